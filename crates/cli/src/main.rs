@@ -1,0 +1,2 @@
+//! The `dlio-rs` binary.
+fn main() {}

@@ -1,0 +1,63 @@
+//! Ranks and what they tell each other: solo, simulated (many ranks in one process) and MPI.
+//!
+//! Invariant: a communicator is used from one thread, and every rank calls the same collectives in the same order.
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future of a collective. Not `Send`: MPI is used from one thread.
+pub type Collective<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
+
+/// A collective that could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another rank ended with an error while this one waited.
+    #[error("rank {rank} ended the run: {message}")]
+    Aborted {
+        /// The rank that failed.
+        rank: u32,
+        /// Its message.
+        message: String,
+    },
+    /// The MPI library reported an error, or the world is not what the launcher promised.
+    #[error("{0}")]
+    Library(String),
+}
+
+/// Where a rank stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Rank, from 0.
+    pub rank: u32,
+    /// Number of ranks.
+    pub size: u32,
+    /// Number of this rank's node, from 0.
+    pub node: u32,
+    /// Number of nodes.
+    pub nodes: u32,
+    /// Rank within the node, from 0.
+    pub local_rank: u32,
+    /// Ranks on this node.
+    pub local_size: u32,
+    /// Host name of this node.
+    pub host: String,
+}
+
+/// The ranks of one run.
+pub trait Communicator {
+    /// Where this rank stands.
+    fn place(&self) -> &Place;
+
+    /// Waits until every rank is here; does not burn a core while it waits.
+    fn barrier(&self) -> Collective<'_, ()>;
+
+    /// Every rank's bytes, in rank order. Lengths may differ.
+    fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>>;
+
+    /// Rank 0's bytes on every rank; what the others pass is ignored.
+    fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>>;
+
+    /// Ends all ranks because this one failed. Where it can return (solo, simulated) the other ranks' collectives
+    /// fail with [`Error::Aborted`]; under MPI it does not return.
+    fn abort(&self, message: &str, exit_code: i32);
+}

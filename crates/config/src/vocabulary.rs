@@ -1,0 +1,285 @@
+//! The closed sets of values that configuration keys take, with the words that DLIO files use for them.
+
+use serde::Serialize;
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// The words that a configuration may use, in the order of the variants.
+            pub const WORDS: &'static [&'static str] = &[$($text,)+];
+
+            /// The word of this value.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+
+            /// The value of a word; case matters, as in the reference.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($text => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// How the same YAML is understood.
+    Dialect {
+        /// As argonne-lcf/dlio_benchmark does, quirks included.
+        Dlio => "dlio",
+        /// As the MLPerf Storage v3 fork does.
+        Mlperf => "mlperf",
+        /// What the keys say.
+        Native => "native",
+    }
+}
+words! {
+    /// Framework that the run imitates.
+    Framework {
+        /// TensorFlow.
+        Tensorflow => "tensorflow",
+        /// PyTorch.
+        Pytorch => "pytorch",
+    }
+}
+words! {
+    /// Data set format; the word is also the file extension.
+    Format {
+        /// TFRecord frames of tf.train.Example.
+        TfRecord => "tfrecord",
+        /// HDF5.
+        Hdf5 => "hdf5",
+        /// CSV.
+        Csv => "csv",
+        /// numpy zip archive.
+        Npz => "npz",
+        /// numpy array.
+        Npy => "npy",
+        /// In the reference's enumeration, without generator or reader there.
+        Hdf5Opt => "hdf5_opt",
+        /// JPEG images.
+        Jpeg => "jpeg",
+        /// PNG images.
+        Png => "png",
+        /// Raw bytes with two index files.
+        IndexedBinary => "indexed_binary",
+        /// The same, read through a memory map.
+        MmapIndexedBinary => "mmap_indexed_binary",
+        /// Parquet (the MLPerf fork).
+        Parquet => "parquet",
+        /// No data.
+        Synthetic => "synthetic",
+    }
+}
+words! {
+    /// Kind of storage.
+    StorageType {
+        /// A file system.
+        LocalFs => "local_fs",
+        /// In the reference's enumeration, without implementation there.
+        ParallelFs => "parallel_fs",
+        /// S3.
+        S3 => "s3",
+        /// NVIDIA AIStore.
+        Aistore => "aistore",
+        /// A file system read with `O_DIRECT` (the MLPerf fork).
+        DirectFs => "direct_fs",
+    }
+}
+words! {
+    /// Data loader whose behaviour is imitated.
+    DataLoader {
+        /// tf.data.
+        Tensorflow => "tensorflow",
+        /// torch.utils.data.
+        Pytorch => "pytorch",
+        /// NVIDIA DALI with an external source.
+        Dali => "dali",
+        /// NVIDIA DALI's own readers.
+        NativeDali => "native_dali",
+        /// A Python class of the user's.
+        Custom => "custom",
+        /// No loader.
+        None => "none",
+        /// Batches without data.
+        Synthetic => "synthetic",
+    }
+}
+words! {
+    /// How samples are assigned to ranks and readers.
+    Sampler {
+        /// Per reader thread, in file order (tf.data).
+        Iterative => "iterative",
+        /// Per global sample index (PyTorch, DALI).
+        Index => "index",
+        /// Neither.
+        None => "none",
+    }
+}
+words! {
+    /// Shuffling.
+    Shuffle {
+        /// None.
+        Off => "off",
+        /// From `train.seed`.
+        Seed => "seed",
+        /// Named random; deterministic in the reference for the numpy loaders (quirk 11).
+        Random => "random",
+    }
+}
+words! {
+    /// Whether a file stays open between the samples that are read from it.
+    ReadType {
+        /// Opened once per reader, then kept.
+        Memory => "memory",
+        /// Opened for every sample.
+        OnDemand => "on_demand",
+    }
+}
+words! {
+    /// Parsed, without effect, as in the reference.
+    FileAccess {
+        /// One file per process.
+        Multi => "multi",
+        /// Shared.
+        Shared => "shared",
+        /// Collective.
+        Collective => "collective",
+        /// MPI-IO.
+        Mpio => "mpio",
+        /// POSIX.
+        Posix => "posix",
+    }
+}
+words! {
+    /// Start method of Python's worker processes; threads here.
+    MultiprocessingContext {
+        /// fork.
+        Fork => "fork",
+        /// spawn.
+        Spawn => "spawn",
+        /// forkserver.
+        Forkserver => "forkserver",
+    }
+}
+words! {
+    /// `checkpoint.type`; without effect in the reference.
+    CheckpointType {
+        /// Rank 0.
+        RankZero => "rank_zero",
+        /// All ranks.
+        AllRanks => "all_ranks",
+    }
+}
+words! {
+    /// `checkpoint.mode`.
+    CheckpointMode {
+        /// The world is the model's.
+        Default => "default",
+        /// The world is part of the model's.
+        Subset => "subset",
+    }
+}
+words! {
+    /// `profiling.profiler`.
+    Profiler {
+        /// None.
+        None => "none",
+        /// iostat on rank 0.
+        Iostat => "iostat",
+        /// Darshan through LD_PRELOAD.
+        Darshan => "darshan",
+        /// TensorBoard.
+        Tensorboard => "tensorboard",
+    }
+}
+words! {
+    /// How one rank spreads its requests over several endpoints.
+    LoadBalance {
+        /// In turn.
+        RoundRobin => "round_robin",
+        /// At random, seeded.
+        Random => "random",
+        /// To the endpoint with the fewest requests in flight.
+        LeastOutstanding => "least_outstanding",
+    }
+}
+words! {
+    /// How ranks are mapped to endpoints.
+    EndpointMapping {
+        /// `rank mod n`.
+        Modulo => "modulo",
+        /// `rank · n / size`.
+        Block => "block",
+    }
+}
+words! {
+    /// Which S3 client carries the data.
+    S3Client {
+        /// This program's own, on hyper.
+        Hyper => "hyper",
+        /// aws-sdk-s3, for compatibility.
+        Sdk => "sdk",
+    }
+}
+words! {
+    /// Element types, by numpy's names (and the model datatypes of checkpoints).
+    DType {
+        /// 8-bit signed.
+        Int8 => "int8",
+        /// 16-bit signed.
+        Int16 => "int16",
+        /// 32-bit signed.
+        Int32 => "int32",
+        /// 64-bit signed.
+        Int64 => "int64",
+        /// 8-bit unsigned.
+        Uint8 => "uint8",
+        /// 16-bit unsigned.
+        Uint16 => "uint16",
+        /// 32-bit unsigned.
+        Uint32 => "uint32",
+        /// 64-bit unsigned.
+        Uint64 => "uint64",
+        /// Half precision.
+        Float16 => "float16",
+        /// Single precision.
+        Float32 => "float32",
+        /// Double precision.
+        Float64 => "float64",
+        /// Brain float, checkpoints only.
+        Bfloat16 => "bfloat16",
+        /// Boolean.
+        Bool => "bool",
+    }
+}
+
+impl DType {
+    /// Bytes per element.
+    #[must_use]
+    pub fn itemsize(self) -> u64 {
+        match self {
+            DType::Int8 | DType::Uint8 | DType::Bool => 1,
+            DType::Int16 | DType::Uint16 | DType::Float16 | DType::Bfloat16 => 2,
+            DType::Int32 | DType::Uint32 | DType::Float32 => 4,
+            DType::Int64 | DType::Uint64 | DType::Float64 => 8,
+        }
+    }
+}

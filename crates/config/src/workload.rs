@@ -1,0 +1,356 @@
+//! The validated workload: what a DLIO YAML file, its overrides and the defaults amount to.
+//!
+//! Invariant: a value of these types has been checked; nobody re-checks. Values that follow from others are methods.
+
+use serde::Serialize;
+
+use crate::time::TimeSpec;
+use crate::vocabulary::{
+    CheckpointMode, CheckpointType, DType, DataLoader, Dialect, EndpointMapping, FileAccess, Format, Framework,
+    LoadBalance, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, StorageType,
+};
+
+/// Everything that a run needs to know from its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Workload {
+    /// `model`
+    pub model: Model,
+    /// `framework`
+    pub framework: Framework,
+    /// `workflow`
+    pub workflow: Workflow,
+    /// `dataset`
+    pub dataset: Dataset,
+    /// `storage`
+    pub storage: Storage,
+    /// `reader` or `data_reader`
+    pub reader: Reader,
+    /// `train`
+    pub train: Train,
+    /// `evaluation`
+    pub evaluation: Evaluation,
+    /// `checkpoint`
+    pub checkpoint: Checkpoint,
+    /// `output`
+    pub output: Output,
+    /// `profiling`
+    pub profiling: Profiling,
+    /// `metric`
+    pub metric: Metric,
+    /// `dlio_rs`: the keys that only this program reads
+    pub dlio_rs: DlioRs,
+}
+
+/// Section `model`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Model {
+    /// Name; also in the default output folder.
+    pub name: String,
+    /// Only `transformer` has an effect.
+    pub kind: Option<String>,
+    /// Bytes of the generic int8 model state.
+    pub model_size_bytes: u64,
+    /// Element counts of predefined optimizer groups.
+    pub optimization_groups: Vec<u64>,
+    /// Number of transformer layers; ≤ 0: none.
+    pub num_layers: i64,
+    /// Element counts of predefined layer tensors.
+    pub layer_parameters: Vec<u64>,
+    /// Element type of the model state.
+    pub model_datatype: DType,
+    /// Element type of the optimizer state.
+    pub optimizer_datatype: DType,
+    /// Tensor parallelism.
+    pub tensor_parallelism: u32,
+    /// Pipeline parallelism.
+    pub pipeline_parallelism: u32,
+    /// Data parallelism; only in checkpoint mode `subset`.
+    pub data_parallelism: Option<u32>,
+    /// ZeRO stage, 0 to 3.
+    pub zero_stage: u8,
+    /// `transformer.vocab_size`
+    pub vocab_size: u64,
+    /// `transformer.hidden_size`
+    pub hidden_size: u64,
+    /// `transformer.ffn_hidden_size`
+    pub ffn_hidden_size: u64,
+    /// `transformer.num_attention_heads`
+    pub num_attention_heads: u64,
+    /// `transformer.num_kv_heads`
+    pub num_kv_heads: u64,
+}
+
+/// Section `workflow`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "these are the reference's independent switches")]
+pub struct Workflow {
+    /// Generate the data set first.
+    pub generate_data: bool,
+    /// Run the training loop.
+    pub train: bool,
+    /// Evaluate inside the training epochs.
+    pub evaluation: bool,
+    /// Write or read checkpoints.
+    pub checkpoint: bool,
+    /// Start and stop the profiler.
+    pub profiling: bool,
+}
+
+/// Section `dataset`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Dataset {
+    /// Bytes (elements, strictly: quirk 4) per sample, before the square root.
+    pub record_length_bytes: f64,
+    /// Standard deviation of the above.
+    pub record_length_bytes_stdev: f64,
+    /// Size of the resized sample; 0: not resized.
+    pub record_length_bytes_resize: f64,
+    /// Files to train on.
+    pub num_files_train: u64,
+    /// Files to evaluate on.
+    pub num_files_eval: u64,
+    /// Write-buffer size for indexed binary, in bytes.
+    pub generation_buffer_size: u64,
+    /// Samples in one file.
+    pub num_samples_per_file: u64,
+    /// Root of the data set, without a trailing slash: a path, or `s3://bucket[/prefix]`.
+    pub data_folder: String,
+    /// Sub-folders of `train`; 0 and 1: none.
+    pub num_subfolders_train: u64,
+    /// Sub-folders of `valid`; 0 and 1: none.
+    pub num_subfolders_eval: u64,
+    /// Compression name as written; `None` for absent, `none` and null.
+    pub compression: Option<String>,
+    /// gzip level for HDF5.
+    pub compression_level: u32,
+    /// First part of every file name.
+    pub file_prefix: String,
+    /// File format.
+    pub format: Format,
+    /// Keep the data set after the run.
+    pub keep_files: bool,
+    /// Element type of a record.
+    pub record_element_type: DType,
+    /// Shape of a record; empty: a square of `record_length_bytes` elements.
+    pub record_dims: Vec<u64>,
+    /// `hdf5.chunk_dims`; empty: contiguous.
+    pub hdf5_chunk_dims: Vec<u64>,
+    /// `hdf5.num_dset_per_record`
+    pub hdf5_num_dset_per_record: u64,
+    /// `hdf5.max_shape`; empty: fixed.
+    pub hdf5_max_shape: Vec<u64>,
+}
+
+/// Section `storage`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Storage {
+    /// Kind of storage.
+    pub storage_type: StorageType,
+    /// Directory that relative paths are joined to, or bucket.
+    pub storage_root: String,
+    /// `storage_options.endpoint_url`
+    pub endpoint_url: Option<String>,
+    /// `storage.endpoint_uris`
+    pub endpoint_uris: Vec<String>,
+    /// `storage_options.region`
+    pub region: Option<String>,
+    /// `storage_options.access_key_id`
+    pub access_key_id: Option<String>,
+    /// `storage_options.secret_access_key`; never printed, never stored.
+    #[serde(skip)]
+    pub secret_access_key: Option<Secret>,
+    /// `storage_options.s3_force_path_style`; `None`: not given.
+    pub s3_force_path_style: Option<bool>,
+    /// `storage_options.s3_max_attempts`
+    pub s3_max_attempts: u32,
+    /// `storage.use_mpi_endpoint_distribution`: every rank uses the one endpoint that the mapping gives it.
+    /// `None`: not given (then true in this program when more than one endpoint is known).
+    pub use_mpi_endpoint_distribution: Option<bool>,
+    /// `storage.load_balance_strategy`: how one rank spreads its requests over its endpoints.
+    pub load_balance_strategy: LoadBalance,
+}
+
+/// A value that never appears in a log, a trace or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself, for the code that must sign with it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Section `reader` or `data_reader`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reader {
+    /// Data loader; absent means the framework's own (quirk 13).
+    pub data_loader: DataLoader,
+    /// Sampler in force after the defaults of the loader.
+    pub sampler: Sampler,
+    /// Start method of worker processes; has no meaning for threads.
+    pub multiprocessing_context: MultiprocessingContext,
+    /// Reader lanes; 0: the training loop reads by itself.
+    pub read_threads: u32,
+    /// Decoder parallelism for TFRecord.
+    pub computation_threads: u32,
+    /// Samples per training step and rank.
+    pub batch_size: u64,
+    /// Samples per evaluation step and rank.
+    pub batch_size_eval: u64,
+    /// Batches read ahead.
+    pub prefetch_size: u32,
+    /// Whether and how the file list is shuffled, after quirk 7.
+    pub file_shuffle: Shuffle,
+    /// Whether and how the samples are shuffled.
+    pub sample_shuffle: Shuffle,
+    /// Size of the TFRecord shuffle buffer, in records.
+    pub shuffle_size: u64,
+    /// Whether files stay open between samples, after quirk 9.
+    pub read_type: ReadType,
+    /// Parsed, without effect, as in the reference.
+    pub file_access: FileAccess,
+    /// Bytes per read of a TFRecord stream; `None`: 256 KiB.
+    pub transfer_size: Option<u64>,
+    /// Read with `O_DIRECT`.
+    pub odirect: bool,
+    /// Emulated preprocessing per sample.
+    pub preprocess_time: TimeSpec,
+    /// Shape of the sample handed to the loop; affects nothing that is read.
+    pub transformed_record_dims: Vec<u64>,
+    /// Element type of the sample handed to the loop.
+    pub transformed_record_element_type: DType,
+}
+
+/// Section `train`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Train {
+    /// Number of epochs.
+    pub epochs: u32,
+    /// Limit on the steps of every epoch (quirk 15); `None`: no limit.
+    pub total_training_steps: Option<u64>,
+    /// Add the epoch to the seed.
+    pub seed_change_epoch: bool,
+    /// Seed, 0 to 2³² − 1.
+    pub seed: u32,
+    /// Emulated computation per step.
+    pub computation_time: TimeSpec,
+}
+
+/// Section `evaluation`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Emulated computation per evaluation step.
+    pub eval_time: TimeSpec,
+    /// First epoch that is followed by an evaluation.
+    pub eval_after_epoch: u32,
+    /// Epochs from one evaluation to the next.
+    pub epochs_between_evals: u32,
+}
+
+/// Section `checkpoint`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "these are the reference's independent switches")]
+pub struct Checkpoint {
+    /// Folder, without a trailing slash.
+    pub checkpoint_folder: String,
+    /// First epoch with an epoch checkpoint.
+    pub checkpoint_after_epoch: u32,
+    /// Epochs between epoch checkpoints.
+    pub epochs_between_checkpoints: u32,
+    /// Steps between step checkpoints; `None`: epoch checkpoints.
+    pub steps_between_checkpoints: Option<u64>,
+    /// `type`
+    pub kind: CheckpointType,
+    /// `mode`
+    pub mode: CheckpointMode,
+    /// Force to stable storage after writing.
+    pub fsync: bool,
+    /// Load what another node wrote.
+    pub recovery_rank_shift: bool,
+    /// Barrier inside the timed section.
+    pub rank_sync: bool,
+    /// Pause before each checkpoint in checkpoint-only mode.
+    pub time_between_checkpoints: TimeSpec,
+    /// Checkpoints to write in checkpoint-only mode.
+    pub num_checkpoints_write: Option<u64>,
+    /// Checkpoints to read in checkpoint-only mode.
+    pub num_checkpoints_read: Option<u64>,
+    /// Random tensors rather than ones.
+    pub randomize_tensor: bool,
+    /// `ksm` is present.
+    pub ksm: bool,
+}
+
+/// Section `output`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Output folder; `None`: a dated folder under `hydra_log`.
+    pub folder: Option<String>,
+    /// Name of the log file.
+    pub log_file: String,
+    /// Steps left out at the start of each block's metrics.
+    pub exclude_start_steps: u64,
+    /// Steps left out at the end of each epoch's metrics.
+    pub exclude_end_steps: u64,
+}
+
+/// Section `profiling`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Profiling {
+    /// Profiler.
+    pub profiler: Profiler,
+    /// Devices for iostat.
+    pub iostat_devices: Vec<String>,
+}
+
+/// Section `metric`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metric {
+    /// Pass threshold of the accelerator utilisation, as a fraction.
+    pub au: f64,
+}
+
+/// Section `dlio_rs`: keys that only this program reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DlioRs {
+    /// How the other keys are understood.
+    pub dialect: Dialect,
+    /// Registry directory of `dlio-rs serve`; its endpoints replace a list.
+    pub registry: Option<String>,
+    /// How ranks are mapped to endpoints; `None`: the dialect's default.
+    pub endpoint_mapping: Option<EndpointMapping>,
+    /// Which S3 client carries the data.
+    pub s3_client: S3Client,
+    /// Operations in flight per reader lane.
+    pub inflight_per_reader: u32,
+    /// Files in flight per rank while generating.
+    pub generate_inflight: u32,
+    /// Seed of the payload bytes.
+    pub payload_seed: u64,
+    /// Objects of at least this many bytes are written in parts.
+    pub multipart_threshold: u64,
+    /// Bytes per part, at least 5 MiB.
+    pub multipart_part_size: u64,
+    /// Parts in flight per object.
+    pub multipart_concurrency: u32,
+    /// Seconds that one S3 request may take without progress.
+    pub request_timeout_seconds: f64,
+    /// Write the Parquet trace.
+    pub trace: bool,
+    /// Generated files are written with `O_DIRECT`.
+    pub generate_odirect: bool,
+}

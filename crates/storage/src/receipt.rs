@@ -1,0 +1,45 @@
+//! What an operation did: one [`Attempt`] per request or system-call group, so that a decorator can trace it all.
+
+use std::sync::Arc;
+
+use dlio_event::{Nanos, OpKind, Outcome};
+use smallvec::SmallVec;
+
+/// One try: a single HTTP request with its answer, or one group of system calls on a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// What was done.
+    pub kind: OpKind,
+    /// First byte of the range.
+    pub offset: u64,
+    /// Bytes asked for; `None`: to the end.
+    pub requested: Option<u64>,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Start, on the storage's time source.
+    pub start: Nanos,
+    /// First byte of the answer's body (reads), or of the answer (writes).
+    pub first_byte: Option<Nanos>,
+    /// End.
+    pub end: Nanos,
+    /// Endpoint that served it (`http://host:port`); `None` on local storage.
+    pub endpoint: Option<Arc<str>>,
+    /// 0 for the first try of this request, then 1, 2, …
+    pub number: u8,
+    /// HTTP status, negated `errno`, or 0.
+    pub status: i16,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The attempts of one operation, in the order in which they started.
+pub type Attempts = SmallVec<[Attempt; 1]>;
+
+/// An operation that succeeded.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Receipt {
+    /// Bytes moved by the operation as a whole.
+    pub bytes: u64,
+    /// Everything that was tried, failed attempts included.
+    pub attempts: Attempts,
+}

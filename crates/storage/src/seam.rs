@@ -1,0 +1,121 @@
+//! The storage seam: few methods, object-safe, each returning what was done and when.
+
+use std::pin::Pin;
+
+use crate::{Attempts, Error, Receipt};
+
+/// A boxed future of a storage operation. Not `Send`: every lane runs its operations on its own thread.
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = Result<T, Error>> + 'a>>;
+
+/// Which bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes; `None`: to the end.
+    pub len: Option<u64>,
+}
+
+impl ByteRange {
+    /// The whole object.
+    pub const ALL: ByteRange = ByteRange { offset: 0, len: None };
+
+    /// `len` bytes from `offset`.
+    #[must_use]
+    pub fn new(offset: u64, len: u64) -> Self {
+        Self { offset, len: Some(len) }
+    }
+}
+
+/// Takes the bytes of a read, in order, without gaps.
+///
+/// A closure `FnMut(&[u8]) -> Result<(), String>` is one.
+pub trait ChunkSink {
+    /// Takes the next bytes. An `Err` stops the read; its text says what was expected of the bytes.
+    ///
+    /// # Errors
+    /// When the content is not what the sink requires.
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), String>;
+}
+
+impl<F: FnMut(&[u8]) -> Result<(), String>> ChunkSink for F {
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self(bytes)
+    }
+}
+
+/// Produces the bytes of a write, in order.
+pub trait ChunkSource {
+    /// Total number of bytes, known before the first is asked for.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to write.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buffer` from its start; returns how many bytes were produced: `buffer.len()` except at the end.
+    fn fill(&mut self, buffer: &mut [u8]) -> usize;
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// Key relative to the storage's root, with `/` between the parts.
+    pub key: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// An object that was opened for reading; dropping it closes it.
+///
+/// Opening a file is `open(2)` and `fstat(2)`; opening an S3 object costs nothing and knows no size.
+pub trait Object {
+    /// Size in bytes, where opening told it.
+    fn size(&self) -> Option<u64>;
+
+    /// How the opening went: one attempt for a file, none for S3.
+    fn opened(&self) -> &Attempts;
+
+    /// Streams a range into `sink`. A range that ends beyond the end of the object is cut there (as `pread` does);
+    /// the receipt's `bytes` says how much came. Never delivers a byte twice, also after a retry.
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
+}
+
+/// A tree of named objects. Keys are relative to the storage's root (a directory, or bucket and prefix), use `/`
+/// between their parts, and contain no `.` or `..` part.
+///
+/// A value is shared by the lanes of a rank: each call runs on the runtime of the calling thread, and connections
+/// never cross threads.
+pub trait Storage: Send + Sync {
+    /// Opens an object for reading.
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>>;
+
+    /// Writes an object whole. On success it exists under `key`, complete; on error nothing new does.
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
+
+    /// Size of an object; an error of kind `NotFound` when it does not exist.
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)>;
+
+    /// Every object whose key starts with `prefix`, in key order, passed on page by page.
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
+
+    /// Removes an object; one that does not exist is no error.
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt>;
+
+    /// Makes the root exist: creates the directory or the bucket.
+    fn create_root(&self) -> Future<'_, Receipt>;
+
+    /// Makes a folder exist below the root; nothing to do where folders do not exist.
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt>;
+
+    /// Full name of an object for messages and traces: a path, or `s3://bucket/key`.
+    fn uri(&self, key: &str) -> String;
+}
