@@ -1,1 +1,21 @@
-//! Under construction.
+//! Sans-I/O encoders and decoders for the data-set formats of DLIO, and the seeded payload generator.
+//!
+//! Invariants owned here: a file's bytes are a function of (layout, payload seed, file number, shape) and of nothing
+//! else; the length of a file is known before its first byte; an encoder runs once, from front to back, in O(1) memory;
+//! a decoder says what must be read and never copies payload.
+
+mod crc;
+mod decode;
+mod encode;
+mod error;
+mod hdf5;
+mod layout;
+mod npy;
+mod npz;
+pub mod payload;
+mod tfrecord;
+
+pub use decode::{Decoder, Need};
+pub use encode::Encoder;
+pub use error::Error;
+pub use layout::{FileShape, Layout};

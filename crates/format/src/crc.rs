@@ -1,0 +1,234 @@
+//! Checksums, and payload whose CRC-32 is chosen before the payload exists.
+//!
+//! A zip local header carries the CRC-32 of the data that follow, and an upload cannot go back to fill it in. CRC is
+//! linear: flipping 32 suitable bits near the end of the data can bring it to any value. So the value is drawn first, and
+//! the last bytes of the payload are bent to it: one pass, whatever the length. Only bits that leave an element in its range
+//! are flipped (mantissas of floats, the lowest bit of a bool).
+
+use std::sync::Arc;
+
+use crate::encode::Piece;
+use crate::payload::{Element, Stream};
+
+/// Bytes at the end of a payload among whose bits those to flip are chosen. A multiple of every element size.
+const TAIL: usize = 64;
+/// Payload is checksummed while it is still in the first-level cache.
+pub(crate) const BLOCK: usize = 16 * 1024;
+/// The reflected polynomial of CRC-32 (ISO-HDLC, as in zip).
+const POLYNOMIAL: u32 = 0xEDB8_8320;
+
+/// A running CRC-32.
+#[derive(Debug, Clone)]
+pub(crate) struct Crc32(crc32fast::Hasher);
+
+impl Crc32 {
+    pub(crate) fn new() -> Self {
+        Self(crc32fast::Hasher::new())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+/// CRC-32 of a few bytes.
+#[cfg(test)]
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+/// A running CRC-32C.
+#[derive(Debug, Clone)]
+pub(crate) struct Crc32c(crc_fast::Digest);
+
+impl Crc32c {
+    pub(crate) fn new() -> Self {
+        Self(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// As TFRecord stores it: rotated, so that a CRC over data with embedded CRCs stays useful.
+    pub(crate) fn masked(&self) -> u32 {
+        mask(self.0.finalize())
+    }
+}
+
+/// Masked CRC-32C of a few bytes.
+pub(crate) fn masked_crc32c(bytes: &[u8]) -> u32 {
+    mask(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes))
+}
+
+fn mask(crc: u64) -> u32 {
+    (crc as u32).rotate_right(15).wrapping_add(0xA282_EAD8)
+}
+
+/// The bits that bring a CRC-32 to a wanted value, for one kind of element.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    /// By leading bit: a change of the CRC, and the flips (one bit per position) that cause it.
+    rows: [(u32, u32); 32],
+    /// Where each flip happens: byte of the tail, bit of the byte.
+    positions: Vec<(usize, u8)>,
+}
+
+impl Seal {
+    pub(crate) fn new(element: Element) -> Self {
+        let mut seal = Self { rows: [(0, 0); 32], positions: Vec::with_capacity(32) };
+        // Change of the CRC by flipping the bit that is `distance` bits from the end; 1 is the last one.
+        let mut change = 1_u32;
+        for distance in 1..=TAIL * 8 {
+            change = if change & 1 == 1 { change >> 1 ^ POLYNOMIAL } else { change >> 1 };
+            let (byte, bit) = (TAIL - 1 - (distance - 1) / 8, 7 - ((distance - 1) % 8) as u8);
+            if seal.positions.len() < 32 && may_flip(element, byte, bit) {
+                seal.add(change, (byte, bit));
+            }
+        }
+        seal
+    }
+
+    /// Keeps a position if its change is independent of those that are kept already.
+    fn add(&mut self, mut change: u32, position: (usize, u8)) {
+        let mut flips = 1_u32 << self.positions.len();
+        while change != 0 {
+            let row = &mut self.rows[change.ilog2() as usize];
+            if row.0 == 0 {
+                *row = (change, flips);
+                self.positions.push(position);
+                return;
+            }
+            change ^= row.0;
+            flips ^= row.1;
+        }
+    }
+
+    /// Changes the tail so that the CRC changes by `difference`.
+    fn bend(&self, mut difference: u32, tail: &mut [u8; TAIL]) {
+        let mut flips = 0_u32;
+        while difference != 0 {
+            let (change, caused_by) = self.rows[difference.ilog2() as usize];
+            if change == 0 {
+                // Cannot happen: all 32 rows exist for every element (tested).
+                return;
+            }
+            difference ^= change;
+            flips ^= caused_by;
+        }
+        for (index, &(byte, bit)) in self.positions.iter().enumerate() {
+            tail[byte] ^= ((flips >> index & 1) as u8) << bit;
+        }
+    }
+}
+
+/// Whether an element stays in its range when this bit of the tail is flipped.
+fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
+    match element {
+        Element::Raw => byte >= TAIL - 4,
+        Element::Float16 => byte % 2 == 0 || bit < 2,
+        Element::Float32 => byte % 4 < 2 || byte % 4 == 2 && bit < 7,
+        Element::Float64 => byte % 8 < 6 || byte % 8 == 6 && bit < 4,
+        Element::Bool => bit == 0,
+    }
+}
+
+/// Payload that ends so that prefix and payload together have the CRC-32 that was wanted.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    body: Stream,
+    tail: Stream,
+    /// The bent tail and how much of it is written.
+    bent: Option<([u8; TAIL], usize)>,
+    crc: Crc32,
+    wanted: u32,
+    seal: Arc<Seal>,
+}
+
+impl Sealed {
+    /// The payload as a piece, and the CRC-32 of prefix and payload: `wanted`, unless the payload is so short that it is
+    /// made here and now and its own CRC is as good as any.
+    pub(crate) fn piece(seal: &Arc<Seal>, prefix: &[u8], mut payload: Stream, wanted: u32) -> (Piece, u32) {
+        let mut crc = Crc32::new();
+        crc.update(prefix);
+        let len = payload.remaining();
+        if len <= TAIL as u64 {
+            let mut bytes = vec![0; len as usize];
+            payload.fill(&mut bytes);
+            crc.update(&bytes);
+            return (Piece::bytes(bytes), crc.value());
+        }
+        let cut = len - TAIL as u64;
+        let (body, tail) = (payload.range(0, cut), payload.range(cut, len));
+        (Piece::Sealed(Box::new(Self { body, tail, bent: None, crc, wanted, seal: Arc::clone(seal) })), wanted)
+    }
+
+    pub(crate) fn remaining(&self) -> u64 {
+        let bent = self.bent.as_ref().map_or(0, |(_, written)| TAIL - written);
+        self.body.remaining() + self.tail.remaining() + bent as u64
+    }
+
+    /// Writes the next bytes; the buffer is no longer than what remains.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+        let body = crate::encode::clamp(self.body.remaining(), buffer.len());
+        let (front, back) = buffer.split_at_mut(body);
+        for block in front.chunks_mut(BLOCK) {
+            self.body.fill(block);
+            self.crc.update(block);
+        }
+        if back.is_empty() {
+            return;
+        }
+        let (tail, written) = self.bent.get_or_insert_with(|| {
+            let mut tail = [0; TAIL];
+            self.tail.fill(&mut tail);
+            self.crc.update(&tail);
+            self.seal.bend(self.crc.value() ^ self.wanted, &mut tail);
+            (tail, 0)
+        });
+        back.copy_from_slice(&tail[*written..*written + back.len()]);
+        *written += back.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Encoder;
+    use crate::payload::Payload;
+
+    #[test]
+    fn any_crc_can_be_reached_with_every_element_type() {
+        for element in [Element::Raw, Element::Float16, Element::Float32, Element::Float64, Element::Bool] {
+            let seal = Arc::new(Seal::new(element));
+            assert_eq!(seal.positions.len(), 32, "{element:?}");
+            for (len, wanted) in [(72, 0), (128, u32::MAX), (4096, 0x1234_5678), (100_000, 1)] {
+                let stream = Payload::new(1).stream(2, element, len);
+                let (piece, crc) = Sealed::piece(&seal, b"prefix", stream, wanted);
+                assert_eq!(crc, wanted);
+                let mut encoder = Encoder::pieces([Piece::bytes(b"prefix".to_vec()), piece]);
+                let mut bytes = vec![0; encoder.len() as usize];
+                assert_eq!(encoder.fill(&mut bytes), bytes.len());
+                assert_eq!(crc32(&bytes), wanted, "{element:?} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_too_short_to_bend_keeps_its_own_crc() {
+        let seal = Arc::new(Seal::new(Element::Raw));
+        let (piece, crc) = Sealed::piece(&seal, b"p", Payload::new(1).stream(2, Element::Raw, 3), 99);
+        let mut bytes = vec![0; 4];
+        Encoder::pieces([Piece::bytes(b"p".to_vec()), piece]).fill(&mut bytes);
+        assert_eq!(crc, crc32(&bytes));
+    }
+
+    #[test]
+    fn masked_crc_of_a_tfrecord_length_is_the_recorded_one() {
+        assert_eq!(masked_crc32c(&65580_u64.to_le_bytes()).to_le_bytes(), [0x54, 0x05, 0xfd, 0x17]);
+    }
+}

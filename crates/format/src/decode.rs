@@ -1,0 +1,118 @@
+//! The one decoder type: asks for byte ranges, checks structure in passing, keeps the state of one open file.
+
+use dlio_config::vocabulary::Format;
+
+use crate::npy::Whole;
+use crate::{Error, FileShape, Layout, hdf5, npz, tfrecord};
+
+/// What a decoder wants read next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A range of the file.
+    Bytes {
+        /// First byte.
+        offset: u64,
+        /// Number of bytes; `None`: to the end of the file.
+        len: Option<u64>,
+    },
+    /// Nothing: the sample aimed at has been read.
+    Done,
+}
+
+/// Reads one open file, sample by sample.
+///
+/// The loop of a reader is: [`sample`](Self::sample), then, while [`need`](Self::need) asks for bytes, read the range,
+/// hand its bytes to [`chunk`](Self::chunk) in order and in pieces of any size, and call [`end`](Self::end).
+#[derive(Debug)]
+pub struct Decoder {
+    samples: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Npy(Box<Whole>),
+    Npz(Box<npz::Archive>),
+    Hdf5(Box<hdf5::Reader>),
+    TfRecord(Box<tfrecord::Reader>),
+}
+
+impl Decoder {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+        let kind = match layout.format() {
+            Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape))),
+            Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape))),
+            Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size))),
+            // `Layout::new` lets no other format through.
+            _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
+        };
+        Self { samples: shape.samples, kind }
+    }
+
+    /// Tells the size of the file in bytes, where the storage knows it without reading.
+    ///
+    /// # Errors
+    /// A size that no file of this layout can have.
+    pub fn size(&mut self, bytes: u64) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Npy(whole) => whole.size(bytes),
+            Kind::Npz(archive) => archive.size(bytes),
+            Kind::Hdf5(reader) => reader.size(bytes),
+            Kind::TfRecord(reader) => reader.size(bytes),
+        }
+    }
+
+    /// Aims at a sample of the file. Headers, a wholly read file and the position in a stream are kept.
+    ///
+    /// # Errors
+    /// The file has no such sample.
+    pub fn sample(&mut self, sample: u64) -> Result<(), Error> {
+        if sample >= self.samples {
+            return Err(Error::Sample { sample, samples: self.samples });
+        }
+        match &mut self.kind {
+            Kind::Npy(whole) => whole.sample(),
+            Kind::Npz(archive) => archive.sample(),
+            Kind::Hdf5(reader) => return reader.sample(sample),
+            Kind::TfRecord(reader) => reader.sample(sample),
+        }
+        Ok(())
+    }
+
+    /// What must be read next for the sample aimed at.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        match &self.kind {
+            Kind::Npy(whole) => whole.need(),
+            Kind::Npz(archive) => archive.need(),
+            Kind::Hdf5(reader) => reader.need(),
+            Kind::TfRecord(reader) => reader.need(),
+        }
+    }
+
+    /// Takes the next bytes of the range asked for.
+    ///
+    /// # Errors
+    /// Bytes that do not belong to the format, or that differ from the workload.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Npy(whole) => whole.chunk(bytes),
+            Kind::Npz(archive) => archive.chunk(bytes),
+            Kind::Hdf5(reader) => reader.chunk(bytes),
+            Kind::TfRecord(reader) => reader.chunk(bytes),
+        }
+    }
+
+    /// The range asked for has ended, perhaps early because the file has.
+    ///
+    /// # Errors
+    /// The file is truncated, or its structure does not add up.
+    pub fn end(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Npy(whole) => whole.end(),
+            Kind::Npz(archive) => archive.end(),
+            Kind::Hdf5(reader) => reader.end(),
+            Kind::TfRecord(reader) => reader.end(),
+        }
+    }
+}

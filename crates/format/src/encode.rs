@@ -1,0 +1,129 @@
+//! The one encoder type: a queue of pieces, or a stream of TFRecord frames.
+
+use std::collections::VecDeque;
+
+use crate::crc::Sealed;
+use crate::payload::Stream;
+use crate::tfrecord::{Frames, Lines};
+
+/// Produces the bytes of one file, front to back.
+#[derive(Debug)]
+pub struct Encoder {
+    len: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Pieces(VecDeque<Piece>),
+    Frames(Box<Frames>),
+    Lines(Lines),
+}
+
+/// A run of bytes of a file.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// These bytes, from the cursor on.
+    Bytes(Vec<u8>, usize),
+    /// This many zero bytes.
+    Zeros(u64),
+    /// Payload.
+    Payload(Stream),
+    /// Payload with a CRC-32 that was chosen before.
+    Sealed(Box<Sealed>),
+}
+
+impl Piece {
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes, 0)
+    }
+
+    fn remaining(&self) -> u64 {
+        match self {
+            Piece::Bytes(bytes, cursor) => (bytes.len() - cursor) as u64,
+            Piece::Zeros(left) => *left,
+            Piece::Payload(stream) => stream.remaining(),
+            Piece::Sealed(sealed) => sealed.remaining(),
+        }
+    }
+
+    /// Bytes written; 0 when the piece is spent or the buffer empty.
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let count = clamp(self.remaining(), buffer.len());
+        let target = &mut buffer[..count];
+        match self {
+            Piece::Bytes(bytes, cursor) => {
+                target.copy_from_slice(&bytes[*cursor..*cursor + count]);
+                *cursor += count;
+            }
+            Piece::Zeros(left) => {
+                target.fill(0);
+                *left -= count as u64;
+            }
+            Piece::Payload(stream) => {
+                stream.fill(target);
+            }
+            Piece::Sealed(sealed) => sealed.fill(target),
+        }
+        count
+    }
+}
+
+/// The smaller of a number of bytes left in a file and of the room in a buffer.
+pub(crate) fn clamp(left: u64, room: usize) -> usize {
+    usize::try_from(left).map_or(room, |left| left.min(room))
+}
+
+impl Encoder {
+    pub(crate) fn pieces(pieces: impl IntoIterator<Item = Piece>) -> Self {
+        let pieces: VecDeque<Piece> = pieces.into_iter().collect();
+        Self { len: pieces.iter().map(Piece::remaining).sum(), source: Source::Pieces(pieces) }
+    }
+
+    pub(crate) fn frames(len: u64, frames: Frames) -> Self {
+        Self { len, source: Source::Frames(Box::new(frames)) }
+    }
+
+    pub(crate) fn lines(len: u64, lines: Lines) -> Self {
+        Self { len, source: Source::Lines(lines) }
+    }
+
+    /// Length of the whole file in bytes, however much of it has been produced.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the whole file has no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Writes the next bytes of the file to the front of `buffer` and returns how many: the whole buffer, unless the
+    /// file ends before that; 0 at the end of the file.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let room = &mut buffer[filled..];
+            let count = match &mut self.source {
+                Source::Pieces(pieces) => {
+                    let Some(piece) = pieces.front_mut() else { break };
+                    let count = piece.fill(room);
+                    if piece.remaining() == 0 {
+                        pieces.pop_front();
+                    }
+                    filled += count;
+                    continue;
+                }
+                Source::Frames(frames) => frames.fill(room),
+                Source::Lines(lines) => lines.fill(room),
+            };
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        filled
+    }
+}

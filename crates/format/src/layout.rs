@@ -1,0 +1,126 @@
+//! How the files of one data set are laid out: the options of the configuration that decide bytes.
+
+use std::sync::Arc;
+
+use dlio_config::vocabulary::{DType, Format};
+use dlio_config::workload::Dataset;
+
+use crate::crc::Seal;
+use crate::payload::{Element, Payload};
+use crate::{Decoder, Encoder, Error, hdf5, npy, npz, tfrecord};
+
+/// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
+const TRANSFER_SIZE: u64 = 256 * 1024;
+
+/// The layout of every file of a data set.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    format: Format,
+    pub(crate) dtype: DType,
+    pub(crate) element: Element,
+    pub(crate) payload: Payload,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) hdf5: Arc<hdf5::Options>,
+    pub(crate) transfer_size: u64,
+}
+
+/// The shape of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileShape<'a> {
+    /// Combined number of the file (train files, then evaluation files): decides its payload.
+    pub file: u64,
+    /// Shape of one sample.
+    pub dims: &'a [u64],
+    /// Samples in the file.
+    pub samples: u64,
+}
+
+impl Layout {
+    /// The layout that a data set's configuration asks for.
+    ///
+    /// # Errors
+    /// A format, element type or option that cannot be written or read.
+    pub fn new(dataset: &Dataset, payload_seed: u64) -> Result<Self, Error> {
+        let format = dataset.format;
+        if !matches!(format, Format::Npz | Format::Npy | Format::Hdf5 | Format::TfRecord) {
+            return Err(Error::Format(format));
+        }
+        let dtype = dataset.record_element_type;
+        let element = Element::new(dtype).ok_or(Error::ElementType(dtype, format))?;
+        let hdf5 = match format {
+            Format::Hdf5 => hdf5::Options::new(dataset)?,
+            _ => hdf5::Options::default(),
+        };
+        Ok(Self {
+            format,
+            dtype,
+            element,
+            payload: Payload::new(payload_seed),
+            seal: Arc::new(Seal::new(element)),
+            hdf5: Arc::new(hdf5),
+            transfer_size: TRANSFER_SIZE,
+        })
+    }
+
+    /// The same layout, read in ranges of this many bytes where the format is a stream (`reader.transfer_size`).
+    #[must_use]
+    pub fn with_transfer_size(mut self, bytes: Option<u64>) -> Self {
+        self.transfer_size = bytes.filter(|&bytes| bytes > 0).unwrap_or(TRANSFER_SIZE);
+        self
+    }
+
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Bytes of one sample of shape `dims`, without any framing; saturates.
+    #[must_use]
+    pub fn sample_bytes(&self, dims: &[u64]) -> u64 {
+        dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim))
+    }
+
+    /// The encoder of one file.
+    ///
+    /// # Errors
+    /// A shape that the format cannot hold.
+    pub fn encoder(&self, shape: &FileShape) -> Result<Encoder, Error> {
+        self.data_bytes(shape)?;
+        match self.format {
+            Format::Npy => npy::encoder(self, shape),
+            Format::Npz => npz::encoder(self, shape),
+            Format::Hdf5 => hdf5::encoder(self, shape),
+            Format::TfRecord => tfrecord::encoder(self, shape),
+            other => Err(Error::Format(other)),
+        }
+    }
+
+    /// The encoder of the index file that goes with a data file: TFRecord's text index; `None` for formats without one.
+    #[must_use]
+    pub fn index_encoder(&self, shape: &FileShape) -> Option<Encoder> {
+        (self.format == Format::TfRecord).then(|| tfrecord::index_encoder(self, shape))
+    }
+
+    /// A decoder for a freshly opened file that should have this shape.
+    #[must_use]
+    pub fn decoder(&self, shape: &FileShape) -> Decoder {
+        Decoder::new(self, shape)
+    }
+
+    /// Bytes of all samples of a file.
+    pub(crate) fn data_bytes(&self, shape: &FileShape) -> Result<u64, Error> {
+        let bytes = shape
+            .dims
+            .iter()
+            .chain([&shape.samples])
+            .try_fold(self.dtype.itemsize(), |bytes, &dim| bytes.checked_mul(dim))
+            // Half of the address range leaves room for headers in every later sum.
+            .filter(|&bytes| bytes < 1 << 62);
+        bytes.ok_or_else(|| Error::Shape {
+            dims: shape.dims.to_vec(),
+            samples: shape.samples,
+            reason: "its size in bytes exceeds 2^62".to_owned(),
+        })
+    }
+}
