@@ -4,9 +4,13 @@
 //! through small reusable buffers; an object appears under its final name only when it is complete.
 
 mod error;
+mod key;
+pub mod local;
+pub mod memory;
 mod receipt;
 mod seam;
 
 pub use error::{Error, ErrorKind};
+pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
 pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage};

@@ -32,6 +32,26 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
+impl Attempt {
+    /// An attempt without an endpoint that started, and so far ended, at `start` and moved nothing.
+    #[must_use]
+    pub fn started(kind: OpKind, start: Nanos) -> Self {
+        Self {
+            kind,
+            offset: 0,
+            requested: None,
+            bytes: 0,
+            start,
+            first_byte: None,
+            end: start,
+            endpoint: None,
+            number: 0,
+            status: 0,
+            outcome: Outcome::Ok,
+        }
+    }
+}
+
 /// The attempts of one operation, in the order in which they started.
 pub type Attempts = SmallVec<[Attempt; 1]>;
 

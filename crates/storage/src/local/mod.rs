@@ -1,0 +1,200 @@
+//! Files below a folder, read and written with plain system calls on the calling thread.
+//!
+//! Invariant: a file is visible under its final name only when it is complete, and bytes go through the page cache
+//! unless direct I/O was asked for, in which case they never do.
+
+mod buffer;
+mod list;
+mod read;
+mod sys;
+mod task;
+mod write;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dlio_event::{OpKind, TimeSource};
+
+use self::list::Walk;
+use self::read::OpenFile;
+use self::sys::Direct;
+use self::task::Task;
+use crate::key::check_key;
+use crate::{ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
+
+/// How files are accessed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalOptions {
+    /// Read with `O_DIRECT`, past the page cache (`reader.odirect`). A file system that cannot is an error.
+    pub odirect_read: bool,
+    /// Write with `O_DIRECT`. A file system that cannot is an error.
+    pub odirect_write: bool,
+    /// `fsync` each file before it gets its final name, and its folder after.
+    pub durable: bool,
+    /// Bytes per `pread` and `pwrite`, hence the size of each thread's buffer.
+    pub chunk: usize,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self { odirect_read: false, odirect_write: false, durable: false, chunk: 256 << 10 }
+    }
+}
+
+/// Storage on a mounted file system: keys are paths below a root folder.
+pub struct Local {
+    root: PathBuf,
+    time: Arc<dyn TimeSource>,
+    options: LocalOptions,
+}
+
+impl Local {
+    /// Storage below `root`, which need not exist yet (see [`Storage::create_root`]).
+    #[must_use]
+    pub fn new(root: PathBuf, time: Arc<dyn TimeSource>, mut options: LocalOptions) -> Self {
+        options.chunk = options.chunk.max(1).next_multiple_of(buffer::ALIGN);
+        Self { root, time, options }
+    }
+
+    fn path(&self, doing: &'static str, key: &str) -> Result<PathBuf, Error> {
+        match check_key(key) {
+            Ok(()) => Ok(self.root.join(key)),
+            Err(message) => {
+                let task = Task::new(&*self.time, doing);
+                Err(task.refused(&self.root.join(key.trim_start_matches('/')), None, ErrorKind::Invalid, message))
+            }
+        }
+    }
+
+    fn open_now<'a>(&'a self, key: &'a str) -> Result<OpenFile<'a>, Error> {
+        let path = self.path("opening", key)?;
+        let mut task = Task::new(&*self.time, "opening");
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if self.options.odirect_read {
+            options.custom_flags(libc::O_DIRECT);
+        }
+        let opened = task.step(OpKind::Open, || {
+            let file = options.open(&path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() { Err(io::Error::from_raw_os_error(libc::EISDIR)) } else { Ok((file, metadata.len())) }
+        });
+        let (file, size) = match opened {
+            Ok(opened) => opened,
+            Err(error) if self.options.odirect_read && error.raw_os_error() == Some(libc::EINVAL) => {
+                return Err(task.refused(&path, None, ErrorKind::Invalid, no_direct("reader.odirect")));
+            }
+            Err(error) => return Err(task.failed(&path, None, &error)),
+        };
+        let align = if self.options.odirect_read {
+            match self.alignment(&file, "reader.odirect") {
+                Ok(align) => align,
+                Err(message) => return Err(task.refused(&path, None, ErrorKind::Invalid, message)),
+            }
+        } else {
+            1
+        };
+        Ok(OpenFile { local: self, key, file, size, opened: task.done(), align })
+    }
+
+    /// What offsets and lengths on this file must be a multiple of.
+    fn alignment(&self, file: &File, option: &str) -> Result<u64, String> {
+        match sys::direct_alignment(file) {
+            Ok(Direct::Aligned(align)) if self.options.chunk.is_multiple_of(align) => Ok(align as u64),
+            Ok(Direct::Aligned(align)) => Err(format!(
+                "direct I/O needs multiples of {align} bytes here, and the chunk size is {}; change the chunk size or \
+                 switch {option} off",
+                self.options.chunk
+            )),
+            Ok(Direct::Unsupported) => Err(no_direct(option)),
+            Ok(Direct::Unknown) | Err(_) => Ok(buffer::ALIGN as u64),
+        }
+    }
+
+    fn stat_now(&self, key: &str) -> Result<(Metadata, Receipt), Error> {
+        let path = self.path("looking up", key)?;
+        let mut task = Task::new(&*self.time, "looking up");
+        let result = task.step(OpKind::Stat, || {
+            let metadata = fs::metadata(&path)?;
+            if metadata.is_dir() { Err(io::Error::from_raw_os_error(libc::EISDIR)) } else { Ok(metadata.len()) }
+        });
+        match result {
+            Ok(size) => Ok((Metadata { size }, Receipt { bytes: 0, attempts: task.done() })),
+            Err(error) => Err(task.failed(&path, None, &error)),
+        }
+    }
+
+    fn delete_now(&self, key: &str) -> Result<Receipt, Error> {
+        let path = self.path("deleting", key)?;
+        self.quiet("deleting", OpKind::Delete, &path, || match fs::remove_file(&path) {
+            Err(error) if task::kind_of(&error) == ErrorKind::NotFound => Ok(()),
+            result => result,
+        })
+    }
+
+    fn quiet(
+        &self,
+        doing: &'static str,
+        kind: OpKind,
+        path: &Path,
+        work: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Receipt, Error> {
+        let mut task = Task::new(&*self.time, doing);
+        match task.step(kind, work) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
+            Err(error) => Err(task.failed(path, None, &error)),
+        }
+    }
+}
+
+fn no_direct(option: &str) -> String {
+    format!(
+        "this file system does not support direct I/O (O_DIRECT), which {option} asks for; choose another folder or \
+         switch {option} off (reads would then come from the page cache)"
+    )
+}
+
+impl Storage for Local {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        Box::pin(async move { self.open_now(key).map(|file| Box::new(file) as Box<dyn Object + 'a>) })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move { self.write_now(key, source) })
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        Box::pin(async move { self.stat_now(key) })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        Box::pin(async move { Walk { root: &self.root, time: &*self.time, prefix, page }.run() })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move { self.delete_now(key) })
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        Box::pin(async move {
+            self.quiet("creating", OpKind::CreateNamespace, &self.root, || fs::create_dir_all(&self.root))
+        })
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            let path = match key.trim_end_matches('/') {
+                "" => self.root.clone(),
+                key => self.path("creating", key)?,
+            };
+            self.quiet("creating", OpKind::CreateNamespace, &path, || fs::create_dir_all(&path))
+        })
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.root.join(key).display().to_string()
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading a range of an open file through the thread's buffer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use dlio_event::{Nanos, OpKind, Outcome};
+
+use super::Local;
+use super::buffer::with_buffer;
+use super::task::Task;
+use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
+
+/// A file that was opened for reading.
+pub(super) struct OpenFile<'a> {
+    pub(super) local: &'a Local,
+    pub(super) key: &'a str,
+    pub(super) file: File,
+    pub(super) size: u64,
+    pub(super) opened: Attempts,
+    /// Alignment of every `pread`; 1 for buffered reads.
+    pub(super) align: u64,
+}
+
+/// How a pass over a range ended.
+enum Stop {
+    Done,
+    System(io::Error),
+    Refused(String),
+}
+
+struct Pass {
+    bytes: u64,
+    first_byte: Option<Nanos>,
+    stop: Stop,
+}
+
+impl OpenFile<'_> {
+    fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+        let mut task = Task::new(&*self.local.time, "reading");
+        let start = task.now();
+        let end = range.len.map_or(self.size, |len| range.offset.saturating_add(len).min(self.size));
+        let pass = with_buffer(self.local.options.chunk, |buffer| self.pass(range.offset, end, buffer, sink));
+        let mut attempt = Attempt {
+            offset: range.offset,
+            requested: range.len,
+            bytes: pass.bytes,
+            first_byte: pass.first_byte,
+            end: task.now(),
+            ..Attempt::started(OpKind::Read, start)
+        };
+        match pass.stop {
+            Stop::Done => {
+                task.record(attempt, None);
+                Ok(Receipt { bytes: pass.bytes, attempts: task.done() })
+            }
+            Stop::System(error) => {
+                task.record(attempt, Some(&error));
+                Err(task.failed(&self.local.root.join(self.key), Some(range), &error))
+            }
+            Stop::Refused(message) => {
+                attempt.outcome = Outcome::Corrupt;
+                task.record(attempt, None);
+                Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
+    /// Reads `offset..end`. With direct I/O the blocks around the range are read and only the range is delivered;
+    /// a short read in mid-file leads to a second read of its last, incomplete block.
+    fn pass(&self, offset: u64, end: u64, buffer: &mut [u8], sink: &mut dyn ChunkSink) -> Pass {
+        let mut pass = Pass { bytes: 0, first_byte: None, stop: Stop::Done };
+        let mut next = offset;
+        while next < end {
+            let block = next - next % self.align;
+            let wanted = (end - block).next_multiple_of(self.align).min(buffer.len() as u64);
+            let got = match self.read_at(&mut buffer[..wanted as usize], block) {
+                Ok(got) => got as u64,
+                Err(error) => {
+                    pass.stop = Stop::System(error);
+                    return pass;
+                }
+            };
+            pass.first_byte.get_or_insert_with(|| self.local.time.now());
+            let upto = (block + got).min(end);
+            if upto <= next {
+                // The file became shorter after it was opened; the receipt says how much came.
+                return pass;
+            }
+            if let Err(message) = sink.chunk(&buffer[(next - block) as usize..(upto - block) as usize]) {
+                pass.stop = Stop::Refused(message);
+                return pass;
+            }
+            pass.bytes += upto - next;
+            next = upto;
+        }
+        pass
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Object for OpenFile<'_> {
+    fn size(&self) -> Option<u64> {
+        Some(self.size)
+    }
+
+    fn opened(&self) -> &Attempts {
+        &self.opened
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(async move { self.read_now(range, sink) })
+    }
+}

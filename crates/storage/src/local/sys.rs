@@ -1,0 +1,62 @@
+//! The few system calls that the standard library does not wrap.
+#![expect(unsafe_code, reason = "close(2) with its error, fstatfs(2) and statx(2) have no safe wrapper in std")]
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, IntoRawFd};
+
+/// Closes a file and reports the error that `File`'s `Drop` swallows: NFS and quota errors surface here.
+pub(super) fn close(file: File) -> io::Result<()> {
+    // SAFETY: `into_raw_fd` gave up ownership, so the descriptor is open and closed exactly once.
+    match unsafe { libc::close(file.into_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How a file must be accessed with `O_DIRECT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direct {
+    /// Offsets and lengths are multiples of this many bytes.
+    Aligned(usize),
+    /// The file system accepts the flag and goes through the page cache all the same, or supports no direct I/O here.
+    Unsupported,
+    /// The kernel does not tell.
+    Unknown,
+}
+
+/// Asks the kernel how direct I/O on this file must be aligned.
+pub(super) fn direct_alignment(file: &File) -> io::Result<Direct> {
+    if lives_in_memory(file)? {
+        return Ok(Direct::Unsupported);
+    }
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is an empty C string, which AT_EMPTY_PATH allows, and `stat` is writable for the call.
+    let result = unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN, stat.as_mut_ptr())
+    };
+    if result != 0 {
+        return Ok(Direct::Unknown);
+    }
+    // SAFETY: all-zero is a valid statx, and the kernel filled in what it knows.
+    let stat = unsafe { stat.assume_init() };
+    if stat.stx_mask & libc::STATX_DIOALIGN == 0 {
+        return Ok(Direct::Unknown);
+    }
+    let align = stat.stx_dio_offset_align.max(stat.stx_dio_mem_align);
+    Ok(if align == 0 { Direct::Unsupported } else { Direct::Aligned(align as usize) })
+}
+
+/// Whether the file is on tmpfs or ramfs, which newer kernels let open with `O_DIRECT` although there is no device.
+fn lives_in_memory(file: &File) -> io::Result<bool> {
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    let mut stat = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the descriptor is open and `stat` is writable for the call.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all-zero is a valid statfs, and the call succeeded.
+    let kind = unsafe { stat.assume_init() }.f_type;
+    Ok(kind == libc::TMPFS_MAGIC || kind == RAMFS_MAGIC)
+}

@@ -1,0 +1,103 @@
+//! Bookkeeping of one operation on a file: its attempts, and the error that names the path and the next step.
+
+use std::io;
+use std::path::Path;
+
+use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
+
+use crate::{Attempt, Attempts, ByteRange, Error, ErrorKind};
+
+/// One storage operation while it runs.
+pub(super) struct Task<'a> {
+    time: &'a dyn TimeSource,
+    doing: &'static str,
+    attempts: Attempts,
+}
+
+impl<'a> Task<'a> {
+    pub(super) fn new(time: &'a dyn TimeSource, doing: &'static str) -> Self {
+        Self { time, doing, attempts: Attempts::new() }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.time.now()
+    }
+
+    /// Runs one system-call group and records it as an attempt without bytes.
+    pub(super) fn step<T>(&mut self, kind: OpKind, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let start = self.now();
+        let result = work();
+        let attempt = Attempt { end: self.now(), ..Attempt::started(kind, start) };
+        self.record(attempt, result.as_ref().err());
+        result
+    }
+
+    /// Records an attempt, with the outcome of `error` if there is one.
+    pub(super) fn record(&mut self, mut attempt: Attempt, error: Option<&io::Error>) {
+        if let Some(error) = error {
+            attempt.status = error.raw_os_error().and_then(|errno| i16::try_from(-errno).ok()).unwrap_or(0);
+            attempt.outcome = match kind_of(error) {
+                ErrorKind::NotFound => Outcome::NotFound,
+                ErrorKind::Unreachable => Outcome::Timeout,
+                _ => Outcome::Io,
+            };
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// What was tried, when all went well.
+    pub(super) fn done(self) -> Attempts {
+        self.attempts
+    }
+
+    /// The error of a system call.
+    pub(super) fn failed(self, path: &Path, range: Option<ByteRange>, error: &io::Error) -> Error {
+        let message = match advice(error) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
+        self.refused(path, range, kind_of(error), message)
+    }
+
+    /// An error that no system call reported.
+    pub(super) fn refused(self, path: &Path, range: Option<ByteRange>, kind: ErrorKind, message: String) -> Error {
+        let object = path.display().to_string();
+        Error { kind, doing: self.doing, object, range, endpoint: None, message, attempts: self.attempts }
+    }
+}
+
+/// The class of an operating-system error.
+pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => ErrorKind::Denied,
+        Some(libc::ENOSPC | libc::EDQUOT) => ErrorKind::Full,
+        Some(libc::EINVAL | libc::EISDIR | libc::ENAMETOOLONG | libc::ELOOP | libc::EFBIG) => ErrorKind::Invalid,
+        Some(libc::ETIMEDOUT | libc::ESHUTDOWN | libc::ENOTCONN | libc::EHOSTDOWN) => ErrorKind::Unreachable,
+        _ => ErrorKind::Io,
+    }
+}
+
+/// What the user can do about it.
+fn advice(error: &io::Error) -> Option<&'static str> {
+    Some(match error.raw_os_error()? {
+        libc::ENOENT => "check the folder, or generate the data set there first",
+        libc::ENOTDIR => "a part of the path is a file, not a folder",
+        libc::EACCES | libc::EPERM => "give this user permission on the file and on every folder above it",
+        libc::EROFS => "the file system is mounted read-only; choose another folder",
+        libc::ENOSPC => "the file system is full: free space or inodes there, or choose another folder",
+        libc::EDQUOT => "the quota is used up: free space there, or ask for more",
+        libc::EMFILE => "this process has too many open files: raise `ulimit -n`",
+        libc::ENFILE => "the system has too many open files: raise fs.file-max",
+        libc::EISDIR => "it is a folder, not a file",
+        libc::ENAMETOOLONG => "shorten the folder or the file prefix",
+        libc::ESTALE => {
+            "the file server no longer knows this file: it was replaced or the export changed; mount it anew"
+        }
+        libc::EIO => "the device or the file server failed: see the kernel log",
+        libc::ETIMEDOUT | libc::ESHUTDOWN | libc::ENOTCONN | libc::EHOSTDOWN => {
+            "the file server does not answer: check the mount"
+        }
+        _ => return None,
+    })
+}

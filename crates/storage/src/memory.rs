@@ -1,0 +1,252 @@
+//! Objects in memory: the reference model of the storage semantics, for tests and for the server.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
+
+use crate::key::check_key;
+use crate::{
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
+    Storage,
+};
+
+/// Bytes per chunk that a read delivers, so that sinks meet objects in pieces as they do elsewhere.
+const CHUNK: usize = 256 << 10;
+
+/// Entries per page of a listing.
+const PAGE: usize = 1000;
+
+/// A bucket in memory. Objects are immutable once written; an open object keeps its content when it is replaced.
+pub struct Memory {
+    time: Arc<dyn TimeSource>,
+    objects: Mutex<BTreeMap<String, Bytes>>,
+}
+
+impl Memory {
+    /// Storage without objects.
+    #[must_use]
+    pub fn new(time: Arc<dyn TimeSource>) -> Self {
+        Self { time, objects: Mutex::default() }
+    }
+
+    /// The content of an object, shared.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Bytes> {
+        self.objects().get(key).cloned()
+    }
+
+    /// Puts an object, replacing one of the same key.
+    pub fn put(&self, key: &str, content: impl Into<Bytes>) {
+        self.objects().insert(key.to_owned(), content.into());
+    }
+
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects().len()
+    }
+
+    /// Whether there is no object.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects().is_empty()
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attempt(&self, kind: OpKind, start: Nanos) -> Attempt {
+        Attempt { end: self.time.now(), ..Attempt::started(kind, start) }
+    }
+
+    fn receipt(&self, kind: OpKind, start: Nanos) -> Receipt {
+        Receipt { bytes: 0, attempts: Attempts::from_iter([self.attempt(kind, start)]) }
+    }
+
+    fn error(&self, kind: ErrorKind, key: &str, message: String, attempt: Attempt) -> Error {
+        let doing = match attempt.kind {
+            OpKind::Open => "opening",
+            OpKind::Read => "reading",
+            OpKind::Write => "writing",
+            OpKind::Delete => "deleting",
+            OpKind::CreateNamespace => "creating",
+            _ => "looking up",
+        };
+        let attempts = Attempts::from_iter([attempt]);
+        Error { kind, doing, object: self.uri(key), range: None, endpoint: None, message, attempts }
+    }
+
+    fn find(&self, kind: OpKind, key: &str) -> Result<(Bytes, Receipt), Error> {
+        let start = self.time.now();
+        self.check(kind, key)?;
+        self.get(key).map(|content| (content, self.receipt(kind, start))).ok_or_else(|| {
+            let attempt = Attempt { outcome: Outcome::NotFound, ..self.attempt(kind, start) };
+            self.error(ErrorKind::NotFound, key, "no such object; write it first".to_owned(), attempt)
+        })
+    }
+
+    fn check(&self, kind: OpKind, key: &str) -> Result<(), Error> {
+        check_key(key).map_err(|message| {
+            let attempt = Attempt { outcome: Outcome::ClientError, ..self.attempt(kind, self.time.now()) };
+            self.error(ErrorKind::Invalid, key, message, attempt)
+        })
+    }
+
+    fn write_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
+        let start = self.time.now();
+        self.check(OpKind::Write, key)?;
+        let total = source.len();
+        let mut content = Vec::new();
+        let size = usize::try_from(total).unwrap_or(usize::MAX);
+        if content.try_reserve_exact(size).is_err() {
+            let attempt = Attempt { outcome: Outcome::Io, ..self.attempt(OpKind::Write, start) };
+            let message = format!("no memory for {total} bytes; use a smaller object or another storage");
+            return Err(self.error(ErrorKind::Full, key, message, attempt));
+        }
+        content.resize(size, 0);
+        let mut filled = 0;
+        while filled < size {
+            match source.fill(&mut content[filled..size.min(filled + CHUNK)]) {
+                0 => {
+                    let message = format!(
+                        "the source ended after {filled} of {total} bytes; nothing was written under this name"
+                    );
+                    let attempt = Attempt { outcome: Outcome::Cancelled, ..self.attempt(OpKind::Write, start) };
+                    return Err(self.error(ErrorKind::Invalid, key, message, attempt));
+                }
+                more => filled += more,
+            }
+        }
+        self.put(key, content);
+        let attempt = Attempt { requested: Some(total), bytes: total, ..self.attempt(OpKind::Write, start) };
+        Ok(Receipt { bytes: total, attempts: Attempts::from_iter([attempt]) })
+    }
+
+    /// The next page of a listing: at most [`PAGE`] objects with the prefix, after the key `after`.
+    fn page(&self, prefix: &str, after: Option<&str>) -> Vec<Found> {
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        self.objects()
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(PAGE)
+            .map(|(key, content)| Found { key: key.clone(), size: content.len() as u64 })
+            .collect()
+    }
+}
+
+struct OpenBytes<'a> {
+    memory: &'a Memory,
+    key: &'a str,
+    content: Bytes,
+    opened: Attempts,
+}
+
+impl OpenBytes<'_> {
+    fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+        let start = self.memory.time.now();
+        let size = self.content.len() as u64;
+        let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size));
+        let from = range.offset.min(end);
+        let mut attempt = Attempt {
+            offset: range.offset,
+            requested: range.len,
+            first_byte: (from < end).then_some(start),
+            ..self.memory.attempt(OpKind::Read, start)
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "both are within the length of a slice, which is a usize")]
+        let wanted = &self.content[from as usize..end as usize];
+        for chunk in wanted.chunks(CHUNK) {
+            if let Err(message) = sink.chunk(chunk) {
+                attempt.outcome = Outcome::Corrupt;
+                let error = self.memory.error(ErrorKind::Corrupt, self.key, message, attempt);
+                return Err(Error { range: Some(range), ..error });
+            }
+            attempt.bytes += chunk.len() as u64;
+        }
+        attempt.end = self.memory.time.now();
+        Ok(Receipt { bytes: attempt.bytes, attempts: Attempts::from_iter([attempt]) })
+    }
+}
+
+impl Object for OpenBytes<'_> {
+    fn size(&self) -> Option<u64> {
+        Some(self.content.len() as u64)
+    }
+
+    fn opened(&self) -> &Attempts {
+        &self.opened
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(async move { self.read_now(range, sink) })
+    }
+}
+
+impl Storage for Memory {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        Box::pin(async move {
+            let (content, receipt) = self.find(OpKind::Open, key)?;
+            Ok(Box::new(OpenBytes { memory: self, key, content, opened: receipt.attempts }) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move { self.write_now(key, source) })
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        Box::pin(async move {
+            let (content, receipt) = self.find(OpKind::Stat, key)?;
+            Ok((Metadata { size: content.len() as u64 }, receipt))
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            let mut attempts = Attempts::new();
+            let mut last: Option<String> = None;
+            loop {
+                let start = self.time.now();
+                let found = self.page(prefix, last.as_deref());
+                attempts.push(self.attempt(OpKind::List, start));
+                if !found.is_empty() {
+                    page(&found);
+                }
+                if found.len() < PAGE {
+                    return Ok(Receipt { bytes: 0, attempts });
+                }
+                last = found.last().map(|found| found.key.clone());
+            }
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            let start = self.time.now();
+            self.check(OpKind::Delete, key)?;
+            self.objects().remove(key);
+            Ok(self.receipt(OpKind::Delete, start))
+        })
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        Box::pin(async move { Ok(self.receipt(OpKind::CreateNamespace, self.time.now())) })
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            if !key.trim_end_matches('/').is_empty() {
+                self.check(OpKind::CreateNamespace, key.trim_end_matches('/'))?;
+            }
+            Ok(self.receipt(OpKind::CreateNamespace, self.time.now()))
+        })
+    }
+
+    fn uri(&self, key: &str) -> String {
+        format!("memory://{key}")
+    }
+}
