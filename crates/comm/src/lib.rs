@@ -2,8 +2,22 @@
 //!
 //! Invariant: a communicator is used from one thread, and every rank calls the same collectives in the same order.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod host;
+pub mod launcher;
+#[cfg(feature = "mpi")]
+mod mpi_world;
+mod simulated;
+mod solo;
+
 use std::future::Future;
 use std::pin::Pin;
+
+#[cfg(feature = "mpi")]
+pub use mpi_world::Mpi;
+pub use simulated::Simulated;
+pub use solo::Solo;
 
 /// A boxed future of a collective. Not `Send`: MPI is used from one thread.
 pub type Collective<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;

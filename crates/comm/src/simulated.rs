@@ -1,0 +1,262 @@
+//! Many ranks in one process, on one thread or on several: for simulation and tests.
+//!
+//! Invariant: a rank that can never arrive (it aborted, it was dropped, it called another collective) makes the
+//! others' collectives fail; nobody waits for ever.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::{Collective, Communicator, Error, Place};
+
+/// One rank of a simulated world.
+pub struct Simulated {
+    place: Place,
+    world: Arc<Mutex<World>>,
+    /// Number of the next collective of this rank; equal numbers meet.
+    next: Cell<u64>,
+}
+
+#[derive(Default)]
+struct World {
+    size: usize,
+    rounds: BTreeMap<u64, Round>,
+    /// Ranks that were dropped.
+    gone: Vec<usize>,
+    end: Option<End>,
+}
+
+/// Why no collective can succeed any more.
+#[derive(Clone)]
+enum End {
+    Aborted { rank: u32, message: String },
+    Broken(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Barrier,
+    AllGather,
+    Broadcast,
+}
+
+/// One collective, from the first rank that enters it to the last that leaves it.
+struct Round {
+    kind: Kind,
+    parts: Vec<Option<Vec<u8>>>,
+    wakers: Vec<Option<Waker>>,
+    arrived: usize,
+    left: usize,
+}
+
+impl Simulated {
+    /// `size` ranks on one node.
+    #[must_use]
+    pub fn world(size: u32) -> Vec<Simulated> {
+        Self::on_nodes(&[size])
+    }
+
+    /// `ranks[n]` ranks on node `n`, numbered node by node.
+    #[must_use]
+    pub fn on_nodes(ranks: &[u32]) -> Vec<Simulated> {
+        let size: u32 = ranks.iter().sum();
+        let world = Arc::new(Mutex::new(World { size: size as usize, ..World::default() }));
+        let nodes = u32::try_from(ranks.len()).unwrap_or(u32::MAX);
+        let places = (0..nodes)
+            .zip(ranks)
+            .flat_map(|(node, local_size)| (0..*local_size).map(move |local_rank| (node, *local_size, local_rank)));
+        (0..size)
+            .zip(places)
+            .map(|(rank, (node, local_size, local_rank))| Simulated {
+                place: Place { rank, size, node, nodes, local_rank, local_size, host: format!("simulated-{node}") },
+                world: Arc::clone(&world),
+                next: Cell::new(0),
+            })
+            .collect()
+    }
+
+    fn enter<'a>(&'a self, kind: Kind, bytes: &'a [u8]) -> Joining<'a> {
+        Joining { rank: self, kind, bytes, round: None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self) -> usize {
+        self.place.rank as usize
+    }
+}
+
+impl World {
+    fn wake_all(&mut self) -> Vec<Waker> {
+        self.rounds.values_mut().flat_map(Round::wakers).collect()
+    }
+
+    fn finish(&mut self, end: End) -> Vec<Waker> {
+        self.end.get_or_insert(end);
+        self.wake_all()
+    }
+
+    /// Whether the world has ended, as the error that every rank sees.
+    fn check(&self) -> Result<(), Error> {
+        match self.end.clone() {
+            None => Ok(()),
+            Some(End::Aborted { rank, message }) => Err(Error::Aborted { rank, message }),
+            Some(End::Broken(message)) => Err(Error::Library(message)),
+        }
+    }
+
+    /// A rank is through with a round; the last one removes it.
+    fn leave(&mut self, number: u64) {
+        if let Some(round) = self.rounds.get_mut(&number) {
+            round.left += 1;
+            if round.left == self.size {
+                self.rounds.remove(&number);
+            }
+        }
+    }
+}
+
+impl Round {
+    fn new(kind: Kind, size: usize) -> Self {
+        Self { kind, parts: vec![None; size], wakers: vec![None; size], arrived: 0, left: 0 }
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.wakers.iter_mut().filter_map(Option::take).collect()
+    }
+
+    /// What the collective gives; `None` while a rank is missing.
+    fn result(&self) -> Option<Vec<Vec<u8>>> {
+        if self.arrived < self.parts.len() {
+            return None;
+        }
+        let wanted = match self.kind {
+            Kind::Barrier => 0,
+            Kind::AllGather => self.parts.len(),
+            Kind::Broadcast => 1,
+        };
+        Some(self.parts.iter().take(wanted).map(|part| part.clone().unwrap_or_default()).collect())
+    }
+}
+
+/// The parts of all ranks, of rank 0, or of none, as the kind says.
+type Joined = Result<Vec<Vec<u8>>, Error>;
+
+/// A rank within a collective. It enters when it is first polled, as a call to MPI would.
+struct Joining<'a> {
+    rank: &'a Simulated,
+    kind: Kind,
+    bytes: &'a [u8],
+    round: Option<u64>,
+}
+
+impl Joining<'_> {
+    /// Puts this rank's part into its round; returns the ranks to wake.
+    fn arrive(&mut self, world: &mut World) -> Vec<Waker> {
+        let number = self.rank.next.get();
+        self.rank.next.set(number + 1);
+        self.round = Some(number);
+        let size = world.size;
+        let round = world.rounds.entry(number).or_insert_with(|| Round::new(self.kind, size));
+        if round.kind != self.kind {
+            let message = format!(
+                "rank {} called {:?} where another rank called {:?} (collective {number}); every rank must call the \
+                 same collectives in the same order",
+                self.rank.place.rank, self.kind, round.kind
+            );
+            return world.finish(End::Broken(message));
+        }
+        round.parts[self.rank.index()] = Some(self.bytes.to_vec());
+        round.arrived += 1;
+        if round.arrived == size { round.wakers() } else { Vec::new() }
+    }
+
+    fn advance(&mut self, waker: &Waker) -> (Poll<Joined>, Vec<Waker>) {
+        let rank = self.rank;
+        let mut world = rank.lock();
+        if let Err(error) = world.check() {
+            return (Poll::Ready(Err(error)), Vec::new());
+        }
+        let mut wake = Vec::new();
+        if self.round.is_none() {
+            wake = self.arrive(&mut world);
+            if let Err(error) = world.check() {
+                return (Poll::Ready(Err(error)), wake);
+            }
+        }
+        let world = &mut *world;
+        let Some(round) = self.round.and_then(|number| world.rounds.get_mut(&number)) else {
+            return (Poll::Pending, wake);
+        };
+        if let Some(result) = round.result() {
+            return (Poll::Ready(Ok(result)), wake);
+        }
+        if let Some(gone) = world.gone.iter().find(|gone| round.parts[**gone].is_none()) {
+            let message =
+                format!("rank {gone} left the world before the {:?} that rank {} is in", self.kind, rank.place.rank);
+            return (Poll::Ready(Err(Error::Library(message))), wake);
+        }
+        round.wakers[rank.index()] = Some(waker.clone());
+        (Poll::Pending, wake)
+    }
+}
+
+impl Future for Joining<'_> {
+    type Output = Joined;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (poll, wake) = self.advance(context.waker());
+        wake.into_iter().for_each(Waker::wake);
+        poll
+    }
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.round {
+            self.rank.lock().leave(number);
+        }
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        let index = self.index();
+        let wake = {
+            let mut world = self.lock();
+            world.gone.push(index);
+            world.wake_all()
+        };
+        wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Communicator for Simulated {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn barrier(&self) -> Collective<'_, ()> {
+        Box::pin(async { self.enter(Kind::Barrier, &[]).await.map(|_| ()) })
+    }
+
+    fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>> {
+        Box::pin(self.enter(Kind::AllGather, bytes))
+    }
+
+    fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>> {
+        let bytes = if self.place.rank == 0 { bytes } else { &[] };
+        Box::pin(async move { self.enter(Kind::Broadcast, bytes).await.map(|mut parts| parts.swap_remove(0)) })
+    }
+
+    fn abort(&self, message: &str, _exit_code: i32) {
+        let end = End::Aborted { rank: self.place.rank, message: message.to_owned() };
+        let wake = self.lock().finish(end);
+        wake.into_iter().for_each(Waker::wake);
+    }
+}
