@@ -8,6 +8,7 @@ mod key;
 pub mod local;
 pub mod memory;
 mod receipt;
+pub mod s3;
 mod seam;
 
 pub use error::{Error, ErrorKind};

@@ -1,0 +1,156 @@
+//! Operations without a payload: size, listing, removal, and the bucket itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dlio_event::OpKind;
+use http::{Method, header};
+
+use super::request::{Call, Failed};
+use super::{Shared, encode, xml};
+use crate::{Attempts, Error, ErrorKind, Found, Metadata, Receipt};
+
+/// Adds what was done before to an error.
+pub(super) fn after(earlier: Attempts, mut error: Error) -> Error {
+    let later = std::mem::replace(&mut error.attempts, earlier);
+    error.attempts.extend(later);
+    error
+}
+
+/// A failure that is no failure: what was tried still counts.
+pub(super) fn forgiven(failed: Box<Failed>) -> Receipt {
+    Receipt { bytes: 0, attempts: failed.error.attempts }
+}
+
+impl Shared {
+    /// HEAD of an object.
+    pub(super) async fn head(self: &Arc<Self>, key: &str) -> Result<(Metadata, Receipt), Error> {
+        let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, Some(key));
+        let answer = self.simple(&call, Bytes::new()).await?;
+        let size = answer.header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
+        match size {
+            Some(size) => Ok((Metadata { size }, answer.receipt)),
+            None => Err(Error {
+                kind: ErrorKind::Server,
+                doing: call.doing,
+                object: self.config.uri(key),
+                range: None,
+                endpoint: None,
+                message: "the answer to HEAD has no Content-Length".to_owned(),
+                attempts: answer.receipt.attempts,
+            }),
+        }
+    }
+
+    /// Every key that starts with the prefix, page by page.
+    pub(super) async fn list(self: &Arc<Self>, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
+        let root = self.config.full_key("");
+        let mut call = Call::new(self, "listing", OpKind::List, Method::GET, None);
+        let mut receipt = Receipt::default();
+        let mut token: Option<String> = None;
+        let mut found = Vec::new();
+        loop {
+            call.query.clear();
+            if let Some(token) = &token {
+                call.query.push_str("continuation-token=");
+                encode::query(&mut call.query, token);
+                call.query.push('&');
+            }
+            call.query.push_str("encoding-type=url&list-type=2&max-keys=1000&prefix=");
+            encode::query(&mut call.query, &root);
+            encode::query(&mut call.query, prefix);
+            let answer = match self.simple(&call, Bytes::new()).await {
+                Ok(answer) => answer,
+                Err(failed) => return Err(after(receipt.attempts, failed.error)),
+            };
+            receipt.attempts.extend(answer.receipt.attempts);
+            found.clear();
+            entries(&answer.body, &root, &mut found);
+            page(&found);
+            let more = xml::text(&answer.body, "IsTruncated").is_some_and(|text| text == "true");
+            token = xml::text(&answer.body, "NextContinuationToken").filter(|token| more && !token.is_empty());
+            if token.is_none() {
+                return Ok(receipt);
+            }
+        }
+    }
+
+    /// DELETE of an object; its absence is what was wanted.
+    pub(super) async fn remove(self: &Arc<Self>, key: &str) -> Result<Receipt, Error> {
+        let call = Call::new(self, "deleting", OpKind::Delete, Method::DELETE, Some(key));
+        match self.simple(&call, Bytes::new()).await {
+            Ok(answer) => Ok(answer.receipt),
+            Err(failed) if failed.failure.is(404, "NoSuchKey") => Ok(forgiven(failed)),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    /// HEAD of the bucket.
+    pub(super) async fn head_bucket(self: &Arc<Self>, pinned: Option<usize>) -> Result<Receipt, Box<Failed>> {
+        let mut call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, None);
+        call.pinned = pinned;
+        self.simple(&call, Bytes::new()).await.map(|answer| answer.receipt)
+    }
+
+    /// Makes the bucket exist: asking comes first, as many may use a bucket that few may create.
+    pub(super) async fn create_bucket(self: &Arc<Self>) -> Result<Receipt, Error> {
+        let earlier = match self.head_bucket(None).await {
+            Ok(receipt) => return Ok(receipt),
+            Err(failed) if failed.error.kind == ErrorKind::NotFound => forgiven(failed),
+            Err(failed) => return Err(failed.error),
+        };
+        let call = Call::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);
+        let region = &self.config.region;
+        let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
+        let body = if amazon && region != "us-east-1" {
+            format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}\
+                 </LocationConstraint></CreateBucketConfiguration>",
+                xml::escape(region)
+            )
+        } else {
+            String::new()
+        };
+        let mut receipt = match self.simple(&call, Bytes::from(body)).await {
+            Ok(answer) => answer.receipt,
+            // Another rank was faster.
+            Err(failed) if failed.failure.is(409, "BucketAlreadyOwnedByYou") => forgiven(failed),
+            Err(failed) => return Err(after(earlier.attempts, failed.error)),
+        };
+        receipt.attempts.insert_many(0, earlier.attempts);
+        Ok(receipt)
+    }
+}
+
+/// The entries of one page of a listing, with keys relative to the root.
+fn entries(body: &str, root: &str, found: &mut Vec<Found>) {
+    let encoded = xml::text(body, "EncodingType").is_some_and(|text| text == "url");
+    for content in xml::each(body, "Contents") {
+        let Some(key) = xml::text(content, "Key") else { continue };
+        let key = if encoded { encode::decode(&key) } else { key };
+        let Some(key) = key.strip_prefix(root) else { continue };
+        let size = xml::text(content, "Size").and_then(|text| text.parse().ok()).unwrap_or(0);
+        found.push(Found { key: key.to_owned(), size });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_keys_are_relative_to_the_root() {
+        let body = "<EncodingType>url</EncodingType><Contents><Key>run/a+b%2F%C3%BC</Key><Size>7</Size></Contents>\
+                    <Contents><Key>other</Key><Size>1</Size></Contents>";
+        let mut found = Vec::new();
+        entries(body, "run/", &mut found);
+        assert_eq!(found, [Found { key: "a b/ü".into(), size: 7 }]);
+    }
+
+    #[test]
+    fn keys_that_the_server_did_not_encode_stay_as_they_are() {
+        let mut found = Vec::new();
+        entries("<Contents><Key>a+b%20c</Key><Size>7</Size></Contents>", "", &mut found);
+        assert_eq!(found[0].key, "a+b%20c");
+    }
+}

@@ -1,0 +1,203 @@
+//! How to reach a bucket: plain values, made by the command line from the workload.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A value that never appears in a log, a trace or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself, for the code that must sign or send it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What requests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Public name of the key.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: Secret,
+    /// Token of temporary credentials.
+    pub session_token: Option<Secret>,
+}
+
+impl Credentials {
+    /// Long-lived credentials.
+    #[must_use]
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: Secret::new(secret_access_key),
+            session_token: None,
+        }
+    }
+}
+
+/// How one rank spreads its requests over several endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoadBalance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// At random, seeded.
+    Random,
+    /// To the endpoint with the fewest requests of this process in flight.
+    LeastOutstanding,
+}
+
+/// How ranks are mapped to endpoints when every rank uses one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mapping {
+    /// `rank mod n`: neighbours use different endpoints.
+    #[default]
+    Modulo,
+    /// `rank · n / size`: neighbours share an endpoint.
+    Block,
+}
+
+/// Index of the endpoint that a rank of a world of `size` uses; 0 when there is none to choose from.
+#[must_use]
+pub fn assign(rank: u32, size: u32, endpoints: &[String], mapping: Mapping) -> usize {
+    let count = endpoints.len() as u64;
+    if count == 0 {
+        return 0;
+    }
+    let rank = u64::from(rank);
+    let index = match mapping {
+        Mapping::Modulo => rank % count,
+        Mapping::Block => (rank * count / u64::from(size.max(1))).min(count - 1),
+    };
+    usize::try_from(index).unwrap_or(0)
+}
+
+/// Everything that the client must know.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// `http(s)://host[:port]`; empty: the regional endpoint of AWS.
+    pub endpoints: Vec<String>,
+    /// Bucket.
+    pub bucket: String,
+    /// Prefix of every key, without a slash at its end; may be empty.
+    pub prefix: String,
+    /// Region that signatures name.
+    pub region: String,
+    /// `None`: requests are not signed.
+    pub credentials: Option<Credentials>,
+    /// Bucket in the path rather than in the host name.
+    pub path_style: bool,
+    /// Tries of one request, the first included.
+    pub max_attempts: u32,
+    /// Choice among several endpoints.
+    pub load_balance: LoadBalance,
+    /// Objects of this many bytes and more are written in parts.
+    pub multipart_threshold: u64,
+    /// Bytes of a part (S3 wants at least 5 MiB); grows for objects that would need more than 10,000 parts.
+    pub part_size: u64,
+    /// Parts of one object that exist in memory at a time: the memory of one write is at most
+    /// `part_concurrency × part_size`.
+    pub part_concurrency: u32,
+    /// A request is given up when no byte moved for this long.
+    pub request_timeout: Duration,
+    /// First pause between tries; it doubles with each (up to 100 times), times a seeded factor of 0.5 to 1.
+    pub backoff: Duration,
+    /// Sign uploads without a hash of their bytes; `false` hashes every body (about 0.7 CPU-seconds per GiB).
+    pub unsigned_payload: bool,
+    /// PEM file of certificate authorities that https endpoints may use beside the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Seed of the random choices (pauses, endpoints).
+    pub seed: u64,
+}
+
+impl S3Config {
+    /// The defaults for a bucket behind these endpoints: path style unless they are AWS's own.
+    #[must_use]
+    pub fn new(endpoints: Vec<String>, bucket: impl Into<String>) -> Self {
+        let path_style = !endpoints.is_empty() && !endpoints.iter().any(|uri| uri.contains(".amazonaws.com"));
+        Self {
+            endpoints,
+            bucket: bucket.into(),
+            prefix: String::new(),
+            region: "us-east-1".to_owned(),
+            credentials: None,
+            path_style,
+            max_attempts: 5,
+            load_balance: LoadBalance::default(),
+            multipart_threshold: 32 << 20,
+            part_size: 16 << 20,
+            part_concurrency: 4,
+            request_timeout: Duration::from_secs(30),
+            backoff: Duration::from_millis(100),
+            unsigned_payload: true,
+            ca_bundle: None,
+            seed: 0,
+        }
+    }
+
+    /// Full key of a key relative to the root.
+    pub(super) fn full_key(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix.trim_end_matches('/')) }
+    }
+
+    /// `s3://bucket/key` of a key relative to the root; the bucket itself for the empty key.
+    pub(super) fn uri(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.full_key(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|k| format!("http://node{k}:9000")).collect()
+    }
+
+    #[test]
+    fn modulo_gives_neighbours_different_endpoints() {
+        let chosen: Vec<usize> = (0..5).map(|rank| assign(rank, 5, &names(2), Mapping::Modulo)).collect();
+        assert_eq!(chosen, [0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn block_gives_neighbours_the_same_endpoint() {
+        let chosen: Vec<usize> = (0..6).map(|rank| assign(rank, 6, &names(4), Mapping::Block)).collect();
+        assert_eq!(chosen, [0, 0, 1, 2, 2, 3]);
+        assert_eq!(assign(9, 4, &names(3), Mapping::Block), 2, "a rank outside the world still gets an endpoint");
+        assert_eq!(assign(3, 4, &[], Mapping::Block), 0);
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let mut config = S3Config::new(names(1), "b");
+        let credentials = Credentials::new("AKID", "hunter2");
+        config.credentials = Some(Credentials { session_token: Some(Secret::new("tok3n")), ..credentials });
+        let text = format!("{config:?}");
+        assert!(text.contains("AKID") && !text.contains("hunter2") && !text.contains("tok3n"));
+    }
+
+    #[test]
+    fn the_prefix_is_part_of_the_name() {
+        let mut config = S3Config::new(names(1), "b");
+        assert_eq!(config.uri("train/x"), "s3://b/train/x");
+        config.prefix = "data/run1".into();
+        assert_eq!(config.uri("train/x"), "s3://b/data/run1/train/x");
+    }
+}

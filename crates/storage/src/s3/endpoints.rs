@@ -1,0 +1,186 @@
+//! The endpoints of a client and the choice among them, with a count of the requests in flight on each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::{LoadBalance, S3Config};
+
+/// One `http(s)://host[:port]`.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// Place in the list.
+    pub(super) index: usize,
+    /// As it appears in traces and messages.
+    pub(super) name: Arc<str>,
+    pub(super) tls: bool,
+    /// Name that is looked up and verified; without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Value of the `Host` header.
+    pub(super) authority: http::HeaderValue,
+    in_flight: AtomicU32,
+}
+
+/// A request in flight; dropping it ends it.
+#[derive(Debug)]
+pub(super) struct InFlight<'a>(&'a Endpoint);
+
+impl Endpoint {
+    fn parse(index: usize, text: &str, config: &S3Config) -> Result<Self, String> {
+        let wrong = |why: &str| format!("endpoint `{text}` {why}; expected http://host[:port] or https://host[:port]");
+        let uri: http::Uri = text.parse().map_err(|error| wrong(&format!("is no address ({error})")))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(wrong("has no scheme that S3 uses")),
+        };
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(wrong("has a path (give the bucket as storage.storage_root)"));
+        }
+        let bare = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+        let shown = if config.path_style { bare.to_owned() } else { format!("{}.{bare}", config.bucket) };
+        let default_port = if tls { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let authority = if port == default_port { shown.clone() } else { format!("{shown}:{port}") };
+        Ok(Self {
+            index,
+            name: text.trim_end_matches('/').into(),
+            tls,
+            host: shown.trim_matches(['[', ']']).to_owned(),
+            port,
+            authority: authority.parse().map_err(|_| wrong("has characters that no host name has"))?,
+            in_flight: AtomicU32::new(0),
+        })
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(super) fn enter(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self)
+    }
+
+    pub(super) fn host_header(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All endpoints of a client.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    list: Vec<Endpoint>,
+    strategy: LoadBalance,
+    turn: AtomicU64,
+    seed: u64,
+}
+
+impl Endpoints {
+    pub(super) fn new(config: &S3Config) -> Result<Self, String> {
+        let regional = [format!("https://s3.{}.amazonaws.com", config.region)];
+        let texts = if config.endpoints.is_empty() { &regional[..] } else { &config.endpoints };
+        let list =
+            texts.iter().enumerate().map(|(k, text)| Endpoint::parse(k, text, config)).collect::<Result<_, _>>()?;
+        Ok(Self { list, strategy: config.load_balance, turn: AtomicU64::new(0), seed: config.seed })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.list.iter()
+    }
+
+    /// The endpoint of the next request; not the one to `avoid` where there is another.
+    pub(super) fn pick(&self, avoid: Option<usize>) -> &Endpoint {
+        let count = self.list.len();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = match self.strategy {
+            LoadBalance::RoundRobin | LoadBalance::LeastOutstanding => reduce(turn, count),
+            LoadBalance::Random => reduce(mix(self.seed ^ mix(turn)), count),
+        };
+        let in_turn =
+            (0..count).map(|k| &self.list[(first + k) % count]).filter(|e| count == 1 || Some(e.index) != avoid);
+        let chosen = match self.strategy {
+            LoadBalance::LeastOutstanding => in_turn.min_by_key(|e| e.in_flight.load(Ordering::Relaxed)),
+            LoadBalance::RoundRobin | LoadBalance::Random => { in_turn }.next(),
+        };
+        chosen.unwrap_or(&self.list[0])
+    }
+}
+
+fn reduce(number: u64, count: usize) -> usize {
+    usize::try_from(number % count as u64).unwrap_or(0)
+}
+
+/// splitmix64: a well-mixed number per input, for choices that need no stream.
+pub(super) fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(count: usize, strategy: LoadBalance) -> Endpoints {
+        let mut config = S3Config::new((0..count).map(|k| format!("http://n{k}:9000/")).collect(), "b");
+        config.load_balance = strategy;
+        Endpoints::new(&config).unwrap()
+    }
+
+    #[test]
+    fn round_robin_takes_turns() {
+        let endpoints = endpoints(3, LoadBalance::RoundRobin);
+        let order: Vec<usize> = (0..6).map(|_| endpoints.pick(None).index).collect();
+        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn least_outstanding_prefers_the_idle_endpoint() {
+        let endpoints = endpoints(2, LoadBalance::LeastOutstanding);
+        let busy = endpoints.pick(None);
+        let guard = busy.enter();
+        assert!((0..4).all(|_| endpoints.pick(None).index != busy.index));
+        drop(guard);
+        assert!((0..4).any(|_| endpoints.pick(None).index == busy.index), "ties take turns");
+    }
+
+    #[test]
+    fn random_reaches_every_endpoint_and_repeats_with_its_seed() {
+        let draw = || {
+            let endpoints = endpoints(4, LoadBalance::Random);
+            (0..64).map(|_| endpoints.pick(None).index).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(), draw());
+        assert!((0..4).all(|k| draw().contains(&k)));
+    }
+
+    #[test]
+    fn a_retry_avoids_the_endpoint_that_failed_only_if_there_is_another() {
+        let many = endpoints(2, LoadBalance::RoundRobin);
+        assert!((0..4).all(|_| many.pick(Some(1)).index == 0));
+        assert_eq!(endpoints(1, LoadBalance::RoundRobin).pick(Some(0)).index, 0);
+    }
+
+    #[test]
+    fn addresses_are_checked_when_the_client_is_made() {
+        let config = S3Config::new(vec![], "b");
+        assert!(Endpoint::parse(0, "localhost:9000", &config).is_err());
+        assert!(Endpoint::parse(0, "ftp://x", &config).unwrap_err().contains("scheme"));
+        assert!(Endpoint::parse(0, "http://x/bucket", &config).unwrap_err().contains("storage_root"));
+    }
+
+    #[test]
+    fn the_bucket_is_in_the_host_unless_it_is_in_the_path() {
+        let mut config = S3Config::new(vec!["http://[::1]:9000".into()], "b");
+        let endpoint = Endpoint::parse(0, "http://[::1]:9000", &config).unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.host_header()), ("::1", "[::1]:9000"));
+        config.path_style = false;
+        let endpoint = Endpoint::parse(0, "https://s3.eu-west-1.amazonaws.com", &config).unwrap();
+        assert_eq!(endpoint.host_header(), "b.s3.eu-west-1.amazonaws.com");
+    }
+}

@@ -1,0 +1,209 @@
+//! Why a request failed, whether trying again makes sense, and what the user can do about it.
+
+use dlio_event::Outcome;
+use http::{HeaderMap, StatusCode};
+
+use super::xml;
+use crate::ErrorKind;
+
+/// One request that did not succeed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Failure {
+    pub(super) kind: ErrorKind,
+    pub(super) outcome: Outcome,
+    pub(super) status: i16,
+    /// Code of the server's answer (`NoSuchKey`), empty when it sent none.
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) retry: Retry,
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would fail again.
+    Never,
+    /// After a pause.
+    Later,
+    /// At once and without counting: an idle connection turned out to be closed by the server.
+    Free,
+}
+
+impl Failure {
+    pub(super) fn new(kind: ErrorKind, outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { kind, outcome, status: 0, code: String::new(), message: message.into(), retry: Retry::Never }
+    }
+
+    pub(super) fn later(mut self) -> Self {
+        self.retry = Retry::Later;
+        self
+    }
+
+    pub(super) fn timeout(what: &str, limit: std::time::Duration) -> Self {
+        let message = format!("{what} for {limit:?}; check that the endpoint is up and not overloaded");
+        Self::new(ErrorKind::Unreachable, Outcome::Timeout, message).later()
+    }
+
+    pub(super) fn connect(message: impl std::fmt::Display) -> Self {
+        let text = format!("{message}; check that the endpoint is up and that storage.endpoint_uris names it");
+        Self::new(ErrorKind::Unreachable, Outcome::Connect, text).later()
+    }
+
+    /// The connection broke before an answer.
+    pub(super) fn broken(error: &dyn std::error::Error) -> Self {
+        let mut text = format!("the connection broke: {error}");
+        if let Some(source) = error.source() {
+            text = format!("{text} ({source})");
+        }
+        Self::new(ErrorKind::Unreachable, Outcome::Connect, text).later()
+    }
+
+    pub(super) fn short(expected: u64, got: u64) -> Self {
+        let message = format!("the answer ended after {got} of {expected} bytes");
+        Self::new(ErrorKind::Corrupt, Outcome::ShortRead, message).later()
+    }
+
+    /// The status is one that says so.
+    pub(super) fn is(&self, status: i16, code: &str) -> bool {
+        self.status == status && (self.code.is_empty() || self.code == code)
+    }
+}
+
+/// An answer that is not a success, in words.
+pub(super) struct Refusal<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) region: &'a str,
+    pub(super) signed: bool,
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a str,
+}
+
+impl Refusal<'_> {
+    pub(super) fn failure(&self) -> Failure {
+        let code = xml::text(self.body, "Code").unwrap_or_default();
+        let said = xml::text(self.body, "Message").unwrap_or_default();
+        let mut message = format!("HTTP {}", self.status.as_u16());
+        if code.is_empty() {
+            message
+                .push_str(self.status.canonical_reason().map(|reason| format!(" {reason}")).as_deref().unwrap_or(""));
+        } else {
+            message.push(' ');
+            message.push_str(&code);
+        }
+        if !said.is_empty() {
+            message = format!("{message}: {}", said.trim_end_matches('.'));
+        }
+        if let Some(advice) = self.advice(&code) {
+            message = format!("{message}; {advice}");
+        }
+        let status = self.status.as_u16();
+        let (kind, outcome) = match (status, code.as_str()) {
+            (404, _) => (ErrorKind::NotFound, Outcome::NotFound),
+            (401 | 403, _) => (ErrorKind::Denied, Outcome::ClientError),
+            (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull") => (ErrorKind::Full, Outcome::ServerError),
+            (412, _) => (ErrorKind::Corrupt, Outcome::ClientError),
+            (429 | 503, _) | (_, "SlowDown") => (ErrorKind::Server, Outcome::Throttled),
+            (408, _) | (400, "RequestTimeout") => (ErrorKind::Server, Outcome::Timeout),
+            (500.., _) => (ErrorKind::Server, Outcome::ServerError),
+            _ => (ErrorKind::Invalid, Outcome::ClientError),
+        };
+        let retry = if kind == ErrorKind::Server && status != 501 { Retry::Later } else { Retry::Never };
+        Failure { kind, outcome, status: i16::try_from(status).unwrap_or(0), code, message, retry }
+    }
+
+    fn advice(&self, code: &str) -> Option<String> {
+        let text = match (code, self.status.as_u16()) {
+            ("InvalidAccessKeyId", _) => {
+                "check storage.storage_options.access_key_id or AWS_ACCESS_KEY_ID: the endpoint does not know it".into()
+            }
+            ("SignatureDoesNotMatch", _) => {
+                "check storage.storage_options.secret_access_key or AWS_SECRET_ACCESS_KEY: it is not the key's secret"
+                    .into()
+            }
+            ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) => {
+                "the temporary credentials (AWS_SESSION_TOKEN) are over: get new ones".into()
+            }
+            ("RequestTimeTooSkewed", _) => {
+                "the clock of this node and the server's are too far apart: synchronise it (chrony, NTP)".into()
+            }
+            ("NoSuchBucket", _) => format!(
+                "check the bucket name `{}` in storage.storage_root, create it, or run with \
+                 ++workload.workflow.generate_data=True",
+                self.bucket
+            ),
+            ("NoSuchKey", _) => "generate the data set first, or check data_folder and the file counts".into(),
+            ("EntityTooLarge", _) => "lower the size from which objects are written in parts".into(),
+            (_, 301 | 302 | 307 | 308) | ("AuthorizationHeaderMalformed", _) => self.elsewhere()?,
+            (_, 401 | 403) if !self.signed => {
+                "the request was not signed: set storage.storage_options.access_key_id and secret_access_key, or \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .into()
+            }
+            ("AccessDenied", _) => format!("these credentials may not do this in bucket `{}`", self.bucket),
+            (_, 412) => "the object was replaced while it was being read".into(),
+            _ => return None,
+        };
+        Some(text)
+    }
+
+    /// Where a redirect points.
+    fn elsewhere(&self) -> Option<String> {
+        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let region = header("x-amz-bucket-region").or_else(|| xml::text(self.body, "Region"));
+        if let Some(region) = region.filter(|region| region != self.region) {
+            return Some(format!(
+                "bucket `{}` is in region {region}: set storage.storage_options.region={region}",
+                self.bucket
+            ));
+        }
+        let target = xml::text(self.body, "Endpoint").or_else(|| header("location"))?;
+        Some(format!("the server sends this elsewhere: put {target} into storage.endpoint_uris"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        Refusal { bucket: "data", region: "us-east-1", signed: true, status, headers: &headers, body }.failure()
+    }
+
+    #[test]
+    fn the_wrong_secret_names_the_key_to_check() {
+        let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>No match.</Message></Error>";
+        let failure = refused(403, &[], body);
+        assert_eq!(failure.kind, ErrorKind::Denied);
+        assert_eq!(failure.retry, Retry::Never);
+        assert_eq!(
+            failure.message,
+            "HTTP 403 SignatureDoesNotMatch: No match; check storage.storage_options.secret_access_key or \
+             AWS_SECRET_ACCESS_KEY: it is not the key's secret"
+        );
+    }
+
+    #[test]
+    fn a_redirect_names_the_region_to_set() {
+        let failure = refused(301, &[("x-amz-bucket-region", "eu-west-1")], "");
+        assert!(failure.message.contains("storage.storage_options.region=eu-west-1"), "{}", failure.message);
+        let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-north-1</Region></Error>";
+        assert!(refused(400, &[], body).message.contains("region=eu-north-1"));
+        let failure = refused(307, &[("location", "http://target:51081")], "");
+        assert!(failure.message.contains("http://target:51081"), "{}", failure.message);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for status in [408, 429, 500, 502, 503, 504] {
+            assert_eq!(refused(status, &[], "").retry, Retry::Later, "{status}");
+        }
+        for status in [400, 401, 403, 404, 409, 412, 416, 501, 507] {
+            assert_eq!(refused(status, &[], "").retry, Retry::Never, "{status}");
+        }
+        assert_eq!(refused(503, &[], "<Code>SlowDown</Code>").outcome, Outcome::Throttled);
+        assert_eq!(refused(403, &[], "<Code>RequestTimeTooSkewed</Code>").retry, Retry::Never);
+    }
+}

@@ -1,0 +1,104 @@
+//! S3: signed HTTP/1.1 requests over connections of the calling thread, spread over any number of endpoints.
+//!
+//! Invariant: what is measured is the server. A read passes frames on as the socket delivers them, a write makes frames
+//! while it sends; neither holds an object, and a request costs a few microseconds beyond its system calls.
+
+mod body;
+mod bucket;
+mod config;
+mod connect;
+mod encode;
+mod endpoints;
+mod failure;
+mod get;
+mod multipart;
+mod put;
+mod request;
+mod sign;
+mod xml;
+
+use std::sync::Arc;
+
+use dlio_event::TimeSource;
+
+pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
+use endpoints::Endpoints;
+use tokio_rustls::TlsConnector;
+
+use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
+
+/// What all threads of a client share.
+struct Shared {
+    config: S3Config,
+    endpoints: Endpoints,
+    tls: Option<TlsConnector>,
+    time: Arc<dyn TimeSource>,
+}
+
+/// A bucket, or a prefix of one, behind one or several S3 endpoints.
+///
+/// Clones share their settings; connections belong to threads. Operations need a tokio runtime with I/O and time.
+#[derive(Clone)]
+pub struct S3 {
+    shared: Arc<Shared>,
+}
+
+impl S3 {
+    /// A client for a bucket; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When an endpoint is no address, or the certificate authorities cannot be read.
+    pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
+        let wrong = |message| Error {
+            kind: ErrorKind::Invalid,
+            doing: "setting up the client for",
+            object: format!("s3://{}", config.bucket),
+            range: None,
+            endpoint: None,
+            message,
+            attempts: Attempts::new(),
+        };
+        if config.bucket.is_empty() {
+            return Err(wrong("no bucket is named; set storage.storage_root".to_owned()));
+        }
+        let endpoints = Endpoints::new(&config).map_err(wrong)?;
+        let secure = endpoints.iter().any(|endpoint| endpoint.tls);
+        let tls = if secure { Some(connect::tls(&config).map_err(wrong)?) } else { None };
+        Ok(Self { shared: Arc::new(Shared { config, endpoints, tls, time }) })
+    }
+}
+
+impl Storage for S3 {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        let object = get::S3Object { client: &self.shared, key, opened: Attempts::new() };
+        Box::pin(std::future::ready(Ok(Box::new(object) as Box<dyn Object>)))
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(self.shared.put(key, source))
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        Box::pin(self.shared.head(key))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        Box::pin(self.shared.list(prefix, page))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(self.shared.remove(key))
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        Box::pin(self.shared.create_bucket())
+    }
+
+    fn create_folder<'a>(&'a self, _key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(std::future::ready(Ok(Receipt::default())))
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.shared.config.uri(key)
+    }
+}
