@@ -26,20 +26,14 @@ impl Shared {
     /// HEAD of an object.
     pub(super) async fn head(self: &Arc<Self>, key: &str) -> Result<(Metadata, Receipt), Error> {
         let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, Some(key));
+        call.check(self)?;
         let answer = self.simple(&call, Bytes::new()).await?;
         let size = answer.header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
-        match size {
-            Some(size) => Ok((Metadata { size }, answer.receipt)),
-            None => Err(Error {
-                kind: ErrorKind::Server,
-                doing: call.doing,
-                object: self.config.uri(key),
-                range: None,
-                endpoint: None,
-                message: "the answer to HEAD has no Content-Length".to_owned(),
-                attempts: answer.receipt.attempts,
-            }),
-        }
+        let Some(size) = size else {
+            let error = call.error(self, ErrorKind::Server, "the answer to HEAD has no Content-Length");
+            return Err(after(answer.receipt.attempts, error));
+        };
+        Ok((Metadata { size }, answer.receipt))
     }
 
     /// Every key that starts with the prefix, page by page.
@@ -78,6 +72,7 @@ impl Shared {
     /// DELETE of an object; its absence is what was wanted.
     pub(super) async fn remove(self: &Arc<Self>, key: &str) -> Result<Receipt, Error> {
         let call = Call::new(self, "deleting", OpKind::Delete, Method::DELETE, Some(key));
+        call.check(self)?;
         match self.simple(&call, Bytes::new()).await {
             Ok(answer) => Ok(answer.receipt),
             Err(failed) if failed.failure.is(404, "NoSuchKey") => Ok(forgiven(failed)),

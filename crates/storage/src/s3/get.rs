@@ -78,10 +78,11 @@ impl Shared {
         range: ByteRange,
         sink: &mut dyn ChunkSink,
     ) -> Result<Receipt, Error> {
+        let mut call = Call::new(self, "reading", OpKind::Get, Method::GET, Some(key));
+        call.check(self)?;
         if range.len == Some(0) {
             return Ok(Receipt::default());
         }
-        let mut call = Call::new(self, "reading", OpKind::Get, Method::GET, Some(key));
         call.range = (range != ByteRange::ALL).then_some(range);
         let end = range.len.map(|len| range.offset.saturating_add(len));
         let mut reading = Reading { range, next: range.offset, end, etag: None, sink };

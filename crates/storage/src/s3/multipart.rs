@@ -121,10 +121,10 @@ impl Shared {
     pub(super) async fn put_parts(self: &Arc<Self>, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
         let len = source.len();
         let mut call = Call::new(self, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
-        call.query = "uploads=".to_owned();
+        call.query.push_str("uploads=");
         let answer = self.simple(&call, Bytes::new()).await?;
         let Some(id) = xml::text(&answer.body, "UploadId") else {
-            return Err(self.fault(key, ErrorKind::Server, "the answer to CreateMultipartUpload has no UploadId"));
+            return Err(call.error(self, ErrorKind::Server, "the answer to CreateMultipartUpload has no UploadId"));
         };
         let mut begun = Begun { client: Arc::clone(self), key: key.to_owned(), id, open: true };
         let mut log = answer.receipt.attempts;
@@ -144,18 +144,6 @@ impl Shared {
                 error.attempts.extend(begun.abort().await);
                 Err(error)
             }
-        }
-    }
-
-    fn fault(&self, key: &str, kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error {
-            kind,
-            doing: "writing",
-            object: self.config.uri(key),
-            range: None,
-            endpoint: None,
-            message: message.into(),
-            attempts: Attempts::new(),
         }
     }
 
@@ -204,7 +192,10 @@ impl Shared {
             let limit = feed.left - end;
             match with_pool(self, |pool| feed.next(pool, limit)) {
                 Ok(frame) => frames.extend(frame),
-                Err(fault) => return Err(self.fault(key, ErrorKind::Invalid, fault)),
+                Err(fault) => {
+                    let call = Call::new(self, "writing", OpKind::MultipartPart, Method::PUT, Some(key));
+                    return Err(call.error(self, ErrorKind::Invalid, fault));
+                }
             }
             parts.go_on().await?;
         }
@@ -247,7 +238,10 @@ impl Shared {
         let mut body = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
         for (number, etag) in parts {
             let etag = xml::escape(etag);
-            body.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
+            let number = number.to_string();
+            for text in ["<Part><PartNumber>", &number, "</PartNumber><ETag>", &etag, "</ETag></Part>"] {
+                body.push_str(text);
+            }
         }
         body.push_str("</CompleteMultipartUpload>");
         match self.simple(&call, Bytes::from(body)).await {

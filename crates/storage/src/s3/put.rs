@@ -74,13 +74,14 @@ impl Upload<'_> {
 impl Shared {
     /// Writes an object, in one request or in parts.
     pub(super) async fn put(self: &Arc<Self>, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
+        let call = Call::new(self, "writing", OpKind::Put, Method::PUT, Some(key));
+        call.check(self)?;
         if source.len() >= self.config.multipart_threshold.max(1) && source.len() > super::multipart::PART_MIN {
             return self.put_parts(key, source).await;
         }
         let len = source.len();
         let keep = len <= self.write_memory() || !self.config.unsigned_payload;
         let mut upload = Upload { feed: Feed::new(source), kept: Vec::new(), len, keep, fault: None };
-        let call = Call::new(self, "writing", OpKind::Put, Method::PUT, Some(key));
         let hash = self.prepare(&mut upload).await;
         let mut tries = Tries::new(self, &call);
         let receipt = loop {

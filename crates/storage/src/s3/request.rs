@@ -71,12 +71,27 @@ impl<'a> Call<'a> {
         Self { doing, kind, method, key, query: String::new(), range: None, path, pinned: None }
     }
 
-    fn error(&self, client: &Shared, kind: ErrorKind, message: String) -> Error {
+    /// The operation failed.
+    pub(super) fn error(&self, client: &Shared, kind: ErrorKind, message: impl Into<String>) -> Error {
         let object = match self.key {
             Some(key) => client.config.uri(key),
             None => format!("s3://{}", client.config.bucket),
         };
-        Error { kind, doing: self.doing, object, range: self.range, endpoint: None, message, attempts: Attempts::new() }
+        Error {
+            kind,
+            doing: self.doing,
+            object,
+            range: self.range,
+            endpoint: None,
+            message: message.into(),
+            attempts: Attempts::new(),
+        }
+    }
+
+    /// Refuses keys that name nothing below the root.
+    pub(super) fn check(&self, client: &Shared) -> Result<(), Error> {
+        let Some(key) = self.key else { return Ok(()) };
+        crate::check_key(key).map_err(|why| self.error(client, ErrorKind::Invalid, why))
     }
 }
 
@@ -159,7 +174,7 @@ impl<'a> Tries<'a> {
         }
         self.counted += 1;
         if failure.retry == Retry::Never || self.counted >= self.client.config.max_attempts.max(1) {
-            let mut error = self.call.error(self.client, failure.kind, failure.message.clone());
+            let mut error = self.call.error(self.client, failure.kind, &*failure.message);
             error.endpoint = Some(endpoint.name.to_string());
             error.attempts = std::mem::take(&mut self.log);
             return Err(Box::new(Failed { error, failure }));
@@ -260,16 +275,14 @@ impl Shared {
             let mut answer = std::pin::pin!(connection.try_send_request(request));
             let mut before = 0;
             let outcome = loop {
-                match tokio::time::timeout(limit, &mut answer).await {
-                    Ok(outcome) => break outcome,
-                    Err(_) => {
-                        let now = sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
-                        if now == before {
-                            return Err(Failure::timeout("no byte moved", limit));
-                        }
-                        before = now;
-                    }
+                if let Ok(outcome) = tokio::time::timeout(limit, &mut answer).await {
+                    break outcome;
                 }
+                let now = sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
+                if now == before {
+                    return Err(Failure::timeout("no byte moved", limit));
+                }
+                before = now;
             };
             match outcome {
                 Ok(response) => {

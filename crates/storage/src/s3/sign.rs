@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn the_documented_example_signs_as_documented() {
         let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        let signed = Signed {
+        let covered = Signed {
             method: "GET",
             path: "/",
             query: "lifecycle=",
@@ -186,7 +186,7 @@ mod tests {
             payload: EMPTY_SHA256,
         };
         let mut signer = Signer::new();
-        let (date, authorization) = signer.sign_at(1_369_353_600, &credentials, "us-east-1", &signed);
+        let (date, authorization) = signer.sign_at(1_369_353_600, &credentials, "us-east-1", &covered);
         assert_eq!(date, "20130524T000000Z");
         assert_eq!(
             authorization,
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_documented_listing_signs_as_documented() {
         let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        let signed = Signed {
+        let covered = Signed {
             method: "GET",
             path: "/",
             query: "max-keys=2&prefix=J",
@@ -208,8 +208,8 @@ mod tests {
         };
         let mut signer = Signer::new();
         // A first signature on the day before must not leave its key behind.
-        signer.sign_at(1_369_353_599, &credentials, "us-east-1", &signed);
-        let (_, authorization) = signer.sign_at(1_369_353_600, &credentials, "us-east-1", &signed);
+        signer.sign_at(1_369_353_599, &credentials, "us-east-1", &covered);
+        let (_, authorization) = signer.sign_at(1_369_353_600, &credentials, "us-east-1", &covered);
         assert_eq!(signature(&authorization), "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
     }
 
@@ -243,7 +243,7 @@ mod tests {
 
         let mut credentials = Credentials::new("AKID", "secret");
         credentials.session_token = Some(Secret::new("to/ken+"));
-        let signed = Signed {
+        let covered = Signed {
             method: "PUT",
             path: &path,
             query: "partNumber=7&uploadId=a%2Fb",
@@ -251,7 +251,7 @@ mod tests {
             payload: UNSIGNED_PAYLOAD,
         };
         let mut signer = Signer::new();
-        let (_, ours) = signer.sign_at(second, &credentials, "eu-west-3", &signed);
+        let (_, ours) = signer.sign_at(second, &credentials, "eu-west-3", &covered);
         assert_eq!(signature(&ours), theirs);
     }
 }
