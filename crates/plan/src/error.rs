@@ -1,0 +1,81 @@
+//! Why a workload has no plan.
+
+use dlio_config::vocabulary::{DataLoader, Sampler};
+
+/// A workload that cannot be planned; the text says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `World::size` is 0.
+    #[error("a world has at least one rank, but 0 were given")]
+    EmptyWorld,
+    /// The dialect has no planner yet.
+    #[error(
+        "the mlperf dialect comes later; use `dlio_rs.dialect: dlio` (the reference's order, quirks included) or \
+         `native` (what the keys say)"
+    )]
+    Mlperf,
+    /// A count that must not be 0.
+    #[error("{key} is 0, expected at least 1")]
+    Zero {
+        /// The key.
+        key: &'static str,
+    },
+    /// More steps wanted than one epoch has.
+    #[error(
+        "Only have enough data for {available} steps but {wanted} wanted: lower train.total_training_steps to at most \
+         {available}, or raise dataset.num_files_train or dataset.num_samples_per_file"
+    )]
+    TooFewSteps {
+        /// Steps of one epoch.
+        available: u64,
+        /// `train.total_training_steps`
+        wanted: u64,
+    },
+    /// More reader threads than samples (the reference divides by zero).
+    #[error(
+        "reader.read_threads is {threads}, but a rank has only {samples} samples of `{folder}`: every reader thread of \
+         the tensorflow loader needs at least one; use at most {samples} threads, fewer ranks or more samples"
+    )]
+    MoreThreadsThanSamples {
+        /// `reader.read_threads`
+        threads: u64,
+        /// Samples per rank.
+        samples: u64,
+        /// Folder of the split.
+        folder: &'static str,
+    },
+    /// A loader that this program cannot imitate.
+    #[error("Data Loader {loader} not supported or plugins not found: use pytorch, tensorflow, dali or synthetic")]
+    Loader {
+        /// `reader.data_loader`
+        loader: DataLoader,
+    },
+    /// A sampler that the loader cannot work with.
+    #[error(
+        "reader.data_loader {loader} takes its samples from the {expected} sampler, but reader.data_loader_sampler is \
+         {sampler}; leave the sampler out or set it to {expected}"
+    )]
+    LoaderSampler {
+        /// `reader.data_loader`
+        loader: DataLoader,
+        /// `reader.data_loader_sampler`
+        sampler: Sampler,
+        /// The one that fits.
+        expected: Sampler,
+    },
+    /// More items than a shuffled order can number.
+    #[error("{what} are {count}, but an order shuffled as numpy does holds at most {} of them", u32::MAX)]
+    TooManyToShuffle {
+        /// What is shuffled.
+        what: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// A product of counts exceeds 64 bits.
+    #[error("{what} exceed 2^64; lower the file or sample counts")]
+    Overflow {
+        /// What was counted.
+        what: &'static str,
+    },
+}

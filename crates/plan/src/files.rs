@@ -1,0 +1,260 @@
+//! The data set's files: names, folders and shapes, computed from the workload and never listed.
+//!
+//! Invariant: file numbers, names and the reference's sorted file list agree. The reference sorts by full path (flat)
+//! or by base name (sub-folders); with numbers padded to one width both orders are the order of the numbers.
+
+use std::sync::{Arc, OnceLock};
+
+use dlio_config::Workload;
+use dlio_config::vocabulary::Format;
+
+use crate::numpy::Mt19937;
+use crate::{Error, Split};
+
+/// Seed of the reference's generators.
+const DIMENSION_SEED: u32 = 10;
+
+/// All files of a data set: the training files, then the evaluation files, numbered through ("combined").
+#[derive(Debug, Clone)]
+pub struct FileSet {
+    train: Naming,
+    eval: Naming,
+    samples: u64,
+    format: Format,
+    shape: Shape,
+}
+
+/// How the files of one split are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Naming {
+    split: Split,
+    len: u64,
+    /// The count that the names carry (`_of_N`); differs from `len` when part of a larger data set is used.
+    of: u64,
+    subfolders: u64,
+    prefix: String,
+    format: Format,
+}
+
+/// Shape of the records of a file.
+#[derive(Debug, Clone)]
+enum Shape {
+    /// The same for all files.
+    Equal(Vec<u64>),
+    /// Drawn per file; the draws are made once, when the first one is needed, and shared by all clones.
+    Drawn { side: f64, stdev: f64, files: u64, draws: Arc<OnceLock<Box<[[u32; 2]]>>> },
+}
+
+/// One file of a [`FileSet`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Number among all files: training files, then evaluation files.
+    pub combined: u64,
+    /// The split that it belongs to.
+    pub split: Split,
+    /// Number within its split.
+    pub index: u64,
+    /// Name relative to the data folder, for example `train/img_0_of_8.npz`.
+    pub key: String,
+    /// Name of a TFRecord file's index, for example `index/train/img_0_of_8.tfrecord.idx`.
+    pub index_key: Option<String>,
+    /// Shape of one record, in elements.
+    pub dims: Vec<u64>,
+    /// Samples in the file.
+    pub samples: u64,
+}
+
+impl FileSet {
+    /// The files that a workload names.
+    ///
+    /// # Errors
+    ///
+    /// If a file holds no samples, or if there are more files than 64 bits count.
+    pub fn new(workload: &Workload) -> Result<FileSet, Error> {
+        let dataset = &workload.dataset;
+        if dataset.num_samples_per_file == 0 {
+            return Err(Error::Zero { key: "dataset.num_samples_per_file" });
+        }
+        let files = dataset.num_files_train.checked_add(dataset.num_files_eval);
+        let files = files.ok_or(Error::Overflow { what: "the files" })?;
+        let largest = dataset.num_files_train.max(dataset.num_files_eval);
+        largest.checked_mul(dataset.num_samples_per_file).ok_or(Error::Overflow { what: "the samples" })?;
+        let naming = |split, len, subfolders| Naming {
+            split,
+            len,
+            of: len,
+            subfolders,
+            prefix: dataset.file_prefix.clone(),
+            format: dataset.format,
+        };
+        let side = dataset.record_length_bytes.sqrt();
+        let shape = if !dataset.record_dims.is_empty() {
+            Shape::Equal(dataset.record_dims.clone())
+        } else if dataset.record_length_bytes_stdev > 0.0 {
+            let stdev = dataset.record_length_bytes_stdev / 2.0 / side;
+            Shape::Drawn { side: side.trunc(), stdev, files, draws: Arc::default() }
+        } else {
+            Shape::Equal(vec![whole(side), whole(side)])
+        };
+        Ok(FileSet {
+            train: naming(Split::Train, dataset.num_files_train, dataset.num_subfolders_train),
+            eval: naming(Split::Eval, dataset.num_files_eval, dataset.num_subfolders_eval),
+            samples: dataset.num_samples_per_file,
+            format: dataset.format,
+            shape,
+        })
+    }
+
+    /// The same files as the first ones of a larger data set that was generated with these counts: the names carry
+    /// the count of the data set, not the count that is used.
+    ///
+    /// Shapes drawn by `record_length_bytes_stdev` depend on the position among all generated files, so the evaluation
+    /// files take the draws that follow those of the `train` files generated.
+    #[must_use]
+    pub fn generated_as(mut self, train: u64, eval: u64) -> FileSet {
+        self.train.of = train.max(self.train.len);
+        self.eval.of = eval.max(self.eval.len);
+        if let Shape::Drawn { files, draws, .. } = &mut self.shape {
+            *files = self.train.of + self.eval.of;
+            *draws = Arc::default();
+        }
+        self
+    }
+
+    /// Number of files of a split, as configured (nothing trimmed).
+    #[must_use]
+    pub fn len(&self, split: Split) -> u64 {
+        self.naming(split).len
+    }
+
+    /// Number of all files.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.train.len + self.eval.len
+    }
+
+    /// Samples in every file.
+    #[must_use]
+    pub fn samples_per_file(&self) -> u64 {
+        self.samples
+    }
+
+    /// Format of all files.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Combined number of file `index` of a split.
+    #[must_use]
+    pub fn combined(&self, split: Split, index: u64) -> u64 {
+        match split {
+            Split::Train => index,
+            Split::Eval => self.train.len + index,
+        }
+    }
+
+    /// The file with this combined number; below [`FileSet::total`] it exists.
+    #[must_use]
+    pub fn file(&self, combined: u64) -> File {
+        let (naming, index) = self.place(combined);
+        let name = naming.base_name(index);
+        let index_key =
+            (self.format == Format::TfRecord).then(|| format!("index/{}/{name}.idx", naming.split.folder()));
+        File {
+            combined,
+            split: naming.split,
+            index,
+            key: format!("{}/{name}", naming.folder(index)),
+            index_key,
+            dims: self.dims(combined),
+            samples: self.samples,
+        }
+    }
+
+    /// Name of a file alone, relative to the data folder.
+    #[must_use]
+    pub fn key(&self, combined: u64) -> String {
+        let (naming, index) = self.place(combined);
+        format!("{}/{}", naming.folder(index), naming.base_name(index))
+    }
+
+    /// Shape of the records of a file, in elements.
+    #[must_use]
+    pub fn dims(&self, combined: u64) -> Vec<u64> {
+        match &self.shape {
+            Shape::Equal(dims) => dims.clone(),
+            Shape::Drawn { side, stdev, files, draws } => {
+                let draws = draws.get_or_init(|| draw_dimensions(*side, *stdev, *files));
+                let (naming, index) = self.place(combined);
+                let offset = if naming.split == Split::Train { 0 } else { self.train.of };
+                let pair = usize::try_from(offset + index).ok().and_then(|at| draws.get(at));
+                pair.map_or_else(Vec::new, |pair| pair.map(u64::from).to_vec())
+            }
+        }
+    }
+
+    /// Folders below the data folder that generation creates, parents first.
+    #[must_use]
+    pub fn folders(&self) -> Vec<String> {
+        let mut folders = Vec::new();
+        for naming in [&self.train, &self.eval] {
+            folders.push(naming.split.folder().to_owned());
+            if naming.subfolders > 1 {
+                folders.extend((0..naming.subfolders).map(|index| naming.folder(index)));
+            }
+        }
+        if self.format == Format::TfRecord {
+            folders.extend(["index", "index/train", "index/valid"].map(str::to_owned));
+        }
+        folders
+    }
+
+    fn naming(&self, split: Split) -> &Naming {
+        match split {
+            Split::Train => &self.train,
+            Split::Eval => &self.eval,
+        }
+    }
+
+    fn place(&self, combined: u64) -> (&Naming, u64) {
+        match combined.checked_sub(self.train.len) {
+            None => (&self.train, combined),
+            Some(index) => (&self.eval, index),
+        }
+    }
+}
+
+impl Naming {
+    fn base_name(&self, index: u64) -> String {
+        let Self { of, prefix, format, .. } = self;
+        format!("{prefix}_{index:0width$}_of_{of}.{format}", width = digits(*of))
+    }
+
+    fn folder(&self, index: u64) -> String {
+        let folder = self.split.folder();
+        if self.subfolders > 1 {
+            format!("{folder}/{:0width$}", index % self.subfolders, width = digits(self.subfolders))
+        } else {
+            folder.to_owned()
+        }
+    }
+}
+
+/// Decimal digits of a count: the reference pads to the width of N, not of N − 1.
+fn digits(count: u64) -> usize {
+    count.checked_ilog10().map_or(1, |digits| digits as usize + 1)
+}
+
+/// One pair of dimensions per file, as every generator of the reference draws them on every rank.
+fn draw_dimensions(side: f64, stdev: f64, files: u64) -> Box<[[u32; 2]]> {
+    let mut generator = Mt19937::new(DIMENSION_SEED);
+    let mut draw = || u32::try_from(whole(generator.normal(side, stdev)).max(1)).unwrap_or(u32::MAX);
+    (0..files).map(|_| [draw(), draw()]).collect()
+}
+
+/// Truncation toward zero; negative values and NaN become 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is what is meant")]
+fn whole(value: f64) -> u64 {
+    value as u64
+}

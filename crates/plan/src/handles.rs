@@ -1,0 +1,57 @@
+//! When a lane opens and closes files.
+
+use std::collections::HashSet;
+
+/// How long a lane keeps a file open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handles {
+    /// Opened, read and closed for every sample, also when two consecutive samples share the file.
+    PerSample,
+    /// Opened when it is not open. After every `num_samples_per_file` samples that the lane has processed in this epoch
+    /// it closes the file of the last one; whatever else is open stays open until the epoch (or evaluation) ends.
+    PerFile,
+    /// Opened once per lane, then kept for the rest of the run.
+    Cached,
+}
+
+/// What one sample does to the file that it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// The file is opened before the sample is read.
+    pub open: bool,
+    /// The file is closed after the sample was read.
+    pub close: bool,
+}
+
+/// The open files of one lane; decides opens and closes sample by sample.
+///
+/// [`Handles::PerFile`] wants a new state per epoch and split, [`Handles::Cached`] one per lane, split and run.
+#[derive(Debug, Clone)]
+pub struct HandleState {
+    handles: Handles,
+    samples_per_file: u64,
+    processed: u64,
+    open: HashSet<u64>,
+}
+
+impl HandleState {
+    /// Nothing open.
+    #[must_use]
+    pub fn new(handles: Handles, samples_per_file: u64) -> Self {
+        Self { handles, samples_per_file: samples_per_file.max(1), processed: 0, open: HashSet::new() }
+    }
+
+    /// Accounts for the next sample of the lane, in this (combined) file.
+    pub fn access(&mut self, file: u64) -> Access {
+        if self.handles == Handles::PerSample {
+            return Access { open: true, close: true };
+        }
+        let open = self.open.insert(file);
+        self.processed += 1;
+        let close = self.handles == Handles::PerFile && self.processed.is_multiple_of(self.samples_per_file);
+        if close {
+            self.open.remove(&file);
+        }
+        Access { open, close }
+    }
+}

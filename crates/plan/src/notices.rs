@@ -1,0 +1,250 @@
+//! What a user must be told about a plan: copied quirks that change what this run reads, and samples left out.
+//!
+//! Each is told once, by rank 0, and names the key, the effect and the way around it.
+
+use dlio_config::Workload;
+use dlio_config::vocabulary::{DataLoader, Dialect, Format, Shuffle};
+
+use crate::notice::{Notice, NoticeCode};
+use crate::reading::{Kind, Reading, SplitSteps};
+use crate::{Handles, Split};
+
+const NATIVE: &str = "`dlio_rs.dialect: native`";
+
+pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval: SplitSteps) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut splits = Vec::new();
+    if workload.workflow.train {
+        splits.push((Split::Train, train));
+    }
+    if workload.workflow.evaluation {
+        splits.push((Split::Eval, eval));
+    }
+    for &(split, steps) in &splits {
+        notices.extend(if reading.dialect == Dialect::Dlio {
+            trimming(reading, split)
+        } else {
+            remainder(reading, split, steps)
+        });
+    }
+    notices.extend(threads(workload, reading));
+    if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
+        notices.extend(shuffling(workload, reading));
+        notices.extend(same_files(reading));
+        notices.extend(padding(reading, &splits));
+        notices.extend(reopening(workload, reading));
+        notices.extend(limit(workload, train));
+        notices.extend(surplus(&splits));
+        notices.extend(synthetic(workload, train));
+    }
+    if reading.dialect == Dialect::Native && reading.kind == Kind::Streams {
+        notices.extend(stream_shuffle(workload));
+    }
+    notices
+}
+
+fn quirk(text: String) -> Notice {
+    Notice::warning(NoticeCode::Quirk, text)
+}
+
+fn key(split: Split) -> (&'static str, &'static str) {
+    match split {
+        Split::Train => ("dataset.num_files_train", "batch_size"),
+        Split::Eval => ("dataset.num_files_eval", "batch_size_eval"),
+    }
+}
+
+fn trimming(reading: &Reading, split: Split) -> Option<Notice> {
+    let (counts, (key, batch)) = (reading.counts(split), key(split));
+    let (files, kept) = (counts.configured, counts.files);
+    let unit = u128::from(reading.samples_per_file) * u128::from(counts.batch_size) * u128::from(reading.world.size);
+    if files == kept && kept > 0 {
+        return None;
+    }
+    let what = match split {
+        Split::Train => "training",
+        Split::Eval => "evaluation",
+    };
+    let factors = format!(
+        "num_samples_per_file {} x {batch} {} x {} ranks = {unit}",
+        reading.samples_per_file, counts.batch_size, reading.world.size
+    );
+    Some(quirk(if kept == 0 {
+        format!(
+            "NOTHING WILL BE READ for {what}: {key} is {files}, and the reference uses only multiples of {factors} files \
+             (it compares a number of files with a number of samples), so 0 files remain and 0 steps run; raise {key} to \
+             at least {unit}, lower {batch} or num_samples_per_file, use fewer ranks, or set {NATIVE}"
+        )
+    } else {
+        format!(
+            "{what} reads only the first {kept} of {files} files: the reference trims {key} to a multiple of {factors}; \
+             {NATIVE} reads all of them"
+        )
+    }))
+}
+
+/// What equal steps on all ranks leave out in the native dialect.
+fn remainder(reading: &Reading, split: Split, steps: SplitSteps) -> Option<Notice> {
+    let (counts, (key, batch)) = (reading.counts(split), key(split));
+    let per_step = counts.batch_size.saturating_mul(u64::from(reading.world.size));
+    let samples = reading.samples(split);
+    if steps.full == 0 {
+        return Some(Notice::warning(
+            NoticeCode::Suspicious,
+            format!(
+                "NOTHING WILL BE READ for `{}`: its {samples} samples are fewer than one step on all ranks takes \
+                 ({batch} {} x {} ranks = {per_step}); raise {key}, lower {batch} or use fewer ranks",
+                split.folder(),
+                counts.batch_size,
+                reading.world.size
+            ),
+        ));
+    }
+    let left = samples % per_step;
+    (left > 0).then(|| {
+        Notice::info(
+            NoticeCode::Remainder,
+            format!(
+                "every epoch leaves out {left} of the {samples} samples of `{}`, so that all ranks run the same {} steps",
+                split.folder(),
+                steps.full
+            ),
+        )
+    })
+}
+
+fn threads(workload: &Workload, reading: &Reading) -> Option<Notice> {
+    let reader = &workload.reader;
+    let changed = reader.data_loader == DataLoader::Tensorflow && reader.read_threads == 0;
+    if changed {
+        let text = "reader.read_threads is 0, which the tensorflow loader does not have: 1 reader lane is used";
+        return Some(Notice::warning(NoticeCode::Accepted, text));
+    }
+    (reader.data_loader == DataLoader::NativeDali && reading.dialect == Dialect::Dlio).then(|| {
+        Notice::warning(
+            NoticeCode::Accepted,
+            "reader.data_loader native_dali is planned like dali, every rank reading its own share; in the reference all \
+             ranks read shard 0",
+        )
+    })
+}
+
+fn shuffling(workload: &Workload, reading: &Reading) -> Option<Notice> {
+    let (files, samples) = (workload.reader.file_shuffle, workload.reader.sample_shuffle);
+    let asked: Vec<String> = [("reader.file_shuffle", files), ("reader.sample_shuffle", samples)]
+        .into_iter()
+        .filter(|(_, shuffle)| *shuffle != Shuffle::Off)
+        .map(|(key, shuffle)| format!("{key} {shuffle}"))
+        .collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let asked = asked.join(" and ");
+    let verb = if asked.contains(" and ") { "have" } else { "has" };
+    Some(quirk(match reading.kind {
+        Kind::Index => format!(
+            "{asked} {verb} no effect with the {} loader, as in the reference: every epoch reads the same samples in \
+             ascending order; {NATIVE} shuffles",
+            workload.reader.data_loader
+        ),
+        Kind::Streams => format!(
+            "{asked} {verb} no effect on what is read from TFRecord files, as in the reference: names are sorted, and \
+             the shuffle buffer only decides which record joins which batch; with {NATIVE} file_shuffle shuffles files"
+        ),
+        Kind::Iterative if samples != Shuffle::Off => format!(
+            "reader.sample_shuffle {samples} changes only the sample numbers that are reported, not what is read, as in \
+             the reference; {NATIVE} shuffles"
+        ),
+        Kind::Iterative | Kind::Blank => return None,
+    }))
+}
+
+fn same_files(reading: &Reading) -> Option<Notice> {
+    let size = reading.world.size;
+    (reading.kind == Kind::Iterative && size > 1).then(|| {
+        quirk(format!(
+            "all {size} ranks read the same first files of the list, apart from their first sample, as in the reference: \
+             about {} of {} files are read at all, {size} times each; {NATIVE} gives every rank its own samples",
+            reading.train.files.div_ceil(u64::from(size)),
+            reading.train.files
+        ))
+    })
+}
+
+fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> {
+    let uneven = |split: Split| {
+        let threads = reading.sorted_threads(0, split);
+        (0..reading.lanes()).any(|thread| !threads.entries(thread).is_multiple_of(threads.batch_size))
+    };
+    let uneven = reading.kind == Kind::Iterative && splits.iter().any(|&(split, steps)| steps.run > 0 && uneven(split));
+    uneven.then(|| {
+        Notice::info(
+            NoticeCode::Quirk,
+            format!(
+                "the samples of a rank do not divide into whole batches of {} reader threads: a thread's last batch is \
+                 padded without reading, so some steps read fewer samples than the batch size",
+                reading.lanes()
+            ),
+        )
+    })
+}
+
+fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {
+    let whole = matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv);
+    let samples = reading.samples_per_file;
+    (reading.kind == Kind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
+        Notice::info(
+            NoticeCode::Quirk,
+            format!(
+                "every {} file is opened and read whole for each of its {samples} samples, as in the reference, so the \
+                 bytes read are {samples} times the data set; `reader.read_type: memory` reads each file once per lane",
+                workload.dataset.format
+            ),
+        )
+    })
+}
+
+fn limit(workload: &Workload, train: SplitSteps) -> Option<Notice> {
+    let wanted = workload.train.total_training_steps?;
+    let epochs = workload.train.epochs;
+    (epochs > 1).then(|| {
+        quirk(format!(
+            "train.total_training_steps {wanted} limits every epoch, not the run, as in the reference: {epochs} epochs of \
+             {} steps; set train.epochs to 1 to run it once",
+            train.run
+        ))
+    })
+}
+
+fn surplus(splits: &[(Split, SplitSteps)]) -> Option<Notice> {
+    splits.iter().any(|(_, steps)| steps.surplus).then(|| {
+        Notice::info(
+            NoticeCode::Quirk,
+            "one batch more than the steps is read per epoch and rank and never computed on, as in the reference, whose \
+             loop notices its limit only with the next batch in hand",
+        )
+    })
+}
+
+fn synthetic(workload: &Workload, train: SplitSteps) -> Option<Notice> {
+    let short = train.configured > train.full && workload.reader.data_loader == DataLoader::Synthetic;
+    short.then(|| {
+        quirk(format!(
+            "the synthetic loader stops one batch early, as in the reference: {} of {} steps",
+            train.full, train.configured
+        ))
+    })
+}
+
+fn stream_shuffle(workload: &Workload) -> Option<Notice> {
+    let shuffle = workload.reader.sample_shuffle;
+    (shuffle != Shuffle::Off).then(|| {
+        Notice::info(
+            NoticeCode::IgnoredKey,
+            format!(
+                "reader.sample_shuffle {shuffle} does not change what is read from TFRecord files: records are streamed, \
+                 and a shuffle buffer only decides which record joins which batch; use reader.file_shuffle"
+            ),
+        )
+    })
+}

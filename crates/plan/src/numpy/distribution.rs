@@ -1,0 +1,179 @@
+//! The distributions of numpy's legacy generator, in the order in which it consumes its stream.
+
+use super::Mt19937;
+
+impl Mt19937 {
+    /// Standard normal by the polar method: two values per pair, the second one kept for the next call.
+    pub fn standard_normal(&mut self) -> f64 {
+        if let Some(kept) = self.gauss.take() {
+            return kept;
+        }
+        loop {
+            let x1 = 2.0 * self.double() - 1.0;
+            let x2 = 2.0 * self.double() - 1.0;
+            let r2 = x1 * x1 + x2 * x2;
+            if r2 < 1.0 && r2 != 0.0 {
+                let f = (-2.0 * r2.ln() / r2).sqrt();
+                self.gauss = Some(f * x1);
+                return f * x2;
+            }
+        }
+    }
+
+    /// Normal distribution.
+    pub fn normal(&mut self, mean: f64, stdev: f64) -> f64 {
+        mean + stdev * self.standard_normal()
+    }
+
+    /// Uniform on [min, max).
+    pub fn uniform(&mut self, min: f64, max: f64) -> f64 {
+        min + (max - min) * self.double()
+    }
+
+    /// Exponential distribution with this mean.
+    pub fn exponential(&mut self, scale: f64) -> f64 {
+        scale * self.standard_exponential()
+    }
+
+    fn standard_exponential(&mut self) -> f64 {
+        -(1.0 - self.double()).ln()
+    }
+
+    /// Gamma distribution.
+    pub fn gamma(&mut self, shape: f64, scale: f64) -> f64 {
+        scale * self.standard_gamma(shape)
+    }
+
+    #[expect(clippy::float_cmp, reason = "numpy takes these branches at exactly these shapes")]
+    fn standard_gamma(&mut self, shape: f64) -> f64 {
+        if shape == 1.0 {
+            self.standard_exponential()
+        } else if shape == 0.0 {
+            0.0
+        } else if shape < 1.0 {
+            self.gamma_below_one(shape)
+        } else {
+            self.gamma_above_one(shape)
+        }
+    }
+
+    fn gamma_below_one(&mut self, shape: f64) -> f64 {
+        loop {
+            let u = self.double();
+            let v = self.standard_exponential();
+            if u <= 1.0 - shape {
+                let x = u.powf(1.0 / shape);
+                if x <= v {
+                    return x;
+                }
+            } else {
+                let y = -((1.0 - u) / shape).ln();
+                let x = (1.0 - shape + shape * y).powf(1.0 / shape);
+                if x <= v + y {
+                    return x;
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::many_single_char_names, reason = "the names of Marsaglia and Tsang (2000)")]
+    fn gamma_above_one(&mut self, shape: f64) -> f64 {
+        let b = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * b).sqrt();
+        loop {
+            let (x, v) = loop {
+                let x = self.standard_normal();
+                let v = 1.0 + c * x;
+                if v > 0.0 {
+                    break (x, v * v * v);
+                }
+            };
+            let u = self.double();
+            if u < 1.0 - 0.0331 * (x * x) * (x * x) || u.ln() < 0.5 * x * x + b * (1.0 - v + v.ln()) {
+                return b * v;
+            }
+        }
+    }
+
+    /// Poisson distribution; a whole number.
+    pub fn poisson(&mut self, lam: f64) -> f64 {
+        if lam >= 10.0 {
+            self.poisson_by_rejection(lam)
+        } else if lam == 0.0 {
+            0.0
+        } else {
+            self.poisson_by_products(lam)
+        }
+    }
+
+    fn poisson_by_products(&mut self, lam: f64) -> f64 {
+        let limit = (-lam).exp();
+        let (mut events, mut product) = (0.0, 1.0);
+        loop {
+            product *= self.double();
+            if product <= limit {
+                return events;
+            }
+            events += 1.0;
+        }
+    }
+
+    /// The transformed rejection of Hörmann (1993), which numpy uses from λ = 10 on.
+    #[expect(clippy::many_single_char_names, reason = "the names of Hörmann (1993)")]
+    fn poisson_by_rejection(&mut self, lam: f64) -> f64 {
+        let log_lam = lam.ln();
+        let b = 0.931 + 2.53 * lam.sqrt();
+        let a = -0.059 + 0.02483 * b;
+        let inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+        let vr = 0.9277 - 3.6224 / (b - 2.0);
+        loop {
+            let u = self.double() - 0.5;
+            let v = self.double();
+            let us = 0.5 - u.abs();
+            let k = ((2.0 * a / us + b) * u + lam + 0.43).floor();
+            if us >= 0.07 && v <= vr {
+                return k;
+            }
+            if k < 0.0 || (us < 0.013 && v > us) {
+                continue;
+            }
+            let bound = -lam + k * log_lam - log_gamma(k + 1.0);
+            if v.ln() + inverse_alpha.ln() - (a / (us * us) + b).ln() <= bound {
+                return k;
+            }
+        }
+    }
+}
+
+/// numpy's own ln Γ, whose rounding decides borderline rejections.
+#[expect(clippy::float_cmp, reason = "numpy takes this branch at exactly these values")]
+fn log_gamma(x: f64) -> f64 {
+    const SERIES: [f64; 10] = [
+        8.333_333_333_333_333e-2,
+        -2.777_777_777_777_778e-3,
+        7.936_507_936_507_937e-4,
+        -5.952_380_952_380_952e-4,
+        8.417_508_417_508_418e-4,
+        -1.917_526_917_526_918e-3,
+        6.410_256_410_256_41e-3,
+        -2.955_065_359_477_124e-2,
+        1.796_443_723_688_307e-1,
+        -1.392_432_216_905_9,
+    ];
+    const LOG_TWO_PI: f64 = 1.837_877_066_409_345_3;
+    if x == 1.0 || x == 2.0 {
+        return 0.0;
+    }
+    let shift = if x < 7.0 { (7.0 - x).trunc() } else { 0.0 };
+    let mut shifted = x + shift;
+    let inverse_square = (1.0 / shifted) * (1.0 / shifted);
+    let series = SERIES.iter().rev().copied().reduce(|sum, term| sum * inverse_square + term).unwrap_or_default();
+    let mut result = series / shifted + 0.5 * LOG_TWO_PI + (shifted - 0.5) * shifted.ln() - shifted;
+    let mut steps = shift;
+    while steps > 0.0 {
+        result -= (shifted - 1.0).ln();
+        shifted -= 1.0;
+        steps -= 1.0;
+    }
+    result
+}

@@ -1,0 +1,58 @@
+//! The index sampler: a rank's share of a global order, cut into batches that the lanes take in turn.
+
+use crate::SampleRead;
+
+use super::NativeOrder;
+
+/// How a rank's share is laid out over its lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Batch after batch along the share, lane after lane (torch workers).
+    Dealt,
+    /// Every lane has one contiguous part of the share, so that it reads its files from front to back.
+    Contiguous,
+}
+
+/// One rank's share of the global order.
+#[derive(Debug, Clone)]
+pub(crate) struct Batches {
+    /// Where a position of the global order is; `None`: batches without data.
+    pub(crate) order: Option<NativeOrder>,
+    /// First position of the rank's share.
+    pub(crate) start: u64,
+    /// Batches in the share.
+    pub(crate) count: u64,
+    /// Samples per batch.
+    pub(crate) batch_size: u64,
+    pub(crate) lanes: u32,
+    pub(crate) layout: Layout,
+}
+
+impl Batches {
+    pub(super) fn available(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn lane(&self, batch: u64) -> u32 {
+        u32::try_from(batch % u64::from(self.lanes)).unwrap_or_default()
+    }
+
+    /// Number of the lane's batch of this turn.
+    pub(super) fn batch(&self, lane: u32, turn: u64) -> u64 {
+        turn * u64::from(self.lanes) + u64::from(lane)
+    }
+
+    pub(super) fn samples(&self, batch: u64) -> Vec<SampleRead> {
+        let Some(order) = &self.order else { return Vec::new() };
+        let lanes = u64::from(self.lanes);
+        let rank_in_share = match self.layout {
+            Layout::Dealt => batch,
+            Layout::Contiguous => {
+                let (turn, lane) = (batch / lanes, batch % lanes);
+                lane * (self.count / lanes) + lane.min(self.count % lanes) + turn
+            }
+        };
+        let first = self.start + rank_in_share * self.batch_size;
+        (first..first + self.batch_size).map(|position| order.sample(position)).collect()
+    }
+}

@@ -1,0 +1,369 @@
+//! How a workload's loader and sampler read: which of the orders, with which counts.
+
+use dlio_config::Workload;
+use dlio_config::vocabulary::{DataLoader, Dialect, Format, ReadType, Sampler, Shuffle};
+
+use crate::order::{Batches, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads};
+use crate::{Error, FileSet, Handles, Split, World};
+
+/// What kind of loader reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By global sample index (pytorch, dali).
+    Index,
+    /// Per reader thread (tensorflow).
+    Iterative,
+    /// TFRecord streams (tensorflow).
+    Streams,
+    /// Batches without data (the synthetic loader, the synthetic format).
+    Blank,
+}
+
+/// The counts of one split.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Files that are read from: trimmed in the `dlio` dialect.
+    pub(crate) files: u64,
+    /// Files as configured.
+    pub(crate) configured: u64,
+    pub(crate) batch_size: u64,
+    /// Combined number of the first file.
+    base: u64,
+}
+
+/// Steps of one epoch of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SplitSteps {
+    /// As the configured counts have it.
+    pub(crate) configured: u64,
+    /// What the files that are read allow.
+    pub(crate) full: u64,
+    /// What is run.
+    pub(crate) run: u64,
+    /// One more batch is fetched and dropped.
+    pub(crate) surplus: bool,
+}
+
+/// Everything about reading that does not depend on rank and epoch.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) kind: Kind,
+    pub(crate) dialect: Dialect,
+    pub(crate) world: World,
+    pub(crate) samples_per_file: u64,
+    pub(crate) train: Counts,
+    pub(crate) eval: Counts,
+    pub(crate) shuffles: Shuffles,
+    loader: DataLoader,
+    native_shuffles: (Shuffle, Shuffle),
+    read_threads: u32,
+    prefetch: u32,
+    handles: Handles,
+    epochs: u32,
+}
+
+impl Reading {
+    pub(crate) fn new(workload: &Workload, files: &FileSet, world: World) -> Result<Self, Error> {
+        let Workload { reader, dataset, train, dlio_rs, .. } = workload;
+        if world.size == 0 {
+            return Err(Error::EmptyWorld);
+        }
+        if dlio_rs.dialect == Dialect::Mlperf {
+            return Err(Error::Mlperf);
+        }
+        let kind = kind(reader.data_loader, reader.sampler, dataset.format)?;
+        let counts = |split, batch_size: u64, key| {
+            if batch_size == 0 {
+                return Err(Error::Zero { key });
+            }
+            let configured = files.len(split);
+            let unit = u128::from(files.samples_per_file()) * u128::from(batch_size) * u128::from(world.size);
+            let files_read = match dlio_rs.dialect {
+                Dialect::Native => configured,
+                _ => trimmed(configured, unit),
+            };
+            Ok(Counts { files: files_read, configured, batch_size, base: files.combined(split, 0) })
+        };
+        let train_counts = counts(Split::Train, reader.batch_size, "reader.batch_size")?;
+        let eval_counts = counts(Split::Eval, reader.batch_size_eval, "reader.batch_size_eval")?;
+        let iterative = reader.sampler == Sampler::Iterative;
+        let (list_files, list_samples) =
+            (iterative && reader.file_shuffle != Shuffle::Off, reader.sample_shuffle != Shuffle::Off);
+        let limit = |count: u64, what| u32::try_from(count).map_err(|_| Error::TooManyToShuffle { what, count });
+        let lens = if kind == Kind::Iterative && dlio_rs.dialect == Dialect::Dlio && list_files {
+            (limit(train_counts.files, "the training files")?, limit(eval_counts.files, "the evaluation files")?)
+        } else {
+            // Nobody asks for the lists themselves then; the lengths only matter for what the shuffles draw.
+            (saturated(train_counts.files), saturated(eval_counts.files))
+        };
+        let reading = Self {
+            kind,
+            dialect: dlio_rs.dialect,
+            world,
+            samples_per_file: files.samples_per_file(),
+            train: train_counts,
+            eval: eval_counts,
+            shuffles: Shuffles::new((train.seed, train.seed_change_epoch), list_files, list_samples, lens),
+            loader: reader.data_loader,
+            native_shuffles: (reader.file_shuffle, reader.sample_shuffle),
+            read_threads: reader.read_threads,
+            prefetch: reader.prefetch_size,
+            handles: handles(kind, reader.read_type, dataset.format),
+            epochs: train.epochs,
+        };
+        reading.check(workload.workflow.evaluation)?;
+        Ok(reading)
+    }
+
+    /// Reading of the untrimmed lists with the reference's shares.
+    pub(crate) fn untrimmed(workload: &Workload, files: &FileSet, world: World) -> Result<Self, Error> {
+        let mut reading = Self::new(workload, files, world)?;
+        for counts in [&mut reading.train, &mut reading.eval] {
+            counts.files = counts.configured;
+        }
+        reading.dialect = Dialect::Dlio;
+        reading.shuffles.files = (saturated(reading.train.files), saturated(reading.eval.files));
+        Ok(reading)
+    }
+
+    fn check(&self, evaluation: bool) -> Result<(), Error> {
+        if self.kind != Kind::Iterative || self.dialect != Dialect::Dlio {
+            return Ok(());
+        }
+        for split in [Split::Train, Split::Eval] {
+            let samples = self.samples(split).div_ceil(u64::from(self.world.size));
+            let threads = u64::from(self.lanes());
+            let read = split == Split::Train || evaluation;
+            if read && samples > 0 && threads > samples {
+                return Err(Error::MoreThreadsThanSamples { threads, samples, folder: split.folder() });
+            }
+            if self.shuffles.shuffle_samples && u32::try_from(samples).is_err() {
+                return Err(Error::TooManyToShuffle { what: "the samples of a rank", count: samples });
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps of a split.
+    pub(crate) fn steps(&self, workload: &Workload, split: Split) -> Result<SplitSteps, Error> {
+        let counts = self.counts(split);
+        let per_step = counts.batch_size.saturating_mul(u64::from(self.world.size));
+        let configured = counts.configured * self.samples_per_file / per_step;
+        let limit = workload.train.total_training_steps.filter(|_| split == Split::Train);
+        if let Some(wanted) = limit.filter(|&wanted| wanted > configured) {
+            return Err(Error::TooFewSteps { available: configured, wanted });
+        }
+        let mut full = counts.files * self.samples_per_file / per_step;
+        if split == Split::Train && !workload.workflow.train {
+            full = 0;
+        }
+        if self.loader == DataLoader::Synthetic && self.dialect == Dialect::Dlio {
+            // The loader counts to the batches of the whole world, not of the rank, and stops one short of them.
+            full = full.min((self.samples(split) / counts.batch_size).saturating_sub(1));
+        }
+        let run = limit.map_or(full, |limit| limit.min(full));
+        // All ranks have equally many samples after trimming, so rank 0 stands for all.
+        let surplus = self.dialect == Dialect::Dlio && run > 0 && self.available(split) > run;
+        Ok(SplitSteps { configured, full, run, surplus })
+    }
+
+    /// Batches that rank 0's loader would deliver in an epoch if nobody stopped it. Needs no shuffled order.
+    fn available(&self, split: Split) -> u64 {
+        match (self.kind, self.dialect) {
+            (Kind::Blank, _) => 0,
+            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.sorted_threads(0, split)).available(),
+            _ => self.order(0, split, 1).available(),
+        }
+    }
+
+    /// Samples of a split in the files that are read from.
+    pub(crate) fn samples(&self, split: Split) -> u64 {
+        self.counts(split).files * self.samples_per_file
+    }
+
+    pub(crate) fn counts(&self, split: Split) -> &Counts {
+        match split {
+            Split::Train => &self.train,
+            Split::Eval => &self.eval,
+        }
+    }
+
+    pub(crate) fn batch_size(&self, split: Split) -> u64 {
+        self.counts(split).batch_size
+    }
+
+    pub(crate) fn handles(&self) -> Handles {
+        self.handles
+    }
+
+    pub(crate) fn lanes(&self) -> u32 {
+        match self.kind {
+            Kind::Index | Kind::Blank if self.loader != DataLoader::Tensorflow => self.read_threads,
+            _ => self.read_threads.max(1),
+        }
+    }
+
+    /// See [`crate::TrainingPlan::window`].
+    pub(crate) fn window(&self) -> u32 {
+        let per_lane = self.prefetch.div_ceil(self.lanes().max(1));
+        match self.loader {
+            _ if self.lanes() == 0 => 1,
+            // torch's prefetch_factor; 0 is refused there, and the reference then leaves it at its default.
+            DataLoader::Pytorch => {
+                if per_lane == 0 {
+                    2
+                } else {
+                    per_lane
+                }
+            }
+            // One pipeline: all streams together may be `prefetch_size` batches ahead of the one being made.
+            DataLoader::Tensorflow if self.kind == Kind::Streams => self.prefetch + 1,
+            // Beside the prefetched batches, tf.data's interleave keeps a finished one and one in the making per thread.
+            DataLoader::Tensorflow => per_lane + 2,
+            _ => {
+                if self.prefetch == 0 {
+                    2_u32.div_ceil(self.lanes())
+                } else {
+                    per_lane
+                }
+            }
+        }
+    }
+
+    /// Order of one rank's reading.
+    pub(crate) fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
+        match (self.kind, self.dialect) {
+            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.threads(rank, split, epoch)),
+            (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)),
+            _ => Order::Batches(self.batches(rank, split, epoch)),
+        }
+    }
+
+    fn batches(&self, rank: u32, split: Split, epoch: u32) -> Batches {
+        let counts = self.counts(split);
+        let (start, samples) = self.share(rank, split);
+        let native = self.dialect == Dialect::Native;
+        Batches {
+            order: (self.kind != Kind::Blank).then(|| self.global(split, epoch)),
+            start,
+            count: samples / counts.batch_size,
+            batch_size: counts.batch_size,
+            lanes: self.lanes().max(1),
+            layout: if native && self.kind == Kind::Iterative { Layout::Contiguous } else { Layout::Dealt },
+        }
+    }
+
+    pub(crate) fn global(&self, split: Split, epoch: u32) -> NativeOrder {
+        let counts = self.counts(split);
+        let ascending = NativeOrder::ascending(counts.base, self.samples_per_file);
+        if self.dialect != Dialect::Native {
+            return ascending;
+        }
+        let epoch = if self.shuffles.change { epoch } else { 0 };
+        ascending.shuffled(counts.files, self.native_shuffles, self.shuffles.seed, (split, epoch))
+    }
+
+    /// First sample and number of samples of a rank, in the global order.
+    pub(crate) fn share(&self, rank: u32, split: Split) -> (u64, u64) {
+        let (samples, size, rank) = (self.samples(split), u64::from(self.world.size), u64::from(rank));
+        if self.dialect == Dialect::Native {
+            let batch_size = self.counts(split).batch_size;
+            let share = samples / batch_size.saturating_mul(size) * batch_size;
+            return (rank * share, share);
+        }
+        let share = samples.div_ceil(size);
+        let start = (rank * share).min(samples);
+        (start, share.min(samples - start))
+    }
+
+    pub(crate) fn threads(&self, rank: u32, split: Split, epoch: u32) -> Threads {
+        let threads = self.sorted_threads(rank, split);
+        let sample_order = self.shuffles.sample_order(saturated(threads.samples), epoch);
+        Threads { file_order: self.shuffles.file_order(split, epoch), sample_order, ..threads }
+    }
+
+    /// The reader threads' entries without any shuffle.
+    pub(crate) fn sorted_threads(&self, rank: u32, split: Split) -> Threads {
+        let counts = self.counts(split);
+        let (start, samples) = self.share(rank, split);
+        let (size, threads) = (u64::from(self.world.size), self.lanes());
+        let run = self.samples(split).div_ceil(size) / u64::from(threads);
+        let files_per_rank = (counts.files / size).checked_rem(counts.files).unwrap_or_default();
+        Threads {
+            base: counts.base,
+            start,
+            samples,
+            run: run.max(1),
+            lanes: threads,
+            batch_size: counts.batch_size,
+            samples_per_file: self.samples_per_file,
+            files: counts.files.max(1),
+            first_file: u64::from(rank) * files_per_rank,
+            file_order: None,
+            sample_order: None,
+        }
+    }
+
+    fn streams(&self, rank: u32, split: Split, epoch: u32) -> Streams {
+        let (counts, records, size) = (self.counts(split), self.samples_per_file, u64::from(self.world.size));
+        let (files, share, passes) = if self.dialect == Dialect::Native {
+            let (start, samples) = self.share(rank, split);
+            let head_sample = start % records;
+            let head = if head_sample == 0 { 0 } else { samples.min(records - head_sample) };
+            let rest = samples - head;
+            let share = Share { head, head_sample, full: rest / records, tail: rest % records };
+            (StreamFiles::From(start / records), share, 1)
+        } else {
+            // Trimming left a multiple of the ranks, so there are never fewer files than ranks (record shards).
+            let rank = u64::from(rank);
+            let share = Share { head: 0, head_sample: 0, full: counts.files / size, tail: 0 };
+            (StreamFiles::Strided { rank, size }, share, u64::from(self.epochs))
+        };
+        Streams {
+            order: self.global(split, epoch),
+            files,
+            share,
+            samples_per_file: records,
+            batch_size: counts.batch_size,
+            lanes: self.lanes(),
+            passes,
+        }
+    }
+}
+
+/// Trimming as the reference does it (quirk 12): a count of files, rounded down to a multiple of a count of samples.
+fn trimmed(files: u64, unit: u128) -> u64 {
+    let kept = u128::from(files) / unit * unit;
+    u64::try_from(kept).unwrap_or(files)
+}
+
+fn saturated(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn kind(loader: DataLoader, sampler: Sampler, format: Format) -> Result<Kind, Error> {
+    let needs = |expected: Sampler, kind: Kind| {
+        if sampler == expected { Ok(kind) } else { Err(Error::LoaderSampler { loader, sampler, expected }) }
+    };
+    let kind = match loader {
+        DataLoader::Pytorch | DataLoader::Dali => needs(Sampler::Index, Kind::Index)?,
+        DataLoader::NativeDali => Kind::Index,
+        DataLoader::Tensorflow if format == Format::TfRecord => Kind::Streams,
+        DataLoader::Tensorflow => needs(Sampler::Iterative, Kind::Iterative)?,
+        DataLoader::Synthetic => Kind::Blank,
+        DataLoader::Custom | DataLoader::None => return Err(Error::Loader { loader }),
+    };
+    Ok(if format == Format::Synthetic { Kind::Blank } else { kind })
+}
+
+fn handles(kind: Kind, read_type: ReadType, format: Format) -> Handles {
+    match kind {
+        Kind::Iterative | Kind::Streams => Handles::PerFile,
+        // The memory-mapping reader maps every file when it is made and ignores `read_type`.
+        Kind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
+        Kind::Index | Kind::Blank => match read_type {
+            ReadType::OnDemand => Handles::PerSample,
+            ReadType::Memory => Handles::Cached,
+        },
+    }
+}

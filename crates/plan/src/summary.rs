@@ -1,0 +1,50 @@
+//! The plan in a few lines of text.
+
+use std::fmt::Write as _;
+
+use crate::{Handles, Split, TrainingPlan};
+
+/// What the plan amounts to, for people; one fact per line, each ending in a newline.
+#[must_use]
+pub fn summary(plan: &TrainingPlan) -> String {
+    let files = plan.files();
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "plan {}", plan.fingerprint());
+    let _ = writeln!(
+        text,
+        "data set: {} training and {} evaluation files ({}), {} samples each",
+        files.len(Split::Train),
+        files.len(Split::Eval),
+        files.format(),
+        files.samples_per_file()
+    );
+    let lanes = match plan.lanes() {
+        0 => "read inline by the training loop".to_owned(),
+        1 => "1 reader lane each".to_owned(),
+        lanes => format!("{lanes} reader lanes each"),
+    };
+    let _ = writeln!(text, "ranks: {}, {lanes}, up to {} steps ahead per lane", plan.world().size, plan.window());
+    let handles = match plan.handles() {
+        Handles::PerSample => "opened for every sample",
+        Handles::PerFile => "opened once per pass over their samples",
+        Handles::Cached => "opened once and kept",
+    };
+    let _ = writeln!(text, "files: {handles}");
+    let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count() as u64;
+    let _ = writeln!(text, "{}", phase_line(plan, Split::Train, u64::from(plan.epochs()), "training"));
+    if evaluations > 0 {
+        let _ = writeln!(text, "{}", phase_line(plan, Split::Eval, evaluations, "evaluation"));
+    }
+    for notice in plan.notices() {
+        let _ = writeln!(text, "note: {}", notice.text);
+    }
+    text
+}
+
+fn phase_line(plan: &TrainingPlan, split: Split, times: u64, what: &str) -> String {
+    let (steps, batch) = (plan.steps(split), plan.batch_size(split));
+    let samples = steps.saturating_mul(batch).saturating_mul(u64::from(plan.world().size));
+    let epochs = if times == 1 { "once" } else { "each time" };
+    format!("{what}: {times} x {steps} steps of {batch} samples per rank; {samples} samples over all ranks {epochs}")
+}

@@ -1,0 +1,198 @@
+//! Emulated computation and preprocessing times, drawn from their distributions.
+//!
+//! The reference draws them from numpy's global generator of the process that sleeps. Where the configuration has
+//! reseeded that generator at the start of the epoch (any shuffle that the sampler performs), the main process's draws
+//! are a function of the seed and are reproduced. Elsewhere the reference's generator holds operating-system entropy;
+//! a stream of our own, named by seed, rank, epoch, split and lane, takes its place.
+
+use std::time::Duration;
+
+use dlio_config::Workload;
+use dlio_config::time::TimeSpec;
+use dlio_config::vocabulary::{DataLoader, Dialect, Sampler, Shuffle};
+
+use crate::Split;
+use crate::numpy::Mt19937;
+use crate::reading::{Kind, Reading, SplitSteps};
+use crate::stream::mix;
+
+/// The distributions, and whose generator they are drawn from.
+#[derive(Debug)]
+pub(crate) struct Times {
+    seed: u32,
+    train: TimeSpec,
+    eval: TimeSpec,
+    preprocess: TimeSpec,
+    reseeded: Reseeded,
+    /// Preprocessing sleeps in the main process, sample by sample before each step's computation.
+    inline: bool,
+}
+
+/// What the sampler's shuffles do to the main process's generator at the start of every epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reseeded {
+    /// Nothing, or nothing that can be repeated.
+    No,
+    /// Seeded, then both file lists are shuffled.
+    ForFiles,
+    /// Seeded, then the rank's evaluation samples are shuffled: each map reseeds, and this one is made last.
+    ForSamples,
+}
+
+/// (rank, split, epoch)
+pub(crate) type At = (u32, Split, u32);
+
+type Drawn = Box<dyn Iterator<Item = Duration> + Send>;
+
+impl Times {
+    pub(crate) fn new(workload: &Workload, reading: &Reading) -> Self {
+        let reader = &workload.reader;
+        // tf.data of the reference never sleeps for TFRecord, and its synthetic reader not at all (quirk 36).
+        let silent = reading.dialect == Dialect::Dlio && matches!(reading.kind, Kind::Streams | Kind::Blank);
+        let preprocess = if silent { TimeSpec::None } else { reader.preprocess_time.clone() };
+        let inline = matches!(reader.data_loader, DataLoader::Pytorch) && reader.read_threads == 0;
+        // TensorFlow's reader threads share the process, hence the generator, at the mercy of their scheduling.
+        let mixed = is_random(&preprocess) && !inline && reader.data_loader != DataLoader::Pytorch;
+        let reseeded = if mixed || reading.dialect != Dialect::Dlio {
+            Reseeded::No
+        } else if reader.sample_shuffle != Shuffle::Off {
+            Reseeded::ForSamples
+        } else if reader.sampler == Sampler::Iterative && reader.file_shuffle != Shuffle::Off {
+            Reseeded::ForFiles
+        } else {
+            Reseeded::No
+        };
+        Self {
+            seed: workload.train.seed,
+            train: workload.train.computation_time.clone(),
+            eval: workload.evaluation.eval_time.clone(),
+            preprocess,
+            reseeded,
+            inline,
+        }
+    }
+
+    /// Computation times of the steps of an epoch or evaluation.
+    pub(crate) fn compute(&self, reading: &Reading, at: At, train: SplitSteps) -> Drawn {
+        let spec = self.spec(at.1).clone();
+        if let Some(fixed) = fixed(&spec) {
+            return Box::new(std::iter::repeat(fixed));
+        }
+        if self.reseeded == Reseeded::No {
+            let mut generator = self.own_stream(at, None);
+            return Box::new(std::iter::repeat_with(move || draw(&spec, &mut generator)));
+        }
+        let mut generator = self.main_process(reading, at, train);
+        let (preprocess, samples) = self.inline_draws(reading.batch_size(at.1));
+        Box::new(std::iter::repeat_with(move || {
+            for _ in 0..samples {
+                draw(&preprocess, &mut generator);
+            }
+            draw(&spec, &mut generator)
+        }))
+    }
+
+    /// Preprocessing times of a lane's samples.
+    pub(crate) fn preprocess(&self, reading: &Reading, at: At, lane: u32, train: SplitSteps) -> Drawn {
+        let spec = self.preprocess.clone();
+        if let Some(fixed) = fixed(&spec) {
+            return Box::new(std::iter::repeat(fixed));
+        }
+        if self.reseeded == Reseeded::No || !self.inline {
+            let mut generator = self.own_stream(at, Some(lane));
+            return Box::new(std::iter::repeat_with(move || draw(&spec, &mut generator)));
+        }
+        let mut generator = self.main_process(reading, at, train);
+        let (compute, batch_size) = (self.spec(at.1).clone(), reading.batch_size(at.1));
+        let mut drawn = 0_u64;
+        Box::new(std::iter::repeat_with(move || {
+            if drawn > 0 && drawn.is_multiple_of(batch_size) {
+                draw(&compute, &mut generator);
+            }
+            drawn += 1;
+            draw(&spec, &mut generator)
+        }))
+    }
+
+    fn spec(&self, split: Split) -> &TimeSpec {
+        match split {
+            Split::Train => &self.train,
+            Split::Eval => &self.eval,
+        }
+    }
+
+    /// Preprocessing draws of the main process before each computation.
+    fn inline_draws(&self, batch_size: u64) -> (TimeSpec, u64) {
+        let drawn = self.inline && is_random(&self.preprocess);
+        (self.preprocess.clone(), if drawn { batch_size } else { 0 })
+    }
+
+    /// The main process's generator when the epoch's training (or evaluation) begins.
+    fn main_process(&self, reading: &Reading, (rank, split, epoch): At, train: SplitSteps) -> Mt19937 {
+        let mut generator = reading.shuffles.generator(epoch);
+        if self.reseeded == Reseeded::ForSamples {
+            generator.skip_shuffle(reading.share(rank, Split::Eval).1);
+        } else {
+            generator.skip_shuffle(reading.train.files);
+            generator.skip_shuffle(reading.eval.files);
+        }
+        if split == Split::Eval {
+            self.skip_training(&mut generator, reading, train);
+        }
+        generator
+    }
+
+    /// Draws what the training of the epoch draws before its evaluation begins.
+    fn skip_training(&self, generator: &mut Mt19937, reading: &Reading, train: SplitSteps) {
+        let (preprocess, samples) = self.inline_draws(reading.train.batch_size);
+        let batch = |generator: &mut Mt19937| {
+            for _ in 0..samples {
+                draw(&preprocess, generator);
+            }
+        };
+        for _ in 0..train.run {
+            batch(generator);
+            draw(&self.train, generator);
+        }
+        if train.surplus {
+            batch(generator);
+        }
+    }
+
+    /// A stream of our own.
+    fn own_stream(&self, (rank, split, epoch): At, lane: Option<u32>) -> Mt19937 {
+        let (split, lane) = (u64::from(split == Split::Eval), lane.map_or(0, |lane| u64::from(lane) + 1));
+        let key = mix(&[u64::from(self.seed), u64::from(rank), u64::from(epoch), split, lane]);
+        Mt19937::new(u32::try_from(key >> 32).unwrap_or_default())
+    }
+}
+
+/// The one value of a specification that draws nothing.
+fn fixed(spec: &TimeSpec) -> Option<Duration> {
+    match *spec {
+        TimeSpec::None => Some(Duration::ZERO),
+        TimeSpec::Constant { mean } => Some(seconds(mean)),
+        _ => None,
+    }
+}
+
+fn is_random(spec: &TimeSpec) -> bool {
+    fixed(spec).is_none()
+}
+
+fn draw(spec: &TimeSpec, generator: &mut Mt19937) -> Duration {
+    seconds(match *spec {
+        TimeSpec::None => 0.0,
+        TimeSpec::Constant { mean } => mean,
+        TimeSpec::Normal { mean, stdev } => generator.normal(mean, stdev),
+        TimeSpec::Uniform { min, max } => generator.uniform(min, max),
+        TimeSpec::Gamma { shape, scale } => generator.gamma(shape, scale),
+        TimeSpec::Exponential { scale } => generator.exponential(scale),
+        TimeSpec::Poisson { lam } => generator.poisson(lam),
+    })
+}
+
+/// A draw is made absolute; what no duration holds sleeps for ever, as it would in the reference.
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value.abs()).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,222 @@
+//! The plan of a training run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_config::Workload;
+
+use crate::notice::Notice;
+use crate::order::Order;
+use crate::reading::{Reading, SplitSteps};
+use crate::times::Times;
+use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, fingerprint, notices};
+
+/// What every rank reads and computes, epoch by epoch and step by step.
+///
+/// # What of the reference's reading is reproduced
+///
+/// Every read that the reference needs for its steps, per lane in its order, plus one surplus batch where its loop
+/// fetches one before it notices the limit ([`LaneStep::surplus`]). What its loaders prefetch beyond that depends on
+/// timing (workers are stopped in the middle of their queue, TensorFlow's threads run ahead by the size of their
+/// buffers) and is not planned; [`TrainingPlan::window`] says how far a lane may run ahead of the training loop.
+/// A TFRecord shuffle buffer decides only which record lands in which batch: reading stays sequential, so the plan
+/// hands records to batches in stream order.
+#[derive(Debug, Clone)]
+pub struct TrainingPlan {
+    files: FileSet,
+    world: World,
+    epochs: u32,
+    evaluation: Option<Evaluations>,
+    train: SplitSteps,
+    eval: SplitSteps,
+    reading: Arc<Reading>,
+    times: Arc<Times>,
+    notices: Arc<[Notice]>,
+    fingerprint: Fingerprint,
+}
+
+/// Which epochs are followed by an evaluation.
+#[derive(Debug, Clone, Copy)]
+struct Evaluations {
+    after: u32,
+    between: u32,
+}
+
+/// Plans the training run of a workload on a data set that was generated with the workload's counts.
+///
+/// # Errors
+///
+/// If the workload has no plan; the error says what to change.
+pub fn training(workload: &Workload, world: World) -> Result<TrainingPlan, Error> {
+    training_on(FileSet::new(workload)?, workload, world)
+}
+
+/// Plans the training run of a workload on these files, for data sets larger than what is used
+/// ([`FileSet::generated_as`]).
+///
+/// # Errors
+///
+/// If the workload has no plan; the error says what to change.
+pub fn training_on(files: FileSet, workload: &Workload, world: World) -> Result<TrainingPlan, Error> {
+    let reading = Reading::new(workload, &files, world)?;
+    let train = reading.steps(workload, Split::Train)?;
+    let eval = reading.steps(workload, Split::Eval)?;
+    let evaluation = workload.workflow.evaluation.then_some(Evaluations {
+        after: workload.evaluation.eval_after_epoch,
+        between: workload.evaluation.epochs_between_evals,
+    });
+    Ok(TrainingPlan {
+        world,
+        epochs: workload.train.epochs,
+        evaluation,
+        train,
+        eval,
+        times: Arc::new(Times::new(workload, &reading)),
+        notices: notices::of(workload, &reading, train, eval).into(),
+        fingerprint: fingerprint::of(workload, &files, world),
+        reading: Arc::new(reading),
+        files,
+    })
+}
+
+impl TrainingPlan {
+    /// The data set.
+    #[must_use]
+    pub fn files(&self) -> &FileSet {
+        &self.files
+    }
+
+    /// The ranks.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.world
+    }
+
+    /// What a user should know about this plan: copied quirks that change what it reads, samples left out.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// Number of epochs; epochs count from 1.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        self.epochs
+    }
+
+    /// Steps per epoch (or evaluation) that are run, after trimming and `total_training_steps`.
+    #[must_use]
+    pub fn steps(&self, split: Split) -> u64 {
+        self.split(split).run
+    }
+
+    /// Steps that the configured, untrimmed counts amount to: `floor(N · files / batch / size)`. The metrics' window
+    /// uses them (quirk 18).
+    #[must_use]
+    pub fn configured_steps(&self, split: Split) -> u64 {
+        self.split(split).configured
+    }
+
+    /// Samples of one step on one rank.
+    #[must_use]
+    pub fn batch_size(&self, split: Split) -> u64 {
+        self.reading.batch_size(split)
+    }
+
+    /// Whether an evaluation follows this epoch.
+    #[must_use]
+    pub fn evaluates(&self, epoch: u32) -> bool {
+        // The reference moves a threshold along: the next evaluation is due `between` epochs after the last threshold.
+        let Some(Evaluations { after, between }) = self.evaluation else { return false };
+        let mut due = u64::from(after);
+        let mut evaluated = false;
+        for candidate in 1..=u64::from(epoch.min(self.epochs)) {
+            evaluated = candidate >= due;
+            if evaluated {
+                due += u64::from(between);
+            }
+        }
+        evaluated && (1..=self.epochs).contains(&epoch)
+    }
+
+    /// Reader lanes (`read_threads`); 0: the training loop reads by itself, inline, as its one lane number 0.
+    #[must_use]
+    pub fn lanes(&self) -> u32 {
+        self.reading.lanes()
+    }
+
+    /// Steps that a lane may have begun but not yet handed over to the training loop.
+    #[must_use]
+    pub fn window(&self) -> u32 {
+        self.reading.window()
+    }
+
+    /// How long a lane keeps its files open.
+    #[must_use]
+    pub fn handles(&self) -> Handles {
+        self.reading.handles()
+    }
+
+    /// The steps that a lane reads for, in its order.
+    #[must_use]
+    pub fn lane_steps(
+        &self,
+        rank: u32,
+        split: Split,
+        epoch: u32,
+        lane: u32,
+    ) -> Box<dyn Iterator<Item = LaneStep> + Send + 'static> {
+        if rank >= self.world.size || lane >= self.lanes().max(1) {
+            return Box::new(std::iter::empty());
+        }
+        let SplitSteps { run, surplus, .. } = self.split(split);
+        Box::new(self.order(rank, split, epoch).lane_steps(lane, run, surplus))
+    }
+
+    /// The lanes that deliver a part of a step (counted from 1), in ascending order.
+    pub fn contributors(
+        &self,
+        rank: u32,
+        split: Split,
+        epoch: u32,
+        step: u64,
+    ) -> impl Iterator<Item = u32> + Send + use<> {
+        let SplitSteps { run, surplus, .. } = self.split(split);
+        let planned = (1..=run + u64::from(surplus)).contains(&step) && rank < self.world.size;
+        let lanes = if planned { self.order(rank, split, epoch).contributors(step - 1) } else { Vec::new() };
+        lanes.into_iter()
+    }
+
+    /// Emulated computation per step, drawn as the reference's main process draws it where that is deterministic.
+    pub fn compute_times(&self, rank: u32, split: Split, epoch: u32) -> impl Iterator<Item = Duration> + Send + use<> {
+        self.times.compute(&self.reading, (rank, split, epoch), self.train)
+    }
+
+    /// Emulated preprocessing per sample of a lane, in the order in which the lane reads its samples.
+    pub fn preprocess_times(
+        &self,
+        rank: u32,
+        split: Split,
+        epoch: u32,
+        lane: u32,
+    ) -> impl Iterator<Item = Duration> + Send + use<> {
+        self.times.preprocess(&self.reading, (rank, split, epoch), lane, self.train)
+    }
+
+    /// Hash of everything that decides the plan; equal on all ranks of a run, or they do not run the same thing.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn split(&self, split: Split) -> SplitSteps {
+        match split {
+            Split::Train => self.train,
+            Split::Eval => self.eval,
+        }
+    }
+
+    fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
+        self.reading.order(rank, split, epoch)
+    }
+}
