@@ -2,8 +2,29 @@
 //!
 //! Text in, value out: this crate reads no file, no environment and no clock.
 
+mod assemble;
+pub mod bundled;
+mod check;
+mod document;
+mod error;
+mod fields;
+mod hydra_value;
+mod inspect;
+mod interpolate;
+mod load;
+mod nearest;
+mod notice;
+mod overrides;
+pub mod reference;
+mod scalar;
+mod schema;
 pub mod time;
 pub mod vocabulary;
 pub mod workload;
+mod yaml;
 
+pub use error::{Error, Place, Problem};
+pub use load::{Loaded, Source, env_names, load};
+pub use notice::{Notice, NoticeCode, Severity};
+pub use overrides::Override;
 pub use workload::Workload;

@@ -204,9 +204,9 @@ words! {
         None => "none",
         /// iostat on rank 0.
         Iostat => "iostat",
-        /// Darshan through LD_PRELOAD.
+        /// Darshan through `LD_PRELOAD`.
         Darshan => "darshan",
-        /// TensorBoard.
+        /// `TensorBoard`.
         Tensorboard => "tensorboard",
     }
 }

@@ -66,7 +66,7 @@ pub struct Model {
     pub pipeline_parallelism: u32,
     /// Data parallelism; only in checkpoint mode `subset`.
     pub data_parallelism: Option<u32>,
-    /// ZeRO stage, 0 to 3.
+    /// `ZeRO` stage, 0 to 3.
     pub zero_stage: u8,
     /// `transformer.vocab_size`
     pub vocab_size: u64,

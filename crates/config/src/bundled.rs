@@ -1,0 +1,39 @@
+//! The reference's workload files, with exactly its values.
+
+/// Names, in alphabetical order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
+/// The YAML of a workload.
+#[must_use]
+pub fn yaml(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, yaml)| *yaml)
+}
+
+const FILES: &[(&str, &str)] = &[
+    ("bert_v100", include_str!("../../../workloads/bert_v100.yaml")),
+    ("cosmoflow_a100", include_str!("../../../workloads/cosmoflow_a100.yaml")),
+    ("cosmoflow_h100", include_str!("../../../workloads/cosmoflow_h100.yaml")),
+    ("cosmoflow_v100", include_str!("../../../workloads/cosmoflow_v100.yaml")),
+    ("default", include_str!("../../../workloads/default.yaml")),
+    ("dlrm", include_str!("../../../workloads/dlrm.yaml")),
+    ("llama_1t", include_str!("../../../workloads/llama_1t.yaml")),
+    ("llama_405b", include_str!("../../../workloads/llama_405b.yaml")),
+    ("llama_70b", include_str!("../../../workloads/llama_70b.yaml")),
+    ("llama_70b_zero3", include_str!("../../../workloads/llama_70b_zero3.yaml")),
+    ("llama_7b", include_str!("../../../workloads/llama_7b.yaml")),
+    ("llama_7b_zero3", include_str!("../../../workloads/llama_7b_zero3.yaml")),
+    ("llama_8b_zero3", include_str!("../../../workloads/llama_8b_zero3.yaml")),
+    ("megatron_deepspeed_LLNL", include_str!("../../../workloads/megatron_deepspeed_LLNL.yaml")),
+    ("resnet50_a100", include_str!("../../../workloads/resnet50_a100.yaml")),
+    ("resnet50_h100", include_str!("../../../workloads/resnet50_h100.yaml")),
+    ("resnet50_tf", include_str!("../../../workloads/resnet50_tf.yaml")),
+    ("resnet50_v100", include_str!("../../../workloads/resnet50_v100.yaml")),
+    ("unet3d_a100", include_str!("../../../workloads/unet3d_a100.yaml")),
+    ("unet3d_a100_s3", include_str!("../../../workloads/unet3d_a100_s3.yaml")),
+    ("unet3d_h100", include_str!("../../../workloads/unet3d_h100.yaml")),
+    ("unet3d_h100_s3", include_str!("../../../workloads/unet3d_h100_s3.yaml")),
+    ("unet3d_v100", include_str!("../../../workloads/unet3d_v100.yaml")),
+    ("unet3d_v100_s3", include_str!("../../../workloads/unet3d_v100_s3.yaml")),
+];

@@ -1,0 +1,256 @@
+//! What is wrong between keys, and what this version does not act on yet.
+
+use crate::fields::Fields;
+use crate::notice::{Notice, NoticeCode};
+use crate::schema::{self, Effect};
+use crate::vocabulary::{CheckpointMode, DataLoader, Dialect, Format, Framework, Sampler, Shuffle, StorageType};
+use crate::workload::{Dataset, Workload};
+
+/// Checks a workload whose values each have the right type and range.
+pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
+    loader(workload, f);
+    seeds(workload, f);
+    format(workload, f);
+    records(&workload.dataset, f);
+    hdf5(&workload.dataset, f);
+    storage(workload, f);
+    parallelism(workload, f);
+    checkpoint(workload, f);
+    not_yet(workload, f);
+}
+
+fn loader(w: &Workload, f: &mut Fields<'_>) {
+    const LOADER: &str = "reader.data_loader";
+    let loader = w.reader.data_loader;
+    let foreign = matches!(
+        (w.framework, loader),
+        (Framework::Tensorflow, DataLoader::Pytorch) | (Framework::Pytorch, DataLoader::Tensorflow)
+    );
+    if foreign {
+        let message = format!("{loader} does not go with framework {}; set both to the same", w.framework);
+        f.refuse(LOADER, message);
+    }
+    let class = f.given("reader.data_loader_classname").is_some();
+    if class && f.given("reader.data_loader_sampler").is_none() {
+        f.refuse("reader.data_loader_classname", "also needs reader.data_loader_sampler: iterative or index");
+    }
+    if w.workflow.train && matches!(loader, DataLoader::Custom | DataLoader::None) && !class {
+        f.refuse(
+            LOADER,
+            format!("{loader} cannot train; expected tensorflow, pytorch, dali, native_dali or synthetic"),
+        );
+    } else if w.workflow.train && w.reader.sampler == Sampler::None {
+        f.refuse("reader.data_loader_sampler", "expected iterative or index: no samples are read without a sampler");
+    }
+    if loader == DataLoader::Pytorch && w.dataset.format == Format::TfRecord && w.workflow.train && !s3dlio(w, f) {
+        unreadable(f);
+    }
+    if w.reader.odirect && f.dialect != Dialect::Native && !matches!(w.dataset.format, Format::Npz | Format::Npy) {
+        f.refuse(
+            "reader.odirect",
+            format!("expected false for format {}: only npz and npy are read so", w.dataset.format),
+        );
+    }
+}
+
+/// A shipped workload, `llama_1t`, leaves the format out and never reads; only a format that was asked for is refused.
+fn unreadable(f: &mut Fields<'_>) {
+    const FORMAT: &str = "dataset.format";
+    let message = "tfrecord cannot be read by data_loader pytorch; expected tensorflow, dali or native_dali";
+    if f.given(FORMAT).is_some() || f.given("reader.data_loader").is_some() {
+        f.refuse(FORMAT, message);
+    } else {
+        f.note(NoticeCode::Accepted, FORMAT, &format!("absent, taken for tfrecord; {message}"));
+    }
+}
+
+/// The MLPerf fork reads TFRecord under pytorch with one of its libraries.
+fn s3dlio(w: &Workload, f: &Fields<'_>) -> bool {
+    let library = |path: &str| f.text_or_none(path).is_some_and(|library| library == "s3dlio");
+    w.dlio_rs.dialect == Dialect::Mlperf
+        && (library("storage.storage_library") || library("storage.storage_options.storage_library"))
+}
+
+fn seeds(w: &Workload, f: &mut Fields<'_>) {
+    let shuffled = w.reader.file_shuffle != Shuffle::Off || w.reader.sample_shuffle != Shuffle::Off;
+    let last = u64::from(w.train.seed) + u64::from(w.train.epochs);
+    if shuffled && w.train.seed_change_epoch && last > u64::from(u32::MAX) {
+        let message = format!(
+            "{} plus the epoch, up to {}, exceeds the largest seed, {}; choose a smaller seed",
+            w.train.seed,
+            w.train.epochs,
+            u32::MAX
+        );
+        f.refuse("train.seed", message);
+    }
+}
+
+fn format(w: &Workload, f: &mut Fields<'_>) {
+    const FORMAT: &str = "dataset.format";
+    match w.dataset.format {
+        Format::Hdf5Opt => f.refuse(FORMAT, "hdf5_opt is a word of the reference that nothing implements; use hdf5"),
+        Format::Parquet if f.dialect == Dialect::Dlio => {
+            f.note(NoticeCode::Accepted, FORMAT, "parquet exists in the MLPerf fork only; the reference refuses it");
+        }
+        _ => {}
+    }
+    let object_store = matches!(w.storage.storage_type, StorageType::S3 | StorageType::Aistore);
+    let numpy = matches!(w.dataset.format, Format::Npz | Format::Npy);
+    if object_store && w.framework == Framework::Pytorch && !numpy && f.dialect == Dialect::Dlio {
+        let text = format!("{} on object storage under pytorch works here; the reference refuses it", w.dataset.format);
+        f.note(NoticeCode::Accepted, FORMAT, &text);
+    }
+}
+
+fn records(d: &Dataset, f: &mut Fields<'_>) {
+    const DIMS: &str = "dataset.record_dims";
+    if !d.record_dims.is_empty() && d.record_length_bytes_stdev > 0.0 {
+        f.refuse(
+            "dataset.record_length_bytes_stdev",
+            "expected 0 beside dataset.record_dims: a fixed shape cannot vary; remove one of the two",
+        );
+    }
+    let pieces = d.hdf5_num_dset_per_record;
+    match d.record_dims.first() {
+        Some(first) if first % pieces != 0 => {
+            let message = format!("expected a divisor of the first of dataset.record_dims, {first}; found {pieces}");
+            f.refuse("dataset.hdf5.num_dset_per_record", message);
+        }
+        None if pieces > 1 && d.format == Format::Hdf5 => {
+            f.refuse("dataset.hdf5.num_dset_per_record", format!("{pieces} also needs dataset.record_dims"));
+        }
+        _ => {}
+    }
+    if matches!(d.format, Format::Jpeg | Format::Png) && !matches!(d.record_dims.len(), 0 | 2) {
+        let message =
+            format!("expected two dimensions, height and width, for {}; found {}", d.format, d.record_dims.len());
+        f.refuse(DIMS, message);
+    }
+    let bytes = d.record_dims.iter().try_fold(d.record_element_type.itemsize(), |size, &dim| size.checked_mul(dim));
+    let file = bytes.and_then(|bytes| bytes.checked_mul(d.num_samples_per_file)).filter(|&bytes| bytes < 1 << 62);
+    if file.is_none() {
+        f.refuse(DIMS, "a file of this shape has more than 2^62 bytes");
+    }
+}
+
+fn hdf5(d: &Dataset, f: &mut Fields<'_>) {
+    if d.format != Format::Hdf5 {
+        return;
+    }
+    let mut shape = d.record_dims.clone();
+    if let Some(first) = shape.first_mut() {
+        *first /= d.hdf5_num_dset_per_record.max(1);
+    }
+    if shape.first() == Some(&1) {
+        shape.remove(0);
+    }
+    let rank = if d.record_dims.is_empty() { 2 } else { shape.len() };
+    if !d.hdf5_chunk_dims.is_empty() && d.hdf5_chunk_dims.len() != rank + 1 {
+        let message = format!(
+            "expected {} numbers, the sample axis and {rank} of the record; found {}",
+            rank + 1,
+            d.hdf5_chunk_dims.len()
+        );
+        f.refuse("dataset.hdf5.chunk_dims", message);
+    }
+    if !d.hdf5_max_shape.is_empty() && d.hdf5_max_shape.len() != rank {
+        let message = format!("expected {rank} numbers, those of the record; found {}", d.hdf5_max_shape.len());
+        f.refuse("dataset.hdf5.max_shape", message);
+    }
+}
+
+fn storage(w: &Workload, f: &mut Fields<'_>) {
+    let s = &w.storage;
+    if s.storage_type == StorageType::ParallelFs {
+        f.refuse(
+            "storage.storage_type",
+            "parallel_fs is a word of the reference that nothing implements; use local_fs",
+        );
+    }
+    let remote = matches!(s.storage_type, StorageType::S3 | StorageType::Aistore);
+    let url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+    if let Some(endpoint) = s.endpoint_url.as_ref().filter(|endpoint| remote && !url(endpoint)) {
+        let message = format!("expected http://host:port or https://host:port, found {endpoint:?}");
+        f.refuse("storage.storage_options.endpoint_url", message);
+    }
+    if let Some(endpoint) = s.endpoint_uris.iter().find(|endpoint| remote && !url(endpoint)) {
+        let message = format!("expected http://host:port or https://host:port for each, found {endpoint:?}");
+        f.refuse("storage.endpoint_uris", message);
+    }
+    if !remote && !s.endpoint_uris.is_empty() {
+        let text = format!("has no effect with storage_type {}; use s3", s.storage_type);
+        f.warn(NoticeCode::Suspicious, "storage.endpoint_uris", &text);
+    }
+    if s.storage_type == StorageType::LocalFs && w.dataset.data_folder.contains("://") {
+        let text = "looks like a URI, but storage.storage_type is local_fs; use s3 for s3://";
+        f.warn(NoticeCode::Suspicious, "dataset.data_folder", text);
+    }
+}
+
+fn parallelism(w: &Workload, f: &mut Fields<'_>) {
+    let m = &w.model;
+    let pipeline = i64::from(m.pipeline_parallelism);
+    if 0 < m.num_layers && m.num_layers < pipeline {
+        let message = format!("expected at least model.parallelism.pipeline, {pipeline}; found {}", m.num_layers);
+        f.refuse("model.num_layers", message);
+    }
+    if pipeline > 1 && m.zero_stage == 3 {
+        f.refuse("model.parallelism.zero_stage", "3 does not go with pipeline parallelism; use 0, 1 or 2");
+    }
+    match (w.checkpoint.mode, m.data_parallelism) {
+        (CheckpointMode::Default, Some(_)) => {
+            f.refuse(
+                "model.parallelism.data",
+                "only goes with checkpoint.mode: subset; else it follows from the ranks",
+            );
+        }
+        (CheckpointMode::Subset, None) => {
+            f.refuse(
+                "model.parallelism.data",
+                "checkpoint.mode: subset needs the model's data parallelism, at least 1",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn checkpoint(w: &Workload, f: &mut Fields<'_>) {
+    let c = &w.checkpoint;
+    if let (Some(write @ 1..), Some(read)) = (c.num_checkpoints_write, c.num_checkpoints_read)
+        && read > write
+    {
+        let message = format!("expected at most checkpoint.num_checkpoints_write, {write}; found {read}");
+        f.refuse("checkpoint.num_checkpoints_read", message);
+    }
+    if c.ksm && c.randomize_tensor {
+        f.refuse("checkpoint.ksm", "also needs checkpoint.randomize_tensor: false, as random pages cannot be merged");
+    }
+}
+
+/// One notice for everything that was asked for and that this version does not do.
+fn not_yet(w: &Workload, f: &mut Fields<'_>) {
+    let mut asked = Vec::new();
+    let w_flow = w.workflow;
+    for (on, key) in [(w_flow.checkpoint, "workflow.checkpoint"), (w_flow.profiling, "workflow.profiling")] {
+        if on {
+            asked.push(key.to_owned());
+        }
+    }
+    let supported = [Format::Npz, Format::Npy, Format::Hdf5, Format::TfRecord];
+    if !supported.contains(&w.dataset.format) {
+        asked.push(format!("dataset.format: {}", w.dataset.format));
+    }
+    if matches!(w.storage.storage_type, StorageType::Aistore | StorageType::DirectFs) {
+        asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
+    }
+    let switches = ["workflow.checkpoint", "workflow.profiling"];
+    for key in schema::keys().filter(|key| key.effect == Effect::Later && !switches.contains(&key.path)) {
+        if f.given(key.path).is_some() {
+            asked.push(f.shown(key.path));
+        }
+    }
+    if !asked.is_empty() {
+        let text = format!("not yet acted on: {}", asked.join(", "));
+        f.notices.push(Notice::info(NoticeCode::NotYetActedOn, text));
+    }
+}

@@ -1,0 +1,268 @@
+//! Typed access to the tree by key path. Types and ranges were checked by [`crate::inspect`]; a value that was refused
+//! there reads as its default here, so that all problems of a file are found in one pass.
+
+use crate::document::{Node, Value};
+use crate::error::{Place, Problem};
+use crate::notice::{Notice, NoticeCode};
+use crate::schema::{self, Key, Kind, Preset, kind};
+use crate::time::TimeSpec;
+use crate::vocabulary::Dialect;
+
+/// The tree below `workload`, and what has been found out about it.
+pub(crate) struct Fields<'a> {
+    root: &'a Node,
+    /// The file as a whole, for problems with keys that are absent.
+    file: Place,
+    /// `reader` or `data_reader`: the one in force.
+    reader: &'static str,
+    pub(crate) dialect: Dialect,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(root: &'a Node, file: Place, dialect: Dialect) -> Self {
+        let reader = if root.at(&["data_reader"]).is_some() { "data_reader" } else { "reader" };
+        Self { root, file, reader, dialect, problems: Vec::new(), notices: Vec::new() }
+    }
+
+    pub(crate) fn root(&self) -> &'a Node {
+        self.root
+    }
+
+    /// The key as the user wrote it.
+    pub(crate) fn shown(&self, path: &str) -> String {
+        match path.strip_prefix("reader.") {
+            Some(rest) => format!("{}.{rest}", self.reader),
+            None => path.to_owned(),
+        }
+    }
+
+    /// The node of a key, also when it is null.
+    pub(crate) fn node(&self, path: &str) -> Option<&'a Node> {
+        let shown = self.shown(path);
+        self.root.at(&shown.split('.').collect::<Vec<_>>())
+    }
+
+    /// The node of a key that has a value.
+    pub(crate) fn given(&self, path: &str) -> Option<&'a Node> {
+        self.node(path).filter(|node| node.value != Value::Null)
+    }
+
+    pub(crate) fn place(&self, path: &str) -> Place {
+        self.node(path).map_or(Place::Default, |node| node.place.clone())
+    }
+
+    pub(crate) fn refuse(&mut self, path: &str, message: impl Into<String>) {
+        let place = match self.place(path) {
+            Place::Default => self.file.clone(),
+            place => place,
+        };
+        let problem = Problem::new(&place, self.shown(path), message);
+        self.problems.push(problem);
+    }
+
+    /// Notes something about a key, with its place in front.
+    pub(crate) fn note(&mut self, code: NoticeCode, path: &str, text: &str) {
+        let text = self.located(path, text);
+        self.notices.push(Notice::info(code, text));
+    }
+
+    /// Warns about a key, with its place in front.
+    pub(crate) fn warn(&mut self, code: NoticeCode, path: &str, text: &str) {
+        let text = self.located(path, text);
+        self.notices.push(Notice::warning(code, text));
+    }
+
+    fn located(&self, path: &str, text: &str) -> String {
+        let key = self.shown(path);
+        match self.place(path) {
+            Place::Default => format!("{key}: {text}"),
+            place => format!("{place}: {key}: {text}"),
+        }
+    }
+
+    fn key(path: &str) -> Option<&'static Key> {
+        let key = schema::find(path);
+        debug_assert!(key.is_some(), "{path} is not in the schema");
+        key
+    }
+
+    /// The node of a key when it has a value that the schema accepts.
+    fn accepted(&self, path: &str) -> Option<&'a Node> {
+        let kind = Self::key(path)?.kind;
+        self.given(path).filter(|node| kind.check(node).is_ok())
+    }
+
+    pub(crate) fn flag(&self, path: &str) -> bool {
+        let preset = || matches!(Self::key(path).map(|key| key.default), Some(Preset::Flag(true)));
+        self.flag_or_none(path).unwrap_or_else(preset)
+    }
+
+    pub(crate) fn flag_or_none(&self, path: &str) -> Option<bool> {
+        let node = self.accepted(path)?;
+        kind::flag(node).or_else(|| kind::flag_text(node))
+    }
+
+    /// A whole number; the schema's range is expected to fit the type.
+    pub(crate) fn whole<T: TryFrom<i128> + Default>(&self, path: &str) -> T {
+        let preset = match Self::key(path).map(|key| key.default) {
+            Some(Preset::Whole(number)) => i128::from(number),
+            _ => 0,
+        };
+        let number = self.accepted(path).and_then(kind::whole).unwrap_or(preset);
+        debug_assert!(T::try_from(number).is_ok(), "{path}: the range of the schema is wider than the type");
+        T::try_from(number).unwrap_or_default()
+    }
+
+    /// A whole number for which the schema has no default.
+    pub(crate) fn whole_or_none<T: TryFrom<i128>>(&self, path: &str) -> Option<T> {
+        self.accepted(path).and_then(kind::whole).and_then(|number| T::try_from(number).ok())
+    }
+
+    /// A whole number of which everything below a minimum stands for "none".
+    pub(crate) fn whole_from<T: TryFrom<i128>>(&self, path: &str, min: i128) -> Option<T> {
+        Some(self.whole::<i128>(path)).filter(|&number| number >= min).and_then(|number| T::try_from(number).ok())
+    }
+
+    pub(crate) fn number(&self, path: &str) -> f64 {
+        let preset = match Self::key(path).map(|key| key.default) {
+            Some(Preset::Number(number)) => number,
+            _ => 0.0,
+        };
+        self.accepted(path).and_then(kind::number).unwrap_or(preset)
+    }
+
+    pub(crate) fn text(&self, path: &str) -> String {
+        let preset = match Self::key(path).map(|key| key.default) {
+            Some(Preset::Text(text)) => text,
+            _ => "",
+        };
+        self.text_or_none(path).unwrap_or_else(|| preset.to_owned())
+    }
+
+    pub(crate) fn text_or_none(&self, path: &str) -> Option<String> {
+        self.accepted(path).and_then(kind::text)
+    }
+
+    /// A folder, without trailing slashes.
+    pub(crate) fn folder(&self, path: &str) -> String {
+        let text = self.text(path);
+        let bare = text.trim_end_matches('/');
+        if bare.is_empty() && !text.is_empty() { "/".to_owned() } else { bare.to_owned() }
+    }
+
+    /// The value of a word; the default word when the key is absent.
+    pub(crate) fn word<T>(&self, path: &str, from_word: impl Fn(&str) -> Option<T>, fallback: T) -> T {
+        let preset = match Self::key(path).map(|key| key.default) {
+            Some(Preset::Text(word)) => from_word(word),
+            _ => None,
+        };
+        self.word_or_none(path, from_word).or(preset).unwrap_or(fallback)
+    }
+
+    pub(crate) fn word_or_none<T>(&self, path: &str, from_word: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.accepted(path).and_then(kind::switch).and_then(|word| from_word(&word))
+    }
+
+    pub(crate) fn wholes(&self, path: &str) -> Vec<u64> {
+        let all = self.accepted(path).and_then(kind::wholes).unwrap_or_default();
+        all.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()
+    }
+
+    pub(crate) fn texts(&self, path: &str) -> Vec<String> {
+        self.accepted(path).and_then(kind::texts).unwrap_or_default()
+    }
+
+    /// A time specification with its `…_stdev` companion, as the reference reads them.
+    pub(crate) fn time(&mut self, path: &str) -> TimeSpec {
+        let companion = format!("{path}_stdev");
+        let stdev = self.accepted(&companion).and_then(kind::number);
+        let Some(node) = self.accepted(path) else {
+            if stdev.is_some() && self.problems.is_empty() {
+                self.warn(NoticeCode::Suspicious, &companion, &format!("has no effect without {path}"));
+            }
+            return TimeSpec::None;
+        };
+        if let Some(mean) = kind::number(node) {
+            return stdev.map_or(TimeSpec::Constant { mean }, |stdev| TimeSpec::Normal { mean, stdev });
+        }
+        if node.map().is_none() {
+            self.warn(NoticeCode::Suspicious, path, "is text, which the reference ignores: no time is spent");
+            return TimeSpec::None;
+        }
+        self.distribution(path, node, stdev)
+    }
+
+    fn distribution(&mut self, path: &str, node: &Node, stdev: Option<f64>) -> TimeSpec {
+        let member = |name: &str| node.at(&[name]).and_then(kind::number);
+        let stdev = stdev.or_else(|| member("stdev"));
+        let Some(word) = node.at(&["type"]).and_then(kind::text) else {
+            return match (member("mean"), stdev) {
+                (Some(mean), Some(stdev)) => TimeSpec::Normal { mean, stdev },
+                (Some(mean), None) => TimeSpec::Constant { mean },
+                (None, _) => {
+                    if node.map().is_some_and(|map| map.iter().next().is_some()) {
+                        self.warn(NoticeCode::Suspicious, path, "has neither type nor mean: no time is spent");
+                    }
+                    TimeSpec::None
+                }
+            };
+        };
+        let mut missing = Vec::new();
+        let mut need = |name: &'static str, value: Option<f64>| {
+            if value.is_none() {
+                missing.push(name);
+            }
+            value.unwrap_or(0.0)
+        };
+        let spec = match word.as_str() {
+            "normal" => TimeSpec::Normal { mean: need("mean", member("mean")), stdev: need("stdev", stdev) },
+            "uniform" => TimeSpec::Uniform { min: need("min", member("min")), max: need("max", member("max")) },
+            "gamma" => TimeSpec::Gamma { shape: need("shape", member("shape")), scale: need("scale", member("scale")) },
+            "exponential" => TimeSpec::Exponential { scale: need("scale", member("scale")) },
+            "poisson" => TimeSpec::Poisson { lam: need("lam", member("lam")) },
+            _ => {
+                let known = ["normal", "uniform", "gamma", "exponential", "poisson"];
+                let hint =
+                    crate::nearest::word(&word, &known).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                let text = format!("type {word:?} is none of {}: no time is spent{hint}", known.join(", "));
+                self.warn(NoticeCode::Suspicious, path, &text);
+                return TimeSpec::None;
+            }
+        };
+        if !missing.is_empty() {
+            self.refuse(path, format!("type {word} also needs {}", missing.join(" and ")));
+        }
+        spec
+    }
+}
+
+/// What the schema calls the default of a key, for messages.
+impl std::fmt::Display for Preset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Preset::Unset => f.write_str("–"),
+            Preset::Derived(text) => f.write_str(text),
+            Preset::Flag(flag) => write!(f, "`{flag}`"),
+            Preset::Whole(number) => write!(f, "`{number}`"),
+            Preset::Number(number) => write!(f, "`{number}`"),
+            Preset::Text(text) => write!(f, "`{text}`"),
+            Preset::Empty => f.write_str("`[]`"),
+        }
+    }
+}
+
+impl Kind {
+    /// The type as the reference shows it.
+    pub(crate) fn title(self) -> String {
+        match self {
+            Kind::Word(words) | Kind::Switch(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            }
+            Kind::Secret => "text".to_owned(),
+            Kind::Time => "seconds or distribution".to_owned(),
+            _ => self.expected(),
+        }
+    }
+}

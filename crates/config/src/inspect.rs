@@ -1,0 +1,71 @@
+//! One walk over the tree: every key is known or reported, every value has the type and range of its key.
+
+use crate::document::{Map, Node, Value};
+use crate::error::Problem;
+use crate::fields::Fields;
+use crate::nearest;
+use crate::notice::{Notice, NoticeCode};
+use crate::schema::{self, Effect, Kind, TIME_MEMBERS};
+
+/// Sections of a file that belong to Hydra.
+const HYDRA_SECTIONS: &[&str] = &["hydra", "defaults"];
+
+/// Checks all keys below `workload`.
+pub(crate) fn inspect(fields: &mut Fields<'_>) {
+    let Some(map) = fields.root().map() else { return };
+    let shadowed = map.get("data_reader").and(map.get("reader"));
+    if let Some(node) = shadowed {
+        let text = format!("{}: reader: ignored, because data_reader is present and replaces it", node.place);
+        fields.notices.push(Notice::warning(NoticeCode::Shadowed, text));
+    }
+    walk(fields, map, "", shadowed.is_some());
+}
+
+fn walk(fields: &mut Fields<'_>, map: &Map, parent: &str, reader_is_shadowed: bool) {
+    for (name, node) in map.iter() {
+        if parent.is_empty() && (HYDRA_SECTIONS.contains(&name) || (name == "reader" && reader_is_shadowed)) {
+            continue;
+        }
+        let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+        if let Some(key) = schema::find(&path) {
+            leaf(fields, key, &path, node);
+        } else if schema::is_section(&path) {
+            match &node.value {
+                Value::Map(inner) => walk(fields, inner, &path, false),
+                Value::Null => {}
+                other => {
+                    let message = format!("expected a mapping of keys, found {}", other.found());
+                    fields.problems.push(Problem::new(&node.place, path, message));
+                }
+            }
+        } else {
+            unknown(fields, &path, node);
+        }
+    }
+}
+
+fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
+    if let Effect::Ignored(reason) = key.effect {
+        let text = format!("{}: {path}: ignored: {reason}", node.place);
+        fields.notices.push(Notice::info(NoticeCode::IgnoredKey, text));
+    }
+    if node.value == Value::Null {
+        return;
+    }
+    if let Err(message) = key.kind.check(node) {
+        fields.problems.push(Problem::new(&node.place, path, message));
+    }
+    if let (Kind::Time, Value::Map(members)) = (key.kind, &node.value) {
+        for (name, member) in members.iter().filter(|(name, _)| !TIME_MEMBERS.contains(name)) {
+            let hint =
+                nearest::word(name, TIME_MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let text = format!("{}: {path}.{name}: unknown key, ignored{hint}", member.place);
+            fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
+        }
+    }
+}
+
+fn unknown(fields: &mut Fields<'_>, path: &str, node: &Node) {
+    let text = format!("{}: {path}: unknown key, ignored{}", node.place, nearest::hint(path));
+    fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
+}

@@ -1,0 +1,205 @@
+//! From text to [`Loaded`]: parse, find the workload, apply overrides, interpolate, inspect, assemble, check.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::assemble;
+use crate::check;
+use crate::document::{Map, Node, Value};
+use crate::error::{Error, Place, Problem};
+use crate::fields::Fields;
+use crate::inspect;
+use crate::interpolate;
+use crate::notice::{Notice, NoticeCode, Severity};
+use crate::overrides::Override;
+use crate::schema::{self, kind};
+use crate::vocabulary::Dialect;
+use crate::workload::Workload;
+use crate::yaml;
+
+/// A configuration's text.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Name of the file, for messages.
+    pub name: &'a str,
+    /// Its text.
+    pub yaml: &'a str,
+}
+
+/// A usable configuration.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the run needs to know.
+    pub workload: Workload,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+    /// The keys that are present after overrides and interpolation, under one top key `workload`, without secrets.
+    pub resolved: Json,
+    /// `hydra.run.dir`, when an override sets it.
+    pub hydra_run_dir: Option<String>,
+}
+
+impl Loaded {
+    /// Refuses what only warned: unknown keys and values without effect.
+    ///
+    /// # Errors
+    /// At least one notice is a warning; all of them are in the error.
+    pub fn strict(&self) -> Result<(), Error> {
+        let warnings = self.notices.iter().filter(|notice| notice.severity == Severity::Warning);
+        let problems: Vec<_> = warnings.map(|notice| Problem::new(&Place::Default, "", notice.text.clone())).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Error::all(problems)) }
+    }
+}
+
+/// Loads a workload: `source` with `overrides` applied in order and `env` for `${oc.env:NAME}`.
+///
+/// The dialect is the argument, else `dlio_rs.dialect`, else `dlio`.
+///
+/// # Errors
+/// Everything that is wrong with the text, the overrides, or the values that they amount to.
+pub fn load(
+    source: &Source<'_>,
+    overrides: &[Override],
+    env: &BTreeMap<String, String>,
+    dialect: Option<Dialect>,
+) -> Result<Loaded, Error> {
+    let name: Arc<str> = Arc::from(source.name);
+    let document = yaml::parse(&name, source.yaml)?;
+    let mut notices = Vec::new();
+    let mut root = workload_of(document, &mut notices)?;
+    for change in overrides {
+        change.apply(&mut root)?;
+    }
+    interpolate::resolve(&mut root, env)?;
+    let hydra_run_dir = hydra(overrides, &mut notices);
+
+    let dialect = dialect.unwrap_or_else(|| dialect_of(&root));
+    let mut fields = Fields::new(&root, Place::File { name, line: None }, dialect);
+    inspect::inspect(&mut fields);
+    let workload = assemble::workload(&mut fields);
+    if fields.problems.is_empty() {
+        check::check(&workload, &mut fields);
+    }
+    let Fields { problems, notices: found, .. } = fields;
+    if !problems.is_empty() {
+        return Err(Error::all(problems));
+    }
+    notices.extend(found);
+    Ok(Loaded { workload, notices, resolved: resolved(&root), hydra_run_dir })
+}
+
+/// Names of the environment variables that a configuration asks for, in the order of their first mention.
+#[must_use]
+pub fn env_names(yaml: &str, overrides: &[Override]) -> Vec<String> {
+    fn texts(node: &Node, names: &mut Vec<String>) {
+        match &node.value {
+            Value::Text(text) => interpolate::env_names(text, names),
+            Value::List(items) => items.iter().for_each(|item| texts(item, names)),
+            Value::Map(map) => map.iter().for_each(|(_, item)| texts(item, names)),
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    interpolate::env_names(yaml, &mut names);
+    overrides.iter().filter_map(Override::value).for_each(|node| texts(node, &mut names));
+    names
+}
+
+/// The tree below `workload`: the document itself, or its one key `workload`.
+fn workload_of(document: Node, notices: &mut Vec<Notice>) -> Result<Node, Error> {
+    let place = document.place.clone();
+    let mut map = match document.value {
+        Value::Map(map) => map,
+        Value::Null => Map::default(),
+        other => {
+            let message = format!("expected a mapping of sections, found {}", other.found());
+            return Err(Problem::new(&place, "", message).into());
+        }
+    };
+    if let Some(defaults) = map.remove("defaults") {
+        only_self(&defaults)?;
+    }
+    if let Some(node) = map.remove("hydra") {
+        let text = format!("{}: hydra: ignored: these are settings of Hydra", node.place);
+        notices.push(Notice::info(NoticeCode::IgnoredKey, text));
+    }
+    match map.remove("workload") {
+        Some(node @ Node { value: Value::Map(_) | Value::Null, .. }) => {
+            for (name, other) in map.iter() {
+                let text = format!("{}: {name}: ignored, because it stands beside the key workload", other.place);
+                notices.push(Notice::warning(NoticeCode::Shadowed, text));
+            }
+            Ok(node)
+        }
+        Some(node) => {
+            let message = format!("expected a mapping of sections, found {}", node.value.found());
+            Err(Problem::new(&node.place, "workload", message).into())
+        }
+        None => Ok(Node::new(Value::Map(map), place)),
+    }
+}
+
+/// A Hydra defaults list may name the file itself; composing other files is Hydra's.
+fn only_self(defaults: &Node) -> Result<(), Problem> {
+    let entries = match &defaults.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null => &[],
+        _ => std::slice::from_ref(defaults),
+    };
+    let other = entries.iter().find(|item| item.value != Value::Text("_self_".to_owned()));
+    other.map_or(Ok(()), |item| {
+        let message = format!(
+            "only _self_ is supported, found {}; put the keys of all files into one file, or load the composed \
+             configuration that Hydra writes to .hydra/config.yaml",
+            item.value.found()
+        );
+        Err(Problem::new(&item.place, "defaults", message))
+    })
+}
+
+fn dialect_of(root: &Node) -> Dialect {
+    let word = root.at(&["dlio_rs", "dialect"]).and_then(kind::word);
+    word.and_then(|word| Dialect::from_word(&word)).unwrap_or(Dialect::Dlio)
+}
+
+fn hydra(overrides: &[Override], notices: &mut Vec<Notice>) -> Option<String> {
+    let mut run_dir = None;
+    for change in overrides {
+        match change.hydra() {
+            Some(("run.dir", Some(Value::Text(dir)))) => run_dir = Some(dir.clone()),
+            Some(_) => {
+                let text = format!("override {change}: ignored: it is a setting of Hydra");
+                notices.push(Notice::info(NoticeCode::IgnoredOverride, text));
+            }
+            None => {}
+        }
+    }
+    run_dir
+}
+
+fn resolved(root: &Node) -> Json {
+    let mut workload = match root.value.json() {
+        Json::Null => Json::Object(serde_json::Map::new()),
+        json => json,
+    };
+    redact(&mut workload);
+    serde_json::json!({ "workload": workload })
+}
+
+fn redact(json: &mut Json) {
+    match json {
+        Json::Object(map) => {
+            for (name, value) in map.iter_mut() {
+                if schema::secret_names().any(|secret| secret == name) {
+                    *value = Json::String("***".to_owned());
+                } else {
+                    redact(value);
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}

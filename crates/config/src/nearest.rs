@@ -1,0 +1,94 @@
+//! "Did you mean": the nearest known word or key.
+
+use crate::schema;
+
+/// Edits (insertions, deletions, replacements, swapped neighbours) from one word to another.
+fn distance(from: &str, to: &str) -> usize {
+    let from: Vec<char> = from.chars().collect();
+    let to: Vec<char> = to.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let replaced = last[j] + usize::from(a != b);
+            let mut best = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+fn near_enough(word: &str) -> usize {
+    const LONGEST: usize = 100;
+    if word.len() > LONGEST { 0 } else { (word.chars().count() / 3).clamp(1, 4) }
+}
+
+/// The nearest of some words, if one is near.
+pub(crate) fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
+    let most = near_enough(found);
+    if most == 0 {
+        return None;
+    }
+    let found = found.to_lowercase();
+    words.iter().map(|word| (distance(&found, word), *word)).filter(|&(d, _)| d <= most).min().map(|(_, word)| word)
+}
+
+/// The nearest known key: one with the same name in another section, or a similar name, preferably in the same section.
+pub(crate) fn key(path: &str) -> Option<&'static str> {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let most = near_enough(name);
+    if most == 0 {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let tops = schema::keys().filter_map(|key| key.path.split_once('.')).map(|(top, _)| top);
+    let sections = if section.is_empty() { tops.collect::<Vec<_>>() } else { Vec::new() };
+    let paths = schema::keys().map(|key| key.path).chain(sections);
+    paths
+        .filter_map(|known| {
+            let (known_section, known_name) = known.rsplit_once('.').unwrap_or(("", known));
+            let edits = distance(&name, known_name);
+            let elsewhere = usize::from(section != known_section);
+            (edits <= most && (elsewhere == 0 || edits <= 1)).then_some((edits + elsewhere, known))
+        })
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// `; did you mean …?`, or nothing.
+pub(crate) fn hint(path: &str) -> String {
+    key(path).map_or_else(String::new, |known| format!("; did you mean {known}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_keys_find_their_neighbour() {
+        for (typo, expected) in [
+            ("reader.batch_sise", Some("reader.batch_size")),
+            ("reader.bacth_size", Some("reader.batch_size")),
+            ("train.batch_size", Some("reader.batch_size")),
+            ("dataset.num_file_train", Some("dataset.num_files_train")),
+            ("datset", Some("dataset")),
+            ("frameork", Some("framework")),
+            ("reader.completely_different", None),
+        ] {
+            assert_eq!(key(typo), expected, "{typo}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("npz", "npz"), 0);
+        assert_eq!(distance("pytroch", "pytorch"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,53 @@
+//! The configuration reference, written from the table of keys.
+
+use crate::schema::{self, Effect, Key};
+
+const HEAD: &str = "\
+# Configuration reference
+
+<!-- Generated: cargo run --release -p dlio-config --example configuration_reference > docs/configuration.md -->
+
+A workload is a YAML file in DLIO's form: the sections below at the top level, or under one key `workload` as Hydra
+composes it. Every key can be overridden on the command line: `++workload.train.epochs=2`, or shorter
+`train.epochs=2`. A key that is absent or null has its default. Values may contain `${oc.env:NAME}`,
+`${oc.env:NAME,default}` and `${section.key}`.
+
+The last column says what this version does with a key: **acts** on it, only **checks** it and reports that it does not
+act on it yet, or **ignores** it and says why.
+";
+
+/// `docs/configuration.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = HEAD.to_owned();
+    let mut section = "";
+    for key in schema::keys() {
+        let top = key.path.split_once('.').map_or("(top level)", |(top, _)| top);
+        if top != section {
+            section = top;
+            text.extend(["\n## ", heading(top), "\n\n"]);
+            text.push_str("| key | type | default | meaning | effect |\n|---|---|---|---|---|\n");
+        }
+        text.push_str(&row(key));
+    }
+    text
+}
+
+fn heading(section: &str) -> &str {
+    match section {
+        "reader" => "reader (or data_reader)",
+        other => other,
+    }
+}
+
+fn row(key: &Key) -> String {
+    let effect = match key.effect {
+        Effect::Acts => "acts".to_owned(),
+        Effect::Later => "checks".to_owned(),
+        Effect::LaterWith(switch) => format!("checks, with `{switch}`"),
+        Effect::Ignored(reason) => format!("ignores: {reason}"),
+    };
+    let cells = [format!("`{}`", key.path), key.kind.title(), key.default.to_string(), key.doc.to_owned(), effect];
+    let cells: Vec<String> = cells.into_iter().map(|cell| cell.replace('|', "\\|")).collect();
+    format!("| {} |\n", cells.join(" | "))
+}

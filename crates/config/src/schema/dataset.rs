@@ -1,0 +1,151 @@
+//! Section `dataset`.
+
+use super::kind::{at_least, count};
+use super::{Key, Kind, Preset, acts, ignored, later};
+use crate::vocabulary::Format;
+
+/// Compression words of the reference, and those that its libraries take besides.
+pub(crate) const COMPRESSIONS: &[&str] = &["none", "gzip", "lzf", "bz2", "zip", "xz", "szip", "zstd", "tar"];
+
+/// numpy's names of element types.
+pub(crate) const NUMPY_TYPES: &[&str] = &[
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "bool",
+    "half", "single", "double", "float", "int",
+];
+
+pub(super) const KEYS: &[Key] = &[
+    acts(
+        "dataset.record_length_bytes",
+        at_least(1.0),
+        Preset::Number(65536.0),
+        "Bytes per sample (elements, strictly, when an element has several bytes); a sample is a square of them.",
+    ),
+    acts(
+        "dataset.record_length_bytes_stdev",
+        at_least(0.0),
+        Preset::Number(0.0),
+        "Standard deviation of the above, per file.",
+    ),
+    acts(
+        "dataset.record_length_bytes_resize",
+        at_least(0.0),
+        Preset::Number(0.0),
+        "Bytes of the sample that the loop receives; 0: not resized. Changes nothing that is read.",
+    ),
+    acts("dataset.num_files_train", count(0), Preset::Whole(8), "Files to train on."),
+    acts("dataset.num_files_eval", count(0), Preset::Whole(0), "Files to evaluate on."),
+    acts(
+        "dataset.generation_buffer_size",
+        count(1),
+        Preset::Whole(2_147_483_648),
+        "Bytes written at a time for indexed binary.",
+    ),
+    acts("dataset.num_samples_per_file", count(1), Preset::Whole(1), "Samples in one file."),
+    acts(
+        "dataset.data_folder",
+        Kind::Text,
+        Preset::Text("./data/"),
+        "Root of the data set: a path, or `s3://bucket[/prefix]`. A trailing `/` is dropped.",
+    ),
+    acts("dataset.num_subfolders_train", count(0), Preset::Whole(0), "Sub-folders of `train`; 0 and 1: none."),
+    acts("dataset.num_subfolders_eval", count(0), Preset::Whole(0), "Sub-folders of `valid`; 0 and 1: none."),
+    ignored(
+        "dataset.enable_chunking",
+        Kind::Flag,
+        Preset::Flag(false),
+        "without effect in the reference; use dataset.hdf5.chunk_dims",
+    ),
+    ignored(
+        "dataset.chunk_size",
+        count(0),
+        Preset::Whole(0),
+        "without effect in the reference; use dataset.hdf5.chunk_dims",
+    ),
+    acts(
+        "dataset.compression",
+        Kind::Word(COMPRESSIONS),
+        Preset::Text("none"),
+        "Compression; which words a format takes depends on the format.",
+    ),
+    acts("dataset.compression_level", Kind::Whole { min: 0, max: 9 }, Preset::Whole(4), "gzip level for HDF5."),
+    acts("dataset.file_prefix", Kind::Text, Preset::Text("img"), "First part of every file name."),
+    acts("dataset.format", Kind::Word(Format::WORDS), Preset::Text("tfrecord"), "File format."),
+    acts("dataset.keep_files", Kind::Flag, Preset::Flag(true), "Keep the data set after the run."),
+    ignored(
+        "dataset.record_element_bytes",
+        count(1),
+        Preset::Whole(4),
+        "always the size of dataset.record_element_type",
+    ),
+    acts(
+        "dataset.record_element_type",
+        Kind::Word(NUMPY_TYPES),
+        Preset::Text("uint8"),
+        "Element type of a record, by numpy's name.",
+    ),
+    acts(
+        "dataset.record_dims",
+        Kind::Wholes { min: 1 },
+        Preset::Empty,
+        "Shape of a record; takes over from `record_length_bytes`.",
+    ),
+    acts(
+        "dataset.hdf5.chunk_dims",
+        Kind::Wholes { min: 1 },
+        Preset::Empty,
+        "Shape of an HDF5 chunk, with the sample axis first; empty: contiguous.",
+    ),
+    acts(
+        "dataset.hdf5.num_dset_per_record",
+        count(1),
+        Preset::Whole(1),
+        "HDF5 data sets that one record is spread over.",
+    ),
+    acts(
+        "dataset.hdf5.max_shape",
+        Kind::Wholes { min: 1 },
+        Preset::Empty,
+        "Largest HDF5 shape, without the sample axis; empty: fixed.",
+    ),
+    ignored("dataset.record_length", Kind::Free, Preset::Unset, "the reference reads dataset.record_length_bytes only"),
+    ignored(
+        "dataset.record_length_stdev",
+        Kind::Free,
+        Preset::Unset,
+        "the reference reads dataset.record_length_bytes_stdev only",
+    ),
+    ignored(
+        "dataset.record_length_resize",
+        Kind::Free,
+        Preset::Unset,
+        "the reference reads dataset.record_length_bytes_resize only",
+    ),
+    ignored("dataset.data_gen_method", Kind::Text, Preset::Unset, "data comes from this program's seeded generator"),
+    ignored("dataset.skip_listing", Kind::Flag, Preset::Flag(false), "names are always computed, never listed"),
+    ignored(
+        "dataset.listing_validation_interval",
+        count(0),
+        Preset::Whole(1000),
+        "names are always computed, never listed",
+    ),
+    ignored("dataset.listing_threads", count(0), Preset::Whole(4), "names are always computed, never listed"),
+    later(
+        "dataset.num_files_generated",
+        count(0),
+        Preset::Whole(0),
+        "MLPerf fork: number of files in the names when a prefix of a larger data set is read.",
+    ),
+    later(
+        "dataset.parquet.columns",
+        Kind::Free,
+        Preset::Empty,
+        "MLPerf fork: columns, each `{name, dtype, size, read}`.",
+    ),
+    later("dataset.parquet.row_group_size", count(1), Preset::Whole(1024), "MLPerf fork: rows per row group."),
+    later("dataset.parquet.generation_batch_size", count(0), Preset::Whole(0), "MLPerf fork: rows built per write."),
+    later("dataset.parquet.partition_by", Kind::Text, Preset::Unset, "MLPerf fork: column of hive-style folders."),
+    later("dataset.parquet.use_s3dlio_gen", Kind::Flag, Preset::Flag(false), "MLPerf fork: its second generator."),
+    ignored("dataset.parquet.read_mode", Kind::Free, Preset::Unset, "no code of the MLPerf fork reads it"),
+    later("dataset.arrow.columns", Kind::Free, Preset::Empty, "MLPerf fork: columns of Arrow files."),
+    later("dataset.arrow.generation_batch_size", count(0), Preset::Whole(0), "MLPerf fork: rows built per write."),
+];

@@ -1,0 +1,237 @@
+//! The types of values, their checks, and how they are called in messages and in the reference.
+
+use crate::document::{Node, Value};
+use crate::nearest;
+use crate::scalar;
+
+/// Members of a time specification.
+pub(crate) const TIME_MEMBERS: &[&str] = &["type", "mean", "stdev", "min", "max", "shape", "scale", "lam"];
+
+/// Type of a key's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Flag,
+    /// A boolean, or the words `true` and `false` as text.
+    FlagText,
+    /// A whole number in a closed range; a float without fraction counts.
+    Whole {
+        min: i64,
+        max: i64,
+    },
+    /// A finite number in a closed range.
+    Number {
+        min: f64,
+        max: f64,
+    },
+    Text,
+    Secret,
+    Word(&'static [&'static str]),
+    /// One of the words; the booleans that bare `off` and `on` are in YAML count as these words.
+    Switch(&'static [&'static str]),
+    /// A list of whole numbers, each at least this.
+    Wholes {
+        min: i64,
+    },
+    /// A list of texts, or one text with commas.
+    Texts,
+    Time,
+    /// Anything.
+    Free,
+}
+
+/// Whole numbers from a minimum up to what an unsigned 32-bit number holds.
+pub(crate) const fn count32(min: i64) -> Kind {
+    Kind::Whole { min, max: u32::MAX as i64 }
+}
+
+/// Whole numbers from a minimum up.
+pub(crate) const fn count(min: i64) -> Kind {
+    Kind::Whole { min, max: i64::MAX }
+}
+
+/// Numbers from a minimum up.
+pub(crate) const fn at_least(min: f64) -> Kind {
+    Kind::Number { min, max: f64::MAX }
+}
+
+impl Kind {
+    /// What a value must be, for "expected …".
+    pub(crate) fn expected(self) -> String {
+        match self {
+            Kind::Flag => "true or false".to_owned(),
+            Kind::FlagText => "true or false, as a boolean or in quotes".to_owned(),
+            Kind::Whole { min, max } => {
+                format!("a whole number {}", range(&min, &max, min == i64::MIN, max == i64::MAX))
+            }
+            Kind::Number { min, max } => format!("a number {}", range(&min, &max, min <= f64::MIN, max >= f64::MAX)),
+            Kind::Text => "text".to_owned(),
+            Kind::Secret => "text (not shown)".to_owned(),
+            Kind::Word(words) | Kind::Switch(words) => format!("one of {}", words.join(", ")),
+            Kind::Wholes { min } => format!("a list of whole numbers ≥ {min}"),
+            Kind::Texts => "a list of texts, or one text with commas".to_owned(),
+            Kind::Time => "seconds as a number, or a mapping such as {mean: 0.1, stdev: 0.01}".to_owned(),
+            Kind::Free => "anything".to_owned(),
+        }
+        .trim_end()
+        .to_owned()
+    }
+
+    /// Checks a value that is not null; an error is the message.
+    pub(crate) fn check(self, node: &Node) -> Result<(), String> {
+        let fits = match self {
+            Kind::Flag => flag(node).is_some(),
+            Kind::FlagText => flag_text(node).is_some(),
+            Kind::Whole { min, max } => whole(node).is_some_and(|n| i128::from(min) <= n && n <= i128::from(max)),
+            Kind::Number { min, max } => number(node).is_some_and(|n| (min..=max).contains(&n)),
+            Kind::Text | Kind::Secret => text(node).is_some(),
+            Kind::Word(words) => word(node).is_some_and(|found| words.contains(&found.as_str())),
+            Kind::Switch(words) => switch(node).is_some_and(|found| words.contains(&found.as_str())),
+            Kind::Wholes { min } => wholes(node).is_some_and(|all| all.iter().all(|&n| n >= i128::from(min))),
+            Kind::Texts => texts(node).is_some(),
+            Kind::Time => return time(node),
+            Kind::Free => true,
+        };
+        if fits { Ok(()) } else { Err(self.refusal(node)) }
+    }
+
+    fn refusal(self, node: &Node) -> String {
+        if self == Kind::Secret {
+            return "expected text; the value is not shown".to_owned();
+        }
+        let mut message = format!("expected {}, found {}", self.expected(), node.value.found());
+        if let (Kind::Word(words) | Kind::Switch(words), Value::Text(found)) = (self, &node.value)
+            && let Some(near) = nearest::word(found, words)
+        {
+            message.extend([" (did you mean ", near, "?)"]);
+        }
+        if let (Kind::Whole { .. } | Kind::Number { .. }, Value::Text(found)) = (self, &node.value)
+            && matches!(scalar::yaml(found), Value::Int(_) | Value::Float(_))
+        {
+            message.push_str("; remove the quotes");
+        }
+        if let (Kind::Word(_), Value::Bool(_)) = (self, &node.value) {
+            message.push_str("; unquoted off, no, on and yes are booleans in YAML: quote the word");
+        }
+        message
+    }
+}
+
+fn range(min: &dyn std::fmt::Display, max: &dyn std::fmt::Display, no_min: bool, no_max: bool) -> String {
+    match (no_min, no_max) {
+        (true, true) => String::new(),
+        (false, true) => format!("≥ {min}"),
+        (true, false) => format!("≤ {max}"),
+        (false, false) => format!("from {min} to {max}"),
+    }
+}
+
+/// Text from the environment stands for what it would mean without quotes.
+fn plain(node: &Node) -> std::borrow::Cow<'_, Value> {
+    match &node.value {
+        Value::Text(text) if node.from_environment => std::borrow::Cow::Owned(scalar::yaml(text.trim())),
+        value => std::borrow::Cow::Borrowed(value),
+    }
+}
+
+pub(crate) fn flag(node: &Node) -> Option<bool> {
+    match *plain(node) {
+        Value::Bool(flag) => Some(flag),
+        _ => None,
+    }
+}
+
+pub(crate) fn flag_text(node: &Node) -> Option<bool> {
+    match &*plain(node) {
+        Value::Bool(flag) => Some(*flag),
+        Value::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+pub(crate) fn whole(node: &Node) -> Option<i128> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match *plain(node) {
+        Value::Int(number) => Some(number),
+        #[expect(clippy::cast_possible_truncation, reason = "integral and within ±2^53")]
+        Value::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => Some(number as i128),
+        _ => None,
+    }
+}
+
+pub(crate) fn number(node: &Node) -> Option<f64> {
+    match *plain(node) {
+        Value::Int(number) => Some(number as f64),
+        Value::Float(number) if number.is_finite() => Some(number),
+        _ => None,
+    }
+}
+
+/// Text; a bare number or boolean counts as its text (`file_prefix: 12`).
+pub(crate) fn text(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Float(number) => Some(format!("{number:?}")),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+pub(crate) fn word(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// A word, or `off` and `on` for the booleans that YAML makes of them.
+pub(crate) fn switch(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Bool(flag) => Some(if *flag { "on" } else { "off" }.to_owned()),
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+pub(crate) fn wholes(node: &Node) -> Option<Vec<i128>> {
+    match &node.value {
+        Value::List(items) => items.iter().map(whole).collect(),
+        _ => None,
+    }
+}
+
+pub(crate) fn texts(node: &Node) -> Option<Vec<String>> {
+    match &node.value {
+        Value::List(items) => items.iter().map(text).collect(),
+        Value::Text(joined) => {
+            Some(joined.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+        }
+        _ => None,
+    }
+}
+
+/// A number, a mapping with numbers, or text (which the reference ignores).
+fn time(node: &Node) -> Result<(), String> {
+    if matches!(node.value, Value::Text(_)) || number(node).is_some() {
+        return Ok(());
+    }
+    let Value::Map(map) = &node.value else {
+        return Err(format!("expected {}, found {}", Kind::Time.expected(), node.value.found()));
+    };
+    for (name, member) in map.iter().filter(|(_, member)| member.value != Value::Null) {
+        match name {
+            "type" if text(member).is_none() => {
+                return Err(format!("type: expected a word, found {}", member.value.found()));
+            }
+            "stdev" | "scale" | "lam" | "shape" if number(member).is_none_or(|n| n < 0.0) => {
+                return Err(format!("{name}: expected a number ≥ 0, found {}", member.value.found()));
+            }
+            "mean" | "min" | "max" if number(member).is_none() => {
+                return Err(format!("{name}: expected a number, found {}", member.value.found()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

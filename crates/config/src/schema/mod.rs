@@ -1,0 +1,122 @@
+//! Every key that a configuration may have: its type, its default, what it does, and whether anything acts on it.
+//!
+//! This table is the only place where a key is declared: checking, defaults, suggestions for misspelt keys and
+//! `docs/configuration.md` all read it.
+
+mod dataset;
+pub(crate) mod kind;
+mod model;
+mod ours;
+mod reader;
+mod run;
+mod storage;
+
+pub(crate) use kind::{Kind, TIME_MEMBERS};
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    /// Dotted path below `workload`.
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Preset,
+    pub(crate) effect: Effect,
+    /// One sentence or two, in Markdown.
+    pub(crate) doc: &'static str,
+}
+
+/// The value of a key that is absent or null.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Preset {
+    /// Nothing.
+    Unset,
+    /// Nothing, and in words what that amounts to.
+    Derived(&'static str),
+    Flag(bool),
+    Whole(i64),
+    Number(f64),
+    Text(&'static str),
+    /// `[]`
+    Empty,
+}
+
+/// Whether anything acts on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Acts,
+    /// Checked only; a later version acts on it. Reported when it is present.
+    Later,
+    /// Checked only; reported together with the switch that turns the feature on.
+    LaterWith(&'static str),
+    /// Accepted without effect; the reason.
+    Ignored(&'static str),
+}
+
+const fn acts(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
+    Key { path, kind, default, effect: Effect::Acts, doc }
+}
+
+const fn later(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
+    Key { path, kind, default, effect: Effect::Later, doc }
+}
+
+const fn with(switch: &'static str, path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
+    Key { path, kind, default, effect: Effect::LaterWith(switch), doc }
+}
+
+const fn ignored(path: &'static str, kind: Kind, default: Preset, reason: &'static str) -> Key {
+    Key { path, kind, default, effect: Effect::Ignored(reason), doc: "" }
+}
+
+/// The tables, in the order of the reference's sections.
+const TABLES: &[&[Key]] = &[
+    model::KEYS,
+    run::FRAMEWORK_AND_WORKFLOW,
+    dataset::KEYS,
+    storage::KEYS,
+    reader::KEYS,
+    run::TRAIN_AND_EVALUATION,
+    model::CHECKPOINT,
+    run::OUTPUT_AND_METRIC,
+    ours::KEYS,
+];
+
+/// All keys.
+pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
+    TABLES.iter().flat_map(|table| table.iter())
+}
+
+/// The key of a path, with `data_reader` taken for `reader`.
+pub(crate) fn find(path: &str) -> Option<&'static Key> {
+    match path.strip_prefix("data_reader.") {
+        Some(rest) => keys().find(|key| key.path.strip_prefix("reader.") == Some(rest)),
+        None => keys().find(|key| key.path == path),
+    }
+}
+
+/// Whether a path is a section: a proper prefix of some key.
+pub(crate) fn is_section(path: &str) -> bool {
+    let path = if path == "data_reader" { "reader" } else { path };
+    keys().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Whether a path is a key, a section, or a member of a time specification.
+pub(crate) fn knows(path: &str) -> bool {
+    find(path).is_some() || is_section(path) || is_time_member(path) || is_inside_free(path)
+}
+
+fn is_time_member(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(parent, member)| {
+        TIME_MEMBERS.contains(&member) && find(parent).is_some_and(|key| key.kind == Kind::Time)
+    })
+}
+
+fn is_inside_free(path: &str) -> bool {
+    let parents = path.match_indices('.').map(|(at, _)| &path[..at]);
+    parents.into_iter().any(|parent| find(parent).is_some_and(|key| key.kind == Kind::Free))
+}
+
+/// Last parts of the keys whose values must not be shown.
+pub(crate) fn secret_names() -> impl Iterator<Item = &'static str> {
+    keys().filter(|key| key.kind == Kind::Secret).filter_map(|key| key.path.rsplit('.').next())
+}

@@ -1,0 +1,100 @@
+//! Section `reader`, also called `data_reader`.
+
+use super::dataset::NUMPY_TYPES;
+use super::kind::{count, count32};
+use super::{Key, Kind, Preset, acts, ignored, later};
+use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
+
+/// Words for shuffles, with the boolean that a bare `off` is in YAML.
+pub(crate) const SAMPLE_SHUFFLES: &[&str] = &["off", "seed", "random"];
+/// The same, and `on`, which the reference takes as it takes every other value.
+pub(crate) const FILE_SHUFFLES: &[&str] = &["off", "seed", "random", "on"];
+
+pub(super) const KEYS: &[Key] = &[
+    acts(
+        "reader.data_loader",
+        Kind::Word(DataLoader::WORDS),
+        Preset::Derived("the framework's own"),
+        "Data loader whose order, batching and read-ahead are imitated.",
+    ),
+    later("reader.data_loader_classname", Kind::Text, Preset::Unset, "Dotted Python class of a data loader plug-in."),
+    acts(
+        "reader.data_loader_sampler",
+        Kind::Word(Sampler::WORDS),
+        Preset::Derived("`iterative` for tensorflow, else `index`"),
+        "How samples are assigned to ranks and readers.",
+    ),
+    later("reader.reader_classname", Kind::Text, Preset::Unset, "Dotted Python class of a reader plug-in."),
+    ignored(
+        "reader.multiprocessing_context",
+        Kind::Word(MultiprocessingContext::WORDS),
+        Preset::Text("fork"),
+        "readers are threads here, not processes",
+    ),
+    acts(
+        "reader.read_threads",
+        count32(0),
+        Preset::Whole(1),
+        "Reader lanes per rank; 0: the training loop reads by itself.",
+    ),
+    ignored(
+        "reader.computation_threads",
+        count32(0),
+        Preset::Whole(1),
+        "it parallelises the parsing of TFRecord batches, which no emulated accelerator needs",
+    ),
+    acts("reader.batch_size", count(1), Preset::Whole(1), "Samples per training step and rank."),
+    acts("reader.batch_size_eval", count(1), Preset::Whole(1), "Samples per evaluation step and rank."),
+    acts("reader.prefetch_size", count32(0), Preset::Whole(2), "Batches read ahead."),
+    acts(
+        "reader.file_shuffle",
+        Kind::Switch(FILE_SHUFFLES),
+        Preset::Text("off"),
+        "Shuffle the list of files. In dialects `dlio` and `mlperf` the iterative sampler shuffles whenever the key is \
+         present, whatever it says, as the references do.",
+    ),
+    acts("reader.sample_shuffle", Kind::Switch(SAMPLE_SHUFFLES), Preset::Text("off"), "Shuffle the samples."),
+    acts("reader.shuffle_size", count(1), Preset::Whole(1024), "Records in the TFRecord shuffle buffer."),
+    acts(
+        "reader.read_type",
+        Kind::Word(ReadType::WORDS),
+        Preset::Text("on_demand"),
+        "Whether a file is opened for every sample or stays open. In dialect `dlio` any explicit value keeps files open, \
+         as in the reference.",
+    ),
+    ignored(
+        "reader.file_access",
+        Kind::Word(FileAccess::WORDS),
+        Preset::Text("multi"),
+        "the reference checks it and does nothing with it",
+    ),
+    acts("reader.transfer_size", count(1), Preset::Derived("256 KiB"), "Bytes per read of a TFRecord stream."),
+    acts("reader.odirect", Kind::Flag, Preset::Flag(false), "Read with `O_DIRECT`; npz and npy only."),
+    ignored("reader.dont_use_mmap", Kind::Flag, Preset::Flag(false), "files are never memory-mapped"),
+    acts("reader.preprocess_time", Kind::Time, Preset::Unset, "Emulated preprocessing per sample."),
+    acts(
+        "reader.preprocess_time_stdev",
+        Kind::Number { min: 0.0, max: f64::MAX },
+        Preset::Unset,
+        "Sets `stdev` of the above.",
+    ),
+    ignored("reader.pin_memory", Kind::Flag, Preset::Flag(true), "no memory is copied to an accelerator"),
+    acts(
+        "reader.transformed_record_dims",
+        Kind::Wholes { min: 1 },
+        Preset::Empty,
+        "Shape of the sample that the loop receives. Changes nothing that is read.",
+    ),
+    acts(
+        "reader.transformed_record_element_type",
+        Kind::Word(NUMPY_TYPES),
+        Preset::Text("uint8"),
+        "Element type of that sample.",
+    ),
+    later(
+        "reader.write_threads",
+        count32(0),
+        Preset::Whole(1),
+        "MLPerf fork: files generated at a time; see `dlio_rs.generate_inflight`.",
+    ),
+];

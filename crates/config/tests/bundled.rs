@@ -1,0 +1,55 @@
+//! The bundled workloads are the reference's, value for value, and load without a warning.
+
+use std::collections::BTreeMap;
+
+use dlio_config::{Source, bundled, load};
+use serde_json::Value;
+
+fn golden() -> BTreeMap<String, BTreeMap<String, Value>> {
+    serde_json::from_str(include_str!("golden/workloads.json")).expect("the golden file is JSON")
+}
+
+fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(&path, value, into);
+            }
+        }
+        other => {
+            into.insert(prefix.to_owned(), other.clone());
+        }
+    }
+}
+
+#[test]
+fn every_workload_has_exactly_the_values_of_the_reference() {
+    let golden = golden();
+    let names: Vec<_> = golden.keys().map(String::as_str).collect();
+    assert_eq!(bundled::names().collect::<Vec<_>>(), names);
+    for (name, mut expected) in golden {
+        let yaml = bundled::yaml(&name).expect("bundled");
+        let loaded = load(&Source { name: &name, yaml }, &[], &BTreeMap::new(), None).expect("loads");
+        let mut found = BTreeMap::new();
+        flatten("", &loaded.resolved["workload"], &mut found);
+        if let Some(secret) = expected.get_mut("storage.storage_options.secret_access_key") {
+            *secret = Value::from("***");
+        }
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_workload_passes_strict() {
+    for name in bundled::names() {
+        let yaml = bundled::yaml(name).expect("bundled");
+        let loaded = load(&Source { name, yaml }, &[], &BTreeMap::new(), None).expect("loads");
+        assert!(loaded.strict().is_ok(), "{name}: {:?}", loaded.notices);
+    }
+}
+
+#[test]
+fn an_unknown_workload_is_not_bundled() {
+    assert_eq!(bundled::yaml("unet4d"), None);
+}
