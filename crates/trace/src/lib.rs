@@ -1,1 +1,29 @@
-//! Under construction.
+//! Trace files: the events of one rank in one Parquet file, written while the run goes and read back in batches.
+//!
+//! Invariants: recording never drops an event silently and never waits for I/O; a file on disk is valid up to its
+//! last complete footer whatever happens to the process; `docs/trace-format.md` describes every column that
+//! [`COLUMNS`] lists.
+
+mod batch;
+mod columns;
+mod error;
+mod file;
+mod footer;
+mod header;
+mod names;
+mod reader;
+mod recorder;
+
+pub use batch::{Batch, Names};
+pub use columns::{COLUMNS, Column, Storage};
+pub use error::Error;
+pub use file::Summary;
+pub use header::{ClockAnchor, FORMAT_MAJOR, FORMAT_MINOR, Header};
+pub use reader::{Batches, RankTrace, read_dir, read_file};
+pub use recorder::{Health, TraceWriter};
+
+/// The file name of a rank's trace: `rank-00012.parquet`.
+#[must_use]
+pub fn file_name(rank: u32) -> String {
+    format!("rank-{rank:05}.parquet")
+}

@@ -1,0 +1,222 @@
+//! Rows of a trace as a structure of arrays.
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{Int32Type, Int64Type};
+use dlio_event::{EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position};
+
+/// Names of a batch: every row refers to one of a few strings, or to none.
+#[derive(Debug, Clone)]
+pub struct Names {
+    keys: Vec<u32>,
+    values: StringArray,
+}
+
+/// No name in [`Names::keys`].
+const NO_NAME: u32 = u32::MAX;
+
+impl Names {
+    fn none(rows: usize) -> Self {
+        Self { keys: vec![NO_NAME; rows], values: StringArray::new_null(0) }
+    }
+
+    /// The name of a row.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&str> {
+        self.key(row).map(|key| self.values.value(key))
+    }
+
+    /// The number of a row's name within this batch: an index into [`Names::value`].
+    #[must_use]
+    pub fn key(&self, row: usize) -> Option<usize> {
+        self.keys.get(row).copied().filter(|key| *key != NO_NAME).map(|key| key as usize)
+    }
+
+    /// How many names the batch can refer to; not all need be in use.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// A name by its number within this batch.
+    #[must_use]
+    pub fn value(&self, key: usize) -> Option<&str> {
+        (key < self.values.len()).then(|| self.values.value(key))
+    }
+}
+
+/// Some rows of one rank's trace, column by column; all columns have the same length. Times are nanoseconds on
+/// rank 0's monotonic clock.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of dlio_event::Event, under the same names")]
+pub struct Batch {
+    pub lane: Vec<Lane>,
+    pub kind: Vec<OpKind>,
+    pub phase: Vec<Phase>,
+    pub epoch: Vec<u32>,
+    pub block: Vec<u32>,
+    pub step: Vec<u32>,
+    pub sample: Vec<Option<u64>>,
+    pub object: Names,
+    pub endpoint: Names,
+    pub offset: Vec<u64>,
+    pub requested: Vec<Option<u64>>,
+    pub bytes: Vec<u64>,
+    pub due: Vec<Option<i64>>,
+    pub start: Vec<i64>,
+    pub first_byte: Vec<Option<i64>>,
+    pub end: Vec<i64>,
+    pub status: Vec<i16>,
+    pub outcome: Vec<Outcome>,
+    pub attempt: Vec<u8>,
+}
+
+impl Batch {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.start.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start.is_empty()
+    }
+
+    /// How long a row took, nanoseconds.
+    #[must_use]
+    pub fn duration(&self, row: usize) -> u64 {
+        u64::try_from(self.end[row].saturating_sub(self.start[row])).unwrap_or(0)
+    }
+
+    /// One row as an event. `object` and `endpoint` are the numbers of the names within this batch.
+    #[must_use]
+    pub fn event(&self, row: usize) -> Event {
+        let id = |names: &Names| names.key(row).and_then(|key| u32::try_from(key).ok());
+        Event {
+            kind: self.kind[row],
+            object: id(&self.object).map_or(ObjectId::NONE, ObjectId),
+            offset: self.offset[row],
+            requested: self.requested[row],
+            bytes: self.bytes[row],
+            lane: self.lane[row],
+            at: Position {
+                phase: self.phase[row],
+                epoch: self.epoch[row],
+                block: self.block[row],
+                step: self.step[row],
+                sample: self.sample[row],
+            },
+            due: self.due[row].map(nanos),
+            start: nanos(self.start[row]),
+            first_byte: self.first_byte[row].map(nanos),
+            end: nanos(self.end[row]),
+            endpoint: id(&self.endpoint).and_then(|key| u16::try_from(key).ok()).map_or(EndpointId::NONE, EndpointId),
+            attempt: self.attempt[row],
+            status: self.status[row],
+            outcome: self.outcome[row],
+        }
+    }
+
+    /// Converts what the Parquet reader delivers; the text says what does not fit.
+    pub(crate) fn from_record_batch(record: &RecordBatch) -> Result<Self, String> {
+        let columns = Columns { record };
+        Ok(Self {
+            lane: columns.int32("lane", |value| u16::try_from(value).map_or(Lane::MAIN, Lane))?,
+            kind: columns.word("op", OpKind::from_name)?,
+            phase: columns.word("phase", Phase::from_name)?,
+            epoch: columns.int32("epoch", unsigned)?,
+            block: columns.int32("block", unsigned)?,
+            step: columns.int32("step", unsigned)?,
+            sample: columns.optional("sample_idx", size)?,
+            object: columns.names("uri")?,
+            endpoint: columns.names("endpoint")?,
+            offset: columns.int64("offset", size)?,
+            requested: columns.optional("req_bytes", size)?,
+            bytes: columns.int64("bytes", size)?,
+            due: columns.optional("t_due_ns", |value| value)?,
+            start: columns.int64("t_start_ns", |value| value)?,
+            first_byte: columns.optional("t_first_byte_ns", |value| value)?,
+            end: columns.int64("t_end_ns", |value| value)?,
+            status: columns.int32("status", |value| i16::try_from(value).unwrap_or(i16::MAX))?,
+            outcome: columns.word("outcome", Outcome::from_name)?,
+            attempt: columns.int32("attempt", |value| u8::try_from(value).unwrap_or(u8::MAX))?,
+        })
+    }
+}
+
+/// A time before the origin of rank 0's clock can only be an error of the clock offset.
+fn nanos(time: i64) -> u64 {
+    u64::try_from(time).unwrap_or(0)
+}
+
+fn size(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn unsigned(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+struct Columns<'a> {
+    record: &'a RecordBatch,
+}
+
+impl Columns<'_> {
+    fn find(&self, name: &str) -> Result<&ArrayRef, String> {
+        self.record.column_by_name(name).ok_or_else(|| format!("it has no column {name}"))
+    }
+
+    /// Missing values arrive as 0.
+    fn int32<T>(&self, name: &str, convert: impl Fn(i32) -> T) -> Result<Vec<T>, String> {
+        let array = self
+            .find(name)?
+            .as_primitive_opt::<Int32Type>()
+            .ok_or_else(|| format!("column {name} is not a 32-bit integer"))?;
+        if array.null_count() == 0 {
+            return Ok(array.values().iter().map(|value| convert(*value)).collect());
+        }
+        Ok(array.iter().map(|value| convert(value.unwrap_or(0))).collect())
+    }
+
+    fn int64<T>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<T>, String> {
+        Ok(self.long(name)?.values().iter().map(|value| convert(*value)).collect())
+    }
+
+    fn optional<T>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<Option<T>>, String> {
+        Ok(self.long(name)?.iter().map(|value| value.map(&convert)).collect())
+    }
+
+    fn long(&self, name: &str) -> Result<&arrow::array::PrimitiveArray<Int64Type>, String> {
+        self.find(name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| format!("column {name} is not a 64-bit integer"))
+    }
+
+    fn dictionary(&self, name: &str) -> Result<(&DictionaryArray<Int32Type>, &StringArray), String> {
+        let wrong = || format!("column {name} is not text");
+        let array = self.find(name)?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
+        let values = array.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+        Ok((array, values))
+    }
+
+    fn word<T: Copy>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+        let (array, values) = self.dictionary(name)?;
+        let known: Vec<Option<T>> = values.iter().map(|word| word.and_then(&parse)).collect();
+        let one = |key: Option<usize>| {
+            key.and_then(|key| known.get(key).copied().flatten()).ok_or_else(|| {
+                let word = key.map_or("no value", |key| values.value(key));
+                format!("column {name} holds {word:?}, which this version does not know")
+            })
+        };
+        array.keys().iter().map(|key| one(key.and_then(|key| usize::try_from(key).ok()))).collect()
+    }
+
+    /// A column that was not asked for has no names.
+    fn names(&self, name: &str) -> Result<Names, String> {
+        if self.record.column_by_name(name).is_none() {
+            return Ok(Names::none(self.record.num_rows()));
+        }
+        let (array, values) = self.dictionary(name)?;
+        let key = |key: Option<i32>| key.and_then(|key| u32::try_from(key).ok()).unwrap_or(NO_NAME);
+        Ok(Names { keys: array.keys().iter().map(key).collect(), values: values.clone() })
+    }
+}

@@ -1,0 +1,91 @@
+//! What can go wrong with a trace file. Every message names the file and what to do.
+
+use std::path::PathBuf;
+
+/// A trace could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file or its folder could not be made.
+    #[error("cannot create the trace {path}; choose another trace folder or check its permissions")]
+    Create {
+        /// Trace file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A write failed; what had been written before stays readable.
+    #[error(
+        "writing the trace {path} failed after {rows_written} rows; {rows_lost} events are not in it: free space or choose another trace folder"
+    )]
+    Write {
+        /// Trace file.
+        path: PathBuf,
+        /// Rows that are safe in the file.
+        rows_written: u64,
+        /// Events that were recorded and could not be stored.
+        rows_lost: u64,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The writer thread could not be started.
+    #[error("cannot start the thread that writes the trace {path}; raise the limit on threads (ulimit -u)")]
+    Thread {
+        /// Trace file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `finish` was called a second time.
+    #[error("the trace {path} is already finished; finish it once, after the last event")]
+    Finished {
+        /// Trace file.
+        path: PathBuf,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder without traces.
+    #[error("no traces (rank-*.parquet) in {path}; give the folder that a run with tracing wrote, or one of its files")]
+    NoTraces {
+        /// Folder.
+        path: PathBuf,
+    },
+    /// Not a Parquet file, or one of another origin.
+    #[error("{path} is not a trace of dlio-rs: {reason}; give a rank-*.parquet file that a run wrote")]
+    NotATrace {
+        /// File.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// Written by a later major version.
+    #[error(
+        "{path} has trace format {found}, and this program reads up to {supported}.x; read it with a newer dlio-rs"
+    )]
+    TooNew {
+        /// File.
+        path: PathBuf,
+        /// Version in the file.
+        found: String,
+        /// Highest major version that can be read.
+        supported: u32,
+    },
+    /// The file is a trace, but its content is damaged.
+    #[error("{path} is damaged: {reason}; leave it out or record the run again")]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+}

@@ -1,0 +1,286 @@
+//! The file of one rank while it grows: which events are in which row group, when a footer is due, how many bytes
+//! are dead.
+//!
+//! After every flush the file ends with a whole footer, written together with its row group in one `write`. Small
+//! row groups, which a slow run produces, are merged: events stay in memory until they fill a group, and after
+//! [`MAX_SMALL`] flushes they are written again as one. Invariant: the row groups of the footer hold every event
+//! that was given to a flush, each exactly once.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use dlio_event::Event;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
+use parquet::file::writer::TrackedWrite;
+
+use crate::columns::{Encoder, Place};
+use crate::footer::{self, MAGIC};
+use crate::header::{Header, State};
+use crate::names::{EndpointNames, ObjectNames};
+
+/// Events in a full row group.
+pub(crate) const GROUP_ROWS: usize = 128 * 1024;
+/// Row groups that are not full before they are merged.
+const MAX_SMALL: usize = 16;
+/// Dead bytes (superseded footers and merged groups) that are always allowed; beyond it they may not exceed the
+/// live bytes, and full row groups go without a footer of their own until that holds.
+const DEAD_ALLOWANCE: u64 = 64 << 20;
+
+/// What a finished trace holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Trace file.
+    pub path: PathBuf,
+    /// Events in it.
+    pub rows: u64,
+    /// Size of the file, bytes.
+    pub file_bytes: u64,
+    /// Of which superseded footers and row groups, bytes.
+    pub dead_bytes: u64,
+    /// Row groups.
+    pub row_groups: usize,
+    /// The most memory that waited for the writer thread at one time, bytes.
+    pub queued_bytes_max: u64,
+}
+
+/// The growing file.
+pub(crate) struct TraceFile {
+    path: PathBuf,
+    file: File,
+    encoder: Encoder,
+    pairs: Vec<KeyValue>,
+    buffer: TrackedWrite<Vec<u8>>,
+    /// Full row groups.
+    full: Vec<RowGroupMetaData>,
+    /// Row groups that hold `pending[..covered]`.
+    small: Vec<RowGroupMetaData>,
+    pending: Vec<Event>,
+    covered: usize,
+    /// Events given to [`TraceFile::append`].
+    taken: u64,
+    rows_full: u64,
+    rows_written: u64,
+    live_bytes: u64,
+    small_bytes: u64,
+    dead_bytes: u64,
+    footer_bytes: u64,
+}
+
+impl TraceFile {
+    /// Makes the file with an empty, complete footer, so that a run that dies at once leaves a readable trace.
+    pub(crate) fn create(path: &Path, header: &Header) -> std::io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let place = Place { rank: header.rank, offset_to_rank0_ns: header.clock.offset_to_rank0_ns };
+        let mut this = Self {
+            path: path.to_owned(),
+            file,
+            encoder: Encoder::new(place).map_err(io_error)?,
+            pairs: header.to_key_values(),
+            buffer: TrackedWrite::new(Vec::new()),
+            full: Vec::new(),
+            small: Vec::new(),
+            pending: Vec::new(),
+            covered: 0,
+            taken: 0,
+            rows_full: 0,
+            rows_written: 0,
+            live_bytes: 0,
+            small_bytes: 0,
+            dead_bytes: 0,
+            footer_bytes: 0,
+        };
+        this.buffer.write_all(MAGIC)?;
+        this.commit(true, false)?;
+        Ok(this)
+    }
+
+    /// Events that are in memory only.
+    pub(crate) fn uncovered(&self) -> usize {
+        self.pending.len() - self.covered
+    }
+
+    /// Rows that the last footer on disk reaches.
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.rows_written
+    }
+
+    /// Events that were taken over and that no footer on disk reaches.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.taken.saturating_sub(self.rows_written)
+    }
+
+    /// Takes events over; full row groups are written at once.
+    pub(crate) fn append(
+        &mut self,
+        mut events: &[Event],
+        names: (&ObjectNames, &EndpointNames),
+    ) -> std::io::Result<()> {
+        self.taken += events.len() as u64;
+        while !events.is_empty() {
+            let (now, later) = events.split_at(events.len().min(GROUP_ROWS - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            events = later;
+            if self.pending.len() == GROUP_ROWS {
+                self.merge(names)?;
+                let affordable = self.dead_bytes + self.footer_bytes <= self.live_bytes + DEAD_ALLOWANCE;
+                self.commit(affordable, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is in memory, with a footer.
+    pub(crate) fn flush(&mut self, names: (&ObjectNames, &EndpointNames), complete: bool) -> std::io::Result<()> {
+        if complete || self.small.len() >= MAX_SMALL {
+            if self.uncovered() > 0 || self.small.len() > 1 {
+                self.merge(names)?;
+            }
+        } else if self.uncovered() > 0 {
+            let group = self.encode(self.covered, names)?;
+            self.small_bytes += bytes_of(&group);
+            self.small.push(group);
+            self.covered = self.pending.len();
+        }
+        self.commit(true, complete)
+    }
+
+    pub(crate) fn summary(&self, queued_bytes_max: u64) -> Summary {
+        Summary {
+            path: self.path.clone(),
+            rows: self.rows_written,
+            file_bytes: self.buffer.bytes_written() as u64,
+            dead_bytes: self.dead_bytes,
+            row_groups: self.full.len() + self.small.len(),
+            queued_bytes_max,
+        }
+    }
+
+    /// One row group for everything that is pending; the small ones become dead bytes.
+    fn merge(&mut self, names: (&ObjectNames, &EndpointNames)) -> std::io::Result<()> {
+        let group = self.encode(0, names)?;
+        self.dead_bytes += self.small_bytes;
+        self.small.clear();
+        if self.pending.len() == GROUP_ROWS {
+            self.live_bytes += bytes_of(&group);
+            self.small_bytes = 0;
+            self.rows_full += GROUP_ROWS as u64;
+            self.full.push(group);
+            self.pending.clear();
+            self.covered = 0;
+        } else {
+            self.small_bytes = bytes_of(&group);
+            self.small.push(group);
+            self.covered = self.pending.len();
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, from: usize, names: (&ObjectNames, &EndpointNames)) -> std::io::Result<RowGroupMetaData> {
+        let ordinal = self.full.len() + self.small.len();
+        self.encoder.row_group(&mut self.buffer, ordinal, &self.pending[from..], names).map_err(io_error)
+    }
+
+    /// Hands the bytes that were encoded since the last time, and a footer if wanted, to the system in one call.
+    fn commit(&mut self, with_footer: bool, complete: bool) -> std::io::Result<()> {
+        let rows = self.rows_full + self.covered as u64;
+        if with_footer {
+            let groups = self.full.iter().chain(&self.small).cloned().collect();
+            let mut pairs = self.pairs.clone();
+            pairs.push(State { rows_written: rows, complete }.to_key_value());
+            let bytes = footer::encode(self.encoder.schema(), groups, pairs).map_err(io_error)?;
+            self.dead_bytes += self.footer_bytes;
+            self.footer_bytes = bytes.len() as u64;
+            self.buffer.write_all(&bytes)?;
+        }
+        self.buffer.flush()?;
+        let bytes = self.buffer.inner_mut();
+        self.file.write_all(bytes)?;
+        bytes.clear();
+        if with_footer {
+            self.rows_written = rows;
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.compressed_size()).unwrap_or(0)
+}
+
+/// Encoding goes to memory, so an encoding error can only be a defect; it must still reach the user.
+fn io_error(error: ParquetError) -> std::io::Error {
+    std::io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use dlio_event::{Lane, OpKind, Position};
+
+    use super::*;
+
+    fn span(i: u64) -> Event {
+        Event::span(OpKind::Compute, Lane::MAIN, Position::default(), i, i + 1)
+    }
+
+    fn names() -> (ObjectNames, EndpointNames) {
+        (ObjectNames::new(), EndpointNames::default())
+    }
+
+    #[test]
+    fn many_small_flushes_leave_few_row_groups_and_bounded_waste() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        for i in 0..1_000 {
+            file.append(&[span(i)], (&names.0, &names.1)).unwrap();
+            file.flush((&names.0, &names.1), false).unwrap();
+            assert!(file.full.len() + file.small.len() <= MAX_SMALL + 1);
+            assert_eq!(file.rows_written(), i + 1);
+        }
+        let waste = file.summary(0).dead_bytes / 1_000;
+        assert!(waste < 64 << 10, "{waste} dead bytes per flush");
+        file.flush((&names.0, &names.1), true).unwrap();
+        let trace = crate::read_file(&path).unwrap();
+        assert_eq!((trace.rows, trace.complete, file.summary(0).row_groups), (1_000, true, 1));
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), file.summary(0).file_bytes);
+    }
+
+    #[test]
+    fn the_file_is_readable_after_every_single_flush() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        let events: Vec<Event> = (0..5_000).map(span).collect();
+        let mut expected = 0;
+        for round in 0..60 {
+            file.append(&events, (&names.0, &names.1)).unwrap();
+            file.flush((&names.0, &names.1), false).unwrap();
+            expected += 5_000;
+            let trace = crate::read_file(&path).unwrap();
+            assert_eq!((trace.rows, trace.torn_bytes), (expected, 0), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_counts_what_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        file.append(&[span(1), span(2)], (&names.0, &names.1)).unwrap();
+        file.flush((&names.0, &names.1), false).unwrap();
+        file.append(&[span(3)], (&names.0, &names.1)).unwrap();
+        // A descriptor that cannot be written to stands for a full disk.
+        file.file = File::open(&path).unwrap();
+        file.flush((&names.0, &names.1), false).unwrap_err();
+        assert_eq!((file.rows_written(), file.unwritten()), (2, 1));
+        assert_eq!(crate::read_file(&path).unwrap().rows, 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! Who wrote a trace, on which clock: the key-value metadata of the Parquet footer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use parquet::file::metadata::KeyValue;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Major version of the format: a reader refuses files with a higher one.
+pub const FORMAT_MAJOR: u32 = 1;
+/// Minor version of the format: grows with columns or keys that older readers may ignore.
+pub const FORMAT_MINOR: u32 = 0;
+
+const VERSION: &str = "dlio.trace.version";
+const TOOL: &str = "dlio.trace.tool_version";
+const RANK: &str = "dlio.trace.rank";
+const HOST: &str = "dlio.trace.host";
+const CLOCK: &str = "dlio.trace.clock";
+const ARGV: &str = "dlio.trace.argv";
+const CONFIG: &str = "dlio.trace.config";
+const FACTS: &str = "dlio.trace.host_facts";
+const STATE: &str = "dlio.trace.state";
+
+/// One moment on the clocks that matter, and how this rank's monotonic clock relates to rank 0's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClockAnchor {
+    /// The moment on this process's monotonic clock, nanoseconds.
+    pub monotonic_ns: u64,
+    /// The same moment as wall-clock time, nanoseconds since 1970-01-01 UTC.
+    pub wall_unix_ns: i64,
+    /// What to add to this rank's monotonic time to get rank 0's, nanoseconds.
+    pub offset_to_rank0_ns: i64,
+    /// Round-trip time of the exchange that measured the offset: twice its error bound, nanoseconds.
+    pub rtt_ns: u64,
+}
+
+/// What the footer of a trace says about the run and the rank.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Header {
+    /// MPI rank that recorded the trace.
+    pub rank: u32,
+    /// Number of ranks of the run.
+    pub world: u32,
+    /// Host name.
+    pub host: String,
+    /// Number of the node within the run.
+    pub node: u32,
+    /// Process id.
+    pub pid: u32,
+    /// How the rank's clock relates to wall time and to rank 0.
+    pub clock: ClockAnchor,
+    /// Command line.
+    pub argv: Vec<String>,
+    /// Resolved configuration as JSON text.
+    pub config_json: String,
+    /// Version of the program that wrote the trace.
+    pub tool_version: String,
+    /// Facts about the host that help to judge the numbers (kernel, CPU, memory, mounts), by name.
+    pub host_facts: BTreeMap<String, String>,
+}
+
+/// How far the writer had come when it wrote a footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) rows_written: u64,
+    pub(crate) complete: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Place {
+    rank: u32,
+    world: u32,
+    node: u32,
+    pid: u32,
+}
+
+impl Header {
+    /// The pairs that stay the same in every footer of the file.
+    pub(crate) fn to_key_values(&self) -> Vec<KeyValue> {
+        let place = Place { rank: self.rank, world: self.world, node: self.node, pid: self.pid };
+        let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+        vec![
+            pair(VERSION, format!("{FORMAT_MAJOR}.{FORMAT_MINOR}")),
+            pair(TOOL, self.tool_version.clone()),
+            pair(RANK, json(&place)),
+            pair(HOST, self.host.clone()),
+            pair(CLOCK, json(&self.clock)),
+            pair(ARGV, json(&self.argv)),
+            pair(CONFIG, self.config_json.clone()),
+            pair(FACTS, json(&self.host_facts)),
+        ]
+    }
+
+    pub(crate) fn from_key_values(path: &Path, pairs: &[KeyValue]) -> Result<(Self, State), Error> {
+        let lookup = Lookup { path, pairs };
+        lookup.check_version()?;
+        let place: Place = lookup.json(RANK)?;
+        let header = Self {
+            rank: place.rank,
+            world: place.world,
+            host: lookup.text(HOST)?.to_owned(),
+            node: place.node,
+            pid: place.pid,
+            clock: lookup.json(CLOCK)?,
+            argv: lookup.json(ARGV)?,
+            config_json: lookup.text(CONFIG)?.to_owned(),
+            tool_version: lookup.text(TOOL)?.to_owned(),
+            host_facts: lookup.json(FACTS)?,
+        };
+        Ok((header, lookup.json(STATE)?))
+    }
+}
+
+impl State {
+    pub(crate) fn to_key_value(self) -> KeyValue {
+        KeyValue::new(STATE.to_owned(), json(&self))
+    }
+}
+
+/// Serialising these plain structures cannot fail; an empty text would be reported by the reader.
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+struct Lookup<'a> {
+    path: &'a Path,
+    pairs: &'a [KeyValue],
+}
+
+impl<'a> Lookup<'a> {
+    fn find(&self, key: &str) -> Option<&'a str> {
+        self.pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref())
+    }
+
+    fn text(&self, key: &str) -> Result<&'a str, Error> {
+        self.find(key).ok_or_else(|| self.damaged(format!("its footer has no {key}")))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<T, Error> {
+        serde_json::from_str(self.text(key)?).map_err(|error| self.damaged(format!("{key} in its footer: {error}")))
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let Some(version) = self.find(VERSION) else {
+            return Err(Error::NotATrace {
+                path: self.path.to_owned(),
+                reason: format!("a Parquet file without {VERSION} in its footer"),
+            });
+        };
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        match major {
+            None => Err(self.damaged(format!("unreadable format version {version:?}"))),
+            Some(major) if major > FORMAT_MAJOR => {
+                Err(Error::TooNew { path: self.path.to_owned(), found: version.to_owned(), supported: FORMAT_MAJOR })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn damaged(&self, reason: String) -> Error {
+        Error::Damaged { path: self.path.to_owned(), reason }
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading traces back: one file per rank, rows in batches.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+
+use crate::footer;
+use crate::{Batch, Error, Header};
+
+/// Rows of a batch: large enough to be fast, small enough to stay in cache.
+const BATCH_ROWS: usize = 16 * 1024;
+
+/// The trace of one rank: its header, and access to its rows.
+#[derive(Debug, Clone)]
+pub struct RankTrace {
+    /// Trace file.
+    pub path: PathBuf,
+    /// Who recorded it.
+    pub header: Header,
+    /// Events that can be read.
+    pub rows: u64,
+    /// Whether the run ended properly; if not, events after the last footer are missing.
+    pub complete: bool,
+    /// Bytes after the last whole footer: what was being written when the process ended.
+    pub torn_bytes: u64,
+    metadata: Arc<ParquetMetaData>,
+}
+
+/// Reads the footer of one trace file; torn files are read up to their last whole footer.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::NotATrace`], [`Error::TooNew`] or [`Error::Damaged`].
+pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
+    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let found = footer::find(path, &file)?;
+    let pairs = found.metadata.file_metadata().key_value_metadata();
+    let (header, state) = Header::from_key_values(path, pairs.map_or(&[], Vec::as_slice))?;
+    let rows = found.metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
+    if rows != state.rows_written {
+        return Err(Error::Damaged {
+            path: path.to_owned(),
+            reason: format!("its row groups hold {rows} rows, and its footer says {}", state.rows_written),
+        });
+    }
+    Ok(RankTrace {
+        path: path.to_owned(),
+        header,
+        rows,
+        complete: state.complete && found.torn_bytes == 0,
+        torn_bytes: found.torn_bytes,
+        metadata: Arc::new(found.metadata),
+    })
+}
+
+/// Reads the footers of all traces in a folder (or of the one file that `path` names), in the order of ranks.
+///
+/// # Errors
+/// As [`read_file`], and [`Error::NoTraces`].
+pub fn read_dir(path: &Path) -> Result<Vec<RankTrace>, Error> {
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(read_error)?.is_file() {
+        return Ok(vec![read_file(path)?]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(read_error)? {
+        let file = entry.map_err(read_error)?.path();
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("rank-") && name.ends_with(".parquet") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::NoTraces { path: path.to_owned() });
+    }
+    let mut traces = files.iter().map(|file| read_file(file)).collect::<Result<Vec<_>, _>>()?;
+    traces.sort_by_key(|trace| trace.header.rank);
+    Ok(traces)
+}
+
+impl RankTrace {
+    /// All rows with all columns.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Damaged`].
+    pub fn batches(&self) -> Result<Batches, Error> {
+        self.select(|_| true)
+    }
+
+    /// All rows, but without object names: what an analysis of times and bytes needs, and faster.
+    ///
+    /// # Errors
+    /// As [`RankTrace::batches`].
+    pub fn batches_without_names(&self) -> Result<Batches, Error> {
+        self.select(|column| column != "uri")
+    }
+
+    fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
+        let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        let reader = open(file, &self.metadata, wanted)
+            .map_err(|error| Error::Damaged { path: self.path.clone(), reason: error.to_string() })?;
+        Ok(Batches { path: self.path.clone(), reader })
+    }
+}
+
+fn open(
+    file: File,
+    metadata: &Arc<ParquetMetaData>,
+    wanted: fn(&str) -> bool,
+) -> Result<ParquetRecordBatchReader, ParquetError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let inferred = ArrowReaderMetadata::try_new(Arc::clone(metadata), options.clone())?;
+    let fields: Vec<Field> = inferred.schema().fields().iter().map(|field| with_dictionary(field)).collect();
+    let options = options.with_schema(Arc::new(Schema::new(fields)));
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
+    let columns = metadata.parquet_schema().columns().iter().map(|column| column.name()).filter(|name| wanted(name));
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
+    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+}
+
+/// Text stays a number and a dictionary: no string per row.
+fn with_dictionary(field: &Field) -> Field {
+    match field.data_type() {
+        DataType::Utf8 => {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            field.clone().with_data_type(dictionary)
+        }
+        _ => field.clone(),
+    }
+}
+
+/// The rows of one trace, batch by batch.
+#[derive(Debug)]
+pub struct Batches {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.reader.next()?;
+        let batch = record.map_err(|error| error.to_string()).and_then(|record| Batch::from_record_batch(&record));
+        Some(batch.map_err(|reason| Error::Damaged { path: self.path.clone(), reason }))
+    }
+}

@@ -1,0 +1,367 @@
+//! The sink that a run records into: per-thread buffers in front, one writer thread behind.
+//!
+//! Recording takes an uncontended lock and appends to memory. Full buffers go to the writer thread through a queue
+//! without a bound: losing events or stalling a lane would both falsify the measurement, so memory gives way, and the
+//! amount is counted and reported.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId};
+
+use crate::Error;
+use crate::file::{Summary, TraceFile};
+use crate::header::Header;
+use crate::names::{EndpointNames, ObjectNames, lock};
+
+/// Events in one buffer.
+const CHUNK: usize = 1024;
+/// Buffers that threads record into; more threads than this share.
+const SHARDS: usize = 64;
+/// Emptied buffers that are kept for reuse, so that recording does not fault in new pages.
+const SPARE: usize = 64;
+/// Memory that may wait for the writer thread before a warning.
+const QUEUE_WARNING_BYTES: u64 = 256 << 20;
+/// How long the writer thread sleeps when nothing arrives.
+const TICK: Duration = Duration::from_secs(1);
+/// The longest time between footers, in ticks.
+const MAX_INTERVAL: u64 = 30;
+
+/// Records the events of one rank into one Parquet file.
+#[derive(Debug)]
+pub struct TraceWriter {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<Result<Summary, Error>>>>,
+    path: PathBuf,
+}
+
+/// How the writer is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Rows that are safe on disk.
+    pub rows_written: u64,
+    /// Events that were recorded and cannot be stored any more: after a failed write, or after `finish`.
+    pub rows_lost: u64,
+    /// Memory that waits for the writer thread now, bytes.
+    pub queued_bytes: u64,
+    /// The first write error, in words.
+    pub error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    objects: ObjectNames,
+    endpoints: EndpointNames,
+    shards: Vec<Shard>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    closed: AtomicBool,
+    rows_written: AtomicU64,
+    rows_lost: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+/// Apart by two cache lines, so that threads do not slow each other down by false sharing.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    events: Mutex<Vec<Event>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<Vec<Event>>,
+    spare: Vec<Vec<Event>>,
+    queued_events: u64,
+    queued_events_max: u64,
+    finishing: Option<Ending>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Finished,
+    Dropped,
+}
+
+impl TraceWriter {
+    /// Creates the file (and its folder) and starts the writer thread.
+    ///
+    /// # Errors
+    /// [`Error::Create`] or [`Error::Thread`].
+    pub fn create(path: &Path, header: &Header) -> Result<Self, Error> {
+        let file = TraceFile::create(path, header).map_err(|source| Error::Create { path: path.to_owned(), source })?;
+        let shared = Arc::new(Shared {
+            objects: ObjectNames::new(),
+            endpoints: EndpointNames::default(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            closed: AtomicBool::new(false),
+            rows_written: AtomicU64::new(0),
+            rows_lost: AtomicU64::new(0),
+            error: Mutex::default(),
+        });
+        let writer = Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None };
+        let thread = std::thread::Builder::new()
+            .name("trace-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| Error::Thread { path: path.to_owned(), source })?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), path: path.to_owned() })
+    }
+
+    /// Writes everything that was recorded and the final footer, and waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if any write failed since the start; [`Error::Finished`] the second time.
+    pub fn finish(&self) -> Result<Summary, Error> {
+        self.end(Ending::Finished).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
+    }
+
+    /// How the writer is doing; cheap enough for a progress display.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health {
+            rows_written: self.shared.rows_written.load(Ordering::Relaxed),
+            rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
+            queued_bytes: bytes_of_events(lock(&self.shared.queue).queued_events),
+            error: lock(&self.shared.error).clone(),
+        }
+    }
+
+    fn end(&self, ending: Ending) -> Option<Result<Summary, Error>> {
+        let thread = lock(&self.thread).take()?;
+        self.shared.closed.store(true, Ordering::SeqCst);
+        lock(&self.shared.queue).finishing = Some(ending);
+        self.shared.wake.notify_one();
+        Some(thread.join().unwrap_or_else(|_| {
+            Err(Error::Write {
+                path: self.path.clone(),
+                rows_written: self.shared.rows_written.load(Ordering::Relaxed),
+                rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
+                source: std::io::Error::other("the writer thread ended early"),
+            })
+        }))
+    }
+}
+
+/// A run that ends by an error still leaves its events, with a footer that says that the trace is not complete.
+impl Drop for TraceWriter {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.end(Ending::Dropped) {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+impl EventSink for TraceWriter {
+    fn object(&self, name: &str) -> ObjectId {
+        self.shared.objects.intern(name)
+    }
+
+    fn endpoint(&self, name: &str) -> EndpointId {
+        self.shared.endpoints.intern(name)
+    }
+
+    fn record(&self, event: Event) {
+        if self.shared.closed.load(Ordering::Relaxed) {
+            self.shared.rows_lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut events = lock(&self.shared.shards[shard_of_thread()].events);
+        events.push(event);
+        if events.len() >= CHUNK {
+            self.shared.hand_over(&mut events);
+        }
+    }
+}
+
+/// Every thread of the process has its own shard as long as there are no more threads than shards.
+fn shard_of_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    SHARD.with(|shard| {
+        if shard.get() == usize::MAX {
+            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+        }
+        shard.get()
+    })
+}
+
+fn bytes_of_events(events: u64) -> u64 {
+    events.saturating_mul(size_of::<Event>() as u64)
+}
+
+impl Shared {
+    /// Moves a buffer's events to the queue and leaves an empty buffer.
+    fn hand_over(&self, events: &mut Vec<Event>) {
+        let mut queue = lock(&self.queue);
+        let empty = queue.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(events, empty);
+        queue.push(chunk);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Moves what lanes have recorded, but not handed over, to the queue.
+    fn collect(&self) {
+        for shard in &self.shards {
+            let mut events = lock(&shard.events);
+            if !events.is_empty() {
+                let chunk = std::mem::take(&mut *events);
+                lock(&self.queue).push(chunk);
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, chunk: Vec<Event>) {
+        let before = self.queued_events_max;
+        self.queued_events += chunk.len() as u64;
+        self.queued_events_max = before.max(self.queued_events);
+        self.chunks.push_back(chunk);
+        let limit = QUEUE_WARNING_BYTES;
+        if bytes_of_events(before) <= limit && bytes_of_events(self.queued_events_max) > limit {
+            tracing::warn!(
+                "the trace writer is behind: more than {} MiB of events wait in memory; \
+                 the trace folder is too slow for this rate of operations",
+                limit >> 20
+            );
+        }
+    }
+}
+
+/// The writer thread.
+struct Writer {
+    shared: Arc<Shared>,
+    file: TraceFile,
+    path: PathBuf,
+    failed: Option<std::io::Error>,
+}
+
+/// When the next footer is due. Event times serve as the clock, and ticks while nothing arrives.
+#[derive(Default)]
+struct Schedule {
+    interval: u64,
+    idle_ticks: u64,
+    newest: Nanos,
+    newest_at_flush: Nanos,
+}
+
+impl Schedule {
+    fn saw(&mut self, events: &[Event]) {
+        if self.newest == 0 {
+            self.newest_at_flush = events.first().map_or(0, |event| event.end);
+        }
+        self.newest = events.iter().map(|event| event.end).fold(self.newest, u64::max);
+    }
+
+    fn due(&self) -> bool {
+        let seconds = self.newest.saturating_sub(self.newest_at_flush) / 1_000_000_000;
+        seconds.max(self.idle_ticks) >= self.interval.max(1)
+    }
+
+    fn flushed(&mut self) {
+        self.interval = (self.interval.max(1) * 2).min(MAX_INTERVAL);
+        self.idle_ticks = 0;
+        self.newest_at_flush = self.newest;
+    }
+}
+
+impl Writer {
+    fn run(mut self) -> Result<Summary, Error> {
+        let mut schedule = Schedule::default();
+        loop {
+            let (idle, ending) = self.wait();
+            schedule.idle_ticks += u64::from(idle);
+            if idle || ending.is_some() || schedule.due() {
+                self.shared.collect();
+            }
+            self.drain(&mut schedule);
+            if let Some(ending) = ending {
+                return self.end(ending);
+            }
+            if schedule.due() {
+                if self.file.uncovered() > 0 {
+                    let result = self.file.flush((&self.shared.objects, &self.shared.endpoints), false);
+                    self.settle(result, 0);
+                }
+                schedule.flushed();
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do; tells whether a tick passed without news.
+    fn wait(&self) -> (bool, Option<Ending>) {
+        let queue = lock(&self.shared.queue);
+        if !queue.chunks.is_empty() || queue.finishing.is_some() {
+            return (false, queue.finishing);
+        }
+        let (queue, timeout) = self.shared.wake.wait_timeout(queue, TICK).unwrap_or_else(PoisonError::into_inner);
+        (timeout.timed_out(), queue.finishing)
+    }
+
+    fn drain(&mut self, schedule: &mut Schedule) {
+        loop {
+            let Some(mut chunk) = lock(&self.shared.queue).chunks.pop_front() else { return };
+            schedule.saw(&chunk);
+            let result = match self.failed {
+                None => self.file.append(&chunk, (&self.shared.objects, &self.shared.endpoints)),
+                Some(_) => Ok(()),
+            };
+            self.settle(result, chunk.len() as u64);
+            let events = chunk.len() as u64;
+            chunk.clear();
+            let mut queue = lock(&self.shared.queue);
+            queue.queued_events -= events;
+            if queue.spare.len() < SPARE {
+                queue.spare.push(chunk);
+            }
+        }
+    }
+
+    /// Remembers the first error; from then on events are only counted, so that memory does not grow.
+    fn settle(&mut self, result: std::io::Result<()>, events: u64) {
+        self.shared.rows_written.store(self.file.rows_written(), Ordering::Relaxed);
+        match (result, &self.failed) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                self.shared.rows_lost.fetch_add(events, Ordering::Relaxed);
+            }
+            (Err(error), _) => {
+                let lost = self.file.unwritten();
+                self.shared.rows_lost.fetch_add(lost, Ordering::Relaxed);
+                tracing::error!(
+                    "writing the trace {} failed: {error}; the run goes on without it",
+                    self.path.display()
+                );
+                *lock(&self.shared.error) = Some(error.to_string());
+                self.failed = Some(error);
+            }
+        }
+    }
+
+    fn end(mut self, ending: Ending) -> Result<Summary, Error> {
+        if self.failed.is_none() {
+            let complete = ending == Ending::Finished;
+            let result = self.file.flush((&self.shared.objects, &self.shared.endpoints), complete);
+            self.settle(result, 0);
+        }
+        match self.failed {
+            None => Ok(self.file.summary(bytes_of_events(lock(&self.shared.queue).queued_events_max))),
+            Some(source) => Err(Error::Write {
+                path: self.path,
+                rows_written: self.file.rows_written(),
+                rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
+                source,
+            }),
+        }
+    }
+}
