@@ -1,1 +1,37 @@
-//! Under construction.
+//! Executes a plan on a rig: generates a data set, and runs the training loop that reads it.
+//!
+//! Invariant: nothing is decided here. Which rank touches which file, in which order and in which lane comes from the
+//! plan; what the outside world is comes from the [`Rig`]; so the same loop runs against S3 with one thread per lane
+//! and against a model of storage on virtual time.
+//!
+//! Memory: nobody holds a record. A lane that reads a local file or an object needs one chunk buffer per operation in
+//! flight (the storage's, at most 256 KiB for files), the keys of the files that it keeps open, and one list of sample
+//! numbers per step; a batch that waits to be computed on is a number of bytes, not the bytes. Hence no setting of
+//! `prefetch_size`, `batch_size` or record length changes how much memory a run needs.
+
+mod agree;
+mod batches;
+mod clock;
+mod cost;
+mod error;
+mod generate;
+mod handles;
+mod kernel;
+mod lanes;
+mod observer;
+mod place;
+mod reader;
+mod record;
+mod rig;
+mod train;
+mod watch;
+mod writer;
+
+pub use clock::{Clock, MonotonicClock, VirtualClock};
+pub use cost::Cost;
+pub use error::{Error, ErrorClass};
+pub use generate::{GenerateOptions, generate};
+pub use observer::{FileDone, FileTotals, Generated, Observer, RunStarted, Silent, Stall, StepDone, Waiting};
+pub use place::Place;
+pub use rig::{CancelFlag, LaneHost, Rig};
+pub use train::{TrainOptions, Trained, train};

@@ -1,0 +1,96 @@
+//! Waiting: the precise clock of a real run and the virtual clock of a simulated one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use dlio_event::{Nanos, TimeSource};
+
+use crate::kernel;
+
+/// A time source that can also be waited on.
+pub trait Clock: TimeSource {
+    /// Completes when [`TimeSource::now`] is at least `at`; at once if it already is.
+    fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
+/// `CLOCK_MONOTONIC` of the operating system: the clock of every real run.
+///
+/// Waiting blocks the calling thread in `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns, because the timer
+/// wheel of an asynchronous runtime ticks once per millisecond and a DLRM step computes for 375 µs. So nothing else on
+/// the same thread makes progress meanwhile; every lane has its own thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MonotonicClock;
+
+impl TimeSource for MonotonicClock {
+    fn now(&self) -> Nanos {
+        kernel::monotonic()
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move { kernel::sleep_until(at) })
+    }
+}
+
+/// The paused clock of a tokio runtime: time passes only when every task waits, and then at once.
+///
+/// Its resolution is that of tokio's timers: a wait ends at the next whole millisecond.
+#[derive(Debug, Clone, Copy)]
+pub struct VirtualClock {
+    origin: tokio::time::Instant,
+}
+
+impl VirtualClock {
+    /// A clock that reads 0 now. Create it inside a current-thread runtime whose time is paused (`start_paused`).
+    #[must_use]
+    pub fn new() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for VirtualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TimeSource for VirtualClock {
+    fn now(&self) -> Nanos {
+        nanos(self.origin.elapsed())
+    }
+}
+
+impl Clock for VirtualClock {
+    fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(tokio::time::sleep_until(self.origin + Duration::from_nanos(at)))
+    }
+}
+
+/// A duration as nanoseconds of the clock.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn virtual_time_passes_at_once_and_exactly() {
+        let clock = VirtualClock::new();
+        clock.sleep_until(3_600_000_000_000).await;
+        assert_eq!(clock.now(), 3_600_000_000_000);
+        clock.sleep_until(5).await;
+        assert_eq!(clock.now(), 3_600_000_000_000, "a moment that has passed is not waited for");
+    }
+
+    #[tokio::test]
+    async fn the_monotonic_clock_never_wakes_early() {
+        let clock = MonotonicClock;
+        let at = clock.now() + 200_000;
+        clock.sleep_until(at).await;
+        assert!(clock.now() >= at);
+    }
+}

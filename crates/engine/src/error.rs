@@ -1,0 +1,154 @@
+//! What ends a run early, and its class for the exit code.
+
+use dlio_storage::ErrorKind;
+
+use crate::place::Place;
+
+/// A run of this rank that did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A storage operation failed.
+    #[error("{place}")]
+    Storage {
+        /// Rank, epoch, step.
+        place: Place,
+        /// Operation, object, endpoint and what went wrong.
+        #[source]
+        source: dlio_storage::Error,
+    },
+    /// An object of the data set does not exist.
+    #[error("{place}: {object} does not exist; generate the data set first (++workload.workflow.generate_data=True)")]
+    Missing {
+        /// Rank, epoch, step.
+        place: Place,
+        /// Full name.
+        object: String,
+    },
+    /// An object is not what its format requires.
+    #[error("reading {object} ({place})")]
+    Corrupt {
+        /// Rank, epoch, step.
+        place: Place,
+        /// Full name.
+        object: String,
+        /// What was expected and what was found.
+        #[source]
+        source: dlio_format::Error,
+    },
+    /// A file cannot be made as configured.
+    #[error("generating {object} ({place})")]
+    Encode {
+        /// Rank.
+        place: Place,
+        /// Full name.
+        object: String,
+        /// Why not.
+        #[source]
+        source: dlio_format::Error,
+    },
+    /// The ranks do not plan the same run.
+    #[error(
+        "{} would not run what rank 0 runs (its plan is {expected}): start every rank with the same workload, \
+         overrides, environment and version of dlio-rs",
+        name_ranks(ranks)
+    )]
+    PlanMismatch {
+        /// Ranks whose plan differs from that of rank 0.
+        ranks: Vec<u32>,
+        /// Fingerprint of rank 0's plan.
+        expected: String,
+    },
+    /// A collective failed: another rank gave up, or the communicator is broken.
+    #[error("{place}: the ranks could not meet")]
+    Comm {
+        /// Rank, epoch, step.
+        place: Place,
+        /// Which rank, and why.
+        #[source]
+        source: dlio_comm::Error,
+    },
+    /// The run was asked to end.
+    #[error("{place}: cancelled")]
+    Cancelled {
+        /// Rank, epoch, step.
+        place: Place,
+    },
+    /// The operating system would not start a lane.
+    #[error("{place}: starting lane {lane}; allow more threads (ulimit -u) or lower reader.read_threads")]
+    LaneStart {
+        /// Rank.
+        place: Place,
+        /// Lane.
+        lane: u32,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The plan and what a lane delivered contradict each other: a defect of this program.
+    #[error("{place}: {what}; this is a defect of dlio-rs, please report it")]
+    Defect {
+        /// Rank, epoch, step.
+        place: Place,
+        /// The contradiction.
+        what: String,
+    },
+}
+
+/// Classes of errors; each has a documented exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Storage, with its own class.
+    Storage(ErrorKind),
+    /// The content of the data set is damaged, or the data set is another one.
+    Corrupt,
+    /// The ranks do not plan the same run, or the plan cannot be carried out.
+    Plan,
+    /// Another rank ended the run.
+    Aborted,
+    /// The communicator failed.
+    Comm,
+    /// Asked to end.
+    Cancelled,
+    /// The machine or this program.
+    Internal,
+}
+
+impl Error {
+    /// The class, for the exit code.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::Storage { source, .. } => ErrorClass::Storage(source.kind),
+            Error::Missing { .. } => ErrorClass::Storage(ErrorKind::NotFound),
+            Error::Corrupt { .. } => ErrorClass::Corrupt,
+            Error::Encode { .. } | Error::PlanMismatch { .. } => ErrorClass::Plan,
+            Error::Comm { source: dlio_comm::Error::Aborted { .. }, .. } => ErrorClass::Aborted,
+            Error::Comm { .. } => ErrorClass::Comm,
+            Error::Cancelled { .. } => ErrorClass::Cancelled,
+            Error::LaneStart { .. } | Error::Defect { .. } => ErrorClass::Internal,
+        }
+    }
+}
+
+/// `rank 3`, or `ranks 1, 2`; a long list is cut.
+fn name_ranks(ranks: &[u32]) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = ranks.iter().take(SHOWN).map(u32::to_string).collect();
+    let noun = if ranks.len() == 1 { "rank" } else { "ranks" };
+    match ranks.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{noun} {} and {more} others", names.join(", ")),
+        _ => format!("{noun} {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_mismatch_names_the_ranks() {
+        let error = Error::PlanMismatch { ranks: vec![1, 3], expected: "ab12".into() };
+        assert!(error.to_string().starts_with("ranks 1, 3 would not run what rank 0 runs (its plan is ab12)"));
+        assert_eq!(name_ranks(&(1..=10).collect::<Vec<_>>()), "ranks 1, 2, 3, 4, 5, 6, 7, 8 and 2 others");
+    }
+}

@@ -1,0 +1,76 @@
+//! The three system calls of this crate: the monotonic clock, a precise wait on it, and the CPU time of the process.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use dlio_event::Nanos;
+
+const SECOND: Nanos = 1_000_000_000;
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(crate) fn monotonic() -> Nanos {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "std::time::Instant hides the number that clock_nanosleep needs")]
+    // SAFETY: `time` is a valid timespec that the call writes to; CLOCK_MONOTONIC exists on every Linux.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+    }
+    Nanos::try_from(time.tv_sec).unwrap_or(0) * SECOND + Nanos::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// The last part of a wait is spun: at most this long, and at most an eighth of the wait. Waking a thread takes the
+/// kernel 25 µs to 40 µs; measured with waits of 375 µs this brings the median error from 30 µs to 50 ns and the 99th
+/// percentile from 150 µs to 30 µs.
+const SPIN: Nanos = 50_000;
+
+/// Blocks the calling thread until `CLOCK_MONOTONIC` reads at least `at`.
+pub(crate) fn sleep_until(at: Nanos) {
+    let Some(wait) = at.checked_sub(monotonic()).filter(|&wait| wait > 0) else { return };
+    tighten_timer();
+    let wake = at - SPIN.min(wait / 8);
+    let (Ok(tv_sec), Ok(tv_nsec)) = (libc::time_t::try_from(wake / SECOND), libc::c_long::try_from(wake % SECOND))
+    else {
+        return;
+    };
+    let time = libc::timespec { tv_sec, tv_nsec };
+    // A signal handler may end the wait early: the moment is absolute, so waiting again changes nothing.
+    while monotonic() < wake {
+        #[expect(unsafe_code, reason = "std::thread::sleep takes a duration and adds the default timer slack of 50 µs")]
+        // SAFETY: `time` is a valid timespec; with TIMER_ABSTIME nothing is written back, so null is allowed.
+        unsafe {
+            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, std::ptr::null_mut());
+        }
+    }
+    while monotonic() < at {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sets the calling thread's timer slack to 1 ns, once per thread.
+fn tighten_timer() {
+    thread_local!(static TIGHT: Cell<bool> = const { Cell::new(false) });
+    if !TIGHT.replace(true) {
+        #[expect(unsafe_code, reason = "there is no safe wrapper of this option")]
+        // SAFETY: PR_SET_TIMERSLACK takes one integer, touches no memory and concerns the calling thread only.
+        unsafe {
+            libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
+        }
+    }
+}
+
+/// User and system CPU time of this process so far, all threads together.
+pub(crate) fn process_cpu() -> Duration {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    #[expect(unsafe_code, reason = "the standard library does not tell CPU time")]
+    // SAFETY: getrusage fills the structure it is given; all-zero is a valid rusage should it fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+        + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}

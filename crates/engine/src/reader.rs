@@ -1,0 +1,274 @@
+//! Reads the samples of one lane: opens, asks the decoder what it needs, streams that through, sleeps, records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dlio_event::{Event, EventSink, Lane, OpKind, Phase, Position};
+use dlio_format::{FileShape, Layout, Need};
+use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead};
+use dlio_storage::{ByteRange, ErrorKind, Storage};
+use futures::StreamExt as _;
+use futures::TryStreamExt as _;
+
+use crate::clock::nanos;
+use crate::handles::{Keys, OpenFile, OpenFiles};
+use crate::record::{self, Doer};
+use crate::{CancelFlag, Clock, Error, Place};
+
+/// What a lane needs to read samples.
+pub(crate) struct ReadKit {
+    pub(crate) files: FileSet,
+    pub(crate) layout: Layout,
+    pub(crate) handles: Handles,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Arc<dyn EventSink>,
+    /// Samples of one step in flight at the same time; more than one only where every sample is opened by itself.
+    pub(crate) inflight: usize,
+    pub(crate) rank: u32,
+    pub(crate) lane: Lane,
+    pub(crate) halt: Halt,
+    pub(crate) status: Arc<LaneStatus>,
+}
+
+/// What a lane is doing, for whoever waits for it.
+#[derive(Debug)]
+pub(crate) struct LaneStatus {
+    file: AtomicU64,
+}
+
+impl LaneStatus {
+    const IDLE: u64 = u64::MAX;
+
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { file: AtomicU64::new(Self::IDLE) })
+    }
+
+    pub(crate) fn set(&self, file: u64) {
+        self.file.store(file, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.set(Self::IDLE);
+    }
+
+    /// Combined number of the file that is being read or written.
+    pub(crate) fn file(&self) -> Option<u64> {
+        Some(self.file.load(Ordering::Relaxed)).filter(|&file| file != Self::IDLE)
+    }
+}
+
+/// Tells a lane to stop: the run was cancelled, or the main task has let go of its lanes.
+#[derive(Debug, Clone)]
+pub(crate) struct Halt {
+    pub(crate) cancel: CancelFlag,
+    pub(crate) released: Option<tokio::sync::watch::Receiver<()>>,
+}
+
+impl Halt {
+    pub(crate) fn is_set(&self) -> bool {
+        self.cancel.is_cancelled() || self.released.as_ref().is_some_and(|main| main.has_changed().is_err())
+    }
+
+    /// Completes when the main task has let go.
+    pub(crate) async fn released(&self) {
+        match self.released.clone() {
+            // Nothing is ever sent: a change can only be the end of the sender.
+            Some(mut main) => drop(main.changed().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What a lane has to read in one epoch or evaluation.
+pub(crate) struct Order {
+    /// Tells batches of this pass from leftovers of an earlier one.
+    pub(crate) pass: u32,
+    /// Phase, epoch and block.
+    pub(crate) at: Position,
+    pub(crate) steps: Box<dyn Iterator<Item = LaneStep> + Send>,
+    pub(crate) preprocess: Box<dyn Iterator<Item = Duration> + Send>,
+    /// When the files of this pass are closed.
+    pub(crate) access: HandleState,
+}
+
+/// Reads the steps of one lane and keeps its open files.
+pub(crate) struct Reader<'k> {
+    kit: &'k ReadKit,
+    open: OpenFiles<'k>,
+}
+
+impl<'k> Reader<'k> {
+    pub(crate) fn new(kit: &'k ReadKit, keys: &'k Keys) -> Self {
+        Self { kit, open: OpenFiles::new(keys) }
+    }
+
+    /// Whether a fresh reader with a fresh arena should take over.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.open.is_worn()
+    }
+
+    /// The epoch or evaluation is over for this lane.
+    pub(crate) fn pass_over(&mut self) {
+        if self.kit.handles != Handles::Cached {
+            self.open.close_all();
+        }
+    }
+
+    /// Reads the samples of one step; returns their bytes.
+    pub(crate) async fn read(&mut self, order: &mut Order, step: &LaneStep) -> Result<u64, Error> {
+        let kit = self.kit;
+        let at = Position { step: u32::try_from(step.step).unwrap_or(u32::MAX), ..order.at };
+        let start = kit.clock.now();
+        let mut bytes = 0;
+        if kit.handles == Handles::PerSample && kit.inflight > 1 {
+            let pauses = std::iter::from_fn(|| Some(order.preprocess.next().unwrap_or_default()));
+            let reads = step.samples.iter().zip(pauses);
+            let reads: Vec<_> = reads.map(|(read, pause)| kit.read_alone(*read, sample_at(at, read), pause)).collect();
+            let mut reads = futures::stream::iter(reads).buffer_unordered(kit.inflight);
+            while let Some(read) = reads.try_next().await? {
+                bytes += read;
+            }
+        } else {
+            for read in &step.samples {
+                bytes += self.read_one(order, *read, sample_at(at, read)).await?;
+            }
+        }
+        let span = Event::span(OpKind::Batch, kit.lane, at, start, kit.clock.now());
+        kit.events.record(Event { bytes, ..span });
+        kit.status.clear();
+        Ok(bytes)
+    }
+
+    async fn read_one(&mut self, order: &mut Order, read: SampleRead, at: Position) -> Result<u64, Error> {
+        let kit = self.kit;
+        let pause = order.preprocess.next().unwrap_or_default();
+        if kit.handles == Handles::PerSample {
+            return kit.read_alone(read, at, pause).await;
+        }
+        let access = order.access.access(read.file);
+        if self.open.get(read.file).is_none() {
+            let mut file = kit.files.file(read.file);
+            let key = self.open.keep_key(std::mem::take(&mut file.key));
+            let opened = kit.open(key, &file, at).await?;
+            self.open.insert(read.file, opened);
+        }
+        let Some(open) = self.open.get(read.file) else {
+            return Err(kit.defect(at, "a file that was just opened is not open"));
+        };
+        let bytes = kit.read_sample(open, read, at).await?;
+        if access.close {
+            self.open.close(read.file);
+        }
+        kit.preprocess(at, pause).await;
+        Ok(bytes)
+    }
+}
+
+fn sample_at(at: Position, read: &SampleRead) -> Position {
+    Position { sample: Some(read.index), ..at }
+}
+
+impl ReadKit {
+    /// Opens, reads one sample, and closes.
+    async fn read_alone(&self, read: SampleRead, at: Position, pause: Duration) -> Result<u64, Error> {
+        let file = self.files.file(read.file);
+        let mut open = self.open(&file.key, &file, at).await?;
+        let bytes = self.read_sample(&mut open, read, at).await?;
+        drop(open);
+        self.preprocess(at, pause).await;
+        Ok(bytes)
+    }
+
+    async fn open<'k>(&'k self, key: &'k str, file: &File, at: Position) -> Result<OpenFile<'k>, Error> {
+        if self.halt.is_set() {
+            return Err(Error::Cancelled { place: self.place(at) });
+        }
+        self.status.set(file.combined);
+        let name = self.events.object(&self.storage.uri(key));
+        let doer = Doer { lane: self.lane, at, object: name };
+        let object = self.storage.open(key).await.map_err(|error| self.storage_error(error, doer))?;
+        record::attempts(&*self.events, doer, object.opened());
+        let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
+        let mut decoder = self.layout.decoder(&shape);
+        if let Some(bytes) = object.size() {
+            decoder.size(bytes).map_err(|source| self.corrupt(source, key, at))?;
+        }
+        Ok(OpenFile { object, name, decoder })
+    }
+
+    async fn read_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
+        self.status.set(read.file);
+        let corrupt = |source| self.corrupt(source, &self.files.file(read.file).key, at);
+        let OpenFile { object, name, decoder, .. } = open;
+        let doer = Doer { lane: self.lane, at, object: *name };
+        decoder.sample(read.sample).map_err(corrupt)?;
+        let mut bytes = 0;
+        while let Need::Bytes { offset, len } = decoder.need() {
+            let mut refused = None;
+            let mut sink = |chunk: &[u8]| {
+                if self.halt.is_set() {
+                    return Err("cancelled".to_owned());
+                }
+                decoder.chunk(chunk).map_err(|error| {
+                    let text = error.to_string();
+                    refused = Some(error);
+                    text
+                })
+            };
+            let outcome = object.read(ByteRange { offset, len }, &mut sink).await;
+            let receipt = match (outcome, refused) {
+                (Ok(receipt), _) => receipt,
+                (Err(error), Some(refused)) => {
+                    record::attempts(&*self.events, doer, &error.attempts);
+                    return Err(corrupt(refused));
+                }
+                (Err(error), None) => return Err(self.storage_error(error, doer)),
+            };
+            record::attempts(&*self.events, doer, &receipt.attempts);
+            bytes += receipt.bytes;
+            decoder.end().map_err(corrupt)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Emulates the preprocessing of one sample.
+    async fn preprocess(&self, at: Position, pause: Duration) {
+        if !pause.is_zero() {
+            let start = self.clock.now();
+            self.clock.sleep_until(start.saturating_add(nanos(pause))).await;
+            self.events.record(Event::span(OpKind::Preprocess, self.lane, at, start, self.clock.now()));
+        }
+    }
+
+    /// Records the attempts of a failed operation and gives the error its place in the run.
+    fn storage_error(&self, error: dlio_storage::Error, doer: Doer) -> Error {
+        record::attempts(&*self.events, doer, &error.attempts);
+        let place = self.place(doer.at);
+        if self.halt.is_set() {
+            return Error::Cancelled { place };
+        }
+        match error.kind {
+            ErrorKind::NotFound => Error::Missing { place, object: error.object },
+            _ => Error::Storage { place, source: error },
+        }
+    }
+
+    fn corrupt(&self, source: dlio_format::Error, key: &str, at: Position) -> Error {
+        Error::Corrupt { place: self.place(at), object: self.storage.uri(key), source }
+    }
+
+    fn defect(&self, at: Position, what: &str) -> Error {
+        Error::Defect { place: self.place(at), what: what.to_owned() }
+    }
+
+    fn place(&self, at: Position) -> Place {
+        Place { rank: self.rank, at }
+    }
+}
+
+/// The position of a pass: lanes do not know the blocks of an epoch, a checkpoint may end one while they read ahead.
+pub(crate) fn pass_at(phase: Phase, epoch: u32) -> Position {
+    Position { phase, epoch, block: u32::from(phase == Phase::Train), ..Position::default() }
+}

@@ -1,0 +1,84 @@
+//! Everything that a run needs from the outside world.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dlio_comm::Communicator;
+use dlio_event::EventSink;
+use dlio_storage::Storage;
+
+use crate::{Clock, Observer};
+
+/// The outside world of one rank: real in production, simulated in tests and predictions.
+#[derive(Clone)]
+pub struct Rig {
+    /// Where the data set is; keys are relative to the data folder.
+    pub storage: Arc<dyn Storage>,
+    /// The other ranks.
+    pub comm: Rc<dyn Communicator>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where events go.
+    pub events: Arc<dyn EventSink>,
+    /// What a lane runs on.
+    pub lanes: LaneHost,
+    /// Who is told about progress.
+    pub observer: Rc<dyn Observer>,
+}
+
+/// What a reader lane runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneHost {
+    /// One operating-system thread per lane, each with a current-thread runtime of its own: every real run.
+    Threads,
+    /// One local task per lane on the caller's `LocalSet`: simulations on [`crate::VirtualClock`]. With a clock that
+    /// blocks its thread the lanes would stand still whenever the training loop computes.
+    Tasks,
+}
+
+impl LaneHost {
+    /// Starts a lane; `make` is called where the lane lives.
+    pub(crate) fn start<M, F>(self, name: String, make: M) -> std::io::Result<()>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        match self {
+            LaneHost::Tasks => {
+                drop(tokio::task::spawn_local(make()));
+                Ok(())
+            }
+            LaneHost::Threads => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                // Connections of an S3 client are tasks beside the lane, hence the local set.
+                let body = move || tokio::task::LocalSet::new().block_on(&runtime, make());
+                std::thread::Builder::new().name(name).spawn(body).map(drop)
+            }
+        }
+    }
+}
+
+/// Asks a run to end: set by a signal handler or another thread, looked at between steps, samples and chunks.
+#[derive(Debug, Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// A flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the run to end. Only an atomic store, so a signal handler may call it.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run was asked to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,201 @@
+//! The training loop of one rank: the reference's loop, step by step, with its timers.
+//!
+//! Invariant: the load time of a step is the wait of the loop for its batch, from the end of the previous step's
+//! barrier; compute follows without a gap; the barrier is in neither. The spans recorded carry exactly the moments that
+//! the timings are made of, so metrics recomputed from a trace equal the live ones.
+
+use std::time::Duration;
+
+use dlio_event::{BlockTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings};
+use dlio_format::Layout;
+use dlio_plan::{Split, TrainingPlan};
+
+use crate::batches::{self, Batches};
+use crate::clock::nanos;
+use crate::cost::CpuMeter;
+use crate::handles::Keys;
+use crate::reader::pass_at;
+use crate::watch::Watch;
+use crate::{CancelFlag, Cost, Error, Rig, RunStarted, StepDone, agree};
+
+/// How to train.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// Samples of one batch that a lane reads at the same time; at least 1. More than one takes effect only where
+    /// every sample is opened by itself.
+    pub inflight: u32,
+    /// A wait of this length is reported to the observer, again after each further one; zero: never.
+    pub stall_after: Duration,
+    /// Ends the run early.
+    pub cancel: CancelFlag,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self { inflight: 1, stall_after: Duration::from_secs(60), cancel: CancelFlag::new() }
+    }
+}
+
+/// What a training run of one rank measured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trained {
+    /// Per epoch, block and step.
+    pub timings: RankTimings,
+    /// What the client itself needed.
+    pub cost: Cost,
+}
+
+/// Runs all epochs of this rank, in step with all other ranks.
+///
+/// Call it inside a `LocalSet` of a current-thread runtime with time enabled.
+///
+/// # Errors
+/// The first error of this rank; its lanes have stopped (or hang in the kernel), and the caller aborts the
+/// communicator so that no rank waits for this one.
+pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: TrainOptions) -> Result<Trained, Error> {
+    let keys = Keys::default();
+    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
+    let fingerprint = plan.fingerprint().to_string();
+    agree::plans_agree(&*rig.comm, &mut watch, &fingerprint).await?;
+
+    let kit = batches::kit_maker(plan, layout, rig, &options);
+    let inline = kit(Lane::MAIN, None);
+    let batches = Batches::start(plan, rig, &mut watch, (&inline, &keys), kit)?;
+    let mut run = Run { plan, rig, watch, batches, read: 0 };
+    let outcome = run.epochs().await;
+    let Run { mut watch, batches, .. } = run;
+    drop(batches);
+    watch.lanes_ended().await;
+    outcome
+}
+
+/// The state of the loop.
+struct Run<'r> {
+    plan: &'r TrainingPlan,
+    rig: &'r Rig,
+    watch: Watch<'r>,
+    batches: Batches<'r>,
+    read: u64,
+}
+
+impl Run<'_> {
+    async fn epochs(&mut self) -> Result<Trained, Error> {
+        let (plan, rig) = (self.plan, self.rig);
+        let (cpu, start) = (CpuMeter::start(), self.now());
+        self.barrier(Position::default()).await?;
+        rig.observer.run_started(&RunStarted {
+            epochs: plan.epochs(),
+            steps: plan.steps(Split::Train),
+            eval_steps: plan.steps(Split::Eval),
+        });
+        let mut timings = RankTimings { rank: self.rank(), epochs: Vec::new() };
+        for epoch in 1..=plan.epochs() {
+            timings.epochs.push(self.epoch(epoch).await?);
+        }
+        self.barrier(Position::default()).await?;
+        let wall = Duration::from_nanos(self.now().saturating_sub(start));
+        let cost = Cost { wall, cpu: cpu.read(), bytes: self.read };
+        rig.observer.run_ended(&cost);
+        Ok(Trained { timings, cost })
+    }
+
+    async fn epoch(&mut self, epoch: u32) -> Result<EpochTimings, Error> {
+        let at = pass_at(Phase::Train, epoch);
+        let mut timings = EpochTimings { epoch, start: self.now(), ..EpochTimings::default() };
+        self.rig.observer.epoch_started(epoch);
+        timings.blocks.push(self.block(at, 1).await?);
+        self.barrier(at).await?;
+        timings.train_end = self.now();
+        self.rig.observer.training_ended(&timings);
+        if self.plan.evaluates(epoch) {
+            timings.eval = Some(self.eval(epoch).await?);
+        }
+        timings.end = self.now();
+        self.span(OpKind::Epoch, Position { block: 0, ..at }, timings.start, timings.end);
+        self.rig.observer.epoch_ended(&timings);
+        Ok(timings)
+    }
+
+    /// The training steps of an epoch: one block, as long as no checkpoint divides them.
+    async fn block(&mut self, at: Position, block: u32) -> Result<BlockTimings, Error> {
+        let start = self.now();
+        self.rig.observer.block_started(at.epoch, block);
+        let mut timings = self.steps(Split::Train, Position { block, ..at }).await?;
+        (timings.block, timings.start, timings.end) = (block, start, self.now());
+        self.span(OpKind::Block, Position { block, ..at }, timings.start, timings.end);
+        self.rig.observer.block_ended(at.epoch, &timings);
+        Ok(timings)
+    }
+
+    async fn eval(&mut self, epoch: u32) -> Result<BlockTimings, Error> {
+        let at = pass_at(Phase::Eval, epoch);
+        let start = self.now();
+        self.rig.observer.eval_started(epoch);
+        let mut timings = self.steps(Split::Eval, at).await?;
+        (timings.start, timings.end) = (start, self.now());
+        self.span(OpKind::Eval, at, timings.start, timings.end);
+        self.rig.observer.eval_ended(epoch, &timings);
+        Ok(timings)
+    }
+
+    /// Fetch, compute, meet: the steps of one epoch or evaluation.
+    async fn steps(&mut self, split: Split, at: Position) -> Result<BlockTimings, Error> {
+        let (plan, rank) = (self.plan, self.rank());
+        let steps = plan.steps(split);
+        let mut compute_times = plan.compute_times(rank, split, at.epoch);
+        let mut timings = BlockTimings::default();
+        let reserve = usize::try_from(steps).unwrap_or(0).min(1 << 20);
+        timings.load.reserve(reserve);
+        timings.compute.reserve(reserve);
+        timings.proc.reserve(reserve);
+
+        let mut loading = self.now();
+        self.batches.begin(split, at);
+        for step in 1..=steps {
+            let here = Position { step: u32::try_from(step).unwrap_or(u32::MAX), ..at };
+            self.watch.check_cancelled(here)?;
+            let bytes = self.batches.fetch(&mut self.watch, here, step).await?;
+            let loaded = self.now();
+            let compute = compute_times.next().unwrap_or_default();
+            if !compute.is_zero() {
+                self.watch.sleep_until(here, loaded.saturating_add(nanos(compute))).await?;
+            }
+            let computed = self.now();
+            let fetch = Event::span(OpKind::Fetch, Lane::MAIN, here, loading, loaded);
+            self.rig.events.record(Event { bytes, ..fetch });
+            self.span(OpKind::Compute, here, loaded, computed);
+            self.read += bytes;
+            timings.load.push(loaded - loading);
+            timings.compute.push(computed - loaded);
+            timings.proc.push(computed - loading);
+            let (load, compute) = (loaded - loading, computed - loaded);
+            loading = if split == Split::Train { self.barrier(here).await? } else { computed };
+            let eval = split == Split::Eval;
+            self.rig.observer.step_ended(&StepDone { epoch: at.epoch, step, eval, load, compute, bytes });
+        }
+        // The reference notices its limit with one batch too many in its hands: read and waited for, in no step's times.
+        self.read += self.batches.surplus(&mut self.watch, at, steps + 1).await?;
+        Ok(timings)
+    }
+
+    /// Waits for all ranks; returns when that was over.
+    async fn barrier(&mut self, at: Position) -> Result<Nanos, Error> {
+        let start = self.now();
+        self.watch.meet(at, self.rig.comm.barrier()).await?;
+        let end = self.now();
+        self.span(OpKind::Barrier, at, start, end);
+        Ok(end)
+    }
+
+    fn span(&self, kind: OpKind, at: Position, start: Nanos, end: Nanos) {
+        self.rig.events.record(Event::span(kind, Lane::MAIN, at, start, end));
+    }
+
+    fn now(&self) -> Nanos {
+        self.rig.clock.now()
+    }
+
+    fn rank(&self) -> u32 {
+        self.rig.comm.place().rank
+    }
+}

@@ -1,0 +1,131 @@
+//! Waiting with open eyes: for the thing itself, for a lane's failure, for cancellation, and for a stall.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use dlio_comm::Collective;
+use dlio_event::{Nanos, Position};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::clock::nanos;
+use crate::{CancelFlag, Error, Place, Rig, Stall, Waiting};
+
+/// How long a wait goes on before it looks for cancellation and stalls.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Every wait of the main task of a rank goes through this.
+pub(crate) struct Watch<'r> {
+    rig: &'r Rig,
+    cancel: CancelFlag,
+    stall_after: Duration,
+    failures: Option<UnboundedReceiver<Error>>,
+}
+
+impl<'r> Watch<'r> {
+    pub(crate) fn new(rig: &'r Rig, cancel: CancelFlag, stall_after: Duration) -> Self {
+        Self { rig, cancel, stall_after, failures: None }
+    }
+
+    /// From now on an error of a lane ends every wait.
+    pub(crate) fn set_failures(&mut self, failures: UnboundedReceiver<Error>) {
+        self.failures = Some(failures);
+    }
+
+    pub(crate) fn place(&self, at: Position) -> Place {
+        Place { rank: self.rig.comm.place().rank, at }
+    }
+
+    /// Waits for `future`; `waiting` says what for, should it take too long.
+    pub(crate) async fn attend<T>(
+        &mut self,
+        at: Position,
+        waiting: impl Fn() -> Waiting,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let mut future = pin!(future);
+        let mut vigil: Option<Vigil> = None;
+        loop {
+            tokio::select! {
+                biased;
+                error = failure(self.failures.as_mut()) => return Err(error),
+                value = &mut future => return Ok(value),
+                () = tokio::time::sleep(TICK) => {}
+            }
+            self.check_cancelled(at)?;
+            let now = self.rig.clock.now();
+            // The first tick marks the start of a long wait: a short one reads no clock.
+            let vigil = vigil.get_or_insert(Vigil { since: now.saturating_sub(nanos(TICK)), told: 0 });
+            if let Some(waited) = vigil.due(now, self.stall_after) {
+                let Place { rank, at } = self.place(at);
+                let step = u64::from(at.step);
+                self.rig.observer.stalled(&Stall { rank, epoch: at.epoch, step, waiting: waiting(), waited });
+            }
+        }
+    }
+
+    /// Waits for a collective.
+    pub(crate) async fn meet<T>(&mut self, at: Position, collective: Collective<'_, T>) -> Result<T, Error> {
+        let place = self.place(at);
+        self.attend(at, || Waiting::Ranks, collective).await?.map_err(|source| Error::Comm { place, source })
+    }
+
+    /// Waits for a moment, in slices that are short enough for cancellation.
+    pub(crate) async fn sleep_until(&mut self, at: Position, until: Nanos) -> Result<(), Error> {
+        loop {
+            let slice = self.rig.clock.now().saturating_add(nanos(TICK));
+            self.rig.clock.sleep_until(until.min(slice)).await;
+            self.check_cancelled(at)?;
+            if until <= slice {
+                return Ok(());
+            }
+            if let Some(error) = self.failures.as_mut().and_then(|failures| failures.try_recv().ok()) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// An error when the run was asked to end.
+    pub(crate) fn check_cancelled(&self, at: Position) -> Result<(), Error> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled { place: self.place(at) }) } else { Ok(()) }
+    }
+
+    /// Waits until every lane has ended, but not for ever: an operation may hang in the kernel.
+    pub(crate) async fn lanes_ended(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if let Some(mut failures) = self.failures.take() {
+            let ended = async { while failures.recv().await.is_some() {} };
+            // A lane that hangs in the kernel is left to the end of the process.
+            let _ = tokio::time::timeout(PATIENCE, ended).await;
+        }
+    }
+}
+
+/// The next error of a lane; never ends where there are no lanes, or no longer any.
+async fn failure(failures: Option<&mut UnboundedReceiver<Error>>) -> Error {
+    match failures {
+        Some(failures) => match failures.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// One long wait.
+struct Vigil {
+    since: Nanos,
+    told: u32,
+}
+
+impl Vigil {
+    /// How long the wait has lasted, when that is worth telling: after `every`, after twice that, and so on.
+    fn due(&mut self, now: Nanos, every: Duration) -> Option<Duration> {
+        let waited = Duration::from_nanos(now.saturating_sub(self.since));
+        if every.is_zero() || waited < every.saturating_mul(self.told.saturating_add(1)) {
+            return None;
+        }
+        self.told += 1;
+        Some(waited)
+    }
+}

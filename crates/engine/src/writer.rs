@@ -1,0 +1,143 @@
+//! One lane of a generation: takes file numbers from the queue and writes the files.
+
+use std::sync::Arc;
+
+use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Position};
+use dlio_format::{Encoder, FileShape, Layout};
+use dlio_plan::{File, FileSet};
+use dlio_storage::{ChunkSource, ErrorKind, Storage};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::reader::{Halt, LaneStatus};
+use crate::record::{self, Doer};
+use crate::{Clock, Error, FileDone, Place};
+
+/// The file numbers that no lane has taken yet.
+pub(crate) type Queue = Arc<Mutex<mpsc::Receiver<u64>>>;
+
+/// What a lane needs to write files.
+pub(crate) struct Writer {
+    pub(crate) files: FileSet,
+    pub(crate) layout: Layout,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) overwrite: bool,
+    pub(crate) place: Place,
+    pub(crate) lane: Lane,
+    pub(crate) halt: Halt,
+    pub(crate) status: Arc<LaneStatus>,
+}
+
+/// Streams a file from its encoder into storage.
+struct Source(Encoder);
+
+impl ChunkSource for Source {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        self.0.fill(buffer)
+    }
+}
+
+impl Writer {
+    /// Works until the queue ends, a file cannot be written, or the main task has let go.
+    pub(crate) async fn live(
+        self,
+        queue: Queue,
+        done: mpsc::UnboundedSender<FileDone>,
+        failed: mpsc::UnboundedSender<Error>,
+    ) {
+        let work = async {
+            loop {
+                let next = queue.lock().await.recv().await;
+                let Some(number) = next else { return Ok(()) };
+                // Nobody listens any more when the generation has ended for another reason.
+                let _ = done.send(self.file(number).await?);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.halt.released() => {}
+            outcome = work => if let Err(error) = outcome {
+                drop(failed.send(error));
+            },
+        }
+    }
+
+    /// Writes one file, its index after it, or finds both complete.
+    async fn file(&self, number: u64) -> Result<FileDone, Error> {
+        if self.halt.is_set() {
+            return Err(Error::Cancelled { place: self.place });
+        }
+        self.status.set(number);
+        let file = self.files.file(number);
+        let start = self.clock.now();
+        let shape = FileShape { file: number, dims: &file.dims, samples: file.samples };
+        let encoder = self.layout.encoder(&shape);
+        let encoder = encoder.map_err(|source| self.encode_error(&file, source))?;
+        let index = file.index_key.as_deref().zip(self.layout.index_encoder(&shape));
+        let bytes = encoder.len() + index.as_ref().map_or(0, |(_, index)| index.len());
+
+        let kept = !self.overwrite
+            && self.is_complete(&file.key, &encoder).await?
+            && match &index {
+                Some((key, encoder)) => self.is_complete(key, encoder).await?,
+                None => true,
+            };
+        if !kept {
+            self.write(&file.key, encoder).await?;
+            if let Some((key, encoder)) = index {
+                self.write(key, encoder).await?;
+            }
+            let span = Event::span(OpKind::GenerateFile, self.lane, self.place.at, start, self.clock.now());
+            self.events.record(Event { object: self.name(&file.key), bytes, ..span });
+        }
+        self.status.clear();
+        Ok(FileDone { file: number, bytes, kept })
+    }
+
+    /// Whether an object exists with the length that its encoder announces.
+    async fn is_complete(&self, key: &str, encoder: &Encoder) -> Result<bool, Error> {
+        match self.storage.stat(key).await {
+            Ok((metadata, receipt)) => {
+                record::attempts(&*self.events, self.doer(key), &receipt.attempts);
+                Ok(metadata.size == encoder.len())
+            }
+            Err(error) => {
+                record::attempts(&*self.events, self.doer(key), &error.attempts);
+                if error.kind == ErrorKind::NotFound { Ok(false) } else { Err(self.storage_error(error)) }
+            }
+        }
+    }
+
+    async fn write(&self, key: &str, encoder: Encoder) -> Result<(), Error> {
+        match self.storage.write(key, &mut Source(encoder)).await {
+            Ok(receipt) => record::attempts(&*self.events, self.doer(key), &receipt.attempts),
+            Err(error) => {
+                record::attempts(&*self.events, self.doer(key), &error.attempts);
+                return Err(self.storage_error(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, key: &str) -> ObjectId {
+        self.events.object(&self.storage.uri(key))
+    }
+
+    fn doer(&self, key: &str) -> Doer {
+        let at: Position = self.place.at;
+        Doer { lane: self.lane, at, object: self.name(key) }
+    }
+
+    fn storage_error(&self, source: dlio_storage::Error) -> Error {
+        Error::Storage { place: self.place, source }
+    }
+
+    fn encode_error(&self, file: &File, source: dlio_format::Error) -> Error {
+        Error::Encode { place: self.place, object: self.storage.uri(&file.key), source }
+    }
+}

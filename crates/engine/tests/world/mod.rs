@@ -1,0 +1,452 @@
+//! Simulated worlds: all ranks of a run on one thread and on virtual time, over storage in memory whose slowness and
+//! faults the test decides. Each builder line is one fact.
+#![allow(dead_code, unreachable_pub, reason = "every test program uses another part of this")]
+
+mod faulty;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_comm::{Communicator, Simulated};
+use dlio_config::Workload;
+use dlio_engine::{
+    CancelFlag, Clock, Error, GenerateOptions, Generated, LaneHost, Observer, Rig, Stall, TrainOptions, Trained,
+    VirtualClock, generate, train,
+};
+use dlio_event::{CollectingSink, Event, Nanos, OpKind, Phase};
+use dlio_format::Layout;
+use dlio_plan::{FileSet, GeneratePlan, Split, World, training};
+use dlio_storage::Storage;
+use dlio_storage::memory::Memory;
+
+pub use faulty::{Faults, Faulty};
+
+pub const MS: Nanos = 1_000_000;
+
+/// A world under construction.
+#[derive(Clone)]
+pub struct Sim {
+    format: &'static str,
+    loader: &'static str,
+    ranks: u32,
+    lanes: u32,
+    prefetch: u32,
+    batch: u64,
+    steps: u64,
+    samples_per_file: u64,
+    epochs: u32,
+    eval_steps: u64,
+    limit: Option<u64>,
+    compute_ms: u64,
+    eval_ms: u64,
+    preprocess_ms: u64,
+    inflight: u32,
+    odd_rank: Option<u32>,
+    cancel_at_ms: Option<u64>,
+    read_type: Option<&'static str>,
+    faults: Faults,
+}
+
+/// One rank, one lane-less loop, one sample per file and step; nothing takes time.
+pub fn sim(format: &'static str) -> Sim {
+    Sim {
+        format,
+        loader: "pytorch",
+        ranks: 1,
+        lanes: 0,
+        prefetch: 0,
+        batch: 1,
+        steps: 4,
+        samples_per_file: 1,
+        epochs: 1,
+        eval_steps: 0,
+        limit: None,
+        compute_ms: 0,
+        eval_ms: 0,
+        preprocess_ms: 0,
+        inflight: 1,
+        odd_rank: None,
+        cancel_at_ms: None,
+        read_type: None,
+        faults: Faults::default(),
+    }
+}
+
+macro_rules! facts {
+    ($($(#[$meta:meta])* $name:ident: $type:ty,)+) => {
+        impl Sim {
+            $($(#[$meta])* pub fn $name(mut self, $name: $type) -> Self { self.$name = $name; self })+
+        }
+    };
+}
+
+facts! {
+    loader: &'static str,
+    ranks: u32,
+    /// `read_threads`
+    lanes: u32,
+    /// `prefetch_size`
+    prefetch: u32,
+    batch: u64,
+    steps: u64,
+    samples_per_file: u64,
+    epochs: u32,
+    eval_steps: u64,
+    compute_ms: u64,
+    eval_ms: u64,
+    preprocess_ms: u64,
+    inflight: u32,
+}
+
+impl Sim {
+    pub fn read_ms(mut self, ms: u64) -> Self {
+        self.faults.read = Duration::from_millis(ms);
+        self
+    }
+
+    pub fn total_training_steps(mut self, steps: u64) -> Self {
+        self.limit = Some(steps);
+        self
+    }
+
+    pub fn read_type(mut self, kind: &'static str) -> Self {
+        self.read_type = Some(kind);
+        self
+    }
+
+    /// Reading this object takes longer.
+    pub fn slow_object(mut self, key: &str, ms: u64) -> Self {
+        self.faults.slow = Some((key.to_owned(), Duration::from_millis(ms)));
+        self
+    }
+
+    /// Opening this object fails.
+    pub fn broken_object(mut self, key: &str) -> Self {
+        self.faults.broken = Some(key.to_owned());
+        self
+    }
+
+    /// This object is cut after some bytes before the run.
+    pub fn truncated_object(mut self, key: &str, bytes: usize) -> Self {
+        self.faults.truncated = Some((key.to_owned(), bytes));
+        self
+    }
+
+    /// This object is removed before the run.
+    pub fn missing_object(mut self, key: &str) -> Self {
+        self.faults.missing = Some(key.to_owned());
+        self
+    }
+
+    /// This rank was started with another seed.
+    pub fn rank_with_another_seed(mut self, rank: u32) -> Self {
+        self.odd_rank = Some(rank);
+        self
+    }
+
+    pub fn cancelled_at_ms(mut self, ms: u64) -> Self {
+        self.cancel_at_ms = Some(ms);
+        self
+    }
+
+    pub fn yaml(&self, seed: u32) -> String {
+        let samples = |steps: u64| steps * self.batch * u64::from(self.ranks);
+        let files = samples(self.steps).div_ceil(self.samples_per_file);
+        let eval_files = samples(self.eval_steps).div_ceil(self.samples_per_file);
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let mut yaml = format!(
+            "model: {{name: sim}}\n\
+             framework: {loader}\n\
+             workflow: {{generate_data: True, train: True, evaluation: {evaluation}}}\n\
+             dataset: {{data_folder: data/sim, format: {format}, num_files_train: {files}, num_files_eval: {eval_files},\n\
+             \x20 num_samples_per_file: {spf}, record_length_bytes: 1024}}\n\
+             reader: {{data_loader: {loader}, batch_size: {batch}, batch_size_eval: {batch}, read_threads: {lanes},\n\
+             \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}}}\n\
+             train: {{epochs: {epochs}, computation_time: {compute}, seed: {seed}{limit}}}\n\
+             evaluation: {{eval_time: {eval}, epochs_between_evals: 1}}\n",
+            loader = self.loader,
+            evaluation = if self.eval_steps > 0 { "True" } else { "False" },
+            format = self.format,
+            spf = self.samples_per_file,
+            batch = self.batch,
+            lanes = self.lanes,
+            prefetch = self.prefetch,
+            preprocess = seconds(self.preprocess_ms),
+            read_type = self.read_type.map_or(String::new(), |kind| format!(", read_type: {kind}")),
+            epochs = self.epochs,
+            compute = seconds(self.compute_ms),
+            limit = self.limit.map_or(String::new(), |limit| format!(", total_training_steps: {limit}")),
+            eval = seconds(self.eval_ms),
+        );
+        yaml.push_str("output: {folder: out}\n");
+        yaml
+    }
+
+    pub fn workload(&self, seed: u32) -> Workload {
+        let yaml = self.yaml(seed);
+        let source = dlio_config::Source { name: "sim.yaml", yaml: &yaml };
+        dlio_config::load(&source, &[], &BTreeMap::new(), None).unwrap_or_else(|e| panic!("{e}\n{yaml}")).workload
+    }
+
+    /// Runs `body` on paused time with local tasks.
+    fn on_virtual_time<T>(body: impl AsyncFnOnce() -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, body())
+    }
+
+    /// Generates the data set and nothing else.
+    pub fn generate(self) -> GeneratedWorld {
+        let memory = Sim::on_virtual_time(async || {
+            let clock = Arc::new(VirtualClock::new());
+            Arc::new(Memory::new(clock))
+        });
+        self.generate_into(&memory, false)
+    }
+
+    /// Generates into storage that may hold files already.
+    pub fn generate_into(&self, memory: &Arc<Memory>, overwrite: bool) -> GeneratedWorld {
+        let sim = self.clone();
+        let memory = memory.clone();
+        Sim::on_virtual_time(async move || {
+            let clock = Arc::new(VirtualClock::new());
+            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), sim.faults.clone()));
+            let outcomes = sim.generate_on(&storage, &clock, overwrite).await;
+            GeneratedWorld { memory, outcomes }
+        })
+    }
+
+    async fn generate_on(
+        &self,
+        storage: &Arc<dyn Storage>,
+        clock: &Arc<VirtualClock>,
+        overwrite: bool,
+    ) -> Vec<Result<Generated, Error>> {
+        let workload = self.workload(42);
+        let files = FileSet::new(&workload).unwrap();
+        let layout = Layout::new(&workload.dataset, 7).unwrap();
+        let plan = GeneratePlan::new(&files, World { size: self.ranks });
+        let inflight = self.inflight;
+        self.all_ranks(storage, clock, async move |_, rig| {
+            let options = GenerateOptions { inflight, overwrite, ..GenerateOptions::default() };
+            generate(&plan, &files, &layout, &rig, options).await
+        })
+        .await
+        .into_iter()
+        .map(|rank| rank.outcome)
+        .collect()
+    }
+
+    /// Runs every rank; one that fails aborts the others, as the program does.
+    async fn all_ranks<T: 'static>(
+        &self,
+        storage: &Arc<dyn Storage>,
+        clock: &Arc<VirtualClock>,
+        body: impl AsyncFn(u32, Rig) -> Result<T, Error> + Clone + 'static,
+    ) -> Vec<RankRun<T>> {
+        let mut tasks = Vec::new();
+        for comm in Simulated::world(self.ranks) {
+            let (rank, comm, body) = (comm.place().rank, Rc::new(comm), body.clone());
+            let events = Arc::new(CollectingSink::default());
+            let seen = Rc::new(Seen::default());
+            let rig = Rig {
+                storage: storage.clone(),
+                comm: comm.clone(),
+                clock: clock.clone(),
+                events: events.clone(),
+                lanes: LaneHost::Tasks,
+                observer: seen.clone(),
+            };
+            let clock = clock.clone();
+            tasks.push(tokio::task::spawn_local(async move {
+                let outcome = body(rank, rig).await;
+                if let Err(error) = &outcome {
+                    comm.abort(&error.to_string(), 1);
+                }
+                RankRun { outcome, ended: dlio_event::TimeSource::now(&*clock), events: events.clone(), seen }
+            }));
+        }
+        let mut runs = Vec::new();
+        for task in tasks {
+            runs.push(task.await.unwrap());
+        }
+        runs
+    }
+
+    /// Generates the data set at once, then trains on it.
+    pub fn run(self) -> TrainedWorld {
+        Sim::on_virtual_time(async || {
+            let clock = Arc::new(VirtualClock::new());
+            let memory = Arc::new(Memory::new(clock.clone()));
+            let quick: Arc<dyn Storage> = memory.clone();
+            for generated in self.generate_on(&quick, &clock, false).await {
+                generated.unwrap();
+            }
+            self.faults.damage(&memory).await;
+            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory, self.faults.clone()));
+            let cancel = CancelFlag::new();
+            if let Some(ms) = self.cancel_at_ms {
+                let (cancel, clock) = (cancel.clone(), clock.clone());
+                tokio::task::spawn_local(async move {
+                    clock.sleep_until(ms * MS).await;
+                    cancel.cancel();
+                });
+            }
+            let sim = self.clone();
+            let body = async move |rank, rig: Rig| {
+                let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
+                let layout = Layout::new(&workload.dataset, 7).unwrap();
+                let plan = training(&workload, World { size: sim.ranks }).unwrap();
+                assert_eq!(plan.steps(Split::Train), sim.limit.unwrap_or(sim.steps), "the test's own arithmetic");
+                let options =
+                    TrainOptions { inflight: sim.inflight, cancel: cancel.clone(), ..TrainOptions::default() };
+                train(&plan, &layout, &rig, options).await
+            };
+            TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, sim: self }
+        })
+    }
+}
+
+/// What became of one rank.
+pub struct RankRun<T> {
+    pub outcome: Result<T, Error>,
+    pub ended: Nanos,
+    pub events: Arc<CollectingSink>,
+    pub seen: Rc<Seen>,
+}
+
+/// What an observer was told.
+#[derive(Default)]
+pub struct Seen {
+    pub stalls: RefCell<Vec<Stall>>,
+}
+
+impl Observer for Seen {
+    fn stalled(&self, stall: &Stall) {
+        self.stalls.borrow_mut().push(stall.clone());
+    }
+}
+
+/// A world after its generation.
+pub struct GeneratedWorld {
+    pub memory: Arc<Memory>,
+    pub outcomes: Vec<Result<Generated, Error>>,
+}
+
+impl GeneratedWorld {
+    pub fn ok(&self, rank: usize) -> &Generated {
+        self.outcomes[rank].as_ref().unwrap()
+    }
+}
+
+/// A world after its training.
+pub struct TrainedWorld {
+    pub ranks: Vec<RankRun<Trained>>,
+    sim: Sim,
+}
+
+impl TrainedWorld {
+    pub fn trained(&self, rank: usize) -> &Trained {
+        self.ranks[rank].outcome.as_ref().unwrap()
+    }
+
+    pub fn error(&self, rank: usize) -> &Error {
+        self.ranks[rank].outcome.as_ref().err().expect("this rank should have failed")
+    }
+
+    /// The error with all its sources.
+    pub fn message(&self, rank: usize) -> String {
+        let mut error: &dyn std::error::Error = self.error(rank);
+        let mut text = error.to_string();
+        while let Some(source) = error.source() {
+            text = format!("{text}: {source}");
+            error = source;
+        }
+        text
+    }
+
+    pub fn events(&self, rank: usize) -> Vec<Event> {
+        self.ranks[rank].events.events()
+    }
+
+    /// Every rank waited so long for the batches of its first epoch.
+    pub fn expect_load_ms(&self, expected: &[u64]) -> &Self {
+        self.expect(expected, |block| &block.load)
+    }
+
+    /// Every rank computed so long in the steps of its first epoch.
+    pub fn expect_compute_ms(&self, expected: &[u64]) -> &Self {
+        self.expect(expected, |block| &block.compute)
+    }
+
+    fn expect(&self, expected: &[u64], what: impl Fn(&dlio_event::BlockTimings) -> &Vec<Nanos>) -> &Self {
+        for rank in 0..self.ranks.len() {
+            let measured: Vec<u64> =
+                what(&self.trained(rank).timings.epochs[0].blocks[0]).iter().map(|time| time / MS).collect();
+            assert_eq!(measured, expected, "rank {rank}");
+        }
+        self
+    }
+
+    /// The reference's accelerator utilisation of the first epoch, without the first step.
+    pub fn expect_au(&self, expected: f64) -> &Self {
+        for rank in 0..self.ranks.len() {
+            let block = &self.trained(rank).timings.epochs[0].blocks[0];
+            let compute: Nanos = block.compute.iter().skip(1).sum();
+            let wall = block.end - block.start - block.proc[0];
+            let au = compute as f64 / wall as f64;
+            assert!((au - expected).abs() < 1e-9, "rank {rank}: AU is {au}, expected {expected}");
+        }
+        self
+    }
+
+    /// Each epoch read every sample of its data set once, over all ranks.
+    pub fn expect_every_sample_once(&self) -> &Self {
+        let samples = self.sim.steps * self.sim.batch * u64::from(self.sim.ranks);
+        for epoch in 1..=self.sim.epochs {
+            let mut read: Vec<u64> = Vec::new();
+            for rank in 0..self.ranks.len() {
+                let events = self.events(rank);
+                let mut mine: Vec<u64> = events
+                    .iter()
+                    .filter(|event| event.kind == OpKind::Read && event.at.phase == Phase::Train)
+                    .filter(|event| event.at.epoch == epoch)
+                    .filter_map(|event| event.at.sample)
+                    .collect();
+                mine.dedup();
+                read.extend(mine);
+            }
+            read.sort_unstable();
+            assert_eq!(read, (0..samples).collect::<Vec<_>>(), "epoch {epoch}");
+        }
+        self
+    }
+
+    /// The timings are exactly what the recorded spans say.
+    pub fn expect_spans_equal_timings(&self) -> &Self {
+        for rank in 0..self.ranks.len() {
+            let events = self.events(rank);
+            for epoch in &self.trained(rank).timings.epochs {
+                let spans = |kind, phase| -> Vec<Nanos> {
+                    let mine = events.iter().filter(|event| event.kind == kind && event.at.phase == phase);
+                    mine.filter(|event| event.at.epoch == epoch.epoch).map(Event::duration).collect()
+                };
+                assert_eq!(spans(OpKind::Fetch, Phase::Train), epoch.blocks[0].load);
+                assert_eq!(spans(OpKind::Compute, Phase::Train), epoch.blocks[0].compute);
+                let block = &epoch.blocks[0];
+                assert_eq!(spans(OpKind::Block, Phase::Train), [block.end - block.start]);
+                if let Some(eval) = &epoch.eval {
+                    assert_eq!(spans(OpKind::Fetch, Phase::Eval), eval.load);
+                    assert_eq!(spans(OpKind::Compute, Phase::Eval), eval.compute);
+                }
+            }
+        }
+        self
+    }
+
+    pub fn count(&self, rank: usize, kind: OpKind) -> usize {
+        self.events(rank).iter().filter(|event| event.kind == kind).count()
+    }
+}
