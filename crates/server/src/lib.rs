@@ -1,1 +1,25 @@
-//! Under construction.
+//! The S3 server behind `dlio-rs serve`: [`Vault`]s of objects in memory or in a directory, served over S3 with
+//! signature version 4, and the registry directory through which servers and clients find each other.
+//!
+//! Invariant: an object appears under its key only when it is complete, and stays as it was for whoever reads it.
+//! Nothing below `--data` is reachable that is not an object of a bucket: keys never become paths unescaped.
+//!
+//! Entity tags are opaque (`"<32 hex digits>-1"`), unique for every version of an object and no digest of its
+//! content: hashing would cost more than serving. The `-1` tells clients that know multipart tags not to read an
+//! MD5 into it. Checksums that a client sends (`Content-MD5`, `x-amz-checksum-*`, also as trailers) are verified.
+
+mod clock;
+mod connection;
+mod credentials;
+mod error;
+mod pace;
+mod protocol;
+pub mod registry;
+mod serve;
+mod vault;
+
+pub use credentials::Credentials;
+pub use error::Error;
+pub use pace::Pace;
+pub use serve::{Running, ServeConfig, Server, Store};
+pub use vault::Vault;

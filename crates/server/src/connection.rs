@@ -1,0 +1,92 @@
+//! Accepting connections and speaking HTTP/1.1 on them, until told to stop.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use s3s::service::S3Service;
+use s3s::{Body, HttpError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::pace::Pacer;
+
+/// Bytes read or gathered for writing at a time.
+const BUFFER_BYTES: usize = 512 << 10;
+/// After a failed accept (no file descriptors left), so that the loop does not spin.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
+
+/// The HTTP service of one endpoint.
+#[derive(Clone)]
+pub(crate) struct Http {
+    s3: S3Service,
+    pacer: Option<Arc<Pacer>>,
+}
+
+impl Http {
+    pub(crate) fn new(s3: S3Service, pacer: Option<Arc<Pacer>>) -> Self {
+        Self { s3, pacer }
+    }
+}
+
+impl Service<Request<Incoming>> for Http {
+    type Response = Response<Body>;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let response = Service::call(&self.s3, request);
+        let Some(pacer) = self.pacer.clone() else { return response };
+        let arrived = Instant::now();
+        Box::pin(async move {
+            let response = response.await;
+            pacer.first_byte(arrived).await;
+            response
+        })
+    }
+}
+
+/// Serves connections until `stopped`, then lets those in flight end within `drain`.
+pub(crate) async fn serve(listener: TcpListener, http: Http, mut stopped: watch::Receiver<()>, drain: Duration) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // A change and a dropped sender both mean: stop.
+            _ = stopped.changed() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(converse(stream, http.clone(), stopped.clone()));
+                }
+                Err(_) => sleep(ACCEPT_AGAIN).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    // What does not end in time is cut when the set is dropped.
+    let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn converse(stream: TcpStream, http: Http, mut stopped: watch::Receiver<()>) {
+    // Without it a small answer on a kept connection waits 40 ms for an acknowledgement.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.max_buf_size(BUFFER_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(stream), http);
+    tokio::pin!(connection);
+    tokio::select! {
+        // An error is the client's, who has hung up.
+        _ = connection.as_mut() => return,
+        _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,144 @@
+//! A server of known slowness: for demonstrations, and for checking a measured AU against one computed by hand.
+//!
+//! tokio's timers tick at a millisecond; here a thread waits on a condition variable with a timer slack of 1 ns.
+
+use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::Error;
+
+/// How slow the server is on purpose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// No response begins earlier than this after its request arrived.
+    pub first_byte: Duration,
+    /// The bytes of one object arrive no faster than this; each request has a bandwidth of its own.
+    pub bytes_per_second: Option<NonZeroU64>,
+}
+
+impl Pace {
+    pub(crate) fn is_unhindered(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Carries out a [`Pace`].
+pub(crate) struct Pacer {
+    pace: Pace,
+    timer: Arc<Timer>,
+}
+
+impl Pacer {
+    pub(crate) fn start(pace: Pace) -> Result<Self, Error> {
+        Ok(Self { pace, timer: Timer::start()? })
+    }
+
+    /// Waits until a response to a request that arrived then may begin.
+    pub(crate) async fn first_byte(&self, arrived: Instant) {
+        if !self.pace.first_byte.is_zero() {
+            // The timer outlives every sleeper; should it not, nobody waits for it.
+            let _ = self.timer.at(arrived + self.pace.first_byte).await;
+        }
+    }
+
+    /// Completes when `bytes` may have been sent since `begin`; `None`: at once.
+    pub(crate) fn sent(&self, begin: Instant, bytes: u64) -> Option<oneshot::Receiver<()>> {
+        let rate = self.pace.bytes_per_second?;
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
+        Some(self.timer.at(begin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))))
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        self.timer.lock().ended = true;
+        self.timer.changed.notify_one();
+    }
+}
+
+/// A thread that wakes sleepers on time.
+struct Timer {
+    state: Mutex<Sleepers>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Sleepers {
+    heap: BinaryHeap<Sleeper>,
+    ended: bool,
+}
+
+struct Sleeper {
+    at: Instant,
+    wake: oneshot::Sender<()>,
+}
+
+impl Timer {
+    fn start() -> Result<Arc<Self>, Error> {
+        let timer = Arc::new(Self { state: Mutex::default(), changed: Condvar::new() });
+        let sleeping = Arc::clone(&timer);
+        let spawned = std::thread::Builder::new().name("pace".into()).spawn(move || sleeping.run());
+        spawned.map_err(Error::Runtime)?;
+        Ok(timer)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Sleepers> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, at: Instant) -> oneshot::Receiver<()> {
+        let (wake, woken) = oneshot::channel();
+        self.lock().heap.push(Sleeper { at, wake });
+        self.changed.notify_one();
+        woken
+    }
+
+    fn run(&self) {
+        // Without it the kernel may wake us 50 us late; where it is refused, that is what happens.
+        let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+        let mut sleepers = self.lock();
+        while !sleepers.ended {
+            let now = Instant::now();
+            while sleepers.heap.peek().is_some_and(|sleeper| sleeper.at <= now) {
+                if let Some(sleeper) = sleepers.heap.pop() {
+                    // A request that was given up sleeps no more.
+                    let _ = sleeper.wake.send(());
+                }
+            }
+            let wait = sleepers.heap.peek().map(|sleeper| sleeper.at.saturating_duration_since(now));
+            sleepers = match wait {
+                Some(wait) => {
+                    let waited = self.changed.wait_timeout(sleepers, wait);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(sleepers).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// The earliest is the greatest, because the heap gives the greatest first.
+impl Ord for Sleeper {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+impl PartialOrd for Sleeper {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Sleeper {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Sleeper {}

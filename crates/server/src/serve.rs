@@ -1,0 +1,308 @@
+//! Starting, announcing and draining the server.
+//!
+//! The server has threads of its own, so that it neither disturbs nor depends on the runtime of whoever starts it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::connection::{self, Http};
+use crate::pace::Pacer;
+use crate::registry::{self, Announcement};
+use crate::{Credentials, Error, Pace, Vault, clock, protocol};
+
+/// Where the objects live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// In memory, until the server ends.
+    Memory,
+    /// In this directory; see [`Vault::directory`].
+    Directory(PathBuf),
+}
+
+/// What to serve, and where.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where the objects live.
+    pub store: Store,
+    /// Whether an object is on stable storage before its write is acknowledged. Ignored in memory.
+    pub durable: bool,
+    /// Address of the first endpoint. Port 0 takes any free port; another port is counted up for further endpoints.
+    pub bind: SocketAddr,
+    /// Number of ports to open, all in this process.
+    pub endpoints: usize,
+    /// Whether each endpoint has a store of its own instead of all having the same.
+    pub separate: bool,
+    /// Rank of this process among the serving processes: part of the announcement's name and, with `separate`, of
+    /// the store's directory.
+    pub rank: u32,
+    /// Number of serving processes.
+    pub ranks: u32,
+    /// Key pair that clients must sign with. `None`: the pair that the registry holds, or else a new one, which is
+    /// left in the registry if there is one.
+    pub credentials: Option<Credentials>,
+    /// Directory to announce the endpoints in.
+    pub registry: Option<PathBuf>,
+    /// Host name or address that clients reach this host by. `None`: the address bound, or the host's name when
+    /// every address of the host is bound.
+    pub advertise: Option<String>,
+    /// Slowness on purpose.
+    pub pace: Pace,
+    /// Threads that serve. `None`: one per core, at most 8.
+    pub threads: Option<usize>,
+    /// How long requests in flight may take to end after the server was told to.
+    pub drain: Duration,
+}
+
+impl Default for ServeConfig {
+    /// One endpoint in memory on a free port of 127.0.0.1.
+    fn default() -> Self {
+        Self {
+            store: Store::Memory,
+            durable: true,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            endpoints: 1,
+            separate: false,
+            rank: 0,
+            ranks: 1,
+            credentials: None,
+            registry: None,
+            advertise: None,
+            pace: Pace::default(),
+            threads: None,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Opens the store, binds the endpoints, serves, and announces them. Returns once clients can connect. Waits for
+    /// the file system, but for nobody else.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself, or the store, an address or the registry cannot be used.
+    pub fn start(config: &ServeConfig) -> Result<Running, Error> {
+        if config.endpoints == 0 {
+            return Err(Error::Config("a server needs at least one endpoint: give --endpoints 1 or more".into()));
+        }
+        let mut notices = Vec::new();
+        let vaults = open_vaults(config, &mut notices)?;
+        let credentials = choose_credentials(config, &mut notices)?;
+        let pacer = if config.pace.is_unhindered() { None } else { Some(Arc::new(Pacer::start(config.pace)?)) };
+        let runtime = runtime(config.threads)?;
+        let (stop, stopped) = watch::channel(());
+        let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());
+        for (index, vault) in vaults.into_iter().enumerate() {
+            let (listener, address) = listen(&runtime, nth_address(config.bind, index)?)?;
+            endpoints.push(url(config, address));
+            let http = Http::new(protocol::service(vault, &credentials, pacer.clone()), pacer.clone());
+            acceptors.push(runtime.spawn(connection::serve(listener, http, stopped.clone(), config.drain)));
+        }
+        let mut running = Running {
+            endpoints,
+            credentials,
+            notices,
+            guards: Vec::new(),
+            acceptors,
+            stop,
+            drain: config.drain,
+            runtime: Some(runtime),
+        };
+        if let Some(dir) = &config.registry {
+            running.announce(dir, config.rank)?;
+        }
+        Ok(running)
+    }
+}
+
+/// A server that serves. Dropping it ends it at once; [`Running::shutdown`] lets requests in flight end.
+#[derive(Debug)]
+pub struct Running {
+    endpoints: Vec<String>,
+    credentials: Credentials,
+    notices: Vec<String>,
+    guards: Vec<registry::Guard>,
+    acceptors: Vec<JoinHandle<()>>,
+    stop: watch::Sender<()>,
+    drain: Duration,
+    runtime: Option<Runtime>,
+}
+
+impl Running {
+    /// The endpoints' URLs, as clients reach them.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// The key pair that clients must sign with.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// What the user should know about this server, one sentence each.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Takes the announcements away, stops accepting, lets requests in flight end within the drain time, and ends.
+    pub async fn shutdown(mut self) {
+        self.guards.clear();
+        // The acceptors live in `runtime`, which is still there; one that is gone needs no word.
+        let _ = self.stop.send(());
+        // Each acceptor keeps to the drain time itself; the margin is for a runtime that is stuck.
+        let all = futures::future::join_all(self.acceptors.drain(..));
+        let _ = tokio::time::timeout(self.drain + Duration::from_secs(1), all).await;
+    }
+
+    fn announce(&mut self, dir: &std::path::Path, rank: u32) -> Result<(), Error> {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let announcement = Announcement {
+                endpoint: endpoint.clone(),
+                pid: std::process::id(),
+                host: registry::host_name(),
+                started: clock::unix_seconds(),
+            };
+            self.guards.push(registry::announce(dir, &registry::name(rank, index), &announcement)?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping a runtime waits for its threads, which is not allowed within another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Vault>, Error> {
+    let all_separate = config.separate || (config.store == Store::Memory && config.ranks > 1);
+    if all_separate && (config.endpoints > 1 || config.ranks > 1) {
+        let cause = if config.separate { "--separate" } else { "--memory with several ranks" };
+        notices.push(format!(
+            "{cause}: endpoints do not share their objects; an object is found only through the endpoint that it was \
+             written to, so that the mapping of ranks to endpoints decides who holds what"
+        ));
+    }
+    let open = |index: usize| match &config.store {
+        Store::Memory => Vault::memory(),
+        Store::Directory(path) if config.separate => {
+            Vault::directory(&path.join(registry::stem(config.rank, index)), config.durable)
+        }
+        Store::Directory(path) => Vault::directory(path, config.durable),
+    };
+    if config.separate {
+        return (0..config.endpoints).map(open).collect();
+    }
+    Ok(vec![open(0)?; config.endpoints])
+}
+
+fn choose_credentials(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Credentials, Error> {
+    if let Some(dir) = &config.registry {
+        for name in registry::prepare(dir)? {
+            notices.push(format!("registry: removed {name}, whose server is gone"));
+        }
+    }
+    match (&config.credentials, &config.registry) {
+        (Some(given), None) => Ok(given.clone()),
+        (Some(given), Some(dir)) => {
+            if registry::withdraw_other_credentials(dir, given)? {
+                notices.push("registry: removed the key pair of an earlier server; clients need the one given".into());
+            }
+            Ok(given.clone())
+        }
+        (None, Some(dir)) => registry::credentials(dir),
+        (None, None) => Credentials::generate(),
+    }
+}
+
+fn runtime(threads: Option<usize>) -> Result<Runtime, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.unwrap_or(cores.min(8)).max(1))
+        .max_blocking_threads(64)
+        .thread_name("serve")
+        .enable_all()
+        .build();
+    built.map_err(Error::Runtime)
+}
+
+fn nth_address(first: SocketAddr, index: usize) -> Result<SocketAddr, Error> {
+    let mut address = first;
+    if first.port() != 0 {
+        let port = u16::try_from(index).ok().and_then(|index| first.port().checked_add(index));
+        let too_far = || Error::Config(format!("port {} + {index} is beyond 65535: give a lower --bind", first.port()));
+        address.set_port(port.ok_or_else(too_far)?);
+    }
+    Ok(address)
+}
+
+/// Connections that may wait to be accepted: a job's ranks all connect in the same moment.
+const BACKLOG: u32 = 4096;
+
+fn listen(runtime: &Runtime, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let _entered = runtime.enter();
+    let bound = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    bound().map_err(|source| Error::Bind { address, source })
+}
+
+fn url(config: &ServeConfig, address: SocketAddr) -> String {
+    let host = match &config.advertise {
+        Some(host) => host.clone(),
+        None if address.ip().is_unspecified() => registry::host_name(),
+        None => address.ip().to_string(),
+    };
+    let host = if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host };
+    format!("http://{host}:{}", address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url_of(advertise: Option<&str>, address: &str) -> String {
+        let config = ServeConfig { advertise: advertise.map(str::to_owned), ..ServeConfig::default() };
+        url(&config, address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_endpoint_is_announced_by_the_name_that_reaches_it() {
+        assert_eq!(url_of(None, "127.0.0.1:8000"), "http://127.0.0.1:8000");
+        assert_eq!(url_of(None, "[::1]:8000"), "http://[::1]:8000");
+        assert_eq!(url_of(Some("fe80::1"), "[::]:80"), "http://[fe80::1]:80");
+        assert_eq!(url_of(Some("node7"), "0.0.0.0:80"), "http://node7:80");
+        assert_eq!(url_of(None, "0.0.0.0:80"), format!("http://{}:80", registry::host_name()));
+    }
+
+    #[test]
+    fn ports_are_counted_up_from_the_first() {
+        let nth = |first: &str, index| nth_address(first.parse().unwrap(), index).map(|address| address.port());
+        assert_eq!((nth("127.0.0.1:0", 3).unwrap(), nth("127.0.0.1:9000", 3).unwrap()), (0, 9003));
+        assert!(nth("127.0.0.1:65535", 1).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! A page of a listing: the folders are walked in key order, and only where the page needs them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::escape::Escaped;
+use super::level::Levels;
+use crate::vault::query::{Pager, Step};
+use crate::vault::{Fault, From, Page, Query};
+
+/// Longest key. A folder that lies deeper (through a loop of symbolic links) holds no objects.
+const KEY_BYTES_MAX: usize = 1024;
+
+struct Walk<'a> {
+    bucket: &'a Path,
+    levels: &'a Levels,
+    from: From,
+    prefix: String,
+    pager: Pager,
+}
+
+pub(super) fn page(bucket: &Path, levels: &Levels, query: Query) -> Result<Page, Fault> {
+    let folder = query.prefix.rfind('/').map_or("", |slash| &query.prefix[..=slash]).to_owned();
+    let (from, prefix) = (query.from.clone(), query.prefix.clone());
+    let mut walk = Walk { bucket, levels, from, prefix, pager: Pager::new(query) };
+    // A page ends when it is full or when the keys end: both ways it is complete.
+    let _ = walk.folder(&folder)?;
+    Ok(walk.pager.finish())
+}
+
+impl Walk<'_> {
+    /// Walks the keys that begin with `folder`.
+    fn folder(&mut self, folder: &str) -> Result<ControlFlow<()>, Fault> {
+        if folder.len() > KEY_BYTES_MAX {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let path = self.bucket.join(Escaped::folder(folder).path());
+        let level = self.levels.get(&path).map_err(Fault::io("listing a folder"))?;
+        let entries = level.entries();
+        let mut next = entries.partition_point(|entry| self.skips(folder, entry));
+        while let Some(entry) = entries.get(next) {
+            next += 1;
+            if self.skips(folder, entry) {
+                continue;
+            }
+            let key = format!("{folder}{entry}");
+            let flow = if entry.ends_with('/') { self.subfolder(&key)? } else { self.object(&key) };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+            if !folder.is_empty() && self.from.skips_folder(folder) {
+                break;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether all of an entry lies before what is asked for.
+    fn skips(&self, folder: &str, entry: &str) -> bool {
+        let key = format!("{folder}{entry}");
+        let before_prefix = key < self.prefix && !(entry.ends_with('/') && self.prefix.starts_with(&key));
+        let before_start = if entry.ends_with('/') { self.from.skips_folder(&key) } else { self.from.skips_key(&key) };
+        before_prefix || before_start
+    }
+
+    fn subfolder(&mut self, folder: &str) -> Result<ControlFlow<()>, Fault> {
+        // Entries come in order: one beyond the prefix ends the walk.
+        let beyond = !folder.starts_with(&self.prefix) && !self.prefix.starts_with(folder);
+        if beyond { Ok(ControlFlow::Break(())) } else { self.folder(folder) }
+    }
+
+    fn object(&mut self, key: &str) -> ControlFlow<()> {
+        match self.pager.offer(key) {
+            Step::Take => {
+                // An object that vanished since the folder was read is not listed.
+                if let Some(stat) = super::stat(self.bucket, &Escaped::new(key)) {
+                    self.pager.take(key.to_owned(), stat);
+                }
+            }
+            Step::Skip(group) => self.from = From::Past(group),
+            Step::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Putting a finished file under its key, and taking it away, while other processes do the same.
+//!
+//! Every step is one atomic system call; when it fails because somebody was faster, the situation is looked at again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::escape::{Escaped, aside};
+use super::{Directory, require_bucket};
+use crate::vault::{Condition, Fault};
+
+/// How often somebody else may get in between before we give up.
+const TRIES: u32 = 32;
+
+impl Directory {
+    /// Renames a finished draft to the object's place.
+    pub(super) fn place(&self, draft: &Path, bucket: &Path, key: &Escaped, condition: &Condition) -> Result<(), Fault> {
+        if let Condition::Matches(tag) = condition {
+            let present = super::stat(bucket, key).map(|stat| stat.tag.to_string());
+            if present.is_none() || tag.is_some() && present != *tag {
+                return Err(Fault::Condition);
+            }
+        }
+        let plain = bucket.join(key.path());
+        let flags = match condition {
+            Condition::Absent => RenameFlags::NOREPLACE,
+            _ => RenameFlags::empty(),
+        };
+        if *condition == Condition::Absent && super::stat(bucket, key).is_some() {
+            return Err(Fault::Condition);
+        }
+        for _ in 0..TRIES {
+            match renameat_with(CWD, draft, CWD, &plain, flags) {
+                Ok(()) => {
+                    remove_file(&aside(&plain))?;
+                    return self.sync_parent(&plain);
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => {
+                    require_bucket(bucket)?;
+                    self.make_folders(bucket, key)?;
+                }
+                Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) if plain.is_dir() => {
+                    if place_aside(draft, &plain, flags)? {
+                        return self.sync_parent(&plain);
+                    }
+                }
+                Err(Errno::EXIST) => return Err(Fault::Condition),
+                Err(Errno::INVAL) if !flags.is_empty() => return Err(unsupported_condition()),
+                Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
+            }
+        }
+        Err(Fault::io("renaming an object into place")(io::Error::other("too many concurrent changes of its folder")))
+    }
+
+    /// Makes the folders of a key; an object that has the name of one is moved aside.
+    fn make_folders(&self, bucket: &Path, key: &Escaped) -> Result<(), Fault> {
+        let mut folder = bucket.to_path_buf();
+        for name in key.folders() {
+            let parent = folder.clone();
+            folder.push(name);
+            match fs::create_dir(&folder) {
+                Ok(()) => self.sync(&parent).map_err(Fault::io("creating a folder"))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if folder.is_file() {
+                        move_aside(&folder)?;
+                    }
+                }
+                // The folder above was removed meanwhile; the caller comes back.
+                Err(error) if super::is_absent(&error) => return Ok(()),
+                Err(error) => return Err(Fault::io("creating a folder")(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_parent(&self, path: &Path) -> Result<(), Fault> {
+        match path.parent().map(|parent| self.sync(parent)) {
+            // A later delete took the folder away.
+            Some(Err(error)) if !super::is_absent(&error) => Err(Fault::io("syncing a folder")(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Puts the object beside the folder that has its name; `false` when that folder is gone again.
+fn place_aside(draft: &Path, plain: &Path, flags: RenameFlags) -> Result<bool, Fault> {
+    let aside = aside(plain);
+    match renameat_with(CWD, draft, CWD, &aside, flags) {
+        Ok(()) => {}
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+        Err(Errno::EXIST) => return Err(Fault::Condition),
+        Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
+    }
+    // Somebody removed the folder and wrote the object under its plain name meanwhile: the later write wins.
+    if plain.is_file() {
+        fs::rename(&aside, plain).map_err(Fault::io("renaming an object into place"))?;
+    }
+    Ok(true)
+}
+
+fn unsupported_condition() -> Fault {
+    Fault::io("writing only if absent")(io::Error::other("this file system cannot rename without replacing"))
+}
+
+fn move_aside(plain: &Path) -> Result<(), Fault> {
+    match fs::rename(plain, aside(plain)) {
+        Err(error) if !super::is_absent(&error) => Err(Fault::io("moving an object aside")(error)),
+        _ => fs::create_dir(plain).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => Ok(()),
+            _ => Err(Fault::io("creating a folder")(error)),
+        }),
+    }
+}
+
+/// Removes an object, and the folders above it that it leaves empty.
+pub(super) fn remove(bucket: &Path, key: &Escaped) -> Result<(), Fault> {
+    let plain = bucket.join(key.path());
+    remove_file(&aside(&plain))?;
+    remove_file(&plain)?;
+    let mut folder: PathBuf = plain;
+    while folder.pop() && folder.as_path() != bucket {
+        // Not empty, or in use by somebody else: it stays.
+        if fs::remove_dir(&folder).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
+        Err(error) if !super::is_absent(&error) && !path.is_dir() => Err(Fault::io("removing an object")(error)),
+        _ => Ok(()),
+    }
+}

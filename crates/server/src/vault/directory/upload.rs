@@ -1,0 +1,158 @@
+//! Uploads in parts. Parts are not synced: only the object that they become is, and an upload that a power failure
+//! tears is one that its client repeats.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Directory, require_bucket, stat_of};
+use crate::clock;
+use crate::credentials::random_hex;
+use crate::vault::{Attributes, Condition, Fault, Stat, Target, Upload};
+
+const ABOUT: &str = "upload.json";
+
+/// What is known of an upload, as written to [`ABOUT`].
+#[derive(Serialize, Deserialize)]
+struct About {
+    upload: Upload,
+    attributes: Attributes,
+    started_unix_s: u64,
+}
+
+pub(super) fn part_path(folder: &Path, number: u16) -> PathBuf {
+    folder.join(format!("part-{number:05}"))
+}
+
+impl Directory {
+    /// The folder of an upload in progress.
+    pub(super) fn require_upload(&self, upload: &Upload) -> Result<PathBuf, Fault> {
+        self.about(upload).map(|(folder, _)| folder)
+    }
+
+    fn about(&self, upload: &Upload) -> Result<(PathBuf, About), Fault> {
+        // An id becomes a path only if it is one of ours.
+        if upload.id.len() != 32 || !upload.id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(Fault::NoSuchUpload);
+        }
+        let folder = self.uploads_of(&upload.bucket).join(&upload.id);
+        let about = read_about(&folder)?.filter(|about| about.upload == *upload).ok_or(Fault::NoSuchUpload)?;
+        Ok((folder, about))
+    }
+
+    pub(crate) async fn create_upload(
+        self: &Arc<Self>,
+        bucket: &str,
+        key: &str,
+        attributes: Attributes,
+    ) -> Result<String, Fault> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.blocking(move |store| {
+            let failed = Fault::io("creating an upload");
+            require_bucket(&store.bucket(&bucket))?;
+            let id = random_hex::<16>().map_err(&failed)?;
+            let folder = store.uploads_of(&bucket).join(&id);
+            let upload = Upload { bucket, key, id: id.clone() };
+            let about = About { upload, attributes, started_unix_s: clock::unix_seconds() };
+            let text = serde_json::to_vec(&about).map_err(io::Error::from).map_err(&failed)?;
+            fs::create_dir_all(&folder).map_err(&failed)?;
+            fs::write(folder.join(ABOUT), text).map_err(&failed)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    pub(crate) async fn complete_upload(
+        self: &Arc<Self>,
+        upload: Upload,
+        parts: Vec<(u16, String)>,
+        condition: Condition,
+    ) -> Result<Stat, Fault> {
+        self.blocking(move |store| {
+            let (folder, about) = store.about(&upload)?;
+            let mut opened = Vec::with_capacity(parts.len());
+            for (number, tag) in parts {
+                let part = File::open(part_path(&folder, number)).map_err(|_| Fault::InvalidPart(number))?;
+                let metadata = part.metadata().map_err(Fault::io("reading a part"))?;
+                if stat_of(&metadata).tag.to_string() != tag {
+                    return Err(Fault::InvalidPart(number));
+                }
+                opened.push(part);
+            }
+            let mut draft = store.create_draft()?;
+            for mut part in opened {
+                // The kernel copies from file to file, and shares the blocks where the file system can.
+                io::copy(&mut part, &mut draft.file).map_err(Fault::io("joining the parts of an object"))?;
+            }
+            let Upload { bucket, key, .. } = upload;
+            let target = Target::Object { bucket, key, attributes: about.attributes, condition };
+            let stat = store.finish(draft, &target)?;
+            fs::remove_dir_all(&folder).map_err(Fault::io("removing the parts of an object"))?;
+            Ok(stat)
+        })
+        .await
+    }
+
+    pub(crate) async fn abort_upload(self: &Arc<Self>, upload: Upload) -> Result<(), Fault> {
+        self.blocking(move |store| {
+            let folder = store.require_upload(&upload)?;
+            fs::remove_dir_all(folder).map_err(Fault::io("removing an upload"))
+        })
+        .await
+    }
+
+    pub(crate) async fn parts(self: &Arc<Self>, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+        self.blocking(move |store| {
+            let failed = Fault::io("listing the parts of an upload");
+            let mut parts = Vec::new();
+            for entry in fs::read_dir(store.require_upload(&upload)?).map_err(&failed)? {
+                let entry = entry.map_err(&failed)?;
+                let name = entry.file_name();
+                let number = name.to_str().and_then(|name| name.strip_prefix("part-")).and_then(|n| n.parse().ok());
+                if let Some(number) = number {
+                    parts.push((number, stat_of(&entry.metadata().map_err(&failed)?)));
+                }
+            }
+            parts.sort_by_key(|(number, _)| *number);
+            Ok(parts)
+        })
+        .await
+    }
+
+    pub(crate) async fn uploads(self: &Arc<Self>, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+        let bucket = bucket.to_owned();
+        self.blocking(move |store| {
+            require_bucket(&store.bucket(&bucket))?;
+            let failed = Fault::io("listing uploads");
+            let entries = match fs::read_dir(store.uploads_of(&bucket)) {
+                Ok(entries) => entries,
+                Err(error) if super::is_absent(&error) => return Ok(Vec::new()),
+                Err(error) => return Err(failed(error)),
+            };
+            let mut found = Vec::new();
+            for entry in entries {
+                if let Some(about) = read_about(&entry.map_err(&failed)?.path())? {
+                    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(about.started_unix_s);
+                    found.push((about.upload, started));
+                }
+            }
+            found.sort_by(|(one, began), (two, start)| (&one.key, began).cmp(&(&two.key, start)));
+            Ok(found)
+        })
+        .await
+    }
+}
+
+/// `None` when there is no such upload.
+fn read_about(folder: &Path) -> Result<Option<About>, Fault> {
+    match fs::read(folder.join(ABOUT)) {
+        // A file that cannot be parsed is an upload whose creation did not finish.
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if super::is_absent(&error) => Ok(None),
+        Err(error) => Err(Fault::io("reading an upload's description")(error)),
+    }
+}

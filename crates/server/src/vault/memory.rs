@@ -1,0 +1,333 @@
+//! Objects in memory, as lists of shared byte segments: serving hands the segments out without copying, and
+//! completing an upload joins the lists of its parts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::{Bound, Range};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::query::{Pager, Step};
+use super::{Attributes, Condition, Content, Fault, From, Opened, Page, Query, Stat, Tag, Target, Upload};
+use crate::clock;
+use crate::credentials::{random, random_hex};
+
+/// Largest segment: big enough that a copy of it costs more than its bookkeeping.
+const SEGMENT_BYTES: usize = 1 << 20;
+
+pub(crate) struct Memory {
+    buckets: RwLock<BTreeMap<String, Bucket>>,
+    /// High half of every entity tag: another process never gives out the same.
+    nonce: u64,
+    versions: AtomicU64,
+}
+
+struct Bucket {
+    created: SystemTime,
+    /// By the bytes of the key, which is the order of listings.
+    objects: BTreeMap<Vec<u8>, Object>,
+    uploads: BTreeMap<Upload, Parts>,
+}
+
+#[derive(Clone)]
+struct Object {
+    stat: Stat,
+    attributes: Attributes,
+    segments: Arc<[Bytes]>,
+}
+
+struct Parts {
+    started: SystemTime,
+    attributes: Attributes,
+    by_number: BTreeMap<u16, (Stat, Arc<[Bytes]>)>,
+}
+
+#[expect(clippy::unused_async, reason = "the same shape as the directory's store, which waits for the disk")]
+impl Memory {
+    pub(crate) fn new() -> io::Result<Self> {
+        let nonce = u64::from_le_bytes(random()?);
+        Ok(Self { buckets: RwLock::default(), nonce, versions: AtomicU64::new(0) })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Bucket>> {
+        self.buckets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Bucket>> {
+        self.buckets.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stat(&self, size: u64) -> Stat {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        let tag = Tag(u128::from(self.nonce) << 64 | u128::from(version));
+        Stat { size, modified: clock::wall(), tag }
+    }
+
+    pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        let mut buckets = self.write();
+        if buckets.contains_key(bucket) {
+            return Err(Fault::BucketExists);
+        }
+        let empty = Bucket { created: clock::wall(), objects: BTreeMap::new(), uploads: BTreeMap::new() };
+        buckets.insert(bucket.to_owned(), empty);
+        Ok(())
+    }
+
+    pub(crate) async fn head_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        self.read().get(bucket).map(|_| ()).ok_or(Fault::NoSuchBucket)
+    }
+
+    pub(crate) async fn delete_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        let mut buckets = self.write();
+        if !buckets.get(bucket).ok_or(Fault::NoSuchBucket)?.objects.is_empty() {
+            return Err(Fault::BucketNotEmpty);
+        }
+        buckets.remove(bucket);
+        Ok(())
+    }
+
+    pub(crate) async fn buckets(&self) -> Result<Vec<(String, SystemTime)>, Fault> {
+        Ok(self.read().iter().map(|(name, bucket)| (name.clone(), bucket.created)).collect())
+    }
+
+    pub(crate) async fn open(&self, bucket: &str, key: &str) -> Result<Opened, Fault> {
+        let buckets = self.read();
+        let bucket = buckets.get(bucket).ok_or(Fault::NoSuchBucket)?;
+        let Object { stat, attributes, segments } = bucket.objects.get(key.as_bytes()).ok_or(Fault::NoSuchKey)?.clone();
+        Ok(Opened { stat, attributes, content: Content::Memory(segments) })
+    }
+
+    pub(crate) async fn delete(&self, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
+        let mut buckets = self.write();
+        let bucket = buckets.get_mut(bucket).ok_or(Fault::NoSuchBucket)?;
+        for key in keys {
+            bucket.objects.remove(key.as_bytes());
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn list(&self, bucket: &str, query: Query) -> Result<Page, Fault> {
+        let buckets = self.read();
+        let objects = &buckets.get(bucket).ok_or(Fault::NoSuchBucket)?.objects;
+        let mut begin = first_key(&query);
+        let mut pager = Pager::new(query);
+        'walk: loop {
+            for (key, object) in objects.range::<[u8], _>((as_slice(&begin), Bound::Unbounded)) {
+                let Ok(key) = std::str::from_utf8(key) else { continue };
+                match pager.offer(key) {
+                    Step::Take => pager.take(key.to_owned(), object.stat.clone()),
+                    Step::Skip(group) => {
+                        begin = past(&group);
+                        continue 'walk;
+                    }
+                    Step::Stop => break 'walk,
+                }
+            }
+            break;
+        }
+        Ok(pager.finish())
+    }
+
+    pub(crate) fn draft(self: &Arc<Self>, expected: u64) -> Draft {
+        Draft { store: Arc::clone(self), segments: Vec::new(), filling: Vec::new(), size: 0, expected }
+    }
+
+    fn put(&self, target: Target, size: u64, segments: Arc<[Bytes]>) -> Result<Stat, Fault> {
+        let stat = self.stat(size);
+        let mut buckets = self.write();
+        match target {
+            Target::Object { bucket, key, attributes, condition } => {
+                let bucket = buckets.get_mut(&bucket).ok_or(Fault::NoSuchBucket)?;
+                bucket.put(key, Object { stat: stat.clone(), attributes, segments }, &condition)?;
+            }
+            Target::Part { upload, number } => {
+                let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
+                let parts = bucket.uploads.get_mut(&upload).ok_or(Fault::NoSuchUpload)?;
+                parts.by_number.insert(number, (stat.clone(), segments));
+            }
+        }
+        Ok(stat)
+    }
+
+    pub(crate) async fn create_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, Fault> {
+        let id = random_hex::<16>().map_err(Fault::io("making an upload id"))?;
+        let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.clone() };
+        let parts = Parts { started: clock::wall(), attributes, by_number: BTreeMap::new() };
+        self.write().get_mut(bucket).ok_or(Fault::NoSuchBucket)?.uploads.insert(upload, parts);
+        Ok(id)
+    }
+
+    pub(crate) async fn complete_upload(
+        &self,
+        upload: Upload,
+        parts: Vec<(u16, String)>,
+        condition: Condition,
+    ) -> Result<Stat, Fault> {
+        let mut buckets = self.write();
+        let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
+        let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
+        let (mut size, mut segments) = (0, Vec::new());
+        for (number, tag) in parts {
+            let part = begun.by_number.get(&number).filter(|(stat, _)| stat.tag.to_string() == tag);
+            let (stat, bytes) = part.ok_or(Fault::InvalidPart(number))?;
+            size += stat.size;
+            segments.extend(bytes.iter().cloned());
+        }
+        let stat = self.stat(size);
+        let object = Object { stat: stat.clone(), attributes: begun.attributes.clone(), segments: segments.into() };
+        bucket.put(upload.key.clone(), object, &condition)?;
+        bucket.uploads.remove(&upload);
+        Ok(stat)
+    }
+
+    pub(crate) async fn abort_upload(&self, upload: Upload) -> Result<(), Fault> {
+        let mut buckets = self.write();
+        let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
+        bucket.uploads.remove(&upload).map(|_| ()).ok_or(Fault::NoSuchUpload)
+    }
+
+    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+        let buckets = self.read();
+        let bucket = buckets.get(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
+        let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
+        Ok(begun.by_number.iter().map(|(number, (stat, _))| (*number, stat.clone())).collect())
+    }
+
+    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+        let buckets = self.read();
+        let uploads = &buckets.get(bucket).ok_or(Fault::NoSuchBucket)?.uploads;
+        let mut found: Vec<_> = uploads.iter().map(|(upload, parts)| (upload.clone(), parts.started)).collect();
+        found.sort_by(|(one, began), (two, start)| (&one.key, began).cmp(&(&two.key, start)));
+        Ok(found)
+    }
+}
+
+impl Bucket {
+    fn put(&mut self, key: String, object: Object, condition: &Condition) -> Result<(), Fault> {
+        let present = self.objects.get(key.as_bytes()).map(|object| object.stat.tag);
+        let fulfilled = match (condition, present) {
+            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Matches(None), Some(_)) => true,
+            (Condition::Matches(Some(tag)), Some(present)) => present.to_string() == *tag,
+            _ => false,
+        };
+        if !fulfilled {
+            return Err(Fault::Condition);
+        }
+        self.objects.insert(key.into_bytes(), object);
+        Ok(())
+    }
+}
+
+/// The first key that a listing looks at.
+fn first_key(query: &Query) -> Bound<Vec<u8>> {
+    let from = match &query.from {
+        From::Start => return Bound::Included(query.prefix.clone().into_bytes()),
+        From::After(key) => Bound::Excluded(key.clone().into_bytes()),
+        From::Past(prefix) => past(prefix),
+    };
+    match &from {
+        Bound::Included(key) | Bound::Excluded(key) if key.as_slice() >= query.prefix.as_bytes() => from,
+        Bound::Unbounded => from,
+        _ => Bound::Included(query.prefix.clone().into_bytes()),
+    }
+}
+
+/// Just after every key with `prefix`. The bytes of UTF-8 are below 255, so that the last can always grow.
+fn past(prefix: &str) -> Bound<Vec<u8>> {
+    let mut bytes = prefix.as_bytes().to_vec();
+    match bytes.last_mut() {
+        Some(last) => *last += 1,
+        None => return Bound::Excluded(vec![0xff]),
+    }
+    Bound::Included(bytes)
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(key) => Bound::Included(key),
+        Bound::Excluded(key) => Bound::Excluded(key),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+/// An object in the making. What arrives is copied into segments of its own, so that the network buffers it came in
+/// do not live as long as the object.
+pub(crate) struct Draft {
+    store: Arc<Memory>,
+    segments: Vec<Bytes>,
+    filling: Vec<u8>,
+    size: u64,
+    /// Bytes announced by the client, so that segments are allocated once.
+    expected: u64,
+}
+
+impl Draft {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.filling.len() == SEGMENT_BYTES {
+                self.segments.push(Bytes::from(std::mem::take(&mut self.filling)));
+            }
+            if self.filling.is_empty() {
+                let announced = usize::try_from(self.expected.saturating_sub(self.size)).unwrap_or(SEGMENT_BYTES);
+                self.filling.reserve_exact(announced.min(SEGMENT_BYTES));
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(SEGMENT_BYTES - self.filling.len()));
+            self.filling.extend_from_slice(now);
+            self.size += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    pub(crate) fn commit(mut self, target: Target) -> Result<Stat, Fault> {
+        if !self.filling.is_empty() {
+            self.segments.push(Bytes::from(std::mem::take(&mut self.filling).into_boxed_slice()));
+        }
+        self.store.put(target, self.size, self.segments.into())
+    }
+}
+
+/// Hands out the segments of a range.
+pub(crate) struct Reader {
+    segments: Arc<[Bytes]>,
+    index: usize,
+    /// First byte wanted of the segment at `index`.
+    offset: usize,
+    remaining: u64,
+    piece: usize,
+}
+
+impl Reader {
+    pub(crate) fn new(segments: Arc<[Bytes]>, range: Range<u64>, piece: usize) -> Self {
+        let (mut index, mut skip) = (0, range.start);
+        while let Some(segment) = segments.get(index).filter(|segment| skip >= segment.len() as u64) {
+            skip -= segment.len() as u64;
+            index += 1;
+        }
+        let offset = usize::try_from(skip).unwrap_or(usize::MAX);
+        Self { segments, index, offset, remaining: range.end - range.start, piece }
+    }
+
+    pub(crate) fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let segment = self.segments.get(self.index)?;
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(self.piece);
+        let end = segment.len().min(self.offset.saturating_add(wanted));
+        let bytes = segment.slice(self.offset..end);
+        self.remaining -= bytes.len() as u64;
+        self.offset = end;
+        if end == segment.len() {
+            self.index += 1;
+            self.offset = 0;
+        }
+        Some(bytes)
+    }
+}

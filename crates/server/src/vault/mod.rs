@@ -1,0 +1,306 @@
+//! The objects beneath the protocol: buckets, objects, uploads in parts; in memory or in a directory.
+//!
+//! Invariant: an object appears under its key complete or not at all, and a reader keeps the version that it opened.
+
+mod directory;
+mod memory;
+mod query;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use directory::Directory;
+use memory::Memory;
+pub(crate) use query::{From, Page, Query};
+
+/// A store of buckets and objects. A clone is another handle on the same objects.
+#[derive(Clone)]
+pub struct Vault {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Memory(Arc<Memory>),
+    Directory(Arc<Directory>),
+}
+
+/// Runs the same expression on whichever store this is.
+macro_rules! each {
+    ($kind:expr, $store:ident => $call:expr) => {
+        match &$kind {
+            Kind::Memory($store) => $call,
+            Kind::Directory($store) => $call,
+        }
+    };
+}
+
+impl Vault {
+    /// An empty store in memory; it is gone when the last handle is dropped.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes for the entity tags.
+    pub fn memory() -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Memory(Arc::new(Memory::new().map_err(Error::Random)?)) })
+    }
+
+    /// The store in a directory, which is created where it is missing. Any number of handles, processes and hosts
+    /// may share one directory: what is on disk is the only truth. With `durable`, an object is on stable storage
+    /// before its write is acknowledged.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or written.
+    pub fn directory(path: &Path, durable: bool) -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Directory(Arc::new(Directory::at(path, durable)?)) })
+    }
+
+    pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        each!(self.kind, store => store.create_bucket(bucket).await)
+    }
+
+    pub(crate) async fn head_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        each!(self.kind, store => store.head_bucket(bucket).await)
+    }
+
+    pub(crate) async fn delete_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        each!(self.kind, store => store.delete_bucket(bucket).await)
+    }
+
+    pub(crate) async fn buckets(&self) -> Result<Vec<(String, SystemTime)>, Fault> {
+        each!(self.kind, store => store.buckets().await)
+    }
+
+    /// Opens an object; reading it later sees this version, whatever is written meanwhile.
+    pub(crate) async fn open(&self, bucket: &str, key: &str) -> Result<Opened, Fault> {
+        each!(self.kind, store => store.open(bucket, key).await)
+    }
+
+    /// Removes objects; those that do not exist are no error.
+    pub(crate) async fn delete(&self, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
+        each!(self.kind, store => store.delete(bucket, keys).await)
+    }
+
+    pub(crate) async fn list(&self, bucket: &str, query: Query) -> Result<Page, Fault> {
+        each!(self.kind, store => store.list(bucket, query).await)
+    }
+
+    /// Begins to write: nothing is visible, and nothing stays behind, before [`Draft::commit`].
+    /// `expected` is the announced size.
+    pub(crate) fn draft(&self, expected: u64) -> Draft {
+        match &self.kind {
+            Kind::Memory(store) => Draft::Memory(store.draft(expected)),
+            Kind::Directory(store) => Draft::Directory(store.draft()),
+        }
+    }
+
+    pub(crate) async fn create_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, Fault> {
+        each!(self.kind, store => store.create_upload(bucket, key, attributes).await)
+    }
+
+    /// Makes the object out of the parts, in the order given, and ends the upload.
+    pub(crate) async fn complete_upload(
+        &self,
+        upload: Upload,
+        parts: Vec<(u16, String)>,
+        condition: Condition,
+    ) -> Result<Stat, Fault> {
+        each!(self.kind, store => store.complete_upload(upload, parts, condition).await)
+    }
+
+    pub(crate) async fn abort_upload(&self, upload: Upload) -> Result<(), Fault> {
+        each!(self.kind, store => store.abort_upload(upload).await)
+    }
+
+    /// The parts of an upload, by ascending number.
+    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+        each!(self.kind, store => store.parts(upload).await)
+    }
+
+    /// The uploads in progress, by key, then by start.
+    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+        each!(self.kind, store => store.uploads(bucket).await)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Memory(_) => f.write_str("Vault::memory()"),
+            Kind::Directory(store) => write!(f, "Vault::directory({:?})", store.root()),
+        }
+    }
+}
+
+/// Names an upload in parts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Upload {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) id: String,
+}
+
+/// Where a draft goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Object { bucket: String, key: String, attributes: Attributes, condition: Condition },
+    Part { upload: Upload, number: u16 },
+}
+
+/// What must hold of the object that a write replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Nothing.
+    Always,
+    /// It does not exist.
+    Absent,
+    /// It exists with this entity tag; `None`: with any.
+    Matches(Option<String>),
+}
+
+/// What clients attach to an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Attributes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// What listings tell of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
+    pub(crate) tag: Tag,
+}
+
+/// An entity tag: opaque, unique per version of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag(pub(crate) u128);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-1", self.0)
+    }
+}
+
+/// An object opened for reading.
+pub(crate) struct Opened {
+    pub(crate) stat: Stat,
+    pub(crate) attributes: Attributes,
+    content: Content,
+}
+
+enum Content {
+    Memory(Arc<[Bytes]>),
+    Directory(directory::Content),
+}
+
+impl Opened {
+    /// Streams a range that lies within the object, in pieces of at most `piece` bytes.
+    pub(crate) fn read(self, range: Range<u64>, piece: usize) -> Reader {
+        match self.content {
+            Content::Memory(segments) => Reader::Memory(memory::Reader::new(segments, range, piece)),
+            Content::Directory(content) => Reader::Directory(content.read(range, piece)),
+        }
+    }
+}
+
+/// The bytes of a range, piece by piece.
+pub(crate) enum Reader {
+    Memory(memory::Reader),
+    Directory(directory::Reader),
+}
+
+impl Reader {
+    /// Bytes still to come.
+    pub(crate) fn remaining(&self) -> u64 {
+        match self {
+            Reader::Memory(reader) => reader.remaining(),
+            Reader::Directory(reader) => reader.remaining(),
+        }
+    }
+}
+
+impl Stream for Reader {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.get_mut() {
+            Reader::Memory(reader) => Poll::Ready(reader.next().map(Ok)),
+            Reader::Directory(reader) => Pin::new(reader).poll_next(context),
+        }
+    }
+}
+
+/// An object or part in the making; dropping it leaves nothing.
+pub(crate) enum Draft {
+    Memory(memory::Draft),
+    Directory(directory::Draft),
+}
+
+impl Draft {
+    /// Appends bytes.
+    pub(crate) async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        match self {
+            Draft::Memory(draft) => draft.push(&bytes),
+            Draft::Directory(draft) => draft.push(bytes).await?,
+        }
+        Ok(())
+    }
+
+    /// Makes what was written visible, whole.
+    pub(crate) async fn commit(self, target: Target) -> Result<Stat, Fault> {
+        match self {
+            Draft::Memory(draft) => draft.commit(target),
+            Draft::Directory(draft) => draft.commit(target).await,
+        }
+    }
+}
+
+/// Why the store refuses. The protocol turns each into an S3 error code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("the bucket does not exist; create it first")]
+    NoSuchBucket,
+    #[error("the key does not exist")]
+    NoSuchKey,
+    #[error("the bucket exists and is yours")]
+    BucketExists,
+    #[error("the bucket still holds objects")]
+    BucketNotEmpty,
+    #[error("the upload does not exist: it was completed or aborted")]
+    NoSuchUpload,
+    #[error("part {0} was not uploaded, or its entity tag is another one")]
+    InvalidPart(u16),
+    #[error("the object does not fulfil the condition of the request")]
+    Condition,
+    #[error("{doing}")]
+    Io {
+        doing: &'static str,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Fault {
+    /// Wraps an I/O error with what was being done.
+    pub(crate) fn io(doing: &'static str) -> impl Fn(io::Error) -> Fault {
+        move |source| Fault::Io { doing, source }
+    }
+}
