@@ -3,15 +3,21 @@
 //! Invariant: nobody holds an object. Reads stream into a [`ChunkSink`] and writes stream from a [`ChunkSource`]
 //! through small reusable buffers; an object appears under its final name only when it is complete.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod delay;
 mod error;
+pub mod faults;
 mod key;
 pub mod local;
 pub mod memory;
 mod receipt;
 pub mod s3;
 mod seam;
+mod traced;
 
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
 pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage};
+pub use traced::{Recorder, record_attempts};

@@ -101,3 +101,51 @@ fn advice(error: &io::Error) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use dlio_event::{OpKind, Outcome};
+
+    use super::Task;
+    use crate::conformance::Ticks;
+    use crate::{ByteRange, Error, ErrorKind};
+
+    fn error(errno: i32) -> Error {
+        let ticks = Ticks::default();
+        let mut task = Task::new(&ticks, "writing");
+        let error = task.step::<()>(OpKind::Write, || Err(io::Error::from_raw_os_error(errno))).unwrap_err();
+        task.failed(Path::new("/data/train/a.npz"), Some(ByteRange::new(4096, 100)), &error)
+    }
+
+    #[test]
+    fn a_full_file_system_says_so() {
+        for errno in [libc::ENOSPC, libc::EDQUOT] {
+            let error = error(errno);
+            assert_eq!(error.kind, ErrorKind::Full);
+            assert_eq!((error.attempts[0].status, error.outcome()), (-i16::try_from(errno).unwrap(), Outcome::Io));
+        }
+        let text = error(libc::ENOSPC).to_string();
+        assert!(text.starts_with("writing /data/train/a.npz bytes 4096..4196: No space left on device"), "{text}");
+        assert!(text.contains("the file system is full: free space"), "{text}");
+    }
+
+    #[test]
+    fn errnos_have_the_class_that_decides_the_exit_code() {
+        let cases = [
+            (libc::ENOENT, ErrorKind::NotFound),
+            (libc::ENOTDIR, ErrorKind::NotFound),
+            (libc::EACCES, ErrorKind::Denied),
+            (libc::EROFS, ErrorKind::Denied),
+            (libc::EISDIR, ErrorKind::Invalid),
+            (libc::ENOTCONN, ErrorKind::Unreachable),
+            (libc::EMFILE, ErrorKind::Io),
+            (libc::EIO, ErrorKind::Io),
+        ];
+        for (errno, kind) in cases {
+            assert_eq!(error(errno).kind, kind, "{errno}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the suite reads and writes with.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dlio_event::{Nanos, TimeSource};
+
+use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Receipt, Storage};
+
+/// A clock for tests: each look at it is one nanosecond later than the last.
+#[derive(Debug, Default)]
+pub struct Ticks(AtomicU64);
+
+impl TimeSource for Ticks {
+    fn now(&self) -> Nanos {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Bytes that tell their place: a source of `len` of them, which may end early.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    len: u64,
+    seed: u64,
+    ends_after: u64,
+    next: u64,
+}
+
+impl Pattern {
+    /// `len` bytes; another seed gives others.
+    #[must_use]
+    pub fn new(len: u64, seed: u64) -> Self {
+        Self { len, seed, ends_after: len, next: 0 }
+    }
+
+    /// A source that promises all its bytes and ends after `bytes`.
+    #[must_use]
+    pub fn ending_after(mut self, bytes: u64) -> Self {
+        self.ends_after = bytes.min(self.len);
+        self
+    }
+
+    /// The byte at an offset.
+    #[must_use]
+    pub fn at(&self, offset: u64) -> u8 {
+        let word = (offset / 8).wrapping_add(self.seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (word ^ (word >> 29)).to_le_bytes()[(offset % 8) as usize]
+    }
+
+    /// The bytes of a range, cut at the end.
+    #[must_use]
+    pub fn range(&self, range: ByteRange) -> Vec<u8> {
+        let end = range.len.map_or(self.len, |len| range.offset.saturating_add(len).min(self.len));
+        (range.offset..end).map(|offset| self.at(offset)).collect()
+    }
+}
+
+impl ChunkSource for Pattern {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let mut filled = 0;
+        for byte in buffer.iter_mut() {
+            if self.next == self.ends_after {
+                break;
+            }
+            *byte = self.at(self.next);
+            self.next += 1;
+            filled += 1;
+        }
+        filled
+    }
+}
+
+/// Compares what is read with what was written, without keeping it.
+pub(super) struct Compare<'a> {
+    pub(super) with: &'a Pattern,
+    pub(super) next: u64,
+}
+
+impl ChunkSink for Compare<'_> {
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for byte in bytes {
+            let expected = self.with.at(self.next);
+            if *byte != expected {
+                return Err(format!("byte {} is {byte:#04x}, expected {expected:#04x}", self.next));
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Opens an object and collects a range.
+///
+/// # Errors
+/// What opening or reading gave; S3 finds out only when it reads.
+pub async fn read(storage: &dyn Storage, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
+    let mut content = Vec::new();
+    let object = storage.open(key).await?;
+    let receipt = object
+        .read(range, &mut |bytes: &[u8]| {
+            content.extend_from_slice(bytes);
+            Ok(())
+        })
+        .await?;
+    Ok((content, receipt))
+}
+
+/// Everything that a prefix lists, in the order in which it came.
+///
+/// # Errors
+/// What listing gave.
+pub async fn list(storage: &dyn Storage, prefix: &str) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    storage.list(prefix, &mut |page: &[Found]| found.extend_from_slice(page)).await?;
+    Ok(found)
+}
+
+/// Checks that times are in order and that the last attempt is the one that succeeded.
+pub(super) fn check_attempts(attempts: &Attempts, what: &str) {
+    for attempt in attempts {
+        assert!(attempt.start <= attempt.end, "{what}: an attempt ends before it starts: {attempt:?}");
+        if let Some(first) = attempt.first_byte {
+            assert!(attempt.start <= first && first <= attempt.end, "{what}: first byte out of order: {attempt:?}");
+        }
+    }
+    if let Some(last) = attempts.last() {
+        assert_eq!(last.outcome, dlio_event::Outcome::Ok, "{what}: succeeded, but its last attempt did not");
+    }
+}

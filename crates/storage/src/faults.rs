@@ -1,0 +1,314 @@
+//! A decorator that makes chosen operations fail: the same ones in every run.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dlio_event::{OpKind, Outcome, TimeSource};
+
+use crate::{
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
+    Storage,
+};
+
+/// A kind of operation that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`Storage::open`].
+    Open,
+    /// [`Object::read`].
+    Read,
+    /// [`Storage::write`].
+    Write,
+    /// [`Storage::stat`].
+    Stat,
+    /// [`Storage::list`].
+    List,
+    /// [`Storage::delete`].
+    Delete,
+    /// [`Storage::create_root`] and [`Storage::create_folder`].
+    Create,
+}
+
+/// Which calls of an operation are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// All of them.
+    Always,
+    /// The `n`th call, from 1, whatever its key.
+    Call(u64),
+    /// Every call on this key.
+    Key(String),
+    /// The `n`th call on this key, from 1: the next try succeeds.
+    KeyCall(String, u64),
+    /// Reads of this key whose range covers this byte of the object; what comes before it is delivered.
+    Byte(String, u64),
+    /// About one call in `n`, chosen by a hash of the seed, key and offset: no order of threads changes the choice.
+    OneIn {
+        /// Mean distance of the chosen calls.
+        n: u64,
+        /// Another seed chooses others.
+        seed: u64,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Error(ErrorKind),
+    /// Only the first bytes of the range come, and the read succeeds.
+    Cut(u64),
+    /// The bits of this byte of the object are inverted.
+    Flip(u64),
+}
+
+#[derive(Debug)]
+struct Rule {
+    on: Operation,
+    when: When,
+    failure: Failure,
+}
+
+/// Storage of which chosen operations fail.
+pub struct Faulty<S> {
+    inner: S,
+    time: Arc<dyn TimeSource>,
+    rules: Vec<Rule>,
+    calls: Mutex<HashMap<(Operation, Option<String>), u64>>,
+}
+
+/// One call, as the rules see it.
+struct Call<'a> {
+    on: Operation,
+    key: &'a str,
+    range: Option<ByteRange>,
+    number: u64,
+    key_number: u64,
+}
+
+impl When {
+    fn meets(&self, call: &Call) -> bool {
+        match self {
+            When::Always => true,
+            When::Call(number) => call.number == *number,
+            When::Key(key) => call.key == key,
+            When::KeyCall(key, number) => call.key == key && call.key_number == *number,
+            When::Byte(key, byte) => {
+                let covers =
+                    |range: ByteRange| range.offset <= *byte && range.len.is_none_or(|len| *byte - range.offset < len);
+                call.key == key && call.range.is_some_and(covers)
+            }
+            When::OneIn { n, seed } => {
+                let mut hasher = DefaultHasher::new();
+                (seed, call.on, call.key, call.range.map(|range| range.offset)).hash(&mut hasher);
+                hasher.finish().is_multiple_of((*n).max(1))
+            }
+        }
+    }
+}
+
+impl<S: Storage> Faulty<S> {
+    /// `inner` without faults so far.
+    #[must_use]
+    pub fn new(inner: S, time: Arc<dyn TimeSource>) -> Self {
+        Self { inner, time, rules: Vec::new(), calls: Mutex::default() }
+    }
+
+    /// Makes the chosen calls fail with an error of this kind.
+    #[must_use]
+    pub fn fail(self, on: Operation, when: When, kind: ErrorKind) -> Self {
+        self.with(Rule { on, when, failure: Failure::Error(kind) })
+    }
+
+    /// Lets only the first `bytes` of the chosen reads come, as if the object were shorter.
+    #[must_use]
+    pub fn cut(self, when: When, bytes: u64) -> Self {
+        self.with(Rule { on: Operation::Read, when, failure: Failure::Cut(bytes) })
+    }
+
+    /// Inverts the byte at `offset` of the object in the chosen reads that cover it.
+    #[must_use]
+    pub fn corrupt(self, when: When, offset: u64) -> Self {
+        self.with(Rule { on: Operation::Read, when, failure: Failure::Flip(offset) })
+    }
+
+    fn with(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The storage behind the faults.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Counts a call and finds the first rule that meets it.
+    fn next(&self, on: Operation, key: &str, range: Option<ByteRange>) -> Option<&Rule> {
+        let (number, key_number) = {
+            let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut count = |key| {
+                let count = calls.entry((on, key)).or_insert(0u64);
+                *count += 1;
+                *count
+            };
+            (count(None), count(Some(key.to_owned())))
+        };
+        let call = Call { on, key, range, number, key_number };
+        self.rules.iter().find(|rule| rule.on == on && rule.when.meets(&call))
+    }
+
+    /// Lets a call that moves no bytes through, or fails it.
+    fn pass(&self, on: Operation, key: &str) -> Result<(), Error> {
+        match self.next(on, key, None).map(|rule| rule.failure) {
+            Some(Failure::Error(kind)) => Err(self.error(on, key, kind, 0)),
+            _ => Ok(()),
+        }
+    }
+
+    fn error(&self, on: Operation, key: &str, kind: ErrorKind, bytes: u64) -> Error {
+        let (doing, op) = match on {
+            Operation::Open => ("opening", OpKind::Open),
+            Operation::Read => ("reading", OpKind::Read),
+            Operation::Write => ("writing", OpKind::Write),
+            Operation::Stat => ("looking up", OpKind::Stat),
+            Operation::List => ("listing", OpKind::List),
+            Operation::Delete => ("deleting", OpKind::Delete),
+            Operation::Create => ("creating", OpKind::CreateNamespace),
+        };
+        let outcome = match kind {
+            ErrorKind::NotFound => Outcome::NotFound,
+            ErrorKind::Denied | ErrorKind::Invalid => Outcome::ClientError,
+            ErrorKind::Unreachable => Outcome::Connect,
+            ErrorKind::Server => Outcome::ServerError,
+            ErrorKind::Corrupt => Outcome::Corrupt,
+            ErrorKind::Full | ErrorKind::Io => Outcome::Io,
+        };
+        let attempt = Attempt { bytes, outcome, ..Attempt::started(op, self.time.now()) };
+        Error {
+            kind,
+            doing,
+            object: self.inner.uri(key),
+            range: None,
+            endpoint: None,
+            message: format!("a fault of kind {kind:?} that the test asked for"),
+            attempts: Attempts::from_iter([attempt]),
+        }
+    }
+
+    async fn read(
+        &self,
+        object: &dyn Object,
+        key: &str,
+        range: ByteRange,
+        sink: &mut dyn ChunkSink,
+    ) -> Result<Receipt, Error> {
+        match self.next(Operation::Read, key, Some(range)) {
+            None => object.read(range, sink).await,
+            Some(Rule { failure: Failure::Flip(offset), .. }) => {
+                object.read(range, &mut Flip { at: offset.checked_sub(range.offset), sink }).await
+            }
+            Some(Rule { failure: Failure::Cut(bytes), .. }) => {
+                object.read(ByteRange::new(range.offset, range.len.map_or(*bytes, |len| len.min(*bytes))), sink).await
+            }
+            Some(Rule { failure: Failure::Error(kind), when, .. }) => {
+                let mut before = 0;
+                if let When::Byte(_, byte) = when {
+                    before = object.read(ByteRange::new(range.offset, byte - range.offset), sink).await?.bytes;
+                }
+                Err(Error { range: Some(range), ..self.error(Operation::Read, key, *kind, before) })
+            }
+        }
+    }
+}
+
+/// Inverts one byte on its way to the sink; `at` counts from the next chunk on.
+struct Flip<'a> {
+    at: Option<u64>,
+    sink: &'a mut dyn ChunkSink,
+}
+
+impl ChunkSink for Flip<'_> {
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let hit = self.at.and_then(|at| usize::try_from(at).ok()).filter(|at| *at < bytes.len());
+        self.at = self.at.and_then(|at| at.checked_sub(bytes.len() as u64));
+        let Some(at) = hit else { return self.sink.chunk(bytes) };
+        let mut changed = bytes.to_vec();
+        changed[at] = !changed[at];
+        self.sink.chunk(&changed)
+    }
+}
+
+struct FaultyObject<'a, S> {
+    inner: Box<dyn Object + 'a>,
+    faulty: &'a Faulty<S>,
+    key: &'a str,
+}
+
+impl<S: Storage> Object for FaultyObject<'_, S> {
+    fn size(&self) -> Option<u64> {
+        self.inner.size()
+    }
+
+    fn opened(&self) -> &Attempts {
+        self.inner.opened()
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.faulty.read(&*self.inner, self.key, range, sink))
+    }
+}
+
+impl<S: Storage> Storage for Faulty<S> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        Box::pin(async move {
+            self.pass(Operation::Open, key)?;
+            let inner = self.inner.open(key).await?;
+            Ok(Box::new(FaultyObject { inner, faulty: self, key }) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::Write, key)?;
+            self.inner.write(key, source).await
+        })
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        Box::pin(async move {
+            self.pass(Operation::Stat, key)?;
+            self.inner.stat(key).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::List, prefix)?;
+            self.inner.list(prefix, page).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::Delete, key)?;
+            self.inner.delete(key).await
+        })
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::Create, "")?;
+            self.inner.create_root().await
+        })
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::Create, key)?;
+            self.inner.create_folder(key).await
+        })
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.inner.uri(key)
+    }
+}

@@ -1,0 +1,174 @@
+//! What the decorators promise, on memory and virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_event::{Nanos, Outcome, TimeSource};
+use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
+use dlio_storage::delay::{Delay, Delayed, Delays};
+use dlio_storage::faults::{Faulty, Operation, When};
+use dlio_storage::memory::Memory;
+use dlio_storage::{ByteRange, ErrorKind, Storage};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+struct TokioTime(Instant);
+
+impl TimeSource for TokioTime {
+    fn now(&self) -> Nanos {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn tokio_time() -> Arc<dyn TimeSource> {
+    Arc::new(TokioTime(Instant::now()))
+}
+
+fn ticks() -> Arc<dyn TimeSource> {
+    Arc::new(Ticks::default())
+}
+
+/// Memory with one object `a` of 1000 patterned bytes, behind faults.
+fn faulty() -> Faulty<Memory> {
+    let memory = Memory::new(ticks());
+    memory.put("a", Pattern::new(1000, 1).range(ByteRange::ALL));
+    Faulty::new(memory, ticks())
+}
+
+const MS: u64 = 1_000_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_storage_conforms() {
+    let delay = Delay { first_byte: Duration::from_millis(3), bytes_per_second: Some(1_000_000) };
+    let delays = Delays { open: delay, read: delay, write: delay, other: delay };
+    let time = tokio_time();
+    let storage = Delayed::on_tokio(Memory::new(Arc::clone(&time)), delays, time);
+    conformance::check(&storage, Traits::default()).await;
+}
+
+#[tokio::test]
+async fn a_faulty_storage_without_faults_conforms() {
+    conformance::check(&Faulty::new(Memory::new(ticks()), ticks()), Traits::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_add_up_as_computed_by_hand() {
+    let time = tokio_time();
+    let delays = Delays {
+        open: Delay::latency(Duration::from_millis(5)),
+        read: Delay { first_byte: Duration::from_millis(10), bytes_per_second: Some(1_000_000) },
+        ..Delays::default()
+    };
+    let memory = Memory::new(Arc::clone(&time));
+    memory.put("a", vec![0; 250_000]);
+    let storage = Delayed::on_tokio(memory, delays, Arc::clone(&time));
+    let object = storage.open("a").await.unwrap();
+    assert_eq!((object.opened()[0].start, object.opened()[0].end), (0, 5 * MS));
+    let receipt = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap();
+    let attempt = &receipt.attempts[0];
+    assert_eq!((attempt.start, attempt.first_byte, attempt.end), (5 * MS, Some(15 * MS), 265 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn delayed_operations_run_side_by_side() {
+    let time = tokio_time();
+    let delays = Delays { read: Delay::latency(Duration::from_millis(100)), ..Delays::default() };
+    let memory = Memory::new(Arc::clone(&time));
+    memory.put("a", vec![0; 10]);
+    let storage = Delayed::on_tokio(memory, delays, Arc::clone(&time));
+    join_all((0..50).map(|_| async { read(&storage, "a", ByteRange::ALL).await.unwrap() })).await;
+    assert_eq!(time.now(), 100 * MS);
+}
+
+#[tokio::test]
+async fn the_nth_call_fails_and_no_other() {
+    let storage = faulty().fail(Operation::Read, When::Call(3), ErrorKind::Server);
+    for call in 1..6 {
+        let result = read(&storage, "a", ByteRange::ALL).await;
+        assert_eq!(result.is_err(), call == 3, "call {call}");
+        if let Err(error) = result {
+            assert_eq!((error.kind, error.outcome()), (ErrorKind::Server, Outcome::ServerError));
+            assert!(error.to_string().contains("memory://a"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fault_on_the_first_call_of_a_key_is_over_at_the_next() {
+    let storage = faulty().fail(Operation::Open, When::KeyCall("a".into(), 1), ErrorKind::Unreachable);
+    storage.inner().put("b", vec![0]);
+    assert!(storage.open("b").await.is_ok());
+    assert!(storage.open("a").await.is_err());
+    assert!(storage.open("a").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_read_fails_at_the_chosen_byte_after_what_comes_before() {
+    let storage = faulty().fail(Operation::Read, When::Byte("a".into(), 600), ErrorKind::Io);
+    let object = storage.open("a").await.unwrap();
+    let mut got = 0;
+    let mut count = |bytes: &[u8]| {
+        got += bytes.len();
+        Ok(())
+    };
+    let error = object.read(ByteRange::new(100, 800), &mut count).await.unwrap_err();
+    assert_eq!((got, error.attempts[0].bytes, error.range), (500, 500, Some(ByteRange::new(100, 800))));
+    assert!(read(&storage, "a", ByteRange::new(0, 600)).await.is_ok());
+    assert!(read(&storage, "a", ByteRange::new(601, 10)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_cut_read_is_short_and_says_so() {
+    let storage = faulty().cut(When::Key("a".into()), 10);
+    let (content, receipt) = read(&storage, "a", ByteRange::ALL).await.unwrap();
+    assert_eq!((content.len(), receipt.bytes), (10, 10));
+}
+
+#[tokio::test]
+async fn exactly_one_byte_is_corrupt() {
+    let storage = faulty().corrupt(When::Always, 500);
+    let right = Pattern::new(1000, 1).range(ByteRange::ALL);
+    let (content, _) = read(&storage, "a", ByteRange::ALL).await.unwrap();
+    let wrong: Vec<_> = (0..1000).filter(|index| content[*index] != right[*index]).collect();
+    assert_eq!(wrong, [500]);
+    let (content, _) = read(&storage, "a", ByteRange::new(501, 100)).await.unwrap();
+    assert_eq!(content, right[501..601]);
+}
+
+#[tokio::test]
+async fn one_in_n_chooses_the_same_calls_in_every_run() {
+    async fn failing(seed: u64) -> Vec<u64> {
+        let storage = faulty().fail(Operation::Read, When::OneIn { n: 10, seed }, ErrorKind::Server);
+        let mut failing = Vec::new();
+        for offset in 0..1000 {
+            if read(&storage, "a", ByteRange::new(offset, 1)).await.is_err() {
+                failing.push(offset);
+            }
+        }
+        failing
+    }
+    let first = failing(1).await;
+    assert_eq!(first, failing(1).await);
+    assert_ne!(first, failing(2).await);
+    assert!((50..200).contains(&first.len()), "{}", first.len());
+}
+
+#[tokio::test]
+async fn every_operation_can_fail() {
+    use Operation::{Create, Delete, List, Open, Stat, Write};
+    let mut storage = faulty();
+    for operation in [Open, Write, Stat, List, Delete, Create] {
+        storage = storage.fail(operation, When::Always, ErrorKind::Denied);
+    }
+    let errors = [
+        storage.open("a").await.err(),
+        storage.write("b", &mut Pattern::new(1, 1)).await.err(),
+        storage.stat("a").await.err(),
+        storage.list("", &mut |_| {}).await.err(),
+        storage.delete("a").await.err(),
+        storage.create_root().await.err(),
+        storage.create_folder("f").await.err(),
+    ];
+    assert!(errors.iter().all(|error| error.as_ref().is_some_and(|error| error.kind == ErrorKind::Denied)));
+    assert!(storage.inner().get("b").is_none() && storage.inner().get("a").is_some());
+}
