@@ -177,6 +177,11 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
         let message = format!("expected http://host:port or https://host:port for each, found {endpoint:?}");
         f.refuse("storage.endpoint_uris", message);
     }
+    if remote && f.given("storage.storage_root").is_none() && !w.dataset.data_folder.contains("://") {
+        let message =
+            format!("{} needs the name of the bucket, here or in dataset.data_folder: s3://bucket", s.storage_type);
+        f.refuse("storage.storage_root", message);
+    }
     if !remote && !s.endpoint_uris.is_empty() {
         let text = format!("has no effect with storage_type {}; use s3", s.storage_type);
         f.warn(NoticeCode::Suspicious, "storage.endpoint_uris", &text);

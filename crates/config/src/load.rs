@@ -42,12 +42,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Refuses what only warned: unknown keys and values without effect.
+    /// Refuses what only warned: unknown keys and values without effect. A quirk that is copied is no mistake in the
+    /// file, and passes.
     ///
     /// # Errors
-    /// At least one notice is a warning; all of them are in the error.
+    /// At least one notice is such a warning; all of them are in the error.
     pub fn strict(&self) -> Result<(), Error> {
-        let warnings = self.notices.iter().filter(|notice| notice.severity == Severity::Warning);
+        let mistake = |notice: &&Notice| notice.severity == Severity::Warning && notice.code != NoticeCode::Quirk;
+        let warnings = self.notices.iter().filter(mistake);
         let problems: Vec<_> = warnings.map(|notice| Problem::new(&Place::Default, "", notice.text.clone())).collect();
         if problems.is_empty() { Ok(()) } else { Err(Error::all(problems)) }
     }
@@ -168,7 +170,7 @@ fn hydra(overrides: &[Override], notices: &mut Vec<Notice>) -> Option<String> {
     let mut run_dir = None;
     for change in overrides {
         match change.hydra() {
-            Some(("run.dir", Some(Value::Text(dir)))) => run_dir = Some(dir.clone()),
+            Some(("run.dir", Some(node))) => run_dir = kind::text(node),
             Some(_) => {
                 let text = format!("override {change}: ignored: it is a setting of Hydra");
                 notices.push(Notice::info(NoticeCode::IgnoredOverride, text));

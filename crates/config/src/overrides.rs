@@ -77,15 +77,15 @@ impl Override {
         }
     }
 
-    /// The key below `hydra`, and its value as text, when this is an override for Hydra.
-    pub(crate) fn hydra(&self) -> Option<(&str, Option<&Value>)> {
+    /// The key below `hydra`, and its value, when this is an override for Hydra.
+    pub(crate) fn hydra(&self) -> Option<(&str, Option<&Node>)> {
         match &self.target {
-            Target::Hydra(key) => Some((key, self.value.as_ref().map(|node| &node.value))),
+            Target::Hydra(key) => Some((key, self.value.as_ref())),
             Target::Key(_) | Target::Group(_) => None,
         }
     }
 
-    /// Texts of the value, for finding the environment variables that it names.
+    /// The value, for finding the environment variables that it names.
     pub(crate) fn value(&self) -> Option<&Node> {
         self.value.as_ref()
     }

@@ -13,12 +13,17 @@ use crate::scalar;
 
 const NODES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 64;
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Parses one YAML document; an empty text is null.
 pub(crate) fn parse(name: &Arc<str>, text: &str) -> Result<Node, Problem> {
-    let mut builder = Builder { parser: Parser::new_from_str(text), name, anchors: HashMap::new(), nodes: 0 };
-    let root = builder.document()?;
-    Ok(root)
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text.trim_start_matches(BYTE_ORDER_MARK)),
+        name,
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
+    builder.document()
 }
 
 struct Builder<'a> {

@@ -85,7 +85,7 @@ fn settings_of_hydra_are_accepted_and_the_run_dir_is_handed_on() {
 fn the_secret_key_is_shown_nowhere() {
     let text = "++workload.storage.storage_options.secret_access_key=hunter2";
     let change = Override::parse(text).expect("valid");
-    let loaded = yaml("storage: {storage_type: s3}\n").with(text).ok();
+    let loaded = yaml("storage: {storage_type: s3, storage_root: b}\n").with(text).ok();
     assert_eq!(
         loaded.workload.storage.secret_access_key.as_ref().map(|s| s.expose().to_owned()).as_deref(),
         Some("hunter2")

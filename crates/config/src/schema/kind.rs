@@ -167,13 +167,13 @@ pub(crate) fn number(node: &Node) -> Option<f64> {
     }
 }
 
-/// Text; a bare number or boolean counts as its text (`file_prefix: 12`).
+/// Text; a bare number or boolean counts as what Python prints for it (`file_prefix: 12`).
 pub(crate) fn text(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
         Value::Int(number) => Some(number.to_string()),
         Value::Float(number) => Some(format!("{number:?}")),
-        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Bool(flag) => Some(if *flag { "True" } else { "False" }.to_owned()),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     }
 }

@@ -120,3 +120,41 @@ fn is_inside_free(path: &str) -> bool {
 pub(crate) fn secret_names() -> impl Iterator<Item = &'static str> {
     keys().filter(|key| key.kind == Kind::Secret).filter_map(|key| key.path.rsplit('.').next())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::document::{Node, Value};
+    use crate::error::Place;
+
+    #[test]
+    fn every_key_is_declared_once() {
+        let paths: Vec<_> = keys().map(|key| key.path).collect();
+        assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
+        assert!(paths.iter().all(|path| !is_section(path)), "a key is also a section");
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_its_key_accepts() {
+        for key in keys() {
+            let value = match key.default {
+                Preset::Unset | Preset::Derived(_) => continue,
+                Preset::Flag(flag) => Value::Bool(flag),
+                Preset::Whole(number) => Value::Int(number.into()),
+                Preset::Number(number) => Value::Float(number),
+                Preset::Text(text) => Value::Text(text.to_owned()),
+                Preset::Empty => Value::List(Vec::new()),
+            };
+            assert_eq!(key.kind.check(&Node::new(value, Place::Default)), Ok(()), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_not_ignored_is_documented() {
+        for key in keys() {
+            assert_ne!(key.doc.is_empty(), !matches!(key.effect, Effect::Ignored(_)), "{}", key.path);
+        }
+    }
+}
