@@ -2,10 +2,9 @@
 //!
 //! Each is told once, by rank 0, and names the key, the effect and the way around it.
 
-use dlio_config::Workload;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, Shuffle};
+use dlio_config::{Notice, NoticeCode, Workload};
 
-use crate::notice::{Notice, NoticeCode};
 use crate::reading::{Kind, Reading, SplitSteps};
 use crate::{Handles, Split};
 
@@ -103,7 +102,7 @@ fn remainder(reading: &Reading, split: Split, steps: SplitSteps) -> Option<Notic
     let left = samples % per_step;
     (left > 0).then(|| {
         Notice::info(
-            NoticeCode::Remainder,
+            NoticeCode::Accepted,
             format!(
                 "every epoch leaves out {left} of the {samples} samples of `{}`, so that all ranks run the same {} steps",
                 split.folder(),

@@ -239,6 +239,14 @@ impl Reading {
         }
     }
 
+    /// The lanes that read a part of a batch; no shuffle moves a batch from one lane to another.
+    pub(crate) fn contributors(&self, rank: u32, split: Split, epoch: u32, batch: u64) -> Vec<u32> {
+        match (self.kind, self.dialect) {
+            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.sorted_threads(rank, split)).contributors(batch),
+            _ => self.order(rank, split, epoch).contributors(batch),
+        }
+    }
+
     fn batches(&self, rank: u32, split: Split, epoch: u32) -> Batches {
         let counts = self.counts(split);
         let (start, samples) = self.share(rank, split);

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_config::Workload;
+use dlio_config::{Notice, Workload};
 
-use crate::notice::Notice;
-use crate::order::Order;
 use crate::reading::{Reading, SplitSteps};
 use crate::times::Times;
 use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, fingerprint, notices};
@@ -170,7 +168,7 @@ impl TrainingPlan {
             return Box::new(std::iter::empty());
         }
         let SplitSteps { run, surplus, .. } = self.split(split);
-        Box::new(self.order(rank, split, epoch).lane_steps(lane, run, surplus))
+        Box::new(self.reading.order(rank, split, epoch).lane_steps(lane, run, surplus))
     }
 
     /// The lanes that deliver a part of a step (counted from 1), in ascending order.
@@ -183,7 +181,7 @@ impl TrainingPlan {
     ) -> impl Iterator<Item = u32> + Send + use<> {
         let SplitSteps { run, surplus, .. } = self.split(split);
         let planned = (1..=run + u64::from(surplus)).contains(&step) && rank < self.world.size;
-        let lanes = if planned { self.order(rank, split, epoch).contributors(step - 1) } else { Vec::new() };
+        let lanes = if planned { self.reading.contributors(rank, split, epoch, step - 1) } else { Vec::new() };
         lanes.into_iter()
     }
 
@@ -214,9 +212,5 @@ impl TrainingPlan {
             Split::Train => self.train,
             Split::Eval => self.eval,
         }
-    }
-
-    fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
-        self.reading.order(rank, split, epoch)
     }
 }

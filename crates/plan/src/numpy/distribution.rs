@@ -177,3 +177,61 @@ fn log_gamma(x: f64) -> f64 {
     }
     result
 }
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "compared bit for bit")]
+mod tests {
+    use super::*;
+
+    fn four(mut draw: impl FnMut(&mut Mt19937) -> f64) -> [f64; 4] {
+        let mut generator = Mt19937::new(42);
+        [(); 4].map(|()| draw(&mut generator))
+    }
+
+    /// The last of ten thousand draws, and the double after them: rejections and cached values must agree all along.
+    fn after_ten_thousand(mut draw: impl FnMut(&mut Mt19937) -> f64) -> (f64, f64) {
+        let mut generator = Mt19937::new(7);
+        let last = (0..10_000).map(|_| draw(&mut generator)).last().unwrap();
+        (last, generator.double())
+    }
+
+    #[test]
+    fn first_draws_equal_those_recorded_from_numpy() {
+        let doubles =
+            [0.374_540_118_847_362_5, 0.950_714_306_409_916_2, 0.731_993_941_811_405_1, 0.598_658_484_197_036_6];
+        assert_eq!(four(Mt19937::double), doubles);
+        let normals =
+            [1.624_178_538_252_808_2, 1.465_433_924_707_204, 1.661_922_134_525_173_1, 1.880_757_464_102_006_4];
+        assert_eq!(four(|generator| generator.normal(1.5, 0.25)), normals);
+        let uniforms =
+            [0.437_270_059_423_681_25, 0.725_357_153_204_958_1, 0.615_996_970_905_702_5, 0.549_329_242_098_518_3];
+        assert_eq!(four(|generator| generator.uniform(0.25, 0.75)), uniforms);
+        let exponentials =
+            [0.140_780_426_993_057_73, 0.903_036_429_275_256_3, 0.395_023_708_063_634_8, 0.273_882_766_132_785_95];
+        assert_eq!(four(|generator| generator.exponential(0.3)), exponentials);
+        assert_eq!(four(|generator| generator.gamma(1.0, 0.3)), exponentials);
+        let gammas =
+            [0.894_940_609_627_443_8, 0.590_835_887_244_603_8, 0.551_986_541_023_673_5, 0.551_993_042_470_913_2];
+        assert_eq!(four(|generator| generator.gamma(2.5, 0.3)), gammas);
+        let small_gammas = [
+            0.042_084_090_187_858_93,
+            0.197_705_409_852_655_53,
+            0.007_302_544_849_651_886,
+            0.001_012_111_801_751_742_5,
+        ];
+        assert_eq!(four(|generator| generator.gamma(0.5, 0.3)), small_gammas);
+        assert_eq!(four(|generator| generator.poisson(3.5)), [4.0, 1.0, 3.0, 4.0]);
+        assert_eq!(four(|generator| generator.poisson(12.0)), [11.0, 14.0, 8.0, 13.0]);
+        assert_eq!(four(|generator| generator.poisson(250.0)), [244.0, 261.0, 232.0, 255.0]);
+    }
+
+    #[test]
+    fn the_stream_stays_in_step_with_numpy_over_ten_thousand_draws() {
+        assert_eq!(after_ten_thousand(|g| g.gamma(2.5, 0.3)), (0.850_957_917_594_810_8, 0.255_931_638_591_888_83));
+        assert_eq!(after_ten_thousand(|g| g.gamma(0.5, 0.3)), (0.058_564_417_338_113_58, 0.389_921_074_517_651_57));
+        assert_eq!(after_ten_thousand(|g| g.exponential(0.3)), (0.051_231_612_179_396_514, 0.873_347_630_444_556_7));
+        assert_eq!(after_ten_thousand(|g| g.poisson(12.0)), (12.0, 0.933_671_259_321_020_1));
+        assert_eq!(after_ten_thousand(|g| g.poisson(250.0)), (230.0, 0.461_612_014_059_387_7));
+        assert_eq!(after_ten_thousand(|g| g.poisson(3.5)), (1.0, 0.896_701_209_635_206_9));
+    }
+}

@@ -2,7 +2,11 @@
 //! record from each lane in turn (`tf.data.TFRecordDataset(num_parallel_reads=R)`).
 //!
 //! Files are opened R at a time: when one ends, its lane takes the next file of the rank. As all files hold equally
-//! many records, R files end together and the stream is a sequence of groups of R interleaved files.
+//! many records, R files end together and the stream is a sequence of groups of R interleaved files. The native dialect
+//! may give a rank a share that enters its first file, or leaves its last one, in the middle; such a lane sits out the
+//! rest of its group.
+
+use std::ops::Range;
 
 use crate::SampleRead;
 
@@ -43,16 +47,15 @@ pub(crate) struct Streams {
     pub(crate) passes: u64,
 }
 
-/// A stretch of the stream in which the same files take turns.
+/// A stretch of the stream in which the same lanes take turns.
 struct Stretch {
     start: u64,
     end: u64,
-    /// Files, hence lanes, that take turns.
-    width: u64,
+    lanes: Range<u64>,
     /// The rank's file that lane 0 streams.
     first_file: u64,
-    /// Sample in the file at the stretch's start.
-    first_sample: u64,
+    /// Records that each of the lanes has given before the stretch.
+    first_round: u64,
 }
 
 impl Streams {
@@ -85,13 +88,16 @@ impl Streams {
             at = stretch.end;
             Some((from, stretch))
         });
-        stretches.filter(move |(_, stretch)| lane < stretch.width).flat_map(move |(from, stretch)| {
-            let width = stretch.width;
+        stretches.filter(move |(_, stretch)| stretch.lanes.contains(&lane)).flat_map(move |(from, stretch)| {
+            let width = stretch.lanes.end - stretch.lanes.start;
+            let turn = lane - stretch.lanes.start;
             let phase = (from - stretch.start) % width;
-            let next = from + (lane + width - phase) % width;
+            let next = from + (turn + width - phase) % width;
+            let file = stretch.first_file + lane;
+            let first = stretch.first_round + if file == 0 { self.share.head_sample } else { 0 };
             (next..stretch.end.min(end)).step_by(usize::try_from(width).unwrap_or(usize::MAX)).map(move |position| {
-                let sample = stretch.first_sample + (position - stretch.start) / width;
-                self.order.read(self.file(stretch.first_file + lane), sample)
+                let sample = first + (position - stretch.start) / width;
+                self.order.read(self.file(file), sample)
             })
         })
     }
@@ -105,26 +111,38 @@ impl Streams {
 
     /// The stretch that position `at` of the stream lies in.
     fn stretch(&self, at: u64) -> Stretch {
-        let Share { head, head_sample, full, tail } = self.share;
-        let records = self.samples_per_file;
-        if at < head {
-            return Stretch { start: 0, end: head, width: 1, first_file: 0, first_sample: head_sample };
-        }
-        let lanes = u64::from(self.lanes);
-        let group = (at - head) / (lanes * records);
-        let start = head + group * lanes * records;
-        let first_file = u64::from(head > 0) + group * lanes;
-        let whole = lanes.min(full - (group * lanes).min(full));
-        if whole == lanes || tail == 0 {
-            return Stretch { start, end: start + whole * records, width: whole, first_file, first_sample: 0 };
-        }
-        // The group of the partial last file: it takes its turn until it has no more records to give.
-        let turn = start + (whole + 1) * tail;
-        if at < turn {
-            Stretch { start, end: turn, width: whole + 1, first_file, first_sample: 0 }
-        } else {
-            let end = turn + whole * (records - tail);
-            Stretch { start: turn, end, width: whole, first_file, first_sample: tail }
+        let Share { head, full, tail, .. } = self.share;
+        let (records, lanes) = (self.samples_per_file, u64::from(self.lanes));
+        // A head stands for a whole file whose first records are not there.
+        let missing = if head > 0 { records - head } else { 0 };
+        let group = (at + missing) / (lanes * records);
+        let first_file = group * lanes;
+        let files = u64::from(head > 0) + full + u64::from(tail > 0);
+        let width = lanes.min(files - first_file);
+        let mut stretch = Stretch {
+            start: (group * lanes * records).saturating_sub(missing),
+            end: 0,
+            lanes: 0..width,
+            first_file,
+            first_round: 0,
+        };
+        let len = |lane: u64| match first_file + lane {
+            0 if head > 0 => head,
+            last if last + 1 == files && tail > 0 => tail,
+            _ => records,
+        };
+        // Only the first and the last file of a group can be shorter than the others, so lanes end at the edges.
+        loop {
+            let (first, last) = (len(stretch.lanes.start), len(stretch.lanes.end - 1));
+            let rounds = first.min(last).min(if width > 2 { records } else { u64::MAX });
+            stretch.end = stretch.start + (rounds - stretch.first_round) * (stretch.lanes.end - stretch.lanes.start);
+            if at < stretch.end {
+                return stretch;
+            }
+            stretch.start = stretch.end;
+            stretch.first_round = rounds;
+            stretch.lanes.start += u64::from(first == rounds);
+            stretch.lanes.end -= u64::from(last == rounds);
         }
     }
 }
