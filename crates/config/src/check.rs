@@ -256,6 +256,6 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     }
     if !asked.is_empty() {
         let text = format!("not yet acted on: {}", asked.join(", "));
-        f.notices.push(Notice::info(NoticeCode::NotYetActedOn, text));
+        f.notices.push(Notice::warning(NoticeCode::NotYetActedOn, text));
     }
 }

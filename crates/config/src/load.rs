@@ -42,14 +42,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Refuses what only warned: unknown keys and values without effect. A quirk that is copied is no mistake in the
-    /// file, and passes.
+    /// Refuses what only warned because it is probably a mistake in the file: unknown keys, values without effect.
+    /// Copied quirks and features that are still missing are no mistakes, and pass.
     ///
     /// # Errors
     /// At least one notice is such a warning; all of them are in the error.
     pub fn strict(&self) -> Result<(), Error> {
-        let mistake = |notice: &&Notice| notice.severity == Severity::Warning && notice.code != NoticeCode::Quirk;
-        let warnings = self.notices.iter().filter(mistake);
+        let no_mistake = [NoticeCode::Quirk, NoticeCode::NotYetActedOn];
+        let warnings = self.notices.iter().filter(|notice| notice.severity == Severity::Warning);
+        let warnings = warnings.filter(|notice| !no_mistake.contains(&notice.code));
         let problems: Vec<_> = warnings.map(|notice| Problem::new(&Place::Default, "", notice.text.clone())).collect();
         if problems.is_empty() { Ok(()) } else { Err(Error::all(problems)) }
     }

@@ -50,6 +50,15 @@ fn every_workload_passes_strict() {
 }
 
 #[test]
+fn every_file_in_the_folder_is_bundled() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads");
+    let files = std::fs::read_dir(folder).expect("the folder exists").map(|entry| entry.expect("readable").path());
+    let mut names: Vec<_> = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    assert_eq!(bundled::names().collect::<Vec<_>>(), names);
+}
+
+#[test]
 fn an_unknown_workload_is_not_bundled() {
     assert_eq!(bundled::yaml("unet4d"), None);
 }

@@ -73,6 +73,14 @@ fn a_value_of_the_wrong_type_names_key_line_expectation_and_finding() {
             "my.yaml:1: dataset.record_dims: expected a list of whole numbers ≥ 1, found a list of 2",
         ),
         ("train: 3\n", "my.yaml:1: train: expected a mapping of keys, found 3"),
+    ] {
+        assert_eq!(yaml(text).refused(), message, "{text}");
+    }
+}
+
+#[test]
+fn a_value_out_of_range_names_the_range() {
+    for (text, message) in [
         ("metric: {au: 90}\n", "my.yaml:1: metric.au: expected a number from 0 to 1, found 90"),
         (
             "train: {seed: 4294967296}\n",
