@@ -123,7 +123,7 @@ fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
     let word = f.text_or_none(KEY).filter(|word| word != "none")?;
     let usable: &[&str] = match format {
         Format::Npz => &["zip"],
-        Format::Hdf5 => &["gzip", "lzf", "szip"],
+        Format::Hdf5 => &["gzip", "lzf"],
         Format::Csv => &["gzip", "bz2", "zip", "xz", "zstd", "tar"],
         _ => &[],
     };

@@ -12,6 +12,7 @@ pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
     seeds(workload, f);
     format(workload, f);
     records(&workload.dataset, f);
+    folders(&workload.dataset, f);
     hdf5(&workload.dataset, f);
     storage(workload, f);
     parallelism(workload, f);
@@ -133,6 +134,17 @@ fn records(d: &Dataset, f: &mut Fields<'_>) {
     }
 }
 
+/// Quirk 28: the reference generates a flat folder for one sub-folder, and then refuses to train on it.
+fn folders(d: &Dataset, f: &mut Fields<'_>) {
+    let counts = [
+        (d.num_subfolders_train, "dataset.num_subfolders_train"),
+        (d.num_subfolders_eval, "dataset.num_subfolders_eval"),
+    ];
+    for (_, key) in counts.into_iter().filter(|&(count, _)| count == 1) {
+        f.note(NoticeCode::Accepted, key, "1 means none, as where the reference generates; it cannot train on that");
+    }
+}
+
 fn hdf5(d: &Dataset, f: &mut Fields<'_>) {
     if d.format != Format::Hdf5 {
         return;
@@ -244,6 +256,9 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     let supported = [Format::Npz, Format::Npy, Format::Hdf5, Format::TfRecord];
     if !supported.contains(&w.dataset.format) {
         asked.push(format!("dataset.format: {}", w.dataset.format));
+    }
+    if let (Format::Npz, Some(word)) = (w.dataset.format, &w.dataset.compression) {
+        asked.push(format!("dataset.compression: {word}"));
     }
     if matches!(w.storage.storage_type, StorageType::Aistore | StorageType::DirectFs) {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));

@@ -1,4 +1,4 @@
-//! The bundled workloads are the reference's, value for value, and load without a warning.
+//! The bundled workloads are the reference's, value for value; they and recorded ones pass strict.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,21 @@ fn every_workload_has_exactly_the_values_of_the_reference() {
             *secret = Value::from("***");
         }
         assert_eq!(found, expected, "{name}");
+    }
+}
+
+/// Workloads that were run with the reference; JSON is YAML.
+#[test]
+fn what_the_reference_ran_loads_without_an_unknown_key() {
+    let recorded = include_str!("golden/recorded.json");
+    let recorded: BTreeMap<String, Value> = serde_json::from_str(recorded).expect("the golden file is JSON");
+    assert!(recorded.len() > 100);
+    for (name, workload) in recorded {
+        let yaml = workload.to_string();
+        let loaded = load(&Source { name: &name, yaml: &yaml }, &[], &BTreeMap::new(), None);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(loaded.strict().is_ok(), "{name}: {:?}", loaded.notices);
+        assert_eq!(loaded.resolved["workload"], workload, "{name}");
     }
 }
 

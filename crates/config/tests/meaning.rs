@@ -199,6 +199,16 @@ fn compression_none_is_none() {
 }
 
 #[test]
+fn one_subfolder_is_none() {
+    assert_eq!(
+        yaml("dataset: {num_subfolders_train: 1}\nreader: {data_loader: tensorflow}\n")
+            .notices(NoticeCode::Accepted)
+            .len(),
+        1
+    );
+}
+
+#[test]
 fn data_reader_replaces_reader() {
     let case = yaml("reader: {batch_size: 2, prefetch_size: x}\ndata_reader: {batch_size: 4}\n");
     assert_eq!(case.ok().workload.reader.batch_size, 4);
