@@ -1,1 +1,10 @@
-//! Under construction.
+//! From measured times and traces to numbers: the only definition of accelerator utilisation (AU) and throughput, the
+//! reference's output files, and reports on traces.
+//!
+//! Invariants: live metrics and metrics recomputed from a trace pass through the same functions ([`metric`]);
+//! everything here returns bytes or values, and nothing writes a file.
+
+pub mod metric;
+pub mod outputs;
+
+mod ordered;

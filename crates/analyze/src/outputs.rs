@@ -1,0 +1,393 @@
+//! The reference's output files as bytes: `summary.json`, `<rank>_output.json`, `<rank>_per_epoch_stats.json` and the
+//! `[METRIC]` lines. Keys, their order and their types are the reference's (statscounter, version 2.0.0).
+
+use std::fmt::Write;
+
+use dlio_event::{BlockTimings, EpochTimings, Nanos, RankTimings};
+
+use crate::metric::{self, Aggregate, CheckpointIo, Checkpoints, Measure, RankMetric, Spread};
+use crate::ordered::{Object, Value};
+
+const GB: f64 = 1_073_741_824.0;
+const SEPARATOR: &str = "==========================================================";
+
+/// How times of the monotonic clock become the reference's timestamps (local time, despite its name `utcnow`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WallClock {
+    /// A moment on the monotonic clock.
+    pub monotonic_ns: Nanos,
+    /// The same moment, nanoseconds since 1970-01-01 UTC.
+    pub wall_unix_ns: i64,
+    /// Local time minus UTC, seconds.
+    pub utc_offset_seconds: i32,
+}
+
+impl WallClock {
+    /// The timestamp of a moment of the monotonic clock.
+    #[must_use]
+    pub fn timestamp(&self, at: Nanos) -> String {
+        let elapsed = i128::from(at) - i128::from(self.monotonic_ns);
+        let wall = i128::from(self.wall_unix_ns) + elapsed;
+        timestamp(i64::try_from(wall).unwrap_or(0), self.utc_offset_seconds)
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.ffffff`
+#[must_use]
+pub fn timestamp(wall_unix_ns: i64, utc_offset_seconds: i32) -> String {
+    let local = wall_unix_ns.saturating_add(i64::from(utc_offset_seconds) * 1_000_000_000);
+    let (days, in_day) = (local.div_euclid(86_400_000_000_000), local.rem_euclid(86_400_000_000_000));
+    let (year, month, day) = civil(days);
+    let second = in_day / 1_000_000_000;
+    let micros = in_day / 1_000 % 1_000_000;
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant's `civil_from_days`).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// What the reference records about a host.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Host {
+    /// Host name.
+    pub hostname: String,
+    /// Logical CPUs.
+    pub cpu_count: u32,
+    /// `platform.processor()`; often empty.
+    pub processor_name: String,
+    /// Memory, GB (2³⁰ bytes).
+    pub memory_gb: f64,
+    /// `/proc/cpuinfo` as pairs; `None` where there is none.
+    pub cpuinfo: Option<Vec<(String, String)>>,
+    /// `/proc/meminfo` as pairs; `None` where there is none.
+    pub meminfo: Option<Vec<(String, String)>>,
+}
+
+/// Whether the data set of a host fits in its memory, so that a second epoch may not reach storage.
+#[must_use]
+pub fn potential_caching(host_memory_gb: f64, data_size_per_host_gb: f64) -> bool {
+    host_memory_gb > data_size_per_host_gb
+}
+
+/// The reference's `data_size_per_host_GB`.
+#[must_use]
+pub fn data_size_per_host_gb(ranks_per_node: u64, ranks: u64, train_samples: u64, record_bytes: f64) -> f64 {
+    (ranks_per_node.saturating_mul(train_samples) / ranks.max(1)) as f64 * record_bytes / GB
+}
+
+/// The pairs of `/proc/cpuinfo` or `/proc/meminfo` as the reference parses them: a line with exactly one colon gives a
+/// key and a value, later lines overwrite earlier ones, `processor` is left out.
+#[must_use]
+pub fn proc_pairs(text: &str) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let parts: Vec<&str> = line.split(':').collect();
+        let [key, value] = parts[..] else { continue };
+        let (key, value) = (key.trim(), value.trim().to_owned());
+        if key == "processor" {
+            continue;
+        }
+        match pairs.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = value,
+            None => pairs.push((key.to_owned(), value)),
+        }
+    }
+    pairs
+}
+
+/// The metrics of a run, each part present when the run had it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Metrics {
+    /// Checkpoints, when the workflow had any.
+    pub checkpoint: Option<Checkpoints>,
+    /// Training, when the workflow trained.
+    pub train: Option<Aggregate>,
+    /// Evaluation, when the workflow evaluated.
+    pub eval: Option<Aggregate>,
+}
+
+/// What `summary.json` says besides the metrics.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Summary {
+    /// Timestamp of the start.
+    pub start: String,
+    /// Timestamp of the end.
+    pub end: String,
+    /// Number of ranks.
+    pub num_accelerators: u32,
+    /// Number of nodes.
+    pub num_hosts: u32,
+    /// `dataset.num_files_train` as configured.
+    pub num_files_train: u64,
+    /// `dataset.num_files_eval` as configured.
+    pub num_files_eval: u64,
+    /// `dataset.num_samples_per_file`
+    pub num_samples_per_file: u64,
+    /// One host per node; the first is rank 0's.
+    pub hosts: Vec<Host>,
+    /// [`data_size_per_host_gb`]
+    pub data_size_per_host_gb: f64,
+    /// Trained epochs, 0 for a run of checkpoints only.
+    pub epochs: u32,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// `summary.json`
+#[must_use]
+pub fn summary_json(summary: &Summary) -> Vec<u8> {
+    let first = summary.hosts.first().cloned().unwrap_or_default();
+    let caching = |host: &Host| u32::from(potential_caching(host.memory_gb, summary.data_size_per_host_gb));
+    let mut json = Object::default()
+        .with("start", summary.start.as_str())
+        .with("num_accelerators", summary.num_accelerators)
+        .with("num_hosts", summary.num_hosts)
+        .with("hostname", first.hostname.as_str())
+        .with("metric", metrics(&summary.metrics))
+        .with("num_files_train", summary.num_files_train)
+        .with("num_files_eval", summary.num_files_eval)
+        .with("num_samples_per_file", summary.num_samples_per_file)
+        .with("host_cpu_count", summary.hosts.iter().map(|host| host.cpu_count).collect::<Value>())
+        .with("host_processor_name", first.processor_name.as_str())
+        .with("potential_caching", summary.hosts.iter().map(caching).collect::<Value>());
+    push_pairs(&mut json, "host_cpuinfo", first.cpuinfo.as_deref());
+    push_pairs(&mut json, "host_meminfo", first.meminfo.as_deref());
+    json.with("host_memory_GB", summary.hosts.iter().map(|host| host.memory_gb).collect::<Value>())
+        .with("data_size_per_host_GB", summary.data_size_per_host_gb)
+        .with("epochs", summary.epochs)
+        .with("end", summary.end.as_str())
+        .to_bytes()
+}
+
+fn push_pairs(json: &mut Object, key: &str, pairs: Option<&[(String, String)]>) {
+    if let Some(pairs) = pairs {
+        let object = pairs.iter().fold(Object::default(), |all, (key, value)| all.with(key.as_str(), value.as_str()));
+        json.push(key, object);
+    }
+}
+
+fn metrics(metrics: &Metrics) -> Object {
+    let mut json = Object::default();
+    if let Some(checkpoint) = &metrics.checkpoint {
+        push_checkpoint(&mut json, "save", &checkpoint.save);
+        if let Some(load) = &checkpoint.load {
+            push_checkpoint(&mut json, "load", load);
+        }
+        json.push("checkpoint_size_GB", checkpoint.size_gb);
+    }
+    for (prefix, aggregate) in [("train", &metrics.train), ("eval", &metrics.eval)] {
+        if let Some(aggregate) = aggregate {
+            push_aggregate(&mut json, prefix, aggregate);
+        }
+    }
+    json
+}
+
+fn mean(spread: Option<Spread>) -> Option<f64> {
+    spread.map(|spread| spread.mean)
+}
+
+fn stdev(spread: Option<Spread>) -> Option<f64> {
+    spread.map(|spread| spread.stdev)
+}
+
+fn push_checkpoint(json: &mut Object, verb: &str, io: &CheckpointIo) {
+    json.push(format!("{verb}_checkpoint_io_mean_GB_per_second"), mean(io.gb_per_second));
+    json.push(format!("{verb}_checkpoint_io_stdev_GB_per_second"), stdev(io.gb_per_second));
+    json.push(format!("{verb}_checkpoint_duration_mean_seconds"), mean(io.duration));
+    json.push(format!("{verb}_checkpoint_duration_stdev_seconds"), stdev(io.duration));
+}
+
+fn push_aggregate(json: &mut Object, prefix: &str, aggregate: &Aggregate) {
+    let list = |values: &[f64]| values.iter().copied().collect::<Value>();
+    json.push(format!("{prefix}_au_percentage"), list(&aggregate.au_percentage));
+    json.push(format!("{prefix}_au_mean_percentage"), mean(aggregate.au));
+    json.push(format!("{prefix}_au_meet_expectation"), verdict(aggregate));
+    json.push(format!("{prefix}_au_stdev_percentage"), stdev(aggregate.au));
+    json.push(format!("{prefix}_throughput_samples_per_second"), list(&aggregate.throughput));
+    json.push(format!("{prefix}_throughput_mean_samples_per_second"), mean(aggregate.throughput_spread));
+    json.push(format!("{prefix}_throughput_stdev_samples_per_second"), stdev(aggregate.throughput_spread));
+    json.push(format!("{prefix}_io_mean_MB_per_second"), mean(aggregate.io_mb));
+    json.push(format!("{prefix}_io_stdev_MB_per_second"), stdev(aggregate.io_mb));
+}
+
+fn verdict(aggregate: &Aggregate) -> &'static str {
+    if aggregate.au_meets_expectation { "success" } else { "fail" }
+}
+
+/// The lines that the reference prints at the end, without a line break at the end; `checkpoints_written` and
+/// `checkpoints_read` are the configured numbers (those of checkpoint-only runs).
+#[must_use]
+pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, checkpoints_read: u64) -> String {
+    let mut text = String::from("Averaged metric over all steps/epochs\n");
+    let mut line = |content: &str| {
+        let _ = writeln!(text, "[METRIC] {content}");
+    };
+    line(SEPARATOR);
+    line(&format!("Number of Simulated Accelerators: {ranks} "));
+    if let Some(train) = &metrics.train {
+        line(&spread("Training Accelerator Utilization [AU] (%)", train.au, 4));
+        line(&spread("Training Throughput (samples/second)", train.throughput_spread, 4));
+        line(&spread("Training I/O Throughput (MB/second)", train.io_mb, 4));
+        line(&format!("train_au_meet_expectation: {}", verdict(train)));
+    }
+    if let Some(checkpoint) = &metrics.checkpoint {
+        if checkpoints_written > 0 {
+            line(&spread("Checkpoint save duration (seconds)", checkpoint.save.duration, 4));
+            line(&spread("Checkpoint save I/O Throughput (GB/second)", checkpoint.save.gb_per_second, 4));
+        }
+        if checkpoints_read > 0 {
+            let load = checkpoint.load.unwrap_or_default();
+            line(&spread("Checkpoint load duration (seconds)", load.duration, 4));
+            line(&spread("Checkpoint load I/O Throughput (GB/second)", load.gb_per_second, 4));
+        }
+    }
+    if let Some(eval) = &metrics.eval {
+        line(&spread("Eval Accelerator Utilization [AU] (%)", eval.au, 4));
+        line(&spread("Eval Throughput (samples/second)", eval.throughput_spread, 6));
+        line(&spread("Eval Throughput (MB/second)", eval.io_mb, 6));
+        line(&format!("eval_au_meet_expectation: {}", verdict(eval)));
+    }
+    line(SEPARATOR);
+    text
+}
+
+fn spread(label: &str, spread: Option<Spread>, decimals: usize) -> String {
+    match spread {
+        Some(Spread { mean, stdev }) => format!("{label}: {mean:.decimals$} ({stdev:.decimals$})"),
+        None => format!("{label}: nan (nan)"),
+    }
+}
+
+/// What one rank knows when it writes its files.
+#[derive(Debug, Clone)]
+pub struct RankRecord<'a> {
+    /// What it measured.
+    pub timings: &'a RankTimings,
+    /// The metrics of the same times.
+    pub metric: &'a RankMetric,
+    /// Its clock.
+    pub clock: WallClock,
+    /// Its host.
+    pub host: &'a Host,
+    /// [`potential_caching`] of its host.
+    pub potential_caching: bool,
+    /// Size of one checkpoint over all ranks, bytes.
+    pub checkpoint_bytes: u64,
+    /// Whether the run had neither training nor evaluation.
+    pub checkpoint_only: bool,
+}
+
+/// `<rank>_output.json`
+#[must_use]
+pub fn rank_output_json(record: &RankRecord<'_>) -> Vec<u8> {
+    let host = record.host;
+    let mut json = Object::default()
+        .with("host_memory_GB", host.memory_gb)
+        .with("host_cpu_count", host.cpu_count)
+        .with("host_processor_name", host.processor_name.as_str())
+        .with("potential_caching", u32::from(record.potential_caching));
+    push_pairs(&mut json, "host_cpuinfo", host.cpuinfo.as_deref());
+    push_pairs(&mut json, "host_meminfo", host.meminfo.as_deref());
+    for epoch in &record.timings.epochs {
+        json.push(epoch.epoch.to_string(), epoch_output(record, epoch));
+    }
+    json.with("hostname", host.hostname.as_str()).to_bytes()
+}
+
+fn epoch_output(record: &RankRecord<'_>, epoch: &EpochTimings) -> Object {
+    let lists = |pick: fn(&BlockTimings) -> &Vec<Nanos>| {
+        let list = |block: &BlockTimings| pick(block).iter().map(|nanos| *nanos as f64 / 1e9).collect::<Value>();
+        let mut json = Object::default();
+        for block in &epoch.blocks {
+            json.push(format!("block{}", block.block), list(block));
+        }
+        if let Some(eval) = &epoch.eval {
+            json.push("eval", list(eval));
+        }
+        json
+    };
+    let metric = record.metric.epochs.iter().find(|metric| metric.epoch == epoch.epoch);
+    let measures = |pick: fn(&Measure) -> f64| {
+        let mut json = Object::default();
+        for (block, measure) in metric.into_iter().flat_map(|metric| &metric.blocks) {
+            json.push(format!("block{block}"), pick(measure));
+        }
+        if let Some(eval) = metric.and_then(|metric| metric.eval) {
+            json.push("eval", pick(&eval));
+        }
+        json
+    };
+    let mut json = Object::default();
+    if record.checkpoint_only {
+        json.push("start", record.clock.timestamp(epoch.start));
+    }
+    json = json
+        .with("load", lists(|block| &block.load))
+        .with("proc", lists(|block| &block.proc))
+        .with("throughput", measures(|measure| measure.throughput))
+        .with("au", measures(|measure| measure.au_percentage))
+        .with("compute", lists(|block| &block.compute));
+    if !record.checkpoint_only {
+        push_pairs(&mut json, "host_meminfo", record.host.meminfo.as_deref());
+    }
+    json.with("end", record.clock.timestamp(epoch.end))
+}
+
+/// `<rank>_per_epoch_stats.json`
+#[must_use]
+pub fn per_epoch_stats_json(record: &RankRecord<'_>) -> Vec<u8> {
+    let epochs = record.timings.epochs.iter();
+    epochs
+        .fold(Object::default(), |json, epoch| json.with(epoch.epoch.to_string(), epoch_stats(record, epoch)))
+        .to_bytes()
+}
+
+fn epoch_stats(record: &RankRecord<'_>, epoch: &EpochTimings) -> Object {
+    let stamp = |at: Nanos| record.clock.timestamp(at);
+    let span = |start: Nanos, end: Nanos| {
+        Object::default().with("start", stamp(start)).with("end", stamp(end)).with("duration", two_decimals(start, end))
+    };
+    let mut parts: Vec<(Nanos, String, Object)> = Vec::new();
+    for block in &epoch.blocks {
+        parts.push((block.start, format!("block{}", block.block), span(block.start, block.end)));
+    }
+    for timings in &epoch.checkpoints {
+        let verb = if timings.load { "load" } else { "save" };
+        let (duration, throughput) = metric::checkpoint(timings, record.checkpoint_bytes as f64 / GB);
+        let json = Object::default()
+            .with("start", stamp(timings.start))
+            .with("end", stamp(timings.end))
+            .with("duration", duration)
+            .with("throughput", throughput);
+        parts.push((timings.start, format!("{verb}_ckpt{}", timings.number), json));
+    }
+    parts.sort_by_key(|(start, ..)| *start);
+    let mut json = Object::default().with("start", stamp(epoch.start));
+    for (_, key, part) in parts {
+        json.push(key, part);
+    }
+    json.push("end", stamp(epoch.end));
+    if !record.checkpoint_only {
+        json.push("duration", two_decimals(epoch.start, epoch.train_end));
+    }
+    if let Some(eval) = &epoch.eval {
+        json.push("eval", span(eval.start, eval.end));
+    }
+    json
+}
+
+/// Seconds as text with two decimals.
+fn two_decimals(start: Nanos, end: Nanos) -> String {
+    format!("{:.2}", end.saturating_sub(start) as f64 / 1e9)
+}
