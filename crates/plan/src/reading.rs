@@ -77,7 +77,8 @@ impl Reading {
                 return Err(Error::Zero { key });
             }
             let configured = files.len(split);
-            let unit = u128::from(files.samples_per_file()) * u128::from(batch_size) * u128::from(world.size);
+            let unit = u128::from(files.samples_per_file()) * u128::from(batch_size);
+            let unit = unit.saturating_mul(u128::from(world.size));
             let files_read = match dlio_rs.dialect {
                 Dialect::Native => configured,
                 _ => trimmed(configured, unit),
