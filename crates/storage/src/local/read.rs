@@ -40,7 +40,8 @@ impl OpenFile<'_> {
         let mut task = Task::new(&*self.local.time, "reading");
         let start = task.now();
         let end = range.len.map_or(self.size, |len| range.offset.saturating_add(len).min(self.size));
-        let pass = with_buffer(self.local.options.chunk, |buffer| self.pass(range.offset, end, buffer, sink));
+        let pass =
+            with_buffer(self.local.options.chunk(self.align > 1), |buffer| self.pass(range.offset, end, buffer, sink));
         let mut attempt = Attempt {
             offset: range.offset,
             requested: range.len,

@@ -132,7 +132,7 @@ impl Local {
     fn copy(&self, file: &File, source: &mut dyn ChunkSource, align: u64, task: &mut Task) -> Result<u64, Stop> {
         let start = task.now();
         let mut pass = Pass { file, align, total: source.len(), written: 0, first_byte: None };
-        let result = with_buffer(self.options.chunk, |buffer| pass.run(source, buffer, || self.time.now()));
+        let result = with_buffer(self.options.chunk(align > 1), |buffer| pass.run(source, buffer, || self.time.now()));
         let mut attempt = Attempt {
             requested: Some(pass.total),
             bytes: pass.written,
