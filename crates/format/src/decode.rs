@@ -73,7 +73,7 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.sample(),
             Kind::Npz(archive) => archive.sample(),
-            Kind::Hdf5(reader) => return reader.sample(sample),
+            Kind::Hdf5(reader) => reader.sample(sample),
             Kind::TfRecord(reader) => reader.sample(sample),
         }
         Ok(())
@@ -98,7 +98,10 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.chunk(bytes),
             Kind::Npz(archive) => archive.chunk(bytes),
-            Kind::Hdf5(reader) => reader.chunk(bytes),
+            Kind::Hdf5(reader) => {
+                reader.chunk(bytes);
+                Ok(())
+            }
             Kind::TfRecord(reader) => reader.chunk(bytes),
         }
     }

@@ -1,49 +1,109 @@
-//! HDF5.
+//! HDF5 as h5py writes it with the latest file-format bounds: datasets `records_0`, `records_1`, … and `labels`.
+//!
+//! Contiguous files are laid out here and streamed. Chunked and compressed ones are built by hdf5-pure in memory, so
+//! that an encoder of such a file holds the whole file.
+
+mod chunked;
+mod contiguous;
+mod lookup3;
+mod read;
 
 use dlio_config::workload::Dataset;
 
-use crate::{Encoder, Error, FileShape, Layout, Need};
+use crate::{Encoder, Error, FileShape, Layout};
+
+pub(crate) use read::Reader;
 
 /// The options of the data set that only HDF5 has.
-#[derive(Debug, Default)]
-pub(crate) struct Options {}
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// `record_dims` is given: then a first axis of 1 is dropped.
+    explicit_dims: bool,
+    /// Datasets that a record is cut into.
+    pub(crate) datasets: u64,
+    pub(crate) chunk_dims: Vec<u64>,
+    pub(crate) max_shape: Vec<u64>,
+    pub(crate) filter: Filter,
+}
+
+/// Compression of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    None,
+    Gzip(u32),
+    Lzf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { explicit_dims: false, datasets: 1, chunk_dims: Vec::new(), max_shape: Vec::new(), filter: Filter::None }
+    }
+}
 
 impl Options {
-    pub(crate) fn new(_dataset: &Dataset) -> Result<Self, Error> {
-        Ok(Self {})
+    pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
+        let filter = match dataset.compression.as_deref() {
+            None => Filter::None,
+            Some("gzip") => Filter::Gzip(dataset.compression_level),
+            Some("lzf") => Filter::Lzf,
+            Some(other) => {
+                return Err(Error::Option {
+                    option: format!("dataset.compression: {other}"),
+                    reason: "HDF5 has no such filter here; use gzip or lzf, or leave the key out".to_owned(),
+                });
+            }
+        };
+        let explicit_dims = !dataset.record_dims.is_empty();
+        let datasets = dataset.hdf5_num_dset_per_record.max(1);
+        if datasets > 1 && !explicit_dims {
+            return Err(Error::Option {
+                option: format!("dataset.hdf5.num_dset_per_record: {datasets}"),
+                reason: "records are cut along the first axis of dataset.record_dims; give record_dims".to_owned(),
+            });
+        }
+        let (chunk_dims, max_shape) = (dataset.hdf5_chunk_dims.clone(), dataset.hdf5_max_shape.clone());
+        Ok(Self { explicit_dims, datasets, chunk_dims, max_shape, filter })
+    }
+
+    /// Shape of one sample in each dataset.
+    pub(crate) fn sample_dims(&self, dims: &[u64]) -> Vec<u64> {
+        let mut dims = dims.to_vec();
+        if self.explicit_dims && !dims.is_empty() {
+            dims[0] /= self.datasets;
+            if dims[0] == 1 && dims.len() > 1 {
+                dims.remove(0);
+            }
+        }
+        dims
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.chunk_dims.is_empty() && self.max_shape.is_empty() && self.filter == Filter::None
     }
 }
 
-pub(crate) fn encoder(layout: &Layout, _shape: &FileShape) -> Result<Encoder, Error> {
-    Err(Error::Format(layout.format()))
+/// Shape of each dataset of a file: the sample axis is the first.
+fn dataset_shape(layout: &Layout, shape: &FileShape) -> Vec<u64> {
+    let mut dims = layout.hdf5.sample_dims(shape.dims);
+    dims.insert(0, shape.samples);
+    dims
 }
 
-/// Reads samples.
-#[derive(Debug)]
-pub(crate) struct Reader {}
+/// Name of a dataset of records.
+fn name(index: u64) -> String {
+    format!("records_{index}")
+}
 
-impl Reader {
-    pub(crate) fn new(_layout: &Layout, _shape: &FileShape) -> Self {
-        Self {}
+pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
+    let refuse = |reason: &str| {
+        Err(Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason: reason.to_owned() })
+    };
+    let dims = dataset_shape(layout, shape);
+    if dims.contains(&0) {
+        return refuse("an axis has length 0 (after division by num_dset_per_record)");
     }
-
-    pub(crate) fn size(&mut self, _bytes: u64) -> Result<(), Error> {
-        Ok(())
+    if dims.len() > 32 {
+        return refuse("HDF5 allows 31 axes beside the samples");
     }
-
-    pub(crate) fn sample(&mut self, _sample: u64) -> Result<(), Error> {
-        Err(Error::Format(dlio_config::vocabulary::Format::Hdf5))
-    }
-
-    pub(crate) fn need(&self) -> Need {
-        Need::Done
-    }
-
-    pub(crate) fn chunk(&mut self, _bytes: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    pub(crate) fn end(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
+    if layout.hdf5.is_contiguous() { contiguous::encoder(layout, shape) } else { chunked::encoder(layout, shape) }
 }

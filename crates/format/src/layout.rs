@@ -78,7 +78,11 @@ impl Layout {
     /// Bytes of one sample of shape `dims`, without any framing; saturates.
     #[must_use]
     pub fn sample_bytes(&self, dims: &[u64]) -> u64 {
-        dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim))
+        let bytes = |dims: &[u64]| dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim));
+        match self.format {
+            Format::Hdf5 => bytes(&self.hdf5.sample_dims(dims)).saturating_mul(self.hdf5.datasets),
+            _ => bytes(dims),
+        }
     }
 
     /// The encoder of one file.
