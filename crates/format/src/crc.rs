@@ -130,7 +130,7 @@ impl Seal {
 fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
     match element {
         Element::Raw => byte >= TAIL - 4,
-        Element::Float16 => byte % 2 == 0 || bit < 2,
+        Element::Float16 => byte.is_multiple_of(2) || bit < 2,
         Element::Float32 => byte % 4 < 2 || byte % 4 == 2 && bit < 7,
         Element::Float64 => byte % 8 < 6 || byte % 8 == 6 && bit < 4,
         Element::Bool => bit == 0,

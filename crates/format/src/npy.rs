@@ -38,7 +38,7 @@ pub(crate) fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
     let digits = shape.first().map_or(0, |first| first.to_string().len());
     dict.extend(std::iter::repeat_n(' ', GROWTH_DIGITS.saturating_sub(digits)));
     // Version 1 has a two-byte length; longer headers are version 2 with four.
-    let (version, prefix) = if dict.len() + 1 + 64 + 10 <= usize::from(u16::MAX) { (1, 10) } else { (2, 12) };
+    let (version, prefix) = if u16::try_from(dict.len() + 64).is_ok() { (1, 10) } else { (2, 12) };
     let padding = 64 - (prefix + dict.len() + 1) % 64;
     let length = dict.len() + padding + 1;
     let mut bytes = Vec::with_capacity(prefix + length);
@@ -216,6 +216,29 @@ fn shape_value(text: &str) -> Option<Vec<u64>> {
     if inside.is_empty() { Some(Vec::new()) } else { inside.split(',').map(number).collect() }
 }
 
+/// How far the one read of a whole file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// No sample was asked for.
+    Idle,
+    /// The file is wanted.
+    Wanted,
+    /// The file has been read and found good.
+    Done,
+}
+
+impl Progress {
+    pub(crate) fn ask(&mut self) {
+        if *self == Self::Idle {
+            *self = Self::Wanted;
+        }
+    }
+
+    pub(crate) fn need(self) -> Need {
+        if self == Self::Wanted { Need::Bytes { offset: 0, len: None } } else { Need::Done }
+    }
+}
+
 /// A reader of npy files: the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Whole {
@@ -223,14 +246,13 @@ pub(crate) struct Whole {
     /// Length of the file that header and data imply.
     length: Option<u64>,
     position: u64,
-    aimed: bool,
-    done: bool,
+    progress: Progress,
 }
 
 impl Whole {
     pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
         let header = Header::new(Expected::new(layout, shape), 0);
-        Self { header, length: None, position: 0, aimed: false, done: false }
+        Self { header, length: None, position: 0, progress: Progress::Idle }
     }
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
@@ -242,11 +264,11 @@ impl Whole {
     }
 
     pub(crate) fn sample(&mut self) {
-        self.aimed = true;
+        self.progress.ask();
     }
 
     pub(crate) fn need(&self) -> Need {
-        if self.done || !self.aimed { Need::Done } else { Need::Bytes { offset: 0, len: None } }
+        self.progress.need()
     }
 
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -268,7 +290,7 @@ impl Whole {
         if self.position < expected {
             return Err(Error::Truncated { noun: "npy array", expected, found: self.position });
         }
-        self.done = true;
+        self.progress = Progress::Done;
         Ok(())
     }
 }

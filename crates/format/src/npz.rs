@@ -1,10 +1,13 @@
 //! numpy's zip archives: members `x.npy` and `y.npy`, stored, byte for byte as `numpy.savez` lays them out.
 
+mod read;
+
 use crate::crc::{Crc32, Sealed};
 use crate::encode::Piece;
-use crate::error::excerpt;
-use crate::npy::{self, Expected, Header};
-use crate::{Encoder, Error, FileShape, Layout, Need};
+use crate::npy;
+use crate::{Encoder, Error, FileShape, Layout};
+
+pub(crate) use read::Archive;
 
 /// Sizes and offsets above this make Python's zipfile use zip64 records.
 const ZIP64_LIMIT: u64 = (1 << 31) - 1;
@@ -23,8 +26,6 @@ const END64: [u8; 4] = *b"PK\x06\x06";
 const LOCATOR64: [u8; 4] = *b"PK\x06\x07";
 const END_BYTES: usize = 22;
 const LOCAL_BYTES: usize = 30;
-/// Longest directory that is kept for checking; numpy's has about 100 bytes.
-const DIRECTORY_MAX: usize = 1 << 20;
 
 /// A member as the directory describes it.
 struct Member {
@@ -155,336 +156,45 @@ fn crc_with_zeros(prefix: &[u8], mut zeros: u64) -> u32 {
     crc.value()
 }
 
-/// What the archive's reader expects at its position.
-#[derive(Debug)]
-enum Stage {
-    /// A record's signature and what follows it; gathered in `seen`.
-    Record,
-    /// The array header of `x.npy`; the member's size if the archive tells it.
-    Array(Box<Header>, Option<u64>),
-    /// Bytes that nobody looks at.
-    Skip(u64),
-    /// A compressed member without a length: nothing is known before the end of the file.
-    Unchecked,
-    /// Central directory and end records; gathered in `seen`.
-    Directory,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A reader of npz files: the whole file once per open file.
-#[derive(Debug)]
-pub(crate) struct Archive {
-    expected: Expected,
-    stage: Stage,
-    seen: Vec<u8>,
-    /// Bytes taken so far.
-    position: u64,
-    /// Where the record in `seen` began.
-    record_start: u64,
-    /// Length of the file that is implied so far, for a message.
-    implied: u64,
-    found_x: bool,
-    aimed: bool,
-    done: bool,
-}
-
-impl Archive {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
-        Self {
-            expected: Expected::new(layout, shape),
-            stage: Stage::Record,
-            seen: Vec::new(),
-            position: 0,
-            record_start: 0,
-            implied: (LOCAL_BYTES + END_BYTES) as u64,
-            found_x: false,
-            aimed: false,
-            done: false,
-        }
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
-    pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
-        let expected = (LOCAL_BYTES + END_BYTES) as u64;
-        if bytes < expected {
-            return Err(Error::Truncated { noun: "npz archive", expected, found: bytes });
-        }
-        Ok(())
+    /// Recorded from Python's zipfile with a first member of 5 GiB.
+    #[test]
+    fn a_member_beyond_two_gibibytes_has_zip64_records_in_the_directory() {
+        let x = Member { name: "x.npy", crc: 0xA1C3_EBB3, size: (5 << 30) + 128, offset: 0 };
+        let y = Member { name: "y.npy", crc: 0x7733_33E6, size: 136, offset: 55 + x.size };
+        let end = y.offset + 55 + 136;
+        let recorded = concat!(
+            "504b01022d032d000000000000002100b3ebc3a1ffffffffffffffff050014000000000000000000800100000000782e6e7079",
+            "0100100080000040010000008000004001000000",
+            "504b01022d032d000000000000002100e6333377880000008800000005000c0000000000000000008001ffffffff792e6e7079",
+            "01000800b700004001000000",
+            "504b06062c000000000000002d002d0000000000000000000200000000000000020000000000000086000000000000007601004001000000",
+            "504b060700000000fc0100400100000001000000",
+            "504b0506000000000200020086000000ffffffff0000",
+        );
+        assert_eq!(hex(&directory(&[x, y], end)), recorded);
     }
 
-    pub(crate) fn sample(&mut self) {
-        self.aimed = true;
+    /// Recorded with two members of 1.5 GiB: only the directory lies beyond the limit.
+    #[test]
+    fn a_directory_beyond_two_gibibytes_has_a_zip64_end_record() {
+        let member = |name, offset| Member { name, crc: 0x400A_E278, size: 3 << 29, offset };
+        let (x, y) = (member("x.npy", 0), member("y.npy", 55 + (3 << 29)));
+        let end = y.offset + 55 + y.size;
+        let recorded = concat!(
+            "504b01022d032d00000000000000210078e20a400000006000000060050000000000000000000000800100000000782e6e7079",
+            "504b01022d032d00000000000000210078e20a400000006000000060050000000000000000000000800137000060792e6e7079",
+            "504b06062c000000000000002d002d0000000000000000000200000000000000020000000000000066000000000000006e0000c000000000",
+            "504b060700000000d40000c00000000001000000",
+            "504b05060000000002000200660000006e0000c00000",
+        );
+        assert_eq!(hex(&directory(&[x, y], end)), recorded);
     }
-
-    pub(crate) fn need(&self) -> Need {
-        if self.done || !self.aimed { Need::Done } else { Need::Bytes { offset: 0, len: None } }
-    }
-
-    pub(crate) fn chunk(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            let used = match &mut self.stage {
-                Stage::Record => self.record(bytes)?,
-                Stage::Array(header, member) => {
-                    let (used, found) = header.take(bytes)?;
-                    if let Some((header, data)) = found {
-                        self.stage = Stage::Skip(array_left(header, data, *member, self.record_start)?);
-                    }
-                    used
-                }
-                Stage::Skip(left) => {
-                    let used = crate::encode::clamp(*left, bytes.len());
-                    *left -= used as u64;
-                    used
-                }
-                Stage::Unchecked => {
-                    self.keep_tail(bytes);
-                    bytes.len()
-                }
-                Stage::Directory => {
-                    if self.seen.len() + bytes.len() > DIRECTORY_MAX {
-                        let length = self.record_start.saturating_add(DIRECTORY_MAX as u64);
-                        return Err(Error::Trailing { noun: "zip directory", expected: length, found: length + 1 });
-                    }
-                    self.seen.extend_from_slice(bytes);
-                    bytes.len()
-                }
-            };
-            self.position += used as u64;
-            bytes = &bytes[used..];
-            if let Stage::Skip(0) = self.stage {
-                self.begin_record();
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_record(&mut self) {
-        self.stage = Stage::Record;
-        self.seen.clear();
-        self.record_start = self.position;
-    }
-
-    /// Gathers a record; returns the bytes used.
-    fn record(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let needed = match self.seen.get(..4) {
-            None => 4,
-            Some(_) => {
-                let names = self
-                    .seen
-                    .get(26..30)
-                    .map_or(0, |_| usize::from(u16_at(&self.seen, 26)) + usize::from(u16_at(&self.seen, 28)));
-                LOCAL_BYTES + names
-            }
-        };
-        let used = bytes.len().min(needed - self.seen.len());
-        self.seen.extend_from_slice(&bytes[..used]);
-        self.implied = self.record_start + (needed + END_BYTES) as u64;
-        match self.seen.get(..4) {
-            None => {}
-            Some(signature) if signature == CENTRAL && self.record_start > 0 => self.stage = Stage::Directory,
-            Some(signature) if signature == LOCAL => {
-                if self.seen.len() >= LOCAL_BYTES
-                    && self.seen.len()
-                        == LOCAL_BYTES + usize::from(u16_at(&self.seen, 26)) + usize::from(u16_at(&self.seen, 28))
-                {
-                    self.begin_member(self.position + used as u64)?;
-                }
-            }
-            Some(signature) => {
-                return Err(Error::Malformed {
-                    noun: "zip record",
-                    offset: self.record_start,
-                    expected: "a local header \"PK\\x03\\x04\" or the directory \"PK\\x01\\x02\"".to_owned(),
-                    found: excerpt(signature),
-                });
-            }
-        }
-        Ok(used)
-    }
-
-    /// A local header is complete: decides how its data are read.
-    fn begin_member(&mut self, data_start: u64) -> Result<(), Error> {
-        let local = Local::parse(&self.seen);
-        let is_x = local.name == b"x.npy";
-        self.found_x |= is_x;
-        if let Some(size) = local.compressed {
-            self.implied = data_start.saturating_add(size).saturating_add(END_BYTES as u64);
-        }
-        self.stage = match (local.method, local.compressed) {
-            (0, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),
-            (_, Some(size)) => Stage::Skip(size),
-            (0, None) | (8, None) => Stage::Unchecked,
-            (method, None) => {
-                return Err(Error::Malformed {
-                    noun: "zip compression method",
-                    offset: self.record_start + 8,
-                    expected: "0 (stored) or 8 (deflated)".to_owned(),
-                    found: method.to_string(),
-                });
-            }
-        };
-        self.seen.clear();
-        if let Stage::Skip(0) = self.stage {
-            self.stage = Stage::Record;
-            self.record_start = data_start;
-        }
-        Ok(())
-    }
-
-    /// Keeps the last bytes of the file.
-    fn keep_tail(&mut self, bytes: &[u8]) {
-        let tail = &bytes[bytes.len().saturating_sub(END_BYTES)..];
-        self.seen.extend_from_slice(tail);
-        let surplus = self.seen.len().saturating_sub(END_BYTES);
-        self.seen.drain(..surplus);
-    }
-
-    pub(crate) fn end(&mut self) -> Result<(), Error> {
-        match &self.stage {
-            Stage::Directory => check_directory(&self.seen, self.record_start)?,
-            Stage::Unchecked if self.seen.starts_with(&END) => {}
-            Stage::Unchecked => {
-                return Err(Error::Malformed {
-                    noun: "zip end record",
-                    offset: self.position.saturating_sub(END_BYTES as u64),
-                    expected: "\"PK\\x05\\x06\"".to_owned(),
-                    found: excerpt(&self.seen),
-                });
-            }
-            Stage::Skip(left) => {
-                let expected = self.position.saturating_add(*left).saturating_add(END_BYTES as u64);
-                return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
-            }
-            Stage::Record | Stage::Array(..) => {
-                let expected = self.implied.max(self.position + 1);
-                return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
-            }
-        }
-        if !self.found_x {
-            return Err(Error::Malformed {
-                noun: "npz archive",
-                offset: 0,
-                expected: "a member x.npy".to_owned(),
-                found: "none".to_owned(),
-            });
-        }
-        self.done = true;
-        Ok(())
-    }
-}
-
-/// Bytes of a stored array behind its header, given the length of the member if it is known.
-fn array_left(header: u64, data: u64, member: Option<u64>, record_start: u64) -> Result<u64, Error> {
-    match member {
-        Some(member) if member != header.saturating_add(data) => Err(Error::Malformed {
-            noun: "size of member x.npy",
-            offset: record_start,
-            expected: format!("{} bytes, as its array header says", header.saturating_add(data)),
-            found: format!("{member} bytes"),
-        }),
-        _ => Ok(data),
-    }
-}
-
-/// The fields of a local header that matter.
-struct Local<'a> {
-    name: &'a [u8],
-    method: u16,
-    /// Size in the file; `None` if it follows the data.
-    compressed: Option<u64>,
-}
-
-impl<'a> Local<'a> {
-    /// `record` is a whole local header, name and extra fields included.
-    fn parse(record: &'a [u8]) -> Self {
-        let name_end = LOCAL_BYTES + usize::from(u16_at(record, 26));
-        let streamed = u16_at(record, 6) & 8 != 0;
-        let narrow = u32_at(record, 18);
-        let wide = (narrow == u32::MAX).then(|| zip64_compressed(&record[name_end..])).flatten();
-        let compressed = match wide {
-            _ if streamed && (narrow == 0 || wide == Some(0)) => None,
-            Some(size) => Some(size),
-            None => Some(u64::from(narrow)),
-        };
-        Self { name: &record[LOCAL_BYTES..name_end], method: u16_at(record, 8), compressed }
-    }
-}
-
-/// The compressed size in a zip64 extra field, where the uncompressed one comes first.
-fn zip64_compressed(mut extra: &[u8]) -> Option<u64> {
-    while extra.len() >= 4 {
-        let (id, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
-        let content = extra.get(4..4 + length)?;
-        if id == 1 {
-            return (length >= 16).then(|| u64_at(content, 8));
-        }
-        extra = &extra[4 + length..];
-    }
-    None
-}
-
-/// Checks the bytes from the directory to the end of the file, which began at `start`.
-fn check_directory(bytes: &[u8], start: u64) -> Result<(), Error> {
-    let truncated = |at: usize| Error::Truncated {
-        noun: "zip directory",
-        expected: start + (at + END_BYTES) as u64,
-        found: start + bytes.len() as u64,
-    };
-    let mut at = 0;
-    let mut members = 0_u64;
-    while bytes[at..].starts_with(&CENTRAL) {
-        let fixed = bytes.get(at..at + 46).ok_or_else(|| truncated(at + 46))?;
-        let names: usize = [28, 30, 32].iter().map(|&field| usize::from(u16_at(fixed, field))).sum();
-        at += 46 + names;
-        members += 1;
-        if at > bytes.len() {
-            return Err(truncated(at));
-        }
-    }
-    let size = at as u64;
-    if bytes[at..].starts_with(&END64) {
-        // The end record of zip64 (its length excludes the first twelve bytes) and its locator.
-        let fixed = bytes.get(at..at + 12).ok_or_else(|| truncated(at + 56 + 20))?;
-        let skip = usize::try_from(u64_at(fixed, 4)).ok().and_then(|length| length.checked_add(12 + 20 + at));
-        at = skip.filter(|&skip| skip <= bytes.len()).ok_or_else(|| truncated(at + 56 + 20))?;
-    }
-    if !END.starts_with(&bytes[at..(at + 4).min(bytes.len())]) {
-        return Err(Error::Malformed {
-            noun: "zip end record",
-            offset: start + at as u64,
-            expected: "\"PK\\x05\\x06\"".to_owned(),
-            found: excerpt(&bytes[at..(at + 4).min(bytes.len())]),
-        });
-    }
-    let end = bytes.get(at..at + END_BYTES).ok_or_else(|| truncated(at))?;
-    let expected = start + (at + END_BYTES + usize::from(u16_at(end, 20))) as u64;
-    let found = start + bytes.len() as u64;
-    if found > expected {
-        return Err(Error::Trailing { noun: "npz archive", expected, found });
-    }
-    if found < expected {
-        return Err(Error::Truncated { noun: "zip comment", expected, found });
-    }
-    let fields = [
-        ("number of members in the zip directory", 10, u64::from(u16_at(end, 10)), members, u64::from(u16::MAX)),
-        ("size of the zip directory", 12, u64::from(u32_at(end, 12)), size, u64::from(u32::MAX)),
-        ("offset of the zip directory", 16, u64::from(u32_at(end, 16)), start, u64::from(u32::MAX)),
-    ];
-    for (noun, field, stored, counted, wide) in fields {
-        if stored != counted && stored != wide {
-            let (offset, expected) = (start + (at + field) as u64, counted.to_string());
-            return Err(Error::Malformed { noun, offset, expected, found: stored.to_string() });
-        }
-    }
-    Ok(())
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

@@ -1,6 +1,6 @@
 //! Payload bytes: seeded, seekable, unique per file and position, and incompressible.
 //!
-//! A stream is a counter put through SplitMix64's finalizer, with a second key mixed in half way. Word `i` of a file
+//! A stream is a counter put through `SplitMix64`'s finalizer, with a second key mixed in half way. Word `i` of a file
 //! depends on (seed, file, `i`) alone, so any range can be made without the ones before it, on any rank and with any
 //! instruction set. Within a file no two words are equal, because the finalizer is a bijection of the counter; across
 //! files the two keys (128 bits) differ.
@@ -11,7 +11,7 @@ use dlio_config::vocabulary::DType;
 
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's finalizer.
+/// `SplitMix64`'s finalizer.
 fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -38,13 +38,19 @@ impl Element {
     #[must_use]
     pub fn new(dtype: DType) -> Option<Self> {
         Some(match dtype {
-            DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 => Self::Raw,
-            DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64 => Self::Raw,
             DType::Float16 => Self::Float16,
             DType::Float32 => Self::Float32,
             DType::Float64 => Self::Float64,
             DType::Bool => Self::Bool,
             DType::Bfloat16 => return None,
+            DType::Int8
+            | DType::Int16
+            | DType::Int32
+            | DType::Int64
+            | DType::Uint8
+            | DType::Uint16
+            | DType::Uint32
+            | DType::Uint64 => Self::Raw,
         })
     }
 }

@@ -314,18 +314,19 @@ impl Reader {
 
     /// Bytes of a frame behind its head, after checks.
     fn frame_length(&self) -> Result<u64, Error> {
-        let (length, stored) = self.head.split_at(8);
+        let [l0, l1, l2, l3, l4, l5, l6, l7, crc @ ..] = self.head;
+        let length = [l0, l1, l2, l3, l4, l5, l6, l7];
         let offset = self.position - HEAD as u64;
-        let crc = masked_crc32c(length).to_le_bytes();
-        if crc != stored {
+        let (computed, stored) = (masked_crc32c(&length), u32::from_le_bytes(crc));
+        if computed != stored {
             return Err(Error::Malformed {
                 noun: "checksum of a TFRecord frame's length",
                 offset: offset + 8,
-                expected: format!("{:08x}", u32::from_le_bytes(crc)),
-                found: stored.iter().rev().map(|byte| format!("{byte:02x}")).collect(),
+                expected: format!("{computed:08x}"),
+                found: format!("{stored:08x}"),
             });
         }
-        let length = length.iter().rev().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+        let length = u64::from_le_bytes(length);
         let end = self.position.checked_add(length).and_then(|end| end.checked_add(FOOT));
         match (end, self.size) {
             (Some(end), Some(size)) if end > size => {

@@ -81,7 +81,15 @@ impl Source for Sparse {
     fn read_exact_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, FormatError> {
         // A corrupt file may name any length; memory is taken only for what can be there.
         if len as u64 > METADATA_MAX || offset.saturating_add(len as u64) > self.len() {
-            let available = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+            let length = self.len();
+            let end = offset.saturating_add(len as u64);
+            // A known length is the end of the file: what lies behind it is missing for good.
+            self.with(|known| {
+                if known.length.is_some() && end > length {
+                    known.missing.get_or_insert((length, end - length));
+                }
+            });
+            let available = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
             return Err(FormatError::UnexpectedEof { expected: len, available });
         }
         let mut buffer = vec![0; len];
@@ -240,6 +248,10 @@ impl Reader {
 
     /// A range of metadata has arrived: parses, and aims at the sample or at the next range.
     fn metadata(&mut self, offset: u64, asked: u64, bytes: Vec<u8>) -> Result<(), Error> {
+        let received = bytes.len() as u64;
+        if received < asked {
+            self.source.with(|known| known.length = Some(offset + received));
+        }
         if offset == 0
             && let Some(own) = self.own.take_if(|own| bytes.starts_with(&own.metadata))
         {
@@ -251,11 +263,7 @@ impl Reader {
         if offset == 0 {
             check_signature(&bytes)?;
         }
-        let received = bytes.len() as u64;
         let known = self.source.with(|known| {
-            if received < asked {
-                known.length = Some(offset + received);
-            }
             known.ranges.push((offset, bytes));
             known.missing = None;
             known.ranges.len()
@@ -268,11 +276,11 @@ impl Reader {
                 self.source.with(|known| known.length = length);
                 self.place(places)
             }
-            (Err(_), Some((offset, len))) if known < RANGES_MAX => {
-                let len = len.max(METADATA_MIN);
+            (Err(_), Some((offset, wanted))) if known < RANGES_MAX && wanted <= METADATA_MAX => {
+                let len = wanted.max(METADATA_MIN);
                 let end = length.unwrap_or(u64::MAX);
                 if offset >= end {
-                    return Err(truncated("HDF5 metadata", offset.saturating_add(1), end));
+                    return Err(truncated("HDF5 metadata", offset.saturating_add(wanted), end));
                 }
                 self.stage = Stage::Metadata { offset, len: len.min(end - offset), bytes: Vec::new() };
                 Ok(())
@@ -293,6 +301,10 @@ impl Reader {
 
     fn parse(&self) -> Result<Vec<Place>, Error> {
         let file = File::from_source(self.source.clone()).map_err(|error| malformed("HDF5 superblock", &error))?;
+        let expected = file.superblock().eof_address;
+        if let Some(found) = self.source.with(|known| known.length).filter(|&found| found < expected) {
+            return Err(truncated("HDF5 file, as its superblock says,", expected, found));
+        }
         (0..self.datasets).map(|index| self.parse_dataset(&file, &name(index))).collect()
     }
 
@@ -335,12 +347,12 @@ impl Reader {
 /// A file begins with the signature, or has it behind a user block of 512 or 1024 bytes.
 fn check_signature(bytes: &[u8]) -> Result<(), Error> {
     const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+    if bytes.len() < SUPERBLOCK as usize && SIGNATURE.starts_with(&bytes[..bytes.len().min(SIGNATURE.len())]) {
+        return Err(truncated("HDF5 superblock", SUPERBLOCK, bytes.len() as u64));
+    }
     let starts = [0, 512, 1024];
     if starts.iter().any(|&start| bytes.get(start..).is_some_and(|bytes| bytes.starts_with(SIGNATURE))) {
         return Ok(());
-    }
-    if bytes.len() < SIGNATURE.len() && SIGNATURE.starts_with(bytes) {
-        return Err(truncated("HDF5 superblock", SUPERBLOCK, bytes.len() as u64));
     }
     let (expected, found) = ("\"\\x89HDF\\r\\n\\x1a\\n\"".to_owned(), excerpt(bytes));
     Err(Error::Malformed { noun: "HDF5 signature", offset: 0, expected, found })
