@@ -285,7 +285,7 @@ impl Sim {
                 generated.unwrap();
             }
             self.faults.damage(&memory).await;
-            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory, self.faults.clone()));
+            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), self.faults.clone()));
             let cancel = CancelFlag::new();
             if let Some(ms) = self.cancel_at_ms {
                 let (cancel, clock) = (cancel.clone(), clock.clone());
@@ -304,7 +304,7 @@ impl Sim {
                     TrainOptions { inflight: sim.inflight, cancel: cancel.clone(), ..TrainOptions::default() };
                 train(&plan, &layout, &rig, options).await
             };
-            TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, sim: self }
+            TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, memory, sim: self }
         })
     }
 }
@@ -344,6 +344,7 @@ impl GeneratedWorld {
 /// A world after its training.
 pub struct TrainedWorld {
     pub ranks: Vec<RankRun<Trained>>,
+    pub memory: Arc<Memory>,
     sim: Sim,
 }
 

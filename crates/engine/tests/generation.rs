@@ -1,0 +1,81 @@
+//! Generation on storage in memory: same bytes whoever writes them, complete files kept, errors that end it.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dlio_engine::{ErrorClass, FileTotals};
+use dlio_storage::memory::Memory;
+use dlio_storage::{ErrorKind, Found, Storage};
+use futures::FutureExt as _;
+use world::sim;
+
+/// Every object with its content.
+fn contents(memory: &Memory) -> BTreeMap<String, Bytes> {
+    let mut names = Vec::new();
+    let mut take = |page: &[Found]| names.extend(page.iter().map(|found| found.key.clone()));
+    memory.list("", &mut take).now_or_never().unwrap().unwrap();
+    names.into_iter().map(|name| (name.clone(), memory.get(&name).unwrap())).collect()
+}
+
+#[test]
+fn any_number_of_ranks_and_lanes_writes_the_same_bytes() {
+    for format in ["npz", "npy", "tfrecord"] {
+        let data_set = || sim(format).loader("tensorflow").samples_per_file(2).steps(12).eval_steps(6);
+        let alone = contents(&data_set().generate().memory);
+        assert_eq!(alone.len(), if format == "tfrecord" { 18 } else { 9 });
+        // As many files with fewer steps per rank.
+        for (ranks, steps, eval_steps, inflight) in [(1, 12, 6, 5), (2, 6, 3, 2), (3, 4, 2, 1)] {
+            let together = data_set().ranks(ranks).steps(steps).eval_steps(eval_steps).inflight(inflight).generate();
+            assert!(contents(&together.memory) == alone, "{format} by {ranks} ranks with {inflight} lanes");
+        }
+    }
+}
+
+#[test]
+fn totals_are_known_per_rank_and_for_the_world() {
+    let generated = sim("npy").ranks(2).steps(4).generate();
+    let size = generated.memory.get("train/img_0_of_8.npy").unwrap().len() as u64;
+    for rank in 0..2 {
+        assert_eq!(generated.ok(rank).rank, FileTotals { files: 4, kept: 0, bytes: 4 * size });
+        assert_eq!(generated.ok(rank).world, FileTotals { files: 8, kept: 0, bytes: 8 * size });
+    }
+}
+
+#[test]
+fn complete_files_are_kept_and_others_written_again() {
+    let data_set = sim("tfrecord").loader("tensorflow").samples_per_file(4).steps(16);
+    let memory = data_set.clone().generate().memory;
+    let complete = contents(&memory);
+    memory.put("train/img_1_of_4.tfrecord", "half a file");
+    memory.delete("index/train/img_2_of_4.tfrecord.idx").now_or_never().unwrap().unwrap();
+
+    let again = data_set.generate_into(&memory, false);
+    assert_eq!((again.ok(0).rank.files, again.ok(0).rank.kept), (4, 2));
+    assert!(contents(&memory) == complete);
+
+    let overwritten = data_set.generate_into(&memory, true);
+    assert_eq!((overwritten.ok(0).rank.files, overwritten.ok(0).rank.kept), (4, 0));
+}
+
+#[test]
+fn the_first_error_ends_all_lanes_and_ranks() {
+    let generated = sim("npy").ranks(2).inflight(3).steps(500).broken_object("train/img_0005_of_1000.npy").generate();
+    let error = generated.outcomes[1].as_ref().err().unwrap();
+    assert_eq!(error.class(), ErrorClass::Storage(ErrorKind::Io));
+    assert_eq!(error.to_string(), "rank 1");
+    let source = std::error::Error::source(error).unwrap().to_string();
+    assert_eq!(source, "writing memory://train/img_0005_of_1000.npy: the disk is on fire");
+    assert_eq!(generated.outcomes[0].as_ref().err().unwrap().class(), ErrorClass::Aborted);
+    assert!(generated.memory.len() < 600, "rank 1 must not have written on");
+}
+
+#[test]
+fn more_lanes_and_ranks_than_files_do_no_harm() {
+    let generated = sim("npy").ranks(1).inflight(8).steps(2).generate();
+    assert_eq!(generated.ok(0).world.files, 2);
+    let empty_handed = sim("npz").samples_per_file(64).ranks(3).steps(4).generate();
+    assert_eq!(empty_handed.ok(2).rank, FileTotals::default());
+    assert_eq!(empty_handed.ok(2).world.files, 1);
+}
