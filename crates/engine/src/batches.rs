@@ -1,10 +1,12 @@
 //! Where the training loop gets its batches from: reader lanes that read ahead, or reads in the loop itself.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
 use dlio_plan::{HandleState, Split, TrainingPlan};
+use dlio_storage::Recorder;
 use tokio::sync::watch::Receiver;
 
 use crate::handles::Keys;
@@ -43,6 +45,7 @@ pub(crate) fn kit_maker<'r>(
         storage: rig.storage.clone(),
         clock: rig.clock.clone(),
         events: rig.events.clone(),
+        recorder: RefCell::new(Recorder::new(rig.events.clone(), lane)),
         inflight: options.inflight.max(1) as usize,
         rank: rig.comm.place().rank,
         lane,

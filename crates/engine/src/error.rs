@@ -14,7 +14,7 @@ pub enum Error {
         place: Place,
         /// Operation, object, endpoint and what went wrong.
         #[source]
-        source: dlio_storage::Error,
+        source: Box<dlio_storage::Error>,
     },
     /// An object of the data set does not exist.
     #[error("{place}: {object} does not exist; generate the data set first (++workload.workflow.generate_data=True)")]
@@ -57,6 +57,14 @@ pub enum Error {
         ranks: Vec<u32>,
         /// Fingerprint of rank 0's plan.
         expected: String,
+    },
+    /// The plan is for another number of ranks.
+    #[error("the plan is for {planned} ranks, but {started} were started")]
+    World {
+        /// Ranks of the plan.
+        planned: u32,
+        /// Ranks of the communicator.
+        started: u32,
     },
     /// A collective failed: another rank gave up, or the communicator is broken.
     #[error("{place}: the ranks could not meet")]
@@ -121,7 +129,7 @@ impl Error {
             Error::Storage { source, .. } => ErrorClass::Storage(source.kind),
             Error::Missing { .. } => ErrorClass::Storage(ErrorKind::NotFound),
             Error::Corrupt { .. } => ErrorClass::Corrupt,
-            Error::Encode { .. } | Error::PlanMismatch { .. } => ErrorClass::Plan,
+            Error::Encode { .. } | Error::PlanMismatch { .. } | Error::World { .. } => ErrorClass::Plan,
             Error::Comm { source: dlio_comm::Error::Aborted { .. }, .. } => ErrorClass::Aborted,
             Error::Comm { .. } => ErrorClass::Comm,
             Error::Cancelled { .. } => ErrorClass::Cancelled,

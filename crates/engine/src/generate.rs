@@ -6,11 +6,11 @@ use std::time::Duration;
 use dlio_event::{Lane, Phase, Position};
 use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan};
+use dlio_storage::record_attempts;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::cost::CpuMeter;
 use crate::reader::{Halt, LaneStatus};
-use crate::record::{self, Doer};
 use crate::watch::Watch;
 use crate::writer::Writer;
 use crate::{CancelFlag, Error, FileDone, FileTotals, Generated, Place, Rig, Waiting};
@@ -32,7 +32,7 @@ pub struct GenerateOptions {
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        let stall_after = Duration::from_secs(60);
+        let stall_after = Duration::from_mins(1);
         Self { inflight: 1, overwrite: false, stall_after, cancel: CancelFlag::new() }
     }
 }
@@ -102,13 +102,14 @@ async fn make_folders(files: &FileSet, rig: &Rig, watch: &mut Watch<'_>) -> Resu
 }
 
 fn record_folder(rig: &Rig, key: &str, made: Result<dlio_storage::Receipt, dlio_storage::Error>) -> Result<(), Error> {
-    let doer = Doer { lane: Lane::MAIN, at: AT, object: rig.events.object(&rig.storage.uri(key)) };
-    let place = Place { rank: rig.comm.place().rank, at: AT };
+    let object = rig.events.object(&rig.storage.uri(key));
+    let record = |attempts| record_attempts(&*rig.events, attempts, object, Lane::MAIN, AT);
     match made {
-        Ok(receipt) => record::attempts(&*rig.events, doer, &receipt.attempts),
+        Ok(receipt) => record(&receipt.attempts),
         Err(source) => {
-            record::attempts(&*rig.events, doer, &source.attempts);
-            return Err(Error::Storage { place, source });
+            record(&source.attempts);
+            let place = Place { rank: rig.comm.place().rank, at: AT };
+            return Err(Error::Storage { place, source: Box::new(source) });
         }
     }
     Ok(())
@@ -164,8 +165,8 @@ async fn deal(
     watch: &mut Watch<'_>,
 ) -> Result<FileTotals, Error> {
     let Team { queue, mut reports, statuses, _alive } = team;
-    let writing = || statuses.iter().filter_map(|status| status.file()).map(|file| rig.storage.uri(&files.key(file)));
-    let waiting = || Waiting::Files { objects: writing().collect() };
+    let names = || statuses.iter().filter_map(|status| status.file()).map(|file| rig.storage.uri(&files.key(file)));
+    let waiting = || Waiting::Files { objects: names().collect() };
     let mut totals = FileTotals::default();
     let mut queue = Some(queue);
     let mut next = numbers.next();

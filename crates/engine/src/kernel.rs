@@ -28,11 +28,9 @@ pub(crate) fn sleep_until(at: Nanos) {
     let Some(wait) = at.checked_sub(monotonic()).filter(|&wait| wait > 0) else { return };
     tighten_timer();
     let wake = at - SPIN.min(wait / 8);
-    let (Ok(tv_sec), Ok(tv_nsec)) = (libc::time_t::try_from(wake / SECOND), libc::c_long::try_from(wake % SECOND))
-    else {
-        return;
-    };
-    let time = libc::timespec { tv_sec, tv_nsec };
+    let parts = (libc::time_t::try_from(wake / SECOND), libc::c_long::try_from(wake % SECOND));
+    let (Ok(seconds), Ok(nanos)) = parts else { return };
+    let time = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
     // A signal handler may end the wait early: the moment is absolute, so waiting again changes nothing.
     while monotonic() < wake {
         #[expect(unsafe_code, reason = "std::thread::sleep takes a duration and adds the default timer slack of 50 µs")]

@@ -21,7 +21,6 @@ mod lanes;
 mod observer;
 mod place;
 mod reader;
-mod record;
 mod rig;
 mod train;
 mod watch;

@@ -1,19 +1,18 @@
 //! Reads the samples of one lane: opens, asks the decoder what it needs, streams that through, sleeps, records.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dlio_event::{Event, EventSink, Lane, OpKind, Phase, Position};
+use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Phase, Position};
 use dlio_format::{FileShape, Layout, Need};
 use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead};
-use dlio_storage::{ByteRange, ErrorKind, Storage};
-use futures::StreamExt as _;
-use futures::TryStreamExt as _;
+use dlio_storage::{Attempts, ByteRange, ErrorKind, Recorder, Storage};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::clock::nanos;
 use crate::handles::{Keys, OpenFile, OpenFiles};
-use crate::record::{self, Doer};
 use crate::{CancelFlag, Clock, Error, Place};
 
 /// What a lane needs to read samples.
@@ -24,6 +23,8 @@ pub(crate) struct ReadKit {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
+    /// Remembers the endpoints that this lane met.
+    pub(crate) recorder: RefCell<Recorder>,
     /// Samples of one step in flight at the same time; more than one only where every sample is opened by itself.
     pub(crate) inflight: usize,
     pub(crate) rank: u32,
@@ -187,9 +188,8 @@ impl ReadKit {
         }
         self.status.set(file.combined);
         let name = self.events.object(&self.storage.uri(key));
-        let doer = Doer { lane: self.lane, at, object: name };
-        let object = self.storage.open(key).await.map_err(|error| self.storage_error(error, doer))?;
-        record::attempts(&*self.events, doer, object.opened());
+        let object = self.storage.open(key).await.map_err(|error| self.storage_error(error, name, at))?;
+        self.record(object.opened(), name, at);
         let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
         let mut decoder = self.layout.decoder(&shape);
         if let Some(bytes) = object.size() {
@@ -202,7 +202,6 @@ impl ReadKit {
         self.status.set(read.file);
         let corrupt = |source| self.corrupt(source, &self.files.file(read.file).key, at);
         let OpenFile { object, name, decoder, .. } = open;
-        let doer = Doer { lane: self.lane, at, object: *name };
         decoder.sample(read.sample).map_err(corrupt)?;
         let mut bytes = 0;
         while let Need::Bytes { offset, len } = decoder.need() {
@@ -221,12 +220,12 @@ impl ReadKit {
             let receipt = match (outcome, refused) {
                 (Ok(receipt), _) => receipt,
                 (Err(error), Some(refused)) => {
-                    record::attempts(&*self.events, doer, &error.attempts);
+                    self.record(&error.attempts, *name, at);
                     return Err(corrupt(refused));
                 }
-                (Err(error), None) => return Err(self.storage_error(error, doer)),
+                (Err(error), None) => return Err(self.storage_error(error, *name, at)),
             };
-            record::attempts(&*self.events, doer, &receipt.attempts);
+            self.record(&receipt.attempts, *name, at);
             bytes += receipt.bytes;
             decoder.end().map_err(corrupt)?;
         }
@@ -243,16 +242,20 @@ impl ReadKit {
     }
 
     /// Records the attempts of a failed operation and gives the error its place in the run.
-    fn storage_error(&self, error: dlio_storage::Error, doer: Doer) -> Error {
-        record::attempts(&*self.events, doer, &error.attempts);
-        let place = self.place(doer.at);
+    fn storage_error(&self, error: dlio_storage::Error, name: ObjectId, at: Position) -> Error {
+        self.record(&error.attempts, name, at);
+        let place = self.place(at);
         if self.halt.is_set() {
             return Error::Cancelled { place };
         }
         match error.kind {
             ErrorKind::NotFound => Error::Missing { place, object: error.object },
-            _ => Error::Storage { place, source: error },
+            _ => Error::Storage { place, source: Box::new(error) },
         }
+    }
+
+    fn record(&self, attempts: &Attempts, name: ObjectId, at: Position) {
+        self.recorder.borrow_mut().record(attempts, name, at);
     }
 
     fn corrupt(&self, source: dlio_format::Error, key: &str, at: Position) -> Error {

@@ -32,7 +32,7 @@ pub struct TrainOptions {
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { inflight: 1, stall_after: Duration::from_secs(60), cancel: CancelFlag::new() }
+        Self { inflight: 1, stall_after: Duration::from_mins(1), cancel: CancelFlag::new() }
     }
 }
 
@@ -55,6 +55,10 @@ pub struct Trained {
 pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: TrainOptions) -> Result<Trained, Error> {
     let keys = Keys::default();
     let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
+    let (planned, started) = (plan.world().size, rig.comm.place().size);
+    if planned != started {
+        return Err(Error::World { planned, started });
+    }
     let fingerprint = plan.fingerprint().to_string();
     agree::plans_agree(&*rig.comm, &mut watch, &fingerprint).await?;
 

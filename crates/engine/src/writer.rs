@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Position};
+use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind};
 use dlio_format::{Encoder, FileShape, Layout};
 use dlio_plan::{File, FileSet};
-use dlio_storage::{ChunkSource, ErrorKind, Storage};
+use dlio_storage::{Attempts, ChunkSource, ErrorKind, Storage, record_attempts};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::reader::{Halt, LaneStatus};
-use crate::record::{self, Doer};
 use crate::{Clock, Error, FileDone, Place};
 
 /// The file numbers that no lane has taken yet.
@@ -103,11 +102,11 @@ impl Writer {
     async fn is_complete(&self, key: &str, encoder: &Encoder) -> Result<bool, Error> {
         match self.storage.stat(key).await {
             Ok((metadata, receipt)) => {
-                record::attempts(&*self.events, self.doer(key), &receipt.attempts);
+                self.record(&receipt.attempts, key);
                 Ok(metadata.size == encoder.len())
             }
             Err(error) => {
-                record::attempts(&*self.events, self.doer(key), &error.attempts);
+                self.record(&error.attempts, key);
                 if error.kind == ErrorKind::NotFound { Ok(false) } else { Err(self.storage_error(error)) }
             }
         }
@@ -115,9 +114,9 @@ impl Writer {
 
     async fn write(&self, key: &str, encoder: Encoder) -> Result<(), Error> {
         match self.storage.write(key, &mut Source(encoder)).await {
-            Ok(receipt) => record::attempts(&*self.events, self.doer(key), &receipt.attempts),
+            Ok(receipt) => self.record(&receipt.attempts, key),
             Err(error) => {
-                record::attempts(&*self.events, self.doer(key), &error.attempts);
+                self.record(&error.attempts, key);
                 return Err(self.storage_error(error));
             }
         }
@@ -128,13 +127,12 @@ impl Writer {
         self.events.object(&self.storage.uri(key))
     }
 
-    fn doer(&self, key: &str) -> Doer {
-        let at: Position = self.place.at;
-        Doer { lane: self.lane, at, object: self.name(key) }
+    fn record(&self, attempts: &Attempts, key: &str) {
+        record_attempts(&*self.events, attempts, self.name(key), self.lane, self.place.at);
     }
 
     fn storage_error(&self, source: dlio_storage::Error) -> Error {
-        Error::Storage { place: self.place, source }
+        Error::Storage { place: self.place, source: Box::new(source) }
     }
 
     fn encode_error(&self, file: &File, source: dlio_format::Error) -> Error {

@@ -1,4 +1,5 @@
 //! Generation on storage in memory: same bytes whoever writes them, complete files kept, errors that end it.
+#![allow(clippy::unwrap_used, reason = "this is test code, also outside test functions")]
 
 mod world;
 
@@ -62,12 +63,12 @@ fn complete_files_are_kept_and_others_written_again() {
 #[test]
 fn the_first_error_ends_all_lanes_and_ranks() {
     let generated = sim("npy").ranks(2).inflight(3).steps(500).broken_object("train/img_0005_of_1000.npy").generate();
-    let error = generated.outcomes[1].as_ref().err().unwrap();
+    let error = generated.outcomes[1].as_ref().unwrap_err();
     assert_eq!(error.class(), ErrorClass::Storage(ErrorKind::Io));
     assert_eq!(error.to_string(), "rank 1");
     let source = std::error::Error::source(error).unwrap().to_string();
     assert_eq!(source, "writing memory://train/img_0005_of_1000.npy: the disk is on fire");
-    assert_eq!(generated.outcomes[0].as_ref().err().unwrap().class(), ErrorClass::Aborted);
+    assert_eq!(generated.outcomes[0].as_ref().unwrap_err().class(), ErrorClass::Aborted);
     assert!(generated.memory.len() < 600, "rank 1 must not have written on");
 }
 

@@ -1,4 +1,5 @@
 //! The production rig: real files, one thread per lane, the machine's own clock.
+#![allow(clippy::unwrap_used, reason = "this is test code, also outside test functions")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn lanes_on_threads_read_real_files_and_hand_their_batches_over_in_order() {
         assert!(epoch.blocks[0].compute.iter().all(|&compute| compute >= 2_000_000), "no wait ends early");
     }
     let events = events.events();
-    let of_lane = |lane| events.iter().filter(|e| e.kind == OpKind::Batch && e.lane == lane).map(|e| e.at.step);
+    let of_lane = |lane| events.iter().filter(move |e| e.kind == OpKind::Batch && e.lane == lane).map(|e| e.at.step);
     assert_eq!(of_lane(Lane(0)).collect::<Vec<_>>(), [1, 3, 5, 1, 3, 5]);
     assert_eq!(of_lane(Lane(1)).collect::<Vec<_>>(), [2, 4, 6, 2, 4, 6]);
     let read: u64 = events.iter().filter(|event| event.kind == OpKind::Read).map(|event| event.bytes).sum();

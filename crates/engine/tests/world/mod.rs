@@ -1,6 +1,7 @@
 //! Simulated worlds: all ranks of a run on one thread and on virtual time, over storage in memory whose slowness and
 //! faults the test decides. Each builder line is one fact.
 #![allow(dead_code, unreachable_pub, reason = "every test program uses another part of this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code, though not inside a test function")]
 
 mod faulty;
 
@@ -354,7 +355,7 @@ impl TrainedWorld {
     }
 
     pub fn error(&self, rank: usize) -> &Error {
-        self.ranks[rank].outcome.as_ref().err().expect("this rank should have failed")
+        self.ranks[rank].outcome.as_ref().expect_err("this rank should have failed")
     }
 
     /// The error with all its sources.
