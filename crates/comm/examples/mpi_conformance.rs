@@ -1,10 +1,12 @@
 //! The communicators' conformance suite under a real launcher, and what waiting costs:
 //!
 //! ```text
-//! mpirun --oversubscribe -np 3 mpi_conformance           # the suite; prints `ok` per rank
+//! mpirun --oversubscribe -np 3 mpi_conformance check     # the suite; prints `ok` per rank
 //! mpirun --oversubscribe -np 2 mpi_conformance measure   # init time, barrier latency, CPU burnt while waiting
 //! mpirun --oversubscribe -np 2 mpi_conformance abort     # rank 1 ends the run with exit code 7
 //! ```
+//!
+//! A second argument is the number of ranks that make a node: several nodes on one machine.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "measures the wall clock, and has no Clock to wait on")]
 
@@ -14,7 +16,8 @@ use dlio_comm::{Communicator, Mpi, conformance};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let mpi = Mpi::init()?;
+    let ranks = std::env::args().nth(2).and_then(|ranks| ranks.parse().ok());
+    let mpi = ranks.map_or_else(Mpi::init, Mpi::init_with_nodes_of)?;
     let init = start.elapsed();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mode = std::env::args().nth(1).unwrap_or_default();

@@ -12,7 +12,8 @@ use crate::Error;
 /// A communicator that is freed when dropped; it must go before the library is finalized.
 pub(super) struct Comm(ffi::MPI_Comm);
 
-fn check(call: &str, code: c_int) -> Result<(), Error> {
+/// Turns a return code into an error with MPI's words.
+pub(super) fn check(call: &str, code: c_int) -> Result<(), Error> {
     if code == 0 {
         return Ok(());
     }
@@ -75,6 +76,33 @@ impl Comm {
             check("MPI_Comm_split_type", code)?;
             Ok(Self(comm))
         }
+    }
+
+    /// The ranks that pass the same number, in the order of their ranks here.
+    pub(super) fn split(&self, color: u32) -> Result<Self, Error> {
+        let key = c_int::try_from(self.rank()?).unwrap_or(0);
+        // SAFETY: collective on a valid communicator; `comm` is writable.
+        unsafe {
+            let mut comm = ffi::RSMPI_COMM_NULL;
+            let color = c_int::try_from(color).unwrap_or(0);
+            check("MPI_Comm_split", ffi::MPI_Comm_split(self.0, color, key, &raw mut comm))?;
+            Ok(Self(comm))
+        }
+    }
+
+    /// The handle, for calls outside this module.
+    pub(super) fn raw(&self) -> ffi::MPI_Comm {
+        self.0
+    }
+
+    /// Lets the library move messages on.
+    pub(super) fn progress(&self) -> Result<(), Error> {
+        let mut flag: c_int = 0;
+        // SAFETY: a valid communicator and a writable integer; no message is received.
+        check("MPI_Iprobe", unsafe {
+            let (source, tag) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG);
+            ffi::MPI_Iprobe(source, tag, self.0, &raw mut flag, ffi::RSMPI_STATUS_IGNORE)
+        })
     }
 
     pub(super) fn rank(&self) -> Result<u32, Error> {

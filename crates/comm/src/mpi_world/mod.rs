@@ -1,15 +1,18 @@
 //! Ranks that an MPI launcher started.
 //!
 //! Invariant: MPI is called from the thread that initialized it (`MPI_THREAD_FUNNELED`), and a waiting rank sleeps
-//! between polls instead of burning a core. A collective blocks its thread, which is the training loop's.
+//! instead of burning a core: in a barrier the ranks of a node meet in shared memory and only the first one of each
+//! node takes part in MPI's, which it polls with back-off. A collective blocks its thread, the training loop's.
 
 mod calls;
+mod meeting;
 mod wait;
 
 use mpi::Threading;
 use mpi::environment::Universe;
 
 use self::calls::Comm;
+use self::meeting::Meeting;
 use crate::{Collective, Communicator, Error, Place, host};
 
 /// Bytes that one MPI call moves at most: its counts and offsets are C integers.
@@ -19,7 +22,11 @@ const LIMIT: usize = 1 << 30;
 pub struct Mpi {
     place: Place,
     limit: usize,
-    // The order matters: the communicator is freed before the library is finalized.
+    // The order matters: windows and communicators are freed before the library is finalized.
+    /// Where the ranks of this node meet; `None` if some node cannot share memory.
+    meeting: Option<Meeting>,
+    /// The first ranks of all nodes (of which this is one), or the others, who do not use it.
+    leaders: Comm,
     world: Comm,
     _universe: Universe,
 }
@@ -30,6 +37,14 @@ impl Mpi {
     /// # Errors
     /// When MPI was initialized before, does not support funneled threading, or a call fails.
     pub fn init() -> Result<Mpi, Error> {
+        Self::init_with_nodes_of(u32::MAX)
+    }
+
+    /// As [`Mpi::init`], and takes at most `ranks` ranks for one node: tests see several nodes on one machine.
+    ///
+    /// # Errors
+    /// As [`Mpi::init`].
+    pub fn init_with_nodes_of(ranks: u32) -> Result<Mpi, Error> {
         let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
             return Err(Error::Library("MPI was initialized before; a process can do it once".to_owned()));
         };
@@ -41,8 +56,17 @@ impl Mpi {
         }
         wait::precise_sleeps();
         let world = Comm::world()?;
-        let place = find_place(&world)?;
-        Ok(Mpi { place, limit: LIMIT, world, _universe: universe })
+        let shared = world.node()?;
+        let node = shared.split(shared.rank()? / ranks.max(1))?;
+        let place = find_place(&world, &node)?;
+        let leaders = world.split(place.local_rank.min(1))?;
+        let meeting = meet_in_memory(&world, node)?;
+        Ok(Mpi { place, limit: LIMIT, meeting, leaders, world, _universe: universe })
+    }
+
+    fn barrier_now(&self) -> Result<(), Error> {
+        let Some(meeting) = &self.meeting else { return self.world.barrier() };
+        meeting.meet(|| if self.place.nodes > 1 { self.leaders.barrier() } else { Ok(()) })
     }
 
     /// Name and version of the MPI library.
@@ -99,10 +123,18 @@ fn to_usize(len: u64) -> Result<usize, Error> {
     usize::try_from(len).map_err(|_| Error::Library(format!("{len} bytes do not fit into this process's memory")))
 }
 
+/// The meeting place of a node's ranks. All ranks of the world have one or none has: they would wait for each other
+/// in different calls.
+fn meet_in_memory(world: &Comm, node: Comm) -> Result<Option<Meeting>, Error> {
+    let meeting = Meeting::new(node);
+    let mut works = vec![0; world.size()? as usize];
+    world.all_gather_numbers(u64::from(meeting.is_ok()), &mut works)?;
+    if works.contains(&0) { Ok(None) } else { meeting.map(Some) }
+}
+
 /// Nodes are numbered in the order of their lowest rank, so every rank comes to the same numbers by itself.
-fn find_place(world: &Comm) -> Result<Place, Error> {
+fn find_place(world: &Comm, node: &Comm) -> Result<Place, Error> {
     let (rank, size) = (world.rank()?, world.size()?);
-    let node = world.node()?;
     let (local_rank, local_size) = (node.rank()?, node.size()?);
     let mut locals = vec![0; local_size as usize];
     node.all_gather_numbers(u64::from(rank), &mut locals)?;
@@ -129,7 +161,7 @@ impl Communicator for Mpi {
     }
 
     fn barrier(&self) -> Collective<'_, ()> {
-        Box::pin(async { self.world.barrier() })
+        Box::pin(async { self.barrier_now() })
     }
 
     fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>> {

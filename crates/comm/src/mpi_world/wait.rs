@@ -12,18 +12,25 @@ const SPIN: Duration = Duration::from_micros(20);
 const SLEEP_MIN: Duration = Duration::from_micros(10);
 const SLEEP_MAX: Duration = Duration::from_micros(200);
 
-/// Polls `done` until it says so: at first without a pause, then after ever longer sleeps.
-pub(super) fn until(mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
+/// Polls `done` for a short time, letting others have the core in between; tells whether it came true.
+pub(super) fn spin(mut done: impl FnMut() -> Result<bool, Error>) -> Result<bool, Error> {
     #[expect(clippy::disallowed_methods, reason = "measures its own polling, not the run")]
     let start = Instant::now();
     loop {
         if done()? {
-            return Ok(());
+            return Ok(true);
         }
         if start.elapsed() >= SPIN {
-            break;
+            return Ok(false);
         }
-        std::hint::spin_loop();
+        std::thread::yield_now();
+    }
+}
+
+/// Polls `done` until it comes true: at first without a pause, then after ever longer sleeps.
+pub(super) fn until(mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
+    if spin(&mut done)? {
+        return Ok(());
     }
     let mut pause = SLEEP_MIN;
     while !done()? {
