@@ -28,16 +28,20 @@ pub(crate) struct Writer {
     pub(crate) status: Arc<LaneStatus>,
 }
 
-/// Streams a file from its encoder into storage.
-struct Source(Encoder);
+/// Streams a file from its encoder into storage; dries up when the lane must stop, so that the storage gives up the
+/// file without leaving anything behind.
+struct Source<'w> {
+    encoder: Encoder,
+    halt: &'w Halt,
+}
 
-impl ChunkSource for Source {
+impl ChunkSource for Source<'_> {
     fn len(&self) -> u64 {
-        self.0.len()
+        self.encoder.len()
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        self.0.fill(buffer)
+        if self.halt.is_set() { 0 } else { self.encoder.fill(buffer) }
     }
 }
 
@@ -113,7 +117,7 @@ impl Writer {
     }
 
     async fn write(&self, key: &str, encoder: Encoder) -> Result<(), Error> {
-        match self.storage.write(key, &mut Source(encoder)).await {
+        match self.storage.write(key, &mut Source { encoder, halt: &self.halt }).await {
             Ok(receipt) => self.record(&receipt.attempts, key),
             Err(error) => {
                 self.record(&error.attempts, key);
@@ -132,7 +136,11 @@ impl Writer {
     }
 
     fn storage_error(&self, source: dlio_storage::Error) -> Error {
-        Error::Storage { place: self.place, source: Box::new(source) }
+        let place = self.place;
+        if self.halt.is_set() {
+            return Error::Cancelled { place };
+        }
+        Error::Storage { place, source: Box::new(source) }
     }
 
     fn encode_error(&self, file: &File, source: dlio_format::Error) -> Error {

@@ -10,7 +10,7 @@ use dlio_engine::{ErrorClass, FileTotals};
 use dlio_storage::memory::Memory;
 use dlio_storage::{ErrorKind, Found, Storage};
 use futures::FutureExt as _;
-use world::sim;
+use world::{MS, sim};
 
 /// Every object with its content.
 fn contents(memory: &Memory) -> BTreeMap<String, Bytes> {
@@ -63,12 +63,12 @@ fn complete_files_are_kept_and_others_written_again() {
 #[test]
 fn the_first_error_ends_all_lanes_and_ranks() {
     let generated = sim("npy").ranks(2).inflight(3).steps(500).broken_object("train/img_0005_of_1000.npy").generate();
-    let error = generated.outcomes[1].as_ref().unwrap_err();
+    let error = generated.ranks[1].outcome.as_ref().unwrap_err();
     assert_eq!(error.class(), ErrorClass::Storage(ErrorKind::Io));
     assert_eq!(error.to_string(), "rank 1");
     let source = std::error::Error::source(error).unwrap().to_string();
     assert_eq!(source, "writing memory://train/img_0005_of_1000.npy: the disk is on fire");
-    assert_eq!(generated.outcomes[0].as_ref().unwrap_err().class(), ErrorClass::Aborted);
+    assert_eq!(generated.ranks[0].outcome.as_ref().unwrap_err().class(), ErrorClass::Aborted);
     assert!(generated.memory.len() < 600, "rank 1 must not have written on");
 }
 
@@ -79,4 +79,22 @@ fn more_lanes_and_ranks_than_files_do_no_harm() {
     let empty_handed = sim("npz").samples_per_file(64).ranks(3).steps(4).generate();
     assert_eq!(empty_handed.ok(2).rank, FileTotals::default());
     assert_eq!(empty_handed.ok(2).world.files, 1);
+}
+
+#[test]
+fn a_write_that_takes_too_long_is_named() {
+    let generated = sim("npy").ranks(2).steps(2).inflight(2).slow_object("train/img_3_of_4.npy", 70_000).generate();
+    let told = |rank: usize| generated.ranks[rank].seen.stalls.borrow()[0].to_string();
+    assert_eq!(told(1), "rank 1 has waited 60 s for memory://train/img_3_of_4.npy to be written");
+    assert_eq!(told(0), "rank 0 has waited 60 s for the other ranks");
+}
+
+#[test]
+fn a_cancelled_generation_ends_within_a_tick_and_leaves_no_half_file() {
+    let data_set = sim("npy").steps(4).slow_object("train/img_2_of_4.npy", 500).cancelled_at_ms(200);
+    let generated = data_set.generate();
+    assert_eq!(generated.ranks[0].outcome.as_ref().unwrap_err().class(), ErrorClass::Cancelled);
+    assert!(generated.ranks[0].ended <= 300 * MS);
+    let files: Vec<_> = contents(&generated.memory).into_keys().collect();
+    assert_eq!(files, ["train/img_0_of_4.npy", "train/img_1_of_4.npy"]);
 }

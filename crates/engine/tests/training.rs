@@ -173,6 +173,13 @@ fn ranks_that_plan_differently_do_not_start() {
 }
 
 #[test]
+fn a_plan_for_another_world_is_refused() {
+    let run = sim("npy").ranks(2).planned_for_ranks(4).run();
+    assert_eq!(run.error(0).class(), ErrorClass::Plan);
+    assert_eq!(run.message(1), "the plan is for 4 ranks, but 2 were started");
+}
+
+#[test]
 fn a_cancelled_run_ends_within_a_tick() {
     for lanes in [0, 2] {
         let run = sim("npy").lanes(lanes).steps(100).read_ms(300).compute_ms(2_000).cancelled_at_ms(5_000).run();

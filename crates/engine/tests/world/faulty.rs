@@ -42,6 +42,10 @@ impl Faulty {
         Self { inner, faults }
     }
 
+    fn slowness(&self, key: &str) -> Option<Duration> {
+        self.faults.slow.as_ref().filter(|(slow, _)| slow == key).map(|(_, delay)| *delay)
+    }
+
     fn broken(&self, doing: &'static str, key: &str) -> Result<(), Error> {
         if self.faults.broken.as_deref() != Some(key) {
             return Ok(());
@@ -85,8 +89,7 @@ impl Storage for Faulty {
         Box::pin(async move {
             self.broken("opening", key)?;
             let inner = self.inner.open(key).await?;
-            let slow = self.faults.slow.as_ref().filter(|(slow, _)| slow == key);
-            let delay = slow.map_or(self.faults.read, |(_, delay)| *delay);
+            let delay = self.slowness(key).unwrap_or(self.faults.read);
             Ok(Box::new(Slow { inner, delay }) as Box<dyn Object>)
         })
     }
@@ -94,6 +97,7 @@ impl Storage for Faulty {
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move {
             self.broken("writing", key)?;
+            tokio::time::sleep(self.slowness(key).unwrap_or_default()).await;
             self.inner.write(key, source).await
         })
     }

@@ -46,6 +46,7 @@ pub struct Sim {
     preprocess_ms: u64,
     inflight: u32,
     odd_rank: Option<u32>,
+    planned_ranks: Option<u32>,
     cancel_at_ms: Option<u64>,
     read_type: Option<&'static str>,
     faults: Faults,
@@ -70,6 +71,7 @@ pub fn sim(format: &'static str) -> Sim {
         preprocess_ms: 0,
         inflight: 1,
         odd_rank: None,
+        planned_ranks: None,
         cancel_at_ms: None,
         read_type: None,
         faults: Faults::default(),
@@ -118,7 +120,7 @@ impl Sim {
         self
     }
 
-    /// Reading this object takes longer.
+    /// Reading or generating this object takes longer.
     pub fn slow_object(mut self, key: &str, ms: u64) -> Self {
         self.faults.slow = Some((key.to_owned(), Duration::from_millis(ms)));
         self
@@ -145,6 +147,12 @@ impl Sim {
     /// This rank was started with another seed.
     pub fn rank_with_another_seed(mut self, rank: u32) -> Self {
         self.odd_rank = Some(rank);
+        self
+    }
+
+    /// The plan is made for another number of ranks than run.
+    pub fn planned_for_ranks(mut self, ranks: u32) -> Self {
+        self.planned_ranks = Some(ranks);
         self
     }
 
@@ -214,8 +222,8 @@ impl Sim {
         Sim::on_virtual_time(async move || {
             let clock = Arc::new(VirtualClock::new());
             let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), sim.faults.clone()));
-            let outcomes = sim.generate_on(&storage, &clock, overwrite).await;
-            GeneratedWorld { memory, outcomes }
+            let ranks = sim.generate_on(&storage, &clock, overwrite).await;
+            GeneratedWorld { memory, ranks }
         })
     }
 
@@ -224,20 +232,31 @@ impl Sim {
         storage: &Arc<dyn Storage>,
         clock: &Arc<VirtualClock>,
         overwrite: bool,
-    ) -> Vec<Result<Generated, Error>> {
+    ) -> Vec<RankRun<Generated>> {
         let workload = self.workload(42);
         let files = FileSet::new(&workload).unwrap();
         let layout = Layout::new(&workload.dataset, 7).unwrap();
         let plan = GeneratePlan::new(&files, World { size: self.ranks });
-        let inflight = self.inflight;
+        let (inflight, cancel) = (self.inflight, self.cancel_flag(clock));
         self.all_ranks(storage, clock, async move |_, rig| {
-            let options = GenerateOptions { inflight, overwrite, ..GenerateOptions::default() };
+            let cancel = cancel.clone();
+            let options = GenerateOptions { inflight, overwrite, cancel, ..GenerateOptions::default() };
             generate(&plan, &files, &layout, &rig, options).await
         })
         .await
-        .into_iter()
-        .map(|rank| rank.outcome)
-        .collect()
+    }
+
+    /// The flag that is set at the moment of [`Sim::cancelled_at_ms`].
+    fn cancel_flag(&self, clock: &Arc<VirtualClock>) -> CancelFlag {
+        let flag = CancelFlag::new();
+        if let Some(ms) = self.cancel_at_ms {
+            let (flag, clock) = (flag.clone(), clock.clone());
+            tokio::task::spawn_local(async move {
+                clock.sleep_until(ms * MS).await;
+                flag.cancel();
+            });
+        }
+        flag
     }
 
     /// Runs every rank; one that fails aborts the others, as the program does.
@@ -282,25 +301,21 @@ impl Sim {
             let clock = Arc::new(VirtualClock::new());
             let memory = Arc::new(Memory::new(clock.clone()));
             let quick: Arc<dyn Storage> = memory.clone();
-            for generated in self.generate_on(&quick, &clock, false).await {
-                generated.unwrap();
+            let undisturbed = Sim { cancel_at_ms: None, ..self.clone() };
+            for generated in undisturbed.generate_on(&quick, &clock, false).await {
+                generated.outcome.unwrap();
             }
             self.faults.damage(&memory).await;
             let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), self.faults.clone()));
-            let cancel = CancelFlag::new();
-            if let Some(ms) = self.cancel_at_ms {
-                let (cancel, clock) = (cancel.clone(), clock.clone());
-                tokio::task::spawn_local(async move {
-                    clock.sleep_until(ms * MS).await;
-                    cancel.cancel();
-                });
-            }
+            let cancel = self.cancel_flag(&clock);
             let sim = self.clone();
             let body = async move |rank, rig: Rig| {
                 let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
                 let layout = Layout::new(&workload.dataset, 7).unwrap();
-                let plan = training(&workload, World { size: sim.ranks }).unwrap();
-                assert_eq!(plan.steps(Split::Train), sim.limit.unwrap_or(sim.steps), "the test's own arithmetic");
+                let plan = training(&workload, World { size: sim.planned_ranks.unwrap_or(sim.ranks) }).unwrap();
+                if sim.planned_ranks.is_none() {
+                    assert_eq!(plan.steps(Split::Train), sim.limit.unwrap_or(sim.steps), "the test's own arithmetic");
+                }
                 let options =
                     TrainOptions { inflight: sim.inflight, cancel: cancel.clone(), ..TrainOptions::default() };
                 train(&plan, &layout, &rig, options).await
@@ -333,12 +348,12 @@ impl Observer for Seen {
 /// A world after its generation.
 pub struct GeneratedWorld {
     pub memory: Arc<Memory>,
-    pub outcomes: Vec<Result<Generated, Error>>,
+    pub ranks: Vec<RankRun<Generated>>,
 }
 
 impl GeneratedWorld {
     pub fn ok(&self, rank: usize) -> &Generated {
-        self.outcomes[rank].as_ref().unwrap()
+        self.ranks[rank].outcome.as_ref().unwrap()
     }
 }
 
