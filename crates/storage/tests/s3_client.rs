@@ -1,0 +1,534 @@
+//! What the S3 client does when a server misbehaves, told by a server whose every answer is scripted.
+
+mod stub;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_event::{OpKind, Outcome};
+use dlio_storage::s3::{Credentials, LoadBalance, S3, S3Config};
+use dlio_storage::{ByteRange, Error, ErrorKind, Found, Receipt, Storage};
+use stub::{Pattern, Reply, Request, Stub, Ticks, ok, refusal, status};
+
+const MIB: u64 = 1 << 20;
+
+fn config(servers: &[&Stub]) -> S3Config {
+    let mut config = S3Config::new(servers.iter().map(|server| server.url()).collect(), "bucket");
+    config.credentials = Some(Credentials::new("AKID", "secret"));
+    config.backoff = Duration::from_millis(1);
+    config.request_timeout = Duration::from_millis(150);
+    config.max_attempts = 3;
+    config
+}
+
+fn client(config: S3Config) -> S3 {
+    S3::new(config, Arc::new(Ticks::default())).unwrap()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn read(s3: &S3, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
+    let mut bytes = Vec::new();
+    let mut sink = |chunk: &[u8]| {
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    };
+    let receipt = s3.open(key).await?.read(range, &mut sink).await?;
+    Ok((bytes, receipt))
+}
+
+fn outcomes(receipt: &Receipt) -> Vec<Outcome> {
+    receipt.attempts.iter().map(|attempt| attempt.outcome).collect()
+}
+
+#[test]
+fn a_read_is_one_signed_request_with_an_escaped_key() {
+    let server = Stub::start(|_| ok("hello"));
+    let mut config = config(&[&server]);
+    config.prefix = "data".into();
+    let (bytes, receipt) = run(read(&client(config), "train/ä b+%=&.npz", ByteRange::ALL)).unwrap();
+    assert_eq!((bytes.as_slice(), receipt.bytes), (&b"hello"[..], 5));
+    let seen = server.seen();
+    assert_eq!(seen[0].line(), "GET /bucket/data/train/%C3%A4%20b%2B%25%3D%26.npz");
+    assert!(seen[0].header("authorization").unwrap().starts_with("AWS4-HMAC-SHA256 Credential=AKID/"));
+    assert_eq!(seen[0].header("range"), None);
+    let attempt = &receipt.attempts[0];
+    assert_eq!((attempt.kind, attempt.status, attempt.bytes, attempt.number), (OpKind::Get, 200, 5, 0));
+    assert_eq!(attempt.endpoint.as_deref(), Some(server.url().as_str()));
+    assert!(attempt.start < attempt.first_byte.unwrap() && attempt.first_byte.unwrap() < attempt.end);
+}
+
+#[test]
+fn requests_follow_each_other_on_one_connection() {
+    let server = Stub::start(|_| ok(vec![7; 100_000]));
+    let s3 = client(config(&[&server]));
+    run(async {
+        for _ in 0..5 {
+            read(&s3, "a", ByteRange::ALL).await.unwrap();
+            s3.delete("a").await.unwrap();
+        }
+    });
+    assert!(server.seen().iter().all(|request| request.connection == 0));
+}
+
+#[test]
+fn a_new_runtime_opens_a_new_connection_without_a_failed_attempt() {
+    let server = Stub::start(|_| ok("x"));
+    let s3 = client(config(&[&server]));
+    for _ in 0..2 {
+        let (_, receipt) = run(read(&s3, "a", ByteRange::ALL)).unwrap();
+        assert_eq!(outcomes(&receipt), [Outcome::Ok]);
+    }
+    assert_eq!(server.seen().iter().map(|request| request.connection).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_connection_that_the_server_closed_while_idle_costs_no_attempt_of_the_budget() {
+    let server = Stub::start(|_| Reply::AnswerAndClose(200, b"x".to_vec()));
+    let mut config = config(&[&server]);
+    config.max_attempts = 1;
+    let s3 = client(config);
+    run(async {
+        for _ in 0..4 {
+            assert_eq!(read(&s3, "a", ByteRange::ALL).await.unwrap().0, b"x");
+        }
+    });
+}
+
+#[test]
+fn threads_have_their_own_connections() {
+    let server = Stub::start(|_| ok("x"));
+    let s3 = client(config(&[&server]));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                run(async {
+                    for _ in 0..3 {
+                        read(&s3, "a", ByteRange::ALL).await.unwrap();
+                    }
+                })
+            });
+        }
+    });
+    let mut connections: Vec<_> = server.seen().iter().map(|request| request.connection).collect();
+    connections.sort_unstable();
+    assert_eq!(connections, [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+}
+
+#[test]
+fn a_range_asks_for_its_bytes_only() {
+    let server =
+        Stub::start(|_| Reply::Answer(206, vec![("content-range", "bytes 10-13/100".into())], b"abcd".to_vec()));
+    let (bytes, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::new(10, 4))).unwrap();
+    assert_eq!(bytes, b"abcd");
+    assert_eq!(server.seen()[0].header("range"), Some("bytes=10-13"));
+    let attempt = &receipt.attempts[0];
+    assert_eq!((attempt.kind, attempt.offset, attempt.requested), (OpKind::GetRange, 10, Some(4)));
+}
+
+#[test]
+fn a_range_beyond_the_end_reads_nothing() {
+    let server = Stub::start(|_| refusal(416, "InvalidRange"));
+    let (bytes, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::new(10, 4))).unwrap();
+    assert_eq!((bytes.len(), receipt.bytes, receipt.attempts[0].status), (0, 0, 416));
+}
+
+#[test]
+fn a_server_that_ignores_ranges_is_refused() {
+    let server = Stub::start(|_| ok(vec![0; 100]));
+    let error = run(read(&client(config(&[&server])), "a", ByteRange::new(10, 4))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.to_string().contains("must honour byte ranges"), "{error}");
+}
+
+/// Serves `Pattern::bytes(1000)` but breaks off after 300 bytes of every whole answer.
+fn breaking(request: &Request) -> Reply {
+    let whole = Pattern::bytes(1000);
+    let head = |first: usize| {
+        let range = format!("bytes {first}-999/1000");
+        let headers = [("content-range", range), ("etag", "\"v1\"".into())];
+        stub::answer(request, if first == 0 { 200 } else { 206 }, &headers, &whole[first..])
+    };
+    let first: usize = request.header("range").map_or(0, |range| range[6..range.find('-').unwrap()].parse().unwrap());
+    let mut bytes = head(first);
+    if request.nth < 2 {
+        let end = bytes.len() - (1000 - first) + 300;
+        bytes.truncate(end);
+    }
+    Reply::Cut(bytes)
+}
+
+#[test]
+fn a_short_answer_is_continued_where_it_broke_off() {
+    let server = Stub::start(breaking);
+    let (bytes, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    assert_eq!(bytes, Pattern::bytes(1000));
+    assert_eq!(receipt.bytes, 1000);
+    assert_eq!(outcomes(&receipt), [Outcome::ShortRead, Outcome::ShortRead, Outcome::Ok]);
+    let moved: Vec<_> = receipt.attempts.iter().map(|a| (a.offset, a.requested, a.bytes, a.number)).collect();
+    assert_eq!(moved, [(0, None, 300, 0), (300, Some(700), 300, 1), (600, Some(400), 400, 2)]);
+    let seen = server.seen();
+    assert_eq!(seen[1].header("range"), Some("bytes=300-999"));
+    assert_eq!(seen[1].header("if-match"), Some("\"v1\""), "the rest must come from the same version");
+}
+
+#[test]
+fn an_answer_that_stays_short_is_an_error_that_says_how_short() {
+    let server = Stub::start(|request| {
+        let mut bytes = stub::answer(request, 200, &[], &[0; 50]);
+        bytes.truncate(bytes.len() - 50);
+        Reply::Cut(bytes)
+    });
+    let error = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap_err();
+    assert_eq!((error.kind, error.outcome(), error.attempts.len()), (ErrorKind::Corrupt, Outcome::ShortRead, 3));
+    assert!(error.to_string().contains("after 0 of 50 bytes"), "{error}");
+}
+
+#[test]
+fn a_server_that_asks_for_less_is_asked_again_later() {
+    let server = Stub::start(|request| match request.nth {
+        0 => refusal(503, "SlowDown"),
+        1 => status(500),
+        _ => ok("x"),
+    });
+    let (_, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    assert_eq!(outcomes(&receipt), [Outcome::Throttled, Outcome::ServerError, Outcome::Ok]);
+    let statuses: Vec<_> = receipt.attempts.iter().map(|attempt| attempt.status).collect();
+    assert_eq!(statuses, [503, 500, 200]);
+    assert!(server.seen().iter().all(|request| request.connection == 0), "a refusal leaves the connection usable");
+}
+
+#[test]
+fn a_server_that_never_recovers_is_given_up_after_the_attempts_allowed() {
+    let server = Stub::start(|_| refusal(503, "SlowDown"));
+    let error = run(read(&client(config(&[&server])), "train/x.npz", ByteRange::new(0, 8))).unwrap_err();
+    assert_eq!((error.kind, error.attempts.len(), server.seen().len()), (ErrorKind::Server, 3, 3));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "reading s3://bucket/train/x.npz bytes 0..8 at {}: HTTP 503 SlowDown: no (after 3 attempts)",
+            server.url()
+        )
+    );
+}
+
+#[test]
+fn a_silent_server_times_out() {
+    let server = Stub::start(|request| if request.nth == 0 { Reply::Silence } else { ok("x") });
+    let (_, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    assert_eq!(outcomes(&receipt), [Outcome::Timeout, Outcome::Ok]);
+}
+
+#[test]
+fn an_answer_that_stalls_midway_times_out_and_is_continued() {
+    let server = Stub::start(|request| {
+        if request.nth > 0 {
+            return Reply::Answer(206, vec![("content-range", "bytes 2-3/4".into())], b"cd".to_vec());
+        }
+        Reply::Answer(200, vec![("content-length", "4".into())], b"ab".to_vec())
+    });
+    let (bytes, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    assert_eq!(bytes, b"abcd");
+    assert_eq!(outcomes(&receipt), [Outcome::Timeout, Outcome::Ok]);
+}
+
+#[test]
+fn wrong_credentials_are_not_tried_again_and_name_the_key_to_check() {
+    let server = Stub::start(|_| refusal(403, "InvalidAccessKeyId"));
+    let error = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap_err();
+    assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Denied, 1));
+    assert!(error.to_string().contains("storage.storage_options.access_key_id"), "{error}");
+}
+
+#[test]
+fn a_missing_bucket_says_what_to_do() {
+    let server = Stub::start(|_| refusal(404, "NoSuchBucket"));
+    let error = run(client(config(&[&server])).write("a", &mut Pattern::new(4))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert!(error.to_string().contains("check the bucket name `bucket`"), "{error}");
+}
+
+#[test]
+fn an_endpoint_that_is_down_says_where_endpoints_are_set() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = S3Config::new(vec![format!("http://{free}")], "bucket");
+    config.backoff = Duration::from_millis(1);
+    config.max_attempts = 2;
+    let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err();
+    assert_eq!((error.kind, error.outcome(), error.attempts.len()), (ErrorKind::Unreachable, Outcome::Connect, 2));
+    assert!(error.to_string().contains("storage.endpoint_uris"), "{error}");
+}
+
+#[test]
+fn a_retry_goes_to_another_endpoint_and_says_so() {
+    let (broken, sound) = (Stub::start(|_| Reply::Close), Stub::start(|_| ok("x")));
+    let mut config = config(&[&broken, &sound]);
+    config.load_balance = LoadBalance::RoundRobin;
+    let (_, receipt) = run(read(&client(config), "a", ByteRange::ALL)).unwrap();
+    let used: Vec<_> = receipt.attempts.iter().map(|a| a.endpoint.as_deref().unwrap().to_owned()).collect();
+    assert_eq!(used, [broken.url(), sound.url()]);
+    assert_eq!(outcomes(&receipt), [Outcome::Connect, Outcome::Ok]);
+}
+
+#[test]
+fn a_sink_that_refuses_the_bytes_ends_the_read() {
+    let server = Stub::start(|_| ok("x"));
+    let s3 = client(config(&[&server]));
+    let error = run(async {
+        let mut sink = |_: &[u8]| Err("expected the magic bytes".to_owned());
+        s3.open("a").await.unwrap().read(ByteRange::ALL, &mut sink).await.unwrap_err()
+    });
+    assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Corrupt, 1));
+    assert!(error.to_string().ends_with("expected the magic bytes"));
+}
+
+#[test]
+fn a_write_sends_every_byte_in_one_request() {
+    for len in [0, 5, 300_000, 3 * MIB + 7] {
+        let server = Stub::start(|_| status(200));
+        let receipt = run(client(config(&[&server])).write("a", &mut Pattern::new(len))).unwrap();
+        let seen = server.seen();
+        assert_eq!(seen[0].line(), "PUT /bucket/a");
+        assert!(seen[0].body == Pattern::bytes(len), "{len}");
+        assert_eq!(seen[0].header("content-length"), Some(len.to_string().as_str()));
+        assert_eq!(seen[0].header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+        assert_eq!((receipt.bytes, receipt.attempts[0].bytes, receipt.attempts[0].kind), (len, len, OpKind::Put));
+    }
+}
+
+#[test]
+fn a_write_that_failed_is_sent_again_from_its_first_byte() {
+    for len in [1000, 2 * MIB] {
+        let server = Stub::start(|request| if request.nth < 2 { refusal(503, "SlowDown") } else { status(200) });
+        let receipt = run(client(config(&[&server])).write("a", &mut Pattern::new(len))).unwrap();
+        assert_eq!(outcomes(&receipt), [Outcome::Throttled, Outcome::Throttled, Outcome::Ok]);
+        assert!(server.seen().iter().all(|request| request.body == Pattern::bytes(len)));
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_to_keep_is_sent_once_and_the_error_says_so() {
+    let server = Stub::start(|_| refusal(503, "SlowDown"));
+    let mut config = config(&[&server]);
+    (config.multipart_threshold, config.part_size, config.part_concurrency) = (u64::MAX, MIB, 1);
+    let error = run(client(config).write("a", &mut Pattern::new(4 * MIB))).unwrap_err();
+    assert_eq!(error.attempts.len(), 1);
+    assert!(error.to_string().contains("not tried again"), "{error}");
+}
+
+#[test]
+fn a_signed_payload_carries_its_hash() {
+    let server = Stub::start(|_| status(200));
+    let mut config = config(&[&server]);
+    config.unsigned_payload = false;
+    run(client(config).write("a", &mut Pattern::new(3))).unwrap();
+    let hash = "ae4b3280e56e2faf83f414a6e3dabe9d5fbe18976544c05fed121accb85b53fc";
+    assert_eq!(server.seen()[0].header("x-amz-content-sha256"), Some(hash));
+}
+
+fn multipart(request: &Request) -> Reply {
+    match (request.method.as_str(), request.target.contains("uploads=")) {
+        ("POST", true) => ok("<R><UploadId>id/1</UploadId></R>"),
+        ("PUT", _) => {
+            let number: String = request.target.split(['=', '&']).nth(1).unwrap().into();
+            Reply::Answer(200, vec![("etag", format!("\"{number}\""))], vec![])
+        }
+        ("POST", false) => ok("<CompleteMultipartUploadResult/>"),
+        _ => status(204),
+    }
+}
+
+fn in_parts(server: &Stub) -> S3Config {
+    let mut config = config(&[server]);
+    (config.multipart_threshold, config.part_size, config.part_concurrency) = (8 * MIB, 5 * MIB, 2);
+    config
+}
+
+#[test]
+fn a_large_object_is_written_in_parts() {
+    let server = Stub::start(multipart);
+    let len = 12 * MIB + 5;
+    let receipt = run(client(in_parts(&server)).write("a", &mut Pattern::new(len))).unwrap();
+    let mut seen = server.seen();
+    assert_eq!(seen.remove(0).line(), "POST /bucket/a?uploads=");
+    let last = seen.pop().unwrap();
+    assert_eq!(last.line(), "POST /bucket/a?uploadId=id%2F1");
+    assert_eq!(
+        String::from_utf8(last.body).unwrap().matches("<PartNumber>").count(),
+        3,
+        "every part is named when the upload is completed"
+    );
+    seen.sort_by(|a, b| a.target.cmp(&b.target));
+    assert_eq!(seen[2].line(), "PUT /bucket/a?partNumber=3&uploadId=id%2F1");
+    assert!(seen.into_iter().flat_map(|request| request.body).eq(Pattern::bytes(len)));
+    let kinds: Vec<_> = receipt.attempts.iter().map(|attempt| attempt.kind).collect();
+    assert_eq!((kinds.len(), kinds[0], kinds[4]), (5, OpKind::MultipartCreate, OpKind::MultipartComplete));
+    assert_eq!(receipt.bytes, len);
+    assert_eq!(receipt.attempts.iter().map(|attempt| attempt.bytes).sum::<u64>(), len);
+}
+
+#[test]
+fn a_part_that_fails_for_good_aborts_the_upload() {
+    let server = Stub::start(|request| {
+        if request.target.contains("partNumber=2") { refusal(403, "AccessDenied") } else { multipart(request) }
+    });
+    let error = run(client(in_parts(&server)).write("a", &mut Pattern::new(12 * MIB))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(server.lines().last().unwrap(), "DELETE /bucket/a?uploadId=id%2F1");
+    assert_eq!(error.attempts.last().unwrap().kind, OpKind::MultipartAbort);
+}
+
+#[test]
+fn a_write_that_is_dropped_midway_aborts_its_upload() {
+    let server = Stub::start(|request| if request.method == "PUT" { Reply::Silence } else { multipart(request) });
+    let mut config = in_parts(&server);
+    config.request_timeout = Duration::from_secs(20);
+    let s3 = client(config);
+    run(async {
+        let mut source = Pattern::new(12 * MIB);
+        let write = s3.write("a", &mut source);
+        let begun = async {
+            while !server.lines().iter().any(|line| line.starts_with("PUT")) {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::select! { biased; () = begun => {}, _ = write => unreachable!("the parts are never answered") }
+        while !server.lines().iter().any(|line| line.starts_with("DELETE")) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
+#[test]
+fn a_lost_answer_to_the_completion_is_no_failure_when_the_object_is_there() {
+    let server = Stub::start(|request| match request.method.as_str() {
+        "POST" if request.target.contains("uploadId") => {
+            if request.headers.contains_key("x-seen") {
+                status(500)
+            } else {
+                refusal(404, "NoSuchUpload")
+            }
+        }
+        "HEAD" => Reply::Answer(200, vec![("content-length", (12 * MIB).to_string())], vec![]),
+        _ => multipart(request),
+    });
+    // The first answer says at once that the upload is gone: nothing was completed by us, so it is an error.
+    run(client(in_parts(&server)).write("a", &mut Pattern::new(12 * MIB))).unwrap_err();
+
+    let server = Stub::start(|request| match request.method.as_str() {
+        "POST" if request.target.contains("uploadId") && request.nth == 4 => Reply::Close,
+        "POST" if request.target.contains("uploadId") => refusal(404, "NoSuchUpload"),
+        "HEAD" => Reply::Answer(200, vec![("content-length", (12 * MIB).to_string())], vec![]),
+        _ => multipart(request),
+    });
+    run(client(in_parts(&server)).write("a", &mut Pattern::new(12 * MIB))).unwrap();
+}
+
+#[test]
+fn an_error_inside_a_successful_completion_is_an_error() {
+    let server = Stub::start(|request| {
+        if request.method == "POST" && request.target.contains("uploadId") {
+            return ok("<Error><Code>InvalidPart</Code><Message>gone</Message></Error>");
+        }
+        multipart(request)
+    });
+    let error = run(client(in_parts(&server)).write("a", &mut Pattern::new(12 * MIB))).unwrap_err();
+    assert!(error.to_string().contains("InvalidPart"), "{error}");
+}
+
+#[test]
+fn a_listing_goes_on_until_its_last_page() {
+    let server = Stub::start(|request| {
+        let page = |more: &str, key: &str| {
+            ok(format!(
+                "<ListBucketResult><EncodingType>url</EncodingType>{more}<Contents><Key>run/{key}</Key><Size>3</Size>\
+                 </Contents></ListBucketResult>"
+            ))
+        };
+        if request.target.contains("continuation-token=t%2B1") {
+            page("<IsTruncated>false</IsTruncated>", "train/b+c")
+        } else {
+            page("<IsTruncated>true</IsTruncated><NextContinuationToken>t+1</NextContinuationToken>", "train/a")
+        }
+    });
+    let mut config = config(&[&server]);
+    config.prefix = "run".into();
+    let mut found = Vec::new();
+    let receipt = run(client(config).list("train/", &mut |page| found.extend_from_slice(page))).unwrap();
+    let names = ["train/a", "train/b c"].map(|key| Found { key: key.into(), size: 3 });
+    assert_eq!(found, names);
+    assert_eq!(receipt.attempts.len(), 2);
+    assert_eq!(server.lines()[0], "GET /bucket?encoding-type=url&list-type=2&max-keys=1000&prefix=run%2Ftrain%2F");
+}
+
+#[test]
+fn sizes_come_from_head() {
+    let server = Stub::start(|request| match request.target.as_str() {
+        "/bucket/a" => Reply::Answer(200, vec![("content-length", "77".into())], vec![]),
+        _ => status(404),
+    });
+    let s3 = client(config(&[&server]));
+    run(async {
+        assert_eq!(s3.stat("a").await.unwrap().0.size, 77);
+        assert_eq!(s3.stat("b").await.unwrap_err().kind, ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn deleting_what_is_not_there_is_no_error() {
+    let server = Stub::start(|request| match request.target.as_str() {
+        "/bucket/a" => status(204),
+        "/bucket/b" => refusal(404, "NoSuchKey"),
+        _ => refusal(404, "NoSuchBucket"),
+    });
+    let s3 = client(config(&[&server]));
+    run(async {
+        s3.delete("a").await.unwrap();
+        s3.delete("b").await.unwrap();
+        assert!(s3.delete("c").await.unwrap_err().to_string().contains("NoSuchBucket"));
+    });
+}
+
+#[test]
+fn a_bucket_is_created_only_if_it_is_missing() {
+    let there = Stub::start(|_| status(200));
+    run(client(config(&[&there])).create_root()).unwrap();
+    assert_eq!(there.lines(), ["HEAD /bucket"]);
+
+    let raced =
+        Stub::start(
+            |request| {
+                if request.method == "HEAD" { status(404) } else { refusal(409, "BucketAlreadyOwnedByYou") }
+            },
+        );
+    run(client(config(&[&raced])).create_root()).unwrap();
+    assert_eq!(raced.lines(), ["HEAD /bucket", "PUT /bucket"]);
+
+    let taken =
+        Stub::start(|request| if request.method == "HEAD" { status(404) } else { refusal(409, "BucketAlreadyExists") });
+    let error = run(client(config(&[&taken])).create_root()).unwrap_err();
+    assert!(error.to_string().contains("BucketAlreadyExists"), "{error}");
+}
+
+#[test]
+fn a_key_that_leaves_the_root_is_never_sent() {
+    let server = Stub::start(|_| ok("x"));
+    let s3 = client(config(&[&server]));
+    run(async {
+        assert_eq!(read(&s3, "../other", ByteRange::ALL).await.unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(s3.delete("").await.unwrap_err().kind, ErrorKind::Invalid);
+    });
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn without_credentials_requests_are_not_signed() {
+    let server = Stub::start(|_| status(403));
+    let mut config = config(&[&server]);
+    config.credentials = None;
+    let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err();
+    assert_eq!(server.seen()[0].header("authorization"), None);
+    assert!(error.to_string().contains("not signed"), "{error}");
+}
