@@ -1,4 +1,5 @@
 //! What the S3 client does when a server misbehaves, told by a server whose every answer is scripted.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod stub;
 
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_event::{OpKind, Outcome};
-use dlio_storage::s3::{Credentials, LoadBalance, S3, S3Config};
+use dlio_storage::s3::{Credentials, LoadBalance, Preflight, S3, S3Config};
 use dlio_storage::{ByteRange, Error, ErrorKind, Found, Receipt, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, refusal, status};
 
@@ -108,7 +109,7 @@ fn threads_have_their_own_connections() {
                     for _ in 0..3 {
                         read(&s3, "a", ByteRange::ALL).await.unwrap();
                     }
-                })
+                });
             });
         }
     });
@@ -404,13 +405,7 @@ fn a_write_that_is_dropped_midway_aborts_its_upload() {
 #[test]
 fn a_lost_answer_to_the_completion_is_no_failure_when_the_object_is_there() {
     let server = Stub::start(|request| match request.method.as_str() {
-        "POST" if request.target.contains("uploadId") => {
-            if request.headers.contains_key("x-seen") {
-                status(500)
-            } else {
-                refusal(404, "NoSuchUpload")
-            }
-        }
+        "POST" if request.target.contains("uploadId") => refusal(404, "NoSuchUpload"),
         "HEAD" => Reply::Answer(200, vec![("content-length", (12 * MIB).to_string())], vec![]),
         _ => multipart(request),
     });
@@ -531,4 +526,45 @@ fn without_credentials_requests_are_not_signed() {
     let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err();
     assert_eq!(server.seen()[0].header("authorization"), None);
     assert!(error.to_string().contains("not signed"), "{error}");
+}
+
+#[test]
+fn the_preflight_of_a_generation_writes_reads_and_deletes_at_every_endpoint() {
+    let bucket = || {
+        let stored = std::sync::Mutex::new(Vec::new());
+        Stub::start(move |request| match request.method.as_str() {
+            "PUT" => {
+                stored.lock().unwrap().clone_from(&request.body);
+                status(200)
+            }
+            "GET" => ok(stored.lock().unwrap().clone()),
+            _ => status(204),
+        })
+    };
+    let (first, second) = (bucket(), bucket());
+    run(client(config(&[&first, &second])).preflight(Preflight::Write)).unwrap();
+    for server in [&first, &second] {
+        let methods: Vec<_> = server.seen().into_iter().map(|request| request.method).collect();
+        assert_eq!(methods, ["PUT", "GET", "DELETE"]);
+        assert!(server.lines()[0].starts_with("PUT /bucket/.dlio-rs-probe-"));
+    }
+}
+
+#[test]
+fn the_preflight_names_the_endpoint_that_is_wrong() {
+    let (sound, wrong) = (Stub::start(|_| status(200)), Stub::start(|_| status(403)));
+    let s3 = client(config(&[&sound, &wrong]));
+    let error = run(s3.preflight(Preflight::Read("train/a"))).unwrap_err();
+    assert_eq!((error.kind, error.endpoint.clone()), (ErrorKind::Denied, Some(wrong.url())));
+    let missing = Stub::start(|_| status(404));
+    let error = run(client(config(&[&missing])).preflight(Preflight::Read("train/a"))).unwrap_err();
+    assert!(error.to_string().contains("generate_data=True"), "{error}");
+}
+
+#[test]
+fn a_probe_that_comes_back_different_is_an_error() {
+    let server = Stub::start(|request| if request.method == "GET" { ok("other") } else { status(200) });
+    let error = run(client(config(&[&server])).preflight(Preflight::Write)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Corrupt);
+    assert_eq!(server.seen().last().unwrap().method, "DELETE", "the probe does not stay behind");
 }

@@ -81,31 +81,32 @@ impl Shared {
     }
 
     /// HEAD of the bucket.
-    pub(super) async fn head_bucket(self: &Arc<Self>, pinned: Option<usize>) -> Result<Receipt, Box<Failed>> {
-        let mut call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, None);
-        call.pinned = pinned;
+    pub(super) async fn head_bucket(self: &Arc<Self>) -> Result<Receipt, Box<Failed>> {
+        let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, None);
         self.simple(&call, Bytes::new()).await.map(|answer| answer.receipt)
+    }
+
+    /// Where a new bucket must be said to be: AWS wants it outside its first region, others may refuse it.
+    pub(super) fn location_constraint(&self) -> Option<&str> {
+        let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
+        (amazon && self.config.region != "us-east-1").then_some(&*self.config.region)
     }
 
     /// Makes the bucket exist: asking comes first, as many may use a bucket that few may create.
     pub(super) async fn create_bucket(self: &Arc<Self>) -> Result<Receipt, Error> {
-        let earlier = match self.head_bucket(None).await {
+        let earlier = match self.head_bucket().await {
             Ok(receipt) => return Ok(receipt),
             Err(failed) if failed.error.kind == ErrorKind::NotFound => forgiven(failed),
             Err(failed) => return Err(failed.error),
         };
         let call = Call::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);
-        let region = &self.config.region;
-        let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
-        let body = if amazon && region != "us-east-1" {
+        let body = self.location_constraint().map_or_else(String::new, |region| {
             format!(
                 "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}\
                  </LocationConstraint></CreateBucketConfiguration>",
                 xml::escape(region)
             )
-        } else {
-            String::new()
-        };
+        });
         let mut receipt = match self.simple(&call, Bytes::from(body)).await {
             Ok(answer) => answer.receipt,
             // Another rank was faster.

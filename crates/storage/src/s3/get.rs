@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dlio_event::OpKind;
+use dlio_event::{OpKind, Outcome};
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use super::Shared;
 use super::body::Outgoing;
 use super::failure::Failure;
-use super::request::{Answer, Call, Tries, Try, invalid};
+use super::request::{Call, Tries, Try, invalid, put_header};
 use super::sign::EMPTY_SHA256;
 use crate::{Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
 
@@ -36,37 +36,117 @@ impl Object for S3Object<'_> {
 }
 
 /// How far a read has come.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     range: ByteRange,
     /// Next byte to deliver.
     next: u64,
     /// End of what is to be delivered, once known.
     end: Option<u64>,
+    /// Length of the answer that is being delivered, and what came of it.
+    expected: Option<u64>,
+    got: u64,
     /// Version that the first answer came from.
-    etag: Option<HeaderValue>,
+    etag: Option<String>,
     sink: &'a mut dyn ChunkSink,
 }
 
-impl Reading<'_> {
-    fn delivered(&self) -> u64 {
+/// What the head of an answer says of its body.
+pub(super) struct Promise<'a> {
+    pub(super) length: Option<u64>,
+    /// `bytes 0-99/200`, in answers to range requests.
+    pub(super) content_range: Option<&'a str>,
+    pub(super) etag: Option<&'a str>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(range: ByteRange, sink: &'a mut dyn ChunkSink) -> Self {
+        let end = range.len.map(|len| range.offset.saturating_add(len));
+        Self { range, next: range.offset, end, expected: None, got: 0, etag: None, sink }
+    }
+
+    pub(super) fn begin<'t>(&self, tries: &Tries<'t>) -> Try<'t> {
+        let kind = if self.is_whole() { OpKind::Get } else { OpKind::GetRange };
+        let left = self.end.map(|end| end.saturating_sub(self.next));
+        tries.begin(kind, self.next, left)
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
         self.next - self.range.offset
     }
 
-    fn left(&self) -> Option<u64> {
-        self.end.map(|end| end.saturating_sub(self.next))
-    }
-
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.range == ByteRange::ALL && self.next == 0
     }
 
-    /// Value of the `Range` header.
-    fn header(&self) -> Result<HeaderValue, Failure> {
-        let text = match self.end {
-            Some(end) => format!("bytes={}-{}", self.next, end - 1),
-            None => format!("bytes={}-", self.next),
-        };
-        HeaderValue::from_str(&text).map_err(|error| invalid(error.to_string()))
+    /// Value of the `Range` header, where one is needed.
+    pub(super) fn header(&self) -> Option<String> {
+        match self.end {
+            _ if self.is_whole() => None,
+            Some(end) => Some(format!("bytes={}-{}", self.next, end - 1)),
+            None => Some(format!("bytes={}-", self.next)),
+        }
+    }
+
+    /// The version that the rest must come from.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+
+    /// Checks that the answer is the part that was asked for.
+    pub(super) fn expect(&mut self, promise: &Promise<'_>) -> Result<(), Failure> {
+        let start = promise.content_range.map_or(Some(0), |text| {
+            let (first, _) = text.strip_prefix("bytes ")?.split_once('-')?;
+            first.trim().parse().ok()
+        });
+        if start != Some(self.next) {
+            return Err(invalid(format!(
+                "the endpoint answered with bytes from {} instead of {}: it must honour byte ranges",
+                start.map_or("somewhere".to_owned(), |start| start.to_string()),
+                self.next
+            )));
+        }
+        let left = self.end.map(|end| end - self.next);
+        if let (Some(length), Some(left)) = (promise.length, left)
+            && length > left
+        {
+            return Err(invalid(format!("the endpoint answered with {length} bytes instead of {left}")));
+        }
+        (self.expected, self.got) = (promise.length, 0);
+        if let Some(length) = promise.length {
+            self.end = Some(self.next + length);
+        }
+        if self.etag.is_none() {
+            self.etag = promise.etag.map(str::to_owned);
+        }
+        Ok(())
+    }
+
+    /// Whether the whole answer was delivered.
+    pub(super) fn is_complete(&self) -> bool {
+        self.expected == Some(self.got)
+    }
+
+    /// Passes bytes on.
+    pub(super) fn deliver(&mut self, attempt: &mut Try<'_>, client: &Shared, data: &[u8]) -> Result<(), Failure> {
+        attempt.record.first_byte.get_or_insert_with(|| client.time.now());
+        self.got += data.len() as u64;
+        attempt.record.bytes = self.got;
+        self.next += data.len() as u64;
+        self.sink.chunk(data).map_err(|why| Failure::new(ErrorKind::Corrupt, Outcome::Corrupt, why))
+    }
+
+    /// The answer is over.
+    pub(super) fn end(&mut self, attempt: &mut Try<'_>, client: &Shared) -> Result<(), Failure> {
+        attempt.record.first_byte.get_or_insert_with(|| client.time.now());
+        match self.expected {
+            Some(expected) if expected != self.got => Err(Failure::short(expected, self.got)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection broke in the middle of the answer.
+    pub(super) fn broke(&self, error: &dyn std::error::Error) -> Failure {
+        self.expected.map_or_else(|| Failure::broken(error), |expected| Failure::short(expected, self.got))
     }
 }
 
@@ -84,12 +164,10 @@ impl Shared {
             return Ok(Receipt::default());
         }
         call.range = (range != ByteRange::ALL).then_some(range);
-        let end = range.len.map(|len| range.offset.saturating_add(len));
-        let mut reading = Reading { range, next: range.offset, end, etag: None, sink };
+        let mut reading = Reading::new(range, sink);
         let mut tries = Tries::new(self, &call);
         loop {
-            let kind = if reading.is_whole() { OpKind::Get } else { OpKind::GetRange };
-            let mut attempt = tries.begin(kind, reading.next, reading.left());
+            let mut attempt = reading.begin(&tries);
             match self.get_once(&mut attempt, &call, &mut reading).await {
                 Ok(()) => return Ok(tries.succeed(attempt, reading.delivered())),
                 Err(failure) => tries.failed(attempt, failure).await?,
@@ -104,11 +182,11 @@ impl Shared {
         reading: &mut Reading<'_>,
     ) -> Result<(), Failure> {
         let mut request = self.request(attempt.endpoint, call, EMPTY_SHA256, Outgoing::empty())?;
-        if !reading.is_whole() {
-            request.headers_mut().insert(header::RANGE, reading.header()?);
+        if let Some(range) = reading.header() {
+            put_header(request.headers_mut(), header::RANGE, &range)?;
         }
-        if let Some(etag) = &reading.etag {
-            request.headers_mut().insert(header::IF_MATCH, etag.clone());
+        if let Some(etag) = reading.version() {
+            put_header(request.headers_mut(), header::IF_MATCH, etag)?;
         }
         let mut answer = self.exchange(attempt, request).await?;
         if answer.head.status == StatusCode::RANGE_NOT_SATISFIABLE && !reading.is_whole() {
@@ -119,84 +197,27 @@ impl Shared {
         if !answer.head.status.is_success() {
             return Err(self.refusal(attempt, answer).await);
         }
-        let expected = check(&answer, reading)?;
-        if let Some(expected) = expected {
-            reading.end = Some(reading.next + expected);
-        }
-        if reading.etag.is_none() {
-            reading.etag = answer.head.headers.get(header::ETAG).cloned();
-        }
-        self.deliver(attempt, &mut answer, reading, expected).await?;
-        self.finish(attempt, answer);
-        Ok(())
-    }
-
-    /// Passes the body on as it comes.
-    async fn deliver(
-        &self,
-        attempt: &mut Try<'_>,
-        answer: &mut Answer,
-        reading: &mut Reading<'_>,
-        expected: Option<u64>,
-    ) -> Result<(), Failure> {
+        let text = |name| answer.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        reading.expect(&Promise {
+            length: text(header::CONTENT_LENGTH).and_then(|value| value.parse().ok()),
+            content_range: text(header::CONTENT_RANGE),
+            etag: text(header::ETAG),
+        })?;
         let limit = self.config.request_timeout;
-        let mut got = 0_u64;
-        while expected != Some(got) {
-            let frame = match tokio::time::timeout(limit, answer.body.frame()).await {
+        while !reading.is_complete() {
+            match tokio::time::timeout(limit, answer.body.frame()).await {
                 Err(_) => return Err(Failure::timeout("no byte moved", limit)),
                 Ok(None) => break,
-                Ok(Some(Err(error))) => {
-                    return Err(match expected {
-                        Some(expected) if got > 0 || error.is_incomplete_message() => Failure::short(expected, got),
-                        _ => Failure::broken(&error),
-                    });
+                Ok(Some(Err(error))) => return Err(reading.broke(&error)),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        reading.deliver(attempt, self, &data)?;
+                    }
                 }
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            if attempt.record.first_byte.is_none() {
-                attempt.record.first_byte = Some(self.time.now());
             }
-            got += data.len() as u64;
-            attempt.record.bytes = got;
-            reading.next += data.len() as u64;
-            reading
-                .sink
-                .chunk(&data)
-                .map_err(|why| Failure::new(ErrorKind::Corrupt, dlio_event::Outcome::Corrupt, why))?;
         }
-        if attempt.record.first_byte.is_none() {
-            attempt.record.first_byte = Some(self.time.now());
-        }
-        match expected {
-            Some(expected) if expected != got => Err(Failure::short(expected, got)),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Length of the body, after checking that it is the part that was asked for.
-fn check(answer: &Answer, reading: &Reading<'_>) -> Result<Option<u64>, Failure> {
-    let text = |name| answer.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let length: Option<u64> = text(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
-    let start = match answer.head.status {
-        StatusCode::PARTIAL_CONTENT => {
-            let range = text(header::CONTENT_RANGE).and_then(|value| value.strip_prefix("bytes "));
-            range.and_then(|range| range.split('-').next()?.trim().parse().ok()).unwrap_or(reading.next)
-        }
-        _ => 0,
-    };
-    if start != reading.next {
-        return Err(invalid(format!(
-            "the endpoint answered HTTP {} with bytes from {start} instead of {}: it must honour byte ranges",
-            answer.head.status.as_u16(),
-            reading.next
-        )));
-    }
-    match (length, reading.left()) {
-        (Some(length), Some(left)) if length > left => {
-            Err(invalid(format!("the endpoint answered with {length} bytes instead of {left}")))
-        }
-        _ => Ok(length),
+        reading.end(attempt, self)?;
+        self.finish(attempt, answer);
+        Ok(())
     }
 }

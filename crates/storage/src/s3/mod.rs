@@ -7,13 +7,16 @@ mod body;
 mod bucket;
 mod config;
 mod connect;
+mod credentials;
 mod encode;
 mod endpoints;
 mod failure;
 mod get;
 mod multipart;
+mod preflight;
 mod put;
 mod request;
+pub mod sdk;
 mod sign;
 mod xml;
 
@@ -22,7 +25,9 @@ use std::sync::Arc;
 use dlio_event::TimeSource;
 
 pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
+pub use credentials::{CredentialOptions, resolve_credentials};
 use endpoints::Endpoints;
+pub use preflight::Preflight;
 use tokio_rustls::TlsConnector;
 
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
@@ -49,15 +54,7 @@ impl S3 {
     /// # Errors
     /// When an endpoint is no address, or the certificate authorities cannot be read.
     pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
-        let wrong = |message| Error {
-            kind: ErrorKind::Invalid,
-            doing: "setting up the client for",
-            object: format!("s3://{}", config.bucket),
-            range: None,
-            endpoint: None,
-            message,
-            attempts: Attempts::new(),
-        };
+        let wrong = |message| setting_up(&config.bucket, message);
         if config.bucket.is_empty() {
             return Err(wrong("no bucket is named; set storage.storage_root".to_owned()));
         }
@@ -65,6 +62,18 @@ impl S3 {
         let secure = endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = if secure { Some(connect::tls(&config).map_err(wrong)?) } else { None };
         Ok(Self { shared: Arc::new(Shared { config, endpoints, tls, time }) })
+    }
+}
+
+fn setting_up(bucket: &str, message: String) -> Error {
+    Error {
+        kind: ErrorKind::Invalid,
+        doing: "setting up the client for",
+        object: format!("s3://{bucket}"),
+        range: None,
+        endpoint: None,
+        message,
+        attempts: Attempts::new(),
     }
 }
 

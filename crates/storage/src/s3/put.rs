@@ -13,12 +13,13 @@ use super::Shared;
 use super::body::{Feed, Outgoing};
 use super::connect::with_pool;
 use super::failure::{Failure, Retry};
+use super::multipart;
 use super::request::{Call, Tries, Try};
 use super::sign::{UNSIGNED_PAYLOAD, sha256};
 use crate::{ChunkSource, Error, ErrorKind, Receipt};
 
 /// A body with what was already drawn from its source.
-struct Upload<'a> {
+pub(super) struct Upload<'a> {
     feed: Feed<'a>,
     kept: Vec<Bytes>,
     len: u64,
@@ -28,7 +29,52 @@ struct Upload<'a> {
     fault: Option<String>,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    pub(super) fn new(client: &Shared, source: &'a mut dyn ChunkSource) -> Self {
+        let len = source.len();
+        let keep = len <= client.write_memory() || !client.config.unsigned_payload;
+        Self { feed: Feed::new(source), kept: Vec::new(), len, keep, fault: None }
+    }
+
+    /// Sends the body with `send` while it is being made.
+    pub(super) async fn through<T>(
+        &mut self,
+        client: &Arc<Shared>,
+        send: impl AsyncFnOnce(Outgoing) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.sound()?;
+        if self.feed.left == 0 {
+            return send(Outgoing::frames(self.kept.iter().cloned())).await;
+        }
+        let (sender, body) = Outgoing::stream(self.len);
+        let result = {
+            let mut pump = std::pin::pin!(self.pump(client, sender));
+            let mut send = std::pin::pin!(send(body));
+            let mut pumping = true;
+            std::future::poll_fn(|cx| {
+                pumping = pumping && pump.as_mut().poll(cx).is_pending();
+                // A refusal may come before the body is through.
+                send.as_mut().poll(cx)
+            })
+            .await
+        };
+        self.sound()?;
+        let repeatable = self.is_repeatable();
+        result.map_err(|failure| if repeatable { failure } else { once_only(failure, client.write_memory()) })
+    }
+
+    fn sound(&self) -> Result<(), Failure> {
+        match &self.fault {
+            Some(fault) => Err(Failure::new(ErrorKind::Invalid, Outcome::Io, fault.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns every frame to the pool.
+    pub(super) fn done(self, client: &Arc<Shared>) {
+        with_pool(client, |pool| pool.give(self.kept));
+    }
+
     fn draw(&mut self, client: &Arc<Shared>) -> Option<Bytes> {
         match with_pool(client, |pool| self.feed.next(pool, u64::MAX)) {
             Ok(frame) => frame,
@@ -76,22 +122,22 @@ impl Shared {
     pub(super) async fn put(self: &Arc<Self>, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
         let call = Call::new(self, "writing", OpKind::Put, Method::PUT, Some(key));
         call.check(self)?;
-        if source.len() >= self.config.multipart_threshold.max(1) && source.len() > super::multipart::PART_MIN {
-            return self.put_parts(key, source).await;
+        if multipart::wanted(&self.config, source.len()) {
+            return Box::pin(multipart::put_parts(self, key, source)).await;
         }
         let len = source.len();
-        let keep = len <= self.write_memory() || !self.config.unsigned_payload;
-        let mut upload = Upload { feed: Feed::new(source), kept: Vec::new(), len, keep, fault: None };
+        let mut upload = Upload::new(self, source);
         let hash = self.prepare(&mut upload).await;
         let mut tries = Tries::new(self, &call);
         let receipt = loop {
             let mut attempt = tries.begin(OpKind::Put, 0, Some(len));
-            match self.put_once(&mut attempt, &call, &hash, &mut upload).await {
-                Ok(()) => break tries.succeed(attempt, len),
+            let send = async |body| self.put_body(&mut attempt, &call, &hash, body).await;
+            match upload.through(self, send).await {
+                Ok(_etag) => break tries.succeed(attempt, len),
                 Err(failure) => tries.failed(attempt, failure).await?,
             }
         };
-        with_pool(self, |pool| pool.give(upload.kept));
+        upload.done(self);
         Ok(receipt)
     }
 
@@ -101,7 +147,7 @@ impl Shared {
     }
 
     /// Draws the first frame, or all when the signature must cover them; returns the hash to sign.
-    async fn prepare(self: &Arc<Self>, upload: &mut Upload<'_>) -> String {
+    pub(super) async fn prepare(self: &Arc<Self>, upload: &mut Upload<'_>) -> String {
         let all = !self.config.unsigned_payload;
         while upload.kept.is_empty() || all {
             let Some(frame) = upload.draw(self) else { break };
@@ -111,39 +157,6 @@ impl Shared {
             }
         }
         if all { sha256(upload.kept.iter().map(AsRef::as_ref)) } else { UNSIGNED_PAYLOAD.to_owned() }
-    }
-
-    async fn put_once(
-        self: &Arc<Self>,
-        attempt: &mut Try<'_>,
-        call: &Call<'_>,
-        hash: &str,
-        upload: &mut Upload<'_>,
-    ) -> Result<(), Failure> {
-        if let Some(fault) = &upload.fault {
-            return Err(Failure::new(ErrorKind::Invalid, Outcome::Io, fault.clone()));
-        }
-        if upload.feed.left == 0 {
-            let body = Outgoing::frames(upload.kept.iter().cloned());
-            return self.put_body(attempt, call, hash, body).await.map(drop);
-        }
-        let (sender, body) = Outgoing::stream(upload.len);
-        let result = {
-            let mut pump = std::pin::pin!(upload.pump(self, sender));
-            let mut send = std::pin::pin!(self.put_body(attempt, call, hash, body));
-            let mut pumping = true;
-            std::future::poll_fn(|cx| {
-                pumping = pumping && pump.as_mut().poll(cx).is_pending();
-                // A refusal may come before the body is through.
-                send.as_mut().poll(cx)
-            })
-            .await
-        };
-        if let Some(fault) = &upload.fault {
-            return Err(Failure::new(ErrorKind::Invalid, Outcome::Io, fault.clone()));
-        }
-        let repeatable = upload.is_repeatable();
-        result.map(drop).map_err(|failure| if repeatable { failure } else { once_only(failure, self.write_memory()) })
     }
 
     /// Sends a body and waits until the server has it; returns its entity tag.

@@ -3,7 +3,7 @@
 //! Invariant: every request that was handed to a connection is one [`Attempt`]; none is tried again silently.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -40,8 +40,6 @@ pub(super) struct Call<'a> {
     pub(super) range: Option<ByteRange>,
     /// Percent-encoded.
     path: String,
-    /// Only this endpoint.
-    pub(super) pinned: Option<usize>,
 }
 
 impl<'a> Call<'a> {
@@ -68,7 +66,7 @@ impl<'a> Call<'a> {
         } else if path.is_empty() {
             path.push('/');
         }
-        Self { doing, kind, method, key, query: String::new(), range: None, path, pinned: None }
+        Self { doing, kind, method, key, query: String::new(), range: None, path }
     }
 
     /// The operation failed.
@@ -132,9 +130,7 @@ impl<'a> Tries<'a> {
 
     /// Starts a try for a part of the object.
     pub(super) fn begin(&self, kind: OpKind, offset: u64, requested: Option<u64>) -> Try<'a> {
-        let endpoints = &self.client.endpoints;
-        let pinned = self.call.pinned.and_then(|index| endpoints.iter().nth(index));
-        let endpoint = pinned.unwrap_or_else(|| endpoints.pick(self.avoid));
+        let endpoint = self.client.endpoints.pick(self.avoid);
         let start = self.client.time.now();
         let record = Attempt {
             kind,
@@ -242,11 +238,11 @@ impl Shared {
             let signed = Signed { method: call.method.as_str(), path: &call.path, query: &call.query, host, payload };
             connect::with_signer(self, |signer| {
                 let (date, authorization) = signer.sign(credentials, &self.config.region, &signed);
-                put(headers, HeaderName::from_static("x-amz-content-sha256"), payload)?;
-                put(headers, HeaderName::from_static("x-amz-date"), date)?;
-                put(headers, header::AUTHORIZATION, &authorization)?;
+                put_header(headers, HeaderName::from_static("x-amz-content-sha256"), payload)?;
+                put_header(headers, HeaderName::from_static("x-amz-date"), date)?;
+                put_header(headers, header::AUTHORIZATION, &authorization)?;
                 match &credentials.session_token {
-                    Some(token) => put(headers, HeaderName::from_static("x-amz-security-token"), token.expose()),
+                    Some(token) => put_header(headers, HeaderName::from_static("x-amz-security-token"), token.expose()),
                     None => Ok(()),
                 }
             })?;
@@ -272,18 +268,7 @@ impl Shared {
                 Some(connection) => connection,
                 None => connect::open(self, endpoint).await?,
             };
-            let mut answer = std::pin::pin!(connection.try_send_request(request));
-            let mut before = 0;
-            let outcome = loop {
-                if let Ok(outcome) = tokio::time::timeout(limit, &mut answer).await {
-                    break outcome;
-                }
-                let now = sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
-                if now == before {
-                    return Err(Failure::timeout("no byte moved", limit));
-                }
-                before = now;
-            };
+            let outcome = while_moving(limit, sent.as_deref(), connection.try_send_request(request)).await?;
             match outcome {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
@@ -395,7 +380,27 @@ impl Shared {
     }
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
+/// Waits for an answer as long as bytes of the request move.
+pub(super) async fn while_moving<T>(
+    limit: Duration,
+    sent: Option<&AtomicU64>,
+    answer: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let mut answer = std::pin::pin!(answer);
+    let mut before = 0;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+            return Ok(answer);
+        }
+        let now = sent.map_or(0, |sent| sent.load(Ordering::Relaxed));
+        if now == before {
+            return Err(Failure::timeout("no byte moved", limit));
+        }
+        before = now;
+    }
+}
+
+pub(super) fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
     let value = HeaderValue::from_str(value).map_err(|_| {
         invalid(format!("the value for {name} has characters that no header may have; check the credentials"))
     })?;

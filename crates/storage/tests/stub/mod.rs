@@ -1,7 +1,9 @@
 //! A scripted HTTP/1.1 server on its own thread: every request goes to a handler that says what happens on the wire.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "every user needs another part of it")]
+#![allow(clippy::unwrap_used, reason = "a test server that cannot start is a failed test")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -65,6 +67,15 @@ pub struct Stub {
 
 impl Stub {
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::new(true, handler)
+    }
+
+    /// A server that remembers nothing.
+    pub fn forgetful(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::new(false, handler)
+    }
+
+    fn new(remember: bool, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (handler, seen): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&log));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -77,9 +88,9 @@ impl Stub {
                 for connection in 0.. {
                     let (socket, _) = listener.accept().await.unwrap();
                     socket.set_nodelay(true).unwrap();
-                    let (handler, seen) = (Arc::clone(&handler), Arc::clone(&seen));
+                    let (handler, seen) = (Arc::clone(&handler), remember.then(|| Arc::clone(&seen)));
                     tokio::spawn(async move {
-                        let _ = serve(socket, connection, &*handler, &seen).await;
+                        let _ = serve(socket, connection, &*handler, seen.as_deref()).await;
                     });
                 }
             });
@@ -104,13 +115,13 @@ async fn serve(
     mut socket: TcpStream,
     connection: usize,
     handler: &Handler,
-    log: &Mutex<Vec<Request>>,
+    log: Option<&Mutex<Vec<Request>>>,
 ) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some((mut request, used)) = receive(&mut socket, &mut buffer).await? {
         buffer.drain(..used);
         request.connection = connection;
-        {
+        if let Some(log) = log {
             let mut log = log.lock().unwrap();
             request.nth = log.len();
             log.push(request.clone());
@@ -135,10 +146,10 @@ async fn serve(
 pub fn answer(request: &Request, code: u16, headers: &[(&'static str, String)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {code} Something\r\n");
     if !headers.iter().any(|(name, _)| *name == "content-length") && code != 204 {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+        let _ = write!(text, "content-length: {}\r\n", body.len());
     }
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
     let mut bytes = text.into_bytes();

@@ -1,0 +1,101 @@
+//! The check before a run: every endpoint takes part in it, so that a wrong one is found before hours of I/O.
+
+use std::sync::Arc;
+
+use super::endpoints::{Endpoints, mix};
+use super::sign::unix_seconds;
+use super::{S3, S3Config, Shared};
+use crate::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
+
+/// Bytes of the probe object.
+const PROBE: usize = 64;
+/// Tries of each request of the check.
+const TRIES: u32 = 2;
+
+/// What the run will do with the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preflight<'a> {
+    /// It writes: a small object is written, read back and deleted.
+    Write,
+    /// It reads: this key, the first of the data set, must exist.
+    Read(&'a str),
+}
+
+struct Probe([u8; PROBE]);
+
+impl ChunkSource for Probe {
+    fn len(&self) -> u64 {
+        PROBE as u64
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let len = buffer.len().min(PROBE);
+        buffer[..len].copy_from_slice(&self.0[..len]);
+        len
+    }
+}
+
+impl S3 {
+    /// Checks credentials, bucket and permissions at every endpoint.
+    ///
+    /// # Errors
+    /// The first failure; it names the endpoint, the bucket, the status and what to set.
+    pub async fn preflight(&self, mode: Preflight<'_>) -> Result<(), Error> {
+        for endpoint in self.shared.endpoints.iter() {
+            let alone = self.only(&endpoint.name)?;
+            match mode {
+                Preflight::Write => alone.probe().await?,
+                Preflight::Read(key) => {
+                    alone.stat(key).await.map_err(|mut error| {
+                        if error.kind == ErrorKind::NotFound {
+                            error.message += "; the first object of the data set is not there: generate it with \
+                                ++workload.workflow.generate_data=True, or check bucket, data_folder and file counts";
+                        }
+                        error
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same client with one endpoint.
+    fn only(&self, endpoint: &str) -> Result<S3, Error> {
+        let mut config = S3Config { endpoints: vec![endpoint.to_owned()], ..self.shared.config.clone() };
+        config.max_attempts = config.max_attempts.min(TRIES);
+        let endpoints = Endpoints::new(&config).map_err(|message| super::setting_up(&config.bucket, message))?;
+        let (tls, time) = (self.shared.tls.clone(), Arc::clone(&self.shared.time));
+        Ok(S3 { shared: Arc::new(Shared { config, endpoints, tls, time }) })
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        // No two processes may use the same name at the same time.
+        let draw = mix(mix(unix_seconds()) ^ mix(u64::from(std::process::id())) ^ self.shared.time.now());
+        let key = format!(".dlio-rs-probe-{draw:016x}");
+        let mut written = [0; PROBE];
+        for (place, byte) in written.iter_mut().enumerate() {
+            *byte = mix(draw ^ place as u64).to_le_bytes()[0];
+        }
+        self.write(&key, &mut Probe(written)).await?;
+        let mut read = Vec::with_capacity(PROBE);
+        let mut sink = |chunk: &[u8]| {
+            read.extend_from_slice(chunk);
+            Ok(())
+        };
+        let came = self.open(&key).await?.read(ByteRange::ALL, &mut sink).await;
+        let removed = self.delete(&key).await;
+        let receipt = came?;
+        if read != written {
+            return Err(Error {
+                kind: ErrorKind::Corrupt,
+                doing: "reading back",
+                object: self.uri(&key),
+                range: None,
+                endpoint: receipt.attempts.last().and_then(|attempt| attempt.endpoint.as_deref().map(str::to_owned)),
+                message: format!("the {PROBE} bytes just written came back as {} other bytes", read.len()),
+                attempts: receipt.attempts,
+            });
+        }
+        removed.map(drop)
+    }
+}
