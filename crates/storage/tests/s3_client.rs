@@ -392,7 +392,7 @@ fn a_write_that_is_dropped_midway_aborts_its_upload() {
         let write = s3.write("a", &mut source);
         let begun = async {
             while !server.lines().iter().any(|line| line.starts_with("PUT")) {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::select! { biased; () = begun => {}, _ = write => unreachable!("the parts are never answered") }
