@@ -19,7 +19,7 @@ pub(crate) fn monotonic() -> Nanos {
 }
 
 /// The last part of a wait is spun: at most this long, and at most an eighth of the wait. Waking a thread takes the
-/// kernel 25 µs to 40 µs; measured with waits of 375 µs this brings the median error from 30 µs to 50 ns and the 99th
+/// kernel 25 µs to 40 µs; with waits of 375 µs on two busy cores this brings the median error from 30 µs to 50 ns and the 99th
 /// percentile from 150 µs to 30 µs.
 const SPIN: Nanos = 50_000;
 
