@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use dlio_comm::{Communicator, Mpi, conformance};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let ranks = std::env::args().nth(2).and_then(|ranks| ranks.parse().ok());
     let mpi = ranks.map_or_else(Mpi::init, Mpi::init_with_nodes_of)?;
