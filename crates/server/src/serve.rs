@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -99,14 +99,14 @@ impl Server {
         let vaults = open_vaults(config, &mut notices)?;
         let credentials = choose_credentials(config, &mut notices)?;
         let pacer = if config.pace.is_unhindered() { None } else { Some(Arc::new(Pacer::start(config.pace)?)) };
-        let runtime = runtime(config.threads)?;
+        let threads = Threads::start(config.threads)?;
         let (stop, stopped) = watch::channel(());
         let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());
         for (index, vault) in vaults.into_iter().enumerate() {
-            let (listener, address) = listen(&runtime, nth_address(config.bind, index)?)?;
+            let (listener, address) = listen(&threads.handle, nth_address(config.bind, index)?)?;
             endpoints.push(url(config, address));
             let http = Http::new(protocol::service(vault, &credentials, pacer.clone()), pacer.clone());
-            acceptors.push(runtime.spawn(connection::serve(listener, http, stopped.clone(), config.drain)));
+            acceptors.push(threads.handle.spawn(connection::serve(listener, http, stopped.clone(), config.drain)));
         }
         let mut running = Running {
             endpoints,
@@ -116,7 +116,7 @@ impl Server {
             acceptors,
             stop,
             drain: config.drain,
-            runtime: Some(runtime),
+            _threads: threads,
         };
         if let Some(dir) = &config.registry {
             running.announce(dir, config.rank)?;
@@ -135,7 +135,8 @@ pub struct Running {
     acceptors: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
     drain: Duration,
-    runtime: Option<Runtime>,
+    /// Kept for as long as the server serves.
+    _threads: Threads,
 }
 
 impl Running {
@@ -181,7 +182,29 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+/// The threads that serve.
+#[derive(Debug)]
+struct Threads {
+    handle: Handle,
+    /// Taken when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Threads {
+    fn start(count: Option<usize>) -> Result<Self, Error> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let built = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count.unwrap_or(cores.min(8)).max(1))
+            .max_blocking_threads(64)
+            .thread_name("serve")
+            .enable_all()
+            .build();
+        let runtime = built.map_err(Error::Runtime)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             // Dropping a runtime waits for its threads, which is not allowed within another runtime.
@@ -231,17 +254,6 @@ fn choose_credentials(config: &ServeConfig, notices: &mut Vec<String>) -> Result
     }
 }
 
-fn runtime(threads: Option<usize>) -> Result<Runtime, Error> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let built = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads.unwrap_or(cores.min(8)).max(1))
-        .max_blocking_threads(64)
-        .thread_name("serve")
-        .enable_all()
-        .build();
-    built.map_err(Error::Runtime)
-}
-
 fn nth_address(first: SocketAddr, index: usize) -> Result<SocketAddr, Error> {
     let mut address = first;
     if first.port() != 0 {
@@ -255,7 +267,7 @@ fn nth_address(first: SocketAddr, index: usize) -> Result<SocketAddr, Error> {
 /// Connections that may wait to be accepted: a job's ranks all connect in the same moment.
 const BACKLOG: u32 = 4096;
 
-fn listen(runtime: &Runtime, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+fn listen(runtime: &Handle, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let _entered = runtime.enter();
     let bound = || {
         let socket = match address {

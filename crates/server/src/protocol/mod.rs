@@ -35,7 +35,7 @@ pub(crate) fn service(vault: Vault, credentials: &Credentials, pacer: Option<Arc
 }
 
 /// Whether buckets may have this name: as S3's rules, and also upper case and `_`, which DLIO's users write. What is
-/// allowed is a plain file name without a leading dot.
+/// allowed is a plain file name without a leading dot. (`s3s` wants S3's own rules of the source of a copy.)
 pub(crate) fn is_bucket_name(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (1..=63).contains(&name.len()) && name.bytes().all(inner) && name.as_bytes()[0].is_ascii_alphanumeric()

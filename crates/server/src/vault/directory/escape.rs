@@ -94,7 +94,8 @@ pub(crate) enum Name {
 /// Reads a name on disk; `None` when no key is stored under it.
 pub(crate) fn parse(name: &str) -> Option<Name> {
     if !name.contains('%') {
-        let own = name.len() < LONGEST && !name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_control());
+        let own = name.len() < LONGEST && !matches!(name, "" | "." | "..");
+        let own = own && !name.bytes().any(|byte| byte.is_ascii_control());
         return own.then(|| Name::Component(name.to_owned()));
     }
     if let Some(piece) = name.strip_suffix(CONTINUED) {
