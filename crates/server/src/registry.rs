@@ -307,7 +307,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _one = announce(dir.path(), &name(0, 0), &announcement("http://a:1", std::process::id())).unwrap();
         assert_eq!(wait(dir.path(), 1, Duration::ZERO).await.unwrap().endpoints.len(), 1);
-        let error = wait(dir.path(), 4, Duration::from_secs(60)).await.unwrap_err();
+        let error = wait(dir.path(), 4, Duration::from_mins(1)).await.unwrap_err();
         assert!(error.to_string().contains("lists 1 of 4 endpoints after 60s"), "{error}");
     }
 

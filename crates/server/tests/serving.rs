@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use dlio_server::{Credentials, Pace, ServeConfig, Server, registry};
-use support::{BUCKET, World, client, code, files, get, in_directory, pattern};
+use dlio_server::{Credentials, Pace, Running, ServeConfig, Server, registry};
+use support::{BUCKET, World, client, files, get, in_directory, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_right_key_pair_is_let_in() {
@@ -43,7 +43,7 @@ async fn an_interrupted_write_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with_bucket(&in_directory(dir.path())).await;
     let before = files(dir.path());
-    let presigned = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let presigned = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
     let put = world.client.put_object().bucket(BUCKET).key("deep/k").presigned(presigned).await.unwrap();
     let (address, path) = put.uri().strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -144,7 +144,7 @@ async fn servers_announce_themselves_and_take_their_announcements_away() {
     let servers = [serve(0), serve(1)];
     let found = registry::wait(&registry_dir, 4, Duration::from_secs(10)).await.unwrap();
     let announced: Vec<_> = found.endpoints.iter().map(|one| one.endpoint.as_str()).collect();
-    let expected: Vec<_> = servers.iter().flat_map(|server| server.endpoints()).collect();
+    let expected: Vec<_> = servers.iter().flat_map(Running::endpoints).collect();
     assert_eq!(announced, expected);
     let credentials = found.credentials.unwrap();
     assert!(servers.iter().all(|server| *server.credentials() == credentials), "one pair for all");

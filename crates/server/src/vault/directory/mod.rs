@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::{Attributes, Fault, Opened, Page, Query, Stat, Tag};
@@ -117,6 +118,9 @@ impl Directory {
 
     pub(crate) async fn head_bucket(self: &Arc<Self>, bucket: &str) -> Result<(), Fault> {
         let path = self.bucket(bucket);
+        if open_cached(&path, OFlags::PATH | OFlags::DIRECTORY).is_some() {
+            return Ok(());
+        }
         self.blocking(move |_| require_bucket(&path)).await
     }
 
@@ -153,13 +157,22 @@ impl Directory {
     pub(crate) async fn open(self: &Arc<Self>, bucket: &str, key: &str) -> Result<Opened, Fault> {
         let escaped = Escaped::new(key);
         let bucket = self.bucket(bucket);
+        // Most objects are known to the kernel already: no other thread need be asked then.
+        let cached = open_cached(&bucket.join(escaped.path()), OPEN_FLAGS);
+        if let Some((file, metadata)) = cached.filter(|(_, metadata)| metadata.is_file()) {
+            return Ok(self.opened(file, stat_of(&metadata)));
+        }
         self.blocking(move |store| {
             let (file, stat) = find(&bucket, &escaped)?;
-            let attributes = read_attributes(&file);
-            let content = Content::new(file, Arc::clone(&store.buffers));
-            Ok(Opened { stat, attributes, content: super::Content::Directory(content) })
+            Ok(store.opened(file, stat))
         })
         .await
+    }
+
+    fn opened(&self, file: File, stat: Stat) -> Opened {
+        let attributes = read_attributes(&file);
+        let content = Content::new(file, Arc::clone(&self.buffers));
+        Opened { stat, attributes, content: super::Content::Directory(content) }
     }
 
     pub(crate) async fn delete(self: &Arc<Self>, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
@@ -240,7 +253,7 @@ fn find(bucket: &Path, key: &Escaped) -> Result<(File, Stat), Fault> {
     let plain = bucket.join(key.path());
     let aside = aside(&plain);
     for path in [&plain, &aside, &plain] {
-        let opened = fs::OpenOptions::new().read(true).custom_flags(OPEN_FLAGS).open(path);
+        let opened = fs::OpenOptions::new().read(true).custom_flags(OPEN_FLAGS.bits().cast_signed()).open(path);
         match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
             Ok((file, metadata)) if metadata.is_file() => return Ok((file, stat_of(&metadata))),
             Ok(_) => {}
@@ -253,7 +266,16 @@ fn find(bucket: &Path, key: &Escaped) -> Result<(File, Stat), Fault> {
 }
 
 /// A pipe that somebody put into the directory must not hang the server.
-const OPEN_FLAGS: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+const OPEN_FLAGS: OFlags = OFlags::NONBLOCK;
+
+/// Opens what the kernel can open without waiting for the disk; `None` in every other case.
+fn open_cached(path: &Path, flags: OFlags) -> Option<(File, fs::Metadata)> {
+    let flags = flags | OFlags::CLOEXEC;
+    let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+    let file = File::from(opened);
+    let metadata = file.metadata().ok()?;
+    Some((file, metadata))
+}
 
 /// The stat of an object without opening it.
 fn stat(bucket: &Path, key: &Escaped) -> Option<Stat> {
