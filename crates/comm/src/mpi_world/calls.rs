@@ -198,9 +198,10 @@ impl Comm {
     }
 
     /// Ends every process of the world.
+    #[expect(clippy::unused_self, reason = "a communicator proves that the library is initialized")]
     pub(super) fn abort(&self, exit_code: i32) {
-        // SAFETY: a valid communicator; the call does not return.
-        unsafe { ffi::MPI_Abort(self.0, exit_code) };
+        // SAFETY: the library is initialized; the call does not return.
+        unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, exit_code) };
     }
 }
 
