@@ -253,6 +253,62 @@ fn hdf5_of_our_own_takes_one_read_for_metadata_and_one_for_the_sample() {
 }
 
 #[test]
+fn hdf5_is_chunked_compressed_and_resizable_as_configured() {
+    let shape = FileShape { file: 3, dims: &[16, 16], samples: 4 };
+    let contiguous = encode(&layout(Format::Hdf5, DType::Uint8), &shape);
+    let plain = hdf5_pure::File::from_bytes(contiguous).unwrap().dataset("records_0").unwrap().read_u8().unwrap();
+    let variants: [(&str, &[u64], &[u64], &[u64]); 5] = [
+        ("", &[2, 16, 8], &[], &[2, 16, 8]),
+        ("", &[], &[32, 32], &[4, 16, 16]),
+        ("gzip", &[], &[], &[4, 16, 16]),
+        ("lzf", &[1, 16, 16], &[], &[1, 16, 16]),
+        ("gzip", &[3, 5, 16], &[16, 40], &[3, 5, 16]),
+    ];
+    for (compression, chunk_dims, max_shape, chunk) in variants {
+        let mut dataset = dataset(Format::Hdf5);
+        dataset.record_element_type = DType::Uint8;
+        dataset.compression = (!compression.is_empty()).then(|| compression.to_owned());
+        dataset.hdf5_chunk_dims = chunk_dims.to_vec();
+        dataset.hdf5_max_shape = max_shape.to_vec();
+        let layout = Layout::new(&dataset, 42).unwrap();
+        let file = encode(&layout, &shape);
+        let parsed = hdf5_pure::File::from_bytes(file.clone()).unwrap();
+        let records = parsed.dataset("records_0").unwrap();
+        assert_eq!(records.chunk_shape().unwrap().unwrap(), chunk);
+        assert_eq!(
+            records.maxshape().unwrap().map_or(0, |shape| shape.len()),
+            if max_shape.is_empty() { 0 } else { 3 }
+        );
+        assert_eq!(
+            records.filters(),
+            match compression {
+                "gzip" => vec![1],
+                "lzf" => vec![32000],
+                _ => vec![],
+            }
+        );
+        assert_eq!(records.read_u8().unwrap(), plain, "the payload does not depend on the layout");
+        let mut decoder = layout.decoder(&shape);
+        for sample in [3, 0] {
+            read(&mut decoder, &file, sample, 100).unwrap();
+        }
+    }
+}
+
+#[test]
+fn hdf5_chunks_that_do_not_fit_are_refused() {
+    let shape = FileShape { file: 3, dims: &[16, 16], samples: 4 };
+    for (chunk_dims, max_shape) in
+        [(vec![5, 16, 16], vec![]), (vec![16, 16], vec![]), (vec![], vec![8, 16]), (vec![], vec![16])]
+    {
+        let mut dataset = dataset(Format::Hdf5);
+        (dataset.hdf5_chunk_dims, dataset.hdf5_max_shape) = (chunk_dims, max_shape);
+        let layout = Layout::new(&dataset, 42).unwrap();
+        assert!(matches!(layout.encoder(&shape), Err(Error::Shape { .. })));
+    }
+}
+
+#[test]
 fn numpy_files_are_read_whole_and_once_per_open_file() {
     let shape = FileShape { file: 0, dims: &[10, 10], samples: 3 };
     for format in [Format::Npz, Format::Npy] {
