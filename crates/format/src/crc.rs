@@ -219,6 +219,30 @@ mod tests {
     }
 
     #[test]
+    fn bent_elements_stay_in_their_range() {
+        let tail = |element, wanted| {
+            let seal = Arc::new(Seal::new(element));
+            let (piece, _) = Sealed::piece(&seal, b"", Payload::new(1).stream(2, element, 128), wanted);
+            let mut bytes = vec![0; 128];
+            Encoder::pieces([piece]).fill(&mut bytes);
+            bytes
+        };
+        for wanted in (0..200_u32).map(|number| number.wrapping_mul(0x9E37_79B9)) {
+            for bytes in tail(Element::Float64, wanted).as_chunks::<8>().0 {
+                assert!((0.0..1.0).contains(&f64::from_le_bytes(*bytes)));
+            }
+            for bytes in tail(Element::Float32, wanted).as_chunks::<4>().0 {
+                assert!((0.0..1.0).contains(&f32::from_le_bytes(*bytes)));
+            }
+            // Halves order like their bits; 0x3C00 is 1.
+            for bytes in tail(Element::Float16, wanted).as_chunks::<2>().0 {
+                assert!(u16::from_le_bytes(*bytes) < 0x3C00);
+            }
+            assert!(tail(Element::Bool, wanted).iter().all(|&byte| byte < 2));
+        }
+    }
+
+    #[test]
     fn a_payload_too_short_to_bend_keeps_its_own_crc() {
         let seal = Arc::new(Seal::new(Element::Raw));
         let (piece, crc) = Sealed::piece(&seal, b"p", Payload::new(1).stream(2, Element::Raw, 3), 99);

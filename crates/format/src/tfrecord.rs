@@ -79,8 +79,13 @@ fn entry(key: &str, feature: &[u8]) -> Vec<u8> {
     field(1, &[field(1, key.as_bytes()), field(2, feature)].concat())
 }
 
+/// Bytes of one image, with room for framing in the sums to come; the encoder refuses anything near the limit.
+fn image_bytes(layout: &Layout, shape: &FileShape) -> u64 {
+    layout.sample_bytes(shape.dims).min(1 << 62)
+}
+
 pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
-    let image = layout.sample_bytes(shape.dims);
+    let image = image_bytes(layout, shape);
     let frame = Frame::new(image);
     let too_long =
         |reason: &str| Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason: reason.to_owned() };
@@ -181,7 +186,7 @@ fn copy(from: &[u8], cursor: &mut usize, buffer: &mut [u8]) -> usize {
 }
 
 pub(crate) fn index_encoder(layout: &Layout, shape: &FileShape) -> Encoder {
-    let frame = Frame::new(layout.sample_bytes(shape.dims)).len();
+    let frame = Frame::new(image_bytes(layout, shape)).len();
     let lines = Lines { frame, record: 0, samples: shape.samples, line: Vec::new(), cursor: 0 };
     Encoder::lines(lines.len(), lines)
 }

@@ -257,19 +257,19 @@ fn hdf5_is_chunked_compressed_and_resizable_as_configured() {
     let shape = FileShape { file: 3, dims: &[16, 16], samples: 4 };
     let contiguous = encode(&layout(Format::Hdf5, DType::Uint8), &shape);
     let plain = hdf5_pure::File::from_bytes(contiguous).unwrap().dataset("records_0").unwrap().read_u8().unwrap();
-    let variants: [(&str, &[u64], &[u64], &[u64]); 5] = [
-        ("", &[2, 16, 8], &[], &[2, 16, 8]),
-        ("", &[], &[32, 32], &[4, 16, 16]),
-        ("gzip", &[], &[], &[4, 16, 16]),
-        ("lzf", &[1, 16, 16], &[], &[1, 16, 16]),
-        ("gzip", &[3, 5, 16], &[16, 40], &[3, 5, 16]),
+    let variants = [
+        ("", vec![2, 16, 8], vec![], [2, 16, 8]),
+        ("", vec![], vec![32, 32], [4, 16, 16]),
+        ("gzip", vec![], vec![], [4, 16, 16]),
+        ("lzf", vec![1, 16, 16], vec![], [1, 16, 16]),
+        ("gzip", vec![3, 5, 16], vec![16, 40], [3, 5, 16]),
     ];
     for (compression, chunk_dims, max_shape, chunk) in variants {
         let mut dataset = dataset(Format::Hdf5);
         dataset.record_element_type = DType::Uint8;
         dataset.compression = (!compression.is_empty()).then(|| compression.to_owned());
-        dataset.hdf5_chunk_dims = chunk_dims.to_vec();
-        dataset.hdf5_max_shape = max_shape.to_vec();
+        dataset.hdf5_chunk_dims = chunk_dims;
+        dataset.hdf5_max_shape.clone_from(&max_shape);
         let layout = Layout::new(&dataset, 42).unwrap();
         let file = encode(&layout, &shape);
         let parsed = hdf5_pure::File::from_bytes(file.clone()).unwrap();
@@ -359,6 +359,15 @@ fn the_payload_depends_on_the_file_number_and_the_seed_only() {
         let other = Layout::new(&dataset(format), 43).unwrap();
         assert_ne!(file(7), encode(&other, &FileShape { file: 7, dims: &[20, 20], samples: 2 }));
     }
+}
+
+#[test]
+fn the_fingerprints_of_files_have_not_changed() {
+    let fingerprints = FORMATS.map(|format| {
+        let shape = FileShape { file: 5, dims: &[33, 7], samples: 3 };
+        crc32fast::hash(&encode(&layout(format, DType::Float32), &shape))
+    });
+    assert_eq!(fingerprints, [2_741_521_180, 1_200_423_757, 1_142_893_514, 2_361_021_254]);
 }
 
 #[test]
@@ -465,6 +474,8 @@ fn lengths_of_huge_files_are_known_without_writing_them() {
     for format in FORMATS {
         let layout = self::layout(format, DType::Uint8);
         assert!(matches!(layout.encoder(&too_large), Err(Error::Shape { .. })), "{format}");
+        let nothing = FileShape { samples: 0, ..too_large };
+        let _ = (layout.encoder(&nothing), layout.index_encoder(&nothing), layout.index_encoder(&too_large));
         let mut decoder = layout.decoder(&too_large);
         assert!(read(&mut decoder, &[0; 100], 0, 10).is_err());
     }
