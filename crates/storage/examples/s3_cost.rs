@@ -87,6 +87,7 @@ fn main() {
         ("GET 16 MiB", Op::Get, 16 << 20, 200),
         ("PUT 4 KiB", Op::Put(4 << 10), 0, 20_000),
         ("PUT 1 MiB", Op::Put(1 << 20), 0, 1_000),
+        ("PUT 16 MiB", Op::Put(16 << 20), 0, 100),
     ] {
         let server =
             Stub::forgetful(move |request| if request.method == "GET" { ok(vec![7; bytes]) } else { status(200) });

@@ -16,12 +16,12 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::body::{Outgoing, Pool};
 use super::endpoints::Endpoint;
-use super::failure::Failure;
+use super::failure::{Failure, Retry};
 use super::sign::Signer;
 use super::{S3Config, Shared};
 
 /// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
-const READ_BUFFER: usize = 512 << 10;
+const READ_BUFFER: usize = 128 << 10;
 /// Longest wait for a connection, within the request's own limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -107,7 +107,12 @@ async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<Connection, F
         Some(tls) if endpoint.tls => {
             let name = ServerName::try_from(endpoint.host.clone()).map_err(Failure::connect)?;
             let stream = tls.connect(name, socket).await.map_err(|error| {
-                Failure::connect(format!("TLS: {error} (a private authority's certificate goes into AWS_CA_BUNDLE)"))
+                let failure = Failure::connect(format!(
+                    "TLS: {error} (a private authority's certificate goes into AWS_CA_BUNDLE)"
+                ));
+                // A certificate does not get better by asking again.
+                let certain = error.kind() == std::io::ErrorKind::InvalidData;
+                if certain { Failure { retry: Retry::Never, ..failure } } else { failure }
             })?;
             drive(TokioIo::new(stream)).await
         }

@@ -176,6 +176,7 @@ async fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
         {
             return Ok(Some((parse(&buffer[..start], &buffer[start..start + length]), start + length)));
         }
+        buffer.reserve(256 << 10);
         if socket.read_buf(buffer).await? == 0 {
             return Ok(None);
         }

@@ -17,7 +17,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use dlio_event::{OpKind, TimeSource};
+use dlio_event::{OpKind, Outcome, TimeSource};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::bucket::{after, forgiven};
@@ -206,6 +206,10 @@ where
         SdkError::ServiceError(service) => {
             let raw = service.raw();
             let status = StatusCode::from_u16(raw.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            if status.is_success() {
+                let message = format!("the SDK does not understand the answer: {}", DisplayErrorContext(service.err()));
+                return Failure::new(ErrorKind::Server, Outcome::ServerError, message);
+            }
             let mut headers = HeaderMap::new();
             for name in ["x-amz-bucket-region", "location"] {
                 if let Some(value) = raw.headers().get(name).and_then(|value| HeaderValue::from_str(value).ok()) {
