@@ -118,7 +118,8 @@ impl<'r> Batches<'r> {
                     bytes += match handed {
                         Some(handed) if handed.step == step => handed.bytes,
                         Some(handed) => return Err(defect(format!("lane {lane} delivered step {}", handed.step))),
-                        None => return Err(defect(format!("lane {lane} has ended"))),
+                        // A lane ends early only because of an error, which it told before it ended.
+                        None => return Err(watch.told().unwrap_or_else(|| defect(format!("lane {lane} has ended")))),
                     };
                 }
                 Ok(bytes)

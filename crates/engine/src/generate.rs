@@ -193,7 +193,8 @@ async fn deal(
                 }
                 next = numbers.next();
             }
-            Turn::AllDone => return Ok(totals),
+            // The last lane may have told its error between the two looks of one turn.
+            Turn::AllDone => return watch.told().map_or(Ok(totals), Err),
         }
     }
 }

@@ -50,7 +50,8 @@ impl Lanes {
                 tokio::select! {
                     biased;
                     () = halt.released() => {}
-                    outcome = serve(kit, inbox, outbox) => if let Err(error) = outcome {
+                    // The outbox outlives the telling: whoever finds it closed finds the error told.
+                    outcome = serve(kit, inbox, &outbox) => if let Err(error) = outcome {
                         // Nobody listens any more when the run has ended for another reason.
                         drop(failed.send(error));
                     },
@@ -91,7 +92,7 @@ impl Lanes {
 async fn serve(
     kit: ReadKit,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    batches: mpsc::Sender<Handed>,
+    batches: &mpsc::Sender<Handed>,
 ) -> Result<(), Error> {
     let mut current: Option<Order> = None;
     loop {

@@ -199,6 +199,14 @@ impl ReadKit {
     }
 
     async fn read_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
+        let start = self.clock.now();
+        let bytes = self.fetch_sample(open, read, at).await?;
+        let span = Event::span(OpKind::Sample, self.lane, at, start, self.clock.now());
+        self.events.record(Event { bytes, object: open.name, ..span });
+        Ok(bytes)
+    }
+
+    async fn fetch_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
         self.status.set(read.file);
         let corrupt = |source| self.corrupt(source, &self.files.file(read.file).key, at);
         let OpenFile { object, name, decoder, .. } = open;

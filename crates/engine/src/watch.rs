@@ -79,10 +79,15 @@ impl<'r> Watch<'r> {
             if until <= slice {
                 return Ok(());
             }
-            if let Some(error) = self.failures.as_mut().and_then(|failures| failures.try_recv().ok()) {
+            if let Some(error) = self.told() {
                 return Err(error);
             }
         }
+    }
+
+    /// An error that a lane has told already.
+    pub(crate) fn told(&mut self) -> Option<Error> {
+        self.failures.as_mut().and_then(|failures| failures.try_recv().ok())
     }
 
     /// An error when the run was asked to end.

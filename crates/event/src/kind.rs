@@ -89,6 +89,8 @@ named_enum! {
         Eval => "eval",
         /// Span: one batch read by a lane, from its first operation to its hand-over.
         Batch => "batch",
+        /// Span: one sample read by a lane, its operations and checks included; the one row per sample of every format.
+        Sample => "sample",
         /// Span: generation of one file, encoding included.
         GenerateFile => "generate_file",
         /// Span: saving a checkpoint.
