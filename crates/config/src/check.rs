@@ -179,7 +179,8 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
             "parallel_fs is a word of the reference that nothing implements; use local_fs",
         );
     }
-    let remote = matches!(s.storage_type, StorageType::S3 | StorageType::Aistore);
+    let folder = w.dataset.data_folder.as_str();
+    let remote = folder.starts_with("s3://") || matches!(s.storage_type, StorageType::S3 | StorageType::Aistore);
     let url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
     if let Some(endpoint) = s.endpoint_url.as_ref().filter(|endpoint| remote && !url(endpoint)) {
         let message = format!("expected http://host:port or https://host:port, found {endpoint:?}");
@@ -198,9 +199,8 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
         let text = format!("has no effect with storage_type {}; use s3", s.storage_type);
         f.warn(NoticeCode::Suspicious, "storage.endpoint_uris", &text);
     }
-    if s.storage_type == StorageType::LocalFs && w.dataset.data_folder.contains("://") {
-        let text = "looks like a URI, but storage.storage_type is local_fs; use s3 for s3://";
-        f.warn(NoticeCode::Suspicious, "dataset.data_folder", text);
+    if !folder.starts_with("s3://") && folder.contains("://") && s.storage_type != StorageType::Aistore {
+        f.refuse("dataset.data_folder", format!("expected a path or s3://bucket[/prefix], found {folder:?}"));
     }
 }
 
@@ -260,7 +260,7 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     if let (Format::Npz, Some(word)) = (w.dataset.format, &w.dataset.compression) {
         asked.push(format!("dataset.compression: {word}"));
     }
-    if matches!(w.storage.storage_type, StorageType::Aistore | StorageType::DirectFs) {
+    if w.storage.storage_type == StorageType::Aistore {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
     }
     let switches = ["workflow.checkpoint", "workflow.profiling"];

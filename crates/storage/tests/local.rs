@@ -51,7 +51,7 @@ async fn direct_io_conforms_or_is_refused_by_name() {
     match storage.write("probe", &mut Pattern::new(5000, 1)).await {
         Ok(_) => conformance::check(&storage, Traits { many: 20, ..FILES }).await,
         Err(error) => {
-            assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("writer.odirect"), "{error}");
+            assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("dlio_rs.generate_odirect"), "{error}");
         }
     }
 }
@@ -65,7 +65,7 @@ async fn direct_io_is_refused_where_there_is_no_device() {
     assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("reader.odirect"), "{error}");
     assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
     let error = storage.write("b", &mut Pattern::new(10, 1)).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("writer.odirect"), "{error}");
+    assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("dlio_rs.generate_odirect"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 

@@ -17,7 +17,7 @@ use crate::{Attempt, ChunkSource, Error, ErrorKind, Receipt};
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// The option that asks for direct writes, for messages.
-const OPTION: &str = "writer.odirect";
+const OPTION: &str = "dlio_rs.generate_odirect";
 
 /// Longest part of the final name that the temporary name repeats, so that it stays below the usual limit of 255.
 const NAME_MAX: usize = 200;

@@ -36,6 +36,22 @@ impl ChunkSource for Probe {
 }
 
 impl S3 {
+    /// Looks the first object up. An answer to HEAD has no body to say what is wrong, hence one byte is asked for then.
+    async fn look_at(&self, key: &str) -> Result<(), Error> {
+        let Err(error) = self.stat(key).await else { return Ok(()) };
+        if !matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::Invalid) {
+            return Err(error);
+        }
+        let mut ignore = |_: &[u8]| Ok(());
+        let told = self.open(key).await?.read(ByteRange::new(0, 1), &mut ignore).await.err();
+        let mut error = told.unwrap_or(error);
+        if error.kind == ErrorKind::NotFound && !error.message.contains("NoSuchBucket") {
+            error.message += "; the first object of the data set is not there: generate it with \
+                ++workload.workflow.generate_data=True, or check bucket, data_folder and file counts";
+        }
+        Err(error)
+    }
+
     /// Checks credentials, bucket and permissions at every endpoint.
     ///
     /// # Errors
@@ -45,15 +61,7 @@ impl S3 {
             let alone = self.only(&endpoint.name)?;
             match mode {
                 Preflight::Write => alone.probe().await?,
-                Preflight::Read(key) => {
-                    alone.stat(key).await.map_err(|mut error| {
-                        if error.kind == ErrorKind::NotFound {
-                            error.message += "; the first object of the data set is not there: generate it with \
-                                ++workload.workflow.generate_data=True, or check bucket, data_folder and file counts";
-                        }
-                        error
-                    })?;
-                }
+                Preflight::Read(key) => alone.look_at(key).await?,
             }
         }
         Ok(())
