@@ -5,6 +5,8 @@
 mod directory;
 mod memory;
 mod query;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -258,6 +260,8 @@ impl Draft {
     /// Appends bytes.
     pub(crate) async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
         match self {
+            // Writing nothing is how a file says that it cannot be written.
+            _ if bytes.is_empty() => {}
             Draft::Memory(draft) => draft.push(&bytes),
             Draft::Directory(draft) => draft.push(bytes).await?,
         }

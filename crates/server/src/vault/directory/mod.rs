@@ -97,6 +97,10 @@ impl Directory {
         self.root.join(PRIVATE).join("uploads").join(bucket)
     }
 
+    fn lock_path(&self) -> PathBuf {
+        self.root.join(PRIVATE).join("lock")
+    }
+
     fn draft_path(&self) -> PathBuf {
         self.drafts.join(self.next_draft.fetch_add(1, Ordering::Relaxed).to_string())
     }
@@ -247,12 +251,11 @@ fn remove_empty_tree(path: &Path) -> Result<(), Fault> {
     }
 }
 
-/// Opens the file of an object: under its plain name, or aside where a folder has that name. The plain name is looked
-/// at again, because the object may move from one to the other between the looks.
+/// Opens the file of an object: under its plain name, or aside where a folder has that name.
 fn find(bucket: &Path, key: &Escaped) -> Result<(File, Stat), Fault> {
     let plain = bucket.join(key.path());
     let aside = aside(&plain);
-    for path in [&plain, &aside, &plain] {
+    for path in [&plain, &aside] {
         let opened = fs::OpenOptions::new().read(true).custom_flags(OPEN_FLAGS.bits().cast_signed()).open(path);
         match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
             Ok((file, metadata)) if metadata.is_file() => return Ok((file, stat_of(&metadata))),

@@ -1,8 +1,11 @@
 //! Putting a finished file under its key, and taking it away, while other processes do the same.
 //!
 //! Every step is one atomic system call; when it fails because somebody was faster, the situation is looked at again.
+//! An object has two possible places, its plain path and the one aside. It moves from the first to the second only
+//! when a folder needs its name; whoever overwrites it writes where it is. Readers look in that order, deletes too, so
+//! that neither misses it on its way. Folders are made by one process at a time.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,29 +28,31 @@ impl Directory {
                 return Err(Fault::Condition);
             }
         }
+        if *condition == Condition::Absent && super::stat(bucket, key).is_some() {
+            return Err(Fault::Condition);
+        }
         let plain = bucket.join(key.path());
         let flags = match condition {
             Condition::Absent => RenameFlags::NOREPLACE,
             _ => RenameFlags::empty(),
         };
-        if *condition == Condition::Absent && super::stat(bucket, key).is_some() {
-            return Err(Fault::Condition);
-        }
         for _ in 0..TRIES {
+            if aside(&plain).exists() && self.place_aside(draft, &plain, flags)? {
+                return self.sync_parent(&plain);
+            }
             match renameat_with(CWD, draft, CWD, &plain, flags) {
-                Ok(()) => {
-                    remove_file(&aside(&plain))?;
-                    return self.sync_parent(&plain);
-                }
+                Ok(()) => return self.sync_parent(&plain),
                 Err(Errno::NOENT | Errno::NOTDIR) => {
                     require_bucket(bucket)?;
                     self.make_folders(bucket, key)?;
                 }
                 Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) if plain.is_dir() => {
-                    if place_aside(draft, &plain, flags)? {
+                    if self.place_aside(draft, &plain, flags)? {
                         return self.sync_parent(&plain);
                     }
                 }
+                // The folder that was in the way is gone.
+                Err(Errno::ISDIR | Errno::NOTEMPTY) => {}
                 Err(Errno::EXIST) => return Err(Fault::Condition),
                 Err(Errno::INVAL) if !flags.is_empty() => return Err(unsupported_condition()),
                 Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
@@ -58,6 +63,7 @@ impl Directory {
 
     /// Makes the folders of a key; an object that has the name of one is moved aside.
     fn make_folders(&self, bucket: &Path, key: &Escaped) -> Result<(), Fault> {
+        let _turn = self.turn()?;
         let mut folder = bucket.to_path_buf();
         for name in key.folders() {
             let parent = folder.clone();
@@ -77,6 +83,36 @@ impl Directory {
         Ok(())
     }
 
+    /// Puts the object beside the folder that has its name; `false` when the folder above both is gone.
+    fn place_aside(&self, draft: &Path, plain: &Path, flags: RenameFlags) -> Result<bool, Fault> {
+        let _turn = self.turn()?;
+        let aside = aside(plain);
+        match renameat_with(CWD, draft, CWD, &aside, flags) {
+            Ok(()) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(Errno::EXIST) => return Err(Fault::Condition),
+            Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
+        }
+        // Somebody removed the folder and wrote the object under its plain name meanwhile, where readers look first.
+        if plain.is_file() {
+            match renameat_with(CWD, &aside, CWD, plain, RenameFlags::empty()) {
+                // The folder is back, or whoever wrote last has tidied up.
+                Ok(()) | Err(Errno::ISDIR | Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until nobody else rearranges the places of objects and folders; until the file is dropped. Without it,
+    /// moving an object aside could catch a folder that was put in its place meanwhile, or overwrite a newer version.
+    /// On a file system without locks, keys such as `a` and `a/b` must not be written at the same time.
+    fn turn(&self) -> Result<File, Fault> {
+        let turn = File::open(self.lock_path()).map_err(Fault::io("opening the lock file"))?;
+        let _ = turn.lock();
+        Ok(turn)
+    }
+
     fn sync_parent(&self, path: &Path) -> Result<(), Fault> {
         match path.parent().map(|parent| self.sync(parent)) {
             // A later delete took the folder away.
@@ -84,22 +120,6 @@ impl Directory {
             _ => Ok(()),
         }
     }
-}
-
-/// Puts the object beside the folder that has its name; `false` when that folder is gone again.
-fn place_aside(draft: &Path, plain: &Path, flags: RenameFlags) -> Result<bool, Fault> {
-    let aside = aside(plain);
-    match renameat_with(CWD, draft, CWD, &aside, flags) {
-        Ok(()) => {}
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-        Err(Errno::EXIST) => return Err(Fault::Condition),
-        Err(errno) => return Err(Fault::io("renaming an object into place")(errno.into())),
-    }
-    // Somebody removed the folder and wrote the object under its plain name meanwhile: the later write wins.
-    if plain.is_file() {
-        fs::rename(&aside, plain).map_err(Fault::io("renaming an object into place"))?;
-    }
-    Ok(true)
 }
 
 fn unsupported_condition() -> Fault {
@@ -119,8 +139,8 @@ fn move_aside(plain: &Path) -> Result<(), Fault> {
 /// Removes an object, and the folders above it that it leaves empty.
 pub(super) fn remove(bucket: &Path, key: &Escaped) -> Result<(), Fault> {
     let plain = bucket.join(key.path());
-    remove_file(&aside(&plain))?;
     remove_file(&plain)?;
+    remove_file(&aside(&plain))?;
     let mut folder: PathBuf = plain;
     while folder.pop() && folder.as_path() != bucket {
         // Not empty, or in use by somebody else: it stays.

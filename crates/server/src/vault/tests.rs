@@ -1,0 +1,180 @@
+//! The directory against memory: random sequences of operations see the same, and concurrent ones lose nothing.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use proptest::prelude::*;
+
+use super::*;
+
+const BUCKET: &str = "bucket";
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Put(String, u8),
+    Delete(String),
+    Get(String),
+    List { prefix: String, delimiter: Option<String>, from: From, limit: usize },
+}
+
+/// Keys that get into each other's way: folders named as objects, empty and dotted components, long names.
+fn keys() -> impl Strategy<Value = String> {
+    let component = prop_oneof![
+        8 => prop::sample::select(vec!["a", "b", "a-", "a.", "a0"]).prop_map(str::to_owned),
+        2 => prop::sample::select(vec!["", ".", "..", "%", "a%", "%-"]).prop_map(str::to_owned),
+        1 => (238..243_usize).prop_map(|length| "l".repeat(length)),
+    ];
+    prop::collection::vec(component, 1..4)
+        .prop_map(|components| components.join("/"))
+        .prop_filter("a key is not empty", |key| !key.is_empty())
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let delimiter = prop::option::of(prop::sample::select(vec!["/", "a", "//"]).prop_map(str::to_owned));
+    let from = prop_oneof![Just(From::Start), keys().prop_map(From::After), keys().prop_map(From::Past)];
+    let prefix = prop_oneof![Just(String::new()), keys(), keys().prop_map(|key| format!("{key}/"))];
+    let list = (prefix, delimiter, from, 1..6_usize).prop_map(|(prefix, delimiter, from, limit)| Operation::List {
+        prefix,
+        delimiter,
+        from,
+        limit,
+    });
+    let one = prop_oneof![
+        4 => (keys(), any::<u8>()).prop_map(|(key, byte)| Operation::Put(key, byte)),
+        2 => keys().prop_map(Operation::Delete),
+        1 => keys().prop_map(Operation::Get),
+        3 => list,
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+async fn put(vault: &Vault, key: &str, bytes: &'static [u8]) -> Result<Stat, Fault> {
+    let mut draft = vault.draft(bytes.len() as u64);
+    draft.push(Bytes::from_static(bytes)).await?;
+    let (bucket, attributes) = (BUCKET.to_owned(), Attributes::default());
+    draft.commit(Target::Object { bucket, key: key.to_owned(), attributes, condition: Condition::Always }).await
+}
+
+async fn get(vault: &Vault, key: &str) -> Option<Vec<u8>> {
+    let opened = vault.open(BUCKET, key).await.ok()?;
+    let size = opened.stat.size;
+    let pieces: Vec<_> = opened.read(0..size, 1000).collect().await;
+    Some(pieces.into_iter().flat_map(Result::unwrap).collect())
+}
+
+/// What an operation lets its caller see.
+async fn observe(vault: &Vault, operation: &Operation) -> String {
+    match operation {
+        Operation::Put(key, byte) => {
+            static BYTES: [u8; 256] = [7; 256];
+            put(vault, key, &BYTES[..usize::from(*byte)]).await.unwrap().size.to_string()
+        }
+        Operation::Delete(key) => format!("{:?}", vault.delete(BUCKET, vec![key.clone()]).await.is_ok()),
+        Operation::Get(key) => format!("{:?}", get(vault, key).await),
+        Operation::List { prefix, delimiter, from, limit } => {
+            let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
+            let query = Query { prefix, delimiter, from: from.clone(), limit: *limit };
+            let Page { objects, prefixes, next } = vault.list(BUCKET, query).await.unwrap();
+            let objects: Vec<_> = objects.iter().map(|(key, stat)| (key, stat.size)).collect();
+            format!("{objects:?} {prefixes:?} {next:?}")
+        }
+    }
+}
+
+async fn with_bucket(vault: Vault) -> Vault {
+    vault.create_bucket(BUCKET).await.unwrap();
+    vault
+}
+
+fn in_directory(path: &Path) -> Vault {
+    Vault::directory(path, false).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_directory_cannot_be_told_from_memory(operations in operations()) {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let memory = with_bucket(Vault::memory().unwrap()).await;
+            let directory = with_bucket(in_directory(dir.path())).await;
+            for operation in &operations {
+                let (expected, seen) = (observe(&memory, operation).await, observe(&directory, operation).await);
+                prop_assert_eq!(seen, expected, "{:?}", operation);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_stays_while_a_folder_of_its_name_comes_and_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (with_bucket(in_directory(dir.path())).await, in_directory(dir.path()));
+    put(&one, "a", b"first").await.unwrap();
+    let folder = tokio::spawn(async move {
+        for _ in 0..150 {
+            put(&two, "a/b", b"below").await.unwrap();
+            assert_eq!(get(&two, "a/b").await.unwrap(), b"below");
+            two.delete(BUCKET, vec!["a/b".into()]).await.unwrap();
+        }
+    });
+    for _ in 0..150 {
+        put(&one, "a", b"again").await.unwrap();
+        assert_eq!(get(&one, "a").await.unwrap(), b"again");
+    }
+    folder.await.unwrap();
+    assert_eq!(get(&one, "a").await.unwrap(), b"again");
+    assert_eq!(get(&one, "a/b").await, None);
+}
+
+#[tokio::test]
+async fn a_draft_that_is_dropped_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = with_bucket(in_directory(dir.path())).await;
+    let drafts = || walk(&dir.path().join(".dlio-rs/drafts"));
+    let before = drafts();
+    let mut draft = vault.draft(0);
+    for _ in 0..3 {
+        draft.push(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+    }
+    assert!(drafts() > before);
+    drop(draft);
+    // What is being written in the background is removed when it has been written.
+    for _ in 0..5000 {
+        if drafts() == before {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("the draft is still there");
+}
+
+fn walk(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn what_is_listed_from_memory_of_a_folder_is_dropped_when_the_folder_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = with_bucket(in_directory(dir.path())).await;
+    let folder = dir.path().join(BUCKET).join("train");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("1"), "").unwrap();
+    let list = async || {
+        let query = Query { prefix: "train/".into(), delimiter: None, from: From::Start, limit: 10 };
+        let page = vault.list(BUCKET, query).await.unwrap();
+        page.objects.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    // A folder that was quiet for long is remembered.
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    std::fs::File::open(&folder).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(list().await, ["train/1"]);
+    assert_eq!(list().await, ["train/1"]);
+    std::fs::write(folder.join("2"), "").unwrap();
+    assert_eq!(list().await, ["train/1", "train/2"]);
+}
