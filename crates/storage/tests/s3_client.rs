@@ -17,9 +17,13 @@ fn config(servers: &[&Stub]) -> S3Config {
     let mut config = S3Config::new(servers.iter().map(|server| server.url()).collect(), "bucket");
     config.credentials = Some(Credentials::new("AKID", "secret"));
     config.backoff = Duration::from_millis(1);
-    config.request_timeout = Duration::from_millis(150);
+    config.request_timeout = Duration::from_secs(10);
     config.max_attempts = 3;
     config
+}
+
+fn impatient(server: &Stub) -> S3Config {
+    S3Config { request_timeout: Duration::from_millis(200), ..config(&[server]) }
 }
 
 fn client(config: S3Config) -> S3 {
@@ -218,7 +222,7 @@ fn a_server_that_never_recovers_is_given_up_after_the_attempts_allowed() {
 #[test]
 fn a_silent_server_times_out() {
     let server = Stub::start(|request| if request.nth == 0 { Reply::Silence } else { ok("x") });
-    let (_, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    let (_, receipt) = run(read(&client(impatient(&server)), "a", ByteRange::ALL)).unwrap();
     assert_eq!(outcomes(&receipt), [Outcome::Timeout, Outcome::Ok]);
 }
 
@@ -230,7 +234,7 @@ fn an_answer_that_stalls_midway_times_out_and_is_continued() {
         }
         Reply::Answer(200, vec![("content-length", "4".into())], b"ab".to_vec())
     });
-    let (bytes, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    let (bytes, receipt) = run(read(&client(impatient(&server)), "a", ByteRange::ALL)).unwrap();
     assert_eq!(bytes, b"abcd");
     assert_eq!(outcomes(&receipt), [Outcome::Timeout, Outcome::Ok]);
 }
@@ -384,9 +388,7 @@ fn a_part_that_fails_for_good_aborts_the_upload() {
 #[test]
 fn a_write_that_is_dropped_midway_aborts_its_upload() {
     let server = Stub::start(|request| if request.method == "PUT" { Reply::Silence } else { multipart(request) });
-    let mut config = in_parts(&server);
-    config.request_timeout = Duration::from_secs(20);
-    let s3 = client(config);
+    let s3 = client(in_parts(&server));
     run(async {
         let mut source = Pattern::new(12 * MIB);
         let write = s3.write("a", &mut source);
@@ -397,7 +399,7 @@ fn a_write_that_is_dropped_midway_aborts_its_upload() {
         };
         tokio::select! { biased; () = begun => {}, _ = write => unreachable!("the parts are never answered") }
         while !server.lines().iter().any(|line| line.starts_with("DELETE")) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     });
 }
