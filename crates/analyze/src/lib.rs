@@ -6,5 +6,17 @@
 
 pub mod metric;
 pub mod outputs;
+pub mod percentile;
+pub mod render;
+pub mod report;
 
+mod build;
+mod coverage;
+mod gather;
 mod ordered;
+mod rebuild;
+mod timeline;
+mod warnings;
+
+pub use build::report;
+pub use report::Report;

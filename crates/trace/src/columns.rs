@@ -134,12 +134,12 @@ pub const COLUMNS: &[Column] = &[
     column("epoch", "-", Source::OptionalInt32(|event| counted(event.at.epoch)), "epoch, from 1"),
     column("block", "-", Source::OptionalInt32(|event| counted(event.at.block)), "block of the epoch, from 1"),
     column("step", "-", Source::OptionalInt32(|event| counted(event.at.step)), "step of the epoch, from 1"),
-    column(
+    delta(column(
         "sample_idx",
         "-",
         Source::OptionalInt64(|event, _| event.at.sample.map(clamp)),
         "global sample index, where one sample is concerned",
-    ),
+    )),
     column("uri", "-", Source::Object, "object name or path"),
     column("endpoint", "-", Source::Endpoint, "scheme://host:port that served the operation"),
     column("offset", "B", Source::Int64(|event, _| clamp(event.offset)), "first byte of the requested range"),
@@ -150,24 +150,24 @@ pub const COLUMNS: &[Column] = &[
         "length of the requested range; no value: to the end of the object, or not a range operation",
     ),
     column("bytes", "B", Source::Int64(|event, _| clamp(event.bytes)), "bytes that were really moved"),
-    column(
+    delta(column(
         "t_due_ns",
         "ns",
         Source::OptionalInt64(|event, place| event.due.map(|at| place.time(at))),
         "when it should have started (replay) or was queued",
-    ),
+    )),
     delta(column(
         "t_start_ns",
         "ns",
         Source::Int64(|event, place| place.time(event.start)),
         "start, on rank 0's monotonic clock; rows of a row group are sorted by it",
     )),
-    column(
+    delta(column(
         "t_first_byte_ns",
         "ns",
         Source::OptionalInt64(|event, place| event.first_byte.map(|at| place.time(at))),
         "arrival of the first byte of the answer, where it is measured",
-    ),
+    )),
     delta(column("t_end_ns", "ns", Source::Int64(|event, place| place.time(event.end)), "end")),
     column(
         "status",
@@ -185,7 +185,7 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 /// Columns whose minimum and maximum are kept per row group, so that readers can skip groups.
-const PRUNED: &[&str] = &["op", "epoch", "step", "t_start_ns"];
+const PRUNED: &[&str] = &["op", "epoch", "step", "t_start_ns", "t_end_ns"];
 
 /// Turns events into row groups.
 pub(crate) struct Encoder {

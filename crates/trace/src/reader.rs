@@ -10,7 +10,8 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::footer;
 use crate::{Batch, Error, Header};
@@ -86,6 +87,24 @@ pub fn read_dir(path: &Path) -> Result<Vec<RankTrace>, Error> {
 }
 
 impl RankTrace {
+    /// First start and last end of all events, on rank 0's clock, from the statistics in the footer; `None` without
+    /// events.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(i64, i64)> {
+        let of = |name: &str, pick: fn(&ValueStatistics<i64>) -> Option<&i64>| {
+            let columns = self.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+            let statistics = columns.filter(|column| column.column_descr().name() == name);
+            let values = statistics.filter_map(|column| match column.statistics() {
+                Some(Statistics::Int64(values)) => pick(values).copied(),
+                _ => None,
+            });
+            values.collect::<Vec<i64>>()
+        };
+        let start = of("t_start_ns", ValueStatistics::min_opt).into_iter().min()?;
+        let end = of("t_end_ns", ValueStatistics::max_opt).into_iter().max()?;
+        Some((start, end.max(start)))
+    }
+
     /// All rows with all columns.
     ///
     /// # Errors

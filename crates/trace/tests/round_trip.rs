@@ -304,3 +304,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_documentation_describes_every_column() {
+    let page = include_str!("../../../docs/trace-format.md");
+    for column in dlio_trace::COLUMNS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", column.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/trace-format.md has no row for {}", column.name));
+        assert!(row.contains(column.meaning) && row.contains(column.unit), "{row}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Exact percentiles: all values are kept, eight bytes each.
+
+use serde::{Deserialize, Serialize};
+
+/// Latencies of one group of operations, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// Number of values.
+    pub count: u64,
+    /// Mean.
+    pub mean_ns: f64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+    /// Largest value.
+    pub max_ns: u64,
+}
+
+impl Latency {
+    /// Sorts the values and takes the percentiles by nearest rank.
+    #[must_use]
+    pub fn of(values: &mut [u64]) -> Self {
+        values.sort_unstable();
+        Self::of_sorted(values)
+    }
+
+    /// The same for values in ascending order.
+    #[must_use]
+    pub fn of_sorted(sorted: &[u64]) -> Self {
+        let total: u128 = sorted.iter().map(|value| u128::from(*value)).sum();
+        Self {
+            count: sorted.len() as u64,
+            mean_ns: if sorted.is_empty() { 0.0 } else { total as f64 / sorted.len() as f64 },
+            p50_ns: nearest_rank(sorted, 500),
+            p90_ns: nearest_rank(sorted, 900),
+            p99_ns: nearest_rank(sorted, 990),
+            p999_ns: nearest_rank(sorted, 999),
+            max_ns: sorted.last().copied().unwrap_or(0),
+        }
+    }
+}
+
+/// The smallest value that at least `per_mille` thousandths of the values do not exceed; 0 for an empty list.
+#[must_use]
+pub fn nearest_rank(sorted: &[u64], per_mille: usize) -> u64 {
+    let rank = (sorted.len() * per_mille).div_ceil(1_000);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+}
+
+/// How many values fall between successive bounds that grow by the square root of two, and a percentile curve.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Distribution {
+    /// Upper bound of each bucket, nanoseconds.
+    pub bounds_ns: Vec<u64>,
+    /// Values in each bucket.
+    pub counts: Vec<u64>,
+    /// (per mille, nanoseconds), ascending.
+    pub curve: Vec<(u32, u64)>,
+}
+
+impl Distribution {
+    /// Of values in ascending order.
+    #[must_use]
+    pub fn of_sorted(sorted: &[u64]) -> Self {
+        let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return Self::default() };
+        let mut bound = (*first).max(1) as f64;
+        let mut result = Self::default();
+        let mut below = 0;
+        loop {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and casts saturate")]
+            let limit = bound.ceil() as u64;
+            let upto = sorted.partition_point(|value| *value <= limit);
+            result.bounds_ns.push(limit);
+            result.counts.push((upto - below) as u64);
+            below = upto;
+            if limit >= *last {
+                break;
+            }
+            bound *= std::f64::consts::SQRT_2;
+        }
+        let steps = (0..=90).step_by(5).chain([92, 94, 96, 98]).map(|percent| percent * 10);
+        let points = steps.chain([985, 990, 993, 996, 998, 999, 1000]);
+        result.curve = points.map(|at: u32| (at, nearest_rank(sorted, at as usize))).collect();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, taken literally.
+    fn naive(values: &[u64], per_mille: usize) -> u64 {
+        let mut candidates = values.to_vec();
+        candidates.sort_unstable();
+        let enough = |value: u64| {
+            let not_above = values.iter().filter(|other| **other <= value).count();
+            not_above * 1_000 >= per_mille * values.len()
+        };
+        candidates.into_iter().find(|value| enough(*value)).unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_follow_their_definition(mut values in proptest::collection::vec(0_u64..200, 0..120)) {
+            let original = values.clone();
+            let latency = Latency::of(&mut values);
+            prop_assert_eq!(latency.p50_ns, naive(&original, 500));
+            prop_assert_eq!(latency.p90_ns, naive(&original, 900));
+            prop_assert_eq!(latency.p99_ns, naive(&original, 990));
+            prop_assert_eq!(latency.p999_ns, naive(&original, 999));
+            prop_assert_eq!(latency.max_ns, original.iter().copied().max().unwrap_or(0));
+        }
+
+        #[test]
+        fn a_histogram_loses_no_value(mut values in proptest::collection::vec(0_u64..u64::MAX / 4, 1..200)) {
+            values.sort_unstable();
+            let histogram = Distribution::of_sorted(&values);
+            prop_assert_eq!(histogram.counts.iter().sum::<u64>(), values.len() as u64);
+            prop_assert!(histogram.bounds_ns.is_sorted());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The timings of a rank, rebuilt from the spans of its trace, and where the time of each epoch went.
+
+use std::collections::BTreeMap;
+
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, OpKind, Phase, RankTimings};
+use dlio_trace::Batch;
+
+/// Collects spans until all have been seen; spans of a row group are sorted, but groups may overlap.
+#[derive(Debug, Default)]
+pub(crate) struct Spans {
+    /// Start of the run; times are kept relative to it, so that none is negative.
+    base: i64,
+    epochs: BTreeMap<u32, EpochSpans>,
+    checkpoints: BTreeMap<u32, Vec<CheckpointTimings>>,
+}
+
+#[derive(Debug, Default)]
+struct EpochSpans {
+    span: Option<(i64, i64)>,
+    train_end: i64,
+    blocks: BTreeMap<u32, BlockSpans>,
+    eval: Option<BlockSpans>,
+    barrier_ns: u64,
+}
+
+#[derive(Debug, Default)]
+struct BlockSpans {
+    span: Option<(i64, i64)>,
+    /// Step, start and end.
+    fetches: Vec<(u32, i64, i64)>,
+    computes: Vec<(u32, i64, i64)>,
+}
+
+/// Where the time of one epoch of one rank went, nanoseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EpochTime {
+    pub(crate) epoch: u32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) compute: u64,
+    pub(crate) waiting: u64,
+    pub(crate) barrier: u64,
+    pub(crate) checkpoint: u64,
+    pub(crate) evaluation: u64,
+}
+
+impl Spans {
+    pub(crate) fn new(base: i64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    pub(crate) fn add(&mut self, batch: &Batch, row: usize) {
+        let kind = batch.kind[row];
+        let (epoch, block, step) = (batch.epoch[row], batch.block[row], batch.step[row]);
+        let (start, end) = (batch.start[row].saturating_sub(self.base), batch.end[row].saturating_sub(self.base));
+        let eval = batch.phase[row] == Phase::Eval;
+        if epoch == 0 {
+            return;
+        }
+        match kind {
+            OpKind::CheckpointSave | OpKind::CheckpointLoad => {
+                let list = self.checkpoints.entry(epoch).or_default();
+                let load = kind == OpKind::CheckpointLoad;
+                list.push(CheckpointTimings { number: block, load, start: nanos(start), end: nanos(end) });
+            }
+            OpKind::Epoch => self.epochs.entry(epoch).or_default().span = Some((start, end)),
+            OpKind::Eval => self.epoch(epoch).eval.get_or_insert_default().span = Some((start, end)),
+            OpKind::Block => {
+                let spans = self.epoch(epoch);
+                spans.blocks.entry(block).or_default().span = Some((start, end));
+                spans.train_end = spans.train_end.max(end);
+            }
+            OpKind::Barrier => {
+                let spans = self.epoch(epoch);
+                spans.barrier_ns += nanos(end.saturating_sub(start));
+                spans.train_end = spans.train_end.max(end);
+            }
+            OpKind::Fetch => self.part(epoch, block, eval).fetches.push((step, start, end)),
+            OpKind::Compute => self.part(epoch, block, eval).computes.push((step, start, end)),
+            _ => {}
+        }
+    }
+
+    fn epoch(&mut self, epoch: u32) -> &mut EpochSpans {
+        self.epochs.entry(epoch).or_default()
+    }
+
+    fn part(&mut self, epoch: u32, block: u32, eval: bool) -> &mut BlockSpans {
+        let spans = self.epoch(epoch);
+        if eval { spans.eval.get_or_insert_default() } else { spans.blocks.entry(block).or_default() }
+    }
+
+    /// The timings as the engine measured them. Blocks whose end is missing (a killed run) end with their last step.
+    pub(crate) fn timings(self, rank: u32) -> (RankTimings, Vec<EpochTime>) {
+        let mut checkpoints = self.checkpoints;
+        let mut timings = RankTimings { rank, epochs: Vec::new() };
+        let mut times = Vec::new();
+        for (number, spans) in self.epochs {
+            let mut saved = checkpoints.remove(&number).unwrap_or_default();
+            saved.sort_by_key(|checkpoint| checkpoint.start);
+            let (epoch, time) = spans.timings(number, saved);
+            times.push(time);
+            timings.epochs.push(epoch);
+        }
+        (timings, times)
+    }
+}
+
+impl EpochSpans {
+    fn timings(self, epoch: u32, checkpoints: Vec<CheckpointTimings>) -> (EpochTimings, EpochTime) {
+        let blocks: Vec<BlockTimings> = self.blocks.into_iter().map(|(block, spans)| spans.timings(block)).collect();
+        let eval = self.eval.map(|spans| spans.timings(0));
+        let starts = blocks.iter().chain(&eval).map(|block| block.start);
+        let ends = blocks.iter().chain(&eval).map(|block| block.end);
+        let (start, end) = match self.span {
+            Some((start, end)) => (nanos(start), nanos(end)),
+            None => (starts.min().unwrap_or(0), ends.max().unwrap_or(0)),
+        };
+        let sum = |pick: fn(&BlockTimings) -> &Vec<Nanos>| blocks.iter().flat_map(pick).sum();
+        let time = EpochTime {
+            epoch,
+            start,
+            end,
+            compute: sum(|block| &block.compute),
+            waiting: sum(|block| &block.load),
+            barrier: self.barrier_ns,
+            checkpoint: checkpoints.iter().map(|timings| timings.end.saturating_sub(timings.start)).sum(),
+            evaluation: eval.as_ref().map_or(0, |eval| eval.end.saturating_sub(eval.start)),
+        };
+        let train_end = nanos(self.train_end).max(start);
+        (EpochTimings { epoch, start, train_end, end, blocks, eval, checkpoints }, time)
+    }
+}
+
+impl BlockSpans {
+    fn timings(mut self, block: u32) -> BlockTimings {
+        self.fetches.sort_unstable();
+        self.computes.sort_unstable();
+        let mut timings = BlockTimings { block, ..BlockTimings::default() };
+        let mut computes = self.computes.iter().peekable();
+        let mut last = None;
+        for (step, start, loaded) in &self.fetches {
+            while computes.next_if(|compute| compute.0 < *step).is_some() {}
+            // A step that the run did not finish has a fetch without a computation.
+            let Some((_, begun, done)) = computes.next_if(|compute| compute.0 == *step) else { continue };
+            timings.load.push(nanos(loaded.saturating_sub(*start)));
+            timings.compute.push(nanos(done.saturating_sub(*begun)));
+            timings.proc.push(nanos(done.saturating_sub(*start)));
+            last = Some(*done);
+        }
+        let first = self.fetches.first().map(|fetch| fetch.1);
+        let (start, end) = self.span.unwrap_or_else(|| {
+            let start = first.unwrap_or(0);
+            (start, last.unwrap_or(start))
+        });
+        (timings.start, timings.end) = (nanos(start), nanos(end));
+        timings
+    }
+}
+
+fn nanos(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

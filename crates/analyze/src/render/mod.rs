@@ -1,0 +1,19 @@
+//! A report as bytes: a table for terminals, JSON for programs, one HTML page for people.
+
+mod html;
+mod table;
+mod units;
+
+pub use html::html;
+pub use table::table;
+
+use crate::Report;
+
+/// The report as JSON, indented, with a line break at the end.
+#[must_use]
+pub fn json(report: &Report) -> Vec<u8> {
+    // Text keys and plain values: serialising to memory cannot fail.
+    let mut bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}

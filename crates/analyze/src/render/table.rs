@@ -1,0 +1,305 @@
+//! The report for a terminal: at most `width` columns, Unicode bars and sparklines, no colours.
+
+use std::fmt::Write;
+
+use super::units::{bytes, count, nanos, seconds};
+use crate::Report;
+use crate::report::{FlowRow, Operation, TimeRow};
+
+/// Narrower than this, lines are cut.
+const MIN_WIDTH: usize = 60;
+const MAX_WIDTH: usize = 100;
+/// Ranks that are listed one by one; of more, the slowest.
+const RANKS_SHOWN: usize = 16;
+
+/// The report as text.
+#[must_use]
+pub fn table(report: &Report, width: usize) -> String {
+    let mut page = Page { text: String::new(), width: width.clamp(MIN_WIDTH, MAX_WIDTH) };
+    page.head(report);
+    page.warnings(report);
+    page.epochs(report);
+    page.series(report);
+    page.times(report);
+    page.operations("Storage operations", &report.operations);
+    page.operations("Spans", &report.spans);
+    page.ranks(report);
+    page.endpoints(report);
+    page.text
+}
+
+struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        let cut: String = line.trim_end().chars().take(self.width).collect();
+        let _ = writeln!(self.text, "{cut}");
+    }
+
+    fn title(&mut self, title: &str) {
+        self.line("");
+        self.line(title);
+        self.line(&"─".repeat(title.chars().count()));
+    }
+
+    /// Text broken at blanks, with an indent from the second line on.
+    fn wrapped(&mut self, first: &str, text: &str) {
+        let indent = " ".repeat(first.chars().count());
+        let mut line = first.to_owned();
+        for word in text.split(' ') {
+            if line.chars().count() + 1 + word.chars().count() > self.width && line.trim().len() > first.trim().len() {
+                self.line(&line);
+                line.clone_from(&indent);
+            }
+            if !line.ends_with(' ') {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.line(&line);
+    }
+
+    fn head(&mut self, report: &Report) {
+        let run = &report.run;
+        let name = run.model.as_deref().unwrap_or("run");
+        self.line(&format!(
+            "{name}: {} ranks on {} hosts, {}, {} events",
+            run.world,
+            run.hosts.len(),
+            seconds(run.seconds),
+            count(run.events)
+        ));
+        self.line(&format!(
+            "read {}, wrote {}, {} operations, {} errors, {} retries",
+            bytes(run.read_bytes as f64),
+            bytes(run.written_bytes as f64),
+            count(run.operations),
+            count(run.errors),
+            count(run.retries)
+        ));
+        for (what, aggregate) in [("training", &report.train), ("evaluation", &report.eval)] {
+            let Some(aggregate) = aggregate else { continue };
+            let (Some(au), Some(rate)) = (aggregate.au, aggregate.throughput_spread) else { continue };
+            let verdict = run.au_threshold_percentage.map_or_else(String::new, |threshold| {
+                let word = if aggregate.au_meets_expectation { "reached" } else { "missed" };
+                format!(" (target {threshold:.0} %: {word})")
+            });
+            self.line(&format!("{what}: AU {:.2} %{verdict}, {:.1} samples/s", au.mean, rate.mean));
+        }
+    }
+
+    fn warnings(&mut self, report: &Report) {
+        for warning in &report.warnings {
+            self.wrapped("! ", &warning.text);
+        }
+    }
+
+    fn epochs(&mut self, report: &Report) {
+        if report.epochs.is_empty() {
+            return;
+        }
+        self.title("Epochs");
+        self.line(&format!(
+            "{:>5} {:>7} {:>7} {:<10} {:>10} {:>9} {:>9} {:>12} {:>9} {:>6} {:>6}",
+            "epoch", "steps", "AU %", "", "samples/s", "time", "read", "rate", "samples", "twice", "missed"
+        ));
+        for epoch in &report.epochs {
+            self.line(&format!(
+                "{:>5} {:>7} {:>7.2} {:<10} {:>10.1} {:>9} {:>9} {:>12} {:>9} {:>6} {:>6}",
+                epoch.epoch,
+                epoch.steps,
+                epoch.au_percentage,
+                bar(epoch.au_percentage / 100.0, 10),
+                epoch.samples_per_second,
+                seconds(epoch.seconds),
+                bytes(epoch.read_bytes as f64),
+                format!("{}/s", bytes(epoch.read_bytes_per_second)),
+                epoch.coverage.distinct,
+                epoch.coverage.duplicates,
+                epoch.coverage.missing.map_or_else(|| "-".to_owned(), |missing| missing.to_string()),
+            ));
+        }
+    }
+
+    fn series(&mut self, report: &Report) {
+        let series = &report.series;
+        let columns = self.width.saturating_sub(26);
+        let lines = [("read", &series.read_bytes_per_second), ("write", &series.written_bytes_per_second)];
+        let active = lines.iter().any(|(_, values)| values.iter().any(|value| *value > 0.0));
+        if !active {
+            return;
+        }
+        self.title("Over the run");
+        for (name, values) in lines {
+            let most = values.iter().copied().fold(0.0, f64::max);
+            if most > 0.0 {
+                let points: Vec<Option<f64>> =
+                    squeeze(values, columns).into_iter().map(|value| Some(value / most)).collect();
+                self.line(&format!("{name:<6} {} ≤ {}/s", sparkline(&points), bytes(most)));
+            }
+        }
+        let au: Vec<f64> = series.au_percentage.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+        if au.iter().any(|value| value.is_finite()) {
+            let points: Vec<Option<f64>> =
+                squeeze(&au, columns).into_iter().map(|value| value.is_finite().then_some(value / 100.0)).collect();
+            self.line(&format!("{:<6} {} ≤ 100 %", "AU", sparkline(&points)));
+        }
+    }
+
+    fn times(&mut self, report: &Report) {
+        if report.times.is_empty() {
+            return;
+        }
+        self.title("Where the time went (c compute, w waiting for data, b barrier, k checkpoint, e evaluation)");
+        let columns = self.width.saturating_sub(18);
+        let last = report.times.iter().map(|row| row.epoch).max().unwrap_or(0);
+        for epoch in 1..=last {
+            let rows: Vec<&TimeRow> = report.times.iter().filter(|row| row.epoch == epoch).collect();
+            let sum = |pick: fn(&TimeRow) -> f64| rows.iter().map(|row| pick(row)).sum::<f64>();
+            let total = sum(|row| row.total);
+            if total <= 0.0 {
+                continue;
+            }
+            let parts = [
+                ('c', sum(|row| row.compute)),
+                ('w', sum(|row| row.waiting)),
+                ('b', sum(|row| row.barrier)),
+                ('k', sum(|row| row.checkpoint)),
+                ('e', sum(|row| row.evaluation)),
+            ];
+            self.line(&format!("epoch {epoch:<4} {}", stacked(&parts, total, columns)));
+        }
+    }
+
+    fn operations(&mut self, title: &str, rows: &[Operation]) {
+        if rows.is_empty() {
+            return;
+        }
+        self.title(title);
+        let sized = rows.iter().any(|row| !row.size.is_empty());
+        let (bytes_head, size_head) = if sized { ("bytes", "size") } else { ("", "") };
+        self.line(&format!(
+            "{:<17}{:<10}{:>10} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "op", size_head, "count", bytes_head, "errors", "p50", "p90", "p99", "p99.9", "max"
+        ));
+        for row in rows {
+            let latency = &row.latency;
+            let moved = if row.bytes > 0 { bytes(row.bytes as f64) } else { String::new() };
+            self.line(&format!(
+                "{:<17}{:<10}{:>10} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+                row.op,
+                row.size,
+                latency.count,
+                moved,
+                row.errors,
+                nanos(latency.p50_ns),
+                nanos(latency.p90_ns),
+                nanos(latency.p99_ns),
+                nanos(latency.p999_ns),
+                nanos(latency.max_ns)
+            ));
+            if let (Some(median), Some(tail)) = (row.first_byte_p50_ns, row.first_byte_p99_ns) {
+                self.line(&format!("{:<27}first byte: p50 {}, p99 {}", "", nanos(median), nanos(tail)));
+            }
+        }
+    }
+
+    fn ranks(&mut self, report: &Report) {
+        if report.ranks.len() < 2 {
+            return;
+        }
+        self.title("Ranks");
+        let mut rows: Vec<_> = report.ranks.iter().collect();
+        if rows.len() > RANKS_SHOWN {
+            rows.sort_by(|one, other| one.au_percentage.unwrap_or(0.0).total_cmp(&other.au_percentage.unwrap_or(0.0)));
+            self.line(&format!("the {RANKS_SHOWN} of {} ranks with the lowest AU", rows.len()));
+            rows.truncate(RANKS_SHOWN);
+        }
+        self.line(&format!("{:>5} {:<16}{:>8}  {}", "rank", "host", "AU %", flow_head()));
+        for row in rows {
+            let au = row.au_percentage.map_or_else(|| "-".to_owned(), |au| format!("{au:.2}"));
+            let mark = if row.complete { "" } else { "  incomplete" };
+            let host: String = row.host.chars().take(15).collect();
+            self.line(&format!("{:>5} {host:<16}{au:>8}  {}{mark}", row.rank, flow(&row.flow)));
+        }
+    }
+
+    fn endpoints(&mut self, report: &Report) {
+        if report.endpoints.is_empty() {
+            return;
+        }
+        self.title("Endpoints");
+        self.line(&format!("{:<28}{}", "endpoint", flow_head()));
+        for row in &report.endpoints {
+            let name: String = row.endpoint.chars().take(28).collect();
+            self.line(&format!("{name:<28}{}", flow(&row.flow)));
+        }
+    }
+}
+
+fn flow_head() -> String {
+    format!("{:>10} {:>9} {:>9} {:>12} {:>6} {:>8} {:>8}", "ops", "read", "written", "rate", "errors", "p50", "p99")
+}
+
+fn flow(row: &FlowRow) -> String {
+    format!(
+        "{:>10} {:>9} {:>9} {:>12} {:>6} {:>8} {:>8}",
+        row.operations,
+        bytes(row.read_bytes as f64),
+        bytes(row.written_bytes as f64),
+        format!("{}/s", bytes(row.bytes_per_second)),
+        row.errors,
+        nanos(row.latency.p50_ns),
+        nanos(row.latency.p99_ns)
+    )
+}
+
+/// The whole part of a share of `columns`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=columns")]
+fn part(share: f64, columns: usize) -> usize {
+    (share * columns as f64).round().clamp(0.0, columns as f64) as usize
+}
+
+fn bar(share: f64, columns: usize) -> String {
+    let full = part(share, columns);
+    format!("{}{}", "█".repeat(full), "░".repeat(columns - full))
+}
+
+/// A bar of letters, with the share of each part behind it.
+fn stacked(parts: &[(char, f64)], total: f64, columns: usize) -> String {
+    let named: Vec<String> = parts
+        .iter()
+        .filter(|(_, amount)| *amount / total >= 0.005)
+        .map(|(letter, amount)| format!("{letter} {:.0} %", 100.0 * amount / total))
+        .collect();
+    let legend = named.join(", ");
+    let columns = columns.saturating_sub(legend.chars().count());
+    let mut text = String::new();
+    let (mut upto, mut drawn) = (0.0, 0);
+    for (letter, amount) in parts {
+        upto += amount / total;
+        let end = part(upto, columns);
+        text.extend(std::iter::repeat_n(*letter, end.saturating_sub(drawn)));
+        drawn = drawn.max(end);
+    }
+    text.extend(std::iter::repeat_n('·', columns - drawn));
+    format!("{text} {legend}")
+}
+
+/// Means of neighbours, so that at most `columns` values remain; values that are not numbers do not count.
+fn squeeze(values: &[f64], columns: usize) -> Vec<f64> {
+    let size = values.len().div_ceil(columns.max(1)).max(1);
+    let mean = |chunk: &[f64]| {
+        let known: Vec<f64> = chunk.iter().copied().filter(|value| value.is_finite()).collect();
+        if known.is_empty() { f64::NAN } else { known.iter().sum::<f64>() / known.len() as f64 }
+    };
+    values.chunks(size).map(mean).collect()
+}
+
+fn sparkline(shares: &[Option<f64>]) -> String {
+    const LEVELS: &[char] = &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    shares.iter().map(|share| share.map_or(' ', |share| LEVELS[part(share, LEVELS.len() - 1)])).collect()
+}

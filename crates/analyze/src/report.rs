@@ -1,0 +1,221 @@
+//! The report on a run: what its traces say, as one serialisable value.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metric::Aggregate;
+use crate::percentile::{Distribution, Latency};
+
+/// Everything that the renderers show.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of this structure; grows with its fields.
+    pub format: String,
+    /// The run as a whole.
+    pub run: Run,
+    /// What a reader should know before believing the numbers.
+    pub warnings: Vec<Warning>,
+    /// Training metrics as in `summary.json`; `None` without training steps.
+    pub train: Option<Aggregate>,
+    /// Evaluation metrics; `None` without evaluation.
+    pub eval: Option<Aggregate>,
+    /// Per epoch.
+    pub epochs: Vec<Epoch>,
+    /// Storage operations by kind and size.
+    pub operations: Vec<Operation>,
+    /// Spans (fetch, compute, barrier, …) by kind.
+    pub spans: Vec<Operation>,
+    /// Per rank.
+    pub ranks: Vec<RankRow>,
+    /// Per endpoint.
+    pub endpoints: Vec<Endpoint>,
+    /// Where the time went, per epoch and rank.
+    pub times: Vec<TimeRow>,
+    /// Over the run.
+    pub series: Series,
+    /// Latencies of all reads.
+    pub read_latency: Distribution,
+    /// Latencies of all writes.
+    pub write_latency: Distribution,
+}
+
+/// The run as a whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Run {
+    /// Version of the program that recorded the traces.
+    pub tool_version: String,
+    /// Its command line.
+    pub argv: Vec<String>,
+    /// Name of the model in the configuration, if known.
+    pub model: Option<String>,
+    /// Ranks of the run.
+    pub world: u32,
+    /// Ranks with a trace.
+    pub traces: u32,
+    /// Host names.
+    pub hosts: Vec<String>,
+    /// Start of the first event, nanoseconds since 1970-01-01 UTC, by rank 0's clock.
+    pub start_unix_ns: i64,
+    /// From the first to the last event.
+    pub seconds: f64,
+    /// Rows of all traces.
+    pub events: u64,
+    /// Storage operations, counting every attempt.
+    pub operations: u64,
+    /// Operations that did not end with ok.
+    pub errors: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Bytes read from storage.
+    pub read_bytes: u64,
+    /// Bytes written to storage.
+    pub written_bytes: u64,
+    /// How many operations ended how, apart from ok.
+    pub outcomes: BTreeMap<String, u64>,
+    /// The AU to reach, percent; `None` if the traces do not say.
+    pub au_threshold_percentage: Option<f64>,
+}
+
+/// Something to know before believing the numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Short name, stable across versions.
+    pub code: String,
+    /// What was seen, and what to do.
+    pub text: String,
+}
+
+/// One epoch over all ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Epoch, from 1.
+    pub epoch: u32,
+    /// Mean over the ranks, percent.
+    pub au_percentage: f64,
+    /// Sum over the ranks.
+    pub samples_per_second: f64,
+    /// Mean over the ranks of the evaluation's AU.
+    pub eval_au_percentage: Option<f64>,
+    /// Steps of the rank with the most.
+    pub steps: u64,
+    /// From the first rank's start to the last rank's end, evaluation included.
+    pub seconds: f64,
+    /// Bytes that the training part read from storage.
+    pub read_bytes: u64,
+    /// The same per second of the training part.
+    pub read_bytes_per_second: f64,
+    /// Bytes per second of one read operation: all bytes by the sum of all durations.
+    pub bytes_per_operation_second: f64,
+    /// Which samples were read.
+    pub coverage: Coverage,
+}
+
+/// Which samples an epoch read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Different samples.
+    pub distinct: u64,
+    /// Reads of a sample that another step or rank had read in the same epoch.
+    pub duplicates: u64,
+    /// Samples that the configuration promised and nobody read; `None` if the traces do not say how many.
+    pub missing: Option<u64>,
+}
+
+/// Operations of one kind and size.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Operation {
+    /// Kind.
+    pub op: String,
+    /// Size class; empty where size means nothing.
+    pub size: String,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Operations that did not end with ok.
+    pub errors: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// How long they took.
+    pub latency: Latency,
+    /// Median time to the first byte, where it was measured.
+    pub first_byte_p50_ns: Option<u64>,
+    /// 99th percentile of the time to the first byte.
+    pub first_byte_p99_ns: Option<u64>,
+}
+
+/// One rank.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RankRow {
+    /// Rank.
+    pub rank: u32,
+    /// Host.
+    pub host: String,
+    /// Whether its trace is complete.
+    pub complete: bool,
+    /// Mean over the epochs, percent; `None` without training.
+    pub au_percentage: Option<f64>,
+    /// What it exchanged with storage.
+    pub flow: FlowRow,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Name; `local` for files.
+    pub endpoint: String,
+    /// What all ranks exchanged with it.
+    pub flow: FlowRow,
+}
+
+/// What somebody exchanged with storage.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// Operations.
+    pub operations: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Both, by the seconds of the run.
+    pub bytes_per_second: f64,
+    /// Operations that did not end with ok.
+    pub errors: u64,
+    /// Latency of reads and writes.
+    pub latency: Latency,
+}
+
+/// Where the time of one epoch of one rank went, seconds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TimeRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// Rank.
+    pub rank: u32,
+    /// The whole epoch.
+    pub total: f64,
+    /// Emulated computation of the training steps: what AU counts.
+    pub compute: f64,
+    /// Waiting for the next batch.
+    pub waiting: f64,
+    /// Waiting for the other ranks.
+    pub barrier: f64,
+    /// Saving and loading checkpoints.
+    pub checkpoint: f64,
+    /// Evaluation as a whole.
+    pub evaluation: f64,
+    /// The rest.
+    pub other: f64,
+}
+
+/// Values for equal slices of the run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Series {
+    /// Width of a slice, seconds.
+    pub slice_seconds: f64,
+    /// Bytes read per second.
+    pub read_bytes_per_second: Vec<f64>,
+    /// Bytes written per second.
+    pub written_bytes_per_second: Vec<f64>,
+    /// Share of the training time of all ranks that was computation, percent; `None` outside training.
+    pub au_percentage: Vec<Option<f64>>,
+}

@@ -1,0 +1,97 @@
+//! Quantities spread over equal slices of the run: what an operation moved counts in every slice that it touched.
+
+/// Slices of a run.
+pub(crate) const SLICES: usize = 200;
+
+/// The time that the slices divide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+}
+
+impl Extent {
+    pub(crate) fn seconds(self) -> f64 {
+        self.end.saturating_sub(self.start) as f64 / 1e9
+    }
+
+    pub(crate) fn slice_seconds(self) -> f64 {
+        self.seconds() / SLICES as f64
+    }
+
+    /// Position on the axis of slices.
+    fn place(self, at: i64) -> f64 {
+        let width = self.end.saturating_sub(self.start).max(1) as f64;
+        let limit = SLICES as f64;
+        (at.saturating_sub(self.start) as f64 * limit / width).clamp(0.0, limit)
+    }
+}
+
+/// One quantity over time.
+#[derive(Debug, Clone)]
+pub(crate) struct Timeline {
+    extent: Extent,
+    pub(crate) amounts: Vec<f64>,
+}
+
+impl Timeline {
+    pub(crate) fn new(extent: Extent) -> Self {
+        Self { extent, amounts: vec![0.0; SLICES] }
+    }
+
+    /// Spreads `amount` evenly over an interval.
+    pub(crate) fn add(&mut self, start: i64, end: i64, amount: f64) {
+        let (from, to) = (self.extent.place(start), self.extent.place(end));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=SLICES")]
+        let (first, last) = (from as usize, to as usize);
+        if first >= last || to <= from {
+            self.amounts[first.min(SLICES - 1)] += amount;
+            return;
+        }
+        let density = amount / (to - from);
+        for (slice, sum) in self.amounts.iter_mut().enumerate().take(last + 1).skip(first) {
+            let overlap = (to.min(slice as f64 + 1.0) - from.max(slice as f64)).max(0.0);
+            *sum += density * overlap;
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (sum, amount) in self.amounts.iter_mut().zip(&other.amounts) {
+            *sum += amount;
+        }
+    }
+
+    /// Whole units per second: fractions of a byte would only swell the report.
+    pub(crate) fn per_second(&self) -> Vec<f64> {
+        let width = self.extent.slice_seconds();
+        self.amounts.iter().map(|amount| if width > 0.0 { (amount / width).round() } else { 0.0 }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_counts_in_every_slice_that_it_touches() {
+        let mut line = Timeline::new(Extent { start: 0, end: 200 });
+        line.add(10, 20, 100.0);
+        line.add(15, 16, 7.0);
+        line.add(30, 30, 5.0);
+        assert!((line.amounts[10] - 10.0).abs() < 1e-9 && (line.amounts[15] - 17.0).abs() < 1e-9);
+        assert!((line.amounts[30] - 5.0).abs() < 1e-9 && line.amounts[9] == 0.0 && line.amounts[21] == 0.0);
+        assert!((line.amounts.iter().sum::<f64>() - 112.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_is_lost_at_the_ends_or_in_a_run_without_extent() {
+        let mut line = Timeline::new(Extent { start: 100, end: 100 });
+        line.add(100, 100, 3.0);
+        line.add(0, 1_000, 4.0);
+        assert!((line.amounts.iter().sum::<f64>() - 7.0).abs() < 1e-9);
+        let mut line = Timeline::new(Extent { start: 0, end: 999 });
+        line.add(0, 999, 50.0);
+        line.add(998, 999, 1.0);
+        assert!((line.amounts.iter().sum::<f64>() - 51.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a reader should know before believing the numbers.
+
+use dlio_trace::RankTrace;
+
+use crate::gather::Gathered;
+use crate::report::{Epoch, Report, Warning};
+
+/// An epoch whose reads are this much faster than the first one's was probably served from memory.
+const CACHED_SPEEDUP: f64 = 3.0;
+/// Share of the readers' time in decoding and preprocessing above which the client is the limit.
+const CLIENT_SHARE: f64 = 0.5;
+/// Share of the time spent waiting for data above which it matters who is the limit.
+const WAITING_SHARE: f64 = 0.1;
+
+pub(crate) fn all(
+    traces: &[RankTrace],
+    report: &Report,
+    gathered: &[Gathered],
+    parameters_known: bool,
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
+    if report.run.events == 0 {
+        warn("empty", "the traces hold no events: the run ended before it did anything".to_owned());
+        return warnings;
+    }
+    if report.run.traces < report.run.world {
+        let (found, world) = (report.run.traces, report.run.world);
+        warn("ranks_missing", format!("{found} of {world} ranks have a trace here: copy the others into the folder"));
+    }
+    let torn: Vec<String> =
+        traces.iter().filter(|trace| !trace.complete).map(|trace| trace.header.rank.to_string()).collect();
+    if !torn.is_empty() {
+        warn(
+            "incomplete",
+            format!("the trace of rank {} ends early: the process was killed or the disk was full", torn.join(", ")),
+        );
+    }
+    if report.run.errors > 0 {
+        let outcomes: Vec<String> =
+            report.run.outcomes.iter().map(|(name, count)| format!("{count} × {name}")).collect();
+        warn(
+            "errors",
+            format!(
+                "{} of {} operations failed ({}); {} attempts were retries",
+                report.run.errors,
+                report.run.operations,
+                outcomes.join(", "),
+                report.run.retries
+            ),
+        );
+    }
+    if !parameters_known && report.train.is_some() {
+        warn(
+            "parameters_assumed",
+            "the traces do not carry the metric's parameters: one start step is left out and a batch counts as one \
+             sample"
+                .to_owned(),
+        );
+    }
+    cached(&report.epochs, &mut warn);
+    client(report, gathered, &mut warn);
+    for epoch in &report.epochs {
+        if let Some(missing) = epoch.coverage.missing.filter(|missing| *missing > 0) {
+            warn("samples_missing", format!("epoch {}: {missing} samples were read by nobody", epoch.epoch));
+        }
+        if epoch.coverage.duplicates > 0 {
+            warn(
+                "samples_repeated",
+                format!("epoch {}: {} samples were read more than once", epoch.epoch, epoch.coverage.duplicates),
+            );
+        }
+    }
+    warnings
+}
+
+fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {
+    let Some(first) = epochs.first().filter(|first| first.read_bytes > 0) else { return };
+    for epoch in &epochs[1..] {
+        let share = epoch.read_bytes as f64 / first.read_bytes as f64;
+        let speedup = epoch.bytes_per_operation_second / first.bytes_per_operation_second.max(f64::MIN_POSITIVE);
+        if epoch.steps >= first.steps && share < 0.99 {
+            warn(
+                "cached",
+                format!(
+                    "epoch {} read only {:.1} % of the bytes of epoch {}: files were kept open or in memory",
+                    epoch.epoch,
+                    100.0 * share,
+                    first.epoch
+                ),
+            );
+        } else if speedup > CACHED_SPEEDUP {
+            warn(
+                "cached",
+                format!(
+                    "reads of epoch {} were {speedup:.1} times as fast as those of epoch {}: probably served from a \
+                     cache; use more data, O_DIRECT or a cold cache",
+                    epoch.epoch, first.epoch
+                ),
+            );
+        }
+    }
+}
+
+fn client(report: &Report, gathered: &[Gathered], warn: &mut impl FnMut(&str, String)) {
+    let total: f64 = report.times.iter().map(|row| row.total).sum();
+    let waiting: f64 = report.times.iter().map(|row| row.waiting).sum();
+    let sum = |pick: fn(&Gathered) -> u64| gathered.iter().map(pick).sum::<u64>() as f64;
+    let (client, storage) = (sum(|rank| rank.lanes.client), sum(|rank| rank.lanes.storage));
+    if total == 0.0 || waiting / total < WAITING_SHARE || client + storage == 0.0 {
+        return;
+    }
+    let share = client / (client + storage);
+    if share > CLIENT_SHARE {
+        warn(
+            "client_limited",
+            format!(
+                "the training loop waited for data {:.0} % of its time, and its readers spent {:.0} % of theirs in \
+                 decoding and preprocessing: the client limits this run, not the storage; give it more reader threads",
+                100.0 * waiting / total,
+                100.0 * share
+            ),
+        );
+    }
+}
