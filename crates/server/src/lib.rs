@@ -7,6 +7,17 @@
 //! Entity tags are opaque (`"<32 hex digits>-1"`), unique for every version of an object and no digest of its
 //! content: hashing would cost more than serving. The `-1` tells clients that know multipart tags not to read an
 //! MD5 into it. Checksums that a client sends (`Content-MD5`, `x-amz-checksum-*`, also as trailers) are verified.
+//!
+//! ```
+//! # fn main() -> Result<(), dlio_server::Error> {
+//! use dlio_server::{ServeConfig, Server};
+//!
+//! let running = Server::start(&ServeConfig { endpoints: 2, ..ServeConfig::default() })?;
+//! assert!(running.endpoints()[1].starts_with("http://127.0.0.1:"));
+//! // … until a signal comes; then, in an async function: running.shutdown().await
+//! # Ok(())
+//! # }
+//! ```
 
 mod clock;
 mod connection;
