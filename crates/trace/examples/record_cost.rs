@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a measurement of this machine, not a run")]
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dlio_event::{Event, EventSink, Lane, OpKind, Position};
 use dlio_trace::{Header, TraceWriter, file_name};
@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for lanes in [1, 2] {
         measure(&folder, lanes)?;
     }
+    bursts(&folder)?;
     names(&folder)?;
     std::fs::remove_dir_all(&folder)?;
     Ok(())
@@ -46,6 +47,27 @@ fn measure(folder: &Path, lanes: u16) -> Result<(), Box<dyn std::error::Error>> 
         summary.file_bytes as f64 / summary.rows as f64,
         summary.queued_bytes_max >> 20
     );
+    Ok(())
+}
+
+/// As in a run: the writer thread keeps up, and buffers are used again.
+fn bursts(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    const BURST: u64 = 10_000;
+    let writer = TraceWriter::create(&folder.join(file_name(2)), &Header::default())?;
+    let mut spent = Duration::ZERO;
+    for burst in 0..EVENTS / BURST {
+        let start = Instant::now();
+        for i in 0..BURST {
+            let at = (burst * BURST + i) * 1_000;
+            writer.record(Event::span(OpKind::Read, Lane(0), Position::default(), at, at + 700));
+        }
+        spent += start.elapsed();
+        while writer.health().queued_bytes > 0 {
+            std::thread::yield_now();
+        }
+    }
+    writer.finish()?;
+    eprintln!("bursts of {BURST}: {:.0} ns per event recorded", spent.as_nanos() as f64 / EVENTS as f64);
     Ok(())
 }
 

@@ -177,6 +177,26 @@ fn a_writer_that_is_dropped_leaves_an_incomplete_but_readable_trace() {
     assert_eq!((trace.rows, trace.complete), (100, false));
 }
 
+/// Events of three seconds, the clock of the schedule: a footer is due long before the end of the run.
+#[test]
+fn the_trace_of_a_running_process_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file_name(0));
+    let writer = TraceWriter::create(&path, &header(0)).unwrap();
+    for second in 0..3 {
+        for i in 0..2_000 {
+            let start = second * 1_000_000_000 + i * 1_000;
+            writer.record(Event::span(OpKind::Compute, Lane::MAIN, Position::default(), start, start + 500));
+        }
+    }
+    while writer.health().rows_written == 0 {
+        std::thread::yield_now();
+    }
+    let trace = read_file(&path).unwrap();
+    assert!(trace.rows > 0 && trace.rows <= 6_000 && !trace.complete);
+    assert_eq!(writer.finish().unwrap().rows, 6_000);
+}
+
 #[test]
 fn an_event_after_the_end_is_counted_as_lost() {
     let folder = tempfile::tempdir().unwrap();
