@@ -51,7 +51,10 @@ async fn direct_io_conforms_or_is_refused_by_name() {
     match storage.write("probe", &mut Pattern::new(5000, 1)).await {
         Ok(_) => conformance::check(&storage, Traits { many: 20, ..FILES }).await,
         Err(error) => {
-            assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("dlio_rs.generate_odirect"), "{error}");
+            assert!(
+                error.kind == ErrorKind::Invalid && error.to_string().contains("dlio_rs.generate_odirect"),
+                "{error}"
+            );
         }
     }
 }

@@ -99,7 +99,9 @@ fn is_denied<T>(result: Result<T, Error>, endpoint: &str, what: &str) {
     assert_eq!(error.kind, ErrorKind::Denied, "{what}: {error}");
     assert_eq!(error.attempts.len(), 1, "{what}: asking again does not help: {error}");
     let text = error.to_string();
-    assert!(text.contains("403") && text.contains(endpoint), "{what}: {text}");
+    for told in ["403", endpoint, "AWS_"] {
+        assert!(text.contains(told), "{what}: the message lacks {told}: {text}");
+    }
 }
 
 /// A wrong key, an unknown key and no key at all.
@@ -112,6 +114,8 @@ async fn strangers_are_refused(server: &Radosgw) {
         let clients: [Box<dyn Storage>; 2] = [Box::new(hyper(config.clone())), Box::new(sdk(config.clone()))];
         for client in clients {
             is_denied(client.write("x", &mut Pattern::new(10, 1)).await, &server.endpoint, &who);
+            is_denied(client.create_root().await, &server.endpoint, &who);
+            is_denied(client.stat("x").await, &server.endpoint, &who);
             is_denied(read(&*client, "x", ByteRange::ALL).await, &server.endpoint, &who);
         }
         is_denied(hyper(config).preflight(Preflight::Write).await, &server.endpoint, &who);

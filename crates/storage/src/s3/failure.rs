@@ -140,6 +140,18 @@ impl Refusal<'_> {
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     .into()
             }
+            // An answer to HEAD has no body that could say which of them it is.
+            ("", 401 | 403) => format!(
+                "the credentials are wrong or may not do this in bucket `{}`: check \
+                 storage.storage_options.access_key_id and secret_access_key, or AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY",
+                self.bucket
+            ),
+            ("InvalidBucketName", _) => format!(
+                "the server takes no bucket of the name `{}`: 3 to 63 lower-case letters, digits and `-`, see \
+                 storage.storage_root",
+                self.bucket
+            ),
             ("AccessDenied", _) => format!("these credentials may not do this in bucket `{}`", self.bucket),
             (_, 412) => "the object was replaced while it was being read".into(),
             _ => return None,
@@ -183,6 +195,19 @@ mod tests {
             "HTTP 403 SignatureDoesNotMatch: No match; check storage.storage_options.secret_access_key or \
              AWS_SECRET_ACCESS_KEY: it is not the key's secret"
         );
+    }
+
+    #[test]
+    fn a_refusal_without_words_names_what_may_be_wrong() {
+        let message = refused(403, &[], "").message;
+        assert!(message.starts_with("HTTP 403 Forbidden; the credentials are wrong or may not"), "{message}");
+        assert!(message.contains("AWS_SECRET_ACCESS_KEY"), "{message}");
+    }
+
+    #[test]
+    fn a_bucket_name_that_the_server_refuses_is_told_with_the_rule() {
+        let message = refused(400, &[], "<Error><Code>InvalidBucketName</Code></Error>").message;
+        assert!(message.contains("`data`: 3 to 63 lower-case letters"), "{message}");
     }
 
     #[test]
