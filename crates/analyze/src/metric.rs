@@ -177,6 +177,14 @@ pub fn evaluation(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     }
 }
 
+/// Mean and deviation of the computations of a block that count, in seconds; `None` where none does.
+#[must_use]
+pub fn compute_seconds(timings: &BlockTimings, parameters: &Parameters) -> Option<Spread> {
+    let (first, end) = parameters.train_window().bounds(timings.compute.len());
+    let counted = timings.compute.get(first..end)?;
+    Spread::of(&counted.iter().map(|nanos| seconds(i128::from(*nanos))).collect::<Vec<_>>())
+}
+
 /// Percent; 0 where the reference would divide by a time that is not positive.
 fn au(compute: i128, time: i128) -> f64 {
     if compute == 0 || time <= 0 { 0.0 } else { 100.0 * seconds(compute) / seconds(time) }
