@@ -1,2 +1,24 @@
-//! The `dlio-rs` binary.
-fn main() {}
+//! The `dlio-rs` binary: arguments, wiring, rendering of errors, exit codes. Nothing else.
+
+mod args;
+mod commands;
+mod exit;
+mod host;
+mod launch;
+mod log;
+mod outputs;
+mod progress;
+mod request;
+mod run;
+mod session;
+mod signals;
+mod storage;
+mod wall;
+mod workload;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    commands::main(std::env::args_os())
+}

@@ -1,0 +1,241 @@
+//! The command line: one table for the parser, `--help`, the shell completions and the man page.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// DLIO-compatible workload generator and replayer: can this storage feed these accelerators?
+///
+/// Under `mpirun` every process is one rank, one simulated accelerator; without it the world has one rank.
+#[derive(Debug, Parser)]
+#[command(name = "dlio-rs", version, max_term_width = 100, propagate_version = true, after_long_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything. `RUST_LOG` takes precedence.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  success
+  1  unexpected error
+  2  the command line or the configuration is wrong
+  3  the storage cannot be used: endpoint, credentials, bucket, permission, no space
+  4  data are missing or damaged
+  5  ranks: launcher and MPI library disagree, plans differ, another rank ended
+  6  a trace cannot be read or written
+  130, 143  interrupted (Ctrl-C, SIGTERM)";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the data set of a workload to disk or to S3 endpoints.
+    #[command(after_help = "Examples:
+  dlio-rs generate
+  mpirun -np 4 dlio-rs generate unet3d_h100 dataset.num_files_train=64
+  mpirun -np 8 dlio-rs generate my.yaml ++workload.dataset.data_folder=s3://bucket/set --registry reg/")]
+    Generate(GenerateArgs),
+    /// Run the training loop of a workload: rank-partitioned reads, emulated computation, metrics, trace.
+    #[command(after_help = "Examples:
+  mpirun -np 4 dlio-rs replay unet3d_h100 train.epochs=2
+  mpirun -np 4 dlio-rs replay my.yaml --registry reg/ ++workload.output.folder=out")]
+    Replay(ReplayArgs),
+    /// Do what `workflow.*` asks for: generate, then train.
+    #[command(after_help = "Examples:
+  mpirun -np 4 dlio-rs run my.yaml workflow.generate_data=true")]
+    Run(ReplayArgs),
+    /// Summarise the traces of a run: latencies, throughput, utilisation and where the time went.
+    #[command(after_help = "Examples:
+  dlio-rs analyze out/
+  dlio-rs analyze out/trace --html report.html --json report.json")]
+    Analyze(AnalyzeArgs),
+    /// Print what every rank would read, and in which order, without touching storage.
+    #[command(after_help = "Examples:
+  dlio-rs plan unet3d_h100 --ranks 8
+  dlio-rs plan my.yaml --ranks 4 --rank 3 --epoch 1 --format jsonl")]
+    Plan(PlanArgs),
+    /// Check a configuration: every key, value and consequence.
+    #[command(after_help = "Examples:
+  dlio-rs validate my.yaml --strict")]
+    Validate(ValidateArgs),
+    /// Serve S3 from memory or a directory, on one or many endpoints.
+    #[command(after_help = "Examples:
+  dlio-rs serve --memory --registry reg/
+  mpirun -np 4 dlio-rs serve --data /srv/s3 --registry reg/
+  dlio-rs serve --memory --endpoints 4 --listen 127.0.0.1:9000")]
+    Serve(ServeArgs),
+    /// List the bundled workloads, or print one.
+    Workloads(WorkloadsArgs),
+    /// Print a shell completion script.
+    Completions(CompletionsArgs),
+    /// Print the manual page (troff).
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// DLIO YAML file or name of a bundled workload, then overrides in Hydra's form
+    /// (`++workload.dataset.num_files_train=8`, `reader.batch_size=4`, `workload=unet3d_h100`).
+    #[arg(value_name = "CONFIG] [OVERRIDE")]
+    pub(crate) words: Vec<String>,
+    /// How the keys are understood; default: `dlio_rs.dialect`, then `dlio`.
+    #[arg(long, value_enum)]
+    pub(crate) dialect: Option<DialectArg>,
+    /// Treat unknown keys as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DialectArg {
+    /// As argonne-lcf/dlio_benchmark, quirks included.
+    Dlio,
+    /// As the MLPerf Storage v3 fork.
+    Mlperf,
+    /// What the keys say.
+    Native,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) registry: Option<PathBuf>,
+    /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Skip the check of endpoints, credentials and bucket before the run.
+    #[arg(long)]
+    pub(crate) no_preflight: bool,
+    /// Seconds without progress after which the run says what everybody waits for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) stall_seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Write files again that exist completely.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Write files again that exist completely (when the workload generates).
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Compare the computed file set with what the storage lists, before the run.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnalyzeArgs {
+    /// Output folders, trace folders or trace files.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where the report goes as JSON; default: `report.json` beside the traces.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Where the report goes as one self-contained HTML page; default: `report.html` beside the traces.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print only: write no file.
+    #[arg(long, conflicts_with_all = ["json", "html"])]
+    pub(crate) no_files: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// A summary for people.
+    Text,
+    /// One JSON object per sample read.
+    Jsonl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Number of ranks to plan for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) ranks: u32,
+    /// Only this rank.
+    #[arg(long, value_name = "R")]
+    pub(crate) rank: Option<u32>,
+    /// Only this epoch (from 1).
+    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epoch: Option<u32>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: PlanFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Keep objects in memory; they are gone when the server ends.
+    #[arg(long, required_unless_present = "data", conflicts_with = "data")]
+    pub(crate) memory: bool,
+    /// Keep objects in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Announce the endpoints in this directory, where clients find them with `--registry`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) registry: Option<PathBuf>,
+    /// Address to listen on; port 0 picks a free one; with `--endpoints N` the next N−1 ports follow.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// Host name or address that clients are told; default: the listening address.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+    /// Ports per process.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) endpoints: u16,
+    /// Give each endpoint a store of its own.
+    #[arg(long)]
+    pub(crate) separate: bool,
+    /// Access key; default: `AWS_ACCESS_KEY_ID`, else a new pair is made and left in the registry.
+    #[arg(long, value_name = "KEY", requires = "secret_key")]
+    pub(crate) access_key: Option<String>,
+    /// Secret key; default: `AWS_SECRET_ACCESS_KEY`.
+    #[arg(long, value_name = "SECRET", requires = "access_key")]
+    pub(crate) secret_key: Option<String>,
+    /// Milliseconds by which every answer is delayed: a storage with a known latency.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    pub(crate) delay_ms: f64,
+    /// Do not force objects to stable storage before they are acknowledged (directory only).
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkloadsArgs {
+    /// Print the YAML of this workload.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell to write for.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,55 @@
+//! `dlio-rs analyze`: from traces to a table, `report.json` and `report.html`.
+
+use std::path::{Path, PathBuf};
+
+use dlio_analyze::render;
+use dlio_trace::RankTrace;
+
+use crate::args::AnalyzeArgs;
+use crate::exit::{Code, Failure};
+use crate::log::print;
+use crate::outputs::write_file;
+
+/// Columns of the table.
+const WIDTH: usize = 100;
+
+pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
+    let AnalyzeArgs { paths, json, html, no_files } = args;
+    let mut traces = Vec::new();
+    for path in &paths {
+        traces.extend(read(path)?);
+    }
+    traces.sort_by_key(|trace| trace.header.rank);
+    let report = dlio_analyze::report(&traces, None).map_err(trace_failure)?;
+    print(render::table(&report, WIDTH).as_bytes())?;
+    if no_files {
+        return Ok(());
+    }
+    let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
+    let json = json.unwrap_or_else(|| folder.join("report.json"));
+    let html = html.unwrap_or_else(|| folder.join("report.html"));
+    write_file(&json, &render::json(&report))?;
+    write_file(&html, &render::html(&report))?;
+    print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())
+}
+
+/// The traces of an output folder, of a trace folder, or one file.
+fn read(path: &Path) -> Result<Vec<RankTrace>, Failure> {
+    if !path.exists() {
+        let text =
+            format_args!("{} does not exist: give an output folder, a trace folder or a trace file", path.display());
+        return Err(Failure::new(Code::Trace, text));
+    }
+    // What was generated into an output folder is told by its own traces unless the run trained as well.
+    let inner = ["trace", "trace-generate"].map(|name| path.join(name)).into_iter().find(|inner| inner.is_dir());
+    dlio_trace::read_dir(inner.as_deref().unwrap_or(path)).map_err(trace_failure)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    if path.is_dir() { path.to_owned() } else { path.parent().map(Path::to_owned).unwrap_or_default() }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
+fn trace_failure(error: dlio_trace::Error) -> Failure {
+    Failure::new(Code::Trace, crate::run::chain(&error))
+}

@@ -1,0 +1,24 @@
+//! `dlio-rs generate`: the data set of a workload.
+
+use crate::args::GenerateArgs;
+use crate::exit::Failure;
+use crate::log::Verbosity;
+use crate::run::{Work, execute};
+use crate::session::{Session, Start, on_ranks};
+
+pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    let GenerateArgs { config, target, overwrite } = args;
+    on_ranks(|comm| async move {
+        let start = Start { config: &config, target: &target, default: Some("default"), verbosity };
+        let session = Session::start(comm, start).await?;
+        let work = Work {
+            generate: true,
+            train: false,
+            overwrite,
+            list: false,
+            preflight: !target.no_preflight,
+            stall_seconds: target.stall_seconds,
+        };
+        execute(&session, work).await
+    })
+}

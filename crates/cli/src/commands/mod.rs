@@ -1,0 +1,58 @@
+//! One file per subcommand; here only the way from `main` to them and back to an exit status.
+
+mod analyze;
+mod generate;
+mod list;
+mod plan;
+mod replay;
+mod serve;
+mod texts;
+mod validate;
+mod workloads;
+
+pub(crate) use list::list;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Code, Failure};
+
+/// Parses the command line, runs the command and renders its failure.
+pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Code::Usage as u8 } else { 0 };
+            // Nothing is left to do if even the message cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
+    crate::log::init(verbosity, &crate::launch::environment());
+    match dispatch(cli.command, verbosity) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            crate::log::failure(&failure);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Failure> {
+    match command {
+        Command::Generate(args) => generate::run(args, verbosity),
+        Command::Replay(args) => replay::run(args, replay::What::Replay, verbosity),
+        Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
+        Command::Analyze(args) => analyze::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Validate(args) => validate::run(args),
+        Command::Serve(args) => serve::run(args, verbosity),
+        Command::Workloads(args) => workloads::run(args),
+        Command::Completions(args) => texts::completions(&args),
+        Command::Man => texts::man(),
+    }
+}

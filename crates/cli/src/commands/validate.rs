@@ -1,0 +1,33 @@
+//! `dlio-rs validate`: every key, value and consequence of a configuration.
+
+use dlio_config::{Notice, Severity};
+
+use crate::args::ValidateArgs;
+use crate::exit::Failure;
+use crate::log::print;
+use crate::storage::Target;
+use crate::{launch, request, workload};
+
+pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
+    let ValidateArgs { config } = args;
+    let wanted = workload::find(&config, None)?;
+    let loaded = request::load(&wanted, &launch::environment())?;
+    let target = Target::of(&loaded.workload)?;
+    let mut lines: Vec<String> =
+        loaded.notices.iter().map(|notice| format!("{}: {}", kind(notice), notice.text)).collect();
+    lines.push(format!(
+        "{}: valid (dialect {}, {} in {})",
+        wanted.name,
+        loaded.workload.dlio_rs.dialect,
+        loaded.workload.dataset.format,
+        target.name(),
+    ));
+    print(crate::log::lines(lines).as_bytes())
+}
+
+fn kind(notice: &Notice) -> &'static str {
+    match notice.severity {
+        Severity::Warning => "warning",
+        Severity::Info => "notice",
+    }
+}

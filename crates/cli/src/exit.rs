@@ -1,0 +1,75 @@
+//! Failures and their exit codes, as `--help` documents them.
+
+use std::fmt;
+
+/// Class of a failure; its number is the exit code of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Code {
+    /// Unexpected.
+    Unexpected = 1,
+    /// Command line or configuration.
+    Usage = 2,
+    /// Endpoint, credentials, bucket, permission, space.
+    Storage = 3,
+    /// Missing or damaged data.
+    Data = 4,
+    /// Launcher, communicator, differing plans, another rank.
+    Ranks = 5,
+    /// A trace cannot be read or written.
+    Trace = 6,
+    /// Ctrl-C.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+/// A failure of a command: what to print and how to exit.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Failure {
+    /// Exit code.
+    pub(crate) code: Code,
+    /// One clear error: the noun, what was expected, what to do.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure with this class and text.
+    pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    /// Something the user typed or wrote is wrong.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// Reading or writing an output file failed.
+    pub(crate) fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(Code::Storage, format_args!("{doing} {}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<dlio_storage::Error> for Failure {
+    fn from(error: dlio_storage::Error) -> Self {
+        use dlio_storage::ErrorKind;
+        let code = match error.kind {
+            ErrorKind::NotFound | ErrorKind::Corrupt => Code::Data,
+            _ => Code::Storage,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<dlio_comm::Error> for Failure {
+    fn from(error: dlio_comm::Error) -> Self {
+        Self::new(Code::Ranks, error)
+    }
+}

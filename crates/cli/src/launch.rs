@@ -1,0 +1,55 @@
+//! How this process was started: the environment, read once, and the communicator that follows from it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use dlio_comm::{Communicator, launcher};
+
+use crate::exit::{Code, Failure};
+
+/// The environment variables of the process.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Joins the ranks that a launcher started, or makes a world of one.
+///
+/// # Errors
+/// When a launcher announces more ranks than the MPI library sees.
+pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Failure> {
+    let lookup = |name: &str| env.get(name).cloned();
+    let Some(launcher) = launcher::detect(&lookup) else {
+        return Ok(Rc::new(dlio_comm::Solo::new()));
+    };
+    let comm = join(&launcher)?;
+    launcher::check(Some(&launcher), comm.place().size)?;
+    Ok(comm)
+}
+
+#[cfg(feature = "mpi")]
+fn join(_launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
+    Ok(Rc::new(dlio_comm::Mpi::init()?))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn join(_launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
+    Ok(Rc::new(dlio_comm::Solo::new()))
+}
+
+/// Runs a command's asynchronous part on this thread.
+///
+/// # Errors
+/// When the runtime cannot be made, or what the command returns.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("starting the I/O runtime: {error}")))?;
+    tokio::task::LocalSet::new().block_on(&runtime, work)
+}

@@ -1,0 +1,198 @@
+//! What rank 0 resolves and every rank receives, so that nothing depends on the environment of remote nodes:
+//! configuration text, environment values that it names, endpoints, credentials, output folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dlio_config::workload::Storage;
+use dlio_config::{Loaded, Workload};
+use dlio_event::TimeSource;
+use dlio_server::Credentials as Pair;
+use dlio_storage::s3::{CredentialOptions, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::args::TargetArgs;
+use crate::exit::{Code, Failure};
+use crate::launch::Environment;
+use crate::storage::Target;
+use crate::wall::Anchor;
+use crate::workload::{Wanted, parse_overrides};
+
+/// The resolved request of one run.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// Configuration text and overrides.
+    pub(crate) wanted: Wanted,
+    /// Environment values that the configuration names.
+    env: BTreeMap<String, String>,
+    /// S3 endpoints in their order; empty on local storage.
+    pub(crate) endpoints: Vec<String>,
+    /// S3 credentials in their wire form; empty: none needed.
+    pub(crate) credentials: Vec<u8>,
+    /// S3 region.
+    pub(crate) region: String,
+    /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
+    pub(crate) ca_bundle: Option<PathBuf>,
+    /// Output folder.
+    pub(crate) output: PathBuf,
+    /// Rank 0's clocks at the start.
+    pub(crate) anchor: Anchor,
+    /// Command line, for the trace.
+    pub(crate) argv: Vec<String>,
+    /// What rank 0 has to say about these choices.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Request {
+    /// Resolves everything; only rank 0 does this.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, the registry is empty or credentials are missing.
+    pub(crate) async fn resolve(
+        wanted: Wanted,
+        target: &TargetArgs,
+        env: &Environment,
+        time: &dyn TimeSource,
+    ) -> Result<Self, Failure> {
+        let overrides = parse_overrides(wanted.overrides.iter().map(String::as_str))?;
+        let env_of_config = dlio_config::env_names(&wanted.yaml, &overrides)
+            .into_iter()
+            .filter_map(|name| env.get(&name).map(|value| (name, value.clone())))
+            .collect();
+        let mut request = Self {
+            wanted,
+            env: env_of_config,
+            endpoints: Vec::new(),
+            credentials: Vec::new(),
+            region: String::new(),
+            ca_bundle: env.get("AWS_CA_BUNDLE").map(PathBuf::from),
+            output: PathBuf::new(),
+            anchor: Anchor::now(time),
+            argv: std::env::args().collect(),
+            remarks: Vec::new(),
+        };
+        let loaded = request.load()?;
+        request.output = output_folder(&loaded, target, &request.anchor, time)?;
+        if let Target::S3 { .. } = Target::of(&loaded.workload)? {
+            request.resolve_s3(&loaded.workload, target, env).await?;
+        }
+        Ok(request)
+    }
+
+    /// The configuration, the same on every rank.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        load(&self.wanted, &self.env)
+    }
+
+    async fn resolve_s3(&mut self, workload: &Workload, target: &TargetArgs, env: &Environment) -> Result<(), Failure> {
+        let registry = target.registry.clone().or_else(|| workload.dlio_rs.registry.as_ref().map(PathBuf::from));
+        let mut registered = None;
+        match registry {
+            Some(folder) => {
+                let found = dlio_server::registry::read(&folder)
+                    .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
+                for stale in &found.stale {
+                    self.remarks
+                        .push(format!("registry {}: {stale} is left over, its server is gone", folder.display()));
+                }
+                if found.endpoints.is_empty() {
+                    return Err(Failure::new(
+                        Code::Storage,
+                        format_args!(
+                            "no endpoint is announced in the registry {}: start `dlio-rs serve --registry {0}` first",
+                            folder.display()
+                        ),
+                    ));
+                }
+                self.remarks.push(format!(
+                    "{} endpoint(s) from the registry {}",
+                    found.endpoints.len(),
+                    folder.display()
+                ));
+                self.endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
+                // These keys belong to these endpoints, whatever the file says about others.
+                registered = found.credentials;
+            }
+            None => self.endpoints = self.listed_endpoints(&workload.storage, env),
+        }
+        self.find_credentials(&workload.storage, registered).await
+    }
+
+    /// The configuration's endpoints come first, then those of the environment.
+    fn listed_endpoints(&mut self, storage: &Storage, env: &Environment) -> Vec<String> {
+        let list = |text: &String| -> Vec<String> {
+            text.split(',').map(str::trim).filter(|uri| !uri.is_empty()).map(str::to_owned).collect()
+        };
+        let sources: [(&str, Vec<String>); 5] = [
+            ("storage.endpoint_uris", storage.endpoint_uris.clone()),
+            ("storage.storage_options.endpoint_url", storage.endpoint_url.iter().cloned().collect()),
+            ("S3_ENDPOINT_URIS", env.get("S3_ENDPOINT_URIS").map(list).unwrap_or_default()),
+            ("AWS_ENDPOINT_URL_S3", env.get("AWS_ENDPOINT_URL_S3").map(list).unwrap_or_default()),
+            ("AWS_ENDPOINT_URL", env.get("AWS_ENDPOINT_URL").map(list).unwrap_or_default()),
+        ];
+        let mut given = sources.into_iter().filter(|(_, endpoints)| !endpoints.is_empty());
+        let Some((name, endpoints)) = given.next() else { return Vec::new() };
+        self.remarks.push(format!("{} endpoint(s) from {name}", endpoints.len()));
+        for (unused, others) in given.filter(|(_, others)| *others != endpoints) {
+            self.remarks.push(format!(
+                "{unused} names {} other endpoint(s), not used because {name} comes first",
+                others.len()
+            ));
+        }
+        endpoints
+    }
+
+    /// The configuration's keys or the registry's come first, then the AWS chain.
+    async fn find_credentials(&mut self, storage: &Storage, registered: Option<Pair>) -> Result<(), Failure> {
+        let mut options = CredentialOptions { region: storage.region.clone(), ..CredentialOptions::default() };
+        if let Some(pair) = registered {
+            options.access_key_id = Some(pair.access_key);
+            options.secret_access_key = Some(Secret::new(pair.secret_key));
+        } else {
+            options.access_key_id.clone_from(&storage.access_key_id);
+            options.secret_access_key = storage.secret_access_key.as_ref().map(|secret| Secret::new(secret.expose()));
+        }
+        let (credentials, region) = dlio_storage::s3::resolve_credentials(&options).await?;
+        self.credentials = credentials.to_bytes();
+        self.region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        Ok(())
+    }
+}
+
+/// Loads a configuration with these environment values.
+///
+/// # Errors
+/// When it is wrong; all that is wrong is in the message.
+pub(crate) fn load(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+    let overrides = parse_overrides(wanted.overrides.iter().map(String::as_str))?;
+    let dialect = wanted.dialect.as_deref().and_then(dlio_config::vocabulary::Dialect::from_word);
+    let source = dlio_config::Source { name: &wanted.name, yaml: &wanted.yaml };
+    let loaded = dlio_config::load(&source, &overrides, env, dialect).map_err(Failure::usage)?;
+    if wanted.strict {
+        loaded.strict().map_err(Failure::usage)?;
+    }
+    Ok(loaded)
+}
+
+/// `--output`, `output.folder`, `hydra.run.dir`, or a dated folder, in this order.
+fn output_folder(
+    loaded: &Loaded,
+    target: &TargetArgs,
+    anchor: &Anchor,
+    time: &dyn TimeSource,
+) -> Result<PathBuf, Failure> {
+    let configured = loaded.workload.output.folder.as_ref().or(loaded.hydra_run_dir.as_ref());
+    let folder = match (&target.output, configured) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(folder)) => PathBuf::from(folder),
+        (None, None) => {
+            let stamp = anchor.stamp(time.now()).replace(['T', ':'], "-");
+            let seconds = stamp.split('.').next().unwrap_or_default();
+            Path::new("hydra_log").join(&loaded.workload.model.name).join(seconds)
+        }
+    };
+    std::path::absolute(&folder).map_err(|error| Failure::file("finding the output folder", &folder, &error))
+}

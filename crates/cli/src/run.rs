@@ -1,0 +1,262 @@
+//! Generation and training on all ranks: from a session to files, traces and metrics.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_config::time::TimeSpec;
+use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions};
+use dlio_event::{EventSink, NullSink};
+use dlio_format::Layout;
+use dlio_plan::{FileSet, GeneratePlan, Split, TrainingPlan, World};
+use dlio_storage::ErrorKind;
+use dlio_trace::TraceWriter;
+
+use crate::exit::{Code, Failure};
+use crate::outputs;
+use crate::progress::{Facts, Progress, StallsOnly};
+use crate::session::{Session, abort};
+use crate::storage::{self, Opened, Purpose, Target};
+
+/// What is to be done and how.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
+pub(crate) struct Work {
+    /// Write the data set.
+    pub(crate) generate: bool,
+    /// Train on it.
+    pub(crate) train: bool,
+    /// Write complete files again.
+    pub(crate) overwrite: bool,
+    /// Compare the computed file set with a listing.
+    pub(crate) list: bool,
+    /// Check endpoints before the run.
+    pub(crate) preflight: bool,
+    /// Seconds after which a wait is reported.
+    pub(crate) stall_seconds: u64,
+}
+
+/// Does the work; every rank calls it.
+///
+/// # Errors
+/// One failure for the whole run; silent on the ranks that did not cause it.
+pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
+    let opened = session.agree(open(session)).await?;
+    let prepared = session.agree(Prepared::new(session, work)).await?;
+    say_start(session, &prepared, &opened, work);
+    if work.preflight {
+        let checked = preflight(session, &opened, &prepared, work).await;
+        session.agree(checked).await?;
+    }
+    if work.list {
+        let listed = crate::commands::list(session, &*opened.storage, &prepared.files).await;
+        session.agree(listed).await?;
+    }
+    let folder = if work.train { "trace" } else { "trace-generate" };
+    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref());
+    let trace = session.trace(folder, parameters.embed(session.loaded.resolved.clone())).await?;
+    let ran = in_order(session, &opened, &prepared, work, trace.as_ref()).await;
+    let closed = close(session, trace.as_deref());
+    match ran {
+        Err(failure) if failure.message.is_empty() => Err(failure),
+        Err(failure) => Err(abort(&*session.comm, &interrupted(session).unwrap_or(failure))),
+        Ok(()) => session.agree(closed).await,
+    }
+}
+
+/// What follows from the configuration alone.
+struct Prepared {
+    files: FileSet,
+    layout: Layout,
+    plan: Option<TrainingPlan>,
+}
+
+impl Prepared {
+    fn new(session: &Session, work: Work) -> Result<Self, Failure> {
+        let workload = &session.loaded.workload;
+        let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
+            .map_err(Failure::usage)?
+            .with_transfer_size(workload.reader.transfer_size);
+        let files = FileSet::new(workload).map_err(Failure::usage)?;
+        let world = World { size: session.comm.place().size };
+        let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
+        Ok(Self { files, layout, plan })
+    }
+}
+
+fn open(session: &Session) -> Result<Opened, Failure> {
+    storage::open(&session.loaded.workload, &session.request, session.comm.place(), session.clock.clone())
+}
+
+fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work) {
+    let workload = &session.loaded.workload;
+    let mut modes = Vec::new();
+    if work.generate {
+        modes.push("Generating data");
+    }
+    if work.train {
+        modes.push("Training");
+        if workload.workflow.evaluation {
+            modes.push("Evaluation");
+        }
+    }
+    session.say(&format!("Running DLIO [{}] with {} process(es)", modes.join(" & "), session.comm.place().size));
+    if let Some(notice) = &opened.notice {
+        session.say(notice);
+    }
+    for notice in prepared.plan.iter().flat_map(TrainingPlan::notices) {
+        session.warn(&notice.text);
+    }
+}
+
+/// One rank per node checks the endpoints; all ranks look at their own first file when they will read.
+async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work: Work) -> Result<(), Failure> {
+    let purpose = if work.generate { Purpose::Generate } else { Purpose::Read };
+    let first = prepared.files.file(0).key;
+    match (&opened.s3, purpose) {
+        (Some(client), Purpose::Generate) => {
+            if session.rank() == 0 {
+                opened.storage.create_root().await?;
+            }
+            session.comm.barrier().await?;
+            client.preflight(dlio_storage::s3::Preflight::Write).await?;
+        }
+        (Some(client), Purpose::Read) => client.preflight(dlio_storage::s3::Preflight::Read(&first)).await?,
+        (None, Purpose::Generate) => {}
+        (None, Purpose::Read) => check_local(session, opened, &first).await?,
+    }
+    Ok(())
+}
+
+async fn check_local(session: &Session, opened: &Opened, first: &str) -> Result<(), Failure> {
+    match opened.storage.stat(first).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            let target = Target::of(&session.loaded.workload)?.name();
+            Err(Failure::new(
+                Code::Data,
+                format_args!(
+                    "{error}; the data set in {target} is not there or is another one: generate it with the same configuration first, or correct dataset.data_folder"
+                ),
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn in_order(
+    session: &Session,
+    opened: &Opened,
+    prepared: &Prepared,
+    work: Work,
+    trace: Option<&Arc<TraceWriter>>,
+) -> Result<(), Failure> {
+    let rig = rig(session, opened, prepared, trace);
+    let stall_after = Duration::from_secs(work.stall_seconds);
+    if work.generate {
+        let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
+        let options = GenerateOptions {
+            inflight: session.loaded.workload.dlio_rs.generate_inflight,
+            overwrite: work.overwrite,
+            stall_after,
+            cancel: session.signals.cancel_flag(),
+        };
+        dlio_engine::generate(&plan, &prepared.files, &prepared.layout, &rig, options)
+            .await
+            .map_err(|error| failure(&error))?;
+    }
+    let Some(plan) = &prepared.plan else { return Ok(()) };
+    let options = TrainOptions {
+        inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
+        stall_after,
+        cancel: session.signals.cancel_flag(),
+    };
+    let trained = dlio_engine::train(plan, &prepared.layout, &rig, options).await.map_err(|error| failure(&error))?;
+    outputs::write(session, plan, &trained).await
+}
+
+fn rig(session: &Session, opened: &Opened, prepared: &Prepared, trace: Option<&Arc<TraceWriter>>) -> Rig {
+    let events: Arc<dyn EventSink> = match trace {
+        Some(writer) => Arc::clone(writer) as Arc<dyn EventSink>,
+        None => Arc::new(NullSink),
+    };
+    let observer: Rc<dyn Observer> = if session.rank() == 0 {
+        let facts = facts(session, prepared);
+        Rc::new(Progress::new(session.log.clone(), session.clock.clone(), session.request.anchor, facts))
+    } else {
+        Rc::new(StallsOnly)
+    };
+    Rig {
+        storage: opened.storage.clone(),
+        comm: session.comm.clone(),
+        clock: session.clock.clone(),
+        events,
+        lanes: LaneHost::Threads,
+        observer,
+    }
+}
+
+fn facts(session: &Session, prepared: &Prepared) -> Facts {
+    let workload = &session.loaded.workload;
+    let steps = |split| prepared.plan.as_ref().map_or(0, |plan| plan.configured_steps(split));
+    Facts {
+        size: session.comm.place().size,
+        announced_steps: workload.train.total_training_steps.unwrap_or(steps(Split::Train)),
+        announced_eval_steps: steps(Split::Eval),
+        steps_overridden: workload.train.total_training_steps.is_some(),
+        computation_time: set_value(&workload.train.computation_time),
+        parameters: outputs::parameters(workload, prepared.plan.as_ref()),
+    }
+}
+
+/// A time specification as the reference prints it: a Python dictionary.
+fn set_value(time: &TimeSpec) -> String {
+    let (kind, members): (&str, &[(&str, f64)]) = match time {
+        TimeSpec::None => return "{}".to_owned(),
+        TimeSpec::Constant { mean } => ("", &[("mean", *mean)]),
+        TimeSpec::Normal { mean, stdev } => ("", &[("mean", *mean), ("stdev", *stdev)]),
+        TimeSpec::Uniform { min, max } => ("uniform", &[("min", *min), ("max", *max)]),
+        TimeSpec::Gamma { shape, scale } => ("gamma", &[("shape", *shape), ("scale", *scale)]),
+        TimeSpec::Exponential { scale } => ("exponential", &[("scale", *scale)]),
+        TimeSpec::Poisson { lam } => ("poisson", &[("lam", *lam)]),
+    };
+    let kind = (!kind.is_empty()).then(|| format!("'type': '{kind}'"));
+    let members = members.iter().map(|(name, value)| format!("'{name}': {value:?}"));
+    format!("{{{}}}", kind.into_iter().chain(members).collect::<Vec<_>>().join(", "))
+}
+
+/// Ends the trace; nothing of it is lost, also when the run failed.
+fn close(session: &Session, trace: Option<&TraceWriter>) -> Result<(), Failure> {
+    session.signals.disarm();
+    let Some(writer) = trace else { return Ok(()) };
+    writer.finish().map(drop).map_err(|error| Failure::new(Code::Trace, error))
+}
+
+/// What a signal makes of a failure.
+fn interrupted(session: &Session) -> Option<Failure> {
+    let code = session.signals.received()?;
+    Some(Failure::new(code, "interrupted; the trace holds everything up to here"))
+}
+
+fn failure(error: &dlio_engine::Error) -> Failure {
+    let code = match error.class() {
+        ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,
+        ErrorClass::Storage(_) => Code::Storage,
+        ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,
+        ErrorClass::Cancelled => Code::Interrupted,
+        ErrorClass::Internal => Code::Unexpected,
+    };
+    Failure::new(code, chain(error))
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

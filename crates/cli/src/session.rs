@@ -1,0 +1,296 @@
+//! One run on all ranks: who we are, what rank 0 resolved, the folder, the log, the trace.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dlio_comm::Communicator;
+use dlio_config::{Loaded, Severity};
+use dlio_engine::MonotonicClock;
+use dlio_event::TimeSource;
+use dlio_trace::{ClockAnchor, Header, TraceWriter};
+
+use crate::args::{ConfigArgs, TargetArgs};
+use crate::exit::{Code, Failure};
+use crate::host::HostFacts;
+use crate::launch;
+use crate::log::{Log, Verbosity};
+use crate::request::Request;
+use crate::signals::{self, Signals};
+use crate::workload;
+
+/// What a command wants of a session.
+pub(crate) struct Start<'a> {
+    /// Configuration words.
+    pub(crate) config: &'a ConfigArgs,
+    /// Registry, output and so on.
+    pub(crate) target: &'a TargetArgs,
+    /// Bundled workload when none is named.
+    pub(crate) default: Option<&'a str>,
+    /// How much is said.
+    pub(crate) verbosity: Verbosity,
+}
+
+/// A started run.
+pub(crate) struct Session {
+    /// The ranks.
+    pub(crate) comm: Rc<dyn Communicator>,
+    /// The clock.
+    pub(crate) clock: Arc<MonotonicClock>,
+    /// What rank 0 resolved.
+    pub(crate) request: Request,
+    /// The configuration.
+    pub(crate) loaded: Loaded,
+    /// Rank 0's log; silent elsewhere.
+    pub(crate) log: Rc<Log>,
+    /// Signals.
+    pub(crate) signals: Signals,
+    /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
+    clock_offset: (i64, u64),
+}
+
+impl Session {
+    /// Starts the run on this rank.
+    ///
+    /// # Errors
+    /// The same on every rank: silent on all but rank 0.
+    pub(crate) async fn start(comm: Rc<dyn Communicator>, start: Start<'_>) -> Result<Self, Failure> {
+        let clock = Arc::new(MonotonicClock);
+        let request = share_request(&*comm, &*clock, &start).await?;
+        let loaded = request.load()?;
+        let rank = comm.place().rank;
+        let made = if rank == 0 { make_output(&request.output, start.verbosity) } else { Ok(Log::silent()) };
+        let log = Rc::new(agree(&*comm, made).await?);
+        let clock_offset = align_clocks(&*comm, &clock).await?;
+        let session = Self { comm, clock, request, loaded, log, signals: Signals::watch(signals::GRACE), clock_offset };
+        session.say_notices();
+        Ok(session)
+    }
+
+    /// Rank.
+    pub(crate) fn rank(&self) -> u32 {
+        self.comm.place().rank
+    }
+
+    /// A time stamp of now, as the reference writes it.
+    pub(crate) fn stamp(&self) -> String {
+        self.request.anchor.stamp(self.clock.now())
+    }
+
+    /// One line with a time stamp, by rank 0.
+    pub(crate) fn say(&self, text: &str) {
+        self.log.line(&format!("{} {text}", self.stamp()));
+    }
+
+    /// One warning with a time stamp, by rank 0.
+    pub(crate) fn warn(&self, text: &str) {
+        self.log.warning(&format!("{} {text}", self.stamp()));
+    }
+
+    /// Ends the session with the same failure on every rank if any rank has one.
+    ///
+    /// # Errors
+    /// The failure of the lowest rank that has one; silent on all ranks but 0.
+    pub(crate) async fn agree<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        agree(&*self.comm, result).await
+    }
+
+    /// Opens this rank's trace under `folder` of the output folder, `config_json` in its header; `None` when traces are switched off.
+    ///
+    /// # Errors
+    /// When the folder or file cannot be made, on any rank.
+    pub(crate) async fn trace(&self, folder: &str, config_json: String) -> Result<Option<Arc<TraceWriter>>, Failure> {
+        if !self.loaded.workload.dlio_rs.trace {
+            return Ok(None);
+        }
+        let folder = self.request.output.join(folder);
+        let emptied = if self.rank() == 0 { empty_folder(&folder) } else { Ok(()) };
+        self.agree(emptied).await?;
+        let path = folder.join(format!("rank-{:05}.parquet", self.rank()));
+        let writer = TraceWriter::create(&path, &self.trace_header(config_json))
+            .map_err(|error| Failure::new(Code::Trace, error));
+        let writer = Arc::new(self.agree(writer).await?);
+        let last = Arc::clone(&writer);
+        self.signals.set_last_words(move || {
+            let _ = last.finish();
+        });
+        Ok(Some(writer))
+    }
+
+    fn trace_header(&self, config_json: String) -> Header {
+        let place = self.comm.place();
+        let anchor = crate::wall::Anchor::now(&*self.clock);
+        Header {
+            rank: place.rank,
+            world: place.size,
+            host: place.host.clone(),
+            node: place.node,
+            pid: std::process::id(),
+            clock: ClockAnchor {
+                monotonic_ns: anchor.monotonic,
+                wall_unix_ns: anchor.unix_nanos,
+                offset_to_rank0_ns: self.clock_offset.0,
+                rtt_ns: self.clock_offset.1,
+            },
+            argv: self.request.argv.clone(),
+            config_json,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host_facts: self.host_facts(),
+        }
+    }
+
+    /// What helps to judge the numbers later: processor, memory, kernel.
+    fn host_facts(&self) -> std::collections::BTreeMap<String, String> {
+        let host = HostFacts::read(&self.comm.place().host);
+        let kernel = std::fs::read_to_string("/proc/version").unwrap_or_default();
+        [
+            ("cpu", host.processor().to_owned()),
+            ("cpu_count", host.cpu_count.to_string()),
+            ("memory_bytes", host.memory_bytes.to_string()),
+            ("kernel", kernel.trim().to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn say_notices(&self) {
+        for remark in &self.request.remarks {
+            self.log.info(&format!("{} {remark}", self.stamp()));
+        }
+        for notice in &self.loaded.notices {
+            match notice.severity {
+                Severity::Warning => self.warn(&notice.text),
+                Severity::Info => self.log.info(&format!("{} {}", self.stamp(), notice.text)),
+            }
+        }
+    }
+}
+
+/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
+///
+/// # Errors
+/// The command's own failure.
+pub(crate) fn on_ranks<F, W>(work: F) -> Result<(), Failure>
+where
+    F: FnOnce(Rc<dyn Communicator>) -> W,
+    W: Future<Output = Result<(), Failure>>,
+{
+    let comm = launch::communicator(&launch::environment())?;
+    launch::block_on(work(comm))
+}
+
+/// Prints this rank's failure and ends all ranks; returns where there is only one.
+pub(crate) fn abort(comm: &dyn Communicator, failure: &Failure) -> Failure {
+    let place = comm.place();
+    if place.size == 1 {
+        return failure.clone();
+    }
+    let told = Failure { code: failure.code, message: format!("rank {} on {}: {failure}", place.rank, place.host) };
+    crate::log::failure(&told);
+    comm.abort(&told.message, failure.code as i32);
+    Failure { code: failure.code, message: String::new() }
+}
+
+async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
+    let mut wire = Vec::new();
+    if comm.place().rank == 0 {
+        let resolved = match workload::find(start.config, start.default) {
+            Ok(wanted) => Request::resolve(wanted, start.target, &launch::environment(), time).await,
+            Err(failure) => Err(failure),
+        };
+        wire = encode(&resolved)?;
+    }
+    let wire = comm.broadcast(&wire).await?;
+    let resolved: Result<Request, Failure> = decode(&wire)?;
+    resolved.map_err(|failure| silent_unless_first(comm, failure))
+}
+
+fn silent_unless_first(comm: &dyn Communicator, failure: Failure) -> Failure {
+    if comm.place().rank == 0 { failure } else { Failure { message: String::new(), ..failure } }
+}
+
+/// Makes every rank return an error if one has one.
+///
+/// # Errors
+/// The failure of the lowest rank that has one; silent on all ranks but 0.
+pub(crate) async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Result<T, Failure> {
+    let mine = encode(&result.as_ref().err())?;
+    let all = comm.all_gather(&mine).await?;
+    for (rank, wire) in all.iter().enumerate() {
+        let failure: Option<Failure> = decode(wire)?;
+        if let Some(mut failure) = failure {
+            if rank > 0 {
+                failure.message = format!("rank {rank}: {failure}");
+            }
+            return Err(silent_unless_first(comm, failure));
+        }
+    }
+    result
+}
+
+/// Every rank's value, in rank order.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub(crate) async fn gather<T>(comm: &dyn Communicator, value: &T) -> Result<Vec<T>, Failure>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let all = comm.all_gather(&encode(value)?).await?;
+    all.iter().map(|wire| decode(wire)).collect()
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value)
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("encoding a message to the ranks: {error}")))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(wire)
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
+}
+
+fn make_output(folder: &Path, verbosity: Verbosity) -> Result<Log, Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))?;
+    Log::create(&folder.join("dlio.log"), verbosity)
+}
+
+/// Makes a trace folder exist without the rank files of an earlier run in it.
+fn empty_folder(folder: &PathBuf) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::file("preparing the trace folder", folder, &error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("rank-") && name.ends_with(".parquet") {
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// What to add to this rank's clock to get rank 0's, and twice its error bound. Ranks of one host read the same clock; elsewhere the best of a few barriers
+/// bounds the error by the time that the barrier takes to release everybody.
+async fn align_clocks(comm: &dyn Communicator, clock: &MonotonicClock) -> Result<(i64, u64), Failure> {
+    const ROUNDS: usize = 8;
+    let place = comm.place();
+    if place.nodes == 1 {
+        return Ok((0, 0));
+    }
+    let mut best = (0i64, u64::MAX);
+    for _ in 0..ROUNDS {
+        let before = clock.now();
+        comm.barrier().await?;
+        let after = clock.now();
+        let readings: Vec<u64> = gather(comm, &after).await?;
+        let uncertainty = after.saturating_sub(before);
+        if uncertainty < best.1 && place.node > 0 {
+            best = (signed_difference(readings[0], after), uncertainty);
+        }
+    }
+    Ok(if place.node == 0 { (0, 0) } else { best })
+}
+
+fn signed_difference(left: u64, right: u64) -> i64 {
+    i64::try_from(i128::from(left) - i128::from(right)).unwrap_or(0)
+}

@@ -1,0 +1,276 @@
+//! From configuration to a storage: which root, which endpoints for this rank, which client.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dlio_comm::Place;
+use dlio_config::Workload;
+use dlio_config::vocabulary::{Dialect, EndpointMapping, LoadBalance, S3Client, StorageType};
+use dlio_event::TimeSource;
+use dlio_storage::Storage;
+use dlio_storage::local::{Local, LocalOptions};
+use dlio_storage::s3::{self, S3, S3Config};
+
+use crate::exit::{Code, Failure};
+use crate::request::Request;
+
+/// Where the data set lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A folder of a file system.
+    Local {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// A prefix of a bucket.
+    S3 {
+        /// Bucket.
+        bucket: String,
+        /// Prefix without slashes at its ends; empty: the whole bucket.
+        prefix: String,
+    },
+}
+
+impl Target {
+    /// The target of a workload: an `s3://` data folder always means S3; otherwise `storage.*` decides.
+    ///
+    /// # Errors
+    /// When the storage type has no implementation or names no bucket.
+    pub(crate) fn of(workload: &Workload) -> Result<Self, Failure> {
+        let storage = &workload.storage;
+        let folder = workload.dataset.data_folder.as_str();
+        if let Some(rest) = folder.strip_prefix("s3://") {
+            return bucket_and_prefix(rest, "");
+        }
+        match storage.storage_type {
+            StorageType::S3 => {
+                let root = storage.storage_root.strip_prefix("s3://").unwrap_or(&storage.storage_root);
+                bucket_and_prefix(root, folder)
+            }
+            StorageType::LocalFs | StorageType::DirectFs => {
+                Ok(Self::Local { root: Path::new(&storage.storage_root).join(folder) })
+            }
+            other @ (StorageType::ParallelFs | StorageType::Aistore) => Err(Failure::usage(format_args!(
+                "storage.storage_type: {other} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
+            ))),
+        }
+    }
+
+    /// Name for messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Local { root } => root.display().to_string(),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
+            Self::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+fn bucket_and_prefix(root: &str, folder: &str) -> Result<Target, Failure> {
+    let (bucket, prefix) = root.split_once('/').unwrap_or((root, ""));
+    if bucket.is_empty() || bucket == "." || bucket == ".." {
+        return Err(Failure::usage(
+            "no bucket is named: set dataset.data_folder to s3://BUCKET[/PREFIX], or storage.storage_root to the bucket",
+        ));
+    }
+    let parts = [prefix, folder].into_iter().flat_map(|part| part.split('/'));
+    let prefix = parts.filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
+    Ok(Target::S3 { bucket: bucket.to_owned(), prefix })
+}
+
+/// Which of the endpoints one rank uses, and what is to be said about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Endpoints of this rank.
+    pub(crate) endpoints: Vec<String>,
+    /// A notice for the user.
+    pub(crate) notice: Option<String>,
+}
+
+/// Gives a rank its endpoints: one by the mapping, or all of them.
+pub(crate) fn share(workload: &Workload, endpoints: &[String], rank: u32, size: u32) -> Share {
+    let count = endpoints.len();
+    let wanted = workload.storage.use_mpi_endpoint_distribution;
+    let distribute = wanted.unwrap_or(size as usize >= count);
+    if count <= 1 || !distribute {
+        let notice = (count > 1 && wanted.is_none()).then(|| {
+            format!(
+                "{count} endpoints and {size} rank(s): every rank spreads its requests over all endpoints ({})",
+                workload.storage.load_balance_strategy
+            )
+        });
+        return Share { endpoints: endpoints.to_vec(), notice };
+    }
+    let mapping = workload.dlio_rs.endpoint_mapping.unwrap_or(match workload.dlio_rs.dialect {
+        Dialect::Native => EndpointMapping::Block,
+        Dialect::Dlio | Dialect::Mlperf => EndpointMapping::Modulo,
+    });
+    let assign = |rank: u32| {
+        let mapping = match mapping {
+            EndpointMapping::Modulo => s3::Mapping::Modulo,
+            EndpointMapping::Block => s3::Mapping::Block,
+        };
+        s3::assign(rank, size, endpoints, mapping)
+    };
+    let notice = if (size as usize) < count {
+        let used: Vec<usize> = (0..size).map(assign).collect();
+        let unused: Vec<&str> =
+            (0..count).filter(|index| !used.contains(index)).map(|index| endpoints[index].as_str()).collect();
+        Some(format!(
+            "{count} endpoints for {size} rank(s), one per rank ({mapping}): unused are {}",
+            unused.join(", ")
+        ))
+    } else {
+        Some(format!("{size} ranks over {count} endpoints, one per rank ({mapping})"))
+    };
+    Share { endpoints: vec![endpoints[assign(rank)].clone()], notice }
+}
+
+/// What the storage is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Writing a data set.
+    Generate,
+    /// Reading one.
+    Read,
+}
+
+/// The opened storage of this rank.
+pub(crate) struct Opened {
+    /// The storage.
+    pub(crate) storage: Arc<dyn Storage>,
+    /// The S3 client behind it, for the preflight.
+    pub(crate) s3: Option<Arc<S3>>,
+    /// A notice for the user.
+    pub(crate) notice: Option<String>,
+}
+
+/// Opens the storage for this rank.
+///
+/// # Errors
+/// When the configuration does not make a usable client.
+pub(crate) fn open(
+    workload: &Workload,
+    request: &Request,
+    place: &Place,
+    time: Arc<dyn TimeSource>,
+) -> Result<Opened, Failure> {
+    match Target::of(workload)? {
+        Target::Local { root } => {
+            let odirect = workload.reader.odirect || workload.storage.storage_type == StorageType::DirectFs;
+            let options = LocalOptions {
+                odirect_read: odirect,
+                odirect_write: workload.dlio_rs.generate_odirect,
+                ..LocalOptions::default()
+            };
+            let storage = Arc::new(Local::new(root, time, options));
+            Ok(Opened { storage, s3: None, notice: None })
+        }
+        Target::S3 { bucket, prefix } => {
+            let share = share(workload, &request.endpoints, place.rank, place.size);
+            let config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
+            let notice = share.notice;
+            match workload.dlio_rs.s3_client {
+                S3Client::Hyper => {
+                    let client = Arc::new(S3::new(config, time)?);
+                    Ok(Opened { storage: client.clone(), s3: Some(client), notice })
+                }
+                S3Client::Sdk => {
+                    let client = Arc::new(S3::new(config.clone(), time.clone())?);
+                    Ok(Opened { storage: Arc::new(s3::sdk::SdkS3::new(config, time)?), s3: Some(client), notice })
+                }
+            }
+        }
+    }
+}
+
+fn s3_config(
+    workload: &Workload,
+    request: &Request,
+    endpoints: Vec<String>,
+    bucket: String,
+    prefix: String,
+) -> Result<S3Config, Failure> {
+    let keys = &workload.dlio_rs;
+    let credentials = s3::Credentials::from_bytes(&request.credentials)
+        .ok_or_else(|| Failure::new(Code::Unexpected, "the credentials that rank 0 sent cannot be read"))?;
+    let mut config = S3Config::new(endpoints, bucket);
+    config.prefix = prefix;
+    config.region.clone_from(&request.region);
+    config.credentials = Some(credentials);
+    config.ca_bundle.clone_from(&request.ca_bundle);
+    if let Some(path_style) = workload.storage.s3_force_path_style {
+        config.path_style = path_style || config.path_style;
+    }
+    config.max_attempts = workload.storage.s3_max_attempts;
+    config.load_balance = match workload.storage.load_balance_strategy {
+        LoadBalance::RoundRobin => s3::LoadBalance::RoundRobin,
+        LoadBalance::Random => s3::LoadBalance::Random,
+        LoadBalance::LeastOutstanding => s3::LoadBalance::LeastOutstanding,
+    };
+    config.multipart_threshold = keys.multipart_threshold;
+    config.part_size = keys.multipart_part_size;
+    config.part_concurrency = keys.multipart_concurrency;
+    config.request_timeout = std::time::Duration::from_secs_f64(keys.request_timeout_seconds);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(overrides: &[&str]) -> Workload {
+        let overrides: Vec<_> = overrides.iter().map(|text| dlio_config::Override::parse(text).unwrap()).collect();
+        let yaml = dlio_config::bundled::yaml("unet3d_h100").unwrap();
+        let source = dlio_config::Source { name: "test.yaml", yaml };
+        dlio_config::load(&source, &overrides, &std::collections::BTreeMap::new(), None).unwrap().workload
+    }
+
+    fn uris(count: usize) -> Vec<String> {
+        (0..count).map(|number| format!("http://host{number}:9000")).collect()
+    }
+
+    #[test]
+    fn an_s3_folder_means_s3_whatever_the_storage_type() {
+        let target = Target::of(&workload(&["dataset.data_folder=s3://bucket/a/b/"])).unwrap();
+        assert_eq!(target, Target::S3 { bucket: "bucket".into(), prefix: "a/b".into() });
+    }
+
+    #[test]
+    fn a_storage_root_is_the_bucket_and_the_folder_its_prefix() {
+        let keys = ["++storage.storage_type=s3", "++storage.storage_root=bucket", "dataset.data_folder=data/set"];
+        let target = Target::of(&workload(&keys)).unwrap();
+        assert_eq!(target, Target::S3 { bucket: "bucket".into(), prefix: "data/set".into() });
+    }
+
+    #[test]
+    fn s3_without_a_bucket_is_refused() {
+        let mut workload = workload(&[]);
+        workload.storage.storage_type = StorageType::S3;
+        let refused = Target::of(&workload).unwrap_err();
+        assert!(refused.message.contains("bucket"), "{refused}");
+    }
+
+    #[test]
+    fn enough_ranks_get_one_endpoint_each_and_all_endpoints_are_used() {
+        let workload = workload(&[]);
+        let used: std::collections::BTreeSet<_> =
+            (0..8).flat_map(|rank| share(&workload, &uris(4), rank, 8).endpoints).collect();
+        assert_eq!(used.len(), 4);
+        assert!((0..8).all(|rank| share(&workload, &uris(4), rank, 8).endpoints.len() == 1));
+    }
+
+    #[test]
+    fn fewer_ranks_than_endpoints_use_them_all() {
+        let share = share(&workload(&[]), &uris(4), 0, 1);
+        assert_eq!(share.endpoints.len(), 4);
+        assert!(share.notice.is_some());
+    }
+
+    #[test]
+    fn a_forced_distribution_names_the_endpoints_that_stay_unused() {
+        let share = share(&workload(&["++storage.use_mpi_endpoint_distribution=true"]), &uris(2), 0, 1);
+        assert_eq!(share.endpoints, ["http://host0:9000"]);
+        assert!(share.notice.unwrap().contains("http://host1:9000"));
+    }
+}

@@ -1,0 +1,100 @@
+//! From the words of the command line to a configuration: a file or a bundled workload, and overrides.
+
+use std::path::Path;
+
+use dlio_config::{Override, bundled, vocabulary::Dialect};
+
+use crate::args::{ConfigArgs, DialectArg};
+use crate::exit::Failure;
+
+/// What the user asked for, before it is parsed: texts only, so that rank 0 can send it to all ranks.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Wanted {
+    /// File name or bundled name, for messages.
+    pub(crate) name: String,
+    /// The YAML text.
+    pub(crate) yaml: String,
+    /// Overrides as typed.
+    pub(crate) overrides: Vec<String>,
+    /// Dialect from the command line.
+    pub(crate) dialect: Option<String>,
+    /// Unknown keys are errors.
+    pub(crate) strict: bool,
+}
+
+impl From<DialectArg> for Dialect {
+    fn from(arg: DialectArg) -> Self {
+        match arg {
+            DialectArg::Dlio => Dialect::Dlio,
+            DialectArg::Mlperf => Dialect::Mlperf,
+            DialectArg::Native => Dialect::Native,
+        }
+    }
+}
+
+/// Sorts the words into configuration and overrides and reads the file.
+///
+/// # Errors
+/// When no configuration is named (and there is no `default`), when two are, or when the file cannot be read.
+pub(crate) fn find(args: &ConfigArgs, default: Option<&str>) -> Result<Wanted, Failure> {
+    let (overrides, names): (Vec<&String>, Vec<&String>) = args.words.iter().partition(|word| is_override(word));
+    let parsed = parse_overrides(overrides.iter().map(|text| text.as_str()))?;
+    let selected: Vec<&str> = parsed.iter().filter_map(Override::selects_workload).collect();
+    let mut candidates: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    candidates.extend(selected);
+    let name = match candidates.as_slice() {
+        [] => default.ok_or_else(|| {
+            Failure::usage(
+                "no configuration given: name a DLIO YAML file or a bundled workload (`dlio-rs workloads` lists them)",
+            )
+        })?,
+        [name] => name,
+        [first, second, ..] => {
+            return Err(Failure::usage(format_args!(
+                "two configurations given, `{first}` and `{second}`: give one; overrides have the form key=value"
+            )));
+        }
+    };
+    let (name, yaml) = read(name)?;
+    Ok(Wanted {
+        name,
+        yaml,
+        overrides: overrides.into_iter().cloned().collect(),
+        dialect: args.dialect.map(|arg| Dialect::from(arg).word().to_owned()),
+        strict: args.strict,
+    })
+}
+
+/// Parses overrides; the first bad one is the error.
+///
+/// # Errors
+/// When an override has not Hydra's form.
+pub(crate) fn parse_overrides<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Override>, Failure> {
+    texts.map(|text| Override::parse(text).map_err(Failure::usage)).collect()
+}
+
+/// Whether a word is an override (`a.b=v`, `++a=v`, `~a`) and not a file that happens to contain `=`.
+fn is_override(word: &str) -> bool {
+    (word.contains('=') || word.starts_with('~')) && !Path::new(word).is_file()
+}
+
+fn read(name: &str) -> Result<(String, String), Failure> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let yaml = std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format_args!("reading the configuration {name}: {error}")))?;
+        return Ok((name.to_owned(), yaml));
+    }
+    if path.is_dir() {
+        return Err(Failure::usage(format_args!(
+            "{name} is a folder: expected a DLIO YAML file or the name of a bundled workload"
+        )));
+    }
+    match bundled::yaml(name) {
+        Some(yaml) => Ok((format!("workloads/{name}.yaml"), yaml.to_owned())),
+        None => Err(Failure::usage(format_args!(
+            "no file and no bundled workload is named `{name}`: give the path of a DLIO YAML file, or one of {}",
+            bundled::names().collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}

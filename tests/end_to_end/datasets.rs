@@ -1,0 +1,113 @@
+//! Generated data sets, read by independent readers.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::{json, mpirun, python, solo, tree};
+
+fn yaml(folder: &Path, format: &str, more: &str) -> String {
+    let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
+    let path = folder.join("my.yaml");
+    let text = format!(
+        "model: {{name: t}}\nframework: {loader}\n\
+         workflow: {{generate_data: false, train: true}}\n\
+         dataset: {{data_folder: {}, format: {format}, num_files_train: 16, num_files_eval: 2, num_samples_per_file: 4,\n  \
+         record_length_bytes: 16384{more}}}\n\
+         reader: {{data_loader: {loader}, batch_size: 2, read_threads: 1}}\n\
+         train: {{epochs: 2, computation_time: 0.001}}\n",
+        folder.join("data").display(),
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_bytes_whatever_the_number_of_ranks() {
+    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+        let trees = [1, 3].map(|ranks| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = yaml(folder.path(), format, ", record_length_bytes_stdev: 4000");
+            let out = folder.path().join("out");
+            mpirun(ranks, &["-q", "generate", &path, "--output", out.to_str().unwrap()]).ok();
+            tree(&folder.path().join("data"))
+        });
+        assert!(trees[0].len() >= 18, "{format}");
+        assert_eq!(trees[0], trees[1], "{format}");
+    }
+}
+
+#[test]
+fn independent_readers_accept_every_format_and_every_payload_is_its_own() {
+    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = yaml(folder.path(), format, "");
+        let out = folder.path().join("out");
+        solo(&["-q", "generate", &path, "--output", out.to_str().unwrap()]).ok();
+        let data = folder.path().join("data");
+        let facts = python("dataset.py", &[format, data.to_str().unwrap()]);
+        let facts = facts.as_object().unwrap();
+        assert_eq!(facts.len(), 18, "{format}");
+        let sums: BTreeSet<&str> = facts.values().map(|file| file["sum"].as_str().unwrap()).collect();
+        assert_eq!(sums.len(), 18, "{format}: files with equal payload");
+        for (name, file) in facts {
+            assert!(file["ratio"].as_f64().unwrap() > 0.98, "{name} is compressible: {file}");
+            let shape = match format {
+                "hdf5" => serde_json::json!([4, 128, 128]),
+                "tfrecord" => serde_json::json!([16384, 16384, 16384, 16384]),
+                _ => serde_json::json!([128, 128, 4]),
+            };
+            assert_eq!(file["shape"], shape, "{name}");
+            assert_eq!(file["dtype"], "uint8", "{name}");
+            if file.get("labels").is_some() {
+                assert_eq!(file["labels"], serde_json::json!([0, 0, 0, 0]));
+                assert_eq!(file["label_dtype"], "int64");
+            }
+        }
+    }
+}
+
+#[test]
+fn h5dump_reads_what_we_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "hdf5", "");
+    solo(&["-q", "generate", &path, "--output", folder.path().join("out").to_str().unwrap()]).ok();
+    let file = folder.path().join("data/train/img_00_of_16.hdf5");
+    let dump = std::process::Command::new("h5dump").arg("-H").arg(&file).output().unwrap();
+    let text = String::from_utf8_lossy(&dump.stdout);
+    assert!(dump.status.success() && text.contains("records_0") && text.contains("( 4, 128, 128 )"), "{text}");
+}
+
+#[test]
+fn complete_files_are_kept_and_damaged_ones_are_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "npz", "");
+    let words = ["generate", &path, "--output", folder.path().join("out").to_str().unwrap()].map(str::to_owned);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    solo(&words).ok();
+    let before = tree(&folder.path().join("data"));
+    let damaged = folder.path().join("data/train/img_03_of_16.npz");
+    std::fs::OpenOptions::new().write(true).open(&damaged).unwrap().set_len(100).unwrap();
+    let said = solo(&words).ok();
+    assert!(said.err.contains("17 complete file(s) kept"), "{}", said.err);
+    assert_eq!(before, tree(&folder.path().join("data")));
+}
+
+#[test]
+fn replay_reads_what_generate_wrote_in_every_format() {
+    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = yaml(folder.path(), format, "");
+        let out = folder.path().join("out");
+        let out_text = out.to_str().unwrap();
+        mpirun(2, &["-q", "generate", &path, "--output", out_text]).ok();
+        mpirun(2, &["-q", "replay", &path, "--output", out_text]).ok();
+        let summary = json(&out.join("summary.json"));
+        assert_eq!(summary["num_accelerators"], 2, "{format}");
+        assert_eq!(summary["epochs"], 2, "{format}");
+        assert_eq!(summary["metric"]["train_au_percentage"].as_array().unwrap().len(), 2, "{format}");
+        for rank in 0..2 {
+            assert!(out.join(format!("{rank}_output.json")).exists());
+            assert!(out.join(format!("{rank}_per_epoch_stats.json")).exists());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The real binary, under `mpirun`, against real servers and independent readers.
+#![expect(clippy::disallowed_methods, reason = "tests start processes, wait for them and look at the environment")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod datasets;
+mod ranks;
+mod runs;
+mod support;
+mod texts;

@@ -1,0 +1,84 @@
+//! Launchers, and what happens to the world when one rank fails.
+
+use std::time::Duration;
+
+use crate::support::{binary, mpirun, mpirun_command, signal, solo, solo_with, wait_at_most};
+
+fn yaml(folder: &std::path::Path) -> String {
+    let path = folder.join("my.yaml");
+    let text = format!(
+        "model: {{name: t}}\nframework: pytorch\ndataset: {{data_folder: {}, format: npy, num_files_train: 64, num_samples_per_file: 1, record_length_bytes: 4096}}\n\
+         reader: {{data_loader: pytorch, batch_size: 1, read_threads: 1}}\ntrain: {{epochs: 1, computation_time: 0.5}}\n",
+        folder.join("data").display()
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_launcher_that_the_mpi_library_does_not_see_is_an_error_that_names_both() {
+    // What a process looks like to us when another MPI's mpirun started it.
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path());
+    let env = [("PMI_SIZE", "4"), ("PMI_RANK", "0")];
+    solo_with(&env, &["generate", &path]).failed(5, &["PMI_SIZE", "4", "1"]);
+}
+
+#[test]
+fn only_rank_0_speaks_and_a_configuration_error_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path());
+    let out = folder.path().join("out");
+    let said = mpirun(3, &["generate", &path, "--output", out.to_str().unwrap()]).ok();
+    assert_eq!(said.err.matches("Starting data generation").count(), 1, "{}", said.err);
+    let said = mpirun(3, &["generate", &path, "dataset.format=npzz"]);
+    assert_eq!(said.code, Some(2));
+    assert_eq!(said.err.matches("dlio-rs: error").count(), 1, "{}", said.err);
+}
+
+#[test]
+fn killing_one_rank_ends_the_others_within_seconds_and_their_traces_stay_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path());
+    let out = folder.path().join("out");
+    solo(&["-q", "generate", &path, "--output", out.to_str().unwrap()]).ok();
+    let mut command = mpirun_command(3, &["-q", "replay", &path, "--output", out.to_str().unwrap()]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Every step computes for half a second; by now the ranks are in the middle of the epoch.
+    std::thread::sleep(Duration::from_secs(4));
+    let found = std::process::Command::new("pgrep").args(["-P", &child.id().to_string()]).output().unwrap();
+    let ranks: Vec<u32> = String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect();
+    assert_eq!(ranks.len(), 3, "ranks of mpirun");
+    signal(ranks[1], "KILL");
+    let code = wait_at_most(&mut child, Duration::from_secs(20));
+    assert!(code.is_some_and(|code| code != 0), "mpirun ended with {code:?}");
+    for pid in ranks {
+        assert!(
+            !std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists() || is_zombie(pid),
+            "rank {pid} is left"
+        );
+    }
+    let said = solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
+    assert!(said.out.contains("read"), "{}", said.out);
+}
+
+fn is_zombie(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn an_interrupted_run_ends_at_once_and_keeps_its_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path());
+    let out = folder.path().join("out");
+    solo(&["-q", "generate", &path, "--output", out.to_str().unwrap()]).ok();
+    let mut child = std::process::Command::new(binary())
+        .args(["-q", "replay", &path, "--output", out.to_str().unwrap()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    signal(child.id(), "INT");
+    assert_eq!(wait_at_most(&mut child, Duration::from_secs(10)), Some(130));
+    solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
+}

@@ -1,0 +1,115 @@
+//! The main job: serve, generate, replay, analyze; numbers that can be checked from outside.
+
+use std::path::Path;
+
+use crate::support::{Server, json, mpirun, python, solo, solo_with};
+
+fn yaml(folder: &Path, more: &str) -> String {
+    let path = folder.join("my.yaml");
+    let text = format!(
+        "model: {{name: t}}\nframework: pytorch\n\
+         workflow: {{generate_data: true, train: true}}\n\
+         dataset: {{data_folder: 's3://bucket/set', format: npz, num_files_train: 32, num_samples_per_file: 1, record_length_bytes: 65536}}\n\
+         reader: {{data_loader: pytorch, batch_size: 2, read_threads: 2}}\n\
+         train: {{epochs: 2, computation_time: 0.005}}\n{more}"
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_main_job_over_four_endpoints_with_four_ranks() {
+    let server = Server::start(4, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "");
+    let out = folder.path().join("out");
+    let out_text = out.to_str().unwrap();
+    let target = ["--registry", server.registry(), "--output", out_text];
+    mpirun(4, &[&["-q", "generate", &path], &target[..]].concat()).ok();
+    mpirun(4, &[&["-q", "replay", &path, "--list"], &target[..]].concat()).ok();
+
+    let facts = python("trace.py", &[out.join("trace").to_str().unwrap()]);
+    assert_eq!(facts["ranks"], serde_json::json!([0, 1, 2, 3]));
+    let all: Vec<u64> = (0..32).collect();
+    for epoch in ["1", "2"] {
+        assert_eq!(facts["samples"][epoch], serde_json::json!(all), "epoch {epoch}");
+    }
+    let endpoints = facts["endpoints"].as_object().unwrap();
+    assert_eq!(endpoints.len(), 4, "{endpoints:?}");
+    let written = python("trace.py", &[out.join("trace-generate").to_str().unwrap()]);
+    assert_eq!(written["endpoints"].as_object().unwrap().len(), 4, "{written}");
+
+    let said = solo(&["analyze", out_text]).ok();
+    assert!(said.out.contains("AU"), "{}", said.out);
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("<html") && !report.contains("https://") && !report.contains("src=\"http"));
+    let summary = json(&out.join("summary.json"));
+    let live = summary["metric"]["train_au_mean_percentage"].as_f64().unwrap();
+    let recomputed = json(&out.join("report.json"))["train"]["au"]["mean"].as_f64().unwrap();
+    assert!((live - recomputed).abs() <= 0.001 * live, "live {live}, from the trace {recomputed}");
+}
+
+#[test]
+fn one_rank_over_four_endpoints_uses_all_of_them_and_says_so() {
+    let server = Server::start(4, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "");
+    let out = folder.path().join("out");
+    let said = solo(&["generate", &path, "--registry", server.registry(), "--output", out.to_str().unwrap()]).ok();
+    assert!(said.err.contains("4 endpoints"), "{}", said.err);
+    let written = python("trace.py", &[out.join("trace-generate").to_str().unwrap()]);
+    assert_eq!(written["endpoints"].as_object().unwrap().len(), 4, "{written}");
+}
+
+#[test]
+fn endpoints_and_credentials_come_from_the_configuration_or_the_environment() {
+    let server = Server::start(2, &["--access-key", "AKTEST", "--secret-key", "sekret"]);
+    let folder = tempfile::tempdir().unwrap();
+    let uris = server.endpoints().join(",");
+    let out = folder.path().join("out");
+    let out = out.to_str().unwrap();
+
+    let path = yaml(folder.path(), "");
+    let env =
+        [("S3_ENDPOINT_URIS", uris.as_str()), ("AWS_ACCESS_KEY_ID", "AKTEST"), ("AWS_SECRET_ACCESS_KEY", "sekret")];
+    solo_with(&env, &["-q", "run", &path, "--output", out]).ok();
+
+    let storage = format!(
+        "storage:\n  storage_type: s3\n  endpoint_uris: [{}]\n  storage_options: {{access_key_id: AKTEST, secret_access_key: sekret, region: us-east-1, s3_force_path_style: true}}\n",
+        server.endpoints().iter().map(|uri| format!("'{uri}'")).collect::<Vec<_>>().join(", ")
+    );
+    let path = yaml(folder.path(), &storage);
+    solo(&["-q", "run", &path, "--overwrite", "--output", out]).ok();
+    solo(&["-q", "replay", &path, "dlio_rs.s3_client=sdk", "--output", out]).ok();
+    let trace = std::fs::read(Path::new(out).join("trace/rank-00000.parquet")).unwrap();
+    assert!(!trace.windows(6).any(|window| window == b"sekret"), "the secret key is in the trace");
+}
+
+#[test]
+fn utilisation_against_a_known_delay_is_what_one_computes_by_hand() {
+    // One inline reader: every step waits for two requests of 40 ms each, one after the other, then computes 80 ms.
+    let server = Server::start(1, &["--delay-ms", "40"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "");
+    let out = folder.path().join("out");
+    let more = ["--registry", server.registry(), "--output", out.to_str().unwrap()];
+    let overrides =
+        ["reader.read_threads=0", "train.computation_time=0.08", "train.epochs=1", "dataset.num_files_train=24"];
+    solo(&[&["-q", "run", &path], &overrides[..], &more[..]].concat()).ok();
+    let summary = json(&out.join("summary.json"));
+    let au = summary["metric"]["train_au_mean_percentage"].as_f64().unwrap();
+    // The two transfers and their requests cost something too, hence a little below 50 %.
+    assert!((47.0..=50.5).contains(&au), "AU {au} %, expected 50 %");
+}
+
+#[test]
+fn serve_ends_on_sigterm_and_takes_its_announcements_with_it() {
+    let mut server = Server::start(3, &[]);
+    assert_eq!(server.endpoints().len(), 3);
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(server.registry.join("credentials")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "the key pair is readable by others");
+    assert_eq!(server.terminate(), Some(0));
+    assert!(server.endpoints().is_empty());
+}

@@ -1,0 +1,212 @@
+//! What the end-to-end tests share: the binary, ranks, a server, Python.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub(crate) fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_dlio-rs")
+}
+
+/// What a finished command said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// It failed with this code, and its error names all of these.
+    pub(crate) fn failed(self, code: i32, names: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        for name in names {
+            assert!(self.err.contains(name), "the error does not say `{name}`:\n{}", self.err);
+        }
+        self
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A clean environment: nothing of the caller's AWS or MPI settings leaks into a test.
+fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars() {
+        if ["AWS_", "S3_", "OMPI_", "PMI", "SLURM_", "DLIO_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1").stdin(Stdio::null())
+}
+
+/// The binary without MPI.
+pub(crate) fn solo(words: &[&str]) -> Said {
+    let mut command = Command::new(binary());
+    clean(command.args(words)).output().unwrap().into()
+}
+
+/// The binary without MPI, with environment variables.
+pub(crate) fn solo_with(env: &[(&str, &str)], words: &[&str]) -> Said {
+    let mut command = Command::new(binary());
+    clean(command.args(words)).envs(env.iter().copied()).output().unwrap().into()
+}
+
+/// A command line for `ranks` ranks.
+pub(crate) fn mpirun_command(ranks: u32, words: &[&str]) -> Command {
+    let mut command = Command::new("mpirun");
+    clean(&mut command);
+    command.args(["--oversubscribe", "-np", &ranks.to_string(), binary()]).args(words);
+    command
+}
+
+/// The binary under `mpirun`.
+pub(crate) fn mpirun(ranks: u32, words: &[&str]) -> Said {
+    mpirun_command(ranks, words).output().unwrap().into()
+}
+
+/// A running `dlio-rs serve`, stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) registry: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts `endpoints` endpoints in one process, objects in memory.
+    pub(crate) fn start(endpoints: usize, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = folder.path().join("registry");
+        let mut command = Command::new(binary());
+        clean(&mut command);
+        command
+            .args(["serve", "--memory", "--endpoints", &endpoints.to_string(), "--registry"])
+            .arg(&registry)
+            .args(more);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { child, registry, _folder: folder };
+        server.wait_for(endpoints);
+        server
+    }
+
+    fn wait_for(&self, endpoints: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.announced().len() < endpoints {
+            assert!(Instant::now() < deadline, "the server did not announce {endpoints} endpoints");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn announced(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.registry) else { return Vec::new() };
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                path.file_name().is_some_and(|name| {
+                    let name = name.to_string_lossy();
+                    name.starts_with("endpoint-") && name.ends_with(".json")
+                })
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// The announced endpoints.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        let read =
+            |path: &PathBuf| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+        self.announced().iter().map(|path| read(path)["endpoint"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) fn registry(&self) -> &str {
+        self.registry.to_str().unwrap()
+    }
+
+    /// Ends it with SIGTERM; returns its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        signal(self.child.id(), "TERM");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.terminate();
+        }
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// Waits for a child at most this long; `None`: still running (and then killed).
+pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Option<i32> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.code().unwrap_or(-1));
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs a script of `tests/interop` with the packages that `scripts/test` installs; returns the JSON that it prints.
+pub(crate) fn python(script: &str, words: &[&str]) -> serde_json::Value {
+    let interpreter = std::env::var("DLIO_TEST_PYTHON").unwrap_or_else(|_| {
+        let home = std::env::var("HOME").unwrap();
+        let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));
+        format!("{cache}/dlio-rs/venv/bin/python")
+    });
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop").join(script);
+    let output = Command::new(&interpreter).arg(path).args(words).output().unwrap_or_else(|error| {
+        panic!("{interpreter}: {error}; `scripts/test` installs the Python packages of the interoperability tests")
+    });
+    let said = Said::from(output).ok();
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.out))
+}
+
+/// Every file below a folder: relative name and bytes.
+pub(crate) fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+                found.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The JSON of a file.
+pub(crate) fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}

@@ -1,0 +1,169 @@
+//! The repository keeps its own rules: crate edges, file sizes, no orphan sources, no stray documents.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Who may know whom, as ARCHITECTURE.md's table says.
+const EDGES: &[(&str, &[&str])] = &[
+    ("event", &[]),
+    ("config", &[]),
+    ("plan", &["config", "event"]),
+    ("format", &["config"]),
+    ("storage", &["event"]),
+    ("comm", &[]),
+    ("engine", &["plan", "format", "storage", "comm", "event"]),
+    ("trace", &["event"]),
+    ("analyze", &["config", "event", "trace"]),
+    ("server", &["storage", "event"]),
+    ("cli", &["event", "config", "plan", "format", "storage", "comm", "engine", "trace", "analyze", "server"]),
+];
+
+const LINES_MAX: usize = 500;
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn tracked() -> Vec<PathBuf> {
+    let output =
+        Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(top()).output().unwrap();
+    assert!(output.status.success(), "git ls-files failed: is this a clone?");
+    let names = String::from_utf8(output.stdout).unwrap();
+    names.lines().map(PathBuf::from).filter(|path| top().join(path).is_file()).collect()
+}
+
+fn rust_sources() -> impl Iterator<Item = PathBuf> {
+    tracked().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests")
+        || path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+}
+
+#[test]
+fn crates_know_only_whom_the_table_allows() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert_eq!(packages.len(), EDGES.len(), "the table and the workspace name different crates");
+    for package in packages {
+        let name = package["name"].as_str().unwrap().strip_prefix("dlio-").unwrap();
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("crate {name} is not in the table"));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let is_dev = dependency["kind"].as_str() == Some("dev");
+            if let Some(known) = dependency["name"].as_str().unwrap().strip_prefix("dlio-") {
+                assert!(is_dev || allowed.contains(&known), "crate {name} must not know crate {known}");
+            }
+        }
+    }
+}
+
+#[test]
+fn source_files_stay_short() {
+    for path in rust_sources().filter(|path| !is_test(path)) {
+        let text = std::fs::read_to_string(top().join(&path)).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+        let lines = code.lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines: split it", path.display());
+    }
+}
+
+#[test]
+fn every_source_file_belongs_to_a_crate() {
+    let sources: BTreeSet<PathBuf> = rust_sources().collect();
+    for path in &sources {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let folder = path.parent().unwrap();
+        let is_root = matches!(stem.as_str(), "lib" | "main" | "build")
+            || ["examples", "benches"].iter().any(|kind| folder.ends_with(kind))
+            || (folder.ends_with("tests") && folder.parent().is_some_and(|above| above.join("Cargo.toml").exists()));
+        if is_root || (folder.ends_with("tests") && folder.starts_with("crates")) {
+            continue;
+        }
+        let (module, home) = if stem == "mod" {
+            (folder.file_name().unwrap().to_string_lossy().into_owned(), folder.parent().unwrap())
+        } else {
+            (stem, folder)
+        };
+        // A module is declared by its folder's root, by the file of the folder's name, or by an integration test.
+        let own_file = home.with_extension("rs");
+        let is_parent = |path: &PathBuf| {
+            let is_root = ["mod.rs", "lib.rs", "main.rs"].iter().any(|root| *path == home.join(root));
+            is_root || *path == own_file || (home.ends_with("tests") && path.parent() == Some(home))
+        };
+        let declared = sources.iter().filter(|path| is_parent(path)).any(|parent| {
+            let text = std::fs::read_to_string(top().join(parent)).unwrap();
+            text.lines().any(|line| line.trim_start().ends_with(&format!("mod {module};")))
+        });
+        assert!(declared, "{} is compiled by no crate", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do_in_the_sources() {
+    let markers = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("XX", "X:")];
+    for path in rust_sources() {
+        let text = std::fs::read_to_string(top().join(&path)).unwrap();
+        for marker in markers {
+            assert!(!text.contains(marker), "{} contains {marker}", path.display());
+        }
+    }
+}
+
+#[test]
+fn markdown_lives_where_readers_look() {
+    let allowed = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    for path in tracked().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let name = path.to_string_lossy();
+        assert!(allowed.contains(&name.as_ref()) || path.starts_with("docs"), "{name} is not among the documents");
+    }
+}
+
+#[test]
+fn bundled_workloads_pass_strictly() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(top().join("workloads")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let output = Command::new(env!("CARGO_BIN_EXE_dlio-rs"))
+                .arg("validate")
+                .arg(&path)
+                .arg("--strict")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}", path.display());
+            names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let listed = Command::new(env!("CARGO_BIN_EXE_dlio-rs")).arg("workloads").output().unwrap();
+    let mut listed: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(names, listed, "the files in workloads/ and the bundled ones differ");
+    assert!(names.len() >= 24);
+}
+
+#[test]
+fn the_two_tables_of_crates_agree() {
+    let text = std::fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    for (name, allowed) in EDGES {
+        let row = text
+            .lines()
+            .find(|line| line.starts_with(&format!("| `crates/{name}` ")))
+            .unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for crates/{name}"));
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        let documented: BTreeSet<&str> = cell.split(", ").filter(|word| *word != "–").collect();
+        let expected: BTreeSet<&str> =
+            if *name == "cli" { BTreeSet::from(["all"]) } else { allowed.iter().copied().collect() };
+        assert_eq!(documented, expected, "row of crates/{name}");
+    }
+}

@@ -1,0 +1,114 @@
+"""Reads a data set with numpy, h5py or an independent TFRecord parser; prints facts about every file as JSON.
+
+    dataset.py FORMAT FOLDER
+"""
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+import zlib
+
+
+def npz(path):
+    import numpy
+    with numpy.load(path) as archive:
+        x, y = archive["x"], archive["y"]
+        return {"shape": list(x.shape), "dtype": str(x.dtype), "labels": y.tolist(), "label_dtype": str(y.dtype),
+                "members": list(archive.files), "sum": digest(x.tobytes()), "ratio": ratio(x.tobytes())}
+
+
+def npy(path):
+    import numpy
+    x = numpy.load(path)
+    return {"shape": list(x.shape), "dtype": str(x.dtype), "sum": digest(x.tobytes()), "ratio": ratio(x.tobytes())}
+
+
+def hdf5(path):
+    import h5py
+    with h5py.File(path, "r") as file:
+        x, y = file["records_0"][...], file["labels"][...]
+        return {"shape": list(x.shape), "dtype": str(x.dtype), "labels": y.tolist(), "label_dtype": str(y.dtype),
+                "members": sorted(file), "sum": digest(x.tobytes()), "ratio": ratio(x.tobytes())}
+
+
+def masked(crc):
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
+def fields(data):
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        if key & 7 == 0:
+            value, at = varint(data, at)
+        elif key & 7 == 2:
+            length, at = varint(data, at)
+            value, at = data[at:at + length], at + length
+            assert len(value) == length, "a field runs over the end of its message"
+        else:
+            raise AssertionError(f"wire type {key & 7}")
+        yield key >> 3, value
+
+
+def example(payload):
+    (_, features), = fields(payload)
+    found = {}
+    for _, entry in fields(features):
+        parts = dict(fields(entry))
+        name, feature = parts[1].decode(), dict(fields(parts[2]))
+        (kind, values), = feature.items()
+        (_, value), = fields(values)
+        found[name] = value if kind == 1 else varint(value, 0)[0]
+    return found
+
+
+def tfrecord(path):
+    import google_crc32c
+    data = path.read_bytes()
+    index = path.parent.parent / "index" / path.parent.name / (path.name + ".idx")
+    at, frames, sizes, body = 0, [], [], b""
+    while at < len(data):
+        length, length_crc = struct.unpack_from("<QI", data, at)
+        assert masked(google_crc32c.value(data[at:at + 8])) == length_crc, f"length CRC at {at}"
+        payload = data[at + 12:at + 12 + length]
+        (payload_crc,) = struct.unpack_from("<I", data, at + 12 + length)
+        assert masked(google_crc32c.value(payload)) == payload_crc, f"payload CRC at {at}"
+        features = example(payload)
+        assert features["size"] == len(features["image"]), "size is not the image's"
+        sizes.append(features["size"])
+        body += features["image"]
+        frames.append(f"{at} {length + 16}")
+        at += length + 16
+    listed = index.read_text().splitlines()
+    assert listed == frames, f"index {listed} but frames {frames}"
+    return {"shape": sizes, "dtype": "uint8", "sum": digest(body), "ratio": ratio(body)}
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def ratio(data):
+    return len(zlib.compress(data, 6)) / max(len(data), 1)
+
+
+def main():
+    fmt, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    read = {"npz": npz, "npy": npy, "hdf5": hdf5, "tfrecord": tfrecord}[fmt]
+    files = sorted(path for part in ("train", "valid") for path in (folder / part).rglob(f"*.{fmt}"))
+    print(json.dumps({str(path.relative_to(folder)): read(path) for path in files}))
+
+
+main()
