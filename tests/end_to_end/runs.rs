@@ -62,6 +62,20 @@ fn one_rank_over_four_endpoints_uses_all_of_them_and_says_so() {
 }
 
 #[test]
+fn endpoints_with_stores_of_their_own_hold_what_the_mapping_gives_them() {
+    let server = Server::start(2, &["--separate"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "");
+    let out = folder.path().join("out");
+    let target = ["--registry", server.registry(), "--output", out.to_str().unwrap()];
+    mpirun(2, &[&["-q", "generate", &path], &target[..]].concat()).ok();
+    // Rank r wrote files r, r+2, …; a single rank finds half of them behind the endpoint that it uses alone.
+    let forced = ["replay", &path, "++storage.use_mpi_endpoint_distribution=true", "--no-preflight"];
+    let said = solo(&[&forced[..], &target[..]].concat()).failed(4, &["img_01_of_32.npz"]);
+    assert!(said.err.contains("unused are"), "{}", said.err);
+}
+
+#[test]
 fn endpoints_and_credentials_come_from_the_configuration_or_the_environment() {
     let server = Server::start(2, &["--access-key", "AKTEST", "--secret-key", "sekret"]);
     let folder = tempfile::tempdir().unwrap();

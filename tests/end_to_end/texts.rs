@@ -4,7 +4,9 @@ use crate::support::solo;
 
 #[test]
 fn every_command_has_help_with_examples_and_the_exit_codes_are_documented() {
-    for command in ["generate", "replay", "run", "analyze", "plan", "validate", "serve"] {
+    for command in
+        ["generate", "replay", "run", "analyze", "plan", "validate", "serve", "workloads", "completions", "man"]
+    {
         let said = solo(&[command, "--help"]).ok();
         assert!(said.out.contains("Examples:"), "{command}: {}", said.out);
     }

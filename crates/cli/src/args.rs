@@ -69,10 +69,17 @@ pub(crate) enum Command {
   dlio-rs serve --memory --endpoints 4 --listen 127.0.0.1:9000")]
     Serve(ServeArgs),
     /// List the bundled workloads, or print one.
+    #[command(after_help = "Examples:
+  dlio-rs workloads
+  dlio-rs workloads unet3d_h100 > my.yaml")]
     Workloads(WorkloadsArgs),
     /// Print a shell completion script.
+    #[command(after_help = "Examples:
+  dlio-rs completions bash > /etc/bash_completion.d/dlio-rs")]
     Completions(CompletionsArgs),
     /// Print the manual page (troff).
+    #[command(after_help = "Examples:
+  dlio-rs man | man -l -")]
     Man,
 }
 
@@ -190,12 +197,13 @@ pub(crate) struct ValidateArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("store").required(true))]
 pub(crate) struct ServeArgs {
     /// Keep objects in memory; they are gone when the server ends.
-    #[arg(long, required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, group = "store")]
     pub(crate) memory: bool,
     /// Keep objects in this directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "store")]
     pub(crate) data: Option<PathBuf>,
     /// Announce the endpoints in this directory, where clients find them with `--registry`.
     #[arg(long, value_name = "DIR")]

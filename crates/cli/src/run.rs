@@ -10,13 +10,14 @@ use dlio_event::{EventSink, NullSink};
 use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
+use dlio_storage::s3::Preflight;
 use dlio_trace::TraceWriter;
 
 use crate::exit::{Code, Failure};
 use crate::outputs;
 use crate::progress::{Facts, Progress, StallsOnly};
 use crate::session::{Session, abort};
-use crate::storage::{self, Opened, Purpose, Target};
+use crate::storage::{self, Opened, Purpose};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +60,10 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     let closed = close(session, trace.as_deref());
     match ran {
         Err(failure) if failure.message.is_empty() => Err(failure),
-        Err(failure) => Err(abort(&*session.comm, &interrupted(session).unwrap_or(failure))),
+        Err(failure) => match session.signals.received() {
+            Some(code) => Err(interrupted(session, code)),
+            None => Err(abort(&*session.comm, &failure)),
+        },
         Ok(()) => session.agree(closed).await,
     }
 }
@@ -109,37 +113,39 @@ fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work
     }
 }
 
-/// One rank per node checks the endpoints; all ranks look at their own first file when they will read.
+/// Every rank checks the endpoints that it uses, so every node checks every endpoint that it will use.
 async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work: Work) -> Result<(), Failure> {
     let purpose = if work.generate { Purpose::Generate } else { Purpose::Read };
     let first = prepared.files.file(0).key;
     match (&opened.s3, purpose) {
         (Some(client), Purpose::Generate) => {
+            // Rank 0 first: some servers refuse to create the same bucket twice at once.
             if session.rank() == 0 {
-                opened.storage.create_root().await?;
+                let checked = client.preflight(Preflight::Write).await;
+                session.comm.barrier().await?;
+                checked?;
+            } else {
+                session.comm.barrier().await?;
+                client.preflight(Preflight::Write).await?;
             }
-            session.comm.barrier().await?;
-            client.preflight(dlio_storage::s3::Preflight::Write).await?;
         }
-        (Some(client), Purpose::Read) => client.preflight(dlio_storage::s3::Preflight::Read(&first)).await?,
+        (Some(client), Purpose::Read) => client.preflight(Preflight::Read(&first)).await?,
         (None, Purpose::Generate) => {}
-        (None, Purpose::Read) => check_local(session, opened, &first).await?,
+        (None, Purpose::Read) => check_local(opened, &first).await?,
     }
     Ok(())
 }
 
-async fn check_local(session: &Session, opened: &Opened, first: &str) -> Result<(), Failure> {
+async fn check_local(opened: &Opened, first: &str) -> Result<(), Failure> {
     match opened.storage.stat(first).await {
         Ok(_) => Ok(()),
-        Err(error) if error.kind == ErrorKind::NotFound => {
-            let target = Target::of(&session.loaded.workload)?.name();
-            Err(Failure::new(
-                Code::Data,
-                format_args!(
-                    "{error}; the data set in {target} is not there or is another one: generate it with the same configuration first, or correct dataset.data_folder"
-                ),
-            ))
-        }
+        Err(error) if error.kind == ErrorKind::NotFound => Err(Failure::new(
+            Code::Data,
+            format_args!(
+                "{} does not exist; the data set is not there or is another one: generate it with the same configuration first, or correct dataset.data_folder",
+                error.object
+            ),
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -232,10 +238,17 @@ fn close(session: &Session, trace: Option<&TraceWriter>) -> Result<(), Failure> 
     writer.finish().map(drop).map_err(|error| Failure::new(Code::Trace, error))
 }
 
-/// What a signal makes of a failure.
-fn interrupted(session: &Session) -> Option<Failure> {
-    let code = session.signals.received()?;
-    Some(Failure::new(code, "interrupted; the trace holds everything up to here"))
+/// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
+/// library, as a return from here would, could last for ever.
+fn interrupted(session: &Session, code: Code) -> Failure {
+    let failure = Failure::new(code, "interrupted; the trace holds everything up to here");
+    if session.comm.place().size == 1 {
+        return failure;
+    }
+    if session.rank() == 0 {
+        crate::log::failure(&failure);
+    }
+    std::process::exit(code as i32)
 }
 
 fn failure(error: &dlio_engine::Error) -> Failure {

@@ -185,7 +185,9 @@ pub(crate) fn abort(comm: &dyn Communicator, failure: &Failure) -> Failure {
     if place.size == 1 {
         return failure.clone();
     }
-    let told = Failure { code: failure.code, message: format!("rank {} on {}: {failure}", place.rank, place.host) };
+    let named = failure.message.contains(&format!("rank {}", place.rank));
+    let who = if named { place.host.clone() } else { format!("rank {} on {}", place.rank, place.host) };
+    let told = Failure { code: failure.code, message: format!("{who}: {failure}") };
     crate::log::failure(&told);
     comm.abort(&told.message, failure.code as i32);
     Failure { code: failure.code, message: String::new() }

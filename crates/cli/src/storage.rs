@@ -48,7 +48,8 @@ impl Target {
                 bucket_and_prefix(root, folder)
             }
             StorageType::LocalFs | StorageType::DirectFs => {
-                Ok(Self::Local { root: Path::new(&storage.storage_root).join(folder) })
+                // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
+                Ok(Self::Local { root: Path::new(&storage.storage_root).join(folder).components().collect() })
             }
             other @ (StorageType::ParallelFs | StorageType::Aistore) => Err(Failure::usage(format_args!(
                 "storage.storage_type: {other} has no implementation here; use local_fs for a mounted file system, s3 for an object store"

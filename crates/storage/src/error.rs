@@ -68,8 +68,9 @@ impl fmt::Display for Error {
             write!(f, " at {endpoint}")?;
         }
         write!(f, ": {}", self.message)?;
-        if self.attempts.len() > 1 {
-            write!(f, " (after {} attempts)", self.attempts.len())?;
+        let tries = self.attempts.iter().map(|attempt| u32::from(attempt.number) + 1).max().unwrap_or(0);
+        if tries > 1 {
+            write!(f, " (after {tries} attempts)")?;
         }
         Ok(())
     }

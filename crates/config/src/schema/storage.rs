@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
     acts(
         "storage.use_mpi_endpoint_distribution",
         Kind::FlagText,
-        Preset::Derived("true when there is more than one endpoint"),
+        Preset::Derived("true with at least as many ranks as endpoints"),
         "Every rank uses the one endpoint that `dlio_rs.endpoint_mapping` gives it.",
     ),
     acts(

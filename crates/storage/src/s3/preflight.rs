@@ -15,7 +15,7 @@ const TRIES: u32 = 2;
 /// What the run will do with the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preflight<'a> {
-    /// It writes: a small object is written, read back and deleted.
+    /// It writes: the bucket is created if it is missing, and a small object is written, read back and deleted.
     Write,
     /// It reads: this key, the first of the data set, must exist.
     Read(&'a str),
@@ -60,7 +60,11 @@ impl S3 {
         for endpoint in self.shared.endpoints.iter() {
             let alone = self.only(&endpoint.name)?;
             match mode {
-                Preflight::Write => alone.probe().await?,
+                Preflight::Write => {
+                    // Endpoints need not share a store: each has its bucket made.
+                    alone.create_root().await?;
+                    alone.probe().await?;
+                }
                 Preflight::Read(key) => alone.look_at(key).await?,
             }
         }
