@@ -216,7 +216,7 @@ fn limit(workload: &Workload, train: SplitSteps) -> Option<Notice> {
 }
 
 fn surplus(splits: &[(Split, SplitSteps)]) -> Option<Notice> {
-    splits.iter().any(|(_, steps)| steps.surplus).then(|| {
+    splits.iter().any(|(_, steps)| steps.ahead > 0).then(|| {
         Notice::info(
             NoticeCode::Quirk,
             "one batch more than the steps is read per epoch and rank and never computed on, as in the reference, whose \

@@ -40,8 +40,8 @@ pub(crate) struct SplitSteps {
     pub(crate) full: u64,
     /// What is run.
     pub(crate) run: u64,
-    /// One more batch is fetched and dropped.
-    pub(crate) surplus: bool,
+    /// Batches after these that are read and dropped.
+    pub(crate) ahead: u64,
 }
 
 /// Everything about reading that does not depend on rank and epoch.
@@ -164,8 +164,11 @@ impl Reading {
         }
         let run = limit.map_or(full, |limit| limit.min(full));
         // All ranks have equally many samples after trimming, so rank 0 stands for all.
-        let surplus = self.dialect == Dialect::Dlio && run > 0 && self.available(split) > run;
-        Ok(SplitSteps { configured, full, run, surplus })
+        let left = if self.dialect == Dialect::Dlio && run > 0 { self.available(split).saturating_sub(run) } else { 0 };
+        // The loop fetches one batch before it sees that it is over. The generators of tf.data run ahead of a loop that no
+        // limit stops: each has then read its last, padded batch.
+        let ahead = if self.kind == Kind::Iterative && run == full { left } else { left.min(1) };
+        Ok(SplitSteps { configured, full, run, ahead })
     }
 
     /// Batches that rank 0's loader would deliver in an epoch if nobody stopped it. Needs no shuffled order.

@@ -154,7 +154,7 @@ impl Times {
             batch(generator);
             draw(&self.train, generator);
         }
-        if train.surplus {
+        if train.ahead > 0 {
             batch(generator);
         }
     }

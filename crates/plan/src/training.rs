@@ -14,7 +14,8 @@ use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, finger
 /// # What of the reference's reading is reproduced
 ///
 /// Every read that the reference needs for its steps, per lane in its order, plus one surplus batch where its loop
-/// fetches one before it notices the limit ([`LaneStep::surplus`]). What its loaders prefetch beyond that depends on
+/// fetches one before it notices the limit, and the padded last batches of its generators ([`LaneStep::surplus`]). What its
+/// loaders prefetch beyond that depends on
 /// timing (workers are stopped in the middle of their queue, TensorFlow's threads run ahead by the size of their
 /// buffers) and is not planned; [`TrainingPlan::window`] says how far a lane may run ahead of the training loop.
 /// A TFRecord shuffle buffer decides only which record lands in which batch: reading stays sequential, so the plan
@@ -167,8 +168,8 @@ impl TrainingPlan {
         if rank >= self.world.size || lane >= self.lanes().max(1) {
             return Box::new(std::iter::empty());
         }
-        let SplitSteps { run, surplus, .. } = self.split(split);
-        Box::new(self.reading.order(rank, split, epoch).lane_steps(lane, run, surplus))
+        let SplitSteps { run, ahead, .. } = self.split(split);
+        Box::new(self.reading.order(rank, split, epoch).lane_steps(lane, run, ahead))
     }
 
     /// The lanes that deliver a part of a step (counted from 1), in ascending order.
@@ -179,8 +180,8 @@ impl TrainingPlan {
         epoch: u32,
         step: u64,
     ) -> impl Iterator<Item = u32> + Send + use<> {
-        let SplitSteps { run, surplus, .. } = self.split(split);
-        let planned = (1..=run + u64::from(surplus)).contains(&step) && rank < self.world.size;
+        let SplitSteps { run, ahead, .. } = self.split(split);
+        let planned = (1..=run.saturating_add(ahead)).contains(&step) && rank < self.world.size;
         let lanes = if planned { self.reading.contributors(rank, split, epoch, step - 1) } else { Vec::new() };
         lanes.into_iter()
     }

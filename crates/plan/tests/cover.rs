@@ -81,7 +81,8 @@ fn assert_steps_are_whole(plan: &TrainingPlan, size: u32, exact: bool) {
                 part.2 = step.surplus;
             }
             let surplus = parts.values().filter(|part| part.2).count() as u64;
-            assert!(surplus <= 1);
+            // One batch that the loop fetches in vain, or the padded last batch of each generator of tf.data.
+            assert!(surplus <= u64::from(plan.lanes().max(1)));
             let expected: Vec<u64> = (1..=plan.steps(split) + surplus).collect();
             assert_eq!(parts.keys().copied().collect::<Vec<_>>(), expected, "rank {rank} {split:?} {epoch}");
             for (step, (lanes, samples, surplus)) in parts {

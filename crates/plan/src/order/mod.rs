@@ -47,9 +47,9 @@ impl Order {
         }
     }
 
-    /// What a lane reads for the first `steps` batches, and for one more if `surplus` is set.
-    pub(crate) fn lane_steps(self, lane: u32, steps: u64, surplus: bool) -> impl Iterator<Item = LaneStep> + Send {
-        let end = steps + u64::from(surplus);
+    /// What a lane reads for the first `steps` batches, and for the `ahead` batches after them.
+    pub(crate) fn lane_steps(self, lane: u32, steps: u64, ahead: u64) -> impl Iterator<Item = LaneStep> + Send {
+        let end = steps.saturating_add(ahead);
         // A lane whose stream adds nothing to a batch has nothing to hand over for it.
         let streams = matches!(self, Order::Streams(_));
         (0..)
