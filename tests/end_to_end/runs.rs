@@ -70,7 +70,7 @@ fn endpoints_with_stores_of_their_own_hold_what_the_mapping_gives_them() {
     let target = ["--registry", server.registry(), "--output", out.to_str().unwrap()];
     mpirun(2, &[&["-q", "generate", &path], &target[..]].concat()).ok();
     // Rank r wrote files r, r+2, …; a single rank finds half of them behind the endpoint that it uses alone.
-    let forced = ["replay", &path, "++storage.use_mpi_endpoint_distribution=true", "--no-preflight"];
+    let forced = ["replay", &path, "++storage.use_mpi_endpoint_distribution=true", "reader.read_threads=0"];
     let said = solo(&[&forced[..], &target[..]].concat()).failed(4, &["img_01_of_32.npz"]);
     assert!(said.err.contains("unused are"), "{}", said.err);
 }

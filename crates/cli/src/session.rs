@@ -90,7 +90,7 @@ impl Session {
     /// Ends the session with the same failure on every rank if any rank has one.
     ///
     /// # Errors
-    /// The failure of the lowest rank that has one; silent on all ranks but 0.
+    /// The failure of the lowest rank that has one; rank 0 has said it.
     pub(crate) async fn agree<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         agree(&*self.comm, result).await
     }
@@ -204,17 +204,27 @@ async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &S
     }
     let wire = comm.broadcast(&wire).await?;
     let resolved: Result<Request, Failure> = decode(&wire)?;
-    resolved.map_err(|failure| silent_unless_first(comm, failure))
+    match resolved {
+        Ok(request) => Ok(request),
+        Err(failure) => Err(end_together(comm, failure).await),
+    }
 }
 
-fn silent_unless_first(comm: &dyn Communicator, failure: Failure) -> Failure {
-    if comm.place().rank == 0 { failure } else { Failure { message: String::new(), ..failure } }
+/// Ends all ranks with a failure that all of them know: rank 0 says it, and only then may anybody leave, because the
+/// launcher ends the others as soon as one rank has failed.
+async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure {
+    if comm.place().rank == 0 {
+        crate::log::failure(&failure);
+    }
+    // The failure is what counts, whatever becomes of this.
+    let _ = comm.barrier().await;
+    Failure { message: String::new(), ..failure }
 }
 
 /// Makes every rank return an error if one has one.
 ///
 /// # Errors
-/// The failure of the lowest rank that has one; silent on all ranks but 0.
+/// The failure of the lowest rank that has one; rank 0 has said it.
 pub(crate) async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Result<T, Failure> {
     let mine = encode(&result.as_ref().err())?;
     let all = comm.all_gather(&mine).await?;
@@ -224,7 +234,7 @@ pub(crate) async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>
             if rank > 0 {
                 failure.message = format!("rank {rank}: {failure}");
             }
-            return Err(silent_unless_first(comm, failure));
+            return Err(end_together(comm, failure).await);
         }
     }
     result
