@@ -42,10 +42,15 @@ pub(super) const KEYS: &[Key] = &[
     acts(
         "dlio_rs.multipart_part_size",
         Kind::Whole { min: PART_MIN, max: PUT_MAX },
-        Preset::Whole(16 << 20),
+        Preset::Whole(8 << 20),
         "Bytes per part.",
     ),
-    acts("dlio_rs.multipart_concurrency", count32(1), Preset::Whole(4), "Parts in flight per object."),
+    acts(
+        "dlio_rs.multipart_concurrency",
+        count32(1),
+        Preset::Whole(2),
+        "Parts in flight per object; memory is files in flight × this × the part size.",
+    ),
     acts(
         "dlio_rs.request_timeout_seconds",
         Kind::Number { min: 0.001, max: 86_400.0 },
