@@ -241,7 +241,10 @@ fn close(session: &Session, trace: Option<&TraceWriter>) -> Result<(), Failure> 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
 /// library, as a return from here would, could last for ever.
 fn interrupted(session: &Session, code: Code) -> Failure {
-    let failure = Failure::new(code, "interrupted; the trace holds everything up to here");
+    let failure = Failure::new(
+        code,
+        "ended by a signal (asked to, or because another rank failed); the trace holds everything up to here",
+    );
     if session.comm.place().size == 1 {
         return failure;
     }

@@ -37,6 +37,22 @@ fn a_limit_leaves_one_surplus_batch_in_the_lane_whose_turn_it_is() {
 }
 
 #[test]
+fn generators_that_divide_unevenly_read_their_padded_last_batches_ahead() {
+    // As the reference was seen to read: 16 samples of a rank over three threads in batches of 4.
+    let uneven = [
+        "dataset.num_files_train=24",
+        "dataset.num_samples_per_file=2",
+        "reader.batch_size=4",
+        "reader.read_threads=3",
+    ];
+    let plan = plan(3, &[&TENSORFLOW[..], &uneven].concat());
+    assert_eq!(plan.steps(Split::Train), 4);
+    assert_eq!(lane(&plan, 1, 1, 0), "1:16,17,18,19 4:20,31");
+    assert_eq!(lane(&plan, 1, 1, 1), "2:21,22,23,24 5*:25");
+    assert_eq!(lane(&plan, 1, 1, 2), "3:26,27,28,29 6*:30");
+}
+
+#[test]
 fn tfrecord_lanes_stream_their_files_and_every_step_takes_records_in_turn() {
     // Two ranks, 16 files of 4 records: rank 1 has the odd files, two of them interleaved at a time.
     let plan = tfrecord(2, &["dataset.num_files_train=16", "train.epochs=1", "reader.batch_size=1"]);
