@@ -117,6 +117,18 @@ fn utilisation_against_a_known_delay_is_what_one_computes_by_hand() {
 }
 
 #[test]
+fn a_trace_that_was_recorded_with_an_earlier_build_is_read_with_the_same_metrics() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces/unet3d-2-ranks");
+    let said = solo(&["analyze", folder.to_str().unwrap(), "--no-files"]).ok();
+    for part in ["unet3d: 2 ranks", "AU 74.79 %", "98.4 samples/s", "AU per epoch and rank"] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    let facts = python("trace.py", &[folder.to_str().unwrap()]);
+    let all: Vec<u64> = (0..16).collect();
+    assert_eq!(facts["samples"], serde_json::json!({"1": all, "2": all}));
+}
+
+#[test]
 fn serve_ends_on_sigterm_and_takes_its_announcements_with_it() {
     let mut server = Server::start(3, &[]);
     assert_eq!(server.endpoints().len(), 3);

@@ -65,7 +65,7 @@ impl Builder<'_> {
         let evaluated = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.eval.is_some());
         report.train = trained.then(|| metric::training(&metrics, &parameters));
         report.eval = evaluated.then(|| metric::evaluations(&metrics, &parameters));
-        report.times = times(&rebuilt);
+        report.times = times(&rebuilt, &metrics);
         report.epochs = epochs(&metrics, &rebuilt, &gathered);
         coverage::fill(&mut report.epochs, &gathered, self.traces, parameters.train_samples);
         report.warnings = warnings::all(self.traces, &report, &gathered, self.known.is_some());
@@ -255,16 +255,19 @@ fn assumed(timings: &[&RankTimings]) -> Parameters {
 
 type Rebuilt = (RankTimings, Vec<EpochTime>);
 
-fn times(rebuilt: &[Rebuilt]) -> Vec<TimeRow> {
+/// The epochs of every rank; `metrics` has the ranks in the same order.
+fn times(rebuilt: &[Rebuilt], metrics: &[RankMetric]) -> Vec<TimeRow> {
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     let mut rows = Vec::new();
-    for (timings, times) in rebuilt {
+    for ((timings, times), metric) in rebuilt.iter().zip(metrics) {
         for time in times {
             let total = time.end.saturating_sub(time.start);
             let named = time.compute + time.waiting + time.barrier + time.checkpoint + time.evaluation;
+            let measured = metric.epochs.iter().find(|epoch| epoch.epoch == time.epoch && epoch.train.steps > 0);
             rows.push(TimeRow {
                 epoch: time.epoch,
                 rank: timings.rank,
+                au_percentage: measured.map(|epoch| epoch.train.au_percentage),
                 total: seconds(total),
                 compute: seconds(time.compute),
                 waiting: seconds(time.waiting),

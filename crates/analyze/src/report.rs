@@ -191,6 +191,8 @@ pub struct TimeRow {
     pub epoch: u32,
     /// Rank.
     pub rank: u32,
+    /// AU of the epoch on this rank, percent, by the reference's formula; `None` without training steps.
+    pub au_percentage: Option<f64>,
     /// The whole epoch.
     pub total: f64,
     /// Emulated computation of the training steps: what AU counts.

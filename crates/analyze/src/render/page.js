@@ -313,6 +313,13 @@ if (R.epochs.length) {
     R.epochs.map((e) => [e.epoch, count(e.steps), percent(e.au_percentage), three(e.samples_per_second), e.eval_au_percentage === null ? '–' : percent(e.eval_au_percentage),
       seconds(e.seconds), bytes(e.read_bytes), rate(e.read_bytes_per_second), count(e.coverage.distinct), count(e.coverage.duplicates), e.coverage.missing === null ? '–' : count(e.coverage.missing)]));
 }
+const rankNumbers = [...new Set(R.times.map((row) => row.rank))].sort((one, other) => one - other).slice(0, 64);
+if (rankNumbers.length > 1 && R.times.some((row) => row.au_percentage !== null)) {
+  const au = new Map(R.times.map((row) => [`${row.epoch}/${row.rank}`, row.au_percentage]));
+  const cell = (epoch, rank) => { const value = au.get(`${epoch}/${rank}`); return value === undefined || value === null ? '–' : percent(value); };
+  table('AU per epoch and rank', rankNumbers.length === 64 ? 'The first 64 ranks; report.json has all.' : null, ['epoch', ...rankNumbers.map((rank) => `rank ${rank}`)],
+    [...new Set(R.times.map((row) => row.epoch))].map((epoch) => [epoch, ...rankNumbers.map((rank) => cell(epoch, rank))]));
+}
 const operationRow = (o) => [o.op, o.size, count(o.latency.count), o.bytes ? bytes(o.bytes) : '', count(o.errors), count(o.retries),
   nanos(o.latency.p50_ns), nanos(o.latency.p90_ns), nanos(o.latency.p99_ns), nanos(o.latency.p999_ns), nanos(o.latency.max_ns),
   o.first_byte_p50_ns === null ? '–' : nanos(o.first_byte_p50_ns), o.first_byte_p99_ns === null ? '–' : nanos(o.first_byte_p99_ns)];
@@ -328,7 +335,8 @@ if (R.endpoints.length) table('Endpoints', null, ['endpoint', ...flowHead], R.en
 page.append(h('footer', {}, run.argv.length ? `Command: ${run.argv.join(' ')}. ` : '',
   'AU and throughput follow DLIO: the first step of each block is left out, and two steps are taken off its count of samples. MB and GB in DLIO’s files are 2²⁰ and 2³⁰ bytes.'));
 
-const draw = () => plots.forEach((one) => one());
+// A plot that has nothing to show must not take the others with it.
+const draw = () => plots.forEach((one) => { try { one(); } catch (error) { console.error(error); } });
 draw();
 let pending = 0;
 window.addEventListener('resize', () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(draw); });

@@ -21,6 +21,7 @@ pub fn table(report: &Report, width: usize) -> String {
     page.epochs(report);
     page.series(report);
     page.times(report);
+    page.utilisation(report);
     page.operations("Storage operations", &report.operations);
     page.operations("Spans", &report.spans);
     page.ranks(report);
@@ -171,6 +172,38 @@ impl Page {
                 ('e', sum(|row| row.evaluation)),
             ];
             self.line(&format!("epoch {epoch:<4} {}", stacked(&parts, total, columns)));
+        }
+    }
+
+    /// AU per epoch and rank: of many ranks the extremes, of few each one.
+    fn utilisation(&mut self, report: &Report) {
+        let last = report.times.iter().map(|row| row.epoch).max().unwrap_or(0);
+        let of = |epoch: u32| report.times.iter().filter(move |row| row.epoch == epoch);
+        let most = (1..=last).map(|epoch| of(epoch).count()).max().unwrap_or(0);
+        if most < 2 || report.times.iter().all(|row| row.au_percentage.is_none()) {
+            return;
+        }
+        self.title("AU per epoch and rank, %");
+        let listed = most <= self.width.saturating_sub(10) / 8;
+        if listed {
+            let heads: String = of(1).map(|row| format!("{:>8}", format!("rank {}", row.rank))).collect();
+            self.line(&format!("{:<10}{heads}", "epoch"));
+        }
+        for epoch in 1..=last {
+            let mut values: Vec<(f64, u32)> =
+                of(epoch).filter_map(|row| row.au_percentage.map(|au| (au, row.rank))).collect();
+            if listed {
+                let cells: String = values.iter().map(|(au, _)| format!("{au:>8.2}")).collect();
+                self.line(&format!("{epoch:<10}{cells}"));
+                continue;
+            }
+            values.sort_by(|one, other| one.0.total_cmp(&other.0));
+            if let (Some(least), Some(middle), Some(most)) =
+                (values.first(), values.get(values.len() / 2), values.last())
+            {
+                let ends = format!("least {:.2} (rank {}), median {:.2}", least.0, least.1, middle.0);
+                self.line(&format!("{epoch:<10}{ends}, most {:.2} (rank {})", most.0, most.1));
+            }
         }
     }
 
