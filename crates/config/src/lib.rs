@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod error;
 mod fields;
+mod former;
 mod hydra_value;
 mod inspect;
 mod interpolate;

@@ -10,6 +10,7 @@ use crate::check;
 use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::fields::Fields;
+use crate::former;
 use crate::inspect;
 use crate::interpolate;
 use crate::notice::{Notice, NoticeCode, Severity};
@@ -75,6 +76,7 @@ pub fn load(
     for change in overrides {
         change.apply(&mut root)?;
     }
+    former::modernise(&mut root, &mut notices);
     interpolate::resolve(&mut root, env)?;
     let hydra_run_dir = hydra(overrides, &mut notices);
 

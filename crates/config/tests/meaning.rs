@@ -231,3 +231,17 @@ fn folders_lose_their_trailing_slash() {
     assert_eq!(yaml(text).ok().workload.dataset.data_folder, "/");
     assert_eq!(yaml(text).ok().workload.checkpoint.checkpoint_folder, "a/b");
 }
+
+#[test]
+fn spellings_of_release_2_0_0_mean_what_they_meant_and_are_told() {
+    let loaded = yaml("model: unet3d\ndataset: {record_length: 4096, record_length_stdev: 16}\n").ok();
+    assert_eq!(loaded.workload.model.name, "unet3d");
+    assert_eq!(loaded.workload.dataset.record_length_bytes.to_bits(), 4096f64.to_bits());
+    assert_eq!(loaded.workload.dataset.record_length_bytes_stdev.to_bits(), 16f64.to_bits());
+    let told = loaded.notices.iter().filter(|notice| notice.code == NoticeCode::Accepted).count();
+    assert!(told >= 3, "{:?}", loaded.notices);
+    loaded.strict().unwrap();
+
+    let both = yaml("dataset: {record_length: 4096, record_length_bytes: 100}\n").ok();
+    assert_eq!(both.workload.dataset.record_length_bytes.to_bits(), 100f64.to_bits());
+}

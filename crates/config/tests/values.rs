@@ -207,7 +207,7 @@ fn unknown_keys_are_reported_with_line_and_neighbour_and_fail_strict() {
 
 #[test]
 fn keys_that_the_reference_ignores_are_told_with_the_reason() {
-    let case = yaml("model:\n  model_size: 499153191\ndataset: {enable_chunking: true, record_length: 5}\n");
+    let case = yaml("model:\n  model_size: 499153191\ndataset: {enable_chunking: true, chunk_size: 5}\n");
     let ignored = case.notices(NoticeCode::IgnoredKey);
     assert_eq!(ignored.len(), 3);
     assert_eq!(ignored[0], "my.yaml:2: model.model_size: ignored: the reference reads model.model_size_bytes only");

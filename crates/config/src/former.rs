@@ -1,0 +1,45 @@
+//! Spellings of the reference's release 2.0.0 that later versions no longer read. Files with them are still about, and what
+//! they mean is plain; the present spelling wins where both stand.
+
+use crate::document::{Map, Node, Value};
+use crate::notice::{Notice, NoticeCode};
+
+/// Former and present names of keys of `dataset`.
+const DATASET: [(&str, &str); 3] = [
+    ("record_length", "record_length_bytes"),
+    ("record_length_stdev", "record_length_bytes_stdev"),
+    ("record_length_resize", "record_length_bytes_resize"),
+];
+
+/// Gives former spellings their present form, and says so.
+pub(crate) fn modernise(root: &mut Node, notices: &mut Vec<Notice>) {
+    let Value::Map(sections) = &mut root.value else { return };
+    if let Some(Node { value: Value::Map(dataset), .. }) = sections.get_mut("dataset") {
+        for (former, present) in DATASET {
+            rename(dataset, former, present, notices);
+        }
+    }
+    if let Some(model) = sections.get_mut("model")
+        && let Value::Text(_) = model.value
+    {
+        let text = format!("{}: model: a bare name, as release 2.0.0 had it, is taken for model.name", model.place);
+        notices.push(Notice::info(NoticeCode::Accepted, text));
+        let name = model.clone();
+        let mut section = Map::default();
+        section.set("name", name);
+        model.value = Value::Map(section);
+    }
+}
+
+fn rename(section: &mut Map, former: &str, present: &str, notices: &mut Vec<Notice>) {
+    if section.get(present).is_some() {
+        return;
+    }
+    let Some(node) = section.remove(former) else { return };
+    let text = format!(
+        "{}: dataset.{former}: release 2.0.0's name is taken for dataset.{present}; later versions of the reference ignore it",
+        node.place
+    );
+    notices.push(Notice::info(NoticeCode::Accepted, text));
+    section.set(present, node);
+}
