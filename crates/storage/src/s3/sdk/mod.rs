@@ -1,7 +1,7 @@
 //! The same storage through `aws-sdk-s3`: slower (it has a floor of about 75 µs of CPU per request), but it is the
 //! client that other tools use. For comparison, and for endpoints that only it gets along with.
 //!
-//! Choice of endpoint, retries, attempts and messages are those of [`S3`](super::S3); the SDK's own retries are off.
+//! Choice of endpoint, retries, attempts and messages are those of [`S3`]; the SDK's own retries are off.
 //! Payloads are never hashed.
 
 mod transfer;
