@@ -29,6 +29,15 @@ pub fn table(report: &Report, width: usize) -> String {
     page.text
 }
 
+/// A label, then cells of equal width.
+fn cells(label: &str, values: impl Iterator<Item = String>) -> String {
+    values.fold(format!("{label:<10}"), |mut line, value| {
+        // Writing to a string cannot fail.
+        let _ = write!(line, "{value:>8}");
+        line
+    })
+}
+
 struct Page {
     text: String,
     width: usize,
@@ -186,15 +195,14 @@ impl Page {
         self.title("AU per epoch and rank, %");
         let listed = most <= self.width.saturating_sub(10) / 8;
         if listed {
-            let heads: String = of(1).map(|row| format!("{:>8}", format!("rank {}", row.rank))).collect();
-            self.line(&format!("{:<10}{heads}", "epoch"));
+            let heads = of(1).map(|row| format!("rank {}", row.rank));
+            self.line(&cells("epoch", heads));
         }
         for epoch in 1..=last {
             let mut values: Vec<(f64, u32)> =
                 of(epoch).filter_map(|row| row.au_percentage.map(|au| (au, row.rank))).collect();
             if listed {
-                let cells: String = values.iter().map(|(au, _)| format!("{au:>8.2}")).collect();
-                self.line(&format!("{epoch:<10}{cells}"));
+                self.line(&cells(&epoch.to_string(), values.iter().map(|(au, _)| format!("{au:.2}"))));
                 continue;
             }
             values.sort_by(|one, other| one.0.total_cmp(&other.0));
