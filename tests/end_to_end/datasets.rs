@@ -100,7 +100,8 @@ fn replay_reads_what_generate_wrote_in_every_format() {
         let out = folder.path().join("out");
         let out_text = out.to_str().unwrap();
         mpirun(2, &["-q", "generate", &path, "--output", out_text]).ok();
-        mpirun(2, &["-q", "replay", &path, "--output", out_text]).ok();
+        mpirun(2, &["-q", "replay", &path, "++workload.output.log_file=my.log", "--output", out_text]).ok();
+        assert!(std::fs::read_to_string(out.join("my.log")).unwrap().contains("Ending epoch 2"), "{format}");
         let summary = json(&out.join("summary.json"));
         assert_eq!(summary["num_accelerators"], 2, "{format}");
         assert_eq!(summary["epochs"], 2, "{format}");

@@ -153,6 +153,25 @@ fn bundled_workloads_pass_strictly() {
 }
 
 #[test]
+fn every_key_that_is_said_to_act_is_read_by_a_crate_that_can_act() {
+    let reference = std::fs::read_to_string(top().join("docs/configuration.md")).unwrap();
+    let code: String = rust_sources()
+        .filter(|path| !path.starts_with("crates/config") && !is_test(path))
+        .map(|path| std::fs::read_to_string(top().join(path)).unwrap())
+        .collect();
+    let words: BTreeSet<&str> = code.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).collect();
+    // The configuration turns these into other values: time specifications, and the default of the data loader.
+    let merged = ["computation_time_stdev", "eval_time_stdev", "preprocess_time_stdev", "framework"];
+    let acting = reference.lines().filter(|line| line.ends_with("| acts |"));
+    let keys: Vec<&str> = acting.map(|line| line.split('`').nth(1).unwrap()).collect();
+    assert!(keys.len() > 40, "docs/configuration.md names only {} keys that act", keys.len());
+    for key in keys {
+        let name = key.rsplit('.').next().unwrap();
+        assert!(merged.contains(&name) || words.contains(name), "{key} is said to act, and nothing reads it");
+    }
+}
+
+#[test]
 fn the_two_tables_of_crates_agree() {
     let text = std::fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
     for (name, allowed) in EDGES {

@@ -59,7 +59,11 @@ impl Session {
         let request = share_request(&*comm, &*clock, &start).await?;
         let loaded = request.load()?;
         let rank = comm.place().rank;
-        let made = if rank == 0 { make_output(&request.output, start.verbosity) } else { Ok(Log::silent()) };
+        let made = if rank == 0 {
+            make_output(&request.output, &loaded.workload.output.log_file, start.verbosity)
+        } else {
+            Ok(Log::silent())
+        };
         let log = Rc::new(agree(&*comm, made).await?);
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let session = Self { comm, clock, request, loaded, log, signals: Signals::watch(signals::GRACE), clock_offset };
@@ -262,9 +266,9 @@ fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
 }
 
-fn make_output(folder: &Path, verbosity: Verbosity) -> Result<Log, Failure> {
+fn make_output(folder: &Path, log_file: &str, verbosity: Verbosity) -> Result<Log, Failure> {
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))?;
-    Log::create(&folder.join("dlio.log"), verbosity)
+    Log::create(&folder.join(log_file), verbosity)
 }
 
 /// Makes a trace folder exist without the rank files of an earlier run in it.

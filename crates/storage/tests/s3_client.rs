@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dlio_event::{OpKind, Outcome};
 use dlio_storage::s3::{Credentials, LoadBalance, Preflight, S3, S3Config};
-use dlio_storage::{ByteRange, Error, ErrorKind, Found, Receipt, Storage};
-use stub::{Pattern, Reply, Request, Stub, Ticks, ok, refusal, status};
+use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
+use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,24 +28,6 @@ fn impatient(server: &Stub) -> S3Config {
 
 fn client(config: S3Config) -> S3 {
     S3::new(config, Arc::new(Ticks::default())).unwrap()
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-async fn read(s3: &S3, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
-    let mut bytes = Vec::new();
-    let mut sink = |chunk: &[u8]| {
-        bytes.extend_from_slice(chunk);
-        Ok(())
-    };
-    let receipt = s3.open(key).await?.read(range, &mut sink).await?;
-    Ok((bytes, receipt))
-}
-
-fn outcomes(receipt: &Receipt) -> Vec<Outcome> {
-    receipt.attempts.iter().map(|attempt| attempt.outcome).collect()
 }
 
 #[test]

@@ -26,19 +26,19 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Number(0.0),
         "Standard deviation of the above, per file.",
     ),
-    acts(
+    ignored(
         "dataset.record_length_bytes_resize",
         at_least(0.0),
         Preset::Number(0.0),
-        "Bytes of the sample that the loop receives; 0: not resized. Changes nothing that is read.",
+        "the size of the sample that the loop receives, which no emulated accelerator looks at",
     ),
     acts("dataset.num_files_train", count(0), Preset::Whole(8), "Files to train on."),
     acts("dataset.num_files_eval", count(0), Preset::Whole(0), "Files to evaluate on."),
-    acts(
+    ignored(
         "dataset.generation_buffer_size",
         count(1),
         Preset::Whole(2_147_483_648),
-        "Bytes written at a time for indexed binary.",
+        "the reference's buffer for indexed binary; files stream through small buffers here",
     ),
     acts("dataset.num_samples_per_file", count(1), Preset::Whole(1), "Samples in one file."),
     acts(
@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     acts("dataset.compression_level", Kind::Whole { min: 0, max: 9 }, Preset::Whole(4), "gzip level for HDF5."),
     acts("dataset.file_prefix", Kind::Text, Preset::Text("img"), "First part of every file name."),
     acts("dataset.format", Kind::Word(Format::WORDS), Preset::Text("tfrecord"), "File format."),
-    acts("dataset.keep_files", Kind::Flag, Preset::Flag(true), "Keep the data set after the run."),
+    later("dataset.keep_files", Kind::Flag, Preset::Flag(true), "Keep the data set after the run."),
     ignored(
         "dataset.record_element_bytes",
         count(1),

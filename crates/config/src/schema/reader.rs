@@ -54,7 +54,12 @@ pub(super) const KEYS: &[Key] = &[
          present, whatever it says, as the references do.",
     ),
     acts("reader.sample_shuffle", Kind::Switch(SAMPLE_SHUFFLES), Preset::Text("off"), "Shuffle the samples."),
-    acts("reader.shuffle_size", count(1), Preset::Whole(1024), "Records in the TFRecord shuffle buffer."),
+    ignored(
+        "reader.shuffle_size",
+        count(1),
+        Preset::Whole(1024),
+        "a shuffle buffer decides which record lands in which batch, and no byte that is read",
+    ),
     acts(
         "reader.read_type",
         Kind::Word(ReadType::WORDS),
@@ -79,17 +84,17 @@ pub(super) const KEYS: &[Key] = &[
         "Sets `stdev` of the above.",
     ),
     ignored("reader.pin_memory", Kind::Flag, Preset::Flag(true), "no memory is copied to an accelerator"),
-    acts(
+    ignored(
         "reader.transformed_record_dims",
         Kind::Wholes { min: 1 },
         Preset::Empty,
-        "Shape of the sample that the loop receives. Changes nothing that is read.",
+        "the shape of the sample that the loop receives, which no emulated accelerator looks at",
     ),
-    acts(
+    ignored(
         "reader.transformed_record_element_type",
         Kind::Word(NUMPY_TYPES),
         Preset::Text("uint8"),
-        "Element type of that sample.",
+        "the element type of the sample that the loop receives, which no emulated accelerator looks at",
     ),
     later(
         "reader.write_threads",

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use dlio_event::Outcome;
+use dlio_storage::{ByteRange, Error, Receipt, Storage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -238,4 +240,25 @@ impl dlio_storage::ChunkSource for Pattern {
         }
         filled
     }
+}
+
+/// A runtime for one test's requests.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Reads a range whole.
+pub async fn read(s3: &dyn Storage, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
+    let mut bytes = Vec::new();
+    let mut sink = |chunk: &[u8]| {
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    };
+    let receipt = s3.open(key).await?.read(range, &mut sink).await?;
+    Ok((bytes, receipt))
+}
+
+/// How each attempt ended.
+pub fn outcomes(receipt: &Receipt) -> Vec<Outcome> {
+    receipt.attempts.iter().map(|attempt| attempt.outcome).collect()
 }
