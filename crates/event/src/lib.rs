@@ -59,6 +59,24 @@ impl EndpointId {
     pub const NONE: EndpointId = EndpointId(u16::MAX);
 }
 
+/// A number for a label, handed out by an [`EventSink`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagId(pub u16);
+
+impl TagId {
+    /// No label.
+    pub const NONE: TagId = TagId(u16::MAX);
+}
+
+/// A connection of one process to one endpoint; numbers grow in the order in which connections were opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+impl ConnectionId {
+    /// No connection: local storage, or not known.
+    pub const NONE: ConnectionId = ConnectionId(u32::MAX);
+}
+
 /// One thing that happened in a run: a storage operation (one event per attempt) or a span of the training loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Event {
@@ -80,12 +98,23 @@ pub struct Event {
     pub due: Option<Nanos>,
     /// When it started.
     pub start: Nanos,
+    /// When the request was handed to a usable connection: from the start to here it was queued, or waited for a
+    /// connection to be opened. `None`: not measured for this kind.
+    pub issued: Option<Nanos>,
+    /// When the last byte of the request's body was handed to the connection (writes); `None`: not measured.
+    pub last_byte: Option<Nanos>,
     /// When the first byte of the answer arrived; `None`: not measured for this kind.
     pub first_byte: Option<Nanos>,
     /// When it was over.
     pub end: Nanos,
     /// Which endpoint served it.
     pub endpoint: EndpointId,
+    /// Over which connection.
+    pub connection: ConnectionId,
+    /// Size of the whole object, in bytes, where the operation told it.
+    pub object_size: Option<u64>,
+    /// A label of the user, or of the program that an imported trace comes from.
+    pub tag: TagId,
     /// 0 for the first try, then 1, 2, …
     pub attempt: u8,
     /// HTTP status, or the negated `errno`, or 0 where neither exists.
@@ -108,9 +137,14 @@ impl Event {
             at,
             due: None,
             start,
+            issued: None,
+            last_byte: None,
             first_byte: None,
             end,
             endpoint: EndpointId::NONE,
+            connection: ConnectionId::NONE,
+            object_size: None,
+            tag: TagId::NONE,
             attempt: 0,
             status: 0,
             outcome: Outcome::Ok,

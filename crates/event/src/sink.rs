@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use crate::{EndpointId, Event, ObjectId};
+use crate::{EndpointId, Event, ObjectId, TagId};
 
 /// Receives the events of one rank from all its lanes.
 ///
@@ -13,6 +13,8 @@ pub trait EventSink: Send + Sync {
     fn object(&self, name: &str) -> ObjectId;
     /// The number of an endpoint name (`http://host:port`).
     fn endpoint(&self, name: &str) -> EndpointId;
+    /// The number of a label.
+    fn tag(&self, name: &str) -> TagId;
     /// Takes one event.
     fn record(&self, event: Event);
 }
@@ -30,6 +32,10 @@ impl EventSink for NullSink {
         EndpointId::NONE
     }
 
+    fn tag(&self, _name: &str) -> TagId {
+        TagId::NONE
+    }
+
     fn record(&self, _event: Event) {}
 }
 
@@ -44,6 +50,7 @@ struct Collected {
     events: Vec<Event>,
     objects: Vec<String>,
     endpoints: Vec<String>,
+    tags: Vec<String>,
 }
 
 impl CollectingSink {
@@ -65,6 +72,12 @@ impl CollectingSink {
         self.lock().endpoints.get(usize::from(id.0)).cloned()
     }
 
+    /// The name behind a label's number.
+    #[must_use]
+    pub fn tag_name(&self, id: TagId) -> Option<String> {
+        self.lock().tags.get(usize::from(id.0)).cloned()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Collected> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -84,6 +97,10 @@ impl EventSink for CollectingSink {
 
     fn endpoint(&self, name: &str) -> EndpointId {
         EndpointId(u16::try_from(intern(&mut self.lock().endpoints, name)).unwrap_or(u16::MAX))
+    }
+
+    fn tag(&self, name: &str) -> TagId {
+        TagId(u16::try_from(intern(&mut self.lock().tags, name)).unwrap_or(u16::MAX))
     }
 
     fn record(&self, event: Event) {

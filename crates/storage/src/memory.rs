@@ -155,6 +155,7 @@ impl OpenBytes<'_> {
             offset: range.offset,
             requested: range.len,
             first_byte: (from < end).then_some(start),
+            object_size: Some(size),
             ..self.memory.attempt(OpKind::Read, start)
         };
         #[expect(clippy::cast_possible_truncation, reason = "both are within the length of a slice, which is a usize")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dlio_event::{Nanos, OpKind, Outcome};
+use dlio_event::{ConnectionId, Nanos, OpKind, Outcome};
 use smallvec::SmallVec;
 
 /// One try: a single HTTP request with its answer, or one group of system calls on a file.
@@ -18,12 +18,20 @@ pub struct Attempt {
     pub bytes: u64,
     /// Start, on the storage's time source.
     pub start: Nanos,
+    /// When the request was handed to a usable connection; `None` on local storage.
+    pub issued: Option<Nanos>,
+    /// When the last byte of the request's body was handed to the connection; `None` for requests without a body.
+    pub last_byte: Option<Nanos>,
     /// First byte of the answer's body (reads), or of the answer (writes).
     pub first_byte: Option<Nanos>,
     /// End.
     pub end: Nanos,
     /// Endpoint that served it (`http://host:port`); `None` on local storage.
     pub endpoint: Option<Arc<str>>,
+    /// Connection that carried it.
+    pub connection: ConnectionId,
+    /// Size of the whole object, where this attempt told it.
+    pub object_size: Option<u64>,
     /// 0 for the first try of this request, then 1, 2, …
     pub number: u8,
     /// HTTP status, negated `errno`, or 0.
@@ -42,9 +50,13 @@ impl Attempt {
             requested: None,
             bytes: 0,
             start,
+            issued: None,
+            last_byte: None,
             first_byte: None,
             end: start,
             endpoint: None,
+            connection: ConnectionId::NONE,
+            object_size: None,
             number: 0,
             status: 0,
             outcome: Outcome::Ok,

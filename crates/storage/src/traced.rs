@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dlio_event::{EndpointId, Event, EventSink, Lane, ObjectId, Position};
+use dlio_event::{EndpointId, Event, EventSink, Lane, ObjectId, Position, TagId};
 
 use crate::Attempts;
 
@@ -68,9 +68,14 @@ fn for_each(
             at,
             due: None,
             start: attempt.start,
+            issued: attempt.issued,
+            last_byte: attempt.last_byte,
             first_byte: attempt.first_byte,
             end: attempt.end,
             endpoint: EndpointId::NONE,
+            connection: attempt.connection,
+            object_size: attempt.object_size,
+            tag: TagId::NONE,
             attempt: attempt.number,
             status: attempt.status,
             outcome: attempt.outcome,

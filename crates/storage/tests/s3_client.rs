@@ -6,7 +6,7 @@ mod stub;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_event::{OpKind, Outcome};
+use dlio_event::{ConnectionId, OpKind, Outcome};
 use dlio_storage::s3::{Credentials, LoadBalance, Preflight, S3, S3Config};
 use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
@@ -556,4 +556,32 @@ fn a_probe_that_comes_back_different_is_an_error() {
     let error = run(client(config(&[&server])).preflight(Preflight::Write)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert_eq!(server.seen().last().unwrap().method, "DELETE", "the probe does not stay behind");
+}
+
+#[test]
+fn every_attempt_knows_its_connection_and_the_moments_in_between() {
+    let range = || Reply::Answer(206, vec![("content-range", "bytes 10-13/100".into())], b"abcd".to_vec());
+    let server = Stub::start(move |request| match (&*request.method, request.header("range")) {
+        ("PUT", _) => status(200),
+        (_, Some(_)) => range(),
+        _ => ok(vec![7; 1000]),
+    });
+    let s3 = client(config(&[&server]));
+    run(async {
+        let (_, whole) = read(&s3, "a", ByteRange::ALL).await.unwrap();
+        let (_, part) = read(&s3, "a", ByteRange::new(10, 4)).await.unwrap();
+        let put = s3.write("a", &mut Pattern::new(300_000)).await.unwrap();
+        let (whole, part, put) = (&whole.attempts[0], &part.attempts[0], &put.attempts[0]);
+        assert_eq!((whole.object_size, part.object_size, put.object_size), (Some(1000), Some(100), None));
+        assert!([whole, part, put].iter().all(|attempt| attempt.connection == ConnectionId(0)));
+        for attempt in [whole, part, put] {
+            let issued = attempt.issued.unwrap();
+            assert!(attempt.start < issued && issued < attempt.first_byte.unwrap());
+        }
+        assert_eq!((whole.last_byte, part.last_byte), (None, None));
+        let sent = put.last_byte.unwrap();
+        assert!(put.issued.unwrap() < sent && sent < put.first_byte.unwrap());
+    });
+    let (_, later) = run(read(&s3, "a", ByteRange::ALL)).unwrap();
+    assert_eq!(later.attempts[0].connection, ConnectionId(1), "a new runtime opens a connection of its own");
 }

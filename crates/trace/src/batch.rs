@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type};
-use dlio_event::{EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position};
+use dlio_event::{ConnectionId, EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 
 /// Names of a batch: every row refers to one of a few strings, or to none.
 #[derive(Debug, Clone)]
@@ -63,11 +63,16 @@ pub struct Batch {
     pub bytes: Vec<u64>,
     pub due: Vec<Option<i64>>,
     pub start: Vec<i64>,
+    pub issued: Vec<Option<i64>>,
+    pub last_byte: Vec<Option<i64>>,
     pub first_byte: Vec<Option<i64>>,
     pub end: Vec<i64>,
     pub status: Vec<i16>,
     pub outcome: Vec<Outcome>,
     pub attempt: Vec<u8>,
+    pub connection: Vec<ConnectionId>,
+    pub object_size: Vec<Option<u64>>,
+    pub tag: Names,
 }
 
 impl Batch {
@@ -109,9 +114,14 @@ impl Batch {
             },
             due: self.due[row].map(nanos),
             start: nanos(self.start[row]),
+            issued: self.issued[row].map(nanos),
+            last_byte: self.last_byte[row].map(nanos),
             first_byte: self.first_byte[row].map(nanos),
             end: nanos(self.end[row]),
             endpoint: id(&self.endpoint).and_then(|key| u16::try_from(key).ok()).map_or(EndpointId::NONE, EndpointId),
+            connection: self.connection[row],
+            object_size: self.object_size[row],
+            tag: id(&self.tag).and_then(|key| u16::try_from(key).ok()).map_or(TagId::NONE, TagId),
             attempt: self.attempt[row],
             status: self.status[row],
             outcome: self.outcome[row],
@@ -136,11 +146,16 @@ impl Batch {
             bytes: columns.int64("bytes", size)?,
             due: columns.optional("t_due_ns", |value| value)?,
             start: columns.int64("t_start_ns", |value| value)?,
+            issued: columns.later("t_issue_ns", |value| value)?,
+            last_byte: columns.later("t_last_byte_ns", |value| value)?,
             first_byte: columns.optional("t_first_byte_ns", |value| value)?,
             end: columns.int64("t_end_ns", |value| value)?,
             status: columns.int32("status", |value| i16::try_from(value).unwrap_or(i16::MAX))?,
             outcome: columns.word("outcome", Outcome::from_name)?,
             attempt: columns.int32("attempt", |value| u8::try_from(value).unwrap_or(u8::MAX))?,
+            connection: columns.connections()?,
+            object_size: columns.later("object_size", size)?,
+            tag: columns.names("tag")?,
         })
     }
 }
@@ -185,6 +200,26 @@ impl Columns<'_> {
 
     fn optional<T>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<Option<T>>, String> {
         Ok(self.long(name)?.iter().map(|value| value.map(&convert)).collect())
+    }
+
+    /// An optional column that traces of version 1.0 do not have.
+    fn later<T: Clone>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<Option<T>>, String> {
+        match self.record.column_by_name(name) {
+            Some(_) => self.optional(name, convert),
+            None => Ok(vec![None; self.record.num_rows()]),
+        }
+    }
+
+    /// Traces of version 1.0 know no connections.
+    fn connections(&self) -> Result<Vec<ConnectionId>, String> {
+        let Some(column) = self.record.column_by_name("conn_id") else {
+            return Ok(vec![ConnectionId::NONE; self.record.num_rows()]);
+        };
+        let array = column
+            .as_primitive_opt::<Int32Type>()
+            .ok_or_else(|| "column conn_id is not a 32-bit integer".to_owned())?;
+        let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
+        Ok(array.iter().map(|value| number(value).map_or(ConnectionId::NONE, ConnectionId)).collect())
     }
 
     fn long(&self, name: &str) -> Result<&arrow::array::PrimitiveArray<Int64Type>, String> {

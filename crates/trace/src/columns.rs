@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dlio_event::{Event, Lane, Nanos, OpKind, Outcome, Phase};
+use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase};
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as Physical, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -13,7 +13,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::{SerializedColumnWriter, SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::{ColumnPath, SchemaDescPtr, SchemaDescriptor, Type};
 
-use crate::names::{EndpointNames, ObjectNames};
+use crate::names::{LabelNames, NameTables};
 
 /// How a column is stored in Parquet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,7 @@ enum Source {
     Word(fn(&Event) -> usize, fn() -> Vec<&'static str>),
     Object,
     Endpoint,
+    Tag,
 }
 
 /// Values that repeat go through a dictionary; values that grow are stored as packed differences.
@@ -95,7 +96,7 @@ const fn column(name: &'static str, unit: &'static str, source: Source, meaning:
         Source::Int64(_) => (Storage::Int64, false),
         Source::OptionalInt64(_) => (Storage::Int64, true),
         Source::Word(..) => (Storage::Text, false),
-        Source::Object | Source::Endpoint => (Storage::Text, true),
+        Source::Object | Source::Endpoint | Source::Tag => (Storage::Text, true),
     };
     Column { name, storage, optional, unit, meaning, source, packing: Packing::Dictionary }
 }
@@ -163,6 +164,18 @@ pub const COLUMNS: &[Column] = &[
         "start, on rank 0's monotonic clock; rows of a row group are sorted by it",
     )),
     delta(column(
+        "t_issue_ns",
+        "ns",
+        Source::OptionalInt64(|event, place| event.issued.map(|at| place.time(at))),
+        "when the request was handed to a usable connection: since t_start_ns it was queued or waited for a connection",
+    )),
+    delta(column(
+        "t_last_byte_ns",
+        "ns",
+        Source::OptionalInt64(|event, place| event.last_byte.map(|at| place.time(at))),
+        "writes: when the last byte of the body was handed to the connection",
+    )),
+    delta(column(
         "t_first_byte_ns",
         "ns",
         Source::OptionalInt64(|event, place| event.first_byte.map(|at| place.time(at))),
@@ -182,6 +195,19 @@ pub const COLUMNS: &[Column] = &[
         "how it ended: ok, timeout, connect, client_error, not_found, throttled, …",
     ),
     column("attempt", "-", Source::Int32(|event, _| i32::from(event.attempt)), "0 for the first try, then 1, 2, …"),
+    column(
+        "conn_id",
+        "-",
+        Source::OptionalInt32(|event| (event.connection != ConnectionId::NONE).then(|| small(event.connection.0))),
+        "connection of this rank, numbered in the order of opening: its first row is the one that had to wait for it",
+    ),
+    column(
+        "object_size",
+        "B",
+        Source::OptionalInt64(|event, _| event.object_size.map(clamp)),
+        "size of the whole object, where the operation told it",
+    ),
+    column("tag", "-", Source::Tag, "label: of the user, or of the program that an imported trace comes from"),
 ];
 
 /// Columns whose minimum and maximum are kept per row group, so that readers can skip groups.
@@ -223,7 +249,7 @@ impl Encoder {
         sink: &mut TrackedWrite<Vec<u8>>,
         ordinal: usize,
         events: &[Event],
-        names: (&ObjectNames, &EndpointNames),
+        names: &NameTables,
     ) -> Result<RowGroupMetaData, ParquetError> {
         let mut order: Vec<(Nanos, u32)> = events.iter().zip(0_u32..).map(|(event, at)| (event.start, at)).collect();
         order.sort_unstable();
@@ -278,7 +304,7 @@ struct Rows<'a> {
     events: &'a [Event],
     order: &'a [(Nanos, u32)],
     place: Place,
-    names: (&'a ObjectNames, &'a EndpointNames),
+    names: &'a NameTables,
 }
 
 impl Rows<'_> {
@@ -317,20 +343,32 @@ impl Rows<'_> {
             Source::Object => {
                 let mut known = HashMap::new();
                 let (values, levels) = self.present(|event| {
-                    let name = || self.names.0.get(event.object).map(ByteArray::from);
+                    let name = || self.names.objects.get(event.object).map(ByteArray::from);
                     known.entry(event.object).or_insert_with(name).clone()
                 });
                 writer.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
             }
             Source::Endpoint => {
-                let mut known = HashMap::new();
-                let (values, levels) = self.present(|event| {
-                    let name = || self.names.1.get(event.endpoint).map(|name| ByteArray::from(name.into_bytes()));
-                    known.entry(event.endpoint).or_insert_with(name).clone()
-                });
-                writer.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
+                self.write_label(writer, &self.names.endpoints, |event| event.endpoint.0)?;
             }
+            Source::Tag => self.write_label(writer, &self.names.tags, |event| event.tag.0)?,
         }
+        Ok(())
+    }
+
+    /// A column of words of which there are few.
+    fn write_label(
+        &self,
+        writer: &mut SerializedColumnWriter<'_>,
+        labels: &LabelNames,
+        label: fn(&Event) -> u16,
+    ) -> Result<(), ParquetError> {
+        let mut known = HashMap::new();
+        let (values, levels) = self.present(|event| {
+            let name = || labels.get(label(event)).map(|name| ByteArray::from(name.into_bytes()));
+            known.entry(label(event)).or_insert_with(name).clone()
+        });
+        writer.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use parquet::file::writer::TrackedWrite;
 use crate::columns::{Encoder, Place};
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State};
-use crate::names::{EndpointNames, ObjectNames};
+use crate::names::NameTables;
 
 /// Events in a full row group.
 pub(crate) const GROUP_ROWS: usize = 128 * 1024;
@@ -115,11 +115,7 @@ impl TraceFile {
     }
 
     /// Takes events over; full row groups are written at once.
-    pub(crate) fn append(
-        &mut self,
-        mut events: &[Event],
-        names: (&ObjectNames, &EndpointNames),
-    ) -> std::io::Result<()> {
+    pub(crate) fn append(&mut self, mut events: &[Event], names: &NameTables) -> std::io::Result<()> {
         self.taken += events.len() as u64;
         while !events.is_empty() {
             let (now, later) = events.split_at(events.len().min(GROUP_ROWS - self.pending.len()));
@@ -135,7 +131,7 @@ impl TraceFile {
     }
 
     /// Writes what is in memory, with a footer.
-    pub(crate) fn flush(&mut self, names: (&ObjectNames, &EndpointNames), complete: bool) -> std::io::Result<()> {
+    pub(crate) fn flush(&mut self, names: &NameTables, complete: bool) -> std::io::Result<()> {
         if complete || self.small.len() >= MAX_SMALL {
             if self.uncovered() > 0 || self.small.len() > 1 {
                 self.merge(names)?;
@@ -161,7 +157,7 @@ impl TraceFile {
     }
 
     /// One row group for everything that is pending; the small ones become dead bytes.
-    fn merge(&mut self, names: (&ObjectNames, &EndpointNames)) -> std::io::Result<()> {
+    fn merge(&mut self, names: &NameTables) -> std::io::Result<()> {
         let group = self.encode(0, names)?;
         self.dead_bytes += self.small_bytes;
         self.small.clear();
@@ -180,7 +176,7 @@ impl TraceFile {
         Ok(())
     }
 
-    fn encode(&mut self, from: usize, names: (&ObjectNames, &EndpointNames)) -> std::io::Result<RowGroupMetaData> {
+    fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<RowGroupMetaData> {
         let ordinal = self.full.len() + self.small.len();
         self.encoder.row_group(&mut self.buffer, ordinal, &self.pending[from..], names).map_err(io_error)
     }
@@ -227,8 +223,8 @@ mod tests {
         Event::span(OpKind::Compute, Lane::MAIN, Position::default(), i, i + 1)
     }
 
-    fn names() -> (ObjectNames, EndpointNames) {
-        (ObjectNames::new(), EndpointNames::default())
+    fn names() -> NameTables {
+        NameTables::new()
     }
 
     #[test]
@@ -238,14 +234,14 @@ mod tests {
         let names = names();
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         for i in 0..1_000 {
-            file.append(&[span(i)], (&names.0, &names.1)).unwrap();
-            file.flush((&names.0, &names.1), false).unwrap();
+            file.append(&[span(i)], &names).unwrap();
+            file.flush(&names, false).unwrap();
             assert!(file.full.len() + file.small.len() <= MAX_SMALL + 1);
             assert_eq!(file.rows_written(), i + 1);
         }
         let waste = file.summary(0).dead_bytes / 1_000;
         assert!(waste < 64 << 10, "{waste} dead bytes per flush");
-        file.flush((&names.0, &names.1), true).unwrap();
+        file.flush(&names, true).unwrap();
         let trace = crate::read_file(&path).unwrap();
         assert_eq!((trace.rows, trace.complete, file.summary(0).row_groups), (1_000, true, 1));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), file.summary(0).file_bytes);
@@ -260,8 +256,8 @@ mod tests {
         let events: Vec<Event> = (0..5_000).map(span).collect();
         let mut expected = 0;
         for round in 0..60 {
-            file.append(&events, (&names.0, &names.1)).unwrap();
-            file.flush((&names.0, &names.1), false).unwrap();
+            file.append(&events, &names).unwrap();
+            file.flush(&names, false).unwrap();
             expected += 5_000;
             let trace = crate::read_file(&path).unwrap();
             assert_eq!((trace.rows, trace.torn_bytes), (expected, 0), "round {round}");
@@ -274,12 +270,12 @@ mod tests {
         let path = folder.path().join("t.parquet");
         let names = names();
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
-        file.append(&[span(1), span(2)], (&names.0, &names.1)).unwrap();
-        file.flush((&names.0, &names.1), false).unwrap();
-        file.append(&[span(3)], (&names.0, &names.1)).unwrap();
+        file.append(&[span(1), span(2)], &names).unwrap();
+        file.flush(&names, false).unwrap();
+        file.append(&[span(3)], &names).unwrap();
         // A descriptor that cannot be written to stands for a full disk.
         file.file = File::open(&path).unwrap();
-        file.flush((&names.0, &names.1), false).unwrap_err();
+        file.flush(&names, false).unwrap_err();
         assert_eq!((file.rows_written(), file.unwritten()), (2, 1));
         assert_eq!(crate::read_file(&path).unwrap().rows, 2);
     }

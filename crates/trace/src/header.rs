@@ -11,7 +11,7 @@ use crate::Error;
 /// Major version of the format: a reader refuses files with a higher one.
 pub const FORMAT_MAJOR: u32 = 1;
 /// Minor version of the format: grows with columns or keys that older readers may ignore.
-pub const FORMAT_MINOR: u32 = 0;
+pub const FORMAT_MINOR: u32 = 1;
 
 const VERSION: &str = "dlio.trace.version";
 const TOOL: &str = "dlio.trace.tool_version";

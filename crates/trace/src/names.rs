@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dlio_event::{EndpointId, ObjectId};
+use dlio_event::ObjectId;
 use hashbrown::HashTable;
 
 const SHARD_BITS: u32 = 6;
@@ -90,24 +90,39 @@ impl ObjectNames {
     }
 }
 
-/// All endpoint names of one rank: a handful.
+/// Every name that the events of one rank refer to by number.
+#[derive(Debug)]
+pub(crate) struct NameTables {
+    pub(crate) objects: ObjectNames,
+    pub(crate) endpoints: LabelNames,
+    pub(crate) tags: LabelNames,
+}
+
+impl NameTables {
+    pub(crate) fn new() -> Self {
+        Self { objects: ObjectNames::new(), endpoints: LabelNames::default(), tags: LabelNames::default() }
+    }
+}
+
+/// Names of which one rank has a handful: endpoints, labels.
 #[derive(Debug, Default)]
-pub(crate) struct EndpointNames {
+pub(crate) struct LabelNames {
     names: Mutex<Vec<String>>,
 }
 
-impl EndpointNames {
-    pub(crate) fn intern(&self, name: &str) -> EndpointId {
+impl LabelNames {
+    /// The number of a name; `u16::MAX`, the number of no name, when there are too many.
+    pub(crate) fn intern(&self, name: &str) -> u16 {
         let mut names = lock(&self.names);
         let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
             names.push(name.to_owned());
             names.len() - 1
         });
-        EndpointId(u16::try_from(at).unwrap_or(u16::MAX))
+        u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    pub(crate) fn get(&self, id: EndpointId) -> Option<String> {
-        lock(&self.names).get(usize::from(id.0)).cloned()
+    pub(crate) fn get(&self, id: u16) -> Option<String> {
+        lock(&self.names).get(usize::from(id)).cloned()
     }
 }
 

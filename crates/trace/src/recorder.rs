@@ -12,12 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId};
+use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
 
 use crate::Error;
 use crate::file::{Summary, TraceFile};
 use crate::header::Header;
-use crate::names::{EndpointNames, ObjectNames, lock};
+use crate::names::{NameTables, lock};
 
 /// Events in one buffer.
 const CHUNK: usize = 1024;
@@ -55,8 +55,7 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Shared {
-    objects: ObjectNames,
-    endpoints: EndpointNames,
+    names: NameTables,
     shards: Vec<Shard>,
     queue: Mutex<Queue>,
     wake: Condvar,
@@ -96,8 +95,7 @@ impl TraceWriter {
     pub fn create(path: &Path, header: &Header) -> Result<Self, Error> {
         let file = TraceFile::create(path, header).map_err(|source| Error::Create { path: path.to_owned(), source })?;
         let shared = Arc::new(Shared {
-            objects: ObjectNames::new(),
-            endpoints: EndpointNames::default(),
+            names: NameTables::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -160,11 +158,15 @@ impl Drop for TraceWriter {
 
 impl EventSink for TraceWriter {
     fn object(&self, name: &str) -> ObjectId {
-        self.shared.objects.intern(name)
+        self.shared.names.objects.intern(name)
     }
 
     fn endpoint(&self, name: &str) -> EndpointId {
-        self.shared.endpoints.intern(name)
+        EndpointId(self.shared.names.endpoints.intern(name))
+    }
+
+    fn tag(&self, name: &str) -> TagId {
+        TagId(self.shared.names.tags.intern(name))
     }
 
     fn record(&self, event: Event) {
@@ -290,7 +292,7 @@ impl Writer {
             }
             if schedule.due() {
                 if self.file.uncovered() > 0 {
-                    let result = self.file.flush((&self.shared.objects, &self.shared.endpoints), false);
+                    let result = self.file.flush(&self.shared.names, false);
                     self.settle(result, 0);
                 }
                 schedule.flushed();
@@ -313,7 +315,7 @@ impl Writer {
             let Some(mut chunk) = lock(&self.shared.queue).chunks.pop_front() else { return };
             schedule.saw(&chunk);
             let result = match self.failed {
-                None => self.file.append(&chunk, (&self.shared.objects, &self.shared.endpoints)),
+                None => self.file.append(&chunk, &self.shared.names),
                 Some(_) => Ok(()),
             };
             self.settle(result, chunk.len() as u64);
@@ -351,7 +353,7 @@ impl Writer {
     fn end(mut self, ending: Ending) -> Result<Summary, Error> {
         if self.failed.is_none() {
             let complete = ending == Ending::Finished;
-            let result = self.file.flush((&self.shared.objects, &self.shared.endpoints), complete);
+            let result = self.file.flush(&self.shared.names, complete);
             self.settle(result, 0);
         }
         match self.failed {

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dlio_event::{EndpointId, Event, EventSink, Lane, ObjectId, OpKind, Outcome, Phase, Position};
+use dlio_event::{ConnectionId, EndpointId, Event, EventSink, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 use dlio_trace::{Batch, ClockAnchor, Error, Header, RankTrace, TraceWriter, file_name, read_dir, read_file};
 use proptest::prelude::*;
 
@@ -48,9 +48,14 @@ fn event(i: u64, object: ObjectId, endpoint: EndpointId) -> Event {
         },
         due: i.is_multiple_of(4).then_some(i + 50),
         start: i * 1000 + 100,
+        issued: (i % 3 == 1).then_some(i * 1000 + 150),
+        last_byte: (i % 5 == 1).then_some(i * 1000 + 200),
         first_byte: (i % 2 == 1).then_some(i * 1000 + 300),
         end: i * 1000 + 900,
         endpoint,
+        connection: if i.is_multiple_of(3) { ConnectionId::NONE } else { ConnectionId(small) },
+        object_size: i.is_multiple_of(6).then_some(i * 7),
+        tag: TagId::NONE,
         attempt: u8::try_from(i % 4).unwrap(),
         status: if i.is_multiple_of(2) { 206 } else { -5 },
         outcome: Outcome::ALL[usize::try_from(i).unwrap() % Outcome::ALL.len()],
@@ -65,10 +70,15 @@ fn endpoint_name(i: u64) -> Option<String> {
     (!i.is_multiple_of(4)).then(|| format!("http://10.0.0.{}:9000", i % 3))
 }
 
+fn tag_name(i: u64) -> Option<String> {
+    i.is_multiple_of(10).then(|| format!("tier {}", i % 4))
+}
+
 fn record(writer: &TraceWriter, i: u64) {
     let object = object_name(i).map_or(ObjectId::NONE, |name| writer.object(&name));
     let endpoint = endpoint_name(i).map_or(EndpointId::NONE, |name| writer.endpoint(&name));
-    writer.record(event(i, object, endpoint));
+    let tag = tag_name(i).map_or(TagId::NONE, |name| writer.tag(&name));
+    writer.record(Event { tag, ..event(i, object, endpoint) });
 }
 
 fn batches(trace: &RankTrace) -> Vec<Batch> {
@@ -82,10 +92,11 @@ fn check_rows(trace: &RankTrace) -> Vec<u64> {
         for row in 0..batch.len() {
             let found = batch.event(row);
             let i = (found.start - 100) / 1000;
-            let expected = event(i, found.object, found.endpoint);
+            let expected = Event { tag: found.tag, ..event(i, found.object, found.endpoint) };
             assert_eq!(found, expected);
             assert_eq!(batch.object.get(row).map(str::to_owned), object_name(i));
             assert_eq!(batch.endpoint.get(row).map(str::to_owned), endpoint_name(i));
+            assert_eq!(batch.tag.get(row).map(str::to_owned), tag_name(i));
             seen.push(i);
         }
     }
@@ -292,11 +303,11 @@ fn a_newer_major_version_is_refused_by_name() {
     let bytes = std::fs::read(&path).unwrap();
     let key = b"dlio.trace.version";
     let after_key = bytes.windows(key.len()).rposition(|window| window == key).unwrap() + key.len();
-    let at = after_key + bytes[after_key..].windows(3).position(|window| window == b"1.0").unwrap();
+    let at = after_key + bytes[after_key..].windows(3).position(|window| window == b"1.1").unwrap();
     let mut newer = bytes.clone();
     newer[at] = b'2';
     let text = failure(&path, &newer);
-    assert!(text.contains("trace format 2.0") && text.contains("newer dlio-rs"), "{text}");
+    assert!(text.contains("trace format 2.1") && text.contains("newer dlio-rs"), "{text}");
     let mut minor = bytes;
     minor[at + 2] = b'7';
     std::fs::write(&path, minor).unwrap();

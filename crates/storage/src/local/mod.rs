@@ -108,7 +108,11 @@ impl Local {
         } else {
             1
         };
-        Ok(OpenFile { local: self, key, file, size, opened: task.done(), align })
+        let mut opened = task.done();
+        if let Some(open) = opened.last_mut() {
+            open.object_size = Some(size);
+        }
+        Ok(OpenFile { local: self, key, file, size, opened, align })
     }
 
     /// What offsets and lengths on this file must be a multiple of.

@@ -47,6 +47,7 @@ impl OpenFile<'_> {
             requested: range.len,
             bytes: pass.bytes,
             first_byte: pass.first_byte,
+            object_size: Some(self.size),
             end: task.now(),
             ..Attempt::started(OpKind::Read, start)
         };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use dlio_event::{Nanos, TimeSource};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -29,7 +30,31 @@ enum Content {
 pub(super) struct Outgoing {
     content: Content,
     left: u64,
-    sent: Option<Arc<AtomicU64>>,
+    sent: Option<Arc<Sent>>,
+}
+
+/// How far a body has been handed to its connection.
+pub(super) struct Sent {
+    bytes: AtomicU64,
+    /// When the last byte went, on the storage's time source; 0: not yet.
+    ended: AtomicU64,
+    time: Arc<dyn TimeSource>,
+}
+
+impl Sent {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ended(&self) -> Option<Nanos> {
+        Some(self.ended.load(Ordering::Relaxed)).filter(|&ended| ended > 0)
+    }
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sent({})", self.bytes())
+    }
 }
 
 impl Outgoing {
@@ -50,9 +75,10 @@ impl Outgoing {
         (sender, Self { content: Content::Stream(receiver), left: len, sent: None })
     }
 
-    /// Counts the bytes that the connection took.
-    pub(super) fn count(&mut self) -> Arc<AtomicU64> {
-        Arc::clone(self.sent.get_or_insert_default())
+    /// Follows the bytes that the connection takes.
+    pub(super) fn watch(&mut self, time: &Arc<dyn TimeSource>) -> Arc<Sent> {
+        let fresh = || Arc::new(Sent { bytes: AtomicU64::new(0), ended: AtomicU64::new(0), time: Arc::clone(time) });
+        Arc::clone(self.sent.get_or_insert_with(fresh))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -72,7 +98,10 @@ impl Body for Outgoing {
         let Some(frame) = next else { return Poll::Ready(None) };
         self.left = self.left.saturating_sub(frame.len() as u64);
         if let Some(sent) = &self.sent {
-            sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            sent.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            if self.left == 0 {
+                sent.ended.store(sent.time.now(), Ordering::Relaxed);
+            }
         }
         Poll::Ready(Some(Ok(Frame::data(frame))))
     }

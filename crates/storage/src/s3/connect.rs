@@ -4,9 +4,11 @@
 //! with it and the connection counts as closed: the next request opens a new one.
 
 use std::cell::RefCell;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dlio_event::ConnectionId;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -28,7 +30,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for an idle connection to be ready for its next request.
 const SETTLE: Duration = Duration::from_millis(100);
 
-pub(super) type Connection = SendRequest<Outgoing>;
+/// An open connection.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) requests: SendRequest<Outgoing>,
+}
 
 /// What one thread keeps for one client.
 struct Lane {
@@ -71,7 +77,7 @@ pub(super) fn with_pool<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Pool) ->
 
 /// Puts a connection that has nothing left to send or receive back for the next request of this thread.
 pub(super) fn release(client: &Arc<Shared>, endpoint: usize, connection: Connection) {
-    if !connection.is_closed() {
+    if !connection.requests.is_closed() {
         lane(client, |lane| lane.idle[endpoint].push(connection));
     }
 }
@@ -80,11 +86,12 @@ pub(super) fn release(client: &Arc<Shared>, endpoint: usize, connection: Connect
 pub(super) async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Connection> {
     loop {
         let mut connection = lane(client, |lane| lane.idle[endpoint].pop())?;
-        if connection.is_closed() {
+        if connection.requests.is_closed() {
             continue;
         }
         // Its task may still have to notice that the last answer was complete.
-        if connection.is_ready() || matches!(tokio::time::timeout(SETTLE, connection.ready()).await, Ok(Ok(()))) {
+        let requests = &mut connection.requests;
+        if requests.is_ready() || matches!(tokio::time::timeout(SETTLE, requests.ready()).await, Ok(Ok(()))) {
             return Some(connection);
         }
     }
@@ -94,12 +101,15 @@ pub(super) async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Conne
 pub(super) async fn open(client: &Shared, endpoint: &Endpoint) -> Result<Connection, Failure> {
     let limit = client.config.request_timeout.min(CONNECT_LIMIT);
     match tokio::time::timeout(limit, handshake(client, endpoint)).await {
-        Ok(opened) => opened,
+        Ok(opened) => {
+            let id = ConnectionId(client.connections.fetch_add(1, Ordering::Relaxed));
+            opened.map(|requests| Connection { id, requests })
+        }
         Err(_) => Err(Failure::timeout("no connection was made", limit)),
     }
 }
 
-async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<Connection, Failure> {
+async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<Outgoing>, Failure> {
     let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(Failure::connect)?;
     // Without it a request that takes two segments waits for the delayed acknowledgement of the first: 40 ms.
     socket.set_nodelay(true).map_err(Failure::connect)?;
@@ -120,7 +130,7 @@ async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<Connection, F
     }
 }
 
-async fn drive<T>(io: T) -> Result<Connection, Failure>
+async fn drive<T>(io: T) -> Result<SendRequest<Outgoing>, Failure>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {

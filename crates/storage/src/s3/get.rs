@@ -151,6 +151,15 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// The size of the whole object: what follows the slash of `Content-Range`, else `Content-Length`.
+fn object_size(headers: &http::HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    match text(header::CONTENT_RANGE) {
+        Some(range) => range.rsplit_once('/')?.1.trim().parse().ok(),
+        None => text(header::CONTENT_LENGTH)?.parse().ok(),
+    }
+}
+
 impl Shared {
     /// Streams a range into the sink.
     pub(super) async fn get(
@@ -198,6 +207,7 @@ impl Shared {
         if !answer.head.status.is_success() {
             return Err(self.refusal(attempt, answer).await);
         }
+        attempt.record.object_size = object_size(&answer.head.headers);
         let text = |name| answer.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         reading.expect(&Promise {
             length: text(header::CONTENT_LENGTH).and_then(|value| value.parse().ok()),

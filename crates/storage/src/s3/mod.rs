@@ -21,6 +21,7 @@ mod sign;
 mod xml;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use dlio_event::TimeSource;
 
@@ -38,6 +39,8 @@ struct Shared {
     endpoints: Endpoints,
     tls: Option<TlsConnector>,
     time: Arc<dyn TimeSource>,
+    /// Connections opened so far.
+    connections: AtomicU32,
 }
 
 /// A bucket, or a prefix of one, behind one or several S3 endpoints.
@@ -61,7 +64,7 @@ impl S3 {
         let endpoints = Endpoints::new(&config).map_err(wrong)?;
         let secure = endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = if secure { Some(connect::tls(&config).map_err(wrong)?) } else { None };
-        Ok(Self { shared: Arc::new(Shared { config, endpoints, tls, time }) })
+        Ok(Self { shared: Arc::new(Shared { config, endpoints, tls, time, connections: AtomicU32::new(0) }) })
     }
 }
 

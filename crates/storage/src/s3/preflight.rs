@@ -1,6 +1,7 @@
 //! The check before a run: every endpoint takes part in it, so that a wrong one is found before hours of I/O.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use super::endpoints::{Endpoints, mix};
 use super::sign::unix_seconds;
@@ -77,7 +78,7 @@ impl S3 {
         config.max_attempts = config.max_attempts.min(TRIES);
         let endpoints = Endpoints::new(&config).map_err(|message| super::setting_up(&config.bucket, message))?;
         let (tls, time) = (self.shared.tls.clone(), Arc::clone(&self.shared.time));
-        Ok(S3 { shared: Arc::new(Shared { config, endpoints, tls, time }) })
+        Ok(S3 { shared: Arc::new(Shared { config, endpoints, tls, time, connections: AtomicU32::new(0) }) })
     }
 
     async fn probe(&self) -> Result<(), Error> {

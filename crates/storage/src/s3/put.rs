@@ -2,7 +2,6 @@
 
 use std::future::Future as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use dlio_event::{OpKind, Outcome};
@@ -168,10 +167,10 @@ impl Shared {
         mut body: Outgoing,
     ) -> Result<String, Failure> {
         let len = body.len();
-        let sent = (len > 0).then(|| body.count());
+        let sent = (len > 0).then(|| body.watch(&self.time));
         let request = self.request(attempt.endpoint, call, hash, body)?;
         let answer = self.exchange(attempt, request).await;
-        attempt.record.bytes = sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
+        attempt.record.bytes = sent.as_ref().map_or(0, |sent| sent.bytes());
         let answer = answer?;
         attempt.record.first_byte = Some(self.time.now());
         if !answer.head.status.is_success() {

@@ -3,7 +3,6 @@
 //! Invariant: every request that was handed to a connection is one [`Attempt`]; none is tried again silently.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::body::Outgoing;
+use super::body::{Outgoing, Sent};
 use super::connect::{self, Connection};
 use super::endpoints::{Endpoint, InFlight, mix};
 use super::failure::{Failure, Refusal, Retry};
@@ -133,17 +132,11 @@ impl<'a> Tries<'a> {
         let endpoint = self.client.endpoints.pick(self.avoid);
         let start = self.client.time.now();
         let record = Attempt {
-            kind,
             offset,
             requested,
-            bytes: 0,
-            start,
-            first_byte: None,
-            end: start,
             endpoint: Some(Arc::clone(&endpoint.name)),
             number: u8::try_from(self.log.len()).unwrap_or(u8::MAX),
-            status: 0,
-            outcome: Outcome::Ok,
+            ..Attempt::started(kind, start)
         };
         Try { record, endpoint, _guard: endpoint.enter() }
     }
@@ -260,7 +253,7 @@ impl Shared {
         let endpoint = attempt.endpoint;
         let limit = self.config.request_timeout;
         let len = request.body().len();
-        let sent = (len > 0).then(|| request.body_mut().count());
+        let sent = (len > 0).then(|| request.body_mut().watch(&self.time));
         loop {
             let idle = connect::reuse(self, endpoint.index).await;
             let reused = idle.is_some();
@@ -268,12 +261,16 @@ impl Shared {
                 Some(connection) => connection,
                 None => connect::open(self, endpoint).await?,
             };
-            let outcome = while_moving(limit, sent.as_deref(), connection.try_send_request(request)).await?;
+            attempt.record.connection = connection.id;
+            attempt.record.issued = Some(self.time.now());
+            let outcome = while_moving(limit, sent.as_deref(), connection.requests.try_send_request(request)).await;
+            attempt.record.last_byte = sent.as_deref().and_then(Sent::ended);
+            let outcome = outcome?;
             match outcome {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
                     attempt.record.status = i16::try_from(head.status.as_u16()).unwrap_or(0);
-                    let reusable = sent.is_none_or(|sent| sent.load(Ordering::Relaxed) == len);
+                    let reusable = sent.is_none_or(|sent| sent.bytes() == len);
                     return Ok(Answer { head, body, connection, reusable });
                 }
                 Err(mut error) => match error.take_message() {
@@ -383,7 +380,7 @@ impl Shared {
 /// Waits for an answer as long as bytes of the request move.
 pub(super) async fn while_moving<T>(
     limit: Duration,
-    sent: Option<&AtomicU64>,
+    sent: Option<&Sent>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Failure> {
     let mut answer = std::pin::pin!(answer);
@@ -392,7 +389,7 @@ pub(super) async fn while_moving<T>(
         if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
             return Ok(answer);
         }
-        let now = sent.map_or(0, |sent| sent.load(Ordering::Relaxed));
+        let now = sent.map_or(0, Sent::bytes);
         if now == before {
             return Err(Failure::timeout("no byte moved", limit));
         }

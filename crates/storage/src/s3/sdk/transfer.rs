@@ -1,7 +1,6 @@
 //! Reads and writes of payload through the SDK, with the bookkeeping of the other client.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
@@ -123,12 +122,12 @@ impl SdkS3 {
     }
 
     async fn put_once(&self, attempt: &mut Try<'_>, full: &str, mut body: Outgoing) -> Result<(), Failure> {
-        let sent = body.count();
+        let sent = body.watch(&self.shared.time);
         let len = i64::try_from(body.len()).unwrap_or(i64::MAX);
         let request = self.client(attempt.endpoint).put_object().bucket(self.bucket()).key(full).content_length(len);
         let request = request.body(stream(body)).customize().disable_payload_signing();
         let answer = while_moving(self.shared.config.request_timeout, Some(&sent), request.send()).await;
-        attempt.record.bytes = sent.load(Ordering::Relaxed);
+        (attempt.record.bytes, attempt.record.last_byte) = (sent.bytes(), sent.ended());
         answer?.map_err(|error| failure(&self.shared, &error))?;
         attempt.record.status = 200;
         attempt.record.first_byte = Some(self.shared.time.now());
@@ -143,13 +142,13 @@ impl SdkS3 {
         mut body: Outgoing,
     ) -> Result<String, Failure> {
         let (full, id, number) = place;
-        let sent = body.count();
+        let sent = body.watch(&self.shared.time);
         let len = i64::try_from(body.len()).unwrap_or(i64::MAX);
         let request = self.client(attempt.endpoint).upload_part().bucket(self.bucket()).key(full).upload_id(id);
         let request = request.part_number(part_number(number)).content_length(len).body(stream(body));
         let request = request.customize().disable_payload_signing();
         let answer = while_moving(self.shared.config.request_timeout, Some(&sent), request.send()).await;
-        attempt.record.bytes = sent.load(Ordering::Relaxed);
+        (attempt.record.bytes, attempt.record.last_byte) = (sent.bytes(), sent.ended());
         let answer = answer?.map_err(|error| failure(&self.shared, &error))?;
         attempt.record.status = 200;
         attempt.record.first_byte = Some(self.shared.time.now());
@@ -175,7 +174,7 @@ impl Uploader for SdkS3 {
         let call = Call::new(&self.shared, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
         let full = self.shared.config.full_key(key);
         let send = |client: Client| client.create_multipart_upload().bucket(self.bucket()).key(&full).send();
-        let (answer, attempts) = self.simple(&call, send).await?;
+        let (answer, attempts) = Box::pin(self.simple(&call, send)).await?;
         Ok((answer.upload_id().unwrap_or_default().to_owned(), attempts))
     }
 
