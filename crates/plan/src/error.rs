@@ -78,4 +78,51 @@ pub enum Error {
         /// What was counted.
         what: &'static str,
     },
+    /// The ranks are no multiple of the model's parts.
+    #[error(
+        "Number of processes {size} is not a multiple of model parallelism size: {parts} (model.parallelism.tensor \
+         {tensor} x pipeline {pipeline}); start a multiple of {parts} ranks, or use `checkpoint.mode: subset` with \
+         model.parallelism.data"
+    )]
+    NotAMultiple {
+        /// Ranks.
+        size: u64,
+        /// Tensor parallelism.
+        tensor: u64,
+        /// Pipeline parallelism.
+        pipeline: u64,
+        /// Their product.
+        parts: u64,
+    },
+    /// More ranks than the model that they are a subset of.
+    #[error(
+        "Comm size: {size} is larger than 3D parallelism size: {ranks} (model.parallelism.tensor {tensor} x pipeline \
+         {pipeline} x data {data}); start at most {ranks} ranks, or raise model.parallelism.data"
+    )]
+    LargerThanModel {
+        /// Ranks.
+        size: u64,
+        /// Tensor parallelism.
+        tensor: u64,
+        /// Pipeline parallelism.
+        pipeline: u64,
+        /// Data parallelism.
+        data: u64,
+        /// Their product.
+        ranks: u128,
+    },
+    /// A model with more layers than a checkpoint can list.
+    #[error("model.num_layers is {layers}, expected at most {limit}")]
+    TooManyLayers {
+        /// `model.num_layers`
+        layers: i64,
+        /// The largest number.
+        limit: i64,
+    },
+    /// A model whose sizes cannot be counted.
+    #[error("{key} describes a checkpoint of 2^60 bytes or more; lower its sizes")]
+    ModelTooLarge {
+        /// The key or section.
+        key: &'static str,
+    },
 }

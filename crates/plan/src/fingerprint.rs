@@ -5,6 +5,7 @@ use std::fmt;
 use dlio_config::Workload;
 use serde_json::json;
 
+use crate::stream::mix;
 use crate::{FileSet, Split, World};
 
 /// Raised when equal inputs begin to mean another plan.
@@ -49,6 +50,32 @@ pub(crate) fn of(workload: &Workload, files: &FileSet, world: World) -> Fingerpr
         "evaluations": evaluation,
     });
     Fingerprint(fnv1a(decisive.to_string().as_bytes()))
+}
+
+/// Hashes the keys that the checkpoints depend on.
+pub(crate) fn of_checkpoints(workload: &Workload, world: World) -> Fingerprint {
+    let Workload { model, framework, workflow, storage, train, checkpoint, dlio_rs, .. } = workload;
+    let decisive = json!({
+        "version": PLAN_VERSION,
+        "size": world.size,
+        "dialect": dlio_rs.dialect,
+        "payload_seed": dlio_rs.payload_seed,
+        "framework": framework,
+        "storage_type": storage.storage_type,
+        "train": workflow.train,
+        "enabled": workflow.checkpoint,
+        "seed": train.seed,
+        "model": model,
+        "checkpoint": checkpoint,
+    });
+    Fingerprint(fnv1a(decisive.to_string().as_bytes()))
+}
+
+/// A number for a thing with these names; the names are kept apart by a byte that none of them has.
+pub(crate) fn number(names: &[&str], seed: u64) -> u64 {
+    let hash = fnv1a(names.join("\0").as_bytes());
+    let [high, low] = [hash >> 64, hash & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default());
+    mix(&[seed, high, low])
 }
 
 /// FNV-1a, 128 bits (Fowler, Noll, Vo): stable, short, and no attacker chooses the input.

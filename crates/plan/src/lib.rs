@@ -4,6 +4,7 @@
 //! environment, no threads; iterators are lazy and a plan for 50 million files costs no more than one for 8, except
 //! where compatibility with numpy's shuffles needs an array of file numbers.
 
+pub mod checkpoint;
 mod error;
 mod files;
 mod fingerprint;
@@ -21,6 +22,7 @@ mod summary;
 mod times;
 mod training;
 
+pub use checkpoint::{CheckpointFile, CheckpointPart, CheckpointPlan, Tensor, checkpoints};
 pub use error::Error;
 pub use files::{File, FileSet};
 pub use fingerprint::Fingerprint;

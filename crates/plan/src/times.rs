@@ -42,7 +42,7 @@ enum Reseeded {
 /// (rank, split, epoch)
 pub(crate) type At = (u32, Split, u32);
 
-type Drawn = Box<dyn Iterator<Item = Duration> + Send>;
+pub(crate) type Drawn = Box<dyn Iterator<Item = Duration> + Send>;
 
 impl Times {
     pub(crate) fn new(workload: &Workload, reading: &Reading) -> Self {
@@ -165,6 +165,19 @@ impl Times {
         let key = mix(&[u64::from(self.seed), u64::from(rank), u64::from(epoch), split, lane]);
         Mt19937::new(u32::try_from(key >> 32).unwrap_or_default())
     }
+}
+
+/// Keeps the pauses' stream apart from those of [`Times`].
+const PAUSES: u64 = 0x6368_6563_6b70_6f69;
+
+/// Pauses of a rank between checkpoints. The reference draws them from a generator that nothing has seeded.
+pub(crate) fn pauses(spec: &TimeSpec, seed: u32, rank: u32) -> Drawn {
+    if let Some(fixed) = fixed(spec) {
+        return Box::new(std::iter::repeat(fixed));
+    }
+    let key = mix(&[u64::from(seed), u64::from(rank), PAUSES]);
+    let (mut generator, spec) = (Mt19937::new(u32::try_from(key >> 32).unwrap_or_default()), spec.clone());
+    Box::new(std::iter::repeat_with(move || draw(&spec, &mut generator)))
 }
 
 /// The one value of a specification that draws nothing.

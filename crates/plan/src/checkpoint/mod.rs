@@ -1,0 +1,242 @@
+//! The plan of a run's checkpoints: which rank writes (and reads) which files with which tensors, when, and how large they
+//! are.
+//!
+//! Invariant: the files of a rank are a function of (workload, world, rank); nothing is stored per rank, so that a model
+//! of a trillion parameters on thousands of ranks is planned as fast as a small one.
+
+mod grid;
+mod model;
+mod notices;
+mod schedule;
+mod size;
+mod states;
+
+use std::sync::Arc;
+
+use dlio_config::vocabulary::{CheckpointMode, DType, Dialect, Framework, StorageType};
+use dlio_config::{Notice, Workload};
+
+use crate::{Error, Fingerprint, World, fingerprint};
+use grid::Grid;
+use model::Model;
+
+pub use schedule::{Alone, DuringTraining};
+pub use size::CheckpointBytes;
+
+/// Every tensor and every sum stays far below 2^64.
+const LIMIT: u128 = 1 << 60;
+
+/// What a file of a checkpoint holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CheckpointPart {
+    /// The generic state of `model.model_size_bytes`.
+    Model,
+    /// Layers of a transformer, or of `model.layer_parameters`.
+    Layers,
+    /// The state of the optimizer.
+    Optimizer,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointFile {
+    /// Name in the checkpoint's folder, for example `model_states-0.pt`. TensorFlow appends to it.
+    pub name: String,
+    /// What it holds.
+    pub part: CheckpointPart,
+    /// Its tensors, in the order of the mapping.
+    pub tensors: Vec<Tensor>,
+    /// Paths of the mappings in the file that hold no tensor at all, because every one of theirs would be empty.
+    pub empty: Vec<Vec<String>>,
+}
+
+impl CheckpointFile {
+    /// Bytes of the tensors, a shared storage once, without the container around them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let mut next = 0;
+        let stored = self.tensors.iter().filter(|tensor| {
+            let first = tensor.storage == next;
+            next += u32::from(first);
+            first
+        });
+        stored.map(Tensor::bytes).sum()
+    }
+}
+
+/// A one-dimensional tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Keys of the nested mappings that lead to it.
+    pub path: Vec<String>,
+    /// Number of its storage in the file; storages are numbered from 0 in order of first use, and tensors with the same
+    /// number are one storage, written once.
+    pub storage: u32,
+    /// Element type.
+    pub dtype: DType,
+    /// Number of elements.
+    pub elements: u64,
+}
+
+impl Tensor {
+    /// Bytes of the elements.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.elements * self.dtype.itemsize()
+    }
+}
+
+/// The checkpoints of a run.
+#[derive(Debug, Clone)]
+pub struct CheckpointPlan {
+    world: World,
+    grid: Grid,
+    model: Arc<Model>,
+    extension: &'static str,
+    dialect: Dialect,
+    fsync: bool,
+    rank_shift: bool,
+    payload_seed: u64,
+    during: Option<DuringTraining>,
+    alone: Option<Alone>,
+    reported: CheckpointBytes,
+    written: CheckpointBytes,
+    notices: Arc<[Notice]>,
+    fingerprint: Fingerprint,
+}
+
+/// Plans the checkpoints of a workload, whether or not `workflow.checkpoint` asks for them.
+///
+/// # Errors
+///
+/// If the ranks do not fit the model's parallelism, or the model is larger than any number here; the error says what to
+/// change.
+pub fn checkpoints(workload: &Workload, world: World) -> Result<CheckpointPlan, Error> {
+    if world.size == 0 {
+        return Err(Error::EmptyWorld);
+    }
+    let dialect = workload.dlio_rs.dialect;
+    let grid = Grid::new(workload, world)?;
+    let model = Model::new(workload, grid)?;
+    let checkpoint = &workload.checkpoint;
+    let mut plan = CheckpointPlan {
+        world,
+        grid,
+        extension: extension(workload),
+        dialect,
+        // The reference loses the key in a misspelt attribute; the fork syncs whatever the key says.
+        fsync: checkpoint.fsync || dialect == Dialect::Mlperf,
+        rank_shift: checkpoint.recovery_rank_shift && dialect == Dialect::Native,
+        payload_seed: workload.dlio_rs.payload_seed,
+        during: workload.workflow.train.then(|| DuringTraining::new(checkpoint)),
+        alone: (!workload.workflow.train).then(|| Alone::new(workload)),
+        reported: CheckpointBytes::default(),
+        written: CheckpointBytes::default(),
+        notices: Arc::new([]),
+        fingerprint: fingerprint::of_checkpoints(workload, world),
+        model: Arc::new(model),
+    };
+    plan.written = plan.written_by_all()?;
+    plan.reported = if dialect == Dialect::Native { plan.written } else { plan.as_the_reference_counts()? };
+    plan.notices = notices::of(workload, &plan).into();
+    Ok(plan)
+}
+
+fn extension(workload: &Workload) -> &'static str {
+    match (workload.framework, workload.storage.storage_type) {
+        (Framework::Tensorflow, _) => "pb",
+        // The fork writes its streams to every storage under one name.
+        (Framework::Pytorch, StorageType::S3) if workload.dlio_rs.dialect != Dialect::Mlperf => "pts3",
+        (Framework::Pytorch, _) => "pt",
+    }
+}
+
+impl CheckpointPlan {
+    /// The ranks.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.world
+    }
+
+    /// Name of a checkpoint's folder below `checkpoint.checkpoint_folder`.
+    #[must_use]
+    pub fn folder(&self, epoch: u32, step: u64) -> String {
+        format!("global_epoch{epoch}_step{step}")
+    }
+
+    /// The files that a rank writes, in its order; it reads the same ones in the same order. Empty for a rank that
+    /// holds no state.
+    #[must_use]
+    pub fn files(&self, rank: u32) -> Vec<CheckpointFile> {
+        let mut files = self.states(rank);
+        if self.dialect == Dialect::Mlperf {
+            // A stream of nothing is not written.
+            files.retain(|file| file.bytes() > 0);
+        }
+        files
+    }
+
+    /// The rank whose files a rank loads: itself, unless `checkpoint.recovery_rank_shift` acts and there is more than one
+    /// node of this many ranks.
+    #[must_use]
+    pub fn loads_files_of(&self, rank: u32, ranks_per_node: u32) -> u32 {
+        if !self.rank_shift || ranks_per_node == 0 || self.world.size / ranks_per_node < 2 {
+            return rank;
+        }
+        let shifted = (u64::from(rank) + u64::from(ranks_per_node)) % u64::from(self.world.size);
+        u32::try_from(shifted).unwrap_or(rank)
+    }
+
+    /// Whether every file is forced to stable storage before it counts as written.
+    #[must_use]
+    pub fn fsync(&self) -> bool {
+        self.fsync
+    }
+
+    /// When checkpoints are taken in the training loop; `None` in a run that does not train.
+    #[must_use]
+    pub fn during_training(&self) -> Option<DuringTraining> {
+        self.during
+    }
+
+    /// The checkpoints of a run that does nothing else; `None` in a run that trains.
+    #[must_use]
+    pub fn alone(&self) -> Option<&Alone> {
+        self.alone.as_ref()
+    }
+
+    /// Ranks of the whole model where the world is only a part of it (`checkpoint.mode: subset`).
+    #[must_use]
+    pub fn subset_of(&self) -> Option<u64> {
+        self.grid.subset.then(|| self.grid.ranks())
+    }
+
+    /// Parameters of the transformer; 0 without `model.num_layers`.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.model.parameters
+    }
+
+    /// Number that names the content of a file, for the payload generator: another one for every checkpoint and file.
+    #[must_use]
+    pub fn content(&self, folder: &str, name: &str) -> u64 {
+        fingerprint::number(&[folder, name], self.payload_seed)
+    }
+
+    /// What a user should know about this plan.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// Hash of everything that decides the plan; equal on all ranks of a run, or they do not run the same thing.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+/// Whether the world is only a part of the model.
+fn is_subset(workload: &Workload) -> bool {
+    workload.checkpoint.mode == CheckpointMode::Subset
+}
