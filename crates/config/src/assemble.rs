@@ -1,15 +1,16 @@
 //! The typed [`Workload`] from the inspected tree.
 
+mod storage;
+
 use crate::fields::Fields;
 use crate::notice::NoticeCode;
 use crate::time::TimeSpec;
 use crate::vocabulary::{
     CheckpointMode, CheckpointType, DType, DataLoader, Dialect, EndpointMapping, FileAccess, Format, Framework,
-    LoadBalance, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, StorageType,
+    MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle,
 };
 use crate::workload::{
-    Checkpoint, Dataset, DlioRs, Evaluation, Metric, Model, Output, Profiling, Reader, Secret, Storage, Train,
-    Workflow, Workload,
+    Checkpoint, Dataset, DlioRs, Evaluation, Metric, Model, Output, Profiling, Reader, Train, Workflow, Workload,
 };
 
 pub(crate) fn workload(fields: &mut Fields<'_>) -> Workload {
@@ -20,7 +21,7 @@ pub(crate) fn workload(fields: &mut Fields<'_>) -> Workload {
         framework,
         workflow,
         dataset: dataset(fields),
-        storage: storage(fields),
+        storage: storage::storage(fields),
         reader: reader(fields, framework, workflow),
         train: train(fields),
         evaluation: evaluation(fields),
@@ -103,6 +104,9 @@ fn dataset(f: &mut Fields<'_>) -> Dataset {
         hdf5_chunk_dims: f.wholes("dataset.hdf5.chunk_dims"),
         hdf5_num_dset_per_record: f.whole("dataset.hdf5.num_dset_per_record"),
         hdf5_max_shape: f.wholes("dataset.hdf5.max_shape"),
+        skip_listing: f.flag("dataset.skip_listing"),
+        listing_validation_interval: f.whole("dataset.listing_validation_interval"),
+        num_files_generated: f.whole_from("dataset.num_files_generated", 1),
     }
 }
 
@@ -121,6 +125,12 @@ fn element_type(f: &mut Fields<'_>, format: Format) -> DType {
 fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
     const KEY: &str = "dataset.compression";
     let word = f.text_or_none(KEY).filter(|word| word != "none")?;
+    if f.dialect == Dialect::Mlperf && matches!(format, Format::Npz | Format::Parquet) {
+        let text =
+            format!("{format} files are not compressed all the same, as in the fork, which compares the word wrongly");
+        f.warn(NoticeCode::Quirk, KEY, &text);
+        return None;
+    }
     let usable: &[&str] = match format {
         Format::Npz => &["zip"],
         Format::Hdf5 => &["gzip", "lzf"],
@@ -139,26 +149,6 @@ fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
     None
 }
 
-fn storage(f: &Fields<'_>) -> Storage {
-    let strategy = |word: &str| match word {
-        "least_connections" => Some(LoadBalance::LeastOutstanding),
-        _ => LoadBalance::from_word(word),
-    };
-    Storage {
-        storage_type: f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs),
-        storage_root: f.text("storage.storage_root"),
-        endpoint_url: f.text_or_none("storage.storage_options.endpoint_url"),
-        endpoint_uris: f.texts("storage.endpoint_uris"),
-        region: f.text_or_none("storage.storage_options.region"),
-        access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
-        secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
-        s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
-        s3_max_attempts: f.whole("storage.storage_options.s3_max_attempts"),
-        use_mpi_endpoint_distribution: f.flag_or_none("storage.use_mpi_endpoint_distribution"),
-        load_balance_strategy: f.word("storage.load_balance_strategy", strategy, LoadBalance::RoundRobin),
-    }
-}
-
 fn reader(f: &mut Fields<'_>, framework: Framework, workflow: Workflow) -> Reader {
     let data_loader = data_loader(f, framework, workflow);
     let sampler = sampler(f, data_loader);
@@ -171,6 +161,7 @@ fn reader(f: &mut Fields<'_>, framework: Framework, workflow: Workflow) -> Reade
             MultiprocessingContext::Fork,
         ),
         read_threads: f.whole("reader.read_threads"),
+        write_threads: f.whole_or_none("reader.write_threads"),
         computation_threads: f.whole("reader.computation_threads"),
         batch_size: f.whole("reader.batch_size"),
         batch_size_eval: f.whole("reader.batch_size_eval"),
@@ -214,12 +205,17 @@ fn sampler(f: &Fields<'_>, loader: DataLoader) -> Sampler {
     })
 }
 
-/// Quirk 7: in the references any value that is present shuffles, for the iterative sampler.
+/// Quirk 7: in the references any value that is present shuffles, for the iterative sampler; in the fork for all.
 fn file_shuffle(f: &mut Fields<'_>, sampler: Sampler) -> Shuffle {
     const KEY: &str = "reader.file_shuffle";
     let words = |word: &str| if word == "on" { Some(Shuffle::Seed) } else { Shuffle::from_word(word) };
     let said = f.word(KEY, words, Shuffle::Off);
-    let copied = f.dialect != Dialect::Native && sampler == Sampler::Iterative && f.node(KEY).is_some();
+    let quirky = match f.dialect {
+        Dialect::Dlio => sampler == Sampler::Iterative,
+        Dialect::Mlperf => true,
+        Dialect::Native => false,
+    };
+    let copied = quirky && f.node(KEY).is_some();
     if copied && said == Shuffle::Off {
         let text = "files are shuffled all the same, as the reference shuffles whenever this key is present; remove the \
                     key, or use dialect native, for no shuffling";

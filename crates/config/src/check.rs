@@ -1,9 +1,13 @@
 //! What is wrong between keys, and what this version does not act on yet.
 
+mod mlperf;
+
 use crate::fields::Fields;
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Effect};
-use crate::vocabulary::{CheckpointMode, DataLoader, Dialect, Format, Framework, Sampler, Shuffle, StorageType};
+use crate::vocabulary::{
+    CheckpointMode, DataLoader, Dialect, Format, Framework, Sampler, Shuffle, StorageLibrary, StorageType,
+};
 use crate::workload::{Dataset, Workload};
 
 /// Checks a workload whose values each have the right type and range.
@@ -17,6 +21,7 @@ pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
     storage(workload, f);
     parallelism(workload, f);
     checkpoint(workload, f);
+    mlperf::check(workload, f);
     not_yet(workload, f);
 }
 
@@ -43,7 +48,11 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
     } else if w.workflow.train && w.reader.sampler == Sampler::None {
         f.refuse("reader.data_loader_sampler", "expected iterative or index: no samples are read without a sampler");
     }
-    if loader == DataLoader::Pytorch && w.dataset.format == Format::TfRecord && w.workflow.train && !s3dlio(w, f) {
+    if loader == DataLoader::Pytorch
+        && w.dataset.format == Format::TfRecord
+        && w.workflow.train
+        && w.storage.library != Some(StorageLibrary::S3dlio)
+    {
         unreadable(f);
     }
     if w.reader.odirect && f.dialect != Dialect::Native && !matches!(w.dataset.format, Format::Npz | Format::Npy) {
@@ -63,13 +72,6 @@ fn unreadable(f: &mut Fields<'_>) {
     } else {
         f.note(NoticeCode::Accepted, FORMAT, &format!("absent, taken for tfrecord; {message}"));
     }
-}
-
-/// The MLPerf fork reads TFRecord under pytorch with one of its libraries.
-fn s3dlio(w: &Workload, f: &Fields<'_>) -> bool {
-    let library = |path: &str| f.text_or_none(path).is_some_and(|library| library == "s3dlio");
-    w.dlio_rs.dialect == Dialect::Mlperf
-        && (library("storage.storage_library") || library("storage.storage_options.storage_library"))
 }
 
 fn seeds(w: &Workload, f: &mut Fields<'_>) {
@@ -268,7 +270,8 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     }
     // Told above, and only where they ask for something.
     let switches = ["workflow.checkpoint", "workflow.profiling", "dataset.keep_files"];
-    for key in schema::keys().filter(|key| key.effect == Effect::Later && !switches.contains(&key.path)) {
+    let later = schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect));
+    for key in later.filter(|key| !switches.contains(&key.path)) {
         if f.given(key.path).is_some() {
             asked.push(f.shown(key.path));
         }

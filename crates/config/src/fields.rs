@@ -88,10 +88,10 @@ impl<'a> Fields<'a> {
         key
     }
 
-    /// The node of a key when it has a value that the schema accepts.
-    fn accepted(&self, path: &str) -> Option<&'a Node> {
-        let kind = Self::key(path)?.kind;
-        self.given(path).filter(|node| kind.check(node).is_ok())
+    /// The node of a key when it has a value that the schema accepts and the dialect has the key.
+    pub(crate) fn accepted(&self, path: &str) -> Option<&'a Node> {
+        let key = Self::key(path).filter(|key| key.dialects.contains(&self.dialect))?;
+        self.given(path).filter(|node| key.kind.check(node).is_ok())
     }
 
     pub(crate) fn flag(&self, path: &str) -> bool {

@@ -48,6 +48,13 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
     if let Effect::Ignored(reason) = key.effect {
         let text = format!("{}: {path}: ignored: {reason}", node.place);
         fields.notices.push(Notice::info(NoticeCode::IgnoredKey, text));
+    } else if !key.dialects.contains(&fields.dialect) {
+        let dialects = key.dialects.iter().map(|dialect| dialect.word()).collect::<Vec<_>>().join(" or ");
+        let text = format!(
+            "{}: {path}: ignored: it is a key of the MLPerf fork; choose dialect {dialects} for its effect",
+            node.place
+        );
+        fields.notices.push(Notice::info(NoticeCode::IgnoredKey, text));
     }
     if node.value == Value::Null {
         return;

@@ -42,12 +42,21 @@ fn heading(section: &str) -> &str {
 
 fn row(key: &Key) -> String {
     let effect = match key.effect {
-        Effect::Acts => "acts".to_owned(),
-        Effect::Later => "checks".to_owned(),
+        Effect::Acts => format!("acts{}", dialects(key)),
+        Effect::Later => format!("checks{}", dialects(key)),
         Effect::LaterWith(switch) => format!("checks, with `{switch}`"),
         Effect::Ignored(reason) => format!("ignores: {reason}"),
     };
     let cells = [format!("`{}`", key.path), key.kind.title(), key.default.to_string(), key.doc.to_owned(), effect];
     let cells: Vec<String> = cells.into_iter().map(|cell| cell.replace('|', "\\|")).collect();
     format!("| {} |\n", cells.join(" | "))
+}
+
+/// Where a key is not one of every dialect: which it is of.
+fn dialects(key: &Key) -> String {
+    match key.dialects {
+        [only] => format!(" in dialect `{only}`"),
+        [one, other] => format!(" in dialects `{one}` and `{other}`"),
+        _ => String::new(),
+    }
 }

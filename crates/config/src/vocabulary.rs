@@ -104,6 +104,45 @@ words! {
     }
 }
 words! {
+    /// Client library of the MLPerf fork whose way of reading is imitated.
+    StorageLibrary {
+        /// s3dlio.
+        S3dlio => "s3dlio",
+        /// s3torchconnector.
+        S3TorchConnector => "s3torchconnector",
+        /// minio.
+        Minio => "minio",
+        /// Local files with `O_DIRECT`.
+        Direct => "direct",
+        /// Local files through the page cache.
+        Posix => "posix",
+    }
+}
+words! {
+    /// First part of the MLPerf fork's object names.
+    UriScheme {
+        /// S3.
+        S3 => "s3",
+        /// Azure; nothing here speaks it.
+        Az => "az",
+        /// Google Cloud Storage; nothing here speaks it.
+        Gs => "gs",
+        /// A file system.
+        File => "file",
+        /// A file system with `O_DIRECT`.
+        Direct => "direct",
+    }
+}
+words! {
+    /// What the MLPerf fork's Parquet reader makes of the bytes of a row group.
+    RowGroupDecode {
+        /// Counts them.
+        Raw => "raw",
+        /// Decodes them.
+        Arrow => "arrow",
+    }
+}
+words! {
     /// Data loader whose behaviour is imitated.
     DataLoader {
         /// tf.data.

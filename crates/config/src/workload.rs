@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::time::TimeSpec;
 use crate::vocabulary::{
     CheckpointMode, CheckpointType, DType, DataLoader, Dialect, EndpointMapping, FileAccess, Format, Framework,
-    LoadBalance, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, StorageType,
+    LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client, Sampler, Shuffle,
+    StorageLibrary, StorageType, UriScheme,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -139,6 +140,12 @@ pub struct Dataset {
     pub hdf5_num_dset_per_record: u64,
     /// `hdf5.max_shape`; empty: fixed.
     pub hdf5_max_shape: Vec<u64>,
+    /// Names are computed and some of them checked, rather than listed (dialect `mlperf`).
+    pub skip_listing: bool,
+    /// Of the computed names, every how-many-th is checked, beside the first and the last; 0: none.
+    pub listing_validation_interval: u64,
+    /// The number of files in their names, where a prefix of a larger set is read; `None`: `num_files_train`.
+    pub num_files_generated: Option<u64>,
 }
 
 /// Section `storage`.
@@ -152,6 +159,10 @@ pub struct Storage {
     pub endpoint_url: Option<String>,
     /// `storage.endpoint_uris`
     pub endpoint_uris: Vec<String>,
+    /// `storage.endpoint_template`: endpoints with `{a...b}` for their numbers.
+    pub endpoint_template: Option<String>,
+    /// `storage.endpoint_file`: a file with an endpoint per line.
+    pub endpoint_file: Option<String>,
     /// `storage_options.region`
     pub region: Option<String>,
     /// `storage_options.access_key_id`
@@ -168,6 +179,46 @@ pub struct Storage {
     pub use_mpi_endpoint_distribution: Option<bool>,
     /// `storage.load_balance_strategy`: how one rank spreads its requests over its endpoints.
     pub load_balance_strategy: LoadBalance,
+    /// Client library whose way of reading is imitated (dialect `mlperf`); `None`: plain files, or not said.
+    pub library: Option<StorageLibrary>,
+    /// `storage_options.uri_scheme` (dialect `mlperf`).
+    pub uri_scheme: Option<UriScheme>,
+    /// How the MLPerf fork's readers keep requests in flight.
+    pub windows: Windows,
+    /// Seconds between the end of generation and what follows, on storage other than a plain file system.
+    pub post_generation_settle_seconds: f64,
+}
+
+/// The keys of `storage_options` that shape the reads of the MLPerf fork. Defaults that depend on the reader are `None`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Windows {
+    /// Objects or row groups in flight, or the size of a chunk of files, as the reader has it.
+    pub prefetch_window: Option<u32>,
+    /// Threads of a worker that fetch row groups.
+    pub prefetch_workers: Option<u32>,
+    /// Consecutive row groups of one file per request.
+    pub coalesce_rgs: u32,
+    /// Cap of the window of the s3dlio Parquet reader.
+    pub max_outstanding: Option<u32>,
+    /// Bytes fetched from the end of a Parquet file for its footer.
+    pub footer_cap: u64,
+    /// Footers fetched at a time.
+    pub footer_batch_size: u32,
+    /// Columns that are read; `None`: all.
+    pub columns: Option<ColumnSelection>,
+    /// What becomes of the bytes of a row group.
+    pub decode: RowGroupDecode,
+    /// Worker k waits k times the computation time before it begins.
+    pub stagger_workers: bool,
+}
+
+/// Columns of a Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum ColumnSelection {
+    /// By name.
+    Names(Vec<String>),
+    /// By number, from 0.
+    Indices(Vec<u64>),
 }
 
 /// A value that never appears in a log, a trace or an error.
@@ -203,8 +254,12 @@ pub struct Reader {
     pub sampler: Sampler,
     /// Start method of worker processes; has no meaning for threads.
     pub multiprocessing_context: MultiprocessingContext,
-    /// Reader lanes; 0: the training loop reads by itself.
+    /// Reader lanes; 0: the training loop reads by itself. In dialect `mlperf` 1 stands for a number that follows from
+    /// the machine.
     pub read_threads: u32,
+    /// Files generated at a time; `None`: `dlio_rs.generate_inflight`. In dialect `mlperf` 1, which is also the default,
+    /// stands for a number that follows from the machine.
+    pub write_threads: Option<u32>,
     /// Decoder parallelism for TFRecord.
     pub computation_threads: u32,
     /// Samples per training step and rank.

@@ -1,7 +1,7 @@
 //! Section `dataset`.
 
 use super::kind::{at_least, count};
-use super::{Key, Kind, Preset, acts, ignored, later};
+use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
 use crate::vocabulary::Format;
 
 /// Compression words of the reference, and those that its libraries take besides.
@@ -126,19 +126,33 @@ pub(super) const KEYS: &[Key] = &[
         "the former name; taken for dataset.record_length_bytes_resize where that is absent",
     ),
     ignored("dataset.data_gen_method", Kind::Text, Preset::Unset, "data comes from this program's seeded generator"),
-    ignored("dataset.skip_listing", Kind::Flag, Preset::Flag(false), "names are always computed, never listed"),
-    ignored(
+    later(
+        "dataset.skip_listing",
+        Kind::FlagText,
+        Preset::Flag(false),
+        "Compute the names of the files and check some of them, rather than list them. In the other dialects names are always computed.",
+    )
+    .only(MLPERF),
+    later(
         "dataset.listing_validation_interval",
         count(0),
         Preset::Whole(1000),
-        "names are always computed, never listed",
-    ),
-    ignored("dataset.listing_threads", count(0), Preset::Whole(4), "names are always computed, never listed"),
+        "With `skip_listing`: every how-many-th file is looked up, beside the first and the last; 0: none.",
+    )
+    .only(MLPERF),
+    ignored("dataset.listing_threads", count(0), Preset::Whole(4), "the fork does not read it from a file either"),
     later(
         "dataset.num_files_generated",
         count(0),
         Preset::Whole(0),
-        "MLPerf fork: number of files in the names when a prefix of a larger data set is read.",
+        "Number of files in the names, when the first files of a larger data set are read; 0: `num_files_train`.",
+    )
+    .only(NOT_DLIO),
+    ignored(
+        "dataset.total_disk_bytes",
+        Kind::Free,
+        Preset::Unset,
+        "the MLPerf harness notes here what it computed",
     ),
     later(
         "dataset.parquet.columns",

@@ -3,6 +3,7 @@
 use crate::document::{Node, Value};
 use crate::nearest;
 use crate::scalar;
+use crate::workload::ColumnSelection;
 
 /// Members of a time specification.
 pub(crate) const TIME_MEMBERS: &[&str] = &["type", "mean", "stdev", "min", "max", "shape", "scale", "lam"];
@@ -34,6 +35,8 @@ pub(crate) enum Kind {
     },
     /// A list of texts, or one text with commas.
     Texts,
+    /// A list of names or a list of numbers from 0.
+    Columns,
     Time,
     /// Anything.
     Free,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::Word(words) | Kind::Switch(words) => format!("one of {}", words.join(", ")),
             Kind::Wholes { min } => format!("a list of whole numbers ≥ {min}"),
             Kind::Texts => "a list of texts, or one text with commas".to_owned(),
+            Kind::Columns => "a list of column names or of column numbers".to_owned(),
             Kind::Time => "seconds as a number, or a mapping such as {mean: 0.1, stdev: 0.01}".to_owned(),
             Kind::Free => "anything".to_owned(),
         }
@@ -88,6 +92,7 @@ impl Kind {
             Kind::Switch(words) => switch(node).is_some_and(|found| words.contains(&found.as_str())),
             Kind::Wholes { min } => wholes(node).is_some_and(|all| all.iter().all(|&n| n >= i128::from(min))),
             Kind::Texts => texts(node).is_some(),
+            Kind::Columns => columns(node).is_some(),
             Kind::Time => return time(node),
             Kind::Free => true,
         };
@@ -209,6 +214,15 @@ pub(crate) fn texts(node: &Node) -> Option<Vec<String>> {
         }
         _ => None,
     }
+}
+
+pub(crate) fn columns(node: &Node) -> Option<ColumnSelection> {
+    let Value::List(items) = &node.value else { return None };
+    let number = |item: &Node| whole(item).and_then(|number| u64::try_from(number).ok());
+    if let Some(numbers) = items.iter().map(number).collect() {
+        return Some(ColumnSelection::Indices(numbers));
+    }
+    items.iter().map(word).collect::<Option<Vec<_>>>().map(ColumnSelection::Names)
 }
 
 /// A number, a mapping with numbers, or text (which the reference ignores).

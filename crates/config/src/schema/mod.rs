@@ -13,6 +13,8 @@ mod storage;
 
 pub(crate) use kind::{Kind, TIME_MEMBERS};
 
+use crate::vocabulary::Dialect;
+
 /// One key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
@@ -21,6 +23,8 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     pub(crate) default: Preset,
     pub(crate) effect: Effect,
+    /// Dialects that have the key; elsewhere it is told as without effect and reads as its default.
+    pub(crate) dialects: &'static [Dialect],
     /// One sentence or two, in Markdown.
     pub(crate) doc: &'static str,
 }
@@ -52,20 +56,33 @@ pub(crate) enum Effect {
     Ignored(&'static str),
 }
 
+const ALL: &[Dialect] = &[Dialect::Dlio, Dialect::Mlperf, Dialect::Native];
+/// Dialects that have the keys of the MLPerf fork which describe one of its readers.
+const MLPERF: &[Dialect] = &[Dialect::Mlperf];
+/// Dialects that have the keys of the MLPerf fork whose meaning does not depend on its code.
+const NOT_DLIO: &[Dialect] = &[Dialect::Mlperf, Dialect::Native];
+
+impl Key {
+    /// The same key, only in these dialects.
+    const fn only(self, dialects: &'static [Dialect]) -> Key {
+        Key { dialects, ..self }
+    }
+}
+
 const fn acts(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
-    Key { path, kind, default, effect: Effect::Acts, doc }
+    Key { path, kind, default, effect: Effect::Acts, dialects: ALL, doc }
 }
 
 const fn later(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
-    Key { path, kind, default, effect: Effect::Later, doc }
+    Key { path, kind, default, effect: Effect::Later, dialects: ALL, doc }
 }
 
 const fn with(switch: &'static str, path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
-    Key { path, kind, default, effect: Effect::LaterWith(switch), doc }
+    Key { path, kind, default, effect: Effect::LaterWith(switch), dialects: ALL, doc }
 }
 
 const fn ignored(path: &'static str, kind: Kind, default: Preset, reason: &'static str) -> Key {
-    Key { path, kind, default, effect: Effect::Ignored(reason), doc: "" }
+    Key { path, kind, default, effect: Effect::Ignored(reason), dialects: ALL, doc: "" }
 }
 
 /// The tables, in the order of the reference's sections.

@@ -2,7 +2,7 @@
 
 use super::dataset::NUMPY_TYPES;
 use super::kind::{count, count32};
-use super::{Key, Kind, Preset, acts, ignored, later};
+use super::{Key, Kind, NOT_DLIO, Preset, acts, ignored, later};
 use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
 
 /// Words for shuffles, with the boolean that a bare `off` is in YAML.
@@ -50,8 +50,8 @@ pub(super) const KEYS: &[Key] = &[
         "reader.file_shuffle",
         Kind::Switch(FILE_SHUFFLES),
         Preset::Text("off"),
-        "Shuffle the list of files. In dialects `dlio` and `mlperf` the iterative sampler shuffles whenever the key is \
-         present, whatever it says, as the references do.",
+        "Shuffle the list of files. In dialect `mlperf`, and in `dlio` with the iterative sampler, files are shuffled \
+         whenever the key is present, whatever it says, as in the references.",
     ),
     acts("reader.sample_shuffle", Kind::Switch(SAMPLE_SHUFFLES), Preset::Text("off"), "Shuffle the samples."),
     ignored(
@@ -99,7 +99,8 @@ pub(super) const KEYS: &[Key] = &[
     later(
         "reader.write_threads",
         count32(0),
-        Preset::Whole(1),
-        "MLPerf fork: files generated at a time; see `dlio_rs.generate_inflight`.",
-    ),
+        Preset::Derived("in dialect `mlperf` from the machine, else `dlio_rs.generate_inflight`"),
+        "Files generated at a time. In dialect `mlperf` 1 means that the machine decides, as in the fork.",
+    )
+    .only(NOT_DLIO),
 ];

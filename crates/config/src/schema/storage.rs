@@ -1,11 +1,12 @@
 //! Section `storage`.
 
 use super::kind::{at_least, count, count32};
-use super::{Key, Kind, Preset, acts, ignored, later};
-use crate::vocabulary::{LoadBalance, StorageType};
+use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
+use crate::vocabulary::{LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
 
 const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client";
-const PARQUET_READER: &str = "tunes a reader of the MLPerf fork that has no counterpart here";
+const DRY_RUN: &str = "`dlio-rs plan` prints what would be read";
+const LIBRARY: &str = "Client library whose way of reading is imitated; the requests are always this program's own.";
 
 /// Words for `load_balance_strategy`; the last is the fork's name of `least_outstanding`.
 pub(crate) const STRATEGIES: &[&str] =
@@ -68,37 +69,125 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("round_robin"),
         "How one rank spreads its requests over its endpoints.",
     ),
-    later("storage.endpoint_template", Kind::Text, Preset::Unset, "MLPerf fork: endpoints as `{a...b}` expansion."),
-    later("storage.endpoint_file", Kind::Text, Preset::Unset, "MLPerf fork: file with one endpoint per line."),
+    later(
+        "storage.endpoint_template",
+        Kind::Text,
+        Preset::Unset,
+        "Endpoints with `{a...b}` for their numbers: `http://node{1...4}:9000`. No reference implements it; this program does.",
+    ),
+    later(
+        "storage.endpoint_file",
+        Kind::Text,
+        Preset::Unset,
+        "File with one endpoint per line; `#` begins a comment. No reference implements it; this program does.",
+    ),
     later(
         "storage.post_generation_settle_seconds",
         at_least(0.0),
         Preset::Number(0.0),
-        "MLPerf fork: pause after generation on storage other than a local file system.",
-    ),
+        "Pause after generation on storage other than `local_fs`.",
+    )
+    .only(NOT_DLIO),
     ignored(
         "storage.s3_force_path_style",
         Kind::FlagText,
         Preset::Unset,
         "the fork's harness writes it one level too high; use storage.storage_options.s3_force_path_style",
     ),
-    ignored("storage.storage_library", Kind::Text, Preset::Unset, ONE_CLIENT),
-    ignored("storage.storage_options.storage_library", Kind::Text, Preset::Unset, ONE_CLIENT),
-    ignored("storage.storage_options.uri_scheme", Kind::Text, Preset::Text("s3"), ONE_CLIENT),
+    later("storage.storage_library", Kind::Word(StorageLibrary::WORDS), Preset::Unset, LIBRARY).only(MLPERF),
+    later(
+        "storage.storage_options.storage_library",
+        Kind::Word(StorageLibrary::WORDS),
+        Preset::Unset,
+        "The same; the key above takes precedence.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.uri_scheme",
+        Kind::Word(UriScheme::WORDS),
+        Preset::Text("s3"),
+        "Kind of name: `direct` and `file` make the bucket a folder.",
+    )
+    .only(MLPERF),
     ignored("storage.storage_options.use_full_object_uri", Kind::FlagText, Preset::Flag(false), ONE_CLIENT),
     ignored("storage.storage_options.s3_profile", Kind::Text, Preset::Unset, ONE_CLIENT),
     ignored("storage.storage_options.secure", Kind::FlagText, Preset::Flag(true), "the endpoint's scheme decides"),
-    ignored("storage.storage_options.prefetch_window", count(0), Preset::Whole(64), PARQUET_READER),
-    ignored("storage.storage_options.prefetch_workers", count(0), Preset::Whole(64), PARQUET_READER),
-    ignored("storage.storage_options.prefetch", count(0), Preset::Whole(32), PARQUET_READER),
-    ignored("storage.storage_options.coalesce_rgs", count(1), Preset::Whole(8), PARQUET_READER),
-    ignored("storage.storage_options.max_outstanding", count(1), Preset::Whole(1024), PARQUET_READER),
-    ignored("storage.storage_options.footer_cap", count(1), Preset::Whole(4_194_304), PARQUET_READER),
-    ignored("storage.storage_options.footer_batch_size", count(1), Preset::Whole(16), PARQUET_READER),
-    ignored("storage.storage_options.columns", Kind::Free, Preset::Unset, PARQUET_READER),
-    ignored("storage.storage_options.decode", Kind::Text, Preset::Text("raw"), PARQUET_READER),
-    ignored("storage.storage_options.decode_output", Kind::Text, Preset::Text("none"), PARQUET_READER),
-    ignored("storage.storage_options.stagger_workers", Kind::FlagText, Preset::Flag(true), PARQUET_READER),
-    ignored("storage.storage_options.simulate_io", Kind::FlagText, Preset::Flag(false), PARQUET_READER),
-    ignored("storage.storage_options.sim_log_secs", count(0), Preset::Whole(60), PARQUET_READER),
+    later(
+        "storage.storage_options.prefetch_window",
+        count32(1),
+        Preset::Derived("64; 256 for whole files from anything but s3dlio on S3"),
+        "Objects or row groups in flight per worker; for whole files from anything but s3dlio on S3, the size of a chunk.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.prefetch_workers",
+        count32(1),
+        Preset::Derived("32 for s3dlio, else 64"),
+        "Row groups fetched at a time per worker.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.prefetch",
+        count32(1),
+        Preset::Unset,
+        "Another name of `prefetch_workers` for s3dlio.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.coalesce_rgs",
+        count32(1),
+        Preset::Whole(8),
+        "Consecutive row groups per request of the s3dlio Parquet reader.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.max_outstanding",
+        count32(1),
+        Preset::Derived("1024; 512 with `decode: arrow`"),
+        "Cap of the s3dlio Parquet reader's window.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.footer_cap",
+        count(8),
+        Preset::Whole(4_194_304),
+        "Bytes fetched from the end of a Parquet file for its footer.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.footer_batch_size",
+        count32(1),
+        Preset::Whole(16),
+        "Footers fetched at a time.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.columns",
+        Kind::Columns,
+        Preset::Derived("all"),
+        "Columns of a Parquet file that are read, by name or by number.",
+    )
+    .only(MLPERF),
+    later(
+        "storage.storage_options.decode",
+        Kind::Word(RowGroupDecode::WORDS),
+        Preset::Text("raw"),
+        "What becomes of the bytes of a row group: counted, or decoded.",
+    )
+    .only(MLPERF),
+    ignored(
+        "storage.storage_options.decode_output",
+        Kind::Text,
+        Preset::Text("none"),
+        "decoded values are handed to nobody",
+    ),
+    later(
+        "storage.storage_options.stagger_workers",
+        Kind::FlagText,
+        Preset::Flag(true),
+        "Worker k waits k times the computation time before its first read; not with s3dlio.",
+    )
+    .only(MLPERF),
+    ignored("storage.storage_options.simulate_io", Kind::FlagText, Preset::Flag(false), DRY_RUN),
+    ignored("storage.storage_options.sim_log_secs", count(0), Preset::Whole(60), DRY_RUN),
 ];

@@ -1,0 +1,56 @@
+//! Section `storage`, with the keys by which the MLPerf fork's readers are shaped.
+
+use crate::fields::Fields;
+use crate::schema::kind;
+use crate::vocabulary::{Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
+use crate::workload::{Secret, Storage, Windows};
+
+pub(super) fn storage(f: &Fields<'_>) -> Storage {
+    let strategy = |word: &str| match word {
+        "least_connections" => Some(LoadBalance::LeastOutstanding),
+        _ => LoadBalance::from_word(word),
+    };
+    let storage_type = f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs);
+    Storage {
+        storage_type,
+        storage_root: f.text("storage.storage_root"),
+        endpoint_url: f.text_or_none("storage.storage_options.endpoint_url"),
+        endpoint_uris: f.texts("storage.endpoint_uris"),
+        endpoint_template: f.text_or_none("storage.endpoint_template"),
+        endpoint_file: f.text_or_none("storage.endpoint_file"),
+        region: f.text_or_none("storage.storage_options.region"),
+        access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
+        secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
+        s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
+        s3_max_attempts: f.whole("storage.storage_options.s3_max_attempts"),
+        use_mpi_endpoint_distribution: f.flag_or_none("storage.use_mpi_endpoint_distribution"),
+        load_balance_strategy: f.word("storage.load_balance_strategy", strategy, LoadBalance::RoundRobin),
+        library: library(f, storage_type),
+        uri_scheme: f.word_or_none("storage.storage_options.uri_scheme", UriScheme::from_word),
+        windows: windows(f),
+        post_generation_settle_seconds: f.number("storage.post_generation_settle_seconds"),
+    }
+}
+
+/// The fork wants a library to be named where there is no plain file system; here its usual one is taken.
+fn library(f: &Fields<'_>, storage_type: StorageType) -> Option<StorageLibrary> {
+    let said = |path| f.word_or_none(path, StorageLibrary::from_word);
+    let usual = matches!(storage_type, StorageType::S3 | StorageType::DirectFs | StorageType::Aistore);
+    let usual = (usual && f.dialect == Dialect::Mlperf).then_some(StorageLibrary::S3dlio);
+    said("storage.storage_library").or_else(|| said("storage.storage_options.storage_library")).or(usual)
+}
+
+fn windows(f: &Fields<'_>) -> Windows {
+    let workers = f.whole_or_none("storage.storage_options.prefetch_workers");
+    Windows {
+        prefetch_window: f.whole_or_none("storage.storage_options.prefetch_window"),
+        prefetch_workers: workers.or_else(|| f.whole_or_none("storage.storage_options.prefetch")),
+        coalesce_rgs: f.whole("storage.storage_options.coalesce_rgs"),
+        max_outstanding: f.whole_or_none("storage.storage_options.max_outstanding"),
+        footer_cap: f.whole("storage.storage_options.footer_cap"),
+        footer_batch_size: f.whole("storage.storage_options.footer_batch_size"),
+        columns: f.accepted("storage.storage_options.columns").and_then(kind::columns),
+        decode: f.word("storage.storage_options.decode", RowGroupDecode::from_word, RowGroupDecode::Raw),
+        stagger_workers: f.flag("storage.storage_options.stagger_workers"),
+    }
+}
