@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use dlio_event::{Nanos, TimeSource};
 
-use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Storage};
+use crate::{
+    Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Staged, Storage,
+};
 
 /// How slow one kind of operation is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,6 +160,19 @@ impl<S: Storage> Storage for Delayed<S> {
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(self.run_receipt(self.delays.write, self.inner.write(key, source)))
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        let staging = self.inner.stage(key, source);
+        Box::pin(self.run(self.delays.write, staging, |staged| (&mut staged.attempts, staged.bytes)))
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(self.run_receipt(self.delays.other, self.inner.publish(staged)))
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(self.run_receipt(self.delays.other, self.inner.discard(staged)))
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

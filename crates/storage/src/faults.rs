@@ -8,7 +8,7 @@ use dlio_event::{OpKind, Outcome, TimeSource};
 
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Storage,
+    Staged, Storage,
 };
 
 /// A kind of operation that can be made to fail.
@@ -18,8 +18,10 @@ pub enum Operation {
     Open,
     /// [`Object::read`].
     Read,
-    /// [`Storage::write`].
+    /// [`Storage::write`] and [`Storage::stage`].
     Write,
+    /// [`Storage::publish`].
+    Publish,
     /// [`Storage::stat`].
     Stat,
     /// [`Storage::list`].
@@ -169,6 +171,7 @@ impl<S: Storage> Faulty<S> {
             Operation::Open => ("opening", OpKind::Open),
             Operation::Read => ("reading", OpKind::Read),
             Operation::Write => ("writing", OpKind::Write),
+            Operation::Publish => ("writing", OpKind::Rename),
             Operation::Stat => ("looking up", OpKind::Stat),
             Operation::List => ("listing", OpKind::List),
             Operation::Delete => ("deleting", OpKind::Delete),
@@ -271,6 +274,24 @@ impl<S: Storage> Storage for Faulty<S> {
             self.pass(Operation::Write, key)?;
             self.inner.write(key, source).await
         })
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(async move {
+            self.pass(Operation::Write, key)?;
+            self.inner.stage(key, source).await
+        })
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.pass(Operation::Publish, &staged.key)?;
+            self.inner.publish(staged).await
+        })
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.inner.discard(staged)
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

@@ -14,10 +14,12 @@ pub mod memory;
 mod receipt;
 pub mod s3;
 mod seam;
+mod staged;
 mod traced;
 
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
 pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage};
+pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 
 use crate::key::check_key;
+use crate::staged::Ticket;
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Storage,
+    Staged, Storage,
 };
 
 /// Bytes per chunk that a read delivers, so that sinks meet objects in pieces as they do elsewhere.
@@ -71,7 +72,7 @@ impl Memory {
         let doing = match attempt.kind {
             OpKind::Open => "opening",
             OpKind::Read => "reading",
-            OpKind::Write => "writing",
+            OpKind::Write | OpKind::Rename => "writing",
             OpKind::Delete => "deleting",
             OpKind::CreateNamespace => "creating",
             _ => "looking up",
@@ -97,6 +98,28 @@ impl Memory {
     }
 
     fn write_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
+        let (content, receipt) = self.draw(key, source)?;
+        self.put(key, content);
+        Ok(receipt)
+    }
+
+    fn stage_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Staged, Error> {
+        let (content, Receipt { bytes, attempts }) = self.draw(key, source)?;
+        Ok(Staged { key: key.to_owned(), bytes, attempts, ticket: Ticket::Memory(content.into()) })
+    }
+
+    fn publish_now(&self, staged: &Staged) -> Result<Receipt, Error> {
+        let start = self.time.now();
+        let Ticket::Memory(content) = &staged.ticket else {
+            let attempt = Attempt { outcome: Outcome::ClientError, ..self.attempt(OpKind::Rename, start) };
+            return Err(self.error(ErrorKind::Invalid, &staged.key, staged.foreign(), attempt));
+        };
+        self.put(&staged.key, content.clone());
+        Ok(self.receipt(OpKind::Rename, start))
+    }
+
+    /// Draws everything from a source.
+    fn draw(&self, key: &str, source: &mut dyn ChunkSource) -> Result<(Vec<u8>, Receipt), Error> {
         let start = self.time.now();
         self.check(OpKind::Write, key)?;
         let total = source.len();
@@ -121,9 +144,8 @@ impl Memory {
                 more => filled += more,
             }
         }
-        self.put(key, content);
         let attempt = Attempt { requested: Some(total), bytes: total, ..self.attempt(OpKind::Write, start) };
-        Ok(Receipt { bytes: total, attempts: Attempts::from_iter([attempt]) })
+        Ok((content, Receipt { bytes: total, attempts: Attempts::from_iter([attempt]) }))
     }
 
     /// The next page of a listing: at most [`PAGE`] objects with the prefix, after the key `after`.
@@ -197,6 +219,18 @@ impl Storage for Memory {
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move { self.write_now(key, source) })
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(async move { self.stage_now(key, source) })
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(async move { self.publish_now(staged) })
+    }
+
+    fn discard<'a>(&'a self, _staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(async move { Ok(self.receipt(OpKind::Delete, self.time.now())) })
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

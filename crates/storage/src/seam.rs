@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::{Attempts, Error, Receipt};
+use crate::{Attempts, Error, Receipt, Staged};
 
 /// A boxed future of a storage operation. Not `Send`: every lane runs its operations on its own thread.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = Result<T, Error>> + 'a>>;
@@ -100,6 +100,16 @@ pub trait Storage: Send + Sync {
 
     /// Writes an object whole. On success it exists under `key`, complete; on error nothing new does.
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
+
+    /// Stores an object whole without letting it appear: nothing exists under `key` (or what was there still does) until
+    /// it is published. On error nothing is left behind.
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged>;
+
+    /// Lets a staged object appear under its key, complete, in place of what was there.
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt>;
+
+    /// Removes a staged object that will not be published.
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt>;
 
     /// Size of an object; an error of kind `NotFound` when it does not exist.
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)>;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use dlio_storage::memory::Memory;
 use dlio_storage::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage,
+    Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged,
+    Storage,
 };
 
 /// What goes wrong.
@@ -100,6 +101,22 @@ impl Storage for Faulty {
             tokio::time::sleep(self.slowness(key).unwrap_or_default()).await;
             self.inner.write(key, source).await
         })
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(async move {
+            self.broken("writing", key)?;
+            tokio::time::sleep(self.slowness(key).unwrap_or_default()).await;
+            self.inner.stage(key, source).await
+        })
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.inner.publish(staged)
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.inner.discard(staged)
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

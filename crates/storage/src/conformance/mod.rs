@@ -47,6 +47,7 @@ pub async fn check(storage: &dyn Storage, traits: Traits) {
         a_key_may_be_a_prefix_of_another(storage).await;
     }
     a_failing_source_leaves_nothing(storage).await;
+    what_is_staged_appears_when_it_is_published(storage, traits.large).await;
     a_refusing_sink_stops_the_read(storage).await;
     deleting_twice_is_no_error(storage).await;
     operations_run_at_once(storage).await;
@@ -224,6 +225,38 @@ async fn a_failing_source_leaves_nothing(storage: &dyn Storage) {
     let old = put(storage, key, 5000, 8).await;
     failed(storage.write(key, &mut Pattern::new(9000, 9).ending_after(4000)).await, "overwriting from such a source");
     expect(storage, key, &old, ByteRange::ALL).await;
+}
+
+async fn what_is_staged_appears_when_it_is_published(storage: &dyn Storage, large: u64) {
+    for (len, key) in
+        [(0, "conformance/staged/empty"), (4097, "conformance/staged/small"), (large, "conformance/staged/large")]
+    {
+        let pattern = Pattern::new(len, 9);
+        let staged = done(storage.stage(key, &mut pattern.clone()).await, key);
+        assert_eq!((staged.bytes, &*staged.key), (len, key), "what staging {key} tells");
+        check_attempts(&staged.attempts, key);
+        assert_eq!(
+            failed(storage.stat(key).await, "what is staged").kind,
+            ErrorKind::NotFound,
+            "{key} appears too early"
+        );
+        let listed = done(list(storage, "conformance/staged/").await, "listing what is staged");
+        assert!(listed.iter().all(|found| found.key != key), "{key} is listed too early");
+        check_attempts(&done(storage.publish(&staged).await, key).attempts, key);
+        if len > 0 {
+            expect(storage, key, &pattern, ByteRange::ALL).await;
+        }
+        assert_eq!(done(storage.stat(key).await, key).0.size, len, "size of {key}");
+    }
+    let key = "conformance/staged/small";
+    let kept = Pattern::new(4097, 9);
+    let staged = done(storage.stage(key, &mut Pattern::new(100, 10)).await, key);
+    expect(storage, key, &kept, ByteRange::ALL).await;
+    done(storage.discard(&staged).await, "discarding");
+    expect(storage, key, &kept, ByteRange::ALL).await;
+    let staged = done(storage.stage(key, &mut Pattern::new(200, 11)).await, key);
+    done(storage.publish(&staged).await, "publishing over another");
+    expect(storage, key, &Pattern::new(200, 11), ByteRange::ALL).await;
 }
 
 async fn a_refusing_sink_stops_the_read(storage: &dyn Storage) {

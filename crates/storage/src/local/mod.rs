@@ -23,10 +23,11 @@ use self::read::OpenFile;
 use self::sys::Direct;
 use self::task::Task;
 use crate::key::check_key;
-use crate::{ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
+use crate::{ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
 
 /// How files are accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent ways of opening and closing a file")]
 pub struct LocalOptions {
     /// Read with `O_DIRECT`, past the page cache (`reader.odirect`). A file system that cannot is an error.
     pub odirect_read: bool,
@@ -34,6 +35,9 @@ pub struct LocalOptions {
     pub odirect_write: bool,
     /// `fsync` each file before it gets its final name, and its folder after.
     pub durable: bool,
+    /// Give pages that were read or written back to the kernel (`posix_fadvise(DONTNEED)`), so that what is written now
+    /// is not read from memory later.
+    pub drop_cache: bool,
     /// Bytes per `pread` and `pwrite`, hence the size of each thread's buffer: it should stay in cache. Direct I/O takes at least 1 MiB: there
     /// every call goes to the device, and nothing is gained from a buffer that stays in cache.
     pub chunk: usize,
@@ -41,7 +45,7 @@ pub struct LocalOptions {
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { odirect_read: false, odirect_write: false, durable: false, chunk: 512 << 10 }
+        Self { odirect_read: false, odirect_write: false, durable: false, drop_cache: false, chunk: 512 << 10 }
     }
 }
 
@@ -179,6 +183,18 @@ impl Storage for Local {
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move { self.write_now(key, source) })
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(async move { self.stage_now(key, source) })
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(async move { self.publish_now(staged) })
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(async move { self.discard_now(staged) })
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use dlio_event::{Nanos, OpKind, Outcome};
 
-use super::Local;
 use super::buffer::with_buffer;
 use super::task::Task;
+use super::{Local, sys};
 use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
 
 /// A file that was opened for reading.
@@ -42,6 +42,9 @@ impl OpenFile<'_> {
         let end = range.len.map_or(self.size, |len| range.offset.saturating_add(len).min(self.size));
         let pass =
             with_buffer(self.local.options.chunk(self.align > 1), |buffer| self.pass(range.offset, end, buffer, sink));
+        if self.local.options.drop_cache {
+            sys::drop_cache(&self.file, range.offset, pass.bytes);
+        }
         let mut attempt = Attempt {
             offset: range.offset,
             requested: range.len,

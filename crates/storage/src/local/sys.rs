@@ -1,5 +1,8 @@
 //! The few system calls that the standard library does not wrap.
-#![expect(unsafe_code, reason = "close(2) with its error, fstatfs(2) and statx(2) have no safe wrapper in std")]
+#![expect(
+    unsafe_code,
+    reason = "close(2) with its error, fstatfs(2), statx(2) and posix_fadvise(2) have no safe wrapper in std"
+)]
 
 use std::fs::File;
 use std::io;
@@ -13,6 +16,15 @@ pub(super) fn close(file: File) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Tells the kernel that a range of a file will not be needed again. Advice only: a file system without a page cache
+/// may refuse it, and nothing is lost then.
+pub(super) fn drop_cache(file: &File, offset: u64, len: u64) {
+    let as_offset = |value: u64| libc::off_t::try_from(value).unwrap_or(libc::off_t::MAX);
+    // SAFETY: the descriptor is open for the call, which touches no memory of this process.
+    let _ =
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), as_offset(offset), as_offset(len), libc::POSIX_FADV_DONTNEED) };
 }
 
 /// How a file must be accessed with `O_DIRECT`.

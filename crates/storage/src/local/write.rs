@@ -11,13 +11,17 @@ use dlio_event::{Nanos, OpKind, Outcome};
 use super::buffer::with_buffer;
 use super::task::Task;
 use super::{Local, no_direct, sys};
-use crate::{Attempt, ChunkSource, Error, ErrorKind, Receipt};
+use crate::staged::Ticket;
+use crate::{Attempt, ChunkSource, Error, ErrorKind, Receipt, Staged};
 
 /// Distinguishes the temporary files of this process.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// The option that asks for direct writes, for messages.
 const OPTION: &str = "dlio_rs.generate_odirect";
+
+/// Bytes after which pages are given back to the kernel.
+const DROP_EVERY: u64 = 32 << 20;
 
 /// Longest part of the final name that the temporary name repeats, so that it stays below the usual limit of 255.
 const NAME_MAX: usize = 200;
@@ -46,21 +50,30 @@ enum Stop {
     Other(ErrorKind, String),
 }
 
+impl Stop {
+    fn told(self, task: Task, path: &Path) -> Error {
+        match self {
+            Stop::System(error) => task.failed(path, None, &error),
+            Stop::Other(kind, message) => task.refused(path, None, kind, message),
+        }
+    }
+}
+
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Stop::System(error)
     }
 }
 
-/// Removes the temporary file unless it was renamed.
+/// Removes the temporary file unless it is to stay, or has become the final one.
 struct Temporary {
     path: PathBuf,
-    renamed: bool,
+    kept: bool,
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.renamed {
+        if !self.kept {
             // The write's own error is what the user needs; a leftover file is hidden and in no listing.
             let _ = fs::remove_file(&self.path);
         }
@@ -71,16 +84,61 @@ impl Local {
     pub(super) fn write_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
         let path = self.path("writing", key)?;
         let mut task = Task::new(&*self.time, "writing");
-        match self.write_steps(&path, source, &mut task) {
+        let mut steps = |task: &mut Task| {
+            let (mut temporary, bytes) = self.stage_steps(&path, source, task)?;
+            self.publish_steps(&temporary.path, &path, task)?;
+            temporary.kept = true;
+            Ok::<u64, Stop>(bytes)
+        };
+        match steps(&mut task) {
             Ok(bytes) => Ok(Receipt { bytes, attempts: task.done() }),
-            Err(Stop::System(error)) => Err(task.failed(&path, None, &error)),
-            Err(Stop::Other(kind, message)) => Err(task.refused(&path, None, kind, message)),
+            Err(stop) => Err(stop.told(task, &path)),
         }
     }
 
-    fn write_steps(&self, path: &Path, source: &mut dyn ChunkSource, task: &mut Task) -> Result<u64, Stop> {
+    pub(super) fn stage_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Staged, Error> {
+        let path = self.path("writing", key)?;
+        let mut task = Task::new(&*self.time, "writing");
+        match self.stage_steps(&path, source, &mut task) {
+            Ok((mut temporary, bytes)) => {
+                temporary.kept = true;
+                let ticket = Ticket::File(std::mem::take(&mut temporary.path));
+                Ok(Staged { key: key.to_owned(), bytes, attempts: task.done(), ticket })
+            }
+            Err(stop) => Err(stop.told(task, &path)),
+        }
+    }
+
+    pub(super) fn publish_now(&self, staged: &Staged) -> Result<Receipt, Error> {
+        let path = self.path("writing", &staged.key)?;
+        let mut task = Task::new(&*self.time, "writing");
+        let Ticket::File(temporary) = &staged.ticket else {
+            return Err(task.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
+        };
+        match self.publish_steps(temporary, &path, &mut task) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
+            Err(stop) => Err(stop.told(task, &path)),
+        }
+    }
+
+    pub(super) fn discard_now(&self, staged: &Staged) -> Result<Receipt, Error> {
+        let path = self.path("removing what was written of", &staged.key)?;
+        let task = Task::new(&*self.time, "removing what was written of");
+        let Ticket::File(temporary) = &staged.ticket else {
+            return Err(task.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
+        };
+        self.quiet("removing", OpKind::Delete, temporary, || fs::remove_file(temporary))
+    }
+
+    /// Writes the temporary file.
+    fn stage_steps(
+        &self,
+        path: &Path,
+        source: &mut dyn ChunkSource,
+        task: &mut Task,
+    ) -> Result<(Temporary, u64), Stop> {
         let direct = self.options.odirect_write;
-        let (file, mut temporary) = match task.step(OpKind::Open, || self.create_temporary(path)) {
+        let (file, temporary) = match task.step(OpKind::Open, || self.create_temporary(path)) {
             Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => {
                 return Err(Stop::Other(ErrorKind::Invalid, no_direct(OPTION)));
             }
@@ -95,14 +153,21 @@ impl Local {
         if self.options.durable {
             task.step(OpKind::Fsync, || file.sync_all())?;
         }
+        if self.options.drop_cache {
+            sys::drop_cache(&file, 0, bytes);
+        }
         task.step(OpKind::Close, || sys::close(file))?;
-        task.step(OpKind::Rename, || fs::rename(&temporary.path, path))?;
-        temporary.renamed = true;
+        Ok((temporary, bytes))
+    }
+
+    /// Gives the temporary file its final name.
+    fn publish_steps(&self, temporary: &Path, path: &Path, task: &mut Task) -> Result<(), Stop> {
+        task.step(OpKind::Rename, || fs::rename(temporary, path))?;
         if self.options.durable {
             // Without this the name itself, not the content, could be lost with the power.
             task.step(OpKind::Fsync, || File::open(path.parent().unwrap_or(&self.root))?.sync_all())?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Creates the temporary file, and the folders between the root and it if they are missing. The root itself is
@@ -117,7 +182,7 @@ impl Local {
         loop {
             let name = temporary(path);
             match options.open(&name) {
-                Ok(file) => return Ok((file, Temporary { path: name, renamed: false })),
+                Ok(file) => return Ok((file, Temporary { path: name, kept: false })),
                 // Left by a killed process of the same number, perhaps on another node.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !folders_made && self.root.is_dir() => {
@@ -131,7 +196,8 @@ impl Local {
 
     fn copy(&self, file: &File, source: &mut dyn ChunkSource, align: u64, task: &mut Task) -> Result<u64, Stop> {
         let start = task.now();
-        let mut pass = Pass { file, align, total: source.len(), written: 0, first_byte: None };
+        let total = source.len();
+        let mut pass = Pass { file, align, total, written: 0, first_byte: None, drop_cache: self.options.drop_cache };
         let result = with_buffer(self.options.chunk(align > 1), |buffer| pass.run(source, buffer, || self.time.now()));
         let mut attempt = Attempt {
             requested: Some(pass.total),
@@ -161,6 +227,8 @@ struct Pass<'a> {
     total: u64,
     written: u64,
     first_byte: Option<Nanos>,
+    /// Tell the kernel that the pages are not needed again.
+    drop_cache: bool,
 }
 
 impl Pass<'_> {
@@ -183,7 +251,12 @@ impl Pass<'_> {
             buffer[wanted..padded].fill(0);
             self.file.write_all_at(&buffer[..padded], self.written)?;
             self.first_byte.get_or_insert_with(&now);
+            let before = self.written;
             self.written += wanted as u64;
+            if self.drop_cache && self.written / DROP_EVERY > before / DROP_EVERY {
+                // Starts the write-back of this window, and drops those before it that are clean by now.
+                sys::drop_cache(self.file, 0, self.written);
+            }
         }
         if !self.total.is_multiple_of(self.align) {
             self.file.set_len(self.total)?;

@@ -31,7 +31,7 @@ use endpoints::Endpoints;
 pub use preflight::Preflight;
 use tokio_rustls::TlsConnector;
 
-use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
+use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
 
 /// What all threads of a client share.
 struct Shared {
@@ -88,6 +88,18 @@ impl Storage for S3 {
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(self.shared.put(key, source))
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(multipart::stage_parts(&self.shared, key, source))
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(multipart::publish(&self.shared, staged))
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(multipart::discard(&self.shared, staged))
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {

@@ -16,12 +16,16 @@ use super::connect::with_pool;
 use super::request::{Call, Failed, Tries};
 use super::sign::{UNSIGNED_PAYLOAD, sha256};
 use super::{S3Config, Shared, encode, xml};
-use crate::{Attempts, ChunkSource, Error, ErrorKind, Receipt};
+use crate::staged::Ticket;
+use crate::{Attempts, ChunkSource, Error, ErrorKind, Receipt, Staged};
 
 /// Smallest part that S3 accepts, but for the last.
 const PART_MIN: u64 = 5 << 20;
 /// Most parts of an upload.
 const PARTS_MAX: u64 = 10_000;
+
+/// Number and entity tag of a part.
+type Tag = (u64, String);
 
 /// A part that is to be stored.
 pub(super) struct Part {
@@ -46,7 +50,7 @@ pub(super) trait Uploader: Clone {
     async fn create(&self, key: &str) -> Result<(String, Attempts), Error>;
     async fn part(&self, key: &str, id: &str, part: Part) -> Result<Stored, Error>;
     /// `parts`: numbers and entity tags in order.
-    async fn complete(&self, key: &str, id: &str, parts: &[(u64, String)]) -> Result<Attempts, Box<Failed>>;
+    async fn complete(&self, key: &str, id: &str, parts: &[Tag]) -> Result<Attempts, Box<Failed>>;
     async fn size(&self, key: &str) -> Result<(u64, Attempts), Error>;
     fn abort(&self, key: String, id: String) -> impl Future<Output = Attempts> + Send + 'static;
 }
@@ -81,7 +85,7 @@ impl<U: Uploader> Drop for Begun<'_, U> {
 /// The parts of an upload.
 struct Parts<'a, 'l> {
     running: FuturesUnordered<LocalBoxFuture<'a, Result<Stored, Error>>>,
-    stored: Vec<(u64, String)>,
+    stored: Vec<Tag>,
     log: &'l mut Attempts,
 }
 
@@ -134,25 +138,81 @@ pub(super) async fn put_parts<U: Uploader>(
     source: &mut dyn ChunkSource,
 ) -> Result<Receipt, Error> {
     let len = source.len();
-    let (id, mut log) = uploader.create(key).await?;
-    let mut begun = Begun { uploader, key, id, open: true };
-    let done = match send_parts(&begun, source, &mut log).await {
-        Ok(parts) => complete(&begun, &parts, len).await,
-        Err(error) => Err(error),
-    };
-    match done {
+    let (mut begun, parts, mut log) = begin(uploader, key, source).await?;
+    match complete(&begun, &parts, len).await {
         Ok(attempts) => {
             begun.open = false;
             log.extend(attempts);
-            log.sort_by_key(|attempt| attempt.start);
             Ok(Receipt { bytes: len, attempts: log })
         }
-        Err(error) => {
-            let mut error = after(log, error);
-            error.attempts.extend(begun.abort().await);
-            Err(error)
+        Err(error) => Err(given_up(begun, log, error).await),
+    }
+}
+
+/// Stores all parts of an object and leaves the upload to be completed later.
+pub(super) async fn stage_parts<U: Uploader>(
+    uploader: &U,
+    key: &str,
+    source: &mut dyn ChunkSource,
+) -> Result<Staged, Error> {
+    let call = Call::new(uploader.client(), "writing", OpKind::MultipartCreate, Method::POST, Some(key));
+    call.check(uploader.client())?;
+    let bytes = source.len();
+    let (mut begun, parts, attempts) = begin(uploader, key, source).await?;
+    begun.open = false;
+    let ticket = Ticket::Upload { id: std::mem::take(&mut begun.id), parts };
+    Ok(Staged { key: key.to_owned(), bytes, attempts, ticket })
+}
+
+/// Completes a staged upload.
+pub(super) async fn publish<U: Uploader>(uploader: &U, staged: &Staged) -> Result<Receipt, Error> {
+    let (id, parts) = upload_of(uploader, staged)?;
+    // Not open: an upload whose completion fails stays for whoever discards it.
+    let begun = Begun { uploader, key: &staged.key, id: id.to_owned(), open: false };
+    let attempts = complete(&begun, parts, staged.bytes).await?;
+    Ok(Receipt { bytes: 0, attempts })
+}
+
+/// Aborts a staged upload.
+pub(super) async fn discard<U: Uploader>(uploader: &U, staged: &Staged) -> Result<Receipt, Error> {
+    let (id, _) = upload_of(uploader, staged)?;
+    let attempts = uploader.abort(staged.key.clone(), id.to_owned()).await;
+    Ok(Receipt { bytes: 0, attempts })
+}
+
+fn upload_of<'s, U: Uploader>(uploader: &U, staged: &'s Staged) -> Result<(&'s str, &'s [Tag]), Error> {
+    match &staged.ticket {
+        Ticket::Upload { id, parts } => Ok((id, parts)),
+        Ticket::File(_) | Ticket::Memory(_) => {
+            let client = uploader.client();
+            let call = Call::new(client, "completing", OpKind::MultipartComplete, Method::POST, Some(&staged.key));
+            Err(call.error(client, ErrorKind::Invalid, staged.foreign()))
         }
     }
+}
+
+/// Creates an upload and stores all its parts; also returns what was done, in order.
+async fn begin<'a, U: Uploader>(
+    uploader: &'a U,
+    key: &'a str,
+    source: &mut dyn ChunkSource,
+) -> Result<(Begun<'a, U>, Vec<Tag>, Attempts), Error> {
+    let (id, mut log) = uploader.create(key).await?;
+    let begun = Begun { uploader, key, id, open: true };
+    match send_parts(&begun, source, &mut log).await {
+        Ok(parts) => {
+            log.sort_by_key(|attempt| attempt.start);
+            Ok((begun, parts, log))
+        }
+        Err(error) => Err(given_up(begun, log, error).await),
+    }
+}
+
+/// Aborts an upload that failed; the error then tells everything that was done.
+async fn given_up<U: Uploader>(begun: Begun<'_, U>, log: Attempts, error: Error) -> Error {
+    let mut error = after(log, error);
+    error.attempts.extend(begun.abort().await);
+    error
 }
 
 /// Fills one part while others are on their way; returns the entity tags in order.
@@ -160,7 +220,7 @@ async fn send_parts<U: Uploader>(
     begun: &Begun<'_, U>,
     source: &mut dyn ChunkSource,
     log: &mut Attempts,
-) -> Result<Vec<(u64, String)>, Error> {
+) -> Result<Vec<Tag>, Error> {
     let client = begun.uploader.client();
     let size = part_size(source.len(), client.config.part_size);
     let most = usize::try_from(client.config.part_concurrency.max(1)).unwrap_or(1);
@@ -169,7 +229,8 @@ async fn send_parts<U: Uploader>(
     let mut offset = 0;
     for number in 1.. {
         let len = feed.left.min(size);
-        if len == 0 {
+        // An object without bytes still has one part: an upload without any cannot be completed.
+        if len == 0 && number > 1 {
             break;
         }
         while parts.running.len() >= most {
@@ -211,7 +272,7 @@ async fn fill<U: Uploader>(
     Ok(frames)
 }
 
-async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[(u64, String)], len: u64) -> Result<Attempts, Error> {
+async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) -> Result<Attempts, Error> {
     let failed = match begun.uploader.complete(begun.key, &begun.id, parts).await {
         Ok(attempts) => return Ok(attempts),
         Err(failed) => failed,
@@ -266,7 +327,7 @@ impl Uploader for Arc<Shared> {
         }
     }
 
-    async fn complete(&self, key: &str, id: &str, parts: &[(u64, String)]) -> Result<Attempts, Box<Failed>> {
+    async fn complete(&self, key: &str, id: &str, parts: &[Tag]) -> Result<Attempts, Box<Failed>> {
         let mut call = Call::new(self, "completing", OpKind::MultipartComplete, Method::POST, Some(key));
         call.query = upload_id(id);
         let mut body = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");

@@ -23,9 +23,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::bucket::{after, forgiven};
 use super::endpoints::Endpoint;
 use super::failure::Failure;
+use super::multipart;
 use super::request::{Call, Failed, Tries, invalid, while_moving};
 use super::{S3, S3Config, Shared};
-use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Storage};
+use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
 
 struct Lane {
     owner: Weak<Shared>,
@@ -240,6 +241,18 @@ impl Storage for SdkS3 {
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(self.put(key, source))
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        Box::pin(multipart::stage_parts(self, key, source))
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(multipart::publish(self, staged))
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        Box::pin(multipart::discard(self, staged))
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
