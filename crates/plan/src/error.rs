@@ -9,12 +9,6 @@ pub enum Error {
     /// `World::size` is 0.
     #[error("a world has at least one rank, but 0 were given")]
     EmptyWorld,
-    /// The dialect has no planner yet.
-    #[error(
-        "the mlperf dialect comes later; use `dlio_rs.dialect: dlio` (the reference's order, quirks included) or \
-         `native` (what the keys say)"
-    )]
-    Mlperf,
     /// A count that must not be 0.
     #[error("{key} is 0, expected at least 1")]
     Zero {

@@ -79,10 +79,13 @@ impl FileSet {
         let files = files.ok_or(Error::Overflow { what: "the files" })?;
         let largest = dataset.num_files_train.max(dataset.num_files_eval);
         largest.checked_mul(dataset.num_samples_per_file).ok_or(Error::Overflow { what: "the samples" })?;
+        // A part of a larger data set is named, and sized, as a part of it.
+        let generated = dataset.num_files_generated.unwrap_or(0).max(dataset.num_files_train);
+        let files = files.max(generated.saturating_add(dataset.num_files_eval));
         let naming = |split, len, subfolders| Naming {
             split,
             len,
-            of: len,
+            of: if split == Split::Train { generated } else { len },
             subfolders,
             prefix: dataset.file_prefix.clone(),
             format: dataset.format,

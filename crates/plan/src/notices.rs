@@ -2,6 +2,8 @@
 //!
 //! Each is told once, by rank 0, and names the key, the effect and the way around it.
 
+mod mlperf;
+
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, Shuffle};
 use dlio_config::{Notice, NoticeCode, Workload};
 
@@ -20,13 +22,14 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
         splits.push((Split::Eval, eval));
     }
     for &(split, steps) in &splits {
-        notices.extend(if reading.dialect == Dialect::Dlio {
-            trimming(reading, split)
-        } else {
-            remainder(reading, split, steps)
+        notices.extend(match reading.dialect {
+            Dialect::Dlio => trimming(reading, split),
+            Dialect::Native => remainder(reading, split, steps),
+            Dialect::Mlperf => None,
         });
     }
     notices.extend(threads(workload, reading));
+    notices.extend(mlperf::of(workload, reading, &splits));
     if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
         notices.extend(shuffling(workload, reading));
         notices.extend(same_files(reading));
@@ -119,7 +122,7 @@ fn threads(workload: &Workload, reading: &Reading) -> Option<Notice> {
         let text = "reader.read_threads is 0, which the tensorflow loader does not have: 1 reader lane is used";
         return Some(Notice::warning(NoticeCode::Accepted, text));
     }
-    (reader.data_loader == DataLoader::NativeDali && reading.dialect == Dialect::Dlio).then(|| {
+    (reader.data_loader == DataLoader::NativeDali && reading.dialect != Dialect::Native).then(|| {
         Notice::warning(
             NoticeCode::Accepted,
             "reader.data_loader native_dali is planned like dali, every rank reading its own share; in the reference all \
@@ -154,7 +157,7 @@ fn shuffling(workload: &Workload, reading: &Reading) -> Option<Notice> {
             "reader.sample_shuffle {samples} changes only the sample numbers that are reported, not what is read, as in \
              the reference; {NATIVE} shuffles"
         ),
-        Kind::Iterative | Kind::Blank => return None,
+        Kind::Iterative | Kind::Iterable | Kind::Blank => return None,
     }))
 }
 
@@ -189,7 +192,8 @@ fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> 
 }
 
 fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {
-    let whole = matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv);
+    let whole = reading.fork.as_ref().is_some_and(|fork| fork.whole)
+        || matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv);
     let samples = reading.samples_per_file;
     (reading.kind == Kind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
         Notice::info(

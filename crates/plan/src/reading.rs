@@ -3,7 +3,8 @@
 use dlio_config::Workload;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, ReadType, Sampler, Shuffle};
 
-use crate::order::{Batches, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads};
+use crate::mlperf::{self, Fork, TORCH_BATCHES};
+use crate::order::{Batches, FileList, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads};
 use crate::{Error, FileSet, Handles, Split, World};
 
 /// What kind of loader reads.
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     Iterative,
     /// TFRecord streams (tensorflow).
     Streams,
+    /// Whole files or row groups, dealt to the lanes (pytorch in the mlperf dialect).
+    Iterable,
     /// Batches without data (the synthetic loader, the synthetic format).
     Blank,
 }
@@ -54,6 +57,8 @@ pub(crate) struct Reading {
     pub(crate) train: Counts,
     pub(crate) eval: Counts,
     pub(crate) shuffles: Shuffles,
+    /// What is special to the mlperf dialect.
+    pub(crate) fork: Option<Fork>,
     loader: DataLoader,
     native_shuffles: (Shuffle, Shuffle),
     read_threads: u32,
@@ -68,10 +73,11 @@ impl Reading {
         if world.size == 0 {
             return Err(Error::EmptyWorld);
         }
-        if dlio_rs.dialect == Dialect::Mlperf {
-            return Err(Error::Mlperf);
+        let mut kind = kind(reader.data_loader, reader.sampler, dataset.format)?;
+        let fork = dlio_rs.dialect == Dialect::Mlperf;
+        if fork && kind == Kind::Index && reader.data_loader == DataLoader::Pytorch {
+            kind = mlperf::kind(workload);
         }
-        let kind = kind(reader.data_loader, reader.sampler, dataset.format)?;
         let counts = |split, batch_size: u64, key| {
             if batch_size == 0 {
                 return Err(Error::Zero { key });
@@ -81,7 +87,8 @@ impl Reading {
             let unit = unit.saturating_mul(u128::from(world.size));
             let files_read = match dlio_rs.dialect {
                 Dialect::Native => configured,
-                _ => trimmed(configured, unit),
+                Dialect::Mlperf => configured - configured % u64::from(world.size),
+                Dialect::Dlio => trimmed(configured, unit),
             };
             Ok(Counts { files: files_read, configured, batch_size, base: files.combined(split, 0) })
         };
@@ -97,8 +104,10 @@ impl Reading {
             // Nobody asks for the lists themselves then; the lengths only matter for what the shuffles draw.
             (saturated(train_counts.files), saturated(eval_counts.files))
         };
+        let fork = fork.then(|| Fork::new(workload, kind, world, [&train_counts, &eval_counts])).transpose()?;
         let reading = Self {
             kind,
+            fork,
             dialect: dlio_rs.dialect,
             world,
             samples_per_file: files.samples_per_file(),
@@ -122,13 +131,13 @@ impl Reading {
         for counts in [&mut reading.train, &mut reading.eval] {
             counts.files = counts.configured;
         }
-        reading.dialect = Dialect::Dlio;
+        (reading.dialect, reading.fork) = (Dialect::Dlio, None);
         reading.shuffles.files = (saturated(reading.train.files), saturated(reading.eval.files));
         Ok(reading)
     }
 
     fn check(&self, evaluation: bool) -> Result<(), Error> {
-        if self.kind != Kind::Iterative || self.dialect != Dialect::Dlio {
+        if self.kind != Kind::Iterative || self.dialect == Dialect::Native {
             return Ok(());
         }
         for split in [Split::Train, Split::Eval] {
@@ -154,7 +163,7 @@ impl Reading {
         if let Some(wanted) = limit.filter(|&wanted| wanted > configured) {
             return Err(Error::TooFewSteps { available: configured, wanted });
         }
-        let mut full = counts.files * self.samples_per_file / per_step;
+        let mut full = self.full(split);
         if split == Split::Train && !workload.workflow.train {
             full = 0;
         }
@@ -164,18 +173,33 @@ impl Reading {
         }
         let run = limit.map_or(full, |limit| limit.min(full));
         // All ranks have equally many samples after trimming, so rank 0 stands for all.
-        let left = if self.dialect == Dialect::Dlio && run > 0 { self.available(split).saturating_sub(run) } else { 0 };
+        let native = self.dialect == Dialect::Native;
+        let left = if native || run == 0 { 0 } else { self.available(split).saturating_sub(run) };
         // The loop fetches one batch before it sees that it is over. The generators of tf.data run ahead of a loop that no
         // limit stops: each has then read its last, padded batch.
         let ahead = if self.kind == Kind::Iterative && run == full { left } else { left.min(1) };
         Ok(SplitSteps { configured, full, run, ahead })
     }
 
+    /// Steps that the files that are read allow.
+    fn full(&self, split: Split) -> u64 {
+        let counts = self.counts(split);
+        match (&self.fork, self.kind) {
+            (Some(fork), Kind::Iterable) => self.shape(fork, split).complete(),
+            (Some(_), Kind::Iterative) => Order::Threads(self.sorted_threads(0, split)).available(),
+            _ => counts.files * self.samples_per_file / counts.batch_size.saturating_mul(u64::from(self.world.size)),
+        }
+    }
+
     /// Batches that rank 0's loader would deliver in an epoch if nobody stopped it. Needs no shuffled order.
     fn available(&self, split: Split) -> u64 {
-        match (self.kind, self.dialect) {
-            (Kind::Blank, _) => 0,
-            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.sorted_threads(0, split)).available(),
+        match (self.kind, &self.fork, self.dialect) {
+            (Kind::Blank, ..) => 0,
+            (Kind::Iterable, Some(fork), _) => Order::Iterable(self.shape(fork, split)).available(),
+            (Kind::Iterative, _, Dialect::Dlio | Dialect::Mlperf) => {
+                Order::Threads(self.sorted_threads(0, split)).available()
+            }
+            (_, Some(_), _) => self.full(split),
             _ => self.order(0, split, 1).available(),
         }
     }
@@ -203,6 +227,7 @@ impl Reading {
     pub(crate) fn lanes(&self) -> u32 {
         match self.kind {
             Kind::Index | Kind::Blank if self.loader != DataLoader::Tensorflow => self.read_threads,
+            // tf.data has no lane-less mode; an iterable data set reads ahead while the loop computes in any case.
             _ => self.read_threads.max(1),
         }
     }
@@ -212,6 +237,7 @@ impl Reading {
         let per_lane = self.prefetch.div_ceil(self.lanes().max(1));
         match self.loader {
             _ if self.lanes() == 0 => 1,
+            _ if self.kind == Kind::Iterable => TORCH_BATCHES.min(self.read_threads.saturating_add(1)),
             // torch's prefetch_factor; 0 is refused there, and the reference then leaves it at its default.
             DataLoader::Pytorch => {
                 if per_lane == 0 {
@@ -237,8 +263,19 @@ impl Reading {
     /// Order of one rank's reading.
     pub(crate) fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
         match (self.kind, self.dialect) {
-            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.threads(rank, split, epoch)),
-            (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)),
+            (Kind::Iterable, _) if let Some(fork) = &self.fork => {
+                Order::Iterable(self.iterable(fork, rank, split, epoch))
+            }
+            (Kind::Iterative, Dialect::Dlio | Dialect::Mlperf) => Order::Threads(self.threads(rank, split, epoch)),
+            (Kind::Streams, _) => {
+                let mut streams = self.streams(rank, split, epoch);
+                if let Some(fork) = &self.fork {
+                    // The files of a stream are sorted by name, whatever their list.
+                    let list = fork.shards.list(rank, split, epoch).sorted(streams.share.full);
+                    streams.files = StreamFiles::List(list);
+                }
+                Order::Streams(streams)
+            }
             _ => Order::Batches(self.batches(rank, split, epoch)),
         }
     }
@@ -246,7 +283,13 @@ impl Reading {
     /// The lanes that read a part of a batch; no shuffle moves a batch from one lane to another.
     pub(crate) fn contributors(&self, rank: u32, split: Split, epoch: u32, batch: u64) -> Vec<u32> {
         match (self.kind, self.dialect) {
-            (Kind::Iterative, Dialect::Dlio) => Order::Threads(self.sorted_threads(rank, split)).contributors(batch),
+            (Kind::Iterable, _) if let Some(fork) = &self.fork => {
+                Order::Iterable(self.shape(fork, split)).contributors(batch)
+            }
+            (Kind::Iterative, Dialect::Dlio | Dialect::Mlperf) => {
+                Order::Threads(self.sorted_threads(rank, split)).contributors(batch)
+            }
+            (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)).contributors(batch),
             _ => self.order(rank, split, epoch).contributors(batch),
         }
     }
@@ -257,6 +300,7 @@ impl Reading {
         let native = self.dialect == Dialect::Native;
         Batches {
             order: (self.kind != Kind::Blank).then(|| self.global(split, epoch)),
+            list: self.fork.as_ref().map(|fork| fork.shards.list(rank, split, epoch)),
             start,
             count: samples / counts.batch_size,
             batch_size: counts.batch_size,
@@ -278,6 +322,10 @@ impl Reading {
     /// First sample and number of samples of a rank, in the global order.
     pub(crate) fn share(&self, rank: u32, split: Split) -> (u64, u64) {
         let (samples, size, rank) = (self.samples(split), u64::from(self.world.size), u64::from(rank));
+        if self.fork.is_some() {
+            // In its own list.
+            return (0, samples / size);
+        }
         if self.dialect == Dialect::Native {
             let batch_size = self.counts(split).batch_size;
             let share = samples / batch_size.saturating_mul(size) * batch_size;
@@ -290,8 +338,12 @@ impl Reading {
 
     pub(crate) fn threads(&self, rank: u32, split: Split, epoch: u32) -> Threads {
         let threads = self.sorted_threads(rank, split);
+        if let Some(fork) = &self.fork {
+            return Threads { list: fork.shards.list(rank, split, epoch), ..threads };
+        }
         let sample_order = self.shuffles.sample_order(saturated(threads.samples), epoch);
-        Threads { file_order: self.shuffles.file_order(split, epoch), sample_order, ..threads }
+        let list = self.shuffles.file_order(split, epoch).map_or(FileList::ALL, FileList::of);
+        Threads { list, sample_order, ..threads }
     }
 
     /// The reader threads' entries without any shuffle.
@@ -301,6 +353,9 @@ impl Reading {
         let (size, threads) = (u64::from(self.world.size), self.lanes());
         let run = self.samples(split).div_ceil(size) / u64::from(threads);
         let files_per_rank = (counts.files / size).checked_rem(counts.files).unwrap_or_default();
+        let fork = self.fork.is_some();
+        let (files, first_file) =
+            if fork { (counts.files / size, 0) } else { (counts.files, u64::from(rank) * files_per_rank) };
         Threads {
             base: counts.base,
             start,
@@ -309,9 +364,10 @@ impl Reading {
             lanes: threads,
             batch_size: counts.batch_size,
             samples_per_file: self.samples_per_file,
-            files: counts.files.max(1),
-            first_file: u64::from(rank) * files_per_rank,
-            file_order: None,
+            files: files.max(1),
+            first_file,
+            list: FileList::ALL,
+            fork,
             sample_order: None,
         }
     }
@@ -327,9 +383,11 @@ impl Reading {
             (StreamFiles::From(start / records), share, 1)
         } else {
             // Trimming left a multiple of the ranks, so there are never fewer files than ranks (record shards).
-            let rank = u64::from(rank);
             let share = Share { head: 0, head_sample: 0, full: counts.files / size, tail: 0 };
-            (StreamFiles::Strided { rank, size }, share, u64::from(self.epochs))
+            let sharded = FileList::Strided { first: u64::from(rank), step: size };
+            // The fork shards the rank's files once more and repeats what is left; that is not copied.
+            let passes = if self.fork.is_some() { 1 } else { u64::from(self.epochs) };
+            (StreamFiles::List(sharded), share, passes)
         };
         Streams {
             order: self.global(split, epoch),
@@ -373,7 +431,7 @@ fn handles(kind: Kind, read_type: ReadType, format: Format) -> Handles {
         Kind::Iterative | Kind::Streams => Handles::PerFile,
         // The memory-mapping reader maps every file when it is made and ignores `read_type`.
         Kind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
-        Kind::Index | Kind::Blank => match read_type {
+        Kind::Index | Kind::Iterable | Kind::Blank => match read_type {
             ReadType::OnDemand => Handles::PerSample,
             ReadType::Memory => Handles::Cached,
         },

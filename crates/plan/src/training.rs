@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dlio_config::{Notice, Workload};
 
+use crate::mlperf::Pipeline;
+use crate::order::{Iterable, LaneBatch, Piece};
 use crate::reading::{Reading, SplitSteps};
 use crate::times::Times;
 use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, fingerprint, notices};
@@ -170,6 +172,95 @@ impl TrainingPlan {
         }
         let SplitSteps { run, ahead, .. } = self.split(split);
         Box::new(self.reading.order(rank, split, epoch).lane_steps(lane, run, ahead))
+    }
+
+    /// How the lanes read ahead where they stream whole files or row groups, and [`pieces`](Self::pieces) and
+    /// [`lane_batches`](Self::lane_batches) say what; `None`: they read step by step.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<Pipeline> {
+        self.reading.fork.as_ref().and_then(|fork| fork.pipeline)
+    }
+
+    /// Whether files are read whole without being looked into.
+    #[must_use]
+    pub fn whole_files(&self) -> bool {
+        self.reading.fork.as_ref().is_some_and(|fork| fork.whole)
+    }
+
+    /// How long a lane waits before it begins an epoch.
+    #[must_use]
+    pub fn stagger(&self, lane: u32) -> Duration {
+        self.reading.fork.as_ref().map_or(Duration::ZERO, |fork| fork.stagger.saturating_mul(lane))
+    }
+
+    /// What a lane of a [`pipeline`](Self::pipeline) fetches, in its order.
+    #[must_use]
+    pub fn pieces(
+        &self,
+        rank: u32,
+        split: Split,
+        epoch: u32,
+        lane: u32,
+    ) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+        let SplitSteps { run, ahead, .. } = self.split(split);
+        self.pieces_until((rank, split, epoch), lane, run.saturating_add(ahead))
+    }
+
+    fn pieces_until(
+        &self,
+        (rank, split, epoch): (u32, Split, u32),
+        lane: u32,
+        end: u64,
+    ) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+        match &self.reading.fork {
+            Some(fork) if fork.pipeline.is_some() && rank < self.world.size && lane < self.lanes() => {
+                Box::new(self.reading.iterable(fork, rank, split, epoch).pieces(lane, end))
+            }
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// The batches that a lane of a [`pipeline`](Self::pipeline) makes of its pieces, in order.
+    #[must_use]
+    pub fn lane_batches(&self, split: Split, lane: u32) -> Box<dyn Iterator<Item = LaneBatch> + Send + 'static> {
+        let SplitSteps { run, ahead, .. } = self.split(split);
+        let Some(shape) = self.shape(split).filter(|_| lane < self.lanes()) else {
+            return Box::new(std::iter::empty());
+        };
+        Box::new(shape.lane_totals(lane, run, run.saturating_add(ahead)))
+    }
+
+    fn shape(&self, split: Split) -> Option<Iterable> {
+        let fork = self.reading.fork.as_ref().filter(|fork| fork.pipeline.is_some())?;
+        Some(self.reading.shape(fork, split))
+    }
+
+    /// Whether the first batch of each epoch is read once before that epoch, and once more after the last, outside all
+    /// times (the MLPerf fork's way of starting its workers).
+    #[must_use]
+    pub fn prewarms(&self) -> bool {
+        self.reading.fork.is_some() && self.train.run > 0
+    }
+
+    /// What a lane reads to warm up for an epoch, up to one beyond the last: its part of step 1, as surplus.
+    #[must_use]
+    pub fn prewarm(&self, rank: u32, epoch: u32, lane: u32) -> Option<LaneStep> {
+        let order = || self.reading.order(rank, Split::Train, epoch);
+        let planned = self.prewarms() && rank < self.world.size && lane < self.lanes().max(1);
+        planned.then(|| order().lane_steps(lane, 0, 1).next()).flatten()
+    }
+
+    /// The pieces of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
+    #[must_use]
+    pub fn prewarm_pieces(&self, rank: u32, epoch: u32, lane: u32) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+        self.pieces_until((rank, Split::Train, epoch), lane, u64::from(self.prewarms()))
+    }
+
+    /// The batch of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
+    #[must_use]
+    pub fn prewarm_batch(&self, lane: u32) -> Option<LaneBatch> {
+        let shape = self.shape(Split::Train).filter(|_| lane < self.lanes() && self.prewarms())?;
+        shape.lane_totals(lane, 0, 1).next()
     }
 
     /// The lanes that deliver a part of a step (counted from 1), in ascending order.

@@ -5,7 +5,7 @@ mod support;
 use std::collections::{BTreeMap, HashSet};
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::{Dialect, Format, Shuffle};
+use dlio_config::vocabulary::{Dialect, Format, Shuffle, StorageType};
 use dlio_plan::{Split, TrainingPlan, World, training};
 use proptest::prelude::*;
 use support::{TENSORFLOW, computed, rank_steps, small};
@@ -35,10 +35,15 @@ enum Loader {
     Index,
     Iterative,
     Streams,
+    /// Objects under pytorch in the mlperf dialect.
+    Iterable,
 }
 
 fn workload(case: &Case, loader: Loader, dialect: Dialect) -> Workload {
-    let mut workload = if loader == Loader::Index { small(&[]) } else { small(&TENSORFLOW) };
+    let mut workload = if matches!(loader, Loader::Index | Loader::Iterable) { small(&[]) } else { small(&TENSORFLOW) };
+    if loader == Loader::Iterable {
+        workload.storage.storage_type = StorageType::S3;
+    }
     if loader == Loader::Streams {
         workload.dataset.format = Format::TfRecord;
     }
@@ -88,7 +93,9 @@ fn assert_steps_are_whole(plan: &TrainingPlan, size: u32, exact: bool) {
             for (step, (lanes, samples, surplus)) in parts {
                 assert_eq!(plan.contributors(rank, split, epoch, step).collect::<Vec<_>>(), lanes);
                 assert_eq!(surplus, step > plan.steps(split));
-                if exact {
+                if surplus && plan.pipeline().is_some() {
+                    assert!((1..=samples).contains(&samples), "lanes hand over what they have left");
+                } else if exact {
                     assert_eq!(samples, plan.batch_size(split), "rank {rank} {split:?} {epoch} step {step}");
                 } else {
                     assert!((1..=plan.batch_size(split)).contains(&samples));
@@ -110,6 +117,29 @@ fn assert_covered_once(plan: &TrainingPlan, size: u32) {
             assert!(file.index < files.len(split) && read.sample < files.samples_per_file());
         }
         assert_eq!(reads.iter().collect::<HashSet<_>>().len(), reads.len(), "{split:?} {epoch}: a sample twice");
+    }
+}
+
+/// What an iterable lane fetches is what its batches are made of; without a limit all of the rank's samples are fetched.
+fn assert_streams_are_whole(plan: &TrainingPlan, case: &Case) {
+    for (split, epoch) in phases(plan) {
+        let mut fetched = 0;
+        for (rank, lane) in (0..case.size).flat_map(|rank| (0..plan.lanes()).map(move |lane| (rank, lane))) {
+            let steps: Vec<_> = plan.lane_steps(rank, split, epoch, lane).collect();
+            let totals: Vec<_> = plan.lane_batches(split, lane).collect();
+            let expected: Vec<_> = steps.iter().map(|s| (s.step, s.samples.len() as u64, s.surplus)).collect();
+            assert_eq!(totals.iter().map(|b| (b.step, b.samples, b.surplus)).collect::<Vec<_>>(), expected);
+            let pieces = plan.pieces(rank, split, epoch, lane);
+            let samples: Vec<_> = pieces.flat_map(|p| (0..p.samples).map(move |at| (p.file, p.sample + at))).collect();
+            let wanted: Vec<_> = steps.iter().flat_map(|s| &s.samples).map(|read| (read.file, read.sample)).collect();
+            assert_eq!(samples.get(..wanted.len()), Some(&wanted[..]));
+            // The last file is fetched whole, whatever the batches take of it.
+            assert!(samples.len() < wanted.len() + usize::try_from(case.samples).expect("few"));
+            fetched += samples.len() as u64;
+        }
+        let limited = split == Split::Train && case.limit.is_some();
+        let files = plan.files().len(split) / u64::from(case.size);
+        assert!(limited || plan.steps(split) == 0 || fetched == files * case.samples * u64::from(case.size));
     }
 }
 
@@ -146,6 +176,23 @@ proptest! {
     fn the_iterative_sampler_of_the_reference_has_equal_steps_on_all_ranks(case in case()) {
         if let Some(plan) = plans(&case, Loader::Iterative, Dialect::Dlio) {
             assert_steps_are_whole(&plan, case.size, false);
+        }
+    }
+
+    #[test]
+    fn the_mlperf_dialect_reads_every_sample_of_the_trimmed_files_at_most_once(case in case()) {
+        for loader in [Loader::Index, Loader::Iterable, Loader::Streams, Loader::Iterative] {
+            let Some(plan) = plans(&case, loader, Dialect::Mlperf) else { continue };
+            assert_steps_are_whole(&plan, case.size, true);
+            assert_covered_once(&plan, case.size);
+            let files = case.files / u64::from(case.size);
+            let steps = files * case.samples / case.batch;
+            prop_assert!(plan.steps(Split::Train) <= steps);
+            if loader == Loader::Iterable {
+                assert_streams_are_whole(&plan, &case);
+            } else {
+                prop_assert!(plan.steps(Split::Train) == steps || case.limit.is_some() || loader == Loader::Iterative);
+            }
         }
     }
 

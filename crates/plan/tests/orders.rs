@@ -172,7 +172,6 @@ fn workloads_without_a_plan_say_what_to_change() {
     tensorflow.reader.read_threads = 33;
     let error = training(&tensorflow, World { size: 1 }).expect_err("no plan");
     assert_eq!(error, Error::MoreThreadsThanSamples { threads: 33, samples: 32, folder: "train" });
-    assert!(refusal(1, &["dlio_rs.dialect=mlperf"]).to_string().contains("comes later"));
     assert_eq!(refusal(0, &[]), Error::EmptyWorld);
 }
 

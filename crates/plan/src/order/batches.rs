@@ -2,7 +2,7 @@
 
 use crate::SampleRead;
 
-use super::NativeOrder;
+use super::{FileList, NativeOrder};
 
 /// How a rank's share is laid out over its lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Layout {
 pub(crate) struct Batches {
     /// Where a position of the global order is; `None`: batches without data.
     pub(crate) order: Option<NativeOrder>,
+    /// The rank's own files, where it has a list of its own; the share then counts in this list.
+    pub(crate) list: Option<FileList>,
     /// First position of the rank's share.
     pub(crate) start: u64,
     /// Batches in the share.
@@ -53,6 +55,10 @@ impl Batches {
             }
         };
         let first = self.start + rank_in_share * self.batch_size;
-        (first..first + self.batch_size).map(|position| order.sample(position)).collect()
+        let sample = |position| match &self.list {
+            None => order.sample(position),
+            Some(list) => order.sample_in(list, position),
+        };
+        (first..first + self.batch_size).map(sample).collect()
     }
 }

@@ -1,15 +1,21 @@
 //! The order in which one rank's lanes read the samples of one split in one epoch.
 //!
 //! Invariant: batches are numbered from 0 in the order in which the training loop receives them; a lane's batches come
-//! in increasing order. A batch belongs to one lane, except in [`Streams`], where every lane adds its records to it.
+//! in increasing order. A batch belongs to one lane, except in [`Streams`], where every lane adds its records to it, and for
+//! the last one of [`Iterable`], which is what all lanes have left.
 
 mod batches;
+mod iterable;
+mod list;
 mod native;
 mod shuffles;
 mod streams;
 mod threads;
 
 pub(crate) use batches::{Batches, Layout};
+pub(crate) use iterable::Iterable;
+pub use iterable::{LaneBatch, Piece};
+pub(crate) use list::FileList;
 pub(crate) use native::NativeOrder;
 pub(crate) use shuffles::Shuffles;
 pub(crate) use streams::{Share, StreamFiles, Streams};
@@ -26,6 +32,8 @@ pub(crate) enum Order {
     Threads(Threads),
     /// Sequential streams, every batch from all lanes in turn.
     Streams(Streams),
+    /// Files dealt to the lanes, batches of whatever they have read.
+    Iterable(Iterable),
 }
 
 impl Order {
@@ -35,6 +43,7 @@ impl Order {
             Order::Batches(batches) => batches.available(),
             Order::Threads(threads) => threads.available(),
             Order::Streams(streams) => streams.available(),
+            Order::Iterable(iterable) => iterable.available(),
         }
     }
 
@@ -44,6 +53,7 @@ impl Order {
             Order::Batches(batches) => vec![batches.lane(batch)],
             Order::Threads(threads) => threads.owner(batch).into_iter().collect(),
             Order::Streams(streams) => streams.contributors(batch),
+            Order::Iterable(iterable) => iterable.contributors(batch),
         }
     }
 
@@ -58,6 +68,7 @@ impl Order {
                     Order::Batches(batches) => Some(batches.batch(lane, turn)),
                     Order::Threads(threads) => threads.batch(lane, turn),
                     Order::Streams(_) => Some(turn),
+                    Order::Iterable(iterable) => iterable.batch(lane, turn),
                 }?;
                 (batch < end).then(|| self.read(lane, turn, batch))
             })
@@ -70,6 +81,7 @@ impl Order {
             Order::Batches(batches) => batches.samples(batch),
             Order::Threads(threads) => threads.samples(lane, turn),
             Order::Streams(streams) => streams.samples(lane, batch),
+            Order::Iterable(iterable) => iterable.samples(lane, turn),
         };
         (batch, samples)
     }

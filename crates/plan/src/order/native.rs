@@ -5,6 +5,8 @@ use dlio_config::vocabulary::Shuffle;
 use crate::stream::{Permutation, mix};
 use crate::{SampleRead, Split};
 
+use super::FileList;
+
 /// Position in an epoch → sample. Without permutations it is the reference's ascending order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NativeOrder {
@@ -52,6 +54,11 @@ impl NativeOrder {
         let position = self.samples.map_or(position, |samples| samples.apply(position));
         let (file, sample) = (self.file(position / self.samples_per_file), position % self.samples_per_file);
         self.read(file, sample)
+    }
+
+    /// The sample at this position of a rank's own list.
+    pub(crate) fn sample_in(&self, list: &FileList, position: u64) -> SampleRead {
+        self.read(list.file(position / self.samples_per_file), position % self.samples_per_file)
     }
 
     /// Sample `sample` of file `file` of the split.

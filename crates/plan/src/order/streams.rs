@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::SampleRead;
 
-use super::NativeOrder;
+use super::{FileList, NativeOrder};
 
 /// The records of one rank in stream order.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub(crate) struct Share {
 /// Which file is the n-th of the rank.
 #[derive(Debug, Clone)]
 pub(crate) enum StreamFiles {
-    /// Every `size`-th file from `rank` on (the reference's file shards).
-    Strided { rank: u64, size: u64 },
+    /// The rank's own files (the reference's file shards).
+    List(FileList),
     /// Consecutive places of the file order from this one on.
     From(u64),
 }
@@ -104,7 +104,7 @@ impl Streams {
 
     fn file(&self, number: u64) -> u64 {
         match self.files {
-            StreamFiles::Strided { rank, size } => rank + number * size,
+            StreamFiles::List(ref list) => list.file(number),
             StreamFiles::From(place) => self.order.file(place + number),
         }
     }

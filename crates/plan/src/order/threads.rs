@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::SampleRead;
 
+use super::FileList;
+
 /// One rank's entries in one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Threads {
@@ -25,7 +27,9 @@ pub(crate) struct Threads {
     pub(crate) files: u64,
     /// Place in the list of the file of entry 0.
     pub(crate) first_file: u64,
-    pub(crate) file_order: Option<Arc<[u32]>>,
+    pub(crate) list: FileList,
+    /// As the MLPerf fork has it: a last, partial batch is dropped, not padded. Samples are numbered by their files.
+    pub(crate) fork: bool,
     pub(crate) sample_order: Option<Arc<[u32]>>,
 }
 
@@ -41,16 +45,19 @@ impl Threads {
     pub(crate) fn entry(&self, thread: u32, at: u64) -> SampleRead {
         let entry = (at / self.run * u64::from(self.lanes) + u64::from(thread)) * self.run + at % self.run;
         let place = if entry == 0 { self.first_file } else { entry / self.samples_per_file % self.files };
-        SampleRead {
-            index: self.start + ordered(self.sample_order.as_deref(), entry),
-            file: self.base + ordered(self.file_order.as_deref(), place),
-            sample: entry % self.samples_per_file,
-        }
+        let (file, sample) = (self.list.file(place), entry % self.samples_per_file);
+        let index = if self.fork {
+            file * self.samples_per_file + sample
+        } else {
+            self.start + ordered(self.sample_order.as_deref(), entry)
+        };
+        SampleRead { index, file: self.base + file, sample }
     }
 
     /// Batches of a thread; the last one may be partial (the reference pads it with copies, which reads nothing).
     fn batches(&self, thread: u32) -> u64 {
-        self.entries(thread).div_ceil(self.batch_size)
+        let entries = self.entries(thread);
+        if self.fork { entries / self.batch_size } else { entries.div_ceil(self.batch_size) }
     }
 
     /// Batches that all threads have delivered after `rounds` rounds of the interleaving.

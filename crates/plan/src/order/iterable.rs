@@ -1,0 +1,174 @@
+//! The iterable data sets of the mlperf dialect: every lane streams its own files of the rank's list, and whatever it has
+//! read becomes its batches; the training loop takes a batch from each lane in turn.
+//!
+//! A lane that runs dry drops out of the turns. What is left of its samples when they fill no batch is read and lost.
+
+use crate::SampleRead;
+
+use super::{FileList, NativeOrder};
+
+/// A stretch of one file that is fetched with one operation: a whole file, or consecutive row groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Piece {
+    /// Step that the first of its samples is planned for, from 1.
+    pub step: u64,
+    /// Global number of the first sample within its split.
+    pub index: u64,
+    /// Combined number of the file.
+    pub file: u64,
+    /// Number of the first sample in its file.
+    pub sample: u64,
+    /// Number of samples.
+    pub samples: u64,
+}
+
+/// A batch of an iterable lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneBatch {
+    /// Step within the epoch (or the evaluation), from 1.
+    pub step: u64,
+    /// Samples that make it up, whichever arrive first.
+    pub samples: u64,
+    /// Read and waited for, but never computed on.
+    pub surplus: bool,
+}
+
+/// One rank's streams in one epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct Iterable {
+    pub(crate) order: NativeOrder,
+    pub(crate) list: FileList,
+    /// Files of the rank.
+    pub(crate) files: u64,
+    pub(crate) samples_per_file: u64,
+    pub(crate) batch_size: u64,
+    pub(crate) lanes: u32,
+    /// Samples of a piece.
+    pub(crate) piece: u64,
+}
+
+impl Iterable {
+    /// Files of a lane: those at its number, at its number plus the lanes, and so on.
+    fn lane_files(&self, lane: u32) -> u64 {
+        let (each, longer) = self.share();
+        each + u64::from(u64::from(lane) < longer)
+    }
+
+    /// Files of every lane, and the number of lanes that have one more.
+    fn share(&self) -> (u64, u64) {
+        let lanes = u64::from(self.lanes);
+        (self.files / lanes, self.files % lanes)
+    }
+
+    fn lane_samples(&self, lane: u32) -> u64 {
+        self.lane_files(lane) * self.samples_per_file
+    }
+
+    fn lane_batches(&self, lane: u32) -> u64 {
+        self.lane_samples(lane) / self.batch_size
+    }
+
+    /// Turns that all lanes take part in, turns of the lanes with one file more, and the number of these lanes.
+    fn turns(&self) -> (u64, u64, u64) {
+        let (each, longer) = self.share();
+        let batches = |files: u64| files * self.samples_per_file / self.batch_size;
+        (batches(each), batches(each + 1), longer)
+    }
+
+    /// Complete batches of all lanes.
+    pub(crate) fn complete(&self) -> u64 {
+        let (all, some, longer) = self.turns();
+        all * u64::from(self.lanes) + (some - all) * longer
+    }
+
+    /// Samples of a rank that are read and lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.files * self.samples_per_file - self.complete() * self.batch_size
+    }
+
+    pub(super) fn available(&self) -> u64 {
+        self.complete() + u64::from(self.lost() > 0)
+    }
+
+    /// Number of a lane's batch of this turn; its leftovers count to the batch after all complete ones.
+    pub(super) fn batch(&self, lane: u32, turn: u64) -> Option<u64> {
+        let (all, _, longer) = self.turns();
+        let own = self.lane_batches(lane);
+        if turn < all {
+            Some(turn * u64::from(self.lanes) + u64::from(lane))
+        } else if turn < own {
+            Some(all * u64::from(self.lanes) + (turn - all) * longer + u64::from(lane))
+        } else {
+            (turn == own && self.lane_samples(lane) > own * self.batch_size).then(|| self.complete())
+        }
+    }
+
+    pub(super) fn contributors(&self, batch: u64) -> Vec<u32> {
+        let (all, _, longer) = self.turns();
+        let lanes = u64::from(self.lanes);
+        let one = |lane: u64| vec![u32::try_from(lane).unwrap_or_default()];
+        if batch < all * lanes {
+            one(batch % lanes)
+        } else if batch < self.complete() {
+            one((batch - all * lanes) % longer)
+        } else if batch == self.complete() {
+            (0..self.lanes).filter(|&lane| !self.lane_samples(lane).is_multiple_of(self.batch_size)).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    pub(super) fn samples(&self, lane: u32, turn: u64) -> Vec<SampleRead> {
+        let first = turn * self.batch_size;
+        let end = (first + self.batch_size).min(self.lane_samples(lane));
+        (first..end).map(|position| self.sample(lane, position)).collect()
+    }
+
+    /// The sample at this position of a lane's stream.
+    fn sample(&self, lane: u32, position: u64) -> SampleRead {
+        let place = u64::from(lane) + position / self.samples_per_file * u64::from(self.lanes);
+        self.order.read(self.list.file(place), position % self.samples_per_file)
+    }
+
+    /// Batches of a lane among the first `end` of the rank; those from `steps` on are surplus.
+    pub(crate) fn lane_totals(&self, lane: u32, steps: u64, end: u64) -> impl Iterator<Item = LaneBatch> + use<> {
+        let order = self.clone();
+        (0..).map_while(move |turn| {
+            let batch = order.batch(lane, turn).filter(|&batch| batch < end)?;
+            let samples = (order.lane_samples(lane) - turn * order.batch_size).min(order.batch_size);
+            Some(LaneBatch { step: batch + 1, samples, surplus: batch >= steps })
+        })
+    }
+
+    /// What a lane fetches for its batches among the first `end` of the rank, in order.
+    pub(crate) fn pieces(&self, lane: u32, end: u64) -> impl Iterator<Item = Piece> + Send + use<> {
+        let needed: u64 = self.needed(lane, end);
+        let order = self.clone();
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            if position >= needed {
+                return None;
+            }
+            let SampleRead { index, file, sample } = order.sample(lane, position);
+            let samples = order.piece.min(order.samples_per_file - sample);
+            let step = order.batch(lane, position / order.batch_size).unwrap_or_default() + 1;
+            position += samples;
+            Some(Piece { step, index, file, sample, samples })
+        })
+    }
+
+    /// Samples that a lane's batches among the first `end` of the rank are made of.
+    fn needed(&self, lane: u32, end: u64) -> u64 {
+        if end > self.complete() {
+            return self.lane_samples(lane);
+        }
+        let (all, _, longer) = self.turns();
+        let (lanes, lane_number) = (u64::from(self.lanes), u64::from(lane));
+        let in_all = end.min(all * lanes);
+        let mut turns = in_all / lanes + u64::from(lane_number < in_all % lanes);
+        if let Some(rest) = (end - in_all).checked_div(longer).filter(|_| lane_number < longer) {
+            turns += rest + u64::from(lane_number < (end - in_all) % longer);
+        }
+        (turns * self.batch_size).min(self.lane_samples(lane))
+    }
+}

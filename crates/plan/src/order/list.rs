@@ -1,0 +1,42 @@
+//! The files that a rank reads from, by their places in its list.
+
+use std::sync::Arc;
+
+/// A list of numbers of files within their split: computed where it is regular, a part of a shared array where not.
+#[derive(Debug, Clone)]
+pub(crate) enum FileList {
+    /// Every `step`-th file from `first` on; (0, 1): all files in order.
+    Strided { first: u64, step: u64 },
+    /// These numbers, from this place on.
+    Listed { numbers: Arc<[u32]>, first: usize },
+}
+
+impl FileList {
+    /// All files in order.
+    pub(crate) const ALL: FileList = FileList::Strided { first: 0, step: 1 };
+
+    /// A list of its own.
+    pub(crate) fn of(numbers: Arc<[u32]>) -> Self {
+        FileList::Listed { numbers, first: 0 }
+    }
+
+    /// Number of the file at this place. A place beyond an array's end is its own number.
+    pub(crate) fn file(&self, place: u64) -> u64 {
+        match self {
+            FileList::Strided { first, step } => first + place * step,
+            FileList::Listed { numbers, first } => {
+                let at = usize::try_from(place).ok().and_then(|place| first.checked_add(place));
+                at.and_then(|at| numbers.get(at)).map_or(place, |&number| u64::from(number))
+            }
+        }
+    }
+
+    /// The first `len` places in the order of the numbers.
+    pub(crate) fn sorted(self, len: u64) -> Self {
+        let FileList::Listed { numbers, first } = &self else { return self };
+        let end = usize::try_from(len).map_or(numbers.len(), |len| first.saturating_add(len).min(numbers.len()));
+        let mut part = numbers.get(*first..end).unwrap_or_default().to_vec();
+        part.sort_unstable();
+        FileList::of(part.into())
+    }
+}

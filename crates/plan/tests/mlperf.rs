@@ -1,0 +1,218 @@
+//! The mlperf dialect: the shards and steps that the MLPerf fork itself was seen to make, and what follows by hand.
+
+mod support;
+
+use std::collections::HashSet;
+
+use dlio_config::Workload;
+use dlio_plan::{LaneStep, Pipeline, SampleRead, Split, TrainingPlan, World, training};
+use support::{computed, golden, number, plan, rank_steps, small};
+
+const MLPERF: &str = "dlio_rs.dialect=mlperf";
+const ONE: &str = "dataset.num_samples_per_file=1";
+
+/// The small workload on objects, which the fork streams with a library of its own.
+fn objects(overrides: &[&str]) -> Vec<String> {
+    let fixed = [MLPERF, "storage.storage_type=s3", "storage.storage_root=bucket"];
+    fixed.iter().chain(overrides).map(|text| (*text).to_owned()).collect()
+}
+
+fn object_plan(size: u32, overrides: &[&str]) -> TrainingPlan {
+    let overrides = objects(overrides);
+    plan(size, &overrides.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn told(plan: &TrainingPlan) -> String {
+    plan.notices().iter().map(|notice| notice.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+fn files(reads: &[SampleRead]) -> Vec<u64> {
+    reads.iter().map(|read| read.file).collect()
+}
+
+/// A golden entry's lists, rank by rank.
+fn lists(entry: &serde_json::Value, split: &str) -> Vec<Vec<u64>> {
+    let lists = entry[split].as_array().expect("lists").iter();
+    lists
+        .map(|list| list.as_array().expect("a list").iter().map(|file| file.as_u64().expect("a file")).collect())
+        .collect()
+}
+
+#[test]
+fn every_rank_reads_the_files_that_the_fork_dealt_to_it_in_the_forks_order() {
+    let mut compared = 0;
+    for (name, entry) in golden(include_str!("golden/mlperf_shards.json")) {
+        let mut workload: Workload = small(&[MLPERF]);
+        workload.reader.file_shuffle = dlio_config::vocabulary::Shuffle::Seed;
+        workload.reader.read_threads = 0;
+        workload.workflow.evaluation = true;
+        workload.train.epochs = 3;
+        workload.train.seed = number(&entry["seed"]);
+        workload.train.seed_change_epoch = entry["change"].as_bool().expect("a flag");
+        workload.dataset.num_files_train = number(&entry["files"]).into();
+        workload.dataset.num_files_eval = number(&entry["eval_files"]).into();
+        // Batches of one file: the whole list is read, and steps count files.
+        workload.dataset.num_samples_per_file = 1;
+        (workload.reader.batch_size, workload.reader.batch_size_eval) = (1, 1);
+        let (size, epoch) = (number(&entry["size"]), number(&entry["epoch"]));
+        let plan = training(&workload, World { size }).expect("a plan");
+        for (split, key) in [(Split::Train, "train"), (Split::Eval, "eval")] {
+            for (rank, expected) in (0..).zip(lists(&entry, key)) {
+                let base = plan.files().combined(split, 0);
+                let expected: Vec<_> = expected.into_iter().map(|file| file + base).collect();
+                assert_eq!(files(&computed(&plan, rank, split, epoch)), expected, "{name}, rank {rank}, {key}");
+                compared += 1;
+            }
+        }
+        // The steps that the fork agreed on, with its own samples and batches.
+        workload.dataset.num_samples_per_file = number(&entry["samples"]).into();
+        workload.reader.batch_size = number(&entry["batch"]).into();
+        let plan = training(&workload, World { size }).expect("a plan");
+        assert_eq!(plan.steps(Split::Train), u64::from(number(&entry["steps"])), "{name}");
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+#[test]
+fn map_style_reads_take_a_ranks_files_in_order_and_batches_go_round_the_lanes() {
+    // 8 files of 4 samples on 3 ranks: two files each, the last two left out; batches of 2 on 2 lanes.
+    let plan = plan(3, &[MLPERF]);
+    assert_eq!((plan.steps(Split::Train), plan.configured_steps(Split::Train), plan.lanes()), (4, 5, 2));
+    assert!(plan.pipeline().is_none() && plan.whole_files());
+    for (at, (lane, step)) in rank_steps(&plan, 1, Split::Train, 2).into_iter().enumerate() {
+        assert_eq!((lane, step.step, step.surplus), (u32::from(at % 2 == 1), at as u64 + 1, false));
+        let file = [1, 1, 4, 4][at];
+        let first = at as u64 % 2 * 2;
+        let read = |sample| SampleRead { index: file * 4 + sample, file, sample };
+        assert_eq!(step.samples, [read(first), read(first + 1)]);
+    }
+    assert!(told(&plan).contains("the last 2 of 8 files of `train` are left out, so that all 3 ranks have 2 each"));
+}
+
+#[test]
+fn an_iterable_lane_makes_batches_of_its_own_files_and_loses_what_is_left() {
+    // 7 files of 1 sample on one rank, 2 lanes: lane 0 has files 0, 2, 4, 6 and lane 1 files 1, 3, 5; batches of 3.
+    let plan = object_plan(1, &[ONE, "dataset.num_files_train=7", "reader.batch_size=3"]);
+    let lane = |lane| plan.lane_steps(0, Split::Train, 1, lane).collect::<Vec<_>>();
+    let step = |step, files: &[u64], surplus| {
+        let samples = files.iter().map(|&file| SampleRead { index: file, file, sample: 0 }).collect();
+        LaneStep { step, samples, surplus }
+    };
+    assert_eq!(lane(0), [step(1, &[0, 2, 4], false), step(3, &[6], true)]);
+    assert_eq!(lane(1), [step(2, &[1, 3, 5], false)]);
+    assert_eq!((plan.steps(Split::Train), plan.configured_steps(Split::Train)), (2, 2));
+    assert_eq!(plan.contributors(0, Split::Train, 1, 3).collect::<Vec<_>>(), [0]);
+    assert!(told(&plan).contains("every epoch reads 1 of the 7 samples that each rank has of `train` and drops them"));
+}
+
+#[test]
+fn a_lane_with_more_files_goes_on_alone_when_the_others_have_run_dry() {
+    // Lane 0: files 0 and 2 of 4 samples, four batches of 2; lane 1: file 1, two batches.
+    let plan = object_plan(1, &["dataset.num_files_train=3"]);
+    let steps: Vec<_> = rank_steps(&plan, 0, Split::Train, 1).iter().map(|(lane, step)| (step.step, *lane)).collect();
+    assert_eq!(steps, [(1, 0), (2, 1), (3, 0), (4, 1), (5, 0), (6, 0)]);
+}
+
+#[test]
+fn too_many_lanes_for_the_batches_are_told_when_nothing_can_be_read() {
+    let plan = object_plan(1, &[ONE, "reader.read_threads=8"]);
+    assert_eq!(plan.steps(Split::Train), 0);
+    assert!(told(&plan).contains("NOTHING WILL BE READ for `train`") && told(&plan).contains("8 reader lanes"));
+}
+
+#[test]
+fn windows_are_those_of_the_library_that_is_named() {
+    let window = |overrides: &[&str]| object_plan(1, overrides).pipeline().expect("an iterable data set");
+    let pipeline = |in_flight, begun, ordered| Pipeline { in_flight, begun, ordered };
+    assert_eq!(window(&[]), pipeline(64, 128, false));
+    assert_eq!(window(&["storage.storage_library=s3dlio"]), pipeline(64, 128, false));
+    assert_eq!(window(&["storage.storage_options.prefetch_window=7"]), pipeline(7, 14, false));
+    assert_eq!(window(&["storage.storage_library=minio"]), pipeline(16, 256, true));
+    assert_eq!(window(&["storage.storage_library=s3torchconnector"]), pipeline(1, 256, true));
+    let small_chunk = ["storage.storage_library=minio", "storage.storage_options.prefetch_window=4"];
+    assert_eq!(window(&small_chunk), pipeline(4, 4, true));
+    assert_eq!(window(&["storage.storage_type=direct_fs"]), pipeline(64, 256, true));
+}
+
+#[test]
+fn lanes_of_the_other_libraries_begin_one_computation_after_the_other() {
+    let stagger =
+        |overrides: &[&str]| object_plan(1, &[&["train.computation_time=0.25"], overrides].concat()).stagger(3);
+    assert_eq!(stagger(&["storage.storage_library=minio"]).as_millis(), 750);
+    assert!(stagger(&["storage.storage_library=s3dlio"]).is_zero());
+    assert!(stagger(&["storage.storage_library=minio", "storage.storage_options.stagger_workers=false"]).is_zero());
+}
+
+#[test]
+fn formats_are_read_as_the_forks_readers_read_them_on_disk_and_on_objects() {
+    for (format, disk, object) in [("npz", true, true), ("npy", true, true), ("jpeg", true, true), ("png", true, true)]
+        .into_iter()
+        .chain([("hdf5", false, true), ("csv", false, true), ("indexed_binary", false, false)])
+    {
+        let format = format!("dataset.format={format}");
+        let on_disk = plan(1, &[MLPERF, &format]);
+        assert_eq!((on_disk.whole_files(), on_disk.pipeline()), (disk, None), "{format}");
+        let on_objects = object_plan(1, &[&format]);
+        let streamed = disk && object;
+        assert_eq!((on_objects.whole_files(), on_objects.pipeline().is_some()), (object, streamed), "{format}");
+    }
+    // The readers for direct I/O are the reference's.
+    assert!(!plan(1, &[MLPERF, "reader.odirect=true"]).whole_files());
+}
+
+#[test]
+fn a_limit_reads_one_batch_in_vain_and_nothing_behind_it() {
+    let plan = object_plan(1, &["train.total_training_steps=3", "train.epochs=1"]);
+    let numbers: Vec<_> = rank_steps(&plan, 0, Split::Train, 1).iter().map(|(_, s)| (s.step, s.surplus)).collect();
+    assert_eq!(numbers, [(1, false), (2, false), (3, false), (4, true)]);
+    // Batches 1 and 3 are of lane 0: its first file. Batches 2 and 4 are of lane 1.
+    let pieces: Vec<_> =
+        (0..2).flat_map(|lane| plan.pieces(0, Split::Train, 1, lane)).map(|piece| piece.file).collect();
+    assert_eq!(pieces, [0, 1]);
+}
+
+#[test]
+fn warming_up_reads_the_first_batch_of_the_epoch_to_come() {
+    let plan = plan(2, &[MLPERF, ONE, "reader.file_shuffle=seed"]);
+    assert!(plan.prewarms() && told(&plan).contains("before every epoch and once more after the last (3 times)"));
+    for epoch in 1..=3 {
+        let warm = plan.prewarm(1, epoch, 0).expect("a batch");
+        assert_eq!((warm.step, warm.surplus), (1, true));
+        if epoch < 3 {
+            let first = plan.lane_steps(1, Split::Train, epoch, 0).next().expect("a step");
+            assert_eq!(warm.samples, first.samples);
+        }
+    }
+    let streamed = object_plan(2, &[ONE]);
+    assert_eq!(streamed.prewarm_pieces(0, 1, 0).map(|piece| piece.file).collect::<Vec<_>>(), [0, 4]);
+    assert_eq!(streamed.prewarm_batch(0).map(|batch| (batch.step, batch.samples, batch.surplus)), Some((1, 2, true)));
+    assert!(streamed.prewarm_pieces(0, 1, 1).next().is_none() && streamed.prewarm_batch(1).is_none());
+    assert!(!plan_of_native().prewarms());
+}
+
+fn plan_of_native() -> TrainingPlan {
+    plan(2, &["dlio_rs.dialect=native"])
+}
+
+#[test]
+fn tfrecord_streams_of_tensorflow_read_a_ranks_files_once() {
+    let tensorflow = [&support::TENSORFLOW[..], &["dataset.format=tfrecord", MLPERF, "reader.read_threads=1"]].concat();
+    let plan = plan(2, &tensorflow);
+    assert_eq!(plan.steps(Split::Train), 8);
+    let files: HashSet<u64> = computed(&plan, 1, Split::Train, 2).iter().map(|read| read.file).collect();
+    assert_eq!(files, HashSet::from([1, 3, 5, 7]));
+    assert!(told(&plan).contains("the fork shards the share once more"));
+}
+
+#[test]
+fn a_prefix_of_a_larger_data_set_keeps_the_names_of_the_larger_one() {
+    let plan = plan(1, &[MLPERF, "dataset.num_files_generated=1000"]);
+    assert_eq!(plan.files().key(7), "train/img_0007_of_1000.npz");
+}
+
+#[test]
+fn a_shuffle_of_all_files_is_made_once_for_all_lanes_and_ranks_of_a_process() {
+    let plan = plan(64, &[MLPERF, ONE, "dataset.num_files_train=65536", "reader.file_shuffle=seed", "train.epochs=4"]);
+    let all: HashSet<u64> = (0..64).flat_map(|rank| files(&computed(&plan, rank, Split::Train, 4))).collect();
+    assert_eq!(all.len(), 65536);
+}
