@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dlio_config::vocabulary::Decode;
 
 /// DLIO-compatible workload generator and replayer: can this storage feed these accelerators?
 ///
@@ -146,6 +147,43 @@ pub(crate) struct ReplayArgs {
     /// Compare the computed file set with what the storage lists, before the run.
     #[arg(long)]
     pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// What is done with samples besides reading them; default: `dlio_rs.decode`. Recorded apart from the reads.
+    #[arg(long, value_enum)]
+    decode: Option<DecodeArg>,
+    /// Check the content of every sample that is read: `--decode verify`.
+    #[arg(long, conflicts_with = "decode")]
+    verify: bool,
+}
+
+impl DecodeArgs {
+    /// What the flags ask for, if any is given.
+    pub(crate) fn chosen(&self) -> Option<Decode> {
+        let Self { decode, verify } = self;
+        if *verify {
+            return Some(Decode::Verify);
+        }
+        decode.map(|decode| match decode {
+            DecodeArg::None => Decode::None,
+            DecodeArg::Verify => Decode::Verify,
+            DecodeArg::Full => Decode::Full,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DecodeArg {
+    /// Nothing: the structure of files is checked in passing.
+    None,
+    /// The content is compared with what was generated, or with the format's checksums (`dlio_rs.verify_by`).
+    Verify,
+    /// What a training reader would do: checksums, decompression, pixels, values.
+    Full,
 }
 
 #[derive(Debug, Args)]

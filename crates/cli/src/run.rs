@@ -80,7 +80,11 @@ impl Prepared {
         let workload = &session.loaded.workload;
         let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
             .map_err(Failure::usage)?
-            .with_transfer_size(workload.reader.transfer_size);
+            .with_transfer_size(workload.reader.transfer_size)
+            .with_verify_by(workload.dlio_rs.verify_by);
+        if work.train {
+            layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
+        }
         let files = FileSet::new(workload).map_err(Failure::usage)?;
         let world = World { size: session.comm.place().size };
         let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
@@ -174,6 +178,7 @@ async fn in_order(
     let Some(plan) = &prepared.plan else { return Ok(()) };
     let options = TrainOptions {
         inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
+        decode: session.loaded.workload.dlio_rs.decode,
         stall_after,
         cancel: session.signals.cancel_flag(),
     };

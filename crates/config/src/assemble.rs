@@ -6,8 +6,8 @@ use crate::fields::Fields;
 use crate::notice::NoticeCode;
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, DType, DataLoader, Dialect, EndpointMapping, FileAccess, Format, Framework,
-    MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle,
+    CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess, Format, Framework,
+    MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, VerifyBy,
 };
 use crate::workload::{
     Checkpoint, Dataset, DlioRs, Evaluation, Metric, Model, Output, Profiling, Reader, Train, Workflow, Workload,
@@ -310,6 +310,8 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         s3_client: f.word("dlio_rs.s3_client", S3Client::from_word, S3Client::Hyper),
         inflight_per_reader: f.whole("dlio_rs.inflight_per_reader"),
         generate_inflight: f.whole("dlio_rs.generate_inflight"),
+        decode: f.word("dlio_rs.decode", Decode::from_word, Decode::None),
+        verify_by: f.word("dlio_rs.verify_by", VerifyBy::from_word, VerifyBy::Payload),
         payload_seed: f.whole("dlio_rs.payload_seed"),
         multipart_threshold: f.whole("dlio_rs.multipart_threshold"),
         multipart_part_size: f.whole("dlio_rs.multipart_part_size"),

@@ -51,6 +51,26 @@ words! {
     }
 }
 words! {
+    /// What happens to the bytes of a sample besides being read.
+    Decode {
+        /// Nothing: the structure of the file is checked, the payload is passed over.
+        None => "none",
+        /// The content is compared with what was generated, or with the format's own checksums.
+        Verify => "verify",
+        /// The work that a training reader would do: checksums, decompression, pixels, values.
+        Full => "full",
+    }
+}
+words! {
+    /// What the content of a sample is compared with.
+    VerifyBy {
+        /// The payload, made again from its seed.
+        Payload => "payload",
+        /// The checksums that the format itself carries; for data sets that another program wrote.
+        Checksum => "checksum",
+    }
+}
+words! {
     /// Framework that the run imitates.
     Framework {
         /// TensorFlow.

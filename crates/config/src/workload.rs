@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, DType, DataLoader, Dialect, EndpointMapping, FileAccess, Format, Framework,
+    CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess, Format, Framework,
     LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client, Sampler, Shuffle,
-    StorageLibrary, StorageType, UriScheme,
+    StorageLibrary, StorageType, UriScheme, VerifyBy,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -394,6 +394,10 @@ pub struct DlioRs {
     pub inflight_per_reader: u32,
     /// Files in flight per rank while generating.
     pub generate_inflight: u32,
+    /// What is done with a sample besides reading it.
+    pub decode: Decode,
+    /// What the content of samples is compared with.
+    pub verify_by: VerifyBy,
     /// Seed of the payload bytes.
     pub payload_seed: u64,
     /// Objects of at least this many bytes are written in parts.

@@ -51,6 +51,7 @@ pub(crate) fn kit_maker<'r>(
         lane,
         halt: Halt { cancel: options.cancel.clone(), released },
         status: LaneStatus::new(),
+        decode: options.decode,
     }
 }
 

@@ -13,6 +13,7 @@ mod agree;
 mod batches;
 mod clock;
 mod cost;
+mod decoding;
 mod error;
 mod generate;
 mod handles;

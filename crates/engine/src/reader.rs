@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Phase, Position};
-use dlio_format::{FileShape, Layout, Need};
+use dlio_format::{Decode, FileShape, Layout, Need};
 use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead};
 use dlio_storage::{Attempts, ByteRange, ErrorKind, Recorder, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::clock::nanos;
+use crate::decoding::Work;
 use crate::handles::{Keys, OpenFile, OpenFiles};
 use crate::{CancelFlag, Clock, Error, Place};
 
@@ -31,6 +32,8 @@ pub(crate) struct ReadKit {
     pub(crate) lane: Lane,
     pub(crate) halt: Halt,
     pub(crate) status: Arc<LaneStatus>,
+    /// What is done with samples besides reading them.
+    pub(crate) decode: Decode,
 }
 
 /// What a lane is doing, for whoever waits for it.
@@ -191,7 +194,8 @@ impl ReadKit {
         let object = self.storage.open(key).await.map_err(|error| self.storage_error(error, name, at))?;
         self.record(object.opened(), name, at);
         let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
-        let mut decoder = self.layout.decoder(&shape);
+        let decoder = self.layout.decoder_with(&shape, self.decode);
+        let mut decoder = decoder.map_err(|source| self.corrupt(source, key, at))?;
         if let Some(bytes) = object.size() {
             decoder.size(bytes).map_err(|source| self.corrupt(source, key, at))?;
         }
@@ -214,18 +218,19 @@ impl ReadKit {
         let mut bytes = 0;
         while let Need::Bytes { offset, len } = decoder.need() {
             let mut refused = None;
+            let mut work = Work::new(&*self.clock, self.decode);
             let mut sink = |chunk: &[u8]| {
                 if self.halt.is_set() {
                     return Err("cancelled".to_owned());
                 }
-                decoder.chunk(chunk).map_err(|error| {
+                work.time(|| decoder.chunk(chunk)).map_err(|error| {
                     let text = error.to_string();
                     refused = Some(error);
                     text
                 })
             };
             let outcome = object.read(ByteRange { offset, len }, &mut sink).await;
-            let receipt = match (outcome, refused) {
+            let mut receipt = match (outcome, refused) {
                 (Ok(receipt), _) => receipt,
                 (Err(error), Some(refused)) => {
                     self.record(&error.attempts, *name, at);
@@ -233,9 +238,15 @@ impl ReadKit {
                 }
                 (Err(error), None) => return Err(self.storage_error(error, *name, at)),
             };
+            work.take_from(&mut receipt.attempts);
             self.record(&receipt.attempts, *name, at);
             bytes += receipt.bytes;
-            decoder.end().map_err(corrupt)?;
+            let ended = work.time(|| decoder.end());
+            if let Some((start, end)) = work.span() {
+                let span = Event::span(OpKind::Decode, self.lane, at, start, end);
+                self.events.record(Event { bytes: receipt.bytes, object: *name, offset, ..span });
+            }
+            ended.map_err(corrupt)?;
         }
         Ok(bytes)
     }

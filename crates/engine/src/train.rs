@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use dlio_event::{BlockTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings};
-use dlio_format::Layout;
+use dlio_format::{Decode, Layout};
 use dlio_plan::{Split, TrainingPlan};
 
 use crate::batches::{self, Batches};
@@ -24,6 +24,8 @@ pub struct TrainOptions {
     /// Samples of one batch that a lane reads at the same time; at least 1. More than one takes effect only where
     /// every sample is opened by itself.
     pub inflight: u32,
+    /// What is done with samples besides reading them.
+    pub decode: Decode,
     /// A wait of this length is reported to the observer, again after each further one; zero: never.
     pub stall_after: Duration,
     /// Ends the run early.
@@ -32,7 +34,7 @@ pub struct TrainOptions {
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { inflight: 1, stall_after: Duration::from_mins(1), cancel: CancelFlag::new() }
+        Self { inflight: 1, decode: Decode::None, stall_after: Duration::from_mins(1), cancel: CancelFlag::new() }
     }
 }
 

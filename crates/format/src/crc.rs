@@ -138,7 +138,7 @@ fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
 }
 
 /// Payload that ends so that prefix and payload together have the CRC-32 that was wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     body: Stream,
     tail: Stream,

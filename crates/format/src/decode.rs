@@ -1,7 +1,11 @@
 //! The one decoder type: asks for byte ranges, checks structure in passing, keeps the state of one open file.
+//!
+//! A format's decoder gets its [`Scrutiny`] when it is made. One that reads its file from front to back need not know of a
+//! comparison with the payload: the check over the whole file is kept here and sees every chunk after the format did. Others (ranges of samples, compressed content) compare by themselves.
 
 use dlio_config::vocabulary::Format;
 
+use crate::check::{Check, Scrutiny};
 use crate::npy::Whole;
 use crate::{Error, FileShape, Layout, hdf5, npz, tfrecord};
 
@@ -27,6 +31,8 @@ pub enum Need {
 pub struct Decoder {
     samples: u64,
     kind: Kind,
+    /// Of a file that is read from front to back.
+    check: Option<Box<Check>>,
 }
 
 #[derive(Debug)]
@@ -38,15 +44,16 @@ enum Kind {
 }
 
 impl Decoder {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+    /// `check`: over the whole file, for formats that are read from front to back.
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny, check: Option<Check>) -> Self {
         let kind = match layout.format() {
-            Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape))),
-            Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape))),
-            Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size))),
+            Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape, scrutiny))),
+            Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape, scrutiny))),
+            Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size, scrutiny))),
             // `Layout::new` lets no other format through.
             _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
         };
-        Self { samples: shape.samples, kind }
+        Self { samples: shape.samples, kind, check: check.map(Box::new) }
     }
 
     /// Tells the size of the file in bytes, where the storage knows it without reading.
@@ -74,7 +81,13 @@ impl Decoder {
             Kind::Npy(whole) => whole.sample(),
             Kind::Npz(archive) => archive.sample(),
             Kind::Hdf5(reader) => reader.sample(sample),
-            Kind::TfRecord(reader) => reader.sample(sample),
+            Kind::TfRecord(reader) => {
+                if reader.sample(sample)
+                    && let Some(check) = &mut self.check
+                {
+                    check.restart();
+                }
+            }
         }
         Ok(())
     }
@@ -98,11 +111,12 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.chunk(bytes),
             Kind::Npz(archive) => archive.chunk(bytes),
-            Kind::Hdf5(reader) => {
-                reader.chunk(bytes);
-                Ok(())
-            }
+            Kind::Hdf5(reader) => reader.chunk(bytes),
             Kind::TfRecord(reader) => reader.chunk(bytes),
+        }?;
+        match &mut self.check {
+            Some(check) => check.take(bytes),
+            None => Ok(()),
         }
     }
 

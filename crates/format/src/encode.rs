@@ -7,13 +7,13 @@ use crate::payload::Stream;
 use crate::tfrecord::{Frames, Lines};
 
 /// Produces the bytes of one file, front to back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Encoder {
     len: u64,
     source: Source,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Source {
     Pieces(VecDeque<Piece>),
     Frames(Box<Frames>),
@@ -21,7 +21,7 @@ enum Source {
 }
 
 /// A run of bytes of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Piece {
     /// These bytes, from the cursor on.
     Bytes(Vec<u8>, usize),

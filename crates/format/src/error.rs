@@ -74,6 +74,35 @@ pub enum Error {
         /// As found.
         found: String,
     },
+    /// Content that is not what was generated.
+    #[error(
+        "content at offset {offset}: expected {expected}, which seed {seed} makes, found {found}; the file is damaged, or was \
+         generated with another configuration or by another program (then set dlio_rs.verify_by: checksum)"
+    )]
+    Content {
+        /// Offset in the file of the first byte that differs.
+        offset: u64,
+        /// The bytes from there on that were generated, in hexadecimal.
+        expected: String,
+        /// `dlio_rs.payload_seed`.
+        seed: u64,
+        /// The bytes that the file has.
+        found: String,
+    },
+    /// A checksum that the file carries is not that of its content.
+    #[error(
+        "{noun} at offset {offset}: the file says {stored:08x}, its content has {computed:08x}; the file is damaged"
+    )]
+    Checksum {
+        /// The content that the checksum covers.
+        noun: &'static str,
+        /// Offset of that content in the file.
+        offset: u64,
+        /// As the file has it.
+        stored: u32,
+        /// As the content has it.
+        computed: u32,
+    },
     /// Bytes that do not belong to the format.
     #[error("{noun} at offset {offset}: expected {expected}, found {found}")]
     Malformed {

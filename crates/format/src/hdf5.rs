@@ -4,6 +4,7 @@
 //! that an encoder of such a file holds the whole file.
 
 mod chunked;
+mod content;
 mod contiguous;
 mod lookup3;
 mod read;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::{DType, Format};
+use dlio_config::vocabulary::{DType, Decode, Format, VerifyBy};
 use dlio_config::workload::Dataset;
 
+use crate::check::{Check, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
 use crate::{Decoder, Encoder, Error, hdf5, npy, npz, tfrecord};
@@ -22,6 +23,7 @@ pub struct Layout {
     pub(crate) seal: Arc<Seal>,
     pub(crate) hdf5: Arc<hdf5::Options>,
     pub(crate) transfer_size: u64,
+    pub(crate) verify_by: VerifyBy,
 }
 
 /// The shape of one file.
@@ -59,6 +61,7 @@ impl Layout {
             seal: Arc::new(Seal::new(element)),
             hdf5: Arc::new(hdf5),
             transfer_size: TRANSFER_SIZE,
+            verify_by: VerifyBy::Payload,
         })
     }
 
@@ -66,6 +69,13 @@ impl Layout {
     #[must_use]
     pub fn with_transfer_size(mut self, bytes: Option<u64>) -> Self {
         self.transfer_size = bytes.filter(|&bytes| bytes > 0).unwrap_or(TRANSFER_SIZE);
+        self
+    }
+
+    /// The same layout, whose content is verified by this (`dlio_rs.verify_by`).
+    #[must_use]
+    pub fn with_verify_by(mut self, by: VerifyBy) -> Self {
+        self.verify_by = by;
         self
     }
 
@@ -106,10 +116,36 @@ impl Layout {
         (self.format == Format::TfRecord).then(|| tfrecord::index_encoder(self, shape))
     }
 
-    /// A decoder for a freshly opened file that should have this shape.
+    /// A decoder for a freshly opened file that should have this shape. It looks at the structure and passes over payload.
     #[must_use]
     pub fn decoder(&self, shape: &FileShape) -> Decoder {
-        Decoder::new(self, shape)
+        Decoder::new(self, shape, Scrutiny::Structure, None)
+    }
+
+    /// A decoder that also verifies the content, or does the work of a training reader.
+    ///
+    /// # Errors
+    /// A verification that the format does not allow (see [`Self::allows`]), or a shape that it cannot hold.
+    pub fn decoder_with(&self, shape: &FileShape, decode: Decode) -> Result<Decoder, Error> {
+        let scrutiny = Scrutiny::new(self, decode)?;
+        let check = match scrutiny {
+            Scrutiny::Payload if self.is_read_whole() => Some(Check::file(self, shape)?),
+            _ => None,
+        };
+        Ok(Decoder::new(self, shape, scrutiny, check))
+    }
+
+    /// Whether files of this layout can be decoded so; for a check before anything is read.
+    ///
+    /// # Errors
+    /// Why not, and what to use.
+    pub fn allows(&self, decode: Decode) -> Result<(), Error> {
+        Scrutiny::new(self, decode).map(drop)
+    }
+
+    /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.
+    fn is_read_whole(&self) -> bool {
+        matches!(self.format, Format::Npz | Format::Npy | Format::TfRecord)
     }
 
     /// Bytes of all samples of a file.

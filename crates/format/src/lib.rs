@@ -2,13 +2,14 @@
 //!
 //! Invariants owned here: a file's bytes are a function of (layout, payload seed, file number, shape) and of nothing
 //! else; the length of a file is known before its first byte; an encoder runs once, from front to back, in O(1) memory;
-//! a decoder says what must be read and never copies payload.
+//! a decoder says what must be read and never keeps payload; how closely it looks at what passes is `check`'s matter.
 
 #![expect(
     clippy::cast_possible_truncation,
     reason = "fields of file formats are narrower than the numbers here; ranges are checked where a file is planned"
 )]
 
+mod check;
 mod crc;
 mod decode;
 mod encode;
@@ -21,6 +22,7 @@ pub mod payload;
 mod tfrecord;
 
 pub use decode::{Decoder, Need};
+pub use dlio_config::vocabulary::Decode;
 pub use encode::Encoder;
 pub use error::Error;
 pub use layout::{FileShape, Layout};

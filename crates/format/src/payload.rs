@@ -75,6 +75,11 @@ impl Payload {
         Self { seed }
     }
 
+    /// The seed.
+    pub(crate) fn seed(self) -> u64 {
+        self.seed
+    }
+
     fn key(self, file: u64) -> Key {
         let start = mix(mix(self.seed.wrapping_add(GAMMA)) ^ mix(file.wrapping_add(0xD1B5_4A32_D192_ED03)));
         Key { start, flip: mix(start ^ 0x8CB9_2BA7_2F3D_8DD7) ^ mix(file ^ 0xAEF1_7502_108E_F2D9) }

@@ -1,5 +1,6 @@
 //! TFRecord: frames of `tf.train.Example { image: bytes, size: int64 }`, and the text index of their offsets.
 
+use crate::check::Scrutiny;
 use crate::crc::{Crc32c, masked_crc32c};
 use crate::encode::clamp;
 use crate::payload::Stream;
@@ -13,7 +14,7 @@ const FOOT: u64 = 4;
 const MESSAGE_MAX: u64 = 1 << 31;
 
 /// What surrounds the image bytes in every frame of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Frame {
     /// Frame head and message up to the image.
     head: Vec<u8>,
@@ -101,7 +102,7 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
 }
 
 /// Where in a frame the encoder is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     Head(usize),
     Image(Stream),
@@ -110,7 +111,7 @@ enum Stage {
 }
 
 /// The frames of a file, one after the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Frames {
     frame: Frame,
     payload: Stream,
@@ -192,7 +193,7 @@ pub(crate) fn index_encoder(layout: &Layout, shape: &FileShape) -> Encoder {
 }
 
 /// The text index: one line `<offset> <frame length>` per record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Lines {
     frame: u64,
     record: u64,
@@ -252,11 +253,45 @@ pub(crate) struct Reader {
     head_len: usize,
     /// Bytes of the present frame behind its head that have not passed.
     left: u64,
+    /// Checksum of the present frame's content and the stored one, where they are compared.
+    sums: Option<Sums>,
+}
+
+/// The checksum of a frame's content in the making, and the one behind it as far as it has come.
+#[derive(Debug)]
+struct Sums {
+    computed: Crc32c,
+    stored: [u8; FOOT as usize],
+    /// Offset in the file of the content.
+    start: u64,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Self { computed: Crc32c::new(), stored: [0; FOOT as usize], start: 0 }
+    }
+
+    /// Takes bytes of a frame behind its head, of which `left` have not passed.
+    fn take(&mut self, bytes: &[u8], left: u64) {
+        let (content, foot) = bytes.split_at(clamp(left.saturating_sub(FOOT), bytes.len()));
+        self.computed.update(content);
+        let at = FOOT.saturating_sub(left - content.len() as u64) as usize;
+        self.stored[at..at + foot.len()].copy_from_slice(foot);
+    }
+
+    fn compare(&self) -> Result<(), Error> {
+        let (stored, computed) = (u32::from_le_bytes(self.stored), self.computed.masked());
+        if stored == computed {
+            return Ok(());
+        }
+        Err(Error::Checksum { noun: "content of a TFRecord frame", offset: self.start, stored, computed })
+    }
 }
 
 impl Reader {
-    pub(crate) fn new(transfer_size: u64) -> Self {
+    pub(crate) fn new(transfer_size: u64, scrutiny: Scrutiny) -> Self {
         Self {
+            sums: scrutiny.sums().then(Sums::new),
             transfer_size,
             size: None,
             position: 0,
@@ -277,12 +312,16 @@ impl Reader {
         Ok(())
     }
 
-    pub(crate) fn sample(&mut self, sample: u64) {
+    /// Returns whether the file is streamed again from its start.
+    pub(crate) fn sample(&mut self, sample: u64) -> bool {
         // A record behind the one aimed at may already have passed in the same range. One before it has to be streamed again.
-        if self.aim.is_some_and(|aim| sample <= aim) {
-            *self = Self { size: self.size, ..Self::new(self.transfer_size) };
+        let again = self.aim.is_some_and(|aim| sample <= aim);
+        if again {
+            let sums = self.sums.as_ref().map(|_| Sums::new());
+            *self = Self { size: self.size, sums, ..Self::new(self.transfer_size, Scrutiny::Structure) };
         }
         self.aim = Some(sample);
+        again
     }
 
     pub(crate) fn need(&self) -> Need {
@@ -304,12 +343,19 @@ impl Reader {
                     return Ok(());
                 }
                 self.left = self.frame_length()?;
+                if let Some(sums) = &mut self.sums {
+                    (sums.computed, sums.start) = (Crc32c::new(), self.position);
+                }
             }
             let count = clamp(self.left, bytes.len());
+            if let Some(sums) = &mut self.sums {
+                sums.take(&bytes[..count], self.left);
+            }
             self.left -= count as u64;
             self.position += count as u64;
             bytes = &bytes[count..];
             if self.left == 0 {
+                self.sums.as_ref().map_or(Ok(()), Sums::compare)?;
                 self.complete += 1;
                 self.head_len = 0;
             }

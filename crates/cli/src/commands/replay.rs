@@ -16,13 +16,16 @@ pub(super) enum What {
 }
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {
-    let ReplayArgs { config, target, overwrite, list } = args;
+    let ReplayArgs { config, target, overwrite, list, decode } = args;
     on_ranks(|comm| async move {
         let start = Start { config: &config, target: &target, default: None, verbosity };
         let mut session = Session::start(comm, start).await?;
         if what == What::Replay {
             // The file may be one that only generates; this command trains on what it generated.
             session.loaded.workload.workflow.train = true;
+        }
+        if let Some(chosen) = decode.chosen() {
+            session.loaded.workload.dlio_rs.decode = chosen;
         }
         let workflow = session.loaded.workload.workflow;
         let (generate, train) = match what {

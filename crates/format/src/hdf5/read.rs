@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{File, FormatError, Source};
 
+use super::content::{Content, Sample};
 use super::contiguous::Plan;
 use super::{dataset_shape, name};
+use crate::check::Scrutiny;
 use crate::error::excerpt;
 use crate::{Error, FileShape, Layout, Need};
 
@@ -29,8 +31,8 @@ const UNKNOWN_LENGTH: u64 = 1 << 62;
 
 /// Bytes of a file that are known.
 #[derive(Debug, Default)]
-struct Known {
-    ranges: Vec<(u64, Vec<u8>)>,
+pub(super) struct Known {
+    pub(super) ranges: Vec<(u64, Vec<u8>)>,
     length: Option<u64>,
     /// First range that was asked for and not known.
     missing: Option<(u64, u64)>,
@@ -58,10 +60,10 @@ impl Known {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Sparse(Arc<Mutex<Known>>);
+pub(super) struct Sparse(Arc<Mutex<Known>>);
 
 impl Sparse {
-    fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -161,10 +163,11 @@ pub(crate) struct Reader {
     stage: Stage,
     ranges: VecDeque<(u64, u64)>,
     aim: Option<u64>,
+    content: Content,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape).ok() } else { None };
         Self {
             shape: dataset_shape(layout, shape),
@@ -176,6 +179,7 @@ impl Reader {
             stage: Stage::Metadata { offset: 0, len: FIRST, bytes: Vec::new() },
             ranges: VecDeque::new(),
             aim: None,
+            content: Content::new(layout, shape, scrutiny),
         }
     }
 
@@ -216,17 +220,31 @@ impl Reader {
         }
     }
 
-    pub(crate) fn chunk(&mut self, chunk: &[u8]) {
+    pub(crate) fn chunk(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        let sample = self.aimed();
         match &mut self.stage {
             Stage::Metadata { len, bytes, .. } => {
                 let room = crate::encode::clamp(*len - bytes.len() as u64, chunk.len());
                 bytes.extend_from_slice(&chunk[..room]);
+                Ok(())
             }
-            Stage::Samples { taken } => *taken += chunk.len() as u64,
+            Stage::Samples { taken } => {
+                let first = *taken == 0;
+                *taken += chunk.len() as u64;
+                let offset = self.ranges.front().map_or(0, |&(offset, _)| offset);
+                self.content.take(offset, first, sample, chunk)
+            }
         }
     }
 
+    /// The sample aimed at, in every dataset.
+    fn aimed(&self) -> Sample {
+        let bytes = self.shape[1..].iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim));
+        Sample { number: self.aim.unwrap_or(0), bytes, datasets: self.datasets }
+    }
+
     pub(crate) fn end(&mut self) -> Result<(), Error> {
+        let sample = self.aimed();
         match &mut self.stage {
             Stage::Metadata { offset, len, bytes } => {
                 let (offset, asked, bytes) = (*offset, *len, std::mem::take(bytes));
@@ -240,6 +258,7 @@ impl Reader {
                         offset.saturating_add(len),
                         offset.saturating_add(taken),
                     )),
+                    _ if self.ranges.is_empty() => self.content.end(sample, &self.source),
                     _ => Ok(()),
                 }
             }
@@ -272,8 +291,11 @@ impl Reader {
         let (missing, length) = self.source.with(|known| (known.missing, known.length));
         match (parsed, missing) {
             (Ok(places), _) => {
-                self.source = Sparse::default();
-                self.source.with(|known| known.length = length);
+                let chunked = places.iter().any(|place| matches!(place, Place::Chunked(_)));
+                if !(chunked && self.content.set_chunked()) {
+                    self.source = Sparse::default();
+                    self.source.with(|known| known.length = length);
+                }
                 self.place(places)
             }
             (Err(_), Some((offset, wanted))) if known < RANGES_MAX && wanted <= METADATA_MAX => {
@@ -290,6 +312,9 @@ impl Reader {
     }
 
     fn place(&mut self, places: Vec<Place>) -> Result<(), Error> {
+        if self.content.is_compared() && places.iter().any(|place| matches!(place, Place::Nowhere)) {
+            return Err(differs("place of the records", "contiguous or chunked", "compact, or never written"));
+        }
         let end = places.iter().map(|place| place.end(self.shape[0])).max().unwrap_or(0);
         if let Some(length) = self.source.with(|known| known.length).filter(|&length| length < end) {
             return Err(truncated("HDF5 dataset of records", end, length));

@@ -1,6 +1,9 @@
-//! Reading an archive: structure is checked in passing, payload is skipped.
+//! Reading an archive: structure is checked in passing, payload is skipped; where checksums are wanted, each member's is
+//! computed in passing too.
 
 use super::{CENTRAL, END, END_BYTES, END64, LOCAL, LOCAL_BYTES};
+use crate::check::Scrutiny;
+use crate::crc::Crc32;
 use crate::error::excerpt;
 use crate::npy::{Expected, Header, Progress};
 use crate::{Error, FileShape, Layout, Need};
@@ -41,11 +44,33 @@ pub(crate) struct Archive {
     /// Length of the file, if it was told.
     size: Option<u64>,
     progress: Progress,
+    /// The present member's checksum in the making, where checksums are wanted.
+    sum: Option<Sum>,
+}
+
+/// A member's checksum in the making.
+#[derive(Debug)]
+struct Sum {
+    computed: Crc32,
+    stored: u32,
+    /// Offset in the file of the member's data.
+    start: u64,
+}
+
+impl Sum {
+    fn compare(&self) -> Result<(), Error> {
+        let (stored, computed) = (self.stored, self.computed.value());
+        if stored == computed {
+            return Ok(());
+        }
+        Err(Error::Checksum { noun: "member of the npz archive", offset: self.start, stored, computed })
+    }
 }
 
 impl Archive {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         Self {
+            sum: scrutiny.sums().then(|| Sum { computed: Crc32::new(), stored: 0, start: 0 }),
             expected: Expected::new(layout, shape),
             stage: Stage::Record,
             seen: Vec::new(),
@@ -78,6 +103,7 @@ impl Archive {
 
     pub(crate) fn chunk(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
+            let in_member = matches!(self.stage, Stage::Array(..) | Stage::Skip(_));
             let used = match &mut self.stage {
                 Stage::Record => self.record(bytes)?,
                 Stage::Array(header, member) => {
@@ -106,8 +132,12 @@ impl Archive {
                 }
             };
             self.position += used as u64;
+            if let Some(sum) = self.sum.as_mut().filter(|_| in_member) {
+                sum.computed.update(&bytes[..used]);
+            }
             bytes = &bytes[used..];
             if let Stage::Skip(0) = self.stage {
+                self.sum.as_ref().map_or(Ok(()), Sum::compare)?;
                 self.begin_record();
             }
         }
@@ -153,6 +183,18 @@ impl Archive {
             if let Some(found) = self.size.filter(|&found| found < self.implied) {
                 return Err(Error::Truncated { noun: "npz archive", expected: self.implied, found });
             }
+        }
+        if let Some(sum) = &mut self.sum {
+            if local.method != 0 || local.compressed.is_none() {
+                return Err(Error::Malformed {
+                    noun: "zip member",
+                    offset: self.record_start,
+                    expected: "stored data whose length comes first, as numpy.savez writes it, to check its checksum"
+                        .to_owned(),
+                    found: format!("compression method {}, flags {:#x}", local.method, u16_at(&self.seen, 6)),
+                });
+            }
+            *sum = Sum { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start };
         }
         self.stage = match (local.method, local.compressed) {
             (0, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),

@@ -1,0 +1,201 @@
+//! Comparing what is read with what was generated, in passing and in O(1) memory.
+//!
+//! How a format checks content: its decoder is made with a [`Scrutiny`]. Under [`Scrutiny::Payload`] it keeps a [`Check`]
+//! over the bytes that it expects from some offset on, and hands it every chunk after its own look at the structure, so that
+//! a damaged structure is reported as such:
+//!
+//! * a file that is read from front to back: [`Check::file`], the file encoded again beside the read;
+//! * a range of payload (a sample at an offset): [`Check::payload`], one per range;
+//! * compressed content: decompress in the decoder and hand the plain bytes to a check over the payload.
+//!
+//! Under [`Scrutiny::Checksums`] it computes the checksums that the format carries and compares nothing with the seed, so
+//! that files of other programs can be checked. [`Scrutiny::Full`] is the work of a training reader: checksums that its
+//! library computes, decompression, pixels, values. Work of all three is done inside [`Decoder::chunk`](crate::Decoder::chunk)
+//! and [`Decoder::end`](crate::Decoder::end), which the engine times apart from the read.
+
+use dlio_config::vocabulary::{Decode, Format, VerifyBy};
+
+use crate::encode::{Encoder, Piece};
+use crate::payload::Stream;
+use crate::{Error, FileShape, Layout};
+
+/// Expected bytes are made in blocks of this size, which stay in the first-level cache.
+const BLOCK: usize = crate::crc::BLOCK;
+/// Bytes that a message shows from the first difference on.
+const SHOWN: usize = 8;
+
+/// How closely a decoder looks at what passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scrutiny {
+    /// The structure only.
+    Structure,
+    /// Every byte is compared with what the seed makes.
+    Payload,
+    /// The checksums of the format are computed.
+    Checksums,
+    /// The work of a training reader.
+    Full,
+}
+
+impl Scrutiny {
+    /// What a layout asks of its decoders.
+    ///
+    /// # Errors
+    /// Checksums of a format that has none.
+    pub(crate) fn new(layout: &Layout, decode: Decode) -> Result<Self, Error> {
+        match (decode, layout.verify_by) {
+            (Decode::None, _) => Ok(Self::Structure),
+            (Decode::Full, _) => Ok(Self::Full),
+            (Decode::Verify, VerifyBy::Payload) => Ok(Self::Payload),
+            (Decode::Verify, VerifyBy::Checksum) if has_checksums(layout.format()) => Ok(Self::Checksums),
+            (Decode::Verify, VerifyBy::Checksum) => Err(Error::Option {
+                option: "dlio_rs.verify_by: checksum".to_owned(),
+                reason: format!(
+                    "{} files carry no checksum of their content; use payload for a data set of this program",
+                    layout.format()
+                ),
+            }),
+        }
+    }
+
+    /// Whether the checksums of the format are computed.
+    pub(crate) fn sums(self) -> bool {
+        matches!(self, Self::Checksums | Self::Full)
+    }
+}
+
+/// Formats whose files carry checksums of their content.
+fn has_checksums(format: Format) -> bool {
+    matches!(format, Format::Npz | Format::TfRecord)
+}
+
+/// The bytes that should come next.
+#[derive(Debug)]
+pub(crate) struct Check {
+    /// As it was before its first byte, and where that is in the file.
+    whole: Encoder,
+    start: u64,
+    expected: Encoder,
+    /// Offset in the file of the next byte to be compared.
+    offset: u64,
+    /// Expected bytes that were made and not yet compared: `block[from..to]`.
+    block: Vec<u8>,
+    from: usize,
+    to: usize,
+    /// Seed of the payload, for the message.
+    seed: u64,
+}
+
+impl Check {
+    /// A check of a whole file from its first byte to its last.
+    ///
+    /// # Errors
+    /// The shape cannot be encoded.
+    pub(crate) fn file(layout: &Layout, shape: &FileShape) -> Result<Self, Error> {
+        Ok(Self::new(layout.payload.seed(), layout.encoder(shape)?, 0))
+    }
+
+    /// A check of a run of payload that begins at `offset` of the file.
+    pub(crate) fn payload(seed: u64, stream: Stream, offset: u64) -> Self {
+        Self::new(seed, Encoder::pieces([Piece::Payload(stream)]), offset)
+    }
+
+    fn new(seed: u64, expected: Encoder, offset: u64) -> Self {
+        let whole = expected.clone();
+        Self { whole, start: offset, expected, offset, block: Vec::new(), from: 0, to: 0, seed }
+    }
+
+    /// Compares the next bytes.
+    ///
+    /// # Errors
+    /// The first byte that differs, or the first one behind the expected end.
+    pub(crate) fn take(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            if self.from == self.to {
+                self.block.resize(BLOCK, 0);
+                (self.from, self.to) = (0, self.expected.fill(&mut self.block));
+                if self.to == 0 {
+                    let found = self.offset + bytes.len() as u64;
+                    return Err(Error::Trailing { noun: "what was generated", expected: self.offset, found });
+                }
+            }
+            let count = bytes.len().min(self.to - self.from);
+            let expected = &self.block[self.from..self.from + count];
+            if expected != &bytes[..count] {
+                return Err(self.differs(expected, bytes));
+            }
+            bytes = &bytes[count..];
+            self.from += count;
+            self.offset += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Begins again with the first byte.
+    pub(crate) fn restart(&mut self) {
+        self.expected = self.whole.clone();
+        (self.offset, self.from, self.to) = (self.start, 0, 0);
+    }
+
+    #[cold]
+    fn differs(&self, expected: &[u8], found: &[u8]) -> Error {
+        let at = expected.iter().zip(found).position(|(expected, found)| expected != found).unwrap_or(0);
+        let shown = |bytes: &[u8]| bytes[at..].iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
+        Error::Content {
+            offset: self.offset + at as u64,
+            expected: shown(expected).join(" "),
+            seed: self.seed,
+            found: shown(&found[..expected.len()]).join(" "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{Element, Payload};
+
+    fn check(len: u64, offset: u64) -> Check {
+        Check::payload(3, Payload::new(3).stream(1, Element::Raw, len), offset)
+    }
+
+    fn bytes(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        Payload::new(3).stream(1, Element::Raw, len as u64).fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn the_right_bytes_pass_in_pieces_of_any_size() {
+        for piece in [1, 7, 4096, BLOCK, 3 * BLOCK + 5] {
+            let mut check = check(100_000, 0);
+            for chunk in bytes(100_000).chunks(piece) {
+                check.take(chunk).unwrap();
+            }
+            assert_eq!(check.offset, 100_000);
+            check.restart();
+            check.take(&bytes(5)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_told_with_its_offset_in_the_file() {
+        for at in [0, 1, BLOCK - 1, BLOCK, 77_777, 99_999] {
+            let mut damaged = bytes(100_000);
+            damaged[at] ^= 1;
+            let mut check = check(100_000, 128);
+            let error = damaged.chunks(1000).try_for_each(|chunk| check.take(chunk)).unwrap_err();
+            let Error::Content { offset, expected, found, seed: 3 } = error else { panic!("{error}") };
+            assert_eq!(offset, 128 + at as u64);
+            assert!(expected.starts_with(&format!("{:02x}", damaged[at] ^ 1)), "{expected}");
+            assert!(found.starts_with(&format!("{:02x}", damaged[at])), "{found}");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_end_are_refused() {
+        let mut check = check(10, 0);
+        check.take(&bytes(10)).unwrap();
+        assert_eq!(check.take(&[0]), Err(Error::Trailing { noun: "what was generated", expected: 10, found: 11 }));
+    }
+}
