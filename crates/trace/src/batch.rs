@@ -4,6 +4,8 @@ use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, Strin
 use arrow::datatypes::{Int32Type, Int64Type};
 use dlio_event::{ConnectionId, EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 
+use crate::header::Drift;
+
 /// Names of a batch: every row refers to one of a few strings, or to none.
 #[derive(Debug, Clone)]
 pub struct Names {
@@ -126,6 +128,19 @@ impl Batch {
             status: self.status[row],
             outcome: self.outcome[row],
         }
+    }
+
+    /// The same rows with the drift of the rank's clock taken out of all times.
+    pub(crate) fn corrected(mut self, drift: Drift) -> Self {
+        let whole = [&mut self.start, &mut self.end];
+        for time in whole.into_iter().flatten() {
+            *time = time.saturating_add(drift.at(*time));
+        }
+        let optional = [&mut self.due, &mut self.issued, &mut self.last_byte, &mut self.first_byte];
+        for time in optional.into_iter().flatten().flatten() {
+            *time = time.saturating_add(drift.at(*time));
+        }
+        self
     }
 
     /// Converts what the Parquet reader delivers; the text says what does not fit.

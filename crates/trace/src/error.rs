@@ -45,6 +45,26 @@ pub enum Error {
         /// Trace file.
         path: PathBuf,
     },
+    /// A side table could not be written or read.
+    #[error(
+        "the table {path} cannot be written or read; free space, or remove a damaged one: traces are read without it"
+    )]
+    Table {
+        /// Table.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A torn file could not be replaced by its repaired copy.
+    #[error("cannot replace {path} by its repaired copy; the file is as it was: free space or check the permissions")]
+    Repair {
+        /// Trace file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file or folder could not be read.
     #[error("cannot read {path}")]
     Read {

@@ -17,7 +17,7 @@ use parquet::file::writer::TrackedWrite;
 
 use crate::columns::{Encoder, Place};
 use crate::footer::{self, MAGIC};
-use crate::header::{Header, State};
+use crate::header::{ClockAnchor, Header, State};
 use crate::names::NameTables;
 
 /// Events in a full row group.
@@ -143,6 +143,11 @@ impl TraceFile {
             self.covered = self.pending.len();
         }
         self.commit(true, complete)
+    }
+
+    /// Every footer from now on holds the second measurement of the clock.
+    pub(crate) fn clock_at_end(&mut self, anchor: ClockAnchor) {
+        self.pairs.push(anchor.to_key_value_at_end());
     }
 
     pub(crate) fn summary(&self, queued_bytes_max: u64) -> Summary {

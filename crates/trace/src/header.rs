@@ -22,6 +22,7 @@ const ARGV: &str = "dlio.trace.argv";
 const CONFIG: &str = "dlio.trace.config";
 const FACTS: &str = "dlio.trace.host_facts";
 const STATE: &str = "dlio.trace.state";
+const CLOCK_END: &str = "dlio.trace.clock_end";
 
 /// One moment on the clocks that matter, and how this rank's monotonic clock relates to rank 0's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,8 +50,11 @@ pub struct Header {
     pub node: u32,
     /// Process id.
     pub pid: u32,
-    /// How the rank's clock relates to wall time and to rank 0.
+    /// How the rank's clock relates to wall time and to rank 0, measured at the start.
     pub clock: ClockAnchor,
+    /// The same at the end of the run; `None` for a run that did not come to its end. A writer takes it from
+    /// [`TraceWriter::clock_at_end`](crate::TraceWriter::clock_at_end) instead.
+    pub clock_end: Option<ClockAnchor>,
     /// Command line.
     pub argv: Vec<String>,
     /// Resolved configuration as JSON text.
@@ -104,12 +108,59 @@ impl Header {
             node: place.node,
             pid: place.pid,
             clock: lookup.json(CLOCK)?,
+            clock_end: lookup.find(CLOCK_END).map(|_| lookup.json(CLOCK_END)).transpose()?,
             argv: lookup.json(ARGV)?,
             config_json: lookup.text(CONFIG)?.to_owned(),
             tool_version: lookup.text(TOOL)?.to_owned(),
             host_facts: lookup.json(FACTS)?,
         };
         Ok((header, lookup.json(STATE)?))
+    }
+}
+
+impl ClockAnchor {
+    /// The pair of a final footer.
+    pub(crate) fn to_key_value_at_end(self) -> KeyValue {
+        KeyValue::new(CLOCK_END.to_owned(), json(&self))
+    }
+}
+
+/// What has to be added to stored times because the rank's clock drifted against rank 0's: a straight line from
+/// nothing at the first measurement to the whole difference at the last one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drift {
+    /// Where the line starts: the first measurement, on rank 0's clock, nanoseconds.
+    from_ns: i64,
+    /// Nanoseconds to add per nanosecond.
+    rate: f64,
+}
+
+impl Drift {
+    /// What to add to a stored time.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a correction of at most the drift of one run")]
+    pub fn at(self, stored_ns: i64) -> i64 {
+        (stored_ns.saturating_sub(self.from_ns) as f64 * self.rate) as i64
+    }
+
+    /// Parts per million.
+    #[must_use]
+    pub fn parts_per_million(self) -> f64 {
+        self.rate * 1e6
+    }
+}
+
+impl Header {
+    /// The drift of this rank's clock between the two measurements; `None` if there was only one, or if the change
+    /// is within what the two measurements cannot tell apart.
+    #[must_use]
+    pub fn drift(&self) -> Option<Drift> {
+        let (first, last) = (self.clock, self.clock_end?);
+        let span = last.monotonic_ns.checked_sub(first.monotonic_ns).filter(|span| *span > 0)?;
+        let moved = last.offset_to_rank0_ns.saturating_sub(first.offset_to_rank0_ns);
+        let uncertain = first.rtt_ns.saturating_add(last.rtt_ns) / 2;
+        let from = i64::try_from(first.monotonic_ns).ok()?.saturating_add(first.offset_to_rank0_ns);
+        (moved.unsigned_abs() > uncertain).then(|| Drift { from_ns: from, rate: moved as f64 / span as f64 })
     }
 }
 

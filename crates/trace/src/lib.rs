@@ -13,14 +13,17 @@ mod header;
 mod names;
 mod reader;
 mod recorder;
+mod repair;
+pub mod tables;
 
 pub use batch::{Batch, Names};
 pub use columns::{COLUMNS, Column, Storage};
 pub use error::Error;
 pub use file::Summary;
-pub use header::{ClockAnchor, FORMAT_MAJOR, FORMAT_MINOR, Header};
+pub use header::{ClockAnchor, Drift, FORMAT_MAJOR, FORMAT_MINOR, Header};
 pub use reader::{Batches, RankTrace, read_dir, read_file};
 pub use recorder::{Health, TraceWriter};
+pub use repair::{Repaired, repair};
 
 /// The file name of a rank's trace: `rank-00012.parquet`.
 #[must_use]

@@ -14,6 +14,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::footer;
+use crate::header::Drift;
 use crate::{Batch, Error, Header};
 
 /// Rows of a batch: large enough to be fast, small enough to stay in cache.
@@ -125,7 +126,7 @@ impl RankTrace {
         let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
         let reader = open(file, &self.metadata, wanted)
             .map_err(|error| Error::Damaged { path: self.path.clone(), reason: error.to_string() })?;
-        Ok(Batches { path: self.path.clone(), reader })
+        Ok(Batches { path: self.path.clone(), reader, drift: self.header.drift() })
     }
 }
 
@@ -163,6 +164,7 @@ fn with_dictionary(field: &Field) -> Field {
 pub struct Batches {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
+    drift: Option<Drift>,
 }
 
 impl Iterator for Batches {
@@ -171,6 +173,10 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         let record = self.reader.next()?;
         let batch = record.map_err(|error| error.to_string()).and_then(|record| Batch::from_record_batch(&record));
+        let batch = batch.map(|batch| match self.drift {
+            Some(drift) => batch.corrected(drift),
+            None => batch,
+        });
         Some(batch.map_err(|reason| Error::Damaged { path: self.path.clone(), reason }))
     }
 }

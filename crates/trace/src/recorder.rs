@@ -16,7 +16,7 @@ use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
 
 use crate::Error;
 use crate::file::{Summary, TraceFile};
-use crate::header::Header;
+use crate::header::{ClockAnchor, Header};
 use crate::names::{NameTables, lock};
 
 /// Events in one buffer.
@@ -63,6 +63,7 @@ struct Shared {
     rows_written: AtomicU64,
     rows_lost: AtomicU64,
     error: Mutex<Option<String>>,
+    clock_end: Mutex<Option<ClockAnchor>>,
 }
 
 /// Apart by two cache lines, so that threads do not slow each other down by false sharing.
@@ -103,6 +104,7 @@ impl TraceWriter {
             rows_written: AtomicU64::new(0),
             rows_lost: AtomicU64::new(0),
             error: Mutex::default(),
+            clock_end: Mutex::default(),
         });
         let writer = Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None };
         let thread = std::thread::Builder::new()
@@ -110,6 +112,11 @@ impl TraceWriter {
             .spawn(move || writer.run())
             .map_err(|source| Error::Thread { path: path.to_owned(), source })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)), path: path.to_owned() })
+    }
+
+    /// Leaves the second measurement of this rank's clock for the final footer.
+    pub fn clock_at_end(&self, anchor: ClockAnchor) {
+        *lock(&self.shared.clock_end) = Some(anchor);
     }
 
     /// Writes everything that was recorded and the final footer, and waits for it.
@@ -353,6 +360,9 @@ impl Writer {
     fn end(mut self, ending: Ending) -> Result<Summary, Error> {
         if self.failed.is_none() {
             let complete = ending == Ending::Finished;
+            if let Some(anchor) = *lock(&self.shared.clock_end) {
+                self.file.clock_at_end(anchor);
+            }
             let result = self.file.flush(&self.shared.names, complete);
             self.settle(result, 0);
         }

@@ -22,6 +22,7 @@ fn header(rank: u32) -> Header {
             offset_to_rank0_ns: 0,
             rtt_ns: 9,
         },
+        clock_end: None,
         argv: vec!["dlio-rs".to_owned(), "run".to_owned()],
         config_json: r#"{"workload":{}}"#.to_owned(),
         tool_version: "0.1.0".to_owned(),

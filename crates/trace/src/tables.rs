@@ -1,0 +1,255 @@
+//! The side tables of a trace folder: the files of the data set, and what the processes and hosts consumed.
+//!
+//! `files.parquet` is written once, by rank 0. Each rank samples its counters into a table of its own,
+//! `counters-00000.parquet`; at the end of a run rank 0 joins them into `counters.parquet`, row group by row group.
+//! Neither is needed to read the traces.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use crate::Error;
+
+/// Name of the table of files in a trace folder.
+pub const FILES: &str = "files.parquet";
+/// Name of the table of counters of all ranks.
+pub const COUNTERS: &str = "counters.parquet";
+/// Rows that are encoded at a time.
+const GROUP_ROWS: usize = 64 * 1024;
+
+/// Name of one rank's table of counters: `counters-00012.parquet`.
+#[must_use]
+pub fn counters_name(rank: u32) -> String {
+    format!("counters-{rank:05}.parquet")
+}
+
+/// One file of the data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// Number of the file: the training files, then the evaluation files.
+    pub index: u64,
+    /// `train` or `valid`.
+    pub split: &'static str,
+    /// Full name, as in the column `uri` of the traces.
+    pub uri: String,
+    /// Size in bytes; `None` where only generating the file tells it.
+    pub size: Option<u64>,
+    /// Samples in the file.
+    pub samples: u64,
+    /// Seed of its payload.
+    pub payload_seed: u64,
+}
+
+/// Writes `files.parquet` into a trace folder.
+///
+/// # Errors
+/// [`Error::Table`].
+pub fn write_files(folder: &Path, rows: impl IntoIterator<Item = FileRow>) -> Result<(), Error> {
+    let path = folder.join(FILES);
+    let failed = |source: ParquetError| Error::Table { path: path.clone(), source: Box::new(source) };
+    let mut table = Table::create(&path, files_schema()).map_err(failed)?;
+    let mut group = Vec::with_capacity(1024);
+    for row in rows {
+        group.push(row);
+        if group.len() == GROUP_ROWS {
+            table.write(&files_columns(&group)).map_err(failed)?;
+            group.clear();
+        }
+    }
+    table.write(&files_columns(&group)).map_err(failed)?;
+    table.finish().map_err(failed)
+}
+
+fn files_schema() -> Schema {
+    Schema::new(vec![
+        Field::new("file_idx", DataType::Int64, false),
+        Field::new("split", DataType::Utf8, false),
+        Field::new("uri", DataType::Utf8, false),
+        Field::new("size", DataType::Int64, true),
+        Field::new("samples", DataType::Int64, false),
+        Field::new("payload_seed", DataType::UInt64, false),
+    ])
+}
+
+fn files_columns(rows: &[FileRow]) -> Vec<ArrayRef> {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    vec![
+        Arc::new(rows.iter().map(|row| Some(number(row.index))).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.split)).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|row| Some(row.uri.as_str())).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|row| row.size.map(number)).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| Some(number(row.samples))).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.payload_seed)).collect::<UInt64Array>()),
+    ]
+}
+
+/// What one process, and the host that it runs on, had consumed at one moment. Counts grow from an origin of their
+/// own: only differences mean something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CounterRow {
+    /// MPI rank.
+    pub rank: i64,
+    /// Moment, on rank 0's monotonic clock, nanoseconds.
+    pub t_ns: i64,
+    /// CPU time of the process in user mode, nanoseconds.
+    pub cpu_user_ns: i64,
+    /// CPU time of the process in the kernel, nanoseconds.
+    pub cpu_system_ns: i64,
+    /// Memory of the process that is resident, bytes.
+    pub rss_bytes: i64,
+    /// Bytes that all network interfaces of the host but its loopback received.
+    pub net_received_bytes: i64,
+    /// Bytes that they sent.
+    pub net_sent_bytes: i64,
+    /// Bytes read from the disks of the host.
+    pub disk_read_bytes: i64,
+    /// Bytes written to them.
+    pub disk_written_bytes: i64,
+}
+
+/// A column of counters: its name, and where its value is.
+type CounterColumn = (&'static str, fn(&CounterRow) -> i64);
+
+/// The counters, in the order of the table.
+const COUNTER_COLUMNS: [CounterColumn; 9] = [
+    ("rank", |row| row.rank),
+    ("t_ns", |row| row.t_ns),
+    ("cpu_user_ns", |row| row.cpu_user_ns),
+    ("cpu_system_ns", |row| row.cpu_system_ns),
+    ("rss_bytes", |row| row.rss_bytes),
+    ("net_received_bytes", |row| row.net_received_bytes),
+    ("net_sent_bytes", |row| row.net_sent_bytes),
+    ("disk_read_bytes", |row| row.disk_read_bytes),
+    ("disk_written_bytes", |row| row.disk_written_bytes),
+];
+
+fn counters_schema() -> Schema {
+    Schema::new(COUNTER_COLUMNS.iter().map(|(name, _)| Field::new(*name, DataType::Int64, false)).collect::<Vec<_>>())
+}
+
+/// Writes one rank's counters into a trace folder.
+///
+/// # Errors
+/// [`Error::Table`].
+pub fn write_counters(folder: &Path, rank: u32, rows: &[CounterRow]) -> Result<(), Error> {
+    let path = folder.join(counters_name(rank));
+    let failed = |source: ParquetError| Error::Table { path: path.clone(), source: Box::new(source) };
+    let mut table = Table::create(&path, counters_schema()).map_err(failed)?;
+    for group in rows.chunks(GROUP_ROWS) {
+        let columns = COUNTER_COLUMNS
+            .iter()
+            .map(|(_, value)| Arc::new(group.iter().map(|row| Some(value(row))).collect::<Int64Array>()) as ArrayRef)
+            .collect::<Vec<_>>();
+        table.write(&columns).map_err(failed)?;
+    }
+    table.finish().map_err(failed)
+}
+
+/// Joins the counters of the first `world` ranks into one table and removes theirs; tells how many of them were
+/// found in the folder. Nothing is done unless all were: the others lie in the folder of another host.
+///
+/// # Errors
+/// [`Error::Table`].
+pub fn join_counters(folder: &Path, world: u32) -> Result<u32, Error> {
+    let parts: Vec<PathBuf> = (0..world).map(|rank| folder.join(counters_name(rank))).collect();
+    let found = parts.iter().filter(|part| part.is_file()).count();
+    if found < parts.len() || parts.is_empty() {
+        return Ok(u32::try_from(found).unwrap_or(u32::MAX));
+    }
+    let path = folder.join(COUNTERS);
+    join(&path, &parts).map_err(|source| Error::Table { path: path.clone(), source: Box::new(source) })?;
+    for part in &parts {
+        fs::remove_file(part).map_err(|source| Error::Table { path: part.clone(), source: Box::new(source) })?;
+    }
+    Ok(world)
+}
+
+fn join(path: &Path, parts: &[PathBuf]) -> Result<(), ParquetError> {
+    let mut table = Table::create(path, counters_schema())?;
+    for part in parts {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(part)?)?.build()? {
+            table.write(batch?.columns())?;
+        }
+    }
+    table.finish()
+}
+
+/// The counters of a trace folder, joined or not; empty where there are none.
+///
+/// # Errors
+/// [`Error::Read`] or [`Error::Table`].
+pub fn read_counters(folder: &Path) -> Result<Vec<CounterRow>, Error> {
+    let read_error = |source| Error::Read { path: folder.to_owned(), source };
+    let mut rows = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read_error)? {
+        let path = entry.map_err(read_error)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == COUNTERS || (name.starts_with("counters-") && name.ends_with(".parquet")) {
+            read_into(&path, &mut rows).map_err(|source| Error::Table { path, source: Box::new(source) })?;
+        }
+    }
+    rows.sort_unstable_by_key(|row| (row.rank, row.t_ns));
+    Ok(rows)
+}
+
+fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError> {
+    for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
+        let batch = batch?;
+        let column = |name: &str| {
+            let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+            column.ok_or_else(|| ParquetError::General(format!("it has no column {name} of 64-bit integers")))
+        };
+        let columns = COUNTER_COLUMNS.iter().map(|(name, _)| column(name)).collect::<Result<Vec<_>, ParquetError>>()?;
+        for row in 0..batch.num_rows() {
+            let value = |at: usize| if columns[at].is_null(row) { 0 } else { columns[at].value(row) };
+            rows.push(CounterRow {
+                rank: value(0),
+                t_ns: value(1),
+                cpu_user_ns: value(2),
+                cpu_system_ns: value(3),
+                rss_bytes: value(4),
+                net_received_bytes: value(5),
+                net_sent_bytes: value(6),
+                disk_read_bytes: value(7),
+                disk_written_bytes: value(8),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A table that grows under a temporary name.
+struct Table {
+    path: PathBuf,
+    temporary: PathBuf,
+    schema: Arc<Schema>,
+    writer: ArrowWriter<File>,
+}
+
+impl Table {
+    fn create(path: &Path, schema: Schema) -> Result<Self, ParquetError> {
+        let temporary = path.with_extension("parquet.tmp");
+        let schema = Arc::new(schema);
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+        let writer = ArrowWriter::try_new(File::create(&temporary)?, Arc::clone(&schema), Some(properties))?;
+        Ok(Self { path: path.to_owned(), temporary, schema, writer })
+    }
+
+    fn write(&mut self, columns: &[ArrayRef]) -> Result<(), ParquetError> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns.to_vec())?;
+        self.writer.write(&batch)
+    }
+
+    fn finish(self) -> Result<(), ParquetError> {
+        self.writer.close()?;
+        Ok(fs::rename(&self.temporary, &self.path)?)
+    }
+}
