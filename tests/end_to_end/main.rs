@@ -8,3 +8,4 @@ mod ranks;
 mod runs;
 mod support;
 mod texts;
+mod traces;

@@ -54,6 +54,9 @@ pub(crate) enum Command {
   dlio-rs analyze out/
   dlio-rs analyze out/trace --html report.html --json report.json")]
     Analyze(AnalyzeArgs),
+    /// Work on recorded traces.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Print what every rank would read, and in which order, without touching storage.
     #[command(after_help = "Examples:
   dlio-rs plan unet3d_h100 --ranks 8
@@ -82,6 +85,21 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   dlio-rs man | man -l -")]
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TraceCommand {
+    /// Cut off what a killed process left behind the last whole footer, so that every Parquet reader opens the files.
+    #[command(after_help = "Examples:
+  dlio-rs trace repair out/trace")]
+    Repair(TraceRepairArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceRepairArgs {
+    /// Trace folders or trace files.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

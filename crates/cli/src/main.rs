@@ -2,12 +2,14 @@
 
 mod args;
 mod commands;
+mod counters;
 mod exit;
 mod host;
 mod launch;
 mod log;
 mod outputs;
 mod progress;
+mod recording;
 mod request;
 mod run;
 mod session;

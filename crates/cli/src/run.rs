@@ -1,5 +1,6 @@
 //! Generation and training on all ranks: from a session to files, traces and metrics.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
-use dlio_trace::TraceWriter;
+use dlio_trace::tables;
 
 use crate::exit::{Code, Failure};
 use crate::outputs;
 use crate::progress::{Facts, Progress, StallsOnly};
+use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
 
@@ -56,15 +58,20 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     let folder = if work.train { "trace" } else { "trace-generate" };
     let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref());
     let trace = session.trace(folder, parameters.embed(session.loaded.resolved.clone())).await?;
-    let ran = in_order(session, &opened, &prepared, work, trace.as_ref()).await;
-    let closed = close(session, trace.as_deref());
+    let events = trace.as_ref().map(Recording::events);
+    let ran = in_order(session, &opened, &prepared, work, events).await;
+    let closed = close(session, trace, ran.is_ok()).await;
     match ran {
         Err(failure) if failure.message.is_empty() => Err(failure),
         Err(failure) => match session.signals.received() {
             Some(code) => Err(interrupted(session, code)),
             None => Err(abort(&*session.comm, &failure)),
         },
-        Ok(()) => session.agree(closed).await,
+        Ok(()) => {
+            session.agree(closed).await?;
+            let tables = side_tables(session, &opened, &prepared, &session.trace_folder(folder));
+            session.agree(tables).await
+        }
     }
 }
 
@@ -159,9 +166,9 @@ async fn in_order(
     opened: &Opened,
     prepared: &Prepared,
     work: Work,
-    trace: Option<&Arc<TraceWriter>>,
+    events: Option<Arc<dyn EventSink>>,
 ) -> Result<(), Failure> {
-    let rig = rig(session, opened, prepared, trace);
+    let rig = rig(session, opened, prepared, events);
     let stall_after = Duration::from_secs(work.stall_seconds);
     if work.generate {
         let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
@@ -186,11 +193,7 @@ async fn in_order(
     outputs::write(session, plan, &trained).await
 }
 
-fn rig(session: &Session, opened: &Opened, prepared: &Prepared, trace: Option<&Arc<TraceWriter>>) -> Rig {
-    let events: Arc<dyn EventSink> = match trace {
-        Some(writer) => Arc::clone(writer) as Arc<dyn EventSink>,
-        None => Arc::new(NullSink),
-    };
+fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<Arc<dyn EventSink>>) -> Rig {
     let observer: Rc<dyn Observer> = if session.rank() == 0 {
         let facts = facts(session, prepared);
         Rc::new(Progress::new(session.log.clone(), session.clock.clone(), session.request.anchor, facts))
@@ -201,7 +204,7 @@ fn rig(session: &Session, opened: &Opened, prepared: &Prepared, trace: Option<&A
         storage: opened.storage.clone(),
         comm: session.comm.clone(),
         clock: session.clock.clone(),
-        events,
+        events: events.unwrap_or_else(|| Arc::new(NullSink)),
         lanes: LaneHost::Threads,
         observer,
     }
@@ -236,11 +239,30 @@ fn set_value(time: &TimeSpec) -> String {
     format!("{{{}}}", kind.into_iter().chain(members).collect::<Vec<_>>().join(", "))
 }
 
-/// Ends the trace; nothing of it is lost, also when the run failed.
-fn close(session: &Session, trace: Option<&TraceWriter>) -> Result<(), Failure> {
+/// Ends the trace; nothing of it is lost, also when the run failed. Ranks that all came to the end compare their
+/// clocks once more.
+async fn close(session: &Session, trace: Option<Recording>, complete: bool) -> Result<(), Failure> {
     session.signals.disarm();
-    let Some(writer) = trace else { return Ok(()) };
-    writer.finish().map(drop).map_err(|error| Failure::new(Code::Trace, error))
+    let Some(recording) = trace else { return Ok(()) };
+    let clock = if complete { Some(session.clock_now().await?) } else { None };
+    recording.close(clock)
+}
+
+/// What rank 0 adds when all traces are written: the counters of all ranks as one table, and the list of files.
+fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: &Path) -> Result<(), Failure> {
+    let workload = &session.loaded.workload;
+    if session.rank() > 0 || !workload.dlio_rs.trace {
+        return Ok(());
+    }
+    let world = session.comm.place().size;
+    let joined = tables::join_counters(folder, world).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+    if joined < world {
+        session.warn(&format!(
+            "the counters of {joined} of {world} ranks are in {}; they stay in tables of their own, beside each rank's trace",
+            folder.display()
+        ));
+    }
+    recording::list_files(folder, workload, &prepared.files, &prepared.layout, &*opened.storage)
 }
 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI

@@ -8,13 +8,15 @@ use dlio_comm::Communicator;
 use dlio_config::{Loaded, Severity};
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource;
-use dlio_trace::{ClockAnchor, Header, TraceWriter};
+use dlio_trace::{ClockAnchor, Header, TraceWriter, tables};
 
 use crate::args::{ConfigArgs, TargetArgs};
+use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::launch;
 use crate::log::{Log, Verbosity};
+use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
 use crate::workload;
@@ -103,11 +105,11 @@ impl Session {
     ///
     /// # Errors
     /// When the folder or file cannot be made, on any rank.
-    pub(crate) async fn trace(&self, folder: &str, config_json: String) -> Result<Option<Arc<TraceWriter>>, Failure> {
+    pub(crate) async fn trace(&self, folder: &str, config_json: String) -> Result<Option<Recording>, Failure> {
         if !self.loaded.workload.dlio_rs.trace {
             return Ok(None);
         }
-        let folder = self.request.output.join(folder);
+        let folder = self.trace_folder(folder);
         let emptied = if self.rank() == 0 { empty_folder(&folder) } else { Ok(()) };
         self.agree(emptied).await?;
         let path = folder.join(format!("rank-{:05}.parquet", self.rank()));
@@ -118,24 +120,39 @@ impl Session {
         self.signals.set_last_words(move || {
             let _ = last.finish();
         });
-        Ok(Some(writer))
+        let sampler = Sampler::start(self.clock.clone(), self.rank(), self.clock_offset.0);
+        Ok(Some(Recording::new(writer, sampler, folder, self.rank())))
+    }
+
+    /// Where a trace folder of this run is.
+    pub(crate) fn trace_folder(&self, folder: &str) -> PathBuf {
+        self.request.output.join(folder)
+    }
+
+    /// Measures this rank's clock against rank 0's once more, for the drift over the run.
+    ///
+    /// # Errors
+    /// When the ranks cannot talk.
+    pub(crate) async fn clock_now(&self) -> Result<ClockAnchor, Failure> {
+        let offset = align_clocks(&*self.comm, &self.clock).await?;
+        Ok(self.clock_anchor(offset))
+    }
+
+    fn clock_anchor(&self, (offset_to_rank0_ns, rtt_ns): (i64, u64)) -> ClockAnchor {
+        let anchor = crate::wall::Anchor::now(&*self.clock);
+        ClockAnchor { monotonic_ns: anchor.monotonic, wall_unix_ns: anchor.unix_nanos, offset_to_rank0_ns, rtt_ns }
     }
 
     fn trace_header(&self, config_json: String) -> Header {
         let place = self.comm.place();
-        let anchor = crate::wall::Anchor::now(&*self.clock);
         Header {
             rank: place.rank,
             world: place.size,
             host: place.host.clone(),
             node: place.node,
             pid: std::process::id(),
-            clock: ClockAnchor {
-                monotonic_ns: anchor.monotonic,
-                wall_unix_ns: anchor.unix_nanos,
-                offset_to_rank0_ns: self.clock_offset.0,
-                rtt_ns: self.clock_offset.1,
-            },
+            clock: self.clock_anchor(self.clock_offset),
+            clock_end: None,
             argv: self.request.argv.clone(),
             config_json,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -271,14 +288,15 @@ fn make_output(folder: &Path, log_file: &str, verbosity: Verbosity) -> Result<Lo
     Log::create(&folder.join(log_file), verbosity)
 }
 
-/// Makes a trace folder exist without the rank files of an earlier run in it.
+/// Makes a trace folder exist without the files of an earlier run in it.
 fn empty_folder(folder: &PathBuf) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::file("preparing the trace folder", folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("rank-") && name.ends_with(".parquet") {
+        let ours = ["rank-", "counters-"].iter().any(|start| name.starts_with(start));
+        if (ours && name.ends_with(".parquet")) || [tables::FILES, tables::COUNTERS].contains(&name) {
             std::fs::remove_file(&path).map_err(failed)?;
         }
     }

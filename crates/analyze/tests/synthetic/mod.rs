@@ -54,6 +54,7 @@ fn header(rank: u32, shape: Shape) -> Header {
         node: rank / 4,
         pid: 100 + rank,
         clock: ClockAnchor { wall_unix_ns: 1_700_000_000_000_000_000, ..ClockAnchor::default() },
+        clock_end: None,
         argv: vec!["dlio-rs".to_owned(), "run".to_owned(), "synthetic.yaml".to_owned()],
         config_json: shape.parameters().embed(config),
         tool_version: "0.1.0".to_owned(),

@@ -7,6 +7,7 @@ mod plan;
 mod replay;
 mod serve;
 mod texts;
+mod trace;
 mod validate;
 mod workloads;
 
@@ -48,6 +49,7 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Replay(args) => replay::run(args, replay::What::Replay, verbosity),
         Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
         Command::Analyze(args) => analyze::run(args),
+        Command::Trace(command) => trace::run(command),
         Command::Plan(args) => plan::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Serve(args) => serve::run(args, verbosity),

@@ -1,0 +1,66 @@
+//! `dlio-rs trace …`: work on recorded traces.
+
+use std::path::{Path, PathBuf};
+
+use crate::args::{TraceCommand, TraceRepairArgs};
+use crate::exit::{Code, Failure};
+use crate::log::print;
+
+pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
+    match command {
+        TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
+    }
+}
+
+/// Repairs all that can be repaired, and then fails if something could not be.
+fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut failed = None;
+    for file in files(paths)? {
+        match dlio_trace::repair(&file) {
+            Ok(repaired) => {
+                let end = if repaired.complete { "the run came to its end" } else { "the run did not come to its end" };
+                let cut = match repaired.cut_bytes {
+                    0 => "whole".to_owned(),
+                    bytes => format!("{bytes} bytes cut off"),
+                };
+                print(format!("{}: {cut}, {} rows, {end}\n", file.display(), repaired.rows).as_bytes())?;
+            }
+            Err(error) => {
+                let failure = Failure::new(Code::Trace, crate::run::chain(&error));
+                if let Some(earlier) = failed.replace(failure) {
+                    crate::log::failure(&earlier);
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Trace files among and below `paths`, in the order of ranks.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        let found = if path.is_dir() { in_folder(path)? } else { vec![path.clone()] };
+        if found.is_empty() {
+            let text =
+                format_args!("no traces (rank-*.parquet) in {}: give a trace folder or a trace file", path.display());
+            return Err(Failure::new(Code::Trace, text));
+        }
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: std::io::Error| Failure::file("reading", folder, &error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("rank-") && name.ends_with(".parquet") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
