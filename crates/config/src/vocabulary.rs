@@ -330,6 +330,29 @@ words! {
     }
 }
 
+/// A file beside a data file that says where its samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IndexFile {
+    /// Text with offset and length of every TFRecord frame.
+    TfRecord,
+    /// Offset of every sample as an unsigned 64-bit number, native endian.
+    Offsets,
+    /// Bytes of every sample, likewise.
+    Sizes,
+}
+
+impl Format {
+    /// The index files that go with every data file.
+    #[must_use]
+    pub fn index_files(self) -> &'static [IndexFile] {
+        match self {
+            Format::TfRecord => &[IndexFile::TfRecord],
+            Format::IndexedBinary | Format::MmapIndexedBinary => &[IndexFile::Offsets, IndexFile::Sizes],
+            _ => &[],
+        }
+    }
+}
+
 impl DType {
     /// Bytes per element.
     #[must_use]

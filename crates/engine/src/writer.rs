@@ -70,7 +70,7 @@ impl Writer {
         }
     }
 
-    /// Writes one file, its index after it, or finds both complete.
+    /// Writes one file, its index files after it, or finds all complete.
     async fn file(&self, number: u64) -> Result<FileDone, Error> {
         if self.halt.is_set() {
             return Err(Error::Cancelled { place: self.place });
@@ -81,19 +81,18 @@ impl Writer {
         let shape = FileShape { file: number, dims: &file.dims, samples: file.samples };
         let encoder = self.layout.encoder(&shape);
         let encoder = encoder.map_err(|source| self.encode_error(&file, source))?;
-        let index = file.index_key.as_deref().zip(self.layout.index_encoder(&shape));
-        let bytes = encoder.len() + index.as_ref().map_or(0, |(_, index)| index.len());
+        let indexes = file.index_keys().into_iter().zip(self.layout.index_encoders(&shape));
+        let indexes: Vec<_> = indexes.map(|((_, key), (_, encoder))| (key, encoder)).collect();
+        let bytes = encoder.len() + indexes.iter().map(|(_, index)| index.len()).sum::<u64>();
 
-        let kept = !self.overwrite
-            && self.is_complete(&file.key, &encoder).await?
-            && match &index {
-                Some((key, encoder)) => self.is_complete(key, encoder).await?,
-                None => true,
-            };
+        let mut kept = !self.overwrite && self.is_complete(&file.key, &encoder).await?;
+        for (key, encoder) in &indexes {
+            kept = kept && self.is_complete(key, encoder).await?;
+        }
         if !kept {
             self.write(&file.key, encoder).await?;
-            if let Some((key, encoder)) = index {
-                self.write(key, encoder).await?;
+            for (key, encoder) in indexes {
+                self.write(&key, encoder).await?;
             }
             let span = Event::span(OpKind::GenerateFile, self.lane, self.place.at, start, self.clock.now());
             self.events.record(Event { object: self.name(&file.key), bytes, ..span });

@@ -3,11 +3,13 @@
 //! A format's decoder gets its [`Scrutiny`] when it is made. One that reads its file from front to back need not know of a
 //! comparison with the payload: the check over the whole file is kept here and sees every chunk after the format did. Others (ranges of samples, compressed content) compare by themselves.
 
+use std::sync::Arc;
+
 use dlio_config::vocabulary::Format;
 
 use crate::check::{Check, Scrutiny};
 use crate::npy::Whole;
-use crate::{Error, FileShape, Layout, hdf5, npz, tfrecord};
+use crate::{Error, FileShape, Layout, SampleIndex, hdf5, indexed, npz, tfrecord};
 
 /// What a decoder wants read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,7 @@ enum Kind {
     Npz(Box<npz::Archive>),
     Hdf5(Box<hdf5::Reader>),
     TfRecord(Box<tfrecord::Reader>),
+    Indexed(Box<indexed::Reader>),
 }
 
 impl Decoder {
@@ -50,6 +53,9 @@ impl Decoder {
             Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape, scrutiny))),
             Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape, scrutiny))),
             Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size, scrutiny))),
+            Format::IndexedBinary | Format::MmapIndexedBinary => {
+                Kind::Indexed(Box::new(indexed::Reader::new(layout, shape, scrutiny)))
+            }
             // `Layout::new` lets no other format through.
             _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
         };
@@ -66,6 +72,14 @@ impl Decoder {
             Kind::Npz(archive) => archive.size(bytes),
             Kind::Hdf5(reader) => reader.size(bytes),
             Kind::TfRecord(reader) => reader.size(bytes),
+            Kind::Indexed(reader) => reader.size(bytes),
+        }
+    }
+
+    /// Tells where the samples are, for formats with an index of offsets; without it they are taken to follow each other.
+    pub fn locate(&mut self, index: Arc<SampleIndex>) {
+        if let Kind::Indexed(reader) = &mut self.kind {
+            reader.locate(index);
         }
     }
 
@@ -88,6 +102,7 @@ impl Decoder {
                     check.restart();
                 }
             }
+            Kind::Indexed(reader) => reader.sample(sample)?,
         }
         Ok(())
     }
@@ -100,6 +115,7 @@ impl Decoder {
             Kind::Npz(archive) => archive.need(),
             Kind::Hdf5(reader) => reader.need(),
             Kind::TfRecord(reader) => reader.need(),
+            Kind::Indexed(reader) => reader.need(),
         }
     }
 
@@ -113,6 +129,7 @@ impl Decoder {
             Kind::Npz(archive) => archive.chunk(bytes),
             Kind::Hdf5(reader) => reader.chunk(bytes),
             Kind::TfRecord(reader) => reader.chunk(bytes),
+            Kind::Indexed(reader) => reader.chunk(bytes),
         }?;
         match &mut self.check {
             Some(check) => check.take(bytes),
@@ -130,6 +147,7 @@ impl Decoder {
             Kind::Npz(archive) => archive.end(),
             Kind::Hdf5(reader) => reader.end(),
             Kind::TfRecord(reader) => reader.end(),
+            Kind::Indexed(reader) => reader.end(),
         }
     }
 }

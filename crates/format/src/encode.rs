@@ -31,6 +31,36 @@ pub(crate) enum Piece {
     Payload(Stream),
     /// Payload with a CRC-32 that was chosen before.
     Sealed(Box<Sealed>),
+    /// Numbers of 64 bits.
+    Numbers(Numbers),
+}
+
+/// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbers {
+    first: u64,
+    step: u64,
+    position: u64,
+    end: u64,
+}
+
+impl Numbers {
+    pub(crate) fn new(first: u64, step: u64, count: u64) -> Self {
+        Self { first, step, position: 0, end: count.saturating_mul(8) }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) {
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let inside = (self.position % 8) as usize;
+            let number = self.first.wrapping_add(self.step.wrapping_mul(self.position / 8)).to_le_bytes();
+            let count = rest.len().min(8 - inside);
+            let (front, back) = rest.split_at_mut(count);
+            front.copy_from_slice(&number[inside..inside + count]);
+            rest = back;
+            self.position += count as u64;
+        }
+    }
 }
 
 impl Piece {
@@ -44,6 +74,7 @@ impl Piece {
             Piece::Zeros(left) => *left,
             Piece::Payload(stream) => stream.remaining(),
             Piece::Sealed(sealed) => sealed.remaining(),
+            Piece::Numbers(numbers) => numbers.end - numbers.position,
         }
     }
 
@@ -64,6 +95,7 @@ impl Piece {
                 stream.fill(target);
             }
             Piece::Sealed(sealed) => sealed.fill(target),
+            Piece::Numbers(numbers) => numbers.fill(target),
         }
         count
     }

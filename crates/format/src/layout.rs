@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::{DType, Decode, Format, VerifyBy};
+use dlio_config::vocabulary::{DType, Decode, Format, IndexFile, VerifyBy};
 use dlio_config::workload::Dataset;
 
 use crate::check::{Check, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
-use crate::{Decoder, Encoder, Error, hdf5, npy, npz, tfrecord};
+use crate::{Decoder, Encoder, Error, IndexDecoder, hdf5, indexed, npy, npz, tfrecord};
 
 /// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
 const TRANSFER_SIZE: u64 = 256 * 1024;
@@ -24,6 +24,7 @@ pub struct Layout {
     pub(crate) hdf5: Arc<hdf5::Options>,
     pub(crate) transfer_size: u64,
     pub(crate) verify_by: VerifyBy,
+    pub(crate) mapped: indexed::Access,
 }
 
 /// The shape of one file.
@@ -44,7 +45,15 @@ impl Layout {
     /// A format, element type or option that cannot be written or read.
     pub fn new(dataset: &Dataset, payload_seed: u64) -> Result<Self, Error> {
         let format = dataset.format;
-        if !matches!(format, Format::Npz | Format::Npy | Format::Hdf5 | Format::TfRecord) {
+        let supported = [
+            Format::Npz,
+            Format::Npy,
+            Format::Hdf5,
+            Format::TfRecord,
+            Format::IndexedBinary,
+            Format::MmapIndexedBinary,
+        ];
+        if !supported.contains(&format) {
             return Err(Error::Format(format));
         }
         let dtype = dataset.record_element_type;
@@ -62,6 +71,10 @@ impl Layout {
             hdf5: Arc::new(hdf5),
             transfer_size: TRANSFER_SIZE,
             verify_by: VerifyBy::Payload,
+            mapped: match format {
+                Format::MmapIndexedBinary => indexed::Access::Pages,
+                _ => indexed::Access::Range,
+            },
         })
     }
 
@@ -76,6 +89,15 @@ impl Layout {
     #[must_use]
     pub fn with_verify_by(mut self, by: VerifyBy) -> Self {
         self.verify_by = by;
+        self
+    }
+
+    /// The same layout; the samples of memory-mapped files are looked up but never looked at, as in the reference.
+    #[must_use]
+    pub fn with_untouched_maps(mut self) -> Self {
+        if self.format == Format::MmapIndexedBinary {
+            self.mapped = indexed::Access::View;
+        }
         self
     }
 
@@ -106,14 +128,19 @@ impl Layout {
             Format::Npz => npz::encoder(self, shape),
             Format::Hdf5 => hdf5::encoder(self, shape),
             Format::TfRecord => tfrecord::encoder(self, shape),
+            Format::IndexedBinary | Format::MmapIndexedBinary => Ok(indexed::encoder(self, shape)),
             other => Err(Error::Format(other)),
         }
     }
 
-    /// The encoder of the index file that goes with a data file: TFRecord's text index; `None` for formats without one.
+    /// The encoders of the index files that go with a data file, in the order of [`Format::index_files`].
     #[must_use]
-    pub fn index_encoder(&self, shape: &FileShape) -> Option<Encoder> {
-        (self.format == Format::TfRecord).then(|| tfrecord::index_encoder(self, shape))
+    pub fn index_encoders(&self, shape: &FileShape) -> Vec<(IndexFile, Encoder)> {
+        let encoder = |index| match index {
+            IndexFile::TfRecord => tfrecord::index_encoder(self, shape),
+            IndexFile::Offsets | IndexFile::Sizes => indexed::index_encoder(self, shape, index),
+        };
+        self.format.index_files().iter().map(|&index| (index, encoder(index))).collect()
     }
 
     /// A decoder for a freshly opened file that should have this shape. It looks at the structure and passes over payload.
@@ -146,6 +173,14 @@ impl Layout {
     /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.
     fn is_read_whole(&self) -> bool {
         matches!(self.format, Format::Npz | Format::Npy | Format::TfRecord)
+    }
+
+    /// The decoder of a data file's index files, for formats that say there where a sample is: read each of them
+    /// ([`Format::index_files`]) whole, then give the result to [`Decoder::locate`].
+    #[must_use]
+    pub fn index_decoder(&self, shape: &FileShape) -> Option<IndexDecoder> {
+        let has_offsets = self.format.index_files().contains(&IndexFile::Offsets);
+        has_offsets.then(|| IndexDecoder::new(shape))
     }
 
     /// Bytes of all samples of a file.

@@ -101,7 +101,7 @@ fn files_have_the_sizes_that_the_reference_writes() {
         let shape = FileShape { file: 0, dims: &dims, samples: row["samples"].as_u64().unwrap() };
         assert_eq!(encode(&layout, &shape).len() as u64, row["size"].as_u64().unwrap(), "{row}");
         if let Some(text) = row["index"].as_str() {
-            let mut index = layout.index_encoder(&shape).unwrap();
+            let (_, mut index) = layout.index_encoders(&shape).remove(0);
             let mut buffer = vec![0; 1000];
             let count = index.fill(&mut buffer);
             assert_eq!(std::str::from_utf8(&buffer[..count]).unwrap(), text);
@@ -475,7 +475,7 @@ fn lengths_of_huge_files_are_known_without_writing_them() {
         let layout = self::layout(format, DType::Uint8);
         assert!(matches!(layout.encoder(&too_large), Err(Error::Shape { .. })), "{format}");
         let nothing = FileShape { samples: 0, ..too_large };
-        let _ = (layout.encoder(&nothing), layout.index_encoder(&nothing), layout.index_encoder(&too_large));
+        let _ = (layout.encoder(&nothing), layout.index_encoders(&nothing), layout.index_encoders(&too_large));
         let mut decoder = layout.decoder(&too_large);
         assert!(read(&mut decoder, &[0; 100], 0, 10).is_err());
     }

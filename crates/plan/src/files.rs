@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::Format;
+use dlio_config::vocabulary::{Format, IndexFile};
 
 use crate::numpy::Mt19937;
 use crate::{Error, Split};
@@ -56,8 +56,8 @@ pub struct File {
     pub index: u64,
     /// Name relative to the data folder, for example `train/img_0_of_8.npz`.
     pub key: String,
-    /// Name of a TFRecord file's index, for example `index/train/img_0_of_8.tfrecord.idx`.
-    pub index_key: Option<String>,
+    /// Format, which decides what index files there are.
+    pub format: Format,
     /// Shape of one record, in elements.
     pub dims: Vec<u64>,
     /// Samples in the file.
@@ -161,15 +161,12 @@ impl FileSet {
     #[must_use]
     pub fn file(&self, combined: u64) -> File {
         let (naming, index) = self.place(combined);
-        let name = naming.base_name(index);
-        let index_key =
-            (self.format == Format::TfRecord).then(|| format!("index/{}/{name}.idx", naming.split.folder()));
         File {
             combined,
             split: naming.split,
             index,
-            key: format!("{}/{name}", naming.folder(index)),
-            index_key,
+            key: format!("{}/{}", naming.folder(index), naming.base_name(index)),
+            format: self.format,
             dims: self.dims(combined),
             samples: self.samples,
         }
@@ -225,6 +222,24 @@ impl FileSet {
             None => (&self.train, combined),
             Some(index) => (&self.eval, index),
         }
+    }
+}
+
+impl File {
+    /// Names of the index files, relative to the data folder: `index/train/img_0_of_8.tfrecord.idx`, or the data file's
+    /// own name with `.off.idx` and `.sz.idx`.
+    #[must_use]
+    pub fn index_keys(&self) -> Vec<(IndexFile, String)> {
+        let key = &self.key;
+        let name = |index: &IndexFile| match index {
+            IndexFile::TfRecord => {
+                let base = key.rsplit_once('/').map_or(key.as_str(), |(_, base)| base);
+                format!("index/{}/{base}.idx", self.split.folder())
+            }
+            IndexFile::Offsets => format!("{key}.off.idx"),
+            IndexFile::Sizes => format!("{key}.sz.idx"),
+        };
+        self.format.index_files().iter().map(|index| (*index, name(index))).collect()
     }
 }
 

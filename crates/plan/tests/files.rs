@@ -2,6 +2,7 @@
 
 mod support;
 
+use dlio_config::vocabulary::IndexFile;
 use dlio_plan::{FileSet, GeneratePlan, Split, World};
 use support::small;
 
@@ -45,8 +46,18 @@ fn sub_folders_are_padded_and_hold_every_nth_file_and_one_sub_folder_is_none() {
 fn tfrecord_files_have_an_index_in_a_flat_folder() {
     let overrides = ["framework=tensorflow", "reader.data_loader=tensorflow", "dataset.format=tfrecord"];
     let files = files(&[&overrides[..], &["dataset.num_subfolders_train=2"]].concat());
-    assert_eq!(files.file(3).index_key.as_deref(), Some("index/train/img_3_of_8.tfrecord.idx"));
+    let index = files.file(3).index_keys();
+    assert_eq!(index, [(IndexFile::TfRecord, "index/train/img_3_of_8.tfrecord.idx".to_owned())]);
     assert!(files.folders().contains(&"index/train".to_owned()));
+}
+
+#[test]
+fn indexed_binary_files_have_two_index_files_beside_them_and_others_none() {
+    let indexed = files(&["dataset.format=mmap_indexed_binary", "dataset.num_subfolders_train=2"]);
+    let key = "train/1/img_3_of_8.mmap_indexed_binary";
+    let expected = [(IndexFile::Offsets, format!("{key}.off.idx")), (IndexFile::Sizes, format!("{key}.sz.idx"))];
+    assert_eq!(indexed.file(3).index_keys(), expected);
+    assert_eq!(files(&["dataset.format=npy"]).file(3).index_keys(), []);
 }
 
 #[test]

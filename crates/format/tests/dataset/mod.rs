@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dlio_config::vocabulary::Format;
+use dlio_config::Source;
+use dlio_config::vocabulary::{Dialect, Format};
 use dlio_config::workload::Dataset;
 
 /// Defaults, in the given format.
 pub(crate) fn dataset(format: Format) -> Dataset {
-    // The format is set afterwards: not every format is one that the defaults of other keys allow.
-    let source = dlio_config::Source { name: "defaults", yaml: "" };
-    let loaded = dlio_config::load(&source, &[], &BTreeMap::new(), None).expect("an empty file is a workload");
-    Dataset { format, data_folder: "data".to_owned(), ..loaded.workload.dataset }
+    let yaml = format!("workflow: {{train: false}}\ndataset: {{data_folder: data, format: {format}}}\n");
+    let source = Source { name: "test.yaml", yaml: &yaml };
+    let loaded = dlio_config::load(&source, &[], &BTreeMap::new(), Some(Dialect::Native));
+    loaded.expect("a valid data set").workload.dataset
 }
