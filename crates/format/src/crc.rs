@@ -131,6 +131,7 @@ fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
     match element {
         Element::Raw => byte >= TAIL - 4,
         Element::Float16 => byte.is_multiple_of(2) || bit < 2,
+        Element::Bfloat16 => byte.is_multiple_of(2) && bit < 7,
         Element::Float32 => byte % 4 < 2 || byte % 4 == 2 && bit < 7,
         Element::Float64 => byte % 8 < 6 || byte % 8 == 6 && bit < 4,
         Element::Bool => bit == 0,
@@ -203,7 +204,9 @@ mod tests {
 
     #[test]
     fn any_crc_can_be_reached_with_every_element_type() {
-        for element in [Element::Raw, Element::Float16, Element::Float32, Element::Float64, Element::Bool] {
+        for element in
+            [Element::Raw, Element::Float16, Element::Bfloat16, Element::Float32, Element::Float64, Element::Bool]
+        {
             let seal = Arc::new(Seal::new(element));
             assert_eq!(seal.positions.len(), 32, "{element:?}");
             for (len, wanted) in [(72, 0), (128, u32::MAX), (4096, 0x1234_5678), (100_000, 1)] {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::checkpoint::Archive;
 use crate::crc::Sealed;
 use crate::payload::Stream;
 use crate::tfrecord::{Frames, Lines};
@@ -18,6 +19,7 @@ enum Source {
     Pieces(VecDeque<Piece>),
     Frames(Box<Frames>),
     Lines(Lines),
+    Archive(Box<Archive>),
 }
 
 /// A run of bytes of a file.
@@ -47,6 +49,11 @@ pub(crate) struct Numbers {
 impl Numbers {
     pub(crate) fn new(first: u64, step: u64, count: u64) -> Self {
         Self { first, step, position: 0, end: count.saturating_mul(8) }
+    }
+
+    /// A number over and over, for this many bytes, the last one cut off where they end.
+    pub(crate) fn repeated(number: u64, bytes: u64) -> Self {
+        Self { first: number, step: 0, position: 0, end: bytes }
     }
 
     fn fill(&mut self, buffer: &mut [u8]) {
@@ -79,7 +86,7 @@ impl Piece {
     }
 
     /// Bytes written; 0 when the piece is spent or the buffer empty.
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let count = clamp(self.remaining(), buffer.len());
         let target = &mut buffer[..count];
         match self {
@@ -116,6 +123,10 @@ impl Encoder {
         Self { len, source: Source::Frames(Box::new(frames)) }
     }
 
+    pub(crate) fn archive(len: u64, archive: Archive) -> Self {
+        Self { len, source: Source::Archive(Box::new(archive)) }
+    }
+
     pub(crate) fn lines(len: u64, lines: Lines) -> Self {
         Self { len, source: Source::Lines(lines) }
     }
@@ -150,6 +161,7 @@ impl Encoder {
                 }
                 Source::Frames(frames) => frames.fill(room),
                 Source::Lines(lines) => lines.fill(room),
+                Source::Archive(archive) => archive.fill(room),
             };
             if count == 0 {
                 break;

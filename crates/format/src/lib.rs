@@ -10,6 +10,7 @@
 )]
 
 mod check;
+pub mod checkpoint;
 mod crc;
 mod decode;
 mod encode;

@@ -27,6 +27,8 @@ pub enum Element {
     Float16,
     /// Single precision, uniform on [0, 1).
     Float32,
+    /// Brain floats, uniform on [0, 1).
+    Bfloat16,
     /// Double precision, uniform on [0, 1).
     Float64,
     /// Bytes 0 and 1.
@@ -42,6 +44,7 @@ impl Element {
             DType::Float32 => Self::Float32,
             DType::Float64 => Self::Float64,
             DType::Bool => Self::Bool,
+            // A checkpoint's; no data set has them.
             DType::Bfloat16 => return None,
             DType::Int8
             | DType::Int16
@@ -156,7 +159,8 @@ impl Stream {
 mod tests {
     use super::*;
 
-    const ELEMENTS: [Element; 5] = [Element::Raw, Element::Float16, Element::Float32, Element::Float64, Element::Bool];
+    const ELEMENTS: [Element; 6] =
+        [Element::Raw, Element::Float16, Element::Float32, Element::Float64, Element::Bool, Element::Bfloat16];
 
     fn bytes(seed: u64, file: u64, element: Element, len: usize) -> Vec<u8> {
         let mut buffer = vec![0; len];
@@ -187,7 +191,8 @@ mod tests {
         assert_eq!(fingerprints, FINGERPRINTS);
     }
 
-    const FINGERPRINTS: [u32; 5] = [3_644_605_368, 318_212_120, 1_067_225_070, 3_495_918_313, 3_044_035_718];
+    const FINGERPRINTS: [u32; 6] =
+        [3_644_605_368, 318_212_120, 1_067_225_070, 3_495_918_313, 3_044_035_718, 825_639_975];
 
     #[test]
     fn a_stream_read_in_odd_pieces_is_the_same_stream() {
@@ -246,7 +251,13 @@ mod tests {
             .iter()
             .map(|&b| half(u16::from_le_bytes(b)))
             .collect();
-        for values in [doubles, singles, halves] {
+        let brains: Vec<f64> = bytes(1, 1, Element::Bfloat16, 80_000)
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)))
+            .collect();
+        for values in [doubles, singles, halves, brains] {
             assert!(values.iter().all(|value| (0.0..1.0).contains(value)));
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             assert!((mean - 0.5).abs() < 0.01, "mean {mean}");

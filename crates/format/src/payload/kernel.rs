@@ -90,6 +90,7 @@ fn generate(key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
     match element {
         Element::Raw => each(key, first, words, |word| word),
         Element::Float16 => each(key, first, words, float16),
+        Element::Bfloat16 => each(key, first, words, bfloat16),
         Element::Float32 => each(key, first, words, float32),
         Element::Float64 => each(key, first, words, float64),
         Element::Bool => each(key, first, words, |word| word & 0x0101_0101_0101_0101),
@@ -135,6 +136,17 @@ fn float16(word: u64) -> u64 {
         // units / 2048; the exponent of a half is smaller by 127 - 15.
         let bits = ((units as f32 * (1.0 / 2048.0)).to_bits() >> 13).wrapping_sub(112 << 10);
         u64::from(if units == 0 { 0 } else { bits & 0x7FFF })
+    };
+    one(word) | one(word >> 16) << 16 | one(word >> 32) << 32 | one(word >> 48) << 48
+}
+
+/// Eight random bits as an integer, in single precision, of which a brain float is the upper half.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as above")]
+fn bfloat16(word: u64) -> u64 {
+    let one = |quarter: u64| {
+        let units = (quarter & 0xFF) as u32;
+        u64::from((units as f32 * (1.0 / 256.0)).to_bits() >> 16)
     };
     one(word) | one(word >> 16) << 16 | one(word >> 32) << 32 | one(word >> 48) << 48
 }
