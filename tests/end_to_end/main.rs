@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod containers;
+mod content;
 mod datasets;
 mod ranks;
 mod runs;

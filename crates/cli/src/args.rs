@@ -49,6 +49,11 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   mpirun -np 4 dlio-rs run my.yaml workflow.generate_data=true")]
     Run(ReplayArgs),
+    /// Check the content of every file of the data set, on all ranks: nothing is written, every bad file is counted.
+    #[command(after_help = "Examples:
+  mpirun -np 4 dlio-rs verify my.yaml
+  dlio-rs verify my.yaml dlio_rs.verify_by=checksum")]
+    Verify(VerifyArgs),
     /// Summarise the traces of a run: latencies, throughput, utilisation and where the time went.
     #[command(after_help = "Examples:
   dlio-rs analyze out/
@@ -202,6 +207,14 @@ enum DecodeArg {
     Verify,
     /// What a training reader would do: checksums, decompression, pixels, values.
     Full,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
 }
 
 #[derive(Debug, Args)]

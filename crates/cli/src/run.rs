@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_config::time::TimeSpec;
-use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions};
+use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions, VerifyOptions};
 use dlio_event::{EventSink, NullSink};
-use dlio_format::Layout;
+use dlio_format::{Decode, Layout};
 use dlio_plan::{FileSet, GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
@@ -29,6 +29,10 @@ pub(crate) struct Work {
     pub(crate) generate: bool,
     /// Train on it.
     pub(crate) train: bool,
+    /// Look at the content of the data set.
+    pub(crate) verify: bool,
+    /// Leave the data set where it is.
+    pub(crate) keep: bool,
     /// Write complete files again.
     pub(crate) overwrite: bool,
     /// Compare the computed file set with a listing.
@@ -55,7 +59,11 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         let listed = crate::commands::list(session, &*opened.storage, &prepared.files).await;
         session.agree(listed).await?;
     }
-    let folder = if work.train { "trace" } else { "trace-generate" };
+    let folder = match work {
+        Work { train: true, .. } => "trace",
+        Work { verify: true, .. } => "trace-verify",
+        _ => "trace-generate",
+    };
     let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref());
     let trace = session.trace(folder, parameters.embed(session.loaded.resolved.clone())).await?;
     let events = trace.as_ref().map(Recording::events);
@@ -89,6 +97,9 @@ impl Prepared {
             .map_err(Failure::usage)?
             .with_transfer_size(workload.reader.transfer_size)
             .with_verify_by(workload.dlio_rs.verify_by);
+        if work.verify {
+            layout.allows(Decode::Verify).map_err(Failure::usage)?;
+        }
         if work.train {
             layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
         }
@@ -106,6 +117,9 @@ fn open(session: &Session) -> Result<Opened, Failure> {
 fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work) {
     let workload = &session.loaded.workload;
     let mut modes = Vec::new();
+    if work.verify {
+        modes.push("Verifying data");
+    }
     if work.generate {
         modes.push("Generating data");
     }
@@ -182,15 +196,61 @@ async fn in_order(
             .await
             .map_err(|error| failure(&error))?;
     }
-    let Some(plan) = &prepared.plan else { return Ok(()) };
-    let options = TrainOptions {
-        inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
-        decode: session.loaded.workload.dlio_rs.decode,
+    if work.verify {
+        verify(session, prepared, &rig, stall_after).await?;
+    }
+    if let Some(plan) = &prepared.plan {
+        let options = TrainOptions {
+            inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
+            decode: session.loaded.workload.dlio_rs.decode,
+            stall_after,
+            cancel: session.signals.cancel_flag(),
+        };
+        let trained =
+            dlio_engine::train(plan, &prepared.layout, &rig, options).await.map_err(|error| failure(&error))?;
+        outputs::write(session, plan, &trained).await?;
+    }
+    if !work.keep {
+        let cancel = session.signals.cancel_flag();
+        let removed = dlio_engine::remove(&prepared.files, &rig, cancel).await;
+        let removed = removed.map_err(|error| failure(&error))?;
+        let folder = if removed.folder { ", the folder too" } else { "" };
+        session.say(&format!(
+            "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
+            removed.files,
+            rig.storage.uri("")
+        ));
+    }
+    Ok(())
+}
+
+/// Looks at every file and says what was found; bad files are one failure of all ranks.
+async fn verify(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
+    let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
+    let options = VerifyOptions {
+        inflight: session.loaded.workload.dlio_rs.generate_inflight,
         stall_after,
         cancel: session.signals.cancel_flag(),
     };
-    let trained = dlio_engine::train(plan, &prepared.layout, &rig, options).await.map_err(|error| failure(&error))?;
-    outputs::write(session, plan, &trained).await
+    let found = dlio_engine::verify(&plan, &prepared.files, &prepared.layout, rig, options).await;
+    let found = found.map_err(|error| failure(&error))?;
+    let (seconds, good) = (found.duration.as_secs_f64(), found.files - found.bad);
+    session.say(&format!(
+        "Verified {} file(s): {good} good with {} sample(s), {} bytes in {seconds:.2} s ({:.2} GiB/s), {} bad",
+        found.files,
+        found.samples,
+        found.bytes,
+        found.bytes as f64 / f64::from(1 << 30) / seconds.max(1e-9),
+        found.bad
+    ));
+    let outcome = match found.first {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(
+            Code::Data,
+            format_args!("{} of {} file(s) are bad; the first one: {}", found.bad, found.files, first.reason),
+        )),
+    };
+    session.agree(outcome).await
 }
 
 fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<Arc<dyn EventSink>>) -> Rig {

@@ -265,11 +265,8 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     if w.storage.storage_type == StorageType::Aistore {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
     }
-    if !w.dataset.keep_files {
-        asked.push("dataset.keep_files: false".to_owned());
-    }
     // Told above, and only where they ask for something.
-    let switches = ["workflow.checkpoint", "workflow.profiling", "dataset.keep_files"];
+    let switches = ["workflow.checkpoint", "workflow.profiling"];
     let later = schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect));
     for key in later.filter(|key| !switches.contains(&key.path)) {
         if f.given(key.path).is_some() {

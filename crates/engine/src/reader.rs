@@ -185,7 +185,7 @@ impl ReadKit {
         Ok(bytes)
     }
 
-    async fn open<'k>(&'k self, key: &'k str, file: &File, at: Position) -> Result<OpenFile<'k>, Error> {
+    pub(crate) async fn open<'k>(&'k self, key: &'k str, file: &File, at: Position) -> Result<OpenFile<'k>, Error> {
         if self.halt.is_set() {
             return Err(Error::Cancelled { place: self.place(at) });
         }
@@ -202,7 +202,12 @@ impl ReadKit {
         Ok(OpenFile { object, name, decoder })
     }
 
-    async fn read_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
+    pub(crate) async fn read_sample(
+        &self,
+        open: &mut OpenFile<'_>,
+        read: SampleRead,
+        at: Position,
+    ) -> Result<u64, Error> {
         let start = self.clock.now();
         let bytes = self.fetch_sample(open, read, at).await?;
         let span = Event::span(OpKind::Sample, self.lane, at, start, self.clock.now());
@@ -261,7 +266,7 @@ impl ReadKit {
     }
 
     /// Records the attempts of a failed operation and gives the error its place in the run.
-    fn storage_error(&self, error: dlio_storage::Error, name: ObjectId, at: Position) -> Error {
+    pub(crate) fn storage_error(&self, error: dlio_storage::Error, name: ObjectId, at: Position) -> Error {
         self.record(&error.attempts, name, at);
         let place = self.place(at);
         if self.halt.is_set() {
@@ -273,11 +278,11 @@ impl ReadKit {
         }
     }
 
-    fn record(&self, attempts: &Attempts, name: ObjectId, at: Position) {
+    pub(crate) fn record(&self, attempts: &Attempts, name: ObjectId, at: Position) {
         self.recorder.borrow_mut().record(attempts, name, at);
     }
 
-    fn corrupt(&self, source: dlio_format::Error, key: &str, at: Position) -> Error {
+    pub(crate) fn corrupt(&self, source: dlio_format::Error, key: &str, at: Position) -> Error {
         Error::Corrupt { place: self.place(at), object: self.storage.uri(key), source }
     }
 
@@ -285,7 +290,7 @@ impl ReadKit {
         Error::Defect { place: self.place(at), what: what.to_owned() }
     }
 
-    fn place(&self, at: Position) -> Place {
+    pub(crate) fn place(&self, at: Position) -> Place {
         Place { rank: self.rank, at }
     }
 }

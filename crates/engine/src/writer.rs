@@ -6,13 +6,10 @@ use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind};
 use dlio_format::{Encoder, FileShape, Layout};
 use dlio_plan::{File, FileSet};
 use dlio_storage::{Attempts, ChunkSource, ErrorKind, Storage, record_attempts};
-use tokio::sync::{Mutex, mpsc};
 
 use crate::reader::{Halt, LaneStatus};
+use crate::team::FileWork;
 use crate::{Clock, Error, FileDone, Place};
-
-/// The file numbers that no lane has taken yet.
-pub(crate) type Queue = Arc<Mutex<mpsc::Receiver<u64>>>;
 
 /// What a lane needs to write files.
 pub(crate) struct Writer {
@@ -45,37 +42,24 @@ impl ChunkSource for Source<'_> {
     }
 }
 
-impl Writer {
-    /// Works until the queue ends, a file cannot be written, or the main task has let go.
-    pub(crate) async fn live(
-        self,
-        queue: Queue,
-        done: mpsc::UnboundedSender<FileDone>,
-        failed: mpsc::UnboundedSender<Error>,
-    ) {
-        let work = async {
-            loop {
-                let next = queue.lock().await.recv().await;
-                let Some(number) = next else { return Ok(()) };
-                // Nobody listens any more when the generation has ended for another reason.
-                let _ = done.send(self.file(number).await?);
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.halt.released() => {}
-            outcome = work => if let Err(error) = outcome {
-                drop(failed.send(error));
-            },
-        }
+impl FileWork for Writer {
+    type Done = FileDone;
+
+    async fn file(&self, number: u64) -> Result<FileDone, Error> {
+        self.write_file(number).await
     }
 
+    fn lane(&self) -> (&Arc<LaneStatus>, &Halt) {
+        (&self.status, &self.halt)
+    }
+}
+
+impl Writer {
     /// Writes one file, its index files after it, or finds all complete.
-    async fn file(&self, number: u64) -> Result<FileDone, Error> {
+    async fn write_file(&self, number: u64) -> Result<FileDone, Error> {
         if self.halt.is_set() {
             return Err(Error::Cancelled { place: self.place });
         }
-        self.status.set(number);
         let file = self.files.file(number);
         let start = self.clock.now();
         let shape = FileShape { file: number, dims: &file.dims, samples: file.samples };
@@ -97,7 +81,6 @@ impl Writer {
             let span = Event::span(OpKind::GenerateFile, self.lane, self.place.at, start, self.clock.now());
             self.events.record(Event { object: self.name(&file.key), bytes, ..span });
         }
-        self.status.clear();
         Ok(FileDone { file: number, bytes, kept })
     }
 

@@ -150,6 +150,39 @@ impl Check {
     }
 }
 
+/// Compares a whole object (a file of the data set, or an index) with what its encoder makes.
+#[derive(Debug)]
+pub struct Comparison {
+    check: Check,
+    len: u64,
+}
+
+impl Comparison {
+    pub(crate) fn new(layout: &Layout, encoder: Encoder) -> Self {
+        Self { len: encoder.len(), check: Check::new(layout.payload.seed(), encoder, 0) }
+    }
+
+    /// Takes the next bytes of the object.
+    ///
+    /// # Errors
+    /// The first byte that differs, or the first one behind the end.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.check.take(bytes)
+    }
+
+    /// The object has ended.
+    ///
+    /// # Errors
+    /// It should be longer.
+    pub fn end(&self) -> Result<(), Error> {
+        let found = self.check.offset;
+        if found < self.len {
+            return Err(Error::Truncated { noun: "what was generated", expected: self.len, found });
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dlio_config::vocabulary::{DType, Decode, Format, IndexFile, VerifyBy};
 use dlio_config::workload::Dataset;
 
-use crate::check::{Check, Scrutiny};
+use crate::check::{Check, Comparison, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
 use crate::{Decoder, Encoder, Error, IndexDecoder, hdf5, indexed, npy, npz, tfrecord};
@@ -168,6 +168,19 @@ impl Layout {
     /// Why not, and what to use.
     pub fn allows(&self, decode: Decode) -> Result<(), Error> {
         Scrutiny::new(self, decode).map(drop)
+    }
+
+    /// Whether files as a whole are verified by comparing them with what their encoders make; otherwise their samples'
+    /// checksums are computed.
+    #[must_use]
+    pub fn compares_files(&self) -> bool {
+        self.verify_by == VerifyBy::Payload
+    }
+
+    /// A comparison of a whole object, file or index, with what its encoder makes.
+    #[must_use]
+    pub fn comparison(&self, encoder: Encoder) -> Comparison {
+        Comparison::new(self, encoder)
     }
 
     /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.

@@ -23,6 +23,7 @@ mod npz;
 pub mod payload;
 mod tfrecord;
 
+pub use check::Comparison;
 pub use decode::{Decoder, Need};
 pub use dlio_config::vocabulary::Decode;
 pub use encode::Encoder;

@@ -175,7 +175,7 @@ fn the_checksum_message_names_the_content() {
     let error = read_all(&layout, Decode::Verify, &file).unwrap_err();
     // A local header of 30 bytes, a name of 5 and an extra field of 20.
     assert!(matches!(error, Error::Checksum { offset: 55, .. }), "{error:?}");
-    assert!(error.to_string().starts_with("member of the npz archive at offset 55: the file says "), "{error}");
+    assert!(error.to_string().starts_with("member x.npy at offset 55: the file says "), "{error}");
 }
 
 #[test]

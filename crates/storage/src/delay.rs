@@ -195,6 +195,12 @@ impl<S: Storage> Storage for Delayed<S> {
         Box::pin(self.run_receipt(self.delays.other, self.inner.create_folder(key)))
     }
 
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
+        Box::pin(self.run(self.delays.other, self.inner.remove_folder(key), |(_, receipt)| {
+            (&mut receipt.attempts, receipt.bytes)
+        }))
+    }
+
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
     }

@@ -329,6 +329,13 @@ impl<S: Storage> Storage for Faulty<S> {
         })
     }
 
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
+        Box::pin(async move {
+            self.pass(Operation::Delete, key)?;
+            self.inner.remove_folder(key).await
+        })
+    }
+
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
     }

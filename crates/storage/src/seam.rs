@@ -126,6 +126,13 @@ pub trait Storage: Send + Sync {
     /// Makes a folder exist below the root; nothing to do where folders do not exist.
     fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt>;
 
+    /// Removes a folder below the root, or the root (`""`), if nothing is in it; returns whether it is gone. Nothing to do,
+    /// and nothing gone, where folders do not exist.
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
+        let _ = key;
+        Box::pin(std::future::ready(Ok((false, Receipt::default()))))
+    }
+
     /// Full name of an object for messages and traces: a path, or `s3://bucket/key`.
     fn uri(&self, key: &str) -> String;
 }

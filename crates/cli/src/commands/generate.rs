@@ -14,6 +14,8 @@ pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failur
         let work = Work {
             generate: true,
             train: false,
+            verify: false,
+            keep: true,
             overwrite,
             list: false,
             preflight: !target.no_preflight,

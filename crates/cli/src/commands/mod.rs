@@ -9,6 +9,7 @@ mod serve;
 mod texts;
 mod trace;
 mod validate;
+mod verify;
 mod workloads;
 
 pub(crate) use list::list;
@@ -48,6 +49,7 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Generate(args) => generate::run(args, verbosity),
         Command::Replay(args) => replay::run(args, replay::What::Replay, verbosity),
         Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
+        Command::Verify(args) => verify::run(args, verbosity),
         Command::Analyze(args) => analyze::run(args),
         Command::Trace(command) => trace::run(command),
         Command::Plan(args) => plan::run(args),

@@ -41,6 +41,9 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
         let work = Work {
             generate,
             train,
+            verify: false,
+            // As in the reference, what is only generated stays.
+            keep: session.loaded.workload.dataset.keep_files || !train,
             overwrite,
             list,
             preflight: !target.no_preflight,

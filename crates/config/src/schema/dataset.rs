@@ -70,7 +70,13 @@ pub(super) const KEYS: &[Key] = &[
     acts("dataset.compression_level", Kind::Whole { min: 0, max: 9 }, Preset::Whole(4), "gzip level for HDF5."),
     acts("dataset.file_prefix", Kind::Text, Preset::Text("img"), "First part of every file name."),
     acts("dataset.format", Kind::Word(Format::WORDS), Preset::Text("tfrecord"), "File format."),
-    later("dataset.keep_files", Kind::Flag, Preset::Flag(true), "Keep the data set after the run."),
+    acts(
+        "dataset.keep_files",
+        Kind::Flag,
+        Preset::Flag(true),
+        "Keep the data set after `run` or `replay`. If not, the files that the workload describes and the folders left \
+         empty are removed, and nothing else.",
+    ),
     ignored(
         "dataset.record_element_bytes",
         count(1),

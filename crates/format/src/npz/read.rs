@@ -55,6 +55,7 @@ struct Sum {
     stored: u32,
     /// Offset in the file of the member's data.
     start: u64,
+    noun: &'static str,
 }
 
 impl Sum {
@@ -63,14 +64,14 @@ impl Sum {
         if stored == computed {
             return Ok(());
         }
-        Err(Error::Checksum { noun: "member of the npz archive", offset: self.start, stored, computed })
+        Err(Error::Checksum { noun: self.noun, offset: self.start, stored, computed })
     }
 }
 
 impl Archive {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         Self {
-            sum: scrutiny.sums().then(|| Sum { computed: Crc32::new(), stored: 0, start: 0 }),
+            sum: scrutiny.sums().then(|| Sum { computed: Crc32::new(), stored: 0, start: 0, noun: "" }),
             expected: Expected::new(layout, shape),
             stage: Stage::Record,
             seen: Vec::new(),
@@ -194,7 +195,12 @@ impl Archive {
                     found: format!("compression method {}, flags {:#x}", local.method, u16_at(&self.seen, 6)),
                 });
             }
-            *sum = Sum { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start };
+            let noun = match local.name {
+                b"x.npy" => "member x.npy",
+                b"y.npy" => "member y.npy",
+                _ => "member of the archive",
+            };
+            *sum = Sum { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start, noun };
         }
         self.stage = match (local.method, local.compressed) {
             (0, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),

@@ -225,6 +225,34 @@ impl Storage for Local {
         })
     }
 
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
+        Box::pin(async move {
+            let path = match key.trim_end_matches('/') {
+                "" => self.root.clone(),
+                key => self.path("removing", key)?,
+            };
+            let mut gone = true;
+            let receipt = self.quiet("removing", OpKind::Delete, &path, || match fs::remove_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                // Something else lives there, or the folder is a link or a mount point: it stays.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::DirectoryNotEmpty
+                            | io::ErrorKind::NotADirectory
+                            | io::ErrorKind::ResourceBusy
+                            | io::ErrorKind::InvalidInput
+                    ) =>
+                {
+                    gone = false;
+                    Ok(())
+                }
+                result => result,
+            })?;
+            Ok((gone, receipt))
+        })
+    }
+
     fn uri(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
     }
