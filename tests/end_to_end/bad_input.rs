@@ -40,7 +40,7 @@ fn one_missing_file_is_named_and_ends_all_ranks() {
 
 #[test]
 fn a_truncated_file_is_named_in_every_format() {
-    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+    for format in ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"] {
         let folder = tempfile::tempdir().unwrap();
         let (path, out) = local(folder.path(), format);
         solo(&["-q", "generate", &path, "--output", &out]).ok();
@@ -55,7 +55,7 @@ fn a_truncated_file_is_named_in_every_format() {
 
 #[test]
 fn a_file_of_another_format_is_refused() {
-    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+    for format in ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"] {
         let folder = tempfile::tempdir().unwrap();
         let (path, out) = local(folder.path(), format);
         solo(&["-q", "generate", &path, "--output", &out]).ok();

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::{json, mpirun, python, solo, tree};
+use crate::support::{Server, json, mpirun, python, solo, solo_with, tree};
+
+/// Every format whose content is made here.
+const FORMATS: [&str; 7] = ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"];
 
 fn yaml(folder: &Path, format: &str, more: &str) -> String {
     let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
@@ -23,7 +26,7 @@ fn yaml(folder: &Path, format: &str, more: &str) -> String {
 
 #[test]
 fn the_same_configuration_gives_the_same_bytes_whatever_the_number_of_ranks() {
-    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+    for format in FORMATS {
         let trees = [1, 3].map(|ranks| {
             let folder = tempfile::tempdir().unwrap();
             let path = yaml(folder.path(), format, ", record_length_bytes_stdev: 4000");
@@ -38,7 +41,7 @@ fn the_same_configuration_gives_the_same_bytes_whatever_the_number_of_ranks() {
 
 #[test]
 fn independent_readers_accept_every_format_and_every_payload_is_its_own() {
-    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+    for format in FORMATS {
         let folder = tempfile::tempdir().unwrap();
         let path = yaml(folder.path(), format, "");
         let out = folder.path().join("out");
@@ -54,10 +57,18 @@ fn independent_readers_accept_every_format_and_every_payload_is_its_own() {
             let shape = match format {
                 "hdf5" => serde_json::json!([4, 128, 128]),
                 "tfrecord" => serde_json::json!([16384, 16384, 16384, 16384]),
+                "csv" => serde_json::json!([4, 16384]),
+                "png" | "jpeg" => serde_json::json!([128, 128]),
                 _ => serde_json::json!([128, 128, 4]),
             };
             assert_eq!(file["shape"], shape, "{name}");
             assert_eq!(file["dtype"], "uint8", "{name}");
+            if format == "csv" {
+                assert_eq!((&file["widths"], &file["distinct"]), (&serde_json::json!([16384]), &serde_json::json!(1)));
+            }
+            if let Some(values) = file.get("values") {
+                assert!(values.as_u64().unwrap() > 250, "{name} is not noise: {values} different values");
+            }
             if file.get("labels").is_some() {
                 assert_eq!(file["labels"], serde_json::json!([0, 0, 0, 0]));
                 assert_eq!(file["label_dtype"], "int64");
@@ -94,7 +105,7 @@ fn complete_files_are_kept_and_damaged_ones_are_written_again() {
 
 #[test]
 fn replay_reads_what_generate_wrote_in_every_format() {
-    for format in ["npz", "npy", "hdf5", "tfrecord"] {
+    for format in FORMATS.into_iter().chain(["synthetic"]) {
         let folder = tempfile::tempdir().unwrap();
         let path = yaml(folder.path(), format, "");
         let out = folder.path().join("out");
@@ -109,6 +120,57 @@ fn replay_reads_what_generate_wrote_in_every_format() {
         for rank in 0..2 {
             assert!(out.join(format!("{rank}_output.json")).exists());
             assert!(out.join(format!("{rank}_per_epoch_stats.json")).exists());
+        }
+    }
+}
+
+#[test]
+fn images_of_dialect_mlperf_have_the_length_of_the_forks_files_and_decode() {
+    for format in ["png", "jpeg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = yaml(folder.path(), format, "");
+        let out = folder.path().join("out");
+        let words = [&path, "dlio_rs.dialect=mlperf", "dataset.record_length_bytes=40000"];
+        solo(&[&["-q", "generate"][..], &words, &["--output", out.to_str().unwrap()]].concat()).ok();
+        let facts = python("dataset.py", &[format, folder.path().join("data").to_str().unwrap()]);
+        for (name, file) in facts.as_object().unwrap() {
+            assert_eq!(
+                (&file["size"], &file["shape"]),
+                (&serde_json::json!(40000), &serde_json::json!([200, 200])),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn compressed_text_is_read_by_pandas_conventions_and_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path(), "csv", ", compression: gzip");
+    let out = folder.path().join("out");
+    let more = ["--output", out.to_str().unwrap(), "--dialect", "native"];
+    let run = |command: &str| solo(&[&[command, path.as_str()][..], &more].concat());
+    run("generate").ok();
+    let facts = python("dataset.py", &["csv", folder.path().join("data").to_str().unwrap()]);
+    assert_eq!(facts.as_object().unwrap().len(), 18);
+    assert!(facts.as_object().unwrap().values().all(|file| file["distinct"] == 4));
+    run("replay").ok();
+}
+
+#[test]
+fn text_and_images_go_to_s3_and_back_with_their_content_verified() {
+    let server = Server::start(1, &["--access-key", "a", "--secret-key", "b"]);
+    let endpoint = &server.endpoints()[0];
+    for format in ["csv", "png", "jpeg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = yaml(folder.path(), format, "");
+        let out = folder.path().join("out");
+        let data = format!("dataset.data_folder=s3://bucket/{format}");
+        let env = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        let words = [path.as_str(), &data, "--output", out.to_str().unwrap()];
+        solo_with(&env, &[&["-q", "generate"][..], &words].concat()).ok();
+        for decode in ["verify", "full"] {
+            solo_with(&env, &[&["-q", "replay", "--decode", decode][..], &words].concat()).ok();
         }
     }
 }

@@ -1,4 +1,4 @@
-"""Reads a data set with numpy, h5py or an independent TFRecord parser; prints facts about every file as JSON.
+"""Reads a data set with numpy, h5py, Pillow, csv or an independent TFRecord parser; prints facts about every file as JSON.
 
     dataset.py FORMAT FOLDER
 """
@@ -96,6 +96,29 @@ def tfrecord(path):
     return {"shape": sizes, "dtype": "uint8", "sum": digest(body), "ratio": ratio(body)}
 
 
+def csv(path):
+    import csv as parser
+    import gzip
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    assert text.endswith("\n"), "the last row has no newline"
+    rows = [bytes(map(int, row)) for row in parser.reader(text.splitlines())]
+    return {"shape": [len(rows), len(rows[0])], "dtype": "uint8", "sum": digest(rows[0]), "ratio": ratio(rows[0]),
+            "widths": sorted({len(row) for row in rows}), "distinct": len(set(rows))}
+
+
+def image(path):
+    from PIL import Image
+    with Image.open(path) as file:
+        file.verify()
+    with Image.open(path) as file:
+        assert file.format == {".png": "PNG", ".jpeg": "JPEG"}[path.suffix], file.format
+        pixels = file.tobytes()
+        return {"shape": [file.height, file.width], "dtype": {"L": "uint8"}[file.mode], "sum": digest(pixels),
+                "ratio": ratio(path.read_bytes()), "size": path.stat().st_size,
+                "values": len(set(pixels)), "quality": [list(table) for table in getattr(file, "quantization", {}).values()]}
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -106,7 +129,8 @@ def ratio(data):
 
 def main():
     fmt, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    read = {"npz": npz, "npy": npy, "hdf5": hdf5, "tfrecord": tfrecord}[fmt]
+    read = {"npz": npz, "npy": npy, "hdf5": hdf5, "tfrecord": tfrecord, "csv": csv, "png": image,
+            "jpeg": image}[fmt]
     files = sorted(path for part in ("train", "valid") for path in (folder / part).rglob(f"*.{fmt}"))
     print(json.dumps({str(path.relative_to(folder)): read(path) for path in files}))
 

@@ -96,7 +96,8 @@ impl Prepared {
         let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
             .map_err(Failure::usage)?
             .with_transfer_size(workload.reader.transfer_size)
-            .with_verify_by(workload.dlio_rs.verify_by);
+            .with_verify_by(workload.dlio_rs.verify_by)
+            .with_dialect(workload.dlio_rs.dialect);
         if work.verify {
             layout.allows(Decode::Verify).map_err(Failure::usage)?;
         }

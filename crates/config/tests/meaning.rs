@@ -189,7 +189,8 @@ fn compression_none_is_none() {
     for (text, expected) in [
         ("dataset: {format: npz, compression: none}\n", None),
         ("dataset: {format: npz, compression: null}\n", None),
-        ("dataset: {format: npz, compression: zip}\n", Some("zip")),
+        ("dataset: {format: npz, compression: zip}\ndlio_rs: {dialect: native}\n", Some("zip")),
+        ("dataset: {format: npz, compression: zip}\n", None),
         ("dataset: {format: hdf5, compression: gzip}\n", Some("gzip")),
         ("dataset: {format: npy, compression: gzip}\n", None),
     ] {

@@ -216,12 +216,47 @@ fn keys_that_the_reference_ignores_are_told_with_the_reason() {
 
 #[test]
 fn what_is_not_acted_on_yet_is_told_once() {
-    let text = "workflow: {checkpoint: true}\ndataset: {format: jpeg}\nreader: {reader_classname: my.Reader}\n";
+    let text = "workflow: {checkpoint: true}\nreader: {reader_classname: my.Reader}\n";
     assert_eq!(
         yaml(text).notices(NoticeCode::NotYetActedOn),
-        ["not yet acted on: workflow.checkpoint, dataset.format: jpeg, reader.reader_classname"]
+        ["not yet acted on: workflow.checkpoint, reader.reader_classname"]
     );
     assert_eq!(yaml("").notices(NoticeCode::NotYetActedOn), Vec::<String>::new());
+}
+
+#[test]
+fn a_compression_is_heeded_refused_or_told_to_have_no_effect() {
+    let text = |format: &str, word: &str, dialect: &str| {
+        format!(
+            "framework: pytorch\nreader: {{data_loader: pytorch}}\n\
+             dataset: {{format: {format}, compression: {word}}}\ndlio_rs: {{dialect: {dialect}}}\n"
+        )
+    };
+    for (word, dialect) in [("bz2", "native"), ("lzf", "dlio"), ("xz", "mlperf")] {
+        let refused = yaml(&text("csv", word, dialect)).refused();
+        let told = refused.contains("dataset.compression") && refused.contains("gzip, zip, zstd");
+        assert!(told, "{word} {dialect}: {refused}");
+    }
+    for (format, word, dialect, code, expected) in [
+        ("npz", "zip", "dlio", NoticeCode::Quirk, "stored all the same"),
+        ("npz", "gzip", "dlio", NoticeCode::Quirk, "stored all the same"),
+        ("npz", "zip", "mlperf", NoticeCode::Quirk, "not compressed"),
+        ("npz", "gzip", "native", NoticeCode::IgnoredKey, "not compressed by gzip"),
+        ("csv", "gzip", "dlio", NoticeCode::Quirk, "cannot read them"),
+        ("png", "gzip", "dlio", NoticeCode::IgnoredKey, "not compressed by gzip"),
+    ] {
+        let text = text(format, word, dialect);
+        let (notices, case) = (yaml(&text).notices(code), yaml(&text).ok());
+        let told = notices.iter().any(|text| text.contains("dataset.compression") && text.contains(expected));
+        assert!(told, "{format} {word} {dialect}: {notices:?}");
+        assert_eq!(case.workload.dataset.compression.is_some(), format == "csv", "{format} {word} {dialect}");
+    }
+    for (format, word) in [("npz", "zip"), ("csv", "zstd")] {
+        let text = text(format, word, "native");
+        let loaded = yaml(&text).ok();
+        assert_eq!(loaded.workload.dataset.compression.as_deref(), Some(word));
+        assert!(!loaded.notices.iter().any(|notice| notice.text.contains("dataset.compression")), "{format} {word}");
+    }
 }
 
 #[test]

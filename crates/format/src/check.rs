@@ -66,7 +66,7 @@ impl Scrutiny {
 
 /// Formats whose files carry checksums of their content.
 fn has_checksums(format: Format) -> bool {
-    matches!(format, Format::Npz | Format::TfRecord)
+    matches!(format, Format::Npz | Format::TfRecord | Format::Png)
 }
 
 /// The bytes that should come next.

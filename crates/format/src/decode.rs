@@ -9,7 +9,7 @@ use dlio_config::vocabulary::Format;
 
 use crate::check::{Check, Scrutiny};
 use crate::npy::Whole;
-use crate::{Error, FileShape, Layout, SampleIndex, hdf5, indexed, npz, tfrecord};
+use crate::{Error, FileShape, Layout, SampleIndex, csv, hdf5, indexed, jpeg, npz, png, tfrecord};
 
 /// What a decoder wants read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,11 @@ enum Kind {
     Hdf5(Box<hdf5::Reader>),
     TfRecord(Box<tfrecord::Reader>),
     Indexed(Box<indexed::Reader>),
+    Csv(Box<csv::Reader>),
+    Png(Box<png::Reader>),
+    Jpeg(Box<jpeg::Reader>),
+    /// Nothing is read.
+    Synthetic,
 }
 
 impl Decoder {
@@ -56,6 +61,10 @@ impl Decoder {
             Format::IndexedBinary | Format::MmapIndexedBinary => {
                 Kind::Indexed(Box::new(indexed::Reader::new(layout, shape, scrutiny)))
             }
+            Format::Csv => Kind::Csv(Box::new(csv::Reader::new(layout, shape, scrutiny))),
+            Format::Png => Kind::Png(Box::new(png::Reader::new(layout, shape, scrutiny))),
+            Format::Jpeg => Kind::Jpeg(Box::new(jpeg::Reader::new(layout, shape, scrutiny))),
+            Format::Synthetic => Kind::Synthetic,
             // `Layout::new` lets no other format through.
             _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
         };
@@ -73,6 +82,10 @@ impl Decoder {
             Kind::Hdf5(reader) => reader.size(bytes),
             Kind::TfRecord(reader) => reader.size(bytes),
             Kind::Indexed(reader) => reader.size(bytes),
+            Kind::Csv(reader) => reader.size(bytes),
+            Kind::Png(reader) => reader.size(bytes),
+            Kind::Jpeg(reader) => reader.size(bytes),
+            Kind::Synthetic => Ok(()),
         }
     }
 
@@ -103,6 +116,10 @@ impl Decoder {
                 }
             }
             Kind::Indexed(reader) => reader.sample(sample)?,
+            Kind::Csv(reader) => reader.sample(),
+            Kind::Png(reader) => reader.sample(),
+            Kind::Jpeg(reader) => reader.sample(),
+            Kind::Synthetic => {}
         }
         Ok(())
     }
@@ -116,6 +133,10 @@ impl Decoder {
             Kind::Hdf5(reader) => reader.need(),
             Kind::TfRecord(reader) => reader.need(),
             Kind::Indexed(reader) => reader.need(),
+            Kind::Csv(reader) => reader.need(),
+            Kind::Png(reader) => reader.need(),
+            Kind::Jpeg(reader) => reader.need(),
+            Kind::Synthetic => Need::Done,
         }
     }
 
@@ -130,6 +151,10 @@ impl Decoder {
             Kind::Hdf5(reader) => reader.chunk(bytes),
             Kind::TfRecord(reader) => reader.chunk(bytes),
             Kind::Indexed(reader) => reader.chunk(bytes),
+            Kind::Csv(reader) => reader.chunk(bytes),
+            Kind::Png(reader) => reader.chunk(bytes),
+            Kind::Jpeg(reader) => reader.chunk(bytes),
+            Kind::Synthetic => Ok(()),
         }?;
         match &mut self.check {
             Some(check) => check.take(bytes),
@@ -148,6 +173,10 @@ impl Decoder {
             Kind::Hdf5(reader) => reader.end(),
             Kind::TfRecord(reader) => reader.end(),
             Kind::Indexed(reader) => reader.end(),
+            Kind::Csv(reader) => reader.end(),
+            Kind::Png(reader) => reader.end(),
+            Kind::Jpeg(reader) => reader.end(),
+            Kind::Synthetic => Ok(()),
         }
     }
 }

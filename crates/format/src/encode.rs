@@ -4,7 +4,11 @@ use std::collections::VecDeque;
 
 use crate::checkpoint::Archive;
 use crate::crc::Sealed;
+use crate::csv::Text;
+use crate::jpeg::Scan;
 use crate::payload::Stream;
+use crate::png::Rows;
+use crate::squeeze::Squeezed;
 use crate::tfrecord::{Frames, Lines};
 
 /// Produces the bytes of one file, front to back.
@@ -35,6 +39,14 @@ pub(crate) enum Piece {
     Sealed(Box<Sealed>),
     /// Numbers of 64 bits.
     Numbers(Numbers),
+    /// The IDAT chunks of a PNG image.
+    Rows(Box<Rows>),
+    /// The scan of a JPEG image.
+    Scan(Box<Scan>),
+    /// CSV text.
+    Text(Box<Text>),
+    /// A compressed part.
+    Squeezed(Box<Squeezed>),
 }
 
 /// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
@@ -82,6 +94,10 @@ impl Piece {
             Piece::Payload(stream) => stream.remaining(),
             Piece::Sealed(sealed) => sealed.remaining(),
             Piece::Numbers(numbers) => numbers.end - numbers.position,
+            Piece::Rows(rows) => rows.remaining(),
+            Piece::Scan(scan) => scan.remaining(),
+            Piece::Text(text) => text.remaining(),
+            Piece::Squeezed(squeezed) => squeezed.remaining(),
         }
     }
 
@@ -103,6 +119,10 @@ impl Piece {
             }
             Piece::Sealed(sealed) => sealed.fill(target),
             Piece::Numbers(numbers) => numbers.fill(target),
+            Piece::Rows(rows) => rows.fill(target),
+            Piece::Scan(scan) => scan.fill(target),
+            Piece::Text(text) => text.fill(target),
+            Piece::Squeezed(squeezed) => squeezed.fill(target),
         }
         count
     }

@@ -9,7 +9,7 @@ use dlio_config::vocabulary::{DType, Format};
 #[non_exhaustive]
 pub enum Error {
     /// No encoder or decoder for this format.
-    #[error("dataset.format {0} is not supported yet; use npz, npy, hdf5 or tfrecord")]
+    #[error("dataset.format {0} is neither written nor read")]
     Format(Format),
     /// The format cannot hold this element type.
     #[error(
@@ -115,6 +115,11 @@ pub enum Error {
         /// What the file has.
         found: String,
     },
+}
+
+/// Bytes that do not belong to the format.
+pub(crate) fn malformed(noun: &'static str, offset: u64, expected: &str, found: String) -> Error {
+    Error::Malformed { noun, offset, expected: expected.to_owned(), found }
 }
 
 /// First bytes of something unexpected, for an error message.

@@ -2,16 +2,30 @@
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::{DType, Decode, Format, IndexFile, VerifyBy};
+use dlio_config::vocabulary::{DType, Decode, Dialect, Format, IndexFile, VerifyBy};
 use dlio_config::workload::Dataset;
 
 use crate::check::{Check, Comparison, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
-use crate::{Decoder, Encoder, Error, IndexDecoder, hdf5, indexed, npy, npz, tfrecord};
+use crate::{Decoder, Encoder, Error, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, png, synthetic, tfrecord};
 
 /// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
 const TRANSFER_SIZE: u64 = 256 * 1024;
+
+/// Formats that are written and read.
+const FORMATS: &[Format] = &[
+    Format::Npz,
+    Format::Npy,
+    Format::Hdf5,
+    Format::TfRecord,
+    Format::Csv,
+    Format::Png,
+    Format::Jpeg,
+    Format::Synthetic,
+    Format::IndexedBinary,
+    Format::MmapIndexedBinary,
+];
 
 /// The layout of every file of a data set.
 #[derive(Debug, Clone)]
@@ -25,6 +39,10 @@ pub struct Layout {
     pub(crate) transfer_size: u64,
     pub(crate) verify_by: VerifyBy,
     pub(crate) mapped: indexed::Access,
+    pub(crate) dialect: Dialect,
+    pub(crate) packing: csv::Packing,
+    /// npz members are deflated.
+    pub(crate) deflated: bool,
 }
 
 /// The shape of one file.
@@ -45,15 +63,7 @@ impl Layout {
     /// A format, element type or option that cannot be written or read.
     pub fn new(dataset: &Dataset, payload_seed: u64) -> Result<Self, Error> {
         let format = dataset.format;
-        let supported = [
-            Format::Npz,
-            Format::Npy,
-            Format::Hdf5,
-            Format::TfRecord,
-            Format::IndexedBinary,
-            Format::MmapIndexedBinary,
-        ];
-        if !supported.contains(&format) {
+        if !FORMATS.contains(&format) {
             return Err(Error::Format(format));
         }
         let dtype = dataset.record_element_type;
@@ -75,7 +85,18 @@ impl Layout {
                 Format::MmapIndexedBinary => indexed::Access::Pages,
                 _ => indexed::Access::Range,
             },
+            dialect: Dialect::Dlio,
+            packing: csv::Packing::new(dataset)?,
+            deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
         })
+    }
+
+    /// The same layout as a dialect means it: rows of CSV files are equal in `dlio` only, and images have one byte per pixel
+    /// in `mlperf`. Without this it is `dlio`.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 
     /// The same layout, read in ranges of this many bytes where the format is a stream (`reader.transfer_size`).
@@ -124,6 +145,10 @@ impl Layout {
     pub fn encoder(&self, shape: &FileShape) -> Result<Encoder, Error> {
         self.data_bytes(shape)?;
         match self.format {
+            Format::Csv => csv::encoder(self, shape),
+            Format::Png => png::encoder(self, shape),
+            Format::Jpeg => jpeg::encoder(self, shape),
+            Format::Synthetic => Ok(synthetic::encoder(shape)),
             Format::Npy => npy::encoder(self, shape),
             Format::Npz => npz::encoder(self, shape),
             Format::Hdf5 => hdf5::encoder(self, shape),
@@ -185,7 +210,7 @@ impl Layout {
 
     /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.
     fn is_read_whole(&self) -> bool {
-        matches!(self.format, Format::Npz | Format::Npy | Format::TfRecord)
+        matches!(self.format, Format::Npz | Format::Npy | Format::TfRecord | Format::Csv | Format::Png | Format::Jpeg)
     }
 
     /// The decoder of a data file's index files, for formats that say there where a sample is: read each of them

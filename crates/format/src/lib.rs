@@ -12,15 +12,21 @@
 mod check;
 pub mod checkpoint;
 mod crc;
+mod csv;
 mod decode;
 mod encode;
 mod error;
 mod hdf5;
+mod image;
 mod indexed;
+mod jpeg;
 mod layout;
 mod npy;
 mod npz;
 pub mod payload;
+mod png;
+mod squeeze;
+mod synthetic;
 mod tfrecord;
 
 pub use check::Comparison;

@@ -1,10 +1,14 @@
-//! numpy's zip archives: members `x.npy` and `y.npy`, stored, byte for byte as `numpy.savez` lays them out.
+//! numpy's zip archives: members `x.npy` and `y.npy`, stored, byte for byte as `numpy.savez` lays them out; or deflated, as
+//! `numpy.savez_compressed` lays them out.
 
+mod inflated;
 mod read;
 
 use crate::crc::{Crc32, Sealed};
 use crate::encode::Piece;
 use crate::npy;
+use crate::payload::Stream;
+use crate::squeeze::{self, Method};
 use crate::{Encoder, Error, FileShape, Layout};
 
 pub(crate) use read::Archive;
@@ -18,6 +22,8 @@ const DATE: u16 = 0x21;
 /// Read and write for the owner, in the upper half as Unix has it.
 const ATTRIBUTES: u32 = 0o600 << 16;
 const UNIX: u8 = 3;
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
 
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";
@@ -28,34 +34,47 @@ const END_BYTES: usize = 22;
 const LOCAL_BYTES: usize = 30;
 
 /// A member as the directory describes it.
-struct Member {
+pub(crate) struct Member {
     name: &'static str,
+    method: u16,
     crc: u32,
     size: u64,
+    /// Bytes in the file.
+    packed: u64,
     offset: u64,
 }
 
 impl Member {
-    fn local(&self) -> Vec<u8> {
+    /// A member that is stored as it is.
+    fn stored(name: &'static str, crc: u32, size: u64, offset: u64) -> Self {
+        Self { name, method: STORED, crc, size, packed: size, offset }
+    }
+
+    /// The first member of an archive, deflated.
+    pub(crate) fn deflated(name: &'static str, crc: u32, size: u64, packed: u64) -> Self {
+        Self { name, method: DEFLATED, crc, size, packed, offset: 0 }
+    }
+
+    pub(crate) fn local(&self) -> Vec<u8> {
         let mut bytes = LOCAL.to_vec();
-        // Version, flags, method (stored), time, date.
-        put16(&mut bytes, [VERSION, 0, 0, 0, DATE]);
+        // Version, flags, method, time, date.
+        put16(&mut bytes, [VERSION, 0, self.method, 0, DATE]);
         // Both sizes are in the zip64 field, always: numpy forces it.
         put32(&mut bytes, [self.crc, u32::MAX, u32::MAX]);
         put16(&mut bytes, [self.name.len() as u16, 20]);
         bytes.extend_from_slice(self.name.as_bytes());
         put16(&mut bytes, [1, 16]);
-        put64(&mut bytes, [self.size, self.size]);
+        put64(&mut bytes, [self.size, self.packed]);
         bytes
     }
 
     fn central(&self) -> Vec<u8> {
         let mut wide = Vec::new();
-        let size = if self.size > ZIP64_LIMIT {
-            wide.extend([self.size, self.size]);
-            u32::MAX
+        let (size, packed) = if self.size > ZIP64_LIMIT || self.packed > ZIP64_LIMIT {
+            wide.extend([self.size, self.packed]);
+            (u32::MAX, u32::MAX)
         } else {
-            self.size as u32
+            (self.size as u32, self.packed as u32)
         };
         let offset = if self.offset > ZIP64_LIMIT {
             wide.push(self.offset);
@@ -65,8 +84,8 @@ impl Member {
         };
         let extra = if wide.is_empty() { 0 } else { 4 + 8 * wide.len() as u16 };
         let mut bytes = CENTRAL.to_vec();
-        put16(&mut bytes, [VERSION | u16::from(UNIX) << 8, VERSION, 0, 0, 0, DATE]);
-        put32(&mut bytes, [self.crc, size, size]);
+        put16(&mut bytes, [VERSION | u16::from(UNIX) << 8, VERSION, 0, self.method, 0, DATE]);
+        put32(&mut bytes, [self.crc, packed, size]);
         // Name, extra, comment, disk, internal attributes.
         put16(&mut bytes, [self.name.len() as u16, extra, 0, 0, 0]);
         put32(&mut bytes, [ATTRIBUTES, offset]);
@@ -92,7 +111,7 @@ fn put64(bytes: &mut Vec<u8>, values: impl IntoIterator<Item = u64>) {
 }
 
 /// Central directory and end records.
-fn directory(members: &[Member], offset: u64) -> Vec<u8> {
+pub(crate) fn directory(members: &[Member], offset: u64) -> Vec<u8> {
     let mut bytes: Vec<u8> = members.iter().flat_map(Member::central).collect();
     let size = bytes.len() as u64;
     let count = members.len() as u16;
@@ -125,14 +144,17 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
         reason: "its labels exceed 2^62 bytes".to_owned(),
     })?;
     let payload = layout.payload.stream(shape.file, layout.element, data);
+    if layout.deflated {
+        return Ok(deflated(x_header, payload, y_header, labels));
+    }
     let wanted = layout.payload.number(shape.file) as u32;
     let (payload, crc) = Sealed::piece(&layout.seal, &x_header, payload, wanted);
 
-    let x = Member { name: "x.npy", crc, size: x_header.len() as u64 + data, offset: 0 };
+    let x = Member::stored("x.npy", crc, x_header.len() as u64 + data, 0);
     let x_local = x.local();
     let y_offset = x_local.len() as u64 + x.size;
     let y_crc = crc_with_zeros(&y_header, labels);
-    let y = Member { name: "y.npy", crc: y_crc, size: y_header.len() as u64 + labels, offset: y_offset };
+    let y = Member::stored("y.npy", y_crc, y_header.len() as u64 + labels, y_offset);
     let y_local = y.local();
     let end = y_offset + y_local.len() as u64 + y.size;
     Ok(Encoder::pieces([
@@ -142,6 +164,23 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
         Piece::Zeros(labels),
         Piece::bytes(directory(&[x, y], end)),
     ]))
+}
+
+/// The archive that `numpy.savez_compressed` writes.
+fn deflated(x_header: Vec<u8>, payload: Stream, y_header: Vec<u8>, labels: u64) -> Encoder {
+    let x = Encoder::pieces([Piece::bytes(x_header), Piece::Payload(payload)]);
+    let y = Encoder::pieces([Piece::bytes(y_header), Piece::Zeros(labels)]);
+    let (mut members, mut pieces, mut offset) = (Vec::new(), Vec::new(), 0);
+    for (name, plain) in [("x.npy", x), ("y.npy", y)] {
+        let packed = squeeze::squeeze(&plain, Method::Deflate);
+        let member = Member { offset, ..Member::deflated(name, packed.crc, plain.len(), packed.bytes) };
+        let local = member.local();
+        offset += local.len() as u64 + packed.bytes;
+        pieces.extend([Piece::bytes(local), packed.piece]);
+        members.push(member);
+    }
+    pieces.push(Piece::bytes(directory(&members, offset)));
+    Encoder::pieces(pieces)
 }
 
 fn crc_with_zeros(prefix: &[u8], mut zeros: u64) -> u32 {
@@ -167,8 +206,8 @@ mod tests {
     /// Recorded from Python's zipfile with a first member of 5 GiB.
     #[test]
     fn a_member_beyond_two_gibibytes_has_zip64_records_in_the_directory() {
-        let x = Member { name: "x.npy", crc: 0xA1C3_EBB3, size: (5 << 30) + 128, offset: 0 };
-        let y = Member { name: "y.npy", crc: 0x7733_33E6, size: 136, offset: 55 + x.size };
+        let x = Member::stored("x.npy", 0xA1C3_EBB3, (5 << 30) + 128, 0);
+        let y = Member::stored("y.npy", 0x7733_33E6, 136, 55 + x.size);
         let end = y.offset + 55 + 136;
         let recorded = concat!(
             "504b01022d032d000000000000002100b3ebc3a1ffffffffffffffff050014000000000000000000800100000000782e6e7079",
@@ -185,7 +224,7 @@ mod tests {
     /// Recorded with two members of 1.5 GiB: only the directory lies beyond the limit.
     #[test]
     fn a_directory_beyond_two_gibibytes_has_a_zip64_end_record() {
-        let member = |name, offset| Member { name, crc: 0x400A_E278, size: 3 << 29, offset };
+        let member = |name, offset| Member::stored(name, 0x400A_E278, 3 << 29, offset);
         let (x, y) = (member("x.npy", 0), member("y.npy", 55 + (3 << 29)));
         let end = y.offset + 55 + y.size;
         let recorded = concat!(

@@ -193,7 +193,7 @@ fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> 
 
 fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {
     let whole = reading.fork.as_ref().is_some_and(|fork| fork.whole)
-        || matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv);
+        || matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv | Format::Png | Format::Jpeg);
     let samples = reading.samples_per_file;
     (reading.kind == Kind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
         Notice::info(

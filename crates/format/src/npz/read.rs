@@ -1,7 +1,8 @@
 //! Reading an archive: structure is checked in passing, payload is skipped; where checksums are wanted, each member's is
 //! computed in passing too.
 
-use super::{CENTRAL, END, END_BYTES, END64, LOCAL, LOCAL_BYTES};
+use super::inflated::{Inflated, Outcome};
+use super::{CENTRAL, DEFLATED, END, END_BYTES, END64, LOCAL, LOCAL_BYTES, STORED};
 use crate::check::Scrutiny;
 use crate::crc::Crc32;
 use crate::error::excerpt;
@@ -18,8 +19,12 @@ enum Stage {
     Record,
     /// The array header of `x.npy`; the member's size if the archive tells it.
     Array(Box<Header>, Option<u64>),
+    /// A deflated member whose content is looked at.
+    Inflated(Box<Inflated>),
     /// Bytes that nobody looks at.
     Skip(u64),
+    /// What follows a member whose length was not known; gathered in `seen`.
+    Descriptor,
     /// A member whose length is not known: nothing is, before the end of the file.
     Unchecked,
     /// Central directory and end records; gathered in `seen`.
@@ -119,6 +124,23 @@ impl Archive {
                     *left -= used as u64;
                     used
                 }
+                Stage::Inflated(member) => {
+                    let (used, outcome) =
+                        member.take(bytes, self.position, self.sum.as_mut().map(|sum| &mut sum.computed))?;
+                    match outcome {
+                        Outcome::More => {}
+                        // The rest is only inflated for its checksum.
+                        Outcome::Header if self.sum.is_some() => {}
+                        Outcome::Header => {
+                            let left = member.left();
+                            self.stage = left.map_or(Stage::Unchecked, |left| Stage::Skip(left - used as u64));
+                        }
+                        Outcome::End if member.left().is_some() => self.stage = Stage::Skip(0),
+                        Outcome::End => self.stage = Stage::Descriptor,
+                    }
+                    used
+                }
+                Stage::Descriptor => self.descriptor(bytes)?,
                 Stage::Unchecked => {
                     self.keep_tail(bytes);
                     bytes.len()
@@ -186,11 +208,11 @@ impl Archive {
             }
         }
         if let Some(sum) = &mut self.sum {
-            if local.method != 0 || local.compressed.is_none() {
+            if local.method != DEFLATED && (local.method != STORED || local.compressed.is_none()) {
                 return Err(Error::Malformed {
                     noun: "zip member",
                     offset: self.record_start,
-                    expected: "stored data whose length comes first, as numpy.savez writes it, to check its checksum"
+                    expected: "deflated data, or stored data whose length comes first, to check its checksum"
                         .to_owned(),
                     found: format!("compression method {}, flags {:#x}", local.method, u16_at(&self.seen, 6)),
                 });
@@ -203,9 +225,13 @@ impl Archive {
             *sum = Sum { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start, noun };
         }
         self.stage = match (local.method, local.compressed) {
-            (0, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),
+            (DEFLATED, size) if is_x || self.sum.is_some() => {
+                let header = is_x.then(|| Header::new(self.expected.clone(), data_start));
+                Stage::Inflated(Box::new(Inflated::new(header, size)))
+            }
+            (STORED, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),
             (_, Some(size)) => Stage::Skip(size),
-            (0 | 8, None) => Stage::Unchecked,
+            (STORED | DEFLATED, None) => Stage::Unchecked,
             (method, None) => {
                 return Err(Error::Malformed {
                     noun: "zip compression method",
@@ -221,6 +247,22 @@ impl Archive {
             self.record_start = data_start;
         }
         Ok(())
+    }
+
+    /// The checksum behind a member whose length was not known, with or without a signature.
+    fn descriptor(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let used = bytes.len().min(8 - self.seen.len());
+        self.seen.extend_from_slice(&bytes[..used]);
+        if self.seen.len() == 8 {
+            let stored = u32_at(&self.seen, if self.seen.starts_with(b"PK\x07\x08") { 4 } else { 0 });
+            if let Some(sum) = &mut self.sum {
+                sum.stored = stored;
+                sum.compare()?;
+            }
+            self.seen.clear();
+            self.stage = Stage::Unchecked;
+        }
+        Ok(used)
     }
 
     /// Keeps the last bytes of the file.
@@ -247,7 +289,7 @@ impl Archive {
                 let expected = self.position.saturating_add(*left).saturating_add(END_BYTES as u64);
                 return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
             }
-            Stage::Record | Stage::Array(..) => {
+            Stage::Record | Stage::Array(..) | Stage::Inflated(_) | Stage::Descriptor => {
                 let expected = self.implied.max(self.position + 1);
                 return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
             }
