@@ -62,6 +62,29 @@ fn a_plan_record_has_the_documented_keys() {
 }
 
 #[test]
+fn a_plan_has_the_totals_of_checkpoints_for_any_number_of_ranks() {
+    for (ranks, files, bytes) in [("256", 1288, 0), ("512", 1544, 5_682_508_791_808_u64), ("1024", 2056, 0)] {
+        let said = solo(&["plan", "llama_405b", "--ranks", ranks, "--format", "json"]).ok();
+        let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        assert!(plan["training"].is_null());
+        assert_eq!(plan["checkpoint"]["files"], files, "{ranks}: {}", plan["checkpoint"]);
+        assert!(bytes == 0 || plan["checkpoint"]["bytes"] == bytes, "{ranks}: {}", plan["checkpoint"]);
+    }
+    let said = solo(&["plan", "llama_405b", "--ranks", "512"]).ok();
+    assert!(
+        said.out.contains("each checkpoint: 1544 files of 5682508791808 bytes of tensors (5292.249 GiB)"),
+        "{}",
+        said.out
+    );
+    let said = solo(&["plan", "llama_405b", "--ranks", "512", "--rank", "8", "--format", "jsonl"]).ok();
+    assert!(said.out.lines().all(|line| line.contains("\"checkpoint_file\"")), "{}", said.out);
+    let told = "Number of processes 3 is not a multiple of model parallelism size: 256";
+    solo(&["plan", "llama_405b", "--ranks", "3"]).failed(2, &[told]);
+    let said = solo(&["plan", "unet3d_h100", "--ranks", "8", "--rank", "0"]).ok();
+    assert!(said.out.contains("rank 0 checkpoint model_states-0.pt: 1 tensors, 10240 bytes"), "{}", said.out);
+}
+
+#[test]
 fn a_misspelt_key_is_a_warning_with_its_line_and_an_error_under_strict() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("my.yaml");

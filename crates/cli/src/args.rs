@@ -237,7 +237,9 @@ pub(crate) struct AnalyzeArgs {
 pub(crate) enum PlanFormat {
     /// A summary for people.
     Text,
-    /// One JSON object per sample read.
+    /// The totals as one JSON object.
+    Json,
+    /// One JSON object per sample read; in a run of checkpoints alone, per file of a checkpoint.
     Jsonl,
 }
 

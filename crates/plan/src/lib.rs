@@ -35,7 +35,7 @@ pub use maps::{SampleMap, sample_map};
 pub use mlperf::Pipeline;
 pub use order::{LaneBatch, Piece};
 pub use step::{LaneStep, SampleRead};
-pub use summary::summary;
+pub use summary::{summary, totals};
 pub use training::{TrainingPlan, training, training_on};
 
 /// The ranks of a run.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use crate::{Handles, Split, TrainingPlan};
 
 /// What the plan amounts to, for people; one fact per line, each ending in a newline.
@@ -40,6 +42,30 @@ pub fn summary(plan: &TrainingPlan) -> String {
         let _ = writeln!(text, "note: {}", notice.text);
     }
     text
+}
+
+/// The same as one JSON object.
+#[must_use]
+pub fn totals(plan: &TrainingPlan) -> Value {
+    let phase = |split: Split| {
+        let (steps, batch) = (plan.steps(split), plan.batch_size(split));
+        json!({
+            "files": plan.files().len(split),
+            "steps": steps,
+            "batch_size": batch,
+            "samples": steps.saturating_mul(batch).saturating_mul(u64::from(plan.world().size)),
+        })
+    };
+    json!({
+        "fingerprint": plan.fingerprint().to_string(),
+        "ranks": plan.world().size,
+        "epochs": plan.epochs(),
+        "evaluations": (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count(),
+        "train": phase(Split::Train),
+        "eval": phase(Split::Eval),
+        "samples_per_file": plan.files().samples_per_file(),
+        "workers": plan.lanes(),
+    })
 }
 
 fn phase_line(plan: &TrainingPlan, split: Split, times: u64, what: &str) -> String {

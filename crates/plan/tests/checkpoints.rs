@@ -407,3 +407,31 @@ fn the_fingerprint_follows_what_decides_and_nothing_else() {
     assert_ne!(plan.content("global_epoch1_step1", "a"), plan.content("global_epoch1_step2", "a"));
     assert_ne!(plan.content("a", "bc"), plan.content("ab", "c"));
 }
+
+#[test]
+fn the_summary_and_the_lines_of_json_have_totals_shares_and_files() {
+    let plan = llama(2, &[]);
+    let text = plan.summary(None);
+    for line in ["checkpoints: 1 written, then 0 read, a pause of 1 s before each", "model: 405853388800 parameters"] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    for part in ["(756.015 GiB)", "(4536.234 GiB)", "bytes per rank: ", "(8.860 GiB) to ", "(12.318 GiB)"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let written = plan.written();
+    assert!(text.contains(&format!("1544 files of {} bytes of tensors (5292.249 GiB)", written.total())), "{text}");
+    assert!(text.contains("256 rank(s): 1 file(s), model 0 bytes (0.000 GiB)"), "{text}");
+    let lines: Vec<Value> = plan.jsonl(Some(8)).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    let totals = plan.totals(Some(8), None);
+    assert_eq!(totals["rank_files"], json!(lines));
+    assert_eq!(totals["bytes"], json!(written.total()));
+    assert_eq!((&totals["files"], &totals["ranks"], &totals["writes"]), (&json!(1544), &json!(512), &json!(1)));
+    let [min, max] = ["rank_bytes_min", "rank_bytes_max"].map(|key| totals[key].as_u64());
+    let bytes = || (0..512).map(|rank| plan.rank_bytes(rank));
+    assert_eq!((min, max), (bytes().min(), bytes().max()));
+    let files: u64 = lines.iter().filter_map(|line| line["bytes"].as_u64()).sum();
+    assert_eq!(files, plan.rank_bytes(8));
+    assert_eq!(lines[0]["part"], "layers");
+    assert_eq!(plan.rank_summary(8).lines().count(), lines.len());
+    assert_eq!(plan.jsonl(None).count(), 1544);
+}

@@ -127,3 +127,12 @@ fn the_fingerprint_of_a_plan_stays_what_it_was() {
     }
     assert_eq!(fingerprint(&[]), fingerprint(&["output.folder=elsewhere"]));
 }
+
+#[test]
+fn the_totals_are_the_numbers_of_the_summary() {
+    let plan = plan(2, &["dataset.num_files_eval=4", "workflow.evaluation=true"]);
+    let totals = dlio_plan::totals(&plan);
+    assert_eq!(totals["train"]["steps"], plan.steps(Split::Train));
+    assert_eq!(totals["train"]["samples"], plan.steps(Split::Train) * 2 * 2);
+    assert_eq!((&totals["ranks"], &totals["epochs"], &totals["evaluations"]), (&2.into(), &2.into(), &2.into()));
+}

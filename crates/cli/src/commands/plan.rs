@@ -1,6 +1,6 @@
-//! `dlio-rs plan`: what every rank would read, without touching storage.
+//! `dlio-rs plan`: what every rank would read, and what its checkpoints are, without touching storage.
 
-use dlio_plan::{Selection, Split, TrainingPlan, World};
+use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
 use crate::exit::{Code, Failure};
@@ -13,15 +13,17 @@ pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     }
     let wanted = workload::find(&config, None)?;
     let loaded = request::load(&wanted, &launch::environment())?;
-    let plan = dlio_plan::training(&loaded.workload, World { size: ranks }).map_err(Failure::usage)?;
-    if let Some(epoch) = epoch.filter(|epoch| *epoch > plan.epochs()) {
-        return Err(Failure::usage(format_args!("--epoch {epoch}: the workload has {} epoch(s)", plan.epochs())));
+    let plans = Plans::new(&loaded.workload, World { size: ranks })?;
+    let epochs = plans.training.as_ref().map_or(1, TrainingPlan::epochs);
+    if let Some(epoch) = epoch.filter(|epoch| *epoch > epochs) {
+        return Err(Failure::usage(format_args!("--epoch {epoch}: the workload has {epochs} epoch(s)")));
     }
     let out = std::io::BufWriter::new(std::io::stdout().lock());
     let selection = Selection { rank, epoch, split: None };
     let written = match format {
-        PlanFormat::Jsonl => write_jsonl(out, &plan, selection),
-        PlanFormat::Text => write_text(out, &plan, &loaded, selection),
+        PlanFormat::Json => write_json(out, &plans, &loaded, rank),
+        PlanFormat::Jsonl => write_jsonl(out, &plans, selection),
+        PlanFormat::Text => write_text(out, &plans, &loaded, selection),
     };
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -31,32 +33,89 @@ pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     }
 }
 
-fn write_jsonl(mut out: impl std::io::Write, plan: &TrainingPlan, selection: Selection) -> std::io::Result<()> {
-    for record in dlio_plan::jsonl(plan, selection) {
+/// What a run does.
+struct Plans {
+    /// `None` in a run of checkpoints alone.
+    training: Option<TrainingPlan>,
+    /// `None` without `workflow.checkpoint`.
+    checkpoints: Option<CheckpointPlan>,
+}
+
+impl Plans {
+    fn new(workload: &dlio_config::Workload, world: World) -> Result<Self, Failure> {
+        let workflow = workload.workflow;
+        let reads = workflow.train || !workflow.checkpoint;
+        Ok(Self {
+            training: reads.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?,
+            checkpoints: workflow
+                .checkpoint
+                .then(|| dlio_plan::checkpoints(workload, world))
+                .transpose()
+                .map_err(Failure::usage)?,
+        })
+    }
+
+    /// Epochs, and steps of each.
+    fn steps(&self) -> Option<(u32, u64)> {
+        self.training.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)))
+    }
+}
+
+fn write_jsonl(mut out: impl std::io::Write, plans: &Plans, selection: Selection) -> std::io::Result<()> {
+    for record in plans.training.iter().flat_map(|plan| dlio_plan::jsonl(plan, selection)) {
+        writeln!(out, "{record}")?;
+    }
+    // Lines of one kind only: who reads samples is not surprised by something else.
+    let alone = plans.checkpoints.iter().filter(|_| plans.training.is_none());
+    for record in alone.flat_map(|plan| plan.jsonl(selection.rank)) {
         writeln!(out, "{record}")?;
     }
     out.flush()
 }
 
+fn write_json(
+    mut out: impl std::io::Write,
+    plans: &Plans,
+    loaded: &dlio_config::Loaded,
+    rank: Option<u32>,
+) -> std::io::Result<()> {
+    let training = plans.training.as_ref().map(TrainingPlan::notices).unwrap_or_default();
+    let checkpoints = plans.checkpoints.as_ref().map(CheckpointPlan::notices).unwrap_or_default();
+    let totals = serde_json::json!({
+        "training": plans.training.as_ref().map(dlio_plan::totals),
+        "checkpoint": plans.checkpoints.as_ref().map(|plan| plan.totals(rank, plans.steps())),
+        "notices": loaded.notices.iter().chain(training).chain(checkpoints).collect::<Vec<_>>(),
+    });
+    writeln!(out, "{totals:#}")?;
+    out.flush()
+}
+
 fn write_text(
     mut out: impl std::io::Write,
-    plan: &TrainingPlan,
+    plans: &Plans,
     loaded: &dlio_config::Loaded,
     selection: Selection,
 ) -> std::io::Result<()> {
     for notice in &loaded.notices {
         writeln!(out, "note: {}", notice.text)?;
     }
-    write!(out, "{}", dlio_plan::summary(plan))?;
-    if selection.rank.is_none() && selection.epoch.is_none() {
-        return out.flush();
+    if let Some(plan) = &plans.training {
+        write!(out, "{}", dlio_plan::summary(plan))?;
     }
-    let ranks = selection.rank.map_or(0..plan.world().size, |rank| rank..rank + 1);
-    for rank in ranks {
-        let epochs = selection.epoch.map_or(1..plan.epochs() + 1, |epoch| epoch..epoch + 1);
-        for epoch in epochs {
-            write_rank(&mut out, plan, rank, epoch)?;
+    if let Some(plan) = &plans.checkpoints {
+        write!(out, "{}", plan.summary(plans.steps()))?;
+    }
+    if let Some(plan) = plans.training.as_ref().filter(|_| selection.rank.is_some() || selection.epoch.is_some()) {
+        let ranks = selection.rank.map_or(0..plan.world().size, |rank| rank..rank + 1);
+        for rank in ranks {
+            let epochs = selection.epoch.map_or(1..plan.epochs() + 1, |epoch| epoch..epoch + 1);
+            for epoch in epochs {
+                write_rank(&mut out, plan, rank, epoch)?;
+            }
         }
+    }
+    if let Some((plan, rank)) = plans.checkpoints.as_ref().zip(selection.rank) {
+        write!(out, "{}", plan.rank_summary(rank))?;
     }
     out.flush()
 }

@@ -5,6 +5,7 @@
 //! of a trillion parameters on thousands of ranks is planned as fast as a small one.
 
 mod grid;
+mod lines;
 mod model;
 mod notices;
 mod schedule;
