@@ -24,8 +24,8 @@ fn states() -> Vec<State> {
     });
     // Exactly one batch of the pickler, and one more.
     let batch = (0..1000).map(|number| tensor(&[&number.to_string()], DType::Int8, 1, number));
-    let batches =
-        (0..1001).map(|number| tensor(&[&number.to_string()], DType::Float16, 70_000 / (number + 1), number as u32));
+    let batches = (0..1001_u32)
+        .map(|number| tensor(&[&number.to_string()], DType::Float16, 70_000 / u64::from(number + 1), number));
     let shared = (1..4).flat_map(|layer: u32| {
         let layer = layer.to_string();
         [tensor(&[&layer, "0"], DType::Int8, 100, 0), tensor(&[&layer, "1"], DType::Int8, 0, 1)]
@@ -82,5 +82,44 @@ fn independent_readers_load_every_kind_of_torch_container() {
         None => eprintln!(
             "NOT CHECKED: torch is not importable by DLIO_TEST_PYTHON; only zipfile and pickle read the files"
         ),
+    }
+}
+
+#[test]
+fn tensorflow_reads_every_kind_of_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut paths, mut wanted) = (Vec::new(), Vec::new());
+    for (number, state) in states().into_iter().enumerate() {
+        for randomize in [true, false] {
+            let content = Content { payload: Payload::new(1), number: number as u64 * 10_000, randomize };
+            for (name, mut encoder) in Container::Bundle.encoders(&format!("{number}-{randomize}.pb"), &state, content)
+            {
+                let mut bytes = vec![0; usize::try_from(encoder.len()).unwrap()];
+                assert_eq!(encoder.fill(&mut bytes), bytes.len());
+                let path = folder.path().join(&name);
+                std::fs::write(&path, bytes).unwrap();
+                if path.extension().is_some_and(|extension| extension == "index") {
+                    paths.push(path.to_str().unwrap().to_owned());
+                    wanted.push(expected(&state));
+                }
+            }
+        }
+    }
+    let facts = python("checkpoint.py", &paths.iter().map(String::as_str).collect::<Vec<_>>());
+    if facts[&paths[0]]["tensorflow"].is_null() {
+        eprintln!(
+            "NOT CHECKED: tensorflow is not importable by DLIO_TEST_PYTHON; bundles are compared with recorded ones only"
+        );
+        return;
+    }
+    for (path, wanted) in paths.iter().zip(wanted) {
+        let found = facts[path]["tensorflow"].as_object().unwrap();
+        assert_eq!(found["save_counter/.ATTRIBUTES/VARIABLE_VALUE"][0], "int64", "{path}");
+        let mut storages = std::collections::BTreeSet::new();
+        for (name, fact) in wanted.iter().filter(|(_, fact)| storages.insert(fact[2].as_u64())) {
+            let tensor = &found[&format!("{name}/.ATTRIBUTES/VARIABLE_VALUE")];
+            assert_eq!((&tensor[0], &tensor[1]), (&fact[0], &json!([fact[1]])), "{path} {name}");
+        }
+        assert_eq!(found.len(), storages.len() + 1, "{path}");
     }
 }

@@ -16,6 +16,8 @@ const TAIL: usize = 64;
 pub(crate) const BLOCK: usize = 16 * 1024;
 /// The reflected polynomial of CRC-32 (ISO-HDLC, as in zip).
 const POLYNOMIAL: u32 = 0xEDB8_8320;
+/// The reflected polynomial of CRC-32C (iSCSI).
+const CASTAGNOLI: u32 = 0x82F6_3B78;
 
 /// A running CRC-32.
 #[derive(Debug, Clone)]
@@ -54,6 +56,10 @@ impl Crc32c {
         self.0.update(bytes);
     }
 
+    fn value(&self) -> u32 {
+        self.0.finalize() as u32
+    }
+
     /// As TFRecord stores it: rotated, so that a CRC over data with embedded CRCs stays useful.
     pub(crate) fn masked(&self) -> u32 {
         mask(self.0.finalize())
@@ -65,7 +71,26 @@ pub(crate) fn masked_crc32c(bytes: &[u8]) -> u32 {
     mask(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes))
 }
 
-fn mask(crc: u64) -> u32 {
+/// CRC-32C of a word over and over, for this many bytes, in a time that grows with the digits of the length only.
+pub(crate) fn crc32c_repeated(word: u64, bytes: u64) -> u64 {
+    use crc_fast::{CrcAlgorithm::Crc32Iscsi, checksum, checksum_combine};
+    let word = word.to_le_bytes();
+    let one = checksum(Crc32Iscsi, &word);
+    let words = bytes / 8;
+    let (mut crc, mut length) = (checksum(Crc32Iscsi, b""), 0_u64);
+    for bit in (0..u64::BITS - words.leading_zeros()).rev() {
+        crc = checksum_combine(Crc32Iscsi, crc, crc, length);
+        length *= 2;
+        if words >> bit & 1 == 1 {
+            crc = checksum_combine(Crc32Iscsi, crc, one, 8);
+            length += 8;
+        }
+    }
+    let rest = &word[..(bytes % 8) as usize];
+    checksum_combine(Crc32Iscsi, crc, checksum(Crc32Iscsi, rest), rest.len() as u64)
+}
+
+pub(crate) fn mask(crc: u64) -> u32 {
     (crc as u32).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
@@ -79,12 +104,22 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
+    /// For CRC-32.
     pub(crate) fn new(element: Element) -> Self {
+        Self::over(POLYNOMIAL, element)
+    }
+
+    /// For CRC-32C.
+    pub(crate) fn castagnoli(element: Element) -> Self {
+        Self::over(CASTAGNOLI, element)
+    }
+
+    fn over(polynomial: u32, element: Element) -> Self {
         let mut seal = Self { rows: [(0, 0); 32], positions: Vec::with_capacity(32) };
         // Change of the CRC by flipping the bit that is `distance` bits from the end; 1 is the last one.
         let mut change = 1_u32;
         for distance in 1..=TAIL * 8 {
-            change = if change & 1 == 1 { change >> 1 ^ POLYNOMIAL } else { change >> 1 };
+            change = if change & 1 == 1 { change >> 1 ^ polynomial } else { change >> 1 };
             let (byte, bit) = (TAIL - 1 - (distance - 1) / 8, 7 - ((distance - 1) % 8) as u8);
             if seal.positions.len() < 32 && may_flip(element, byte, bit) {
                 seal.add(change, (byte, bit));
@@ -145,17 +180,49 @@ pub(crate) struct Sealed {
     tail: Stream,
     /// The bent tail and how much of it is written.
     bent: Option<([u8; TAIL], usize)>,
-    crc: Crc32,
+    crc: Running,
     wanted: u32,
     seal: Arc<Seal>,
+}
+
+/// A running checksum of either kind.
+#[derive(Debug, Clone)]
+enum Running {
+    Zip(Crc32),
+    Castagnoli(Box<Crc32c>),
+}
+
+impl Running {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Running::Zip(crc) => crc.update(bytes),
+            Running::Castagnoli(crc) => crc.update(bytes),
+        }
+    }
+
+    fn value(&self) -> u32 {
+        match self {
+            Running::Zip(crc) => crc.value(),
+            Running::Castagnoli(crc) => crc.value(),
+        }
+    }
 }
 
 impl Sealed {
     /// The payload as a piece, and the CRC-32 of prefix and payload: `wanted`, unless the payload is so short that it is
     /// made here and now and its own CRC is as good as any.
-    pub(crate) fn piece(seal: &Arc<Seal>, prefix: &[u8], mut payload: Stream, wanted: u32) -> (Piece, u32) {
+    pub(crate) fn piece(seal: &Arc<Seal>, prefix: &[u8], payload: Stream, wanted: u32) -> (Piece, u32) {
         let mut crc = Crc32::new();
         crc.update(prefix);
+        Self::bent_to(wanted, seal, Running::Zip(crc), payload)
+    }
+
+    /// The same with CRC-32C and without a prefix; the seal must be of that kind.
+    pub(crate) fn castagnoli(seal: &Arc<Seal>, payload: Stream, wanted: u32) -> (Piece, u32) {
+        Self::bent_to(wanted, seal, Running::Castagnoli(Box::new(Crc32c::new())), payload)
+    }
+
+    fn bent_to(wanted: u32, seal: &Arc<Seal>, mut crc: Running, mut payload: Stream) -> (Piece, u32) {
         let len = payload.remaining();
         if len <= TAIL as u64 {
             let mut bytes = vec![0; len as usize];
@@ -218,6 +285,27 @@ mod tests {
                 assert_eq!(encoder.fill(&mut bytes), bytes.len());
                 assert_eq!(crc32(&bytes), wanted, "{element:?} {len}");
             }
+        }
+    }
+
+    #[test]
+    fn the_other_crc_can_be_reached_too_and_that_of_a_repeated_word_is_known() {
+        let iscsi = |bytes: &[u8]| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
+        for element in [Element::Raw, Element::Float16, Element::Bfloat16, Element::Float32, Element::Float64] {
+            let seal = Arc::new(Seal::castagnoli(element));
+            assert_eq!(seal.positions.len(), 32, "{element:?}");
+            for (len, wanted) in [(8, 5), (72, 0), (4096, 0x1234_5678), (100_000, 1)] {
+                let (piece, crc) = Sealed::castagnoli(&seal, Payload::new(1).stream(2, element, len), wanted);
+                let mut bytes = vec![0; len as usize];
+                Encoder::pieces([piece]).fill(&mut bytes);
+                assert_eq!(iscsi(&bytes), u64::from(crc), "{element:?} {len}");
+                assert!(len == 8 || crc == wanted);
+            }
+        }
+        for len in [0, 1, 7, 8, 9, 100, 8192, 100_003] {
+            let bytes: Vec<u8> = (0..len).map(|at| [0, 0x3C, 7, 0x3D, 1, 2, 3, 4][at % 8]).collect();
+            let word = u64::from_le_bytes([0, 0x3C, 7, 0x3D, 1, 2, 3, 4]);
+            assert_eq!(crc32c_repeated(word, len as u64), iscsi(&bytes), "{len}");
         }
     }
 

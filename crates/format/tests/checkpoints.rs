@@ -5,7 +5,7 @@
 mod state;
 
 use dlio_config::vocabulary::{DType, Dialect, Framework};
-use dlio_format::checkpoint::{Container, Content, Error, State};
+use dlio_format::checkpoint::{Container, Content, Ends, Error, State};
 use dlio_format::payload::Payload;
 use state::{Spec, make};
 
@@ -134,10 +134,10 @@ fn a_plain_stream_has_exactly_the_bytes_of_the_tensors() {
 
 #[test]
 fn the_container_follows_from_dialect_and_framework() {
-    let container = |dialect, framework| Container::new(dialect, framework);
-    assert_eq!(container(Dialect::Dlio, Framework::Pytorch), Ok(Container::Torch));
-    assert_eq!(container(Dialect::Native, Framework::Pytorch), Ok(Container::Torch));
-    assert_eq!(container(Dialect::Mlperf, Framework::Pytorch), Ok(Container::Stream));
+    assert_eq!(Container::new(Dialect::Dlio, Framework::Pytorch), Container::Torch);
+    assert_eq!(Container::new(Dialect::Native, Framework::Pytorch), Container::Torch);
+    assert_eq!(Container::new(Dialect::Mlperf, Framework::Pytorch), Container::Stream);
+    assert_eq!(Container::new(Dialect::Dlio, Framework::Tensorflow), Container::Bundle);
 }
 
 #[test]
@@ -151,4 +151,98 @@ fn states_that_cannot_be_stored_are_refused() {
     let large = [("a", DType::Int8, 1 << 60, 0), ("b", DType::Int8, 1 << 60, 1)];
     assert!(refused(&large).to_string().contains("up to b"), "{}", refused(&large));
     assert!(matches!(refused(&[("a", DType::Float64, 1 << 62, 0)]), Error::TooLarge { .. }));
+}
+
+/// Recorded from TensorFlow 2.21: index and data of states of ones.
+const TENSORFLOW: [(&str, &[u8], &[u8]); 3] = [
+    ("shared", include_bytes!("golden/tensorflow/shared.index"), include_bytes!("golden/tensorflow/shared.data")),
+    ("nested", include_bytes!("golden/tensorflow/nested.index"), include_bytes!("golden/tensorflow/nested.data")),
+    ("groups", include_bytes!("golden/tensorflow/groups.index"), include_bytes!("golden/tensorflow/groups.data")),
+];
+
+#[test]
+fn states_of_ones_are_the_bundles_of_tensorflow_to_the_byte() {
+    for (name, index, data) in TENSORFLOW {
+        let objects = Container::Bundle.encoders("optim.pb", &recorded(name), content(false));
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        for (object, mut encoder) in objects {
+            let mut bytes = vec![0; usize::try_from(encoder.len()).unwrap()];
+            assert_eq!(encoder.fill(&mut bytes), bytes.len());
+            found.push((object, bytes));
+        }
+        let names: Vec<&str> = found.iter().map(|(object, _)| object.as_str()).collect();
+        assert_eq!(names, ["optim.pb-1.data-00000-of-00001", "optim.pb-1.index", "checkpoint"]);
+        assert!(found[0].1 == data, "{name}: data");
+        assert!(found[1].1 == index, "{name}: index");
+        assert_eq!(Container::Bundle.names("optim.pb"), names[..2]);
+    }
+}
+
+/// A transformer of two layers under `ZeRO` stage 3, of so many ranks, as the golden files have it.
+fn transformer(ranks: u64) -> [State; 2] {
+    let (hidden, vocabulary, ffn, key_value) = (64, 320, 128, 64);
+    let inner = [hidden, hidden * (hidden + key_value), hidden * hidden, hidden, hidden * 2 * ffn, hidden * ffn];
+    let mut layers: Vec<(String, u64)> = vec![("0/0".to_owned(), hidden * vocabulary)];
+    layers.extend(
+        (1..3).flat_map(|layer| (0..).zip(inner).map(move |(index, elements)| (format!("{layer}/{index}"), elements))),
+    );
+    layers.extend([("3/0".to_owned(), hidden * vocabulary), ("4/0".to_owned(), hidden)]);
+    let layers: Vec<Spec<'_>> = (0..)
+        .zip(&layers)
+        .map(|(storage, (path, elements))| (path.as_str(), DType::Float16, elements / ranks, storage))
+        .collect();
+    let parameters = vocabulary * hidden * 2 + hidden + 2 * inner.iter().sum::<u64>();
+    let groups: Vec<Spec<'_>> = (0..)
+        .zip(["0", "1", "2", "3", "4", "5"])
+        .map(|(storage, path)| {
+            (path, DType::Float32, if storage % 2 == 0 { parameters / ranks } else { 5 * hidden }, storage)
+        })
+        .collect();
+    [make(&layers, &[]), make(&groups, &[])]
+}
+
+#[test]
+fn recorded_bundles_have_the_lengths_that_the_reference_wrote() {
+    for (ranks, recorded) in [(1, [(231_293, 1002), (1_384_479, 521)]), (4, [(58_781, 982), (349_407, 521)])] {
+        for (state, recorded) in transformer(ranks).iter().zip(recorded) {
+            let objects = Container::Bundle.encoders("zero_pp_rank_0_mp_rank_0_optim_states.pb", state, content(true));
+            let lengths: Vec<u64> = objects.iter().map(|(_, encoder)| encoder.len()).collect();
+            assert_eq!(lengths, [recorded.0, recorded.1, 141], "{ranks} ranks");
+        }
+    }
+}
+
+/// Checks a whole object that is read in chunks of this size.
+fn check(container: Container, name: &str, bytes: &[u8], chunk: usize) -> Result<(), Error> {
+    let mut ends = Ends::new(container, name);
+    bytes.chunks(chunk).for_each(|chunk| ends.see(chunk));
+    ends.check(bytes.len() as u64, true, true)
+}
+
+#[test]
+fn a_torn_object_is_noticed_from_its_ends() {
+    let torch = encode(Container::Torch, &recorded("nested"), content(true), 1 << 16);
+    for chunk in [1, 21, 97, 98, 99, 100_000] {
+        check(Container::Torch, "a.pt", &torch, chunk).unwrap();
+        for cut in [1, 22, 98, 200, torch.len() - 1] {
+            let torn = check(Container::Torch, "a.pt", &torch[..torch.len() - cut], chunk);
+            assert!(torn.is_err(), "{chunk} {cut}");
+        }
+        // A hole in the middle: both ends are right.
+        let hole = [&torch[..500], &torch[700..]].concat();
+        let text = check(Container::Torch, "a.pt", &hole, chunk).unwrap_err().to_string();
+        assert!(text.contains(&format!("a file of {} bytes", torch.len())), "{text}");
+        assert_eq!(check(Container::Torch, "a.pt", &torch[1..], chunk), Err(Error::NotAnArchive));
+    }
+    for (_, recorded) in TORCH {
+        check(Container::Torch, "a.pt", recorded, 7).unwrap();
+    }
+    for (name, index, data) in TENSORFLOW {
+        check(Container::Bundle, "a.pb-1.index", index, 7).unwrap();
+        assert!(check(Container::Bundle, "a.pb-1.index", &index[..index.len() - 1], 7).is_err());
+        let exact = |object: &str| Container::Bundle.exact_len(object, &recorded(name));
+        assert_eq!(exact("a.pb-1.data-00000-of-00001"), Some(data.len() as u64));
+        assert_eq!(exact("a.pb-1.index"), None);
+    }
+    assert_eq!(Container::Stream.exact_len("a.pt", &recorded("shared")), Some(305));
 }

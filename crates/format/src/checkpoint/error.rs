@@ -2,15 +2,12 @@
 //!
 //! The caller knows the object's name; these messages name the part of the file, what was expected there and what was found.
 
-use dlio_config::vocabulary::{DType, Framework};
+use dlio_config::vocabulary::DType;
 
 /// Why a checkpoint cannot be written, or is not a whole checkpoint of this model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No container for this framework.
-    #[error("checkpoints of framework {0} cannot be written; use `framework: pytorch`")]
-    Framework(Framework),
     /// An element type that no framework stores.
     #[error("tensor {path} has element type {dtype}; expected int8, uint8, float16, bfloat16, float32 or float64")]
     Datatype {
@@ -35,4 +32,25 @@ pub enum Error {
         /// Keys that lead to the tensor.
         path: String,
     },
+    /// The beginning of something else.
+    #[error("it does not begin as a file of torch.save does")]
+    NotAnArchive,
+    /// The end is missing.
+    #[error("it is cut off: {what} is missing")]
+    Torn {
+        /// What should be at the end.
+        what: &'static str,
+    },
+    /// The directory at the end belongs to a file of another length.
+    #[error("it has {size} bytes, but the directory at its end belongs to a file of {}", of(*expected))]
+    Length {
+        /// Bytes of the object.
+        size: u64,
+        /// Bytes that it should have, if they can be counted.
+        expected: Option<u64>,
+    },
+}
+
+fn of(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "impossible length".to_owned(), |bytes| format!("{bytes} bytes"))
 }
