@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
-use dlio_plan::{HandleState, Split, TrainingPlan};
+use dlio_plan::{HandleState, LaneStep, Split, TrainingPlan};
 use dlio_storage::Recorder;
 use tokio::sync::watch::Receiver;
 
 use crate::handles::Keys;
-use crate::lanes::Lanes;
+use crate::lanes::{LaneOrder, Lanes};
 use crate::reader::{Halt, LaneStatus, Order, ReadKit, Reader};
+use crate::stream::StreamOrder;
 use crate::watch::Watch;
 use crate::{Error, Rig, TrainOptions, Waiting};
 
@@ -40,7 +42,7 @@ pub(crate) fn kit_maker<'r>(
 ) -> impl Fn(Lane, Option<Receiver<()>>) -> ReadKit + use<'r> {
     move |lane, released| ReadKit {
         files: plan.files().clone(),
-        layout: layout.clone(),
+        layout: if plan.whole_files() { layout.clone().read_whole() } else { layout.clone() },
         handles: plan.handles(),
         storage: rig.storage.clone(),
         clock: rig.clock.clone(),
@@ -85,21 +87,47 @@ impl<'r> Batches<'r> {
 
     /// Starts reading for an epoch or an evaluation.
     pub(crate) fn begin(&mut self, split: Split, at: Position) {
+        let (plan, rank) = (self.plan, self.rank);
+        self.start_pass(split, at, |lane, pass| {
+            if let Some(pipeline) = plan.pipeline() {
+                let (pieces, batches) = (plan.pieces(rank, split, at.epoch, lane), plan.lane_batches(split, lane));
+                let stagger = plan.stagger(lane);
+                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger })
+            } else {
+                let preprocess = Box::new(plan.preprocess_times(rank, split, at.epoch, lane));
+                steps(plan, (pass, at), plan.lane_steps(rank, split, at.epoch, lane), preprocess)
+            }
+        });
+    }
+
+    /// Starts reading what warms up for an epoch: its first batch, outside everything that is timed.
+    pub(crate) fn begin_prewarm(&mut self, epoch: u32) {
+        let (plan, rank, at) = (self.plan, self.rank, Position::default());
+        self.start_pass(Split::Train, at, |lane, pass| {
+            if let Some(pipeline) = plan.pipeline() {
+                let batches = Box::new(plan.prewarm_batch(lane).into_iter());
+                let pieces = plan.prewarm_pieces(rank, epoch, lane);
+                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger: Duration::ZERO })
+            } else {
+                let step = Box::new(plan.prewarm(rank, epoch, lane).into_iter());
+                steps(plan, (pass, at), step, Box::new(std::iter::empty()))
+            }
+        });
+    }
+
+    fn start_pass(&mut self, split: Split, at: Position, work: impl Fn(u32, u32) -> LaneOrder) {
         self.pass += 1;
         (self.split, self.at) = (split, at);
-        let (plan, rank, pass) = (self.plan, self.rank, self.pass);
-        let order = |lane| Order {
-            pass,
-            at,
-            steps: Box::new(plan.lane_steps(rank, split, at.epoch, lane)),
-            preprocess: Box::new(plan.preprocess_times(rank, split, at.epoch, lane)),
-            access: HandleState::new(plan.handles(), plan.files().samples_per_file()),
-        };
         match &mut self.source {
-            Source::Lanes { lanes, .. } => (0..plan.lanes()).for_each(|lane| lanes.order(lane, order(lane))),
-            Source::Inline { reader, order: current, .. } => {
+            Source::Lanes { lanes, .. } => {
+                (0..self.plan.lanes()).for_each(|lane| lanes.order(lane, work(lane, self.pass)));
+            }
+            Source::Inline { reader, order, .. } => {
                 reader.pass_over();
-                *current = Some(order(0));
+                // A plan without lanes has no streams.
+                if let LaneOrder::Steps(first) = work(0, self.pass) {
+                    *order = Some(first);
+                }
             }
         }
     }
@@ -139,4 +167,14 @@ impl<'r> Batches<'r> {
         let planned = self.plan.contributors(self.rank, self.split, at.epoch, step).next().is_some();
         if planned { self.fetch(watch, at, step).await } else { Ok(0) }
     }
+}
+
+fn steps(
+    plan: &TrainingPlan,
+    (pass, at): (u32, Position),
+    steps: Box<dyn Iterator<Item = LaneStep> + Send>,
+    preprocess: Box<dyn Iterator<Item = Duration> + Send>,
+) -> LaneOrder {
+    let access = HandleState::new(plan.handles(), plan.files().samples_per_file());
+    LaneOrder::Steps(Order { pass, at, steps, preprocess, access })
 }

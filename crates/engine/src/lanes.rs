@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::handles::Keys;
 use crate::reader::{Order, ReadKit, Reader};
+use crate::stream::{self, StreamOrder};
 use crate::{Error, LaneHost, Place};
 
 /// A batch (or a lane's part of one) that was read.
@@ -18,6 +19,14 @@ pub(crate) struct Handed {
     pub(crate) bytes: u64,
 }
 
+/// What a lane does in one epoch or evaluation.
+pub(crate) enum LaneOrder {
+    /// Step by step, sample by sample.
+    Steps(Order),
+    /// A stream of pieces, many in flight.
+    Stream(StreamOrder),
+}
+
 /// The lanes as the training loop sees them; dropping it stops them.
 pub(crate) struct Lanes {
     lanes: Vec<LaneEnd>,
@@ -25,7 +34,7 @@ pub(crate) struct Lanes {
 }
 
 struct LaneEnd {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<LaneOrder>,
     batches: mpsc::Receiver<Handed>,
 }
 
@@ -68,7 +77,7 @@ impl Lanes {
     }
 
     /// Gives a lane its work for one epoch or evaluation.
-    pub(crate) fn order(&self, lane: u32, order: Order) {
+    pub(crate) fn order(&self, lane: u32, order: LaneOrder) {
         if let Some(end) = self.lanes.get(lane as usize) {
             // A lane that is gone has told its error, which the next wait returns.
             drop(end.orders.send(order));
@@ -91,7 +100,7 @@ impl Lanes {
 /// The life of a lane.
 async fn serve(
     kit: ReadKit,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut orders: mpsc::UnboundedReceiver<LaneOrder>,
     batches: &mpsc::Sender<Handed>,
 ) -> Result<(), Error> {
     let mut current: Option<Order> = None;
@@ -100,9 +109,14 @@ async fn serve(
         let mut reader = Reader::new(&kit, &keys);
         while !reader.is_worn() {
             let Some(order) = &mut current else {
-                current = orders.recv().await;
-                if current.is_none() {
-                    return Ok(());
+                match orders.recv().await {
+                    Some(LaneOrder::Steps(order)) => current = Some(order),
+                    Some(LaneOrder::Stream(order)) => {
+                        if !stream::serve(&kit, order, batches).await? {
+                            return Ok(());
+                        }
+                    }
+                    None => return Ok(()),
                 }
                 continue;
             };

@@ -24,6 +24,7 @@ mod place;
 mod reader;
 mod remove;
 mod rig;
+mod stream;
 mod team;
 mod train;
 mod verify;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Phase, Position};
 use dlio_format::{Decode, FileShape, Layout, Need};
-use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead};
+use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, Piece, SampleRead};
 use dlio_storage::{Attempts, ByteRange, ErrorKind, Recorder, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -175,6 +175,22 @@ fn sample_at(at: Position, read: &SampleRead) -> Position {
 }
 
 impl ReadKit {
+    /// Opens, reads a piece of a file, and closes. What its samples share (the file, a row group) is read once.
+    pub(crate) async fn read_piece(&self, piece: &Piece, at: Position) -> Result<u64, Error> {
+        let step = u32::try_from(piece.step).unwrap_or(u32::MAX);
+        let at = Position { step, sample: Some(piece.index), ..at };
+        let file = self.files.file(piece.file);
+        let mut open = self.open(&file.key, &file, at).await?;
+        let (start, mut bytes) = (self.clock.now(), 0);
+        for ahead in 0..piece.samples {
+            let read = SampleRead { index: piece.index + ahead, file: piece.file, sample: piece.sample + ahead };
+            bytes += self.fetch_sample(&mut open, read, at).await?;
+        }
+        let span = Event::span(OpKind::Sample, self.lane, at, start, self.clock.now());
+        self.events.record(Event { bytes, object: open.name, ..span });
+        Ok(bytes)
+    }
+
     /// Opens, reads one sample, and closes.
     async fn read_alone(&self, read: SampleRead, at: Position, pause: Duration) -> Result<u64, Error> {
         let file = self.files.file(read.file);
@@ -286,7 +302,7 @@ impl ReadKit {
         Error::Corrupt { place: self.place(at), object: self.storage.uri(key), source }
     }
 
-    fn defect(&self, at: Position, what: &str) -> Error {
+    pub(crate) fn defect(&self, at: Position, what: &str) -> Error {
         Error::Defect { place: self.place(at), what: what.to_owned() }
     }
 

@@ -88,6 +88,7 @@ impl Run<'_> {
     async fn epochs(&mut self) -> Result<Trained, Error> {
         let (plan, rig) = (self.plan, self.rig);
         let (cpu, start) = (CpuMeter::start(), self.now());
+        self.prewarm(1).await?;
         self.barrier(Position::default()).await?;
         rig.observer.run_started(&RunStarted {
             epochs: plan.epochs(),
@@ -116,10 +117,20 @@ impl Run<'_> {
         if self.plan.evaluates(epoch) {
             timings.eval = Some(self.eval(epoch).await?);
         }
+        self.prewarm(epoch + 1).await?;
         timings.end = self.now();
         self.span(OpKind::Epoch, Position { block: 0, ..at }, timings.start, timings.end);
         self.rig.observer.epoch_ended(&timings);
         Ok(timings)
+    }
+
+    /// Reads what the plan reads before an epoch, in no step's times.
+    async fn prewarm(&mut self, epoch: u32) -> Result<(), Error> {
+        if self.plan.prewarms() {
+            self.batches.begin_prewarm(epoch);
+            self.read += self.batches.fetch(&mut self.watch, Position::default(), 1).await?;
+        }
+        Ok(())
     }
 
     /// The training steps of an epoch: one block, as long as no checkpoint divides them.

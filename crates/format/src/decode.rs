@@ -9,6 +9,7 @@ use dlio_config::vocabulary::Format;
 
 use crate::check::{Check, Scrutiny};
 use crate::npy::Whole;
+use crate::opaque::Opaque;
 use crate::{Error, FileShape, Layout, SampleIndex, csv, hdf5, indexed, jpeg, npz, png, tfrecord};
 
 /// What a decoder wants read next.
@@ -49,12 +50,14 @@ enum Kind {
     Jpeg(Box<jpeg::Reader>),
     /// Nothing is read.
     Synthetic,
+    Opaque(Opaque),
 }
 
 impl Decoder {
     /// `check`: over the whole file, for formats that are read from front to back.
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny, check: Option<Check>) -> Self {
         let kind = match layout.format() {
+            format if layout.opaque && scrutiny == Scrutiny::Structure => Kind::Opaque(Opaque::new(format)),
             Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape, scrutiny))),
             Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape, scrutiny))),
             Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size, scrutiny))),
@@ -86,6 +89,10 @@ impl Decoder {
             Kind::Png(reader) => reader.size(bytes),
             Kind::Jpeg(reader) => reader.size(bytes),
             Kind::Synthetic => Ok(()),
+            Kind::Opaque(opaque) => {
+                opaque.size(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -119,7 +126,7 @@ impl Decoder {
             Kind::Csv(reader) => reader.sample(),
             Kind::Png(reader) => reader.sample(),
             Kind::Jpeg(reader) => reader.sample(),
-            Kind::Synthetic => {}
+            Kind::Opaque(_) | Kind::Synthetic => {}
         }
         Ok(())
     }
@@ -137,6 +144,7 @@ impl Decoder {
             Kind::Png(reader) => reader.need(),
             Kind::Jpeg(reader) => reader.need(),
             Kind::Synthetic => Need::Done,
+            Kind::Opaque(opaque) => opaque.need(),
         }
     }
 
@@ -155,6 +163,7 @@ impl Decoder {
             Kind::Png(reader) => reader.chunk(bytes),
             Kind::Jpeg(reader) => reader.chunk(bytes),
             Kind::Synthetic => Ok(()),
+            Kind::Opaque(opaque) => opaque.chunk(bytes),
         }?;
         match &mut self.check {
             Some(check) => check.take(bytes),
@@ -177,6 +186,7 @@ impl Decoder {
             Kind::Png(reader) => reader.end(),
             Kind::Jpeg(reader) => reader.end(),
             Kind::Synthetic => Ok(()),
+            Kind::Opaque(opaque) => opaque.end(),
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Layout {
     pub(crate) packing: csv::Packing,
     /// npz members are deflated.
     pub(crate) deflated: bool,
+    /// Files are read whole, unless their content matters.
+    pub(crate) opaque: bool,
 }
 
 /// The shape of one file.
@@ -88,6 +90,7 @@ impl Layout {
             dialect: Dialect::Dlio,
             packing: csv::Packing::new(dataset)?,
             deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
+            opaque: false,
         })
     }
 
@@ -119,6 +122,13 @@ impl Layout {
         if self.format == Format::MmapIndexedBinary {
             self.mapped = indexed::Access::View;
         }
+        self
+    }
+
+    /// The same layout, whose files are read whole and not looked into, unless their content is asked for (the MLPerf fork).
+    #[must_use]
+    pub fn read_whole(mut self) -> Self {
+        self.opaque = true;
         self
     }
 

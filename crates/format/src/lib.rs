@@ -23,6 +23,7 @@ mod jpeg;
 mod layout;
 mod npy;
 mod npz;
+mod opaque;
 pub mod payload;
 mod png;
 mod squeeze;

@@ -6,7 +6,7 @@ use crate::encode::Piece;
 use crate::error::excerpt;
 use crate::{Encoder, Error, FileShape, Layout, Need};
 
-const MAGIC: &[u8; 6] = b"\x93NUMPY";
+pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// numpy leaves room for the first axis to grow to this many digits without moving the data.
 const GROWTH_DIGITS: usize = 21;
 /// Longest header that is read; numpy itself refuses to evaluate more than 10 000 bytes.

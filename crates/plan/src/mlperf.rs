@@ -94,7 +94,7 @@ impl Reading {
 
 /// The kind of data set that reads a format from a storage under pytorch.
 pub(crate) fn kind(workload: &Workload) -> Kind {
-    let objects = !matches!(workload.storage.storage_type, StorageType::LocalFs | StorageType::ParallelFs);
+    let objects = !matches!(storage(workload), StorageType::LocalFs | StorageType::ParallelFs);
     match workload.dataset.format {
         Format::Npz | Format::Npy | Format::Jpeg | Format::Png if objects => Kind::Iterable,
         // The fork reads Parquet with direct_fs sample by sample, every lane the row groups of all; that is not copied.
@@ -103,9 +103,14 @@ pub(crate) fn kind(workload: &Workload) -> Kind {
     }
 }
 
+/// Where the data set is: a data folder on S3 is on S3, whatever `storage.storage_type` says.
+fn storage(workload: &Workload) -> StorageType {
+    if workload.dataset.data_folder.starts_with("s3://") { StorageType::S3 } else { workload.storage.storage_type }
+}
+
 /// The library whose way of reading is imitated: s3dlio where none is said and there are objects to read.
 fn library(workload: &Workload) -> StorageLibrary {
-    let local = workload.storage.storage_type == StorageType::LocalFs;
+    let local = storage(workload) == StorageType::LocalFs;
     workload.storage.library.unwrap_or(if local { StorageLibrary::Posix } else { StorageLibrary::S3dlio })
 }
 
@@ -125,7 +130,7 @@ fn pipeline(workload: &Workload) -> Pipeline {
     }
     let chunk = windows.prefetch_window.unwrap_or(256).max(1);
     let chunked = |in_flight: u32| Pipeline { in_flight: in_flight.min(chunk), begun: chunk, ordered: true };
-    match (workload.storage.storage_type, library) {
+    match (storage(workload), library) {
         (StorageType::DirectFs, _) => chunked(64),
         (_, StorageLibrary::Minio) => chunked(16),
         (_, StorageLibrary::S3TorchConnector) => chunked(1),
@@ -139,8 +144,8 @@ fn pipeline(workload: &Workload) -> Pipeline {
 
 /// Whether files are read whole, without a look into them.
 fn whole(workload: &Workload) -> bool {
-    let Workload { reader, dataset, storage, .. } = workload;
-    let objects = matches!(storage.storage_type, StorageType::S3 | StorageType::Aistore);
+    let Workload { reader, dataset, .. } = workload;
+    let objects = matches!(storage(workload), StorageType::S3 | StorageType::Aistore);
     match dataset.format {
         Format::Npz | Format::Npy => !reader.odirect,
         Format::Jpeg | Format::Png => true,

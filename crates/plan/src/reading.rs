@@ -290,6 +290,8 @@ impl Reading {
                 Order::Threads(self.sorted_threads(rank, split)).contributors(batch)
             }
             (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)).contributors(batch),
+            // Whole batches in turn; nobody needs to know of which files.
+            _ if self.fork.is_some() => vec![u32::try_from(batch % u64::from(self.lanes().max(1))).unwrap_or_default()],
             _ => self.order(rank, split, epoch).contributors(batch),
         }
     }

@@ -73,6 +73,34 @@ fn every_rank_reads_the_files_that_the_fork_dealt_to_it_in_the_forks_order() {
     assert!(compared > 100, "{compared}");
 }
 
+/// A run of the fork itself (f6796ed, 4 ranks with 2 workers each, npz on disk): the file of every sample that each worker
+/// read inside the epochs, in its order.
+#[test]
+fn a_run_of_the_fork_read_what_the_plan_says_epoch_by_epoch_and_worker_by_worker() {
+    let run: serde_json::Value = serde_json::from_str(include_str!("golden/mlperf_run.json")).expect("JSON");
+    let count = |key: &str| number(&run[key]);
+    let mut workload = small(&[MLPERF, "reader.file_shuffle=seed", "reader.read_threads=2"]);
+    workload.workflow.evaluation = true;
+    (workload.train.epochs, workload.train.seed) = (count("epochs"), count("seed"));
+    workload.dataset.num_files_train = count("files").into();
+    workload.dataset.num_files_eval = count("eval_files").into();
+    workload.dataset.num_samples_per_file = count("samples").into();
+    (workload.reader.batch_size, workload.reader.batch_size_eval) = (count("batch").into(), count("batch_eval").into());
+    let plan = training(&workload, World { size: count("size") }).expect("a plan");
+    let reads = run["reads"].as_array().expect("reads");
+    // Three epochs and the two evaluations that follow the first and the third, on 4 ranks of 2 workers.
+    assert_eq!(reads.len(), (3 + 2) * 4 * 2);
+    for read in reads {
+        let split = if read["phase"] == "eval" { Split::Eval } else { Split::Train };
+        let steps = plan.lane_steps(number(&read["rank"]), split, number(&read["epoch"]), number(&read["lane"]));
+        let base = plan.files().combined(split, 0);
+        let planned: Vec<u64> = steps.flat_map(|step| step.samples).map(|sample| sample.file - base).collect();
+        let recorded: Vec<u64> =
+            read["files"].as_array().expect("files").iter().map(|file| number(file).into()).collect();
+        assert_eq!(planned, recorded, "{read}");
+    }
+}
+
 #[test]
 fn map_style_reads_take_a_ranks_files_in_order_and_batches_go_round_the_lanes() {
     // 8 files of 4 samples on 3 ranks: two files each, the last two left out; batches of 2 on 2 lanes.
@@ -132,6 +160,7 @@ fn windows_are_those_of_the_library_that_is_named() {
     let small_chunk = ["storage.storage_library=minio", "storage.storage_options.prefetch_window=4"];
     assert_eq!(window(&small_chunk), pipeline(4, 4, true));
     assert_eq!(window(&["storage.storage_type=direct_fs"]), pipeline(64, 256, true));
+    assert!(plan(1, &[MLPERF, "dataset.data_folder=s3://bucket/set"]).pipeline().is_some(), "the folder decides");
 }
 
 #[test]

@@ -147,7 +147,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .only(MLPERF),
     ignored("dataset.listing_threads", count(0), Preset::Whole(4), "the fork does not read it from a file either"),
-    later(
+    acts(
         "dataset.num_files_generated",
         count(0),
         Preset::Whole(0),

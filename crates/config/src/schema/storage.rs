@@ -94,8 +94,8 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Unset,
         "the fork's harness writes it one level too high; use storage.storage_options.s3_force_path_style",
     ),
-    later("storage.storage_library", Kind::Word(StorageLibrary::WORDS), Preset::Unset, LIBRARY).only(MLPERF),
-    later(
+    acts("storage.storage_library", Kind::Word(StorageLibrary::WORDS), Preset::Unset, LIBRARY).only(MLPERF),
+    acts(
         "storage.storage_options.storage_library",
         Kind::Word(StorageLibrary::WORDS),
         Preset::Unset,
@@ -112,7 +112,7 @@ pub(super) const KEYS: &[Key] = &[
     ignored("storage.storage_options.use_full_object_uri", Kind::FlagText, Preset::Flag(false), ONE_CLIENT),
     ignored("storage.storage_options.s3_profile", Kind::Text, Preset::Unset, ONE_CLIENT),
     ignored("storage.storage_options.secure", Kind::FlagText, Preset::Flag(true), "the endpoint's scheme decides"),
-    later(
+    acts(
         "storage.storage_options.prefetch_window",
         count32(1),
         Preset::Derived("64; 256 for whole files from anything but s3dlio on S3"),
@@ -181,7 +181,7 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("none"),
         "decoded values are handed to nobody",
     ),
-    later(
+    acts(
         "storage.storage_options.stagger_workers",
         Kind::FlagText,
         Preset::Flag(true),

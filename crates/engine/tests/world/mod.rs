@@ -49,6 +49,8 @@ pub struct Sim {
     planned_ranks: Option<u32>,
     cancel_at_ms: Option<u64>,
     read_type: Option<&'static str>,
+    file_shuffle: Option<&'static str>,
+    more: &'static str,
     faults: Faults,
 }
 
@@ -74,6 +76,8 @@ pub fn sim(format: &'static str) -> Sim {
         planned_ranks: None,
         cancel_at_ms: None,
         read_type: None,
+        file_shuffle: None,
+        more: "",
         faults: Faults::default(),
     }
 }
@@ -102,6 +106,8 @@ facts! {
     eval_ms: u64,
     preprocess_ms: u64,
     inflight: u32,
+    /// More sections of the configuration.
+    more: &'static str,
 }
 
 impl Sim {
@@ -117,6 +123,11 @@ impl Sim {
 
     pub fn read_type(mut self, kind: &'static str) -> Self {
         self.read_type = Some(kind);
+        self
+    }
+
+    pub fn file_shuffle(mut self, shuffle: &'static str) -> Self {
+        self.file_shuffle = Some(shuffle);
         self
     }
 
@@ -173,7 +184,7 @@ impl Sim {
              dataset: {{data_folder: data/sim, format: {format}, num_files_train: {files}, num_files_eval: {eval_files},\n\
              \x20 num_samples_per_file: {spf}, record_length_bytes: 1024}}\n\
              reader: {{data_loader: {loader}, batch_size: {batch}, batch_size_eval: {batch}, read_threads: {lanes},\n\
-             \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}}}\n\
+             \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}{shuffle}}}\n\
              train: {{epochs: {epochs}, computation_time: {compute}, seed: {seed}{limit}}}\n\
              evaluation: {{eval_time: {eval}, epochs_between_evals: 1}}\n",
             loader = self.loader,
@@ -185,12 +196,14 @@ impl Sim {
             prefetch = self.prefetch,
             preprocess = seconds(self.preprocess_ms),
             read_type = self.read_type.map_or(String::new(), |kind| format!(", read_type: {kind}")),
+            shuffle = self.file_shuffle.map_or(String::new(), |shuffle| format!(", file_shuffle: {shuffle}")),
             epochs = self.epochs,
             compute = seconds(self.compute_ms),
             limit = self.limit.map_or(String::new(), |limit| format!(", total_training_steps: {limit}")),
             eval = seconds(self.eval_ms),
         );
         yaml.push_str("output: {folder: out}\n");
+        yaml.push_str(self.more);
         yaml
     }
 
