@@ -18,9 +18,10 @@ pub(crate) use read::Reader;
 
 /// What libjpeg accepts.
 const SIDE_MAX: u64 = 65_500;
-/// Hundredths of a byte that Pillow needs for a block of noise, inside of an image and at its edge.
-const WHOLE: u64 = 3553;
-const PARTIAL: u64 = 3340;
+/// Hundredths of a byte that Pillow needs for a block of noise.
+const WHOLE: u64 = 3551;
+/// The same for a block at the edge that has 1 to 7 columns or rows of the image; the others repeat the last one.
+const PARTIAL: [u64; 7] = [1460, 2898, 3253, 3400, 3478, 3545, 3551];
 /// Start of image, JFIF 1.1 without a density or thumbnail.
 const START: [u8; 20] = *b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
 /// One component, spectral selection 0 to 63.
@@ -44,8 +45,7 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     let frame = (front.len() + SCAN.len() + END.len()) as u64;
     let (rows, columns) = (dims.height.div_ceil(8), dims.width.div_ceil(8));
     let count = rows * columns;
-    let whole = (dims.height / 8) * (dims.width / 8);
-    let natural = (whole * WHOLE + (count - whole) * PARTIAL).div_ceil(100);
+    let natural = natural_bytes(dims);
     let (scan_bytes, comments) = match image::wanted_length(layout, dims) {
         None => (natural, 0),
         Some(wanted) => {
@@ -64,6 +64,14 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     pieces.push(Piece::Scan(Box::new(scan)));
     pieces.push(Piece::bytes(END.to_vec()));
     Ok(Encoder::pieces(pieces))
+}
+
+/// Length of a scan that looks like Pillow's.
+fn natural_bytes(dims: Dims) -> u64 {
+    let edge = |side: u64| PARTIAL.get((side % 8).wrapping_sub(1) as usize).copied().unwrap_or(0);
+    let (rows, columns) = (dims.height / 8, dims.width / 8);
+    let (right, bottom) = (edge(dims.width), edge(dims.height));
+    (rows * columns * WHOLE + rows * right + columns * bottom + right * bottom / WHOLE).div_ceil(100)
 }
 
 /// Everything in front of comments and scan.

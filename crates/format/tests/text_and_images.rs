@@ -99,13 +99,13 @@ fn what_is_written_is_read_in_every_mode() {
 #[test]
 fn images_have_the_length_that_pillow_gives_noise() {
     // Recorded from the reference with the shapes of its own draws.
-    let recorded = [(256, 256, 65_917, 36_709), (126, 114, 14_558, 8774), (69, 99, 6968, 4462), (12, 20, 320, 526)];
+    let recorded = [(256, 256, 65_917, 36_709), (126, 114, 14_558, 8774), (69, 99, 6968, 4462), (12, 20, 320, 529)];
     for (height, width, png, jpeg) in recorded {
         for (format, expected) in [(Format::Png, png), (Format::Jpeg, jpeg)] {
             let shape = FileShape { file: 0, dims: &[height, width], samples: 4 };
             let found = layout(format, DType::Uint8, None).encoder(&shape).unwrap().len();
             assert!(
-                found.abs_diff(expected) * 100 <= expected * 4,
+                found.abs_diff(expected) * 100 <= expected * 2,
                 "{format} {height} x {width}: {found}, not {expected}"
             );
         }
