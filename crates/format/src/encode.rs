@@ -68,17 +68,27 @@ impl Numbers {
         Self { first: number, step: 0, position: 0, end: bytes }
     }
 
+    /// The number at the position.
+    fn next(&self) -> [u8; 8] {
+        self.first.wrapping_add(self.step.wrapping_mul(self.position / 8)).to_le_bytes()
+    }
+
     fn fill(&mut self, buffer: &mut [u8]) {
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let inside = (self.position % 8) as usize;
-            let number = self.first.wrapping_add(self.step.wrapping_mul(self.position / 8)).to_le_bytes();
-            let count = rest.len().min(8 - inside);
-            let (front, back) = rest.split_at_mut(count);
-            front.copy_from_slice(&number[inside..inside + count]);
-            rest = back;
-            self.position += count as u64;
+        let inside = (self.position % 8) as usize;
+        let head = buffer.len().min((8 - inside) % 8);
+        let (front, rest) = buffer.split_at_mut(head);
+        front.copy_from_slice(&self.next()[inside..inside + head]);
+        self.position += head as u64;
+        let (words, tail) = rest.as_chunks_mut::<8>();
+        let mut number = u64::from_le_bytes(self.next());
+        for word in &mut *words {
+            *word = number.to_le_bytes();
+            number = number.wrapping_add(self.step);
         }
+        self.position += 8 * words.len() as u64;
+        let next = self.next();
+        tail.copy_from_slice(&next[..tail.len()]);
+        self.position += tail.len() as u64;
     }
 }
 
