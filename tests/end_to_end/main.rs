@@ -6,6 +6,7 @@ mod bad_input;
 mod containers;
 mod content;
 mod datasets;
+mod mlperf;
 mod ranks;
 mod runs;
 mod support;

@@ -250,6 +250,7 @@ fn assumed(timings: &[&RankTimings]) -> Parameters {
         record_bytes: 0.0,
         au_threshold: 0.9,
         train_samples: None,
+        formula: crate::metric::Formula::default(),
     }
 }
 

@@ -7,6 +7,9 @@
 //! - `AU = Σ C[a:b+1] / T`
 //! - `throughput = (len(C) − 2) / T × batch size`; the 2 is the reference's, whatever `a` and `b` are.
 //!
+//! The MLPerf Storage fork counts the same window in both: `throughput = len(C[a:b+1]) / T × batch size`, and both are 0
+//! where the window is empty ([`Formula::Mlperf`]).
+//!
 //! One deviation, on purpose: the reference concatenates the evaluation values of all ranks instead of adding them, so
 //! that its eval AU is too small by the number of ranks. Here evaluation is aggregated like training: mean AU and sum of
 //! throughputs over the ranks. With one rank both are the same.
@@ -20,6 +23,17 @@ const MB: f64 = 1_048_576.0;
 const GB: f64 = 1_073_741_824.0;
 /// Where [`Parameters::embed`] puts the parameters in a trace's configuration.
 const CONFIG_KEY: &str = "metric_parameters";
+
+/// Which of the two references defines the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Formula {
+    /// DLIO's.
+    #[default]
+    Dlio,
+    /// The MLPerf Storage fork's.
+    Mlperf,
+}
 
 /// What the formulas need to know besides the times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +56,9 @@ pub struct Parameters {
     pub au_threshold: f64,
     /// Samples that all ranks together must read in an epoch, if known: what coverage is checked against.
     pub train_samples: Option<u64>,
+    /// Which reference defines the metrics; DLIO in traces that do not say.
+    #[serde(default)]
+    pub formula: Formula,
 }
 
 impl Parameters {
@@ -94,6 +111,12 @@ impl Window {
             Err(_) => len.saturating_sub(usize::try_from(self.end.unsigned_abs()).unwrap_or(usize::MAX)),
         };
         (first, end)
+    }
+
+    /// len(list[first:end])
+    fn steps(self, len: usize) -> usize {
+        let (first, end) = self.bounds(len);
+        end.saturating_sub(first)
     }
 
     /// Σ list[first:end]
@@ -155,8 +178,11 @@ pub struct RankMetric {
 pub fn block(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     let window = parameters.train_window();
     let time = i128::from(timings.end) - i128::from(timings.start) - window.outside(&timings.proc);
-    // The reference's count, -2 included; blocks of one step come out negative there too.
-    let counted = timings.compute.len() as f64 - 2.0;
+    let counted = match parameters.formula {
+        // The reference's count, -2 included; blocks of one step come out negative there too.
+        Formula::Dlio => timings.compute.len() as f64 - 2.0,
+        Formula::Mlperf => window.steps(timings.compute.len()) as f64,
+    };
     Measure {
         steps: timings.proc.len() as u64,
         au_percentage: au(window.inside(&timings.compute), time),
@@ -370,6 +396,7 @@ mod tests {
             record_bytes: MB,
             au_threshold: 0.5,
             train_samples: None,
+            formula: Formula::Dlio,
         }
     }
 
@@ -388,6 +415,62 @@ mod tests {
         assert_eq!(measure.steps, 4);
         assert!((measure.au_percentage - 100.0 * 300.0 / 490.0).abs() < 1e-9);
         assert!((measure.throughput - 4.0 / 0.490).abs() < 1e-9);
+    }
+
+    #[test]
+    fn mlperf_counts_the_steps_of_the_window_in_its_throughput() {
+        let mut parameters = Parameters { formula: Formula::Mlperf, ..parameters() };
+        let measure = block(&four_steps(), &parameters);
+        // T = 490 ms as above; three steps of two samples.
+        assert!((measure.au_percentage - 100.0 * 300.0 / 490.0).abs() < 1e-9);
+        assert!((measure.throughput - 6.0 / 0.490).abs() < 1e-9);
+        parameters.exclude_end_steps = 1;
+        let measure = block(&four_steps(), &parameters);
+        assert!((measure.au_percentage - 100.0 * 200.0 / 340.0).abs() < 1e-9);
+        assert!((measure.throughput - 4.0 / 0.340).abs() < 1e-9);
+    }
+
+    #[test]
+    fn mlperf_gives_zero_where_no_step_counts() {
+        let one = BlockTimings { compute: vec![100 * MS], load: vec![5 * MS], proc: vec![105 * MS], ..four_steps() };
+        let parameters = Parameters { formula: Formula::Mlperf, ..parameters() };
+        let measure = block(&one, &parameters);
+        assert_eq!((measure.steps, measure.au_percentage, measure.throughput), (1, 0.0, 0.0));
+        let dlio = Parameters { formula: Formula::Dlio, ..parameters };
+        assert!(block(&one, &dlio).throughput < 0.0, "DLIO's own formula makes it negative");
+    }
+
+    #[test]
+    fn an_epoch_of_mlperf_is_the_mean_of_its_blocks_and_a_run_adds_the_ranks() {
+        // Two blocks: four steps as above, and two steps of 100 + 100 ms without a barrier.
+        let second = BlockTimings {
+            block: 2,
+            start: 0,
+            end: 400 * MS,
+            compute: vec![100 * MS; 2],
+            load: vec![100 * MS; 2],
+            proc: vec![200 * MS; 2],
+        };
+        let parameters = Parameters { formula: Formula::Mlperf, train_steps: 6, ..parameters() };
+        let epoch = |rank| {
+            let epoch =
+                dlio_event::EpochTimings { epoch: 1, blocks: vec![four_steps(), second.clone()], ..Default::default() };
+            super::rank(&RankTimings { rank, epochs: vec![epoch] }, &parameters)
+        };
+        // Block 1: 3 steps in 490 ms; block 2: 1 step in 200 ms; weights 4 and 2.
+        let (au, throughput) = ((300.0 / 4.9 * 4.0 + 50.0 * 2.0) / 6.0, (6.0 / 0.49 * 4.0 + 10.0 * 2.0) / 6.0);
+        let run = training(&[epoch(0), epoch(1)], &parameters);
+        assert!((run.au_percentage[0] - au).abs() < 1e-9, "{run:?}");
+        assert!((run.throughput[0] - 2.0 * throughput).abs() < 1e-9, "{run:?}");
+        // A record is one MB here.
+        assert!((run.io_mb.unwrap().mean - 2.0 * throughput).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_trace_that_does_not_name_a_formula_has_dlios() {
+        let text = parameters().embed(serde_json::json!({})).replace("\"formula\":\"dlio\",", "");
+        assert!(!text.contains("formula"));
+        assert_eq!(Parameters::from_config(&text), Some(parameters()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use dlio_event::{BlockTimings, EpochTimings, Nanos, RankTimings};
 
-use crate::metric::{self, Aggregate, CheckpointIo, Checkpoints, Measure, RankMetric, Spread};
+use crate::metric::{self, Aggregate, CheckpointIo, Checkpoints, Formula, Measure, RankMetric, Spread};
 use crate::ordered::{Object, Value};
 
 const GB: f64 = 1_073_741_824.0;
@@ -114,6 +114,8 @@ pub struct Metrics {
     pub train: Option<Aggregate>,
     /// Evaluation, when the workflow evaluated.
     pub eval: Option<Aggregate>,
+    /// Which reference's keys and units.
+    pub formula: Formula,
 }
 
 /// What `summary.json` says besides the metrics.
@@ -179,7 +181,9 @@ fn push_pairs(json: &mut Object, key: &str, pairs: Option<&[(String, String)]>) 
 fn metrics(metrics: &Metrics) -> Object {
     let mut json = Object::default();
     if let Some(checkpoint) = &metrics.checkpoint {
-        push_checkpoint(&mut json, "save", &checkpoint.save);
+        if metrics.formula == Formula::Dlio || checkpoint.save.duration.is_some() {
+            push_checkpoint(&mut json, "save", &checkpoint.save);
+        }
         if let Some(load) = &checkpoint.load {
             push_checkpoint(&mut json, "load", load);
         }
@@ -233,29 +237,33 @@ pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, che
     let mut line = |content: &str| {
         let _ = writeln!(text, "[METRIC] {content}");
     };
+    let (mb, gb) = match metrics.formula {
+        Formula::Dlio => ("MB", "GB"),
+        Formula::Mlperf => ("MiB", "GiB"),
+    };
     line(SEPARATOR);
     line(&format!("Number of Simulated Accelerators: {ranks} "));
     if let Some(train) = &metrics.train {
         line(&spread("Training Accelerator Utilization [AU] (%)", train.au, 4));
         line(&spread("Training Throughput (samples/second)", train.throughput_spread, 4));
-        line(&spread("Training I/O Throughput (MB/second)", train.io_mb, 4));
+        line(&spread(&format!("Training I/O Throughput ({mb}/second)"), train.io_mb, 4));
         line(&format!("train_au_meet_expectation: {}", verdict(train)));
     }
     if let Some(checkpoint) = &metrics.checkpoint {
         if checkpoints_written > 0 {
             line(&spread("Checkpoint save duration (seconds)", checkpoint.save.duration, 4));
-            line(&spread("Checkpoint save I/O Throughput (GB/second)", checkpoint.save.gb_per_second, 4));
+            line(&spread(&format!("Checkpoint save I/O Throughput ({gb}/second)"), checkpoint.save.gb_per_second, 4));
         }
         if checkpoints_read > 0 {
             let load = checkpoint.load.unwrap_or_default();
             line(&spread("Checkpoint load duration (seconds)", load.duration, 4));
-            line(&spread("Checkpoint load I/O Throughput (GB/second)", load.gb_per_second, 4));
+            line(&spread(&format!("Checkpoint load I/O Throughput ({gb}/second)"), load.gb_per_second, 4));
         }
     }
     if let Some(eval) = &metrics.eval {
         line(&spread("Eval Accelerator Utilization [AU] (%)", eval.au, 4));
         line(&spread("Eval Throughput (samples/second)", eval.throughput_spread, 6));
-        line(&spread("Eval Throughput (MB/second)", eval.io_mb, 6));
+        line(&spread(&format!("Eval Throughput ({mb}/second)"), eval.io_mb, 6));
         line(&format!("eval_au_meet_expectation: {}", verdict(eval)));
     }
     line(SEPARATOR);

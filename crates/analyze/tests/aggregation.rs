@@ -42,6 +42,7 @@ fn parameters(run: &Value) -> Parameters {
         record_bytes: run["record_bytes"].as_f64().unwrap(),
         au_threshold: 0.9,
         train_samples: None,
+        formula: metric::Formula::default(),
     }
 }
 

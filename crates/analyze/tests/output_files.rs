@@ -19,6 +19,7 @@ fn parameters() -> Parameters {
         record_bytes: 1_048_576.0,
         au_threshold: 0.9,
         train_samples: None,
+        formula: metric::Formula::default(),
     }
 }
 
@@ -59,6 +60,7 @@ fn metrics() -> Metrics {
         checkpoint: Some(metric::checkpoints(&timings(), 1 << 30)),
         train: Some(metric::training(&ranks, &parameters())),
         eval: Some(metric::evaluations(&ranks, &parameters())),
+        formula: metric::Formula::Dlio,
     }
 }
 
@@ -152,6 +154,25 @@ Averaged metric over all steps/epochs
 [METRIC] ==========================================================
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn mlperf_prints_binary_units_and_leaves_out_what_was_not_saved() {
+    let checkpoint = Some(metric::checkpoints(&RankTimings::default(), 1 << 30));
+    let none = Metrics { formula: metric::Formula::Mlperf, checkpoint, ..metrics() };
+    let text = outputs::metric_lines(&none, 2, 0, 1);
+    for line in [
+        "Training I/O Throughput (MiB/second): ",
+        "Eval Throughput (MiB/second): ",
+        "load I/O Throughput (GiB/second): ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let json = outputs::summary_json(&Summary { metrics: none, ..Summary::default() });
+    let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert!(value["metric"].get("save_checkpoint_io_mean_GB_per_second").is_none());
+    assert_eq!(value["metric"]["checkpoint_size_GB"], 1.0);
+    assert!(value["metric"]["train_io_mean_MB_per_second"].is_number(), "the key keeps its name");
 }
 
 #[test]

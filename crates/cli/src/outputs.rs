@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use dlio_analyze::metric::{self, Parameters, RankMetric};
+use dlio_analyze::metric::{self, Formula, Parameters, RankMetric};
 use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, Summary, WallClock};
 use dlio_config::Workload;
+use dlio_config::vocabulary::Dialect;
 use dlio_engine::Trained;
 use dlio_event::TimeSource as _;
 use dlio_plan::{Split, TrainingPlan};
@@ -38,6 +39,15 @@ pub(crate) fn parameters(workload: &Workload, plan: Option<&TrainingPlan>) -> Pa
         record_bytes: record_bytes(workload),
         au_threshold: workload.metric.au,
         train_samples: samples,
+        formula: formula(workload),
+    }
+}
+
+/// Which reference's formulas a workload's metrics follow.
+pub(crate) fn formula(workload: &Workload) -> Formula {
+    match workload.dlio_rs.dialect {
+        Dialect::Mlperf => Formula::Mlperf,
+        Dialect::Dlio | Dialect::Native => Formula::Dlio,
     }
 }
 
@@ -107,6 +117,7 @@ fn summarise(session: &Session, parameters: &Parameters, all: Vec<Told>, data_gb
         checkpoint: None,
         train: Some(metric::training(&ranks, parameters)),
         eval: evaluated.then(|| metric::evaluations(&ranks, parameters)),
+        formula: parameters.formula,
     };
     let mut firsts: Vec<Told> = all.into_iter().filter(|told| told.local_rank == 0).collect();
     firsts.sort_by_key(|told| told.node);

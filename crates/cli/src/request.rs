@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dlio_config::vocabulary::Dialect;
 use dlio_config::workload::Storage;
 use dlio_config::{Loaded, Workload};
 use dlio_event::TimeSource;
@@ -17,6 +18,7 @@ use crate::launch::Environment;
 use crate::storage::Target;
 use crate::wall::Anchor;
 use crate::workload::{Wanted, parse_overrides};
+use crate::{endpoints, environment};
 
 /// The resolved request of one run.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) wanted: Wanted,
     /// Environment values that the configuration names.
     env: BTreeMap<String, String>,
+    /// Overrides that other environment values amount to.
+    settings: Vec<String>,
     /// S3 endpoints in their order; empty on local storage.
     pub(crate) endpoints: Vec<String>,
     /// S3 credentials in their wire form; empty: none needed.
@@ -62,6 +66,7 @@ impl Request {
         let mut request = Self {
             wanted,
             env: env_of_config,
+            settings: Vec::new(),
             endpoints: Vec::new(),
             credentials: Vec::new(),
             region: String::new(),
@@ -71,6 +76,7 @@ impl Request {
             argv: std::env::args().collect(),
             remarks: Vec::new(),
         };
+        let env = &request.take_environment(env)?;
         let loaded = request.load()?;
         request.output = output_folder(&loaded, target, &request.anchor, time)?;
         if let Target::S3 { .. } = Target::of(&loaded.workload)? {
@@ -84,76 +90,87 @@ impl Request {
     /// # Errors
     /// When it is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
-        load(&self.wanted, &self.env)
+        load_with(&self.wanted, &self.settings, &self.env)
+    }
+
+    /// Lets the environment say what the configuration leaves open. Dialect `mlperf` also has a file `.env`, whose
+    /// variables count where the process has none of their name; returns all of them.
+    fn take_environment(&mut self, env: &Environment) -> Result<Environment, Failure> {
+        const FILE: &str = ".env";
+        let loaded = self.load()?;
+        let mut env = env.clone();
+        let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
+        if let Some(text) = std::fs::read_to_string(FILE).ok().filter(|_| mlperf) {
+            let before = env.len();
+            for (name, value) in environment::dotenv(&text) {
+                env.entry(name).or_insert(value);
+            }
+            self.remarks.push(format!("{} variable(s) from {FILE}", env.len() - before));
+        }
+        let settings = environment::settings(&env, &loaded)?;
+        self.remarks.extend(settings.remarks);
+        self.settings = settings.overrides;
+        if self.ca_bundle.is_none() {
+            self.ca_bundle = env.get("AWS_CA_BUNDLE").map(PathBuf::from);
+        }
+        Ok(env)
     }
 
     async fn resolve_s3(&mut self, workload: &Workload, target: &TargetArgs, env: &Environment) -> Result<(), Failure> {
         let registry = target.registry.clone().or_else(|| workload.dlio_rs.registry.as_ref().map(PathBuf::from));
         let mut registered = None;
-        match registry {
-            Some(folder) => {
-                let found = dlio_server::registry::read(&folder)
-                    .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
-                for stale in &found.stale {
-                    self.remarks
-                        .push(format!("registry {}: {stale} is left over, its server is gone", folder.display()));
-                }
-                if found.endpoints.is_empty() {
-                    return Err(Failure::new(
-                        Code::Storage,
-                        format_args!(
-                            "no endpoint is announced in the registry {}: start `dlio-rs serve --registry {0}` first",
-                            folder.display()
-                        ),
-                    ));
-                }
-                self.remarks.push(format!(
-                    "{} endpoint(s) from the registry {}",
-                    found.endpoints.len(),
-                    folder.display()
-                ));
-                self.endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
-                // These keys belong to these endpoints, whatever the file says about others.
-                registered = found.credentials;
+        if let Some(folder) = registry {
+            let found = dlio_server::registry::read(&folder)
+                .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
+            for stale in &found.stale {
+                self.remarks.push(format!("registry {}: {stale} is left over, its server is gone", folder.display()));
             }
-            None => self.endpoints = self.listed_endpoints(&workload.storage, env),
+            if found.endpoints.is_empty() {
+                return Err(Failure::new(
+                    Code::Storage,
+                    format_args!(
+                        "no endpoint is announced in the registry {}: start `dlio-rs serve --registry {0}` first",
+                        folder.display()
+                    ),
+                ));
+            }
+            self.remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
+            self.endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
+            // These keys belong to these endpoints, whatever the file says about others.
+            registered = found.credentials;
+        } else {
+            let chosen = endpoints::choose(workload, env)?;
+            self.endpoints = chosen.endpoints;
+            self.remarks.extend(chosen.remarks);
         }
-        self.find_credentials(&workload.storage, registered).await
-    }
-
-    /// The configuration's endpoints come first, then those of the environment.
-    fn listed_endpoints(&mut self, storage: &Storage, env: &Environment) -> Vec<String> {
-        let list = |text: &String| -> Vec<String> {
-            text.split(',').map(str::trim).filter(|uri| !uri.is_empty()).map(str::to_owned).collect()
-        };
-        let sources: [(&str, Vec<String>); 5] = [
-            ("storage.endpoint_uris", storage.endpoint_uris.clone()),
-            ("storage.storage_options.endpoint_url", storage.endpoint_url.iter().cloned().collect()),
-            ("S3_ENDPOINT_URIS", env.get("S3_ENDPOINT_URIS").map(list).unwrap_or_default()),
-            ("AWS_ENDPOINT_URL_S3", env.get("AWS_ENDPOINT_URL_S3").map(list).unwrap_or_default()),
-            ("AWS_ENDPOINT_URL", env.get("AWS_ENDPOINT_URL").map(list).unwrap_or_default()),
-        ];
-        let mut given = sources.into_iter().filter(|(_, endpoints)| !endpoints.is_empty());
-        let Some((name, endpoints)) = given.next() else { return Vec::new() };
-        self.remarks.push(format!("{} endpoint(s) from {name}", endpoints.len()));
-        for (unused, others) in given.filter(|(_, others)| *others != endpoints) {
-            self.remarks.push(format!(
-                "{unused} names {} other endpoint(s), not used because {name} comes first",
-                others.len()
-            ));
-        }
-        endpoints
+        self.find_credentials(&workload.storage, registered, env).await
     }
 
     /// The configuration's keys or the registry's come first, then the AWS chain.
-    async fn find_credentials(&mut self, storage: &Storage, registered: Option<Pair>) -> Result<(), Failure> {
-        let mut options = CredentialOptions { region: storage.region.clone(), ..CredentialOptions::default() };
+    async fn find_credentials(
+        &mut self,
+        storage: &Storage,
+        registered: Option<Pair>,
+        env: &Environment,
+    ) -> Result<(), Failure> {
+        let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+        let region = storage.region.clone().or_else(|| variable("AWS_REGION"));
+        let mut options = CredentialOptions { region, ..CredentialOptions::default() };
         if let Some(pair) = registered {
             options.access_key_id = Some(pair.access_key);
             options.secret_access_key = Some(Secret::new(pair.secret_key));
         } else {
             options.access_key_id.clone_from(&storage.access_key_id);
             options.secret_access_key = storage.secret_access_key.as_ref().map(|secret| Secret::new(secret.expose()));
+            // The chain begins with the same variables, but does not know those of a file.
+            let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+            if let (None, None, Some(id), Some(secret)) =
+                (&options.access_key_id, &options.secret_access_key, id, secret)
+            {
+                options.access_key_id = Some(id);
+                options.secret_access_key = Some(Secret::new(secret));
+                options.session_token = variable("AWS_SESSION_TOKEN").map(Secret::new);
+            }
         }
         let (credentials, region) = dlio_storage::s3::resolve_credentials(&options).await?;
         self.credentials = credentials.to_bytes();
@@ -167,8 +184,12 @@ impl Request {
 /// # Errors
 /// When it is wrong; all that is wrong is in the message.
 pub(crate) fn load(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
-    let overrides = parse_overrides(wanted.overrides.iter().map(String::as_str))?;
-    let dialect = wanted.dialect.as_deref().and_then(dlio_config::vocabulary::Dialect::from_word);
+    load_with(wanted, &[], env)
+}
+
+fn load_with(wanted: &Wanted, settings: &[String], env: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+    let overrides = parse_overrides(wanted.overrides.iter().chain(settings).map(String::as_str))?;
+    let dialect = wanted.dialect.as_deref().and_then(Dialect::from_word);
     let source = dlio_config::Source { name: &wanted.name, yaml: &wanted.yaml };
     let loaded = dlio_config::load(&source, &overrides, env, dialect).map_err(Failure::usage)?;
     if wanted.strict {

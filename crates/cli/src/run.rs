@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
+use dlio_config::vocabulary::{Dialect, StorageType};
 use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions, VerifyOptions};
 use dlio_event::{EventSink, NullSink};
 use dlio_format::{Decode, Layout};
@@ -15,11 +17,11 @@ use dlio_storage::s3::Preflight;
 use dlio_trace::tables;
 
 use crate::exit::{Code, Failure};
-use crate::outputs;
 use crate::progress::{Facts, Progress, StallsOnly};
 use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
+use crate::{outputs, page_cache, presence};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +190,7 @@ async fn in_order(
     if work.generate {
         let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
         let options = GenerateOptions {
-            inflight: session.loaded.workload.dlio_rs.generate_inflight,
+            inflight: files_at_a_time(&session.loaded.workload),
             overwrite: work.overwrite,
             stall_after,
             cancel: session.signals.cancel_flag(),
@@ -196,12 +198,18 @@ async fn in_order(
         dlio_engine::generate(&plan, &prepared.files, &prepared.layout, &rig, options)
             .await
             .map_err(|error| failure(&error))?;
+        settle(session).await?;
     }
     if work.verify {
         verify(session, prepared, &rig, stall_after).await?;
     }
     if let Some(plan) = &prepared.plan {
+        if session.loaded.workload.dlio_rs.dialect == Dialect::Mlperf {
+            let present = presence::check(session, &*opened.storage, &prepared.files).await;
+            session.agree(present).await?;
+        }
         let options = TrainOptions {
+            before_epoch: page_cache::before_epoch(session),
             inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
             decode: session.loaded.workload.dlio_rs.decode,
             stall_after,
@@ -252,6 +260,26 @@ async fn verify(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: 
         )),
     };
     session.agree(outcome).await
+}
+
+/// Files that a rank generates at a time.
+fn files_at_a_time(workload: &Workload) -> u32 {
+    workload.reader.write_threads.unwrap_or(workload.dlio_rs.generate_inflight).max(1)
+}
+
+/// Waits after generation for stores that show new objects late.
+async fn settle(session: &Session) -> Result<(), Failure> {
+    let storage = &session.loaded.workload.storage;
+    let seconds = storage.post_generation_settle_seconds;
+    if seconds <= 0.0 || storage.storage_type == StorageType::LocalFs {
+        return Ok(());
+    }
+    session.say(&format!("Waiting for {seconds} s after generation (storage.post_generation_settle_seconds)"));
+    if session.rank() == 0 {
+        tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)).await;
+    }
+    session.comm.barrier().await?;
+    Ok(())
 }
 
 fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<Arc<dyn EventSink>>) -> Rig {

@@ -19,7 +19,7 @@ use crate::log::{Log, Verbosity};
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
-use crate::workload;
+use crate::{sizing, workload};
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
@@ -59,7 +59,8 @@ impl Session {
     pub(crate) async fn start(comm: Rc<dyn Communicator>, start: Start<'_>) -> Result<Self, Failure> {
         let clock = Arc::new(MonotonicClock);
         let request = share_request(&*comm, &*clock, &start).await?;
-        let loaded = request.load()?;
+        let mut loaded = request.load()?;
+        let sized = sizing::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
         let rank = comm.place().rank;
         let made = if rank == 0 {
             make_output(&request.output, &loaded.workload.output.log_file, start.verbosity)
@@ -70,6 +71,9 @@ impl Session {
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let session = Self { comm, clock, request, loaded, log, signals: Signals::watch(signals::GRACE), clock_offset };
         session.say_notices();
+        if let Some(sized) = sized {
+            session.say(&sized);
+        }
         Ok(session)
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use dlio_comm::Place;
 use dlio_config::Workload;
-use dlio_config::vocabulary::{Dialect, EndpointMapping, LoadBalance, S3Client, StorageType};
+use dlio_config::vocabulary::{
+    Dialect, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
+};
 use dlio_event::TimeSource;
-use dlio_storage::Storage;
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::s3::{self, S3, S3Config};
+use dlio_storage::{Split, SplitRules, Storage};
 
 use crate::exit::{Code, Failure};
 use crate::request::Request;
@@ -42,14 +44,17 @@ impl Target {
         if let Some(rest) = folder.strip_prefix("s3://") {
             return bucket_and_prefix(rest, "");
         }
+        let is_folder = matches!(storage.uri_scheme, Some(UriScheme::File | UriScheme::Direct));
         match storage.storage_type {
-            StorageType::S3 => {
+            StorageType::S3 if !is_folder => {
                 let root = storage.storage_root.strip_prefix("s3://").unwrap_or(&storage.storage_root);
                 bucket_and_prefix(root, folder)
             }
-            StorageType::LocalFs | StorageType::DirectFs => {
+            StorageType::S3 | StorageType::LocalFs | StorageType::DirectFs => {
+                let root = storage.storage_root.as_str();
+                let root = root.strip_prefix("direct://").or_else(|| root.strip_prefix("file://")).unwrap_or(root);
                 // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
-                Ok(Self::Local { root: Path::new(&storage.storage_root).join(folder).components().collect() })
+                Ok(Self::Local { root: Path::new(root).join(folder).components().collect() })
             }
             other @ (StorageType::ParallelFs | StorageType::Aistore) => Err(Failure::usage(format_args!(
                 "storage.storage_type: {other} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
@@ -92,7 +97,9 @@ pub(crate) struct Share {
 pub(crate) fn share(workload: &Workload, endpoints: &[String], rank: u32, size: u32) -> Share {
     let count = endpoints.len();
     let wanted = workload.storage.use_mpi_endpoint_distribution;
-    let distribute = wanted.unwrap_or(size as usize >= count);
+    // The fork gives every rank one endpoint, however many there are.
+    let one_each = workload.dlio_rs.dialect == Dialect::Mlperf || size as usize >= count;
+    let distribute = wanted.unwrap_or(one_each);
     if count <= 1 || !distribute {
         let notice = (count > 1 && wanted.is_none()).then(|| {
             format!(
@@ -158,14 +165,8 @@ pub(crate) fn open(
 ) -> Result<Opened, Failure> {
     match Target::of(workload)? {
         Target::Local { root } => {
-            let odirect = workload.reader.odirect || workload.storage.storage_type == StorageType::DirectFs;
-            let options = LocalOptions {
-                odirect_read: odirect,
-                odirect_write: workload.dlio_rs.generate_odirect,
-                ..LocalOptions::default()
-            };
-            let storage = Arc::new(Local::new(root, time, options));
-            Ok(Opened { storage, s3: None, notice: None })
+            let storage = Arc::new(Local::new(root, time, local_options(workload)));
+            Ok(Opened { storage: as_asked(workload, storage), s3: None, notice: None })
         }
         Target::S3 { bucket, prefix } => {
             let share = share(workload, &request.endpoints, place.rank, place.size);
@@ -174,15 +175,48 @@ pub(crate) fn open(
             match workload.dlio_rs.s3_client {
                 S3Client::Hyper => {
                     let client = Arc::new(S3::new(config, time)?);
-                    Ok(Opened { storage: client.clone(), s3: Some(client), notice })
+                    Ok(Opened { storage: as_asked(workload, client.clone()), s3: Some(client), notice })
                 }
                 S3Client::Sdk => {
                     let client = Arc::new(S3::new(config.clone(), time.clone())?);
-                    Ok(Opened { storage: Arc::new(s3::sdk::SdkS3::new(config, time)?), s3: Some(client), notice })
+                    let storage = Arc::new(s3::sdk::SdkS3::new(config, time)?);
+                    Ok(Opened { storage: as_asked(workload, storage), s3: Some(client), notice })
                 }
             }
         }
     }
+}
+
+/// Files past the page cache: for `reader.odirect`, and for what the fork calls `direct` in three places.
+fn local_options(workload: &Workload) -> LocalOptions {
+    let storage = &workload.storage;
+    let direct_fs = storage.storage_type == StorageType::DirectFs;
+    let direct =
+        direct_fs || storage.library == Some(StorageLibrary::Direct) || storage.uri_scheme == Some(UriScheme::Direct);
+    LocalOptions {
+        odirect_read: workload.reader.odirect || direct,
+        odirect_write: workload.dlio_rs.generate_odirect || direct_fs,
+        direct_chunk: workload.dlio_rs.requests.direct_chunk.and_then(|bytes| usize::try_from(bytes).ok()),
+        ..LocalOptions::default()
+    }
+}
+
+/// Lets whole objects be asked for as the workload's client profile does. Files know their size, and one thread reads
+/// them; only what has a way to the server is split.
+fn as_asked(workload: &Workload, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+    let requests = workload.dlio_rs.requests;
+    let remote = matches!(Target::of(workload), Ok(Target::S3 { .. }));
+    if !remote || (!requests.head_before_get && requests.split_threshold.is_none()) {
+        return storage;
+    }
+    let rules = SplitRules {
+        head: requests.head_before_get,
+        threshold: requests.split_threshold,
+        chunk: requests.split_chunk,
+        concurrency: requests.split_concurrency.and_then(|count| usize::try_from(count).ok()),
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    Arc::new(Split::new(storage, rules))
 }
 
 fn s3_config(
@@ -250,6 +284,41 @@ mod tests {
         workload.storage.storage_type = StorageType::S3;
         let refused = Target::of(&workload).unwrap_err();
         assert!(refused.message.contains("bucket"), "{refused}");
+    }
+
+    #[test]
+    fn a_scheme_of_files_makes_the_bucket_a_folder() {
+        let of = |scheme: &str, root: &str| {
+            let (scheme, root) =
+                (format!("++storage.storage_options.uri_scheme={scheme}"), format!("++storage.storage_root={root}"));
+            let workload = workload(&[
+                "++dlio_rs.dialect=mlperf",
+                "++storage.storage_type=s3",
+                "dataset.data_folder=set",
+                &scheme,
+                &root,
+            ]);
+            (Target::of(&workload).unwrap(), local_options(&workload).odirect_read)
+        };
+        assert_eq!(of("direct", "/mnt/x"), (Target::Local { root: "/mnt/x/set".into() }, true));
+        assert_eq!(of("file", "file:///mnt/x"), (Target::Local { root: "/mnt/x/set".into() }, false));
+        assert_eq!(of("s3", "x").0, Target::S3 { bucket: "x".into(), prefix: "set".into() });
+    }
+
+    #[test]
+    fn direct_fs_reads_and_writes_past_the_page_cache_in_large_pieces_or_by_profile_in_pages() {
+        let direct = ["++dlio_rs.dialect=mlperf", "++storage.storage_type=direct_fs", "++storage.storage_root=/mnt"];
+        let options = local_options(&workload(&direct));
+        assert_eq!((options.odirect_read, options.odirect_write, options.direct_chunk), (true, true, None));
+        let profile = [direct[0], direct[1], direct[2], "++dlio_rs.client_profile=s3dlio-0.9.106"];
+        assert_eq!(local_options(&workload(&profile)).direct_chunk, Some(4096));
+    }
+
+    #[test]
+    fn in_mlperf_every_rank_has_one_endpoint() {
+        let share = share(&workload(&["++dlio_rs.dialect=mlperf"]), &uris(4), 1, 2);
+        assert_eq!(share.endpoints, ["http://host1:9000"]);
+        assert!(share.notice.unwrap().contains("unused are http://host2:9000, http://host3:9000"));
     }
 
     #[test]

@@ -321,7 +321,7 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         s3_client: f.word("dlio_rs.s3_client", S3Client::from_word, S3Client::Hyper),
         inflight_per_reader: f.whole("dlio_rs.inflight_per_reader"),
         generate_inflight: f.whole("dlio_rs.generate_inflight"),
-        decode: f.word("dlio_rs.decode", Decode::from_word, Decode::None),
+        decode: f.word_or_none("dlio_rs.decode", Decode::from_word).unwrap_or_else(|| storage::decode(f)),
         verify_by: f.word("dlio_rs.verify_by", VerifyBy::from_word, VerifyBy::Payload),
         payload_seed: f.whole("dlio_rs.payload_seed"),
         multipart_threshold: f.whole("dlio_rs.multipart_threshold"),
@@ -330,5 +330,9 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         request_timeout_seconds: f.number("dlio_rs.request_timeout_seconds"),
         trace: f.flag("dlio_rs.trace"),
         generate_odirect: f.flag("dlio_rs.generate_odirect"),
+        requests: storage::requests(f),
+        max_auto_threads: f.whole_or_none("dlio_rs.max_auto_threads"),
+        drop_caches: f.flag_or_none("dlio_rs.drop_caches").unwrap_or(f.dialect == Dialect::Mlperf),
+        drop_caches_timeout_seconds: f.whole("dlio_rs.drop_caches_timeout_seconds"),
     }
 }

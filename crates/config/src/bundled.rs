@@ -1,6 +1,6 @@
-//! The reference's workload files, with exactly its values.
+//! The reference's workload files, and those of MLPerf Storage v2.0 and v3.0, with exactly their values.
 
-/// Names, in alphabetical order.
+/// Names, in alphabetical order; those of MLPerf have their folder in front: `mlperf-v3/unet3d_b200`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
 }
@@ -26,6 +26,36 @@ const FILES: &[(&str, &str)] = &[
     ("llama_7b_zero3", include_str!("../../../workloads/llama_7b_zero3.yaml")),
     ("llama_8b_zero3", include_str!("../../../workloads/llama_8b_zero3.yaml")),
     ("megatron_deepspeed_LLNL", include_str!("../../../workloads/megatron_deepspeed_LLNL.yaml")),
+    ("mlperf-v2/cosmoflow_a100", include_str!("../../../workloads/mlperf-v2/cosmoflow_a100.yaml")),
+    ("mlperf-v2/cosmoflow_datagen", include_str!("../../../workloads/mlperf-v2/cosmoflow_datagen.yaml")),
+    ("mlperf-v2/cosmoflow_h100", include_str!("../../../workloads/mlperf-v2/cosmoflow_h100.yaml")),
+    ("mlperf-v2/llama3_1t", include_str!("../../../workloads/mlperf-v2/llama3_1t.yaml")),
+    ("mlperf-v2/llama3_405b", include_str!("../../../workloads/mlperf-v2/llama3_405b.yaml")),
+    ("mlperf-v2/llama3_70b", include_str!("../../../workloads/mlperf-v2/llama3_70b.yaml")),
+    ("mlperf-v2/llama3_8b", include_str!("../../../workloads/mlperf-v2/llama3_8b.yaml")),
+    ("mlperf-v2/resnet50_a100", include_str!("../../../workloads/mlperf-v2/resnet50_a100.yaml")),
+    ("mlperf-v2/resnet50_datagen", include_str!("../../../workloads/mlperf-v2/resnet50_datagen.yaml")),
+    ("mlperf-v2/resnet50_h100", include_str!("../../../workloads/mlperf-v2/resnet50_h100.yaml")),
+    ("mlperf-v2/unet3d_a100", include_str!("../../../workloads/mlperf-v2/unet3d_a100.yaml")),
+    ("mlperf-v2/unet3d_datagen", include_str!("../../../workloads/mlperf-v2/unet3d_datagen.yaml")),
+    ("mlperf-v2/unet3d_h100", include_str!("../../../workloads/mlperf-v2/unet3d_h100.yaml")),
+    ("mlperf-v3/dlrm_b200", include_str!("../../../workloads/mlperf-v3/dlrm_b200.yaml")),
+    ("mlperf-v3/dlrm_datagen", include_str!("../../../workloads/mlperf-v3/dlrm_datagen.yaml")),
+    ("mlperf-v3/dlrm_mi355", include_str!("../../../workloads/mlperf-v3/dlrm_mi355.yaml")),
+    ("mlperf-v3/flux_b200", include_str!("../../../workloads/mlperf-v3/flux_b200.yaml")),
+    ("mlperf-v3/flux_datagen", include_str!("../../../workloads/mlperf-v3/flux_datagen.yaml")),
+    ("mlperf-v3/flux_mi355", include_str!("../../../workloads/mlperf-v3/flux_mi355.yaml")),
+    ("mlperf-v3/llama3_1t", include_str!("../../../workloads/mlperf-v3/llama3_1t.yaml")),
+    ("mlperf-v3/llama3_405b", include_str!("../../../workloads/mlperf-v3/llama3_405b.yaml")),
+    ("mlperf-v3/llama3_70b", include_str!("../../../workloads/mlperf-v3/llama3_70b.yaml")),
+    ("mlperf-v3/llama3_8b", include_str!("../../../workloads/mlperf-v3/llama3_8b.yaml")),
+    ("mlperf-v3/retinanet_b200", include_str!("../../../workloads/mlperf-v3/retinanet_b200.yaml")),
+    ("mlperf-v3/retinanet_datagen", include_str!("../../../workloads/mlperf-v3/retinanet_datagen.yaml")),
+    ("mlperf-v3/retinanet_mi355", include_str!("../../../workloads/mlperf-v3/retinanet_mi355.yaml")),
+    ("mlperf-v3/unet3d_a100", include_str!("../../../workloads/mlperf-v3/unet3d_a100.yaml")),
+    ("mlperf-v3/unet3d_b200", include_str!("../../../workloads/mlperf-v3/unet3d_b200.yaml")),
+    ("mlperf-v3/unet3d_datagen", include_str!("../../../workloads/mlperf-v3/unet3d_datagen.yaml")),
+    ("mlperf-v3/unet3d_h100", include_str!("../../../workloads/mlperf-v3/unet3d_h100.yaml")),
     ("resnet50_a100", include_str!("../../../workloads/resnet50_a100.yaml")),
     ("resnet50_h100", include_str!("../../../workloads/resnet50_h100.yaml")),
     ("resnet50_tf", include_str!("../../../workloads/resnet50_tf.yaml")),

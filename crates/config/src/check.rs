@@ -2,6 +2,7 @@
 
 mod mlperf;
 
+use crate::endpoints;
 use crate::fields::Fields;
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Effect};
@@ -204,6 +205,12 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
         let message =
             format!("{} needs the name of the bucket, here or in dataset.data_folder: s3://bucket", s.storage_type);
         f.refuse("storage.storage_root", message);
+    }
+    if let Some(Err(message)) = s.endpoint_template.as_deref().map(endpoints::expand) {
+        f.refuse("storage.endpoint_template", message);
+    }
+    if let Some(bytes) = w.dlio_rs.requests.direct_chunk.filter(|bytes| bytes % 4096 != 0) {
+        f.refuse("dlio_rs.direct_chunk", format!("expected a multiple of 4096; found {bytes}"));
     }
     if !remote && !s.endpoint_uris.is_empty() {
         let text = format!("has no effect with storage_type {}; use s3", s.storage_type);

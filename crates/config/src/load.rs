@@ -11,6 +11,7 @@ use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::fields::Fields;
 use crate::former;
+use crate::identity::{self, CoreConfig, CoreKeys};
 use crate::inspect;
 use crate::interpolate;
 use crate::notice::{Notice, NoticeCode, Severity};
@@ -40,6 +41,8 @@ pub struct Loaded {
     pub resolved: Json,
     /// `hydra.run.dir`, when an override sets it.
     pub hydra_run_dir: Option<String>,
+    /// What makes this the same workload as another for MLPerf Storage.
+    pub core_config: CoreConfig,
 }
 
 impl Loaded {
@@ -76,8 +79,10 @@ pub fn load(
     for change in overrides {
         change.apply(&mut root)?;
     }
-    former::modernise(&mut root, &mut notices);
     interpolate::resolve(&mut root, env)?;
+    // Identity is of what was written: a former name is another key.
+    let written = root.value.json();
+    former::modernise(&mut root, &mut notices);
     let hydra_run_dir = hydra(overrides, &mut notices);
 
     let dialect = dialect.unwrap_or_else(|| dialect_of(&root));
@@ -92,7 +97,8 @@ pub fn load(
         return Err(Error::all(problems));
     }
     notices.extend(found);
-    Ok(Loaded { workload, notices, resolved: resolved(&root), hydra_run_dir })
+    let core_config = identity::core_config(&written, CoreKeys::of(workload.workflow));
+    Ok(Loaded { workload, notices, resolved: resolved(&root), hydra_run_dir, core_config })
 }
 
 /// Names of the environment variables that a configuration asks for, in the order of their first mention.

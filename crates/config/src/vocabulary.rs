@@ -139,6 +139,13 @@ words! {
     }
 }
 words! {
+    /// Client whose requests are imitated.
+    ClientProfile {
+        /// Version 0.9.106 of s3dlio, which MLPerf Storage v3.0 accepts.
+        S3dlio => "s3dlio-0.9.106",
+    }
+}
+words! {
     /// First part of the MLPerf fork's object names.
     UriScheme {
         /// S3.

@@ -412,4 +412,27 @@ pub struct DlioRs {
     pub trace: bool,
     /// Generated files are written with `O_DIRECT`.
     pub generate_odirect: bool,
+    /// How objects and files are asked for.
+    pub requests: Requests,
+    /// Most threads that the machine's size stands for; `None`: 8 readers, 32 writers.
+    pub max_auto_threads: Option<u32>,
+    /// One rank of every node drops the page cache before each epoch.
+    pub drop_caches: bool,
+    /// Seconds that this may take.
+    pub drop_caches_timeout_seconds: u32,
+}
+
+/// How objects and files are asked for, after `dlio_rs.client_profile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// Ask for the size of an object before it is read whole for the first time.
+    pub head_before_get: bool,
+    /// Objects of at least this many bytes are read in concurrent ranges; `None`: none is.
+    pub split_threshold: Option<u64>,
+    /// Bytes of such a range; `None`: from the object's size.
+    pub split_chunk: Option<u64>,
+    /// Such ranges of one object in flight; `None`: from the object's size and the machine.
+    pub split_concurrency: Option<u32>,
+    /// Bytes per read with `O_DIRECT`; `None`: the storage's own.
+    pub direct_chunk: Option<u64>,
 }

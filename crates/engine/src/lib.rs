@@ -39,5 +39,5 @@ pub use observer::{FileDone, FileTotals, Generated, Observer, RunStarted, Silent
 pub use place::Place;
 pub use remove::{Removed, remove};
 pub use rig::{CancelFlag, LaneHost, Rig};
-pub use train::{TrainOptions, Trained, train};
+pub use train::{BeforeEpoch, TrainOptions, Trained, train};
 pub use verify::{BadFile, Verified, VerifyOptions, verify};

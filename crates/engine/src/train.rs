@@ -4,11 +4,13 @@
 //! barrier; compute follows without a gap; the barrier is in neither. The spans recorded carry exactly the moments that
 //! the timings are made of, so metrics recomputed from a trace equal the live ones.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use dlio_event::{BlockTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings};
 use dlio_format::{Decode, Layout};
 use dlio_plan::{Split, TrainingPlan};
+use futures::future::LocalBoxFuture;
 
 use crate::batches::{self, Batches};
 use crate::clock::nanos;
@@ -30,11 +32,36 @@ pub struct TrainOptions {
     pub stall_after: Duration,
     /// Ends the run early.
     pub cancel: CancelFlag,
+    /// What is done before each epoch. All ranks have it or none: they meet when it is done.
+    pub before_epoch: Option<BeforeEpoch>,
+}
+
+/// Work of a rank before an epoch that its caller knows how to do, given the number of the epoch.
+#[derive(Clone)]
+pub struct BeforeEpoch(Rc<dyn Fn(u32) -> LocalBoxFuture<'static, ()>>);
+
+impl BeforeEpoch {
+    /// The work that `make` makes.
+    pub fn new(make: impl Fn(u32) -> LocalBoxFuture<'static, ()> + 'static) -> Self {
+        Self(Rc::new(make))
+    }
+}
+
+impl std::fmt::Debug for BeforeEpoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BeforeEpoch")
+    }
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { inflight: 1, decode: Decode::None, stall_after: Duration::from_mins(1), cancel: CancelFlag::new() }
+        Self {
+            inflight: 1,
+            decode: Decode::None,
+            stall_after: Duration::from_mins(1),
+            cancel: CancelFlag::new(),
+            before_epoch: None,
+        }
     }
 }
 
@@ -67,7 +94,7 @@ pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: Tra
     let kit = batches::kit_maker(plan, layout, rig, &options);
     let inline = kit(Lane::MAIN, None);
     let batches = Batches::start(plan, rig, &mut watch, (&inline, &keys), kit)?;
-    let mut run = Run { plan, rig, watch, batches, read: 0 };
+    let mut run = Run { plan, rig, watch, batches, read: 0, before_epoch: options.before_epoch };
     let outcome = run.epochs().await;
     let Run { mut watch, batches, .. } = run;
     drop(batches);
@@ -82,6 +109,7 @@ struct Run<'r> {
     watch: Watch<'r>,
     batches: Batches<'r>,
     read: u64,
+    before_epoch: Option<BeforeEpoch>,
 }
 
 impl Run<'_> {
@@ -97,6 +125,10 @@ impl Run<'_> {
         });
         let mut timings = RankTimings { rank: self.rank(), epochs: Vec::new() };
         for epoch in 1..=plan.epochs() {
+            if let Some(BeforeEpoch(work)) = &self.before_epoch {
+                work(epoch).await;
+                self.barrier(pass_at(Phase::Train, epoch)).await?;
+            }
             timings.epochs.push(self.epoch(epoch).await?);
         }
         self.barrier(Position::default()).await?;

@@ -14,6 +14,7 @@ pub mod memory;
 mod receipt;
 pub mod s3;
 mod seam;
+mod split;
 mod staged;
 mod traced;
 
@@ -21,5 +22,6 @@ pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
 pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage};
+pub use split::{Shape, Split, SplitRules};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};

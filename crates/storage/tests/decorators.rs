@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_event::{Nanos, Outcome, TimeSource};
+use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::memory::Memory;
-use dlio_storage::{ByteRange, ErrorKind, Storage};
+use dlio_storage::{ByteRange, ErrorKind, Split, SplitRules, Storage};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -171,4 +171,170 @@ async fn every_operation_can_fail() {
     ];
     assert!(errors.iter().all(|error| error.as_ref().is_some_and(|error| error.kind == ErrorKind::Denied)));
     assert!(storage.inner().get("b").is_none() && storage.inner().get("a").is_some());
+}
+
+/// Memory with one object `a` of 1000 patterned bytes that answers every range after 100 ms, read in ranges of 300.
+fn split(time: &Arc<dyn TimeSource>, head: bool) -> Split {
+    let memory = Memory::new(Arc::clone(time));
+    memory.put("a", Pattern::new(1000, 1).range(ByteRange::ALL));
+    let delays = Delays { read: Delay::latency(Duration::from_millis(100)), ..Delays::default() };
+    let rules = SplitRules { head, threshold: Some(500), chunk: Some(300), concurrency: Some(2), cores: 4 };
+    Split::new(Arc::new(Remote(Delayed::on_tokio(memory, delays, Arc::clone(time)))), rules)
+}
+
+/// Storage whose objects do not know their size, as on S3.
+struct Remote<S>(S);
+
+struct RemoteObject<'a>(Box<dyn dlio_storage::Object + 'a>, dlio_storage::Attempts);
+
+impl dlio_storage::Object for RemoteObject<'_> {
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn opened(&self) -> &dlio_storage::Attempts {
+        &self.1
+    }
+
+    fn read<'a>(
+        &'a self,
+        range: ByteRange,
+        sink: &'a mut dyn dlio_storage::ChunkSink,
+    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.read(range, sink)
+    }
+}
+
+impl<S: Storage> Storage for Remote<S> {
+    fn open<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, Box<dyn dlio_storage::Object + 'a>> {
+        Box::pin(async move {
+            let object = RemoteObject(self.0.open(key).await?, dlio_storage::Attempts::new());
+            Ok(Box::new(object) as Box<dyn dlio_storage::Object + 'a>)
+        })
+    }
+
+    fn write<'a>(
+        &'a self,
+        key: &'a str,
+        source: &'a mut dyn dlio_storage::ChunkSource,
+    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.write(key, source)
+    }
+
+    fn stage<'a>(
+        &'a self,
+        key: &'a str,
+        source: &'a mut dyn dlio_storage::ChunkSource,
+    ) -> dlio_storage::Future<'a, dlio_storage::Staged> {
+        self.0.stage(key, source)
+    }
+
+    fn publish<'a>(&'a self, staged: &'a dlio_storage::Staged) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.publish(staged)
+    }
+
+    fn discard<'a>(&'a self, staged: &'a dlio_storage::Staged) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.discard(staged)
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, (dlio_storage::Metadata, dlio_storage::Receipt)> {
+        self.0.stat(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        page: &'a mut dyn FnMut(&[dlio_storage::Found]),
+    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.list(prefix, page)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.delete(key)
+    }
+
+    fn create_root(&self) -> dlio_storage::Future<'_, dlio_storage::Receipt> {
+        self.0.create_root()
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
+        self.0.create_folder(key)
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.0.uri(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_splits_reads_conforms() {
+    for head in [false, true] {
+        let rules = SplitRules { head, threshold: Some(1), chunk: Some(7 << 10), concurrency: Some(3), cores: 1 };
+        let storage = Split::new(Arc::new(Memory::new(ticks())), rules);
+        conformance::check(&storage, Traits::default()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_object_is_asked_for_its_size_once_and_read_in_concurrent_ranges() {
+    let time = tokio_time();
+    let storage = split(&time, true);
+    for round in 0..2 {
+        let object = storage.open("a").await.unwrap();
+        let mut content = Vec::new();
+        let start = time.now();
+        let mut sink = |bytes: &[u8]| {
+            content.extend_from_slice(bytes);
+            Ok(())
+        };
+        let receipt = object.read(ByteRange::ALL, &mut sink).await.unwrap();
+        assert_eq!(content, Pattern::new(1000, 1).range(ByteRange::ALL), "in order, without gaps");
+        let heads = receipt.attempts.len() - 4;
+        assert_eq!(heads, usize::from(round == 0), "the size is asked for once: {:?}", receipt.attempts);
+        let ranges: Vec<_> =
+            receipt.attempts[heads..].iter().map(|attempt| (attempt.offset, attempt.requested)).collect();
+        assert_eq!(ranges, [(0, Some(300)), (300, Some(300)), (600, Some(300)), (900, Some(100))]);
+        assert!(receipt.attempts[heads..].iter().all(|attempt| attempt.kind == OpKind::Read));
+        assert_eq!((time.now() - start, receipt.bytes), (200 * MS, 1000), "two ranges at a time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_head_the_first_read_is_whole_and_the_next_is_split() {
+    let time = tokio_time();
+    let storage = split(&time, false);
+    let object = storage.open("a").await.unwrap();
+    for (attempts, took) in [(1, 100 * MS), (4, 200 * MS)] {
+        let start = time.now();
+        let receipt = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap();
+        assert_eq!((receipt.attempts.len(), time.now() - start), (attempts, took));
+    }
+    let receipt = object.read(ByteRange::new(0, 1000), &mut |_: &[u8]| Ok(())).await.unwrap();
+    assert_eq!(receipt.attempts.len(), 1, "a range is never split");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_refuses_and_what_a_range_lacks_end_a_split_read() {
+    let time = tokio_time();
+    let storage = split(&time, true);
+    let object = storage.open("a").await.unwrap();
+    let mut seen = 0;
+    let mut sink = |bytes: &[u8]| {
+        seen += bytes.len();
+        if seen > 300 { Err("enough".to_owned()) } else { Ok(()) }
+    };
+    let error = object.read(ByteRange::ALL, &mut sink).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.range, error.message.as_str()),
+        (ErrorKind::Corrupt, Some(ByteRange::new(300, 300)), "enough")
+    );
+
+    let memory = Memory::new(ticks());
+    memory.put("a", vec![1; 1000]);
+    let faulty = Arc::new(Faulty::new(Remote(memory), ticks()).fail(Operation::Read, When::Call(3), ErrorKind::Server));
+    let rules = SplitRules { head: true, threshold: Some(1), chunk: Some(300), concurrency: Some(1), cores: 1 };
+    let storage = Split::new(faulty, rules);
+    let object = storage.open("a").await.unwrap();
+    let error = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap_err();
+    assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Server, 4), "the size, two ranges and the failure");
 }

@@ -30,6 +30,7 @@ impl Shape {
             record_bytes: f64::from(1 << 20),
             au_threshold: 0.9,
             train_samples: Some(u64::from(self.ranks * self.steps * self.samples_per_step)),
+            formula: dlio_analyze::metric::Formula::Dlio,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `dlio-rs plan`: what every rank would read, and what its checkpoints are, without touching storage.
 
+use dlio_config::vocabulary::Dialect;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
@@ -99,6 +100,11 @@ fn write_text(
     for notice in &loaded.notices {
         writeln!(out, "note: {}", notice.text)?;
     }
+    let workload = &loaded.workload;
+    if workload.dlio_rs.dialect == Dialect::Mlperf && plans.training.is_some() && workload.reader.read_threads == 1 {
+        writeln!(out, "note: reader.read_threads is 1, for which a run takes a number that follows from its machine")?;
+    }
+    writeln!(out, "{}", loaded.core_config)?;
     if let Some(plan) = &plans.training {
         write!(out, "{}", dlio_plan::summary(plan))?;
     }

@@ -22,6 +22,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
         loaded.workload.dataset.format,
         target.name(),
     ));
+    lines.push(format!("{}: {}", wanted.name, loaded.core_config));
     print(crate::log::lines(lines).as_bytes())
 }
 

@@ -2,8 +2,10 @@
 
 use crate::fields::Fields;
 use crate::schema::kind;
-use crate::vocabulary::{Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
-use crate::workload::{Secret, Storage, Windows};
+use crate::vocabulary::{
+    ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme,
+};
+use crate::workload::{Requests, Secret, Storage, Windows};
 
 pub(super) fn storage(f: &Fields<'_>) -> Storage {
     let strategy = |word: &str| match word {
@@ -52,5 +54,31 @@ fn windows(f: &Fields<'_>) -> Windows {
         columns: f.accepted("storage.storage_options.columns").and_then(kind::columns),
         decode: f.word("storage.storage_options.decode", RowGroupDecode::from_word, RowGroupDecode::Raw),
         stagger_workers: f.flag("storage.storage_options.stagger_workers"),
+    }
+}
+
+/// `storage_options.decode: arrow` is the fork's way to ask for values.
+pub(super) fn decode(f: &Fields<'_>) -> Decode {
+    match f.word("storage.storage_options.decode", RowGroupDecode::from_word, RowGroupDecode::Raw) {
+        RowGroupDecode::Raw => Decode::None,
+        RowGroupDecode::Arrow => Decode::Full,
+    }
+}
+
+/// s3dlio asks for sizes only where records are large, and reads files with `O_DIRECT` page by page.
+pub(super) fn requests(f: &Fields<'_>) -> Requests {
+    const LARGE: f64 = 16_777_216.0;
+    const RANGES: u64 = 32 << 20;
+    const PAGE: u64 = 4096;
+    let profile = f.word_or_none("dlio_rs.client_profile", ClientProfile::from_word);
+    let imitated = profile == Some(ClientProfile::S3dlio);
+    let head = imitated && f.number("dataset.record_length_bytes") >= LARGE;
+    let threshold = f.whole_or_none("dlio_rs.split_threshold").or(imitated.then_some(RANGES));
+    Requests {
+        head_before_get: f.flag_or_none("dlio_rs.head_before_get").unwrap_or(head),
+        split_threshold: threshold.filter(|&bytes| bytes > 0),
+        split_chunk: f.whole_or_none("dlio_rs.split_chunk"),
+        split_concurrency: f.whole_or_none("dlio_rs.split_concurrency"),
+        direct_chunk: f.whole_or_none("dlio_rs.direct_chunk").or(imitated.then_some(PAGE)),
     }
 }

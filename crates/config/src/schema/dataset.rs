@@ -132,14 +132,14 @@ pub(super) const KEYS: &[Key] = &[
         "the former name; taken for dataset.record_length_bytes_resize where that is absent",
     ),
     ignored("dataset.data_gen_method", Kind::Text, Preset::Unset, "data comes from this program's seeded generator"),
-    later(
+    acts(
         "dataset.skip_listing",
         Kind::FlagText,
         Preset::Flag(false),
         "Compute the names of the files and check some of them, rather than list them. In the other dialects names are always computed.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "dataset.listing_validation_interval",
         count(0),
         Preset::Whole(1000),

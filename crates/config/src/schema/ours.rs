@@ -1,8 +1,8 @@
 //! Section `dlio_rs`: keys that only this program reads.
 
 use super::kind::{count, count32};
-use super::{Key, Kind, Preset, acts};
-use crate::vocabulary::{Decode, Dialect, EndpointMapping, S3Client, VerifyBy};
+use super::{Key, Kind, MLPERF, Preset, acts};
+use crate::vocabulary::{ClientProfile, Decode, Dialect, EndpointMapping, S3Client, VerifyBy};
 
 /// Smallest part that S3 takes, except for the last one of an object.
 pub(crate) const PART_MIN: i64 = 5 << 20;
@@ -73,4 +73,56 @@ pub(super) const KEYS: &[Key] = &[
     ),
     acts("dlio_rs.trace", Kind::Flag, Preset::Flag(true), "Write the Parquet trace."),
     acts("dlio_rs.generate_odirect", Kind::Flag, Preset::Flag(false), "Write generated files with `O_DIRECT`."),
+    acts(
+        "dlio_rs.client_profile",
+        Kind::Word(ClientProfile::WORDS),
+        Preset::Unset,
+        "Client whose requests are imitated; it sets the five keys that follow.",
+    ),
+    acts(
+        "dlio_rs.head_before_get",
+        Kind::FlagText,
+        Preset::Derived("the profile's (records of 16 MiB and more), else false"),
+        "Ask for the size of an object before it is read whole for the first time.",
+    ),
+    acts(
+        "dlio_rs.split_threshold",
+        count(0),
+        Preset::Derived("the profile's (32 MiB), else 0"),
+        "Objects of at least this many bytes that are read whole are read in concurrent ranges, once their size is \
+         known; 0: never. The ranges in flight are held in memory.",
+    ),
+    acts(
+        "dlio_rs.split_chunk",
+        count(1),
+        Preset::Derived("1, 4 or 8 MiB, from the object's size as in s3dlio"),
+        "Bytes of such a range.",
+    ),
+    acts(
+        "dlio_rs.split_concurrency",
+        count32(1),
+        Preset::Derived("from the object's size and the processors as in s3dlio"),
+        "Such ranges of one object in flight.",
+    ),
+    acts(
+        "dlio_rs.direct_chunk",
+        Kind::Whole { min: 4096, max: 1 << 30 },
+        Preset::Derived("the profile's (4096), else 1 MiB"),
+        "Bytes per read with `O_DIRECT`, a multiple of 4096.",
+    ),
+    acts(
+        "dlio_rs.max_auto_threads",
+        count32(1),
+        Preset::Derived("8 for `reader.read_threads`, 32 for `reader.write_threads`"),
+        "Most threads that the machine's size stands for.",
+    )
+    .only(MLPERF),
+    acts(
+        "dlio_rs.drop_caches",
+        Kind::FlagText,
+        Preset::Derived("true in dialect `mlperf`, else false"),
+        "Before each epoch one rank of every node drops the page cache, directly or with `sudo -n`; where that is not \
+         allowed it is said once.",
+    ),
+    acts("dlio_rs.drop_caches_timeout_seconds", count32(1), Preset::Whole(30), "Seconds that this may take."),
 ];

@@ -96,7 +96,7 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("uint8"),
         "the element type of the sample that the loop receives, which no emulated accelerator looks at",
     ),
-    later(
+    acts(
         "reader.write_threads",
         count32(0),
         Preset::Derived("in dialect `mlperf` from the machine, else `dlio_rs.generate_inflight`"),

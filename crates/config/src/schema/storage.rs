@@ -69,19 +69,19 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("round_robin"),
         "How one rank spreads its requests over its endpoints.",
     ),
-    later(
+    acts(
         "storage.endpoint_template",
         Kind::Text,
         Preset::Unset,
         "Endpoints with `{a...b}` for their numbers: `http://node{1...4}:9000`. No reference implements it; this program does.",
     ),
-    later(
+    acts(
         "storage.endpoint_file",
         Kind::Text,
         Preset::Unset,
         "File with one endpoint per line; `#` begins a comment. No reference implements it; this program does.",
     ),
-    later(
+    acts(
         "storage.post_generation_settle_seconds",
         at_least(0.0),
         Preset::Number(0.0),
@@ -102,7 +102,7 @@ pub(super) const KEYS: &[Key] = &[
         "The same; the key above takes precedence.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.uri_scheme",
         Kind::Word(UriScheme::WORDS),
         Preset::Text("s3"),
@@ -168,7 +168,7 @@ pub(super) const KEYS: &[Key] = &[
         "Columns of a Parquet file that are read, by name or by number.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.decode",
         Kind::Word(RowGroupDecode::WORDS),
         Preset::Text("raw"),

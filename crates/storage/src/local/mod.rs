@@ -41,11 +41,20 @@ pub struct LocalOptions {
     /// Bytes per `pread` and `pwrite`, hence the size of each thread's buffer: it should stay in cache. Direct I/O takes at least 1 MiB: there
     /// every call goes to the device, and nothing is gained from a buffer that stays in cache.
     pub chunk: usize,
+    /// Bytes per `pread` of direct I/O, a multiple of 4096; `None`: as above.
+    pub direct_chunk: Option<usize>,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { odirect_read: false, odirect_write: false, durable: false, drop_cache: false, chunk: 512 << 10 }
+        Self {
+            odirect_read: false,
+            odirect_write: false,
+            durable: false,
+            drop_cache: false,
+            chunk: 512 << 10,
+            direct_chunk: None,
+        }
     }
 }
 
@@ -56,7 +65,11 @@ impl LocalOptions {
     /// Bytes per call where `direct` tells whether it goes past the page cache.
     fn chunk(&self, direct: bool) -> usize {
         let chunk = self.chunk.max(1).next_multiple_of(buffer::ALIGN);
-        if direct { chunk.max(DIRECT_CHUNK) } else { chunk }
+        match self.direct_chunk {
+            Some(bytes) if direct => bytes.max(1).next_multiple_of(buffer::ALIGN),
+            None if direct => chunk.max(DIRECT_CHUNK),
+            _ => chunk,
+        }
     }
 }
 

@@ -1,0 +1,279 @@
+//! A decorator that reads whole objects as s3dlio does: perhaps asking for the size first, and large ones in concurrent
+//! ranges.
+//!
+//! Invariant: the sink gets the bytes in order, and at most `concurrency` ranges of an object are in memory. Reads of a
+//! range are passed on as they are.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dlio_event::Outcome;
+use futures::StreamExt as _;
+
+use crate::{
+    Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged,
+    Storage,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// When and how whole objects are read in ranges. What is `None` follows from the object's size as in s3dlio 0.9.106.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SplitRules {
+    /// Ask for the size of an object before it is read for the first time.
+    pub head: bool,
+    /// Objects of at least this many bytes are read in ranges, once their size is known; `None`: none is.
+    pub threshold: Option<u64>,
+    /// Bytes of a range.
+    pub chunk: Option<u64>,
+    /// Ranges of one object in flight.
+    pub concurrency: Option<usize>,
+    /// Processors of this machine, which s3dlio's concurrency follows from.
+    pub cores: usize,
+}
+
+/// How one object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of a range.
+    pub chunk: u64,
+    /// Ranges in flight.
+    pub concurrency: usize,
+}
+
+impl SplitRules {
+    /// How an object of this size is read; `None`: in one piece.
+    #[must_use]
+    pub fn shape(&self, size: u64) -> Option<Shape> {
+        if self.threshold.is_none_or(|threshold| size < threshold.max(1)) {
+            return None;
+        }
+        let chunk = match size {
+            _ if size < 16 * MIB => MIB,
+            _ if size < 256 * MIB => 4 * MIB,
+            _ => 8 * MIB,
+        };
+        let concurrency = match size {
+            _ if size < 32 * MIB => (self.cores / 2).max(2),
+            _ if size <= 512 * MIB => self.cores.max(4),
+            _ => (2 * self.cores).max(8),
+        };
+        Some(Shape {
+            chunk: self.chunk.unwrap_or(chunk).max(1),
+            concurrency: self.concurrency.unwrap_or(concurrency).max(1),
+        })
+    }
+}
+
+/// Storage of which whole objects are read by these rules.
+pub struct Split {
+    inner: Arc<dyn Storage>,
+    rules: SplitRules,
+    /// Sizes of the objects met so far that change how they are read, for as long as the process lives, as in s3dlio.
+    sizes: Mutex<HashMap<String, u64>>,
+}
+
+impl Split {
+    /// Reads `inner` by these rules.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Storage>, rules: SplitRules) -> Self {
+        Self { inner, rules, sizes: Mutex::default() }
+    }
+
+    fn known(&self, key: &str) -> Option<u64> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn learn(&self, key: &str, size: u64) {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), size);
+    }
+
+    fn forget(&self, key: &str) {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+struct SplitObject<'a> {
+    inner: Box<dyn Object + 'a>,
+    split: &'a Split,
+    key: &'a str,
+}
+
+impl SplitObject<'_> {
+    async fn whole(&self, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+        let mut asked = Attempts::new();
+        let mut size = self.inner.size().or_else(|| self.split.known(self.key));
+        if size.is_none() && self.split.rules.head {
+            let (metadata, receipt) = self.split.inner.stat(self.key).await?;
+            self.split.learn(self.key, metadata.size);
+            (size, asked) = (Some(metadata.size), receipt.attempts);
+        }
+        let shape = size.and_then(|size| Some((size, self.split.rules.shape(size)?)));
+        let read = match shape {
+            Some((size, shape)) => self.in_ranges(size, shape, sink).await,
+            None => self.inner.read(ByteRange::ALL, sink).await,
+        };
+        match read {
+            Ok(mut receipt) => {
+                // A small object that is never asked for is read the same way whether its size is known or not.
+                if size.is_none() && self.split.rules.shape(receipt.bytes).is_some() {
+                    self.split.learn(self.key, receipt.bytes);
+                }
+                receipt.attempts.insert_many(0, asked);
+                Ok(receipt)
+            }
+            Err(mut error) => {
+                error.attempts.insert_many(0, asked);
+                Err(error)
+            }
+        }
+    }
+
+    async fn in_ranges(&self, size: u64, shape: Shape, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+        // Buffers that were delivered and can take another range.
+        let spare: RefCell<Vec<Vec<u8>>> = RefCell::default();
+        let count = size.div_ceil(shape.chunk);
+        let ranges = (0..count).map(|number| {
+            let offset = number * shape.chunk;
+            ByteRange::new(offset, shape.chunk.min(size - offset))
+        });
+        let fetch = |range: ByteRange| {
+            let mut buffer = spare.borrow_mut().pop().unwrap_or_default();
+            buffer.clear();
+            async move {
+                let mut collect = |bytes: &[u8]| {
+                    buffer.extend_from_slice(bytes);
+                    Ok(())
+                };
+                let receipt = self.inner.read(range, &mut collect).await?;
+                Ok::<_, Error>((range, buffer, receipt))
+            }
+        };
+        let mut fetched = futures::stream::iter(ranges).map(fetch).buffered(shape.concurrency);
+        let mut whole = Receipt::default();
+        while let Some(next) = fetched.next().await {
+            let (range, buffer, receipt) = match next {
+                Ok(next) => next,
+                Err(mut error) => {
+                    error.attempts.insert_many(0, whole.attempts);
+                    return Err(error);
+                }
+            };
+            whole.bytes += receipt.bytes;
+            whole.attempts.extend(receipt.attempts);
+            if let Err(message) = sink.chunk(&buffer) {
+                return Err(self.refused(range, message, whole.attempts));
+            }
+            if range.len != Some(receipt.bytes) {
+                // The object became shorter: what its size was is no longer true, and the receipt says how much came.
+                self.split.forget(self.key);
+                break;
+            }
+            spare.borrow_mut().push(buffer);
+        }
+        Ok(whole)
+    }
+
+    fn refused(&self, range: ByteRange, message: String, mut attempts: Attempts) -> Error {
+        if let Some(last) = attempts.last_mut() {
+            last.outcome = Outcome::Corrupt;
+        }
+        Error {
+            kind: ErrorKind::Corrupt,
+            doing: "reading",
+            object: self.split.inner.uri(self.key),
+            range: Some(range),
+            endpoint: attempts.last().and_then(|attempt| attempt.endpoint.as_deref().map(str::to_owned)),
+            message,
+            attempts,
+        }
+    }
+}
+
+impl Object for SplitObject<'_> {
+    fn size(&self) -> Option<u64> {
+        self.inner.size()
+    }
+
+    fn opened(&self) -> &Attempts {
+        self.inner.opened()
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        if range == ByteRange::ALL { Box::pin(self.whole(sink)) } else { self.inner.read(range, sink) }
+    }
+}
+
+impl Storage for Split {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        Box::pin(async move {
+            let inner = self.inner.open(key).await?;
+            Ok(Box::new(SplitObject { inner, split: self, key }) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        self.forget(key);
+        self.inner.write(key, source)
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        self.inner.stage(key, source)
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.forget(&staged.key);
+        self.inner.publish(staged)
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.inner.discard(staged)
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        self.inner.stat(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        self.inner.list(prefix, page)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        self.forget(key);
+        self.inner.delete(key)
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        self.inner.create_root()
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        self.inner.create_folder(key)
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.inner.uri(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S3DLIO: SplitRules =
+        SplitRules { head: true, threshold: Some(32 * MIB), chunk: None, concurrency: None, cores: 16 };
+
+    #[test]
+    fn the_shapes_are_those_of_s3dlio() {
+        assert_eq!(S3DLIO.shape(32 * MIB - 1), None);
+        assert_eq!(S3DLIO.shape(140 * MIB), Some(Shape { chunk: 4 * MIB, concurrency: 16 }));
+        assert_eq!(S3DLIO.shape(256 * MIB), Some(Shape { chunk: 8 * MIB, concurrency: 16 }));
+        assert_eq!(S3DLIO.shape(513 * MIB), Some(Shape { chunk: 8 * MIB, concurrency: 32 }));
+        let low = SplitRules { threshold: Some(0), cores: 1, ..S3DLIO };
+        assert_eq!(low.shape(MIB), Some(Shape { chunk: MIB, concurrency: 2 }));
+        assert_eq!(low.shape(20 * MIB), Some(Shape { chunk: 4 * MIB, concurrency: 2 }));
+        assert_eq!(low.shape(0), None, "an empty object has no ranges");
+        assert_eq!(SplitRules { threshold: None, ..S3DLIO }.shape(u64::MAX), None);
+    }
+}
