@@ -45,6 +45,17 @@ pub enum Error {
         /// Trace file.
         path: PathBuf,
     },
+    /// A file to import whose format is not known.
+    #[error(
+        "{path} begins like none of the formats that can be imported (dftracer, op-log, warp, elbencho, fio, kv-cache, darshan-dxt); name its format with --format"
+    )]
+    UnknownSource {
+        /// Source file.
+        path: PathBuf,
+    },
+    /// A line of a source that cannot be understood, where none may be.
+    #[error("{path}, line {line}: {reason}; without --strict such lines are counted and left out", path = .0.path.display(), line = .0.line, reason = .0.reason)]
+    Malformed(Box<crate::import::Malformed>),
     /// A side table could not be written or read.
     #[error(
         "the table {path} cannot be written or read; free space, or remove a damaged one: traces are read without it"

@@ -145,6 +145,11 @@ impl TraceFile {
         self.commit(true, complete)
     }
 
+    /// Every footer from now on has this header.
+    pub(crate) fn header_at_end(&mut self, header: &Header) {
+        self.pairs = header.to_key_values();
+    }
+
     /// Every footer from now on holds the second measurement of the clock.
     pub(crate) fn clock_at_end(&mut self, anchor: ClockAnchor) {
         self.pairs.push(anchor.to_key_value_at_end());

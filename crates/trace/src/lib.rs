@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod footer;
 mod header;
+pub mod import;
 mod names;
 mod reader;
 mod recorder;

@@ -64,6 +64,7 @@ struct Shared {
     rows_lost: AtomicU64,
     error: Mutex<Option<String>>,
     clock_end: Mutex<Option<ClockAnchor>>,
+    header_end: Mutex<Option<Header>>,
 }
 
 /// Apart by two cache lines, so that threads do not slow each other down by false sharing.
@@ -105,6 +106,7 @@ impl TraceWriter {
             rows_lost: AtomicU64::new(0),
             error: Mutex::default(),
             clock_end: Mutex::default(),
+            header_end: Mutex::default(),
         });
         let writer = Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None };
         let thread = std::thread::Builder::new()
@@ -117,6 +119,12 @@ impl TraceWriter {
     /// Leaves the second measurement of this rank's clock for the final footer.
     pub fn clock_at_end(&self, anchor: ClockAnchor) {
         *lock(&self.shared.clock_end) = Some(anchor);
+    }
+
+    /// Replaces the header in the final footer: for what is only known at the end. The rank and the clock must be those
+    /// that the file was created with.
+    pub fn header_at_end(&self, header: &Header) {
+        *lock(&self.shared.header_end) = Some(header.clone());
     }
 
     /// Writes everything that was recorded and the final footer, and waits for it.
@@ -360,6 +368,9 @@ impl Writer {
     fn end(mut self, ending: Ending) -> Result<Summary, Error> {
         if self.failed.is_none() {
             let complete = ending == Ending::Finished;
+            if let Some(header) = lock(&self.shared.header_end).take() {
+                self.file.header_at_end(&header);
+            }
             if let Some(anchor) = *lock(&self.shared.clock_end) {
                 self.file.clock_at_end(anchor);
             }

@@ -1,0 +1,206 @@
+//! The operation logs of s3dlio, sai3-bench and warp: tab-separated, one line per request, columns by header.
+//!
+//! They have no offsets, and s3dlio's first byte of a GET is its end and of a PUT its start: such a first byte is none.
+//! s3dlio logs most operations twice, by the request (`http://…`) and by the call around it (`s3://bucket`): of such a pair
+//! the request is imported. A request on an object that the source tells no range of is one of the whole object.
+
+use std::collections::HashMap;
+
+use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Position, TagId};
+
+use super::columns::{Columns, Fields};
+use super::sheets::{Names, Sheets, Who};
+use super::{Parsed, time};
+
+#[derive(Default)]
+pub(super) struct Reader {
+    layout: Option<Layout>,
+    /// The last request of each thread, for the call that is logged behind it.
+    requests: HashMap<String, Request>,
+    /// The first client that has a name; rows without one are its own.
+    client: Option<String>,
+}
+
+struct Request {
+    file: String,
+    start: Nanos,
+    end: Nanos,
+}
+
+/// Where the columns are.
+struct Layout {
+    count: usize,
+    thread: Option<usize>,
+    op: Option<usize>,
+    client: Option<usize>,
+    bytes: Option<usize>,
+    endpoint: Option<usize>,
+    file: Option<usize>,
+    error: Option<usize>,
+    start: Option<usize>,
+    first_byte: Option<usize>,
+    last_byte: Option<usize>,
+    end: Option<usize>,
+    duration: Option<usize>,
+}
+
+impl Layout {
+    fn of(header: &str) -> Result<Self, String> {
+        let columns = Columns::of(header, '\t', &["op", "bytes", "file", "start"])?;
+        let place = |name| columns.place(name);
+        if place("end").is_none() && place("duration_ns").is_none() {
+            return Err("the header has neither a column end nor a column duration_ns".to_owned());
+        }
+        Ok(Self {
+            count: columns.count(),
+            thread: place("thread"),
+            op: place("op"),
+            client: place("client_id"),
+            bytes: place("bytes"),
+            endpoint: place("endpoint"),
+            file: place("file"),
+            error: place("error"),
+            start: place("start"),
+            first_byte: place("first_byte"),
+            last_byte: place("last_byte"),
+            end: place("end"),
+            duration: place("duration_ns"),
+        })
+    }
+}
+
+impl Reader {
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+        // Comments: warp puts what its client was told to do behind the rows.
+        if line.trim().is_empty() || line.starts_with('#') {
+            return Ok(Parsed::Nothing);
+        }
+        let Some(layout) = &self.layout else {
+            self.layout = Some(Layout::of(line)?);
+            return Ok(Parsed::Nothing);
+        };
+        // Files that were put one behind the other repeat their header.
+        if line.starts_with("idx\t") {
+            self.layout = Some(Layout::of(line)?);
+            return Ok(Parsed::Nothing);
+        }
+        let fields = Fields::of(line, b'\t')?;
+        if fields.count() != layout.count {
+            return Err(format!("{} fields; the header has {}", fields.count(), layout.count));
+        }
+        let word = fields.get(layout.op);
+        let Some(kind) = kind_of(word) else { return Ok(Parsed::Skipped(word.to_owned())) };
+        let event = layout.event(kind, &fields)?;
+        let text = |place| Some(fields.get(place)).filter(|text| !text.is_empty());
+        let thread = text(layout.thread).unwrap_or("0");
+        let (endpoint, file) = (fields.get(layout.endpoint), fields.get(layout.file));
+        if endpoint.starts_with("http") {
+            let request = Request { file: file.to_owned(), start: event.start, end: event.end };
+            self.requests.insert(thread.to_owned(), request);
+        } else if self.requests.get(thread).is_some_and(|request| request.inside(&event, file)) {
+            return Ok(Parsed::Skipped(format!("{word} (the call around a request that is in the log)")));
+        }
+        let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
+        let client = match (fields.get(layout.client), &self.client) {
+            ("", Some(first)) => first.as_str(),
+            (client, _) => client,
+        };
+        sheets.row(Who::Named(client), Some(thread), event, names)?;
+        if self.client.is_none() && !client.is_empty() {
+            self.client = Some(client.to_owned());
+        }
+        Ok(Parsed::Row)
+    }
+}
+
+impl Request {
+    /// Whether a call was made for this request.
+    fn inside(&self, call: &Event, file: &str) -> bool {
+        call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
+    }
+}
+
+impl Layout {
+    fn event(&self, kind: OpKind, fields: &Fields<'_>) -> Result<Event, String> {
+        let start = moment(fields.get(self.start)).ok_or_else(|| wrong("start", fields.get(self.start)))?;
+        let end = self.end_of(fields, start)?;
+        let bytes = fields.number(self.bytes, "bytes")?;
+        // A first byte at the very end of a GET, or the very start of a PUT, was not measured.
+        let first_byte = optional(fields, self.first_byte, "first_byte")?.filter(|at| *at > start && *at < end);
+        let last_byte = optional(fields, self.last_byte, "last_byte")?.filter(|at| *at > start && kind.is_write());
+        let outcome = if fields.get(self.error).is_empty() { Outcome::Ok } else { outcome_of(fields.get(self.error)) };
+        Ok(Event {
+            bytes: if outcome == Outcome::Ok { bytes } else { 0 },
+            requested: (bytes > 0 && kind.is_write()).then_some(bytes),
+            last_byte,
+            first_byte,
+            outcome,
+            object_size: (bytes > 0 && kind == OpKind::Get && outcome == Outcome::Ok).then_some(bytes),
+            connection: ConnectionId::NONE,
+            tag: TagId::NONE,
+            ..Event::span(kind, Lane::MAIN, Position { phase: Phase::Train, ..Position::default() }, start, end)
+        })
+    }
+
+    /// sai3-bench's merged logs leave the end out, and say how long it took.
+    fn end_of(&self, fields: &Fields<'_>, start: Nanos) -> Result<Nanos, String> {
+        match optional(fields, self.end, "end")? {
+            Some(end) if end < start => Err("it ends before it starts".to_owned()),
+            Some(end) => Ok(end),
+            None => Ok(start.saturating_add(fields.number(self.duration, "duration_ns")?)),
+        }
+    }
+}
+
+fn optional(fields: &Fields<'_>, place: Option<usize>, name: &str) -> Result<Option<Nanos>, String> {
+    match fields.get(place) {
+        "" => Ok(None),
+        text => moment(text).map(Some).ok_or_else(|| wrong(name, text)),
+    }
+}
+
+fn moment(text: &str) -> Option<Nanos> {
+    time::rfc3339(text).and_then(|time| u64::try_from(time).ok())
+}
+
+fn wrong(name: &str, text: &str) -> String {
+    format!("{name} is {text:?}; expected a time like 2026-02-03T04:05:06.789Z")
+}
+
+fn kind_of(word: &str) -> Option<OpKind> {
+    let known = [
+        ("GET", OpKind::Get),
+        ("GET_RANGE", OpKind::GetRange),
+        ("PUT", OpKind::Put),
+        ("LIST", OpKind::List),
+        ("HEAD", OpKind::Head),
+        ("STAT", OpKind::Head),
+        ("DELETE", OpKind::Delete),
+        ("MULTIPART", OpKind::MultipartPart),
+        ("PUTPART", OpKind::MultipartPart),
+        ("UPLOAD_PART", OpKind::MultipartPart),
+        ("CREATE_MULTIPART", OpKind::MultipartCreate),
+        ("COMPLETE_MULTIPART", OpKind::MultipartComplete),
+        ("ABORT_MULTIPART", OpKind::MultipartAbort),
+        ("MKDIR", OpKind::CreateNamespace),
+        ("CREATE_BUCKET", OpKind::CreateNamespace),
+    ];
+    known.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+}
+
+/// The class of an error that is told in words.
+pub(super) fn outcome_of(text: &str) -> Outcome {
+    let text = text.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match () {
+        () if has(&["timeout", "timed out", "deadline"]) => Outcome::Timeout,
+        () if has(&["slowdown", "slow down", "503", "429", "throttl", "too many"]) => Outcome::Throttled,
+        () if has(&["nosuchkey", "not found", "404", "no such"]) => Outcome::NotFound,
+        () if has(&["connect", "reset", "refused", "broken pipe", "dns", "tls"]) => Outcome::Connect,
+        () if has(&["accessdenied", "403", "denied", "400", "invalid"]) => Outcome::ClientError,
+        () if has(&["500", "502", "504", "internal"]) => Outcome::ServerError,
+        () if has(&["short", "unexpected eof", "incomplete"]) => Outcome::ShortRead,
+        () if has(&["cancel"]) => Outcome::Cancelled,
+        () => Outcome::Io,
+    }
+}
