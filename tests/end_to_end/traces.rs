@@ -53,3 +53,17 @@ fn a_torn_trace_is_repaired_for_readers_that_want_its_footer_last() {
     std::fs::write(&path, b"rubbish").unwrap();
     solo(&["trace", "repair", path.to_str().unwrap()]).failed(6, &["rank-00000.parquet"]);
 }
+
+#[test]
+fn traces_of_other_programs_are_imported_and_analyzed() {
+    let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces");
+    for format in ["dftracer", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("imported");
+        let (source, out) = (format!("{traces}/{format}"), out.to_str().unwrap());
+        let said = solo(&["trace", "import", &source, "--out", out]).ok();
+        assert!(said.out.contains(&format!("({format})")), "{format}: {}", said.out);
+        solo(&["analyze", out]).ok();
+        solo(&["trace", "import", &source, "--out", out]).failed(6, &["holds traces already"]);
+    }
+}

@@ -98,6 +98,31 @@ pub(crate) enum TraceCommand {
     #[command(after_help = "Examples:
   dlio-rs trace repair out/trace")]
     Repair(TraceRepairArgs),
+    /// Make traces of other programs ours: dftracer, s3dlio, sai3-bench, warp, elbencho, fio, KV-cache, Darshan DXT.
+    #[command(after_help = "Examples:
+  dlio-rs trace import run/*.pfw.gz --out imported/
+  dlio-rs trace import warp-get.csv.zst --out imported/ --strict")]
+    Import(TraceImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceImportArgs {
+    /// Files, or folders of files, plain, gzip or zstd.
+    #[arg(required = true, value_name = "SRC")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Folder for the traces: one file per process or client of the source.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Format of the sources; default: told by how each begins.
+    #[arg(long, value_name = "FORMAT", value_parser = source_format())]
+    pub(crate) format: Option<String>,
+    /// Stop at the first line that cannot be understood.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+fn source_format() -> clap::builder::PossibleValuesParser {
+    dlio_trace::import::SourceFormat::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
 }
 
 #[derive(Debug, Args)]

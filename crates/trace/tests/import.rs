@@ -154,7 +154,7 @@ fn broken_lines_are_counted_with_examples_and_stop_a_strict_import() {
     let sound = std::fs::read_to_string(sample("kv-cache").join("io.csv")).unwrap();
     let broken = format!("{sound}1795248000.1,Read,x,Tier-1,k,Decode\n\u{1}\n1795248000.1,Read\n");
     let path = write(folder.path(), "io.csv", broken.as_bytes());
-    let (done, _) = imported(&[path.clone()]);
+    let (done, _) = imported(std::slice::from_ref(&path));
     assert_eq!((done.rows, done.malformed, done.examples.len()), (40, 3, 3));
     assert_eq!(done.examples[0].line, 42);
     assert!(done.examples[0].reason.contains("Object_Size_Bytes is \"x\""), "{}", done.examples[0].reason);

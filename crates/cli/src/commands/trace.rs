@@ -2,14 +2,60 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{TraceCommand, TraceRepairArgs};
+use dlio_trace::import::{self, Imported, Options, SourceFormat};
+
+use crate::args::{TraceCommand, TraceImportArgs, TraceRepairArgs};
 use crate::exit::{Code, Failure};
 use crate::log::print;
 
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
     match command {
         TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
+        TraceCommand::Import(args) => import(args),
     }
+}
+
+/// Imports into a folder without traces: an import never mixes with another run.
+fn import(args: TraceImportArgs) -> Result<(), Failure> {
+    let TraceImportArgs { sources, out, format, strict } = args;
+    if out.is_dir() && !in_folder(&out)?.is_empty() {
+        let text = format_args!("{} holds traces already; give --out a new or empty folder", out.display());
+        return Err(Failure::new(Code::Trace, text));
+    }
+    let named = |name: &String| SourceFormat::ALL.iter().find(|(_, known)| known == name).map(|(format, _)| *format);
+    let options = Options {
+        format: format.as_ref().and_then(named),
+        strict,
+        argv: std::env::args().collect(),
+        host: String::new(),
+    };
+    let done = import::import(&sources, &out, &options)
+        .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    print(told(&done, &out).as_bytes())
+}
+
+fn told(done: &Imported, out: &Path) -> String {
+    let formats = done.formats.join(", ");
+    let mut lines = vec![format!(
+        "{}: {} rows of {} rank(s) from {} lines ({formats})",
+        out.display(),
+        done.rows,
+        done.ranks,
+        done.lines
+    )];
+    lines.extend(done.skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
+    if done.unfinished > 0 {
+        lines.push(format!("no end: {} operations had begun", done.unfinished));
+    }
+    if done.malformed > 0 {
+        lines.push(format!("malformed: {} lines were left out", done.malformed));
+        lines.extend(
+            done.examples
+                .iter()
+                .map(|example| format!("  {}, line {}: {}", example.path.display(), example.line, example.reason)),
+        );
+    }
+    crate::log::lines(lines)
 }
 
 /// Repairs all that can be repaired, and then fails if something could not be.
