@@ -7,6 +7,7 @@ mod containers;
 mod content;
 mod datasets;
 mod mlperf;
+mod mlperf_reads;
 mod ranks;
 mod runs;
 mod support;

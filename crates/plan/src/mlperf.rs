@@ -104,7 +104,7 @@ pub(crate) fn kind(workload: &Workload) -> Kind {
 }
 
 /// Where the data set is: a data folder on S3 is on S3, whatever `storage.storage_type` says.
-fn storage(workload: &Workload) -> StorageType {
+pub(crate) fn storage(workload: &Workload) -> StorageType {
     if workload.dataset.data_folder.starts_with("s3://") { StorageType::S3 } else { workload.storage.storage_type }
 }
 

@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use dlio_config::Workload;
+use dlio_config::{Override, Source, Workload, bundled};
 use dlio_plan::{LaneStep, Pipeline, SampleRead, Split, TrainingPlan, World, training};
 use support::{computed, golden, number, plan, rank_steps, small};
 
@@ -160,6 +160,9 @@ fn windows_are_those_of_the_library_that_is_named() {
     let small_chunk = ["storage.storage_library=minio", "storage.storage_options.prefetch_window=4"];
     assert_eq!(window(&small_chunk), pipeline(4, 4, true));
     assert_eq!(window(&["storage.storage_type=direct_fs"]), pipeline(64, 256, true));
+    let direct = object_plan(1, &["storage.storage_type=direct_fs"]);
+    assert!(told(&direct).contains("one file of the file system at a time, where the fork has up to 64"));
+    assert!(!told(&object_plan(1, &[])).contains("file system"));
     assert!(plan(1, &[MLPERF, "dataset.data_folder=s3://bucket/set"]).pipeline().is_some(), "the folder decides");
 }
 
@@ -244,4 +247,34 @@ fn a_shuffle_of_all_files_is_made_once_for_all_lanes_and_ranks_of_a_process() {
     let plan = plan(64, &[MLPERF, ONE, "dataset.num_files_train=65536", "reader.file_shuffle=seed", "train.epochs=4"]);
     let all: HashSet<u64> = (0..64).flat_map(|rank| files(&computed(&plan, rank, Split::Train, 4))).collect();
     assert_eq!(all.len(), 65536);
+}
+
+#[test]
+fn every_mlperf_workload_reads_its_trimmed_files_at_any_number_of_ranks() {
+    let mut planned = 0;
+    for name in bundled::names().filter(|name| name.starts_with("mlperf-")) {
+        let source = Source { name, yaml: bundled::yaml(name).expect("a bundled workload") };
+        let dialect = Override::parse("++workload.dlio_rs.dialect=mlperf").expect("an override");
+        let workload = dlio_config::load(&source, &[dialect], &BTreeMap::new(), None);
+        let workload = workload.unwrap_or_else(|error| panic!("{name}: {error}")).workload;
+        if !workload.workflow.train {
+            continue;
+        }
+        for size in [1, 8, 1024] {
+            let plan = training(&workload, World { size }).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (files, spf) =
+                (workload.dataset.num_files_train / u64::from(size), workload.dataset.num_samples_per_file);
+            let batches = |files: u64| files * spf / workload.reader.batch_size;
+            let lanes = u64::from(plan.lanes());
+            let expected = match plan.pipeline() {
+                None => batches(files),
+                Some(_) => (0..lanes).map(|lane| batches(files / lanes + u64::from(lane < files % lanes))).sum(),
+            };
+            assert_eq!(plan.steps(Split::Train), expected, "{name} on {size} ranks");
+            let told = told(&plan).contains("NOTHING WILL BE READ");
+            assert_eq!(told, expected == 0, "{name} on {size} ranks");
+            planned += 1;
+        }
+    }
+    assert!(planned > 20, "{planned}");
 }
