@@ -62,6 +62,10 @@ impl Map {
         self.0.iter().map(|(key, node)| (key.as_str(), node))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
         self.0.iter_mut().map(|(_, node)| node)
     }

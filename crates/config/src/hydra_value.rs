@@ -15,6 +15,71 @@ pub(crate) fn parse(text: &str, place: &Place) -> Result<Node, String> {
     if reader.rest.is_empty() { Ok(node) } else { Err(format!("unexpected {:?} after the value", reader.rest)) }
 }
 
+/// Reads a value as a whole command line of Hydra's does: besides values there are casts (`int(3.2)`, `str(3)`), and a
+/// comma outside of quotes and brackets makes a sweep, which is an error.
+pub(crate) fn parse_job(text: &str, place: &Place) -> Result<Node, String> {
+    let trimmed = text.trim();
+    if let Some(node) = cast(trimmed, place)? {
+        return Ok(node);
+    }
+    let node = parse(trimmed, place)?;
+    let quoted = trimmed.starts_with(['"', '\'', '[', '{']);
+    if !quoted && sweeps(trimmed) {
+        return Err("several values are a sweep, which needs --multirun; quote a text that contains commas".to_owned());
+    }
+    if !quoted && trimmed.contains('=') {
+        return Err("quote a value that contains =".to_owned());
+    }
+    Ok(node)
+}
+
+/// Whether a comma stands outside of `${…}` and is not escaped.
+fn sweeps(text: &str) -> bool {
+    let (mut braces, mut escaped) = (0_usize, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            ',' if braces == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// `int(…)`, `float(…)`, `str(…)`, `bool(…)` of one value.
+fn cast(text: &str, place: &Place) -> Result<Option<Node>, String> {
+    let Some((name, rest)) = text.split_once('(') else { return Ok(None) };
+    if !matches!(name, "int" | "float" | "str" | "bool") {
+        return Ok(None);
+    }
+    let Some(inner) = rest.strip_suffix(')') else { return Err(format!("{name}( is not closed by )")) };
+    let value = parse(inner, place)?.value;
+    let cannot = || format!("{} cannot be cast by {name}", value.found());
+    let cast = match (name, &value) {
+        ("str", Value::Text(text)) => Value::Text(text.clone()),
+        ("str", Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_)) => Value::Text(inner.trim().to_owned()),
+        ("int", Value::Int(number)) => Value::Int(*number),
+        ("int", Value::Bool(flag)) => Value::Int(i128::from(*flag)),
+        ("int", Value::Float(number)) if number.is_finite() && number.abs() < 1e18 => Value::Int(*number as i128),
+        ("float", Value::Int(number)) => Value::Float(*number as f64),
+        ("float", Value::Float(number)) => Value::Float(*number),
+        ("bool", Value::Bool(flag)) => Value::Bool(*flag),
+        ("bool", Value::Int(number)) => Value::Bool(*number != 0),
+        ("int" | "float" | "bool", Value::Text(text)) => match (name, scalar::hydra(text)) {
+            ("int", Value::Int(number)) => Value::Int(number),
+            ("float", Value::Int(number)) => Value::Float(number as f64),
+            ("float", Value::Float(number)) => Value::Float(number),
+            ("bool", Value::Bool(flag)) => Value::Bool(flag),
+            _ => return Err(cannot()),
+        },
+        _ => return Err(cannot()),
+    };
+    Ok(Some(Node::new(cast, place.clone())))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Context {
     Top,

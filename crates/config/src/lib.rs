@@ -10,6 +10,7 @@ pub mod endpoints;
 mod error;
 mod fields;
 mod former;
+pub mod hydra;
 mod hydra_value;
 mod identity;
 mod inspect;

@@ -10,7 +10,8 @@ use crate::hydra_value;
 use crate::nearest;
 use crate::schema;
 
-const PARTS_MAX: usize = 16;
+/// Parts of a dotted key.
+pub(crate) const PARTS_MAX: usize = 16;
 
 /// One override, parsed.
 #[derive(Clone, PartialEq)]
@@ -21,11 +22,16 @@ pub struct Override {
     value: Option<Node>,
 }
 
+/// What an override does to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+pub(crate) enum Action {
+    /// `key=value`
     Set,
+    /// `+key=value`
     Add,
+    /// `++key=value`
     SetOrAdd,
+    /// `~key`
     Delete,
 }
 
@@ -47,19 +53,7 @@ impl Override {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let place = Place::Override(Arc::from(without_secret(text)));
         let fail = |key: &str, message: String| Error::from(Problem::new(&place, key, message));
-        let (action, rest) = if let Some(rest) = text.strip_prefix("++") {
-            (Action::SetOrAdd, rest)
-        } else if let Some(rest) = text.strip_prefix('+') {
-            (Action::Add, rest)
-        } else if let Some(rest) = text.strip_prefix('~') {
-            (Action::Delete, rest)
-        } else {
-            (Action::Set, text)
-        };
-        let (key, value) = match rest.split_once('=') {
-            Some((key, value)) => (key.trim(), Some(value)),
-            None => (rest.trim(), None),
-        };
+        let (action, key, value) = split(text);
         if value.is_none() && action != Action::Delete {
             return Err(fail(key, "expected key=value".to_owned()));
         }
@@ -156,8 +150,50 @@ impl Override {
     }
 }
 
+/// The action, the key and the value of an override as typed.
+pub(crate) fn split(text: &str) -> (Action, &str, Option<&str>) {
+    let (action, rest) = if let Some(rest) = text.strip_prefix("++") {
+        (Action::SetOrAdd, rest)
+    } else if let Some(rest) = text.strip_prefix('+') {
+        (Action::Add, rest)
+    } else if let Some(rest) = text.strip_prefix('~') {
+        (Action::Delete, rest)
+    } else {
+        (Action::Set, text)
+    };
+    match rest.split_once('=') {
+        Some((key, value)) => (action, key.trim(), Some(value)),
+        None => (action, rest.trim(), None),
+    }
+}
+
+/// Sets a key, making the sections on its way, also in the place of other values.
+pub(crate) fn set(root: &mut Node, names: &[&str], value: &Node, place: &Place) {
+    let Some((last, sections)) = names.split_last() else { return };
+    let mut node = root;
+    for name in sections {
+        node = mapping(node).child(name, place);
+    }
+    let map = mapping(node);
+    match (map.get_mut(last), &value.value) {
+        (Some(Node { value: Value::Map(existing), .. }), Value::Map(new)) => merge(existing, new),
+        _ => map.set(last, value.clone()),
+    }
+}
+
+/// The node as a mapping, whatever it was.
+pub(crate) fn mapping(node: &mut Node) -> &mut Map {
+    if !matches!(node.value, Value::Map(_)) {
+        node.value = Value::Map(Map::default());
+    }
+    match &mut node.value {
+        Value::Map(map) => map,
+        _ => unreachable!("made a mapping above"),
+    }
+}
+
 /// OmegaConf's merge: mappings are merged, everything else is replaced.
-fn merge(into: &mut Map, from: &Map) {
+pub(crate) fn merge(into: &mut Map, from: &Map) {
     for (name, node) in from.iter() {
         match (into.get_mut(name), &node.value) {
             (Some(Node { value: Value::Map(existing), .. }), Value::Map(new)) => merge(existing, new),
@@ -166,7 +202,8 @@ fn merge(into: &mut Map, from: &Map) {
     }
 }
 
-fn delete(node: &mut Node, names: &[&str]) {
+/// Removes the key at a path, if it is there.
+pub(crate) fn delete(node: &mut Node, names: &[&str]) {
     let Value::Map(map) = &mut node.value else { return };
     match names {
         [] => {}
@@ -212,7 +249,7 @@ fn target(key: &str, action: Action, value: Option<&Node>) -> Result<Target, Str
 }
 
 /// Hides what follows the name of a secret key.
-fn without_secret(text: &str) -> String {
+pub(crate) fn without_secret(text: &str) -> String {
     match schema::secret_names().filter_map(|name| text.find(name).map(|at| at + name.len())).min() {
         Some(at) => format!("{}=***", &text[..at]),
         None => text.to_owned(),

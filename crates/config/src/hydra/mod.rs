@@ -1,0 +1,415 @@
+//! A job's configuration as Hydra composes it: a primary configuration, the workload that it or the command line chooses,
+//! and overrides; and the three files that Hydra leaves beside a job's outputs.
+//!
+//! Texts come from a look-up that the caller gives, so this module reads no file. What it returns feeds
+//! [`load`](crate::load()).
+
+mod change;
+mod emit;
+mod expand;
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::change::{Change, Target, section};
+use crate::document::{Map, Node, Value};
+use crate::error::{Error, Place, Problem};
+use crate::interpolate;
+use crate::overrides;
+use crate::yaml;
+
+pub(crate) use self::emit::python_float;
+pub use self::record::{ConfigSource, Files, Runtime, Show};
+
+/// The primary configuration that is taken where the configuration directory has none of its name.
+const PRIMARY: &str = "config";
+const GLOBAL: &str = "@package _global_";
+
+/// A configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Path, for messages.
+    pub path: String,
+    /// Text.
+    pub text: String,
+}
+
+/// Finds `NAME` or `workload/NAME`, without the suffix.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Found>;
+
+/// Why nothing could be composed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// There is no primary configuration of this name.
+    #[error("there is no configuration {0}.yaml in the configuration directory")]
+    NoPrimary(String),
+    /// There is no workload of this name.
+    #[error("there is no workload/{0}.yaml in the configuration directory, and no bundled workload of this name")]
+    NoWorkload(String),
+    /// A text or an override is wrong.
+    #[error(transparent)]
+    Wrong(#[from] Error),
+}
+
+impl From<Problem> for ComposeError {
+    fn from(problem: Problem) -> Self {
+        Self::Wrong(problem.into())
+    }
+}
+
+/// A composed job.
+#[derive(Debug, Clone)]
+pub struct Composition {
+    job: Node,
+    hydra: Node,
+    primary: String,
+    workload: String,
+    source: Found,
+    changes: Vec<Change>,
+}
+
+/// The parts of one configuration file.
+struct Part {
+    defaults: Vec<Node>,
+    hydra: Option<Node>,
+    rest: Node,
+}
+
+/// Composes `primary` with the overrides of a command line.
+///
+/// # Errors
+/// A file that is missing or no YAML, or an override that cannot be applied.
+pub fn compose(primary: &str, words: &[String], lookup: Lookup<'_>) -> Result<Composition, ComposeError> {
+    let changes = words.iter().map(|word| Change::parse(word)).collect::<Result<Vec<_>, Error>>()?;
+    let place = Place::Default;
+    let mut composer = Composer {
+        lookup,
+        job: empty(),
+        hydra: skeleton()?,
+        workload: None,
+        chosen: changes.iter().rev().find_map(|change| match &change.target {
+            Target::Workload(name) => Some(name.clone()),
+            _ => None,
+        }),
+        plain: true,
+    };
+    composer.primary(primary, 0)?;
+    let Composer { mut job, mut hydra, workload, plain, .. } = composer;
+    let Some((workload, found)) = workload else {
+        return Err(Problem::new(&place, "", format!("{primary}.yaml chooses no workload; write workload=NAME")).into());
+    };
+    let source = if plain {
+        found
+    } else {
+        let tree = job.at(&["workload"]).cloned().unwrap_or_else(empty);
+        Found { path: found.path, text: emit::document(&tree) }
+    };
+    for change in &changes {
+        change.apply(&mut job, &mut hydra)?;
+    }
+    let mut composition = Composition { job, hydra, primary: primary.to_owned(), workload, source, changes };
+    composition.note_overrides();
+    Ok(composition)
+}
+
+impl Composition {
+    /// The chosen workload.
+    #[must_use]
+    pub fn workload(&self) -> &str {
+        &self.workload
+    }
+
+    /// The file of the workload, or what all files together amount to; the overrides are still to be applied.
+    #[must_use]
+    pub fn source(&self) -> &Found {
+        &self.source
+    }
+
+    /// The overrides that change the workload, as typed.
+    pub fn workload_overrides(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().filter_map(|change| match &change.target {
+            Target::Job(path) => {
+                let first = path.first().map(String::as_str);
+                let ours = first == Some("dlio_rs") || (first == Some("workload") && path.len() > 1);
+                ours.then_some(change.text.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// Dotted keys at the root that no part of the program reads.
+    pub fn stray_keys(&self) -> impl Iterator<Item = &str> {
+        let map = self.job.map();
+        map.into_iter()
+            .flat_map(Map::iter)
+            .map(|(name, _)| name)
+            .filter(|name| !matches!(*name, "workload" | "dlio_rs"))
+    }
+
+    /// A value below `hydra` as text: `output_subdir`, `job.chdir`, `mode`.
+    #[must_use]
+    pub fn hydra_text(&self, path: &str) -> Option<String> {
+        let names: Vec<&str> = path.split('.').collect();
+        match &self.hydra.at(&names)?.value {
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+            value => expand::printed(value),
+        }
+    }
+
+    /// `hydra.run.dir` with its interpolations resolved; `stamp` is the start, `YYYY-MM-DDTHH:MM:SS.ffffff`.
+    ///
+    /// # Errors
+    /// An interpolation that cannot be resolved; for the default folder that is a missing `model.name`.
+    pub fn run_dir(&self, stamp: &str, env: &BTreeMap<String, String>) -> Result<String, Error> {
+        let text = self.hydra_text("run.dir").unwrap_or_default();
+        let context = expand::Context { job: &self.job, hydra: &self.hydra, stamp, env };
+        let expanded = context.expand(&text);
+        let folder = expanded.map_err(|message| Problem::new(&Place::Default, "hydra.run.dir", message))?;
+        if folder.is_empty() {
+            return Err(Problem::new(&Place::Default, "hydra.run.dir", "expected a folder, found nothing").into());
+        }
+        Ok(folder)
+    }
+
+    /// A value of the workload that only the MLPerf Storage fork knows, as `key: value`.
+    #[must_use]
+    pub fn fork_key(&self) -> Option<String> {
+        const KEYS: &[&str] = &[
+            "storage.storage_library",
+            "storage.storage_options.storage_library",
+            "storage.post_generation_settle_seconds",
+            "dataset.parquet",
+            "dataset.skip_listing",
+            "dataset.listing_validation_interval",
+            "dataset.data_gen_method",
+            "dataset.num_files_generated",
+            "reader.write_threads",
+        ];
+        const VALUES: &[(&str, &str)] = &[("dataset.format", "parquet"), ("storage.storage_type", "direct_fs")];
+        let workload = self.job.at(&["workload"])?;
+        let at = |key: &str| workload.at(&key.split('.').collect::<Vec<_>>());
+        let key = KEYS.iter().find(|key| at(key).is_some_and(|node| node.value != Value::Null));
+        let word = || {
+            VALUES.iter().find(|(key, word)| at(key).is_some_and(|node| node.value == Value::Text((*word).to_owned())))
+        };
+        key.map(|key| (*key).to_owned()).or_else(|| word().map(|(key, word)| format!("{key}: {word}")))
+    }
+
+    /// The whole tree below `workload` with its interpolations resolved.
+    fn resolved(&self, env: &BTreeMap<String, String>) -> Result<Node, Problem> {
+        let mut job = self.job.clone();
+        if let Value::Map(map) = &mut job.value
+            && let Some(workload) = map.get_mut("workload")
+        {
+            interpolate::resolve(workload, env)?;
+        }
+        Ok(job)
+    }
+
+    /// `hydra.overrides`, `hydra.job.override_dirname` and the chosen workload.
+    fn note_overrides(&mut self) {
+        let place = Place::Default;
+        let text = |text: &str| Node::new(Value::Text(overrides::without_secret(text)), Place::Default);
+        let (of_hydra, task): (Vec<&Change>, Vec<&Change>) =
+            self.changes.iter().partition(|change| matches!(change.target, Target::Hydra(_) | Target::HydraGroup(..)));
+        let list = |changes: &[&Change]| changes.iter().map(|change| text(&change.text)).collect::<Vec<_>>();
+        let mut names: Vec<String> = task.iter().map(|change| overrides::without_secret(&change.text)).collect();
+        names.sort_unstable();
+        let (of_hydra, task) = (list(&of_hydra), list(&task));
+        let name = self.workload.clone();
+        let noted = section(&mut self.hydra, &["overrides"], &place);
+        noted.set("hydra", Node::new(Value::List(of_hydra), Place::Default));
+        noted.set("task", Node::new(Value::List(task), Place::Default));
+        let job = section(&mut self.hydra, &["job"], &place);
+        job.set("override_dirname", Node::new(Value::Text(names.join(",")), Place::Default));
+        job.set("config_name", Node::new(Value::Text(self.primary.clone()), Place::Default));
+        let choices = section(&mut self.hydra, &["runtime", "choices"], &place);
+        choices.set("workload", Node::new(Value::Text(name), Place::Default));
+    }
+}
+
+fn empty() -> Node {
+    Node::new(Value::Map(Map::default()), Place::Default)
+}
+
+/// Hydra's own settings as they are before anything changes them.
+fn skeleton() -> Result<Node, Problem> {
+    yaml::parse(&Arc::from("hydra.yaml"), include_str!("hydra.yaml"))
+}
+
+struct Composer<'a> {
+    lookup: Lookup<'a>,
+    job: Node,
+    hydra: Node,
+    workload: Option<(String, Found)>,
+    /// From the command line; wins over every defaults list.
+    chosen: Option<String>,
+    /// The workload's tree is one file as it stands.
+    plain: bool,
+}
+
+impl Composer<'_> {
+    /// Merges a primary configuration and what its defaults list names.
+    fn primary(&mut self, name: &str, depth: usize) -> Result<(), ComposeError> {
+        const DEPTH_MAX: usize = 8;
+        let found = (self.lookup)(name);
+        if found.is_none() && name == PRIMARY {
+            let name = self.chosen.clone().unwrap_or_else(|| "default".to_owned());
+            return self.workload(&name);
+        }
+        let found = found.ok_or_else(|| ComposeError::NoPrimary(name.to_owned()))?;
+        let part = part(&found)?;
+        if depth > DEPTH_MAX {
+            return Err(Problem::new(&part.rest.place, "defaults", "the lists of defaults name each other").into());
+        }
+        if self.chosen.is_none() {
+            self.chosen = part.defaults.iter().find_map(overriding);
+        }
+        let mut itself = Some((part.rest, part.hydra));
+        for entry in &part.defaults {
+            match default(entry)? {
+                Default::Itself => {
+                    if let Some((rest, hydra)) = itself.take() {
+                        self.merge(&rest, hydra.as_ref());
+                    }
+                }
+                Default::Config(other) => self.primary(other, depth + 1)?,
+                Default::Workload(name) => {
+                    let name = self.chosen.clone().unwrap_or_else(|| name.to_owned());
+                    self.workload(&name)?;
+                }
+                Default::Hydra => {}
+            }
+        }
+        // Hydra puts a file that does not name itself after its defaults.
+        if let Some((rest, hydra)) = itself {
+            self.merge(&rest, hydra.as_ref());
+        }
+        match (&self.workload, self.chosen.clone()) {
+            (None, Some(name)) if depth == 0 => self.workload(&name),
+            _ => Ok(()),
+        }
+    }
+
+    fn merge(&mut self, rest: &Node, hydra: Option<&Node>) {
+        if let Some(map) = rest.map() {
+            self.plain &= map.get("workload").is_none();
+            overrides::merge(overrides::mapping(&mut self.job), map);
+        }
+        if let Some(map) = hydra.and_then(Node::map) {
+            overrides::merge(overrides::mapping(&mut self.hydra), map);
+        }
+    }
+
+    fn workload(&mut self, name: &str) -> Result<(), ComposeError> {
+        if self.workload.as_ref().is_some_and(|(earlier, _)| earlier == name) {
+            return Ok(());
+        }
+        let found = self.group(name, 0)?;
+        self.workload = Some((name.to_owned(), found));
+        Ok(())
+    }
+
+    /// Merges a file of the group `workload` and those that its own defaults list names.
+    fn group(&mut self, name: &str, depth: usize) -> Result<Found, ComposeError> {
+        const DEPTH_MAX: usize = 8;
+        let found =
+            (self.lookup)(&format!("workload/{name}")).ok_or_else(|| ComposeError::NoWorkload(name.to_owned()))?;
+        let part = part(&found)?;
+        if depth > DEPTH_MAX {
+            return Err(Problem::new(&part.rest.place, "defaults", "the lists of defaults name each other").into());
+        }
+        let global = found.text.lines().take_while(|line| line.starts_with('#') || line.trim().is_empty());
+        let global = global.into_iter().any(|line| line.contains(GLOBAL));
+        let nested = part.rest.at(&["workload"]).is_some();
+        self.plain &= depth == 0 && !global && !nested && part.defaults.is_empty();
+        let mut waiting = true;
+        for entry in &part.defaults {
+            match default(entry)? {
+                Default::Itself => {
+                    self.merge_workload(&part.rest, global);
+                    waiting = false;
+                }
+                Default::Config(other) | Default::Workload(other) => {
+                    self.group(other, depth + 1)?;
+                }
+                Default::Hydra => {}
+            }
+        }
+        if waiting {
+            self.merge_workload(&part.rest, global);
+        }
+        Ok(found)
+    }
+
+    fn merge_workload(&mut self, rest: &Node, global: bool) {
+        let Some(map) = rest.map() else { return };
+        let root = overrides::mapping(&mut self.job);
+        let into = if global { root } else { overrides::mapping(root.child("workload", &rest.place)) };
+        overrides::merge(into, map);
+    }
+}
+
+/// One entry of a defaults list.
+enum Default<'a> {
+    Itself,
+    Config(&'a str),
+    Workload(&'a str),
+    /// Settings of Hydra's own groups: nothing here depends on them.
+    Hydra,
+}
+
+/// `override workload: NAME` holds for the lists that this one includes as well.
+fn overriding(entry: &Node) -> Option<String> {
+    match &entry.map()?.get("override workload")?.value {
+        Value::Text(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn default(entry: &Node) -> Result<Default<'_>, Problem> {
+    let wrong = || {
+        let message = format!("expected _self_, a file, or workload: NAME, found {}", entry.value.found());
+        Problem::new(&entry.place, "defaults", message)
+    };
+    match &entry.value {
+        Value::Text(text) if text == "_self_" => Ok(Default::Itself),
+        Value::Text(text) => {
+            let name = text.strip_prefix('/').unwrap_or(text);
+            Ok(Default::Config(name.strip_suffix(".yaml").unwrap_or(name)))
+        }
+        Value::Map(map) => {
+            let (key, node) = map.iter().next().ok_or_else(wrong)?;
+            let key = key.trim_start_matches("override ").trim_start_matches("optional ").trim_start_matches('/');
+            match &node.value {
+                _ if key.starts_with("hydra/") => Ok(Default::Hydra),
+                Value::Text(name) if key == "workload" => Ok(Default::Workload(name)),
+                _ => Err(wrong()),
+            }
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn part(found: &Found) -> Result<Part, Problem> {
+    let document = yaml::parse(&Arc::from(found.path.as_str()), &found.text)?;
+    let place = document.place.clone();
+    let mut map = match document.value {
+        Value::Map(map) => map,
+        Value::Null => Map::default(),
+        other => {
+            return Err(Problem::new(&place, "", format!("expected a mapping, found {}", other.found())));
+        }
+    };
+    let defaults = match map.remove("defaults") {
+        None => Vec::new(),
+        Some(Node { value: Value::List(items), .. }) => items,
+        Some(node) => {
+            let message = format!("expected a list, found {}", node.value.found());
+            return Err(Problem::new(&node.place, "defaults", message));
+        }
+    };
+    let hydra = map.remove("hydra");
+    Ok(Part { defaults, hydra, rest: Node::new(Value::Map(map), place) })
+}

@@ -1,0 +1,163 @@
+//! What Hydra writes beside a job's outputs, and what it shows instead of running one.
+
+use std::collections::BTreeMap;
+
+use super::change::{Target, section};
+use super::{Composition, emit};
+use crate::document::{Map, Node, Value};
+use crate::error::{Error, Place, Problem};
+use crate::overrides;
+use crate::schema;
+
+/// What is known only when the job starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// Working directory.
+    pub cwd: String,
+    /// Absolute run directory.
+    pub output_dir: String,
+    /// Where configurations are looked for, in this order.
+    pub sources: Vec<ConfigSource>,
+}
+
+/// One place of the search path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigSource {
+    /// `main` or `command-line`.
+    pub provider: &'static str,
+    /// `pkg` or `file`.
+    pub schema: &'static str,
+    /// Folder, or name of the package.
+    pub path: String,
+}
+
+/// The three files of a job, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// `config.yaml`
+    pub config: String,
+    /// `hydra.yaml`
+    pub hydra: String,
+    /// `overrides.yaml`
+    pub overrides: String,
+}
+
+/// What `--cfg` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// The job's configuration.
+    Job,
+    /// Hydra's settings.
+    Hydra,
+    /// Both.
+    All,
+}
+
+impl Composition {
+    /// The files that Hydra would write for this run. Secrets are starred.
+    #[must_use]
+    pub fn files(&self, runtime: &Runtime) -> Files {
+        let mut job = self.job.clone();
+        redact(&mut job);
+        let task = self.hydra.at(&["overrides", "task"]).cloned();
+        let overrides = task.map_or_else(|| "[]\n".to_owned(), |list| emit::document(&list));
+        let hydra = emit::document(&below("hydra", self.hydra_at(Some(runtime))));
+        Files { config: emit::document(&job), hydra, overrides }
+    }
+
+    /// What `--cfg` prints. `resolve` resolves interpolations with these environment values.
+    ///
+    /// # Errors
+    /// The package is not there, or an interpolation cannot be resolved.
+    pub fn show(
+        &self,
+        what: Show,
+        package: Option<&str>,
+        resolve: Option<&BTreeMap<String, String>>,
+    ) -> Result<String, Error> {
+        let mut job = match resolve {
+            Some(env) => self.resolved(env)?,
+            None => self.job.clone(),
+        };
+        redact(&mut job);
+        let root = match what {
+            Show::Job => job,
+            Show::Hydra => below("hydra", self.hydra_at(None)),
+            Show::All => {
+                let mut all = below("hydra", self.hydra_at(None));
+                if let Some(map) = job.map() {
+                    overrides::merge(overrides::mapping(&mut all), map);
+                }
+                all
+            }
+        };
+        let Some(package) = package.filter(|package| *package != "_global_") else { return Ok(emit::document(&root)) };
+        let names: Vec<&str> = package.split('.').collect();
+        let Some(node) = root.at(&names) else {
+            return Err(Problem::new(&Place::Default, package, "there is no such package in the configuration").into());
+        };
+        Ok(format!("# @package {package}\n{}", emit::document(node)))
+    }
+
+    /// The defaults list: configuration, package, whether it names itself, parent.
+    #[must_use]
+    pub fn defaults(&self) -> Vec<[String; 4]> {
+        let row =
+            |path: &str, package: &str, itself: &str, parent: &str| [path, package, itself, parent].map(str::to_owned);
+        vec![
+            row(&self.primary, "", "True", "<root>"),
+            row(&format!("workload/{}", self.workload), "workload", "False", &self.primary),
+        ]
+    }
+
+    fn hydra_at(&self, runtime: Option<&Runtime>) -> Node {
+        let mut hydra = self.hydra.clone();
+        let place = Place::Default;
+        let text = |text: &str| Node::new(Value::Text(text.to_owned()), Place::Default);
+        let Some(runtime) = runtime else { return hydra };
+        overrides::mapping(&mut hydra).set("mode", text("RUN"));
+        if let Some(Node { value: Value::List(list), .. }) =
+            section(&mut hydra, &["overrides"], &place).get_mut("hydra")
+            && !self.changes.iter().any(|change| change.target == Target::Hydra(vec!["mode".to_owned()]))
+        {
+            list.push(text("hydra.mode=RUN"));
+        }
+        let sources = runtime.sources.iter().map(|source| {
+            let mut map = Map::default();
+            map.set("path", text(&source.path));
+            map.set("schema", text(source.schema));
+            map.set("provider", text(source.provider));
+            Node::new(Value::Map(map), Place::Default)
+        });
+        let sources = sources.collect();
+        let noted = section(&mut hydra, &["runtime"], &place);
+        noted.set("cwd", text(&runtime.cwd));
+        noted.set("config_sources", Node::new(Value::List(sources), Place::Default));
+        noted.set("output_dir", text(&runtime.output_dir));
+        hydra
+    }
+}
+
+fn below(name: &str, node: Node) -> Node {
+    let mut map = Map::default();
+    map.set(name, node);
+    Node::new(Value::Map(map), Place::Default)
+}
+
+fn redact(node: &mut Node) {
+    match &mut node.value {
+        Value::Map(map) => {
+            let names: Vec<String> = map.iter().map(|(name, _)| name.to_owned()).collect();
+            for (name, child) in names.iter().zip(map.values_mut()) {
+                let secret = schema::secret_names().any(|secret| secret == name) && child.value != Value::Null;
+                if secret {
+                    child.value = Value::Text("***".to_owned());
+                } else {
+                    redact(child);
+                }
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
