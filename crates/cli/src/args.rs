@@ -86,6 +86,11 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   dlio-rs completions bash > /etc/bash_completion.d/dlio-rs")]
     Completions(CompletionsArgs),
+    /// Make links to this binary under the names `dlio_benchmark` and `dlio_benchmark_query`, whose command lines it then takes.
+    #[command(after_help = "Examples:
+  dlio-rs install-links ~/.local/bin
+  mpirun -np 4 ~/.local/bin/dlio_benchmark workload=unet3d_h100 ++workload.train.epochs=1")]
+    InstallLinks(InstallLinksArgs),
     /// Print the manual page (troff).
     #[command(after_help = "Examples:
   dlio-rs man | man -l -")]
@@ -342,4 +347,14 @@ pub(crate) struct CompletionsArgs {
     /// Shell to write for.
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallLinksArgs {
+    /// Folder for the links; default: the folder of this binary.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Replace links and files of these names.
+    #[arg(long)]
+    pub(crate) force: bool,
 }

@@ -77,9 +77,43 @@ pub(crate) fn lines<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String
     })
 }
 
-/// The run's log: the file that the reference writes, and the terminal. Only rank 0 has one that speaks.
+/// The reference's levels, by weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Level {
+    /// 10
+    Debug,
+    /// 20
+    Info,
+    /// 30; the reference's threshold where nothing else is set.
+    Warning,
+    /// 35: progress and results.
+    Output,
+    /// 40
+    Error,
+    /// 50
+    Critical,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Output => "OUTPUT",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+        }
+    }
+}
+
+/// The run's log: the file that the reference writes, and the terminal. Only rank 0 has one that speaks, except where all
+/// ranks append to the reference's file.
 pub(crate) struct Log {
-    terminal: bool,
+    /// Lines below this level stay off the terminal; `None`: all do.
+    terminal: Option<Level>,
+    /// The same for the file.
+    threshold: Level,
     bars: Option<indicatif::MultiProgress>,
     file: Mutex<Option<File>>,
 }
@@ -87,7 +121,23 @@ pub(crate) struct Log {
 impl Log {
     /// A log that says nothing: every rank but 0.
     pub(crate) fn silent() -> Self {
-        Self { terminal: false, bars: None, file: Mutex::new(None) }
+        Self { terminal: None, threshold: Level::Critical, bars: None, file: Mutex::new(None) }
+    }
+
+    /// The log of a rank that writes to the file that rank 0 has made; a rank that cannot see it speaks on the terminal.
+    pub(crate) fn append(path: &Path) -> Self {
+        let file = File::options().append(true).open(path).ok();
+        Self { terminal: Some(Level::Warning), threshold: Level::Warning, bars: None, file: Mutex::new(file) }
+    }
+
+    /// The same log with the reference's threshold for file and terminal, and without progress bars.
+    pub(crate) fn at_level(self, level: Level) -> Self {
+        Self { terminal: Some(level), threshold: level, bars: None, ..self }
+    }
+
+    /// Whether lines of a level go anywhere.
+    pub(crate) fn hears(&self, level: Level) -> bool {
+        level >= self.threshold || self.terminal.is_some_and(|least| level >= least)
     }
 
     /// Rank 0's log; the file is made anew.
@@ -96,10 +146,16 @@ impl Log {
     /// When the file cannot be made.
     pub(crate) fn create(path: &Path, verbosity: Verbosity) -> Result<Self, Failure> {
         use std::io::IsTerminal as _;
-        let file = File::create(path).map_err(|error| Failure::file("creating the log file", path, &error))?;
-        let terminal = verbosity > Verbosity::Quiet;
-        let bars = (terminal && std::io::stderr().is_terminal()).then(indicatif::MultiProgress::new);
-        Ok(Self { terminal, bars, file: Mutex::new(Some(file)) })
+        let failed = |error: std::io::Error| Failure::file("creating the log file", path, &error);
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        // Appending, so that the lines of several ranks do not overwrite each other.
+        let file = File::options().create(true).append(true).open(path).map_err(failed)?;
+        let terminal = (verbosity > Verbosity::Quiet).then_some(Level::Warning);
+        let bars = (terminal.is_some() && std::io::stderr().is_terminal()).then(indicatif::MultiProgress::new);
+        Ok(Self { terminal, threshold: Level::Debug, bars, file: Mutex::new(Some(file)) })
     }
 
     /// Where progress bars are drawn, on a terminal.
@@ -109,23 +165,26 @@ impl Log {
 
     /// One line at the reference's OUTPUT level.
     pub(crate) fn line(&self, line: &str) {
-        self.leveled("OUTPUT", line);
+        self.leveled(Level::Output, line);
     }
 
     /// One line at WARNING level.
     pub(crate) fn warning(&self, line: &str) {
-        self.leveled("WARNING", line);
+        self.leveled(Level::Warning, line);
     }
 
-    /// One line at INFO level: to the file only.
+    /// One line at INFO level: to the file only, unless the reference's threshold says otherwise.
     pub(crate) fn info(&self, line: &str) {
-        self.to_file(&format!("[INFO] {line}"));
+        self.leveled(Level::Info, line);
     }
 
-    fn leveled(&self, level: &str, line: &str) {
-        let text = format!("[{level}] {line}");
-        self.to_file(&text);
-        if !self.terminal {
+    /// One line at a level.
+    pub(crate) fn leveled(&self, level: Level, line: &str) {
+        let text = format!("[{}] {line}", level.name());
+        if level >= self.threshold {
+            self.to_file(&text);
+        }
+        if self.terminal.is_none_or(|least| level < least) {
             return;
         }
         match &self.bars {
@@ -142,7 +201,7 @@ impl Log {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A log line that cannot be written (disk full) must not end a run whose results are still good.
         if let Some(open) = file.as_mut()
-            && let Err(error) = writeln!(open, "{text}")
+            && let Err(error) = open.write_all(format!("{text}\n").as_bytes())
         {
             tracing::warn!("the log file cannot be written any more: {error}");
             *file = None;

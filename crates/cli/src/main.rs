@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod counters;
+mod drop_in;
 mod endpoints;
 mod environment;
 mod exit;
@@ -12,6 +13,7 @@ mod log;
 mod outputs;
 mod page_cache;
 mod presence;
+mod profiler;
 mod progress;
 mod recording;
 mod request;
@@ -20,6 +22,7 @@ mod session;
 mod signals;
 mod sizing;
 mod storage;
+mod voice;
 mod wall;
 mod workload;
 

@@ -137,7 +137,14 @@ fn summarise(session: &Session, parameters: &Parameters, all: Vec<Told>, data_gb
     let folder = &session.request.output;
     write_file(&folder.join("summary.json"), &bytes::summary_json(&summary))?;
     session.say(&format!("Saved outputs in {}", folder.display()));
-    session.say(&bytes::metric_lines(&summary.metrics, place.size, 0, 0));
+    let lines = bytes::metric_lines(&summary.metrics, place.size, 0, 0);
+    if session.as_reference() {
+        // The reference's record has no time stamp.
+        session.log.line(&lines);
+        session.say("outputs saved in RANKID_output.json");
+    } else {
+        session.say(&lines);
+    }
     Ok(())
 }
 

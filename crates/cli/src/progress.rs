@@ -9,7 +9,8 @@ use dlio_engine::{Cost, FileDone, Generated, Observer, RunStarted, Stall, StepDo
 use dlio_event::{BlockTimings, EpochTimings, Nanos, TimeSource};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::log::Log;
+use crate::log::{Level, Log};
+use crate::voice::StepLines;
 use crate::wall::Anchor;
 
 /// Nanoseconds between two plain progress lines.
@@ -37,6 +38,8 @@ pub(crate) struct Progress {
     clock: Arc<dyn TimeSource>,
     anchor: Anchor,
     facts: Facts,
+    /// What every rank says of its steps where the reference was called; its own lines are left out then.
+    steps: Rc<StepLines>,
     state: RefCell<State>,
 }
 
@@ -57,8 +60,14 @@ struct State {
 
 impl Progress {
     /// An observer that speaks through `log`.
-    pub(crate) fn new(log: Rc<Log>, clock: Arc<dyn TimeSource>, anchor: Anchor, facts: Facts) -> Self {
-        Self { log, clock, anchor, facts, state: RefCell::default() }
+    pub(crate) fn new(
+        log: Rc<Log>,
+        clock: Arc<dyn TimeSource>,
+        anchor: Anchor,
+        facts: Facts,
+        steps: Rc<StepLines>,
+    ) -> Self {
+        Self { log, clock, anchor, facts, steps, state: RefCell::default() }
     }
 
     fn say(&self, text: &str) {
@@ -87,6 +96,9 @@ impl Progress {
 
     /// A plain line now and then where there is no bar.
     fn plain(&self, text: impl FnOnce(&State, f64) -> String) {
+        if self.steps.as_reference() {
+            return;
+        }
         let now = self.clock.now();
         let mut state = self.state.borrow_mut();
         if state.bar.is_some() || now.saturating_sub(state.last_line) < LINE_EVERY {
@@ -137,13 +149,16 @@ impl Observer for Progress {
         let seconds = generated.duration.as_secs_f64();
         let total = &generated.world;
         self.say("Generation done");
-        self.say(&format!(
+        let level = if self.steps.as_reference() { Level::Info } else { Level::Output };
+        let stamp = self.anchor.stamp(self.clock.now());
+        let line = format!(
             "Generated {} file(s), {} bytes in {seconds:.2} s: {:.1} MB/s; {} complete file(s) kept",
             total.files.saturating_sub(total.kept),
             total.bytes,
             total.bytes as f64 / 1e6 / seconds.max(1e-9),
             total.kept,
-        ));
+        );
+        self.log.leveled(level, &format!("{stamp} {line}"));
     }
 
     fn run_started(&self, run: &RunStarted) {
@@ -170,6 +185,7 @@ impl Observer for Progress {
     }
 
     fn step_ended(&self, step: &StepDone) {
+        self.steps.step_ended(step);
         let mut state = self.state.borrow_mut();
         state.computed += step.compute;
         state.spent += step.load + step.compute;
@@ -256,14 +272,5 @@ impl Observer for Progress {
 
     fn stalled(&self, stall: &Stall) {
         self.log.warning(&format!("{} {stall}", self.anchor.stamp(self.clock.now())));
-    }
-}
-
-/// The observer of every rank but 0: quiet, except about a stall, which only the rank concerned can explain.
-pub(crate) struct StallsOnly;
-
-impl Observer for StallsOnly {
-    fn stalled(&self, stall: &Stall) {
-        tracing::warn!("{stall}");
     }
 }

@@ -78,7 +78,8 @@ impl Request {
         };
         let env = &request.take_environment(env)?;
         let loaded = request.load()?;
-        request.output = output_folder(&loaded, target, &request.anchor, time)?;
+        request.output = request.output_folder(&loaded, target, time)?;
+        request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
         if let Target::S3 { .. } = Target::of(&loaded.workload)? {
             request.resolve_s3(&loaded.workload, target, env).await?;
         }
@@ -114,6 +115,26 @@ impl Request {
             self.ca_bundle = env.get("AWS_CA_BUNDLE").map(PathBuf::from);
         }
         Ok(env)
+    }
+
+    /// `--output`, `output.folder`, the run folder of Hydra, or a dated folder, in this order. In dialect `mlperf`
+    /// `DLIO_OUTPUT_FOLDER` comes before Hydra's.
+    fn output_folder(&self, loaded: &Loaded, target: &TargetArgs, time: &dyn TimeSource) -> Result<PathBuf, Failure> {
+        let run = self.wanted.hydra.as_ref();
+        let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
+        let configured = [
+            target.output.clone(),
+            loaded.workload.output.folder.as_ref().map(PathBuf::from),
+            run.and_then(|run| run.output.clone()).filter(|_| mlperf),
+            run.map(|run| run.folder.clone()),
+            loaded.hydra_run_dir.as_ref().map(PathBuf::from),
+        ];
+        let folder = configured.into_iter().flatten().next().unwrap_or_else(|| {
+            let stamp = self.anchor.stamp(time.now()).replace(['T', ':'], "-");
+            let seconds = stamp.split('.').next().unwrap_or_default();
+            Path::new("hydra_log").join(&loaded.workload.model.name).join(seconds)
+        });
+        std::path::absolute(&folder).map_err(|error| Failure::file("finding the output folder", &folder, &error))
     }
 
     async fn resolve_s3(&mut self, workload: &Workload, target: &TargetArgs, env: &Environment) -> Result<(), Failure> {
@@ -196,24 +217,4 @@ fn load_with(wanted: &Wanted, settings: &[String], env: &BTreeMap<String, String
         loaded.strict().map_err(Failure::usage)?;
     }
     Ok(loaded)
-}
-
-/// `--output`, `output.folder`, `hydra.run.dir`, or a dated folder, in this order.
-fn output_folder(
-    loaded: &Loaded,
-    target: &TargetArgs,
-    anchor: &Anchor,
-    time: &dyn TimeSource,
-) -> Result<PathBuf, Failure> {
-    let configured = loaded.workload.output.folder.as_ref().or(loaded.hydra_run_dir.as_ref());
-    let folder = match (&target.output, configured) {
-        (Some(folder), _) => folder.clone(),
-        (None, Some(folder)) => PathBuf::from(folder),
-        (None, None) => {
-            let stamp = anchor.stamp(time.now()).replace(['T', ':'], "-");
-            let seconds = stamp.split('.').next().unwrap_or_default();
-            Path::new("hydra_log").join(&loaded.workload.model.name).join(seconds)
-        }
-    };
-    std::path::absolute(&folder).map_err(|error| Failure::file("finding the output folder", &folder, &error))
 }

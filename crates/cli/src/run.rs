@@ -16,11 +16,14 @@ use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
 use dlio_trace::tables;
 
+use crate::args::TargetArgs;
 use crate::exit::{Code, Failure};
-use crate::progress::{Facts, Progress, StallsOnly};
+use crate::profiler::{self, Profiler};
+use crate::progress::{Facts, Progress};
 use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
+use crate::voice::{self, StepLines};
 use crate::{outputs, page_cache, presence};
 
 /// What is to be done and how.
@@ -43,6 +46,38 @@ pub(crate) struct Work {
     pub(crate) preflight: bool,
     /// Seconds after which a wait is reported.
     pub(crate) stall_seconds: u64,
+}
+
+impl Work {
+    /// Training, with the switches of the command line.
+    pub(crate) fn training(target: &TargetArgs) -> Self {
+        Self {
+            generate: false,
+            train: true,
+            verify: false,
+            keep: true,
+            overwrite: false,
+            list: false,
+            preflight: !target.no_preflight,
+            stall_seconds: target.stall_seconds,
+        }
+    }
+
+    /// What `workflow.*` says.
+    ///
+    /// # Errors
+    /// It asks for nothing.
+    pub(crate) fn of_workflow(workload: &Workload, target: &TargetArgs) -> Result<Self, Failure> {
+        let workflow = workload.workflow;
+        if !workflow.generate_data && !workflow.train {
+            return Err(Failure::usage(
+                "the workload asks for nothing that can be done: workflow.generate_data and workflow.train are both false",
+            ));
+        }
+        // As in the reference, what is only generated stays.
+        let keep = workload.dataset.keep_files || !workflow.train;
+        Ok(Self { generate: workflow.generate_data, train: workflow.train, keep, ..Self::training(target) })
+    }
 }
 
 /// Does the work; every rank calls it.
@@ -79,8 +114,12 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         },
         Ok(()) => {
             session.agree(closed).await?;
-            let tables = side_tables(session, &opened, &prepared, &session.trace_folder(folder));
-            session.agree(tables).await
+            let traces = session.trace_folder(folder);
+            let tables = side_tables(session, &opened, &prepared, &traces);
+            session.agree(tables).await?;
+            let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
+            let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
+            session.agree(exported).await
         }
     }
 }
@@ -136,8 +175,11 @@ fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work
     if let Some(notice) = &opened.notice {
         session.say(notice);
     }
+    if session.as_reference() {
+        voice::before(session, work.train);
+    }
     for notice in prepared.plan.iter().flat_map(TrainingPlan::notices) {
-        session.warn(&notice.text);
+        session.notice(notice);
     }
 }
 
@@ -215,8 +257,13 @@ async fn in_order(
             stall_after,
             cancel: session.signals.cancel_flag(),
         };
+        let profiler = session.agree(Profiler::start(session)).await?;
+        if session.as_reference() {
+            voice::steps(session);
+        }
         let trained =
             dlio_engine::train(plan, &prepared.layout, &rig, options).await.map_err(|error| failure(&error))?;
+        session.agree(profiler.stop(session)).await?;
         outputs::write(session, plan, &trained).await?;
     }
     if !work.keep {
@@ -224,7 +271,7 @@ async fn in_order(
         let removed = dlio_engine::remove(&prepared.files, &rig, cancel).await;
         let removed = removed.map_err(|error| failure(&error))?;
         let folder = if removed.folder { ", the folder too" } else { "" };
-        session.say(&format!(
+        session.say_own(&format!(
             "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
             removed.files,
             rig.storage.uri("")
@@ -283,11 +330,12 @@ async fn settle(session: &Session) -> Result<(), Failure> {
 }
 
 fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<Arc<dyn EventSink>>) -> Rig {
+    let voice = Rc::new(StepLines::new(session));
     let observer: Rc<dyn Observer> = if session.rank() == 0 {
         let facts = facts(session, prepared);
-        Rc::new(Progress::new(session.log.clone(), session.clock.clone(), session.request.anchor, facts))
+        Rc::new(Progress::new(session.log.clone(), session.clock.clone(), session.request.anchor, facts, voice))
     } else {
-        Rc::new(StallsOnly)
+        voice
     };
     Rig {
         storage: opened.storage.clone(),

@@ -5,30 +5,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dlio_comm::Communicator;
-use dlio_config::{Loaded, Severity};
+use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource;
 use dlio_trace::{ClockAnchor, Header, TraceWriter, tables};
 
-use crate::args::{ConfigArgs, TargetArgs};
+use crate::args::TargetArgs;
 use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::launch;
-use crate::log::{Log, Verbosity};
+use crate::log::{Level, Log, Verbosity};
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
-use crate::{sizing, workload};
+use crate::sizing;
+use crate::workload::Wanted;
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
-    /// Configuration words.
-    pub(crate) config: &'a ConfigArgs,
+    /// Finds the configuration; only rank 0 calls it.
+    pub(crate) find: &'a dyn Fn() -> Result<Wanted, Failure>,
     /// Registry, output and so on.
     pub(crate) target: &'a TargetArgs,
-    /// Bundled workload when none is named.
-    pub(crate) default: Option<&'a str>,
     /// How much is said.
     pub(crate) verbosity: Verbosity,
 }
@@ -62,12 +61,25 @@ impl Session {
         let mut loaded = request.load()?;
         let sized = sizing::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
         let rank = comm.place().rank;
-        let made = if rank == 0 {
-            make_output(&request.output, &loaded.workload.output.log_file, start.verbosity)
-        } else {
-            Ok(Log::silent())
+        let log_file = request.output.join(&loaded.workload.output.log_file);
+        let made = match (&request.wanted.hydra, rank) {
+            (None, 0) => make_output(&log_file).and_then(|()| Log::create(&log_file, start.verbosity)),
+            (Some(run), 0) => run
+                .write()
+                .and_then(|()| make_output(&log_file))
+                .and_then(|()| Log::create(&log_file, start.verbosity))
+                .map(|log| log.at_level(run.level)),
+            (_, _) => Ok(Log::silent()),
         };
-        let log = Rc::new(agree(&*comm, made).await?);
+        let mut log = agree(&*comm, made).await?;
+        if let Some(run) = &request.wanted.hydra {
+            if rank > 0 {
+                log = Log::append(&log_file).at_level(run.level);
+            }
+            let entered = if run.chdir { enter(&run.folder) } else { Ok(()) };
+            agree(&*comm, entered).await?;
+        }
+        let log = Rc::new(log);
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let session = Self { comm, clock, request, loaded, log, signals: Signals::watch(signals::GRACE), clock_offset };
         session.say_notices();
@@ -75,6 +87,11 @@ impl Session {
             session.say(&sized);
         }
         Ok(session)
+    }
+
+    /// Whether the run was asked for as `dlio_benchmark`, whose log it then keeps line by line.
+    pub(crate) fn as_reference(&self) -> bool {
+        self.request.wanted.hydra.is_some()
     }
 
     /// Rank.
@@ -89,11 +106,22 @@ impl Session {
 
     /// One line with a time stamp, by rank 0.
     pub(crate) fn say(&self, text: &str) {
+        if self.rank() > 0 {
+            return;
+        }
         self.log.line(&format!("{} {text}", self.stamp()));
+    }
+
+    /// One line that the reference does not have, with a time stamp, by rank 0.
+    pub(crate) fn say_own(&self, text: &str) {
+        if self.as_reference() { self.inform(text) } else { self.say(text) }
     }
 
     /// One warning with a time stamp, by rank 0.
     pub(crate) fn warn(&self, text: &str) {
+        if self.rank() > 0 {
+            return;
+        }
         self.log.warning(&format!("{} {text}", self.stamp()));
     }
 
@@ -180,13 +208,25 @@ impl Session {
 
     fn say_notices(&self) {
         for remark in &self.request.remarks {
-            self.log.info(&format!("{} {remark}", self.stamp()));
+            self.inform(remark);
         }
         for notice in &self.loaded.notices {
-            match notice.severity {
-                Severity::Warning => self.warn(&notice.text),
-                Severity::Info => self.log.info(&format!("{} {}", self.stamp(), notice.text)),
-            }
+            self.notice(notice);
+        }
+    }
+
+    /// A notice by rank 0; what the reference does as well is no warning where it is the reference that was called.
+    pub(crate) fn notice(&self, notice: &Notice) {
+        match notice.severity {
+            Severity::Warning if !(self.as_reference() && notice.code == NoticeCode::Quirk) => self.warn(&notice.text),
+            _ => self.inform(&notice.text),
+        }
+    }
+
+    /// One line at INFO level with a time stamp, by rank 0.
+    pub(crate) fn inform(&self, text: &str) {
+        if self.rank() == 0 {
+            self.log.leveled(Level::Info, &format!("{} {text}", self.stamp()));
         }
     }
 }
@@ -221,7 +261,7 @@ pub(crate) fn abort(comm: &dyn Communicator, failure: &Failure) -> Failure {
 async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
     let mut wire = Vec::new();
     if comm.place().rank == 0 {
-        let resolved = match workload::find(start.config, start.default) {
+        let resolved = match (start.find)() {
             Ok(wanted) => Request::resolve(wanted, start.target, &launch::environment(), time).await,
             Err(failure) => Err(failure),
         };
@@ -287,9 +327,14 @@ fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
 }
 
-fn make_output(folder: &Path, log_file: &str, verbosity: Verbosity) -> Result<Log, Failure> {
-    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))?;
-    Log::create(&folder.join(log_file), verbosity)
+/// Makes the folder of the log file.
+fn make_output(log_file: &Path) -> Result<(), Failure> {
+    let folder = log_file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))
+}
+
+fn enter(folder: &Path) -> Result<(), Failure> {
+    std::env::set_current_dir(folder).map_err(|error| Failure::file("entering the run folder", folder, &error))
 }
 
 /// Makes a trace folder exist without the files of an earlier run in it.

@@ -1,11 +1,12 @@
 //! From the words of the command line to a configuration: a file or a bundled workload, and overrides.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dlio_config::{Override, bundled, vocabulary::Dialect};
 
 use crate::args::{ConfigArgs, DialectArg};
 use crate::exit::Failure;
+use crate::log::Level;
 
 /// What the user asked for, before it is parsed: texts only, so that rank 0 can send it to all ranks.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -20,6 +21,46 @@ pub(crate) struct Wanted {
     pub(crate) dialect: Option<String>,
     /// Unknown keys are errors.
     pub(crate) strict: bool,
+    /// The run was asked for as `dlio_benchmark`.
+    pub(crate) hydra: Option<HydraRun>,
+}
+
+/// What Hydra would do for a run of the reference.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct HydraRun {
+    /// Absolute run folder; also the output folder where nothing else is configured.
+    pub(crate) folder: PathBuf,
+    /// Folder below it that takes the files; `None`: they are not written.
+    pub(crate) subfolder: Option<String>,
+    /// The run folder becomes the working directory.
+    pub(crate) chdir: bool,
+    /// Names and contents of the files.
+    pub(crate) files: [(String, String); 3],
+    /// `DLIO_LOG_LEVEL`
+    pub(crate) level: Level,
+    /// `DFTRACER_ENABLE`
+    pub(crate) pfw: bool,
+    /// `DLIO_OUTPUT_FOLDER`, which dialect `mlperf` follows.
+    pub(crate) output: Option<PathBuf>,
+    /// What rank 0 has to say about these choices.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl HydraRun {
+    /// Makes the run folder and writes the files.
+    ///
+    /// # Errors
+    /// When the folder takes no file.
+    pub(crate) fn write(&self) -> Result<(), Failure> {
+        let making = |folder: &Path| {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the run folder", folder, &error))
+        };
+        making(&self.folder)?;
+        let Some(subfolder) = self.subfolder.as_ref().filter(|name| !name.is_empty()) else { return Ok(()) };
+        let folder = self.folder.join(subfolder);
+        making(&folder)?;
+        self.files.iter().try_for_each(|(name, text)| crate::outputs::write_file(&folder.join(name), text.as_bytes()))
+    }
 }
 
 impl From<DialectArg> for Dialect {
@@ -62,6 +103,7 @@ pub(crate) fn find(args: &ConfigArgs, default: Option<&str>) -> Result<Wanted, F
         overrides: overrides.into_iter().cloned().collect(),
         dialect: args.dialect.map(|arg| Dialect::from(arg).word().to_owned()),
         strict: args.strict,
+        hydra: None,
     })
 }
 

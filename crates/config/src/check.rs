@@ -14,6 +14,7 @@ use crate::workload::{Dataset, Workload};
 /// Checks a workload whose values each have the right type and range.
 pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
     loader(workload, f);
+    classes(f);
     seeds(workload, f);
     format(workload, f);
     records(&workload.dataset, f);
@@ -37,11 +38,7 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
         let message = format!("{loader} does not go with framework {}; set both to the same", w.framework);
         f.refuse(LOADER, message);
     }
-    let class = f.given("reader.data_loader_classname").is_some();
-    if class && f.given("reader.data_loader_sampler").is_none() {
-        f.refuse("reader.data_loader_classname", "also needs reader.data_loader_sampler: iterative or index");
-    }
-    if w.workflow.train && matches!(loader, DataLoader::Custom | DataLoader::None) && !class {
+    if w.workflow.train && matches!(loader, DataLoader::Custom | DataLoader::None) {
         f.refuse(
             LOADER,
             format!("{loader} cannot train; expected tensorflow, pytorch, dali, native_dali or synthetic"),
@@ -61,6 +58,23 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
             "reader.odirect",
             format!("expected false for format {}: only npz and npy are read so", w.dataset.format),
         );
+    }
+}
+
+/// Plug-ins of the reference are Python.
+fn classes(f: &mut Fields<'_>) {
+    for (key, instead) in [
+        ("reader.reader_classname", "the readers of dataset.format"),
+        ("reader.data_loader_classname", "reader.data_loader: pytorch, tensorflow, dali, native_dali or synthetic"),
+        ("checkpoint.checkpoint_mechanism_classname", "the checkpoint writer of the framework"),
+    ] {
+        if f.given(key).is_some() {
+            let message = format!(
+                "is a Python class and cannot run in this program; leave the key out and use {instead}, or run this \
+                 workload with the reference"
+            );
+            f.refuse(key, message);
+        }
     }
 }
 
@@ -265,10 +279,8 @@ fn checkpoint(w: &Workload, f: &mut Fields<'_>) {
 fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     let mut asked = Vec::new();
     let w_flow = w.workflow;
-    for (on, key) in [(w_flow.checkpoint, "workflow.checkpoint"), (w_flow.profiling, "workflow.profiling")] {
-        if on {
-            asked.push(key.to_owned());
-        }
+    if w_flow.checkpoint {
+        asked.push("workflow.checkpoint".to_owned());
     }
     if w.dataset.format == Format::Parquet {
         asked.push(format!("dataset.format: {}", w.dataset.format));
@@ -277,7 +289,7 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
     }
     // Told above, and only where they ask for something.
-    let switches = ["workflow.checkpoint", "workflow.profiling"];
+    let switches = ["workflow.checkpoint"];
     let later = schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect));
     for key in later.filter(|key| !switches.contains(&key.path)) {
         if f.given(key.path).is_some() {

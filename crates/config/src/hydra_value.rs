@@ -63,7 +63,7 @@ fn cast(text: &str, place: &Place) -> Result<Option<Node>, String> {
         ("str", Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_)) => Value::Text(inner.trim().to_owned()),
         ("int", Value::Int(number)) => Value::Int(*number),
         ("int", Value::Bool(flag)) => Value::Int(i128::from(*flag)),
-        ("int", Value::Float(number)) if number.is_finite() && number.abs() < 1e18 => Value::Int(*number as i128),
+        ("int", Value::Float(number)) => Value::Int(format!("{:.0}", number.trunc()).parse().map_err(|_| cannot())?),
         ("float", Value::Int(number)) => Value::Float(*number as f64),
         ("float", Value::Float(number)) => Value::Float(*number),
         ("bool", Value::Bool(flag)) => Value::Bool(*flag),

@@ -7,6 +7,7 @@
 mod batch;
 mod columns;
 mod error;
+pub mod export;
 mod file;
 mod footer;
 mod header;

@@ -5,11 +5,13 @@ use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
 use crate::session::{Session, Start, on_ranks};
+use crate::workload;
 
 pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let GenerateArgs { config, target, overwrite } = args;
     on_ranks(|comm| async move {
-        let start = Start { config: &config, target: &target, default: Some("default"), verbosity };
+        let find = || workload::find(&config, Some("default"));
+        let start = Start { find: &find, target: &target, verbosity };
         let session = Session::start(comm, start).await?;
         let work = Work {
             generate: true,

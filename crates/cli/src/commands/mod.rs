@@ -2,6 +2,7 @@
 
 mod analyze;
 mod generate;
+mod install_links;
 mod list;
 mod plan;
 mod replay;
@@ -20,10 +21,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::drop_in;
 use crate::exit::{Code, Failure};
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut words = words.peekable();
+    if let Some(program) = drop_in::program(words.peek()) {
+        return drop_in::main(program, words.skip(1));
+    }
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -57,6 +63,7 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Serve(args) => serve::run(args, verbosity),
         Command::Workloads(args) => workloads::run(args),
         Command::Completions(args) => texts::completions(&args),
+        Command::InstallLinks(args) => install_links::run(args),
         Command::Man => texts::man(),
     }
 }

@@ -338,7 +338,8 @@ pub(crate) fn float(number: f64) -> String {
 }
 
 /// Python's `repr` of a finite float: the shortest digits, an exponent of two digits at least.
-pub(crate) fn python_float(number: f64) -> String {
+#[must_use]
+pub fn python_float(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {
         None => text,

@@ -19,7 +19,7 @@ use crate::interpolate;
 use crate::overrides;
 use crate::yaml;
 
-pub(crate) use self::emit::python_float;
+pub use self::emit::python_float;
 pub use self::record::{ConfigSource, Files, Runtime, Show};
 
 /// The primary configuration that is taken where the configuration directory has none of its name.

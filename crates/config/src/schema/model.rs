@@ -103,12 +103,11 @@ pub(super) const CHECKPOINT: &[Key] = &[
         Preset::Text("default"),
         "Whether the ranks are the whole model or part of it.",
     ),
-    with(
-        SWITCH,
+    acts(
         "checkpoint.checkpoint_mechanism_classname",
         Kind::Text,
         Preset::Unset,
-        "Dotted Python class of a plug-in.",
+        "A dotted Python class; refused, as no Python runs here.",
     ),
     with(SWITCH, "checkpoint.fsync", Kind::Flag, Preset::Flag(false), "Force checkpoints to stable storage."),
     with(SWITCH, "checkpoint.recovery_rank_shift", Kind::Flag, Preset::Flag(false), "Load what another node wrote."),

@@ -17,14 +17,24 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Derived("the framework's own"),
         "Data loader whose order, batching and read-ahead are imitated.",
     ),
-    later("reader.data_loader_classname", Kind::Text, Preset::Unset, "Dotted Python class of a data loader plug-in."),
+    acts(
+        "reader.data_loader_classname",
+        Kind::Text,
+        Preset::Unset,
+        "A dotted Python class; refused, as no Python runs here.",
+    ),
     acts(
         "reader.data_loader_sampler",
         Kind::Word(Sampler::WORDS),
         Preset::Derived("`iterative` for tensorflow, else `index`"),
         "How samples are assigned to ranks and readers.",
     ),
-    later("reader.reader_classname", Kind::Text, Preset::Unset, "Dotted Python class of a reader plug-in."),
+    acts(
+        "reader.reader_classname",
+        Kind::Text,
+        Preset::Unset,
+        "A dotted Python class; refused, as no Python runs here.",
+    ),
     ignored(
         "reader.multiprocessing_context",
         Kind::Word(MultiprocessingContext::WORDS),

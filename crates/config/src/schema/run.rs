@@ -1,7 +1,7 @@
 //! Sections `framework`, `workflow`, `train`, `evaluation`, `output`, `profiling`, `metric`.
 
 use super::kind::{count, count32};
-use super::{Key, Kind, Preset, acts, ignored, later, with};
+use super::{Key, Kind, Preset, acts, ignored, later};
 use crate::vocabulary::{Framework, Profiler};
 
 pub(super) const FRAMEWORK_AND_WORKFLOW: &[Key] = &[
@@ -21,8 +21,8 @@ pub(super) const FRAMEWORK_AND_WORKFLOW: &[Key] = &[
     acts("workflow.train", Kind::Flag, Preset::Flag(true), "Run the training loop."),
     acts("workflow.evaluation", Kind::Flag, Preset::Flag(false), "Evaluate inside the training epochs."),
     later("workflow.checkpoint", Kind::Flag, Preset::Flag(false), "Write or read checkpoints."),
-    later("workflow.profiling", Kind::Flag, Preset::Flag(false), "Start and stop the profiler around the run."),
-    later("workflow.query", Kind::Text, Preset::Unset, "Dotted key that `dlio_benchmark_query` prints."),
+    acts("workflow.profiling", Kind::Flag, Preset::Flag(false), "Start and stop the profiler around the run."),
+    acts("workflow.query", Kind::Text, Preset::Unset, "Dotted key that `dlio_benchmark_query` prints."),
     ignored("workflow.debug", Kind::Free, Preset::Unset, "the reference does not read it"),
 ];
 
@@ -74,14 +74,14 @@ pub(super) const OUTPUT_AND_METRIC: &[Key] = &[
         Preset::Whole(0),
         "Steps left out at the end of each block's metrics.",
     ),
-    with(
-        "workflow.profiling",
+    acts(
         "profiling.profiler",
         Kind::Word(Profiler::WORDS),
         Preset::Text("iostat"),
-        "Profiler that `workflow.profiling` starts.",
+        "Profiler that `workflow.profiling` starts: `iostat` on rank 0; `darshan` must be in `LD_PRELOAD`; `tensorboard` \
+         is refused.",
     ),
-    with("workflow.profiling", "profiling.iostat_devices", Kind::Texts, Preset::Empty, "Devices for iostat."),
+    acts("profiling.iostat_devices", Kind::Texts, Preset::Empty, "Devices for iostat; none: all."),
     acts(
         "metric.au",
         Kind::Number { min: 0.0, max: 1.0 },

@@ -1,0 +1,136 @@
+//! From the command line to what all ranks are sent: the workload, the overrides that concern it, the run folder and the
+//! three files that Hydra leaves there. One time stamp is taken here, by rank 0, for all ranks.
+
+use std::path::PathBuf;
+
+use dlio_config::hydra::{Composition, Runtime, compose};
+use dlio_config::vocabulary::Dialect;
+use dlio_engine::MonotonicClock;
+use dlio_event::TimeSource as _;
+
+use super::search::{PRIMARY, Search};
+use super::words::Line;
+use crate::exit::Failure;
+use crate::launch::Environment;
+use crate::log::Level;
+use crate::wall::Anchor;
+use crate::workload::{HydraRun, Wanted};
+
+/// A composed command line.
+pub(super) struct Composed {
+    pub(super) search: Search,
+    pub(super) composition: Composition,
+}
+
+/// Composes the configuration that the words ask for.
+///
+/// # Errors
+/// A directory, workload or key that does not exist, or an override that is none.
+pub(super) fn composed(line: &Line) -> Result<Composed, Failure> {
+    let search = Search::new(line)?;
+    let primary = line.config_name.as_deref().unwrap_or(PRIMARY);
+    let composition = compose(primary, &line.overrides, &|name| search.find(name));
+    let composition = composition.map_err(|error| super::failure(error, &search))?;
+    if composition.hydra_text("mode").is_some_and(|mode| mode.eq_ignore_ascii_case("multirun")) {
+        return Err(Failure::usage("hydra.mode=MULTIRUN is not supported: start one run after the other"));
+    }
+    Ok(Composed { search, composition })
+}
+
+/// Everything about a run that the command line and this environment decide.
+///
+/// # Errors
+/// As [`composed`]; also a run folder that cannot be named, or a log level that is none.
+pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> {
+    let Composed { search, composition } = composed(line)?;
+    let mut remarks = Vec::new();
+    if search.hides_bundled(composition.workload()) {
+        remarks.push(format!(
+            "workload {0}: {1} is taken; dlio_benchmark itself would take its own file of this name",
+            composition.workload(),
+            composition.source().path
+        ));
+    }
+    let stray: Vec<&str> = composition.stray_keys().collect();
+    if !stray.is_empty() {
+        remarks.push(format!("ignored beside workload: {}", stray.join(", ")));
+    }
+    let overrides: Vec<String> = composition.workload_overrides().map(str::to_owned).collect();
+    let dialect = composition.fork_key().map(|key| {
+        remarks.push(format!(
+            "dialect mlperf, because {key} exists in the MLPerf Storage fork only; ++workload.dlio_rs.dialect=dlio overrules this"
+        ));
+        Dialect::Mlperf.word().to_owned()
+    });
+    let chosen = line.overrides.iter().any(|word| word.contains("dlio_rs.dialect="))
+        || composition.source().text.contains("dialect:");
+    let run = hydra_run(&search, &composition, env)?;
+    Ok(Wanted {
+        name: composition.source().path.clone(),
+        yaml: composition.source().text.clone(),
+        overrides,
+        dialect: dialect.filter(|_| !chosen),
+        strict: false,
+        hydra: Some(HydraRun { remarks, ..run }),
+    })
+}
+
+/// The run folder and what goes there.
+///
+/// # Errors
+/// A folder that cannot be named, or a log level that is none.
+pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Environment) -> Result<HydraRun, Failure> {
+    let clock = MonotonicClock;
+    let anchor = Anchor::now(&clock);
+    let folder = composition.run_dir(&anchor.stamp(clock.now()), env).map_err(Failure::usage)?;
+    let cwd = std::path::absolute(".").unwrap_or_else(|_| PathBuf::from("."));
+    let folder: PathBuf = cwd.join(folder).components().collect();
+    let runtime =
+        Runtime { cwd: cwd.display().to_string(), output_dir: folder.display().to_string(), sources: search.sources() };
+    let files = composition.files(&runtime);
+    Ok(HydraRun {
+        folder,
+        subfolder: composition.hydra_text("output_subdir"),
+        chdir: composition.hydra_text("job.chdir").is_some_and(|text| text.eq_ignore_ascii_case("true")),
+        files: [
+            ("config.yaml".to_owned(), files.config),
+            ("hydra.yaml".to_owned(), files.hydra),
+            ("overrides.yaml".to_owned(), files.overrides),
+        ],
+        level: level(env)?,
+        pfw: env.get("DFTRACER_ENABLE").is_some_and(|value| value == "1"),
+        output: env.get("DLIO_OUTPUT_FOLDER").filter(|text| !text.is_empty()).map(PathBuf::from),
+        remarks: Vec::new(),
+    })
+}
+
+/// `DLIO_LOG_LEVEL`, in the spellings that the reference knows.
+fn level(env: &Environment) -> Result<Level, Failure> {
+    let Some(word) = env.get("DLIO_LOG_LEVEL").filter(|word| !word.is_empty()) else { return Ok(Level::Warning) };
+    Ok(match word.as_str() {
+        "debug" | "DEBUG" => Level::Debug,
+        "info" | "INFO" => Level::Info,
+        "warning" | "warn" | "WARNING" | "WARN" => Level::Warning,
+        "error" | "ERROR" => Level::Error,
+        "critical" | "CRITICAL" => Level::Critical,
+        other => {
+            return Err(Failure::usage(format_args!(
+                "DLIO_LOG_LEVEL: expected debug, info, warning, error or critical, found {other:?}"
+            )));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_level_has_the_reference_s_spellings() {
+        let of = |word: &str| level(&Environment::from([("DLIO_LOG_LEVEL".to_owned(), word.to_owned())]));
+        assert_eq!(level(&Environment::new()).ok(), Some(Level::Warning));
+        assert_eq!(of("WARN").ok(), Some(Level::Warning));
+        assert_eq!(of("info").ok(), Some(Level::Info));
+        assert!(of("Info").is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! This binary called as `dlio_benchmark` or `dlio_benchmark_query`: their command line, their outputs, their log.
+
+mod begin;
+mod query;
+mod search;
+mod show;
+mod words;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use self::words::Line;
+use crate::args::TargetArgs;
+use crate::exit::{Code, Failure};
+use crate::log::Verbosity;
+use crate::run::{Work, execute};
+use crate::session::{Session, Start, on_ranks};
+
+/// Names under which the binary is another program.
+pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
+
+/// Which program the binary was called as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `dlio_benchmark`
+    Benchmark,
+    /// `dlio_benchmark_query`
+    Query,
+}
+
+/// What the first word of the command line makes of this binary; `None`: `dlio-rs` itself.
+pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
+    let name = Path::new(first?).file_name().and_then(OsStr::to_str)?;
+    match NAMES.iter().position(|known| *known == name)? {
+        0 => Some(Program::Benchmark),
+        _ => Some(Program::Query),
+    }
+}
+
+/// Runs the other program with the words after its name.
+pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
+    crate::log::init(Verbosity::Normal, &crate::launch::environment());
+    let words = words.map(|word| {
+        word.into_string()
+            .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
+    });
+    let ran = words.collect::<Result<Vec<String>, Failure>>().and_then(words::parse).and_then(|line| match program {
+        Program::Benchmark => benchmark(&line),
+        Program::Query => query::run(&line),
+    });
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            crate::log::failure(&failure);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn benchmark(line: &Line) -> Result<(), Failure> {
+    if let Some(text) = show::instead_of_a_run(line)? {
+        return crate::log::print(text.as_bytes());
+    }
+    let target = TargetArgs { registry: None, output: None, no_preflight: false, stall_seconds: 60 };
+    on_ranks(|comm| async move {
+        let find = || begin::wanted(line, &crate::launch::environment());
+        let session =
+            Session::start(comm, Start { find: &find, target: &target, verbosity: Verbosity::Normal }).await?;
+        let asked = Work::of_workflow(&session.loaded.workload, &target);
+        // As the reference: what is there already is written again.
+        let asked = asked.map(|work| Work { overwrite: true, ..work });
+        let work = session.agree(asked).await?;
+        execute(&session, work).await
+    })
+}
+
+/// A failure of composing a configuration.
+fn failure(error: dlio_config::hydra::ComposeError, search: &search::Search) -> Failure {
+    use dlio_config::hydra::ComposeError;
+    match error {
+        ComposeError::NoWorkload(name) => search.no_workload(&name),
+        other => Failure::new(Code::Usage, other),
+    }
+}

@@ -1,0 +1,111 @@
+//! Where `workload/NAME.yaml` is looked for: the directory of `--config-dir`, then the bundled workloads or, in their
+//! place, the directory of `--config-path`.
+
+use std::path::{Path, PathBuf};
+
+use dlio_config::bundled;
+use dlio_config::hydra::{ConfigSource, Found};
+
+use super::words::Line;
+use crate::exit::Failure;
+
+/// Name of the primary configuration that needs no file.
+pub(super) const PRIMARY: &str = "config";
+
+/// The search path.
+pub(super) struct Search {
+    config_dir: Option<PathBuf>,
+    /// Stands in the place of the bundled workloads.
+    config_path: Option<PathBuf>,
+}
+
+impl Search {
+    /// From the flags.
+    ///
+    /// # Errors
+    /// A directory that does not exist.
+    pub(super) fn new(line: &Line) -> Result<Self, Failure> {
+        let folder = |flag: &str, path: &Option<PathBuf>| match path {
+            None => Ok(None),
+            Some(path) if path.is_dir() => std::path::absolute(path)
+                .map(Some)
+                .map_err(|error| Failure::file("finding the configuration directory", path, &error)),
+            Some(path) => Err(Failure::usage(format_args!("{flag}: the directory {} does not exist", path.display()))),
+        };
+        Ok(Self {
+            config_dir: folder("--config-dir", &line.config_dir)?,
+            config_path: folder("--config-path", &line.config_path)?,
+        })
+    }
+
+    /// Finds `NAME` or `workload/NAME`.
+    pub(super) fn find(&self, name: &str) -> Option<Found> {
+        // As in the reference, the program's own primary configuration comes first: a config.yaml beside the workloads
+        // belongs to something else.
+        if name == PRIMARY && self.config_path.is_none() {
+            return None;
+        }
+        let folders = self.config_dir.iter().chain(&self.config_path);
+        let file = folders.map(|folder| folder.join(format!("{name}.yaml"))).find(|path| path.is_file());
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(&path).ok()?;
+            return Some(Found { path: path.display().to_string(), text });
+        }
+        let bundled_name = name.strip_prefix("workload/").filter(|_| self.config_path.is_none())?;
+        let text = bundled::yaml(bundled_name)?.to_owned();
+        Some(Found { path: format!("workloads/{bundled_name}.yaml"), text })
+    }
+
+    /// Whether a file of the directory hides a bundled workload, which the reference would have taken.
+    pub(super) fn hides_bundled(&self, workload: &str) -> bool {
+        let own = self.config_dir.as_ref().is_some_and(|dir| dir.join(format!("workload/{workload}.yaml")).is_file());
+        own && self.config_path.is_none() && bundled::yaml(workload).is_some()
+    }
+
+    /// Hydra's view of the path.
+    pub(super) fn sources(&self) -> Vec<ConfigSource> {
+        let source = |provider, schema, path: &str| ConfigSource { provider, schema, path: path.to_owned() };
+        let folder = |provider, path: &Path| source(provider, "file", &path.display().to_string());
+        let mut sources = vec![source("hydra", "pkg", "hydra.conf")];
+        sources.push(match &self.config_path {
+            Some(path) => folder("main", path),
+            None => source("main", "pkg", "dlio_benchmark.configs"),
+        });
+        sources.extend(self.config_dir.iter().map(|path| folder("command-line", path)));
+        sources.push(source("schema", "structured", ""));
+        sources
+    }
+
+    /// The refusal of a workload that is nowhere, with what there is.
+    pub(super) fn no_workload(&self, name: &str) -> Failure {
+        let options: String = self.options().iter().map(|name| format!("\n\t{name}")).collect();
+        let path: String = self
+            .sources()
+            .iter()
+            .map(|source| {
+                let scheme = if source.schema == "file" { "file://" } else { "pkg://" };
+                let scheme = if source.schema == "structured" { "structured://" } else { scheme };
+                format!("\n\tprovider={}, path={scheme}{}", source.provider, source.path)
+            })
+            .collect();
+        Failure::usage(format_args!(
+            "In 'config': Could not find 'workload/{name}'\n\nAvailable options in 'workload':{options}\nConfig search path:{path}"
+        ))
+    }
+
+    /// All workloads that can be chosen, in alphabetical order.
+    pub(super) fn options(&self) -> Vec<String> {
+        let mut names: Vec<String> = match &self.config_path {
+            Some(_) => Vec::new(),
+            None => bundled::names().map(str::to_owned).collect(),
+        };
+        for folder in self.config_dir.iter().chain(&self.config_path) {
+            let Ok(entries) = std::fs::read_dir(folder.join("workload")) else { continue };
+            let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.extend(files.filter_map(|file| file.strip_suffix(".yaml").map(str::to_owned)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,3 @@
+//! Traces in the formats of other tools.
+
+pub mod pfw;

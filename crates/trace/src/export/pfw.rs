@@ -1,0 +1,230 @@
+//! One rank's trace as dftracer writes it: a line `[`, then one JSON object per line, times in microseconds since 1970.
+//!
+//! Names and categories are those that the reference's own instrumentation and dftracer's system-call tracer use, so that
+//! their analyses find reads, samples, fetches, computation and epochs. Memory: one hash per file name, nothing else grows.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use dlio_event::{Lane, OpKind, Phase};
+use hashbrown::HashSet;
+use serde_json::{Map, Value, json};
+
+use crate::{Batch, Error, Header, RankTrace};
+
+/// Writes the trace of one rank to a file.
+///
+/// # Errors
+/// When the trace cannot be read or the file cannot be written.
+pub fn write_file(trace: &RankTrace, path: &Path) -> Result<(), Error> {
+    let create = |source| Error::Create { path: path.to_owned(), source };
+    let file = std::fs::File::create(path).map_err(create)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let mut exporter = Exporter::new(&trace.header);
+    exporter.begin(&mut out).map_err(create)?;
+    for batch in trace.batches()? {
+        exporter.batch(&batch?, &mut out).map_err(create)?;
+    }
+    out.flush().map_err(create)
+}
+
+/// Turns batches of one rank into lines.
+pub struct Exporter {
+    pid: u32,
+    host: String,
+    host_hash: String,
+    /// Class names of the format's reader and generator.
+    reader: String,
+    generator: String,
+    /// What to add to a time of the trace to get wall-clock nanoseconds.
+    to_wall_ns: i128,
+    id: u64,
+    named: HashSet<u64>,
+}
+
+impl Exporter {
+    /// An exporter for the rank that this header describes.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        let clock = &header.clock;
+        let config: Value = serde_json::from_str(&header.config_json).unwrap_or_default();
+        let format = config["workload"]["dataset"]["format"].as_str().unwrap_or("tfrecord").to_owned();
+        let class = class_of(&format);
+        Self {
+            pid: header.pid,
+            host: header.host.clone(),
+            host_hash: format!("{:016x}", hash(&header.host)),
+            reader: format!("{class}Reader"),
+            generator: format!("{class}Generator"),
+            to_wall_ns: i128::from(clock.wall_unix_ns)
+                - i128::from(clock.monotonic_ns)
+                - i128::from(clock.offset_to_rank0_ns),
+            id: 0,
+            named: HashSet::new(),
+        }
+    }
+
+    /// Writes what stands before the first event.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        writeln!(out, "[")?;
+        let (host, hash) = (self.host.clone(), self.host_hash.clone());
+        self.metadata("HH", &host, &hash, 0, out)
+    }
+
+    /// Writes the events of a batch.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn batch(&mut self, batch: &Batch, out: &mut impl Write) -> std::io::Result<()> {
+        for row in 0..batch.len() {
+            self.event(batch, row, out)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, batch: &Batch, row: usize, out: &mut impl Write) -> std::io::Result<()> {
+        let (name, category) = self.words(batch, row);
+        let start = self.micros(batch.start[row]);
+        let mut args = Map::new();
+        args.insert("hhash".to_owned(), json!(self.host_hash));
+        args.insert("hostname".to_owned(), json!(self.host));
+        if let Some(file) = batch.object.get(row) {
+            let hashed = hash(file);
+            let text = format!("{hashed:016x}");
+            if self.named.insert(hashed) {
+                self.metadata("FH", file, &text, start, out)?;
+            }
+            args.insert("fhash".to_owned(), json!(text));
+            args.insert("fname".to_owned(), json!(file));
+        }
+        arguments(batch, row, &mut args);
+        self.id += 1;
+        let lane = batch.lane[row];
+        let tid = if lane == Lane::MAIN { self.pid } else { self.pid + 1 + u32::from(lane.0) };
+        let event = json!({
+            "id": self.id,
+            "name": name,
+            "cat": category,
+            "pid": self.pid,
+            "tid": tid,
+            "ts": start,
+            "dur": (self.micros(batch.end[row]) - start).max(0),
+            "ph": "X",
+            "args": args,
+        });
+        serde_json::to_writer(&mut *out, &event)?;
+        writeln!(out)
+    }
+
+    /// A name for a hash; with a time, because not every reader knows that these lines have none.
+    fn metadata(&mut self, kind: &str, name: &str, hash: &str, ts: i64, out: &mut impl Write) -> std::io::Result<()> {
+        self.id += 1;
+        let line = json!({
+            "id": self.id,
+            "name": kind,
+            "cat": "dftracer",
+            "pid": self.pid,
+            "tid": self.pid,
+            "ts": ts,
+            "dur": 0,
+            "ph": "M",
+            "args": {"hhash": self.host_hash, "name": name, "value": hash},
+        });
+        serde_json::to_writer(&mut *out, &line)?;
+        writeln!(out)
+    }
+
+    fn micros(&self, ns: i64) -> i64 {
+        i64::try_from((i128::from(ns) + self.to_wall_ns) / 1000).unwrap_or(i64::MAX)
+    }
+
+    /// Name and category of a row.
+    fn words(&self, batch: &Batch, row: usize) -> (String, &'static str) {
+        let plain = |name: &str, category| (name.to_owned(), category);
+        match batch.kind[row] {
+            OpKind::Get | OpKind::GetRange => plain("S3Storage.get_data", "storage"),
+            OpKind::Put => plain("S3Storage.put_data", "storage"),
+            OpKind::MultipartCreate => plain("S3Storage.multipart_create", "storage"),
+            OpKind::MultipartPart => plain("S3Storage.multipart_part", "storage"),
+            OpKind::MultipartComplete => plain("S3Storage.multipart_complete", "storage"),
+            OpKind::MultipartAbort => plain("S3Storage.multipart_abort", "storage"),
+            OpKind::Head => plain("S3Storage.head", "storage"),
+            OpKind::List => plain("opendir", "POSIX"),
+            OpKind::Delete => plain("unlink", "POSIX"),
+            OpKind::CreateNamespace => plain("mkdir", "POSIX"),
+            OpKind::Open => plain("open64", "POSIX"),
+            OpKind::Read => plain("pread64", "POSIX"),
+            OpKind::Write => plain("pwrite64", "POSIX"),
+            OpKind::Fsync => plain("fsync", "POSIX"),
+            OpKind::Rename => plain("rename", "POSIX"),
+            OpKind::Close => plain("close", "POSIX"),
+            OpKind::Stat => plain("__fxstat64", "POSIX"),
+            OpKind::Decode => plain("decode", "data"),
+            OpKind::Preprocess => plain("preprocess", "data"),
+            OpKind::Fetch => plain("fetch.iter", "dataloader"),
+            OpKind::Compute => plain("compute", "compute"),
+            OpKind::Barrier => plain("barrier", "comm"),
+            OpKind::Block => plain("train", "pipeline"),
+            OpKind::Epoch => plain("epoch.block", "pipeline"),
+            OpKind::Eval => plain("evaluate", "pipeline"),
+            OpKind::Batch => plain("batch", "data_loader"),
+            OpKind::Sample => (format!("{}.read_index", self.reader), "reader"),
+            OpKind::GenerateFile => (format!("{}.generate", self.generator), "data_generator"),
+            OpKind::CheckpointSave => plain("capture", "checkpoint"),
+            OpKind::CheckpointLoad => plain("restart", "checkpoint"),
+        }
+    }
+}
+
+/// Position and size of a row, under the reference's argument names.
+fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
+    let kind = batch.kind[row];
+    let mut put = |name: &str, value: Value| {
+        args.insert(name.to_owned(), value);
+    };
+    for (name, value) in [("epoch", batch.epoch[row]), ("block", batch.block[row]), ("step", batch.step[row])] {
+        if value > 0 {
+            put(name, json!(value));
+        }
+    }
+    if let Some(sample) = batch.sample[row] {
+        put("image_idx", json!(sample));
+    }
+    let bytes = batch.bytes[row];
+    if matches!(kind, OpKind::Sample | OpKind::Batch | OpKind::Fetch | OpKind::GenerateFile) && bytes > 0 {
+        put("image_size", json!(bytes));
+    }
+    if kind.is_read() || kind.is_write() {
+        put("ret", json!(bytes));
+        put("size", json!(bytes));
+        put("count", json!(batch.requested[row].unwrap_or(bytes)));
+        put("offset", json!(batch.offset[row]));
+    }
+    if batch.phase[row] == Phase::Eval {
+        put("dataset_type", json!("valid"));
+    }
+}
+
+/// The reference's class names of a format start so.
+fn class_of(format: &str) -> &'static str {
+    match format {
+        "npz" => "NPZ",
+        "npy" => "NPY",
+        "hdf5" => "HDF5",
+        "csv" => "CSV",
+        "jpeg" | "png" => "Image",
+        "indexed_binary" => "IndexedBinary",
+        "mmap_indexed_binary" => "IndexedBinaryMMap",
+        "synthetic" => "Synthetic",
+        "parquet" => "Parquet",
+        _ => "TF",
+    }
+}
+
+/// FNV-1a: the same name has the same number in the files of all ranks.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
