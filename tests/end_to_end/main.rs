@@ -6,6 +6,7 @@ mod bad_input;
 mod containers;
 mod content;
 mod datasets;
+mod drop_in;
 mod mlperf;
 mod mlperf_reads;
 mod ranks;

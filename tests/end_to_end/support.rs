@@ -43,7 +43,7 @@ impl From<Output> for Said {
 }
 
 /// A clean environment: nothing of the caller's AWS or MPI settings leaks into a test.
-fn clean(command: &mut Command) -> &mut Command {
+pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars() {
         if ["AWS_", "S3_", "OMPI_", "PMI", "SLURM_", "DLIO_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
         {

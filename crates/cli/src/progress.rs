@@ -116,6 +116,7 @@ impl Observer for Progress {
     fn generation_started(&self, files: u64) {
         self.state.borrow_mut().files = files;
         self.say("Starting data generation");
+        self.steps.generating();
         self.start_bar(files, "generate [{bar:30}] {pos}/{len} files of rank 0, {msg}, ETA {eta}");
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn steps(session: &Session) {
     for (split, word) in [(&train, "training"), (&eval, "evaluation")] {
         if split.files != split.requested && session.rank() == 0 {
             let step = if word == "training" { "train" } else { "eval" };
-            session.warn(&format!(
+            session.log.warning(&format!(
                 "Trimming number of {word} files ({} -> {}) to have equal number of {step} steps for all ranks",
                 split.requested, split.files
             ));
@@ -83,6 +83,23 @@ pub(crate) fn steps(session: &Session) {
             eval.steps, eval.files, eval.batch
         ));
     }
+    // Sums of sample numbers, whatever the line calls them.
+    let sum = |split: &Counted| {
+        let total = samples.saturating_mul(split.files);
+        total.saturating_mul(total.saturating_sub(1)) / 2
+    };
+    session.inform(&format!("Total number of samples: train {}, eval {}", sum(&train), sum(&eval)));
+}
+
+/// What is about to be generated.
+fn generating(workload: &Workload) -> [String; 3] {
+    let dataset = &workload.dataset;
+    let folder = &dataset.data_folder;
+    [
+        format!("Generating dataset in {folder}/train and {folder}/valid"),
+        format!("Number of files for training dataset: {}", dataset.num_files_train),
+        format!("Number of files for validation dataset: {}", dataset.num_files_eval),
+    ]
 }
 
 /// One split as the reference counts it.
@@ -127,6 +144,7 @@ pub(crate) struct StepLines {
     rank: u32,
     batch: u64,
     batch_eval: u64,
+    generating: [String; 3],
 }
 
 impl StepLines {
@@ -140,6 +158,15 @@ impl StepLines {
             rank: session.rank(),
             batch: reader.batch_size,
             batch_eval: reader.batch_size_eval,
+            generating: generating(&session.loaded.workload),
+        }
+    }
+
+    /// What is about to be generated, at level INFO.
+    pub(crate) fn generating(&self) {
+        let Some(log) = &self.log else { return };
+        for line in &self.generating {
+            log.info(&format!("{} {line}", self.anchor.stamp(self.clock.now())));
         }
     }
 

@@ -20,7 +20,7 @@ fn combinations_that_cannot_be_valid_are_refused_at_the_key() {
         ),
         ("reader: {data_loader: none}\n", "my.yaml:1: reader.data_loader: none cannot train"),
         ("reader: {data_loader_sampler: none}\n", "my.yaml:1: reader.data_loader_sampler: expected iterative or index"),
-        ("reader: {data_loader_classname: a.B}\n", "my.yaml:1: reader.data_loader_classname: also needs"),
+        ("reader: {data_loader_classname: a.B}\n", "my.yaml:1: reader.data_loader_classname: is a Python class"),
         ("reader: {odirect: true}\n", "my.yaml:1: reader.odirect: expected false for format tfrecord"),
         (
             "train: {seed: 4294967295}\nreader: {sample_shuffle: seed}\n",

@@ -2,7 +2,7 @@
 
 use super::dataset::NUMPY_TYPES;
 use super::kind::{count, count32};
-use super::{Key, Kind, NOT_DLIO, Preset, acts, ignored, later};
+use super::{Key, Kind, NOT_DLIO, Preset, acts, ignored};
 use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
 
 /// Words for shuffles, with the boolean that a bare `off` is in YAML.

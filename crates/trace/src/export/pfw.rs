@@ -71,7 +71,7 @@ impl Exporter {
     pub fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "[")?;
         let (host, hash) = (self.host.clone(), self.host_hash.clone());
-        self.metadata("HH", &host, &hash, 0, out)
+        self.metadata("HH", (&host, &hash), 0, out)
     }
 
     /// Writes the events of a batch.
@@ -95,7 +95,7 @@ impl Exporter {
             let hashed = hash(file);
             let text = format!("{hashed:016x}");
             if self.named.insert(hashed) {
-                self.metadata("FH", file, &text, start, out)?;
+                self.metadata("FH", (file, &text), start, out)?;
             }
             args.insert("fhash".to_owned(), json!(text));
             args.insert("fname".to_owned(), json!(file));
@@ -120,7 +120,13 @@ impl Exporter {
     }
 
     /// A name for a hash; with a time, because not every reader knows that these lines have none.
-    fn metadata(&mut self, kind: &str, name: &str, hash: &str, ts: i64, out: &mut impl Write) -> std::io::Result<()> {
+    fn metadata(
+        &mut self,
+        kind: &str,
+        (name, hash): (&str, &str),
+        ts: i64,
+        out: &mut impl Write,
+    ) -> std::io::Result<()> {
         self.id += 1;
         let line = json!({
             "id": self.id,
