@@ -3,11 +3,12 @@
 //! Names and categories are those that the reference's own instrumentation and dftracer's system-call tracer use, so that
 //! their analyses find reads, samples, fetches, computation and epochs. Memory: one hash per file name, nothing else grows.
 
+use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use dlio_event::{Lane, OpKind, Phase};
-use hashbrown::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::{Batch, Error, Header, RankTrace};
