@@ -25,9 +25,8 @@ impl Profiler {
         let mut iostat = None;
         if workload.workflow.profiling {
             match workload.profiling.profiler {
-                Kind::None => {}
                 Kind::Iostat if session.rank() == 0 => iostat = Some(start_iostat(session)?),
-                Kind::Iostat => {}
+                Kind::None | Kind::Iostat => {}
                 Kind::Darshan => darshan(session)?,
                 Kind::Tensorboard => {
                     return Err(Failure::usage(

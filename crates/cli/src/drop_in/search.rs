@@ -1,6 +1,7 @@
 //! Where `workload/NAME.yaml` is looked for: the directory of `--config-dir`, then the bundled workloads or, in their
 //! place, the directory of `--config-path`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dlio_config::bundled;
@@ -78,19 +79,15 @@ impl Search {
 
     /// The refusal of a workload that is nowhere, with what there is.
     pub(super) fn no_workload(&self, name: &str) -> Failure {
-        let options: String = self.options().iter().map(|name| format!("\n\t{name}")).collect();
-        let path: String = self
-            .sources()
-            .iter()
-            .map(|source| {
-                let scheme = if source.schema == "file" { "file://" } else { "pkg://" };
-                let scheme = if source.schema == "structured" { "structured://" } else { scheme };
-                format!("\n\tprovider={}, path={scheme}{}", source.provider, source.path)
-            })
-            .collect();
-        Failure::usage(format_args!(
-            "In 'config': Could not find 'workload/{name}'\n\nAvailable options in 'workload':{options}\nConfig search path:{path}"
-        ))
+        let mut text = format!("In 'config': Could not find 'workload/{name}'\n\nAvailable options in 'workload':");
+        for option in self.options() {
+            let _ = write!(text, "\n\t{option}");
+        }
+        text.push_str("\nConfig search path:");
+        for source in self.sources() {
+            let _ = write!(text, "\n\tprovider={}, path={}://{}", source.provider, source.schema, source.path);
+        }
+        Failure::usage(text)
     }
 
     /// All workloads that can be chosen, in alphabetical order.
