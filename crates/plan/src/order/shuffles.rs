@@ -81,13 +81,15 @@ impl Shuffles {
         if lists.epoch == epoch {
             return lists;
         }
-        let (mut train, mut eval) = (lists.train.to_vec(), lists.eval.to_vec());
-        for epoch in lists.epoch + 1..=epoch {
+        let FileLists { epoch: first, mut train, mut eval } = lists;
+        // In place, unless a lane of an earlier epoch still reads by these lists: they may be as large as memory allows.
+        let (train_list, eval_list) = (Arc::make_mut(&mut train), Arc::make_mut(&mut eval));
+        for epoch in first + 1..=epoch {
             let mut generator = self.generator(epoch);
-            generator.shuffle(&mut train);
-            generator.shuffle(&mut eval);
+            generator.shuffle(train_list);
+            generator.shuffle(eval_list);
         }
-        FileLists { epoch, train: train.into(), eval: eval.into() }
+        FileLists { epoch, train, eval }
     }
 
     /// Order of `len` samples of one rank in an epoch; `None`: ascending. It is the same for all ranks with that many.
@@ -99,9 +101,8 @@ impl Shuffles {
         if let Some((_, _, order)) = memory.samples.iter().find(|(e, l, _)| (*e, *l) == (epoch, len)) {
             return Some(Arc::clone(order));
         }
-        let mut order: Vec<u32> = (0..len).collect();
-        self.generator(epoch).shuffle(&mut order);
-        let order: Arc<[u32]> = order.into();
+        let mut order: Arc<[u32]> = (0..len).collect();
+        self.generator(epoch).shuffle(Arc::make_mut(&mut order));
         if memory.samples.len() == KEPT {
             memory.samples.remove(0);
         }
