@@ -139,6 +139,12 @@ impl Prepared {
             .with_transfer_size(workload.reader.transfer_size)
             .with_verify_by(workload.dlio_rs.verify_by)
             .with_dialect(workload.dlio_rs.dialect);
+        // Dialects other than the reference's do with a sample what its name says: they look at it.
+        let layout = match workload.dlio_rs.dialect {
+            Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
+            Dialect::Dlio => layout.with_untouched_maps().with_members_first(),
+            Dialect::Native | Dialect::Mlperf => layout,
+        };
         if work.verify {
             layout.allows(Decode::Verify).map_err(Failure::usage)?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
-use dlio_plan::{HandleState, LaneStep, Split, TrainingPlan};
+use dlio_plan::{HandleState, LaneStep, Lookups, Split, TrainingPlan};
 use dlio_storage::Recorder;
 use tokio::sync::watch::Receiver;
 
@@ -54,6 +54,7 @@ pub(crate) fn kit_maker<'r>(
         halt: Halt { cancel: options.cancel.clone(), released },
         status: LaneStatus::new(),
         decode: options.decode,
+        indexes: RefCell::default(),
     }
 }
 
@@ -95,7 +96,8 @@ impl<'r> Batches<'r> {
                 LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger })
             } else {
                 let preprocess = Box::new(plan.preprocess_times(rank, split, at.epoch, lane));
-                steps(plan, (pass, at), plan.lane_steps(rank, split, at.epoch, lane), preprocess)
+                let lookups = Some(plan.lookups(rank, split, at.epoch, lane));
+                steps(plan, (pass, at), plan.lane_steps(rank, split, at.epoch, lane), preprocess, lookups)
             }
         });
     }
@@ -110,7 +112,7 @@ impl<'r> Batches<'r> {
                 LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger: Duration::ZERO })
             } else {
                 let step = Box::new(plan.prewarm(rank, epoch, lane).into_iter());
-                steps(plan, (pass, at), step, Box::new(std::iter::empty()))
+                steps(plan, (pass, at), step, Box::new(std::iter::empty()), None)
             }
         });
     }
@@ -174,7 +176,8 @@ fn steps(
     (pass, at): (u32, Position),
     steps: Box<dyn Iterator<Item = LaneStep> + Send>,
     preprocess: Box<dyn Iterator<Item = Duration> + Send>,
+    lookups: Option<Lookups>,
 ) -> LaneOrder {
     let access = HandleState::new(plan.handles(), plan.files().samples_per_file());
-    LaneOrder::Steps(Order { pass, at, steps, preprocess, access })
+    LaneOrder::Steps(Order { pass, at, steps, preprocess, lookups, access })
 }

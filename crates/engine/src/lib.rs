@@ -19,6 +19,7 @@ mod generate;
 mod handles;
 mod kernel;
 mod lanes;
+mod lookup;
 mod observer;
 mod place;
 mod reader;

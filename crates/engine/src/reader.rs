@@ -1,13 +1,14 @@
 //! Reads the samples of one lane: opens, asks the decoder what it needs, streams that through, sleeps, records.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Phase, Position};
-use dlio_format::{Decode, FileShape, Layout, Need};
-use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, Piece, SampleRead};
+use dlio_format::{Decode, FileShape, Layout, Need, SampleIndex};
+use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, Lookups, Piece, SampleRead};
 use dlio_storage::{Attempts, ByteRange, ErrorKind, Recorder, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -34,6 +35,8 @@ pub(crate) struct ReadKit {
     pub(crate) status: Arc<LaneStatus>,
     /// What is done with samples besides reading them.
     pub(crate) decode: Decode,
+    /// What the lane's reader has looked up so far, by combined number of the file; `None`: mapped, not looked into.
+    pub(crate) indexes: RefCell<HashMap<u64, Option<Arc<SampleIndex>>>>,
 }
 
 /// What a lane is doing, for whoever waits for it.
@@ -93,6 +96,8 @@ pub(crate) struct Order {
     pub(crate) at: Position,
     pub(crate) steps: Box<dyn Iterator<Item = LaneStep> + Send>,
     pub(crate) preprocess: Box<dyn Iterator<Item = Duration> + Send>,
+    /// What the reader looks up first; taken when that is done.
+    pub(crate) lookups: Option<Lookups>,
     /// When the files of this pass are closed.
     pub(crate) access: HandleState,
 }
@@ -125,6 +130,9 @@ impl<'k> Reader<'k> {
         let kit = self.kit;
         let at = Position { step: u32::try_from(step.step).unwrap_or(u32::MAX), ..order.at };
         let start = kit.clock.now();
+        if let Some(lookups) = order.lookups.take() {
+            kit.look_up(lookups, order.at).await?;
+        }
         let mut bytes = 0;
         if kit.handles == Handles::PerSample && kit.inflight > 1 {
             let pauses = std::iter::from_fn(|| Some(order.preprocess.next().unwrap_or_default()));
@@ -148,6 +156,11 @@ impl<'k> Reader<'k> {
     async fn read_one(&mut self, order: &mut Order, read: SampleRead, at: Position) -> Result<u64, Error> {
         let kit = self.kit;
         let pause = order.preprocess.next().unwrap_or_default();
+        if kit.layout.is_untouched(kit.decode) {
+            kit.view(read, at);
+            kit.preprocess(at, pause).await;
+            return Ok(0);
+        }
         if kit.handles == Handles::PerSample {
             return kit.read_alone(read, at, pause).await;
         }
@@ -214,6 +227,9 @@ impl ReadKit {
         let mut decoder = decoder.map_err(|source| self.corrupt(source, key, at))?;
         if let Some(bytes) = object.size() {
             decoder.size(bytes).map_err(|source| self.corrupt(source, key, at))?;
+        }
+        if let Some(index) = self.index_of(file, at).await? {
+            decoder.locate(index);
         }
         Ok(OpenFile { object, name, decoder })
     }

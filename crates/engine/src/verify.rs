@@ -91,6 +91,7 @@ pub async fn verify(
             halt,
             status: LaneStatus::new(),
             decode,
+            indexes: RefCell::default(),
         },
     };
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));
@@ -175,7 +176,10 @@ impl FileWork for Inspector {
 
     async fn file(&self, number: u64) -> Result<Seen, Error> {
         let file = self.kit.files.file(number);
-        let outcome = match self.look(&file).await {
+        let looked = self.look(&file).await;
+        // Nobody comes back to this file.
+        self.kit.indexes.borrow_mut().clear();
+        let outcome = match looked {
             Ok(bytes) => Ok((file.samples, bytes)),
             Err(error) if is_of_the_file(&error) => Err(chain(&error)),
             Err(error) => return Err(error),

@@ -42,6 +42,7 @@ pub struct Decoder {
 enum Kind {
     Npy(Box<Whole>),
     Npz(Box<npz::Archive>),
+    NpzMembers(Box<npz::Members>),
     Hdf5(Box<hdf5::Reader>),
     TfRecord(Box<tfrecord::Reader>),
     Indexed(Box<indexed::Reader>),
@@ -58,6 +59,10 @@ impl Decoder {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny, check: Option<Check>) -> Self {
         let kind = match layout.format() {
             format if layout.opaque && scrutiny == Scrutiny::Structure => Kind::Opaque(Opaque::new(format)),
+            Format::Npz if layout.members_first => {
+                let archive = npz::Archive::new(layout, shape, scrutiny);
+                Kind::NpzMembers(Box::new(npz::Members::new(archive)))
+            }
             Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape, scrutiny))),
             Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape, scrutiny))),
             Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size, scrutiny))),
@@ -82,6 +87,7 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.size(bytes),
             Kind::Npz(archive) => archive.size(bytes),
+            Kind::NpzMembers(members) => members.size(bytes),
             Kind::Hdf5(reader) => reader.size(bytes),
             Kind::TfRecord(reader) => reader.size(bytes),
             Kind::Indexed(reader) => reader.size(bytes),
@@ -114,6 +120,7 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.sample(),
             Kind::Npz(archive) => archive.sample(),
+            Kind::NpzMembers(members) => members.sample(),
             Kind::Hdf5(reader) => reader.sample(sample),
             Kind::TfRecord(reader) => {
                 if reader.sample(sample)
@@ -137,6 +144,7 @@ impl Decoder {
         match &self.kind {
             Kind::Npy(whole) => whole.need(),
             Kind::Npz(archive) => archive.need(),
+            Kind::NpzMembers(members) => members.need(),
             Kind::Hdf5(reader) => reader.need(),
             Kind::TfRecord(reader) => reader.need(),
             Kind::Indexed(reader) => reader.need(),
@@ -153,9 +161,14 @@ impl Decoder {
     /// # Errors
     /// Bytes that do not belong to the format, or that differ from the workload.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let front = match &self.kind {
+            Kind::NpzMembers(members) => members.is_front(),
+            _ => true,
+        };
         match &mut self.kind {
             Kind::Npy(whole) => whole.chunk(bytes),
             Kind::Npz(archive) => archive.chunk(bytes),
+            Kind::NpzMembers(members) => members.chunk(bytes),
             Kind::Hdf5(reader) => reader.chunk(bytes),
             Kind::TfRecord(reader) => reader.chunk(bytes),
             Kind::Indexed(reader) => reader.chunk(bytes),
@@ -166,8 +179,8 @@ impl Decoder {
             Kind::Opaque(opaque) => opaque.chunk(bytes),
         }?;
         match &mut self.check {
-            Some(check) => check.take(bytes),
-            None => Ok(()),
+            Some(check) if front => check.take(bytes),
+            _ => Ok(()),
         }
     }
 
@@ -179,6 +192,7 @@ impl Decoder {
         match &mut self.kind {
             Kind::Npy(whole) => whole.end(),
             Kind::Npz(archive) => archive.end(),
+            Kind::NpzMembers(members) => members.end(),
             Kind::Hdf5(reader) => reader.end(),
             Kind::TfRecord(reader) => reader.end(),
             Kind::Indexed(reader) => reader.end(),

@@ -38,6 +38,7 @@ pub struct Layout {
     pub(crate) hdf5: Arc<hdf5::Options>,
     pub(crate) transfer_size: u64,
     pub(crate) verify_by: VerifyBy,
+    pub(crate) members_first: bool,
     pub(crate) mapped: indexed::Access,
     pub(crate) dialect: Dialect,
     pub(crate) packing: csv::Packing,
@@ -83,6 +84,7 @@ impl Layout {
             hdf5: Arc::new(hdf5),
             transfer_size: TRANSFER_SIZE,
             verify_by: VerifyBy::Payload,
+            members_first: false,
             mapped: match format {
                 Format::MmapIndexedBinary => indexed::Access::Pages,
                 _ => indexed::Access::Range,
@@ -116,6 +118,14 @@ impl Layout {
         self
     }
 
+    /// The same layout; archives whose size is known are read as numpy reads them from a file: directory first, then the
+    /// member with the samples.
+    #[must_use]
+    pub fn with_members_first(mut self) -> Self {
+        self.members_first = true;
+        self
+    }
+
     /// The same layout; the samples of memory-mapped files are looked up but never looked at, as in the reference.
     #[must_use]
     pub fn with_untouched_maps(mut self) -> Self {
@@ -130,6 +140,12 @@ impl Layout {
     pub fn read_whole(mut self) -> Self {
         self.opaque = true;
         self
+    }
+
+    /// Whether reading a sample of this layout touches no byte: a view of a memory map is made and dropped.
+    #[must_use]
+    pub fn is_untouched(&self, decode: Decode) -> bool {
+        self.mapped == indexed::Access::View && decode == Decode::None
     }
 
     /// The format.

@@ -2,6 +2,7 @@
 //! `numpy.savez_compressed` lays them out.
 
 mod inflated;
+mod members;
 mod read;
 
 use crate::crc::{Crc32, Sealed};
@@ -11,6 +12,7 @@ use crate::payload::Stream;
 use crate::squeeze::{self, Method};
 use crate::{Encoder, Error, FileShape, Layout};
 
+pub(crate) use members::Members;
 pub(crate) use read::Archive;
 
 /// Sizes and offsets above this make Python's zipfile use zip64 records.

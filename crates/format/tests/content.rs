@@ -226,3 +226,56 @@ proptest! {
         }
     }
 }
+
+/// Reads one sample in ranges; returns them.
+fn ranges(layout: &Layout, decode: Decode, file: &[u8]) -> Result<Vec<(u64, u64)>, Error> {
+    let mut decoder = layout.decoder_with(&SHAPE, decode)?;
+    decoder.size(file.len() as u64)?;
+    decoder.sample(1)?;
+    let mut ranges = Vec::new();
+    while let Need::Bytes { offset, len } = decoder.need() {
+        let start = usize::try_from(offset).unwrap();
+        let end = len.map_or(file.len(), |len| start + usize::try_from(len).unwrap());
+        ranges.push((offset, (end - start) as u64));
+        file[start..end].chunks(1000).try_for_each(|bytes| decoder.chunk(bytes))?;
+        decoder.end()?;
+    }
+    Ok(ranges)
+}
+
+#[test]
+fn archives_are_read_in_the_order_in_which_numpy_reads_a_file() {
+    let layout = layout(Format::Npz).with_members_first();
+    let file = encode(&layout);
+    let size = file.len() as u64;
+    // 30 bytes of local header, a name of 5, an extra field of 20, 128 of array header, then the samples.
+    let member = 183 + 6000;
+    let directory = size - 22 - 2 * 51;
+    let expected =
+        [(0, 4096), (size - 22, 22), (size - 42, 42), (directory, size - directory), (0, 4096), (4096, member - 4096)];
+    for decode in [Decode::None, Decode::Verify, Decode::Full] {
+        assert_eq!(ranges(&layout, decode, &file).unwrap(), expected);
+    }
+    let mut damaged = file.clone();
+    damaged[5000] ^= 1;
+    let error = ranges(&layout, Decode::Verify, &damaged).unwrap_err();
+    assert!(matches!(error, Error::Content { offset: 5000, .. }), "{error}");
+    assert!(ranges(&layout, Decode::Full, &damaged).is_err(), "the checksum of the member");
+}
+
+#[test]
+fn archives_that_numpy_would_read_otherwise_are_read_whole() {
+    let layout = layout(Format::Npz).with_members_first();
+    let good = encode(&layout);
+    let truncated = ranges(&layout, Decode::None, &good[..good.len() - 30]).unwrap_err();
+    assert!(truncated.to_string().contains("truncated") || truncated.to_string().contains("zip"), "{truncated}");
+    let mut trailing = good.clone();
+    trailing.extend([0; 10]);
+    assert!(matches!(ranges(&layout, Decode::None, &trailing), Err(Error::Trailing { .. })));
+    let mut magic = good.clone();
+    magic[0] = b'X';
+    assert!(matches!(ranges(&layout, Decode::None, &magic), Err(Error::Malformed { .. })));
+    let mut decoder = layout.decoder(&SHAPE);
+    decoder.sample(0).unwrap();
+    assert_eq!(decoder.need(), Need::Bytes { offset: 0, len: None }, "without a size, as on object storage");
+}

@@ -220,6 +220,10 @@ impl Reading {
         self.counts(split).batch_size
     }
 
+    pub(crate) fn loader(&self) -> DataLoader {
+        self.loader
+    }
+
     pub(crate) fn handles(&self) -> Handles {
         self.handles
     }

@@ -158,6 +158,10 @@ impl TrainingPlan {
         self.reading.handles()
     }
 
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
     /// The steps that a lane reads for, in its order.
     #[must_use]
     pub fn lane_steps(

@@ -16,6 +16,7 @@ pub struct Faults {
     pub slow: Option<(String, Duration)>,
     pub broken: Option<String>,
     pub truncated: Option<(String, usize)>,
+    pub flipped: Option<(String, usize)>,
     pub missing: Option<String>,
 }
 
@@ -25,6 +26,11 @@ impl Faults {
         if let Some((key, bytes)) = &self.truncated {
             let content = memory.get(key).unwrap();
             memory.put(key, content.slice(..*bytes));
+        }
+        if let Some((key, at)) = &self.flipped {
+            let mut content: Vec<u8> = memory.get(key).unwrap().to_vec();
+            content[*at] ^= 1;
+            memory.put(key, bytes::Bytes::from(content));
         }
         if let Some(key) = &self.missing {
             memory.delete(key).await.unwrap();

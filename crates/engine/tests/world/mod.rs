@@ -18,7 +18,7 @@ use dlio_engine::{
     VirtualClock, generate, train,
 };
 use dlio_event::{CollectingSink, Event, Nanos, OpKind, Phase};
-use dlio_format::Layout;
+use dlio_format::{Decode, Layout};
 use dlio_plan::{FileSet, GeneratePlan, Split, World, training};
 use dlio_storage::Storage;
 use dlio_storage::memory::Memory;
@@ -51,6 +51,10 @@ pub struct Sim {
     read_type: Option<&'static str>,
     file_shuffle: Option<&'static str>,
     more: &'static str,
+    decode: Decode,
+    /// More keys of section `dataset`, and of section `reader`.
+    dataset: &'static str,
+    reader: &'static str,
     faults: Faults,
 }
 
@@ -78,6 +82,9 @@ pub fn sim(format: &'static str) -> Sim {
         read_type: None,
         file_shuffle: None,
         more: "",
+        decode: Decode::None,
+        dataset: "",
+        reader: "",
         faults: Faults::default(),
     }
 }
@@ -108,6 +115,11 @@ facts! {
     inflight: u32,
     /// More sections of the configuration.
     more: &'static str,
+    decode: Decode,
+    /// For example `, compression: gzip`.
+    dataset: &'static str,
+    /// For example `, transfer_size: 4096`.
+    reader: &'static str,
 }
 
 impl Sim {
@@ -149,6 +161,12 @@ impl Sim {
         self
     }
 
+    /// One bit of this object is changed before the run.
+    pub fn damaged_object(mut self, key: &str, at: usize) -> Self {
+        self.faults.flipped = Some((key.to_owned(), at));
+        self
+    }
+
     /// This object is removed before the run.
     pub fn missing_object(mut self, key: &str) -> Self {
         self.faults.missing = Some(key.to_owned());
@@ -182,12 +200,14 @@ impl Sim {
              framework: {loader}\n\
              workflow: {{generate_data: True, train: True, evaluation: {evaluation}}}\n\
              dataset: {{data_folder: data/sim, format: {format}, num_files_train: {files}, num_files_eval: {eval_files},\n\
-             \x20 num_samples_per_file: {spf}, record_length_bytes: 1024}}\n\
+             \x20 num_samples_per_file: {spf}, record_length_bytes: 1024{dataset}}}\n\
              reader: {{data_loader: {loader}, batch_size: {batch}, batch_size_eval: {batch}, read_threads: {lanes},\n\
-             \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}{shuffle}}}\n\
+             \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}{shuffle}{reader}}}\n\
              train: {{epochs: {epochs}, computation_time: {compute}, seed: {seed}{limit}}}\n\
              evaluation: {{eval_time: {eval}, epochs_between_evals: 1}}\n",
             loader = self.loader,
+            dataset = self.dataset,
+            reader = self.reader,
             evaluation = if self.eval_steps > 0 { "True" } else { "False" },
             format = self.format,
             spf = self.samples_per_file,
@@ -248,7 +268,7 @@ impl Sim {
     ) -> Vec<RankRun<Generated>> {
         let workload = self.workload(42);
         let files = FileSet::new(&workload).unwrap();
-        let layout = Layout::new(&workload.dataset, 7).unwrap();
+        let layout = Layout::new(&workload.dataset, 7).unwrap().with_untouched_maps();
         let plan = GeneratePlan::new(&files, World { size: self.ranks });
         let (inflight, cancel) = (self.inflight, self.cancel_flag(clock));
         self.all_ranks(storage, clock, async move |_, rig| {
@@ -324,13 +344,17 @@ impl Sim {
             let sim = self.clone();
             let body = async move |rank, rig: Rig| {
                 let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
-                let layout = Layout::new(&workload.dataset, 7).unwrap();
+                let layout = Layout::new(&workload.dataset, 7).unwrap().with_untouched_maps();
                 let plan = training(&workload, World { size: sim.planned_ranks.unwrap_or(sim.ranks) }).unwrap();
                 if sim.planned_ranks.is_none() {
                     assert_eq!(plan.steps(Split::Train), sim.limit.unwrap_or(sim.steps), "the test's own arithmetic");
                 }
-                let options =
-                    TrainOptions { inflight: sim.inflight, cancel: cancel.clone(), ..TrainOptions::default() };
+                let options = TrainOptions {
+                    inflight: sim.inflight,
+                    decode: sim.decode,
+                    cancel: cancel.clone(),
+                    ..TrainOptions::default()
+                };
                 train(&plan, &layout, &rig, options).await
             };
             TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, memory, sim: self }
