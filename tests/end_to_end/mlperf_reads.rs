@@ -32,7 +32,9 @@ fn planned(path: &str) -> (BTreeMap<String, Vec<u64>>, usize) {
         reads.entry(read["epoch"].to_string()).or_default().push(read["index"].as_u64().unwrap());
         computed += usize::from(read["surplus"] != true);
     }
-    reads.values_mut().for_each(|samples| samples.sort_unstable());
+    for samples in reads.values_mut() {
+        samples.sort_unstable();
+    }
     (reads, computed)
 }
 

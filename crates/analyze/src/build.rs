@@ -11,7 +11,7 @@ use crate::percentile::{Distribution, Latency, nearest_rank};
 use crate::rebuild::{EpochTime, Spans};
 use crate::report::{Coverage, Endpoint, Epoch, FlowRow, Operation, RankRow, Report, Run, Series, TimeRow};
 use crate::timeline::{Extent, SLICES, Timeline};
-use crate::{coverage, warnings};
+use crate::{checkpoints, coverage, warnings};
 
 /// The report on a run.
 ///
@@ -66,6 +66,7 @@ impl Builder<'_> {
         report.train = trained.then(|| metric::training(&metrics, &parameters));
         report.eval = evaluated.then(|| metric::evaluations(&metrics, &parameters));
         report.times = times(&rebuilt, &metrics);
+        report.checkpoints = checkpoints::rows(rebuilt.iter().map(|(timings, _)| timings), parameters.checkpoint_bytes);
         report.epochs = epochs(&metrics, &rebuilt, &gathered);
         coverage::fill(&mut report.epochs, &gathered, self.traces, parameters.train_samples);
         report.warnings = warnings::all(self.traces, &report, &gathered, self.known.is_some());
@@ -251,6 +252,7 @@ fn assumed(timings: &[&RankTimings]) -> Parameters {
         au_threshold: 0.9,
         train_samples: None,
         formula: crate::metric::Formula::default(),
+        checkpoint_bytes: None,
     }
 }
 

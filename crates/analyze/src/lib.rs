@@ -11,6 +11,7 @@ pub mod render;
 pub mod report;
 
 mod build;
+mod checkpoints;
 mod coverage;
 mod gather;
 mod ordered;

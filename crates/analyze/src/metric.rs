@@ -59,6 +59,9 @@ pub struct Parameters {
     /// Which reference defines the metrics; DLIO in traces that do not say.
     #[serde(default)]
     pub formula: Formula,
+    /// Size of one checkpoint over all ranks, bytes: what its throughput is computed with; `None`: no checkpoints.
+    #[serde(default)]
+    pub checkpoint_bytes: Option<u64>,
 }
 
 impl Parameters {
@@ -397,6 +400,7 @@ mod tests {
             au_threshold: 0.5,
             train_samples: None,
             formula: Formula::Dlio,
+            checkpoint_bytes: None,
         }
     }
 

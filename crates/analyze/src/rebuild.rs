@@ -127,7 +127,9 @@ impl EpochSpans {
             checkpoint: checkpoints.iter().map(|timings| timings.end.saturating_sub(timings.start)).sum(),
             evaluation: eval.as_ref().map_or(0, |eval| eval.end.saturating_sub(eval.start)),
         };
-        let train_end = nanos(self.train_end).max(start);
+        // A checkpoint that follows the epoch belongs to its training part.
+        let saved = checkpoints.iter().filter(|timings| !timings.load).map(|timings| timings.end).max().unwrap_or(0);
+        let train_end = nanos(self.train_end).max(start).max(saved);
         (EpochTimings { epoch, start, train_end, end, blocks, eval, checkpoints }, time)
     }
 }

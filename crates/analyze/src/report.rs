@@ -22,6 +22,9 @@ pub struct Report {
     pub eval: Option<Aggregate>,
     /// Per epoch.
     pub epochs: Vec<Epoch>,
+    /// Checkpoints that were saved and loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<CheckpointRow>,
     /// Storage operations by kind and size.
     pub operations: Vec<Operation>,
     /// Spans (fetch, compute, barrier, …) by kind.
@@ -120,6 +123,31 @@ pub struct Coverage {
     pub duplicates: u64,
     /// Samples that the configuration promised and nobody read; `None` if the traces do not say how many.
     pub missing: Option<u64>,
+}
+
+/// One checkpoint over all ranks. GB are 2³⁰ bytes, and count what a checkpoint's throughput is computed with.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CheckpointRow {
+    /// Epoch, from 1.
+    pub epoch: u32,
+    /// Number in its keys (`save_ckpt<k>`, `load_ckpt<k>`).
+    pub number: u32,
+    /// Loaded rather than saved.
+    pub load: bool,
+    /// Ranks that took part.
+    pub ranks: u32,
+    /// How long rank 0 needed: what the reference reports.
+    pub seconds_rank0: Option<f64>,
+    /// The fastest rank.
+    pub seconds_min: f64,
+    /// The slowest rank.
+    pub seconds_max: f64,
+    /// From the first rank's start to the last rank's end.
+    pub seconds_all: f64,
+    /// Size by rank 0's time: what the reference reports; `None` if the traces do not say the size.
+    pub gb_per_second_rank0: Option<f64>,
+    /// Size by the time of all ranks: what the storage delivered.
+    pub gb_per_second_all: Option<f64>,
 }
 
 /// Operations of one kind and size.

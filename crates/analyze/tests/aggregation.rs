@@ -43,6 +43,7 @@ fn parameters(run: &Value) -> Parameters {
         au_threshold: 0.9,
         train_samples: None,
         formula: metric::Formula::default(),
+        checkpoint_bytes: None,
     }
 }
 

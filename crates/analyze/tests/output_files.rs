@@ -20,6 +20,7 @@ fn parameters() -> Parameters {
         au_threshold: 0.9,
         train_samples: None,
         formula: metric::Formula::default(),
+        checkpoint_bytes: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `dlio-rs` binary: arguments, wiring, rendering of errors, exit codes. Nothing else.
 
 mod args;
+mod checkpoints;
 mod commands;
 mod counters;
 mod drop_in;

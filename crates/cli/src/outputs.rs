@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use dlio_analyze::metric::{self, Formula, Parameters, RankMetric};
+use dlio_analyze::metric::{self, Aggregate, Formula, Parameters, RankMetric};
 use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, Summary, WallClock};
 use dlio_config::Workload;
 use dlio_config::vocabulary::Dialect;
 use dlio_engine::Trained;
 use dlio_event::TimeSource as _;
-use dlio_plan::{Split, TrainingPlan};
+use dlio_plan::{CheckpointPlan, Split, TrainingPlan};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -25,7 +25,11 @@ struct Told {
 }
 
 /// What the metrics' formulas need to know besides the times.
-pub(crate) fn parameters(workload: &Workload, plan: Option<&TrainingPlan>) -> Parameters {
+pub(crate) fn parameters(
+    workload: &Workload,
+    plan: Option<&TrainingPlan>,
+    checkpoints: Option<&CheckpointPlan>,
+) -> Parameters {
     let steps = |split| plan.map_or(0, |plan| plan.configured_steps(split));
     let samples =
         plan.map(|plan| plan.steps(Split::Train) * plan.batch_size(Split::Train) * u64::from(plan.world().size));
@@ -39,6 +43,7 @@ pub(crate) fn parameters(workload: &Workload, plan: Option<&TrainingPlan>) -> Pa
         record_bytes: record_bytes(workload),
         au_threshold: workload.metric.au,
         train_samples: samples,
+        checkpoint_bytes: checkpoints.map(CheckpointPlan::size_bytes),
         formula: formula(workload),
     }
 }
@@ -66,9 +71,14 @@ fn record_bytes(workload: &Workload) -> f64 {
 ///
 /// # Errors
 /// When a file cannot be written, on any rank.
-pub(crate) async fn write(session: &Session, plan: &TrainingPlan, trained: &Trained) -> Result<(), Failure> {
+pub(crate) async fn write(
+    session: &Session,
+    plan: Option<&TrainingPlan>,
+    checkpoints: Option<&CheckpointPlan>,
+    trained: &Trained,
+) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
-    let parameters = parameters(workload, Some(plan));
+    let parameters = parameters(workload, plan, checkpoints);
     let place = session.comm.place();
     let metric = metric::rank(&trained.timings, &parameters);
     let host = HostFacts::read(&place.host);
@@ -81,14 +91,22 @@ pub(crate) async fn write(session: &Session, plan: &TrainingPlan, trained: &Trai
         clock: clock(session),
         host: &host.clone().into(),
         potential_caching: bytes::potential_caching(host.memory_gib(), data_gb),
-        checkpoint_bytes: 0,
-        checkpoint_only: false,
+        checkpoint_bytes: checkpoints.map_or(0, CheckpointPlan::size_bytes),
+        checkpoint_only: plan.is_none(),
     };
     let written = write_rank(session, &record);
     session.agree(written).await?;
     let told = Told { metric: metric.clone(), node: place.node, local_rank: place.local_rank, host };
     let all = gather(&*session.comm, &told).await?;
-    let summarised = if session.rank() == 0 { summarise(session, &parameters, all, data_gb) } else { Ok(()) };
+    let metrics = Metrics {
+        checkpoint: checkpoints.map(|plan| metric::checkpoints(&trained.timings, plan.size_bytes())),
+        train: plan.map(|_| Aggregate::default()),
+        ..Metrics::default()
+    };
+    let summarised = match session.rank() {
+        0 => summarise(session, &parameters, (metrics, checkpoints), all, data_gb),
+        _ => Ok(()),
+    };
     session.agree(summarised).await
 }
 
@@ -108,17 +126,21 @@ fn write_rank(session: &Session, record: &RankRecord<'_>) -> Result<(), Failure>
     write_file(&folder.join(format!("{rank}_per_epoch_stats.json")), &bytes::per_epoch_stats_json(record))
 }
 
-fn summarise(session: &Session, parameters: &Parameters, all: Vec<Told>, data_gb: f64) -> Result<(), Failure> {
+fn summarise(
+    session: &Session,
+    parameters: &Parameters,
+    (mut metrics, checkpoints): (Metrics, Option<&CheckpointPlan>),
+    all: Vec<Told>,
+    data_gb: f64,
+) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     let place = session.comm.place();
     let ranks: Vec<RankMetric> = all.iter().map(|told| told.metric.clone()).collect();
     let evaluated = ranks.iter().any(|rank| rank.epochs.iter().any(|epoch| epoch.eval.is_some()));
-    let metrics = Metrics {
-        checkpoint: None,
-        train: Some(metric::training(&ranks, parameters)),
-        eval: evaluated.then(|| metric::evaluations(&ranks, parameters)),
-        formula: parameters.formula,
-    };
+    let trained = metrics.train.is_some();
+    metrics.train = trained.then(|| metric::training(&ranks, parameters));
+    metrics.eval = evaluated.then(|| metric::evaluations(&ranks, parameters));
+    metrics.formula = parameters.formula;
     let mut firsts: Vec<Told> = all.into_iter().filter(|told| told.local_rank == 0).collect();
     firsts.sort_by_key(|told| told.node);
     let summary = Summary {
@@ -131,13 +153,17 @@ fn summarise(session: &Session, parameters: &Parameters, all: Vec<Told>, data_gb
         num_samples_per_file: workload.dataset.num_samples_per_file,
         hosts: firsts.into_iter().map(|told| told.host.into()).collect(),
         data_size_per_host_gb: data_gb,
-        epochs: workload.train.epochs,
+        epochs: if trained { workload.train.epochs } else { 0 },
         metrics,
     };
     let folder = &session.request.output;
     write_file(&folder.join("summary.json"), &bytes::summary_json(&summary))?;
     session.say(&format!("Saved outputs in {}", folder.display()));
-    let lines = bytes::metric_lines(&summary.metrics, place.size, 0, 0);
+    let (written, read) = checkpoints.map_or((0, 0), |_| {
+        let checkpoint = &workload.checkpoint;
+        (checkpoint.num_checkpoints_write.unwrap_or(0), checkpoint.num_checkpoints_read.unwrap_or(0))
+    });
+    let lines = bytes::metric_lines(&summary.metrics, place.size, written, read);
     if session.as_reference() {
         // The reference's record has no time stamp.
         session.log.line(&lines);

@@ -5,13 +5,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dlio_analyze::metric::{self, Parameters};
-use dlio_engine::{Cost, FileDone, Generated, Observer, RunStarted, Stall, StepDone};
-use dlio_event::{BlockTimings, EpochTimings, Nanos, TimeSource};
+use dlio_engine::{CheckpointStarted, Cost, FileDone, Generated, Observer, PartDone, RunStarted, Stall, StepDone};
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, TimeSource};
+use dlio_plan::CheckpointPart;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::log::{Level, Log};
 use crate::voice::StepLines;
 use crate::wall::Anchor;
+
+/// Bytes in what the reference calls a GB.
+const GIB: f64 = 1_073_741_824.0;
 
 /// Nanoseconds between two plain progress lines.
 const LINE_EVERY: Nanos = 10_000_000_000;
@@ -261,6 +265,42 @@ impl Observer for Progress {
         self.say(&format!("Epoch {epoch} [Eval] Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
         let throughput = measured.throughput * f64::from(self.facts.size);
         self.say(&format!("Epoch {epoch} [Eval] Throughput (samples/second): {throughput:.4}"));
+    }
+
+    fn checkpointing(&self, load: bool, begins: bool) {
+        // The reference says the first of these again where its reads end.
+        self.say(match (load, begins) {
+            (false, true) | (true, false) => "Checkpointing write started",
+            (false, false) => "Checkpointing write finished",
+            (true, true) => "Checkpointing read started",
+        });
+    }
+
+    fn checkpoint_started(&self, checkpoint: &CheckpointStarted) {
+        let CheckpointStarted { epoch, number, steps, load } = *checkpoint;
+        let verb = if load { "loading" } else { "saving" };
+        self.say(&format!("Starting {verb} checkpoint {number} after total step {steps} for epoch {epoch}"));
+    }
+
+    fn checkpoint_part(&self, done: &PartDone) {
+        let verb = if done.load { "Loaded" } else { "Saved" };
+        let part = match done.part {
+            // The reference does not time the generic state.
+            CheckpointPart::Model => return,
+            CheckpointPart::Layers => "model",
+            CheckpointPart::Optimizer => "optimizer",
+        };
+        self.say(&format!("{verb} {part} checkpoint in {:.4} seconds", done.took.as_secs_f64()));
+    }
+
+    fn checkpoint_ended(&self, epoch: u32, checkpoint: &CheckpointTimings) {
+        let verb = if checkpoint.load { "loading" } else { "saving" };
+        let size_gb = self.facts.parameters.checkpoint_bytes.unwrap_or(0) as f64 / GIB;
+        let (seconds, rate) = metric::checkpoint(checkpoint, size_gb);
+        self.say(&format!(
+            "Finished {verb} checkpoint {} for epoch {epoch} in {seconds:.4} s; Throughput: {rate:.4} GB/s",
+            checkpoint.number
+        ));
     }
 
     fn run_ended(&self, cost: &Cost) {

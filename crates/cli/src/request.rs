@@ -80,7 +80,10 @@ impl Request {
         let loaded = request.load()?;
         request.output = request.output_folder(&loaded, target, time)?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
-        if let Target::S3 { .. } = Target::of(&loaded.workload)? {
+        let data = Target::of(&loaded.workload)?;
+        let checkpoints =
+            loaded.workload.workflow.checkpoint.then(|| Target::of_checkpoints(&loaded.workload)).transpose()?;
+        if [Some(data), checkpoints].iter().flatten().any(|target| matches!(target, Target::S3 { .. })) {
             request.resolve_s3(&loaded.workload, target, env).await?;
         }
         Ok(request)

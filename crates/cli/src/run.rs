@@ -11,7 +11,7 @@ use dlio_config::vocabulary::{Dialect, StorageType};
 use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions, VerifyOptions};
 use dlio_event::{EventSink, NullSink};
 use dlio_format::{Decode, Layout};
-use dlio_plan::{FileSet, GeneratePlan, Split, TrainingPlan, World};
+use dlio_plan::{CheckpointPlan, FileSet, GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
 use dlio_trace::tables;
@@ -24,7 +24,7 @@ use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
-use crate::{outputs, page_cache, presence};
+use crate::{checkpoints, outputs, page_cache, presence};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,8 @@ pub(crate) struct Work {
     pub(crate) verify: bool,
     /// Leave the data set where it is.
     pub(crate) keep: bool,
+    /// Take checkpoints: in the training, or, without one, nothing but checkpoints.
+    pub(crate) checkpoint: bool,
     /// Write complete files again.
     pub(crate) overwrite: bool,
     /// Compare the computed file set with a listing.
@@ -56,6 +58,7 @@ impl Work {
             train: true,
             verify: false,
             keep: true,
+            checkpoint: false,
             overwrite: false,
             list: false,
             preflight: !target.no_preflight,
@@ -69,14 +72,15 @@ impl Work {
     /// It asks for nothing.
     pub(crate) fn of_workflow(workload: &Workload, target: &TargetArgs) -> Result<Self, Failure> {
         let workflow = workload.workflow;
-        if !workflow.generate_data && !workflow.train {
+        if !workflow.generate_data && !workflow.train && !workflow.checkpoint {
             return Err(Failure::usage(
-                "the workload asks for nothing that can be done: workflow.generate_data and workflow.train are both false",
+                "the workload asks for nothing that can be done: workflow.generate_data, workflow.train and workflow.checkpoint are all false",
             ));
         }
         // As in the reference, what is only generated stays.
         let keep = workload.dataset.keep_files || !workflow.train;
-        Ok(Self { generate: workflow.generate_data, train: workflow.train, keep, ..Self::training(target) })
+        let (generate, train, checkpoint) = (workflow.generate_data, workflow.train, workflow.checkpoint);
+        Ok(Self { generate, train, keep, checkpoint, ..Self::training(target) })
     }
 }
 
@@ -92,16 +96,16 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         let checked = preflight(session, &opened, &prepared, work).await;
         session.agree(checked).await?;
     }
-    if work.list {
-        let listed = crate::commands::list(session, &*opened.storage, &prepared.files).await;
+    if let (true, Some(data)) = (work.list, &prepared.data) {
+        let listed = crate::commands::list(session, &*opened.storage, &data.files).await;
         session.agree(listed).await?;
     }
     let folder = match work {
-        Work { train: true, .. } => "trace",
+        Work { train: true, .. } | Work { checkpoint: true, .. } => "trace",
         Work { verify: true, .. } => "trace-verify",
         _ => "trace-generate",
     };
-    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref());
+    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
     let trace = session.trace(folder, parameters.embed(session.loaded.resolved.clone())).await?;
     let events = trace.as_ref().map(Recording::events);
     let ran = in_order(session, &opened, &prepared, work, events).await;
@@ -126,14 +130,35 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
 
 /// What follows from the configuration alone.
 struct Prepared {
+    /// The data set; a run that only takes checkpoints has none.
+    data: Option<DataSet>,
+    plan: Option<TrainingPlan>,
+    checkpoints: Option<checkpoints::Prepared>,
+}
+
+/// Which files there are, and what is in them.
+struct DataSet {
     files: FileSet,
     layout: Layout,
-    plan: Option<TrainingPlan>,
 }
 
 impl Prepared {
     fn new(session: &Session, work: Work) -> Result<Self, Failure> {
         let workload = &session.loaded.workload;
+        let data = (work.generate || work.train || work.verify).then(|| DataSet::new(workload, work)).transpose()?;
+        let world = World { size: session.comm.place().size };
+        let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
+        let checkpoints = work.checkpoint.then(|| checkpoints::Prepared::new(session)).transpose()?;
+        Ok(Self { data, plan, checkpoints })
+    }
+
+    fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
+        self.checkpoints.as_ref().map(|prepared| &prepared.checkpoints.plan)
+    }
+}
+
+impl DataSet {
+    fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
         let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
             .map_err(Failure::usage)?
             .with_transfer_size(workload.reader.transfer_size)
@@ -152,9 +177,7 @@ impl Prepared {
             layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
         }
         let files = FileSet::new(workload).map_err(Failure::usage)?;
-        let world = World { size: session.comm.place().size };
-        let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
-        Ok(Self { files, layout, plan })
+        Ok(Self { files, layout })
     }
 }
 
@@ -177,6 +200,9 @@ fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work
             modes.push("Evaluation");
         }
     }
+    if work.checkpoint {
+        modes.push("Checkpointing");
+    }
     session.say(&format!("Running DLIO [{}] with {} process(es)", modes.join(" & "), session.comm.place().size));
     if let Some(notice) = &opened.notice {
         session.say(notice);
@@ -191,8 +217,12 @@ fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work
 
 /// Every rank checks the endpoints that it uses, so every node checks every endpoint that it will use.
 async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work: Work) -> Result<(), Failure> {
+    if let Some(checkpoints) = &prepared.checkpoints {
+        checkpoints.preflight(session).await?;
+    }
+    let Some(data) = &prepared.data else { return Ok(()) };
     let purpose = if work.generate { Purpose::Generate } else { Purpose::Read };
-    let first = prepared.files.file(0).key;
+    let first = data.files.file(0).key;
     match (&opened.s3, purpose) {
         (Some(client), Purpose::Generate) => {
             // Rank 0 first: some servers refuse to create the same bucket twice at once.
@@ -235,66 +265,85 @@ async fn in_order(
 ) -> Result<(), Failure> {
     let rig = rig(session, opened, prepared, events);
     let stall_after = Duration::from_secs(work.stall_seconds);
-    if work.generate {
-        let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
+    if let (true, Some(DataSet { files, layout })) = (work.generate, &prepared.data) {
+        let plan = GeneratePlan::new(files, World { size: session.comm.place().size });
         let options = GenerateOptions {
             inflight: files_at_a_time(&session.loaded.workload),
             overwrite: work.overwrite,
             stall_after,
             cancel: session.signals.cancel_flag(),
         };
-        dlio_engine::generate(&plan, &prepared.files, &prepared.layout, &rig, options)
-            .await
-            .map_err(|error| failure(&error))?;
+        let generated = dlio_engine::generate(&plan, files, layout, &rig, options).await;
+        generated.map_err(|error| failure(&error))?;
         settle(session).await?;
     }
-    if work.verify {
-        verify(session, prepared, &rig, stall_after).await?;
+    if let Some(checkpoints) = &prepared.checkpoints {
+        checkpoints.say(session);
     }
-    if let Some(plan) = &prepared.plan {
-        if session.loaded.workload.dlio_rs.dialect == Dialect::Mlperf {
-            let present = presence::check(session, &*opened.storage, &prepared.files).await;
-            session.agree(present).await?;
-        }
-        let options = TrainOptions {
-            before_epoch: page_cache::before_epoch(session),
-            inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
-            decode: session.loaded.workload.dlio_rs.decode,
-            stall_after,
-            cancel: session.signals.cancel_flag(),
-        };
-        let profiler = session.agree(Profiler::start(session)).await?;
-        if session.as_reference() {
-            voice::steps(session);
-        }
-        let trained =
-            dlio_engine::train(plan, &prepared.layout, &rig, options).await.map_err(|error| failure(&error))?;
-        session.agree(profiler.stop(session)).await?;
-        outputs::write(session, plan, &trained).await?;
+    if let (true, Some(data)) = (work.verify, &prepared.data) {
+        verify(session, data, &rig, stall_after).await?;
     }
-    if !work.keep {
-        let cancel = session.signals.cancel_flag();
-        let removed = dlio_engine::remove(&prepared.files, &rig, cancel).await;
-        let removed = removed.map_err(|error| failure(&error))?;
-        let folder = if removed.folder { ", the folder too" } else { "" };
-        session.say_own(&format!(
-            "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
-            removed.files,
-            rig.storage.uri("")
-        ));
+    if let (Some(_), Some(data), Dialect::Mlperf) =
+        (&prepared.plan, &prepared.data, session.loaded.workload.dlio_rs.dialect)
+    {
+        let present = presence::check(session, &*opened.storage, &data.files).await;
+        session.agree(present).await?;
     }
+    if prepared.plan.is_some() || prepared.checkpoints.is_some() {
+        measure(session, prepared, &rig, stall_after).await?;
+    }
+    match &prepared.data {
+        Some(data) if !work.keep => remove(session, data, &rig).await,
+        _ => Ok(()),
+    }
+}
+
+/// Trains, or takes nothing but checkpoints, and writes what was measured.
+async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
+    let options = TrainOptions {
+        before_epoch: page_cache::before_epoch(session),
+        inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
+        decode: session.loaded.workload.dlio_rs.decode,
+        stall_after,
+        cancel: session.signals.cancel_flag(),
+        checkpoints: prepared.checkpoints.as_ref().map(|prepared| prepared.checkpoints.clone()),
+    };
+    let profiler = session.agree(Profiler::start(session)).await?;
+    if session.as_reference() && prepared.plan.is_some() {
+        voice::steps(session);
+    }
+    let ran = match (&prepared.plan, &prepared.data, &prepared.checkpoints) {
+        (Some(plan), Some(data), _) => dlio_engine::train(plan, &data.layout, rig, options).await,
+        (_, _, Some(prepared)) => dlio_engine::checkpoint(&prepared.checkpoints, rig, options).await,
+        _ => return Ok(()),
+    };
+    let ran = ran.map_err(|error| failure(&error))?;
+    session.agree(profiler.stop(session)).await?;
+    outputs::write(session, prepared.plan.as_ref(), prepared.checkpoint_plan(), &ran).await
+}
+
+/// Removes the data set.
+async fn remove(session: &Session, data: &DataSet, rig: &Rig) -> Result<(), Failure> {
+    let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag()).await;
+    let removed = removed.map_err(|error| failure(&error))?;
+    let folder = if removed.folder { ", the folder too" } else { "" };
+    session.say_own(&format!(
+        "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
+        removed.files,
+        rig.storage.uri("")
+    ));
     Ok(())
 }
 
 /// Looks at every file and says what was found; bad files are one failure of all ranks.
-async fn verify(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
-    let plan = GeneratePlan::new(&prepared.files, World { size: session.comm.place().size });
+async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
+    let plan = GeneratePlan::new(&data.files, World { size: session.comm.place().size });
     let options = VerifyOptions {
         inflight: session.loaded.workload.dlio_rs.generate_inflight,
         stall_after,
         cancel: session.signals.cancel_flag(),
     };
-    let found = dlio_engine::verify(&plan, &prepared.files, &prepared.layout, rig, options).await;
+    let found = dlio_engine::verify(&plan, &data.files, &data.layout, rig, options).await;
     let found = found.map_err(|error| failure(&error))?;
     let (seconds, good) = (found.duration.as_secs_f64(), found.files - found.bad);
     session.say(&format!(
@@ -362,7 +411,7 @@ fn facts(session: &Session, prepared: &Prepared) -> Facts {
         announced_eval_steps: steps(Split::Eval),
         steps_overridden: workload.train.total_training_steps.is_some(),
         computation_time: set_value(&workload.train.computation_time),
-        parameters: outputs::parameters(workload, prepared.plan.as_ref()),
+        parameters: outputs::parameters(workload, prepared.plan.as_ref(), prepared.checkpoint_plan()),
     }
 }
 
@@ -405,7 +454,10 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
             folder.display()
         ));
     }
-    recording::list_files(folder, workload, &prepared.files, &prepared.layout, &*opened.storage)
+    match &prepared.data {
+        Some(data) => recording::list_files(folder, workload, &data.files, &data.layout, &*opened.storage),
+        None => Ok(()),
+    }
 }
 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI

@@ -8,7 +8,9 @@ use dlio_config::Workload;
 use dlio_config::vocabulary::{
     Dialect, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
 };
+use dlio_engine::Loading;
 use dlio_event::TimeSource;
+use dlio_plan::CheckpointPlan;
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::s3::{self, S3, S3Config};
 use dlio_storage::{Split, SplitRules, Storage};
@@ -59,6 +61,35 @@ impl Target {
             other @ (StorageType::ParallelFs | StorageType::Aistore) => Err(Failure::usage(format_args!(
                 "storage.storage_type: {other} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
             ))),
+        }
+    }
+
+    /// The target of a workload's checkpoints. An `s3://` folder always means S3; on object storage another one is a
+    /// prefix in the bucket. Elsewhere it is a folder that `storage.storage_root` is not put before, as in the reference.
+    ///
+    /// # Errors
+    /// When the storage type has no implementation or names no bucket.
+    pub(crate) fn of_checkpoints(workload: &Workload) -> Result<Self, Failure> {
+        let storage = &workload.storage;
+        let folder = workload.checkpoint.checkpoint_folder.as_str();
+        if let Some(rest) = folder.strip_prefix("s3://") {
+            return bucket_and_prefix(rest, "");
+        }
+        let path = folder.strip_prefix("file://").unwrap_or(folder);
+        if path.contains("://") {
+            return Err(Failure::usage(format_args!(
+                "checkpoint.checkpoint_folder: {folder} is of a kind that nothing here speaks; expected a path or s3://BUCKET[/PREFIX]"
+            )));
+        }
+        match storage.storage_type {
+            StorageType::S3 => {
+                let root = storage.storage_root.strip_prefix("s3://").unwrap_or(&storage.storage_root);
+                bucket_and_prefix(root, path)
+            }
+            StorageType::LocalFs | StorageType::DirectFs => {
+                Ok(Self::Local { root: Path::new(path).components().collect() })
+            }
+            StorageType::ParallelFs | StorageType::Aistore => Self::of(workload),
         }
     }
 
@@ -169,36 +200,30 @@ pub(crate) fn open(
             Ok(Opened { storage: as_asked(workload, storage), s3: None, notice: None })
         }
         Target::S3 { bucket, prefix } => {
-            let share = share(workload, &request.endpoints, place.rank, place.size);
-            let config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
-            let notice = share.notice;
-            match workload.dlio_rs.s3_client {
-                S3Client::Hyper => {
-                    let client = Arc::new(S3::new(config, time)?);
-                    Ok(Opened { storage: as_asked(workload, client.clone()), s3: Some(client), notice })
-                }
-                S3Client::Sdk => {
-                    let client = Arc::new(S3::new(config.clone(), time.clone())?);
-                    let storage = Arc::new(s3::sdk::SdkS3::new(config, time)?);
-                    Ok(Opened { storage: as_asked(workload, storage), s3: Some(client), notice })
-                }
-            }
+            let (config, notice) = shared_config(workload, request, place, bucket, prefix)?;
+            let opened = open_s3(workload, config, notice, time)?;
+            Ok(Opened { storage: as_asked(workload, opened.storage), ..opened })
         }
     }
 }
 
 /// Files past the page cache: for `reader.odirect`, and for what the fork calls `direct` in three places.
 fn local_options(workload: &Workload) -> LocalOptions {
-    let storage = &workload.storage;
-    let direct_fs = storage.storage_type == StorageType::DirectFs;
-    let direct =
-        direct_fs || storage.library == Some(StorageLibrary::Direct) || storage.uri_scheme == Some(UriScheme::Direct);
+    let direct_fs = workload.storage.storage_type == StorageType::DirectFs;
     LocalOptions {
-        odirect_read: workload.reader.odirect || direct,
+        odirect_read: workload.reader.odirect || is_direct(workload),
         odirect_write: workload.dlio_rs.generate_odirect || direct_fs,
         direct_chunk: workload.dlio_rs.requests.direct_chunk.and_then(|bytes| usize::try_from(bytes).ok()),
         ..LocalOptions::default()
     }
+}
+
+/// Whether the fork would go past the page cache.
+fn is_direct(workload: &Workload) -> bool {
+    let storage = &workload.storage;
+    storage.storage_type == StorageType::DirectFs
+        || storage.library == Some(StorageLibrary::Direct)
+        || storage.uri_scheme == Some(UriScheme::Direct)
 }
 
 /// Lets whole objects be asked for as the workload's client profile does. Files know their size, and one thread reads
@@ -217,6 +242,88 @@ fn as_asked(workload: &Workload, storage: Arc<dyn Storage>) -> Arc<dyn Storage> 
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     Arc::new(Split::new(storage, rules))
+}
+
+/// Opens the storage of the checkpoints for this rank.
+///
+/// # Errors
+/// When the configuration does not make a usable client.
+pub(crate) fn open_checkpoints(
+    workload: &Workload,
+    request: &Request,
+    place: &Place,
+    time: Arc<dyn TimeSource>,
+    plan: &CheckpointPlan,
+) -> Result<Opened, Failure> {
+    let mlperf = workload.dlio_rs.dialect == Dialect::Mlperf;
+    match Target::of_checkpoints(workload)? {
+        Target::Local { root } => {
+            let direct = is_direct(workload);
+            let options = LocalOptions {
+                odirect_read: direct,
+                odirect_write: direct,
+                durable: plan.fsync(),
+                drop_cache: mlperf,
+                ..LocalOptions::default()
+            };
+            Ok(Opened { storage: Arc::new(Local::new(root, time, options)), s3: None, notice: None })
+        }
+        Target::S3 { bucket, prefix } => {
+            let (mut config, notice) = shared_config(workload, request, place, bucket, prefix)?;
+            if mlperf {
+                config.part_size = 32 << 20;
+                config.part_concurrency = per_rank(place);
+            }
+            open_s3(workload, config, notice, time)
+        }
+    }
+}
+
+/// How the files of a checkpoint are read.
+pub(crate) fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loading {
+    let keys = &workload.dlio_rs;
+    let (blocks, read_bytes) = match (keys.dialect, s3) {
+        (Dialect::Mlperf, false) => (4, Some(128 << 20)),
+        (Dialect::Mlperf, true) => (per_rank(place), Some(128 << 20)),
+        (Dialect::Dlio | Dialect::Native, false) => (1, None),
+        (Dialect::Dlio | Dialect::Native, true) => (4, Some(16 << 20)),
+    };
+    Loading {
+        blocks: keys.checkpoint_read_blocks.unwrap_or(blocks),
+        read_bytes: keys.checkpoint_read_bytes.or(read_bytes),
+    }
+}
+
+/// Requests in flight that the MLPerf fork gives each rank of a checkpoint: 16 over the ranks, at least 2.
+fn per_rank(place: &Place) -> u32 {
+    16_u32.div_ceil(place.size.max(1)).max(2)
+}
+
+/// This rank's share of the endpoints, and the client's settings for it.
+fn shared_config(
+    workload: &Workload,
+    request: &Request,
+    place: &Place,
+    bucket: String,
+    prefix: String,
+) -> Result<(S3Config, Option<String>), Failure> {
+    let share = share(workload, &request.endpoints, place.rank, place.size);
+    let config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
+    Ok((config, share.notice))
+}
+
+fn open_s3(
+    workload: &Workload,
+    config: S3Config,
+    notice: Option<String>,
+    time: Arc<dyn TimeSource>,
+) -> Result<Opened, Failure> {
+    let client = Arc::new(S3::new(config.clone(), time.clone())?);
+    let storage: Arc<dyn Storage> = match workload.dlio_rs.s3_client {
+        S3Client::Hyper => client.clone(),
+        S3Client::Sdk => Arc::new(s3::sdk::SdkS3::new(config, time)?),
+    };
+    Ok(Opened { storage, s3: Some(client), notice })
 }
 
 fn s3_config(

@@ -21,7 +21,7 @@ const GIB: f64 = (1u64 << 30) as f64;
 pub(crate) fn before(session: &Session, train: bool) {
     let workload = &session.loaded.workload;
     let place = session.comm.place();
-    let parameters = parameters(workload, None);
+    let parameters = parameters(workload, None, None);
     let steps =
         workload.train.total_training_steps.unwrap_or_else(|| files_and_steps(session, workload).steps_requested);
     let (start, end) = (parameters.exclude_start_steps, parameters.exclude_end_steps);

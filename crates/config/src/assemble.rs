@@ -329,6 +329,8 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         multipart_concurrency: f.whole("dlio_rs.multipart_concurrency"),
         request_timeout_seconds: f.number("dlio_rs.request_timeout_seconds"),
         trace: f.flag("dlio_rs.trace"),
+        checkpoint_read_blocks: f.whole_or_none("dlio_rs.checkpoint_read_blocks"),
+        checkpoint_read_bytes: f.whole_or_none("dlio_rs.checkpoint_read_bytes"),
         generate_odirect: f.flag("dlio_rs.generate_odirect"),
         requests: storage::requests(f),
         max_auto_threads: f.whole_or_none("dlio_rs.max_auto_threads"),

@@ -278,20 +278,13 @@ fn checkpoint(w: &Workload, f: &mut Fields<'_>) {
 /// One notice for everything that was asked for and that this version does not do.
 fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     let mut asked = Vec::new();
-    let w_flow = w.workflow;
-    if w_flow.checkpoint {
-        asked.push("workflow.checkpoint".to_owned());
-    }
     if w.dataset.format == Format::Parquet {
         asked.push(format!("dataset.format: {}", w.dataset.format));
     }
     if w.storage.storage_type == StorageType::Aistore {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
     }
-    // Told above, and only where they ask for something.
-    let switches = ["workflow.checkpoint"];
-    let later = schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect));
-    for key in later.filter(|key| !switches.contains(&key.path)) {
+    for key in schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect)) {
         if f.given(key.path).is_some() {
             asked.push(f.shown(key.path));
         }

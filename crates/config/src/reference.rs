@@ -44,7 +44,6 @@ fn row(key: &Key) -> String {
     let effect = match key.effect {
         Effect::Acts => format!("acts{}", dialects(key)),
         Effect::Later => format!("checks{}", dialects(key)),
-        Effect::LaterWith(switch) => format!("checks, with `{switch}`"),
         Effect::Ignored(reason) => format!("ignores: {reason}"),
     };
     let cells = [format!("`{}`", key.path), key.kind.title(), key.default.to_string(), key.doc.to_owned(), effect];

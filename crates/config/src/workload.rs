@@ -412,6 +412,10 @@ pub struct DlioRs {
     pub trace: bool,
     /// Generated files are written with `O_DIRECT`.
     pub generate_odirect: bool,
+    /// Blocks of a checkpoint's file that are read at the same time; `None`: as the storage and the dialect have it.
+    pub checkpoint_read_blocks: Option<u32>,
+    /// Largest single read of a checkpoint's file, bytes; `None`: as the storage and the dialect have it.
+    pub checkpoint_read_bytes: Option<u64>,
     /// How objects and files are asked for.
     pub requests: Requests,
     /// Most threads that the machine's size stands for; `None`: 8 readers, 32 writers.

@@ -216,8 +216,8 @@ fn keys_that_the_reference_ignores_are_told_with_the_reason() {
 
 #[test]
 fn what_is_not_acted_on_yet_is_told_once() {
-    let text = "workflow: {checkpoint: true}\n";
-    assert_eq!(yaml(text).notices(NoticeCode::NotYetActedOn), ["not yet acted on: workflow.checkpoint"]);
+    let text = "framework: pytorch\nstorage: {storage_type: aistore, storage_root: bucket}\n";
+    assert_eq!(yaml(text).notices(NoticeCode::NotYetActedOn), ["not yet acted on: storage.storage_type: aistore"]);
     assert_eq!(yaml("").notices(NoticeCode::NotYetActedOn), Vec::<String>::new());
 }
 

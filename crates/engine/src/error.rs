@@ -24,6 +24,51 @@ pub enum Error {
         /// Full name.
         object: String,
     },
+    /// A file of a checkpoint cannot be made as configured.
+    #[error("saving {object} ({place})")]
+    Checkpoint {
+        /// Rank.
+        place: Place,
+        /// Full name.
+        object: String,
+        /// Why not.
+        #[source]
+        source: dlio_format::checkpoint::Error,
+    },
+    /// A file of a checkpoint does not exist.
+    #[error(
+        "{place}: {object} does not exist: this checkpoint is not complete, or was written with another model or number of \
+         ranks; write it first (checkpoint.num_checkpoints_write), or load what exists"
+    )]
+    MissingCheckpoint {
+        /// Rank, and the number of the checkpoint as the step.
+        place: Place,
+        /// Full name.
+        object: String,
+    },
+    /// A file of a checkpoint is damaged, or one of another checkpoint.
+    #[error("loading {object} ({place}): {what}; write the checkpoint again, or load another one")]
+    DamagedCheckpoint {
+        /// Rank, and the number of the checkpoint as the step.
+        place: Place,
+        /// Full name.
+        object: String,
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// Fewer checkpoints exist than are to be read.
+    #[error(
+        "Number of checkpoints to be read: {wanted} is more than the number of checkpoints available: {found}, in {folder}; \
+         lower checkpoint.num_checkpoints_read, or write more first (checkpoint.num_checkpoints_write)"
+    )]
+    TooFewCheckpoints {
+        /// `checkpoint.num_checkpoints_read`
+        wanted: u64,
+        /// Those that exist.
+        found: u64,
+        /// `checkpoint.checkpoint_folder`
+        folder: String,
+    },
     /// An object is not what its format requires.
     #[error("reading {object} ({place})")]
     Corrupt {
@@ -127,9 +172,13 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::Storage { source, .. } => ErrorClass::Storage(source.kind),
-            Error::Missing { .. } => ErrorClass::Storage(ErrorKind::NotFound),
-            Error::Corrupt { .. } => ErrorClass::Corrupt,
-            Error::Encode { .. } | Error::PlanMismatch { .. } | Error::World { .. } => ErrorClass::Plan,
+            Error::Missing { .. } | Error::MissingCheckpoint { .. } | Error::TooFewCheckpoints { .. } => {
+                ErrorClass::Storage(ErrorKind::NotFound)
+            }
+            Error::Corrupt { .. } | Error::DamagedCheckpoint { .. } => ErrorClass::Corrupt,
+            Error::Encode { .. } | Error::Checkpoint { .. } | Error::PlanMismatch { .. } | Error::World { .. } => {
+                ErrorClass::Plan
+            }
             Error::Comm { source: dlio_comm::Error::Aborted { .. }, .. } => ErrorClass::Aborted,
             Error::Comm { .. } => ErrorClass::Comm,
             Error::Cancelled { .. } => ErrorClass::Cancelled,

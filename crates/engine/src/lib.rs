@@ -11,6 +11,7 @@
 
 mod agree;
 mod batches;
+mod checkpoint;
 mod clock;
 mod cost;
 mod decoding;
@@ -32,11 +33,15 @@ mod verify;
 mod watch;
 mod writer;
 
+pub use checkpoint::{Checkpoints, Loading, checkpoint};
 pub use clock::{Clock, MonotonicClock, VirtualClock};
 pub use cost::Cost;
 pub use error::{Error, ErrorClass};
 pub use generate::{GenerateOptions, generate};
-pub use observer::{FileDone, FileTotals, Generated, Observer, RunStarted, Silent, Stall, StepDone, Waiting};
+pub use observer::{
+    CheckpointStarted, FileDone, FileTotals, Generated, Observer, PartDone, RunStarted, Silent, Stall, StepDone,
+    Waiting,
+};
 pub use place::Place;
 pub use remove::{Removed, remove};
 pub use rig::{CancelFlag, LaneHost, Rig};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dlio_event::{BlockTimings, EpochTimings, Nanos};
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos};
+use dlio_plan::CheckpointPart;
 
 use crate::Cost;
 
@@ -69,6 +70,26 @@ pub trait Observer {
     /// An evaluation is over.
     fn eval_ended(&self, epoch: u32, eval: &BlockTimings) {
         let _ = (epoch, eval);
+    }
+
+    /// A run that only takes checkpoints begins or ends to save, or to load, them.
+    fn checkpointing(&self, load: bool, begins: bool) {
+        let _ = (load, begins);
+    }
+
+    /// A checkpoint is about to be saved or loaded.
+    fn checkpoint_started(&self, checkpoint: &CheckpointStarted) {
+        let _ = checkpoint;
+    }
+
+    /// One part of a checkpoint was saved or loaded by this rank.
+    fn checkpoint_part(&self, part: &PartDone) {
+        let _ = part;
+    }
+
+    /// A checkpoint was saved or loaded by this rank.
+    fn checkpoint_ended(&self, epoch: u32, checkpoint: &CheckpointTimings) {
+        let _ = (epoch, checkpoint);
     }
 
     /// The whole run of this rank is over; `cost` is what the client itself needed.
@@ -151,6 +172,30 @@ pub struct StepDone {
     pub bytes: u64,
 }
 
+/// A checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointStarted {
+    /// Epoch, from 1.
+    pub epoch: u32,
+    /// Number in its keys (`save_ckpt<k>`): that of the block before it, or its own where nothing is trained.
+    pub number: u32,
+    /// Steps of the epoch that were done before it.
+    pub steps: u64,
+    /// It is loaded rather than saved.
+    pub load: bool,
+}
+
+/// One part of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartDone {
+    /// Which.
+    pub part: CheckpointPart,
+    /// It was loaded rather than saved.
+    pub load: bool,
+    /// How long that took this rank.
+    pub took: Duration,
+}
+
 /// What a rank is stuck in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
@@ -173,6 +218,8 @@ impl std::fmt::Display for Stall {
             Waiting::Batch { lane, object: Some(object) } => write!(f, " for lane {lane}, which reads {object}")?,
             Waiting::Batch { lane, object: None } => write!(f, " for lane {lane}, which reads nothing")?,
             Waiting::Ranks => write!(f, " for the other ranks")?,
+            Waiting::Checkpoint { objects } if objects.is_empty() => write!(f, " for a checkpoint lane")?,
+            Waiting::Checkpoint { objects } => write!(f, " for the checkpoint file {}", objects.join(", "))?,
             Waiting::Files { objects } => write!(f, " for {} to be written", objects.join(", "))?,
         }
         if self.epoch > 0 {
@@ -194,6 +241,11 @@ pub enum Waiting {
     },
     /// For the other ranks, in a barrier or another collective.
     Ranks,
+    /// For a lane to save or load a file of a checkpoint.
+    Checkpoint {
+        /// What the lanes are working on.
+        objects: Vec<String>,
+    },
     /// For a lane to finish a file of the data set.
     Files {
         /// What the lanes are writing.

@@ -7,18 +7,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use dlio_event::{BlockTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings};
+use dlio_event::{
+    BlockTimings, CheckpointTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings,
+};
 use dlio_format::{Decode, Layout};
+use dlio_plan::checkpoint::DuringTraining;
 use dlio_plan::{Split, TrainingPlan};
 use futures::future::LocalBoxFuture;
 
 use crate::batches::{self, Batches};
+use crate::checkpoint::{Keeper, Moment};
 use crate::clock::nanos;
 use crate::cost::CpuMeter;
 use crate::handles::Keys;
 use crate::reader::pass_at;
 use crate::watch::Watch;
-use crate::{CancelFlag, Cost, Error, Rig, RunStarted, StepDone, agree};
+use crate::{CancelFlag, Checkpoints, Cost, Error, Rig, RunStarted, StepDone, agree};
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub struct TrainOptions {
     pub stall_after: Duration,
     /// Ends the run early.
     pub cancel: CancelFlag,
+    /// Take checkpoints, as their plan says.
+    pub checkpoints: Option<Checkpoints>,
     /// What is done before each epoch. All ranks have it or none: they meet when it is done.
     pub before_epoch: Option<BeforeEpoch>,
 }
@@ -61,6 +67,7 @@ impl Default for TrainOptions {
             stall_after: Duration::from_mins(1),
             cancel: CancelFlag::new(),
             before_epoch: None,
+            checkpoints: None,
         }
     }
 }
@@ -88,17 +95,27 @@ pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: Tra
     if planned != started {
         return Err(Error::World { planned, started });
     }
-    let fingerprint = plan.fingerprint().to_string();
+    let mut fingerprint = plan.fingerprint().to_string();
+    if let Some(checkpoints) = &options.checkpoints {
+        fingerprint = format!("{fingerprint}+{}", checkpoints.plan.fingerprint());
+    }
     agree::plans_agree(&*rig.comm, &mut watch, &fingerprint).await?;
 
     let kit = batches::kit_maker(plan, layout, rig, &options);
     let inline = kit(Lane::MAIN, None);
     let batches = Batches::start(plan, rig, &mut watch, (&inline, &keys), kit)?;
-    let mut run = Run { plan, rig, watch, batches, read: 0, before_epoch: options.before_epoch };
+    let keeper = match &options.checkpoints {
+        Some(checkpoints) => Some(Keeper::start(checkpoints, rig, &mut watch, &options.cancel).await?),
+        None => None,
+    };
+    let mut run = Run { plan, rig, watch, batches, keeper, read: 0, before_epoch: options.before_epoch };
     let outcome = run.epochs().await;
-    let Run { mut watch, batches, .. } = run;
+    let Run { mut watch, batches, keeper, .. } = run;
     drop(batches);
     watch.lanes_ended().await;
+    if let Some(keeper) = keeper {
+        keeper.end().await;
+    }
     outcome
 }
 
@@ -108,8 +125,19 @@ struct Run<'r> {
     rig: &'r Rig,
     watch: Watch<'r>,
     batches: Batches<'r>,
+    keeper: Option<Keeper<'r>>,
     read: u64,
     before_epoch: Option<BeforeEpoch>,
+}
+
+/// How far an epoch or evaluation has come.
+struct Pace {
+    split: Split,
+    /// The step that comes next, from 1.
+    next: u64,
+    /// The last step that a checkpoint followed.
+    saved: u64,
+    compute_times: Box<dyn Iterator<Item = Duration>>,
 }
 
 impl Run<'_> {
@@ -142,8 +170,9 @@ impl Run<'_> {
         let at = pass_at(Phase::Train, epoch);
         let mut timings = EpochTimings { epoch, start: self.now(), ..EpochTimings::default() };
         self.rig.observer.epoch_started(epoch);
-        timings.blocks.push(self.block(at, 1).await?);
+        self.blocks(at, &mut timings).await?;
         self.barrier(at).await?;
+        self.after_epoch(&mut timings).await?;
         timings.train_end = self.now();
         self.rig.observer.training_ended(&timings);
         if self.plan.evaluates(epoch) {
@@ -165,47 +194,104 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The training steps of an epoch: one block, as long as no checkpoint divides them.
-    async fn block(&mut self, at: Position, block: u32) -> Result<BlockTimings, Error> {
-        let start = self.now();
-        self.rig.observer.block_started(at.epoch, block);
-        let mut timings = self.steps(Split::Train, Position { block, ..at }).await?;
-        (timings.block, timings.start, timings.end) = (block, start, self.now());
-        self.span(OpKind::Block, Position { block, ..at }, timings.start, timings.end);
-        self.rig.observer.block_ended(at.epoch, &timings);
-        Ok(timings)
+    /// The training steps of an epoch, in blocks that checkpoints end. A checkpoint after the last step leaves an empty
+    /// block behind it (quirk 21).
+    async fn blocks(&mut self, at: Position, timings: &mut EpochTimings) -> Result<(), Error> {
+        let mut pace = self.pace(Split::Train, at.epoch);
+        self.batches.begin(Split::Train, Position { block: 1, ..at });
+        for block in 1.. {
+            let at = Position { block, ..at };
+            let start = self.now();
+            self.rig.observer.block_started(at.epoch, block);
+            let mut measured = self.steps(&mut pace, at).await?;
+            (measured.block, measured.start, measured.end) = (block, start, self.now());
+            self.span(OpKind::Block, at, measured.start, measured.end);
+            self.rig.observer.block_ended(at.epoch, &measured);
+            timings.blocks.push(measured);
+            let done = pace.next - 1;
+            if !self.is_due(&pace) {
+                return Ok(());
+            }
+            // The step is the first of the next block in name only: it must not end that one as well.
+            pace.saved = done;
+            let saved = self.save(Moment { epoch: at.epoch, number: block, steps: done, step: done }).await?;
+            timings.checkpoints.extend(saved);
+        }
+        Ok(())
+    }
+
+    /// Steps until the block ends.
+    fn steps_ahead(&self, pace: &Pace) -> u64 {
+        let left = (self.plan.steps(pace.split) + 1).saturating_sub(pace.next);
+        match self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training()) {
+            Some(DuringTraining::Steps { between }) if pace.split == Split::Train => left.min(between),
+            _ => left,
+        }
+    }
+
+    /// Whether the steps so far end with a checkpoint that was not taken yet.
+    fn is_due(&self, pace: &Pace) -> bool {
+        let done = pace.next - 1;
+        let schedule = self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training());
+        pace.split == Split::Train && done > pace.saved && schedule.is_some_and(|schedule| schedule.after_step(done))
+    }
+
+    /// The checkpoint that follows an epoch, outside of its blocks.
+    async fn after_epoch(&mut self, timings: &mut EpochTimings) -> Result<(), Error> {
+        let schedule = self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training());
+        if schedule.is_some_and(|schedule| schedule.after_epoch(timings.epoch)) {
+            let steps = self.plan.steps(Split::Train);
+            let number = timings.blocks.last().map_or(1, |block| block.block);
+            let step = DuringTraining::epoch_step(steps);
+            timings.checkpoints.extend(self.save(Moment { epoch: timings.epoch, number, steps, step }).await?);
+        }
+        Ok(())
+    }
+
+    /// Saves a checkpoint; it appears after the next barrier.
+    async fn save(&mut self, moment: Moment) -> Result<Option<CheckpointTimings>, Error> {
+        let Some(keeper) = &mut self.keeper else { return Ok(None) };
+        let timings = keeper.save(&mut self.watch, moment).await?;
+        keeper.finish(moment, &timings, keeper.rank_bytes());
+        Ok(Some(timings))
+    }
+
+    fn pace(&self, split: Split, epoch: u32) -> Pace {
+        let compute_times = Box::new(self.plan.compute_times(self.rank(), split, epoch));
+        Pace { split, next: 1, saved: 0, compute_times }
     }
 
     async fn eval(&mut self, epoch: u32) -> Result<BlockTimings, Error> {
         let at = pass_at(Phase::Eval, epoch);
         let start = self.now();
         self.rig.observer.eval_started(epoch);
-        let mut timings = self.steps(Split::Eval, at).await?;
+        let mut pace = self.pace(Split::Eval, epoch);
+        self.batches.begin(Split::Eval, at);
+        let mut timings = self.steps(&mut pace, at).await?;
         (timings.start, timings.end) = (start, self.now());
         self.span(OpKind::Eval, at, timings.start, timings.end);
         self.rig.observer.eval_ended(epoch, &timings);
         Ok(timings)
     }
 
-    /// Fetch, compute, meet: the steps of one epoch or evaluation.
-    async fn steps(&mut self, split: Split, at: Position) -> Result<BlockTimings, Error> {
-        let (plan, rank) = (self.plan, self.rank());
-        let steps = plan.steps(split);
-        let mut compute_times = plan.compute_times(rank, split, at.epoch);
+    /// Fetch, compute, meet: the steps of one evaluation, or of one block of training.
+    async fn steps(&mut self, pace: &mut Pace, at: Position) -> Result<BlockTimings, Error> {
+        let split = pace.split;
+        let steps = self.plan.steps(split);
         let mut timings = BlockTimings::default();
-        let reserve = usize::try_from(steps).unwrap_or(0).min(1 << 20);
+        let reserve = usize::try_from(self.steps_ahead(pace)).unwrap_or(0).min(1 << 20);
         timings.load.reserve(reserve);
         timings.compute.reserve(reserve);
         timings.proc.reserve(reserve);
 
         let mut loading = self.now();
-        self.batches.begin(split, at);
-        for step in 1..=steps {
+        while pace.next <= steps {
+            let step = pace.next;
             let here = Position { step: u32::try_from(step).unwrap_or(u32::MAX), ..at };
             self.watch.check_cancelled(here)?;
             let bytes = self.batches.fetch(&mut self.watch, here, step).await?;
             let loaded = self.now();
-            let compute = compute_times.next().unwrap_or_default();
+            let compute = pace.compute_times.next().unwrap_or_default();
             if !compute.is_zero() {
                 self.watch.sleep_until(here, loaded.saturating_add(nanos(compute))).await?;
             }
@@ -221,6 +307,10 @@ impl Run<'_> {
             loading = if split == Split::Train { self.barrier(here).await? } else { computed };
             let eval = split == Split::Eval;
             self.rig.observer.step_ended(&StepDone { epoch: at.epoch, step, eval, load, compute, bytes });
+            pace.next += 1;
+            if self.is_due(pace) {
+                return Ok(timings);
+            }
         }
         // The reference notices its limit with one batch too many in its hands: read and waited for, in no step's times.
         self.read += self.batches.surplus(&mut self.watch, at, steps + 1).await?;
@@ -233,7 +323,14 @@ impl Run<'_> {
         self.watch.meet(at, self.rig.comm.barrier()).await?;
         let end = self.now();
         self.span(OpKind::Barrier, at, start, end);
-        Ok(end)
+        match &mut self.keeper {
+            // All ranks have met since the save, so all of the checkpoint is stored.
+            Some(keeper) if keeper.is_pending() => {
+                keeper.publish(&mut self.watch).await?;
+                Ok(self.now())
+            }
+            _ => Ok(end),
+        }
     }
 
     fn span(&self, kind: OpKind, at: Position, start: Nanos, end: Nanos) {

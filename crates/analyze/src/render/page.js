@@ -331,6 +331,8 @@ const flowRow = (f) => [count(f.operations), bytes(f.read_bytes), bytes(f.writte
 const flowHead = ['ops', 'read', 'written', 'rate', 'errors', 'p50', 'p99', 'max'];
 if (R.ranks.length) table('Ranks', null, ['rank', 'host', 'AU', ...flowHead, 'trace'],
   R.ranks.slice(0, 512).map((r) => [r.rank, r.host, r.au_percentage === null ? '–' : percent(r.au_percentage), ...flowRow(r.flow), r.complete ? 'complete' : 'incomplete']), 2);
+const gb = (x) => (x === null ? '-' : `${x.toFixed(4)} GB/s`);
+if ((R.checkpoints || []).length) table('Checkpoints', 'The reference reports rank 0; the storage served all ranks from the first start to the last end.', ['epoch', '', 'number', 'rank 0', 'fastest', 'slowest', 'all', 'by rank 0', 'by all'], R.checkpoints.map((c) => [c.epoch, c.load ? 'load' : 'save', c.number, c.seconds_rank0 === null ? '-' : seconds(c.seconds_rank0), seconds(c.seconds_min), seconds(c.seconds_max), seconds(c.seconds_all), gb(c.gb_per_second_rank0), gb(c.gb_per_second_all)]));
 if (R.endpoints.length) table('Endpoints', null, ['endpoint', ...flowHead], R.endpoints.map((e) => [e.endpoint, ...flowRow(e.flow)]));
 page.append(h('footer', {}, run.argv.length ? `Command: ${run.argv.join(' ')}. ` : '',
   'AU and throughput follow DLIO: the first step of each block is left out, and two steps are taken off its count of samples. MB and GB in DLIO’s files are 2²⁰ and 2³⁰ bytes.'));

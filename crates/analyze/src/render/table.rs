@@ -11,6 +11,8 @@ const MIN_WIDTH: usize = 60;
 const MAX_WIDTH: usize = 100;
 /// Ranks that are listed one by one; of more, the slowest.
 const RANKS_SHOWN: usize = 16;
+/// Checkpoints that are listed.
+const CHECKPOINTS_SHOWN: usize = 32;
 
 /// The report as text.
 #[must_use]
@@ -19,6 +21,7 @@ pub fn table(report: &Report, width: usize) -> String {
     page.head(report);
     page.warnings(report);
     page.epochs(report);
+    page.checkpoints(report);
     page.series(report);
     page.times(report);
     page.utilisation(report);
@@ -131,6 +134,35 @@ impl Page {
                 epoch.coverage.duplicates,
                 epoch.coverage.missing.map_or_else(|| "-".to_owned(), |missing| missing.to_string()),
             ));
+        }
+    }
+
+    fn checkpoints(&mut self, report: &Report) {
+        if report.checkpoints.is_empty() {
+            return;
+        }
+        self.title("Checkpoints");
+        self.line(&format!(
+            "{:>5} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>14} {:>14}",
+            "epoch", "", "number", "rank 0", "fastest", "slowest", "all", "GB/s by rank 0", "GB/s by all"
+        ));
+        let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.4}"));
+        for row in report.checkpoints.iter().take(CHECKPOINTS_SHOWN) {
+            self.line(&format!(
+                "{:>5} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>14} {:>14}",
+                row.epoch,
+                if row.load { "load" } else { "save" },
+                row.number,
+                row.seconds_rank0.map_or_else(|| "-".to_owned(), seconds),
+                seconds(row.seconds_min),
+                seconds(row.seconds_max),
+                seconds(row.seconds_all),
+                rate(row.gb_per_second_rank0),
+                rate(row.gb_per_second_all),
+            ));
+        }
+        if let Some(more @ 1..) = report.checkpoints.len().checked_sub(CHECKPOINTS_SHOWN) {
+            self.line(&format!("      and {more} more in the JSON report"));
         }
     }
 

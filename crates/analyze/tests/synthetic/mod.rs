@@ -31,6 +31,7 @@ impl Shape {
             au_threshold: 0.9,
             train_samples: Some(u64::from(self.ranks * self.steps * self.samples_per_step)),
             formula: dlio_analyze::metric::Formula::Dlio,
+            checkpoint_bytes: None,
         }
     }
 }

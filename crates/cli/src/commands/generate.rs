@@ -18,6 +18,7 @@ pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failur
             train: false,
             verify: false,
             keep: true,
+            checkpoint: false,
             overwrite,
             list: false,
             preflight: !target.no_preflight,

@@ -1,5 +1,7 @@
 //! `dlio-rs replay` and `dlio-rs run`: the training loop, or whatever `workflow.*` asks for.
 
+use dlio_config::workload::Workflow;
+
 use crate::args::ReplayArgs;
 use crate::exit::Failure;
 use crate::log::Verbosity;
@@ -10,7 +12,7 @@ use crate::workload;
 /// Which of the two commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// The training loop, whatever `workflow.*` says.
+    /// The training loop, whatever `workflow.*` says, unless it asks for nothing but checkpoints.
     Replay,
     /// What `workflow.*` says.
     Workflow,
@@ -22,7 +24,8 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
         let find = || workload::find(&config, None);
         let start = Start { find: &find, target: &target, verbosity };
         let mut session = Session::start(comm, start).await?;
-        if what == What::Replay {
+        let only_checkpoints = !session.loaded.workload.workflow.train && session.loaded.workload.workflow.checkpoint;
+        if what == What::Replay && !only_checkpoints {
             // The file may be one that only generates; this command trains on what it generated.
             session.loaded.workload.workflow.train = true;
         }
@@ -31,7 +34,11 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
         }
         let workload = &session.loaded.workload;
         let asked = match what {
-            What::Replay => Ok(Work { keep: workload.dataset.keep_files, ..Work::training(&target) }),
+            What::Replay => {
+                let Workflow { train, checkpoint, .. } = workload.workflow;
+                let keep = workload.dataset.keep_files || !train;
+                Ok(Work { train, keep, checkpoint, ..Work::training(&target) })
+            }
             What::Workflow => Work::of_workflow(workload, &target),
         };
         let work = session.agree(asked).await?;

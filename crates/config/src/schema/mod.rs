@@ -50,8 +50,6 @@ pub(crate) enum Effect {
     Acts,
     /// Checked only; a later version acts on it. Reported when it is present.
     Later,
-    /// Checked only; reported together with the switch that turns the feature on.
-    LaterWith(&'static str),
     /// Accepted without effect; the reason.
     Ignored(&'static str),
 }
@@ -75,10 +73,6 @@ const fn acts(path: &'static str, kind: Kind, default: Preset, doc: &'static str
 
 const fn later(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
     Key { path, kind, default, effect: Effect::Later, dialects: ALL, doc }
-}
-
-const fn with(switch: &'static str, path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
-    Key { path, kind, default, effect: Effect::LaterWith(switch), dialects: ALL, doc }
 }
 
 const fn ignored(path: &'static str, kind: Kind, default: Preset, reason: &'static str) -> Key {

@@ -66,6 +66,20 @@ pub(super) const KEYS: &[Key] = &[
         "Parts in flight per object; memory is files in flight × this × the part size.",
     ),
     acts(
+        "dlio_rs.checkpoint_read_blocks",
+        count32(1),
+        Preset::Derived(
+            "1 for files, 4 on S3; in the dialect `mlperf` 4 for files, 16 over the ranks (at least 2) on S3",
+        ),
+        "Blocks into which a checkpoint's file is divided for loading; a rank reads them at the same time.",
+    ),
+    acts(
+        "dlio_rs.checkpoint_read_bytes",
+        Kind::Whole { min: 1, max: i64::MAX },
+        Preset::Derived("a file in one, 16 MiB on S3; in the dialect `mlperf` 128 MiB"),
+        "Largest single read of a checkpoint's file, in bytes.",
+    ),
+    acts(
         "dlio_rs.request_timeout_seconds",
         Kind::Number { min: 0.001, max: 86_400.0 },
         Preset::Number(60.0),

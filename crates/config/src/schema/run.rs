@@ -1,7 +1,7 @@
 //! Sections `framework`, `workflow`, `train`, `evaluation`, `output`, `profiling`, `metric`.
 
 use super::kind::{count, count32};
-use super::{Key, Kind, Preset, acts, ignored, later};
+use super::{Key, Kind, Preset, acts, ignored};
 use crate::vocabulary::{Framework, Profiler};
 
 pub(super) const FRAMEWORK_AND_WORKFLOW: &[Key] = &[
@@ -20,7 +20,7 @@ pub(super) const FRAMEWORK_AND_WORKFLOW: &[Key] = &[
     acts("workflow.generate_data", Kind::Flag, Preset::Flag(false), "Generate the data set first."),
     acts("workflow.train", Kind::Flag, Preset::Flag(true), "Run the training loop."),
     acts("workflow.evaluation", Kind::Flag, Preset::Flag(false), "Evaluate inside the training epochs."),
-    later("workflow.checkpoint", Kind::Flag, Preset::Flag(false), "Write or read checkpoints."),
+    acts("workflow.checkpoint", Kind::Flag, Preset::Flag(false), "Write or read checkpoints."),
     acts("workflow.profiling", Kind::Flag, Preset::Flag(false), "Start and stop the profiler around the run."),
     acts("workflow.query", Kind::Text, Preset::Unset, "Dotted key that `dlio_benchmark_query` prints."),
     ignored("workflow.debug", Kind::Free, Preset::Unset, "the reference does not read it"),

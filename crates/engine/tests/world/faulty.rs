@@ -13,6 +13,8 @@ use dlio_storage::{
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     pub read: Duration,
+    /// Of what is staged.
+    pub stage: Duration,
     pub slow: Option<(String, Duration)>,
     pub broken: Option<String>,
     pub truncated: Option<(String, usize)>,
@@ -112,7 +114,7 @@ impl Storage for Faulty {
     fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
         Box::pin(async move {
             self.broken("writing", key)?;
-            tokio::time::sleep(self.slowness(key).unwrap_or_default()).await;
+            tokio::time::sleep(self.slowness(key).unwrap_or(self.faults.stage)).await;
             self.inner.stage(key, source).await
         })
     }

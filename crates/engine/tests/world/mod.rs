@@ -7,6 +7,7 @@ mod faulty;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,14 @@ use std::time::Duration;
 use dlio_comm::{Communicator, Simulated};
 use dlio_config::Workload;
 use dlio_engine::{
-    CancelFlag, Clock, Error, GenerateOptions, Generated, LaneHost, Observer, Rig, Stall, TrainOptions, Trained,
-    VirtualClock, generate, train,
+    CancelFlag, Checkpoints, Clock, Error, GenerateOptions, Generated, LaneHost, Loading, Observer, Rig, Stall,
+    TrainOptions, Trained, VirtualClock, generate, train,
 };
 use dlio_event::{CollectingSink, Event, Nanos, OpKind, Phase};
+use dlio_format::checkpoint::Container;
+use dlio_format::payload::Payload;
 use dlio_format::{Decode, Layout};
-use dlio_plan::{FileSet, GeneratePlan, Split, World, training};
+use dlio_plan::{FileSet, GeneratePlan, Split, World, checkpoints, training};
 use dlio_storage::Storage;
 use dlio_storage::memory::Memory;
 
@@ -56,6 +59,14 @@ pub struct Sim {
     dataset: &'static str,
     reader: &'static str,
     faults: Faults,
+    /// Section `model` without its name.
+    model: &'static str,
+    /// Section `checkpoint`, in a run that takes checkpoints.
+    checkpoint: Option<&'static str>,
+    /// Nothing but checkpoints.
+    alone: bool,
+    checkpoint_faults: Faults,
+    loading: Loading,
 }
 
 /// One rank, one lane-less loop, one sample per file and step; nothing takes time.
@@ -86,6 +97,11 @@ pub fn sim(format: &'static str) -> Sim {
         dataset: "",
         reader: "",
         faults: Faults::default(),
+        model: "model_size_bytes: 4096",
+        checkpoint: None,
+        alone: false,
+        checkpoint_faults: Faults::default(),
+        loading: Loading::default(),
     }
 }
 
@@ -120,9 +136,46 @@ facts! {
     dataset: &'static str,
     /// For example `, transfer_size: 4096`.
     reader: &'static str,
+    model: &'static str,
+    loading: Loading,
 }
 
 impl Sim {
+    /// Takes checkpoints.
+    pub fn checkpoint(mut self, section: &'static str) -> Self {
+        self.checkpoint = Some(section);
+        self
+    }
+
+    /// Takes checkpoints and does nothing else.
+    pub fn only_checkpoint(self, section: &'static str) -> Self {
+        Sim { alone: true, ..self.checkpoint(section) }
+    }
+
+    /// Storing a file of a checkpoint takes so long.
+    pub fn stage_ms(mut self, ms: u64) -> Self {
+        self.checkpoint_faults.stage = Duration::from_millis(ms);
+        self
+    }
+
+    /// Storing this file of a checkpoint takes longer.
+    pub fn slow_checkpoint_file(mut self, key: &str, ms: u64) -> Self {
+        self.checkpoint_faults.slow = Some((key.to_owned(), Duration::from_millis(ms)));
+        self
+    }
+
+    /// Storing or opening this file of a checkpoint fails.
+    pub fn broken_checkpoint_file(mut self, key: &str) -> Self {
+        self.checkpoint_faults.broken = Some(key.to_owned());
+        self
+    }
+
+    /// Reading a file of a checkpoint takes so long.
+    pub fn load_ms(mut self, ms: u64) -> Self {
+        self.checkpoint_faults.read = Duration::from_millis(ms);
+        self
+    }
+
     pub fn read_ms(mut self, ms: u64) -> Self {
         self.faults.read = Duration::from_millis(ms);
         self
@@ -196,15 +249,18 @@ impl Sim {
         let eval_files = samples(self.eval_steps).div_ceil(self.samples_per_file);
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let mut yaml = format!(
-            "model: {{name: sim}}\n\
+            "model: {{name: sim, {model}}}\n\
              framework: {loader}\n\
-             workflow: {{generate_data: True, train: True, evaluation: {evaluation}}}\n\
+             workflow: {{generate_data: {train}, train: {train}, evaluation: {evaluation}, checkpoint: {checkpoint}}}\n\
              dataset: {{data_folder: data/sim, format: {format}, num_files_train: {files}, num_files_eval: {eval_files},\n\
              \x20 num_samples_per_file: {spf}, record_length_bytes: 1024{dataset}}}\n\
              reader: {{data_loader: {loader}, batch_size: {batch}, batch_size_eval: {batch}, read_threads: {lanes},\n\
              \x20 prefetch_size: {prefetch}, preprocess_time: {preprocess}{read_type}{shuffle}{reader}}}\n\
              train: {{epochs: {epochs}, computation_time: {compute}, seed: {seed}{limit}}}\n\
              evaluation: {{eval_time: {eval}, epochs_between_evals: 1}}\n",
+            model = self.model,
+            train = if self.alone { "False" } else { "True" },
+            checkpoint = if self.checkpoint.is_some() { "True" } else { "False" },
             loader = self.loader,
             dataset = self.dataset,
             reader = self.reader,
@@ -222,6 +278,10 @@ impl Sim {
             limit = self.limit.map_or(String::new(), |limit| format!(", total_training_steps: {limit}")),
             eval = seconds(self.eval_ms),
         );
+        if let Some(section) = self.checkpoint {
+            // Writing to a string cannot fail.
+            let _ = writeln!(yaml, "checkpoint: {{checkpoint_folder: ckpt, {section}}}");
+        }
         yaml.push_str("output: {folder: out}\n");
         yaml.push_str(self.more);
         yaml
@@ -277,6 +337,43 @@ impl Sim {
             generate(&plan, &files, &layout, &rig, options).await
         })
         .await
+    }
+
+    /// What a rank needs for its checkpoints.
+    fn checkpoints(&self, workload: &Workload, storage: &Arc<Memory>) -> Option<Checkpoints> {
+        self.checkpoint?;
+        Some(Checkpoints {
+            plan: checkpoints(workload, World { size: self.ranks }).unwrap(),
+            container: Container::new(workload.dlio_rs.dialect, workload.framework),
+            payload: Payload::new(7),
+            randomize: workload.checkpoint.randomize_tensor,
+            storage: Arc::new(Faulty::new(storage.clone(), self.checkpoint_faults.clone())),
+            loading: self.loading,
+        })
+    }
+
+    /// Takes checkpoints in this storage and does nothing else.
+    pub fn run_alone(self, saved: &Arc<Memory>) -> TrainedWorld {
+        Sim::on_virtual_time(async || {
+            let clock = Arc::new(VirtualClock::new());
+            let storage: Arc<dyn Storage> = saved.clone();
+            let cancel = self.cancel_flag(&clock);
+            let (sim, saved) = (self.clone(), saved.clone());
+            let body = {
+                let saved = saved.clone();
+                async move |_, rig: Rig| {
+                    let checkpoints = sim.checkpoints(&sim.workload(42), &saved).unwrap();
+                    let options = TrainOptions { cancel: cancel.clone(), ..TrainOptions::default() };
+                    dlio_engine::checkpoint(&checkpoints, &rig, options).await
+                }
+            };
+            TrainedWorld {
+                ranks: self.all_ranks(&storage, &clock, body).await,
+                memory: saved.clone(),
+                saved,
+                sim: self,
+            }
+        })
     }
 
     /// The flag that is set at the moment of [`Sim::cancelled_at_ms`].
@@ -340,8 +437,9 @@ impl Sim {
             }
             self.faults.damage(&memory).await;
             let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), self.faults.clone()));
+            let saved = Arc::new(Memory::new(clock.clone()));
             let cancel = self.cancel_flag(&clock);
-            let sim = self.clone();
+            let (sim, target) = (self.clone(), saved.clone());
             let body = async move |rank, rig: Rig| {
                 let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
                 let layout = Layout::new(&workload.dataset, 7).unwrap().with_untouched_maps();
@@ -353,11 +451,12 @@ impl Sim {
                     inflight: sim.inflight,
                     decode: sim.decode,
                     cancel: cancel.clone(),
+                    checkpoints: sim.checkpoints(&workload, &target),
                     ..TrainOptions::default()
                 };
                 train(&plan, &layout, &rig, options).await
             };
-            TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, memory, sim: self }
+            TrainedWorld { ranks: self.all_ranks(&storage, &clock, body).await, memory, saved, sim: self }
         })
     }
 }
@@ -398,6 +497,8 @@ impl GeneratedWorld {
 pub struct TrainedWorld {
     pub ranks: Vec<RankRun<Trained>>,
     pub memory: Arc<Memory>,
+    /// Checkpoints.
+    pub saved: Arc<Memory>,
     sim: Sim,
 }
 
@@ -500,7 +601,38 @@ impl TrainedWorld {
         self
     }
 
+    /// The names of the checkpoint files that can be seen.
+    pub fn saved_files(&self) -> Vec<String> {
+        keys(&self.saved)
+    }
+
+    /// The blocks of an epoch on a rank: number and steps.
+    pub fn blocks(&self, rank: usize, epoch: usize) -> Vec<(u32, usize)> {
+        let blocks = &self.trained(rank).timings.epochs[epoch].blocks;
+        blocks.iter().map(|block| (block.block, block.compute.len())).collect()
+    }
+
+    /// The checkpoints of an epoch on a rank: number, loaded or not, milliseconds.
+    pub fn checkpoints(&self, rank: usize, epoch: usize) -> Vec<(u32, bool, u64)> {
+        let checkpoints = &self.trained(rank).timings.epochs[epoch].checkpoints;
+        checkpoints.iter().map(|taken| (taken.number, taken.load, (taken.end - taken.start) / MS)).collect()
+    }
+
     pub fn count(&self, rank: usize, kind: OpKind) -> usize {
         self.events(rank).iter().filter(|event| event.kind == kind).count()
     }
+}
+
+/// The keys in a storage, in order.
+pub fn keys(memory: &Memory) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut page = |found: &[dlio_storage::Found]| keys.extend(found.iter().map(|found| found.key.clone()));
+    futures::FutureExt::now_or_never(memory.list("", &mut page)).unwrap().unwrap();
+    keys
+}
+
+/// Storage without objects; its time stands still.
+pub fn empty() -> Arc<Memory> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async { Arc::new(Memory::new(Arc::new(VirtualClock::new()))) })
 }
