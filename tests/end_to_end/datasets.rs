@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::support::{Server, json, mpirun, python, solo, solo_with, tree};
 
 /// Every format whose content is made here.
-const FORMATS: [&str; 7] = ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"];
+const FORMATS: [&str; 10] =
+    ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg", "indexed_binary", "mmap_indexed_binary", "parquet"];
 
 fn yaml(folder: &Path, format: &str, more: &str) -> String {
     let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
@@ -56,7 +57,10 @@ fn independent_readers_accept_every_format_and_every_payload_is_its_own() {
             assert!(file["ratio"].as_f64().unwrap() > 0.98, "{name} is compressible: {file}");
             let shape = match format {
                 "hdf5" => serde_json::json!([4, 128, 128]),
-                "tfrecord" => serde_json::json!([16384, 16384, 16384, 16384]),
+                "parquet" => serde_json::json!([4]),
+                "tfrecord" | "indexed_binary" | "mmap_indexed_binary" => {
+                    serde_json::json!([16384, 16384, 16384, 16384])
+                }
                 "csv" => serde_json::json!([4, 16384]),
                 "png" | "jpeg" => serde_json::json!([128, 128]),
                 _ => serde_json::json!([128, 128, 4]),
@@ -74,6 +78,40 @@ fn independent_readers_accept_every_format_and_every_payload_is_its_own() {
                 assert_eq!(file["label_dtype"], "int64");
             }
         }
+    }
+}
+
+#[test]
+fn pyarrow_reads_columns_of_every_type_compressed_or_not() {
+    let types =
+        ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"];
+    let mut columns =
+        String::from("{name: s, dtype: string}, {name: b, dtype: binary, size: 8}, {name: f, dtype: bool}");
+    for name in types {
+        let scalar = format!(", {{name: {name}, dtype: {name}}}");
+        columns.extend([scalar, format!(", {{name: {name}_list, dtype: {name}, size: 13}}")]);
+    }
+    for (compression, codec) in [("none", "UNCOMPRESSED"), ("snappy", "SNAPPY"), ("gzip", "GZIP"), ("zstd", "ZSTD")] {
+        let folder = tempfile::tempdir().unwrap();
+        let more = format!(
+            ", compression: {compression}, num_samples_per_file: 50,\n  parquet: {{row_group_size: 16, columns: [{columns}]}}"
+        );
+        let path = yaml(folder.path(), "parquet", &more).replace("num_samples_per_file: 4,", "");
+        let text = std::fs::read_to_string(&path).unwrap().replace("num_samples_per_file: 4,", "");
+        std::fs::write(&path, text).unwrap();
+        let out = folder.path().join("out");
+        let words =
+            ["-q", "generate", &path, "--output", out.to_str().unwrap(), "++workload.dataset.num_files_train=2"];
+        solo(&words).ok();
+        let facts = python("dataset.py", &["parquet", folder.path().join("data").to_str().unwrap()]);
+        let file = &facts["train/img_0_of_2.parquet"];
+        assert_eq!(file["shape"], serde_json::json!([16, 16, 16, 2]), "{file}");
+        assert_eq!(file["compression"], serde_json::json!([codec]));
+        assert_eq!((&file["nulls"], &file["schema"]["s"]), (&serde_json::json!(0), &serde_json::json!("string")));
+        assert_eq!(file["schema"]["float16"], "halffloat");
+        assert_eq!(file["schema"]["uint64_list"], "fixed_size_list<element: uint64>[13]");
+        assert!(file["samples"]["s"].as_str().unwrap().starts_with("s_"), "{file}");
+        mpirun(2, &["-q", "replay", &path, "--verify", "--output", out.to_str().unwrap(), words[5]]).ok();
     }
 }
 

@@ -1,4 +1,4 @@
-"""Reads a data set with numpy, h5py, Pillow, csv or an independent TFRecord parser; prints facts about every file as JSON.
+"""Reads a data set with numpy, h5py, pyarrow, Pillow, csv or an independent TFRecord parser; prints facts about every file as JSON.
 
     dataset.py FORMAT FOLDER
 """
@@ -119,6 +119,39 @@ def image(path):
                 "values": len(set(pixels)), "quality": [list(table) for table in getattr(file, "quantization", {}).values()]}
 
 
+def indexed(path):
+    """Memory-maps the index files and the samples, as Megatron's data sets do."""
+    import numpy
+    offsets = numpy.memmap(f"{path}.off.idx", dtype=numpy.uint64, mode="r")
+    sizes = numpy.memmap(f"{path}.sz.idx", dtype=numpy.uint64, mode="r")
+    data = numpy.memmap(path, dtype=numpy.uint8, mode="r")
+    samples = [data[int(offset):int(offset + size)] for offset, size in zip(offsets, sizes)]
+    assert sum(len(sample) for sample in samples) == len(data), "the samples are not the file"
+    body = b"".join(sample.tobytes() for sample in samples)
+    return {"shape": sizes.tolist(), "offsets": offsets.tolist(), "dtype": "uint8", "sum": digest(body),
+            "ratio": ratio(body)}
+
+
+def parquet(path):
+    """Reads every value of every row group, then again column by column of the last row group."""
+    import pyarrow.parquet
+    file = pyarrow.parquet.ParquetFile(path)
+    table = file.read()
+    table.validate(full=True)
+    last = file.metadata.num_row_groups - 1
+    again = file.read_row_group(last)
+    assert again.equals(table.slice(table.num_rows - again.num_rows)) or "nan" in str(again).lower()
+    groups = [file.metadata.row_group(group) for group in range(last + 1)]
+    body = b"".join(buffer for column in table.columns for chunk in column.chunks
+                    for buffer in map(bytes, filter(None, chunk.buffers())))
+    return {"shape": [group.num_rows for group in groups], "dtype": "uint8", "sum": digest(body), "ratio": ratio(body),
+            "schema": {field.name: str(field.type) for field in file.schema_arrow},
+            "nulls": sum(column.null_count for column in table.columns),
+            "compression": sorted({group.column(column).compression for group in groups
+                                   for column in range(group.num_columns)}),
+            "samples": {name: str(table.column(name)[0])[:60] for name in table.column_names}}
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -130,7 +163,7 @@ def ratio(data):
 def main():
     fmt, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     read = {"npz": npz, "npy": npy, "hdf5": hdf5, "tfrecord": tfrecord, "csv": csv, "png": image,
-            "jpeg": image}[fmt]
+            "jpeg": image, "indexed_binary": indexed, "mmap_indexed_binary": indexed, "parquet": parquet}[fmt]
     files = sorted(path for part in ("train", "valid") for path in (folder / part).rglob(f"*.{fmt}"))
     print(json.dumps({str(path.relative_to(folder)): read(path) for path in files}))
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use dlio_analyze::metric::{self, Aggregate, Formula, Parameters, RankMetric};
 use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, Summary, WallClock};
 use dlio_config::Workload;
-use dlio_config::vocabulary::Dialect;
+use dlio_config::vocabulary::{Dialect, Format};
 use dlio_engine::Trained;
 use dlio_event::TimeSource as _;
 use dlio_plan::{CheckpointPlan, Split, TrainingPlan};
@@ -60,6 +60,9 @@ pub(crate) fn formula(workload: &Workload) -> Formula {
 /// takes a single element when it has generated in the same run; neither is copied.
 fn record_bytes(workload: &Workload) -> f64 {
     let dataset = &workload.dataset;
+    if let (Format::Parquet, Some(bytes)) = (dataset.format, dataset.parquet.record_bytes()) {
+        return bytes as f64;
+    }
     if dataset.record_dims.is_empty() {
         return dataset.record_length_bytes;
     }

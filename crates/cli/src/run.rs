@@ -161,8 +161,7 @@ impl DataSet {
     fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
         let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
             .map_err(Failure::usage)?
-            .with_transfer_size(workload.reader.transfer_size)
-            .with_verify_by(workload.dlio_rs.verify_by)
+            .with_reading(workload)
             .with_dialect(workload.dlio_rs.dialect);
         // Dialects other than the reference's do with a sample what its name says: they look at it.
         let layout = match workload.dlio_rs.dialect {

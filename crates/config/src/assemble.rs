@@ -1,5 +1,6 @@
 //! The typed [`Workload`] from the inspected tree.
 
+mod parquet;
 mod storage;
 
 use crate::fields::Fields;
@@ -104,6 +105,7 @@ fn dataset(f: &mut Fields<'_>) -> Dataset {
         hdf5_chunk_dims: f.wholes("dataset.hdf5.chunk_dims"),
         hdf5_num_dset_per_record: f.whole("dataset.hdf5.num_dset_per_record"),
         hdf5_max_shape: f.wholes("dataset.hdf5.max_shape"),
+        parquet: parquet::parquet(f, format),
         skip_listing: f.flag("dataset.skip_listing"),
         listing_validation_interval: f.whole("dataset.listing_validation_interval"),
         num_files_generated: f.whole_from("dataset.num_files_generated", 1),
@@ -140,6 +142,7 @@ fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
     let usable: &[&str] = match format {
         Format::Npz => &["zip"],
         Format::Hdf5 => &["gzip", "lzf"],
+        Format::Parquet => &["snappy", "gzip", "zstd"],
         Format::Csv => &["gzip", "zip", "zstd"],
         _ => &[],
     };
@@ -149,9 +152,13 @@ fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
                         them; this program reads them by this key";
             f.note(NoticeCode::Quirk, KEY, text);
         }
+        if format == Format::Parquet && f.dialect != Dialect::Native {
+            let text = "Parquet pages are compressed; the MLPerf fork writes them plain all the same";
+            f.note(NoticeCode::Accepted, KEY, text);
+        }
         return Some(word);
     }
-    if matches!(format, Format::Hdf5 | Format::Csv) {
+    if matches!(format, Format::Hdf5 | Format::Csv | Format::Parquet) {
         let message = format!("expected none or, for {format}, one of {}; found {word:?}", usable.join(", "));
         f.refuse(KEY, message);
     } else {

@@ -120,6 +120,12 @@ fn format(w: &Workload, f: &mut Fields<'_>) {
         );
         f.note(NoticeCode::Accepted, FORMAT, &text);
     }
+    let indexed = matches!(w.dataset.format, Format::IndexedBinary | Format::MmapIndexedBinary);
+    if indexed && w.workflow.generate_data && f.dialect != Dialect::Native {
+        let text = "files have exactly their samples, and offsets rise throughout; in the reference offsets restart in every \
+                    dataset.generation_buffer_size bytes, and with no more files than ranks every file has about 1 GiB";
+        f.note(NoticeCode::Accepted, FORMAT, text);
+    }
     let object_store = matches!(w.storage.storage_type, StorageType::S3 | StorageType::Aistore);
     let numpy = matches!(w.dataset.format, Format::Npz | Format::Npy);
     if object_store && w.framework == Framework::Pytorch && !numpy && f.dialect == Dialect::Dlio {
@@ -278,9 +284,6 @@ fn checkpoint(w: &Workload, f: &mut Fields<'_>) {
 /// One notice for everything that was asked for and that this version does not do.
 fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     let mut asked = Vec::new();
-    if w.dataset.format == Format::Parquet {
-        asked.push(format!("dataset.format: {}", w.dataset.format));
-    }
     if w.storage.storage_type == StorageType::Aistore {
         asked.push(format!("storage.storage_type: {}", w.storage.storage_type));
     }

@@ -337,6 +337,42 @@ words! {
     }
 }
 
+words! {
+    /// Types of Parquet columns.
+    ColumnType {
+        /// 8-bit signed.
+        Int8 => "int8",
+        /// 16-bit signed.
+        Int16 => "int16",
+        /// 32-bit signed.
+        Int32 => "int32",
+        /// 64-bit signed.
+        Int64 => "int64",
+        /// 8-bit unsigned.
+        Uint8 => "uint8",
+        /// 16-bit unsigned.
+        Uint16 => "uint16",
+        /// 32-bit unsigned.
+        Uint32 => "uint32",
+        /// 64-bit unsigned.
+        Uint64 => "uint64",
+        /// Half precision.
+        Float16 => "float16",
+        /// Single precision.
+        Float32 => "float32",
+        /// Double precision.
+        Float64 => "float64",
+        /// Short texts.
+        String => "string",
+        /// `size` bytes.
+        Binary => "binary",
+        /// Boolean.
+        Bool => "bool",
+        /// A list of `size` single-precision numbers.
+        List => "list",
+    }
+}
+
 /// A file beside a data file that says where its samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IndexFile {

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess, Format, Framework,
-    LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client, Sampler, Shuffle,
-    StorageLibrary, StorageType, UriScheme, VerifyBy,
+    CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess,
+    Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client, Sampler,
+    Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -140,12 +140,52 @@ pub struct Dataset {
     pub hdf5_num_dset_per_record: u64,
     /// `hdf5.max_shape`; empty: fixed.
     pub hdf5_max_shape: Vec<u64>,
+    /// `parquet`
+    pub parquet: Parquet,
     /// Names are computed and some of them checked, rather than listed (dialect `mlperf`).
     pub skip_listing: bool,
     /// Of the computed names, every how-many-th is checked, beside the first and the last; 0: none.
     pub listing_validation_interval: u64,
     /// The number of files in their names, where a prefix of a larger set is read; `None`: `num_files_train`.
     pub num_files_generated: Option<u64>,
+}
+
+/// Section `dataset.parquet`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parquet {
+    /// Columns; empty: one column of bytes.
+    pub columns: Vec<ParquetColumn>,
+    /// Rows per row group.
+    pub row_group_size: u64,
+}
+
+/// One column of Parquet files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParquetColumn {
+    /// Name, once per file.
+    pub name: String,
+    /// Type of the elements.
+    pub dtype: ColumnType,
+    /// Elements of a fixed-size list, 1: no list; bytes of a binary value.
+    pub size: u64,
+    /// Whether dialect native reads it.
+    pub read: bool,
+}
+
+impl Parquet {
+    /// Bytes of one row as the MLPerf fork's metrics count them, over all columns: types that its table lacks count 4
+    /// bytes, 64-bit unsigned and 16-bit ones among them. `None` without columns.
+    #[must_use]
+    pub fn record_bytes(&self) -> Option<u64> {
+        let bytes = |column: &ParquetColumn| match column.dtype {
+            ColumnType::Float64 | ColumnType::Int64 => 8,
+            ColumnType::Float16 => 2,
+            ColumnType::Int8 | ColumnType::Uint8 | ColumnType::Bool => 1,
+            _ => 4,
+        };
+        let sum = || self.columns.iter().fold(0_u64, |sum, column| sum.saturating_add(column.size * bytes(column)));
+        (!self.columns.is_empty()).then(sum)
+    }
 }
 
 /// Section `storage`.

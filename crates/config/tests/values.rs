@@ -300,5 +300,36 @@ dlio_rs: {dialect: mlperf}
 ";
     let case = yaml(text);
     assert!(case.ok().strict().is_ok(), "{:?}", case.ok().notices);
-    assert_eq!(case.notices(NoticeCode::NotYetActedOn).len(), 1);
+    assert_eq!(case.notices(NoticeCode::NotYetActedOn).len(), 0);
+}
+
+#[test]
+fn columns_of_parquet_files_have_types_sizes_and_a_name_each() {
+    let with = |columns: &str| format!("dataset: {{format: parquet, parquet: {{columns: {columns}}}}}\n");
+    let text =
+        with("[{name: a, dtype: int8}, b, {name: c, dtype: float16, size: 4, read: false}, {dtype: binary, size: 9}]");
+    let case = yaml(&text);
+    let parquet = case.ok().workload.dataset.parquet;
+    let columns: Vec<_> = parquet.columns.iter().map(|c| (c.name.as_str(), c.dtype.word(), c.size, c.read)).collect();
+    let expected =
+        [("a", "int8", 1, true), ("b", "float32", 1, true), ("c", "float16", 4, false), ("data", "binary", 9, true)];
+    assert_eq!(columns, expected);
+    assert_eq!((parquet.row_group_size, parquet.record_bytes()), (1024, Some(1 + 4 + 8 + 36)));
+    for (columns, complaint) in [
+        ("[{name: a, dtype: flota32}]", "found \"flota32\""),
+        ("[{name: a, sise: 3}]", "did you mean size?"),
+        ("[{name: a, size: 0}]", "from 1 to"),
+        ("[{name: a}, {name: a}]", "comes twice"),
+        ("[{name: [], size: 1}]", "expected text"),
+        ("[{name: a, read: 3}]", "expected true or false"),
+        ("[3]", "found 3"),
+        ("{name: a}", "expected a list of columns"),
+    ] {
+        let text = with(columns);
+        let refused = yaml(&text).refused();
+        assert!(refused.contains("dataset.parquet.columns") && refused.contains(complaint), "{columns}: {refused}");
+    }
+    let refused = yaml("dataset: {format: parquet, parquet: {partition_by: a}}\n").refused();
+    assert!(refused.contains("hive-style folders are not written"), "{refused}");
+    assert!(yaml("dataset: {format: parquet, compression: lzf}\n").refused().contains("one of snappy, gzip, zstd"));
 }

@@ -55,6 +55,7 @@ pub(crate) fn kit_maker<'r>(
         status: LaneStatus::new(),
         decode: options.decode,
         indexes: RefCell::default(),
+        footers: RefCell::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Event, EventSink, Lane, ObjectId, OpKind, Phase, Position};
-use dlio_format::{Decode, FileShape, Layout, Need, SampleIndex};
+use dlio_format::{Decode, FileShape, Footer, Layout, Need, SampleIndex};
 use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, Lookups, Piece, SampleRead};
 use dlio_storage::{Attempts, ByteRange, ErrorKind, Recorder, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -37,6 +37,8 @@ pub(crate) struct ReadKit {
     pub(crate) decode: Decode,
     /// What the lane's reader has looked up so far, by combined number of the file; `None`: mapped, not looked into.
     pub(crate) indexes: RefCell<HashMap<u64, Option<Arc<SampleIndex>>>>,
+    /// Footers of Parquet files that were open before, by combined number of the file.
+    pub(crate) footers: RefCell<HashMap<u64, Arc<Footer>>>,
 }
 
 /// What a lane is doing, for whoever waits for it.
@@ -166,8 +168,8 @@ impl<'k> Reader<'k> {
         }
         let access = order.access.access(read.file);
         if self.open.get(read.file).is_none() {
-            let mut file = kit.files.file(read.file);
-            let key = self.open.keep_key(std::mem::take(&mut file.key));
+            let file = kit.files.file(read.file);
+            let key = self.open.keep_key(file.key.clone());
             let opened = kit.open(key, &file, at).await?;
             self.open.insert(read.file, opened);
         }
@@ -225,6 +227,9 @@ impl ReadKit {
         let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
         let decoder = self.layout.decoder_with(&shape, self.decode);
         let mut decoder = decoder.map_err(|source| self.corrupt(source, key, at))?;
+        if let Some(footer) = self.footers.borrow().get(&file.combined) {
+            decoder.set_footer(footer.clone());
+        }
         if let Some(bytes) = object.size() {
             decoder.size(bytes).map_err(|source| self.corrupt(source, key, at))?;
         }
@@ -253,7 +258,16 @@ impl ReadKit {
         let OpenFile { object, name, decoder, .. } = open;
         decoder.sample(read.sample).map_err(corrupt)?;
         let mut bytes = 0;
-        while let Need::Bytes { offset, len } = decoder.need() {
+        loop {
+            let (offset, len) = match decoder.need() {
+                Need::Bytes { offset, len } => (offset, len),
+                Need::Size => {
+                    let size = self.size_of(read.file, *name, at).await?;
+                    decoder.size(size).map_err(corrupt)?;
+                    continue;
+                }
+                Need::Done => break,
+            };
             let mut refused = None;
             let mut work = Work::new(&*self.clock, self.decode);
             let mut sink = |chunk: &[u8]| {
@@ -285,7 +299,18 @@ impl ReadKit {
             }
             ended.map_err(corrupt)?;
         }
+        if let Some(footer) = decoder.footer() {
+            self.footers.borrow_mut().entry(read.file).or_insert(footer);
+        }
         Ok(bytes)
+    }
+
+    /// The size of a file whose opening did not tell it.
+    async fn size_of(&self, file: u64, name: ObjectId, at: Position) -> Result<u64, Error> {
+        let key = self.files.key(file);
+        let (metadata, receipt) = self.storage.stat(&key).await.map_err(|error| self.storage_error(error, name, at))?;
+        self.record(&receipt.attempts, name, at);
+        Ok(metadata.size)
     }
 
     /// Emulates the preprocessing of one sample.

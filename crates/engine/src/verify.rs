@@ -92,6 +92,7 @@ pub async fn verify(
             status: LaneStatus::new(),
             decode,
             indexes: RefCell::default(),
+            footers: RefCell::default(),
         },
     };
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));

@@ -100,6 +100,11 @@ impl Check {
         Self::new(seed, Encoder::pieces([Piece::Payload(stream)]), offset)
     }
 
+    /// A check of what an encoder makes, which begins at `offset` of the file.
+    pub(crate) fn encoded(seed: u64, expected: Encoder, offset: u64) -> Self {
+        Self::new(seed, expected, offset)
+    }
+
     fn new(seed: u64, expected: Encoder, offset: u64) -> Self {
         let whole = expected.clone();
         Self { whole, start: offset, expected, offset, block: Vec::new(), from: 0, to: 0, seed }

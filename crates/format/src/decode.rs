@@ -10,7 +10,8 @@ use dlio_config::vocabulary::Format;
 use crate::check::{Check, Scrutiny};
 use crate::npy::Whole;
 use crate::opaque::Opaque;
-use crate::{Error, FileShape, Layout, SampleIndex, csv, hdf5, indexed, jpeg, npz, png, tfrecord};
+use crate::parquet::Footer;
+use crate::{Error, FileShape, Layout, SampleIndex, csv, hdf5, indexed, jpeg, npz, parquet, png, tfrecord};
 
 /// What a decoder wants read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Need {
         /// Number of bytes; `None`: to the end of the file.
         len: Option<u64>,
     },
+    /// The size of the file ([`Decoder::size`]): its end must be read first, and the storage did not tell where that is.
+    Size,
     /// Nothing: the sample aimed at has been read.
     Done,
 }
@@ -52,6 +55,7 @@ enum Kind {
     /// Nothing is read.
     Synthetic,
     Opaque(Opaque),
+    Parquet(Box<parquet::Reader>),
 }
 
 impl Decoder {
@@ -73,6 +77,7 @@ impl Decoder {
             Format::Png => Kind::Png(Box::new(png::Reader::new(layout, shape, scrutiny))),
             Format::Jpeg => Kind::Jpeg(Box::new(jpeg::Reader::new(layout, shape, scrutiny))),
             Format::Synthetic => Kind::Synthetic,
+            Format::Parquet => Kind::Parquet(Box::new(parquet::Reader::new(layout, &layout.parquet, shape, scrutiny))),
             // `Layout::new` lets no other format through.
             _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
         };
@@ -99,6 +104,23 @@ impl Decoder {
                 opaque.size(bytes);
                 Ok(())
             }
+            Kind::Parquet(reader) => reader.size(bytes),
+        }
+    }
+
+    /// The footer of a Parquet file, once it has been read: for [`Self::set_footer`] when the file is opened again.
+    #[must_use]
+    pub fn footer(&self) -> Option<Arc<Footer>> {
+        match &self.kind {
+            Kind::Parquet(reader) => reader.footer().cloned(),
+            _ => None,
+        }
+    }
+
+    /// Uses the footer that was read when the same Parquet file was open before.
+    pub fn set_footer(&mut self, footer: Arc<Footer>) {
+        if let Kind::Parquet(reader) = &mut self.kind {
+            reader.set_footer(footer);
         }
     }
 
@@ -134,6 +156,7 @@ impl Decoder {
             Kind::Png(reader) => reader.sample(),
             Kind::Jpeg(reader) => reader.sample(),
             Kind::Opaque(_) | Kind::Synthetic => {}
+            Kind::Parquet(reader) => reader.sample(sample)?,
         }
         Ok(())
     }
@@ -153,6 +176,7 @@ impl Decoder {
             Kind::Jpeg(reader) => reader.need(),
             Kind::Synthetic => Need::Done,
             Kind::Opaque(opaque) => opaque.need(),
+            Kind::Parquet(reader) => reader.need(),
         }
     }
 
@@ -177,6 +201,7 @@ impl Decoder {
             Kind::Jpeg(reader) => reader.chunk(bytes),
             Kind::Synthetic => Ok(()),
             Kind::Opaque(opaque) => opaque.chunk(bytes),
+            Kind::Parquet(reader) => reader.chunk(bytes),
         }?;
         match &mut self.check {
             Some(check) if front => check.take(bytes),
@@ -201,6 +226,7 @@ impl Decoder {
             Kind::Jpeg(reader) => reader.end(),
             Kind::Synthetic => Ok(()),
             Kind::Opaque(opaque) => opaque.end(),
+            Kind::Parquet(reader) => reader.end(),
         }
     }
 }

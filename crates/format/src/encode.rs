@@ -1,4 +1,4 @@
-//! The one encoder type: a queue of pieces, or a stream of TFRecord frames.
+//! The one encoder type: a queue of pieces, or a stream of TFRecord frames or Parquet pages.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,7 @@ use crate::checkpoint::Archive;
 use crate::crc::Sealed;
 use crate::csv::Text;
 use crate::jpeg::Scan;
+use crate::parquet::{Made, Pages};
 use crate::payload::Stream;
 use crate::png::Rows;
 use crate::squeeze::Squeezed;
@@ -24,6 +25,7 @@ enum Source {
     Frames(Box<Frames>),
     Lines(Lines),
     Archive(Box<Archive>),
+    Pages(Box<Pages>),
 }
 
 /// A run of bytes of a file.
@@ -47,6 +49,8 @@ pub(crate) enum Piece {
     Text(Box<Text>),
     /// A compressed part.
     Squeezed(Box<Squeezed>),
+    /// Values of a Parquet page that are not payload as it is.
+    Values(Box<Made>),
 }
 
 /// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
@@ -97,7 +101,7 @@ impl Piece {
         Self::Bytes(bytes, 0)
     }
 
-    fn remaining(&self) -> u64 {
+    pub(crate) fn remaining(&self) -> u64 {
         match self {
             Piece::Bytes(bytes, cursor) => (bytes.len() - cursor) as u64,
             Piece::Zeros(left) => *left,
@@ -108,6 +112,7 @@ impl Piece {
             Piece::Scan(scan) => scan.remaining(),
             Piece::Text(text) => text.remaining(),
             Piece::Squeezed(squeezed) => squeezed.remaining(),
+            Piece::Values(values) => values.remaining(),
         }
     }
 
@@ -133,6 +138,7 @@ impl Piece {
             Piece::Scan(scan) => scan.fill(target),
             Piece::Text(text) => text.fill(target),
             Piece::Squeezed(squeezed) => squeezed.fill(target),
+            Piece::Values(values) => values.fill(target),
         }
         count
     }
@@ -159,6 +165,10 @@ impl Encoder {
 
     pub(crate) fn lines(len: u64, lines: Lines) -> Self {
         Self { len, source: Source::Lines(lines) }
+    }
+
+    pub(crate) fn pages(len: u64, pages: Pages) -> Self {
+        Self { len, source: Source::Pages(Box::new(pages)) }
     }
 
     /// Length of the whole file in bytes, however much of it has been produced.
@@ -192,6 +202,7 @@ impl Encoder {
                 Source::Frames(frames) => frames.fill(room),
                 Source::Lines(lines) => lines.fill(room),
                 Source::Archive(archive) => archive.fill(room),
+                Source::Pages(pages) => pages.fill(room),
             };
             if count == 0 {
                 break;

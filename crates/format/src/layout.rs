@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use dlio_config::Workload;
 use dlio_config::vocabulary::{DType, Decode, Dialect, Format, IndexFile, VerifyBy};
 use dlio_config::workload::Dataset;
 
 use crate::check::{Check, Comparison, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
-use crate::{Decoder, Encoder, Error, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, png, synthetic, tfrecord};
+use crate::{
+    Decoder, Encoder, Error, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic, tfrecord,
+};
 
 /// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
 const TRANSFER_SIZE: u64 = 256 * 1024;
@@ -25,6 +28,7 @@ const FORMATS: &[Format] = &[
     Format::Synthetic,
     Format::IndexedBinary,
     Format::MmapIndexedBinary,
+    Format::Parquet,
 ];
 
 /// The layout of every file of a data set.
@@ -46,6 +50,7 @@ pub struct Layout {
     pub(crate) deflated: bool,
     /// Files are read whole, unless their content matters.
     pub(crate) opaque: bool,
+    pub(crate) parquet: Arc<parquet::Options>,
 }
 
 /// The shape of one file.
@@ -75,6 +80,10 @@ impl Layout {
             Format::Hdf5 => hdf5::Options::new(dataset)?,
             _ => hdf5::Options::default(),
         };
+        let parquet = match format {
+            Format::Parquet => parquet::Options::new(dataset)?,
+            _ => parquet::Options::default(),
+        };
         Ok(Self {
             format,
             dtype,
@@ -85,6 +94,7 @@ impl Layout {
             transfer_size: TRANSFER_SIZE,
             verify_by: VerifyBy::Payload,
             members_first: false,
+            parquet: Arc::new(parquet),
             mapped: match format {
                 Format::MmapIndexedBinary => indexed::Access::Pages,
                 _ => indexed::Access::Range,
@@ -126,7 +136,7 @@ impl Layout {
         self
     }
 
-    /// The same layout; the samples of memory-mapped files are looked up but never looked at, as in the reference.
+    /// The same layout; the samples of memory-mapped files are looked up but never looked at.
     #[must_use]
     pub fn with_untouched_maps(mut self) -> Self {
         if self.format == Format::MmapIndexedBinary {
@@ -148,6 +158,16 @@ impl Layout {
         self.mapped == indexed::Access::View && decode == Decode::None
     }
 
+    /// The same layout, read in the shapes that the workload asks for: ranges of TFRecord streams; footers, row groups and
+    /// columns of Parquet; what content is verified by.
+    #[must_use]
+    pub fn with_reading(mut self, workload: &Workload) -> Self {
+        if self.format == Format::Parquet {
+            Arc::make_mut(&mut self.parquet).read_as(workload);
+        }
+        self.with_transfer_size(workload.reader.transfer_size).with_verify_by(workload.dlio_rs.verify_by)
+    }
+
     /// The format.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -159,6 +179,7 @@ impl Layout {
     pub fn sample_bytes(&self, dims: &[u64]) -> u64 {
         let bytes = |dims: &[u64]| dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim));
         match self.format {
+            Format::Parquet => self.parquet.sample_bytes(dims),
             Format::Hdf5 => bytes(&self.hdf5.sample_dims(dims)).saturating_mul(self.hdf5.datasets),
             _ => bytes(dims),
         }
@@ -180,7 +201,8 @@ impl Layout {
             Format::Hdf5 => hdf5::encoder(self, shape),
             Format::TfRecord => tfrecord::encoder(self, shape),
             Format::IndexedBinary | Format::MmapIndexedBinary => Ok(indexed::encoder(self, shape)),
-            other => Err(Error::Format(other)),
+            Format::Parquet => parquet::encoder(self, &self.parquet, shape),
+            Format::Hdf5Opt => Err(Error::Format(self.format)),
         }
     }
 

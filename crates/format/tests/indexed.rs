@@ -54,7 +54,7 @@ fn aim(decoder: &mut Decoder, sample: u64) -> Result<Option<(u64, u64)>, Error> 
     decoder.sample(sample)?;
     match decoder.need() {
         Need::Bytes { offset, len } => Ok(Some((offset, len.unwrap()))),
-        Need::Done => Ok(None),
+        Need::Done | Need::Size => Ok(None),
     }
 }
 

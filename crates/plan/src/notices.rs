@@ -30,6 +30,7 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
     }
     notices.extend(threads(workload, reading));
     notices.extend(mlperf::of(workload, reading, &splits));
+    notices.extend(untouched(workload, &splits));
     if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
         notices.extend(shuffling(workload, reading));
         notices.extend(same_files(reading));
@@ -43,6 +44,17 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
         notices.extend(stream_shuffle(workload));
     }
     notices
+}
+
+/// Quirk 33.
+fn untouched(workload: &Workload, splits: &[(Split, SplitSteps)]) -> Option<Notice> {
+    let mapped = workload.dataset.format == Format::MmapIndexedBinary && workload.dlio_rs.dialect == Dialect::Dlio;
+    (mapped && splits.iter().any(|(_, steps)| steps.run > 0)).then(|| {
+        quirk(format!(
+            "no byte of a mmap_indexed_binary file is read, as in the reference, whose reader maps the files and makes a \
+             view of the memory map and drops it; {NATIVE} reads the pages of every sample"
+        ))
+    })
 }
 
 fn quirk(text: String) -> Notice {

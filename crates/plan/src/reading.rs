@@ -437,6 +437,8 @@ fn handles(kind: Kind, read_type: ReadType, format: Format) -> Handles {
         Kind::Iterative | Kind::Streams => Handles::PerFile,
         // The memory-mapping reader maps every file when it is made and ignores `read_type`.
         Kind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
+        // A row group serves all its rows, and a footer all epochs, only while the file stays open.
+        Kind::Index | Kind::Iterable if format == Format::Parquet => Handles::Cached,
         Kind::Index | Kind::Iterable | Kind::Blank => match read_type {
             ReadType::OnDemand => Handles::PerSample,
             ReadType::Memory => Handles::Cached,

@@ -5,7 +5,7 @@ use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
 use crate::vocabulary::Format;
 
 /// Compression words of the reference, and those that its libraries take besides.
-pub(crate) const COMPRESSIONS: &[&str] = &["none", "gzip", "lzf", "bz2", "zip", "xz", "szip", "zstd", "tar"];
+pub(crate) const COMPRESSIONS: &[&str] = &["none", "gzip", "lzf", "bz2", "zip", "xz", "szip", "zstd", "tar", "snappy"];
 
 /// numpy's names of element types.
 pub(crate) const NUMPY_TYPES: &[&str] = &[
@@ -160,16 +160,34 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Unset,
         "the MLPerf harness notes here what it computed",
     ),
-    later(
+    acts(
         "dataset.parquet.columns",
         Kind::Free,
         Preset::Empty,
-        "MLPerf fork: columns, each `{name, dtype, size, read}`.",
+        "Columns of Parquet files, each `{name, dtype, size, read}`: a type of numpy, string, binary, bool or list; \
+         elements of a fixed-size list, or bytes of a binary; whether dialect native reads it. Empty: one column `data` \
+         of `record_length_bytes` bytes.",
     ),
-    later("dataset.parquet.row_group_size", count(1), Preset::Whole(1024), "MLPerf fork: rows per row group."),
-    later("dataset.parquet.generation_batch_size", count(0), Preset::Whole(0), "MLPerf fork: rows built per write."),
-    later("dataset.parquet.partition_by", Kind::Text, Preset::Unset, "MLPerf fork: column of hive-style folders."),
-    later("dataset.parquet.use_s3dlio_gen", Kind::Flag, Preset::Flag(false), "MLPerf fork: its second generator."),
+    acts("dataset.parquet.row_group_size", Kind::Whole { min: 1, max: 1 << 31 }, Preset::Whole(1024), "Rows per row group."),
+    ignored(
+        "dataset.parquet.generation_batch_size",
+        count(0),
+        Preset::Whole(0),
+        "the rows that the fork builds at a time; pages stream through small buffers here",
+    ),
+    acts(
+        "dataset.parquet.partition_by",
+        Kind::Text,
+        Preset::Unset,
+        "Column of hive-style folders; refused, as they are not written.",
+    ),
+    ignored(
+        "dataset.parquet.use_s3dlio_gen",
+        Kind::Flag,
+        Preset::Flag(false),
+        "the fork's second generator, which writes every column as float32 and drops the last rows; files always stream \
+         here",
+    ),
     ignored("dataset.parquet.read_mode", Kind::Free, Preset::Unset, "no code of the MLPerf fork reads it"),
     later("dataset.arrow.columns", Kind::Free, Preset::Empty, "MLPerf fork: columns of Arrow files."),
     later("dataset.arrow.generation_batch_size", count(0), Preset::Whole(0), "MLPerf fork: rows built per write."),

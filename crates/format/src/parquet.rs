@@ -1,0 +1,166 @@
+//! Parquet: written page by page with a length that is known in advance, read row group by row group.
+//!
+//! The pages are written here and not by a library, because a library holds a row group and knows the length of a file
+//! when it is written, and because payload goes into plain pages as it is. Reading only needs the footer, and of that
+//! only where the row groups are; values are decoded by the `parquet` crate, when they are decoded at all.
+
+mod footer;
+mod page;
+mod read;
+mod schema;
+mod thrift;
+mod values;
+mod write;
+
+use std::io::Write as _;
+
+use dlio_config::vocabulary::{Dialect, StorageLibrary};
+use dlio_config::workload::{ColumnSelection, Dataset, Workload};
+
+use crate::{Encoder, Error, FileShape, Layout};
+
+pub use footer::Footer;
+pub(crate) use page::Made;
+pub(crate) use read::Reader;
+pub(crate) use write::Pages;
+
+/// Bytes read from the end of a file for its footer, unless `footer_cap` says otherwise.
+const FOOTER_CAP: u64 = 4 << 20;
+
+/// How pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    None,
+    Snappy,
+    Gzip,
+    Zstd,
+}
+
+impl Codec {
+    /// Parquet's number of it.
+    fn number(self) -> i32 {
+        match self {
+            Self::None => 0,
+            Self::Snappy => 1,
+            Self::Gzip => 2,
+            Self::Zstd => 6,
+        }
+    }
+
+    /// The same bytes always give the same page. No codec refuses bytes that fit into a page.
+    fn compress(self, plain: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::None => plain,
+            Self::Snappy => snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default(),
+            Self::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                // Writing to memory does not fail.
+                encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default()
+            }
+            Self::Zstd => zstd::bulk::compress(&plain, 1).unwrap_or_default(),
+        }
+    }
+}
+
+/// Which columns are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selected {
+    All,
+    /// From the first of these to the last, with whatever lies between.
+    Span(ColumnSelection),
+    /// The columns of these names and nothing between.
+    Only(Vec<String>),
+}
+
+/// What the configuration says about Parquet files.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Empty: one column of bytes.
+    columns: Vec<schema::Column>,
+    row_group_size: u64,
+    codec: Codec,
+    footer_cap: u64,
+    /// Row groups that are read in one range.
+    coalesce: u64,
+    selected: Selected,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (columns, selected) = (Vec::new(), Selected::All);
+        Self { columns, row_group_size: 1, codec: Codec::None, footer_cap: FOOTER_CAP, coalesce: 1, selected }
+    }
+}
+
+impl Options {
+    /// # Errors
+    /// A compression that pages cannot have.
+    pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
+        let codec = match dataset.compression.as_deref() {
+            None => Codec::None,
+            Some("snappy") => Codec::Snappy,
+            Some("gzip") => Codec::Gzip,
+            Some("zstd") => Codec::Zstd,
+            Some(word) => {
+                return Err(Error::Option {
+                    option: format!("dataset.compression: {word}"),
+                    reason: "Parquet pages are compressed with snappy, gzip or zstd, or not at all".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            columns: dataset.parquet.columns.iter().map(schema::Column::new).collect(),
+            row_group_size: dataset.parquet.row_group_size,
+            codec,
+            footer_cap: FOOTER_CAP,
+            coalesce: 1,
+            selected: Selected::All,
+        })
+    }
+
+    /// The shape of reads: the footer's, coalesced row groups and selected columns as the dialect has them.
+    pub(crate) fn read_as(&mut self, workload: &Workload) {
+        let windows = &workload.storage.windows;
+        let mlperf = workload.dlio_rs.dialect == Dialect::Mlperf;
+        let s3dlio = mlperf && workload.storage.library == Some(StorageLibrary::S3dlio);
+        self.footer_cap = windows.footer_cap.max(8);
+        self.coalesce = if s3dlio { u64::from(windows.coalesce_rgs).max(1) } else { 1 };
+        let only = |column: &schema::Column| column.read.then(|| column.name.clone());
+        self.selected = match &windows.columns {
+            Some(selection) => Selected::Span(selection.clone()),
+            None if workload.dlio_rs.dialect == Dialect::Native && self.columns.iter().any(|column| !column.read) => {
+                Selected::Only(self.columns.iter().filter_map(only).collect())
+            }
+            None => Selected::All,
+        };
+    }
+
+    fn columns(&self, shape: &FileShape) -> Vec<schema::Column> {
+        if self.columns.is_empty() {
+            let bytes = shape.dims.iter().fold(1_u64, |bytes, &dim| bytes.saturating_mul(dim));
+            return vec![schema::Column::bytes(bytes)];
+        }
+        self.columns.clone()
+    }
+
+    /// Bytes of the values of one sample; saturates.
+    pub(crate) fn sample_bytes(&self, dims: &[u64]) -> u64 {
+        let columns = self.columns(&FileShape { file: 0, dims, samples: 1 });
+        let bytes = |column: &schema::Column| match column.values {
+            schema::Values::Texts => schema::TEXT,
+            schema::Values::Bits => 1,
+            values => values.payload(column.per_row()).unwrap_or(u64::MAX),
+        };
+        columns.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+}
+
+/// What a physical type is called.
+fn physical_name(number: i64) -> &'static str {
+    let names = ["BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"];
+    usize::try_from(number).ok().and_then(|number| names.get(number)).copied().unwrap_or("unknown")
+}
+
+pub(crate) fn encoder(layout: &Layout, options: &Options, shape: &FileShape) -> Result<Encoder, Error> {
+    write::encoder(layout, options, shape)
+}

@@ -1,0 +1,235 @@
+//! Reads a file: the tail with the footer once, then the row group of each sample, once while samples stay in it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::footer::{self, Footer};
+use super::values::Values;
+use super::write::{FilePlan, MAGIC, Pages};
+use super::{Options, Selected};
+use crate::check::{Check, Scrutiny};
+use crate::error::excerpt;
+use crate::{Encoder, Error, FileShape, Layout, Need};
+
+/// Magic bytes at both ends, and the length of the footer.
+const SMALLEST: u64 = 12;
+/// Length of the footer and the magic bytes after it.
+const END: u64 = 8;
+
+/// A reader of one file.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    options: Options,
+    columns: Vec<super::schema::Column>,
+    rows: u64,
+    size: Option<u64>,
+    stage: Stage,
+    /// Row groups whose ranges are being read or have been.
+    window: Range<usize>,
+    wanted: VecDeque<Range<u64>>,
+    /// Bytes of the first of the wanted ranges that have come.
+    taken: u64,
+    /// The row aimed at before the footer was known.
+    target: Option<u64>,
+    /// The row that was read last: a row before it, as in the next epoch, is read again.
+    last: Option<u64>,
+    scrutiny: Scrutiny,
+    /// How this program would write the file, where that is compared.
+    plan: Option<Result<Arc<FilePlan>, Error>>,
+    check: Option<Check>,
+    values: Option<Box<Values>>,
+    seed: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The last bytes of the file, from this offset on; `rest` follows them, when they were read in two parts.
+    Tail {
+        from: u64,
+        bytes: Vec<u8>,
+        rest: Vec<u8>,
+    },
+    Ready(Arc<Footer>),
+}
+
+impl Reader {
+    pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+        let plan = (scrutiny == Scrutiny::Payload).then(|| FilePlan::measured(layout, options, shape).map(Arc::new));
+        Self {
+            columns: options.columns(shape),
+            options: options.clone(),
+            rows: shape.samples,
+            size: None,
+            stage: Stage::Tail { from: u64::MAX, bytes: Vec::new(), rest: Vec::new() },
+            window: 0..0,
+            wanted: VecDeque::new(),
+            taken: 0,
+            target: None,
+            last: None,
+            scrutiny,
+            plan,
+            check: None,
+            values: None,
+            seed: layout.payload.seed(),
+        }
+    }
+
+    /// The same file was open before: its footer need not be read again. Where values are decoded it is.
+    pub(crate) fn set_footer(&mut self, footer: Arc<Footer>) {
+        if self.scrutiny != Scrutiny::Full {
+            self.wanted.clear();
+            self.stage = Stage::Ready(footer);
+        }
+    }
+
+    /// The footer, once it has been read.
+    pub(crate) fn footer(&self) -> Option<&Arc<Footer>> {
+        match &self.stage {
+            Stage::Ready(footer) => Some(footer),
+            Stage::Tail { .. } => None,
+        }
+    }
+
+    pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
+        if bytes < SMALLEST {
+            return Err(Error::Truncated { noun: "the magic bytes and the footer", expected: SMALLEST, found: bytes });
+        }
+        self.size = Some(bytes);
+        if matches!(self.stage, Stage::Tail { .. }) && self.wanted.is_empty() {
+            let from = bytes - self.options.footer_cap.min(bytes);
+            self.stage = Stage::Tail { from, bytes: Vec::new(), rest: Vec::new() };
+            self.wanted.push_back(from..bytes);
+        }
+        Ok(())
+    }
+
+    /// Aims at a row.
+    pub(crate) fn sample(&mut self, row: u64) -> Result<(), Error> {
+        let Stage::Ready(footer) = &self.stage else {
+            self.target = Some(row);
+            return Ok(());
+        };
+        let group = footer.row_group(row).ok_or(Error::Sample { sample: row, samples: footer.rows() })?;
+        let goes_on = self.last.replace(row).is_some_and(|last| last < row);
+        if goes_on && self.window.contains(&group) && self.wanted.is_empty() {
+            return Ok(());
+        }
+        let end = group.saturating_add(usize::try_from(self.options.coalesce).unwrap_or(usize::MAX));
+        self.window = group..end.min(footer.row_groups());
+        let mut ranges: Vec<_> = self.window.clone().flat_map(|group| footer.ranges(group).to_vec()).collect();
+        footer::merge(&mut ranges, !matches!(self.options.selected, Selected::Only(_)));
+        ranges.retain(|range| !range.is_empty());
+        self.wanted = ranges.into();
+        self.begin_range()
+    }
+
+    /// What is looked at while the next range passes.
+    fn begin_range(&mut self) -> Result<(), Error> {
+        self.taken = 0;
+        let (Some(range), Stage::Ready(_)) = (self.wanted.front(), &self.stage) else { return Ok(()) };
+        if let Some(values) = &mut self.values {
+            values.begin(range.start);
+        }
+        if let Some(plan) = self.plan.clone() {
+            let plan = plan?;
+            let (group, column) = plan.chunk_at(range.start).ok_or_else(|| Error::Differs {
+                noun: "start of a column chunk",
+                expected: "where dataset.parquet and the seed put it".to_owned(),
+                found: format!("at offset {}", range.start),
+            })?;
+            let encoder = Encoder::pages(0, Pages::new(plan, group, column));
+            self.check = Some(Check::encoded(self.seed, encoder, range.start));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn need(&self) -> Need {
+        let waits = self.target.is_some() || matches!(self.stage, Stage::Ready(_));
+        match self.wanted.front() {
+            Some(range) if waits => Need::Bytes { offset: range.start, len: Some(range.end - range.start) },
+            None if self.target.is_some() && self.size.is_none() => Need::Size,
+            _ => Need::Done,
+        }
+    }
+
+    pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.taken += bytes.len() as u64;
+        if let Stage::Tail { bytes: tail, .. } = &mut self.stage {
+            tail.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if let Some(values) = &mut self.values {
+            values.keep(bytes);
+        }
+        self.check.as_mut().map_or(Ok(()), |check| check.take(bytes))
+    }
+
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        let Some(range) = self.wanted.pop_front() else { return Ok(()) };
+        let (expected, found) = (range.end, range.start.saturating_add(self.taken));
+        if found < expected {
+            let noun = if self.footer().is_some() { "a row group" } else { "the footer" };
+            return Err(Error::Truncated { noun, expected, found });
+        }
+        if let Stage::Tail { from, bytes, rest } = &mut self.stage {
+            let (from, mut tail) = (*from, std::mem::take(bytes));
+            tail.append(rest);
+            return self.tail(from, tail);
+        }
+        if self.wanted.is_empty()
+            && let (Some(values), Stage::Ready(footer)) = (&mut self.values, &self.stage)
+        {
+            values.decode(self.window.clone(), footer.selected())?;
+        }
+        self.begin_range()
+    }
+
+    /// Looks at the end of the file; asks for what is missing of the footer, or goes on to the row aimed at.
+    fn tail(&mut self, from: u64, tail: Vec<u8>) -> Result<(), Error> {
+        let size = from + tail.len() as u64;
+        let malformed = |offset, expected: &str, found: String| Error::Malformed {
+            noun: "end of the Parquet file",
+            offset,
+            expected: expected.to_owned(),
+            found,
+        };
+        let Some((_, end)) = tail.split_last_chunk::<8>() else {
+            return Err(Error::Truncated { noun: "the footer", expected: SMALLEST, found: size });
+        };
+        let (len, magic) = end.split_at(4);
+        if magic != MAGIC {
+            let hint = if magic == b"PARE" { " (an encrypted footer, which is not read)" } else { "" };
+            let found = format!(
+                "{}{hint}; the file is no Parquet file, is cut off, or has bytes after its end",
+                excerpt(magic)
+            );
+            return Err(malformed(size - 4, "\"PAR1\"", found));
+        }
+        let len = len.iter().rev().fold(0, |len, &byte| len << 8 | u64::from(byte));
+        let Some(start) = size.checked_sub(END + len).filter(|&start| start >= MAGIC.len() as u64) else {
+            let found = format!("{len} in a file of {size} bytes");
+            return Err(malformed(size - END, "the length of the footer", found));
+        };
+        if start < from {
+            self.stage = Stage::Tail { from: start, bytes: Vec::new(), rest: tail };
+            self.wanted.push_back(start..from);
+            self.taken = 0;
+            return Ok(());
+        }
+        let bytes = &tail[(start - from) as usize..tail.len() - END as usize];
+        let footer = footer::parse(bytes, start, &self.columns, &self.options.selected)?;
+        if footer.rows() != self.rows {
+            let (expected, found) = (self.rows.to_string(), footer.rows().to_string());
+            return Err(Error::Differs { noun: "number of rows", expected, found });
+        }
+        if self.scrutiny == Scrutiny::Full {
+            self.values = Some(Box::new(Values::new(size, from, tail)?));
+        }
+        self.stage = Stage::Ready(Arc::new(footer));
+        match self.target.take() {
+            Some(row) => self.sample(row),
+            None => Ok(()),
+        }
+    }
+}
