@@ -67,3 +67,25 @@ fn traces_of_other_programs_are_imported_and_analyzed() {
         solo(&["trace", "import", &source, "--out", out]).failed(6, &["holds traces already"]);
     }
 }
+
+#[test]
+fn an_exported_trace_is_what_its_readers_expect_and_warps_comes_back() {
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/unet3d-2-ranks");
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (format, name) in [("chrome", "run.json"), ("csv", "run.csv"), ("warp", "run.tsv"), ("pfw", "pfw")] {
+        solo(&["trace", "export", recorded, "--to", format, "--out", &out(name)]).ok();
+    }
+    let facts = python("exports.py", &[recorded, folder.path().to_str().unwrap()]);
+    let rows = facts["rows"].as_u64().unwrap();
+    assert!(rows > 0);
+    for format in ["chrome", "csv", "pfw"] {
+        assert_eq!(facts[format].as_u64().unwrap(), rows, "{format}");
+    }
+    let storage = facts["requests"].as_u64().unwrap();
+    assert_eq!(facts["warp"].as_u64().unwrap(), storage);
+    let said = solo(&["trace", "import", &out("run.tsv"), "--out", &out("back")]).ok();
+    assert!(said.out.contains(&format!("{storage} rows of 2 rank(s)")), "{}", said.out);
+    let said = solo(&["trace", "import", &out("pfw"), "--out", &out("pfw-back")]).ok();
+    assert!(said.out.contains(&format!("{rows} rows of 2 rank(s)")), "{}", said.out);
+}

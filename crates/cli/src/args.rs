@@ -108,6 +108,36 @@ pub(crate) enum TraceCommand {
   dlio-rs trace import run/*.pfw.gz --out imported/
   dlio-rs trace import warp-get.csv.zst --out imported/ --strict")]
     Import(TraceImportArgs),
+    /// Write traces for other programs: Chrome and Perfetto, spreadsheets, dftracer's tools, warp.
+    #[command(after_help = "Examples:
+  dlio-rs trace export out/trace --to chrome --out run.json
+  dlio-rs trace export out/trace --to pfw --out pfw/")]
+    Export(TraceExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceExportArgs {
+    /// Trace folder, output folder or trace file.
+    #[arg(value_name = "TRACES")]
+    pub(crate) traces: PathBuf,
+    /// Format.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) to: ExportFormat,
+    /// File to write; a folder for pfw, which has one file per rank.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Trace events of Chrome as JSON: open it in Perfetto.
+    Chrome,
+    /// Every column, comma-separated.
+    Csv,
+    /// dftracer's JSON lines.
+    Pfw,
+    /// Storage operations as warp's benchmark data.
+    Warp,
 }
 
 #[derive(Debug, Args)]

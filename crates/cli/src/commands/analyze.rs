@@ -34,7 +34,10 @@ pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
 }
 
 /// The traces of an output folder, of a trace folder, or one file.
-fn read(path: &Path) -> Result<Vec<RankTrace>, Failure> {
+///
+/// # Errors
+/// When there are none, or they cannot be read.
+pub(super) fn read(path: &Path) -> Result<Vec<RankTrace>, Failure> {
     if !path.exists() {
         let text =
             format_args!("{} does not exist: give an output folder, a trace folder or a trace file", path.display());

@@ -1,10 +1,15 @@
 //! `dlio-rs trace …`: work on recorded traces.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use dlio_trace::RankTrace;
+use dlio_trace::export::{chrome, csv, pfw, warp};
 use dlio_trace::import::{self, Imported, Options, SourceFormat};
 
-use crate::args::{TraceCommand, TraceImportArgs, TraceRepairArgs};
+use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceImportArgs, TraceRepairArgs};
 use crate::exit::{Code, Failure};
 use crate::log::print;
 
@@ -12,7 +17,50 @@ pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
     match command {
         TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
         TraceCommand::Import(args) => import(args),
+        TraceCommand::Export(args) => export(&args),
     }
+}
+
+/// Writes under a temporary name; nothing half-written stays under the final one.
+fn export(args: &TraceExportArgs) -> Result<(), Failure> {
+    let TraceExportArgs { traces: from, to, out } = args;
+    let traces = super::analyze::read(from)?;
+    if *to == ExportFormat::Pfw {
+        return export_pfw(&traces, out);
+    }
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = out.with_file_name(name);
+    let failed = |error: std::io::Error| Failure::file("writing", out, &error);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&temporary).map_err(failed)?);
+    let written = match to {
+        ExportFormat::Chrome => chrome::write(&traces, &mut file).map(|rows| (rows, BTreeMap::new())),
+        ExportFormat::Csv => csv::write(&traces, &mut file).map(|rows| (rows, BTreeMap::new())),
+        ExportFormat::Warp | ExportFormat::Pfw => warp::write(&traces, &mut file),
+    };
+    let ended = written.and_then(|written| {
+        file.flush()?;
+        std::fs::rename(&temporary, out)?;
+        Ok(written)
+    });
+    let (rows, skipped) = ended.map_err(|error| {
+        // What could not be written whole is not left behind.
+        let _ = std::fs::remove_file(&temporary);
+        Failure::new(Code::Trace, format_args!("{}: {}", out.display(), crate::run::chain(&error)))
+    })?;
+    let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
+    lines.extend(skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
+    print(crate::log::lines(lines).as_bytes())
+}
+
+fn export_pfw(traces: &[RankTrace], folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating", folder, &error))?;
+    for trace in traces {
+        let path = folder.join(format!("trace-{}-of-{}.pfw", trace.header.rank, trace.header.world));
+        pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+        print(format!("{}: {} rows\n", path.display(), trace.rows).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Imports into a folder without traces: an import never mixes with another run.

@@ -199,6 +199,7 @@ fn kind_of(name: &str, category: &str) -> Option<OpKind> {
         ("data", "preprocess") => OpKind::Preprocess,
         ("data", "decode") => OpKind::Decode,
         ("comm", "barrier") => OpKind::Barrier,
+        ("data_loader", "batch") => OpKind::Batch,
         ("checkpoint", "capture") => OpKind::CheckpointSave,
         ("checkpoint", "restart") => OpKind::CheckpointLoad,
         ("reader", name) if name.ends_with(".read_index") => OpKind::Sample,

@@ -1,0 +1,109 @@
+//! The benchmark data of warp: tab-separated, one line per request, times of the calendar. `warp analyze` reads it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use dlio_event::{Lane, OpKind, Outcome};
+
+use crate::{Batch, Header, RankTrace};
+
+const HEADER: &str = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
+
+/// Writes the storage operations of all traces; returns how many, and how many rows of each kind have no equivalent.
+///
+/// # Errors
+/// When a trace cannot be read or `out` takes no more.
+pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTreeMap<&'static str, u64>), super::Failed> {
+    writeln!(out, "{HEADER}")?;
+    let (mut index, mut skipped) = (0, BTreeMap::new());
+    // Threads are numbered over all clients.
+    let mut first_thread = 0;
+    for trace in traces {
+        let mut threads = 0;
+        for batch in trace.batches()? {
+            let batch = batch?;
+            for row in 0..batch.len() {
+                let lane = batch.lane[row];
+                let thread = if lane == Lane::MAIN { 0 } else { u64::from(lane.0) + 1 };
+                threads = threads.max(thread + 1);
+                match word(batch.kind[row]) {
+                    Some(op) => {
+                        line(&batch, row, &trace.header, (index, first_thread + thread, op), out)?;
+                        index += 1;
+                    }
+                    None => *skipped.entry(batch.kind[row].name()).or_default() += 1,
+                }
+            }
+        }
+        first_thread += threads;
+    }
+    Ok((index, skipped))
+}
+
+fn word(kind: OpKind) -> Option<&'static str> {
+    match kind {
+        OpKind::Get | OpKind::GetRange | OpKind::Read => Some("GET"),
+        OpKind::Put | OpKind::MultipartPart | OpKind::Write => Some("PUT"),
+        OpKind::Head | OpKind::Stat => Some("STAT"),
+        OpKind::List => Some("LIST"),
+        OpKind::Delete => Some("DELETE"),
+        _ => None,
+    }
+}
+
+fn line(
+    batch: &Batch,
+    row: usize,
+    header: &Header,
+    (index, thread, op): (u64, u64, &str),
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let clock = &header.clock;
+    let to_wall =
+        i128::from(clock.wall_unix_ns) - i128::from(clock.monotonic_ns) - i128::from(clock.offset_to_rank0_ns);
+    let stamp = |at: i64| calendar(i64::try_from(i128::from(at) + to_wall).unwrap_or(0));
+    let optional = |at: Option<i64>| at.map(stamp).unwrap_or_default();
+    let outcome = batch.outcome[row];
+    let error = if outcome == Outcome::Ok { "" } else { outcome.name() };
+    writeln!(
+        out,
+        "{index}\t{thread}\t{op}\trank-{}\t1\t{}\t{}\t{}\t{error}\t{}\t{}\t{}\t{}\t{}\t0",
+        header.rank,
+        batch.bytes[row],
+        batch.endpoint.get(row).unwrap_or("local"),
+        batch.object.get(row).unwrap_or_default(),
+        stamp(batch.start[row]),
+        optional(batch.first_byte[row]),
+        optional(batch.last_byte[row]),
+        stamp(batch.end[row]),
+        batch.duration(row),
+    )
+}
+
+/// A time since 1970 as RFC 3339 writes it, in UTC.
+fn calendar(unix_ns: i64) -> String {
+    let (seconds, nanos) = (unix_ns.div_euclid(1_000_000_000), unix_ns.rem_euclid(1_000_000_000));
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years begin in March, so that the leap day is a year's last.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march = (5 * of_year + 2) / 153;
+    let (day, month) = (of_year - (153 * march + 2) / 5 + 1, if march < 10 { march + 3 } else { march - 9 });
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::calendar;
+
+    #[test]
+    fn moments_become_times_of_the_calendar() {
+        assert_eq!(calendar(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(calendar(1_709_251_199_123_456_789), "2024-02-29T23:59:59.123456789Z");
+        assert_eq!(calendar(1_795_245_321_412_861_000), "2026-11-21T07:15:21.412861000Z");
+    }
+}
