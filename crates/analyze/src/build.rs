@@ -11,7 +11,7 @@ use crate::percentile::{Distribution, Latency, nearest_rank};
 use crate::rebuild::{EpochTime, Spans};
 use crate::report::{Coverage, Endpoint, Epoch, FlowRow, Operation, RankRow, Report, Run, Series, TimeRow};
 use crate::timeline::{Extent, SLICES, Timeline};
-use crate::{checkpoints, coverage, warnings};
+use crate::{checkpoints, coverage, warnings, why};
 
 /// The report on a run.
 ///
@@ -29,7 +29,8 @@ pub fn report(traces: &[RankTrace], parameters: Option<&Parameters>) -> Result<R
     let gathered = gather_all(traces, extent)?;
     let carried = traces.first().and_then(|trace| Parameters::from_config(&trace.header.config_json));
     let known = parameters.cloned().or(carried);
-    Ok(Builder { traces, extent, known }.build(gathered))
+    let why = why::explain(traces, known.as_ref())?;
+    Ok(Report { why, ..Builder { traces, extent, known }.build(gathered) })
 }
 
 /// Reads the ranks' traces, as many at a time as there are processors.

@@ -9,6 +9,7 @@ pub mod outputs;
 pub mod percentile;
 pub mod render;
 pub mod report;
+pub mod why;
 
 mod build;
 mod checkpoints;

@@ -17,6 +17,9 @@ pub struct Latency {
     pub p99_ns: u64,
     /// 99.9th percentile.
     pub p999_ns: u64,
+    /// 99.99th percentile.
+    #[serde(default)]
+    pub p9999_ns: u64,
     /// Largest value.
     pub max_ns: u64,
 }
@@ -40,6 +43,7 @@ impl Latency {
             p90_ns: nearest_rank(sorted, 900),
             p99_ns: nearest_rank(sorted, 990),
             p999_ns: nearest_rank(sorted, 999),
+            p9999_ns: of_ten_thousand(sorted, 9_999),
             max_ns: sorted.last().copied().unwrap_or(0),
         }
     }
@@ -48,7 +52,11 @@ impl Latency {
 /// The smallest value that at least `per_mille` thousandths of the values do not exceed; 0 for an empty list.
 #[must_use]
 pub fn nearest_rank(sorted: &[u64], per_mille: usize) -> u64 {
-    let rank = (sorted.len() * per_mille).div_ceil(1_000);
+    of_ten_thousand(sorted, per_mille * 10)
+}
+
+fn of_ten_thousand(sorted: &[u64], parts: usize) -> u64 {
+    let rank = (sorted.len() * parts).div_ceil(10_000);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metric::Aggregate;
 use crate::percentile::{Distribution, Latency};
+use crate::why::Why;
 
 /// Everything that the renderers show.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Report {
     pub times: Vec<TimeRow>,
     /// Over the run.
     pub series: Series,
+    /// What AU was lost to, and where the slow operations are.
+    #[serde(default)]
+    pub why: Why,
     /// Latencies of all reads.
     pub read_latency: Distribution,
     /// Latencies of all writes.

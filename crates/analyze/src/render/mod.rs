@@ -3,6 +3,7 @@
 mod html;
 mod table;
 mod units;
+mod why;
 
 pub use html::html;
 pub use table::table;

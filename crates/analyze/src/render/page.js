@@ -203,7 +203,7 @@ function bars(width, rows, most, format) {
     let x = box.left;
     for (const [name, amount, title] of row.parts) {
       const size = amount * scale;
-      if (size > 0.2) svg.append(s('rect', { x, y: y + 2, width: size, height: height - 4, fill: color(name), rx: 2 }, tip(`${row.label}: ${title}`)));
+      if (size > 0.2) svg.append(s('rect', { x, y: y + 2, width: size, height: height - 4, fill: name === 'none' ? 'none' : color(name), rx: 2 }, tip(`${row.label}: ${title}`)));
       x += size;
     }
     if (height > 14) svg.append(s('text', { class: 'value', x: x + 6, y: y + height / 2 + 4 }, format(row)));
@@ -306,6 +306,38 @@ function flowBars(title, rows) {
 }
 if (R.ranks.length > 1) flowBars('Throughput per rank', R.ranks.slice(0, 128).map((row) => ({ label: `rank ${row.rank}`, flow: row.flow })));
 if (R.endpoints.length) flowBars('Throughput per endpoint', R.endpoints.map((row) => ({ label: row.endpoint, flow: row.flow })));
+
+// Why AU was lost: per epoch over all ranks a waterfall from the ideal to what was measured, then who and what.
+const W = R.why || { findings: [], losses: [], slow_steps: [], critical_ranks: [], stragglers: [], imbalance: [], overlap: [] };
+const LOSSES = [['queueing', 'queueing'], ['first_byte', 'first byte'], ['transfer', 'transfer'], ['retries', 'retries'], ['decode', 'decode'], ['barrier', 'barrier'], ['checkpoint', 'checkpoint'], ['rest', 'rest']];
+if (W.findings.length) table('What stands out', null, ['finding', 'seconds of waiting', ''], W.findings.map((f) => [f.text, seconds(f.seconds), f.code]));
+for (const epoch of [...new Set(W.losses.map((row) => row.epoch))].slice(0, 12)) {
+  const rows = W.losses.filter((row) => row.epoch === epoch);
+  const total = rows.reduce((sum, row) => sum + row.total, 0), busy = rows.reduce((sum, row) => sum + row.compute, 0);
+  if (!total) continue;
+  let left = 100;
+  const made = [];
+  for (const [key, label] of LOSSES) {
+    const lost = 100 * rows.reduce((sum, row) => sum + row.parts[key], 0) / total;
+    if (lost < 0.05) continue;
+    left -= lost;
+    const without = percent(Math.min(100, 100 * busy / (total * (1 - lost / 100))));
+    made.push({ label, value: `−${lost.toFixed(1)} %`, parts: [['none', left, ''], [key === 'barrier' || key === 'checkpoint' ? key : 'waiting', lost, `${percent(lost)} of the time; AU would be ${without} without it`]] });
+  }
+  const au = 100 * busy / total;
+  made.push({ label: 'AU', value: percent(au), parts: [['compute', au, percent(au)]] });
+  plot(`AU lost, epoch ${epoch}`, 'From 100 % down to AU: what the time of all ranks went to, over the steps that AU counts.', false, [['waiting', 'waiting for data'], ['barrier', 'waiting for other ranks'], ['checkpoint', 'checkpoint'], ['compute', 'computation']], (width) => bars(width, made, 100, (row) => row.value));
+}
+if (W.slow_steps.length) {
+  const mostly = (step) => LOSSES.map(([key, label]) => [step.parts[key], label]).sort((one, other) => other[0] - one[0])[0];
+  table('Slowest steps', 'The object that took most of the wait.', ['epoch', 'step', 'rank', 'wait', 'mostly', 'object', 'endpoint'],
+    W.slow_steps.map((step) => [step.epoch, step.step, step.rank, nanos(step.wait), mostly(step)[1], step.object || '–', step.endpoint || '–']));
+}
+if (W.critical_ranks.length) table('Ranks that the others waited for', null, ['rank', 'host', 'last at barriers', 'others waited', 'its time waiting for data'], W.critical_ranks.slice(0, 64).map((row) => [row.rank, row.host, count(row.steps), seconds(row.seconds), percent(row.waiting_percentage)]), 2);
+if (W.stragglers.length) table('Where the slowest 5 % of the reads are', null, ['by', 'which', 'slow', 'reads', 'times its share'], W.stragglers.map((row) => [row.by, row.name, count(row.slow), count(row.reads), row.factor.toFixed(1)]), 2);
+if (W.imbalance.length) table('Balance', null, ['quantity', 'max/mean', 'Gini'], W.imbalance.map((row) => [row.quantity, row.max_by_mean.toFixed(2), row.gini.toFixed(3)]));
+if (W.overlap.length) table('Overlap', 'λ·W: arrivals per second times mean duration; differs from the operations in flight where the run is not steady.', ['rank', 'both', 'compute alone', 'I/O alone', 'neither', 'in flight', 'max', 'λ·W'],
+  W.overlap.slice(0, 64).map((row) => [row.rank, seconds(row.both), seconds(row.compute), seconds(row.io), seconds(row.neither), row.concurrency.toFixed(2), row.concurrency_max, row.little.toFixed(2)]));
 
 // Tables.
 if (R.epochs.length) {

@@ -20,11 +20,16 @@ pub fn table(report: &Report, width: usize) -> String {
     let mut page = Page { text: String::new(), width: width.clamp(MIN_WIDTH, MAX_WIDTH) };
     page.head(report);
     page.warnings(report);
+    page.findings(report);
     page.epochs(report);
     page.checkpoints(report);
     page.series(report);
     page.times(report);
     page.utilisation(report);
+    for section in super::why::sections(&report.why) {
+        page.title(section.title);
+        section.lines.iter().for_each(|line| page.line(line));
+    }
     page.operations("Storage operations", &report.operations);
     page.operations("Spans", &report.spans);
     page.ranks(report);
@@ -101,6 +106,12 @@ impl Page {
                 format!(" (target {threshold:.0} %: {word})")
             });
             self.line(&format!("{what}: AU {:.2} %{verdict}, {:.1} samples/s", au.mean, rate.mean));
+        }
+    }
+
+    fn findings(&mut self, report: &Report) {
+        for finding in &report.why.findings {
+            self.wrapped("→ ", &format!("{} ({})", finding.text, seconds(finding.seconds)));
         }
     }
 

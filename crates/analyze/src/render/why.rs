@@ -1,0 +1,150 @@
+//! The explanation of a run as lines of a terminal.
+
+use std::collections::BTreeMap;
+
+use super::units::{nanos, seconds};
+use crate::why::{Loss, Parts, Why};
+
+/// Rows that are listed of ranks and steps.
+const LISTED: usize = 8;
+/// Columns of a bar.
+const BAR: f64 = 28.0;
+
+/// A title and the lines under it.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) lines: Vec<String>,
+}
+
+pub(crate) fn sections(why: &Why) -> Vec<Section> {
+    let all = [losses(why), slow_steps(why), critical(why), stragglers(why), together(why)];
+    all.into_iter().filter(|section| !section.lines.is_empty()).collect()
+}
+
+/// Over all ranks of each epoch: what was lost to what, and AU without it.
+fn losses(why: &Why) -> Section {
+    let mut epochs: BTreeMap<u32, Vec<&Loss>> = BTreeMap::new();
+    for loss in &why.losses {
+        epochs.entry(loss.epoch).or_default().push(loss);
+    }
+    let mut lines = Vec::new();
+    for (epoch, rows) in epochs {
+        let sum = |pick: &dyn Fn(&Loss) -> u64| rows.iter().map(|row| pick(row)).sum::<u64>();
+        let (total, compute) = (sum(&|row| row.total), sum(&|row| row.compute));
+        if total == 0 {
+            continue;
+        }
+        let au = 100.0 * compute as f64 / total as f64;
+        lines.push(format!("epoch {epoch}: AU {au:.2} % of {} over all ranks", nanos(total)));
+        for (at, (part, _)) in Parts::default().named().into_iter().enumerate() {
+            let lost = sum(&|row| row.parts.named()[at].1);
+            let share = lost as f64 / total as f64;
+            if share < 0.0005 {
+                continue;
+            }
+            let without = 100.0 * compute as f64 / total.saturating_sub(lost).max(1) as f64;
+            lines.push(format!(
+                "  {part:<12}{:>9} {:>6.2} %  AU without it {:>6.2} %  {}",
+                nanos(lost),
+                100.0 * share,
+                without.min(100.0),
+                bar(share)
+            ));
+        }
+    }
+    Section { title: "What AU was lost to", lines }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=BAR")]
+fn bar(share: f64) -> String {
+    "█".repeat((share * BAR).round().clamp(0.0, BAR) as usize)
+}
+
+fn slow_steps(why: &Why) -> Section {
+    let mut lines = Vec::new();
+    for step in why.slow_steps.iter().take(LISTED) {
+        let (part, amount) = step.parts.named().into_iter().max_by_key(|(_, amount)| *amount).unwrap_or_default();
+        let share = 100.0 * amount as f64 / step.wait.max(1) as f64;
+        lines.push(format!(
+            "{:>5} {:>6} {:>5} {:>9}  {:<18} {}",
+            step.epoch,
+            step.step,
+            step.rank,
+            nanos(step.wait),
+            format!("{part} {share:.0} %"),
+            tail(&format!("{} {}", step.object, step.endpoint), 50)
+        ));
+    }
+    if !lines.is_empty() {
+        lines.insert(
+            0,
+            format!("{:>5} {:>6} {:>5} {:>9}  {:<18} waited for", "epoch", "step", "rank", "wait", "mostly"),
+        );
+    }
+    Section { title: "Slowest steps", lines }
+}
+
+fn critical(why: &Why) -> Section {
+    let rows = why.critical_ranks.iter().take(LISTED).map(|row| {
+        format!(
+            "rank {:<6} {:<16} last at {:>6} barriers, the others waited {:>9}, {:.0} % of its time was waiting",
+            row.rank,
+            tail(&row.host, 15),
+            row.steps,
+            seconds(row.seconds),
+            row.waiting_percentage
+        )
+    });
+    Section { title: "Ranks that the others waited for", lines: rows.collect() }
+}
+
+fn stragglers(why: &Why) -> Section {
+    let slow = why.stragglers.iter().map(|row| {
+        format!(
+            "{:<11}{:<46} {:>7} of {:>9} slow, {:>5.1} × its share",
+            row.by,
+            tail(&row.name, 46),
+            row.slow,
+            row.reads,
+            row.factor
+        )
+    });
+    Section { title: "Where the slowest 5 % of the reads are", lines: slow.collect() }
+}
+
+fn together(why: &Why) -> Section {
+    let mut lines = Vec::new();
+    for row in why.overlap.iter().take(LISTED) {
+        lines.push(format!(
+            "rank {:<5} both {}, compute {}, I/O {}, neither {}; in flight {:.2} (max {}, λ·W {:.2})",
+            row.rank,
+            seconds(row.both),
+            seconds(row.compute),
+            seconds(row.io),
+            seconds(row.neither),
+            row.concurrency,
+            row.concurrency_max,
+            row.little
+        ));
+    }
+    for row in &why.imbalance {
+        lines.push(format!("{:<27} max/mean {:.2}, Gini {:.3}", row.quantity, row.max_by_mean, row.gini));
+    }
+    if let Some(factor) = why.access.reread_factor {
+        let order = why.access.sequential_percentage.map_or_else(String::new, |share| {
+            format!("; {share:.0} % of later reads of an object continue the one before")
+        });
+        lines.push(format!("every byte was read {factor:.2} times{order}"));
+    }
+    Section { title: "Overlap, balance and access", lines }
+}
+
+/// The end of a name that is too long: there names differ.
+fn tail(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(length + 1 - width).collect::<String>())
+    }
+}

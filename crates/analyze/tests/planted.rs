@@ -1,0 +1,165 @@
+//! Runs with one planted cause each: the report names it, and only it.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use dlio_analyze::{Report, render, report};
+use dlio_event::{ConnectionId, Event, EventSink, Lane, OpKind, Outcome, Phase, Position};
+use dlio_trace::{Header, TraceWriter, file_name, read_dir};
+
+const MS: u64 = 1_000_000;
+const RANKS: u32 = 4;
+const STEPS: u32 = 60;
+
+/// What is wrong with the run.
+#[derive(Clone, Copy, PartialEq)]
+enum Planted {
+    Nothing,
+    SlowEndpoint,
+    SlowRank,
+    Throttled,
+    ColdConnection,
+}
+
+/// Every rank reads a batch of four objects within the wait, computes for 50 ms and meets the others.
+fn planted(cause: Planted) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let writers: Vec<TraceWriter> = (0..RANKS)
+        .map(|rank| {
+            let header = Header { rank, world: RANKS, host: format!("node{rank}"), ..Header::default() };
+            TraceWriter::create(&folder.path().join(file_name(rank)), &header).unwrap()
+        })
+        .collect();
+    let mut now = 5 * MS;
+    let begin = now;
+    let train = Position { phase: Phase::Train, epoch: 1, block: 1, ..Position::default() };
+    for step in 1..=STEPS {
+        let at = Position { step, ..train };
+        let mut arrivals = Vec::new();
+        for (rank, writer) in (0..RANKS).zip(&writers) {
+            let loaded = (0..4).fold(now, |start, read| one_read(writer, cause, at, (rank, read), start));
+            let computed = loaded + 50 * MS;
+            writer.record(Event::span(OpKind::Fetch, Lane::MAIN, at, now, loaded));
+            writer.record(Event::span(OpKind::Compute, Lane::MAIN, at, loaded, computed));
+            arrivals.push(computed);
+        }
+        let last = arrivals.iter().copied().max().unwrap() + MS / 10;
+        for (writer, arrived) in writers.iter().zip(arrivals) {
+            writer.record(Event::span(OpKind::Barrier, Lane::MAIN, at, arrived, last));
+        }
+        now = last;
+    }
+    for writer in writers {
+        writer.record(Event::span(OpKind::Block, Lane::MAIN, train, begin, now));
+        writer.finish().unwrap();
+    }
+    report(&read_dir(folder.path()).unwrap(), None).unwrap()
+}
+
+/// Queued for 0.1 ms, first byte after 1 ms, the rest in 1 ms; returns the end.
+fn one_read(writer: &TraceWriter, cause: Planted, at: Position, (rank, read): (u32, u32), start: u64) -> u64 {
+    // Ranks take turns at the endpoints, so that a slow one delays each of them alike.
+    let server = (read + at.step + rank) % 4;
+    let object = writer.object(&format!("train/file_{:05}", (at.step * RANKS + rank) * 4 + read));
+    let endpoint = writer.endpoint(&format!("http://10.0.0.{server}:9000"));
+    let connection = ConnectionId(server);
+    let mut event =
+        Event { object, endpoint, connection, bytes: 1 << 20, ..Event::span(OpKind::Get, Lane(0), at, start, start) };
+    if cause == Planted::Throttled && (20..30).contains(&at.step) && read == 1 {
+        let end = start + 2 * MS;
+        writer.record(Event {
+            bytes: 0,
+            issued: Some(start + MS / 10),
+            end,
+            status: 503,
+            outcome: Outcome::Throttled,
+            ..event
+        });
+        event.attempt = 1;
+        event.start = end + 20 * MS;
+    }
+    let cold = cause == Planted::ColdConnection && rank == 2 && at.step == 31 && read == 3;
+    if cold {
+        event.connection = ConnectionId(99);
+    }
+    let queued = if cold { 900 * MS } else { MS / 10 };
+    let slow = cause == Planted::SlowEndpoint && server == 3 || cause == Planted::SlowRank && rank == 1;
+    let first_byte = event.start + queued + if slow { 12 * MS } else { MS };
+    let end = first_byte + MS;
+    writer.record(Event { issued: Some(event.start + queued), first_byte: Some(first_byte), end, ..event });
+    end
+}
+
+fn named(report: &Report) -> Vec<(&str, &str)> {
+    report.why.findings.iter().map(|found| (found.code.as_str(), found.subject.as_str())).collect()
+}
+
+/// Nanoseconds that all ranks lost to a part.
+fn lost(report: &Report, part: &str) -> u64 {
+    let parts = report.why.losses.iter().flat_map(|loss| loss.parts.named());
+    parts.filter(|(name, _)| *name == part).map(|(_, amount)| amount).sum()
+}
+
+#[test]
+fn a_run_without_a_cause_has_no_finding_and_its_time_is_explained() {
+    let report = planted(Planted::Nothing);
+    assert_eq!(named(&report), []);
+    for loss in &report.why.losses {
+        let parts: u64 = loss.parts.named().iter().map(|(_, amount)| amount).sum();
+        assert_eq!((loss.compute + parts, loss.parts.rest, loss.steps), (loss.total, 0, u64::from(STEPS) - 1));
+        // Per step: four reads of 2.1 ms, 50 ms of computation, 0.1 ms at the barrier.
+        assert_eq!(loss.parts.first_byte, u64::from(STEPS - 1) * 4 * MS);
+        assert!((loss.au_percentage - 100.0 * 50.0 / 58.5).abs() < 1e-9);
+        let without = loss.without.iter().find(|without| without.part == "transfer").unwrap();
+        assert!((without.au_percentage - 100.0 * 50.0 / 54.5).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn a_slow_endpoint_is_named() {
+    let report = planted(Planted::SlowEndpoint);
+    assert_eq!(named(&report), [("slow_endpoint", "http://10.0.0.3:9000")]);
+    let worst = report.why.stragglers.iter().find(|row| row.by == "endpoint");
+    assert!(worst.is_none_or(|row| row.name == "http://10.0.0.3:9000"));
+    assert!(report.why.slow_steps.iter().all(|step| step.endpoint == "http://10.0.0.3:9000"));
+}
+
+#[test]
+fn a_slow_rank_is_named_with_what_it_did() {
+    let report = planted(Planted::SlowRank);
+    assert_eq!(named(&report), [("slow_rank", "1")]);
+    assert!(report.why.findings[0].text.contains("rank 1 on node1 was the last at 60 barriers, mostly waiting"));
+    assert!(lost(&report, "barrier") > lost(&report, "transfer"));
+    let waiting = report.why.imbalance.iter().find(|row| row.quantity == "waiting per rank").unwrap();
+    assert!(waiting.max_by_mean > 2.0 && waiting.gini > 0.3);
+}
+
+#[test]
+fn a_time_of_throttling_is_named_with_its_ends() {
+    let report = planted(Planted::Throttled);
+    assert_eq!(named(&report), [("throttled", "storage")]);
+    assert!(report.why.findings[0].text.contains("refused 40 requests"));
+    // Per rank, ten refusals of 2 ms and pauses of 20 ms.
+    assert_eq!(lost(&report, "retries"), u64::from(RANKS) * 10 * 22 * MS);
+    assert!(report.why.slow_steps.iter().take(20).all(|step| (20..30).contains(&step.step)));
+}
+
+#[test]
+fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it() {
+    let report = planted(Planted::ColdConnection);
+    let codes: Vec<&str> = named(&report).iter().map(|found| found.0).collect();
+    assert!(codes.contains(&"cold_connections"), "{codes:?}");
+    let cold = report.why.findings.iter().find(|found| found.code == "cold_connections").unwrap();
+    assert!(cold.text.contains("opened in 0.900 s on rank 2, epoch 1, step 31"), "{}", cold.text);
+    let slowest = &report.why.slow_steps[0];
+    assert_eq!((slowest.rank, slowest.step, slowest.object.as_str()), (2, 31, "train/file_00507"));
+    assert!(slowest.parts.queueing >= 900 * MS);
+}
+
+#[test]
+fn the_table_of_every_cause_fits_100_columns() {
+    use Planted::{ColdConnection, SlowEndpoint, SlowRank, Throttled};
+    for cause in [SlowEndpoint, SlowRank, Throttled, ColdConnection] {
+        let text = render::table(&planted(cause), 100);
+        assert!(text.contains("What AU was lost to") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+}
