@@ -4,6 +4,7 @@
 //! Invariants: live metrics and metrics recomputed from a trace pass through the same functions ([`metric`]);
 //! everything here returns bytes or values, and nothing writes a file.
 
+pub mod compare;
 pub mod metric;
 pub mod outputs;
 pub mod percentile;

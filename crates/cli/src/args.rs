@@ -30,6 +30,7 @@ const EXIT_CODES: &str = "Exit codes:
   4  data are missing or damaged
   5  ranks: launcher and MPI library disagree, plans differ, another rank ended
   6  a trace cannot be read or written
+  8  analyze --fail-if: a metric changed beyond its threshold
   130, 143  interrupted (Ctrl-C, SIGTERM)";
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +58,8 @@ pub(crate) enum Command {
     /// Summarise the traces of a run: latencies, throughput, utilisation and where the time went.
     #[command(after_help = "Examples:
   dlio-rs analyze out/
-  dlio-rs analyze out/trace --html report.html --json report.json")]
+  dlio-rs analyze out/trace --html report.html --json report.json
+  dlio-rs analyze out/ --base before/ --fail-if 'au<-1%' --fail-if 'read_p99>10%'")]
     Analyze(AnalyzeArgs),
     /// Work on recorded traces.
     #[command(subcommand)]
@@ -291,6 +293,24 @@ pub(crate) struct AnalyzeArgs {
     /// Print only: write no file.
     #[arg(long, conflicts_with_all = ["json", "html"])]
     pub(crate) no_files: bool,
+    /// Another run (output folder, trace folder or trace file): how much each metric changed since, with confidence intervals.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base: Option<PathBuf>,
+    /// With `--base`: exit with 8 if a metric changed like this, and surely so: `au<-1%`, `read_p99>10%`. Metrics: `au`,
+    /// `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
+    #[arg(long, value_name = "METRIC<PERCENT", requires = "base")]
+    pub(crate) fail_if: Vec<dlio_analyze::compare::Threshold>,
+    /// What goes to standard output.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Table,
+    /// The report; with `--base` an object with `report` and `comparison`.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

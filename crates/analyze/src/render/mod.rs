@@ -1,10 +1,12 @@
 //! A report as bytes: a table for terminals, JSON for programs, one HTML page for people.
 
+mod comparison;
 mod html;
 mod table;
 mod units;
 mod why;
 
+pub use comparison::comparison;
 pub use html::html;
 pub use table::table;
 

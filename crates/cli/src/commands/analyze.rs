@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use dlio_analyze::render;
+use dlio_analyze::{Report, compare, render};
 use dlio_trace::RankTrace;
 
-use crate::args::AnalyzeArgs;
+use crate::args::{AnalyzeArgs, ReportFormat};
 use crate::exit::{Code, Failure};
 use crate::log::print;
 use crate::outputs::write_file;
@@ -14,23 +14,47 @@ use crate::outputs::write_file;
 const WIDTH: usize = 100;
 
 pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
-    let AnalyzeArgs { paths, json, html, no_files } = args;
+    let AnalyzeArgs { paths, json, html, no_files, base, fail_if, format } = args;
+    let report = report_on(&paths)?;
+    let changes = match &base {
+        Some(base) => Some(compare::compare(&report_on(std::slice::from_ref(base))?, &report)),
+        None => None,
+    };
+    match (format, &changes) {
+        (ReportFormat::Table, changes) => {
+            print(render::table(&report, WIDTH).as_bytes())?;
+            if let Some(changes) = changes {
+                print(render::comparison(changes).as_bytes())?;
+            }
+        }
+        (ReportFormat::Json, None) => print(&render::json(&report))?,
+        (ReportFormat::Json, Some(changes)) => {
+            let both = serde_json::json!({"report": report, "comparison": changes});
+            print(format!("{both:#}\n").as_bytes())?;
+        }
+    }
+    if !no_files {
+        let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
+        let json = json.unwrap_or_else(|| folder.join("report.json"));
+        let html = html.unwrap_or_else(|| folder.join("report.html"));
+        write_file(&json, &render::json(&report))?;
+        write_file(&html, &render::html(&report))?;
+        if format == ReportFormat::Table {
+            print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())?;
+        }
+    }
+    let crossed: Vec<String> =
+        fail_if.iter().filter_map(|threshold| threshold.crossed(changes.as_deref().unwrap_or_default())).collect();
+    if crossed.is_empty() { Ok(()) } else { Err(Failure::new(Code::Threshold, crossed.join("; "))) }
+}
+
+fn report_on(paths: &[PathBuf]) -> Result<Report, Failure> {
     let mut traces = Vec::new();
-    for path in &paths {
+    for path in paths {
         traces.extend(read(path)?);
     }
     traces.sort_by_key(|trace| trace.header.rank);
-    let report = dlio_analyze::report(&traces, None).map_err(trace_failure)?;
-    print(render::table(&report, WIDTH).as_bytes())?;
-    if no_files {
-        return Ok(());
-    }
-    let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
-    let json = json.unwrap_or_else(|| folder.join("report.json"));
-    let html = html.unwrap_or_else(|| folder.join("report.html"));
-    write_file(&json, &render::json(&report))?;
-    write_file(&html, &render::html(&report))?;
-    print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())
+    dlio_analyze::report(&traces, None).map_err(trace_failure)
 }
 
 /// The traces of an output folder, of a trace folder, or one file.

@@ -1,0 +1,141 @@
+//! Two runs side by side: how much each metric changed, and how sure that is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Report;
+use crate::percentile::nearest_rank;
+
+/// Draws of the bootstrap.
+const DRAWS: usize = 1_000;
+/// Values of a metric that the bootstrap draws from; of more, evenly picked ones.
+const VALUES: usize = 2_048;
+
+/// One metric of two runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Change {
+    /// `au`, `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
+    pub metric: String,
+    /// Percent, samples per second, or seconds.
+    pub base: f64,
+    /// The same of the other run.
+    pub this: f64,
+    /// By how much it changed, percent of the base.
+    pub change_percentage: f64,
+    /// 95 % confidence interval of the change: ends of the bootstrap's percentiles.
+    pub interval: (f64, f64),
+}
+
+type Statistic = fn(&mut [f64]) -> f64;
+
+/// Compares two runs. The same reports give the same intervals.
+#[must_use]
+pub fn compare(base: &Report, this: &Report) -> Vec<Change> {
+    let rates = |report: &Report| report.epochs.iter().map(|epoch| epoch.samples_per_second).collect::<Vec<_>>();
+    let (old, new) = (&base.why.samples, &this.why.samples);
+    let metrics: [(&str, Vec<f64>, Vec<f64>, Statistic); 6] = [
+        ("au", old.au.clone(), new.au.clone(), mean),
+        ("samples_per_second", rates(base), rates(this), mean),
+        ("wait", old.wait.clone(), new.wait.clone(), mean),
+        ("step", old.step.clone(), new.step.clone(), mean),
+        ("read_p50", old.read.clone(), new.read.clone(), |values| percentile(values, 500)),
+        ("read_p99", old.read.clone(), new.read.clone(), |values| percentile(values, 990)),
+    ];
+    let known = metrics.into_iter().filter(|(_, old, new, _)| !old.is_empty() && !new.is_empty());
+    known.map(|(metric, old, new, statistic)| change(metric, old, new, statistic)).collect()
+}
+
+fn change(metric: &str, mut old: Vec<f64>, mut new: Vec<f64>, statistic: Statistic) -> Change {
+    let (base, this) = (statistic(&mut old), statistic(&mut new));
+    let relative = |base: f64, this: f64| match (base == 0.0, this == 0.0) {
+        (true, true) => 0.0,
+        (true, false) => 100.0,
+        _ => 100.0 * (this - base) / base,
+    };
+    let (old, new) = (thinned(old), thinned(new));
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut drawn: Vec<f64> = (0..DRAWS)
+        .map(|_| relative(statistic(&mut again(&old, &mut random)), statistic(&mut again(&new, &mut random))))
+        .collect();
+    drawn.sort_by(f64::total_cmp);
+    Change {
+        metric: metric.to_owned(),
+        base,
+        this,
+        change_percentage: relative(base, this),
+        interval: (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40]),
+    }
+}
+
+fn thinned(values: Vec<f64>) -> Vec<f64> {
+    let every = values.len().div_ceil(VALUES).max(1);
+    values.into_iter().step_by(every).collect()
+}
+
+/// As many values, drawn with replacement.
+fn again(values: &[f64], random: &mut u64) -> Vec<f64> {
+    let count = values.len() as u64;
+    let mut draw = || {
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((*random >> 33) % count).unwrap_or(0)
+    };
+    values.iter().map(|_| values[draw()]).collect()
+}
+
+fn mean(values: &mut [f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Durations in seconds, by nearest rank.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "durations in whole nanoseconds")]
+fn percentile(values: &mut [f64], per_mille: usize) -> f64 {
+    let mut nanos: Vec<u64> = values.iter().map(|value| (value * 1e9).round() as u64).collect();
+    nanos.sort_unstable();
+    nearest_rank(&nanos, per_mille) as f64 / 1e9
+}
+
+/// A change that is not acceptable, as in `au<-1%` or `read_p99>10%`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    metric: String,
+    below: bool,
+    percent: f64,
+}
+
+impl std::str::FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const KNOWN: &[&str] = &["au", "samples_per_second", "wait", "step", "read_p50", "read_p99"];
+        let wrong = || {
+            format!("{text:?} is not METRIC<PERCENT or METRIC>PERCENT, such as au<-1%; metrics: {}", KNOWN.join(", "))
+        };
+        let sign = text.find(['<', '>']).ok_or_else(wrong)?;
+        let (metric, limit) = (text[..sign].trim(), text[sign + 1..].trim().trim_end_matches('%').trim());
+        let percent: f64 = limit.parse().map_err(|_| wrong())?;
+        if !KNOWN.contains(&metric) || !percent.is_finite() {
+            return Err(wrong());
+        }
+        Ok(Self { metric: metric.to_owned(), below: text[sign..].starts_with('<'), percent })
+    }
+}
+
+impl Threshold {
+    /// What is wrong, if the change crosses the threshold and the whole interval lies on that side of no change. A
+    /// metric that the runs do not have cannot be judged: that is wrong too.
+    #[must_use]
+    pub fn crossed(&self, changes: &[Change]) -> Option<String> {
+        let Some(change) = changes.iter().find(|change| change.metric == self.metric) else {
+            return Some(format!("{}: the runs have no values of it", self.metric));
+        };
+        let (amount, (low, high)) = (change.change_percentage, change.interval);
+        let crossed = if self.below { amount < self.percent } else { amount > self.percent };
+        let sure = if amount < 0.0 { high < 0.0 } else { low > 0.0 || amount == 0.0 };
+        let side = if self.below { "below" } else { "above" };
+        (crossed && sure).then(|| {
+            format!(
+                "{} changed by {amount:+.2} % (95 %: {low:+.2} to {high:+.2}), {side} {:+} %",
+                self.metric, self.percent
+            )
+        })
+    }
+}
