@@ -140,7 +140,8 @@ def parquet(path):
     table.validate(full=True)
     last = file.metadata.num_row_groups - 1
     again = file.read_row_group(last)
-    assert again.equals(table.slice(table.num_rows - again.num_rows)) or "nan" in str(again).lower()
+    # As text: NaNs are not equal to themselves.
+    assert repr(again.to_pylist()) == repr(table.slice(table.num_rows - again.num_rows).to_pylist())
     groups = [file.metadata.row_group(group) for group in range(last + 1)]
     body = b"".join(buffer for column in table.columns for chunk in column.chunks
                     for buffer in map(bytes, filter(None, chunk.buffers())))

@@ -175,11 +175,11 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Whole(0),
         "the rows that the fork builds at a time; pages stream through small buffers here",
     ),
-    acts(
+    ignored(
         "dataset.parquet.partition_by",
         Kind::Text,
         Preset::Unset,
-        "Column of hive-style folders; refused, as they are not written.",
+        "the column of hive-style folders, which are not written; refused for Parquet",
     ),
     ignored(
         "dataset.parquet.use_s3dlio_gen",
