@@ -128,6 +128,8 @@ fn a_slow_rank_is_named_with_what_it_did() {
     let report = planted(Planted::SlowRank);
     assert_eq!(named(&report), [("slow_rank", "1")]);
     assert!(report.why.findings[0].text.contains("rank 1 on node1 was the last at 60 barriers, mostly waiting"));
+    let late = &report.why.critical_ranks[0];
+    assert!(late.waiting_percentage > 99.9, "it computes as long as the others: {}", late.waiting_percentage);
     assert!(lost(&report, "barrier") > lost(&report, "transfer"));
     let waiting = report.why.imbalance.iter().find(|row| row.quantity == "waiting per rank").unwrap();
     assert!(waiting.max_by_mean > 2.0 && waiting.gini > 0.3);

@@ -131,41 +131,68 @@ fn slow_step(detail: &Detail, names: &Names, at: (u32, u32), (nanos, wait): (u64
     }
 }
 
-/// Who came last to the barriers, and what that cost the others.
+/// Who came last to the barriers, and what that cost the others: as long as they waited for it, and no longer than they
+/// really spent in the barrier, whatever their clocks say.
 fn critical(details: &[Detail]) -> Vec<CriticalRank> {
     if details.len() < 2 {
         return Vec::new();
     }
-    let mut meetings: BTreeMap<(u32, u32), Vec<(i64, usize)>> = BTreeMap::new();
+    let mut meetings: BTreeMap<At, Vec<((i64, i64), usize)>> = BTreeMap::new();
     for (index, detail) in details.iter().enumerate() {
         for (position, step) in &detail.steps {
-            if let Some((start, _)) = step.barrier {
-                meetings.entry(*position).or_default().push((start, index));
+            if let Some(barrier) = step.barrier {
+                meetings.entry(*position).or_default().push((barrier, index));
             }
         }
     }
-    let mut rows: Vec<(CriticalRank, u64, u64)> = details
+    let mut rows: Vec<(CriticalRank, Late)> = details
         .iter()
-        .map(|detail| (CriticalRank { rank: detail.rank, host: detail.host.clone(), ..CriticalRank::default() }, 0, 0))
+        .map(|detail| {
+            let row = CriticalRank { rank: detail.rank, host: detail.host.clone(), ..CriticalRank::default() };
+            (row, Late::default())
+        })
         .collect();
     for (position, arrivals) in meetings.into_iter().filter(|(_, arrivals)| arrivals.len() > 1) {
-        let Some((last, who)) = arrivals.iter().copied().max() else { continue };
-        let waited: u64 = arrivals.iter().map(|(start, _)| between(*start, last)).sum();
-        let (row, waiting, busy) = &mut rows[who];
+        let Some(((last, _), who)) = arrivals.iter().copied().max() else { continue };
+        let waited = arrivals.iter().map(|((start, end), _)| between(*start, last).min(between(*start, *end)));
+        let waited: u64 = waited.sum();
+        let (row, late) = &mut rows[who];
         row.steps += u64::from(waited > 0);
         row.seconds += waited as f64 / 1e9;
-        let step = details[who].steps[&position];
-        *waiting += step.fetch.map_or(0, |(start, end)| between(start, end));
-        *busy += step.compute.map_or(0, |(start, end)| between(start, end));
+        let others = arrivals.iter().map(|(_, other)| *other).filter(|other| *other != who);
+        late.add(&details[who].steps[&position], others.map(|other| &details[other].steps[&position]));
     }
     let mut ranks: Vec<CriticalRank> = rows
         .into_iter()
-        .map(|(row, waiting, busy)| CriticalRank {
-            waiting_percentage: 100.0 * waiting as f64 / (waiting + busy).max(1) as f64,
-            ..row
-        })
+        .map(|(row, late)| CriticalRank { waiting_percentage: late.waiting_percentage(), ..row })
         .filter(|row| row.steps > 0)
         .collect();
     ranks.sort_by(|one, other| other.seconds.total_cmp(&one.seconds).then(one.rank.cmp(&other.rank)));
     ranks
+}
+
+/// By how much a rank waited and computed longer than the others did on average, over the steps in which it was last.
+#[derive(Debug, Default)]
+struct Late {
+    waiting: f64,
+    computing: f64,
+}
+
+impl Late {
+    fn add<'s>(&mut self, step: &Step, others: impl Iterator<Item = &'s Step>) {
+        let length = |part: Option<(i64, i64)>| part.map_or(0.0, |(start, end)| between(start, end) as f64);
+        let (mut waited, mut computed, mut count) = (0.0, 0.0, 0.0);
+        for other in others {
+            waited += length(other.fetch);
+            computed += length(other.compute);
+            count += 1.0;
+        }
+        self.waiting += (length(step.fetch) - waited / f64::max(count, 1.0)).max(0.0);
+        self.computing += (length(step.compute) - computed / f64::max(count, 1.0)).max(0.0);
+    }
+
+    /// Share of waiting, percent; 0 when it was late by neither.
+    fn waiting_percentage(&self) -> f64 {
+        100.0 * self.waiting / (self.waiting + self.computing).max(f64::MIN_POSITIVE)
+    }
 }
