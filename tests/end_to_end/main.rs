@@ -11,6 +11,7 @@ mod drop_in;
 mod mlperf;
 mod mlperf_reads;
 mod ranks;
+mod replays;
 mod runs;
 mod support;
 mod texts;

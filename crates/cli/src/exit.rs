@@ -17,6 +17,8 @@ pub(crate) enum Code {
     Ranks = 5,
     /// A trace cannot be read or written.
     Trace = 6,
+    /// A replay did not keep a bound of `--require`.
+    Requirement = 7,
     /// A metric crossed a threshold of `analyze --fail-if`.
     Threshold = 8,
     /// Ctrl-C.

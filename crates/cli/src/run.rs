@@ -432,7 +432,7 @@ fn set_value(time: &TimeSpec) -> String {
 
 /// Ends the trace; nothing of it is lost, also when the run failed. Ranks that all came to the end compare their
 /// clocks once more.
-async fn close(session: &Session, trace: Option<Recording>, complete: bool) -> Result<(), Failure> {
+pub(crate) async fn close(session: &Session, trace: Option<Recording>, complete: bool) -> Result<(), Failure> {
     session.signals.disarm();
     let Some(recording) = trace else { return Ok(()) };
     let clock = if complete { Some(session.clock_now().await?) } else { None };
@@ -461,7 +461,7 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
 /// library, as a return from here would, could last for ever.
-fn interrupted(session: &Session, code: Code) -> Failure {
+pub(crate) fn interrupted(session: &Session, code: Code) -> Failure {
     let failure = Failure::new(
         code,
         "ended by a signal (asked to, or because another rank failed); the trace holds everything up to here",
@@ -475,12 +475,14 @@ fn interrupted(session: &Session, code: Code) -> Failure {
     std::process::exit(code as i32)
 }
 
-fn failure(error: &dlio_engine::Error) -> Failure {
+/// A failure of the engine with its exit code.
+pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {
     let code = match error.class() {
         ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,
         ErrorClass::Storage(_) => Code::Storage,
         ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,
         ErrorClass::Cancelled => Code::Interrupted,
+        ErrorClass::Trace => Code::Trace,
         ErrorClass::Internal => Code::Unexpected,
     };
     Failure::new(code, chain(error))

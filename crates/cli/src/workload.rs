@@ -8,6 +8,11 @@ use crate::args::{ConfigArgs, DialectArg};
 use crate::exit::Failure;
 use crate::log::Level;
 
+/// Name of the configuration that a replayed trace has: overrides say the rest.
+pub(crate) const REPLAY: &str = "replay of a trace";
+const REPLAY_YAML: &str =
+    "model: {name: replay}\nworkflow: {generate_data: false, train: false}\ndlio_rs: {dialect: native}\n";
+
 /// What the user asked for, before it is parsed: texts only, so that rank 0 can send it to all ranks.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Wanted {
@@ -121,6 +126,9 @@ fn is_override(word: &str) -> bool {
 }
 
 fn read(name: &str) -> Result<(String, String), Failure> {
+    if name == REPLAY {
+        return Ok((name.to_owned(), REPLAY_YAML.to_owned()));
+    }
     let path = Path::new(name);
     if path.is_file() {
         let yaml = std::fs::read_to_string(path)

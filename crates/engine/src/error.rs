@@ -137,6 +137,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A trace cannot be replayed.
+    #[error("replaying the trace ({place})")]
+    Trace {
+        /// Rank.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        source: dlio_plan::replay::Error,
+    },
     /// The plan and what a lane delivered contradict each other: a defect of this program.
     #[error("{place}: {what}; this is a defect of dlio-rs, please report it")]
     Defect {
@@ -162,6 +171,8 @@ pub enum ErrorClass {
     Comm,
     /// Asked to end.
     Cancelled,
+    /// A recorded trace cannot be read or replayed.
+    Trace,
     /// The machine or this program.
     Internal,
 }
@@ -182,6 +193,7 @@ impl Error {
             Error::Comm { source: dlio_comm::Error::Aborted { .. }, .. } => ErrorClass::Aborted,
             Error::Comm { .. } => ErrorClass::Comm,
             Error::Cancelled { .. } => ErrorClass::Cancelled,
+            Error::Trace { .. } => ErrorClass::Trace,
             Error::LaneStart { .. } | Error::Defect { .. } => ErrorClass::Internal,
         }
     }

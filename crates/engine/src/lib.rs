@@ -25,6 +25,7 @@ mod observer;
 mod place;
 mod reader;
 mod remove;
+mod replay;
 mod rig;
 mod stream;
 mod team;
@@ -44,6 +45,7 @@ pub use observer::{
 };
 pub use place::Place;
 pub use remove::{Removed, remove};
+pub use replay::{ReplayOptions, replay};
 pub use rig::{CancelFlag, LaneHost, Rig};
 pub use train::{BeforeEpoch, TrainOptions, Trained, train};
 pub use verify::{BadFile, Verified, VerifyOptions, verify};

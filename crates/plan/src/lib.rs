@@ -18,6 +18,7 @@ mod notices;
 pub mod numpy;
 mod order;
 mod reading;
+pub mod replay;
 mod shards;
 mod step;
 mod stream;

@@ -53,7 +53,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Failure> {
     match command {
         Command::Generate(args) => generate::run(args, verbosity),
-        Command::Replay(args) => replay::run(args, replay::What::Replay, verbosity),
+        Command::Replay(args) => replay::replay(args, verbosity),
         Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
         Command::Verify(args) => verify::run(args, verbosity),
         Command::Analyze(args) => analyze::run(args),

@@ -1,12 +1,15 @@
-//! `dlio-rs replay` and `dlio-rs run`: the training loop, or whatever `workflow.*` asks for.
+//! `dlio-rs replay` and `dlio-rs run`: the training loop, a recorded trace, or whatever `workflow.*` asks for.
 
 use dlio_config::workload::Workflow;
 
-use crate::args::ReplayArgs;
+use std::path::{Path, PathBuf};
+
+use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs, TraceReplayArgs};
 use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
 use crate::session::{Session, Start, on_ranks};
+use crate::trace_replay::{self, Wanted};
 use crate::workload;
 
 /// Which of the two commands.
@@ -16,6 +19,36 @@ pub(super) enum What {
     Replay,
     /// What `workflow.*` says.
     Workflow,
+}
+
+/// Replays a workload, or the trace that the only folder among the words holds.
+pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    let ReplayOrTraceArgs { workload, trace } = args;
+    let (folders, words): (Vec<String>, Vec<String>) =
+        workload.config.words.iter().cloned().partition(|word| Path::new(word).is_dir());
+    let Some(folder) = folders.first() else {
+        if trace != TraceReplayArgs::default() {
+            return Err(Failure::usage(
+                "options of a replayed trace are given, but no folder with a trace: expected rank-*.parquet or an output folder",
+            ));
+        }
+        return run(workload, What::Replay, verbosity);
+    };
+    let ReplayArgs { config, target, overwrite, list, decode } = workload;
+    if folders.len() > 1 || words.iter().any(|word| !word.contains('=') && !word.starts_with('~')) {
+        return Err(Failure::usage("a folder with a trace and something else are given: give one"));
+    }
+    if overwrite || list || decode.chosen().is_some() {
+        return Err(Failure::usage("--overwrite, --list, --decode and --verify are for workloads, not for a trace"));
+    }
+    if trace.late_without_schedule() {
+        return Err(Failure::usage("--late needs the recorded schedule: --timing open"));
+    }
+    let folder = PathBuf::from(folder);
+    let config = ConfigArgs { words, ..config };
+    on_ranks(|comm| async move {
+        trace_replay::run(comm, Wanted { folder, config: &config, target: &target, args: &trace, verbosity }).await
+    })
 }
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {

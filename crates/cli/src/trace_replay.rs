@@ -1,0 +1,424 @@
+//! Replay of recorded traces: from files on disk to the plan's rows, from the plan to the engine, and what is said about it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_comm::Communicator;
+use dlio_engine::{LaneHost, ReplayOptions, Rig};
+use dlio_event::NullSink;
+use dlio_plan::replay::{
+    Error as PlanError, Fidelity, Late, Operations, Options, Recorded, ReplayKind, ReplayOp, ReplayPlan, Requirement,
+    Rule, Survey, Timing, merged,
+};
+use dlio_storage::s3::Preflight;
+use dlio_trace::RankTrace;
+
+use crate::args::{ConfigArgs, TargetArgs, TraceReplayArgs};
+use crate::exit::{Code, Failure};
+use crate::log::Verbosity;
+use crate::recording::Recording;
+use crate::run::{chain, close, failure, interrupted};
+use crate::session::{Session, Start, abort, agree, gather};
+use crate::storage::{self, Opened};
+use crate::voice::StepLines;
+use crate::{outputs, workload};
+
+/// File of the output folder that says how closely the trace was followed.
+const FIDELITY: &str = "fidelity.json";
+/// Writers at a time that create what the trace reads.
+const PREPARING: u32 = 8;
+
+/// A trace to be replayed.
+pub(crate) struct Wanted<'a> {
+    /// Folder of the trace.
+    pub(crate) folder: PathBuf,
+    /// Overrides.
+    pub(crate) config: &'a ConfigArgs,
+    pub(crate) target: &'a TargetArgs,
+    pub(crate) args: &'a TraceReplayArgs,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// Replays a trace on all ranks.
+///
+/// # Errors
+/// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
+pub(crate) async fn run(comm: Rc<dyn Communicator>, wanted: Wanted<'_>) -> Result<(), Failure> {
+    let place = comm.place().clone();
+    let job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
+    let bounds = gather(&*comm, &(job.survey.first, job.survey.last, job.survey.root.clone())).await?;
+    let window = (bounds.iter().filter_map(|(first, ..)| *first).min(), bounds.iter().map(|(_, last, _)| *last).max());
+    let (Some(origin), Some(end)) = window else { return agree(&*comm, Err(nothing(&job))).await };
+    let roots: std::collections::BTreeSet<String> = bounds.into_iter().filter_map(|(_, _, root)| root).collect();
+    let mut roots = roots.into_iter();
+    let root = roots.next().unwrap_or_default();
+    if let Some(second) = roots.next() {
+        return agree(&*comm, Err(Failure::usage(PlanError::Places { first: root, second }))).await;
+    }
+    let config = ConfigArgs {
+        words: wanted.config.words.iter().cloned().chain([format!("dataset.data_folder={root}")]).collect(),
+        dialect: wanted.config.dialect,
+        strict: wanted.config.strict,
+    };
+    let (target, verbosity) = (wanted.target, wanted.verbosity);
+    let start = Start { find: &|| workload::find(&config, Some(workload::REPLAY)), target, verbosity };
+    let session = Session::start(comm, start).await?;
+    session.agree(keeps_the_recording(&session, &job)).await?;
+    describe(&session, &job, (origin, end)).await?;
+    if wanted.args.dry_run {
+        return Ok(());
+    }
+    let place = session.comm.place();
+    let opened = storage::open(&session.loaded.workload, &session.request, place, session.clock.clone());
+    let opened = session.agree(opened).await?;
+    if !target.no_preflight {
+        let checked = preflight(&session, &opened, &job).await;
+        session.agree(checked).await?;
+    }
+    if wanted.args.prepare {
+        let prepared = prepare(&session, &opened, &job).await;
+        session.agree(prepared).await?;
+    }
+    let replayed = replay(&session, &opened, &job, (origin, end)).await?;
+    let told = finish(&session, &job, replayed).await;
+    session.agree(told).await
+}
+
+fn nothing(job: &Job<'_>) -> Failure {
+    let (filtered, failed) = (job.survey.filtered, job.survey.failed);
+    Failure::usage(format_args!(
+        "{} holds no operation to replay: {filtered} row(s) are left out by options, {failed} failed when recorded",
+        job.folder.display()
+    ))
+}
+
+/// What one rank will do.
+struct Job<'a> {
+    folder: PathBuf,
+    traces: Vec<RankTrace>,
+    plan: ReplayPlan,
+    survey: Survey,
+    requirements: Vec<Requirement>,
+    args: &'a TraceReplayArgs,
+    target: &'a TargetArgs,
+    rank: u32,
+}
+
+impl<'a> Job<'a> {
+    fn new(wanted: &Wanted<'a>, rank: u32, size: u32) -> Result<Self, Failure> {
+        let args = wanted.args;
+        let inside = wanted.folder.join("trace");
+        let folder = if inside.is_dir() { inside } else { wanted.folder.clone() };
+        let traces = dlio_trace::read_dir(&folder).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+        let here = std::env::current_dir().map_err(|error| Failure::file("finding", Path::new("."), &error))?;
+        let rules = args.map.iter().map(|text| Rule::parse(text)).collect::<Result<_, _>>().map_err(plan_failure)?;
+        let requirements = args.require.iter().map(|text| Requirement::parse(text)).collect::<Result<_, _>>();
+        let options = Options {
+            mapping: args.mapping(),
+            speed: args.speed.unwrap_or(1.0),
+            from: args.from,
+            to: args.to,
+            operations: Operations::parse(&args.op).map_err(plan_failure)?,
+            ranks: args.rank.clone(),
+            objects: args.object.clone(),
+            rules,
+            scale: args.scale_size.unwrap_or(1.0),
+            folder: here.display().to_string(),
+        };
+        let began = traces.iter().filter_map(|trace| trace.time_range()).map(|(start, _)| start).min().unwrap_or(0);
+        let recorded = traces.iter().map(|trace| trace.header.rank).collect();
+        let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
+        let survey = plan.survey(rank, rows(&traces, &plan.sources(rank))?).map_err(plan_failure)?;
+        if survey.changes() && plan.options().rules.is_empty() && !args.in_place {
+            return Err(Failure::usage(
+                "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
+                 that out, or `--in-place` if it is meant",
+            ));
+        }
+        let requirements = requirements.map_err(plan_failure)?;
+        Ok(Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank })
+    }
+
+    fn options(&self, session: &Session) -> ReplayOptions {
+        ReplayOptions {
+            timing: self.args.timing(),
+            late: self.args.late(),
+            inflight: self.args.max_inflight.unwrap_or(64),
+            lanes: self.survey.lanes,
+            seed: session.loaded.workload.dlio_rs.payload_seed,
+            lead: Duration::from_millis(100),
+            stall_after: Duration::from_secs(self.target.stall_seconds),
+            cancel: session.signals.cancel_flag(),
+        }
+    }
+}
+
+fn plan_failure(error: PlanError) -> Failure {
+    let code = if matches!(error, PlanError::Trace(_)) { Code::Trace } else { Code::Usage };
+    Failure::new(code, error)
+}
+
+type Rows = Box<dyn Iterator<Item = Result<Recorded, PlanError>>>;
+
+/// The rows of some of the recorded ranks in the order of their starts.
+fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
+    let open = |index: &usize| rows_of(&traces[*index], u32::try_from(*index).unwrap_or(u32::MAX));
+    Ok(Box::new(merged(sources.iter().map(open).collect::<Result<Vec<Rows>, Failure>>()?)))
+}
+
+fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
+    let batches = trace.batches().map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+    let rows = batches.flat_map(move |batch| match batch {
+        Err(error) => vec![Err(PlanError::Trace(chain(&error)))],
+        Ok(batch) => {
+            let mut names: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+            let storage = (0..batch.len()).filter(|&row| batch.kind[row].is_storage());
+            let recorded = storage.map(|row| {
+                let uri = batch.object.key(row).map_or_else(Arc::default, |key| {
+                    let name = || batch.object.value(key).unwrap_or_default().into();
+                    Arc::clone(names.entry(key).or_insert_with(name))
+                });
+                Ok(Recorded {
+                    source,
+                    lane: batch.lane[row],
+                    kind: batch.kind[row],
+                    uri,
+                    offset: batch.offset[row],
+                    requested: batch.requested[row],
+                    bytes: batch.bytes[row],
+                    object_size: batch.object_size[row],
+                    start: batch.start[row],
+                    end: batch.end[row],
+                    ok: batch.outcome[row] == dlio_event::Outcome::Ok,
+                })
+            });
+            recorded.collect::<Vec<_>>()
+        }
+    });
+    Ok(Box::new(rows))
+}
+
+/// The trace of the replay must not take the place of the one that is replayed.
+fn keeps_the_recording(session: &Session, job: &Job<'_>) -> Result<(), Failure> {
+    let ours = session.trace_folder("trace");
+    let same =
+        std::fs::canonicalize(&ours).ok().is_some_and(|ours| std::fs::canonicalize(&job.folder).ok() == Some(ours));
+    if !same {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!(
+        "the trace of the replay would take the place of {}: give another folder with --output",
+        job.folder.display()
+    )))
+}
+
+/// Says what will be done.
+async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -> Result<(), Failure> {
+    let mine: Vec<(String, u64, u64)> =
+        job.survey.kinds.iter().map(|(kind, (count, bytes))| (kind.name().to_owned(), *count, *bytes)).collect();
+    let rest = (job.survey.folded, job.survey.filtered, job.survey.failed);
+    let all = gather(&*session.comm, &(mine, rest)).await?;
+    let (size, seconds) = (session.comm.place().size, end.saturating_sub(origin) as f64 / 1e9);
+    session.say(&format!(
+        "Replaying {} of {} recorded rank(s) on {size} rank(s): {seconds:.3} s as recorded, speed {}, {} pass(es)",
+        job.folder.display(),
+        job.traces.len(),
+        job.plan.options().speed,
+        job.args.repeat.unwrap_or(1)
+    ));
+    for kind in ReplayKind::ALL {
+        let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
+        let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
+        if count > 0 {
+            session.say(&format!("  {:<6} {count} operation(s), {bytes} bytes per pass", kind.name()));
+        }
+    }
+    let (folded, filtered, failed) =
+        all.iter().fold((0, 0, 0), |sum, (_, rest)| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2));
+    session.say(&format!(
+        "  not done on their own: {folded} row(s) that are part of others, {filtered} left out by options, {failed} that failed \
+         when recorded"
+    ));
+    Ok(())
+}
+
+fn rig(session: &Session, opened: &Opened, trace: Option<&Recording>) -> Rig {
+    Rig {
+        storage: opened.storage.clone(),
+        comm: session.comm.clone(),
+        clock: session.clock.clone(),
+        events: trace.map_or_else(|| Arc::new(NullSink) as Arc<dyn dlio_event::EventSink>, Recording::events),
+        lanes: LaneHost::Threads,
+        observer: Rc::new(StepLines::new(session)),
+    }
+}
+
+/// Checks endpoints, credentials and bucket; rank 0 first, as some servers refuse to create a bucket twice at once.
+async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
+    let Some(client) = &opened.s3 else { return Ok(()) };
+    let changes = gather(&*session.comm, &job.survey.changes()).await?.contains(&true) || job.args.prepare;
+    let key = job.survey.sample.clone();
+    let check = async || match (changes, &key) {
+        (true, _) => client.preflight(Preflight::Write).await,
+        (false, Some(key)) => client.preflight(Preflight::Read(key)).await,
+        (false, None) => Ok(()),
+    };
+    if session.rank() > 0 {
+        session.comm.barrier().await?;
+        return Ok(check().await?);
+    }
+    let checked = check().await;
+    session.comm.barrier().await?;
+    Ok(checked?)
+}
+
+/// Creates this rank's share of the objects that the trace reads and that are missing or too small.
+async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
+    let all: Vec<usize> = (0..job.traces.len()).collect();
+    let needed = job.plan.needed(rows(&job.traces, &all)?).map_err(plan_failure)?;
+    let size = session.comm.place().size as usize;
+    let (total, mut operations) = (needed.len(), Vec::new());
+    for (index, (key, bytes)) in needed.into_iter().enumerate() {
+        let there = index % size != job.rank as usize
+            || opened.storage.stat(&key).await.is_ok_and(|(found, _)| found.size >= bytes);
+        if !there {
+            let number = operations.len() as u64;
+            let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);
+            let (offset, len, due, think) = (0, None, 0, 0);
+            operations.push(Ok(ReplayOp {
+                number,
+                lane,
+                kind: ReplayKind::Write,
+                key,
+                offset,
+                len,
+                bytes,
+                due,
+                think,
+            }));
+        }
+    }
+    let options = ReplayOptions {
+        timing: Timing::Asap,
+        late: Late::CatchUp,
+        inflight: PREPARING,
+        lanes: PREPARING,
+        lead: Duration::ZERO,
+        ..job.options(session)
+    };
+    let rig = rig(session, opened, None);
+    let made = dlio_engine::replay(operations.into_iter(), &rig, &options).await.map_err(|error| failure(&error))?;
+    if let Some(failed) = made.first_failure {
+        return Err(Failure::new(Code::Storage, format_args!("creating what the trace reads: {failed}")));
+    }
+    let made: u64 = gather(&*session.comm, &made.operations_done).await?.iter().sum();
+    session.say(&format!("Prepared {total} object(s): {made} written, {} were there", total as u64 - made));
+    Ok(())
+}
+
+async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64, i64)) -> Result<Fidelity, Failure> {
+    let parameters = outputs::parameters(&session.loaded.workload, None, None);
+    let trace = session.trace("trace", parameters.embed(session.loaded.resolved.clone())).await?;
+    let rig = rig(session, opened, trace.as_ref());
+    let sources = job.plan.sources(job.rank);
+    let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));
+    let passes = job.args.repeat.unwrap_or(1);
+    let operations = job.plan.stream((job.rank, &job.survey), window, passes, open);
+    let ran = dlio_engine::replay(operations, &rig, &job.options(session)).await;
+    let closed = close(session, trace, ran.is_ok()).await;
+    match ran {
+        Err(error) => match session.signals.received() {
+            Some(code) => Err(interrupted(session, code)),
+            None => Err(abort(&*session.comm, &failure(&error))),
+        },
+        Ok(mut fidelity) => {
+            session.agree(closed).await?;
+            fidelity.recorded_busy_ns = job.survey.busy * u64::from(passes);
+            let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
+            fidelity.recorded_span_ns = span * u64::from(passes);
+            fidelity.recorded_peak = job.survey.peak;
+            Ok(fidelity)
+        }
+    }
+}
+
+/// Gathers, prints, writes and judges how closely the trace was followed.
+async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), Failure> {
+    let ranks = gather(&*session.comm, &mine).await?;
+    let mut all = Fidelity::default();
+    ranks.iter().for_each(|rank| all.merge(rank));
+    report(session, &all);
+    if session.rank() == 0 {
+        write(&session.request.output.join(FIDELITY), &ranks, &all)?;
+    }
+    if all.operations_failed > 0 {
+        let (failed, planned) = (all.operations_failed, all.operations_planned);
+        let first = all.first_failure.clone().unwrap_or_default();
+        return Err(Failure::new(
+            Code::Data,
+            format_args!(
+                "{failed} of {planned} operation(s) failed, the first one: {first} (missing objects: `--prepare` makes them)"
+            ),
+        ));
+    }
+    let broken: Vec<String> = job.requirements.iter().filter_map(|bound| bound.broken_by(&all)).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Requirement, format_args!("not as required: {}", broken.join("; "))))
+}
+
+fn report(session: &Session, all: &Fidelity) {
+    let ms = |name: &str| all.metric(name).map_or_else(|| "-".to_owned(), |value| format!("{:.3} ms", value / 1e6));
+    let three = |name: &str| {
+        ["p50", "p99", "max"].map(|which| format!("{which} {}", ms(&format!("{name}_{which}")))).join(", ")
+    };
+    session.say(&format!(
+        "Replayed {} of {} operation(s) ({} failed, {} skipped), {} of {} bytes in {:.3} s",
+        all.operations_done,
+        all.operations_planned,
+        all.operations_failed,
+        all.operations_skipped,
+        all.bytes_done,
+        all.bytes_planned,
+        all.span_ns as f64 / 1e9
+    ));
+    session.say(&format!("  issue-time error: {}", three("issue_error")));
+    session.say(&format!("  think-time error: {}", three("think_error")));
+    let (recorded, achieved) = all.concurrency();
+    session.say(&format!(
+        "  concurrency: {achieved:.2} (recorded {recorded:.2}), at most {} on a rank (recorded {}); {} inversion(s)",
+        all.peak, all.recorded_peak, all.inversions
+    ));
+    let distance = all.metric("interarrival_ks").map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
+}
+
+fn write(path: &Path, ranks: &[Fidelity], all: &Fidelity) -> Result<(), Failure> {
+    let value = |fidelity: &Fidelity| {
+        let metrics: BTreeMap<&str, Option<f64>> =
+            dlio_plan::replay::METRICS.iter().map(|(name, _)| (*name, fidelity.metric(name))).collect();
+        let (recorded, achieved) = fidelity.concurrency();
+        serde_json::json!({
+            "operations_planned": fidelity.operations_planned,
+            "operations_done": fidelity.operations_done,
+            "operations_failed": fidelity.operations_failed,
+            "operations_skipped": fidelity.operations_skipped,
+            "bytes_planned": fidelity.bytes_planned,
+            "bytes_done": fidelity.bytes_done,
+            "concurrency_recorded": recorded,
+            "concurrency": achieved,
+            "peak_recorded": fidelity.recorded_peak,
+            "peak": fidelity.peak,
+            "duration_ns": fidelity.span_ns,
+            "metrics": metrics,
+        })
+    };
+    let mut json = value(all);
+    json["ranks"] = ranks.iter().map(value).collect();
+    let text = format!("{json:#}\n");
+    std::fs::write(path, text).map_err(|error| Failure::file("writing", path, &error))
+}

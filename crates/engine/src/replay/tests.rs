@@ -1,0 +1,163 @@
+//! Replays on virtual time, against storage whose delays are known.
+
+use std::rc::Rc;
+
+use dlio_comm::Solo;
+use dlio_event::{CollectingSink, TimeSource as _};
+use dlio_plan::replay::ReplayKind;
+use dlio_storage::delay::{Delay, Delayed, Delays};
+use dlio_storage::memory::Memory;
+
+use super::*;
+use crate::{LaneHost, Silent, VirtualClock};
+
+const MS: Nanos = 1_000_000;
+
+fn op(number: u64, lane: u32, due_ms: u64, think_ms: u64) -> ReplayOp {
+    ReplayOp {
+        number,
+        lane,
+        kind: ReplayKind::Read,
+        key: "a".to_owned(),
+        offset: 10,
+        len: Some(20),
+        bytes: 20,
+        due: due_ms * MS,
+        think: think_ms * MS,
+    }
+}
+
+fn options(timing: Timing, late: Late, inflight: u32) -> ReplayOptions {
+    ReplayOptions {
+        timing,
+        late,
+        inflight,
+        lanes: 2,
+        seed: 1,
+        lead: Duration::from_millis(5),
+        stall_after: Duration::ZERO,
+        cancel: CancelFlag::new(),
+    }
+}
+
+/// Replays on virtual time; reads take `delay_ms`. Returns starts in milliseconds after the start, in order.
+async fn run(
+    operations: Vec<ReplayOp>,
+    options: ReplayOptions,
+    delay_ms: u64,
+) -> (Fidelity, Vec<u64>, Arc<CollectingSink>) {
+    let clock = Arc::new(VirtualClock::new());
+    let memory = Memory::new(clock.clone());
+    memory.put("a", vec![7; 100]);
+    let read = Delay::latency(Duration::from_millis(delay_ms));
+    let storage = Delayed::on_tokio(memory, Delays { read, ..Delays::default() }, clock.clone());
+    let sink = Arc::new(CollectingSink::default());
+    let rig = Rig {
+        storage: Arc::new(storage),
+        comm: Rc::new(Solo::new()),
+        clock,
+        events: sink.clone(),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    let operations = operations.into_iter().map(Ok);
+    let fidelity = tokio::task::LocalSet::new().run_until(replay(operations, &rig, &options)).await.unwrap();
+    let mut starts: Vec<u64> =
+        sink.events().iter().filter(|event| event.bytes > 0).map(|event| event.start / MS - 5).collect();
+    starts.sort_unstable();
+    (fidelity, starts, sink)
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_are_issued_at_their_moments_whatever_those_before_take() {
+    let operations = vec![op(0, 0, 0, 0), op(1, 0, 10, 0), op(2, 1, 10, 0), op(3, 0, 250, 0)];
+    let (fidelity, starts, sink) = run(operations, options(Timing::Open, Late::CatchUp, 8), 40).await;
+    assert_eq!(starts, [0, 10, 10, 250]);
+    assert_eq!((fidelity.operations_done, fidelity.bytes_done, fidelity.bytes_planned), (4, 80, 80));
+    assert_eq!((fidelity.issue_error.max(), fidelity.inversions, fidelity.peak), (Some(0), 0, 3));
+    assert_eq!((fidelity.busy_ns, fidelity.span_ns), (160 * MS, 290 * MS));
+    assert_eq!(fidelity.metric("interarrival_ks"), Some(0.0));
+    let dues: Vec<_> = sink.events().iter().filter(|event| event.bytes > 0).map(|event| event.due).collect();
+    assert!(dues.contains(&Some(255 * MS)) && !dues.contains(&None), "{dues:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lateness_is_caught_up_stretched_or_skipped() {
+    // One at a time, each 50 ms, due every 30 ms and then after a pause.
+    let operations = || vec![op(0, 0, 0, 0), op(1, 0, 30, 0), op(2, 0, 60, 0), op(3, 0, 200, 0)];
+    let (caught_up, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 1), 50).await;
+    assert_eq!(starts, [0, 50, 100, 200]);
+    assert_eq!((caught_up.issue_error.max(), caught_up.stretched_ns), (Some(40 * MS), 0));
+    let (stretched, starts, _) = run(operations(), options(Timing::Open, Late::Stretch, 1), 50).await;
+    assert_eq!(starts, [0, 50, 100, 240]);
+    assert_eq!((stretched.stretched_ns, stretched.issue_error.max()), (40 * MS, Some(0)));
+    let (skipped, starts, _) = run(operations(), options(Timing::Open, Late::Skip, 1), 50).await;
+    assert_eq!(starts, [0, 60, 200]);
+    assert_eq!((skipped.operations_skipped, skipped.operations_done, skipped.operations_planned), (1, 3, 4));
+    assert_eq!(skipped.metric("operations_missing"), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn program_order_keeps_pauses_after_completions_and_asap_keeps_none() {
+    let operations = || vec![op(0, 0, 0, 0), op(1, 1, 5, 5), op(2, 0, 30, 20), op(3, 1, 40, 7)];
+    let (closed, starts, _) = run(operations(), options(Timing::Closed, Late::CatchUp, 8), 50).await;
+    assert_eq!(starts, [0, 5, 62, 70]);
+    assert_eq!((closed.think_error.total(), closed.think_error.max()), (4, Some(0)));
+    assert_eq!(closed.inversions, 1, "lane 1 came before lane 0 the second time");
+    let (asap, starts, _) = run(operations(), options(Timing::Asap, Late::CatchUp, 8), 50).await;
+    assert_eq!(starts, [0, 0, 50, 50]);
+    assert_eq!(asap.metric("issue_error_p50"), None);
+    let (_, starts, _) = run(operations(), options(Timing::Asap, Late::CatchUp, 1), 50).await;
+    assert_eq!(starts, [0, 50, 100, 150]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_pending_operations_are_read_only_as_there_is_room() {
+    let clock = Arc::new(VirtualClock::new());
+    let memory = Memory::new(clock.clone());
+    memory.put("a", vec![7; 100]);
+    let rig = Rig {
+        storage: Arc::new(memory),
+        comm: Rc::new(Solo::new()),
+        clock: clock.clone(),
+        events: Arc::new(dlio_event::NullSink),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    let ahead = std::cell::Cell::new(0);
+    let operations = (0..100_000u64).map(|number| {
+        // Due one per millisecond: what is read before its moment is the window.
+        ahead.set(ahead.get().max(number.saturating_sub(clock.now() / MS)));
+        Ok(op(number, 0, number, 0))
+    });
+    let options = options(Timing::Open, Late::CatchUp, 4);
+    let fidelity = tokio::task::LocalSet::new().run_until(replay(operations, &rig, &options)).await.unwrap();
+    assert_eq!((fidelity.operations_done, fidelity.issue_error.max()), (100_000, Some(0)));
+    assert!(ahead.get() <= WINDOW as u64 + 8, "{} operations were read ahead", ahead.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_have_their_size_and_seeded_content_and_failures_are_counted() {
+    let clock = Arc::new(VirtualClock::new());
+    let memory = Arc::new(Memory::new(clock.clone()));
+    let rig = Rig {
+        storage: memory.clone(),
+        comm: Rc::new(Solo::new()),
+        clock,
+        events: Arc::new(dlio_event::NullSink),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    let write = |number, key: &str, bytes| {
+        Ok(ReplayOp { kind: ReplayKind::Write, key: key.to_owned(), bytes, ..op(number, 0, 0, 0) })
+    };
+    let operations = vec![write(0, "x", 3 << 20), write(1, "y", 5), Ok(op(2, 0, 0, 0))];
+    let options = options(Timing::Asap, Late::CatchUp, 1);
+    let local = tokio::task::LocalSet::new();
+    let fidelity = local.run_until(replay(operations.into_iter(), &rig, &options)).await.unwrap();
+    let (x, y) = (memory.get("x").unwrap(), memory.get("y").unwrap());
+    assert_eq!((x.len(), y.len()), (3 << 20, 5));
+    assert!(x[..5] != y[..] && x[..1 << 20] != x[1 << 20..2 << 20]);
+    assert_eq!((fidelity.operations_done, fidelity.operations_failed), (2, 1));
+    assert!(fidelity.first_failure.unwrap().contains('a'));
+}

@@ -1,0 +1,40 @@
+//! From the name of an object to the place that holds it.
+
+use super::Error;
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// `/` for files, `s3://bucket` for objects.
+    pub root: String,
+    /// Name below the root; empty for the root itself.
+    pub key: String,
+}
+
+/// Takes a name apart; relative paths count from `folder`.
+///
+/// # Errors
+/// [`Error::Address`].
+pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
+    let wrong = |why: &str| Error::Address { uri: uri.to_owned(), why: why.to_owned() };
+    if let Some(rest) = uri.strip_prefix("s3://") {
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(wrong("it names no bucket"));
+        }
+        return Ok(Address { root: format!("s3://{bucket}"), key: key.trim_matches('/').to_owned() });
+    }
+    let path = uri.strip_prefix("file://").or_else(|| uri.strip_prefix("direct://")).unwrap_or(uri);
+    if path.is_empty() {
+        return Err(wrong("it is empty"));
+    }
+    if path.contains("://") {
+        return Err(wrong("only s3://, file:// and paths are known"));
+    }
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
+    let parts: Vec<&str> = whole.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") {
+        return Err(wrong("it contains `..`"));
+    }
+    Ok(Address { root: "/".to_owned(), key: parts.join("/") })
+}

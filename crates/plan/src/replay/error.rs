@@ -1,0 +1,39 @@
+//! Why a trace cannot be replayed as asked.
+
+/// A replay that cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An option has no meaning.
+    #[error("{0}")]
+    Option(String),
+    /// Rules are given, and none fits.
+    #[error("{uri} begins with none of {from}: give a `--map FROM=TO` for it, or leave it out with `--object`")]
+    Unmapped {
+        /// Recorded name.
+        uri: String,
+        /// What the rules begin with.
+        from: String,
+    },
+    /// A name that says no place.
+    #[error("{uri:?} is no object that can be addressed: {why}; rewrite it with `--map FROM=TO`")]
+    Address {
+        /// Name after rewriting.
+        uri: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Objects of more than one place.
+    #[error(
+        "the trace uses {first} and {second}: a replay has one file system or bucket; bring them together with `--map`, \
+         or leave one out with `--object`"
+    )]
+    Places {
+        /// Root of the first object.
+        first: String,
+        /// Another root.
+        second: String,
+    },
+    /// The trace cannot be read.
+    #[error("{0}")]
+    Trace(String),
+}

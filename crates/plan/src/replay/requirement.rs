@@ -1,0 +1,118 @@
+//! `--require 'issue_error_p99<=1ms'`: bounds that a replay has to keep.
+
+use super::{Error, Fidelity};
+
+/// What can be required, with its meaning. Times in nanoseconds unless a unit is given.
+pub const METRICS: [(&str, &str); 12] = [
+    ("issue_error_p50", "median of issue minus due"),
+    ("issue_error_p99", "99th percentile of issue minus due"),
+    ("issue_error_max", "largest issue minus due"),
+    ("think_error_p50", "median of pause minus recorded pause (closed timing)"),
+    ("think_error_p99", "99th percentile of pause minus recorded pause (closed timing)"),
+    ("think_error_max", "largest pause minus recorded pause (closed timing)"),
+    ("inversions", "operations issued after one that was recorded later, per rank"),
+    ("operations_missing", "operations that were planned and not done"),
+    ("bytes_missing", "bytes that were planned and not moved"),
+    ("concurrency_ratio", "mean concurrency, achieved / recorded"),
+    ("interarrival_ks", "Kolmogorov-Smirnov distance of the times between issues"),
+    ("stretched", "how far the schedule was moved (--late stretch)"),
+];
+
+impl Fidelity {
+    /// A metric by its name; `None` where nothing was measured.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let nanos = |value: Option<u64>| value.map(|value| value as f64);
+        match name {
+            "issue_error_p50" => nanos(self.issue_error.quantile(0.5)),
+            "issue_error_p99" => nanos(self.issue_error.quantile(0.99)),
+            "issue_error_max" => nanos(self.issue_error.max()),
+            "think_error_p50" => nanos(self.think_error.quantile(0.5)),
+            "think_error_p99" => nanos(self.think_error.quantile(0.99)),
+            "think_error_max" => nanos(self.think_error.max()),
+            "inversions" => Some(self.inversions as f64),
+            "operations_missing" => Some(self.operations_planned.saturating_sub(self.operations_done) as f64),
+            "bytes_missing" => Some(self.bytes_planned.saturating_sub(self.bytes_done) as f64),
+            "concurrency_ratio" => {
+                let (recorded, achieved) = self.concurrency();
+                (recorded > 0.0).then(|| achieved / recorded)
+            }
+            "interarrival_ks" => self.recorded_gaps.distance(&self.gaps),
+            "stretched" => Some(self.stretched_ns as f64),
+            _ => None,
+        }
+    }
+}
+
+/// A bound of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requirement {
+    text: String,
+    metric: &'static str,
+    at_most: bool,
+    bound: f64,
+}
+
+impl Requirement {
+    /// Reads `METRIC<=VALUE[ns|us|ms|s]` or `METRIC>=…`.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = |why: &str| Error::Option(format!("--require {text}: {why}"));
+        let (at_most, parts) = match (text.split_once("<="), text.split_once(">=")) {
+            (Some(parts), None) => (true, parts),
+            (None, Some(parts)) => (false, parts),
+            _ => return Err(wrong("expected METRIC<=VALUE or METRIC>=VALUE, such as issue_error_p99<=1ms")),
+        };
+        let (name, value) = (parts.0.trim(), parts.1.trim());
+        let metric = METRICS.iter().map(|(metric, _)| *metric).find(|metric| *metric == name).ok_or_else(|| {
+            let known: Vec<&str> = METRICS.iter().map(|(metric, _)| *metric).collect();
+            wrong(&format!("there is no metric {name}; there are {}", known.join(", ")))
+        })?;
+        let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+        let unit = units.iter().find_map(|(unit, factor)| Some((value.strip_suffix(unit)?.trim_end(), *factor)));
+        let (digits, factor) = unit.unwrap_or((value, 1.0));
+        let number: f64 =
+            digits.parse().map_err(|_| wrong(&format!("{value} is no number with unit ns, us, ms or s")))?;
+        if !number.is_finite() {
+            return Err(wrong("the bound must be finite"));
+        }
+        Ok(Self { text: text.to_owned(), metric, at_most, bound: number * factor })
+    }
+
+    /// What is wrong, if the bound is not kept. What was not measured is not kept either.
+    #[must_use]
+    pub fn broken_by(&self, fidelity: &Fidelity) -> Option<String> {
+        let Some(found) = fidelity.metric(self.metric) else {
+            return Some(format!("{}: {} was not measured", self.text, self.metric));
+        };
+        let kept = if self.at_most { found <= self.bound } else { found >= self.bound };
+        (!kept).then(|| format!("{}: {} is {found}", self.text, self.metric))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_have_units_and_what_was_not_measured_breaks_them() {
+        let mut fidelity = Fidelity::default();
+        let bound = Requirement::parse("issue_error_p99<=1.5ms").unwrap();
+        assert!(bound.broken_by(&fidelity).unwrap().contains("not measured"));
+        fidelity.issue_error.record(1_400_000);
+        assert_eq!(bound.broken_by(&fidelity), None);
+        assert!(Requirement::parse("issue_error_max <= 1 us").unwrap().broken_by(&fidelity).is_some());
+        assert_eq!(Requirement::parse("inversions<=0").unwrap().broken_by(&fidelity), None);
+        assert!(Requirement::parse("concurrency_ratio>=0.9").unwrap().broken_by(&fidelity).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_required_is_refused_with_the_list() {
+        for text in ["latency<=1ms", "issue_error_p99", "issue_error_p99<=fast", "inversions<=inf", "a<=b>=c"] {
+            assert!(Requirement::parse(text).is_err(), "{text}");
+        }
+        assert!(Requirement::parse("latency<=1").unwrap_err().to_string().contains("issue_error_p50"));
+    }
+}
