@@ -36,13 +36,13 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
     recorded(at);
     let map = format!("{}={}", at.join("data").display(), at.join("copy").display());
     let planned = replay(1, at, "dry", &["--map", &map, "--dry-run"]).ok();
-    assert!(planned.out.contains("read ") && !at.join("copy").exists(), "{}", planned.out);
+    assert!(planned.err.contains("read ") && !at.join("copy").exists(), "{}", planned.err);
     let mut operations = Vec::new();
     for ranks in [1, 2, 3] {
         let more = ["--map", &map, "--prepare", "--speed", "2", "--require", "operations_missing<=0"];
         let output = format!("replay-{ranks}");
         let said = replay(ranks, at, &output, &more).ok();
-        assert_eq!(said.out.contains("12 object(s): 12 written"), ranks == 1, "{}", said.out);
+        assert_eq!(said.err.contains("12 object(s): 12 written"), ranks == 1, "{}", said.err);
         let found = json(&at.join(&output).join("fidelity.json"));
         assert_eq!(found["operations_done"], found["operations_planned"]);
         assert_eq!(found["bytes_done"], found["bytes_planned"]);
@@ -59,7 +59,8 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
             .sum::<u64>()
     };
     assert_eq!(size("copy"), size("data"));
-    assert_eq!(operations[0].1, size("data"));
+    // The run wrote its data set, and read it whole and the directories of its archives.
+    assert!(operations[0].1.as_u64().unwrap() >= 2 * size("data"));
     // The trace of a replay is a trace: it replays too.
     let closed = ["--timing", "closed", "--repeat", "2", "--op", "read"];
     let again = [
@@ -70,7 +71,8 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
     ];
     solo(&[&again[..], &closed].concat()).ok();
     let found = json(&at.join("again/fidelity.json"));
-    assert_eq!(found["bytes_done"].as_u64().unwrap(), 2 * size("data"));
+    assert!(found["bytes_done"].as_u64().unwrap() >= 2 * size("data"));
+    assert_eq!(found["bytes_done"], found["bytes_planned"]);
     assert!(found["metrics"]["think_error_p99"].as_f64().is_some());
 }
 
@@ -85,12 +87,13 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
     replay(1, at, "a", &["--map", "/nowhere=/else"]).failed(2, &["/nowhere", "--map"]);
     replay(2, at, "b", &["--map", &format!("{}=/else", at.display()), "--require", "speed<=1"])
         .failed(2, &["issue_error_p50"]);
-    replay(1, at, "out", &[]).failed(2, &["take the place of", "--output"]);
+    replay(1, at, "out", &["--op", "read"]).failed(2, &["take the place of", "--output"]);
     replay(1, at, "c", &["--object", "no such object"]).failed(2, &["no operation to replay"]);
     replay(1, at, "d", &["--timing", "closed", "--late", "skip"]).failed(2, &["--late"]);
     solo(&["replay", "unet3d_h100", "--speed", "2"]).failed(2, &["no folder with a trace"]);
     let missing = format!("{}={}", at.join("data").display(), at.join("missing").display());
     replay(2, at, "e", &["--map", &missing, "--timing", "asap"])
         .failed(4, &["operation(s) failed", "missing", "--prepare"]);
-    replay(1, at, "f", &["--timing", "asap", "--require", "issue_error_p99<=1s"]).failed(7, &["not measured"]);
+    replay(1, at, "f", &["--op", "read", "--timing", "asap", "--require", "issue_error_p99<=1s"])
+        .failed(7, &["not measured"]);
 }

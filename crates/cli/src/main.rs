@@ -23,6 +23,7 @@ mod session;
 mod signals;
 mod sizing;
 mod storage;
+mod trace_args;
 mod trace_replay;
 mod voice;
 mod wall;

@@ -475,7 +475,6 @@ pub(crate) fn interrupted(session: &Session, code: Code) -> Failure {
     std::process::exit(code as i32)
 }
 
-/// A failure of the engine with its exit code.
 pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {
     let code = match error.class() {
         ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,

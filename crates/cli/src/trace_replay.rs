@@ -16,13 +16,14 @@ use dlio_plan::replay::{
 use dlio_storage::s3::Preflight;
 use dlio_trace::RankTrace;
 
-use crate::args::{ConfigArgs, TargetArgs, TraceReplayArgs};
+use crate::args::{ConfigArgs, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::recording::Recording;
 use crate::run::{chain, close, failure, interrupted};
 use crate::session::{Session, Start, abort, agree, gather};
 use crate::storage::{self, Opened};
+use crate::trace_args::TraceReplayArgs;
 use crate::voice::StepLines;
 use crate::{outputs, workload};
 

@@ -4,11 +4,12 @@ use dlio_config::workload::Workflow;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs, TraceReplayArgs};
+use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs};
 use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
 use crate::session::{Session, Start, on_ranks};
+use crate::trace_args::TraceReplayArgs;
 use crate::trace_replay::{self, Wanted};
 use crate::workload;
 

@@ -10,7 +10,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Nanos, Phase, Position};
@@ -61,9 +61,11 @@ pub async fn replay(
 ) -> Result<Fidelity, Error> {
     let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
     watch.check_cancelled(AT)?;
-    let start = agree_on_start(rig, &mut watch, options.lead).await?;
     let (alive, released) = watch::channel(());
-    let crew = start_workers(rig, options, start, &released)?;
+    // Threads take time to start; the moment is agreed on when all are there, and operations are handed out after that.
+    let start = Arc::new(AtomicU64::new(0));
+    let crew = start_workers(rig, options, &start, &released)?;
+    start.store(agree_on_start(rig, &mut watch, options.lead).await?, Ordering::Release);
     let mut tally =
         Tally { fidelity: Fidelity::default(), early: BTreeMap::new(), next: 0, span: (Nanos::MAX, 0), stretched: 0 };
     let fed = feed(operations, crew, &mut watch, &mut tally).await;
@@ -94,7 +96,7 @@ struct Crew {
 fn start_workers(
     rig: &Rig,
     options: &ReplayOptions,
-    start: Nanos,
+    start: &Arc<AtomicU64>,
     released: &watch::Receiver<()>,
 ) -> Result<Crew, Error> {
     let limit = if options.timing == Timing::Open { u32::MAX } else { options.lanes };
@@ -118,7 +120,7 @@ fn start_workers(
             clock: rig.clock.clone(),
             events: rig.events.clone(),
             options: options.clone(),
-            start,
+            start: Arc::clone(start),
             ended: BTreeMap::new(),
             halt: Halt { cancel: options.cancel.clone(), released: Some(released.clone()) },
             reports: report.clone(),

@@ -53,7 +53,8 @@ pub(super) struct Worker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: Arc<dyn EventSink>,
     pub(super) options: ReplayOptions,
-    pub(super) start: Nanos,
+    /// Start of the replay: known before the first operation comes.
+    pub(super) start: Arc<AtomicU64>,
     /// End of the operation before, by lane.
     pub(super) ended: BTreeMap<u32, Nanos>,
     pub(super) halt: Halt,
@@ -85,6 +86,10 @@ impl Worker {
         }
     }
 
+    fn start(&self) -> Nanos {
+        self.start.load(Ordering::Acquire)
+    }
+
     /// The next operation, at its moment; `None`: there is none, or the replay ends.
     async fn take(&mut self) -> Option<Ready> {
         let queue = Arc::clone(&self.queue);
@@ -94,9 +99,9 @@ impl Worker {
             let op = queue.operations.recv().await?;
             let body = self.body(&op);
             let mut due = match self.options.timing {
-                Timing::Open => Some(self.start.saturating_add(op.due).saturating_add(queue.shift)),
+                Timing::Open => Some(self.start().saturating_add(op.due).saturating_add(queue.shift)),
                 Timing::Closed => {
-                    let before = self.ended.get(&op.lane).copied().unwrap_or(self.start);
+                    let before = self.ended.get(&op.lane).copied().unwrap_or(self.start());
                     Some(before.saturating_add(op.think))
                 }
                 Timing::Asap => None,
@@ -117,7 +122,7 @@ impl Worker {
                     }
                 }
             }
-            self.wait(due.unwrap_or(self.start)).await?;
+            self.wait(due.unwrap_or(self.start())).await?;
             return Some(Ready { op, due, shift: queue.shift, body });
         }
     }
@@ -159,7 +164,7 @@ impl Worker {
         };
         self.record(&op, due, &attempts);
         self.ended.insert(op.lane, end);
-        let recorded = self.start.saturating_add(op.due);
+        let recorded = self.start().saturating_add(op.due);
         let issue = Issue { number: op.number, recorded, due, at };
         let think = self.options.timing == Timing::Closed;
         let failure = failure.or_else(|| short(&op, bytes, &self.storage.uri(&op.key)));
