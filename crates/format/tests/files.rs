@@ -453,7 +453,9 @@ fn a_sample_beyond_the_file_is_refused() {
 
 #[test]
 fn formats_and_options_that_are_not_there_are_refused_by_name() {
-    let error = Layout::new(&dataset(Format::Hdf5Opt), 0).unwrap_err();
+    // The configuration refuses it as well; a layout must not rely on that.
+    let unwritten = dlio_config::workload::Dataset { format: Format::Hdf5Opt, ..dataset(Format::Hdf5) };
+    let error = Layout::new(&unwritten, 0).unwrap_err();
     assert!(error.to_string().contains("hdf5_opt"), "{error}");
     let mut hdf5 = dataset(Format::Hdf5);
     hdf5.compression = Some("bz2".to_owned());

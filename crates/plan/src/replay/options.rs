@@ -142,13 +142,11 @@ impl Options {
             return address(uri, &self.folder);
         }
         let rewritten = self.rules.iter().find_map(|rule| Some((rule, uri.strip_prefix(rule.from.as_str())?)));
-        match rewritten {
-            Some((rule, rest)) => address(&format!("{}{rest}", rule.to), &self.folder),
-            None => {
-                let from: Vec<&str> = self.rules.iter().map(|rule| rule.from.as_str()).collect();
-                Err(Error::Unmapped { uri: uri.to_owned(), from: from.join(", ") })
-            }
+        if let Some((rule, rest)) = rewritten {
+            return address(&format!("{}{rest}", rule.to), &self.folder);
         }
+        let from: Vec<&str> = self.rules.iter().map(|rule| rule.from.as_str()).collect();
+        Err(Error::Unmapped { uri: uri.to_owned(), from: from.join(", ") })
     }
 
     /// A recorded number of bytes at the size of the replay.

@@ -149,11 +149,9 @@ impl ReplayPlan {
             }
             running.push(Reverse(row.end));
             survey.peak = survey.peak.max(running.len() as u64);
-            if kind == ReplayKind::Write {
-                if !survey.writes.take(&row) {
-                    survey.folded += 1;
-                    continue;
-                }
+            if kind == ReplayKind::Write && !survey.writes.take(&row) {
+                survey.folded += 1;
+                continue;
             }
             survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
             let bytes = if kind == ReplayKind::Read { self.options.scaled(row.bytes) } else { 0 };
