@@ -131,13 +131,16 @@ fn slow_step(detail: &Detail, names: &Names, at: (u32, u32), (nanos, wait): (u64
     }
 }
 
+/// Start and end of a rank's barrier, and which rank.
+type Arrival = ((i64, i64), usize);
+
 /// Who came last to the barriers, and what that cost the others: as long as they waited for it, and no longer than they
 /// really spent in the barrier, whatever their clocks say.
 fn critical(details: &[Detail]) -> Vec<CriticalRank> {
     if details.len() < 2 {
         return Vec::new();
     }
-    let mut meetings: BTreeMap<At, Vec<((i64, i64), usize)>> = BTreeMap::new();
+    let mut meetings: BTreeMap<At, Vec<Arrival>> = BTreeMap::new();
     for (index, detail) in details.iter().enumerate() {
         for (position, step) in &detail.steps {
             if let Some(barrier) = step.barrier {
