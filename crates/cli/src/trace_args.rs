@@ -55,7 +55,7 @@ pub(crate) struct TraceReplayArgs {
     /// Write and delete objects where they were recorded.
     #[arg(long)]
     pub(crate) in_place: bool,
-    /// Exit with 7 unless METRIC<=VALUE or METRIC>=VALUE holds, such as issue_error_p99<=1ms; docs/replay.md lists the metrics. Repeatable.
+    /// Exit with 7 unless METRIC<=VALUE or METRIC>=VALUE holds, such as `issue_error_p99<=1ms`; `docs/replay.md` lists the metrics. Repeatable.
     #[arg(long, value_name = "BOUND")]
     pub(crate) require: Vec<String>,
 }

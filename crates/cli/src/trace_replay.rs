@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
             scale: args.scale_size.unwrap_or(1.0),
             folder: here.display().to_string(),
         };
-        let began = traces.iter().filter_map(|trace| trace.time_range()).map(|(start, _)| start).min().unwrap_or(0);
+        let began = traces.iter().filter_map(RankTrace::time_range).map(|(start, _)| start).min().unwrap_or(0);
         let recorded = traces.iter().map(|trace| trace.header.rank).collect();
         let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
         let survey = plan.survey(rank, rows(&traces, &plan.sources(rank))?).map_err(plan_failure)?;
@@ -350,7 +350,9 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
 async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), Failure> {
     let ranks = gather(&*session.comm, &mine).await?;
     let mut all = Fidelity::default();
-    ranks.iter().for_each(|rank| all.merge(rank));
+    for rank in &ranks {
+        all.merge(rank);
+    }
     report(session, &all);
     if session.rank() == 0 {
         write(&session.request.output.join(FIDELITY), &ranks, &all)?;

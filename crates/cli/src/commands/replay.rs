@@ -48,7 +48,8 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
     let folder = PathBuf::from(folder);
     let config = ConfigArgs { words, ..config };
     on_ranks(|comm| async move {
-        trace_replay::run(comm, Wanted { folder, config: &config, target: &target, args: &trace, verbosity }).await
+        let wanted = Wanted { folder, config: &config, target: &target, args: &trace, verbosity };
+        Box::pin(trace_replay::run(comm, wanted)).await
     })
 }
 

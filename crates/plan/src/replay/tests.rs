@@ -34,7 +34,7 @@ fn row(source: u32, lane: u16, kind: OpKind, uri: &str, (start, end): (i64, i64)
 }
 
 fn run(plan: &ReplayPlan, rank: u32, rows: &[Recorded]) -> (Survey, Vec<ReplayOp>) {
-    let open = || -> Result<_, Error> { Ok(merged(vec![rows.to_vec().into_iter().map(Ok)])) };
+    let open = || -> Result<_, Error> { Ok(merged(vec![rows.iter().cloned().map(Ok)])) };
     let survey = plan.survey(rank, open().unwrap()).unwrap();
     let window = (survey.first.unwrap_or(0), survey.last);
     let operations = plan.stream((rank, &survey), window, 1, open).collect::<Result<Vec<_>, _>>().unwrap();
