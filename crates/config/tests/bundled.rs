@@ -1,26 +1,15 @@
 //! The bundled workloads are the reference's, value for value; they and recorded ones pass strict.
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use dlio_config::{Source, bundled, load};
 use serde_json::Value;
+use support::flatten;
 
 fn golden() -> BTreeMap<String, BTreeMap<String, Value>> {
     serde_json::from_str(include_str!("golden/workloads.json")).expect("the golden file is JSON")
-}
-
-fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                flatten(&path, value, into);
-            }
-        }
-        other => {
-            into.insert(prefix.to_owned(), other.clone());
-        }
-    }
 }
 
 #[test]

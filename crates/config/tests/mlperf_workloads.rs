@@ -1,30 +1,19 @@
 //! The workloads of MLPerf Storage: v2.0's files value for value, and those of v3.0 by the hashes that its results were
 //! registered with and by the numbers of its rules.
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use dlio_config::vocabulary::{Dialect, Format};
 use dlio_config::{CoreKeys, Loaded, Override, Source, bundled, load};
 use serde_json::Value;
+use support::flatten;
 
 fn loaded(name: &str, overrides: &[&str]) -> Loaded {
     let yaml = bundled::yaml(name).expect("bundled");
     let overrides: Vec<_> = overrides.iter().map(|text| Override::parse(text).expect("an override")).collect();
     load(&Source { name, yaml }, &overrides, &BTreeMap::new(), None).expect("loads")
-}
-
-fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                flatten(&path, value, into);
-            }
-        }
-        other => {
-            into.insert(prefix.to_owned(), other.clone());
-        }
-    }
 }
 
 #[test]

@@ -27,9 +27,9 @@ pub(crate) struct Writer {
 
 /// Streams a file from its encoder into storage; dries up when the lane must stop, so that the storage gives up the
 /// file without leaving anything behind.
-struct Source<'w> {
-    encoder: Encoder,
-    halt: &'w Halt,
+pub(crate) struct Source<'w> {
+    pub(crate) encoder: Encoder,
+    pub(crate) halt: &'w Halt,
 }
 
 impl ChunkSource for Source<'_> {

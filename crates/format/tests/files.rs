@@ -4,53 +4,18 @@
 
 mod dataset;
 
-use dataset::dataset;
+use dataset::{TYPES, dataset, encode, encode_in};
 use dlio_config::vocabulary::{DType, Format};
 use dlio_format::{Decoder, Error, FileShape, Layout, Need};
 use proptest::prelude::*;
 use serde_json::Value;
 
 const FORMATS: [Format; 4] = [Format::Npz, Format::Npy, Format::Hdf5, Format::TfRecord];
-const TYPES: [DType; 12] = [
-    DType::Int8,
-    DType::Int16,
-    DType::Int32,
-    DType::Int64,
-    DType::Uint8,
-    DType::Uint16,
-    DType::Uint32,
-    DType::Uint64,
-    DType::Float16,
-    DType::Float32,
-    DType::Float64,
-    DType::Bool,
-];
 
 fn layout(format: Format, dtype: DType) -> Layout {
     let mut dataset = dataset(format);
     dataset.record_element_type = dtype;
     Layout::new(&dataset, 42).unwrap()
-}
-
-/// The file, made with buffers of these sizes in turn.
-fn encode_in(layout: &Layout, shape: &FileShape, buffers: &[usize]) -> Vec<u8> {
-    let mut encoder = layout.encoder(shape).unwrap();
-    let mut file = Vec::new();
-    for &size in buffers.iter().cycle() {
-        let mut buffer = vec![0xA5; size];
-        let count = encoder.fill(&mut buffer);
-        file.extend_from_slice(&buffer[..count]);
-        if count < size {
-            break;
-        }
-    }
-    assert_eq!(file.len() as u64, encoder.len());
-    assert_eq!(encoder.fill(&mut [0; 16]), 0, "nothing follows the end");
-    file
-}
-
-fn encode(layout: &Layout, shape: &FileShape) -> Vec<u8> {
-    encode_in(layout, shape, &[1 << 20])
 }
 
 /// Reads one sample as the engine does and returns the ranges that were asked for.

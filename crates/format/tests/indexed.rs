@@ -6,7 +6,7 @@ mod dataset;
 
 use std::sync::Arc;
 
-use dataset::dataset;
+use dataset::{bytes, dataset};
 use dlio_config::vocabulary::{DType, Decode, Format, IndexFile};
 use dlio_format::{Decoder, Error, FileShape, Layout, Need, SampleIndex};
 use proptest::prelude::*;
@@ -19,18 +19,6 @@ fn layout(format: Format) -> Layout {
     let mut dataset = dataset(format);
     dataset.record_element_type = DType::Float32;
     Layout::new(&dataset, 42).unwrap()
-}
-
-fn bytes(mut encoder: dlio_format::Encoder, step: usize) -> Vec<u8> {
-    let (mut file, mut buffer) = (Vec::new(), vec![0; step]);
-    loop {
-        let count = encoder.fill(&mut buffer);
-        file.extend_from_slice(&buffer[..count]);
-        if count < step {
-            assert_eq!(file.len() as u64, encoder.len());
-            return file;
-        }
-    }
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u64> {
@@ -70,7 +58,7 @@ fn the_files_are_samples_end_to_end_and_two_arrays_of_64_bit_numbers() {
         assert_eq!(layout.encoder(&SHAPE).unwrap().len(), 3 * SAMPLE);
         let indexes = layout.index_encoders(&SHAPE);
         assert_eq!(indexes.iter().map(|(index, _)| *index).collect::<Vec<_>>(), format.index_files());
-        let files: Vec<_> = indexes.into_iter().map(|(_, encoder)| bytes(encoder, 7)).collect();
+        let files: Vec<_> = indexes.into_iter().map(|(_, encoder)| bytes(encoder, &[7])).collect();
         assert_eq!(numbers(&files[0]), [0, SAMPLE, 2 * SAMPLE]);
         assert_eq!(numbers(&files[1]), [SAMPLE; 3]);
         let read = index(3, &files[0], &files[1], 5).unwrap();
@@ -108,7 +96,7 @@ fn a_memory_map_brings_in_pages_or_nothing_at_all() {
 fn verifying_finds_the_first_bad_byte_of_a_sample_also_through_a_map() {
     for format in [Format::IndexedBinary, Format::MmapIndexedBinary] {
         let layout = layout(format).with_untouched_maps();
-        let mut file = bytes(layout.encoder(&SHAPE).unwrap(), 1000);
+        let mut file = bytes(layout.encoder(&SHAPE).unwrap(), &[1000]);
         for damage in [None, Some(2 * SAMPLE + 5)] {
             if let Some(at) = damage {
                 file[usize::try_from(at).unwrap()] ^= 1;

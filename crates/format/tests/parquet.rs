@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Int8Type, Int16Type, UInt8Type};
 use bytes::Bytes;
-use dataset::dataset;
+use dataset::{bytes, dataset};
 use dlio_config::vocabulary::{ColumnType, Decode, Format};
 use dlio_config::workload::{Dataset, ParquetColumn};
 use dlio_config::{Override, Source, Workload};
@@ -59,16 +59,7 @@ fn shape(samples: u64) -> FileShape<'static> {
 }
 
 fn encode(layout: &Layout, samples: u64, step: usize) -> Vec<u8> {
-    let mut encoder = layout.encoder(&shape(samples)).unwrap();
-    let (mut file, mut buffer) = (Vec::new(), vec![0; step]);
-    loop {
-        let count = encoder.fill(&mut buffer);
-        file.extend_from_slice(&buffer[..count]);
-        if count < step {
-            assert_eq!(file.len() as u64, encoder.len());
-            return file;
-        }
-    }
+    bytes(layout.encoder(&shape(samples)).unwrap(), &[step])
 }
 
 fn batches(file: &[u8]) -> Vec<RecordBatch> {

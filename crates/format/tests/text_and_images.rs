@@ -4,27 +4,13 @@
 
 mod dataset;
 
-use dataset::dataset;
+use dataset::{TYPES, dataset, encode, encode_in};
 use dlio_config::vocabulary::{DType, Decode, Dialect, Format};
 use dlio_format::{Error, FileShape, Layout, Need};
 use proptest::prelude::*;
 
 const SHAPE: FileShape = FileShape { file: 3, dims: &[30, 40], samples: 5 };
 const MODES: [Decode; 3] = [Decode::None, Decode::Verify, Decode::Full];
-const TYPES: [DType; 12] = [
-    DType::Int8,
-    DType::Int16,
-    DType::Int32,
-    DType::Int64,
-    DType::Uint8,
-    DType::Uint16,
-    DType::Uint32,
-    DType::Uint64,
-    DType::Float16,
-    DType::Float32,
-    DType::Float64,
-    DType::Bool,
-];
 
 fn layout(format: Format, dtype: DType, compression: Option<&str>) -> Layout {
     let mut dataset = dataset(format);
@@ -50,25 +36,6 @@ fn layouts() -> Vec<(&'static str, Layout)> {
         ("jpeg of a given length", layout(Format::Jpeg, DType::Uint8, None).with_dialect(Dialect::Mlperf)),
         ("npz with zip", npz),
     ]
-}
-
-fn encode_in(layout: &Layout, shape: &FileShape, buffers: &[usize]) -> Vec<u8> {
-    let mut encoder = layout.encoder(shape).unwrap();
-    let mut file = Vec::new();
-    for &size in buffers.iter().cycle() {
-        let mut buffer = vec![0xA5; size];
-        let count = encoder.fill(&mut buffer);
-        file.extend_from_slice(&buffer[..count]);
-        if count < size {
-            break;
-        }
-    }
-    assert_eq!(file.len() as u64, encoder.len());
-    file
-}
-
-fn encode(layout: &Layout, shape: &FileShape) -> Vec<u8> {
-    encode_in(layout, shape, &[1 << 20])
 }
 
 /// Reads a sample of a freshly opened file as the engine does.

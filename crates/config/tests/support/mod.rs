@@ -1,4 +1,4 @@
-//! A configuration in one expression.
+//! A configuration in one expression, and its values by their keys.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use dlio_config::vocabulary::Dialect;
 use dlio_config::{Error, Loaded, NoticeCode, Override, Source, load};
+use serde_json::Value;
 
 pub(crate) fn yaml(text: &str) -> Case<'_> {
     Case { yaml: text, overrides: Vec::new(), env: BTreeMap::new(), dialect: None }
@@ -50,5 +51,20 @@ impl<'a> Case<'a> {
     /// Texts of the notices with a code.
     pub(crate) fn notices(&self, code: NoticeCode) -> Vec<String> {
         self.ok().notices.into_iter().filter(|notice| notice.code == code).map(|notice| notice.text).collect()
+    }
+}
+
+/// The leaves of a value, by dotted keys.
+pub(crate) fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(&path, value, into);
+            }
+        }
+        other => {
+            into.insert(prefix.to_owned(), other.clone());
+        }
     }
 }

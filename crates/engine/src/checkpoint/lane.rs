@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dlio_event::{EventSink, Lane, Nanos, ObjectId, Position};
 use dlio_format::Encoder;
 use dlio_plan::{CheckpointFile, CheckpointPart};
-use dlio_storage::{Attempts, ChunkSource, ErrorKind, Staged, record_attempts};
+use dlio_storage::{Attempts, ErrorKind, Staged, record_attempts};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
@@ -13,6 +13,7 @@ use super::load::Block;
 use super::team::Status;
 use super::{Checkpoints, objects};
 use crate::reader::Halt;
+use crate::writer::Source;
 use crate::{Clock, Error, Place};
 
 /// Uploads that are completed at the same time.
@@ -60,23 +61,6 @@ pub(super) struct Worker {
     pub(super) lane: Lane,
     pub(super) halt: Halt,
     pub(super) status: Status,
-}
-
-/// Streams a file from its encoder into storage; dries up when the lane must stop, so that the storage gives up the file
-/// without leaving anything behind.
-struct Source<'w> {
-    encoder: Encoder,
-    halt: &'w Halt,
-}
-
-impl ChunkSource for Source<'_> {
-    fn len(&self) -> u64 {
-        self.encoder.len()
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        if self.halt.is_set() { 0 } else { self.encoder.fill(buffer) }
-    }
 }
 
 impl Worker {
