@@ -5,5 +5,6 @@
 
 mod distribution;
 mod mt19937;
+mod prefetch;
 
 pub use mt19937::Mt19937;

@@ -1,14 +1,18 @@
 //! The Mersenne twister with numpy's seeding, and the bounded draws of numpy's `shuffle`.
 
+use super::prefetch::prefetch;
+
 const WORDS: usize = 624;
 const MIDDLE: usize = 397;
-/// Draws of a shuffle that are made ahead of the swaps: more than a processor keeps loads in flight.
-const AHEAD: usize = 64;
+/// Draws of a shuffle that are made ahead of the swaps, so that memory has the time of as many swaps to answer.
+const AHEAD: usize = 1024;
 
 /// MT19937 as `numpy.random.seed(s)` leaves it: plain integer seeding, no cached Gaussian.
 #[derive(Clone)]
 pub struct Mt19937 {
     key: Box<[u32; WORDS]>,
+    /// The words that the key gives, tempered; those from `position` on are still to be drawn.
+    words: Box<[u32; WORDS]>,
     position: usize,
     /// Second value of the last polar pair, which the next normal draw returns.
     pub(super) gauss: Option<f64>,
@@ -31,7 +35,7 @@ impl Mt19937 {
             word = 1_812_433_253_u32.wrapping_mul(word ^ (word >> 30)).wrapping_add(i);
             *slot = word;
         }
-        Self { key, position: WORDS, gauss: None }
+        Self { key, words: Box::new([0; WORDS]), position: WORDS, gauss: None }
     }
 
     /// Next 32-bit word.
@@ -39,14 +43,12 @@ impl Mt19937 {
         if self.position == WORDS {
             self.twist();
         }
-        let mut word = self.key[self.position];
+        let word = self.words[self.position];
         self.position += 1;
-        word ^= word >> 11;
-        word ^= (word << 7) & 0x9d2c_5680;
-        word ^= (word << 15) & 0xefc6_0000;
-        word ^ (word >> 18)
+        word
     }
 
+    /// Makes the next words, all at once: these loops work on several words at a time.
     fn twist(&mut self) {
         let key = &mut self.key;
         let mut mix = |at: usize, next: usize, middle: usize| {
@@ -57,6 +59,13 @@ impl Mt19937 {
         (0..WORDS - MIDDLE).for_each(|at| mix(at, at + 1, at + MIDDLE));
         (WORDS - MIDDLE..WORDS - 1).for_each(|at| mix(at, at + 1, at + MIDDLE - WORDS));
         mix(WORDS - 1, 0, MIDDLE - 1);
+        for (word, key) in self.words.iter_mut().zip(self.key.iter()) {
+            let mut tempered = *key;
+            tempered ^= tempered >> 11;
+            tempered ^= (tempered << 7) & 0x9d2c_5680;
+            tempered ^= (tempered << 15) & 0xefc6_0000;
+            *word = tempered ^ (tempered >> 18);
+        }
         self.position = 0;
     }
 
@@ -77,31 +86,74 @@ impl Mt19937 {
 
     /// `numpy.random.shuffle` of an array or list.
     ///
-    /// Draws do not depend on the items, so they are made a few ahead, and what they point to is looked at before it
-    /// is swapped: those looks wait for memory together, where swaps would wait one after the other. A list of 50
-    /// million is shuffled several times faster so.
+    /// Draws do not depend on the items, so they are made a block ahead, and memory is asked for what they point to
+    /// while the block before is swapped: otherwise every swap of a long list would wait for memory alone.
     pub fn shuffle<T: Copy>(&mut self, items: &mut [T]) {
-        let mut draws = [0_usize; AHEAD];
         let mut top = items.len();
-        while top > 1 {
-            let count = AHEAD.min(top - 1);
-            for (i, draw) in (1..top).rev().zip(&mut draws) {
-                // The draw is at most `i`, so it fits wherever `i` did.
-                *draw = usize::try_from(self.bounded(i as u64)).unwrap_or(i);
-                std::hint::black_box(items[*draw]);
-            }
-            for (i, &draw) in (1..top).rev().zip(&draws[..count]) {
-                items.swap(i, draw);
+        while top > 1 << 32 {
+            let i = top - 1;
+            items.swap(i, usize::try_from(self.bounded(i as u64)).unwrap_or(i));
+            top -= 1;
+        }
+        let (mut now, mut next) = ([0; AHEAD + 1], [0; AHEAD + 1]);
+        let mut count = self.draw_block(top, &mut now);
+        while count > 0 {
+            let after = self.draw_block(top - count, &mut next);
+            let targets = now[..count].iter().zip(next[..after].iter().map(Some).chain(std::iter::repeat(None)));
+            for (i, (&target, ahead)) in (0..top).rev().zip(targets) {
+                if let Some(&ahead) = ahead {
+                    prefetch(items, ahead as usize);
+                }
+                items.swap(i, target as usize);
             }
             top -= count;
+            count = after;
+            std::mem::swap(&mut now, &mut next);
         }
     }
 
     /// Draws what shuffling `len` items draws, without having them.
     pub fn skip_shuffle(&mut self, len: u64) {
-        for i in (1..len).rev() {
-            self.bounded(i);
+        let mut top = len;
+        while top > 1 << 32 {
+            self.bounded(top - 1);
+            top -= 1;
         }
+        let mut draws = [0; AHEAD + 1];
+        let mut top = usize::try_from(top).unwrap_or(usize::MAX);
+        while top > 1 {
+            top -= self.draw_block(top, &mut draws);
+        }
+    }
+
+    /// The draws of the next swaps of a shuffle that has still `top` items to go, at most 2³²; returns their number.
+    ///
+    /// Whether a word is rejected cannot be predicted, so there is no branch on it: a rejected word is overwritten.
+    fn draw_block(&mut self, top: usize, block: &mut [u32; AHEAD + 1]) -> usize {
+        let count = top.saturating_sub(1).min(AHEAD);
+        let mut drawn = 0;
+        while drawn < count {
+            // The highest bit of the bound, hence the mask, stays the same for a while.
+            let mut bound = u32::try_from(top - 1 - drawn).unwrap_or(u32::MAX);
+            let mask = u32::MAX >> bound.leading_zeros();
+            let end = count.min(drawn + (bound - (mask >> 1)) as usize);
+            while drawn < end {
+                if self.position == WORDS {
+                    self.twist();
+                }
+                // No more words than draws are needed: none of them is taken in vain.
+                let take = (WORDS - self.position).min(end - drawn);
+                for word in &self.words[self.position..self.position + take] {
+                    let value = word & mask;
+                    block[drawn] = value;
+                    let accepted = value <= bound;
+                    drawn += usize::from(accepted);
+                    bound -= u32::from(accepted);
+                }
+                self.position += take;
+            }
+        }
+        count
     }
 
     /// Uniform on [0, 1) with 53 random bits.
@@ -121,6 +173,43 @@ mod tests {
         let mut numbers: Vec<u32> = (0..10).collect();
         Mt19937::new(124).shuffle(&mut numbers);
         assert_eq!(numbers, [6, 8, 3, 5, 4, 0, 9, 2, 7, 1]);
+    }
+
+    /// One draw, one swap: what numpy does.
+    fn step_by_step(generator: &mut Mt19937, items: &mut [u32]) {
+        for i in (1..items.len()).rev() {
+            let draw = generator.bounded(i as u64);
+            items.swap(i, usize::try_from(draw).unwrap());
+        }
+    }
+
+    #[test]
+    fn shuffling_in_blocks_gives_and_leaves_what_shuffling_one_by_one_does() {
+        for len in [0, 1, 2, 3, 624, 1023, 1024, 1025, 1026, 2049, 4096, 65_537] {
+            let (mut blocks, mut steps) = (Mt19937::new(len), Mt19937::new(len));
+            let mut shuffled: Vec<u32> = (0..len).collect();
+            let mut expected = shuffled.clone();
+            blocks.shuffle(&mut shuffled);
+            step_by_step(&mut steps, &mut expected);
+            assert_eq!((shuffled, blocks.word()), (expected, steps.word()), "{len} items");
+        }
+    }
+
+    #[test]
+    fn a_million_numbers_end_where_numpy_leaves_them() {
+        // numpy 2.4: numpy.random.seed(42); a = numpy.arange(1_000_003); numpy.random.shuffle(a)
+        let mut numbers: Vec<u32> = (0..1_000_003).collect();
+        let mut generator = Mt19937::new(42);
+        generator.shuffle(&mut numbers);
+        assert_eq!(
+            [numbers[0], numbers[1], numbers[500_000], numbers[1_000_002]],
+            [631_113, 902_788, 821_383, 121_958]
+        );
+        let weighted = numbers
+            .iter()
+            .zip(1_u64..)
+            .fold(0_u64, |sum, (&number, place)| sum.wrapping_add(u64::from(number).wrapping_mul(place)));
+        assert_eq!((weighted, generator.word()), (249_959_147_004_737_728, 1_081_597_082));
     }
 
     #[test]
