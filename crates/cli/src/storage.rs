@@ -209,8 +209,12 @@ pub(crate) fn open(
 
 /// Files past the page cache: for `reader.odirect`, and for what the fork calls `direct` in three places.
 fn local_options(workload: &Workload) -> LocalOptions {
+    const BUFFERS: usize = 64 << 20;
     let direct_fs = workload.storage.storage_type == StorageType::DirectFs;
+    // Every read in flight has a buffer; all of a rank have so much together, and none is too small for a device.
+    let share = BUFFERS / dlio_plan::reads_in_flight(workload).max(1) as usize;
     LocalOptions {
+        read_buffer: share.max(128 << 10),
         odirect_read: workload.reader.odirect || is_direct(workload),
         odirect_write: workload.dlio_rs.generate_odirect || direct_fs,
         direct_chunk: workload.dlio_rs.requests.direct_chunk.and_then(|bytes| usize::try_from(bytes).ok()),

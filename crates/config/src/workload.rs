@@ -173,13 +173,13 @@ pub struct ParquetColumn {
 }
 
 impl Parquet {
-    /// Bytes of one row as the MLPerf fork's metrics count them, over all columns: types that its table lacks count 4
-    /// bytes, 64-bit unsigned and 16-bit ones among them. `None` without columns.
+    /// Bytes of one row as the MLPerf fork's metrics count them, over all columns: types that its table lacks (string,
+    /// binary, list) count 4 bytes per element. `None` without columns.
     #[must_use]
     pub fn record_bytes(&self) -> Option<u64> {
         let bytes = |column: &ParquetColumn| match column.dtype {
-            ColumnType::Float64 | ColumnType::Int64 => 8,
-            ColumnType::Float16 => 2,
+            ColumnType::Float64 | ColumnType::Int64 | ColumnType::Uint64 => 8,
+            ColumnType::Float16 | ColumnType::Int16 | ColumnType::Uint16 => 2,
             ColumnType::Int8 | ColumnType::Uint8 | ColumnType::Bool => 1,
             _ => 4,
         };

@@ -315,6 +315,29 @@ fn columns_of_parquet_files_have_types_sizes_and_a_name_each() {
         [("a", "int8", 1, true), ("b", "float32", 1, true), ("c", "float16", 4, false), ("data", "binary", 9, true)];
     assert_eq!(columns, expected);
     assert_eq!((parquet.row_group_size, parquet.record_bytes()), (1024, Some(1 + 4 + 8 + 36)));
+    // The sizes of the fork's `record_size`, and 4 bytes for what it does not list.
+    let each = [
+        ("uint64", 8),
+        ("int64", 8),
+        ("float64", 8),
+        ("uint32", 4),
+        ("int32", 4),
+        ("float32", 4),
+        ("uint16", 2),
+        ("int16", 2),
+        ("float16", 2),
+        ("uint8", 1),
+        ("int8", 1),
+        ("bool", 1),
+        ("string", 4),
+        ("binary", 4),
+        ("list", 4),
+    ];
+    for (dtype, bytes) in each {
+        let text = with(&format!("[{{name: a, dtype: {dtype}, size: 3}}]"));
+        let case = yaml(&text);
+        assert_eq!(case.ok().workload.dataset.parquet.record_bytes(), Some(3 * bytes), "{dtype}");
+    }
     for (columns, complaint) in [
         ("[{name: a, dtype: flota32}]", "found \"flota32\""),
         ("[{name: a, sise: 3}]", "did you mean size?"),

@@ -1,6 +1,6 @@
 //! Where the training loop gets its batches from: reader lanes that read ahead, or reads in the loop itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::lanes::{LaneOrder, Lanes};
 use crate::reader::{Halt, LaneStatus, Order, ReadKit, Reader};
 use crate::stream::StreamOrder;
 use crate::watch::Watch;
-use crate::{Error, Rig, TrainOptions, Waiting};
+use crate::{Error, LaneHost, Rig, TrainOptions, Waiting};
 
 /// The source of batches of one rank.
 pub(crate) struct Batches<'r> {
@@ -56,6 +56,8 @@ pub(crate) fn kit_maker<'r>(
         decode: options.decode,
         indexes: RefCell::default(),
         footers: RefCell::default(),
+        blocks: rig.lanes == LaneHost::Threads && rig.storage.blocks(),
+        unclaimed: Cell::new(0),
     }
 }
 
@@ -94,7 +96,7 @@ impl<'r> Batches<'r> {
             if let Some(pipeline) = plan.pipeline() {
                 let (pieces, batches) = (plan.pieces(rank, split, at.epoch, lane), plan.lane_batches(split, lane));
                 let stagger = plan.stagger(lane);
-                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger })
+                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger, warms: false })
             } else {
                 let preprocess = Box::new(plan.preprocess_times(rank, split, at.epoch, lane));
                 let lookups = Some(plan.lookups(rank, split, at.epoch, lane));
@@ -110,7 +112,8 @@ impl<'r> Batches<'r> {
             if let Some(pipeline) = plan.pipeline() {
                 let batches = Box::new(plan.prewarm_batch(lane).into_iter());
                 let pieces = plan.prewarm_pieces(rank, epoch, lane);
-                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger: Duration::ZERO })
+                let stagger = Duration::ZERO;
+                LaneOrder::Stream(StreamOrder { pass, at, pipeline, pieces, batches, stagger, warms: true })
             } else {
                 let step = Box::new(plan.prewarm(rank, epoch, lane).into_iter());
                 steps(plan, (pass, at), step, Box::new(std::iter::empty()), None)

@@ -7,6 +7,7 @@ use dlio_event::{Lane, Position};
 use tokio::sync::{mpsc, watch};
 
 use crate::handles::Keys;
+use crate::helpers::Helpers;
 use crate::reader::{Order, ReadKit, Reader};
 use crate::stream::{self, StreamOrder};
 use crate::{Error, LaneHost, Place};
@@ -104,6 +105,7 @@ async fn serve(
     batches: &mpsc::Sender<Handed>,
 ) -> Result<(), Error> {
     let mut current: Option<Order> = None;
+    let helpers = Helpers::new(&kit);
     loop {
         let keys = Keys::default();
         let mut reader = Reader::new(&kit, &keys);
@@ -112,7 +114,7 @@ async fn serve(
                 match orders.recv().await {
                     Some(LaneOrder::Steps(order)) => current = Some(order),
                     Some(LaneOrder::Stream(order)) => {
-                        if !stream::serve(&kit, order, batches).await? {
+                        if !stream::serve((&kit, &helpers), order, batches).await? {
                             return Ok(());
                         }
                     }

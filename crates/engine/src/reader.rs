@@ -1,6 +1,6 @@
 //! Reads the samples of one lane: opens, asks the decoder what it needs, streams that through, sleeps, records.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,10 @@ pub(crate) struct ReadKit {
     pub(crate) indexes: RefCell<HashMap<u64, Option<Arc<SampleIndex>>>>,
     /// Footers of Parquet files that were open before, by combined number of the file.
     pub(crate) footers: RefCell<HashMap<u64, Arc<Footer>>>,
+    /// Reading blocks the thread that reads: whoever wants several reads in flight needs as many threads.
+    pub(crate) blocks: bool,
+    /// Bytes of footers that no batch has counted yet.
+    pub(crate) unclaimed: Cell<u64>,
 }
 
 /// What a lane is doing, for whoever waits for it.
@@ -200,6 +204,10 @@ impl ReadKit {
         for ahead in 0..piece.samples {
             let read = SampleRead { index: piece.index + ahead, file: piece.file, sample: piece.sample + ahead };
             bytes += self.fetch_sample(&mut open, read, at).await?;
+            if open.decoder.footer().is_some() {
+                // The piece was cut where the row groups of its first sample end.
+                break;
+            }
         }
         let span = Event::span(OpKind::Sample, self.lane, at, start, self.clock.now());
         self.events.record(Event { bytes, object: open.name, ..span });
@@ -253,16 +261,22 @@ impl ReadKit {
     }
 
     async fn fetch_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
-        self.status.set(read.file);
-        let corrupt = |source| self.corrupt(source, &self.files.file(read.file).key, at);
+        let aimed = open.decoder.sample(read.sample);
+        aimed.map_err(|source| self.corrupt(source, &self.files.key(read.file), at))?;
+        self.fetch_needed(open, read.file, at).await
+    }
+
+    /// Reads what the decoder of an open file needs; returns the bytes.
+    pub(crate) async fn fetch_needed(&self, open: &mut OpenFile<'_>, file: u64, at: Position) -> Result<u64, Error> {
+        self.status.set(file);
+        let corrupt = |source| self.corrupt(source, &self.files.key(file), at);
         let OpenFile { object, name, decoder, .. } = open;
-        decoder.sample(read.sample).map_err(corrupt)?;
         let mut bytes = 0;
         loop {
             let (offset, len) = match decoder.need() {
                 Need::Bytes { offset, len } => (offset, len),
                 Need::Size => {
-                    let size = self.size_of(read.file, *name, at).await?;
+                    let size = self.size_of(file, *name, at).await?;
                     decoder.size(size).map_err(corrupt)?;
                     continue;
                 }
@@ -300,7 +314,7 @@ impl ReadKit {
             ended.map_err(corrupt)?;
         }
         if let Some(footer) = decoder.footer() {
-            self.footers.borrow_mut().entry(read.file).or_insert(footer);
+            self.footers.borrow_mut().entry(file).or_insert(footer);
         }
         Ok(bytes)
     }

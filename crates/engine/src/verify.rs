@@ -4,7 +4,7 @@
 //! the layout verifies by checksums, every sample is read and its checksums computed. A bad file does not end the look:
 //! the first one told is the one with the lowest number, whatever the ranks and lanes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +93,8 @@ pub async fn verify(
             decode,
             indexes: RefCell::default(),
             footers: RefCell::default(),
+            blocks: false,
+            unclaimed: Cell::new(0),
         },
     };
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));

@@ -4,14 +4,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use dlio_comm::Solo;
-use dlio_engine::{GenerateOptions, LaneHost, MonotonicClock, Rig, Silent, TrainOptions, Trained, generate, train};
-use dlio_event::{CollectingSink, Lane, OpKind};
+use dlio_engine::{
+    CancelFlag, Error, GenerateOptions, LaneHost, MonotonicClock, Rig, Silent, TrainOptions, Trained, generate, train,
+};
+use dlio_event::{CollectingSink, Event, Lane, OpKind};
 use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan, World, training};
 use dlio_storage::local::{Local, LocalOptions};
+use dlio_storage::{
+    Attempts, ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Receipt, Staged, Storage,
+};
 
 const YAML: &str = "
 model: {name: threads}
@@ -67,4 +73,172 @@ fn lanes_on_threads_read_real_files_and_hand_their_batches_over_in_order() {
     assert_eq!(of_lane(Lane(1)).collect::<Vec<_>>(), [2, 4, 6, 2, 4, 6]);
     let read: u64 = events.iter().filter(|event| event.kind == OpKind::Read).map(|event| event.bytes).sum();
     assert_eq!(trained.cost.bytes, read);
+}
+
+/// Files whose reads come back only once so many of them are under way.
+struct Meeting {
+    files: Local,
+    wanted: usize,
+    state: Mutex<(usize, usize)>,
+    changed: Condvar,
+}
+
+impl Meeting {
+    /// Counts a read in, and waits until there were `wanted` at a moment. Says whether there were.
+    fn meet(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        state.1 = state.1.max(state.0);
+        self.changed.notify_all();
+        let (mut state, waited) =
+            self.changed.wait_timeout_while(state, Duration::from_secs(20), |(_, most)| *most < self.wanted).unwrap();
+        state.0 -= 1;
+        !waited.timed_out()
+    }
+}
+
+struct Met<'a> {
+    meeting: &'a Meeting,
+    object: Box<dyn Object + 'a>,
+}
+
+impl Object for Met<'_> {
+    fn size(&self) -> Option<u64> {
+        self.object.size()
+    }
+
+    fn opened(&self) -> &Attempts {
+        self.object.opened()
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        assert!(self.meeting.meet(), "so many reads never were under way at a time");
+        self.object.read(range, sink)
+    }
+}
+
+impl Storage for Meeting {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+        Box::pin(async move {
+            let object = self.files.open(key).await?;
+            Ok(Box::new(Met { meeting: self, object }) as Box<dyn Object>)
+        })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        self.files.write(key, source)
+    }
+
+    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
+        self.files.stage(key, source)
+    }
+
+    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.files.publish(staged)
+    }
+
+    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
+        self.files.discard(staged)
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
+        self.files.stat(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+        self.files.list(prefix, page)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        self.files.delete(key)
+    }
+
+    fn create_root(&self) -> Future<'_, Receipt> {
+        self.files.create_root()
+    }
+
+    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
+        self.files.create_folder(key)
+    }
+
+    fn blocks(&self) -> bool {
+        self.files.blocks()
+    }
+
+    fn uri(&self, key: &str) -> String {
+        self.files.uri(key)
+    }
+}
+
+/// One lane that streams files of a file system, as deep as `more` has it.
+fn streamed(
+    more: &str,
+    wanted: usize,
+    missing: Option<&str>,
+    cancel: CancelFlag,
+) -> (Result<Trained, Error>, Vec<Event>, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let events = Arc::new(CollectingSink::default());
+    let mut yaml = YAML.to_owned();
+    // Six files to a batch, so that warming up fills the window as well.
+    for (from, to) in [("read_threads: 2", "read_threads: 1"), ("batch_size: 2", "batch_size: 6"), ("0.002", "0")] {
+        yaml = yaml.replace(from, to);
+    }
+    let source =
+        dlio_config::Source { name: "threads.yaml", yaml: &format!("{yaml}{more}dlio_rs: {{dialect: mlperf}}\n") };
+    let workload = dlio_config::load(&source, &[], &BTreeMap::new(), None).unwrap().workload;
+    let (world, files) = (World { size: 1 }, FileSet::new(&workload).unwrap());
+    let layout = Layout::new(&workload.dataset, 1).unwrap().with_reading(&workload);
+    let quick = rig(folder.path(), &events);
+    let local = Local::new(folder.path().to_path_buf(), Arc::new(MonotonicClock), LocalOptions::default());
+    let meeting = Arc::new(Meeting { files: local, wanted, state: Mutex::default(), changed: Condvar::new() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let plan = GeneratePlan::new(&files, world);
+        generate(&plan, &files, &layout, &quick, GenerateOptions::default()).await.unwrap();
+        if let Some(key) = missing {
+            std::fs::remove_file(folder.path().join(key)).unwrap();
+        }
+        let rig = Rig { storage: meeting.clone(), ..quick };
+        let options = TrainOptions { cancel, ..TrainOptions::default() };
+        train(&training(&workload, world).unwrap(), &layout, &rig, options).await
+    });
+    let most = meeting.state.lock().unwrap().1;
+    (outcome, events.events(), most)
+}
+
+#[test]
+fn a_lane_that_streams_files_has_as_many_reads_under_way_as_its_window_holds() {
+    let direct = "storage: {storage_type: direct_fs, storage_root: ., storage_options: {prefetch_window: 5}}\n";
+    let (outcome, events, most) = streamed(direct, 5, None, CancelFlag::new());
+    let trained = outcome.unwrap();
+    assert_eq!(most, 5);
+    assert!(trained.timings.epochs.iter().all(|epoch| epoch.blocks[0].load.len() == 2));
+    for epoch in 1..=2 {
+        let of = |kind| events.iter().filter(move |e| e.kind == kind && e.at.epoch == epoch);
+        let mut samples: Vec<_> = of(OpKind::Sample).filter_map(|event| event.at.sample).collect();
+        samples.sort_unstable();
+        assert_eq!(samples, (0..12).collect::<Vec<_>>(), "each file once");
+        assert_eq!(of(OpKind::Batch).map(|event| event.at.step).collect::<Vec<_>>(), [1, 2]);
+        assert!(of(OpKind::Sample).all(|event| event.lane == Lane(0)));
+    }
+    let read: u64 = events.iter().filter(|event| event.kind == OpKind::Read).map(|event| event.bytes).sum();
+    assert_eq!(trained.cost.bytes, read);
+}
+
+#[test]
+fn threads_beside_a_lane_end_with_a_cancelled_run() {
+    let direct = "storage: {storage_type: direct_fs, storage_root: .}\n";
+    let cancel = CancelFlag::new();
+    cancel.cancel();
+    let (outcome, ..) = streamed(direct, 1, None, cancel);
+    assert!(outcome.unwrap_err().to_string().contains("cancelled"));
+}
+
+#[test]
+fn a_file_that_another_thread_does_not_find_ends_the_run_with_its_name() {
+    let direct = "storage: {storage_type: direct_fs, storage_root: .}\n";
+    let (outcome, ..) = streamed(direct, 1, Some("train/img_07_of_12.npz"), CancelFlag::new());
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("train/img_07_of_12.npz"), "{error}");
 }

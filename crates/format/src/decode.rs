@@ -117,6 +117,13 @@ impl Decoder {
         }
     }
 
+    /// Aims at the footer of a Parquet file alone: what [`need`](Self::need) asks for until it has come.
+    pub fn aim_at_footer(&mut self) {
+        if let Kind::Parquet(reader) = &mut self.kind {
+            reader.aim_at_footer();
+        }
+    }
+
     /// Uses the footer that was read when the same Parquet file was open before.
     pub fn set_footer(&mut self, footer: Arc<Footer>) {
         if let Kind::Parquet(reader) = &mut self.kind {

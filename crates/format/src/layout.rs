@@ -10,7 +10,8 @@ use crate::check::{Check, Comparison, Scrutiny};
 use crate::crc::Seal;
 use crate::payload::{Element, Payload};
 use crate::{
-    Decoder, Encoder, Error, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic, tfrecord,
+    Decoder, Encoder, Error, Footer, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic,
+    tfrecord,
 };
 
 /// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
@@ -150,6 +151,13 @@ impl Layout {
     pub fn read_whole(mut self) -> Self {
         self.opaque = true;
         self
+    }
+
+    /// Samples from `sample` on that one request brings, in a file with this footer: those of its row group and of the row
+    /// groups that are read with it.
+    #[must_use]
+    pub fn request_samples(&self, footer: &Footer, sample: u64) -> u64 {
+        self.parquet.request_rows(footer, sample)
     }
 
     /// Whether reading a sample of this layout touches no byte: a view of a memory map is made and dropped.

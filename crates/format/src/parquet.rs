@@ -14,7 +14,8 @@ mod write;
 
 use std::io::Write as _;
 
-use dlio_config::vocabulary::{Dialect, StorageLibrary};
+use dlio_config::RowGroupReader;
+use dlio_config::vocabulary::Dialect;
 use dlio_config::workload::{ColumnSelection, Dataset, Workload};
 
 use crate::{Encoder, Error, FileShape, Layout};
@@ -26,6 +27,8 @@ pub(crate) use write::Pages;
 
 /// Bytes read from the end of a file for its footer, unless `footer_cap` says otherwise.
 const FOOTER_CAP: u64 = 4 << 20;
+/// What pyarrow reads from the end of a file; of a longer footer it then reads all.
+const PYARROW_TAIL: u64 = 64 << 10;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub(crate) struct Options {
     row_group_size: u64,
     codec: Codec,
     footer_cap: u64,
+    /// A footer longer than that is read once more from its start, and not only what is missing of it.
+    footer_again: bool,
     /// Row groups that are read in one range.
     coalesce: u64,
     selected: Selected,
@@ -88,7 +93,8 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (columns, selected) = (Vec::new(), Selected::All);
-        Self { columns, row_group_size: 1, codec: Codec::None, footer_cap: FOOTER_CAP, coalesce: 1, selected }
+        let (footer_cap, footer_again) = (FOOTER_CAP, false);
+        Self { columns, row_group_size: 1, codec: Codec::None, footer_cap, footer_again, coalesce: 1, selected }
     }
 }
 
@@ -112,19 +118,17 @@ impl Options {
             columns: dataset.parquet.columns.iter().map(schema::Column::new).collect(),
             row_group_size: dataset.parquet.row_group_size,
             codec,
-            footer_cap: FOOTER_CAP,
-            coalesce: 1,
-            selected: Selected::All,
+            ..Self::default()
         })
     }
 
     /// The shape of reads: the footer's, coalesced row groups and selected columns as the dialect has them.
     pub(crate) fn read_as(&mut self, workload: &Workload) {
         let windows = &workload.storage.windows;
-        let mlperf = workload.dlio_rs.dialect == Dialect::Mlperf;
-        let s3dlio = mlperf && workload.storage.library == Some(StorageLibrary::S3dlio);
-        self.footer_cap = windows.footer_cap.max(8);
-        self.coalesce = if s3dlio { u64::from(windows.coalesce_rgs).max(1) } else { 1 };
+        self.footer_again =
+            matches!(workload.row_group_reader(), Some(RowGroupReader::Ranges | RowGroupReader::Serial));
+        self.footer_cap = if self.footer_again { PYARROW_TAIL } else { windows.footer_cap.max(8) };
+        self.coalesce = workload.row_groups_per_request();
         let only = |column: &schema::Column| column.read.then(|| column.name.clone());
         self.selected = match &windows.columns {
             Some(selection) => Selected::Span(selection.clone()),
@@ -133,6 +137,11 @@ impl Options {
             }
             None => Selected::All,
         };
+    }
+
+    /// Rows from `row` to the end of the row groups that are read with its own.
+    pub(crate) fn request_rows(&self, footer: &Footer, row: u64) -> u64 {
+        footer.rows_ahead(row, usize::try_from(self.coalesce).unwrap_or(usize::MAX))
     }
 
     fn columns(&self, shape: &FileShape) -> Vec<schema::Column> {

@@ -95,7 +95,7 @@ fn check(layout: &Layout, samples: u64, file: &[u8]) -> Result<Vec<(u64, u64)>, 
 
 #[test]
 fn every_type_is_read_back_with_its_arrow_type_and_all_values() {
-    for compression in [None, Some("snappy"), Some("zstd")] {
+    for compression in [None, Some("snappy"), Some("gzip"), Some("zstd")] {
         let layout = Layout::new(&of(all_types(), 7, compression), 42).unwrap();
         let file = encode(&layout, 17, 1000);
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file.clone())).unwrap();
@@ -125,7 +125,7 @@ fn every_type_is_read_back_with_its_arrow_type_and_all_values() {
 fn compression_changes_pages_and_no_value() {
     let plain = Layout::new(&of(all_types(), 7, None), 42).unwrap();
     let expected = batches(&encode(&plain, 17, 1 << 16));
-    for compression in ["snappy", "zstd"] {
+    for compression in ["snappy", "gzip", "zstd"] {
         let layout = Layout::new(&of(all_types(), 7, Some(compression)), 42).unwrap();
         let found = batches(&encode(&layout, 17, 999));
         // NaNs are not equal to themselves; their bits are.
@@ -255,6 +255,47 @@ fn a_small_footer_cap_takes_a_second_read_and_coalescing_reads_row_groups_togeth
 }
 
 #[test]
+fn a_window_over_ranges_reads_the_footer_as_pyarrow_does() {
+    // pyarrow 26 read 65536 bytes at the end of such a file, and then its whole footer without the last 8 bytes.
+    let columns: Vec<_> = (0..60).map(|index| column(&format!("c{index}"), ColumnType::Float32, 1, true)).collect();
+    let posix = Layout::new(&of(columns, 7, None), 42).unwrap().with_reading(&workload("mlperf", &[]));
+    let file = encode(&posix, 300, 1 << 16);
+    let size = file.len() as u64;
+    let footer = u64::from(u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap()));
+    assert!(footer > 65536, "{footer}");
+    let ranges = check(&posix, 300, &file).unwrap();
+    assert_eq!(ranges[..2], [(size - 65536, 65536), (size - 8 - footer, footer)]);
+    assert_eq!(ranges.len(), 3, "and one row group");
+    let short = encode(&posix, 7, 1 << 16);
+    assert_eq!(check(&posix, 7, &short).unwrap()[0], (0, short.len() as u64));
+}
+
+#[test]
+fn a_footer_alone_says_which_rows_one_request_brings() {
+    let more = ["storage.storage_type=s3", "storage.storage_root=bucket", "storage.storage_options.coalesce_rgs=3"];
+    let s3dlio = Layout::new(&of(all_types(), 7, None), 42).unwrap().with_reading(&workload("mlperf", &more));
+    let file = encode(&s3dlio, 40, 1000);
+    for decode in [Decode::None, Decode::Verify, Decode::Full] {
+        let mut decoder = s3dlio.decoder_with(&shape(40), decode).unwrap();
+        decoder.aim_at_footer();
+        assert_eq!(decoder.need(), Need::Size);
+        decoder.size(file.len() as u64).unwrap();
+        assert_eq!(decoder.need(), Need::Bytes { offset: 0, len: Some(file.len() as u64) });
+        decoder.chunk(&file).unwrap();
+        decoder.end().unwrap();
+        assert_eq!(decoder.need(), Need::Done);
+        let footer = decoder.footer().unwrap();
+        let rows = [0, 20, 21, 39].map(|row| s3dlio.request_samples(&footer, row));
+        assert_eq!(rows, [21, 15, 19, 1], "three row groups of at most 7 rows from its own on");
+        assert_eq!(s3dlio.request_samples(&footer, 40), 0);
+        // Whoever knows it reads the row groups and nothing else, however closely they are looked at.
+        let mut other = s3dlio.decoder_with(&shape(40), decode).unwrap();
+        other.set_footer(footer);
+        assert_eq!(read(&mut other, &file, 21, 500).unwrap().len(), 1, "{decode}");
+    }
+}
+
+#[test]
 fn selected_columns_are_a_span_in_the_fork_and_exactly_those_in_the_native_dialect() {
     let columns = vec![
         column("a", ColumnType::Float64, 1, false),
@@ -281,7 +322,7 @@ fn selected_columns_are_a_span_in_the_fork_and_exactly_those_in_the_native_diale
 
 #[test]
 fn verifying_and_decoding_find_a_damaged_value() {
-    for compression in [None, Some("zstd")] {
+    for compression in [None, Some("gzip"), Some("zstd")] {
         let layout = Layout::new(&of(all_types(), 7, compression), 42).unwrap();
         let mut file = encode(&layout, 17, 1000);
         for decode in [Decode::Verify, Decode::Full] {

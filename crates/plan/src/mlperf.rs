@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
-use dlio_config::vocabulary::{DataLoader, Format, Shuffle, StorageLibrary, StorageType};
+use dlio_config::vocabulary::{DataLoader, Dialect, Format, RowGroupDecode, Shuffle, StorageLibrary, StorageType};
+use dlio_config::{RowGroupReader, Workload};
 
 use crate::order::Iterable;
 use crate::reading::{Counts, Kind, Reading};
@@ -26,8 +26,26 @@ pub struct Pipeline {
     pub in_flight: u32,
     /// Pieces of a lane that are in flight or have arrived without being part of a batch yet.
     pub begun: u32,
+    /// While one is waited for, one more than that is begun.
+    pub eager: bool,
     /// Pieces become batches in the order of the plan; otherwise in the order in which they arrive.
     pub ordered: bool,
+    /// Pieces are row groups, which the footers of their files tell; `None`: they are files.
+    pub footers: Option<Footers>,
+}
+
+/// When the footers of the files of a lane are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Footers {
+    /// Those of all files before the first row group.
+    First {
+        /// So many at a time; the next ones follow when all of these have come.
+        at_a_time: u32,
+        /// Those of one epoch are known in the next.
+        kept: bool,
+    },
+    /// That of each file before the row groups of the file before it, anew in every epoch.
+    Ahead,
 }
 
 /// What of the reading is the fork's own.
@@ -59,7 +77,7 @@ impl Fork {
         let pipeline = (kind == Kind::Iterable).then(|| pipeline(workload));
         let staggered = kind == Kind::Iterable
             && dataset.format != Format::Parquet
-            && library(workload) != StorageLibrary::S3dlio
+            && workload.client_library() != StorageLibrary::S3dlio
             && storage.windows.stagger_workers;
         Ok(Self {
             shards: Shards::new(world.size, (train.seed, train.seed_change_epoch), reshuffle, files),
@@ -94,7 +112,7 @@ impl Reading {
 
 /// The kind of data set that reads a format from a storage under pytorch.
 pub(crate) fn kind(workload: &Workload) -> Kind {
-    let objects = !matches!(storage(workload), StorageType::LocalFs | StorageType::ParallelFs);
+    let objects = !matches!(workload.stored_on(), StorageType::LocalFs | StorageType::ParallelFs);
     match workload.dataset.format {
         Format::Npz | Format::Npy | Format::Jpeg | Format::Png if objects => Kind::Iterable,
         // The fork reads Parquet with direct_fs sample by sample, every lane the row groups of all; that is not copied.
@@ -103,49 +121,66 @@ pub(crate) fn kind(workload: &Workload) -> Kind {
     }
 }
 
-/// Where the data set is: a data folder on S3 is on S3, whatever `storage.storage_type` says.
-pub(crate) fn storage(workload: &Workload) -> StorageType {
-    if workload.dataset.data_folder.starts_with("s3://") { StorageType::S3 } else { workload.storage.storage_type }
-}
-
-/// The library whose way of reading is imitated: s3dlio where none is said and there are objects to read.
-fn library(workload: &Workload) -> StorageLibrary {
-    let local = storage(workload) == StorageType::LocalFs;
-    workload.storage.library.unwrap_or(if local { StorageLibrary::Posix } else { StorageLibrary::S3dlio })
-}
-
-fn pipeline(workload: &Workload) -> Pipeline {
-    let windows = &workload.storage.windows;
-    let library = library(workload);
-    if workload.dataset.format == Format::Parquet {
-        let window = windows.prefetch_window.unwrap_or(64);
-        let workers = windows.prefetch_workers;
-        let begun = match library {
-            StorageLibrary::S3dlio => workers.unwrap_or(32).min(windows.max_outstanding.unwrap_or(1024)),
-            StorageLibrary::Minio => 1,
-            _ => window,
-        };
-        let in_flight = if library == StorageLibrary::S3dlio { begun } else { begun.min(workers.unwrap_or(64)) };
-        return Pipeline { in_flight: in_flight.max(1), begun: begun.max(1), ordered: true };
+/// Reads that a rank has in flight at most where its lanes stream files or row groups; 1 where they do not.
+#[must_use]
+pub fn reads_in_flight(workload: &Workload) -> u32 {
+    let Workload { reader, dlio_rs, .. } = workload;
+    let streams = dlio_rs.dialect == Dialect::Mlperf && reader.data_loader == DataLoader::Pytorch;
+    if streams && kind(workload) == Kind::Iterable {
+        reader.read_threads.max(1).saturating_mul(pipeline(workload).in_flight)
+    } else {
+        1
     }
+}
+
+/// How deep the lanes of an iterable data set read ahead.
+fn pipeline(workload: &Workload) -> Pipeline {
+    if let Some(reader) = workload.row_group_reader() {
+        return row_groups(workload, reader);
+    }
+    let windows = &workload.storage.windows;
     let chunk = windows.prefetch_window.unwrap_or(256).max(1);
-    let chunked = |in_flight: u32| Pipeline { in_flight: in_flight.min(chunk), begun: chunk, ordered: true };
-    match (storage(workload), library) {
+    let files = |in_flight, begun, ordered| Pipeline { in_flight, begun, eager: false, ordered, footers: None };
+    let chunked = |in_flight: u32| files(in_flight.min(chunk), chunk, true);
+    match (workload.stored_on(), workload.client_library()) {
         (StorageType::DirectFs, _) => chunked(64),
         (_, StorageLibrary::Minio) => chunked(16),
         (_, StorageLibrary::S3TorchConnector) => chunked(1),
         _ => {
             let in_flight = windows.prefetch_window.unwrap_or(64).max(1);
             // What has arrived waits in a queue as long as the window.
-            Pipeline { in_flight, begun: in_flight.saturating_mul(2), ordered: false }
+            files(in_flight, in_flight.saturating_mul(2), false)
         }
     }
+}
+
+/// The windows of the fork's readers of Parquet. s3dlio begins a request when one is used up; the others begin the next
+/// and then wait for the one they need, their threads being the limit of what is in flight.
+fn row_groups(workload: &Workload, reader: RowGroupReader) -> Pipeline {
+    let windows = &workload.storage.windows;
+    let window = windows.prefetch_window.unwrap_or(64).max(1);
+    let cap = match windows.decode {
+        RowGroupDecode::Raw => 1024,
+        RowGroupDecode::Arrow => 512,
+    };
+    let (in_flight, begun, footers) = match reader {
+        RowGroupReader::Index => {
+            let begun = windows.prefetch_workers.unwrap_or(32).min(windows.max_outstanding.unwrap_or(cap)).max(1);
+            (begun, begun, Footers::First { at_a_time: windows.footer_batch_size.max(1), kept: true })
+        }
+        RowGroupReader::Ranges => {
+            let threads = windows.prefetch_workers.unwrap_or(64).max(1);
+            (threads.min(window.saturating_add(1)), window, Footers::First { at_a_time: 1, kept: false })
+        }
+        RowGroupReader::Serial => (1, 1, Footers::Ahead),
+    };
+    Pipeline { in_flight, begun, eager: reader == RowGroupReader::Ranges, ordered: true, footers: Some(footers) }
 }
 
 /// Whether files are read whole, without a look into them.
 fn whole(workload: &Workload) -> bool {
     let Workload { reader, dataset, .. } = workload;
-    let objects = matches!(storage(workload), StorageType::S3 | StorageType::Aistore);
+    let objects = matches!(workload.stored_on(), StorageType::S3 | StorageType::Aistore);
     match dataset.format {
         Format::Npz | Format::Npy => !reader.odirect,
         Format::Jpeg | Format::Png => true,
@@ -155,9 +190,11 @@ fn whole(workload: &Workload) -> bool {
     }
 }
 
-/// Samples of one piece: a file, or the row groups of one request.
+/// Samples of one piece: a file, or the row groups of one request, as long as the configuration has them.
 fn piece(workload: &Workload) -> u64 {
-    workload.dataset.num_samples_per_file
+    let file = workload.dataset.num_samples_per_file;
+    let request = || workload.dataset.parquet.row_group_size.saturating_mul(workload.row_groups_per_request());
+    workload.row_group_reader().map_or(file, |_| request().clamp(1, file.max(1)))
 }
 
 fn mean(time: &TimeSpec) -> Duration {

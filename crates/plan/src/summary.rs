@@ -33,6 +33,13 @@ pub fn summary(plan: &TrainingPlan) -> String {
         Handles::Cached => "opened once and kept",
     };
     let _ = writeln!(text, "files: {handles}");
+    if let (Some(pipeline), Some((requests, footers))) = (plan.pipeline(), plan.row_group_requests(Split::Train)) {
+        let in_flight = pipeline.in_flight;
+        let _ = writeln!(
+            text,
+            "row groups: {requests} requests of every rank in an epoch, up to {in_flight} in flight per lane; {footers} footers"
+        );
+    }
     let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count() as u64;
     let _ = writeln!(text, "{}", phase_line(plan, Split::Train, u64::from(plan.epochs()), "training"));
     if evaluations > 0 {
@@ -54,6 +61,7 @@ pub fn totals(plan: &TrainingPlan) -> Value {
             "steps": steps,
             "batch_size": batch,
             "samples": steps.saturating_mul(batch).saturating_mul(u64::from(plan.world().size)),
+            "row_group_requests_per_rank": plan.row_group_requests(split).map(|(requests, _)| requests),
         })
     };
     json!({

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dlio_config::{Notice, Workload};
 
 use crate::mlperf::Pipeline;
-use crate::order::{Iterable, LaneBatch, Piece};
+use crate::order::{Iterable, LaneBatch, Pieces};
 use crate::reading::{Reading, SplitSteps};
 use crate::times::Times;
 use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, fingerprint, notices};
@@ -199,29 +199,29 @@ impl TrainingPlan {
 
     /// What a lane of a [`pipeline`](Self::pipeline) fetches, in its order.
     #[must_use]
-    pub fn pieces(
-        &self,
-        rank: u32,
-        split: Split,
-        epoch: u32,
-        lane: u32,
-    ) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+    pub fn pieces(&self, rank: u32, split: Split, epoch: u32, lane: u32) -> Pieces {
         let SplitSteps { run, ahead, .. } = self.split(split);
         self.pieces_until((rank, split, epoch), lane, run.saturating_add(ahead))
     }
 
-    fn pieces_until(
-        &self,
-        (rank, split, epoch): (u32, Split, u32),
-        lane: u32,
-        end: u64,
-    ) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+    fn pieces_until(&self, (rank, split, epoch): (u32, Split, u32), lane: u32, end: u64) -> Pieces {
         match &self.reading.fork {
             Some(fork) if fork.pipeline.is_some() && rank < self.world.size && lane < self.lanes() => {
-                Box::new(self.reading.iterable(fork, rank, split, epoch).pieces(lane, end))
+                self.reading.iterable(fork, rank, split, epoch).pieces(lane, end)
             }
-            _ => Box::new(std::iter::empty()),
+            _ => Pieces::default(),
         }
+    }
+
+    /// Requests for row groups that every rank makes in an epoch (or an evaluation), where files have the row groups of the
+    /// configuration, and the files whose footers it reads for that; `None`: no row groups are asked for.
+    #[must_use]
+    pub fn row_group_requests(&self, split: Split) -> Option<(u64, u64)> {
+        self.pipeline()?.footers?;
+        let lanes = (0..self.lanes()).map(|lane| self.pieces(0, split, 1, lane));
+        Some(lanes.fold((0, 0), |(requests, files), pieces| {
+            (requests + pieces.left(), files + pieces.files().count() as u64)
+        }))
     }
 
     /// The batches that a lane of a [`pipeline`](Self::pipeline) makes of its pieces, in order.
@@ -256,7 +256,7 @@ impl TrainingPlan {
 
     /// The pieces of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
     #[must_use]
-    pub fn prewarm_pieces(&self, rank: u32, epoch: u32, lane: u32) -> Box<dyn Iterator<Item = Piece> + Send + 'static> {
+    pub fn prewarm_pieces(&self, rank: u32, epoch: u32, lane: u32) -> Pieces {
         self.pieces_until((rank, Split::Train, epoch), lane, u64::from(self.prewarms()))
     }
 

@@ -5,7 +5,7 @@ mod support;
 use std::collections::{BTreeMap, HashSet};
 
 use dlio_config::{Override, Source, Workload, bundled};
-use dlio_plan::{LaneStep, Pipeline, SampleRead, Split, TrainingPlan, World, training};
+use dlio_plan::{Footers, LaneStep, Pipeline, SampleRead, Split, TrainingPlan, World, training};
 use support::{computed, golden, number, plan, rank_steps, small};
 
 const MLPERF: &str = "dlio_rs.dialect=mlperf";
@@ -151,7 +151,7 @@ fn too_many_lanes_for_the_batches_are_told_when_nothing_can_be_read() {
 #[test]
 fn windows_are_those_of_the_library_that_is_named() {
     let window = |overrides: &[&str]| object_plan(1, overrides).pipeline().expect("an iterable data set");
-    let pipeline = |in_flight, begun, ordered| Pipeline { in_flight, begun, ordered };
+    let pipeline = |in_flight, begun, ordered| Pipeline { in_flight, begun, eager: false, ordered, footers: None };
     assert_eq!(window(&[]), pipeline(64, 128, false));
     assert_eq!(window(&["storage.storage_library=s3dlio"]), pipeline(64, 128, false));
     assert_eq!(window(&["storage.storage_options.prefetch_window=7"]), pipeline(7, 14, false));
@@ -160,10 +160,84 @@ fn windows_are_those_of_the_library_that_is_named() {
     let small_chunk = ["storage.storage_library=minio", "storage.storage_options.prefetch_window=4"];
     assert_eq!(window(&small_chunk), pipeline(4, 4, true));
     assert_eq!(window(&["storage.storage_type=direct_fs"]), pipeline(64, 256, true));
-    let direct = object_plan(1, &["storage.storage_type=direct_fs"]);
-    assert!(told(&direct).contains("one file of the file system at a time, where the fork has up to 64"));
-    assert!(!told(&object_plan(1, &[])).contains("file system"));
     assert!(plan(1, &[MLPERF, "dataset.data_folder=s3://bucket/set"]).pipeline().is_some(), "the folder decides");
+}
+
+/// What the fork's readers of Parquet put into their thread pools, as their code has it: `ParquetReaderS3dlio` seeds
+/// `min(prefetch_workers, max_outstanding)` requests of `coalesce_rgs` row groups; `TorchIterableDataset` submits
+/// `prefetch_window` row groups and one more before it waits; without a pool it asks one by one.
+#[test]
+fn row_groups_have_the_windows_of_the_readers_that_the_fork_chooses() {
+    let window = |overrides: &[&str]| {
+        let parquet = ["dataset.format=parquet", "dataset.parquet.row_group_size=2", "dataset.num_samples_per_file=50"];
+        let overrides = [&parquet[..], overrides].concat();
+        let plan = object_plan(1, &overrides);
+        let first = plan.pieces(0, Split::Train, 1, 0).next().expect("a piece");
+        (plan.pipeline().expect("an iterable data set"), first.samples)
+    };
+    let index = |in_flight, at_a_time| {
+        let footers = Some(Footers::First { at_a_time, kept: true });
+        Pipeline { in_flight, begun: in_flight, eager: false, ordered: true, footers }
+    };
+    assert_eq!(window(&[]), (index(32, 16), 16));
+    assert_eq!(window(&["storage.storage_options.prefetch_workers=2000"]), (index(1024, 16), 16));
+    assert_eq!(window(&["storage.storage_options.prefetch=5"]), (index(5, 16), 16));
+    let more = ["storage.storage_options.max_outstanding=3", "storage.storage_options.footer_batch_size=4"];
+    assert_eq!(window(&more), (index(3, 4), 16));
+    assert_eq!(window(&["storage.storage_options.coalesce_rgs=3"]), (index(32, 16), 6));
+    assert_eq!(window(&["storage.storage_options.coalesce_rgs=300"]), (index(32, 16), 50));
+    let arrow = ["storage.storage_options.decode=arrow", "storage.storage_options.prefetch_workers=2000"];
+    assert_eq!(window(&arrow), (index(512, 16), 2));
+
+    let ranges = |in_flight, begun| {
+        let footers = Some(Footers::First { at_a_time: 1, kept: false });
+        Pipeline { in_flight, begun, eager: true, ordered: true, footers }
+    };
+    let torch = "storage.storage_library=s3torchconnector";
+    assert_eq!(window(&[torch]), (ranges(64, 64), 2));
+    assert_eq!(window(&[torch, "storage.storage_options.prefetch_window=10"]), (ranges(11, 10), 2));
+    assert_eq!(window(&[torch, "storage.storage_options.prefetch_workers=7"]), (ranges(7, 64), 2));
+    let local = ["storage.storage_type=local_fs", "storage.storage_options.prefetch_window=1"];
+    assert_eq!(window(&local), (ranges(2, 1), 2));
+    let serial = Pipeline { in_flight: 1, begun: 1, eager: false, ordered: true, footers: Some(Footers::Ahead) };
+    assert_eq!(window(&["storage.storage_library=minio"]), (serial, 2));
+    // On files that library's name means nothing.
+    assert_eq!(window(&["storage.storage_type=local_fs", "storage.storage_library=minio"]), (ranges(64, 64), 2));
+    assert_eq!(window(&["storage.storage_type=direct_fs"]), (index(32, 16), 16));
+}
+
+#[test]
+fn a_lane_asks_for_the_row_groups_of_its_files_in_order_and_looks_at_every_footer() {
+    // Two lanes: files 0, 2, 4, 6 and 1, 3, 5, 7, each of 3 row groups of 4, 4 and 2 rows, two at a time.
+    let plan = object_plan(
+        1,
+        &[
+            "dataset.format=parquet",
+            "dataset.parquet.row_group_size=4",
+            "dataset.num_samples_per_file=10",
+            "storage.storage_options.coalesce_rgs=2",
+            "reader.batch_size=5",
+            "train.total_training_steps=3",
+            "train.epochs=1",
+        ],
+    );
+    let asked = |lane| -> Vec<_> {
+        let pieces = plan.pieces(0, Split::Train, 1, lane);
+        pieces.map(|piece| (piece.step, piece.file, piece.sample, piece.samples)).collect()
+    };
+    // Steps 1 and 3 are of lane 0, step 2 and the surplus one of lane 1: a file each.
+    assert_eq!(asked(0), [(1, 0, 0, 8), (3, 0, 8, 2)]);
+    assert_eq!(asked(1), [(2, 1, 0, 8), (4, 1, 8, 2)]);
+    assert_eq!(plan.pieces(0, Split::Train, 1, 1).files().collect::<Vec<_>>(), [1, 3, 5, 7]);
+    assert_eq!(plan.prewarm_pieces(0, 1, 1).files().count(), 4, "before the first batch, though none of it is there");
+    assert!(plan.prewarm_pieces(0, 1, 1).next().is_none());
+    // Files that are not what the configuration says are cut as they are.
+    let mut pieces = plan.pieces(0, Split::Train, 1, 0);
+    assert_eq!(pieces.next_place(), Some((0, 0)));
+    assert_eq!(pieces.cut(3).map(|piece| piece.samples), Some(3));
+    assert_eq!(pieces.next_place(), Some((0, 3)));
+    assert_eq!(pieces.cut(99).map(|piece| (piece.step, piece.samples)), Some((1, 7)));
+    assert_eq!((pieces.next_place(), pieces.cut(1)), (None, None));
 }
 
 #[test]

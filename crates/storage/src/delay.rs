@@ -201,6 +201,10 @@ impl<S: Storage> Storage for Delayed<S> {
         }))
     }
 
+    fn blocks(&self) -> bool {
+        self.inner.blocks()
+    }
+
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
     }

@@ -336,6 +336,10 @@ impl<S: Storage> Storage for Faulty<S> {
         })
     }
 
+    fn blocks(&self) -> bool {
+        self.inner.blocks()
+    }
+
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
     }

@@ -133,6 +133,11 @@ pub trait Storage: Send + Sync {
         Box::pin(std::future::ready(Ok((false, Receipt::default()))))
     }
 
+    /// Whether a read blocks the thread that it runs on: as many are in flight as there are threads that read.
+    fn blocks(&self) -> bool {
+        false
+    }
+
     /// Full name of an object for messages and traces: a path, or `s3://bucket/key`.
     fn uri(&self, key: &str) -> String;
 }

@@ -252,6 +252,10 @@ impl Storage for Split {
         self.inner.create_folder(key)
     }
 
+    fn blocks(&self) -> bool {
+        self.inner.blocks()
+    }
+
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
     }

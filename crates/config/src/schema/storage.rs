@@ -1,7 +1,7 @@
 //! Section `storage`.
 
 use super::kind::{at_least, count, count32};
-use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
+use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored};
 use crate::vocabulary::{LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
 
 const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client";
@@ -116,52 +116,55 @@ pub(super) const KEYS: &[Key] = &[
         "storage.storage_options.prefetch_window",
         count32(1),
         Preset::Derived("64; 256 for whole files from anything but s3dlio on S3"),
-        "Objects or row groups in flight per worker; for whole files from anything but s3dlio on S3, the size of a chunk.",
+        "Objects in flight per worker; row groups that a worker has begun and not used yet, unless s3dlio reads them; for whole \
+         files from anything but s3dlio on S3, the size of a chunk.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.prefetch_workers",
         count32(1),
         Preset::Derived("32 for s3dlio, else 64"),
-        "Row groups fetched at a time per worker.",
+        "Requests for row groups that a worker has in flight; with minio it is one.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.prefetch",
         count32(1),
         Preset::Unset,
-        "Another name of `prefetch_workers` for s3dlio.",
+        "Another name of `prefetch_workers`.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.coalesce_rgs",
         count32(1),
         Preset::Whole(8),
-        "Consecutive row groups per request of the s3dlio Parquet reader.",
+        "Consecutive row groups of a file per request, with s3dlio and `decode: raw`; else each is a request.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.max_outstanding",
         count32(1),
         Preset::Derived("1024; 512 with `decode: arrow`"),
-        "Cap of the s3dlio Parquet reader's window.",
+        "Cap of s3dlio's `prefetch_workers`; the fork lowers it further where memory for the bytes is short, but here nobody \
+         holds them.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.footer_cap",
         count(8),
         Preset::Whole(4_194_304),
-        "Bytes fetched from the end of a Parquet file for its footer.",
+        "Bytes fetched from the end of a Parquet file for its footer, with s3dlio; a longer footer takes a second request (the \
+         fork refuses it). Else 64 KiB, and for a longer footer all of it once more, as pyarrow does.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.footer_batch_size",
         count32(1),
         Preset::Whole(16),
-        "Footers fetched at a time.",
+        "Footers that a worker fetches at a time before its first row group, with s3dlio; else one after the other.",
     )
     .only(MLPERF),
-    later(
+    acts(
         "storage.storage_options.columns",
         Kind::Columns,
         Preset::Derived("all"),

@@ -57,6 +57,8 @@ pub struct Sim {
     decode: Decode,
     /// More keys of section `dataset`, and of section `reader`.
     dataset: &'static str,
+    /// More keys of section `dataset` while it is generated, where they are others.
+    generated_as: Option<&'static str>,
     reader: &'static str,
     faults: Faults,
     /// Section `model` without its name.
@@ -95,6 +97,7 @@ pub fn sim(format: &'static str) -> Sim {
         more: "",
         decode: Decode::None,
         dataset: "",
+        generated_as: None,
         reader: "",
         faults: Faults::default(),
         model: "model_size_bytes: 4096",
@@ -178,6 +181,12 @@ impl Sim {
 
     pub fn read_ms(mut self, ms: u64) -> Self {
         self.faults.read = Duration::from_millis(ms);
+        self
+    }
+
+    /// The data set was generated with these keys of section `dataset` instead.
+    pub fn generated_as(mut self, keys: &'static str) -> Self {
+        self.generated_as = Some(keys);
         self
     }
 
@@ -431,7 +440,8 @@ impl Sim {
             let clock = Arc::new(VirtualClock::new());
             let memory = Arc::new(Memory::new(clock.clone()));
             let quick: Arc<dyn Storage> = memory.clone();
-            let undisturbed = Sim { cancel_at_ms: None, ..self.clone() };
+            let dataset = self.generated_as.unwrap_or(self.dataset);
+            let undisturbed = Sim { cancel_at_ms: None, dataset, ..self.clone() };
             for generated in undisturbed.generate_on(&quick, &clock, false).await {
                 generated.outcome.unwrap();
             }
@@ -442,7 +452,7 @@ impl Sim {
             let (sim, target) = (self.clone(), saved.clone());
             let body = async move |rank, rig: Rig| {
                 let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
-                let layout = Layout::new(&workload.dataset, 7).unwrap().with_untouched_maps();
+                let layout = Layout::new(&workload.dataset, 7).unwrap().with_reading(&workload).with_untouched_maps();
                 let plan = training(&workload, World { size: sim.planned_ranks.unwrap_or(sim.ranks) }).unwrap();
                 if sim.planned_ranks.is_none() {
                     assert_eq!(plan.steps(Split::Train), sim.limit.unwrap_or(sim.steps), "the test's own arithmetic");
@@ -503,6 +513,10 @@ pub struct TrainedWorld {
 }
 
 impl TrainedWorld {
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
     pub fn trained(&self, rank: usize) -> &Trained {
         self.ranks[rank].outcome.as_ref().unwrap()
     }

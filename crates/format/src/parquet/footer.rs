@@ -1,18 +1,22 @@
 //! The footer of a file, reduced to what reading needs: which rows and which bytes each row group has.
 //!
-//! Memory is 16 bytes per range of a row group, one range unless columns are selected, whatever the number of columns.
+//! Memory is 32 bytes per row group, and 16 more per further range of one where columns are selected, whatever the number
+//! of columns. Where content is looked at, what that takes is kept with it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use dlio_config::workload::ColumnSelection;
 
 use super::schema::Column;
 use super::thrift::{self, Reader};
+use super::write::FilePlan;
 use super::{Selected, physical_name};
 use crate::Error;
 
 /// Where the row groups of a file are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Footer {
     /// Rows up to the end of each row group.
     ends: Vec<u64>,
@@ -22,6 +26,12 @@ pub struct Footer {
     marks: Vec<usize>,
     /// Leaf columns that were selected.
     selected: Vec<usize>,
+    /// Bytes of the file.
+    pub(super) size: u64,
+    /// How this program would write the file, where that is compared.
+    pub(super) plan: Option<Arc<FilePlan>>,
+    /// What decoding the values takes, where they are decoded.
+    pub(super) values: Option<ArrowReaderMetadata>,
 }
 
 impl Footer {
@@ -50,6 +60,12 @@ impl Footer {
         self.marks.get(group).and_then(|&to| self.ranges.get(from..to)).unwrap_or_default()
     }
 
+    /// Rows from `row` to the end of `groups` row groups, the first of which is its own; 0 behind the last row.
+    pub(super) fn rows_ahead(&self, row: u64, groups: usize) -> u64 {
+        let end = |group: usize| self.ends.get(group.saturating_add(groups.max(1) - 1)).or(self.ends.last());
+        self.row_group(row).and_then(end).map_or(0, |end| end - row)
+    }
+
     pub(super) fn selected(&self) -> &[usize] {
         &self.selected
     }
@@ -74,7 +90,7 @@ struct Element {
 pub(super) fn parse(bytes: &[u8], base: u64, columns: &[Column], selected: &Selected) -> Result<Footer, Error> {
     let mut leaves = Vec::new();
     let mut rows = None;
-    let mut footer = Footer { ends: Vec::new(), ranges: Vec::new(), marks: Vec::new(), selected: Vec::new() };
+    let mut footer = Footer::default();
     Reader::new(bytes, base).fields(|r, id, kind| {
         match (id, kind) {
             (2, thrift::LIST) => {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::footer::{self, Footer};
-use super::values::Values;
+use super::values::{self, Values};
 use super::write::{FilePlan, MAGIC, Pages};
 use super::{Options, Selected};
 use crate::check::{Check, Scrutiny};
@@ -30,16 +30,39 @@ pub(crate) struct Reader {
     wanted: VecDeque<Range<u64>>,
     /// Bytes of the first of the wanted ranges that have come.
     taken: u64,
-    /// The row aimed at before the footer was known.
-    target: Option<u64>,
+    /// What is aimed at before the footer is known.
+    target: Option<Target>,
     /// The row that was read last: a row before it, as in the next epoch, is read again.
     last: Option<u64>,
     scrutiny: Scrutiny,
-    /// How this program would write the file, where that is compared.
-    plan: Option<Result<Arc<FilePlan>, Error>>,
+    /// What the file is to be compared with.
+    recipe: Option<Box<Recipe>>,
     check: Option<Check>,
     values: Option<Box<Values>>,
     seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Row(u64),
+    /// Nothing behind it.
+    Footer,
+}
+
+/// How this program would write a file.
+#[derive(Debug)]
+struct Recipe {
+    layout: Layout,
+    file: u64,
+    dims: Vec<u64>,
+    samples: u64,
+}
+
+impl Recipe {
+    fn plan(&self, options: &Options) -> Result<Arc<FilePlan>, Error> {
+        let shape = FileShape { file: self.file, dims: &self.dims, samples: self.samples };
+        FilePlan::measured(&self.layout, options, &shape).map(Arc::new)
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +78,8 @@ enum Stage {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let plan = (scrutiny == Scrutiny::Payload).then(|| FilePlan::measured(layout, options, shape).map(Arc::new));
+        let FileShape { file, dims, samples } = *shape;
+        let recipe = || Recipe { layout: layout.clone(), file, dims: dims.to_vec(), samples };
         Self {
             columns: options.columns(shape),
             options: options.clone(),
@@ -68,18 +92,35 @@ impl Reader {
             target: None,
             last: None,
             scrutiny,
-            plan,
+            recipe: (scrutiny == Scrutiny::Payload).then(|| Box::new(recipe())),
             check: None,
             values: None,
             seed: layout.payload.seed(),
         }
     }
 
-    /// The same file was open before: its footer need not be read again. Where values are decoded it is.
+    /// The same file was open before, and looked at as closely: its footer need not be read again.
     pub(crate) fn set_footer(&mut self, footer: Arc<Footer>) {
-        if self.scrutiny != Scrutiny::Full {
+        let known = match self.scrutiny {
+            Scrutiny::Payload => footer.plan.is_some(),
+            Scrutiny::Full => footer.values.is_some(),
+            Scrutiny::Structure | Scrutiny::Checksums => true,
+        };
+        if known {
             self.wanted.clear();
-            self.stage = Stage::Ready(footer);
+            self.be_ready(footer);
+        }
+    }
+
+    fn be_ready(&mut self, footer: Arc<Footer>) {
+        self.values = footer.values.clone().map(|metadata| Box::new(Values::new(footer.size, metadata)));
+        self.stage = Stage::Ready(footer);
+    }
+
+    /// Aims at the footer alone.
+    pub(crate) fn aim_at_footer(&mut self) {
+        if matches!(self.stage, Stage::Tail { .. }) {
+            self.target = Some(Target::Footer);
         }
     }
 
@@ -107,7 +148,7 @@ impl Reader {
     /// Aims at a row.
     pub(crate) fn sample(&mut self, row: u64) -> Result<(), Error> {
         let Stage::Ready(footer) = &self.stage else {
-            self.target = Some(row);
+            self.target = Some(Target::Row(row));
             return Ok(());
         };
         let group = footer.row_group(row).ok_or(Error::Sample { sample: row, samples: footer.rows() })?;
@@ -127,12 +168,11 @@ impl Reader {
     /// What is looked at while the next range passes.
     fn begin_range(&mut self) -> Result<(), Error> {
         self.taken = 0;
-        let (Some(range), Stage::Ready(_)) = (self.wanted.front(), &self.stage) else { return Ok(()) };
+        let (Some(range), Stage::Ready(footer)) = (self.wanted.front(), &self.stage) else { return Ok(()) };
         if let Some(values) = &mut self.values {
             values.begin(range.start);
         }
-        if let Some(plan) = self.plan.clone() {
-            let plan = plan?;
+        if let Some(plan) = footer.plan.clone() {
             let (group, column) = plan.chunk_at(range.start).ok_or_else(|| Error::Differs {
                 noun: "start of a column chunk",
                 expected: "where dataset.parquet and the seed put it".to_owned(),
@@ -212,24 +252,32 @@ impl Reader {
             return Err(malformed(size - END, "the length of the footer", found));
         };
         if start < from {
-            self.stage = Stage::Tail { from: start, bytes: Vec::new(), rest: tail };
-            self.wanted.push_back(start..from);
+            let (end, rest) = if self.options.footer_again { (size - END, end_bytes(&tail)) } else { (from, tail) };
+            self.stage = Stage::Tail { from: start, bytes: Vec::new(), rest };
+            self.wanted.push_back(start..end);
             self.taken = 0;
             return Ok(());
         }
         let bytes = &tail[(start - from) as usize..tail.len() - END as usize];
-        let footer = footer::parse(bytes, start, &self.columns, &self.options.selected)?;
+        let mut footer = footer::parse(bytes, start, &self.columns, &self.options.selected)?;
         if footer.rows() != self.rows {
             let (expected, found) = (self.rows.to_string(), footer.rows().to_string());
             return Err(Error::Differs { noun: "number of rows", expected, found });
         }
+        footer.size = size;
+        footer.plan = self.recipe.as_ref().map(|recipe| recipe.plan(&self.options)).transpose()?;
         if self.scrutiny == Scrutiny::Full {
-            self.values = Some(Box::new(Values::new(size, from, tail)?));
+            footer.values = Some(values::metadata(size, from, tail)?);
         }
-        self.stage = Stage::Ready(Arc::new(footer));
+        self.be_ready(Arc::new(footer));
         match self.target.take() {
-            Some(row) => self.sample(row),
-            None => Ok(()),
+            Some(Target::Row(row)) => self.sample(row),
+            Some(Target::Footer) | None => Ok(()),
         }
     }
+}
+
+/// The length of the footer and the magic bytes.
+fn end_bytes(tail: &[u8]) -> Vec<u8> {
+    tail[tail.len().saturating_sub(END as usize)..].to_vec()
 }

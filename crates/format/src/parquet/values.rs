@@ -13,7 +13,14 @@ use crate::Error;
 /// Rows of one batch of values.
 const BATCH: usize = 1024;
 
-/// The values of one file. Memory is the footer and what is kept of the row groups that are being read.
+/// What the library needs to know of a file whose footer is in `tail`, which begins at `from`.
+pub(super) fn metadata(size: u64, from: u64, tail: Vec<u8>) -> Result<ArrowReaderMetadata, Error> {
+    let parts = Parts { size, parts: vec![(from, tail.into())] };
+    let metadata = ArrowReaderMetadata::load(&parts, ArrowReaderOptions::default());
+    metadata.map_err(|error| malformed("footer of the Parquet file", from, &error))
+}
+
+/// The values of one file. Memory is what is kept of the row groups that are being read.
 #[derive(Debug)]
 pub(super) struct Values {
     size: u64,
@@ -29,12 +36,9 @@ struct Parts {
 }
 
 impl Values {
-    /// The values of a file whose footer is in `tail`, which begins at `from`.
-    pub(super) fn new(size: u64, from: u64, tail: Vec<u8>) -> Result<Self, Error> {
-        let parts = Parts { size, parts: vec![(from, tail.into())] };
-        let metadata = ArrowReaderMetadata::load(&parts, ArrowReaderOptions::default());
-        let metadata = metadata.map_err(|error| malformed("footer of the Parquet file", from, &error))?;
-        Ok(Self { size, metadata, parts: Vec::new() })
+    /// The values of a file of this size.
+    pub(super) fn new(size: u64, metadata: ArrowReaderMetadata) -> Self {
+        Self { size, metadata, parts: Vec::new() }
     }
 
     /// The next bytes begin at this offset.

@@ -6,7 +6,7 @@ use dlio_config::{Notice, NoticeCode, Workload};
 
 use super::{key, limit, quirk, reopening, surplus};
 use crate::Split;
-use crate::mlperf::{Fork, storage};
+use crate::mlperf::Fork;
 use crate::reading::{Kind, Reading, SplitSteps};
 
 pub(super) fn of(workload: &Workload, reading: &Reading, splits: &[(Split, SplitSteps)]) -> Vec<Notice> {
@@ -26,7 +26,6 @@ pub(super) fn of(workload: &Workload, reading: &Reading, splits: &[(Split, Split
     notices.extend(limit(workload, train));
     notices.extend(surplus(splits).filter(|_| train.run < train.full));
     notices.extend(preprocessing(workload, reading));
-    notices.extend(blocking(workload, fork));
     notices.extend(direct_parquet(workload));
     notices.extend(sizes(workload));
     notices
@@ -137,21 +136,6 @@ fn preprocessing(workload: &Workload, reading: &Reading) -> Option<Notice> {
             "reader.preprocess_time has no effect: what streams whole objects or row groups emulates no preprocessing, as \
              in the fork"
                 .to_owned(),
-        )
-    })
-}
-
-/// A lane that waits for a file system waits for one file at a time.
-fn blocking(workload: &Workload, fork: &Fork) -> Option<Notice> {
-    let in_flight = fork.pipeline.map(|pipeline| pipeline.in_flight).filter(|&in_flight| in_flight > 1)?;
-    let objects = matches!(storage(workload), StorageType::S3 | StorageType::Aistore);
-    (!objects).then(|| {
-        Notice::info(
-            NoticeCode::Accepted,
-            format!(
-                "every reader lane reads one file of the file system at a time, where the fork has up to {in_flight} in \
-                 flight per worker: raise reader.read_threads for more"
-            ),
         )
     })
 }

@@ -141,20 +141,9 @@ impl Iterable {
     }
 
     /// What a lane fetches for its batches among the first `end` of the rank, in order.
-    pub(crate) fn pieces(&self, lane: u32, end: u64) -> impl Iterator<Item = Piece> + Send + use<> {
-        let needed: u64 = self.needed(lane, end);
-        let order = self.clone();
-        let mut position = 0;
-        std::iter::from_fn(move || {
-            if position >= needed {
-                return None;
-            }
-            let SampleRead { index, file, sample } = order.sample(lane, position);
-            let samples = order.piece.min(order.samples_per_file - sample);
-            let step = order.batch(lane, position / order.batch_size).unwrap_or_default() + 1;
-            position += samples;
-            Some(Piece { step, index, file, sample, samples })
-        })
+    pub(crate) fn pieces(self, lane: u32, end: u64) -> Pieces {
+        let needed = self.needed(lane, end);
+        Pieces { of: Some((self, lane)), position: 0, needed }
     }
 
     /// Samples that a lane's batches among the first `end` of the rank are made of.
@@ -170,5 +159,61 @@ impl Iterable {
             turns += rest + u64::from(lane_number < (end - in_all) % longer);
         }
         (turns * self.batch_size).min(self.lane_samples(lane))
+    }
+}
+
+/// What a lane of an iterable data set fetches, piece by piece: as an iterator in the row groups of the configuration, or
+/// [cut](Self::cut) where the files themselves have theirs.
+#[derive(Debug, Clone, Default)]
+pub struct Pieces {
+    /// `None`: nothing is fetched.
+    of: Option<(Iterable, u32)>,
+    position: u64,
+    needed: u64,
+}
+
+impl Pieces {
+    /// The files of the lane, in its order, also those that no batch is planned from: the lane looks at all of them.
+    pub fn files(&self) -> impl Iterator<Item = u64> + use<'_> {
+        let files =
+            self.of.iter().flat_map(|(order, lane)| (0..order.lane_files(*lane)).map(move |at| (order, lane, at)));
+        files.map(|(order, lane, at)| order.sample(*lane, at * order.samples_per_file).file)
+    }
+
+    /// Pieces that the configuration's row groups make of what is left.
+    pub(crate) fn left(&self) -> u64 {
+        let Some((order, _)) = &self.of else { return 0 };
+        let upto = |samples: u64| {
+            let (files, rest) = (samples / order.samples_per_file, samples % order.samples_per_file);
+            files * order.samples_per_file.div_ceil(order.piece) + rest.div_ceil(order.piece)
+        };
+        upto(self.needed).saturating_sub(upto(self.position))
+    }
+
+    /// The file that the next piece is of, and its first sample there; `None`: there is none.
+    #[must_use]
+    pub fn next_place(&self) -> Option<(u64, u64)> {
+        let (order, lane) = self.of.as_ref().filter(|_| self.position < self.needed)?;
+        let SampleRead { file, sample, .. } = order.sample(*lane, self.position);
+        Some((file, sample))
+    }
+
+    /// The next piece, of this many samples unless its file ends before; `None`: there is none.
+    pub fn cut(&mut self, samples: u64) -> Option<Piece> {
+        let (order, lane) = self.of.as_ref().filter(|_| self.position < self.needed)?;
+        let SampleRead { index, file, sample } = order.sample(*lane, self.position);
+        let samples = samples.clamp(1, order.samples_per_file - sample);
+        let step = order.batch(*lane, self.position / order.batch_size).unwrap_or_default() + 1;
+        self.position += samples;
+        Some(Piece { step, index, file, sample, samples })
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let samples = self.of.as_ref().map_or(1, |(order, _)| order.piece);
+        self.cut(samples)
     }
 }

@@ -14,7 +14,7 @@ mod threads;
 
 pub(crate) use batches::{Batches, Layout};
 pub(crate) use iterable::Iterable;
-pub use iterable::{LaneBatch, Piece};
+pub use iterable::{LaneBatch, Piece, Pieces};
 pub(crate) use list::FileList;
 pub(crate) use native::NativeOrder;
 pub(crate) use shuffles::Shuffles;

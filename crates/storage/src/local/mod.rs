@@ -43,6 +43,8 @@ pub struct LocalOptions {
     pub chunk: usize,
     /// Bytes per `pread` of direct I/O, a multiple of 4096; `None`: as above.
     pub direct_chunk: Option<usize>,
+    /// Most bytes of the buffer of a read, for many threads that read at a time; what a chunk has if that is less.
+    pub read_buffer: usize,
 }
 
 impl Default for LocalOptions {
@@ -54,6 +56,7 @@ impl Default for LocalOptions {
             drop_cache: false,
             chunk: 512 << 10,
             direct_chunk: None,
+            read_buffer: usize::MAX,
         }
     }
 }
@@ -264,6 +267,10 @@ impl Storage for Local {
             })?;
             Ok((gone, receipt))
         })
+    }
+
+    fn blocks(&self) -> bool {
+        true
     }
 
     fn uri(&self, key: &str) -> String {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use dlio_event::{Nanos, OpKind, Outcome};
 
-use super::buffer::with_buffer;
+use super::buffer::{ALIGN, with_buffer};
 use super::task::Task;
 use super::{Local, sys};
 use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
@@ -40,8 +40,7 @@ impl OpenFile<'_> {
         let mut task = Task::new(&*self.local.time, "reading");
         let start = task.now();
         let end = range.len.map_or(self.size, |len| range.offset.saturating_add(len).min(self.size));
-        let pass =
-            with_buffer(self.local.options.chunk(self.align > 1), |buffer| self.pass(range.offset, end, buffer, sink));
+        let pass = with_buffer(self.buffer(range.offset, end), |buffer| self.pass(range.offset, end, buffer, sink));
         if self.local.options.drop_cache {
             sys::drop_cache(&self.file, range.offset, pass.bytes);
         }
@@ -69,6 +68,16 @@ impl OpenFile<'_> {
                 Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
             }
         }
+    }
+
+    /// Length of the buffer for a range: a chunk, or as much as a short range takes.
+    fn buffer(&self, offset: u64, end: u64) -> usize {
+        let options = &self.local.options;
+        let block = usize::try_from(self.align).unwrap_or(ALIGN).max(ALIGN);
+        let chunk = options.chunk(self.align > 1).min(options.read_buffer).max(1).next_multiple_of(block);
+        // The blocks at both ends may stick out of the range.
+        let range = usize::try_from(end.saturating_sub(offset)).unwrap_or(chunk).min(chunk);
+        chunk.min((range + 2 * block).next_multiple_of(block))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
