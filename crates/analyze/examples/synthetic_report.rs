@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         synthetic::write(folder, shape)?;
     }
     let traces = dlio_trace::read_dir(folder)?;
-    let report = dlio_analyze::report(&traces, None)?;
+    let report = dlio_analyze::report(&traces, &dlio_analyze::Options::default())?;
     std::fs::write(folder.join("report.txt"), render::table(&report, 100))?;
     std::fs::write(folder.join("report.json"), render::json(&report))?;
     std::fs::write(folder.join("report.html"), render::html(&report))?;

@@ -1,97 +1,116 @@
-//! From traces to a [`Report`]: read every rank once, rebuild its timings, put the parts together.
+//! From what the passes found to a [`Report`].
 
 use std::collections::BTreeMap;
 
 use dlio_event::{BlockTimings, OpKind, RankTimings};
-use dlio_trace::RankTrace;
 
-use crate::gather::{Flow, Gathered, Group, SIZE_BOUNDS, gather};
+use crate::analysis::{Analysis, Sums};
+use crate::histogram::{Found, Histogram, RELATIVE_ERROR};
 use crate::metric::{self, Parameters, RankMetric};
-use crate::percentile::{Distribution, Latency, nearest_rank};
-use crate::rebuild::{EpochTime, Spans};
-use crate::report::{Coverage, Endpoint, Epoch, FlowRow, Operation, RankRow, Report, Run, Series, TimeRow};
+use crate::overview::{self, rounded};
+use crate::pass::Summary;
+use crate::pass::kept::Answer;
+use crate::pass::objects::different_bytes;
+use crate::pass::part::{EpochReads, Flow, SIZE_BOUNDS, group_of};
+use crate::rebuild::EpochTime;
+use crate::report::{
+    Coverage, Curve, Endpoint, Epoch, FlowRow, HostRow, Method, Operation, RankRow, Report, Run, Series, TimeRow,
+};
 use crate::timeline::{Extent, SLICES, Timeline};
-use crate::{checkpoints, coverage, warnings, why};
+use crate::{checkpoints, warnings, why};
 
-/// The report on a run.
-///
-/// `parameters` override those that the traces carry; without either, one step is left out at the start of each block,
-/// and batches count as one sample.
-///
-/// # Errors
-/// When a trace cannot be read.
-pub fn report(traces: &[RankTrace], parameters: Option<&Parameters>) -> Result<Report, dlio_trace::Error> {
-    let ranges: Vec<(i64, i64)> = traces.iter().filter_map(RankTrace::time_range).collect();
-    let extent = Extent {
-        start: ranges.iter().map(|range| range.0).min().unwrap_or(0),
-        end: ranges.iter().map(|range| range.1).max().unwrap_or(0),
-    };
-    let gathered = gather_all(traces, extent)?;
-    let carried = traces.first().and_then(|trace| Parameters::from_config(&trace.header.config_json));
-    let known = parameters.cloned().or(carried);
-    let why = why::explain(traces, known.as_ref())?;
-    Ok(Report { why, ..Builder { traces, extent, known }.build(gathered) })
+pub(crate) struct Builder<'a> {
+    pub(crate) analysis: &'a Analysis<'a>,
+    pub(crate) summary: Summary,
+    pub(crate) sums: Sums,
+    pub(crate) answer: Answer,
 }
 
-/// Reads the ranks' traces, as many at a time as there are processors.
-fn gather_all(traces: &[RankTrace], extent: Extent) -> Result<Vec<Gathered>, dlio_trace::Error> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(traces.len().max(1));
-    let share = traces.len().div_ceil(workers).max(1);
-    let parts: Vec<Result<Vec<Gathered>, dlio_trace::Error>> = std::thread::scope(|scope| {
-        let spawn = |part: &'_ [RankTrace]| part.iter().map(|trace| gather(trace, extent)).collect();
-        let threads: Vec<_> = traces.chunks(share).map(|part| scope.spawn(move || spawn(part))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    });
-    parts.into_iter().collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect())
-}
-
-struct Builder<'a> {
-    traces: &'a [RankTrace],
-    extent: Extent,
-    known: Option<Parameters>,
-}
+type Rebuilt = (RankTimings, Vec<EpochTime>);
 
 impl Builder<'_> {
-    fn build(&self, mut gathered: Vec<Gathered>) -> Report {
-        let mut report = Report { format: "1.0".to_owned(), run: self.run(&gathered), ..Report::default() };
-        let spans: Vec<Spans> = gathered.iter_mut().map(|rank| std::mem::take(&mut rank.spans)).collect();
-        let ranks = self.traces.iter().map(|trace| trace.header.rank);
-        let rebuilt: Vec<_> = ranks.zip(spans).map(|(rank, spans)| spans.timings(rank)).collect();
-        let parameters = self
-            .known
-            .clone()
-            .unwrap_or_else(|| assumed(&rebuilt.iter().map(|(timings, _)| timings).collect::<Vec<_>>()));
-        let metrics: Vec<RankMetric> = rebuilt.iter().map(|(timings, _)| metric::rank(timings, &parameters)).collect();
+    pub(crate) fn explain(&mut self, slow_objects: Vec<why::ObjectReads>) -> why::Why {
+        let ranges = std::mem::take(&mut self.summary.ranges);
+        let mut why = why::explain(&why::Sources {
+            summary: &self.summary,
+            extent: self.analysis.extent,
+            reads: &self.sums.reads,
+            endpoints: &self.sums.endpoints,
+            different_bytes: different_bytes(ranges),
+            slow_objects,
+        });
+        let found = &mut self.answer.reads.whole;
+        let mut at = |parts: u64| self.sums.reads.exact(parts, found) as f64 / 1e9;
+        why.samples.read_percentiles = (self.sums.reads.count > 0).then(|| (at(5_000), at(9_900)));
+        why
+    }
+
+    pub(crate) fn build(mut self, why: why::Why) -> Report {
+        let traces = self.analysis.traces;
+        let parts = std::mem::take(&mut self.summary.parts);
+        let rebuilt: Vec<Rebuilt> = parts.iter().map(|part| (part.timings.clone(), part.times.clone())).collect();
+        let known = self.analysis.known.clone();
+        let timings: Vec<&RankTimings> = rebuilt.iter().map(|(timings, _)| timings).collect();
+        let parameters = known.unwrap_or_else(|| assumed(&timings));
+        let metrics: Vec<RankMetric> = timings.iter().map(|timings| metric::rank(timings, &parameters)).collect();
         let trained = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
         let evaluated = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.eval.is_some());
-        report.train = trained.then(|| metric::training(&metrics, &parameters));
-        report.eval = evaluated.then(|| metric::evaluations(&metrics, &parameters));
-        report.times = times(&rebuilt, &metrics);
-        report.checkpoints = checkpoints::rows(rebuilt.iter().map(|(timings, _)| timings), parameters.checkpoint_bytes);
-        report.epochs = epochs(&metrics, &rebuilt, &gathered);
-        coverage::fill(&mut report.epochs, &gathered, self.traces, parameters.train_samples);
-        report.warnings = warnings::all(self.traces, &report, &gathered, self.known.is_some());
-        report.series = self.series(&gathered);
-        report.ranks = self.ranks(&metrics, &mut gathered);
-        report.endpoints = self.endpoints(&mut gathered);
-        operations(&mut report, gathered);
+        self.summary.parts = parts;
+        let mut report = Report {
+            format: "2.0".to_owned(),
+            run: self.run(),
+            method: self.method(),
+            train: trained.then(|| metric::training(&metrics, &parameters)),
+            eval: evaluated.then(|| metric::evaluations(&metrics, &parameters)),
+            times: times(&rebuilt, &metrics),
+            checkpoints: checkpoints::rows(timings.into_iter(), parameters.checkpoint_bytes),
+            epochs: self.epochs(&metrics, &rebuilt, parameters.train_samples),
+            series: self.series(),
+            steps: overview::steps(&self.summary),
+            heat: overview::heat(&self.summary.parts, self.analysis.extent),
+            shuffle: overview::shuffle(&self.summary),
+            cache: overview::cache(&self.summary.parts),
+            clock: overview::clock(traces, &self.summary),
+            why,
+            ..Report::default()
+        };
+        let both: Vec<f64> = (report.series.read_bytes_per_second.iter())
+            .zip(&report.series.written_bytes_per_second)
+            .map(|(read, written)| read + written)
+            .collect();
+        report.steady = overview::steady(&both, self.analysis.extent);
+        report.ranks = self.ranks(&metrics);
+        self.flows(&mut report);
+        self.operations(&mut report);
+        report.warnings = warnings::all(traces, &report, &self.summary.parts, self.analysis.known.is_some());
         report
     }
 
-    fn run(&self, gathered: &[Gathered]) -> Run {
-        let first = self.traces.first().map(|trace| &trace.header);
+    fn method(&self) -> Method {
+        let streaming = self.analysis.streaming;
+        let left_out: &[&str] = if streaming { &["overlap", "busy_percentage", "slow objects"] } else { &[] };
+        Method {
+            streaming,
+            percentile_error: if streaming { RELATIVE_ERROR } else { 0.0 },
+            left_out: left_out.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    fn run(&self) -> Run {
+        let (traces, extent) = (self.analysis.traces, self.analysis.extent);
+        let first = traces.first().map(|trace| &trace.header);
         let mut run = Run {
             tool_version: first.map(|header| header.tool_version.clone()).unwrap_or_default(),
             argv: first.map(|header| header.argv.clone()).unwrap_or_default(),
             model: first.and_then(|header| model_name(&header.config_json)),
             world: first.map_or(0, |header| header.world),
-            traces: u32::try_from(self.traces.len()).unwrap_or(u32::MAX),
-            seconds: self.extent.seconds(),
-            events: self.traces.iter().map(|trace| trace.rows).sum(),
-            au_threshold_percentage: self.known.as_ref().map(|known| known.au_threshold * 100.0),
+            traces: u32::try_from(traces.len()).unwrap_or(u32::MAX),
+            seconds: extent.seconds(),
+            events: traces.iter().map(|trace| trace.rows).sum(),
+            au_threshold_percentage: self.analysis.known.as_ref().map(|known| known.au_threshold * 100.0),
             ..Run::default()
         };
-        for trace in self.traces {
+        for trace in traces {
             if !run.hosts.contains(&trace.header.host) {
                 run.hosts.push(trace.header.host.clone());
             }
@@ -99,121 +118,174 @@ impl Builder<'_> {
         if let Some(header) = first {
             let monotonic = i64::try_from(header.clock.monotonic_ns).unwrap_or(0);
             let wall_at_zero = header.clock.wall_unix_ns - monotonic - header.clock.offset_to_rank0_ns;
-            run.start_unix_ns = wall_at_zero.saturating_add(self.extent.start);
+            run.start_unix_ns = wall_at_zero.saturating_add(extent.start);
         }
-        for rank in gathered {
-            for ((kind, _), group) in rank.groups.iter().filter(|((kind, _), _)| kind.is_storage()) {
-                run.operations += group.latencies.len() as u64;
-                run.errors += group.errors;
-                run.retries += group.retries;
-                run.read_bytes += if kind.is_read() { group.bytes } else { 0 };
-                run.written_bytes += if kind.is_write() { group.bytes } else { 0 };
-            }
-            for (outcome, count) in &rank.outcomes {
-                *run.outcomes.entry((*outcome).to_owned()).or_default() += count;
-            }
+        for (key, group) in &self.sums.groups {
+            let Some((kind, _)) = group_of(*key).filter(|(kind, _)| kind.is_storage()) else { continue };
+            run.operations += group.times.whole.count;
+            run.errors += group.errors;
+            run.retries += group.retries;
+            run.read_bytes += if kind.is_read() { group.bytes } else { 0 };
+            run.written_bytes += if kind.is_write() { group.bytes } else { 0 };
+        }
+        for (outcome, count) in self.summary.parts.iter().flat_map(|part| &part.outcomes) {
+            *run.outcomes.entry(outcome.clone()).or_default() += count;
         }
         run
     }
 
-    fn series(&self, gathered: &[Gathered]) -> Series {
-        let merge = |pick: fn(&Gathered) -> &Timeline| {
-            let mut all = Timeline::new(self.extent);
-            for rank in gathered {
-                all.merge(pick(rank));
-            }
-            all
+    fn series(&self) -> Series {
+        let (lines, extent) = (&self.sums.lines, self.analysis.extent);
+        // A slice that training only touches says nothing about its utilisation.
+        let enough = 0.1 * extent.slice_seconds() * 1e9;
+        let share = |line: &Timeline| {
+            let of = |slice: usize| {
+                let train = lines.training.amounts[slice];
+                (train > enough).then(|| rounded((100.0 * line.amounts[slice] / train).min(100.0), 1e2))
+            };
+            (0..SLICES).map(of).collect::<Vec<_>>()
         };
-        let (computing, training) = (merge(|rank| &rank.computing), merge(|rank| &rank.training));
-        // A slice that training only touches says little about it.
-        let enough = self.extent.slice_seconds() * 1e9 * gathered.len() as f64 * 0.05;
-        let au = |slice: usize| {
-            let (compute, train) = (computing.amounts[slice], training.amounts[slice]);
-            (train > enough).then(|| (10_000.0 * compute / train).round().min(10_000.0) / 100.0)
-        };
+        let ranks = self.summary.parts.len().max(1) as f64;
+        let busy = |amount: &f64| rounded(100.0 * amount / (extent.slice_seconds() * 1e9 * ranks).max(1.0), 1e2);
         Series {
-            slice_seconds: self.extent.slice_seconds(),
-            read_bytes_per_second: merge(|rank| &rank.reads).per_second(),
-            written_bytes_per_second: merge(|rank| &rank.writes).per_second(),
-            au_percentage: (0..SLICES).map(au).collect(),
+            slice_seconds: extent.slice_seconds(),
+            read_bytes_per_second: lines.reads.per_second(extent),
+            written_bytes_per_second: lines.writes.per_second(extent),
+            operations_per_second: lines.operations.per_second(extent),
+            in_flight: lines.flying.at_a_time(extent),
+            busy_percentage: if self.analysis.streaming {
+                Vec::new()
+            } else {
+                lines.busy.amounts.iter().map(busy).collect()
+            },
+            waiting_percentage: share(&lines.waiting),
+            au_percentage: share(&lines.computing),
         }
     }
 
-    fn ranks(&self, metrics: &[RankMetric], gathered: &mut [Gathered]) -> Vec<RankRow> {
-        let rows = self.traces.iter().zip(metrics).zip(gathered).map(|((trace, metric), gathered)| {
-            let mut all = Flow::default();
-            for flow in gathered.flows.values() {
-                all.merge(flow.clone());
-            }
+    fn ranks(&mut self, metrics: &[RankMetric]) -> Vec<RankRow> {
+        let mut rows = Vec::new();
+        for ((trace, metric), part) in self.analysis.traces.iter().zip(metrics).zip(&self.summary.parts) {
             let au: Vec<f64> = metric.epochs.iter().map(|epoch| epoch.train.au_percentage).collect();
-            RankRow {
+            let flow = self.sums.ranks.remove(&part.index).unwrap_or_default();
+            let mut found = self.answer.ranks.remove(&part.index).unwrap_or_default();
+            rows.push(RankRow {
                 rank: trace.header.rank,
                 host: trace.header.host.clone(),
                 complete: trace.complete,
                 au_percentage: metric::Spread::of(&au).map(|spread| spread.mean),
-                flow: self.flow(all),
+                flow: flow_row(&flow, &mut found, self.analysis.extent),
+            });
+        }
+        rows
+    }
+
+    fn flows(&mut self, report: &mut Report) {
+        let extent = self.analysis.extent;
+        for (host, (ranks, flow)) in std::mem::take(&mut self.sums.hosts) {
+            let mut found = self.answer.hosts.remove(&host).unwrap_or_default();
+            report.hosts.push(HostRow { host, ranks, flow: flow_row(&flow, &mut found, extent) });
+        }
+        for (endpoint, flow) in std::mem::take(&mut self.sums.endpoints) {
+            let mut found = self.answer.endpoints.remove(&endpoint).unwrap_or_default();
+            report.endpoints.push(Endpoint { endpoint, flow: flow_row(&flow, &mut found, extent) });
+        }
+    }
+
+    fn operations(&mut self, report: &mut Report) {
+        let mut kinds: BTreeMap<OpKind, Histogram> = BTreeMap::new();
+        let (mut reads, mut writes) = (Histogram::default(), Histogram::default());
+        for (key, group) in std::mem::take(&mut self.sums.groups) {
+            let Some((kind, class)) = group_of(key) else { continue };
+            let mut found = self.answer.groups.remove(&key).unwrap_or_default();
+            let (latency, first_byte, transfer) = group.times.latencies(&mut found);
+            let sized = kind.is_read() || kind.is_write();
+            let row = Operation {
+                op: kind.name().to_owned(),
+                size: if sized { size_label(class) } else { String::new() },
+                bytes: group.bytes,
+                errors: group.errors,
+                retries: group.retries,
+                latency,
+                first_byte,
+                transfer,
+            };
+            if kind.is_read() {
+                reads.merge(&group.times.whole);
+            } else if kind.is_write() {
+                writes.merge(&group.times.whole);
             }
-        });
-        rows.collect()
+            if kind.is_storage() {
+                kinds.entry(kind).or_default().merge(&group.times.whole);
+                report.operations.push(row);
+            } else {
+                report.spans.push(row);
+            }
+        }
+        let curve =
+            |(kind, all): (OpKind, Histogram)| Curve { op: kind.name().to_owned(), latency: all.distribution() };
+        report.curves = kinds.into_iter().map(curve).collect();
+        report.read_latency = reads.distribution();
+        report.write_latency = writes.distribution();
     }
 
-    fn endpoints(&self, gathered: &mut [Gathered]) -> Vec<Endpoint> {
-        let mut all: BTreeMap<String, Flow> = BTreeMap::new();
-        for (name, flow) in gathered.iter_mut().flat_map(|rank| std::mem::take(&mut rank.flows)) {
-            all.entry(name).or_default().merge(flow);
-        }
-        all.into_iter().map(|(endpoint, flow)| Endpoint { endpoint, flow: self.flow(flow) }).collect()
+    fn epochs(&self, metrics: &[RankMetric], rebuilt: &[Rebuilt], expected: Option<u64>) -> Vec<Epoch> {
+        let parts = &self.summary.parts;
+        let last = rebuilt.iter().flat_map(|(_, times)| times).map(|time| time.epoch).max().unwrap_or(0);
+        let row = |number: u32| {
+            let of = || metrics.iter().flat_map(|rank| &rank.epochs).filter(|epoch| epoch.epoch == number);
+            let mean = |values: &[f64]| metric::Spread::of(values).map(|spread| spread.mean);
+            let times = || rebuilt.iter().flat_map(|(_, times)| times).filter(|time| time.epoch == number);
+            let trained = rebuilt.iter().flat_map(|(timings, _)| &timings.epochs).filter(|epoch| epoch.epoch == number);
+            let train_ns = trained.map(|epoch| epoch.train_end.saturating_sub(epoch.start)).max().unwrap_or(0);
+            let reads = || parts.iter().filter_map(|part| part.epochs.get(&number));
+            let sum = |pick: fn(&EpochReads) -> u64| reads().map(pick).sum::<u64>();
+            let read_bytes = sum(|reads| reads.bytes);
+            let start = times().map(|time| time.start).min().unwrap_or(0);
+            let end = times().map(|time| time.end).max().unwrap_or(0);
+            Epoch {
+                epoch: number,
+                au_percentage: mean(&of().map(|epoch| epoch.train.au_percentage).collect::<Vec<_>>()).unwrap_or(0.0),
+                samples_per_second: of().map(|epoch| epoch.train.throughput).sum(),
+                eval_au_percentage: mean(
+                    &of().filter_map(|epoch| epoch.eval).map(|eval| eval.au_percentage).collect::<Vec<_>>(),
+                ),
+                steps: of().map(|epoch| epoch.train.steps).max().unwrap_or(0),
+                seconds: end.saturating_sub(start) as f64 / 1e9,
+                read_bytes,
+                read_bytes_per_second: per_second(read_bytes, train_ns),
+                bytes_per_operation_second: per_second(read_bytes, sum(|reads| reads.operation_ns)),
+                coverage: self.coverage(number, expected),
+            }
+        };
+        (1..=last).map(row).filter(|epoch| epoch.seconds > 0.0 || epoch.steps > 0).collect()
     }
 
-    fn flow(&self, mut flow: Flow) -> FlowRow {
-        let seconds = self.extent.seconds();
-        let bytes = (flow.read_bytes + flow.written_bytes) as f64;
-        FlowRow {
-            operations: flow.operations,
-            read_bytes: flow.read_bytes,
-            written_bytes: flow.written_bytes,
-            bytes_per_second: if seconds > 0.0 { bytes / seconds } else { 0.0 },
-            errors: flow.errors,
-            latency: Latency::of(&mut flow.latencies),
-        }
+    /// A sample counts as read twice when another rank or step of the epoch read it.
+    fn coverage(&self, epoch: u32, expected: Option<u64>) -> Coverage {
+        let Some(samples) = self.summary.coverage.get(&epoch).filter(|samples| samples.readings > 0) else {
+            // Traces of formats that stream many samples per read do not name them: nothing can be said then.
+            return Coverage::default();
+        };
+        let distinct = samples.distinct();
+        let missing = expected.map(|expected| expected.saturating_sub(distinct));
+        Coverage { distinct, duplicates: samples.readings - distinct, missing }
     }
 }
 
-fn operations(report: &mut Report, gathered: Vec<Gathered>) {
-    let mut groups: BTreeMap<(OpKind, usize), Group> = BTreeMap::new();
-    for (key, group) in gathered.into_iter().flat_map(|rank| rank.groups) {
-        groups.entry(key).or_default().merge(group);
-    }
-    let (mut reads, mut writes) = (Vec::new(), Vec::new());
-    for ((kind, class), mut group) in groups {
-        let row = operation(kind, class, &mut group);
-        if kind.is_read() {
-            reads.append(&mut group.latencies);
-        } else if kind.is_write() {
-            writes.append(&mut group.latencies);
-        }
-        if kind.is_storage() { report.operations.push(row) } else { report.spans.push(row) }
-    }
-    reads.sort_unstable();
-    writes.sort_unstable();
-    report.read_latency = Distribution::of_sorted(&reads);
-    report.write_latency = Distribution::of_sorted(&writes);
-}
-
-fn operation(kind: OpKind, class: usize, group: &mut Group) -> Operation {
-    let latency = Latency::of(&mut group.latencies);
-    group.first_bytes.sort_unstable();
-    let first_byte = |per_mille| (!group.first_bytes.is_empty()).then(|| nearest_rank(&group.first_bytes, per_mille));
-    let sized = kind.is_read() || kind.is_write();
-    Operation {
-        op: kind.name().to_owned(),
-        size: if sized { size_label(class) } else { String::new() },
-        bytes: group.bytes,
-        errors: group.errors,
-        retries: group.retries,
+fn flow_row(flow: &Flow, found: &mut Found, extent: Extent) -> FlowRow {
+    let seconds = extent.seconds();
+    let bytes = (flow.read_bytes + flow.written_bytes) as f64;
+    let (latency, first_byte, transfer) = flow.times.latencies(found);
+    FlowRow {
+        operations: flow.operations,
+        read_bytes: flow.read_bytes,
+        written_bytes: flow.written_bytes,
+        bytes_per_second: if seconds > 0.0 { bytes / seconds } else { 0.0 },
+        errors: flow.errors,
         latency,
-        first_byte_p50_ns: first_byte(500),
-        first_byte_p99_ns: first_byte(990),
+        first_byte,
+        transfer,
     }
 }
 
@@ -257,8 +329,6 @@ fn assumed(timings: &[&RankTimings]) -> Parameters {
     }
 }
 
-type Rebuilt = (RankTimings, Vec<EpochTime>);
-
 /// The epochs of every rank; `metrics` has the ranks in the same order.
 fn times(rebuilt: &[Rebuilt], metrics: &[RankMetric]) -> Vec<TimeRow> {
     let seconds = |nanos: u64| nanos as f64 / 1e9;
@@ -284,36 +354,6 @@ fn times(rebuilt: &[Rebuilt], metrics: &[RankMetric]) -> Vec<TimeRow> {
     }
     rows.sort_by_key(|row| (row.epoch, row.rank));
     rows
-}
-
-fn epochs(metrics: &[RankMetric], rebuilt: &[Rebuilt], gathered: &[Gathered]) -> Vec<Epoch> {
-    let last = rebuilt.iter().flat_map(|(_, times)| times).map(|time| time.epoch).max().unwrap_or(0);
-    let row = |number: u32| {
-        let of = || metrics.iter().flat_map(|rank| &rank.epochs).filter(|epoch| epoch.epoch == number);
-        let mean = |values: &[f64]| metric::Spread::of(values).map(|spread| spread.mean);
-        let times = || rebuilt.iter().flat_map(|(_, times)| times).filter(|time| time.epoch == number);
-        let trained = rebuilt.iter().flat_map(|(timings, _)| &timings.epochs).filter(|epoch| epoch.epoch == number);
-        let train_ns = trained.map(|epoch| epoch.train_end.saturating_sub(epoch.start)).max().unwrap_or(0);
-        let reads = || gathered.iter().filter_map(|rank| rank.epochs.get(&number));
-        let read_bytes: u64 = reads().map(|reads| reads.bytes).sum();
-        let start = times().map(|time| time.start).min().unwrap_or(0);
-        let end = times().map(|time| time.end).max().unwrap_or(0);
-        Epoch {
-            epoch: number,
-            au_percentage: mean(&of().map(|epoch| epoch.train.au_percentage).collect::<Vec<_>>()).unwrap_or(0.0),
-            samples_per_second: of().map(|epoch| epoch.train.throughput).sum(),
-            eval_au_percentage: mean(
-                &of().filter_map(|epoch| epoch.eval).map(|eval| eval.au_percentage).collect::<Vec<_>>(),
-            ),
-            steps: of().map(|epoch| epoch.train.steps).max().unwrap_or(0),
-            seconds: end.saturating_sub(start) as f64 / 1e9,
-            read_bytes,
-            read_bytes_per_second: per_second(read_bytes, train_ns),
-            bytes_per_operation_second: per_second(read_bytes, reads().map(|reads| reads.operation_ns).sum()),
-            coverage: Coverage::default(),
-        }
-    };
-    (1..=last).map(row).filter(|epoch| epoch.seconds > 0.0 || epoch.steps > 0).collect()
 }
 
 fn per_second(bytes: u64, nanos: u64) -> f64 {

@@ -41,16 +41,21 @@ pub fn compare(base: &Report, this: &Report) -> Vec<Change> {
         ("read_p99", old.read.clone(), new.read.clone(), |values| percentile(values, 990)),
     ];
     let known = metrics.into_iter().filter(|(_, old, new, _)| !old.is_empty() && !new.is_empty());
-    known.map(|(metric, old, new, statistic)| change(metric, old, new, statistic)).collect()
+    let mut changes: Vec<Change> =
+        known.map(|(metric, old, new, statistic)| change(metric, old, new, statistic)).collect();
+    // The percentiles themselves are of all reads; only the interval is drawn from some.
+    if let Some((before, after)) = old.read_percentiles.zip(new.read_percentiles) {
+        for (metric, base, this) in [("read_p50", before.0, after.0), ("read_p99", before.1, after.1)] {
+            if let Some(change) = changes.iter_mut().find(|change| change.metric == metric) {
+                (change.base, change.this, change.change_percentage) = (base, this, relative(base, this));
+            }
+        }
+    }
+    changes
 }
 
 fn change(metric: &str, mut old: Vec<f64>, mut new: Vec<f64>, statistic: Statistic) -> Change {
     let (base, this) = (statistic(&mut old), statistic(&mut new));
-    let relative = |base: f64, this: f64| match (base == 0.0, this == 0.0) {
-        (true, true) => 0.0,
-        (true, false) => 100.0,
-        _ => 100.0 * (this - base) / base,
-    };
     let (old, new) = (thinned(old), thinned(new));
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut drawn: Vec<f64> = (0..DRAWS)
@@ -63,6 +68,15 @@ fn change(metric: &str, mut old: Vec<f64>, mut new: Vec<f64>, statistic: Statist
         this,
         change_percentage: relative(base, this),
         interval: (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40]),
+    }
+}
+
+/// Percent of the base.
+fn relative(base: f64, this: f64) -> f64 {
+    match (base == 0.0, this == 0.0) {
+        (true, true) => 0.0,
+        (true, false) => 100.0,
+        _ => 100.0 * (this - base) / base,
     }
 }
 

@@ -12,14 +12,16 @@ pub mod render;
 pub mod report;
 pub mod why;
 
+mod analysis;
 mod build;
 mod checkpoints;
-mod coverage;
-mod gather;
+mod histogram;
 mod ordered;
+mod overview;
+mod pass;
 mod rebuild;
 mod timeline;
 mod warnings;
 
-pub use build::report;
+pub use analysis::{Analysis, Asked, EXACT_EVENTS, Options, Share, report};
 pub use report::Report;

@@ -1,4 +1,4 @@
-//! Exact percentiles: all values are kept, eight bytes each.
+//! Percentiles by nearest rank, and what the report says of a group of durations.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,33 +71,6 @@ pub struct Distribution {
     pub curve: Vec<(u32, u64)>,
 }
 
-impl Distribution {
-    /// Of values in ascending order.
-    #[must_use]
-    pub fn of_sorted(sorted: &[u64]) -> Self {
-        let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return Self::default() };
-        let mut bound = (*first).max(1) as f64;
-        let mut result = Self::default();
-        let mut below = 0;
-        loop {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and casts saturate")]
-            let limit = bound.ceil() as u64;
-            let upto = sorted.partition_point(|value| *value <= limit);
-            result.bounds_ns.push(limit);
-            result.counts.push((upto - below) as u64);
-            below = upto;
-            if limit >= *last {
-                break;
-            }
-            bound *= std::f64::consts::SQRT_2;
-        }
-        let steps = (0..=90).step_by(5).chain([92, 94, 96, 98]).map(|percent| percent * 10);
-        let points = steps.chain([985, 990, 993, 996, 998, 999, 1000]);
-        result.curve = points.map(|at: u32| (at, nearest_rank(sorted, at as usize))).collect();
-        result
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -125,14 +98,6 @@ mod tests {
             prop_assert_eq!(latency.p99_ns, naive(&original, 990));
             prop_assert_eq!(latency.p999_ns, naive(&original, 999));
             prop_assert_eq!(latency.max_ns, original.iter().copied().max().unwrap_or(0));
-        }
-
-        #[test]
-        fn a_histogram_loses_no_value(mut values in proptest::collection::vec(0_u64..u64::MAX / 4, 1..200)) {
-            values.sort_unstable();
-            let histogram = Distribution::of_sorted(&values);
-            prop_assert_eq!(histogram.counts.iter().sum::<u64>(), values.len() as u64);
-            prop_assert!(histogram.bounds_ns.is_sorted());
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, OpKind, Phase, RankTimings};
-use dlio_trace::Batch;
+use dlio_trace::Rows;
+use serde::{Deserialize, Serialize};
 
 /// Collects spans until all have been seen; spans of a row group are sorted, but groups may overlap.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ struct BlockSpans {
 }
 
 /// Where the time of one epoch of one rank went, nanoseconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct EpochTime {
     pub(crate) epoch: u32,
     pub(crate) start: u64,
@@ -49,11 +50,11 @@ impl Spans {
         Self { base, ..Self::default() }
     }
 
-    pub(crate) fn add(&mut self, batch: &Batch, row: usize) {
-        let kind = batch.kind[row];
-        let (epoch, block, step) = (batch.epoch[row], batch.block[row], batch.step[row]);
-        let (start, end) = (batch.start[row].saturating_sub(self.base), batch.end[row].saturating_sub(self.base));
-        let eval = batch.phase[row] == Phase::Eval;
+    pub(crate) fn add(&mut self, rows: &Rows, row: usize) {
+        let kind = rows.kind[row];
+        let (epoch, block, step) = (rows.epoch[row], rows.block[row], rows.step[row]);
+        let (start, end) = (rows.start[row].saturating_sub(self.base), rows.end[row].saturating_sub(self.base));
+        let eval = rows.phase[row] == Phase::Eval;
         if epoch == 0 {
             return;
         }

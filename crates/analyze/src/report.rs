@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Change;
 use crate::metric::Aggregate;
 use crate::percentile::{Distribution, Latency};
 use crate::why::Why;
@@ -15,6 +16,9 @@ pub struct Report {
     pub format: String,
     /// The run as a whole.
     pub run: Run,
+    /// How the numbers were made.
+    #[serde(default)]
+    pub method: Method,
     /// What a reader should know before believing the numbers.
     pub warnings: Vec<Warning>,
     /// Training metrics as in `summary.json`; `None` without training steps.
@@ -32,19 +36,180 @@ pub struct Report {
     pub spans: Vec<Operation>,
     /// Per rank.
     pub ranks: Vec<RankRow>,
+    /// Per host.
+    #[serde(default)]
+    pub hosts: Vec<HostRow>,
     /// Per endpoint.
     pub endpoints: Vec<Endpoint>,
     /// Where the time went, per epoch and rank.
     pub times: Vec<TimeRow>,
     /// Over the run.
     pub series: Series,
+    /// From step to step, in at most 400 rows.
+    #[serde(default)]
+    pub steps: Vec<StepRow>,
+    /// Ranks and time.
+    #[serde(default)]
+    pub heat: Heat,
+    /// When the run was warm; `None` without enough storage traffic.
+    #[serde(default)]
+    pub steady: Option<Steady>,
     /// What AU was lost to, and where the slow operations are.
     #[serde(default)]
     pub why: Why,
+    /// In which order each epoch read.
+    #[serde(default)]
+    pub shuffle: Vec<ShuffleRow>,
+    /// How fast each epoch read: whether from a cache.
+    #[serde(default)]
+    pub cache: Vec<CacheRow>,
+    /// The clocks of the ranks.
+    #[serde(default)]
+    pub clock: Clock,
+    /// Of a replayed trace: how close it came to the recorded one, as the replay wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<serde_json::Value>,
+    /// Against another run, if one was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparison: Vec<Change>,
+    /// Latencies of each kind of storage operation.
+    #[serde(default)]
+    pub curves: Vec<Curve>,
     /// Latencies of all reads.
     pub read_latency: Distribution,
     /// Latencies of all writes.
     pub write_latency: Distribution,
+}
+
+/// How the numbers were made.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Method {
+    /// Rows were not kept: memory does not grow with their number.
+    pub streaming: bool,
+    /// The largest error of a percentile, as a share of its value: 0 where all values were kept.
+    pub percentile_error: f64,
+    /// What a streaming analysis leaves out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+/// One host.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HostRow {
+    /// Name.
+    pub host: String,
+    /// Its ranks.
+    pub ranks: u32,
+    /// What they exchanged with storage.
+    pub flow: FlowRow,
+}
+
+/// Some consecutive steps over all ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// First step.
+    pub from: u32,
+    /// Last step.
+    pub to: u32,
+    /// Computation by computation and waiting, percent.
+    pub au_percentage: f64,
+    /// Mean wait of a rank, nanoseconds.
+    pub wait_ns: f64,
+    /// Longest wait of a rank, nanoseconds.
+    pub wait_ns_max: u64,
+}
+
+/// Ranks and time: one row per rank (or per group of neighbours), one column per slice.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Heat {
+    /// First and last rank of each row.
+    pub ranks: Vec<(u32, u32)>,
+    /// Width of a column, seconds.
+    pub slice_seconds: f64,
+    /// Mean over the row's ranks.
+    pub read_bytes_per_second: Vec<Vec<f64>>,
+    /// Share of the time that the training loop waited for data, mean over the row's ranks, percent.
+    pub waiting_percentage: Vec<Vec<f64>>,
+}
+
+/// When the run was warm: MSER-5 on bytes per slice between the first and the last traffic.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Steady {
+    /// From the start of the run to the slice after which the mean of the rest is known best, seconds.
+    pub warm_up_seconds: f64,
+    /// Whether the rest is steady: the warm-up is less than half, and both halves of the rest agree within 10 %.
+    pub steady: bool,
+    /// Mean of the rest, bytes per second.
+    pub bytes_per_second: f64,
+    /// Deviation of its slices by the mean, percent.
+    pub variation_percentage: f64,
+}
+
+/// In which order one epoch read, mean over the ranks. Samples, or objects where the traces name no samples.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ShuffleRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// Correlation of position and sample number: 1 in order, 0 shuffled.
+    pub with_numbers: Option<f64>,
+    /// Correlation of each sample number with the next one.
+    pub with_next: Option<f64>,
+    /// Correlation of positions with those of the epoch before.
+    pub with_before: Option<f64>,
+    /// What a rank reads that it had read in the epoch before, percent.
+    pub kept_percentage: Option<f64>,
+    /// Samples that more than one rank read in this epoch, percent.
+    pub shared_percentage: Option<f64>,
+}
+
+/// How fast one epoch read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CacheRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// Bytes per second of a read by those of the first epoch.
+    pub speed_by_first: f64,
+    /// Reads of 16 KiB and more that moved more than 4 GB per second, percent of all reads.
+    pub from_memory_percentage: f64,
+}
+
+/// The clocks of the ranks, as the headers of the traces tell them, and whether effects came after causes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Clock {
+    /// Per rank.
+    pub ranks: Vec<ClockRow>,
+    /// Barriers that were looked at.
+    pub barriers: u64,
+    /// Of them, those that a rank left before the last one had come, by more than both clocks may be wrong.
+    pub violations: u64,
+    /// By how much at most, nanoseconds.
+    pub worst_ns: u64,
+}
+
+/// One rank's clock.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ClockRow {
+    /// Rank.
+    pub rank: u32,
+    /// What was added to its times, nanoseconds.
+    pub offset_ns: i64,
+    /// How much that may be wrong: half a round trip, nanoseconds.
+    pub uncertainty_ns: u64,
+    /// How much the offset had changed at the end of the run; `None` if it was not measured again.
+    pub moved_ns: Option<i64>,
+    /// The drift that was taken out of the times, parts per million; 0 where it was within the uncertainty.
+    pub drift_ppm: f64,
+}
+
+/// Latencies of one kind of operation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Curve {
+    /// Kind.
+    pub op: String,
+    /// All sizes.
+    pub latency: Distribution,
 }
 
 /// The run as a whole.
@@ -169,10 +334,12 @@ pub struct Operation {
     pub retries: u64,
     /// How long they took.
     pub latency: Latency,
-    /// Median time to the first byte, where it was measured.
-    pub first_byte_p50_ns: Option<u64>,
-    /// 99th percentile of the time to the first byte.
-    pub first_byte_p99_ns: Option<u64>,
+    /// Time to the first byte, where it was measured.
+    #[serde(default)]
+    pub first_byte: Option<Latency>,
+    /// From there to the end.
+    #[serde(default)]
+    pub transfer: Option<Latency>,
 }
 
 /// One rank.
@@ -214,6 +381,12 @@ pub struct FlowRow {
     pub errors: u64,
     /// Latency of reads and writes.
     pub latency: Latency,
+    /// Their time to the first byte, where it was measured.
+    #[serde(default)]
+    pub first_byte: Option<Latency>,
+    /// From there to the end.
+    #[serde(default)]
+    pub transfer: Option<Latency>,
 }
 
 /// Where the time of one epoch of one rank went, seconds.
@@ -250,6 +423,18 @@ pub struct Series {
     pub read_bytes_per_second: Vec<f64>,
     /// Bytes written per second.
     pub written_bytes_per_second: Vec<f64>,
+    /// Storage operations per second.
+    #[serde(default)]
+    pub operations_per_second: Vec<f64>,
+    /// Storage operations in flight, all ranks together.
+    #[serde(default)]
+    pub in_flight: Vec<f64>,
+    /// Share of the time with at least one storage operation in flight, mean over the ranks, percent; empty when streaming.
+    #[serde(default)]
+    pub busy_percentage: Vec<f64>,
+    /// Share of the training time of all ranks that was waiting for data, percent; `None` outside training.
+    #[serde(default)]
+    pub waiting_percentage: Vec<Option<f64>>,
     /// Share of the training time of all ranks that was computation, percent; `None` outside training.
     pub au_percentage: Vec<Option<f64>>,
 }

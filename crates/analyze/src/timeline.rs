@@ -1,10 +1,12 @@
 //! Quantities spread over equal slices of the run: what an operation moved counts in every slice that it touched.
 
+use serde::{Deserialize, Serialize};
+
 /// Slices of a run.
 pub(crate) const SLICES: usize = 200;
 
 /// The time that the slices divide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
     pub(crate) start: i64,
     pub(crate) end: i64,
@@ -25,25 +27,55 @@ impl Extent {
         let limit = SLICES as f64;
         (at.saturating_sub(self.start) as f64 * limit / width).clamp(0.0, limit)
     }
+
+    /// The slices that an interval touches.
+    pub(crate) fn stretch(self, start: i64, end: i64) -> Stretch {
+        let (from, to) = (self.place(start), self.place(end));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=SLICES")]
+        let (first, last) = (from as usize, to as usize);
+        Stretch { from, to, first, last }
+    }
+}
+
+/// An interval on the axis of slices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    from: f64,
+    to: f64,
+    first: usize,
+    last: usize,
 }
 
 /// One quantity over time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub(crate) struct Timeline {
-    extent: Extent,
     pub(crate) amounts: Vec<f64>,
 }
 
-impl Timeline {
-    pub(crate) fn new(extent: Extent) -> Self {
-        Self { extent, amounts: vec![0.0; SLICES] }
+/// Bit patterns: text would not give back every number.
+impl From<Timeline> for Vec<u64> {
+    fn from(line: Timeline) -> Self {
+        line.amounts.into_iter().map(f64::to_bits).collect()
     }
+}
 
+impl From<Vec<u64>> for Timeline {
+    fn from(bits: Vec<u64>) -> Self {
+        Self { amounts: bits.into_iter().map(f64::from_bits).collect() }
+    }
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { amounts: vec![0.0; SLICES] }
+    }
+}
+
+impl Timeline {
     /// Spreads `amount` evenly over an interval.
-    pub(crate) fn add(&mut self, start: i64, end: i64, amount: f64) {
-        let (from, to) = (self.extent.place(start), self.extent.place(end));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=SLICES")]
-        let (first, last) = (from as usize, to as usize);
+    pub(crate) fn add(&mut self, stretch: Stretch, amount: f64) {
+        let Stretch { from, to, first, last } = stretch;
         if first >= last || to <= from {
             self.amounts[first.min(SLICES - 1)] += amount;
             return;
@@ -62,9 +94,15 @@ impl Timeline {
     }
 
     /// Whole units per second: fractions of a byte would only swell the report.
-    pub(crate) fn per_second(&self) -> Vec<f64> {
-        let width = self.extent.slice_seconds();
+    pub(crate) fn per_second(&self, extent: Extent) -> Vec<f64> {
+        let width = extent.slice_seconds();
         self.amounts.iter().map(|amount| if width > 0.0 { (amount / width).round() } else { 0.0 }).collect()
+    }
+
+    /// Of nanoseconds: how many went on at a time, to three places.
+    pub(crate) fn at_a_time(&self, extent: Extent) -> Vec<f64> {
+        let width = extent.slice_seconds() * 1e9;
+        self.amounts.iter().map(|nanos| if width > 0.0 { (1e3 * nanos / width).round() / 1e3 } else { 0.0 }).collect()
     }
 }
 
@@ -74,10 +112,11 @@ mod tests {
 
     #[test]
     fn an_operation_counts_in_every_slice_that_it_touches() {
-        let mut line = Timeline::new(Extent { start: 0, end: 200 });
-        line.add(10, 20, 100.0);
-        line.add(15, 16, 7.0);
-        line.add(30, 30, 5.0);
+        let extent = Extent { start: 0, end: 200 };
+        let mut line = Timeline::default();
+        line.add(extent.stretch(10, 20), 100.0);
+        line.add(extent.stretch(15, 16), 7.0);
+        line.add(extent.stretch(30, 30), 5.0);
         assert!((line.amounts[10] - 10.0).abs() < 1e-9 && (line.amounts[15] - 17.0).abs() < 1e-9);
         assert!((line.amounts[30] - 5.0).abs() < 1e-9 && line.amounts[9] == 0.0 && line.amounts[21] == 0.0);
         assert!((line.amounts.iter().sum::<f64>() - 112.0).abs() < 1e-9);
@@ -85,13 +124,17 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_at_the_ends_or_in_a_run_without_extent() {
-        let mut line = Timeline::new(Extent { start: 100, end: 100 });
-        line.add(100, 100, 3.0);
-        line.add(0, 1_000, 4.0);
+        let extent = Extent { start: 100, end: 100 };
+        let mut line = Timeline::default();
+        line.add(extent.stretch(100, 100), 3.0);
+        line.add(extent.stretch(0, 1_000), 4.0);
         assert!((line.amounts.iter().sum::<f64>() - 7.0).abs() < 1e-9);
-        let mut line = Timeline::new(Extent { start: 0, end: 999 });
-        line.add(0, 999, 50.0);
-        line.add(998, 999, 1.0);
+        let extent = Extent { start: 0, end: 999 };
+        let mut line = Timeline::default();
+        line.add(extent.stretch(0, 999), 50.0);
+        line.add(extent.stretch(998, 999), 1.0);
         assert!((line.amounts.iter().sum::<f64>() - 51.0).abs() < 1e-9);
+        let text = serde_json::to_string(&line).unwrap();
+        assert_eq!(serde_json::from_str::<Timeline>(&text).unwrap().amounts, line.amounts);
     }
 }

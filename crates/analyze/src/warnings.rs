@@ -2,7 +2,7 @@
 
 use dlio_trace::RankTrace;
 
-use crate::gather::Gathered;
+use crate::pass::part::RankPart;
 use crate::report::{Epoch, Report, Warning};
 
 /// An epoch whose reads are this much faster than the first one's was probably served from memory.
@@ -12,12 +12,7 @@ const CLIENT_SHARE: f64 = 0.5;
 /// Share of the time spent waiting for data above which it matters who is the limit.
 const WAITING_SHARE: f64 = 0.1;
 
-pub(crate) fn all(
-    traces: &[RankTrace],
-    report: &Report,
-    gathered: &[Gathered],
-    parameters_known: bool,
-) -> Vec<Warning> {
+pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], parameters_known: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
     if report.run.events == 0 {
@@ -59,7 +54,7 @@ pub(crate) fn all(
         );
     }
     cached(&report.epochs, &mut warn);
-    client(report, gathered, &mut warn);
+    client(report, parts, &mut warn);
     for epoch in &report.epochs {
         if let Some(missing) = epoch.coverage.missing.filter(|missing| *missing > 0) {
             warn("samples_missing", format!("epoch {}: {missing} samples were read by nobody", epoch.epoch));
@@ -102,10 +97,10 @@ fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {
     }
 }
 
-fn client(report: &Report, gathered: &[Gathered], warn: &mut impl FnMut(&str, String)) {
+fn client(report: &Report, parts: &[RankPart], warn: &mut impl FnMut(&str, String)) {
     let total: f64 = report.times.iter().map(|row| row.total).sum();
     let waiting: f64 = report.times.iter().map(|row| row.waiting).sum();
-    let sum = |pick: fn(&Gathered) -> u64| gathered.iter().map(pick).sum::<u64>() as f64;
+    let sum = |pick: fn(&RankPart) -> u64| parts.iter().map(pick).sum::<u64>() as f64;
     let (client, storage) = (sum(|rank| rank.lanes.client), sum(|rank| rank.lanes.storage));
     if total == 0.0 || waiting / total < WAITING_SHARE || client + storage == 0.0 {
         return;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-use dlio_analyze::{Report, render, report};
+use dlio_analyze::{Options, Report, render, report};
 use dlio_event::{ConnectionId, Event, EventSink, Lane, OpKind, Outcome, Phase, Position};
 use dlio_trace::{Header, TraceWriter, file_name, read_dir};
 
@@ -52,7 +52,7 @@ fn planted(cause: Planted) -> Report {
         writer.record(Event::span(OpKind::Block, Lane::MAIN, train, begin, now));
         writer.finish().unwrap();
     }
-    report(&read_dir(folder.path()).unwrap(), None).unwrap()
+    report(&read_dir(folder.path()).unwrap(), &Options::default()).unwrap()
 }
 
 /// Queued for 0.1 ms, first byte after 1 ms, the rest in 1 ms; returns the end.
@@ -148,10 +148,9 @@ fn a_time_of_throttling_is_named_with_its_ends() {
 #[test]
 fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it() {
     let report = planted(Planted::ColdConnection);
-    let codes: Vec<&str> = named(&report).iter().map(|found| found.0).collect();
-    assert!(codes.contains(&"cold_connections"), "{codes:?}");
-    let cold = report.why.findings.iter().find(|found| found.code == "cold_connections").unwrap();
-    assert!(cold.text.contains("opened in 0.900 s on rank 2, epoch 1, step 31"), "{}", cold.text);
+    assert_eq!(named(&report), [("cold_connections", "2")]);
+    let cold = &report.why.findings[0];
+    assert!(cold.text.contains("opened in 0.901 s on rank 2, epoch 1, step 31"), "{}", cold.text);
     let slowest = &report.why.slow_steps[0];
     assert_eq!((slowest.rank, slowest.step, slowest.object.as_str()), (2, 31, "train/file_00507"));
     assert!(slowest.parts.queueing >= 900 * MS);

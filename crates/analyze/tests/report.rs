@@ -7,7 +7,7 @@ mod synthetic;
 use std::path::Path;
 
 use dlio_analyze::metric::{self, Parameters};
-use dlio_analyze::{Report, render, report};
+use dlio_analyze::{Options, Report, render, report};
 use dlio_event::{BlockTimings, Event, EventSink, Lane, OpKind, Phase, Position, RankTimings};
 use dlio_trace::{Header, TraceWriter, file_name, read_dir};
 use synthetic::Shape;
@@ -19,7 +19,7 @@ fn small() -> Shape {
 }
 
 fn report_on(folder: &Path) -> Report {
-    report(&read_dir(folder).unwrap(), None).unwrap()
+    report(&read_dir(folder).unwrap(), &Options::default()).unwrap()
 }
 
 fn synthetic_report(shape: Shape) -> Report {

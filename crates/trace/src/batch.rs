@@ -21,6 +21,21 @@ impl Names {
         Self { keys: vec![NO_NAME; rows], values: StringArray::new_null(0) }
     }
 
+    /// A column that was not asked for has no names.
+    pub(crate) fn of(record: &RecordBatch, name: &str) -> Result<Self, String> {
+        if record.column_by_name(name).is_none() {
+            return Ok(Self::none(record.num_rows()));
+        }
+        let (array, values) = dictionary(record, name)?;
+        let keys = array.keys();
+        let known = |key: i32| u32::try_from(key).unwrap_or(NO_NAME);
+        let keys = match keys.null_count() {
+            0 => keys.values().iter().map(|key| known(*key)).collect(),
+            _ => keys.iter().map(|key| key.map_or(NO_NAME, known)).collect(),
+        };
+        Ok(Self { keys, values: values.clone() })
+    }
+
     /// The name of a row.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
@@ -31,6 +46,12 @@ impl Names {
     #[must_use]
     pub fn key(&self, row: usize) -> Option<usize> {
         self.keys.get(row).copied().filter(|key| *key != NO_NAME).map(|key| key as usize)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.keys.len()
     }
 
     /// How many names the batch can refer to; not all need be in use.
@@ -241,15 +262,8 @@ impl Columns<'_> {
         self.find(name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| format!("column {name} is not a 64-bit integer"))
     }
 
-    fn dictionary(&self, name: &str) -> Result<(&DictionaryArray<Int32Type>, &StringArray), String> {
-        let wrong = || format!("column {name} is not text");
-        let array = self.find(name)?.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
-        let values = array.values().as_string_opt::<i32>().ok_or_else(wrong)?;
-        Ok((array, values))
-    }
-
     fn word<T: Copy>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-        let (array, values) = self.dictionary(name)?;
+        let (array, values) = dictionary(self.record, name)?;
         let known: Vec<Option<T>> = values.iter().map(|word| word.and_then(&parse)).collect();
         let one = |key: Option<usize>| {
             key.and_then(|key| known.get(key).copied().flatten()).ok_or_else(|| {
@@ -260,13 +274,19 @@ impl Columns<'_> {
         array.keys().iter().map(|key| one(key.and_then(|key| usize::try_from(key).ok()))).collect()
     }
 
-    /// A column that was not asked for has no names.
     fn names(&self, name: &str) -> Result<Names, String> {
-        if self.record.column_by_name(name).is_none() {
-            return Ok(Names::none(self.record.num_rows()));
-        }
-        let (array, values) = self.dictionary(name)?;
-        let key = |key: Option<i32>| key.and_then(|key| u32::try_from(key).ok()).unwrap_or(NO_NAME);
-        Ok(Names { keys: array.keys().iter().map(key).collect(), values: values.clone() })
+        Names::of(self.record, name)
     }
+}
+
+/// A column of text: a number per row, and the texts.
+pub(crate) fn dictionary<'a>(
+    record: &'a RecordBatch,
+    name: &str,
+) -> Result<(&'a DictionaryArray<Int32Type>, &'a StringArray), String> {
+    let wrong = || format!("column {name} is not text");
+    let column = record.column_by_name(name).ok_or_else(|| format!("it has no column {name}"))?;
+    let array = column.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
+    let values = array.values().as_string_opt::<i32>().ok_or_else(wrong)?;
+    Ok((array, values))
 }

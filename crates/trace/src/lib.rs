@@ -16,6 +16,7 @@ mod names;
 mod reader;
 mod recorder;
 mod repair;
+mod rows;
 pub mod tables;
 
 pub use batch::{Batch, Names};
@@ -26,6 +27,7 @@ pub use header::{ClockAnchor, Drift, FORMAT_MAJOR, FORMAT_MINOR, Header};
 pub use reader::{Batches, RankTrace, read_dir, read_file};
 pub use recorder::{Health, TraceWriter};
 pub use repair::{Repaired, repair};
+pub use rows::{NO_CONNECTION, NO_SAMPLE, NO_TIME, Rows};
 
 /// The file name of a rank's trace: `rank-00012.parquet`.
 #[must_use]

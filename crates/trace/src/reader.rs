@@ -4,7 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -15,7 +17,8 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::footer;
 use crate::header::Drift;
-use crate::{Batch, Error, Header};
+use crate::rows::{Rows, WANTED};
+use crate::{Batch, Error, Header, Names};
 
 /// Rows of a batch: large enough to be fast, small enough to stay in cache.
 const BATCH_ROWS: usize = 16 * 1024;
@@ -106,6 +109,49 @@ impl RankTrace {
         Some((start, end.max(start)))
     }
 
+    /// Number of row groups.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// The earliest end of a row of the group, on rank 0's clock; `None` if the file does not say.
+    #[must_use]
+    pub fn first_end(&self, group: usize) -> Option<i64> {
+        let columns = self.metadata.row_groups().get(group)?.columns();
+        let column = columns.iter().find(|column| column.column_descr().name() == "t_end_ns")?;
+        let Some(Statistics::Int64(values)) = column.statistics() else { return None };
+        let stored = values.min_opt().copied()?;
+        Some(self.header.drift().map_or(stored, |drift| stored.saturating_add(drift.at(stored))))
+    }
+
+    /// The rows of one group, in pieces, with the columns that an analysis needs.
+    ///
+    /// # Errors
+    /// As [`RankTrace::batches`].
+    pub fn rows(&self, group: usize) -> Result<Vec<Rows>, Error> {
+        let damaged = |reason: String| Error::Damaged { path: self.path.clone(), reason };
+        let drift = self.header.drift();
+        let reader = self.reader(|column| WANTED.contains(&column), Some(group))?;
+        let rows = |record: Result<RecordBatch, ArrowError>| {
+            record.map_err(|error| error.to_string()).and_then(|record| Rows::from_record_batch(&record, drift))
+        };
+        reader.map(rows).collect::<Result<_, _>>().map_err(damaged)
+    }
+
+    /// The object names of one group's rows, in pieces.
+    ///
+    /// # Errors
+    /// As [`RankTrace::batches`].
+    pub fn object_names(&self, group: usize) -> Result<Vec<Names>, Error> {
+        let damaged = |reason: String| Error::Damaged { path: self.path.clone(), reason };
+        let reader = self.reader(|column| column == "uri", Some(group))?;
+        let names = |record: Result<RecordBatch, ArrowError>| {
+            record.map_err(|error| error.to_string()).and_then(|record| Names::of(&record, "uri"))
+        };
+        reader.map(names).collect::<Result<_, _>>().map_err(damaged)
+    }
+
     /// All rows with all columns.
     ///
     /// # Errors
@@ -123,10 +169,14 @@ impl RankTrace {
     }
 
     fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
-        let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        let reader = open(file, &self.metadata, wanted)
-            .map_err(|error| Error::Damaged { path: self.path.clone(), reason: error.to_string() })?;
+        let reader = self.reader(wanted, None)?;
         Ok(Batches { path: self.path.clone(), reader, drift: self.header.drift() })
+    }
+
+    fn reader(&self, wanted: fn(&str) -> bool, group: Option<usize>) -> Result<ParquetRecordBatchReader, Error> {
+        let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        open(file, &self.metadata, wanted, group)
+            .map_err(|error| Error::Damaged { path: self.path.clone(), reason: error.to_string() })
     }
 }
 
@@ -134,6 +184,7 @@ fn open(
     file: File,
     metadata: &Arc<ParquetMetaData>,
     wanted: fn(&str) -> bool,
+    group: Option<usize>,
 ) -> Result<ParquetRecordBatchReader, ParquetError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let inferred = ArrowReaderMetadata::try_new(Arc::clone(metadata), options.clone())?;
@@ -142,10 +193,13 @@ fn open(
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
     let columns = metadata.parquet_schema().columns().iter().map(|column| column.name()).filter(|name| wanted(name));
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
-    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
+        .with_batch_size(BATCH_ROWS);
+    match group {
+        Some(group) => builder.with_row_groups(vec![group]).build(),
+        None => builder.build(),
+    }
 }
 
 /// Text stays a number and a dictionary: no string per row.

@@ -354,7 +354,7 @@ if (rankNumbers.length > 1 && R.times.some((row) => row.au_percentage !== null))
 }
 const operationRow = (o) => [o.op, o.size, count(o.latency.count), o.bytes ? bytes(o.bytes) : '', count(o.errors), count(o.retries),
   nanos(o.latency.p50_ns), nanos(o.latency.p90_ns), nanos(o.latency.p99_ns), nanos(o.latency.p999_ns), nanos(o.latency.max_ns),
-  o.first_byte_p50_ns === null ? '–' : nanos(o.first_byte_p50_ns), o.first_byte_p99_ns === null ? '–' : nanos(o.first_byte_p99_ns)];
+  o.first_byte ? nanos(o.first_byte.p50_ns) : '–', o.first_byte ? nanos(o.first_byte.p99_ns) : '–'];
 const operationHead = ['op', 'size', 'count', 'bytes', 'errors', 'retries', 'p50', 'p90', 'p99', 'p99.9', 'max', 'first byte p50', 'p99'];
 if (R.operations.length) table('Storage operations', 'One row per kind and size class; every attempt counts.', operationHead, R.operations.map(operationRow), 2);
 if (R.spans.length) table('Spans of the run', null, ['span', 'count', 'p50', 'p90', 'p99', 'p99.9', 'max'],

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::units::{bytes, count, nanos, seconds};
 use crate::Report;
+use crate::percentile::Latency;
 use crate::report::{FlowRow, Operation, TimeRow};
 
 /// Narrower than this, lines are cut.
@@ -273,20 +274,18 @@ impl Page {
             let latency = &row.latency;
             let moved = if row.bytes > 0 { bytes(row.bytes as f64) } else { String::new() };
             self.line(&format!(
-                "{:<17}{:<10}{:>10} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+                "{:<17}{:<10}{:>10} {:>9} {:>6} {}",
                 row.op,
                 row.size,
                 latency.count,
                 moved,
                 row.errors,
-                nanos(latency.p50_ns),
-                nanos(latency.p90_ns),
-                nanos(latency.p99_ns),
-                nanos(latency.p999_ns),
-                nanos(latency.max_ns)
+                percentiles(latency)
             ));
-            if let (Some(median), Some(tail)) = (row.first_byte_p50_ns, row.first_byte_p99_ns) {
-                self.line(&format!("{:<27}first byte: p50 {}, p99 {}", "", nanos(median), nanos(tail)));
+            for (name, part) in [("first byte", &row.first_byte), ("transfer", &row.transfer)] {
+                if let Some(part) = part {
+                    self.line(&format!("{:<27}{:>27} {}", "", name, percentiles(part)));
+                }
             }
         }
     }
@@ -322,6 +321,12 @@ impl Page {
             self.line(&format!("{name:<28}{}", flow(&row.flow)));
         }
     }
+}
+
+/// Five cells: three percentiles, the tail and the largest.
+fn percentiles(latency: &Latency) -> String {
+    let values = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
+    values.map(|value| format!("{:>8}", nanos(value))).join(" ")
 }
 
 fn flow_head() -> String {

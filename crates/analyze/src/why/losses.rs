@@ -1,201 +1,142 @@
-//! The waits of all steps, explained and added up.
+//! What AU was lost to, added up; the ranks that others waited for; what happened at the same time.
 
-use std::collections::{BTreeMap, HashMap};
+use crate::pass::keep_longest;
+use crate::pass::part::{EpochLoss, RankPart, Together};
 
-use super::detail::{Detail, NONE, Names, Step};
-use super::path::{Paths, Wait, between};
-use super::{CriticalRank, Loss, SlowStep, Why, Without};
+use super::{Access, CriticalRank, Fall, Loss, Overlap, Parts, SlowStep, Sources, Why, Without};
 
 /// Slow steps that are listed.
 const SLOW_STEPS: usize = 20;
 
-/// How much of the waits of all ranks is whose, nanoseconds.
-#[derive(Debug, Default)]
-pub(super) struct Blame {
-    pub(super) total: u64,
-    pub(super) endpoints: HashMap<u32, u64>,
-    /// Queueing of the first requests of connections.
-    pub(super) cold: u64,
-    /// Failed attempts and the pauses after them.
-    pub(super) retries: u64,
-}
-
-/// Epoch and step.
-type At = (u32, u32);
-
-pub(super) fn fill(why: &mut Why, details: &[Detail], names: &Names, skipped: (u64, u64)) -> Blame {
-    let mut blame = Blame::default();
-    for detail in details {
-        let paths = Paths::new(detail);
-        let mut epochs: BTreeMap<u32, Loss> = BTreeMap::new();
-        for (position, step) in counted(detail, skipped) {
-            let Some((from, to)) = step.fetch else { continue };
-            let wait = paths.wait(position, from, to);
-            blame.add(&wait, detail);
-            why.slow_steps.push(slow_step(detail, names, position, (between(from, to), &wait)));
-            let compute = step.compute.map_or(0, |(start, end)| between(start, end));
-            why.samples.wait.push(between(from, to) as f64 / 1e9);
-            why.samples.step.push((between(from, to) + compute) as f64 / 1e9);
-            let loss = epochs.entry(position.0).or_default();
-            (loss.epoch, loss.rank) = (position.0, detail.rank);
-            loss.steps += 1;
-            loss.compute += compute;
-            loss.parts.add(&wait.parts);
-            loss.parts.barrier += step.barrier.map_or(0, |(start, end)| between(start, end));
-        }
-        why.losses.extend(epochs.into_values().map(|loss| finished(loss, detail, skipped)));
+pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
+    let parts = &sources.summary.parts;
+    for rank in parts {
+        why.losses.extend(rank.losses.iter().map(|(epoch, loss)| finished(*epoch, rank.rank, loss)));
+        let seconds = |values: &[u64]| values.iter().map(|nanos| *nanos as f64 / 1e9).collect::<Vec<_>>();
+        why.samples.wait.extend(seconds(&rank.waits.values));
+        why.samples.step.extend(seconds(&rank.steps.values));
+        why.samples.read.extend(seconds(&rank.reads.values));
+        why.overlap.extend(rank.together.map(|together| overlap(rank.rank, &together)));
     }
     why.losses.sort_by_key(|loss| (loss.epoch, loss.rank));
-    why.slow_steps.sort_by_key(|step| (std::cmp::Reverse(step.wait), step.epoch, step.step, step.rank));
-    why.slow_steps.truncate(SLOW_STEPS);
     why.samples.au = why.losses.iter().map(|loss| loss.au_percentage).collect();
-    why.critical_ranks = critical(details);
-    blame
+    why.waterfall = waterfall(&why.losses);
+    why.slow_steps = slow_steps(parts);
+    why.critical_ranks = critical(sources);
+    why.access = access(sources);
 }
 
-/// The steps that AU counts: those at the ends of a block are left out as its formula does.
-fn counted(detail: &Detail, (start, end): (u64, u64)) -> Vec<(At, Step)> {
-    let mut blocks: BTreeMap<At, Vec<(At, Step)>> = BTreeMap::new();
-    for (position, step) in &detail.steps {
-        blocks.entry((position.0, step.block)).or_default().push((*position, *step));
-    }
-    let trimmed = blocks.into_values().flat_map(|steps| {
-        let take = (steps.len() as u64).saturating_sub(start + end);
-        let (skip, take) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(take).unwrap_or(0));
-        steps.into_iter().skip(skip).take(take)
-    });
-    trimmed.collect()
-}
-
-fn finished(mut loss: Loss, detail: &Detail, skipped: (u64, u64)) -> Loss {
-    let mine = counted(detail, skipped).into_iter().filter(|(position, _)| position.0 == loss.epoch);
-    let mut blocks: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
-    for (_, step) in mine {
-        let Some((from, to)) = step.fetch else { continue };
-        let end = [step.compute, step.barrier].into_iter().flatten().map(|part| part.1).fold(to, i64::max);
-        let block = blocks.entry(step.block).or_insert((from, end));
-        *block = (block.0.min(from), block.1.max(end));
-    }
-    for (from, end) in blocks.into_values() {
-        loss.total += between(from, end);
-        let saved = detail.checkpoints.iter().map(|(start, over)| between((*start).max(from), (*over).min(end)));
-        loss.parts.checkpoint += saved.sum::<u64>();
-    }
-    let named: u64 = loss.compute + loss.parts.named().iter().map(|(_, amount)| amount).sum::<u64>();
-    loss.parts.rest += loss.total.saturating_sub(named);
-    let au = |total: u64| if total == 0 { 0.0 } else { (100.0 * loss.compute as f64 / total as f64).min(100.0) };
-    loss.au_percentage = au(loss.total);
-    let parts = loss.parts.named().into_iter().filter(|(_, amount)| *amount > 0);
-    loss.without = parts
-        .map(|(part, amount)| Without { part: part.to_owned(), au_percentage: au(loss.total.saturating_sub(amount)) })
-        .collect();
-    loss
-}
-
-impl Blame {
-    fn add(&mut self, wait: &Wait, detail: &Detail) {
-        self.retries += wait.parts.retries;
-        for (at, amount) in &wait.ops {
-            let op = &detail.ops[*at];
-            self.total += amount;
-            *self.endpoints.entry(op.endpoint).or_default() += amount;
-            if op.age == 0 {
-                self.cold += between(op.start, op.issued).min(*amount);
-            }
-        }
+fn finished(epoch: u32, rank: u32, found: &EpochLoss) -> Loss {
+    let au = |total: u64| if total == 0 { 0.0 } else { (100.0 * found.compute as f64 / total as f64).min(100.0) };
+    let taking = found.parts.named().into_iter().filter(|(_, amount)| *amount > 0);
+    let without = taking
+        .map(|(part, amount)| Without { part: part.to_owned(), au_percentage: au(found.total.saturating_sub(amount)) });
+    Loss {
+        epoch,
+        rank,
+        steps: found.steps,
+        total: found.total,
+        compute: found.compute,
+        au_percentage: au(found.total),
+        parts: found.parts,
+        without: without.collect(),
     }
 }
 
-fn slow_step(detail: &Detail, names: &Names, at: (u32, u32), (nanos, wait): (u64, &Wait)) -> SlowStep {
-    let mut objects: HashMap<u32, (u64, u32)> = HashMap::new();
-    for (op, amount) in &wait.ops {
-        let op = &detail.ops[*op];
-        let entry = objects.entry(op.object).or_insert((0, op.endpoint));
-        entry.0 += amount;
+fn waterfall(losses: &[Loss]) -> Vec<Fall> {
+    let total: u64 = losses.iter().map(|loss| loss.total).sum();
+    let compute: u64 = losses.iter().map(|loss| loss.compute).sum();
+    let mut sum = Parts::default();
+    for loss in losses {
+        sum.add(&loss.parts);
     }
-    let most = objects
-        .into_iter()
-        .filter(|(object, _)| *object != NONE)
-        .max_by_key(|(object, (amount, _))| (*amount, *object));
-    let name = |number: Option<u32>| {
-        number.filter(|number| *number != NONE).map(|number| names.get(number).to_owned()).unwrap_or_default()
+    let fall = |(part, nanos): (&str, u64)| Fall {
+        part: part.to_owned(),
+        seconds: nanos as f64 / 1e9,
+        percentage: 100.0 * nanos as f64 / total as f64,
+        au_without: (100.0 * compute as f64 / total.saturating_sub(nanos).max(1) as f64).min(100.0),
     };
-    SlowStep {
-        epoch: at.0,
-        step: at.1,
-        rank: detail.rank,
-        wait: nanos,
-        parts: wait.parts,
-        object: name(most.map(|(object, _)| object)),
-        endpoint: name(most.map(|(_, (_, endpoint))| endpoint)),
-    }
+    sum.named().into_iter().filter(|(_, nanos)| *nanos > 0 && total > 0).map(fall).collect()
 }
 
-/// Start and end of a rank's barrier, and which rank.
-type Arrival = ((i64, i64), usize);
-
-/// Who came last to the barriers, and what that cost the others: as long as they waited for it, and no longer than they
-/// really spent in the barrier, whatever their clocks say.
-fn critical(details: &[Detail]) -> Vec<CriticalRank> {
-    if details.len() < 2 {
-        return Vec::new();
-    }
-    let mut meetings: BTreeMap<At, Vec<Arrival>> = BTreeMap::new();
-    for (index, detail) in details.iter().enumerate() {
-        for (position, step) in &detail.steps {
-            if let Some(barrier) = step.barrier {
-                meetings.entry(*position).or_default().push((barrier, index));
-            }
-        }
-    }
-    let mut rows: Vec<(CriticalRank, Late)> = details
-        .iter()
-        .map(|detail| {
-            let row = CriticalRank { rank: detail.rank, host: detail.host.clone(), ..CriticalRank::default() };
-            (row, Late::default())
+/// The longest waits of all ranks; the names of their objects are looked up afterwards.
+fn slow_steps(parts: &[RankPart]) -> Vec<SlowStep> {
+    let mut all: Vec<_> = parts.iter().flat_map(|rank| rank.long_waits.iter().cloned()).collect();
+    keep_longest(&mut all, SLOW_STEPS);
+    all.into_iter()
+        .map(|step| SlowStep {
+            epoch: step.epoch,
+            step: step.step,
+            rank: step.rank,
+            wait: step.wait,
+            parts: step.parts,
+            object: String::new(),
+            endpoint: step.endpoint,
+            named_at: step.object,
         })
-        .collect();
-    for (position, arrivals) in meetings.into_iter().filter(|(_, arrivals)| arrivals.len() > 1) {
-        let Some(((last, _), who)) = arrivals.iter().copied().max() else { continue };
-        let waited = arrivals.iter().map(|((start, end), _)| between(*start, last).min(between(*start, *end)));
-        let waited: u64 = waited.sum();
-        let (row, late) = &mut rows[who];
-        row.steps += u64::from(waited > 0);
-        row.seconds += waited as f64 / 1e9;
-        let others = arrivals.iter().map(|(_, other)| *other).filter(|other| *other != who);
-        late.add(&details[who].steps[&position], others.map(|other| &details[other].steps[&position]));
+        .collect()
+}
+
+/// By how much a rank waited and computed longer than the others did on average, over the steps in which it was last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Late {
+    steps: u64,
+    waited_for: u64,
+    fetching: f64,
+    computing: f64,
+}
+
+/// Who came last to the barriers, and what that cost the others.
+fn critical(sources: &Sources<'_>) -> Vec<CriticalRank> {
+    let parts = &sources.summary.parts;
+    let mut late = vec![Late::default(); parts.len()];
+    for (_, meeting) in sources.summary.meetings.iter().filter(|(_, meeting)| meeting.arrived > 1) {
+        let waited = meeting.waited();
+        let who = parts.binary_search_by_key(&meeting.last.2, |part| part.index);
+        let Some(row) = who.ok().and_then(|who| late.get_mut(who)).filter(|_| waited > 0) else { continue };
+        row.steps += 1;
+        row.waited_for += waited;
+        let others = (meeting.arrived - 1) as f64;
+        let longer = |mine: u64, all: u64| (mine as f64 - all.saturating_sub(mine) as f64 / others).max(0.0);
+        row.fetching += longer(meeting.last_fetched, meeting.arrived_fetched);
+        row.computing += longer(meeting.last_computed, meeting.arrived_computed);
     }
-    let mut ranks: Vec<CriticalRank> = rows
-        .into_iter()
-        .map(|(row, late)| CriticalRank { waiting_percentage: late.waiting_percentage(), ..row })
-        .filter(|row| row.steps > 0)
+    let named = parts.iter().zip(late).filter(|(_, late)| late.steps > 0);
+    let mut ranks: Vec<CriticalRank> = named
+        .map(|(part, late)| CriticalRank {
+            rank: part.rank,
+            host: part.host.clone(),
+            steps: late.steps,
+            seconds: late.waited_for as f64 / 1e9,
+            waiting_percentage: 100.0 * late.fetching / (late.fetching + late.computing).max(f64::MIN_POSITIVE),
+        })
         .collect();
     ranks.sort_by(|one, other| other.seconds.total_cmp(&one.seconds).then(one.rank.cmp(&other.rank)));
     ranks
 }
 
-/// By how much a rank waited and computed longer than the others did on average, over the steps in which it was last.
-#[derive(Debug, Default)]
-struct Late {
-    waiting: f64,
-    computing: f64,
+fn overlap(rank: u32, together: &Together) -> Overlap {
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let all = (together.both + together.compute + together.io + together.neither).max(1) as f64;
+    Overlap {
+        rank,
+        both: seconds(together.both),
+        compute: seconds(together.compute),
+        io: seconds(together.io),
+        neither: seconds(together.neither),
+        concurrency: together.flying as f64 / all,
+        concurrency_max: together.most,
+        little: together.begun as f64 / all,
+    }
 }
 
-impl Late {
-    fn add<'s>(&mut self, step: &Step, others: impl Iterator<Item = &'s Step>) {
-        let length = |part: Option<(i64, i64)>| part.map_or(0.0, |(start, end)| between(start, end) as f64);
-        let (mut waited, mut computed, mut count) = (0.0, 0.0, 0.0);
-        for other in others {
-            waited += length(other.fetch);
-            computed += length(other.compute);
-            count += 1.0;
-        }
-        self.waiting += (length(step.fetch) - waited / f64::max(count, 1.0)).max(0.0);
-        self.computing += (length(step.compute) - computed / f64::max(count, 1.0)).max(0.0);
-    }
-
-    /// Share of waiting, percent; 0 when it was late by neither.
-    fn waiting_percentage(&self) -> f64 {
-        100.0 * self.waiting / (self.waiting + self.computing).max(f64::MIN_POSITIVE)
+fn access(sources: &Sources<'_>) -> Access {
+    let parts = &sources.summary.parts;
+    let sum = |pick: fn(&RankPart) -> u64| parts.iter().map(pick).sum::<u64>();
+    let (read, later) = (sum(|part| part.read_bytes), sum(|part| part.later_reads));
+    let share = |part: u64, whole: u64| part as f64 / whole as f64;
+    Access {
+        reread_factor: (sources.different_bytes > 0).then(|| share(read, sources.different_bytes)),
+        sequential_percentage: (later > 0).then(|| 100.0 * share(sum(|part| part.continued_reads), later)),
     }
 }

@@ -1,23 +1,27 @@
 //! Why a run was not faster: what every step waited for, which rank the others waited for, where the slow operations
 //! are.
 
-mod detail;
 mod findings;
 mod losses;
-mod path;
-mod pattern;
 mod stragglers;
+mod windows;
 
-use dlio_trace::RankTrace;
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Parameters;
+use crate::histogram::Histogram;
+use crate::pass::Summary;
+use crate::pass::objects::Locator;
+use crate::pass::part::Flow;
+use crate::timeline::Extent;
 
 /// The explanation of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Why {
     /// What stands out, the most costly first.
     pub findings: Vec<Finding>,
+    /// Over all epochs and ranks: from 100 % down to AU.
+    #[serde(default)]
+    pub waterfall: Vec<Fall>,
     /// Where the time between the computations went, per epoch and rank.
     pub losses: Vec<Loss>,
     /// The steps with the longest waits.
@@ -74,7 +78,7 @@ impl Parts {
         ]
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.queueing += other.queueing;
         self.first_byte += other.first_byte;
         self.transfer += other.transfer;
@@ -89,9 +93,9 @@ impl Parts {
 /// Something that stands out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Finding {
-    /// Short name, stable across versions: `slow_endpoint`, `slow_rank`, `throttled`, `cold_connections`.
+    /// Short name, stable across versions: `slow_endpoint`, `slow_rank`, `throttled`, `slow_period`, `cold_connections`.
     pub code: String,
-    /// The endpoint, rank or host that it is about.
+    /// The endpoint, rank or time that it is about.
     pub subject: String,
     /// What was seen.
     pub text: String,
@@ -129,6 +133,19 @@ pub struct Without {
     pub au_percentage: f64,
 }
 
+/// One part of what AU was lost to, over all epochs and ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Fall {
+    /// Name of the part.
+    pub part: String,
+    /// Summed over ranks.
+    pub seconds: f64,
+    /// Of the whole time, percent.
+    pub percentage: f64,
+    /// What AU would be without it, percent.
+    pub au_without: f64,
+}
+
 /// A step with a long wait.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SlowStep {
@@ -146,6 +163,9 @@ pub struct SlowStep {
     pub object: String,
     /// Where that came from.
     pub endpoint: String,
+    /// Where the object's name can be read.
+    #[serde(skip)]
+    pub(crate) named_at: Option<Locator>,
 }
 
 /// A rank that others waited for.
@@ -230,23 +250,37 @@ pub struct Samples {
     pub step: Vec<f64>,
     /// Duration of reads, seconds; evenly picked of many.
     pub read: Vec<f64>,
+    /// Median and 99th percentile of all reads, seconds.
+    pub read_percentiles: Option<(f64, f64)>,
 }
 
-/// Explains a run.
-///
-/// # Errors
-/// When a trace cannot be read.
-pub(crate) fn explain(traces: &[RankTrace], known: Option<&Parameters>) -> Result<Why, dlio_trace::Error> {
-    let mut names = detail::Names::default();
-    let mut details = Vec::new();
-    for trace in traces {
-        details.push(detail::detail(trace, &mut names)?);
-    }
-    let skipped = known.map_or((1, 0), |known| (known.exclude_start_steps, known.exclude_end_steps));
+/// Good reads of one object over all processes: its name, how many, how many of them slow.
+pub(crate) type ObjectReads = (String, u64, u64);
+
+/// What an explanation is made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) summary: &'a Summary,
+    pub(crate) extent: Extent,
+    /// All reads that ended well, and above which bucket they are slow.
+    pub(crate) reads: &'a Histogram,
+    /// What all ranks exchanged with each endpoint.
+    pub(crate) endpoints: &'a std::collections::BTreeMap<String, Flow>,
+    /// Bytes in the union of all ranges that were read.
+    pub(crate) different_bytes: u64,
+    /// Objects with slow reads, those with the most first.
+    pub(crate) slow_objects: Vec<ObjectReads>,
+}
+
+/// Explains a run; names of objects are filled in later.
+pub(crate) fn explain(sources: &Sources<'_>) -> Why {
     let mut why = Why::default();
-    let blame = losses::fill(&mut why, &details, &names, skipped);
-    stragglers::fill(&mut why, &details, &names);
-    pattern::fill(&mut why, &details);
-    findings::fill(&mut why, &details, &names, &blame);
-    Ok(why)
+    losses::fill(&mut why, sources);
+    stragglers::fill(&mut why, sources);
+    findings::fill(&mut why, sources);
+    why
+}
+
+/// Nanoseconds from one moment to another; 0 if it is the earlier one.
+pub(crate) fn between(start: i64, end: i64) -> u64 {
+    u64::try_from(end.saturating_sub(start)).unwrap_or(0)
 }

@@ -1,76 +1,67 @@
 //! Where the slowest reads are, and how evenly work was spread.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use dlio_event::Outcome;
-
-use super::detail::{Detail, NONE, Names, Op};
-use super::{Imbalance, Straggler, Why};
-use crate::percentile::nearest_rank;
+use super::{Imbalance, Sources, Straggler, Why};
+use crate::histogram::Histogram;
+use crate::pass::part::AGES;
 
 /// Groups that are listed of each kind.
 const LISTED: usize = 5;
-/// Durations that a comparison draws from.
-const SAMPLES: usize = 4_096;
+/// A group is listed when its share of the slow reads is this many times its share of all reads.
+const FACTOR: f64 = 1.2;
 
-pub(super) fn fill(why: &mut Why, details: &[Detail], names: &Names) {
-    let reads = || {
-        details.iter().flat_map(|detail| {
-            let whole = |op: &&Op| op.kind.is_read() && op.outcome == Outcome::Ok;
-            detail.ops.iter().filter(whole).map(move |op| (detail, op))
-        })
-    };
-    let mut durations: Vec<u64> = reads().map(|(_, op)| op.nanos()).collect();
-    let pick = durations.len().div_ceil(SAMPLES).max(1);
-    why.samples.read = durations.iter().step_by(pick).map(|nanos| *nanos as f64 / 1e9).collect();
-    durations.sort_unstable();
-    let limit = nearest_rank(&durations, 950);
-    let all = durations.len() as f64;
-    let slow = (durations.len() - durations.partition_point(|nanos| *nanos <= limit)) as f64;
-    let mut tally = |by: &str, key: &dyn Fn(&Detail, &Op) -> Option<String>| {
-        let mut groups: HashMap<String, (u64, u64)> = HashMap::new();
-        for (detail, op) in reads() {
-            if let Some(key) = key(detail, op) {
-                let group = groups.entry(key).or_default();
-                group.0 += 1;
-                group.1 += u64::from(op.nanos() > limit);
-            }
+pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
+    let parts = &sources.summary.parts;
+    let limit = sources.reads.about(9_500);
+    let tally = Tally { all: sources.reads.count as f64, slow: sources.reads.above(limit) as f64 };
+    let counts = |reads: &Histogram| (reads.count, reads.above(limit));
+    let endpoints = sources.endpoints.iter().filter(|(name, _)| name.as_str() != "local");
+    why.stragglers = tally.rows("endpoint", endpoints.map(|(name, flow)| (name.clone(), counts(&flow.reads))));
+    let mut hosts: BTreeMap<&str, Histogram> = BTreeMap::new();
+    let mut ages: [Histogram; 4] = Default::default();
+    for part in parts {
+        let host = hosts.entry(&part.host).or_default();
+        for flow in part.flows.values() {
+            host.merge(&flow.reads);
         }
-        let factor = |(reads, late): (u64, u64)| (late as f64 / slow) / (reads as f64 / all);
+        for (sum, age) in ages.iter_mut().zip(&part.ages) {
+            sum.merge(age);
+        }
+    }
+    why.stragglers.extend(tally.rows("host", hosts.into_iter().map(|(name, reads)| (name.to_owned(), counts(&reads)))));
+    let objects = sources.slow_objects.iter().map(|(name, reads, slow)| (name.clone(), (*reads, *slow)));
+    why.stragglers.extend(tally.rows("object", objects));
+    let ages = AGES.iter().zip(&ages).map(|(name, reads)| ((*name).to_owned(), counts(reads)));
+    why.stragglers.extend(tally.rows("connection", ages));
+    balance(why, sources);
+}
+
+struct Tally {
+    all: f64,
+    slow: f64,
+}
+
+impl Tally {
+    fn rows(&self, by: &str, groups: impl Iterator<Item = (String, (u64, u64))>) -> Vec<Straggler> {
+        let factor = |reads: u64, slow: u64| (slow as f64 / self.slow) / (reads as f64 / self.all);
         let mut rows: Vec<Straggler> = groups
-            .into_iter()
-            .filter(|(_, group)| group.1 > 0 && factor(*group) > 1.2)
-            .map(|(name, group)| Straggler {
+            .filter(|(_, (reads, slow))| *slow > 0 && factor(*reads, *slow) > FACTOR)
+            .map(|(name, (reads, slow))| Straggler {
                 by: by.to_owned(),
                 name,
-                reads: group.0,
-                slow: group.1,
-                factor: factor(group),
+                reads,
+                slow,
+                factor: factor(reads, slow),
             })
             .collect();
         rows.sort_by(|one, other| other.slow.cmp(&one.slow).then_with(|| one.name.cmp(&other.name)));
         rows.truncate(LISTED);
-        why.stragglers.extend(rows);
-    };
-    let name = |number: u32| (number != NONE).then(|| names.get(number).to_owned());
-    tally("endpoint", &|_, op| name(op.endpoint));
-    tally("host", &|detail, _| Some(detail.host.clone()));
-    tally("object", &|_, op| name(op.object));
-    tally("connection", &|_, op| age(op.age).map(str::to_owned));
-    balance(why, details, names);
-}
-
-fn age(served: u32) -> Option<&'static str> {
-    match served {
-        NONE => None,
-        0 => Some("first request"),
-        1..=9 => Some("2nd to 10th request"),
-        10..=99 => Some("11th to 100th request"),
-        _ => Some("later requests"),
+        rows
     }
 }
 
-fn balance(why: &mut Why, details: &[Detail], names: &Names) {
+fn balance(why: &mut Why, sources: &Sources<'_>) {
     let mut row = |quantity: &str, values: &[f64]| {
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         if values.len() > 1 && mean > 0.0 {
@@ -78,22 +69,14 @@ fn balance(why: &mut Why, details: &[Detail], names: &Names) {
             why.imbalance.push(Imbalance { quantity: quantity.to_owned(), max_by_mean, gini: gini(values) });
         }
     };
-    let read =
-        |detail: &Detail| detail.ops.iter().filter(|op| op.kind.is_read()).map(|op| op.bytes).sum::<u64>() as f64;
-    row("bytes read per rank", &details.iter().map(read).collect::<Vec<_>>());
-    let waited = |detail: &Detail| {
-        let fetches = detail.steps.values().filter_map(|step| step.fetch);
-        fetches.map(|(start, end)| end.saturating_sub(start) as f64).sum::<f64>()
-    };
-    row("waiting per rank", &details.iter().map(waited).collect::<Vec<_>>());
-    let mut endpoints: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for op in details.iter().flat_map(|detail| &detail.ops).filter(|op| op.endpoint != NONE && op.kind.is_read()) {
-        let sums = endpoints.entry(names.get(op.endpoint)).or_default();
-        sums.0 += op.bytes as f64;
-        sums.1 += op.nanos() as f64;
-    }
-    row("bytes read per endpoint", &endpoints.values().map(|sums| sums.0).collect::<Vec<_>>());
-    row("reading time per endpoint", &endpoints.values().map(|sums| sums.1).collect::<Vec<_>>());
+    let ranks = || sources.summary.parts.iter();
+    let read = |part: &crate::pass::part::RankPart| part.flows.values().map(|flow| flow.read_bytes).sum::<u64>() as f64;
+    row("bytes read per rank", &ranks().map(read).collect::<Vec<_>>());
+    row("waiting per rank", &ranks().map(|part| part.waited as f64).collect::<Vec<_>>());
+    let endpoints = || sources.endpoints.iter().filter(|(name, flow)| *name != "local" && flow.reads.count > 0);
+    row("bytes read per endpoint", &endpoints().map(|(_, flow)| flow.read_bytes as f64).collect::<Vec<_>>());
+    let reading = |flow: &crate::pass::part::Flow| flow.reads.mean() * flow.reads.count as f64;
+    row("reading time per endpoint", &endpoints().map(|(_, flow)| reading(flow)).collect::<Vec<_>>());
 }
 
 /// Mean difference of all pairs by twice the mean.

@@ -54,7 +54,7 @@ fn report_on(paths: &[PathBuf]) -> Result<Report, Failure> {
         traces.extend(read(path)?);
     }
     traces.sort_by_key(|trace| trace.header.rank);
-    dlio_analyze::report(&traces, None).map_err(trace_failure)
+    dlio_analyze::report(&traces, &dlio_analyze::Options::default()).map_err(trace_failure)
 }
 
 /// The traces of an output folder, of a trace folder, or one file.

@@ -1,0 +1,322 @@
+//! What each step of a rank waited for, found while its trace is read: only the operations around the steps that are not
+//! explained yet are in memory.
+//!
+//! A wait is explained backwards from its end: by the operation of the step that ended last, then by what ended before that
+//! began; where the step's own operations do not reach back, its lanes were busy with other steps.
+//!
+//! Invariant: a step is explained when every row that ended before its wait did has been seen. Row groups say when their
+//! earliest row ends, so this holds whatever the order of rows is. A rank waits for one batch at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dlio_event::{OpKind, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::objects::{Locator, NO_OBJECT};
+use crate::why::{Parts, between};
+
+/// No endpoint.
+pub(crate) const NO_ENDPOINT: u16 = u16::MAX;
+/// Operations that are kept while no step asks for them; beyond it the earliest half is given up.
+const WINDOW: usize = 4 << 20;
+
+/// Epoch and step.
+pub(crate) type At = (u32, u32);
+
+/// One storage operation of a training step, or one stretch of decoding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Op {
+    pub(crate) start: i64,
+    pub(crate) issued: i64,
+    pub(crate) first_byte: i64,
+    pub(crate) end: i64,
+    pub(crate) step: At,
+    pub(crate) object: u32,
+    pub(crate) named_at: Locator,
+    pub(crate) endpoint: u16,
+    pub(crate) lane: u16,
+    /// The first request of its connection.
+    pub(crate) opens: bool,
+    pub(crate) attempt: u8,
+    pub(crate) kind: OpKind,
+    pub(crate) outcome: Outcome,
+}
+
+/// Start and end of something.
+pub(crate) type Span = (i64, i64);
+
+/// One training step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Step {
+    pub(crate) block: u32,
+    pub(crate) fetch: Option<Span>,
+    pub(crate) compute: Option<Span>,
+    pub(crate) barrier: Option<Span>,
+    lanes: Vec<u16>,
+    pub(crate) wait: Option<Wait>,
+}
+
+/// One wait, explained.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wait {
+    pub(crate) parts: Parts,
+    /// How much of it each endpoint took.
+    pub(crate) endpoints: Vec<(u16, u64)>,
+    /// The object that took most of it, from which endpoint.
+    pub(crate) object: Option<(Locator, u16)>,
+    /// First requests of connections in it.
+    pub(crate) opened: Opened,
+}
+
+/// First requests of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) count: u64,
+    /// Nanoseconds until they were handed to the connection.
+    pub(crate) queueing: u64,
+    /// Nanoseconds from there to the first byte.
+    pub(crate) first_byte: u64,
+    /// The longest of both together.
+    pub(crate) longest: u64,
+}
+
+impl Opened {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.queueing += other.queueing;
+        self.first_byte += other.first_byte;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+/// The steps and operations of a rank that are not done with.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// In the order of their end, but for the newest.
+    window: Vec<Op>,
+    steps: BTreeMap<At, Step>,
+    /// The step that each lane worked for last: looked up in `steps` when it changes.
+    lane_steps: Vec<(u16, At)>,
+    /// The last step that was explained, and when its wait ended.
+    explained: Option<At>,
+    upto: i64,
+}
+
+impl Walk {
+    pub(crate) fn new() -> Self {
+        Self { upto: i64::MIN, ..Self::default() }
+    }
+
+    pub(crate) fn op(&mut self, op: Op) {
+        match self.lane_steps.iter_mut().find(|(lane, _)| *lane == op.lane) {
+            Some((_, at)) if *at == op.step => {}
+            Some((_, at)) => {
+                *at = op.step;
+                self.works_for(op.lane, op.step);
+            }
+            None => {
+                self.lane_steps.push((op.lane, op.step));
+                self.works_for(op.lane, op.step);
+            }
+        }
+        self.window.push(op);
+    }
+
+    fn works_for(&mut self, lane: u16, step: At) {
+        if self.explained.is_none_or(|explained| step > explained) {
+            let lanes = &mut self.steps.entry(step).or_default().lanes;
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+            }
+        }
+    }
+
+    pub(crate) fn span(&mut self, kind: OpKind, at: At, block: u32, span: Span) {
+        let step = self.steps.entry(at).or_default();
+        step.block = block;
+        match kind {
+            OpKind::Fetch => step.fetch = Some(span),
+            OpKind::Compute => step.compute = Some(span),
+            _ => step.barrier = Some(span),
+        }
+    }
+
+    /// Explains the steps whose operations have all been seen: every row that is still to come ends at `watermark` or later;
+    /// `None`: nothing is to come. Returns the steps that are complete, in order.
+    pub(crate) fn advance(&mut self, watermark: Option<i64>) -> Vec<(At, Step)> {
+        self.window.sort_by_key(|op| (op.end, op.start));
+        let seen = |end: i64| watermark.is_none_or(|watermark| end < watermark);
+        let mut steps = std::mem::take(&mut self.steps);
+        for (at, step) in &mut steps {
+            let Some((from, to)) = step.fetch.filter(|fetch| step.wait.is_none() && seen(fetch.1)) else { continue };
+            step.wait = Some(self.explain(*at, (from, to), &step.lanes));
+            self.explained = self.explained.max(Some(*at));
+            self.upto = self.upto.max(to);
+        }
+        let open = steps.values().filter(|step| step.wait.is_none()).filter_map(|step| step.fetch);
+        let needed = open.map(|fetch| fetch.0).chain([self.upto]).min().unwrap_or(self.upto);
+        let mut over = self.window.partition_point(|op| op.end <= needed);
+        if self.window.len() - over > WINDOW {
+            over = self.window.len() - WINDOW / 2;
+        }
+        self.window.drain(..over);
+        // The end of a step (its barrier) is recorded before the next wait is over.
+        let later = match (watermark, self.explained) {
+            (None, _) => BTreeMap::new(),
+            (Some(_), Some(explained)) => steps.split_off(&explained),
+            (Some(_), None) => std::mem::take(&mut steps),
+        };
+        self.steps = later;
+        steps.into_iter().collect()
+    }
+
+    fn explain(&self, step: At, (from, to): Span, lanes: &[u16]) -> Wait {
+        let first = self.window.partition_point(|op| op.end <= from);
+        let last = self.window.partition_point(|op| op.end <= to);
+        let during = &self.window[first..last];
+        let mut path = Path { at: to, later: None, wait: Wait::default(), objects: Vec::new() };
+        path.back(during, from, |op| op.step == step);
+        path.back(during, from, |op| lanes.contains(&op.lane));
+        path.wait.parts.rest += between(from, path.at);
+        let most = path.objects.into_iter().max_by_key(|(object, _, _, nanos)| (*nanos, *object));
+        path.wait.object = most.map(|(_, named_at, endpoint, _)| (named_at, endpoint));
+        path.wait
+    }
+}
+
+struct Path {
+    /// Where the explanation has come to.
+    at: i64,
+    /// The operation that follows: its object and whether it was a later attempt.
+    later: Option<(u32, bool)>,
+    wait: Wait,
+    /// Object, where its name is, its endpoint, nanoseconds.
+    objects: Vec<(u32, Locator, u16, u64)>,
+}
+
+impl Path {
+    /// Takes the operations that `counts` names, the last one first, each before the start of the one taken before.
+    fn back(&mut self, during: &[Op], from: i64, counts: impl Fn(&Op) -> bool) {
+        let upto = during.partition_point(|op| op.end <= self.at);
+        for op in during[..upto].iter().rev() {
+            if self.at <= from {
+                return;
+            }
+            if op.end <= self.at && op.start < self.at && counts(op) {
+                self.take(op, from);
+            }
+        }
+    }
+
+    fn take(&mut self, op: &Op, from: i64) {
+        let parts = &mut self.wait.parts;
+        let gap = between(op.end, self.at);
+        let pause = self.later.is_some_and(|(object, again)| again && object == op.object);
+        *(if pause { &mut parts.retries } else { &mut parts.rest }) += gap;
+        let piece = |start: i64, end: i64| between(start.max(from), end);
+        if matches!(op.kind, OpKind::Decode | OpKind::Preprocess) {
+            parts.decode += piece(op.start, op.end);
+        } else if op.outcome == Outcome::Ok {
+            parts.queueing += piece(op.start, op.issued);
+            parts.first_byte += piece(op.issued, op.first_byte);
+            parts.transfer += piece(op.first_byte, op.end);
+        } else {
+            parts.retries += piece(op.start, op.end);
+        }
+        let nanos = between(op.start.max(from), op.end);
+        match self.wait.endpoints.iter_mut().find(|(endpoint, _)| *endpoint == op.endpoint) {
+            Some((_, sum)) => *sum += nanos,
+            None => self.wait.endpoints.push((op.endpoint, nanos)),
+        }
+        if op.object != NO_OBJECT {
+            match self.objects.iter_mut().find(|(object, ..)| *object == op.object) {
+                Some((_, _, _, sum)) => *sum += nanos,
+                None => self.objects.push((op.object, op.named_at, op.endpoint, nanos)),
+            }
+        }
+        if op.opens {
+            let (queueing, first_byte) = (piece(op.start, op.issued), piece(op.issued, op.first_byte));
+            let longest = queueing + first_byte;
+            self.wait.opened.merge(&Opened { count: 1, queueing, first_byte, longest });
+        }
+        self.at = op.start;
+        self.later = Some((op.object, op.attempt > 0));
+    }
+}
+
+/// The steps of the block that is being read, of which AU leaves out some at both ends.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    block: Option<(u32, u32)>,
+    seen: u64,
+    held: VecDeque<(At, Step)>,
+}
+
+impl Counted {
+    /// Takes the next step and gives back one that counts, if it is known by now: `skipped` steps are left out at the start
+    /// and at the end of each block.
+    pub(crate) fn next(&mut self, step: (At, Step), skipped: (u64, u64)) -> Option<(At, Step)> {
+        let block = (step.0.0, step.1.block);
+        if self.block != Some(block) {
+            *self = Self { block: Some(block), ..Self::default() };
+        }
+        self.seen += 1;
+        if self.seen <= skipped.0 {
+            return None;
+        }
+        self.held.push_back(step);
+        (self.held.len() as u64 > skipped.1).then(|| self.held.pop_front()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(step: At, start: i64, end: i64) -> Op {
+        Op {
+            start,
+            issued: start + 1,
+            first_byte: start + 2,
+            end,
+            step,
+            object: 1,
+            named_at: Locator { trace: 0, group: 0, row: 0 },
+            endpoint: 0,
+            lane: 0,
+            opens: false,
+            attempt: 0,
+            kind: OpKind::Read,
+            outcome: Outcome::Ok,
+        }
+    }
+
+    #[test]
+    fn a_step_is_explained_as_soon_as_its_rows_are_known_and_its_operations_are_forgotten() {
+        let mut walk = Walk::new();
+        for step in 1..=3 {
+            let at = i64::from(step) * 100;
+            walk.op(op((1, step), at, at + 40));
+            walk.span(OpKind::Fetch, (1, step), 1, (at, at + 50));
+            walk.span(OpKind::Compute, (1, step), 1, (at + 50, at + 90));
+        }
+        let done = walk.advance(Some(300));
+        assert_eq!(done.iter().map(|(at, _)| at.1).collect::<Vec<_>>(), [1]);
+        let parts = done[0].1.wait.as_ref().unwrap().parts;
+        assert_eq!((parts.queueing, parts.first_byte, parts.transfer, parts.rest), (1, 1, 38, 10));
+        assert_eq!(walk.window.len(), 1, "the operation of the third step");
+        assert_eq!(walk.advance(None).len(), 2);
+        assert!(walk.window.is_empty() && walk.steps.is_empty());
+    }
+
+    #[test]
+    fn steps_at_both_ends_of_a_block_do_not_count() {
+        let mut counted = Counted::default();
+        let mut found = Vec::new();
+        for (block, step) in [(1, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6), (2, 7)] {
+            let step = ((1, step), Step { block, ..Step::default() });
+            found.extend(counted.next(step, (1, 1)).map(|(at, _)| at.1));
+        }
+        assert_eq!(found, [2, 3, 6]);
+    }
+}

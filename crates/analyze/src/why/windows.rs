@@ -1,0 +1,94 @@
+//! Stretches of the run: seconds with refusals, and times in which reads took much longer than usual.
+
+use std::collections::BTreeMap;
+
+use crate::pass::part::Lines;
+use crate::timeline::{Extent, SLICES};
+
+/// Seconds without a refusal that still belong to one stretch of them.
+const GAP: u64 = 15;
+/// Operations are slow in a slice when they take this many times as long as in the middle slice.
+const SLOW: f64 = 2.5;
+/// A slow stretch has at least this many operations and slices, and at most this share of the slices with operations.
+const ENOUGH: f64 = 30.0;
+const SLICES_LEAST: usize = 3;
+const SHARE_MOST: f64 = 0.6;
+
+/// Seconds that follow each other closely: first, last and how many refusals.
+pub(super) fn stretches(seconds: &BTreeMap<u64, u64>) -> Vec<(u64, u64, u64)> {
+    let mut found: Vec<(u64, u64, u64)> = Vec::new();
+    for (second, count) in seconds {
+        match found.last_mut() {
+            Some((_, last, sum)) if *second <= *last + GAP => {
+                *last = *second;
+                *sum += count;
+            }
+            _ => found.push((*second, *second, *count)),
+        }
+    }
+    found
+}
+
+/// `0:05`, `12:00`: minutes and seconds of the run.
+pub(super) fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round();
+    format!("{:.0}:{:02.0}", (whole / 60.0).floor(), whole % 60.0)
+}
+
+/// A time in which storage operations took much longer than usual.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Slow {
+    /// Seconds of the run.
+    pub(super) from: f64,
+    pub(super) to: f64,
+    /// Duration of operations by the usual one.
+    pub(super) factor: f64,
+    /// Waiting in it beyond the usual, seconds over all ranks.
+    pub(super) waited: f64,
+}
+
+/// The stretch with the most waiting beyond the usual.
+pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
+    let (operations, flying, waiting) = (&lines.operations.amounts, &lines.flying.amounts, &lines.waiting.amounts);
+    let active: Vec<usize> = (0..SLICES).filter(|slice| operations[*slice] > 0.0).collect();
+    let middle = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    let duration = |slice: usize| flying[slice] / operations[slice];
+    let usual = middle(active.iter().map(|slice| duration(*slice)).collect());
+    let usual_wait = middle(active.iter().map(|slice| waiting[*slice]).collect());
+    let late: Vec<usize> = active.iter().copied().filter(|slice| duration(*slice) > SLOW * usual).collect();
+    let mut stretches: Vec<Vec<usize>> = Vec::new();
+    for slice in late {
+        match stretches.last_mut() {
+            Some(stretch) if stretch.last().is_some_and(|last| slice - last <= 2) => stretch.push(slice),
+            _ => stretches.push(vec![slice]),
+        }
+    }
+    let judged = stretches.into_iter().filter_map(|slices| {
+        let (first, last) = (*slices.first()?, *slices.last()?);
+        let sum = |amounts: &[f64]| slices.iter().map(|slice| amounts[*slice]).sum::<f64>();
+        let much = sum(operations) >= ENOUGH && slices.len() >= SLICES_LEAST;
+        let rare = slices.len() as f64 <= SHARE_MOST * active.len() as f64;
+        (much && rare && usual > 0.0).then(|| Slow {
+            from: first as f64 * extent.slice_seconds(),
+            to: (last + 1) as f64 * extent.slice_seconds(),
+            factor: sum(flying) / sum(operations) / usual,
+            waited: (sum(waiting) - usual_wait * slices.len() as f64).max(0.0) / 1e9,
+        })
+    });
+    judged.max_by(|one, other| one.waited.total_cmp(&other.waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_close_to_each_other_are_one_stretch() {
+        let seconds = [(60, 5), (61, 7), (70, 1), (200, 2)].into_iter().collect();
+        assert_eq!(stretches(&seconds), [(60, 70, 13), (200, 200, 2)]);
+        assert_eq!((clock(59.6).as_str(), clock(605.0).as_str()), ("1:00", "10:05"));
+    }
+}
