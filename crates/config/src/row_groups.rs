@@ -40,9 +40,9 @@ impl Workload {
         })
     }
 
-    /// Consecutive row groups of a file that one request asks for.
+    /// Consecutive row groups of a file that one request asks for: the key of that name where its reader is meant, else 1.
     #[must_use]
-    pub fn row_groups_per_request(&self) -> u64 {
+    pub fn coalesce_rgs(&self) -> u64 {
         let windows = &self.storage.windows;
         let together = self.row_group_reader() == Some(RowGroupReader::Index) && windows.decode == RowGroupDecode::Raw;
         if together { u64::from(windows.coalesce_rgs).max(1) } else { 1 }

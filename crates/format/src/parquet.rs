@@ -128,7 +128,7 @@ impl Options {
         self.footer_again =
             matches!(workload.row_group_reader(), Some(RowGroupReader::Ranges | RowGroupReader::Serial));
         self.footer_cap = if self.footer_again { PYARROW_TAIL } else { windows.footer_cap.max(8) };
-        self.coalesce = workload.row_groups_per_request();
+        self.coalesce = workload.coalesce_rgs();
         let only = |column: &schema::Column| column.read.then(|| column.name.clone());
         self.selected = match &windows.columns {
             Some(selection) => Selected::Span(selection.clone()),

@@ -193,7 +193,7 @@ fn whole(workload: &Workload) -> bool {
 /// Samples of one piece: a file, or the row groups of one request, as long as the configuration has them.
 fn piece(workload: &Workload) -> u64 {
     let file = workload.dataset.num_samples_per_file;
-    let request = || workload.dataset.parquet.row_group_size.saturating_mul(workload.row_groups_per_request());
+    let request = || workload.dataset.parquet.row_group_size.saturating_mul(workload.coalesce_rgs());
     workload.row_group_reader().map_or(file, |_| request().clamp(1, file.max(1)))
 }
 
