@@ -82,3 +82,29 @@ fn an_interrupted_run_ends_at_once_and_keeps_its_trace() {
     assert_eq!(wait_at_most(&mut child, Duration::from_secs(10)), Some(130));
     solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
 }
+
+/// Nobody wrote the data: the error tells which file a rank began with, and that must be the one of numpy's shuffle.
+#[test]
+fn a_shuffled_list_of_millions_of_files_is_shared_by_the_ranks_and_leads_to_the_same_files() {
+    const FILES: u32 = 2_100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.yaml");
+    let text = format!(
+        "model: {{name: t}}\nframework: tensorflow\ndataset: {{data_folder: {0}/absent, format: npz, num_files_train: {FILES}, num_samples_per_file: 1, record_length_bytes: 4096}}\n\
+         reader: {{data_loader: tensorflow, batch_size: 1, read_threads: 2, file_shuffle: seed, sample_shuffle: seed}}\n\
+         train: {{epochs: 1, seed: 42}}\noutput: {{folder: {0}/out}}\n",
+        folder.path().display()
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut list: Vec<u32> = (0..FILES).collect();
+    dlio_plan::numpy::Mt19937::new(43).shuffle(&mut list);
+    let said = mpirun(3, &["replay", path.to_str().unwrap(), "--no-preflight"]);
+    assert_eq!(said.code, Some(4), "{}", said.err);
+    // The three ranks begin in three parts of the list, a second thread of each further on.
+    let begins: Vec<String> = [0, FILES / 3, 2 * FILES / 3, FILES / 6]
+        .iter()
+        .map(|place| format!("img_{:07}_of_{FILES}.npz", list[*place as usize]))
+        .collect();
+    assert!(begins.iter().any(|name| said.err.contains(name)), "none of {begins:?} in {}", said.err);
+    assert!(!said.err.contains("own copy") && !said.err.contains("shuffled lists each"), "{}", said.err);
+}

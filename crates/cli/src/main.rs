@@ -10,6 +10,7 @@ mod environment;
 mod exit;
 mod host;
 mod launch;
+mod lists;
 mod log;
 mod outputs;
 mod page_cache;

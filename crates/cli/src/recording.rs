@@ -44,9 +44,7 @@ impl Recording {
     /// # Errors
     /// When something could not be written.
     pub(crate) fn close(self, clock: Option<ClockAnchor>) -> Result<(), Failure> {
-        if let Some(anchor) = clock {
-            self.writer.clock_at_end(anchor);
-        }
+        self.writer.header_at_end(|header| header.clock_end = clock);
         let counters = self.sampler.stop();
         let finished = self.writer.finish().map(drop);
         let written = tables::write_counters(&self.folder, self.rank, &counters);

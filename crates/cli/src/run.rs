@@ -24,7 +24,7 @@ use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
-use crate::{checkpoints, outputs, page_cache, presence};
+use crate::{checkpoints, lists, outputs, page_cache, presence};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +90,10 @@ impl Work {
 /// One failure for the whole run; silent on the ranks that did not cause it.
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
     let opened = session.agree(open(session)).await?;
-    let prepared = session.agree(Prepared::new(session, work)).await?;
+    let mut prepared = session.agree(Prepared::new(session, work)).await?;
+    if let Some(plan) = prepared.plan.take() {
+        prepared.plan = Some(lists::share(session, plan).await?);
+    }
     say_start(session, &prepared, &opened, work);
     if work.preflight {
         let checked = preflight(session, &opened, &prepared, work).await;

@@ -144,7 +144,7 @@ impl Session {
         let folder = self.trace_folder(folder);
         let emptied = if self.rank() == 0 { empty_folder(&folder) } else { Ok(()) };
         self.agree(emptied).await?;
-        let path = folder.join(format!("rank-{:05}.parquet", self.rank()));
+        let path = folder.join(dlio_trace::file_name(self.rank()));
         let writer = TraceWriter::create(&path, &self.trace_header(config_json))
             .map_err(|error| Failure::new(Code::Trace, error));
         let writer = Arc::new(self.agree(writer).await?);
@@ -341,13 +341,11 @@ fn enter(folder: &Path) -> Result<(), Failure> {
 fn empty_folder(folder: &PathBuf) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::file("preparing the trace folder", folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let ours = ["rank-", "counters-"].iter().any(|start| name.starts_with(start));
-        if (ours && name.ends_with(".parquet")) || [tables::FILES, tables::COUNTERS].contains(&name) {
-            std::fs::remove_file(&path).map_err(failed)?;
-        }
+    let traces = dlio_trace::list_dir(folder);
+    let tables = tables::list_dir(folder);
+    let read = |error: dlio_trace::Error| Failure::new(Code::Trace, crate::run::chain(&error));
+    for path in traces.map_err(read)?.iter().chain(&tables.map_err(read)?) {
+        std::fs::remove_file(path).map_err(failed)?;
     }
     Ok(())
 }

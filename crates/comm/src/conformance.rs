@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::shared::{SharedArrays, share};
 use crate::{Communicator, Place};
 
 /// Runs the suite on this rank.
@@ -19,6 +20,7 @@ pub async fn check(comm: &dyn Communicator) {
     gathers_parts_of_different_lengths(comm).await;
     broadcasts_from_rank_0(comm).await;
     interleaves(comm).await;
+    shares_arrays(comm).await;
 }
 
 async fn gather(comm: &dyn Communicator, bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -99,4 +101,37 @@ async fn interleaves(comm: &dyn Communicator) {
             comm.barrier().await.unwrap_or_else(|error| panic!("rank {rank}: barrier: {error}"));
         }
     }
+}
+
+/// A version of an array in which every number is 1000 times what was there before, plus the version and a share of the maker.
+fn version(arrays: &SharedArrays, version: u32, rank: u32) -> Vec<u32> {
+    let made = arrays.version(1, version, &mut |have, numbers| {
+        numbers.fill(1000 * have.unwrap_or(0) + 100 * version + rank);
+    });
+    made.unwrap_or_else(|reason| panic!("rank {rank}: version {version} of an array: {reason}")).as_ref().to_vec()
+}
+
+/// The ranks of a node see what one of them made; those of other nodes have their own.
+async fn shares_arrays(comm: &dyn Communicator) {
+    let Place { rank, node, local_size, .. } = *comm.place();
+    let sharing = share(comm, &[10, 70_000]).await.unwrap_or_else(|error| panic!("rank {rank}: share: {error}"));
+    assert!(sharing.refused.is_empty(), "rank {rank}: {:?}", sharing.refused);
+    assert_eq!(sharing.arrays.is_some(), local_size > 1, "rank {rank} shares with {local_size} ranks");
+    let nodes: Vec<u32> = gather(comm, &node.to_le_bytes()).await.iter().map(|part| number(part)).collect();
+    for round in 1..=6 {
+        let before = if round == 1 { 0 } else { round - 1 };
+        let mine = sharing.arrays.as_ref().map(|arrays| version(arrays, round, rank)).unwrap_or_default();
+        assert!(mine.windows(2).all(|pair| pair[0] == pair[1]), "rank {rank}: version {round} is half made");
+        let first = mine.first().copied().unwrap_or_default();
+        let maker = first.wrapping_sub(1000 * before + 100 * round);
+        let all: Vec<u32> = gather(comm, &maker.to_le_bytes()).await.iter().map(|part| number(part)).collect();
+        if sharing.arrays.is_some() {
+            assert_eq!(nodes.get(maker as usize), Some(&node), "rank {rank}: version {round} is {first}");
+            assert!(all.iter().zip(&nodes).all(|(other, at)| *at != node || *other == maker), "rank {rank}: {all:?}");
+        }
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

@@ -4,10 +4,12 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod futex;
 mod host;
 pub mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi_world;
+pub mod shared;
 mod simulated;
 mod solo;
 

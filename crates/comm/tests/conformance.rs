@@ -1,8 +1,10 @@
 //! The conformance suite on the communicators that need no launcher, and what is special about them.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use dlio_comm::shared::{SharedArray, SharedArrays, share};
 use dlio_comm::{Communicator, Error, Simulated, Solo, conformance};
 use futures::future::join_all;
 use tokio::runtime::Builder;
@@ -112,4 +114,68 @@ fn a_collective_that_was_given_up_does_not_disturb_the_next() {
         assert_eq!(zero.unwrap(), [b"a", b"b"]);
         one.unwrap();
     });
+}
+
+/// The arrays of the ranks of one node.
+fn shared(ranks: u32, lens: &[usize]) -> Vec<SharedArrays> {
+    let world = Simulated::world(ranks);
+    let sharing = block_on(join_all(world.iter().map(|rank| share(rank, lens))));
+    sharing.into_iter().map(|sharing| sharing.expect("ranks that talk").arrays.expect("arrays")).collect()
+}
+
+/// A version that says which version it is and which it was made of.
+fn made(arrays: &SharedArrays, version: u32) -> SharedArray {
+    let make = &mut |have: Option<u32>, numbers: &mut [u32]| numbers.fill(10 * have.unwrap_or(0) + version);
+    arrays.version(0, version, make).expect("a place for the version")
+}
+
+#[test]
+fn an_array_is_made_once_for_all_ranks_that_ask_at_the_same_time() {
+    let makes = AtomicU32::new(0);
+    let ranks = shared(4, &[1 << 20]);
+    for version in 1..=3 {
+        thread::scope(|scope| {
+            for arrays in &ranks {
+                scope.spawn(|| {
+                    let numbers = arrays.version(0, version, &mut |_, numbers| {
+                        makes.fetch_add(1, Ordering::Relaxed);
+                        numbers.fill(version);
+                    });
+                    assert!(numbers.unwrap().as_ref().iter().all(|number| *number == version));
+                });
+            }
+        });
+        assert_eq!(makes.load(Ordering::Relaxed), version);
+    }
+}
+
+#[test]
+fn a_reader_keeps_its_version_while_others_go_on() {
+    let ranks = shared(2, &[1000]);
+    let (ahead, behind) = (&ranks[0], &ranks[1]);
+    let first = made(behind, 1);
+    assert_eq!(made(ahead, 1).as_ref(), first.as_ref());
+    assert_eq!(made(ahead, 2).as_ref(), [12; 1000], "made of a copy of version 1");
+    assert_eq!(first.as_ref(), [1; 1000]);
+    assert_eq!(made(behind, 1).as_ref(), [1; 1000], "and it is still there to be asked for");
+    assert_eq!(made(ahead, 3).as_ref(), [23; 1000], "in the place of version 2, which nobody else reads");
+    assert_eq!(first.as_ref(), [1; 1000]);
+}
+
+#[test]
+fn who_comes_too_late_for_a_version_makes_it_anew_beside_the_later_one() {
+    let ranks = shared(2, &[1000]);
+    drop(made(&ranks[0], 1));
+    drop(made(&ranks[0], 2));
+    assert_eq!(made(&ranks[1], 1).as_ref(), [1; 1000]);
+    assert_eq!(made(&ranks[1], 2).as_ref(), [12; 1000]);
+}
+
+#[test]
+fn a_rank_that_finds_both_places_in_use_is_told() {
+    let ranks = shared(3, &[1000]);
+    let (first, third) = (made(&ranks[0], 1), made(&ranks[1], 3));
+    let reason = ranks[2].version(0, 2, &mut |_, _| panic!("there is no place for it")).unwrap_err();
+    assert!(reason.contains("not near epoch 2"), "{reason}");
+    assert_eq!((first.as_ref(), third.as_ref()), (&[1; 1000][..], &[13; 1000][..]));
 }

@@ -92,6 +92,7 @@ impl<'r> Batches<'r> {
     /// Starts reading for an epoch or an evaluation.
     pub(crate) fn begin(&mut self, split: Split, at: Position) {
         let (plan, rank) = (self.plan, self.rank);
+        make_lists(plan, split, at.epoch);
         self.start_pass(split, at, |lane, pass| {
             if let Some(pipeline) = plan.pipeline() {
                 let (pieces, batches) = (plan.pieces(rank, split, at.epoch, lane), plan.lane_batches(split, lane));
@@ -173,6 +174,23 @@ impl<'r> Batches<'r> {
         let planned = self.plan.contributors(self.rank, self.split, at.epoch, step).next().is_some();
         if planned { self.fetch(watch, at, step).await } else { Ok(0) }
     }
+}
+
+/// Lists of fewer numbers than this are made when they are asked for.
+const LONG_LIST: u32 = 1 << 20;
+
+/// Makes the long lists of an epoch at the same time. Where no thread can be had, who asks for a list makes it.
+fn make_lists(plan: &TrainingPlan, split: Split, epoch: u32) {
+    let mut lists = plan.lists(split);
+    lists.retain(|list| list.len >= LONG_LIST);
+    let Some((own, others)) = lists.split_last() else { return };
+    std::thread::scope(|scope| {
+        for list in others {
+            let thread = std::thread::Builder::new().name("list".to_owned());
+            let _ = thread.spawn_scoped(scope, || plan.make_list(*list, epoch));
+        }
+        plan.make_list(*own, epoch);
+    });
 }
 
 fn steps(

@@ -5,6 +5,7 @@
 //! whole chunks of files (the window slides instead, as deep as the fork's and no further ahead than its chunk), and
 //! that its workers keep the file list of the first epoch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_config::time::TimeSpec;
@@ -14,7 +15,7 @@ use dlio_config::{RowGroupReader, Workload};
 use crate::order::Iterable;
 use crate::reading::{Counts, Kind, Reading};
 use crate::shards::Shards;
-use crate::{Error, Split, World};
+use crate::{Error, Lists, Split, World};
 
 /// Operations that torch lets a worker of an iterable data set begin before the loop takes a batch.
 pub(crate) const TORCH_BATCHES: u32 = 2;
@@ -49,7 +50,7 @@ pub enum Footers {
 }
 
 /// What of the reading is the fork's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fork {
     pub(crate) shards: Shards,
     pub(crate) pipeline: Option<Pipeline>,
@@ -62,7 +63,12 @@ pub(crate) struct Fork {
 }
 
 impl Fork {
-    pub(crate) fn new(workload: &Workload, kind: Kind, world: World, counts: [&Counts; 2]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        workload: &Workload,
+        (kind, world): (Kind, World),
+        counts: [&Counts; 2],
+        lists: &Arc<dyn Lists>,
+    ) -> Result<Self, Error> {
         let Workload { reader, dataset, train, storage, .. } = workload;
         let reshuffle = reader.file_shuffle != Shuffle::Off && kind != Kind::Blank;
         let mut files = [0, 0];
@@ -80,7 +86,7 @@ impl Fork {
             && workload.client_library() != StorageLibrary::S3dlio
             && storage.windows.stagger_workers;
         Ok(Self {
-            shards: Shards::new(world.size, (train.seed, train.seed_change_epoch), reshuffle, files),
+            shards: Shards::new(world.size, (train.seed, train.seed_change_epoch), reshuffle, files, Arc::clone(lists)),
             pipeline,
             whole: whole(workload),
             piece: piece(workload),

@@ -1,11 +1,13 @@
 //! How a workload's loader and sampler read: which of the orders, with which counts.
 
+use std::sync::Arc;
+
 use dlio_config::Workload;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, ReadType, Sampler, Shuffle};
 
 use crate::mlperf::{self, Fork, TORCH_BATCHES};
 use crate::order::{Batches, FileList, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads};
-use crate::{Error, FileSet, Handles, Split, World};
+use crate::{Error, FileSet, Handles, List, Lists, OwnLists, Purpose, Split, World};
 
 /// What kind of loader reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(crate) struct SplitSteps {
 }
 
 /// Everything about reading that does not depend on rank and epoch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reading {
     pub(crate) kind: Kind,
     pub(crate) dialect: Dialect,
@@ -99,12 +101,16 @@ impl Reading {
             (iterative && reader.file_shuffle != Shuffle::Off, reader.sample_shuffle != Shuffle::Off);
         let limit = |count: u64, what| u32::try_from(count).map_err(|_| Error::TooManyToShuffle { what, count });
         let lens = if kind == Kind::Iterative && dlio_rs.dialect == Dialect::Dlio && list_files {
+            limit(train_counts.files.saturating_add(eval_counts.files), "the training and evaluation files")?;
             (limit(train_counts.files, "the training files")?, limit(eval_counts.files, "the evaluation files")?)
         } else {
             // Nobody asks for the lists themselves then; the lengths only matter for what the shuffles draw.
             (saturated(train_counts.files), saturated(eval_counts.files))
         };
-        let fork = fork.then(|| Fork::new(workload, kind, world, [&train_counts, &eval_counts])).transpose()?;
+        let lists: Arc<dyn Lists> = Arc::new(OwnLists::default());
+        let fork = fork.then(|| Fork::new(workload, (kind, world), [&train_counts, &eval_counts], &lists));
+        let fork = fork.transpose()?;
+        let seed = (train.seed, train.seed_change_epoch);
         let reading = Self {
             kind,
             fork,
@@ -113,7 +119,7 @@ impl Reading {
             samples_per_file: files.samples_per_file(),
             train: train_counts,
             eval: eval_counts,
-            shuffles: Shuffles::new((train.seed, train.seed_change_epoch), list_files, list_samples, lens),
+            shuffles: Shuffles::new(seed, list_files, list_samples, lens, lists),
             loader: reader.data_loader,
             native_shuffles: (reader.file_shuffle, reader.sample_shuffle),
             read_threads: reader.read_threads,
@@ -134,6 +140,41 @@ impl Reading {
         (reading.dialect, reading.fork) = (Dialect::Dlio, None);
         reading.shuffles.files = (saturated(reading.train.files), saturated(reading.eval.files));
         Ok(reading)
+    }
+
+    /// The same, with its lists kept elsewhere.
+    pub(crate) fn with_lists(mut self, lists: &Arc<dyn Lists>) -> Self {
+        self.shuffles.lists = Arc::clone(lists);
+        if let Some(fork) = &mut self.fork {
+            fork.shards.lists = Arc::clone(lists);
+        }
+        self
+    }
+
+    /// The lists that reading a split in the order of an epoch takes.
+    pub(crate) fn lists(&self, split: Split) -> Vec<List> {
+        if self.counts(split).files == 0 {
+            return Vec::new();
+        }
+        match (&self.fork, self.kind, self.dialect) {
+            (Some(fork), ..) => fork.shards.of(split).into_iter().collect(),
+            (None, Kind::Iterative, Dialect::Dlio) => {
+                // All ranks have equally many samples after trimming, so rank 0 stands for all.
+                let samples = self.shuffles.samples(saturated(self.share(0, split).1));
+                self.shuffles.files().into_iter().chain(samples).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes a list of an epoch, if it is not there.
+    pub(crate) fn make_list(&self, list: List, epoch: u32) {
+        match (list.purpose, &self.fork) {
+            (Purpose::Files, _) => drop(self.shuffles.file_numbers(list, epoch)),
+            (Purpose::Samples, _) => drop(self.shuffles.sample_numbers(list, epoch)),
+            (Purpose::TrainShards | Purpose::EvalShards, Some(fork)) => drop(fork.shards.numbers(list, epoch)),
+            (Purpose::TrainShards | Purpose::EvalShards, None) => {}
+        }
     }
 
     fn check(&self, evaluation: bool) -> Result<(), Error> {
@@ -348,7 +389,7 @@ impl Reading {
             return Threads { list: fork.shards.list(rank, split, epoch), ..threads };
         }
         let sample_order = self.shuffles.sample_order(saturated(threads.samples), epoch);
-        let list = self.shuffles.file_order(split, epoch).map_or(FileList::ALL, FileList::of);
+        let list = self.shuffles.file_order(split, epoch);
         Threads { list, sample_order, ..threads }
     }
 

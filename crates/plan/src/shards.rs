@@ -6,13 +6,13 @@
 //!
 //! Invariant: every file of a split is in exactly one list, and all lists are equally long at all times.
 //!
-//! Where a list goes depends on all lists before it, so a process computes all of them: one array of file numbers per
-//! split, shared by the lanes (and ranks) of the process; a second one while an epoch's lists are made. Without a shuffle
-//! nothing is stored.
+//! Where a list goes depends on all lists before it, so whoever makes them makes all: one array of file numbers per
+//! split, and a second one while an epoch's lists are made. Without a shuffle nothing is stored.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::Split;
+use crate::lists::{List, Lists, Numbers, Purpose, count_up};
 use crate::numpy::Mt19937;
 use crate::order::FileList;
 
@@ -20,7 +20,7 @@ use crate::order::FileList;
 const RANK_SEED: u32 = 31;
 
 /// The lists of all ranks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shards {
     size: u32,
     seed: u32,
@@ -29,20 +29,20 @@ pub(crate) struct Shards {
     reshuffle: bool,
     /// Files of one rank: train, eval.
     files: [u32; 2],
-    memory: [Mutex<Option<Lists>>; 2],
-}
-
-/// All ranks' lists of one epoch, one after the other.
-#[derive(Debug, Clone)]
-struct Lists {
-    epoch: u32,
-    numbers: Arc<[u32]>,
+    /// Who keeps the lists.
+    pub(crate) lists: Arc<dyn Lists>,
 }
 
 impl Shards {
     /// `files`: those of one rank; they only matter with `reshuffle`.
-    pub(crate) fn new(size: u32, (seed, change): (u32, bool), reshuffle: bool, files: [u32; 2]) -> Self {
-        Self { size, seed, change, reshuffle, files, memory: [Mutex::default(), Mutex::default()] }
+    pub(crate) fn new(
+        size: u32,
+        (seed, change): (u32, bool),
+        reshuffle: bool,
+        files: [u32; 2],
+        lists: Arc<dyn Lists>,
+    ) -> Self {
+        Self { size, seed, change, reshuffle, files, lists }
     }
 
     /// Whether the lists change from epoch to epoch.
@@ -50,61 +50,90 @@ impl Shards {
         self.reshuffle
     }
 
+    /// The lists of all ranks, one after the other, as one; `None` where nothing is stored.
+    pub(crate) fn of(&self, split: Split) -> Option<List> {
+        let purpose = match split {
+            Split::Train => Purpose::TrainShards,
+            Split::Eval => Purpose::EvalShards,
+        };
+        // The files of all ranks are no more than there are files, whose number fits.
+        let len = self.files[split as usize].saturating_mul(self.size);
+        self.reshuffle.then_some(List { purpose, len })
+    }
+
     /// A rank's list in an epoch.
     pub(crate) fn list(&self, rank: u32, split: Split, epoch: u32) -> FileList {
-        if !self.reshuffle {
+        let Some(list) = self.of(split) else {
             return FileList::Strided { first: u64::from(rank), step: u64::from(self.size) };
-        }
+        };
         let first = rank as usize * self.files[split as usize] as usize;
-        FileList::Listed { numbers: self.lists(split, epoch), first }
+        FileList::Listed { numbers: self.numbers(list, epoch), first }
     }
 
-    fn lists(&self, split: Split, epoch: u32) -> Arc<[u32]> {
-        // What is kept is complete at all times, so a panic elsewhere cannot have spoilt it.
-        let mut memory = self.memory[split as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lists = memory.take().filter(|lists| lists.epoch <= epoch).unwrap_or_else(|| self.first(split));
-        while lists.epoch < epoch {
-            lists = self.advance(split, &lists);
-        }
-        let numbers = Arc::clone(&lists.numbers);
-        *memory = Some(lists);
-        numbers
-    }
-
-    /// Before any shuffle.
-    fn first(&self, split: Split) -> Lists {
-        let files = self.files[split as usize];
-        let numbers = (0..self.size).flat_map(|rank| (0..files).map(move |place| rank + place * self.size)).collect();
-        Lists { epoch: 0, numbers }
-    }
-
-    /// The lists of the next epoch.
-    fn advance(&self, split: Split, before: &Lists) -> Lists {
-        let (epoch, files, size) = (before.epoch + 1, self.files[split as usize] as usize, self.size as usize);
-        if files == 0 {
-            return Lists { epoch, ..before.clone() };
-        }
-        let seed = self.seed.wrapping_add(if self.change { epoch } else { 0 });
-        // The same on all ranks, because their lists are equally long.
-        let mut places: Vec<u32> = (0..self.files[split as usize]).collect();
-        Mt19937::new(seed).shuffle(&mut places);
-        let mut numbers = Vec::with_capacity(before.numbers.len());
-        for rank in 0..self.size {
-            let start = numbers.len();
-            for (sender, list) in before.numbers.chunks_exact(files).enumerate() {
-                let first = (rank as usize + size - sender) % size;
-                numbers.extend(places.iter().skip(first).step_by(size).map(|&place| list[place as usize]));
+    /// All lists of an epoch.
+    pub(crate) fn numbers(&self, list: List, epoch: u32) -> Numbers {
+        self.lists.numbers(list, epoch, &mut |have, numbers| {
+            if have.is_none() {
+                self.begin(numbers);
             }
-            let seed = self.seed.wrapping_add(epoch).wrapping_add(rank.wrapping_mul(RANK_SEED));
-            Mt19937::new(seed).shuffle(&mut numbers[start..]);
+            for epoch in have.unwrap_or(0) + 1..=epoch {
+                self.advance(epoch, numbers);
+            }
+        })
+    }
+
+    /// Before any shuffle: every rank has the files that are congruent to it.
+    fn begin(&self, numbers: &mut [u32]) {
+        for (rank, list) in (0..).zip(numbers.chunks_exact_mut(self.files_of(numbers).max(1))) {
+            for (number, place) in list.iter_mut().zip(0..) {
+                *number = rank + place * self.size;
+            }
         }
-        Lists { epoch, numbers: numbers.into() }
+    }
+
+    /// Files of one rank among those of all.
+    fn files_of(&self, numbers: &[u32]) -> usize {
+        numbers.len() / self.size as usize
+    }
+
+    /// From the lists of the epoch before to those of this one.
+    fn advance(&self, epoch: u32, numbers: &mut [u32]) {
+        let (files, size) = (self.files_of(numbers), self.size as usize);
+        let first = self.seed.wrapping_add(if self.change { epoch } else { 0 });
+        let second = |rank: u32| self.seed.wrapping_add(epoch).wrapping_add(rank.wrapping_mul(RANK_SEED));
+        if size == 1 {
+            // A rank that sends to itself only shuffles twice, which needs no second array.
+            Mt19937::new(first).shuffle(numbers);
+            Mt19937::new(second(0)).shuffle(numbers);
+            return;
+        }
+        // The same on all ranks, because their lists are equally long.
+        let mut places = vec![0; files];
+        count_up(&mut places);
+        Mt19937::new(first).shuffle(&mut places);
+        let before = numbers.to_vec();
+        for (rank, list) in (0..self.size).zip(numbers.chunks_exact_mut(files.max(1))) {
+            let senders = before.chunks_exact(files).enumerate();
+            let arriving = senders.flat_map(|(sender, sent)| {
+                let first = (rank as usize + size - sender) % size;
+                places.iter().skip(first).step_by(size).map(|&place| sent[place as usize])
+            });
+            for (number, arrived) in list.iter_mut().zip(arriving) {
+                *number = arrived;
+            }
+            Mt19937::new(second(rank)).shuffle(list);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OwnLists;
+
+    fn shards(size: u32, seed: (u32, bool), reshuffle: bool, files: u32) -> Shards {
+        Shards::new(size, seed, reshuffle, [files, 0], Arc::new(OwnLists::default()))
+    }
 
     fn lists(shards: &Shards, epoch: u32, files: u64) -> Vec<Vec<u64>> {
         let list = |rank| {
@@ -116,15 +145,15 @@ mod tests {
 
     #[test]
     fn without_a_shuffle_rank_r_keeps_every_file_congruent_to_r() {
-        let shards = Shards::new(3, (123, true), false, [4, 0]);
+        let shards = shards(3, (123, true), false, 4);
         assert_eq!(lists(&shards, 7, 4), [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]);
     }
 
     #[test]
     fn every_epoch_deals_every_file_once_whichever_epoch_is_asked_for_first() {
         for size in [1, 2, 5, 8] {
-            let shards = |()| Shards::new(size, (42, true), true, [7, 0]);
-            let (forward, asked_late) = (shards(()), shards(()));
+            let fresh = || shards(size, (42, true), true, 7);
+            let (forward, asked_late) = (fresh(), fresh());
             let last = lists(&asked_late, 4, 7);
             for epoch in 1..=4 {
                 let dealt = lists(&forward, epoch, 7);
@@ -139,7 +168,7 @@ mod tests {
 
     #[test]
     fn one_rank_shuffles_its_list_twice() {
-        let shards = Shards::new(1, (5, false), true, [6, 0]);
+        let shards = shards(1, (5, false), true, 6);
         let mut expected: Vec<u64> = (0..6).collect();
         for epoch in 1..=2_u32 {
             Mt19937::new(5).shuffle(&mut expected);

@@ -9,7 +9,7 @@ use crate::mlperf::Pipeline;
 use crate::order::{Iterable, LaneBatch, Pieces};
 use crate::reading::{Reading, SplitSteps};
 use crate::times::Times;
-use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, Split, World, fingerprint, notices};
+use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, List, Lists, Split, World, fingerprint, notices};
 
 /// What every rank reads and computes, epoch by epoch and step by step.
 ///
@@ -156,6 +156,26 @@ impl TrainingPlan {
     #[must_use]
     pub fn handles(&self) -> Handles {
         self.reading.handles()
+    }
+
+    /// The lists of numbers that reading a split takes: what the shuffles permute. Without shuffles there are none, nor
+    /// with those of the native dialect.
+    #[must_use]
+    pub fn lists(&self, split: Split) -> Vec<List> {
+        self.reading.lists(split)
+    }
+
+    /// The same plan with its lists kept by `lists`; a plan keeps its own otherwise.
+    #[must_use]
+    pub fn with_lists(self, lists: &Arc<dyn Lists>) -> Self {
+        let reading = Arc::unwrap_or_clone(self.reading).with_lists(lists);
+        Self { reading: Arc::new(reading), ..self }
+    }
+
+    /// Makes one of the [`lists`](Self::lists) for an epoch if it is not there; otherwise who asks for the first step
+    /// that needs it makes it. Several threads may make different lists at the same time.
+    pub fn make_list(&self, list: List, epoch: u32) {
+        self.reading.make_list(list, epoch);
     }
 
     pub(crate) fn reading(&self) -> &Reading {

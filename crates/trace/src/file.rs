@@ -17,7 +17,7 @@ use parquet::file::writer::TrackedWrite;
 
 use crate::columns::{Encoder, Place};
 use crate::footer::{self, MAGIC};
-use crate::header::{ClockAnchor, Header, State};
+use crate::header::{Header, State};
 use crate::names::NameTables;
 
 /// Events in a full row group.
@@ -148,11 +148,6 @@ impl TraceFile {
     /// Every footer from now on has this header.
     pub(crate) fn header_at_end(&mut self, header: &Header) {
         self.pairs = header.to_key_values();
-    }
-
-    /// Every footer from now on holds the second measurement of the clock.
-    pub(crate) fn clock_at_end(&mut self, anchor: ClockAnchor) {
-        self.pairs.push(anchor.to_key_value_at_end());
     }
 
     pub(crate) fn summary(&self, queued_bytes_max: u64) -> Summary {

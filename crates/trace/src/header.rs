@@ -52,8 +52,7 @@ pub struct Header {
     pub pid: u32,
     /// How the rank's clock relates to wall time and to rank 0, measured at the start.
     pub clock: ClockAnchor,
-    /// The same at the end of the run; `None` for a run that did not come to its end. A writer takes it from
-    /// [`TraceWriter::clock_at_end`](crate::TraceWriter::clock_at_end) instead.
+    /// The same at the end of the run; `None` for a run that did not come to its end.
     pub clock_end: Option<ClockAnchor>,
     /// Command line.
     pub argv: Vec<String>,
@@ -81,11 +80,11 @@ struct Place {
 }
 
 impl Header {
-    /// The pairs that stay the same in every footer of the file.
+    /// The pairs of a footer, without the [`State`].
     pub(crate) fn to_key_values(&self) -> Vec<KeyValue> {
         let place = Place { rank: self.rank, world: self.world, node: self.node, pid: self.pid };
         let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-        vec![
+        let mut pairs = vec![
             pair(VERSION, format!("{FORMAT_MAJOR}.{FORMAT_MINOR}")),
             pair(TOOL, self.tool_version.clone()),
             pair(RANK, json(&place)),
@@ -94,7 +93,9 @@ impl Header {
             pair(ARGV, json(&self.argv)),
             pair(CONFIG, self.config_json.clone()),
             pair(FACTS, json(&self.host_facts)),
-        ]
+        ];
+        pairs.extend(self.clock_end.map(|anchor| pair(CLOCK_END, json(&anchor))));
+        pairs
     }
 
     pub(crate) fn from_key_values(path: &Path, pairs: &[KeyValue]) -> Result<(Self, State), Error> {
@@ -115,13 +116,6 @@ impl Header {
             host_facts: lookup.json(FACTS)?,
         };
         Ok((header, lookup.json(STATE)?))
-    }
-}
-
-impl ClockAnchor {
-    /// The pair of a final footer.
-    pub(crate) fn to_key_value_at_end(self) -> KeyValue {
-        KeyValue::new(CLOCK_END.to_owned(), json(&self))
     }
 }
 

@@ -65,6 +65,28 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
     })
 }
 
+/// The trace files of a folder, in the order of their names; their content is not looked at.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn list_dir(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    files_named(folder, |name| name.starts_with("rank-") && name.ends_with(".parquet"))
+}
+
+/// The files of a folder whose names are wanted, in the order of their names.
+pub(crate) fn files_named(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
+    let read_error = |source| Error::Read { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read_error)? {
+        let file = entry.map_err(read_error)?.path();
+        if file.file_name().and_then(|name| name.to_str()).is_some_and(wanted) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Reads the footers of all traces in a folder (or of the one file that `path` names), in the order of ranks.
 ///
 /// # Errors
@@ -74,14 +96,7 @@ pub fn read_dir(path: &Path) -> Result<Vec<RankTrace>, Error> {
     if std::fs::metadata(path).map_err(read_error)?.is_file() {
         return Ok(vec![read_file(path)?]);
     }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(read_error)? {
-        let file = entry.map_err(read_error)?.path();
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("rank-") && name.ends_with(".parquet") {
-            files.push(file);
-        }
-    }
+    let files = list_dir(path)?;
     if files.is_empty() {
         return Err(Error::NoTraces { path: path.to_owned() });
     }

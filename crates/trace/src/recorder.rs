@@ -16,7 +16,7 @@ use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
 
 use crate::Error;
 use crate::file::{Summary, TraceFile};
-use crate::header::{ClockAnchor, Header};
+use crate::header::Header;
 use crate::names::{NameTables, lock};
 
 /// Events in one buffer.
@@ -63,8 +63,8 @@ struct Shared {
     rows_written: AtomicU64,
     rows_lost: AtomicU64,
     error: Mutex<Option<String>>,
-    clock_end: Mutex<Option<ClockAnchor>>,
-    header_end: Mutex<Option<Header>>,
+    /// As the final footer will have it.
+    header: Mutex<Header>,
 }
 
 /// Apart by two cache lines, so that threads do not slow each other down by false sharing.
@@ -105,8 +105,7 @@ impl TraceWriter {
             rows_written: AtomicU64::new(0),
             rows_lost: AtomicU64::new(0),
             error: Mutex::default(),
-            clock_end: Mutex::default(),
-            header_end: Mutex::default(),
+            header: Mutex::new(header.clone()),
         });
         let writer = Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None };
         let thread = std::thread::Builder::new()
@@ -116,15 +115,10 @@ impl TraceWriter {
         Ok(Self { shared, thread: Mutex::new(Some(thread)), path: path.to_owned() })
     }
 
-    /// Leaves the second measurement of this rank's clock for the final footer.
-    pub fn clock_at_end(&self, anchor: ClockAnchor) {
-        *lock(&self.shared.clock_end) = Some(anchor);
-    }
-
-    /// Replaces the header in the final footer: for what is only known at the end. The rank and the clock must be those
-    /// that the file was created with.
-    pub fn header_at_end(&self, header: &Header) {
-        *lock(&self.shared.header_end) = Some(header.clone());
+    /// Changes the header of the final footer: for what is only known at the end, as the second measurement of the
+    /// clock. The rank and the first measurement must stay those that the file was created with.
+    pub fn header_at_end(&self, change: impl FnOnce(&mut Header)) {
+        change(&mut lock(&self.shared.header));
     }
 
     /// Writes everything that was recorded and the final footer, and waits for it.
@@ -368,12 +362,7 @@ impl Writer {
     fn end(mut self, ending: Ending) -> Result<Summary, Error> {
         if self.failed.is_none() {
             let complete = ending == Ending::Finished;
-            if let Some(header) = lock(&self.shared.header_end).take() {
-                self.file.header_at_end(&header);
-            }
-            if let Some(anchor) = *lock(&self.shared.clock_end) {
-                self.file.clock_at_end(anchor);
-            }
+            self.file.header_at_end(&lock(&self.shared.header));
             let result = self.file.flush(&self.shared.names, complete);
             self.settle(result, 0);
         }

@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::Error;
+use crate::reader::files_named;
 
 /// Name of the table of files in a trace folder.
 pub const FILES: &str = "files.parquet";
@@ -182,19 +183,26 @@ fn join(path: &Path, parts: &[PathBuf]) -> Result<(), ParquetError> {
     table.finish()
 }
 
+/// The side tables of a folder, joined or not, in the order of their names.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn list_dir(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    files_named(folder, |name| name == FILES || holds_counters(name))
+}
+
+fn holds_counters(name: &str) -> bool {
+    name == COUNTERS || (name.starts_with("counters-") && name.ends_with(".parquet"))
+}
+
 /// The counters of a trace folder, joined or not; empty where there are none.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Table`].
 pub fn read_counters(folder: &Path) -> Result<Vec<CounterRow>, Error> {
-    let read_error = |source| Error::Read { path: folder.to_owned(), source };
     let mut rows = Vec::new();
-    for entry in fs::read_dir(folder).map_err(read_error)? {
-        let path = entry.map_err(read_error)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name == COUNTERS || (name.starts_with("counters-") && name.ends_with(".parquet")) {
-            read_into(&path, &mut rows).map_err(|source| Error::Table { path, source: Box::new(source) })?;
-        }
+    for path in files_named(folder, holds_counters)? {
+        read_into(&path, &mut rows).map_err(|source| Error::Table { path, source: Box::new(source) })?;
     }
     rows.sort_unstable_by_key(|row| (row.rank, row.t_ns));
     Ok(rows)

@@ -89,7 +89,7 @@ fn the_drift_of_a_clock_is_taken_out_when_reading() {
     for at in [1_000_000, 1_500_000, 2_000_000] {
         writer.record(span(at));
     }
-    writer.clock_at_end(anchor(2_000_000, 1_500));
+    writer.header_at_end(|header| header.clock_end = Some(anchor(2_000_000, 1_500)));
     writer.finish().unwrap();
     let trace = read_file(&path).unwrap();
     assert_eq!(trace.header.clock_end, Some(anchor(2_000_000, 1_500)));

@@ -146,15 +146,5 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| Failure::file("reading", folder, &error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("rank-") && name.ends_with(".parquet") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    dlio_trace::list_dir(folder).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a waiting rank sleeps in the kernel until the last one comes. It wakes now and then only to let the
 //! MPI library progress, because a message of this rank may still be on its way out.
-#![expect(unsafe_code, reason = "shared memory between processes and futex(2) have no safe wrapper")]
+#![expect(unsafe_code, reason = "shared memory between processes has no safe wrapper")]
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -15,6 +15,7 @@ use mpi::ffi;
 use super::calls::{Comm, check};
 use super::wait;
 use crate::Error;
+use crate::futex::{sleep_while, wake};
 
 /// Longest sleep between two looks at MPI's progress.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
@@ -128,16 +129,4 @@ impl Drop for Meeting {
         // SAFETY: the window is ours and freed once, before its communicator.
         unsafe { ffi::MPI_Win_free(&raw mut self.window) };
     }
-}
-
-/// Sleeps unless `word` has changed from `seen`; ends at the latest after `pause`, or at a signal.
-fn sleep_while(word: &AtomicU32, seen: u32, pause: Duration) {
-    let limit = libc::timespec { tv_sec: 0, tv_nsec: libc::c_long::from(pause.subsec_nanos()) };
-    // SAFETY: the word outlives the call; the futex is not process-private because other processes wake it.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, &raw const limit) };
-}
-
-fn wake(word: &AtomicU32) {
-    // SAFETY: the word outlives the call.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::Numbers;
+
 /// A list of numbers of files within their split: computed where it is regular, a part of a shared array where not.
 #[derive(Debug, Clone)]
 pub(crate) enum FileList {
     /// Every `step`-th file from `first` on; (0, 1): all files in order.
     Strided { first: u64, step: u64 },
     /// These numbers, from this place on.
-    Listed { numbers: Arc<[u32]>, first: usize },
+    Listed { numbers: Numbers, first: usize },
 }
 
 impl FileList {
@@ -16,8 +18,8 @@ impl FileList {
     pub(crate) const ALL: FileList = FileList::Strided { first: 0, step: 1 };
 
     /// A list of its own.
-    pub(crate) fn of(numbers: Arc<[u32]>) -> Self {
-        FileList::Listed { numbers, first: 0 }
+    pub(crate) fn of(numbers: Vec<u32>) -> Self {
+        FileList::Listed { numbers: Numbers::new(Arc::new(numbers)), first: 0 }
     }
 
     /// Number of the file at this place. A place beyond an array's end is its own number.
@@ -37,6 +39,6 @@ impl FileList {
         let end = usize::try_from(len).map_or(numbers.len(), |len| first.saturating_add(len).min(numbers.len()));
         let mut part = numbers.get(*first..end).unwrap_or_default().to_vec();
         part.sort_unstable();
-        FileList::of(part.into())
+        FileList::of(part)
     }
 }

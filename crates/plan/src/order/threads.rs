@@ -3,9 +3,7 @@
 //! The rank's samples are dealt to reader threads in runs; batches of the threads are interleaved. Entry 0 comes from
 //! the rank's own first file, but every later entry from the front of the list, so all ranks read the same files.
 
-use std::sync::Arc;
-
-use crate::SampleRead;
+use crate::{Numbers, SampleRead};
 
 use super::FileList;
 
@@ -30,7 +28,7 @@ pub(crate) struct Threads {
     pub(crate) list: FileList,
     /// As the MLPerf fork has it: a last, partial batch is dropped, not padded. Samples are numbered by their files.
     pub(crate) fork: bool,
-    pub(crate) sample_order: Option<Arc<[u32]>>,
+    pub(crate) sample_order: Option<Numbers>,
 }
 
 impl Threads {

@@ -202,7 +202,7 @@ impl Sheets {
         let sheets = std::mem::take(&mut self.ranks);
         let mut rows = 0;
         for (rank, sheet) in sheets {
-            sheet.writer.header_at_end(&self.header(rank, world));
+            sheet.writer.header_at_end(|header| *header = self.header(rank, world));
             rows += sheet.writer.finish()?.rows;
         }
         Ok((rows, world))
