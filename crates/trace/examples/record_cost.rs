@@ -27,27 +27,34 @@ fn measure(folder: &Path, lanes: u16) -> Result<(), Box<dyn std::error::Error>> 
     let writer = TraceWriter::create(&folder.join(file_name(0)), &Header::default())?;
     let object = writer.object("data/train/img_0.npz");
     let record = |lane: u16| {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), thread_cpu());
         for i in 0..EVENTS {
             let span = Event::span(OpKind::Read, Lane(lane), Position::default(), i * 1_000, i * 1_000 + 700);
             writer.record(Event { object, bytes: i, ..span });
         }
-        start.elapsed()
+        (start.elapsed(), thread_cpu().saturating_sub(cpu))
     };
-    let slowest = std::thread::scope(|scope| {
+    let (slowest, cpu) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..lanes).map(|lane| scope.spawn(move || record(lane))).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).max().unwrap_or_default()
     });
     let start = Instant::now();
     let summary = writer.finish()?;
     eprintln!(
-        "{lanes} lanes: {:.0} ns per event recorded; finish {:.2} s; {:.1} B per event; {} MiB queued at most",
+        "{lanes} lanes: {:.0} ns per event recorded, {:.0} of them on a core; finish {:.2} s; {:.1} B per event; {} MiB queued at most",
         slowest.as_nanos() as f64 / EVENTS as f64,
+        cpu.as_nanos() as f64 / EVENTS as f64,
         start.elapsed().as_secs_f64(),
         summary.file_bytes as f64 / summary.rows as f64,
         summary.queued_bytes_max >> 20
     );
     Ok(())
+}
+
+/// Time that this thread has had a core; where the kernel does not count it, nothing.
+fn thread_cpu() -> Duration {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(counted.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or_default())
 }
 
 /// As in a run: the writer thread keeps up, and buffers are used again.

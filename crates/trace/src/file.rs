@@ -15,7 +15,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::writer::TrackedWrite;
 
-use crate::columns::{Encoder, Place};
+use crate::columns::Place;
+use crate::encoder::Encoder;
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State};
 use crate::names::NameTables;
@@ -220,7 +221,7 @@ fn io_error(error: ParquetError) -> std::io::Error {
 
 #[cfg(test)]
 mod tests {
-    use dlio_event::{Lane, OpKind, Position};
+    use dlio_event::{Lane, ObjectId, OpKind, Position};
 
     use super::*;
 
@@ -250,6 +251,40 @@ mod tests {
         let trace = crate::read_file(&path).unwrap();
         assert_eq!((trace.rows, trace.complete, file.summary(0).row_groups), (1_000, true, 1));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), file.summary(0).file_bytes);
+    }
+
+    #[test]
+    fn columns_that_say_the_same_throughout_a_group_are_read_back_from_every_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let uri = [names.objects.intern("a"), ObjectId::NONE, names.objects.intern("b")];
+        let group = |at: usize| {
+            // Uniform, absent, uniform again, mixed; the numbers change between groups and come again.
+            let (epoch, kind) = ([1, 1, 2, 0, 1][at], [OpKind::Read, OpKind::Compute][at / 3]);
+            (0..100_u64).map(move |i| {
+                let mixed = at == 3 && i % 2 == 0;
+                let position = Position { epoch, sample: (mixed || at == 4).then_some(7), ..Position::default() };
+                let span = Event::span(kind, Lane(3), position, 1000 * at as u64 + i, 1000 * at as u64 + i + 5);
+                Event { object: uri[[0, 0, 1, 2, 0][at]], requested: mixed.then_some(i), ..span }
+            })
+        };
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        for at in 0..5 {
+            file.append(&group(at).collect::<Vec<_>>(), &names).unwrap();
+            file.flush(&names, false).unwrap();
+        }
+        assert_eq!(file.summary(0).row_groups, 5);
+        let name = |object: ObjectId| names.objects.get(object).map(|name| String::from_utf8(name).unwrap());
+        let expected: Vec<_> = (0..5).flat_map(group).map(|event| (name(event.object), event)).collect();
+        let mut read = Vec::new();
+        for batch in crate::read_file(&path).unwrap().batches().unwrap() {
+            let batch = batch.unwrap();
+            read.extend((0..batch.len()).map(|row| (batch.object.get(row).map(str::to_owned), batch.event(row))));
+        }
+        let plain =
+            |(name, event): &(Option<String>, Event)| (name.clone(), Event { object: ObjectId::NONE, ..*event });
+        assert_eq!(read.iter().map(plain).collect::<Vec<_>>(), expected.iter().map(plain).collect::<Vec<_>>());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod batch;
 mod columns;
+mod encoder;
 mod error;
 pub mod export;
 mod file;
@@ -13,6 +14,7 @@ mod footer;
 mod header;
 pub mod import;
 mod names;
+mod packed;
 mod reader;
 mod recorder;
 mod repair;

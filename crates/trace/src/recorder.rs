@@ -18,13 +18,16 @@ use crate::Error;
 use crate::file::{Summary, TraceFile};
 use crate::header::Header;
 use crate::names::{NameTables, lock};
+use crate::packed::Packed;
 
-/// Events in one buffer.
-const CHUNK: usize = 1024;
 /// Buffers that threads record into; more threads than this share.
 const SHARDS: usize = 64;
 /// Emptied buffers that are kept for reuse, so that recording does not fault in new pages.
 const SPARE: usize = 64;
+/// Buffers that are made before anything is recorded: 1 MiB.
+const READY: usize = 8;
+/// How much the writer thread stands back where there are not enough cores for the lanes: a third of a lane's share.
+const NICE: i32 = 5;
 /// Memory that may wait for the writer thread before a warning.
 const QUEUE_WARNING_BYTES: u64 = 256 << 20;
 /// How long the writer thread sleeps when nothing arrives.
@@ -71,15 +74,15 @@ struct Shared {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Packed>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    chunks: VecDeque<Vec<Event>>,
-    spare: Vec<Vec<Event>>,
-    queued_events: u64,
-    queued_events_max: u64,
+    chunks: VecDeque<Packed>,
+    spare: Vec<Packed>,
+    queued_bytes: u64,
+    queued_bytes_max: u64,
     finishing: Option<Ending>,
 }
 
@@ -99,7 +102,7 @@ impl TraceWriter {
         let shared = Arc::new(Shared {
             names: NameTables::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { spare: (0..READY).map(|_| Packed::ready()).collect(), ..Queue::default() }),
             wake: Condvar::new(),
             closed: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
@@ -107,7 +110,8 @@ impl TraceWriter {
             error: Mutex::default(),
             header: Mutex::new(header.clone()),
         });
-        let writer = Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None };
+        let writer =
+            Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None, events: Vec::new() };
         let thread = std::thread::Builder::new()
             .name("trace-writer".to_owned())
             .spawn(move || writer.run())
@@ -135,7 +139,7 @@ impl TraceWriter {
         Health {
             rows_written: self.shared.rows_written.load(Ordering::Relaxed),
             rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
-            queued_bytes: bytes_of_events(lock(&self.shared.queue).queued_events),
+            queued_bytes: lock(&self.shared.queue).queued_bytes,
             error: lock(&self.shared.error).clone(),
         }
     }
@@ -184,10 +188,10 @@ impl EventSink for TraceWriter {
             return;
         }
         let mut events = lock(&self.shared.shards[shard_of_thread()].events);
-        events.push(event);
-        if events.len() >= CHUNK {
+        if events.is_full() {
             self.shared.hand_over(&mut events);
         }
+        events.push(&event);
     }
 }
 
@@ -205,16 +209,15 @@ fn shard_of_thread() -> usize {
     })
 }
 
-fn bytes_of_events(events: u64) -> u64 {
-    events.saturating_mul(size_of::<Event>() as u64)
-}
-
 impl Shared {
-    /// Moves a buffer's events to the queue and leaves an empty buffer.
-    fn hand_over(&self, events: &mut Vec<Event>) {
+    /// Moves a full buffer's events to the queue and leaves an empty one; a thread that begins has none yet.
+    fn hand_over(&self, events: &mut Packed) {
         let mut queue = lock(&self.queue);
-        let empty = queue.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
+        let empty = queue.spare.pop().unwrap_or_else(Packed::with_room);
         let chunk = std::mem::replace(events, empty);
+        if chunk.len() == 0 {
+            return;
+        }
         queue.push(chunk);
         drop(queue);
         self.wake.notify_one();
@@ -224,7 +227,7 @@ impl Shared {
     fn collect(&self) {
         for shard in &self.shards {
             let mut events = lock(&shard.events);
-            if !events.is_empty() {
+            if events.len() > 0 {
                 let chunk = std::mem::take(&mut *events);
                 lock(&self.queue).push(chunk);
             }
@@ -233,13 +236,13 @@ impl Shared {
 }
 
 impl Queue {
-    fn push(&mut self, chunk: Vec<Event>) {
-        let before = self.queued_events_max;
-        self.queued_events += chunk.len() as u64;
-        self.queued_events_max = before.max(self.queued_events);
+    fn push(&mut self, chunk: Packed) {
+        let before = self.queued_bytes_max;
+        self.queued_bytes += chunk.bytes();
+        self.queued_bytes_max = before.max(self.queued_bytes);
         self.chunks.push_back(chunk);
         let limit = QUEUE_WARNING_BYTES;
-        if bytes_of_events(before) <= limit && bytes_of_events(self.queued_events_max) > limit {
+        if before <= limit && self.queued_bytes_max > limit {
             tracing::warn!(
                 "the trace writer is behind: more than {} MiB of events wait in memory; \
                  the trace folder is too slow for this rate of operations",
@@ -255,6 +258,8 @@ struct Writer {
     file: TraceFile,
     path: PathBuf,
     failed: Option<std::io::Error>,
+    /// The events of one buffer.
+    events: Vec<Event>,
 }
 
 /// When the next footer is due. Event times serve as the clock, and ticks while nothing arrives.
@@ -289,6 +294,9 @@ impl Schedule {
 impl Writer {
     fn run(mut self) -> Result<Summary, Error> {
         let mut schedule = Schedule::default();
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+            tracing::debug!("the trace writer keeps the priority of the lanes: {error}");
+        }
         loop {
             let (idle, ending) = self.wait();
             schedule.idle_ticks += u64::from(idle);
@@ -322,16 +330,18 @@ impl Writer {
     fn drain(&mut self, schedule: &mut Schedule) {
         loop {
             let Some(mut chunk) = lock(&self.shared.queue).chunks.pop_front() else { return };
-            schedule.saw(&chunk);
+            self.events.clear();
+            self.events.extend(chunk.iter());
+            schedule.saw(&self.events);
             let result = match self.failed {
-                None => self.file.append(&chunk, &self.shared.names),
+                None => self.file.append(&self.events, &self.shared.names),
                 Some(_) => Ok(()),
             };
-            self.settle(result, chunk.len() as u64);
-            let events = chunk.len() as u64;
+            self.settle(result, chunk.len());
+            let bytes = chunk.bytes();
             chunk.clear();
             let mut queue = lock(&self.shared.queue);
-            queue.queued_events -= events;
+            queue.queued_bytes -= bytes;
             if queue.spare.len() < SPARE {
                 queue.spare.push(chunk);
             }
@@ -367,7 +377,7 @@ impl Writer {
             self.settle(result, 0);
         }
         match self.failed {
-            None => Ok(self.file.summary(bytes_of_events(lock(&self.shared.queue).queued_events_max))),
+            None => Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max)),
             Some(source) => Err(Error::Write {
                 path: self.path,
                 rows_written: self.file.rows_written(),
