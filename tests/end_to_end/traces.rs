@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::support::{mpirun, python, solo};
+use crate::support::{json, mpirun, python, solo};
 
 #[test]
 fn every_query_of_the_document_runs_on_a_fresh_trace_and_its_side_tables() {
@@ -54,18 +54,52 @@ fn a_torn_trace_is_repaired_for_readers_that_want_its_footer_last() {
     solo(&["trace", "repair", path.to_str().unwrap()]).failed(6, &["rank-00000.parquet"]);
 }
 
+/// Imports a sample, and returns what was said.
+fn import(sample: &str, out: &std::path::Path) -> String {
+    let source = format!("{}/../../traces/{sample}", env!("CARGO_MANIFEST_DIR"));
+    solo(&["trace", "import", &source, "--out", out.to_str().unwrap()]).ok().out
+}
+
 #[test]
-fn traces_of_other_programs_are_imported_and_analyzed() {
-    let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces");
-    for format in ["dftracer", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt"] {
+fn traces_of_other_programs_are_imported_analyzed_and_replayed() {
+    let samples = ["dftracer", "dftracer-older", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt"];
+    for sample in samples {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("imported");
-        let (source, out) = (format!("{traces}/{format}"), out.to_str().unwrap());
-        let said = solo(&["trace", "import", &source, "--out", out]).ok();
-        assert!(said.out.contains(&format!("({format})")), "{format}: {}", said.out);
-        solo(&["analyze", out]).ok();
-        solo(&["trace", "import", &source, "--out", out]).failed(6, &["holds traces already"]);
+        let said = import(sample, &out);
+        assert!(said.contains(sample.trim_end_matches("-older")), "{sample}: {said}");
+        assert!(!said.contains("malformed"), "{sample}: {said}");
+        let imported = out.to_str().unwrap();
+        solo(&["analyze", imported]).ok();
+        let again = format!("{}/../../traces/{sample}", env!("CARGO_MANIFEST_DIR"));
+        solo(&["trace", "import", &again, "--out", imported]).failed(6, &["holds traces already"]);
+        let map = format!("={}/", folder.path().join("data").display());
+        let output = folder.path().join("replayed");
+        let words = ["replay", imported, "--map", &map, "--prepare", "--timing", "asap", "--op", "read"];
+        solo(&[&words[..], &["--output", output.to_str().unwrap()]].concat()).ok();
+        let found = json(&output.join("fidelity.json"));
+        assert!(found["operations_done"].as_u64().unwrap() > 0, "{sample}: {found}");
+        assert_eq!(found["operations_done"], found["operations_planned"], "{sample}");
+        assert_eq!(found["bytes_done"], found["bytes_planned"], "{sample}");
     }
+}
+
+#[test]
+fn an_import_that_cannot_go_on_says_where_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("io.csv");
+    let text = "Timestamp,Operation,Object_Size_Bytes,Tier,Key,Phase\n1.5,Read,7,,k,\n1.5,Read,seven,,k,\n";
+    std::fs::write(&source, text).unwrap();
+    let (source, out) = (source.to_str().unwrap(), folder.path().join("out"));
+    let words = ["trace", "import", source, "--out", out.to_str().unwrap()];
+    solo(&[&words[..], &["--strict"]].concat()).failed(6, &["io.csv, line 3", "seven"]);
+    assert!(!out.exists());
+    solo(&[&words[..], &["--format", "fio"]].concat()).failed(6, &["nothing to import", "fio"]);
+    assert!(!out.exists());
+    let said = solo(&words).ok();
+    assert!(said.out.contains("malformed: 1 lines") && said.out.contains("line 3"), "{}", said.out);
+    let into_a_file = format!("{source}/out");
+    solo(&["trace", "import", source, "--out", &into_a_file]).failed(6, &["cannot write the imported traces"]);
 }
 
 #[test]

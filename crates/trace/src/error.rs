@@ -45,6 +45,25 @@ pub enum Error {
         /// Trace file.
         path: PathBuf,
     },
+    /// The traces of an import could not be written.
+    #[error(
+        "cannot write the imported traces to {folder}, where nothing of this import is left; free space or give another --out"
+    )]
+    ImportTarget {
+        /// Target folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An import that would have led to a trace without a row.
+    #[error("nothing to import in {sources}: {reason}")]
+    NothingImported {
+        /// What was to be imported.
+        sources: String,
+        /// What was found instead of operations.
+        reason: String,
+    },
     /// A file to import whose format is not known.
     #[error(
         "{path} begins like none of the formats that can be imported (dftracer, op-log, warp, elbencho, fio, kv-cache, darshan-dxt); name its format with --format"

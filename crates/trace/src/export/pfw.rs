@@ -13,18 +13,31 @@ use serde_json::{Map, Value, json};
 
 use crate::{Batch, Error, Header, RankTrace};
 
-/// Writes the trace of one rank to a file.
+/// Writes the trace of one rank to a file, which is there when it is whole.
 ///
 /// # Errors
 /// When the trace cannot be read or the file cannot be written.
 pub fn write_file(trace: &RankTrace, path: &Path) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = std::path::PathBuf::from(temporary);
     let create = |source| Error::Create { path: path.to_owned(), source };
-    let file = std::fs::File::create(path).map_err(create)?;
+    let written =
+        write_lines(trace, &temporary, create).and_then(|()| std::fs::rename(&temporary, path).map_err(create));
+    if written.is_err() {
+        // What could not be written whole is not left behind.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_lines(trace: &RankTrace, path: &Path, create: impl Fn(std::io::Error) -> Error) -> Result<(), Error> {
+    let file = std::fs::File::create(path).map_err(&create)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut exporter = Exporter::new(&trace.header);
-    exporter.begin(&mut out).map_err(create)?;
+    exporter.begin(&mut out).map_err(&create)?;
     for batch in trace.batches()? {
-        exporter.batch(&batch?, &mut out).map_err(create)?;
+        exporter.batch(&batch?, &mut out).map_err(&create)?;
     }
     out.flush().map_err(create)
 }

@@ -9,8 +9,7 @@ pub(super) struct Columns {
 impl Columns {
     /// The columns of a header line; the text says which of those that are needed is missing.
     pub(super) fn of(header: &str, separator: char, needed: &[&str]) -> Result<Self, String> {
-        let names: Vec<String> =
-            header.trim_start_matches('\u{feff}').split(separator).map(|name| name.trim().to_owned()).collect();
+        let names: Vec<String> = header.split(separator).map(|name| name.trim().trim_matches('"').to_owned()).collect();
         match needed.iter().find(|name| !names.iter().any(|known| known == *name)) {
             Some(missing) => Err(format!("the header has no column {missing}")),
             None => Ok(Self { names }),
@@ -28,37 +27,41 @@ impl Columns {
     }
 }
 
-/// The fields of a line. Lines of these programs never have more than a few dozen.
+/// Splits lines; where the fields end is kept between lines for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    ends: Vec<usize>,
+}
+
+impl Splitter {
+    /// The fields of a line.
+    pub(super) fn split<'a>(&'a mut self, line: &'a str, separator: u8) -> Fields<'a> {
+        self.ends.clear();
+        self.ends.extend(memchr::memchr_iter(separator, line.as_bytes()));
+        self.ends.push(line.len());
+        Fields { line, ends: &self.ends }
+    }
+}
+
+/// The fields of a line.
 pub(super) struct Fields<'a> {
-    fields: [&'a str; 32],
-    count: usize,
+    line: &'a str,
+    ends: &'a [usize],
 }
 
 impl<'a> Fields<'a> {
-    /// Splits a line.
-    pub(super) fn of(line: &'a str, separator: u8) -> Result<Self, String> {
-        let mut fields = [""; 32];
-        let (mut count, mut from) = (0, 0);
-        let bytes = line.as_bytes();
-        for (at, byte) in bytes.iter().enumerate() {
-            if *byte == separator {
-                let Some(field) = fields.get_mut(count) else { return Err("more than 32 fields".to_owned()) };
-                *field = &line[from..at];
-                (count, from) = (count + 1, at + 1);
-            }
-        }
-        let Some(field) = fields.get_mut(count) else { return Err("more than 32 fields".to_owned()) };
-        *field = &line[from..];
-        Ok(Self { fields, count: count + 1 })
-    }
-
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.ends.len()
     }
 
     /// A field; empty where the line or the table has none.
     pub(super) fn get(&self, place: Option<usize>) -> &'a str {
-        place.and_then(|place| self.fields.get(place)).copied().unwrap_or_default()
+        let Some(place) = place else { return "" };
+        let from = match place {
+            0 => Some(0),
+            _ => self.ends.get(place - 1).map(|end| end + 1),
+        };
+        from.zip(self.ends.get(place)).and_then(|(from, to)| self.line.get(from..*to)).unwrap_or_default()
     }
 
     /// A number, or what is wrong.

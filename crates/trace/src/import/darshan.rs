@@ -4,7 +4,7 @@
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
 use super::sheets::{Names, Sheets, Who};
-use super::{Parsed, time};
+use super::time;
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -13,31 +13,40 @@ pub(super) struct Reader {
     host: String,
 }
 
+/// Fields that every segment of a POSIX file has: module, rank, direction, segment, offset, length, start, end.
+const FIELDS: usize = 8;
+
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix('#') {
-            self.comment(comment.trim())?;
-            return Ok(Parsed::Nothing);
+            return self.comment(comment.trim());
         }
         if line.is_empty() {
-            return Ok(Parsed::Nothing);
+            return Ok(());
         }
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [module, rank, direction, _segment, offset, length, start, end, ..] = fields[..] else {
-            return Err(format!("{} fields; a segment has at least 8", fields.len()));
-        };
-        if !module.starts_with("X_") {
-            return Err(format!("{module:?} is no module; expected X_POSIX or X_MPIIO"));
-        }
+        let mut words = line.split_ascii_whitespace();
+        let mut fields = [""; FIELDS];
+        let found = fields.iter_mut().zip(&mut words).map(|(field, word)| *field = word).count();
+        let [module, rank, direction, _segment, offset, length, start, end] = fields;
         // What MPI-IO was asked for reaches the files as POSIX calls: counting both would double the bytes.
         if module == "X_MPIIO" {
-            return Ok(Parsed::Skipped("X_MPIIO (its POSIX calls are imported)".to_owned()));
+            sheets.skip(module, "its POSIX calls are imported");
+            return Ok(());
+        }
+        if module != "X_POSIX" {
+            return Err(format!("{module:?} is no module; expected X_POSIX or X_MPIIO"));
+        }
+        if found < FIELDS {
+            return Err(format!("{found} fields; a segment has at least {FIELDS}"));
         }
         let kind = match direction {
             "read" => OpKind::Read,
             "write" => OpKind::Write,
-            other => return Ok(Parsed::Skipped(other.to_owned())),
+            other => {
+                sheets.skip(other, "");
+                return Ok(());
+            }
         };
         let number =
             |name: &str, text: &str| text.parse::<u64>().map_err(|_| format!("{name} is {text:?}; expected a number"));
@@ -45,7 +54,11 @@ impl Reader {
             let at = time::decimal_seconds(text).and_then(|at| u64::try_from(at).ok());
             at.ok_or_else(|| format!("{name} is {text:?}; expected seconds"))
         };
-        let rank = rank.parse::<u32>().unwrap_or(self.rank);
+        let rank = match rank {
+            // A record that all ranks share names none.
+            "-1" => self.rank,
+            rank => rank.parse().map_err(|_| format!("rank is {rank:?}; expected a number"))?,
+        };
         let (offset, length) = (number("offset", offset)?, number("length", length)?);
         let (start, end) = (moment("start", start)?, moment("end", end)?);
         let event = Event {
@@ -61,11 +74,10 @@ impl Reader {
             )
         };
         sheets.times_are_relative();
-        sheets.host(rank, &self.host);
-        // Newer logs name the POSIX thread in brackets behind the times or in a column of their own.
-        let thread = fields.get(8).map_or("0", |thread| thread.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
-        sheets.row(Who::Rank(rank), Some(thread), event, Names { object: Some(&self.file), ..Names::default() })?;
-        Ok(Parsed::Row)
+        sheets.host(rank, &self.host)?;
+        // Behind the times: on Lustre the targets in brackets, and in newer logs the POSIX thread, or N/A.
+        let thread = words.last().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
+        sheets.row(Who::Rank(rank), Some(thread), event, Names { object: Some(&self.file), ..Names::default() })
     }
 
     /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`.

@@ -3,48 +3,132 @@
 //! One file is of one process. The rank is in the name of DLIO's files (`trace-3-of-8-….pfw`) or in a `PR` line; every
 //! other process is a rank of its own. File names are told once, by hash; only that table grows with the source.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use dlio_event::{Event, Lane, OpKind, Outcome, Phase, Position};
-use serde::Deserialize;
-use serde_json::Value;
-use std::collections::HashMap;
+use foldhash::fast::RandomState;
 
-use super::Parsed;
+use super::json::{self, Value};
 use super::sheets::{Names, Sheets, Who};
 
+/// Threads whose names are kept.
+const THREADS: usize = 1 << 16;
+/// Files whose positions are kept.
+const POSITIONS: usize = 1 << 16;
+
 pub(super) struct Reader {
-    /// Rank in the name of the file.
+    /// Rank in the name of the file, or told by a line.
     rank: Option<u32>,
-    /// Stands for the process when nothing tells its rank.
+    /// Stands for the process when nothing tells its rank; and the rank that it was given.
     name: String,
-    files: HashMap<String, String>,
+    named: Option<u32>,
+    files: HashMap<String, String, RandomState>,
     host: String,
     /// Nanoseconds of a unit of time.
     unit: i64,
     /// The thread that the process began with: DLIO's training loop, or its loader worker.
     main_thread: Option<u64>,
     worker: bool,
-    thread: String,
+    threads: HashMap<(u64, u64), String, RandomState>,
+    /// Where the next read or write of a file begins that does not say so itself.
+    positions: HashMap<String, u64, RandomState>,
 }
 
-#[derive(Deserialize)]
-struct Line {
-    name: String,
-    #[serde(default)]
-    cat: String,
-    #[serde(default)]
+/// What is of interest in a line; numbers of `args` as they are written.
+#[derive(Default)]
+struct Line<'a> {
+    name: Cow<'a, str>,
+    cat: Cow<'a, str>,
     pid: u64,
-    #[serde(default)]
     tid: u64,
-    #[serde(default)]
     ts: i64,
-    #[serde(default)]
     dur: i64,
-    ph: Value,
-    #[serde(default)]
-    args: Value,
+    ph: Option<Shape>,
+    args: Args<'a>,
+}
+
+#[derive(Default)]
+struct Args<'a> {
+    name: Option<Cow<'a, str>>,
+    value: Option<Value<'a>>,
+    fhash: Option<Cow<'a, str>>,
+    fname: Option<Cow<'a, str>>,
+    dataset: Option<Cow<'a, str>>,
+    hostname: Option<Cow<'a, str>>,
+    whence: Option<u64>,
+    ret: Option<i64>,
+    size: Option<u64>,
+    /// Items of `size` bytes each, of the buffered calls.
+    nmemb: Option<u64>,
+    count: Option<u64>,
+    offset: Option<u64>,
+    image_size: Option<u64>,
+    image: Option<u64>,
+    epoch: u32,
+    block: u32,
+    step: u32,
+}
+
+impl<'a> Line<'a> {
+    fn of(text: &'a str) -> Result<Self, String> {
+        let mut line = Self::default();
+        json::members(text, |inside, key, value| match inside {
+            None => line.member(key, value),
+            Some("args") => {
+                line.args.member(key, value);
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        })?;
+        if line.name.is_empty() {
+            return Err("no event of dftracer: it has no name".to_owned());
+        }
+        Ok(line)
+    }
+
+    fn member(&mut self, key: &str, value: Value<'a>) -> Result<(), String> {
+        let wrong = |value: &Value<'_>| format!("no event of dftracer: {key} is {value:?}");
+        let number = |value: &Value<'_>| value.number().ok_or_else(|| wrong(value));
+        let time = |value: &Value<'_>| value.number().ok_or_else(|| wrong(value));
+        match key {
+            "name" => self.name = value.text().ok_or("no event of dftracer: its name is no text")?,
+            "cat" => self.cat = value.text().ok_or("no event of dftracer: its cat is no text")?,
+            "pid" => self.pid = number(&value)?,
+            "tid" => self.tid = number(&value)?,
+            "ts" => self.ts = time(&value)?,
+            "dur" => self.dur = time(&value)?,
+            "ph" => self.ph = Some(phase(&value).ok_or_else(|| wrong(&value))?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Args<'a> {
+    fn member(&mut self, key: &str, value: Value<'a>) {
+        match key {
+            "name" => self.name = value.text(),
+            "value" => self.value = Some(value),
+            "fhash" => self.fhash = value.text(),
+            "fname" => self.fname = value.text(),
+            "dataset_type" => self.dataset = value.text(),
+            "hostname" => self.hostname = value.text(),
+            "whence" => self.whence = value.number(),
+            "nmemb" => self.nmemb = value.number(),
+            "ret" => self.ret = value.number(),
+            "size" => self.size = value.number(),
+            "count" => self.count = value.number(),
+            "offset" => self.offset = value.number(),
+            "image_size" => self.image_size = value.number(),
+            "image_idx" => self.image = value.number(),
+            "epoch" => self.epoch = value.number().unwrap_or(0),
+            "block" => self.block = value.number().unwrap_or(0),
+            "step" => self.step = value.number().unwrap_or(0),
+            _ => {}
+        }
+    }
 }
 
 impl Reader {
@@ -56,46 +140,50 @@ impl Reader {
             // Workers that were forked or spawned carry it in their file's name.
             worker: name.contains("fork") || name.contains("spawn"),
             name: path.display().to_string(),
-            files: HashMap::new(),
+            named: None,
+            files: HashMap::default(),
             host: host.to_owned(),
             unit: 1_000,
             main_thread: None,
-            thread: String::new(),
+            threads: HashMap::default(),
+            positions: HashMap::default(),
         }
     }
 
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
         let line = line.trim().trim_end_matches(',');
         if line.is_empty() || line == "[" || line == "]" {
-            return Ok(Parsed::Nothing);
+            return Ok(());
         }
-        let line: Line = serde_json::from_str(line).map_err(|error| format!("no event of dftracer: {error}"))?;
-        match phase(&line.ph) {
+        let line = Line::of(line)?;
+        match line.ph {
             Some(Shape::Complete) => self.event(&line, sheets),
             Some(Shape::Metadata) => {
-                self.metadata(&line);
-                Ok(Parsed::Nothing)
+                self.metadata(line);
+                Ok(())
             }
-            Some(Shape::Other) => Ok(Parsed::Skipped(format!("{} (a counter or an aggregate)", line.name))),
-            None => Err(format!("ph is {}; expected \"X\", \"M\", 1 or 4", line.ph)),
+            Some(Shape::Other) => {
+                sheets.skip(&line.name, "a counter or an aggregate");
+                Ok(())
+            }
+            None => Err("no event of dftracer: it has no ph".to_owned()),
         }
     }
 
     /// Names behind hashes, the host, the rank, the unit of time.
-    fn metadata(&mut self, line: &Line) {
-        let text = |key: &str| line.args[key].as_str().unwrap_or_default().to_owned();
-        match line.name.as_str() {
-            "FH" => {
-                self.files.insert(text("value"), text("name"));
+    fn metadata(&mut self, line: Line<'_>) {
+        let Args { name: Some(name), value, .. } = line.args else { return };
+        let value = value.unwrap_or(Value::Other);
+        match (line.name.as_ref(), name.as_ref()) {
+            ("FH", _) => {
+                if let Some(hash) = value.text() {
+                    self.files.insert(hash.into_owned(), name.into_owned());
+                }
             }
-            "HH" => self.host = text("name"),
-            "PR" if line.args["name"] == "rank" => {
-                let value = &line.args["value"];
-                let rank = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-                self.rank = rank.and_then(|rank| u32::try_from(rank).ok()).or(self.rank);
-            }
-            "CM" if line.args["name"] == "time_metric" => {
-                self.unit = match line.args["value"].as_str() {
+            ("HH", _) => self.host = name.into_owned(),
+            ("PR", "rank") => self.rank = value.number().or(self.rank),
+            ("CM", "time_metric") => {
+                self.unit = match value.text().as_deref() {
                     Some("NS") => 1,
                     Some("MS") => 1_000_000,
                     Some("S" | "SEC") => 1_000_000_000,
@@ -106,54 +194,117 @@ impl Reader {
         }
     }
 
-    fn event(&mut self, line: &Line, sheets: &mut Sheets) -> Result<Parsed, String> {
+    fn event(&mut self, line: &Line<'_>, sheets: &mut Sheets) -> Result<(), String> {
         if line.cat == "dftracer" {
             // `start` and `end` of the tracer itself.
-            return Ok(Parsed::Nothing);
+            return Ok(());
         }
         let main = *self.main_thread.get_or_insert(line.tid);
-        let Some(kind) = kind_of(&line.name, &line.cat) else { return Ok(Parsed::Skipped(line.name.clone())) };
+        let hashed = line.args.fhash.as_ref().and_then(|hash| self.files.get(hash.as_ref()));
+        let object = line.args.fname.as_deref().or(hashed.map(String::as_str));
+        let Some(kind) = kind_of(&line.name, &line.cat) else {
+            sheets.skip(&line.name, "");
+            if let Some(object) = object {
+                seek(&mut self.positions, object, line);
+            }
+            return Ok(());
+        };
+        let mut event = self.row(kind, line)?;
+        if let Some(object) = object {
+            advance(&mut self.positions, object, line, &mut event);
+        }
+        let rank = match self.rank {
+            Some(rank) => rank,
+            None => *self.named.get_or_insert_with(|| sheets.rank(Who::Named(&self.name))),
+        };
+        sheets.host(rank, line.args.hostname.as_deref().unwrap_or(&self.host))?;
+        let on_main = !self.worker && line.tid == main;
+        let thread = if on_main {
+            None
+        } else {
+            if self.threads.len() > THREADS {
+                self.threads.clear();
+            }
+            let name = || format!("{}:{}", line.pid, line.tid);
+            Some(self.threads.entry((line.pid, line.tid)).or_insert_with(name).as_str())
+        };
+        sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
+    }
+
+    fn row(&self, kind: OpKind, line: &Line<'_>) -> Result<Event, String> {
         let times = line.ts.checked_mul(self.unit).zip(line.dur.checked_mul(self.unit));
         let (start, took) = times.ok_or_else(|| "its time does not fit into nanoseconds".to_owned())?;
         let (Ok(start), Ok(took)) = (u64::try_from(start), u64::try_from(took)) else {
             return Err(format!("ts is {} and dur {}; expected times since 1970", line.ts, line.dur));
         };
-        let number = |key: &str| count(&line.args[key]);
+        let args = &line.args;
         let moves = kind.is_read() || kind.is_write();
-        let result = line.args["ret"].as_i64();
-        let failed = result.is_some_and(|result| result < 0);
-        let bytes = match (moves, failed) {
-            (true, false) => result.and_then(|result| u64::try_from(result).ok()).or_else(|| number("size")),
-            (true, true) => None,
-            (false, _) => number("image_size"),
+        let failed = args.ret.is_some_and(|result| result < 0);
+        // fread and fwrite count items.
+        let (item, asked) = match args.nmemb {
+            Some(items) => (args.size.unwrap_or(1), args.size.unwrap_or(1).checked_mul(items)),
+            None => (1, args.count.or(args.size)),
         };
-        let small = |key: &str| number(key).and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+        let done = args.ret.and_then(|result| u64::try_from(result).ok()?.checked_mul(item));
+        let bytes = match (moves, failed) {
+            (true, false) => done.or(if args.nmemb.is_some() { asked } else { args.size }),
+            (true, true) => None,
+            (false, _) => args.image_size,
+        };
         let at = Position {
             phase: phase_of(line),
-            epoch: small("epoch"),
-            block: small("block"),
-            step: small("step"),
-            sample: number("image_idx"),
+            epoch: args.epoch,
+            block: args.block,
+            step: args.step,
+            sample: args.image,
         };
-        let event = Event {
-            offset: if moves { number("offset").unwrap_or(0) } else { 0 },
-            requested: if moves { number("count").or_else(|| number("size")) } else { None },
+        Ok(Event {
+            offset: if moves { args.offset.unwrap_or(0) } else { 0 },
+            requested: if moves { asked } else { None },
             bytes: bytes.unwrap_or(0),
             outcome: if failed { Outcome::Io } else { Outcome::Ok },
             ..Event::span(kind, Lane::MAIN, at, start, start.saturating_add(took))
-        };
-        let hashed = line.args["fhash"].as_str().and_then(|hash| self.files.get(hash));
-        let object = line.args["fname"].as_str().or(hashed.map(String::as_str));
-        let who = self.rank.map_or(Who::Named(&self.name), Who::Rank);
-        let rank = sheets.rank(who);
-        sheets.host(rank, &self.host);
-        let on_main = !self.worker && line.tid == main;
-        self.thread.clear();
-        let _ = write!(self.thread, "{}:{}", line.pid, line.tid);
-        let thread = (!on_main).then_some(self.thread.as_str());
-        sheets.row(who, thread, event, Names { object, ..Names::default() })?;
-        Ok(Parsed::Row)
+        })
     }
+}
+
+/// Calls that name no offset go on where the one before ended.
+fn advance(positions: &mut HashMap<String, u64, RandomState>, object: &str, line: &Line<'_>, event: &mut Event) {
+    let sequential = matches!(line.cat.as_ref(), "POSIX" | "STDIO" | "LIBC_IO") && line.args.offset.is_none();
+    if event.kind == OpKind::Open && event.outcome == Outcome::Ok {
+        keep(positions, object, 0);
+    } else if sequential && (event.kind.is_read() || event.kind.is_write()) {
+        event.offset = positions.get(object).copied().unwrap_or(0);
+        keep(positions, object, event.offset.saturating_add(event.bytes));
+    }
+}
+
+/// What is known of a file's position after a call that has no row.
+fn seek(positions: &mut HashMap<String, u64, RandomState>, object: &str, line: &Line<'_>) {
+    if !matches!(line.name.trim_end_matches("64"), "lseek" | "fseek" | "fseeko") {
+        return;
+    }
+    let told = line.args.ret.and_then(|at| u64::try_from(at).ok()).filter(|_| line.name.starts_with("lseek"));
+    let before = positions.get(object).copied();
+    let after = match (told, line.args.whence, line.args.offset) {
+        (Some(at), _, _) | (None, Some(0), Some(at)) => Some(at),
+        (None, Some(1), Some(by)) => before.and_then(|before| before.checked_add(by)),
+        _ => before,
+    };
+    if let Some(after) = after {
+        keep(positions, object, after);
+    }
+}
+
+fn keep(positions: &mut HashMap<String, u64, RandomState>, object: &str, at: u64) {
+    if let Some(position) = positions.get_mut(object) {
+        *position = at;
+        return;
+    }
+    if positions.len() >= POSITIONS {
+        positions.clear();
+    }
+    positions.insert(object.to_owned(), at);
 }
 
 enum Shape {
@@ -162,25 +313,25 @@ enum Shape {
     Other,
 }
 
-fn phase(ph: &Value) -> Option<Shape> {
-    match (ph.as_str(), ph.as_u64()) {
-        (Some("X"), _) | (_, Some(1)) => Some(Shape::Complete),
-        (Some("M"), _) | (_, Some(4)) => Some(Shape::Metadata),
-        (Some("C" | "B" | "E" | "i" | "I"), _) | (_, Some(2 | 3)) => Some(Shape::Other),
+fn phase(ph: &Value<'_>) -> Option<Shape> {
+    let word = match ph {
+        Value::Text(word) => word.as_ref(),
+        Value::Number(number) => number,
+        _ => return None,
+    };
+    match word {
+        "X" | "1" => Some(Shape::Complete),
+        "M" | "4" => Some(Shape::Metadata),
+        "C" | "B" | "E" | "i" | "I" | "2" | "3" => Some(Shape::Other),
         _ => None,
     }
 }
 
-/// A number, also one that is written as text.
-fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn phase_of(line: &Line) -> Phase {
-    match line.cat.as_str() {
+fn phase_of(line: &Line<'_>) -> Phase {
+    match line.cat.as_ref() {
         "checkpoint" => Phase::Checkpoint,
         "data_generator" => Phase::Generate,
-        _ if line.args["dataset_type"] == "valid" => Phase::Eval,
+        _ if line.args.dataset.as_deref() == Some("valid") => Phase::Eval,
         _ => Phase::Train,
     }
 }
@@ -189,6 +340,11 @@ fn phase_of(line: &Line) -> Phase {
 fn kind_of(name: &str, category: &str) -> Option<OpKind> {
     if matches!(category, "POSIX" | "STDIO" | "LIBC_IO") {
         return system_call(name);
+    }
+    if category == "storage"
+        && let Some(kind) = name.rsplit_once('.').and_then(|(_, call)| request(call))
+    {
+        return Some(kind);
     }
     let span = match (category, name) {
         ("compute" | "ai_framework", "compute") => OpKind::Compute,
@@ -209,6 +365,19 @@ fn kind_of(name: &str, category: &str) -> Option<OpKind> {
         _ => return None,
     };
     Some(span)
+}
+
+/// Requests as our own export calls them, beside `get_data` and `put_data`.
+fn request(call: &str) -> Option<OpKind> {
+    let kind = match call {
+        "head" => OpKind::Head,
+        "multipart_create" => OpKind::MultipartCreate,
+        "multipart_part" => OpKind::MultipartPart,
+        "multipart_complete" => OpKind::MultipartComplete,
+        "multipart_abort" => OpKind::MultipartAbort,
+        _ => return None,
+    };
+    Some(kind)
 }
 
 fn system_call(name: &str) -> Option<OpKind> {

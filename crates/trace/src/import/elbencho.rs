@@ -1,95 +1,141 @@
 //! elbencho's `--opslog`: JSON lines, two per operation, one when it begins and one when it is over.
 
-use dlio_event::{Event, Lane, Nanos, OpKind, Outcome, Phase, Position};
-use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use dlio_event::{Event, Lane, Nanos, OpKind, Outcome, Phase, Position};
+use foldhash::fast::RandomState;
+
+use super::json::{self, Value};
 use super::sheets::{Names, Sheets, Who};
-use super::{Parsed, time};
+use super::time::Calendar;
 
 /// Operations that may be open at once; more means that ends are missing.
 const OPEN: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Reader {
-    open: HashMap<Key, Nanos>,
+    calendar: Calendar,
+    /// Operations that have begun, by who does what, where. The same one may be under way more than once.
+    open: HashMap<Key, Vec<Begun>, RandomState>,
+    count: usize,
 }
 
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     worker: i64,
-    op: String,
-    entry: String,
+    op: OpKind,
     offset: u64,
     length: u64,
 }
 
-#[derive(Deserialize)]
-struct Line {
-    date: String,
-    worker_rank: i64,
-    op_name: String,
-    #[serde(default)]
-    entry_name: String,
-    #[serde(default)]
+struct Begun {
+    entry: String,
+    at: Nanos,
+}
+
+#[derive(Default)]
+struct Line<'a> {
+    date: Option<Cow<'a, str>>,
+    worker: Option<i64>,
+    op: Option<Cow<'a, str>>,
+    entry: Cow<'a, str>,
     offset: u64,
-    #[serde(default)]
     length: u64,
-    is_finished: bool,
-    #[serde(default)]
-    is_error: bool,
+    finished: Option<bool>,
+    failed: bool,
+}
+
+impl<'a> Line<'a> {
+    fn of(text: &'a str) -> Result<Self, String> {
+        let mut line = Self::default();
+        json::members(text, |inside, key, value| if inside.is_none() { line.member(key, value) } else { Ok(()) })?;
+        Ok(line)
+    }
+
+    fn member(&mut self, key: &str, value: Value<'a>) -> Result<(), String> {
+        let wrong = |value: &Value<'_>| format!("{key} is {value:?}");
+        let number = |value: &Value<'_>| value.number().ok_or_else(|| wrong(value));
+        let truth = |value: &Value<'_>| match value {
+            Value::Truth(truth) => Ok(*truth),
+            _ => Err(wrong(value)),
+        };
+        match key {
+            "date" => self.date = value.text(),
+            "worker_rank" => self.worker = Some(value.number().ok_or_else(|| wrong(&value))?),
+            "op_name" => self.op = value.text(),
+            "entry_name" => self.entry = value.text().unwrap_or_default(),
+            "offset" => self.offset = number(&value)?,
+            "length" => self.length = number(&value)?,
+            "is_finished" => self.finished = Some(truth(&value)?),
+            "is_error" => self.failed = truth(&value)?,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
         let line = line.trim().trim_end_matches(',');
         if line.is_empty() || line == "[" || line == "]" {
-            return Ok(Parsed::Nothing);
+            return Ok(());
         }
-        let line: Line = serde_json::from_str(line).map_err(|error| format!("no operation of elbencho: {error}"))?;
-        let Some(kind) = kind_of(&line.op_name) else { return Ok(Parsed::Skipped(line.op_name)) };
-        let at = time::rfc3339(&line.date)
-            .and_then(|at| u64::try_from(at).ok())
-            .ok_or_else(|| format!("date is {:?}; expected a time like 2026-02-03T04:05:06.789+0100", line.date))?;
-        let Line { worker_rank, op_name, entry_name, offset, length, is_finished, is_error, .. } = line;
-        let key = Key { worker: worker_rank, op: op_name, entry: entry_name, offset, length };
-        if !is_finished {
-            if self.open.len() >= OPEN {
+        let line = Line::of(line)?;
+        let Line { date: Some(date), worker: Some(worker), op: Some(op), finished: Some(finished), .. } = &line else {
+            return Err("no operation of elbencho: date, worker_rank, op_name and is_finished are needed".to_owned());
+        };
+        let Some(kind) = kind_of(op) else {
+            sheets.skip(op, "");
+            return Ok(());
+        };
+        let at = self
+            .calendar
+            .nanos(date)
+            .ok_or_else(|| format!("date is {date:?}; expected a time like 2026-02-03T04:05:06.789+0100"))?;
+        let key = Key { worker: *worker, op: kind, offset: line.offset, length: line.length };
+        if !finished {
+            if self.count >= OPEN {
                 return Err(format!("more than {OPEN} operations are open: lines that end them are missing"));
             }
-            self.open.insert(key, at);
-            return Ok(Parsed::Nothing);
+            self.count += 1;
+            self.open.entry(key).or_default().push(Begun { entry: line.entry.into_owned(), at });
+            return Ok(());
         }
-        let Some(start) = self.open.remove(&key) else {
-            return Err("it ends an operation that has not begun".to_owned());
-        };
-        let moves = kind.is_read() || kind.is_write();
-        let failed = is_error;
-        let event = Event {
-            offset,
-            requested: moves.then_some(length),
-            bytes: if moves && !failed { length } else { 0 },
-            outcome: if failed { Outcome::Io } else { Outcome::Ok },
-            ..Event::span(
-                kind,
-                Lane::MAIN,
-                Position { phase: Phase::Train, ..Position::default() },
-                start,
-                at.max(start),
-            )
-        };
-        let names = Names {
-            object: Some(&key.entry).filter(|entry| !entry.is_empty()).map(String::as_str),
-            ..Names::default()
-        };
+        let begun = self.begun(&key, &line.entry).ok_or("it ends an operation that has not begun")?;
+        let (rank, thread) = u32::try_from(*worker).map_or((0, None), |rank| (rank, Some("0")));
+        let event = event(kind, &line, begun, at);
+        let object = Some(line.entry.as_ref()).filter(|entry| !entry.is_empty());
         // A worker is a thread of one rank of its own; -1 is the program's main thread.
-        let (rank, thread) = u32::try_from(worker_rank).map_or((0, None), |rank| (rank, Some("0")));
-        sheets.row(Who::Rank(rank), thread, event, names)?;
-        Ok(Parsed::Row)
+        sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
+    }
+
+    /// When the operation began of which this is the end; the first of several.
+    fn begun(&mut self, key: &Key, entry: &str) -> Option<Nanos> {
+        let open = self.open.get_mut(key)?;
+        let place = open.iter().position(|begun| begun.entry == entry)?;
+        let begun = open.remove(place);
+        if open.is_empty() {
+            self.open.remove(key);
+        }
+        self.count -= 1;
+        Some(begun.at)
     }
 
     pub(super) fn unfinished(&self) -> u64 {
-        self.open.len() as u64
+        self.count as u64
+    }
+}
+
+fn event(kind: OpKind, line: &Line<'_>, start: Nanos, end: Nanos) -> Event {
+    let moves = kind.is_read() || kind.is_write();
+    let at = Position { phase: Phase::Train, ..Position::default() };
+    Event {
+        offset: line.offset,
+        requested: moves.then_some(line.length),
+        bytes: if moves && !line.failed { line.length } else { 0 },
+        outcome: if line.failed { Outcome::Io } else { Outcome::Ok },
+        ..Event::span(kind, Lane::MAIN, at, start, end.max(start))
     }
 }
 

@@ -2,17 +2,23 @@
 
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
-use super::columns::{Columns, Fields};
+use super::columns::{Columns, Splitter};
 use super::sheets::{Names, Sheets, Who};
-use super::{Parsed, time};
+use super::time;
+
+/// Stands between the fields of a line that had quotes.
+const UNIT: char = '\u{1f}';
 
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
+    splitter: Splitter,
+    unquoted: String,
     label: String,
 }
 
 struct Layout {
+    header: String,
     count: usize,
     timestamp: Option<usize>,
     operation: Option<usize>,
@@ -23,33 +29,37 @@ struct Layout {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
-        if line.trim().is_empty() {
-            return Ok(Parsed::Nothing);
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+        if line.trim().is_empty() || line.starts_with('#') {
+            return Ok(());
         }
-        let Some(layout) = &self.layout else {
-            let columns = Columns::of(line, ',', &["Timestamp", "Operation", "Object_Size_Bytes", "Key"])?;
-            self.layout = Some(Layout {
-                count: columns.count(),
-                timestamp: columns.place("Timestamp"),
-                operation: columns.place("Operation"),
-                size: columns.place("Object_Size_Bytes"),
-                tier: columns.place("Tier"),
-                key: columns.place("Key"),
-                phase: columns.place("Phase"),
-            });
-            return Ok(Parsed::Nothing);
+        let layout = match &self.layout {
+            // Files that were put one behind the other repeat their header.
+            Some(layout) if line != layout.header => layout,
+            _ => {
+                self.layout = Some(Layout::of(line)?);
+                return Ok(());
+            }
         };
-        let fields = Fields::of(line, b',')?;
+        let fields = if line.contains('"') {
+            unquote(line, &mut self.unquoted)?;
+            self.splitter.split(&self.unquoted, UNIT as u8)
+        } else {
+            self.splitter.split(line, b',')
+        };
         if fields.count() != layout.count {
             return Err(format!("{} fields; the header has {}", fields.count(), layout.count));
         }
         let word = fields.get(layout.operation);
-        let kind = match word.to_ascii_lowercase().as_str() {
-            "read" | "get" => OpKind::Read,
-            "write" | "put" => OpKind::Write,
-            "delete" | "evict" | "remove" => OpKind::Delete,
-            _ => return Ok(Parsed::Skipped(word.to_owned())),
+        let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+        let kind = match () {
+            () if is(&["read", "get"]) => OpKind::Read,
+            () if is(&["write", "put"]) => OpKind::Write,
+            () if is(&["delete", "evict", "remove"]) => OpKind::Delete,
+            () => {
+                sheets.skip(word, "");
+                return Ok(());
+            }
         };
         let stamp = fields.get(layout.timestamp);
         let at = time::decimal_seconds(stamp)
@@ -73,7 +83,41 @@ impl Reader {
         }
         let tag = Some(self.label.as_str()).filter(|label| !label.is_empty());
         let names = Names { object: Some(fields.get(layout.key)), endpoint: None, tag };
-        sheets.row(Who::Rank(0), Some("0"), event, names)?;
-        Ok(Parsed::Row)
+        sheets.row(Who::Rank(0), Some("0"), event, names)
     }
+}
+
+impl Layout {
+    fn of(header: &str) -> Result<Self, String> {
+        let columns = Columns::of(header, ',', &["Timestamp", "Operation", "Object_Size_Bytes", "Key"])?;
+        Ok(Self {
+            header: header.to_owned(),
+            count: columns.count(),
+            timestamp: columns.place("Timestamp"),
+            operation: columns.place("Operation"),
+            size: columns.place("Object_Size_Bytes"),
+            tier: columns.place("Tier"),
+            key: columns.place("Key"),
+            phase: columns.place("Phase"),
+        })
+    }
+}
+
+/// A line whose fields may be in quotes, because they hold commas, with [`UNIT`] between its fields and without quotes.
+fn unquote(line: &str, out: &mut String) -> Result<(), String> {
+    out.clear();
+    let mut quoted = false;
+    let mut chars = line.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                out.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => out.push(UNIT),
+            char => out.push(char),
+        }
+    }
+    if quoted { Err("a field in quotes has no end".to_owned()) } else { Ok(()) }
 }

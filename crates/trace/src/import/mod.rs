@@ -9,8 +9,11 @@ mod darshan;
 mod dftracer;
 mod elbencho;
 mod fio;
+mod interner;
+mod json;
 mod kv_cache;
 mod op_log;
+mod press;
 mod sheets;
 mod source;
 mod time;
@@ -62,22 +65,38 @@ impl SourceFormat {
         Self::ALL.iter().find(|(format, _)| *format == self).map_or("", |(_, name)| name)
     }
 
-    /// The format whose files begin so.
-    fn of(line: &str) -> Option<Self> {
-        let line = line.trim_start_matches('\u{feff}').trim();
-        let has = |word: &str| line.contains(word);
-        match line {
-            _ if line == "[" => Some(Self::Dftracer),
-            _ if line.starts_with('{') && has("worker_rank") => Some(Self::Elbencho),
-            _ if line.starts_with('{') && has("\"name\"") => Some(Self::Dftracer),
-            _ if line.starts_with("idx\t") && has("last_byte") => Some(Self::Warp),
-            _ if line.starts_with("idx\t") => Some(Self::OpLog),
-            _ if line.starts_with("fio version") => Some(Self::Fio),
-            _ if line.starts_with("Timestamp,Operation") => Some(Self::KvCache),
-            _ if line.starts_with("# darshan") || line.starts_with("# DXT") || line.starts_with("# ****") => {
-                Some(Self::DarshanDxt)
+    /// The format of a text that begins so: its first line that is no comment tells it.
+    fn of(head: &[u8]) -> Option<Self> {
+        let mut bracket = false;
+        for line in head.split(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
+            match line {
+                _ if line.starts_with("# darshan") || line.starts_with("# DXT") => return Some(Self::DarshanDxt),
+                "" => {}
+                "[" => bracket = true,
+                _ if line.starts_with('#') => {}
+                _ => return Self::of_line(line).or(bracket.then_some(Self::Dftracer)),
             }
-            _ => None,
+        }
+        bracket.then_some(Self::Dftracer)
+    }
+
+    fn of_line(line: &str) -> Option<Self> {
+        let has = |word: &str| line.contains(word);
+        let columns = |separator: char, names: &[&str]| {
+            let has = |name: &&str| line.split(separator).any(|column| column.trim().trim_matches('"') == *name);
+            names.iter().all(has)
+        };
+        match () {
+            () if line.starts_with('{') && has("\"worker_rank\"") => Some(Self::Elbencho),
+            () if line.starts_with('{') && has("\"name\"") => Some(Self::Dftracer),
+            () if columns('\t', &["op", "bytes", "start", "last_byte"]) => Some(Self::Warp),
+            () if columns('\t', &["op", "bytes", "start"]) => Some(Self::OpLog),
+            () if line.starts_with("fio version") => Some(Self::Fio),
+            () if columns(',', &["Timestamp", "Operation", "Object_Size_Bytes"]) => Some(Self::KvCache),
+            () if line.starts_with("X_POSIX ") || line.starts_with("X_MPIIO ") => Some(Self::DarshanDxt),
+            () => None,
         }
     }
 }
@@ -127,65 +146,94 @@ pub struct Imported {
     pub unfinished: u64,
 }
 
-/// Imports files (and the files of folders) into a trace folder, whose earlier traces must be gone.
+/// Imports files (and the files of folders) into a trace folder, whose earlier traces must be gone. An import that fails
+/// leaves nothing there.
 ///
 /// # Errors
-/// A source that cannot be read or whose format is not known, a malformed line under `strict`, a target that cannot
-/// be written.
+/// A target that cannot be written, which is known before anything is read; a source that cannot be read, has no
+/// operation, or whose format is not known; a malformed line under `strict`.
 pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Imported, Error> {
     let files = source::files(sources)?;
-    let mut sheets = Sheets::new(out, options);
+    let mut sheets = Sheets::create(out, options)?;
     let mut done = Imported::default();
     for path in files {
         one(&path, options, &mut sheets, &mut done)?;
     }
-    (done.rows, done.ranks) = sheets.finish(&done)?;
+    (done.rows, done.skipped) = (sheets.rows(), sheets.skipped());
+    if done.rows == 0 {
+        let sources: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
+        return Err(Error::NothingImported { sources: sources.join(", "), reason: done.why_nothing() });
+    }
+    done.ranks = sheets.finish(&done)?;
     Ok(done)
+}
+
+impl Imported {
+    fn why_nothing(&self) -> String {
+        if let Some(first) = self.examples.first() {
+            let Malformed { path, line, reason } = first;
+            let formats = self.formats.join(", ");
+            let malformed = self.malformed;
+            return format!(
+                "none of {} lines is an operation, {malformed} are no lines of {formats}; the first is {}, line {line}: {reason}",
+                self.lines,
+                path.display()
+            );
+        }
+        match self.skipped.keys().next() {
+            Some(name) => format!("none of its operations has an equivalent here, {name} for instance"),
+            None if self.unfinished > 0 => format!("none of its {} operations has an end", self.unfinished),
+            None => format!("no operation in {} lines", self.lines),
+        }
+    }
+
+    fn broken(&mut self, malformed: Malformed, options: &Options) -> Result<(), Error> {
+        if options.strict {
+            return Err(Error::Malformed(Box::new(malformed)));
+        }
+        self.malformed += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(malformed);
+        }
+        Ok(())
+    }
 }
 
 fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported) -> Result<(), Error> {
     let mut lines = Lines::open(path)?;
-    let format = match options.format {
+    let head = lines.head()?;
+    let format = match options.format.or_else(|| SourceFormat::of(head)) {
         Some(format) => format,
-        None => {
-            lines.peek()?.and_then(SourceFormat::of).ok_or_else(|| Error::UnknownSource { path: path.to_owned() })?
-        }
+        // Processes without an event leave files without a line.
+        None if head.trim_ascii().is_empty() => return empty(path, lines, options, done),
+        None => return Err(Error::UnknownSource { path: path.to_owned() }),
     };
     if !done.formats.contains(&format.name()) {
         done.formats.push(format.name());
     }
     let mut parser = Parser::new(format, path, options);
-    loop {
-        let Some(line) = lines.next()? else { break };
+    while let Some(line) = lines.next()? {
         done.lines += 1;
-        match line.and_then(|text| parser.line(text, sheets)) {
-            Ok(Parsed::Row | Parsed::Nothing) => {}
-            Ok(Parsed::Skipped(name)) => *done.skipped.entry(name).or_default() += 1,
-            Err(reason) => {
-                let malformed = Malformed { path: path.to_owned(), line: lines.number(), reason };
-                if options.strict {
-                    return Err(Error::Malformed(Box::new(malformed)));
-                }
-                done.malformed += 1;
-                if done.examples.len() < EXAMPLES {
-                    done.examples.push(malformed);
-                }
-            }
+        if let Err(reason) = line.and_then(|text| parser.line(text, sheets)) {
+            let line = lines.number();
+            done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
         }
-        sheets.breathe();
+        sheets.check()?;
     }
     done.unfinished += parser.unfinished();
     Ok(())
 }
 
-/// What a line was.
-enum Parsed {
-    /// It led to a row.
-    Row,
-    /// It is of the source's own bookkeeping.
-    Nothing,
-    /// An operation without an equivalent.
-    Skipped(String),
+/// A file without a line, unless it is damaged.
+fn empty(path: &Path, mut lines: Lines, options: &Options, done: &mut Imported) -> Result<(), Error> {
+    while let Some(line) = lines.next()? {
+        done.lines += 1;
+        if let Err(reason) = line.map(drop) {
+            let line = lines.number();
+            done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
+        }
+    }
+    Ok(())
 }
 
 /// The state of one source file; one variant per format.
@@ -210,7 +258,7 @@ impl Parser {
         }
     }
 
-    fn line(&mut self, text: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+    fn line(&mut self, text: &str, sheets: &mut Sheets) -> Result<(), String> {
         match self {
             Self::Dftracer(reader) => reader.line(text, sheets),
             Self::OpLog(reader) => reader.line(text, sheets),

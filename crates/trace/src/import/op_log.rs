@@ -7,16 +7,22 @@
 use std::collections::HashMap;
 
 use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Position, TagId};
+use foldhash::fast::RandomState;
 
-use super::columns::{Columns, Fields};
+use super::columns::{Columns, Fields, Splitter};
 use super::sheets::{Names, Sheets, Who};
-use super::{Parsed, time};
+use super::time::Calendar;
+
+/// Threads whose last request is kept.
+const THREADS: usize = 1 << 16;
 
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
+    splitter: Splitter,
+    calendar: Calendar,
     /// The last request of each thread, for the call that is logged behind it.
-    requests: HashMap<String, Request>,
+    requests: HashMap<String, Request, RandomState>,
     /// The first client that has a name; rows without one are its own.
     client: Option<String>,
 }
@@ -29,6 +35,10 @@ struct Request {
 
 /// Where the columns are.
 struct Layout {
+    /// How a line that is a header again begins.
+    first: String,
+    /// Whether calls are logged beside their requests, as s3dlio does; warp does not.
+    calls: bool,
     count: usize,
     thread: Option<usize>,
     op: Option<usize>,
@@ -51,7 +61,10 @@ impl Layout {
         if place("end").is_none() && place("duration_ns").is_none() {
             return Err("the header has neither a column end nor a column duration_ns".to_owned());
         }
+        let end_of_second = header.match_indices('\t').nth(1).map_or(header.len(), |(at, _)| at);
         Ok(Self {
+            first: header[..end_of_second].to_owned(),
+            calls: place("last_byte").is_none(),
             count: columns.count(),
             thread: place("thread"),
             op: place("op"),
@@ -70,35 +83,39 @@ impl Layout {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<Parsed, String> {
+    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
         // Comments: warp puts what its client was told to do behind the rows.
-        if line.trim().is_empty() || line.starts_with('#') {
-            return Ok(Parsed::Nothing);
+        if line.starts_with('#') || line.trim().is_empty() {
+            return Ok(());
         }
-        let Some(layout) = &self.layout else {
-            self.layout = Some(Layout::of(line)?);
-            return Ok(Parsed::Nothing);
+        let layout = match &self.layout {
+            // Files that were put one behind the other repeat their header.
+            Some(layout) if !line.starts_with(layout.first.as_str()) => layout,
+            _ => {
+                self.layout = Some(Layout::of(line)?);
+                return Ok(());
+            }
         };
-        // Files that were put one behind the other repeat their header.
-        if line.starts_with("idx\t") {
-            self.layout = Some(Layout::of(line)?);
-            return Ok(Parsed::Nothing);
-        }
-        let fields = Fields::of(line, b'\t')?;
+        let fields = self.splitter.split(line, b'\t');
         if fields.count() != layout.count {
             return Err(format!("{} fields; the header has {}", fields.count(), layout.count));
         }
         let word = fields.get(layout.op);
-        let Some(kind) = kind_of(word) else { return Ok(Parsed::Skipped(word.to_owned())) };
-        let event = layout.event(kind, &fields)?;
+        let Some(kind) = kind_of(word) else {
+            sheets.skip(word, "");
+            return Ok(());
+        };
+        let event = layout.event(kind, &fields, &mut self.calendar)?;
         let text = |place| Some(fields.get(place)).filter(|text| !text.is_empty());
         let thread = text(layout.thread).unwrap_or("0");
         let (endpoint, file) = (fields.get(layout.endpoint), fields.get(layout.file));
-        if endpoint.starts_with("http") {
-            let request = Request { file: file.to_owned(), start: event.start, end: event.end };
-            self.requests.insert(thread.to_owned(), request);
-        } else if self.requests.get(thread).is_some_and(|request| request.inside(&event, file)) {
-            return Ok(Parsed::Skipped(format!("{word} (the call around a request that is in the log)")));
+        if layout.calls && !endpoint.starts_with("http") {
+            if self.requests.get(thread).is_some_and(|request| request.inside(&event, file)) {
+                sheets.skip(word, "the call around a request that is in the log");
+                return Ok(());
+            }
+        } else if layout.calls {
+            Request::keep(&mut self.requests, thread, file, &event);
         }
         let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
         let client = match (fields.get(layout.client), &self.client) {
@@ -109,11 +126,26 @@ impl Reader {
         if self.client.is_none() && !client.is_empty() {
             self.client = Some(client.to_owned());
         }
-        Ok(Parsed::Row)
+        Ok(())
     }
 }
 
 impl Request {
+    /// Remembers the last request of a thread, in the memory of the one before.
+    fn keep(requests: &mut HashMap<String, Request, RandomState>, thread: &str, file: &str, event: &Event) {
+        if let Some(request) = requests.get_mut(thread) {
+            request.file.clear();
+            request.file.push_str(file);
+            (request.start, request.end) = (event.start, event.end);
+            return;
+        }
+        if requests.len() >= THREADS {
+            requests.clear();
+        }
+        let request = Request { file: file.to_owned(), start: event.start, end: event.end };
+        requests.insert(thread.to_owned(), request);
+    }
+
     /// Whether a call was made for this request.
     fn inside(&self, call: &Event, file: &str) -> bool {
         call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
@@ -121,13 +153,16 @@ impl Request {
 }
 
 impl Layout {
-    fn event(&self, kind: OpKind, fields: &Fields<'_>) -> Result<Event, String> {
-        let start = moment(fields.get(self.start)).ok_or_else(|| wrong("start", fields.get(self.start)))?;
-        let end = self.end_of(fields, start)?;
+    fn event(&self, kind: OpKind, fields: &Fields<'_>, calendar: &mut Calendar) -> Result<Event, String> {
+        let start = fields.get(self.start);
+        let start = calendar.nanos(start).ok_or_else(|| wrong("start", start))?;
+        let end = self.end_of(fields, start, calendar)?;
         let bytes = fields.number(self.bytes, "bytes")?;
         // A first byte at the very end of a GET, or the very start of a PUT, was not measured.
-        let first_byte = optional(fields, self.first_byte, "first_byte")?.filter(|at| *at > start && *at < end);
-        let last_byte = optional(fields, self.last_byte, "last_byte")?.filter(|at| *at > start && kind.is_write());
+        let first_byte =
+            optional(fields, self.first_byte, "first_byte", calendar)?.filter(|at| *at > start && *at < end);
+        let last_byte =
+            optional(fields, self.last_byte, "last_byte", calendar)?.filter(|at| *at > start && kind.is_write());
         let outcome = if fields.get(self.error).is_empty() { Outcome::Ok } else { outcome_of(fields.get(self.error)) };
         Ok(Event {
             bytes: if outcome == Outcome::Ok { bytes } else { 0 },
@@ -143,8 +178,8 @@ impl Layout {
     }
 
     /// sai3-bench's merged logs leave the end out, and say how long it took.
-    fn end_of(&self, fields: &Fields<'_>, start: Nanos) -> Result<Nanos, String> {
-        match optional(fields, self.end, "end")? {
+    fn end_of(&self, fields: &Fields<'_>, start: Nanos, calendar: &mut Calendar) -> Result<Nanos, String> {
+        match optional(fields, self.end, "end", calendar)? {
             Some(end) if end < start => Err("it ends before it starts".to_owned()),
             Some(end) => Ok(end),
             None => Ok(start.saturating_add(fields.number(self.duration, "duration_ns")?)),
@@ -152,15 +187,16 @@ impl Layout {
     }
 }
 
-fn optional(fields: &Fields<'_>, place: Option<usize>, name: &str) -> Result<Option<Nanos>, String> {
+fn optional(
+    fields: &Fields<'_>,
+    place: Option<usize>,
+    name: &str,
+    calendar: &mut Calendar,
+) -> Result<Option<Nanos>, String> {
     match fields.get(place) {
         "" => Ok(None),
-        text => moment(text).map(Some).ok_or_else(|| wrong(name, text)),
+        text => calendar.nanos(text).map(Some).ok_or_else(|| wrong(name, text)),
     }
-}
-
-fn moment(text: &str) -> Option<Nanos> {
-    time::rfc3339(text).and_then(|time| u64::try_from(time).ok())
 }
 
 fn wrong(name: &str, text: &str) -> String {

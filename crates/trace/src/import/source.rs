@@ -1,13 +1,15 @@
 //! Source files: found, decompressed, read line by line.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
 /// Longest line that is looked at; names in object stores have at most 1 KiB.
 const LONGEST: usize = 1 << 20;
+/// How much is read at a time.
+const BLOCK: usize = 256 << 10;
 
 /// The files that paths name, the files of folders in the order of their names.
 pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
@@ -39,29 +41,61 @@ fn is_origin(path: &Path) -> bool {
 }
 
 /// The lines of one file, plain, gzip or zstd.
+///
+/// Lines are handed out where they lie in the buffer. Compressed data that end early, as those of a killed process do,
+/// give the lines before the damage, and then one that cannot be understood and says so.
 pub(super) struct Lines {
     path: PathBuf,
-    input: Box<dyn BufRead>,
-    line: Vec<u8>,
+    input: Box<dyn Read>,
+    compressed: bool,
+    /// What was read; the lines that are still to be delivered are in `from..to`.
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
+    ended: bool,
+    /// Why the data end early.
+    torn: Option<String>,
     number: u64,
-    /// The line was looked at and is still to be delivered.
-    peeked: bool,
+}
+
+/// Where a line was found.
+enum Found {
+    Line(usize, usize),
+    Broken(String),
+    End,
 }
 
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut input = BufReader::with_capacity(256 << 10, File::open(path).map_err(read_error)?);
-        let head = input.fill_buf().map_err(read_error)?;
-        let input: Box<dyn BufRead> = if head.starts_with(&[0x1f, 0x8b]) {
-            Box::new(BufReader::with_capacity(256 << 10, flate2::bufread::MultiGzDecoder::new(input)))
-        } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            let plain = zstd::stream::read::Decoder::with_buffer(input).map_err(read_error)?;
-            Box::new(BufReader::with_capacity(256 << 10, plain))
+        let mut file = File::open(path).map_err(read_error)?;
+        let mut magic = [0_u8; 4];
+        let mut known = 0;
+        while known < magic.len() {
+            match file.read(&mut magic[known..]).map_err(read_error)? {
+                0 => break,
+                read => known += read,
+            }
+        }
+        let magic = &magic[..known];
+        // Works for pipes as well: what was looked at is put in front again.
+        let input = std::io::Cursor::new(magic.to_vec()).chain(file);
+        let input = std::io::BufReader::with_capacity(BLOCK, input);
+        let (input, compressed): (Box<dyn Read>, bool) = if magic.starts_with(&[0x1f, 0x8b]) {
+            (Box::new(flate2::bufread::MultiGzDecoder::new(input)), true)
+        } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            (Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(read_error)?), true)
         } else {
-            Box::new(input)
+            (Box::new(input), false)
         };
-        Ok(Self { path: path.to_owned(), input, line: Vec::new(), number: 0, peeked: false })
+        let buffer = vec![0; BLOCK];
+        let (path, from, to) = (path.to_owned(), 0, 0);
+        let mut this = Self { path, input, compressed, buffer, from, to, ended: false, torn: None, number: 0 };
+        this.fill()?;
+        if this.buffer[..this.to].starts_with(b"\xef\xbb\xbf") {
+            this.from = 3;
+        }
+        Ok(this)
     }
 
     /// Number of the line delivered last, from 1.
@@ -69,49 +103,88 @@ impl Lines {
         self.number
     }
 
-    /// The first line that is not empty, which is delivered afterwards as well.
-    pub(super) fn peek(&mut self) -> Result<Option<&str>, Error> {
-        while self.fetch()? {
-            if !self.line.trim_ascii().is_empty() {
-                self.peeked = true;
-                return Ok(std::str::from_utf8(&self.line).ok());
-            }
+    /// How the text begins: its first kilobytes, none of it delivered by this.
+    pub(super) fn head(&mut self) -> Result<&[u8], Error> {
+        while !self.ended && self.to - self.from < BLOCK / 2 {
+            self.fill()?;
         }
-        Ok(None)
+        Ok(&self.buffer[self.from..self.to])
     }
 
-    /// The next line without its end; `Err` inside for one that is no text or too long.
+    /// The next line without its end; `Err` inside for one that is no text, too long, or cut off.
     pub(super) fn next(&mut self) -> Result<Option<Result<&str, String>>, Error> {
-        if !std::mem::take(&mut self.peeked) && !self.fetch()? {
-            return Ok(None);
-        }
-        if self.line.len() >= LONGEST {
-            self.skip_rest()?;
-            return Ok(Some(Err(format!("longer than {LONGEST} bytes"))));
-        }
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Ok(Some(std::str::from_utf8(line).map_err(|error| format!("no UTF-8 text: {error}"))))
-    }
-
-    fn fetch(&mut self) -> Result<bool, Error> {
-        self.line.clear();
-        let mut limited = (&mut self.input).take(LONGEST as u64);
-        let read = limited.read_until(b'\n', &mut self.line);
-        let got = read.map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        self.number += u64::from(got > 0);
-        Ok(got > 0)
-    }
-
-    fn skip_rest(&mut self) -> Result<(), Error> {
-        while !self.line.ends_with(b"\n") {
-            self.line.clear();
-            let mut limited = (&mut self.input).take(LONGEST as u64);
-            let read = limited.read_until(b'\n', &mut self.line);
-            if read.map_err(|source| Error::Read { path: self.path.clone(), source })? == 0 {
-                break;
+        let found = self.find()?;
+        self.number += u64::from(!matches!(found, Found::End));
+        Ok(match found {
+            Found::End => None,
+            Found::Broken(reason) => Some(Err(reason)),
+            Found::Line(from, to) => {
+                let line = &self.buffer[from..to];
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                Some(std::str::from_utf8(line).map_err(|error| format!("no UTF-8 text: {error}")))
             }
+        })
+    }
+
+    fn find(&mut self) -> Result<Found, Error> {
+        let mut looked_at = 0;
+        loop {
+            let (from, to) = (self.from, self.to);
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[from + looked_at..to]) {
+                let end = from + looked_at + at;
+                self.from = end + 1;
+                return Ok(Found::Line(from, end));
+            }
+            looked_at = to - from;
+            if looked_at >= LONGEST {
+                self.skip_rest()?;
+                return Ok(Found::Broken(format!("longer than {LONGEST} bytes")));
+            }
+            if self.ended {
+                self.from = to;
+                return Ok(match self.torn.take() {
+                    Some(reason) => Found::Broken(reason),
+                    None if looked_at > 0 => Found::Line(from, to),
+                    None => Found::End,
+                });
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Reads another block behind what is still to be delivered.
+    fn fill(&mut self) -> Result<(), Error> {
+        self.buffer.copy_within(self.from..self.to, 0);
+        (self.from, self.to) = (0, self.to - self.from);
+        if self.buffer.len() - self.to < BLOCK / 2 {
+            self.buffer.resize(self.to + BLOCK, 0);
+        }
+        match self.input.read(&mut self.buffer[self.to..]) {
+            Ok(0) => self.ended = true,
+            Ok(read) => self.to += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // The system's errors have a number; what has none was said by the decompressor.
+            Err(error) if self.compressed && error.raw_os_error().is_none() => {
+                self.ended = true;
+                self.torn = Some(format!("the compressed data end here, early or damaged: {error}"));
+            }
+            Err(source) => return Err(Error::Read { path: self.path.clone(), source }),
         }
         Ok(())
+    }
+
+    /// Drops what is in the buffer, to the end of the line.
+    fn skip_rest(&mut self) -> Result<(), Error> {
+        loop {
+            self.from = self.to;
+            if self.ended {
+                return Ok(());
+            }
+            self.fill()?;
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[self.from..self.to]) {
+                self.from += at + 1;
+                return Ok(());
+            }
+        }
     }
 }

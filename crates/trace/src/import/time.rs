@@ -1,5 +1,53 @@
 //! Times as other programs write them.
 
+/// Reads RFC 3339 times. The times of a log are close to each other: what the last date and minute were worth is kept.
+#[derive(Debug)]
+pub(super) struct Calendar {
+    /// `2026-02-03T04:05:`
+    minute: [u8; MINUTE],
+    /// Seconds since 1970 at its beginning, in UTC.
+    seconds: i64,
+}
+
+const MINUTE: usize = 17;
+
+impl Default for Calendar {
+    fn default() -> Self {
+        // No text begins so.
+        Self { minute: [0xff; MINUTE], seconds: 0 }
+    }
+}
+
+impl Calendar {
+    /// Nanoseconds since 1970, as [`rfc3339`] gives them.
+    pub(super) fn nanos(&mut self, text: &str) -> Option<u64> {
+        let bytes = text.as_bytes();
+        let [zone @ .., b'Z'] = bytes else { return u64::try_from(rfc3339(text)?).ok() };
+        if let Some(rest) = zone.strip_prefix(&self.minute)
+            && let Some(in_minute) = seconds(rest)
+        {
+            return u64::try_from(self.seconds.checked_mul(1_000_000_000)?.checked_add(in_minute)?).ok();
+        }
+        let nanos = rfc3339(text)?;
+        let minute = bytes.first_chunk().copied().zip(bytes.get(MINUTE..zone.len()).and_then(seconds));
+        if let Some((minute, in_minute)) = minute {
+            (self.minute, self.seconds) = (minute, (nanos - in_minute) / 1_000_000_000);
+        }
+        u64::try_from(nanos).ok()
+    }
+}
+
+/// Nanoseconds of `06` or `06.789`.
+fn seconds(text: &[u8]) -> Option<i64> {
+    let (whole, decimals) = text.split_first_chunk::<2>()?;
+    let whole = digits(whole).filter(|second| *second <= 60)? * 1_000_000_000;
+    match decimals {
+        [] => Some(whole),
+        [b'.', decimals @ ..] => Some(whole + fraction(decimals)?),
+        _ => None,
+    }
+}
+
 /// Nanoseconds since 1970 of an RFC 3339 time: `2026-02-03T04:05:06.789Z`, with up to nine decimals and any offset.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
@@ -43,8 +91,29 @@ fn digits(bytes: &[u8]) -> Option<i64> {
     (!bytes.is_empty() && bytes.len() < 18).then(|| bytes.iter().try_fold(0, value)).flatten()
 }
 
+/// Eight digits at once, as a number of eight bytes: pairs, then fours, then all.
+fn eight_digits(text: [u8; 8]) -> Option<i64> {
+    let word = u64::from_le_bytes(text);
+    // High nibbles are 3, and no low nibble is above 9.
+    let low = word & 0x0f0f_0f0f_0f0f_0f0f;
+    if word & 0xf0f0_f0f0_f0f0_f0f0 != 0x3030_3030_3030_3030
+        || low.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0 != 0
+    {
+        return None;
+    }
+    let pairs = low.wrapping_mul(10).wrapping_add(low >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    let all = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    i64::try_from(all).ok()
+}
+
 /// Nanoseconds of the digits behind a decimal point; more than nine are cut.
 fn fraction(decimals: &[u8]) -> Option<i64> {
+    if let [eight @ .., last] = decimals
+        && let Ok(eight) = <[u8; 8]>::try_from(eight)
+    {
+        return Some(eight_digits(eight)? * 10 + digits(&[*last])?);
+    }
     let kept = &decimals[..decimals.len().min(9)];
     let missing = u32::try_from(9 - kept.len()).ok()?;
     Some(digits(kept)? * 10_i64.pow(missing))
@@ -83,6 +152,47 @@ mod tests {
         assert_eq!(rfc3339("2000-03-01T00:00:00.5+0100"), Some(951_865_200_500_000_000));
         for wrong in ["", "2026-11-21", "2026-13-01T00:00:00Z", "2026-11-21T07:15:21", "x026-11-21T07:15:21Z", "é"] {
             assert_eq!(rfc3339(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn remembering_the_minute_changes_no_time() {
+        let mut calendar = Calendar::default();
+        for text in [
+            "2026-11-21T07:15:21.412861Z",
+            "2026-11-21T07:15:59.123456789Z",
+            "2026-11-21T07:15:59.12345678xZ",
+            "2026-11-21T07:15:5Z",
+            "2026-11-21T07:15:60Z",
+            "2026-11-21T07:15:61Z",
+            "2026-11-21T07:15:.5Z",
+            "2026-11-21T07:15:00.Z",
+            "2026-11-21T07:16:00Z",
+            "2026-11-21T07:15:00.123456789123Z",
+            "2026-11-21T07:15:00+01:00",
+            "2026-11-21T07:15:00z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-21T07:15:0é.1Z",
+            "Z",
+            "",
+        ] {
+            let plain = rfc3339(text).and_then(|at| u64::try_from(at).ok());
+            assert_eq!(calendar.nanos(text), plain, "{text}");
+            assert_eq!(calendar.nanos(text), plain, "{text} again");
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_read_at_once_and_nothing_else() {
+        assert_eq!(eight_digits(*b"12345678"), Some(12_345_678));
+        assert_eq!(eight_digits(*b"00000000"), Some(0));
+        assert_eq!(eight_digits(*b"99999999"), Some(99_999_999));
+        for place in 0..8 {
+            for wrong in [b'/', b':', b' ', b'a', 0xb5, b'?'] {
+                let mut text = *b"12345678";
+                text[place] = wrong;
+                assert_eq!(eight_digits(text), None);
+            }
         }
     }
 

@@ -1,0 +1,286 @@
+//! The trace files of an import: row groups are encoded and written by a thread of their own.
+//!
+//! Invariant: nothing lies under a file's final name before all files are whole. Until then they are
+//! `rank-00000.parquet.tmp`, and they are removed when the import ends early.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use dlio_event::Event;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::writer::TrackedWrite;
+use parquet::schema::types::SchemaDescPtr;
+
+use crate::columns::Place;
+use crate::encoder::Encoder;
+use crate::footer::{self, MAGIC};
+use crate::header::State;
+use crate::names::NameTables;
+use crate::{Error, Header, file_name};
+
+/// Events of a full row group.
+pub(super) const GROUP_ROWS: usize = 64 * 1024;
+/// Row groups that may wait for the thread.
+const QUEUE: usize = 1;
+/// Encoders that are kept: each holds the memory of a row group, and what the rows of its rank have in common.
+const ENCODERS: usize = 16;
+
+/// Events of one rank that become a row group.
+pub(super) struct Sheaf {
+    pub(super) rank: u32,
+    pub(super) events: Vec<Event>,
+    pub(super) names: Arc<NameTables>,
+}
+
+/// The writing thread.
+pub(super) struct Press {
+    folder: PathBuf,
+    sheaves: Option<SyncSender<Sheaf>>,
+    spare: Receiver<Vec<Event>>,
+    thread: Option<JoinHandle<Result<Files, Error>>>,
+}
+
+impl Press {
+    /// Makes the folder, tries that files can be made in it, and starts the thread.
+    pub(super) fn start(folder: &Path) -> Result<Self, Error> {
+        let files = Files::prepare(folder)?;
+        let (sheaves, incoming) = sync_channel(QUEUE);
+        let (emptied, spare) = channel();
+        let thread = std::thread::Builder::new()
+            .name("trace-import".to_owned())
+            .spawn(move || run(files, &incoming, &emptied))
+            .map_err(|source| Error::Thread { path: folder.to_owned(), source })?;
+        Ok(Self { folder: folder.to_owned(), sheaves: Some(sheaves), spare, thread: Some(thread) })
+    }
+
+    /// A buffer for events: one that has been written, if there is one.
+    pub(super) fn spare(&self) -> Vec<Event> {
+        self.spare.try_recv().unwrap_or_default()
+    }
+
+    /// Hands a row group over; waits while the thread is behind.
+    pub(super) fn write(&mut self, sheaf: Sheaf) -> Result<(), Error> {
+        let sent = self.sheaves.as_ref().is_some_and(|sheaves| sheaves.send(sheaf).is_ok());
+        // The thread ends early only by an error.
+        if sent { Ok(()) } else { self.end().map(drop) }
+    }
+
+    /// Ends all files and gives them their names.
+    pub(super) fn finish(mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
+        self.end()?.publish(header)
+    }
+
+    fn end(&mut self) -> Result<Files, Error> {
+        self.sheaves = None;
+        let ended = self.thread.take().and_then(|thread| thread.join().ok());
+        ended.unwrap_or_else(|| {
+            let source = std::io::Error::other("the writing thread ended early");
+            Err(Error::ImportTarget { folder: self.folder.clone(), source })
+        })
+    }
+}
+
+/// An import that ends early leaves nothing: the files are dropped here.
+impl Drop for Press {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            drop(self.end());
+        }
+    }
+}
+
+fn run(mut files: Files, sheaves: &Receiver<Sheaf>, emptied: &Sender<Vec<Event>>) -> Result<Files, Error> {
+    for Sheaf { rank, mut events, names } in sheaves {
+        files.write(rank, &events, &names)?;
+        events.clear();
+        // Nobody wants it at the very end.
+        let _ = emptied.send(events);
+    }
+    Ok(files)
+}
+
+/// All files, under temporary names.
+struct Files {
+    folder: PathBuf,
+    /// The folder was made here.
+    made: bool,
+    sheets: BTreeMap<u32, Sheet>,
+    encoders: BTreeMap<u32, Encoding>,
+    /// Files that have their names, while others have not.
+    published: Vec<PathBuf>,
+}
+
+/// The encoder of one rank, and the tables whose numbers it remembers.
+struct Encoding {
+    encoder: Encoder,
+    names: Arc<NameTables>,
+}
+
+struct Sheet {
+    temporary: PathBuf,
+    schema: SchemaDescPtr,
+    /// What is still to be written; it counts the bytes of the file.
+    buffer: TrackedWrite<Vec<u8>>,
+    groups: Vec<RowGroupMetaData>,
+    rows: u64,
+}
+
+impl Files {
+    fn prepare(folder: &Path) -> Result<Self, Error> {
+        let made = !folder.exists();
+        let failed = |source| Error::ImportTarget { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let files = Self {
+            folder: folder.to_owned(),
+            made,
+            sheets: BTreeMap::new(),
+            encoders: BTreeMap::new(),
+            published: Vec::new(),
+        };
+        let probe = folder.join(format!("{}.tmp", file_name(0)));
+        File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(failed)?;
+        Ok(files)
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::ImportTarget { folder: self.folder.clone(), source }
+    }
+
+    fn write(&mut self, rank: u32, events: &[Event], names: &Arc<NameTables>) -> Result<(), Error> {
+        self.group(rank, events, names).map_err(|source| self.failed(source))
+    }
+
+    fn group(&mut self, rank: u32, events: &[Event], names: &Arc<NameTables>) -> std::io::Result<()> {
+        // In other tables the numbers that an encoder remembers stand for other names.
+        let known = self.encoders.get(&rank).is_some_and(|known| Arc::ptr_eq(&known.names, names));
+        if !known && self.encoders.len() >= ENCODERS {
+            self.encoders.clear();
+        }
+        if !known {
+            let encoder = Encoder::new(Place { rank, offset_to_rank0_ns: 0 }).map_err(io_error)?;
+            self.encoders.insert(rank, Encoding { encoder, names: Arc::clone(names) });
+        }
+        let Some(Encoding { encoder, names }) = self.encoders.get_mut(&rank) else { return Ok(()) };
+        if !self.sheets.contains_key(&rank) {
+            let temporary = self.folder.join(format!("{}.tmp", file_name(rank)));
+            self.sheets.insert(rank, Sheet::create(temporary, encoder.schema())?);
+        }
+        let Some(sheet) = self.sheets.get_mut(&rank) else { return Ok(()) };
+        sheet.group(encoder, events, names)
+    }
+
+    /// Footers for all, then names for all.
+    fn publish(mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
+        for (rank, mut sheet) in std::mem::take(&mut self.sheets) {
+            let ended = sheet.footer(&header(rank));
+            self.sheets.insert(rank, sheet);
+            ended.map_err(|source| self.failed(source))?;
+        }
+        for (rank, sheet) in &self.sheets {
+            let name = self.folder.join(file_name(*rank));
+            std::fs::rename(&sheet.temporary, &name).map_err(|source| self.failed(source))?;
+            self.published.push(name);
+        }
+        self.sheets.clear();
+        self.published.clear();
+        self.made = false;
+        Ok(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // What cannot be removed has a name that no reader looks for.
+        let temporary = self.sheets.values().map(|sheet| &sheet.temporary);
+        for path in temporary.chain(&self.published) {
+            let _ = std::fs::remove_file(path);
+        }
+        if self.made {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+impl Sheet {
+    fn create(temporary: PathBuf, schema: SchemaDescPtr) -> std::io::Result<Self> {
+        File::create(&temporary)?;
+        let mut buffer = TrackedWrite::new(Vec::new());
+        buffer.write_all(MAGIC)?;
+        Ok(Self { temporary, schema, buffer, groups: Vec::new(), rows: 0 })
+    }
+
+    fn group(&mut self, encoder: &mut Encoder, events: &[Event], names: &NameTables) -> std::io::Result<()> {
+        let group = encoder.row_group(&mut self.buffer, self.groups.len(), events, names).map_err(io_error)?;
+        self.groups.push(group);
+        self.rows += events.len() as u64;
+        self.commit()
+    }
+
+    fn footer(&mut self, header: &Header) -> std::io::Result<()> {
+        let mut pairs = header.to_key_values();
+        pairs.push(State { rows_written: self.rows, complete: true }.to_key_value());
+        let bytes =
+            footer::encode(Arc::clone(&self.schema), std::mem::take(&mut self.groups), pairs).map_err(io_error)?;
+        self.buffer.write_all(&bytes)?;
+        self.commit()
+    }
+
+    /// Appends to the file, which is open only meanwhile: there may be more ranks than files that can be open.
+    fn commit(&mut self) -> std::io::Result<()> {
+        self.buffer.flush()?;
+        let bytes = std::mem::take(self.buffer.inner_mut());
+        OpenOptions::new().append(true).open(&self.temporary)?.write_all(&bytes)
+    }
+}
+
+/// Encoding goes to memory, so an encoding error can only be a defect; it must still reach the user.
+fn io_error(error: ParquetError) -> std::io::Error {
+    std::io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use dlio_event::{Lane, OpKind, Position};
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_stands_for_another_name_in_new_tables_is_that_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut press = Press::start(folder.path()).unwrap();
+        for name in ["first", "second"] {
+            let names = Arc::new(NameTables::new());
+            let object = names.objects.intern("object");
+            let endpoint = dlio_event::EndpointId(names.endpoints.intern(name));
+            let event = Event::span(OpKind::Get, Lane(0), Position::default(), 1, 2);
+            let events = vec![Event { object, endpoint, ..event }; 100];
+            press.write(Sheaf { rank: 3, events, names }).unwrap();
+        }
+        press.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap();
+        let trace = crate::read_file(&folder.path().join(file_name(3))).unwrap();
+        let mut found = Vec::new();
+        for batch in trace.batches().unwrap() {
+            let batch = batch.unwrap();
+            found.extend((0..batch.len()).map(|row| batch.endpoint.get(row).unwrap_or_default().to_owned()));
+        }
+        assert_eq!(found.iter().filter(|name| *name == "first").count(), 100);
+        assert_eq!(found.iter().filter(|name| *name == "second").count(), 100);
+    }
+
+    #[test]
+    fn a_press_that_is_dropped_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let mut press = Press::start(&out).unwrap();
+        let event = Event::span(OpKind::Compute, Lane::MAIN, Position::default(), 1, 2);
+        press.write(Sheaf { rank: 0, events: vec![event], names: Arc::new(NameTables::new()) }).unwrap();
+        drop(press);
+        assert!(!out.exists());
+    }
+}
