@@ -7,7 +7,9 @@ mod chunked;
 mod content;
 mod contiguous;
 mod lookup3;
+mod place;
 mod read;
+mod source;
 
 use dlio_config::workload::Dataset;
 

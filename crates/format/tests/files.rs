@@ -168,9 +168,10 @@ fn hdf5_cuts_records_into_datasets_of_equal_data() {
             assert_eq!(other.read_u8().unwrap(), first.read_u8().unwrap());
         }
         assert_eq!(parsed.dataset("labels").unwrap().read_i64().unwrap(), [0; 5]);
-        let ranges = read(&mut layout.decoder(&shape), &file, 4, 100).unwrap();
-        let sample: u64 =
-            ranges[ranges.len() - usize::try_from(datasets).unwrap()..].iter().filter_map(|range| range.1).sum();
+        let mut decoder = layout.decoder(&shape);
+        read(&mut decoder, &file, 0, 100).unwrap();
+        let ranges = read(&mut decoder, &file, 4, 100).unwrap();
+        let sample: u64 = ranges.iter().filter_map(|range| range.1).sum();
         assert_eq!(sample, 120);
         assert_eq!(layout.sample_bytes(&[30, 4]), 120);
     }
@@ -179,8 +180,9 @@ fn hdf5_cuts_records_into_datasets_of_equal_data() {
 #[test]
 fn hdf5_files_of_the_library_are_read() {
     let files: [(&str, &[u8], &[usize]); 5] = [
-        ("latest", include_bytes!("golden/h5py_latest.h5"), &[20]),
-        ("earliest", include_bytes!("golden/h5py_earliest.h5"), &[20]),
+        // The library's buffer takes the rest of so small a dataset.
+        ("latest", include_bytes!("golden/h5py_latest.h5"), &[60]),
+        ("earliest", include_bytes!("golden/h5py_earliest.h5"), &[60]),
         // Chunks of (2, 2, 5): a sample needs the two chunks that hold it.
         ("chunked", include_bytes!("golden/h5py_earliest_chunked.h5"), &[20, 20]),
         ("gzip", include_bytes!("golden/h5py_latest_gzip.h5"), &[]),
@@ -207,14 +209,31 @@ fn hdf5_files_of_the_library_are_read() {
     }
 }
 
+/// As `strace` showed of h5py 3.14 with HDF5 1.14.6, which the reference reads with.
 #[test]
-fn hdf5_of_our_own_takes_one_read_for_metadata_and_one_for_the_sample() {
-    let layout = layout(Format::Hdf5, DType::Uint16);
-    let shape = FileShape { file: 0, dims: &[30, 30], samples: 3 };
+fn hdf5_is_read_in_the_ranges_of_the_library() {
+    let shape = FileShape { file: 0, dims: &[200, 200], samples: 4 };
+    let plain = layout(Format::Hdf5, DType::Uint8);
+    let file = encode(&plain, &shape);
+    let mut decoder = plain.decoder(&shape);
+    let opening = [(0, Some(8)), (0, Some(48)), (48, Some(512)), (195, Some(512))];
+    assert_eq!(read(&mut decoder, &file, 1, 4096).unwrap(), [&opening[..], &[(42_048, Some(65_536))]].concat());
+    assert_eq!(read(&mut decoder, &file, 2, 4096).unwrap(), [(82_048, Some(65_536))]);
+    assert_eq!(read(&mut decoder, &file, 3, 4096).unwrap(), [(122_048, Some(40_000))]);
+
+    // One header after the other, each before the data of its dataset; the labels' is not looked at.
+    let mut dataset = dataset(Format::Hdf5);
+    (dataset.record_element_type, dataset.hdf5_num_dset_per_record) = (DType::Uint8, 3);
+    dataset.record_dims = vec![30, 30];
+    let layout = Layout::new(&dataset, 42).unwrap();
+    let shape = FileShape { file: 0, dims: &[30, 30], samples: 4 };
     let file = encode(&layout, &shape);
     let mut decoder = layout.decoder(&shape);
-    assert_eq!(read(&mut decoder, &file, 1, 4096).unwrap(), [(0, Some(2048)), (2048 + 1800, Some(1800))]);
-    assert_eq!(read(&mut decoder, &file, 0, 4096).unwrap(), [(2048, Some(1800))]);
+    let ranges = read(&mut decoder, &file, 1, 4096).unwrap();
+    let lengths: Vec<u64> = ranges.iter().map(|range| range.1.unwrap()).collect();
+    assert_eq!(lengths, [8, 48, 512, 512, 900, 512, 900, 512, 900]);
+    let lengths: Vec<_> = read(&mut decoder, &file, 2, 4096).unwrap().into_iter().map(|range| range.1).collect();
+    assert_eq!(lengths, [Some(600); 3]);
 }
 
 #[test]
@@ -351,7 +370,7 @@ fn every_truncation_is_noticed() {
             let error = result.expect_err(&format!("{format} cut at {length}"));
             let Error::Truncated { expected, found, .. } = error else { panic!("{format} cut at {length}: {error}") };
             // A range that begins behind the end of the file only tells that the file ends before it.
-            let exact = format != Format::Hdf5 || length < 2048;
+            let exact = format != Format::Hdf5 || length < 707;
             assert!(expected > found && (found == length as u64 || !exact), "{format} cut at {length}: {error}");
         }
     }

@@ -17,8 +17,8 @@ impl TrainingPlan {
     /// The lookups of a lane's reader. Empty for formats without an index of offsets, and where an index is only read
     /// when its file is opened: in every dialect but `dlio`.
     ///
-    /// The reference's index readers look up every file of their rank, in every worker; its iterative readers those of
-    /// their thread, anew in every epoch.
+    /// The reference's index readers look up every file of their rank, in every worker, in the order of the shuffled samples
+    /// (the only trace of that shuffle under torch); its iterative readers those of their thread, anew in every epoch.
     #[must_use]
     pub fn lookups(&self, rank: u32, split: Split, epoch: u32, lane: u32) -> Lookups {
         let reading = self.reading();
@@ -38,7 +38,16 @@ impl TrainingPlan {
                 let (start, samples) = reading.share(rank, split);
                 let records = self.files().samples_per_file();
                 let first = self.files().combined(split, start / records);
-                Box::new(first..first + (start % records + samples).div_ceil(records))
+                let files = (start % records + samples).div_ceil(records);
+                // The loader of torch pickles the map of the first epoch.
+                let epoch = if fresh { epoch } else { 1 };
+                match u32::try_from(samples).ok().filter(|_| files > 1) {
+                    Some(samples) if let Some(order) = reading.shuffles.sample_order(samples, epoch) => {
+                        let file = move |at| first + (start % records + u64::from(order[at])) / records;
+                        Box::new((0..samples as usize).map(file))
+                    }
+                    _ => Box::new(first..first + files),
+                }
             }
             _ => Box::new(std::iter::empty()),
         };

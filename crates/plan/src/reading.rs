@@ -67,6 +67,8 @@ pub(crate) struct Reading {
     prefetch: u32,
     handles: Handles,
     epochs: u32,
+    /// See [`Streams`].
+    buffered: u64,
 }
 
 impl Reading {
@@ -126,6 +128,12 @@ impl Reading {
             prefetch: reader.prefetch_size,
             handles: handles(kind, reader.read_type, dataset.format),
             epochs: train.epochs,
+            // A shuffle of the native dialect is one of the whole order.
+            buffered: if list_samples && dlio_rs.dialect != Dialect::Native {
+                reader.shuffle_size.saturating_sub(1)
+            } else {
+                0
+            },
         };
         reading.check(workload.workflow.evaluation)?;
         Ok(reading)
@@ -444,6 +452,7 @@ impl Reading {
             batch_size: counts.batch_size,
             lanes: self.lanes(),
             passes,
+            buffered: self.buffered,
         }
     }
 }

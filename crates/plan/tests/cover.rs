@@ -46,6 +46,8 @@ fn workload(case: &Case, loader: Loader, dialect: Dialect) -> Workload {
     }
     if loader == Loader::Streams {
         workload.dataset.format = Format::TfRecord;
+        // A shuffle buffer moves records to earlier steps.
+        workload.reader.shuffle_size = 1;
     }
     workload.dlio_rs.dialect = dialect;
     workload.workflow.evaluation = true;

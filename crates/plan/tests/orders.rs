@@ -52,6 +52,51 @@ fn generators_that_divide_unevenly_read_their_padded_last_batches_ahead() {
     assert_eq!(lane(&plan, 1, 1, 2), "3:26,27,28,29 6*:30");
 }
 
+/// As `strace` showed of the reference with the torch loader on two ranks.
+#[test]
+fn indexes_are_looked_up_in_the_order_of_the_shuffled_samples() {
+    let overrides = [
+        "dataset.format=indexed_binary",
+        "dataset.num_files_train=16",
+        "dataset.num_files_eval=8",
+        "dataset.num_samples_per_file=2",
+        "reader.sample_shuffle=seed",
+        "reader.batch_size_eval=1",
+        "train.seed=77",
+    ];
+    let plan = plan(2, &overrides);
+    let order = |rank, split| {
+        let mut seen = Vec::new();
+        for file in plan.lookups(rank, split, 2, 1).files {
+            let file = plan.files().file(file).index;
+            if !seen.contains(&file) {
+                seen.push(file);
+            }
+        }
+        seen
+    };
+    assert_eq!(order(0, Split::Train), [0, 1, 7, 6, 5, 2, 4, 3]);
+    assert_eq!(order(1, Split::Train), [8, 9, 15, 14, 13, 10, 12, 11]);
+    assert_eq!(order(0, Split::Eval), [1, 2, 3, 0]);
+    assert_eq!(order(1, Split::Eval), [5, 6, 7, 4]);
+}
+
+/// Seen in the reference: before its first batch it reads as many records as its shuffle buffer holds, or all there are,
+/// and the batch that its loop fetches in vain fills the buffer once more.
+#[test]
+fn a_shuffle_buffer_is_filled_before_the_first_batch() {
+    let shuffled = ["dataset.num_files_train=16", "reader.batch_size=1", "reader.sample_shuffle=seed"];
+    let plan = |size: &str, epochs: &str| tfrecord(2, &[&shuffled[..], &[size, epochs]].concat());
+    let eight = plan("reader.shuffle_size=8", "train.epochs=1");
+    let steps = "1:4,5,6,7 2:20 4:21 6:22 8:23 10:36 12:37 14:38 16:39 18:52 20:53 22:54 24:55";
+    assert_eq!(lane(&eight, 1, 1, 0), steps);
+    assert_eq!((eight.steps(Split::Train), eight.contributors(1, Split::Train, 1, 26).count()), (32, 0));
+    let all = plan("reader.shuffle_size=1000", "train.epochs=2");
+    let file = |first: u64| (first..first + 4).map(|at| at.to_string()).collect::<Vec<_>>().join(",");
+    let whole = [4, 20, 36, 52].map(file).join(",");
+    assert_eq!(lane(&all, 1, 1, 0), format!("1:{whole} 33*:{whole}"));
+}
+
 #[test]
 fn tfrecord_lanes_stream_their_files_and_every_step_takes_records_in_turn() {
     // Two ranks, 16 files of 4 records: rank 1 has the odd files, two of them interleaved at a time.

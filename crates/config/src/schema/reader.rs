@@ -64,11 +64,12 @@ pub(super) const KEYS: &[Key] = &[
          whenever the key is present, whatever it says, as in the references.",
     ),
     acts("reader.sample_shuffle", Kind::Switch(SAMPLE_SHUFFLES), Preset::Text("off"), "Shuffle the samples."),
-    ignored(
+    acts(
         "reader.shuffle_size",
         count(1),
         Preset::Whole(1024),
-        "a shuffle buffer decides which record lands in which batch, and no byte that is read",
+        "Records of a TFRecord stream that are read before the first batch when samples are shuffled: the shuffle buffer of \
+         tensorflow. No effect on other formats, which have no such buffer in the references, and in dialect `native`.",
     ),
     acts(
         "reader.read_type",
@@ -83,8 +84,18 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Text("multi"),
         "the reference checks it and does nothing with it",
     ),
-    acts("reader.transfer_size", count(1), Preset::Derived("256 KiB"), "Bytes per read of a TFRecord stream."),
-    acts("reader.odirect", Kind::Flag, Preset::Flag(false), "Read with `O_DIRECT`; npz and npy only."),
+    acts(
+        "reader.transfer_size",
+        count(1),
+        Preset::Derived("256 KiB"),
+        "Bytes per read of a TFRecord stream; other formats are read in the ranges of their own readers.",
+    ),
+    acts(
+        "reader.odirect",
+        Kind::Flag,
+        Preset::Flag(false),
+        "Read with `O_DIRECT`. In the dialects of the references npz and npy only, as there; in `native` every format.",
+    ),
     ignored("reader.dont_use_mmap", Kind::Flag, Preset::Flag(false), "files are never memory-mapped"),
     acts("reader.preprocess_time", Kind::Time, Preset::Unset, "Emulated preprocessing per sample."),
     acts(

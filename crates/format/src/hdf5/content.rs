@@ -4,7 +4,7 @@
 use hdf5_pure::File;
 
 use super::name;
-use super::read::Sparse;
+use super::source::Sparse;
 use crate::check::{Check, Scrutiny};
 use crate::payload::Stream;
 use crate::{Error, FileShape, Layout};
@@ -45,8 +45,13 @@ impl Content {
 
     /// The file is chunked; returns whether its metadata are needed to decode samples.
     pub(super) fn set_chunked(&mut self) -> bool {
-        self.chunked = matches!(self.scrutiny, Scrutiny::Payload | Scrutiny::Full);
+        self.chunked = self.is_decoded();
         self.chunked
+    }
+
+    /// Whether chunks are decoded.
+    pub(super) fn is_decoded(&self) -> bool {
+        matches!(self.scrutiny, Scrutiny::Payload | Scrutiny::Full)
     }
 
     /// Takes bytes of a range of a sample, the first of them if `first`.

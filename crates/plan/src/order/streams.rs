@@ -5,6 +5,10 @@
 //! many records, R files end together and the stream is a sequence of groups of R interleaved files. The native dialect
 //! may give a rank a share that enters its first file, or leaves its last one, in the middle; such a lane sits out the
 //! rest of its group.
+//!
+//! A shuffle buffer of S records is filled before the first batch, and one record enters it for each that leaves: batch b
+//! needs the first (b + 1) · B + S − 1 records of the stream. The order of reading does not change, the last batches need
+//! nothing that is not there.
 
 use std::ops::Range;
 
@@ -45,6 +49,8 @@ pub(crate) struct Streams {
     pub(crate) lanes: u32,
     /// How often the stream may be repeated within one epoch (the reference repeats it and cuts at steps · epochs).
     pub(crate) passes: u64,
+    /// Records in the shuffle buffer beside the one that leaves it.
+    pub(crate) buffered: u64,
 }
 
 /// A stretch of the stream in which the same lanes take turns.
@@ -79,8 +85,11 @@ impl Streams {
     fn positions(&self, lane: u32, batch: u64) -> impl Iterator<Item = SampleRead> + '_ {
         let lane = u64::from(lane);
         let per_pass = (self.records() / self.batch_size).max(1);
-        let first = batch % per_pass * self.batch_size;
-        let end = (first + self.batch_size).min(self.records());
+        let records = self.records();
+        let turn = batch % per_pass;
+        let read_by = |batches: u64| batches.saturating_mul(self.batch_size).saturating_add(self.buffered).min(records);
+        let first = if turn == 0 { 0 } else { read_by(turn) };
+        let end = read_by(turn + 1);
         let mut at = first;
         let stretches = std::iter::from_fn(move || {
             let stretch = (at < end).then(|| self.stretch(at))?;

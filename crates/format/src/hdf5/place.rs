@@ -1,0 +1,201 @@
+//! Where the samples of a dataset are, and the ranges that the HDF5 library reads for one of them.
+
+use std::collections::VecDeque;
+
+/// The library's sieve buffer: a contiguous sample that fits into it is read with what follows it in the dataset.
+const SIEVE: u64 = 64 << 10;
+/// The library's chunk cache, as h5py leaves it: an uncompressed chunk that does not fit is read in runs.
+const CHUNK_CACHE: u64 = 1 << 20;
+
+/// A range that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// Bytes at its beginning that belong to the sample.
+    pub(super) wanted: u64,
+}
+
+impl Range {
+    fn whole(offset: u64, len: u64) -> Self {
+        Self { offset, len, wanted: len }
+    }
+}
+
+/// Where the samples of one dataset are.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// One run of bytes per sample.
+    Contiguous {
+        address: u64,
+        sample_bytes: u64,
+    },
+    Chunked(Chunks),
+    /// Nothing outside the metadata: compact, or never written.
+    Nowhere,
+}
+
+/// The chunks of a dataset.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    /// In the order of their first elements.
+    pub(super) all: Vec<Chunk>,
+    /// Shape of a chunk; samples are the first axis.
+    pub(super) shape: Vec<u64>,
+    /// Shape of the dataset.
+    pub(super) extent: Vec<u64>,
+    pub(super) itemsize: u64,
+    /// A chunk is only useful as a whole: it is compressed, or its content is looked at.
+    pub(super) whole: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Its first element in the dataset.
+    pub(super) offset: Vec<u64>,
+    pub(super) address: u64,
+    /// Bytes in the file.
+    pub(super) stored: u64,
+}
+
+impl From<hdf5_pure::Chunk> for Chunk {
+    fn from(chunk: hdf5_pure::Chunk) -> Self {
+        Self { offset: chunk.offset, address: chunk.address, stored: chunk.storage_size }
+    }
+}
+
+impl Place {
+    /// Adds the ranges of a sample of a dataset with so many.
+    pub(super) fn ranges(&self, sample: u64, samples: u64, out: &mut VecDeque<Range>) {
+        match self {
+            Place::Contiguous { address, sample_bytes } => {
+                // Checked against the file's limits when the place was made.
+                let start = |sample: u64| address.saturating_add(sample.saturating_mul(*sample_bytes));
+                let (offset, wanted) = (start(sample), *sample_bytes);
+                let left = start(samples).saturating_sub(offset);
+                let len = if wanted <= SIEVE { SIEVE.min(left).max(wanted) } else { wanted };
+                out.push_back(Range { offset, len, wanted });
+            }
+            Place::Chunked(chunks) => chunks.ranges(sample, out),
+            Place::Nowhere => {}
+        }
+    }
+
+    /// End of the last byte.
+    pub(super) fn end(&self, samples: u64) -> u64 {
+        match self {
+            Place::Contiguous { address, sample_bytes } => {
+                address.saturating_add(samples.saturating_mul(*sample_bytes))
+            }
+            Place::Chunked(chunks) => {
+                chunks.all.iter().map(|chunk| chunk.address.saturating_add(chunk.stored)).max().unwrap_or(0)
+            }
+            Place::Nowhere => 0,
+        }
+    }
+}
+
+impl Chunks {
+    fn ranges(&self, sample: u64, out: &mut VecDeque<Range>) {
+        let bytes = self.stride(0).saturating_mul(self.shape.first().copied().unwrap_or(1));
+        let in_runs = !self.whole && bytes > CHUNK_CACHE;
+        for chunk in self.all.iter().filter(|chunk| chunk.stored > 0) {
+            let first = chunk.offset.first().copied().unwrap_or(0);
+            if first > sample || sample - first >= self.shape.first().copied().unwrap_or(1) {
+                continue;
+            }
+            if in_runs && chunk.stored == bytes {
+                self.runs(chunk, sample - first, out);
+            } else {
+                out.push_back(Range::whole(chunk.address, chunk.stored));
+            }
+        }
+    }
+
+    /// Bytes of a chunk from one element of an axis to the next.
+    fn stride(&self, axis: usize) -> u64 {
+        self.shape.iter().skip(axis + 1).fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
+    }
+
+    /// The runs of a sample in a chunk that are without a break both in the file and in the sample.
+    fn runs(&self, chunk: &Chunk, row: u64, out: &mut VecDeque<Range>) {
+        let axes = self.shape.len();
+        let start = chunk.address.saturating_add(row.saturating_mul(self.stride(0)));
+        // Elements of an axis of the chunk that are in the dataset.
+        let inside = |axis: usize| {
+            let first = chunk.offset.get(axis).copied().unwrap_or(0);
+            self.extent.get(axis).map_or(1, |extent| extent.saturating_sub(first)).min(self.shape[axis])
+        };
+        // A run goes on over every axis that the chunk covers whole.
+        let mut last = axes - 1;
+        while last > 1 && self.extent.get(last) == Some(&self.shape[last]) {
+            last -= 1;
+        }
+        if last == 0 {
+            out.push_back(Range::whole(start, self.stride(0)));
+            return;
+        }
+        let len = inside(last).saturating_mul(self.stride(last));
+        let runs = (1..last).map(inside).product();
+        for mut number in 0..runs {
+            let mut offset = start;
+            for axis in (1..last).rev() {
+                offset = offset.saturating_add(number % inside(axis) * self.stride(axis));
+                number /= inside(axis);
+            }
+            out.push_back(Range::whole(offset, len));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(place: &Place, sample: u64, samples: u64) -> Vec<(u64, u64)> {
+        let mut out = VecDeque::new();
+        place.ranges(sample, samples, &mut out);
+        out.into_iter().map(|range| (range.offset, range.len)).collect()
+    }
+
+    /// As `strace` showed of h5py 3.14 (HDF5 1.14.6) for four samples of 200 × 200 and 256 × 257 bytes.
+    #[test]
+    fn small_samples_are_read_with_what_follows_in_the_dataset() {
+        let place = Place::Contiguous { address: 2048, sample_bytes: 40_000 };
+        assert_eq!(ranges(&place, 1, 4), [(42_048, 65_536)]);
+        assert_eq!(ranges(&place, 3, 4), [(122_048, 40_000)]);
+        let place = Place::Contiguous { address: 2048, sample_bytes: 65_792 };
+        assert_eq!(ranges(&place, 1, 4), [(67_840, 65_792)]);
+    }
+
+    fn chunked(shape: [u64; 3], extent: [u64; 3]) -> Place {
+        let mut chunks = Vec::new();
+        let bytes: u64 = shape.iter().product();
+        let starts = |axis: usize| (0..extent[axis].div_ceil(shape[axis])).map(move |n| n * shape[axis]);
+        for sample in starts(0) {
+            for row in starts(1) {
+                for column in starts(2) {
+                    let address = 2048 + chunks.len() as u64 * bytes;
+                    let offset = vec![sample, row, column];
+                    chunks.push(Chunk { offset, address, stored: bytes });
+                }
+            }
+        }
+        let (shape, extent) = (shape.to_vec(), extent.to_vec());
+        Place::Chunked(Chunks { all: chunks, shape, extent, itemsize: 1, whole: false })
+    }
+
+    /// As `strace` showed of the same h5py.
+    #[test]
+    fn chunks_beyond_the_librarys_cache_are_read_in_runs() {
+        let halves = ranges(&chunked([4, 1000, 1000], [4, 1000, 2000]), 1, 4);
+        assert_eq!((halves.len(), &halves[..2]), (2000, &[(1_002_048, 1000), (1_003_048, 1000)][..]));
+        assert_eq!(halves[1000], (5_002_048, 1000));
+        assert_eq!(ranges(&chunked([2, 1000, 2000], [4, 1000, 2000]), 1, 4), [(2_002_048, 2_000_000)]);
+        assert_eq!(ranges(&chunked([1, 1000, 2000], [4, 1000, 2000]), 2, 4), [(4_002_048, 2_000_000)]);
+        let edges = ranges(&chunked([4, 700, 1500], [4, 1000, 2000]), 1, 4);
+        assert_eq!((edges.len(), edges[0], edges[700]), (2000, (1_052_048, 1500), (5_252_048, 500)));
+        assert_eq!(ranges(&chunked([4, 512, 512], [4, 512, 512]), 1, 4), [(2048, 1_048_576)]);
+        assert_eq!(ranges(&chunked([4, 512, 513], [4, 512, 513]), 1, 4), [(264_704, 262_656)]);
+    }
+}
