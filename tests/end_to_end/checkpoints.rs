@@ -143,8 +143,9 @@ fn checkpoints_on_s3_are_saved_loaded_and_counted() {
         let later = ["++workload.checkpoint.num_checkpoints_write=0"];
         mpirun(4, &[&["replay", &path], &words[..], &later, &target[..]].concat()).ok();
         let more = ["++workload.checkpoint.num_checkpoints_write=0", "++workload.checkpoint.num_checkpoints_read=5"];
-        mpirun(4, &[&["replay", &path], &words[..], &more, &target[..]].concat())
+        let said = mpirun(4, &[&["replay", &path], &words[..], &more, &target[..]].concat())
             .failed(4, &["Number of checkpoints to be read: 5 is more than the number of checkpoints available: 2"]);
+        assert_eq!(said.err.matches("Number of checkpoints to be read").count(), 1, "{}", said.err);
     }
 }
 
@@ -267,6 +268,36 @@ fn damaged_and_missing_checkpoint_files_are_one_clear_error() {
         assert_eq!(said.err.matches("dlio-rs: error").count(), 1, "{}", said.err);
         std::fs::remove_file(&file).unwrap();
         mpirun(4, &again).failed(4, &[file.to_str().unwrap(), "does not exist", "write it first"]);
+    }
+}
+
+#[test]
+fn a_flipped_byte_of_a_checkpoint_is_noticed_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("ckpt");
+    let section = "num_checkpoints_write: 1, num_checkpoints_read: 1, time_between_checkpoints: 0.01";
+    let text = format!("{LLAMA}checkpoint: {{checkpoint_folder: {}, {section}}}\n", saved.display());
+    let out = folder.path().join("out").to_str().unwrap().to_owned();
+    for (framework, dialect, name) in [
+        ("pytorch", "dlio", "zero_pp_rank_1_mp_rank_0_optim_states.pt"),
+        ("pytorch", "mlperf", "zero_pp_rank_1_mp_rank_0_optim_states.pt"),
+        ("tensorflow", "dlio", "zero_pp_rank_1_mp_rank_0_optim_states.pb-1.data-00000-of-00001"),
+    ] {
+        let path = write(folder.path(), &text.replace("pytorch", framework));
+        let words = ["replay", &path, "--dialect", dialect, "--output", &out];
+        let again = [&words[..], &["++workload.checkpoint.num_checkpoints_write=0"]].concat();
+        let verify = [&again[..], &["--verify"]].concat();
+        mpirun(2, &[&words[..], &["--verify"]].concat()).ok();
+        let file = saved.join("global_epoch1_step1").join(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 0x10;
+        std::fs::write(&file, &bytes).unwrap();
+        mpirun(2, &again).ok();
+        let said =
+            mpirun(2, &verify).failed(4, &[file.to_str().unwrap(), &format!("content at offset {at}"), "expected"]);
+        assert_eq!(said.err.matches("dlio-rs: error").count(), 1, "{}", said.err);
+        std::fs::remove_dir_all(&saved).unwrap();
     }
 }
 

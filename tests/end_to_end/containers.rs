@@ -86,7 +86,7 @@ fn independent_readers_load_every_kind_of_torch_container() {
 }
 
 #[test]
-fn tensorflow_reads_every_kind_of_bundle() {
+fn independent_readers_load_every_kind_of_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let (mut paths, mut wanted) = (Vec::new(), Vec::new());
     for (number, state) in states().into_iter().enumerate() {
@@ -108,12 +108,12 @@ fn tensorflow_reads_every_kind_of_bundle() {
     let facts = python("checkpoint.py", &paths.iter().map(String::as_str).collect::<Vec<_>>());
     if facts[&paths[0]]["tensorflow"].is_null() {
         eprintln!(
-            "NOT CHECKED: tensorflow is not importable by DLIO_TEST_PYTHON; bundles are compared with recorded ones only"
+            "NOT CHECKED: tensorflow is not importable by DLIO_TEST_PYTHON; only a reader of tables reads the files"
         );
-        return;
     }
     for (path, wanted) in paths.iter().zip(wanted) {
-        let found = facts[path]["tensorflow"].as_object().unwrap();
+        let found = facts[path]["bundle"].as_object().unwrap();
+        assert!(facts[path]["tensorflow"].is_null() || facts[path]["tensorflow"] == facts[path]["bundle"], "{path}");
         assert_eq!(found["save_counter/.ATTRIBUTES/VARIABLE_VALUE"][0], "int64", "{path}");
         let mut storages = std::collections::BTreeSet::new();
         for (name, fact) in wanted.iter().filter(|(_, fact)| storages.insert(fact[2].as_u64())) {

@@ -4,12 +4,14 @@
 
 A container of torch.save is taken apart with zipfile and pickletools; where torch can be imported it also loads the file, in
 the safe mode and in the unsafe one, and writes it again to compare the bytes. `torch` is null where that was not possible.
-The index of a TensorFlow bundle (FILE.index) is opened with TensorFlow, which checks every checksum; null without it.
+The index of a TensorFlow bundle (FILE.index) is a table of LevelDB's format; it is taken apart here with all its checksums
+and those of the tensors, and opened with TensorFlow where that can be imported (`tensorflow` is null where not).
 """
 import hashlib
 import io
 import json
 import pickle
+import struct
 import sys
 import warnings
 import zipfile
@@ -113,6 +115,98 @@ def loaded(torch, path, expected):
     return {"version": torch.__version__, "same_bytes": same}
 
 
+CRC32C = [0] * 256
+for byte in range(256):
+    crc = byte
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    CRC32C[byte] = crc
+TENSORFLOW = {1: "float32", 2: "float64", 4: "uint8", 6: "int8", 7: "string", 9: "int64", 14: "bfloat16", 19: "float16"}
+
+
+def masked(data):
+    crc, table = 0xFFFFFFFF, CRC32C
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def block(data, handle):
+    """The entries of a block of a LevelDB table."""
+    offset, at = varint(handle, 0)
+    size, _ = varint(handle, at)
+    content, kind = data[offset:offset + size], data[offset + size]
+    assert kind == 0, "compressed"
+    assert struct.unpack("<I", data[offset + size + 1:offset + size + 5])[0] == masked(data[offset:offset + size + 1])
+    restarts = struct.unpack("<I", content[-4:])[0]
+    at, end, key = 0, len(content) - 4 * (restarts + 1), b""
+    while at < end:
+        shared, at = varint(content, at)
+        fresh_bytes, at = varint(content, at)
+        length, at = varint(content, at)
+        key = key[:shared] + content[at:at + fresh_bytes]
+        at += fresh_bytes + length
+        yield key, content[at - length:at]
+
+
+def message(data):
+    """The fields of a protocol buffer."""
+    fields, at = {}, 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        if tag & 7 == 0:
+            value, at = varint(data, at)
+        elif tag & 7 == 2:
+            length, at = varint(data, at)
+            value, at = data[at:at + length], at + length
+        else:
+            assert tag & 7 == 5, tag
+            value, at = struct.unpack("<I", data[at:at + 4])[0], at + 4
+        fields.setdefault(tag >> 3, []).append(value)
+    return fields
+
+
+def bundle_apart(path):
+    with open(path, "rb") as file:
+        index = file.read()
+    with open(path.removesuffix(".index") + ".data-00000-of-00001", "rb") as file:
+        data = file.read()
+    footer = index[-48:]
+    assert footer[-8:] == struct.pack("<Q", 0xDB4775248B80FB57), footer
+    _, at = varint(footer, 0)
+    _, at = varint(footer, at)
+    entries, last = {}, None
+    for _, handle in block(index, footer[at:]):
+        for key, value in block(index, handle):
+            assert last is None or last < key, (last, key)
+            last = key
+            entries[key.decode()] = message(value)
+    header = entries.pop("")
+    assert header[1] == [1], header
+    facts, covered = {}, 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].get(4, [0])):
+        dims = [message(dim).get(1, [0])[0] for shape in entry.get(2, []) for dim in message(shape).get(2, [])]
+        offset, size = entry.get(4, [0])[0], entry.get(5, [0])[0]
+        assert offset == covered and 3 not in entry, (name, entry)
+        covered = offset + size
+        kind = TENSORFLOW[entry[1][0]]
+        if kind != "string":
+            assert entry[6] == [masked(data[offset:covered])], name
+            facts[name] = [kind, dims, hashlib.sha256(data[offset:covered]).hexdigest()]
+    assert covered == len(data), (covered, len(data))
+    return facts
+
+
 def bundle(path):
     try:
         import os
@@ -135,7 +229,7 @@ def main(paths):
     facts = {}
     for path in paths:
         if path.endswith(".index"):
-            facts[path] = {"tensorflow": bundle(path)}
+            facts[path] = {"bundle": bundle_apart(path), "tensorflow": bundle(path)}
             continue
         tensors = taken_apart(path)
         facts[path] = {"tensors": tensors, "torch": torch and loaded(torch, path, tensors)}

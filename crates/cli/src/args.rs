@@ -253,7 +253,7 @@ pub(crate) struct DecodeArgs {
     /// What is done with samples besides reading them; default: `dlio_rs.decode`. Recorded apart from the reads.
     #[arg(long, value_enum)]
     decode: Option<DecodeArg>,
-    /// Check the content of every sample that is read: `--decode verify`.
+    /// Check the content of every sample, and of every checkpoint, that is read: `--decode verify`.
     #[arg(long, conflicts_with = "decode")]
     verify: bool,
 }

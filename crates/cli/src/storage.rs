@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlio_comm::Place;
 use dlio_config::Workload;
 use dlio_config::vocabulary::{
-    Dialect, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
+    Decode, Dialect, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
 };
 use dlio_engine::Loading;
 use dlio_event::TimeSource;
@@ -295,6 +295,7 @@ pub(crate) fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -
     Loading {
         blocks: keys.checkpoint_read_blocks.unwrap_or(blocks),
         read_bytes: keys.checkpoint_read_bytes.or(read_bytes),
+        verify: keys.decode == Decode::Verify,
     }
 }
 

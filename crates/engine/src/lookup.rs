@@ -77,13 +77,24 @@ impl ReadKit {
         decoder.finish().map_err(|source| self.corrupt(source, &file.key, at))
     }
 
-    /// Opens and closes a file and its indexes, as memory-mapping them does; no byte is read.
+    /// Opens and closes a file and its indexes, as memory-mapping them does; no byte is read, but their sizes are compared,
+    /// where opening tells them.
     async fn map(&self, file: &File, at: Position) -> Result<(), Error> {
-        let indexes = file.index_keys().into_iter().map(|(_, key)| key);
-        for key in indexes.chain([file.key.clone()]) {
+        let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
+        let mut index = self.layout.index_decoder(&shape);
+        let data = self.layout.decoder_with(&shape, self.decode);
+        let mut data = data.map_err(|source| self.corrupt(source, &file.key, at))?;
+        let indexes = file.index_keys().into_iter().map(|(kind, key)| (Some(kind), key));
+        for (kind, key) in indexes.chain([(None, file.key.clone())]) {
             let name = self.events.object(&self.storage.uri(&key));
             let object = self.storage.open(&key).await.map_err(|error| self.storage_error(error, name, at))?;
             self.record(object.opened(), name, at);
+            let sized = match (object.size(), kind, &mut index) {
+                (Some(bytes), Some(kind), Some(index)) => index.size(kind, bytes),
+                (Some(bytes), None, _) => data.size(bytes),
+                _ => Ok(()),
+            };
+            sized.map_err(|source| self.corrupt(source, &key, at))?;
         }
         Ok(())
     }

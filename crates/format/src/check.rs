@@ -16,7 +16,7 @@
 use dlio_config::vocabulary::{Decode, Format, VerifyBy};
 
 use crate::encode::{Encoder, Piece};
-use crate::payload::Stream;
+use crate::payload::{Payload, Stream};
 use crate::{Error, FileShape, Layout};
 
 /// Expected bytes are made in blocks of this size, which stay in the first-level cache.
@@ -167,6 +167,12 @@ impl Comparison {
         Self { len: encoder.len(), check: Check::new(layout.payload.seed(), encoder, 0) }
     }
 
+    /// Of an object of a checkpoint.
+    #[must_use]
+    pub fn of_checkpoint(payload: Payload, encoder: Encoder) -> Self {
+        Self { len: encoder.len(), check: Check::encoded(payload.seed(), encoder, 0) }
+    }
+
     /// Takes the next bytes of the object.
     ///
     /// # Errors
@@ -191,7 +197,7 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::{Element, Payload};
+    use crate::payload::Element;
 
     fn check(len: u64, offset: u64) -> Check {
         Check::payload(3, Payload::new(3).stream(1, Element::Raw, len), offset)

@@ -37,7 +37,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(Decode::WORDS),
         Preset::Text("none"),
         "What is done with a sample besides reading it: nothing, a check of its content, or the work of a training \
-         reader. Its time is recorded apart from the reads. `--decode` and `--verify` take precedence.",
+         reader. Its time is recorded apart from the reads. With `verify` also every byte of a checkpoint that is loaded is \
+         compared with what saving it writes. `--decode` and `--verify` take precedence.",
     ),
     acts(
         "dlio_rs.verify_by",

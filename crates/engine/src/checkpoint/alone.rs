@@ -118,6 +118,10 @@ impl Run<'_, '_> {
         // Those of the last save appear before rank 0 counts.
         self.barrier().await?;
         let found = self.keeper.count(self.watch).await?;
+        if found < wanted && self.rig.comm.place().rank > 0 {
+            // All ranks know it; rank 0 says it and ends the run for those that wait here.
+            self.barrier().await?;
+        }
         if found < wanted {
             return Err(Error::TooFewCheckpoints { wanted, found, folder: self.keeper.folder_uri() });
         }

@@ -212,7 +212,7 @@ impl Worker {
         record_attempts(&*self.events, attempts, self.name(key), self.lane, at);
     }
 
-    fn name(&self, key: &str) -> ObjectId {
+    pub(super) fn name(&self, key: &str) -> ObjectId {
         self.events.object(&self.checkpoints.storage.uri(key))
     }
 

@@ -1,13 +1,16 @@
-//! Loading: every file is read whole and its bytes are dropped; what is checked is that all of them are there.
+//! Loading: every file is read whole and its bytes are dropped; what is checked is that all of them are there, and with
+//! verification, that each is what saving it writes.
 
-use dlio_event::{CheckpointTimings, Nanos, Position};
+use dlio_event::{CheckpointTimings, Event, Nanos, OpKind, Position};
 use dlio_format::checkpoint::{Container, Ends};
+use dlio_format::{Comparison, Decode, Encoder};
 use dlio_plan::CheckpointFile;
 use dlio_storage::{ByteRange, ErrorKind, Object};
 
 use super::lane::{Done, Job, Worker};
-use super::{Keeper, Moment, Parts, key, state};
+use super::{Keeper, Moment, Parts, key, objects, state};
 use crate::Error;
+use crate::decoding::Work;
 use crate::watch::Watch;
 
 /// Blocks of a file are at least so long: more requests than that gain nothing.
@@ -28,6 +31,15 @@ pub(super) struct Block {
     pub(super) exact: Option<u64>,
     /// Bytes that it must have at least: its tensors.
     pub(super) least: u64,
+    /// What it is compared with.
+    pub(super) expected: Option<Encoder>,
+}
+
+/// What the bytes of an object pass through.
+struct Look {
+    ends: Ends,
+    /// Of an object that is read front to back.
+    comparison: Option<Comparison>,
 }
 
 impl Block {
@@ -77,18 +89,23 @@ impl Keeper<'_> {
     ) -> Result<(u64, (Nanos, Nanos)), Error> {
         let start = self.rig.clock.now();
         let container = self.checkpoints.container;
-        let state = state(file).map_err(|source| Error::Checkpoint {
+        let failed = |source| Error::Checkpoint {
             place: watch.place(at),
             object: self.checkpoints.storage.uri(&key(folder, &file.name)),
             source,
-        })?;
+        };
+        let state = state(file).map_err(failed)?;
+        let verify = self.checkpoints.loading.verify;
+        let mut saved = if verify { objects(self.checkpoints, folder, file).map_err(failed)? } else { Vec::new() };
         let mut sum = 0;
         for name in container.names(&file.name) {
             let exact = container.exact_len(&name, &state);
             // An archive has more than its tensors; an index has none of them.
             let least = if container == Container::Torch { file.bytes() } else { 0 };
             let key = key(folder, &name);
-            sum += self.load_object(watch, Block { at, key, number: 0, of: 1, size: None, exact, least }).await?;
+            let expected = saved.iter().position(|(saved, _)| *saved == key).map(|index| saved.swap_remove(index).1);
+            let block = Block { at, key, number: 0, of: 1, size: None, exact, least, expected };
+            sum += self.load_object(watch, block).await?;
         }
         Ok((sum, (start, self.rig.clock.now())))
     }
@@ -96,7 +113,7 @@ impl Keeper<'_> {
     /// Has the lanes read one object, each a block of it.
     async fn load_object(&mut self, watch: &mut Watch<'_>, block: Block) -> Result<u64, Error> {
         let at = block.at;
-        let of = u32::try_from(self.team.size()).unwrap_or(1);
+        let of = if block.expected.is_some() { 1 } else { u32::try_from(self.team.size()).unwrap_or(1) };
         let mut block = Block { of, ..block };
         if of > 1 {
             // Where opening a file tells its size this costs nothing.
@@ -147,8 +164,11 @@ impl Worker {
         if let Some(size) = known {
             self.check_size(&block, size)?;
         }
-        let mut ends = Ends::new(self.checkpoints.container, &block.key);
-        let bytes = self.read_range(&*object, &block, (start, end), &mut ends).await?;
+        let ends = Ends::new(self.checkpoints.container, &block.key);
+        let comparison =
+            block.expected.clone().map(|encoder| Comparison::of_checkpoint(self.checkpoints.payload, encoder));
+        let mut look = Look { ends, comparison };
+        let bytes = self.read_range(&*object, &block, (start, end), &mut look).await?;
         if let Some(end) = end.filter(|end| start + bytes < *end) {
             let what = format!("it ends after {} bytes, {} were expected", start + bytes, end);
             return Err(self.damaged(&block, what));
@@ -158,7 +178,10 @@ impl Worker {
             self.check_size(&block, size)?;
         }
         let (first, last) = (start == 0 && bytes > 0, start + bytes == size && bytes > 0);
-        ends.check(size, first, last).map_err(|source| self.damaged(&block, source.to_string()))?;
+        look.comparison
+            .map_or(Ok(()), |comparison| comparison.end())
+            .map_err(|source| self.damaged(&block, source.to_string()))?;
+        look.ends.check(size, first, last).map_err(|source| self.damaged(&block, source.to_string()))?;
         Ok(Done::Read(bytes))
     }
 
@@ -168,8 +191,9 @@ impl Worker {
         object: &dyn Object,
         block: &Block,
         (start, end): (u64, Option<u64>),
-        ends: &mut Ends,
+        look: &mut Look,
     ) -> Result<u64, Error> {
+        let decode = if look.comparison.is_some() { Decode::Verify } else { Decode::None };
         let mut next = start;
         while end.is_none_or(|end| next < end) {
             if self.halt.is_set() {
@@ -179,12 +203,24 @@ impl Worker {
             let most = self.checkpoints.loading.read_bytes;
             let len = [left, most].into_iter().flatten().min();
             let range = if next == 0 && len.is_none() { ByteRange::ALL } else { ByteRange { offset: next, len } };
+            let (mut work, mut refused) = (Work::new(&*self.clock, decode), None);
             let mut sink = |bytes: &[u8]| {
-                ends.see(bytes);
-                if self.halt.is_set() { Err("the run was ended".to_owned()) } else { Ok(()) }
+                look.ends.see(bytes);
+                if self.halt.is_set() {
+                    return Err("the run was ended".to_owned());
+                }
+                let compared = look.comparison.as_mut().map_or(Ok(()), |compare| work.time(|| compare.chunk(bytes)));
+                compared.map_err(|error| refused.insert(error).to_string())
             };
-            match object.read(range, &mut sink).await {
-                Ok(receipt) => {
+            let outcome = object.read(range, &mut sink).await;
+            if let Some((start, end)) = work.span() {
+                let span = Event::span(OpKind::Decode, self.lane, block.at, start, end);
+                self.events.record(Event { object: self.name(&block.key), offset: next, ..span });
+            }
+            match outcome {
+                Err(_) if let Some(refused) = refused => return Err(self.damaged(block, refused.to_string())),
+                Ok(mut receipt) => {
+                    work.take_from(&mut receipt.attempts);
                     self.record(&receipt.attempts, &block.key, block.at);
                     next += receipt.bytes;
                     if len.is_none_or(|len| receipt.bytes < len) {
@@ -246,7 +282,8 @@ mod tests {
             let mut next = 0;
             for number in 0..4 {
                 let at = Position::default();
-                let block = Block { at, key: String::new(), number, of: 4, size: None, exact: None, least: 0 };
+                let block =
+                    Block { at, key: String::new(), number, of: 4, size: None, exact: None, least: 0, expected: None };
                 let (start, end) = block.range(size);
                 if start < end {
                     assert_eq!(start, next, "{size}");

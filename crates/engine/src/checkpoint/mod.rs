@@ -64,11 +64,13 @@ pub struct Loading {
     pub blocks: u32,
     /// Largest read in bytes; `None`: a block, or the whole file, in one.
     pub read_bytes: Option<u64>,
+    /// Every byte is compared with what saving it writes; a file is then read front to back by one lane.
+    pub verify: bool,
 }
 
 impl Default for Loading {
     fn default() -> Self {
-        Self { blocks: 1, read_bytes: None }
+        Self { blocks: 1, read_bytes: None, verify: false }
     }
 }
 
