@@ -4,6 +4,10 @@ use std::path::Path;
 
 use crate::support::{Server, mpirun, solo, solo_with};
 
+/// Every format with content.
+const FORMATS: [&str; 10] =
+    ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg", "indexed_binary", "mmap_indexed_binary", "parquet"];
+
 fn yaml(folder: &Path, data: &str, format: &str) -> String {
     let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
     let path = folder.join("my.yaml");
@@ -38,31 +42,85 @@ fn one_missing_file_is_named_and_ends_all_ranks() {
     assert!(said.code != Some(0) && said.err.contains("img_09_of_16.npz"), "{}", said.err);
 }
 
+/// Damage to one file of a data set with what its error must say beside the file's name; `None`: this format does not
+/// show it without a look at the content.
+fn damage(format: &str, kind: &str) -> Option<&'static [&'static str]> {
+    let truncated: &[&str] = &["truncated", "the file ends after"];
+    Some(match (kind, format) {
+        // A frame is as long as it says; rows follow each other; an index tells lengths only.
+        ("shape", "tfrecord" | "parquet") | ("magic", "indexed_binary" | "mmap_indexed_binary") => return None,
+        ("shape", "indexed_binary" | "mmap_indexed_binary") => &["131072 bytes in the file, expected 32768"],
+        ("shape", _) => &["in the file, but", "in the workload"],
+        ("magic", _) => &["offset", "expected", "found"],
+        // The end of the file tells where everything is.
+        (_, "parquet") if kind != "empty" => &["end of the Parquet file", "expected \"PAR1\""],
+        ("trailing", "csv") => &["CSV file at offset", "commas and newlines", "found \"abc\""],
+        ("trailing", _) => &["bytes in the file, expected"],
+        _ => truncated,
+    })
+}
+
+/// Damages a file.
+fn damaged(bytes: &[u8], kind: &str) -> Vec<u8> {
+    match kind {
+        "empty" => Vec::new(),
+        "cut in its head" => bytes[..20].to_vec(),
+        "cut in half" => bytes[..bytes.len() / 2].to_vec(),
+        "without its last byte" => bytes[..bytes.len() - 1].to_vec(),
+        "magic" => vec![b'x'; bytes.len()],
+        "trailing" => [bytes, b"abc"].concat(),
+        _ => bytes.to_vec(),
+    }
+}
+
+const KINDS: [&str; 7] =
+    ["empty", "cut in its head", "cut in half", "without its last byte", "magic", "trailing", "shape"];
+
 #[test]
-fn a_truncated_file_is_named_in_every_format() {
-    for format in ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"] {
+fn damage_of_every_kind_is_one_clear_error_in_every_format() {
+    for format in FORMATS {
         let folder = tempfile::tempdir().unwrap();
         let (path, out) = local(folder.path(), format);
-        solo(&["-q", "generate", &path, "--output", &out]).ok();
-        for length in [0, 20, 30_000] {
-            let name = format!("data/train/img_05_of_16.{format}");
-            let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(name)).unwrap();
-            file.set_len(length).unwrap();
-            solo(&["replay", &path, "--output", &out]).failed(4, &[&format!("img_05_of_16.{format}")]);
+        let fast = ["dataset.num_samples_per_file=2", "--no-preflight", "--output", &out];
+        solo(&[&["-q", "generate", &path], &fast[..]].concat()).ok();
+        let name = format!("img_05_of_16.{format}");
+        let file = folder.path().join("data/train").join(&name);
+        let good = std::fs::read(&file).unwrap();
+        for kind in KINDS {
+            std::fs::write(&file, damaged(&good, kind)).unwrap();
+            let more = if kind == "shape" { "dataset.record_length_bytes=16384" } else { "dlio_rs.decode=none" };
+            let words = [&["replay", &path, more], &fast[..]].concat();
+            let verify = [&words[..], &["--verify"]].concat();
+            if let Some(says) = damage(format, kind) {
+                let named = if kind == "shape" { "img_00_of_16" } else { &name };
+                let said = solo(&words).failed(4, &[&[named, "rank 0"], says].concat());
+                assert_eq!(said.err.matches("dlio-rs: error").count(), 1, "{format}, {kind}: {}", said.err);
+                solo(&verify).failed(4, &[named]);
+            } else {
+                solo(&words).ok();
+                solo(&verify).failed(4, &["content at offset", "expected", "found"]);
+            }
         }
     }
 }
 
 #[test]
-fn a_file_of_another_format_is_refused() {
-    for format in ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg"] {
+fn damaged_indexes_are_one_clear_error() {
+    for format in ["indexed_binary", "mmap_indexed_binary"] {
         let folder = tempfile::tempdir().unwrap();
         let (path, out) = local(folder.path(), format);
-        solo(&["-q", "generate", &path, "--output", &out]).ok();
-        let file = folder.path().join(format!("data/train/img_02_of_16.{format}"));
-        let length = std::fs::metadata(&file).unwrap().len();
-        std::fs::write(&file, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
-        solo(&["replay", &path, "--output", &out]).failed(4, &[&format!("img_02_of_16.{format}")]);
+        let fast = ["dataset.num_samples_per_file=2", "--no-preflight", "--output", &out];
+        solo(&[&["-q", "generate", &path], &fast[..]].concat()).ok();
+        for (suffix, noun) in [("off.idx", "index of offsets"), ("sz.idx", "index of sizes")] {
+            let name = format!("img_05_of_16.{format}.{suffix}");
+            let file = folder.path().join("data/train").join(&name);
+            let good = std::fs::read(&file).unwrap();
+            for kind in ["empty", "without its last byte", "trailing"] {
+                std::fs::write(&file, damaged(&good, kind)).unwrap();
+                solo(&[&["replay", &path], &fast[..]].concat()).failed(4, &[&name, noun, "16"]);
+            }
+            std::fs::write(&file, &good).unwrap();
+        }
     }
 }
 

@@ -127,7 +127,10 @@ fn endpoints_come_from_a_template_and_s3dlios_requests_are_imitated() {
 }
 
 #[test]
-fn validate_prints_the_registered_hash() {
+fn validate_and_plan_print_the_registered_hash() {
     let said = solo(&["validate", "--strict", "mlperf-v3/unet3d_b200"]).ok();
     assert!(said.out.contains("core-config-v1 0d3ad0dec188becd (training@1)"), "{}", said.out);
+    let said = solo(&["plan", "mlperf-v3/unet3d_b200", "--ranks", "8", "--format", "json"]).ok();
+    let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(plan["core_config"], "core-config-v1 0d3ad0dec188becd (training@1)");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dlio_config::Workload;
 use dlio_config::endpoints::{expand, lines, list};
-use dlio_config::vocabulary::Dialect;
+use dlio_config::vocabulary::{Dialect, StorageLibrary};
 
 use crate::exit::Failure;
 use crate::launch::Environment;
@@ -46,7 +46,7 @@ pub(crate) fn choose(workload: &Workload, env: &Environment) -> Result<Chosen, F
         ("AWS_ENDPOINT_URL", listed("AWS_ENDPOINT_URL")),
     ]);
     let mut given = sources.into_iter().filter(|(_, endpoints)| !endpoints.is_empty());
-    let Some((name, endpoints)) = given.next() else { return Ok(Chosen::default()) };
+    let Some((name, endpoints)) = given.next() else { return none(workload) };
     if let Some(wrong) = endpoints.iter().find(|uri| !uri.starts_with("http://") && !uri.starts_with("https://")) {
         return Err(Failure::usage(format_args!(
             "{name}: expected http://host:port or https://host:port for each endpoint, found {wrong:?}"
@@ -57,6 +57,18 @@ pub(crate) fn choose(workload: &Workload, env: &Environment) -> Result<Chosen, F
         format!("{unused} names {} other endpoint(s), not used because {name} comes first", others.len())
     }));
     Ok(Chosen { endpoints, remarks })
+}
+
+/// Without an endpoint requests go to AWS. The fork does not let s3torchconnector do that.
+fn none(workload: &Workload) -> Result<Chosen, Failure> {
+    let Workload { storage, dlio_rs, .. } = workload;
+    if dlio_rs.dialect == Dialect::Mlperf && storage.library == Some(StorageLibrary::S3TorchConnector) {
+        return Err(Failure::usage(
+            "storage_library s3torchconnector needs an endpoint, or it would send every request to AWS: set \
+             storage.storage_options.endpoint_url or AWS_ENDPOINT_URL (for AWS itself: https://s3.REGION.amazonaws.com)",
+        ));
+    }
+    Ok(Chosen::default())
 }
 
 fn template(name: &str, text: Option<&str>) -> Result<Vec<String>, Failure> {
@@ -118,6 +130,16 @@ mod tests {
         let mlperf = workload(&[one, "++dlio_rs.dialect=mlperf"]);
         assert_eq!(choose(&mlperf, &several).unwrap().endpoints.len(), 2);
         assert_eq!(choose(&mlperf, &env(&[("S3_ENDPOINT_URIS", "http://u1:1")])).unwrap().endpoints, ["http://one:1"]);
+    }
+
+    #[test]
+    fn s3torchconnector_is_not_sent_to_aws_unasked() {
+        let none =
+            ["~storage.storage_options.endpoint_url", "++storage.storage_options.storage_library=s3torchconnector"];
+        assert_eq!(choose(&workload(&none), &env(&[])).unwrap(), Chosen::default());
+        let mlperf = workload(&[&none[..], &["++dlio_rs.dialect=mlperf"]].concat());
+        assert!(choose(&mlperf, &env(&[])).unwrap_err().message.contains("s3torchconnector needs an endpoint"));
+        assert_eq!(choose(&mlperf, &env(&[("AWS_ENDPOINT_URL", "http://a:1")])).unwrap().endpoints, ["http://a:1"]);
     }
 
     #[test]

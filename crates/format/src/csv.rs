@@ -42,9 +42,16 @@ impl Packing {
             Some("gzip") => Ok(Self::Gzip),
             Some("zip") => Ok(Self::Zip),
             Some("zstd") => Ok(Self::Zstd),
+            Some(word @ ("bz2" | "xz" | "tar")) => Err(Error::Option {
+                option: format!("dataset.compression: {word}"),
+                reason: "CSV files are not written or read so; use gzip, zip, zstd or none (the reference writes such \
+                         files, but cannot read them, as their names do not show it)"
+                    .to_owned(),
+            }),
             Some(word) => Err(Error::Option {
                 option: format!("dataset.compression: {word}"),
-                reason: "CSV files are not written or read so; use gzip, zip, zstd or none".to_owned(),
+                reason: "CSV has no such compression, also not in the reference; use gzip, zip, zstd or none"
+                    .to_owned(),
             }),
         }
     }

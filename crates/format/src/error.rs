@@ -77,7 +77,8 @@ pub enum Error {
     /// Content that is not what was generated.
     #[error(
         "content at offset {offset}: expected {expected}, which seed {seed} makes, found {found}; the file is damaged, or was \
-         generated with another configuration or by another program (then set dlio_rs.verify_by: checksum)"
+         generated with another configuration or by another program (npz, tfrecord and png files of other programs are \
+         verified by dlio_rs.verify_by: checksum)"
     )]
     Content {
         /// Offset in the file of the first byte that differs.

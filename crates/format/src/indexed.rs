@@ -354,5 +354,5 @@ impl Reader {
 }
 
 fn truncated(expected: u64, found: u64) -> Error {
-    Error::Truncated { noun: "the samples of the data file", expected, found }
+    Error::Truncated { noun: "data file", expected, found }
 }

@@ -397,6 +397,13 @@ impl Reader {
         let taken = self.position - self.range_start;
         let asked = self.asked();
         self.range_start = self.position;
+        if self.size == Some(self.position)
+            && (1..HEAD).contains(&self.head_len)
+            && self.aim.is_some_and(|aim| aim < self.complete)
+        {
+            let expected = self.position - self.head_len as u64;
+            return Err(Error::Trailing { noun: "last TFRecord frame", expected, found: self.position });
+        }
         if taken >= asked || self.aim.is_none_or(|aim| aim < self.complete) {
             return Ok(());
         }

@@ -83,6 +83,8 @@ fn write_json(
     let training = plans.training.as_ref().map(TrainingPlan::notices).unwrap_or_default();
     let checkpoints = plans.checkpoints.as_ref().map(CheckpointPlan::notices).unwrap_or_default();
     let totals = serde_json::json!({
+        // What makes two runs the same workload for MLPerf Storage, as `validate` prints it.
+        "core_config": loaded.core_config.to_string(),
         "training": plans.training.as_ref().map(dlio_plan::totals),
         "checkpoint": plans.checkpoints.as_ref().map(|plan| plan.totals(rank, plans.steps())),
         "notices": loaded.notices.iter().chain(training).chain(checkpoints).collect::<Vec<_>>(),

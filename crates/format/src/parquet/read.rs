@@ -134,7 +134,7 @@ impl Reader {
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
         if bytes < SMALLEST {
-            return Err(Error::Truncated { noun: "the magic bytes and the footer", expected: SMALLEST, found: bytes });
+            return Err(Error::Truncated { noun: "Parquet file", expected: SMALLEST, found: bytes });
         }
         self.size = Some(bytes);
         if matches!(self.stage, Stage::Tail { .. }) && self.wanted.is_empty() {
