@@ -294,9 +294,7 @@ fn a_flipped_byte_of_a_checkpoint_is_noticed_when_asked() {
         bytes[at] ^= 0x10;
         std::fs::write(&file, &bytes).unwrap();
         mpirun(2, &again).ok();
-        let said =
-            mpirun(2, &verify).failed(4, &[file.to_str().unwrap(), &format!("content at offset {at}"), "expected"]);
-        assert_eq!(said.err.matches("dlio-rs: error").count(), 1, "{}", said.err);
+        mpirun(2, &verify).failed(4, &[file.to_str().unwrap(), &format!("content at offset {at}"), "expected"]);
         std::fs::remove_dir_all(&saved).unwrap();
     }
 }
