@@ -77,3 +77,50 @@ fn objects_stream_through_the_windows_of_every_lane_and_nothing_is_read_twice() 
     assert_eq!(facts["ops"]["get"], facts["ops"]["sample"]);
     assert_eq!(facts["ops"].get("get_range"), None);
 }
+
+/// The bundled DLRM workload with a thousandth of its rows: 8 files of 16 row groups of 200 columns.
+fn dlrm<'a>(verb: &[&'a str], data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let scaled = [
+        "mlperf-v3/dlrm_b200",
+        "dataset.num_files_train=8",
+        "dataset.num_samples_per_file=2048",
+        "dataset.parquet.row_group_size=128",
+        "reader.batch_size=256",
+        "reader.read_threads=2",
+        data,
+    ];
+    [verb, &scaled[..], more].concat()
+}
+
+/// Generates and trains on 2 ranks; compares the requests of the training steps with the plan and with pyarrow.
+fn row_groups(data: &str, local: &str, together: u64, more: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let target = [&["--output", out.to_str().unwrap()][..], more].concat();
+    let data = format!("dataset.data_folder={data}");
+    mpirun(2, &dlrm(&["-q", "generate"], &data, &target)).ok();
+    mpirun(2, &dlrm(&["replay"], &data, &target)).ok();
+    let said = solo(&dlrm(&["plan"], &data, &["--ranks", "2", "--format", "json"])).ok();
+    let totals: Value = serde_json::from_str(&said.out).unwrap();
+    let planned = totals["training"]["train"]["row_group_requests_per_rank"].as_u64().unwrap();
+    let facts = python("row_groups.py", &[out.join("trace").to_str().unwrap(), local, &together.to_string()]);
+    assert_eq!(planned, 4 * 16 / together);
+    assert_eq!((&facts["requests"], &facts["others"]), (&(2 * planned).into(), &0.into()), "{facts}");
+    facts["footers"].clone()
+}
+
+#[test]
+fn dlrm_asks_for_the_row_groups_that_the_plan_says_on_disk_and_for_eight_together_on_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path().join("data");
+    let local = local.to_str().unwrap();
+    let footers = row_groups(local, local, 1, &[]);
+    // Longer than 64 KiB, hence two reads each; for the epoch and for what warms up after it.
+    assert_eq!(footers, serde_json::json!({"setup": 2 * 2 * 8}));
+    let server = Server::start(2, &[]);
+    // The seed makes the same files there.
+    let footers = row_groups("s3://bucket/dlrm", local, 8, &["--registry", server.registry()]);
+    let read = footers["setup"].as_u64().unwrap();
+    assert!((8..=16).contains(&read), "{footers}: one request each, again only for files dealt anew");
+    assert_eq!(footers.get("train"), None);
+}

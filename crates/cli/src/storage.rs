@@ -209,7 +209,7 @@ pub(crate) fn open(
 
 /// Files past the page cache: for `reader.odirect`, and for what the fork calls `direct` in three places.
 fn local_options(workload: &Workload) -> LocalOptions {
-    const BUFFERS: usize = 64 << 20;
+    const BUFFERS: usize = 32 << 20;
     let direct_fs = workload.storage.storage_type == StorageType::DirectFs;
     // Every read in flight has a buffer; all of a rank have so much together, and none is too small for a device.
     let share = BUFFERS / dlio_plan::reads_in_flight(workload).max(1) as usize;

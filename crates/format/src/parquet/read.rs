@@ -139,7 +139,7 @@ impl Reader {
         self.size = Some(bytes);
         if matches!(self.stage, Stage::Tail { .. }) && self.wanted.is_empty() {
             let from = bytes - self.options.footer_cap.min(bytes);
-            self.stage = Stage::Tail { from, bytes: Vec::new(), rest: Vec::new() };
+            self.stage = Stage::Tail { from, bytes: room(bytes - from), rest: Vec::new() };
             self.wanted.push_back(from..bytes);
         }
         Ok(())
@@ -253,7 +253,7 @@ impl Reader {
         };
         if start < from {
             let (end, rest) = if self.options.footer_again { (size - END, end_bytes(&tail)) } else { (from, tail) };
-            self.stage = Stage::Tail { from: start, bytes: Vec::new(), rest };
+            self.stage = Stage::Tail { from: start, bytes: room(size - start), rest };
             self.wanted.push_back(start..end);
             self.taken = 0;
             return Ok(());
@@ -275,6 +275,12 @@ impl Reader {
             Some(Target::Footer) | None => Ok(()),
         }
     }
+}
+
+/// Room for so many bytes, as many footers come at a time; what a file claims beyond any sensible footer has to come first.
+fn room(bytes: u64) -> Vec<u8> {
+    const SENSIBLE: u64 = 64 << 20;
+    Vec::with_capacity(bytes.min(SENSIBLE) as usize)
 }
 
 /// The length of the footer and the magic bytes.
