@@ -2,12 +2,14 @@
 
 mod comparison;
 mod html;
+mod page_data;
 mod table;
 mod units;
 mod why;
+mod words;
 
 pub use comparison::comparison;
-pub use html::html;
+pub use html::{html, html_against};
 pub use table::table;
 
 use crate::Report;

@@ -1,0 +1,230 @@
+//! The HTML page: one file without references to others, well-formed, harmless whatever names a trace holds, small however
+//! large the run; and, where Chromium is installed, drawn without an error.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+mod synthetic;
+
+use std::io::Write;
+use std::process::Command;
+
+use dlio_analyze::compare::compare;
+use dlio_analyze::report::{Endpoint, RankRow, TimeRow, Warning};
+use dlio_analyze::why::Loss;
+use dlio_analyze::{Options, Report, render, report};
+use synthetic::Shape;
+
+const HOSTILE: &str =
+    "</script><script>document.documentElement.dataset.owned='1'</script><img src=x onerror=alert(1)>{{data}}";
+/// Sections of a page on a training run.
+const SECTIONS: [&str; 6] = ["loss", "time", "latency", "balance", "steps", "details"];
+/// Plots that every page has, with something drawn or a sentence that says why not.
+const PLOTS: [&str; 8] = [
+    "Where AU was lost",
+    "Accelerator utilisation",
+    "Throughput",
+    "Ranks over time",
+    "How long operations took",
+    "Percentile curves",
+    "Throughput per endpoint",
+    "Slowest steps",
+];
+
+fn trained() -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = Shape { ranks: 4, epochs: 2, steps: 12, samples_per_step: 4, endpoints: 2 };
+    synthetic::write(folder.path(), shape).unwrap();
+    report(&dlio_trace::read_dir(folder.path()).unwrap(), &Options::default()).unwrap()
+}
+
+/// Names as an attacker would choose them, wherever a name is shown.
+fn hostile() -> Report {
+    let mut report = trained();
+    report.run.model = Some(HOSTILE.to_owned());
+    report.run.hosts = vec![HOSTILE.to_owned()];
+    report.run.argv = vec![HOSTILE.to_owned()];
+    report.warnings.push(Warning { code: HOSTILE.to_owned(), text: HOSTILE.to_owned() });
+    report.ranks.iter_mut().for_each(|rank| HOSTILE.clone_into(&mut rank.host));
+    report.hosts.iter_mut().for_each(|host| HOSTILE.clone_into(&mut host.host));
+    report.endpoints.iter_mut().for_each(|endpoint| HOSTILE.clone_into(&mut endpoint.endpoint));
+    report.curves.iter_mut().for_each(|curve| HOSTILE.clone_into(&mut curve.op));
+    for finding in &mut report.why.findings {
+        (finding.text, finding.subject) = (HOSTILE.to_owned(), HOSTILE.to_owned());
+    }
+    for step in &mut report.why.slow_steps {
+        (step.object, step.endpoint) = (HOSTILE.to_owned(), HOSTILE.to_owned());
+    }
+    report.why.stragglers.iter_mut().for_each(|row| HOSTILE.clone_into(&mut row.name));
+    report.fidelity = Some(serde_json::json!({"note": HOSTILE, "ranks": [{"rank": HOSTILE}, {"rank": 1}]}));
+    report
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The page without the report inside.
+fn program(page: &str) -> String {
+    let (before, rest) = page.split_once("id=\"data\">").unwrap();
+    let (_, after) = rest.split_once("</script>").unwrap();
+    format!("{before}id=\"data\"></script>{after}")
+}
+
+fn data(page: &str) -> serde_json::Value {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+/// Tags of the page with nothing open at the end; what is inside scripts and styles is not markup.
+fn tags(page: &str) -> Vec<String> {
+    let (mut rest, mut open, mut seen) = (page, Vec::new(), Vec::new());
+    while let Some((_, tag)) = rest.split_once('<') {
+        let (inside, after) = tag.split_once('>').unwrap();
+        rest = after;
+        let name = inside.split([' ', '\n']).next().unwrap().to_owned();
+        if let Some(closed) = name.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(closed), "closed in another order");
+            continue;
+        }
+        seen.push(inside.to_owned());
+        if !matches!(name.as_str(), "!doctype" | "meta") {
+            open.push(name.clone());
+        }
+        if matches!(name.as_str(), "script" | "style") {
+            rest = &rest[rest.find(&format!("</{name}>")).unwrap()..];
+        }
+    }
+    assert_eq!(open, Vec::<String>::new());
+    seen
+}
+
+#[test]
+fn the_page_is_one_well_formed_file_that_refers_to_nothing_outside() {
+    let page = text(render::html(&trained()));
+    // What an SVG cuts off by is in the page.
+    let program = program(&page).replace("url(#", "");
+    for outside in ["src=", "@import", "url(", "fetch(", "XMLHttpRequest", "import ", "innerHTML", "eval("] {
+        assert!(!program.contains(outside), "{outside}");
+    }
+    let addresses = program.matches("://").count();
+    assert_eq!(addresses, program.matches("http://www.w3.org/2000/svg").count(), "only the name of SVG");
+    assert!(program.contains("default-src 'none'"), "the page forbids itself to load anything");
+    let found = tags(&page);
+    let count = |name: &str| found.iter().filter(|tag| tag.split(' ').next() == Some(name)).count();
+    assert_eq!(["html", "head", "body", "main", "style", "title"].map(count), [1; 6]);
+    assert_eq!(count("script"), 2, "the data and the program");
+    assert!(!program.contains("{{"), "every place is filled in");
+}
+
+#[test]
+fn names_from_a_trace_cannot_leave_their_place() {
+    let page = text(render::html_against(&hostile(), &hostile()));
+    assert_eq!(tags(&page).len(), tags(&text(render::html(&trained()))).len());
+    assert!(!page.contains("<img") && page.matches("</script>").count() == 2);
+    assert_eq!(data(&page)["report"]["run"]["hosts"][0], HOSTILE, "and are shown as they are");
+}
+
+#[test]
+fn the_page_of_a_large_run_is_small_and_says_what_it_leaves_out() {
+    let mut report = trained();
+    let (rank, endpoint) = (report.ranks[0].clone(), report.endpoints[0].clone());
+    let (time, loss) = (report.times[0].clone(), report.why.losses[0].clone());
+    report.ranks = (0..8192).map(|number| RankRow { rank: number, ..rank.clone() }).collect();
+    report.endpoints = (0..2048)
+        .map(|number| Endpoint { endpoint: format!("http://10.0.0.1:{number}"), ..endpoint.clone() })
+        .collect();
+    let each = || (1..=200).flat_map(|epoch| (0..512).map(move |rank| (epoch, rank)));
+    report.times = each().map(|(epoch, rank)| TimeRow { epoch, rank, ..time.clone() }).collect();
+    report.why.losses = each().map(|(epoch, rank)| Loss { epoch, rank, ..loss.clone() }).collect();
+    let mut step = report.why.slow_steps[0].clone();
+    step.object = "k".repeat(1024);
+    report.why.slow_steps = vec![step; 20];
+    report.run.hosts = (0..4096).map(|number| format!("node{number:05}")).collect();
+    let page = text(render::html(&report));
+    assert!(page.len() < 1 << 20, "{} bytes", page.len());
+    let data = data(&page);
+    assert_eq!((&data["more"]["ranks"], &data["more"]["endpoints"]), (&8064.into(), &1920.into()));
+    assert_eq!(data["all_losses"]["total"], loss.total * 200 * 512, "sums are of all rows");
+    assert_eq!(data["report"]["times"], serde_json::json!([]));
+}
+
+#[test]
+fn the_first_sentence_is_the_verdict() {
+    let verdict = |report: &Report| data(&text(render::html(report)))["verdict"].clone();
+    let mut report = trained();
+    let missed = verdict(&report);
+    let headline = missed["headline"].as_str().unwrap().to_owned();
+    assert!(headline.starts_with("AU 7") && headline.ends_with("misses the target of 90 %"), "{headline}");
+    let sentences = missed["sentences"].to_string();
+    assert!(missed["tone"] == "bad" && sentences.contains("of the time of all ranks was lost"), "{missed}");
+    report.comparison = compare(&report, &report);
+    assert!(verdict(&report)["sentences"].to_string().contains("nothing changed that chance does not explain"));
+    report.train.as_mut().unwrap().au_meets_expectation = true;
+    assert_eq!(verdict(&report)["tone"], "good");
+    report.train = None;
+    assert!(verdict(&report)["headline"].as_str().unwrap().contains("checkpoints saved in"), "{}", verdict(&report));
+    report.checkpoints.clear();
+    assert!(verdict(&report)["headline"].as_str().unwrap().contains("storage operations in"));
+    assert_eq!(verdict(&Report::default())["headline"], "The traces hold no events");
+}
+
+/// What Chromium makes of a page; `None` where there is no Chromium.
+fn drawn(page: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    // Every plot is zoomed into and read with the keyboard: what that throws counts as an error, too.
+    // Frames of an animation come at once: a browser without a screen may leave them out.
+    let exercise = "<script>requestAnimationFrame = (work) => setTimeout(work, 5);
+        addEventListener('error', () => { document.documentElement.dataset.thrown = '1'; });
+        document.querySelectorAll('svg.plot').forEach((plot) => ['+', 'ArrowRight', 'ArrowRight', 'ArrowDown', 'End', '-', '+'].forEach(
+          (key) => plot.dispatchEvent(new KeyboardEvent('keydown', { key }))));
+        setTimeout(() => { Object.assign(document.documentElement.dataset, { zoomed: document.querySelectorAll('svg.plot.zoomed').length,
+          images: document.querySelectorAll('img').length }); }, 500);
+        </script></body>";
+    std::fs::write(&file, page.replace("</body>", exercise)).unwrap();
+    let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"];
+    let more =
+        ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000", "--dump-dom"];
+    let run = |name: &str| {
+        let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+        Command::new(name).args(flags).arg(profile).args(more).arg(format!("file://{}", file.display())).output().ok()
+    };
+    let output = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(run)?;
+    Some(text(output.stdout))
+}
+
+/// A number that the page left on its first element.
+fn left(dom: &str, name: &str) -> Option<u32> {
+    let (_, rest) = dom.split_once("<html")?.1.split_once('>')?.0.split_once(&format!("data-{name}=\""))?;
+    rest.split('"').next()?.parse().ok()
+}
+
+#[test]
+fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
+    let mut compared = hostile();
+    compared.comparison = compare(&compared, &compared);
+    let pages = [
+        ("training", render::html(&trained()), 18),
+        ("hostile names against a base", render::html_against(&compared, &compared), 19),
+        ("nothing", render::html(&Report::default()), 0),
+    ];
+    for (name, page, plots) in pages {
+        let Some(dom) = drawn(&text(page)) else {
+            // Past the capture of output: a test that did less than its name says so.
+            writeln!(std::io::stderr(), "SKIPPED: no Chromium here: the page was not drawn").unwrap();
+            return;
+        };
+        let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
+        assert_eq!(number("errors"), 0, "{name}");
+        assert!(number("drawn") >= plots, "{name}: {} plots", number("drawn"));
+        assert_eq!(number("zoomed"), number("drawn"), "{name}");
+        assert_eq!((left(&dom, "thrown"), left(&dom, "owned")), (None, None), "{name}");
+        assert_eq!(number("images"), 0, "{name}");
+        for plot in PLOTS {
+            assert!(dom.contains(&format!("<h3>{plot}</h3>")), "{name}: {plot}");
+        }
+        for section in SECTIONS.iter().filter(|section| plots > 0 || **section != "details") {
+            assert!(dom.contains(&format!("<h2 id=\"{section}\">")), "{name}: {section}");
+        }
+    }
+}
