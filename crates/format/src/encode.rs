@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::checkpoint::Archive;
 use crate::crc::Sealed;
 use crate::csv::Text;
+use crate::hdf5::Tiles;
 use crate::jpeg::Scan;
 use crate::parquet::{Made, Pages};
 use crate::payload::Stream;
@@ -51,6 +52,8 @@ pub(crate) enum Piece {
     Squeezed(Box<Squeezed>),
     /// Values of a Parquet page that are not payload as it is.
     Values(Box<Made>),
+    /// The chunks of an HDF5 dataset.
+    Tiles(Box<Tiles>),
 }
 
 /// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
@@ -113,6 +116,7 @@ impl Piece {
             Piece::Text(text) => text.remaining(),
             Piece::Squeezed(squeezed) => squeezed.remaining(),
             Piece::Values(values) => values.remaining(),
+            Piece::Tiles(tiles) => tiles.remaining(),
         }
     }
 
@@ -139,6 +143,7 @@ impl Piece {
             Piece::Text(text) => text.fill(target),
             Piece::Squeezed(squeezed) => squeezed.fill(target),
             Piece::Values(values) => values.fill(target),
+            Piece::Tiles(tiles) => tiles.fill(target),
         }
         count
     }

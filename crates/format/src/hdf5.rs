@@ -10,12 +10,14 @@ mod lookup3;
 mod place;
 mod read;
 mod source;
+mod tiles;
 
 use dlio_config::workload::Dataset;
 
 use crate::{Encoder, Error, FileShape, Layout};
 
 pub(crate) use read::Reader;
+pub(crate) use tiles::Tiles;
 
 /// The options of the data set that only HDF5 has.
 #[derive(Debug)]
@@ -108,5 +110,12 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     if dims.len() > 32 {
         return refuse("HDF5 allows 31 axes beside the samples");
     }
-    if layout.hdf5.is_contiguous() { contiguous::encoder(layout, shape) } else { chunked::encoder(layout, shape) }
+    if layout.hdf5.is_contiguous() {
+        return contiguous::encoder(layout, shape, None);
+    }
+    let grid = chunked::grid(layout, shape)?;
+    if layout.hdf5.filter == Filter::None && grid.is_simple() {
+        return contiguous::encoder(layout, shape, Some(&grid));
+    }
+    chunked::encoder(layout, shape, &grid)
 }

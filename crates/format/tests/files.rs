@@ -279,6 +279,42 @@ fn hdf5_is_chunked_compressed_and_resizable_as_configured() {
     }
 }
 
+/// As h5py 3.14 writes them (recorded sizes; the bytes up to the data were compared by hand).
+#[test]
+fn uncompressed_chunks_have_the_layout_of_the_library() {
+    for (dims, samples, chunk_dims, max_shape, size) in [
+        (&[200, 200][..], 4, vec![1, 100, 200], vec![], 162_080),
+        (&[200, 200], 4, vec![4, 200, 200], vec![], 162_080),
+        (&[200, 200], 4, vec![], vec![400, 400], 162_080),
+        (&[30, 40], 4, vec![1, 15, 40], vec![], 6880),
+        (&[30, 40], 2, vec![1, 15, 40], vec![60, 80], 4464),
+        // Chunks at the edges are stored whole.
+        (&[30, 40], 2, vec![1, 16, 33], vec![], 2048 + 2 * 4 * 16 * 33 + 16),
+    ] {
+        let mut dataset = dataset(Format::Hdf5);
+        dataset.record_element_type = DType::Uint8;
+        (dataset.hdf5_chunk_dims, dataset.hdf5_max_shape) = (chunk_dims, max_shape);
+        let layout = Layout::new(&dataset, 42).unwrap();
+        let shape = FileShape { file: 3, dims, samples };
+        let file = encode_in(&layout, &shape, &[1000, 7, 333]);
+        assert_eq!(file.len(), size, "{dims:?} {dataset:?}");
+        let plain = Layout::new(&self::dataset(Format::Hdf5), 42).unwrap();
+        let payload =
+            |file| hdf5_pure::File::from_bytes(file).unwrap().dataset("records_0").unwrap().read_u8().unwrap();
+        assert_eq!(payload(file.clone()), payload(encode(&plain, &shape)));
+        for sample in 0..samples {
+            read(&mut layout.decoder(&shape), &file, sample, 4096).unwrap();
+        }
+        if size == 6880 {
+            // As `strace` showed.
+            let ranges = read(&mut layout.decoder(&shape), &file, 1, 4096).unwrap();
+            let metadata =
+                [(0, Some(8)), (0, Some(48)), (48, Some(512)), (195, Some(512)), (463, Some(28)), (491, Some(82))];
+            assert_eq!(ranges, [&metadata[..], &[(2048 + 1200, Some(600)), (2048 + 1800, Some(600))]].concat());
+        }
+    }
+}
+
 #[test]
 fn hdf5_chunks_that_do_not_fit_are_refused() {
     let shape = FileShape { file: 3, dims: &[16, 16], samples: 4 };

@@ -1,8 +1,10 @@
-//! Chunked and compressed files, built in memory by hdf5-pure: an encoder of such a file holds all of it.
+//! How records are cut into chunks; files that are compressed or in many chunks, built in memory by hdf5-pure: an encoder of such a
+//! file holds all of it.
 
 use dlio_config::vocabulary::{DType, Format};
 use hdf5_pure::{Datatype, DatatypeByteOrder, EnumTypeBuilder, FileBuilder, FloatingPointLayout, MaxExtent};
 
+use super::tiles::Grid;
 use super::{Filter, dataset_shape, name};
 use crate::encode::Piece;
 use crate::{Encoder, Error, FileShape, Layout};
@@ -14,16 +16,32 @@ const CHUNK_BASE: f64 = 16.0 * 1024.0;
 const CHUNK_MIN: f64 = 8.0 * 1024.0;
 const CHUNK_MAX: f64 = 1024.0 * 1024.0;
 
-pub(super) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
+/// How the records are cut.
+pub(super) fn grid(layout: &Layout, shape: &FileShape) -> Result<Grid, Error> {
+    let extent = dataset_shape(layout, shape);
+    let chunk = chunk_dims(layout, &extent);
+    let chunk = chunk.map_err(|reason| Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason })?;
+    let max_shape = &layout.hdf5.max_shape;
+    let largest = if max_shape.is_empty() {
+        extent.clone()
+    } else {
+        [shape.samples].into_iter().chain(max_shape.iter().copied()).collect()
+    };
+    Ok(Grid { extent, chunk, largest, itemsize: layout.dtype.itemsize() })
+}
+
+pub(super) fn encoder(layout: &Layout, shape: &FileShape, grid: &Grid) -> Result<Encoder, Error> {
     let refuse = |reason: String| Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason };
     let options = &layout.hdf5;
     let dims = dataset_shape(layout, shape);
     let bytes = layout.data_bytes(shape)?;
     if bytes > FILE_MAX {
-        return Err(refuse(format!("chunked HDF5 is built in memory, up to {FILE_MAX} bytes; use contiguous files")));
+        return Err(refuse(format!(
+            "HDF5 that is compressed or in more than 1024 chunks is built in memory, up to {FILE_MAX} bytes; leave out \
+             dataset.compression, or use larger chunks"
+        )));
     }
     let datatype = datatype(layout.dtype)?;
-    let chunks = chunk_dims(layout, &dims).map_err(refuse)?;
     let record_bytes = dims.iter().product::<u64>() * layout.dtype.itemsize();
     let mut data = vec![0; record_bytes as usize];
     layout.payload.stream(shape.file, layout.element, record_bytes).fill(&mut data);
@@ -32,10 +50,9 @@ pub(super) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     for index in 0..options.datasets {
         let dataset = file.create_dataset(&name(index));
         dataset.with_raw_data(datatype.clone(), data.clone(), dims.iter().product());
-        dataset.with_shape(&dims).with_chunks(&chunks);
+        dataset.with_shape(&dims).with_chunks(&grid.chunk);
         if !options.max_shape.is_empty() {
-            let extents = [shape.samples].into_iter().chain(options.max_shape.iter().copied()).map(MaxExtent::Fixed);
-            dataset.with_maxshape(&extents.collect::<Vec<_>>());
+            dataset.with_maxshape(&grid.largest.iter().copied().map(MaxExtent::Fixed).collect::<Vec<_>>());
         }
         match options.filter {
             Filter::None => {}

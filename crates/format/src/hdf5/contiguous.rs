@@ -1,4 +1,5 @@
-//! Contiguous files: all metadata first, then the records, then the labels; nothing has to be known afterwards.
+//! Uncompressed files: all metadata first, then the records (in one piece or in chunks), then the labels; nothing has to be
+//! known afterwards.
 //!
 //! The metadata are those of HDF5 1.14 byte for byte where that library puts them in one piece: superblock version 3, a
 //! root group with compact links, one object header per dataset, data at 2048. From eight datasets of records on the library
@@ -8,6 +9,7 @@ use dlio_config::vocabulary::DType;
 
 use super::lookup3::checksum;
 use super::source::{HEADER, SIGNATURE};
+use super::tiles::{Grid, Tiles};
 use super::{dataset_shape, name};
 use crate::encode::Piece;
 use crate::{Encoder, Error, FileShape, Layout};
@@ -40,28 +42,48 @@ struct Dataset {
     name: String,
     dtype: DType,
     shape: Vec<u64>,
+    /// `None`: in one piece.
+    grid: Option<Grid>,
 }
 
 impl Dataset {
     fn bytes(&self) -> u64 {
+        if let Some(grid) = &self.grid {
+            return grid.bytes();
+        }
         self.shape.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim))
     }
 
-    /// Its object header, for data at this address.
-    fn header(&self, address: u64) -> Vec<u8> {
+    /// Its object header at this offset and its index, for data at this address.
+    fn header(&self, offset: u64, address: u64) -> Vec<u8> {
+        let end = offset + self.messages(0, address).len() as u64;
+        let mut bytes = self.messages(end, address);
+        if let Some(grid) = &self.grid {
+            bytes.extend(grid.index(end, address));
+        }
+        bytes
+    }
+
+    /// Its object header, which ends at this offset.
+    fn messages(&self, end: u64, address: u64) -> Vec<u8> {
         let mut messages = Messages::default();
         let mut dataspace = vec![2, self.shape.len() as u8, 1, 1];
-        // The current shape, then the same as maximum.
-        for dim in self.shape.iter().chain(&self.shape) {
+        // The current shape, then the largest.
+        let largest = self.grid.as_ref().map_or(&self.shape, |grid| &grid.largest);
+        for dim in self.shape.iter().chain(largest) {
             dataspace.extend(dim.to_le_bytes());
         }
         messages.push(message::DATASPACE, 0, &dataspace);
         messages.push(message::DATATYPE, message::CONSTANT, &datatype(self.dtype));
-        // Version 3; space is allocated late, the fill value is written if set and is the default.
-        messages.push(message::FILL_VALUE, message::CONSTANT, &[3, 0x0A]);
-        let mut layout = vec![3, 1];
-        layout.extend(address.to_le_bytes());
-        layout.extend(self.bytes().to_le_bytes());
+        // Version 3; space is allocated late (for chunks: as it is written), the fill value is written if set and is the
+        // default.
+        messages.push(message::FILL_VALUE, message::CONSTANT, &[3, if self.grid.is_some() { 0x0B } else { 0x0A }]);
+        let layout = if let Some(grid) = &self.grid {
+            grid.message(end, address)
+        } else {
+            let place = [address.to_le_bytes(), self.bytes().to_le_bytes()].concat();
+            [vec![3, 1], place].concat()
+        };
         messages.push(message::LAYOUT, 0, &layout);
         // The library gives datasets a two-byte size even where one byte would do.
         messages.header(DATASET_SPACE)
@@ -102,7 +124,7 @@ impl Messages {
 }
 
 /// Appends the checksum of a block.
-fn seal(mut block: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(mut block: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&block);
     block.extend(sum.to_le_bytes());
     block
@@ -154,10 +176,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(layout: &Layout, shape: &FileShape) -> Result<Self, Error> {
+    pub(super) fn new(layout: &Layout, shape: &FileShape, grid: Option<&Grid>) -> Result<Self, Error> {
         let dims = dataset_shape(layout, shape);
-        let record = |index| Dataset { name: name(index), dtype: layout.dtype, shape: dims.clone() };
-        let labels = Dataset { name: "labels".to_owned(), dtype: DType::Int64, shape: vec![shape.samples] };
+        let record =
+            |index| Dataset { name: name(index), dtype: layout.dtype, shape: dims.clone(), grid: grid.cloned() };
+        let labels = Dataset { name: "labels".to_owned(), dtype: DType::Int64, shape: vec![shape.samples], grid: None };
         let datasets: Vec<Dataset> = (0..layout.hdf5.datasets).map(record).chain([labels]).collect();
         let end = datasets.iter().try_fold(0_u64, |end, dataset| end.checked_add(dataset.bytes()));
         let end = end.filter(|&bytes| bytes < 1 << 62).ok_or_else(|| Error::Shape {
@@ -172,15 +195,15 @@ impl Plan {
         let mut position = (SUPERBLOCK + root_length) as u64;
         for dataset in &datasets {
             headers.push(position);
-            position += dataset.header(0).len() as u64;
+            position += dataset.header(0, 0).len() as u64;
         }
         let data_start = position.next_multiple_of(BLOCK);
 
         let mut metadata = superblock(data_start + end);
         metadata.extend(root(&datasets, &headers));
         let mut address = data_start;
-        for dataset in &datasets {
-            metadata.extend(dataset.header(address));
+        for (dataset, &offset) in datasets.iter().zip(&headers) {
+            metadata.extend(dataset.header(offset, address));
             address += dataset.bytes();
         }
         let headers = [SUPERBLOCK as u64].into_iter().chain(headers).chain([metadata.len() as u64]).collect();
@@ -245,12 +268,17 @@ fn root(datasets: &[Dataset], addresses: &[u64]) -> Vec<u8> {
     messages.header(ROOT_SPACE)
 }
 
-pub(super) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
-    let plan = Plan::new(layout, shape)?;
+pub(super) fn encoder(layout: &Layout, shape: &FileShape, grid: Option<&Grid>) -> Result<Encoder, Error> {
+    let plan = Plan::new(layout, shape, grid)?;
     let gap = plan.data_start - plan.metadata.len() as u64;
     // Every dataset holds the same data, as in the reference.
-    let payload = layout.payload.stream(shape.file, layout.element, plan.record_bytes);
-    let records = (0..layout.hdf5.datasets).map(|_| Piece::Payload(payload.clone()));
+    let dims = dataset_shape(layout, shape);
+    let bytes = dims.iter().fold(layout.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim));
+    let payload = layout.payload.stream(shape.file, layout.element, bytes);
+    let records = (0..layout.hdf5.datasets).map(|_| match grid {
+        Some(grid) => Piece::Tiles(Box::new(Tiles::new(grid, payload.clone()))),
+        None => Piece::Payload(payload.clone()),
+    });
     let head = [Piece::bytes(plan.metadata), Piece::Zeros(gap)];
     Ok(Encoder::pieces(head.into_iter().chain(records).chain([Piece::Zeros(plan.label_bytes)])))
 }

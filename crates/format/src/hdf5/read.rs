@@ -53,7 +53,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape).ok() } else { None };
+        let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape, None).ok() } else { None };
         Self {
             shape: dataset_shape(layout, shape),
             itemsize: layout.dtype.itemsize(),

@@ -26,6 +26,8 @@ const RANGE_MIN: u64 = 4096;
 const ASKED_OF_HEADER: u64 = 4;
 /// and for this much of a superblock, whatever its version.
 const ASKED_OF_SUPERBLOCK: usize = 128;
+/// What blocks of metadata begin with that the library reads one by one.
+const BLOCKS: [&[u8; 4]; 4] = [b"OHDR", b"OCHK", b"FAHD", b"FADB"];
 /// Last place at which a user block may end here.
 const USER_BLOCK_MAX: u64 = 1024;
 
@@ -50,6 +52,10 @@ pub(super) struct Known {
 impl Known {
     /// Copies a range, or notes what is missing of it.
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), FormatError> {
+        if self.begins_block(offset) {
+            self.missing.get_or_insert(Missing { offset, len: buffer.len() as u64, at: offset });
+            return Err(FormatError::UnexpectedEof { expected: buffer.len(), available: 0 });
+        }
         let mut filled = 0;
         while filled < buffer.len() {
             let at = offset + filled as u64;
@@ -68,6 +74,17 @@ impl Known {
             filled += count;
         }
         Ok(())
+    }
+
+    /// Whether a block of metadata begins here that came with what is before it: the library reads it again by itself.
+    fn begins_block(&self, offset: u64) -> bool {
+        let known = |(start, bytes): &(u64, Vec<u8>)| {
+            let from = usize::try_from(offset.checked_sub(*start)?).ok()?;
+            bytes.get(from..from + 4).map(<[u8]>::to_vec)
+        };
+        let is_block = |bytes: &Vec<u8>| BLOCKS.iter().any(|block| bytes == block);
+        !self.ranges.iter().any(|(start, _)| *start == offset)
+            && self.ranges.iter().find_map(known).is_some_and(|bytes| is_block(&bytes))
     }
 
     /// End of the superblock at this offset, once its version is known.
