@@ -10,7 +10,7 @@ use std::process::Command;
 
 use dlio_analyze::compare::compare;
 use dlio_analyze::report::{Endpoint, RankRow, TimeRow, Warning};
-use dlio_analyze::why::Loss;
+use dlio_analyze::why::{CriticalRank, Fall, Loss};
 use dlio_analyze::{Options, Report, render, report};
 use synthetic::Shape;
 
@@ -157,6 +157,12 @@ fn the_first_sentence_is_the_verdict() {
     assert!(headline.starts_with("AU 7") && headline.ends_with("misses the target of 90 %"), "{headline}");
     let sentences = missed["sentences"].to_string();
     assert!(missed["tone"] == "bad" && sentences.contains("of the time of all ranks was lost"), "{missed}");
+    report.why.waterfall = vec![Fall { part: "barrier".to_owned(), percentage: 20.0, au_without: 95.0, seconds: 9.0 }];
+    report.why.critical_ranks =
+        vec![CriticalRank { seconds: 9.0, waiting_percentage: 90.0, ..CriticalRank::default() }];
+    let behind =
+        "Without waits for other ranks AU would be 95.0 %. The ranks that came last waited for their data: 90 %";
+    assert!(verdict(&report)["sentences"].to_string().contains(behind), "{}", verdict(&report));
     report.comparison = compare(&report, &report);
     assert!(verdict(&report)["sentences"].to_string().contains("nothing changed that chance does not explain"));
     report.train.as_mut().unwrap().au_meets_expectation = true;

@@ -34,7 +34,7 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     found.sentences.extend(client.map(|_| {
         "The client limits this run, not the storage: do not take these numbers for the storage's.".to_owned()
     }));
-    found.sentences.extend(cause(&report.why.waterfall));
+    found.sentences.extend(cause(report));
     found.sentences.extend(replayed(report));
     found.sentences.extend(changed(report));
     found
@@ -88,9 +88,10 @@ fn traffic(report: &Report) -> String {
         [flow(run.read_bytes, "read"), flow(run.written_bytes, "wrote")].into_iter().flatten().collect();
     let (name, times) =
         if run.read_bytes > 0 { ("reads", &report.read_latency) } else { ("writes", &report.write_latency) };
-    let slow = percentile(times, 500).zip(percentile(times, 990)).map(|(median, slow)| {
-        format!("; half of the {name} took at most {}, 99 % at most {}", nanos(median), nanos(slow))
-    });
+    let slow =
+        percentile(times, 500).zip(percentile(times, 990)).filter(|(_, slow)| *slow > 0).map(|(median, slow)| {
+            format!("; half of the {name} took at most {}, 99 % at most {}", nanos(median), nanos(slow))
+        });
     if moved.is_empty() {
         return "No operation moved a byte.".to_owned();
     }
@@ -115,7 +116,8 @@ fn written(report: &Report, verb: &str, load: bool) -> Option<String> {
 }
 
 /// What took most of the AU.
-fn cause(waterfall: &[Fall]) -> Option<String> {
+fn cause(report: &Report) -> Option<String> {
+    let waterfall = &report.why.waterfall;
     let lost: f64 = waterfall.iter().map(|fall| fall.percentage).sum();
     if waterfall.is_empty() {
         return None;
@@ -139,12 +141,24 @@ fn cause(waterfall: &[Fall]) -> Option<String> {
         "checkpoint" => "checkpoints",
         part => part,
     };
+    let behind = if largest.part == "barrier" { late(report) } else { None };
     Some(format!(
         "{lost:.1} % of the time of all ranks was lost, most of it to {who}: {:.1} %{mostly}. Without {part} AU would be \
-         {:.1} %.",
+         {:.1} %.{}",
         sum(&falls),
-        largest.au_without
+        largest.au_without,
+        behind.unwrap_or_default()
     ))
+}
+
+/// What the ranks that came last to the barriers were late with: waits for other ranks are nobody's fault but theirs.
+fn late(report: &Report) -> Option<String> {
+    let ranks = &report.why.critical_ranks;
+    let seconds: f64 = ranks.iter().map(|rank| rank.seconds).sum();
+    let waiting = ranks.iter().map(|rank| rank.seconds * rank.waiting_percentage).sum::<f64>() / seconds;
+    let (cause, share) =
+        if waiting >= 50.0 { ("waited for their data", waiting) } else { ("computed longer", 100.0 - waiting) };
+    (seconds > 0.0).then(|| format!(" The ranks that came last {cause}: {share:.0} % of what they were late."))
 }
 
 fn replayed(report: &Report) -> Option<String> {

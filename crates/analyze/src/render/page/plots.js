@@ -35,12 +35,12 @@ function timeLabel(step) {
   return step >= 1e-4 ? (x) => `${+(x * 1e3).toFixed(Math.max(0, digits - 3))} ms` : (x) => `${+(x * 1e6).toFixed(Math.max(0, digits - 6))} µs`;
 }
 function timeTicks(frame) {
-  let step = niceStep(frame.hi - frame.lo, (frame.right - frame.left) / 90);
+  let step = niceStep(frame.hi - frame.lo, Math.max(3, (frame.right - frame.left) / 90));
   if (step >= 20) step = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400].find((nice) => nice >= step) || step;
   const label = timeLabel(step);
   return ticksOf(frame.lo, frame.hi, step).map((value) => [value, label(value)]);
 }
-const plainTicks = (label) => (frame) => ticksOf(frame.lo, frame.hi, niceStep(frame.hi - frame.lo, (frame.right - frame.left) / 80)).map((value) => [value, label(value)]);
+const plainTicks = (label) => (frame) => ticksOf(frame.lo, frame.hi, niceStep(frame.hi - frame.lo, Math.max(3, (frame.right - frame.left) / 80))).map((value) => [value, label(value)]);
 
 // Values of equal slices: `lines` have values (null where nothing was measured), color, label, format.
 function overSlices(options) {

@@ -84,7 +84,7 @@ function lossRows(parts, total, compute) {
   const rows = [];
   for (const [key, label, blame] of LOSSES) {
     const lost = 100 * parts[key] / total;
-    if (!(lost > 0.005)) continue;
+    if (!(lost >= 0.05)) continue;
     const without = Math.min(100, 100 * compute / Math.max(total - parts[key], 1));
     rows.push({ label, value: `−${lost.toFixed(1)} %`, parts: [[blame, left - lost, left]], lines: [[blame, `${percent(lost)} of the time: ${nanos(parts[key])}, all ranks added up`], `without it AU would be ${percent(without)}`] });
     left -= lost;
