@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes, wait for them and look at the environment")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod analysis;
 mod bad_input;
 mod bundled;
 mod checkpoints;

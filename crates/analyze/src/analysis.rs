@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::build::Builder;
 use crate::histogram::{Histogram, Times, bucket};
 use crate::metric::Parameters;
-use crate::pass::kept::{Answer, Question};
-use crate::pass::objects::{Locator, Objects};
+use crate::pass::kept::{Answer, Question, SlowObjects};
+use crate::pass::objects::{AllRanges, Locator};
 use crate::pass::part::{Flow, Group, Lines};
-use crate::pass::{self, Counted, Memory, Shared, Summary};
+use crate::pass::{self, Memory, Shared, Summary};
 use crate::report::Report;
 use crate::timeline::Extent;
 use crate::why;
@@ -40,13 +40,15 @@ pub fn report(traces: &[RankTrace], options: &Options) -> Result<Report, dlio_tr
     let analysis = Analysis::new(traces, options);
     let share = analysis.read(0, 1)?;
     let question = analysis.question(&share.summary);
-    let (answer, counted) = share.memory.answer(&share.summary.parts, &question, false);
-    analysis.report(share.summary, Second { answer, counted })
+    let slow = share.memory.slow_objects(&share.summary.parts, &question);
+    let (answer, reads) = share.memory.answer(&share.summary.parts, &question, &slow);
+    drop(share.memory);
+    analysis.report(share.summary, &slow, Second { answer, reads })
 }
 
 /// The analysis of some traces by one or several processes that all see the files. Each reads its share, sends
-/// [`Share::first`] to all, answers with [`Share::second`] what [`Analysis::ask`] made of all first messages, and
-/// [`Analysis::finish`] makes the report from all messages. The numbers do not depend on how many processes there are.
+/// [`Share::first`] to all, then [`Share::second`] about what [`Analysis::ask`] made of all first messages, then
+/// [`Share::third`] about what [`Asked::learn`] made of all second ones; [`Analysis::finish`] makes the report. The numbers do not depend on how many processes there are.
 #[derive(Debug)]
 pub struct Analysis<'a> {
     pub(crate) traces: &'a [RankTrace],
@@ -61,17 +63,29 @@ pub struct Share {
     memory: Memory,
 }
 
-/// What a second look found.
-#[derive(Serialize, Deserialize)]
+/// What a second look found: values near percentiles, and good reads of the objects with slow ones.
+#[derive(Default, Serialize, Deserialize)]
 struct Second {
     answer: Answer,
-    counted: Vec<Counted>,
+    reads: SlowObjects,
 }
 
 /// What all processes found first, and what is asked of them then.
 pub struct Asked {
     summary: Summary,
     question: Question,
+    slow: SlowObjects,
+}
+
+impl Asked {
+    /// Takes note of the objects with slow reads in all processes; `None` if a message is not one of [`Share::second`].
+    #[must_use]
+    pub fn learn(mut self, second: &[Vec<u8>]) -> Option<Self> {
+        for bytes in second {
+            self.slow.merge(serde_json::from_slice(bytes).ok()?);
+        }
+        Some(self)
+    }
 }
 
 impl Share {
@@ -82,11 +96,18 @@ impl Share {
         serde_json::to_vec(&self.summary).unwrap_or_default()
     }
 
-    /// The answer to what is asked.
+    /// Its objects with slow reads: a message to all processes.
     #[must_use]
     pub fn second(&self, asked: &Asked) -> Vec<u8> {
-        let (answer, counted) = self.memory.answer(&self.summary.parts, &asked.question, true);
-        serde_json::to_vec(&Second { answer, counted }).unwrap_or_default()
+        let slow = self.memory.slow_objects(&self.summary.parts, &asked.question);
+        serde_json::to_vec(&slow).unwrap_or_default()
+    }
+
+    /// The answer to what is asked.
+    #[must_use]
+    pub fn third(&self, asked: &Asked) -> Vec<u8> {
+        let (answer, reads) = self.memory.answer(&self.summary.parts, &asked.question, &asked.slow);
+        serde_json::to_vec(&Second { answer, reads }).unwrap_or_default()
     }
 }
 
@@ -127,7 +148,7 @@ impl<'a> Analysis<'a> {
             extent: self.extent,
             keep: !self.streaming,
             skipped: known.map_or((1, 0), |known| (known.exclude_start_steps, known.exclude_end_steps)),
-            objects: Objects::new(),
+            ranges: AllRanges::default(),
             coverage: pass::samples::Coverages::default(),
             meetings: pass::meetings::Meetings::default(),
         };
@@ -141,21 +162,21 @@ impl<'a> Analysis<'a> {
         let all: Option<Vec<Summary>> = first.iter().map(|bytes| serde_json::from_slice(bytes).ok()).collect();
         let summary = pass::join(all?);
         let question = self.question(&summary);
-        Some(Asked { summary, question })
+        Some(Asked { summary, question, slow: SlowObjects::default() })
     }
 
-    /// The report; `None` if a message is not one of [`Share::second`].
+    /// The report; `None` if a message is not one of [`Share::third`].
     ///
     /// # Errors
     /// When a name cannot be read from its trace.
-    pub fn finish(&self, asked: Asked, second: &[Vec<u8>]) -> Result<Option<Report>, dlio_trace::Error> {
-        let mut all = Second { answer: Answer::default(), counted: Vec::new() };
-        for bytes in second {
+    pub fn finish(&self, asked: Asked, third: &[Vec<u8>]) -> Result<Option<Report>, dlio_trace::Error> {
+        let mut all = Second::default();
+        for bytes in third {
             let Ok(one) = serde_json::from_slice::<Second>(bytes) else { return Ok(None) };
             all.answer.merge(one.answer);
-            all.counted.extend(one.counted);
+            all.reads.merge(one.reads);
         }
-        self.report(asked.summary, all).map(Some)
+        self.report(asked.summary, &asked.slow, all).map(Some)
     }
 
     fn question(&self, summary: &Summary) -> Question {
@@ -175,9 +196,9 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    fn report(&self, summary: Summary, second: Second) -> Result<Report, dlio_trace::Error> {
+    fn report(&self, summary: Summary, slow: &SlowObjects, second: Second) -> Result<Report, dlio_trace::Error> {
         let sums = Sums::of(&summary);
-        let slow_objects = self.slow_objects(second.counted, &sums)?;
+        let slow_objects = self.slow_objects(slow.beside(&second.reads), &sums)?;
         let mut builder = Builder { analysis: self, summary, sums, answer: second.answer };
         let mut why = builder.explain(slow_objects);
         for step in &mut why.slow_steps {
@@ -189,21 +210,17 @@ impl<'a> Analysis<'a> {
     }
 
     /// Objects with more than their share of slow reads, those with the most first.
-    fn slow_objects(&self, mut counted: Vec<Counted>, sums: &Sums) -> Result<Vec<why::ObjectReads>, dlio_trace::Error> {
-        counted.sort_unstable();
-        let mut joined: Vec<Counted> = Vec::new();
-        for (hash, at, reads, slow) in counted {
-            match joined.last_mut() {
-                Some(known) if known.0 == hash => (known.2, known.3) = (known.2 + reads, known.3 + slow),
-                _ => joined.push((hash, at, reads, slow)),
-            }
-        }
+    fn slow_objects(
+        &self,
+        mut counted: Vec<(u32, Locator, u64, u64)>,
+        sums: &Sums,
+    ) -> Result<Vec<why::ObjectReads>, dlio_trace::Error> {
         let limit = sums.reads.about(9_500);
         let fair = sums.reads.above(limit) as f64 / (sums.reads.count as f64).max(1.0);
-        joined.retain(|(_, _, reads, slow)| *slow > 0 && *slow as f64 / *reads as f64 > 1.2 * fair);
-        joined.sort_by_key(|(hash, _, _, slow)| (std::cmp::Reverse(*slow), *hash));
-        joined.truncate(SLOW_OBJECTS);
-        joined.into_iter().map(|(_, at, reads, slow)| Ok((self.name(at)?, reads, slow))).collect()
+        counted.retain(|(_, _, reads, slow)| *slow as f64 / (*reads).max(1) as f64 > 1.2 * fair);
+        counted.sort_by_key(|(object, _, _, slow)| (std::cmp::Reverse(*slow), *object));
+        counted.truncate(SLOW_OBJECTS);
+        counted.into_iter().map(|(_, at, reads, slow)| Ok((self.name(at)?, reads, slow))).collect()
     }
 
     /// The name of the object of a row.

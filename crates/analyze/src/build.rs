@@ -47,15 +47,16 @@ impl Builder<'_> {
 
     pub(crate) fn build(mut self, why: why::Why) -> Report {
         let traces = self.analysis.traces;
-        let parts = std::mem::take(&mut self.summary.parts);
-        let rebuilt: Vec<Rebuilt> = parts.iter().map(|part| (part.timings.clone(), part.times.clone())).collect();
+        let take = |part: &mut crate::pass::part::RankPart| {
+            (std::mem::take(&mut part.timings), std::mem::take(&mut part.times))
+        };
+        let rebuilt: Vec<Rebuilt> = self.summary.parts.iter_mut().map(take).collect();
         let known = self.analysis.known.clone();
         let timings: Vec<&RankTimings> = rebuilt.iter().map(|(timings, _)| timings).collect();
         let parameters = known.unwrap_or_else(|| assumed(&timings));
         let metrics: Vec<RankMetric> = timings.iter().map(|timings| metric::rank(timings, &parameters)).collect();
         let trained = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
         let evaluated = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.eval.is_some());
-        self.summary.parts = parts;
         let mut report = Report {
             format: "2.0".to_owned(),
             run: self.run(),

@@ -15,10 +15,6 @@ const WAITING_SHARE: f64 = 0.1;
 pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], parameters_known: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
-    if report.run.events == 0 {
-        warn("empty", "the traces hold no events: the run ended before it did anything".to_owned());
-        return warnings;
-    }
     if report.run.traces < report.run.world {
         let (found, world) = (report.run.traces, report.run.world);
         warn("ranks_missing", format!("{found} of {world} ranks have a trace here: copy the others into the folder"));
@@ -30,6 +26,10 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
             "incomplete",
             format!("the trace of rank {} ends early: the process was killed or the disk was full", torn.join(", ")),
         );
+    }
+    if report.run.events == 0 {
+        warn("empty", "the traces hold no events: the run ended before it did anything".to_owned());
+        return warnings;
     }
     if report.run.errors > 0 {
         let outcomes: Vec<String> =

@@ -1,6 +1,7 @@
 //! Runs with one planted cause each: the report names it, and only it.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
 
 use dlio_analyze::{Options, Report, render, report};
 use dlio_event::{ConnectionId, Event, EventSink, Lane, OpKind, Outcome, Phase, Position};
@@ -18,10 +19,18 @@ enum Planted {
     SlowRank,
     Throttled,
     ColdConnection,
+    /// Bandwidth of a tenth for a while.
+    SlowTime,
 }
 
 /// Every rank reads a batch of four objects within the wait, computes for 50 ms and meets the others.
 fn planted(cause: Planted) -> Report {
+    run(cause, STEPS, 0)
+}
+
+/// `noise`: a seed of latencies that vary by a factor of four; 0: none.
+fn run(cause: Planted, steps: u32, noise: u64) -> Report {
+    let mut noise = noise;
     let folder = tempfile::tempdir().unwrap();
     let writers: Vec<TraceWriter> = (0..RANKS)
         .map(|rank| {
@@ -32,11 +41,14 @@ fn planted(cause: Planted) -> Report {
     let mut now = 5 * MS;
     let begin = now;
     let train = Position { phase: Phase::Train, epoch: 1, block: 1, ..Position::default() };
-    for step in 1..=STEPS {
+    for step in 1..=steps {
         let at = Position { step, ..train };
         let mut arrivals = Vec::new();
         for (rank, writer) in (0..RANKS).zip(&writers) {
-            let loaded = (0..4).fold(now, |start, read| one_read(writer, cause, at, (rank, read), start));
+            let loaded = (0..4).fold(now, |start, read| {
+                let extra = varied(&mut noise);
+                one_read(writer, cause, at, (rank, read), (start, extra))
+            });
             let computed = loaded + 50 * MS;
             writer.record(Event::span(OpKind::Fetch, Lane::MAIN, at, now, loaded));
             writer.record(Event::span(OpKind::Compute, Lane::MAIN, at, loaded, computed));
@@ -55,8 +67,24 @@ fn planted(cause: Planted) -> Report {
     report(&read_dir(folder.path()).unwrap(), &Options::default()).unwrap()
 }
 
+/// Nanoseconds up to 3 ms, mostly few.
+fn varied(noise: &mut u64) -> u64 {
+    if *noise == 0 {
+        return 0;
+    }
+    *noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let part = (*noise >> 40) as f64 / (1_u64 << 24) as f64;
+    (part.powi(4) * 3.0 * MS as f64) as u64
+}
+
 /// Queued for 0.1 ms, first byte after 1 ms, the rest in 1 ms; returns the end.
-fn one_read(writer: &TraceWriter, cause: Planted, at: Position, (rank, read): (u32, u32), start: u64) -> u64 {
+fn one_read(
+    writer: &TraceWriter,
+    cause: Planted,
+    at: Position,
+    (rank, read): (u32, u32),
+    (start, extra): (u64, u64),
+) -> u64 {
     // Ranks take turns at the endpoints, so that a slow one delays each of them alike.
     let server = (read + at.step + rank) % 4;
     let object = writer.object(&format!("train/file_{:05}", (at.step * RANKS + rank) * 4 + read));
@@ -84,7 +112,8 @@ fn one_read(writer: &TraceWriter, cause: Planted, at: Position, (rank, read): (u
     let queued = if cold { 900 * MS } else { MS / 10 };
     let slow = cause == Planted::SlowEndpoint && server == 3 || cause == Planted::SlowRank && rank == 1;
     let first_byte = event.start + queued + if slow { 12 * MS } else { MS };
-    let end = first_byte + MS;
+    let slow_time = cause == Planted::SlowTime && (20..30).contains(&at.step);
+    let end = first_byte + if slow_time { 10 * MS } else { MS } + extra;
     writer.record(Event { issued: Some(event.start + queued), first_byte: Some(first_byte), end, ..event });
     end
 }
@@ -139,7 +168,8 @@ fn a_slow_rank_is_named_with_what_it_did() {
 fn a_time_of_throttling_is_named_with_its_ends() {
     let report = planted(Planted::Throttled);
     assert_eq!(named(&report), [("throttled", "storage")]);
-    assert!(report.why.findings[0].text.contains("refused 40 requests"));
+    let text = &report.why.findings[0].text;
+    assert!(text.contains("refused 40 requests (429, 503) from 0:01 to 0:02 of the run"), "{text}");
     // Per rank, ten refusals of 2 ms and pauses of 20 ms.
     assert_eq!(lost(&report, "retries"), u64::from(RANKS) * 10 * 22 * MS);
     assert!(report.why.slow_steps.iter().take(20).all(|step| (20..30).contains(&step.step)));
@@ -157,9 +187,44 @@ fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it()
 }
 
 #[test]
+fn a_time_of_slow_transfers_without_a_refusal_is_named_with_its_ends() {
+    let report = planted(Planted::SlowTime);
+    let [found] = &report.why.findings[..] else { panic!("{:?}", report.why.findings) };
+    assert_eq!((found.code.as_str(), found.subject.as_str()), ("slow_period", "0:01–0:02"));
+}
+
+#[test]
+fn a_clean_run_with_noise_has_no_finding_however_short_it_is() {
+    for seed in 1..=40 {
+        for steps in [1, 3, 10, STEPS] {
+            let report = run(Planted::Nothing, steps, seed);
+            assert_eq!(named(&report), [], "seed {seed}, {steps} steps: {:?}", report.why.findings);
+        }
+    }
+}
+
+#[test]
+fn every_cause_is_the_first_finding_through_noise() {
+    use Planted::{ColdConnection, SlowEndpoint, SlowRank, SlowTime, Throttled};
+    let expected = [
+        (SlowEndpoint, "slow_endpoint"),
+        (SlowRank, "slow_rank"),
+        (Throttled, "throttled"),
+        (ColdConnection, "cold_connections"),
+        (SlowTime, "slow_period"),
+    ];
+    for (cause, code) in expected {
+        for seed in 1..=10 {
+            let report = run(cause, STEPS, seed);
+            assert_eq!(named(&report).first().map(|found| found.0), Some(code), "seed {seed}: {:?}", named(&report));
+        }
+    }
+}
+
+#[test]
 fn the_table_of_every_cause_fits_100_columns() {
-    use Planted::{ColdConnection, SlowEndpoint, SlowRank, Throttled};
-    for cause in [SlowEndpoint, SlowRank, Throttled, ColdConnection] {
+    use Planted::{ColdConnection, SlowEndpoint, SlowRank, SlowTime, Throttled};
+    for cause in [SlowEndpoint, SlowRank, Throttled, ColdConnection, SlowTime] {
         let text = render::table(&planted(cause), 100);
         assert!(text.contains("What AU was lost to") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }

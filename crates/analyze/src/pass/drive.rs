@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use dlio_trace::{Error, RankTrace};
 
 use super::kept::Kept;
-use super::objects::{Locator, NO_OBJECT};
+use super::objects::{NO_OBJECT, hash};
 use super::part::RankPart;
 use super::rank::RankState;
 use super::{Piece, Shared};
@@ -69,7 +69,7 @@ pub(super) fn read(shared: &Shared<'_>, mine: &[usize]) -> Result<Vec<Finished>,
             if failed.load(Ordering::Relaxed) {
                 return;
             }
-            match decode(&slots[*slot], *group, shared) {
+            match decode(slots[*slot].trace, *group) {
                 Ok(pieces) => slots[*slot].submit((*group, pieces), shared, AHEAD * workers),
                 Err(error) => {
                     failed.store(true, Ordering::Relaxed);
@@ -126,21 +126,17 @@ fn jobs(slots: &[Slot<'_>], workers: usize) -> Vec<(usize, usize)> {
     jobs
 }
 
-fn decode(slot: &Slot<'_>, group: usize, shared: &Shared<'_>) -> Result<Vec<Piece>, Error> {
-    let mut first_row = 0;
-    let number = |group: usize| u32::try_from(group).unwrap_or(u32::MAX);
-    let pieces = slot.trace.rows(group)?.into_iter().map(|rows| {
+fn decode(trace: &RankTrace, group: usize) -> Result<Vec<Piece>, Error> {
+    let pieces = trace.rows(group)?.into_iter().map(|rows| {
         let mut known = vec![NO_OBJECT; rows.object.count()];
-        let objects = (0..rows.len()).map(|row| {
+        let object = |row: usize| {
             let Some(key) = rows.object.key(row) else { return NO_OBJECT };
             if known[key] == NO_OBJECT {
-                let at = Locator { trace: slot.index, group: number(group), row: first_row + number(row) };
-                known[key] = rows.object.value(key).map_or(NO_OBJECT, |name| shared.objects.number(name, at));
+                known[key] = rows.object.value(key).map_or(NO_OBJECT, hash);
             }
             known[key]
-        });
-        let objects = objects.collect();
-        first_row += number(rows.len());
+        };
+        let objects = (0..rows.len()).map(object).collect();
         Piece { rows, objects }
     });
     Ok(pieces.collect())

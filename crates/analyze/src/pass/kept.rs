@@ -2,12 +2,11 @@
 //! starts and ends is possible, and slow reads can be counted by object.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use dlio_event::OpKind;
 use serde::{Deserialize, Serialize};
 
-use super::objects::NO_OBJECT;
+use super::objects::{Locator, Map, NO_OBJECT};
 use super::part::{RankPart, Together, group_of};
 use super::walk::{NO_ENDPOINT, Span};
 use crate::histogram::{Found, UNKNOWN, Wanted, bucket};
@@ -32,11 +31,13 @@ impl KeptRow {
     pub(crate) fn storage(
         start: i64,
         (nanos, first_byte): (u64, u64),
-        (object, endpoint): (u32, u16),
+        (object, endpoint): (u64, u16),
         (group, good_read): (usize, bool),
     ) -> Self {
         let flag = if good_read { GOOD_READ } else { 0 };
         let group = u16::try_from(group).unwrap_or(0) | flag;
+        // The lower half tells objects apart well enough to count their slow reads.
+        let object = u32::try_from(object & u64::from(u32::MAX)).unwrap_or(0);
         Self { start, nanos, first_byte, object, endpoint, group }
     }
 
@@ -61,13 +62,15 @@ impl KeptRow {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     rows: Vec<KeptRow>,
+    /// Rows up to the end of each group.
+    ends: Vec<usize>,
     /// Names of the numbers in the rows.
     pub(crate) endpoints: Vec<String>,
 }
 
 impl Kept {
     pub(crate) fn with_capacity(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), endpoints: Vec::new() }
+        Self { rows: Vec::with_capacity(rows), ..Self::default() }
     }
 
     pub(crate) fn push(&mut self, row: KeptRow) {
@@ -76,6 +79,18 @@ impl Kept {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// What comes next is of the next row group.
+    pub(crate) fn group_over(&mut self) {
+        self.ends.push(self.rows.len());
+    }
+
+    fn locate(&self, trace: u32, row: usize) -> Locator {
+        let group = self.ends.partition_point(|end| *end <= row);
+        let first = group.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Locator { trace, group: small(group), row: small(row - first) }
     }
 
     /// Goes through all starts and ends of storage operations and computations: how long at least one operation was in
@@ -212,30 +227,92 @@ impl Answer {
     }
 }
 
-/// Good reads of each object, and how many of them were slow.
-#[derive(Debug, Default)]
-pub(crate) struct ObjectCounts {
-    pub(crate) reads: Vec<AtomicU32>,
-    pub(crate) slow: Vec<AtomicU32>,
+/// Objects with slow reads: where the name of each is, and a count.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(u32, Locator, u64)>", into = "Vec<(u32, Locator, u64)>")]
+pub(crate) struct SlowObjects {
+    counts: Map<u32, (Locator, u64)>,
+    /// A bit for each of them, and for some others: most objects need no look-up.
+    sieve: Vec<u64>,
 }
 
-impl ObjectCounts {
-    pub(crate) fn new(numbers: usize) -> Self {
-        let zeros = || (0..numbers).map(|_| AtomicU32::new(0)).collect();
-        Self { reads: zeros(), slow: zeros() }
+/// Bits of the sieve, as a power of two: they stay in the cache.
+const SIEVE: u32 = 22;
+
+impl SlowObjects {
+    fn bit(object: u32) -> (usize, u64) {
+        let bit = object >> (32 - SIEVE);
+        ((bit / 64) as usize, 1 << (bit % 64))
+    }
+
+    fn maybe(&self, object: u32) -> bool {
+        let (word, bit) = Self::bit(object);
+        self.sieve.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.sieve.resize(1 << (SIEVE - 6), 0);
+        for (object, (at, count)) in other.counts {
+            let (word, bit) = Self::bit(object);
+            self.sieve[word] |= bit;
+            let known = self.counts.entry(object).or_insert((at, 0));
+            *known = (known.0.min(at), known.1 + count);
+        }
+    }
+
+    /// Each object, where its name is, how many of its reads were counted by `reads`, and by this.
+    pub(crate) fn beside(&self, reads: &Self) -> Vec<(u32, Locator, u64, u64)> {
+        let all = |object: u32| reads.counts.get(&object).map_or(0, |(_, count)| *count);
+        let mut rows: Vec<_> =
+            self.counts.iter().map(|(object, (at, slow))| (*object, *at, all(*object), *slow)).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+impl From<SlowObjects> for Vec<(u32, Locator, u64)> {
+    fn from(objects: SlowObjects) -> Self {
+        objects.counts.into_iter().map(|(object, (at, count))| (object, at, count)).collect()
+    }
+}
+
+impl From<Vec<(u32, Locator, u64)>> for SlowObjects {
+    fn from(list: Vec<(u32, Locator, u64)>) -> Self {
+        let counts = list.into_iter().map(|(object, at, count)| (object, (at, count))).collect();
+        let mut objects = Self::default();
+        objects.merge(Self { counts, sieve: Vec::new() });
+        objects
     }
 }
 
 impl Kept {
-    /// A second look at some of the rows.
+    /// Objects with slow reads among some of the rows.
+    pub(crate) fn slow_objects(
+        &self,
+        rows: std::ops::Range<usize>,
+        part: &RankPart,
+        question: &Question,
+    ) -> SlowObjects {
+        let mut slow = SlowObjects::default();
+        for (at, row) in rows.clone().zip(&self.rows[rows]) {
+            let good = row.group & GOOD_READ != 0 && u64::from(row.object) != NO_OBJECT;
+            if good && bucket(row.nanos) > question.slow_above {
+                slow.counts.entry(row.object).or_insert_with(|| (self.locate(part.index, at), 0)).1 += 1;
+            }
+        }
+        slow
+    }
+
+    /// A second look at some of the rows; also counts the good reads of objects with slow ones.
     pub(crate) fn answer(
         &self,
         rows: std::ops::Range<usize>,
         part: &RankPart,
         question: &Question,
-        counts: &ObjectCounts,
-    ) -> Answer {
+        slow: &SlowObjects,
+    ) -> (Answer, SlowObjects) {
         let mut answer = Answer::default();
+        let mut objects = SlowObjects::default();
         let mut rank = Found::default();
         let mut host = Found::default();
         let mut groups: Vec<(Option<&Wanted>, Found)> =
@@ -261,13 +338,10 @@ impl Kept {
             }
             if row.group & GOOD_READ != 0 {
                 answer.reads.take(&question.reads, nanos, UNKNOWN);
-                if let (Some(reads), Some(slow)) =
-                    (counts.reads.get(row.object as usize), counts.slow.get(row.object as usize))
+                if slow.maybe(row.object)
+                    && let Some((at, _)) = slow.counts.get(&row.object)
                 {
-                    reads.fetch_add(1, Ordering::Relaxed);
-                    if bucket(nanos) > question.slow_above {
-                        slow.fetch_add(1, Ordering::Relaxed);
-                    }
+                    objects.counts.entry(row.object).or_insert((*at, 0)).1 += 1;
                 }
             }
         }
@@ -275,7 +349,7 @@ impl Kept {
         answer.hosts.insert(part.host.clone(), host);
         answer.groups = groups.into_iter().map(|(_, found)| found).enumerate().collect();
         answer.endpoints = self.endpoints.iter().cloned().zip(endpoints.into_iter().map(|(_, found)| found)).collect();
-        answer
+        (answer, objects)
     }
 }
 

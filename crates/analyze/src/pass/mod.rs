@@ -11,15 +11,14 @@ pub(crate) mod samples;
 pub(crate) mod walk;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use dlio_trace::{RankTrace, Rows};
 use serde::{Deserialize, Serialize};
 
 use crate::timeline::Extent;
-use kept::{Answer, Kept, ObjectCounts, Question};
+use kept::{Answer, Kept, Question, SlowObjects};
 use meetings::{Meeting, Meetings};
-use objects::{Locator, Objects, Ranges};
+use objects::{AllRanges, Range};
 use part::RankPart;
 pub(crate) use rank::keep_longest;
 use samples::{Coverages, EpochSamples};
@@ -36,7 +35,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) keep: bool,
     /// Steps that AU leaves out at the start and at the end of a block.
     pub(crate) skipped: (u64, u64),
-    pub(crate) objects: Objects,
+    pub(crate) ranges: AllRanges,
     pub(crate) coverage: Coverages,
     pub(crate) meetings: Meetings,
 }
@@ -44,8 +43,8 @@ pub(crate) struct Shared<'a> {
 /// Decoded rows.
 pub(crate) struct Piece {
     pub(crate) rows: Rows,
-    /// Number of each row's object.
-    pub(crate) objects: Vec<u32>,
+    /// Hash of each row's object.
+    pub(crate) objects: Vec<u64>,
 }
 
 /// What the traces of one process say.
@@ -54,16 +53,12 @@ pub(crate) struct Summary {
     pub(crate) parts: Vec<RankPart>,
     pub(crate) coverage: BTreeMap<u32, EpochSamples>,
     pub(crate) meetings: Vec<(At, Meeting)>,
-    pub(crate) ranges: Vec<Ranges>,
+    pub(crate) ranges: Vec<Range>,
 }
-
-/// An object's good reads in one process: its hash, where its name is, how many, how many of them slow.
-pub(crate) type Counted = (u64, Locator, u64, u64);
 
 /// What a process keeps for a second look.
 pub(crate) struct Memory {
     kept: Vec<(usize, Kept)>,
-    objects: Objects,
 }
 
 /// Reads some of the traces, by their numbers.
@@ -75,15 +70,12 @@ pub(crate) fn read(shared: Shared<'_>, mine: &[usize]) -> Result<(Summary, Memor
         parts.push(part);
         kept.extend(rows.map(|rows| (at, rows)));
     }
-    let ranges = shared.objects.ranges();
-    let summary = Summary { parts, coverage: shared.coverage.take(), meetings: shared.meetings.take(), ranges };
-    Ok((summary, Memory { kept, objects: shared.objects }))
+    let (coverage, meetings, ranges) = (shared.coverage.take(), shared.meetings.take(), shared.ranges.take());
+    Ok((Summary { parts, coverage, meetings, ranges }, Memory { kept }))
 }
 
 impl Memory {
-    /// Takes the second look. `parts` are those of this process; of objects, `all` are counted or those with slow reads.
-    pub(crate) fn answer(&self, parts: &[RankPart], question: &Question, all: bool) -> (Answer, Vec<Counted>) {
-        let counts = ObjectCounts::new(if self.kept.is_empty() { 0 } else { self.objects.numbers() });
+    fn looks<'m>(&'m self, parts: &'m [RankPart]) -> Vec<(&'m Kept, &'m RankPart, std::ops::Range<usize>)> {
         let mut looks = Vec::new();
         for (at, kept) in &self.kept {
             let mut from = 0;
@@ -93,19 +85,30 @@ impl Memory {
                 from = upto;
             }
         }
-        let answers = drive::each(&looks, |(kept, part, rows)| kept.answer(rows.clone(), part, question, &counts));
-        let mut answer = Answer::default();
-        for found in answers {
-            answer.merge(found);
+        looks
+    }
+
+    /// The objects with slow reads. `parts` are those of this process.
+    pub(crate) fn slow_objects(&self, parts: &[RankPart], question: &Question) -> SlowObjects {
+        let looks = self.looks(parts);
+        let mut objects = SlowObjects::default();
+        for found in drive::each(&looks, |(kept, part, rows)| kept.slow_objects(rows.clone(), part, question)) {
+            objects.merge(found);
         }
-        let numbers = (0_u32..).zip(counts.reads.iter().zip(&counts.slow));
-        let counted = numbers.filter_map(|(number, (reads, slow))| {
-            let (reads, slow) = (reads.load(Ordering::Relaxed), slow.load(Ordering::Relaxed));
-            let wanted = slow > 0 || all && reads > 0;
-            let (hash, at) = wanted.then(|| self.objects.named(number)).flatten()?;
-            Some((hash, at, u64::from(reads), u64::from(slow)))
-        });
-        (answer, counted.collect())
+        objects
+    }
+
+    /// Takes the second look; also counts all good reads of the objects that had `slow` ones anywhere.
+    pub(crate) fn answer(&self, parts: &[RankPart], question: &Question, slow: &SlowObjects) -> (Answer, SlowObjects) {
+        let looks = self.looks(parts);
+        let (mut answer, mut reads) = (Answer::default(), SlowObjects::default());
+        for (found, counted) in
+            drive::each(&looks, |(kept, part, rows)| kept.answer(rows.clone(), part, question, slow))
+        {
+            answer.merge(found);
+            reads.merge(counted);
+        }
+        (answer, reads)
     }
 }
 

@@ -1,16 +1,16 @@
 //! The objects of a run: known by a hash of their name, so that ten million names need no memory, with the ranges that were
 //! read of each. A name is looked up in its trace when a report needs it.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-const SHARDS: u32 = 64;
-/// The number of no object.
-pub(crate) const NO_OBJECT: u32 = u32::MAX;
+/// The hash of no object.
+pub(crate) const NO_OBJECT: u64 = 0;
+/// Ranges that are kept as they come before they are joined.
+const LOG: usize = 1 << 18;
 
 /// Where a name can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,7 +21,23 @@ pub(crate) struct Locator {
     pub(crate) row: u32,
 }
 
-/// For keys that are hashes already, or mixed well enough by one multiplication.
+/// The hash of a name: the same in every process.
+pub(crate) fn hash(name: &str) -> u64 {
+    const FACTOR: u64 = 0x9fb2_1c65_1e98_df25;
+    let bytes = name.as_bytes();
+    let mix = |state: u64, word: u64| {
+        let mixed = (state ^ word).wrapping_mul(FACTOR);
+        mixed ^ (mixed >> 29)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut state = words.iter().fold(bytes.len() as u64, |state, word| mix(state, u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    state = mix(mix(state, u64::from_le_bytes(last)), FACTOR);
+    (state ^ (state >> 32)).wrapping_mul(FACTOR).max(NO_OBJECT + 1)
+}
+
+/// For keys that are numbers of ours: mixed well enough by one multiplication.
 #[derive(Default)]
 pub(crate) struct Mixing(u64);
 
@@ -43,158 +59,141 @@ impl Hasher for Mixing {
     fn write_u32(&mut self, value: u32) {
         self.write_u64(u64::from(value));
     }
-
-    fn write_u16(&mut self, value: u16) {
-        self.write_u64(u64::from(value));
-    }
 }
 
-/// A map with cheap hashing; its keys are numbers of ours.
+/// A map with cheap hashing.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mixing>>;
 
-/// All objects that the traces of one process name.
-#[derive(Debug)]
-pub(crate) struct Objects {
-    shards: Vec<Mutex<Shard>>,
-}
+/// A range that was read: hash of the object, start and end.
+pub(crate) type Range = (u64, u64, u64);
 
+/// The ranges that one rank read: sorted and disjoint, but for the newest. Sorting in large pieces is several times as fast
+/// as looking up each object.
 #[derive(Debug, Default)]
-struct Shard {
-    numbers: Map<u64, u32>,
-    entries: Vec<Object>,
-    /// Ranges that do not adjoin the first one: start and end.
-    more: Map<u32, BTreeMap<u64, u64>>,
+pub(crate) struct ReadRanges {
+    joined: Vec<Range>,
+    log: Vec<Range>,
 }
 
-#[derive(Debug)]
-struct Object {
-    hash: u64,
-    named_at: Locator,
-    start: u64,
-    end: u64,
+impl ReadRanges {
+    pub(crate) fn read(&mut self, object: u64, start: u64, end: u64) {
+        self.log.push((object, start, end));
+        if self.log.len() >= LOG.max(self.joined.len()) {
+            self.join();
+        }
+    }
+
+    fn join(&mut self) {
+        self.log.sort_unstable();
+        self.joined = union(&self.joined, &self.log);
+        self.log.clear();
+    }
 }
 
-/// The ranges that were read of one object, by the hash of its name.
-pub(crate) type Ranges = (u64, Vec<(u64, u64)>);
+/// The ranges that all ranks of one process read.
+#[derive(Debug, Default)]
+pub(crate) struct AllRanges(Mutex<Vec<Range>>);
 
-impl Objects {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+impl AllRanges {
+    /// Adds those of a rank that is done with.
+    pub(crate) fn add(&self, mut rank: ReadRanges) {
+        rank.join();
+        rank.log = Vec::new();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = if all.is_empty() { rank.joined } else { union(&all, &rank.joined) };
     }
 
-    fn shard(&self, number: u32) -> MutexGuard<'_, Shard> {
-        self.shards[(number % SHARDS) as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn take(self) -> Vec<Range> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The number of a name within this process.
-    pub(crate) fn number(&self, name: &str, at: Locator) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(name.as_bytes());
-        let hash = hasher.finish();
-        let which = u32::try_from((hash >> 40) % u64::from(SHARDS)).unwrap_or(0);
-        let mut shard = self.shard(which);
-        let Shard { numbers, entries, .. } = &mut *shard;
-        let local = match numbers.entry(hash) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(free) => {
-                let local = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-                entries.push(Object { hash, named_at: at, start: 0, end: 0 });
-                *free.insert(local)
-            }
+/// Joins two sorted lists; the result is sorted and disjoint.
+fn union(one: &[Range], other: &[Range]) -> Vec<Range> {
+    let mut joined: Vec<Range> = Vec::with_capacity(one.len().max(other.len()));
+    let (mut first, mut second) = (one.iter().peekable(), other.iter().peekable());
+    loop {
+        let next = match (first.peek(), second.peek()) {
+            (Some(left), Some(right)) if left <= right => first.next(),
+            (_, Some(_)) => second.next(),
+            (Some(_), None) => first.next(),
+            (None, None) => return joined,
         };
-        local.checked_mul(SHARDS).and_then(|base| base.checked_add(which)).unwrap_or(NO_OBJECT)
-    }
-
-    /// Notes that a range was read.
-    pub(crate) fn read(&self, number: u32, start: u64, end: u64) {
-        if number == NO_OBJECT || start >= end {
-            return;
+        let Some(range) = next else { return joined };
+        match joined.last_mut() {
+            Some(last) if last.0 == range.0 && range.1 <= last.2 => last.2 = last.2.max(range.2),
+            _ => joined.push(*range),
         }
-        let mut shard = self.shard(number);
-        let local = number / SHARDS;
-        let Some(object) = shard.entries.get_mut(local as usize) else { return };
-        if object.start == object.end {
-            (object.start, object.end) = (start, end);
-        } else if start <= object.end && end >= object.start {
-            (object.start, object.end) = (object.start.min(start), object.end.max(end));
-        } else {
-            add(shard.more.entry(local).or_default(), start, end);
-        }
-    }
-
-    /// Where the name of an object is, and its hash.
-    pub(crate) fn named(&self, number: u32) -> Option<(u64, Locator)> {
-        let shard = self.shard(number);
-        shard.entries.get((number / SHARDS) as usize).map(|object| (object.hash, object.named_at))
-    }
-
-    /// Numbers are below this.
-    pub(crate) fn numbers(&self) -> usize {
-        let longest =
-            self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len());
-        longest.max().unwrap_or(0) * SHARDS as usize
-    }
-
-    /// The ranges of every object that was read.
-    pub(crate) fn ranges(&self) -> Vec<Ranges> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (local, object) in (0_u32..).zip(&shard.entries).filter(|(_, object)| object.end > object.start) {
-                let mut ranges = vec![(object.start, object.end)];
-                ranges.extend(shard.more.get(&local).into_iter().flatten().map(|(start, end)| (*start, *end)));
-                all.push((object.hash, ranges));
-            }
-        }
-        all
     }
 }
 
-/// Adds a range to disjoint ranges.
-fn add(ranges: &mut BTreeMap<u64, u64>, mut start: u64, mut end: u64) {
-    while let Some((other, upto)) = ranges.range(..=end).next_back().map(|(other, upto)| (*other, *upto)) {
-        if upto < start {
-            break;
-        }
-        ranges.remove(&other);
-        (start, end) = (start.min(other), end.max(upto));
-    }
-    ranges.insert(start, end);
-}
-
-/// Bytes in the union of all ranges of each object, summed over the objects.
-pub(crate) fn different_bytes(mut all: Vec<Ranges>) -> u64 {
+/// Bytes in the union of the ranges of several processes.
+pub(crate) fn different_bytes(mut all: Vec<Range>) -> u64 {
     all.sort_unstable();
-    let mut total = 0;
-    for same in all.chunk_by(|one, other| one.0 == other.0) {
-        let mut ranges: Vec<(u64, u64)> = same.iter().flat_map(|(_, ranges)| ranges).copied().collect();
-        ranges.sort_unstable();
-        let mut upto = 0;
-        for (start, end) in ranges {
-            total += end.saturating_sub(start.max(upto));
-            upto = upto.max(end);
+    union(&all, &[]).iter().map(|(_, start, end)| end - start).sum()
+}
+
+/// Where the lanes of a rank read last: of each, the last objects and where the read ended.
+#[derive(Debug, Default)]
+pub(crate) struct LastReads {
+    lanes: Vec<LaneReads>,
+}
+
+/// The last objects of a lane, where the read of each ended, and which of them is replaced next.
+#[derive(Debug)]
+struct LaneReads {
+    lane: u16,
+    last: [(u64, u64); 8],
+    next: usize,
+}
+
+impl LastReads {
+    /// Whether the read continues the lane's last one of the object; `None` if the object is none of its last eight.
+    pub(crate) fn read(&mut self, lane: u16, object: u64, start: u64, end: u64) -> Option<bool> {
+        let at = self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
+            self.lanes.push(LaneReads { lane, last: [(NO_OBJECT, 0); 8], next: 0 });
+            self.lanes.len() - 1
+        });
+        let LaneReads { last, next, .. } = &mut self.lanes[at];
+        if let Some((_, before)) = last.iter_mut().find(|(known, _)| *known == object) {
+            let continues = *before == start;
+            *before = end;
+            return Some(continues);
         }
+        last[*next] = (object, end);
+        *next = (*next + 1) % last.len();
+        None
     }
-    total
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const AT: Locator = Locator { trace: 0, group: 0, row: 0 };
-
     #[test]
     fn bytes_that_were_read_twice_count_once() {
-        let objects = Objects::new();
-        let (one, other) = (objects.number("a", AT), objects.number("b", AT));
-        assert_eq!(objects.number("a", AT), one);
-        for (start, end) in [(0, 10), (20, 30), (25, 40), (8, 12), (50, 60), (45, 50)] {
-            objects.read(one, start, end);
+        let (one, other) = (hash("a"), hash("b"));
+        assert!(one != other && one == hash("a") && hash("") != NO_OBJECT && hash("12345678") != hash("1234567"));
+        let all = AllRanges::default();
+        for _ in 0..2 {
+            let mut ranges = ReadRanges::default();
+            for (start, end) in [(0, 10), (20, 30), (25, 40), (8, 12), (50, 60), (45, 50)] {
+                ranges.read(one, start, end);
+            }
+            ranges.read(other, 5, 6);
+            all.add(ranges);
         }
-        objects.read(other, 5, 6);
-        assert_eq!(different_bytes(objects.ranges()), 12 + 20 + 15 + 1);
-        let twice = [objects.ranges(), objects.ranges()].concat();
-        assert_eq!(different_bytes(twice), 48);
+        let ranges = all.take();
+        assert_eq!(ranges.len(), 4);
+        assert_eq!(different_bytes([ranges.clone(), ranges].concat()), 12 + 20 + 15 + 1);
+    }
+
+    #[test]
+    fn a_read_continues_the_lanes_last_one_of_its_object() {
+        let mut last = LastReads::default();
+        assert_eq!(last.read(0, 7, 0, 10), None);
+        assert_eq!(last.read(0, 8, 0, 10), None);
+        assert_eq!(last.read(1, 7, 10, 20), None);
+        assert_eq!((last.read(0, 7, 10, 20), last.read(0, 7, 10, 20)), (Some(true), Some(false)));
     }
 }

@@ -5,7 +5,7 @@ use dlio_trace::{NO_CONNECTION, NO_SAMPLE, NO_TIME, RankTrace, Rows};
 
 use super::kept::{Kept, KeptRow};
 use super::meetings::Visit;
-use super::objects::{Locator, Map, NO_OBJECT};
+use super::objects::{LastReads, Locator, Map, NO_OBJECT, ReadRanges};
 use super::part::{Coldest, EpochLoss, Flow, GROUPS, Group, LongWait, RankPart, group_key, size_class};
 use super::samples::{IS_OBJECT, Samples};
 use super::walk::{At, Counted, NO_ENDPOINT, Op, Span, Step, Walk};
@@ -16,8 +16,6 @@ use crate::why::between;
 
 /// Steps with long waits that a rank offers.
 const LONG_WAITS: usize = 20;
-/// Lanes remember where they read at most this many objects.
-const REMEMBERED: usize = 1 << 20;
 /// Bytes per nanosecond of one read (GB/s) that only memory reaches, and the size from which it is judged.
 const MEMORY_SPEED: f64 = 4.0;
 const MEMORY_BYTES: u64 = 16 << 10;
@@ -33,8 +31,8 @@ pub(crate) struct RankState {
     samples: Samples,
     /// Requests that each connection has served.
     served: Map<u32, u32>,
-    /// Where each lane's last read of an object ended.
-    ends: Map<(u32, u32), u64>,
+    last_reads: LastReads,
+    ranges: ReadRanges,
     checkpoints: Vec<Span>,
     /// First and last moment of the steps that count, by epoch and block.
     blocks: Vec<((u32, u32), Span)>,
@@ -55,7 +53,8 @@ impl RankState {
             counted: Counted::default(),
             samples: Samples::default(),
             served: Map::default(),
-            ends: Map::default(),
+            last_reads: LastReads::default(),
+            ranges: ReadRanges::default(),
             checkpoints: Vec::new(),
             blocks: Vec::new(),
             computes: Vec::new(),
@@ -79,6 +78,9 @@ impl RankState {
                 }
             }
             first_row += small(piece.rows.len());
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.group_over();
         }
         self.samples.close(false, &shared.coverage);
         self.advance(watermark, shared);
@@ -111,7 +113,7 @@ impl RankState {
         &mut self,
         rows: &Rows,
         row: usize,
-        (at, (object, endpoint)): (Locator, (u32, u16)),
+        (at, (object, endpoint)): (Locator, (u64, u16)),
         shared: &Shared<'_>,
     ) {
         let (kind, bytes, start, end) = (rows.kind[row], rows.bytes[row], rows.start[row], rows.end[row]);
@@ -161,7 +163,7 @@ impl RankState {
             kept.push(KeptRow::storage(start, (nanos, first), (object, endpoint), (key, read && ok)));
         }
         if read {
-            self.read(rows, row, object, shared);
+            self.read(rows, row, object);
         }
         if rows.phase[row] == Phase::Train && rows.epoch[row] > 0 {
             self.train(rows, row, object, nanos);
@@ -194,25 +196,22 @@ impl RankState {
         }
     }
 
-    fn read(&mut self, rows: &Rows, row: usize, object: u32, shared: &Shared<'_>) {
+    fn read(&mut self, rows: &Rows, row: usize, object: u64) {
         let (bytes, offset) = (rows.bytes[row], rows.offset[row]);
         if bytes == 0 || object == NO_OBJECT {
             return;
         }
         self.part.read_bytes += bytes;
         let end = offset.saturating_add(bytes);
-        shared.objects.read(object, offset, end);
-        if self.ends.len() >= REMEMBERED {
-            self.ends.clear();
-        }
-        if let Some(before) = self.ends.insert((u32::from(rows.lane[row]), object), end) {
+        self.ranges.read(object, offset, end);
+        if let Some(continues) = self.last_reads.read(rows.lane[row], object, offset, end) {
             self.part.later_reads += 1;
-            self.part.continued_reads += u64::from(before == offset);
+            self.part.continued_reads += u64::from(continues);
         }
     }
 
     /// An operation of a training epoch.
-    fn train(&mut self, rows: &Rows, row: usize, object: u32, nanos: u64) {
+    fn train(&mut self, rows: &Rows, row: usize, object: u64, nanos: u64) {
         self.part.lanes.storage += nanos;
         if !rows.kind[row].is_read() {
             return;
@@ -225,13 +224,13 @@ impl RankState {
         reads.from_memory += u64::from(bytes >= MEMORY_BYTES && bytes as f64 >= MEMORY_SPEED * nanos as f64);
         let sample = match (rows.sample[row], object) {
             (NO_SAMPLE, NO_OBJECT) => return,
-            (NO_SAMPLE, object) => IS_OBJECT | u64::from(object),
+            (NO_SAMPLE, object) => IS_OBJECT | object,
             (sample, _) => sample & !IS_OBJECT,
         };
         self.samples.read(rows.epoch[row], rows.step[row], sample);
     }
 
-    fn on_path(&mut self, rows: &Rows, row: usize, (named_at, (object, endpoint)): (Locator, (u32, u16)), opens: bool) {
+    fn on_path(&mut self, rows: &Rows, row: usize, (named_at, (object, endpoint)): (Locator, (u64, u16)), opens: bool) {
         let step: At = (rows.epoch[row], rows.step[row]);
         if rows.phase[row] != Phase::Train || step.0 == 0 || step.1 == 0 {
             return;
@@ -363,6 +362,7 @@ impl RankState {
     /// The rank as a whole.
     pub(crate) fn finish(mut self, shared: &Shared<'_>) -> (RankPart, Option<Kept>) {
         self.samples.close(true, &shared.coverage);
+        shared.ranges.add(self.ranges);
         let mut part = self.part;
         part.orders = self.samples.orders;
         keep_longest(&mut part.long_waits, LONG_WAITS);

@@ -31,7 +31,7 @@ pub(crate) struct Op {
     pub(crate) first_byte: i64,
     pub(crate) end: i64,
     pub(crate) step: At,
-    pub(crate) object: u32,
+    pub(crate) object: u64,
     pub(crate) named_at: Locator,
     pub(crate) endpoint: u16,
     pub(crate) lane: u16,
@@ -188,10 +188,10 @@ struct Path {
     /// Where the explanation has come to.
     at: i64,
     /// The operation that follows: its object and whether it was a later attempt.
-    later: Option<(u32, bool)>,
+    later: Option<(u64, bool)>,
     wait: Wait,
     /// Object, where its name is, its endpoint, nanoseconds.
-    objects: Vec<(u32, Locator, u16, u64)>,
+    objects: Vec<(u64, Locator, u16, u64)>,
 }
 
 impl Path {

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use crate::compare::Change;
 
 /// For a terminal.
-#[must_use]
-pub fn comparison(changes: &[Change]) -> String {
+pub(crate) fn comparison(changes: &[Change]) -> String {
     let mut text = "\nAgainst the base (95 % confidence interval of the change)\n".to_owned();
     let _ = writeln!(text, "{:<20}{:>14}{:>14}{:>11}   interval", "metric", "base", "this", "change");
     for change in changes {

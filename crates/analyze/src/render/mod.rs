@@ -1,15 +1,17 @@
-//! A report as bytes: a table for terminals, JSON for programs, one HTML page for people.
+//! A report as bytes: a table for terminals, JSON for programs, CSV and Markdown, one HTML page for people.
 
 mod comparison;
 mod html;
+mod overview;
 mod page_data;
+mod sheets;
 mod table;
 mod units;
 mod why;
 mod words;
 
-pub use comparison::comparison;
 pub use html::{html, html_against};
+pub use sheets::{csv, markdown};
 pub use table::table;
 
 use crate::Report;

@@ -27,7 +27,7 @@ pub fn table(report: &Report, width: usize) -> String {
     page.series(report);
     page.times(report);
     page.utilisation(report);
-    for section in super::why::sections(&report.why) {
+    for section in super::why::sections(&report.why).into_iter().chain(super::overview::sections(report)) {
         page.title(section.title);
         section.lines.iter().for_each(|line| page.line(line));
     }
@@ -35,6 +35,9 @@ pub fn table(report: &Report, width: usize) -> String {
     page.operations("Spans", &report.spans);
     page.ranks(report);
     page.endpoints(report);
+    if !report.comparison.is_empty() {
+        page.text.push_str(&super::comparison::comparison(&report.comparison));
+    }
     page.text
 }
 
@@ -99,6 +102,11 @@ impl Page {
             count(run.errors),
             count(run.retries)
         ));
+        if report.method.streaming {
+            let error = 100.0 * report.method.percentile_error;
+            let left_out = report.method.left_out.join(", ");
+            self.line(&format!("streaming: percentiles within {error:.1} %; left out: {left_out}"));
+        }
         for (what, aggregate) in [("training", &report.train), ("evaluation", &report.eval)] {
             let Some(aggregate) = aggregate else { continue };
             let (Some(au), Some(rate)) = (aggregate.au, aggregate.throughput_spread) else { continue };
@@ -194,6 +202,12 @@ impl Page {
                     squeeze(values, columns).into_iter().map(|value| Some(value / most)).collect();
                 self.line(&format!("{name:<6} {} ≤ {}/s", sparkline(&points), bytes(most)));
             }
+        }
+        let most = series.in_flight.iter().copied().fold(0.0, f64::max);
+        if most > 0.0 {
+            let points: Vec<Option<f64>> =
+                squeeze(&series.in_flight, columns).into_iter().map(|value| Some(value / most)).collect();
+            self.line(&format!("{:<6} {} ≤ {most:.1} in flight", "ops", sparkline(&points)));
         }
         let au: Vec<f64> = series.au_percentage.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
         if au.iter().any(|value| value.is_finite()) {

@@ -58,13 +58,15 @@ pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
     let duration = |slice: usize| flying[slice] / operations[slice];
     let usual = middle(active.iter().map(|slice| duration(*slice)).collect());
     let usual_wait = middle(active.iter().map(|slice| waiting[*slice]).collect());
-    let late: Vec<usize> = active.iter().copied().filter(|slice| duration(*slice) > SLOW * usual).collect();
-    let mut stretches: Vec<Vec<usize>> = Vec::new();
-    for slice in late {
+    // Slices without operations, in which everybody computes, do not end a stretch; one ordinary slice does not either.
+    let late = active.iter().enumerate().filter(|(_, slice)| duration(**slice) > SLOW * usual);
+    let (mut stretches, mut before): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+    for (place, slice) in late {
         match stretches.last_mut() {
-            Some(stretch) if stretch.last().is_some_and(|last| slice - last <= 2) => stretch.push(slice),
-            _ => stretches.push(vec![slice]),
+            Some(stretch) if place - before <= 2 => stretch.push(*slice),
+            _ => stretches.push(vec![*slice]),
         }
+        before = place;
     }
     let judged = stretches.into_iter().filter_map(|slices| {
         let (first, last) = (*slices.first()?, *slices.last()?);

@@ -1,60 +1,115 @@
-//! `dlio-rs analyze`: from traces to a table, `report.json` and `report.html`.
+//! `dlio-rs analyze`: from traces to a table, `report.json` and `report.html`. Under `mpirun` each rank reads its share of the
+//! traces, and rank 0 reports.
 
 use std::path::{Path, PathBuf};
 
-use dlio_analyze::{Report, compare, render};
+use dlio_analyze::{Analysis, Options, Report, compare, render};
+use dlio_comm::Communicator;
 use dlio_trace::RankTrace;
 
 use crate::args::{AnalyzeArgs, ReportFormat};
 use crate::exit::{Code, Failure};
 use crate::log::print;
 use crate::outputs::write_file;
+use crate::session::{agree, on_ranks};
 
 /// Columns of the table.
 const WIDTH: usize = 100;
+/// What a replay of a trace says of itself, in its output folder.
+const FIDELITY: &str = "fidelity.json";
 
 pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
-    let AnalyzeArgs { paths, json, html, no_files, base, fail_if, format } = args;
-    let report = report_on(&paths)?;
-    let changes = match &base {
-        Some(base) => Some(compare::compare(&report_on(std::slice::from_ref(base))?, &report)),
+    on_ranks(|comm| async move {
+        let made = make(&*comm, &args).await?;
+        let told = match made {
+            Some((report, base)) => tell(&report, base.as_ref(), args),
+            None => Ok(()),
+        };
+        agree(&*comm, told).await
+    })
+}
+
+/// The report and that of the base, on rank 0.
+async fn make(comm: &dyn Communicator, args: &AnalyzeArgs) -> Result<Option<(Report, Option<Report>)>, Failure> {
+    let report = report_on(comm, &args.paths, args.streaming).await?;
+    let base = match &args.base {
+        Some(base) => report_on(comm, std::slice::from_ref(base), args.streaming).await?,
         None => None,
     };
-    match (format, &changes) {
-        (ReportFormat::Table, changes) => {
-            print(render::table(&report, WIDTH).as_bytes())?;
-            if let Some(changes) = changes {
-                print(render::comparison(changes).as_bytes())?;
-            }
+    Ok(report.map(|mut report| {
+        if let Some(base) = &base {
+            report.comparison = compare::compare(base, &report);
         }
-        (ReportFormat::Json, None) => print(&render::json(&report))?,
-        (ReportFormat::Json, Some(changes)) => {
-            let both = serde_json::json!({"report": report, "comparison": changes});
-            print(format!("{both:#}\n").as_bytes())?;
-        }
+        (report, base)
+    }))
+}
+
+/// Prints and writes.
+fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
+    let AnalyzeArgs { paths, json, html, streaming: _, no_files, base: _, fail_if, format } = args;
+    match format {
+        ReportFormat::Table => print(render::table(report, WIDTH).as_bytes())?,
+        ReportFormat::Json => print(&render::json(report))?,
+        ReportFormat::Csv => print(render::csv(report).as_bytes())?,
+        ReportFormat::Md => print(render::markdown(report).as_bytes())?,
     }
     if !no_files {
         let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
         let json = json.unwrap_or_else(|| folder.join("report.json"));
         let html = html.unwrap_or_else(|| folder.join("report.html"));
-        write_file(&json, &render::json(&report))?;
-        write_file(&html, &render::html(&report))?;
+        write_file(&json, &render::json(report))?;
+        let page = base.map_or_else(|| render::html(report), |base| render::html_against(report, base));
+        write_file(&html, &page)?;
         if format == ReportFormat::Table {
             print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())?;
         }
     }
-    let crossed: Vec<String> =
-        fail_if.iter().filter_map(|threshold| threshold.crossed(changes.as_deref().unwrap_or_default())).collect();
+    let crossed: Vec<String> = fail_if.iter().filter_map(|threshold| threshold.crossed(&report.comparison)).collect();
     if crossed.is_empty() { Ok(()) } else { Err(Failure::new(Code::Threshold, crossed.join("; "))) }
 }
 
-fn report_on(paths: &[PathBuf]) -> Result<Report, Failure> {
+/// The report on one run, on rank 0; the other ranks help.
+async fn report_on(comm: &dyn Communicator, paths: &[PathBuf], streaming: bool) -> Result<Option<Report>, Failure> {
+    let (rank, size) = (comm.place().rank as usize, comm.place().size as usize);
+    let traces = agree(comm, read_all(paths)).await?;
+    let options = Options { streaming: streaming.then_some(true), parameters: None };
+    if size == 1 {
+        let report = dlio_analyze::report(&traces, &options).map_err(trace_failure)?;
+        return Ok(Some(Report { fidelity: fidelity(paths)?, ..report }));
+    }
+    let analysis = Analysis::new(&traces, &options);
+    let share = agree(comm, analysis.read(rank, size).map_err(trace_failure)).await?;
+    let first = comm.all_gather(&share.first()).await?;
+    let torn = || {
+        Failure::new(Code::Ranks, "a rank sent something that is no part of an analysis: run one version of dlio-rs")
+    };
+    let asked = analysis.ask(&first).ok_or_else(torn)?;
+    drop(first);
+    let second = comm.all_gather(&share.second(&asked)).await?;
+    let asked = asked.learn(&second).ok_or_else(torn)?;
+    let third = comm.all_gather(&share.third(&asked)).await?;
+    let finish = || {
+        let report = analysis.finish(asked, &third).map_err(trace_failure)?.ok_or_else(torn)?;
+        Ok(Report { fidelity: fidelity(paths)?, ..report })
+    };
+    agree(comm, (rank == 0).then(finish).transpose()).await
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<RankTrace>, Failure> {
     let mut traces = Vec::new();
     for path in paths {
         traces.extend(read(path)?);
     }
     traces.sort_by_key(|trace| trace.header.rank);
-    dlio_analyze::report(&traces, &dlio_analyze::Options::default()).map_err(trace_failure)
+    Ok(traces)
+}
+
+/// What a replay of a trace said of itself, if one of the folders is its output.
+fn fidelity(paths: &[PathBuf]) -> Result<Option<serde_json::Value>, Failure> {
+    let Some(path) = paths.iter().map(|path| path.join(FIDELITY)).find(|path| path.is_file()) else { return Ok(None) };
+    let text = std::fs::read(&path).map_err(|error| Failure::file("reading", &path, &error))?;
+    let value = serde_json::from_slice(&text);
+    value.map(Some).map_err(|error| Failure::new(Code::Trace, format_args!("{}: {error}; remove it", path.display())))
 }
 
 /// The traces of an output folder, of a trace folder, or one file.

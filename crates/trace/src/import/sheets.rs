@@ -216,12 +216,7 @@ impl Sheets {
     /// Gives the events of a sheet to the press.
     fn hand_over(&mut self, at: usize) {
         let Some(sheet) = self.all.get_mut(at).filter(|sheet| !sheet.events.is_empty()) else { return };
-        let mut next = self.press.spare();
-        // A rank that filled a row group fills the next one too: growing step by step would touch twice the memory.
-        if sheet.events.len() >= GROUP_ROWS {
-            next.reserve_exact(GROUP_ROWS);
-        }
-        let events = std::mem::replace(&mut sheet.events, next);
+        let events = std::mem::replace(&mut sheet.events, self.press.spare());
         self.waiting -= events.len();
         let sheaf = Sheaf { rank: sheet.rank, events, names: Arc::clone(&self.names) };
         if let Err(error) = self.press.write(sheaf) {
