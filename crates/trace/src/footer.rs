@@ -12,6 +12,7 @@ use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
 use crate::Error;
+use crate::reader::whole;
 
 /// Magic bytes at the start and at the end of a Parquet file.
 pub(crate) const MAGIC: &[u8; 4] = b"PAR1";
@@ -96,7 +97,7 @@ fn decode(file: &File, end: u64) -> Option<ParquetMetaData> {
     }
     let mut bytes = vec![0_u8; usize::try_from(len).ok()?];
     file.read_exact_at(&mut bytes, start).ok()?;
-    let metadata = ParquetMetaDataReader::decode_metadata(&bytes).ok()?;
+    let metadata = whole(|| ParquetMetaDataReader::decode_metadata(&bytes).map_err(|error| error.to_string())).ok()?;
     let inside = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns).all(|column| {
         let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
         let range = u64::try_from(first).ok().zip(u64::try_from(column.compressed_size()).ok());

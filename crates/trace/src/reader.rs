@@ -1,6 +1,7 @@
 //! Reading traces back: one file per rank, rows in batches.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,13 +146,12 @@ impl RankTrace {
     /// # Errors
     /// As [`RankTrace::batches`].
     pub fn rows(&self, group: usize) -> Result<Vec<Rows>, Error> {
-        let damaged = |reason: String| Error::Damaged { path: self.path.clone(), reason };
         let drift = self.header.drift();
         let reader = self.reader(|column| WANTED.contains(&column), Some(group))?;
         let rows = |record: Result<RecordBatch, ArrowError>| {
             record.map_err(|error| error.to_string()).and_then(|record| Rows::from_record_batch(&record, drift))
         };
-        reader.map(rows).collect::<Result<_, _>>().map_err(damaged)
+        self.decode(|| reader.map(rows).collect())
     }
 
     /// The object names of one group's rows, in pieces.
@@ -159,12 +159,11 @@ impl RankTrace {
     /// # Errors
     /// As [`RankTrace::batches`].
     pub fn object_names(&self, group: usize) -> Result<Vec<Names>, Error> {
-        let damaged = |reason: String| Error::Damaged { path: self.path.clone(), reason };
         let reader = self.reader(|column| column == "uri", Some(group))?;
         let names = |record: Result<RecordBatch, ArrowError>| {
             record.map_err(|error| error.to_string()).and_then(|record| Names::of(&record, "uri"))
         };
-        reader.map(names).collect::<Result<_, _>>().map_err(damaged)
+        self.decode(|| reader.map(names).collect())
     }
 
     /// All rows with all columns.
@@ -190,9 +189,18 @@ impl RankTrace {
 
     fn reader(&self, wanted: fn(&str) -> bool, group: Option<usize>) -> Result<ParquetRecordBatchReader, Error> {
         let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        open(file, &self.metadata, wanted, group)
-            .map_err(|error| Error::Damaged { path: self.path.clone(), reason: error.to_string() })
+        self.decode(|| open(file, &self.metadata, wanted, group).map_err(|error| error.to_string()))
     }
+
+    fn decode<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+        whole(work).map_err(|reason| Error::Damaged { path: self.path.clone(), reason })
+    }
+}
+
+/// Decodes; some flipped bytes make the Parquet library panic, which says nothing but that the file is damaged.
+pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err("its values cannot be decoded".to_owned()))
 }
 
 fn open(
@@ -240,9 +248,12 @@ impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = self.reader.next()?;
-        let batch = record.map_err(|error| error.to_string()).and_then(|record| Batch::from_record_batch(&record));
-        let batch = batch.map(|batch| match self.drift {
+        let reader = &mut self.reader;
+        let batch = whole(|| {
+            let record = reader.next().transpose().map_err(|error| error.to_string())?;
+            record.map(|record| Batch::from_record_batch(&record)).transpose()
+        });
+        let batch = batch.transpose()?.map(|batch| match self.drift {
             Some(drift) => batch.corrected(drift),
             None => batch,
         });
