@@ -5,7 +5,6 @@ use dlio_engine::Checkpoints;
 use dlio_format::checkpoint::Container;
 use dlio_format::payload::Payload;
 use dlio_plan::{CheckpointPlan, World};
-use dlio_storage::s3::Preflight;
 
 use crate::exit::Failure;
 use crate::session::Session;
@@ -53,16 +52,7 @@ impl Prepared {
             // What there is to load is found out before the first file is.
             return Ok(());
         }
-        // Rank 0 first: some servers refuse to create the same bucket twice at once.
-        if session.rank() == 0 {
-            let checked = client.preflight(Preflight::Write).await;
-            session.comm.barrier().await?;
-            checked?;
-        } else {
-            session.comm.barrier().await?;
-            client.preflight(Preflight::Write).await?;
-        }
-        Ok(())
+        storage::preflight_writing(session, client).await
     }
 
     /// Says the sizes, as the reference does before the run.

@@ -226,17 +226,7 @@ async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work
     let purpose = if work.generate { Purpose::Generate } else { Purpose::Read };
     let first = data.files.file(0).key;
     match (&opened.s3, purpose) {
-        (Some(client), Purpose::Generate) => {
-            // Rank 0 first: some servers refuse to create the same bucket twice at once.
-            if session.rank() == 0 {
-                let checked = client.preflight(Preflight::Write).await;
-                session.comm.barrier().await?;
-                checked?;
-            } else {
-                session.comm.barrier().await?;
-                client.preflight(Preflight::Write).await?;
-            }
-        }
+        (Some(client), Purpose::Generate) => storage::preflight_writing(session, client).await?,
         (Some(client), Purpose::Read) => client.preflight(Preflight::Read(&first)).await?,
         (None, Purpose::Generate) => {}
         (None, Purpose::Read) => check_local(opened, &first).await?,

@@ -12,11 +12,12 @@ use dlio_engine::Loading;
 use dlio_event::TimeSource;
 use dlio_plan::CheckpointPlan;
 use dlio_storage::local::{Local, LocalOptions};
-use dlio_storage::s3::{self, S3, S3Config};
+use dlio_storage::s3::{self, Preflight, S3, S3Config};
 use dlio_storage::{Split, SplitRules, Storage};
 
 use crate::exit::{Code, Failure};
 use crate::request::Request;
+use crate::session::Session;
 
 /// Where the data set lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -360,6 +361,21 @@ fn s3_config(
     config.part_concurrency = keys.multipart_concurrency;
     config.request_timeout = std::time::Duration::from_secs_f64(keys.request_timeout_seconds);
     Ok(config)
+}
+
+/// Checks that this rank's endpoints take objects, and makes the bucket where it is missing: by rank 0 first, since some servers
+/// refuse to create the same bucket twice at once.
+///
+/// # Errors
+/// When an endpoint, the credentials or the bucket do not work.
+pub(crate) async fn preflight_writing(session: &Session, client: &S3) -> Result<(), Failure> {
+    if session.rank() == 0 {
+        let checked = client.preflight(Preflight::Write).await;
+        session.comm.barrier().await?;
+        return Ok(checked?);
+    }
+    session.comm.barrier().await?;
+    Ok(client.preflight(Preflight::Write).await?)
 }
 
 #[cfg(test)]
