@@ -1,8 +1,12 @@
 //! Traces that are done again.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use crate::support::{Said, json, mpirun, solo};
+use crate::support::{Said, Server, json, mpirun, solo, solo_with};
 
 /// A small run of two ranks with its trace, in `folder`.
 fn recorded(folder: &Path) {
@@ -43,7 +47,7 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
         let output = format!("replay-{ranks}");
         let said = replay(ranks, at, &output, &more).ok();
         assert_eq!(said.err.contains("12 object(s): 12 written"), ranks == 1, "{}", said.err);
-        let found = json(&at.join(&output).join("fidelity.json"));
+        let found = json(&at.join(&output).join("replay.json"));
         assert_eq!(found["operations_done"], found["operations_planned"]);
         assert_eq!(found["bytes_done"], found["bytes_planned"]);
         assert!(found["metrics"]["issue_error_p50"].as_f64().is_some());
@@ -70,7 +74,7 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
         at.join("again").to_str().unwrap().to_owned().leak(),
     ];
     solo(&[&again[..], &closed].concat()).ok();
-    let found = json(&at.join("again/fidelity.json"));
+    let found = json(&at.join("again/replay.json"));
     assert!(found["bytes_done"].as_u64().unwrap() >= 2 * size("data"));
     assert_eq!(found["bytes_done"], found["bytes_planned"]);
     assert!(found["metrics"]["think_error_p99"].as_f64().is_some());
@@ -96,4 +100,208 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
         .failed(4, &["operation(s) failed", "missing", "--prepare"]);
     replay(1, at, "f", &["--op", "read", "--timing", "asap", "--require", "issue_error_p99<=1s"])
         .failed(7, &["not measured"]);
+}
+
+/// A relay in front of an endpoint that notes when each request came in.
+struct Relay {
+    address: String,
+    came: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl Relay {
+    fn before(upstream: &str) -> Self {
+        let upstream = upstream.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let came = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&came);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(&upstream).unwrap();
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let noted = Arc::clone(&noted);
+                std::thread::spawn(move || pass(from, to, |bytes| note(&noted, bytes)));
+                std::thread::spawn(move || pass(server, client, |_| {}));
+            }
+        });
+        Self { address, came }
+    }
+
+    /// Requests of a method, in the order of their coming.
+    fn of(&self, method: &str) -> Vec<Instant> {
+        let came = self.came.lock().unwrap();
+        came.iter().filter(|(_, found)| found == method).map(|(at, _)| *at).collect()
+    }
+}
+
+fn note(came: &Mutex<Vec<(Instant, String)>>, bytes: &[u8]) {
+    // A request without a body begins where a piece begins.
+    let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+    if ["GET", "PUT", "HEAD", "DELETE", "POST"].iter().any(|known| known.as_bytes() == method) {
+        came.lock().unwrap().push((Instant::now(), String::from_utf8_lossy(method).into_owned()));
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count) = from.read(&mut buffer) {
+        look(&buffer[..count]);
+        if count == 0 || to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Starts of what a trace read, in order.
+fn reads(folder: &Path) -> Vec<i64> {
+    let mut starts = Vec::new();
+    for trace in dlio_trace::read_dir(folder).unwrap() {
+        for batch in trace.batches().unwrap() {
+            let batch = batch.unwrap();
+            starts.extend((0..batch.len()).filter(|row| batch.kind[*row].is_read()).map(|row| batch.start[row]));
+        }
+    }
+    starts.sort_unstable();
+    starts
+}
+
+#[test]
+fn a_recording_of_files_replays_on_s3_and_the_server_sees_every_request_at_its_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    recorded(at);
+    let server = Server::start(2, &["--access-key", "test", "--secret-key", "secret-of-the-test"]);
+    let relays: Vec<Relay> = server.endpoints().iter().map(|endpoint| Relay::before(endpoint)).collect();
+    let endpoints = relays.iter().map(|relay| relay.address.as_str()).collect::<Vec<_>>().join(",");
+    let env = [
+        ("AWS_ENDPOINT_URL", endpoints.as_str()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test"),
+    ];
+    let map = format!("{}=s3://bucket/copy", at.join("data").display());
+    let (trace, output) = (at.join("out"), at.join("s3"));
+    let words = ["replay", trace.to_str().unwrap(), "--map", &map, "--op", "read", "--output"];
+    let prepared = at.join("p");
+    let prepare = [&words[..], &[prepared.to_str().unwrap(), "--prepare", "--timing", "asap"]].concat();
+    solo_with(&env, &prepare).ok();
+    relays.iter().for_each(|relay| relay.came.lock().unwrap().clear());
+    solo_with(&env, &[&words[..], &[output.to_str().unwrap(), "--no-preflight"]].concat()).ok();
+    let mut came: Vec<Instant> = relays.iter().flat_map(|relay| relay.of("GET")).collect();
+    came.sort_unstable();
+    let due = reads(&trace.join("trace"));
+    let first = due[0];
+    assert_eq!(came.len(), due.len(), "one request for each recorded read");
+    assert!(relays.iter().all(|relay| !relay.of("GET").is_empty()), "both endpoints are used");
+    let found = json(&output.join("replay.json"));
+    assert_eq!(found["bytes_done"], found["bytes_planned"]);
+    // A busy machine moves single requests; half of them are where they were recorded.
+    let mut off: Vec<i128> = came
+        .iter()
+        .zip(&due)
+        .map(|(at, due)| {
+            let after = i128::try_from(at.duration_since(came[0]).as_nanos()).unwrap();
+            (after - i128::from(due - first)).abs()
+        })
+        .collect();
+    off.sort_unstable();
+    assert!(off[off.len() / 2] < 50_000_000, "half the requests are {} ns off", off[off.len() / 2]);
+
+    // The trace of that replay names the endpoints: a rule leads one to the other.
+    relays.iter().for_each(|relay| relay.came.lock().unwrap().clear());
+    let rule = format!("{}={}", relays[0].address, relays[1].address);
+    let others = [("AWS_ENDPOINT_URL", relays[1].address.as_str()), env[1], env[2]];
+    let (from, to) = (output.to_str().unwrap(), at.join("one"));
+    let words = [
+        "replay",
+        from,
+        "--map-endpoint",
+        &rule,
+        "--timing",
+        "asap",
+        "--no-preflight",
+        "--output",
+        to.to_str().unwrap(),
+    ];
+    solo_with(&others, &words).ok();
+    assert_eq!((relays[0].of("GET").len(), relays[1].of("GET").len()), (0, due.len()));
+}
+
+#[test]
+fn files_are_opened_as_often_as_recorded_and_dependent_timing_waits_for_the_loop_on_all_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    recorded(at);
+    for (ranks, timing) in
+        [(1, "open"), (1, "closed"), (1, "dependent"), (2, "dependent"), (3, "dependent"), (2, "asap")]
+    {
+        let output = format!("{timing}-{ranks}");
+        let more = ["--op", "read", "--timing", timing, "--require", "opens_difference<=0", "--max-inflight", "3"];
+        replay(ranks, at, &output, &more).ok();
+        let found = json(&at.join(&output).join("replay.json"));
+        assert_eq!(found["opens"], 12, "{timing}");
+        assert_eq!((&found["timing"], &found["operations_done"]), (&timing.into(), &found["operations_planned"]));
+    }
+}
+
+#[test]
+fn samples_of_other_programs_traces_replay_with_every_operation() {
+    let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces");
+    for format in ["dftracer", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt"] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let imported = at.join("imported");
+        let imported = imported.to_str().unwrap();
+        solo(&["trace", "import", &format!("{traces}/{format}"), "--out", imported]).ok();
+        let map = format!("re:^(?:[a-z0-9]+:/)?/*(.*)$=>{}/files/$1", at.display());
+        let output = at.join("replayed");
+        let words = ["replay", imported, "--map", &map, "--prepare", "--timing", "asap"];
+        solo(&[&words[..], &["--output", output.to_str().unwrap()]].concat()).ok();
+        let found = json(&output.join("replay.json"));
+        assert!(found["operations_done"].as_u64().unwrap() > 0, "{format}");
+        assert_eq!(found["operations_done"], found["operations_planned"], "{format}");
+        assert_eq!(found["bytes_done"], found["bytes_planned"], "{format}");
+    }
+}
+
+#[test]
+fn a_workload_that_was_recorded_is_recovered_and_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (data, out) = (format!("dataset.data_folder={}", at.join("data").display()), at.join("out"));
+    let keys = [
+        "workflow.generate_data=true",
+        "workflow.checkpoint=false",
+        "dataset.num_files_train=48",
+        "dataset.num_samples_per_file=2",
+        "dataset.record_length_bytes=262144",
+        "dataset.record_length_bytes_stdev=0",
+        "reader.batch_size=3",
+        "reader.read_threads=4",
+        "train.epochs=2",
+        "train.computation_time=0.02",
+    ];
+    solo(&[&["-q", "run", "unet3d_h100", &data][..], &keys, &["--output", out.to_str().unwrap()]].concat()).ok();
+    let yaml = solo(&["trace", "fit", out.to_str().unwrap()]).ok().out;
+    let value = |key: &str| {
+        let line = yaml.lines().find(|line| line.trim_start().starts_with(&format!("{key}:")));
+        line.unwrap_or_else(|| panic!("{key}: {yaml}")).rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let exact = [("num_files_train", 48.0), ("num_samples_per_file", 2.0), ("batch_size", 3.0), ("read_threads", 4.0)];
+    for (key, expected) in exact.into_iter().chain([("epochs", 2.0)]) {
+        assert!((value(key) - expected).abs() < 1e-9, "{key}: {yaml}");
+    }
+    for (key, expected) in [("record_length_bytes", 262_144.0), ("computation_time", 0.02)] {
+        assert!((value(key) / expected - 1.0).abs() < 0.05, "{key}: {yaml}");
+    }
+    assert!(yaml.contains("format: npz") && yaml.contains("Kolmogorov-Smirnov distance"), "{yaml}");
+    let model = at.join("model.yaml");
+    std::fs::write(&model, &yaml).unwrap();
+    solo(&["validate", model.to_str().unwrap(), "--strict"]).ok();
+    let data = format!("dataset.data_folder={}", at.join("fitted").display());
+    let again = at.join("again");
+    let words = ["-q", "run", model.to_str().unwrap(), &data, "workflow.generate_data=true", "--output"];
+    solo(&[&words[..], &[again.to_str().unwrap()]].concat()).ok();
+    let twice = solo(&["trace", "fit", again.to_str().unwrap()]).ok().out;
+    assert!(twice.contains("batch_size: 3") && twice.contains("read_threads: 4"), "{twice}");
 }

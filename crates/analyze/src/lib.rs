@@ -5,6 +5,7 @@
 //! everything here returns bytes or values, and nothing writes a file.
 
 pub mod compare;
+pub mod fit;
 pub mod metric;
 pub mod outputs;
 pub mod percentile;

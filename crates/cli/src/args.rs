@@ -120,6 +120,18 @@ pub(crate) enum TraceCommand {
   dlio-rs trace export out/trace --to chrome --out run.json
   dlio-rs trace export out/trace --to pfw --out pfw/")]
     Export(TraceExportArgs),
+    /// Print a workload that loads storage in a statistically similar way, and how similar.
+    #[command(after_help = "Examples:
+  dlio-rs trace fit out/trace > model.yaml
+  dlio-rs generate model.yaml && dlio-rs replay model.yaml")]
+    Fit(TraceFitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceFitArgs {
+    /// Trace folder, output folder or trace file.
+    #[arg(value_name = "TRACES")]
+    pub(crate) traces: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,7 @@ mod signals;
 mod sizing;
 mod storage;
 mod trace_args;
+mod trace_fidelity;
 mod trace_replay;
 mod voice;
 mod wall;

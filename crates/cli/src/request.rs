@@ -21,7 +21,7 @@ use crate::workload::{Wanted, parse_overrides};
 use crate::{endpoints, environment};
 
 /// The resolved request of one run.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// Configuration text and overrides.
     pub(crate) wanted: Wanted,

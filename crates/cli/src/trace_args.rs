@@ -34,9 +34,19 @@ pub(crate) struct TraceReplayArgs {
     /// Only objects whose recorded name contains this text; repeatable.
     #[arg(long, value_name = "TEXT")]
     pub(crate) object: Vec<String>,
-    /// Names that begin with FROM begin with TO instead; the first rule that fits counts, and one must. Repeatable.
+    /// Only the operations on this share of all objects, such as 10%, chosen by their names alone.
+    #[arg(long, value_name = "N%")]
+    pub(crate) sample_objects: Option<String>,
+    /// Names that begin with FROM begin with TO instead, or `re:PATTERN=>TO` for a regular expression; TO1|TO2 deals objects out. The first
+    /// rule that fits counts, and one must. Repeatable.
     #[arg(long, value_name = "FROM=TO")]
     pub(crate) map: Vec<String>,
+    /// What was recorded at endpoint FROM goes to endpoint TO, and the rest to those of the configuration. Repeatable.
+    #[arg(long, value_name = "FROM=TO")]
+    pub(crate) map_endpoint: Vec<String>,
+    /// What becomes of attempts that failed when they were recorded; default: skip.
+    #[arg(long, value_enum)]
+    failed: Option<FailedArg>,
     /// Factor for offsets and sizes.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) scale_size: Option<f64>,
@@ -65,6 +75,7 @@ impl TraceReplayArgs {
         match self.timing {
             None | Some(TimingArg::Open) => Timing::Open,
             Some(TimingArg::Closed) => Timing::Closed,
+            Some(TimingArg::Dependent) => Timing::Dependent,
             Some(TimingArg::Asap) => Timing::Asap,
         }
     }
@@ -77,11 +88,35 @@ impl TraceReplayArgs {
         }
     }
 
+    /// Name of the timing.
+    pub(crate) fn timing_name(&self) -> &'static str {
+        match self.timing() {
+            Timing::Open => "open",
+            Timing::Closed => "closed",
+            Timing::Dependent => "dependent",
+            Timing::Asap => "asap",
+        }
+    }
+
+    /// Name of what happens to late operations.
+    pub(crate) fn late_name(&self) -> &'static str {
+        match self.late() {
+            Late::CatchUp => "catch-up",
+            Late::Stretch => "stretch",
+            Late::Skip => "skip",
+        }
+    }
+
     pub(crate) fn mapping(&self) -> Mapping {
         match self.mapping {
             None | Some(MappingArg::Block) => Mapping::Block,
             Some(MappingArg::Modulo) => Mapping::Modulo,
         }
+    }
+
+    /// Whether attempts that failed are made again.
+    pub(crate) fn issues_failed(&self) -> bool {
+        self.failed == Some(FailedArg::Issue)
     }
 
     /// Whether `--late` says something that the timing cannot do.
@@ -96,6 +131,8 @@ enum TimingArg {
     Open,
     /// In the order of each recorded lane, pauses between completion and next start kept.
     Closed,
+    /// As closed, and what waited for the training loop or for other ranks waits for them again.
+    Dependent,
     /// In the order of each recorded lane, without pauses.
     Asap,
 }
@@ -116,4 +153,12 @@ enum MappingArg {
     Block,
     /// Dealt out in turn.
     Modulo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailedArg {
+    /// They are left out and counted.
+    Skip,
+    /// They are made again, but for writes; failing again is no failure.
+    Issue,
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use dlio_comm::Communicator;
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
-use dlio_event::NullSink;
+use dlio_event::{NullSink, OpKind, Position};
 use dlio_plan::replay::{
-    Error as PlanError, Fidelity, Late, Operations, Options, Recorded, ReplayKind, ReplayOp, ReplayPlan, Requirement,
-    Rule, Survey, Timing, merged,
+    EndpointRule, Error as PlanError, Fidelity, Late, Operations, Options, Recorded, ReplayKind, ReplayOp, ReplayPlan,
+    Requirement, Rule, Share, Survey, Timing, merged,
 };
+use dlio_storage::Storage;
 use dlio_storage::s3::Preflight;
 use dlio_trace::RankTrace;
 
@@ -20,15 +21,15 @@ use crate::args::{ConfigArgs, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::recording::Recording;
+use crate::request::Request;
 use crate::run::{chain, close, failure, interrupted};
 use crate::session::{Session, Start, abort, agree, gather};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
+use crate::trace_fidelity;
 use crate::voice::StepLines;
 use crate::{outputs, workload};
 
-/// File of the output folder that says how closely the trace was followed.
-const FIDELITY: &str = "fidelity.json";
 /// Writers at a time that create what the trace reads.
 const PREPARING: u32 = 8;
 
@@ -126,6 +127,15 @@ impl<'a> Job<'a> {
             ranks: args.rank.clone(),
             objects: args.object.clone(),
             rules,
+            endpoints: args
+                .map_endpoint
+                .iter()
+                .map(|text| EndpointRule::parse(text))
+                .collect::<Result<_, _>>()
+                .map_err(plan_failure)?,
+            sample: args.sample_objects.as_deref().map(Share::parse).transpose().map_err(plan_failure)?,
+            failed: args.issues_failed(),
+            dependent: args.timing() == Timing::Dependent,
             scale: args.scale_size.unwrap_or(1.0),
             folder: here.display().to_string(),
         };
@@ -149,6 +159,8 @@ impl<'a> Job<'a> {
             late: self.args.late(),
             inflight: self.args.max_inflight.unwrap_or(64),
             lanes: self.survey.lanes,
+            routes: Vec::new(),
+            loops: (0, 0),
             seed: session.loaded.workload.dlio_rs.payload_seed,
             lead: Duration::from_millis(100),
             stall_after: Duration::from_secs(self.target.stall_seconds),
@@ -176,17 +188,33 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
         Err(error) => vec![Err(PlanError::Trace(chain(&error)))],
         Ok(batch) => {
             let mut names: BTreeMap<usize, Arc<str>> = BTreeMap::new();
-            let storage = (0..batch.len()).filter(|&row| batch.kind[row].is_storage());
-            let recorded = storage.map(|row| {
+            let wanted = |row: &usize| {
+                let kind = batch.kind[*row];
+                kind.is_storage() || matches!(kind, OpKind::Fetch | OpKind::Compute | OpKind::Barrier)
+            };
+            let mut endpoints: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+            let recorded = (0..batch.len()).filter(wanted).map(|row| {
                 let uri = batch.object.key(row).map_or_else(Arc::default, |key| {
                     let name = || batch.object.value(key).unwrap_or_default().into();
                     Arc::clone(names.entry(key).or_insert_with(name))
+                });
+                let endpoint = batch.endpoint.key(row).map(|key| {
+                    let name = || batch.endpoint.value(key).unwrap_or_default().into();
+                    Arc::clone(endpoints.entry(key).or_insert_with(name))
                 });
                 Ok(Recorded {
                     source,
                     lane: batch.lane[row],
                     kind: batch.kind[row],
+                    at: Position {
+                        phase: batch.phase[row],
+                        epoch: batch.epoch[row],
+                        block: batch.block[row],
+                        step: batch.step[row],
+                        sample: batch.sample[row],
+                    },
                     uri,
+                    endpoint,
                     offset: batch.offset[row],
                     requested: batch.requested[row],
                     bytes: batch.bytes[row],
@@ -288,18 +316,7 @@ async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<()
         if !there {
             let number = operations.len() as u64;
             let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);
-            let (offset, len, due, think) = (0, None, 0, 0);
-            operations.push(Ok(ReplayOp {
-                number,
-                lane,
-                kind: ReplayKind::Write,
-                key,
-                offset,
-                len,
-                bytes,
-                due,
-                think,
-            }));
+            operations.push(Ok(ReplayOp { number, lane, kind: ReplayKind::Write, key, bytes, ..ReplayOp::default() }));
         }
     }
     let options = ReplayOptions {
@@ -328,7 +345,13 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
     let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));
     let passes = job.args.repeat.unwrap_or(1);
     let operations = job.plan.stream((job.rank, &job.survey), window, passes, open);
-    let ran = dlio_engine::replay(operations, &rig, &job.options(session)).await;
+    let meetings = gather(&*session.comm, &job.survey.loops).await?;
+    let common = meetings.iter().filter(|(loops, _)| *loops > 0).map(|(_, meetings)| *meetings).min().unwrap_or(0);
+    // A rank without a training loop comes to no meeting.
+    let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
+    let options =
+        ReplayOptions { routes: routes(session, job)?, loops: (job.survey.loops.0, common), ..job.options(session) };
+    let ran = dlio_engine::replay(operations, &rig, &options).await;
     let closed = close(session, trace, ran.is_ok()).await;
     match ran {
         Err(error) => match session.signals.received() {
@@ -341,9 +364,24 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
             let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
             fidelity.recorded_span_ns = span * u64::from(passes);
             fidelity.recorded_peak = job.survey.peak;
+            fidelity.recorded_failures_left_out = job.survey.failed * u64::from(passes);
             Ok(fidelity)
         }
     }
+}
+
+/// The storages that endpoint rules lead to.
+fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Arc<dyn Storage>>, Failure> {
+    let open = |endpoint: &str| {
+        let mut request: Request = session.request.clone();
+        request.endpoints = vec![endpoint.to_owned()];
+        let opened = storage::open(&session.loaded.workload, &request, session.comm.place(), session.clock.clone())?;
+        if opened.s3.is_none() {
+            return Err(Failure::usage("--map-endpoint needs objects in a bucket: give `--map FROM=s3://BUCKET/…`"));
+        }
+        Ok(opened.storage)
+    };
+    job.plan.options().routes().into_iter().map(open).collect()
 }
 
 /// Gathers, prints, writes and judges how closely the trace was followed.
@@ -353,9 +391,10 @@ async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), 
     for rank in &ranks {
         all.merge(rank);
     }
-    report(session, &all);
+    trace_fidelity::report(session, &all);
     if session.rank() == 0 {
-        write(&session.request.output.join(FIDELITY), &ranks, &all)?;
+        let setting = trace_fidelity::Setting { folder: &job.folder, args: job.args, options: job.plan.options() };
+        trace_fidelity::write(&session.request.output, &setting, (&ranks, &all))?;
     }
     if all.operations_failed > 0 {
         let (failed, planned) = (all.operations_failed, all.operations_planned);
@@ -372,56 +411,4 @@ async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), 
         return Ok(());
     }
     Err(Failure::new(Code::Requirement, format_args!("not as required: {}", broken.join("; "))))
-}
-
-fn report(session: &Session, all: &Fidelity) {
-    let ms = |name: &str| all.metric(name).map_or_else(|| "-".to_owned(), |value| format!("{:.3} ms", value / 1e6));
-    let three = |name: &str| {
-        ["p50", "p99", "max"].map(|which| format!("{which} {}", ms(&format!("{name}_{which}")))).join(", ")
-    };
-    session.say(&format!(
-        "Replayed {} of {} operation(s) ({} failed, {} skipped), {} of {} bytes in {:.3} s",
-        all.operations_done,
-        all.operations_planned,
-        all.operations_failed,
-        all.operations_skipped,
-        all.bytes_done,
-        all.bytes_planned,
-        all.span_ns as f64 / 1e9
-    ));
-    session.say(&format!("  issue-time error: {}", three("issue_error")));
-    session.say(&format!("  think-time error: {}", three("think_error")));
-    let (recorded, achieved) = all.concurrency();
-    session.say(&format!(
-        "  concurrency: {achieved:.2} (recorded {recorded:.2}), at most {} on a rank (recorded {}); {} inversion(s)",
-        all.peak, all.recorded_peak, all.inversions
-    ));
-    let distance = all.metric("interarrival_ks").map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
-}
-
-fn write(path: &Path, ranks: &[Fidelity], all: &Fidelity) -> Result<(), Failure> {
-    let value = |fidelity: &Fidelity| {
-        let metrics: BTreeMap<&str, Option<f64>> =
-            dlio_plan::replay::METRICS.iter().map(|(name, _)| (*name, fidelity.metric(name))).collect();
-        let (recorded, achieved) = fidelity.concurrency();
-        serde_json::json!({
-            "operations_planned": fidelity.operations_planned,
-            "operations_done": fidelity.operations_done,
-            "operations_failed": fidelity.operations_failed,
-            "operations_skipped": fidelity.operations_skipped,
-            "bytes_planned": fidelity.bytes_planned,
-            "bytes_done": fidelity.bytes_done,
-            "concurrency_recorded": recorded,
-            "concurrency": achieved,
-            "peak_recorded": fidelity.recorded_peak,
-            "peak": fidelity.peak,
-            "duration_ns": fidelity.span_ns,
-            "metrics": metrics,
-        })
-    };
-    let mut json = value(all);
-    json["ranks"] = ranks.iter().map(value).collect();
-    let text = format!("{json:#}\n");
-    std::fs::write(path, text).map_err(|error| Failure::file("writing", path, &error))
 }

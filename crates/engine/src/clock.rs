@@ -12,6 +12,16 @@ use crate::kernel;
 pub trait Clock: TimeSource {
     /// Completes when [`TimeSource::now`] is at least `at`; at once if it already is.
     fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// As [`Clock::sleep_until`], but asleep to the end: the wait may last as much longer as waking takes.
+    fn doze_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.sleep_until(at)
+    }
+
+    /// As [`Clock::sleep_until`], but awake from the start: for the last moments before something is due.
+    fn spin_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.sleep_until(at)
+    }
 }
 
 /// `CLOCK_MONOTONIC` of the operating system: the clock of every real run.
@@ -31,6 +41,14 @@ impl TimeSource for MonotonicClock {
 impl Clock for MonotonicClock {
     fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move { kernel::sleep_until(at) })
+    }
+
+    fn doze_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move { kernel::doze_until(at) })
+    }
+
+    fn spin_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move { kernel::spin_until(at) })
     }
 }
 

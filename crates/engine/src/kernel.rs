@@ -26,19 +26,28 @@ const SPIN: Nanos = 50_000;
 /// Blocks the calling thread until `CLOCK_MONOTONIC` reads at least `at`.
 pub(crate) fn sleep_until(at: Nanos) {
     let Some(wait) = at.checked_sub(monotonic()).filter(|&wait| wait > 0) else { return };
-    tighten_timer();
-    let wake = at - SPIN.min(wait / 8);
-    let parts = (libc::time_t::try_from(wake / SECOND), libc::c_long::try_from(wake % SECOND));
+    doze_until(at - SPIN.min(wait / 8));
+    spin_until(at);
+}
+
+/// As [`sleep_until`], without the part that is spun: ends as much later as waking takes.
+pub(crate) fn doze_until(at: Nanos) {
+    let parts = (libc::time_t::try_from(at / SECOND), libc::c_long::try_from(at % SECOND));
     let (Ok(seconds), Ok(nanos)) = parts else { return };
     let time = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
     // A signal handler may end the wait early: the moment is absolute, so waiting again changes nothing.
-    while monotonic() < wake {
+    while monotonic() < at {
+        tighten_timer();
         #[expect(unsafe_code, reason = "std::thread::sleep takes a duration and adds the default timer slack of 50 µs")]
         // SAFETY: `time` is a valid timespec; with TIMER_ABSTIME nothing is written back, so null is allowed.
         unsafe {
             libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, std::ptr::null_mut());
         }
     }
+}
+
+/// Waits without giving the processor away.
+pub(crate) fn spin_until(at: Nanos) {
     while monotonic() < at {
         std::hint::spin_loop();
     }

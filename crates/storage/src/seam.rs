@@ -76,8 +76,9 @@ pub struct Found {
 
 /// An object that was opened for reading; dropping it closes it.
 ///
-/// Opening a file is `open(2)` and `fstat(2)`; opening an S3 object costs nothing and knows no size.
-pub trait Object {
+/// Opening a file is `open(2)` and `fstat(2)`; opening an S3 object costs nothing and knows no size. Threads may share an open
+/// object; each read runs on the runtime of its caller.
+pub trait Object: Send + Sync {
     /// Size in bytes, where opening told it.
     fn size(&self) -> Option<u64>;
 

@@ -9,7 +9,7 @@ use dlio_trace::RankTrace;
 use dlio_trace::export::{chrome, csv, pfw, warp};
 use dlio_trace::import::{self, Imported, Options, SourceFormat};
 
-use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceImportArgs, TraceRepairArgs};
+use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs};
 use crate::exit::{Code, Failure};
 use crate::log::print;
 
@@ -18,6 +18,7 @@ pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
         TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
         TraceCommand::Import(args) => import(args),
         TraceCommand::Export(args) => export(&args),
+        TraceCommand::Fit(TraceFitArgs { traces }) => fit(&traces),
     }
 }
 
@@ -51,6 +52,19 @@ fn export(args: &TraceExportArgs) -> Result<(), Failure> {
     let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
     lines.extend(skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
     print(crate::log::lines(lines).as_bytes())
+}
+
+/// Prints the workload that a trace amounts to.
+fn fit(from: &Path) -> Result<(), Failure> {
+    let traces = super::analyze::read(from)?;
+    let fitted =
+        dlio_analyze::fit::fit(&traces).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    let Some(fitted) = fitted else {
+        let text =
+            format_args!("{}: nothing in the trace reads an object; there is no workload to derive", from.display());
+        return Err(Failure::new(Code::Trace, text));
+    };
+    print(&fitted.yaml())
 }
 
 fn export_pfw(traces: &[RankTrace], folder: &Path) -> Result<(), Failure> {

@@ -1,9 +1,12 @@
 //! Does the operations of a recorded trace again, at their moments.
 //!
-//! Invariant: what is in memory is a window of operations. With the recorded schedule, the workers take turns: one of
-//! them waits for the next moment and issues that operation itself, so no operation that is not yet due has a thread,
-//! and none changes threads when it is. With program order, a worker has its lanes' operations in their order.
+//! Invariant: what is in memory is a window of operations. With the recorded schedule, one worker at a time waits for the
+//! next moment, and another takes over from it before that comes, so no operation that is not yet due has a thread, and
+//! none changes threads when it is. With program order, a worker has its lanes' operations in their order.
 
+mod board;
+mod handles;
+mod loops;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -15,13 +18,17 @@ use std::time::Duration;
 
 use dlio_event::{Nanos, Phase, Position};
 use dlio_plan::replay::{Error as TraceError, Fidelity, Issue, Late, ReplayOp, Timing};
-use tokio::sync::{Mutex, mpsc, watch};
+use dlio_storage::Storage;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::nanos;
 use crate::reader::Halt;
 use crate::watch::Watch;
 use crate::{CancelFlag, Error, Place, Rig, Waiting};
-use worker::{Queue, Report, Worker};
+use board::Board;
+use handles::Handles;
+use loops::Loops;
+use worker::{Report, Shared, Source, Worker};
 
 /// Where events of a replay are: in no epoch or step.
 const AT: Position = Position { phase: Phase::Train, epoch: 0, block: 0, step: 0, sample: None };
@@ -30,7 +37,7 @@ const AT: Position = Position { phase: Phase::Train, epoch: 0, block: 0, step: 0
 const WINDOW: usize = 4096;
 
 /// How to replay.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReplayOptions {
     /// When operations are issued.
     pub timing: Timing,
@@ -40,6 +47,10 @@ pub struct ReplayOptions {
     pub inflight: u32,
     /// Lanes of this rank: with program order there is no use for more workers.
     pub lanes: u32,
+    /// Storages of the endpoint rules, by number from 1.
+    pub routes: Vec<Arc<dyn Storage>>,
+    /// Training loops of this rank, and the meetings that those of all ranks have (dependent timing).
+    pub loops: (u32, u32),
     /// Seed of what is written.
     pub seed: u64,
     /// From the meeting of the ranks to the start.
@@ -63,12 +74,13 @@ pub async fn replay(
     watch.check_cancelled(AT)?;
     let (alive, released) = watch::channel(());
     // Threads take time to start; the moment is agreed on when all are there, and operations are handed out after that.
-    let start = Arc::new(AtomicU64::new(0));
-    let crew = start_workers(rig, options, &start, &released)?;
-    start.store(agree_on_start(rig, &mut watch, options.lead).await?, Ordering::Release);
+    let (crew, shared) = start_workers(rig, options, &released)?;
+    shared.start.store(agree_on_start(rig, &mut watch, options.lead).await?, Ordering::Release);
+    let loops = Arc::clone(&shared.loops);
+    drop(shared);
     let mut tally =
         Tally { fidelity: Fidelity::default(), early: BTreeMap::new(), next: 0, span: (Nanos::MAX, 0), stretched: 0 };
-    let fed = feed(operations, crew, &mut watch, &mut tally).await;
+    let fed = feed(operations, crew, (&mut watch, rig, &loops), &mut tally).await;
     drop(alive);
     fed?;
     watch.meet(AT, rig.comm.barrier()).await?;
@@ -89,101 +101,156 @@ async fn agree_on_start(rig: &Rig, watch: &mut Watch<'_>, lead: Duration) -> Res
 
 /// The workers as the main task sees them.
 struct Crew {
-    queues: Vec<mpsc::Sender<ReplayOp>>,
-    reports: mpsc::UnboundedReceiver<Report>,
+    inboxes: Inboxes,
+    reports: mpsc::UnboundedReceiver<Vec<Report>>,
 }
 
-fn start_workers(
-    rig: &Rig,
-    options: &ReplayOptions,
-    start: &Arc<AtomicU64>,
-    released: &watch::Receiver<()>,
-) -> Result<Crew, Error> {
-    let limit = if options.timing == Timing::Open { u32::MAX } else { options.lanes };
-    let workers = options.inflight.min(limit).max(1);
+/// Where operations go.
+enum Inboxes {
+    Board(Arc<Board>),
+    Lanes(Vec<mpsc::Sender<ReplayOp>>),
+}
+
+impl Inboxes {
+    /// Hands an operation out when there is room.
+    async fn take(&self, op: &mut Option<ReplayOp>) -> Handed {
+        match self {
+            Inboxes::Board(board) => {
+                board.has_room().await;
+                if let Some(op) = op.take() {
+                    board.push(op);
+                }
+                Handed::Out
+            }
+            Inboxes::Lanes(queues) => {
+                let lane = op.as_ref().map_or(0, |op| op.lane as usize);
+                match queues[lane % queues.len()].reserve().await {
+                    Ok(room) => {
+                        if let Some(op) = op.take() {
+                            room.send(op);
+                        }
+                        Handed::Out
+                    }
+                    Err(_) => Handed::Gone,
+                }
+            }
+        }
+    }
+}
+
+enum Handed {
+    Out,
+    /// Workers end early only when the replay was cancelled.
+    Gone,
+}
+
+fn start_workers(rig: &Rig, options: &ReplayOptions, released: &watch::Receiver<()>) -> Result<(Crew, Shared), Error> {
+    let open = options.timing == Timing::Open;
+    let workers = options.inflight.min(if open { u32::MAX } else { options.lanes }).max(1);
     let rank = rig.comm.place().rank;
     let (report, reports) = mpsc::unbounded_channel();
-    let (running, tickets) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut storages = vec![rig.storage.clone()];
+    storages.extend(options.routes.iter().cloned());
+    let shared = Shared {
+        storages: storages.into(),
+        clock: rig.clock.clone(),
+        events: rig.events.clone(),
+        start: Arc::new(AtomicU64::new(0)),
+        handles: Arc::new(Handles::default()),
+        loops: Arc::new(Loops::new(options.loops)),
+        halt: Halt { cancel: options.cancel.clone(), released: Some(released.clone()) },
+        reports: report,
+        running: Arc::new(AtomicU64::new(0)),
+        tickets: Arc::new(AtomicU64::new(0)),
+    };
+    let board = Arc::new(Board::new(workers as usize, WINDOW));
     let mut queues = Vec::new();
-    let count = if options.timing == Timing::Open { 1 } else { workers };
-    let room = (WINDOW / count as usize).max(16);
-    let mut inboxes = Vec::new();
-    for _ in 0..count {
-        let (queue, inbox) = mpsc::channel(room);
-        queues.push(queue);
-        inboxes.push(Arc::new(Mutex::new(Queue { operations: inbox, shift: 0 })));
-    }
     for number in 0..workers {
-        let worker = Worker {
-            queue: Arc::clone(&inboxes[number as usize % inboxes.len()]),
-            storage: rig.storage.clone(),
-            clock: rig.clock.clone(),
-            events: rig.events.clone(),
-            options: options.clone(),
-            start: Arc::clone(start),
-            ended: BTreeMap::new(),
-            halt: Halt { cancel: options.cancel.clone(), released: Some(released.clone()) },
-            reports: report.clone(),
-            running: Arc::clone(&running),
-            tickets: Arc::clone(&tickets),
+        let source = if open {
+            Source::Board(Arc::clone(&board), number as usize)
+        } else {
+            let (queue, inbox) = mpsc::channel((WINDOW / workers as usize).max(16));
+            queues.push(queue);
+            Source::Lanes(inbox)
         };
-        let live = move || worker.live();
+        let (ended, told) = (BTreeMap::new(), Vec::new());
+        let worker = Worker { shared: shared.clone(), options: options.clone(), ended, told };
+        let live = move || worker.live(source);
         rig.lanes.start(format!("replay-{number}"), live).map_err(|source| Error::LaneStart {
             place: Place { rank, at: AT },
             lane: number,
             source,
         })?;
     }
-    Ok(Crew { queues, reports })
+    let inboxes = if open { Inboxes::Board(board) } else { Inboxes::Lanes(queues) };
+    Ok((Crew { inboxes, reports }, shared))
 }
 
-enum Turn<'q> {
-    Done(Report),
-    Room(mpsc::Permit<'q, ReplayOp>),
-    AllDone,
+enum Turn {
+    Done(Vec<Report>),
+    Handed(Handed),
+    Met(Result<(), dlio_comm::Error>),
+    Over,
 }
 
-/// Hands operations out as there is room, and counts what comes back.
+/// Hands operations out as there is room, counts what comes back, and meets the other ranks where the trace did.
 async fn feed(
     mut operations: impl Iterator<Item = Result<ReplayOp, TraceError>>,
     crew: Crew,
-    watch: &mut Watch<'_>,
+    (watch, rig, loops): (&mut Watch<'_>, &Rig, &Loops),
     tally: &mut Tally,
 ) -> Result<(), Error> {
-    let Crew { mut queues, mut reports } = crew;
+    let Crew { inboxes, mut reports } = crew;
     let place = watch.place(AT);
-    let mut following = || operations.next().transpose().map_err(|source| Error::Trace { place, source });
-    let mut next = following()?;
+    let mut inboxes = Some(inboxes);
+    let mut next = None;
+    let mut meeting = std::pin::pin!(meet(rig, loops));
     loop {
-        let Some(op) = &next else {
-            // Without a queue the workers end when they have emptied it, and with them the reports.
-            queues.clear();
-            while let Some(report) = watch.attend(AT, waiting, reports.recv()).await? {
-                tally.take(report);
+        if let (None, Some(open)) = (&next, &inboxes) {
+            next = operations.next().transpose().map_err(|source| Error::Trace { place, source })?;
+            match &next {
+                Some(op) => tally.fidelity.planned(op),
+                // The workers end when they have done what they have, and with them the reports.
+                None => {
+                    if let Inboxes::Board(board) = open {
+                        board.close();
+                    }
+                    inboxes = None;
+                }
             }
-            return Ok(());
-        };
-        let queue = &queues[op.lane as usize % queues.len()];
+        }
         let turn = async {
+            let hand_out = async {
+                match &inboxes {
+                    Some(inboxes) => inboxes.take(&mut next).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                report = reports.recv() => report.map_or(Turn::AllDone, Turn::Done),
-                room = queue.reserve() => room.map_or(Turn::AllDone, Turn::Room),
+                report = reports.recv() => report.map_or(Turn::Over, Turn::Done),
+                met = &mut meeting => Turn::Met(met),
+                handed = hand_out => Turn::Handed(handed),
             }
         };
         match watch.attend(AT, waiting, turn).await? {
-            Turn::Done(report) => tally.take(report),
-            Turn::Room(room) => {
-                tally.fidelity.planned(op);
-                if let Some(op) = next.take() {
-                    room.send(op);
-                }
-                next = following()?;
+            Turn::Done(done) => done.into_iter().for_each(|report| tally.take(report)),
+            Turn::Handed(Handed::Out) => {}
+            Turn::Met(met) => {
+                met.map_err(|source| Error::Comm { place, source })?;
+                loops.part();
+                meeting.set(meet(rig, loops));
             }
-            // Workers end early only when the replay was cancelled.
-            Turn::AllDone => return Err(Error::Cancelled { place }),
+            Turn::Over if inboxes.is_none() => return Ok(()),
+            Turn::Handed(Handed::Gone) | Turn::Over => return Err(Error::Cancelled { place }),
         }
     }
+}
+
+/// The next meeting of the training loops of all ranks.
+async fn meet(rig: &Rig, loops: &Loops) -> Result<(), dlio_comm::Error> {
+    loops.assembled().await;
+    rig.comm.barrier().await
 }
 
 fn waiting() -> Waiting {
@@ -220,6 +287,8 @@ impl Tally {
         counts.busy_ns += done.end.saturating_sub(done.issue.at);
         counts.peak = counts.peak.max(done.running);
         counts.bytes_done += done.bytes;
+        counts.opens += done.opens;
+        counts.operations_failed_again += u64::from(done.failed_again);
         match done.failure {
             None => counts.operations_done += 1,
             Some(failure) => {

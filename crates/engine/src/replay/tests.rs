@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use dlio_comm::Solo;
 use dlio_event::{CollectingSink, TimeSource as _};
-use dlio_plan::replay::ReplayKind;
+use dlio_plan::replay::{Edges, ReplayKind};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::memory::Memory;
 
@@ -24,6 +24,7 @@ fn op(number: u64, lane: u32, due_ms: u64, think_ms: u64) -> ReplayOp {
         bytes: 20,
         due: due_ms * MS,
         think: think_ms * MS,
+        ..ReplayOp::default()
     }
 }
 
@@ -33,6 +34,8 @@ fn options(timing: Timing, late: Late, inflight: u32) -> ReplayOptions {
         late,
         inflight,
         lanes: 2,
+        routes: Vec::new(),
+        loops: (0, 0),
         seed: 1,
         lead: Duration::from_millis(5),
         stall_after: Duration::ZERO,
@@ -160,4 +163,65 @@ async fn writes_have_their_size_and_seeded_content_and_failures_are_counted() {
     assert!(x[..5] != y[..] && x[..1 << 20] != x[1 << 20..2 << 20]);
     assert_eq!((fidelity.operations_done, fidelity.operations_failed), (2, 1));
     assert!(fidelity.first_failure.unwrap().contains('a'));
+}
+
+/// An operation on an open file.
+fn on(handle: u64, op: ReplayOp) -> ReplayOp {
+    ReplayOp { handle: Some(handle), ..op }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_opened_once_for_all_reads_and_a_read_waits_for_it() {
+    let open = |number, due| ReplayOp { kind: ReplayKind::Open, bytes: 0, ..on(1, op(number, 0, due, 0)) };
+    let operations = vec![
+        open(0, 0),
+        on(1, op(1, 0, 5, 0)),
+        on(1, op(2, 1, 20, 0)),
+        ReplayOp { closes: Some(4), ..on(1, op(3, 0, 30, 0)) },
+    ];
+    let (fidelity, starts, sink) = run(operations, options(Timing::Open, Late::CatchUp, 4), 7).await;
+    assert_eq!((fidelity.opens, fidelity.opens_recorded, fidelity.operations_done), (1, 1, 4));
+    assert_eq!(starts, [5, 20, 30]);
+    let opens = sink.events().iter().filter(|event| event.kind == dlio_event::OpKind::Open).count();
+    assert_eq!(opens, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_when_it_was_recorded_may_fail_again() {
+    let lost = ReplayOp { key: "lost".to_owned(), failed: true, ..op(0, 0, 0, 0) };
+    let (fidelity, ..) = run(vec![lost, op(1, 0, 1, 0)], options(Timing::Open, Late::CatchUp, 2), 1).await;
+    assert_eq!((fidelity.operations_failed, fidelity.operations_failed_again, fidelity.operations_done), (0, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dependent_timing_keeps_reads_behind_the_loop_and_the_loop_behind_its_reads() {
+    let edges = |after, batch, needs, counts| Edges { group: 0, after, batch, needs, counts };
+    let step = |op, edges| ReplayOp { edges, ..op };
+    let turn = |number, kind, took: u64, edges| ReplayOp {
+        kind,
+        took: took * MS,
+        bytes: 0,
+        ..step(op(number, 9, 0, 0), edges)
+    };
+    // Recorded with reads of 10 ms: the loop fetched at 10 and computed until 30, then a read followed it at once.
+    let operations = || {
+        vec![
+            step(op(0, 0, 0, 0), edges(0, 1, 0, false)),
+            turn(1, ReplayKind::Fetch, 10, edges(0, 1, 1, true)),
+            turn(2, ReplayKind::Compute, 20, edges(0, 0, 0, false)),
+            step(op(3, 0, 10, 0), edges(1, 2, 0, false)),
+            turn(4, ReplayKind::Fetch, 0, edges(0, 2, 1, true)),
+            step(op(5, 0, 30, 0), edges(2, 3, 0, false)),
+        ]
+    };
+    for (delay, expected) in [(10, [0, 10, 30]), (40, [0, 40, 80]), (1, [0, 1, 21])] {
+        for inflight in [1, 3] {
+            let options = ReplayOptions { loops: (1, 0), ..options(Timing::Dependent, Late::CatchUp, inflight) };
+            let (fidelity, starts, _) = run(operations(), options, delay).await;
+            assert_eq!(fidelity.operations_done, 3);
+            if inflight == 3 {
+                assert_eq!(starts, expected, "reads of {delay} ms");
+            }
+        }
+    }
 }

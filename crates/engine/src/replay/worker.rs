@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, TagId};
+use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, TagId};
 use dlio_format::payload::{Element, Payload, Stream};
 use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
-use dlio_storage::{Attempts, ByteRange, ChunkSource, Error as StorageError, Storage, record_attempts};
-use tokio::sync::{Mutex, mpsc};
+use dlio_storage::{Attempts, ByteRange, ChunkSource, Error as StorageError, Object, Storage, record_attempts};
+use tokio::sync::mpsc;
 
+use super::board::{AWAKE, Board, Lead, Turn};
+use super::handles::Handles;
+use super::loops::Loops;
 use super::{AT, ReplayOptions};
 use crate::Clock;
 use crate::reader::Halt;
@@ -20,12 +23,15 @@ const TOLERANCE: Nanos = 10_000_000;
 const SLICE: Nanos = 100_000_000;
 /// What of an object is made before its moment; the rest while it is written.
 const READY: u64 = 1 << 20;
+/// Reports that are kept back: each waking of the main task takes a processor from the operations.
+const REPORTS: usize = 64;
 
-/// The operations that no worker has taken yet.
-pub(super) struct Queue {
-    pub(super) operations: mpsc::Receiver<ReplayOp>,
-    /// How far the schedule has been moved.
-    pub(super) shift: Nanos,
+/// Where a worker's operations come from.
+pub(super) enum Source {
+    /// From the schedule that all workers share.
+    Board(Arc<Board>, usize),
+    /// From its lanes.
+    Lanes(mpsc::Receiver<ReplayOp>),
 }
 
 /// What became of an operation.
@@ -44,23 +50,36 @@ pub(super) struct Done {
     /// Operations under way at the issue, this one included.
     pub(super) running: u64,
     pub(super) shift: Nanos,
+    /// Files that were opened for reading.
+    pub(super) opens: u64,
     pub(super) failure: Option<String>,
+    /// It failed, as it did when it was recorded.
+    pub(super) failed_again: bool,
+}
+
+/// What all workers share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// The storage of the configuration, then one per endpoint rule.
+    pub(super) storages: Arc<[Arc<dyn Storage>]>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Arc<dyn EventSink>,
+    /// Start of the replay: known before the first operation comes.
+    pub(super) start: Arc<AtomicU64>,
+    pub(super) handles: Arc<Handles>,
+    pub(super) loops: Arc<Loops>,
+    pub(super) halt: Halt,
+    pub(super) reports: mpsc::UnboundedSender<Vec<Report>>,
+    pub(super) running: Arc<AtomicU64>,
+    pub(super) tickets: Arc<AtomicU64>,
 }
 
 pub(super) struct Worker {
-    pub(super) queue: Arc<Mutex<Queue>>,
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) events: Arc<dyn EventSink>,
+    pub(super) shared: Shared,
     pub(super) options: ReplayOptions,
-    /// Start of the replay: known before the first operation comes.
-    pub(super) start: Arc<AtomicU64>,
     /// End of the operation before, by lane.
     pub(super) ended: BTreeMap<u32, Nanos>,
-    pub(super) halt: Halt,
-    pub(super) reports: mpsc::UnboundedSender<Report>,
-    pub(super) running: Arc<AtomicU64>,
-    pub(super) tickets: Arc<AtomicU64>,
+    pub(super) told: Vec<Report>,
 }
 
 /// An operation whose moment has come.
@@ -72,68 +91,171 @@ struct Ready {
 }
 
 impl Worker {
-    pub(super) async fn live(mut self) {
-        let halt = self.halt.clone();
+    pub(super) async fn live(mut self, source: Source) {
+        let halt = self.shared.halt.clone();
         let work = async {
-            while let Some(ready) = self.take().await {
-                self.issue(ready).await;
-            }
+            let whole = match source {
+                Source::Board(board, me) => self.follow_schedule(&board, me).await,
+                Source::Lanes(operations) => self.follow_lanes(operations).await,
+            };
+            self.tell();
+            whole
         };
         tokio::select! {
             biased;
             () = halt.released() => {}
-            () = work => {}
+            _ = work => {}
         }
     }
 
     fn start(&self) -> Nanos {
-        self.start.load(Ordering::Acquire)
+        self.shared.start.load(Ordering::Acquire)
     }
 
-    /// The next operation, at its moment; `None`: there is none, or the replay ends.
-    async fn take(&mut self) -> Option<Ready> {
-        let queue = Arc::clone(&self.queue);
-        // Whoever holds the queue waits for the next moment; then another takes over.
-        let mut queue = queue.lock().await;
-        loop {
-            let op = queue.operations.recv().await?;
-            let body = self.body(&op);
-            let mut due = match self.options.timing {
-                Timing::Open => Some(self.start().saturating_add(op.due).saturating_add(queue.shift)),
-                Timing::Closed => {
-                    let before = self.ended.get(&op.lane).copied().unwrap_or(self.start());
-                    Some(before.saturating_add(op.think))
-                }
-                Timing::Asap => None,
-            };
-            let now = self.clock.now();
-            let late = due.map_or(0, |due| now.saturating_sub(due));
-            if self.options.timing == Timing::Open && late > TOLERANCE {
-                match self.options.late {
-                    Late::CatchUp => {}
-                    Late::Stretch => {
-                        queue.shift = queue.shift.saturating_add(late);
-                        due = Some(now);
-                    }
-                    Late::Skip => {
-                        // Nobody listens any more when the replay has ended for another reason.
-                        drop(self.reports.send(Report::Skipped));
-                        continue;
-                    }
-                }
-            }
-            self.wait(due.unwrap_or(self.start())).await?;
-            return Some(Ready { op, due, shift: queue.shift, body });
+    fn now(&self) -> Nanos {
+        self.shared.clock.now()
+    }
+
+    fn report(&mut self, report: Report) {
+        self.told.push(report);
+        if self.told.len() >= REPORTS {
+            self.tell();
         }
     }
 
-    async fn wait(&self, until: Nanos) -> Option<()> {
+    fn tell(&mut self) {
+        if !self.told.is_empty() {
+            // Nobody listens any more when the replay has ended for another reason.
+            drop(self.shared.reports.send(std::mem::take(&mut self.told)));
+        }
+    }
+
+    /// Issues operations at their recorded moments, together with the other workers; `None`: the replay ended early.
+    async fn follow_schedule(&mut self, board: &Board, me: usize) -> Option<()> {
         loop {
-            if self.halt.is_set() {
+            let op = match board.turn(me) {
+                Turn::Own(op) => op,
+                Turn::Lead => self.lead(board, me).await?,
+                Turn::Rest => {
+                    self.tell();
+                    board.woken(me).await;
+                    continue;
+                }
+                Turn::End => return Some(()),
+            };
+            let (kind, body) = (op.kind, self.body(&op));
+            let Some((due, shift)) = self.scheduled(board, &op) else { continue };
+            if board.may_spin(self.now(), due) {
+                self.shared.clock.spin_until(due).await;
+            } else {
+                self.shared.clock.sleep_until(due).await;
+            }
+            let took = self.issue(Ready { op, due: Some(due), shift, body }).await;
+            board.took(kind, took);
+        }
+    }
+
+    /// Waits for the next operation that nobody else does in time; `None`: there is none, or the replay ended early.
+    async fn lead(&mut self, board: &Board, me: usize) -> Option<ReplayOp> {
+        loop {
+            if self.shared.halt.is_set() {
                 return None;
             }
-            let slice = self.clock.now().saturating_add(SLICE);
-            self.clock.sleep_until(until.min(slice)).await;
+            let now = self.now();
+            match board.lead(me, now, self.start()) {
+                Lead::Doze(until) => {
+                    if until > now.saturating_add(10 * AWAKE) {
+                        self.tell();
+                    }
+                    let until = until.min(now.saturating_add(SLICE));
+                    self.shared.clock.doze_until(until).await;
+                    board.woke(self.now().saturating_sub(until));
+                }
+                Lead::Starve => {
+                    self.tell();
+                    board.woken(me).await;
+                }
+                Lead::Issue(op) => return Some(op),
+                Lead::End => return None,
+            }
+        }
+    }
+
+    /// When an operation of the schedule is due, and how far the schedule has been moved; `None`: it is left out.
+    fn scheduled(&mut self, board: &Board, op: &ReplayOp) -> Option<(Nanos, Nanos)> {
+        let shift = board.shift();
+        let due = self.start().saturating_add(op.due).saturating_add(shift);
+        let now = self.now();
+        let late = now.saturating_sub(due);
+        match self.options.late {
+            Late::Stretch if late > TOLERANCE => {
+                board.stretch(late);
+                Some((now, shift + late))
+            }
+            Late::Skip if late > TOLERANCE => {
+                self.report(Report::Skipped);
+                None
+            }
+            _ => Some((due, shift)),
+        }
+    }
+
+    /// Issues operations in the order of their lanes; `None`: the replay ended early.
+    async fn follow_lanes(&mut self, mut operations: mpsc::Receiver<ReplayOp>) -> Option<()> {
+        loop {
+            let op = if let Ok(op) = operations.try_recv() {
+                op
+            } else {
+                self.tell();
+                let Some(op) = operations.recv().await else { return Some(()) };
+                op
+            };
+            let body = self.body(&op);
+            let due = match self.options.timing {
+                Timing::Closed | Timing::Dependent => {
+                    let before = self.ended.get(&op.lane).copied();
+                    let after = match self.options.timing {
+                        Timing::Dependent => self.shared.loops.after(op.edges).await,
+                        _ => None,
+                    };
+                    Some(before.max(after).unwrap_or(self.start()).saturating_add(op.think))
+                }
+                Timing::Open | Timing::Asap => None,
+            };
+            self.wait(due.unwrap_or(self.start())).await?;
+            if op.kind.is_loop() {
+                self.turn_loop(&op).await?;
+                continue;
+            }
+            self.issue(Ready { op, due, shift: 0, body }).await;
+        }
+    }
+
+    /// What the training loop did: it waits for its step, computes, or meets the other ranks.
+    async fn turn_loop(&mut self, op: &ReplayOp) -> Option<()> {
+        let loops = Arc::clone(&self.shared.loops);
+        match op.kind {
+            ReplayKind::Fetch => loops.fetched(op.edges).await,
+            ReplayKind::Barrier => loops.meet(op.edges.group).await,
+            _ => self.wait(self.now().saturating_add(op.took)).await?,
+        }
+        let end = self.now();
+        self.ended.insert(op.lane, end);
+        loops.ended(op.edges, end);
+        Some(())
+    }
+
+    async fn wait(&mut self, until: Nanos) -> Option<()> {
+        loop {
+            if self.shared.halt.is_set() {
+                return None;
+            }
+            let now = self.now();
+            if until > now.saturating_add(10 * AWAKE) {
+                self.tell();
+            }
+            let slice = now.saturating_add(SLICE);
+            self.shared.clock.sleep_until(until.min(slice)).await;
             if until <= slice {
                 return Some(());
             }
@@ -144,17 +266,18 @@ impl Worker {
     fn body(&self, op: &ReplayOp) -> Body {
         let len = if op.kind == ReplayKind::Write { op.bytes } else { 0 };
         let stream = Payload::new(self.options.seed).stream(number_of(&op.key), Element::Raw, len);
-        Body::new(stream, len, self.halt.clone())
+        Body::new(stream, len, self.shared.halt.clone())
     }
 
-    async fn issue(&mut self, ready: Ready) {
+    /// Returns how long it took.
+    async fn issue(&mut self, ready: Ready) -> Nanos {
         let Ready { op, due, shift, mut body } = ready;
-        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let at = self.clock.now();
+        let running = self.shared.running.fetch_add(1, Ordering::Relaxed) + 1;
+        let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
+        let at = self.now();
         let outcome = self.act(&op, &mut body).await;
-        let end = self.clock.now();
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        let end = self.now();
+        self.shared.running.fetch_sub(1, Ordering::Relaxed);
         let (attempts, bytes, failure) = match outcome {
             Ok((attempts, bytes)) => (attempts, bytes, None),
             Err(error) => {
@@ -164,51 +287,100 @@ impl Worker {
         };
         self.record(&op, due, &attempts);
         self.ended.insert(op.lane, end);
+        self.shared.loops.done(op.edges);
         let recorded = self.start().saturating_add(op.due);
         let issue = Issue { number: op.number, recorded, due, at };
-        let think = self.options.timing == Timing::Closed;
-        let failure = failure.or_else(|| short(&op, bytes, &self.storage.uri(&op.key)));
-        drop(self.reports.send(Report::Done(Done { ticket, issue, think, end, bytes, running, shift, failure })));
+        let think = matches!(self.options.timing, Timing::Closed | Timing::Dependent);
+        let failure = failure.or_else(|| short(&op, bytes, &self.storage(&op).uri(&op.key)));
+        let failed_again = op.failed && failure.is_some();
+        let failure = failure.filter(|_| !op.failed);
+        let opened = |attempt: &&dlio_storage::Attempt| {
+            attempt.kind == OpKind::Open && attempt.outcome == Outcome::Ok && op.kind != ReplayKind::Write
+        };
+        let opens = attempts.iter().filter(opened).count() as u64;
+        self.report(Report::Done(Done {
+            ticket,
+            issue,
+            think,
+            end,
+            bytes,
+            running,
+            shift,
+            opens,
+            failure,
+            failed_again,
+        }));
+        end.saturating_sub(at)
+    }
+
+    fn storage(&self, op: &ReplayOp) -> &Arc<dyn Storage> {
+        self.shared.storages.get(usize::from(op.via)).unwrap_or(&self.shared.storages[0])
     }
 
     /// Does it; returns all attempts and the bytes that moved.
     async fn act(&self, op: &ReplayOp, body: &mut Body) -> Result<(Attempts, u64), StorageError> {
-        let key = op.key.as_str();
-        match op.kind {
-            ReplayKind::Read => {
-                let object = self.storage.open(key).await?;
-                let mut discard = |_: &[u8]| Ok(());
-                let range = ByteRange { offset: op.offset, len: op.len };
-                let mut attempts = object.opened().clone();
-                let receipt = match object.read(range, &mut discard).await {
-                    Ok(receipt) => receipt,
-                    Err(mut error) => {
-                        attempts.extend(std::mem::take(&mut error.attempts));
-                        error.attempts = attempts;
-                        return Err(error);
-                    }
-                };
-                attempts.extend(receipt.attempts);
-                Ok((attempts, receipt.bytes))
+        let (key, storage) = (op.key.as_str(), self.storage(op));
+        match (op.kind, op.handle) {
+            (ReplayKind::Open, Some(handle)) => {
+                let opened = self.shared.handles.get(handle, storage, key).await;
+                self.shared.handles.used(handle, op.closes);
+                opened.map(|(_, attempts)| (attempts, 0))
             }
-            ReplayKind::Write => self.storage.write(key, body).await.map(|receipt| (receipt.attempts, receipt.bytes)),
-            ReplayKind::Stat => self.storage.stat(key).await.map(|(_, receipt)| (receipt.attempts, 0)),
-            ReplayKind::List => self.storage.list(key, &mut |_| {}).await.map(|receipt| (receipt.attempts, 0)),
-            ReplayKind::Delete => self.storage.delete(key).await.map(|receipt| (receipt.attempts, 0)),
+            (ReplayKind::Close, Some(handle)) => {
+                self.shared.handles.close(handle, op.closes);
+                Ok((Attempts::new(), 0))
+            }
+            (ReplayKind::Read, Some(handle)) => {
+                let (open, attempts) = self.shared.handles.get(handle, storage, key).await?;
+                let read = read(open.object(), op, attempts).await;
+                self.shared.handles.used(handle, op.closes);
+                read
+            }
+            (ReplayKind::Read, None) => {
+                let object = storage.open(key).await?;
+                let attempts = object.opened().clone();
+                read(&*object, op, attempts).await
+            }
+            (ReplayKind::Write, _) => storage.write(key, body).await.map(|receipt| (receipt.attempts, receipt.bytes)),
+            (ReplayKind::Stat, _) => storage.stat(key).await.map(|(_, receipt)| (receipt.attempts, 0)),
+            (ReplayKind::List, _) => storage.list(key, &mut |_| {}).await.map(|receipt| (receipt.attempts, 0)),
+            (ReplayKind::Delete, _) => storage.delete(key).await.map(|receipt| (receipt.attempts, 0)),
+            // Openings and closings have numbers, and the training loop is no storage.
+            (
+                ReplayKind::Open | ReplayKind::Close | ReplayKind::Fetch | ReplayKind::Compute | ReplayKind::Barrier,
+                _,
+            ) => Ok((Attempts::new(), 0)),
         }
     }
 
     fn record(&self, op: &ReplayOp, due: Option<Nanos>, attempts: &Attempts) {
-        let scheduled = Scheduled { events: &*self.events, due };
-        let object = self.events.object(&self.storage.uri(&op.key));
+        let scheduled = Scheduled { events: &*self.shared.events, due };
+        let object = self.shared.events.object(&self.storage(op).uri(&op.key));
         let lane = Lane(u16::try_from(op.lane).unwrap_or(u16::MAX - 1));
         record_attempts(&scheduled, attempts, object, lane, AT);
     }
 }
 
+/// Reads a range of an open object; adds to the attempts that opened it.
+async fn read(object: &dyn Object, op: &ReplayOp, mut attempts: Attempts) -> Result<(Attempts, u64), StorageError> {
+    let mut discard = |_: &[u8]| Ok(());
+    let range = ByteRange { offset: op.offset, len: op.len };
+    match object.read(range, &mut discard).await {
+        Ok(receipt) => {
+            attempts.extend(receipt.attempts);
+            Ok((attempts, receipt.bytes))
+        }
+        Err(mut error) => {
+            attempts.extend(std::mem::take(&mut error.attempts));
+            error.attempts = attempts;
+            Err(error)
+        }
+    }
+}
+
 /// Says so when fewer or more bytes moved than were recorded.
 fn short(op: &ReplayOp, bytes: u64, object: &str) -> Option<String> {
-    let moves = matches!(op.kind, ReplayKind::Read | ReplayKind::Write);
+    let moves = matches!(op.kind, ReplayKind::Read | ReplayKind::Write) && !op.failed;
     (moves && bytes != op.bytes).then(|| {
         format!(
             "{} of {object} at byte {} moved {bytes} bytes instead of {}; `--prepare` makes objects of the recorded sizes",

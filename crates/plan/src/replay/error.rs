@@ -7,11 +7,11 @@ pub enum Error {
     #[error("{0}")]
     Option(String),
     /// Rules are given, and none fits.
-    #[error("{uri} begins with none of {from}: give a `--map FROM=TO` for it, or leave it out with `--object`")]
+    #[error("{uri} is met by none of {from}: give a `--map FROM=TO` for it, or leave it out with `--object`")]
     Unmapped {
         /// Recorded name.
         uri: String,
-        /// What the rules begin with.
+        /// What the rules ask for.
         from: String,
     },
     /// A name that says no place.

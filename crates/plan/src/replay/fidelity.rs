@@ -3,7 +3,7 @@
 use dlio_event::Nanos;
 use serde::{Deserialize, Serialize};
 
-use super::{Histogram, ReplayOp};
+use super::{Histogram, ReplayKind, ReplayOp};
 
 /// An operation at the moment of its issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub struct Fidelity {
     pub operations_failed: u64,
     /// Operations that were left out because they were late.
     pub operations_skipped: u64,
+    /// Operations that failed as they did when they were recorded (`--failed issue`).
+    pub operations_failed_again: u64,
+    /// Attempts that failed when they were recorded, and were left out for that.
+    pub recorded_failures_left_out: u64,
+    /// Files that were opened for reading when the trace was recorded.
+    pub opens_recorded: u64,
+    /// Files that were opened for reading.
+    pub opens: u64,
     /// Bytes that were to be moved by all operations.
     pub bytes_planned: u64,
     /// Bytes that were moved.
@@ -65,7 +73,11 @@ pub struct Fidelity {
 impl Fidelity {
     /// Counts an operation that is to be done.
     pub fn planned(&mut self, op: &ReplayOp) {
+        if op.kind.is_loop() {
+            return;
+        }
         self.operations_planned += 1;
+        self.opens_recorded += u64::from(op.kind == ReplayKind::Open);
         self.bytes_planned = self.bytes_planned.saturating_add(op.bytes);
     }
 
@@ -95,6 +107,10 @@ impl Fidelity {
         self.operations_done += other.operations_done;
         self.operations_failed += other.operations_failed;
         self.operations_skipped += other.operations_skipped;
+        self.operations_failed_again += other.operations_failed_again;
+        self.recorded_failures_left_out += other.recorded_failures_left_out;
+        self.opens_recorded += other.opens_recorded;
+        self.opens += other.opens;
         self.bytes_planned += other.bytes_planned;
         self.bytes_done += other.bytes_done;
         self.stretched_ns = self.stretched_ns.max(other.stretched_ns);

@@ -47,7 +47,7 @@ impl<I: Iterator<Item = Result<Recorded, Error>>> Source<I> {
             let Some(row) = self.rows.next() else { break };
             let row = row?;
             self.read += 1;
-            self.held.push(Reverse(Entry { start: row.start, number: self.read, row }));
+            self.held.push(Reverse(Entry { start: row.moment(), number: self.read, row }));
         }
         Ok(self.held.pop().map(|Reverse(entry)| entry.row))
     }
@@ -67,7 +67,7 @@ where
     std::iter::from_fn(move || {
         while let Some(index) = waiting.pop() {
             match sources[index].next() {
-                Ok(Some(row)) => heads.push(Reverse(Entry { start: row.start, number: index as u64, row })),
+                Ok(Some(row)) => heads.push(Reverse(Entry { start: row.moment(), number: index as u64, row })),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }

@@ -1,129 +1,34 @@
 //! Which operations of a recorded trace a rank does again, on which objects and when.
 //!
 //! Invariant: a stream of recorded rows becomes a lazy stream of operations. What is held is a window of rows that
-//! puts them in order, one number per lane, and one number per object that the trace writes.
+//! puts them in order, one number per lane and per object that the trace writes, and a bit or two per row.
 
 mod address;
 mod error;
 mod fidelity;
 mod histogram;
 mod merge;
+mod notes;
+mod operation;
 mod options;
 mod requirement;
+mod rule;
 mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
-
-use dlio_event::{Lane, Nanos, OpKind};
 
 pub use address::{Address, address};
 pub use error::Error;
 pub use fidelity::{Fidelity, Issue};
 pub use histogram::Histogram;
 pub use merge::merged;
-pub use options::{Late, Mapping, Operations, Options, Rule, Timing};
+pub use operation::{Edges, Recorded, ReplayKind, ReplayOp};
+pub use options::{Late, Mapping, Operations, Options, Timing};
 pub use requirement::{METRICS, Requirement};
+pub use rule::{EndpointRule, Rule, Share};
 pub use stream::Stream;
 pub use survey::Survey;
-
-/// One row of a recorded trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// Which of the recorded ranks, as an index into the list that the plan was made with.
-    pub source: u32,
-    /// Lane within that rank.
-    pub lane: Lane,
-    /// What was done.
-    pub kind: OpKind,
-    /// To what; empty: to no object.
-    pub uri: Arc<str>,
-    /// First byte of the range.
-    pub offset: u64,
-    /// Length of the range; `None`: to the end.
-    pub requested: Option<u64>,
-    /// Bytes moved.
-    pub bytes: u64,
-    /// Size of the object, where the row tells it.
-    pub object_size: Option<u64>,
-    /// Start, nanoseconds on rank 0's clock.
-    pub start: i64,
-    /// End.
-    pub end: i64,
-    /// Whether the attempt succeeded.
-    pub ok: bool,
-}
-
-/// What a replay does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReplayKind {
-    /// Reads a range.
-    Read,
-    /// Writes an object whole.
-    Write,
-    /// Looks an object up.
-    Stat,
-    /// Lists what begins with a prefix.
-    List,
-    /// Removes an object.
-    Delete,
-}
-
-impl ReplayKind {
-    /// Every kind.
-    pub const ALL: [ReplayKind; 5] =
-        [ReplayKind::Read, ReplayKind::Write, ReplayKind::Stat, ReplayKind::List, ReplayKind::Delete];
-
-    /// Name in summaries.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            ReplayKind::Read => "read",
-            ReplayKind::Write => "write",
-            ReplayKind::Stat => "stat",
-            ReplayKind::List => "list",
-            ReplayKind::Delete => "delete",
-        }
-    }
-
-    /// What a recorded row stands for; `None`: it is part of another row, or no operation on an object.
-    #[must_use]
-    pub fn of(kind: OpKind) -> Option<Self> {
-        Some(match kind {
-            OpKind::Get | OpKind::GetRange | OpKind::Read => ReplayKind::Read,
-            OpKind::Put | OpKind::Write | OpKind::MultipartCreate | OpKind::MultipartPart => ReplayKind::Write,
-            OpKind::Head | OpKind::Stat => ReplayKind::Stat,
-            OpKind::List => ReplayKind::List,
-            OpKind::Delete => ReplayKind::Delete,
-            _ => return None,
-        })
-    }
-}
-
-/// One operation to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayOp {
-    /// Number within this rank, in recorded order, from 0.
-    pub number: u64,
-    /// Lane of the replay, dense from 0: one per recorded rank and lane.
-    pub lane: u32,
-    /// What to do.
-    pub kind: ReplayKind,
-    /// With which object, relative to the root of [`Address`].
-    pub key: String,
-    /// First byte.
-    pub offset: u64,
-    /// Bytes to read; `None`: to the end.
-    pub len: Option<u64>,
-    /// Bytes that should move.
-    pub bytes: u64,
-    /// When, nanoseconds after the start of the replay.
-    pub due: Nanos,
-    /// Pause since the completion of the lane's operation before; of its first: since the start of the replay.
-    pub think: Nanos,
-}
 
 /// How a trace is replayed by a number of ranks.
 #[derive(Debug, Clone)]
@@ -182,16 +87,20 @@ impl ReplayPlan {
     }
 
     /// Whether `rank` does what this row's lane did. A rank that was recorded is shared by its lanes where there are more
-    /// ranks than were recorded.
+    /// ranks than were recorded; each of these has its training loop.
     fn is_mine(&self, rank: u32, row: &Recorded) -> bool {
         let number = u64::from(row.lane.0.wrapping_add(1));
-        self.share(row.source as usize, rank).is_some_and(|(part, parts)| number % parts == part)
+        self.share(row.source as usize, rank).is_some_and(|(part, parts)| row.is_loop() || number % parts == part)
     }
 
     /// What becomes of a row.
     fn judge(&self, rank: u32, row: &Recorded) -> Result<Verdict, Error> {
         if !self.is_mine(rank, row) {
             return Ok(Verdict::Elsewhere);
+        }
+        if row.is_loop() {
+            let wanted = self.options.dependent && self.options.within(row, self.began);
+            return Ok(if wanted { Verdict::Loop } else { Verdict::Elsewhere });
         }
         let Some(kind) = ReplayKind::of(row.kind) else {
             let part = row.kind.is_storage();
@@ -200,7 +109,8 @@ impl ReplayPlan {
         if !self.options.admits(kind, row, self.began) {
             return Ok(Verdict::Filtered);
         }
-        if !row.ok {
+        // What a failed write left behind is not known; the attempt after it writes the object.
+        if !row.ok && (!self.options.failed || kind == ReplayKind::Write) {
             return Ok(Verdict::Failed);
         }
         let address = self.options.target(&row.uri)?;
@@ -225,4 +135,6 @@ enum Verdict {
     Failed,
     /// It is done again.
     Do(ReplayKind, Address),
+    /// A span of the training loop, done again.
+    Loop,
 }

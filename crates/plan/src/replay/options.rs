@@ -1,6 +1,6 @@
 //! What of a trace is replayed, where and how fast.
 
-use super::{Address, Error, Recorded, ReplayKind, address};
+use super::{Address, EndpointRule, Error, Recorded, ReplayKind, Rule, Share, address};
 
 /// When operations are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Timing {
     Open,
     /// In the order of each lane, with the recorded pauses between completion and next start.
     Closed,
+    /// As closed, and no operation before those that it followed in other lanes: see [`super::Edges`].
+    Dependent,
     /// In the order of each lane, without pauses.
     Asap,
 }
@@ -33,49 +35,25 @@ pub enum Mapping {
     Modulo,
 }
 
-/// A rewriting of names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// How the recorded name begins.
-    pub from: String,
-    /// What stands there instead.
-    pub to: String,
-}
-
-impl Rule {
-    /// Reads `FROM=TO`.
-    ///
-    /// # Errors
-    /// [`Error::Option`].
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let (from, to) = text
-            .split_once('=')
-            .filter(|(_, to)| !to.is_empty())
-            .ok_or_else(|| Error::Option(format!("--map {text}: expected FROM=TO, two beginnings of names")))?;
-        Ok(Self { from: from.to_owned(), to: to.to_owned() })
-    }
-}
-
 /// Which kinds of operation: all if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Operations(Vec<String>);
 
 impl Operations {
-    /// Reads `read`, `write`, `stat`, `list`, `delete`.
+    /// Reads `read`, `write`, `stat`, `list`, `delete`; openings and closings go with the reads.
     ///
     /// # Errors
     /// [`Error::Option`].
     pub fn parse(words: &[String]) -> Result<Self, Error> {
-        match words.iter().find(|word| !ReplayKind::ALL.iter().any(|kind| kind.name() == *word)) {
-            Some(word) => {
-                let known = ReplayKind::ALL.map(ReplayKind::name).join(", ");
-                Err(Error::Option(format!("--op {word}: expected one of {known}")))
-            }
+        const KNOWN: [&str; 5] = ["read", "write", "stat", "list", "delete"];
+        match words.iter().find(|word| !KNOWN.contains(&word.as_str())) {
+            Some(word) => Err(Error::Option(format!("--op {word}: expected one of {}", KNOWN.join(", ")))),
             None => Ok(Self(words.to_vec())),
         }
     }
 
     fn contains(&self, kind: ReplayKind) -> bool {
+        let kind = if matches!(kind, ReplayKind::Open | ReplayKind::Close) { ReplayKind::Read } else { kind };
         self.0.is_empty() || self.0.iter().any(|word| word == kind.name())
     }
 }
@@ -99,6 +77,14 @@ pub struct Options {
     pub objects: Vec<String>,
     /// Rewriting of names, the first that fits; if there is any, one must fit.
     pub rules: Vec<Rule>,
+    /// Endpoints; what no rule fits goes to the endpoints of the configuration.
+    pub endpoints: Vec<EndpointRule>,
+    /// The share of the objects whose operations are done; `None`: all.
+    pub sample: Option<Share>,
+    /// Attempts that failed are made again, but for writes.
+    pub failed: bool,
+    /// The spans of the training loop are operations too.
+    pub dependent: bool,
     /// Factor for offsets and sizes.
     pub scale: f64,
     /// Where relative paths begin.
@@ -124,13 +110,18 @@ impl Options {
         }
     }
 
-    pub(super) fn admits(&self, kind: ReplayKind, row: &Recorded, began: i64) -> bool {
+    /// Whether a row begins in the chosen part of the trace.
+    pub(super) fn within(&self, row: &Recorded, began: i64) -> bool {
         let seconds = row.start.saturating_sub(began) as f64 / 1e9;
+        self.from.is_none_or(|from| seconds >= from) && self.to.is_none_or(|to| seconds < to)
+    }
+
+    pub(super) fn admits(&self, kind: ReplayKind, row: &Recorded, began: i64) -> bool {
         let objects = &self.objects;
         self.operations.contains(kind)
-            && self.from.is_none_or(|from| seconds >= from)
-            && self.to.is_none_or(|to| seconds < to)
+            && self.within(row, began)
             && (objects.is_empty() || objects.iter().any(|part| row.uri.contains(part.as_str())))
+            && self.sample.is_none_or(|share| share.has(&row.uri))
     }
 
     /// Where the replay finds a recorded object.
@@ -141,12 +132,31 @@ impl Options {
         if self.rules.is_empty() {
             return address(uri, &self.folder);
         }
-        let rewritten = self.rules.iter().find_map(|rule| Some((rule, uri.strip_prefix(rule.from.as_str())?)));
-        if let Some((rule, rest)) = rewritten {
-            return address(&format!("{}{rest}", rule.to), &self.folder);
+        if let Some(rewritten) = self.rules.iter().find_map(|rule| rule.apply(uri)) {
+            return address(&rewritten, &self.folder);
         }
-        let from: Vec<&str> = self.rules.iter().map(|rule| rule.from.as_str()).collect();
+        let from: Vec<String> = self.rules.iter().map(Rule::from).collect();
         Err(Error::Unmapped { uri: uri.to_owned(), from: from.join(", ") })
+    }
+
+    /// Endpoints that rules lead to, each once.
+    #[must_use]
+    pub fn routes(&self) -> Vec<&str> {
+        let mut routes: Vec<&str> = Vec::new();
+        for rule in &self.endpoints {
+            if !routes.contains(&rule.to.as_str()) {
+                routes.push(&rule.to);
+            }
+        }
+        routes
+    }
+
+    /// The number of the route of a recorded endpoint, from 1; 0: no rule fits.
+    pub(super) fn route(&self, endpoint: Option<&str>) -> u16 {
+        let Some(endpoint) = endpoint else { return 0 };
+        let rule = self.endpoints.iter().find(|rule| rule.from == endpoint.trim_end_matches('/'));
+        let index = rule.and_then(|rule| self.routes().iter().position(|route| *route == rule.to));
+        index.and_then(|index| u16::try_from(index + 1).ok()).unwrap_or(0)
     }
 
     /// A recorded number of bytes at the size of the replay.

@@ -3,7 +3,7 @@
 use super::{Error, Fidelity};
 
 /// What can be required, with its meaning. Times in nanoseconds unless a unit is given.
-pub const METRICS: [(&str, &str); 12] = [
+pub const METRICS: [(&str, &str); 13] = [
     ("issue_error_p50", "median of issue minus due"),
     ("issue_error_p99", "99th percentile of issue minus due"),
     ("issue_error_max", "largest issue minus due"),
@@ -13,6 +13,7 @@ pub const METRICS: [(&str, &str); 12] = [
     ("inversions", "operations issued after one that was recorded later, per rank"),
     ("operations_missing", "operations that were planned and not done"),
     ("bytes_missing", "bytes that were planned and not moved"),
+    ("opens_difference", "files opened for reading, more or fewer than recorded"),
     ("concurrency_ratio", "mean concurrency, achieved / recorded"),
     ("interarrival_ks", "Kolmogorov-Smirnov distance of the times between issues"),
     ("stretched", "how far the schedule was moved (--late stretch)"),
@@ -33,6 +34,7 @@ impl Fidelity {
             "inversions" => Some(self.inversions as f64),
             "operations_missing" => Some(self.operations_planned.saturating_sub(self.operations_done) as f64),
             "bytes_missing" => Some(self.bytes_planned.saturating_sub(self.bytes_done) as f64),
+            "opens_difference" => Some(self.opens.abs_diff(self.opens_recorded) as f64),
             "concurrency_ratio" => {
                 let (recorded, achieved) = self.concurrency();
                 (recorded > 0.0).then(|| achieved / recorded)

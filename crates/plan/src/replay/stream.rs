@@ -1,17 +1,31 @@
 //! The operations of one rank, one after the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use dlio_event::Lane;
+use dlio_event::{Lane, OpKind};
 
-use super::survey::Writes;
-use super::{Error, Recorded, ReplayKind, ReplayOp, ReplayPlan, Survey, Verdict};
+use super::notes::Pass;
+use super::{Edges, Error, Recorded, ReplayKind, ReplayOp, ReplayPlan, Survey, Verdict};
 
 /// What stays from one pass over the trace to the next.
 #[derive(Debug, Default)]
 struct Memory {
     lanes: HashMap<(u32, Lane), (u32, Option<i64>)>,
+    groups: HashMap<u32, Group>,
+    handles: u64,
     next: u64,
+}
+
+/// The training loop of a recorded rank.
+#[derive(Debug, Default)]
+struct Group {
+    number: u32,
+    /// What [`Edges::after`] counts, and the recorded end of the last.
+    ended: u32,
+    last: Option<i64>,
+    /// Recorded ends of the operations of steps that no fetch has waited for yet.
+    steps: HashMap<u64, Vec<i64>>,
 }
 
 /// The operations of one rank: pass after pass over its rows.
@@ -24,9 +38,9 @@ pub struct Stream<'p, F, I> {
     open: F,
     rows: Option<I>,
     passes: std::ops::Range<u32>,
+    number: u32,
     shift: i64,
-    writes: Writes,
-    seen: HashSet<u64>,
+    pass: Pass,
     memory: Memory,
 }
 
@@ -52,9 +66,9 @@ impl ReplayPlan {
             open,
             rows: None,
             passes: 0..passes,
+            number: 0,
             shift: 0,
-            writes: Writes::default(),
-            seen: HashSet::new(),
+            pass: Pass::default(),
             memory: Memory::default(),
         }
     }
@@ -72,10 +86,14 @@ where
         for (_, last) in self.memory.lanes.values_mut() {
             *last = None;
         }
+        for group in self.memory.groups.values_mut() {
+            group.last = None;
+            group.steps.clear();
+        }
         let (origin, end) = self.window;
+        self.number = pass;
         self.shift = i64::from(pass).saturating_mul(end.saturating_sub(origin));
-        self.writes = self.survey.writes.clone();
-        self.seen.clear();
+        self.pass = Pass::default();
         Ok(true)
     }
 
@@ -88,12 +106,107 @@ where
                 return Ok(None);
             };
             let row = row?;
-            let Verdict::Do(kind, address) = self.plan.judge(self.rank, &row)? else { continue };
-            if let Some(size) = self.plan.size(kind, &row, &mut self.writes, &mut self.seen) {
-                let times = (self.window.0, self.shift);
-                return Ok(Some(self.plan.operation((kind, address.key, size), &row, times, &mut self.memory)));
+            let (kind, key) = match self.plan.judge(self.rank, &row)? {
+                Verdict::Do(kind, address) => (kind, address.key),
+                Verdict::Loop => (ReplayKind::of(row.kind).unwrap_or_default(), String::new()),
+                _ => continue,
+            };
+            if let Some(op) = self.sized(kind, key, &row) {
+                return Ok(Some(self.timed(op, &row)));
             }
         }
+    }
+
+    /// What is done with how many bytes of which open file; `None`: the row is part of another one.
+    fn sized(&mut self, kind: ReplayKind, key: String, row: &Recorded) -> Option<ReplayOp> {
+        let (options, notes) = (&self.plan.options, &self.survey.notes);
+        let (mut handle, mut closes, mut bytes) = (None, None, 0);
+        match kind {
+            ReplayKind::Open => handle = Some(self.pass.open(notes, row, &mut self.memory.handles)?),
+            ReplayKind::Close => {
+                let (open, uses) = self.pass.close(row)?;
+                (handle, closes) = (Some(open), Some(uses));
+            }
+            ReplayKind::Read => {
+                (handle, closes) = self.pass.read(notes, row, &mut self.memory.handles);
+                bytes = options.scaled(row.bytes);
+            }
+            ReplayKind::Write => bytes = options.scaled(self.pass.write(notes)?),
+            _ => {}
+        }
+        Some(ReplayOp {
+            kind,
+            key,
+            offset: options.scaled(row.offset),
+            len: row.requested.map(|len| options.scaled(len)),
+            bytes,
+            handle,
+            closes,
+            via: options.route(row.endpoint.as_deref()),
+            failed: !row.ok,
+            ..ReplayOp::default()
+        })
+    }
+
+    /// When, and after what.
+    fn timed(&mut self, op: ReplayOp, row: &Recorded) -> ReplayOp {
+        let (plan, (origin, _), shift) = (self.plan, self.window, self.shift);
+        let (edges, before) =
+            if plan.options.dependent { self.memory.edges(row, self.number) } else { (Edges::default(), None) };
+        let memory = &mut self.memory;
+        let count = u32::try_from(memory.lanes.len()).unwrap_or(u32::MAX);
+        let (lane, last) = memory.lanes.entry((row.source, row.lane)).or_insert((count, None));
+        let since_origin = row.start.saturating_sub(origin);
+        let think = match (*last).max(before) {
+            Some(last) => row.start.saturating_sub(last),
+            None => since_origin,
+        };
+        *last = Some(last.map_or(row.end, |last| last.max(row.end)));
+        let number = memory.next;
+        memory.next += 1;
+        ReplayOp {
+            number,
+            lane: *lane,
+            due: plan.options.paced(since_origin.saturating_add(shift)),
+            think: plan.options.paced(think),
+            took: plan.options.paced(row.end.saturating_sub(row.start)),
+            edges,
+            ..op
+        }
+    }
+}
+
+impl Memory {
+    /// What a row waits for beside its lane, and the recorded end of that.
+    fn edges(&mut self, row: &Recorded, pass: u32) -> (Edges, Option<i64>) {
+        let count = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let group = self.groups.entry(row.source).or_insert_with(|| Group { number: count, ..Group::default() });
+        let step = (row.at.step > 0).then(|| {
+            let mut hasher = DefaultHasher::new();
+            (pass, row.at.phase, row.at.epoch, row.at.step).hash(&mut hasher);
+            hasher.finish().max(1)
+        });
+        let mut edges = Edges { group: group.number, after: group.ended, ..Edges::default() };
+        if !row.is_loop() {
+            if let Some(step) = step {
+                edges.batch = step;
+                group.steps.entry(step).or_default().push(row.end);
+            }
+            // The loop's own operations follow it anyway.
+            let before = group.last.filter(|_| group.ended > 0);
+            return (edges, before);
+        }
+        if let (OpKind::Fetch, Some(step)) = (row.kind, step) {
+            let ends = group.steps.remove(&step).unwrap_or_default();
+            edges.batch = step;
+            edges.needs = u32::try_from(ends.iter().filter(|end| **end <= row.end).count()).unwrap_or(u32::MAX);
+        }
+        edges.counts = row.kind == OpKind::Fetch || (row.kind == OpKind::Barrier && row.at.step == 0);
+        if edges.counts {
+            group.ended += 1;
+            group.last = Some(row.end);
+        }
+        (Edges { after: 0, ..edges }, None)
     }
 }
 
@@ -106,47 +219,5 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         self.following().transpose()
-    }
-}
-
-impl ReplayPlan {
-    /// Bytes that an operation moves; `None`: the row is part of a write that has begun.
-    fn size(&self, kind: ReplayKind, row: &Recorded, writes: &mut Writes, seen: &mut HashSet<u64>) -> Option<u64> {
-        match kind {
-            ReplayKind::Read => Some(self.options.scaled(row.bytes)),
-            ReplayKind::Write => writes.pop(row, seen).map(|size| self.options.scaled(size)),
-            _ => Some(0),
-        }
-    }
-
-    fn operation(
-        &self,
-        (kind, key, bytes): (ReplayKind, String, u64),
-        row: &Recorded,
-        (origin, shift): (i64, i64),
-        memory: &mut Memory,
-    ) -> ReplayOp {
-        let count = u32::try_from(memory.lanes.len()).unwrap_or(u32::MAX);
-        let (lane, last) = memory.lanes.entry((row.source, row.lane)).or_insert((count, None));
-        let since_origin = row.start.saturating_sub(origin);
-        let think = match last {
-            Some(last) => row.start.saturating_sub(*last),
-            None => since_origin,
-        };
-        *last = Some(last.map_or(row.end, |last| last.max(row.end)));
-        let number = memory.next;
-        memory.next += 1;
-        let due = self.options.paced(since_origin.saturating_add(shift));
-        ReplayOp {
-            number,
-            lane: *lane,
-            kind,
-            key,
-            offset: self.options.scaled(row.offset),
-            len: row.requested.map(|len| self.options.scaled(len)),
-            bytes,
-            due,
-            think: self.options.paced(think),
-        }
     }
 }

@@ -1,11 +1,11 @@
-//! A first look at what a rank will replay: how much, from when to when, and what each write adds up to.
+//! A first look at what a rank will replay: how much, from when to when, and what a row alone does not tell.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use dlio_event::OpKind;
 
+use super::notes::{Look, Notes};
 use super::{Error, Recorded, ReplayKind, ReplayPlan, Verdict};
 
 /// What a rank will replay.
@@ -21,10 +21,12 @@ pub struct Survey {
     pub folded: u64,
     /// Rows that the options leave out.
     pub filtered: u64,
-    /// Rows that failed when they were recorded.
+    /// Rows that failed when they were recorded, and are left out.
     pub failed: u64,
     /// Lanes.
     pub lanes: u32,
+    /// Recorded ranks with a training loop (dependent timing), and the meetings that all of them have.
+    pub loops: (u32, u32),
     /// Time that operations took, added up, nanoseconds.
     pub busy: u64,
     /// Operations at a time, at most.
@@ -33,7 +35,7 @@ pub struct Survey {
     pub root: Option<String>,
     /// Key of one object, below the root.
     pub sample: Option<String>,
-    pub(super) writes: Writes,
+    pub(super) notes: Notes,
 }
 
 impl Survey {
@@ -49,61 +51,80 @@ impl Survey {
         self.kinds.values().map(|(_, bytes)| bytes).sum()
     }
 
+    /// Files that the trace opens for reading.
+    #[must_use]
+    pub fn opens(&self) -> u64 {
+        self.notes.opens()
+    }
+
     /// Whether storage is changed.
     #[must_use]
     pub fn changes(&self) -> bool {
         [ReplayKind::Write, ReplayKind::Delete].iter().any(|kind| self.kinds.contains_key(kind))
     }
-}
 
-/// Sizes of the objects that are written, in the order in which their writing begins.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Writes {
-    sizes: HashMap<u64, VecDeque<u64>>,
-}
+    fn count(&mut self, kind: ReplayKind, operations: u64, bytes: u64) {
+        if operations > 0 {
+            let entry = self.kinds.entry(kind).or_default();
+            *entry = (entry.0 + operations, entry.1 + bytes);
+        }
+    }
 
-/// Whether a row begins the writing of an object, or goes on with it.
-pub(super) fn begins(row: &Recorded, open: bool) -> bool {
-    match row.kind {
-        OpKind::MultipartPart => !open,
-        OpKind::Write => row.offset == 0 || !open,
-        _ => true,
+    fn placed(&mut self, address: super::Address) -> Result<(), Error> {
+        match &self.root {
+            Some(root) if *root != address.root => Err(Error::Places { first: root.clone(), second: address.root }),
+            Some(_) => Ok(()),
+            None => {
+                (self.root, self.sample) = (Some(address.root), Some(address.key));
+                Ok(())
+            }
+        }
     }
 }
 
-/// Identifies an object of a recorded rank.
-pub(super) fn identity(row: &Recorded) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (row.source, &*row.uri).hash(&mut hasher);
-    hasher.finish()
+/// What is counted on the way.
+#[derive(Default)]
+struct Counting {
+    look: Look,
+    lanes: HashSet<(u32, dlio_event::Lane)>,
+    meetings: HashMap<u32, u32>,
+    running: BinaryHeap<Reverse<i64>>,
+    opens: u64,
 }
 
-impl Writes {
-    fn take(&mut self, row: &Recorded) -> bool {
-        let sizes = self.sizes.entry(identity(row)).or_default();
-        let first = begins(row, !sizes.is_empty());
-        if first {
-            sizes.push_back(0);
+impl Counting {
+    /// Returns whether the row is an operation of its own that is known to be one already.
+    fn take(&mut self, survey: &mut Survey, kind: ReplayKind, row: &Recorded) -> bool {
+        self.lanes.insert((row.source, row.lane));
+        survey.last = survey.last.max(row.end);
+        survey.busy += u64::try_from(row.end.saturating_sub(row.start)).unwrap_or(0);
+        while self.running.peek().is_some_and(|Reverse(end)| *end <= row.start) {
+            self.running.pop();
         }
-        if let Some(size) = sizes.back_mut() {
-            *size = match row.kind {
-                OpKind::Write => (*size).max(row.offset.saturating_add(row.bytes)),
-                OpKind::MultipartPart => *size + row.bytes,
-                _ => row.bytes,
-            };
+        self.running.push(Reverse(row.end));
+        survey.peak = survey.peak.max(self.running.len() as u64);
+        match kind {
+            ReplayKind::Open => {
+                self.look.open(row);
+                self.opens += 1;
+                false
+            }
+            ReplayKind::Close => {
+                self.look.close(row);
+                survey.folded += 1;
+                false
+            }
+            ReplayKind::Read => {
+                self.look.read(row);
+                true
+            }
+            ReplayKind::Write => {
+                let begins = self.look.write(row);
+                survey.folded += u64::from(!begins);
+                begins
+            }
+            _ => true,
         }
-        first
-    }
-
-    /// The size of the object whose writing begins with this row; `None`: the row goes on with one.
-    pub(super) fn pop(&mut self, row: &Recorded, seen: &mut HashSet<u64>) -> Option<u64> {
-        let id = identity(row);
-        let first = begins(row, seen.contains(&id));
-        seen.insert(id);
-        if !first {
-            return None;
-        }
-        self.sizes.get_mut(&id).and_then(VecDeque::pop_front)
     }
 }
 
@@ -114,54 +135,45 @@ impl ReplayPlan {
     /// When the trace cannot be read, or an object has no place.
     pub fn survey(&self, rank: u32, rows: impl Iterator<Item = Result<Recorded, Error>>) -> Result<Survey, Error> {
         let mut survey = Survey::default();
-        let mut lanes = HashSet::new();
-        let mut running: BinaryHeap<Reverse<i64>> = BinaryHeap::new();
+        let mut counting = Counting::default();
         for row in rows {
             let row = row?;
-            let (kind, address) = match self.judge(rank, &row)? {
-                Verdict::Elsewhere => continue,
-                Verdict::Folded => {
-                    survey.folded += 1;
-                    continue;
-                }
-                Verdict::Filtered => {
-                    survey.filtered += 1;
-                    continue;
-                }
-                Verdict::Failed => {
-                    survey.failed += 1;
-                    continue;
-                }
-                Verdict::Do(kind, address) => (kind, address),
-            };
-            match &survey.root {
-                Some(root) if *root != address.root => {
-                    return Err(Error::Places { first: root.clone(), second: address.root });
-                }
-                Some(_) => {}
-                None => (survey.root, survey.sample) = (Some(address.root), Some(address.key)),
+            let verdict = self.judge(rank, &row)?;
+            if ReplayKind::of(row.kind) == Some(ReplayKind::Write) && verdict != Verdict::Elsewhere {
+                counting.look.writes(&row);
             }
-            lanes.insert((row.source, row.lane));
-            survey.last = survey.last.max(row.end);
-            survey.busy += u64::try_from(row.end.saturating_sub(row.start)).unwrap_or(0);
-            while running.peek().is_some_and(|Reverse(end)| *end <= row.start) {
-                running.pop();
+            match verdict {
+                Verdict::Elsewhere => {}
+                Verdict::Folded => survey.folded += 1,
+                Verdict::Filtered => survey.filtered += 1,
+                Verdict::Failed => survey.failed += 1,
+                Verdict::Loop => {
+                    counting.lanes.insert((row.source, row.lane));
+                    *counting.meetings.entry(row.source).or_default() += u32::from(row.kind == OpKind::Barrier);
+                }
+                Verdict::Do(kind, address) => {
+                    survey.placed(address)?;
+                    let own = counting.take(&mut survey, kind, &row);
+                    if own || kind == ReplayKind::Open {
+                        survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
+                    }
+                    let bytes = if kind == ReplayKind::Read { self.options.scaled(row.bytes) } else { 0 };
+                    survey.count(kind, u64::from(own), bytes);
+                }
             }
-            running.push(Reverse(row.end));
-            survey.peak = survey.peak.max(running.len() as u64);
-            if kind == ReplayKind::Write && !survey.writes.take(&row) {
-                survey.folded += 1;
-                continue;
-            }
-            survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
-            let bytes = if kind == ReplayKind::Read { self.options.scaled(row.bytes) } else { 0 };
-            let entry = survey.kinds.entry(kind).or_default();
-            *entry = (entry.0 + 1, entry.1 + bytes);
         }
+        let closes = counting.look.closes;
+        survey.notes = counting.look.done();
+        let opens = survey.notes.opens();
+        survey.folded = survey.folded.saturating_sub(closes) + counting.opens.saturating_sub(opens);
+        survey.count(ReplayKind::Open, opens, 0);
+        survey.count(ReplayKind::Close, closes, 0);
         if let Some(entry) = survey.kinds.get_mut(&ReplayKind::Write) {
-            entry.1 = survey.writes.sizes.values().flatten().map(|size| self.options.scaled(*size)).sum();
+            entry.1 = survey.notes.sizes().iter().map(|size| self.options.scaled(*size)).sum();
         }
-        survey.lanes = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        survey.lanes = u32::try_from(counting.lanes.len()).unwrap_or(u32::MAX);
+        let loops = u32::try_from(counting.meetings.len()).unwrap_or(u32::MAX);
+        survey.loops = (loops, counting.meetings.into_values().min().unwrap_or(0));
         Ok(survey)
     }
 
@@ -176,11 +188,16 @@ impl ReplayPlan {
         for row in rows {
             let row = row?;
             let Verdict::Do(kind, address) = alone.judge(0, &row)? else { continue };
-            if !matches!(kind, ReplayKind::Read | ReplayKind::Stat) {
+            let asked = match kind {
+                ReplayKind::Read => row.offset.saturating_add(row.bytes),
+                ReplayKind::Stat => 0,
+                _ => continue,
+            };
+            // What failed was not there, or not as large.
+            if !row.ok {
                 continue;
             }
-            let read = if kind == ReplayKind::Read { row.offset.saturating_add(row.bytes) } else { 0 };
-            let size = self.options.scaled(row.object_size.unwrap_or(0).max(read));
+            let size = self.options.scaled(row.object_size.unwrap_or(0).max(asked));
             let known = sizes.entry(address.key).or_default();
             *known = (*known).max(size);
         }

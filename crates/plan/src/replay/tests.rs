@@ -1,6 +1,7 @@
 //! What becomes of recorded rows.
 
 use super::*;
+use dlio_event::{Lane, OpKind, Phase, Position};
 
 fn options() -> Options {
     Options {
@@ -12,6 +13,10 @@ fn options() -> Options {
         ranks: Vec::new(),
         objects: Vec::new(),
         rules: Vec::new(),
+        endpoints: Vec::new(),
+        sample: None,
+        failed: false,
+        dependent: false,
         scale: 1.0,
         folder: "/here".to_owned(),
     }
@@ -22,7 +27,9 @@ fn row(source: u32, lane: u16, kind: OpKind, uri: &str, (start, end): (i64, i64)
         source,
         lane: Lane(lane),
         kind,
+        at: Position::default(),
         uri: uri.into(),
+        endpoint: None,
         offset: 0,
         requested: None,
         bytes: 100,
@@ -57,10 +64,17 @@ fn sample() -> Vec<Recorded> {
 fn due_times_count_from_the_first_operation_and_pauses_from_the_completion_before() {
     let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
     let (survey, operations) = run(&plan, 0, &sample());
-    assert_eq!((survey.operations(), survey.bytes(), survey.folded, survey.failed), (3, 300, 1, 1));
-    assert_eq!((survey.peak, survey.busy, survey.lanes), (2, 5_000_000, 2));
+    assert_eq!((survey.operations(), survey.bytes(), survey.folded, survey.failed), (4, 300, 0, 1));
+    assert_eq!((survey.peak, survey.busy, survey.lanes, survey.opens()), (2, 6_000_000, 2, 1));
     let found: Vec<_> = operations.iter().map(|op| (op.lane, op.key.as_str(), op.due, op.think)).collect();
-    assert_eq!(found, [(0, "data/a", 0, 0), (1, "data/b", 1_000_000, 1_000_000), (0, "data/c", 10_000_000, 7_000_000)]);
+    let ms = 1_000_000;
+    let expected =
+        [(0, "data/a", 0, 0), (0, "data/a", ms, 0), (1, "data/b", 2 * ms, 2 * ms), (0, "data/c", 11 * ms, 7 * ms)];
+    assert_eq!(found, expected);
+    assert_eq!(
+        operations.iter().map(|op| (op.handle, op.closes)).collect::<Vec<_>>(),
+        [(Some(1), None), (Some(1), Some(2)), (Some(2), Some(1)), (Some(3), Some(1))]
+    );
 }
 
 #[test]
@@ -68,7 +82,7 @@ fn speed_is_a_true_factor_and_sizes_scale() {
     let options = Options { speed: 2.5, scale: 1.5, ..options() };
     let plan = ReplayPlan::new(options, vec![0], 1, 0).unwrap();
     let (_, operations) = run(&plan, 0, &sample());
-    assert_eq!((operations[2].due, operations[2].think, operations[2].bytes), (4_000_000, 2_800_000, 150));
+    assert_eq!((operations[3].due, operations[3].think, operations[3].bytes), (4_400_000, 2_800_000, 150));
 }
 
 #[test]
@@ -118,7 +132,7 @@ fn filters_and_windows_leave_rows_out_and_count_them() {
     let mut chosen = Options { objects: vec!["/a".into(), "/c".into()], ..options() };
     chosen.operations = Operations::parse(&["read".to_owned()]).unwrap();
     let (survey, operations) = run(&ReplayPlan::new(chosen, vec![0], 1, 0).unwrap(), 0, &sample());
-    assert_eq!((operations.len(), survey.filtered), (2, 2));
+    assert_eq!((operations.len(), survey.filtered), (3, 2));
     let late = Options { from: Some(0.01), to: Some(1.0), ..options() };
     let (_, operations) = run(&ReplayPlan::new(late, vec![0], 1, 0).unwrap(), 0, &sample());
     assert_eq!(operations.iter().map(|op| (op.key.as_str(), op.due)).collect::<Vec<_>>(), [("data/c", 0)]);
@@ -183,5 +197,129 @@ fn a_second_pass_follows_the_first_one_and_rows_of_overlapping_groups_come_in_or
     let stream = plan.stream((0, &survey), (survey.first.unwrap(), survey.last), 2, open);
     let all: Vec<_> = stream.map(|op| op.map(|op| (op.number, op.due))).collect::<Result<_, _>>().unwrap();
     let ms = 1_000_000;
-    assert_eq!(all, [(0, 0), (1, ms), (2, 10 * ms), (3, 11 * ms), (4, 12 * ms), (5, 21 * ms)]);
+    let once = [0, ms, 2 * ms, 11 * ms];
+    let twice = once.into_iter().chain(once.map(|due| due + 12 * ms));
+    assert_eq!(all, (0..).zip(twice).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_are_opened_and_closed_as_recorded_and_openings_for_writing_are_part_of_the_write() {
+    let open = |lane, uri, at| Recorded { bytes: 0, ..row(0, lane, OpKind::Open, uri, (at, at + 1)) };
+    let rows = [
+        open(0, "/d/r", 0),
+        row(0, 0, OpKind::Read, "/d/r", (1, 2)),
+        open(1, "/d/w", 2),
+        row(0, 1, OpKind::Write, "/d/w", (3, 4)),
+        Recorded { bytes: 0, ..row(0, 1, OpKind::Close, "/d/w", (4, 5)) },
+        row(0, 0, OpKind::Read, "/d/r", (5, 6)),
+        Recorded { bytes: 0, ..row(0, 0, OpKind::Close, "/d/r", (7, 8)) },
+        open(0, "/d/r", 9),
+        row(0, 0, OpKind::Read, "/d/r", (10, 11)),
+        row(0, 0, OpKind::Get, "/d/g", (12, 13)),
+    ];
+    let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
+    let (survey, operations) = run(&plan, 0, &rows);
+    let found: Vec<_> = operations.iter().map(|op| (op.kind.name(), op.handle, op.closes)).collect();
+    assert_eq!(
+        found,
+        [
+            ("open", Some(1), None),
+            ("read", Some(1), None),
+            ("write", None, None),
+            ("read", Some(1), None),
+            ("close", Some(1), Some(3)),
+            ("open", Some(2), None),
+            ("read", Some(2), Some(2)),
+            ("read", None, None),
+        ]
+    );
+    assert_eq!((survey.opens(), survey.folded, survey.operations()), (2, 2, 8));
+}
+
+#[test]
+fn a_pattern_rewrites_names_and_an_object_has_one_of_several_targets_for_ever() {
+    let rules = vec![
+        Rule::parse("re:^s3://([^/]+)/(?<rest>.*)$=>/mnt/$1/${rest}").unwrap(),
+        Rule::parse("/data=/a|/b|/c").unwrap(),
+    ];
+    let options = Options { rules, ..options() };
+    let key = |uri: &str| options.target(uri).unwrap().key;
+    assert_eq!(key("s3://bucket/x/y"), "mnt/bucket/x/y");
+    let targets: Vec<String> = (0..300).map(|number| key(&format!("/data/{number}"))).collect();
+    assert_eq!(targets, (0..300).map(|number| key(&format!("/data/{number}"))).collect::<Vec<_>>());
+    for folder in ["a/", "b/", "c/"] {
+        let share = targets.iter().filter(|target| target.starts_with(folder)).count();
+        assert!((70..130).contains(&share), "{folder}: {share} of 300");
+    }
+    for bad in ["re:(", "re:a=b", "/a=/b||/c", "re:[=>x"] {
+        assert!(Rule::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_sample_of_the_objects_is_the_same_whoever_asks_and_about_as_large_as_asked() {
+    let rows: Vec<Recorded> =
+        (0..2000).map(|number| row(0, 0, OpKind::Get, &format!("s3://b/{number}"), (number, number + 1))).collect();
+    let keys = |share: &str| {
+        let options = Options { sample: Some(Share::parse(share).unwrap()), ..options() };
+        let (survey, operations) = run(&ReplayPlan::new(options, vec![0], 1, 0).unwrap(), 0, &rows);
+        assert_eq!(survey.filtered, 2000 - operations.len() as u64);
+        operations.into_iter().map(|op| op.key).collect::<Vec<_>>()
+    };
+    let (tenth, third) = (keys("10%"), keys("33.3"));
+    assert!((150..250).contains(&tenth.len()) && (580..750).contains(&third.len()));
+    assert!(tenth.iter().all(|key| third.contains(key)), "a smaller sample is part of a larger one");
+    assert_eq!((keys("10%"), keys("100%").len()), (tenth, 2000));
+    for bad in ["0%", "101%", "-1%", "all"] {
+        assert!(Share::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn endpoints_are_rewritten_and_failed_attempts_are_made_again_when_asked() {
+    let at = |endpoint: &str| Some(endpoint.into());
+    let rows = [
+        Recorded { endpoint: at("http://a:1"), ..row(0, 0, OpKind::Get, "s3://b/0", (0, 1)) },
+        Recorded { endpoint: at("http://b:1"), ..row(0, 0, OpKind::Get, "s3://b/1", (1, 2)) },
+        Recorded { endpoint: at("http://c:1"), ok: false, bytes: 0, ..row(0, 0, OpKind::Get, "s3://b/2", (2, 3)) },
+        Recorded { ok: false, ..row(0, 0, OpKind::Put, "s3://b/3", (3, 4)) },
+    ];
+    let endpoints = ["http://a:1=http://x:9", "http://c:1/=http://y:9", "http://d:1=http://x:9"];
+    let endpoints = endpoints.iter().map(|rule| EndpointRule::parse(rule).unwrap()).collect();
+    let options = Options { endpoints, failed: true, ..options() };
+    assert_eq!(options.routes(), ["http://x:9", "http://y:9"]);
+    let (survey, operations) = run(&ReplayPlan::new(options, vec![0], 1, 0).unwrap(), 0, &rows);
+    let found: Vec<_> = operations.iter().map(|op| (op.via, op.failed)).collect();
+    assert_eq!(found, [(1, false), (0, false), (2, true)]);
+    assert_eq!(survey.failed, 1, "a failed write is left out");
+    assert!(EndpointRule::parse("a=b").is_err() && EndpointRule::parse("http://a:1").is_err());
+}
+
+#[test]
+fn dependent_timing_counts_pauses_from_what_came_last_and_knows_what_a_fetch_waited_for() {
+    let at = |step| Position { phase: Phase::Train, epoch: 1, step, ..Position::default() };
+    let read = |step, times| Recorded { at: at(step), ..row(0, 0, OpKind::Get, "s3://b/k", times) };
+    let span = |kind, step, times| Recorded { at: at(step), bytes: 0, ..row(0, u16::MAX, kind, "", times) };
+    let rows = [
+        span(OpKind::Barrier, 0, (0, 1)),
+        read(1, (2, 10)),
+        span(OpKind::Fetch, 1, (1, 11)),
+        span(OpKind::Compute, 1, (11, 31)),
+        read(2, (13, 20)),
+        span(OpKind::Barrier, 1, (31, 32)),
+        span(OpKind::Fetch, 2, (32, 33)),
+    ];
+    let plan = ReplayPlan::new(Options { dependent: true, ..options() }, vec![0], 1, 0).unwrap();
+    let (survey, operations) = run(&plan, 0, &rows);
+    assert_eq!((survey.operations(), survey.loops), (2, (1, 2)));
+    let kinds: Vec<_> = operations.iter().map(|op| op.kind.name()).collect();
+    assert_eq!(kinds, ["barrier", "read", "fetch", "read", "compute", "barrier", "fetch"]);
+    let edges: Vec<_> = operations.iter().map(|op| (op.edges.after, op.edges.needs, op.edges.counts)).collect();
+    let expected =
+        [(0, 0, true), (1, 0, false), (0, 1, true), (2, 0, false), (0, 0, false), (0, 0, false), (0, 1, true)];
+    assert_eq!(edges, expected);
+    // After the meeting at 1; after the fetch at 11, which came later than the lane's own end at 10.
+    assert_eq!((operations[1].think, operations[3].think, operations[4].took), (1, 2, 20));
+    let (survey, operations) = run(&ReplayPlan::new(options(), vec![0], 1, 0).unwrap(), 0, &rows);
+    assert_eq!((operations.len(), survey.loops), (2, (0, 0)));
 }

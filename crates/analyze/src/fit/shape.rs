@@ -1,0 +1,160 @@
+//! Distributions: their moments, distances, and a small simulation of readers that feed a training loop.
+
+/// Mean and standard deviation.
+pub(super) fn moments(values: &[f64]) -> (f64, f64) {
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
+}
+
+/// The Kolmogorov-Smirnov distance of values to a continuous distribution.
+pub(super) fn distance(values: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = sorted.len().max(1) as f64;
+    let mut widest = 0.0f64;
+    for value in &sorted {
+        let below = sorted.partition_point(|other| other < value) as f64 / count;
+        let upto = sorted.partition_point(|other| other <= value) as f64 / count;
+        let expected = cdf(*value);
+        widest = widest.max((expected - below).abs()).max((expected - upto).abs());
+    }
+    widest
+}
+
+/// The same to one value, where a twentieth more or less counts as that value.
+pub(super) fn distance_to_point(values: &[f64], point: f64) -> f64 {
+    let share = |outside: &dyn Fn(f64) -> bool| {
+        values.iter().filter(|value| outside(**value)).count() as f64 / values.len().max(1) as f64
+    };
+    share(&|value| value < point * 0.95).max(share(&|value| value > point * 1.05))
+}
+
+/// Share of a normal distribution up to `x`.
+pub(super) fn normal_cdf(x: f64, mean: f64, stdev: f64) -> f64 {
+    f64::midpoint(1.0, erf((x - mean) / (stdev * std::f64::consts::SQRT_2)))
+}
+
+/// Abramowitz and Stegun 7.1.26: at most 1.5e-7 off.
+fn erf(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
+    let factors = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let polynomial = factors.iter().fold(0.0, |sum, factor| (sum + factor) * t);
+    (1.0 - polynomial * (-x * x).exp()).copysign(x)
+}
+
+/// Seconds of computation per step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Compute {
+    /// Always the same.
+    Constant(f64),
+    /// Mean and standard deviation.
+    Normal(f64, f64),
+    /// From and to.
+    Uniform(f64, f64),
+    /// Mean.
+    Exponential(f64),
+}
+
+impl Compute {
+    /// The distribution that is nearest to the values; what is nearly always the same is told by the median, which a few long ones do not move.
+    pub(super) fn of(values: &[f64]) -> Self {
+        let (mean, stdev) = moments(values);
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(mean);
+        let half = stdev * 3.0f64.sqrt();
+        let candidates = [
+            Compute::Constant(median),
+            Compute::Normal(mean, stdev),
+            Compute::Uniform((mean - half).max(0.0), mean + half),
+            Compute::Exponential(mean),
+        ];
+        let far = |candidate: &Compute| candidate.distance(values);
+        candidates.into_iter().min_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or(Compute::Constant(mean))
+    }
+
+    /// Mean.
+    #[must_use]
+    pub fn mean(self) -> f64 {
+        match self {
+            Compute::Constant(mean) | Compute::Normal(mean, _) | Compute::Exponential(mean) => mean,
+            Compute::Uniform(from, to) => f64::midpoint(from, to),
+        }
+    }
+
+    /// How far values are from it.
+    pub(super) fn distance(self, values: &[f64]) -> f64 {
+        match self {
+            Compute::Constant(mean) => distance_to_point(values, mean),
+            Compute::Normal(mean, stdev) => distance(values, |x| normal_cdf(x, mean, stdev)),
+            Compute::Uniform(from, to) => {
+                distance(values, |x| ((x - from) / (to - from).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0))
+            }
+            Compute::Exponential(mean) => distance(values, |x| 1.0 - (-x / mean).exp()),
+        }
+    }
+
+    pub(super) fn yaml(self) -> String {
+        match self {
+            Compute::Constant(mean) => format!("{mean:.9}"),
+            Compute::Normal(mean, stdev) => format!("{{type: normal, mean: {mean:.9}, stdev: {stdev:.9}}}"),
+            Compute::Uniform(min, max) => format!("{{type: uniform, min: {min:.9}, max: {max:.9}}}"),
+            Compute::Exponential(scale) => format!("{{type: exponential, scale: {scale:.9}}}"),
+        }
+    }
+}
+
+/// What one rank of the fitted workload is predicted to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Simulated {
+    pub(super) steps_per_second: f64,
+    /// Samples that are read at a time, on average.
+    pub(super) concurrency: f64,
+}
+
+/// Batches that a reader has ready or under way.
+const PREFETCH: usize = 2;
+
+impl Simulated {
+    /// Readers take the steps of an epoch in turn, each at most [`PREFETCH`] ahead of the loop; readings take the recorded times
+    /// in an order that is mixed the same way each time.
+    pub(super) fn run(
+        (steps, epochs): (u64, u64),
+        (readers, batch): (u64, u64),
+        durations: &[f64],
+        compute: f64,
+    ) -> Self {
+        // Long runs repeat themselves: this many steps tell the rate.
+        const STEPS: usize = 20_000;
+        let (steps, epochs) = (usize::try_from(steps).unwrap_or(STEPS).clamp(1, STEPS), epochs.clamp(1, 3));
+        let readers = usize::try_from(readers).unwrap_or(1).max(1);
+        let (mut now, mut busy, mut draw) = (0.0f64, 0.0f64, 0usize);
+        for _ in 0..epochs {
+            let mut free = vec![now; readers];
+            let mut taken: Vec<f64> = Vec::with_capacity(steps);
+            for step in 0..steps {
+                let reader = step % readers;
+                // A place is free when the loop has taken the batch that many of this reader's before.
+                let place = step.checked_sub(readers * PREFETCH).and_then(|before| taken.get(before)).copied();
+                let mut at = free[reader].max(place.unwrap_or(now.min(free[reader])));
+                for _ in 0..batch {
+                    draw = (draw + 7919) % durations.len().max(1);
+                    let seconds = durations.get(draw).copied().unwrap_or(0.0);
+                    at += seconds;
+                    busy += seconds;
+                }
+                free[reader] = at;
+                now = now.max(at);
+                taken.push(now);
+                now += compute;
+            }
+        }
+        let rate = |count: f64| if now > 0.0 { count / now } else { 0.0 };
+        Self { steps_per_second: rate((steps * usize::try_from(epochs).unwrap_or(1)) as f64), concurrency: rate(busy) }
+    }
+}

@@ -1,0 +1,277 @@
+//! Who issues which operation of a recorded schedule.
+//!
+//! Invariant: at most one worker, the leader, waits for the next moment, and it is awake shortly before that comes. Then
+//! another takes the lead, so nobody who is in an operation is waited for. What follows so closely that the issuing worker will be free in time stays with
+//! it, because waking another one takes longer; the leader takes that over when it is late.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dlio_event::Nanos;
+use dlio_plan::replay::{ReplayKind, ReplayOp};
+use tokio::sync::Notify;
+
+/// So long before a moment its worker is awake, if it may: longer than it takes to wake one.
+pub(super) const AWAKE: Nanos = 100_000;
+/// Waking so much later than meant says that the processors are busy with something else.
+const OVERSLEPT: Nanos = 1_000_000;
+/// Largest part of all time that is spent awake and waiting, of 1024: who spends more on a busy machine is made to wait for it.
+const AWAKE_SHARE: u64 = 512;
+/// Lateness after which the leader takes over what another worker meant to do.
+const GRACE: Nanos = 500_000;
+/// Lateness that is put up with rather than waking another worker, and within a lane, whose operations did not overlap when they were
+/// recorded.
+const CLOSE: Nanos = 40_000;
+const CLOSE_IN_LANE: Nanos = 300_000;
+/// Operations that one worker may have before it.
+const RUN: usize = 16;
+/// How far ahead a worker looks for them.
+const REACH: usize = 64;
+
+pub(super) struct Board {
+    state: Mutex<State>,
+    /// There is room for more operations.
+    room: Notify,
+    /// One per worker.
+    members: Vec<Notify>,
+    window: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order of their moments.
+    pending: VecDeque<(ReplayOp, Option<usize>)>,
+    /// Nothing more comes.
+    closed: bool,
+    leader: Option<usize>,
+    /// The last to come is the first to go: its caches and connections are warm.
+    idle: Vec<usize>,
+    /// How far the schedule has been moved, and the start of the replay.
+    shift: Nanos,
+    /// Typical time that an operation takes, by kind.
+    pace: [Option<Nanos>; 7],
+    vigil: Vigil,
+}
+
+/// How long workers may wait awake: a share of the time that passes, which grows slowly and is halved when one overslept.
+struct Vigil {
+    share: u64,
+    credit: Nanos,
+    since: Nanos,
+}
+
+impl Default for Vigil {
+    fn default() -> Self {
+        Self { share: AWAKE_SHARE / 2, credit: AWAKE, since: 0 }
+    }
+}
+
+impl Vigil {
+    /// For how long a worker may be awake before a moment.
+    fn awake(&mut self, now: Nanos) -> Nanos {
+        let earned = now.saturating_sub(self.since).min(100 * AWAKE) * self.share / 1024;
+        (self.credit, self.since) = ((self.credit + earned).min(4 * AWAKE), now.max(self.since));
+        self.credit.min(AWAKE)
+    }
+}
+
+/// What a worker does next.
+pub(super) enum Turn {
+    /// Waits for the next moment.
+    Lead,
+    /// Issues this when it is due.
+    Own(ReplayOp),
+    /// Waits to be woken.
+    Rest,
+    /// There is nothing more to do.
+    End,
+}
+
+/// What a leader does next.
+pub(super) enum Lead {
+    /// Waits until this moment and looks again.
+    Doze(Nanos),
+    /// Waits for operations.
+    Starve,
+    /// Issues this; another worker leads.
+    Issue(ReplayOp),
+    /// There is nothing more to do.
+    End,
+}
+
+impl Board {
+    pub(super) fn new(workers: usize, window: usize) -> Self {
+        let members = (0..workers).map(|_| Notify::new()).collect();
+        Self { state: Mutex::default(), room: Notify::new(), members, window }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes when there is room for another operation.
+    pub(super) async fn has_room(&self) {
+        while self.state().pending.len() >= self.window {
+            self.room.notified().await;
+        }
+    }
+
+    pub(super) fn push(&self, op: ReplayOp) {
+        let mut state = self.state();
+        state.pending.push_back((op, None));
+        if let (1, Some(leader)) = (state.pending.len(), state.leader) {
+            self.members[leader].notify_one();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        drop(state);
+        self.members.iter().for_each(Notify::notify_one);
+    }
+
+    /// How far `--late stretch` has moved the schedule.
+    pub(super) fn shift(&self) -> Nanos {
+        self.state().shift
+    }
+
+    pub(super) fn stretch(&self, by: Nanos) {
+        self.state().shift += by;
+    }
+
+    pub(super) async fn woken(&self, me: usize) {
+        self.members[me].notified().await;
+    }
+
+    pub(super) fn turn(&self, me: usize) -> Turn {
+        let mut state = self.state();
+        state.idle.retain(|idle| *idle != me);
+        if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
+            return state.remove(index).map_or(Turn::Rest, |op| {
+                self.make_room(&state);
+                Turn::Own(op)
+            });
+        }
+        if state.closed && state.pending.is_empty() {
+            drop(state);
+            self.members.iter().for_each(Notify::notify_one);
+            return Turn::End;
+        }
+        if state.leader.is_none() {
+            state.leader = Some(me);
+            return Turn::Lead;
+        }
+        state.idle.push(me);
+        Turn::Rest
+    }
+
+    /// Half the window at a time: the main task need not wake for each operation.
+    fn make_room(&self, state: &State) {
+        if state.pending.len() == self.window / 2 {
+            self.room.notify_one();
+        }
+    }
+
+    /// What the leader does at `now`, where `start` is that of the replay.
+    pub(super) fn lead(&self, me: usize, now: Nanos, start: Nanos) -> Lead {
+        let mut state = self.state();
+        let Some((index, moment, owned)) = state.first(start) else {
+            if !state.closed {
+                return Lead::Starve;
+            }
+            state.leader = None;
+            drop(state);
+            self.members.iter().for_each(Notify::notify_one);
+            return Lead::End;
+        };
+        let awake = if owned { moment } else { moment.saturating_sub(state.vigil.awake(now)) };
+        if now < awake {
+            return Lead::Doze(awake);
+        }
+        let Some(op) = state.remove(index) else { return Lead::Starve };
+        state.keep_close(me, &op, now, start);
+        state.leader = None;
+        let next = if state.pending.is_empty() && state.closed { None } else { state.idle.pop() };
+        self.make_room(&state);
+        drop(state);
+        if let Some(next) = next {
+            self.members[next].notify_one();
+        }
+        Lead::Issue(op)
+    }
+
+    /// Learns how late a worker woke.
+    pub(super) fn woke(&self, late: Nanos) {
+        let share = &mut self.state().vigil.share;
+        *share = if late > OVERSLEPT { *share / 2 } else { (*share + 2).min(AWAKE_SHARE) };
+    }
+
+    /// Whether a worker may wait awake for a moment, and takes the time for it if so.
+    pub(super) fn may_spin(&self, now: Nanos, due: Nanos) -> bool {
+        let (mut state, wait) = (self.state(), due.saturating_sub(now));
+        state.vigil.awake(now);
+        let may = wait <= state.vigil.credit;
+        if may {
+            state.vigil.credit -= wait;
+        }
+        may
+    }
+
+    /// Learns how long an operation takes.
+    pub(super) fn took(&self, kind: ReplayKind, time: Nanos) {
+        if let Some(pace) = self.state().pace.get_mut(kind as usize) {
+            // Towards the median: one operation that took long says little of the next.
+            *pace = Some(pace.map_or(time, |pace| if time > pace { pace + pace / 8 + 100 } else { pace - pace / 8 }));
+        }
+    }
+}
+
+impl State {
+    fn remove(&mut self, index: usize) -> Option<ReplayOp> {
+        self.pending.remove(index).map(|(op, _)| op)
+    }
+
+    fn due(&self, op: &ReplayOp, start: Nanos) -> Nanos {
+        start.saturating_add(op.due).saturating_add(self.shift)
+    }
+
+    /// The operation that needs the leader first: where, when, and whether another worker means to do it.
+    fn first(&self, start: Nanos) -> Option<(usize, Nanos, bool)> {
+        let mut first: Option<(usize, Nanos, bool)> = None;
+        for (index, (op, owner)) in self.pending.iter().enumerate() {
+            let due = self.due(op, start);
+            let moment = if owner.is_some() { due.saturating_add(GRACE) } else { due };
+            if first.is_none_or(|(_, earliest, _)| moment < earliest) {
+                first = Some((index, moment, owner.is_some()));
+            }
+            if owner.is_none() {
+                break;
+            }
+        }
+        first
+    }
+
+    /// Reserves for a worker what it can do in time after `op`.
+    fn keep_close(&mut self, me: usize, op: &ReplayOp, now: Nanos, start: Nanos) {
+        let Some(pace) = self.pace[op.kind as usize % 7] else { return };
+        let mut last = self.due(op, start).max(now);
+        let mut free = last.saturating_add(pace);
+        let mut kept = 0;
+        for index in 0..self.pending.len().min(REACH) {
+            let (next, owner) = &self.pending[index];
+            let due = self.due(next, start).max(now);
+            if kept == RUN || due > last.saturating_add(2 * AWAKE) {
+                return;
+            }
+            let Some(pace) = self.pace[next.kind as usize % 7] else { continue };
+            let close = if next.lane == op.lane { CLOSE_IN_LANE } else { CLOSE };
+            if owner.is_some() || free > due.saturating_add(close) {
+                continue;
+            }
+            self.pending[index].1 = Some(me);
+            (last, free) = (due, free.max(due).saturating_add(pace));
+            kept += 1;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Rewriting of recorded names and endpoints, and the choice of a share of all objects.
+
+use super::Error;
+
+/// A rewriting of names.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    from: From,
+    /// What stands there instead: one of these for each object.
+    to: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    Prefix(String),
+    Pattern(regex_lite::Regex),
+}
+
+impl Rule {
+    /// Reads `FROM=TO`, two beginnings of names, or `re:PATTERN=>TO`, a regular expression and what takes the place of its match (`$1`,
+    /// `${name}`: its groups). Several targets are separated by `|`.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = |why: &str| Error::Option(format!("--map {text}: {why}"));
+        let (from, to) = if let Some(rest) = text.strip_prefix("re:") {
+            let (pattern, to) = rest.split_once("=>").ok_or_else(|| wrong("expected re:PATTERN=>TO"))?;
+            let pattern = regex_lite::Regex::new(pattern).map_err(|error| wrong(&error.to_string()))?;
+            (From::Pattern(pattern), to)
+        } else {
+            let (from, to) = text.split_once('=').ok_or_else(|| wrong("expected FROM=TO, two beginnings of names"))?;
+            (From::Prefix(from.to_owned()), to)
+        };
+        let to: Vec<String> = to.split('|').map(str::to_owned).collect();
+        if to.iter().any(String::is_empty) {
+            return Err(wrong("a target is empty"));
+        }
+        Ok(Self { from, to })
+    }
+
+    /// How the rule begins, for messages.
+    pub(super) fn from(&self) -> String {
+        match &self.from {
+            From::Prefix(prefix) => prefix.clone(),
+            From::Pattern(pattern) => format!("re:{pattern}"),
+        }
+    }
+
+    /// The name that `uri` becomes; `None`: the rule does not fit. An object has the same of several targets on every rank and in every pass.
+    pub(super) fn apply(&self, uri: &str) -> Option<String> {
+        let to = || {
+            let count = self.to.len() as u64;
+            self.to.get(usize::try_from(spread(uri) % count.max(1)).unwrap_or(0)).map_or("", String::as_str)
+        };
+        match &self.from {
+            From::Prefix(prefix) => uri.strip_prefix(prefix.as_str()).map(|rest| format!("{}{rest}", to())),
+            From::Pattern(pattern) => pattern.is_match(uri).then(|| pattern.replace(uri, to()).into_owned()),
+        }
+    }
+}
+
+/// A rewriting of endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRule {
+    /// Endpoint as recorded.
+    pub from: String,
+    /// Endpoint of the replay.
+    pub to: String,
+}
+
+impl EndpointRule {
+    /// Reads `FROM=TO`, two endpoints (`http://host:port`).
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong =
+            || Error::Option(format!("--map-endpoint {text}: expected FROM=TO, such as http://a:9000=http://b:9000"));
+        let (from, to) = text.split_once('=').ok_or_else(wrong)?;
+        let (from, to) = (from.trim_end_matches('/'), to.trim_end_matches('/'));
+        if from.is_empty() || !to.contains("://") {
+            return Err(wrong());
+        }
+        Ok(Self { from: from.to_owned(), to: to.to_owned() })
+    }
+}
+
+/// A share of all objects, chosen by their names alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share(f64);
+
+impl Share {
+    /// Reads `N%` with N above 0 and at most 100.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
+        match number {
+            Ok(number) if number > 0.0 && number <= 100.0 => Ok(Self(number / 100.0)),
+            _ => Err(Error::Option(format!("--sample-objects {text}: expected a share such as 10%"))),
+        }
+    }
+
+    pub(super) fn has(self, uri: &str) -> bool {
+        (spread(uri) >> 11) as f64 / (1u64 << 53) as f64 <= self.0
+    }
+}
+
+/// A well-mixed number of a name: FNV-1a and a finalizer, the same on every machine.
+fn spread(uri: &str) -> u64 {
+    let hash = uri
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    hash ^ (hash >> 31)
+}
