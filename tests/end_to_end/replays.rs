@@ -185,7 +185,9 @@ fn a_recording_of_files_replays_on_s3_and_the_server_sees_every_request_at_its_m
     let prepared = at.join("p");
     let prepare = [&words[..], &[prepared.to_str().unwrap(), "--prepare", "--timing", "asap"]].concat();
     solo_with(&env, &prepare).ok();
-    relays.iter().for_each(|relay| relay.came.lock().unwrap().clear());
+    for relay in &relays {
+        relay.came.lock().unwrap().clear();
+    }
     solo_with(&env, &[&words[..], &[output.to_str().unwrap(), "--no-preflight"]].concat()).ok();
     let mut came: Vec<Instant> = relays.iter().flat_map(|relay| relay.of("GET")).collect();
     came.sort_unstable();
@@ -208,7 +210,9 @@ fn a_recording_of_files_replays_on_s3_and_the_server_sees_every_request_at_its_m
     assert!(off[off.len() / 2] < 50_000_000, "half the requests are {} ns off", off[off.len() / 2]);
 
     // The trace of that replay names the endpoints: a rule leads one to the other.
-    relays.iter().for_each(|relay| relay.came.lock().unwrap().clear());
+    for relay in &relays {
+        relay.came.lock().unwrap().clear();
+    }
     let rule = format!("{}={}", relays[0].address, relays[1].address);
     let others = [("AWS_ENDPOINT_URL", relays[1].address.as_str()), env[1], env[2]];
     let (from, to) = (output.to_str().unwrap(), at.join("one"));

@@ -208,15 +208,14 @@ async fn feed(
     loop {
         if let (None, Some(open)) = (&next, &inboxes) {
             next = operations.next().transpose().map_err(|source| Error::Trace { place, source })?;
-            match &next {
-                Some(op) => tally.fidelity.planned(op),
+            if let Some(op) = &next {
+                tally.fidelity.planned(op);
+            } else {
                 // The workers end when they have done what they have, and with them the reports.
-                None => {
-                    if let Inboxes::Board(board) = open {
-                        board.close();
-                    }
-                    inboxes = None;
+                if let Inboxes::Board(board) = open {
+                    board.close();
                 }
+                inboxes = None;
             }
         }
         let turn = async {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use dlio_event::OpKind;
 
@@ -184,22 +185,36 @@ impl ReplayPlan {
     /// As [`ReplayPlan::survey`].
     pub fn needed(&self, rows: impl Iterator<Item = Result<Recorded, Error>>) -> Result<BTreeMap<String, u64>, Error> {
         let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+        // Opened, and neither read nor written so far.
+        let mut opened: HashMap<(u32, dlio_event::Lane, Arc<str>), String> = HashMap::new();
         let alone = Self { world: 1, ..self.clone() };
         for row in rows {
             let row = row?;
             let Verdict::Do(kind, address) = alone.judge(0, &row)? else { continue };
-            let asked = match kind {
-                ReplayKind::Read => row.offset.saturating_add(row.bytes),
-                ReplayKind::Stat => 0,
-                _ => continue,
-            };
             // What failed was not there, or not as large.
             if !row.ok {
                 continue;
             }
+            let asked = match kind {
+                ReplayKind::Read => row.offset.saturating_add(row.bytes),
+                ReplayKind::Stat => 0,
+                ReplayKind::Open => {
+                    opened.insert((row.source, row.lane, Arc::clone(&row.uri)), address.key);
+                    continue;
+                }
+                ReplayKind::Write => {
+                    opened.remove(&(row.source, row.lane, Arc::clone(&row.uri)));
+                    continue;
+                }
+                _ => continue,
+            };
+            opened.remove(&(row.source, row.lane, Arc::clone(&row.uri)));
             let size = self.options.scaled(row.object_size.unwrap_or(0).max(asked));
             let known = sizes.entry(address.key).or_default();
             *known = (*known).max(size);
+        }
+        for key in opened.into_values() {
+            sizes.entry(key).or_default();
         }
         Ok(sizes)
     }

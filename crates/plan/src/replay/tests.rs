@@ -181,10 +181,16 @@ fn what_the_trace_reads_must_be_as_large_as_its_farthest_byte() {
         row(0, 0, OpKind::Read, "/d/a", (0, 1)),
         Recorded { object_size: Some(5000), ..row(0, 0, OpKind::Head, "/d/b", (0, 1)) },
         row(0, 0, OpKind::Put, "/d/c", (0, 1)),
+        row(0, 0, OpKind::Open, "/d/w", (0, 1)),
+        row(0, 0, OpKind::Write, "/d/w", (1, 2)),
+        row(0, 0, OpKind::Open, "/d/o", (0, 1)),
     ];
     let plan = ReplayPlan::new(options(), vec![0, 1], 3, 0).unwrap();
     let needed = plan.needed(rows.into_iter().map(Ok)).unwrap();
-    assert_eq!(needed.into_iter().collect::<Vec<_>>(), [("d/a".to_owned(), 1000), ("d/b".to_owned(), 5000)]);
+    assert_eq!(
+        needed.into_iter().collect::<Vec<_>>(),
+        [("d/a".to_owned(), 1000), ("d/b".to_owned(), 5000), ("d/o".to_owned(), 0)]
+    );
 }
 
 #[test]
