@@ -77,7 +77,7 @@ fn traces_of_other_programs_are_imported_analyzed_and_replayed() {
         let output = folder.path().join("replayed");
         let words = ["replay", imported, "--map", &map, "--prepare", "--timing", "asap", "--op", "read"];
         solo(&[&words[..], &["--output", output.to_str().unwrap()]].concat()).ok();
-        let found = json(&output.join("fidelity.json"));
+        let found = json(&output.join("replay.json"));
         assert!(found["operations_done"].as_u64().unwrap() > 0, "{sample}: {found}");
         assert_eq!(found["operations_done"], found["operations_planned"], "{sample}");
         assert_eq!(found["bytes_done"], found["bytes_planned"], "{sample}");

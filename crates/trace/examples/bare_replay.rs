@@ -47,16 +47,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn run(mut lane: Vec<(i64, String, u64, usize)>, origin: i64, start: Instant) -> Vec<Duration> {
     lane.sort_unstable();
     let mut buffer = Vec::new();
-    let mut late = Vec::with_capacity(lane.len());
+    let mut delays = Vec::with_capacity(lane.len());
     for (at, name, offset, len) in lane {
         let due = start + Duration::from_nanos(u64::try_from(at - origin).unwrap_or(0));
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        late.push(Instant::now().saturating_duration_since(due));
+        delays.push(Instant::now().saturating_duration_since(due));
         buffer.resize(len, 0);
         if let Ok(file) = File::open(&name) {
             // A short or failed read costs as much time as a whole one here: this is a yardstick, not a replay.
             drop(file.read_at(&mut buffer, offset));
         }
     }
-    late
+    delays
 }

@@ -16,7 +16,7 @@ use crate::session::{agree, on_ranks};
 /// Columns of the table.
 const WIDTH: usize = 100;
 /// What a replay of a trace says of itself, in its output folder.
-const FIDELITY: &str = "fidelity.json";
+const FIDELITY: &str = "replay.json";
 
 pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
     on_ranks(|comm| async move {
