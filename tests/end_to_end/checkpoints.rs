@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Server, json, mpirun, mpirun_command, python, signal, solo, tree, wait_at_most};
+use crate::support::{
+    Server, assert_ended, json, mpirun, mpirun_command, python, ranks_of, signal, solo, tree, wait_at_most,
+};
 
 /// A transformer that is small, on four ranks of `ZeRO` stage 3.
 const LLAMA: &str = "model: {name: m, type: transformer, num_layers: 4, model_datatype: fp16, optimizer_datatype: fp32, \
@@ -174,11 +176,6 @@ fn training_with_checkpoints_on_s3_in_every_schedule() {
 }
 
 /// The ranks that `mpirun` started.
-fn ranks_of(child: &std::process::Child) -> Vec<u32> {
-    let found = std::process::Command::new("pgrep").args(["-P", &child.id().to_string()]).output().unwrap();
-    String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect()
-}
-
 /// Starts four ranks that save large checkpoints, and kills one in the middle of the first.
 fn kill_one_while_all_save(words: &[&str], begun: impl Fn() -> bool) {
     let mut child = mpirun_command(4, words).stderr(Stdio::null()).spawn().unwrap();
@@ -193,10 +190,7 @@ fn kill_one_while_all_save(words: &[&str], begun: impl Fn() -> bool) {
     signal(ranks[2], "KILL");
     let code = wait_at_most(&mut child, Duration::from_secs(30));
     assert!(code.is_some_and(|code| code != 0), "mpirun ended with {code:?}");
-    for pid in ranks {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "rank {pid} is left");
-    }
+    assert_ended(&ranks);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{binary, mpirun, mpirun_command, signal, solo, solo_with, wait_at_most};
+use crate::support::{assert_ended, binary, mpirun, mpirun_command, ranks_of, signal, solo, solo_with, wait_at_most};
 
 fn yaml(folder: &std::path::Path) -> String {
     let path = folder.join("my.yaml");
@@ -46,24 +46,14 @@ fn killing_one_rank_ends_the_others_within_seconds_and_their_traces_stay_readabl
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
     // Every step computes for half a second; by now the ranks are in the middle of the epoch.
     std::thread::sleep(Duration::from_secs(4));
-    let found = std::process::Command::new("pgrep").args(["-P", &child.id().to_string()]).output().unwrap();
-    let ranks: Vec<u32> = String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect();
+    let ranks = ranks_of(&child);
     assert_eq!(ranks.len(), 3, "ranks of mpirun");
     signal(ranks[1], "KILL");
     let code = wait_at_most(&mut child, Duration::from_secs(20));
     assert!(code.is_some_and(|code| code != 0), "mpirun ended with {code:?}");
-    for pid in ranks {
-        assert!(
-            !std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists() || is_zombie(pid),
-            "rank {pid} is left"
-        );
-    }
+    assert_ended(&ranks);
     let said = solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
     assert!(said.out.contains("read"), "{}", said.out);
-}
-
-fn is_zombie(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 
 #[test]

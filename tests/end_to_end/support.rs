@@ -172,6 +172,25 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Option<i32> {
     }
 }
 
+/// The processes that `mpirun` has started.
+pub(crate) fn ranks_of(mpirun: &Child) -> Vec<u32> {
+    let found = Command::new("pgrep").args(["-P", &mpirun.id().to_string()]).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// No rank is left behind its `mpirun`, which does not wait until the kernel has taken a killed process apart.
+pub(crate) fn assert_ended(ranks: &[u32]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for pid in ranks {
+        // Whoever inherits the process may not have asked for its exit status yet.
+        let ended = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        while !ended() {
+            assert!(Instant::now() < deadline, "rank {pid} is left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Runs a script of `tests/interop` with the packages that `scripts/test` installs; returns the JSON that it prints.
 pub(crate) fn python(script: &str, words: &[&str]) -> serde_json::Value {
     let interpreter = std::env::var("DLIO_TEST_PYTHON").unwrap_or_else(|_| {
