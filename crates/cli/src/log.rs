@@ -47,10 +47,11 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }
 
-/// Prints one failure on standard error.
+/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it.
 pub(crate) fn failure(failure: &Failure) {
     if !failure.message.is_empty() {
-        let _ = writeln!(std::io::stderr(), "dlio-rs: error: {failure}");
+        let line = format!("dlio-rs: error: {failure}\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
