@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::Builder;
 use crate::histogram::{Histogram, Times, bucket};
-use crate::metric::Parameters;
+use crate::metric::{Parameters, Window};
 use crate::pass::kept::{Answer, Question, SlowObjects};
 use crate::pass::objects::{AllRanges, Locator};
 use crate::pass::part::{Flow, Group, Lines};
@@ -147,7 +147,7 @@ impl<'a> Analysis<'a> {
             traces: self.traces,
             extent: self.extent,
             keep: !self.streaming,
-            skipped: known.map_or((1, 0), |known| (known.exclude_start_steps, known.exclude_end_steps)),
+            window: known.map_or_else(Window::default, Parameters::train_window),
             ranges: AllRanges::default(),
             coverage: pass::samples::Coverages::default(),
             meetings: pass::meetings::Meetings::default(),
@@ -199,7 +199,7 @@ impl<'a> Analysis<'a> {
     fn report(&self, summary: Summary, slow: &SlowObjects, second: Second) -> Result<Report, dlio_trace::Error> {
         let sums = Sums::of(&summary);
         let slow_objects = self.slow_objects(slow.beside(&second.reads), &sums)?;
-        let mut builder = Builder { analysis: self, summary, sums, answer: second.answer };
+        let mut builder = Builder::new(self, summary, sums, second.answer);
         let mut why = builder.explain(slow_objects);
         for step in &mut why.slow_steps {
             if let Some(at) = step.named_at {

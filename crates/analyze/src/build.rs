@@ -24,15 +24,27 @@ pub(crate) struct Builder<'a> {
     pub(crate) summary: Summary,
     pub(crate) sums: Sums,
     pub(crate) answer: Answer,
+    pub(crate) parameters: Parameters,
+    /// Of each part of the summary.
+    pub(crate) metrics: Vec<RankMetric>,
 }
 
 type Rebuilt = (RankTimings, Vec<EpochTime>);
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub(crate) fn new(analysis: &'a Analysis<'a>, summary: Summary, sums: Sums, answer: Answer) -> Self {
+        let timings: Vec<&RankTimings> = summary.parts.iter().map(|part| &part.timings).collect();
+        let parameters = analysis.known.clone().unwrap_or_else(|| assumed(&timings));
+        let metrics = timings.iter().map(|timings| metric::rank(timings, &parameters)).collect();
+        Self { analysis, summary, sums, answer, parameters, metrics }
+    }
+
     pub(crate) fn explain(&mut self, slow_objects: Vec<why::ObjectReads>) -> why::Why {
         let ranges = std::mem::take(&mut self.summary.ranges);
         let mut why = why::explain(&why::Sources {
             summary: &self.summary,
+            parameters: &self.parameters,
+            metrics: &self.metrics,
             extent: self.analysis.extent,
             reads: &self.sums.reads,
             endpoints: &self.sums.endpoints,
@@ -51,10 +63,7 @@ impl Builder<'_> {
             (std::mem::take(&mut part.timings), std::mem::take(&mut part.times))
         };
         let rebuilt: Vec<Rebuilt> = self.summary.parts.iter_mut().map(take).collect();
-        let known = self.analysis.known.clone();
-        let timings: Vec<&RankTimings> = rebuilt.iter().map(|(timings, _)| timings).collect();
-        let parameters = known.unwrap_or_else(|| assumed(&timings));
-        let metrics: Vec<RankMetric> = timings.iter().map(|timings| metric::rank(timings, &parameters)).collect();
+        let (metrics, parameters) = (std::mem::take(&mut self.metrics), self.parameters.clone());
         let trained = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
         let evaluated = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.eval.is_some());
         let mut report = Report {
@@ -64,7 +73,7 @@ impl Builder<'_> {
             train: trained.then(|| metric::training(&metrics, &parameters)),
             eval: evaluated.then(|| metric::evaluations(&metrics, &parameters)),
             times: times(&rebuilt, &metrics),
-            checkpoints: checkpoints::rows(timings.into_iter(), parameters.checkpoint_bytes),
+            checkpoints: checkpoints::rows(rebuilt.iter().map(|(timings, _)| timings), parameters.checkpoint_bytes),
             epochs: self.epochs(&metrics, &rebuilt, parameters.train_samples),
             series: self.series(),
             steps: overview::steps(&self.summary),

@@ -21,6 +21,7 @@ mod tests;
 use dlio_event::{BlockTimings, CheckpointTimings, Nanos, RankTimings};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use parameters::Window;
 pub use parameters::{Formula, Parameters};
 
 /// Bytes in what the reference calls a MB.
@@ -66,6 +67,15 @@ pub struct RankMetric {
     pub rank: u32,
     /// Epochs in order.
     pub epochs: Vec<EpochMetric>,
+}
+
+/// Computation of the steps of a training block that count, and the time that it is divided by for AU (`T`), nanoseconds.
+#[must_use]
+pub(crate) fn counted(timings: &BlockTimings, parameters: &Parameters) -> (u64, u64) {
+    let window = parameters.train_window();
+    let whole = |nanos: i128| u64::try_from(nanos.max(0)).unwrap_or(u64::MAX);
+    let time = i128::from(timings.end) - i128::from(timings.start) - window.outside(&timings.proc);
+    (whole(window.inside(&timings.compute)), whole(time))
 }
 
 /// The measure of one training block.

@@ -69,7 +69,7 @@ impl Parameters {
         serde_json::from_value(config.get_mut(CONFIG_KEY)?.take()).ok()
     }
 
-    pub(super) fn train_window(&self) -> Window {
+    pub(crate) fn train_window(&self) -> Window {
         Window::new(self.exclude_start_steps, self.exclude_end_steps, self.train_steps)
     }
 
@@ -80,9 +80,16 @@ impl Parameters {
 
 /// The steps that count: `[first : end]` with Python's meaning of a negative `end`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    first: u64,
-    end: i64,
+pub(crate) struct Window {
+    pub(crate) first: u64,
+    pub(crate) end: i64,
+}
+
+impl Default for Window {
+    /// The reference's default: all steps but the first.
+    fn default() -> Self {
+        Self { first: 1, end: i64::MAX }
+    }
 }
 
 impl Window {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use dlio_trace::{RankTrace, Rows};
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Window;
 use crate::timeline::Extent;
 use kept::{Answer, Kept, Question, SlowObjects};
 use meetings::{Meeting, Meetings};
@@ -33,8 +34,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) extent: Extent,
     /// Whether rows are kept.
     pub(crate) keep: bool,
-    /// Steps that AU leaves out at the start and at the end of a block.
-    pub(crate) skipped: (u64, u64),
+    /// Steps of a block that AU counts.
+    pub(crate) window: Window,
     pub(crate) ranges: AllRanges,
     pub(crate) coverage: Coverages,
     pub(crate) meetings: Meetings,

@@ -128,13 +128,11 @@ impl Lines {
     }
 }
 
-/// Where the AU of one epoch was lost, over the steps that count.
+/// What the steps of one epoch that count waited for, and the barriers of all of its steps.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EpochLoss {
     pub(crate) steps: u64,
-    pub(crate) compute: u64,
     pub(crate) parts: Parts,
-    pub(crate) total: u64,
 }
 
 /// A step with a long wait.

@@ -307,7 +307,9 @@ impl RankState {
                 compute: length(step.compute),
                 barrier: step.barrier,
             });
-            if let Some((at, step)) = self.counted.next((at, step), shared.skipped) {
+            // A barrier is no part of any step: AU counts those of the steps that it leaves out, too.
+            self.part.losses.entry(at.0).or_default().parts.barrier += length(step.barrier);
+            if let Some((at, step)) = self.counted.next((at, step), shared.window) {
                 self.fold(at, &step);
             }
         }
@@ -324,9 +326,7 @@ impl RankState {
         part.steps.push(nanos + compute);
         let loss: &mut EpochLoss = part.losses.entry(at.0).or_default();
         loss.steps += 1;
-        loss.compute += compute;
         loss.parts.add(&wait.parts);
-        loss.parts.barrier += step.barrier.map_or(0, |(start, end)| between(start, end));
         let end = [step.compute, step.barrier].into_iter().flatten().map(|part| part.1).fold(to, i64::max);
         match self.blocks.last_mut() {
             Some((block, span)) if *block == (at.0, step.block) => *span = (span.0.min(from), span.1.max(end)),
@@ -368,13 +368,8 @@ impl RankState {
         keep_longest(&mut part.long_waits, LONG_WAITS);
         for ((epoch, _), (from, end)) in self.blocks {
             let loss = part.losses.entry(epoch).or_default();
-            loss.total += between(from, end);
             let saved = self.checkpoints.iter().map(|(start, over)| between((*start).max(from), (*over).min(end)));
             loss.parts.checkpoint += saved.sum::<u64>();
-        }
-        for loss in part.losses.values_mut() {
-            let named: u64 = loss.compute + loss.parts.named().iter().map(|(_, amount)| amount).sum::<u64>();
-            loss.parts.rest += loss.total.saturating_sub(named);
         }
         if let Some(kept) = &mut self.kept {
             let found = kept.sweep(&mut self.computes, self.loop_span, shared.extent);

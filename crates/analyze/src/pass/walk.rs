@@ -13,6 +13,7 @@ use dlio_event::{OpKind, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::objects::{Locator, NO_OBJECT};
+use crate::metric::Window;
 use crate::why::{Parts, between};
 
 /// No endpoint.
@@ -253,19 +254,20 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// Takes the next step and gives back one that counts, if it is known by now: `skipped` steps are left out at the start
-    /// and at the end of each block.
-    pub(crate) fn next(&mut self, step: (At, Step), skipped: (u64, u64)) -> Option<(At, Step)> {
+    /// Takes the next step and gives back one that counts, if it is known by now.
+    pub(crate) fn next(&mut self, step: (At, Step), window: Window) -> Option<(At, Step)> {
         let block = (step.0.0, step.1.block);
         if self.block != Some(block) {
             *self = Self { block: Some(block), ..Self::default() };
         }
         self.seen += 1;
-        if self.seen <= skipped.0 {
+        if self.seen <= window.first || (window.end >= 0 && self.seen > window.end.unsigned_abs()) {
             return None;
         }
+        // Counted from the end of the block, wherever that will be.
+        let left_out = if window.end < 0 { window.end.unsigned_abs() } else { 0 };
         self.held.push_back(step);
-        (self.held.len() as u64 > skipped.1).then(|| self.held.pop_front()).flatten()
+        (self.held.len() as u64 > left_out).then(|| self.held.pop_front()).flatten()
     }
 }
 
@@ -311,12 +313,15 @@ mod tests {
 
     #[test]
     fn steps_at_both_ends_of_a_block_do_not_count() {
-        let mut counted = Counted::default();
-        let mut found = Vec::new();
-        for (block, step) in [(1, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6), (2, 7)] {
-            let step = ((1, step), Step { block, ..Step::default() });
-            found.extend(counted.next(step, (1, 1)).map(|(at, _)| at.1));
+        for end in [-1, 3] {
+            let mut counted = Counted::default();
+            let mut found = Vec::new();
+            for (block, step) in [(1, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6), (2, 7)] {
+                let step = ((1, step), Step { block, ..Step::default() });
+                found.extend(counted.next(step, Window { first: 1, end }).map(|(at, _)| at.1));
+            }
+            let expected: &[u32] = if end < 0 { &[2, 3, 6] } else { &[2, 3, 6, 7] };
+            assert_eq!(found, expected);
         }
-        assert_eq!(found, [2, 3, 6]);
     }
 }

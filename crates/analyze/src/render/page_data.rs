@@ -11,7 +11,7 @@ use super::words::{Verdict, verdict};
 use crate::Report;
 use crate::percentile::Distribution;
 use crate::report::{FlowRow, TimeRow};
-use crate::why::{Fall, Finding, Parts};
+use crate::why::{Bar, Fall, Finding};
 
 /// Rows of the long tables.
 const ROWS: usize = 128;
@@ -26,7 +26,7 @@ const COMMAND: usize = 2_000;
 pub(super) struct PageData<'a> {
     pub(super) verdict: Verdict,
     report: Cow<'a, Report>,
-    all_losses: EpochLoss,
+    all_losses: Bar,
     epoch_losses: Vec<EpochLoss>,
     epoch_times: Vec<TimeRow>,
     rank_times: Vec<TimeRow>,
@@ -36,13 +36,12 @@ pub(super) struct PageData<'a> {
     base: Option<Base<'a>>,
 }
 
-/// Where the AU of one epoch was lost, all ranks added up.
+/// Where the AU of one epoch was lost.
 #[derive(Debug, Default, Serialize)]
 struct EpochLoss {
     epoch: u32,
-    total: u64,
-    compute: u64,
-    parts: Parts,
+    #[serde(flatten)]
+    bar: Bar,
 }
 
 /// The ranks with the lowest and the highest AU of an epoch.
@@ -66,7 +65,7 @@ impl<'a> PageData<'a> {
     pub(super) fn new(report: &'a Report, base: Option<&'a Report>) -> Self {
         let mut data = Self {
             verdict: verdict(report),
-            all_losses: EpochLoss::default(),
+            all_losses: Bar::of(&report.why.losses),
             epoch_losses: losses(report),
             epoch_times: sums(report, |row| row.epoch),
             rank_times: sums(report, |row| row.rank),
@@ -80,11 +79,6 @@ impl<'a> PageData<'a> {
             }),
             report: Cow::Borrowed(report),
         };
-        for loss in &data.epoch_losses {
-            data.all_losses.total += loss.total;
-            data.all_losses.compute += loss.compute;
-            data.all_losses.parts.add(&loss.parts);
-        }
         data.cut();
         data
     }
@@ -165,14 +159,8 @@ fn most<T>(
 }
 
 fn losses(report: &Report) -> Vec<EpochLoss> {
-    let mut epochs: BTreeMap<u32, EpochLoss> = BTreeMap::new();
-    for loss in &report.why.losses {
-        let sum = epochs.entry(loss.epoch).or_insert(EpochLoss { epoch: loss.epoch, ..EpochLoss::default() });
-        sum.total += loss.total;
-        sum.compute += loss.compute;
-        sum.parts.add(&loss.parts);
-    }
-    epochs.into_values().filter(|sum| sum.total > 0).collect()
+    let epochs = report.why.losses.chunk_by(|one, next| one.epoch == next.epoch);
+    epochs.map(|losses| EpochLoss { epoch: losses[0].epoch, bar: Bar::of(losses) }).collect()
 }
 
 /// Times added up over what `key` leaves together.

@@ -1,9 +1,7 @@
 //! The explanation of a run as lines of a terminal.
 
-use std::collections::BTreeMap;
-
 use super::units::{nanos, seconds};
-use crate::why::{Loss, Parts, Why};
+use crate::why::{Bar, Why};
 
 /// Rows that are listed of ranks and steps.
 const LISTED: usize = 8;
@@ -23,32 +21,19 @@ pub(crate) fn sections(why: &Why) -> Vec<Section> {
 
 /// Over all ranks of each epoch: what was lost to what, and AU without it.
 fn losses(why: &Why) -> Section {
-    let mut epochs: BTreeMap<u32, Vec<&Loss>> = BTreeMap::new();
-    for loss in &why.losses {
-        epochs.entry(loss.epoch).or_default().push(loss);
-    }
     let mut lines = Vec::new();
-    for (epoch, rows) in epochs {
-        let sum = |pick: &dyn Fn(&Loss) -> u64| rows.iter().map(|row| pick(row)).sum::<u64>();
-        let (total, compute) = (sum(&|row| row.total), sum(&|row| row.compute));
-        if total == 0 {
-            continue;
-        }
-        let au = 100.0 * compute as f64 / total as f64;
-        lines.push(format!("epoch {epoch}: AU {au:.2} % of {} over all ranks", nanos(total)));
-        for (at, (part, _)) in Parts::default().named().into_iter().enumerate() {
-            let lost = sum(&|row| row.parts.named()[at].1);
-            let share = lost as f64 / total as f64;
-            if share < 0.0005 {
-                continue;
-            }
-            let without = 100.0 * compute as f64 / total.saturating_sub(lost).max(1) as f64;
+    for epoch in why.losses.chunk_by(|one, next| one.epoch == next.epoch) {
+        let bar = Bar::of(epoch);
+        let au = bar.au_percentage;
+        lines.push(format!("epoch {}: AU {au:.2} % of {} over all ranks", epoch[0].epoch, seconds(bar.total)));
+        for fall in bar.falls.iter().filter(|fall| fall.percentage >= 0.05) {
             lines.push(format!(
-                "  {part:<12}{:>9} {:>6.2} %  AU without it {:>6.2} %  {}",
-                nanos(lost),
-                100.0 * share,
-                without.min(100.0),
-                bar(share)
+                "  {:<12}{:>9} {:>6.2} %  AU without it {:>6.2} %  {}",
+                fall.part,
+                seconds(fall.seconds),
+                fall.percentage,
+                fall.au_without,
+                line(fall.percentage / 100.0)
             ));
         }
     }
@@ -56,7 +41,7 @@ fn losses(why: &Why) -> Section {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=BAR")]
-fn bar(share: f64) -> String {
+fn line(share: f64) -> String {
     "█".repeat((share * BAR).round().clamp(0.0, BAR) as usize)
 }
 

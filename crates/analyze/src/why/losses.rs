@@ -1,7 +1,12 @@
 //! What AU was lost to, added up; the ranks that others waited for; what happened at the same time.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::metric::{self, EpochMetric, Parameters};
 use crate::pass::keep_longest;
-use crate::pass::part::{EpochLoss, RankPart, Together};
+use crate::pass::part::{RankPart, Together};
 
 use super::{Access, CriticalRank, Fall, Loss, Overlap, Parts, SlowStep, Sources, Why, Without};
 
@@ -10,8 +15,12 @@ const SLOW_STEPS: usize = 20;
 
 pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     let parts = &sources.summary.parts;
+    // AU is a mean over the epochs of all ranks that trained; without training there is none to lose.
+    let trained = sources.metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
+    for (rank, metric) in parts.iter().zip(sources.metrics).filter(|_| trained) {
+        why.losses.extend(metric.epochs.iter().map(|epoch| lost(rank, epoch, sources.parameters)));
+    }
     for rank in parts {
-        why.losses.extend(rank.losses.iter().map(|(epoch, loss)| finished(*epoch, rank.rank, loss)));
         let seconds = |values: &[u64]| values.iter().map(|nanos| *nanos as f64 / 1e9).collect::<Vec<_>>();
         why.samples.wait.extend(seconds(&rank.waits.values));
         why.samples.step.extend(seconds(&rank.steps.values));
@@ -20,43 +29,90 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     }
     why.losses.sort_by_key(|loss| (loss.epoch, loss.rank));
     why.samples.au = why.losses.iter().map(|loss| loss.au_percentage).collect();
-    why.waterfall = waterfall(&why.losses);
+    why.waterfall = Bar::of(&why.losses).falls;
     why.slow_steps = slow_steps(parts);
     why.critical_ranks = critical(sources);
     why.access = access(sources);
 }
 
-fn finished(epoch: u32, rank: u32, found: &EpochLoss) -> Loss {
-    let au = |total: u64| if total == 0 { 0.0 } else { (100.0 * found.compute as f64 / total as f64).min(100.0) };
-    let taking = found.parts.named().into_iter().filter(|(_, amount)| *amount > 0);
-    let without = taking
-        .map(|(part, amount)| Without { part: part.to_owned(), au_percentage: au(found.total.saturating_sub(amount)) });
-    Loss {
-        epoch,
-        rank,
+fn lost(rank: &RankPart, metric: &EpochMetric, parameters: &Parameters) -> Loss {
+    let (mut compute, mut total) = (0, 0);
+    let timings = rank.timings.epochs.iter().filter(|epoch| epoch.epoch == metric.epoch);
+    for block in timings.flat_map(|epoch| &epoch.blocks) {
+        let (computed, time) = metric::counted(block, parameters);
+        compute += computed;
+        total += time;
+    }
+    let found = rank.losses.get(&metric.epoch).cloned().unwrap_or_default();
+    let mut parts = found.parts;
+    let named: u64 = compute + parts.named().iter().map(|(_, amount)| amount).sum::<u64>();
+    parts.rest += total.saturating_sub(named);
+    let mut loss = Loss {
+        epoch: metric.epoch,
+        rank: rank.rank,
         steps: found.steps,
-        total: found.total,
-        compute: found.compute,
-        au_percentage: au(found.total),
-        parts: found.parts,
-        without: without.collect(),
+        total,
+        compute,
+        au_percentage: metric.train.au_percentage,
+        parts,
+        without: Vec::new(),
+    };
+    let taking = parts.named().into_iter().filter(|(_, amount)| *amount > 0);
+    loss.without = taking
+        .map(|(part, amount)| Without { part: part.to_owned(), au_percentage: loss.au_without(amount) })
+        .collect();
+    loss
+}
+
+impl Loss {
+    /// Share of a part in what is missing of 100 %, percent: with several blocks, AU is not just computation by time.
+    fn percentage(&self, amount: u64) -> f64 {
+        let sum: u64 = self.parts.named().iter().map(|(_, amount)| amount).sum();
+        (100.0 - self.au_percentage).max(0.0) * amount as f64 / sum.max(1) as f64
+    }
+
+    /// What AU would be without a part, percent.
+    fn au_without(&self, amount: u64) -> f64 {
+        let rest = self.total.saturating_sub(amount).max(1);
+        (self.au_percentage * self.total as f64 / rest as f64).min(100.0)
     }
 }
 
-fn waterfall(losses: &[Loss]) -> Vec<Fall> {
-    let total: u64 = losses.iter().map(|loss| loss.total).sum();
-    let compute: u64 = losses.iter().map(|loss| loss.compute).sum();
-    let mut sum = Parts::default();
-    for loss in losses {
-        sum.add(&loss.parts);
+/// From 100 % down to AU, over some epochs and ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub(crate) struct Bar {
+    /// AU as the metric has it: the mean over the epochs of the mean over their ranks, percent.
+    pub(crate) au_percentage: f64,
+    /// Time that AU is computed of, summed over the ranks, seconds.
+    pub(crate) total: f64,
+    /// Of it computation, seconds.
+    pub(crate) compute: f64,
+    /// What is missing: the percentages and AU add up to 100.
+    pub(crate) falls: Vec<Fall>,
+}
+
+impl Bar {
+    pub(crate) fn of(losses: &[Loss]) -> Self {
+        let mut ranks: BTreeMap<u32, f64> = BTreeMap::new();
+        for loss in losses {
+            *ranks.entry(loss.epoch).or_default() += 1.0;
+        }
+        let weight = |loss: &Loss| 1.0 / (ranks.len() as f64 * ranks[&loss.epoch]);
+        let mut bar = Self::default();
+        let mut falls = Parts::default().named().map(|(part, _)| Fall { part: part.to_owned(), ..Fall::default() });
+        for loss in losses {
+            bar.total += loss.total as f64 / 1e9;
+            bar.compute += loss.compute as f64 / 1e9;
+            bar.au_percentage += weight(loss) * loss.au_percentage;
+            for (fall, (_, nanos)) in falls.iter_mut().zip(loss.parts.named()) {
+                fall.seconds += nanos as f64 / 1e9;
+                fall.percentage += weight(loss) * loss.percentage(nanos);
+                fall.au_without += weight(loss) * loss.au_without(nanos);
+            }
+        }
+        bar.falls = falls.into_iter().filter(|fall| fall.seconds > 0.0).collect();
+        bar
     }
-    let fall = |(part, nanos): (&str, u64)| Fall {
-        part: part.to_owned(),
-        seconds: nanos as f64 / 1e9,
-        percentage: 100.0 * nanos as f64 / total as f64,
-        au_without: (100.0 * compute as f64 / total.saturating_sub(nanos).max(1) as f64).min(100.0),
-    };
-    sum.named().into_iter().filter(|(_, nanos)| *nanos > 0 && total > 0).map(fall).collect()
 }
 
 /// The longest waits of all ranks; the names of their objects are looked up afterwards.

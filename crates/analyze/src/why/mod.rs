@@ -6,9 +6,12 @@ mod losses;
 mod stragglers;
 mod windows;
 
+pub(crate) use losses::Bar;
+
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
+use crate::metric::{Parameters, RankMetric};
 use crate::pass::Summary;
 use crate::pass::objects::Locator;
 use crate::pass::part::Flow;
@@ -103,7 +106,7 @@ pub struct Finding {
     pub seconds: f64,
 }
 
-/// Where the AU of one epoch of one rank was lost, over the steps that AU counts.
+/// Where the AU of one epoch of one rank was lost, over the time that AU is computed of.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Loss {
     /// Epoch.
@@ -112,13 +115,13 @@ pub struct Loss {
     pub rank: u32,
     /// Steps that count.
     pub steps: u64,
-    /// From the start of the first of them to the end of the last, nanoseconds.
+    /// Time of the blocks without the steps that do not count, nanoseconds: the `T` of AU's formula.
     pub total: u64,
-    /// Computation.
+    /// Computation of the steps that count.
     pub compute: u64,
-    /// Computation by the whole, percent.
+    /// AU as the metric has it, percent.
     pub au_percentage: f64,
-    /// The rest of the time.
+    /// The rest of the time; barriers are those of all steps, as in AU's formula.
     pub parts: Parts,
     /// What `au_percentage` would be without each part that took time.
     pub without: Vec<Without>,
@@ -140,7 +143,7 @@ pub struct Fall {
     pub part: String,
     /// Summed over ranks.
     pub seconds: f64,
-    /// Of the whole time, percent.
+    /// Percentage points of AU that it took.
     pub percentage: f64,
     /// What AU would be without it, percent.
     pub au_without: f64,
@@ -260,6 +263,9 @@ pub(crate) type ObjectReads = (String, u64, u64);
 /// What an explanation is made from.
 pub(crate) struct Sources<'a> {
     pub(crate) summary: &'a Summary,
+    pub(crate) parameters: &'a Parameters,
+    /// Of each of the summary's parts.
+    pub(crate) metrics: &'a [RankMetric],
     pub(crate) extent: Extent,
     /// All reads that ended well, and above which bucket they are slow.
     pub(crate) reads: &'a Histogram,

@@ -72,35 +72,35 @@ function comparison() {
   if (!base) return;
   const shares = (report) => new Map((report.why ? report.why.waterfall : report.waterfall).map((fall) => [fall.part, fall.percentage]));
   const [old, now] = [shares(base), shares(R)];
-  table('What AU was lost to', 'Shares of the time of all ranks, over the steps that AU counts.', ['part', 'base', 'this run', 'difference'], [...new Set([...old.keys(), ...now.keys()])].filter((part) => Math.max(old.get(part) || 0, now.get(part) || 0) >= 0.005).map((part) => {
+  table('What AU was lost to', 'Percentage points of AU.', ['part', 'base', 'this run', 'difference'], [...new Set([...old.keys(), ...now.keys()])].filter((part) => Math.max(old.get(part) || 0, now.get(part) || 0) >= 0.005).map((part) => {
     const [before, after] = [old.get(part) || 0, now.get(part) || 0];
     return [part === 'rest' ? 'unexplained' : part, percent(before), percent(after), `${after >= before ? '+' : '−'}${Math.abs(after - before).toFixed(2)} points`];
   }));
   if (base.findings.length) card('What stood out in the base', null, { wide: true }, h('ul', {}, ...base.findings.map((finding) => h('li', {}, together(capital(finding.text))))));
 }
 
-function lossRows(parts, total, compute) {
+const fallOf = (bar, key) => bar.falls.find((fall) => fall.part.replace(' ', '_') === key);
+function lossRows(bar) {
   let left = 100;
   const rows = [];
   for (const [key, label, blame] of LOSSES) {
-    const lost = 100 * parts[key] / total;
+    const fall = fallOf(bar, key), lost = fall ? fall.percentage : 0;
     if (!(lost >= 0.05)) continue;
-    const without = Math.min(100, 100 * compute / Math.max(total - parts[key], 1));
-    rows.push({ label, value: `−${lost.toFixed(1)} %`, parts: [[blame, left - lost, left]], lines: [[blame, `${percent(lost)} of the time: ${nanos(parts[key])}, all ranks added up`], `without it AU would be ${percent(without)}`] });
+    rows.push({ label, value: `−${lost.toFixed(1)} %`, parts: [[blame, left - lost, left]], lines: [[blame, `${percent(lost)} of AU: ${seconds(fall.seconds)}, all ranks added up`], `without it AU would be ${percent(fall.au_without)}`] });
     left -= lost;
   }
-  const au = 100 * compute / total;
-  rows.push({ label: 'AU', value: percent(au), parts: [['compute', 0, au]], lines: [['compute', `computation ${nanos(compute)} of ${nanos(total)}, all ranks added up`]] });
+  const au = bar.au_percentage;
+  rows.push({ label: 'AU', value: percent(au), parts: [['compute', 0, au]], lines: [['compute', `computation ${seconds(bar.compute)} of ${seconds(bar.total)}, all ranks added up`]] });
   return rows;
 }
 function losses() {
   const all = DATA.all_losses, epochs = all.total > 0 ? DATA.epoch_losses : [];
   const shown = epochs.length > 1 ? [all, ...epochs] : epochs;
-  const used = BLAME.filter(([blame]) => blame === 'compute' || LOSSES.some(([key, , whom]) => whom === blame && all.parts[key] > 0));
+  const used = BLAME.filter(([blame]) => blame === 'compute' || LOSSES.some(([key, , whom]) => whom === blame && fallOf(all, key)));
   let at = 0;
-  plot('Where AU was lost', 'From 100 % down to AU: what the time of all ranks went to, over the steps that AU counts.', { legend: epochs.length ? used : [],
+  plot('Where AU was lost', 'From 100 % down to the AU of the first line: what the time that AU is computed of went to. Barriers are those of all steps, as in its formula.', { legend: epochs.length ? used : [],
     choices: [['Epoch', shown.map((row) => (row === all ? 'all epochs' : `epoch ${row.epoch}`)), (chosen) => { at = chosen; }]] },
-  () => (shown.length ? rowsOf({ label: 'Where AU was lost', domain: [0, 100], ticks: plainTicks((x) => `${short(x)} %`), rows: lossRows(shown[at].parts, shown[at].total, shown[at].compute) })
+  () => (shown.length ? rowsOf({ label: 'Where AU was lost', domain: [0, 100], ticks: plainTicks((x) => `${short(x)} %`), rows: lossRows(shown[at]) })
     : 'No training steps that AU counts: there is none to lose.'));
 }
 
