@@ -4,11 +4,27 @@ use std::time::Duration;
 
 use crate::support::{assert_ended, binary, mpirun, mpirun_command, ranks_of, signal, solo, solo_with, wait_at_most};
 
+/// Waits until so many ranks are in the middle of their reads, and their traces tell.
+fn wait_for_reads(out: &std::path::Path, ranks: usize) {
+    let reads = |trace: &dlio_trace::RankTrace| {
+        let mut batches = trace.batches().into_iter().flatten().flatten();
+        batches.any(|batch| batch.kind.iter().any(|kind| kind.is_read()))
+    };
+    for _ in 0..2000 {
+        let traces = dlio_trace::read_dir(&out.join("trace")).unwrap_or_default();
+        if traces.iter().filter(|trace| reads(trace)).count() == ranks {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no reads of {ranks} ranks in the traces below {}", out.display());
+}
+
 fn yaml(folder: &std::path::Path) -> String {
     let path = folder.join("my.yaml");
     let text = format!(
         "model: {{name: t}}\nframework: pytorch\ndataset: {{data_folder: {}, format: npy, num_files_train: 64, num_samples_per_file: 1, record_length_bytes: 4096}}\n\
-         reader: {{data_loader: pytorch, batch_size: 1, read_threads: 1}}\ntrain: {{epochs: 1, computation_time: 0.5}}\n",
+         reader: {{data_loader: pytorch, batch_size: 1, read_threads: 1}}\ntrain: {{epochs: 20, computation_time: 0.5}}\n",
         folder.join("data").display()
     );
     std::fs::write(&path, text).unwrap();
@@ -44,12 +60,11 @@ fn killing_one_rank_ends_the_others_within_seconds_and_their_traces_stay_readabl
     solo(&["-q", "generate", &path, "--output", out.to_str().unwrap()]).ok();
     let mut command = mpirun_command(3, &["-q", "replay", &path, "--output", out.to_str().unwrap()]);
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    // Every step computes for half a second; by now the ranks are in the middle of the epoch.
-    std::thread::sleep(Duration::from_secs(4));
+    wait_for_reads(&out, 3);
     let ranks = ranks_of(&child);
     assert_eq!(ranks.len(), 3, "ranks of mpirun");
     signal(ranks[1], "KILL");
-    let code = wait_at_most(&mut child, Duration::from_secs(20));
+    let code = wait_at_most(&mut child, Duration::from_mins(1));
     assert!(code.is_some_and(|code| code != 0), "mpirun ended with {code:?}");
     assert_ended(&ranks);
     let said = solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
@@ -67,9 +82,9 @@ fn an_interrupted_run_ends_at_once_and_keeps_its_trace() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    wait_for_reads(&out, 1);
     signal(child.id(), "INT");
-    assert_eq!(wait_at_most(&mut child, Duration::from_secs(10)), Some(130));
+    assert_eq!(wait_at_most(&mut child, Duration::from_mins(1)), Some(130));
     solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
 }
 

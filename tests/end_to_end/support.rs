@@ -229,3 +229,10 @@ pub(crate) fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
 pub(crate) fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
+
+/// What an output folder's trace tells, of all ranks; names are left out.
+pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
+    let traces = dlio_trace::read_dir(&output.join("trace")).unwrap();
+    let batches = traces.iter().flat_map(|trace| trace.batches().unwrap()).map(Result::unwrap);
+    batches.flat_map(|batch| (0..batch.len()).map(|row| batch.event(row)).collect::<Vec<_>>()).collect()
+}
