@@ -136,8 +136,25 @@ fn metrics_from_the_trace_equal_the_live_ones() {
     let live = [metric::rank(&recorded(&writer), &parameters)];
     writer.finish().unwrap();
     let report = report_on(folder.path());
+    let fallen: f64 = report.why.waterfall.iter().map(|fall| fall.percentage).sum();
+    let headline = report.train.as_ref().unwrap().au.unwrap().mean;
+    assert!((fallen + headline - 100.0).abs() < 1e-9, "{fallen} below 100 % is not {headline}");
     assert_eq!(report.train.unwrap(), metric::training(&live, &parameters));
     assert_eq!(report.eval.unwrap(), metric::evaluations(&live, &parameters));
+}
+
+#[test]
+fn an_object_that_is_not_there_is_an_answer_to_a_question_and_an_error_of_a_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = Header { world: 1, ..Header::default() };
+    let writer = TraceWriter::create(&folder.path().join(file_name(0)), &header).unwrap();
+    for kind in [OpKind::Stat, OpKind::Get] {
+        let span = Event::span(kind, Lane::MAIN, Position::default(), MS, 2 * MS);
+        writer.record(Event { outcome: dlio_event::Outcome::NotFound, ..span });
+    }
+    writer.finish().unwrap();
+    let report = report_on(folder.path());
+    assert_eq!((report.run.operations, report.run.errors), (2, 1));
 }
 
 #[test]

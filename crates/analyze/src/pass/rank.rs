@@ -122,7 +122,12 @@ impl RankState {
             NO_TIME => UNKNOWN,
             first => between(start, first).min(nanos),
         };
-        let ok = rows.outcome[row] == Outcome::Ok;
+        // Who asks whether an object is there has an answer when it is not.
+        let ok = match rows.outcome[row] {
+            Outcome::Ok => true,
+            Outcome::NotFound => kind == OpKind::Stat,
+            _ => false,
+        };
         let (read, write) = (kind.is_read(), kind.is_write());
         let key = group_key(kind, size_class(bytes));
         let group = self.groups[key].get_or_insert_default();
