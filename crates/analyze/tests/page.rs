@@ -181,17 +181,40 @@ fn drawn(page: &str) -> Option<String> {
     let file = folder.path().join("report.html");
     // Every plot is zoomed into and read with the keyboard: what that throws counts as an error, too.
     // Frames of an animation come at once: a browser without a screen may leave them out.
+    // Then two fingers are spread on each, and one finger moves what they enlarged; events that no finger made cannot be captured.
     let exercise = "<script>requestAnimationFrame = (work) => setTimeout(work, 5);
         addEventListener('error', () => { document.documentElement.dataset.thrown = '1'; });
-        document.querySelectorAll('svg.plot').forEach((plot) => ['+', 'ArrowRight', 'ArrowRight', 'ArrowDown', 'End', '-', '+'].forEach(
-          (key) => plot.dispatchEvent(new KeyboardEvent('keydown', { key }))));
-        setTimeout(() => { Object.assign(document.documentElement.dataset, { zoomed: document.querySelectorAll('svg.plot.zoomed').length,
-          images: document.querySelectorAll('img').length }); }, 500);
+        const all = (selector) => [...document.querySelectorAll(selector)], left = document.documentElement.dataset;
+        const press = (plot, ...keys) => keys.forEach((key) => plot.dispatchEvent(new KeyboardEvent('keydown', { key })));
+        Element.prototype.setPointerCapture = () => {};
+        const touch = (plot, type, pointerId, part) => {
+          const place = plot.getBoundingClientRect(), at = { clientX: place.left + place.width * part, clientY: place.top + place.height / 2 };
+          plot.dispatchEvent(new PointerEvent(type, { pointerId, pointerType: 'touch', cancelable: true, ...at }));
+        };
+        all('svg.plot').forEach((plot) => press(plot, '+', 'ArrowRight', 'ArrowRight', 'ArrowDown', 'End', '-', '+'));
+        const later = (what) => new Promise((done) => setTimeout(() => { what(); done(); }, 300));
+        const drawing = () => all('svg.plot').map((plot) => plot.innerHTML);
+        (async () => {
+          await later(() => { left.zoomed = all('svg.plot.zoomed').length; left.images = all('img').length; });
+          await later(() => all('svg.plot').forEach((plot) => press(plot, '0')));
+          await later(() => { left.reset = all('svg.plot.zoomed').length; });
+          await later(() => all('svg.plot').forEach((plot) => {
+            touch(plot, 'pointerdown', 1, 0.45); touch(plot, 'pointerdown', 2, 0.55);
+            touch(plot, 'pointermove', 1, 0.3); touch(plot, 'pointermove', 2, 0.7);
+            touch(plot, 'pointerup', 1, 0.3); touch(plot, 'pointerup', 2, 0.7);
+          }));
+          let before;
+          await later(() => { left.spread = all('svg.plot.zoomed').length; before = drawing(); });
+          await later(() => all('svg.plot').forEach((plot) => {
+            touch(plot, 'pointerdown', 3, 0.6); touch(plot, 'pointermove', 3, 0.5); touch(plot, 'pointerup', 3, 0.5);
+          }));
+          await later(() => { left.moved = drawing().filter((now, at) => now !== before[at]).length; });
+        })();
         </script></body>";
     std::fs::write(&file, page.replace("</body>", exercise)).unwrap();
     let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"];
     let more =
-        ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000", "--dump-dom"];
+        ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=6000", "--dump-dom"];
     let run = |name: &str| {
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         Command::new(name).args(flags).arg(profile).args(more).arg(format!("file://{}", file.display())).output().ok()
@@ -224,7 +247,10 @@ fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
         let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
         assert_eq!(number("errors"), 0, "{name}");
         assert!(number("drawn") >= plots, "{name}: {} plots", number("drawn"));
-        assert_eq!(number("zoomed"), number("drawn"), "{name}");
+        for gesture in ["zoomed", "spread", "moved"] {
+            assert_eq!(number(gesture), number("drawn"), "{name}: {gesture}");
+        }
+        assert_eq!(number("reset"), 0, "{name}");
         assert_eq!((left(&dom, "thrown"), left(&dom, "owned")), (None, None), "{name}");
         assert_eq!(number("images"), 0, "{name}");
         for plot in PLOTS {
