@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "max_shape" => dataset.hdf5_max_shape = list()?,
             "num_dset_per_record" => dataset.hdf5_num_dset_per_record = value.parse()?,
             "dialect" => dialect = Dialect::from_word(value).ok_or("unknown dialect")?,
+            "compression_level" => dataset.compression_level = value.parse()?,
             "compression" => dataset.compression = Some(value.to_owned()),
             _ => return Err("unknown option".into()),
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::checkpoint::Archive;
 use crate::crc::Sealed;
 use crate::csv::Text;
-use crate::hdf5::Tiles;
+use crate::hdf5::{Array, Packed, Tiles};
 use crate::jpeg::Scan;
 use crate::parquet::{Made, Pages};
 use crate::payload::Stream;
@@ -54,6 +54,10 @@ pub(crate) enum Piece {
     Values(Box<Made>),
     /// The chunks of an HDF5 dataset.
     Tiles(Box<Tiles>),
+    /// Compressed chunks of an HDF5 dataset.
+    Packed(Box<Packed>),
+    /// The index of its chunks.
+    Array(Box<Array>),
 }
 
 /// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
@@ -117,6 +121,8 @@ impl Piece {
             Piece::Squeezed(squeezed) => squeezed.remaining(),
             Piece::Values(values) => values.remaining(),
             Piece::Tiles(tiles) => tiles.remaining(),
+            Piece::Packed(packed) => packed.remaining(),
+            Piece::Array(array) => array.remaining(),
         }
     }
 
@@ -144,6 +150,8 @@ impl Piece {
             Piece::Squeezed(squeezed) => squeezed.fill(target),
             Piece::Values(values) => values.fill(target),
             Piece::Tiles(tiles) => tiles.fill(target),
+            Piece::Packed(packed) => packed.fill(target),
+            Piece::Array(array) => array.fill(target),
         }
         count
     }

@@ -1,21 +1,29 @@
 //! HDF5 as h5py writes it with the latest file-format bounds: datasets `records_0`, `records_1`, … and `labels`.
 //!
-//! Contiguous files are laid out here and streamed. Chunked and compressed ones are built by hdf5-pure in memory, so
-//! that an encoder of such a file holds the whole file.
+//! Every file is laid out here, part for part as the HDF5 library would, and streamed: an encoder holds the metadata, of
+//! compressed files one chunk and four bytes per chunk, and the index of chunks page by page.
 
 mod chunked;
 mod content;
-mod contiguous;
+mod group;
+mod header;
+mod index;
 mod lookup3;
+mod lzf;
+mod packed;
 mod place;
+mod plan;
 mod read;
 mod source;
+mod space;
 mod tiles;
 
 use dlio_config::workload::Dataset;
 
 use crate::{Encoder, Error, FileShape, Layout};
 
+pub(crate) use index::Array;
+pub(crate) use packed::Packed;
 pub(crate) use read::Reader;
 pub(crate) use tiles::Tiles;
 
@@ -110,12 +118,6 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     if dims.len() > 32 {
         return refuse("HDF5 allows 31 axes beside the samples");
     }
-    if layout.hdf5.is_contiguous() {
-        return contiguous::encoder(layout, shape, None);
-    }
-    let grid = chunked::grid(layout, shape)?;
-    if layout.hdf5.filter == Filter::None && grid.is_simple() {
-        return contiguous::encoder(layout, shape, Some(&grid));
-    }
-    chunked::encoder(layout, shape, &grid)
+    let grid = if layout.hdf5.is_contiguous() { None } else { Some(chunked::grid(layout, shape)?) };
+    plan::encoder(layout, shape, grid.as_ref())
 }

@@ -1,16 +1,13 @@
-//! How records are cut into chunks; files that are compressed or in many chunks, built in memory by hdf5-pure: an encoder of such a
-//! file holds all of it.
+//! How records are cut into chunks.
 
-use dlio_config::vocabulary::{DType, Format};
-use hdf5_pure::{Datatype, DatatypeByteOrder, EnumTypeBuilder, FileBuilder, FloatingPointLayout, MaxExtent};
-
+use super::dataset_shape;
 use super::tiles::Grid;
-use super::{Filter, dataset_shape, name};
-use crate::encode::Piece;
-use crate::{Encoder, Error, FileShape, Layout};
+use crate::{Error, FileShape, Layout};
 
-/// Largest file that is built in memory.
-const FILE_MAX: u64 = 4 << 30;
+/// Bytes of a chunk are less than this in the format.
+const CHUNK_BYTES_MAX: u64 = 1 << 32;
+/// The index has an entry for every chunk that there may ever be.
+const ENTRIES_MAX: u64 = 1 << 40;
 /// h5py's bounds of the size of a chunk that it chooses.
 const CHUNK_BASE: f64 = 16.0 * 1024.0;
 const CHUNK_MIN: f64 = 8.0 * 1024.0;
@@ -27,46 +24,15 @@ pub(super) fn grid(layout: &Layout, shape: &FileShape) -> Result<Grid, Error> {
     } else {
         [shape.samples].into_iter().chain(max_shape.iter().copied()).collect()
     };
-    Ok(Grid { extent, chunk, largest, itemsize: layout.dtype.itemsize() })
-}
-
-pub(super) fn encoder(layout: &Layout, shape: &FileShape, grid: &Grid) -> Result<Encoder, Error> {
-    let refuse = |reason: String| Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason };
-    let options = &layout.hdf5;
-    let dims = dataset_shape(layout, shape);
-    let bytes = layout.data_bytes(shape)?;
-    if bytes > FILE_MAX {
-        return Err(refuse(format!(
-            "HDF5 that is compressed or in more than 1024 chunks is built in memory, up to {FILE_MAX} bytes; leave out \
-             dataset.compression, or use larger chunks"
-        )));
+    let grid = Grid { extent, chunk, largest, itemsize: layout.dtype.itemsize() };
+    let refuse = |reason: String| Err(Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason });
+    if grid.chunk_bytes() >= CHUNK_BYTES_MAX {
+        return refuse(format!("HDF5 allows chunks of less than 4 GiB, not {:?} (hdf5.chunk_dims)", grid.chunk));
     }
-    let datatype = datatype(layout.dtype)?;
-    let record_bytes = dims.iter().product::<u64>() * layout.dtype.itemsize();
-    let mut data = vec![0; record_bytes as usize];
-    layout.payload.stream(shape.file, layout.element, record_bytes).fill(&mut data);
-
-    let mut file = FileBuilder::new();
-    for index in 0..options.datasets {
-        let dataset = file.create_dataset(&name(index));
-        dataset.with_raw_data(datatype.clone(), data.clone(), dims.iter().product());
-        dataset.with_shape(&dims).with_chunks(&grid.chunk);
-        if !options.max_shape.is_empty() {
-            dataset.with_maxshape(&grid.largest.iter().copied().map(MaxExtent::Fixed).collect::<Vec<_>>());
-        }
-        match options.filter {
-            Filter::None => {}
-            Filter::Gzip(level) => {
-                dataset.with_deflate(level);
-            }
-            Filter::Lzf => {
-                dataset.with_lzf();
-            }
-        }
+    if grid.entries() >= ENTRIES_MAX {
+        return refuse(format!("hdf5.max_shape {max_shape:?} allows more than 2^40 chunks of {:?}", grid.chunk));
     }
-    file.create_dataset("labels").with_i64_data(&vec![0; shape.samples as usize]);
-    let image = file.finish().map_err(|error| refuse(format!("hdf5-pure: {error}")))?;
-    Ok(Encoder::pieces([Piece::bytes(image)]))
+    Ok(grid)
 }
 
 /// The shape of a chunk: configured, or as h5py chooses it.
@@ -108,40 +74,6 @@ fn guess_chunk(dims: &[u64], itemsize: u64) -> Vec<u64> {
         chunk[axis] = chunk[axis].div_ceil(2);
         axis = (axis + 1) % dims.len();
     }
-}
-
-fn datatype(dtype: DType) -> Result<Datatype, Error> {
-    Ok(match dtype {
-        DType::Int8 => hdf5_pure::make_i8_type(),
-        DType::Int16 => hdf5_pure::make_i16_type(),
-        DType::Int32 => hdf5_pure::make_i32_type(),
-        DType::Int64 => hdf5_pure::make_i64_type(),
-        DType::Uint8 => hdf5_pure::make_u8_type(),
-        DType::Uint16 => hdf5_pure::make_u16_type(),
-        DType::Uint32 => hdf5_pure::make_u32_type(),
-        DType::Uint64 => hdf5_pure::make_u64_type(),
-        DType::Float32 => hdf5_pure::make_f32_type(),
-        DType::Float64 => hdf5_pure::make_f64_type(),
-        DType::Bool => EnumTypeBuilder::with_base(hdf5_pure::make_i8_type())
-            .value("FALSE", 0)
-            .value("TRUE", 1)
-            .build()
-            .map_err(|_| Error::ElementType(dtype, Format::Hdf5))?,
-        DType::Float16 => {
-            let layout = FloatingPointLayout {
-                bit_offset: 0,
-                bit_precision: 16,
-                exponent_location: 10,
-                exponent_size: 5,
-                mantissa_location: 0,
-                mantissa_size: 10,
-                exponent_bias: 15,
-            };
-            Datatype::FloatingPoint { size: 2, byte_order: DatatypeByteOrder::LittleEndian, layout }
-        }
-        // `Layout::new` lets no bfloat16 through.
-        DType::Bfloat16 => return Err(Error::ElementType(dtype, Format::Hdf5)),
-    })
 }
 
 #[cfg(test)]

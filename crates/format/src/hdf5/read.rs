@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use hdf5_pure::File;
 
 use super::content::{Content, Sample};
-use super::contiguous::Plan;
 use super::place::{Chunks, Place, Range};
+use super::plan::Plan;
 use super::source::{METADATA_MAX, SIGNATURE, SUPERBLOCK, Sparse};
 use super::{dataset_shape, name};
 use crate::check::Scrutiny;
@@ -53,7 +53,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape, None).ok() } else { None };
+        let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape, None, None).ok() } else { None };
         Self {
             shape: dataset_shape(layout, shape),
             itemsize: layout.dtype.itemsize(),
@@ -198,7 +198,7 @@ impl Reader {
             self.stage = Stage::Metadata { offset, len, bytes: Vec::new() };
             return Ok(false);
         }
-        let (end, length) = (own.length(self.datasets), self.source.with(|known| known.length));
+        let (end, length) = (own.length(), self.source.with(|known| known.length));
         match length.filter(|_| index == 0) {
             Some(found) if found < end => return Err(truncated("HDF5 file, as its superblock says,", end, found)),
             Some(found) if found > end => {
@@ -206,8 +206,8 @@ impl Reader {
             }
             _ => {}
         }
-        let sample_bytes = own.record_bytes / self.shape[0].max(1);
-        let address = own.data_start + index * own.record_bytes;
+        let sample_bytes = self.shape[1..].iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim));
+        let address = own.address(index);
         self.own_ranges = own.header_ranges(index + 1).into();
         self.place(Place::Contiguous { address, sample_bytes })?;
         Ok(true)

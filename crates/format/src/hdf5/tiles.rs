@@ -1,14 +1,6 @@
-//! Uncompressed chunks: their grid, the index that tells where they are, and their bytes, made chunk by chunk.
-//!
-//! As HDF5 1.14 stores them with the latest format bounds: a dataset that is one chunk has no index, any other one a fixed
-//! array of addresses over its largest extent. Chunks at the edges are stored whole, with zeros behind the data.
+//! Chunks: their grid, and their bytes, made chunk by chunk. Chunks at the edges are stored whole, with zeros behind the data.
 
-use super::contiguous::seal;
 use crate::payload::Stream;
-
-/// Entries of a fixed array in one block; a longer one is stored in pages.
-const ENTRIES_BITS: u8 = 10;
-const UNDEFINED: u64 = u64::MAX;
 
 /// How a dataset is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +13,13 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Whether its index is one that is written here.
-    pub(super) fn is_simple(&self) -> bool {
-        self.entries() <= 1 << ENTRIES_BITS
-    }
-
-    fn is_single(&self) -> bool {
+    /// Whether it is one chunk and stays so.
+    pub(super) fn is_single(&self) -> bool {
         self.extent == self.chunk && self.extent == self.largest
     }
 
-    fn entries(&self) -> u64 {
+    /// Chunks that it may have.
+    pub(super) fn entries(&self) -> u64 {
         counts(&self.largest, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
     }
 
@@ -40,47 +29,21 @@ impl Grid {
 
     /// Bytes of all chunks.
     pub(super) fn bytes(&self) -> u64 {
-        let chunks = counts(&self.extent, &self.chunk).iter().fold(1_u64, |all, &count| all.saturating_mul(count));
-        chunks.saturating_mul(self.chunk_bytes())
+        self.chunks().saturating_mul(self.chunk_bytes())
     }
 
-    /// The layout message of a dataset whose header ends here and whose chunks begin at `data`.
-    pub(super) fn message(&self, end: u64, data: u64) -> Vec<u8> {
-        let dims = || self.chunk.iter().chain([&self.itemsize]);
-        let width = dims().map(|dim| (64 - dim.leading_zeros()).div_ceil(8)).max().unwrap_or(1) as usize;
-        let mut body = vec![4, 2, 0, self.chunk.len() as u8 + 1, width as u8];
-        body.extend(dims().flat_map(|dim| dim.to_le_bytes()[..width].to_vec()));
-        if self.is_single() {
-            body.push(1);
-            body.extend(data.to_le_bytes());
-        } else {
-            body.extend([3, ENTRIES_BITS]);
-            body.extend(end.to_le_bytes());
-        }
-        body
+    /// Chunks that it has.
+    pub(super) fn chunks(&self) -> u64 {
+        counts(&self.extent, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
     }
 
-    /// The index behind a header that ends at `end`.
-    pub(super) fn index(&self, end: u64, data: u64) -> Vec<u8> {
-        if self.is_single() {
-            return Vec::new();
+    /// Whether an entry of the index has a chunk.
+    pub(super) fn is_present(&self, entry: u64) -> bool {
+        if self.extent == self.largest {
+            return true;
         }
-        let block = end + 28;
-        let mut header = b"FAHD\x00\x00\x08".to_vec();
-        header.push(ENTRIES_BITS);
-        header.extend(self.entries().to_le_bytes());
-        header.extend(block.to_le_bytes());
-        let mut entries = b"FADB\x00\x00".to_vec();
-        entries.extend(end.to_le_bytes());
         let (all, present) = (counts(&self.largest, &self.chunk), counts(&self.extent, &self.chunk));
-        let mut next = data;
-        for number in 0..self.entries() {
-            let is_present = digits(number, &all).iter().zip(&present).all(|(digit, count)| digit < count);
-            let address = if is_present { next } else { UNDEFINED };
-            next += if is_present { self.chunk_bytes() } else { 0 };
-            entries.extend(address.to_le_bytes());
-        }
-        [seal(header), seal(entries)].concat()
+        digits(entry, &all).iter().zip(&present).all(|(digit, count)| digit < count)
     }
 }
 
@@ -128,6 +91,11 @@ impl Tiles {
         }
         let (itemsize, chunk_bytes) = (grid.itemsize, grid.chunk_bytes());
         Self { payload, extent, chunk, itemsize, chunk_bytes, position: 0, end: grid.bytes() }
+    }
+
+    /// These chunks of it.
+    pub(super) fn range(&self, from: u64, to: u64) -> Self {
+        Self { position: from * self.chunk_bytes, end: to * self.chunk_bytes, ..self.clone() }
     }
 
     pub(crate) fn remaining(&self) -> u64 {

@@ -1,0 +1,104 @@
+//! LZF compression, as h5py's filter 32000 has it: literal runs and references to the last 8 KiB.
+
+/// Entries of the table of last positions.
+const TABLE_BITS: u32 = 14;
+/// Farthest and longest reference, longest literal run.
+const DISTANCE_MAX: usize = 1 << 13;
+const MATCH_MAX: usize = 264;
+const LITERALS_MAX: usize = 32;
+/// Shortest reference that is written.
+const MATCH_MIN: usize = 3;
+/// A reference whose length does not fit into three bits has another byte.
+const SHORT: usize = 7;
+
+/// Where three bytes of this hash were last.
+pub(super) type Table = Vec<u32>;
+
+/// Compresses input of less than 4 GiB to output; `false` if the output would not be shorter, which is then worthless.
+pub(super) fn compress(input: &[u8], table: &mut Table, output: &mut Vec<u8>) -> bool {
+    output.clear();
+    table.clear();
+    table.resize(1 << TABLE_BITS, u32::MAX);
+    let (mut position, mut literals) = (0, 0);
+    while position + MATCH_MIN <= input.len() {
+        let key = u32::from_le_bytes([input[position], input[position + 1], input[position + 2], 0]);
+        let slot = &mut table[(key.wrapping_mul(0x9E37_79B1) >> (32 - TABLE_BITS)) as usize];
+        let before = std::mem::replace(slot, position as u32) as usize;
+        let length = if before < position && position - before <= DISTANCE_MAX {
+            let room = MATCH_MAX.min(input.len() - position);
+            (0..room).take_while(|&at| input[before + at] == input[position + at]).count()
+        } else {
+            0
+        };
+        if length < MATCH_MIN {
+            position += 1;
+            continue;
+        }
+        copy(&input[literals..position], output);
+        refer(position - before, length, output);
+        position += length;
+        literals = position;
+    }
+    copy(&input[literals..], output);
+    output.len() < input.len()
+}
+
+fn copy(literals: &[u8], output: &mut Vec<u8>) {
+    for run in literals.chunks(LITERALS_MAX) {
+        output.push(run.len() as u8 - 1);
+        output.extend_from_slice(run);
+    }
+}
+
+fn refer(distance: usize, length: usize, output: &mut Vec<u8>) {
+    let (back, length) = (distance - 1, length - 2);
+    output.push(((length.min(SHORT) << 5) | (back >> 8)) as u8);
+    if length >= SHORT {
+        output.push((length - SHORT) as u8);
+    }
+    output.push(back as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The format's own definition.
+    fn expand(mut packed: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        while let [control, rest @ ..] = packed {
+            let control = usize::from(*control);
+            if control < LITERALS_MAX {
+                plain.extend_from_slice(&rest[..=control]);
+                packed = &rest[control + 1..];
+                continue;
+            }
+            let (more, rest) = if control >> 5 == SHORT { (usize::from(rest[0]), &rest[1..]) } else { (0, rest) };
+            let start = plain.len() - 1 - ((control & 31) << 8 | usize::from(rest[0]));
+            for at in start..start + (control >> 5) + more + 2 {
+                plain.push(plain[at]);
+            }
+            packed = &rest[1..];
+        }
+        plain
+    }
+
+    #[test]
+    fn what_is_compressed_is_expanded_to_the_same() {
+        let mut noise = 1_u32;
+        let mut random = |_| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        };
+        let tail: Vec<u8> = (0..700).map(&mut random).collect();
+        let repeated = [tail.clone(), vec![0; 9000], tail.clone(), tail.clone(), vec![7; 300]].concat();
+        for plain in [vec![1; 8], vec![5; 270], repeated, [vec![0; 40], tail.clone(), vec![3; 3]].concat()] {
+            let mut packed = Vec::new();
+            assert!(compress(&plain, &mut Table::new(), &mut packed));
+            assert!(expand(&packed) == plain);
+        }
+        for plain in [tail, vec![1, 2], Vec::new(), vec![1; 3]] {
+            assert!(!compress(&plain, &mut Table::new(), &mut Vec::new()), "{plain:?}");
+        }
+    }
+}
