@@ -16,7 +16,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::kernel::small_pages;
 use crate::reader::ReadKit;
 use crate::row_groups::Request;
 
@@ -121,7 +120,6 @@ impl<'k> Helpers<'k> {
     }
 
     fn start(&self, name: String) -> std::io::Result<JoinHandle<()>> {
-        small_pages();
         // Nothing but reads that block: no timers, no sockets, hence no descriptors.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let (twin, desk) = (self.kit.twin(), self.desk.clone());

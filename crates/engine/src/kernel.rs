@@ -1,4 +1,4 @@
-//! The system calls of this crate: the monotonic clock, a precise wait on it, the CPU time of the process, small pages.
+//! The system calls of this crate: the monotonic clock, a precise wait on it, the CPU time of the process.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -63,27 +63,6 @@ fn tighten_timer() {
             libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
         }
     }
-}
-
-/// Keeps the kernel from giving this process huge pages from now on, once: the allocator's heaps of many threads, each of
-/// which needs some 100 KiB, would take 2 MiB and more each. With 128 threads beside two lanes it is 112 MiB in place of
-/// 815 MiB, and half of the system time.
-pub(crate) fn small_pages() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        #[expect(unsafe_code, reason = "there is no safe wrapper of this option")]
-        // SAFETY: PR_SET_THP_DISABLE takes one integer and three zeros and touches no memory; where the kernel refuses it,
-        // memory is what is lost.
-        unsafe {
-            libc::prctl(
-                libc::PR_SET_THP_DISABLE,
-                1 as libc::c_ulong,
-                0 as libc::c_ulong,
-                0 as libc::c_ulong,
-                0 as libc::c_ulong,
-            );
-        }
-    });
 }
 
 /// User and system CPU time of this process so far, all threads together.

@@ -41,6 +41,9 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
     crate::log::init(verbosity, &crate::launch::environment());
+    if !matches!(cli.command, Command::Analyze(_) | Command::Trace(_)) {
+        crate::launch::use_small_pages();
+    }
     match dispatch(cli.command, verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
