@@ -38,10 +38,10 @@ pub struct Column {
 /// Where the value of a column comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Int32(fn(&[&Event], Place, &mut Vec<i32>)),
-    OptionalInt32(fn(&[&Event], Place, &mut Vec<i32>, &mut Vec<i16>)),
+    Int32(fn(&[&Event], Place, &mut Vec<i64>)),
+    OptionalInt32(fn(&[&Event], Place, &mut Vec<i64>, &mut Vec<u8>)),
     Int64(fn(&[&Event], Place, &mut Vec<i64>)),
-    OptionalInt64(fn(&[&Event], Place, &mut Vec<i64>, &mut Vec<i16>)),
+    OptionalInt64(fn(&[&Event], Place, &mut Vec<i64>, &mut Vec<u8>)),
     /// The number of a word, and all words.
     Word(fn(&[&Event], Place, &mut Vec<u32>), fn() -> Vec<&'static str>),
     Object,
@@ -68,9 +68,9 @@ fn values<T>(events: &[&Event], place: Place, value: impl Fn(&Event, Place) -> T
 }
 
 /// Appends the values that exist, and for every row whether it has one: what Parquet stores for an optional column.
-pub(crate) fn present<T>(rows: impl Iterator<Item = Option<T>>, values: &mut Vec<T>, levels: &mut Vec<i16>) {
+fn present(rows: impl Iterator<Item = Option<i64>>, values: &mut Vec<i64>, levels: &mut Vec<u8>) {
     for value in rows {
-        levels.push(i16::from(value.is_some()));
+        levels.push(u8::from(value.is_some()));
         values.extend(value);
     }
 }
@@ -106,12 +106,12 @@ fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn small(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
+fn small(value: u32) -> i64 {
+    i64::from(value).min(i64::from(i32::MAX))
 }
 
 /// Positions count from 1; 0 means "not in one" and is stored as no value.
-fn counted(value: u32) -> Option<i32> {
+fn counted(value: u32) -> Option<i64> {
     (value != 0).then(|| small(value))
 }
 
@@ -137,7 +137,7 @@ pub const COLUMNS: &[Column] = &[
     column(
         "lane",
         "-",
-        each!(Int32, |event, _| if event.lane == Lane::MAIN { -1 } else { i32::from(event.lane.0) }),
+        each!(Int32, |event, _| if event.lane == Lane::MAIN { -1 } else { i64::from(event.lane.0) }),
         "reader lane (the reference's loader worker) within the rank; -1: the training loop",
     ),
     column(
@@ -211,7 +211,7 @@ pub const COLUMNS: &[Column] = &[
     column(
         "status",
         "-",
-        each!(Int32, |event, _| i32::from(event.status)),
+        each!(Int32, |event, _| i64::from(event.status)),
         "HTTP status, or the negated errno, or 0 where neither exists",
     ),
     column(
@@ -220,7 +220,7 @@ pub const COLUMNS: &[Column] = &[
         word!(|event, _| event.outcome as u32, || Outcome::ALL.iter().map(|outcome| outcome.name()).collect()),
         "how it ended: ok, timeout, connect, client_error, not_found, throttled, …",
     ),
-    column("attempt", "-", each!(Int32, |event, _| i32::from(event.attempt)), "0 for the first try, then 1, 2, …"),
+    column("attempt", "-", each!(Int32, |event, _| i64::from(event.attempt)), "0 for the first try, then 1, 2, …"),
     column(
         "conn_id",
         "-",

@@ -16,7 +16,7 @@ use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::writer::TrackedWrite;
 
 use crate::columns::Place;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State};
 use crate::names::NameTables;
@@ -51,6 +51,7 @@ pub(crate) struct TraceFile {
     path: PathBuf,
     file: File,
     encoder: Encoder,
+    workspace: Workspace,
     pairs: Vec<KeyValue>,
     buffer: TrackedWrite<Vec<u8>>,
     /// Full row groups.
@@ -81,6 +82,7 @@ impl TraceFile {
             path: path.to_owned(),
             file,
             encoder: Encoder::new(place).map_err(io_error)?,
+            workspace: Workspace::new().map_err(io_error)?,
             pairs: header.to_key_values(),
             buffer: TrackedWrite::new(Vec::new()),
             full: Vec::new(),
@@ -184,7 +186,8 @@ impl TraceFile {
 
     fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<RowGroupMetaData> {
         let ordinal = self.full.len() + self.small.len();
-        self.encoder.row_group(&mut self.buffer, ordinal, &self.pending[from..], names).map_err(io_error)
+        let place = (&mut self.workspace, &mut self.buffer);
+        self.encoder.row_group(place, ordinal, &self.pending[from..], names).map_err(io_error)
     }
 
     /// Hands the bytes that were encoded since the last time, and a footer if wanted, to the system in one call.
@@ -275,7 +278,10 @@ mod tests {
             file.flush(&names, false).unwrap();
         }
         assert_eq!(file.summary(0).row_groups, 5);
-        let name = |object: ObjectId| names.objects.get(object).map(|name| String::from_utf8(name).unwrap());
+        let name = |object: ObjectId| {
+            let mut text = Vec::new();
+            names.objects.append(object, &mut text).then(|| String::from_utf8(text).unwrap())
+        };
         let expected: Vec<_> = (0..5).flat_map(group).map(|event| (name(event.object), event)).collect();
         let mut read = Vec::new();
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
@@ -285,6 +291,45 @@ mod tests {
         let plain =
             |(name, event): &(Option<String>, Event)| (name.clone(), Event { object: ObjectId::NONE, ..*event });
         assert_eq!(read.iter().map(plain).collect::<Vec<_>>(), expected.iter().map(plain).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_without_names_and_rows_of_many_names_and_sizes_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let number = |i: u64| (i * 7_919) % 23_456;
+        let name = |i: u64| (!i.is_multiple_of(3)).then(|| format!("object-{}", number(i)));
+        let events: Vec<Event> = (0..60_000)
+            .map(|i| Event {
+                object: name(i).map_or(ObjectId::NONE, |name| names.objects.intern(&name)),
+                endpoint: dlio_event::EndpointId(names.endpoints.intern(["a", "b", "c"][(i / 50 % 3) as usize])),
+                offset: number(i) << 40,
+                requested: (i % 5 == 0).then_some(number(i)),
+                bytes: i,
+                first_byte: (i % 2 == 0).then_some(i * i),
+                ..span(i)
+            })
+            .collect();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        file.append(&events, &names).unwrap();
+        file.flush(&names, true).unwrap();
+        let mut read = 0;
+        for batch in crate::read_file(&path).unwrap().batches().unwrap() {
+            let batch = batch.unwrap();
+            for (row, i) in (0..batch.len()).zip(read..) {
+                assert_eq!(batch.object.get(row), name(i).as_deref());
+                assert_eq!(batch.endpoint.get(row), Some(["a", "b", "c"][(i / 50 % 3) as usize]));
+                assert_eq!(
+                    (batch.offset[row], batch.bytes[row], batch.start[row]),
+                    (number(i) << 40, i, i.cast_signed())
+                );
+                assert_eq!(batch.requested[row], (i % 5 == 0).then_some(number(i)));
+                assert_eq!(batch.first_byte[row], (i % 2 == 0).then_some((i * i).cast_signed()));
+            }
+            read += batch.len() as u64;
+        }
+        assert_eq!(read, 60_000);
     }
 
     #[test]

@@ -81,12 +81,13 @@ impl ObjectNames {
         }
     }
 
-    /// The bytes of a name, or `None` for a number that was never handed out.
-    pub(crate) fn get(&self, id: ObjectId) -> Option<Vec<u8>> {
+    /// Appends the bytes of a name; false for a number that was never handed out.
+    pub(crate) fn append(&self, id: ObjectId, out: &mut Vec<u8>) -> bool {
         if id == ObjectId::NONE {
-            return None;
+            return false;
         }
-        lock(&self.shards[(id.0 % SHARDS) as usize]).get(id.0 >> SHARD_BITS).map(<[u8]>::to_vec)
+        let shard = lock(&self.shards[(id.0 % SHARDS) as usize]);
+        shard.get(id.0 >> SHARD_BITS).map(|name| out.extend_from_slice(name)).is_some()
     }
 }
 
@@ -121,8 +122,9 @@ impl LabelNames {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    pub(crate) fn get(&self, id: u16) -> Option<String> {
-        lock(&self.names).get(usize::from(id)).cloned()
+    /// Appends the bytes of a name; false for a number that was never handed out.
+    pub(crate) fn append(&self, id: u16, out: &mut Vec<u8>) -> bool {
+        lock(&self.names).get(usize::from(id)).map(|name| out.extend_from_slice(name.as_bytes())).is_some()
     }
 }
 
@@ -135,6 +137,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn text(names: &ObjectNames, id: ObjectId) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        names.append(id, &mut text).then_some(text)
+    }
+
     #[test]
     fn the_same_name_always_gets_the_same_number() {
         let names = ObjectNames::new();
@@ -142,7 +149,7 @@ mod tests {
         for (i, id) in ids.iter().enumerate() {
             let name = format!("train/img_{i}.npz");
             assert_eq!(names.intern(&name), *id);
-            assert_eq!(names.get(*id), Some(name.into_bytes()));
+            assert_eq!(text(&names, *id), Some(name.into_bytes()));
         }
         let mut distinct = ids.clone();
         distinct.sort_unstable();
@@ -154,7 +161,7 @@ mod tests {
     fn the_empty_name_and_the_missing_name_differ() {
         let names = ObjectNames::new();
         let empty = names.intern("");
-        assert_eq!(names.get(empty), Some(Vec::new()));
-        assert_eq!(names.get(ObjectId::NONE), None);
+        assert_eq!(text(&names, empty), Some(Vec::new()));
+        assert_eq!(text(&names, ObjectId::NONE), None);
     }
 }

@@ -27,6 +27,10 @@ impl Columns {
     }
 }
 
+/// The lowest and the highest bits of eight bytes.
+const LOWEST: u64 = 0x0101_0101_0101_0101;
+const HIGHEST: u64 = 0x8080_8080_8080_8080;
+
 /// Splits lines; where the fields end is kept between lines for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
@@ -37,7 +41,19 @@ impl Splitter {
     /// The fields of a line.
     pub(super) fn split<'a>(&'a mut self, line: &'a str, separator: u8) -> Fields<'a> {
         self.ends.clear();
-        self.ends.extend(memchr::memchr_iter(separator, line.as_bytes()));
+        let (words, rest) = line.as_bytes().as_chunks::<8>();
+        let pattern = u64::from(separator) * LOWEST;
+        for (at, word) in words.iter().enumerate() {
+            // A byte's high bit becomes 1 where the byte is the separator: fields are too short for a search of each.
+            let differs = u64::from_le_bytes(*word) ^ pattern;
+            let mut found = !((differs & !HIGHEST).wrapping_add(!HIGHEST) | differs) & HIGHEST;
+            while found != 0 {
+                self.ends.push(at * 8 + found.trailing_zeros() as usize / 8);
+                found &= found - 1;
+            }
+        }
+        let from = words.len() * 8;
+        self.ends.extend(rest.iter().enumerate().filter(|(_, byte)| **byte == separator).map(|(at, _)| from + at));
         self.ends.push(line.len());
         Fields { line, ends: &self.ends }
     }
@@ -68,5 +84,27 @@ impl<'a> Fields<'a> {
     pub(super) fn number(&self, place: Option<usize>, name: &str) -> Result<u64, String> {
         let text = self.get(place);
         text.parse().map_err(|_| format!("{name} is {text:?}; expected a number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_split_where_its_separators_are() {
+        let mut splitter = Splitter::default();
+        let texts =
+            ["", "\t", "a\tb", "\t\t\t\t\t\t\t\t\t", "12345678\t\u{8}\n9\té\u{89}\t\u{7f}\0", "0123456789abcdef\t"];
+        for text in texts.into_iter().flat_map(|text| (0..20).map(move |shift| format!("{}{text}", "x".repeat(shift))))
+        {
+            let fields = splitter.split(&text, b'\t');
+            let expected: Vec<&str> = text.split('\t').collect();
+            assert_eq!(fields.count(), expected.len(), "{text:?}");
+            for (place, field) in expected.into_iter().enumerate() {
+                assert_eq!(fields.get(Some(place)), field);
+            }
+            assert_eq!((fields.get(Some(fields.count())), fields.get(None)), ("", ""));
+        }
     }
 }

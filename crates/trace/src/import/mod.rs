@@ -12,6 +12,7 @@ mod fio;
 mod interner;
 mod json;
 mod kv_cache;
+mod labels;
 mod op_log;
 mod press;
 mod sheets;

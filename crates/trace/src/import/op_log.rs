@@ -4,12 +4,10 @@
 //! s3dlio logs most operations twice, by the request (`http://…`) and by the call around it (`s3://bucket`): of such a pair
 //! the request is imported. A request on an object that the source tells no range of is one of the whole object.
 
-use std::collections::HashMap;
-
 use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Position, TagId};
-use foldhash::fast::RandomState;
 
 use super::columns::{Columns, Fields, Splitter};
+use super::labels::Labels;
 use super::sheets::{Names, Sheets, Who};
 use super::time::Calendar;
 
@@ -22,11 +20,19 @@ pub(super) struct Reader {
     splitter: Splitter,
     calendar: Calendar,
     /// The last request of each thread, for the call that is logged behind it.
-    requests: HashMap<String, Request, RandomState>,
+    requests: Requests,
     /// The first client that has a name; rows without one are its own.
     client: Option<String>,
 }
 
+/// The last requests of threads.
+#[derive(Default)]
+struct Requests {
+    threads: Labels,
+    last: Vec<Request>,
+}
+
+#[derive(Default)]
 struct Request {
     file: String,
     start: Nanos,
@@ -110,12 +116,12 @@ impl Reader {
         let thread = text(layout.thread).unwrap_or("0");
         let (endpoint, file) = (fields.get(layout.endpoint), fields.get(layout.file));
         if layout.calls && !endpoint.starts_with("http") {
-            if self.requests.get(thread).is_some_and(|request| request.inside(&event, file)) {
+            if self.requests.of(thread).inside(&event, file) {
                 sheets.skip(word, "the call around a request that is in the log");
                 return Ok(());
             }
         } else if layout.calls {
-            Request::keep(&mut self.requests, thread, file, &event);
+            self.requests.of(thread).keep(file, &event);
         }
         let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
         let client = match (fields.get(layout.client), &self.client) {
@@ -130,25 +136,33 @@ impl Reader {
     }
 }
 
+impl Requests {
+    /// The last request of a thread.
+    fn of(&mut self, thread: &str) -> &mut Request {
+        if self.threads.len() >= THREADS {
+            *self = Self::default();
+        }
+        let next = |count| Ok::<_, ()>(u32::try_from(count).unwrap_or(u32::MAX));
+        let at = self.threads.get(thread, next).unwrap_or_default() as usize;
+        if at >= self.last.len() {
+            self.last.resize_with(at + 1, Request::default);
+        }
+        &mut self.last[at]
+    }
+}
+
 impl Request {
-    /// Remembers the last request of a thread, in the memory of the one before.
-    fn keep(requests: &mut HashMap<String, Request, RandomState>, thread: &str, file: &str, event: &Event) {
-        if let Some(request) = requests.get_mut(thread) {
-            request.file.clear();
-            request.file.push_str(file);
-            (request.start, request.end) = (event.start, event.end);
-            return;
-        }
-        if requests.len() >= THREADS {
-            requests.clear();
-        }
-        let request = Request { file: file.to_owned(), start: event.start, end: event.end };
-        requests.insert(thread.to_owned(), request);
+    /// Becomes another request, in the memory of the one before.
+    fn keep(&mut self, file: &str, event: &Event) {
+        self.file.clear();
+        self.file.push_str(file);
+        (self.start, self.end) = (event.start, event.end);
     }
 
     /// Whether a call was made for this request.
     fn inside(&self, call: &Event, file: &str) -> bool {
-        call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
+        // A thread without a request has one that ended at 0.
+        self.end > 0 && call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
     }
 }
 

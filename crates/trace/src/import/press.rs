@@ -18,23 +18,24 @@ use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
 use crate::columns::Place;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::State;
 use crate::names::NameTables;
+use crate::packed::Packed;
 use crate::{Error, Header, file_name};
 
 /// Events of a full row group.
 pub(super) const GROUP_ROWS: usize = 64 * 1024;
 /// Row groups that may wait for the thread.
 const QUEUE: usize = 1;
-/// Encoders that are kept: each holds the memory of a row group, and what the rows of its rank have in common.
-const ENCODERS: usize = 16;
+/// Encoders that are kept: each holds what the rows of its rank have in common.
+const ENCODERS: usize = 256;
 
 /// Events of one rank that become a row group.
 pub(super) struct Sheaf {
     pub(super) rank: u32,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<Packed>,
     pub(super) names: Arc<NameTables>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Sheaf {
 pub(super) struct Press {
     folder: PathBuf,
     sheaves: Option<SyncSender<Sheaf>>,
-    spare: Receiver<Vec<Event>>,
+    spare: Receiver<Packed>,
     thread: Option<JoinHandle<Result<Files, Error>>>,
 }
 
@@ -60,8 +61,8 @@ impl Press {
     }
 
     /// A buffer for events: one that has been written, if there is one.
-    pub(super) fn spare(&self) -> Vec<Event> {
-        self.spare.try_recv().unwrap_or_default()
+    pub(super) fn spare(&self) -> Packed {
+        self.spare.try_recv().unwrap_or_else(|_| Packed::with_room())
     }
 
     /// Hands a row group over; waits while the thread is behind.
@@ -95,12 +96,18 @@ impl Drop for Press {
     }
 }
 
-fn run(mut files: Files, sheaves: &Receiver<Sheaf>, emptied: &Sender<Vec<Event>>) -> Result<Files, Error> {
-    for Sheaf { rank, mut events, names } in sheaves {
-        files.write(rank, &events, &names)?;
+fn run(mut files: Files, sheaves: &Receiver<Sheaf>, emptied: &Sender<Packed>) -> Result<Files, Error> {
+    let mut events = Vec::new();
+    for Sheaf { rank, events: packed, names } in sheaves {
         events.clear();
-        // Nobody wants it at the very end.
-        let _ = emptied.send(events);
+        events.reserve_exact(packed.iter().map(|buffer| usize::try_from(buffer.len()).unwrap_or(0)).sum());
+        for mut buffer in packed {
+            events.extend(buffer.iter());
+            buffer.clear();
+            // Nobody wants it at the very end.
+            let _ = emptied.send(buffer);
+        }
+        files.write(rank, &events, &names)?;
     }
     Ok(files)
 }
@@ -112,6 +119,7 @@ struct Files {
     made: bool,
     sheets: BTreeMap<u32, Sheet>,
     encoders: BTreeMap<u32, Encoding>,
+    workspace: Workspace,
     /// Files that have their names, while others have not.
     published: Vec<PathBuf>,
 }
@@ -141,6 +149,7 @@ impl Files {
             made,
             sheets: BTreeMap::new(),
             encoders: BTreeMap::new(),
+            workspace: Workspace::new().map_err(io_error).map_err(failed)?,
             published: Vec::new(),
         };
         let probe = folder.join(format!("{}.tmp", file_name(0)));
@@ -172,7 +181,7 @@ impl Files {
             self.sheets.insert(rank, Sheet::create(temporary, encoder.schema())?);
         }
         let Some(sheet) = self.sheets.get_mut(&rank) else { return Ok(()) };
-        sheet.group(encoder, events, names)
+        sheet.group((encoder, &mut self.workspace), events, names)
     }
 
     /// Footers for all, then names for all.
@@ -215,8 +224,14 @@ impl Sheet {
         Ok(Self { temporary, schema, buffer, groups: Vec::new(), rows: 0 })
     }
 
-    fn group(&mut self, encoder: &mut Encoder, events: &[Event], names: &NameTables) -> std::io::Result<()> {
-        let group = encoder.row_group(&mut self.buffer, self.groups.len(), events, names).map_err(io_error)?;
+    fn group(
+        &mut self,
+        (encoder, workspace): (&mut Encoder, &mut Workspace),
+        events: &[Event],
+        names: &NameTables,
+    ) -> std::io::Result<()> {
+        let place = (workspace, &mut self.buffer);
+        let group = encoder.row_group(place, self.groups.len(), events, names).map_err(io_error)?;
         self.groups.push(group);
         self.rows += events.len() as u64;
         self.commit()
@@ -250,6 +265,12 @@ mod tests {
 
     use super::*;
 
+    fn packed(event: &Event, times: usize) -> Vec<Packed> {
+        let mut packed = Packed::with_room();
+        (0..times).for_each(|_| packed.push(event));
+        vec![packed]
+    }
+
     #[test]
     fn a_number_that_stands_for_another_name_in_new_tables_is_that_name() {
         let folder = tempfile::tempdir().unwrap();
@@ -259,7 +280,7 @@ mod tests {
             let object = names.objects.intern("object");
             let endpoint = dlio_event::EndpointId(names.endpoints.intern(name));
             let event = Event::span(OpKind::Get, Lane(0), Position::default(), 1, 2);
-            let events = vec![Event { object, endpoint, ..event }; 100];
+            let events = packed(&Event { object, endpoint, ..event }, 100);
             press.write(Sheaf { rank: 3, events, names }).unwrap();
         }
         press.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap();
@@ -279,7 +300,7 @@ mod tests {
         let out = folder.path().join("out");
         let mut press = Press::start(&out).unwrap();
         let event = Event::span(OpKind::Compute, Lane::MAIN, Position::default(), 1, 2);
-        press.write(Sheaf { rank: 0, events: vec![event], names: Arc::new(NameTables::new()) }).unwrap();
+        press.write(Sheaf { rank: 0, events: packed(&event, 1), names: Arc::new(NameTables::new()) }).unwrap();
         drop(press);
         assert!(!out.exists());
     }

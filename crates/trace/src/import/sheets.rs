@@ -1,6 +1,6 @@
 //! The rows of an import on their way to the trace files: ranks, lanes and names of the source become numbers.
 //!
-//! Memory: events wait until their rank has a full row group or all ranks together have [`WAITING`]; names are forgotten
+//! Memory: events wait, packed, until their rank has a full row group or all ranks together have [`WAITING`]; names are forgotten
 //! with the events that bear them when they take more than [`NAMES`].
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,13 +11,17 @@ use dlio_event::{EndpointId, Event, Lane, TagId};
 use foldhash::fast::RandomState;
 
 use super::interner::Interner;
+use super::labels::Labels;
 use super::press::{GROUP_ROWS, Press, Sheaf};
 use super::{Imported, Options};
 use crate::names::NameTables;
+use crate::packed::Packed;
 use crate::{ClockAnchor, Error, Header};
 
 /// Events of all ranks that may wait to be written.
 const WAITING: usize = 4 * GROUP_ROWS;
+/// Rows whose names are looked up at a time.
+const TOGETHER: usize = 128;
 /// Bytes of names that are kept.
 const NAMES: usize = 64 << 20;
 /// Ranks at most: each has a file.
@@ -42,23 +46,22 @@ pub(super) struct Names<'a> {
     pub(super) tag: Option<&'a str>,
 }
 
-/// Numbers of names, by a hash that costs little.
-type Numbers = HashMap<String, u16, RandomState>;
-
 /// All ranks.
 pub(super) struct Sheets {
     options: Options,
     /// Ranks of names.
-    named: HashMap<String, u32, RandomState>,
+    named: Labels,
     /// Where the sheets of ranks are.
     places: HashMap<u32, usize, RandomState>,
     all: Vec<Sheet>,
     /// The rank of the last row and where its sheet is.
     last: Option<(u32, usize)>,
     names: Arc<NameTables>,
+    /// The last rows, whose names wait to be looked up, and the places of their sheets.
+    fresh: Vec<(usize, Event)>,
     objects: Interner,
-    endpoints: Numbers,
-    tags: Numbers,
+    endpoints: Labels,
+    tags: Labels,
     waiting: usize,
     rows: u64,
     press: Press,
@@ -72,10 +75,12 @@ pub(super) struct Sheets {
 struct Sheet {
     rank: u32,
     host: Option<String>,
-    events: Vec<Event>,
+    events: Vec<Packed>,
+    /// Rows in `events`.
+    waiting: usize,
+    /// Rows in all.
     rows: u64,
-    lanes: Numbers,
-    last_lane: (String, u16),
+    lanes: Labels,
 }
 
 impl Sheets {
@@ -83,14 +88,15 @@ impl Sheets {
     pub(super) fn create(folder: &Path, options: &Options) -> Result<Self, Error> {
         Ok(Self {
             options: options.clone(),
-            named: HashMap::default(),
+            named: Labels::default(),
             places: HashMap::default(),
             all: Vec::new(),
             last: None,
             names: Arc::new(NameTables::new()),
+            fresh: Vec::with_capacity(TOGETHER),
             objects: Interner::default(),
-            endpoints: Numbers::default(),
-            tags: Numbers::default(),
+            endpoints: Labels::default(),
+            tags: Labels::default(),
             waiting: 0,
             rows: 0,
             press: Press::start(folder)?,
@@ -120,12 +126,8 @@ impl Sheets {
         match who {
             Who::Rank(rank) => rank,
             Who::Named(name) => {
-                if let Some(rank) = self.named.get(name) {
-                    return *rank;
-                }
-                let next = u32::try_from(self.named.len()).unwrap_or(u32::MAX);
-                self.named.insert(name.to_owned(), next);
-                next
+                let next = |count| Ok::<_, ()>(u32::try_from(count).unwrap_or(u32::MAX));
+                self.named.get(name, next).unwrap_or(u32::MAX)
             }
         }
     }
@@ -161,26 +163,46 @@ impl Sheets {
             let label = |name: &str| self.names.tags.intern(name);
             event.tag = TagId(number(&mut self.tags, name, label, "labels")?);
         }
-        if let Some(name) = names.object {
-            event.object = self.objects.intern(name, |name| self.names.objects.intern(name));
-        }
         let Some(sheet) = self.all.get_mut(at) else { return Ok(()) };
         event.lane = match thread {
             None => Lane::MAIN,
             Some(thread) => sheet.lane(thread)?,
         };
-        sheet.events.push(event);
         sheet.rows += 1;
-        self.waiting += 1;
         self.rows += 1;
-        let full = sheet.events.len() >= GROUP_ROWS;
-        if full || self.waiting >= WAITING {
-            let largest = || (0..self.all.len()).max_by_key(|at| self.all[*at].events.len());
-            let which = if full { Some(at) } else { largest() };
-            self.hand_over(which.unwrap_or(at));
-            self.forget();
+        if let Some(name) = names.object {
+            self.objects.add(name, self.fresh.len());
+        }
+        self.fresh.push((at, event));
+        if self.fresh.len() >= TOGETHER {
+            self.settle();
         }
         Ok(())
+    }
+
+    /// Gives the last rows their names and puts them into their sheets; full sheets are handed over.
+    fn settle(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let number = |name: &str| self.names.objects.intern(name);
+        self.objects.resolve(number, |row, object| {
+            if let Some((_, event)) = fresh.get_mut(row) {
+                event.object = object;
+            }
+        });
+        for (at, event) in &fresh {
+            let Some(sheet) = self.all.get_mut(*at) else { continue };
+            sheet.push(event, &self.press);
+            self.waiting += 1;
+            let full = sheet.waiting >= GROUP_ROWS;
+            if full || self.waiting >= WAITING {
+                let largest = || (0..self.all.len()).max_by_key(|at| self.all[*at].waiting);
+                let which = if full { Some(*at) } else { largest() };
+                self.hand_over(which.unwrap_or(*at));
+            }
+        }
+        fresh.clear();
+        self.fresh = fresh;
+        self.forget();
     }
 
     /// Where the sheet of a rank is.
@@ -196,14 +218,8 @@ impl Sheets {
                 return Err(format!("more than {RANKS} processes; split the source"));
             }
             None => {
-                let sheet = Sheet {
-                    rank,
-                    host: None,
-                    events: Vec::new(),
-                    rows: 0,
-                    lanes: Numbers::default(),
-                    last_lane: (String::new(), u16::MAX),
-                };
+                let lanes = Labels::default();
+                let sheet = Sheet { rank, host: None, events: Vec::new(), waiting: 0, rows: 0, lanes };
                 self.all.push(sheet);
                 self.places.insert(rank, self.all.len() - 1);
                 self.all.len() - 1
@@ -215,10 +231,11 @@ impl Sheets {
 
     /// Gives the events of a sheet to the press.
     fn hand_over(&mut self, at: usize) {
-        let Some(sheet) = self.all.get_mut(at).filter(|sheet| !sheet.events.is_empty()) else { return };
-        let events = std::mem::replace(&mut sheet.events, self.press.spare());
-        self.waiting -= events.len();
-        let sheaf = Sheaf { rank: sheet.rank, events, names: Arc::clone(&self.names) };
+        let Some(sheet) = self.all.get_mut(at).filter(|sheet| sheet.waiting > 0) else { return };
+        self.waiting -= sheet.waiting;
+        let (rank, events) = (sheet.rank, std::mem::take(&mut sheet.events));
+        sheet.waiting = 0;
+        let sheaf = Sheaf { rank, events, names: Arc::clone(&self.names) };
         if let Err(error) = self.press.write(sheaf) {
             self.failed = Some(error);
         }
@@ -260,6 +277,7 @@ impl Sheets {
 
     /// Ends all files and gives them their names; returns the number of ranks.
     pub(super) fn finish(mut self, done: &Imported) -> Result<u32, Error> {
+        self.settle();
         for at in 0..self.all.len() {
             self.hand_over(at);
         }
@@ -295,33 +313,31 @@ impl Sheets {
     }
 }
 
-/// The number of a name of which there are few.
-fn number(known: &mut Numbers, name: &str, label: impl Fn(&str) -> u16, what: &str) -> Result<u16, String> {
-    if let Some(number) = known.get(name) {
-        return Ok(*number);
-    }
-    if known.len() >= usize::from(u16::MAX) {
-        return Err(format!("more than {} {what}; split the source", u16::MAX));
-    }
-    let number = label(name);
-    known.insert(name.to_owned(), number);
-    Ok(number)
+/// The number of an endpoint or a label.
+fn number(known: &mut Labels, name: &str, label: impl Fn(&str) -> u16, what: &str) -> Result<u16, String> {
+    let number = known.get(name, |count| {
+        let room = count < usize::from(u16::MAX);
+        room.then(|| u32::from(label(name))).ok_or_else(|| format!("more than {} {what}; split the source", u16::MAX))
+    });
+    number.map(|number| u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 impl Sheet {
+    fn push(&mut self, event: &Event, press: &Press) {
+        if self.events.last().is_none_or(Packed::is_full) {
+            self.events.push(press.spare());
+        }
+        if let Some(last) = self.events.last_mut() {
+            last.push(event);
+            self.waiting += 1;
+        }
+    }
+
     fn lane(&mut self, thread: &str) -> Result<Lane, String> {
-        if self.last_lane.0 == thread && self.last_lane.1 != u16::MAX {
-            return Ok(Lane(self.last_lane.1));
-        }
-        let known = self.lanes.get(thread).copied();
-        let lane = known.or_else(|| u16::try_from(self.lanes.len()).ok()).filter(|lane| *lane != u16::MAX);
-        let lane = lane.ok_or_else(|| format!("more than {} threads in one process", u16::MAX))?;
-        if known.is_none() {
-            self.lanes.insert(thread.to_owned(), lane);
-        }
-        self.last_lane.0.clear();
-        self.last_lane.0.push_str(thread);
-        self.last_lane.1 = lane;
-        Ok(Lane(lane))
+        let number = self.lanes.get(thread, |count| {
+            let lane = u16::try_from(count).ok().filter(|lane| *lane != u16::MAX);
+            lane.map(u32::from).ok_or_else(|| format!("more than {} threads in one process", u16::MAX))
+        });
+        number.map(|number| Lane(u16::try_from(number).unwrap_or(u16::MAX)))
     }
 }

@@ -1,0 +1,290 @@
+//! Column chunks: what one column says in one row group, as a dictionary page and a data page, or as a data page alone.
+
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, EncodingMask, PageType, ZstdLevel};
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
+use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::schema::types::ColumnDescPtr;
+
+use super::coding;
+use super::dictionary::Dictionary;
+
+/// zstd's fastest level: higher ones take longer than they save on these columns.
+const LEVEL: i32 = 1;
+/// Rows of a page whose rows refer to many different values: the first ones need fewer bits for that.
+const PAGE_ROWS: usize = 8 * 1024;
+/// What few values are, in bits.
+const FEW: u32 = 8;
+/// Types of fields in page headers.
+const INT: u8 = 5;
+const STRUCT: u8 = 12;
+const FALSE: u8 = 2;
+
+/// Writes column chunks into a buffer; its memory is kept from chunk to chunk.
+pub(super) struct ChunkWriter {
+    compressor: zstd::bulk::Compressor<'static>,
+    dictionary: Dictionary,
+    /// A page before and after compression, and the values of a dictionary.
+    page: Vec<u8>,
+    packed: Vec<u8>,
+    entries: Vec<u8>,
+    /// The chunk.
+    bytes: Vec<u8>,
+    uncompressed: usize,
+    /// Data pages of the chunk.
+    pages: i32,
+}
+
+/// What is to be known of a chunk beside its bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    encoding: Encoding,
+    /// Bytes of the dictionary page.
+    dictionary: Option<usize>,
+    compressed: usize,
+    uncompressed: usize,
+    rows: usize,
+    pages: i32,
+    pub(super) statistics: Option<Statistics>,
+}
+
+/// The rows of a column: which have a value, if not all must.
+pub(super) struct Rows<'a> {
+    pub(super) count: usize,
+    /// 1 for a row that has a value, 0 for one that has none; `None` for a column whose rows all have one.
+    pub(super) levels: Option<&'a [u8]>,
+}
+
+impl ChunkWriter {
+    pub(super) fn new() -> Result<Self, ParquetError> {
+        Ok(Self {
+            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+            dictionary: Dictionary::default(),
+            page: Vec::new(),
+            packed: Vec::new(),
+            entries: Vec::new(),
+            bytes: Vec::new(),
+            uncompressed: 0,
+            pages: 0,
+        })
+    }
+
+    /// The chunk that was written last.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Numbers of `width` bytes, by a dictionary unless they all differ.
+    pub(super) fn numbers(&mut self, rows: &Rows<'_>, values: &[i64], width: usize) -> Result<Shape, ParquetError> {
+        self.dictionary.fill(values.iter().copied());
+        self.entries.clear();
+        for value in self.dictionary.values() {
+            self.entries.extend_from_slice(&value.to_le_bytes()[..width]);
+        }
+        self.by_dictionary(rows)
+    }
+
+    /// Texts that are told by keys; `entry` appends what a key stands for, and is asked once for each.
+    pub(super) fn texts(
+        &mut self,
+        rows: &Rows<'_>,
+        keys: impl Iterator<Item = u32>,
+        mut entry: impl FnMut(u32, &mut Vec<u8>),
+    ) -> Result<Shape, ParquetError> {
+        self.dictionary.fill(keys.map(i64::from));
+        self.entries.clear();
+        for key in self.dictionary.values() {
+            let from = self.entries.len();
+            self.entries.extend_from_slice(&[0; 4]);
+            entry(u32::try_from(*key).unwrap_or(u32::MAX), &mut self.entries);
+            let length = u32::try_from(self.entries.len() - from - 4).unwrap_or(u32::MAX);
+            self.entries[from..from + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        self.by_dictionary(rows)
+    }
+
+    /// Numbers that grow, as packed differences.
+    pub(super) fn differences(&mut self, rows: &Rows<'_>, values: &[i64]) -> Result<Shape, ParquetError> {
+        self.begin();
+        self.levels(rows.levels);
+        coding::differences(values, &mut self.page);
+        self.data_page(Encoding::DELTA_BINARY_PACKED, rows.count)?;
+        Ok(self.shape(rows, Encoding::DELTA_BINARY_PACKED, None))
+    }
+
+    fn by_dictionary(&mut self, rows: &Rows<'_>) -> Result<Shape, ParquetError> {
+        self.begin();
+        let different = self.dictionary.values().len();
+        if different == self.dictionary.places().len() {
+            // In the order of their first rows: the values themselves.
+            self.levels(rows.levels);
+            self.page.extend_from_slice(&self.entries);
+            self.data_page(Encoding::PLAIN, rows.count)?;
+            return Ok(self.shape(rows, Encoding::PLAIN, None));
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let written = self.page(PageType::DICTIONARY_PAGE, Encoding::PLAIN, different, &entries);
+        self.entries = entries;
+        written?;
+        let dictionary = self.bytes.len();
+        let few = bits(different.saturating_sub(1)) <= FEW;
+        let page_rows = if few { rows.count } else { PAGE_ROWS };
+        let (mut row, mut from) = (0, 0);
+        while row < rows.count {
+            let next = (row + page_rows).min(rows.count);
+            let levels = rows.levels.map(|levels| &levels[row..next]);
+            let values = levels.map_or(next - row, |levels| levels.iter().map(|level| usize::from(*level)).sum());
+            self.levels(levels);
+            let places = &self.dictionary.places()[from..from + values];
+            let width = bits(places.iter().copied().max().unwrap_or(0) as usize);
+            self.page.push(width.to_le_bytes()[0]);
+            coding::runs(places, width, &mut self.page);
+            self.data_page(Encoding::RLE_DICTIONARY, next - row)?;
+            (row, from) = (next, from + values);
+        }
+        Ok(self.shape(rows, Encoding::RLE_DICTIONARY, Some(dictionary)))
+    }
+
+    /// Begins a chunk.
+    fn begin(&mut self) {
+        self.bytes.clear();
+        (self.uncompressed, self.pages) = (0, 0);
+    }
+
+    /// Begins a data page, whose head says which rows have a value.
+    fn levels(&mut self, levels: Option<&[u8]>) {
+        self.page.clear();
+        if let Some(levels) = levels {
+            self.page.extend_from_slice(&[0; 4]);
+            coding::runs(levels, 1, &mut self.page);
+            let length = u32::try_from(self.page.len() - 4).unwrap_or(u32::MAX);
+            self.page[..4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    fn data_page(&mut self, encoding: Encoding, rows: usize) -> Result<(), ParquetError> {
+        let page = std::mem::take(&mut self.page);
+        let written = self.page(PageType::DATA_PAGE, encoding, rows, &page);
+        self.page = page;
+        self.pages += 1;
+        written
+    }
+
+    fn shape(&self, rows: &Rows<'_>, encoding: Encoding, dictionary: Option<usize>) -> Shape {
+        let (compressed, uncompressed, pages) = (self.bytes.len(), self.uncompressed, self.pages);
+        Shape { encoding, dictionary, compressed, uncompressed, rows: rows.count, pages, statistics: None }
+    }
+
+    /// Appends a page to the chunk: header and compressed bytes.
+    fn page(&mut self, kind: PageType, encoding: Encoding, values: usize, page: &[u8]) -> Result<(), ParquetError> {
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(page.len()));
+        self.compressor.compress_to_buffer(page, &mut self.packed)?;
+        let fits =
+            |bytes: usize| i32::try_from(bytes).map_err(|_| ParquetError::General(format!("a page of {bytes} bytes")));
+        let header_at = self.bytes.len();
+        let mut header = Header { out: &mut self.bytes, last: 0 };
+        let data = kind == PageType::DATA_PAGE;
+        header.int(1, if data { 0 } else { 2 });
+        header.int(2, fits(page.len())?);
+        header.int(3, fits(self.packed.len())?);
+        let inside = if data { 5 } else { 7 };
+        header.field(inside, STRUCT);
+        header.last = 0;
+        header.int(1, fits(values)?);
+        header.int(2, encoding as i32);
+        if data {
+            // How levels are stored: as runs, and there are no repetitions.
+            header.int(3, Encoding::RLE as i32);
+            header.int(4, Encoding::RLE as i32);
+        } else {
+            header.field(3, FALSE);
+        }
+        // Ends of the structure inside and of the header.
+        self.bytes.extend_from_slice(&[0, 0]);
+        self.uncompressed += self.bytes.len() - header_at + page.len();
+        self.bytes.extend_from_slice(&self.packed);
+        Ok(())
+    }
+}
+
+/// A page header in Thrift's compact protocol: each field's number is told as what it is more than the last one.
+struct Header<'a> {
+    out: &'a mut Vec<u8>,
+    last: u8,
+}
+
+impl Header<'_> {
+    fn field(&mut self, number: u8, kind: u8) {
+        self.out.push((number - self.last) << 4 | kind);
+        self.last = number;
+    }
+
+    fn int(&mut self, number: u8, value: i32) {
+        self.field(number, INT);
+        coding::zigzag(i64::from(value), self.out);
+    }
+}
+
+impl Shape {
+    /// What the footer says of the chunk when it stands at `offset` in the file.
+    pub(super) fn metadata(&self, column: ColumnDescPtr, offset: usize) -> Result<ColumnChunkMetaData, ParquetError> {
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let page = |page_type, encoding, count| PageEncodingStats { page_type, encoding, count };
+        let mut encodings = vec![self.encoding, Encoding::RLE];
+        let mut pages = Vec::new();
+        if self.dictionary.is_some() {
+            encodings.push(Encoding::PLAIN);
+            pages.push(page(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1));
+        }
+        pages.push(page(PageType::DATA_PAGE, self.encoding, self.pages));
+        let mut builder = ColumnChunkMetaData::builder(column)
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+            .set_encodings_mask(EncodingMask::new_from_encodings(encodings.iter()))
+            .set_page_encoding_stats(pages)
+            .set_num_values(number(self.rows))
+            .set_total_compressed_size(number(self.compressed))
+            .set_total_uncompressed_size(number(self.uncompressed))
+            .set_data_page_offset(number(offset + self.dictionary.unwrap_or(0)))
+            .set_dictionary_page_offset(self.dictionary.map(|_| number(offset)));
+        if let Some(statistics) = &self.statistics {
+            builder = builder.set_statistics(statistics.clone());
+        }
+        builder.build()
+    }
+
+    pub(super) fn compressed(&self) -> usize {
+        self.compressed
+    }
+
+    pub(super) fn uncompressed(&self) -> usize {
+        self.uncompressed
+    }
+}
+
+/// Bits of a place in a dictionary.
+fn bits(last: usize) -> u32 {
+    coding::width(last as u64).max(1)
+}
+
+/// The least and the greatest number of a column, and how many rows have none.
+pub(super) fn extremes(values: &[i64], rows: usize, small: bool) -> Statistics {
+    let (least, greatest) = (values.iter().min().copied(), values.iter().max().copied());
+    let none = Some((rows - values.len()) as u64);
+    let narrow = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
+    if small {
+        let values = ValueStatistics::new(least.map(narrow), greatest.map(narrow), None, none, false);
+        values.with_backwards_compatible_min_max(true).into()
+    } else {
+        ValueStatistics::new(least, greatest, None, none, false).with_backwards_compatible_min_max(true).into()
+    }
+}
+
+/// The same of words.
+pub(super) fn extreme_words(words: &[&'static str], keys: &[u32]) -> Statistics {
+    let used = || keys.iter().filter_map(|key| words.get(*key as usize));
+    let text = |word: &&'static str| ByteArray::from(Bytes::from_static(word.as_bytes()));
+    ValueStatistics::new(used().min().map(text), used().max().map(text), None, Some(0), false).into()
+}
