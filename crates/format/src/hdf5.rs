@@ -11,6 +11,7 @@ mod index;
 mod lookup3;
 mod lzf;
 mod packed;
+mod paged;
 mod place;
 mod plan;
 mod read;

@@ -349,6 +349,48 @@ fn hdf5_files_have_the_sizes_and_the_content_of_those_of_the_library() {
     }
 }
 
+/// Compression, `chunk_dims`, `max_shape`, the first ranges behind the opening.
+type Paged = (&'static str, [u64; 3], &'static [u64], &'static [(u64, u64)]);
+
+/// As `strace` showed of h5py 3.14 for the second sample of four: a page of the index before the first chunk that is in it.
+#[test]
+fn pages_of_the_index_of_hdf5_chunks_are_read_when_a_chunk_in_them_is() {
+    let opening = [(0, 8), (0, 48), (48, 512), (195, 512), (463, 28)];
+    let variants: [Paged; 3] = [
+        ("", [1, 2, 4], &[], &[(4096, 19), (4115, 8196), (22_555, 8)]),
+        ("gzip", [1, 2, 4], &[], &[(4096, 19), (4115, 14_340)]),
+        ("", [1, 8, 8], &[1000, 1000], &[(4096, 26), (127_062, 8196), (506_418, 64)]),
+    ];
+    for (compression, chunk_dims, max_shape, first) in variants {
+        let mut dataset = dataset(Format::Hdf5);
+        dataset.record_element_type = DType::Uint8;
+        dataset.compression = (!compression.is_empty()).then(|| compression.to_owned());
+        (dataset.hdf5_chunk_dims, dataset.hdf5_max_shape) = (chunk_dims.to_vec(), max_shape.to_vec());
+        let layout = Layout::new(&dataset, 42).unwrap();
+        let shape = FileShape { file: 0, dims: &[64, 64], samples: 4 };
+        let file = encode(&layout, &shape);
+        let mut decoder = layout.decoder(&shape);
+        let ranges = read(&mut decoder, &file, 1, 4096).unwrap();
+        let ranges: Vec<_> = ranges.into_iter().map(|(offset, bytes)| (offset, bytes.unwrap())).collect();
+        assert_eq!(ranges[..5], opening, "{dataset:?}");
+        assert_eq!(ranges[5..5 + first.len()], *first);
+        let pages = if max_shape.is_empty() { 1 } else { 2 };
+        let chunks = (64 / chunk_dims[1]) * (64 / chunk_dims[2]);
+        assert_eq!(ranges.len() as u64, 5 + 1 + pages + chunks);
+        if !max_shape.is_empty() {
+            let page = ranges.iter().position(|range| *range == (135_258, 8196)).unwrap();
+            assert_eq!([ranges[page - 1], ranges[page + 1]], [(509_938, 64), (510_002, 64)]);
+        }
+        // The next sample needs its chunks, and pages that were not read before.
+        let next = read(&mut decoder, &file, 2, 4096).unwrap().len() as u64;
+        assert!((chunks..=chunks + 3).contains(&next), "{next}");
+        let mut damaged = file.clone();
+        damaged[4100 + 30] ^= 1;
+        let error = read(&mut layout.decoder(&shape), &damaged, 0, 4096).map(drop);
+        assert!(matches!(error, Err(Error::Malformed { .. })), "{error:?}");
+    }
+}
+
 #[test]
 fn hdf5_of_many_datasets_has_a_group_that_is_found_through() {
     let mut dataset = dataset(Format::Hdf5);

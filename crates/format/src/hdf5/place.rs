@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::paged::Paged;
+
 /// The library's sieve buffer: a contiguous sample that fits into it is read with what follows it in the dataset.
 const SIEVE: u64 = 64 << 10;
 /// The library's chunk cache, as h5py leaves it: an uncompressed chunk that does not fit is read in runs.
@@ -31,6 +33,8 @@ pub(super) enum Place {
         sample_bytes: u64,
     },
     Chunked(Chunks),
+    /// In so many chunks that their index is read in pages.
+    Paged(Paged),
     /// Nothing outside the metadata: compact, or never written.
     Nowhere,
 }
@@ -65,8 +69,15 @@ impl From<hdf5_pure::Chunk> for Chunk {
 }
 
 impl Place {
-    /// Adds the ranges of a sample of a dataset with so many.
-    pub(super) fn ranges(&self, sample: u64, samples: u64, out: &mut VecDeque<Range>) {
+    /// Adds the ranges of a sample of a dataset with so many, from its chunk `cursor` on; returns the range of a block of the
+    /// index that has to be read to go on.
+    pub(super) fn ranges(
+        &self,
+        sample: u64,
+        samples: u64,
+        cursor: &mut u64,
+        out: &mut VecDeque<Range>,
+    ) -> Option<(u64, u64)> {
         match self {
             Place::Contiguous { address, sample_bytes } => {
                 // Checked against the file's limits when the place was made.
@@ -76,9 +87,11 @@ impl Place {
                 let len = if wanted <= SIEVE { SIEVE.min(left).max(wanted) } else { wanted };
                 out.push_back(Range { offset, len, wanted });
             }
-            Place::Chunked(chunks) => chunks.ranges(sample, out),
+            Place::Chunked(chunks) => chunks.all.iter().for_each(|chunk| chunks.add(chunk, sample, out)),
+            Place::Paged(paged) => return paged.ranges(sample, cursor, out),
             Place::Nowhere => {}
         }
+        None
     }
 
     /// End of the last byte.
@@ -90,25 +103,30 @@ impl Place {
             Place::Chunked(chunks) => {
                 chunks.all.iter().map(|chunk| chunk.address.saturating_add(chunk.stored)).max().unwrap_or(0)
             }
-            Place::Nowhere => 0,
+            // Chunks behind the end of the file are noticed when they are read.
+            Place::Paged(_) | Place::Nowhere => 0,
         }
     }
 }
 
 impl Chunks {
-    fn ranges(&self, sample: u64, out: &mut VecDeque<Range>) {
-        let bytes = self.stride(0).saturating_mul(self.shape.first().copied().unwrap_or(1));
-        let in_runs = !self.whole && bytes > CHUNK_CACHE;
-        for chunk in self.all.iter().filter(|chunk| chunk.stored > 0) {
-            let first = chunk.offset.first().copied().unwrap_or(0);
-            if first > sample || sample - first >= self.shape.first().copied().unwrap_or(1) {
-                continue;
-            }
-            if in_runs && chunk.stored == bytes {
-                self.runs(chunk, sample - first, out);
-            } else {
-                out.push_back(Range::whole(chunk.address, chunk.stored));
-            }
+    /// Bytes of a chunk that is not compressed.
+    pub(super) fn chunk_bytes(&self) -> u64 {
+        self.stride(0).saturating_mul(self.shape.first().copied().unwrap_or(1))
+    }
+
+    /// Adds the ranges of a sample in a chunk.
+    pub(super) fn add(&self, chunk: &Chunk, sample: u64, out: &mut VecDeque<Range>) {
+        let first = chunk.offset.first().copied().unwrap_or(0);
+        let is_inside = first <= sample && sample - first < self.shape.first().copied().unwrap_or(1);
+        if chunk.stored == 0 || !is_inside {
+            return;
+        }
+        let bytes = self.chunk_bytes();
+        if !self.whole && bytes > CHUNK_CACHE && chunk.stored == bytes {
+            self.runs(chunk, sample - first, out);
+        } else {
+            out.push_back(Range::whole(chunk.address, chunk.stored));
         }
     }
 
@@ -154,7 +172,7 @@ mod tests {
 
     fn ranges(place: &Place, sample: u64, samples: u64) -> Vec<(u64, u64)> {
         let mut out = VecDeque::new();
-        place.ranges(sample, samples, &mut out);
+        assert_eq!(place.ranges(sample, samples, &mut 0, &mut out), None);
         out.into_iter().map(|range| (range.offset, range.len)).collect()
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use hdf5_pure::File;
 
 use super::content::{Content, Sample};
+use super::paged::Paged;
 use super::place::{Chunks, Place, Range};
 use super::plan::Plan;
 use super::source::{METADATA_MAX, SIGNATURE, SUPERBLOCK, Sparse};
@@ -48,6 +49,10 @@ pub(crate) struct Reader {
     aim: Option<u64>,
     /// The dataset of the sample aimed at that is read.
     dataset: u64,
+    /// Chunks of its sample whose ranges were found.
+    cursor: u64,
+    /// The block of its index that comes next.
+    block: Option<(u64, u64)>,
     content: Content,
 }
 
@@ -66,6 +71,8 @@ impl Reader {
             ranges: VecDeque::new(),
             aim: None,
             dataset: 0,
+            cursor: 0,
+            block: None,
             content: Content::new(layout, shape, scrutiny),
         }
     }
@@ -83,7 +90,7 @@ impl Reader {
 
     pub(crate) fn sample(&mut self, sample: u64) {
         self.aim = Some(sample);
-        self.dataset = 0;
+        (self.dataset, self.cursor, self.block) = (0, 0, None);
         self.ranges.clear();
         // Metadata may have been asked for when the aim was taken before.
         if !self.places.is_empty() {
@@ -92,17 +99,27 @@ impl Reader {
         }
     }
 
-    /// Goes on to the next dataset with a place and something to read; returns whether one without a place comes first.
+    /// Goes on to the next dataset with a place and something to read, of its sample or of its index; returns whether one
+    /// without a place comes first.
     fn aim_at_ranges(&mut self) -> bool {
+        self.stage = Stage::Samples { taken: 0 };
         while self.ranges.is_empty() && self.dataset < self.datasets {
             let (Some(place), Some(aim)) = (self.places.get(self.dataset as usize), self.aim) else { return true };
-            place.ranges(aim, self.shape[0], &mut self.ranges);
-            if self.ranges.is_empty() {
-                self.dataset += 1;
+            self.block = place.ranges(aim, self.shape[0], &mut self.cursor, &mut self.ranges);
+            match self.block.filter(|_| self.ranges.is_empty()) {
+                Some((offset, len)) => {
+                    self.stage = Stage::Metadata { offset, len, bytes: Vec::new() };
+                    return false;
+                }
+                None if self.ranges.is_empty() => self.next_dataset(),
+                None => {}
             }
         }
-        self.stage = Stage::Samples { taken: 0 };
         false
+    }
+
+    fn next_dataset(&mut self) {
+        (self.dataset, self.cursor) = (self.dataset + 1, 0);
     }
 
     pub(crate) fn need(&self) -> Need {
@@ -154,8 +171,8 @@ impl Reader {
                     let (expected, found) = (offset.saturating_add(len), offset.saturating_add(taken));
                     return Err(truncated("HDF5 dataset of records", expected, found));
                 }
-                if self.ranges.is_empty() {
-                    self.dataset += 1;
+                if self.ranges.is_empty() && self.block.is_none() {
+                    self.next_dataset();
                 }
             }
         }
@@ -171,6 +188,14 @@ impl Reader {
     /// A range of metadata has arrived.
     fn metadata(&mut self, offset: u64, asked: u64, bytes: Vec<u8>) -> Result<(), Error> {
         let received = bytes.len() as u64;
+        if let Some(Place::Paged(paged)) = self.places.get_mut(self.dataset as usize) {
+            if received < asked {
+                return Err(truncated("index of HDF5 chunks", offset.saturating_add(asked), offset + received));
+            }
+            paged.take(offset, bytes)?;
+            self.stage = Stage::Samples { taken: 0 };
+            return Ok(());
+        }
         if received < asked {
             self.source.with(|known| known.length = Some(offset + received));
         }
@@ -297,14 +322,35 @@ impl Reader {
             hdf5_pure::Layout::Contiguous { address: None, .. } | hdf5_pure::Layout::Compact { .. } => {
                 Ok(Place::Nowhere)
             }
-            hdf5_pure::Layout::Chunked { chunk_shape, .. } => {
-                let chunks = dataset.chunks().map_err(broken)?.into_iter().map(Into::into).collect();
+            hdf5_pure::Layout::Chunked { chunk_shape, index } => {
                 let whole = self.content.is_decoded() || !dataset.filters().is_empty();
+                let chunks =
+                    Chunks { all: Vec::new(), shape: chunk_shape.clone(), extent: shape.clone(), itemsize, whole };
+                let is_fixed = index == hdf5_pure::ChunkIndex::FixedArray && !self.content.is_decoded();
+                // The header of the array is what was read last, if the places of the chunks were asked for before.
+                let header = self.source.with(|known| known.ranges.last().map(|(_, bytes)| bytes.clone()));
+                if let (true, Some(header)) = (is_fixed, header)
+                    && let Some(paged) = Paged::new(&header, chunks, &largest(&dataset, &shape).map_err(broken)?)
+                {
+                    return Ok(Place::Paged(paged));
+                }
+                let chunks = dataset.chunks().map_err(broken)?.into_iter().map(Into::into).collect();
                 Ok(Place::Chunked(Chunks { all: chunks, shape: chunk_shape, extent: shape, itemsize, whole }))
             }
             other => Err(differs("layout of the dataset", "contiguous or chunked", other)),
         }
     }
+}
+
+/// What a dataset of this shape may be extended to.
+fn largest(dataset: &hdf5_pure::Dataset, shape: &[u64]) -> Result<Vec<u64>, hdf5_pure::Error> {
+    let largest = dataset.maxshape()?.unwrap_or_default();
+    let fixed = largest.into_iter().map(|extent| match extent {
+        hdf5_pure::MaxExtent::Fixed(extent) => Some(extent),
+        hdf5_pure::MaxExtent::Unlimited => None,
+    });
+    let fixed: Option<Vec<u64>> = fixed.collect();
+    Ok(fixed.filter(|fixed| fixed.len() == shape.len()).unwrap_or_else(|| shape.to_vec()))
 }
 
 /// The first bytes: the signature, or those of a user block, at whose end it is looked for later.
