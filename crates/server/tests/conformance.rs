@@ -12,7 +12,7 @@ use dlio_storage::s3::{Credentials, S3, S3Config};
 use support::in_directory;
 
 /// Sizes that cross the thresholds set below, and listings of more than one page.
-const TRAITS: Traits = Traits { folders: false, large: (11 << 20) + 17, many: 1203 };
+const TRAITS: Traits = Traits { folders: false, updates: false, large: (11 << 20) + 17, many: 1203 };
 
 fn storage(running: &Running) -> S3Config {
     let mut config = S3Config::new(running.endpoints().to_vec(), "conformance");

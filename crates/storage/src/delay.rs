@@ -9,6 +9,7 @@ use dlio_event::{Nanos, TimeSource};
 
 use crate::{
     Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Staged, Storage,
+    Updatable, Update,
 };
 
 /// How slow one kind of operation is.
@@ -125,13 +126,23 @@ impl<S: Storage> Delayed<S> {
     }
 }
 
-struct DelayedObject<'a, S> {
-    inner: Box<dyn Object + 'a>,
+struct DelayedObject<'a, S, O: ?Sized> {
+    inner: Box<O>,
     delayed: &'a Delayed<S>,
     opened: Attempts,
 }
 
-impl<S: Storage> Object for DelayedObject<'_, S> {
+impl<S: Storage, O: Updatable + ?Sized> Updatable for DelayedObject<'_, S, O> {
+    fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(self.delayed.run_receipt(self.delayed.delays.write, self.inner.write(offset, source)))
+    }
+
+    fn sync(&self) -> Future<'_, Receipt> {
+        Box::pin(self.delayed.run_receipt(self.delayed.delays.other, self.inner.sync()))
+    }
+}
+
+impl<S: Storage, O: Object + ?Sized> Object for DelayedObject<'_, S, O> {
     fn size(&self) -> Option<u64> {
         self.inner.size()
     }
@@ -155,6 +166,18 @@ impl<S: Storage> Storage for Delayed<S> {
             };
             let object = self.run(self.delays.open, opening, |object| (&mut object.opened, 0)).await?;
             Ok(Box::new(object) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        Box::pin(async move {
+            let opening = async {
+                let inner = self.inner.update(key, how).await?;
+                let opened = inner.opened().clone();
+                Ok(DelayedObject { inner, delayed: self, opened })
+            };
+            let object = self.run(self.delays.open, opening, |object| (&mut object.opened, 0)).await?;
+            Ok(Box::new(object) as Box<dyn Updatable + 'a>)
         })
     }
 

@@ -8,17 +8,17 @@ use dlio_event::{OpKind, Outcome, TimeSource};
 
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage,
+    Staged, Storage, Updatable, Update,
 };
 
 /// A kind of operation that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// [`Storage::open`].
+    /// [`Storage::open`] and [`Storage::update`].
     Open,
     /// [`Object::read`].
     Read,
-    /// [`Storage::write`] and [`Storage::stage`].
+    /// [`Storage::write`], [`Storage::stage`], and the writes and syncs of an object that is updated.
     Write,
     /// [`Storage::publish`].
     Publish,
@@ -197,9 +197,9 @@ impl<S: Storage> Faulty<S> {
         }
     }
 
-    async fn read(
+    async fn read<O: Object + ?Sized>(
         &self,
-        object: &dyn Object,
+        object: &O,
         key: &str,
         range: ByteRange,
         sink: &mut dyn ChunkSink,
@@ -240,13 +240,29 @@ impl ChunkSink for Flip<'_> {
     }
 }
 
-struct FaultyObject<'a, S> {
-    inner: Box<dyn Object + 'a>,
+struct FaultyObject<'a, S, O: ?Sized> {
+    inner: Box<O>,
     faulty: &'a Faulty<S>,
     key: &'a str,
 }
 
-impl<S: Storage> Object for FaultyObject<'_, S> {
+impl<S: Storage, O: Updatable + ?Sized> Updatable for FaultyObject<'_, S, O> {
+    fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            self.faulty.pass(Operation::Write, self.key)?;
+            self.inner.write(offset, source).await
+        })
+    }
+
+    fn sync(&self) -> Future<'_, Receipt> {
+        Box::pin(async move {
+            self.faulty.pass(Operation::Write, self.key)?;
+            self.inner.sync().await
+        })
+    }
+}
+
+impl<S: Storage, O: Object + ?Sized> Object for FaultyObject<'_, S, O> {
     fn size(&self) -> Option<u64> {
         self.inner.size()
     }
@@ -266,6 +282,14 @@ impl<S: Storage> Storage for Faulty<S> {
             self.pass(Operation::Open, key)?;
             let inner = self.inner.open(key).await?;
             Ok(Box::new(FaultyObject { inner, faulty: self, key }) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        Box::pin(async move {
+            self.pass(Operation::Open, key)?;
+            let inner = self.inner.update(key, how).await?;
+            Ok(Box::new(FaultyObject { inner, faulty: self, key }) as Box<dyn Updatable + 'a>)
         })
     }
 

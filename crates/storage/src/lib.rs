@@ -1,7 +1,7 @@
 //! Object and file storage behind one small trait: local files, S3 endpoints, memory, and decorators around them.
 //!
 //! Invariant: nobody holds an object. Reads stream into a [`ChunkSink`] and writes stream from a [`ChunkSource`]
-//! through small reusable buffers; an object appears under its final name only when it is complete.
+//! through small reusable buffers; an object that is written whole appears under its final name only when it is complete.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -21,7 +21,7 @@ mod traced;
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
-pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage};
+pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update};
 pub use split::{Shape, Split, SplitRules};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};

@@ -11,7 +11,7 @@ use crate::key::check_key;
 use crate::staged::Ticket;
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage,
+    Staged, Storage, Updatable, Update,
 };
 
 /// Bytes per chunk that a read delivers, so that sinks meet objects in pieces as they do elsewhere.
@@ -20,7 +20,7 @@ const CHUNK: usize = 256 << 10;
 /// Entries per page of a listing.
 const PAGE: usize = 1000;
 
-/// A bucket in memory. Objects are immutable once written; an open object keeps its content when it is replaced.
+/// A bucket in memory. Objects that are open for reading keep their content when they are replaced or updated.
 pub struct Memory {
     time: Arc<dyn TimeSource>,
     objects: Mutex<BTreeMap<String, Bytes>>,
@@ -167,6 +167,66 @@ struct OpenBytes<'a> {
     opened: Attempts,
 }
 
+/// Written in place: each read sees what was written before it.
+struct UpdatedBytes<'a> {
+    memory: &'a Memory,
+    key: &'a str,
+    opened: Attempts,
+}
+
+impl UpdatedBytes<'_> {
+    fn write_now(&self, offset: u64, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
+        let (part, mut receipt) = self.memory.draw(self.key, source)?;
+        if let Some(attempt) = receipt.attempts.last_mut() {
+            attempt.offset = offset;
+        }
+        let mut objects = self.memory.objects();
+        let mut content = objects.get(self.key).map(|content| content.to_vec()).unwrap_or_default();
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = from.saturating_add(part.len());
+        if content.try_reserve(end.saturating_sub(content.len())).is_err() {
+            let attempt =
+                Attempt { outcome: Outcome::Io, ..self.memory.attempt(OpKind::Write, self.memory.time.now()) };
+            let message = format!("no memory for {end} bytes; use a smaller object or another storage");
+            return Err(self.memory.error(ErrorKind::Full, self.key, message, attempt));
+        }
+        if !part.is_empty() {
+            content.resize(content.len().max(end), 0);
+            content[from..end].copy_from_slice(&part);
+        }
+        objects.insert(self.key.to_owned(), content.into());
+        Ok(receipt)
+    }
+}
+
+impl Object for UpdatedBytes<'_> {
+    fn size(&self) -> Option<u64> {
+        self.memory.get(self.key).map(|content| content.len() as u64)
+    }
+
+    fn opened(&self) -> &Attempts {
+        &self.opened
+    }
+
+    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(async move {
+            let content = self.memory.get(self.key).unwrap_or_default();
+            let now = OpenBytes { memory: self.memory, key: self.key, content, opened: Attempts::new() };
+            now.read_now(range, sink)
+        })
+    }
+}
+
+impl Updatable for UpdatedBytes<'_> {
+    fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move { self.write_now(offset, source) })
+    }
+
+    fn sync(&self) -> Future<'_, Receipt> {
+        Box::pin(async move { Ok(self.memory.receipt(OpKind::Fsync, self.memory.time.now())) })
+    }
+}
+
 impl OpenBytes<'_> {
     fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let start = self.memory.time.now();
@@ -214,6 +274,19 @@ impl Storage for Memory {
         Box::pin(async move {
             let (content, receipt) = self.find(OpKind::Open, key)?;
             Ok(Box::new(OpenBytes { memory: self, key, content, opened: receipt.attempts }) as Box<dyn Object + 'a>)
+        })
+    }
+
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        Box::pin(async move {
+            let start = self.time.now();
+            self.check(OpKind::Open, key)?;
+            if how.create && self.get(key).is_none() {
+                self.put(key, Vec::new());
+            }
+            self.find(OpKind::Open, key)?;
+            let opened = self.receipt(OpKind::Open, start).attempts;
+            Ok(Box::new(UpdatedBytes { memory: self, key, opened }) as Box<dyn Updatable + 'a>)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::{Attempts, Error, Receipt, Staged};
+use crate::{Attempts, Error, ErrorKind, Receipt, Staged};
 
 /// A boxed future of a storage operation. Not `Send`: every lane runs its operations on its own thread.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = Result<T, Error>> + 'a>>;
@@ -90,6 +90,25 @@ pub trait Object: Send + Sync {
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
 }
 
+/// How an object is opened to be changed in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Update {
+    /// One that is missing begins empty; otherwise that is an error of kind `NotFound`.
+    pub create: bool,
+}
+
+/// An object that was opened to be changed in place; dropping it closes it.
+///
+/// What is written here can be read at once, by others too, and stays when an error comes: that an object appears only when it is
+/// complete holds for those that are written whole.
+pub trait Updatable: Object {
+    /// Writes from `offset` on. The object grows if it ends before that; nothing else of it changes.
+    fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
+
+    /// Makes durable what was written.
+    fn sync(&self) -> Future<'_, Receipt>;
+}
+
 /// A tree of named objects. Keys are relative to the storage's root (a directory, or bucket and prefix), use `/`
 /// between their parts, and contain no `.` or `..` part.
 ///
@@ -98,6 +117,21 @@ pub trait Object: Send + Sync {
 pub trait Storage: Send + Sync {
     /// Opens an object for reading.
     fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>>;
+
+    /// Opens an object to write parts of it, and to read. Storage whose objects are written whole refuses with an error of kind
+    /// `Invalid`.
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        let _ = how;
+        Box::pin(std::future::ready(Err(Error {
+            kind: ErrorKind::Invalid,
+            doing: "opening",
+            object: self.uri(key),
+            range: None,
+            endpoint: None,
+            message: "objects here are written whole: parts of one can be written where it is a file".to_owned(),
+            attempts: Attempts::new(),
+        })))
+    }
 
     /// Writes an object whole. On success it exists under `key`, complete; on error nothing new does.
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;

@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 
 use crate::{
     Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged,
-    Storage,
+    Storage, Updatable, Update,
 };
 
 const MIB: u64 = 1 << 20;
@@ -213,6 +213,12 @@ impl Storage for Split {
         })
     }
 
+    /// What was recorded of an object that changes is a range: nothing of it is split.
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        self.forget(key);
+        self.inner.update(key, how)
+    }
+
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         self.forget(key);
         self.inner.write(key, source)
@@ -250,6 +256,10 @@ impl Storage for Split {
 
     fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
         self.inner.create_folder(key)
+    }
+
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
+        self.inner.remove_folder(key)
     }
 
     fn blocks(&self) -> bool {

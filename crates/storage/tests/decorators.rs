@@ -43,12 +43,13 @@ async fn a_delayed_storage_conforms() {
     let delays = Delays { open: delay, read: delay, write: delay, other: delay };
     let time = tokio_time();
     let storage = Delayed::on_tokio(Memory::new(Arc::clone(&time)), delays, time);
-    conformance::check(&storage, Traits::default()).await;
+    conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
 }
 
 #[tokio::test]
 async fn a_faulty_storage_without_faults_conforms() {
-    conformance::check(&Faulty::new(Memory::new(ticks()), ticks()), Traits::default()).await;
+    conformance::check(&Faulty::new(Memory::new(ticks()), ticks()), Traits { updates: true, ..Traits::default() })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +272,7 @@ async fn a_storage_that_splits_reads_conforms() {
     for head in [false, true] {
         let rules = SplitRules { head, threshold: Some(1), chunk: Some(7 << 10), concurrency: Some(3), cores: 1 };
         let storage = Split::new(Arc::new(Memory::new(ticks())), rules);
-        conformance::check(&storage, Traits::default()).await;
+        conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
     }
 }
 

@@ -23,11 +23,11 @@ fn direct() -> LocalOptions {
     LocalOptions { odirect_read: true, odirect_write: true, ..LocalOptions::default() }
 }
 
-const FILES: Traits = Traits { folders: true, large: (20 << 20) + 17, many: 1203 };
+const FILES: Traits = Traits { folders: true, updates: true, large: (20 << 20) + 17, many: 1203 };
 
 #[tokio::test]
 async fn memory_conforms() {
-    conformance::check(&Memory::new(ticks()), Traits::default()).await;
+    conformance::check(&Memory::new(ticks()), Traits { updates: true, ..Traits::default() }).await;
 }
 
 #[tokio::test]

@@ -8,13 +8,15 @@ use futures::future::join_all;
 
 use self::material::{Compare, check_attempts};
 pub use self::material::{Pattern, Ticks, list, read};
-use crate::{ByteRange, Error, ErrorKind, Storage};
+use crate::{ByteRange, Error, ErrorKind, Storage, Update};
 
 /// Where storages may differ.
 #[derive(Debug, Clone, Copy)]
 pub struct Traits {
     /// Keys are paths in folders, so that `a` and `a/b` cannot both exist.
     pub folders: bool,
+    /// Objects can be written in part, in place.
+    pub updates: bool,
     /// Size of the largest object; above the multipart threshold where there is one.
     pub large: u64,
     /// Number of objects in the largest listing; more than one page.
@@ -23,7 +25,7 @@ pub struct Traits {
 
 impl Default for Traits {
     fn default() -> Self {
-        Self { folders: false, large: (20 << 20) + 17, many: 1203 }
+        Self { folders: false, updates: false, large: (20 << 20) + 17, many: 1203 }
     }
 }
 
@@ -49,6 +51,11 @@ pub async fn check(storage: &dyn Storage, traits: Traits) {
     a_failing_source_leaves_nothing(storage).await;
     what_is_staged_appears_when_it_is_published(storage, traits.large).await;
     a_refusing_sink_stops_the_read(storage).await;
+    if traits.updates {
+        parts_are_written_in_place(storage).await;
+    } else {
+        parts_are_refused(storage).await;
+    }
     deleting_twice_is_no_error(storage).await;
     operations_run_at_once(storage).await;
     large_objects_come_back(storage, traits.large).await;
@@ -271,6 +278,63 @@ async fn a_refusing_sink_stops_the_read(storage: &dyn Storage) {
         text.contains("expected the magic") && text.contains(key),
         "the error lacks the sink's words or key: {text}"
     );
+}
+
+/// A multiple of what direct I/O asks for.
+const BLOCK: u64 = 4096;
+
+async fn parts_are_written_in_place(storage: &dyn Storage) {
+    let key = "conformance/updated/folder/file";
+    let open = async |how: Update| storage.update(key, how).await;
+    let missing = failed(open(Update::default()).await, "updating a missing object");
+    assert_eq!(missing.kind, ErrorKind::NotFound, "{missing}");
+    let object = done(open(Update { create: true }).await, key);
+    check_attempts(object.opened(), "opening for an update");
+    // Blocks, so that direct I/O can do it; the first one leaves a hole that reads as zeros.
+    let parts = [
+        (2 * BLOCK, 3 * BLOCK, 60),
+        (5 * BLOCK, BLOCK, 61),
+        (300 * BLOCK, 200 * BLOCK, 62),
+        (4 * BLOCK, 2 * BLOCK, 63),
+    ];
+    let mut expected: Vec<u8> = Vec::new();
+    for (offset, len, seed) in parts {
+        let part = Pattern::new(len, seed);
+        let receipt = done(object.write(offset, &mut part.clone()).await, "writing a part");
+        assert_eq!(receipt.bytes, len, "writing a part: the receipt's bytes");
+        check_attempts(&receipt.attempts, "writing a part");
+        assert_eq!(receipt.attempts.last().map(|last| last.offset), Some(offset), "where the part begins");
+        let (from, end) = (usize::try_from(offset).unwrap_or(0), usize::try_from(offset + len).unwrap_or(0));
+        expected.resize(expected.len().max(end), 0);
+        expected[from..end].copy_from_slice(&part.range(ByteRange::ALL));
+        // Visible at once, through what it was written with and to others.
+        let mut seen = Vec::new();
+        let mut collect = |bytes: &[u8]| {
+            seen.extend_from_slice(bytes);
+            Ok(())
+        };
+        done(object.read(ByteRange::new(0, u64::MAX), &mut collect).await, "reading what is updated");
+        assert!(seen == expected, "after the part at {offset}: other bytes, seen where they were written");
+        let (found, _) = done(read(storage, key, ByteRange::ALL).await, key);
+        assert!(found == expected, "after the part at {offset}: other bytes, seen by another");
+    }
+    check_attempts(&done(object.sync().await, "sync").attempts, "sync");
+    failed(object.write(0, &mut Pattern::new(2 * BLOCK, 64).ending_after(0)).await, "a part whose source ends early");
+    drop(object);
+    let object = done(open(Update::default()).await, "updating again");
+    assert_eq!(done(storage.stat(key).await, key).0.size, expected.len() as u64, "opening leaves what was there");
+    drop(object);
+    let outside = failed(storage.update("../outside", Update { create: true }).await, "a key outside");
+    assert_eq!(outside.kind, ErrorKind::Invalid, "{outside}");
+}
+
+async fn parts_are_refused(storage: &dyn Storage) {
+    let key = "conformance/updated";
+    let pattern = put(storage, key, 100, 65).await;
+    let error = failed(storage.update(key, Update { create: true }).await, "updating an object");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains(key), "the error does not name {key}: {error}");
+    expect(storage, key, &pattern, ByteRange::ALL).await;
 }
 
 async fn deleting_twice_is_no_error(storage: &dyn Storage) {

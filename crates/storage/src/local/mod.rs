@@ -1,6 +1,7 @@
 //! Files below a folder, read and written with plain system calls on the calling thread.
 //!
-//! Invariant: a file is visible under its final name only when it is complete, and bytes go through the page cache
+//! Invariant: a file that is written whole is visible under its final name only when it is complete; one that is updated changes in
+//! place. Bytes go through the page cache
 //! unless direct I/O was asked for, in which case they never do.
 
 mod buffer;
@@ -8,6 +9,7 @@ mod list;
 mod read;
 mod sys;
 mod task;
+mod update;
 mod write;
 
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +17,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use dlio_event::{OpKind, TimeSource};
 
@@ -23,7 +26,9 @@ use self::read::OpenFile;
 use self::sys::Direct;
 use self::task::Task;
 use crate::key::check_key;
-use crate::{ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
+use crate::{
+    ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable, Update,
+};
 
 /// How files are accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +137,7 @@ impl Local {
         if let Some(open) = opened.last_mut() {
             open.object_size = Some(size);
         }
-        Ok(OpenFile { local: self, key, file, size, opened, align })
+        Ok(OpenFile { local: self, key, file, size: AtomicU64::new(size), opened, align })
     }
 
     /// What offsets and lengths on this file must be a multiple of.
@@ -195,6 +200,10 @@ fn no_direct(option: &str) -> String {
 impl Storage for Local {
     fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
         Box::pin(async move { self.open_now(key).map(|file| Box::new(file) as Box<dyn Object + 'a>) })
+    }
+
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+        Box::pin(async move { self.update_now(key, how).map(|file| Box::new(file) as Box<dyn Updatable + 'a>) })
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{Nanos, OpKind, Outcome};
 
@@ -16,7 +17,8 @@ pub(super) struct OpenFile<'a> {
     pub(super) local: &'a Local,
     pub(super) key: &'a str,
     pub(super) file: File,
-    pub(super) size: u64,
+    /// Grows with what is written, by whomever.
+    pub(super) size: AtomicU64,
     pub(super) opened: Attempts,
     /// Alignment of every `pread`; 1 for buffered reads.
     pub(super) align: u64,
@@ -39,7 +41,8 @@ impl OpenFile<'_> {
     fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let mut task = Task::new(&*self.local.time, "reading");
         let start = task.now();
-        let end = range.len.map_or(self.size, |len| range.offset.saturating_add(len).min(self.size));
+        let size = self.size_for(range);
+        let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size));
         let pass = with_buffer(self.buffer(range.offset, end), |buffer| self.pass(range.offset, end, buffer, sink));
         if self.local.options.drop_cache {
             sys::drop_cache(&self.file, range.offset, pass.bytes);
@@ -49,7 +52,7 @@ impl OpenFile<'_> {
             requested: range.len,
             bytes: pass.bytes,
             first_byte: pass.first_byte,
-            object_size: Some(self.size),
+            object_size: Some(size),
             end: task.now(),
             ..Attempt::started(OpKind::Read, start)
         };
@@ -68,6 +71,17 @@ impl OpenFile<'_> {
                 Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
             }
         }
+    }
+
+    /// Size of the file, asked for anew where a range lies beyond what is known of it.
+    fn size_for(&self, range: ByteRange) -> u64 {
+        let known = self.size.load(Ordering::Relaxed);
+        if range.len.is_none_or(|len| range.offset.saturating_add(len) <= known) {
+            return known;
+        }
+        let size = self.file.metadata().map_or(known, |metadata| metadata.len());
+        self.size.store(size, Ordering::Relaxed);
+        size
     }
 
     /// Length of the buffer for a range: a chunk, or as much as a short range takes.
@@ -124,7 +138,7 @@ impl OpenFile<'_> {
 
 impl Object for OpenFile<'_> {
     fn size(&self) -> Option<u64> {
-        Some(self.size)
+        Some(self.size.load(Ordering::Relaxed))
     }
 
     fn opened(&self) -> &Attempts {

@@ -18,7 +18,7 @@ use crate::{Attempt, ChunkSource, Error, ErrorKind, Receipt, Staged};
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// The option that asks for direct writes, for messages.
-const OPTION: &str = "dlio_rs.generate_odirect";
+pub(super) const OPTION: &str = "dlio_rs.generate_odirect";
 
 /// Bytes after which pages are given back to the kernel.
 const DROP_EVERY: u64 = 32 << 20;
@@ -266,7 +266,7 @@ impl Pass<'_> {
 }
 
 /// Fills `buffer` unless the source ends before; returns how many bytes there are.
-fn fill(source: &mut dyn ChunkSource, buffer: &mut [u8]) -> usize {
+pub(super) fn fill(source: &mut dyn ChunkSource, buffer: &mut [u8]) -> usize {
     let mut got = 0;
     while got < buffer.len() {
         match source.fill(&mut buffer[got..]) {

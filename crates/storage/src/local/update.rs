@@ -1,0 +1,163 @@
+//! Writing parts of a file in place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dlio_event::{Nanos, OpKind, Outcome};
+
+use super::buffer::with_buffer;
+use super::read::OpenFile;
+use super::task::Task;
+use super::write::{OPTION, fill};
+use super::{Local, no_direct, sys};
+use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update};
+
+impl Local {
+    pub(super) fn update_now<'a>(&'a self, key: &'a str, how: Update) -> Result<OpenFile<'a>, Error> {
+        let path = self.path("opening", key)?;
+        let mut task = Task::new(&*self.time, "opening");
+        // Past the page cache for whichever is asked: both would go through one descriptor.
+        let direct = self.options.odirect_write || self.options.odirect_read;
+        let opened = task.step(OpKind::Open, || {
+            let file = self.open_to_update(&path, how, direct)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        });
+        let (file, size) = match opened {
+            Ok(opened) => opened,
+            Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => {
+                return Err(task.refused(&path, None, ErrorKind::Invalid, no_direct(OPTION)));
+            }
+            Err(error) => return Err(task.failed(&path, None, &error)),
+        };
+        let align = match direct.then(|| self.alignment(&file, OPTION)).transpose() {
+            Ok(align) => align.unwrap_or(1),
+            Err(message) => return Err(task.refused(&path, None, ErrorKind::Invalid, message)),
+        };
+        let mut opened = task.done();
+        if let Some(open) = opened.last_mut() {
+            open.object_size = Some(size);
+        }
+        Ok(OpenFile { local: self, key, file, size: AtomicU64::new(size), opened, align })
+    }
+
+    /// Also creates the folders between the root and the file, as writing a file whole does.
+    fn open_to_update(&self, path: &Path, how: Update, direct: bool) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(how.create).truncate(false);
+        if direct {
+            options.custom_flags(libc::O_DIRECT);
+        }
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && how.create && self.root.is_dir() => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+                options.open(path)
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// How the pieces of a range were written.
+struct Pass {
+    written: u64,
+    first_byte: Option<Nanos>,
+    stop: Option<Stop>,
+}
+
+enum Stop {
+    System(io::Error),
+    Source(String),
+}
+
+impl OpenFile<'_> {
+    fn write_now(&self, offset: u64, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
+        let mut task = Task::new(&*self.local.time, "writing");
+        let path = self.local.root.join(self.key);
+        let range = ByteRange::new(offset, source.len());
+        if !offset.is_multiple_of(self.align) || !source.len().is_multiple_of(self.align) {
+            let message = format!(
+                "direct I/O writes multiples of {} bytes here; switch {OPTION} and reader.odirect off for this trace",
+                self.align
+            );
+            return Err(task.refused(&path, Some(range), ErrorKind::Invalid, message));
+        }
+        let start = task.now();
+        let most = usize::try_from(source.len()).unwrap_or(usize::MAX).max(1);
+        let chunk = self.local.options.chunk(self.align > 1).min(most.next_multiple_of(4096));
+        let pass = with_buffer(chunk, |buffer| self.write_pass(offset, source, buffer));
+        if self.local.options.drop_cache {
+            sys::drop_cache(&self.file, offset, pass.written);
+        }
+        self.size.fetch_max(offset.saturating_add(pass.written), Ordering::Relaxed);
+        let mut attempt = Attempt {
+            offset,
+            requested: range.len,
+            bytes: pass.written,
+            first_byte: pass.first_byte,
+            end: task.now(),
+            ..Attempt::started(OpKind::Write, start)
+        };
+        match pass.stop {
+            None => {
+                task.record(attempt, None);
+                Ok(Receipt { bytes: pass.written, attempts: task.done() })
+            }
+            Some(Stop::System(error)) => {
+                task.record(attempt, Some(&error));
+                Err(task.failed(&path, Some(range), &error))
+            }
+            Some(Stop::Source(message)) => {
+                attempt.outcome = Outcome::Cancelled;
+                task.record(attempt, None);
+                Err(task.refused(&path, Some(range), ErrorKind::Invalid, message))
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
+    fn write_pass(&self, offset: u64, source: &mut dyn ChunkSource, buffer: &mut [u8]) -> Pass {
+        let total = source.len();
+        let mut pass = Pass { written: 0, first_byte: None, stop: None };
+        while pass.written < total {
+            let wanted = (total - pass.written).min(buffer.len() as u64) as usize;
+            let got = fill(source, &mut buffer[..wanted]);
+            if got < wanted {
+                let ready = pass.written + got as u64;
+                pass.stop = Some(Stop::Source(format!(
+                    "the source ended after {ready} of {total} bytes; {} were written",
+                    pass.written
+                )));
+                return pass;
+            }
+            if let Err(error) = self.file.write_all_at(&buffer[..wanted], offset + pass.written) {
+                pass.stop = Some(Stop::System(error));
+                return pass;
+            }
+            pass.first_byte.get_or_insert_with(|| self.local.time.now());
+            pass.written += wanted as u64;
+        }
+        pass
+    }
+
+    fn sync_now(&self) -> Result<Receipt, Error> {
+        let mut task = Task::new(&*self.local.time, "writing");
+        match task.step(OpKind::Fsync, || self.file.sync_all()) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
+            Err(error) => Err(task.failed(&self.local.root.join(self.key), None, &error)),
+        }
+    }
+}
+
+impl Updatable for OpenFile<'_> {
+    fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
+        Box::pin(async move { self.write_now(offset, source) })
+    }
+
+    fn sync(&self) -> Future<'_, Receipt> {
+        Box::pin(async move { self.sync_now() })
+    }
+}
