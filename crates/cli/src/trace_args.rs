@@ -6,6 +6,7 @@ use dlio_plan::replay::{Late, Mapping, Timing};
 /// Options of a replayed trace; there are none unless they are given.
 #[derive(Debug, Args, Default, PartialEq)]
 #[command(next_help_heading = "When the argument is a folder with a trace")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct TraceReplayArgs {
     /// When operations are issued; default: open.
     #[arg(long, value_enum)]
@@ -47,6 +48,9 @@ pub(crate) struct TraceReplayArgs {
     /// What becomes of attempts that failed when they were recorded; default: skip.
     #[arg(long, value_enum)]
     failed: Option<FailedArg>,
+    /// Write objects whole, once, also files that were written in pieces: as large as they become.
+    #[arg(long)]
+    pub(crate) whole_writes: bool,
     /// Factor for offsets and sizes.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) scale_size: Option<f64>,
@@ -159,6 +163,6 @@ enum MappingArg {
 enum FailedArg {
     /// They are left out and counted.
     Skip,
-    /// They are made again, but for writes; failing again is no failure.
+    /// They are made again, but for parts of uploads; failing again is no failure.
     Issue,
 }

@@ -50,7 +50,10 @@ pub(crate) struct Wanted<'a> {
 /// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
 pub(crate) async fn run(comm: Rc<dyn Communicator>, wanted: Wanted<'_>) -> Result<(), Failure> {
     let place = comm.place().clone();
-    let job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
+    let mut job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
+    let in_place = gather(&*comm, &job.survey.in_place()).await?.concat();
+    let settled = job.survey.settle(&job.plan, &in_place).map_err(plan_failure);
+    agree(&*comm, settled).await?;
     let bounds = gather(&*comm, &(job.survey.first, job.survey.last, job.survey.root.clone())).await?;
     let window = (bounds.iter().filter_map(|(first, ..)| *first).min(), bounds.iter().map(|(_, last, _)| *last).max());
     let (Some(origin), Some(end)) = window else { return agree(&*comm, Err(nothing(&job))).await };
@@ -137,6 +140,7 @@ impl<'a> Job<'a> {
             failed: args.issues_failed(),
             dependent: args.timing() == Timing::Dependent,
             scale: args.scale_size.unwrap_or(1.0),
+            whole: args.whole_writes,
             folder: here.display().to_string(),
         };
         let began = traces.iter().filter_map(RankTrace::time_range).map(|(start, _)| start).min().unwrap_or(0);

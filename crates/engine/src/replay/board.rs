@@ -1,8 +1,8 @@
 //! Who issues which operation of a recorded schedule.
 //!
-//! Invariant: at most one worker, the leader, waits for the next moment, and it is awake shortly before that comes. Then
-//! another takes the lead, so nobody who is in an operation is waited for. What follows so closely that the issuing worker will be free in time stays with
-//! it, because waking another one takes longer; the leader takes that over when it is late.
+//! Invariant: at most one worker, the leader, waits for what nobody else means to do, and it is awake shortly before that comes. Then
+//! another takes the lead, so nobody who is in an operation is waited for. What follows when the issuing worker will be free again stays with
+//! it: each further worker that has to wake is another one to be late on a busy machine. The leader takes over from a worker that is late.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,17 @@ const OVERSLEPT: Nanos = 1_000_000;
 /// Largest part of all time that is spent awake and waiting, of 1024: who spends more on a busy machine is made to wait for it.
 const AWAKE_SHARE: u64 = 512;
 /// Lateness after which the leader takes over what another worker meant to do.
-const GRACE: Nanos = 500_000;
+const GRACE: Nanos = 200_000;
+/// What is due later than this is nobody's yet.
+const HORIZON: Nanos = 50_000_000;
 /// Lateness that is put up with rather than waking another worker, and within a lane, whose operations did not overlap when they were
 /// recorded.
 const CLOSE: Nanos = 40_000;
 const CLOSE_IN_LANE: Nanos = 300_000;
 /// Operations that one worker may have before it.
 const RUN: usize = 16;
+/// Kinds of operation that touch storage.
+const KINDS: usize = ReplayKind::ALL.len();
 /// How far ahead a worker looks for them.
 const REACH: usize = 64;
 
@@ -49,7 +53,7 @@ struct State {
     /// How far the schedule has been moved, and the start of the replay.
     shift: Nanos,
     /// Typical time that an operation takes, by kind.
-    pace: [Option<Nanos>; 7],
+    pace: [Option<Nanos>; KINDS],
     vigil: Vigil,
 }
 
@@ -189,8 +193,11 @@ impl Board {
         if now < awake {
             return Lead::Doze(awake);
         }
+        if owned {
+            state.release(index);
+        }
         let Some(op) = state.remove(index) else { return Lead::Starve };
-        state.keep_close(me, &op, now, start);
+        state.keep(me, &op, now, start);
         state.leader = None;
         let next = if state.pending.is_empty() && state.closed { None } else { state.idle.pop() };
         self.make_room(&state);
@@ -252,25 +259,34 @@ impl State {
         first
     }
 
+    /// Nothing is left to the worker that is late with an operation.
+    fn release(&mut self, index: usize) {
+        let late = self.pending.get(index).and_then(|(_, owner)| *owner);
+        for (_, owner) in self.pending.iter_mut().take(REACH) {
+            if *owner == late {
+                *owner = None;
+            }
+        }
+    }
+
     /// Reserves for a worker what it can do in time after `op`.
-    fn keep_close(&mut self, me: usize, op: &ReplayOp, now: Nanos, start: Nanos) {
-        let Some(pace) = self.pace[op.kind as usize % 7] else { return };
-        let mut last = self.due(op, start).max(now);
-        let mut free = last.saturating_add(pace);
+    fn keep(&mut self, me: usize, op: &ReplayOp, now: Nanos, start: Nanos) {
+        let Some(pace) = self.pace[op.kind as usize % KINDS] else { return };
+        let mut free = self.due(op, start).max(now).saturating_add(pace);
         let mut kept = 0;
         for index in 0..self.pending.len().min(REACH) {
             let (next, owner) = &self.pending[index];
             let due = self.due(next, start).max(now);
-            if kept == RUN || due > last.saturating_add(2 * AWAKE) {
+            if kept == RUN || due > now.saturating_add(HORIZON) {
                 return;
             }
-            let Some(pace) = self.pace[next.kind as usize % 7] else { continue };
+            let Some(pace) = self.pace[next.kind as usize % KINDS] else { continue };
             let close = if next.lane == op.lane { CLOSE_IN_LANE } else { CLOSE };
             if owner.is_some() || free > due.saturating_add(close) {
                 continue;
             }
             self.pending[index].1 = Some(me);
-            (last, free) = (due, free.max(due).saturating_add(pace));
+            free = free.max(due).saturating_add(pace);
             kept += 1;
         }
     }

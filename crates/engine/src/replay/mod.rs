@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Nanos, Phase, Position};
-use dlio_plan::replay::{Error as TraceError, Fidelity, Issue, Late, ReplayOp, Timing};
+use dlio_plan::replay::{Edges, Error as TraceError, Fidelity, Issue, Late, ReplayOp, Timing};
 use dlio_storage::Storage;
 use tokio::sync::{mpsc, watch};
 
@@ -43,7 +43,7 @@ pub struct ReplayOptions {
     pub timing: Timing,
     /// What happens to late ones (open timing).
     pub late: Late,
-    /// Operations of this rank at a time, each on a thread of its own; at least 1.
+    /// Operations of this rank at a time, each on a thread of its own; at least 1. Training loops have threads beside them.
     pub inflight: u32,
     /// Lanes of this rank: with program order there is no use for more workers.
     pub lanes: u32,
@@ -108,7 +108,9 @@ struct Crew {
 /// Where operations go.
 enum Inboxes {
     Board(Arc<Board>),
-    Lanes(Vec<mpsc::Sender<ReplayOp>>),
+    /// Queues of workers, of which the first so many share all lanes but those of training loops; each of these has its own, because
+    /// it waits for others.
+    Lanes(Vec<mpsc::Sender<ReplayOp>>, usize),
 }
 
 impl Inboxes {
@@ -122,9 +124,12 @@ impl Inboxes {
                 }
                 Handed::Out
             }
-            Inboxes::Lanes(queues) => {
-                let lane = op.as_ref().map_or(0, |op| op.lane as usize);
-                match queues[lane % queues.len()].reserve().await {
+            Inboxes::Lanes(queues, shared) => {
+                let queue = op.as_ref().map_or(0, |op| match op.edges {
+                    Edges { own: true, group, .. } => *shared + group as usize % (queues.len() - shared).max(1),
+                    _ => op.lane as usize % (*shared).max(1),
+                });
+                match queues[queue % queues.len()].reserve().await {
                     Ok(room) => {
                         if let Some(op) = op.take() {
                             room.send(op);
@@ -165,7 +170,9 @@ fn start_workers(rig: &Rig, options: &ReplayOptions, released: &watch::Receiver<
     };
     let board = Arc::new(Board::new(workers as usize, WINDOW));
     let mut queues = Vec::new();
-    for number in 0..workers {
+    // Program order only: the schedule knows no training loops.
+    let loops = if open { 0 } else { options.loops.0 };
+    for number in 0..workers + loops {
         let source = if open {
             Source::Board(Arc::clone(&board), number as usize)
         } else {
@@ -182,7 +189,7 @@ fn start_workers(rig: &Rig, options: &ReplayOptions, released: &watch::Receiver<
             source,
         })?;
     }
-    let inboxes = if open { Inboxes::Board(board) } else { Inboxes::Lanes(queues) };
+    let inboxes = if open { Inboxes::Board(board) } else { Inboxes::Lanes(queues, workers as usize) };
     Ok((Crew { inboxes, reports }, shared))
 }
 

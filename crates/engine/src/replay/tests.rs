@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use dlio_comm::Solo;
 use dlio_event::{CollectingSink, TimeSource as _};
-use dlio_plan::replay::{Edges, ReplayKind};
+use dlio_plan::replay::{Access, Edges, ReplayKind};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::memory::Memory;
 
@@ -165,6 +165,45 @@ async fn writes_have_their_size_and_seeded_content_and_failures_are_counted() {
     assert!(fidelity.first_failure.unwrap().contains('a'));
 }
 
+#[tokio::test(start_paused = true)]
+async fn pieces_are_written_where_they_were_into_one_open_file() {
+    let clock = Arc::new(VirtualClock::new());
+    let memory = Arc::new(Memory::new(clock.clone()));
+    memory.put("a", vec![7; 100]);
+    let sink = Arc::new(CollectingSink::default());
+    let rig = Rig {
+        storage: memory.clone(),
+        comm: Rc::new(Solo::new()),
+        clock,
+        events: sink.clone(),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    let access = Access::Update { create: true };
+    let piece = |number, kind, offset, bytes| {
+        let op = ReplayOp { kind, offset, bytes, len: Some(bytes), access, ..on(1, op(number, 0, number, 0)) };
+        Ok(ReplayOp { closes: (number == 4).then_some(5), ..op })
+    };
+    let operations = [
+        piece(0, ReplayKind::Open, 0, 0),
+        piece(1, ReplayKind::Write, 50, 10),
+        piece(2, ReplayKind::Read, 45, 20),
+        piece(3, ReplayKind::Sync, 0, 0),
+        piece(4, ReplayKind::Write, 200, 10),
+    ];
+    let options = options(Timing::Open, Late::CatchUp, 2);
+    let local = tokio::task::LocalSet::new();
+    let fidelity = local.run_until(replay(operations.into_iter(), &rig, &options)).await.unwrap();
+    assert_eq!((fidelity.operations_done, fidelity.operations_failed, fidelity.opens), (5, 0, 1));
+    assert_eq!((fidelity.bytes_done, fidelity.bytes_planned), (40, 40));
+    let content = memory.get("a").unwrap();
+    assert_eq!((content.len(), &content[..50], &content[60..100]), (210, &[7; 50][..], &[7; 40][..]));
+    assert!(content[100..200].iter().all(|byte| *byte == 0) && content[50..60] != content[200..]);
+    let events = sink.events();
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.name(), event.offset, event.bytes)).collect();
+    assert_eq!(kinds, [("open", 0, 0), ("write", 50, 10), ("read", 45, 20), ("fsync", 0, 0), ("write", 200, 10)]);
+}
+
 /// An operation on an open file.
 fn on(handle: u64, op: ReplayOp) -> ReplayOp {
     ReplayOp { handle: Some(handle), ..op }
@@ -195,13 +234,13 @@ async fn what_failed_when_it_was_recorded_may_fail_again() {
 
 #[tokio::test(start_paused = true)]
 async fn dependent_timing_keeps_reads_behind_the_loop_and_the_loop_behind_its_reads() {
-    let edges = |after, batch, needs, counts| Edges { group: 0, after, batch, needs, counts };
+    let edges = |after, batch, needs, counts| Edges { own: false, group: 0, after, batch, needs, counts };
     let step = |op, edges| ReplayOp { edges, ..op };
     let turn = |number, kind, took: u64, edges| ReplayOp {
         kind,
         took: took * MS,
         bytes: 0,
-        ..step(op(number, 9, 0, 0), edges)
+        ..step(op(number, 9, 0, 0), Edges { own: true, ..edges })
     };
     // Recorded with reads of 10 ms: the loop fetched at 10 and computed until 30, then a read followed it at once.
     let operations = || {
@@ -223,5 +262,36 @@ async fn dependent_timing_keeps_reads_behind_the_loop_and_the_loop_behind_its_re
                 assert_eq!(starts, expected, "reads of {delay} ms");
             }
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn training_loops_of_one_rank_meet_however_few_operations_may_be_under_way() {
+    let span = |number, group: u32, kind, took: u64| ReplayOp {
+        kind,
+        took: took * MS,
+        bytes: 0,
+        edges: Edges { own: true, group, counts: kind == ReplayKind::Barrier, ..Edges::default() },
+        ..op(number, 8 + group, 0, 0)
+    };
+    let read = |number, group: u32| ReplayOp {
+        edges: Edges { group, after: 1, ..Edges::default() },
+        ..op(number, group, 0, 0)
+    };
+    let operations = || {
+        vec![
+            span(0, 0, ReplayKind::Compute, 10),
+            span(1, 0, ReplayKind::Barrier, 0),
+            span(2, 1, ReplayKind::Compute, 30),
+            span(3, 1, ReplayKind::Barrier, 0),
+            read(4, 0),
+            read(5, 1),
+        ]
+    };
+    for inflight in [1, 2] {
+        let options = ReplayOptions { loops: (2, 1), ..options(Timing::Dependent, Late::CatchUp, inflight) };
+        let (fidelity, starts, _) = run(operations(), options, 5).await;
+        assert_eq!(fidelity.operations_done, 2);
+        assert_eq!(starts, if inflight == 1 { [30, 35] } else { [30, 30] });
     }
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, TagId};
 use dlio_format::payload::{Element, Payload, Stream};
 use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
-use dlio_storage::{Attempts, ByteRange, ChunkSource, Error as StorageError, Object, Storage, record_attempts};
+use dlio_storage::{
+    Attempts, ByteRange, ChunkSource, Error as StorageError, Object, Receipt, Storage, record_attempts,
+};
 use tokio::sync::mpsc;
 
 use super::board::{AWAKE, Board, Lead, Turn};
@@ -144,11 +146,19 @@ impl Worker {
                 Turn::End => return Some(()),
             };
             let (kind, body) = (op.kind, self.body(&op));
-            let Some((due, shift)) = self.scheduled(board, &op) else { continue };
-            if board.may_spin(self.now(), due) {
-                self.shared.clock.spin_until(due).await;
-            } else {
-                self.shared.clock.sleep_until(due).await;
+            let Some((mut due, mut shift)) = self.scheduled(board, &op) else { continue };
+            loop {
+                if board.may_spin(self.now(), due) {
+                    self.shared.clock.spin_until(due).await;
+                } else {
+                    self.shared.clock.sleep_until(due).await;
+                }
+                // The schedule may have moved on meanwhile.
+                let moved = board.shift().saturating_sub(shift);
+                if moved == 0 {
+                    break;
+                }
+                (due, shift) = (due + moved, shift + moved);
             }
             let took = self.issue(Ready { op, due: Some(due), shift, body }).await;
             board.took(kind, took);
@@ -262,10 +272,10 @@ impl Worker {
         }
     }
 
-    /// What a write writes: it depends on the seed and the key alone.
+    /// What a write writes: it depends on the seed, the key and where the write begins.
     fn body(&self, op: &ReplayOp) -> Body {
         let len = if op.kind == ReplayKind::Write { op.bytes } else { 0 };
-        let stream = Payload::new(self.options.seed).stream(number_of(&op.key), Element::Raw, len);
+        let stream = Payload::new(self.options.seed).stream(number_of(&op.key, op.offset), Element::Raw, len);
         Body::new(stream, len, self.shared.halt.clone())
     }
 
@@ -322,7 +332,7 @@ impl Worker {
         let (key, storage) = (op.key.as_str(), self.storage(op));
         match (op.kind, op.handle) {
             (ReplayKind::Open, Some(handle)) => {
-                let opened = self.shared.handles.get(handle, storage, key).await;
+                let opened = self.shared.handles.get(handle, storage, (key, op.access)).await;
                 self.shared.handles.used(handle, op.closes);
                 opened.map(|(_, attempts)| (attempts, 0))
             }
@@ -331,10 +341,20 @@ impl Worker {
                 Ok((Attempts::new(), 0))
             }
             (ReplayKind::Read, Some(handle)) => {
-                let (open, attempts) = self.shared.handles.get(handle, storage, key).await?;
+                let (open, attempts) = self.shared.handles.get(handle, storage, (key, op.access)).await?;
                 let read = read(open.object(), op, attempts).await;
                 self.shared.handles.used(handle, op.closes);
                 read
+            }
+            (ReplayKind::Write | ReplayKind::Sync, Some(handle)) => {
+                let (open, attempts) = self.shared.handles.get(handle, storage, (key, op.access)).await?;
+                let written = match open.updatable(|| storage.uri(key)) {
+                    Ok(object) if op.kind == ReplayKind::Write => object.write(op.offset, body).await,
+                    Ok(object) => object.sync().await,
+                    Err(error) => Err(error),
+                };
+                self.shared.handles.used(handle, op.closes);
+                with(attempts, written)
             }
             (ReplayKind::Read, None) => {
                 let object = storage.open(key).await?;
@@ -347,7 +367,12 @@ impl Worker {
             (ReplayKind::Delete, _) => storage.delete(key).await.map(|receipt| (receipt.attempts, 0)),
             // Openings and closings have numbers, and the training loop is no storage.
             (
-                ReplayKind::Open | ReplayKind::Close | ReplayKind::Fetch | ReplayKind::Compute | ReplayKind::Barrier,
+                ReplayKind::Open
+                | ReplayKind::Close
+                | ReplayKind::Sync
+                | ReplayKind::Fetch
+                | ReplayKind::Compute
+                | ReplayKind::Barrier,
                 _,
             ) => Ok((Attempts::new(), 0)),
         }
@@ -362,10 +387,15 @@ impl Worker {
 }
 
 /// Reads a range of an open object; adds to the attempts that opened it.
-async fn read(object: &dyn Object, op: &ReplayOp, mut attempts: Attempts) -> Result<(Attempts, u64), StorageError> {
+async fn read(object: &dyn Object, op: &ReplayOp, attempts: Attempts) -> Result<(Attempts, u64), StorageError> {
     let mut discard = |_: &[u8]| Ok(());
     let range = ByteRange { offset: op.offset, len: op.len };
-    match object.read(range, &mut discard).await {
+    with(attempts, object.read(range, &mut discard).await)
+}
+
+/// What was done, with the attempts before it.
+fn with(mut attempts: Attempts, done: Result<Receipt, StorageError>) -> Result<(Attempts, u64), StorageError> {
+    match done {
         Ok(receipt) => {
             attempts.extend(receipt.attempts);
             Ok((attempts, receipt.bytes))
@@ -391,9 +421,12 @@ fn short(op: &ReplayOp, bytes: u64, object: &str) -> Option<String> {
     })
 }
 
-/// The number of an object's payload: FNV-1a of its key.
-fn number_of(key: &str) -> u64 {
-    key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+/// The number of a payload: FNV-1a of the object's key, and of where in it a piece begins.
+fn number_of(key: &str, offset: u64) -> u64 {
+    let begin = offset.to_le_bytes();
+    let piece = if offset == 0 { &[][..] } else { &begin[..] };
+    let bytes = key.bytes().chain(piece.iter().copied());
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 /// The content of a write; its beginning is made when it is created.

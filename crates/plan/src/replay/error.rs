@@ -33,6 +33,17 @@ pub enum Error {
         /// Another root.
         second: String,
     },
+    /// Parts of objects that are written whole.
+    #[error(
+        "the trace writes parts of {uri} ({count} object(s) in all): objects in a bucket are written whole; give `--whole-writes` to \
+         write each once, as large as it becomes, or `--op read` to leave writes out, or map them to files"
+    )]
+    Parts {
+        /// Recorded name of one of them.
+        uri: String,
+        /// How many there are.
+        count: usize,
+    },
     /// The trace cannot be read.
     #[error("{0}")]
     Trace(String),

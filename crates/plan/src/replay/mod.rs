@@ -17,13 +17,16 @@ mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod writing;
+
+use dlio_event::OpKind;
 
 pub use address::{Address, address};
 pub use error::Error;
 pub use fidelity::{Fidelity, Issue};
 pub use histogram::Histogram;
 pub use merge::merged;
-pub use operation::{Edges, Recorded, ReplayKind, ReplayOp};
+pub use operation::{Access, Edges, Recorded, ReplayKind, ReplayOp};
 pub use options::{Late, Mapping, Operations, Options, Timing};
 pub use requirement::{METRICS, Requirement};
 pub use rule::{EndpointRule, Rule, Share};
@@ -109,8 +112,9 @@ impl ReplayPlan {
         if !self.options.admits(kind, row, self.began) {
             return Ok(Verdict::Filtered);
         }
-        // What a failed write left behind is not known; the attempt after it writes the object.
-        if !row.ok && (!self.options.failed || kind == ReplayKind::Write) {
+        // A part of an upload that failed is part of the attempt after it.
+        let part = matches!(row.kind, OpKind::MultipartCreate | OpKind::MultipartPart);
+        if !row.ok && (!self.options.failed || part) {
             return Ok(Verdict::Failed);
         }
         let address = self.options.target(&row.uri)?;

@@ -2,12 +2,13 @@
 //!
 //! Invariant: the first look and each pass of the replay meet the same rows in the same order, so a count finds the note.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use dlio_event::OpKind;
 
-use super::Recorded;
+use super::writing::{Writings, object};
+use super::{Access, Recorded};
 
 /// A list of bits.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +45,6 @@ impl Bits {
     }
 }
 
-/// Identifies an object of a recorded rank.
-fn object(row: &Recorded) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (row.source, &*row.uri).hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Identifies an object as one lane has it open.
 fn opened(row: &Recorded) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -60,24 +54,44 @@ fn opened(row: &Recorded) -> u64 {
 
 const NONE: u32 = u32::MAX;
 
-/// An open file during the first look: the row that opened it and the last that read it.
+/// An open file during the first look: the row that opened it, and the last that read and wrote it.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     open: u32,
-    last: u32,
+    read: u32,
+    write: u32,
+    /// Nothing was read after the last write.
+    written_last: bool,
+    object: u64,
+}
+
+impl Held {
+    fn opened(open: u32, row: &Recorded) -> Self {
+        Self { open, read: NONE, write: NONE, written_last: false, object: object(row) }
+    }
+
+    /// It was written and not read.
+    fn is_output(self) -> bool {
+        self.read == NONE && self.write != NONE
+    }
 }
 
 /// What is known of the rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
-    /// Per row that opens: for reading.
+    /// Per row that opens: for reading; for writing.
     opens: Bits,
-    /// Per row that reads an open file: for the last time.
+    updates: Bits,
+    /// Per row that reads an open file: for the last time; something is written to it later.
     lasts: Bits,
-    /// Per row that writes: it begins an object.
+    followed: Bits,
+    /// Per row that writes or makes durable: it begins a whole write; it is the last use of its file.
     begins: Bits,
-    /// Per object that is written: its size.
+    ends: Bits,
+    /// Per whole write: its size.
     sizes: Vec<u64>,
+    /// Objects in pieces: files, whose pieces are written on their own, and others with the size of the one write that stands for all.
+    pub(super) ways: HashMap<u64, Option<u64>>,
 }
 
 /// The first look.
@@ -85,9 +99,10 @@ pub(super) struct Notes {
 pub(super) struct Look {
     notes: Notes,
     held: HashMap<u64, Held>,
-    /// Where in `sizes` an object's latest writing is.
-    writes: HashMap<u64, u32>,
+    pub(super) writings: Writings,
     pub(super) closes: u64,
+    /// Reads are left out, and with them what is opened for them.
+    pub(super) outputs_only: bool,
 }
 
 fn short(index: usize) -> u32 {
@@ -97,8 +112,9 @@ fn short(index: usize) -> u32 {
 impl Look {
     pub(super) fn open(&mut self, row: &Recorded) {
         // A size is what our own recording knows of files that are read, and of no others.
-        let open = short(self.notes.opens.push(row.object_size.is_some()));
-        if let Some(before) = self.held.insert(opened(row), Held { open, last: NONE }) {
+        let open = short(self.notes.opens.push(row.object_size.is_some() && !self.outputs_only));
+        self.notes.updates.push(false);
+        if let Some(before) = self.held.insert(opened(row), Held::opened(open, row)) {
             self.settle(before);
         }
     }
@@ -108,69 +124,113 @@ impl Look {
             return;
         }
         let last = short(self.notes.lasts.push(false));
-        let held = self.held.entry(opened(row)).or_insert(Held { open: NONE, last });
-        held.last = last;
-        let open = held.open;
-        if open != NONE {
-            self.notes.opens.set(open as usize);
+        self.notes.followed.push(false);
+        let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
+        (held.read, held.written_last) = (last, false);
+        let held = *held;
+        if held.open != NONE {
+            self.notes.opens.set(held.open as usize);
+        }
+        self.writings.read(row);
+        if held.write != NONE {
+            self.writings.mixed(object(row));
         }
     }
 
-    /// Also of writes that are left out: the opening before them is no reading.
-    pub(super) fn writes(&mut self, row: &Recorded) {
+    /// A write that is left out: the opening before it is no reading.
+    pub(super) fn leave_out(&mut self, row: &Recorded) {
         let id = opened(row);
-        if self.held.get(&id).is_some_and(|held| held.last == NONE) {
+        if self.held.get(&id).is_some_and(|held| held.read == NONE && held.write == NONE) {
             self.held.remove(&id);
         }
     }
 
     pub(super) fn close(&mut self, row: &Recorded) {
         let Some(held) = self.held.remove(&opened(row)) else { return };
+        if held.is_output() {
+            self.count_output(held, 1);
+            return;
+        }
+        if self.outputs_only {
+            return;
+        }
         if held.open != NONE {
             self.notes.opens.set(held.open as usize);
         }
         self.closes += 1;
     }
 
-    fn settle(&mut self, held: Held) {
-        match (held.last, held.open) {
-            (NONE, NONE) => {}
-            (NONE, open) => self.notes.opens.set(open as usize),
-            (last, _) => self.notes.lasts.set(last as usize),
+    fn count_output(&mut self, held: Held, closes: u64) {
+        if let Some(writing) = self.writings.objects.get_mut(&held.object) {
+            writing.opens += u64::from(held.open != NONE);
+            writing.closes += closes;
         }
     }
 
-    /// Returns whether an object's writing begins.
-    pub(super) fn write(&mut self, row: &Recorded) -> bool {
-        let id = object(row);
-        let known = self.writes.get(&id).copied();
-        let first = match row.kind {
-            OpKind::MultipartPart => known.is_none(),
-            OpKind::Write => row.offset == 0 || known.is_none(),
-            _ => true,
-        };
-        self.notes.begins.push(first);
-        if first {
-            self.writes.insert(id, short(self.notes.sizes.len()));
+    /// Ends a use of a file that no row closes.
+    fn settle(&mut self, held: Held) {
+        if held.read != NONE {
+            self.notes.lasts.set(held.read as usize);
+        } else if held.is_output() {
+            self.count_output(held, 0);
+        } else if held.open != NONE && !self.outputs_only {
+            self.notes.opens.set(held.open as usize);
+        }
+        if held.written_last {
+            self.notes.ends.set(held.write as usize);
+        }
+    }
+
+    /// Takes a row that writes `bytes` at the size of the replay; returns whether a whole write begins.
+    pub(super) fn write(&mut self, row: &Recorded, bytes: u64) -> bool {
+        let (begins, more) = self.writings.write(row, (bytes, short(self.notes.sizes.len())));
+        let index = short(self.notes.begins.push(begins));
+        self.notes.ends.push(false);
+        if begins {
             self.notes.sizes.push(0);
         }
-        let index = self.writes.get(&id).map_or(0, |index| *index as usize);
-        if let Some(size) = self.notes.sizes.get_mut(index) {
-            *size = match row.kind {
-                OpKind::Write => (*size).max(row.offset.saturating_add(row.bytes)),
-                OpKind::MultipartPart => *size + row.bytes,
-                _ => row.bytes,
-            };
+        if let Some(writing) = self.writings.objects.get_mut(&object(row)) {
+            writing.whole_bytes += more;
+            if let Some(size) = self.notes.sizes.get_mut(writing.index as usize) {
+                *size += more;
+            }
         }
-        first
+        if row.kind == OpKind::Write {
+            self.hold(row, index);
+        }
+        begins
+    }
+
+    /// A row that makes durable what was written.
+    pub(super) fn sync(&mut self, row: &Recorded) {
+        let index = short(self.notes.begins.push(false));
+        self.notes.ends.push(false);
+        if let Some(writing) = self.writings.objects.get_mut(&object(row)) {
+            writing.syncs += 1;
+            self.hold(row, index);
+        }
+    }
+
+    /// A file is used by a row that writes.
+    fn hold(&mut self, row: &Recorded, index: u32) {
+        let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
+        let before = *held;
+        (held.write, held.written_last) = (index, true);
+        if before.read != NONE {
+            self.notes.followed.set(before.read as usize);
+            self.writings.mixed(object(row));
+        }
+        if before.open != NONE {
+            self.notes.updates.set(before.open as usize);
+        }
     }
 
     /// Ends the look.
-    pub(super) fn done(mut self) -> Notes {
-        for held in std::mem::take(&mut self.held).into_values() {
+    pub(super) fn done(mut self) -> (Notes, Writings) {
+        for (_, held) in std::mem::take(&mut self.held) {
             self.settle(held);
         }
-        self.notes
+        (self.notes, self.writings)
     }
 }
 
@@ -180,10 +240,35 @@ impl Notes {
         self.opens.ones()
     }
 
-    /// Sizes of what is written.
-    pub(super) fn sizes(&self) -> &[u64] {
-        &self.sizes
+    /// Whether the row's object is a file whose pieces are written on their own.
+    fn is_file_in_pieces(&self, row: &Recorded) -> bool {
+        !self.ways.is_empty() && self.ways.get(&object(row)).is_some_and(Option::is_none)
     }
+}
+
+/// The open file that an operation uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Use {
+    pub(super) handle: Option<u64>,
+    /// Uses of it, if this is the last one.
+    pub(super) closes: Option<u32>,
+    pub(super) access: Access,
+}
+
+/// What a row that writes stands for.
+pub(super) enum Written {
+    /// A whole object of so many bytes as recorded.
+    Whole(u64),
+    /// The row itself.
+    Piece(Use),
+}
+
+/// An open file: its number, how often it was used, and how it would be opened again. The opening is a use.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    handle: u64,
+    uses: u32,
+    access: Access,
 }
 
 /// One pass over the rows with what is known of them.
@@ -193,52 +278,85 @@ pub(super) struct Pass {
     reads: usize,
     writes: usize,
     begun: usize,
-    /// Open files: their numbers, and how often they were used; the opening is a use.
-    held: HashMap<u64, (u64, u32)>,
+    held: HashMap<u64, Hold>,
+    /// Objects whose one write is over.
+    whole: HashSet<u64>,
 }
 
 impl Pass {
     /// A new file number for an opening; `None`: it opens for something else.
-    pub(super) fn open(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<u64> {
+    pub(super) fn open(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
+        let index = self.opens;
         self.opens += 1;
-        if !notes.opens.get(self.opens - 1) {
+        let updates = notes.updates.get(index) && notes.is_file_in_pieces(row);
+        if !updates && !notes.opens.get(index) {
             return None;
         }
         let handle = next(handles);
-        self.held.insert(opened(row), (handle, 1));
-        Some(handle)
+        let access = if updates { Access::Update { create: true } } else { Access::Read };
+        self.held.insert(opened(row), Hold { handle, uses: 1, access });
+        Some(Use { handle: Some(handle), closes: None, access })
     }
 
     /// The open file that is read; if for the last time, the number of its uses.
-    pub(super) fn read(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> (Option<u64>, Option<u32>) {
+    pub(super) fn read(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Use {
         if row.kind != OpKind::Read {
-            return (None, None);
+            return Use::default();
         }
+        let index = self.reads;
         self.reads += 1;
-        let last = notes.lasts.get(self.reads - 1);
+        let pieces = notes.is_file_in_pieces(row);
+        let last = notes.lasts.get(index) && !(pieces && notes.followed.get(index));
+        let first = if pieces { Access::Update { create: false } } else { Access::Read };
+        self.uses(row, handles, (last, first))
+    }
+
+    /// Counts a use of an open file, which is opened as `first` if it is the first.
+    fn uses(&mut self, row: &Recorded, handles: &mut u64, (last, first): (bool, Access)) -> Use {
         let id = opened(row);
-        let (handle, before) = self.held.get(&id).copied().unwrap_or_else(|| (next(handles), 0));
+        let hold = self.held.get(&id).copied();
+        let mut hold = hold.unwrap_or_else(|| Hold { handle: next(handles), uses: 0, access: first });
+        hold.uses += 1;
+        let found = Use { handle: Some(hold.handle), closes: last.then_some(hold.uses), access: hold.access };
         if last {
             self.held.remove(&id);
         } else {
-            self.held.insert(id, (handle, before + 1));
+            self.held.insert(id, hold);
         }
-        (Some(handle), last.then_some(before + 1))
+        found
     }
 
     /// The file that is closed, and the number of its uses; `None`: it was open for something else.
-    pub(super) fn close(&mut self, row: &Recorded) -> Option<(u64, u32)> {
-        self.held.remove(&opened(row))
+    pub(super) fn close(&mut self, row: &Recorded) -> Option<Use> {
+        let hold = self.held.remove(&opened(row))?;
+        Some(Use { handle: Some(hold.handle), closes: Some(hold.uses), access: hold.access })
     }
 
-    /// The size of the object whose writing begins; `None`: the row goes on with one.
-    pub(super) fn write(&mut self, notes: &Notes) -> Option<u64> {
+    /// What a row that writes stands for; `None`: it goes on with one before.
+    pub(super) fn write(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Written> {
+        let index = self.writes;
         self.writes += 1;
-        if !notes.begins.get(self.writes - 1) {
+        let begins = notes.begins.get(index);
+        let size = begins.then(|| notes.sizes.get(self.begun).copied()).flatten();
+        self.begun += usize::from(begins);
+        if notes.is_file_in_pieces(row) {
+            let first = Access::Update { create: true };
+            return Some(Written::Piece(self.uses(row, handles, (notes.ends.get(index), first))));
+        }
+        match notes.ways.get(&object(row)) {
+            Some(Some(whole)) => self.whole.insert(object(row)).then_some(Written::Whole(*whole)),
+            _ => size.map(Written::Whole),
+        }
+    }
+
+    /// The file that is made durable; `None`: that is part of its write.
+    pub(super) fn sync(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
+        let last = notes.ends.get(self.writes);
+        self.writes += 1;
+        if !notes.is_file_in_pieces(row) {
             return None;
         }
-        self.begun += 1;
-        notes.sizes.get(self.begun - 1).copied()
+        Some(self.uses(row, handles, (last, Access::Update { create: false })))
     }
 }
 

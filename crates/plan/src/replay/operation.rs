@@ -57,8 +57,10 @@ pub enum ReplayKind {
     Read,
     /// Closes what was opened.
     Close,
-    /// Writes an object whole.
+    /// Writes an object whole, or a range of an open file.
     Write,
+    /// Makes durable what was written to an open file.
+    Sync,
     /// Looks an object up.
     Stat,
     /// Lists what begins with a prefix.
@@ -75,11 +77,12 @@ pub enum ReplayKind {
 
 impl ReplayKind {
     /// Every kind that touches storage.
-    pub const ALL: [ReplayKind; 7] = [
+    pub const ALL: [ReplayKind; 8] = [
         ReplayKind::Open,
         ReplayKind::Read,
         ReplayKind::Close,
         ReplayKind::Write,
+        ReplayKind::Sync,
         ReplayKind::Stat,
         ReplayKind::List,
         ReplayKind::Delete,
@@ -93,6 +96,7 @@ impl ReplayKind {
             ReplayKind::Read => "read",
             ReplayKind::Close => "close",
             ReplayKind::Write => "write",
+            ReplayKind::Sync => "sync",
             ReplayKind::Stat => "stat",
             ReplayKind::List => "list",
             ReplayKind::Delete => "delete",
@@ -116,6 +120,7 @@ impl ReplayKind {
             OpKind::Close => ReplayKind::Close,
             OpKind::Get | OpKind::GetRange | OpKind::Read => ReplayKind::Read,
             OpKind::Put | OpKind::Write | OpKind::MultipartCreate | OpKind::MultipartPart => ReplayKind::Write,
+            OpKind::Fsync => ReplayKind::Sync,
             OpKind::Head | OpKind::Stat => ReplayKind::Stat,
             OpKind::List => ReplayKind::List,
             OpKind::Delete => ReplayKind::Delete,
@@ -127,9 +132,24 @@ impl ReplayKind {
     }
 }
 
+/// What an operation wants of the open file that it uses, if it is the first to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// To read it.
+    #[default]
+    Read,
+    /// To write parts of it too.
+    Update {
+        /// It need not exist.
+        create: bool,
+    },
+}
+
 /// What an operation waits for beside its lane (dependent timing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Edges {
+    /// Its lane is that of a training loop.
+    pub own: bool,
     /// Which training loop, dense from 0 within this rank.
     pub group: u32,
     /// So many of its fetches, and of its meetings outside steps, have ended first; 0: none.
@@ -167,6 +187,8 @@ pub struct ReplayOp {
     pub took: Nanos,
     /// The open file that it uses; `None`: it opens what it needs, and closes it.
     pub handle: Option<u64>,
+    /// How it is opened.
+    pub access: Access,
     /// The last use of that file, and how many there are with its opening and reads; it is closed when all are done.
     pub closes: Option<u32>,
     /// Which endpoint rule fits; 0: none.

@@ -40,7 +40,7 @@ pub enum Mapping {
 pub struct Operations(Vec<String>);
 
 impl Operations {
-    /// Reads `read`, `write`, `stat`, `list`, `delete`; openings and closings go with the reads.
+    /// Reads `read`, `write`, `stat`, `list`, `delete`; openings and closings go with reads and writes.
     ///
     /// # Errors
     /// [`Error::Option`].
@@ -52,8 +52,15 @@ impl Operations {
         }
     }
 
-    fn contains(&self, kind: ReplayKind) -> bool {
-        let kind = if matches!(kind, ReplayKind::Open | ReplayKind::Close) { ReplayKind::Read } else { kind };
+    pub(super) fn contains(&self, kind: ReplayKind) -> bool {
+        let kind = match kind {
+            // A file that is only written has its openings and closings with its writes.
+            ReplayKind::Open | ReplayKind::Close => {
+                return self.contains(ReplayKind::Read) || self.contains(ReplayKind::Write);
+            }
+            ReplayKind::Sync => ReplayKind::Write,
+            kind => kind,
+        };
         self.0.is_empty() || self.0.iter().any(|word| word == kind.name())
     }
 }
@@ -81,12 +88,14 @@ pub struct Options {
     pub endpoints: Vec<EndpointRule>,
     /// The share of the objects whose operations are done; `None`: all.
     pub sample: Option<Share>,
-    /// Attempts that failed are made again, but for writes.
+    /// Attempts that failed are made again, but for parts of uploads.
     pub failed: bool,
     /// The spans of the training loop are operations too.
     pub dependent: bool,
     /// Factor for offsets and sizes.
     pub scale: f64,
+    /// Objects are written whole, also files that were recorded in pieces.
+    pub whole: bool,
     /// Where relative paths begin.
     pub folder: String,
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use dlio_event::{Lane, OpKind};
 
-use super::notes::Pass;
+use super::notes::{Pass, Use, Written};
 use super::{Edges, Error, Recorded, ReplayKind, ReplayOp, ReplayPlan, Survey, Verdict};
 
 /// What stays from one pass over the trace to the next.
@@ -120,20 +120,21 @@ where
     /// What is done with how many bytes of which open file; `None`: the row is part of another one.
     fn sized(&mut self, kind: ReplayKind, key: String, row: &Recorded) -> Option<ReplayOp> {
         let (options, notes) = (&self.plan.options, &self.survey.notes);
-        let (mut handle, mut closes, mut bytes) = (None, None, 0);
-        match kind {
-            ReplayKind::Open => handle = Some(self.pass.open(notes, row, &mut self.memory.handles)?),
-            ReplayKind::Close => {
-                let (open, uses) = self.pass.close(row)?;
-                (handle, closes) = (Some(open), Some(uses));
-            }
-            ReplayKind::Read => {
-                (handle, closes) = self.pass.read(notes, row, &mut self.memory.handles);
-                bytes = options.scaled(row.bytes);
-            }
-            ReplayKind::Write => bytes = options.scaled(self.pass.write(notes)?),
-            _ => {}
-        }
+        let handles = &mut self.memory.handles;
+        let (file, bytes) = match kind {
+            ReplayKind::Open => (self.pass.open(notes, row, handles)?, 0),
+            ReplayKind::Close => (self.pass.close(row)?, 0),
+            ReplayKind::Read => (self.pass.read(notes, row, handles), row.bytes),
+            ReplayKind::Sync => (self.pass.sync(notes, row, handles)?, 0),
+            ReplayKind::Write => match self.pass.write(notes, row, handles)? {
+                Written::Whole(size) => (Use::default(), size),
+                Written::Piece(file) if row.ok => (file, row.bytes),
+                Written::Piece(file) => (file, row.requested.unwrap_or(row.bytes)),
+            },
+            _ => (Use::default(), 0),
+        };
+        let Use { handle, closes, access } = file;
+        let bytes = options.scaled(bytes);
         Some(ReplayOp {
             kind,
             key,
@@ -141,6 +142,7 @@ where
             len: row.requested.map(|len| options.scaled(len)),
             bytes,
             handle,
+            access,
             closes,
             via: options.route(row.endpoint.as_deref()),
             failed: !row.ok,
@@ -154,6 +156,7 @@ where
         let (edges, before) =
             if plan.options.dependent { self.memory.edges(row, self.number) } else { (Edges::default(), None) };
         let memory = &mut self.memory;
+        let edges = Edges { own: self.survey.looping.contains(&(row.source, row.lane)), ..edges };
         let count = u32::try_from(memory.lanes.len()).unwrap_or(u32::MAX);
         let (lane, last) = memory.lanes.entry((row.source, row.lane)).or_insert((count, None));
         let since_origin = row.start.saturating_sub(origin);

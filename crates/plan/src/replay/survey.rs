@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dlio_event::OpKind;
 
 use super::notes::{Look, Notes};
+use super::writing::{Way, Writings};
 use super::{Error, Recorded, ReplayKind, ReplayPlan, Verdict};
 
 /// What a rank will replay.
@@ -37,6 +38,14 @@ pub struct Survey {
     /// Key of one object, below the root.
     pub sample: Option<String>,
     pub(super) notes: Notes,
+    /// Until it is known what all ranks write.
+    writings: Writings,
+    /// Openings for reading.
+    opens: u64,
+    /// Pieces of files are written on their own.
+    pieces: bool,
+    /// Lanes of training loops.
+    pub(super) looping: HashSet<(u32, dlio_event::Lane)>,
 }
 
 impl Survey {
@@ -55,13 +64,62 @@ impl Survey {
     /// Files that the trace opens for reading.
     #[must_use]
     pub fn opens(&self) -> u64 {
-        self.notes.opens()
+        self.opens
+    }
+
+    /// Objects that this rank writes in place, as numbers, and how large they become.
+    #[must_use]
+    pub fn in_place(&self) -> Vec<(u64, u64)> {
+        let objects = self.writings.objects.iter().filter(|(_, writing)| writing.way == Way::InPlace);
+        objects.map(|(id, writing)| (*id, writing.extent)).collect()
+    }
+
+    /// Decides how objects are written, where `in_place` is what all ranks have told.
+    ///
+    /// # Errors
+    /// When a part of an object would have to be written.
+    pub fn settle(&mut self, plan: &ReplayPlan, in_place: &[(u64, u64)]) -> Result<(), Error> {
+        let options = plan.options();
+        if let (false, false, Some(uri)) = (self.pieces, options.whole, &self.writings.example) {
+            return Err(Error::Parts { uri: uri.clone(), count: in_place.len() });
+        }
+        let mut extents: HashMap<u64, u64> = HashMap::new();
+        for (id, extent) in in_place {
+            let known = extents.entry(*id).or_default();
+            *known = (*known).max(*extent);
+        }
+        let mut writes = (0, 0);
+        for (id, writing) in std::mem::take(&mut self.writings.objects) {
+            let extent = extents.get(&id).copied();
+            let way = if extent.is_some() { Way::InPlace } else { writing.way };
+            match (way, extent) {
+                (Way::Pieces | Way::InPlace, _) if self.pieces => {
+                    self.notes.ways.insert(id, None);
+                    writes = (writes.0 + writing.rows, writes.1 + writing.bytes);
+                    self.opens += writing.opens;
+                    self.count(ReplayKind::Open, writing.opens, 0);
+                    self.count(ReplayKind::Close, writing.closes, 0);
+                    self.count(ReplayKind::Sync, writing.syncs, 0);
+                    let parts = writing.rows - writing.begun + writing.syncs + writing.opens + writing.closes;
+                    self.folded = self.folded.saturating_sub(parts);
+                }
+                (Way::InPlace, Some(extent)) => {
+                    self.notes.ways.insert(id, Some(extent));
+                    writes = (writes.0 + 1, writes.1 + options.scaled(extent));
+                    self.folded = (self.folded + writing.begun).saturating_sub(1);
+                }
+                _ => writes = (writes.0 + writing.begun, writes.1 + options.scaled(writing.whole_bytes)),
+            }
+        }
+        self.count(ReplayKind::Write, writes.0, writes.1);
+        Ok(())
     }
 
     /// Whether storage is changed.
     #[must_use]
     pub fn changes(&self) -> bool {
-        [ReplayKind::Write, ReplayKind::Delete].iter().any(|kind| self.kinds.contains_key(kind))
+        let writes = !self.writings.objects.is_empty() || self.kinds.contains_key(&ReplayKind::Write);
+        writes || self.kinds.contains_key(&ReplayKind::Delete)
     }
 
     fn count(&mut self, kind: ReplayKind, operations: u64, bytes: u64) {
@@ -95,7 +153,7 @@ struct Counting {
 
 impl Counting {
     /// Returns whether the row is an operation of its own that is known to be one already.
-    fn take(&mut self, survey: &mut Survey, kind: ReplayKind, row: &Recorded) -> bool {
+    fn take(&mut self, survey: &mut Survey, kind: ReplayKind, (row, bytes): (&Recorded, u64)) -> bool {
         self.lanes.insert((row.source, row.lane));
         survey.last = survey.last.max(row.end);
         survey.busy += u64::try_from(row.end.saturating_sub(row.start)).unwrap_or(0);
@@ -120,9 +178,14 @@ impl Counting {
                 true
             }
             ReplayKind::Write => {
-                let begins = self.look.write(row);
+                let begins = self.look.write(row, bytes);
                 survey.folded += u64::from(!begins);
                 begins
+            }
+            ReplayKind::Sync => {
+                self.look.sync(row);
+                survey.folded += 1;
+                false
             }
             _ => true,
         }
@@ -137,11 +200,13 @@ impl ReplayPlan {
     pub fn survey(&self, rank: u32, rows: impl Iterator<Item = Result<Recorded, Error>>) -> Result<Survey, Error> {
         let mut survey = Survey::default();
         let mut counting = Counting::default();
+        counting.look.outputs_only = !self.options.operations.contains(ReplayKind::Read);
         for row in rows {
             let row = row?;
             let verdict = self.judge(rank, &row)?;
-            if ReplayKind::of(row.kind) == Some(ReplayKind::Write) && verdict != Verdict::Elsewhere {
-                counting.look.writes(&row);
+            let done = matches!(verdict, Verdict::Do(..) | Verdict::Elsewhere);
+            if ReplayKind::of(row.kind) == Some(ReplayKind::Write) && !done {
+                counting.look.leave_out(&row);
             }
             match verdict {
                 Verdict::Elsewhere => {}
@@ -149,29 +214,34 @@ impl ReplayPlan {
                 Verdict::Filtered => survey.filtered += 1,
                 Verdict::Failed => survey.failed += 1,
                 Verdict::Loop => {
-                    counting.lanes.insert((row.source, row.lane));
+                    survey.looping.insert((row.source, row.lane));
                     *counting.meetings.entry(row.source).or_default() += u32::from(row.kind == OpKind::Barrier);
                 }
                 Verdict::Do(kind, address) => {
                     survey.placed(address)?;
-                    let own = counting.take(&mut survey, kind, &row);
+                    let bytes =
+                        self.options.scaled(if row.ok { row.bytes } else { row.requested.unwrap_or(row.bytes) });
+                    let own = counting.take(&mut survey, kind, (&row, bytes));
                     if own || kind == ReplayKind::Open {
                         survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
                     }
-                    let bytes = if kind == ReplayKind::Read { self.options.scaled(row.bytes) } else { 0 };
-                    survey.count(kind, u64::from(own), bytes);
+                    match kind {
+                        // Known when all has been seen.
+                        ReplayKind::Write => {}
+                        ReplayKind::Read => survey.count(kind, 1, self.options.scaled(row.bytes)),
+                        _ => survey.count(kind, u64::from(own), 0),
+                    }
                 }
             }
         }
         let closes = counting.look.closes;
-        survey.notes = counting.look.done();
+        (survey.notes, survey.writings) = counting.look.done();
+        survey.pieces = !self.options.whole && survey.root.as_deref().is_none_or(|root| root == "/");
         let opens = survey.notes.opens();
+        survey.opens = opens;
         survey.folded = survey.folded.saturating_sub(closes) + counting.opens.saturating_sub(opens);
         survey.count(ReplayKind::Open, opens, 0);
         survey.count(ReplayKind::Close, closes, 0);
-        if let Some(entry) = survey.kinds.get_mut(&ReplayKind::Write) {
-            entry.1 = survey.notes.sizes().iter().map(|size| self.options.scaled(*size)).sum();
-        }
         survey.lanes = u32::try_from(counting.lanes.len()).unwrap_or(u32::MAX);
         let loops = u32::try_from(counting.meetings.len()).unwrap_or(u32::MAX);
         survey.loops = (loops, counting.meetings.into_values().min().unwrap_or(0));

@@ -18,6 +18,7 @@ fn options() -> Options {
         failed: false,
         dependent: false,
         scale: 1.0,
+        whole: false,
         folder: "/here".to_owned(),
     }
 }
@@ -42,7 +43,9 @@ fn row(source: u32, lane: u16, kind: OpKind, uri: &str, (start, end): (i64, i64)
 
 fn run(plan: &ReplayPlan, rank: u32, rows: &[Recorded]) -> (Survey, Vec<ReplayOp>) {
     let open = || -> Result<_, Error> { Ok(merged(vec![rows.iter().cloned().map(Ok)])) };
-    let survey = plan.survey(rank, open().unwrap()).unwrap();
+    let mut survey = plan.survey(rank, open().unwrap()).unwrap();
+    let in_place = survey.in_place();
+    survey.settle(plan, &in_place).unwrap();
     let window = (survey.first.unwrap_or(0), survey.last);
     let operations = plan.stream((rank, &survey), window, 1, open).collect::<Result<Vec<_>, _>>().unwrap();
     (survey.clone(), operations)
@@ -242,6 +245,127 @@ fn files_are_opened_and_closed_as_recorded_and_openings_for_writing_are_part_of_
     assert_eq!((survey.opens(), survey.folded, survey.operations()), (2, 2, 8));
 }
 
+const WRITE: Access = Access::Update { create: true };
+
+/// A row of a file that is open in lane 0.
+fn piece(kind: OpKind, uri: &str, (offset, bytes): (u64, u64), at: i64) -> Recorded {
+    Recorded { offset, bytes, ..row(0, 0, kind, uri, (at, at + 1)) }
+}
+
+#[test]
+fn a_file_that_is_written_in_its_middle_is_opened_once_and_written_where_it_was() {
+    let rows = [
+        piece(OpKind::Open, "/d/f", (0, 0), 0),
+        piece(OpKind::Read, "/d/f", (0, 100), 1),
+        piece(OpKind::Write, "/d/f", (300, 100), 2),
+        piece(OpKind::Write, "/d/f", (0, 50), 3),
+        piece(OpKind::Fsync, "/d/f", (0, 0), 4),
+        piece(OpKind::Close, "/d/f", (0, 0), 5),
+        // Without openings and closings, as Darshan records.
+        piece(OpKind::Write, "/d/g", (10, 10), 6),
+        piece(OpKind::Read, "/d/g", (0, 5), 7),
+        piece(OpKind::Write, "/d/g", (20, 10), 8),
+        // Whole.
+        piece(OpKind::Write, "/d/h", (0, 10), 9),
+    ];
+    let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
+    let (survey, operations) = run(&plan, 0, &rows);
+    let found: Vec<_> =
+        operations.iter().map(|op| (op.kind.name(), op.handle, op.offset, op.bytes, op.closes)).collect();
+    assert_eq!(
+        found,
+        [
+            ("open", Some(1), 0, 0, None),
+            ("read", Some(1), 0, 100, None),
+            ("write", Some(1), 300, 100, None),
+            ("write", Some(1), 0, 50, None),
+            ("sync", Some(1), 0, 0, None),
+            ("close", Some(1), 0, 0, Some(5)),
+            ("write", Some(2), 10, 10, None),
+            ("read", Some(2), 0, 5, None),
+            ("write", Some(2), 20, 10, Some(3)),
+            ("write", None, 0, 10, None),
+        ]
+    );
+    assert!(operations[..6].iter().all(|op| op.access == WRITE));
+    assert_eq!((survey.operations(), survey.folded, survey.opens()), (10, 0, 1));
+    assert_eq!(survey.kinds[&ReplayKind::Write], (5, 180));
+    let read = Options { operations: Operations::parse(&["read".into()]).unwrap(), ..options() };
+    let (_, operations) = run(&ReplayPlan::new(read, vec![0], 1, 0).unwrap(), 0, &rows);
+    let kinds: Vec<_> = operations.iter().map(|op| (op.kind.name(), op.access)).collect();
+    assert_eq!(
+        kinds,
+        [("open", Access::Read), ("read", Access::Read), ("close", Access::Read), ("read", Access::Read)]
+    );
+    let write = Options { operations: Operations::parse(&["write".into()]).unwrap(), ..options() };
+    let (_, operations) = run(&ReplayPlan::new(write, vec![0], 1, 0).unwrap(), 0, &rows);
+    let kinds: Vec<_> = operations.iter().map(|op| op.kind.name()).collect();
+    assert_eq!(kinds, ["open", "write", "write", "sync", "close", "write", "write", "write"]);
+}
+
+#[test]
+fn pieces_that_follow_each_other_are_written_at_their_moments_and_one_object_in_a_bucket() {
+    let rows = [
+        piece(OpKind::Open, "/d/f", (0, 0), 0),
+        piece(OpKind::Write, "/d/f", (0, 100), 1),
+        piece(OpKind::Write, "/d/f", (100, 100), 2),
+        piece(OpKind::Close, "/d/f", (0, 0), 3),
+        piece(OpKind::Open, "/d/f", (0, 0), 4),
+        piece(OpKind::Write, "/d/f", (200, 100), 5),
+        piece(OpKind::Close, "/d/f", (0, 0), 6),
+    ];
+    let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
+    let (survey, operations) = run(&plan, 0, &rows);
+    let found: Vec<_> = operations.iter().map(|op| (op.kind.name(), op.access)).collect();
+    let expected = ["open", "write", "write", "close", "open", "write", "close"].map(|kind| (kind, WRITE));
+    assert_eq!((found.as_slice(), survey.folded), (&expected[..], 0));
+    // In a bucket the pieces are one object, and so they are with `--whole-writes`.
+    let whole = Options { whole: true, ..options() };
+    let bucket = Options { rules: vec![Rule::parse("/d=s3://b").unwrap()], ..options() };
+    for options in [whole, bucket] {
+        let (survey, operations) = run(&ReplayPlan::new(options, vec![0], 1, 0).unwrap(), 0, &rows);
+        let found: Vec<_> = operations.iter().map(|op| (op.kind.name(), op.handle, op.bytes)).collect();
+        assert_eq!((found, survey.bytes(), survey.folded), (vec![("write", None, 300)], 300, 6));
+    }
+}
+
+#[test]
+fn parts_of_an_object_in_a_bucket_are_refused_unless_it_may_be_written_whole() {
+    let rows = [piece(OpKind::Write, "/d/f", (100, 100), 0), piece(OpKind::Write, "/d/f", (0, 50), 1)];
+    let bucket = || Options { rules: vec![Rule::parse("/d=s3://b").unwrap()], ..options() };
+    let plan = ReplayPlan::new(bucket(), vec![0], 1, 0).unwrap();
+    let mut survey = plan.survey(0, rows.iter().cloned().map(Ok)).unwrap();
+    let in_place = survey.in_place();
+    let refused = survey.settle(&plan, &in_place).unwrap_err().to_string();
+    assert!(
+        refused.contains("/d/f") && refused.contains("--whole-writes") && refused.contains("--op read"),
+        "{refused}"
+    );
+    let plan = ReplayPlan::new(Options { whole: true, ..bucket() }, vec![0], 1, 0).unwrap();
+    let (survey, operations) = run(&plan, 0, &rows);
+    assert_eq!(operations.iter().map(|op| (op.bytes, op.due)).collect::<Vec<_>>(), [(200, 0)]);
+    assert_eq!((survey.bytes(), survey.folded), (200, 1));
+}
+
+#[test]
+fn what_one_rank_writes_in_place_all_ranks_write_in_pieces() {
+    let rows = [
+        piece(OpKind::Write, "/d/shared", (0, 100), 0),
+        Recorded { source: 1, ..piece(OpKind::Write, "/d/shared", (100, 100), 0) },
+    ];
+    let plan = ReplayPlan::new(options(), vec![0, 1], 2, 0).unwrap();
+    let mine = |rank: u32| -> Vec<_> { rows.iter().filter(|row| row.source == rank).cloned().map(Ok).collect() };
+    let mut surveys: Vec<_> = (0..2).map(|rank| plan.survey(rank, mine(rank).into_iter()).unwrap()).collect();
+    let in_place: Vec<_> = surveys.iter().flat_map(Survey::in_place).collect();
+    for (rank, survey) in (0..).zip(&mut surveys) {
+        survey.settle(&plan, &in_place).unwrap();
+        let stream = plan.stream((rank, survey), (0, 1), 1, || Ok(mine(rank).into_iter()));
+        let operations: Vec<_> = stream.map(Result::unwrap).collect();
+        assert_eq!(operations[0].access, WRITE, "rank {rank}");
+        assert_eq!((operations[0].offset, operations[0].bytes), (u64::from(rank) * 100, 100));
+    }
+}
+
 #[test]
 fn a_pattern_rewrites_names_and_an_object_has_one_of_several_targets_for_ever() {
     let rules = vec![
@@ -288,7 +412,8 @@ fn endpoints_are_rewritten_and_failed_attempts_are_made_again_when_asked() {
         Recorded { endpoint: at("http://a:1"), ..row(0, 0, OpKind::Get, "s3://b/0", (0, 1)) },
         Recorded { endpoint: at("http://b:1"), ..row(0, 0, OpKind::Get, "s3://b/1", (1, 2)) },
         Recorded { endpoint: at("http://c:1"), ok: false, bytes: 0, ..row(0, 0, OpKind::Get, "s3://b/2", (2, 3)) },
-        Recorded { ok: false, ..row(0, 0, OpKind::Put, "s3://b/3", (3, 4)) },
+        Recorded { ok: false, bytes: 0, requested: Some(700), ..row(0, 0, OpKind::Put, "s3://b/3", (3, 4)) },
+        Recorded { ok: false, bytes: 0, ..row(0, 0, OpKind::MultipartPart, "s3://b/4", (4, 5)) },
     ];
     let endpoints = ["http://a:1=http://x:9", "http://c:1/=http://y:9", "http://d:1=http://x:9"];
     let endpoints = endpoints.iter().map(|rule| EndpointRule::parse(rule).unwrap()).collect();
@@ -296,8 +421,8 @@ fn endpoints_are_rewritten_and_failed_attempts_are_made_again_when_asked() {
     assert_eq!(options.routes(), ["http://x:9", "http://y:9"]);
     let (survey, operations) = run(&ReplayPlan::new(options, vec![0], 1, 0).unwrap(), 0, &rows);
     let found: Vec<_> = operations.iter().map(|op| (op.via, op.failed)).collect();
-    assert_eq!(found, [(1, false), (0, false), (2, true)]);
-    assert_eq!(survey.failed, 1, "a failed write is left out");
+    assert_eq!(found, [(1, false), (0, false), (2, true), (0, true)]);
+    assert_eq!((survey.failed, operations[3].bytes), (1, 700), "a failed part of an upload is left out");
     assert!(EndpointRule::parse("a=b").is_err() && EndpointRule::parse("http://a:1").is_err());
 }
 
