@@ -169,7 +169,7 @@ impl DataSet {
         // Dialects other than the reference's do with a sample what its name says: they look at it.
         let layout = match workload.dlio_rs.dialect {
             Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
-            Dialect::Dlio => layout.with_untouched_maps().with_members_first(),
+            Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
             Dialect::Native | Dialect::Mlperf => layout,
         };
         if work.verify {

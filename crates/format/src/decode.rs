@@ -63,7 +63,7 @@ impl Decoder {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny, check: Option<Check>) -> Self {
         let kind = match layout.format() {
             format if layout.opaque && scrutiny == Scrutiny::Structure => Kind::Opaque(Opaque::new(format)),
-            Format::Npz if layout.members_first => {
+            Format::Npz if layout.numpy_reads => {
                 let archive = npz::Archive::new(layout, shape, scrutiny);
                 Kind::NpzMembers(Box::new(npz::Members::new(archive)))
             }
@@ -194,6 +194,7 @@ impl Decoder {
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let front = match &self.kind {
             Kind::NpzMembers(members) => members.is_front(),
+            Kind::Npy(whole) => whole.is_front(),
             _ => true,
         };
         match &mut self.kind {

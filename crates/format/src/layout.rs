@@ -43,7 +43,7 @@ pub struct Layout {
     pub(crate) hdf5: Arc<hdf5::Options>,
     pub(crate) transfer_size: u64,
     pub(crate) verify_by: VerifyBy,
-    pub(crate) members_first: bool,
+    pub(crate) numpy_reads: bool,
     pub(crate) mapped: indexed::Access,
     pub(crate) dialect: Dialect,
     pub(crate) packing: csv::Packing,
@@ -94,7 +94,7 @@ impl Layout {
             hdf5: Arc::new(hdf5),
             transfer_size: TRANSFER_SIZE,
             verify_by: VerifyBy::Payload,
-            members_first: false,
+            numpy_reads: false,
             parquet: Arc::new(parquet),
             mapped: match format {
                 Format::MmapIndexedBinary => indexed::Access::Pages,
@@ -129,11 +129,11 @@ impl Layout {
         self
     }
 
-    /// The same layout; archives whose size is known are read as numpy reads them from a file: directory first, then the
-    /// member with the samples.
+    /// The same layout; archives and arrays whose size is known are read as numpy reads them from a file: directory first, then
+    /// the member with the samples; a header twice before the file.
     #[must_use]
-    pub fn with_members_first(mut self) -> Self {
-        self.members_first = true;
+    pub fn with_numpy_reads(mut self) -> Self {
+        self.numpy_reads = true;
         self
     }
 

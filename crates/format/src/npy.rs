@@ -239,9 +239,29 @@ impl Progress {
     }
 }
 
-/// A reader of npy files: the whole file once per open file.
+/// Bytes that a buffered file reads at once.
+const BUFFER: u64 = 4096;
+
+/// What is read before the file as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Python's buffer, in which numpy finds the header.
+    Buffer,
+    /// Up to the data, where the C library begins.
+    Header(u64),
+    /// Nothing.
+    Over,
+}
+
+/// A reader of npy files: the whole file once per open file, where its size is known as numpy reads it: its header twice before.
 #[derive(Debug)]
 pub(crate) struct Whole {
+    /// Whether files of known size are read as numpy does.
+    looks: bool,
+    look: Look,
+    size: u64,
+    /// What was seen of the header.
+    seen: Vec<u8>,
     header: Header,
     /// Length of the file that header and data imply.
     length: Option<u64>,
@@ -252,7 +272,8 @@ pub(crate) struct Whole {
 impl Whole {
     pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
         let header = Header::new(Expected::new(layout, shape), 0);
-        Self { header, length: None, position: 0, progress: Progress::Idle }
+        let (looks, look) = (layout.numpy_reads, Look::Over);
+        Self { looks, look, size: 0, seen: Vec::new(), header, length: None, position: 0, progress: Progress::Idle }
     }
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
@@ -260,7 +281,15 @@ impl Whole {
         if bytes < smallest {
             return Err(Error::Truncated { noun: "npy array", expected: smallest, found: bytes });
         }
+        if self.looks && self.progress == Progress::Idle {
+            (self.look, self.size) = (Look::Buffer, bytes);
+        }
         Ok(())
+    }
+
+    /// Whether the bytes that come are the file from its front on.
+    pub(crate) fn is_front(&self) -> bool {
+        self.look == Look::Over
     }
 
     pub(crate) fn sample(&mut self) {
@@ -268,10 +297,21 @@ impl Whole {
     }
 
     pub(crate) fn need(&self) -> Need {
-        self.progress.need()
+        let bytes = match self.look {
+            _ if self.progress != Progress::Wanted => return Need::Done,
+            Look::Buffer => BUFFER,
+            Look::Header(bytes) => bytes,
+            Look::Over => return self.progress.need(),
+        };
+        Need::Bytes { offset: 0, len: Some(bytes.min(self.size)) }
     }
 
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.look != Look::Over {
+            let room = MEASURED.saturating_sub(self.seen.len()).min(bytes.len());
+            self.seen.extend_from_slice(&bytes[..room]);
+            return Ok(());
+        }
         if self.length.is_none() {
             let (_, found) = self.header.take(bytes)?;
             self.length = found.map(|(header, data)| header.saturating_add(data));
@@ -286,6 +326,12 @@ impl Whole {
     }
 
     pub(crate) fn end(&mut self) -> Result<(), Error> {
+        if self.look != Look::Over {
+            // What is wrong with a header is said when the file is read.
+            let length = Some(&self.seen).filter(|_| self.look == Look::Buffer).and_then(|seen| header_bytes(seen));
+            self.look = length.filter(|&length| length <= BUFFER).map_or(Look::Over, Look::Header);
+            return Ok(());
+        }
         let expected = self.length.unwrap_or_else(|| self.header.needs());
         if self.position < expected {
             return Err(Error::Truncated { noun: "npy array", expected, found: self.position });
@@ -293,6 +339,19 @@ impl Whole {
         self.progress = Progress::Done;
         Ok(())
     }
+}
+
+/// Bytes of a header that tell its length.
+const MEASURED: usize = 12;
+
+/// Length of the header that begins so, if it is one.
+fn header_bytes(seen: &[u8]) -> Option<u64> {
+    let (prefix, length) = match seen.strip_prefix(&MAGIC[..])? {
+        [1, 0, low, high, ..] => (10, u64::from(u16::from_le_bytes([*low, *high]))),
+        [2 | 3, 0, length @ ..] => (12, u64::from(u32::from_le_bytes(*length.first_chunk::<4>()?))),
+        _ => return None,
+    };
+    Some(prefix + length)
 }
 
 #[cfg(test)]

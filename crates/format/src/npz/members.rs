@@ -1,5 +1,5 @@
-//! Reading an archive as numpy does from a file: its magic, the end record, the directory, then the member `x.npy` and
-//! nothing of `y.npy`.
+//! Reading an archive as numpy does from a file: its magic, the end record, the directory, then the member `x.npy` in whole
+//! buffers, so that the beginning of `y.npy` may come with it.
 //!
 //! Needs the size of the file. An archive that numpy would read in another order (a comment, zip64 records, `x.npy` not
 //! first) is read whole from the front, and so is one that is damaged, for the sake of the message.
@@ -80,7 +80,8 @@ impl Members {
             Stage::End => range(self.size - END_BYTES as u64, self.size),
             Stage::Locator => range(self.size.saturating_sub(TAIL), self.size),
             Stage::Directory { offset } => range(offset, self.size),
-            Stage::Data { end } => range(BUFFER, end),
+            // The buffered file ends with a whole buffer, or with the file.
+            Stage::Data { end } => range(BUFFER, end.next_multiple_of(BUFFER)),
             Stage::Done => Need::Done,
         }
     }
