@@ -32,6 +32,8 @@ pub(crate) enum Packing {
     Gzip,
     Zip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 impl Packing {
@@ -42,15 +44,11 @@ impl Packing {
             Some("gzip") => Ok(Self::Gzip),
             Some("zip") => Ok(Self::Zip),
             Some("zstd") => Ok(Self::Zstd),
-            Some(word @ ("bz2" | "xz" | "tar")) => Err(Error::Option {
-                option: format!("dataset.compression: {word}"),
-                reason: "CSV files are not written or read so; use gzip, zip, zstd or none (the reference writes such \
-                         files, but cannot read them, as their names do not show it)"
-                    .to_owned(),
-            }),
+            Some("bz2") => Ok(Self::Bzip2),
+            Some("xz") => Ok(Self::Xz),
             Some(word) => Err(Error::Option {
                 option: format!("dataset.compression: {word}"),
-                reason: "CSV has no such compression, also not in the reference; use gzip, zip, zstd or none"
+                reason: "CSV files are not written or read so, also not by the reference; use gzip, zip, zstd, bz2, xz or none"
                     .to_owned(),
             }),
         }
@@ -70,6 +68,8 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
             Encoder::pieces([Piece::bytes(head), packed.piece, Piece::bytes(tail)])
         }
         Packing::Zstd => Encoder::pieces([squeeze::squeeze(&plain, Method::Zstd).piece]),
+        Packing::Bzip2 => Encoder::pieces([squeeze::squeeze(&plain, Method::Bzip2).piece]),
+        Packing::Xz => Encoder::pieces([squeeze::squeeze(&plain, Method::Xz).piece]),
         Packing::Zip => {
             let packed = squeeze::squeeze(&plain, Method::Deflate);
             let member = Member::deflated(MEMBER, packed.crc, plain.len(), packed.bytes);

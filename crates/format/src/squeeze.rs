@@ -4,7 +4,9 @@
 //! a few MiB the result is kept, a longer part is compressed again while it is written. Memory stays bounded, at the price of
 //! twice the CPU time for long files.
 
+use bzip2::{Action as BzAction, Compress as Bzip2, Status as BzStatus};
 use flate2::{Compress, Compression, FlushCompress, Status};
+use liblzma::stream::{Action as XzAction, Check, Filters, LzmaOptions, Status as XzStatus, Stream as Xz};
 use zstd::stream::raw::{Encoder as Zstd, InBuffer, Operation as _, OutBuffer};
 
 use crate::Encoder;
@@ -15,9 +17,14 @@ use crate::encode::Piece;
 const KEPT_MAX: usize = 4 << 20;
 /// Bytes that go through at a time.
 const BLOCK: usize = 64 * 1024;
-/// zlib's and zstd's own defaults, as numpy and pandas use them for zip and zstd.
+/// Defaults of the libraries, as numpy and pandas use them.
 const DEFLATE_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
+const BZIP2_WORK: u32 = 30;
+const XZ_PRESET: u32 = 6;
+/// The preset's dictionary; of shorter texts no more is kept than they have (an encoder takes 11 times its dictionary).
+const XZ_DICTIONARY: u64 = 8 << 20;
+const XZ_DICTIONARY_MIN: u64 = 1 << 16;
 
 /// How a part is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +33,10 @@ pub(crate) enum Method {
     Deflate,
     /// A zstd frame.
     Zstd,
+    /// A bzip2 stream.
+    Bzip2,
+    /// An xz stream of one block.
+    Xz,
 }
 
 /// A part and what was measured.
@@ -134,6 +145,8 @@ struct Run {
 enum Codec {
     Deflate(Box<Compress>),
     Zstd(Zstd<'static>),
+    Bzip2(Box<Bzip2>),
+    Xz(Box<Xz>),
     /// A compressor that could not be made; nothing comes out.
     None,
 }
@@ -149,6 +162,8 @@ impl Run {
         let codec = match method {
             Method::Deflate => Codec::Deflate(Box::new(Compress::new(Compression::new(DEFLATE_LEVEL), false))),
             Method::Zstd => Zstd::new(ZSTD_LEVEL).map_or(Codec::None, Codec::Zstd),
+            Method::Bzip2 => Codec::Bzip2(Box::new(Bzip2::new(bzip2::Compression::best(), BZIP2_WORK))),
+            Method::Xz => xz(plain.len()).map_or(Codec::None, |stream| Codec::Xz(Box::new(stream))),
         };
         Self {
             plain,
@@ -186,6 +201,14 @@ impl Run {
     }
 }
 
+/// An encoder of a text of this length.
+fn xz(bytes: u64) -> Result<Xz, liblzma::stream::Error> {
+    let mut options = LzmaOptions::new_preset(XZ_PRESET)?;
+    let dictionary = bytes.next_power_of_two().clamp(XZ_DICTIONARY_MIN, XZ_DICTIONARY);
+    options.dict_size(dictionary as u32);
+    Xz::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)
+}
+
 impl Codec {
     /// Bytes taken, bytes made, and whether that was the end. Without input the stream is finished.
     fn run(&mut self, input: &[u8], output: &mut [u8], last: bool) -> (usize, usize, bool) {
@@ -204,6 +227,22 @@ impl Codec {
                 let left = if last { zstd.finish(&mut target, true) } else { zstd.run(&mut source, &mut target) };
                 let ended = left.is_err() || last && matches!(left, Ok(0));
                 (source.pos(), target.pos(), ended)
+            }
+            Codec::Bzip2(compress) => {
+                let (before_in, before_out) = (compress.total_in(), compress.total_out());
+                let action = if last { BzAction::Finish } else { BzAction::Run };
+                let status = compress.compress(input, output, action);
+                let used = (compress.total_in() - before_in) as usize;
+                let made = (compress.total_out() - before_out) as usize;
+                (used, made, !matches!(status, Ok(BzStatus::Ok | BzStatus::RunOk | BzStatus::FinishOk)))
+            }
+            Codec::Xz(stream) => {
+                let (before_in, before_out) = (stream.total_in(), stream.total_out());
+                let action = if last { XzAction::Finish } else { XzAction::Run };
+                let status = stream.process(input, output, action);
+                let used = (stream.total_in() - before_in) as usize;
+                let made = (stream.total_out() - before_out) as usize;
+                (used, made, !matches!(status, Ok(XzStatus::Ok)))
             }
             Codec::None => (input.len(), 0, true),
         }
@@ -230,11 +269,17 @@ mod tests {
         }
     }
 
+    fn read_all(mut decoder: impl std::io::Read) -> Vec<u8> {
+        let mut found = Vec::new();
+        decoder.read_to_end(&mut found).unwrap();
+        found
+    }
+
     #[test]
     fn what_is_squeezed_comes_out_again_whether_it_was_kept_or_not() {
         for bytes in [0, 100, 300_000, 6 << 20] {
             let expected = all(&mut plain(bytes), 1 << 16);
-            for method in [Method::Deflate, Method::Zstd] {
+            for method in [Method::Deflate, Method::Zstd, Method::Bzip2, Method::Xz] {
                 let measured = squeeze(&plain(bytes), method);
                 assert_eq!(measured.crc, crate::crc::crc32(&expected));
                 let mut encoder = Encoder::pieces([measured.piece]);
@@ -244,6 +289,8 @@ mod tests {
                 assert_eq!(packed.len() as u64, measured.bytes);
                 let found = match method {
                     Method::Zstd => zstd::decode_all(packed.as_slice()).unwrap(),
+                    Method::Bzip2 => read_all(bzip2::read::BzDecoder::new(packed.as_slice())),
+                    Method::Xz => read_all(liblzma::read::XzDecoder::new(packed.as_slice())),
                     Method::Deflate => {
                         let mut found = Vec::with_capacity(expected.len() + 1);
                         let mut inflate = flate2::Decompress::new(false);

@@ -65,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
         "dataset.compression",
         Kind::Word(COMPRESSIONS),
         Preset::Text("none"),
-        "Compression: gzip and lzf for hdf5; gzip, zip and zstd for csv (without a suffix in the file name); zip for npz, in dialect native only, as the references always store it.",
+        "Compression: gzip and lzf for hdf5; gzip, zip, zstd, bz2 and xz for csv (without a suffix in the file name); zip for npz, in dialect native only, as the references always store it.",
     ),
     acts("dataset.compression_level", Kind::Whole { min: 0, max: 9 }, Preset::Whole(4), "gzip level for HDF5."),
     acts("dataset.file_prefix", Kind::Text, Preset::Text("img"), "First part of every file name."),

@@ -1,6 +1,8 @@
 //! The compressions of CSV files, undone in passing.
 
+use bzip2::{Decompress as Bzip2, Status as BzStatus};
 use flate2::{Decompress, FlushDecompress, Status};
+use liblzma::stream::{Action as XzAction, Status as XzStatus, Stream as Xz};
 use zstd::stream::raw::{Decoder as Zstd, InBuffer, Operation as _, OutBuffer};
 
 use super::Packing;
@@ -12,6 +14,8 @@ use crate::error::excerpt;
 const BLOCK: usize = 64 * 1024;
 /// Longest directory of a zip archive with one member.
 const DIRECTORY_MAX: usize = 128 * 1024;
+/// Most memory of an xz decoder: the largest dictionary of xz's presets, and its tables.
+const XZ_MEMORY_MAX: u64 = 80 << 20;
 /// Longest head of a gzip member: nobody's names are longer.
 const GZIP_HEAD_MAX: usize = 4096;
 
@@ -52,6 +56,8 @@ pub(super) struct Unpack {
 enum Codec {
     Inflate(Box<Decompress>),
     Zstd(Zstd<'static>),
+    Bzip2(Box<Bzip2>),
+    Xz(Box<Xz>),
 }
 
 impl std::fmt::Debug for Unpack {
@@ -62,13 +68,8 @@ impl std::fmt::Debug for Unpack {
 
 impl Unpack {
     pub(super) fn new(packing: Packing) -> Self {
-        let inflate = || Codec::Inflate(Box::new(Decompress::new(false)));
-        let codec = match packing {
-            // A decoder of zstd fails to be made for want of memory only; then every frame is told to be wrong.
-            Packing::Zstd => Zstd::new().map_or_else(|_| inflate(), Codec::Zstd),
-            _ => inflate(),
-        };
-        let stage = if packing == Packing::Zstd { Stage::Data } else { Stage::Head };
+        let codec = Codec::new(packing);
+        let stage = if packing.has_head() { Stage::Head } else { Stage::Data };
         Self {
             packing,
             stage,
@@ -144,6 +145,8 @@ impl Unpack {
             Packing::Gzip => "gzip",
             Packing::Zip => "zip",
             Packing::Zstd => "zstd",
+            Packing::Bzip2 => "bz2",
+            Packing::Xz => "xz",
         }
     }
 
@@ -209,12 +212,20 @@ impl Unpack {
 
     /// Members and frames may follow one another.
     fn between(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let first = if self.packing == Packing::Gzip { 0x1f } else { 0x28 };
+        let first = match self.packing {
+            Packing::Gzip => 0x1f,
+            Packing::Bzip2 => b'B',
+            Packing::Xz => 0xFD,
+            _ => 0x28,
+        };
         if bytes[0] != first {
             let found = self.position + bytes.len() as u64;
             return Err(Error::Trailing { noun: "compressed CSV file", expected: self.position, found });
         }
-        self.stage = if self.packing == Packing::Gzip { Stage::Head } else { Stage::Data };
+        self.stage = if self.packing.has_head() { Stage::Head } else { Stage::Data };
+        if matches!(self.packing, Packing::Bzip2 | Packing::Xz) {
+            self.codec = Codec::new(self.packing);
+        }
         Ok(0)
     }
 
@@ -244,7 +255,27 @@ impl Unpack {
     }
 }
 
+impl Packing {
+    /// Whether a head that is looked at here comes before the compressed data.
+    fn has_head(self) -> bool {
+        matches!(self, Self::Gzip | Self::Zip)
+    }
+}
+
 impl Codec {
+    /// A decoder of a member or frame; where one cannot be made for want of memory, every frame is told to be wrong.
+    fn new(packing: Packing) -> Self {
+        let inflate = || Codec::Inflate(Box::new(Decompress::new(false)));
+        match packing {
+            Packing::Zstd => Zstd::new().map_or_else(|_| inflate(), Codec::Zstd),
+            Packing::Bzip2 => Codec::Bzip2(Box::new(Bzip2::new(false))),
+            Packing::Xz => {
+                Xz::new_stream_decoder(XZ_MEMORY_MAX, 0).map_or_else(|_| inflate(), |xz| Codec::Xz(Box::new(xz)))
+            }
+            _ => inflate(),
+        }
+    }
+
     /// Bytes taken, bytes made, and whether that was the end of the member.
     fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize, bool), String> {
         match self {
@@ -260,6 +291,19 @@ impl Codec {
                 let mut target = OutBuffer::around(output);
                 let left = zstd.run(&mut source, &mut target).map_err(|error| error.to_string())?;
                 Ok((source.pos(), target.pos(), left == 0))
+            }
+            Codec::Bzip2(decompress) => {
+                let (before_in, before_out) = (decompress.total_in(), decompress.total_out());
+                let status = decompress.decompress(input, output).map_err(|error| error.to_string())?;
+                let (used, made) = (decompress.total_in() - before_in, decompress.total_out() - before_out);
+                Ok((used as usize, made as usize, status == BzStatus::StreamEnd))
+            }
+            Codec::Xz(stream) => {
+                let (before_in, before_out) = (stream.total_in(), stream.total_out());
+                let status = stream.process(input, output, XzAction::Run);
+                let (used, made) = (stream.total_in() - before_in, stream.total_out() - before_out);
+                let status = status.map_err(|error| error.to_string())?;
+                Ok((used as usize, made as usize, status == XzStatus::StreamEnd))
             }
         }
     }
