@@ -120,6 +120,10 @@ fn an_exported_trace_is_what_its_readers_expect_and_warps_comes_back() {
     assert_eq!(facts["warp"].as_u64().unwrap(), storage);
     let said = solo(&["trace", "import", &out("run.tsv"), "--out", &out("back")]).ok();
     assert!(said.out.contains(&format!("{storage} rows of 2 rank(s)")), "{}", said.out);
-    let said = solo(&["trace", "import", &out("pfw"), "--out", &out("pfw-back")]).ok();
-    assert!(said.out.contains(&format!("{rows} rows of 2 rank(s)")), "{}", said.out);
+    for name in ["pfw", "run.csv", "run.json"] {
+        let back = out(&format!("{name}-back"));
+        let said = solo(&["trace", "import", &out(name), "--strict", "--out", &back]).ok();
+        assert!(said.out.contains(&format!("{rows} rows of 2 rank(s)")), "{}", said.out);
+        solo(&["analyze", &back, "--no-files"]).ok();
+    }
 }

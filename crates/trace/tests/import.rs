@@ -351,12 +351,14 @@ fn text_of(path: &Path) -> Vec<u8> {
 /// One file of each format and layout.
 fn samples() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for format in ["dftracer", "dftracer-older", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt"] {
+    for format in
+        ["dftracer", "dftracer-older", "op-log", "warp", "elbencho", "fio", "kv-cache", "darshan-dxt", "chrome"]
+    {
         let inside = std::fs::read_dir(sample(format)).unwrap().map(|entry| entry.unwrap().path());
         files.extend(inside.filter(|path| !path.ends_with("origin.txt")));
     }
     files.sort();
-    assert_eq!(files.len(), 13);
+    assert_eq!(files.len(), 14);
     files
 }
 
@@ -389,6 +391,53 @@ fn line_ends_blank_lines_and_containers_change_nothing() {
         let zstd = |bytes| zstd::encode_all(bytes, 1).unwrap();
         same("two zstd frames", &[zstd(first), zstd(second)].concat());
     }
+}
+
+#[test]
+fn pytorchs_profile_gives_the_waits_for_batches() {
+    let (done, ranks) = imported(&[sample("chrome")]);
+    assert_eq!((done.formats.clone(), done.rows, done.ranks, done.malformed), (vec!["chrome"], 5, 1, 0));
+    assert!(ranks[0].iter().all(|row| row.event.kind == OpKind::Fetch && row.event.duration() > 1_000));
+    assert!(done.skipped.contains_key("aten::empty"));
+}
+
+#[test]
+fn odd_lines_of_an_op_log_are_rows_or_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
+    let row = |op: &str, bytes: &str, file: &str, error: &str, start: &str, end: &str| {
+        format!(
+            "0\t7\t{op}\tc\t1\t{bytes}\thttp://h:9000\t{file}\t{error}\t2026-11-21T{start}\t\t\t2026-11-21T{end}\t0\t0"
+        )
+    };
+    let lines = [
+        head.to_owned(),
+        row("GET", "5", "später/ü 😀", "", "09:00:02.5+01:00", "09:00:02.5+01:00"),
+        row("GET", "18446744073709551615", "a b", "", "08:00:01Z", "08:00:03.123456789Z"),
+        row("PUT", "9", "c", "\"Put \"\"http://h/c\"\":\tdial\nconnection refused\"", "08:00:00Z", "08:00:01Z"),
+        row("get", "9", "\"d", "\"no end", "08:00:09-00:30", "08:00:10-00:30"),
+        row("APPEND", "9", "e", "", "08:00:00Z", "08:00:01Z"),
+        row("GET", "9", "f", "", "08:00:01Z", "08:00:00Z"),
+        row("GET", "-9", "g", "", "08:00:01Z", "08:00:02Z"),
+        row("GET", "18446744073709551616", "h", "", "08:00:01Z", "08:00:02Z"),
+        row("GET", "9", "i", "", "08:61:01Z", "08:00:02Z"),
+        row("GET", "9", "j", "", "08:00:01Z", "08:00:02Z").replace("\t0\t0", "\t0"),
+    ];
+    let path = write(folder.path(), "odd.tsv", lines.join("\n").as_bytes());
+    let (done, ranks) = imported(std::slice::from_ref(&path));
+    assert_eq!((done.rows, done.malformed, done.lines), (4, 5, 12), "{done:?}");
+    assert_eq!(done.skipped["APPEND"], 1);
+    let reasons: Vec<&str> = done.examples.iter().map(|example| example.reason.as_str()).collect();
+    for (reason, part) in reasons.iter().zip(["before it starts", "bytes", "bytes", "start", "14 fields"]) {
+        assert!(reason.contains(part), "{reason}");
+    }
+    let names: Vec<&str> = ranks[0].iter().map(|row| row.object.as_str()).collect();
+    assert_eq!(names, ["c", "a b", "später/ü 😀", "\"d"], "in the order of their starts");
+    assert_eq!((ranks[0][0].event.outcome, ranks[0][3].event.outcome), (Outcome::Connect, Outcome::Io));
+    assert_eq!((ranks[0][1].event.bytes, ranks[0][2].event.duration()), (i64::MAX as u64, 0));
+    let strict = Options { strict: true, ..Options::default() };
+    let error = import(&[path], &folder.path().join("out"), &strict).unwrap_err();
+    assert!(matches!(&error, Error::Malformed(malformed) if malformed.line == 8), "{error:?}");
 }
 
 #[test]
@@ -557,7 +606,11 @@ fn mutated_samples_are_imported_or_refused_and_nothing_panics() {
     let rounds = std::env::var("DLIO_IMPORT_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(25);
     let folder = tempfile::tempdir().unwrap();
     let mut numbers = Numbers(42);
-    for path in samples() {
+    let traces = read_dir(&sample("unet3d-2-ranks")).unwrap();
+    let (csv, chrome) = (folder.path().join("run.csv"), folder.path().join("run.json"));
+    dlio_trace::export::csv::write(&traces, &mut std::fs::File::create(&csv).unwrap()).unwrap();
+    dlio_trace::export::chrome::write(&traces, &mut std::fs::File::create(&chrome).unwrap()).unwrap();
+    for path in samples().into_iter().chain([csv, chrome]) {
         let (text, packed) = (text_of(&path), std::fs::read(&path).unwrap());
         for round in 0..rounds {
             let source = if round % 4 == 3 { &packed } else { &text };
@@ -589,6 +642,8 @@ proptest! {
             SourceFormat::OpLog | SourceFormat::Warp => "op\tbytes\tfile\tstart\tend\tfirst_byte\n",
             SourceFormat::Fio => "fio version 3 iolog\n",
             SourceFormat::KvCache => "Timestamp,Operation,Object_Size_Bytes,Key\n",
+            SourceFormat::Csv => "rank,op,t_start_ns,t_end_ns,uri\n",
+            SourceFormat::Chrome => "[",
             _ => "",
         };
         let path = write(folder.path(), "any", format!("{head}{}", lines.join("\n")).as_bytes());

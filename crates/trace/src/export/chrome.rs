@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use dlio_event::Lane;
-use serde_json::json;
+use dlio_event::{ConnectionId, Lane, Outcome};
+use serde_json::{Map, Value, json};
 
 use crate::{Batch, RankTrace};
 
@@ -31,42 +31,53 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
     Ok(rows)
 }
 
-fn event(batch: &Batch, row: usize, rank: u32) -> serde_json::Value {
-    let lane = batch.lane[row];
-    let kind = batch.kind[row];
-    let mut args = serde_json::Map::new();
-    let numbers = [
-        ("epoch", u64::from(batch.epoch[row])),
-        ("block", u64::from(batch.block[row])),
-        ("step", u64::from(batch.step[row])),
-        ("bytes", batch.bytes[row]),
-    ];
-    for (name, value) in numbers.into_iter().filter(|(_, value)| *value > 0) {
-        args.insert(name.to_owned(), json!(value));
-    }
-    let texts = [("uri", batch.object.get(row)), ("endpoint", batch.endpoint.get(row)), ("tag", batch.tag.get(row))];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            args.insert(name.to_owned(), json!(text));
-        }
-    }
-    if kind.is_storage() {
-        args.insert("offset".to_owned(), json!(batch.offset[row]));
-        args.insert("outcome".to_owned(), json!(batch.outcome[row].name()));
-    }
-    json!({
-        "name": kind.name(),
-        "cat": if kind.is_storage() { "io" } else { "span" },
-        "ph": "X",
-        "pid": rank,
-        // The training loop is thread 0, lanes follow.
-        "tid": if lane == Lane::MAIN { 0 } else { u32::from(lane.0) + 1 },
-        "ts": micros(batch.start[row]),
-        "dur": micros(batch.end[row].saturating_sub(batch.start[row])),
-        "args": args,
-    })
+/// An event as JSON. Times are written digit by digit: those since 1970 do not fit into a floating-point number.
+fn event(batch: &Batch, row: usize, rank: u32) -> String {
+    let (lane, kind) = (batch.lane[row], batch.kind[row]);
+    let category = if kind.is_storage() { "io" } else { "span" };
+    // The training loop is thread 0, lanes follow.
+    let tid = if lane == Lane::MAIN { 0 } else { u32::from(lane.0) + 1 };
+    let (start, took) = (micros(batch.start[row]), micros(batch.end[row].saturating_sub(batch.start[row])));
+    let args = serde_json::Value::Object(arguments(batch, row));
+    format!(
+        "{{\"name\":\"{}\",\"cat\":\"{category}\",\"ph\":\"X\",\"pid\":{rank},\"tid\":{tid},\"ts\":{start},\"dur\":{took},\"args\":{args}}}",
+        kind.name()
+    )
 }
 
-fn micros(ns: i64) -> f64 {
-    ns as f64 / 1_000.0
+/// All that a row says beside its time and place; what most rows lack is left out.
+fn arguments(batch: &Batch, row: usize) -> Map<String, Value> {
+    let mut args = Map::new();
+    let counted = |value: u32| (value > 0).then(|| u64::from(value));
+    let connection = batch.connection[row];
+    let first_byte =
+        batch.first_byte[row].and_then(|at| serde_json::from_str(&micros(at.saturating_sub(batch.start[row]))).ok());
+    let outcome = batch.outcome[row];
+    let values = [
+        ("epoch", counted(batch.epoch[row]).map(Value::from)),
+        ("block", counted(batch.block[row]).map(Value::from)),
+        ("step", counted(batch.step[row]).map(Value::from)),
+        ("bytes", (batch.bytes[row] > 0).then(|| batch.bytes[row].into())),
+        ("phase", Some(batch.phase[row].name().into())),
+        ("sample_idx", batch.sample[row].map(Value::from)),
+        ("uri", batch.object.get(row).map(Value::from)),
+        ("endpoint", batch.endpoint.get(row).map(Value::from)),
+        ("tag", batch.tag.get(row).map(Value::from)),
+        ("offset", batch.kind[row].is_storage().then(|| batch.offset[row].into())),
+        ("req_bytes", batch.requested[row].map(Value::from)),
+        ("object_size", batch.object_size[row].map(Value::from)),
+        ("first_byte_us", first_byte),
+        ("outcome", (batch.kind[row].is_storage() || outcome != Outcome::Ok).then(|| outcome.name().into())),
+        ("status", (batch.status[row] != 0).then(|| batch.status[row].into())),
+        ("attempt", (batch.attempt[row] > 0).then(|| batch.attempt[row].into())),
+        ("conn_id", (connection != ConnectionId::NONE).then(|| connection.0.into())),
+    ];
+    args.extend(values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    args
+}
+
+/// Microseconds of nanoseconds, all digits.
+fn micros(ns: i64) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", ns.unsigned_abs() / 1_000, ns.unsigned_abs() % 1_000)
 }

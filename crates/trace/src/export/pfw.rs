@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use dlio_event::{Lane, OpKind, Phase};
+use dlio_event::{Lane, OpKind, Outcome, Phase};
 
 use serde_json::{Map, Value, json};
 
@@ -217,9 +217,14 @@ fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
     if matches!(kind, OpKind::Sample | OpKind::Batch | OpKind::Fetch | OpKind::GenerateFile) && bytes > 0 {
         put("image_size", json!(bytes));
     }
-    if kind.is_read() || kind.is_write() {
+    if batch.outcome[row] != Outcome::Ok {
+        put("ret", json!(batch.status[row].min(-1)));
+    } else if kind.is_read() || kind.is_write() {
         put("ret", json!(bytes));
         put("size", json!(bytes));
+    }
+    // A request without a range is one of the whole object.
+    if (kind.is_read() || kind.is_write()) && kind != OpKind::Get {
         put("count", json!(batch.requested[row].unwrap_or(bytes)));
         put("offset", json!(batch.offset[row]));
     }

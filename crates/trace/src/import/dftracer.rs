@@ -209,6 +209,9 @@ impl Reader {
             }
             return Ok(());
         };
+        // Only a request for a range says how much it asks for.
+        let ranged = kind == OpKind::Get && line.args.count.is_some();
+        let kind = if ranged { OpKind::GetRange } else { kind };
         let mut event = self.row(kind, line)?;
         if let Some(object) = object {
             advance(&mut self.positions, object, line, &mut event);
@@ -260,7 +263,7 @@ impl Reader {
         };
         Ok(Event {
             offset: if moves { args.offset.unwrap_or(0) } else { 0 },
-            requested: if moves { asked } else { None },
+            requested: if moves && kind != OpKind::Get { asked } else { None },
             bytes: bytes.unwrap_or(0),
             outcome: if failed { Outcome::Io } else { Outcome::Ok },
             ..Event::span(kind, Lane::MAIN, at, start, start.saturating_add(took))
@@ -337,7 +340,7 @@ fn phase_of(line: &Line<'_>) -> Phase {
 }
 
 /// System calls by name, whatever their 64-bit spelling; spans by the names that DLIO gives them.
-fn kind_of(name: &str, category: &str) -> Option<OpKind> {
+pub(super) fn kind_of(name: &str, category: &str) -> Option<OpKind> {
     if matches!(category, "POSIX" | "STDIO" | "LIBC_IO") {
         return system_call(name);
     }
@@ -380,7 +383,7 @@ fn request(call: &str) -> Option<OpKind> {
     Some(kind)
 }
 
-fn system_call(name: &str) -> Option<OpKind> {
+pub(super) fn system_call(name: &str) -> Option<OpKind> {
     let plain = name.trim_start_matches('_').trim_end_matches("64").trim_end_matches("at");
     let kind = match plain {
         "open" | "fopen" | "creat" => OpKind::Open,

@@ -4,10 +4,13 @@
 //! or belongs to the source's own bookkeeping, or is counted: lines that cannot be understood by number and with
 //! examples, operations that have no equivalent here by name.
 
+mod chrome;
 mod columns;
+mod csv;
 mod darshan;
 mod dftracer;
 mod elbencho;
+mod elements;
 mod fio;
 mod interner;
 mod json;
@@ -46,6 +49,10 @@ pub enum SourceFormat {
     KvCache,
     /// The text that `darshan-dxt-parser` prints.
     DarshanDxt,
+    /// Our own export: comma-separated, the columns of a trace, with a header.
+    Csv,
+    /// Chrome's trace-event JSON, which Perfetto opens: our own export, and events with names that are known here.
+    Chrome,
 }
 
 impl SourceFormat {
@@ -58,6 +65,8 @@ impl SourceFormat {
         (SourceFormat::Fio, "fio"),
         (SourceFormat::KvCache, "kv-cache"),
         (SourceFormat::DarshanDxt, "darshan-dxt"),
+        (SourceFormat::Csv, "csv"),
+        (SourceFormat::Chrome, "chrome"),
     ];
 
     /// The name on the command line.
@@ -77,10 +86,34 @@ impl SourceFormat {
                 "" => {}
                 "[" => bracket = true,
                 _ if line.starts_with('#') => {}
-                _ => return Self::of_line(line).or(bracket.then_some(Self::Dftracer)),
+                _ if bracket => return Some(Self::of_array(head)),
+                _ if line.starts_with('[') => return Some(Self::Chrome),
+                _ if line.starts_with('{') && holds(head, "\"traceEvents\"") => return Some(Self::Chrome),
+                _ => return Self::of_line(line),
             }
         }
         bracket.then_some(Self::Dftracer)
+    }
+
+    /// An array whose bracket has a line of its own: dftracer's has a line per event, and is told by what only it writes.
+    fn of_array(head: &[u8]) -> Self {
+        let words = [
+            "hash\"",
+            "\"dftracer\"",
+            "\"POSIX\"",
+            "\"STDIO\"",
+            "\"p_idx\"",
+            "\"fname\"",
+            "\"hostname\"",
+            "\"ph\":1",
+            "\"ph\":4",
+        ];
+        let other = ["\"ph\":\"B\"", "\"ph\": \"B\"", "\"process_name\""];
+        let has = |words: &[&str]| words.iter().any(|word| holds(head, word));
+        let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        // A line each, and none of them begins elsewhere.
+        let objects = lines.filter(|line| !line.is_empty()).skip(1).all(|line| matches!(line[0], b'{' | b']' | b'#'));
+        if objects && !has(&other) || has(&words) { Self::Dftracer } else { Self::Chrome }
     }
 
     fn of_line(line: &str) -> Option<Self> {
@@ -95,11 +128,16 @@ impl SourceFormat {
             () if columns('\t', &["op", "bytes", "start", "last_byte"]) => Some(Self::Warp),
             () if columns('\t', &["op", "bytes", "start"]) => Some(Self::OpLog),
             () if line.starts_with("fio version") => Some(Self::Fio),
+            () if columns(',', &["op", "t_start_ns", "t_end_ns"]) => Some(Self::Csv),
             () if columns(',', &["Timestamp", "Operation", "Object_Size_Bytes"]) => Some(Self::KvCache),
             () if line.starts_with("X_POSIX ") || line.starts_with("X_MPIIO ") => Some(Self::DarshanDxt),
             () => None,
         }
     }
+}
+
+fn holds(text: &[u8], word: &str) -> bool {
+    memchr::memmem::find(text, word.as_bytes()).is_some()
 }
 
 /// How to import.
@@ -212,7 +250,9 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
     if !done.formats.contains(&format.name()) {
         done.formats.push(format.name());
     }
-    let mut parser = Parser::new(format, path, options);
+    let Some(mut parser) = Parser::new(format, path, options) else {
+        return chrome::document(&mut lines, path, options, sheets, done);
+    };
     while let Some(line) = lines.next()? {
         done.lines += 1;
         if let Err(reason) = line.and_then(|text| parser.line(text, sheets)) {
@@ -220,6 +260,10 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
             done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
         }
         sheets.check()?;
+    }
+    if let Err(reason) = parser.end() {
+        let line = lines.number();
+        done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
     done.unfinished += parser.unfinished();
     Ok(())
@@ -240,23 +284,28 @@ fn empty(path: &Path, mut lines: Lines, options: &Options, done: &mut Imported) 
 /// The state of one source file; one variant per format.
 enum Parser {
     Dftracer(Box<dftracer::Reader>),
-    OpLog(op_log::Reader),
+    OpLog(Box<op_log::Reader>),
     Elbencho(elbencho::Reader),
     Fio(fio::Reader),
     KvCache(kv_cache::Reader),
     Darshan(darshan::Reader),
+    Csv(csv::Reader),
 }
 
 impl Parser {
-    fn new(format: SourceFormat, path: &Path, options: &Options) -> Self {
-        match format {
+    /// `None`: the format is no matter of lines.
+    fn new(format: SourceFormat, path: &Path, options: &Options) -> Option<Self> {
+        let parser = match format {
             SourceFormat::Dftracer => Self::Dftracer(Box::new(dftracer::Reader::new(path, &options.host))),
-            SourceFormat::OpLog | SourceFormat::Warp => Self::OpLog(op_log::Reader::default()),
+            SourceFormat::OpLog | SourceFormat::Warp => Self::OpLog(Box::default()),
             SourceFormat::Elbencho => Self::Elbencho(elbencho::Reader::default()),
             SourceFormat::Fio => Self::Fio(fio::Reader::new(path)),
             SourceFormat::KvCache => Self::KvCache(kv_cache::Reader::default()),
             SourceFormat::DarshanDxt => Self::Darshan(darshan::Reader::default()),
-        }
+            SourceFormat::Csv => Self::Csv(csv::Reader::default()),
+            SourceFormat::Chrome => return None,
+        };
+        Some(parser)
     }
 
     fn line(&mut self, text: &str, sheets: &mut Sheets) -> Result<(), String> {
@@ -267,6 +316,16 @@ impl Parser {
             Self::Fio(reader) => reader.line(text, sheets),
             Self::KvCache(reader) => reader.line(text, sheets),
             Self::Darshan(reader) => reader.line(text, sheets),
+            Self::Csv(reader) => reader.line(text, sheets),
+        }
+    }
+
+    /// What is wrong with how the file ends.
+    fn end(&mut self) -> Result<(), String> {
+        match self {
+            Self::Csv(reader) => reader.end(),
+            Self::OpLog(reader) => reader.end(),
+            _ => Ok(()),
         }
     }
 

@@ -11,6 +11,8 @@ use super::labels::Labels;
 use super::sheets::{Names, Sheets, Who};
 use super::time::Calendar;
 
+/// Longest record, over all its lines.
+const LONGEST: usize = 1 << 16;
 /// Threads whose last request is kept.
 const THREADS: usize = 1 << 16;
 
@@ -18,6 +20,8 @@ const THREADS: usize = 1 << 16;
 pub(super) struct Reader {
     layout: Option<Layout>,
     splitter: Splitter,
+    /// A record whose quotes are still open: warp quotes errors that have several lines.
+    open: String,
     calendar: Calendar,
     /// The last request of each thread, for the call that is logged behind it.
     requests: Requests,
@@ -90,6 +94,10 @@ impl Layout {
 
 impl Reader {
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+        if !self.open.is_empty() {
+            let record = format!("{}\n{line}", std::mem::take(&mut self.open));
+            return self.quoted(&record, sheets);
+        }
         // Comments: warp puts what its client was told to do behind the rows.
         if line.starts_with('#') || line.trim().is_empty() {
             return Ok(());
@@ -104,6 +112,9 @@ impl Reader {
         };
         let fields = self.splitter.split(line, b'\t');
         if fields.count() != layout.count {
+            if line.contains("\t\"") {
+                return self.quoted(line, sheets);
+            }
             return Err(format!("{} fields; the header has {}", fields.count(), layout.count));
         }
         let word = fields.get(layout.op);
@@ -134,6 +145,48 @@ impl Reader {
         }
         Ok(())
     }
+
+    /// A record with quotes that hold separators or go on in the next line.
+    fn quoted(&mut self, record: &str, sheets: &mut Sheets) -> Result<(), String> {
+        match without_quotes(record) {
+            Some(line) => self.line(&line, sheets),
+            None if record.len() > LONGEST => Err(format!("a quote that does not end within {LONGEST} bytes")),
+            None => {
+                record.clone_into(&mut self.open);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is wrong with how the file ends.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        if std::mem::take(&mut self.open).is_empty() {
+            Ok(())
+        } else {
+            Err("the last record's quotes are open".to_owned())
+        }
+    }
+}
+
+/// A record whose quoted fields have blanks for separators and line ends, and no quotes; `None`: it ends within quotes.
+fn without_quotes(record: &str) -> Option<String> {
+    let mut plain = String::with_capacity(record.len());
+    let (mut begins, mut within) = (true, false);
+    let mut letters = record.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if begins => within = true,
+            // Two quotes are one, and a single one is the end.
+            '"' if within => {
+                within = letters.next_if_eq(&'"').is_some();
+                plain.push_str(if within { "'" } else { "" });
+            }
+            '\t' | '\n' if within => plain.push(' '),
+            _ => plain.push(letter),
+        }
+        begins = letter == '\t' && !within;
+    }
+    (!within).then_some(plain)
 }
 
 impl Requests {
@@ -217,7 +270,7 @@ fn wrong(name: &str, text: &str) -> String {
     format!("{name} is {text:?}; expected a time like 2026-02-03T04:05:06.789Z")
 }
 
-fn kind_of(word: &str) -> Option<OpKind> {
+pub(super) fn kind_of(word: &str) -> Option<OpKind> {
     let known = [
         ("GET", OpKind::Get),
         ("GET_RANGE", OpKind::GetRange),

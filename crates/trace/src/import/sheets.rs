@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use dlio_event::{EndpointId, Event, Lane, TagId};
+use dlio_event::{EndpointId, Event, Lane, Nanos, TagId};
 use foldhash::fast::RandomState;
 
 use super::interner::Interner;
@@ -26,6 +26,10 @@ const TOGETHER: usize = 128;
 const NAMES: usize = 64 << 20;
 /// Ranks at most: each has a file.
 const RANKS: usize = 4096;
+/// Ranks of a source that says them itself.
+const WORLD: u32 = 1 << 20;
+/// Times below this, in 1973, do not count from 1970.
+const YEARS: Nanos = 100_000_000_000_000_000;
 /// Different names of operations without an equivalent that are counted apart.
 const SKIPPED: usize = 1000;
 
@@ -36,6 +40,23 @@ pub(super) enum Who<'a> {
     Rank(u32),
     /// The source has a name for the process or client: ranks are given in the order of first rows.
     Named(&'a str),
+}
+
+/// Which thread of somebody did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thread<'a> {
+    /// The main loop.
+    Main,
+    /// The source has a name for it: lanes are given in the order of first rows.
+    Named(&'a str),
+    /// The source says the lane.
+    Lane(Lane),
+}
+
+impl<'a> From<Option<&'a str>> for Thread<'a> {
+    fn from(name: Option<&'a str>) -> Self {
+        name.map_or(Self::Main, Self::Named)
+    }
 }
 
 /// Names of a row, beside its event.
@@ -111,6 +132,11 @@ impl Sheets {
         self.relative = true;
     }
 
+    /// Times of this source count from 1970 if the first one is such a time.
+    pub(super) fn times_begin(&mut self, first: Nanos) {
+        self.relative |= self.rows == 0 && first < YEARS;
+    }
+
     /// The host of a rank, unless it is known.
     pub(super) fn host(&mut self, rank: u32, host: &str) -> Result<(), String> {
         let at = self.place(rank)?;
@@ -144,11 +170,11 @@ impl Sheets {
         }
     }
 
-    /// Adds a row. `thread` names the thread within the process; `None`: its main loop.
-    pub(super) fn row(
+    /// Adds a row.
+    pub(super) fn row<'a>(
         &mut self,
         who: Who<'_>,
-        thread: Option<&str>,
+        thread: impl Into<Thread<'a>>,
         event: Event,
         names: Names<'_>,
     ) -> Result<(), String> {
@@ -164,9 +190,10 @@ impl Sheets {
             event.tag = TagId(number(&mut self.tags, name, label, "labels")?);
         }
         let Some(sheet) = self.all.get_mut(at) else { return Ok(()) };
-        event.lane = match thread {
-            None => Lane::MAIN,
-            Some(thread) => sheet.lane(thread)?,
+        event.lane = match thread.into() {
+            Thread::Main => Lane::MAIN,
+            Thread::Named(thread) => sheet.lane(thread)?,
+            Thread::Lane(lane) => lane,
         };
         sheet.rows += 1;
         self.rows += 1;
@@ -214,6 +241,9 @@ impl Sheets {
         }
         let at = match self.places.get(&rank) {
             Some(at) => *at,
+            None if rank >= WORLD => {
+                return Err(format!("the rank is {rank}; expected less than {WORLD}"));
+            }
             None if self.all.len() >= RANKS => {
                 return Err(format!("more than {RANKS} processes; split the source"));
             }

@@ -126,6 +126,18 @@ impl Lines {
         })
     }
 
+    /// What comes next, however long its lines are; `Err` inside: the data end early.
+    pub(super) fn block(&mut self) -> Result<Option<Result<&[u8], String>>, Error> {
+        while self.from == self.to && !self.ended {
+            self.fill()?;
+        }
+        if self.from == self.to {
+            return Ok(self.torn.take().map(Err));
+        }
+        let from = std::mem::replace(&mut self.from, self.to);
+        Ok(Some(Ok(&self.buffer[from..self.to])))
+    }
+
     fn find(&mut self) -> Result<Found, Error> {
         let mut looked_at = 0;
         loop {

@@ -1,0 +1,279 @@
+//! The events of a trace-event document, one by one: the elements of an array that is the document or its member
+//! `traceEvents`. The document is read in blocks of any length, and may be one line.
+
+/// Longest event.
+const LONGEST: usize = 1 << 20;
+
+/// Finds events in a document byte by byte.
+pub(super) struct Elements {
+    place: Place,
+    /// Within a text, and behind a backslash in it.
+    text: bool,
+    escaped: bool,
+    /// Braces and brackets that are open, within the document's object or within an event.
+    depth: usize,
+    /// The last text that the document's object has itself: the name of the member that follows.
+    name: Vec<u8>,
+    event: Vec<u8>,
+    /// The line that is being read, from 1, and that in which the event began.
+    line: u64,
+    began: u64,
+    /// What is no event was told.
+    told: bool,
+    array: Array,
+}
+
+/// Where the array of events is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Array {
+    NotFound,
+    /// A member of the document's object.
+    Member,
+    /// The document itself.
+    Document,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    /// In the document's object, outside the events.
+    Object,
+    /// Between events.
+    Events,
+    Event,
+    End,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An event, as [`Elements::event`] has it.
+    Event,
+    /// What should not be there.
+    Broken(String),
+}
+
+impl Default for Elements {
+    fn default() -> Self {
+        Self {
+            place: Place::Start,
+            text: false,
+            escaped: false,
+            depth: 0,
+            name: Vec::new(),
+            event: Vec::new(),
+            line: 1,
+            began: 1,
+            told: false,
+            array: Array::NotFound,
+        }
+    }
+}
+
+impl Elements {
+    /// The event that was found last.
+    pub(super) fn event(&self) -> &[u8] {
+        &self.event
+    }
+
+    /// The line in which it began.
+    pub(super) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// Goes on to the next thing worth telling in `block`, of which it takes what it has read.
+    pub(super) fn next(&mut self, block: &mut &[u8]) -> Option<Found> {
+        while let Some((byte, rest)) = block.split_first() {
+            *block = rest;
+            self.line += u64::from(*byte == b'\n');
+            if let Some(found) = self.byte(*byte) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// What is wrong with a document that ends here; arrays may lack their bracket, as those of killed processes do.
+    pub(super) fn end(&mut self) -> Option<Found> {
+        self.began = if self.place == Place::Event { self.began } else { self.line };
+        match self.place {
+            Place::Event => Some(broken("the document ends within this event")),
+            Place::Object if self.array == Array::NotFound => Some(broken("the document has no array traceEvents")),
+            _ => None,
+        }
+    }
+
+    fn byte(&mut self, byte: u8) -> Option<Found> {
+        match self.place {
+            Place::Event => self.in_event(byte),
+            Place::Object => {
+                self.in_object(byte);
+                None
+            }
+            _ if byte.is_ascii_whitespace() => None,
+            Place::Start => {
+                (self.place, self.array) = match byte {
+                    b'[' => (Place::Events, Array::Document),
+                    b'{' => (Place::Object, Array::NotFound),
+                    _ => (Place::End, Array::NotFound),
+                };
+                self.depth = 1;
+                None
+            }
+            Place::Events => self.between(byte),
+            Place::End => self.tell("text behind the end of the document"),
+        }
+    }
+
+    fn between(&mut self, byte: u8) -> Option<Found> {
+        match byte {
+            b'{' => {
+                self.event.clear();
+                self.event.push(byte);
+                (self.place, self.depth, self.began, self.told) = (Place::Event, 1, self.line, false);
+                None
+            }
+            b',' => None,
+            b']' => {
+                self.place = if self.array == Array::Document { Place::End } else { Place::Object };
+                (self.depth, self.told) = (1, false);
+                None
+            }
+            _ => self.tell("no event: expected an object"),
+        }
+    }
+
+    /// Tells it once.
+    fn tell(&mut self, what: &str) -> Option<Found> {
+        self.began = self.line;
+        (!std::mem::replace(&mut self.told, true)).then(|| broken(what))
+    }
+
+    fn in_event(&mut self, byte: u8) -> Option<Found> {
+        if self.event.len() >= LONGEST {
+            (self.place, self.text, self.escaped, self.told) = (Place::Events, false, false, true);
+            return Some(broken(&format!("an event longer than {LONGEST} bytes")));
+        }
+        self.event.push(byte);
+        if self.quoted(byte) {
+            return None;
+        }
+        match byte {
+            b'{' => self.depth += 1,
+            b'}' => self.depth -= 1,
+            _ => {}
+        }
+        if self.depth > 0 {
+            return None;
+        }
+        self.place = Place::Events;
+        Some(Found::Event)
+    }
+
+    fn in_object(&mut self, byte: u8) {
+        let within = self.text;
+        if self.quoted(byte) {
+            if self.depth == 1 {
+                match (within, self.text) {
+                    (false, _) => self.name.clear(),
+                    (true, true) if self.name.len() < 64 => self.name.push(byte),
+                    _ => {}
+                }
+            }
+            return;
+        }
+        match byte {
+            b'[' if self.depth == 1 && self.name == b"traceEvents" => {
+                (self.place, self.array) = (Place::Events, Array::Member);
+            }
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    // Without events, what stands behind the object is not looked at.
+                    let found = self.array != Array::NotFound;
+                    (self.place, self.depth) = if found { (Place::End, 0) } else { (Place::Object, 1) };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a byte belongs to a text, its quotes included.
+    fn quoted(&mut self, byte: u8) -> bool {
+        let within = self.text;
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if within => self.escaped = true,
+            b'"' => self.text = !within,
+            _ => {}
+        }
+        within || self.text
+    }
+}
+
+fn broken(what: &str) -> Found {
+    Found::Broken(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events with their lines, and what is broken, of a document in blocks of `size` bytes.
+    fn elements(text: &str, size: usize) -> (Vec<(u64, String)>, Vec<String>) {
+        let (mut events, mut wrong) = (Vec::new(), Vec::new());
+        let mut elements = Elements::default();
+        let mut take = |elements: &Elements, found| match found {
+            Found::Event => events.push((elements.began(), String::from_utf8(elements.event().to_vec()).unwrap())),
+            Found::Broken(reason) => wrong.push(reason),
+        };
+        for mut block in text.as_bytes().chunks(size) {
+            while let Some(found) = elements.next(&mut block) {
+                take(&elements, found);
+            }
+        }
+        if let Some(found) = elements.end() {
+            take(&elements, found);
+        }
+        (events, wrong)
+    }
+
+    #[test]
+    fn events_are_found_however_the_document_is_written() {
+        let event = r#"{"name":"a \"}]{","args":{"x":[1,{}],"y":"]"}}"#;
+        let spread = "{\n \"name\":\"b\"\n}";
+        for text in [
+            format!("[{event},{spread}]"),
+            format!("[\n{event},\n{spread}\n"),
+            format!("[{event}\n,{spread},"),
+            format!(
+                r#"{{"x":"traceEvents","o":{{"traceEvents":[{{}}]}},"traceEvents":[{event},{spread}],"z":[1,{{}}]}}"#
+            ),
+            format!(" {{\"traceEvents\" : [ {event} , {spread} ] , \"s\": \"[{{\"}}\n"),
+        ] {
+            for size in [1, 7, 4096] {
+                let (events, wrong) = elements(&text, size);
+                assert_eq!(wrong, Vec::<String>::new(), "{text}");
+                let texts: Vec<&str> = events.iter().map(|(_, text)| text.as_str()).collect();
+                assert_eq!(texts, [event, spread], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_told_once() {
+        for (text, events, wrong) in [
+            ("[1, 2, {}, null]", 1, &["no event", "no event"][..]),
+            ("[{\"a\":1", 0, &["ends within"]),
+            ("{\"a\":[]}", 0, &["no array traceEvents"]),
+            ("[{}] more text", 1, &["behind the end"]),
+        ] {
+            let (found, reasons) = elements(text, 3);
+            assert_eq!((found.len(), reasons.len()), (events, wrong.len()), "{text}: {reasons:?}");
+            assert!(reasons.iter().zip(wrong).all(|(reason, part)| reason.contains(part)), "{reasons:?}");
+        }
+        let (found, reasons) = elements(&format!("[{{\"a\":\"{}\"}},\n{{}}]", "x".repeat(LONGEST)), 4096);
+        assert_eq!((found, reasons.len()), (vec![(2, "{}".to_owned())], 1));
+    }
+}
