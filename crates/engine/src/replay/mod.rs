@@ -66,12 +66,15 @@ pub struct ReplayOptions {
 /// # Errors
 /// When the trace cannot be read, a worker cannot be started, or the replay is cancelled.
 pub async fn replay(
-    operations: impl Iterator<Item = Result<ReplayOp, TraceError>>,
+    mut operations: impl Iterator<Item = Result<ReplayOp, TraceError>>,
     rig: &Rig,
     options: &ReplayOptions,
 ) -> Result<Fidelity, Error> {
     let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
     watch.check_cancelled(AT)?;
+    // Before the start is agreed on: a long trace takes a while until its rows are in order, and the first ones would be late.
+    let first: Vec<_> = operations.by_ref().take(WINDOW).collect();
+    let operations = first.into_iter().chain(operations);
     let (alive, released) = watch::channel(());
     // Threads take time to start; the moment is agreed on when all are there, and operations are handed out after that.
     let (crew, shared) = start_workers(rig, options, &released)?;
