@@ -10,6 +10,7 @@ mod containers;
 mod content;
 mod datasets;
 mod drop_in;
+mod foreign;
 mod mlperf;
 mod mlperf_reads;
 mod ranks;

@@ -10,21 +10,21 @@ use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Dialect, StorageType};
 use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions, VerifyOptions};
 use dlio_event::{EventSink, NullSink};
-use dlio_format::{Decode, Layout};
-use dlio_plan::{CheckpointPlan, FileSet, GeneratePlan, Split, TrainingPlan, World};
+use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
 use dlio_trace::tables;
 
 use crate::args::TargetArgs;
 use crate::exit::{Code, Failure};
+use crate::prepared::{DataSet, Prepared};
 use crate::profiler::{self, Profiler};
 use crate::progress::{Facts, Progress};
 use crate::recording::{self, Recording};
 use crate::session::{Session, abort};
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
-use crate::{checkpoints, lists, outputs, page_cache, presence};
+use crate::{discover, lists, outputs, page_cache, presence};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +91,11 @@ impl Work {
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
     let opened = session.agree(open(session)).await?;
     let mut prepared = session.agree(Prepared::new(session, work)).await?;
+    if let Some(data) = &prepared.data {
+        let found = discover::files(session, &*opened.storage, &data.files, work).await?;
+        let adopted = found.map_or(Ok(()), |files| prepared.adopt(session, files));
+        session.agree(adopted).await?;
+    }
     if let Some(plan) = prepared.plan.take() {
         prepared.plan = Some(lists::share(session, plan).await?);
     }
@@ -128,58 +133,6 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
             let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
             session.agree(exported).await
         }
-    }
-}
-
-/// What follows from the configuration alone.
-struct Prepared {
-    /// The data set; a run that only takes checkpoints has none.
-    data: Option<DataSet>,
-    plan: Option<TrainingPlan>,
-    checkpoints: Option<checkpoints::Prepared>,
-}
-
-/// Which files there are, and what is in them.
-struct DataSet {
-    files: FileSet,
-    layout: Layout,
-}
-
-impl Prepared {
-    fn new(session: &Session, work: Work) -> Result<Self, Failure> {
-        let workload = &session.loaded.workload;
-        let data = (work.generate || work.train || work.verify).then(|| DataSet::new(workload, work)).transpose()?;
-        let world = World { size: session.comm.place().size };
-        let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
-        let checkpoints = work.checkpoint.then(|| checkpoints::Prepared::new(session)).transpose()?;
-        Ok(Self { data, plan, checkpoints })
-    }
-
-    fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
-        self.checkpoints.as_ref().map(|prepared| &prepared.checkpoints.plan)
-    }
-}
-
-impl DataSet {
-    fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
-        let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
-            .map_err(Failure::usage)?
-            .with_reading(workload)
-            .with_dialect(workload.dlio_rs.dialect);
-        // Dialects other than the reference's do with a sample what its name says: they look at it.
-        let layout = match workload.dlio_rs.dialect {
-            Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
-            Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
-            Dialect::Native | Dialect::Mlperf => layout,
-        };
-        if work.verify {
-            layout.allows(Decode::Verify).map_err(Failure::usage)?;
-        }
-        if work.train {
-            layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
-        }
-        let files = FileSet::new(workload).map_err(Failure::usage)?;
-        Ok(Self { files, layout })
     }
 }
 
@@ -277,6 +230,7 @@ async fn in_order(
     }
     if let (Some(_), Some(data), Dialect::Mlperf) =
         (&prepared.plan, &prepared.data, session.loaded.workload.dlio_rs.dialect)
+        && !data.files.is_listed()
     {
         let present = presence::check(session, &*opened.storage, &data.files).await;
         session.agree(present).await?;
@@ -316,6 +270,10 @@ async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after:
 
 /// Removes the data set.
 async fn remove(session: &Session, data: &DataSet, rig: &Rig) -> Result<(), Failure> {
+    if data.files.is_listed() {
+        session.warn("dataset.keep_files is false, but the files were made by another program: they stay");
+        return Ok(());
+    }
     let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag()).await;
     let removed = removed.map_err(|error| failure(&error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };

@@ -150,7 +150,7 @@ impl Decoder {
             Kind::Npy(whole) => whole.sample(),
             Kind::Npz(archive) => archive.sample(),
             Kind::NpzMembers(members) => members.sample(),
-            Kind::Hdf5(reader) => reader.sample(sample),
+            Kind::Hdf5(reader) => reader.sample(sample)?,
             Kind::TfRecord(reader) => {
                 if reader.sample(sample)
                     && let Some(check) = &mut self.check

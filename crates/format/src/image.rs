@@ -31,11 +31,12 @@ impl Dims {
         }
     }
 
-    /// Of a file that is to be read; a record that is no image equals none.
-    pub(crate) fn expected(shape: &FileShape) -> Self {
+    /// Of a file that is to be read, if it must have some; a record that is no image equals none.
+    pub(crate) fn expected(layout: &Layout, shape: &FileShape) -> Option<Self> {
         match *shape.dims {
-            [height, width] => Self { height, width },
-            _ => Self { height: 0, width: 0 },
+            _ if layout.as_found => None,
+            [height, width] => Some(Self { height, width }),
+            _ => Some(Self { height: 0, width: 0 }),
         }
     }
 
@@ -77,6 +78,6 @@ pub(crate) fn too_small(shape: &FileShape, wanted: u64, smallest: u64) -> Error 
 }
 
 /// Length of a file that the MLPerf fork wrote: random bytes, no image. Only in the dialect that reads them.
-pub(crate) fn raw_length(layout: &Layout, dims: Dims) -> Option<u64> {
-    wanted_length(layout, dims)
+pub(crate) fn raw_length(layout: &Layout, dims: Option<Dims>) -> Option<u64> {
+    wanted_length(layout, dims?)
 }

@@ -114,6 +114,8 @@ impl SampleIndex {
 #[derive(Debug)]
 pub struct IndexDecoder {
     samples: u64,
+    /// More samples than the workload names are as good.
+    as_found: bool,
     offsets: Half,
     sizes: Half,
 }
@@ -154,8 +156,8 @@ impl Half {
 }
 
 impl IndexDecoder {
-    pub(crate) fn new(shape: &FileShape) -> Self {
-        Self { samples: shape.samples, offsets: Half::new(), sizes: Half::new() }
+    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+        Self { samples: shape.samples, as_found: layout.as_found, offsets: Half::new(), sizes: Half::new() }
     }
 
     fn half(&mut self, index: IndexFile) -> (&mut Half, &'static str) {
@@ -170,9 +172,11 @@ impl IndexDecoder {
     /// # Errors
     /// A size that does not go with the number of samples.
     pub fn size(&mut self, index: IndexFile, bytes: u64) -> Result<(), Error> {
-        let (expected, (_, noun)) = (self.samples.saturating_mul(NUMBER), self.half(index));
+        let expected = self.samples.saturating_mul(NUMBER);
+        let (_, noun) = self.half(index);
         match bytes.cmp(&expected) {
             Ordering::Less => Err(Error::Truncated { noun, expected, found: bytes }),
+            Ordering::Greater if self.as_found && bytes.is_multiple_of(NUMBER) => Ok(()),
             Ordering::Greater => Err(Error::Trailing { noun, expected, found: bytes }),
             Ordering::Equal => Ok(()),
         }
@@ -183,10 +187,10 @@ impl IndexDecoder {
     /// # Errors
     /// More numbers than the file has samples.
     pub fn chunk(&mut self, index: IndexFile, bytes: &[u8]) -> Result<(), Error> {
-        let expected = self.samples.saturating_mul(NUMBER);
+        let (expected, as_found) = (self.samples.saturating_mul(NUMBER), self.as_found);
         let (half, noun) = self.half(index);
         let found = half.position + bytes.len() as u64;
-        if found > expected {
+        if found > expected && !as_found {
             return Err(Error::Trailing { noun, expected, found });
         }
         half.take(bytes);
@@ -233,6 +237,8 @@ const COLLECTIVE_BUFFER: u64 = 1 << 30;
 #[derive(Debug)]
 pub(crate) struct Reader {
     access: Access,
+    /// Samples are as long as the index says.
+    as_found: bool,
     /// As the workload has it.
     sample_bytes: u64,
     samples: u64,
@@ -267,7 +273,18 @@ impl Reader {
             Access::View if scrutiny != Scrutiny::Structure => Access::Pages,
             access => access,
         };
-        Self { access, sample_bytes, samples: shape.samples, index: None, size: None, aim: None, payload, check: None }
+        let as_found = layout.as_found;
+        Self {
+            access,
+            as_found,
+            sample_bytes,
+            samples: shape.samples,
+            index: None,
+            size: None,
+            aim: None,
+            payload,
+            check: None,
+        }
     }
 
     pub(crate) fn locate(&mut self, index: Arc<SampleIndex>) {
@@ -276,6 +293,9 @@ impl Reader {
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
         self.size = Some(bytes);
+        if self.as_found {
+            return Ok(());
+        }
         let expected = self.sample_bytes.saturating_mul(self.samples);
         match bytes.cmp(&expected) {
             Ordering::Less => Err(truncated(expected, bytes)),
@@ -298,7 +318,7 @@ impl Reader {
             Some(index) => index.get(sample).ok_or(Error::Sample { sample, samples: index.len() })?,
             None => (self.sample_bytes.saturating_mul(sample), self.sample_bytes),
         };
-        if len != self.sample_bytes {
+        if len != self.sample_bytes && !self.as_found {
             let (expected, found) = (format!("{} bytes", self.sample_bytes), format!("{len} bytes"));
             return Err(Error::Differs { noun: "size of the sample in the index (.sz.idx)", expected, found });
         }

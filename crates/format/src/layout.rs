@@ -34,6 +34,7 @@ const FORMATS: &[Format] = &[
 
 /// The layout of every file of a data set.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of how files are read")]
 pub struct Layout {
     format: Format,
     pub(crate) dtype: DType,
@@ -52,6 +53,8 @@ pub struct Layout {
     /// Files are read whole, unless their content matters.
     pub(crate) opaque: bool,
     pub(crate) parquet: Arc<parquet::Options>,
+    /// Files are what they are: shapes, types and numbers of samples are not compared with the workload's.
+    pub(crate) as_found: bool,
 }
 
 /// The shape of one file.
@@ -104,6 +107,7 @@ impl Layout {
             packing: csv::Packing::new(dataset)?,
             deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
             opaque: false,
+            as_found: false,
         })
     }
 
@@ -150,6 +154,14 @@ impl Layout {
     #[must_use]
     pub fn read_whole(mut self) -> Self {
         self.opaque = true;
+        self
+    }
+
+    /// The same layout for files that another program made: what they hold is read as it is, whatever shapes, element types
+    /// and numbers of samples the workload names.
+    #[must_use]
+    pub fn as_found(mut self) -> Self {
+        self.as_found = true;
         self
     }
 
@@ -274,7 +286,7 @@ impl Layout {
     #[must_use]
     pub fn index_decoder(&self, shape: &FileShape) -> Option<IndexDecoder> {
         let has_offsets = self.format.index_files().contains(&IndexFile::Offsets);
-        has_offsets.then(|| IndexDecoder::new(shape))
+        has_offsets.then(|| IndexDecoder::new(self, shape))
     }
 
     /// Bytes of all samples of a file.

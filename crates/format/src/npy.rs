@@ -79,14 +79,18 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
 /// What an array's header must say.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
-    descr: &'static str,
+    /// `None`: type and shape are those of the header.
+    descr: Option<&'static str>,
     itemsize: u64,
     shape: Vec<u64>,
 }
 
 impl Expected {
     pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
-        Self { descr: descr(layout.dtype), itemsize: layout.dtype.itemsize(), shape: array_shape(shape) }
+        if layout.as_found {
+            return Self { descr: None, itemsize: 0, shape: Vec::new() };
+        }
+        Self { descr: Some(descr(layout.dtype)), itemsize: layout.dtype.itemsize(), shape: array_shape(shape) }
     }
 
     /// Bytes of the array's data. Saturates; a file of that size is refused elsewhere.
@@ -173,15 +177,20 @@ impl Header {
         Ok(prefix + length as usize)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&mut self) -> Result<(), Error> {
         let prefix = if self.seen[6] == 1 { 10 } else { 12 };
         let text = String::from_utf8_lossy(&self.seen[prefix..]);
         let missing = |key| self.malformed("npy header", prefix, key, excerpt(text.as_bytes()));
         let found = string_value(&text, "descr").ok_or_else(|| missing("a string under the key 'descr'"))?;
         let shape = shape_value(&text).ok_or_else(|| missing("a tuple of integers under the key 'shape'"))?;
+        let Some(expected) = self.expected.descr else {
+            let itemsize = itemsize_of(&found).ok_or_else(|| missing("an element type of a fixed size"))?;
+            (self.expected.itemsize, self.expected.shape) = (itemsize, shape);
+            return Ok(());
+        };
         // The byte order of single bytes is written `|`, and `=` is the order of the machine, which is little-endian.
-        if found.replace('=', "<") != self.expected.descr {
-            return Err(differs("element type of the array", self.expected.descr, &found));
+        if found.replace('=', "<") != expected {
+            return Err(differs("element type of the array", expected, &found));
         }
         if shape != self.expected.shape {
             return Err(differs("shape of the array (*record, samples)", &tuple(&self.expected.shape), &tuple(&shape)));
@@ -192,6 +201,14 @@ impl Header {
 
 fn differs(noun: &'static str, expected: &str, found: &str) -> Error {
     Error::Differs { noun, expected: expected.to_owned(), found: found.to_owned() }
+}
+
+/// Bytes of an element of numpy's type `<f4`, `|S10`, `<U3` or `<M8[ns]`; `None` for pickled objects.
+fn itemsize_of(descr: &str) -> Option<u64> {
+    let plain = descr.trim_start_matches(['<', '>', '|', '=']);
+    let kind = plain.chars().next().filter(|kind| "?biufcSUVmM".contains(*kind))?;
+    let number: u64 = plain[1..].split('[').next()?.parse().ok()?;
+    number.checked_mul(if kind == 'U' { 4 } else { 1 })
 }
 
 /// What follows a key of a Python dictionary literal.
@@ -379,6 +396,12 @@ mod tests {
         assert_eq!(found[6], 2);
         assert_eq!(found.len() % 64, 0);
         assert_eq!(u32::from_le_bytes([found[8], found[9], found[10], found[11]]) as usize, found.len() - 12);
+    }
+
+    #[test]
+    fn types_of_a_fixed_size_are_known() {
+        let sizes = ["<f4", "|u1", ">c16", "|S10", "<U3", "<M8[ns]", "|O", "|O8", "<f", ""].map(itemsize_of);
+        assert_eq!(sizes, [Some(4), Some(1), Some(16), Some(10), Some(12), Some(8), None, None, None, None]);
     }
 
     #[test]

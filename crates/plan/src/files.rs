@@ -1,4 +1,5 @@
-//! The data set's files: names, folders and shapes, computed from the workload and never listed.
+//! The data set's files: names, folders and shapes, computed from the workload; only names that somebody else gave are
+//! listed.
 //!
 //! Invariant: file numbers, names and the reference's sorted file list agree. The reference sorts by full path (flat)
 //! or by base name (sub-folders); with numbers padded to one width both orders are the order of the numbers.
@@ -34,6 +35,24 @@ struct Naming {
     subfolders: u64,
     prefix: String,
     format: Format,
+    /// The names instead of computed ones.
+    listed: Option<Arc<Names>>,
+}
+
+/// Names that were listed, one after the other in one text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Names {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn get(&self, index: u64) -> &str {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(at).and_then(|&end| self.text.get(start..end)).unwrap_or_default()
+    }
 }
 
 /// Shape of the records of a file.
@@ -89,6 +108,7 @@ impl FileSet {
             subfolders,
             prefix: dataset.file_prefix.clone(),
             format: dataset.format,
+            listed: None,
         };
         let side = dataset.record_length_bytes.sqrt();
         let shape = if !dataset.record_dims.is_empty() {
@@ -122,6 +142,29 @@ impl FileSet {
             *draws = Arc::default();
         }
         self
+    }
+
+    /// The same files, whose names in a split are these, relative to the data folder, in the order of the reference's sorted
+    /// list: files that another program made. Names beyond the number of files that are read are left out.
+    #[must_use]
+    pub fn listed<'a>(mut self, split: Split, keys: impl IntoIterator<Item = &'a str>) -> FileSet {
+        let naming = match split {
+            Split::Train => &mut self.train,
+            Split::Eval => &mut self.eval,
+        };
+        let mut names = Names::default();
+        for key in keys.into_iter().take(usize::try_from(naming.len).unwrap_or(usize::MAX)) {
+            names.text.push_str(key);
+            names.ends.push(names.text.len());
+        }
+        naming.listed = Some(Arc::new(names));
+        self
+    }
+
+    /// Whether the names of any files were listed: nothing is known of what such files hold.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.train.listed.is_some() || self.eval.listed.is_some()
     }
 
     /// Number of files of a split, as configured (nothing trimmed).
@@ -165,7 +208,7 @@ impl FileSet {
             combined,
             split: naming.split,
             index,
-            key: format!("{}/{}", naming.folder(index), naming.base_name(index)),
+            key: naming.key(index),
             format: self.format,
             dims: self.dims(combined),
             samples: self.samples,
@@ -176,7 +219,7 @@ impl FileSet {
     #[must_use]
     pub fn key(&self, combined: u64) -> String {
         let (naming, index) = self.place(combined);
-        format!("{}/{}", naming.folder(index), naming.base_name(index))
+        naming.key(index)
     }
 
     /// Shape of the records of a file, in elements.
@@ -244,6 +287,13 @@ impl File {
 }
 
 impl Naming {
+    fn key(&self, index: u64) -> String {
+        match &self.listed {
+            Some(names) => names.get(index).to_owned(),
+            None => format!("{}/{}", self.folder(index), self.base_name(index)),
+        }
+    }
+
     fn base_name(&self, index: u64) -> String {
         let Self { of, prefix, format, .. } = self;
         format!("{prefix}_{index:0width$}_of_{of}.{format}", width = digits(*of))

@@ -89,6 +89,15 @@ fn a_subset_of_a_larger_data_set_keeps_the_names_and_shapes_of_that_data_set() {
 }
 
 #[test]
+fn listed_names_take_the_place_of_computed_ones_in_their_split_only() {
+    let part = files(&["dataset.num_files_train=2", "dataset.num_files_eval=1"]);
+    let part = part.listed(Split::Train, ["train/cat.npz", "train/dog.npz", "train/eel.npz"]);
+    let keys: Vec<_> = (0..part.total()).map(|combined| part.key(combined)).collect();
+    assert_eq!(keys, ["train/cat.npz", "train/dog.npz", "valid/img_0_of_1.npz"]);
+    assert!(part.is_listed() && part.file(1).key == keys[1]);
+}
+
+#[test]
 fn shapes_are_the_integer_square_root_or_the_dims() {
     assert_eq!(files(&["dataset.record_length_bytes=114660.07"]).dims(0), [338, 338]);
     assert_eq!(files(&["dataset.record_length_bytes=100000"]).dims(0), [316, 316]);

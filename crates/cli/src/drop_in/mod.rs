@@ -4,7 +4,6 @@ mod begin;
 mod query;
 mod search;
 mod show;
-mod subset;
 mod words;
 
 use std::ffi::{OsStr, OsString};
@@ -67,13 +66,12 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     let target = TargetArgs { registry: None, output: None, no_preflight: false, stall_seconds: 60 };
     on_ranks(|comm| async move {
         let find = || begin::wanted(line, &crate::launch::environment());
-        let mut session =
+        let session =
             Session::start(comm, Start { find: &find, target: &target, verbosity: Verbosity::Normal }).await?;
         let asked = Work::of_workflow(&session.loaded.workload, &target);
         // As the reference: what is there already is written again.
         let asked = asked.map(|work| Work { overwrite: true, ..work });
         let work = session.agree(asked).await?;
-        subset::adopt(&mut session, work).await?;
         execute(&session, work).await
     })
 }

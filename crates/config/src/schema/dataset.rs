@@ -136,7 +136,7 @@ pub(super) const KEYS: &[Key] = &[
         "dataset.skip_listing",
         Kind::FlagText,
         Preset::Flag(false),
-        "Compute the names of the files and check some of them, rather than list them. In the other dialects names are always computed.",
+        "Compute the names of the files and check some of them, rather than list them. In the other dialects names are computed, and listed where the first one is not there.",
     )
     .only(MLPERF),
     acts(
@@ -151,7 +151,7 @@ pub(super) const KEYS: &[Key] = &[
         "dataset.num_files_generated",
         count(0),
         Preset::Whole(0),
-        "Number of files in the names, when the first files of a larger data set are read; 0: `num_files_train`.",
+        "Number of files in the names, when the first files of a larger data set are read; 0: `num_files_train`, or what a listing finds.",
     )
     .only(NOT_DLIO),
     ignored(

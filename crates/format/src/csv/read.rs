@@ -24,14 +24,14 @@ impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         let parse = scrutiny == Scrutiny::Full;
         let unpack = (layout.packing != Packing::None).then(|| Unpack::new(layout.packing));
-        Self { unpack, rows: Rows::new(layout.dtype, shape, parse), progress: Progress::Idle }
+        Self { unpack, rows: Rows::new(layout, shape, parse), progress: Progress::Idle }
     }
 
     pub(crate) fn size(&self, bytes: u64) -> Result<(), Error> {
         let expected = match &self.unpack {
             // A digit and a separator for every value.
-            None => self.rows.columns.saturating_mul(self.rows.wanted).saturating_mul(2),
-            Some(_) => 1,
+            None if !self.rows.as_found => self.rows.columns.saturating_mul(self.rows.wanted).saturating_mul(2),
+            _ => 1,
         };
         if bytes < expected {
             return Err(Error::Truncated { noun: "CSV file", expected, found: bytes });
@@ -68,6 +68,8 @@ impl Reader {
 /// The rows of a text.
 #[derive(Debug)]
 struct Rows {
+    /// Any text: values, columns and rows are only counted.
+    as_found: bool,
     dtype: DType,
     columns: u64,
     wanted: u64,
@@ -82,9 +84,10 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(dtype: DType, shape: &FileShape, parse: bool) -> Self {
+    fn new(layout: &Layout, shape: &FileShape, parse: bool) -> Self {
         Self {
-            dtype,
+            as_found: layout.as_found,
+            dtype: layout.dtype,
             columns: shape.dims.iter().fold(1, |values, &dim| values.saturating_mul(dim)),
             wanted: shape.samples,
             passed: 0,
@@ -96,11 +99,13 @@ impl Rows {
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        self.check_characters(bytes)?;
+        if !self.as_found {
+            self.check_characters(bytes)?;
+        }
         while !bytes.is_empty() {
             let end = memchr::memchr(b'\n', bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
-            if self.passed == self.wanted {
+            if self.passed == self.wanted && !self.as_found {
                 let found = self.position + bytes.len() as u64;
                 return Err(Error::Trailing { noun: "the last row of the CSV file", expected: self.position, found });
             }
@@ -138,7 +143,7 @@ impl Rows {
             self.end_value()?;
         }
         let found = self.separators + 1;
-        if found != self.columns || self.row_bytes < found * 2 - 1 {
+        if !self.as_found && (found != self.columns || self.row_bytes < found * 2 - 1) {
             let row = self.passed;
             return Err(Error::Differs {
                 noun: "number of values in a row of the CSV file",
@@ -159,12 +164,13 @@ impl Rows {
         let Some(value) = &mut self.value else { return Ok(()) };
         let room = VALUE_MAX - value.len();
         value.extend_from_slice(&field[..field.len().min(room)]);
-        if field.len() > room { Err(self.not_a_value()) } else { Ok(()) }
+        if field.len() > room && !self.as_found { Err(self.not_a_value()) } else { Ok(()) }
     }
 
     fn end_value(&mut self) -> Result<(), Error> {
         let Some(value) = &mut self.value else { return Ok(()) };
-        if !is_value(self.dtype, value.strip_suffix(b"\r").unwrap_or(value)) {
+        // Whatever becomes of it, a value of another program is parsed.
+        if !is_value(self.dtype, value.strip_suffix(b"\r").unwrap_or(value)) && !self.as_found {
             return Err(self.not_a_value());
         }
         value.clear();
@@ -216,6 +222,9 @@ impl Rows {
     }
 
     fn end(&self) -> Result<(), Error> {
+        if self.as_found {
+            return Ok(());
+        }
         if self.row_bytes > 0 || self.passed < self.wanted && self.position == 0 {
             let expected = self.position + (self.columns.saturating_sub(self.separators + 1)).saturating_mul(2) + 1;
             return Err(Error::Truncated {

@@ -33,8 +33,9 @@ enum Stage {
 /// Reads samples of one open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// Shape of each dataset of records.
+    /// Shape of each dataset of records; with `as_found`, that of the first one once it is known.
     shape: Vec<u64>,
+    as_found: bool,
     itemsize: u64,
     datasets: u64,
     /// The file as this program lays it out, as long as what was read is that.
@@ -58,9 +59,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let own = if layout.hdf5.is_contiguous() { Plan::new(layout, shape, None, None).ok() } else { None };
+        let own = if layout.hdf5.is_contiguous() && !layout.as_found {
+            Plan::new(layout, shape, None, None).ok()
+        } else {
+            None
+        };
         Self {
             shape: dataset_shape(layout, shape),
+            as_found: layout.as_found,
             itemsize: layout.dtype.itemsize(),
             datasets: layout.hdf5.datasets,
             own_ranges: own.as_ref().map(Plan::first_ranges).unwrap_or_default().into(),
@@ -88,7 +94,10 @@ impl Reader {
         Ok(())
     }
 
-    pub(crate) fn sample(&mut self, sample: u64) {
+    pub(crate) fn sample(&mut self, sample: u64) -> Result<(), Error> {
+        if !self.places.is_empty() && sample >= self.shape[0] {
+            return Err(Error::Sample { sample, samples: self.shape[0] });
+        }
         self.aim = Some(sample);
         (self.dataset, self.cursor, self.block) = (0, 0, None);
         self.ranges.clear();
@@ -97,6 +106,7 @@ impl Reader {
             self.stage = Stage::Samples { taken: 0 };
             self.aim_at_ranges();
         }
+        Ok(())
     }
 
     /// Goes on to the next dataset with a place and something to read, of its sample or of its index; returns whether one
@@ -290,7 +300,7 @@ impl Reader {
         Ok(())
     }
 
-    fn parse(&self, index: u64) -> Result<Place, Error> {
+    fn parse(&mut self, index: u64) -> Result<Place, Error> {
         let file = File::from_source(self.source.clone()).map_err(|error| malformed("HDF5 superblock", &error))?;
         let expected = file.superblock().eof_address;
         if let Some(found) = self.source.with(|known| known.length).filter(|&found| found < expected) {
@@ -299,14 +309,23 @@ impl Reader {
         self.parse_dataset(&file, &name(index))
     }
 
-    fn parse_dataset(&self, file: &File, name: &str) -> Result<Place, Error> {
+    fn parse_dataset(&mut self, file: &File, name: &str) -> Result<Place, Error> {
         let broken = |error: hdf5_pure::Error| malformed("HDF5 dataset of records", &error);
         let dataset = file.dataset(name).map_err(broken)?;
         let shape = dataset.shape().map_err(broken)?;
+        let itemsize = dataset.element_size().map_err(broken)?;
+        if self.as_found && self.places.is_empty() {
+            if shape.is_empty() {
+                return Err(differs("shape of the dataset", "(samples, *record)", "()"));
+            }
+            (self.shape, self.itemsize) = (shape.clone(), itemsize);
+            if let Some(sample) = self.aim.filter(|&sample| sample >= shape[0]) {
+                return Err(Error::Sample { sample, samples: shape[0] });
+            }
+        }
         if shape != self.shape {
             return Err(differs("shape of the dataset (samples, *record)", &self.shape, &shape));
         }
-        let itemsize = dataset.element_size().map_err(broken)?;
         if itemsize != self.itemsize {
             return Err(differs("size of an element in bytes", self.itemsize, itemsize));
         }

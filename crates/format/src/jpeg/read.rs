@@ -44,7 +44,8 @@ enum Stage {
 /// A reader of JPEG files: the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    expected: Dims,
+    /// `None`: what follows the image does not matter either, as to other readers.
+    expected: Option<Dims>,
     raw_length: Option<u64>,
     stage: Stage,
     seen: Vec<u8>,
@@ -59,7 +60,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let expected = Dims::expected(shape);
+        let expected = Dims::expected(layout, shape);
         Self {
             expected,
             raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
@@ -118,6 +119,7 @@ impl Reader {
                 }
                 Stage::ScanMarker => self.scan_marker(first)?,
                 Stage::Raw => bytes.len(),
+                Stage::End if self.expected.is_none() => bytes.len(),
                 Stage::End => {
                     let found = self.position + bytes.len() as u64;
                     return Err(Error::Trailing { noun: "JPEG image", expected: self.position, found });
@@ -201,7 +203,7 @@ impl Reader {
         {
             let side = |high, low| u64::from(u16::from_be_bytes([high, low]));
             let found = Dims { height: side(height_high, height_low), width: side(*width_high, *width_low) };
-            self.expected.check(found)?;
+            self.expected.map_or(Ok(()), |expected| expected.check(found))?;
             self.seen.clear();
             self.has_frame = true;
             self.stage = Stage::Skip(left - 5);

@@ -87,7 +87,7 @@ struct Element {
 }
 
 /// Parses the footer `bytes`, which lie at `base` in the file.
-pub(super) fn parse(bytes: &[u8], base: u64, columns: &[Column], selected: &Selected) -> Result<Footer, Error> {
+pub(super) fn parse(bytes: &[u8], base: u64, columns: Option<&[Column]>, selected: &Selected) -> Result<Footer, Error> {
     let mut leaves = Vec::new();
     let mut rows = None;
     let mut footer = Footer::default();
@@ -163,8 +163,9 @@ fn element(r: &mut Reader<'_>) -> Result<Element, Error> {
     Ok(element)
 }
 
-/// The columns must have the names and physical types of the workload, in its order.
-fn check_schema(leaves: &[Leaf], columns: &[Column]) -> Result<(), Error> {
+/// The columns must have the names and physical types of the workload, in its order, where it names any.
+fn check_schema(leaves: &[Leaf], columns: Option<&[Column]>) -> Result<(), Error> {
+    let Some(columns) = columns else { return Ok(()) };
     let found = leaves.iter().map(|leaf| (leaf.path.first().map_or("", String::as_str), leaf.physical));
     let expected = columns.iter().map(|column| (column.name.as_str(), i64::from(column.physical())));
     if found.clone().eq(expected.clone()) {

@@ -21,7 +21,8 @@ const END: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Reader {
     options: Options,
-    columns: Vec<super::schema::Column>,
+    /// `None`: those that the file has, and as many rows.
+    columns: Option<Vec<super::schema::Column>>,
     rows: u64,
     size: Option<u64>,
     stage: Stage,
@@ -81,7 +82,7 @@ impl Reader {
         let FileShape { file, dims, samples } = *shape;
         let recipe = || Recipe { layout: layout.clone(), file, dims: dims.to_vec(), samples };
         Self {
-            columns: options.columns(shape),
+            columns: (!layout.as_found).then(|| options.columns(shape)),
             options: options.clone(),
             rows: shape.samples,
             size: None,
@@ -259,8 +260,8 @@ impl Reader {
             return Ok(());
         }
         let bytes = &tail[(start - from) as usize..tail.len() - END as usize];
-        let mut footer = footer::parse(bytes, start, &self.columns, &self.options.selected)?;
-        if footer.rows() != self.rows {
+        let mut footer = footer::parse(bytes, start, self.columns.as_deref(), &self.options.selected)?;
+        if footer.rows() != self.rows && self.columns.is_some() {
             let (expected, found) = (self.rows.to_string(), footer.rows().to_string());
             return Err(Error::Differs { noun: "number of rows", expected, found });
         }

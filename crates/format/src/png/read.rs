@@ -33,7 +33,8 @@ enum Stage {
 /// A reader of PNG files: the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    expected: Dims,
+    /// `None`: what follows the image does not matter either, as to other readers.
+    expected: Option<Dims>,
     raw_length: Option<u64>,
     stage: Stage,
     /// Fixed-size fields that are being gathered.
@@ -51,7 +52,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let expected = Dims::expected(shape);
+        let expected = Dims::expected(layout, shape);
         Self {
             expected,
             raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
@@ -91,6 +92,7 @@ impl Reader {
                 Stage::Sum => self.gather(bytes, 4)?,
                 Stage::Data(left) => self.data(bytes, left)?,
                 Stage::Raw => bytes.len(),
+                Stage::End if self.expected.is_none() => bytes.len(),
                 Stage::End => {
                     let found = self.position + bytes.len() as u64;
                     return Err(Error::Trailing { noun: "PNG image", expected: self.position, found });
@@ -190,7 +192,7 @@ impl Reader {
             let expected = "a known kind of pixels, compression 0, filter 0, interlace 0 or 1";
             return Err(malformed("IHDR", self.start + 16, expected, format!("{:?}", &header[8..])));
         }
-        self.expected.check(found)?;
+        self.expected.map_or(Ok(()), |expected| expected.check(found))?;
         if self.decode {
             self.pixels = Some(Box::new(Pixels::new(found, channels * u64::from(bits), interlace == 1)?));
         }

@@ -1,0 +1,81 @@
+//! What a run is made of: the data set and its layout, the plan of the training, the checkpoints.
+
+use dlio_config::Workload;
+use dlio_config::vocabulary::Dialect;
+use dlio_format::{Decode, Layout};
+use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan, World};
+
+use crate::checkpoints;
+use crate::exit::Failure;
+use crate::run::Work;
+use crate::session::Session;
+
+/// What follows from the configuration alone.
+pub(crate) struct Prepared {
+    /// The data set; a run that only takes checkpoints has none.
+    pub(crate) data: Option<DataSet>,
+    /// The training.
+    pub(crate) plan: Option<TrainingPlan>,
+    /// The checkpoints.
+    pub(crate) checkpoints: Option<checkpoints::Prepared>,
+}
+
+/// Which files there are, and what is in them.
+pub(crate) struct DataSet {
+    pub(crate) files: FileSet,
+    pub(crate) layout: Layout,
+}
+
+impl Prepared {
+    pub(crate) fn new(session: &Session, work: Work) -> Result<Self, Failure> {
+        let workload = &session.loaded.workload;
+        let data = (work.generate || work.train || work.verify).then(|| DataSet::new(workload, work)).transpose()?;
+        let world = World { size: session.comm.place().size };
+        let plan = work.train.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
+        let checkpoints = work.checkpoint.then(|| checkpoints::Prepared::new(session)).transpose()?;
+        Ok(Self { data, plan, checkpoints })
+    }
+
+    /// Reads these files instead of those that the configuration names.
+    pub(crate) fn adopt(&mut self, session: &Session, files: FileSet) -> Result<(), Failure> {
+        let (workload, world) = (&session.loaded.workload, World { size: session.comm.place().size });
+        if self.plan.is_some() {
+            self.plan = Some(dlio_plan::training_on(files.clone(), workload, world).map_err(Failure::usage)?);
+        }
+        if let Some(data) = &mut self.data {
+            if files.is_listed() {
+                data.layout = data.layout.clone().as_found();
+            }
+            data.files = files;
+        }
+        Ok(())
+    }
+
+    /// The plan of the checkpoints.
+    pub(crate) fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
+        self.checkpoints.as_ref().map(|prepared| &prepared.checkpoints.plan)
+    }
+}
+
+impl DataSet {
+    fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
+        let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
+            .map_err(Failure::usage)?
+            .with_reading(workload)
+            .with_dialect(workload.dlio_rs.dialect);
+        // Dialects other than the reference's do with a sample what its name says: they look at it.
+        let layout = match workload.dlio_rs.dialect {
+            Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
+            Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
+            Dialect::Native | Dialect::Mlperf => layout,
+        };
+        if work.verify {
+            layout.allows(Decode::Verify).map_err(Failure::usage)?;
+        }
+        if work.train {
+            layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
+        }
+        let files = FileSet::new(workload).map_err(Failure::usage)?;
+        Ok(Self { files, layout })
+    }
+}
