@@ -20,7 +20,9 @@ pub(super) fn parquet(f: &mut Fields<'_>, format: Format) -> Parquet {
     if format == Format::Parquet && f.given("dataset.parquet.partition_by").is_some() {
         f.refuse(
             "dataset.parquet.partition_by",
-            "expected no value: hive-style folders are not written; remove the key, or use dataset.num_subfolders_train",
+            "expected no value: hive-style folders are not written. The fork's generator gives their files random names and \
+             numbers of rows, makes at most 1024 of them per file, and its training expects others; remove the key, or use \
+             dataset.num_subfolders_train",
         );
     }
     if f.dialect != Dialect::Native && columns.iter().any(|column| !column.read) && format == Format::Parquet {
