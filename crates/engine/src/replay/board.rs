@@ -148,11 +148,13 @@ impl Board {
         self.members[me].notified().await;
     }
 
-    pub(super) fn turn(&self, me: usize) -> Turn {
+    /// What a worker does at `now`, where `start` is that of the replay.
+    pub(super) fn turn(&self, me: usize, now: Nanos, start: Nanos) -> Turn {
         let mut state = self.state();
         state.idle.retain(|idle| *idle != me);
         if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
             return state.remove(index).map_or(Turn::Rest, |op| {
+                state.keep(me, &op, now, start);
                 self.make_room(&state);
                 Turn::Own(op)
             });
@@ -273,7 +275,7 @@ impl State {
     fn keep(&mut self, me: usize, op: &ReplayOp, now: Nanos, start: Nanos) {
         let Some(pace) = self.pace[op.kind as usize % KINDS] else { return };
         let mut free = self.due(op, start).max(now).saturating_add(pace);
-        let mut kept = 0;
+        let mut kept = self.pending.iter().take(REACH).filter(|(_, owner)| *owner == Some(me)).count();
         for index in 0..self.pending.len().min(REACH) {
             let (next, owner) = &self.pending[index];
             let due = self.due(next, start).max(now);
@@ -282,6 +284,10 @@ impl State {
             }
             let Some(pace) = self.pace[next.kind as usize % KINDS] else { continue };
             let close = if next.lane == op.lane { CLOSE_IN_LANE } else { CLOSE };
+            if *owner == Some(me) {
+                free = free.max(due).saturating_add(pace);
+                continue;
+            }
             if owner.is_some() || free > due.saturating_add(close) {
                 continue;
             }

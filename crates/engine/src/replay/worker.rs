@@ -135,7 +135,7 @@ impl Worker {
     /// Issues operations at their recorded moments, together with the other workers; `None`: the replay ended early.
     async fn follow_schedule(&mut self, board: &Board, me: usize) -> Option<()> {
         loop {
-            let op = match board.turn(me) {
+            let op = match board.turn(me, self.now(), self.start()) {
                 Turn::Own(op) => op,
                 Turn::Lead => self.lead(board, me).await?,
                 Turn::Rest => {
