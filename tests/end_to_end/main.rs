@@ -5,6 +5,7 @@
 mod analysis;
 mod bad_input;
 mod bundled;
+mod causes;
 mod checkpoints;
 mod containers;
 mod content;

@@ -400,3 +400,73 @@ fn a_workload_that_was_recorded_is_recovered_and_runs() {
     let twice = solo(&["trace", "fit", again.to_str().unwrap()]).ok().out;
     assert!(twice.contains("batch_size: 3") && twice.contains("read_threads: 4"), "{twice}");
 }
+
+#[test]
+fn checkpoints_evaluation_and_preprocessing_of_a_run_are_recovered() {
+    let common = [
+        "workflow.generate_data=true",
+        "workflow.checkpoint=true",
+        "dataset.num_files_train=16",
+        "dataset.num_samples_per_file=4",
+        "dataset.record_length_bytes=4096",
+        "dataset.record_length_bytes_stdev=0",
+        "reader.batch_size=2",
+        "reader.read_threads=2",
+        "reader.preprocess_time=0.001",
+        "train.epochs=4",
+        "train.computation_time=0.002",
+        "model.model_size_bytes=300000",
+    ];
+    let evaluated = [
+        "workflow.evaluation=true",
+        "dataset.num_files_eval=32",
+        "reader.batch_size_eval=4",
+        "evaluation.eval_time=0.003",
+        "evaluation.eval_after_epoch=2",
+        "evaluation.epochs_between_evals=2",
+        "checkpoint.steps_between_checkpoints=5",
+    ];
+    let after_epochs = [
+        "checkpoint.checkpoint_after_epoch=1",
+        "checkpoint.epochs_between_checkpoints=3",
+        "model.parallelism.tensor=2",
+    ];
+    let every_run =
+        ["model_size_bytes: 300000", "num_files_train: 16", "batch_size: 2", "checkpoint: true", "preprocess_time:"];
+    let with_evaluation = [
+        "evaluation: true",
+        "num_files_eval: 32",
+        "batch_size_eval: 4",
+        "eval_after_epoch: 2",
+        "epochs_between_evals: 2",
+        "steps_between_checkpoints: 5",
+    ];
+    let without =
+        ["evaluation: false", "checkpoint_after_epoch: 1", "epochs_between_checkpoints: 3", "parallelism: {tensor: 2}"];
+    for (keys, expected) in [(&evaluated[..], &with_evaluation[..]), (&after_epochs[..], &without[..])] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let places = [
+            format!("dataset.data_folder={}", text("data")),
+            format!("checkpoint.checkpoint_folder={}", text("checkpoints")),
+        ];
+        let places = [places[0].as_str(), places[1].as_str(), "--output"];
+        let out = text("out");
+        mpirun(2, &[&["-q", "run", "unet3d_h100"], &common[..], keys, &places[..], &[&out]].concat()).ok();
+        let yaml = solo(&["trace", "fit", &out]).ok().out;
+        for line in every_run.iter().chain(expected) {
+            assert!(yaml.contains(line), "{line}: {yaml}");
+        }
+        assert!(yaml.contains("# Note: not derived"), "{yaml}");
+        let model = text("model.yaml");
+        std::fs::write(&model, &yaml).unwrap();
+        solo(&["validate", &model, "--strict"]).ok();
+        let again = text("again");
+        let words = [&["-q", "run", &model, "workflow.generate_data=true"], &places[..], &[&again]].concat();
+        mpirun(2, &words).ok();
+        let twice = solo(&["trace", "fit", &again]).ok().out;
+        for line in every_run.iter().chain(expected) {
+            assert!(twice.contains(line), "{line}: {twice}");
+        }
+    }
+}

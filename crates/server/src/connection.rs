@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use s3s::service::S3Service;
 use s3s::{Body, HttpError};
@@ -17,22 +19,41 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::pace::Pacer;
+use crate::trouble::{Asked, Due, Troubles};
 
 /// Bytes read or gathered for writing at a time.
 const BUFFER_BYTES: usize = 512 << 10;
 /// After a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
+/// What a server refuses a request with.
+const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+
 /// The HTTP service of one endpoint.
 #[derive(Clone)]
 pub(crate) struct Http {
     s3: S3Service,
-    pacer: Option<Arc<Pacer>>,
+    slowness: Option<Slowness>,
+    /// Whether the connection has had a request.
+    used: Arc<AtomicBool>,
+}
+
+/// What makes answers late, and which ones.
+#[derive(Clone)]
+pub(crate) struct Slowness {
+    pub(crate) pacer: Arc<Pacer>,
+    pub(crate) troubles: Arc<Troubles>,
+    pub(crate) endpoint: usize,
 }
 
 impl Http {
-    pub(crate) fn new(s3: S3Service, pacer: Option<Arc<Pacer>>) -> Self {
-        Self { s3, pacer }
+    pub(crate) fn new(s3: S3Service, slowness: Option<Slowness>) -> Self {
+        Self { s3, slowness, used: Arc::default() }
+    }
+
+    /// The service of a new connection.
+    fn of_connection(&self) -> Self {
+        Self { used: Arc::default(), ..self.clone() }
     }
 }
 
@@ -42,15 +63,33 @@ impl Service<Request<Incoming>> for Http {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let response = Service::call(&self.s3, request);
-        let Some(pacer) = self.pacer.clone() else { return response };
+        let Some(Slowness { pacer, troubles, endpoint }) = self.slowness.clone() else {
+            return Service::call(&self.s3, request);
+        };
         let arrived = Instant::now();
+        let first_of_connection = !self.used.swap(true, Ordering::Relaxed);
+        let get = request.method() == Method::GET;
+        let Due { delay, refuse, close } = troubles.due(Asked { endpoint, get, first_of_connection, arrived });
+        let response = (!refuse).then(|| Service::call(&self.s3, request));
         Box::pin(async move {
-            let response = response.await;
-            pacer.first_byte(arrived).await;
-            response
+            let mut response = match response {
+                Some(response) => response.await?,
+                None => refusal(),
+            };
+            if close {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            pacer.first_byte(arrived, delay).await;
+            Ok(response)
         })
     }
+}
+
+fn refusal() -> Response<Body> {
+    let mut response = Response::new(Body::from(SLOW_DOWN.to_owned()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
 }
 
 /// Serves connections until `stopped`, then lets those in flight end within `drain`.
@@ -62,7 +101,7 @@ pub(crate) async fn serve(listener: TcpListener, http: Http, mut stopped: watch:
             _ = stopped.changed() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, http.clone(), stopped.clone()));
+                    connections.spawn(converse(stream, http.of_connection(), stopped.clone()));
                 }
                 Err(_) => sleep(ACCEPT_AGAIN).await,
             },

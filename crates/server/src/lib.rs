@@ -27,10 +27,12 @@ mod pace;
 mod protocol;
 pub mod registry;
 mod serve;
+mod trouble;
 mod vault;
 
 pub use credentials::Credentials;
 pub use error::Error;
 pub use pace::Pace;
 pub use serve::{Running, ServeConfig, Server, Store};
+pub use trouble::Trouble;
 pub use vault::Vault;

@@ -45,15 +45,16 @@ impl Pacer {
         Ok(Self { pace, timer: Timer::start()?, late_ns: AtomicU64::new(0) })
     }
 
-    /// Waits until a response to a request that arrived then may begin.
-    pub(crate) async fn first_byte(&self, arrived: Instant) {
-        if self.pace.first_byte.is_zero() {
+    /// Waits until a response to a request that arrived then may begin, which is at least `delay` later.
+    pub(crate) async fn first_byte(&self, arrived: Instant, delay: Duration) {
+        let delay = delay.max(self.pace.first_byte);
+        if delay.is_zero() {
             return;
         }
-        let due = arrived + self.pace.first_byte;
+        let due = arrived + delay;
         let late_ns = self.late_ns.load(Ordering::Relaxed);
         // A quarter more than the average, so that most wake early enough to be exactly on time.
-        let asked = due - Duration::from_nanos(late_ns + late_ns / 4).min(LEAD_MAX).min(self.pace.first_byte);
+        let asked = due - Duration::from_nanos(late_ns + late_ns / 4).min(LEAD_MAX).min(delay);
         // The timer outlives every sleeper; should it not, nobody waits for it.
         let _ = self.timer.at(asked).await;
         let woken_late = u64::try_from(Instant::now().saturating_duration_since(asked).as_nanos()).unwrap_or(0);

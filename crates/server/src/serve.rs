@@ -12,10 +12,11 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connection::{self, Http};
+use crate::connection::{self, Http, Slowness};
 use crate::pace::Pacer;
 use crate::registry::{self, Announcement};
-use crate::{Credentials, Error, Pace, Vault, clock, protocol};
+use crate::trouble::Troubles;
+use crate::{Credentials, Error, Pace, Trouble, Vault, clock, protocol};
 
 /// Where the objects live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct ServeConfig {
     pub advertise: Option<String>,
     /// Slowness on purpose.
     pub pace: Pace,
+    /// Trouble that some requests have.
+    pub troubles: Vec<Trouble>,
     /// Threads that serve. `None`: one per core, at most 8.
     pub threads: Option<usize>,
     /// How long requests in flight may take to end after the server was told to.
@@ -75,6 +78,7 @@ impl Default for ServeConfig {
             registry: None,
             advertise: None,
             pace: Pace::default(),
+            troubles: Vec::new(),
             threads: None,
             drain: Duration::from_secs(10),
         }
@@ -98,14 +102,28 @@ impl Server {
         let mut notices = Vec::new();
         let vaults = open_vaults(config, &mut notices)?;
         let credentials = choose_credentials(config, &mut notices)?;
-        let pacer = if config.pace.is_unhindered() { None } else { Some(Arc::new(Pacer::start(config.pace)?)) };
+        if let Some(unknown) =
+            config.troubles.iter().filter_map(|rule| rule.endpoint).find(|at| *at >= config.endpoints)
+        {
+            let last = config.endpoints - 1;
+            return Err(Error::Config(format!(
+                "trouble at endpoint {unknown}: the endpoints of a process are 0 to {last}"
+            )));
+        }
+        let unhindered = config.pace.is_unhindered();
+        let pacer =
+            if !unhindered || !config.troubles.is_empty() { Some(Arc::new(Pacer::start(config.pace)?)) } else { None };
+        let troubles = Arc::new(Troubles::new(config.troubles.clone()));
         let threads = Threads::start(config.threads)?;
         let (stop, stopped) = watch::channel(());
         let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());
         for (index, vault) in vaults.into_iter().enumerate() {
             let (listener, address) = listen(&threads.handle, nth_address(config.bind, index)?)?;
             endpoints.push(url(config, address));
-            let http = Http::new(protocol::service(vault, &credentials, pacer.clone()), pacer.clone());
+            let slowness =
+                pacer.clone().map(|pacer| Slowness { pacer, troubles: Arc::clone(&troubles), endpoint: index });
+            let sending = pacer.clone().filter(|_| !unhindered);
+            let http = Http::new(protocol::service(vault, &credentials, sending), slowness);
             acceptors.push(threads.handle.spawn(connection::serve(listener, http, stopped.clone(), config.drain)));
         }
         let mut running = Running {

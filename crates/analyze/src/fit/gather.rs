@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use dlio_event::{Lane, OpKind, Outcome, Phase};
 use dlio_trace::{Batch, Error, RankTrace};
 
+use super::beside::{Beside, most_common};
+
 /// What a trace holds, as far as a workload depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
@@ -23,6 +25,9 @@ pub(super) struct Gathered {
     pub(super) epochs: u64,
     pub(super) span_seconds: f64,
     pub(super) notes: Vec<String>,
+    pub(super) beside: Beside,
+    /// The last step of any epoch.
+    pub(super) steps_seen: u32,
     /// Samples and bytes by rank, epoch and step.
     steps: HashMap<(u32, u32, u32), (u64, u64)>,
     /// Time of the training loop, by rank and epoch: first fetch, end of the last computation, fetches.
@@ -84,18 +89,18 @@ impl Gathered {
     ) -> Option<&'static str> {
         let (kind, phase) = (batch.kind[row], batch.phase[row]);
         if spans && phase != Phase::Train {
-            return match kind {
-                OpKind::CheckpointSave | OpKind::CheckpointLoad => Some("checkpoint(s)"),
-                OpKind::Fetch if phase == Phase::Eval => Some("step(s) of evaluation"),
-                OpKind::GenerateFile => Some("generated file(s)"),
-                _ => None,
-            };
+            return self.beside.take(rank, batch, row);
         }
         let seconds = batch.duration(row) as f64 / 1e9;
         let (epoch, step) = (batch.epoch[row], batch.step[row]);
         match kind {
-            OpKind::Compute => self.compute.push(seconds),
+            OpKind::Compute => {
+                self.compute.push(seconds);
+                self.steps_seen = self.steps_seen.max(step);
+            }
+            OpKind::Preprocess => self.beside.preprocess.push(seconds),
             OpKind::Fetch => {
+                self.steps_seen = self.steps_seen.max(step);
                 let turn = self.loops.entry((rank, epoch)).or_insert((batch.start[row], batch.end[row], 0));
                 *turn = (turn.0.min(batch.start[row]), turn.1.max(batch.end[row]), turn.2 + 1);
             }
@@ -169,11 +174,7 @@ impl Gathered {
 
     /// Samples per step: what most steps have.
     pub(super) fn batch(&self) -> u64 {
-        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-        for (samples, _) in self.steps.values() {
-            *counts.entry(*samples).or_default() += 1;
-        }
-        counts.into_iter().max_by_key(|(_, steps)| *steps).map_or(1, |(samples, _)| samples)
+        most_common(self.steps.values().map(|(samples, _)| samples))
     }
 
     pub(super) fn bytes_per_step(&self) -> f64 {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what the trace does not tell is not made up silently: each guess is a note in the YAML.
 
+mod beside;
 mod gather;
 mod shape;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 
 use dlio_trace::{Error, RankTrace};
 
+pub use beside::{Checkpoints, Evaluation, When};
 use gather::Gathered;
 pub use shape::Compute;
 use shape::Simulated;
@@ -38,6 +40,12 @@ pub struct Fit {
     pub ranks: u64,
     /// Seconds of computation per step.
     pub compute: Compute,
+    /// Seconds of preprocessing per sample, if there was any.
+    pub preprocess: Option<Compute>,
+    /// Evaluation, if there was any.
+    pub evaluation: Option<Evaluation>,
+    /// Checkpoints that were saved in training, if there were any.
+    pub checkpoints: Option<Checkpoints>,
     /// What was compared: name, recorded, fitted.
     pub similarity: Vec<(&'static str, f64, f64)>,
     /// Kolmogorov-Smirnov distances by name.
@@ -96,7 +104,18 @@ fn derive(gathered: &Gathered) -> Fit {
     if !gathered.compute.is_empty() {
         distances.push(("times of computation", compute.distance(&gathered.compute)));
     }
+    let last_epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
+    let evaluation = gathered.beside.evaluation(last_epoch);
+    let saves = gathered.beside.checkpoints((last_epoch, gathered.steps_seen), &mut notes);
+    let checkpoints = saves.map(|saves| whole_ranks(saves, gathered.ranks, &mut notes));
+    let preprocess = &gathered.beside.preprocess;
+    notes.push(
+        "not derived: the order of the samples (shuffling), ranges within files, and what readers keep open".to_owned(),
+    );
     Fit {
+        preprocess: (!preprocess.is_empty()).then(|| Compute::of(preprocess)),
+        evaluation,
+        checkpoints,
         format: gathered.format(&mut notes),
         files,
         samples_per_file,
@@ -111,6 +130,15 @@ fn derive(gathered: &Gathered) -> Fit {
         distances,
         notes,
     }
+}
+
+/// Tensor parallelism makes as many ranks save as did, where these divide the world; otherwise one saves for all.
+fn whole_ranks(saves: Checkpoints, ranks: u64, notes: &mut Vec<String>) -> Checkpoints {
+    if ranks.is_multiple_of(saves.ranks) {
+        return saves;
+    }
+    notes.push(format!("{} of {ranks} ranks saved checkpoints; in this workload one saves as much", saves.ranks));
+    Checkpoints { bytes: saves.bytes * saves.ranks, ranks: 1, ..saves }
 }
 
 impl Fit {
@@ -142,19 +170,62 @@ impl Fit {
             writeln!(text, "# Note: {note}")?;
         }
         let length = self.record_length.round();
-        writeln!(text, "model: {{name: fitted}}\nframework: pytorch")?;
-        writeln!(text, "workflow: {{generate_data: false, train: true, checkpoint: false}}\ndataset:")?;
+        self.write_model(text)?;
+        let (evaluation, checkpoint) = (self.evaluation.is_some(), self.checkpoints.is_some());
+        writeln!(
+            text,
+            "workflow: {{generate_data: false, train: true, evaluation: {evaluation}, checkpoint: {checkpoint}}}\ndataset:"
+        )?;
         writeln!(text, "  data_folder: data/fitted\n  format: {}", self.format)?;
         writeln!(text, "  num_files_train: {}\n  num_samples_per_file: {}", self.files, self.samples_per_file)?;
         writeln!(text, "  record_length_bytes: {length}")?;
         if self.record_length_stdev > 0.0 {
             writeln!(text, "  record_length_bytes_stdev: {}", self.record_length_stdev.round())?;
         }
+        if let Some(evaluation) = &self.evaluation {
+            writeln!(text, "  num_files_eval: {}", evaluation.files)?;
+        }
         writeln!(
             text,
             "reader:\n  data_loader: pytorch\n  batch_size: {}\n  read_threads: {}",
             self.batch, self.readers
         )?;
-        writeln!(text, "train:\n  epochs: {}\n  computation_time: {}", self.epochs, self.compute.yaml())
+        if let Some(evaluation) = &self.evaluation {
+            writeln!(text, "  batch_size_eval: {}", evaluation.batch)?;
+        }
+        if let Some(preprocess) = &self.preprocess {
+            writeln!(text, "  preprocess_time: {}", preprocess.yaml())?;
+        }
+        writeln!(text, "train:\n  epochs: {}\n  computation_time: {}", self.epochs, self.compute.yaml())?;
+        self.write_beside(text)
+    }
+
+    fn write_model(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "model:\n  name: fitted")?;
+        if let Some(Checkpoints { bytes, ranks, .. }) = self.checkpoints {
+            writeln!(text, "  model_size_bytes: {bytes}")?;
+            if ranks > 1 {
+                writeln!(text, "  parallelism: {{tensor: {ranks}}}")?;
+            }
+        }
+        writeln!(text, "framework: pytorch")
+    }
+
+    fn write_beside(&self, text: &mut String) -> std::fmt::Result {
+        if let Some(Evaluation { after, between, compute, .. }) = &self.evaluation {
+            writeln!(text, "evaluation:\n  eval_time: {}", compute.yaml())?;
+            writeln!(text, "  eval_after_epoch: {after}\n  epochs_between_evals: {between}")?;
+        }
+        match self.checkpoints.map(|checkpoints| checkpoints.when) {
+            Some(When::Steps(between)) => {
+                writeln!(text, "checkpoint:\n  checkpoint_folder: checkpoints/fitted")?;
+                writeln!(text, "  steps_between_checkpoints: {between}")
+            }
+            Some(When::Epochs(after, between)) => {
+                writeln!(text, "checkpoint:\n  checkpoint_folder: checkpoints/fitted")?;
+                writeln!(text, "  checkpoint_after_epoch: {after}\n  epochs_between_checkpoints: {between}")
+            }
+            None => Ok(()),
+        }
     }
 }

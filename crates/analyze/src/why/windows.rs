@@ -7,12 +7,12 @@ use crate::timeline::{Extent, SLICES};
 
 /// Seconds without a refusal that still belong to one stretch of them.
 const GAP: u64 = 15;
-/// Operations are slow in a slice when they take this many times as long as in the middle slice.
+/// Operations are slow in a slice when they take this many times as long as the middle operation.
 const SLOW: f64 = 2.5;
-/// A slow stretch has at least this many operations and slices, and at most this share of the slices with operations.
+/// A slow stretch has at least this many operations and slices, and at most this share of all operations.
 const ENOUGH: f64 = 30.0;
 const SLICES_LEAST: usize = 3;
-const SHARE_MOST: f64 = 0.6;
+const SHARE_MOST: f64 = 0.5;
 
 /// Seconds that follow each other closely: first, last and how many refusals.
 pub(super) fn stretches(seconds: &BTreeMap<u64, u64>) -> Vec<(u64, u64, u64)> {
@@ -51,13 +51,21 @@ pub(super) struct Slow {
 pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
     let (operations, flying, waiting) = (&lines.operations.amounts, &lines.flying.amounts, &lines.waiting.amounts);
     let active: Vec<usize> = (0..SLICES).filter(|slice| operations[*slice] > 0.0).collect();
-    let middle = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    let all: f64 = operations.iter().sum();
+    // By operations, not by slices: slow operations fill many slices, and short ones leave most of theirs empty.
+    let middle = |value: &dyn Fn(usize) -> f64| {
+        let mut slices = active.clone();
+        slices.sort_by(|one, other| value(*one).total_cmp(&value(*other)));
+        let mut before = 0.0;
+        let found = slices.into_iter().find(|slice| {
+            before += operations[*slice];
+            before >= all / 2.0
+        });
+        found.map_or(0.0, value)
     };
     let duration = |slice: usize| flying[slice] / operations[slice];
-    let usual = middle(active.iter().map(|slice| duration(*slice)).collect());
-    let usual_wait = middle(active.iter().map(|slice| waiting[*slice]).collect());
+    let usual = middle(&duration);
+    let usual_wait = middle(&|slice| waiting[slice]);
     // Slices without operations, in which everybody computes, do not end a stretch; one ordinary slice does not either.
     let late = active.iter().enumerate().filter(|(_, slice)| duration(**slice) > SLOW * usual);
     let (mut stretches, mut before): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
@@ -72,7 +80,7 @@ pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
         let (first, last) = (*slices.first()?, *slices.last()?);
         let sum = |amounts: &[f64]| slices.iter().map(|slice| amounts[*slice]).sum::<f64>();
         let much = sum(operations) >= ENOUGH && slices.len() >= SLICES_LEAST;
-        let rare = slices.len() as f64 <= SHARE_MOST * active.len() as f64;
+        let rare = sum(operations) <= SHARE_MOST * all;
         (much && rare && usual > 0.0).then(|| Slow {
             from: first as f64 * extent.slice_seconds(),
             to: (last + 1) as f64 * extent.slice_seconds(),

@@ -71,6 +71,7 @@ fn config(args: ServeArgs, env: &Environment, rank: u32, ranks: u32) -> Result<S
         access_key,
         secret_key,
         delay_ms,
+        trouble,
         no_fsync,
     } = args;
     let store = match data {
@@ -97,6 +98,7 @@ fn config(args: ServeArgs, env: &Environment, rank: u32, ranks: u32) -> Result<S
         registry,
         advertise,
         pace: Pace { first_byte, ..Pace::default() },
+        troubles: trouble,
         ..ServeConfig::default()
     })
 }
