@@ -74,6 +74,33 @@ fn a_part_of_a_larger_data_set_is_read_by_the_number_in_its_names() {
     assert_eq!(facts["samples"]["1"].as_array().unwrap().len(), 16, "{facts}");
 }
 
+/// The fork generates `00` … `09` for ten sub-folders and expects `0` … `9` without a listing; a single one it does not generate.
+#[test]
+fn sub_folders_are_read_in_both_spellings_of_the_fork() {
+    for (count, generated, expected) in [("10", "train/00", "train/0"), ("1", "train", "train/0")] {
+        let folder = tempfile::tempdir().unwrap();
+        let words = small(folder.path());
+        let count = format!("++workload.dataset.num_subfolders_train={count}");
+        solo(&run("generate", &words, &[&count])).ok();
+        solo(&run("replay", &words, &[&count])).ok();
+        let data = folder.path().join("data");
+        if generated == "train" {
+            std::fs::rename(data.join("train"), data.join("0")).unwrap();
+            std::fs::create_dir(data.join("train")).unwrap();
+            std::fs::rename(data.join("0"), data.join("train/0")).unwrap();
+        } else {
+            for index in 0..10 {
+                let [from, to] = [format!("train/{index:02}"), format!("train/{index}")];
+                std::fs::rename(data.join(from), data.join(to)).unwrap();
+            }
+        }
+        let said = mpirun(2, &run("replay", &words, &[&count])).ok();
+        assert!(said.err.contains("skip_listing [train]: all 16 of 16 files"), "{}", said.err);
+        solo(&run("replay", &words, &[&count, "++workload.dataset.skip_listing=False"])).ok();
+        assert!(data.join(expected).is_dir() && !data.join("train/00").exists());
+    }
+}
+
 #[test]
 fn a_data_set_that_is_too_small_is_told_with_both_numbers() {
     let folder = tempfile::tempdir().unwrap();

@@ -36,9 +36,11 @@ pub(crate) async fn files(
     work: Work,
 ) -> Result<Option<FileSet>, Failure> {
     let workload = &session.loaded.workload;
-    let computed = workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing
-        || workload.dataset.num_files_generated.is_some()
-        || files.format() == Format::Synthetic;
+    let unlisted = workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing;
+    if unlisted && !work.generate && (work.train || work.verify) {
+        return short_folders(session, storage, files).await;
+    }
+    let computed = unlisted || workload.dataset.num_files_generated.is_some() || files.format() == Format::Synthetic;
     if computed || work.generate || !(work.train || work.verify) {
         return Ok(None);
     }
@@ -67,6 +69,31 @@ pub(crate) async fn files(
         }
     }
     Ok(Some(there))
+}
+
+/// Without a listing the fork expects other names of sub-folders than it generates: rank 0 looks for the first file of each
+/// split in both spellings, and all ranks take what it found.
+async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<Option<FileSet>, Failure> {
+    let mut mine = Vec::new();
+    for split in [Split::Train, Split::Eval] {
+        if session.rank() == 0 && files.len(split) > 0 && files.has_short_folders(split) {
+            let first = files.combined(split, 0);
+            let short = files.clone().with_short_folders(split).key(first);
+            if is_missing(storage, &files.key(first)).await && !is_missing(storage, &short).await {
+                session.inform(&format!("the sub-folders of {} are named as in {short}", split.folder()));
+                mine.push(split == Split::Train);
+            }
+        }
+    }
+    let found = gather(&*session.comm, &mine).await?.into_iter().next().unwrap_or_default();
+    let split = |is_train: bool| if is_train { Split::Train } else { Split::Eval };
+    let short = found.iter().fold(files.clone(), |files, &is_train| files.with_short_folders(split(is_train)));
+    Ok((!found.is_empty()).then_some(short))
+}
+
+/// Whether an object is known not to exist; what else may be wrong is told by those who read it.
+async fn is_missing(storage: &dyn Storage, key: &str) -> bool {
+    matches!(storage.stat(key).await, Err(error) if error.kind == ErrorKind::NotFound)
 }
 
 async fn look(

@@ -33,6 +33,8 @@ struct Naming {
     /// The count that the names carry (`_of_N`); differs from `len` when part of a larger data set is used.
     of: u64,
     subfolders: u64,
+    /// Sub-folders have the names that the MLPerf fork expects where it does not list.
+    is_short: bool,
     prefix: String,
     format: Format,
     /// The names instead of computed ones.
@@ -106,6 +108,7 @@ impl FileSet {
             len,
             of: if split == Split::Train { generated } else { len },
             subfolders,
+            is_short: false,
             prefix: dataset.file_prefix.clone(),
             format: dataset.format,
             listed: None,
@@ -165,6 +168,24 @@ impl FileSet {
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.train.listed.is_some() || self.eval.listed.is_some()
+    }
+
+    /// Whether the MLPerf fork expects other names of a split's sub-folders than it generates where it does not list
+    /// (`dataset.skip_listing`): their numbers are as wide as the last one's, and one sub-folder is a folder too.
+    #[must_use]
+    pub fn has_short_folders(&self, split: Split) -> bool {
+        let count = self.naming(split).subfolders;
+        count == 1 || count > 1 && digits(count) != digits(count - 1)
+    }
+
+    /// The same files in sub-folders of a split with those names.
+    #[must_use]
+    pub fn with_short_folders(mut self, split: Split) -> FileSet {
+        match split {
+            Split::Train => self.train.is_short = true,
+            Split::Eval => self.eval.is_short = true,
+        }
+        self
     }
 
     /// Number of files of a split, as configured (nothing trimmed).
@@ -301,7 +322,9 @@ impl Naming {
 
     fn folder(&self, index: u64) -> String {
         let folder = self.split.folder();
-        if self.subfolders > 1 {
+        if self.is_short && self.subfolders > 0 {
+            format!("{folder}/{:0width$}", index % self.subfolders, width = digits(self.subfolders - 1))
+        } else if self.subfolders > 1 {
             format!("{folder}/{:0width$}", index % self.subfolders, width = digits(self.subfolders))
         } else {
             folder.to_owned()

@@ -43,6 +43,21 @@ fn sub_folders_are_padded_and_hold_every_nth_file_and_one_sub_folder_is_none() {
 }
 
 #[test]
+fn sub_folders_have_the_names_that_the_mlperf_fork_expects_without_a_listing() {
+    for (count, generated, expected) in
+        [(1, "train", Some("train/0")), (9, "train/8", None), (10, "train/08", Some("train/8"))]
+    {
+        let files = files(&["dataset.num_files_train=24", &format!("dataset.num_subfolders_train={count}")]);
+        assert!(files.key(8).starts_with(&format!("{generated}/img_08_of_24")), "{}", files.key(8));
+        assert_eq!(files.has_short_folders(Split::Train), expected.is_some());
+        let short = files.with_short_folders(Split::Train);
+        let expected = format!("{}/img_08_of_24", expected.unwrap_or(generated));
+        assert!(short.key(8).starts_with(&expected), "{}", short.key(8));
+        assert!(!short.has_short_folders(Split::Eval));
+    }
+}
+
+#[test]
 fn tfrecord_files_have_an_index_in_a_flat_folder() {
     let overrides = ["framework=tensorflow", "reader.data_loader=tensorflow", "dataset.format=tfrecord"];
     let files = files(&[&overrides[..], &["dataset.num_subfolders_train=2"]].concat());
