@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::Builder;
 use crate::histogram::{Histogram, Times, bucket};
-use crate::metric::{Parameters, Window};
+use crate::metric::Parameters;
 use crate::pass::kept::{Answer, Question, SlowObjects};
 use crate::pass::objects::{AllRanges, Locator};
 use crate::pass::part::{Flow, Group, Lines};
-use crate::pass::{self, Memory, Shared, Summary};
+use crate::pass::{self, Memory, Most, Shared, Summary};
 use crate::report::Report;
 use crate::timeline::Extent;
 use crate::why;
 
-/// Up to this many events rows are kept, 32 bytes each, and percentiles are exact.
+/// Up to this many events rows are kept, 16 bytes each, and percentiles are exact.
 pub const EXACT_EVENTS: u64 = 12_500_000;
 /// Objects with slow reads whose names are looked up.
 const SLOW_OBJECTS: usize = 5;
@@ -40,7 +40,7 @@ pub fn report(traces: &[RankTrace], options: &Options) -> Result<Report, dlio_tr
     let analysis = Analysis::new(traces, options);
     let share = analysis.read(0, 1)?;
     let question = analysis.question(&share.summary);
-    let slow = share.memory.slow_objects(&share.summary.parts, &question);
+    let slow = share.memory.slow_objects(&share.summary.parts, &question).cut();
     let (answer, reads) = share.memory.answer(&share.summary.parts, &question, &slow);
     drop(share.memory);
     analysis.report(share.summary, &slow, Second { answer, reads })
@@ -82,8 +82,9 @@ impl Asked {
     #[must_use]
     pub fn learn(mut self, second: &[Vec<u8>]) -> Option<Self> {
         for bytes in second {
-            self.slow.merge(serde_json::from_slice(bytes).ok()?);
+            self.slow.merge(postcard::from_bytes(bytes).ok()?);
         }
+        self.slow = self.slow.cut();
         Some(self)
     }
 }
@@ -93,21 +94,21 @@ impl Share {
     #[must_use]
     pub fn first(&self) -> Vec<u8> {
         // Plain values: serialising to memory cannot fail.
-        serde_json::to_vec(&self.summary).unwrap_or_default()
+        postcard::to_allocvec(&self.summary).unwrap_or_default()
     }
 
     /// Its objects with slow reads: a message to all processes.
     #[must_use]
     pub fn second(&self, asked: &Asked) -> Vec<u8> {
         let slow = self.memory.slow_objects(&self.summary.parts, &asked.question);
-        serde_json::to_vec(&slow).unwrap_or_default()
+        postcard::to_allocvec(&slow).unwrap_or_default()
     }
 
     /// The answer to what is asked.
     #[must_use]
     pub fn third(&self, asked: &Asked) -> Vec<u8> {
         let (answer, reads) = self.memory.answer(&self.summary.parts, &asked.question, &asked.slow);
-        serde_json::to_vec(&Second { answer, reads }).unwrap_or_default()
+        postcard::to_allocvec(&Second { answer, reads }).unwrap_or_default()
     }
 }
 
@@ -136,18 +137,43 @@ impl<'a> Analysis<'a> {
         self.streaming
     }
 
+    /// What the formulas use.
+    pub(crate) fn parameters(&self) -> Parameters {
+        self.known.clone().unwrap_or_else(|| Parameters {
+            // When nobody says: the reference's defaults, and as many steps as there are.
+            exclude_start_steps: 1,
+            exclude_end_steps: 0,
+            train_steps: u64::MAX,
+            eval_steps: u64::MAX,
+            batch_size: 1,
+            eval_batch_size: 1,
+            record_bytes: 0.0,
+            au_threshold: 0.9,
+            train_samples: None,
+            formula: crate::metric::Formula::default(),
+            checkpoint_bytes: None,
+        })
+    }
+
+    fn most(&self) -> Most {
+        if self.streaming { Most::streaming(self.traces.len()) } else { Most::ALL }
+    }
+
     /// Reads the traces whose turn it is when processes take turns.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn read(&self, process: usize, processes: usize) -> Result<Share, dlio_trace::Error> {
         let mine: Vec<usize> = (0..self.traces.len()).skip(process).step_by(processes.max(1)).collect();
-        let known = self.known.as_ref();
+        let parameters = self.parameters();
         let shared = Shared {
             traces: self.traces,
             extent: self.extent,
+            axis: self.extent.axis(),
+            most: self.most(),
             keep: !self.streaming,
-            window: known.map_or_else(Window::default, Parameters::train_window),
+            window: parameters.train_window(),
+            parameters,
             ranges: AllRanges::default(),
             coverage: pass::samples::Coverages::default(),
             meetings: pass::meetings::Meetings::default(),
@@ -159,8 +185,8 @@ impl<'a> Analysis<'a> {
     /// Joins what all processes found; `None` if a message is not one of [`Share::first`].
     #[must_use]
     pub fn ask(&self, first: &[Vec<u8>]) -> Option<Asked> {
-        let all: Option<Vec<Summary>> = first.iter().map(|bytes| serde_json::from_slice(bytes).ok()).collect();
-        let summary = pass::join(all?);
+        let all: Option<Vec<Summary>> = first.iter().map(|bytes| postcard::from_bytes(bytes).ok()).collect();
+        let summary = pass::join(all?, self.most());
         let question = self.question(&summary);
         Some(Asked { summary, question, slow: SlowObjects::default() })
     }
@@ -172,7 +198,7 @@ impl<'a> Analysis<'a> {
     pub fn finish(&self, asked: Asked, third: &[Vec<u8>]) -> Result<Option<Report>, dlio_trace::Error> {
         let mut all = Second::default();
         for bytes in third {
-            let Ok(one) = serde_json::from_slice::<Second>(bytes) else { return Ok(None) };
+            let Ok(one) = postcard::from_bytes::<Second>(bytes) else { return Ok(None) };
             all.answer.merge(one.answer);
             all.reads.merge(one.reads);
         }
@@ -250,27 +276,21 @@ pub(crate) struct Sums {
 
 impl Sums {
     fn of(summary: &Summary) -> Self {
+        let exchanged = summary.exchanged.clone();
         let mut sums = Self {
-            groups: BTreeMap::new(),
+            groups: exchanged.groups,
             ranks: BTreeMap::new(),
             hosts: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
+            endpoints: exchanged.endpoints,
             reads: Histogram::default(),
             lines: Lines::default(),
         };
         for part in &summary.parts {
-            for (key, group) in &part.groups {
-                sums.groups.entry(*key).or_default().merge(group);
-            }
-            let rank = sums.ranks.entry(part.index).or_default();
+            sums.ranks.insert(part.index, part.flow.clone());
             let (ranks, host) = sums.hosts.entry(part.host.clone()).or_default();
             *ranks += 1;
-            for (name, flow) in &part.flows {
-                rank.merge(flow);
-                host.merge(flow);
-                sums.endpoints.entry(name.clone()).or_default().merge(flow);
-                sums.reads.merge(&flow.reads);
-            }
+            host.merge(&part.flow);
+            sums.reads.merge(&part.flow.reads);
             sums.lines.merge(&part.lines);
         }
         sums

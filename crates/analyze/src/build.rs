@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dlio_event::{BlockTimings, OpKind, RankTimings};
+use dlio_event::{OpKind, RankTimings};
 
 use crate::analysis::{Analysis, Sums};
 use crate::histogram::{Found, Histogram, RELATIVE_ERROR};
@@ -10,8 +10,9 @@ use crate::metric::{self, Parameters, RankMetric};
 use crate::overview::{self, rounded};
 use crate::pass::Summary;
 use crate::pass::kept::Answer;
-use crate::pass::objects::different_bytes;
+use crate::pass::objects::OneIn;
 use crate::pass::part::{EpochReads, Flow, SIZE_BOUNDS, group_of};
+use crate::pass::samples::EpochSamples;
 use crate::rebuild::EpochTime;
 use crate::report::{
     Coverage, Curve, Endpoint, Epoch, FlowRow, HostRow, Method, Operation, RankRow, Report, Run, Series, TimeRow,
@@ -27,28 +28,29 @@ pub(crate) struct Builder<'a> {
     pub(crate) parameters: Parameters,
     /// Of each part of the summary.
     pub(crate) metrics: Vec<RankMetric>,
+    /// Which parts of objects the bytes that were read again are told from.
+    pub(crate) ranges: OneIn,
 }
 
 type Rebuilt = (RankTimings, Vec<EpochTime>);
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(analysis: &'a Analysis<'a>, summary: Summary, sums: Sums, answer: Answer) -> Self {
-        let timings: Vec<&RankTimings> = summary.parts.iter().map(|part| &part.timings).collect();
-        let parameters = analysis.known.clone().unwrap_or_else(|| assumed(&timings));
-        let metrics = timings.iter().map(|timings| metric::rank(timings, &parameters)).collect();
-        Self { analysis, summary, sums, answer, parameters, metrics }
+    pub(crate) fn new(analysis: &'a Analysis<'a>, mut summary: Summary, sums: Sums, answer: Answer) -> Self {
+        let metrics = summary.parts.iter_mut().map(|part| std::mem::take(&mut part.metric)).collect();
+        let (parameters, ranges) = (analysis.parameters(), OneIn::default());
+        Self { analysis, summary, sums, answer, parameters, metrics, ranges }
     }
 
     pub(crate) fn explain(&mut self, slow_objects: Vec<why::ObjectReads>) -> why::Why {
         let ranges = std::mem::take(&mut self.summary.ranges);
+        self.ranges = ranges.followed;
         let mut why = why::explain(&why::Sources {
             summary: &self.summary,
-            parameters: &self.parameters,
             metrics: &self.metrics,
             extent: self.analysis.extent,
             reads: &self.sums.reads,
             endpoints: &self.sums.endpoints,
-            different_bytes: different_bytes(ranges),
+            different_bytes: ranges.different_bytes(),
             slow_objects,
         });
         let found = &mut self.answer.reads.whole;
@@ -98,12 +100,36 @@ impl<'a> Builder<'a> {
 
     fn method(&self) -> Method {
         let streaming = self.analysis.streaming;
-        let left_out: &[&str] = if streaming { &["overlap", "busy_percentage", "slow objects"] } else { &[] };
+        let left_out: &[&str] = if streaming { &["slow objects"] } else { &[] };
         Method {
             streaming,
             percentile_error: if streaming { RELATIVE_ERROR } else { 0.0 },
             left_out: left_out.iter().map(|text| (*text).to_owned()).collect(),
+            estimated: self.estimated(),
         }
+    }
+
+    /// What is told from a part.
+    fn estimated(&self) -> Vec<String> {
+        let mut estimated = Vec::new();
+        let part = |one_in: OneIn| one_in.factor();
+        if !self.ranges.all() {
+            let of = part(self.ranges);
+            estimated.push(format!("bytes read again: from 1 in {of} parts (64 MiB) of objects"));
+        }
+        let samples = self.summary.coverage.values().map(EpochSamples::followed).max().unwrap_or_default();
+        if !samples.all() {
+            estimated.push(format!("coverage and order of samples: from 1 in {} runs of 4096 samples", part(samples)));
+        }
+        if !self.summary.met.followed.all() {
+            let of = part(self.summary.met.followed);
+            estimated.push(format!("steps of all ranks, their barriers and clocks: from 1 in {of} steps"));
+        }
+        let late: u64 = self.summary.parts.iter().map(|rank| rank.late).sum();
+        if late > 0 {
+            estimated.push(format!("overlap: {late} operations are shortened, as their rows came too late"));
+        }
+        estimated
     }
 
     fn run(&self) -> Run {
@@ -163,11 +189,7 @@ impl<'a> Builder<'a> {
             written_bytes_per_second: lines.writes.per_second(extent),
             operations_per_second: lines.operations.per_second(extent),
             in_flight: lines.flying.at_a_time(extent),
-            busy_percentage: if self.analysis.streaming {
-                Vec::new()
-            } else {
-                lines.busy.amounts.iter().map(busy).collect()
-            },
+            busy_percentage: lines.busy.amounts.iter().map(busy).collect(),
             waiting_percentage: share(&lines.waiting),
             au_percentage: share(&lines.computing),
         }
@@ -273,13 +295,13 @@ impl<'a> Builder<'a> {
 
     /// A sample counts as read twice when another rank or step of the epoch read it.
     fn coverage(&self, epoch: u32, expected: Option<u64>) -> Coverage {
-        let Some(samples) = self.summary.coverage.get(&epoch).filter(|samples| samples.readings > 0) else {
+        let Some(samples) = self.summary.coverage.get(&epoch).filter(|samples| samples.readings() > 0) else {
             // Traces of formats that stream many samples per read do not name them: nothing can be said then.
             return Coverage::default();
         };
         let distinct = samples.distinct();
         let missing = expected.map(|expected| expected.saturating_sub(distinct));
-        Coverage { distinct, duplicates: samples.readings - distinct, missing }
+        Coverage { distinct, duplicates: samples.readings().saturating_sub(distinct), missing }
     }
 }
 
@@ -314,29 +336,6 @@ fn model_name(config_json: &str) -> Option<String> {
     let config: serde_json::Value = serde_json::from_str(config_json).ok()?;
     let workload = config.get("workload").unwrap_or(&config);
     Some(workload.get("model")?.get("name")?.as_str()?.to_owned())
-}
-
-/// What the formulas use when nobody says: the reference's defaults, and the steps that were seen.
-fn assumed(timings: &[&RankTimings]) -> Parameters {
-    let epochs = || timings.iter().flat_map(|rank| &rank.epochs);
-    let steps = |blocks: &[BlockTimings]| blocks.iter().map(|block| block.proc.len() as u64).sum::<u64>();
-    Parameters {
-        exclude_start_steps: 1,
-        exclude_end_steps: 0,
-        train_steps: epochs().map(|epoch| steps(&epoch.blocks)).max().unwrap_or(0),
-        eval_steps: epochs()
-            .filter_map(|epoch| epoch.eval.as_ref())
-            .map(|eval| eval.proc.len() as u64)
-            .max()
-            .unwrap_or(0),
-        batch_size: 1,
-        eval_batch_size: 1,
-        record_bytes: 0.0,
-        au_threshold: 0.9,
-        train_samples: None,
-        formula: crate::metric::Formula::default(),
-        checkpoint_bytes: None,
-    }
 }
 
 /// The epochs of every rank; `metrics` has the ranks in the same order.

@@ -4,8 +4,6 @@
 //! [`RELATIVE_ERROR`] of each of its values. Percentiles of many files come from the sum of their histograms. Where all
 //! values were kept, a second look at those in the buckets that percentiles fall into makes them exact.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::percentile::{Distribution, Latency};
@@ -31,6 +29,11 @@ fn bounds(bucket: usize) -> (u64, u64) {
     let Some(shift) = octave.checked_sub(1) else { return (bucket as u64, 1) };
     let mantissa = (bucket & ((1 << BITS) - 1)) as u64 + (1 << BITS);
     (mantissa << shift, 1 << shift)
+}
+
+/// The lowest value of a bucket.
+pub(crate) fn lowest(bucket: usize) -> u64 {
+    bounds(bucket).0
 }
 
 /// How many values fell into which bucket.
@@ -160,11 +163,7 @@ impl Histogram {
     /// A percentile, exact where `kept` holds the values of its bucket.
     pub(crate) fn exact(&self, parts: u64, kept: &mut Values) -> u64 {
         let Some((bucket, rank)) = self.place(parts) else { return 0 };
-        let values = u32::try_from(bucket).ok().and_then(|bucket| kept.0.get_mut(&bucket));
-        match (values, usize::try_from(rank - 1)) {
-            (Some(values), Ok(at)) if at < values.len() => *values.select_nth_unstable(at).1,
-            _ => self.about(parts),
-        }
+        kept.select(bucket, rank - 1).unwrap_or_else(|| self.about(parts))
     }
 
     /// Counts in buckets that grow by the square root of two, and a percentile curve, both from the histogram.
@@ -216,21 +215,96 @@ impl Histogram {
 
 /// Values of some buckets.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Values(BTreeMap<u32, Vec<u64>>);
+pub(crate) struct Values(Vec<(u32, Bucketful)>);
+
+/// The values of one bucket, less its lowest one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Bucketful {
+    list: Vec<u32>,
+    /// How many of each value, once the list is longer than this one: values that are alike need no more memory.
+    counts: Vec<u32>,
+    /// What a list cannot hold.
+    long: Vec<u64>,
+}
+
+impl Bucketful {
+    fn push(&mut self, (low, width): (u64, u64), value: u64) {
+        let Ok(offset) = u32::try_from(value - low) else {
+            self.long.push(value - low);
+            return;
+        };
+        if !self.counts.is_empty() {
+            self.counts[offset as usize] += 1;
+            return;
+        }
+        self.list.push(offset);
+        if self.list.len() as u64 > width.max(1 << 10) {
+            self.counts = vec![0; usize::try_from(width).unwrap_or(0)];
+            for offset in std::mem::take(&mut self.list) {
+                self.counts[offset as usize] += 1;
+            }
+        }
+    }
+
+    fn merge(&mut self, bounds: (u64, u64), other: Self) {
+        for (count, offset) in other.counts.iter().zip(0_u64..) {
+            if *count > 0 && !self.counts.is_empty() {
+                self.counts[usize::try_from(offset).unwrap_or(0)] += count;
+            } else {
+                (0..*count).for_each(|_| self.push(bounds, bounds.0 + offset));
+            }
+        }
+        if self.counts.is_empty() && (self.list.len() + other.list.len()) as u64 <= bounds.1.max(1 << 10) {
+            self.list.extend(other.list);
+        } else {
+            other.list.into_iter().for_each(|offset| self.push(bounds, bounds.0 + u64::from(offset)));
+        }
+        self.long.extend(other.long);
+    }
+
+    /// The value that this many others do not exceed.
+    fn select(&mut self, (low, _): (u64, u64), at: u64) -> Option<u64> {
+        let mut before = 0;
+        for (count, offset) in self.counts.iter().zip(low..) {
+            before += u64::from(*count);
+            if before > at {
+                return Some(offset);
+            }
+        }
+        let at = usize::try_from(at - before).ok()?;
+        if at < self.list.len() {
+            return Some(low + u64::from(*self.list.select_nth_unstable(at).1));
+        }
+        let at = at - self.list.len();
+        (at < self.long.len()).then(|| low + *self.long.select_nth_unstable(at).1)
+    }
+}
 
 impl Values {
-    /// Takes note of a value if its bucket is wanted.
-    pub(crate) fn take(&mut self, wanted: &[usize], value: u64) {
-        let found = bucket(value);
-        if wanted.contains(&found) {
-            self.0.entry(u32::try_from(found).unwrap_or(u32::MAX)).or_default().push(value);
-        }
+    /// Takes note of a value of a bucket.
+    pub(crate) fn take(&mut self, bucket: usize, value: u64) {
+        self.slot(u32::try_from(bucket).unwrap_or(u32::MAX)).push(bounds(bucket), value);
+    }
+
+    /// There are as many as percentiles at most.
+    fn slot(&mut self, bucket: u32) -> &mut Bucketful {
+        let at = self.0.iter().position(|(known, _)| *known == bucket).unwrap_or_else(|| {
+            self.0.push((bucket, Bucketful::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
         for (bucket, values) in other.0 {
-            self.0.entry(bucket).or_default().extend(values);
+            self.slot(bucket).merge(bounds(bucket as usize), values);
         }
+    }
+
+    fn select(&mut self, bucket: usize, at: u64) -> Option<u64> {
+        let number = u32::try_from(bucket).ok()?;
+        let (_, values) = self.0.iter_mut().find(|(known, _)| *known == number)?;
+        values.select(bounds(bucket), at)
     }
 }
 
@@ -286,9 +360,9 @@ impl Times {
 /// Buckets of [`Times`] that percentiles fall into.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Wanted {
-    whole: Vec<usize>,
-    first_byte: Vec<usize>,
-    transfer: Vec<usize>,
+    pub(crate) whole: Vec<usize>,
+    pub(crate) first_byte: Vec<usize>,
+    pub(crate) transfer: Vec<usize>,
 }
 
 /// Values of those buckets.
@@ -300,12 +374,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn take(&mut self, wanted: &Wanted, whole: u64, first_byte: u64) {
-        self.whole.take(&wanted.whole, whole);
-        if first_byte != UNKNOWN {
-            self.first_byte.take(&wanted.first_byte, first_byte);
-            self.transfer.take(&wanted.transfer, whole.saturating_sub(first_byte));
-        }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.whole.0.is_empty() && self.first_byte.0.is_empty() && self.transfer.0.is_empty()
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -352,7 +422,9 @@ mod tests {
             merged.wanted(&mut wanted);
             let mut kept = Values::default();
             for value in &values {
-                kept.take(&wanted, *value);
+                if wanted.contains(&bucket(*value)) {
+                    kept.take(bucket(*value), *value);
+                }
             }
             let expected = Latency::of(&mut values.clone());
             let found = merged.latency(&mut kept);

@@ -23,7 +23,7 @@ const BATCH: usize = 5;
 const AGREE: f64 = 0.1;
 
 pub(crate) fn steps(summary: &Summary) -> Vec<StepRow> {
-    let known: Vec<_> = summary.meetings.iter().filter(|(_, meeting)| meeting.ranks > 0).collect();
+    let known: Vec<_> = summary.met.list.iter().filter(|(_, meeting)| meeting.ranks > 0).collect();
     let size = known.len().div_ceil(STEP_ROWS).max(1);
     let mut rows: Vec<StepRow> = Vec::new();
     for epoch in known.chunk_by(|one, other| one.0.0 == other.0.0) {
@@ -124,9 +124,9 @@ fn shuffled(epoch: u32, orders: &[Order], samples: Option<&EpochSamples>) -> Shu
         let sum: f64 = known.iter().map(|(value, weight)| value * weight).sum();
         (weight > 0.0).then(|| rounded(sum / weight, 1e4))
     };
-    let shared = samples.filter(|samples| samples.of_ranks > 0).map(|samples| {
+    let shared = samples.filter(|samples| samples.of_ranks() > 0).map(|samples| {
         let distinct = samples.distinct();
-        100.0 * samples.of_ranks.saturating_sub(distinct) as f64 / distinct.max(1) as f64
+        100.0 * samples.of_ranks().saturating_sub(distinct) as f64 / distinct.max(1) as f64
     });
     ShuffleRow {
         epoch,
@@ -175,7 +175,7 @@ pub(crate) fn clock(traces: &[RankTrace], summary: &Summary) -> Clock {
     let mut clock = Clock { ranks: traces.iter().map(row).collect(), ..Clock::default() };
     let of = |index: u32| traces.get(index as usize).map_or(0, uncertain);
     let ranks = summary.parts.len() as u64;
-    for (_, meeting) in summary.meetings.iter().filter(|(_, meeting)| ranks > 1 && meeting.arrived == ranks) {
+    for (_, meeting) in summary.met.list.iter().filter(|(_, meeting)| ranks > 1 && meeting.arrived == ranks) {
         clock.barriers += 1;
         let early = between(meeting.left_first.0, meeting.last.0);
         if early > of(meeting.left_first.1) + of(meeting.last.2) {

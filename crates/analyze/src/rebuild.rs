@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, OpKind, Phase, RankTimings};
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, OpKind, Phase};
 use dlio_trace::Rows;
 use serde::{Deserialize, Serialize};
+
+use crate::metric::{self, EpochMetric, Parameters};
 
 /// Collects spans until all have been seen; spans of a row group are sorted, but groups may overlap.
 #[derive(Debug, Default)]
@@ -13,6 +15,19 @@ pub(crate) struct Spans {
     base: i64,
     epochs: BTreeMap<u32, EpochSpans>,
     checkpoints: BTreeMap<u32, Vec<CheckpointTimings>>,
+    /// Epochs that are over.
+    pub(crate) closed: Vec<Closed>,
+}
+
+/// An epoch that is over.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    /// Without the times of steps.
+    pub(crate) timings: EpochTimings,
+    pub(crate) time: EpochTime,
+    pub(crate) metric: EpochMetric,
+    /// Computation of the steps that count, and the time that it is divided by, nanoseconds.
+    pub(crate) counted: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -91,19 +106,22 @@ impl Spans {
         if eval { spans.eval.get_or_insert_default() } else { spans.blocks.entry(block).or_default() }
     }
 
-    /// The timings as the engine measured them. Blocks whose end is missing (a killed run) end with their last step.
-    pub(crate) fn timings(self, rank: u32) -> (RankTimings, Vec<EpochTime>) {
-        let mut checkpoints = self.checkpoints;
-        let mut timings = RankTimings { rank, epochs: Vec::new() };
-        let mut times = Vec::new();
-        for (number, spans) in self.epochs {
-            let mut saved = checkpoints.remove(&number).unwrap_or_default();
+    /// Closes all epochs but the last `keep`. Timings are as the engine measured them; blocks whose end is missing (a killed run)
+    /// end with their last step.
+    pub(crate) fn close(&mut self, keep: usize, parameters: &Parameters) {
+        while self.epochs.len() > keep {
+            let Some((number, spans)) = self.epochs.pop_first() else { return };
+            let mut saved = self.checkpoints.remove(&number).unwrap_or_default();
             saved.sort_by_key(|checkpoint| checkpoint.start);
-            let (epoch, time) = spans.timings(number, saved);
-            times.push(time);
-            timings.epochs.push(epoch);
+            let (mut timings, time) = spans.timings(number, saved);
+            let metric = metric::epoch(&timings, parameters);
+            let blocks = timings.blocks.iter().map(|block| metric::counted(block, parameters));
+            let counted = blocks.fold((0, 0), |sum, block| (sum.0 + block.0, sum.1 + block.1));
+            for block in timings.blocks.iter_mut().chain(&mut timings.eval) {
+                (block.load, block.compute, block.proc) = (Vec::new(), Vec::new(), Vec::new());
+            }
+            self.closed.push(Closed { timings, time, metric, counted });
         }
-        (timings, times)
     }
 }
 

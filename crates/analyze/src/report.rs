@@ -91,6 +91,9 @@ pub struct Method {
     /// What a streaming analysis leaves out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// What a streaming analysis tells from a part, because the whole would not have fitted into its memory, and from which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub estimated: Vec<String>,
 }
 
 /// One host.

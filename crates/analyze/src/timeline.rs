@@ -21,11 +21,23 @@ impl Extent {
         self.seconds() / SLICES as f64
     }
 
-    /// Position on the axis of slices.
-    fn place(self, at: i64) -> f64 {
+    /// The axis of slices.
+    pub(crate) fn axis(self) -> Axis {
         let width = self.end.saturating_sub(self.start).max(1) as f64;
-        let limit = SLICES as f64;
-        (at.saturating_sub(self.start) as f64 * limit / width).clamp(0.0, limit)
+        Axis { start: self.start, scale: SLICES as f64 / width }
+    }
+}
+
+/// Where slices begin, and how many there are per nanosecond.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Axis {
+    start: i64,
+    scale: f64,
+}
+
+impl Axis {
+    fn place(self, at: i64) -> f64 {
+        (at.saturating_sub(self.start) as f64 * self.scale).clamp(0.0, SLICES as f64)
     }
 
     /// The slices that an interval touches.
@@ -114,9 +126,9 @@ mod tests {
     fn an_operation_counts_in_every_slice_that_it_touches() {
         let extent = Extent { start: 0, end: 200 };
         let mut line = Timeline::default();
-        line.add(extent.stretch(10, 20), 100.0);
-        line.add(extent.stretch(15, 16), 7.0);
-        line.add(extent.stretch(30, 30), 5.0);
+        line.add(extent.axis().stretch(10, 20), 100.0);
+        line.add(extent.axis().stretch(15, 16), 7.0);
+        line.add(extent.axis().stretch(30, 30), 5.0);
         assert!((line.amounts[10] - 10.0).abs() < 1e-9 && (line.amounts[15] - 17.0).abs() < 1e-9);
         assert!((line.amounts[30] - 5.0).abs() < 1e-9 && line.amounts[9] == 0.0 && line.amounts[21] == 0.0);
         assert!((line.amounts.iter().sum::<f64>() - 112.0).abs() < 1e-9);
@@ -126,13 +138,13 @@ mod tests {
     fn nothing_is_lost_at_the_ends_or_in_a_run_without_extent() {
         let extent = Extent { start: 100, end: 100 };
         let mut line = Timeline::default();
-        line.add(extent.stretch(100, 100), 3.0);
-        line.add(extent.stretch(0, 1_000), 4.0);
+        line.add(extent.axis().stretch(100, 100), 3.0);
+        line.add(extent.axis().stretch(0, 1_000), 4.0);
         assert!((line.amounts.iter().sum::<f64>() - 7.0).abs() < 1e-9);
         let extent = Extent { start: 0, end: 999 };
         let mut line = Timeline::default();
-        line.add(extent.stretch(0, 999), 50.0);
-        line.add(extent.stretch(998, 999), 1.0);
+        line.add(extent.axis().stretch(0, 999), 50.0);
+        line.add(extent.axis().stretch(998, 999), 1.0);
         assert!((line.amounts.iter().sum::<f64>() - 51.0).abs() < 1e-9);
         let text = serde_json::to_string(&line).unwrap();
         assert_eq!(serde_json::from_str::<Timeline>(&text).unwrap().amounts, line.amounts);

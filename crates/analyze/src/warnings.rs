@@ -19,6 +19,9 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
         let (found, world) = (report.run.traces, report.run.world);
         warn("ranks_missing", format!("{found} of {world} ranks have a trace here: copy the others into the folder"));
     }
+    if let Some(text) = several_runs(traces) {
+        warn("several_runs", text);
+    }
     let torn: Vec<String> =
         traces.iter().filter(|trace| !trace.complete).map(|trace| trace.header.rank.to_string()).collect();
     if !torn.is_empty() {
@@ -67,6 +70,19 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
         }
     }
     warnings
+}
+
+/// Ranks of one run have one command line and world, and each its own number.
+fn several_runs(traces: &[RankTrace]) -> Option<String> {
+    let first = &traces.first()?.header;
+    let other = |trace: &&RankTrace| trace.header.world != first.world || trace.header.argv != first.argv;
+    let twice = traces.windows(2).find(|pair| pair[0].header.rank == pair[1].header.rank).map(|pair| &pair[1]);
+    let trace = traces.iter().find(other).or(twice)?;
+    Some(format!(
+        "{} and {} are not of one run: sums and percentiles are of all, and nothing that relates ranks to each other holds",
+        traces.first()?.path.display(),
+        trace.path.display()
+    ))
 }
 
 fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {

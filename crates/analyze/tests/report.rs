@@ -224,3 +224,42 @@ fn an_epoch_that_reads_much_faster_is_suspected_of_a_cache() {
     writer.finish().unwrap();
     assert!(codes(&report_on(folder.path())).contains(&"cached"));
 }
+
+/// A recorded trace of version 1.0.
+fn older(rank: u32) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces/unet3d-2-ranks").join(file_name(rank))
+}
+
+#[test]
+fn ranks_in_traces_of_different_versions_are_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(older(0), folder.path().join(file_name(0))).unwrap();
+    // The other rank, written again in the current version.
+    let trace = dlio_trace::read_file(&older(1)).unwrap();
+    let writer = TraceWriter::create(&folder.path().join(file_name(1)), &trace.header).unwrap();
+    for batch in trace.batches().unwrap() {
+        let batch = batch.unwrap();
+        for row in 0..batch.len() {
+            let object = batch.object.get(row).map_or(dlio_event::ObjectId::NONE, |name| writer.object(name));
+            let endpoint = batch.endpoint.get(row).map_or(dlio_event::EndpointId::NONE, |name| writer.endpoint(name));
+            writer.record(Event { object, endpoint, ..batch.event(row) });
+        }
+    }
+    writer.finish().unwrap();
+    let (mixed, one) = (report_on(folder.path()), report_on(older(0).parent().unwrap()));
+    assert_eq!(render::table(&mixed, 100), render::table(&one, 100));
+    assert_eq!((&mixed.operations, &mixed.times, &mixed.why), (&one.operations, &one.times, &one.why));
+    assert!(!codes(&mixed).contains(&"several_runs"));
+}
+
+#[test]
+fn traces_of_different_runs_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    synthetic::write(folder.path(), small()).unwrap();
+    let events = dlio_trace::read_file(&folder.path().join(file_name(0))).unwrap().rows;
+    std::fs::copy(older(1), folder.path().join(file_name(1))).unwrap();
+    let report = report_on(folder.path());
+    assert_eq!(report.run.events, events + 72);
+    let warning = report.warnings.iter().find(|warning| warning.code == "several_runs").unwrap();
+    assert!(warning.text.contains("rank-00000.parquet") && warning.text.contains("rank-00001.parquet"), "{warning:?}");
+}

@@ -103,18 +103,21 @@ named_enum! {
 impl OpKind {
     /// Whether the event is an operation on storage (and not a span or CPU work).
     #[must_use]
+    #[inline]
     pub fn is_storage(self) -> bool {
         self <= OpKind::Stat
     }
 
     /// Whether the bytes of the event were read from storage.
     #[must_use]
+    #[inline]
     pub fn is_read(self) -> bool {
         matches!(self, OpKind::Get | OpKind::GetRange | OpKind::Read)
     }
 
     /// Whether the bytes of the event were written to storage.
     #[must_use]
+    #[inline]
     pub fn is_write(self) -> bool {
         matches!(self, OpKind::Put | OpKind::MultipartPart | OpKind::Write)
     }

@@ -17,7 +17,7 @@ pub struct Names {
 const NO_NAME: u32 = u32::MAX;
 
 impl Names {
-    fn none(rows: usize) -> Self {
+    pub(crate) fn none(rows: usize) -> Self {
         Self { keys: vec![NO_NAME; rows], values: StringArray::new_null(0) }
     }
 
@@ -36,6 +36,33 @@ impl Names {
         Ok(Self { keys, values: values.clone() })
     }
 
+    /// Takes the names of other rows.
+    pub(crate) fn fill(&mut self, record: &RecordBatch, name: &str) -> Result<(), String> {
+        let (array, values) = dictionary(record, name)?;
+        let keys = array.keys();
+        let known = |key: i32| u32::try_from(key).unwrap_or(NO_NAME);
+        self.keys.clear();
+        match keys.null_count() {
+            0 => self.keys.extend(keys.values().iter().map(|key| known(*key))),
+            _ => self.keys.extend(keys.iter().map(|key| key.map_or(NO_NAME, known))),
+        }
+        self.values = values.clone();
+        Ok(())
+    }
+
+    /// The same names, of no rows.
+    #[must_use]
+    pub fn without_rows(&self) -> Self {
+        Self { keys: Vec::new(), values: self.values.clone() }
+    }
+
+    /// Whether numbers mean the same as in the other, which has to be asked only where that costs nothing.
+    #[must_use]
+    pub fn numbered_like(&self, other: &Self) -> bool {
+        std::ptr::eq(self.values.value_data(), other.values.value_data())
+            && std::ptr::eq(self.values.value_offsets(), other.values.value_offsets())
+    }
+
     /// The name of a row.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
@@ -44,6 +71,7 @@ impl Names {
 
     /// The number of a row's name within this batch: an index into [`Names::value`].
     #[must_use]
+    #[inline]
     pub fn key(&self, row: usize) -> Option<usize> {
         self.keys.get(row).copied().filter(|key| *key != NO_NAME).map(|key| key as usize)
     }

@@ -26,7 +26,7 @@ pub use columns::{COLUMNS, Column, Storage};
 pub use error::Error;
 pub use file::Summary;
 pub use header::{ClockAnchor, Drift, FORMAT_MAJOR, FORMAT_MINOR, Header};
-pub use reader::{Batches, RankTrace, list_dir, read_dir, read_file};
+pub use reader::{Batches, GroupRows, RankTrace, list_dir, read_dir, read_file};
 pub use recorder::{Health, TraceWriter};
 pub use repair::{Repaired, repair};
 pub use rows::{NO_CONNECTION, NO_SAMPLE, NO_TIME, Rows};

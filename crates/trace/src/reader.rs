@@ -24,6 +24,9 @@ use crate::{Batch, Error, Header, Names};
 /// Rows of a batch: large enough to be fast, small enough to stay in cache.
 const BATCH_ROWS: usize = 16 * 1024;
 
+/// Rows of a piece of a group: what is made of them stays in the processor's own cache.
+const PIECE_ROWS: usize = 4 * 1024;
+
 /// The trace of one rank: its header, and access to its rows.
 #[derive(Debug, Clone)]
 pub struct RankTrace {
@@ -131,27 +134,40 @@ impl RankTrace {
         self.metadata.num_row_groups()
     }
 
+    /// Rows of a group.
+    #[must_use]
+    pub fn rows_of(&self, group: usize) -> usize {
+        let rows = self.metadata.row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+        usize::try_from(rows).unwrap_or(0)
+    }
+
     /// The earliest end of a row of the group, on rank 0's clock; `None` if the file does not say.
     #[must_use]
     pub fn first_end(&self, group: usize) -> Option<i64> {
+        self.first_of(group, "t_end_ns")
+    }
+
+    /// The earliest start of a row of the group, on rank 0's clock; `None` if the file does not say.
+    #[must_use]
+    pub fn first_start(&self, group: usize) -> Option<i64> {
+        self.first_of(group, "t_start_ns")
+    }
+
+    fn first_of(&self, group: usize, name: &str) -> Option<i64> {
         let columns = self.metadata.row_groups().get(group)?.columns();
-        let column = columns.iter().find(|column| column.column_descr().name() == "t_end_ns")?;
+        let column = columns.iter().find(|column| column.column_descr().name() == name)?;
         let Some(Statistics::Int64(values)) = column.statistics() else { return None };
         let stored = values.min_opt().copied()?;
         Some(self.header.drift().map_or(stored, |drift| stored.saturating_add(drift.at(stored))))
     }
 
-    /// The rows of one group, in pieces, with the columns that an analysis needs.
+    /// The rows of one group, with the columns that an analysis needs.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
-    pub fn rows(&self, group: usize) -> Result<Vec<Rows>, Error> {
-        let drift = self.header.drift();
-        let reader = self.reader(|column| WANTED.contains(&column), Some(group))?;
-        let rows = |record: Result<RecordBatch, ArrowError>| {
-            record.map_err(|error| error.to_string()).and_then(|record| Rows::from_record_batch(&record, drift))
-        };
-        self.decode(|| reader.map(rows).collect())
+    pub fn rows(&self, group: usize) -> Result<GroupRows, Error> {
+        let reader = self.reader(|column| WANTED.contains(&column), Some(group), PIECE_ROWS)?;
+        Ok(GroupRows { path: self.path.clone(), reader, drift: self.header.drift() })
     }
 
     /// The object names of one group's rows, in pieces.
@@ -159,7 +175,7 @@ impl RankTrace {
     /// # Errors
     /// As [`RankTrace::batches`].
     pub fn object_names(&self, group: usize) -> Result<Vec<Names>, Error> {
-        let reader = self.reader(|column| column == "uri", Some(group))?;
+        let reader = self.reader(|column| column == "uri", Some(group), BATCH_ROWS)?;
         let names = |record: Result<RecordBatch, ArrowError>| {
             record.map_err(|error| error.to_string()).and_then(|record| Names::of(&record, "uri"))
         };
@@ -183,13 +199,18 @@ impl RankTrace {
     }
 
     fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
-        let reader = self.reader(wanted, None)?;
+        let reader = self.reader(wanted, None, BATCH_ROWS)?;
         Ok(Batches { path: self.path.clone(), reader, drift: self.header.drift() })
     }
 
-    fn reader(&self, wanted: fn(&str) -> bool, group: Option<usize>) -> Result<ParquetRecordBatchReader, Error> {
+    fn reader(
+        &self,
+        wanted: fn(&str) -> bool,
+        group: Option<usize>,
+        rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Error> {
         let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        self.decode(|| open(file, &self.metadata, wanted, group).map_err(|error| error.to_string()))
+        self.decode(|| open(file, &self.metadata, (wanted, group), rows).map_err(|error| error.to_string()))
     }
 
     fn decode<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
@@ -206,8 +227,8 @@ pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, St
 fn open(
     file: File,
     metadata: &Arc<ParquetMetaData>,
-    wanted: fn(&str) -> bool,
-    group: Option<usize>,
+    (wanted, group): (fn(&str) -> bool, Option<usize>),
+    rows: usize,
 ) -> Result<ParquetRecordBatchReader, ParquetError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let inferred = ArrowReaderMetadata::try_new(Arc::clone(metadata), options.clone())?;
@@ -216,9 +237,8 @@ fn open(
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
     let columns = metadata.parquet_schema().columns().iter().map(|column| column.name()).filter(|name| wanted(name));
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS);
+    let builder =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(mask).with_batch_size(rows);
     match group {
         Some(group) => builder.with_row_groups(vec![group]).build(),
         None => builder.build(),
@@ -233,6 +253,29 @@ fn with_dictionary(field: &Field) -> Field {
             field.clone().with_data_type(dictionary)
         }
         _ => field.clone(),
+    }
+}
+
+/// The rows of one group, piece by piece.
+#[derive(Debug)]
+pub struct GroupRows {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    drift: Option<Drift>,
+}
+
+impl GroupRows {
+    /// The next rows, in place of those that are there; whether there were any.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn read(&mut self, rows: &mut Rows) -> Result<bool, Error> {
+        let (reader, drift) = (&mut self.reader, self.drift);
+        let found = whole(|| {
+            let record = reader.next().transpose().map_err(|error| error.to_string())?;
+            record.map(|record| rows.fill(&record, drift)).transpose()
+        });
+        found.map(|found| found.is_some()).map_err(|reason| Error::Damaged { path: self.path.clone(), reason })
     }
 }
 

@@ -91,35 +91,59 @@ impl Rows {
         self.start.is_empty()
     }
 
-    pub(crate) fn from_record_batch(record: &RecordBatch, drift: Option<Drift>) -> Result<Self, String> {
-        let columns = Columns { record };
-        let mut rows = Self {
-            lane: columns.small("lane", |value| u16::try_from(value).unwrap_or(u16::MAX))?,
-            kind: columns.word("op", OpKind::from_name)?,
-            phase: columns.word("phase", Phase::from_name)?,
-            epoch: columns.small("epoch", unsigned)?,
-            block: columns.small("block", unsigned)?,
-            step: columns.small("step", unsigned)?,
-            sample: columns.or("sample_idx", NO_SAMPLE, size)?,
-            object: columns.names("uri")?,
-            endpoint: columns.names("endpoint")?,
-            offset: columns.or("offset", 0, size)?,
-            bytes: columns.or("bytes", 0, size)?,
-            start: columns.or("t_start_ns", 0, |time| time)?,
-            issued: columns.or("t_issue_ns", NO_TIME, |time| time)?,
-            first_byte: columns.or("t_first_byte_ns", NO_TIME, |time| time)?,
-            end: columns.or("t_end_ns", 0, |time| time)?,
-            outcome: columns.word("outcome", Outcome::from_name)?,
-            attempt: columns.small("attempt", |value| u8::try_from(value).unwrap_or(u8::MAX))?,
-            connection: columns.connections()?,
-        };
-        if let Some(drift) = drift {
-            rows.correct(drift);
+    /// Rows that are to be filled.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            lane: Vec::new(),
+            kind: Vec::new(),
+            phase: Vec::new(),
+            epoch: Vec::new(),
+            block: Vec::new(),
+            step: Vec::new(),
+            sample: Vec::new(),
+            object: Names::none(0),
+            endpoint: Names::none(0),
+            offset: Vec::new(),
+            bytes: Vec::new(),
+            start: Vec::new(),
+            issued: Vec::new(),
+            first_byte: Vec::new(),
+            end: Vec::new(),
+            outcome: Vec::new(),
+            attempt: Vec::new(),
+            connection: Vec::new(),
         }
-        for (end, start) in rows.end.iter_mut().zip(&rows.start) {
+    }
+
+    /// Takes other rows, into the same memory.
+    pub(crate) fn fill(&mut self, record: &RecordBatch, drift: Option<Drift>) -> Result<(), String> {
+        let columns = Columns { record };
+        columns.small("lane", &mut self.lane, |value| u16::try_from(value).unwrap_or(u16::MAX))?;
+        columns.word("op", &mut self.kind, OpKind::from_name)?;
+        columns.word("phase", &mut self.phase, Phase::from_name)?;
+        columns.small("epoch", &mut self.epoch, unsigned)?;
+        columns.small("block", &mut self.block, unsigned)?;
+        columns.small("step", &mut self.step, unsigned)?;
+        columns.or("sample_idx", &mut self.sample, NO_SAMPLE, size)?;
+        self.object.fill(record, "uri")?;
+        self.endpoint.fill(record, "endpoint")?;
+        columns.or("offset", &mut self.offset, 0, size)?;
+        columns.or("bytes", &mut self.bytes, 0, size)?;
+        columns.or("t_start_ns", &mut self.start, 0, |time| time)?;
+        columns.or("t_issue_ns", &mut self.issued, NO_TIME, |time| time)?;
+        columns.or("t_first_byte_ns", &mut self.first_byte, NO_TIME, |time| time)?;
+        columns.or("t_end_ns", &mut self.end, 0, |time| time)?;
+        columns.word("outcome", &mut self.outcome, Outcome::from_name)?;
+        columns.small("attempt", &mut self.attempt, |value| u8::try_from(value).unwrap_or(u8::MAX))?;
+        columns.connections(&mut self.connection)?;
+        if let Some(drift) = drift {
+            self.correct(drift);
+        }
+        for (end, start) in self.end.iter_mut().zip(&self.start) {
             *end = (*end).max(*start);
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn correct(&mut self, drift: Drift) {
@@ -161,40 +185,50 @@ impl Columns<'_> {
     }
 
     /// 32-bit values; 0 where there is none.
-    fn small<T>(&self, name: &str, convert: impl Fn(i32) -> T) -> Result<Vec<T>, String> {
+    fn small<T>(&self, name: &str, into: &mut Vec<T>, convert: impl Fn(i32) -> T) -> Result<(), String> {
         let array = Self::required(name, self.typed::<Int32Type>(name)?)?;
+        into.clear();
         if array.null_count() == 0 {
-            return Ok(array.values().iter().map(|value| convert(*value)).collect());
+            into.extend(array.values().iter().map(|value| convert(*value)));
+        } else {
+            into.extend(array.iter().map(|value| convert(value.unwrap_or(0))));
         }
-        Ok(array.iter().map(|value| convert(value.unwrap_or(0))).collect())
+        Ok(())
     }
 
     /// 64-bit values; `none` where there is none. A column that older versions did not have holds none.
-    fn or<T: Copy>(&self, name: &str, none: T, convert: impl Fn(i64) -> T) -> Result<Vec<T>, String> {
+    fn or<T: Copy>(&self, name: &str, into: &mut Vec<T>, none: T, convert: impl Fn(i64) -> T) -> Result<(), String> {
+        into.clear();
         let array = match self.typed::<Int64Type>(name)? {
-            None if name == "t_issue_ns" => return Ok(vec![none; self.record.num_rows()]),
+            None if name == "t_issue_ns" => {
+                into.resize(self.record.num_rows(), none);
+                return Ok(());
+            }
             found => Self::required(name, found)?,
         };
         if array.null_count() == 0 {
-            return Ok(array.values().iter().map(|value| convert(*value)).collect());
+            into.extend(array.values().iter().map(|value| convert(*value)));
+        } else if array.null_count() == array.len() {
+            into.resize(array.len(), none);
+        } else {
+            into.extend(array.iter().map(|value| value.map_or(none, &convert)));
         }
-        if array.null_count() == array.len() {
-            return Ok(vec![none; array.len()]);
-        }
-        Ok(array.iter().map(|value| value.map_or(none, &convert)).collect())
+        Ok(())
     }
 
-    fn connections(&self) -> Result<Vec<u32>, String> {
+    fn connections(&self, into: &mut Vec<u32>) -> Result<(), String> {
+        into.clear();
         let rows = self.record.num_rows();
-        let Some(array) = self.typed::<Int32Type>("conn_id")? else { return Ok(vec![NO_CONNECTION; rows]) };
-        if array.null_count() == rows {
-            return Ok(vec![NO_CONNECTION; rows]);
-        }
+        let Some(array) = self.typed::<Int32Type>("conn_id")?.filter(|array| array.null_count() < rows) else {
+            into.resize(rows, NO_CONNECTION);
+            return Ok(());
+        };
         let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(NO_CONNECTION);
-        Ok(array.iter().map(number).collect())
+        into.extend(array.iter().map(number));
+        Ok(())
     }
 
-    fn word<T: Copy>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    fn word<T: Copy>(&self, name: &str, into: &mut Vec<T>, parse: impl Fn(&str) -> Option<T>) -> Result<(), String> {
         let (array, values) = dictionary(self.record, name)?;
         let known: Vec<Option<T>> = values.iter().map(|word| word.and_then(&parse)).collect();
         let unknown = |key: i32| {
@@ -204,14 +238,12 @@ impl Columns<'_> {
         if array.keys().null_count() > 0 {
             return Err(format!("column {name} has rows without a value"));
         }
-        let one = |key: &i32| {
+        into.clear();
+        into.reserve(array.len());
+        for key in array.keys().values() {
             let found = usize::try_from(*key).ok().and_then(|key| known.get(key).copied().flatten());
-            found.ok_or_else(|| unknown(*key))
-        };
-        array.keys().values().iter().map(one).collect()
-    }
-
-    fn names(&self, name: &str) -> Result<Names, String> {
-        Names::of(self.record, name)
+            into.push(found.ok_or_else(|| unknown(*key))?);
+        }
+        Ok(())
     }
 }

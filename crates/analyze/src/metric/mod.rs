@@ -18,7 +18,7 @@ mod parameters;
 #[cfg(test)]
 mod tests;
 
-use dlio_event::{BlockTimings, CheckpointTimings, Nanos, RankTimings};
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, RankTimings};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use parameters::Window;
@@ -138,19 +138,23 @@ pub fn epoch_mean(blocks: &[Measure]) -> Measure {
     Measure { steps, au_percentage: mean(|block| block.au_percentage), throughput: mean(|block| block.throughput) }
 }
 
+/// The measures of one epoch.
+#[must_use]
+pub fn epoch(timings: &EpochTimings, parameters: &Parameters) -> EpochMetric {
+    let blocks: Vec<_> = timings.blocks.iter().map(|timings| (timings.block, block(timings, parameters))).collect();
+    let measures: Vec<_> = blocks.iter().map(|(_, measure)| *measure).collect();
+    EpochMetric {
+        epoch: timings.epoch,
+        train: epoch_mean(&measures),
+        blocks,
+        eval: timings.eval.as_ref().map(|timings| evaluation(timings, parameters)),
+    }
+}
+
 /// The measures of all epochs of one rank.
 #[must_use]
 pub fn rank(timings: &RankTimings, parameters: &Parameters) -> RankMetric {
-    let epochs = timings.epochs.iter().map(|epoch| {
-        let blocks: Vec<_> = epoch.blocks.iter().map(|timings| (timings.block, block(timings, parameters))).collect();
-        let measures: Vec<_> = blocks.iter().map(|(_, measure)| *measure).collect();
-        EpochMetric {
-            epoch: epoch.epoch,
-            train: epoch_mean(&measures),
-            blocks,
-            eval: epoch.eval.as_ref().map(|timings| evaluation(timings, parameters)),
-        }
-    });
+    let epochs = timings.epochs.iter().map(|timings| epoch(timings, parameters));
     RankMetric { rank: timings.rank, epochs: epochs.collect() }
 }
 

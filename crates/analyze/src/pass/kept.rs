@@ -1,192 +1,72 @@
-//! The rows of a rank in 32 bytes each: kept where there are not too many, so that percentiles are exact, the sweep over
-//! starts and ends is possible, and slow reads can be counted by object.
+//! The rows of a rank in 16 bytes each: kept where there are not too many, so that percentiles are exact and slow reads can be
+//! counted by object.
 
 use std::collections::BTreeMap;
 
-use dlio_event::OpKind;
 use serde::{Deserialize, Serialize};
 
+use super::digest::Class;
 use super::objects::{Locator, Map, NO_OBJECT};
-use super::part::{RankPart, Together, group_of};
-use super::walk::{NO_ENDPOINT, Span};
-use crate::histogram::{Found, UNKNOWN, Wanted, bucket};
-use crate::timeline::{Extent, Timeline};
-use crate::why::between;
+use super::part::{GROUPS, RankPart};
+use crate::histogram::{Found, UNKNOWN, Values, Wanted, bucket, lowest};
 
-/// In [`KeptRow::group`]: a read that ended well.
-const GOOD_READ: u16 = 1 << 15;
+/// In [`KeptRow`]: a duration that needs more bits is in a list beside the rows.
+const LONG: u32 = u32::MAX;
+/// In [`KeptRow`]: no first byte.
+const NO_FIRST: u32 = u32::MAX;
 
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeptRow {
-    start: i64,
-    nanos: u64,
-    first_byte: u64,
+    nanos: u32,
+    first_byte: u32,
     object: u32,
-    endpoint: u16,
-    group: u16,
+    class: u32,
 }
 
 impl KeptRow {
-    pub(crate) fn storage(
-        start: i64,
-        (nanos, first_byte): (u64, u64),
-        (object, endpoint): (u64, u16),
-        (group, good_read): (usize, bool),
-    ) -> Self {
-        let flag = if good_read { GOOD_READ } else { 0 };
-        let group = u16::try_from(group).unwrap_or(0) | flag;
+    pub(crate) fn new(class: u32, object: u64, nanos: u64, first_byte: u64) -> Self {
         // The lower half tells objects apart well enough to count their slow reads.
         let object = u32::try_from(object & u64::from(u32::MAX)).unwrap_or(0);
-        Self { start, nanos, first_byte, object, endpoint, group }
+        let first_byte = u32::try_from(first_byte).unwrap_or(NO_FIRST);
+        Self { nanos: u32::try_from(nanos).unwrap_or(LONG), first_byte, object, class }
     }
 
-    pub(crate) fn span(start: i64, nanos: u64, group: usize) -> Self {
-        Self::storage(start, (nanos, UNKNOWN), (NO_OBJECT, NO_ENDPOINT), (group, false))
+    pub(crate) fn is_long(&self) -> bool {
+        self.nanos == LONG
     }
+}
 
-    fn key(&self) -> usize {
-        usize::from(self.group & !GOOD_READ)
-    }
+/// The rows of one row group, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct KeptGroup {
+    pub(crate) rows: Vec<KeptRow>,
+    /// Row, duration and time to the first byte of those that are long.
+    pub(crate) long: Vec<(u32, [u64; 2])>,
+}
 
-    fn kind(&self) -> Option<OpKind> {
-        group_of(self.key()).map(|(kind, _)| kind)
-    }
-
-    fn end(&self) -> i64 {
-        self.start.saturating_add(i64::try_from(self.nanos).unwrap_or(i64::MAX))
+impl KeptGroup {
+    /// Each row with its number, duration and time to the first byte.
+    fn iter(&self) -> impl Iterator<Item = (u32, &KeptRow, u64, u64)> {
+        let mut long = self.long.iter();
+        (0_u32..).zip(&self.rows).map(move |(at, row)| {
+            if row.is_long() {
+                let [nanos, first] = long.next().map_or([u64::from(LONG), UNKNOWN], |(_, long)| *long);
+                return (at, row, nanos, first);
+            }
+            let first = if row.first_byte == NO_FIRST { UNKNOWN } else { u64::from(row.first_byte) };
+            (at, row, u64::from(row.nanos), first)
+        })
     }
 }
 
 /// The rows of one rank.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    rows: Vec<KeptRow>,
-    /// Rows up to the end of each group.
-    ends: Vec<usize>,
-    /// Names of the numbers in the rows.
+    pub(crate) groups: Vec<KeptGroup>,
+    /// What the numbers in the rows stand for.
+    pub(crate) classes: Vec<Class>,
     pub(crate) endpoints: Vec<String>,
-}
-
-impl Kept {
-    pub(crate) fn with_capacity(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), ..Self::default() }
-    }
-
-    pub(crate) fn push(&mut self, row: KeptRow) {
-        self.rows.push(row);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// What comes next is of the next row group.
-    pub(crate) fn group_over(&mut self) {
-        self.ends.push(self.rows.len());
-    }
-
-    fn locate(&self, trace: u32, row: usize) -> Locator {
-        let group = self.ends.partition_point(|end| *end <= row);
-        let first = group.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Locator { trace, group: small(group), row: small(row - first) }
-    }
-
-    /// Goes through all starts and ends of storage operations and computations: how long at least one operation was in
-    /// flight, slice by slice, and what overlapped within `during`.
-    pub(crate) fn sweep(
-        &self,
-        computes: &mut [Span],
-        during: Option<Span>,
-        extent: Extent,
-    ) -> (Timeline, Option<Together>) {
-        let storage = || {
-            let long = self.rows.iter().filter(|row| row.nanos > 0);
-            long.filter(|row| row.kind().is_some_and(OpKind::is_storage))
-        };
-        let mut starts: Vec<i64> = storage().map(|row| row.start).collect();
-        starts.sort_unstable();
-        let mut ends: Vec<i64> = storage().map(KeptRow::end).collect();
-        ends.sort_unstable();
-        computes.sort_unstable();
-        let mut edges: Vec<(i64, i64)> = computes.iter().flat_map(|(start, end)| [(*start, 1), (*end, -1)]).collect();
-        edges.sort_unstable();
-        let mut sweep = Sweep {
-            during: during.unwrap_or((0, 0)),
-            busy: Timeline::default(),
-            found: Together::default(),
-            extent,
-            at: i64::MIN,
-            since: None,
-        };
-        sweep.run(&starts, &ends, &edges);
-        if let Some((from, to)) = during {
-            let inside = storage().filter(|row| row.start >= from && row.start < to);
-            sweep.found.begun = inside.map(|row| row.nanos).sum();
-        }
-        (sweep.busy, during.map(|_| sweep.found))
-    }
-}
-
-struct Sweep {
-    during: Span,
-    busy: Timeline,
-    found: Together,
-    extent: Extent,
-    at: i64,
-    since: Option<i64>,
-}
-
-impl Sweep {
-    fn run(&mut self, starts: &[i64], ends: &[i64], edges: &[(i64, i64)]) {
-        let (mut begun, mut ended, mut turned, mut computing) = (0, 0, 0, 0_i64);
-        self.at = self.during.0;
-        loop {
-            let next = [starts.get(begun), ends.get(ended), edges.get(turned).map(|edge| &edge.0)];
-            let Some(time) = next.into_iter().flatten().min().copied() else { break };
-            self.pass(time, (begun - ended) as u64, computing > 0);
-            while ends.get(ended) == Some(&time) {
-                ended += 1;
-            }
-            while starts.get(begun) == Some(&time) {
-                begun += 1;
-            }
-            while let Some((_, change)) = edges.get(turned).filter(|edge| edge.0 == time) {
-                computing += change;
-                turned += 1;
-            }
-            match (self.since, begun > ended) {
-                (None, true) => self.since = Some(time),
-                (Some(since), false) => {
-                    self.busy.add(self.extent.stretch(since, time), between(since, time) as f64);
-                    self.since = None;
-                }
-                _ => {}
-            }
-        }
-        self.pass(self.during.1, 0, false);
-    }
-
-    /// Up to `time`, this many operations were in flight.
-    fn pass(&mut self, time: i64, flying: u64, computing: bool) {
-        let until = time.min(self.during.1);
-        let nanos = between(self.at, until);
-        if nanos == 0 {
-            return;
-        }
-        let found = &mut self.found;
-        let part = match (computing, flying > 0) {
-            (true, true) => &mut found.both,
-            (true, false) => &mut found.compute,
-            (false, true) => &mut found.io,
-            (false, false) => &mut found.neither,
-        };
-        *part += nanos;
-        found.flying += nanos.saturating_mul(flying);
-        found.most = found.most.max(flying);
-        self.at = until;
-    }
 }
 
 /// What a second look at the rows is for.
@@ -236,6 +116,9 @@ pub(crate) struct SlowObjects {
     sieve: Vec<u64>,
 }
 
+/// Objects with slow reads that are looked at more closely.
+const OBJECTS: usize = 4096;
+
 /// Bits of the sieve, as a power of two: they stay in the cache.
 const SIEVE: u32 = 22;
 
@@ -258,6 +141,14 @@ impl SlowObjects {
             let known = self.counts.entry(object).or_insert((at, 0));
             *known = (known.0.min(at), known.1 + count);
         }
+    }
+
+    /// Keeps the objects with the most: only those are worth counting all their reads.
+    pub(crate) fn cut(self) -> Self {
+        let mut list: Vec<(u32, Locator, u64)> = self.into();
+        list.sort_unstable_by_key(|(object, _, count)| (std::cmp::Reverse(*count), *object));
+        list.truncate(OBJECTS);
+        list.into()
     }
 
     /// Each object, where its name is, how many of its reads were counted by `reads`, and by this.
@@ -286,94 +177,138 @@ impl From<Vec<(u32, Locator, u64)>> for SlowObjects {
 }
 
 impl Kept {
-    /// Objects with slow reads among some of the rows.
-    pub(crate) fn slow_objects(
-        &self,
-        rows: std::ops::Range<usize>,
-        part: &RankPart,
-        question: &Question,
-    ) -> SlowObjects {
-        let mut slow = SlowObjects::default();
-        for (at, row) in rows.clone().zip(&self.rows[rows]) {
-            let good = row.group & GOOD_READ != 0 && u64::from(row.object) != NO_OBJECT;
-            if good && bucket(row.nanos) > question.slow_above {
-                slow.counts.entry(row.object).or_insert_with(|| (self.locate(part.index, at), 0)).1 += 1;
-            }
-        }
-        slow
+    /// By class: whether it is of reads that ended well.
+    fn good_reads(&self) -> Vec<bool> {
+        let good = |class: &Class| class.ok && class.kind().is_some_and(dlio_event::OpKind::is_read);
+        self.classes.iter().map(good).collect()
     }
 
-    /// A second look at some of the rows; also counts the good reads of objects with slow ones.
-    pub(crate) fn answer(
-        &self,
-        rows: std::ops::Range<usize>,
-        part: &RankPart,
-        question: &Question,
-        slow: &SlowObjects,
-    ) -> (Answer, SlowObjects) {
-        let mut answer = Answer::default();
-        let mut objects = SlowObjects::default();
-        let mut rank = Found::default();
-        let mut host = Found::default();
-        let mut groups: Vec<(Option<&Wanted>, Found)> =
-            (0..super::part::GROUPS).map(|key| (question.groups.get(&key), Found::default())).collect();
-        let mut endpoints: Vec<(Option<&Wanted>, Found)> =
-            self.endpoints.iter().map(|name| (question.endpoints.get(name), Found::default())).collect();
-        let (of_rank, of_host) = (question.ranks.get(&part.index), question.hosts.get(&part.host));
-        for row in &self.rows[rows] {
-            let (nanos, first) = (row.nanos, row.first_byte);
-            if let Some((Some(wanted), found)) = groups.get_mut(row.key()) {
-                found.take(wanted, nanos, first);
-            }
-            if !row.kind().is_some_and(|kind| kind.is_read() || kind.is_write()) {
-                continue;
-            }
-            if let Some((Some(wanted), found)) = endpoints.get_mut(usize::from(row.endpoint)) {
-                found.take(wanted, nanos, first);
-            }
-            for (wanted, found) in [(of_rank, &mut rank), (of_host, &mut host)] {
-                if let Some(wanted) = wanted {
-                    found.take(wanted, nanos, first);
-                }
-            }
-            if row.group & GOOD_READ != 0 {
-                answer.reads.take(&question.reads, nanos, UNKNOWN);
-                if slow.maybe(row.object)
-                    && let Some((at, _)) = slow.counts.get(&row.object)
-                {
-                    objects.counts.entry(row.object).or_insert((*at, 0)).1 += 1;
-                }
+    /// Adds the objects with slow reads among the rows of a group.
+    pub(crate) fn slow_objects(&self, group: usize, part: &RankPart, question: &Question, into: &mut SlowObjects) {
+        let good = self.good_reads();
+        let limit = lowest(question.slow_above + 1);
+        for (at, row, nanos, _) in self.groups[group].iter() {
+            if nanos >= limit && good[row.class as usize] && u64::from(row.object) != NO_OBJECT {
+                let here = Locator { trace: part.index, group: u32::try_from(group).unwrap_or(u32::MAX), row: at };
+                let known = into.counts.entry(row.object).or_insert((here, 0));
+                *known = (known.0.min(here), known.1 + 1);
             }
         }
-        answer.ranks.insert(part.index, rank);
-        answer.hosts.insert(part.host.clone(), host);
-        answer.groups = groups.into_iter().map(|(_, found)| found).enumerate().collect();
-        answer.endpoints = self.endpoints.iter().cloned().zip(endpoints.into_iter().map(|(_, found)| found)).collect();
-        (answer, objects)
+    }
+
+    /// A second look at the rows of a group; also counts the good reads of objects with slow ones.
+    pub(crate) fn answer(
+        &self,
+        (group, part): (usize, &RankPart),
+        question: &Question,
+        slow: &SlowObjects,
+        into: &mut Looked,
+    ) {
+        let scopes = Scopes::new(self, part, question);
+        let good = self.good_reads();
+        let endpoints = self.endpoints.len();
+        let mut found: Vec<Found> = (0..GROUPS + endpoints + 3).map(|_| Found::default()).collect();
+        for (_, row, nanos, first) in self.groups[group].iter() {
+            let class = row.class as usize;
+            let [of_whole, of_first, of_transfer] = &scopes.masks[class];
+            of_whole.take(nanos, &scopes.places[class], &mut found, |found| &mut found.whole);
+            if first != UNKNOWN {
+                of_first.take(first, &scopes.places[class], &mut found, |found| &mut found.first_byte);
+                let rest = nanos.saturating_sub(first);
+                of_transfer.take(rest, &scopes.places[class], &mut found, |found| &mut found.transfer);
+            }
+            if good[class]
+                && slow.maybe(row.object)
+                && let Some((at, _)) = slow.counts.get(&row.object)
+            {
+                into.reads.counts.entry(row.object).or_insert((*at, 0)).1 += 1;
+            }
+        }
+        let answer = &mut into.answer;
+        for (at, found) in found.into_iter().enumerate().filter(|(_, found)| !found.is_empty()) {
+            let known = match at.checked_sub(GROUPS) {
+                None => answer.groups.entry(at).or_default(),
+                Some(0) => answer.ranks.entry(part.index).or_default(),
+                Some(1) => answer.hosts.entry(part.host.clone()).or_default(),
+                Some(2) => &mut answer.reads,
+                Some(at) => answer.endpoints.entry(self.endpoints[at - 3].clone()).or_default(),
+            };
+            known.merge(found);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pass::part::group_key;
+/// What a second look found.
+#[derive(Default)]
+pub(crate) struct Looked {
+    pub(crate) answer: Answer,
+    pub(crate) reads: SlowObjects,
+}
 
-    #[test]
-    fn what_overlaps_is_counted_within_the_training_only() {
-        let key = group_key(OpKind::Read, 1);
-        let row = |start: i64, nanos| KeptRow::storage(start, (nanos, UNKNOWN), (0, 0), (key, true));
-        let mut kept = Kept::default();
-        for row in [row(0, 20), row(10, 20), row(40, 10), row(95, 50), row(30, 0)] {
-            kept.push(row);
+/// Of each class, where percentiles want its values.
+struct Scopes {
+    masks: Vec<[Mask; 3]>,
+    /// Places in a list of what was found: group, rank, host, reads, endpoint.
+    places: Vec<[usize; 5]>,
+}
+
+impl Scopes {
+    fn new(kept: &Kept, part: &RankPart, question: &Question) -> Self {
+        let none = Wanted::default();
+        let (rank, host) = (question.ranks.get(&part.index), question.hosts.get(&part.host));
+        let of = |class: &Class| {
+            let group = usize::from(class.group);
+            let mut wanted = [&none; 5];
+            wanted[0] = question.groups.get(&group).unwrap_or(&none);
+            let kind = class.kind();
+            if kind.is_some_and(|kind| kind.is_read() || kind.is_write()) {
+                let endpoint = kept.endpoints.get(usize::from(class.endpoint));
+                wanted[1] = rank.unwrap_or(&none);
+                wanted[2] = host.unwrap_or(&none);
+                wanted[4] = endpoint.and_then(|name| question.endpoints.get(name)).unwrap_or(&none);
+            }
+            if class.ok && kind.is_some_and(dlio_event::OpKind::is_read) {
+                wanted[3] = &question.reads;
+            }
+            let mask = |part: fn(&Wanted) -> &Vec<usize>| Mask::new(wanted.map(part));
+            let masks =
+                [mask(|wanted| &wanted.whole), mask(|wanted| &wanted.first_byte), mask(|wanted| &wanted.transfer)];
+            (masks, [group, GROUPS, GROUPS + 1, GROUPS + 2, GROUPS + 3 + usize::from(class.endpoint)])
+        };
+        let (masks, places) = kept.classes.iter().map(of).unzip();
+        Self { masks, places }
+    }
+}
+
+/// By bucket, who wants its values: a bit for each of five.
+struct Mask {
+    first: usize,
+    bits: Vec<u8>,
+}
+
+impl Mask {
+    fn new(wanted: [&Vec<usize>; 5]) -> Self {
+        let all = || wanted.iter().copied().flatten();
+        let first = all().min().copied().unwrap_or(0);
+        let mut bits = vec![0; all().max().map_or(0, |last| last - first + 1)];
+        for (bit, buckets) in wanted.iter().enumerate() {
+            for bucket in *buckets {
+                bits[bucket - first] |= 1 << bit;
+            }
         }
-        let extent = Extent { start: 0, end: 200 };
-        let (busy, found) = kept.sweep(&mut [(20, 60), (70, 100)], Some((10, 100)), extent);
-        let found = found.unwrap();
-        // 10–20 two operations; 20–30 one and computation; 40–50 again; 95–100 again.
-        assert_eq!((found.io, found.both, found.most), (10, 10 + 10 + 5, 2));
-        assert_eq!((found.compute, found.neither), (10 + 10 + 25, 10));
-        assert_eq!((found.flying, found.begun), (20 + 10 + 10 + 5, 20 + 10 + 50));
-        assert!((busy.amounts.iter().sum::<f64>() - 90.0).abs() < 1e-9);
-        assert_eq!(std::mem::size_of::<KeptRow>(), 32);
+        Self { first, bits }
+    }
+
+    fn take(&self, value: u64, places: &[usize; 5], found: &mut [Found], part: fn(&mut Found) -> &mut Values) {
+        let bucket = bucket(value);
+        let bits = self.bits.get(bucket.wrapping_sub(self.first)).copied().unwrap_or(0);
+        if bits == 0 {
+            return;
+        }
+        for (bit, place) in places.iter().enumerate() {
+            if bits & (1 << bit) != 0 {
+                part(&mut found[*place]).take(bucket, value);
+            }
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The steps of all ranks together: who came last to each barrier, and what that cost the others. One entry per step, however
 //! many ranks there are.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::Map;
+use super::objects::{Map, OneIn};
 use super::walk::{At, Span};
 use crate::why::between;
 
@@ -62,6 +63,10 @@ impl Meeting {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.ranks == 0 && self.arrived == 0
+    }
+
     fn visit(&mut self, visit: &Visit) {
         if let Some(fetch) = visit.fetch {
             self.ranks += 1;
@@ -107,39 +112,162 @@ impl Meeting {
     }
 }
 
-/// All steps.
+/// All steps, or some of them.
 #[derive(Debug, Default)]
-pub(crate) struct Meetings(Mutex<Map<At, Meeting>>);
+pub(crate) struct Meetings(Mutex<Steps>);
+
+/// Steps that are kept in an analysis that must not grow with them.
+pub(crate) const STEPS: usize = 1 << 18;
+
+/// Steps that are kept together.
+const CHUNK: usize = 1024;
+
+#[derive(Debug, Default)]
+struct Steps {
+    /// By step, as long as all are followed and there are not many gaps.
+    epochs: BTreeMap<u32, Vec<Vec<Meeting>>>,
+    others: Map<At, Meeting>,
+    filled: usize,
+    followed: OneIn,
+}
+
+impl Steps {
+    fn slot(&mut self, at: At) -> Option<&mut Meeting> {
+        let known = !self.others.is_empty() && self.others.contains_key(&at);
+        let step = at.1 as usize;
+        if !known && self.followed.all() {
+            let chunks = self.epochs.entry(at.0).or_default();
+            let (chunk, place) = (step / CHUNK, step % CHUNK);
+            if chunk <= 2 * chunks.len() {
+                // Chunks are small, and no growth copies them; the first need not be as long as all others.
+                while chunks.len() <= chunk {
+                    chunks.push(Vec::new());
+                }
+                let meetings = &mut chunks[chunk];
+                if place >= meetings.len() {
+                    meetings.resize_with((place + 1).next_power_of_two().max(16), Meeting::new);
+                }
+                self.filled += usize::from(meetings[place].is_empty());
+                return Some(&mut meetings[place]);
+            }
+        }
+        if !follows(self.followed, at) {
+            return None;
+        }
+        self.filled += usize::from(!known);
+        Some(self.others.entry(at).or_insert_with(Meeting::new))
+    }
+
+    fn halve(&mut self) {
+        self.followed.halve();
+        let one_in = self.followed;
+        self.others.retain(|at, _| follows(one_in, *at));
+        for (epoch, chunks) in std::mem::take(&mut self.epochs) {
+            let steps = numbered(chunks).map(|(step, meeting)| ((epoch, step), meeting));
+            self.others.extend(steps.filter(|(at, meeting)| !meeting.is_empty() && follows(one_in, *at)));
+        }
+        self.filled = self.others.len();
+    }
+}
+
+/// Steps with their numbers.
+fn numbered(chunks: Vec<Vec<Meeting>>) -> impl Iterator<Item = (u32, Meeting)> {
+    let chunks = (0_u32..).step_by(CHUNK).zip(chunks);
+    chunks.flat_map(|(first, chunk)| (first..).zip(chunk))
+}
+
+fn follows(one_in: OneIn, (epoch, step): At) -> bool {
+    one_in.follows(u64::from(epoch) << 32 | u64::from(step))
+}
 
 impl Meetings {
-    pub(crate) fn add(&self, visits: &[Visit]) {
+    /// Adds steps of a rank; no more than `most` are kept.
+    pub(crate) fn add(&self, visits: &[Visit], most: usize) {
         if visits.is_empty() {
             return;
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for visit in visits {
-            all.entry(visit.at).or_insert_with(Meeting::new).visit(visit);
+        for visit in visits.iter().filter(|visit| visit.fetch.is_some() || visit.barrier.is_some()) {
+            if let Some(meeting) = all.slot(visit.at) {
+                meeting.visit(visit);
+            }
+        }
+        while all.filled > most {
+            all.halve();
         }
     }
 
     /// In the order of epochs and steps.
-    pub(crate) fn take(self) -> Vec<(At, Meeting)> {
+    pub(crate) fn take(self) -> Met {
         let all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<(At, Meeting)> = all.into_iter().collect();
+        let mut list: Vec<(At, Meeting)> = all.others.into_iter().collect();
+        for (epoch, chunks) in all.epochs {
+            let steps = numbered(chunks).filter(|(_, meeting)| !meeting.is_empty());
+            list.extend(steps.map(|(step, meeting)| ((epoch, step), meeting)));
+        }
         list.sort_unstable_by_key(|(at, _)| *at);
-        list
+        Met { list, followed: all.followed }
     }
 }
 
-/// Joins lists of several processes.
-pub(crate) fn join(mut all: Vec<(At, Meeting)>) -> Vec<(At, Meeting)> {
-    all.sort_by_key(|(at, _)| *at);
-    let mut joined: Vec<(At, Meeting)> = Vec::with_capacity(all.len());
-    for (at, meeting) in all {
-        match joined.last_mut() {
-            Some((known, sum)) if *known == at => sum.merge(&meeting),
-            _ => joined.push((at, meeting)),
+/// Steps of all ranks, in the order of epochs and steps: all of them, or some.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Met {
+    pub(crate) list: Vec<(At, Meeting)>,
+    pub(crate) followed: OneIn,
+}
+
+impl Met {
+    /// Joins those of several processes; no more than `most` are kept.
+    pub(crate) fn join(all: Vec<Self>, most: usize) -> Self {
+        let mut followed = all.iter().map(|one| one.followed).max().unwrap_or_default();
+        let mut list: Vec<(At, Meeting)> = all.into_iter().flat_map(|one| one.list).collect();
+        list.retain(|(at, _)| follows(followed, *at));
+        list.sort_by_key(|(at, _)| *at);
+        list.dedup_by(|next, sum| {
+            let same = next.0 == sum.0;
+            if same {
+                sum.1.merge(&next.1);
+            }
+            same
+        });
+        while list.len() > most {
+            followed.halve();
+            list.retain(|(at, _)| follows(followed, *at));
         }
+        Self { list, followed }
     }
-    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits(rank: u32, steps: std::ops::Range<u32>) -> Vec<Visit> {
+        let visit = |step| {
+            let at = i64::from(step) * 100;
+            let barrier = Some((at + i64::from(rank), at + 10));
+            Visit { at: (1, step), rank, fetch: Some(5), compute: 7, barrier }
+        };
+        steps.map(visit).collect()
+    }
+
+    #[test]
+    fn the_same_steps_are_followed_however_ranks_are_shared_out() {
+        let most = 1_000;
+        let add = |ranks: &[u32]| {
+            let meetings = Meetings::default();
+            for rank in ranks {
+                // Some step far away is kept as well.
+                meetings.add(&visits(*rank, 1..3_000), most);
+                meetings.add(&visits(*rank, 4_000_000..4_000_002), most);
+            }
+            meetings.take()
+        };
+        let together = Met::join(vec![add(&[0, 1, 2, 3])], most);
+        let apart = Met::join(vec![add(&[0]), add(&[2, 1]), add(&[]), add(&[3])], most);
+        assert!(together.list.len() <= most && together.list.len() > most / 4);
+        assert_eq!((&together.list, together.followed), (&apart.list, apart.followed));
+        assert!(together.list.iter().all(|(_, meeting)| meeting.arrived == 4 && meeting.waited() == 1 + 2 + 3));
+    }
 }

@@ -1,6 +1,7 @@
 //! One pass over the traces: each row group is read once, decoded by whichever thread is free, and looked at in the order of
 //! its file. What comes out can be merged with what other processes found.
 
+mod digest;
 mod drive;
 pub(crate) mod kept;
 pub(crate) mod meetings;
@@ -8,37 +9,73 @@ pub(crate) mod objects;
 pub(crate) mod part;
 mod rank;
 pub(crate) mod samples;
+mod sweep;
 pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 
+use dlio_event::{OpKind, Outcome};
 use dlio_trace::{RankTrace, Rows};
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Window;
-use crate::timeline::Extent;
-use kept::{Answer, Kept, Question, SlowObjects};
-use meetings::{Meeting, Meetings};
-use objects::{AllRanges, Range};
-use part::RankPart;
+use crate::metric::{Parameters, Window};
+use crate::timeline::{Axis, Extent};
+use kept::{Answer, Kept, Looked, Question, SlowObjects};
+use meetings::{Meetings, Met, STEPS};
+use objects::{AllRanges, Ranges};
+use part::{Exchanged, RankPart};
 pub(crate) use rank::keep_longest;
 use samples::{Coverages, EpochSamples};
-use walk::At;
-
-/// Rows that a thread takes a second look at in one go.
-const LOOK: usize = 1 << 20;
 
 /// What all threads of a process share while they read.
 pub(crate) struct Shared<'a> {
     pub(crate) traces: &'a [RankTrace],
     pub(crate) extent: Extent,
+    pub(crate) axis: Axis,
     /// Whether rows are kept.
     pub(crate) keep: bool,
+    pub(crate) most: Most,
     /// Steps of a block that AU counts.
     pub(crate) window: Window,
+    pub(crate) parameters: Parameters,
     pub(crate) ranges: AllRanges,
     pub(crate) coverage: Coverages,
     pub(crate) meetings: Meetings,
+}
+
+/// What may be in memory of things that grow with a trace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    /// Steps of the run.
+    pub(crate) steps: usize,
+    /// Ranges of objects that a rank read.
+    pub(crate) ranges: usize,
+    /// Samples that a rank read in an epoch.
+    pub(crate) samples: usize,
+}
+
+impl Most {
+    /// Where rows are kept, anything.
+    pub(crate) const ALL: Self = Self { steps: usize::MAX, ranges: usize::MAX, samples: usize::MAX };
+
+    /// Where they are not, whatever the trace; `ranks` share what is theirs.
+    pub(crate) fn streaming(ranks: usize) -> Self {
+        let share = |all: usize| (all / ranks.max(1)).max(1 << 10);
+        Self { steps: STEPS, ranges: share(RANGES), samples: share(SAMPLES) }
+    }
+}
+
+/// Ranges and samples of all ranks in a streaming analysis: 96 and 32 MiB.
+const RANGES: usize = 4 << 20;
+const SAMPLES: usize = 2 << 20;
+
+/// Whether an operation ended well. Who asks whether an object is there has an answer when it is not.
+pub(crate) fn went_well(kind: OpKind, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Ok => true,
+        Outcome::NotFound => kind == OpKind::Stat,
+        _ => false,
+    }
 }
 
 /// Decoded rows.
@@ -46,15 +83,18 @@ pub(crate) struct Piece {
     pub(crate) rows: Rows,
     /// Hash of each row's object.
     pub(crate) objects: Vec<u64>,
+    /// Numbers of the piece's endpoints; the first is that of no name.
+    pub(crate) endpoints: Vec<u16>,
 }
 
 /// What the traces of one process say.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) parts: Vec<RankPart>,
+    pub(crate) exchanged: Exchanged,
     pub(crate) coverage: BTreeMap<u32, EpochSamples>,
-    pub(crate) meetings: Vec<(At, Meeting)>,
-    pub(crate) ranges: Vec<Range>,
+    pub(crate) met: Met,
+    pub(crate) ranges: Ranges,
 }
 
 /// What a process keeps for a second look.
@@ -65,35 +105,31 @@ pub(crate) struct Memory {
 /// Reads some of the traces, by their numbers.
 pub(crate) fn read(shared: Shared<'_>, mine: &[usize]) -> Result<(Summary, Memory), dlio_trace::Error> {
     let finished = drive::read(&shared, mine)?;
-    let mut parts = Vec::with_capacity(finished.len());
-    let mut kept = Vec::new();
-    for (at, (part, rows)) in finished.into_iter().enumerate() {
-        parts.push(part);
-        kept.extend(rows.map(|rows| (at, rows)));
+    let (mut summary, mut kept) = (Summary::default(), Vec::new());
+    for (at, rank) in finished.into_iter().enumerate() {
+        summary.parts.push(rank.part);
+        summary.exchanged.merge(&rank.exchanged);
+        kept.extend(rank.kept.map(|rows| (at, rows)));
     }
-    let (coverage, meetings, ranges) = (shared.coverage.take(), shared.meetings.take(), shared.ranges.take());
-    Ok((Summary { parts, coverage, meetings, ranges }, Memory { kept }))
+    summary.coverage = shared.coverage.take();
+    summary.met = shared.meetings.take();
+    summary.ranges = shared.ranges.take();
+    Ok((summary, Memory { kept }))
 }
 
 impl Memory {
-    fn looks<'m>(&'m self, parts: &'m [RankPart]) -> Vec<(&'m Kept, &'m RankPart, std::ops::Range<usize>)> {
-        let mut looks = Vec::new();
-        for (at, kept) in &self.kept {
-            let mut from = 0;
-            while from < kept.len() {
-                let upto = (from + LOOK).min(kept.len());
-                looks.push((kept, &parts[*at], from..upto));
-                from = upto;
-            }
-        }
-        looks
+    fn looks<'m>(&'m self, parts: &'m [RankPart]) -> Vec<(&'m Kept, &'m RankPart, usize)> {
+        let groups = |kept: &Kept| 0..kept.groups.len();
+        self.kept.iter().flat_map(|(at, kept)| groups(kept).map(move |group| (kept, &parts[*at], group))).collect()
     }
 
     /// The objects with slow reads. `parts` are those of this process.
     pub(crate) fn slow_objects(&self, parts: &[RankPart], question: &Question) -> SlowObjects {
-        let looks = self.looks(parts);
         let mut objects = SlowObjects::default();
-        for found in drive::each(&looks, |(kept, part, rows)| kept.slow_objects(rows.clone(), part, question)) {
+        let look = |(kept, part, group): &(&Kept, &RankPart, usize), found: &mut SlowObjects| {
+            kept.slow_objects(*group, part, question, found);
+        };
+        for found in drive::fold(&self.looks(parts), look) {
             objects.merge(found);
         }
         objects
@@ -101,30 +137,32 @@ impl Memory {
 
     /// Takes the second look; also counts all good reads of the objects that had `slow` ones anywhere.
     pub(crate) fn answer(&self, parts: &[RankPart], question: &Question, slow: &SlowObjects) -> (Answer, SlowObjects) {
-        let looks = self.looks(parts);
         let (mut answer, mut reads) = (Answer::default(), SlowObjects::default());
-        for (found, counted) in
-            drive::each(&looks, |(kept, part, rows)| kept.answer(rows.clone(), part, question, slow))
-        {
-            answer.merge(found);
-            reads.merge(counted);
+        let look = |(kept, part, group): &(&Kept, &RankPart, usize), found: &mut Looked| {
+            kept.answer((*group, part), question, slow, found);
+        };
+        for found in drive::fold(&self.looks(parts), look) {
+            answer.merge(found.answer);
+            reads.merge(found.reads);
         }
         (answer, reads)
     }
 }
 
 /// Joins the summaries of all processes.
-pub(crate) fn join(all: Vec<Summary>) -> Summary {
-    let mut joined = Summary { parts: Vec::new(), coverage: BTreeMap::new(), meetings: Vec::new(), ranges: Vec::new() };
+pub(crate) fn join(all: Vec<Summary>, most: Most) -> Summary {
+    let mut joined = Summary::default();
+    let mut met = Vec::with_capacity(all.len());
     for one in all {
         joined.parts.extend(one.parts);
+        joined.exchanged.merge(&one.exchanged);
         for (epoch, samples) in one.coverage {
             joined.coverage.entry(epoch).or_default().merge(samples);
         }
-        joined.meetings.extend(one.meetings);
-        joined.ranges.extend(one.ranges);
+        met.push(one.met);
+        joined.ranges.merge(one.ranges);
     }
     joined.parts.sort_by_key(|part| part.index);
-    joined.meetings = meetings::join(joined.meetings);
+    joined.met = Met::join(met, most.steps);
     joined
 }

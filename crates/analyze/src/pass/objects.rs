@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The hash of no object.
 pub(crate) const NO_OBJECT: u64 = 0;
-/// Ranges that are kept as they come before they are joined.
-const LOG: usize = 1 << 18;
+/// Parts of an object that are followed or not: 64 MiB, as a power of two.
+const PART: u32 = 26;
 
 /// Where a name can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,70 +67,190 @@ pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mixing>>;
 /// A range that was read: hash of the object, start and end.
 pub(crate) type Range = (u64, u64, u64);
 
-/// The ranges that one rank read: sorted and disjoint, but for the newest. Sorting in large pieces is several times as fast
-/// as looking up each object.
-#[derive(Debug, Default)]
+/// Which of many are followed where there are too many to follow all: those whose hash begins with this many zeros. Whoever
+/// looks at the same thing decides alike, in every rank and process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub(crate) struct OneIn(u32);
+
+impl OneIn {
+    /// How often the followed can be halved until a thing with this number is no longer one of them.
+    pub(crate) fn level(number: u64) -> usize {
+        let mixed = (number ^ (number >> 29)).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        (mixed ^ (mixed >> 32)).leading_zeros() as usize
+    }
+
+    /// Whether a thing with this number is followed.
+    pub(crate) fn follows(self, number: u64) -> bool {
+        self.0 == 0 || Self::level(number) >= self.0 as usize
+    }
+
+    /// Of values by level, those of the followed.
+    pub(crate) fn of_levels<T>(self, levels: &[T]) -> &[T] {
+        levels.get(self.0 as usize..).unwrap_or_default()
+    }
+
+    pub(crate) fn all(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many things stand behind one that is followed.
+    pub(crate) fn factor(self) -> u64 {
+        1_u64.checked_shl(self.0).unwrap_or(u64::MAX)
+    }
+
+    /// Half as many.
+    pub(crate) fn halve(&mut self) {
+        self.0 = (self.0 + 1).min(63);
+    }
+}
+
+/// Parts of the hashes of objects, which have their ranges in lists of their own: lists that fit into the processor's cache,
+/// and that no growth copies as a whole.
+const LISTS: usize = 256;
+/// Ranges that a list takes before it is sorted.
+const UNSORTED: usize = 512;
+
+fn list_of(object: u64) -> usize {
+    (object >> 56) as usize
+}
+
+/// The ranges that one rank read.
+#[derive(Debug)]
 pub(crate) struct ReadRanges {
-    joined: Vec<Range>,
-    log: Vec<Range>,
+    /// Each sorted and disjoint up to a place.
+    lists: Vec<(Vec<Range>, usize)>,
+    followed: OneIn,
+}
+
+impl Default for ReadRanges {
+    fn default() -> Self {
+        Self { lists: vec![(Vec::new(), 0); LISTS], followed: OneIn::default() }
+    }
 }
 
 impl ReadRanges {
-    pub(crate) fn read(&mut self, object: u64, start: u64, end: u64) {
-        self.log.push((object, start, end));
-        if self.log.len() >= LOG.max(self.joined.len()) {
-            self.join();
+    pub(crate) fn add(&mut self, range: Range) {
+        if self.followed.all() {
+            self.push(range);
+        } else {
+            for range in followed(&[range], self.followed) {
+                self.push(range);
+            }
         }
     }
 
-    fn join(&mut self) {
-        self.log.sort_unstable();
-        self.joined = union(&self.joined, &self.log);
-        self.log.clear();
+    /// Follows fewer where there are more than `most`.
+    pub(crate) fn limit(&mut self, most: usize) {
+        let count = |lists: &[(Vec<Range>, usize)]| lists.iter().map(|(list, _)| list.len()).sum::<usize>();
+        if count(&self.lists) <= most {
+            return;
+        }
+        for (list, sorted) in &mut self.lists {
+            join(list);
+            *sorted = list.len();
+        }
+        while count(&self.lists) > most / 2 && self.followed.factor() < 1 << 40 {
+            self.followed.halve();
+            for (list, sorted) in &mut self.lists {
+                *list = followed(list, self.followed);
+                *sorted = list.len();
+            }
+        }
     }
+
+    fn push(&mut self, range: Range) {
+        let (list, sorted) = &mut self.lists[list_of(range.0)];
+        list.push(range);
+        if list.len() > 2 * *sorted + UNSORTED {
+            join(list);
+            *sorted = list.len();
+        }
+    }
+}
+
+/// What remains of a list when fewer parts of objects are followed.
+fn followed(list: &[Range], one_in: OneIn) -> Vec<Range> {
+    let mut rest = Vec::new();
+    for (object, start, end) in list {
+        let mut from = *start;
+        while from < *end {
+            let part = from >> PART;
+            let upto = (*end).min((part + 1).checked_shl(PART).filter(|upto| *upto > from).unwrap_or(u64::MAX));
+            if one_in.follows(*object ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25)) {
+                rest.push((*object, from, upto));
+            }
+            from = upto;
+        }
+    }
+    rest
+}
+
+/// Sorts ranges and joins those that touch.
+#[expect(clippy::stable_sort_primitive, reason = "most of it is sorted, which only the stable sort makes use of")]
+fn join(list: &mut Vec<Range>) {
+    list.sort();
+    list.dedup_by(|next, last| {
+        let joins = last.0 == next.0 && next.1 <= last.2;
+        if joins {
+            last.2 = last.2.max(next.2);
+        }
+        joins
+    });
 }
 
 /// The ranges that all ranks of one process read.
 #[derive(Debug, Default)]
-pub(crate) struct AllRanges(Mutex<Vec<Range>>);
+pub(crate) struct AllRanges(Mutex<Ranges>);
+
+/// Lists of sorted, disjoint ranges, and of which parts of objects.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Ranges {
+    lists: Vec<Vec<Range>>,
+    pub(crate) followed: OneIn,
+}
 
 impl AllRanges {
     /// Adds those of a rank that is done with.
-    pub(crate) fn add(&self, mut rank: ReadRanges) {
-        rank.join();
-        rank.log = Vec::new();
+    pub(crate) fn add(&self, rank: ReadRanges) {
+        let lists = rank.lists.into_iter().map(|(list, _)| list).collect();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *all = if all.is_empty() { rank.joined } else { union(&all, &rank.joined) };
+        all.merge(Ranges { lists, followed: rank.followed });
     }
 
-    pub(crate) fn take(self) -> Vec<Range> {
+    pub(crate) fn take(self) -> Ranges {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Joins two sorted lists; the result is sorted and disjoint.
-fn union(one: &[Range], other: &[Range]) -> Vec<Range> {
-    let mut joined: Vec<Range> = Vec::with_capacity(one.len().max(other.len()));
-    let (mut first, mut second) = (one.iter().peekable(), other.iter().peekable());
-    loop {
-        let next = match (first.peek(), second.peek()) {
-            (Some(left), Some(right)) if left <= right => first.next(),
-            (_, Some(_)) => second.next(),
-            (Some(_), None) => first.next(),
-            (None, None) => return joined,
-        };
-        let Some(range) = next else { return joined };
-        match joined.last_mut() {
-            Some(last) if last.0 == range.0 && range.1 <= last.2 => last.2 = last.2.max(range.2),
-            _ => joined.push(*range),
+impl Ranges {
+    fn follow(&mut self, one_in: OneIn) {
+        if one_in > self.followed {
+            self.followed = one_in;
+            self.lists.iter_mut().for_each(|list| *list = followed(list, one_in));
         }
     }
-}
 
-/// Bytes in the union of the ranges of several processes.
-pub(crate) fn different_bytes(mut all: Vec<Range>) -> u64 {
-    all.sort_unstable();
-    union(&all, &[]).iter().map(|(_, start, end)| end - start).sum()
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.follow(other.followed);
+        other.follow(self.followed);
+        self.lists.resize(self.lists.len().max(other.lists.len()), Vec::new());
+        for (mine, theirs) in self.lists.iter_mut().zip(other.lists) {
+            if mine.is_empty() {
+                *mine = theirs;
+            } else {
+                mine.reserve_exact(theirs.len());
+                mine.extend(theirs);
+            }
+            join(mine);
+        }
+    }
+
+    /// Bytes in the union of all lists.
+    pub(crate) fn different_bytes(&self) -> u64 {
+        let bytes: u64 = self.lists.iter().flatten().map(|(_, start, end)| end - start).sum();
+        bytes.saturating_mul(self.followed.factor())
+    }
 }
 
 /// Where the lanes of a rank read last: of each, the last objects and where the read ended.
@@ -178,14 +298,36 @@ mod tests {
         for _ in 0..2 {
             let mut ranges = ReadRanges::default();
             for (start, end) in [(0, 10), (20, 30), (25, 40), (8, 12), (50, 60), (45, 50)] {
-                ranges.read(one, start, end);
+                ranges.add((one, start, end));
             }
-            ranges.read(other, 5, 6);
+            ranges.add((other, 5, 6));
+            ranges.add((other, 5, 6));
             all.add(ranges);
         }
+        let mut ranges = all.take();
+        assert_eq!(ranges.lists.iter().map(Vec::len).sum::<usize>(), 4);
+        ranges.merge(ranges.clone());
+        assert_eq!(ranges.different_bytes(), 12 + 20 + 15 + 1);
+    }
+
+    #[test]
+    fn too_many_ranges_are_estimated_from_some() {
+        let mut ranges = ReadRanges::default();
+        let large = hash("large");
+        for rank in 0..50 {
+            for at in 0..1_000 {
+                ranges.add((hash(&format!("{rank}/{at}")), 0, 1_000 + at));
+            }
+            ranges.add((large, rank << 30, (rank + 1) << 30));
+            ranges.limit(5_000);
+        }
+        let all = AllRanges::default();
+        all.add(ranges);
         let ranges = all.take();
-        assert_eq!(ranges.len(), 4);
-        assert_eq!(different_bytes([ranges.clone(), ranges].concat()), 12 + 20 + 15 + 1);
+        assert!(ranges.followed.factor() >= 8 && ranges.lists.iter().map(Vec::len).sum::<usize>() <= 5_000);
+        let expected = (50_u64 << 30) + 50 * (1_000 * 1_000 + 999 * 1_000 / 2);
+        let found = ranges.different_bytes() as f64;
+        assert!((found / expected as f64 - 1.0).abs() < 0.25, "{found} and not {expected}");
     }
 
     #[test]

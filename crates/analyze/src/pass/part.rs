@@ -10,6 +10,7 @@ use super::objects::Locator;
 use super::samples::Order;
 use super::walk::Opened;
 use crate::histogram::{Histogram, Times};
+use crate::metric::RankMetric;
 use crate::rebuild::EpochTime;
 use crate::timeline::Timeline;
 use crate::why::Parts;
@@ -53,7 +54,7 @@ impl Group {
     }
 }
 
-/// What a rank and an endpoint exchanged.
+/// What was exchanged with an endpoint, or by a rank.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Flow {
     pub(crate) operations: u64,
@@ -64,11 +65,24 @@ pub(crate) struct Flow {
     pub(crate) times: Times,
     /// Reads that ended well.
     pub(crate) reads: Histogram,
-    /// Nanoseconds of waits of training steps that its operations took.
-    pub(crate) waited: u64,
 }
 
 impl Flow {
+    /// Adds operations of one kind, size class and outcome.
+    pub(crate) fn take(&mut self, kind: OpKind, ok: bool, group: &Group) {
+        let count = group.times.whole.count;
+        self.operations += count;
+        self.read_bytes += if kind.is_read() { group.bytes } else { 0 };
+        self.written_bytes += if kind.is_write() { group.bytes } else { 0 };
+        self.errors += if ok { 0 } else { count };
+        if kind.is_read() || kind.is_write() {
+            self.times.merge(&group.times);
+        }
+        if kind.is_read() && ok {
+            self.reads.merge(&group.times.whole);
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.operations += other.operations;
         self.read_bytes += other.read_bytes;
@@ -76,7 +90,25 @@ impl Flow {
         self.errors += other.errors;
         self.times.merge(&other.times);
         self.reads.merge(&other.reads);
-        self.waited += other.waited;
+    }
+}
+
+/// What all ranks of a process exchanged.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Exchanged {
+    /// By kind and size class.
+    pub(crate) groups: BTreeMap<usize, Group>,
+    pub(crate) endpoints: BTreeMap<String, Flow>,
+}
+
+impl Exchanged {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (key, group) in &other.groups {
+            self.groups.entry(*key).or_default().merge(group);
+        }
+        for (name, flow) in &other.endpoints {
+            self.endpoints.entry(name.clone()).or_default().merge(flow);
+        }
     }
 }
 
@@ -88,6 +120,15 @@ pub(crate) struct EpochReads {
     pub(crate) reads: u64,
     /// Reads that were as fast as memory.
     pub(crate) from_memory: u64,
+}
+
+impl EpochReads {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.operation_ns += other.operation_ns;
+        self.reads += other.reads;
+        self.from_memory += other.from_memory;
+    }
 }
 
 /// How lanes spent their time, nanoseconds.
@@ -170,6 +211,31 @@ pub(crate) struct Together {
     pub(crate) begun: u64,
 }
 
+impl Together {
+    /// For some time, this many operations were in flight.
+    pub(crate) fn pass(&mut self, nanos: u64, flying: u64, computing: bool) {
+        let part = match (computing, flying > 0) {
+            (true, true) => &mut self.both,
+            (true, false) => &mut self.compute,
+            (false, true) => &mut self.io,
+            (false, false) => &mut self.neither,
+        };
+        *part += nanos;
+        self.flying += nanos.saturating_mul(flying);
+        self.most = self.most.max(flying);
+    }
+
+    pub(crate) fn add(&mut self, later: &Self) {
+        self.both += later.both;
+        self.compute += later.compute;
+        self.io += later.io;
+        self.neither += later.neither;
+        self.flying += later.flying;
+        self.most = self.most.max(later.most);
+        self.begun += later.begun;
+    }
+}
+
 /// Values of which at most twice `MOST` are kept, evenly picked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Picked {
@@ -182,7 +248,8 @@ impl Picked {
     const MOST: usize = 2_048;
 
     pub(crate) fn push(&mut self, value: u64) {
-        if self.seen.is_multiple_of(self.every.max(1)) {
+        // `every` is a power of two.
+        if self.seen & (self.every.max(1) - 1) == 0 {
             self.values.push(value);
         }
         self.seen += 1;
@@ -207,14 +274,19 @@ pub(crate) struct RankPart {
     pub(crate) index: u32,
     pub(crate) rank: u32,
     pub(crate) host: String,
-    /// By kind and size class.
-    pub(crate) groups: BTreeMap<usize, Group>,
-    pub(crate) flows: BTreeMap<String, Flow>,
+    /// What it exchanged with all endpoints.
+    pub(crate) flow: Flow,
+    /// Nanoseconds of waits of training steps that operations of each endpoint took.
+    pub(crate) waited_for: BTreeMap<String, u64>,
     pub(crate) epochs: BTreeMap<u32, EpochReads>,
     pub(crate) outcomes: BTreeMap<String, u64>,
     pub(crate) lanes: LaneTime,
     pub(crate) lines: Lines,
+    /// Without the times of steps.
     pub(crate) timings: RankTimings,
+    pub(crate) metric: RankMetric,
+    /// Of each of its epochs, computation of the steps that count, and the time that it is divided by, nanoseconds.
+    pub(crate) counted: Vec<(u64, u64)>,
     pub(crate) times: Vec<EpochTime>,
     pub(crate) losses: BTreeMap<u32, EpochLoss>,
     pub(crate) long_waits: Vec<LongWait>,
@@ -232,6 +304,8 @@ pub(crate) struct RankPart {
     /// Refusals by endpoint and second of the run.
     pub(crate) refused: BTreeMap<String, BTreeMap<u64, u64>>,
     pub(crate) together: Option<Together>,
+    /// Operations that were met too late for it.
+    pub(crate) late: u64,
     /// Bytes read, and of all but first reads of an object by a lane: how many, and how many continued the one before.
     pub(crate) read_bytes: u64,
     pub(crate) later_reads: u64,

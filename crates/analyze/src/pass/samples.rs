@@ -5,60 +5,110 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::Map;
+use super::objects::OneIn;
 
 /// Samples (or objects, where traces name no samples) are numbered in one space: objects have this bit.
 pub(crate) const IS_OBJECT: u64 = 1 << 63;
-/// Words of 64 samples that are kept together.
-const WORDS: usize = 64;
+/// Samples that are followed or not together, as a power of two.
+const BLOCK: u32 = 12;
 
 /// Samples of one epoch over all ranks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EpochSamples {
-    /// Readings; several reads by one step of one rank are parts of one reading.
-    pub(crate) readings: u64,
-    /// Different samples of each rank, added up.
-    pub(crate) of_ranks: u64,
-    #[serde(with = "pairs")]
-    bits: Map<u64, Vec<u64>>,
+    /// By level ([`OneIn::level`]): readings (several reads by one step of one rank are parts of one reading), and different
+    /// samples of each rank, added up.
+    levels: Vec<(u64, u64)>,
+    /// Words of 64 samples, sorted: the number of each, and a bit for every sample.
+    words: Vec<(u64, u64)>,
+    followed: OneIn,
+    /// Block and level of the last sample.
+    #[serde(skip)]
+    last: Option<(u64, usize)>,
 }
 
-/// Maps whose keys are not text.
-mod pairs {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Map;
-
-    pub(super) fn serialize<S: Serializer>(map: &Map<u64, Vec<u64>>, to: S) -> Result<S::Ok, S::Error> {
-        map.iter().collect::<Vec<_>>().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Map<u64, Vec<u64>>, D::Error> {
-        Vec::<(u64, Vec<u64>)>::deserialize(from).map(|pairs| pairs.into_iter().collect())
-    }
+fn followed(one_in: OneIn, sample: u64) -> bool {
+    one_in.follows(sample >> BLOCK)
 }
 
 impl EpochSamples {
-    fn insert(&mut self, sample: u64) {
-        let (word, bit) = (sample / 64, sample % 64);
-        let block = self.bits.entry(word / WORDS as u64).or_insert_with(|| vec![0; WORDS]);
-        block[usize::try_from(word % WORDS as u64).unwrap_or(0)] |= 1 << bit;
+    /// The next sample, in ascending order, and how often a rank read it.
+    fn take(&mut self, sample: u64, readings: u64) {
+        let block = sample >> BLOCK;
+        let level = match self.last {
+            Some((known, level)) if known == block => level,
+            _ => OneIn::level(block),
+        };
+        self.last = Some((block, level));
+        if level >= self.levels.len() {
+            self.levels.resize(level + 1, (0, 0));
+        }
+        self.levels[level].0 += readings;
+        self.levels[level].1 += 1;
+        let (word, bit) = (sample / 64, 1 << (sample % 64));
+        match self.words.last_mut() {
+            Some((known, bits)) if *known == word => *bits |= bit,
+            _ => self.words.push((word, bit)),
+        }
+    }
+
+    /// Which samples these are.
+    pub(crate) fn followed(&self) -> OneIn {
+        self.followed
+    }
+
+    fn sum(&self, of: fn(&(u64, u64)) -> u64) -> u64 {
+        self.followed.of_levels(&self.levels).iter().map(of).sum::<u64>() * self.followed.factor()
+    }
+
+    pub(crate) fn readings(&self) -> u64 {
+        self.sum(|level| level.0)
+    }
+
+    pub(crate) fn of_ranks(&self) -> u64 {
+        self.sum(|level| level.1)
     }
 
     pub(crate) fn distinct(&self) -> u64 {
-        self.bits.values().flatten().map(|word| u64::from(word.count_ones())).sum()
+        self.words.iter().map(|(_, bits)| u64::from(bits.count_ones())).sum::<u64>() * self.followed.factor()
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.readings += other.readings;
-        self.of_ranks += other.of_ranks;
-        for (key, words) in other.bits {
-            let mine = self.bits.entry(key).or_insert_with(|| vec![0; WORDS]);
-            for (mine, theirs) in mine.iter_mut().zip(words) {
-                *mine |= theirs;
-            }
+    /// Follows no more than these.
+    fn follow(&mut self, one_in: OneIn) {
+        if one_in > self.followed {
+            self.words.retain(|(word, _)| followed(one_in, word * 64));
+            self.followed = one_in;
         }
     }
+
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.follow(other.followed);
+        other.follow(self.followed);
+        if self.levels.len() < other.levels.len() {
+            self.levels.resize(other.levels.len(), (0, 0));
+        }
+        for (mine, theirs) in self.levels.iter_mut().zip(other.levels) {
+            *mine = (mine.0 + theirs.0, mine.1 + theirs.1);
+        }
+        if self.words.is_empty() {
+            self.words = other.words;
+            return;
+        }
+        self.words.extend(other.words);
+        sort_runs(&mut self.words);
+        self.words.dedup_by(|next, last| {
+            let same = last.0 == next.0;
+            if same {
+                last.1 |= next.1;
+            }
+            same
+        });
+    }
+}
+
+/// Joins two sorted runs that follow each other.
+#[expect(clippy::stable_sort_primitive, reason = "only the stable sort makes use of sorted runs")]
+fn sort_runs(words: &mut [(u64, u64)]) {
+    words.sort();
 }
 
 /// Samples of all epochs.
@@ -70,14 +120,9 @@ impl Coverages {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, epoch: u32, readings: u64, distinct: &[u64]) {
+    fn add(&self, epoch: u32, samples: EpochSamples) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let samples = all.entry(epoch).or_default();
-        samples.readings += readings;
-        samples.of_ranks += distinct.len() as u64;
-        for sample in distinct {
-            samples.insert(*sample);
-        }
+        all.entry(epoch).or_default().merge(samples);
     }
 }
 
@@ -97,63 +142,99 @@ pub(crate) struct Order {
     pub(crate) kept: Option<u64>,
 }
 
-/// What one rank reads, epoch by epoch. Two epochs are in memory at a time.
+/// What one rank reads, epoch by epoch. Three epochs are in memory at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
-    open: BTreeMap<u32, Vec<(u32, u64)>>,
+    /// The epoch of the last reads, what it read, and that of other epochs.
+    current: u32,
+    list: Vec<Reading>,
+    open: BTreeMap<u32, Vec<Reading>>,
     /// Epoch, and what it read, sorted, with positions.
     before: Option<(u32, Vec<(u64, u32)>)>,
+    followed: OneIn,
+    /// Readings of an epoch, at most.
+    expected: usize,
+    spare: Vec<Vec<Reading>>,
     pub(crate) orders: Vec<Order>,
 }
 
+/// Step and sample.
+type Reading = (u32, u64);
+
 impl Samples {
-    pub(crate) fn read(&mut self, epoch: u32, step: u32, sample: u64) {
-        let list = self.open.entry(epoch).or_default();
+    /// Of a trace of so many rows.
+    pub(crate) fn new(rows: u64) -> Self {
+        // A damaged file may promise any number.
+        Self { expected: usize::try_from(rows).unwrap_or(0).min(4 << 20), ..Self::default() }
+    }
+
+    /// At most `most` readings of an epoch are kept, or half of them.
+    pub(crate) fn read(&mut self, epoch: u32, step: u32, sample: u64, most: usize) {
+        if epoch != self.current {
+            let list = std::mem::take(&mut self.list);
+            if !list.is_empty() {
+                self.open.insert(self.current, list);
+            }
+            self.current = epoch;
+            // A list that grows by copying costs more than one that is large from the start.
+            let fresh = || self.spare.pop().unwrap_or_else(|| Vec::with_capacity(most.min(self.expected)));
+            self.list = self.open.remove(&epoch).unwrap_or_else(fresh);
+        }
         // A sample that takes several reads takes them one after the other.
-        if list.last() != Some(&(step, sample)) {
-            list.push((step, sample));
+        if self.list.last() == Some(&(step, sample)) || !followed(self.followed, sample) {
+            return;
+        }
+        self.list.push((step, sample));
+        if self.list.len() > most {
+            self.followed.halve();
+            let one_in = self.followed;
+            self.list.retain(|(_, sample)| followed(one_in, *sample));
         }
     }
 
     /// Closes the epochs that can have no more reads: all but the last two, or all.
     pub(crate) fn close(&mut self, all: bool, into: &Coverages) {
-        let keep = if all { 0 } else { 2 };
+        if all && !self.list.is_empty() {
+            self.open.insert(self.current, std::mem::take(&mut self.list));
+        }
+        let others = usize::from(!self.list.is_empty());
+        let keep = if all { 0 } else { 2 - others };
         while self.open.len() > keep {
+            let first = self.open.first_key_value().map(|(epoch, _)| *epoch);
+            if others == 1 && first.is_some_and(|first| first > self.current) {
+                // Late reads of an early epoch: it is the one to close.
+                let list = std::mem::take(&mut self.list);
+                return self.close_one(self.current, list, into);
+            }
             let Some((epoch, list)) = self.open.pop_first() else { return };
             self.close_one(epoch, list, into);
         }
     }
 
-    fn close_one(&mut self, epoch: u32, mut list: Vec<(u32, u64)>, into: &Coverages) {
+    fn close_one(&mut self, epoch: u32, mut list: Vec<Reading>, into: &Coverages) {
+        let one_in = self.followed;
+        if !one_in.all() {
+            list.retain(|(_, sample)| followed(one_in, *sample));
+        }
         // Lanes interleave; the order of steps is the order of training.
         list.sort_by_key(|(step, _)| *step);
-        let mut seen: Map<u64, u32> = Map::default();
-        let mut order = Vec::with_capacity(list.len());
-        let mut readings = 0;
-        for (step, sample) in list {
-            match seen.insert(sample, step) {
-                Some(before) if before == step => {}
-                Some(_) => readings += 1,
-                None => {
-                    readings += 1;
-                    order.push(sample);
-                }
-            }
-        }
+        let mut all = EpochSamples { followed: one_in, ..EpochSamples::default() };
+        let (order, sorted) = readings(&list, &mut all);
+        list.clear();
+        self.spare.push(list);
         let samples = order.iter().all(|sample| sample & IS_OBJECT == 0);
-        let mut sorted: Vec<(u64, u32)> = order.iter().copied().zip(0..).collect();
-        sorted.sort_unstable();
-        if samples {
-            into.add(epoch, readings, &order);
-        }
         let mut found = Order { epoch, count: order.len() as u64, ..Order::default() };
+        if samples {
+            into.add(epoch, all);
+        }
         if samples && order.len() > 2 {
             let pairs = sorted.iter().zip(0_u32..).map(|((_, position), rank)| (f64::from(*position), f64::from(rank)));
             found.with_numbers = correlation(pairs);
             let next = order.iter().zip(order.iter().skip(1)).map(|(one, next)| (*one as f64, *next as f64));
             found.with_next = correlation(next);
         }
-        if let Some((_, before)) = self.before.as_ref().filter(|(number, _)| number + 1 == epoch) {
+        if let Some((_, before)) = self.before.as_mut().filter(|(number, _)| number + 1 == epoch) {
+            before.retain(|(sample, _)| followed(one_in, *sample));
             let both = common(before, &sorted);
             found.kept = Some(both.len() as u64);
             found.with_before = correlation(both.iter().map(|(one, other)| (f64::from(*one), f64::from(*other))));
@@ -161,6 +242,42 @@ impl Samples {
         self.orders.push(found);
         self.before = Some((epoch, sorted));
     }
+}
+
+/// The samples in the order in which they were first read, and sorted, with their positions in that order. A step's reads of
+/// one sample are one reading.
+fn readings(list: &[Reading], all: &mut EpochSamples) -> (Vec<u64>, Vec<(u64, u32)>) {
+    let mut sorted: Vec<(u64, u32)> = list.iter().map(|(_, sample)| *sample).zip(0..).collect();
+    sorted.sort_unstable();
+    let step = |at: u32| list.get(at as usize).map(|(step, _)| *step);
+    let mut repeated = false;
+    for same in sorted.chunk_by(|one, next| one.0 == next.0) {
+        let again = same.windows(2).filter(|pair| step(pair[0].1) != step(pair[1].1)).count();
+        repeated |= same.len() > 1;
+        all.take(same[0].0, 1 + again as u64);
+    }
+    if repeated {
+        sorted.dedup_by_key(|(sample, _)| *sample);
+        // Positions among the first readings.
+        let mut first = vec![0_u32; list.len()];
+        for (_, at) in &sorted {
+            first[*at as usize] = 1;
+        }
+        let mut position = 0;
+        for slot in &mut first {
+            let counts = *slot;
+            *slot = position;
+            position += counts;
+        }
+        for (_, at) in &mut sorted {
+            *at = first[*at as usize];
+        }
+    }
+    let mut order = vec![0; sorted.len()];
+    for (sample, position) in &sorted {
+        order[*position as usize] = *sample;
+    }
+    (order, sorted)
 }
 
 /// Positions of what both lists hold.
@@ -204,24 +321,24 @@ mod tests {
         for reads in [vec![(1, 7), (1, 7), (2, 8), (3, 8)], vec![(1, 7)]] {
             let mut samples = Samples::default();
             for (step, sample) in reads {
-                samples.read(1, step, sample);
+                samples.read(1, step, sample, usize::MAX);
             }
             samples.close(true, &all);
         }
         let epoch = &all.take()[&1];
-        assert_eq!((epoch.readings, epoch.distinct(), epoch.of_ranks), (4, 2, 3));
+        assert_eq!((epoch.readings(), epoch.distinct(), epoch.of_ranks()), (4, 2, 3));
         let text = serde_json::to_string(epoch).unwrap();
         let mut back: EpochSamples = serde_json::from_str(&text).unwrap();
         back.merge(epoch.clone());
-        assert_eq!((back.readings, back.distinct()), (8, 2));
+        assert_eq!((back.readings(), back.distinct()), (8, 2));
     }
 
     #[test]
     fn reading_in_order_correlates_and_reading_backwards_against_it() {
         let mut samples = Samples::default();
         for at in 0..100 {
-            samples.read(1, at + 1, u64::from(at));
-            samples.read(2, at + 1, 99 - u64::from(at));
+            samples.read(1, at + 1, u64::from(at), usize::MAX);
+            samples.read(2, at + 1, 99 - u64::from(at), usize::MAX);
         }
         samples.close(true, &Coverages::default());
         let value = |bits: Option<u64>| f64::from_bits(bits.unwrap());
@@ -229,5 +346,28 @@ mod tests {
         assert!((value(first.with_numbers) - 1.0).abs() < 1e-9 && (value(second.with_numbers) + 1.0).abs() < 1e-9);
         assert!((value(second.with_before) + 1.0).abs() < 1e-9 && second.kept == Some(100));
         assert!(first.kept.is_none());
+    }
+    #[test]
+    fn many_samples_are_estimated_from_some() {
+        let all = Coverages::default();
+        for rank in 0..2 {
+            let mut samples = Samples::default();
+            for at in 0..500_000_u64 {
+                // The second rank reads the same samples, backwards.
+                let sample = if rank == 0 { at } else { 499_999 - at };
+                samples.read(1, u32::try_from(at / 10).unwrap(), sample, 100_000);
+            }
+            samples.close(true, &all);
+            let [order] = &samples.orders[..] else { panic!("one epoch") };
+            let straight = f64::from_bits(order.with_numbers.unwrap());
+            assert!((straight.abs() - 1.0).abs() < 1e-9, "{straight}");
+        }
+        let epoch = &all.take()[&1];
+        assert!(
+            !epoch.followed().all() && (epoch.distinct() as f64 / 500_000.0 - 1.0).abs() < 0.3,
+            "{}",
+            epoch.distinct()
+        );
+        assert!((epoch.readings() as f64 / 1_000_000.0 - 1.0).abs() < 0.3, "{}", epoch.readings());
     }
 }

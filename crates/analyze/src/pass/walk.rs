@@ -7,10 +7,11 @@
 //! Invariant: a step is explained when every row that ended before its wait did has been seen. Row groups say when their
 //! earliest row ends, so this holds whatever the order of rows is. A rank waits for one batch at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use dlio_event::{OpKind, Outcome};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::objects::{Locator, NO_OBJECT};
 use crate::metric::Window;
@@ -20,6 +21,12 @@ use crate::why::{Parts, between};
 pub(crate) const NO_ENDPOINT: u16 = u16::MAX;
 /// Operations that are kept while no step asks for them; beyond it the earliest half is given up.
 const WINDOW: usize = 4 << 20;
+
+/// Steps that wait for their operations in a streaming analysis.
+const OPEN: usize = 1 << 16;
+
+/// Lists that are short as a rule, and of which there are many.
+type Few<T> = SmallVec<[T; 4]>;
 
 /// Epoch and step.
 pub(crate) type At = (u32, u32);
@@ -53,7 +60,7 @@ pub(crate) struct Step {
     pub(crate) fetch: Option<Span>,
     pub(crate) compute: Option<Span>,
     pub(crate) barrier: Option<Span>,
-    lanes: Vec<u16>,
+    lanes: Few<u16>,
     pub(crate) wait: Option<Wait>,
 }
 
@@ -62,7 +69,7 @@ pub(crate) struct Step {
 pub(crate) struct Wait {
     pub(crate) parts: Parts,
     /// How much of it each endpoint took.
-    pub(crate) endpoints: Vec<(u16, u64)>,
+    pub(crate) endpoints: Few<(u16, u64)>,
     /// The object that took most of it, from which endpoint.
     pub(crate) object: Option<(Locator, u16)>,
     /// First requests of connections in it.
@@ -93,19 +100,26 @@ impl Opened {
 /// The steps and operations of a rank that are not done with.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// In the order of their end, but for the newest.
+    /// As they came.
     window: Vec<Op>,
-    steps: BTreeMap<At, Step>,
+    /// End, start and place of each, in this order, while steps are explained.
+    order: Vec<(i64, i64, u32)>,
+    /// Where in it the last wait ended.
+    cursor: usize,
+    /// In the order of epochs and steps.
+    steps: VecDeque<(At, Step)>,
     /// The step that each lane worked for last: looked up in `steps` when it changes.
     lane_steps: Vec<(u16, At)>,
     /// The last step that was explained, and when its wait ended.
     explained: Option<At>,
     upto: i64,
+    bounded: bool,
 }
 
 impl Walk {
-    pub(crate) fn new() -> Self {
-        Self { upto: i64::MIN, ..Self::default() }
+    /// `bounded`: it must not grow with steps whose operations may still come.
+    pub(crate) fn new(bounded: bool) -> Self {
+        Self { upto: i64::MIN, bounded, ..Self::default() }
     }
 
     pub(crate) fn op(&mut self, op: Op) {
@@ -125,15 +139,32 @@ impl Walk {
 
     fn works_for(&mut self, lane: u16, step: At) {
         if self.explained.is_none_or(|explained| step > explained) {
-            let lanes = &mut self.steps.entry(step).or_default().lanes;
+            let lanes = &mut self.step(step).lanes;
             if !lanes.contains(&lane) {
                 lanes.push(lane);
             }
         }
     }
 
+    /// Mostly one of the last.
+    fn step(&mut self, at: At) -> &mut Step {
+        let steps = &mut self.steps;
+        let place = match steps.iter().rev().take(8).position(|(known, _)| *known <= at) {
+            Some(back) => {
+                let place = steps.len() - 1 - back;
+                if steps[place].0 == at { Ok(place) } else { Err(place + 1) }
+            }
+            None => steps.binary_search_by_key(&at, |(known, _)| *known),
+        };
+        let place = place.unwrap_or_else(|place| {
+            steps.insert(place, (at, Step::default()));
+            place
+        });
+        &mut steps[place].1
+    }
+
     pub(crate) fn span(&mut self, kind: OpKind, at: At, block: u32, span: Span) {
-        let step = self.steps.entry(at).or_default();
+        let step = self.step(at);
         step.block = block;
         match kind {
             OpKind::Fetch => step.fetch = Some(span),
@@ -145,7 +176,10 @@ impl Walk {
     /// Explains the steps whose operations have all been seen: every row that is still to come ends at `watermark` or later;
     /// `None`: nothing is to come. Returns the steps that are complete, in order.
     pub(crate) fn advance(&mut self, watermark: Option<i64>) -> Vec<(At, Step)> {
-        self.window.sort_by_key(|op| (op.end, op.start));
+        self.order.clear();
+        self.order.extend(self.window.iter().zip(0..).map(|(op, at)| (op.end, op.start, at)));
+        nearly_sort(&mut self.order);
+        self.cursor = 0;
         let seen = |end: i64| watermark.is_none_or(|watermark| end < watermark);
         let mut steps = std::mem::take(&mut self.steps);
         for (at, step) in &mut steps {
@@ -154,35 +188,82 @@ impl Walk {
             self.explained = self.explained.max(Some(*at));
             self.upto = self.upto.max(to);
         }
-        let open = steps.values().filter(|step| step.wait.is_none()).filter_map(|step| step.fetch);
-        let needed = open.map(|fetch| fetch.0).chain([self.upto]).min().unwrap_or(self.upto);
-        let mut over = self.window.partition_point(|op| op.end <= needed);
-        if self.window.len() - over > WINDOW {
-            over = self.window.len() - WINDOW / 2;
-        }
-        self.window.drain(..over);
+        let open = steps.iter().filter(|(_, step)| step.wait.is_none()).filter_map(|(_, step)| step.fetch);
+        self.forget(open.map(|fetch| fetch.0).chain([self.upto]).min().unwrap_or(self.upto));
         // The end of a step (its barrier) is recorded before the next wait is over.
         let later = match (watermark, self.explained) {
-            (None, _) => BTreeMap::new(),
-            (Some(_), Some(explained)) => steps.split_off(&explained),
-            (Some(_), None) => std::mem::take(&mut steps),
+            (None, _) => steps.len(),
+            (Some(_), Some(explained)) => steps.partition_point(|(at, _)| *at < explained),
+            (Some(_), None) => 0,
         };
-        self.steps = later;
-        steps.into_iter().collect()
+        self.steps = steps.split_off(later);
+        while self.bounded && self.steps.len() > OPEN {
+            steps.extend(self.steps.pop_front());
+        }
+        steps.into()
     }
 
-    fn explain(&self, step: At, (from, to): Span, lanes: &[u16]) -> Wait {
-        let first = self.window.partition_point(|op| op.end <= from);
-        let last = self.window.partition_point(|op| op.end <= to);
-        let during = &self.window[first..last];
-        let mut path = Path { at: to, later: None, wait: Wait::default(), objects: Vec::new() };
-        path.back(during, from, |op| op.step == step);
-        path.back(during, from, |op| lanes.contains(&op.lane));
+    /// Gives up the operations that ended by then.
+    fn forget(&mut self, mut needed: i64) {
+        let over = self.order.partition_point(|(end, ..)| *end <= needed);
+        if self.order.len() - over > WINDOW {
+            needed = self.order[self.order.len() - WINDOW / 2].0;
+        }
+        self.window.retain(|op| op.end > needed);
+    }
+
+    fn explain(&mut self, step: At, (from, to): Span, lanes: &[u16]) -> Wait {
+        let before = |place: usize, moment: i64| self.order.get(place).is_some_and(|(end, ..)| *end <= moment);
+        // One wait follows the other as a rule.
+        let mut first = self.cursor;
+        if first > 0 && !before(first - 1, from) {
+            first = self.order.partition_point(|(end, ..)| *end <= from);
+        }
+        while before(first, from) {
+            first += 1;
+        }
+        let mut last = first;
+        while before(last, to) {
+            last += 1;
+        }
+        self.cursor = last;
+        let during = During { window: &self.window, order: &self.order[first..last] };
+        let mut path = Path { at: to, later: None, wait: Wait::default(), objects: Few::new() };
+        path.back(&during, from, |op| op.step == step);
+        path.back(&during, from, |op| lanes.contains(&op.lane));
         path.wait.parts.rest += between(from, path.at);
         let most = path.objects.into_iter().max_by_key(|(object, _, _, nanos)| (*nanos, *object));
         path.wait.object = most.map(|(_, named_at, endpoint, _)| (named_at, endpoint));
         path.wait
     }
+}
+
+/// Sorts what is in order but for neighbours, as the ends of operations are in the order of their starts.
+pub(crate) fn nearly_sort<T: Ord + Copy>(list: &mut [T]) {
+    /// Moves per value beyond which another way of sorting is faster.
+    const MOVES: usize = 16;
+    let mut left = MOVES * list.len();
+    for at in 1..list.len() {
+        let value = list[at];
+        let mut place = at;
+        while place > 0 && list[place - 1] > value {
+            list[place] = list[place - 1];
+            place -= 1;
+        }
+        list[place] = value;
+        let moved = at - place;
+        if moved > left {
+            list.sort_unstable();
+            return;
+        }
+        left -= moved;
+    }
+}
+
+/// Operations that ended within a wait, in the order of their end.
+struct During<'a> {
+    window: &'a [Op],
+    order: &'a [(i64, i64, u32)],
 }
 
 struct Path {
@@ -192,18 +273,19 @@ struct Path {
     later: Option<(u64, bool)>,
     wait: Wait,
     /// Object, where its name is, its endpoint, nanoseconds.
-    objects: Vec<(u64, Locator, u16, u64)>,
+    objects: Few<(u64, Locator, u16, u64)>,
 }
 
 impl Path {
     /// Takes the operations that `counts` names, the last one first, each before the start of the one taken before.
-    fn back(&mut self, during: &[Op], from: i64, counts: impl Fn(&Op) -> bool) {
-        let upto = during.partition_point(|op| op.end <= self.at);
-        for op in during[..upto].iter().rev() {
+    fn back(&mut self, during: &During<'_>, from: i64, counts: impl Fn(&Op) -> bool) {
+        let upto = during.order.partition_point(|(end, ..)| *end <= self.at);
+        for (end, start, at) in during.order[..upto].iter().rev() {
             if self.at <= from {
                 return;
             }
-            if op.end <= self.at && op.start < self.at && counts(op) {
+            let op = &during.window[*at as usize];
+            if *end <= self.at && *start < self.at && counts(op) {
                 self.take(op, from);
             }
         }
@@ -295,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_step_is_explained_as_soon_as_its_rows_are_known_and_its_operations_are_forgotten() {
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(false);
         for step in 1..=3 {
             let at = i64::from(step) * 100;
             walk.op(op((1, step), at, at + 40));
@@ -309,6 +391,15 @@ mod tests {
         assert_eq!(walk.window.len(), 1, "the operation of the third step");
         assert_eq!(walk.advance(None).len(), 2);
         assert!(walk.window.is_empty() && walk.steps.is_empty());
+    }
+
+    #[test]
+    fn lists_are_sorted_whether_nearly_sorted_or_not() {
+        for factor in [1_u64, 7_919, u64::MAX] {
+            let mut list: Vec<u64> = (0..3_000_u64).map(|at| at.wrapping_mul(factor) ^ 5).collect();
+            nearly_sort(&mut list);
+            assert!(list.is_sorted());
+        }
     }
 
     #[test]

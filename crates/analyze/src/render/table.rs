@@ -106,6 +106,9 @@ impl Page {
             let error = 100.0 * report.method.percentile_error;
             let left_out = report.method.left_out.join(", ");
             self.line(&format!("streaming: percentiles within {error:.1} %; left out: {left_out}"));
+            for estimated in &report.method.estimated {
+                self.line(&format!("estimated: {estimated}"));
+            }
         }
         for (what, aggregate) in [("training", &report.train), ("evaluation", &report.eval)] {
             let Some(aggregate) = aggregate else { continue };

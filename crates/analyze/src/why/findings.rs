@@ -26,8 +26,12 @@ const LONG_OPENING: f64 = 10.0;
 pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     let parts = &sources.summary.parts;
     let explained: u64 = parts.iter().map(|part| part.explained).sum();
+    let mut waits: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, nanos) in parts.iter().flat_map(|part| &part.waited_for) {
+        *waits.entry(name).or_default() += nanos;
+    }
     let mut found = Vec::new();
-    endpoints(sources, explained, &mut found);
+    endpoints(sources, (explained, &waits), &mut found);
     rank(why, sources, &mut found);
     let refused = throttled(sources, explained, &mut found);
     if !refused {
@@ -50,7 +54,7 @@ fn finding(code: &str, subject: &str, seconds: f64, text: String) -> Finding {
     Finding { code: code.to_owned(), subject: subject.to_owned(), text, seconds }
 }
 
-fn endpoints(sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
+fn endpoints(sources: &Sources<'_>, (explained, waits): (u64, &BTreeMap<&str, u64>), found: &mut Vec<Finding>) {
     let reads: u64 = sources.endpoints.values().map(|flow| flow.reads.count).sum();
     for (name, flow) in sources.endpoints {
         let mut others = Histogram::default();
@@ -61,10 +65,11 @@ fn endpoints(sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
         if mine < ENOUGH || elsewhere < ENOUGH {
             continue;
         }
-        let other_waits = explained.saturating_sub(flow.waited);
+        let waited = waits.get(name.as_str()).copied().unwrap_or(0);
+        let other_waits = explained.saturating_sub(waited);
         let (longer, deviations) = flow.reads.larger_than(&others);
-        let costly = flow.waited as f64 / mine as f64 >= ENDPOINT_FACTOR * other_waits as f64 / elsewhere as f64;
-        let waiting = share(flow.waited, explained);
+        let costly = waited as f64 / mine as f64 >= ENDPOINT_FACTOR * other_waits as f64 / elsewhere as f64;
+        let waiting = share(waited, explained);
         if costly && waiting >= WORTH && longer >= LONGER && deviations >= SURE {
             let text = format!(
                 "{name} caused {:.0} % of the waiting with {:.0} % of the reads: they take {:.1} times as long there",
@@ -72,7 +77,7 @@ fn endpoints(sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
                 100.0 * share(mine, reads),
                 flow.reads.mean() / others.mean().max(1.0)
             );
-            found.push(finding("slow_endpoint", name, seconds(flow.waited), text));
+            found.push(finding("slow_endpoint", name, seconds(waited), text));
         }
     }
 }
@@ -94,7 +99,7 @@ fn rank(why: &Why, sources: &Sources<'_>, found: &mut Vec<Finding>) {
     let number = first.rank;
     let mine = sources.summary.parts.iter().find(|rank| rank.rank == number);
     let from =
-        |name: &str| mine.map_or(0.0, |rank| share(rank.flows.get(name).map_or(0, |flow| flow.waited), rank.explained));
+        |name: &str| mine.map_or(0.0, |rank| share(rank.waited_for.get(name).copied().unwrap_or(0), rank.explained));
     if let Some(endpoint) = found.iter_mut().find(|known| known.code == "slow_endpoint" && from(&known.subject) > 0.6) {
         endpoint.text = format!("{}; rank {number}, which the others waited for, reads from there", endpoint.text);
         endpoint.seconds += first.seconds;
@@ -203,8 +208,8 @@ fn cold(sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
 /// Median time to the first byte of all reads.
 fn usual_first_byte(parts: &[RankPart]) -> u64 {
     let mut all = Histogram::default();
-    for flow in parts.iter().flat_map(|part| part.flows.values()) {
-        all.merge(&flow.times.first_byte);
+    for part in parts {
+        all.merge(&part.flow.times.first_byte);
     }
     all.about(5_000)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::metric::{self, EpochMetric, Parameters};
+use crate::metric::EpochMetric;
 use crate::pass::keep_longest;
 use crate::pass::part::{RankPart, Together};
 
@@ -18,7 +18,8 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     // AU is a mean over the epochs of all ranks that trained; without training there is none to lose.
     let trained = sources.metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
     for (rank, metric) in parts.iter().zip(sources.metrics).filter(|_| trained) {
-        why.losses.extend(metric.epochs.iter().map(|epoch| lost(rank, epoch, sources.parameters)));
+        let epochs = metric.epochs.iter().zip(&rank.counted);
+        why.losses.extend(epochs.map(|(epoch, counted)| lost(rank, epoch, *counted)));
     }
     for rank in parts {
         let seconds = |values: &[u64]| values.iter().map(|nanos| *nanos as f64 / 1e9).collect::<Vec<_>>();
@@ -35,14 +36,7 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     why.access = access(sources);
 }
 
-fn lost(rank: &RankPart, metric: &EpochMetric, parameters: &Parameters) -> Loss {
-    let (mut compute, mut total) = (0, 0);
-    let timings = rank.timings.epochs.iter().filter(|epoch| epoch.epoch == metric.epoch);
-    for block in timings.flat_map(|epoch| &epoch.blocks) {
-        let (computed, time) = metric::counted(block, parameters);
-        compute += computed;
-        total += time;
-    }
+fn lost(rank: &RankPart, metric: &EpochMetric, (compute, total): (u64, u64)) -> Loss {
     let found = rank.losses.get(&metric.epoch).cloned().unwrap_or_default();
     let mut parts = found.parts;
     let named: u64 = compute + parts.named().iter().map(|(_, amount)| amount).sum::<u64>();
@@ -146,7 +140,7 @@ struct Late {
 fn critical(sources: &Sources<'_>) -> Vec<CriticalRank> {
     let parts = &sources.summary.parts;
     let mut late = vec![Late::default(); parts.len()];
-    for (_, meeting) in sources.summary.meetings.iter().filter(|(_, meeting)| meeting.arrived > 1) {
+    for (_, meeting) in sources.summary.met.list.iter().filter(|(_, meeting)| meeting.arrived > 1) {
         let waited = meeting.waited();
         let who = parts.binary_search_by_key(&meeting.last.2, |part| part.index);
         let Some(row) = who.ok().and_then(|who| late.get_mut(who)).filter(|_| waited > 0) else { continue };
@@ -157,13 +151,15 @@ fn critical(sources: &Sources<'_>) -> Vec<CriticalRank> {
         row.fetching += longer(meeting.last_fetched, meeting.arrived_fetched);
         row.computing += longer(meeting.last_computed, meeting.arrived_computed);
     }
+    // Of a part of the steps as of all.
+    let factor = sources.summary.met.followed.factor();
     let named = parts.iter().zip(late).filter(|(_, late)| late.steps > 0);
     let mut ranks: Vec<CriticalRank> = named
         .map(|(part, late)| CriticalRank {
             rank: part.rank,
             host: part.host.clone(),
-            steps: late.steps,
-            seconds: late.waited_for as f64 / 1e9,
+            steps: late.steps * factor,
+            seconds: late.waited_for as f64 * factor as f64 / 1e9,
             waiting_percentage: 100.0 * late.fetching / (late.fetching + late.computing).max(f64::MIN_POSITIVE),
         })
         .collect();

@@ -11,7 +11,7 @@ pub(crate) use losses::Bar;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
-use crate::metric::{Parameters, RankMetric};
+use crate::metric::RankMetric;
 use crate::pass::Summary;
 use crate::pass::objects::Locator;
 use crate::pass::part::Flow;
@@ -263,7 +263,6 @@ pub(crate) type ObjectReads = (String, u64, u64);
 /// What an explanation is made from.
 pub(crate) struct Sources<'a> {
     pub(crate) summary: &'a Summary,
-    pub(crate) parameters: &'a Parameters,
     /// Of each of the summary's parts.
     pub(crate) metrics: &'a [RankMetric],
     pub(crate) extent: Extent,

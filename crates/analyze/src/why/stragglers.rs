@@ -21,10 +21,7 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     let mut hosts: BTreeMap<&str, Histogram> = BTreeMap::new();
     let mut ages: [Histogram; 4] = Default::default();
     for part in parts {
-        let host = hosts.entry(&part.host).or_default();
-        for flow in part.flows.values() {
-            host.merge(&flow.reads);
-        }
+        hosts.entry(&part.host).or_default().merge(&part.flow.reads);
         for (sum, age) in ages.iter_mut().zip(&part.ages) {
             sum.merge(age);
         }
@@ -70,7 +67,7 @@ fn balance(why: &mut Why, sources: &Sources<'_>) {
         }
     };
     let ranks = || sources.summary.parts.iter();
-    let read = |part: &crate::pass::part::RankPart| part.flows.values().map(|flow| flow.read_bytes).sum::<u64>() as f64;
+    let read = |part: &crate::pass::part::RankPart| part.flow.read_bytes as f64;
     row("bytes read per rank", &ranks().map(read).collect::<Vec<_>>());
     row("waiting per rank", &ranks().map(|part| part.waited as f64).collect::<Vec<_>>());
     let endpoints = || sources.endpoints.iter().filter(|(name, flow)| *name != "local" && flow.reads.count > 0);

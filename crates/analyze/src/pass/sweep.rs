@@ -1,0 +1,264 @@
+//! What a rank did at the same time: a sweep over the starts and ends of its operations and computations, while its trace is
+//! read.
+//!
+//! Invariant: the sweep has come to a moment before which no row that is still to come begins. Row groups say when their
+//! earliest row begins, so only the operations around that moment are in memory; at most [`PENDING`] edges where rows are
+//! not kept, beyond which a row that begins earlier counts from the moment that the sweep has come to.
+
+use dlio_event::OpKind;
+
+use super::part::Together;
+use super::walk::{Span, nearly_sort};
+use crate::timeline::{Axis, Timeline};
+use crate::why::between;
+
+/// Edges that wait for their turn in a streaming analysis.
+const PENDING: usize = 4 << 20;
+
+/// A computation that begins (1) or ends (-1), and whether the training loop is known to have come to here.
+type Turn = (i64, i8, bool);
+
+/// Starts and ends of one row group, each in the order of time.
+#[derive(Debug, Default)]
+pub(crate) struct Edges {
+    starts: Vec<(i64, u64)>,
+    ends: Vec<i64>,
+    turns: Vec<Turn>,
+    /// The first step of the training loop.
+    first: Option<i64>,
+}
+
+impl Edges {
+    /// A storage operation that took some time.
+    pub(crate) fn operation(&mut self, start: i64, end: i64) {
+        self.starts.push((start, between(start, end)));
+        self.ends.push(end);
+    }
+
+    /// A span of the training loop.
+    pub(crate) fn span(&mut self, kind: OpKind, train: bool, stepping: bool, (start, end): Span) {
+        match kind {
+            OpKind::Compute if train => self.turns.extend([(start, 1, false), (end, -1, stepping)]),
+            OpKind::Fetch if stepping => self.turns.push((end, 0, true)),
+            _ => return,
+        }
+        if stepping {
+            self.first = Some(self.first.map_or(start, |first| first.min(start)));
+        }
+    }
+
+    pub(crate) fn sort(&mut self) {
+        nearly_sort(&mut self.starts);
+        nearly_sort(&mut self.ends);
+        nearly_sort(&mut self.turns);
+    }
+
+    fn len(&self) -> usize {
+        self.starts.len() + self.ends.len() + self.turns.len()
+    }
+
+    fn merge(&mut self, other: Self) {
+        merge(&mut self.starts, other.starts);
+        merge(&mut self.ends, other.ends);
+        merge(&mut self.turns, other.turns);
+    }
+
+    /// No edge before `now`; how many operations that concerns.
+    fn clip(&mut self, now: i64) -> u64 {
+        let late = self.starts.partition_point(|(start, _)| *start < now);
+        for (start, nanos) in &mut self.starts[..late] {
+            *nanos = nanos.saturating_sub(between(*start, now));
+            *start = now;
+        }
+        self.ends.iter_mut().for_each(|end| *end = (*end).max(now));
+        self.turns.iter_mut().for_each(|turn| turn.0 = turn.0.max(now));
+        late as u64
+    }
+}
+
+/// Joins two sorted lists.
+fn merge<T: Ord>(mine: &mut Vec<T>, theirs: Vec<T>) {
+    if mine.is_empty() {
+        *mine = theirs;
+        return;
+    }
+    mine.extend(theirs);
+    // Two runs that follow each other: sorting joins them.
+    mine.sort();
+}
+
+/// The sweep of one rank.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    axis: Axis,
+    waiting: Edges,
+    bounded: bool,
+    /// Where the training loop begins.
+    first: Option<i64>,
+    at: i64,
+    flying: u64,
+    computing: i64,
+    since: Option<i64>,
+    busy: Timeline,
+    /// Up to the last step of the training loop that was met, and after it.
+    found: Option<Together>,
+    beyond: Together,
+    /// Operations that began before the sweep had come to them.
+    late: u64,
+}
+
+impl Sweep {
+    pub(crate) fn new(axis: Axis, bounded: bool) -> Self {
+        Self {
+            axis,
+            waiting: Edges::default(),
+            bounded,
+            first: None,
+            at: i64::MIN,
+            flying: 0,
+            computing: 0,
+            since: None,
+            busy: Timeline::default(),
+            found: None,
+            beyond: Together::default(),
+            late: 0,
+        }
+    }
+
+    /// Takes the edges of one group; no row that is to come begins before `upto` (`None`: nothing is to come).
+    pub(crate) fn take(&mut self, mut edges: Edges, upto: Option<i64>) {
+        self.late += edges.clip(self.at);
+        self.first = self.first.into_iter().chain(edges.first).min();
+        self.waiting.merge(edges);
+        self.run(upto);
+        if self.bounded && self.waiting.len() > PENDING {
+            let middle = self.waiting.starts.get(self.waiting.starts.len() / 2).map(|(start, _)| *start);
+            let turned = self.waiting.turns.get(self.waiting.turns.len() / 2).map(|turn| turn.0);
+            self.run(middle.max(turned));
+        }
+    }
+
+    /// When operations were in flight, what overlapped during the training loop, and how many operations came too late.
+    pub(crate) fn finish(mut self) -> (Timeline, Option<Together>, u64) {
+        self.run(None);
+        (self.busy, self.found, self.late)
+    }
+
+    fn run(&mut self, upto: Option<i64>) {
+        let Edges { mut starts, mut ends, mut turns, .. } = std::mem::take(&mut self.waiting);
+        let (mut begun, mut ended, mut turned) = (0, 0, 0);
+        loop {
+            let edges =
+                [starts.get(begun).map(|edge| edge.0), ends.get(ended).copied(), turns.get(turned).map(|edge| edge.0)];
+            let next = edges.into_iter().flatten().min().filter(|time| upto.is_none_or(|upto| *time < upto));
+            let Some(time) = next else { break };
+            self.pass(time);
+            while let Some((_, change, stepping)) = turns.get(turned).filter(|turn| turn.0 == time) {
+                self.computing += i64::from(*change);
+                turned += 1;
+                if *stepping {
+                    self.found.get_or_insert_default().add(&std::mem::take(&mut self.beyond));
+                }
+            }
+            let counts = self.first.is_some_and(|first| first <= time);
+            while let Some((_, nanos)) = starts.get(begun).filter(|start| start.0 == time) {
+                self.flying += 1;
+                self.beyond.begun += if counts { *nanos } else { 0 };
+                begun += 1;
+            }
+            while ends.get(ended) == Some(&time) {
+                self.flying = self.flying.saturating_sub(1);
+                ended += 1;
+            }
+            match (self.since, self.flying > 0) {
+                (None, true) => self.since = Some(time),
+                (Some(since), false) => {
+                    self.busy.add(self.axis.stretch(since, time), between(since, time) as f64);
+                    self.since = None;
+                }
+                _ => {}
+            }
+        }
+        starts.drain(..begun);
+        ends.drain(..ended);
+        turns.drain(..turned);
+        self.waiting = Edges { starts, ends, turns, first: None };
+    }
+
+    /// Up to `time`, nothing changes.
+    fn pass(&mut self, time: i64) {
+        if let Some(first) = self.first.filter(|first| *first < time) {
+            let nanos = between(self.at.max(first), time);
+            if nanos > 0 {
+                self.beyond.pass(nanos, self.flying, self.computing > 0);
+            }
+        }
+        self.at = time;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::Extent;
+
+    /// Operations, and steps that fetch and compute: start, end of fetching, end of computing.
+    type Group<'a> = (&'a [Span], &'a [(i64, i64, i64)]);
+
+    /// Group by group.
+    fn sweep(groups: &[Group<'_>]) -> (Timeline, Together, u64) {
+        let mut sweep = Sweep::new(Extent { start: 0, end: 200 }.axis(), false);
+        let first = |group: &Group<'_>| {
+            group.0.iter().map(|operation| operation.0).chain(group.1.iter().map(|step| step.0)).min()
+        };
+        for (at, (operations, steps)) in groups.iter().enumerate() {
+            let mut edges = Edges::default();
+            for (start, end) in *operations {
+                edges.operation(*start, *end);
+            }
+            for (start, fetched, computed) in *steps {
+                edges.span(OpKind::Fetch, true, true, (*start, *fetched));
+                edges.span(OpKind::Compute, true, true, (*fetched, *computed));
+            }
+            edges.sort();
+            sweep.take(edges, groups[at + 1..].iter().filter_map(first).min());
+        }
+        let (busy, found, late) = sweep.finish();
+        (busy, found.unwrap(), late)
+    }
+
+    #[test]
+    fn what_overlaps_is_counted_within_the_training_only_however_rows_are_grouped() {
+        let operations = [(0, 20), (10, 30), (40, 50), (95, 145)];
+        let steps = [(10, 20, 60), (60, 70, 100)];
+        let whole: [Group<'_>; 1] = [(&operations, &steps)];
+        let parts: [Group<'_>; 3] =
+            [(&operations[1..2], &steps[..1]), (&operations[..1], &[]), (&operations[2..], &steps[1..])];
+        for groups in [&whole[..], &parts[..]] {
+            let (busy, found, late) = sweep(groups);
+            // 10–20 two operations; 20–30 one and computation; 40–50 again; 95–100 again.
+            assert_eq!((found.io, found.both, found.most), (10, 10 + 10 + 5, 2));
+            assert_eq!((found.compute, found.neither), (10 + 10 + 25, 10));
+            assert_eq!((found.flying, found.begun, late), (20 + 10 + 10 + 5, 20 + 10 + 50, 0));
+            assert!((busy.amounts.iter().sum::<f64>() - 90.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn an_operation_that_comes_too_late_counts_from_where_the_sweep_is() {
+        let mut sweep = Sweep::new(Extent { start: 0, end: 200 }.axis(), true);
+        let group = |operations: &[Span]| {
+            let mut edges = Edges::default();
+            for (start, end) in operations {
+                edges.operation(*start, *end);
+            }
+            edges.sort();
+            edges
+        };
+        sweep.take(group(&[(10, 20)]), Some(50));
+        sweep.take(group(&[(5, 15), (12, 60)]), None);
+        let (busy, _, late) = sweep.finish();
+        assert_eq!(late, 2);
+        assert!((busy.amounts.iter().sum::<f64>() - 50.0).abs() < 1e-9);
+    }
+}
