@@ -18,10 +18,10 @@ pub(crate) fn environment() -> Environment {
         .collect()
 }
 
-/// Keeps the kernel from giving this process huge pages. A rank's buffers are small and used again and again: huge pages gain
-/// nothing there (reading from the page cache takes the same CPU time, shuffling fifty million files half the system time
-/// without them) and cost 20 MiB a rank; 128 threads beside two lanes take 112 MiB in place of 815 MiB. Not for an analysis,
-/// which walks through large arrays.
+/// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
+/// there (reading from the page cache takes the same CPU time, shuffling fifty million files half the system time without
+/// them) and cost 20 MiB a rank; 128 threads beside two lanes take 112 MiB in place of 815 MiB. An analysis of ten million
+/// events takes a quarter less time and a tenth less memory without them.
 pub(crate) fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!("huge pages stay: {error}");

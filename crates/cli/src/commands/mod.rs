@@ -26,6 +26,7 @@ use crate::exit::{Code, Failure};
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    crate::launch::use_small_pages();
     let mut words = words.peekable();
     if let Some(program) = drop_in::program(words.peek()) {
         return drop_in::main(program, words.skip(1));
@@ -41,9 +42,6 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
     crate::log::init(verbosity, &crate::launch::environment());
-    if !matches!(cli.command, Command::Analyze(_) | Command::Trace(_)) {
-        crate::launch::use_small_pages();
-    }
     match dispatch(cli.command, verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -41,7 +41,6 @@ pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
 /// Runs the other program with the words after its name.
 pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
     crate::log::init(Verbosity::Normal, &crate::launch::environment());
-    crate::launch::use_small_pages();
     let words = words.map(|word| {
         word.into_string()
             .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
