@@ -57,7 +57,10 @@ struct Page {
 
 impl Page {
     fn line(&mut self, line: &str) {
-        let cut: String = line.trim_end().chars().take(self.width).collect();
+        let mut cut = line.trim_end().to_owned();
+        if cut.chars().count() > self.width {
+            cut = cut.chars().take(self.width - 1).chain(['…']).collect();
+        }
         let _ = writeln!(self.text, "{cut}");
     }
 

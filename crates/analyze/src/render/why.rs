@@ -72,9 +72,9 @@ fn slow_steps(why: &Why) -> Section {
 fn critical(why: &Why) -> Section {
     let rows = why.critical_ranks.iter().take(LISTED).map(|row| {
         format!(
-            "rank {:<6} {:<16} last at {:>6} barriers, the others waited {:>9}, {:.0} % of its time was waiting",
+            "rank {:<6} {:<14} last at {:>6} barriers, the others waited {:>9}; {:>3.0} % for late data",
             row.rank,
-            tail(&row.host, 15),
+            tail(&row.host, 13),
             row.steps,
             seconds(row.seconds),
             row.waiting_percentage
@@ -86,9 +86,9 @@ fn critical(why: &Why) -> Section {
 fn stragglers(why: &Why) -> Section {
     let slow = why.stragglers.iter().map(|row| {
         format!(
-            "{:<11}{:<46} {:>7} of {:>9} slow, {:>5.1} × its share",
+            "{:<11}{:<42} {:>7} of {:>9} slow, {:>5.1} × its share",
             row.by,
-            tail(&row.name, 46),
+            tail(&row.name, 42),
             row.slow,
             row.reads,
             row.factor
@@ -101,7 +101,7 @@ fn together(why: &Why) -> Section {
     let mut lines = Vec::new();
     for row in why.overlap.iter().take(LISTED) {
         lines.push(format!(
-            "rank {:<5} both {}, compute {}, I/O {}, neither {}; in flight {:.2} (max {}, λ·W {:.2})",
+            "rank {:<4} both {}, compute {}, I/O {}, neither {}; in flight {:.2} ≤ {}, λ·W {:.2}",
             row.rank,
             seconds(row.both),
             seconds(row.compute),
