@@ -11,6 +11,7 @@ use dlio_storage::{ErrorKind, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Code, Failure};
+use crate::presence::count_of;
 use crate::run::Work;
 use crate::session::{Session, gather};
 
@@ -36,12 +37,13 @@ pub(crate) async fn files(
     work: Work,
 ) -> Result<Option<FileSet>, Failure> {
     let workload = &session.loaded.workload;
-    let unlisted = workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing;
-    if unlisted && !work.generate && (work.train || work.verify) {
+    if work.generate || !(work.train || work.verify) {
+        return Ok(None);
+    }
+    if workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing {
         return short_folders(session, storage, files).await;
     }
-    let computed = unlisted || workload.dataset.num_files_generated.is_some() || files.format() == Format::Synthetic;
-    if computed || work.generate || !(work.train || work.verify) {
+    if workload.dataset.num_files_generated.is_some() || files.format() == Format::Synthetic {
         return Ok(None);
     }
     let mut splits = vec![Split::Train];
@@ -105,11 +107,12 @@ async fn look(
     let mut found = Vec::new();
     for &split in splits {
         let first = files.key(files.combined(split, 0));
-        found.push(match storage.stat(&first).await {
-            Err(error) if error.kind == ErrorKind::NotFound => list(session, storage, files, split).await?,
-            // Whatever else is wrong is said by whoever reads.
-            _ => Names::Computed,
-        });
+        let names = if is_missing(storage, &first).await {
+            list(session, storage, files, split).await?
+        } else {
+            Names::Computed
+        };
+        found.push(names);
     }
     Ok(found)
 }
@@ -234,7 +237,7 @@ fn sort(names: &mut [String], dialect: Dialect) {
 /// How many files the data set has that these names are of, if they are those that this program gives its first files.
 fn part_of(files: &FileSet, split: Split, names: &[String]) -> Option<u64> {
     let ending = format!(".{}", files.format());
-    let count = names.first()?.strip_suffix(&ending)?.rsplit_once("_of_")?.1.parse().ok()?;
+    let count = count_of(names.first()?, &ending)?;
     let (train, eval) = match split {
         Split::Train => (count, files.len(Split::Eval)),
         Split::Eval => (files.len(Split::Train), count),

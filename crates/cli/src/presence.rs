@@ -123,7 +123,7 @@ fn index_of(key: &str, ending: &str) -> Option<u64> {
 }
 
 /// `12` of `train/img_07_of_12.npz`.
-fn count_of(key: &str, ending: &str) -> Option<u64> {
+pub(crate) fn count_of(key: &str, ending: &str) -> Option<u64> {
     key.strip_suffix(ending)?.rsplit_once("_of_")?.1.parse().ok()
 }
 

@@ -4,6 +4,7 @@
 use dlio_event::{ConnectionId, Event, Lane, OpKind, Outcome, Phase, Position};
 
 use super::columns::Columns;
+use super::open_record::OpenRecord;
 use super::sheets::{Names, Sheets, Thread, Who};
 use crate::COLUMNS;
 
@@ -13,8 +14,8 @@ const LONGEST: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
-    /// A record whose quotes are still open: a name with a line end in it goes on in the next line.
-    open: String,
+    /// A name with a line end in it.
+    open: OpenRecord,
     fields: Fields,
 }
 
@@ -63,22 +64,12 @@ struct Record<'a> {
 
 impl Reader {
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
-        let joined;
-        let record = if self.open.is_empty() {
-            line
-        } else {
-            joined = format!("{}\n{line}", std::mem::take(&mut self.open));
-            &joined
-        };
+        let record = &*self.open.join(line);
         if record.trim().is_empty() {
             return Ok(());
         }
         if !self.fields.fill(record)? {
-            if record.len() > LONGEST {
-                return Err(format!("a quote that does not end within {LONGEST} bytes"));
-            }
-            record.clone_into(&mut self.open);
-            return Ok(());
+            return self.open.keep(record, LONGEST);
         }
         match &self.layout {
             // Files that were put one behind the other repeat their header.
@@ -100,11 +91,7 @@ impl Reader {
 
     /// What is wrong with how the file ends.
     pub(super) fn end(&mut self) -> Result<(), String> {
-        if std::mem::take(&mut self.open).is_empty() {
-            Ok(())
-        } else {
-            Err("the last record's quotes are open".to_owned())
-        }
+        self.open.end()
     }
 }
 

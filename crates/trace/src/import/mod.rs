@@ -17,6 +17,7 @@ mod json;
 mod kv_cache;
 mod labels;
 mod op_log;
+mod open_record;
 mod press;
 mod sheets;
 mod source;

@@ -8,6 +8,7 @@ use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Posit
 
 use super::columns::{Columns, Fields, Splitter};
 use super::labels::Labels;
+use super::open_record::OpenRecord;
 use super::sheets::{Names, Sheets, Who};
 use super::time::Calendar;
 
@@ -20,8 +21,8 @@ const THREADS: usize = 1 << 16;
 pub(super) struct Reader {
     layout: Option<Layout>,
     splitter: Splitter,
-    /// A record whose quotes are still open: warp quotes errors that have several lines.
-    open: String,
+    /// Warp quotes errors that have several lines.
+    open: OpenRecord,
     calendar: Calendar,
     /// The last request of each thread, for the call that is logged behind it.
     requests: Requests,
@@ -94,8 +95,8 @@ impl Layout {
 
 impl Reader {
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
-        if !self.open.is_empty() {
-            let record = format!("{}\n{line}", std::mem::take(&mut self.open));
+        if self.open.is_open() {
+            let record = self.open.join(line);
             return self.quoted(&record, sheets);
         }
         // Comments: warp puts what its client was told to do behind the rows.
@@ -150,21 +151,13 @@ impl Reader {
     fn quoted(&mut self, record: &str, sheets: &mut Sheets) -> Result<(), String> {
         match without_quotes(record) {
             Some(line) => self.line(&line, sheets),
-            None if record.len() > LONGEST => Err(format!("a quote that does not end within {LONGEST} bytes")),
-            None => {
-                record.clone_into(&mut self.open);
-                Ok(())
-            }
+            None => self.open.keep(record, LONGEST),
         }
     }
 
     /// What is wrong with how the file ends.
     pub(super) fn end(&mut self) -> Result<(), String> {
-        if std::mem::take(&mut self.open).is_empty() {
-            Ok(())
-        } else {
-            Err("the last record's quotes are open".to_owned())
-        }
+        self.open.end()
     }
 }
 
