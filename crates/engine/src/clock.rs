@@ -6,16 +6,23 @@ use std::time::Duration;
 
 use dlio_event::{Nanos, TimeSource};
 
-use crate::kernel;
+use crate::{Alarm, kernel};
 
 /// A time source that can also be waited on.
 pub trait Clock: TimeSource {
     /// Completes when [`TimeSource::now`] is at least `at`; at once if it already is.
     fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// As [`Clock::sleep_until`], but asleep to the end: the wait may last as much longer as waking takes.
-    fn doze_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        self.sleep_until(at)
+    /// As [`Clock::sleep_until`], but asleep to the end: the wait may last as much longer as waking takes. It is over early when the alarm
+    /// has rung more often than the number beside it says.
+    fn doze_until<'a>(&'a self, at: Nanos, alarm: (&'a Alarm, u32)) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = alarm.0.wait(alarm.1) => {}
+                () = self.sleep_until(at) => {}
+            }
+        })
     }
 
     /// As [`Clock::sleep_until`], but awake from the start: for the last moments before something is due.
@@ -43,8 +50,8 @@ impl Clock for MonotonicClock {
         Box::pin(async move { kernel::sleep_until(at) })
     }
 
-    fn doze_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async move { kernel::doze_until(at) })
+    fn doze_until<'a>(&'a self, at: Nanos, alarm: (&'a Alarm, u32)) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move { alarm.0.block_until(at, alarm.1) })
     }
 
     fn spin_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
@@ -102,6 +109,23 @@ mod tests {
         assert_eq!(clock.now(), 3_600_000_000_000);
         clock.sleep_until(5).await;
         assert_eq!(clock.now(), 3_600_000_000_000, "a moment that has passed is not waited for");
+    }
+
+    #[tokio::test]
+    async fn an_alarm_ends_a_wait_of_either_clock_and_one_that_rang_before_ends_it_at_once() {
+        let (real, virtual_one) = (MonotonicClock, VirtualClock::new());
+        let clocks: [&dyn Clock; 2] = [&real, &virtual_one];
+        for clock in clocks {
+            let alarm = Alarm::default();
+            let before = alarm.rung();
+            alarm.ring();
+            clock.doze_until(Nanos::MAX / 2, (&alarm, before)).await;
+        }
+        let alarm = std::sync::Arc::new(Alarm::default());
+        let (before, ringing) = (alarm.rung(), std::sync::Arc::clone(&alarm));
+        let ring = std::thread::spawn(move || ringing.ring());
+        real.doze_until(Nanos::MAX / 2, (&alarm, before)).await;
+        ring.join().unwrap();
     }
 
     #[tokio::test]

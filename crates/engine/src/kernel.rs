@@ -1,6 +1,7 @@
 //! The system calls of this crate: the monotonic clock, a precise wait on it, the CPU time of the process.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dlio_event::Nanos;
@@ -43,6 +44,39 @@ pub(crate) fn doze_until(at: Nanos) {
         unsafe {
             libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, std::ptr::null_mut());
         }
+    }
+}
+
+/// As [`doze_until`], but no longer than `word` holds `value`, if whoever changes it calls [`wake`].
+pub(crate) fn doze_unless(at: Nanos, word: &AtomicU32, value: u32) {
+    let parts = (libc::time_t::try_from(at / SECOND), libc::c_long::try_from(at % SECOND));
+    let (Ok(seconds), Ok(nanos)) = parts else { return };
+    let time = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
+    while word.load(Ordering::Acquire) == value && monotonic() < at {
+        tighten_timer();
+        #[expect(unsafe_code, reason = "std parks threads for a duration, not until a moment")]
+        // SAFETY: `word` is a valid aligned u32 that outlives the call, `time` a valid timespec; FUTEX_WAIT_BITSET reads both, takes its
+        // time as a moment of CLOCK_MONOTONIC and writes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
+                value,
+                &raw const time,
+                std::ptr::null::<u32>(),
+                libc::FUTEX_BITSET_MATCH_ANY,
+            );
+        }
+    }
+}
+
+/// Wakes the threads that [`doze_unless`] keeps asleep for `word`.
+pub(crate) fn wake(word: &AtomicU32) {
+    #[expect(unsafe_code, reason = "std wakes parked threads by their handle only")]
+    // SAFETY: `word` is a valid aligned u32; FUTEX_WAKE uses its address only.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX);
     }
 }
 

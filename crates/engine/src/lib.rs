@@ -10,6 +10,7 @@
 //! `prefetch_size`, `batch_size` or record length changes how much memory a run needs.
 
 mod agree;
+mod alarm;
 mod batches;
 mod checkpoint;
 mod clock;
@@ -37,6 +38,7 @@ mod verify;
 mod watch;
 mod writer;
 
+pub use alarm::Alarm;
 pub use checkpoint::{Checkpoints, Loading, checkpoint};
 pub use clock::{Clock, MonotonicClock, VirtualClock};
 pub use cost::Cost;

@@ -3,6 +3,7 @@
 //! Invariant: at most one worker, the leader, waits for what nobody else means to do, and it is awake shortly before that comes. Then
 //! another takes the lead, so nobody who is in an operation is waited for. What follows when the issuing worker will be free again stays with
 //! it: each further worker that has to wake is another one to be late on a busy machine. The leader takes over from a worker that is late.
+//! Operations that follow another one (`order`) are nobody's until that is done; who did it goes on with them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dlio_event::Nanos;
 use dlio_plan::replay::{ReplayKind, ReplayOp};
 use tokio::sync::Notify;
+
+use super::order::{ChainId, Order};
+use crate::Alarm;
 
 /// So long before a moment its worker is awake, if it may: longer than it takes to wake one.
 pub(super) const AWAKE: Nanos = 100_000;
@@ -38,16 +42,22 @@ pub(super) struct Board {
     room: Notify,
     /// One per worker.
     members: Vec<Notify>,
+    /// The leader has to look again.
+    alarm: Alarm,
     window: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// In the order of their moments.
+    /// Those that wait for none, in the order of their moments.
     pending: VecDeque<(ReplayOp, Option<usize>)>,
+    /// The others.
+    order: Order,
     /// Nothing more comes.
     closed: bool,
     leader: Option<usize>,
+    /// The moment that the leader waits for.
+    awaited: Nanos,
     /// The last to come is the first to go: its caches and connections are warm.
     idle: Vec<usize>,
     /// How far the schedule has been moved, and the start of the replay.
@@ -93,8 +103,8 @@ pub(super) enum Turn {
 
 /// What a leader does next.
 pub(super) enum Lead {
-    /// Waits until this moment and looks again.
-    Doze(Nanos),
+    /// Waits until this moment, or until the alarm has rung more often than so, and looks again.
+    Doze(Nanos, u32),
     /// Waits for operations.
     Starve,
     /// Issues this; another worker leads.
@@ -106,7 +116,7 @@ pub(super) enum Lead {
 impl Board {
     pub(super) fn new(workers: usize, window: usize) -> Self {
         let members = (0..workers).map(|_| Notify::new()).collect();
-        Self { state: Mutex::default(), room: Notify::new(), members, window }
+        Self { state: Mutex::default(), room: Notify::new(), members, alarm: Alarm::default(), window }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,13 +125,15 @@ impl Board {
 
     /// Completes when there is room for another operation.
     pub(super) async fn has_room(&self) {
-        while self.state().pending.len() >= self.window {
+        while self.state().held() >= self.window {
             self.room.notified().await;
         }
     }
 
     pub(super) fn push(&self, op: ReplayOp) {
+        let id = ChainId::of(&op);
         let mut state = self.state();
+        let Some(op) = state.order.admit(id, op) else { return };
         state.pending.push_back((op, None));
         if let (1, Some(leader)) = (state.pending.len(), state.leader) {
             self.members[leader].notify_one();
@@ -154,12 +166,12 @@ impl Board {
         state.idle.retain(|idle| *idle != me);
         if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
             return state.remove(index).map_or(Turn::Rest, |op| {
-                state.keep(me, &op, now, start);
+                state.keep_after(me, &op, (now, start));
                 self.make_room(&state);
                 Turn::Own(op)
             });
         }
-        if state.closed && state.pending.is_empty() {
+        if state.closed && state.held() == 0 {
             drop(state);
             self.members.iter().for_each(Notify::notify_one);
             return Turn::End;
@@ -174,7 +186,7 @@ impl Board {
 
     /// Half the window at a time: the main task need not wake for each operation.
     fn make_room(&self, state: &State) {
-        if state.pending.len() == self.window / 2 {
+        if state.held() == self.window / 2 {
             self.room.notify_one();
         }
     }
@@ -183,7 +195,8 @@ impl Board {
     pub(super) fn lead(&self, me: usize, now: Nanos, start: Nanos) -> Lead {
         let mut state = self.state();
         let Some((index, moment, owned)) = state.first(start) else {
-            if !state.closed {
+            if !state.closed || state.held() > 0 {
+                state.awaited = Nanos::MAX;
                 return Lead::Starve;
             }
             state.leader = None;
@@ -193,13 +206,14 @@ impl Board {
         };
         let awake = if owned { moment } else { moment.saturating_sub(state.vigil.awake(now)) };
         if now < awake {
-            return Lead::Doze(awake);
+            state.awaited = moment;
+            return Lead::Doze(awake, self.alarm.rung());
         }
         if owned {
             state.release(index);
         }
         let Some(op) = state.remove(index) else { return Lead::Starve };
-        state.keep(me, &op, now, start);
+        state.keep_after(me, &op, (now, start));
         state.leader = None;
         let next = if state.pending.is_empty() && state.closed { None } else { state.idle.pop() };
         self.make_room(&state);
@@ -208,6 +222,29 @@ impl Board {
             self.members[next].notify_one();
         }
         Lead::Issue(op)
+    }
+
+    /// An operation of this chain is done or left out: what waited for it may be issued, by the same worker if it has time, else by the leader.
+    pub(super) fn done(&self, me: usize, (id, number): (ChainId, u64), (now, start): (Nanos, Nanos)) {
+        let mut state = self.state();
+        let released = state.order.done(id, number);
+        let Some(lane) = released.first().map(|op| op.lane) else { return };
+        let numbers: Vec<u64> = released.iter().map(|op| op.number).collect();
+        for op in released {
+            state.insert(op);
+        }
+        state.keep(me, (lane, now), (now, start), |op| numbers.contains(&op.number));
+        let Some((leader, (_, moment, _))) = state.leader.zip(state.first(start)) else { return };
+        if moment < state.awaited {
+            drop(state);
+            self.alarm.ring();
+            self.members[leader].notify_one();
+        }
+    }
+
+    /// What ends the leader's wait before its moment.
+    pub(super) fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     /// Learns how late a worker woke.
@@ -271,10 +308,33 @@ impl State {
         }
     }
 
+    /// Operations that nobody has issued.
+    fn held(&self) -> usize {
+        self.pending.len() + self.order.waiting()
+    }
+
+    /// Puts an operation where it would be if it had waited for none.
+    fn insert(&mut self, op: ReplayOp) {
+        let before = |other: &ReplayOp| (other.due, other.number) < (op.due, op.number);
+        let index = self.pending.partition_point(|(other, _)| before(other));
+        self.pending.insert(index, (op, None));
+    }
+
     /// Reserves for a worker what it can do in time after `op`.
-    fn keep(&mut self, me: usize, op: &ReplayOp, now: Nanos, start: Nanos) {
+    fn keep_after(&mut self, me: usize, op: &ReplayOp, (now, start): (Nanos, Nanos)) {
         let Some(pace) = self.pace[op.kind as usize % KINDS] else { return };
-        let mut free = self.due(op, start).max(now).saturating_add(pace);
+        let free = self.due(op, start).max(now).saturating_add(pace);
+        self.keep(me, (op.lane, free), (now, start), |_| true);
+    }
+
+    /// Reserves for a worker that comes from `lane` and is `free` then what of the `wanted` operations it can do in time.
+    fn keep(
+        &mut self,
+        me: usize,
+        (lane, mut free): (u32, Nanos),
+        (now, start): (Nanos, Nanos),
+        wanted: impl Fn(&ReplayOp) -> bool,
+    ) {
         let mut kept = self.pending.iter().take(REACH).filter(|(_, owner)| *owner == Some(me)).count();
         for index in 0..self.pending.len().min(REACH) {
             let (next, owner) = &self.pending[index];
@@ -283,12 +343,12 @@ impl State {
                 return;
             }
             let Some(pace) = self.pace[next.kind as usize % KINDS] else { continue };
-            let close = if next.lane == op.lane { CLOSE_IN_LANE } else { CLOSE };
+            let close = if next.lane == lane { CLOSE_IN_LANE } else { CLOSE };
             if *owner == Some(me) {
                 free = free.max(due).saturating_add(pace);
                 continue;
             }
-            if owner.is_some() || free > due.saturating_add(close) {
+            if owner.is_some() || free > due.saturating_add(close) || !wanted(next) {
                 continue;
             }
             self.pending[index].1 = Some(me);

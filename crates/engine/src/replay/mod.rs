@@ -7,6 +7,7 @@
 mod board;
 mod handles;
 mod loops;
+mod order;
 #[cfg(test)]
 mod tests;
 mod worker;

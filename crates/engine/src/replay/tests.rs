@@ -24,6 +24,7 @@ fn op(number: u64, lane: u32, due_ms: u64, think_ms: u64) -> ReplayOp {
         bytes: 20,
         due: due_ms * MS,
         think: think_ms * MS,
+        timeless: true,
         ..ReplayOp::default()
     }
 }
@@ -82,6 +83,71 @@ async fn operations_are_issued_at_their_moments_whatever_those_before_take() {
     assert_eq!(fidelity.metric("interarrival_ks"), Some(0.0));
     let dues: Vec<_> = sink.events().iter().filter(|event| event.bytes > 0).map(|event| event.due).collect();
     assert!(dues.contains(&Some(255 * MS)) && !dues.contains(&None), "{dues:?}");
+}
+
+/// An operation that was recorded to take so long.
+fn taking(took_ms: u64, op: ReplayOp) -> ReplayOp {
+    ReplayOp { took: took_ms * MS, timeless: false, ..op }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_operations_of_a_lane_on_one_object_keep_their_order_and_hold_nobody_else_up() {
+    // Recorded with reads of 4 ms, done with reads of 40: those at 5 and 10 followed the ones before, those at 11 and 12 overlapped the
+    // one at 10; lane 1 is another thread.
+    let operations = || {
+        vec![
+            taking(4, op(0, 0, 0, 0)),
+            taking(4, op(1, 0, 5, 0)),
+            taking(4, op(2, 0, 10, 0)),
+            taking(4, op(3, 0, 11, 0)),
+            taking(4, op(4, 1, 12, 0)),
+            taking(4, op(5, 0, 300, 0)),
+        ]
+    };
+    let (fidelity, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 4), 40).await;
+    assert_eq!(starts, [0, 12, 40, 80, 80, 300]);
+    assert_eq!((fidelity.operations_done, fidelity.peak), (6, 2));
+    // What waits for others takes no place among those that are under way.
+    let (_, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 2), 40).await;
+    assert_eq!(starts, [0, 12, 40, 80, 80, 300]);
+    let (_, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 1), 40).await;
+    assert_eq!(starts, [0, 40, 80, 120, 160, 300]);
+    // What follows one that is left out does not wait for ever.
+    let (skipped, starts, _) = run(operations(), options(Timing::Open, Late::Skip, 4), 40).await;
+    assert_eq!((starts, skipped.operations_skipped), (vec![0, 12, 300], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_fsync_and_a_closing_stay_behind_the_late_write_of_their_file() {
+    let clock = Arc::new(VirtualClock::new());
+    let memory = Memory::new(clock.clone());
+    let slow = Delay::latency(Duration::from_millis(50));
+    let delays = Delays { write: slow, ..Delays::default() };
+    let sink = Arc::new(CollectingSink::default());
+    let rig = Rig {
+        storage: Arc::new(Delayed::on_tokio(memory, delays, clock.clone())),
+        comm: Rc::new(Solo::new()),
+        clock,
+        events: sink.clone(),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    let access = Access::Update { create: true };
+    let step = |number: u64, kind| {
+        let op = ReplayOp { kind, bytes: 10, offset: 10 * number, access, ..on(1, op(number, 0, number, 0)) };
+        Ok(ReplayOp { timeless: false, took: MS / 2, closes: (number == 5).then_some(5), ..op })
+    };
+    let kinds =
+        [ReplayKind::Open, ReplayKind::Write, ReplayKind::Sync, ReplayKind::Read, ReplayKind::Write, ReplayKind::Close];
+    let operations: Vec<_> = (0..).zip(kinds).map(|(number, kind)| step(number, kind)).collect();
+    let options = options(Timing::Open, Late::CatchUp, 8);
+    let local = tokio::task::LocalSet::new();
+    let fidelity = local.run_until(replay(operations.into_iter(), &rig, &options)).await.unwrap();
+    assert_eq!((fidelity.opens, fidelity.operations_planned), (1, 6));
+    let events = sink.events();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
+    assert_eq!(kinds, ["open", "write", "fsync", "read", "write"]);
+    assert!(events.windows(2).all(|pair| pair[0].end <= pair[1].start), "{events:?}");
 }
 
 #[tokio::test(start_paused = true)]

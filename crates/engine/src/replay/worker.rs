@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::board::{AWAKE, Board, Lead, Turn};
 use super::handles::Handles;
 use super::loops::Loops;
+use super::order::ChainId;
 use super::{AT, ReplayOptions};
 use crate::Clock;
 use crate::reader::Halt;
@@ -145,8 +146,12 @@ impl Worker {
                 }
                 Turn::End => return Some(()),
             };
-            let (kind, body) = (op.kind, self.body(&op));
-            let Some((mut due, mut shift)) = self.scheduled(board, &op) else { continue };
+            let (kind, link) = (op.kind, (ChainId::of(&op), op.number));
+            let body = self.body(&op);
+            let Some((mut due, mut shift)) = self.scheduled(board, &op) else {
+                board.done(me, link, (self.now(), self.start()));
+                continue;
+            };
             loop {
                 if board.may_spin(self.now(), due) {
                     self.shared.clock.spin_until(due).await;
@@ -162,6 +167,7 @@ impl Worker {
             }
             let took = self.issue(Ready { op, due: Some(due), shift, body }).await;
             board.took(kind, took);
+            board.done(me, link, (self.now(), self.start()));
         }
     }
 
@@ -173,12 +179,12 @@ impl Worker {
             }
             let now = self.now();
             match board.lead(me, now, self.start()) {
-                Lead::Doze(until) => {
+                Lead::Doze(until, rung) => {
                     if until > now.saturating_add(10 * AWAKE) {
                         self.tell();
                     }
                     let until = until.min(now.saturating_add(SLICE));
-                    self.shared.clock.doze_until(until).await;
+                    self.shared.clock.doze_until(until, (board.alarm(), rung)).await;
                     board.woke(self.now().saturating_sub(until));
                 }
                 Lead::Starve => {

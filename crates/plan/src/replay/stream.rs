@@ -167,12 +167,15 @@ where
         *last = Some(last.map_or(row.end, |last| last.max(row.end)));
         let number = memory.next;
         memory.next += 1;
+        let due = plan.options.paced(since_origin.saturating_add(shift));
+        let ended = plan.options.paced(row.end.saturating_sub(origin).saturating_add(shift));
         ReplayOp {
             number,
             lane: *lane,
-            due: plan.options.paced(since_origin.saturating_add(shift)),
+            due,
             think: plan.options.paced(think),
-            took: plan.options.paced(row.end.saturating_sub(row.start)),
+            took: ended.saturating_sub(due),
+            timeless: row.end <= row.start,
             edges,
             ..op
         }
