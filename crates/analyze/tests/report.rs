@@ -148,13 +148,13 @@ fn an_object_that_is_not_there_is_an_answer_to_a_question_and_an_error_of_a_read
     let folder = tempfile::tempdir().unwrap();
     let header = Header { world: 1, ..Header::default() };
     let writer = TraceWriter::create(&folder.path().join(file_name(0)), &header).unwrap();
-    for kind in [OpKind::Stat, OpKind::Get] {
+    for kind in [OpKind::Stat, OpKind::Head, OpKind::Get] {
         let span = Event::span(kind, Lane::MAIN, Position::default(), MS, 2 * MS);
         writer.record(Event { outcome: dlio_event::Outcome::NotFound, ..span });
     }
     writer.finish().unwrap();
     let report = report_on(folder.path());
-    assert_eq!((report.run.operations, report.run.errors), (2, 1));
+    assert_eq!((report.run.operations, report.run.errors), (3, 1));
 }
 
 #[test]

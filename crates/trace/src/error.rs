@@ -66,7 +66,8 @@ pub enum Error {
     },
     /// A file to import whose format is not known.
     #[error(
-        "{path} begins like none of the formats that can be imported (dftracer, op-log, warp, elbencho, fio, kv-cache, darshan-dxt); name its format with --format"
+        "{path} begins like none of the formats that can be imported ({formats}); name its format with --format",
+        formats = crate::import::SourceFormat::names()
     )]
     UnknownSource {
         /// Source file.

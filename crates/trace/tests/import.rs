@@ -142,11 +142,52 @@ fn elbencho_pairs_begin_and_end() {
     assert_eq!((of(OpKind::Read), of(OpKind::Write), of(OpKind::Open)), (32, 16, 13));
     let bytes: u64 = both.iter().filter(|row| row.event.kind == OpKind::Read).map(|row| row.event.bytes).sum();
     assert_eq!(bytes, 2 << 20);
+    assert!(both.iter().all(|row| row.object.starts_with("/data/elb/r")), "files, not their numbers");
+    let files: std::collections::BTreeSet<_> =
+        both.iter().filter(|row| row.event.kind == OpKind::Write).map(|row| row.object.as_str()).collect();
+    assert_eq!(files.len(), 4);
     let failed: Vec<_> = both.iter().filter(|row| row.event.outcome == Outcome::Io).collect();
     assert_eq!(
         (failed.len(), failed[0].event.kind, failed[0].object.as_str()),
         (1, OpKind::Open, "/data/elb/r0/d0/r0-f0")
     );
+}
+
+#[test]
+fn a_number_of_elbencho_is_the_file_that_its_worker_opened_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = |worker: i32, op: &str, entry: &str, failed: bool| {
+        [false, true].map(|ends| {
+            format!(
+                "{{ \"date\": \"2026-02-03T04:05:06.000+0100\", \"worker_rank\": {worker}, \"op_name\": \"{op}\", \"entry_name\": \
+                 \"{entry}\", \"offset\": 0, \"length\": 1, \"is_finished\": {ends}, \"is_error\": {} }}\n",
+                failed && ends
+            )
+        })
+    };
+    let lines = [
+        (0, "openat", "/a", false),
+        (1, "openat", "/b", false),
+        (1, "pread", "7", false),
+        (0, "aioread", "6", false),
+        (0, "close", "6", false),
+        (0, "openat", "/none", true),
+        (0, "openat", "/c", false),
+        (0, "cuFileRead", "0", false),
+        (0, "close", "6", false),
+        (0, "pread", "6", false),
+        (1, "open", "/d", false),
+        (1, "pread", "7", false),
+        (1, "pread", "8", false),
+        (1, "open", "/e", false),
+        (1, "open", "/f", false),
+        (1, "pread", "9", false),
+    ];
+    let text: String = lines.iter().flat_map(|(worker, op, entry, failed)| done(*worker, op, entry, *failed)).collect();
+    let (_, ranks) = imported(&[write(folder.path(), "ops.jsonl", text.as_bytes())]);
+    let names = |rank: &[Row]| rank.iter().map(|row| row.object.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&ranks[0]), ["/a", "/a", "/a", "/none", "/c", "/c", "/c", "6"]);
+    assert_eq!(names(&ranks[1]), ["/b", "/b", "/d", "/b", "/d", "/e", "/f", "9"], "one of two files keeps its number");
 }
 
 #[test]
@@ -196,6 +237,24 @@ fn the_waits_of_fios_version_2_add_up() {
     ];
     assert_eq!(told, expected);
     assert!(ranks[0].iter().all(|row| row.object == "/a b"));
+}
+
+#[test]
+fn a_log_that_fio_appended_to_another_begins_when_that_one_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "fio version 3 iolog\n5 /a  add\n7 /a\topen\n10 /a b   read 0\t4096\nfio version 3 iolog\n0 /c open\n\
+                3\t/c sync_file_range 0 0\n4 /c syncfs 0 0\n";
+    let (done, ranks) = imported(&[write(folder.path(), "v3.log", text.as_bytes())]);
+    assert_eq!((done.malformed, done.skipped.len()), (0, 0));
+    let told: Vec<_> = ranks[0].iter().map(|row| (row.object.as_str(), row.event.kind, row.event.start)).collect();
+    let expected = [
+        ("/a", OpKind::Open, 7_000),
+        ("/a b", OpKind::Read, 10_000),
+        ("/c", OpKind::Open, 10_000),
+        ("/c", OpKind::Fsync, 13_000),
+        ("/c", OpKind::Fsync, 14_000),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -251,6 +310,36 @@ fn lustres_targets_are_no_threads() {
     let lanes: Vec<_> = ranks[0].iter().map(|row| row.event.lane.0).collect();
     assert_eq!(lanes, [0, 1, 0]);
     assert!(ranks[0].iter().all(|row| row.object == "/a b/c"));
+}
+
+#[test]
+fn segments_whose_file_is_named_in_no_text_are_of_no_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        b"# DXT, file_id: 1, file_name: /a\nX_POSIX 0 read 0 0 10 0.5 0.6\n# DXT, file_id: 2, file_name: /\xe9\n\
+                 X_POSIX 0 read 0 0 20 0.5 0.6\n# DXT, file_id: 3, file_name: /c\nX_POSIX 0 read 0 0 30 0.5 0.6\n";
+    let (done, ranks) = imported(&[write(folder.path(), "dxt.txt", text)]);
+    assert_eq!((done.rows, done.malformed), (2, 2));
+    let told: Vec<_> = ranks[0].iter().map(|row| (row.object.as_str(), row.event.bytes)).collect();
+    assert_eq!(told, [("/a", 10), ("/c", 30)]);
+    let (_, bare) = imported(&[write(folder.path(), "bare.txt", b"X_POSIX 0 read 0 0 10 0.5 0.6\n")]);
+    assert_eq!(bare[0][0].object, "");
+}
+
+#[test]
+fn dftracers_unit_of_time_is_seen_where_it_is_told_at_the_end_only() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, ts, dur) in
+        [("s", 1_785_104_602_i64, 2), ("ms", 1_785_104_602_000, 2_000), ("us", 1_785_104_602_000_000, 2_000_000)]
+    {
+        let text = format!(
+            "{{\"id\":1,\"name\":\"read\",\"cat\":\"POSIX\",\"type\":3,\"pid\":1,\"tid\":1,\"ts\":{ts},\"dur\":{dur},\
+             \"ph\":1,\"args\":{{\"ret\":5}}}}\n"
+        );
+        let (_, ranks) = imported(&[write(folder.path(), name, text.as_bytes())]);
+        let event = ranks[0][0].event;
+        assert_eq!((event.start, event.duration()), (1_785_104_602_000_000_000, 2_000_000_000), "{name}");
+    }
 }
 
 fn write(folder: &Path, name: &str, text: &[u8]) -> PathBuf {

@@ -154,8 +154,7 @@ fn dftracers_format_keeps_operations_bytes_ranges_and_microseconds() {
 #[test]
 fn warps_format_keeps_requests_bytes_and_times() {
     let folder = tempfile::tempdir().unwrap();
-    // Its fields have no quotes.
-    let traces = recorded(folder.path(), &["train/img_0.npz", "übung/é 😀, \"x\""]);
+    let traces = recorded(folder.path(), &NAMES);
     let path = folder.path().join("run.tsv");
     let (written, skipped) = warp::write(&traces, &mut std::fs::File::create(&path).unwrap()).unwrap();
     let (done, again, _out) = back(path);

@@ -73,7 +73,7 @@ const SAMPLES: usize = 2 << 20;
 pub(crate) fn went_well(kind: OpKind, outcome: Outcome) -> bool {
     match outcome {
         Outcome::Ok => true,
-        Outcome::NotFound => kind == OpKind::Stat,
+        Outcome::NotFound => matches!(kind, OpKind::Stat | OpKind::Head),
         _ => false,
     }
 }

@@ -238,7 +238,7 @@ pub struct Overlap {
 pub struct Access {
     /// Bytes read by different bytes read; `None` without reads.
     pub reread_factor: Option<f64>,
-    /// Reads that began where the lane's last read of the object had ended, percent of all but first reads.
+    /// Reads that began where the lane's last read of the object had ended, percent of the reads of a lane's last eight objects.
     pub sequential_percentage: Option<f64>,
 }
 

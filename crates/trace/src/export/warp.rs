@@ -1,5 +1,6 @@
 //! The benchmark data of warp: tab-separated, one line per request, times of the calendar. `warp analyze` reads it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -70,14 +71,23 @@ fn line(
         "{index}\t{thread}\t{op}\trank-{}\t1\t{}\t{}\t{}\t{error}\t{}\t{}\t{}\t{}\t{}\t0",
         header.rank,
         batch.bytes[row],
-        batch.endpoint.get(row).unwrap_or("local"),
-        batch.object.get(row).unwrap_or_default(),
+        field(batch.endpoint.get(row).unwrap_or("local")),
+        field(batch.object.get(row).unwrap_or_default()),
         stamp(batch.start[row]),
         optional(batch.first_byte[row]),
         optional(batch.last_byte[row]),
         stamp(batch.end[row]),
         batch.duration(row),
     )
+}
+
+/// A text as a field: in quotes where it has what ends fields and lines.
+fn field(text: &str) -> Cow<'_, str> {
+    if text.contains(['\t', '\n', '\r', '"']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A time since 1970 as RFC 3339 writes it, in UTC.

@@ -9,6 +9,8 @@ use super::time;
 #[derive(Default)]
 pub(super) struct Reader {
     file: String,
+    /// Lines could not be read that may have named another file.
+    lost: bool,
     rank: u32,
     host: String,
 }
@@ -36,6 +38,9 @@ impl Reader {
         }
         if module != "X_POSIX" {
             return Err(format!("{module:?} is no module; expected X_POSIX or X_MPIIO"));
+        }
+        if self.lost {
+            return Err("the line that names its file may be one that cannot be understood".to_owned());
         }
         if found < FIELDS {
             return Err(format!("{found} fields; a segment has at least {FIELDS}"));
@@ -77,7 +82,13 @@ impl Reader {
         sheets.host(rank, &self.host)?;
         // Behind the times: on Lustre the targets in brackets, and in newer logs the POSIX thread, or N/A.
         let thread = words.last().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
-        sheets.row(Who::Rank(rank), Some(thread), event, Names { object: Some(&self.file), ..Names::default() })
+        let object = Some(self.file.as_str()).filter(|file| !file.is_empty());
+        sheets.row(Who::Rank(rank), Some(thread), event, Names { object, ..Names::default() })
+    }
+
+    /// There was a line that is no text.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
     }
 
     /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`.
@@ -85,6 +96,7 @@ impl Reader {
         let Some(facts) = comment.strip_prefix("DXT,") else { return Ok(()) };
         if let Some((_, name)) = facts.split_once("file_name:") {
             name.trim().clone_into(&mut self.file);
+            self.lost = false;
         } else if let Some((_, rest)) = facts.split_once("rank:") {
             let (rank, rest) = rest.split_once(',').unwrap_or((rest, ""));
             self.rank = rank.trim().parse().map_err(|_| format!("the rank is {:?}", rank.trim()))?;

@@ -26,8 +26,8 @@ pub(super) struct Reader {
     named: Option<u32>,
     files: HashMap<String, String, RandomState>,
     host: String,
-    /// Nanoseconds of a unit of time.
-    unit: i64,
+    /// Nanoseconds of a unit of time, once it is told or seen.
+    unit: Option<i64>,
     /// The thread that the process began with: DLIO's training loop, or its loader worker.
     main_thread: Option<u64>,
     worker: bool,
@@ -143,7 +143,7 @@ impl Reader {
             named: None,
             files: HashMap::default(),
             host: host.to_owned(),
-            unit: 1_000,
+            unit: None,
             main_thread: None,
             threads: HashMap::default(),
             positions: HashMap::default(),
@@ -184,10 +184,11 @@ impl Reader {
             ("PR", "rank") => self.rank = value.number().or(self.rank),
             ("CM", "time_metric") => {
                 self.unit = match value.text().as_deref() {
-                    Some("NS") => 1,
-                    Some("MS") => 1_000_000,
-                    Some("S" | "SEC") => 1_000_000_000,
-                    _ => 1_000,
+                    Some("NS") => Some(1),
+                    Some("US") => Some(1_000),
+                    Some("MS") => Some(1_000_000),
+                    Some("S" | "SEC") => Some(1_000_000_000),
+                    _ => self.unit,
                 };
             }
             _ => {}
@@ -199,6 +200,7 @@ impl Reader {
             // `start` and `end` of the tracer itself.
             return Ok(());
         }
+        let unit = *self.unit.get_or_insert_with(|| unit_of(line.ts));
         let main = *self.main_thread.get_or_insert(line.tid);
         let hashed = line.args.fhash.as_ref().and_then(|hash| self.files.get(hash.as_ref()));
         let object = line.args.fname.as_deref().or(hashed.map(String::as_str));
@@ -212,7 +214,7 @@ impl Reader {
         // Only a request for a range says how much it asks for.
         let ranged = kind == OpKind::Get && line.args.count.is_some();
         let kind = if ranged { OpKind::GetRange } else { kind };
-        let mut event = self.row(kind, line)?;
+        let mut event = Self::row(kind, line, unit)?;
         if let Some(object) = object {
             advance(&mut self.positions, object, line, &mut event);
         }
@@ -234,8 +236,8 @@ impl Reader {
         sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
     }
 
-    fn row(&self, kind: OpKind, line: &Line<'_>) -> Result<Event, String> {
-        let times = line.ts.checked_mul(self.unit).zip(line.dur.checked_mul(self.unit));
+    fn row(kind: OpKind, line: &Line<'_>, unit: i64) -> Result<Event, String> {
+        let times = line.ts.checked_mul(unit).zip(line.dur.checked_mul(unit));
         let (start, took) = times.ok_or_else(|| "its time does not fit into nanoseconds".to_owned())?;
         let (Ok(start), Ok(took)) = (u64::try_from(start), u64::try_from(took)) else {
             return Err(format!("ts is {} and dur {}; expected times since 1970", line.ts, line.dur));
@@ -268,6 +270,18 @@ impl Reader {
             outcome: if failed { Outcome::Io } else { Outcome::Ok },
             ..Event::span(kind, Lane::MAIN, at, start, start.saturating_add(took))
         })
+    }
+}
+
+/// Nanoseconds of the unit in which a time since 1970 is this number. New layouts name the unit in their last line only.
+fn unit_of(ts: i64) -> i64 {
+    const YEARS: i64 = 100_000_000;
+    let [seconds, millis, nanos] = [1, 1_000, 1_000_000_000].map(|unit| YEARS * unit);
+    match ts {
+        _ if ts >= nanos => 1,
+        _ if ts < seconds || ts >= millis * 1_000 => 1_000,
+        _ if ts >= millis => 1_000_000,
+        _ => 1_000_000_000,
     }
 }
 
@@ -325,7 +339,7 @@ fn phase(ph: &Value<'_>) -> Option<Shape> {
     match word {
         "X" | "1" => Some(Shape::Complete),
         "M" | "4" => Some(Shape::Metadata),
-        "C" | "B" | "E" | "i" | "I" | "2" | "3" => Some(Shape::Other),
+        "C" | "A" | "B" | "E" | "i" | "I" | "0" | "2" | "3" => Some(Shape::Other),
         _ => None,
     }
 }

@@ -1,4 +1,7 @@
 //! elbencho's `--opslog`: JSON lines, two per operation, one when it begins and one when it is over.
+//!
+//! Opens name a file, what follows names its number: a worker's number is the file that it has opened and not yet used.
+//! Files that all workers share are opened without a line, so their operations keep the number for a name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,6 +15,8 @@ use super::time::Calendar;
 
 /// Operations that may be open at once; more means that ends are missing.
 const OPEN: usize = 1 << 20;
+/// Files that a worker may have open; more means that their ends are missing.
+const FILES: usize = 1 << 10;
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -19,7 +24,12 @@ pub(super) struct Reader {
     /// Operations that have begun, by who does what, where. The same one may be under way more than once.
     open: HashMap<Key, Vec<Begun>, RandomState>,
     count: usize,
+    files: HashMap<i64, Files, RandomState>,
 }
+
+/// The files that a worker has open: their names, and their numbers once something was done with them.
+#[derive(Default)]
+struct Files(Vec<(String, Option<u64>)>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
@@ -105,7 +115,9 @@ impl Reader {
         let begun = self.begun(&key, &line.entry).ok_or("it ends an operation that has not begun")?;
         let (rank, thread) = u32::try_from(*worker).map_or((0, None), |rank| (rank, Some("0")));
         let event = event(kind, &line, begun, at);
-        let object = Some(line.entry.as_ref()).filter(|entry| !entry.is_empty());
+        let files = self.files.entry(*worker).or_default();
+        let name = files.name(kind, op, &line);
+        let object = Some(name.as_deref().unwrap_or(&line.entry)).filter(|entry| !entry.is_empty());
         // A worker is a thread of one rank of its own; -1 is the program's main thread.
         sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
     }
@@ -124,6 +136,42 @@ impl Reader {
 
     pub(super) fn unfinished(&self) -> u64 {
         self.count as u64
+    }
+}
+
+impl Files {
+    /// The file that a number stands for, as far as its worker has told; an end of an open or a close is taken down.
+    fn name(&mut self, kind: OpKind, op: &str, line: &Line<'_>) -> Option<String> {
+        let Self(files) = self;
+        if kind == OpKind::Open {
+            if files.len() >= FILES {
+                files.clear();
+            }
+            if !line.failed {
+                files.push((line.entry.clone().into_owned(), None));
+            }
+            return None;
+        }
+        let number = line.entry.parse().ok()?;
+        let word = op.to_ascii_lowercase();
+        // These count the files of a worker, the others those of the process.
+        if word.starts_with("cufile") || word.starts_with("hdfs") {
+            return files.first().filter(|_| files.len() == 1).map(|(name, _)| name.clone());
+        }
+        let at = {
+            let known = files.iter().position(|(_, known)| *known == Some(number));
+            known.or_else(|| {
+                let mut unused = files.iter().enumerate().filter(|(_, (_, known))| known.is_none());
+                let (at, _) = unused.next().filter(|_| unused.next().is_none())?;
+                Some(at)
+            })?
+        };
+        if kind == OpKind::Close {
+            return Some(files.remove(at).0);
+        }
+        let (name, known) = files.get_mut(at)?;
+        known.get_or_insert(number);
+        Some(name.clone())
     }
 }
 

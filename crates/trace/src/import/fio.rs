@@ -1,5 +1,7 @@
 //! fio's iologs: version 3, a time in microseconds in front of every action, and version 2, which has no times but
 //! waits. Neither says how long an action took.
+//!
+//! fio appends to a log that exists: a second log begins when the one before has ended.
 
 use std::path::Path;
 
@@ -12,13 +14,15 @@ pub(super) struct Reader {
     job: String,
     rank: Option<u32>,
     version: Option<u32>,
-    /// Where the waits of a log without times have brought it.
+    /// When the log began, after those before it in the file.
+    began: Nanos,
+    /// Its last moment: in a log without times, where its waits have brought it.
     now: Nanos,
 }
 
 impl Reader {
     pub(super) fn new(path: &Path) -> Self {
-        Self { job: path.display().to_string(), rank: None, version: None, now: 0 }
+        Self { job: path.display().to_string(), rank: None, version: None, began: 0, now: 0 }
     }
 
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
@@ -26,20 +30,21 @@ impl Reader {
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
         }
-        let Some(version) = self.version else {
-            let version = line.strip_prefix("fio version ").and_then(|rest| rest.strip_suffix(" iolog"));
-            match version.and_then(|version| version.parse().ok()) {
-                Some(version @ (2 | 3)) => self.version = Some(version),
-                _ => return Err(format!("{line:?}; expected `fio version 2 iolog` or `fio version 3 iolog`")),
+        let header = line.strip_prefix("fio version ").and_then(|rest| rest.strip_suffix(" iolog"));
+        let version = match (header.and_then(|version| version.parse().ok()), self.version) {
+            (Some(version @ (2 | 3)), _) => {
+                (self.version, self.began) = (Some(version), self.now);
+                sheets.times_are_relative();
+                return Ok(());
             }
-            sheets.times_are_relative();
-            return Ok(());
+            (None, Some(version)) => version,
+            _ => return Err(format!("{line:?}; expected `fio version 2 iolog` or `fio version 3 iolog`")),
         };
         let (at, action) = if version == 3 {
-            let (time, action) = line.split_once(' ').ok_or("a time and an action were expected")?;
+            let (time, action) = line.split_once(BLANKS).ok_or("a time and an action were expected")?;
             let micros: Option<u64> = time.parse().ok();
-            let at = micros.and_then(|micros| micros.checked_mul(1_000));
-            (at.ok_or_else(|| format!("{time:?} is no time in microseconds"))?, action)
+            let at = micros.and_then(|micros| micros.checked_mul(1_000)?.checked_add(self.began));
+            (at.ok_or_else(|| format!("{time:?} is no time in microseconds"))?, action.trim_start())
         } else {
             (self.now, line)
         };
@@ -50,13 +55,14 @@ impl Reader {
             self.now = self.now.checked_add(nanos).ok_or("its waits do not fit into nanoseconds")?;
             return Ok(());
         }
+        self.now = self.now.max(at);
         let kind = match action.word {
             "add" => return Ok(()),
             "open" => OpKind::Open,
             "close" => OpKind::Close,
             "read" => OpKind::Read,
             "write" => OpKind::Write,
-            "sync" | "datasync" => OpKind::Fsync,
+            "sync" | "datasync" | "sync_file_range" | "syncfs" => OpKind::Fsync,
             other => {
                 sheets.skip(other, "");
                 return Ok(());
@@ -89,18 +95,24 @@ struct Action<'a> {
 
 impl<'a> Action<'a> {
     fn of(text: &'a str) -> Result<Self, String> {
-        let mut parts = text.rsplitn(4, ' ');
-        let (last, third) = (parts.next().unwrap_or_default(), parts.next());
-        if let (Ok(length), Some(offset), Some(word), Some(file)) =
-            (last.parse::<u64>(), third.and_then(|text| text.parse::<u64>().ok()), parts.next(), parts.next())
-        {
-            return Ok(Self { file, word, offset, length: Some(length) });
+        let (before, last) = last_word(text).ok_or_else(|| format!("{text:?}: a file and an action were expected"))?;
+        if let (Ok(number), Some((rest, word))) = (last.parse(), last_word(before)) {
+            if word == "wait" {
+                return Ok(Self { file: rest, word, offset: number, length: None });
+            }
+            if let (Ok(offset), Some((file, word))) = (word.parse(), last_word(rest)) {
+                return Ok(Self { file, word, offset, length: Some(number) });
+            }
         }
-        let (file, word) =
-            text.rsplit_once(' ').ok_or_else(|| format!("{text:?}: a file and an action were expected"))?;
-        if let (Ok(offset), Some((file, "wait"))) = (word.parse::<u64>(), file.rsplit_once(' ')) {
-            return Ok(Self { file, word: "wait", offset, length: None });
-        }
-        Ok(Self { file, word, offset: 0, length: None })
+        Ok(Self { file: before, word: last, offset: 0, length: None })
     }
+}
+
+/// fio separates words by any blanks.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// The last word, and what stands before it.
+fn last_word(text: &str) -> Option<(&str, &str)> {
+    let (before, word) = text.rsplit_once(BLANKS)?;
+    Some((before.trim_end_matches(BLANKS), word)).filter(|(before, _)| !before.is_empty())
 }

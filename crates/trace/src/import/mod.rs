@@ -76,6 +76,11 @@ impl SourceFormat {
         Self::ALL.iter().find(|(format, _)| *format == self).map_or("", |(_, name)| name)
     }
 
+    /// The names of all, for messages.
+    pub(crate) fn names() -> String {
+        Self::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    }
+
     /// The format of a text that begins so: its first line that is no comment tells it.
     fn of(head: &[u8]) -> Option<Self> {
         let mut bracket = false;
@@ -212,7 +217,7 @@ impl Imported {
     fn why_nothing(&self) -> String {
         if let Some(first) = self.examples.first() {
             let Malformed { path, line, reason } = first;
-            let formats = self.formats.join(", ");
+            let formats = if self.formats.is_empty() { "any format".to_owned() } else { self.formats.join(", ") };
             let malformed = self.malformed;
             return format!(
                 "none of {} lines is an operation, {malformed} are no lines of {formats}; the first is {}, line {line}: {reason}",
@@ -256,7 +261,14 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
     };
     while let Some(line) = lines.next()? {
         done.lines += 1;
-        if let Err(reason) = line.and_then(|text| parser.line(text, sheets)) {
+        let read = match line {
+            Ok(text) => parser.line(text, sheets),
+            Err(reason) => {
+                parser.lose();
+                Err(reason)
+            }
+        };
+        if let Err(reason) = read {
             let line = lines.number();
             done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
         }
@@ -318,6 +330,13 @@ impl Parser {
             Self::KvCache(reader) => reader.line(text, sheets),
             Self::Darshan(reader) => reader.line(text, sheets),
             Self::Csv(reader) => reader.line(text, sheets),
+        }
+    }
+
+    /// A line was no text: what it may have said of those that follow is not known.
+    fn lose(&mut self) {
+        if let Self::Darshan(reader) = self {
+            reader.lose();
         }
     }
 
