@@ -227,10 +227,10 @@ impl<'a> Analysis<'a> {
         let slow_objects = self.slow_objects(slow.beside(&second.reads), &sums)?;
         let mut builder = Builder::new(self, summary, sums, second.answer);
         let mut why = builder.explain(slow_objects);
-        for step in &mut why.slow_steps {
-            if let Some(at) = step.named_at {
-                step.object = self.name(at)?;
-            }
+        let steps: Vec<_> = why.slow_steps.iter_mut().filter_map(|step| step.named_at.map(|at| (at, step))).collect();
+        let names = self.names(steps.iter().map(|(at, _)| *at))?;
+        for ((_, step), name) in steps.into_iter().zip(names) {
+            step.object = name;
         }
         Ok(builder.build(why))
     }
@@ -246,20 +246,21 @@ impl<'a> Analysis<'a> {
         counted.retain(|(_, _, reads, slow)| *slow as f64 / (*reads).max(1) as f64 > 1.2 * fair);
         counted.sort_by_key(|(object, _, _, slow)| (std::cmp::Reverse(*slow), *object));
         counted.truncate(SLOW_OBJECTS);
-        counted.into_iter().map(|(_, at, reads, slow)| Ok((self.name(at)?, reads, slow))).collect()
+        let names = self.names(counted.iter().map(|(_, at, ..)| *at))?;
+        Ok(counted.into_iter().zip(names).map(|((_, _, reads, slow), name)| (name, reads, slow)).collect())
     }
 
-    /// The name of the object of a row.
-    fn name(&self, at: Locator) -> Result<String, dlio_trace::Error> {
-        let Some(trace) = self.traces.get(at.trace as usize) else { return Ok(String::new()) };
-        let mut row = at.row as usize;
-        for names in trace.object_names(at.group as usize)? {
-            if row < names.rows() {
-                return Ok(names.get(row).unwrap_or_default().to_owned());
-            }
-            row -= names.rows();
-        }
-        Ok(String::new())
+    /// The names of the objects of these rows.
+    fn names(&self, rows: impl Iterator<Item = Locator>) -> Result<Vec<String>, dlio_trace::Error> {
+        let rows: Vec<(usize, Locator)> = rows.enumerate().collect();
+        let look = |(at, row): &(usize, Locator), found: &mut Vec<(usize, Result<_, _>)>| {
+            let trace = self.traces.get(row.trace as usize);
+            let name = trace.map(|trace| trace.object_name(row.group as usize, row.row as usize));
+            found.push((*at, name.unwrap_or(Ok(None))));
+        };
+        let mut found: Vec<_> = pass::fold(&rows, look).into_iter().flatten().collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, name)| Ok(name?.unwrap_or_default())).collect()
     }
 }
 

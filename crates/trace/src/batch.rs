@@ -23,25 +23,27 @@ impl Names {
 
     /// A column that was not asked for has no names.
     pub(crate) fn of(record: &RecordBatch, name: &str) -> Result<Self, String> {
-        if record.column_by_name(name).is_none() {
-            return Ok(Self::none(record.num_rows()));
+        let mut names = Self::none(record.num_rows());
+        if record.column_by_name(name).is_some() {
+            names.fill(record, name)?;
         }
-        let (array, values) = dictionary(record, name)?;
-        let keys = array.keys();
-        let known = |key: i32| u32::try_from(key).unwrap_or(NO_NAME);
-        let keys = match keys.null_count() {
-            0 => keys.values().iter().map(|key| known(*key)).collect(),
-            _ => keys.iter().map(|key| key.map_or(NO_NAME, known)).collect(),
-        };
-        Ok(Self { keys, values: values.clone() })
+        Ok(names)
     }
 
     /// Takes the names of other rows.
     pub(crate) fn fill(&mut self, record: &RecordBatch, name: &str) -> Result<(), String> {
+        let column = record.column_by_name(name);
+        self.keys.clear();
+        if let Some(texts) = column.and_then(|column| column.as_string_opt::<i32>()) {
+            // Each row has its own.
+            let key = |(row, key): (usize, u32)| if texts.is_null(row) { NO_NAME } else { key };
+            self.keys.extend((0..texts.len()).zip(0..).map(key));
+            self.values = texts.clone();
+            return Ok(());
+        }
         let (array, values) = dictionary(record, name)?;
         let keys = array.keys();
         let known = |key: i32| u32::try_from(key).unwrap_or(NO_NAME);
-        self.keys.clear();
         match keys.null_count() {
             0 => self.keys.extend(keys.values().iter().map(|key| known(*key))),
             _ => self.keys.extend(keys.iter().map(|key| key.map_or(NO_NAME, known))),

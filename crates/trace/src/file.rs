@@ -333,6 +333,41 @@ mod tests {
     }
 
     #[test]
+    fn names_that_nearly_all_differ_need_no_dictionary_and_are_found_by_their_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        // No name, a repeated one, and eight that differ.
+        let name = |i: u64| (!i.is_multiple_of(10)).then(|| format!("o{}", if i % 10 == 9 { i - 1 } else { i }));
+        let object = |i| name(i).map_or(ObjectId::NONE, |name| names.objects.intern(&name));
+        let events: Vec<Event> = (0..10_000).map(|i| Event { object: object(i), ..span(i) }).collect();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        for half in events.chunks(5_000) {
+            file.append(half, &names).unwrap();
+            file.flush(&names, false).unwrap();
+        }
+        let encodings: Vec<bool> =
+            file.small.iter().map(|group| group.column(9).dictionary_page_offset().is_some()).collect();
+        assert_eq!(encodings, [false, false]);
+        let trace = crate::read_file(&path).unwrap();
+        let mut at = 0;
+        for group in 0..2 {
+            let (mut reader, mut rows) = (trace.rows(group).unwrap(), crate::Rows::empty());
+            while reader.read(&mut rows).unwrap() {
+                for row in 0..rows.len() {
+                    assert_eq!(rows.object.get(row), name(at).as_deref());
+                    at += 1;
+                }
+            }
+        }
+        assert_eq!(at, 10_000);
+        for i in [0, 1, 9, 4_999, 5_000, 5_009, 9_999] {
+            assert_eq!(trace.object_name(i / 5_000, i % 5_000).unwrap(), name(i as u64));
+        }
+        assert_eq!(trace.object_name(1, 5_000).unwrap(), None);
+    }
+
+    #[test]
     fn the_file_is_readable_after_every_single_flush() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.parquet");

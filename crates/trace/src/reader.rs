@@ -5,15 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::footer;
@@ -166,20 +165,23 @@ impl RankTrace {
     /// # Errors
     /// As [`RankTrace::batches`].
     pub fn rows(&self, group: usize) -> Result<GroupRows, Error> {
-        let reader = self.reader(|column| WANTED.contains(&column), Some(group), PIECE_ROWS)?;
+        let wanted = Wanted { column: |column| WANTED.contains(&column), group: Some(group), row: None };
+        let reader = self.reader(wanted, PIECE_ROWS)?;
         Ok(GroupRows { path: self.path.clone(), reader, drift: self.header.drift() })
     }
 
-    /// The object names of one group's rows, in pieces.
+    /// The object name of one row of a group, if there are such a row and a name.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
-    pub fn object_names(&self, group: usize) -> Result<Vec<Names>, Error> {
-        let reader = self.reader(|column| column == "uri", Some(group), BATCH_ROWS)?;
-        let names = |record: Result<RecordBatch, ArrowError>| {
-            record.map_err(|error| error.to_string()).and_then(|record| Names::of(&record, "uri"))
-        };
-        self.decode(|| reader.map(names).collect())
+    pub fn object_name(&self, group: usize, row: usize) -> Result<Option<String>, Error> {
+        let wanted = Wanted { column: |column| column == "uri", group: Some(group), row: Some(row) };
+        let mut reader = self.reader(wanted, 1)?;
+        self.decode(|| {
+            let record = reader.next().transpose().map_err(|error| error.to_string())?;
+            let names = record.map(|record| Names::of(&record, "uri")).transpose()?;
+            Ok(names.and_then(|names| names.get(0).map(str::to_owned)))
+        })
     }
 
     /// All rows with all columns.
@@ -199,18 +201,13 @@ impl RankTrace {
     }
 
     fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
-        let reader = self.reader(wanted, None, BATCH_ROWS)?;
+        let reader = self.reader(Wanted { column: wanted, group: None, row: None }, BATCH_ROWS)?;
         Ok(Batches { path: self.path.clone(), reader, drift: self.header.drift() })
     }
 
-    fn reader(
-        &self,
-        wanted: fn(&str) -> bool,
-        group: Option<usize>,
-        rows: usize,
-    ) -> Result<ParquetRecordBatchReader, Error> {
+    fn reader(&self, wanted: Wanted, rows: usize) -> Result<ParquetRecordBatchReader, Error> {
         let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        self.decode(|| open(file, &self.metadata, (wanted, group), rows).map_err(|error| error.to_string()))
+        self.decode(|| open(file, &self.metadata, wanted, rows).map_err(|error| error.to_string()))
     }
 
     fn decode<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
@@ -224,30 +221,50 @@ pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, St
     done.unwrap_or_else(|_| Err("its values cannot be decoded".to_owned()))
 }
 
+/// What is to be read.
+#[derive(Clone, Copy)]
+struct Wanted {
+    column: fn(&str) -> bool,
+    /// One group, or all.
+    group: Option<usize>,
+    /// One row of it, or all.
+    row: Option<usize>,
+}
+
 fn open(
     file: File,
     metadata: &Arc<ParquetMetaData>,
-    (wanted, group): (fn(&str) -> bool, Option<usize>),
+    wanted: Wanted,
     rows: usize,
 ) -> Result<ParquetRecordBatchReader, ParquetError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let inferred = ArrowReaderMetadata::try_new(Arc::clone(metadata), options.clone())?;
-    let fields: Vec<Field> = inferred.schema().fields().iter().map(|field| with_dictionary(field)).collect();
+    let group = wanted.group.and_then(|group| metadata.row_groups().get(group));
+    let fields: Vec<Field> = inferred.schema().fields().iter().map(|field| with_dictionary(field, group)).collect();
     let options = options.with_schema(Arc::new(Schema::new(fields)));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
-    let columns = metadata.parquet_schema().columns().iter().map(|column| column.name()).filter(|name| wanted(name));
-    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
-    let builder =
+    let columns = metadata.parquet_schema().columns().iter().map(|column| column.name());
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.filter(|name| (wanted.column)(name)));
+    let mut builder =
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(mask).with_batch_size(rows);
-    match group {
-        Some(group) => builder.with_row_groups(vec![group]).build(),
-        None => builder.build(),
+    if let Some(group) = wanted.group {
+        builder = builder.with_row_groups(vec![group]);
     }
+    if let Some(row) = wanted.row {
+        builder = builder.with_offset(row).with_limit(1);
+    }
+    builder.build()
 }
 
-/// Text stays a number and a dictionary: no string per row.
-fn with_dictionary(field: &Field) -> Field {
+/// Text stays a number and a dictionary: no string per row. Object names that the group holds without a dictionary, since they
+/// differ from row to row, are not put into one.
+fn with_dictionary(field: &Field, group: Option<&RowGroupMetaData>) -> Field {
+    let names = || group?.columns().iter().find(|column| column.column_descr().name() == "uri");
+    let dictionary = |column: &ColumnChunkMetaData| {
+        column.encodings().any(|encoding| matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY))
+    };
     match field.data_type() {
+        DataType::Utf8 if field.name() == "uri" && names().is_some_and(|column| !dictionary(column)) => field.clone(),
         DataType::Utf8 => {
             let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
             field.clone().with_data_type(dictionary)

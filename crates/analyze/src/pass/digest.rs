@@ -259,8 +259,9 @@ impl Digest {
     /// Of so many rows.
     pub(crate) fn new(rows: usize, keep: bool) -> Self {
         // A damaged file may promise any number.
-        let kept = if keep { Vec::with_capacity(rows.min(1 << 20)) } else { Vec::new() };
-        Self { kept, ..Self::default() }
+        let rows = rows.min(1 << 20);
+        let kept = if keep { Vec::with_capacity(rows) } else { Vec::new() };
+        Self { kept, edges: Edges::with_room(rows), ..Self::default() }
     }
 
     /// All rows have been taken.

@@ -343,7 +343,7 @@ fn number(group: usize) -> u32 {
 }
 
 /// Does the same with each item, on as many threads as there are processors; each thread has a result of its own.
-pub(super) fn fold<T: Sync, R: Send + Default>(items: &[T], work: impl Fn(&T, &mut R) + Sync) -> Vec<R> {
+pub(crate) fn fold<T: Sync, R: Send + Default>(items: &[T], work: impl Fn(&T, &mut R) + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let run = || {
         let mut result = R::default();

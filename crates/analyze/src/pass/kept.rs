@@ -110,35 +110,49 @@ impl Answer {
 /// Objects with slow reads: where the name of each is, and a count.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(u32, Locator, u64)>", into = "Vec<(u32, Locator, u64)>")]
-pub(crate) struct SlowObjects {
-    counts: Map<u32, (Locator, u64)>,
-    /// A bit for each of them, and for some others: most objects need no look-up.
-    sieve: Vec<u64>,
-}
+pub(crate) struct SlowObjects(Map<u32, (Locator, u64)>);
 
 /// Objects with slow reads that are looked at more closely.
 const OBJECTS: usize = 4096;
 
-/// Bits of the sieve, as a power of two: they stay in the cache.
+/// Bits of a sieve, as a power of two: they stay in the cache.
 const SIEVE: u32 = 22;
 
-impl SlowObjects {
+/// Tells most objects that are not among some from those: a bit for each of them, which few others share.
+pub(crate) struct Sieve<'a> {
+    objects: &'a SlowObjects,
+    bits: Vec<u64>,
+}
+
+impl<'a> Sieve<'a> {
+    pub(crate) fn new(objects: &'a SlowObjects) -> Self {
+        let mut bits = vec![0; 1 << (SIEVE - 6)];
+        for object in objects.0.keys() {
+            let (word, bit) = Self::bit(*object);
+            bits[word] |= bit;
+        }
+        Self { objects, bits }
+    }
+
     fn bit(object: u32) -> (usize, u64) {
         let bit = object >> (32 - SIEVE);
         ((bit / 64) as usize, 1 << (bit % 64))
     }
 
-    fn maybe(&self, object: u32) -> bool {
+    fn find(&self, object: u32) -> Option<Locator> {
         let (word, bit) = Self::bit(object);
-        self.sieve.get(word).is_some_and(|word| word & bit != 0)
+        let maybe = self.bits[word] & bit != 0;
+        maybe.then(|| self.objects.0.get(&object)).flatten().map(|(at, _)| *at)
     }
+}
 
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.sieve.resize(1 << (SIEVE - 6), 0);
-        for (object, (at, count)) in other.counts {
-            let (word, bit) = Self::bit(object);
-            self.sieve[word] |= bit;
-            let known = self.counts.entry(object).or_insert((at, 0));
+impl SlowObjects {
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        if self.0.len() < other.0.len() {
+            std::mem::swap(self, &mut other);
+        }
+        for (object, (at, count)) in other.0 {
+            let known = self.0.entry(object).or_insert((at, 0));
             *known = (known.0.min(at), known.1 + count);
         }
     }
@@ -153,9 +167,8 @@ impl SlowObjects {
 
     /// Each object, where its name is, how many of its reads were counted by `reads`, and by this.
     pub(crate) fn beside(&self, reads: &Self) -> Vec<(u32, Locator, u64, u64)> {
-        let all = |object: u32| reads.counts.get(&object).map_or(0, |(_, count)| *count);
-        let mut rows: Vec<_> =
-            self.counts.iter().map(|(object, (at, slow))| (*object, *at, all(*object), *slow)).collect();
+        let all = |object: u32| reads.0.get(&object).map_or(0, |(_, count)| *count);
+        let mut rows: Vec<_> = self.0.iter().map(|(object, (at, slow))| (*object, *at, all(*object), *slow)).collect();
         rows.sort_unstable();
         rows
     }
@@ -163,16 +176,13 @@ impl SlowObjects {
 
 impl From<SlowObjects> for Vec<(u32, Locator, u64)> {
     fn from(objects: SlowObjects) -> Self {
-        objects.counts.into_iter().map(|(object, (at, count))| (object, at, count)).collect()
+        objects.0.into_iter().map(|(object, (at, count))| (object, at, count)).collect()
     }
 }
 
 impl From<Vec<(u32, Locator, u64)>> for SlowObjects {
     fn from(list: Vec<(u32, Locator, u64)>) -> Self {
-        let counts = list.into_iter().map(|(object, at, count)| (object, (at, count))).collect();
-        let mut objects = Self::default();
-        objects.merge(Self { counts, sieve: Vec::new() });
-        objects
+        Self(list.into_iter().map(|(object, at, count)| (object, (at, count))).collect())
     }
 }
 
@@ -190,7 +200,7 @@ impl Kept {
         for (at, row, nanos, _) in self.groups[group].iter() {
             if nanos >= limit && good[row.class as usize] && u64::from(row.object) != NO_OBJECT {
                 let here = Locator { trace: part.index, group: u32::try_from(group).unwrap_or(u32::MAX), row: at };
-                let known = into.counts.entry(row.object).or_insert((here, 0));
+                let known = into.0.entry(row.object).or_insert((here, 0));
                 *known = (known.0.min(here), known.1 + 1);
             }
         }
@@ -201,7 +211,7 @@ impl Kept {
         &self,
         (group, part): (usize, &RankPart),
         question: &Question,
-        slow: &SlowObjects,
+        slow: &Sieve<'_>,
         into: &mut Looked,
     ) {
         let scopes = Scopes::new(self, part, question);
@@ -218,10 +228,9 @@ impl Kept {
                 of_transfer.take(rest, &scopes.places[class], &mut found, |found| &mut found.transfer);
             }
             if good[class]
-                && slow.maybe(row.object)
-                && let Some((at, _)) = slow.counts.get(&row.object)
+                && let Some(at) = slow.find(row.object)
             {
-                into.reads.counts.entry(row.object).or_insert((*at, 0)).1 += 1;
+                into.reads.0.entry(row.object).or_insert((at, 0)).1 += 1;
             }
         }
         let answer = &mut into.answer;

@@ -200,7 +200,8 @@ impl Meetings {
     /// In the order of epochs and steps.
     pub(crate) fn take(self) -> Met {
         let all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<(At, Meeting)> = all.others.into_iter().collect();
+        let mut list = Vec::with_capacity(all.filled);
+        list.extend(all.others);
         for (epoch, chunks) in all.epochs {
             let steps = numbered(chunks).filter(|(_, meeting)| !meeting.is_empty());
             list.extend(steps.map(|(step, meeting)| ((epoch, step), meeting)));
@@ -221,7 +222,12 @@ impl Met {
     /// Joins those of several processes; no more than `most` are kept.
     pub(crate) fn join(all: Vec<Self>, most: usize) -> Self {
         let mut followed = all.iter().map(|one| one.followed).max().unwrap_or_default();
-        let mut list: Vec<(At, Meeting)> = all.into_iter().flat_map(|one| one.list).collect();
+        // As a rule there is one process: nothing is copied then.
+        let list = all.into_iter().map(|one| one.list).reduce(|mut list, other| {
+            list.extend(other);
+            list
+        });
+        let mut list = list.unwrap_or_default();
         list.retain(|(at, _)| follows(followed, *at));
         list.sort_by_key(|(at, _)| *at);
         list.dedup_by(|next, sum| {

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::metric::{Parameters, Window};
 use crate::timeline::{Axis, Extent};
-use kept::{Answer, Kept, Looked, Question, SlowObjects};
+pub(crate) use drive::fold;
+use kept::{Answer, Kept, Looked, Question, Sieve, SlowObjects};
 use meetings::{Meetings, Met, STEPS};
 use objects::{AllRanges, Ranges};
 use part::{Exchanged, RankPart};
@@ -65,7 +66,7 @@ impl Most {
     }
 }
 
-/// Ranges and samples of all ranks in a streaming analysis: 96 and 32 MiB.
+/// Ranges and samples of all ranks in a streaming analysis: 64 and 32 MiB.
 const RANGES: usize = 4 << 20;
 const SAMPLES: usize = 2 << 20;
 
@@ -129,7 +130,7 @@ impl Memory {
         let look = |(kept, part, group): &(&Kept, &RankPart, usize), found: &mut SlowObjects| {
             kept.slow_objects(*group, part, question, found);
         };
-        for found in drive::fold(&self.looks(parts), look) {
+        for found in fold(&self.looks(parts), look) {
             objects.merge(found);
         }
         objects
@@ -138,10 +139,11 @@ impl Memory {
     /// Takes the second look; also counts all good reads of the objects that had `slow` ones anywhere.
     pub(crate) fn answer(&self, parts: &[RankPart], question: &Question, slow: &SlowObjects) -> (Answer, SlowObjects) {
         let (mut answer, mut reads) = (Answer::default(), SlowObjects::default());
+        let slow = Sieve::new(slow);
         let look = |(kept, part, group): &(&Kept, &RankPart, usize), found: &mut Looked| {
-            kept.answer((*group, part), question, slow, found);
+            kept.answer((*group, part), question, &slow, found);
         };
-        for found in drive::fold(&self.looks(parts), look) {
+        for found in fold(&self.looks(parts), look) {
             answer.merge(found.answer);
             reads.merge(found.reads);
         }

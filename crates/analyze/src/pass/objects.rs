@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The hash of no object.
 pub(crate) const NO_OBJECT: u64 = 0;
-/// Parts of an object that are followed or not: 64 MiB, as a power of two.
+/// Parts of a window that are followed or not: 64 MiB, as a power of two.
 const PART: u32 = 26;
 
 /// Where a name can be read.
@@ -64,8 +64,36 @@ impl Hasher for Mixing {
 /// A map with cheap hashing.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mixing>>;
 
-/// A range that was read: hash of the object, start and end.
-pub(crate) type Range = (u64, u64, u64);
+/// A range that was read: 64 bits of the object's hash, 32 of its first byte, 32 of its last. One number, so that sorting
+/// compares once and a range takes 16 bytes; what lies beyond 4 GiB of an object counts as another object.
+type Range = u128;
+
+/// Bytes of an object that ranges know by one number, as a power of two.
+const WINDOW: u32 = 32;
+/// A read of more windows than these (4 TiB) is an error of the trace; it counts as that many.
+const WINDOWS: u64 = 1 << 10;
+
+fn range(key: u64, first: u64, last: u64) -> Range {
+    u128::from(key) << 64 | u128::from(first) << 32 | u128::from(last)
+}
+
+/// Key, first and last byte.
+fn unpacked(range: Range) -> (u64, u64, u64) {
+    let low = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+    (low(range >> 64), low(range >> 32) & u64::from(u32::MAX), low(range) & u64::from(u32::MAX))
+}
+
+/// The windows of an object that bytes from `start` to `end` lie in, each with its key.
+fn windows(object: u64, start: u64, end: u64) -> impl Iterator<Item = Range> {
+    let last = end.saturating_sub(1).max(start);
+    let (from, upto) = (start >> WINDOW, (last >> WINDOW).min((start >> WINDOW) + WINDOWS - 1));
+    (from..=upto).map(move |window| {
+        let within = |byte: u64| byte & ((1 << WINDOW) - 1);
+        let first = if window == from { within(start) } else { 0 };
+        let last = if window == last >> WINDOW { within(last) } else { (1 << WINDOW) - 1 };
+        range(object ^ window.wrapping_mul(0x9fb2_1c65_1e98_df25), first, last)
+    })
+}
 
 /// Which of many are followed where there are too many to follow all: those whose hash begins with this many zeros. Whoever
 /// looks at the same thing decides alike, in every rank and process.
@@ -111,8 +139,8 @@ const LISTS: usize = 256;
 /// Ranges that a list takes before it is sorted.
 const UNSORTED: usize = 512;
 
-fn list_of(object: u64) -> usize {
-    (object >> 56) as usize
+fn list_of(range: Range) -> usize {
+    (range >> 120) as usize
 }
 
 /// The ranges that one rank read.
@@ -130,12 +158,15 @@ impl Default for ReadRanges {
 }
 
 impl ReadRanges {
-    pub(crate) fn add(&mut self, range: Range) {
-        if self.followed.all() {
-            self.push(range);
-        } else {
-            for range in followed(&[range], self.followed) {
+    /// Adds what was read of an object: bytes from `start` to `end`, at least one.
+    pub(crate) fn add(&mut self, object: u64, start: u64, end: u64) {
+        for range in windows(object, start, end) {
+            if self.followed.all() {
                 self.push(range);
+            } else {
+                for range in followed(&[range], self.followed) {
+                    self.push(range);
+                }
             }
         }
     }
@@ -160,9 +191,9 @@ impl ReadRanges {
     }
 
     fn push(&mut self, range: Range) {
-        let (list, sorted) = &mut self.lists[list_of(range.0)];
+        let (list, sorted) = &mut self.lists[list_of(range)];
         list.push(range);
-        if list.len() > 2 * *sorted + UNSORTED {
+        if list.len() > *sorted + (*sorted / 2).max(UNSORTED) {
             join(list);
             *sorted = list.len();
         }
@@ -172,15 +203,12 @@ impl ReadRanges {
 /// What remains of a list when fewer parts of objects are followed.
 fn followed(list: &[Range], one_in: OneIn) -> Vec<Range> {
     let mut rest = Vec::new();
-    for (object, start, end) in list {
-        let mut from = *start;
-        while from < *end {
-            let part = from >> PART;
-            let upto = (*end).min((part + 1).checked_shl(PART).filter(|upto| *upto > from).unwrap_or(u64::MAX));
-            if one_in.follows(*object ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25)) {
-                rest.push((*object, from, upto));
+    for (key, first, last) in list.iter().copied().map(unpacked) {
+        for part in first >> PART..=last >> PART {
+            if one_in.follows(key ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25)) {
+                let (begins, ends) = (part << PART, ((part + 1) << PART) - 1);
+                rest.push(range(key, first.max(begins), last.min(ends)));
             }
-            from = upto;
         }
     }
     rest
@@ -190,10 +218,11 @@ fn followed(list: &[Range], one_in: OneIn) -> Vec<Range> {
 #[expect(clippy::stable_sort_primitive, reason = "most of it is sorted, which only the stable sort makes use of")]
 fn join(list: &mut Vec<Range>) {
     list.sort();
-    list.dedup_by(|next, last| {
-        let joins = last.0 == next.0 && next.1 <= last.2;
+    list.dedup_by(|next, before| {
+        let ((key, from, upto), (known, begins, ends)) = (unpacked(*next), unpacked(*before));
+        let joins = key == known && from <= ends + 1;
         if joins {
-            last.2 = last.2.max(next.2);
+            *before = range(known, begins, ends.max(upto));
         }
         joins
     });
@@ -248,7 +277,8 @@ impl Ranges {
 
     /// Bytes in the union of all lists.
     pub(crate) fn different_bytes(&self) -> u64 {
-        let bytes: u64 = self.lists.iter().flatten().map(|(_, start, end)| end - start).sum();
+        let bytes: u64 =
+            self.lists.iter().flatten().map(|range| unpacked(*range)).map(|(_, first, last)| last - first + 1).sum();
         bytes.saturating_mul(self.followed.factor())
     }
 }
@@ -298,10 +328,10 @@ mod tests {
         for _ in 0..2 {
             let mut ranges = ReadRanges::default();
             for (start, end) in [(0, 10), (20, 30), (25, 40), (8, 12), (50, 60), (45, 50)] {
-                ranges.add((one, start, end));
+                ranges.add(one, start, end);
             }
-            ranges.add((other, 5, 6));
-            ranges.add((other, 5, 6));
+            ranges.add(other, 5, 6);
+            ranges.add(other, 5, 6);
             all.add(ranges);
         }
         let mut ranges = all.take();
@@ -311,14 +341,34 @@ mod tests {
     }
 
     #[test]
+    fn large_objects_count_in_full_and_absurd_ranges_end() {
+        let mut ranges = ReadRanges::default();
+        let (large, edge) = (5_u64 << 40, 1_u64 << 32);
+        for start in (0..large).step_by(3 << 30) {
+            ranges.add(hash("large"), start, (start + (3 << 30)).min(large));
+        }
+        ranges.add(hash("edge"), edge - 1, edge + 1);
+        ranges.add(hash("edge"), edge, edge + 5);
+        let all = AllRanges::default();
+        all.add(ranges);
+        assert_eq!(all.take().different_bytes(), large + 6);
+        let mut ranges = ReadRanges::default();
+        ranges.add(hash("absurd"), 1, u64::MAX);
+        ranges.add(hash("absurd"), u64::MAX - 1, u64::MAX);
+        let all = AllRanges::default();
+        all.add(ranges);
+        assert_eq!(all.take().different_bytes(), WINDOWS << WINDOW, "all but the first byte, and the last one");
+    }
+
+    #[test]
     fn too_many_ranges_are_estimated_from_some() {
         let mut ranges = ReadRanges::default();
         let large = hash("large");
         for rank in 0..50 {
             for at in 0..1_000 {
-                ranges.add((hash(&format!("{rank}/{at}")), 0, 1_000 + at));
+                ranges.add(hash(&format!("{rank}/{at}")), 0, 1_000 + at);
             }
-            ranges.add((large, rank << 30, (rank + 1) << 30));
+            ranges.add(large, rank << 30, (rank + 1) << 30);
             ranges.limit(5_000);
         }
         let all = AllRanges::default();

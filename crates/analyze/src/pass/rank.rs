@@ -10,13 +10,15 @@ use super::objects::{LastReads, Locator, NO_OBJECT, ReadRanges};
 use super::part::{Coldest, EpochLoss, LongWait, RankPart};
 use super::samples::{IS_OBJECT, Samples};
 use super::sweep::Sweep;
-use super::walk::{At, Counted, NO_ENDPOINT, Op, Span, Step, Walk};
+use super::walk::{At, Counted, NO_ENDPOINT, Op, Place, Span, Spans, Step, Walk};
 use super::{Piece, Shared, went_well};
-use crate::rebuild::Spans;
+use crate::rebuild;
 use crate::why::between;
 
 /// Steps with long waits that a rank offers.
 const LONG_WAITS: usize = 20;
+/// Steps that are handed to all ranks' at a time.
+const VISITS: usize = 1 << 10;
 /// Epochs whose spans are kept in a streaming analysis: a row may come somewhat late.
 const EPOCHS: usize = 3;
 /// Connections of a rank whose requests are counted; numbers are given in the order of opening.
@@ -25,9 +27,10 @@ const CONNECTIONS: usize = 1 << 20;
 /// Everything about a rank that grows while its trace is read.
 pub(crate) struct RankState {
     part: RankPart,
-    spans: Spans,
+    spans: rebuild::Spans,
     walk: Walk,
     counted: Counted,
+    visits: Vec<Visit>,
     samples: Samples,
     /// Requests that each connection has served.
     served: Vec<u32>,
@@ -60,9 +63,10 @@ impl RankState {
     pub(crate) fn new(index: u32, trace: &RankTrace, shared: &Shared<'_>) -> Self {
         Self {
             part: RankPart { index, rank: trace.header.rank, host: trace.header.host.clone(), ..RankPart::default() },
-            spans: Spans::new(shared.extent.start),
-            walk: Walk::new(!shared.keep),
+            spans: rebuild::Spans::new(shared.extent.start),
+            walk: Walk::new(trace.rows_of(0), !shared.keep),
             counted: Counted::default(),
+            visits: Vec::new(),
             samples: Samples::new(trace.rows),
             served: Vec::new(),
             last_reads: LastReads::default(),
@@ -87,7 +91,7 @@ impl RankState {
         }
         for row in 0..piece.rows.len() {
             if piece.rows.kind[row].is_storage() {
-                let at = Locator { trace: self.part.index, group, row: self.taken + small(row) };
+                let at = (group, self.taken + small(row));
                 let endpoint = piece.endpoints[piece.rows.endpoint.key(row).map_or(0, |key| key + 1)];
                 self.storage(&piece.rows, row, (at, (piece.objects[row], endpoint)), shared);
             } else {
@@ -125,13 +129,7 @@ impl RankState {
         name().clone_into(&mut self.names[at]);
     }
 
-    fn storage(
-        &mut self,
-        rows: &Rows,
-        row: usize,
-        (at, (object, endpoint)): (Locator, (u64, u16)),
-        shared: &Shared<'_>,
-    ) {
+    fn storage(&mut self, rows: &Rows, row: usize, (at, (object, endpoint)): (Place, (u64, u16)), shared: &Shared<'_>) {
         let (kind, nanos) = (rows.kind[row], between(rows.start[row], rows.end[row]));
         let (read, ok) = (kind.is_read(), went_well(kind, rows.outcome[row]));
         let age = self.age(rows.connection[row]);
@@ -183,7 +181,7 @@ impl RankState {
         let (bytes, offset) = (rows.bytes[row], rows.offset[row]);
         if bytes > 0 && object != NO_OBJECT {
             let end = offset.saturating_add(bytes);
-            self.ranges.add((object, offset, end));
+            self.ranges.add(object, offset, end);
             if let Some(continues) = self.last_reads.read(rows.lane[row], object, offset, end) {
                 self.part.later_reads += 1;
                 self.part.continued_reads += u64::from(continues);
@@ -200,7 +198,7 @@ impl RankState {
         self.samples.read(rows.epoch[row], rows.step[row], sample, most);
     }
 
-    fn on_path(&mut self, rows: &Rows, row: usize, (named_at, (object, endpoint)): (Locator, (u64, u16)), opens: bool) {
+    fn on_path(&mut self, rows: &Rows, row: usize, (named_at, (object, endpoint)): (Place, (u64, u16)), opens: bool) {
         let step: At = (rows.epoch[row], rows.step[row]);
         if rows.phase[row] != Phase::Train || step.0 == 0 || step.1 == 0 {
             return;
@@ -231,8 +229,7 @@ impl RankState {
         match kind {
             OpKind::CheckpointSave | OpKind::CheckpointLoad => self.checkpoints.push((start, end)),
             OpKind::Decode | OpKind::Preprocess => {
-                let nowhere = Locator { trace: self.part.index, group: 0, row: 0 };
-                self.on_path(rows, row, (nowhere, (NO_OBJECT, NO_ENDPOINT)), false);
+                self.on_path(rows, row, ((0, 0), (NO_OBJECT, NO_ENDPOINT)), false);
             }
             _ => {}
         }
@@ -245,41 +242,51 @@ impl RankState {
     }
 
     fn advance(&mut self, watermark: Option<i64>, shared: &Shared<'_>) {
-        let mut visits = Vec::new();
-        for (at, step) in self.walk.advance(watermark) {
+        self.walk.advance(watermark);
+        while let Some((at, step)) = self.walk.complete() {
             let length = |span: Option<Span>| span.map_or(0, |(start, end)| between(start, end));
-            self.part.waited += length(step.fetch);
-            visits.push(Visit {
+            let Spans { fetch, compute, barrier, .. } = step.spans;
+            self.part.waited += length(fetch);
+            self.visits.push(Visit {
                 at,
                 rank: self.part.index,
-                fetch: step.fetch.map(|(start, end)| between(start, end)),
-                compute: length(step.compute),
-                barrier: step.barrier,
+                fetch: fetch.map(|(start, end)| between(start, end)),
+                compute: length(compute),
+                barrier,
             });
             // A barrier is no part of any step: AU counts those of the steps that it leaves out, too.
-            self.part.losses.entry(at.0).or_default().parts.barrier += length(step.barrier);
+            self.part.losses.entry(at.0).or_default().parts.barrier += length(barrier);
             if let Some((at, step)) = self.counted.next((at, step), shared.window) {
                 self.fold(at, &step);
             }
+            if self.visits.len() == VISITS {
+                self.meet(shared);
+            }
         }
-        shared.meetings.add(&visits, shared.most.steps);
+        self.meet(shared);
+    }
+
+    fn meet(&mut self, shared: &Shared<'_>) {
+        shared.meetings.add(&self.visits, shared.most.steps);
+        self.visits.clear();
     }
 
     /// Adds up a step that counts.
     fn fold(&mut self, at: At, step: &Step) {
-        let Some(((from, to), wait)) = step.fetch.zip(step.wait.as_ref()) else { return };
+        let Spans { block, fetch, compute, barrier } = step.spans;
+        let Some(((from, to), wait)) = fetch.zip(step.wait.as_ref()) else { return };
         let part = &mut self.part;
         let nanos = between(from, to);
-        let compute = step.compute.map_or(0, |(start, end)| between(start, end));
+        let computed = compute.map_or(0, |(start, end)| between(start, end));
         part.waits.push(nanos);
-        part.steps.push(nanos + compute);
+        part.steps.push(nanos + computed);
         let loss: &mut EpochLoss = part.losses.entry(at.0).or_default();
         loss.steps += 1;
         loss.parts.add(&wait.parts);
-        let end = [step.compute, step.barrier].into_iter().flatten().map(|part| part.1).fold(to, i64::max);
+        let end = [compute, barrier].into_iter().flatten().map(|part| part.1).fold(to, i64::max);
         match self.blocks.last_mut() {
-            Some((block, span)) if *block == (at.0, step.block) => *span = (span.0.min(from), span.1.max(end)),
-            _ => self.blocks.push(((at.0, step.block), (from, end))),
+            Some((known, span)) if *known == (at.0, block) => *span = (span.0.min(from), span.1.max(end)),
+            _ => self.blocks.push(((at.0, block), (from, end))),
         }
         part.retried += wait.parts.retries;
         for (endpoint, nanos) in &wait.endpoints {
@@ -308,7 +315,7 @@ impl RankState {
             rank: part.rank,
             wait: nanos,
             parts: wait.parts,
-            object: wait.object.map(|(at, _)| at),
+            object: wait.object.map(|((group, row), _)| Locator { trace: part.index, group, row }),
             endpoint: endpoint.filter(|name| *name != "local").cloned().unwrap_or_default(),
         });
         if part.long_waits.len() >= 4 * LONG_WAITS {
@@ -322,7 +329,7 @@ impl RankState {
         self.samples.close(true, &shared.coverage);
         shared.ranges.add(self.ranges);
         let mut part = self.part;
-        part.orders = self.samples.orders;
+        part.orders = self.samples.orders();
         keep_longest(&mut part.long_waits, LONG_WAITS);
         for ((epoch, _), (from, end)) in self.blocks {
             let loss = part.losses.entry(epoch).or_default();

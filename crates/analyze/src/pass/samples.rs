@@ -143,33 +143,127 @@ pub(crate) struct Order {
 }
 
 /// What one rank reads, epoch by epoch. Three epochs are in memory at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Samples {
-    /// The epoch of the last reads, what it read, and that of other epochs.
-    current: u32,
-    list: Vec<Reading>,
-    open: BTreeMap<u32, Vec<Reading>>,
-    /// Epoch, and what it read, sorted, with positions.
-    before: Option<(u32, Vec<(u64, u32)>)>,
+    read: Read,
+    common: Common,
+}
+
+/// Samples as short as they are: fewer bytes to move, and the sort of them is the most that there is to do.
+#[derive(Debug)]
+enum Read {
+    Short(Epochs<u32>),
+    Long(Epochs<u64>),
+}
+
+/// What does not depend on the length of samples.
+#[derive(Debug, Default)]
+struct Common {
     followed: OneIn,
     /// Readings of an epoch, at most.
     expected: usize,
-    spare: Vec<Vec<Reading>>,
-    pub(crate) orders: Vec<Order>,
+    orders: Vec<Order>,
+}
+
+/// The readings of some epochs.
+#[derive(Debug, Default)]
+struct Epochs<S> {
+    /// The epoch of the last reads, what it read, and that of other epochs.
+    current: u32,
+    list: Vec<Reading<S>>,
+    open: BTreeMap<u32, Vec<Reading<S>>>,
+    /// Epoch, and what it read, sorted, with positions.
+    before: Option<(u32, Vec<(S, u32)>)>,
+    spare: Vec<Vec<Reading<S>>>,
 }
 
 /// Step and sample.
-type Reading = (u32, u64);
+type Reading<S> = (u32, S);
+
+/// The number of a sample.
+trait Sample: Copy + Ord + Into<u64> {
+    /// Sample and position as one number.
+    type Placed: Ord;
+
+    fn placed(self, position: u32) -> Self::Placed;
+}
+
+impl Sample for u32 {
+    type Placed = u64;
+
+    fn placed(self, position: u32) -> u64 {
+        u64::from(self) << 32 | u64::from(position)
+    }
+}
+
+impl Sample for u64 {
+    type Placed = u128;
+
+    fn placed(self, position: u32) -> u128 {
+        u128::from(self) << 32 | u128::from(position)
+    }
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self { read: Read::Short(Epochs::default()), common: Common::default() }
+    }
+}
 
 impl Samples {
     /// Of a trace of so many rows.
     pub(crate) fn new(rows: u64) -> Self {
+        let mut samples = Self::default();
         // A damaged file may promise any number.
-        Self { expected: usize::try_from(rows).unwrap_or(0).min(4 << 20), ..Self::default() }
+        samples.common.expected = usize::try_from(rows).unwrap_or(0).min(4 << 20);
+        samples
     }
 
     /// At most `most` readings of an epoch are kept, or half of them.
     pub(crate) fn read(&mut self, epoch: u32, step: u32, sample: u64, most: usize) {
+        if let (Read::Short(short), Err(_)) = (&mut self.read, u32::try_from(sample)) {
+            self.read = Read::Long(std::mem::take(short).lengthened());
+        }
+        match &mut self.read {
+            // A long one has just made all of them long.
+            Read::Short(short) => {
+                let sample = u32::try_from(sample).unwrap_or(u32::MAX);
+                short.read(epoch, (step, sample), most, &mut self.common);
+            }
+            Read::Long(long) => long.read(epoch, (step, sample), most, &mut self.common),
+        }
+    }
+
+    /// Closes the epochs that can have no more reads: all but the last two, or all.
+    pub(crate) fn close(&mut self, all: bool, into: &Coverages) {
+        match &mut self.read {
+            Read::Short(short) => short.close(all, &mut self.common, into),
+            Read::Long(long) => long.close(all, &mut self.common, into),
+        }
+    }
+
+    /// Of the epochs that are closed.
+    pub(crate) fn orders(self) -> Vec<Order> {
+        self.common.orders
+    }
+}
+
+impl Epochs<u32> {
+    fn lengthened(self) -> Epochs<u64> {
+        let long = |list: Vec<Reading<u32>>| list.into_iter().map(|(step, sample)| (step, u64::from(sample))).collect();
+        let sorted = |list: Vec<(u32, u32)>| list.into_iter().map(|(sample, at)| (u64::from(sample), at)).collect();
+        Epochs {
+            current: self.current,
+            list: long(self.list),
+            open: self.open.into_iter().map(|(epoch, list)| (epoch, long(list))).collect(),
+            before: self.before.map(|(epoch, list)| (epoch, sorted(list))),
+            spare: Vec::new(),
+        }
+    }
+}
+
+impl<S: Sample> Epochs<S> {
+    fn read(&mut self, epoch: u32, reading: Reading<S>, most: usize, common: &mut Common) {
         if epoch != self.current {
             let list = std::mem::take(&mut self.list);
             if !list.is_empty() {
@@ -177,23 +271,22 @@ impl Samples {
             }
             self.current = epoch;
             // A list that grows by copying costs more than one that is large from the start.
-            let fresh = || self.spare.pop().unwrap_or_else(|| Vec::with_capacity(most.min(self.expected)));
+            let fresh = || self.spare.pop().unwrap_or_else(|| Vec::with_capacity(most.min(common.expected)));
             self.list = self.open.remove(&epoch).unwrap_or_else(fresh);
         }
         // A sample that takes several reads takes them one after the other.
-        if self.list.last() == Some(&(step, sample)) || !followed(self.followed, sample) {
+        if self.list.last() == Some(&reading) || !followed(common.followed, reading.1.into()) {
             return;
         }
-        self.list.push((step, sample));
+        self.list.push(reading);
         if self.list.len() > most {
-            self.followed.halve();
-            let one_in = self.followed;
-            self.list.retain(|(_, sample)| followed(one_in, *sample));
+            common.followed.halve();
+            let one_in = common.followed;
+            self.list.retain(|(_, sample)| followed(one_in, (*sample).into()));
         }
     }
 
-    /// Closes the epochs that can have no more reads: all but the last two, or all.
-    pub(crate) fn close(&mut self, all: bool, into: &Coverages) {
+    fn close(&mut self, all: bool, common: &mut Common, into: &Coverages) {
         if all && !self.list.is_empty() {
             self.open.insert(self.current, std::mem::take(&mut self.list));
         }
@@ -204,17 +297,17 @@ impl Samples {
             if others == 1 && first.is_some_and(|first| first > self.current) {
                 // Late reads of an early epoch: it is the one to close.
                 let list = std::mem::take(&mut self.list);
-                return self.close_one(self.current, list, into);
+                return self.close_one(self.current, list, (common, into));
             }
             let Some((epoch, list)) = self.open.pop_first() else { return };
-            self.close_one(epoch, list, into);
+            self.close_one(epoch, list, (common, into));
         }
     }
 
-    fn close_one(&mut self, epoch: u32, mut list: Vec<Reading>, into: &Coverages) {
-        let one_in = self.followed;
+    fn close_one(&mut self, epoch: u32, mut list: Vec<Reading<S>>, (common, into): (&mut Common, &Coverages)) {
+        let one_in = common.followed;
         if !one_in.all() {
-            list.retain(|(_, sample)| followed(one_in, *sample));
+            list.retain(|(_, sample)| followed(one_in, (*sample).into()));
         }
         // Lanes interleave; the order of steps is the order of training.
         list.sort_by_key(|(step, _)| *step);
@@ -222,7 +315,7 @@ impl Samples {
         let (order, sorted) = readings(&list, &mut all);
         list.clear();
         self.spare.push(list);
-        let samples = order.iter().all(|sample| sample & IS_OBJECT == 0);
+        let samples = order.iter().all(|sample| (*sample).into() & IS_OBJECT == 0);
         let mut found = Order { epoch, count: order.len() as u64, ..Order::default() };
         if samples {
             into.add(epoch, all);
@@ -230,31 +323,31 @@ impl Samples {
         if samples && order.len() > 2 {
             let pairs = sorted.iter().zip(0_u32..).map(|((_, position), rank)| (f64::from(*position), f64::from(rank)));
             found.with_numbers = correlation(pairs);
-            let next = order.iter().zip(order.iter().skip(1)).map(|(one, next)| (*one as f64, *next as f64));
-            found.with_next = correlation(next);
+            let number = |sample: &S| -> f64 { (*sample).into() as f64 };
+            found.with_next = correlation(order.iter().map(number).zip(order.iter().skip(1).map(number)));
         }
         if let Some((_, before)) = self.before.as_mut().filter(|(number, _)| number + 1 == epoch) {
-            before.retain(|(sample, _)| followed(one_in, *sample));
-            let both = common(before, &sorted);
-            found.kept = Some(both.len() as u64);
-            found.with_before = correlation(both.iter().map(|(one, other)| (f64::from(*one), f64::from(*other))));
+            before.retain(|(sample, _)| followed(one_in, (*sample).into()));
+            let both = || common_positions(before, &sorted);
+            found.kept = Some(both().count() as u64);
+            found.with_before = correlation(both().map(|(one, other)| (f64::from(one), f64::from(other))));
         }
-        self.orders.push(found);
+        common.orders.push(found);
         self.before = Some((epoch, sorted));
     }
 }
 
 /// The samples in the order in which they were first read, and sorted, with their positions in that order. A step's reads of
 /// one sample are one reading.
-fn readings(list: &[Reading], all: &mut EpochSamples) -> (Vec<u64>, Vec<(u64, u32)>) {
-    let mut sorted: Vec<(u64, u32)> = list.iter().map(|(_, sample)| *sample).zip(0..).collect();
-    sorted.sort_unstable();
+fn readings<S: Sample>(list: &[Reading<S>], all: &mut EpochSamples) -> (Vec<S>, Vec<(S, u32)>) {
+    let mut sorted: Vec<(S, u32)> = list.iter().map(|(_, sample)| *sample).zip(0..).collect();
+    sorted.sort_unstable_by_key(|(sample, position)| sample.placed(*position));
     let step = |at: u32| list.get(at as usize).map(|(step, _)| *step);
     let mut repeated = false;
     for same in sorted.chunk_by(|one, next| one.0 == next.0) {
         let again = same.windows(2).filter(|pair| step(pair[0].1) != step(pair[1].1)).count();
         repeated |= same.len() > 1;
-        all.take(same[0].0, 1 + again as u64);
+        all.take(same[0].0.into(), 1 + again as u64);
     }
     if repeated {
         sorted.dedup_by_key(|(sample, _)| *sample);
@@ -273,7 +366,8 @@ fn readings(list: &[Reading], all: &mut EpochSamples) -> (Vec<u64>, Vec<(u64, u3
             *at = first[*at as usize];
         }
     }
-    let mut order = vec![0; sorted.len()];
+    let Some((any, _)) = sorted.first() else { return (Vec::new(), sorted) };
+    let mut order = vec![*any; sorted.len()];
     for (sample, position) in &sorted {
         order[*position as usize] = *sample;
     }
@@ -281,16 +375,12 @@ fn readings(list: &[Reading], all: &mut EpochSamples) -> (Vec<u64>, Vec<(u64, u3
 }
 
 /// Positions of what both lists hold.
-fn common(one: &[(u64, u32)], other: &[(u64, u32)]) -> Vec<(u32, u32)> {
+fn common_positions<S: Sample>(one: &[(S, u32)], other: &[(S, u32)]) -> impl Iterator<Item = (u32, u32)> + Clone {
     let mut others = other.iter().peekable();
-    let mut both = Vec::new();
-    for (sample, position) in one {
+    one.iter().filter_map(move |(sample, position)| {
         while others.next_if(|next| next.0 < *sample).is_some() {}
-        if let Some((_, second)) = others.next_if(|next| next.0 == *sample) {
-            both.push((*position, *second));
-        }
-    }
-    both
+        others.next_if(|next| next.0 == *sample).map(|(_, second)| (*position, *second))
+    })
 }
 
 /// Pearson's correlation of pairs, as bits; of positions and ranks it is Spearman's. `None` where one of both does not vary.
@@ -334,6 +424,25 @@ mod tests {
     }
 
     #[test]
+    fn long_numbers_change_nothing_about_what_was_read_before_them() {
+        let found = |base: u64| {
+            let all = Coverages::default();
+            let mut samples = Samples::default();
+            for (epoch, step) in (1..4).flat_map(|epoch| (1..50).map(move |step| (epoch, step))) {
+                let sample = u64::from(step * 7 % 50);
+                samples.read(epoch, step, if epoch < 3 { sample } else { base + sample }, usize::MAX);
+                samples.close(false, &all);
+            }
+            samples.close(true, &all);
+            let distinct: Vec<u64> = all.take().values().map(EpochSamples::distinct).collect();
+            (distinct, samples.orders())
+        };
+        let ((short, short_orders), (long, long_orders)) = (found(100), found(u64::from(u32::MAX)));
+        assert_eq!((short, &short_orders[..2]), (long, &long_orders[..2]));
+        assert_eq!(short_orders[2].kept, long_orders[2].kept);
+    }
+
+    #[test]
     fn reading_in_order_correlates_and_reading_backwards_against_it() {
         let mut samples = Samples::default();
         for at in 0..100 {
@@ -342,7 +451,8 @@ mod tests {
         }
         samples.close(true, &Coverages::default());
         let value = |bits: Option<u64>| f64::from_bits(bits.unwrap());
-        let [first, second] = &samples.orders[..] else { panic!("two epochs") };
+        let orders = samples.orders();
+        let [first, second] = &orders[..] else { panic!("two epochs") };
         assert!((value(first.with_numbers) - 1.0).abs() < 1e-9 && (value(second.with_numbers) + 1.0).abs() < 1e-9);
         assert!((value(second.with_before) + 1.0).abs() < 1e-9 && second.kept == Some(100));
         assert!(first.kept.is_none());
@@ -358,7 +468,8 @@ mod tests {
                 samples.read(1, u32::try_from(at / 10).unwrap(), sample, 100_000);
             }
             samples.close(true, &all);
-            let [order] = &samples.orders[..] else { panic!("one epoch") };
+            let orders = samples.orders();
+            let [order] = &orders[..] else { panic!("one epoch") };
             let straight = f64::from_bits(order.with_numbers.unwrap());
             assert!((straight.abs() - 1.0).abs() < 1e-9, "{straight}");
         }

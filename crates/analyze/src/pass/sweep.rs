@@ -29,6 +29,11 @@ pub(crate) struct Edges {
 }
 
 impl Edges {
+    /// For so many operations.
+    pub(crate) fn with_room(operations: usize) -> Self {
+        Self { starts: Vec::with_capacity(operations), ends: Vec::with_capacity(operations), ..Self::default() }
+    }
+
     /// A storage operation that took some time.
     pub(crate) fn operation(&mut self, start: i64, end: i64) {
         self.starts.push((start, between(start, end)));
@@ -76,10 +81,12 @@ impl Edges {
     }
 }
 
-/// Joins two sorted lists.
-fn merge<T: Ord>(mine: &mut Vec<T>, theirs: Vec<T>) {
-    if mine.is_empty() {
-        *mine = theirs;
+/// Joins two sorted lists, in the memory of the longer one.
+fn merge<T: Ord>(mine: &mut Vec<T>, mut theirs: Vec<T>) {
+    if mine.len() < theirs.len() {
+        std::mem::swap(mine, &mut theirs);
+    }
+    if theirs.is_empty() {
         return;
     }
     mine.extend(theirs);

@@ -13,7 +13,7 @@ use dlio_event::{OpKind, Outcome};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::objects::{Locator, NO_OBJECT};
+use super::objects::NO_OBJECT;
 use crate::metric::Window;
 use crate::why::{Parts, between};
 
@@ -40,7 +40,7 @@ pub(crate) struct Op {
     pub(crate) end: i64,
     pub(crate) step: At,
     pub(crate) object: u64,
-    pub(crate) named_at: Locator,
+    pub(crate) named_at: Place,
     pub(crate) endpoint: u16,
     pub(crate) lane: u16,
     /// The first request of its connection.
@@ -50,18 +50,34 @@ pub(crate) struct Op {
     pub(crate) outcome: Outcome,
 }
 
+/// Row group and row of the rank's trace.
+pub(crate) type Place = (u32, u32);
+
 /// Start and end of something.
 pub(crate) type Span = (i64, i64);
 
-/// One training step.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Step {
+/// The spans of one training step.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spans {
     pub(crate) block: u32,
     pub(crate) fetch: Option<Span>,
     pub(crate) compute: Option<Span>,
     pub(crate) barrier: Option<Span>,
-    lanes: Few<u16>,
+}
+
+/// One training step whose rows have been seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Step {
+    pub(crate) spans: Spans,
     pub(crate) wait: Option<Wait>,
+}
+
+/// One training step of which rows may still come.
+#[derive(Debug, Default)]
+struct Open {
+    at: At,
+    spans: Spans,
+    lanes: Few<u16>,
 }
 
 /// One wait, explained.
@@ -71,7 +87,7 @@ pub(crate) struct Wait {
     /// How much of it each endpoint took.
     pub(crate) endpoints: Few<(u16, u64)>,
     /// The object that took most of it, from which endpoint.
-    pub(crate) object: Option<(Locator, u16)>,
+    pub(crate) object: Option<(Place, u16)>,
     /// First requests of connections in it.
     pub(crate) opened: Opened,
 }
@@ -107,19 +123,24 @@ pub(crate) struct Walk {
     /// Where in it the last wait ended.
     cursor: usize,
     /// In the order of epochs and steps.
-    steps: VecDeque<(At, Step)>,
+    steps: VecDeque<Open>,
+    /// How many of them, from the first one, are complete, and what is to come ends at this moment or later.
+    complete: usize,
+    watermark: Option<i64>,
     /// The step that each lane worked for last: looked up in `steps` when it changes.
     lane_steps: Vec<(u16, At)>,
-    /// The last step that was explained, and when its wait ended.
-    explained: Option<At>,
+    /// The last step that was complete, and when the last wait ended.
+    over: Option<At>,
     upto: i64,
     bounded: bool,
 }
 
 impl Walk {
-    /// `bounded`: it must not grow with steps whose operations may still come.
-    pub(crate) fn new(bounded: bool) -> Self {
-        Self { upto: i64::MIN, bounded, ..Self::default() }
+    /// Of row groups of so many rows; `bounded`: it must not grow with steps whose operations may still come.
+    pub(crate) fn new(rows: usize, bounded: bool) -> Self {
+        // A damaged file may promise any number.
+        let window = Vec::with_capacity(rows.min(1 << 20));
+        Self { upto: i64::MIN, bounded, window, ..Self::default() }
     }
 
     pub(crate) fn op(&mut self, op: Op) {
@@ -138,7 +159,7 @@ impl Walk {
     }
 
     fn works_for(&mut self, lane: u16, step: At) {
-        if self.explained.is_none_or(|explained| step > explained) {
+        if self.over.is_none_or(|over| step > over) {
             let lanes = &mut self.step(step).lanes;
             if !lanes.contains(&lane) {
                 lanes.push(lane);
@@ -147,60 +168,70 @@ impl Walk {
     }
 
     /// Mostly one of the last.
-    fn step(&mut self, at: At) -> &mut Step {
+    fn step(&mut self, at: At) -> &mut Open {
         let steps = &mut self.steps;
-        let place = match steps.iter().rev().take(8).position(|(known, _)| *known <= at) {
+        let place = match steps.iter().rev().take(8).position(|known| known.at <= at) {
             Some(back) => {
                 let place = steps.len() - 1 - back;
-                if steps[place].0 == at { Ok(place) } else { Err(place + 1) }
+                if steps[place].at == at { Ok(place) } else { Err(place + 1) }
             }
-            None => steps.binary_search_by_key(&at, |(known, _)| *known),
+            None => steps.binary_search_by_key(&at, |known| known.at),
         };
         let place = place.unwrap_or_else(|place| {
-            steps.insert(place, (at, Step::default()));
+            steps.insert(place, Open { at, ..Open::default() });
             place
         });
-        &mut steps[place].1
+        &mut steps[place]
     }
 
     pub(crate) fn span(&mut self, kind: OpKind, at: At, block: u32, span: Span) {
-        let step = self.step(at);
-        step.block = block;
+        let spans = &mut self.step(at).spans;
+        spans.block = block;
         match kind {
-            OpKind::Fetch => step.fetch = Some(span),
-            OpKind::Compute => step.compute = Some(span),
-            _ => step.barrier = Some(span),
+            OpKind::Fetch => spans.fetch = Some(span),
+            OpKind::Compute => spans.compute = Some(span),
+            _ => spans.barrier = Some(span),
         }
     }
 
-    /// Explains the steps whose operations have all been seen: every row that is still to come ends at `watermark` or later;
-    /// `None`: nothing is to come. Returns the steps that are complete, in order.
-    pub(crate) fn advance(&mut self, watermark: Option<i64>) -> Vec<(At, Step)> {
+    /// Every row that is still to come ends at `watermark` or later; `None`: nothing is to come. [`Walk::complete`] tells the
+    /// steps that this completes.
+    pub(crate) fn advance(&mut self, watermark: Option<i64>) {
+        self.watermark = watermark;
         self.order.clear();
         self.order.extend(self.window.iter().zip(0..).map(|(op, at)| (op.end, op.start, at)));
         nearly_sort(&mut self.order);
         self.cursor = 0;
-        let seen = |end: i64| watermark.is_none_or(|watermark| end < watermark);
-        let mut steps = std::mem::take(&mut self.steps);
-        for (at, step) in &mut steps {
-            let Some((from, to)) = step.fetch.filter(|fetch| step.wait.is_none() && seen(fetch.1)) else { continue };
-            step.wait = Some(self.explain(*at, (from, to), &step.lanes));
-            self.explained = self.explained.max(Some(*at));
-            self.upto = self.upto.max(to);
-        }
-        let open = steps.iter().filter(|(_, step)| step.wait.is_none()).filter_map(|(_, step)| step.fetch);
-        self.forget(open.map(|fetch| fetch.0).chain([self.upto]).min().unwrap_or(self.upto));
         // The end of a step (its barrier) is recorded before the next wait is over.
-        let later = match (watermark, self.explained) {
-            (None, _) => steps.len(),
-            (Some(_), Some(explained)) => steps.partition_point(|(at, _)| *at < explained),
-            (Some(_), None) => 0,
+        self.complete = match watermark {
+            None => self.steps.len(),
+            Some(_) => self.steps.iter().rposition(|step| self.seen(&step.spans)).unwrap_or(0),
         };
-        self.steps = steps.split_off(later);
-        while self.bounded && self.steps.len() > OPEN {
-            steps.extend(self.steps.pop_front());
+        if self.bounded {
+            self.complete = self.complete.max(self.steps.len().saturating_sub(OPEN));
         }
-        steps.into()
+    }
+
+    /// Whether every operation that may explain the step's wait has been seen.
+    fn seen(&self, spans: &Spans) -> bool {
+        spans.fetch.is_some_and(|(_, to)| self.watermark.is_none_or(|watermark| to < watermark))
+    }
+
+    /// The next step that is complete, explained. After the last one, the operations that no other step needs are forgotten.
+    pub(crate) fn complete(&mut self) -> Option<(At, Step)> {
+        let Some(left) = self.complete.checked_sub(1) else {
+            let open = self.steps.iter().filter_map(|step| step.spans.fetch);
+            self.forget(open.map(|fetch| fetch.0).chain([self.upto]).min().unwrap_or(self.upto));
+            return None;
+        };
+        self.complete = left;
+        let Open { at, spans, lanes } = self.steps.pop_front()?;
+        let wait = spans.fetch.filter(|_| self.seen(&spans)).map(|(from, to)| {
+            self.upto = self.upto.max(to);
+            self.explain(at, (from, to), &lanes)
+        });
+        self.over = self.over.max(Some(at));
+        Some((at, Step { spans, wait }))
     }
 
     /// Gives up the operations that ended by then.
@@ -273,7 +304,7 @@ struct Path {
     later: Option<(u64, bool)>,
     wait: Wait,
     /// Object, where its name is, its endpoint, nanoseconds.
-    objects: Few<(u64, Locator, u16, u64)>,
+    objects: Few<(u64, Place, u16, u64)>,
 }
 
 impl Path {
@@ -338,7 +369,7 @@ pub(crate) struct Counted {
 impl Counted {
     /// Takes the next step and gives back one that counts, if it is known by now.
     pub(crate) fn next(&mut self, step: (At, Step), window: Window) -> Option<(At, Step)> {
-        let block = (step.0.0, step.1.block);
+        let block = (step.0.0, step.1.spans.block);
         if self.block != Some(block) {
             *self = Self { block: Some(block), ..Self::default() };
         }
@@ -365,7 +396,7 @@ mod tests {
             end,
             step,
             object: 1,
-            named_at: Locator { trace: 0, group: 0, row: 0 },
+            named_at: (0, 0),
             endpoint: 0,
             lane: 0,
             opens: false,
@@ -377,19 +408,24 @@ mod tests {
 
     #[test]
     fn a_step_is_explained_as_soon_as_its_rows_are_known_and_its_operations_are_forgotten() {
-        let mut walk = Walk::new(false);
+        let mut walk = Walk::new(0, false);
         for step in 1..=3 {
             let at = i64::from(step) * 100;
             walk.op(op((1, step), at, at + 40));
             walk.span(OpKind::Fetch, (1, step), 1, (at, at + 50));
             walk.span(OpKind::Compute, (1, step), 1, (at + 50, at + 90));
         }
-        let done = walk.advance(Some(300));
-        assert_eq!(done.iter().map(|(at, _)| at.1).collect::<Vec<_>>(), [1]);
-        let parts = done[0].1.wait.as_ref().unwrap().parts;
+        let mut done = |watermark: Option<i64>| {
+            walk.advance(watermark);
+            let done = std::iter::from_fn(|| walk.complete()).collect::<Vec<_>>();
+            (done, walk.window.len())
+        };
+        let (first, left) = done(Some(300));
+        assert_eq!(first.iter().map(|(at, _)| at.1).collect::<Vec<_>>(), [1]);
+        let parts = first[0].1.wait.as_ref().unwrap().parts;
         assert_eq!((parts.queueing, parts.first_byte, parts.transfer, parts.rest), (1, 1, 38, 10));
-        assert_eq!(walk.window.len(), 1, "the operation of the third step");
-        assert_eq!(walk.advance(None).len(), 2);
+        assert_eq!(left, 2, "the operations of the second and third step");
+        assert_eq!(done(None).0.len(), 2);
         assert!(walk.window.is_empty() && walk.steps.is_empty());
     }
 
@@ -408,7 +444,8 @@ mod tests {
             let mut counted = Counted::default();
             let mut found = Vec::new();
             for (block, step) in [(1, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6), (2, 7)] {
-                let step = ((1, step), Step { block, ..Step::default() });
+                let spans = Spans { block, ..Spans::default() };
+                let step = ((1, step), Step { spans, wait: None });
                 found.extend(counted.next(step, Window { first: 1, end }).map(|(at, _)| at.1));
             }
             let expected: &[u32] = if end < 0 { &[2, 3, 6] } else { &[2, 3, 6, 7] };

@@ -15,6 +15,8 @@ use super::dictionary::Dictionary;
 const LEVEL: i32 = 1;
 /// Rows of a page whose rows refer to many different values: the first ones need fewer bits for that.
 const PAGE_ROWS: usize = 8 * 1024;
+/// Of so many values, one may be a repetition without a dictionary being worth its keys.
+const REPEATED: usize = 8;
 /// What few values are, in bits.
 const FEW: u32 = 8;
 /// Types of fields in page headers.
@@ -30,6 +32,8 @@ pub(super) struct ChunkWriter {
     page: Vec<u8>,
     packed: Vec<u8>,
     entries: Vec<u8>,
+    /// Where each entry ends.
+    ends: Vec<usize>,
     /// The chunk.
     bytes: Vec<u8>,
     uncompressed: usize,
@@ -65,6 +69,7 @@ impl ChunkWriter {
             page: Vec::new(),
             packed: Vec::new(),
             entries: Vec::new(),
+            ends: Vec::new(),
             bytes: Vec::new(),
             uncompressed: 0,
             pages: 0,
@@ -76,12 +81,14 @@ impl ChunkWriter {
         &self.bytes
     }
 
-    /// Numbers of `width` bytes, by a dictionary unless they all differ.
+    /// Numbers of `width` bytes, by a dictionary unless most of them differ.
     pub(super) fn numbers(&mut self, rows: &Rows<'_>, values: &[i64], width: usize) -> Result<Shape, ParquetError> {
         self.dictionary.fill(values.iter().copied());
         self.entries.clear();
+        self.ends.clear();
         for value in self.dictionary.values() {
             self.entries.extend_from_slice(&value.to_le_bytes()[..width]);
+            self.ends.push(self.entries.len());
         }
         self.by_dictionary(rows)
     }
@@ -95,12 +102,14 @@ impl ChunkWriter {
     ) -> Result<Shape, ParquetError> {
         self.dictionary.fill(keys.map(i64::from));
         self.entries.clear();
+        self.ends.clear();
         for key in self.dictionary.values() {
             let from = self.entries.len();
             self.entries.extend_from_slice(&[0; 4]);
             entry(u32::try_from(*key).unwrap_or(u32::MAX), &mut self.entries);
             let length = u32::try_from(self.entries.len() - from - 4).unwrap_or(u32::MAX);
             self.entries[from..from + 4].copy_from_slice(&length.to_le_bytes());
+            self.ends.push(self.entries.len());
         }
         self.by_dictionary(rows)
     }
@@ -116,11 +125,14 @@ impl ChunkWriter {
 
     fn by_dictionary(&mut self, rows: &Rows<'_>) -> Result<Shape, ParquetError> {
         self.begin();
-        let different = self.dictionary.values().len();
-        if different == self.dictionary.places().len() {
-            // In the order of their first rows: the values themselves.
+        let (different, values) = (self.dictionary.values().len(), self.dictionary.places().len());
+        if (values - different) * REPEATED <= values {
             self.levels(rows.levels);
-            self.page.extend_from_slice(&self.entries);
+            for place in self.dictionary.places() {
+                let place = *place as usize;
+                let from = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+                self.page.extend_from_slice(&self.entries[from..self.ends[place]]);
+            }
             self.data_page(Encoding::PLAIN, rows.count)?;
             return Ok(self.shape(rows, Encoding::PLAIN, None));
         }
