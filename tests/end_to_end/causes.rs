@@ -78,6 +78,20 @@ fn a_stretch_of_slow_answers_is_named_first() {
 }
 
 #[test]
+fn one_endpoint_behind_a_narrow_line_is_named_first() {
+    let run = Run::prepare(4, &["bytes=250000,endpoint=2,gets=0.."], 0.01);
+    assert_eq!(run.found()[0], ("slow_endpoint".to_owned(), run.server.endpoints()[2].clone()));
+}
+
+#[test]
+fn a_time_of_little_bandwidth_is_named_first() {
+    // Three seconds in which both ranks together get two samples per second; nearly all of the rest is computation.
+    let run = Run::prepare(2, &["bytes=17000,s=1..4"], 0.04);
+    let found = run.found();
+    assert_eq!(found[0].0, "slow_period", "{found:?}");
+}
+
+#[test]
 fn a_storage_that_refuses_for_a_while_is_named_first() {
     let run = Run::prepare(1, &["refuse,gets=100..112", "refuse,gets=150..162"], 0.01);
     let found = run.found();
@@ -126,9 +140,12 @@ fn one_rank_that_is_held_up_is_named_first() {
 #[test]
 fn trouble_that_cannot_be_is_refused() {
     let words = ["serve", "--memory", "--access-key", "a", "--secret-key", "b", "--trouble"];
-    for (rule, names) in
-        [("endpoint=3", "no trouble"), ("ms=5,sometimes", "sometimes"), ("close,endpoint=7", "endpoint 7")]
-    {
+    for (rule, names) in [
+        ("endpoint=3", "no trouble"),
+        ("ms=5,sometimes", "sometimes"),
+        ("bytes=0", "bytes per second"),
+        ("close,endpoint=7", "endpoint 7"),
+    ] {
         let said = solo(&[&words[..], &[rule]].concat());
         assert!(said.code.is_some_and(|code| code != 0) && said.err.contains(names), "{rule}: {}", said.err);
     }

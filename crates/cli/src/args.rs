@@ -413,8 +413,9 @@ pub(crate) struct ServeArgs {
     /// Milliseconds by which every answer is delayed: a storage with a known latency.
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     pub(crate) delay_ms: f64,
-    /// Trouble for some requests, words with commas: `ms=N` later, `refuse`d with 503, or the last of their connection (`close`); at `endpoint=N`,
-    /// GETs number `gets=FROM..TO`, so many seconds after the first GET (`s=FROM..TO`), the `first` of a connection. Repeatable.
+    /// Trouble for some requests, words with commas: `ms=N` later, bodies that share `bytes=N` per second at each endpoint, `refuse`d with 503, or
+    /// the last of their connection (`close`); at `endpoint=N`, GETs number `gets=FROM..TO`, so many seconds after the first GET
+    /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
     #[arg(long, value_name = "RULE")]
     pub(crate) trouble: Vec<dlio_server::Trouble>,
     /// Do not force objects to stable storage before they are acknowledged (directory only).

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::line::Narrowed;
 use crate::pace::Pacer;
 use crate::trouble::{Asked, Due, Troubles};
 
@@ -69,13 +70,15 @@ impl Service<Request<Incoming>> for Http {
         let arrived = Instant::now();
         let first_of_connection = !self.used.swap(true, Ordering::Relaxed);
         let get = request.method() == Method::GET;
-        let Due { delay, refuse, close } = troubles.due(Asked { endpoint, get, first_of_connection, arrived });
-        let response = (!refuse).then(|| Service::call(&self.s3, request));
+        let Due { delay, refuse, close, lines } = troubles.due(Asked { endpoint, get, first_of_connection, arrived });
+        let s3 = self.s3.clone();
         Box::pin(async move {
-            let mut response = match response {
-                Some(response) => response.await?,
-                None => refusal(),
+            let response = if refuse {
+                refusal()
+            } else {
+                s3.call(request.map(|body| Narrowed::body(body.into(), &lines, &pacer))).await?
             };
+            let mut response = response.map(|body| Narrowed::body(body, &lines, &pacer));
             if close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -23,6 +23,7 @@ mod clock;
 mod connection;
 mod credentials;
 mod error;
+mod line;
 mod pace;
 mod protocol;
 pub mod registry;

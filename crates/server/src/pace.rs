@@ -65,6 +65,11 @@ impl Pacer {
         }
     }
 
+    /// Completes at that moment.
+    pub(crate) fn at(&self, moment: Instant) -> oneshot::Receiver<()> {
+        self.timer.at(moment)
+    }
+
     /// Completes when `bytes` may have been sent since `begin`; `None`: at once.
     pub(crate) fn sent(&self, begin: Instant, bytes: u64) -> Option<oneshot::Receiver<()>> {
         let rate = self.pace.bytes_per_second?;

@@ -113,7 +113,7 @@ impl Server {
         let unhindered = config.pace.is_unhindered();
         let pacer =
             if !unhindered || !config.troubles.is_empty() { Some(Arc::new(Pacer::start(config.pace)?)) } else { None };
-        let troubles = Arc::new(Troubles::new(config.troubles.clone()));
+        let troubles = Arc::new(Troubles::new(config.troubles.clone(), config.endpoints));
         let threads = Threads::start(config.threads)?;
         let (stop, stopped) = watch::channel(());
         let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());

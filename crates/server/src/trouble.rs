@@ -1,13 +1,16 @@
-//! Trouble on purpose: some requests are answered late, refused, or are the last of their connection. So an analysis can be
-//! checked against a cause that is known, and a client against a storage that misbehaves.
+//! Trouble on purpose: some requests are answered late, refused, are the last of their connection, or share a narrow line. So an
+//! analysis can be checked against a cause that is known, and a client against a storage that misbehaves.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::line::{Line, Lines};
 
 /// Which requests have trouble, and what trouble.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,22 +21,26 @@ pub struct Trouble {
     pub refuse: bool,
     /// Their connection ends behind the answer.
     pub close: bool,
+    /// The bodies of all of them at one endpoint, sent and received, share so many bytes per second.
+    pub bytes_per_second: Option<NonZeroU64>,
     /// Only at this endpoint of the process, from 0.
     pub endpoint: Option<usize>,
     /// Only GETs with these numbers, in the order of arrival at all endpoints, from 0.
     pub gets: Option<Range<u64>>,
-    /// Only so long after the first GET.
+    /// Only so long after the first GET. A limit of bytes begins and ends at these moments in the middle of a body, too.
     pub time: Option<Range<Duration>>,
     /// Only the first request of a connection.
     pub first: bool,
 }
 
 /// What happens to one request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Due {
     pub(crate) delay: Duration,
     pub(crate) refuse: bool,
     pub(crate) close: bool,
+    /// What its bodies go through.
+    pub(crate) lines: Lines,
 }
 
 /// A request, as far as trouble may depend on it.
@@ -54,6 +61,7 @@ impl FromStr for Trouble {
             delay: Duration::ZERO,
             refuse: false,
             close: false,
+            bytes_per_second: None,
             endpoint: None,
             gets: None,
             time: None,
@@ -67,6 +75,10 @@ impl FromStr for Trouble {
                 "close" if value.is_empty() => trouble.close = true,
                 "first" if value.is_empty() => trouble.first = true,
                 "ms" => trouble.delay = seconds(value, 1e-3).ok_or_else(|| wrong("milliseconds, 0 or more"))?,
+                "bytes" => {
+                    let rate = value.parse().map_err(|_| wrong("bytes per second, 1 or more"))?;
+                    trouble.bytes_per_second = Some(rate);
+                }
                 "endpoint" => trouble.endpoint = Some(value.parse().map_err(|_| wrong("a number from 0"))?),
                 "gets" => {
                     let number = |text: &str| text.parse().ok();
@@ -77,11 +89,11 @@ impl FromStr for Trouble {
                     let range = range(value, moment, Duration::MAX);
                     trouble.time = Some(range.ok_or_else(|| wrong("FROM..TO, seconds after the first GET"))?);
                 }
-                _ => return Err(wrong("ms=N, refuse, close, endpoint=N, gets=FROM..TO, s=FROM..TO or first")),
+                _ => return Err(wrong("ms=N, bytes=N, refuse, close, endpoint=N, gets=FROM..TO, s=FROM..TO or first")),
             }
         }
-        if trouble.delay.is_zero() && !trouble.refuse && !trouble.close {
-            return Err(format!("{rule:?} says no trouble: add ms=N, refuse or close"));
+        if trouble.delay.is_zero() && !trouble.refuse && !trouble.close && trouble.bytes_per_second.is_none() {
+            return Err(format!("{rule:?} says no trouble: add ms=N, bytes=N, refuse or close"));
         }
         Ok(trouble)
     }
@@ -102,14 +114,21 @@ fn range<T: PartialOrd + Default>(text: &str, value: impl Fn(&str) -> Option<T>,
 /// The rules of a server, and what they count.
 #[derive(Debug)]
 pub(crate) struct Troubles {
-    rules: Vec<Trouble>,
+    /// With a line at each endpoint, where a rule limits bytes.
+    rules: Vec<(Trouble, Vec<Arc<Line>>)>,
     gets: AtomicU64,
-    first_get: OnceLock<Instant>,
+    first_get: Arc<OnceLock<Instant>>,
 }
 
 impl Troubles {
-    pub(crate) fn new(rules: Vec<Trouble>) -> Self {
-        Self { rules, gets: AtomicU64::new(0), first_get: OnceLock::new() }
+    pub(crate) fn new(rules: Vec<Trouble>, endpoints: usize) -> Self {
+        let first_get: Arc<OnceLock<Instant>> = Arc::default();
+        let with_lines = |rule: Trouble| {
+            let line = |rate| Arc::new(Line::new(rate, rule.time.clone(), Arc::clone(&first_get)));
+            let lines = rule.bytes_per_second.map(|rate| (0..endpoints).map(|_| line(rate)).collect());
+            (rule, lines.unwrap_or_default())
+        };
+        Self { rules: rules.into_iter().map(with_lines).collect(), gets: AtomicU64::new(0), first_get }
     }
 
     /// What happens to a request: the worst of all rules that are about it.
@@ -117,19 +136,25 @@ impl Troubles {
         let number = asked.get.then(|| self.gets.fetch_add(1, Ordering::Relaxed));
         let begin = asked.get.then(|| *self.first_get.get_or_init(|| asked.arrived)).or(self.first_get.get().copied());
         let after = begin.map(|begin| asked.arrived.saturating_duration_since(begin));
-        let about = |rule: &&Trouble| {
-            rule.endpoint.is_none_or(|endpoint| endpoint == asked.endpoint)
+        let mut due = Due::default();
+        for (rule, lines) in &self.rules {
+            let about = rule.endpoint.is_none_or(|endpoint| endpoint == asked.endpoint)
                 && (!rule.first || asked.first_of_connection)
-                && rule.gets.as_ref().is_none_or(|gets| number.is_some_and(|number| gets.contains(&number)))
-                && rule.time.as_ref().is_none_or(|time| after.is_some_and(|after| time.contains(&after)))
-        };
-        let worst = |due: Due, rule: &Trouble| Due {
-            delay: due.delay.max(rule.delay),
+                && rule.gets.as_ref().is_none_or(|gets| number.is_some_and(|number| gets.contains(&number)));
+            if !about {
+                continue;
+            }
+            // A line knows itself when it is narrow.
+            due.lines.extend(lines.get(asked.endpoint).cloned());
+            if rule.time.as_ref().is_some_and(|time| !after.is_some_and(|after| time.contains(&after))) {
+                continue;
+            }
+            due.delay = due.delay.max(rule.delay);
             // What is sent with a refused request would have to be read first.
-            refuse: due.refuse || rule.refuse && asked.get,
-            close: due.close || rule.close,
-        };
-        self.rules.iter().filter(about).fold(Due::default(), worst)
+            due.refuse |= rule.refuse && asked.get;
+            due.close |= rule.close;
+        }
+        due
     }
 }
 
@@ -148,9 +173,19 @@ mod tests {
         assert_eq!((known.endpoint, known.gets, known.first), (Some(2), Some(10..20), true));
         assert_eq!(known.time, Some(Duration::from_secs(1)..Duration::MAX));
         assert_eq!((rule("refuse").refuse, rule("gets=..5,close").close), (true, true));
-        for wrong in
-            ["", "endpoint=1", "ms=-1", "ms=x", "gets=5..5,close", "gets=5,close", "sometimes,close", "refuse=1"]
-        {
+        assert_eq!(rule("bytes=5000,s=2..62").bytes_per_second, NonZeroU64::new(5000));
+        for wrong in [
+            "",
+            "bytes=0",
+            "bytes=1e6",
+            "endpoint=1",
+            "ms=-1",
+            "ms=x",
+            "gets=5..5,close",
+            "gets=5,close",
+            "sometimes,close",
+            "refuse=1",
+        ] {
             let error = wrong.parse::<Trouble>().unwrap_err();
             assert!(
                 error.contains(&format!("{wrong:?}")) && error.contains("expected") || error.contains("no trouble"),
@@ -161,8 +196,9 @@ mod tests {
 
     #[test]
     fn rules_are_about_the_requests_that_they_name() {
-        let rules = ["ms=10,endpoint=1", "ms=20,first", "refuse,gets=2..4", "close,s=5..6"].map(rule);
-        let troubles = Troubles::new(rules.to_vec());
+        let rules =
+            ["ms=10,endpoint=1", "ms=20,first", "refuse,gets=2..4", "close,s=5..6", "bytes=9,endpoint=1,gets=1.."];
+        let troubles = Troubles::new(rules.map(rule).to_vec(), 2);
         let begin = Instant::now();
         let asked = |endpoint, get, first_of_connection, after| Asked {
             endpoint,
@@ -171,7 +207,8 @@ mod tests {
             arrived: begin + Duration::from_secs(after),
         };
         let due = |asked| {
-            let Due { delay, refuse, close } = troubles.due(asked);
+            let Due { delay, refuse, close, lines } = troubles.due(asked);
+            assert_eq!(lines.is_empty(), !(asked.endpoint == 1 && asked.get), "{asked:?}");
             (delay.as_millis(), refuse, close)
         };
         assert_eq!(due(asked(0, false, false, 0)), (0, false, false), "a PUT before the first GET");

@@ -180,6 +180,25 @@ async fn a_slow_server_is_at_least_as_slow_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_of_an_endpoint_share_its_narrow_line_in_both_directions() {
+    let troubles = vec!["bytes=1000000,endpoint=1".parse().unwrap()];
+    let world = World::with_bucket(&ServeConfig { endpoints: 2, troubles, ..ServeConfig::default() }).await;
+    let narrow = client(&world.running.endpoints()[1], world.running.credentials());
+    let bytes = pattern(100_000);
+    #[expect(clippy::disallowed_methods, reason = "the wall time of requests is what is tested")]
+    let begin = Instant::now();
+    let put =
+        |key: &'static str| narrow.put_object().bucket(BUCKET).key(key).body(ByteStream::from(bytes.clone())).send();
+    let (one, other) = tokio::join!(put("one"), put("other"));
+    assert!(one.is_ok() && other.is_ok());
+    assert!(begin.elapsed() >= Duration::from_millis(200), "{:?}", begin.elapsed());
+    let (one, other) = tokio::join!(get(&narrow, "one", None), get(&narrow, "other", Some("bytes=1000-50999")));
+    assert!(one.unwrap() == bytes && other.unwrap() == bytes[1000..51_000]);
+    assert!(begin.elapsed() >= Duration::from_millis(350), "{:?}", begin.elapsed());
+    assert!(world.get("one").await.unwrap() == bytes, "the other endpoint has all of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_cannot_be_served_says_what_to_change() {
     let none = Server::start(&ServeConfig { endpoints: 0, ..ServeConfig::default() }).unwrap_err();
     assert!(none.to_string().contains("--endpoints"));

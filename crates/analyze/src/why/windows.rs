@@ -12,6 +12,11 @@ const SLOW: f64 = 2.5;
 /// A slow stretch has at least this many operations and slices, and at most this share of all operations.
 const ENOUGH: f64 = 30.0;
 const SLICES_LEAST: usize = 3;
+/// Or so few, of which each takes this many times as long as usual, if together they hold the run up for this share of it: that
+/// is no chance.
+const FEW: f64 = 4.0;
+const FEW_SLOW: f64 = 10.0;
+const FEW_SHARE: f64 = 0.1;
 const SHARE_MOST: f64 = 0.5;
 
 /// Seconds that follow each other closely: first, last and how many refusals.
@@ -79,14 +84,16 @@ pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
     let judged = stretches.into_iter().filter_map(|slices| {
         let (first, last) = (*slices.first()?, *slices.last()?);
         let sum = |amounts: &[f64]| slices.iter().map(|slice| amounts[*slice]).sum::<f64>();
-        let much = sum(operations) >= ENOUGH && slices.len() >= SLICES_LEAST;
-        let rare = sum(operations) <= SHARE_MOST * all;
-        (much && rare && usual > 0.0).then(|| Slow {
+        let found = Slow {
             from: first as f64 * extent.slice_seconds(),
             to: (last + 1) as f64 * extent.slice_seconds(),
             factor: sum(flying) / sum(operations) / usual,
             waited: (sum(waiting) - usual_wait * slices.len() as f64).max(0.0) / 1e9,
-        })
+        };
+        let few = sum(operations) >= FEW && found.factor >= FEW_SLOW && found.waited >= FEW_SHARE * extent.seconds();
+        let much = (few || sum(operations) >= ENOUGH) && slices.len() >= SLICES_LEAST;
+        let rare = sum(operations) <= SHARE_MOST * all;
+        (much && rare && usual > 0.0).then_some(found)
     });
     judged.max_by(|one, other| one.waited.total_cmp(&other.waited))
 }
@@ -94,6 +101,32 @@ pub(super) fn slow(lines: &Lines, extent: Extent) -> Option<Slow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A run of a second per slice in which each slice has ten operations of a millisecond, but for some slices with others.
+    fn run(slices: std::ops::Range<usize>, operations: f64, millis: f64, waiting: f64) -> Option<Slow> {
+        assert_eq!(SLICES, 200);
+        let mut lines = Lines::default();
+        for slice in 0..SLICES {
+            let (operations, millis, waiting) =
+                if slices.contains(&slice) { (operations, millis, waiting) } else { (10.0, 1.0, 0.0) };
+            lines.operations.amounts[slice] = operations;
+            lines.flying.amounts[slice] = operations * millis * 1e6;
+            lines.waiting.amounts[slice] = waiting * 1e9;
+        }
+        slow(&lines, Extent { start: 0, end: 200_000_000_000 })
+    }
+
+    #[test]
+    fn a_few_operations_are_a_slow_stretch_only_if_they_hold_the_run_up() {
+        let some = SLICES / 5;
+        assert_eq!(run(0..0, 0.0, 0.0, 0.0), None);
+        assert_eq!(run(10..20, 10.0, 5.0, 0.01).map(|slow| (slow.from, slow.to)), Some((10.0, 20.0)));
+        assert_eq!(run(10..12, 10.0, 5.0, 0.01), None, "too few, and not slow enough for that");
+        let held = run(10..10 + some, 0.25, 4000.0, 1.0).unwrap();
+        assert!((held.from - 10.0).abs() < 1e-9 && held.factor > 1000.0);
+        assert_eq!(run(10..10 + some, 0.25, 4000.0, 0.1), None, "nobody waited much");
+        assert_eq!(run(10..10 + some, 0.25, 5.0, 1.0), None, "not much slower than usual");
+    }
 
     #[test]
     fn refusals_close_to_each_other_are_one_stretch() {
