@@ -18,6 +18,7 @@ mod read;
 mod source;
 mod space;
 mod tiles;
+mod unpack;
 
 use dlio_config::workload::Dataset;
 

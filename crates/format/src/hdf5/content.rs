@@ -1,10 +1,10 @@
-//! Looking at the content of samples. Contiguous samples are compared as they pass; the chunks of a chunked sample are
-//! kept until all are there and decoded by hdf5-pure, so that such a check holds the chunks of one sample.
-
-use hdf5_pure::File;
+//! Looking at the content of samples. Contiguous samples are compared as they pass; a chunk is kept until it is whole, decoded,
+//! and its part of the sample put where it belongs, so that such a check holds a chunk and a sample.
 
 use super::name;
+use super::place::{Chunks, Range};
 use super::source::Sparse;
+use super::unpack::{Filters, Unpacker};
 use crate::check::{Check, Scrutiny};
 use crate::payload::Stream;
 use crate::{Error, FileShape, Layout};
@@ -18,24 +18,39 @@ pub(super) struct Content {
     payload: Stream,
     /// Of the range that is passing.
     check: Option<Check>,
-    /// Ranges of the sample are kept and decoded.
-    chunked: bool,
-    kept: Vec<(u64, Vec<u8>)>,
+    /// The chunk that is passing.
+    packed: Vec<u8>,
+    unpacker: Unpacker,
+    /// The sample as far as its chunks were decoded; empty before the first one.
+    plain: Vec<u8>,
+    /// Address of the first of these.
+    first: u64,
+    /// Chunks that only the parser of the file can decode.
+    foreign: Vec<(u64, Vec<u8>)>,
 }
 
-/// A sample of every dataset of a file.
+/// A sample of any dataset of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) number: u64,
     /// Bytes in one dataset.
     pub(super) bytes: u64,
-    pub(super) datasets: u64,
 }
 
 impl Content {
     pub(super) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         let (seed, payload) = (layout.payload.seed(), layout.payload.stream(shape.file, layout.element, 0));
-        Self { scrutiny, seed, payload, check: None, chunked: false, kept: Vec::new() }
+        Self {
+            scrutiny,
+            seed,
+            payload,
+            check: None,
+            packed: Vec::new(),
+            unpacker: Unpacker::default(),
+            plain: Vec::new(),
+            first: 0,
+            foreign: Vec::new(),
+        }
     }
 
     /// Whether samples have to be found outside the metadata.
@@ -43,31 +58,29 @@ impl Content {
         self.scrutiny == Scrutiny::Payload
     }
 
-    /// The file is chunked; returns whether its metadata are needed to decode samples.
-    pub(super) fn set_chunked(&mut self) -> bool {
-        self.chunked = self.is_decoded();
-        self.chunked
-    }
-
     /// Whether chunks are decoded.
     pub(super) fn is_decoded(&self) -> bool {
         matches!(self.scrutiny, Scrutiny::Payload | Scrutiny::Full)
     }
 
+    /// Forgets what it has of a sample.
+    pub(super) fn begin(&mut self) {
+        self.packed.clear();
+        self.plain.clear();
+        self.foreign.clear();
+    }
+
     /// Takes bytes of a range of a sample, the first of them if `first`.
-    pub(super) fn take(&mut self, offset: u64, first: bool, sample: Sample, bytes: &[u8]) -> Result<(), Error> {
-        if self.chunked {
-            if first {
-                self.kept.push((offset, Vec::new()));
-            }
-            self.kept.iter_mut().last().into_iter().for_each(|(_, kept)| kept.extend_from_slice(bytes));
+    pub(super) fn take(&mut self, range: &Range, first: bool, sample: Sample, bytes: &[u8]) -> Result<(), Error> {
+        if range.chunk.is_some() {
+            self.packed.extend_from_slice(bytes);
             return Ok(());
         }
         if self.scrutiny != Scrutiny::Payload {
             return Ok(());
         }
         if first {
-            self.check = Some(Check::payload(self.seed, self.payload_of(sample), offset));
+            self.check = Some(Check::payload(self.seed, self.payload_of(sample), range.offset));
         }
         self.check.as_mut().map_or(Ok(()), |check| check.take(bytes))
     }
@@ -77,45 +90,72 @@ impl Content {
         self.payload.range(from, from.saturating_add(sample.bytes))
     }
 
-    /// All ranges of the sample have come: decodes them, where that is wanted.
-    pub(super) fn end(&mut self, sample: Sample, source: &Sparse) -> Result<(), Error> {
-        if !self.chunked || self.kept.is_empty() {
+    /// A range has come whole: decodes the chunk that it is.
+    pub(super) fn range_ended(&mut self, range: &Range, chunks: Option<&Chunks>, sample: Sample) -> Result<(), Error> {
+        let (Some((first, left_out)), Some(chunks)) = (&range.chunk, chunks) else { return Ok(()) };
+        let Some(Filters::Known(filters)) = &chunks.filters else {
+            self.foreign.push((range.offset, std::mem::take(&mut self.packed)));
             return Ok(());
-        }
-        let chunk = self.kept[0].0;
-        let metadata = source.with(|known| {
-            let metadata = known.ranges.len();
-            known.ranges.append(&mut self.kept);
-            metadata
-        });
-        let decoded = self.decode(sample, source, chunk);
-        source.with(|known| known.ranges.truncate(metadata));
-        decoded
-    }
-
-    fn decode(&self, sample: Sample, source: &Sparse, chunk: u64) -> Result<(), Error> {
-        let malformed = |expected: String, found: String| Error::Malformed {
-            noun: "content of the HDF5 chunk",
-            offset: chunk,
-            expected,
-            found,
         };
-        let broken = |error: hdf5_pure::Error| malformed("what its filters can decode".to_owned(), error.to_string());
-        let file = File::from_source(source.clone()).map_err(broken)?;
-        for index in 0..sample.datasets {
-            let dataset = file.dataset(&name(index)).map_err(broken)?;
-            let rows = dataset.read_raw_rows(sample.number, 1).map_err(broken)?;
-            if self.scrutiny != Scrutiny::Payload {
-                continue;
-            }
-            let at = |offset| format!("byte {offset} of sample {} in {}", sample.number, name(index));
-            Check::payload(self.seed, self.payload_of(sample), 0).take(&rows).map_err(|error| match error {
-                Error::Content { offset, expected, seed, found } => {
-                    malformed(format!("{expected} from {}, which seed {seed} makes", at(offset)), found)
-                }
-                other => other,
-            })?;
+        let broken = |found: String| malformed(range.offset, DECODABLE.to_owned(), found);
+        if self.plain.is_empty() {
+            self.first = range.offset;
+            let bytes = usize::try_from(sample.bytes).unwrap_or(usize::MAX);
+            let room = self.plain.try_reserve_exact(bytes);
+            room.map_err(|error| broken(format!("a sample of {bytes} bytes: {error}")))?;
+            self.plain.resize(bytes, 0);
         }
+        let plain = self.unpacker.unpack(filters, *left_out, &self.packed, chunks.chunk_bytes()).map_err(broken)?;
+        chunks.scatter(first, sample.number, plain, &mut self.plain);
+        self.packed.clear();
         Ok(())
     }
+
+    /// All chunks of the sample in a dataset have come: compares it, where that is wanted.
+    pub(super) fn dataset_ended(
+        &mut self,
+        (index, chunks): (u64, &Chunks),
+        sample: Sample,
+        source: &Sparse,
+    ) -> Result<(), Error> {
+        if let (Some(Filters::Foreign(dataset)), Some((first, _))) = (&chunks.filters, self.foreign.first()) {
+            self.first = *first;
+            let metadata = source.with(|known| {
+                let metadata = known.ranges.len();
+                known.ranges.append(&mut self.foreign);
+                metadata
+            });
+            let decoded = dataset.read_raw_rows(sample.number, 1);
+            source.with(|known| known.ranges.truncate(metadata));
+            self.plain = decoded.map_err(|error| malformed(self.first, DECODABLE.to_owned(), error.to_string()))?;
+        }
+        let plain = std::mem::take(&mut self.plain);
+        if self.scrutiny != Scrutiny::Payload {
+            // Its room serves the next sample.
+            self.plain = plain;
+            self.plain.clear();
+            return Ok(());
+        }
+        if plain.is_empty() && sample.bytes > 0 {
+            let found = "no chunk of it was written".to_owned();
+            let expected = format!("sample {} in {}", sample.number, name(index));
+            return Err(malformed(0, expected, found));
+        }
+        let at = |offset| format!("byte {offset} of sample {} in {}", sample.number, name(index));
+        let compared = Check::payload(self.seed, self.payload_of(sample), 0).take(&plain);
+        self.plain = plain;
+        self.plain.clear();
+        compared.map_err(|error| match error {
+            Error::Content { offset, expected, seed, found } => {
+                malformed(self.first, format!("{expected} from {}, which seed {seed} makes", at(offset)), found)
+            }
+            other => other,
+        })
+    }
+}
+
+const DECODABLE: &str = "what its filters can decode";
+
+fn malformed(offset: u64, expected: String, found: String) -> Error {
+    Error::Malformed { noun: "content of the HDF5 chunk", offset, expected, found }
 }

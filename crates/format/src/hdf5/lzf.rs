@@ -43,6 +43,35 @@ pub(super) fn compress(input: &[u8], table: &mut Table, output: &mut Vec<u8>) ->
     output.len() < input.len()
 }
 
+/// Expands compressed bytes to output, of at most so many.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn expand(mut packed: &[u8], most: usize, output: &mut Vec<u8>) -> Result<(), String> {
+    let cut = || "LZF data that end in the middle".to_owned();
+    while let [control, rest @ ..] = packed {
+        let control = usize::from(*control);
+        if control < LITERALS_MAX {
+            let (literals, rest) = rest.split_at_checked(control + 1).ok_or_else(cut)?;
+            output.extend_from_slice(literals);
+            packed = rest;
+        } else {
+            let (more, rest) = if control >> 5 == SHORT { rest.split_first().ok_or_else(cut)? } else { (&0, rest) };
+            let (back, rest) = rest.split_first().ok_or_else(cut)?;
+            let distance = ((control & 31) << 8 | usize::from(*back)) + 1;
+            let start = output.len().checked_sub(distance).ok_or("an LZF reference before the beginning")?;
+            for at in start..start + (control >> 5) + usize::from(*more) + 2 {
+                output.push(output[at]);
+            }
+            packed = rest;
+        }
+        if output.len() > most {
+            return Err(format!("more than the {most} bytes of a chunk"));
+        }
+    }
+    Ok(())
+}
+
 fn copy(literals: &[u8], output: &mut Vec<u8>) {
     for run in literals.chunks(LITERALS_MAX) {
         output.push(run.len() as u8 - 1);
@@ -63,23 +92,9 @@ fn refer(distance: usize, length: usize, output: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// The format's own definition.
-    fn expand(mut packed: &[u8]) -> Vec<u8> {
+    fn expanded(packed: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
-        while let [control, rest @ ..] = packed {
-            let control = usize::from(*control);
-            if control < LITERALS_MAX {
-                plain.extend_from_slice(&rest[..=control]);
-                packed = &rest[control + 1..];
-                continue;
-            }
-            let (more, rest) = if control >> 5 == SHORT { (usize::from(rest[0]), &rest[1..]) } else { (0, rest) };
-            let start = plain.len() - 1 - ((control & 31) << 8 | usize::from(rest[0]));
-            for at in start..start + (control >> 5) + more + 2 {
-                plain.push(plain[at]);
-            }
-            packed = &rest[1..];
-        }
+        expand(packed, usize::MAX, &mut plain).unwrap();
         plain
     }
 
@@ -95,7 +110,7 @@ mod tests {
         for plain in [vec![1; 8], vec![5; 270], repeated, [vec![0; 40], tail.clone(), vec![3; 3]].concat()] {
             let mut packed = Vec::new();
             assert!(compress(&plain, &mut Table::new(), &mut packed));
-            assert!(expand(&packed) == plain);
+            assert!(expanded(&packed) == plain);
         }
         for plain in [tail, vec![1, 2], Vec::new(), vec![1; 3]] {
             assert!(!compress(&plain, &mut Table::new(), &mut Vec::new()), "{plain:?}");

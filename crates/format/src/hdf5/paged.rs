@@ -19,10 +19,9 @@ const MASK_BYTES: u64 = 4;
 /// Widest size of a chunk.
 const SIZE_BYTES_MAX: u64 = 8;
 
-/// A paged array and the chunks that it tells the places of.
+/// A paged array, as its header describes it.
 #[derive(Debug)]
-pub(super) struct Paged {
-    chunks: Chunks,
+pub(super) struct Pages {
     /// Chunks along each axis that there are, and that there may be.
     counts: Vec<u64>,
     largest: Vec<u64>,
@@ -31,14 +30,21 @@ pub(super) struct Paged {
     entry_bytes: u64,
     page_bits: u32,
     is_filtered: bool,
+}
+
+/// The array and the chunks that it tells the places of.
+#[derive(Debug)]
+pub(super) struct Paged {
+    pub(super) chunks: Chunks,
+    array: Pages,
     /// Which pages were written; read first.
     used: Option<Vec<u8>>,
     pages: BTreeMap<u64, Vec<u8>>,
 }
 
-impl Paged {
+impl Pages {
     /// The array with this header, if it has pages and fits the dataset; `largest` is what that may be extended to.
-    pub(super) fn new(header: &[u8], chunks: Chunks, largest: &[u64]) -> Option<Self> {
+    pub(super) fn new(header: &[u8], chunks: &Chunks, largest: &[u64]) -> Option<Self> {
         let (body, sum) = header.get(..HEADER_BYTES)?.split_at_checked(HEADER_BYTES - 4)?;
         let [b'F', b'A', b'H', b'D', 0, client @ 0..=1, entry_bytes, page_bits @ 0..64, numbers @ ..] = body else {
             return None;
@@ -56,20 +62,10 @@ impl Paged {
         if !fits || !is_paged || all != Some(entries) || sum != checksum(body).to_le_bytes() {
             return None;
         }
-        let paged = Self {
-            chunks,
-            counts,
-            largest,
-            address,
-            entries,
-            entry_bytes: u64::from(*entry_bytes),
-            page_bits: u32::from(*page_bits),
-            is_filtered,
-            used: None,
-            pages: BTreeMap::new(),
-        };
+        let (entry_bytes, page_bits) = (u64::from(*entry_bytes), u32::from(*page_bits));
+        let pages = Self { counts, largest, address, entries, entry_bytes, page_bits, is_filtered };
         // A corrupt header may name any size; a block is held while it is read.
-        (paged.prefix_bytes().max(paged.page_range(0).1) <= METADATA_MAX).then_some(paged)
+        (pages.prefix_bytes().max(pages.range(0).1) <= METADATA_MAX).then_some(pages)
     }
 
     fn page(&self) -> u64 {
@@ -81,27 +77,33 @@ impl Paged {
     }
 
     /// Where a page is.
-    fn page_range(&self, page: u64) -> (u64, u64) {
+    fn range(&self, page: u64) -> (u64, u64) {
         let bytes = |entries: u64| entries.saturating_mul(self.entry_bytes).saturating_add(CHECKSUM_BYTES);
         let before = page.saturating_mul(bytes(self.page()));
         let entries = self.page().min(self.entries - (page << self.page_bits).min(self.entries));
         (self.address.saturating_add(self.prefix_bytes()).saturating_add(before), bytes(entries))
+    }
+}
+
+impl Paged {
+    pub(super) fn new(array: Pages, chunks: Chunks) -> Self {
+        Self { chunks, array, used: None, pages: BTreeMap::new() }
     }
 
     /// Adds the ranges of a sample from its chunk `cursor` on, up to one whose place is in a block of the array that was not read;
     /// returns that block's range.
     pub(super) fn ranges(&self, sample: u64, cursor: &mut u64, out: &mut VecDeque<Range>) -> Option<(u64, u64)> {
         let row = sample / self.chunks.shape[0].max(1);
-        let inner = self.counts[1..].iter().fold(1_u64, |all, &count| all.saturating_mul(count));
+        let inner = self.array.counts[1..].iter().fold(1_u64, |all, &count| all.saturating_mul(count));
         while *cursor < inner {
-            let Some(used) = &self.used else { return Some((self.address, self.prefix_bytes())) };
+            let Some(used) = &self.used else { return Some((self.array.address, self.array.prefix_bytes())) };
             let (entry, offset) = self.chunk(row, *cursor);
-            let page = entry >> self.page_bits;
+            let page = entry >> self.array.page_bits;
             let is_used = used.get((page / 8) as usize).is_some_and(|byte| byte & (0x80 >> (page % 8)) != 0);
             if is_used {
-                let Some(bytes) = self.pages.get(&page) else { return Some(self.page_range(page)) };
-                if let Some((address, stored)) = self.entry(bytes, entry & (self.page() - 1)) {
-                    self.chunks.add(&Chunk { offset, address, stored }, sample, out);
+                let Some(bytes) = self.pages.get(&page) else { return Some(self.array.range(page)) };
+                if let Some((address, stored, left_out)) = self.entry(bytes, entry & (self.array.page() - 1)) {
+                    self.chunks.add(&Chunk { offset, address, stored, left_out }, sample, out);
                 }
             }
             *cursor += 1;
@@ -111,27 +113,27 @@ impl Paged {
 
     /// The entry of a chunk of a row of chunks, and its first element.
     fn chunk(&self, row: u64, mut number: u64) -> (u64, Vec<u64>) {
-        let mut offset = vec![0; self.counts.len()];
-        for axis in (1..self.counts.len()).rev() {
-            offset[axis] = number % self.counts[axis].max(1);
-            number /= self.counts[axis].max(1);
+        let mut offset = vec![0; self.array.counts.len()];
+        for axis in (1..self.array.counts.len()).rev() {
+            offset[axis] = number % self.array.counts[axis].max(1);
+            number /= self.array.counts[axis].max(1);
         }
         offset[0] = row;
-        let entry = offset.iter().zip(&self.largest).fold(0_u64, |entry, (index, count)| entry * count + index);
+        let entry = offset.iter().zip(&self.array.largest).fold(0_u64, |entry, (index, count)| entry * count + index);
         offset.iter_mut().zip(&self.chunks.shape).for_each(|(index, chunk)| *index *= chunk);
         (entry, offset)
     }
 
-    /// Address and stored bytes of an entry of a page; `None`: there is no such chunk.
-    fn entry(&self, page: &[u8], entry: u64) -> Option<(u64, u64)> {
-        let at = (entry * self.entry_bytes) as usize;
+    /// Address, stored bytes and filters that were left out of an entry of a page; `None`: there is no such chunk.
+    fn entry(&self, page: &[u8], entry: u64) -> Option<(u64, u64, u32)> {
+        let at = (entry * self.array.entry_bytes) as usize;
         let address = number(page, at, 8).filter(|&address| address != u64::MAX)?;
-        let stored = if self.is_filtered {
-            number(page, at + 8, (self.entry_bytes - ADDRESS_BYTES - MASK_BYTES) as usize)?
-        } else {
-            self.chunks.chunk_bytes()
-        };
-        Some((address, stored))
+        if !self.array.is_filtered {
+            return Some((address, self.chunks.chunk_bytes(), 0));
+        }
+        let width = (self.array.entry_bytes - ADDRESS_BYTES - MASK_BYTES) as usize;
+        let (stored, left_out) = (number(page, at + 8, width)?, number(page, at + 8 + width, MASK_BYTES as usize)?);
+        Some((address, stored, u32::try_from(left_out).ok()?))
     }
 
     /// A block of the array has arrived.
@@ -148,8 +150,8 @@ impl Paged {
         if is_prefix {
             self.used = Some(bytes.split_off(PREFIX_BYTES as usize));
         } else {
-            let before = offset.saturating_sub(self.page_range(0).0);
-            self.pages.insert(before / self.page_range(0).1.max(1), bytes);
+            let before = offset.saturating_sub(self.array.range(0).0);
+            self.pages.insert(before / self.array.range(0).1.max(1), bytes);
         }
         Ok(())
     }

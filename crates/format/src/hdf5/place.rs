@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::paged::Paged;
+use super::unpack::Filters;
 
 /// The library's sieve buffer: a contiguous sample that fits into it is read with what follows it in the dataset.
 const SIEVE: u64 = 64 << 10;
@@ -10,17 +11,19 @@ const SIEVE: u64 = 64 << 10;
 const CHUNK_CACHE: u64 = 1 << 20;
 
 /// A range that is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) offset: u64,
     pub(super) len: u64,
     /// Bytes at its beginning that belong to the sample.
     pub(super) wanted: u64,
+    /// The chunk that it is, of chunks that are decoded: its first element, and a bit for each filter that was left out.
+    pub(super) chunk: Option<(Vec<u64>, u32)>,
 }
 
 impl Range {
     fn whole(offset: u64, len: u64) -> Self {
-        Self { offset, len, wanted: len }
+        Self { offset, len, wanted: len, chunk: None }
     }
 }
 
@@ -42,7 +45,7 @@ pub(super) enum Place {
 /// The chunks of a dataset.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    /// In the order of their first elements.
+    /// In the order of their samples.
     pub(super) all: Vec<Chunk>,
     /// Shape of a chunk; samples are the first axis.
     pub(super) shape: Vec<u64>,
@@ -51,6 +54,8 @@ pub(super) struct Chunks {
     pub(super) itemsize: u64,
     /// A chunk is only useful as a whole: it is compressed, or its content is looked at.
     pub(super) whole: bool,
+    /// What decodes them, if they are.
+    pub(super) filters: Option<Filters>,
 }
 
 #[derive(Debug)]
@@ -60,11 +65,14 @@ pub(super) struct Chunk {
     pub(super) address: u64,
     /// Bytes in the file.
     pub(super) stored: u64,
+    /// A bit for each filter that was left out.
+    pub(super) left_out: u32,
 }
 
 impl From<hdf5_pure::Chunk> for Chunk {
     fn from(chunk: hdf5_pure::Chunk) -> Self {
-        Self { offset: chunk.offset, address: chunk.address, stored: chunk.storage_size }
+        let (offset, address, stored) = (chunk.offset, chunk.address, chunk.storage_size);
+        Self { offset, address, stored, left_out: chunk.filter_mask }
     }
 }
 
@@ -85,13 +93,22 @@ impl Place {
                 let (offset, wanted) = (start(sample), *sample_bytes);
                 let left = start(samples).saturating_sub(offset);
                 let len = if wanted <= SIEVE { SIEVE.min(left).max(wanted) } else { wanted };
-                out.push_back(Range { offset, len, wanted });
+                out.push_back(Range { offset, len, wanted, chunk: None });
             }
-            Place::Chunked(chunks) => chunks.all.iter().for_each(|chunk| chunks.add(chunk, sample, out)),
+            Place::Chunked(chunks) => chunks.of(sample).iter().for_each(|chunk| chunks.add(chunk, sample, out)),
             Place::Paged(paged) => return paged.ranges(sample, cursor, out),
             Place::Nowhere => {}
         }
         None
+    }
+
+    /// The chunks, if there are some.
+    pub(super) fn chunks(&self) -> Option<&Chunks> {
+        match self {
+            Place::Chunked(chunks) => Some(chunks),
+            Place::Paged(paged) => Some(&paged.chunks),
+            Place::Contiguous { .. } | Place::Nowhere => None,
+        }
     }
 
     /// End of the last byte.
@@ -110,6 +127,43 @@ impl Place {
 }
 
 impl Chunks {
+    /// Those that a sample is in.
+    fn of(&self, sample: u64) -> &[Chunk] {
+        let each = self.shape.first().copied().unwrap_or(1).max(1);
+        let first = |chunk: &Chunk| chunk.offset.first().copied().unwrap_or(0) / each;
+        let from = self.all.partition_point(|chunk| first(chunk) < sample / each);
+        let to = self.all.partition_point(|chunk| first(chunk) <= sample / each);
+        &self.all[from..to]
+    }
+
+    /// Puts a sample's part of a chunk into the bytes of the sample.
+    pub(super) fn scatter(&self, first: &[u64], sample: u64, plain: &[u8], into: &mut [u8]) {
+        let axes = self.shape.len();
+        let row = sample.saturating_sub(first.first().copied().unwrap_or(0));
+        let from = row.saturating_mul(self.stride(0));
+        let Some(plain) = usize::try_from(from).ok().and_then(|from| plain.get(from..)) else { return };
+        if axes <= 1 {
+            copy(plain, 0, into, 0, self.itemsize);
+            return;
+        }
+        let last = axes - 1;
+        let inside = |axis: usize| self.extent[axis].saturating_sub(first[axis]).min(self.shape[axis]);
+        let of_sample = |axis: usize| {
+            self.extent.iter().skip(axis + 1).fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
+        };
+        let runs: u64 = (1..last).map(inside).product();
+        for mut number in 0..runs {
+            let (mut from, mut to) = (0, first[last].saturating_mul(self.itemsize));
+            for axis in (1..last).rev() {
+                let index = number % inside(axis);
+                number /= inside(axis);
+                from += index * self.stride(axis);
+                to += (first[axis] + index) * of_sample(axis);
+            }
+            copy(plain, from, into, to, inside(last) * self.itemsize);
+        }
+    }
+
     /// Bytes of a chunk that is not compressed.
     pub(super) fn chunk_bytes(&self) -> u64 {
         self.stride(0).saturating_mul(self.shape.first().copied().unwrap_or(1))
@@ -120,6 +174,11 @@ impl Chunks {
         let first = chunk.offset.first().copied().unwrap_or(0);
         let is_inside = first <= sample && sample - first < self.shape.first().copied().unwrap_or(1);
         if chunk.stored == 0 || !is_inside {
+            return;
+        }
+        if self.filters.is_some() {
+            let piece = Some((chunk.offset.clone(), chunk.left_out));
+            out.push_back(Range { chunk: piece, ..Range::whole(chunk.address, chunk.stored) });
             return;
         }
         let bytes = self.chunk_bytes();
@@ -166,9 +225,52 @@ impl Chunks {
     }
 }
 
+/// Copies bytes from one place to another, as far as there are such places.
+fn copy(from: &[u8], at: u64, into: &mut [u8], to: u64, bytes: u64) {
+    let range = |start: u64| Some(usize::try_from(start).ok()?..usize::try_from(start.checked_add(bytes)?).ok()?);
+    if let (Some(from), Some(into)) =
+        (range(at).and_then(|range| from.get(range)), range(to).and_then(|range| into.get_mut(range)))
+    {
+        into.copy_from_slice(from);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_is_put_together_of_its_parts_of_chunks() {
+        // Samples of 3 × 5 bytes, two of them, in chunks of 2 × 2 × 2.
+        let chunks = Chunks {
+            all: Vec::new(),
+            shape: vec![2, 2, 2],
+            extent: vec![2, 3, 5],
+            itemsize: 1,
+            whole: true,
+            filters: None,
+        };
+        let value = |sample: u64, row: u64, column: u64| (sample * 100 + row * 10 + column) as u8;
+        let mut found = vec![255; 15];
+        for (row, column) in [(0, 0), (0, 2), (0, 4), (2, 0), (2, 2), (2, 4)] {
+            let plain: Vec<u8> = (0..8).map(|at| value(at / 4, row + at / 2 % 2, column + at % 2)).collect();
+            chunks.scatter(&[0, row, column], 1, &plain, &mut found);
+        }
+        let expected: Vec<u8> = (0..15).map(|at| value(1, at / 5, at % 5)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_chunks_of_a_sample_are_found_among_many() {
+        let chunk = |sample, column| Chunk { offset: vec![sample, column], address: 0, stored: 1, left_out: 0 };
+        let all = (0..1000).flat_map(|number| [chunk(number * 3, 0), chunk(number * 3, 7)]).collect();
+        let (shape, extent) = (vec![3, 7], vec![3000, 14]);
+        let chunks = Chunks { all, shape, extent, itemsize: 1, whole: true, filters: None };
+        let first = |sample| chunks.of(sample).iter().map(|chunk| chunk.offset.clone()).collect::<Vec<_>>();
+        assert_eq!(first(0), [vec![0, 0], vec![0, 7]]);
+        assert_eq!(first(1505), [vec![1503, 0], vec![1503, 7]]);
+        assert_eq!(first(3000), Vec::<Vec<u64>>::new());
+    }
 
     fn ranges(place: &Place, sample: u64, samples: u64) -> Vec<(u64, u64)> {
         let mut out = VecDeque::new();
@@ -195,12 +297,12 @@ mod tests {
                 for column in starts(2) {
                     let address = 2048 + chunks.len() as u64 * bytes;
                     let offset = vec![sample, row, column];
-                    chunks.push(Chunk { offset, address, stored: bytes });
+                    chunks.push(Chunk { offset, address, stored: bytes, left_out: 0 });
                 }
             }
         }
         let (shape, extent) = (shape.to_vec(), extent.to_vec());
-        Place::Chunked(Chunks { all: chunks, shape, extent, itemsize: 1, whole: false })
+        Place::Chunked(Chunks { all: chunks, shape, extent, itemsize: 1, whole: false, filters: None })
     }
 
     /// As `strace` showed of the same h5py.

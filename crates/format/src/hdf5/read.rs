@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use hdf5_pure::File;
 
 use super::content::{Content, Sample};
-use super::paged::Paged;
+use super::paged::{Paged, Pages};
 use super::place::{Chunks, Place, Range};
 use super::plan::Plan;
 use super::source::{METADATA_MAX, SIGNATURE, SUPERBLOCK, Sparse};
+use super::unpack::Filters;
 use super::{dataset_shape, name};
 use crate::check::Scrutiny;
 use crate::error::excerpt;
@@ -101,35 +102,43 @@ impl Reader {
         self.aim = Some(sample);
         (self.dataset, self.cursor, self.block) = (0, 0, None);
         self.ranges.clear();
+        self.content.begin();
         // Metadata may have been asked for when the aim was taken before.
         if !self.places.is_empty() {
             self.stage = Stage::Samples { taken: 0 };
-            self.aim_at_ranges();
+            self.aim_at_ranges()?;
         }
         Ok(())
     }
 
     /// Goes on to the next dataset with a place and something to read, of its sample or of its index; returns whether one
     /// without a place comes first.
-    fn aim_at_ranges(&mut self) -> bool {
+    fn aim_at_ranges(&mut self) -> Result<bool, Error> {
         self.stage = Stage::Samples { taken: 0 };
         while self.ranges.is_empty() && self.dataset < self.datasets {
-            let (Some(place), Some(aim)) = (self.places.get(self.dataset as usize), self.aim) else { return true };
+            let (Some(place), Some(aim)) = (self.places.get(self.dataset as usize), self.aim) else { return Ok(true) };
             self.block = place.ranges(aim, self.shape[0], &mut self.cursor, &mut self.ranges);
             match self.block.filter(|_| self.ranges.is_empty()) {
                 Some((offset, len)) => {
                     self.stage = Stage::Metadata { offset, len, bytes: Vec::new() };
-                    return false;
+                    return Ok(false);
                 }
-                None if self.ranges.is_empty() => self.next_dataset(),
+                None if self.ranges.is_empty() => self.next_dataset()?,
                 None => {}
             }
         }
-        false
+        Ok(false)
     }
 
-    fn next_dataset(&mut self) {
+    /// Nothing more of the sample is in this dataset.
+    fn next_dataset(&mut self) -> Result<(), Error> {
+        let sample = self.aimed();
+        let chunks = self.places.get(self.dataset as usize).and_then(Place::chunks);
+        if let Some(chunks) = chunks.filter(|chunks| chunks.filters.is_some()) {
+            self.content.dataset_ended((self.dataset, chunks), sample, &self.source)?;
+        }
         (self.dataset, self.cursor) = (self.dataset + 1, 0);
+        Ok(())
     }
 
     pub(crate) fn need(&self) -> Need {
@@ -137,7 +146,7 @@ impl Reader {
             _ if self.aim.is_none() => Need::Done,
             Stage::Metadata { offset, len, .. } => Need::Bytes { offset: *offset, len: Some(*len) },
             Stage::Samples { .. } => match self.ranges.front() {
-                Some(&Range { offset, len, .. }) => Need::Bytes { offset, len: Some(len) },
+                Some(Range { offset, len, .. }) => Need::Bytes { offset: *offset, len: Some(*len) },
                 None => Need::Done,
             },
         }
@@ -156,15 +165,15 @@ impl Reader {
                 let Some(range) = self.ranges.front() else { return Ok(()) };
                 let own = crate::encode::clamp(range.wanted.saturating_sub(*taken), chunk.len());
                 *taken += chunk.len() as u64;
-                self.content.take(range.offset, first, sample, &chunk[..own])
+                self.content.take(range, first, sample, &chunk[..own])
             }
         }
     }
 
-    /// The sample aimed at, in every dataset.
+    /// The sample aimed at, in any dataset.
     fn aimed(&self) -> Sample {
         let bytes = self.shape[1..].iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim));
-        Sample { number: self.aim.unwrap_or(0), bytes, datasets: self.datasets }
+        Sample { number: self.aim.unwrap_or(0), bytes }
     }
 
     pub(crate) fn end(&mut self) -> Result<(), Error> {
@@ -175,22 +184,22 @@ impl Reader {
             }
             Stage::Samples { taken } => {
                 let taken = std::mem::take(taken);
-                if let Some(Range { offset, len, .. }) = self.ranges.pop_front()
-                    && taken < len
-                {
-                    let (expected, found) = (offset.saturating_add(len), offset.saturating_add(taken));
-                    return Err(truncated("HDF5 dataset of records", expected, found));
+                if let Some(range) = self.ranges.pop_front() {
+                    let Range { offset, len, .. } = range;
+                    if taken < len {
+                        let (expected, found) = (offset.saturating_add(len), offset.saturating_add(taken));
+                        return Err(truncated("HDF5 dataset of records", expected, found));
+                    }
+                    let chunks = self.places.get(self.dataset as usize).and_then(Place::chunks);
+                    self.content.range_ended(&range, chunks, self.aimed())?;
                 }
                 if self.ranges.is_empty() && self.block.is_none() {
-                    self.next_dataset();
+                    self.next_dataset()?;
                 }
             }
         }
         if matches!(self.stage, Stage::Samples { .. }) {
-            while self.aim_at_ranges() && self.look_up()? {}
-            if self.dataset >= self.datasets && matches!(self.stage, Stage::Samples { .. }) {
-                return self.content.end(self.aimed(), &self.source);
-            }
+            while self.aim_at_ranges()? && self.look_up()? {}
         }
         Ok(())
     }
@@ -290,10 +299,13 @@ impl Reader {
         if let Some(length) = length.filter(|&length| length < end) {
             return Err(truncated("HDF5 dataset of records", end, length));
         }
-        let decoded = matches!(place, Place::Chunked(_)) && self.content.set_chunked();
         self.places.push(place);
-        // Nobody needs metadata after the last place, but the decoding of chunks.
-        if self.places.len() as u64 == self.datasets && !decoded {
+        let is_foreign = |place: &Place| {
+            let filters = place.chunks().and_then(|chunks| chunks.filters.as_ref());
+            matches!(filters, Some(Filters::Foreign(_)))
+        };
+        // Nobody needs metadata after the last place, but a parser that decodes chunks.
+        if self.places.len() as u64 == self.datasets && !self.places.iter().any(is_foreign) {
             self.source = Sparse::default();
             self.source.with(|known| known.length = length);
         }
@@ -342,19 +354,22 @@ impl Reader {
                 Ok(Place::Nowhere)
             }
             hdf5_pure::Layout::Chunked { chunk_shape, index } => {
-                let whole = self.content.is_decoded() || !dataset.filters().is_empty();
-                let chunks =
-                    Chunks { all: Vec::new(), shape: chunk_shape.clone(), extent: shape.clone(), itemsize, whole };
-                let is_fixed = index == hdf5_pure::ChunkIndex::FixedArray && !self.content.is_decoded();
+                let filters = self.content.is_decoded().then(|| Filters::of(&dataset, itemsize));
+                let whole = filters.is_some() || !dataset.filters().is_empty();
+                let is_fixed =
+                    index == hdf5_pure::ChunkIndex::FixedArray && !matches!(filters, Some(Filters::Foreign(_)));
+                let (all, largest) = (Vec::new(), largest(&dataset, &shape).map_err(broken)?);
+                let mut chunks = Chunks { all, shape: chunk_shape, extent: shape, itemsize, whole, filters };
                 // The header of the array is what was read last, if the places of the chunks were asked for before.
                 let header = self.source.with(|known| known.ranges.last().map(|(_, bytes)| bytes.clone()));
-                if let (true, Some(header)) = (is_fixed, header)
-                    && let Some(paged) = Paged::new(&header, chunks, &largest(&dataset, &shape).map_err(broken)?)
-                {
-                    return Ok(Place::Paged(paged));
+                let array = header.filter(|_| is_fixed).and_then(|header| Pages::new(&header, &chunks, &largest));
+                if let Some(array) = array {
+                    return Ok(Place::Paged(Paged::new(array, chunks)));
                 }
-                let chunks = dataset.chunks().map_err(broken)?.into_iter().map(Into::into).collect();
-                Ok(Place::Chunked(Chunks { all: chunks, shape: chunk_shape, extent: shape, itemsize, whole }))
+                chunks.all = dataset.chunks().map_err(broken)?.into_iter().map(Into::into).collect();
+                // Indexes of the library have this order; others need not.
+                chunks.all.sort_by_key(|chunk| chunk.offset.first().copied());
+                Ok(Place::Chunked(chunks))
             }
             other => Err(differs("layout of the dataset", "contiguous or chunked", other)),
         }
