@@ -102,6 +102,9 @@ new ResizeObserver(() => {
 }).observe(page);
 window.addEventListener('scroll', hideTip, { passive: true });
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-window.addEventListener('beforeprint', redraw);
+// Paper has a width of its own.
+const paper = (is) => { document.documentElement.classList.toggle('paper', is); redraw(); };
+window.addEventListener('beforeprint', () => paper(true));
+window.addEventListener('afterprint', () => paper(false));
 document.documentElement.dataset.errors = failures;
 document.documentElement.dataset.drawn = drawn;
