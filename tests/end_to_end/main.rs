@@ -11,6 +11,7 @@ mod containers;
 mod content;
 mod datasets;
 mod drop_in;
+mod fits;
 mod foreign;
 mod mlperf;
 mod mlperf_reads;

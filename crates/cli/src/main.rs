@@ -9,6 +9,7 @@ mod drop_in;
 mod endpoints;
 mod environment;
 mod exit;
+mod foresee;
 mod host;
 mod launch;
 mod lists;

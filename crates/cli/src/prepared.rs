@@ -59,16 +59,7 @@ impl Prepared {
 
 impl DataSet {
     fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
-        let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
-            .map_err(Failure::usage)?
-            .with_reading(workload)
-            .with_dialect(workload.dlio_rs.dialect);
-        // Dialects other than the reference's do with a sample what its name says: they look at it.
-        let layout = match workload.dlio_rs.dialect {
-            Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
-            Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
-            Dialect::Native | Dialect::Mlperf => layout,
-        };
+        let layout = layout(workload)?;
         if work.verify {
             layout.allows(Decode::Verify).map_err(Failure::usage)?;
         }
@@ -78,4 +69,21 @@ impl DataSet {
         let files = FileSet::new(workload).map_err(Failure::usage)?;
         Ok(Self { files, layout })
     }
+}
+
+/// What is in the files of a workload, and how they are read.
+///
+/// # Errors
+/// When there is no such file.
+pub(crate) fn layout(workload: &Workload) -> Result<Layout, Failure> {
+    let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
+        .map_err(Failure::usage)?
+        .with_reading(workload)
+        .with_dialect(workload.dlio_rs.dialect);
+    // Dialects other than the reference's do with a sample what its name says: they look at it.
+    Ok(match workload.dlio_rs.dialect {
+        Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
+        Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
+        Dialect::Native | Dialect::Mlperf => layout,
+    })
 }

@@ -6,14 +6,17 @@ use dlio_event::{Lane, OpKind, Outcome, Phase};
 use dlio_trace::{Batch, Error, RankTrace};
 
 use super::beside::{Beside, most_common};
+use super::saves::Saves;
 
 /// What a trace holds, as far as a workload depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) ranks: u64,
-    /// Sizes of the objects that were read.
-    pub(super) sizes: Vec<u64>,
-    /// Samples, each counted once.
+    /// The trace has spans of samples, so it says what a sample is.
+    pub(super) spans: bool,
+    /// Objects of the data set.
+    pub(super) objects: Vec<Object>,
+    /// Samples, each counted once; 0: nobody says.
     pub(super) samples: u64,
     /// Samples, as often as they were read.
     pub(super) visits: u64,
@@ -26,25 +29,55 @@ pub(super) struct Gathered {
     pub(super) span_seconds: f64,
     pub(super) notes: Vec<String>,
     pub(super) beside: Beside,
+    pub(super) saves: Saves,
     /// The last step of any epoch.
     pub(super) steps_seen: u32,
-    /// Samples and bytes by rank, epoch and step.
-    steps: HashMap<(u32, u32, u32), (u64, u64)>,
+    /// Steps of training, of all ranks and epochs.
+    pub(super) steps: u64,
+    /// Reads of the data set, what they moved, and how often an object was opened for them.
+    pub(super) reads: u64,
+    pub(super) bytes: u64,
+    pub(super) opens: u64,
+    /// Reads by their bytes, of traces that do not say what a sample is.
+    pub(super) pieces: BTreeMap<u64, u64>,
+    /// The bucket that most objects are in, if they are in one.
+    pub(super) bucket: Option<String>,
+    /// Samples by rank, epoch and step.
+    batches: HashMap<(u32, u32, u32), u64>,
     /// Time of the training loop, by rank and epoch: first fetch, end of the last computation, fetches.
     loops: HashMap<(u32, u32), (i64, i64, u64)>,
     suffixes: BTreeMap<String, u64>,
+    /// Files of the data sets that names tell.
+    named: BTreeMap<u64, u64>,
+}
+
+/// What was read of an object.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Object {
+    pub(super) size: u64,
+    pub(super) bytes: u64,
+    reads: u64,
+    opens: u64,
 }
 
 /// What the second look at objects needs.
 #[derive(Default)]
-struct Objects {
-    sizes: HashMap<String, u64>,
+struct Found {
+    objects: HashMap<String, Object>,
+    /// Objects that samples name.
     told: HashSet<String>,
+    /// Objects that a rank opened and has neither read nor written since.
+    opened: HashSet<(u32, String)>,
     samples: HashSet<u64>,
     lanes: BTreeSet<(u32, u16)>,
+    /// Lanes that read, of traces whose samples are in no lane.
+    reading: BTreeSet<(u32, u16)>,
     first: Option<i64>,
     last: i64,
 }
+
+/// Different lengths of reads that are told apart.
+const PIECES_MAX: usize = 4096;
 
 impl Gathered {
     pub(super) fn of(traces: &[RankTrace]) -> Result<Self, Error> {
@@ -54,43 +87,64 @@ impl Gathered {
                 spans |= batch?.kind.contains(&OpKind::Sample);
             }
         }
-        let mut gathered = Self { ranks: traces.len() as u64, ..Self::default() };
-        let mut objects = Objects::default();
+        let mut gathered = Self { ranks: traces.len() as u64, spans, ..Self::default() };
+        let mut found = Found::default();
         let mut left_out: BTreeMap<&'static str, u64> = BTreeMap::new();
         for trace in traces {
             for batch in trace.batches()? {
                 let batch = batch?;
                 for row in 0..batch.len() {
-                    if let Some(what) = gathered.take((trace.header.rank, spans), &batch, row, &mut objects) {
+                    if let Some(what) = gathered.take(trace.header.rank, &batch, row, &mut found) {
                         *left_out.entry(what).or_default() += 1;
                     }
                 }
             }
         }
+        gathered.finish(found);
+        // Without anything that reads, what was written is all that there is.
+        if gathered.objects.is_empty() && gathered.saves.take_loose(&mut gathered.notes) {
+            left_out.remove("write(s)");
+        }
+        if !gathered.objects.is_empty() && gathered.saves.loads() > 0 {
+            left_out.insert("load(s) of checkpoints", gathered.saves.loads());
+        }
         for (what, count) in left_out {
             gathered.notes.push(format!("{count} {what} of the trace are not part of this workload"));
         }
-        if !spans {
-            gathered
-                .notes
-                .push("the trace has no spans of samples: each reading of an object counts as one".to_owned());
-        }
-        gathered.finish(objects, spans);
         Ok(gathered)
     }
 
     /// Takes a row; returns the name of what the workload leaves out.
-    fn take(
-        &mut self,
-        (rank, spans): (u32, bool),
-        batch: &Batch,
-        row: usize,
-        objects: &mut Objects,
-    ) -> Option<&'static str> {
+    fn take(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) -> Option<&'static str> {
         let (kind, phase) = (batch.kind[row], batch.phase[row]);
-        if spans && phase != Phase::Train {
-            return self.beside.take(rank, batch, row);
+        if phase == Phase::Checkpoint || matches!(kind, OpKind::CheckpointSave | OpKind::CheckpointLoad) {
+            self.saves.take(rank, batch, row);
+            return None;
         }
+        if phase == Phase::Generate {
+            return (kind == OpKind::GenerateFile).then_some("generated file(s)");
+        }
+        if self.spans && phase != Phase::Train {
+            self.beside.take(rank, batch, row);
+            return None;
+        }
+        self.take_span(rank, batch, row, found);
+        if kind.is_write() {
+            self.saves.take_write(rank, batch, row);
+            if let Some(name) = batch.object.get(row) {
+                found.opened.remove(&(rank, name.to_owned()));
+            }
+            return Some("write(s)");
+        }
+        if kind.is_storage() && batch.outcome[row] == Outcome::Ok {
+            self.take_operation(rank, batch, row, found);
+        }
+        None
+    }
+
+    /// Takes a span of the training loop or of its readers.
+    fn take_span(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) {
+        let kind = batch.kind[row];
         let seconds = batch.duration(row) as f64 / 1e9;
         let (epoch, step) = (batch.epoch[row], batch.step[row]);
         match kind {
@@ -100,15 +154,20 @@ impl Gathered {
             }
             OpKind::Preprocess => self.beside.preprocess.push(seconds),
             OpKind::Fetch => {
+                self.steps += 1;
                 self.steps_seen = self.steps_seen.max(step);
                 let turn = self.loops.entry((rank, epoch)).or_insert((batch.start[row], batch.end[row], 0));
                 *turn = (turn.0.min(batch.start[row]), turn.1.max(batch.end[row]), turn.2 + 1);
             }
             OpKind::Sample => {
-                self.visit(rank, (epoch, step), (batch.bytes[row], seconds));
-                objects.samples.extend(batch.sample[row]);
-                objects.lanes.insert((rank, batch.lane[row].0));
-                objects.told.extend(batch.object.get(row).map(str::to_owned));
+                self.visits += 1;
+                self.durations.push(seconds);
+                if step > 0 {
+                    *self.batches.entry((rank, epoch, step)).or_default() += 1;
+                }
+                found.samples.extend(batch.sample[row]);
+                found.lanes.insert((rank, batch.lane[row].0));
+                found.told.extend(batch.object.get(row).map(str::to_owned));
             }
             _ => {}
         }
@@ -117,87 +176,101 @@ impl Gathered {
         {
             turn.1 = turn.1.max(batch.end[row]);
         }
-        if kind.is_write() {
-            return (!spans).then_some("write(s)");
+    }
+
+    fn take_operation(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) {
+        let (kind, Some(name)) = (batch.kind[row], batch.object.get(row)) else { return };
+        if kind == OpKind::Open {
+            found.opened.insert((rank, name.to_owned()));
+            return;
         }
-        if !kind.is_storage() || batch.outcome[row] != Outcome::Ok {
-            return None;
+        let object = found.objects.entry(name.to_owned()).or_default();
+        object.size = object.size.max(batch.object_size[row].unwrap_or(0));
+        if !kind.is_read() {
+            return;
         }
-        let name = batch.object.get(row)?;
-        if kind.is_read() {
-            objects.first = Some(objects.first.map_or(batch.start[row], |first| first.min(batch.start[row])));
-            objects.last = objects.last.max(batch.end[row]);
-            if !spans {
-                self.visit(rank, (epoch, step), (batch.bytes[row], seconds));
-                objects.lanes.insert((rank, batch.lane[row].0));
-                objects.told.insert(name.to_owned());
+        let bytes = batch.bytes[row];
+        object.size = object.size.max(batch.offset[row].saturating_add(bytes));
+        object.reads += 1;
+        object.bytes += bytes;
+        object.opens += u64::from(found.opened.remove(&(rank, name.to_owned())));
+        found.first = Some(found.first.map_or(batch.start[row], |first| first.min(batch.start[row])));
+        found.last = found.last.max(batch.end[row]);
+        found.reading.insert((rank, batch.lane[row].0));
+        if !self.spans {
+            self.durations.push(batch.duration(row) as f64 / 1e9);
+            // An end of file that is looked for reads nothing.
+            if bytes > 0 && (self.pieces.len() < PIECES_MAX || self.pieces.contains_key(&bytes)) {
+                *self.pieces.entry(bytes).or_default() += 1;
             }
         }
-        let reach = if kind.is_read() { batch.offset[row].saturating_add(batch.bytes[row]) } else { 0 };
-        let size = batch.object_size[row].unwrap_or(0).max(reach);
-        if size > 0 {
-            let known = objects.sizes.entry(name.to_owned()).or_default();
-            *known = (*known).max(size);
-        }
-        None
     }
 
-    fn visit(&mut self, rank: u32, (epoch, step): (u32, u32), (bytes, seconds): (u64, f64)) {
-        self.visits += 1;
-        self.durations.push(seconds);
-        if step > 0 {
-            let entry = self.steps.entry((rank, epoch, step)).or_default();
-            *entry = (entry.0 + 1, entry.1 + bytes);
-        }
-    }
-
-    fn finish(&mut self, objects: Objects, spans: bool) {
-        let Objects { sizes, told, samples, lanes, first, last } = objects;
-        for name in &told {
-            // A sample's row names its object as the reads do, unless it is one of an archive's members.
-            let Some(size) = sizes.get(name) else { continue };
-            self.sizes.push(*size);
-            let suffix = name.rsplit_once('.').map_or("", |(_, suffix)| suffix).to_ascii_lowercase();
+    fn finish(&mut self, found: Found) {
+        let Found { objects, told, samples, lanes, reading, first, last, .. } = found;
+        let mut buckets: BTreeMap<&str, u64> = BTreeMap::new();
+        // Samples that name no object are in those that were read; archives have members that nobody opens.
+        let any_told = objects.iter().any(|(name, object)| object.reads > 0 && told.contains(name));
+        for (name, object) in objects.iter().filter(|(_, object)| object.reads > 0 && object.size > 0) {
+            (self.reads, self.bytes, self.opens) =
+                (self.reads + object.reads, self.bytes + object.bytes, self.opens + object.opens);
+            if any_told && !told.contains(name) {
+                continue;
+            }
+            self.objects.push(*object);
+            let file = name.rsplit('/').next().unwrap_or(name);
+            let suffix = file.rsplit_once('.').map_or("", |(_, suffix)| suffix).to_ascii_lowercase();
             *self.suffixes.entry(suffix).or_default() += 1;
+            if let Some(count) = count_in(file) {
+                *self.named.entry(count).or_default() += 1;
+            }
+            let bucket = name.strip_prefix("s3://").and_then(|rest| rest.split('/').next());
+            if let Some(bucket) = bucket {
+                *buckets.entry(bucket).or_default() += 1;
+            }
         }
-        self.sizes.sort_unstable();
-        self.samples = if samples.is_empty() { told.len() as u64 } else { samples.len() as u64 };
+        self.objects.sort_unstable_by_key(|object| object.size);
+        let bucket = buckets.into_iter().max_by_key(|(_, count)| *count);
+        self.bucket =
+            bucket.filter(|(_, count)| count * 2 > self.objects.len() as u64).map(|(name, _)| name.to_owned());
+        self.samples = if samples.is_empty() && self.spans { self.objects.len() as u64 } else { samples.len() as u64 };
+        let lanes =
+            if lanes.iter().all(|(_, lane)| *lane == Lane::MAIN.0) && !reading.is_empty() { reading } else { lanes };
         let reading = |rank: u32| lanes.iter().filter(|(of, lane)| *of == rank && *lane != Lane::MAIN.0).count() as u64;
         let ranks: BTreeSet<u32> = lanes.iter().map(|(rank, _)| *rank).collect();
         self.readers = ranks.into_iter().map(reading).max().unwrap_or(0);
         self.epochs = self.loops.keys().map(|(_, epoch)| *epoch).collect::<BTreeSet<_>>().len() as u64;
         self.span_seconds = first.map_or(0.0, |first| last.saturating_sub(first) as f64 / 1e9);
-        if spans && self.loops.is_empty() {
+        if self.spans && self.loops.is_empty() && !self.objects.is_empty() {
             self.notes.push("the trace has no fetches: its epochs and steps are guessed".to_owned());
         }
     }
 
     /// Samples per step: what most steps have.
     pub(super) fn batch(&self) -> u64 {
-        most_common(self.steps.values().map(|(samples, _)| samples))
+        most_common(self.batches.values())
     }
 
-    pub(super) fn bytes_per_step(&self) -> f64 {
-        if self.steps.is_empty() {
-            return self.sizes.iter().sum::<u64>() as f64 / self.sizes.len().max(1) as f64;
-        }
-        self.steps.values().map(|(_, bytes)| *bytes).sum::<u64>() as f64 / self.steps.len() as f64
+    /// Steps of all ranks, where so many samples are read.
+    pub(super) fn steps_of(&self, visits: f64) -> f64 {
+        if self.steps > 0 { self.steps as f64 } else { visits / self.batch() as f64 }
     }
 
-    pub(super) fn steps_per_epoch(&self, batch: u64) -> u64 {
-        (self.samples / (batch * self.ranks).max(1)).max(1)
+    pub(super) fn mean_size(&self) -> f64 {
+        self.objects.iter().map(|object| object.size as f64).sum::<f64>() / self.objects.len().max(1) as f64
     }
 
     fn loop_seconds(&self) -> f64 {
         self.loops.values().map(|(first, last, _)| last.saturating_sub(*first) as f64 / 1e9).sum()
     }
 
-    pub(super) fn steps_per_second(&self, batch: u64) -> f64 {
+    /// Steps per second and rank of a loop that takes so many steps in all.
+    pub(super) fn steps_per_second(&self, steps: f64) -> f64 {
         let fetches: u64 = self.loops.values().map(|(_, _, fetches)| fetches).sum();
         let (steps, seconds) = if fetches > 0 {
             (fetches as f64, self.loop_seconds())
         } else {
-            (self.visits as f64 / (batch * self.ranks) as f64, self.span_seconds)
+            (steps / self.ranks as f64, self.span_seconds)
         };
         if seconds > 0.0 { steps / seconds } else { 0.0 }
     }
@@ -208,22 +281,32 @@ impl Gathered {
         if seconds > 0.0 { self.durations.iter().sum::<f64>() / seconds } else { 0.0 }
     }
 
+    /// How many files the data set has, as the names of all that were read tell.
+    pub(super) fn files_of_names(&self) -> Option<u64> {
+        let (count, times) = self.named.first_key_value()?;
+        (*times == self.objects.len() as u64).then_some(*count)
+    }
+
     /// The format that most names tell.
-    pub(super) fn format(&self, notes: &mut Vec<String>) -> &'static str {
+    pub(super) fn format(&self) -> Result<&'static str, &str> {
         let suffix = self.suffixes.iter().max_by_key(|(_, count)| **count).map_or("", |(suffix, _)| suffix.as_str());
         match suffix {
-            "npz" => "npz",
-            "npy" => "npy",
-            "h5" | "hdf5" => "hdf5",
-            "tfrecord" | "tfrecords" => "tfrecord",
-            "csv" => "csv",
-            "jpg" | "jpeg" => "jpeg",
-            "png" => "png",
-            "parquet" => "parquet",
-            _ => {
-                notes.push(format!("no name tells the format of the files (.{suffix}): npz is a guess"));
-                "npz"
-            }
+            "npz" => Ok("npz"),
+            "npy" => Ok("npy"),
+            "h5" | "hdf5" => Ok("hdf5"),
+            "tfrecord" | "tfrecords" => Ok("tfrecord"),
+            "csv" => Ok("csv"),
+            "jpg" | "jpeg" => Ok("jpeg"),
+            "png" => Ok("png"),
+            "parquet" => Ok("parquet"),
+            "indexed_binary" => Ok("indexed_binary"),
+            other => Err(other),
         }
     }
+}
+
+/// The files of the data set that a file is of: 168 of `img_012_of_168.npz`.
+fn count_in(file: &str) -> Option<u64> {
+    let (_, end) = file.rsplit_once("_of_")?;
+    end.split('.').next()?.parse().ok()
 }

@@ -4,24 +4,51 @@
 
 mod beside;
 mod gather;
+mod saves;
 mod shape;
 #[cfg(test)]
 mod tests;
-
-use std::fmt::Write as _;
+mod trial;
+mod yaml;
 
 use dlio_trace::{Error, RankTrace};
 
-pub use beside::{Checkpoints, Evaluation, When};
+pub use beside::Evaluation;
 use gather::Gathered;
+pub use saves::{Checkpoints, When};
 pub use shape::Compute;
 use shape::Simulated;
+use trial::{Cut, Nearest};
+pub use trial::{Foresight, Load};
 
 /// A workload that was derived from a trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
+    /// Ranks that the trace was recorded with.
+    pub ranks: u64,
+    /// What it trains on; `None`: it takes checkpoints and does nothing else.
+    pub training: Option<Training>,
+    /// Checkpoints, if there were any.
+    pub checkpoints: Option<Checkpoints>,
+    /// The bucket of the data set, or of the checkpoints of a run that has none, if that is not a folder.
+    pub bucket: Option<String>,
+    /// What was compared: name, recorded, fitted.
+    pub similarity: Vec<(&'static str, f64, f64)>,
+    /// Kolmogorov-Smirnov distances by name.
+    pub distances: Vec<(&'static str, f64)>,
+    /// What had to be guessed, and what was left out.
+    pub notes: Vec<String>,
+}
+
+/// A data set and how it is trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
     /// Format of the files.
     pub format: &'static str,
+    /// How the keys are understood.
+    pub dialect: Dialect,
+    /// How files are read.
+    pub loader: Loader,
     /// Files.
     pub files: u64,
     /// Samples in one file.
@@ -36,196 +63,233 @@ pub struct Fit {
     pub readers: u64,
     /// Epochs.
     pub epochs: u64,
-    /// Ranks that the trace was recorded with.
-    pub ranks: u64,
+    /// Steps after which each epoch ends early.
+    pub steps: Option<u64>,
     /// Seconds of computation per step.
     pub compute: Compute,
     /// Seconds of preprocessing per sample, if there was any.
     pub preprocess: Option<Compute>,
     /// Evaluation, if there was any.
     pub evaluation: Option<Evaluation>,
-    /// Checkpoints that were saved in training, if there were any.
-    pub checkpoints: Option<Checkpoints>,
-    /// What was compared: name, recorded, fitted.
-    pub similarity: Vec<(&'static str, f64, f64)>,
-    /// Kolmogorov-Smirnov distances by name.
-    pub distances: Vec<(&'static str, f64)>,
-    /// What had to be guessed, and what was left out.
-    pub notes: Vec<String>,
 }
 
-/// Derives a workload from traces; `None`: nothing in them reads an object.
+/// How a workload's keys are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// As the reference does.
+    Dlio,
+    /// As they say.
+    Native,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// By `PyTorch`'s loader, which opens a file for every sample.
+    Pytorch,
+    /// By the same; files stay open.
+    PytorchKept,
+    /// By `TensorFlow`'s, which reads file after file.
+    Tensorflow,
+}
+
+/// Derives a workload from traces; `None`: nothing in them reads an object as a workload can, or saves or loads a checkpoint.
 ///
 /// # Errors
 /// When a trace cannot be read.
-pub fn fit(traces: &[RankTrace]) -> Result<Option<Fit>, Error> {
+pub fn fit(traces: &[RankTrace], foresight: &dyn Foresight) -> Result<Option<Fit>, Error> {
     let gathered = Gathered::of(traces)?;
-    Ok((!gathered.sizes.is_empty()).then(|| derive(&gathered)))
+    let fit = if gathered.objects.is_empty() { alone(&gathered) } else { train(&gathered, foresight) };
+    Ok(fit.map(|mut fit| {
+        fit.compare_checkpoints(&gathered, foresight);
+        fit
+    }))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded quotients of counts")]
-fn derive(gathered: &Gathered) -> Fit {
+/// A workload of checkpoints and nothing else.
+fn alone(gathered: &Gathered) -> Option<Fit> {
     let mut notes = gathered.notes.clone();
-    let files = gathered.sizes.len() as u64;
-    let samples_per_file = ((gathered.samples as f64 / files as f64).round() as u64).max(1);
-    let per_sample: Vec<f64> = gathered.sizes.iter().map(|size| *size as f64 / samples_per_file as f64).collect();
-    let (mean, stdev) = shape::moments(&per_sample);
-    let stdev = if stdev < mean / 100.0 { 0.0 } else { stdev };
-    let batch = gathered.batch();
-    let readers = gathered.readers;
-    let compute = if gathered.compute.is_empty() {
-        let steps = (gathered.visits as f64 / (batch * gathered.ranks) as f64).max(1.0);
-        let mean = (gathered.span_seconds / steps).max(0.0);
-        notes.push(format!("the trace has no spans of computation: {mean:.6} s per step keep its rate"));
-        Compute::Constant(mean)
-    } else {
-        Compute::of(&gathered.compute)
-    };
-    let epochs = gathered.epochs.max((gathered.visits as f64 / gathered.samples.max(1) as f64).round() as u64).max(1);
-    let simulated = Simulated::run(
-        (gathered.steps_per_epoch(batch), epochs),
-        (readers.max(1), batch),
-        &gathered.durations,
-        compute.mean(),
-    );
-    let bytes = mean * batch as f64;
-    let similarity = vec![
-        ("bytes per step and rank", gathered.bytes_per_step(), bytes),
-        ("steps per second and rank", gathered.steps_per_second(batch), simulated.steps_per_second),
-        ("samples under way per rank", gathered.concurrency(), simulated.concurrency),
-        ("seconds of computation per step", shape::moments(&gathered.compute).0, compute.mean()),
-    ];
-    let sizes = if stdev > 0.0 {
-        shape::distance(&per_sample, |x| shape::normal_cdf(x, mean, stdev))
-    } else {
-        shape::distance_to_point(&per_sample, mean)
-    };
-    let mut distances = vec![("sizes of samples", sizes)];
-    if !gathered.compute.is_empty() {
-        distances.push(("times of computation", compute.distance(&gathered.compute)));
-    }
-    let last_epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
-    let evaluation = gathered.beside.evaluation(last_epoch);
-    let saves = gathered.beside.checkpoints((last_epoch, gathered.steps_seen), &mut notes);
-    let checkpoints = saves.map(|saves| whole_ranks(saves, gathered.ranks, &mut notes));
-    let preprocess = &gathered.beside.preprocess;
-    notes.push(
-        "not derived: the order of the samples (shuffling), ranges within files, and what readers keep open".to_owned(),
-    );
-    Fit {
-        preprocess: (!preprocess.is_empty()).then(|| Compute::of(preprocess)),
-        evaluation,
-        checkpoints,
-        format: gathered.format(&mut notes),
-        files,
-        samples_per_file,
-        record_length: mean,
-        record_length_stdev: stdev,
-        batch,
-        readers,
-        epochs,
-        ranks: gathered.ranks,
-        compute,
-        similarity,
-        distances,
-        notes,
-    }
+    let checkpoints = gathered.saves.alone(gathered.ranks, &mut notes)?;
+    let name = gathered.saves.object.as_deref().and_then(|name| name.strip_prefix("s3://"));
+    let bucket = name.and_then(|name| name.split('/').next()).map(str::to_owned);
+    let base = Fit::bare(gathered.ranks, bucket, notes);
+    Some(Fit { checkpoints: Some(checkpoints), ..base })
 }
 
-/// Tensor parallelism makes as many ranks save as did, where these divide the world; otherwise one saves for all.
-fn whole_ranks(saves: Checkpoints, ranks: u64, notes: &mut Vec<String>) -> Checkpoints {
-    if ranks.is_multiple_of(saves.ranks) {
-        return saves;
+fn train(gathered: &Gathered, foresight: &dyn Foresight) -> Option<Fit> {
+    let mut fit = Fit::bare(gathered.ranks, gathered.bucket.clone(), gathered.notes.clone());
+    let Nearest { mut training, cut, load } = trial::nearest(gathered, &fit, foresight)?;
+    if gathered.compute.is_empty() {
+        training.compute = Compute::Constant(rest(gathered, &training, &cut, load));
     }
-    notes.push(format!("{} of {ranks} ranks saved checkpoints; in this workload one saves as much", saves.ranks));
-    Checkpoints { bytes: saves.bytes * saves.ranks, ranks: 1, ..saves }
+    fit.similarity = similarity(gathered, &training, &cut, load);
+    let sizes: Vec<f64> = gathered.objects.iter().map(|object| object.size as f64).collect();
+    let (mean, stdev) = shape::moments(&sizes);
+    let far = if training.record_length_stdev > 0.0 {
+        shape::distance(&sizes, |x| shape::normal_cdf(x, mean, stdev))
+    } else {
+        shape::distance_to_point(&sizes, mean)
+    };
+    fit.distances.push(("sizes of files", far));
+    if !gathered.compute.is_empty() {
+        fit.distances.push(("times of computation", training.compute.distance(&gathered.compute)));
+    }
+    let last_epoch = u32::try_from(training.epochs).unwrap_or(u32::MAX);
+    fit.checkpoints = gathered.saves.in_training((last_epoch, gathered.steps_seen), gathered.ranks, &mut fit.notes);
+    fit.note_guesses(gathered, &training, load);
+    fit.training = Some(training);
+    Some(fit)
+}
+
+/// Steps of an epoch, readers and samples of a step, and how long each of these takes.
+fn pace(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> ((u64, u64), (u64, u64), Vec<f64>) {
+    let in_epoch = load.steps / (training.epochs * gathered.ranks) as f64;
+    let preprocess = training.preprocess.map_or(0.0, Compute::mean);
+    let durations = cut.durations.iter().map(|seconds| seconds + preprocess).collect();
+    ((shape::count(in_epoch), training.epochs), (training.readers, training.batch), durations)
+}
+
+/// Seconds of computation with which as many steps per second come as were recorded; 0 if reading alone takes as long.
+fn rest(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> f64 {
+    let (steps, lanes, durations) = pace(gathered, training, cut, load);
+    let recorded = gathered.steps_per_second(gathered.steps_of(cut.visits));
+    let (mut least, mut most) = (0.0, training.compute.mean());
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(least, most);
+        let is_fast = Simulated::run(steps, lanes, &durations, middle).steps_per_second >= recorded;
+        (least, most) = if is_fast { (middle, most) } else { (least, middle) };
+    }
+    least
+}
+
+const HALVINGS: u32 = 16;
+
+/// What was recorded, beside what the workload does.
+fn similarity(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> Vec<(&'static str, f64, f64)> {
+    let steps = gathered.steps_of(cut.visits);
+    let each = |recorded: u64, fitted: f64| (recorded as f64 / steps.max(1.0), fitted / load.steps.max(1.0));
+    let (bytes, reads, opens) =
+        (each(gathered.bytes, load.bytes), each(gathered.reads, load.reads), each(gathered.opens, load.opens));
+    let (in_epoch, lanes, durations) = pace(gathered, training, cut, load);
+    let simulated = Simulated::run(in_epoch, lanes, &durations, training.compute.mean());
+    let share = (simulated.concurrency, durations.iter().sum::<f64>(), cut.durations.iter().sum::<f64>());
+    let reading = if share.1 > 0.0 { share.0 * share.2 / share.1 } else { 0.0 };
+    let recorded = gathered.concurrency();
+    let mut similarity = vec![
+        ("steps of all ranks", steps, load.steps),
+        ("bytes per step and rank", bytes.0, bytes.1),
+        ("reads per step and rank", reads.0, reads.1),
+    ];
+    if gathered.opens > 0 {
+        similarity.push(("files opened per step and rank", opens.0, opens.1));
+    }
+    similarity.push(("steps per second and rank", gathered.steps_per_second(steps), simulated.steps_per_second));
+    similarity.push(("samples under way per rank", recorded, reading));
+    if !gathered.compute.is_empty() {
+        let (mean, _) = shape::moments(&gathered.compute);
+        similarity.push(("seconds of computation per step", mean, training.compute.mean()));
+    }
+    similarity
+}
+
+/// Less of an epoch than this is none.
+const ROUNDING: f64 = 0.05;
+
+impl Training {
+    /// What follows from the trace alone, whatever the format.
+    fn of(gathered: &Gathered, cut: &Cut) -> Self {
+        let batch = gathered.batch();
+        // Where several ranks read the same few objects, each has its own: there must be a step for all of them.
+        let files = cut.files.max((batch * gathered.ranks).div_ceil(cut.samples_per_file));
+        let samples = (files * cut.samples_per_file) as f64;
+        let per_sample: Vec<f64> =
+            gathered.objects.iter().map(|object| object.size as f64 / cut.samples_per_file as f64).collect();
+        let (mean, stdev) = shape::moments(&per_sample);
+        // Epochs that are guessed are rather one too many, of which each ends early.
+        let guessed = || shape::count((cut.visits / samples - ROUNDING).ceil());
+        let epochs = if gathered.epochs > 0 { gathered.epochs } else { guessed() };
+        let preprocess = &gathered.beside.preprocess;
+        let compute = if gathered.compute.is_empty() {
+            // All of the time, until it is known how much of it is reading.
+            let steps = (gathered.steps_of(cut.visits) / gathered.ranks as f64).max(1.0);
+            Compute::Constant(gathered.span_seconds / steps)
+        } else {
+            Compute::of(&gathered.compute)
+        };
+        Self {
+            format: "npz",
+            dialect: Dialect::Dlio,
+            loader: Loader::Pytorch,
+            files,
+            samples_per_file: cut.samples_per_file,
+            record_length: mean,
+            record_length_stdev: if stdev < mean / 100.0 { 0.0 } else { stdev },
+            batch,
+            readers: gathered.readers,
+            epochs,
+            steps: None,
+            compute,
+            preprocess: (!preprocess.is_empty()).then(|| Compute::of(preprocess)),
+            evaluation: gathered.beside.evaluation(u32::try_from(epochs).unwrap_or(u32::MAX)),
+        }
+    }
 }
 
 impl Fit {
-    /// The workload, with comments that say how similar it is.
-    #[must_use]
-    pub fn yaml(&self) -> Vec<u8> {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut text);
-        text.into_bytes()
+    fn bare(ranks: u64, bucket: Option<String>, notes: Vec<String>) -> Self {
+        let (similarity, distances) = (Vec::new(), Vec::new());
+        Self { ranks, training: None, checkpoints: None, bucket, similarity, distances, notes }
     }
 
-    fn write(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(
-            text,
-            "# Derived from a trace of {} rank(s): run it on as many, after `dlio-rs generate`.",
-            self.ranks
-        )?;
-        writeln!(text, "# Recorded, and predicted of this workload with the recorded times of reading:")?;
-        for (name, recorded, fitted) in &self.similarity {
-            let change =
-                if *recorded > 0.0 { format!(" ({:+.1} %)", (fitted / recorded - 1.0) * 100.0) } else { String::new() };
-            writeln!(text, "#   {name}: {recorded:.6}, {fitted:.6}{change}")?;
-        }
-        for (name, distance) in &self.distances {
-            writeln!(text, "#   {name}: Kolmogorov-Smirnov distance {distance:.3}")?;
-        }
-        for note in &self.notes {
-            writeln!(text, "# Note: {note}")?;
-        }
-        let length = self.record_length.round();
-        self.write_model(text)?;
-        let (evaluation, checkpoint) = (self.evaluation.is_some(), self.checkpoints.is_some());
-        writeln!(
-            text,
-            "workflow: {{generate_data: false, train: true, evaluation: {evaluation}, checkpoint: {checkpoint}}}\ndataset:"
-        )?;
-        writeln!(text, "  data_folder: data/fitted\n  format: {}", self.format)?;
-        writeln!(text, "  num_files_train: {}\n  num_samples_per_file: {}", self.files, self.samples_per_file)?;
-        writeln!(text, "  record_length_bytes: {length}")?;
-        if self.record_length_stdev > 0.0 {
-            writeln!(text, "  record_length_bytes_stdev: {}", self.record_length_stdev.round())?;
-        }
-        if let Some(evaluation) = &self.evaluation {
-            writeln!(text, "  num_files_eval: {}", evaluation.files)?;
-        }
-        writeln!(
-            text,
-            "reader:\n  data_loader: pytorch\n  batch_size: {}\n  read_threads: {}",
-            self.batch, self.readers
-        )?;
-        if let Some(evaluation) = &self.evaluation {
-            writeln!(text, "  batch_size_eval: {}", evaluation.batch)?;
-        }
-        if let Some(preprocess) = &self.preprocess {
-            writeln!(text, "  preprocess_time: {}", preprocess.yaml())?;
-        }
-        writeln!(text, "train:\n  epochs: {}\n  computation_time: {}", self.epochs, self.compute.yaml())?;
-        self.write_beside(text)
+    /// The same with this training.
+    fn with(&self, training: Training) -> Self {
+        Self { training: Some(training), ..self.clone() }
     }
 
-    fn write_model(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(text, "model:\n  name: fitted")?;
-        if let Some(Checkpoints { bytes, ranks, .. }) = self.checkpoints {
-            writeln!(text, "  model_size_bytes: {bytes}")?;
-            if ranks > 1 {
-                writeln!(text, "  parallelism: {{tensor: {ranks}}}")?;
-            }
+    fn note_guesses(&mut self, gathered: &Gathered, training: &Training, load: Load) {
+        let notes = &mut self.notes;
+        if !gathered.spans {
+            let whole =
+                if training.samples_per_file > 1 { "each read of a piece" } else { "each reading of an object" };
+            notes.push(format!("the trace has no spans of samples: {whole} counts as one"));
         }
-        writeln!(text, "framework: pytorch")
+        if gathered.compute.is_empty() {
+            let mean = training.compute.mean();
+            notes.push(format!("the trace has no spans of computation: {mean:.6} s per step keep its rate"));
+        }
+        let format = training.format;
+        match gathered.format() {
+            Err(suffix) => {
+                notes.push(format!("no name tells the format of the files (.{suffix}): {format} reads most like it"));
+            }
+            Ok(named) if named != format => {
+                notes.push(format!("names tell {named}, but files were read more as those of {format} are"));
+            }
+            Ok(_) => {}
+        }
+        let (objects, files) = (gathered.objects.len() as u64, training.files);
+        if objects < files && gathered.files_of_names() == Some(files) {
+            notes.push(format!("{objects} of the {files} files that names tell were read"));
+        } else if objects < files {
+            notes.push(format!("{objects} object(s) were read by several ranks; here there are {files}, one for each"));
+        }
+        let recorded = gathered.bytes as f64;
+        if (load.bytes - recorded).abs() > recorded / 10.0 {
+            notes.push(format!("the trace reads {recorded:.0} bytes, this workload {:.0}", load.bytes));
+        }
+        notes.push("not derived: the order of the samples (shuffling)".to_owned());
     }
 
-    fn write_beside(&self, text: &mut String) -> std::fmt::Result {
-        if let Some(Evaluation { after, between, compute, .. }) = &self.evaluation {
-            writeln!(text, "evaluation:\n  eval_time: {}", compute.yaml())?;
-            writeln!(text, "  eval_after_epoch: {after}\n  epochs_between_evals: {between}")?;
+    fn compare_checkpoints(&mut self, gathered: &Gathered, foresight: &dyn Foresight) {
+        let Some(checkpoints) = &self.checkpoints else { return };
+        let Some((files, bytes)) = foresight.checkpoint(&self.yaml()) else { return };
+        let (recorded_files, recorded_bytes) = gathered.saves.recorded();
+        if let When::Alone { writes, reads, .. } = checkpoints.when {
+            let (saved, loaded) = gathered.saves.counts();
+            self.similarity.push(("checkpoints saved", saved as f64, writes as f64));
+            self.similarity.push(("checkpoints loaded", loaded as f64, reads as f64));
         }
-        match self.checkpoints.map(|checkpoints| checkpoints.when) {
-            Some(When::Steps(between)) => {
-                writeln!(text, "checkpoint:\n  checkpoint_folder: checkpoints/fitted")?;
-                writeln!(text, "  steps_between_checkpoints: {between}")
-            }
-            Some(When::Epochs(after, between)) => {
-                writeln!(text, "checkpoint:\n  checkpoint_folder: checkpoints/fitted")?;
-                writeln!(text, "  checkpoint_after_epoch: {after}\n  epochs_between_checkpoints: {between}")
-            }
-            None => Ok(()),
-        }
+        self.similarity.push(("files of a checkpoint and rank that saves", recorded_files, files));
+        self.similarity.push(("bytes of a checkpoint and rank that saves", recorded_bytes, bytes));
     }
 }

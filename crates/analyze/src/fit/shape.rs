@@ -1,5 +1,15 @@
 //! Distributions: their moments, distances, and a small simulation of readers that feed a training loop.
 
+/// The nearest count, at least 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "quotients of counts, of which none is negative"
+)]
+pub(super) fn count(quotient: f64) -> u64 {
+    quotient.round().max(1.0) as u64
+}
+
 /// Mean and standard deviation.
 pub(super) fn moments(values: &[f64]) -> (f64, f64) {
     if values.is_empty() {
@@ -121,8 +131,8 @@ pub(super) struct Simulated {
 const PREFETCH: usize = 2;
 
 impl Simulated {
-    /// Readers take the steps of an epoch in turn, each at most [`PREFETCH`] ahead of the loop; readings take the recorded times
-    /// in an order that is mixed the same way each time.
+    /// Readers take the steps of an epoch in turn, each at most [`PREFETCH`] ahead of the loop; without one the loop reads. Readings
+    /// take the recorded times in an order that is mixed the same way each time.
     pub(super) fn run(
         (steps, epochs): (u64, u64),
         (readers, batch): (u64, u64),
@@ -132,7 +142,7 @@ impl Simulated {
         // Long runs repeat themselves: this many steps tell the rate.
         const STEPS: usize = 20_000;
         let (steps, epochs) = (usize::try_from(steps).unwrap_or(STEPS).clamp(1, STEPS), epochs.clamp(1, 3));
-        let readers = usize::try_from(readers).unwrap_or(1).max(1);
+        let (inline, readers) = (readers == 0, usize::try_from(readers).unwrap_or(1).max(1));
         let (mut now, mut busy, mut draw) = (0.0f64, 0.0f64, 0usize);
         for _ in 0..epochs {
             let mut free = vec![now; readers];
@@ -142,6 +152,9 @@ impl Simulated {
                 // A place is free when the loop has taken the batch that many of this reader's before.
                 let place = step.checked_sub(readers * PREFETCH).and_then(|before| taken.get(before)).copied();
                 let mut at = free[reader].max(place.unwrap_or(now.min(free[reader])));
+                if inline {
+                    at = now;
+                }
                 for _ in 0..batch {
                     draw = (draw + 7919) % durations.len().max(1);
                     let seconds = durations.get(draw).copied().unwrap_or(0.0);

@@ -45,3 +45,10 @@ fn the_slower_of_reading_and_computing_decides_the_rate() {
     assert!((bound_by_storage.steps_per_second - 100.0).abs() < 1.0);
     assert!((bound_by_storage.concurrency - 2.0).abs() < 0.05);
 }
+
+#[test]
+fn a_loop_that_reads_by_itself_reads_and_computes_in_turn() {
+    let inline = Simulated::run((2000, 1), (0, 2), &[0.01], 0.03);
+    assert!((inline.steps_per_second - 20.0).abs() < 0.1);
+    assert!((inline.concurrency - 0.4).abs() < 0.01);
+}

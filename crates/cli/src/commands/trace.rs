@@ -11,6 +11,7 @@ use dlio_trace::import::{self, Imported, Options, SourceFormat};
 
 use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs};
 use crate::exit::{Code, Failure};
+use crate::foresee::Foreseer;
 use crate::log::print;
 
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
@@ -57,14 +58,17 @@ fn export(args: &TraceExportArgs) -> Result<(), Failure> {
 /// Prints the workload that a trace amounts to.
 fn fit(from: &Path) -> Result<(), Failure> {
     let traces = super::analyze::read(from)?;
-    let fitted =
-        dlio_analyze::fit::fit(&traces).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
+    let fitted = dlio_analyze::fit::fit(&traces, &foreseer)
+        .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
     let Some(fitted) = fitted else {
-        let text =
-            format_args!("{}: nothing in the trace reads an object; there is no workload to derive", from.display());
+        let text = format_args!(
+            "{}: nothing in the trace reads an object, or saves or loads a checkpoint, as a workload can; there is none to derive",
+            from.display()
+        );
         return Err(Failure::new(Code::Trace, text));
     };
-    print(&fitted.yaml())
+    print(fitted.yaml().as_bytes())
 }
 
 fn export_pfw(traces: &[RankTrace], folder: &Path) -> Result<(), Failure> {
