@@ -350,6 +350,89 @@ fn a_file_that_was_written_in_its_middle_stays_as_it_is_elsewhere_and_no_object_
     }
 }
 
+/// Operation, bytes, name, error, thread, and start and end in microseconds.
+type Line<'t> = (&'t str, u64, &'t str, &'t str, u32, u32, u32);
+
+/// Imports an op-log of these lines.
+fn imported(at: &Path, lines: &[Line<'_>]) -> String {
+    let head =
+        "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tend\tduration_ns\n";
+    let line = |(index, line): (usize, &Line<'_>)| {
+        let (op, bytes, name, error, thread, start, end) = line;
+        let stamp = |micros: &u32| format!("2026-01-01T00:00:{:02}.{:06}Z", micros / 1_000_000, micros % 1_000_000);
+        let (start, end, took) = (stamp(start), stamp(end), (end - start) * 1000);
+        format!("{index}\t{thread}\t{op}\t\t1\t{bytes}\t\t{name}\t{error}\t{start}\t{end}\t{end}\t{took}\n")
+    };
+    let log: String = std::iter::once(head.to_owned()).chain(lines.iter().enumerate().map(line)).collect();
+    let (file, trace) = (at.join("op.tsv"), at.join("imported"));
+    std::fs::write(&file, log).unwrap();
+    solo(&["trace", "import", file.to_str().unwrap(), "--out", trace.to_str().unwrap()]).ok();
+    trace.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn of_a_whole_object_that_has_grown_the_recorded_bytes_are_read_and_prepare_brings_it_to_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let data = at.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let names = ["a", "b", "c"].map(|name| data.join(name).to_str().unwrap().to_owned());
+    let get = |name: usize, at: u32| ("GET", 1_000_000, names[name].as_str(), "", 1, at, at + 500);
+    let trace = imported(at, &[get(0, 0), get(1, 1000), get(2, 2000), get(0, 3000)]);
+    let sizes = |sizes: [usize; 3]| {
+        for (name, size) in names.iter().zip(sizes) {
+            std::fs::write(name, vec![7; size]).unwrap();
+        }
+    };
+    let found = |output: &str| json(&at.join(output).join("replay.json"));
+    let replay = |output: &str, more: &[&str]| {
+        let output = at.join(output);
+        solo(&[&["replay", &trace, "--output", output.to_str().unwrap()], more].concat())
+    };
+    sizes([1_500_000, 1_000_000, 3_000_000]);
+    let said = replay("grown", &["--require", "bytes_missing<=0"]).ok();
+    assert!(said.err.contains("a difference: 3 read(s)"), "{}", said.err);
+    let grown = found("grown");
+    assert_eq!((&grown["larger_than_recorded"], &grown["bytes_done"]), (&3.into(), &4_000_000.into()));
+    // The files are those of the recording: nothing but `--in-place` rewrites them.
+    sizes([1_500_000, 1_000_000, 10]);
+    let said = replay("left", &["--prepare", "--object", "/a"]).ok();
+    assert!(said.err.contains("1 have another size") && said.err.contains("has 1500000 bytes"), "{}", said.err);
+    replay("small", &[]).failed(4, &["moved 10 bytes instead of 1000000", "--prepare"]);
+    let said = replay("prepared", &["--prepare", "--in-place"]).ok();
+    assert!(said.err.contains("3 object(s): 0 written, 2 of another size rewritten, 1 were there"), "{}", said.err);
+    assert_eq!(found("prepared")["larger_than_recorded"], 0);
+    assert!(names.iter().all(|name| std::fs::metadata(name).unwrap().len() == 1_000_000));
+    // Objects in a bucket, larger by half: the first bytes of each answer, and the connection is not used again.
+    let server = Server::start(1, &[]);
+    let map = format!("{}=s3://bucket/set", data.display());
+    let target = ["--map", &map, "--registry", server.registry()];
+    replay("made", &[&["--scale-size", "1.5", "--prepare"], &target[..]].concat()).ok();
+    for (output, prepare, larger) in
+        [("grown-s3", None, 4), ("prepared-s3", Some("--prepare"), 0), ("again-s3", None, 0)]
+    {
+        let more: Vec<&str> = target.into_iter().chain(prepare).collect();
+        replay(output, &more).ok();
+        let found = found(output);
+        assert_eq!((&found["larger_than_recorded"], &found["bytes_done"]), (&larger.into(), &4_000_000.into()));
+        let asked = reads(&at.join(output));
+        assert!(asked.iter().all(|event| event.kind == OpKind::Get && event.requested.is_none()), "{asked:?}");
+    }
+}
+
+#[test]
+fn failed_parts_of_uploads_are_told_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let part = |error, start| ("PUTPART", 1000, "s3://b/up", error, 1, start, start + 10);
+    let trace = imported(at, &[part("", 0), part("timeout", 20), part("", 40)]);
+    let map = format!("s3://b={}", at.join("copy").display());
+    let output = at.join("out");
+    let words = ["replay", &trace, "--map", &map, "--dry-run", "--failed", "issue", "--output"];
+    let said = solo(&[&words[..], &[output.to_str().unwrap()]].concat()).ok();
+    assert!(said.err.contains("1 of these are failed parts of uploads"), "{}", said.err);
+}
+
 #[test]
 fn a_workload_that_was_recorded_is_recovered_and_runs() {
     let folder = tempfile::tempdir().unwrap();

@@ -29,6 +29,7 @@ mod sizing;
 mod storage;
 mod trace_args;
 mod trace_fidelity;
+mod trace_prepare;
 mod trace_replay;
 mod voice;
 mod wall;

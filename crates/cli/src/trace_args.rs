@@ -60,7 +60,8 @@ pub(crate) struct TraceReplayArgs {
     /// Operations of a rank at a time, at most; default: 64.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) max_inflight: Option<u32>,
-    /// First create the objects that the trace reads, at their recorded sizes, where they are missing or too small.
+    /// First bring the objects that the trace reads to their recorded sizes: where they are missing, and with --map or --in-place where they
+    /// have another one.
     #[arg(long)]
     pub(crate) prepare: bool,
     /// Say what would be done, and do nothing.

@@ -35,8 +35,23 @@ pub(crate) fn report(session: &Session, all: &Fidelity) {
         all.bytes_planned,
         all.span_ns as f64 / 1e9
     ));
+    if all.operations_unread * 2 > all.operations_planned {
+        session.say(&format!(
+            "  {} of those skipped were late before they had been read: the schedule is denser than {} rank(s) can read it; more ranks or a \
+             lower --speed help",
+            all.operations_unread,
+            session.comm.place().size
+        ));
+    }
     if all.opens_recorded + all.opens > 0 {
         session.say(&format!("  files opened for reading: {} (recorded {})", all.opens, all.opens_recorded));
+    }
+    if all.larger > 0 {
+        session.say(&format!(
+            "  a difference: {} read(s) to the end found an object larger than recorded, of whole ones the recorded bytes were read \
+             (`--prepare` makes objects of the recorded sizes)",
+            all.larger
+        ));
     }
     if all.operations_failed_again > 0 {
         session.say(&format!("  {} operation(s) failed as they had when recorded", all.operations_failed_again));
@@ -82,10 +97,12 @@ fn value(fidelity: &Fidelity) -> serde_json::Value {
         "operations_done": fidelity.operations_done,
         "operations_failed": fidelity.operations_failed,
         "operations_skipped": fidelity.operations_skipped,
+        "operations_unread": fidelity.operations_unread,
         "operations_failed_again": fidelity.operations_failed_again,
         "recorded_failures_left_out": fidelity.recorded_failures_left_out,
         "opens_recorded": fidelity.opens_recorded,
         "opens": fidelity.opens,
+        "larger_than_recorded": fidelity.larger,
         "bytes_planned": fidelity.bytes_planned,
         "bytes_done": fidelity.bytes_done,
         "concurrency_recorded": recorded,

@@ -10,8 +10,8 @@ use dlio_comm::Communicator;
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
 use dlio_event::{NullSink, OpKind, Position};
 use dlio_plan::replay::{
-    EndpointRule, Error as PlanError, Fidelity, Late, Operations, Options, Recorded, ReplayKind, ReplayOp, ReplayPlan,
-    Requirement, Rule, Share, Survey, Timing, merged,
+    EndpointRule, Error as PlanError, Fidelity, Operations, Options, Recorded, ReplayKind, ReplayPlan, Requirement,
+    Rule, Share, Survey, Timing, merged,
 };
 use dlio_storage::Storage;
 use dlio_storage::s3::Preflight;
@@ -27,11 +27,9 @@ use crate::session::{Session, Start, abort, agree, gather};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_fidelity;
+use crate::trace_prepare::prepare;
 use crate::voice::StepLines;
 use crate::{outputs, workload};
-
-/// Writers at a time that create what the trace reads.
-const PREPARING: u32 = 8;
 
 /// A trace to be replayed.
 pub(crate) struct Wanted<'a> {
@@ -84,8 +82,7 @@ pub(crate) async fn run(comm: Rc<dyn Communicator>, wanted: Wanted<'_>) -> Resul
         session.agree(checked).await?;
     }
     if wanted.args.prepare {
-        let prepared = prepare(&session, &opened, &job).await;
-        session.agree(prepared).await?;
+        prepare(&session, &opened, &job).await?;
     }
     let replayed = replay(&session, &opened, &job, (origin, end)).await?;
     let told = finish(&session, &job, replayed).await;
@@ -101,15 +98,15 @@ fn nothing(job: &Job<'_>) -> Failure {
 }
 
 /// What one rank will do.
-struct Job<'a> {
+pub(crate) struct Job<'a> {
     folder: PathBuf,
-    traces: Vec<RankTrace>,
-    plan: ReplayPlan,
+    pub(crate) traces: Vec<RankTrace>,
+    pub(crate) plan: ReplayPlan,
     survey: Survey,
     requirements: Vec<Requirement>,
-    args: &'a TraceReplayArgs,
+    pub(crate) args: &'a TraceReplayArgs,
     target: &'a TargetArgs,
-    rank: u32,
+    pub(crate) rank: u32,
 }
 
 impl<'a> Job<'a> {
@@ -157,11 +154,12 @@ impl<'a> Job<'a> {
         Ok(Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank })
     }
 
-    fn options(&self, session: &Session) -> ReplayOptions {
+    pub(crate) fn options(&self, session: &Session) -> ReplayOptions {
         ReplayOptions {
             timing: self.args.timing(),
             late: self.args.late(),
             inflight: self.args.max_inflight.unwrap_or(64),
+            peak: self.survey.peak,
             lanes: self.survey.lanes,
             routes: Vec::new(),
             loops: (0, 0),
@@ -173,7 +171,7 @@ impl<'a> Job<'a> {
     }
 }
 
-fn plan_failure(error: PlanError) -> Failure {
+pub(crate) fn plan_failure(error: PlanError) -> Failure {
     let code = if matches!(error, PlanError::Trace(_)) { Code::Trace } else { Code::Usage };
     Failure::new(code, error)
 }
@@ -181,7 +179,7 @@ fn plan_failure(error: PlanError) -> Failure {
 type Rows = Box<dyn Iterator<Item = Result<Recorded, PlanError>>>;
 
 /// The rows of some of the recorded ranks in the order of their starts.
-fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
+pub(crate) fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
     let open = |index: &usize| rows_of(&traces[*index], u32::try_from(*index).unwrap_or(u32::MAX));
     Ok(Box::new(merged(sources.iter().map(open).collect::<Result<Vec<Rows>, Failure>>()?)))
 }
@@ -252,7 +250,7 @@ fn keeps_the_recording(session: &Session, job: &Job<'_>) -> Result<(), Failure> 
 async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -> Result<(), Failure> {
     let mine: Vec<(String, u64, u64)> =
         job.survey.kinds.iter().map(|(kind, (count, bytes))| (kind.name().to_owned(), *count, *bytes)).collect();
-    let rest = (job.survey.folded, job.survey.filtered, job.survey.failed);
+    let rest = (job.survey.folded, job.survey.filtered, job.survey.failed, job.survey.failed_parts);
     let all = gather(&*session.comm, &(mine, rest)).await?;
     let (size, seconds) = (session.comm.place().size, end.saturating_sub(origin) as f64 / 1e9);
     session.say(&format!(
@@ -269,16 +267,23 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
             session.say(&format!("  {:<6} {count} operation(s), {bytes} bytes per pass", kind.name()));
         }
     }
-    let (folded, filtered, failed) =
-        all.iter().fold((0, 0, 0), |sum, (_, rest)| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2));
+    let rest = all.iter().map(|(_, rest)| *rest);
+    let (folded, filtered, failed, parts) =
+        rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
     session.say(&format!(
         "  not done on their own: {folded} row(s) that are part of others, {filtered} left out by options, {failed} that failed \
          when recorded"
     ));
+    if parts > 0 {
+        session.say(&format!(
+            "  {parts} of these are failed parts of uploads, which `--failed issue` leaves out too: an upload is one write of its whole size, \
+             split as the storage is configured"
+        ));
+    }
     Ok(())
 }
 
-fn rig(session: &Session, opened: &Opened, trace: Option<&Recording>) -> Rig {
+pub(crate) fn rig(session: &Session, opened: &Opened, trace: Option<&Recording>) -> Rig {
     Rig {
         storage: opened.storage.clone(),
         comm: session.comm.clone(),
@@ -306,39 +311,6 @@ async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<
     let checked = check().await;
     session.comm.barrier().await?;
     Ok(checked?)
-}
-
-/// Creates this rank's share of the objects that the trace reads and that are missing or too small.
-async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
-    let all: Vec<usize> = (0..job.traces.len()).collect();
-    let needed = job.plan.needed(rows(&job.traces, &all)?).map_err(plan_failure)?;
-    let size = session.comm.place().size as usize;
-    let (total, mut operations) = (needed.len(), Vec::new());
-    for (index, (key, bytes)) in needed.into_iter().enumerate() {
-        let there = index % size != job.rank as usize
-            || opened.storage.stat(&key).await.is_ok_and(|(found, _)| found.size >= bytes);
-        if !there {
-            let number = operations.len() as u64;
-            let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);
-            operations.push(Ok(ReplayOp { number, lane, kind: ReplayKind::Write, key, bytes, ..ReplayOp::default() }));
-        }
-    }
-    let options = ReplayOptions {
-        timing: Timing::Asap,
-        late: Late::CatchUp,
-        inflight: PREPARING,
-        lanes: PREPARING,
-        lead: Duration::ZERO,
-        ..job.options(session)
-    };
-    let rig = rig(session, opened, None);
-    let made = dlio_engine::replay(operations.into_iter(), &rig, &options).await.map_err(|error| failure(&error))?;
-    if let Some(failed) = made.first_failure {
-        return Err(Failure::new(Code::Storage, format_args!("creating what the trace reads: {failed}")));
-    }
-    let made: u64 = gather(&*session.comm, &made.operations_done).await?.iter().sum();
-    session.say(&format!("Prepared {total} object(s): {made} written, {} were there", total as u64 - made));
-    Ok(())
 }
 
 async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64, i64)) -> Result<Fidelity, Failure> {

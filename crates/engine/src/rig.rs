@@ -28,6 +28,9 @@ pub struct Rig {
     pub observer: Rc<dyn Observer>,
 }
 
+/// Stack of a lane's thread: there may be a thousand of them, and none recurses.
+const STACK: usize = 1 << 20;
+
 /// What a reader lane runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneHost {
@@ -54,7 +57,7 @@ impl LaneHost {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 // Connections of an S3 client are tasks beside the lane, hence the local set.
                 let body = move || tokio::task::LocalSet::new().block_on(&runtime, make());
-                std::thread::Builder::new().name(name).spawn(body).map(drop)
+                std::thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
             }
         }
     }

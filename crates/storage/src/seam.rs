@@ -88,6 +88,12 @@ pub trait Object: Send + Sync {
     /// Streams a range into `sink`. A range that ends beyond the end of the object is cut there (as `pread` does);
     /// the receipt's `bytes` says how much came. Never delivers a byte twice, also after a retry.
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
+
+    /// Streams the first `limit` bytes, or all there are, into `sink`. Where bytes are asked of a server all of the object is asked
+    /// for, and what comes beyond `limit` is not waited for.
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        self.read(ByteRange::new(0, limit), sink)
+    }
 }
 
 /// How an object is opened to be changed in place.

@@ -101,7 +101,8 @@ struct SplitObject<'a> {
 }
 
 impl SplitObject<'_> {
-    async fn whole(&self, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+    /// All of it, or its first `limit` bytes.
+    async fn whole(&self, limit: Option<u64>, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let mut asked = Attempts::new();
         let mut size = self.inner.size().or_else(|| self.split.known(self.key));
         if size.is_none() && self.split.rules.head {
@@ -111,13 +112,16 @@ impl SplitObject<'_> {
         }
         let shape = size.and_then(|size| Some((size, self.split.rules.shape(size)?)));
         let read = match shape {
-            Some((size, shape)) => self.in_ranges(size, shape, sink).await,
-            None => self.inner.read(ByteRange::ALL, sink).await,
+            Some((size, shape)) => self.in_ranges(limit.map_or(size, |limit| limit.min(size)), shape, sink).await,
+            None => match limit {
+                Some(limit) => self.inner.read_first(limit, sink).await,
+                None => self.inner.read(ByteRange::ALL, sink).await,
+            },
         };
         match read {
             Ok(mut receipt) => {
                 // A small object that is never asked for is read the same way whether its size is known or not.
-                if size.is_none() && self.split.rules.shape(receipt.bytes).is_some() {
+                if size.is_none() && limit.is_none() && self.split.rules.shape(receipt.bytes).is_some() {
                     self.split.learn(self.key, receipt.bytes);
                 }
                 receipt.attempts.insert_many(0, asked);
@@ -201,7 +205,11 @@ impl Object for SplitObject<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        if range == ByteRange::ALL { Box::pin(self.whole(sink)) } else { self.inner.read(range, sink) }
+        if range == ByteRange::ALL { Box::pin(self.whole(None, sink)) } else { self.inner.read(range, sink) }
+    }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.whole(Some(limit), sink))
     }
 }
 

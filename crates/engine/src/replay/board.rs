@@ -6,6 +6,7 @@
 //! Operations that follow another one (`order`) are nobody's until that is done; who did it goes on with them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dlio_event::Nanos;
@@ -40,12 +41,31 @@ pub(super) struct Board {
     state: Mutex<State>,
     /// There is room for more operations.
     room: Notify,
-    /// One per worker.
+    /// One per worker that may be.
     members: Vec<Notify>,
     /// The leader has to look again.
     alarm: Alarm,
+    /// The main task should see to the workers, and what for ([`Staff`]).
+    staff: Notify,
+    wanted: AtomicU8,
     window: usize,
+    /// What is later than this is left out (`--late skip`).
+    tolerance: Option<Nanos>,
 }
+
+/// What the main task has to know of the workers.
+pub(super) enum Staff {
+    /// Nobody is left to wait for the next moment.
+    Short,
+    /// Nothing is left to be issued.
+    Enough,
+}
+
+const NOTHING: u8 = 0;
+const SHORT: u8 = 1;
+const ENOUGH: u8 = 2;
+/// Late operations that are left out at a time.
+const SWEEP: usize = 256;
 
 #[derive(Default)]
 struct State {
@@ -55,6 +75,8 @@ struct State {
     order: Order,
     /// Nothing more comes.
     closed: bool,
+    /// Workers that were started.
+    begun: usize,
     leader: Option<usize>,
     /// The moment that the leader waits for.
     awaited: Nanos,
@@ -107,6 +129,8 @@ pub(super) enum Lead {
     Doze(Nanos, u32),
     /// Waits for operations.
     Starve,
+    /// Leaves these out, which are late, and looks again.
+    Late(Vec<ReplayOp>),
     /// Issues this; another worker leads.
     Issue(ReplayOp),
     /// There is nothing more to do.
@@ -114,9 +138,49 @@ pub(super) enum Lead {
 }
 
 impl Board {
-    pub(super) fn new(workers: usize, window: usize) -> Self {
-        let members = (0..workers).map(|_| Notify::new()).collect();
-        Self { state: Mutex::default(), room: Notify::new(), members, alarm: Alarm::default(), window }
+    /// For `begun` workers at first and `most` at last; holds `window` operations.
+    pub(super) fn new((begun, most): (usize, usize), window: usize, tolerance: Option<Nanos>) -> Self {
+        Self {
+            state: Mutex::new(State { begun, ..State::default() }),
+            room: Notify::new(),
+            members: (0..most).map(|_| Notify::new()).collect(),
+            alarm: Alarm::default(),
+            staff: Notify::new(),
+            wanted: AtomicU8::new(NOTHING),
+            window,
+            tolerance,
+        }
+    }
+
+    /// Waits until there is something to know of the workers.
+    pub(super) async fn staff(&self) -> Staff {
+        loop {
+            match self.wanted.load(Ordering::Acquire) {
+                SHORT => return Staff::Short,
+                ENOUGH => return Staff::Enough,
+                _ => self.staff.notified().await,
+            }
+        }
+    }
+
+    fn tell_staff(&self, wanted: u8) {
+        self.wanted.store(wanted, Ordering::Release);
+        self.staff.notify_one();
+    }
+
+    /// The number of another worker that is about to start; `None`: there are as many as there may be.
+    pub(super) fn begin_one(&self) -> Option<usize> {
+        self.wanted.store(NOTHING, Ordering::Release);
+        let mut state = self.state();
+        let number = state.begun;
+        state.begun = (number + 1).min(self.members.len());
+        (number < self.members.len()).then_some(number)
+    }
+
+    /// All is over: everybody is told.
+    fn dismiss(&self) {
+        self.tell_staff(ENOUGH);
+        self.members.iter().for_each(Notify::notify_one);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,7 +207,11 @@ impl Board {
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
+        let over = state.is_over();
         drop(state);
+        if over {
+            self.tell_staff(ENOUGH);
+        }
         self.members.iter().for_each(Notify::notify_one);
     }
 
@@ -165,15 +233,16 @@ impl Board {
         let mut state = self.state();
         state.idle.retain(|idle| *idle != me);
         if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
+            let before = state.held();
             return state.remove(index).map_or(Turn::Rest, |op| {
                 state.keep_after(me, &op, (now, start));
-                self.make_room(&state);
+                self.make_room(&state, before);
                 Turn::Own(op)
             });
         }
-        if state.closed && state.held() == 0 {
+        if state.is_over() {
             drop(state);
-            self.members.iter().for_each(Notify::notify_one);
+            self.dismiss();
             return Turn::End;
         }
         if state.leader.is_none() {
@@ -185,8 +254,8 @@ impl Board {
     }
 
     /// Half the window at a time: the main task need not wake for each operation.
-    fn make_room(&self, state: &State) {
-        if state.held() == self.window / 2 {
+    fn make_room(&self, state: &State, before: usize) {
+        if before > self.window / 2 && state.held() <= self.window / 2 {
             self.room.notify_one();
         }
     }
@@ -194,14 +263,20 @@ impl Board {
     /// What the leader does at `now`, where `start` is that of the replay.
     pub(super) fn lead(&self, me: usize, now: Nanos, start: Nanos) -> Lead {
         let mut state = self.state();
+        let before = state.held();
+        let late = self.tolerance.map(|tolerance| state.sweep(now.saturating_sub(start).saturating_sub(tolerance)));
+        if let Some(late) = late.filter(|late| !late.is_empty()) {
+            self.make_room(&state, before);
+            return Lead::Late(late);
+        }
         let Some((index, moment, owned)) = state.first(start) else {
-            if !state.closed || state.held() > 0 {
+            if !state.is_over() {
                 state.awaited = Nanos::MAX;
                 return Lead::Starve;
             }
             state.leader = None;
             drop(state);
-            self.members.iter().for_each(Notify::notify_one);
+            self.dismiss();
             return Lead::End;
         };
         let awake = if owned { moment } else { moment.saturating_sub(state.vigil.awake(now)) };
@@ -215,9 +290,14 @@ impl Board {
         let Some(op) = state.remove(index) else { return Lead::Starve };
         state.keep_after(me, &op, (now, start));
         state.leader = None;
-        let next = if state.pending.is_empty() && state.closed { None } else { state.idle.pop() };
-        self.make_room(&state);
+        let next = if state.is_over() { None } else { state.idle.pop() };
+        // One is always there to take the place of the next.
+        let short = state.idle.is_empty() && state.begun < self.members.len() && !state.is_over();
+        self.make_room(&state, before);
         drop(state);
+        if short {
+            self.tell_staff(SHORT);
+        }
         if let Some(next) = next {
             self.members[next].notify_one();
         }
@@ -308,6 +388,24 @@ impl State {
         }
     }
 
+    /// Nothing is left to be issued, and nothing comes.
+    fn is_over(&self) -> bool {
+        self.closed && self.held() == 0
+    }
+
+    /// Takes out what was due before `due`, nanoseconds after the start of the replay.
+    fn sweep(&mut self, due: Nanos) -> Vec<ReplayOp> {
+        let mut late = Vec::new();
+        while late.len() < SWEEP && self.pending.front().is_some_and(|(op, _)| op.due < due) {
+            let Some(op) = self.remove(0) else { break };
+            for free in self.order.done(ChainId::of(&op), op.number) {
+                self.insert(free);
+            }
+            late.push(op);
+        }
+        late
+    }
+
     /// Operations that nobody has issued.
     fn held(&self) -> usize {
         self.pending.len() + self.order.waiting()
@@ -355,5 +453,62 @@ impl State {
             free = free.max(due).saturating_add(pace);
             kept += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(number: u64, due: Nanos) -> ReplayOp {
+        ReplayOp { number, due, lane: u32::try_from(number).unwrap(), ..ReplayOp::default() }
+    }
+
+    #[test]
+    fn another_worker_is_wanted_only_when_nobody_is_left_to_wait_for_the_next_moment() {
+        let board = Board::new((3, 4), 16, None);
+        let wanted = || board.wanted.load(Ordering::Relaxed);
+        let issue = |me: usize| matches!(board.lead(me, 5 * GRACE, 0), Lead::Issue(_));
+        let comes = |me: usize| match board.turn(me, 5 * GRACE, 0) {
+            Turn::Lead => "leads",
+            Turn::Rest => "rests",
+            Turn::Own(_) | Turn::End => "else",
+        };
+        for number in 0..6 {
+            board.push(op(number, number));
+        }
+        assert_eq!([comes(0), comes(1), comes(2)], ["leads", "rests", "rests"]);
+        // 2 is woken to lead, 1 is left.
+        assert!(issue(0) && wanted() == NOTHING);
+        assert_eq!(comes(2), "leads");
+        assert!(issue(2) && wanted() == SHORT);
+        assert_eq!((board.begin_one(), board.begin_one(), wanted()), (Some(3), None, NOTHING));
+        // There may be no more of them.
+        assert_eq!([comes(1), comes(3)], ["leads", "rests"]);
+        assert!(issue(1));
+        assert_eq!(comes(3), "leads");
+        assert!(issue(3) && wanted() == NOTHING);
+        // Who is done leads on and leaves when nothing is left.
+        assert_eq!(comes(0), "leads");
+        assert!(issue(0));
+        assert_eq!(comes(0), "leads");
+        board.close();
+        assert!(issue(0) && wanted() == NOTHING);
+        assert_eq!((comes(0), wanted()), ("else", ENOUGH));
+    }
+
+    #[test]
+    fn late_operations_are_left_out_together_and_what_waited_for_them_too() {
+        let board = Board::new((1, 1), 16, Some(10));
+        let chained = |number, due, took| ReplayOp { lane: 0, took, ..op(number, due) };
+        for op in [chained(0, 0, 5), chained(1, 5, 5), op(2, 20), chained(3, 100, 5)] {
+            board.push(op);
+        }
+        assert!(matches!(board.turn(0, 0, 0), Turn::Lead));
+        let Lead::Late(late) = board.lead(0, 25, 0) else { panic!("nothing was late") };
+        assert_eq!(late.iter().map(|op| op.number).collect::<Vec<_>>(), [0, 1]);
+        assert!(matches!(board.lead(0, 25, 0), Lead::Issue(op) if op.number == 2));
+        assert!(matches!(board.turn(0, 26, 0), Turn::Lead));
+        assert!(matches!(board.lead(0, 100, 0), Lead::Issue(op) if op.number == 3));
     }
 }

@@ -5,37 +5,43 @@
 //! none changes threads when it is. With program order, a worker has its lanes' operations in their order.
 
 mod board;
+mod body;
+mod crew;
 mod handles;
 mod loops;
 mod order;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dlio_event::{Nanos, Phase, Position};
-use dlio_plan::replay::{Edges, Error as TraceError, Fidelity, Issue, Late, ReplayOp, Timing};
+use dlio_plan::replay::{Error as TraceError, Fidelity, Late, ReplayOp, Timing};
 use dlio_storage::Storage;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::clock::nanos;
-use crate::reader::Halt;
 use crate::watch::Watch;
-use crate::{CancelFlag, Error, Place, Rig, Waiting};
-use board::Board;
+use crate::{CancelFlag, Error, Rig, Waiting};
+use crew::{Crew, News};
 use handles::Handles;
 use loops::Loops;
-use worker::{Report, Shared, Source, Worker};
+use tally::Tally;
 
 /// Where events of a replay are: in no epoch or step.
 const AT: Position = Position { phase: Phase::Train, epoch: 0, block: 0, step: 0, sample: None };
 
 /// Operations that are read ahead, over all queues.
 const WINDOW: usize = 4096;
+
+/// An operation that is later than this is late for `--late stretch` and `--late skip`.
+const TOLERANCE: Nanos = 10_000_000;
+/// Of so many operations that are late already when they are read, one is looked at by the workers.
+const MISSED: u64 = 256;
 
 /// How to replay.
 #[derive(Clone)]
@@ -44,8 +50,10 @@ pub struct ReplayOptions {
     pub timing: Timing,
     /// What happens to late ones (open timing).
     pub late: Late,
-    /// Operations of this rank at a time, each on a thread of its own; at least 1. Training loops have threads beside them.
+    /// Operations of this rank at a time, at most, each on a thread of its own; at least 1. Training loops have threads beside them.
     pub inflight: u32,
+    /// Operations of this rank at a time when it was recorded: how many threads the schedule begins with.
+    pub peak: u64,
     /// Lanes of this rank: with program order there is no use for more workers.
     pub lanes: u32,
     /// Storages of the endpoint rules, by number from 1.
@@ -77,14 +85,16 @@ pub async fn replay(
     let first: Vec<_> = operations.by_ref().take(WINDOW).collect();
     let operations = first.into_iter().chain(operations);
     let (alive, released) = watch::channel(());
-    // Threads take time to start; the moment is agreed on when all are there, and operations are handed out after that.
-    let (crew, shared) = start_workers(rig, options, &released)?;
-    shared.start.store(agree_on_start(rig, &mut watch, options.lead).await?, Ordering::Release);
+    // Threads take time to start; the moment is agreed on when the first are there, and operations are handed out after that.
+    let (crew, shared) = Crew::start(rig, options, &released)?;
+    let start = agree_on_start(rig, &mut watch, options.lead).await?;
+    shared.start.store(start, Ordering::Release);
     let loops = Arc::clone(&shared.loops);
+    let skips = options.late == Late::Skip && options.timing == Timing::Open;
+    let schedule = Schedule { start, skips, handles: Arc::clone(&shared.handles) };
     drop(shared);
-    let mut tally =
-        Tally { fidelity: Fidelity::default(), early: BTreeMap::new(), next: 0, span: (Nanos::MAX, 0), stretched: 0 };
-    let fed = feed(operations, crew, (&mut watch, rig, &loops), &mut tally).await;
+    let mut tally = Tally::default();
+    let fed = feed(operations, crew, (&mut watch, rig, &loops), (&mut tally, &schedule)).await;
     drop(alive);
     fed?;
     watch.meet(AT, rig.comm.barrier()).await?;
@@ -103,156 +113,74 @@ async fn agree_on_start(rig: &Rig, watch: &mut Watch<'_>, lead: Duration) -> Res
     Ok(readings.max().unwrap_or(0).saturating_add(nanos(lead)))
 }
 
-/// The workers as the main task sees them.
-struct Crew {
-    inboxes: Inboxes,
-    reports: mpsc::UnboundedReceiver<Vec<Report>>,
+/// What is late before anybody has it.
+struct Schedule {
+    start: Nanos,
+    /// `--late skip`.
+    skips: bool,
+    handles: Arc<Handles>,
 }
 
-/// Where operations go.
-enum Inboxes {
-    Board(Arc<Board>),
-    /// Queues of workers, of which the first so many share all lanes but those of training loops; each of these has its own, because
-    /// it waits for others.
-    Lanes(Vec<mpsc::Sender<ReplayOp>>, usize),
-}
-
-impl Inboxes {
-    /// Hands an operation out when there is room.
-    async fn take(&self, op: &mut Option<ReplayOp>) -> Handed {
-        match self {
-            Inboxes::Board(board) => {
-                board.has_room().await;
-                if let Some(op) = op.take() {
-                    board.push(op);
-                }
-                Handed::Out
-            }
-            Inboxes::Lanes(queues, shared) => {
-                let queue = op.as_ref().map_or(0, |op| match op.edges {
-                    Edges { own: true, group, .. } => *shared + group as usize % (queues.len() - shared).max(1),
-                    _ => op.lane as usize % (*shared).max(1),
-                });
-                match queues[queue % queues.len()].reserve().await {
-                    Ok(room) => {
-                        if let Some(op) = op.take() {
-                            room.send(op);
-                        }
-                        Handed::Out
-                    }
-                    Err(_) => Handed::Gone,
-                }
-            }
-        }
+impl Schedule {
+    fn is_missed(&self, op: &ReplayOp, now: Nanos) -> bool {
+        self.skips && now.saturating_sub(self.start.saturating_add(op.due)) > TOLERANCE
     }
-}
-
-enum Handed {
-    Out,
-    /// Workers end early only when the replay was cancelled.
-    Gone,
-}
-
-fn start_workers(rig: &Rig, options: &ReplayOptions, released: &watch::Receiver<()>) -> Result<(Crew, Shared), Error> {
-    let open = options.timing == Timing::Open;
-    let workers = options.inflight.min(if open { u32::MAX } else { options.lanes }).max(1);
-    let rank = rig.comm.place().rank;
-    let (report, reports) = mpsc::unbounded_channel();
-    let mut storages = vec![rig.storage.clone()];
-    storages.extend(options.routes.iter().cloned());
-    let shared = Shared {
-        storages: storages.into(),
-        clock: rig.clock.clone(),
-        events: rig.events.clone(),
-        start: Arc::new(AtomicU64::new(0)),
-        handles: Arc::new(Handles::default()),
-        loops: Arc::new(Loops::new(options.loops)),
-        halt: Halt { cancel: options.cancel.clone(), released: Some(released.clone()) },
-        reports: report,
-        running: Arc::new(AtomicU64::new(0)),
-        tickets: Arc::new(AtomicU64::new(0)),
-    };
-    let board = Arc::new(Board::new(workers as usize, WINDOW));
-    let mut queues = Vec::new();
-    // Program order only: the schedule knows no training loops.
-    let loops = if open { 0 } else { options.loops.0 };
-    for number in 0..workers + loops {
-        let source = if open {
-            Source::Board(Arc::clone(&board), number as usize)
-        } else {
-            let (queue, inbox) = mpsc::channel((WINDOW / workers as usize).max(16));
-            queues.push(queue);
-            Source::Lanes(inbox)
-        };
-        let (ended, told) = (BTreeMap::new(), Vec::new());
-        let worker = Worker { shared: shared.clone(), options: options.clone(), ended, told };
-        let live = move || worker.live(source);
-        rig.lanes.start(format!("replay-{number}"), live).map_err(|source| Error::LaneStart {
-            place: Place { rank, at: AT },
-            lane: number,
-            source,
-        })?;
-    }
-    let inboxes = if open { Inboxes::Board(board) } else { Inboxes::Lanes(queues, workers as usize) };
-    Ok((Crew { inboxes, reports }, shared))
 }
 
 enum Turn {
-    Done(Vec<Report>),
-    Handed(Handed),
+    News(News),
     Met(Result<(), dlio_comm::Error>),
-    Over,
 }
 
 /// Hands operations out as there is room, counts what comes back, and meets the other ranks where the trace did.
 async fn feed(
     mut operations: impl Iterator<Item = Result<ReplayOp, TraceError>>,
-    crew: Crew,
+    mut crew: Crew,
     (watch, rig, loops): (&mut Watch<'_>, &Rig, &Loops),
-    tally: &mut Tally,
+    (tally, schedule): (&mut Tally, &Schedule),
 ) -> Result<(), Error> {
-    let Crew { inboxes, mut reports } = crew;
     let place = watch.place(AT);
-    let mut inboxes = Some(inboxes);
-    let mut next = None;
+    let (mut next, mut more, mut missed) = (None, true, 0u64);
     let mut meeting = std::pin::pin!(meet(rig, loops));
     loop {
-        if let (None, Some(open)) = (&next, &inboxes) {
+        if more && next.is_none() {
             next = operations.next().transpose().map_err(|source| Error::Trace { place, source })?;
             if let Some(op) = &next {
-                tally.fidelity.planned(op);
-            } else {
-                // The workers end when they have done what they have, and with them the reports.
-                if let Inboxes::Board(board) = open {
-                    board.close();
+                tally.planned(op);
+                // Where the schedule is denser than it can be read, reading on is all that helps. Now and then one goes to the workers,
+                // who leave it out: so their reports are heard.
+                let is_missed = schedule.is_missed(op, rig.clock.now());
+                missed += u64::from(is_missed);
+                if is_missed && !missed.is_multiple_of(MISSED) {
+                    schedule.handles.pass(op.handle, (op.kind, op.closes));
+                    tally.unread();
+                    next = None;
+                    continue;
                 }
-                inboxes = None;
+            } else {
+                more = false;
+                crew.close();
             }
         }
         let turn = async {
-            let hand_out = async {
-                match &inboxes {
-                    Some(inboxes) => inboxes.take(&mut next).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                report = reports.recv() => report.map_or(Turn::Over, Turn::Done),
                 met = &mut meeting => Turn::Met(met),
-                handed = hand_out => Turn::Handed(handed),
+                news = crew.news(next.as_ref()) => Turn::News(news),
             }
         };
         match watch.attend(AT, waiting, turn).await? {
-            Turn::Done(done) => done.into_iter().for_each(|report| tally.take(report)),
-            Turn::Handed(Handed::Out) => {}
             Turn::Met(met) => {
                 met.map_err(|source| Error::Comm { place, source })?;
                 loops.part();
                 meeting.set(meet(rig, loops));
             }
-            Turn::Over if inboxes.is_none() => return Ok(()),
-            Turn::Handed(Handed::Gone) | Turn::Over => return Err(Error::Cancelled { place }),
+            Turn::News(News::Done(done)) => done.into_iter().for_each(|report| tally.take(report)),
+            Turn::News(News::Room) => next.take().map_or(Ok(()), |op| crew.give(op))?,
+            Turn::News(News::Short) => crew.grow()?,
+            Turn::News(News::Enough) => crew.settle(),
+            Turn::News(News::Over) if !more => return Ok(()),
+            Turn::News(News::Over) => return Err(Error::Cancelled { place }),
         }
     }
 }
@@ -265,52 +193,4 @@ async fn meet(rig: &Rig, loops: &Loops) -> Result<(), dlio_comm::Error> {
 
 fn waiting() -> Waiting {
     Waiting::Files { objects: vec!["the operations that are under way".to_owned()] }
-}
-
-/// Counts, in the order of issue.
-struct Tally {
-    fidelity: Fidelity,
-    /// Issues whose predecessors have not been reported yet: as many as there are operations at a time.
-    early: BTreeMap<u64, (Issue, bool)>,
-    next: u64,
-    span: (Nanos, Nanos),
-    stretched: Nanos,
-}
-
-impl Tally {
-    fn take(&mut self, report: Report) {
-        let done = match report {
-            Report::Skipped => {
-                self.fidelity.operations_skipped += 1;
-                return;
-            }
-            Report::Done(done) => done,
-        };
-        self.span = (self.span.0.min(done.issue.at), self.span.1.max(done.end));
-        self.stretched = self.stretched.max(done.shift);
-        self.early.insert(done.ticket, (done.issue, done.think));
-        while let Some((issue, think)) = self.early.remove(&self.next) {
-            self.fidelity.issued(issue, think);
-            self.next += 1;
-        }
-        let counts = &mut self.fidelity;
-        counts.busy_ns += done.end.saturating_sub(done.issue.at);
-        counts.peak = counts.peak.max(done.running);
-        counts.bytes_done += done.bytes;
-        counts.opens += done.opens;
-        counts.operations_failed_again += u64::from(done.failed_again);
-        match done.failure {
-            None => counts.operations_done += 1,
-            Some(failure) => {
-                counts.operations_failed += 1;
-                counts.first_failure.get_or_insert(failure);
-            }
-        }
-    }
-
-    fn finish(mut self) -> Fidelity {
-        self.fidelity.span_ns = self.span.1.saturating_sub(self.span.0);
-        self.fidelity.stretched_ns = self.stretched;
-        self.fidelity
-    }
 }

@@ -34,6 +34,7 @@ fn options(timing: Timing, late: Late, inflight: u32) -> ReplayOptions {
         timing,
         late,
         inflight,
+        peak: 2,
         lanes: 2,
         routes: Vec::new(),
         loops: (0, 0),
@@ -164,6 +165,58 @@ async fn lateness_is_caught_up_stretched_or_skipped() {
     assert_eq!(starts, [0, 60, 200]);
     assert_eq!((skipped.operations_skipped, skipped.operations_done, skipped.operations_planned), (1, 3, 4));
     assert_eq!(skipped.metric("operations_missing"), Some(1.0));
+}
+
+/// A clock that also runs while operations are read.
+struct Reading {
+    clock: VirtualClock,
+    read: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl dlio_event::TimeSource for Reading {
+    fn now(&self) -> Nanos {
+        self.clock.now() + self.read.load(Ordering::Relaxed)
+    }
+}
+
+impl crate::Clock for Reading {
+    fn sleep_until(&self, at: Nanos) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.clock.sleep_until(at.saturating_sub(self.read.load(Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_is_denser_than_it_can_be_read_is_met_again_and_what_was_late_is_counted() {
+    let read = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let clock = Arc::new(Reading { clock: VirtualClock::new(), read: Arc::clone(&read) });
+    let memory = Memory::new(clock.clone());
+    memory.put("a", vec![7; 100]);
+    let rig = Rig {
+        storage: Arc::new(memory),
+        comm: Rc::new(Solo::new()),
+        clock,
+        events: Arc::new(dlio_event::NullSink),
+        lanes: LaneHost::Tasks,
+        observer: Rc::new(Silent),
+    };
+    // 100,000 in 100 ms, of which each takes 3 us to be read: the last ones are read 200 ms late, and so is what comes in the pause. Then
+    // one comes every millisecond, and after 150 of these the schedule is met.
+    let dense = (0..100_000u64).map(|number| (number, number * 1000));
+    let sparse = (0..1000u64).map(|number| (100_000 + number, 150 * MS + number * MS));
+    let operations = dense.chain(sparse).map(|(number, due)| {
+        read.fetch_add(3000, Ordering::Relaxed);
+        Ok(ReplayOp { due, ..op(number, 0, 0, 0) })
+    });
+    let options = options(Timing::Open, Late::Skip, 4);
+    let local = tokio::task::LocalSet::new();
+    let fidelity = local.run_until(replay(operations, &rig, &options)).await.unwrap();
+    assert_eq!(fidelity.operations_planned, 101_000);
+    assert_eq!(fidelity.operations_done + fidelity.operations_skipped, 101_000);
+    assert!(fidelity.operations_unread > 50_000 && fidelity.operations_unread < fidelity.operations_skipped);
+    assert!(fidelity.operations_done >= 850 + WINDOW as u64, "{} were done", fidelity.operations_done);
+    // But for those whose worker slept while others were read.
+    let late = fidelity.issue_error.quantile(0.99).unwrap();
+    assert!(late <= TOLERANCE + TOLERANCE / 64, "{late} ns late");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,27 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, TagId};
-use dlio_format::payload::{Element, Payload, Stream};
 use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
-use dlio_storage::{
-    Attempts, ByteRange, ChunkSource, Error as StorageError, Object, Receipt, Storage, record_attempts,
-};
+use dlio_storage::{Attempts, ByteRange, Error as StorageError, Object, Receipt, Storage, record_attempts};
 use tokio::sync::mpsc;
 
 use super::board::{AWAKE, Board, Lead, Turn};
-use super::handles::Handles;
+use super::body::{Body, Budget};
+use super::handles::{Handle, Handles};
 use super::loops::Loops;
 use super::order::ChainId;
-use super::{AT, ReplayOptions};
+use super::{AT, ReplayOptions, TOLERANCE};
 use crate::Clock;
 use crate::reader::Halt;
 
-/// An operation that is later than this is late for `--late stretch` and `--late skip`.
-const TOLERANCE: Nanos = 10_000_000;
 /// The longest wait without a look at whether the replay goes on.
 const SLICE: Nanos = 100_000_000;
-/// What of an object is made before its moment; the rest while it is written.
-const READY: u64 = 1 << 20;
 /// Reports that are kept back: each waking of the main task takes a processor from the operations.
 const REPORTS: usize = 64;
 
@@ -55,6 +49,8 @@ pub(super) struct Done {
     pub(super) shift: Nanos,
     /// Files that were opened for reading.
     pub(super) opens: u64,
+    /// The object is larger than recorded, and its end was asked for.
+    pub(super) larger: bool,
     pub(super) failure: Option<String>,
     /// It failed, as it did when it was recorded.
     pub(super) failed_again: bool,
@@ -75,6 +71,7 @@ pub(super) struct Shared {
     pub(super) reports: mpsc::UnboundedSender<Vec<Report>>,
     pub(super) running: Arc<AtomicU64>,
     pub(super) tickets: Arc<AtomicU64>,
+    pub(super) ready: Arc<Budget>,
 }
 
 pub(super) struct Worker {
@@ -147,11 +144,11 @@ impl Worker {
                 Turn::End => return Some(()),
             };
             let (kind, link) = (op.kind, (ChainId::of(&op), op.number));
-            let body = self.body(&op);
             let Some((mut due, mut shift)) = self.scheduled(board, &op) else {
                 board.done(me, link, (self.now(), self.start()));
                 continue;
             };
+            let body = self.body(&op);
             loop {
                 if board.may_spin(self.now(), due) {
                     self.shared.clock.spin_until(due).await;
@@ -191,10 +188,17 @@ impl Worker {
                     self.tell();
                     board.woken(me).await;
                 }
+                Lead::Late(ops) => ops.iter().for_each(|op| self.pass(op)),
                 Lead::Issue(op) => return Some(op),
                 Lead::End => return None,
             }
         }
+    }
+
+    /// Leaves an operation out that is late.
+    fn pass(&mut self, op: &ReplayOp) {
+        self.shared.handles.pass(op.handle, (op.kind, op.closes));
+        self.report(Report::Skipped);
     }
 
     /// When an operation of the schedule is due, and how far the schedule has been moved; `None`: it is left out.
@@ -209,7 +213,7 @@ impl Worker {
                 Some((now, shift + late))
             }
             Late::Skip if late > TOLERANCE => {
-                self.report(Report::Skipped);
+                self.pass(op);
                 None
             }
             _ => Some((due, shift)),
@@ -278,11 +282,10 @@ impl Worker {
         }
     }
 
-    /// What a write writes: it depends on the seed, the key and where the write begins.
+    /// What a write writes.
     fn body(&self, op: &ReplayOp) -> Body {
         let len = if op.kind == ReplayKind::Write { op.bytes } else { 0 };
-        let stream = Payload::new(self.options.seed).stream(number_of(&op.key, op.offset), Element::Raw, len);
-        Body::new(stream, len, self.shared.halt.clone())
+        Body::new(self.options.seed, (&op.key, op.offset, len), self.shared.halt.clone(), &self.shared.ready)
     }
 
     /// Returns how long it took.
@@ -307,7 +310,8 @@ impl Worker {
         let recorded = self.start().saturating_add(op.due);
         let issue = Issue { number: op.number, recorded, due, at };
         let think = matches!(self.options.timing, Timing::Closed | Timing::Dependent);
-        let failure = failure.or_else(|| short(&op, bytes, &self.storage(&op).uri(&op.key)));
+        let larger = failure.is_none() && is_larger(&op, bytes, &attempts);
+        let failure = failure.or_else(|| short(&op, (bytes, larger), &self.storage(&op).uri(&op.key)));
         let failed_again = op.failed && failure.is_some();
         let failure = failure.filter(|_| !op.failed);
         let opened = |attempt: &&dlio_storage::Attempt| {
@@ -323,6 +327,7 @@ impl Worker {
             running,
             shift,
             opens,
+            larger,
             failure,
             failed_again,
         }));
@@ -347,20 +352,20 @@ impl Worker {
                 Ok((Attempts::new(), 0))
             }
             (ReplayKind::Read, Some(handle)) => {
-                let (open, attempts) = self.shared.handles.get(handle, storage, (key, op.access)).await?;
-                let read = read(open.object(), op, attempts).await;
+                let read = match self.shared.handles.get(handle, storage, (key, op.access)).await {
+                    Ok((open, attempts)) => read(open.object(), op, attempts).await,
+                    Err(error) => Err(error),
+                };
                 self.shared.handles.used(handle, op.closes);
                 read
             }
             (ReplayKind::Write | ReplayKind::Sync, Some(handle)) => {
-                let (open, attempts) = self.shared.handles.get(handle, storage, (key, op.access)).await?;
-                let written = match open.updatable(|| storage.uri(key)) {
-                    Ok(object) if op.kind == ReplayKind::Write => object.write(op.offset, body).await,
-                    Ok(object) => object.sync().await,
+                let written = match self.shared.handles.get(handle, storage, (key, op.access)).await {
+                    Ok((open, attempts)) => with(attempts, update(&open, op, (storage, body)).await),
                     Err(error) => Err(error),
                 };
                 self.shared.handles.used(handle, op.closes);
-                with(attempts, written)
+                written
             }
             (ReplayKind::Read, None) => {
                 let object = storage.open(key).await?;
@@ -392,11 +397,38 @@ impl Worker {
     }
 }
 
-/// Reads a range of an open object; adds to the attempts that opened it.
+/// Reads a range of an open object; adds to the attempts that opened it. Where all was read of what may be larger now, as much is read as
+/// then.
 async fn read(object: &dyn Object, op: &ReplayOp, attempts: Attempts) -> Result<(Attempts, u64), StorageError> {
     let mut discard = |_: &[u8]| Ok(());
     let range = ByteRange { offset: op.offset, len: op.len };
-    with(attempts, object.read(range, &mut discard).await)
+    let done = match op.len {
+        // No number of bytes is expected of what failed.
+        _ if op.failed => object.read(range, &mut discard).await,
+        None if op.offset == 0 => object.read_first(op.bytes, &mut discard).await,
+        None if op.bytes > 0 => object.read(ByteRange::new(op.offset, op.bytes), &mut discard).await,
+        _ => object.read(range, &mut discard).await,
+    };
+    with(attempts, done)
+}
+
+/// Whether a read asked for the end of an object that is farther than it was.
+fn is_larger(op: &ReplayOp, bytes: u64, attempts: &Attempts) -> bool {
+    if op.kind != ReplayKind::Read || op.failed || op.len.is_some_and(|len| len <= op.bytes) {
+        return false;
+    }
+    let size = attempts.iter().rev().find_map(|attempt| attempt.object_size);
+    bytes > op.bytes || size.is_some_and(|size| size > op.offset.saturating_add(op.bytes))
+}
+
+/// Writes to an open file, or makes that durable.
+async fn update(
+    open: &Handle,
+    op: &ReplayOp,
+    (storage, body): (&Arc<dyn Storage>, &mut Body),
+) -> Result<Receipt, StorageError> {
+    let object = open.updatable(|| storage.uri(&op.key))?;
+    if op.kind == ReplayKind::Write { object.write(op.offset, body).await } else { object.sync().await }
 }
 
 /// What was done, with the attempts before it.
@@ -414,9 +446,9 @@ fn with(mut attempts: Attempts, done: Result<Receipt, StorageError>) -> Result<(
     }
 }
 
-/// Says so when fewer or more bytes moved than were recorded.
-fn short(op: &ReplayOp, bytes: u64, object: &str) -> Option<String> {
-    let moves = matches!(op.kind, ReplayKind::Read | ReplayKind::Write) && !op.failed;
+/// Says so when fewer or more bytes moved than were recorded, unless that is because the object is larger.
+fn short(op: &ReplayOp, (bytes, larger): (u64, bool), object: &str) -> Option<String> {
+    let moves = matches!(op.kind, ReplayKind::Read | ReplayKind::Write) && !op.failed && !larger;
     (moves && bytes != op.bytes).then(|| {
         format!(
             "{} of {object} at byte {} moved {bytes} bytes instead of {}; `--prepare` makes objects of the recorded sizes",
@@ -425,49 +457,6 @@ fn short(op: &ReplayOp, bytes: u64, object: &str) -> Option<String> {
             op.bytes
         )
     })
-}
-
-/// The number of a payload: FNV-1a of the object's key, and of where in it a piece begins.
-fn number_of(key: &str, offset: u64) -> u64 {
-    let begin = offset.to_le_bytes();
-    let piece = if offset == 0 { &[][..] } else { &begin[..] };
-    let bytes = key.bytes().chain(piece.iter().copied());
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-/// The content of a write; its beginning is made when it is created.
-pub(super) struct Body {
-    ready: Vec<u8>,
-    taken: usize,
-    rest: Stream,
-    len: u64,
-    halt: Halt,
-}
-
-impl Body {
-    fn new(mut stream: Stream, len: u64, halt: Halt) -> Self {
-        let mut ready = vec![0; usize::try_from(len.min(READY)).unwrap_or(0)];
-        let made = stream.fill(&mut ready);
-        ready.truncate(made);
-        Self { ready, taken: 0, rest: stream, len, halt }
-    }
-}
-
-impl ChunkSource for Body {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        if self.halt.is_set() {
-            return 0;
-        }
-        let left = &self.ready[self.taken..];
-        let count = left.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&left[..count]);
-        self.taken += count;
-        count + self.rest.fill(&mut buffer[count..])
-    }
 }
 
 /// Adds the schedule to events.

@@ -31,10 +31,25 @@ pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
     if path.contains("://") {
         return Err(wrong("only s3://, file:// and paths are known"));
     }
+    // Most names are plain; a trace has one in every row.
+    if let Some(key) = path.strip_prefix('/').filter(|key| is_plain(key)) {
+        return Ok(Address { root: "/".to_owned(), key: key.to_owned() });
+    }
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
     let parts: Vec<&str> = whole.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
         return Err(wrong("it contains `..`"));
     }
     Ok(Address { root: "/".to_owned(), key: parts.join("/") })
+}
+
+/// Whether no part of a path is empty or begins with a dot.
+fn is_plain(key: &str) -> bool {
+    let mut before = b'/';
+    let odd = key.bytes().any(|byte| {
+        let odd = before == b'/' && (byte == b'/' || byte == b'.');
+        before = byte;
+        odd
+    });
+    !odd && before != b'/'
 }

@@ -29,6 +29,8 @@ pub struct Fidelity {
     pub operations_failed: u64,
     /// Operations that were left out because they were late.
     pub operations_skipped: u64,
+    /// Those of them that were late before they had been read from the trace.
+    pub operations_unread: u64,
     /// Operations that failed as they did when they were recorded (`--failed issue`).
     pub operations_failed_again: u64,
     /// Attempts that failed when they were recorded, and were left out for that.
@@ -37,6 +39,8 @@ pub struct Fidelity {
     pub opens_recorded: u64,
     /// Files that were opened for reading.
     pub opens: u64,
+    /// Reads that found an object larger than recorded, where all of it or more than there was had been asked for.
+    pub larger: u64,
     /// Bytes that were to be moved by all operations.
     pub bytes_planned: u64,
     /// Bytes that were moved.
@@ -107,10 +111,12 @@ impl Fidelity {
         self.operations_done += other.operations_done;
         self.operations_failed += other.operations_failed;
         self.operations_skipped += other.operations_skipped;
+        self.operations_unread += other.operations_unread;
         self.operations_failed_again += other.operations_failed_again;
         self.recorded_failures_left_out += other.recorded_failures_left_out;
         self.opens_recorded += other.opens_recorded;
         self.opens += other.opens;
+        self.larger += other.larger;
         self.bytes_planned += other.bytes_planned;
         self.bytes_done += other.bytes_done;
         self.stretched_ns = self.stretched_ns.max(other.stretched_ns);

@@ -10,46 +10,64 @@ const WINDOW: usize = 1 << 17;
 /// At least so many per file.
 const WINDOW_MIN: usize = 1 << 10;
 
-/// A row in the order of starts; equal starts stay as they were.
-struct Entry {
-    start: i64,
-    number: u64,
-    row: Recorded,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.start, self.number) == (other.start, other.number)
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.start, self.number).cmp(&(other.start, other.number))
-    }
-}
-
+/// The rows of a file that are held back: their order apart from them, because a row is large and its place changes often.
 struct Source<I> {
     rows: I,
-    held: BinaryHeap<Reverse<Entry>>,
+    /// Moment, number of the row and its slot; equal moments stay as they were.
+    order: BinaryHeap<Reverse<(i64, u64, usize)>>,
+    held: Vec<Option<Recorded>>,
     window: usize,
     read: u64,
 }
 
 impl<I: Iterator<Item = Result<Recorded, Error>>> Source<I> {
     fn next(&mut self) -> Result<Option<Recorded>, Error> {
-        while self.held.len() < self.window {
+        while self.order.len() < self.window {
             let Some(row) = self.rows.next() else { break };
             let row = row?;
-            self.read += 1;
-            self.held.push(Reverse(Entry { start: row.moment(), number: self.read, row }));
+            let slot = self.held.len();
+            self.hold(row, slot);
         }
-        Ok(self.held.pop().map(|Reverse(entry)| entry.row))
+        let Some(Reverse((_, _, slot))) = self.order.pop() else { return Ok(None) };
+        let found = self.held.get_mut(slot).and_then(Option::take);
+        // The slot is free: the row that follows takes it at once, so all slots are in use until the file ends.
+        if let Some(row) = self.rows.next() {
+            self.hold(row?, slot);
+        }
+        Ok(found)
+    }
+
+    fn hold(&mut self, row: Recorded, slot: usize) {
+        self.read += 1;
+        self.order.push(Reverse((row.moment(), self.read, slot)));
+        match self.held.get_mut(slot) {
+            Some(free) => *free = Some(row),
+            None => self.held.push(Some(row)),
+        }
+    }
+}
+
+/// The next row of a file.
+struct Head {
+    start: i64,
+    source: usize,
+    row: Recorded,
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        (self.start, self.source) == (other.start, other.source)
+    }
+}
+impl Eq for Head {}
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.start, self.source).cmp(&(other.start, other.source))
     }
 }
 
@@ -60,20 +78,20 @@ where
     I: Iterator<Item = Result<Recorded, Error>>,
 {
     let window = (WINDOW / files.len().max(1)).max(WINDOW_MIN);
-    let mut sources: Vec<Source<I>> =
-        files.into_iter().map(|rows| Source { rows, held: BinaryHeap::new(), window, read: 0 }).collect();
-    let mut heads: BinaryHeap<Reverse<Entry>> = BinaryHeap::new();
+    let source = |rows| Source { rows, order: BinaryHeap::new(), held: Vec::new(), window, read: 0 };
+    let mut sources: Vec<Source<I>> = files.into_iter().map(source).collect();
+    let mut heads: BinaryHeap<Reverse<Head>> = BinaryHeap::new();
     let mut waiting: Vec<usize> = (0..sources.len()).collect();
     std::iter::from_fn(move || {
-        while let Some(index) = waiting.pop() {
-            match sources[index].next() {
-                Ok(Some(row)) => heads.push(Reverse(Entry { start: row.moment(), number: index as u64, row })),
+        while let Some(source) = waiting.pop() {
+            match sources[source].next() {
+                Ok(Some(row)) => heads.push(Reverse(Head { start: row.moment(), source, row })),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
-        let Reverse(entry) = heads.pop()?;
-        waiting.push(usize::try_from(entry.number).unwrap_or(0));
-        Some(Ok(entry.row))
+        let Reverse(head) = heads.pop()?;
+        waiting.push(head.source);
+        Some(Ok(head.row))
     })
 }

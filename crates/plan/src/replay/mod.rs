@@ -31,7 +31,7 @@ pub use options::{Late, Mapping, Operations, Options, Timing};
 pub use requirement::{METRICS, Requirement};
 pub use rule::{EndpointRule, Rule, Share};
 pub use stream::Stream;
-pub use survey::Survey;
+pub use survey::{Needed, Survey};
 
 /// How a trace is replayed by a number of ranks.
 #[derive(Debug, Clone)]

@@ -25,6 +25,8 @@ pub struct Survey {
     pub filtered: u64,
     /// Rows that failed when they were recorded, and are left out.
     pub failed: u64,
+    /// Those of them that are parts of uploads, which are left out in any case.
+    pub failed_parts: u64,
     /// Lanes.
     pub lanes: u32,
     /// Recorded ranks with a training loop (dependent timing), and the meetings that all of them have.
@@ -141,6 +143,15 @@ impl Survey {
     }
 }
 
+/// How large an object must be that the trace reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needed {
+    /// As large as its farthest byte, or as the trace says.
+    pub bytes: u64,
+    /// The trace says how large it was: it was not larger.
+    pub exact: bool,
+}
+
 /// What is counted on the way.
 #[derive(Default)]
 struct Counting {
@@ -212,7 +223,11 @@ impl ReplayPlan {
                 Verdict::Elsewhere => {}
                 Verdict::Folded => survey.folded += 1,
                 Verdict::Filtered => survey.filtered += 1,
-                Verdict::Failed => survey.failed += 1,
+                Verdict::Failed => {
+                    survey.failed += 1;
+                    let part = matches!(row.kind, OpKind::MultipartCreate | OpKind::MultipartPart);
+                    survey.failed_parts += u64::from(part);
+                }
                 Verdict::Loop => {
                     survey.looping.insert((row.source, row.lane));
                     *counting.meetings.entry(row.source).or_default() += u32::from(row.kind == OpKind::Barrier);
@@ -253,8 +268,11 @@ impl ReplayPlan {
     ///
     /// # Errors
     /// As [`ReplayPlan::survey`].
-    pub fn needed(&self, rows: impl Iterator<Item = Result<Recorded, Error>>) -> Result<BTreeMap<String, u64>, Error> {
-        let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    pub fn needed(
+        &self,
+        rows: impl Iterator<Item = Result<Recorded, Error>>,
+    ) -> Result<BTreeMap<String, Needed>, Error> {
+        let mut sizes: BTreeMap<String, Needed> = BTreeMap::new();
         // Opened, and neither read nor written so far.
         let mut opened: HashMap<(u32, dlio_event::Lane, Arc<str>), String> = HashMap::new();
         let alone = Self { world: 1, ..self.clone() };
@@ -279,9 +297,11 @@ impl ReplayPlan {
                 _ => continue,
             };
             opened.remove(&(row.source, row.lane, Arc::clone(&row.uri)));
-            let size = self.options.scaled(row.object_size.unwrap_or(0).max(asked));
+            // All of it was read, or more was asked for than there was.
+            let to_the_end = kind == ReplayKind::Read && row.requested.is_none_or(|requested| requested > row.bytes);
             let known = sizes.entry(address.key).or_default();
-            *known = (*known).max(size);
+            known.bytes = known.bytes.max(self.options.scaled(row.object_size.unwrap_or(0).max(asked)));
+            known.exact |= row.object_size.is_some() || to_the_end;
         }
         for key in opened.into_values() {
             sizes.entry(key).or_default();

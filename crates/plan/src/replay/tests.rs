@@ -187,12 +187,20 @@ fn what_the_trace_reads_must_be_as_large_as_its_farthest_byte() {
         row(0, 0, OpKind::Open, "/d/w", (0, 1)),
         row(0, 0, OpKind::Write, "/d/w", (1, 2)),
         row(0, 0, OpKind::Open, "/d/o", (0, 1)),
+        row(0, 0, OpKind::Get, "/d/g", (0, 1)),
+        Recorded { offset: 50, requested: Some(400), ..row(0, 0, OpKind::Read, "/d/h", (0, 1)) },
     ];
+    // How much of /d/a there was is not known: as much as was asked for was there.
+    let rows = rows.into_iter().map(|row| match &*row.uri {
+        "/d/a" => Recorded { requested: Some(row.bytes), ..row },
+        _ => row,
+    });
     let plan = ReplayPlan::new(options(), vec![0, 1], 3, 0).unwrap();
-    let needed = plan.needed(rows.into_iter().map(Ok)).unwrap();
+    let needed = plan.needed(rows.map(Ok)).unwrap();
+    let found: Vec<_> = needed.iter().map(|(key, needed)| (key.as_str(), needed.bytes, needed.exact)).collect();
     assert_eq!(
-        needed.into_iter().collect::<Vec<_>>(),
-        [("d/a".to_owned(), 1000), ("d/b".to_owned(), 5000), ("d/o".to_owned(), 0)]
+        found,
+        [("d/a", 1000, false), ("d/b", 5000, true), ("d/g", 100, true), ("d/h", 150, true), ("d/o", 0, false)]
     );
 }
 
@@ -423,6 +431,7 @@ fn endpoints_are_rewritten_and_failed_attempts_are_made_again_when_asked() {
     let found: Vec<_> = operations.iter().map(|op| (op.via, op.failed)).collect();
     assert_eq!(found, [(1, false), (0, false), (2, true), (0, true)]);
     assert_eq!((survey.failed, operations[3].bytes), (1, 700), "a failed part of an upload is left out");
+    assert_eq!(survey.failed_parts, 1);
     assert!(EndpointRule::parse("a=b").is_err() && EndpointRule::parse("http://a:1").is_err());
 }
 

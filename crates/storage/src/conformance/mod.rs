@@ -40,6 +40,7 @@ pub async fn check(storage: &dyn Storage, traits: Traits) {
     done(storage.create_folder("conformance/folder").await, "create_folder, again");
     clean(storage).await;
     reads_back_whole_and_in_ranges(storage).await;
+    the_beginning_comes_alone(storage).await;
     empty_objects_exist(storage).await;
     overwriting_replaces(storage).await;
     missing_objects_are_named(storage).await;
@@ -136,6 +137,22 @@ async fn reads_back_whole_and_in_ranges(storage: &dyn Storage) {
         done(object.read(ByteRange::new(offset, 1000), &mut sink).await, "a second range of an open object");
         assert_eq!(sink.next, offset + 1000, "a second range of an open object");
     }
+}
+
+async fn the_beginning_comes_alone(storage: &dyn Storage) {
+    const LEN: u64 = 3_000_000;
+    let key = "conformance/beginning.bin";
+    let pattern = put(storage, key, LEN, 1).await;
+    let object = done(storage.open(key).await, key);
+    for (limit, expected) in [(LEN - 1, LEN - 1), (70_000, 70_000), (0, 0), (LEN, LEN), (LEN + 1, LEN)] {
+        let mut sink = Compare { with: &pattern, next: 0 };
+        let receipt = done(object.read_first(limit, &mut sink).await, "the beginning of an object");
+        assert_eq!((receipt.bytes, sink.next), (expected, expected), "the first {limit} bytes");
+        check_attempts(&receipt.attempts, "the beginning of an object");
+    }
+    // Nothing of a longer answer is left for whoever asks next.
+    expect(storage, key, &pattern, ByteRange::new(100, 1000)).await;
+    expect(storage, key, &pattern, ByteRange::ALL).await;
 }
 
 async fn empty_objects_exist(storage: &dyn Storage) {

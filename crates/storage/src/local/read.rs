@@ -38,11 +38,12 @@ struct Pass {
 }
 
 impl OpenFile<'_> {
-    fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+    /// Reads a range up to byte `limit` of the file.
+    fn read_now(&self, range: ByteRange, limit: u64, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let mut task = Task::new(&*self.local.time, "reading");
         let start = task.now();
         let size = self.size_for(range);
-        let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size));
+        let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size)).min(limit);
         let pass = with_buffer(self.buffer(range.offset, end), |buffer| self.pass(range.offset, end, buffer, sink));
         if self.local.options.drop_cache {
             sys::drop_cache(&self.file, range.offset, pass.bytes);
@@ -146,6 +147,10 @@ impl Object for OpenFile<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(async move { self.read_now(range, sink) })
+        Box::pin(async move { self.read_now(range, u64::MAX, sink) })
+    }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(async move { self.read_now(ByteRange::ALL, limit, sink) })
     }
 }

@@ -31,7 +31,11 @@ impl Object for S3Object<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.client.get(self.key, range, sink))
+        Box::pin(self.client.get(self.key, Reading::new(range, sink)))
+    }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.client.get(self.key, Reading::first(limit, sink)))
     }
 }
 
@@ -47,6 +51,10 @@ pub(super) struct Reading<'a> {
     got: u64,
     /// Version that the first answer came from.
     etag: Option<String>,
+    /// All of an object is asked for, and what comes from here on is not wanted.
+    limit: Option<u64>,
+    /// More comes than is wanted: the connection is of no more use.
+    cut: bool,
     sink: &'a mut dyn ChunkSink,
 }
 
@@ -61,7 +69,17 @@ pub(super) struct Promise<'a> {
 impl<'a> Reading<'a> {
     pub(super) fn new(range: ByteRange, sink: &'a mut dyn ChunkSink) -> Self {
         let end = range.len.map(|len| range.offset.saturating_add(len));
-        Self { range, next: range.offset, end, expected: None, got: 0, etag: None, sink }
+        Self { range, next: range.offset, end, expected: None, got: 0, etag: None, limit: None, cut: false, sink }
+    }
+
+    /// The beginning of an object of which all is asked for.
+    pub(super) fn first(limit: u64, sink: &'a mut dyn ChunkSink) -> Self {
+        Self { limit: Some(limit), ..Self::new(ByteRange::ALL, sink) }
+    }
+
+    /// Which range is asked for.
+    pub(super) fn range(&self) -> ByteRange {
+        self.range
     }
 
     pub(super) fn begin<'t>(&self, tries: &Tries<'t>) -> Try<'t> {
@@ -112,14 +130,21 @@ impl<'a> Reading<'a> {
         {
             return Err(invalid(format!("the endpoint answered with {length} bytes instead of {left}")));
         }
-        (self.expected, self.got) = (promise.length, 0);
-        if let Some(length) = promise.length {
+        let wanted = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.next));
+        let length = promise.length.map(|length| length.min(wanted));
+        (self.expected, self.got, self.cut) = (length, 0, length != promise.length);
+        if let Some(length) = length {
             self.end = Some(self.next + length);
         }
         if self.etag.is_none() {
             self.etag = promise.etag.map(str::to_owned);
         }
         Ok(())
+    }
+
+    /// Whether a part of the answer is left.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Whether the whole answer was delivered.
@@ -130,6 +155,13 @@ impl<'a> Reading<'a> {
     /// Passes bytes on.
     pub(super) fn deliver(&mut self, attempt: &mut Try<'_>, client: &Shared, data: &[u8]) -> Result<(), Failure> {
         attempt.record.first_byte.get_or_insert_with(|| client.time.now());
+        let left = self.expected.map_or(u64::MAX, |expected| expected.saturating_sub(self.got));
+        // A longer answer than promised is refused, but for one of which only the beginning is wanted.
+        let data = if self.limit.is_some() {
+            &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))]
+        } else {
+            data
+        };
         self.got += data.len() as u64;
         attempt.record.bytes = self.got;
         self.next += data.len() as u64;
@@ -162,19 +194,14 @@ fn object_size(headers: &http::HeaderMap) -> Option<u64> {
 
 impl Shared {
     /// Streams a range into the sink.
-    pub(super) async fn get(
-        self: &Arc<Self>,
-        key: &str,
-        range: ByteRange,
-        sink: &mut dyn ChunkSink,
-    ) -> Result<Receipt, Error> {
+    pub(super) async fn get(self: &Arc<Self>, key: &str, mut reading: Reading<'_>) -> Result<Receipt, Error> {
+        let range = reading.range();
         let mut call = Call::new(self, "reading", OpKind::Get, Method::GET, Some(key));
         call.check(self)?;
         if range.len == Some(0) {
             return Ok(Receipt::default());
         }
         call.range = (range != ByteRange::ALL).then_some(range);
-        let mut reading = Reading::new(range, sink);
         let mut tries = Tries::new(self, &call);
         loop {
             let mut attempt = reading.begin(&tries);
@@ -228,7 +255,9 @@ impl Shared {
             }
         }
         reading.end(attempt, self)?;
-        self.finish(attempt, answer);
+        if !reading.is_cut() {
+            self.finish(attempt, answer);
+        }
         Ok(())
     }
 }

@@ -41,12 +41,17 @@ impl Object for SdkObject<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(self.key, range, sink))
+        Box::pin(self.storage.get(self.key, Reading::new(range, sink)))
+    }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.storage.get(self.key, Reading::first(limit, sink)))
     }
 }
 
 impl SdkS3 {
-    async fn get(&self, key: &str, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+    async fn get(&self, key: &str, mut reading: Reading<'_>) -> Result<Receipt, Error> {
+        let range = reading.range();
         let mut call = Call::new(&self.shared, "reading", OpKind::Get, Method::GET, Some(key));
         call.check(&self.shared)?;
         if range.len == Some(0) {
@@ -54,7 +59,6 @@ impl SdkS3 {
         }
         call.range = (range != ByteRange::ALL).then_some(range);
         let full = self.shared.config.full_key(key);
-        let mut reading = Reading::new(range, sink);
         let mut tries = Tries::new(&self.shared, &call);
         loop {
             let mut attempt = reading.begin(&tries);

@@ -1,0 +1,112 @@
+//! Creation of the objects that a replayed trace reads, at their recorded sizes.
+
+use std::time::Duration;
+
+use dlio_engine::ReplayOptions;
+use dlio_plan::replay::{Late, Needed, ReplayKind, ReplayOp, Timing};
+use dlio_storage::ErrorKind;
+
+use crate::exit::{Code, Failure};
+use crate::run::failure;
+use crate::session::{Session, gather};
+use crate::storage::Opened;
+use crate::trace_replay::{Job, plan_failure, rig, rows};
+
+/// Writers at a time that create what the trace reads.
+const PREPARING: u32 = 8;
+
+/// What a rank found of its share of the objects.
+#[derive(Default)]
+struct Looked {
+    missing: Vec<(String, u64)>,
+    /// Of another size, to be brought to the recorded one.
+    other: Vec<(String, u64)>,
+    /// Of another size, and left so; what the first one is.
+    left: u64,
+    example: Option<String>,
+}
+
+/// Brings the objects that the trace reads to their recorded sizes, together with all other ranks.
+///
+/// # Errors
+/// When the trace cannot be read, or an object neither looked up nor written.
+pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
+    let all: Vec<usize> = (0..job.traces.len()).collect();
+    let needed = rows(&job.traces, &all).and_then(|rows| job.plan.needed(rows).map_err(plan_failure));
+    let needed = session.agree(needed).await?;
+    let size = session.comm.place().size as usize;
+    let mine = needed.iter().enumerate().filter(|(index, _)| index % size == job.rank as usize);
+    let looked = look(opened, mine.map(|(_, needed)| needed), job).await;
+    let Looked { missing, other, left, example } = session.agree(looked).await?;
+    let counts = gather(&*session.comm, &(missing.len() as u64, other.len() as u64, left, example)).await?;
+    let written = write(session, opened, (job, missing.into_iter().chain(other))).await;
+    session.agree(written).await?;
+    let (missing, other, left) =
+        counts.iter().fold((0, 0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1, sum.2 + found.2));
+    let total = needed.len() as u64;
+    session.say(&format!(
+        "Prepared {total} object(s): {missing} written, {other} of another size rewritten, {} were there",
+        total - missing - other
+    ));
+    if let Some(example) = counts.into_iter().find_map(|(.., example)| example) {
+        session.say(&format!(
+            "  {left} have another size than recorded and are left as they are, because without `--map` they are the recorded ones \
+             (`--in-place`: rewrite them); the first one: {example}"
+        ));
+    }
+    Ok(())
+}
+
+/// Looks this rank's share up.
+async fn look(
+    opened: &Opened,
+    needed: impl Iterator<Item = (&String, &Needed)>,
+    job: &Job<'_>,
+) -> Result<Looked, Failure> {
+    let may_change = !job.plan.options().rules.is_empty() || job.args.in_place;
+    let mut looked = Looked::default();
+    for (key, needed) in needed {
+        let found = match opened.storage.stat(key).await {
+            Ok((found, _)) => Some(found.size),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        match found {
+            None => looked.missing.push((key.clone(), needed.bytes)),
+            // What was read of an object of unknown size is there.
+            Some(found) if found == needed.bytes || (found > needed.bytes && !needed.exact) => {}
+            Some(_) if may_change => looked.other.push((key.clone(), needed.bytes)),
+            Some(found) => {
+                looked.left += 1;
+                let text = || format!("{} has {found} bytes, recorded {}", opened.storage.uri(key), needed.bytes);
+                looked.example.get_or_insert_with(text);
+            }
+        }
+    }
+    Ok(looked)
+}
+
+/// Writes objects of these sizes.
+async fn write(
+    session: &Session,
+    opened: &Opened,
+    (job, objects): (&Job<'_>, impl Iterator<Item = (String, u64)>),
+) -> Result<(), Failure> {
+    let operations = (0u64..).zip(objects).map(|(number, (key, bytes))| {
+        let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);
+        Ok(ReplayOp { number, lane, kind: ReplayKind::Write, key, bytes, ..ReplayOp::default() })
+    });
+    let options = ReplayOptions {
+        timing: Timing::Asap,
+        late: Late::CatchUp,
+        inflight: PREPARING,
+        lanes: PREPARING,
+        lead: Duration::ZERO,
+        ..job.options(session)
+    };
+    let rig = rig(session, opened, None);
+    let made = dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))?;
+    made.first_failure.map_or(Ok(()), |failed| {
+        Err(Failure::new(Code::Storage, format_args!("creating what the trace reads: {failed}")))
+    })
+}
