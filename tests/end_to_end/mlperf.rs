@@ -66,6 +66,7 @@ fn a_part_of_a_larger_data_set_is_read_by_the_number_in_its_names() {
     let larger = ["++workload.dataset.skip_listing=False"];
     let said = mpirun(2, &run("replay", &words, &larger)).ok();
     assert!(said.err.contains("(120) is more than requested (16)"), "{}", said.err);
+    assert_eq!(said.err.matches("Listing [train]: 120 file(s), 16 expected").count(), 1, "{}", said.err);
     solo(&run("replay", &words, &["--no-preflight"])).failed(4, &["img_00_of_16.npz", "dataset.num_files_generated"]);
     let part = "++workload.dataset.num_files_generated=120";
     let said = mpirun(2, &run("replay", &words, &[part, larger[0]])).ok();

@@ -113,3 +113,24 @@ fn a_shuffled_list_of_millions_of_files_is_shared_by_the_ranks_and_leads_to_the_
     assert!(begins.iter().any(|name| said.err.contains(name)), "none of {begins:?} in {}", said.err);
     assert!(!said.err.contains("own copy") && !said.err.contains("shuffled lists each"), "{}", said.err);
 }
+
+#[test]
+fn ranks_that_fail_at_once_say_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = yaml(folder.path());
+    solo(&["-q", "generate", &path, "--output", folder.path().join("generated").to_str().unwrap()]).ok();
+    // The first file, at which every run looks before it starts, stays.
+    let data = folder.path().join("data/train");
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let file = entry.unwrap().path();
+        if !file.to_str().unwrap().contains("img_00_") {
+            std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(100).unwrap();
+        }
+    }
+    let out = folder.path().join("out");
+    let said = mpirun(3, &["-q", "replay", &path, "--output", out.to_str().unwrap()]);
+    let errors: Vec<&str> = said.err.lines().filter(|line| line.contains("dlio-rs: error:")).collect();
+    assert_eq!(errors.len(), 1, "{}", said.err);
+    assert!(errors[0].contains("the file ends after") && errors[0].contains("rank"), "{}", said.err);
+    assert_eq!(said.code, Some(4), "{}", said.err);
+}

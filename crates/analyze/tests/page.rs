@@ -209,6 +209,15 @@ fn drawn(page: &str) -> Option<String> {
             touch(plot, 'pointerdown', 3, 0.6); touch(plot, 'pointermove', 3, 0.5); touch(plot, 'pointerup', 3, 0.5);
           }));
           await later(() => { left.moved = drawing().filter((now, at) => now !== before[at]).length; });
+          const wide = () => all('svg.plot').map((plot) => plot.viewBox.baseVal.width);
+          await later(() => {
+            const screen = wide();
+            dispatchEvent(new Event('beforeprint'));
+            left.paper = wide().filter((width) => width > 600 && width < 700).length;
+            left.outside = all('svg.plot').filter((plot) => plot.getBoundingClientRect().right > 700).length;
+            dispatchEvent(new Event('afterprint'));
+            left.screen = wide().filter((width, at) => width === screen[at]).length;
+          });
         })();
         </script></body>";
     std::fs::write(&file, page.replace("</body>", exercise)).unwrap();
@@ -247,10 +256,11 @@ fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
         let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
         assert_eq!(number("errors"), 0, "{name}");
         assert!(number("drawn") >= plots, "{name}: {} plots", number("drawn"));
-        for gesture in ["zoomed", "spread", "moved"] {
+        // On paper all have its width; then they are as before.
+        for gesture in ["zoomed", "spread", "moved", "paper", "screen"] {
             assert_eq!(number(gesture), number("drawn"), "{name}: {gesture}");
         }
-        assert_eq!(number("reset"), 0, "{name}");
+        assert_eq!((number("reset"), number("outside")), (0, 0), "{name}");
         assert_eq!((left(&dom, "thrown"), left(&dom, "owned")), (None, None), "{name}");
         assert_eq!(number("images"), 0, "{name}");
         for plot in PLOTS {

@@ -11,7 +11,7 @@ use dlio_storage::{ErrorKind, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Code, Failure};
-use crate::presence::count_of;
+use crate::presence::{count_of, listed};
 use crate::run::Work;
 use crate::session::{Session, gather};
 
@@ -26,6 +26,13 @@ enum Names {
     Listed(Vec<String>),
 }
 
+/// Files that are not those that the configuration names.
+pub(crate) struct Discovered {
+    pub(crate) files: FileSet,
+    /// Splits of which a listing has shown that all files are there.
+    pub(crate) present: Vec<Split>,
+}
+
 /// The files that are read, where they are not those that the configuration names; every rank calls it.
 ///
 /// # Errors
@@ -35,13 +42,14 @@ pub(crate) async fn files(
     storage: &dyn Storage,
     files: &FileSet,
     work: Work,
-) -> Result<Option<FileSet>, Failure> {
+) -> Result<Option<Discovered>, Failure> {
     let workload = &session.loaded.workload;
     if work.generate || !(work.train || work.verify) {
         return Ok(None);
     }
     if workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing {
-        return short_folders(session, storage, files).await;
+        let files = short_folders(session, storage, files).await?;
+        return Ok(files.map(|files| Discovered { files, present: Vec::new() }));
     }
     if workload.dataset.num_files_generated.is_some() || files.format() == Format::Synthetic {
         return Ok(None);
@@ -70,7 +78,8 @@ pub(crate) async fn files(
             there = there.listed(*split, names.iter().map(String::as_str));
         }
     }
-    Ok(Some(there))
+    let listed = splits.iter().zip(&found).filter(|(_, names)| !matches!(names, Names::Computed));
+    Ok(Some(Discovered { files: there, present: listed.map(|(split, _)| *split).collect() }))
 }
 
 /// Without a listing the fork expects other names of sub-folders than it generates: rank 0 looks for the first file of each
@@ -213,6 +222,9 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
         ));
     }
     if let Some(count) = part_of(files, split, &names) {
+        if session.loaded.workload.dlio_rs.dialect == Dialect::Mlperf {
+            session.say(&listed(split, found, wanted));
+        }
         return Ok(Names::Part(count));
     }
     names.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));

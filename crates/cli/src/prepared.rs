@@ -3,9 +3,10 @@
 use dlio_config::Workload;
 use dlio_config::vocabulary::Dialect;
 use dlio_format::{Decode, Layout};
-use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan, World};
+use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
 
 use crate::checkpoints;
+use crate::discover::Discovered;
 use crate::exit::Failure;
 use crate::run::Work;
 use crate::session::Session;
@@ -24,6 +25,8 @@ pub(crate) struct Prepared {
 pub(crate) struct DataSet {
     pub(crate) files: FileSet,
     pub(crate) layout: Layout,
+    /// Splits of which all files are known to be there.
+    pub(crate) present: Vec<Split>,
 }
 
 impl Prepared {
@@ -37,7 +40,8 @@ impl Prepared {
     }
 
     /// Reads these files instead of those that the configuration names.
-    pub(crate) fn adopt(&mut self, session: &Session, files: FileSet) -> Result<(), Failure> {
+    pub(crate) fn adopt(&mut self, session: &Session, found: Discovered) -> Result<(), Failure> {
+        let Discovered { files, present } = found;
         let (workload, world) = (&session.loaded.workload, World { size: session.comm.place().size });
         if self.plan.is_some() {
             self.plan = Some(dlio_plan::training_on(files.clone(), workload, world).map_err(Failure::usage)?);
@@ -46,7 +50,7 @@ impl Prepared {
             if files.is_listed() {
                 data.layout = data.layout.clone().as_found();
             }
-            data.files = files;
+            (data.files, data.present) = (files, present);
         }
         Ok(())
     }
@@ -67,7 +71,7 @@ impl DataSet {
             layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
         }
         let files = FileSet::new(workload).map_err(Failure::usage)?;
-        Ok(Self { files, layout })
+        Ok(Self { files, layout, present: Vec::new() })
     }
 }
 

@@ -8,6 +8,7 @@ use dlio_storage::{ErrorKind, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::exit::{Code, Failure};
+use crate::prepared::DataSet;
 use crate::session::Session;
 
 /// Look-ups at a time.
@@ -15,11 +16,12 @@ const AT_ONCE: usize = 16;
 /// How many names a message shows.
 const SHOWN: usize = 3;
 
-/// Rank 0 lists or looks up; the others have nothing to do.
+/// Rank 0 lists or looks up, except what is known to be there; the others have nothing to do.
 ///
 /// # Errors
 /// When files are missing.
-pub(crate) async fn check(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
+pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataSet) -> Result<(), Failure> {
+    let DataSet { files, present, .. } = data;
     if session.rank() != 0 {
         return Ok(());
     }
@@ -28,7 +30,7 @@ pub(crate) async fn check(session: &Session, storage: &dyn Storage, files: &File
     if workload.workflow.evaluation {
         splits.push(Split::Eval);
     }
-    for split in splits.into_iter().filter(|split| files.len(*split) > 0) {
+    for split in splits.into_iter().filter(|split| files.len(*split) > 0 && !present.contains(split)) {
         let said = if workload.dataset.skip_listing {
             look_up(storage, files, split, workload.dataset.listing_validation_interval).await?
         } else {
@@ -127,6 +129,11 @@ pub(crate) fn count_of(key: &str, ending: &str) -> Option<u64> {
     key.strip_suffix(ending)?.rsplit_once("_of_")?.1.parse().ok()
 }
 
+/// What is said of a listing with all files.
+pub(crate) fn listed(split: Split, found: u64, expected: u64) -> String {
+    format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
+}
+
 async fn list(storage: &dyn Storage, files: &FileSet, split: Split, dataset: &Dataset) -> Result<String, Failure> {
     let ending = format!(".{}", dataset.format);
     let mut listing = Listing::default();
@@ -147,7 +154,7 @@ async fn list(storage: &dyn Storage, files: &FileSet, split: Split, dataset: &Da
     }
     let present = listing.present();
     if present == expected {
-        return Ok(format!("Listing [{}]: {found} file(s), {expected} expected", split.folder()));
+        return Ok(listed(split, found, expected));
     }
     let other = listing.other.unwrap_or_default();
     let advice = match count_of(&other, &ending).filter(|&count| count > expected) {

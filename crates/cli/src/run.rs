@@ -21,7 +21,7 @@ use crate::prepared::{DataSet, Prepared};
 use crate::profiler::{self, Profiler};
 use crate::progress::{Facts, Progress};
 use crate::recording::{self, Recording};
-use crate::session::{Session, abort};
+use crate::session::Session;
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
 use crate::{discover, lists, outputs, page_cache, presence};
@@ -93,7 +93,7 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     let mut prepared = session.agree(Prepared::new(session, work)).await?;
     if let Some(data) = &prepared.data {
         let found = discover::files(session, &*opened.storage, &data.files, work).await?;
-        let adopted = found.map_or(Ok(()), |files| prepared.adopt(session, files));
+        let adopted = found.map_or(Ok(()), |found| prepared.adopt(session, found));
         session.agree(adopted).await?;
     }
     if let Some(plan) = prepared.plan.take() {
@@ -122,7 +122,7 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         Err(failure) if failure.message.is_empty() => Err(failure),
         Err(failure) => match session.signals.received() {
             Some(code) => Err(interrupted(session, code)),
-            None => Err(abort(&*session.comm, &failure)),
+            None => Err(session.abort(&failure).await),
         },
         Ok(()) => {
             session.agree(closed).await?;
@@ -210,7 +210,7 @@ async fn in_order(
 ) -> Result<(), Failure> {
     let rig = rig(session, opened, prepared, events);
     let stall_after = Duration::from_secs(work.stall_seconds);
-    if let (true, Some(DataSet { files, layout })) = (work.generate, &prepared.data) {
+    if let (true, Some(DataSet { files, layout, .. })) = (work.generate, &prepared.data) {
         let plan = GeneratePlan::new(files, World { size: session.comm.place().size });
         let options = GenerateOptions {
             inflight: files_at_a_time(&session.loaded.workload),
@@ -232,7 +232,7 @@ async fn in_order(
         (&prepared.plan, &prepared.data, session.loaded.workload.dlio_rs.dialect)
         && !data.files.is_listed()
     {
-        let present = presence::check(session, &*opened.storage, &data.files).await;
+        let present = presence::check(session, &*opened.storage, data).await;
         session.agree(present).await?;
     }
     if prepared.plan.is_some() || prepared.checkpoints.is_some() {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dlio_comm::Communicator;
+use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource;
@@ -48,7 +50,12 @@ pub(crate) struct Session {
     pub(crate) signals: Signals,
     /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
     clock_offset: (i64, u64),
+    /// Who of this node has failed.
+    failures: Option<Failures>,
 }
+
+/// Ranks that fail within this time fail of the same.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
 
 impl Session {
     /// Starts the run on this rank.
@@ -81,7 +88,9 @@ impl Session {
         }
         let log = Rc::new(log);
         let clock_offset = align_clocks(&*comm, &clock).await?;
-        let session = Self { comm, clock, request, loaded, log, signals: Signals::watch(signals::GRACE), clock_offset };
+        let failures = Failures::share(&*comm).await?;
+        let signals = Signals::watch(signals::GRACE);
+        let session = Self { comm, clock, request, loaded, log, signals, clock_offset, failures };
         session.say_notices();
         if let Some(sized) = sized {
             session.say(&sized);
@@ -123,6 +132,34 @@ impl Session {
             return;
         }
         self.log.warning(&format!("{} {text}", self.stamp()));
+    }
+
+    /// Ends all ranks for a failure that this rank has while it works; returns where there is only one. Ranks of a node that fail
+    /// at about the same time, as on a full disk, say it once.
+    pub(crate) async fn abort(&self, failure: &Failure) -> Failure {
+        let place = self.comm.place();
+        if place.size == 1 {
+            return failure.clone();
+        }
+        let named = failure.message.contains(&format!("rank {}", place.rank));
+        let who = if named { place.host.clone() } else { format!("rank {} on {}", place.rank, place.host) };
+        let mut told = Failure { code: failure.code, message: format!("{who}: {failure}") };
+        if let Some(failures) = &self.failures {
+            failures.add();
+            tokio::time::sleep(SAME_MOMENT).await;
+            if !failures.tell() {
+                // The one that tells ends this process; should it be gone, this one does.
+                tokio::time::sleep(signals::GRACE).await;
+            }
+            let others: Vec<String> = failures.others().iter().map(u32::to_string).collect();
+            if !others.is_empty() {
+                let ranks = if others.len() == 1 { "rank" } else { "ranks" };
+                told.message = format!("{} ({ranks} {} failed as well)", told.message, others.join(", "));
+            }
+        }
+        crate::log::failure(&told);
+        self.comm.abort(&told.message, failure.code as i32);
+        Failure { code: failure.code, message: String::new() }
     }
 
     /// Ends the session with the same failure on every rank if any rank has one.
@@ -242,20 +279,6 @@ where
 {
     let comm = launch::communicator(&launch::environment())?;
     launch::block_on(work(comm))
-}
-
-/// Prints this rank's failure and ends all ranks; returns where there is only one.
-pub(crate) fn abort(comm: &dyn Communicator, failure: &Failure) -> Failure {
-    let place = comm.place();
-    if place.size == 1 {
-        return failure.clone();
-    }
-    let named = failure.message.contains(&format!("rank {}", place.rank));
-    let who = if named { place.host.clone() } else { format!("rank {} on {}", place.rank, place.host) };
-    let told = Failure { code: failure.code, message: format!("{who}: {failure}") };
-    crate::log::failure(&told);
-    comm.abort(&told.message, failure.code as i32);
-    Failure { code: failure.code, message: String::new() }
 }
 
 async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {

@@ -23,7 +23,7 @@ use crate::log::Verbosity;
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::run::{chain, close, failure, interrupted};
-use crate::session::{Session, Start, abort, agree, gather};
+use crate::session::{Session, Start, agree, gather};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_fidelity;
@@ -332,7 +332,7 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
     match ran {
         Err(error) => match session.signals.received() {
             Some(code) => Err(interrupted(session, code)),
-            None => Err(abort(&*session.comm, &failure(&error))),
+            None => Err(session.abort(&failure(&error)).await),
         },
         Ok(mut fidelity) => {
             session.agree(closed).await?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::shared::{SharedArrays, share};
+use crate::shared::{Failures, SharedArrays, share};
 use crate::{Communicator, Place};
 
 /// Runs the suite on this rank.
@@ -21,6 +21,7 @@ pub async fn check(comm: &dyn Communicator) {
     broadcasts_from_rank_0(comm).await;
     interleaves(comm).await;
     shares_arrays(comm).await;
+    failures_are_told_once(comm).await;
 }
 
 async fn gather(comm: &dyn Communicator, bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -130,6 +131,34 @@ async fn shares_arrays(comm: &dyn Communicator) {
             assert!(all.iter().zip(&nodes).all(|(other, at)| *at != node || *other == maker), "rank {rank}: {all:?}");
         }
     }
+}
+
+/// Of the ranks of a node that fail one tells, and knows the others.
+async fn failures_are_told_once(comm: &dyn Communicator) {
+    let Place { rank, node, local_size, .. } = *comm.place();
+    let failures = Failures::share(comm).await.unwrap_or_else(|error| panic!("rank {rank}: failures: {error}"));
+    assert_eq!(failures.is_some(), local_size > 1, "rank {rank} shares with {local_size} ranks");
+    if let Some(failures) = &failures {
+        failures.add();
+    }
+    // All have failed from here on.
+    let places = gather(comm, &[node.to_le_bytes(), rank.to_le_bytes()].concat()).await;
+    let node_of = |place: &Vec<u8>| number(&place[..4]);
+    let mut expected: Vec<u32> =
+        places.iter().filter(|place| node_of(place) == node).map(|place| number(&place[4..])).collect();
+    expected.retain(|other| *other != rank);
+    let found = failures.as_ref().map(Failures::others);
+    assert!(
+        found.is_none_or(|mut found| {
+            found.sort_unstable();
+            found == expected
+        }),
+        "rank {rank}: {expected:?}"
+    );
+    let tells = u32::from(failures.as_ref().is_none_or(Failures::tell));
+    let tellers: Vec<u32> = gather(comm, &tells.to_le_bytes()).await.iter().map(|part| number(part)).collect();
+    let here = places.iter().zip(&tellers).filter(|(place, tells)| node_of(place) == node && **tells == 1).count();
+    assert_eq!(here, 1, "rank {rank}: {tellers:?}");
 }
 
 fn number(bytes: &[u8]) -> u32 {

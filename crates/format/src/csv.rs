@@ -11,7 +11,7 @@ mod unpack;
 use dlio_config::vocabulary::{DType, Dialect, Format};
 use dlio_config::workload::Dataset;
 
-use crate::encode::Piece;
+use crate::encode::{Batch, Piece};
 use crate::npz::Member;
 use crate::payload::Stream;
 use crate::squeeze::{self, Method};
@@ -91,8 +91,7 @@ pub(crate) struct Text {
     rows: u64,
     /// Where in its row the next value is.
     column: u64,
-    out: Vec<u8>,
-    written: usize,
+    out: Batch,
     left: u64,
 }
 
@@ -109,8 +108,7 @@ impl Text {
             repeated,
             rows: shape.samples,
             column: 0,
-            out: Vec::new(),
-            written: 0,
+            out: Batch::default(),
             left: 0,
         };
         let left = text.measure();
@@ -138,32 +136,22 @@ impl Text {
     }
 
     /// Writes the next bytes; the buffer is no longer than what remains.
-    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
-        while !buffer.is_empty() {
-            if self.written == self.out.len() {
-                self.next_batch();
-            }
-            let ready = &self.out[self.written..];
-            let count = ready.len().min(buffer.len());
-            let (front, back) = buffer.split_at_mut(count);
-            front.copy_from_slice(&ready[..count]);
-            self.written += count;
-            buffer = back;
-        }
+        let mut out = std::mem::take(&mut self.out);
+        out.fill(buffer, |out| self.next_batch(out));
+        self.out = out;
     }
 
-    fn next_batch(&mut self) {
+    fn next_batch(&mut self, out: &mut Vec<u8>) {
         let mut values = [0; BATCH as usize * 8];
         let bytes = (BATCH * self.dtype.itemsize()).min(self.row - self.column) as usize;
         self.payload.fill(&mut values[..bytes]);
-        self.out.clear();
-        self.written = 0;
-        number::append(self.dtype, &values[..bytes], &mut self.out);
+        number::append(self.dtype, &values[..bytes], out);
         self.column += bytes as u64;
         if self.column == self.row {
             self.column = 0;
-            if let Some(separator) = self.out.last_mut() {
+            if let Some(separator) = out.last_mut() {
                 *separator = b'\n';
             }
             if self.repeated {

@@ -9,7 +9,7 @@ mod read;
 use std::sync::Arc;
 
 use crate::crc::{Crc32, Seal, Sealed};
-use crate::encode::Piece;
+use crate::encode::{Batch, Piece};
 use crate::image::{self, Dims};
 use crate::payload::{Element, Stream};
 use crate::{Encoder, Error, FileShape, Layout};
@@ -143,9 +143,8 @@ pub(crate) struct Rows {
     /// Bytes of the zlib stream that are made and in no chunk yet.
     zlib: Vec<u8>,
     zlib_left: u64,
-    /// The present chunk and how much of it is written.
-    chunk: Vec<u8>,
-    written: usize,
+    /// The present chunk.
+    chunk: Batch,
     left: u64,
 }
 
@@ -162,8 +161,7 @@ impl Rows {
             adler: 1,
             zlib: ZLIB_HEADER.to_vec(),
             zlib_left,
-            chunk: Vec::new(),
-            written: 0,
+            chunk: Batch::default(),
             left: zlib_left + zlib_left.div_ceil(IDAT as u64) * CHUNK,
         }
     }
@@ -173,34 +171,24 @@ impl Rows {
     }
 
     /// Writes the next bytes; the buffer is no longer than what remains.
-    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
-        while !buffer.is_empty() {
-            if self.written == self.chunk.len() {
-                self.next_chunk();
-            }
-            let ready = &self.chunk[self.written..];
-            let count = ready.len().min(buffer.len());
-            let (front, back) = buffer.split_at_mut(count);
-            front.copy_from_slice(&ready[..count]);
-            self.written += count;
-            buffer = back;
-        }
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.fill(buffer, |out| self.next_chunk(out));
+        self.chunk = chunk;
     }
 
-    fn next_chunk(&mut self) {
+    fn next_chunk(&mut self, chunk: &mut Vec<u8>) {
         let length = crate::encode::clamp(self.zlib_left, IDAT);
         while self.zlib.len() < length {
             self.next_block();
         }
-        self.chunk.clear();
-        self.chunk.extend((length as u32).to_be_bytes());
-        self.chunk.extend(b"IDAT");
-        self.chunk.extend(self.zlib.drain(..length));
+        chunk.extend((length as u32).to_be_bytes());
+        chunk.extend(b"IDAT");
+        chunk.extend(self.zlib.drain(..length));
         let mut crc = Crc32::new();
-        crc.update(&self.chunk[4..]);
-        self.chunk.extend(crc.value().to_be_bytes());
-        self.written = 0;
+        crc.update(&chunk[4..]);
+        chunk.extend(crc.value().to_be_bytes());
         self.zlib_left -= length as u64;
     }
 

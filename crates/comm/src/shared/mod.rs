@@ -6,7 +6,10 @@
 //!
 //! Invariant: numbers are written only by the process that holds the array's lock, and only where nobody reads.
 
+mod failures;
 mod memory;
+
+pub use failures::Failures;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -83,8 +86,19 @@ struct Place {
 /// # Errors
 /// When the ranks cannot talk.
 pub async fn share(comm: &dyn Communicator, lens: &[usize]) -> Result<Sharing, Error> {
+    let (memory, refused) = memory_of_node(comm, bytes_of(lens), words_of(lens)).await?;
+    Ok(Sharing { arrays: memory.map(|memory| SharedArrays::new(memory, lens)), refused })
+}
+
+/// Memory that the ranks of a node share, of which the first bytes are reserved; which ranks have none, and why.
+async fn memory_of_node(
+    comm: &dyn Communicator,
+    bytes: usize,
+    reserved: usize,
+) -> Result<(Option<Memory>, Vec<(u32, String)>), Error> {
     let place = comm.place();
-    let mine = if place.local_rank == 0 && place.local_size > 1 { Offer::make(lens) } else { Err(String::new()) };
+    let offers = place.local_rank == 0 && place.local_size > 1;
+    let mine = if offers { Offer::make(bytes, reserved) } else { Err(String::new()) };
     let offers = comm.all_gather(format!("{} {}", place.node, Offer::encode(&mine)).as_bytes()).await?;
     let prefix = format!("{} ", place.node);
     let offered = offers.iter().find_map(|wire| std::str::from_utf8(wire).ok()?.strip_prefix(&prefix));
@@ -92,7 +106,7 @@ pub async fn share(comm: &dyn Communicator, lens: &[usize]) -> Result<Sharing, E
         _ if place.local_size == 1 => None,
         Ok(offer) => Some(Ok(offer.memory)),
         Err(reason) if place.local_rank == 0 => Some(Err(reason)),
-        Err(_) => Some(accept(offered.unwrap_or_default(), bytes_of(lens))),
+        Err(_) => Some(accept(offered.unwrap_or_default(), bytes)),
     };
     let (memory, reason) = match memory {
         None => (None, String::new()),
@@ -102,8 +116,7 @@ pub async fn share(comm: &dyn Communicator, lens: &[usize]) -> Result<Sharing, E
     // The one who offers keeps the file open until all have come here.
     let reasons = comm.all_gather(reason.as_bytes()).await?;
     let refused = (0..).zip(&reasons).filter(|(_, reason)| !reason.is_empty());
-    let refused = refused.map(|(rank, reason)| (rank, String::from_utf8_lossy(reason).into_owned())).collect();
-    Ok(Sharing { arrays: memory.map(|memory| SharedArrays::new(memory, lens)), refused })
+    Ok((memory, refused.map(|(rank, reason)| (rank, String::from_utf8_lossy(reason).into_owned())).collect()))
 }
 
 /// What the first rank of a node offers to the others.
@@ -113,10 +126,10 @@ struct Offer {
 }
 
 impl Offer {
-    fn make(lens: &[usize]) -> Result<Self, String> {
+    fn make(bytes: usize, reserved: usize) -> Result<Self, String> {
         let make = || {
-            let memory = Memory::create(bytes_of(lens))?;
-            memory.reserve(0, words_of(lens))?;
+            let memory = Memory::create(bytes)?;
+            memory.reserve(0, reserved)?;
             let identity = Memory::identity(memory.file())?;
             Ok(Self { memory, identity })
         };

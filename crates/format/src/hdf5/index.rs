@@ -4,6 +4,7 @@
 use super::header::{UNDEFINED, seal};
 use super::packed::Measured;
 use super::tiles::Grid;
+use crate::encode::Batch;
 
 /// Entries of a page; an array of no more has no pages.
 const PAGE_BITS: u8 = 10;
@@ -110,8 +111,7 @@ impl Index {
             runs: runs.to_vec(),
             entry: 0,
             next: (0, runs.first().map_or(0, |run| run.address), 0),
-            out: Vec::new(),
-            written: 0,
+            out: Batch::default(),
             left,
         };
         if self.pages() == 0 {
@@ -123,7 +123,7 @@ impl Index {
             }
             prefix.extend(flags);
         }
-        array.out = seal(prefix);
+        array.out = Batch::new(seal(prefix));
         array
     }
 
@@ -142,8 +142,7 @@ pub(crate) struct Array {
     /// The next entry, and the next chunk that is there: its number, address and run.
     entry: u64,
     next: (u64, u64, usize),
-    out: Vec<u8>,
-    written: usize,
+    out: Batch,
     left: u64,
 }
 
@@ -153,34 +152,23 @@ impl Array {
     }
 
     /// Writes the next bytes; the buffer is no longer than what remains.
-    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
-        while !buffer.is_empty() {
-            if self.written == self.out.len() {
-                self.next_page();
-            }
-            let ready = &self.out[self.written..];
-            let count = ready.len().min(buffer.len());
-            let (front, back) = buffer.split_at_mut(count);
-            front.copy_from_slice(&ready[..count]);
-            self.written += count;
-            buffer = back;
-        }
+        let mut out = std::mem::take(&mut self.out);
+        out.fill(buffer, |out| self.next_page(out));
+        self.out = out;
     }
 
-    fn next_page(&mut self) {
+    fn next_page(&mut self, page: &mut Vec<u8>) {
         let count = PAGE.min(self.index.grid.entries() - self.entry);
         let is_used = self.index.page_is_used(self.entry / PAGE);
-        let mut page = std::mem::take(&mut self.out);
-        page.clear();
         if is_used {
-            self.entries(count, &mut page);
-            page = seal(page);
+            self.entries(count, page);
+            *page = seal(std::mem::take(page));
         } else {
             self.entry += count;
             page.resize((count * self.index.entry_bytes() + CHECKSUM_BYTES) as usize, 0);
         }
-        (self.out, self.written) = (page, 0);
     }
 
     fn entries(&mut self, count: u64, out: &mut Vec<u8>) {
