@@ -62,10 +62,16 @@ impl Edges {
         self.starts.len() + self.ends.len() + self.turns.len()
     }
 
-    fn merge(&mut self, other: Self) {
-        merge(&mut self.starts, other.starts);
-        merge(&mut self.ends, other.ends);
-        merge(&mut self.turns, other.turns);
+    /// The first edge.
+    fn earliest(&self) -> Option<i64> {
+        let firsts = [self.starts.first().map(|edge| edge.0), self.turns.first().map(|edge| edge.0)];
+        firsts.into_iter().chain([self.ends.first().copied()]).flatten().min()
+    }
+
+    fn join(&mut self, other: Self) {
+        join(&mut self.starts, other.starts);
+        join(&mut self.ends, other.ends);
+        join(&mut self.turns, other.turns);
     }
 
     /// No edge before `now`; how many operations that concerns.
@@ -82,23 +88,24 @@ impl Edges {
 }
 
 /// Joins two sorted lists, in the memory of the longer one.
-fn merge<T: Ord>(mine: &mut Vec<T>, mut theirs: Vec<T>) {
+fn join<T: Ord>(mine: &mut Vec<T>, mut theirs: Vec<T>) {
     if mine.len() < theirs.len() {
         std::mem::swap(mine, &mut theirs);
     }
-    if theirs.is_empty() {
-        return;
+    if !theirs.is_empty() {
+        mine.extend(theirs);
+        // Two runs that follow each other: sorting joins them.
+        mine.sort();
     }
-    mine.extend(theirs);
-    // Two runs that follow each other: sorting joins them.
-    mine.sort();
 }
 
 /// The sweep of one rank.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     axis: Axis,
-    waiting: Edges,
+    /// Edges that the sweep has not come to, by row group: where one row of a later group begins early, as that of an epoch
+    /// does, there are many.
+    waiting: Vec<Edges>,
     bounded: bool,
     /// Where the training loop begins.
     first: Option<i64>,
@@ -118,7 +125,7 @@ impl Sweep {
     pub(crate) fn new(axis: Axis, bounded: bool) -> Self {
         Self {
             axis,
-            waiting: Edges::default(),
+            waiting: Vec::new(),
             bounded,
             first: None,
             at: i64::MIN,
@@ -136,11 +143,17 @@ impl Sweep {
     pub(crate) fn take(&mut self, mut edges: Edges, upto: Option<i64>) {
         self.late += edges.clip(self.at);
         self.first = self.first.into_iter().chain(edges.first).min();
-        self.waiting.merge(edges);
+        if edges.len() > 0 {
+            self.waiting.push(edges);
+        }
         self.run(upto);
-        if self.bounded && self.waiting.len() > PENDING {
-            let middle = self.waiting.starts.get(self.waiting.starts.len() / 2).map(|(start, _)| *start);
-            let turned = self.waiting.turns.get(self.waiting.turns.len() / 2).map(|turn| turn.0);
+        if self.bounded && self.waiting.iter().map(Edges::len).sum::<usize>() > PENDING {
+            let mut all = std::mem::take(&mut self.waiting).into_iter();
+            let mut joined = all.next().unwrap_or_default();
+            all.for_each(|edges| joined.join(edges));
+            let middle = joined.starts.get(joined.starts.len() / 2).map(|(start, _)| *start);
+            let turned = joined.turns.get(joined.turns.len() / 2).map(|turn| turn.0);
+            self.waiting.push(joined);
             self.run(middle.max(turned));
         }
     }
@@ -151,8 +164,27 @@ impl Sweep {
         (self.busy, self.found, self.late)
     }
 
+    /// Groups follow each other and overlap but a little: each is swept up to the next, which takes over what is left.
     fn run(&mut self, upto: Option<i64>) {
-        let Edges { mut starts, mut ends, mut turns, .. } = std::mem::take(&mut self.waiting);
+        while let Some((earliest, at)) =
+            self.waiting.iter().zip(0..).filter_map(|(edges, at)| Some((edges.earliest()?, at))).min()
+            && upto.is_none_or(|upto| earliest < upto)
+        {
+            let edges = self.waiting.swap_remove(at);
+            let next = self.waiting.iter().zip(0..).filter_map(|(edges, at)| Some((edges.earliest()?, at))).min();
+            let limit = [next.map(|next| next.0), upto].into_iter().flatten().min();
+            let left = self.pass_through(edges, limit);
+            match next {
+                _ if left.len() == 0 => {}
+                Some((_, next)) => self.waiting[next].join(left),
+                None => self.waiting.push(left),
+            }
+        }
+    }
+
+    /// Sweeps over edges before a moment; gives back those after it.
+    fn pass_through(&mut self, edges: Edges, upto: Option<i64>) -> Edges {
+        let Edges { mut starts, mut ends, mut turns, .. } = edges;
         let (mut begun, mut ended, mut turned) = (0, 0, 0);
         loop {
             let edges =
@@ -189,7 +221,7 @@ impl Sweep {
         starts.drain(..begun);
         ends.drain(..ended);
         turns.drain(..turned);
-        self.waiting = Edges { starts, ends, turns, first: None };
+        Edges { starts, ends, turns, first: None }
     }
 
     /// Up to `time`, nothing changes.

@@ -1,5 +1,7 @@
 //! Column chunks: what one column says in one row group, as a dictionary page and a data page, or as a data page alone.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, EncodingMask, PageType, ZstdLevel};
 use parquet::data_type::ByteArray;
@@ -127,13 +129,7 @@ impl ChunkWriter {
         self.begin();
         let (different, values) = (self.dictionary.values().len(), self.dictionary.places().len());
         if (values - different) * REPEATED <= values {
-            self.levels(rows.levels);
-            for place in self.dictionary.places() {
-                let place = *place as usize;
-                let from = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-                self.page.extend_from_slice(&self.entries[from..self.ends[place]]);
-            }
-            self.data_page(Encoding::PLAIN, rows.count)?;
+            self.pages(rows, PAGE_ROWS, Encoding::PLAIN, Self::values)?;
             return Ok(self.shape(rows, Encoding::PLAIN, None));
         }
         let entries = std::mem::take(&mut self.entries);
@@ -143,20 +139,46 @@ impl ChunkWriter {
         let dictionary = self.bytes.len();
         let few = bits(different.saturating_sub(1)) <= FEW;
         let page_rows = if few { rows.count } else { PAGE_ROWS };
+        self.pages(rows, page_rows, Encoding::RLE_DICTIONARY, Self::keys)?;
+        Ok(self.shape(rows, Encoding::RLE_DICTIONARY, Some(dictionary)))
+    }
+
+    /// Appends data pages of so many rows; `fill` appends some of the column's values to a page.
+    fn pages(
+        &mut self,
+        rows: &Rows<'_>,
+        page_rows: usize,
+        encoding: Encoding,
+        fill: fn(&mut Self, Range<usize>),
+    ) -> Result<(), ParquetError> {
         let (mut row, mut from) = (0, 0);
         while row < rows.count {
             let next = (row + page_rows).min(rows.count);
             let levels = rows.levels.map(|levels| &levels[row..next]);
             let values = levels.map_or(next - row, |levels| levels.iter().map(|level| usize::from(*level)).sum());
             self.levels(levels);
-            let places = &self.dictionary.places()[from..from + values];
-            let width = bits(places.iter().copied().max().unwrap_or(0) as usize);
-            self.page.push(width.to_le_bytes()[0]);
-            coding::runs(places, width, &mut self.page);
-            self.data_page(Encoding::RLE_DICTIONARY, next - row)?;
+            fill(self, from..from + values);
+            self.data_page(encoding, next - row)?;
             (row, from) = (next, from + values);
         }
-        Ok(self.shape(rows, Encoding::RLE_DICTIONARY, Some(dictionary)))
+        Ok(())
+    }
+
+    /// Values themselves.
+    fn values(&mut self, range: Range<usize>) {
+        for place in &self.dictionary.places()[range] {
+            let place = *place as usize;
+            let from = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+            self.page.extend_from_slice(&self.entries[from..self.ends[place]]);
+        }
+    }
+
+    /// Their places in the dictionary.
+    fn keys(&mut self, range: Range<usize>) {
+        let places = &self.dictionary.places()[range];
+        let width = bits(places.iter().copied().max().unwrap_or(0) as usize);
+        self.page.push(width.to_le_bytes()[0]);
+        coding::runs(places, width, &mut self.page);
     }
 
     /// Begins a chunk.
