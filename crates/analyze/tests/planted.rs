@@ -19,6 +19,14 @@ enum Planted {
     SlowRank,
     Throttled,
     ColdConnection,
+    /// One rank is slow at every tenth step, and otherwise last as often as the others.
+    SlowBatches,
+    /// One rank begins to read later than the others, and is as fast.
+    LateRank,
+    /// One connection opens slowly in the first step, which AU leaves out.
+    ColdStart,
+    /// All connections do.
+    SlowStart,
     /// Bandwidth of a tenth for a while.
     SlowTime,
 }
@@ -45,7 +53,8 @@ fn run(cause: Planted, steps: u32, noise: u64) -> Report {
         let at = Position { step, ..train };
         let mut arrivals = Vec::new();
         for (rank, writer) in (0..RANKS).zip(&writers) {
-            let loaded = (0..4).fold(now, |start, read| {
+            let ahead = if cause == Planted::LateRank && rank != 1 { 4 * MS } else { 0 };
+            let loaded = (0..4).fold(now - ahead, |start, read| {
                 let extra = varied(&mut noise);
                 one_read(writer, cause, at, (rank, read), (start, extra))
             });
@@ -106,11 +115,18 @@ fn one_read(
         event.start = end + 20 * MS;
     }
     let cold = cause == Planted::ColdConnection && rank == 2 && at.step == 31 && read == 3;
+    let cold_start = at.step == 1
+        && (cause == Planted::ColdStart && rank == 2 && read == 3 || cause == Planted::SlowStart && read == 0);
     if cold {
         event.connection = ConnectionId(99);
     }
-    let queued = if cold { 900 * MS } else { MS / 10 };
-    let slow = cause == Planted::SlowEndpoint && server == 3 || cause == Planted::SlowRank && rank == 1;
+    let queued = if cold || cold_start { 900 * MS } else { MS / 10 };
+    let slow = match cause {
+        Planted::SlowEndpoint => server == 3,
+        Planted::SlowRank => rank == 1,
+        Planted::SlowBatches => rank == 1 && at.step.is_multiple_of(10),
+        _ => false,
+    };
     let first_byte = event.start + queued + if slow { 12 * MS } else { MS };
     let slow_time = cause == Planted::SlowTime && (20..30).contains(&at.step);
     let end = first_byte + if slow_time { 10 * MS } else { MS } + extra;
@@ -170,6 +186,21 @@ fn a_slow_rank_is_named_with_what_it_did() {
 }
 
 #[test]
+fn a_rank_that_is_slow_at_some_barriers_is_named_although_chance_decides_the_others() {
+    for seed in 1..=10 {
+        let report = run(Planted::SlowBatches, 2 * STEPS, seed);
+        assert_eq!(named(&report), [("slow_rank", "1")], "seed {seed} {:?}", report.why.critical_ranks);
+    }
+}
+
+#[test]
+fn a_rank_that_is_last_because_it_began_last_is_not_slow() {
+    let report = planted(Planted::LateRank);
+    assert_eq!((report.why.critical_ranks[0].rank, report.why.critical_ranks[0].steps), (1, u64::from(STEPS)));
+    assert_eq!(named(&report), []);
+}
+
+#[test]
 fn a_time_of_throttling_is_named_with_its_ends() {
     let report = planted(Planted::Throttled);
     assert_eq!(named(&report), [("throttled", "storage")]);
@@ -192,6 +223,19 @@ fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it()
 }
 
 #[test]
+fn a_connection_that_opened_slowly_in_a_step_without_au_is_named_for_those_who_waited_at_its_barrier() {
+    let report = planted(Planted::ColdStart);
+    assert_eq!(named(&report), [("cold_connections", "2")]);
+    let text = &report.why.findings[0].text;
+    assert!(
+        text.contains("the other ranks waiting for 2.700 s; the longest opened in 0.901 s on rank 2, epoch 1, step 1"),
+        "{text}"
+    );
+    let all = planted(Planted::SlowStart);
+    assert!(named(&all).iter().all(|found| found.0 != "cold_connections"), "no connection is slower than the others");
+}
+
+#[test]
 fn a_time_of_slow_transfers_without_a_refusal_is_named_with_its_ends() {
     let report = planted(Planted::SlowTime);
     let [found] = &report.why.findings[..] else { panic!("{:?}", report.why.findings) };
@@ -210,12 +254,13 @@ fn a_clean_run_with_noise_has_no_finding_however_short_it_is() {
 
 #[test]
 fn every_cause_is_the_first_finding_through_noise() {
-    use Planted::{ColdConnection, SlowEndpoint, SlowRank, SlowTime, Throttled};
+    use Planted::{ColdConnection, ColdStart, SlowEndpoint, SlowRank, SlowTime, Throttled};
     let expected = [
         (SlowEndpoint, "slow_endpoint"),
         (SlowRank, "slow_rank"),
         (Throttled, "throttled"),
         (ColdConnection, "cold_connections"),
+        (ColdStart, "cold_connections"),
         (SlowTime, "slow_period"),
     ];
     for (cause, code) in expected {

@@ -256,6 +256,11 @@ impl RankState {
             });
             // A barrier is no part of any step: AU counts those of the steps that it leaves out, too.
             self.part.losses.entry(at.0).or_default().parts.barrier += length(barrier);
+            // Nor is a rank's wait in them its own loss, but it is that of the ranks that wait for it.
+            if let Some(opened) = step.wait.as_ref().map(|wait| wait.opened).filter(|opened| opened.count > 0) {
+                let found = Coldest { nanos: opened.longest, rank: self.part.rank, epoch: at.0, step: at.1 };
+                self.part.coldest = self.part.coldest.max(Some(found));
+            }
             if let Some((at, step)) = self.counted.next((at, step), shared.window) {
                 self.fold(at, &step);
             }
@@ -300,10 +305,6 @@ impl RankState {
             }
         }
         part.opened.merge(&wait.opened);
-        if wait.opened.count > 0 {
-            let found = Coldest { nanos: wait.opened.longest, rank: part.rank, epoch: at.0, step: at.1 };
-            part.coldest = part.coldest.max(Some(found));
-        }
         // The list is cut from time to time: what would not stay in it is not worth a name.
         if nanos < self.shortest {
             return;

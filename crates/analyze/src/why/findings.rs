@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::windows::{clock, slow, stretches};
 use super::{Finding, Sources, Why};
 use crate::histogram::Histogram;
-use crate::pass::part::{Coldest, Lines, RankPart};
+use crate::pass::part::{Coldest, Lines};
 use crate::pass::walk::Opened;
 
 /// An endpoint stands out when a request there causes this many times as much waiting as one elsewhere.
@@ -20,8 +20,12 @@ const ENOUGH_BARRIERS: u64 = 10;
 /// standard deviations.
 const LONGER: f64 = 0.65;
 const SURE: f64 = 4.0;
+/// A rank that waits for its data is slow when its reads and decoding take this many times as long as those of the others.
+const SLOWER: f64 = 1.1;
 /// An opening is long when it takes this many times as long as the usual time to the first byte.
 const LONG_OPENING: f64 = 10.0;
+/// And it is longer than the others when it takes this many times as long as most of them.
+const LONG_BESIDE: f64 = 5.0;
 
 pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     let parts = &sources.summary.parts;
@@ -37,7 +41,7 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
     if !refused {
         period(sources, &mut found);
     }
-    cold(sources, explained, &mut found);
+    cold(why, sources, explained, &mut found);
     found.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
     why.findings = found;
 }
@@ -89,11 +93,15 @@ fn rank(why: &Why, sources: &Sources<'_>, found: &mut Vec<Finding>) {
     let total: f64 = why.losses.iter().map(|loss| seconds(loss.total)).sum();
     let fair = 1.0 / sources.summary.parts.len().max(1) as f64;
     let part = first.seconds / all.max(f64::MIN_POSITIVE);
-    let expected = barriers as f64 * fair;
-    let sure = first.steps as f64 - expected >= SURE * (expected * (1.0 - fair)).sqrt();
+    let sure = |steps: u64, barriers: u64| {
+        let expected = barriers as f64 * fair;
+        barriers >= ENOUGH_BARRIERS && steps as f64 - expected >= SURE * (expected * (1.0 - fair)).sqrt()
+    };
+    let (costly, all_costly) = costly_barriers(sources, first.rank);
+    let sure = sure(first.steps, barriers) || sure(costly, all_costly);
     // Of two ranks one is always the last: it must be so most of the time.
     let mostly = part >= (2.0 * fair).min(0.5 + 0.5 * fair);
-    if barriers < ENOUGH_BARRIERS || !sure || !mostly || first.seconds < 0.01 * total {
+    if !sure || !mostly || first.seconds < 0.01 * total {
         return;
     }
     let number = first.rank;
@@ -105,7 +113,12 @@ fn rank(why: &Why, sources: &Sources<'_>, found: &mut Vec<Finding>) {
         endpoint.seconds += first.seconds;
         return;
     }
-    let cause = if first.waiting_percentage >= 50.0 { "waiting for its data" } else { "computing" };
+    let for_data = first.waiting_percentage >= 50.0;
+    // Where storage is the limit, whoever began last is the last at every barrier without being slower.
+    if for_data && reading(why, sources, number) < SLOWER * mean_reading(why, sources, number) {
+        return;
+    }
+    let cause = if for_data { "waiting for its data" } else { "computing" };
     let text = format!(
         "rank {number} on {} was the last at {} barriers, mostly {cause}: {:.0} % of what ranks waited for each other",
         first.host,
@@ -113,6 +126,29 @@ fn rank(why: &Why, sources: &Sources<'_>, found: &mut Vec<Finding>) {
         100.0 * part
     );
     found.push(finding("slow_rank", &number.to_string(), first.seconds, text));
+}
+
+/// The barriers at which ranks waited at least as long as on average, at how many of them a rank was the last, and how
+/// many there are: a rank with prefetched batches is slow at every second or third barrier only, and chance decides the others.
+fn costly_barriers(sources: &Sources<'_>, rank: u32) -> (u64, u64) {
+    let met = || sources.summary.met.list.iter().map(|(_, meeting)| meeting).filter(|meeting| meeting.arrived > 1);
+    let (count, all) = met().fold((0, 0), |(count, all), meeting| (count + 1, all + meeting.waited()));
+    let index = sources.summary.parts.iter().find(|part| part.rank == rank).map(|part| part.index);
+    let costly = || met().filter(|meeting| meeting.waited() > 0 && count * meeting.waited() >= all);
+    (costly().filter(|meeting| Some(meeting.last.2) == index).count() as u64, costly().count() as u64)
+}
+
+/// Seconds that a rank's reads and its decoding within waits took.
+fn reading(why: &Why, sources: &Sources<'_>, rank: u32) -> f64 {
+    let reads = sources.summary.parts.iter().filter(|part| part.rank == rank).map(|part| &part.flow.reads);
+    let decoding = why.losses.iter().filter(|loss| loss.rank == rank).map(|loss| seconds(loss.parts.decode));
+    reads.map(|reads| reads.mean() * reads.count as f64 / 1e9).chain(decoding).sum()
+}
+
+/// The same of all other ranks, on average.
+fn mean_reading(why: &Why, sources: &Sources<'_>, but: u32) -> f64 {
+    let others = || sources.summary.parts.iter().filter(|part| part.rank != but);
+    others().map(|part| reading(why, sources, part.rank)).sum::<f64>() / others().count().max(1) as f64
 }
 
 /// Refusals: by which endpoints, and when. Whether there were any.
@@ -178,38 +214,55 @@ fn period(sources: &Sources<'_>, found: &mut Vec<Finding>) {
     found.push(finding("slow_period", &format!("{from}–{to}"), slow.waited, text));
 }
 
-fn cold(sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
+fn cold(why: &Why, sources: &Sources<'_>, explained: u64, found: &mut Vec<Finding>) {
     let parts = &sources.summary.parts;
-    let mut opened = Opened::default();
+    let (mut opened, mut openings) = (Opened::default(), Histogram::default());
     for part in parts {
         opened.merge(&part.opened);
+        openings.merge(&part.ages[0]);
     }
     let Some(coldest) = parts.iter().filter_map(|part| part.coldest).max() else { return };
-    let usual = usual_first_byte(parts);
+    let (usual, slowest) = usual_first_byte(sources);
     let beyond = opened.first_byte.saturating_sub(opened.count * usual);
-    let cost = opened.queueing + beyond;
-    // While one connection opens, the other ranks wait at the barrier.
-    let others = if parts.len() > 1 { (parts.len() - 1) as u64 * coldest.nanos } else { 0 };
-    let costly = share(cost, explained) >= WORTH || share(cost + others, explained + others) >= 2.0 * WORTH;
-    let long = coldest.nanos as f64 >= LONG_OPENING * usual as f64;
-    if sources.reads.count < ENOUGH || !costly || !long {
+    let (cost, others) = (opened.queueing + beyond, kept_waiting(sources, coldest));
+    let costly = |limit: f64, others: u64| share(cost + others, explained + others) >= limit;
+    // All connections open at the start of a run, and one is a cause only if it is longer about it than the others.
+    let alone = coldest.nanos as f64 >= LONG_BESIDE * openings.about(5_000) as f64;
+    let long = coldest.nanos as f64 >= LONG_OPENING * slowest as f64;
+    let total: f64 = why.losses.iter().map(|loss| seconds(loss.total)).sum();
+    let worth = seconds(cost + others) >= 0.01 * total && (costly(WORTH, 0) || alone && costly(2.0 * WORTH, others));
+    if sources.reads.count < ENOUGH || !worth || !long {
         return;
     }
     let Coldest { nanos, rank, epoch, step } = coldest;
+    let waiting = if others > cost {
+        format!("kept the other ranks waiting for {:.3} s", seconds(others))
+    } else {
+        format!("caused {:.0} % of the waiting", 100.0 * share(cost, explained))
+    };
     let text = format!(
-        "first requests of connections caused {:.0} % of the waiting; the longest opened in {:.3} s on rank {rank}, epoch \
-         {epoch}, step {step}",
-        100.0 * share(cost, explained),
+        "first requests of connections {waiting}; the longest opened in {:.3} s on rank {rank}, epoch {epoch}, step {step}",
         seconds(nanos)
     );
     found.push(finding("cold_connections", &rank.to_string(), seconds(cost + others), text));
 }
 
-/// Median time to the first byte of all reads.
-fn usual_first_byte(parts: &[RankPart]) -> u64 {
+/// How long the other ranks waited at the barrier behind an opening.
+fn kept_waiting(sources: &Sources<'_>, coldest: Coldest) -> u64 {
+    let parts = &sources.summary.parts;
+    let Some(part) = parts.iter().find(|part| part.rank == coldest.rank) else { return 0 };
+    let met = sources.summary.met.list.iter().find(|(at, _)| *at == (coldest.epoch, coldest.step));
+    let waited = met.filter(|(_, meeting)| meeting.last.2 == part.index).map_or(0, |(_, meeting)| meeting.waited());
+    waited.min((parts.len() as u64 - 1).saturating_mul(coldest.nanos))
+}
+
+/// Median time to the first byte of all reads, and of those of the endpoint where it is longest.
+fn usual_first_byte(sources: &Sources<'_>) -> (u64, u64) {
     let mut all = Histogram::default();
-    for part in parts {
+    for part in &sources.summary.parts {
         all.merge(&part.flow.times.first_byte);
     }
-    all.about(5_000)
+    let usual = all.about(5_000);
+    let enough = sources.endpoints.values().filter(|flow| flow.times.first_byte.count >= ENOUGH);
+    (usual, enough.map(|flow| flow.times.first_byte.about(5_000)).fold(usual, u64::max))
 }
