@@ -85,8 +85,8 @@ fn one_endpoint_behind_a_narrow_line_is_named_first() {
 
 #[test]
 fn a_time_of_little_bandwidth_is_named_first() {
-    // Three seconds in which both ranks together get two samples per second; nearly all of the rest is computation.
-    let run = Run::prepare(2, &["bytes=17000,s=1..4"], 0.04);
+    // Four seconds in which both ranks together get twelve samples per second, an eighth of what they compute on otherwise.
+    let run = Run::prepare(1, &["bytes=200000,s=1..5"], 0.04);
     let found = run.found();
     assert_eq!(found[0].0, "slow_period", "{found:?}");
 }

@@ -7,6 +7,7 @@ use dlio_trace::{Batch, Error, RankTrace};
 
 use super::beside::{Beside, most_common};
 use super::saves::Saves;
+use super::shape;
 
 /// What a trace holds, as far as a workload depends on it.
 #[derive(Debug, Default)]
@@ -22,6 +23,11 @@ pub(super) struct Gathered {
     pub(super) visits: u64,
     /// Seconds that each reading of a sample took.
     pub(super) durations: Vec<f64>,
+    /// Seconds that each batch took its reader.
+    pub(super) batches_read: Vec<f64>,
+    /// Seconds of each wait for a batch, and of each meeting of the ranks after a step.
+    waits: Vec<f64>,
+    meetings: Vec<f64>,
     /// Seconds of each computation.
     pub(super) compute: Vec<f64>,
     pub(super) readers: u64,
@@ -153,7 +159,10 @@ impl Gathered {
                 self.steps_seen = self.steps_seen.max(step);
             }
             OpKind::Preprocess => self.beside.preprocess.push(seconds),
+            OpKind::Batch => self.batches_read.push(seconds),
+            OpKind::Barrier if step > 0 => self.meetings.push(seconds),
             OpKind::Fetch => {
+                self.waits.push(seconds);
                 self.steps += 1;
                 self.steps_seen = self.steps_seen.max(step);
                 let turn = self.loops.entry((rank, epoch)).or_insert((batch.start[row], batch.end[row], 0));
@@ -275,6 +284,13 @@ impl Gathered {
         if seconds > 0.0 { steps / seconds } else { 0.0 }
     }
 
+    /// Seconds of a step that are neither reading nor computation: waits for what is ready, which are the shortest ones where there
+    /// are readers, and meetings.
+    pub(super) fn between(&self, readers: u64) -> f64 {
+        let taking = if readers > 0 { shape::quantile(&self.waits, 0.1) } else { 0.0 };
+        taking + shape::quantile(&self.meetings, 0.5)
+    }
+
     /// Samples that a rank reads at a time, on average.
     pub(super) fn concurrency(&self) -> f64 {
         let seconds = if self.loops.is_empty() { self.span_seconds * self.ranks as f64 } else { self.loop_seconds() };
@@ -309,4 +325,27 @@ impl Gathered {
 fn count_in(file: &str) -> Option<u64> {
     let (_, end) = file.rsplit_once("_of_")?;
     end.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_how_many_files_a_data_set_has() {
+        assert_eq!(count_in("img_012_of_168.npz"), Some(168));
+        assert_eq!(count_in("img_7_of_8"), Some(8));
+        for other in ["img_012.npz", "one_of_them.npz", "_of_.npz"] {
+            assert_eq!(count_in(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_between_reading_and_computing_is_taking_what_is_ready_and_meeting() {
+        let waits = (0..100).map(|number| f64::from(number) / 1000.0).collect();
+        let gathered = Gathered { waits, meetings: vec![0.001, 0.002, 0.5], ..Gathered::default() };
+        assert!((gathered.between(2) - 0.012).abs() < 1e-9);
+        assert!((gathered.between(0) - 0.002).abs() < 1e-9, "a loop that reads by itself waits for its own reading");
+        assert!(Gathered::default().between(2).abs() < 1e-9);
+    }
 }

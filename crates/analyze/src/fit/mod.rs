@@ -141,22 +141,55 @@ fn train(gathered: &Gathered, foresight: &dyn Foresight) -> Option<Fit> {
     Some(fit)
 }
 
-/// Steps of an epoch, readers and samples of a step, and how long each of these takes.
-fn pace(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> ((u64, u64), (u64, u64), Vec<f64>) {
-    let in_epoch = load.steps / (training.epochs * gathered.ranks) as f64;
-    let preprocess = training.preprocess.map_or(0.0, Compute::mean);
-    let durations = cut.durations.iter().map(|seconds| seconds + preprocess).collect();
-    ((shape::count(in_epoch), training.epochs), (training.readers, training.batch), durations)
+/// How fast a workload goes with the recorded times.
+struct Pace {
+    /// Steps of an epoch, and epochs.
+    steps: (u64, u64),
+    /// Readers, and what they read for a step, one after the other.
+    lanes: (u64, u64),
+    /// Seconds that each of that takes.
+    durations: Vec<f64>,
+    /// Share of these in which a sample is under way.
+    reading: f64,
+    /// Seconds of a step that are neither reading nor computation: a batch that is ready is taken, the ranks meet.
+    between: f64,
+}
+
+impl Pace {
+    fn new(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> Self {
+        let in_epoch = load.steps / (training.epochs * gathered.ranks) as f64;
+        let steps = (shape::count(in_epoch), training.epochs);
+        let samples: f64 = cut.durations.iter().sum();
+        // A batch has more in it than its samples.
+        let batches: f64 = gathered.batches_read.iter().sum();
+        if batches > 0.0 {
+            // TensorFlow's readers each read a part of a step.
+            let each = shape::count(gathered.batches_read.len() as f64 / gathered.steps_of(cut.visits).max(1.0));
+            let (lanes, durations) = ((training.readers, each), gathered.batches_read.clone());
+            let between = gathered.between(training.readers);
+            return Self { steps, lanes, durations, reading: samples / batches, between };
+        }
+        let preprocess = training.preprocess.map_or(0.0, Compute::mean);
+        let durations: Vec<f64> = cut.durations.iter().map(|seconds| seconds + preprocess).collect();
+        let all: f64 = durations.iter().sum();
+        let reading = if all > 0.0 { samples / all } else { 0.0 };
+        Self { steps, lanes: (training.readers, training.batch), durations, reading, between: 0.0 }
+    }
+
+    fn simulated(&self, compute: f64) -> Simulated {
+        let simulated = Simulated::run(self.steps, self.lanes, &self.durations, compute + self.between);
+        Simulated { concurrency: simulated.concurrency * self.reading, ..simulated }
+    }
 }
 
 /// Seconds of computation with which as many steps per second come as were recorded; 0 if reading alone takes as long.
 fn rest(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -> f64 {
-    let (steps, lanes, durations) = pace(gathered, training, cut, load);
+    let pace = Pace::new(gathered, training, cut, load);
     let recorded = gathered.steps_per_second(gathered.steps_of(cut.visits));
     let (mut least, mut most) = (0.0, training.compute.mean());
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(least, most);
-        let is_fast = Simulated::run(steps, lanes, &durations, middle).steps_per_second >= recorded;
+        let is_fast = pace.simulated(middle).steps_per_second >= recorded;
         (least, most) = if is_fast { (middle, most) } else { (least, middle) };
     }
     least
@@ -170,10 +203,7 @@ fn similarity(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -
     let each = |recorded: u64, fitted: f64| (recorded as f64 / steps.max(1.0), fitted / load.steps.max(1.0));
     let (bytes, reads, opens) =
         (each(gathered.bytes, load.bytes), each(gathered.reads, load.reads), each(gathered.opens, load.opens));
-    let (in_epoch, lanes, durations) = pace(gathered, training, cut, load);
-    let simulated = Simulated::run(in_epoch, lanes, &durations, training.compute.mean());
-    let share = (simulated.concurrency, durations.iter().sum::<f64>(), cut.durations.iter().sum::<f64>());
-    let reading = if share.1 > 0.0 { share.0 * share.2 / share.1 } else { 0.0 };
+    let simulated = Pace::new(gathered, training, cut, load).simulated(training.compute.mean());
     let recorded = gathered.concurrency();
     let mut similarity = vec![
         ("steps of all ranks", steps, load.steps),
@@ -184,7 +214,7 @@ fn similarity(gathered: &Gathered, training: &Training, cut: &Cut, load: Load) -
         similarity.push(("files opened per step and rank", opens.0, opens.1));
     }
     similarity.push(("steps per second and rank", gathered.steps_per_second(steps), simulated.steps_per_second));
-    similarity.push(("samples under way per rank", recorded, reading));
+    similarity.push(("samples under way per rank", recorded, simulated.concurrency));
     if !gathered.compute.is_empty() {
         let (mean, _) = shape::moments(&gathered.compute);
         similarity.push(("seconds of computation per step", mean, training.compute.mean()));

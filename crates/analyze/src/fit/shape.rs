@@ -10,6 +10,15 @@ pub(super) fn count(quotient: f64) -> u64 {
     quotient.round().max(1.0) as u64
 }
 
+/// The value below which this share of the values is; 0 of none.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+pub(super) fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() as f64 * share) as usize;
+    sorted.get(place).or(sorted.last()).copied().unwrap_or(0.0)
+}
+
 /// Mean and standard deviation.
 pub(super) fn moments(values: &[f64]) -> (f64, f64) {
     if values.is_empty() {
