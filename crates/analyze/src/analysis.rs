@@ -12,6 +12,7 @@ use crate::metric::Parameters;
 use crate::pass::kept::{Answer, Question, SlowObjects};
 use crate::pass::objects::{AllRanges, Locator};
 use crate::pass::part::{Flow, Group, Lines};
+use crate::pass::tally::Reads;
 use crate::pass::{self, Memory, Most, Shared, Summary};
 use crate::report::Report;
 use crate::timeline::Extent;
@@ -224,7 +225,12 @@ impl<'a> Analysis<'a> {
 
     fn report(&self, summary: Summary, slow: &SlowObjects, second: Second) -> Result<Report, dlio_trace::Error> {
         let sums = Sums::of(&summary);
-        let slow_objects = self.slow_objects(slow.beside(&second.reads), &sums)?;
+        let counted = if self.streaming {
+            summary.reads.slow(bucket(sums.reads.about(9_500)))
+        } else {
+            slow.beside(&second.reads)
+        };
+        let slow_objects = self.slow_objects(counted, &sums)?;
         let mut builder = Builder::new(self, summary, sums, second.answer);
         let mut why = builder.explain(slow_objects);
         let steps: Vec<_> = why.slow_steps.iter_mut().filter_map(|step| step.named_at.map(|at| (at, step))).collect();
@@ -236,18 +242,14 @@ impl<'a> Analysis<'a> {
     }
 
     /// Objects with more than their share of slow reads, those with the most first.
-    fn slow_objects(
-        &self,
-        mut counted: Vec<(u32, Locator, u64, u64)>,
-        sums: &Sums,
-    ) -> Result<Vec<why::ObjectReads>, dlio_trace::Error> {
+    fn slow_objects(&self, mut counted: Vec<Reads>, sums: &Sums) -> Result<Vec<why::ObjectReads>, dlio_trace::Error> {
         let limit = sums.reads.about(9_500);
         let fair = sums.reads.above(limit) as f64 / (sums.reads.count as f64).max(1.0);
-        counted.retain(|(_, _, reads, slow)| *slow as f64 / (*reads).max(1) as f64 > 1.2 * fair);
-        counted.sort_by_key(|(object, _, _, slow)| (std::cmp::Reverse(*slow), *object));
+        counted.retain(|reads| reads.slow as f64 / reads.all.max(1) as f64 > 1.2 * fair);
+        counted.sort_by_key(|reads| (std::cmp::Reverse(reads.slow), reads.object));
         counted.truncate(SLOW_OBJECTS);
-        let names = self.names(counted.iter().map(|(_, at, ..)| *at))?;
-        Ok(counted.into_iter().zip(names).map(|((_, _, reads, slow), name)| (name, reads, slow)).collect())
+        let names = self.names(counted.iter().map(|reads| reads.at))?;
+        Ok(counted.into_iter().zip(names).map(|(reads, name)| (name, reads.all, reads.slow)).collect())
     }
 
     /// The names of the objects of these rows.

@@ -100,11 +100,9 @@ impl<'a> Builder<'a> {
 
     fn method(&self) -> Method {
         let streaming = self.analysis.streaming;
-        let left_out: &[&str] = if streaming { &["slow objects"] } else { &[] };
         Method {
             streaming,
             percentile_error: if streaming { RELATIVE_ERROR } else { 0.0 },
-            left_out: left_out.iter().map(|text| (*text).to_owned()).collect(),
             estimated: self.estimated(),
         }
     }
@@ -124,6 +122,10 @@ impl<'a> Builder<'a> {
         if !self.summary.met.followed.all() {
             let of = part(self.summary.met.followed);
             estimated.push(format!("steps of all ranks, their barriers and clocks: from 1 in {of} steps"));
+        }
+        if !self.summary.reads.followed().all() {
+            let of = part(self.summary.reads.followed());
+            estimated.push(format!("slow reads by object: of 1 in {of} objects"));
         }
         let late: u64 = self.summary.parts.iter().map(|rank| rank.late).sum();
         if late > 0 {

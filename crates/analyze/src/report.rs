@@ -88,9 +88,6 @@ pub struct Method {
     pub streaming: bool,
     /// The largest error of a percentile, as a share of its value: 0 where all values were kept.
     pub percentile_error: f64,
-    /// What a streaming analysis leaves out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
     /// What a streaming analysis tells from a part, because the whole would not have fitted into its memory, and from which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub estimated: Vec<String>,

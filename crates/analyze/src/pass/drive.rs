@@ -13,6 +13,7 @@ use super::kept::Kept;
 use super::objects::{NO_OBJECT, hash};
 use super::part::{Exchanged, RankPart};
 use super::rank::{Later, RankState};
+use super::tally::ObjectReads;
 use super::{Piece, Shared};
 
 /// Groups of a rank that may be decoded ahead.
@@ -22,6 +23,7 @@ const AHEAD: usize = 2;
 pub(super) struct Finished {
     pub(super) part: RankPart,
     pub(super) exchanged: Exchanged,
+    pub(super) reads: ObjectReads,
     pub(super) kept: Option<Kept>,
 }
 
@@ -325,7 +327,7 @@ impl Slot<'_> {
 
     /// All groups have been looked at, so no thread is at one.
     fn finish(&self, rank: RankState, shared: &Shared<'_>) -> Finished {
-        let (mut part, groups) = rank.finish(shared);
+        let (mut part, groups, reads) = rank.finish(shared);
         let mut totals = Totals::default();
         for of_thread in lock(&self.totals).drain(..) {
             totals.merge(&of_thread);
@@ -334,7 +336,7 @@ impl Slot<'_> {
         let exchanged = totals.finish(&registered, &mut part);
         let (classes, endpoints) = (registered.classes, registered.endpoints);
         let kept = shared.keep.then_some(Kept { groups, classes, endpoints });
-        Finished { part, exchanged, kept }
+        Finished { part, exchanged, reads, kept }
     }
 }
 

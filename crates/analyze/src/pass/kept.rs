@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Class;
 use super::objects::{Locator, Map, NO_OBJECT};
 use super::part::{GROUPS, RankPart};
+use super::tally::Reads;
 use crate::histogram::{Found, UNKNOWN, Values, Wanted, bucket, lowest};
 
 /// In [`KeptRow`]: a duration that needs more bits is in a list beside the rows.
@@ -166,11 +167,10 @@ impl SlowObjects {
     }
 
     /// Each object, where its name is, how many of its reads were counted by `reads`, and by this.
-    pub(crate) fn beside(&self, reads: &Self) -> Vec<(u32, Locator, u64, u64)> {
+    pub(crate) fn beside(&self, reads: &Self) -> Vec<Reads> {
         let all = |object: u32| reads.0.get(&object).map_or(0, |(_, count)| *count);
-        let mut rows: Vec<_> = self.0.iter().map(|(object, (at, slow))| (*object, *at, all(*object), *slow)).collect();
-        rows.sort_unstable();
-        rows
+        let reads = self.0.iter().map(|(object, (at, slow))| (*object, *at, all(*object), *slow));
+        reads.map(|(object, at, all, slow)| Reads { object, at, all, slow }).collect()
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod part;
 mod rank;
 pub(crate) mod samples;
 mod sweep;
+pub(crate) mod tally;
 pub(crate) mod walk;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use objects::{AllRanges, Ranges};
 use part::{Exchanged, RankPart};
 pub(crate) use rank::keep_longest;
 use samples::{Coverages, EpochSamples};
+use tally::ObjectReads;
 
 /// What all threads of a process share while they read.
 pub(crate) struct Shared<'a> {
@@ -53,22 +55,26 @@ pub(crate) struct Most {
     pub(crate) ranges: usize,
     /// Samples that a rank read in an epoch.
     pub(crate) samples: usize,
+    /// Counts of a rank's reads by object and duration.
+    pub(crate) reads: usize,
 }
 
 impl Most {
     /// Where rows are kept, anything.
-    pub(crate) const ALL: Self = Self { steps: usize::MAX, ranges: usize::MAX, samples: usize::MAX };
+    pub(crate) const ALL: Self = Self { steps: usize::MAX, ranges: usize::MAX, samples: usize::MAX, reads: usize::MAX };
 
     /// Where they are not, whatever the trace; `ranks` share what is theirs.
     pub(crate) fn streaming(ranks: usize) -> Self {
         let share = |all: usize| (all / ranks.max(1)).max(1 << 10);
-        Self { steps: STEPS, ranges: share(RANGES), samples: share(SAMPLES) }
+        Self { steps: STEPS, ranges: share(RANGES), samples: share(SAMPLES), reads: share(READS) }
     }
 }
 
 /// Ranges and samples of all ranks in a streaming analysis: 64 and 32 MiB.
 const RANGES: usize = 4 << 20;
 const SAMPLES: usize = 2 << 20;
+/// Counts of reads by object and duration: 24 MiB.
+const READS: usize = 1 << 19;
 
 /// Whether an operation ended well. Who asks whether an object is there has an answer when it is not.
 pub(crate) fn went_well(kind: OpKind, outcome: Outcome) -> bool {
@@ -96,6 +102,8 @@ pub(crate) struct Summary {
     pub(crate) coverage: BTreeMap<u32, EpochSamples>,
     pub(crate) met: Met,
     pub(crate) ranges: Ranges,
+    /// Where rows are not kept.
+    pub(crate) reads: ObjectReads,
 }
 
 /// What a process keeps for a second look.
@@ -110,6 +118,7 @@ pub(crate) fn read(shared: Shared<'_>, mine: &[usize]) -> Result<(Summary, Memor
     for (at, rank) in finished.into_iter().enumerate() {
         summary.parts.push(rank.part);
         summary.exchanged.merge(&rank.exchanged);
+        summary.reads.merge(rank.reads);
         kept.extend(rank.kept.map(|rows| (at, rows)));
     }
     summary.coverage = shared.coverage.take();
@@ -162,6 +171,7 @@ pub(crate) fn join(all: Vec<Summary>, most: Most) -> Summary {
             joined.coverage.entry(epoch).or_default().merge(samples);
         }
         met.push(one.met);
+        joined.reads.merge(one.reads);
         joined.ranges.merge(one.ranges);
     }
     joined.parts.sort_by_key(|part| part.index);

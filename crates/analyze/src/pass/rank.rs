@@ -10,6 +10,7 @@ use super::objects::{LastReads, Locator, NO_OBJECT, ReadRanges};
 use super::part::{Coldest, EpochLoss, LongWait, RankPart};
 use super::samples::{IS_OBJECT, Samples};
 use super::sweep::Sweep;
+use super::tally::ObjectReads;
 use super::walk::{At, Counted, NO_ENDPOINT, Op, Place, Span, Spans, Step, Walk};
 use super::{Piece, Shared, went_well};
 use crate::rebuild;
@@ -36,6 +37,7 @@ pub(crate) struct RankState {
     served: Vec<u32>,
     last_reads: LastReads,
     ranges: ReadRanges,
+    reads: ObjectReads,
     sweep: Sweep,
     checkpoints: Vec<Span>,
     /// First and last moment of the steps that count, by epoch and block.
@@ -71,6 +73,7 @@ impl RankState {
             served: Vec::new(),
             last_reads: LastReads::default(),
             ranges: ReadRanges::default(),
+            reads: ObjectReads::default(),
             sweep: Sweep::new(shared.axis, !shared.keep),
             checkpoints: Vec::new(),
             blocks: Vec::new(),
@@ -137,6 +140,11 @@ impl RankState {
             self.part.reads.push(nanos);
             if let Some(age) = age {
                 self.part.ages[usize::from(age)].add(nanos);
+            }
+            if !shared.keep && object != NO_OBJECT {
+                let (group, row) = at;
+                let at = Locator { trace: self.part.index, group, row };
+                self.reads.add(object, nanos, at, shared.most.reads);
             }
         }
         if !ok {
@@ -326,7 +334,7 @@ impl RankState {
     }
 
     /// The rank as a whole; its totals are added later.
-    pub(crate) fn finish(mut self, shared: &Shared<'_>) -> (RankPart, Vec<KeptGroup>) {
+    pub(crate) fn finish(mut self, shared: &Shared<'_>) -> (RankPart, Vec<KeptGroup>, ObjectReads) {
         self.samples.close(true, &shared.coverage);
         shared.ranges.add(self.ranges);
         let mut part = self.part;
@@ -347,7 +355,7 @@ impl RankState {
         }
         (part.metric.rank, part.timings.rank) = (part.rank, part.rank);
         part.waited_for = self.names.into_iter().zip(self.waited_for).collect();
-        (part, self.kept)
+        (part, self.kept, self.reads)
     }
 }
 

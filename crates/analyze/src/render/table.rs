@@ -107,8 +107,7 @@ impl Page {
         ));
         if report.method.streaming {
             let error = 100.0 * report.method.percentile_error;
-            let left_out = report.method.left_out.join(", ");
-            self.line(&format!("streaming: percentiles within {error:.1} %; left out: {left_out}"));
+            self.line(&format!("streaming: percentiles within {error:.1} %"));
             for estimated in &report.method.estimated {
                 self.line(&format!("estimated: {estimated}"));
             }

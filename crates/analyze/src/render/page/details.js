@@ -66,7 +66,8 @@ function fidelity() {
 }
 
 function finish() {
-  const method = R.method || {}, left = (method.left_out || []).length ? ` Rows were not kept; left out: ${method.left_out.join(', ')}.` : '';
+  const method = R.method || {}, from = (method.estimated || []).length ? ` Estimated: ${method.estimated.join('; ')}.` : '';
+  const left = method.streaming ? ` Rows were not kept: percentiles are within ${+(100 * method.percentile_error).toFixed(1)} %.${from}` : '';
   const command = run.argv.length ? `Command: ${run.argv.join(' ')}. ` : '';
   page.append(h('footer', {}, h('p', { class: 'hint' }, 'Plots: drag over a range, pinch, or use Ctrl and the wheel to zoom; a double click or Reset shows everything. Plots over time zoom together. With the keyboard: Tab to a plot, arrows read values, + and − zoom, 0 resets.'),
     h('p', {}, `${command}${trained ? 'AU and throughput follow DLIO: the first step of each block is left out, and two steps are taken off its count of samples.' : ''}${left} ${plural(run.events, 'row')} of ${plural(run.traces, 'trace')}.`)));

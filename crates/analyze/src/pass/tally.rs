@@ -1,0 +1,131 @@
+//! How long the reads of each object took, where rows are not kept: a count by object and bucket of the histogram, so that
+//! what is slow can be told when all reads are known.
+
+use serde::{Deserialize, Serialize};
+
+use super::objects::{Locator, Map, OneIn};
+use crate::histogram::bucket;
+
+/// Bits of a bucket in a key.
+const BUCKET: u32 = 16;
+
+/// Reads that ended well.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ObjectReads {
+    /// By the lower half of the object's hash and the bucket: the first read, and how many there were.
+    counts: Map<u64, (Locator, u64)>,
+    followed: OneIn,
+}
+
+/// Reads of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) object: u32,
+    /// Where its name is.
+    pub(crate) at: Locator,
+    pub(crate) all: u64,
+    pub(crate) slow: u64,
+}
+
+fn follows(one_in: OneIn, key: u64) -> bool {
+    one_in.follows(key >> BUCKET)
+}
+
+impl ObjectReads {
+    /// Adds a read of an object; follows fewer where there are more than `most` counts.
+    pub(crate) fn add(&mut self, object: u64, nanos: u64, at: Locator, most: usize) {
+        let key = (object & u64::from(u32::MAX)) << BUCKET | bucket(nanos) as u64;
+        if !follows(self.followed, key) {
+            return;
+        }
+        self.counts.entry(key).or_insert((at, 0)).1 += 1;
+        while self.counts.len() > most {
+            self.followed.halve();
+            let one_in = self.followed;
+            self.counts.retain(|key, _| follows(one_in, *key));
+        }
+    }
+
+    /// Objects of which the others are told from these.
+    pub(crate) fn followed(&self) -> OneIn {
+        self.followed
+    }
+
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        if self.counts.len() < other.counts.len() {
+            std::mem::swap(self, &mut other);
+        }
+        let one_in = self.followed.max(other.followed);
+        if one_in > self.followed {
+            self.followed = one_in;
+            self.counts.retain(|key, _| follows(one_in, *key));
+        }
+        for (key, (at, count)) in other.counts.into_iter().filter(|(key, _)| follows(one_in, *key)) {
+            let known = self.counts.entry(key).or_insert((at, 0));
+            *known = (known.0.min(at), known.1 + count);
+        }
+    }
+
+    /// The objects with reads in buckets above this one, in the order of their hashes.
+    pub(crate) fn slow(&self, above: usize) -> Vec<Reads> {
+        let mut list: Vec<(u64, Locator, u64)> =
+            self.counts.iter().map(|(key, (at, count))| (*key, *at, *count)).collect();
+        list.sort_unstable();
+        let mut objects: Vec<Reads> = Vec::new();
+        for (key, at, count) in list {
+            let object = u32::try_from(key >> BUCKET).unwrap_or(u32::MAX);
+            let slow = if key & ((1 << BUCKET) - 1) > above as u64 { count } else { 0 };
+            match objects.last_mut().filter(|last| last.object == object) {
+                Some(known) => {
+                    *known = Reads { at: known.at.min(at), all: known.all + count, slow: known.slow + slow, ..*known }
+                }
+                None => objects.push(Reads { object, at, all: count, slow }),
+            }
+        }
+        objects.retain(|reads| reads.slow > 0);
+        objects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(row: u32) -> Locator {
+        Locator { trace: 0, group: 0, row }
+    }
+
+    #[test]
+    fn slow_reads_are_told_apart_when_all_are_known_whoever_counted_them() {
+        let (mut one, mut other) = (ObjectReads::default(), ObjectReads::default());
+        for row in 0..100 {
+            let reads = if row % 3 == 0 { &mut one } else { &mut other };
+            let nanos = if row % 10 == 7 { 5_000_000 } else { 1_000 + u64::from(row) };
+            reads.add(1 << 40 | u64::from(row % 10), nanos, at(row), 1_000);
+        }
+        one.merge(other);
+        let slow = one.slow(bucket(1_000_000));
+        assert_eq!(slow, [Reads { object: 7, at: at(7), all: 10, slow: 10 }]);
+        assert_eq!(one.slow(bucket(10)).len(), 10);
+    }
+
+    #[test]
+    fn of_too_many_objects_some_are_followed_the_same_ones_in_every_rank() {
+        let ranks = [3_000_u64, 40_000].map(|objects| {
+            let mut reads = ObjectReads::default();
+            for object in 0..objects {
+                reads.add(object, 7, at(0), 2_000);
+                reads.add(object, 1 << 30, at(1), 2_000);
+            }
+            assert!(reads.counts.len() <= 2_000 && !reads.followed.all());
+            reads
+        });
+        let followed = ranks[1].followed;
+        let [mut few, many] = ranks;
+        few.merge(many);
+        let slow = few.slow(bucket(1_000));
+        assert_eq!(few.followed(), followed);
+        assert!(slow.iter().all(|reads| followed.follows(u64::from(reads.object)) && reads.all == 2 * reads.slow));
+        assert!(slow.iter().any(|reads| reads.slow == 2) && slow.iter().any(|reads| reads.slow == 1), "{slow:?}");
+    }
+}
