@@ -96,7 +96,14 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
     replay(1, at, "out", &["--op", "read"]).failed(2, &["take the place of", "--output"]);
     replay(1, at, "c", &["--object", "no such object"]).failed(2, &["no operation to replay"]);
     replay(1, at, "d", &["--timing", "closed", "--late", "skip"]).failed(2, &["--late"]);
-    solo(&["replay", "unet3d_h100", "--speed", "2"]).failed(2, &["no folder with a trace"]);
+    solo(&["replay", "unet3d_h100", "--speed", "2"]).failed(2, &["no folder with a trace", "unet3d_h100 is none"]);
+    solo(&["replay", "/no/such/trace"]).failed(2, &["there is no /no/such/trace"]);
+    solo(&["replay", "/no/such.parquet"]).failed(6, &["/no/such.parquet"]);
+    // One rank's file is a trace; the replay must not take its place either.
+    let file = at.join("out/trace/rank-00001.parquet");
+    let file = ["replay", file.to_str().unwrap(), "--op", "read", "--timing", "asap", "--output"];
+    solo(&[&file[..], &[at.join("one").to_str().unwrap()]].concat()).ok();
+    solo(&[&file[..], &[at.join("out").to_str().unwrap()]].concat()).failed(2, &["take the place of"]);
     let missing = format!("{}={}", at.join("data").display(), at.join("missing").display());
     replay(2, at, "e", &["--map", &missing, "--timing", "asap"])
         .failed(4, &["operation(s) failed", "missing", "--prepare"]);

@@ -235,8 +235,9 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
 /// The trace of the replay must not take the place of the one that is replayed.
 fn keeps_the_recording(session: &Session, job: &Job<'_>) -> Result<(), Failure> {
     let ours = session.trace_folder("trace");
-    let same =
-        std::fs::canonicalize(&ours).ok().is_some_and(|ours| std::fs::canonicalize(&job.folder).ok() == Some(ours));
+    let folder = if job.folder.is_file() { job.folder.parent() } else { Some(&*job.folder) };
+    let theirs = folder.and_then(|folder| std::fs::canonicalize(folder).ok());
+    let same = std::fs::canonicalize(&ours).ok().is_some_and(|ours| theirs == Some(ours));
     if !same {
         return Ok(());
     }

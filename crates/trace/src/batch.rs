@@ -207,9 +207,9 @@ impl Batch {
             sample: columns.optional("sample_idx", size)?,
             object: columns.names("uri")?,
             endpoint: columns.names("endpoint")?,
-            offset: columns.int64("offset", size)?,
+            offset: columns.bytes("offset")?,
             requested: columns.optional("req_bytes", size)?,
-            bytes: columns.int64("bytes", size)?,
+            bytes: columns.bytes("bytes")?,
             due: columns.optional("t_due_ns", |value| value)?,
             start: columns.int64("t_start_ns", |value| value)?,
             issued: columns.later("t_issue_ns", |value| value)?,
@@ -262,6 +262,15 @@ impl Columns<'_> {
 
     fn int64<T>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<T>, String> {
         Ok(self.long(name)?.values().iter().map(|value| convert(*value)).collect())
+    }
+
+    /// Places in objects and numbers of bytes: one below 0 says that the file was not written by a recorder.
+    fn bytes(&self, name: &str) -> Result<Vec<u64>, String> {
+        let values = self.long(name)?.values();
+        match values.iter().find(|value| **value < 0) {
+            Some(odd) => Err(format!("column {name} holds {odd}, which is no number of bytes")),
+            None => Ok(values.iter().map(|value| size(*value)).collect()),
+        }
     }
 
     fn optional<T>(&self, name: &str, convert: impl Fn(i64) -> T) -> Result<Vec<Option<T>>, String> {
@@ -319,4 +328,23 @@ pub(crate) fn dictionary<'a>(
     let array = column.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
     let values = array.values().as_string_opt::<i32>().ok_or_else(wrong)?;
     Ok((array, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_negative_offset_is_an_error_that_names_it() {
+        let record = |values: Vec<i64>| {
+            RecordBatch::try_from_iter([("offset", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap()
+        };
+        assert_eq!(Columns { record: &record(vec![0, 7]) }.bytes("offset"), Ok(vec![0, 7]));
+        let refused = Columns { record: &record(vec![0, -5]) }.bytes("offset").unwrap_err();
+        assert!(refused.contains("offset") && refused.contains("-5"), "{refused}");
+    }
 }

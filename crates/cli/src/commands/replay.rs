@@ -25,13 +25,22 @@ pub(super) enum What {
 /// Replays a workload, or the trace that the only folder among the words holds.
 pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let ReplayOrTraceArgs { workload, trace } = args;
+    let is_trace = |word: &str| Path::new(word).is_dir() || word.ends_with(".parquet");
     let (folders, words): (Vec<String>, Vec<String>) =
-        workload.config.words.iter().cloned().partition(|word| Path::new(word).is_dir());
+        workload.config.words.iter().cloned().partition(|word| is_trace(word));
     let Some(folder) = folders.first() else {
+        let named: Vec<&str> = words.iter().filter(|word| !word.contains('=')).map(String::as_str).collect();
         if trace != TraceReplayArgs::default() {
-            return Err(Failure::usage(
-                "options of a replayed trace are given, but no folder with a trace: expected rank-*.parquet or an output folder",
-            ));
+            let found = if named.is_empty() { "nothing".to_owned() } else { named.join(" ") };
+            return Err(Failure::usage(format_args!(
+                "options of a replayed trace are given, but no folder with a trace: {found} is none; expected rank-*.parquet or an output \
+                 folder, which `dlio-rs trace import` makes of traces of other programs"
+            )));
+        }
+        if let Some(lost) = named.iter().find(|name| name.starts_with(['/', '.']) && !Path::new(name).exists()) {
+            return Err(Failure::usage(format_args!(
+                "there is no {lost}: expected a folder with a trace, a DLIO YAML file or the name of a bundled workload"
+            )));
         }
         return run(workload, What::Replay, verbosity);
     };

@@ -235,6 +235,7 @@ impl Board {
         if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
             let before = state.held();
             return state.remove(index).map_or(Turn::Rest, |op| {
+                state.hand(&op);
                 state.keep_after(me, &op, (now, start));
                 self.make_room(&state, before);
                 Turn::Own(op)
@@ -288,6 +289,7 @@ impl Board {
             state.release(index);
         }
         let Some(op) = state.remove(index) else { return Lead::Starve };
+        state.hand(&op);
         state.keep_after(me, &op, (now, start));
         state.leader = None;
         let next = if state.is_over() { None } else { state.idle.pop() };
@@ -409,6 +411,13 @@ impl State {
     /// Operations that nobody has issued.
     fn held(&self) -> usize {
         self.pending.len() + self.order.waiting()
+    }
+
+    /// A worker has this: what was to be issued after it may be.
+    fn hand(&mut self, op: &ReplayOp) {
+        for free in self.order.handed(op) {
+            self.insert(free);
+        }
     }
 
     /// Puts an operation where it would be if it had waited for none.

@@ -24,7 +24,6 @@ fn op(number: u64, lane: u32, due_ms: u64, think_ms: u64) -> ReplayOp {
         bytes: 20,
         due: due_ms * MS,
         think: think_ms * MS,
-        timeless: true,
         ..ReplayOp::default()
     }
 }
@@ -55,7 +54,7 @@ async fn run(
     let memory = Memory::new(clock.clone());
     memory.put("a", vec![7; 100]);
     let read = Delay::latency(Duration::from_millis(delay_ms));
-    let storage = Delayed::on_tokio(memory, Delays { read, ..Delays::default() }, clock.clone());
+    let storage = Delayed::on_tokio(memory, Delays { read, write: read, ..Delays::default() }, clock.clone());
     let sink = Arc::new(CollectingSink::default());
     let rig = Rig {
         storage: Arc::new(storage),
@@ -86,14 +85,14 @@ async fn operations_are_issued_at_their_moments_whatever_those_before_take() {
     assert!(dues.contains(&Some(255 * MS)) && !dues.contains(&None), "{dues:?}");
 }
 
-/// An operation that was recorded to take so long.
+/// A write that was recorded to take so long.
 fn taking(took_ms: u64, op: ReplayOp) -> ReplayOp {
-    ReplayOp { took: took_ms * MS, timeless: false, ..op }
+    ReplayOp { took: took_ms * MS, kind: ReplayKind::Write, ..op }
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_operations_of_a_lane_on_one_object_keep_their_order_and_hold_nobody_else_up() {
-    // Recorded with reads of 4 ms, done with reads of 40: those at 5 and 10 followed the ones before, those at 11 and 12 overlapped the
+    // Recorded with writes of 4 ms, done with writes of 40: those at 5 and 10 followed the ones before, those at 11 and 12 overlapped the
     // one at 10; lane 1 is another thread.
     let operations = || {
         vec![
@@ -136,7 +135,7 @@ async fn an_fsync_and_a_closing_stay_behind_the_late_write_of_their_file() {
     let access = Access::Update { create: true };
     let step = |number: u64, kind| {
         let op = ReplayOp { kind, bytes: 10, offset: 10 * number, access, ..on(1, op(number, 0, number, 0)) };
-        Ok(ReplayOp { timeless: false, took: MS / 2, closes: (number == 5).then_some(5), ..op })
+        Ok(ReplayOp { took: MS / 2, closes: (number == 5).then_some(5), ..op })
     };
     let kinds =
         [ReplayKind::Open, ReplayKind::Write, ReplayKind::Sync, ReplayKind::Read, ReplayKind::Write, ReplayKind::Close];

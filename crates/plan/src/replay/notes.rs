@@ -30,10 +30,13 @@ impl Bits {
         index
     }
 
-    fn set(&mut self, index: usize) {
+    /// Returns whether it was not set.
+    fn set(&mut self, index: usize) -> bool {
+        let news = !self.get(index);
         if let Some(word) = self.words.get_mut(index / 64) {
             *word |= 1 << (index % 64);
         }
+        news
     }
 
     fn get(&self, index: usize) -> bool {
@@ -58,6 +61,8 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 struct Held {
     open: u32,
+    /// When that row was.
+    opened: (i64, i64),
     read: u32,
     write: u32,
     /// Nothing was read after the last write.
@@ -67,7 +72,8 @@ struct Held {
 
 impl Held {
     fn opened(open: u32, row: &Recorded) -> Self {
-        Self { open, read: NONE, write: NONE, written_last: false, object: object(row) }
+        let opened = (row.start, row.end);
+        Self { open, opened, read: NONE, write: NONE, written_last: false, object: object(row) }
     }
 
     /// It was written and not read.
@@ -94,6 +100,28 @@ pub(super) struct Notes {
     pub(super) ways: HashMap<u64, Option<u64>>,
 }
 
+/// When some of the operations were.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    /// Added up.
+    pub(super) busy: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { first: i64::MAX, last: i64::MIN, busy: 0 }
+    }
+}
+
+impl Times {
+    fn add(&mut self, (start, end): (i64, i64)) {
+        (self.first, self.last) = (self.first.min(start), self.last.max(end));
+        self.busy += u64::try_from(end.saturating_sub(start)).unwrap_or(0);
+    }
+}
+
 /// The first look.
 #[derive(Debug, Default)]
 pub(super) struct Look {
@@ -101,6 +129,8 @@ pub(super) struct Look {
     held: HashMap<u64, Held>,
     pub(super) writings: Writings,
     pub(super) closes: u64,
+    /// When openings were that are done again, of which that is not known when their row comes.
+    opened: Times,
     /// Reads are left out, and with them what is opened for them.
     pub(super) outputs_only: bool,
 }
@@ -112,9 +142,13 @@ fn short(index: usize) -> u32 {
 impl Look {
     pub(super) fn open(&mut self, row: &Recorded) {
         // A size is what our own recording knows of files that are read, and of no others.
-        let open = short(self.notes.opens.push(row.object_size.is_some() && !self.outputs_only));
+        let open = short(self.notes.opens.push(false));
         self.notes.updates.push(false);
-        if let Some(before) = self.held.insert(opened(row), Held::opened(open, row)) {
+        let held = Held::opened(open, row);
+        if row.object_size.is_some() && !self.outputs_only {
+            self.reads(held);
+        }
+        if let Some(before) = self.held.insert(opened(row), held) {
             self.settle(before);
         }
     }
@@ -128,9 +162,7 @@ impl Look {
         let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
         (held.read, held.written_last) = (last, false);
         let held = *held;
-        if held.open != NONE {
-            self.notes.opens.set(held.open as usize);
-        }
+        self.reads(held);
         self.writings.read(row);
         if held.write != NONE {
             self.writings.mixed(object(row));
@@ -145,19 +177,26 @@ impl Look {
         }
     }
 
-    pub(super) fn close(&mut self, row: &Recorded) {
-        let Some(held) = self.held.remove(&opened(row)) else { return };
+    /// Returns whether the file was used by what is done again.
+    pub(super) fn close(&mut self, row: &Recorded) -> bool {
+        let Some(held) = self.held.remove(&opened(row)) else { return false };
         if held.is_output() {
             self.count_output(held, 1);
-            return;
+            return true;
         }
-        if self.outputs_only {
-            return;
+        if !self.outputs_only {
+            self.reads(held);
+            self.closes += 1;
         }
-        if held.open != NONE {
-            self.notes.opens.set(held.open as usize);
+        !self.outputs_only
+    }
+
+    /// A file was opened to be read, if it was opened by a row.
+    fn reads(&mut self, held: Held) {
+        if held.open != NONE && self.notes.opens.set(held.open as usize) && !self.notes.updates.get(held.open as usize)
+        {
+            self.opened.add(held.opened);
         }
-        self.closes += 1;
     }
 
     fn count_output(&mut self, held: Held, closes: u64) {
@@ -173,8 +212,8 @@ impl Look {
             self.notes.lasts.set(held.read as usize);
         } else if held.is_output() {
             self.count_output(held, 0);
-        } else if held.open != NONE && !self.outputs_only {
-            self.notes.opens.set(held.open as usize);
+        } else if !self.outputs_only {
+            self.reads(held);
         }
         if held.written_last {
             self.notes.ends.set(held.write as usize);
@@ -201,14 +240,14 @@ impl Look {
         begins
     }
 
-    /// A row that makes durable what was written.
-    pub(super) fn sync(&mut self, row: &Recorded) {
+    /// A row that makes durable what was written; returns whether that was written by what is done again.
+    pub(super) fn sync(&mut self, row: &Recorded) -> bool {
         let index = short(self.notes.begins.push(false));
         self.notes.ends.push(false);
-        if let Some(writing) = self.writings.objects.get_mut(&object(row)) {
-            writing.syncs += 1;
-            self.hold(row, index);
-        }
+        let Some(writing) = self.writings.objects.get_mut(&object(row)) else { return false };
+        writing.syncs += 1;
+        self.hold(row, index);
+        true
     }
 
     /// A file is used by a row that writes.
@@ -220,17 +259,20 @@ impl Look {
             self.notes.followed.set(before.read as usize);
             self.writings.mixed(object(row));
         }
-        if before.open != NONE {
-            self.notes.updates.set(before.open as usize);
+        if before.open != NONE
+            && self.notes.updates.set(before.open as usize)
+            && !self.notes.opens.get(before.open as usize)
+        {
+            self.opened.add(before.opened);
         }
     }
 
     /// Ends the look.
-    pub(super) fn done(mut self) -> (Notes, Writings) {
+    pub(super) fn done(mut self) -> (Notes, Writings, Times) {
         for (_, held) in std::mem::take(&mut self.held) {
             self.settle(held);
         }
-        (self.notes, self.writings)
+        (self.notes, self.writings, self.opened)
     }
 }
 

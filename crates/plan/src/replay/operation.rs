@@ -186,8 +186,6 @@ pub struct ReplayOp {
     /// How long it took when it was recorded, at the speed of the replay: `due` and this are never later than the `due` of what began
     /// after its end.
     pub took: Nanos,
-    /// The recording does not tell how long it took.
-    pub timeless: bool,
     /// The open file that it uses; `None`: it opens what it needs, and closes it.
     pub handle: Option<u64>,
     /// How it is opened.

@@ -175,7 +175,6 @@ where
             due,
             think: plan.options.paced(think),
             took: ended.saturating_sub(due),
-            timeless: row.end <= row.start,
             edges,
             ..op
         }

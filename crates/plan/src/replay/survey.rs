@@ -166,6 +166,39 @@ impl Counting {
     /// Returns whether the row is an operation of its own that is known to be one already.
     fn take(&mut self, survey: &mut Survey, kind: ReplayKind, (row, bytes): (&Recorded, u64)) -> bool {
         self.lanes.insert((row.source, row.lane));
+        let (own, counts) = match kind {
+            ReplayKind::Open => {
+                self.look.open(row);
+                self.opens += 1;
+                (false, false)
+            }
+            ReplayKind::Close => {
+                survey.folded += 1;
+                (false, self.look.close(row))
+            }
+            ReplayKind::Read => {
+                self.look.read(row);
+                (true, true)
+            }
+            ReplayKind::Write => {
+                let begins = self.look.write(row, bytes);
+                survey.folded += u64::from(!begins);
+                (begins, true)
+            }
+            ReplayKind::Sync => {
+                survey.folded += 1;
+                (false, self.look.sync(row))
+            }
+            _ => (true, true),
+        };
+        if counts {
+            self.spend(survey, row);
+        }
+        own
+    }
+
+    /// Counts the time of a row that is, or is part of, an operation.
+    fn spend(&mut self, survey: &mut Survey, row: &Recorded) {
         survey.last = survey.last.max(row.end);
         survey.busy += u64::try_from(row.end.saturating_sub(row.start)).unwrap_or(0);
         while self.running.peek().is_some_and(|Reverse(end)| *end <= row.start) {
@@ -173,33 +206,6 @@ impl Counting {
         }
         self.running.push(Reverse(row.end));
         survey.peak = survey.peak.max(self.running.len() as u64);
-        match kind {
-            ReplayKind::Open => {
-                self.look.open(row);
-                self.opens += 1;
-                false
-            }
-            ReplayKind::Close => {
-                self.look.close(row);
-                survey.folded += 1;
-                false
-            }
-            ReplayKind::Read => {
-                self.look.read(row);
-                true
-            }
-            ReplayKind::Write => {
-                let begins = self.look.write(row, bytes);
-                survey.folded += u64::from(!begins);
-                begins
-            }
-            ReplayKind::Sync => {
-                self.look.sync(row);
-                survey.folded += 1;
-                false
-            }
-            _ => true,
-        }
     }
 }
 
@@ -237,7 +243,7 @@ impl ReplayPlan {
                     let bytes =
                         self.options.scaled(if row.ok { row.bytes } else { row.requested.unwrap_or(row.bytes) });
                     let own = counting.take(&mut survey, kind, (&row, bytes));
-                    if own || kind == ReplayKind::Open {
+                    if own {
                         survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
                     }
                     match kind {
@@ -250,7 +256,13 @@ impl ReplayPlan {
             }
         }
         let closes = counting.look.closes;
-        (survey.notes, survey.writings) = counting.look.done();
+        let opened;
+        (survey.notes, survey.writings, opened) = counting.look.done();
+        if opened.first <= opened.last {
+            survey.first = Some(survey.first.map_or(opened.first, |first| first.min(opened.first)));
+            (survey.last, survey.busy) = (survey.last.max(opened.last), survey.busy + opened.busy);
+            survey.peak = survey.peak.max(1);
+        }
         survey.pieces = !self.options.whole && survey.root.as_deref().is_none_or(|root| root == "/");
         let opens = survey.notes.opens();
         survey.opens = opens;

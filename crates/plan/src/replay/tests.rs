@@ -253,6 +253,31 @@ fn files_are_opened_and_closed_as_recorded_and_openings_for_writing_are_part_of_
     assert_eq!((survey.opens(), survey.folded, survey.operations()), (2, 2, 8));
 }
 
+#[test]
+fn the_schedule_begins_with_what_is_done_and_ends_with_it() {
+    let second = 1_000_000_000;
+    let at = |kind, uri, from: i64| Recorded { bytes: 0, ..row(0, 0, kind, uri, (from * second, from * second + 1)) };
+    // Files are written, which is left out, then others are read; of the reads only their openings and closings are around them.
+    let rows = [
+        at(OpKind::Open, "/d/w", 0),
+        Recorded { bytes: 10, ..at(OpKind::Write, "/d/w", 1) },
+        at(OpKind::Fsync, "/d/w", 2),
+        at(OpKind::Close, "/d/w", 3),
+        at(OpKind::Open, "/d/r", 10),
+        Recorded { bytes: 10, ..at(OpKind::Read, "/d/r", 11) },
+        at(OpKind::Close, "/d/r", 12),
+        at(OpKind::Open, "/d/x", 20),
+        Recorded { bytes: 10, ..at(OpKind::Write, "/d/x", 21) },
+        at(OpKind::Close, "/d/x", 22),
+    ];
+    let only = |what: &str| Options { operations: Operations::parse(&[what.into()]).unwrap(), ..options() };
+    let (survey, operations) = run(&ReplayPlan::new(only("read"), vec![0], 1, 0).unwrap(), 0, &rows);
+    assert_eq!((survey.first, survey.last, survey.busy), (Some(10 * second), 12 * second + 1, 3));
+    assert_eq!(operations.iter().map(|op| op.due).collect::<Vec<_>>(), [0, 1_000_000_000, 2_000_000_000]);
+    let (survey, _) = run(&ReplayPlan::new(only("write"), vec![0], 1, 0).unwrap(), 0, &rows);
+    assert_eq!((survey.first, survey.last, survey.busy), (Some(0), 22 * second + 1, 7));
+}
+
 const WRITE: Access = Access::Update { create: true };
 
 /// A row of a file that is open in lane 0.
