@@ -43,6 +43,9 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
     let map = format!("{}={}", at.join("data").display(), at.join("copy").display());
     let planned = replay(1, at, "dry", &["--map", &map, "--dry-run"]).ok();
     assert!(planned.err.contains("read ") && !at.join("copy").exists(), "{}", planned.err);
+    let told = replay(1, at, "dry", &["--dry-run"]).ok();
+    assert!(told.err.contains("write ") && told.err.contains("would not begin"), "{}", told.err);
+    replay(1, at, "dry", &[]).failed(2, &["where it was recorded"]);
     let mut operations = Vec::new();
     for ranks in [1, 2, 3] {
         let more = ["--map", &map, "--prepare", "--speed", "2", "--require", "operations_missing<=0"];

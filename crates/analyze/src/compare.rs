@@ -7,8 +7,10 @@ use crate::percentile::nearest_rank;
 
 /// Draws of the bootstrap.
 const DRAWS: usize = 1_000;
-/// Values of a metric that the bootstrap draws from; of more, evenly picked ones.
+/// Values of a metric that the bootstrap draws from; of more, some.
 const VALUES: usize = 2_048;
+/// A metric that has fewer values in a run varies as its steps do: from one or two, nothing can be drawn.
+const FEW: usize = 3;
 
 /// One metric of two runs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -41,13 +43,24 @@ pub fn compare(base: &Report, this: &Report) -> Vec<Change> {
         ("read_p99", old.read.clone(), new.read.clone(), |values| percentile(values, 990)),
     ];
     let known = metrics.into_iter().filter(|(_, old, new, _)| !old.is_empty() && !new.is_empty());
-    let mut changes: Vec<Change> =
-        known.map(|(metric, old, new, statistic)| change(metric, old, new, statistic)).collect();
+    let mut changes: Vec<Change> = known
+        .map(|(metric, before, after, statistic)| {
+            // With fewer steps than values, there is nothing better than the values.
+            let few = before.len().min(after.len()) < FEW && old.step.len().min(new.step.len()) >= FEW;
+            if few {
+                by_steps(metric, (before, &old.step), (after, &new.step))
+            } else {
+                change(metric, before, after, statistic)
+            }
+        })
+        .collect();
     // The percentiles themselves are of all reads; only the interval is drawn from some.
     if let Some((before, after)) = old.read_percentiles.zip(new.read_percentiles) {
         for (metric, base, this) in [("read_p50", before.0, after.0), ("read_p99", before.1, after.1)] {
             if let Some(change) = changes.iter_mut().find(|change| change.metric == metric) {
-                (change.base, change.this, change.change_percentage) = (base, this, relative(base, this));
+                let (amount, (low, high)) = (relative(base, this), change.interval);
+                (change.base, change.this, change.change_percentage) = (base, this, amount);
+                change.interval = (low.min(amount), high.max(amount));
             }
         }
     }
@@ -56,19 +69,30 @@ pub fn compare(base: &Report, this: &Report) -> Vec<Change> {
 
 fn change(metric: &str, mut old: Vec<f64>, mut new: Vec<f64>, statistic: Statistic) -> Change {
     let (base, this) = (statistic(&mut old), statistic(&mut new));
-    let (old, new) = (thinned(old), thinned(new));
+    let (old, new) = (thinned(&old), thinned(&new));
+    let interval = drawn(|random| relative(statistic(&mut again(&old, random)), statistic(&mut again(&new, random))));
+    Change { metric: metric.to_owned(), base, this, change_percentage: relative(base, this), interval }
+}
+
+/// The change of what is the less the longer steps are, with the variation of the steps.
+fn by_steps(metric: &str, old: (Vec<f64>, &[f64]), new: (Vec<f64>, &[f64])) -> Change {
+    let parts =
+        |(mut values, steps): (Vec<f64>, &[f64])| (mean(&mut values), mean(&mut steps.to_vec()), thinned(steps));
+    let ((base, old_step, old), (this, new_step, new)) = (parts(old), parts(new));
+    let interval = drawn(|random| {
+        let mut faster = |steps: &[f64], usual: f64| usual / mean(&mut again(steps, random)).max(f64::MIN_POSITIVE);
+        let (before, after) = (base * faster(&old, old_step), this * faster(&new, new_step));
+        relative(before, after)
+    });
+    Change { metric: metric.to_owned(), base, this, change_percentage: relative(base, this), interval }
+}
+
+/// The middle 95 % of many draws.
+fn drawn(mut draw: impl FnMut(&mut u64) -> f64) -> (f64, f64) {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut drawn: Vec<f64> = (0..DRAWS)
-        .map(|_| relative(statistic(&mut again(&old, &mut random)), statistic(&mut again(&new, &mut random))))
-        .collect();
+    let mut drawn: Vec<f64> = (0..DRAWS).map(|_| draw(&mut random)).collect();
     drawn.sort_by(f64::total_cmp);
-    Change {
-        metric: metric.to_owned(),
-        base,
-        this,
-        change_percentage: relative(base, this),
-        interval: (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40]),
-    }
+    (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40])
 }
 
 /// Percent of the base.
@@ -80,19 +104,30 @@ fn relative(base: f64, this: f64) -> f64 {
     }
 }
 
-fn thinned(values: Vec<f64>) -> Vec<f64> {
+/// One of each so many that follow each other, by chance: reads come in patterns, of which every n-th is always the same part.
+fn thinned(values: &[f64]) -> Vec<f64> {
     let every = values.len().div_ceil(VALUES).max(1);
-    values.into_iter().step_by(every).collect()
+    let mut random = 0x5851_f42d_4c95_7f2d;
+    values.chunks(every).map(|few| few[below(few.len(), &mut random)]).collect()
 }
 
-/// As many values, drawn with replacement.
+/// As many values, drawn with replacement, in blocks that follow each other: where a long step makes the next ones short, as
+/// prefetched batches do, steps vary less than if each were on its own.
 fn again(values: &[f64], random: &mut u64) -> Vec<f64> {
-    let count = values.len() as u64;
-    let mut draw = || {
-        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((*random >> 33) % count).unwrap_or(0)
-    };
-    values.iter().map(|_| values[draw()]).collect()
+    let block = (1..=VALUES).take_while(|side| side * side * side <= values.len()).count().max(1);
+    let mut drawn = Vec::with_capacity(values.len() + block);
+    while drawn.len() < values.len() {
+        let from = below(values.len(), random);
+        drawn.extend((from..from + block).map(|at| values[at % values.len()]));
+    }
+    drawn.truncate(values.len());
+    drawn
+}
+
+/// A number below another.
+fn below(count: usize, random: &mut u64) -> usize {
+    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from((*random >> 33) % count.max(1) as u64).unwrap_or(0)
 }
 
 fn mean(values: &mut [f64]) -> f64 {

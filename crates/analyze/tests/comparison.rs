@@ -4,6 +4,7 @@
 
 use dlio_analyze::Report;
 use dlio_analyze::compare::{Threshold, compare};
+use dlio_analyze::report::Epoch;
 
 fn run(factor: f64) -> Report {
     let mut report = Report::default();
@@ -39,4 +40,37 @@ fn a_threshold_that_cannot_be_judged_is_refused() {
     assert!("au=-1%".parse::<Threshold>().is_err() && "speed<1".parse::<Threshold>().is_err());
     assert!("au<x".parse::<Threshold>().is_err());
     assert!(crossed("wait>1%", &run(1.0), &run(1.0)), "neither run has waits");
+}
+
+/// Steps that are long and short in turn, as with batches that come in pairs, of one epoch.
+fn in_pairs(factor: f64) -> Report {
+    let mut report = Report::default();
+    let noise = |at: u32| 1.0 + f64::from((at + 1).wrapping_mul(2_654_435_761) >> 16) / 160_000.0;
+    report.why.samples.step = (0..300).map(|at| factor * noise(at) * if at % 2 == 0 { 0.02 } else { 0.001 }).collect();
+    report.why.samples.au = vec![50.0 / factor];
+    report.epochs.push(Epoch { samples_per_second: 100.0 / factor, ..Epoch::default() });
+    // Reads of five kinds in turn.
+    report.why.samples.read =
+        (0..10_000).map(|at| factor * noise(at) * [0.001, 0.002, 0.004, 0.008, 0.016][at as usize % 5]).collect();
+    report
+}
+
+#[test]
+fn one_epoch_is_as_sure_as_its_steps() {
+    let changes = compare(&in_pairs(1.0), &in_pairs(1.004));
+    for metric in ["au", "samples_per_second", "step"] {
+        let (low, high) = changes.iter().find(|change| change.metric == metric).unwrap().interval;
+        assert!(low < 0.0 && high > 0.0, "{metric} may not have changed: {low} to {high}");
+    }
+    let (base, slower) = (in_pairs(1.0), in_pairs(1.1));
+    assert!(crossed("au<-5%", &base, &slower) && crossed("step>5%", &base, &slower));
+    assert!(crossed("samples_per_second<-5%", &base, &slower) && !crossed("samples_per_second<-5%", &slower, &base));
+}
+
+#[test]
+fn reads_in_a_pattern_have_the_percentiles_of_all() {
+    for change in compare(&in_pairs(1.0), &in_pairs(1.1)).iter().filter(|change| change.metric.starts_with("read")) {
+        let (low, high) = change.interval;
+        assert!(low <= 10.1 && high >= 9.9 && low > -1.0, "{change:?}");
+    }
 }

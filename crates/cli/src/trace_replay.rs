@@ -31,6 +31,10 @@ use crate::trace_prepare::prepare;
 use crate::voice::StepLines;
 use crate::{outputs, workload};
 
+/// Why a replay does not begin, and what to do.
+const CHANGES: &str = "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
+                       that out, or `--in-place` if it is meant";
+
 /// A trace to be replayed.
 pub(crate) struct Wanted<'a> {
     /// Folder of the trace.
@@ -72,6 +76,9 @@ pub(crate) async fn run(comm: Rc<dyn Communicator>, wanted: Wanted<'_>) -> Resul
     session.agree(keeps_the_recording(&session, &job)).await?;
     describe(&session, &job, (origin, end)).await?;
     if wanted.args.dry_run {
+        if job.changes_the_recorded() {
+            session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
+        }
         return Ok(());
     }
     let place = session.comm.place();
@@ -144,14 +151,17 @@ impl<'a> Job<'a> {
         let recorded = traces.iter().map(|trace| trace.header.rank).collect();
         let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
         let survey = plan.survey(rank, rows(&traces, &plan.sources(rank))?).map_err(plan_failure)?;
-        if survey.changes() && plan.options().rules.is_empty() && !args.in_place {
-            return Err(Failure::usage(
-                "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
-                 that out, or `--in-place` if it is meant",
-            ));
-        }
         let requirements = requirements.map_err(plan_failure)?;
-        Ok(Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank })
+        let job = Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank };
+        if job.changes_the_recorded() && !args.dry_run {
+            return Err(Failure::usage(CHANGES));
+        }
+        Ok(job)
+    }
+
+    /// Whether it would write or delete where the trace was recorded, and nobody said so.
+    fn changes_the_recorded(&self) -> bool {
+        self.survey.changes() && self.plan.options().rules.is_empty() && !self.args.in_place
     }
 
     pub(crate) fn options(&self, session: &Session) -> ReplayOptions {

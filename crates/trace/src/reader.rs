@@ -1,9 +1,10 @@
 //! Reading traces back: one file per rank, rows in batches.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
@@ -215,9 +216,25 @@ impl RankTrace {
     }
 }
 
+thread_local! {
+    /// Whether a panic of this thread says nothing but that a file is damaged.
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Decodes; some flipped bytes make the Parquet library panic, which says nothing but that the file is damaged.
 pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let said = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !DECODING.get() {
+                said(info);
+            }
+        }));
+    });
+    let before = DECODING.replace(true);
     let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    DECODING.set(before);
     done.unwrap_or_else(|_| Err("its values cannot be decoded".to_owned()))
 }
 

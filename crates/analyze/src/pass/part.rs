@@ -248,18 +248,17 @@ impl Picked {
     const MOST: usize = 2_048;
 
     pub(crate) fn push(&mut self, value: u64) {
-        // `every` is a power of two.
-        if self.seen & (self.every.max(1) - 1) == 0 {
+        // `every` is a power of two. Which of so many is kept is chance: reads come in patterns.
+        let every = self.every.max(1);
+        let chance = |number: u64| number.wrapping_add(1).wrapping_mul(0x9fb2_1c65_1e98_df25) >> 32;
+        if self.seen & (every - 1) == chance(self.seen / every) & (every - 1) {
             self.values.push(value);
         }
         self.seen += 1;
         if self.values.len() == 2 * Self::MOST {
-            let mut at = 0;
-            self.values.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
-            self.every = self.every.max(1) * 2;
+            let pairs = self.values.chunks(2).zip(0..);
+            self.values = pairs.filter_map(|(pair, at)| pair.get((chance(at) & 1) as usize).copied()).collect();
+            self.every = every * 2;
         }
     }
 }
