@@ -9,7 +9,7 @@ use crate::percentile::nearest_rank;
 const DRAWS: usize = 1_000;
 /// Values of a metric that the bootstrap draws from; of more, some.
 const VALUES: usize = 2_048;
-/// A metric that has fewer values in a run varies as its steps do: from one or two, nothing can be drawn.
+/// A metric that has fewer values in a run varies as its steps do, barriers included: from one or two, nothing can be drawn.
 const FEW: usize = 3;
 
 /// One metric of two runs.
@@ -46,9 +46,9 @@ pub fn compare(base: &Report, this: &Report) -> Vec<Change> {
     let mut changes: Vec<Change> = known
         .map(|(metric, before, after, statistic)| {
             // With fewer steps than values, there is nothing better than the values.
-            let few = before.len().min(after.len()) < FEW && old.step.len().min(new.step.len()) >= FEW;
+            let few = before.len().min(after.len()) < FEW && old.round.len().min(new.round.len()) >= FEW;
             if few {
-                by_steps(metric, (before, &old.step), (after, &new.step))
+                by_steps(metric, (before, &old.round), (after, &new.round))
             } else {
                 change(metric, before, after, statistic)
             }

@@ -47,6 +47,7 @@ fn in_pairs(factor: f64) -> Report {
     let mut report = Report::default();
     let noise = |at: u32| 1.0 + f64::from((at + 1).wrapping_mul(2_654_435_761) >> 16) / 160_000.0;
     report.why.samples.step = (0..300).map(|at| factor * noise(at) * if at % 2 == 0 { 0.02 } else { 0.001 }).collect();
+    report.why.samples.round.clone_from(&report.why.samples.step);
     report.why.samples.au = vec![50.0 / factor];
     report.epochs.push(Epoch { samples_per_second: 100.0 / factor, ..Epoch::default() });
     // Reads of five kinds in turn.

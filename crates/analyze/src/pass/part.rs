@@ -291,6 +291,8 @@ pub(crate) struct RankPart {
     pub(crate) long_waits: Vec<LongWait>,
     pub(crate) waits: Picked,
     pub(crate) steps: Picked,
+    /// The same with the barrier: AU and samples per second are of these.
+    pub(crate) rounds: Picked,
     pub(crate) reads: Picked,
     pub(crate) waited: u64,
     /// All waits of steps that count, as far as operations explain them, and the part of failed attempts.

@@ -293,6 +293,7 @@ impl RankState {
         let computed = compute.map_or(0, |(start, end)| between(start, end));
         part.waits.push(nanos);
         part.steps.push(nanos + computed);
+        part.rounds.push(nanos + computed + barrier.map_or(0, |(start, end)| between(start, end)));
         let loss: &mut EpochLoss = part.losses.entry(at.0).or_default();
         loss.steps += 1;
         loss.parts.add(&wait.parts);

@@ -25,6 +25,7 @@ pub(super) fn fill(why: &mut Why, sources: &Sources<'_>) {
         let seconds = |values: &[u64]| values.iter().map(|nanos| *nanos as f64 / 1e9).collect::<Vec<_>>();
         why.samples.wait.extend(seconds(&rank.waits.values));
         why.samples.step.extend(seconds(&rank.steps.values));
+        why.samples.round.extend(seconds(&rank.rounds.values));
         why.samples.read.extend(seconds(&rank.reads.values));
         why.overlap.extend(rank.together.map(|together| overlap(rank.rank, &together)));
     }

@@ -251,6 +251,8 @@ pub struct Samples {
     pub wait: Vec<f64>,
     /// Wait and computation per step, seconds.
     pub step: Vec<f64>,
+    /// Wait, computation and barrier per step, seconds.
+    pub round: Vec<f64>,
     /// Duration of reads, seconds; evenly picked of many.
     pub read: Vec<f64>,
     /// Median and 99th percentile of all reads, seconds.
