@@ -5,6 +5,7 @@ use std::time::Duration;
 use dlio_engine::ReplayOptions;
 use dlio_plan::replay::{Late, Needed, ReplayKind, ReplayOp, Timing};
 use dlio_storage::ErrorKind;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::exit::{Code, Failure};
 use crate::run::failure;
@@ -14,6 +15,9 @@ use crate::trace_replay::{Job, plan_failure, rig, rows};
 
 /// Writers at a time that create what the trace reads.
 const PREPARING: u32 = 8;
+
+/// Objects that are looked up at a time.
+const LOOKING: usize = 64;
 
 /// What a rank found of its share of the objects.
 #[derive(Default)]
@@ -58,19 +62,24 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
 }
 
 /// Looks this rank's share up.
-async fn look(
+async fn look<'a>(
     opened: &Opened,
-    needed: impl Iterator<Item = (&String, &Needed)>,
+    needed: impl Iterator<Item = (&'a String, &'a Needed)>,
     job: &Job<'_>,
 ) -> Result<Looked, Failure> {
     let may_change = !job.plan.options().rules.is_empty() || job.args.in_place;
     let mut looked = Looked::default();
-    for (key, needed) in needed {
-        let found = match opened.storage.stat(key).await {
-            Ok((found, _)) => Some(found.size),
-            Err(error) if error.kind == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
+    let look_up = |(key, needed): (&'a String, &'a Needed)| async move {
+        match opened.storage.stat(key).await {
+            Ok((found, _)) => Ok((key, needed, Some(found.size))),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok((key, needed, None)),
+            Err(error) => Err(Failure::from(error)),
+        }
+    };
+    // In their order, so that the example is the same in every run.
+    let found = futures::stream::iter(needed).map(look_up).buffered(LOOKING);
+    let mut found = std::pin::pin!(found);
+    while let Some((key, needed, found)) = found.try_next().await? {
         match found {
             None => looked.missing.push((key.clone(), needed.bytes)),
             // What was read of an object of unknown size is there.
