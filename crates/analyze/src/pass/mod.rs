@@ -66,15 +66,16 @@ impl Most {
     /// Where they are not, whatever the trace; `ranks` share what is theirs.
     pub(crate) fn streaming(ranks: usize) -> Self {
         let share = |all: usize| (all / ranks.max(1)).max(1 << 10);
-        Self { steps: STEPS, ranges: share(RANGES), samples: share(SAMPLES), reads: share(READS) }
+        Self { steps: STEPS, ranges: share(RANGES), samples: share(SAMPLES), reads: share(READS).min(READS_OF_RANK) }
     }
 }
 
 /// Ranges and samples of all ranks in a streaming analysis: 64 and 32 MiB.
 const RANGES: usize = 4 << 20;
 const SAMPLES: usize = 2 << 20;
-/// Counts of reads by object and duration: 24 MiB.
+/// Counts of reads by object and duration: 24 MiB; those of one rank stay in the processor's cache.
 const READS: usize = 1 << 19;
+const READS_OF_RANK: usize = 1 << 15;
 
 /// Whether an operation ended well. Who asks whether an object is there has an answer when it is not.
 pub(crate) fn went_well(kind: OpKind, outcome: Outcome) -> bool {

@@ -33,6 +33,7 @@ fn follows(one_in: OneIn, key: u64) -> bool {
 
 impl ObjectReads {
     /// Adds a read of an object; follows fewer where there are more than `most` counts.
+    #[inline(never)]
     pub(crate) fn add(&mut self, object: u64, nanos: u64, at: Locator, most: usize) {
         let key = (object & u64::from(u32::MAX)) << BUCKET | bucket(nanos) as u64;
         if !follows(self.followed, key) {
