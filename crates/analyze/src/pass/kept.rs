@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Class;
-use super::objects::{Locator, Map, NO_OBJECT};
+use super::objects::{Locator, Map, NO_OBJECT, add_counts};
 use super::part::{GROUPS, RankPart};
 use super::tally::Reads;
 use crate::histogram::{Found, UNKNOWN, Values, Wanted, bucket, lowest};
@@ -152,10 +152,7 @@ impl SlowObjects {
         if self.0.len() < other.0.len() {
             std::mem::swap(self, &mut other);
         }
-        for (object, (at, count)) in other.0 {
-            let known = self.0.entry(object).or_insert((at, 0));
-            *known = (known.0.min(at), known.1 + count);
-        }
+        add_counts(&mut self.0, other.0.into_iter());
     }
 
     /// Keeps the objects with the most: only those are worth counting all their reads.

@@ -2,7 +2,7 @@
 //! read of each. A name is looked up in its trace when a report needs it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,17 @@ impl Hasher for Mixing {
 
 /// A map with cheap hashing.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mixing>>;
+
+/// Adds counts to others; of each, where its first was.
+pub(crate) fn add_counts<K: Eq + Hash>(
+    mine: &mut Map<K, (Locator, u64)>,
+    more: impl Iterator<Item = (K, (Locator, u64))>,
+) {
+    for (key, (at, count)) in more {
+        let known = mine.entry(key).or_insert((at, 0));
+        *known = (known.0.min(at), known.1 + count);
+    }
+}
 
 /// A range that was read: 64 bits of the object's hash, 32 of its first byte, 32 of its last. One number, so that sorting
 /// compares once and a range takes 16 bytes; what lies beyond 4 GiB of an object counts as another object.

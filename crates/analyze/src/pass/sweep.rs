@@ -166,12 +166,11 @@ impl Sweep {
 
     /// Groups follow each other and overlap but a little: each is swept up to the next, which takes over what is left.
     fn run(&mut self, upto: Option<i64>) {
-        while let Some((earliest, at)) =
-            self.waiting.iter().zip(0..).filter_map(|(edges, at)| Some((edges.earliest()?, at))).min()
+        while let Some((earliest, at)) = self.next_group()
             && upto.is_none_or(|upto| earliest < upto)
         {
             let edges = self.waiting.swap_remove(at);
-            let next = self.waiting.iter().zip(0..).filter_map(|(edges, at)| Some((edges.earliest()?, at))).min();
+            let next = self.next_group();
             let limit = [next.map(|next| next.0), upto].into_iter().flatten().min();
             let left = self.pass_through(edges, limit);
             match next {
@@ -180,6 +179,11 @@ impl Sweep {
                 None => self.waiting.push(left),
             }
         }
+    }
+
+    /// The first moment of the edges that wait, and where in `waiting` they are.
+    fn next_group(&self) -> Option<(i64, usize)> {
+        self.waiting.iter().zip(0..).filter_map(|(edges, at)| Some((edges.earliest()?, at))).min()
     }
 
     /// Sweeps over edges before a moment; gives back those after it.

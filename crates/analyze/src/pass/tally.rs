@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::{Locator, Map, OneIn};
+use super::objects::{Locator, Map, OneIn, add_counts};
 use crate::histogram::bucket;
 
 /// Bits of a bucket in a key.
@@ -61,10 +61,7 @@ impl ObjectReads {
             self.followed = one_in;
             self.counts.retain(|key, _| follows(one_in, *key));
         }
-        for (key, (at, count)) in other.counts.into_iter().filter(|(key, _)| follows(one_in, *key)) {
-            let known = self.counts.entry(key).or_insert((at, 0));
-            *known = (known.0.min(at), known.1 + count);
-        }
+        add_counts(&mut self.counts, other.counts.into_iter().filter(|(key, _)| follows(one_in, *key)));
     }
 
     /// The objects with reads in buckets above this one, in the order of their hashes.
