@@ -18,6 +18,7 @@ mod mlperf_reads;
 mod ranks;
 mod replays;
 mod runs;
+mod setup;
 mod support;
 mod texts;
 mod traces;
