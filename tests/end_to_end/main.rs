@@ -22,3 +22,4 @@ mod setup;
 mod support;
 mod texts;
 mod traces;
+mod waits;

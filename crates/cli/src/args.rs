@@ -34,6 +34,7 @@ const EXIT_CODES: &str = "Exit codes:
   6  a trace cannot be read or written
   7  a replayed trace did not keep a bound of --require
   8  analyze --fail-if: a metric changed beyond its threshold
+  9  a wait lasted longer than --stall-timeout
   130, 143  interrupted (Ctrl-C, SIGTERM)";
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +225,19 @@ pub(crate) struct TargetArgs {
     /// Seconds without progress after which the run says what everybody waits for.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) stall_seconds: u64,
+    /// Seconds without progress after which the run ends with exit code 9 and names what everybody waits for; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) stall_timeout: u64,
+}
+
+impl TargetArgs {
+    /// When a wait is reported, and when it ends the run.
+    pub(crate) fn stall_limits(&self) -> dlio_engine::StallLimits {
+        dlio_engine::StallLimits {
+            report_after: std::time::Duration::from_secs(self.stall_seconds),
+            end_after: std::time::Duration::from_secs(self.stall_timeout),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

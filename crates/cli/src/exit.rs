@@ -21,6 +21,8 @@ pub(crate) enum Code {
     Requirement = 7,
     /// A metric crossed a threshold of `analyze --fail-if`.
     Threshold = 8,
+    /// A wait lasted longer than `--stall-timeout`.
+    Stalled = 9,
     /// Ctrl-C.
     Interrupted = 130,
     /// SIGTERM.
@@ -74,6 +76,11 @@ impl From<dlio_storage::Error> for Failure {
 
 impl From<dlio_comm::Error> for Failure {
     fn from(error: dlio_comm::Error) -> Self {
-        Self::new(Code::Ranks, error)
+        let code = match error {
+            dlio_comm::Error::Cancelled => Code::Interrupted,
+            dlio_comm::Error::Stalled(_) => Code::Stalled,
+            dlio_comm::Error::Aborted { .. } | dlio_comm::Error::Library(_) => Code::Ranks,
+        };
+        Self::new(code, error)
     }
 }

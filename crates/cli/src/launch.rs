@@ -18,6 +18,11 @@ pub(crate) fn environment() -> Environment {
         .collect()
 }
 
+/// The command line, for a trace: in words that are not Unicode, other bytes are replaced.
+pub(crate) fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
 /// there (reading from the page cache takes the same CPU time, shuffling fifty million files half the system time without
 /// them) and cost 20 MiB a rank; 128 threads beside two lanes take 112 MiB in place of 815 MiB. An analysis of ten million

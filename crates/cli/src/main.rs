@@ -16,10 +16,12 @@ mod lists;
 mod log;
 mod outputs;
 mod page_cache;
+mod panics;
 mod prepared;
 mod presence;
 mod profiler;
 mod progress;
+mod ranks;
 mod recording;
 mod request;
 mod run;
@@ -33,6 +35,7 @@ mod trace_prepare;
 mod trace_replay;
 mod voice;
 mod wall;
+mod wire_path;
 mod workload;
 
 #[global_allocator]

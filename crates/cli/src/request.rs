@@ -36,8 +36,10 @@ pub(crate) struct Request {
     /// S3 region.
     pub(crate) region: String,
     /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
+    #[serde(with = "crate::wire_path::optional")]
     pub(crate) ca_bundle: Option<PathBuf>,
     /// Output folder.
+    #[serde(with = "crate::wire_path")]
     pub(crate) output: PathBuf,
     /// Rank 0's clocks at the start.
     pub(crate) anchor: Anchor,
@@ -73,7 +75,7 @@ impl Request {
             ca_bundle: env.get("AWS_CA_BUNDLE").map(PathBuf::from),
             output: PathBuf::new(),
             anchor: Anchor::now(time),
-            argv: std::env::args().collect(),
+            argv: crate::launch::command_line(),
             remarks: Vec::new(),
         };
         let env = &request.take_environment(env)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Dialect, StorageType};
-use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, TrainOptions, VerifyOptions};
+use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions};
 use dlio_event::{EventSink, NullSink};
 use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
@@ -46,8 +46,8 @@ pub(crate) struct Work {
     pub(crate) list: bool,
     /// Check endpoints before the run.
     pub(crate) preflight: bool,
-    /// Seconds after which a wait is reported.
-    pub(crate) stall_seconds: u64,
+    /// When a wait is reported, and when it ends the run.
+    pub(crate) stall_limits: StallLimits,
 }
 
 impl Work {
@@ -62,7 +62,7 @@ impl Work {
             overwrite: false,
             list: false,
             preflight: !target.no_preflight,
-            stall_seconds: target.stall_seconds,
+            stall_limits: target.stall_limits(),
         }
     }
 
@@ -209,7 +209,7 @@ async fn in_order(
     events: Option<Arc<dyn EventSink>>,
 ) -> Result<(), Failure> {
     let rig = rig(session, opened, prepared, events);
-    let stall_after = Duration::from_secs(work.stall_seconds);
+    let stall_after = work.stall_limits;
     if let (true, Some(DataSet { files, layout, .. })) = (work.generate, &prepared.data) {
         let plan = GeneratePlan::new(files, World { size: session.comm.place().size });
         let options = GenerateOptions {
@@ -239,13 +239,13 @@ async fn in_order(
         measure(session, prepared, &rig, stall_after).await?;
     }
     match &prepared.data {
-        Some(data) if !work.keep => remove(session, data, &rig).await,
+        Some(data) if !work.keep => remove(session, data, &rig, stall_after).await,
         _ => Ok(()),
     }
 }
 
 /// Trains, or takes nothing but checkpoints, and writes what was measured.
-async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
+async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
     let options = TrainOptions {
         before_epoch: page_cache::before_epoch(session),
         inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
@@ -269,12 +269,12 @@ async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after:
 }
 
 /// Removes the data set.
-async fn remove(session: &Session, data: &DataSet, rig: &Rig) -> Result<(), Failure> {
+async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
     if data.files.is_listed() {
         session.warn("dataset.keep_files is false, but the files were made by another program: they stay");
         return Ok(());
     }
-    let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag()).await;
+    let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag(), stall_after).await;
     let removed = removed.map_err(|error| failure(&error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
     session.say_own(&format!(
@@ -286,7 +286,7 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig) -> Result<(), Fail
 }
 
 /// Looks at every file and says what was found; bad files are one failure of all ranks.
-async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Duration) -> Result<(), Failure> {
+async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
     let plan = GeneratePlan::new(&data.files, World { size: session.comm.place().size });
     let options = VerifyOptions {
         inflight: session.loaded.workload.dlio_rs.generate_inflight,
@@ -344,7 +344,7 @@ fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<A
     };
     Rig {
         storage: opened.storage.clone(),
-        comm: session.comm.clone(),
+        comm: Rc::clone(&session.bare),
         clock: session.clock.clone(),
         events: events.unwrap_or_else(|| Arc::new(NullSink)),
         lanes: LaneHost::Threads,
@@ -432,6 +432,7 @@ pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {
         ErrorClass::Storage(_) => Code::Storage,
         ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,
         ErrorClass::Cancelled => Code::Interrupted,
+        ErrorClass::Stalled => Code::Stalled,
         ErrorClass::Trace => Code::Trace,
         ErrorClass::Internal => Code::Unexpected,
     };

@@ -16,8 +16,9 @@ use crate::args::TargetArgs;
 use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
-use crate::launch;
+use crate::{launch, panics};
 use crate::log::{Level, Log, Verbosity};
+use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
@@ -38,6 +39,8 @@ pub(crate) struct Start<'a> {
 pub(crate) struct Session {
     /// The ranks.
     pub(crate) comm: Rc<dyn Communicator>,
+    /// The same, for an engine that looks after its own waits.
+    pub(crate) bare: Rc<dyn Communicator>,
     /// The clock.
     pub(crate) clock: Arc<MonotonicClock>,
     /// What rank 0 resolved.
@@ -62,7 +65,8 @@ impl Session {
     ///
     /// # Errors
     /// The same on every rank: silent on all but rank 0.
-    pub(crate) async fn start(comm: Rc<dyn Communicator>, start: Start<'_>) -> Result<Self, Failure> {
+    pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Self, Failure> {
+        comm.set_limits(start.target.stall_limits());
         let clock = Arc::new(MonotonicClock);
         let request = share_request(&*comm, &*clock, &start).await?;
         let mut loaded = request.load()?;
@@ -90,7 +94,9 @@ impl Session {
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let failures = Failures::share(&*comm).await?;
         let signals = Signals::watch(signals::GRACE);
-        let session = Self { comm, clock, request, loaded, log, signals, clock_offset, failures };
+        comm.set_signals(signals.clone());
+        let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
+        let session = Self { comm, bare, clock, request, loaded, log, signals, clock_offset, failures };
         session.say_notices();
         if let Some(sized) = sized {
             session.say(&sized);
@@ -189,6 +195,8 @@ impl Session {
         self.signals.set_last_words(move || {
             let _ = last.finish();
         });
+        let last = Arc::downgrade(&writer);
+        panics::set_last_words(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
         let sampler = Sampler::start(self.clock.clone(), self.rank(), self.clock_offset.0);
         Ok(Some(Recording::new(writer, sampler, folder, self.rank())))
     }
@@ -274,11 +282,39 @@ impl Session {
 /// The command's own failure.
 pub(crate) fn on_ranks<F, W>(work: F) -> Result<(), Failure>
 where
-    F: FnOnce(Rc<dyn Communicator>) -> W,
+    F: FnOnce(Rc<Ranks>) -> W,
     W: Future<Output = Result<(), Failure>>,
 {
-    let comm = launch::communicator(&launch::environment())?;
-    launch::block_on(work(comm))
+    let comm = Rc::new(Ranks::new(launch::communicator(&launch::environment())?));
+    panics::introduce(comm.place().rank, &comm.place().host);
+    let worked = launch::block_on(work(Rc::clone(&comm)));
+    if comm.place().size == 1 {
+        return worked;
+    }
+    match worked {
+        // All ranks know it, one has said it, and all are on their way out.
+        Err(failure) if failure.message.is_empty() => Err(failure),
+        Err(failure) => Err(end_alone(&comm, &failure)),
+        // The library's own end waits for all ranks without a word about those that are missing.
+        Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(end_alone(&comm, &failure)),
+        },
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
+fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
+    if let Some(code) = comm.signalled() {
+        if comm.place().rank == 0 {
+            crate::log::failure(&Failure { code, message: failure.message.clone() });
+        }
+        std::process::exit(code as i32);
+    }
+    crate::log::failure(failure);
+    comm.abort(&failure.message, failure.code as i32);
+    Failure { message: String::new(), ..failure.clone() }
 }
 
 async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {

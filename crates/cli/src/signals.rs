@@ -22,6 +22,8 @@ pub(crate) struct Signals {
 /// How long a run may take to end in order after the first signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
+const UNWATCHED: &str = "signals are not watched, Ctrl-C ends the run without its last trace rows";
+
 impl Signals {
     /// Starts watching; `grace` is how long the command may take to end in order.
     pub(crate) fn watch(grace: Duration) -> Self {
@@ -30,9 +32,15 @@ impl Signals {
         let watcher = signals.clone();
         let started = std::thread::Builder::new().name("signals".to_owned()).spawn(move || watcher.wait(grace));
         if let Err(error) = started {
-            tracing::warn!("signals are not watched, Ctrl-C ends the run without its last trace rows: {error}");
+            tracing::warn!("{UNWATCHED}: {error}");
         }
         signals
+    }
+
+    /// Signals that nobody watches for: those of a test.
+    #[cfg(test)]
+    pub(crate) fn unwatched() -> Self {
+        Self { cancel: CancelFlag::default(), received: Arc::new(AtomicI32::new(0)), last_words: Arc::default() }
     }
 
     /// The flag that the run looks at.
@@ -60,10 +68,18 @@ impl Signals {
     }
 
     fn wait(&self, grace: Duration) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let unwatched = |error: std::io::Error| tracing::warn!("{UNWATCHED}: {error}");
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return unwatched(error),
+        };
         runtime.block_on(async {
-            let Ok(mut interrupt) = signal(tokio::signal::unix::SignalKind::interrupt()) else { return };
-            let Ok(mut terminate) = signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+            let watched = signal(tokio::signal::unix::SignalKind::interrupt())
+                .and_then(|interrupt| Ok((interrupt, signal(tokio::signal::unix::SignalKind::terminate())?)));
+            let (mut interrupt, mut terminate) = match watched {
+                Ok(watched) => watched,
+                Err(error) => return unwatched(error),
+            };
             let first = tokio::select! {
                 _ = interrupt.recv() => libc::SIGINT,
                 _ = terminate.recv() => libc::SIGTERM,

@@ -20,6 +20,7 @@ use dlio_trace::RankTrace;
 use crate::args::{ConfigArgs, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
+use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::run::{chain, close, failure, interrupted};
@@ -50,7 +51,7 @@ pub(crate) struct Wanted<'a> {
 ///
 /// # Errors
 /// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
-pub(crate) async fn run(comm: Rc<dyn Communicator>, wanted: Wanted<'_>) -> Result<(), Failure> {
+pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failure> {
     let place = comm.place().clone();
     let mut job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
     let in_place = gather(&*comm, &job.survey.in_place()).await?.concat();
@@ -175,7 +176,7 @@ impl<'a> Job<'a> {
             loops: (0, 0),
             seed: session.loaded.workload.dlio_rs.payload_seed,
             lead: Duration::from_millis(100),
-            stall_after: Duration::from_secs(self.target.stall_seconds),
+            stall_after: self.target.stall_limits(),
             cancel: session.signals.cancel_flag(),
         }
     }
@@ -297,7 +298,7 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
 pub(crate) fn rig(session: &Session, opened: &Opened, trace: Option<&Recording>) -> Rig {
     Rig {
         storage: opened.storage.clone(),
-        comm: session.comm.clone(),
+        comm: Rc::clone(&session.bare),
         clock: session.clock.clone(),
         events: trace.map_or_else(|| Arc::new(NullSink) as Arc<dyn dlio_event::EventSink>, Recording::events),
         lanes: LaneHost::Threads,

@@ -34,6 +34,7 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct HydraRun {
     /// Absolute run folder; also the output folder where nothing else is configured.
+    #[serde(with = "crate::wire_path")]
     pub(crate) folder: PathBuf,
     /// Folder below it that takes the files; `None`: they are not written.
     pub(crate) subfolder: Option<String>,
@@ -46,6 +47,7 @@ pub(crate) struct HydraRun {
     /// `DFTRACER_ENABLE`
     pub(crate) pfw: bool,
     /// `DLIO_OUTPUT_FOLDER`, which dialect `mlperf` follows.
+    #[serde(with = "crate::wire_path::optional")]
     pub(crate) output: Option<PathBuf>,
     /// What rank 0 has to say about these choices.
     pub(crate) remarks: Vec<String>,

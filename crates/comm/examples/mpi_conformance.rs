@@ -4,6 +4,8 @@
 //! mpirun --oversubscribe -np 3 mpi_conformance check     # the suite; prints `ok` per rank
 //! mpirun --oversubscribe -np 2 mpi_conformance measure   # init time, barrier latency, CPU burnt while waiting
 //! mpirun --oversubscribe -np 2 mpi_conformance abort     # rank 1 ends the run with exit code 7
+//! mpirun --oversubscribe -np 2 mpi_conformance panic     # rank 1 panics, and unwinds without the others
+//! mpirun --oversubscribe -np 2 mpi_conformance pending 2 DIR  # rank 0 waits for ranks that it keeps away
 //! ```
 //!
 //! A second argument is the number of ranks that make a node: several nodes on one machine.
@@ -12,19 +14,25 @@
 
 use std::time::{Duration, Instant};
 
-use dlio_comm::{Communicator, Mpi, conformance};
+use dlio_comm::{Activity, Collective, Communicator, Doing, Mpi, Place, conformance};
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let ranks = std::env::args().nth(2).and_then(|ranks| ranks.parse().ok());
     let mpi = ranks.map_or_else(Mpi::init, Mpi::init_with_nodes_of)?;
     let init = start.elapsed();
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mode = std::env::args().nth(1).unwrap_or_default();
     let rank = mpi.place().rank;
     match mode.as_str() {
         "measure" => runtime.block_on(measure(&mpi, init))?,
         "abort" => runtime.block_on(abort(&mpi))?,
+        "panic" => runtime.block_on(panic(&mpi))?,
+        "pending" => {
+            let folder = std::env::args().nth(3).unwrap_or_default();
+            runtime.block_on(pending(&mpi, std::path::Path::new(&folder)))?;
+            println!("ok rank {rank}");
+        }
         _ => {
             runtime.block_on(conformance::check(&mpi));
             let place = mpi.place().clone();
@@ -77,4 +85,58 @@ async fn abort(mpi: &Mpi) -> Result<(), dlio_comm::Error> {
         mpi.abort("rank 1 failed", 7);
     }
     mpi.barrier().await
+}
+
+/// Rank 1 unwinds, which must not wait for the others, and ends with an exit code that makes the launcher end them.
+async fn panic(mpi: &Mpi) -> Result<(), dlio_comm::Error> {
+    mpi.barrier().await?;
+    assert!(mpi.place().rank != 1, "rank 1 panics");
+    mpi.barrier().await
+}
+
+/// Every collective of rank 0 is polled while the others are kept away, by files that rank 0 makes after that.
+async fn pending(mpi: &Mpi, folder: &std::path::Path) -> Result<(), dlio_comm::Error> {
+    let Place { rank, nodes, local_size, .. } = *mpi.place();
+    for round in 0..12u32 {
+        let go = folder.join(round.to_string());
+        let doing = Doing { activity: Activity::Computing, epoch: 1, step: round };
+        mpi.note(doing);
+        mpi.barrier().await?;
+        if rank > 0 {
+            while !go.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            collective(mpi, round).await?;
+            continue;
+        }
+        let mut entered = collective(mpi, round);
+        assert!(futures::poll!(&mut entered).is_pending(), "round {round}: done without the others");
+        // Timers and everything else go on while it waits.
+        assert!(tokio::time::timeout(Duration::from_millis(5), &mut entered).await.is_err());
+        let absent = mpi.absent();
+        // Those of this node are seen, and nobody else is.
+        assert!(absent.ranks.iter().map(|seen| seen.rank).eq(1..local_size), "{absent}");
+        assert!(absent.ranks.iter().all(|seen| seen.doing == Some(doing) && seen.process.is_some()), "{absent}");
+        assert_eq!(absent.unseen, nodes > 1 && local_size == 1, "{absent}");
+        std::fs::write(&go, "").map_err(|error| dlio_comm::Error::Library(error.to_string()))?;
+        if round % 2 == 0 {
+            entered.await?;
+        }
+        // Else it is dropped: the others have what this rank passed, and the next barrier comes after it.
+    }
+    let all = mpi.all_gather(&rank.to_le_bytes()).await?;
+    assert!(all.iter().zip(0..).all(|(part, rank): (_, u32)| **part == rank.to_le_bytes()), "{all:?}");
+    Ok(())
+}
+
+/// One of the three, by turns; rank 0's part is long enough to go in several calls.
+fn collective(mpi: &Mpi, round: u32) -> Collective<'_, ()> {
+    Box::pin(async move {
+        let part = vec![1; 100_000];
+        match round / 2 % 3 {
+            0 => mpi.barrier().await,
+            1 => mpi.all_gather(&part).await.map(|all| assert!(all.iter().all(|theirs| *theirs == part))),
+            _ => mpi.broadcast(&part).await.map(|theirs| assert!(theirs == part)),
+        }
+    })
 }

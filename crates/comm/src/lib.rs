@@ -4,6 +4,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod doing;
 mod futex;
 mod host;
 pub mod launcher;
@@ -16,12 +17,17 @@ mod solo;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use doing::{Absence, Activity, Doing, ProcessState, Sighting};
 #[cfg(feature = "mpi")]
-pub use mpi_world::Mpi;
+pub use mpi_world::{Mpi, abort_world};
 pub use simulated::Simulated;
 pub use solo::Solo;
 
 /// A boxed future of a collective. Not `Send`: MPI is used from one thread.
+///
+/// The rank enters the collective when the future is first polled; a poll never waits for other ranks. A future that is
+/// dropped after that stays entered: the other ranks have what this one passed, and its later collectives come after it.
+/// Under MPI it is polled within a tokio runtime that has I/O; elsewhere every poll takes up to a millisecond.
 pub type Collective<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
 
 /// A collective that could not be completed.
@@ -38,6 +44,12 @@ pub enum Error {
     /// The MPI library reported an error, or the world is not what the launcher promised.
     #[error("{0}")]
     Library(String),
+    /// The run was asked to end while this rank waited.
+    #[error("the run was asked to end while this rank waited for the other ranks")]
+    Cancelled,
+    /// The others did not come in time; the text says who is missing.
+    #[error("{0}")]
+    Stalled(String),
 }
 
 /// Where a rank stands.
@@ -72,6 +84,14 @@ pub trait Communicator {
 
     /// Rank 0's bytes on every rank; what the others pass is ignored.
     fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>>;
+
+    /// Says what this rank does from now on, for those that will wait for it; cheap enough for every step.
+    fn note(&self, doing: Doing) {
+        let _ = doing;
+    }
+
+    /// Who has not come to the collective that this rank waits in.
+    fn absent(&self) -> Absence;
 
     /// Ends all ranks because this one failed. Where it can return (solo, simulated) the other ranks' collectives
     /// fail with [`Error::Aborted`]; under MPI it does not return.

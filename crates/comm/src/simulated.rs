@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::{Collective, Communicator, Error, Place};
+use crate::{Absence, Collective, Communicator, Doing, Error, Place, Sighting};
 
 /// One rank of a simulated world.
 pub struct Simulated {
@@ -24,6 +24,8 @@ pub struct Simulated {
 struct World {
     size: usize,
     rounds: BTreeMap<u64, Round>,
+    /// What each rank does, and where it is.
+    doing: Vec<(Doing, String)>,
     /// Ranks that were dropped.
     gone: Vec<usize>,
     end: Option<End>,
@@ -63,7 +65,9 @@ impl Simulated {
     #[must_use]
     pub fn on_nodes(ranks: &[u32]) -> Vec<Simulated> {
         let size: u32 = ranks.iter().sum();
-        let world = Arc::new(Mutex::new(World { size: size as usize, ..World::default() }));
+        let hosts = (0..).zip(ranks).flat_map(|(node, ranks)| (0..*ranks).map(move |_| host(node)));
+        let doing = hosts.map(|host| (Doing::default(), host)).collect();
+        let world = Arc::new(Mutex::new(World { size: size as usize, doing, ..World::default() }));
         let nodes = u32::try_from(ranks.len()).unwrap_or(u32::MAX);
         let places = (0..nodes)
             .zip(ranks)
@@ -71,7 +75,7 @@ impl Simulated {
         (0..size)
             .zip(places)
             .map(|(rank, (node, local_size, local_rank))| Simulated {
-                place: Place { rank, size, node, nodes, local_rank, local_size, host: format!("simulated-{node}") },
+                place: Place { rank, size, node, nodes, local_rank, local_size, host: host(node) },
                 world: Arc::clone(&world),
                 next: Cell::new(0),
             })
@@ -142,6 +146,10 @@ impl Round {
         };
         Some(self.parts.iter().take(wanted).map(|part| part.clone().unwrap_or_default()).collect())
     }
+}
+
+fn host(node: u32) -> String {
+    format!("simulated-{node}")
 }
 
 /// The parts of all ranks, of rank 0, or of none, as the kind says.
@@ -252,6 +260,33 @@ impl Communicator for Simulated {
     fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>> {
         let bytes = if self.place.rank == 0 { bytes } else { &[] };
         Box::pin(async move { self.enter(Kind::Broadcast, bytes).await.map(|mut parts| parts.swap_remove(0)) })
+    }
+
+    fn note(&self, doing: Doing) {
+        let index = self.index();
+        if let Some(place) = self.lock().doing.get_mut(index) {
+            place.0 = doing;
+        }
+    }
+
+    fn absent(&self) -> Absence {
+        let world = self.lock();
+        // The collective that this rank entered last.
+        let round = self.next.get().checked_sub(1).and_then(|number| world.rounds.get(&number));
+        let Some(round) = round else { return Absence::default() };
+        let is_missing = |rank: usize| round.parts.get(rank).is_none_or(Option::is_none);
+        let ranks = (0..).zip(&world.doing).filter(|(rank, _)| is_missing(*rank as usize));
+        let ranks = ranks.map(|(rank, (doing, host))| Sighting {
+            rank,
+            host: host.clone(),
+            process: None,
+            doing: Some(*doing),
+        });
+        Absence {
+            ranks: ranks.collect(),
+            unseen: false,
+            told_elsewhere: (0..self.index()).any(|rank| !is_missing(rank)),
+        }
     }
 
     fn abort(&self, message: &str, _exit_code: i32) {

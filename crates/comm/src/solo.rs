@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::{Collective, Communicator, Error, Place, host};
+use crate::{Absence, Collective, Communicator, Error, Place, host};
 
 /// The communicator of a run with one rank.
 #[derive(Debug)]
@@ -48,6 +48,10 @@ impl Communicator for Solo {
 
     fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>> {
         Box::pin(async move { self.check().map(|()| bytes.to_vec()) })
+    }
+
+    fn absent(&self) -> Absence {
+        Absence::default()
     }
 
     fn abort(&self, message: &str, _exit_code: i32) {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dlio_comm::Activity;
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
 use dlio_plan::{HandleState, LaneStep, Lookups, Split, TrainingPlan};
@@ -142,6 +143,7 @@ impl<'r> Batches<'r> {
     /// Waits for the batch of a step; returns its bytes.
     pub(crate) async fn fetch(&mut self, watch: &mut Watch<'_>, at: Position, step: u64) -> Result<u64, Error> {
         let (plan, rig, place) = (self.plan, self.rig, watch.place(at));
+        watch.begin(at, Activity::Loading);
         let defect = |what: String| Error::Defect { place, what };
         let object = |status: &LaneStatus| status.file().map(|file| rig.storage.uri(&plan.files().key(file)));
         match &mut self.source {

@@ -2,6 +2,7 @@
 
 use dlio_storage::ErrorKind;
 
+use crate::Stall;
 use crate::place::Place;
 
 /// A run of this rank that did not finish.
@@ -126,6 +127,12 @@ pub enum Error {
         /// Rank, epoch, step.
         place: Place,
     },
+    /// A wait lasted longer than it may.
+    #[error("{stall}; this ends the run (--stall-timeout)")]
+    Stalled {
+        /// Who waits, for what, and how long.
+        stall: Box<Stall>,
+    },
     /// The operating system would not start a lane.
     #[error("{place}: starting lane {lane}; allow more threads (ulimit -u) or lower reader.read_threads")]
     LaneStart {
@@ -171,6 +178,8 @@ pub enum ErrorClass {
     Comm,
     /// Asked to end.
     Cancelled,
+    /// A wait lasted longer than it may.
+    Stalled,
     /// A recorded trace cannot be read or replayed.
     Trace,
     /// The machine or this program.
@@ -191,8 +200,9 @@ impl Error {
                 ErrorClass::Plan
             }
             Error::Comm { source: dlio_comm::Error::Aborted { .. }, .. } => ErrorClass::Aborted,
+            Error::Cancelled { .. } | Error::Comm { source: dlio_comm::Error::Cancelled, .. } => ErrorClass::Cancelled,
+            Error::Stalled { .. } | Error::Comm { source: dlio_comm::Error::Stalled(_), .. } => ErrorClass::Stalled,
             Error::Comm { .. } => ErrorClass::Comm,
-            Error::Cancelled { .. } => ErrorClass::Cancelled,
             Error::Trace { .. } => ErrorClass::Trace,
             Error::LaneStart { .. } | Error::Defect { .. } => ErrorClass::Internal,
         }

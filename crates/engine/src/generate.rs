@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dlio_comm::Activity;
 use dlio_event::{Lane, Phase, Position};
 use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan};
@@ -12,7 +13,7 @@ use crate::reader::LaneStatus;
 use crate::team::{Crew, Team};
 use crate::watch::Watch;
 use crate::writer::Writer;
-use crate::{CancelFlag, Error, FileDone, FileTotals, Generated, Place, Rig, Waiting};
+use crate::{CancelFlag, Error, FileDone, FileTotals, Generated, Place, Rig, StallLimits, Waiting};
 
 const AT: Position = Position { phase: Phase::Generate, epoch: 0, block: 0, step: 0, sample: None };
 
@@ -24,14 +25,14 @@ pub struct GenerateOptions {
     /// Write every file, also one that is complete.
     pub overwrite: bool,
     /// A wait of this length is reported to the observer, again after each further one; zero: never.
-    pub stall_after: Duration,
+    pub stall_after: StallLimits,
     /// Ends the generation early.
     pub cancel: CancelFlag,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        let stall_after = Duration::from_mins(1);
+        let stall_after = StallLimits::reporting_after(Duration::from_mins(1));
         Self { inflight: 1, overwrite: false, stall_after, cancel: CancelFlag::new() }
     }
 }
@@ -100,6 +101,7 @@ pub async fn generate(
 /// Rank 0: the root and the folders.
 async fn make_folders(files: &FileSet, rig: &Rig, watch: &mut Watch<'_>) -> Result<(), Error> {
     let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")] };
+    watch.begin(AT, Activity::Files);
     let root = watch.attend(AT, waiting, rig.storage.create_root()).await?;
     record_folder(rig, "", root)?;
     for folder in files.folders() {

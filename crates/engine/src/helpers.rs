@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::reader::ReadKit;
+use crate::rig::LaneRuntime;
 use crate::row_groups::Request;
 
 /// What answers the requests of one lane: the lane itself, or threads beside it.
@@ -121,9 +122,13 @@ impl<'k> Helpers<'k> {
 
     fn start(&self, name: String) -> std::io::Result<JoinHandle<()>> {
         // Nothing but reads that block: no timers, no sockets, hence no descriptors.
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let runtime = LaneRuntime::new(&mut tokio::runtime::Builder::new_current_thread())?;
         let (twin, desk) = (self.kit.twin(), self.desk.clone());
-        std::thread::Builder::new().name(name).spawn(move || help(&runtime, &twin, &desk))
+        std::thread::Builder::new().name(name).spawn(move || {
+            if let Some(runtime) = runtime.get() {
+                help(runtime, &twin, &desk);
+            }
+        })
     }
 }
 

@@ -45,8 +45,8 @@ pub use cost::Cost;
 pub use error::{Error, ErrorClass};
 pub use generate::{GenerateOptions, generate};
 pub use observer::{
-    CheckpointStarted, FileDone, FileTotals, Generated, Observer, PartDone, RunStarted, Silent, Stall, StepDone,
-    Waiting,
+    CheckpointStarted, FileDone, FileTotals, Generated, Observer, PartDone, RunStarted, Silent, Stall, StallLimits,
+    StepDone, Waiting,
 };
 pub use place::Place;
 pub use remove::{Removed, remove};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dlio_comm::Absence;
 use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos};
 use dlio_plan::CheckpointPart;
 
@@ -217,15 +218,41 @@ impl std::fmt::Display for Stall {
         match &self.waiting {
             Waiting::Batch { lane, object: Some(object) } => write!(f, " for lane {lane}, which reads {object}")?,
             Waiting::Batch { lane, object: None } => write!(f, " for lane {lane}, which reads nothing")?,
-            Waiting::Ranks => write!(f, " for the other ranks")?,
+            Waiting::Ranks { absent } => write!(f, " for {absent}")?,
             Waiting::Checkpoint { objects } if objects.is_empty() => write!(f, " for a checkpoint lane")?,
             Waiting::Checkpoint { objects } => write!(f, " for the checkpoint file {}", objects.join(", "))?,
+            Waiting::Work { what } => write!(f, " for {what}")?,
             Waiting::Files { objects } => write!(f, " for {} to be written", objects.join(", "))?,
         }
         if self.epoch > 0 {
             write!(f, " (epoch {}, step {})", self.epoch, self.step)?;
         }
         Ok(())
+    }
+}
+
+/// When a long wait is spoken of, and when it ends the run; zero: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StallLimits {
+    /// A wait of this length is reported to the observer, again after each further one.
+    pub report_after: Duration,
+    /// A wait of this length ends the run.
+    pub end_after: Duration,
+}
+
+impl StallLimits {
+    /// Reports after this time, and never ends the run.
+    #[must_use]
+    pub fn reporting_after(report_after: Duration) -> Self {
+        Self { report_after, end_after: Duration::ZERO }
+    }
+}
+
+impl Waiting {
+    /// Whether another rank of the node says the same.
+    #[must_use]
+    pub fn is_told_elsewhere(&self) -> bool {
+        matches!(self, Waiting::Ranks { absent } if absent.told_elsewhere)
     }
 }
 
@@ -240,7 +267,15 @@ pub enum Waiting {
         object: Option<String>,
     },
     /// For the other ranks, in a barrier or another collective.
-    Ranks,
+    Ranks {
+        /// Who is missing.
+        absent: Absence,
+    },
+    /// For something that has no object's name.
+    Work {
+        /// What it is.
+        what: &'static str,
+    },
     /// For a lane to save or load a file of a checkpoint.
     Checkpoint {
         /// What the lanes are working on.

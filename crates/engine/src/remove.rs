@@ -1,13 +1,14 @@
 //! Removes the data set after a run that must not keep it: the files that the workload describes, their indexes, and
 //! the folders that this leaves empty. Nothing else, whatever else lies beside them.
 
+use dlio_comm::Activity;
 use dlio_event::{Lane, Phase, Position};
 use dlio_plan::FileSet;
 use dlio_storage::record_attempts;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::watch::Watch;
-use crate::{CancelFlag, Error, Place, Rig, Waiting};
+use crate::{CancelFlag, Error, Place, Rig, StallLimits, Waiting};
 
 /// Removals in flight.
 const INFLIGHT: usize = 32;
@@ -27,12 +28,13 @@ pub struct Removed {
 ///
 /// # Errors
 /// The first removal that the storage refuses, on rank 0; the caller then aborts the communicator.
-pub async fn remove(files: &FileSet, rig: &Rig, cancel: CancelFlag) -> Result<Removed, Error> {
-    let mut watch = Watch::new(rig, cancel, std::time::Duration::ZERO);
+pub async fn remove(files: &FileSet, rig: &Rig, cancel: CancelFlag, stall_after: StallLimits) -> Result<Removed, Error> {
+    let mut watch = Watch::new(rig, cancel, stall_after);
     watch.meet(AT, rig.comm.barrier()).await?;
     let mut removed = Removed::default();
     if rig.comm.place().rank == 0 {
         let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")] };
+        watch.begin(AT, Activity::Files);
         removed = watch.attend(AT, waiting, sweep(files, rig)).await??;
     }
     watch.meet(AT, rig.comm.barrier()).await?;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dlio_comm::Communicator;
 use dlio_event::EventSink;
 use dlio_storage::Storage;
+use tokio::runtime::Runtime;
 
 use crate::{Clock, Observer};
 
@@ -54,11 +55,39 @@ impl LaneHost {
                 Ok(())
             }
             LaneHost::Threads => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = LaneRuntime::new(tokio::runtime::Builder::new_current_thread().enable_all())?;
                 // Connections of an S3 client are tasks beside the lane, hence the local set.
-                let body = move || tokio::task::LocalSet::new().block_on(&runtime, make());
+                let body = move || {
+                    if let Some(runtime) = runtime.get() {
+                        tokio::task::LocalSet::new().block_on(runtime, make());
+                    }
+                };
                 std::thread::Builder::new().name(name).stack_size(STACK).spawn(body).map(drop)
             }
+        }
+    }
+}
+
+/// The runtime of a thread that may not come to be: it can be dropped wherever its thread could not be started, also within
+/// another runtime, where dropping tokio's own panics.
+pub(crate) struct LaneRuntime(Option<Runtime>);
+
+impl LaneRuntime {
+    /// Makes it; files, sockets and timers that it is to have need descriptors.
+    pub(crate) fn new(builder: &mut tokio::runtime::Builder) -> std::io::Result<Self> {
+        builder.build().map(|runtime| Self(Some(runtime)))
+    }
+
+    /// The runtime.
+    pub(crate) fn get(&self) -> Option<&Runtime> {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for LaneRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -83,5 +112,15 @@ impl CancelFlag {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_runtime_whose_thread_was_not_started_is_dropped_within_another_runtime() {
+        drop(LaneRuntime::new(&mut tokio::runtime::Builder::new_current_thread()).unwrap());
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use dlio_comm::Activity;
 use dlio_event::{Lane, Position};
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -92,6 +93,7 @@ impl<D: Send + 'static> Team<D> {
         let Self { queue, mut reports, statuses, at, _alive } = self;
         let names = || statuses.iter().filter_map(|status| status.file()).map(&uri);
         let waiting = || Waiting::Files { objects: names().collect() };
+        watch.begin(at, Activity::Files);
         let mut queue = Some(queue);
         let mut next = numbers.next();
         loop {

@@ -22,7 +22,7 @@ use crate::cost::CpuMeter;
 use crate::handles::Keys;
 use crate::reader::pass_at;
 use crate::watch::Watch;
-use crate::{CancelFlag, Checkpoints, Cost, Error, Rig, RunStarted, StepDone, agree};
+use crate::{CancelFlag, Checkpoints, Cost, Error, Rig, RunStarted, StallLimits, StepDone, Waiting, agree};
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct TrainOptions {
     /// What is done with samples besides reading them.
     pub decode: Decode,
     /// A wait of this length is reported to the observer, again after each further one; zero: never.
-    pub stall_after: Duration,
+    pub stall_after: StallLimits,
     /// Ends the run early.
     pub cancel: CancelFlag,
     /// Take checkpoints, as their plan says.
@@ -64,7 +64,7 @@ impl Default for TrainOptions {
         Self {
             inflight: 1,
             decode: Decode::None,
-            stall_after: Duration::from_mins(1),
+            stall_after: StallLimits::reporting_after(Duration::from_mins(1)),
             cancel: CancelFlag::new(),
             before_epoch: None,
             checkpoints: None,
@@ -154,7 +154,8 @@ impl Run<'_> {
         let mut timings = RankTimings { rank: self.rank(), epochs: Vec::new() };
         for epoch in 1..=plan.epochs() {
             if let Some(BeforeEpoch(work)) = &self.before_epoch {
-                work(epoch).await;
+                let waiting = || Waiting::Work { what: "what is to be done before the epoch" };
+                self.watch.attend(pass_at(Phase::Train, epoch), waiting, work(epoch)).await?;
                 self.barrier(pass_at(Phase::Train, epoch)).await?;
             }
             timings.epochs.push(self.epoch(epoch).await?);

@@ -17,7 +17,7 @@ use crate::decoding::Work;
 use crate::reader::{Halt, LaneStatus, ReadKit};
 use crate::team::{Crew, FileWork, Team};
 use crate::watch::Watch;
-use crate::{CancelFlag, Error, ErrorClass, Rig};
+use crate::{CancelFlag, Error, ErrorClass, Rig, StallLimits};
 
 const AT: Position = Position { phase: Phase::Setup, epoch: 0, block: 0, step: 0, sample: None };
 
@@ -27,7 +27,7 @@ pub struct VerifyOptions {
     /// Files that this rank looks at at the same time, each in a lane of its own; at least 1.
     pub inflight: u32,
     /// A wait of this length is reported to the observer, again after each further one; zero: never.
-    pub stall_after: Duration,
+    pub stall_after: StallLimits,
     /// Ends the look early.
     pub cancel: CancelFlag,
 }

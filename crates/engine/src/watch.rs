@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use dlio_comm::Collective;
+use dlio_comm::{Activity, Collective, Doing};
 use dlio_event::{Nanos, Position};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::clock::nanos;
-use crate::{CancelFlag, Error, Place, Rig, Stall, Waiting};
+use crate::{CancelFlag, Error, Place, Rig, Stall, StallLimits, Waiting};
 
 /// How long a wait goes on before it looks for cancellation and stalls.
 const TICK: Duration = Duration::from_millis(100);
@@ -18,13 +18,13 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Watch<'r> {
     rig: &'r Rig,
     cancel: CancelFlag,
-    stall_after: Duration,
+    limits: StallLimits,
     failures: Option<UnboundedReceiver<Error>>,
 }
 
 impl<'r> Watch<'r> {
-    pub(crate) fn new(rig: &'r Rig, cancel: CancelFlag, stall_after: Duration) -> Self {
-        Self { rig, cancel, stall_after, failures: None }
+    pub(crate) fn new(rig: &'r Rig, cancel: CancelFlag, limits: StallLimits) -> Self {
+        Self { rig, cancel, limits, failures: None }
     }
 
     /// From now on an error of a lane ends every wait.
@@ -34,6 +34,11 @@ impl<'r> Watch<'r> {
 
     pub(crate) fn place(&self, at: Position) -> Place {
         Place { rank: self.rig.comm.place().rank, at }
+    }
+
+    /// Tells the other ranks what this one does from now on.
+    pub(crate) fn begin(&self, at: Position, activity: Activity) {
+        self.rig.comm.note(Doing { activity, epoch: at.epoch, step: at.step });
     }
 
     /// Waits for `future`; `waiting` says what for, should it take too long.
@@ -56,22 +61,35 @@ impl<'r> Watch<'r> {
             let now = self.rig.clock.now();
             // The first tick marks the start of a long wait: a short one reads no clock.
             let vigil = vigil.get_or_insert(Vigil { since: now.saturating_sub(nanos(TICK)), told: 0 });
-            if let Some(waited) = vigil.due(now, self.stall_after) {
-                let Place { rank, at } = self.place(at);
-                let step = u64::from(at.step);
-                self.rig.observer.stalled(&Stall { rank, epoch: at.epoch, step, waiting: waiting(), waited });
+            let waited = vigil.waited(now);
+            if vigil.is_due(waited, self.limits.report_after) {
+                let stall = self.stall(at, waiting(), waited);
+                if !stall.waiting.is_told_elsewhere() {
+                    self.rig.observer.stalled(&stall);
+                }
+            }
+            if !self.limits.end_after.is_zero() && waited >= self.limits.end_after {
+                return Err(Error::Stalled { stall: Box::new(self.stall(at, waiting(), waited)) });
             }
         }
     }
 
+    fn stall(&self, at: Position, waiting: Waiting, waited: Duration) -> Stall {
+        let Place { rank, at } = self.place(at);
+        Stall { rank, epoch: at.epoch, step: u64::from(at.step), waiting, waited }
+    }
+
     /// Waits for a collective.
     pub(crate) async fn meet<T>(&mut self, at: Position, collective: Collective<'_, T>) -> Result<T, Error> {
-        let place = self.place(at);
-        self.attend(at, || Waiting::Ranks, collective).await?.map_err(|source| Error::Comm { place, source })
+        let (place, rig) = (self.place(at), self.rig);
+        self.begin(at, Activity::Meeting);
+        let waiting = || Waiting::Ranks { absent: rig.comm.absent() };
+        self.attend(at, waiting, collective).await?.map_err(|source| Error::Comm { place, source })
     }
 
     /// Waits for a moment, in slices that are short enough for cancellation.
     pub(crate) async fn sleep_until(&mut self, at: Position, until: Nanos) -> Result<(), Error> {
+        self.begin(at, Activity::Computing);
         loop {
             let slice = self.rig.clock.now().saturating_add(nanos(TICK));
             self.rig.clock.sleep_until(until.min(slice)).await;
@@ -124,13 +142,15 @@ struct Vigil {
 }
 
 impl Vigil {
-    /// How long the wait has lasted, when that is worth telling: after `every`, after twice that, and so on.
-    fn due(&mut self, now: Nanos, every: Duration) -> Option<Duration> {
-        let waited = Duration::from_nanos(now.saturating_sub(self.since));
-        if every.is_zero() || waited < every.saturating_mul(self.told.saturating_add(1)) {
-            return None;
-        }
-        self.told += 1;
-        Some(waited)
+    /// How long the wait has lasted.
+    fn waited(&self, now: Nanos) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.since))
+    }
+
+    /// Whether that is worth telling: after `every`, after twice that, and so on.
+    fn is_due(&mut self, waited: Duration, every: Duration) -> bool {
+        let is_due = !every.is_zero() && waited >= every.saturating_mul(self.told.saturating_add(1));
+        self.told += u32::from(is_due);
+        is_due
     }
 }

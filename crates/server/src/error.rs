@@ -71,6 +71,6 @@ pub enum Error {
     #[error("reading /dev/urandom for a key pair")]
     Random(#[source] io::Error),
     /// The threads of the server cannot be started.
-    #[error("starting the server's threads")]
+    #[error("starting the server's threads; allow more of them (ulimit -u) or more memory (ulimit -v)")]
     Runtime(#[source] io::Error),
 }

@@ -34,6 +34,6 @@ mod vault;
 pub use credentials::Credentials;
 pub use error::Error;
 pub use pace::Pace;
-pub use serve::{Running, ServeConfig, Server, Store};
+pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};
 pub use trouble::Trouble;
 pub use vault::Vault;

@@ -200,6 +200,9 @@ impl Running {
     }
 }
 
+/// Name of the threads that serve.
+pub const THREAD_NAME: &str = "serve";
+
 /// The threads that serve.
 #[derive(Debug)]
 struct Threads {
@@ -211,15 +214,37 @@ struct Threads {
 impl Threads {
     fn start(count: Option<usize>) -> Result<Self, Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let count = count.unwrap_or(cores.min(8)).max(1);
+        // One more than its own: the first of those that wait for files.
+        can_start(count + 1).map_err(Error::Runtime)?;
         let built = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(count.unwrap_or(cores.min(8)).max(1))
+            .worker_threads(count)
             .max_blocking_threads(64)
-            .thread_name("serve")
+            .thread_name(THREAD_NAME)
             .enable_all()
             .build();
         let runtime = built.map_err(Error::Runtime)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
+}
+
+/// Tries whether so many threads can be started: a runtime panics without its first one and says nothing of the others.
+fn can_start(count: usize) -> std::io::Result<()> {
+    let (gate, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let wait = Arc::clone(&wait);
+            // The gate sends nothing: who waits for it goes when it is dropped.
+            let stay = move || drop(wait.lock().map(|wait| wait.recv()));
+            std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(stay)
+        })
+        .collect();
+    drop(gate);
+    threads.into_iter().try_for_each(|thread| {
+        let _ = thread?.join();
+        Ok(())
+    })
 }
 
 impl Drop for Threads {

@@ -133,6 +133,11 @@ impl TraceWriter {
         self.end(Ending::Finished).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
     }
 
+    /// Writes what was recorded, with a footer that says that the trace is not complete; nothing can be told of what fails.
+    pub fn give_up(&self) {
+        drop(self.end(Ending::Dropped));
+    }
+
     /// How the writer is doing; cheap enough for a progress display.
     #[must_use]
     pub fn health(&self) -> Health {

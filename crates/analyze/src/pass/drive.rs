@@ -103,9 +103,11 @@ pub(super) fn read(shared: &Shared<'_>, mine: &[usize]) -> Result<Vec<Finished>,
     let crew =
         Crew { workers, schedule: Mutex::new(Schedule { ranks, ..Schedule::default() }), changed: Condvar::new() };
     std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| crew.work(&slots, shared));
+        // This thread works, too; where no others can be started, it does everything.
+        for _ in 1..workers {
+            let _ = worker().spawn_scoped(scope, || crew.work(&slots, shared));
         }
+        crew.work(&slots, shared);
     });
     if let Some(error) = lock(&crew.schedule).failure.take() {
         return Err(error);
@@ -355,8 +357,15 @@ pub(crate) fn fold<T: Sync, R: Send + Default>(items: &[T], work: impl Fn(&T, &m
         result
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads().min(items.len())).map(|_| scope.spawn(run)).collect();
+        // This thread works, too; where no others can be started, it does everything.
+        let others = 1..threads().min(items.len());
+        let threads: Vec<_> = others.filter_map(|_| worker().spawn_scoped(scope, run).ok()).collect();
+        let mine = run();
         // A thread that panicked has said so; the process ends with its message.
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        std::iter::once(mine).chain(threads.into_iter().filter_map(|thread| thread.join().ok())).collect()
     })
+}
+
+fn worker() -> std::thread::Builder {
+    std::thread::Builder::new().name("analysis".to_owned())
 }

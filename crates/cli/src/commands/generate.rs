@@ -22,7 +22,7 @@ pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failur
             overwrite,
             list: false,
             preflight: !target.no_preflight,
-            stall_seconds: target.stall_seconds,
+            stall_limits: target.stall_limits(),
         };
         execute(&session, work).await
     })

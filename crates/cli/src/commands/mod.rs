@@ -26,6 +26,7 @@ use crate::exit::{Code, Failure};
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    crate::panics::end_the_run();
     crate::launch::use_small_pages();
     let mut words = words.peekable();
     if let Some(program) = drop_in::program(words.peek()) {

@@ -11,6 +11,7 @@ use crate::args::ServeArgs;
 use crate::exit::{Code, Failure};
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
+use crate::ranks::Ranks;
 use crate::session::{agree, gather, on_ranks};
 use crate::signals::{self, Signals};
 
@@ -23,6 +24,7 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
         let config = config(args, &launch::environment(), place.rank, place.size);
         let config = agree(&*comm, config).await?;
         let signals = Signals::watch(config.drain + signals::GRACE);
+        comm.set_signals(signals.clone());
         let started = start_in_turn(&comm, &config).await?;
         announce(&comm, &started, verbosity).await?;
         while !signals.cancel_flag().is_cancelled() {
@@ -34,7 +36,7 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
 }
 
 /// Rank 0 starts first: it makes the key pair that the others find in the registry.
-async fn start_in_turn(comm: &Rc<dyn Communicator>, config: &ServeConfig) -> Result<Running, Failure> {
+async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running, Failure> {
     let is_first = comm.place().rank == 0;
     let start = || Server::start(config).map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)));
     let first = agree(&**comm, if is_first { start().map(Some) } else { Ok(None) }).await?;
@@ -46,7 +48,7 @@ async fn start_in_turn(comm: &Rc<dyn Communicator>, config: &ServeConfig) -> Res
 }
 
 /// Rank 0 prints every endpoint on standard output, one URL a line.
-async fn announce(comm: &Rc<dyn Communicator>, running: &Running, verbosity: Verbosity) -> Result<(), Failure> {
+async fn announce(comm: &Rc<Ranks>, running: &Running, verbosity: Verbosity) -> Result<(), Failure> {
     let all = gather(&**comm, &running.endpoints().to_vec()).await?;
     if comm.place().rank != 0 {
         return Ok(());

@@ -92,7 +92,7 @@ fn import(args: TraceImportArgs) -> Result<(), Failure> {
     let options = Options {
         format: format.as_ref().and_then(named),
         strict,
-        argv: std::env::args().collect(),
+        argv: crate::launch::command_line(),
         host: String::new(),
     };
     let done = import::import(&sources, &out, &options)

@@ -1,12 +1,12 @@
-//! The MPI calls that are used, with their errors as values. Buffers never outlive the call that lends them: each
-//! function waits for its own request.
+//! The MPI calls that are used, with their errors as values. Collectives are started here and give a [`Request`], which
+//! owns the buffers that MPI works on.
 #![expect(unsafe_code, reason = "rsmpi's safe layer drops MPI's return codes, so the calls are made through mpi::ffi")]
 
 use std::ffi::{c_int, c_void};
 
 use mpi::ffi;
 
-use super::wait;
+use super::request::Request;
 use crate::Error;
 
 /// A communicator that is freed when dropped; it must go before the library is finalized.
@@ -27,16 +27,6 @@ pub(super) fn check(call: &str, code: c_int) -> Result<(), Error> {
 
 fn count(len: usize) -> Result<c_int, Error> {
     c_int::try_from(len).map_err(|_| Error::Library(format!("{len} elements are more than one MPI call can move")))
-}
-
-/// Polls `request` until it is done.
-fn complete(call: &str, mut request: ffi::MPI_Request) -> Result<(), Error> {
-    wait::until(|| {
-        let mut flag: c_int = 0;
-        // SAFETY: the request is an active one of this thread, or null after completion.
-        check(call, unsafe { ffi::MPI_Test(&raw mut request, &raw mut flag, ffi::RSMPI_STATUS_IGNORE) })?;
-        Ok(flag != 0)
-    })
 }
 
 /// Version text of the MPI library.
@@ -119,94 +109,117 @@ impl Comm {
         Ok(size.unsigned_abs())
     }
 
-    pub(super) fn barrier(&self) -> Result<(), Error> {
-        // SAFETY: `request` is writable and completed before it goes.
-        unsafe {
-            let mut request = ffi::RSMPI_REQUEST_NULL;
-            check("MPI_Ibarrier", ffi::MPI_Ibarrier(self.0, &raw mut request))?;
-            complete("MPI_Ibarrier", request)
-        }
+    /// Starts a barrier.
+    pub(super) fn barrier(&self) -> Result<Request<()>, Error> {
+        Request::start("MPI_Ibarrier", (), |(), request| {
+            // SAFETY: a valid communicator; the request is kept until it is done.
+            unsafe { ffi::MPI_Ibarrier(self.0, request) }
+        })
     }
 
-    /// Every rank's number, in rank order; `all` has one place per rank.
-    pub(super) fn all_gather_numbers(&self, mine: u64, all: &mut [u64]) -> Result<(), Error> {
-        // SAFETY: both buffers live until the request is done, and `all` has one u64 per rank.
-        unsafe {
-            let mut request = ffi::RSMPI_REQUEST_NULL;
-            let code = ffi::MPI_Iallgather(
-                (&raw const mine).cast::<c_void>(),
-                1,
-                ffi::RSMPI_UINT64_T,
-                all.as_mut_ptr().cast::<c_void>(),
-                1,
-                ffi::RSMPI_UINT64_T,
-                self.0,
-                &raw mut request,
-            );
-            check("MPI_Iallgather", code)?;
-            complete("MPI_Iallgather", request)
-        }
+    /// Starts to gather every rank's number, in rank order, as bytes in native order.
+    pub(super) fn all_gather_number(&self, mine: u64) -> Result<Request<Gather>, Error> {
+        let all = vec![0; self.size()? as usize * size_of::<u64>()];
+        let buffers = Gather { mine: mine.to_ne_bytes().to_vec(), all, ..Gather::default() };
+        Request::start("MPI_Iallgather", buffers, |buffers, request| {
+            // SAFETY: the request owns both buffers until it is done, and `all` has 8 bytes per rank.
+            unsafe {
+                ffi::MPI_Iallgather(
+                    buffers.mine.as_ptr().cast::<c_void>(),
+                    8,
+                    ffi::RSMPI_UINT8_T,
+                    buffers.all.as_mut_ptr().cast::<c_void>(),
+                    8,
+                    ffi::RSMPI_UINT8_T,
+                    self.0,
+                    request,
+                )
+            }
+        })
     }
 
-    /// Every rank's bytes one after the other in `all`; `lengths` tells how many each rank passes.
-    pub(super) fn all_gather_bytes(&self, mine: &[u8], lengths: &[usize], all: &mut [u8]) -> Result<(), Error> {
+    /// Starts to gather every rank's bytes, one after the other; `lengths` tells how many each rank passes.
+    pub(super) fn all_gather_bytes(&self, mine: Vec<u8>, lengths: &[usize]) -> Result<Request<Gather>, Error> {
         let counts = lengths.iter().map(|len| count(*len)).collect::<Result<Vec<_>, _>>()?;
-        let mut offset = 0;
+        let mut total = 0;
         let mut offsets = Vec::with_capacity(lengths.len());
         for len in lengths {
-            offsets.push(count(offset)?);
-            offset += len;
+            offsets.push(count(total)?);
+            total += len;
         }
-        if offset > all.len() {
-            return Err(Error::Library(format!("{offset} bytes do not fit into a buffer of {}", all.len())));
-        }
-        // SAFETY: all buffers live until the request is done, and the parts end within `all`.
-        unsafe {
-            let mut request = ffi::RSMPI_REQUEST_NULL;
-            let code = ffi::MPI_Iallgatherv(
-                mine.as_ptr().cast::<c_void>(),
-                count(mine.len())?,
-                ffi::RSMPI_UINT8_T,
-                all.as_mut_ptr().cast::<c_void>(),
-                counts.as_ptr(),
-                offsets.as_ptr(),
-                ffi::RSMPI_UINT8_T,
-                self.0,
-                &raw mut request,
-            );
-            check("MPI_Iallgatherv", code)?;
-            complete("MPI_Iallgatherv", request)
-        }
+        let sent = count(mine.len())?;
+        let buffers = Gather { mine, all: vec![0; total], counts, offsets };
+        Request::start("MPI_Iallgatherv", buffers, |buffers, request| {
+            // SAFETY: the request owns all buffers until it is done, and the parts end within `all`.
+            unsafe {
+                ffi::MPI_Iallgatherv(
+                    buffers.mine.as_ptr().cast::<c_void>(),
+                    sent,
+                    ffi::RSMPI_UINT8_T,
+                    buffers.all.as_mut_ptr().cast::<c_void>(),
+                    buffers.counts.as_ptr(),
+                    buffers.offsets.as_ptr(),
+                    ffi::RSMPI_UINT8_T,
+                    self.0,
+                    request,
+                )
+            }
+        })
     }
 
-    /// Rank 0's bytes; the buffer has the same length on every rank.
-    pub(super) fn broadcast(&self, bytes: &mut [u8]) -> Result<(), Error> {
-        // SAFETY: the buffer lives until the request is done.
-        unsafe {
-            let mut request = ffi::RSMPI_REQUEST_NULL;
-            let code = ffi::MPI_Ibcast(
-                bytes.as_mut_ptr().cast::<c_void>(),
-                count(bytes.len())?,
-                ffi::RSMPI_UINT8_T,
-                0,
-                self.0,
-                &raw mut request,
-            );
-            check("MPI_Ibcast", code)?;
-            complete("MPI_Ibcast", request)
-        }
+    /// Starts to send rank 0's bytes to all; the buffer has the same length on every rank.
+    pub(super) fn broadcast(&self, bytes: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
+        let len = count(bytes.len())?;
+        Request::start("MPI_Ibcast", bytes, |bytes, request| {
+            // SAFETY: the request owns the buffer until it is done.
+            unsafe {
+                ffi::MPI_Ibcast(bytes.as_mut_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, 0, self.0, request)
+            }
+        })
+    }
+}
+
+/// The buffers of a gathering.
+#[derive(Default)]
+pub(super) struct Gather {
+    mine: Vec<u8>,
+    all: Vec<u8>,
+    counts: Vec<c_int>,
+    offsets: Vec<c_int>,
+}
+
+impl Gather {
+    /// Every rank's bytes, one after the other.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.all
     }
 
-    /// Ends every process of the world.
-    #[expect(clippy::unused_self, reason = "a communicator proves that the library is initialized")]
-    pub(super) fn abort(&self, exit_code: i32) {
-        // SAFETY: the library is initialized; the call does not return.
-        unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, exit_code) };
+    /// Every rank's number.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.all.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect()
+    }
+}
+
+/// Ends every process of the world, where MPI is in use; otherwise it does nothing and returns. It is also called from threads
+/// that panic: MPI promises less for them, but its libraries only tell the launcher and end the process.
+pub(super) fn abort(exit_code: i32) {
+    let (mut started, mut ended): (c_int, c_int) = (0, 0);
+    // SAFETY: both calls are allowed at any time from any thread; the call that ends the world does not return.
+    unsafe {
+        ffi::MPI_Initialized(&raw mut started);
+        ffi::MPI_Finalized(&raw mut ended);
+        if started != 0 && ended == 0 {
+            ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, exit_code);
+        }
     }
 }
 
 impl Drop for Comm {
     fn drop(&mut self) {
+        // Freeing is collective: the other ranks do not come to it while this one unwinds.
+        if std::thread::panicking() {
+            return;
+        }
         // SAFETY: a communicator that MPI made for us, freed once; the library is still initialized.
         unsafe { ffi::MPI_Comm_free(&raw mut self.0) };
     }

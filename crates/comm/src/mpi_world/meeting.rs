@@ -1,33 +1,46 @@
-//! Where the ranks of one node meet: two words of shared memory and the kernel's futex.
+//! Where the ranks of one node meet: words of shared memory. A rank that waits spins for a moment, sleeps in the kernel for
+//! a moment that no signal or timer could notice, and then leaves its thread to others until a bell rings.
 //!
-//! Invariant: a waiting rank sleeps in the kernel until the last one comes. It wakes now and then only to let the
-//! MPI library progress, because a message of this rank may still be on its way out.
+//! Invariant: a rank never sleeps here for longer than [`SLICE`]. A waiting rank looks at the words now and then even where
+//! no bell rings, and lets the MPI library progress, because a message of this rank may still be on its way out.
 #![expect(unsafe_code, reason = "shared memory between processes has no safe wrapper")]
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mpi::ffi;
 
+use super::bell::Bell;
+use super::board::{Board, Record};
 use super::calls::{Comm, check};
-use super::wait;
+use super::pause::{self, Patience, Timer};
 use crate::Error;
 use crate::futex::{sleep_while, wake};
 
-/// Longest sleep between two looks at MPI's progress.
-const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// Longest sleep within a poll.
+const SLICE: Duration = Duration::from_micros(200);
+/// Longest time between two looks where a bell rings.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the ranks of a node share. The words are in different cache lines; MPI aligns the memory to 8 bytes only.
 #[repr(C)]
 struct Words {
     /// Arrivals of all ranks but the first, over all meetings.
     arrived: AtomicU32,
-    _apart: [u8; 60],
+    /// The first rank waits for arrivals and no longer spins.
+    first_sleeps: AtomicU32,
+    _apart: [u8; 56],
     /// Meetings that are over.
     released: AtomicU32,
+    /// How many of the others wait for the release and no longer spin.
+    others_sleep: AtomicU32,
+    /// The first rank's process and the descriptors of its bells, for the others to open.
+    bells: [AtomicU32; 5],
+    _apart_too: [u8; 36],
 }
 
 /// The meeting place of the ranks of one node.
@@ -35,22 +48,84 @@ pub(super) struct Meeting {
     node: Comm,
     window: ffi::MPI_Win,
     words: NonNull<Words>,
+    board: Board,
     first: bool,
     /// Arrivals that make a meeting complete.
     others: u32,
     /// Meetings that this rank has been through.
     rounds: Cell<u32>,
+    /// Rings for the first rank: all have arrived.
+    arrival: Option<Bell>,
+    /// Rings for the others: the meeting is over.
+    release: Option<Bell>,
+}
+
+/// A rank within a meeting.
+pub(super) struct Round {
+    /// Number of the meeting, from 1.
+    number: u32,
+    patience: Patience,
+    /// It is counted among those that sleep.
+    sleeps: bool,
 }
 
 impl Meeting {
-    /// Sets up the shared words of a node's ranks.
-    pub(super) fn new(node: Comm) -> Result<Self, Error> {
-        let (rank, size) = (node.rank()?, node.size()?);
-        let (window, words) = allocate(&node, rank == 0)?;
-        let meeting = Self { node, window, words, first: rank == 0, others: size - 1, rounds: Cell::new(0) };
+    /// Sets up the shared words of a node's ranks; `rank` is this rank's number in the world.
+    pub(super) fn new(node: Comm, rank: u32) -> Result<Self, Error> {
+        let (local, size) = (node.rank()?, node.size()?);
+        let first = local == 0;
+        let (window, words, records) = allocate(&node, first, size as usize)?;
+        let board = Board::new(records, size as usize, local as usize);
+        let mut meeting = Self {
+            node,
+            window,
+            words,
+            board,
+            first,
+            others: size - 1,
+            rounds: Cell::new(0),
+            arrival: None,
+            release: None,
+        };
         // The memory is new and zero; nobody may use it before everybody has it.
-        meeting.node.barrier()?;
+        meeting.node.barrier()?.block()?;
+        meeting.board.introduce(rank);
+        meeting.hang_bells()?;
         Ok(meeting)
+    }
+
+    /// The first rank makes the bells, the others open them; without them waiting ranks look more often.
+    fn hang_bells(&mut self) -> Result<(), Error> {
+        let bells = &self.words().bells;
+        if self.first {
+            let made = Bell::new().and_then(|arrival| Ok((arrival, Bell::new()?)));
+            if let Ok((arrival, release)) = made {
+                let [ring, _] = arrival.descriptors();
+                let [_, hear] = release.descriptors();
+                for (word, value) in bells.iter().zip([std::process::id(), ring.0, ring.1, hear.0, hear.1]) {
+                    word.store(value, Ordering::Release);
+                }
+                (self.arrival, self.release) = (Some(arrival), Some(release));
+            }
+            self.node.barrier()?.block()?;
+        } else {
+            self.node.barrier()?.block()?;
+            let [process, ring, ring_id, hear, hear_id] = bells.each_ref().map(|word| word.load(Ordering::Acquire));
+            let opened = (process != 0).then(|| {
+                let arrival = Bell::open_to_ring(process, (ring, ring_id)).ok()?;
+                Some((arrival, Bell::open_to_hear(process, (hear, hear_id)).ok()?))
+            });
+            if let Some(Some((arrival, release))) = opened {
+                (self.arrival, self.release) = (Some(arrival), Some(release));
+            }
+        }
+        // The first rank relies on bells only if everybody has them.
+        let mine = u64::from(self.arrival.is_some());
+        let all = self.node.all_gather_number(mine)?.block()?.numbers();
+        if all.contains(&0) {
+            (self.arrival, self.release) = (None, None);
+        }
+        Ok(())
     }
 
     fn words(&self) -> &Words {
@@ -58,48 +133,110 @@ impl Meeting {
         unsafe { self.words.as_ref() }
     }
 
-    /// Waits for all ranks of the node; the first one does `between` when all are here and before any leaves.
-    pub(super) fn meet(&self, between: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let round = self.rounds.get();
-        self.rounds.set(round.wrapping_add(1));
-        let complete = round.wrapping_add(1).wrapping_mul(self.others);
-        let words = self.words();
-        if self.first {
-            self.wait_for(&words.arrived, complete)?;
-            between()?;
-            words.released.store(round.wrapping_add(1), Ordering::Release);
-            wake(&words.released);
-            return Ok(());
-        }
-        if words.arrived.fetch_add(1, Ordering::AcqRel).wrapping_add(1) == complete {
-            wake(&words.arrived);
-        }
-        self.wait_for(&words.released, round.wrapping_add(1))
+    /// What the ranks of the node do.
+    pub(super) fn board(&self) -> &Board {
+        &self.board
     }
 
-    /// Waits until `word` has this value, which it reaches before any rank can change it again.
-    fn wait_for(&self, word: &AtomicU32, value: u32) -> Result<(), Error> {
-        let reached = || word.load(Ordering::Acquire) == value;
-        if wait::spin(|| Ok(reached()))? {
-            return Ok(());
-        }
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let seen = word.load(Ordering::Acquire);
-            if seen == value {
-                return Ok(());
+    /// Whether this rank is the one that lets the others go.
+    pub(super) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// This rank has come to the next meeting.
+    pub(super) fn arrive(&self) -> Round {
+        let number = self.rounds.get().wrapping_add(1);
+        self.rounds.set(number);
+        if !self.first {
+            let words = self.words();
+            let complete = number.wrapping_mul(self.others);
+            if words.arrived.fetch_add(1, Ordering::SeqCst).wrapping_add(1) == complete
+                && words.first_sleeps.load(Ordering::SeqCst) > 0
+            {
+                wake(&words.arrived);
+                self.arrival.iter().for_each(Bell::ring);
             }
-            sleep_while(word, seen, pause);
-            if !reached() {
-                self.node.progress()?;
-                pause = (pause * 2).min(SLEEP_MAX);
+        }
+        Round { number, patience: Patience::default(), sleeps: false }
+    }
+
+    /// The first rank waits for all others; the others wait until it lets them go.
+    pub(super) fn wait(
+        &self,
+        round: &mut Round,
+        timer: &Timer,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let words = self.words();
+        if self.first {
+            let complete = round.number.wrapping_mul(self.others);
+            let sleepers = (&words.first_sleeps, self.arrival.as_ref());
+            self.wait_for((&words.arrived, complete), sleepers, (round, timer), context)
+        } else {
+            let sleepers = (&words.others_sleep, self.release.as_ref());
+            self.wait_for((&words.released, round.number), sleepers, (round, timer), context)
+        }
+    }
+
+    /// The first rank lets the others go.
+    pub(super) fn release(&self, round: &Round) {
+        let words = self.words();
+        words.released.store(round.number, Ordering::SeqCst);
+        if words.others_sleep.load(Ordering::SeqCst) > 0 {
+            wake(&words.released);
+            self.release.iter().for_each(Bell::ring);
+        }
+    }
+
+    /// Looks whether `word` has its value, which it reaches before any rank can change it again.
+    fn wait_for(
+        &self,
+        (word, value): (&AtomicU32, u32),
+        (sleepers, bell): (&AtomicU32, Option<&Bell>),
+        (round, timer): (&mut Round, &Timer),
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let reached = || word.load(Ordering::SeqCst) == value;
+        let done = |round: &mut Round| {
+            if std::mem::take(&mut round.sleeps) {
+                sleepers.fetch_sub(1, Ordering::SeqCst);
+            }
+            Poll::Ready(Ok(()))
+        };
+        if round.patience.spins() {
+            if pause::spin(|| Ok(reached()))? {
+                return done(round);
+            }
+            sleepers.fetch_add(1, Ordering::SeqCst);
+            round.sleeps = true;
+            let seen = word.load(Ordering::SeqCst);
+            if seen != value {
+                sleep_while(word, seen, SLICE);
             }
         }
+        if reached() {
+            return done(round);
+        }
+        self.node.progress()?;
+        let pause = round.patience.pause();
+        match bell {
+            Some(bell) if bell.hear(context) => {
+                // It may have rung before it was listened to.
+                if reached() {
+                    return done(round);
+                }
+                timer.wake_after(LOOK, context);
+            }
+            _ => timer.wake_after(pause, context),
+        }
+        Poll::Pending
     }
 }
 
-fn allocate(node: &Comm, first: bool) -> Result<(ffi::MPI_Win, NonNull<Words>), Error> {
-    let bytes: ffi::MPI_Aint = if first { size_of::<Words>().cast_signed() } else { 0 };
+/// Memory for the words and, behind them, a record of each rank.
+fn allocate(node: &Comm, first: bool, ranks: usize) -> Result<(ffi::MPI_Win, NonNull<Words>, NonNull<Record>), Error> {
+    let needed = size_of::<Words>() + ranks * size_of::<Record>();
+    let bytes: ffi::MPI_Aint = if first { needed.cast_signed() } else { 0 };
     let mut base: *mut c_void = ptr::null_mut();
     // SAFETY: collective on the node's communicator; all pointers are writable for the calls.
     let window = unsafe {
@@ -115,17 +252,21 @@ fn allocate(node: &Comm, first: bool) -> Result<(ffi::MPI_Win, NonNull<Words>), 
     let words = NonNull::new(base.cast::<Words>())
         .filter(|words| words.is_aligned())
         .ok_or_else(|| Error::Library("MPI_Win_shared_query gave no usable memory".to_owned()))?;
+    // SAFETY: the segment has room for the records behind the words, whose size is a multiple of their alignment.
+    let records = unsafe { words.add(1).cast::<Record>() };
     if first {
-        // SAFETY: the segment has the size of `Words` and nobody else uses it before the barrier that follows.
-        unsafe {
-            words.as_ptr().write(Words { arrived: AtomicU32::new(0), _apart: [0; 60], released: AtomicU32::new(0) });
-        }
+        // SAFETY: nobody else uses the segment before the barrier that follows; zero bytes are valid words and records.
+        unsafe { ptr::write_bytes(base.cast::<u8>(), 0, needed) };
     }
-    Ok((window, words))
+    Ok((window, words, records))
 }
 
 impl Drop for Meeting {
     fn drop(&mut self) {
+        // Freeing is collective: the other ranks do not come to it while this one unwinds.
+        if std::thread::panicking() {
+            return;
+        }
         // SAFETY: the window is ours and freed once, before its communicator.
         unsafe { ffi::MPI_Win_free(&raw mut self.window) };
     }

@@ -1,27 +1,46 @@
 //! Ranks that an MPI launcher started.
 //!
-//! Invariant: MPI is called from the thread that initialized it (`MPI_THREAD_FUNNELED`), and a waiting rank sleeps
-//! instead of burning a core: in a barrier the ranks of a node meet in shared memory and only the first one of each
-//! node takes part in MPI's, which it polls with back-off. A collective blocks its thread, the training loop's.
+//! Invariant: MPI is called from the thread that initialized it (`MPI_THREAD_FUNNELED`), and no collective blocks its
+//! thread: each is started, and every poll looks whether it is done. In a barrier the ranks of a node meet in shared memory,
+//! and only the first one of each node takes part in MPI's. Collectives are begun in the order in which they are first
+//! polled, one after the other; one that is dropped before it is done is brought to its end by those that follow.
 
+mod bell;
+mod board;
 mod calls;
 mod meeting;
-mod wait;
+mod pause;
+mod request;
+mod turn;
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use mpi::Threading;
 use mpi::environment::Universe;
 
 use self::calls::Comm;
 use self::meeting::Meeting;
-use crate::{Collective, Communicator, Error, Place, host};
+use self::pause::Timer;
+use self::turn::{Barrier, Queue, Turn};
+use crate::{Absence, Collective, Communicator, Doing, Error, Place, ProcessState, Sighting, host};
 
 /// Bytes that one MPI call moves at most: its counts and offsets are C integers.
 const LIMIT: usize = 1 << 30;
 
-/// The world of an MPI run; dropping it finalizes the library.
-pub struct Mpi {
+/// The world of an MPI run; dropping it finalizes the library, unless a collective is still under way, or the thread panics:
+/// the others would not come to it.
+pub struct Mpi(Rc<World>);
+
+/// What collectives need, which may outlive their futures.
+struct World {
     place: Place,
-    limit: usize,
+    limit: Cell<usize>,
+    /// Collectives that were dropped before they were done, and whose turn it is.
+    queue: Queue,
+    timer: Timer,
+    /// Host of each rank.
+    hosts: Vec<String>,
     // The order matters: windows and communicators are freed before the library is finalized.
     /// Where the ranks of this node meet; `None` if some node cannot share memory.
     meeting: Option<Meeting>,
@@ -54,19 +73,25 @@ impl Mpi {
                 Mpi::library()
             )));
         }
-        wait::precise_sleeps();
+        pause::precise_sleeps();
         let world = Comm::world()?;
         let shared = world.node()?;
         let node = shared.split(shared.rank()? / ranks.max(1))?;
         let place = find_place(&world, &node)?;
         let leaders = world.split(place.local_rank.min(1))?;
-        let meeting = meet_in_memory(&world, node)?;
-        Ok(Mpi { place, limit: LIMIT, meeting, leaders, world, _universe: universe })
-    }
-
-    fn barrier_now(&self) -> Result<(), Error> {
-        let Some(meeting) = &self.meeting else { return self.world.barrier() };
-        meeting.meet(|| if self.place.nodes > 1 { self.leaders.barrier() } else { Ok(()) })
+        let meeting = meet_in_memory(&world, node, place.rank)?;
+        let hosts = gather_hosts(&world, &place.host)?;
+        Ok(Mpi(Rc::new(World {
+            place,
+            limit: Cell::new(LIMIT),
+            queue: Queue::default(),
+            timer: Timer::default(),
+            hosts,
+            meeting,
+            leaders,
+            world,
+            _universe: universe,
+        })))
     }
 
     /// Name and version of the MPI library.
@@ -77,27 +102,27 @@ impl Mpi {
 
     /// Moves at most `bytes` in one MPI call: larger data goes in several. Tests set a small limit.
     #[must_use]
-    pub fn with_call_limit(mut self, bytes: usize) -> Self {
-        self.limit = bytes.clamp(1, LIMIT);
+    pub fn with_call_limit(self, bytes: usize) -> Self {
+        self.0.limit.set(bytes.clamp(1, LIMIT));
         self
     }
+}
 
+impl World {
     /// Lengths first, then rounds in which every rank passes at most its share of the limit.
-    fn gather_now(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    async fn gather(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
         let ranks = self.place.size as usize;
-        let mut lengths = vec![0; ranks];
-        self.world.all_gather_numbers(mine.len() as u64, &mut lengths)?;
+        let lengths = self.world.all_gather_number(mine.len() as u64)?.done(&self.timer).await?.numbers();
         let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
-        let share = (self.limit / ranks).max(1);
+        let share = (self.limit.get() / ranks).max(1);
         let mut all: Vec<Vec<u8>> = lengths.iter().map(|len| Vec::with_capacity(*len)).collect();
-        let mut buffer = Vec::new();
         while all.iter().zip(&lengths).any(|(got, len)| got.len() < *len) {
             let counts: Vec<usize> = all.iter().zip(&lengths).map(|(got, len)| (len - got.len()).min(share)).collect();
             let own = self.place.rank as usize;
             let sent = all[own].len();
-            buffer.resize(counts.iter().sum(), 0);
-            self.world.all_gather_bytes(&mine[sent..sent + counts[own]], &counts, &mut buffer)?;
-            let mut rest = buffer.as_slice();
+            let part = mine[sent..sent + counts[own]].to_vec();
+            let gathered = self.world.all_gather_bytes(part, &counts)?.done(&self.timer).await?;
+            let mut rest = gathered.bytes();
             for (got, count) in all.iter_mut().zip(counts) {
                 let (part, tail) = rest.split_at(count);
                 got.extend_from_slice(part);
@@ -107,15 +132,62 @@ impl Mpi {
         Ok(all)
     }
 
-    fn broadcast_now(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    /// The length first, then parts of at most the limit.
+    async fn broadcast(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<u8>, Error> {
         let root = self.place.rank == 0;
-        let mut len = (bytes.len() as u64).to_le_bytes();
-        self.world.broadcast(&mut len)?;
-        let mut all = if root { bytes.to_vec() } else { vec![0; to_usize(u64::from_le_bytes(len))?] };
-        for part in all.chunks_mut(self.limit) {
-            self.world.broadcast(part)?;
+        let len = (mine.len() as u64).to_le_bytes().to_vec();
+        let len = self.world.broadcast(len)?.done(&self.timer).await?;
+        let len = to_usize(u64::from_le_bytes(len.try_into().unwrap_or_default()))?;
+        let mut all = Vec::with_capacity(len);
+        while all.len() < len {
+            let from = all.len();
+            let until = (from + self.limit.get()).min(len);
+            let part = if root { mine[from..until].to_vec() } else { vec![0; until - from] };
+            all.extend(self.world.broadcast(part)?.done(&self.timer).await?);
         }
         Ok(all)
+    }
+
+    /// Ranks of this node that have not come to the collective that this rank is in, or have come and hang since.
+    fn absent(&self) -> Absence {
+        let Some(meeting) = &self.meeting else { return Absence { unseen: true, ..Absence::default() } };
+        let entered = self.queue.entered();
+        let mut absence = Absence::default();
+        let mut teller = self.place.rank;
+        for seen in meeting.board().all().filter(|seen| seen.rank != self.place.rank) {
+            let state = ProcessState::of(seen.process);
+            let is_here = entered.wrapping_sub(seen.entered).cast_signed() <= 0;
+            if is_here && state == ProcessState::Alive {
+                teller = teller.min(seen.rank);
+                continue;
+            }
+            absence.ranks.push(Sighting {
+                rank: seen.rank,
+                host: self.hosts.get(seen.rank as usize).cloned().unwrap_or_default(),
+                process: Some((seen.process, state)),
+                doing: Some(seen.doing),
+            });
+        }
+        absence.ranks.sort_unstable_by_key(|seen| seen.rank);
+        absence.unseen = absence.ranks.is_empty() && self.place.nodes > 1;
+        absence.told_elsewhere = teller != self.place.rank;
+        absence
+    }
+
+    /// Tells the ranks of the node that this one has come to its next collective.
+    fn has_entered(&self, collectives: u32) {
+        if let Some(meeting) = &self.meeting {
+            meeting.board().enter(collectives);
+        }
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.0.queue.is_empty() {
+            // MPI still has buffers of ours, or the others are not at their end: the library is left as it is.
+            std::mem::forget(Rc::clone(&self.0));
+        }
     }
 }
 
@@ -125,10 +197,9 @@ fn to_usize(len: u64) -> Result<usize, Error> {
 
 /// The meeting place of a node's ranks. All ranks of the world have one or none has: they would wait for each other
 /// in different calls.
-fn meet_in_memory(world: &Comm, node: Comm) -> Result<Option<Meeting>, Error> {
-    let meeting = Meeting::new(node);
-    let mut works = vec![0; world.size()? as usize];
-    world.all_gather_numbers(u64::from(meeting.is_ok()), &mut works)?;
+fn meet_in_memory(world: &Comm, node: Comm, rank: u32) -> Result<Option<Meeting>, Error> {
+    let meeting = Meeting::new(node, rank);
+    let works = world.all_gather_number(u64::from(meeting.is_ok()))?.block()?.numbers();
     if works.contains(&0) { Ok(None) } else { meeting.map(Some) }
 }
 
@@ -136,11 +207,9 @@ fn meet_in_memory(world: &Comm, node: Comm) -> Result<Option<Meeting>, Error> {
 fn find_place(world: &Comm, node: &Comm) -> Result<Place, Error> {
     let (rank, size) = (world.rank()?, world.size()?);
     let (local_rank, local_size) = (node.rank()?, node.size()?);
-    let mut locals = vec![0; local_size as usize];
-    node.all_gather_numbers(u64::from(rank), &mut locals)?;
+    let locals = node.all_gather_number(u64::from(rank))?.block()?.numbers();
     let leader = locals.iter().copied().min().unwrap_or_default();
-    let mut leaders = vec![0; size as usize];
-    world.all_gather_numbers(leader, &mut leaders)?;
+    let mut leaders = world.all_gather_number(leader)?.block()?.numbers();
     leaders.sort_unstable();
     leaders.dedup();
     let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
@@ -155,24 +224,55 @@ fn find_place(world: &Comm, node: &Comm) -> Result<Place, Error> {
     })
 }
 
+/// The host of each rank, in rank order.
+fn gather_hosts(world: &Comm, host: &str) -> Result<Vec<String>, Error> {
+    let lengths = world.all_gather_number(host.len() as u64)?.block()?.numbers();
+    let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
+    let gathered = world.all_gather_bytes(host.as_bytes().to_vec(), &lengths)?.block()?;
+    let mut rest = gathered.bytes();
+    let hosts = lengths.iter().map(|len| {
+        let (host, tail) = rest.split_at(*len);
+        rest = tail;
+        String::from_utf8_lossy(host).into_owned()
+    });
+    Ok(hosts.collect())
+}
+
+/// Ends every process of an MPI run at once, whatever this thread is doing, and whoever has the communicator. Returns where
+/// there is no such run.
+pub fn abort_world(exit_code: i32) {
+    calls::abort(exit_code);
+}
+
 impl Communicator for Mpi {
     fn place(&self) -> &Place {
-        &self.place
+        &self.0.place
     }
 
     fn barrier(&self) -> Collective<'_, ()> {
-        Box::pin(async { self.barrier_now() })
+        Box::pin(Turn::new(&self.0, Barrier::new(&self.0)))
     }
 
     fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>> {
-        Box::pin(async move { self.gather_now(bytes) })
+        Box::pin(Turn::new(&self.0, Box::pin(Rc::clone(&self.0).gather(bytes.to_vec()))))
     }
 
     fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>> {
-        Box::pin(async move { self.broadcast_now(bytes) })
+        let mine = if self.0.place.rank == 0 { bytes.to_vec() } else { Vec::new() };
+        Box::pin(Turn::new(&self.0, Box::pin(Rc::clone(&self.0).broadcast(mine))))
+    }
+
+    fn note(&self, doing: Doing) {
+        if let Some(meeting) = &self.0.meeting {
+            meeting.board().note(doing);
+        }
+    }
+
+    fn absent(&self) -> Absence {
+        self.0.absent()
     }
 
     fn abort(&self, _message: &str, exit_code: i32) {
-        self.world.abort(exit_code);
+        abort_world(exit_code);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dlio_comm::Activity;
 use dlio_event::{Lane, Position};
 use dlio_storage::Staged;
 use tokio::sync::{mpsc, watch};
@@ -81,6 +82,7 @@ impl<'r> Team<'r> {
     pub(super) async fn next(&mut self, watch: &mut Watch<'_>, at: Position) -> Result<Done, Error> {
         let statuses = &self.statuses;
         let waiting = || Waiting::Checkpoint { objects: statuses.iter().filter_map(Status::get).collect() };
+        watch.begin(at, Activity::Checkpointing);
         match watch.attend(at, waiting, self.reports.recv()).await? {
             Some(report) => report,
             None => Err(Error::Defect { place: watch.place(at), what: "the checkpoint lanes are gone".to_owned() }),

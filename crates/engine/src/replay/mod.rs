@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dlio_comm::Activity;
 use dlio_event::{Nanos, Phase, Position};
 use dlio_plan::replay::{Error as TraceError, Fidelity, Late, ReplayOp, Timing};
 use dlio_storage::Storage;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::clock::nanos;
 use crate::watch::Watch;
-use crate::{CancelFlag, Error, Rig, Waiting};
+use crate::{CancelFlag, Error, Rig, StallLimits, Waiting};
 use crew::{Crew, News};
 use handles::Handles;
 use loops::Loops;
@@ -65,7 +66,7 @@ pub struct ReplayOptions {
     /// From the meeting of the ranks to the start.
     pub lead: Duration,
     /// A wait of this length is reported to the observer; zero: never.
-    pub stall_after: Duration,
+    pub stall_after: StallLimits,
     /// Ends the replay early.
     pub cancel: CancelFlag,
 }
@@ -140,6 +141,7 @@ async fn feed(
     (tally, schedule): (&mut Tally, &Schedule),
 ) -> Result<(), Error> {
     let place = watch.place(AT);
+    watch.begin(AT, Activity::Replaying);
     let (mut next, mut more, mut missed) = (None, true, 0u64);
     let mut meeting = std::pin::pin!(meet(rig, loops));
     loop {
@@ -192,5 +194,5 @@ async fn meet(rig: &Rig, loops: &Loops) -> Result<(), dlio_comm::Error> {
 }
 
 fn waiting() -> Waiting {
-    Waiting::Files { objects: vec!["the operations that are under way".to_owned()] }
+    Waiting::Work { what: "the operations that are under way" }
 }

@@ -9,7 +9,7 @@ use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::memory::Memory;
 
 use super::*;
-use crate::{LaneHost, Silent, VirtualClock};
+use crate::{LaneHost, Silent, StallLimits, VirtualClock};
 
 const MS: Nanos = 1_000_000;
 
@@ -39,7 +39,7 @@ fn options(timing: Timing, late: Late, inflight: u32) -> ReplayOptions {
         loops: (0, 0),
         seed: 1,
         lead: Duration::from_millis(5),
-        stall_after: Duration::ZERO,
+        stall_after: StallLimits::default(),
         cancel: CancelFlag::new(),
     }
 }

@@ -20,7 +20,7 @@ use super::body::{Outgoing, Pool};
 use super::endpoints::Endpoint;
 use super::failure::{Failure, Retry};
 use super::sign::Signer;
-use super::{S3Config, Shared};
+use super::{S3Config, Shared, resolve};
 
 /// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
 const READ_BUFFER: usize = 128 << 10;
@@ -110,7 +110,8 @@ pub(super) async fn open(client: &Shared, endpoint: &Endpoint) -> Result<Connect
 }
 
 async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<Outgoing>, Failure> {
-    let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(Failure::connect)?;
+    let addresses = resolve::addresses(&endpoint.host, endpoint.port).await.map_err(Failure::connect)?;
+    let socket = TcpStream::connect(addresses.as_slice()).await.map_err(Failure::connect)?;
     // Without it a request that takes two segments waits for the delayed acknowledgement of the first: 40 ms.
     socket.set_nodelay(true).map_err(Failure::connect)?;
     match &client.tls {

@@ -16,6 +16,7 @@ mod multipart;
 mod preflight;
 mod put;
 mod request;
+mod resolve;
 pub mod sdk;
 mod sign;
 mod xml;

@@ -1,0 +1,177 @@
+//! The order of this rank's collectives, which every rank must keep.
+//!
+//! Invariant: one collective is under way at a time, and they begin in the order in which they are first polled. One whose
+//! future is dropped while it is under way stays in the queue, with the buffers that MPI has of it, and is brought to its end
+//! by the polls of those that follow.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::World;
+use super::meeting::Round;
+use super::pause::Patience;
+use super::request::Request;
+use crate::Error;
+
+/// Whose turn it is.
+#[derive(Default)]
+pub(super) struct Queue {
+    entered: Cell<u32>,
+    left: Cell<u32>,
+    abandoned: RefCell<VecDeque<Abandoned>>,
+}
+
+/// A collective that nobody waits for any more.
+struct Abandoned {
+    number: u32,
+    work: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Queue {
+    /// Collectives that this rank has entered so far.
+    pub(super) fn entered(&self) -> u32 {
+        self.entered.get()
+    }
+
+    /// Whether no collective is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entered.get() == self.left.get()
+    }
+
+    fn leave(&self) {
+        self.left.set(self.left.get().wrapping_add(1));
+    }
+
+    /// Brings abandoned collectives on; tells whether it is the turn of this one.
+    fn reaches(&self, number: u32, context: &mut Context<'_>) -> bool {
+        while self.left.get() != number {
+            let mut abandoned = self.abandoned.borrow_mut();
+            let next = abandoned.iter_mut().position(|next| next.number == self.left.get());
+            let Some(next) = next else { return false };
+            if abandoned[next].work.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            abandoned.remove(next);
+            self.leave();
+        }
+        true
+    }
+}
+
+/// A collective with its place in the order, which it takes when it is first polled.
+pub(super) struct Turn<'a, W: Future + Unpin + 'static> {
+    world: &'a Rc<World>,
+    /// `None`: it is done.
+    work: Option<W>,
+    number: Option<u32>,
+    patience: Patience,
+}
+
+impl<'a, W: Future + Unpin + 'static> Turn<'a, W> {
+    pub(super) fn new(world: &'a Rc<World>, work: W) -> Self {
+        Self { world, work: Some(work), number: None, patience: Patience::default() }
+    }
+}
+
+impl<T, W: Future<Output = Result<T, Error>> + Unpin + 'static> Future for Turn<'_, W> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let queue = &this.world.queue;
+        let number = *this.number.get_or_insert_with(|| {
+            let number = queue.entered.get();
+            queue.entered.set(number.wrapping_add(1));
+            this.world.has_entered(number.wrapping_add(1));
+            number
+        });
+        if !queue.reaches(number, context) {
+            // One that is polled elsewhere in this task may be before this one.
+            this.world.timer.wake_after(this.patience.pause(), context);
+            return Poll::Pending;
+        }
+        let Some(work) = &mut this.work else {
+            return Poll::Ready(Err(Error::Library("a collective was waited for twice".to_owned())));
+        };
+        let done = Pin::new(work).poll(context);
+        if done.is_ready() {
+            this.work = None;
+            queue.leave();
+        }
+        done
+    }
+}
+
+impl<W: Future + Unpin + 'static> Drop for Turn<'_, W> {
+    fn drop(&mut self) {
+        if let (Some(mut work), Some(number)) = (self.work.take(), self.number) {
+            let work = Box::pin(async move {
+                // What it gives, nobody wants any more; an error comes up again in the next collective.
+                let _ = std::future::poll_fn(|context| Pin::new(&mut work).poll(context)).await;
+            });
+            self.world.queue.abandoned.borrow_mut().push_back(Abandoned { number, work });
+        }
+    }
+}
+
+/// A barrier: without memory of its own, as it may be all that happens between two short steps.
+pub(super) struct Barrier {
+    world: Rc<World>,
+    stage: Stage,
+}
+
+enum Stage {
+    Begin,
+    /// In the meeting of the node's ranks.
+    Node(Round),
+    /// The ranks of this node are here; those of others may not be.
+    Leaders(Round, Request<()>),
+    /// Where ranks cannot meet in memory.
+    World(Request<()>),
+}
+
+impl Barrier {
+    pub(super) fn new(world: &Rc<World>) -> Self {
+        Self { world: Rc::clone(world), stage: Stage::Begin }
+    }
+}
+
+impl Future for Barrier {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { world, stage } = &mut *self;
+        if let Stage::Begin = stage {
+            *stage = match &world.meeting {
+                Some(meeting) => Stage::Node(meeting.arrive()),
+                None => Stage::World(world.world.barrier()?),
+            };
+        }
+        let Some(meeting) = &world.meeting else {
+            let Stage::World(request) = stage else { return Poll::Ready(Ok(())) };
+            return request.poll(&world.timer, context);
+        };
+        if let Stage::Node(round) = stage {
+            ready!(meeting.wait(round, &world.timer, context))?;
+            if !meeting.is_first() {
+                return Poll::Ready(Ok(()));
+            }
+            if world.place.nodes == 1 {
+                meeting.release(round);
+                return Poll::Ready(Ok(()));
+            }
+            let request = world.leaders.barrier()?;
+            let Stage::Node(round) = std::mem::replace(stage, Stage::Begin) else { return Poll::Ready(Ok(())) };
+            *stage = Stage::Leaders(round, request);
+        }
+        if let Stage::Leaders(round, request) = stage {
+            ready!(request.poll(&world.timer, context))?;
+            meeting.release(round);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
