@@ -56,7 +56,9 @@ fn rank(folder: std::path::PathBuf) -> Result<(), Box<dyn std::error::Error>> {
             match std::env::var("PANIC_THREAD").as_deref() {
                 Ok("lane") => {
                     let lane = std::thread::Builder::new().name("lane".to_owned());
-                    lane.spawn(|| panic!("the plan is empty")).map(drop).map_err(|error| dlio_comm::Error::Library(error.to_string()))?;
+                    lane.spawn(|| panic!("the plan is empty"))
+                        .map(drop)
+                        .map_err(|error| dlio_comm::Error::Library(error.to_string()))?;
                 }
                 _ => panic!("the plan is empty"),
             }

@@ -18,7 +18,7 @@ use crate::report::{
     Coverage, Curve, Endpoint, Epoch, FlowRow, HostRow, Method, Operation, RankRow, Report, Run, Series, TimeRow,
 };
 use crate::timeline::{Extent, SLICES, Timeline};
-use crate::{checkpoints, warnings, why};
+use crate::{checkpoints, ending, warnings, why};
 
 pub(crate) struct Builder<'a> {
     pub(crate) analysis: &'a Analysis<'a>,
@@ -36,7 +36,8 @@ type Rebuilt = (RankTimings, Vec<EpochTime>);
 
 impl<'a> Builder<'a> {
     pub(crate) fn new(analysis: &'a Analysis<'a>, mut summary: Summary, sums: Sums, answer: Answer) -> Self {
-        let metrics = summary.parts.iter_mut().map(|part| std::mem::take(&mut part.metric)).collect();
+        let metrics =
+            summary.parts.iter_mut().map(|part| std::mem::take(&mut part.metric).without_negatives()).collect();
         let (parameters, ranges) = (analysis.parameters(), OneIn::default());
         Self { analysis, summary, sums, answer, parameters, metrics, ranges }
     }
@@ -69,7 +70,7 @@ impl<'a> Builder<'a> {
         let trained = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.train.steps > 0);
         let evaluated = metrics.iter().flat_map(|rank| &rank.epochs).any(|epoch| epoch.eval.is_some());
         let mut report = Report {
-            format: "2.0".to_owned(),
+            format: "2.1".to_owned(),
             run: self.run(),
             method: self.method(),
             train: trained.then(|| metric::training(&metrics, &parameters)),
@@ -94,6 +95,13 @@ impl<'a> Builder<'a> {
         report.ranks = self.ranks(&metrics);
         self.flows(&mut report);
         self.operations(&mut report);
+        report.run.ending = ending::of(traces, &report.epochs, &report.checkpoints, report.run.operations);
+        if report.run.ending.is_partial() {
+            // What a target is compared with is the whole run.
+            for aggregate in [&mut report.train, &mut report.eval].into_iter().flatten() {
+                aggregate.au_meets_expectation = None;
+            }
+        }
         report.warnings = warnings::all(traces, &report, &self.summary.parts, self.analysis.known.is_some());
         report
     }
@@ -207,6 +215,7 @@ impl<'a> Builder<'a> {
                 rank: trace.header.rank,
                 host: trace.header.host.clone(),
                 complete: trace.complete,
+                ending: ending::rank_text(trace),
                 au_percentage: metric::Spread::of(&au).map(|spread| spread.mean),
                 flow: flow_row(&flow, &mut found, self.analysis.extent),
             });

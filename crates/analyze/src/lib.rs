@@ -16,6 +16,7 @@ pub mod why;
 mod analysis;
 mod build;
 mod checkpoints;
+mod ending;
 mod histogram;
 mod ordered;
 mod overview;
@@ -25,4 +26,5 @@ mod timeline;
 mod warnings;
 
 pub use analysis::{Analysis, Asked, EXACT_EVENTS, Options, Share, report};
+pub use ending::{RunEnd, RunState};
 pub use report::Report;

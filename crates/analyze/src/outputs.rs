@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use dlio_event::{BlockTimings, EpochTimings, Nanos, RankTimings};
+use dlio_event::{BlockTimings, Ending, EpochTimings, Nanos, RankTimings};
 
 use crate::metric::{self, Aggregate, CheckpointIo, Checkpoints, Formula, Measure, RankMetric, Spread};
 use crate::ordered::{Object, Value};
@@ -143,6 +143,8 @@ pub struct Summary {
     pub epochs: u32,
     /// Metrics.
     pub metrics: Metrics,
+    /// How the run ended: a key that the reference does not have.
+    pub ending: Option<Ending>,
 }
 
 /// `summary.json`
@@ -164,10 +166,25 @@ pub fn summary_json(summary: &Summary) -> Vec<u8> {
         .with("potential_caching", summary.hosts.iter().map(caching).collect::<Value>());
     push_pairs(&mut json, "host_cpuinfo", first.cpuinfo.as_deref());
     push_pairs(&mut json, "host_meminfo", first.meminfo.as_deref());
-    json.with("host_memory_GB", summary.hosts.iter().map(|host| host.memory_gb).collect::<Value>())
+    json = json
+        .with("host_memory_GB", summary.hosts.iter().map(|host| host.memory_gb).collect::<Value>())
         .with("data_size_per_host_GB", summary.data_size_per_host_gb)
         .with("epochs", summary.epochs)
-        .with("end", summary.end.as_str())
+        .with("end", summary.end.as_str());
+    if let Some(ending) = &summary.ending {
+        json.push("ending", ending.to_string());
+    }
+    json.to_bytes()
+}
+
+/// `summary.json` of a run that ended before it had measured all: without metrics, so that nobody takes it for a result.
+#[must_use]
+pub fn unfinished_json(start: &str, end: &str, num_accelerators: u32, ending: &Ending) -> Vec<u8> {
+    Object::default()
+        .with("start", start)
+        .with("num_accelerators", num_accelerators)
+        .with("end", end)
+        .with("ending", ending.to_string())
         .to_bytes()
 }
 
@@ -226,7 +243,7 @@ fn push_aggregate(json: &mut Object, prefix: &str, aggregate: &Aggregate) {
 }
 
 fn verdict(aggregate: &Aggregate) -> &'static str {
-    if aggregate.au_meets_expectation { "success" } else { "fail" }
+    if aggregate.au_meets_expectation == Some(true) { "success" } else { "fail" }
 }
 
 /// The lines that the reference prints at the end, without a line break at the end; `checkpoints_written` and
@@ -272,7 +289,8 @@ pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, che
 
 fn spread(label: &str, spread: Option<Spread>, decimals: usize) -> String {
     match spread {
-        Some(Spread { mean, stdev }) => format!("{label}: {mean:.decimals$} ({stdev:.decimals$})"),
+        // A negative rate, as the reference's formula gives where there are fewer than two steps, is none.
+        Some(Spread { mean, stdev }) => format!("{label}: {:.decimals$} ({stdev:.decimals$})", mean.max(0.0)),
         None => format!("{label}: nan (nan)"),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Change;
+use crate::ending::RunEnd;
 use crate::metric::Aggregate;
 use crate::percentile::{Distribution, Latency};
 use crate::why::Why;
@@ -247,6 +248,9 @@ pub struct Run {
     pub outcomes: BTreeMap<String, u64>,
     /// The AU to reach, percent; `None` if the traces do not say.
     pub au_threshold_percentage: Option<f64>,
+    /// How it ended.
+    #[serde(default)]
+    pub ending: RunEnd,
 }
 
 /// Something to know before believing the numbers.
@@ -351,6 +355,9 @@ pub struct RankRow {
     pub host: String,
     /// Whether its trace is complete.
     pub complete: bool,
+    /// How it ended, as its trace says: `completed`, `interrupted by SIGTERM`, `failed: …`, `its trace stops`, `unknown`.
+    #[serde(default)]
+    pub ending: String,
     /// Mean over the epochs, percent; `None` without training.
     pub au_percentage: Option<f64>,
     /// What it exchanged with storage.

@@ -22,13 +22,10 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
     if let Some(text) = several_runs(traces) {
         warn("several_runs", text);
     }
-    let torn: Vec<String> =
-        traces.iter().filter(|trace| !trace.complete).map(|trace| trace.header.rank.to_string()).collect();
-    if !torn.is_empty() {
-        warn(
-            "incomplete",
-            format!("the trace of rank {} ends early: the process was killed or the disk was full", torn.join(", ")),
-        );
+    let ending = &report.run.ending;
+    if ending.is_partial() {
+        let missing = if ending.missing.is_empty() { String::new() } else { format!("; {}", ending.missing) };
+        warn("incomplete", format!("the run did not complete: {}{missing}", ending.text));
     }
     if report.run.events == 0 {
         warn("empty", "the traces hold no events: the run ended before it did anything".to_owned());

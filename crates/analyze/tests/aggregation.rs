@@ -74,7 +74,7 @@ fn check(prefix: &str, found: &metric::Aggregate, recorded: &Value, name: &str) 
         }
     }
     let (verdict, what) = field("au_meet_expectation");
-    assert_eq!(verdict == "success", found.au_meets_expectation, "{what}");
+    assert_eq!(Some(verdict == "success"), found.au_meets_expectation, "{what}");
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn the_first_sentence_is_the_verdict() {
     assert!(verdict(&report)["sentences"].to_string().contains(behind), "{}", verdict(&report));
     report.comparison = compare(&report, &report);
     assert!(verdict(&report)["sentences"].to_string().contains("nothing changed that chance does not explain"));
-    report.train.as_mut().unwrap().au_meets_expectation = true;
+    report.train.as_mut().unwrap().au_meets_expectation = Some(true);
     assert_eq!(verdict(&report)["tone"], "good");
     report.train = None;
     assert!(verdict(&report)["headline"].as_str().unwrap().contains("checkpoints saved in"), "{}", verdict(&report));

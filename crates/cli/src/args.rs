@@ -34,8 +34,8 @@ const EXIT_CODES: &str = "Exit codes:
   6  a trace cannot be read or written
   7  a replayed trace did not keep a bound of --require
   8  analyze --fail-if: a metric changed beyond its threshold
-  9  a wait lasted longer than --stall-timeout
-  130, 143  interrupted (Ctrl-C, SIGTERM)";
+   9  a wait lasted longer than --stall-timeout
+   128 + n   ended by signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 131 SIGQUIT, 138 and 140 SIGUSR1 and 2, 152 SIGXCPU";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -343,6 +343,9 @@ pub(crate) struct AnalyzeArgs {
     /// `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
     #[arg(long, value_name = "METRIC<PERCENT", requires = "base")]
     pub(crate) fail_if: Vec<dlio_analyze::compare::Threshold>,
+    /// Let `--fail-if` judge runs that did not complete; without it, they are an error of their own (exit code 4).
+    #[arg(long, requires = "fail_if")]
+    pub(crate) allow_partial: bool,
     /// What goes to standard output.
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

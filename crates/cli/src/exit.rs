@@ -23,10 +23,20 @@ pub(crate) enum Code {
     Threshold = 8,
     /// A wait lasted longer than `--stall-timeout`.
     Stalled = 9,
-    /// Ctrl-C.
+    /// SIGHUP: the terminal went away.
+    HungUp = 129,
+    /// SIGINT: Ctrl-C.
     Interrupted = 130,
+    /// SIGQUIT.
+    Quit = 131,
+    /// SIGUSR1.
+    User1 = 138,
+    /// SIGUSR2.
+    User2 = 140,
     /// SIGTERM.
     Terminated = 143,
+    /// SIGXCPU: the limit on CPU time.
+    CpuTime = 152,
 }
 
 /// A failure of a command: what to print and how to exit.
@@ -36,12 +46,20 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     /// One clear error: the noun, what was expected, what to do.
     pub(crate) message: String,
+    /// Somebody has said it already.
+    #[serde(default)]
+    pub(crate) said: bool,
 }
 
 impl Failure {
     /// A failure with this class and text.
     pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), said: false }
+    }
+
+    /// The same failure, to be returned but not printed.
+    pub(crate) fn already_said(self) -> Self {
+        Self { said: true, ..self }
     }
 
     /// Something the user typed or wrote is wrong.

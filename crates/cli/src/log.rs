@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
@@ -49,7 +49,7 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
 
 /// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it.
 pub(crate) fn failure(failure: &Failure) {
-    if !failure.message.is_empty() {
+    if !failure.said && !failure.message.is_empty() {
         let line = format!("dlio-rs: error: {failure}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
@@ -116,19 +116,23 @@ pub(crate) struct Log {
     /// The same for the file.
     threshold: Level,
     bars: Option<indicatif::MultiProgress>,
-    file: Mutex<Option<File>>,
+    file: LogFile,
 }
+
+/// The file of a log, which another thread can write to as well.
+#[derive(Clone, Default)]
+pub(crate) struct LogFile(Arc<Mutex<Option<File>>>);
 
 impl Log {
     /// A log that says nothing: every rank but 0.
     pub(crate) fn silent() -> Self {
-        Self { terminal: None, threshold: Level::Critical, bars: None, file: Mutex::new(None) }
+        Self { terminal: None, threshold: Level::Critical, bars: None, file: LogFile::default() }
     }
 
     /// The log of a rank that writes to the file that rank 0 has made; a rank that cannot see it speaks on the terminal.
     pub(crate) fn append(path: &Path) -> Self {
         let file = File::options().append(true).open(path).ok();
-        Self { terminal: Some(Level::Warning), threshold: Level::Warning, bars: None, file: Mutex::new(file) }
+        Self { terminal: Some(Level::Warning), threshold: Level::Warning, bars: None, file: LogFile::of(file) }
     }
 
     /// The same log with the reference's threshold for file and terminal, and without progress bars.
@@ -156,7 +160,7 @@ impl Log {
         let file = File::options().create(true).append(true).open(path).map_err(failed)?;
         let terminal = (verbosity > Verbosity::Quiet).then_some(Level::Warning);
         let bars = (terminal.is_some() && std::io::stderr().is_terminal()).then(indicatif::MultiProgress::new);
-        Ok(Self { terminal, threshold: Level::Debug, bars, file: Mutex::new(Some(file)) })
+        Ok(Self { terminal, threshold: Level::Debug, bars, file: LogFile::of(Some(file)) })
     }
 
     /// Where progress bars are drawn, on a terminal.
@@ -199,7 +203,23 @@ impl Log {
     }
 
     fn to_file(&self, text: &str) {
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.file.line(text);
+    }
+
+    /// Its file.
+    pub(crate) fn file(&self) -> LogFile {
+        self.file.clone()
+    }
+}
+
+impl LogFile {
+    fn of(file: Option<File>) -> Self {
+        Self(Arc::new(Mutex::new(file)))
+    }
+
+    /// Appends a line as it is.
+    pub(crate) fn line(&self, text: &str) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A log line that cannot be written (disk full) must not end a run whose results are still good.
         if let Some(open) = file.as_mut()
             && let Err(error) = open.write_all(format!("{text}\n").as_bytes())

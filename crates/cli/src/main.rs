@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod closing;
 mod commands;
 mod counters;
 mod discover;

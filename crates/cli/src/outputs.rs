@@ -1,19 +1,20 @@
 //! The reference's output files: every rank its two, rank 0 the summary and the `[METRIC]` lines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dlio_analyze::metric::{self, Aggregate, Formula, Parameters, RankMetric};
 use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, Summary, WallClock};
 use dlio_config::Workload;
 use dlio_config::vocabulary::{Dialect, Format};
 use dlio_engine::Trained;
-use dlio_event::TimeSource as _;
+use dlio_event::{Ending, TimeSource as _};
 use dlio_plan::{CheckpointPlan, Split, TrainingPlan};
 use serde::{Deserialize, Serialize};
 
+use crate::closing::Closing;
 use crate::exit::Failure;
 use crate::host::HostFacts;
-use crate::session::{Session, gather};
+use crate::session::{SUMMARY, Session, gather};
 
 /// What every rank tells rank 0 for the summary.
 #[derive(Serialize, Deserialize)]
@@ -76,9 +77,9 @@ fn record_bytes(workload: &Workload) -> f64 {
 /// When a file cannot be written, on any rank.
 pub(crate) async fn write(
     session: &Session,
-    plan: Option<&TrainingPlan>,
-    checkpoints: Option<&CheckpointPlan>,
+    (plan, checkpoints): (Option<&TrainingPlan>, Option<&CheckpointPlan>),
     trained: &Trained,
+    closing: &Closing,
 ) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     let parameters = parameters(workload, plan, checkpoints);
@@ -107,10 +108,13 @@ pub(crate) async fn write(
         ..Metrics::default()
     };
     let summarised = match session.rank() {
-        0 => summarise(session, &parameters, (metrics, checkpoints), all, data_gb),
-        _ => Ok(()),
+        0 => summarise(session, &parameters, (metrics, checkpoints), all, data_gb).map(Some),
+        _ => Ok(None),
     };
-    session.agree(summarised).await
+    if let Some((path, summary)) = session.agree(summarised).await? {
+        closing.wrote_summary(path, summary);
+    }
+    Ok(())
 }
 
 fn clock(session: &Session) -> WallClock {
@@ -135,7 +139,7 @@ fn summarise(
     (mut metrics, checkpoints): (Metrics, Option<&CheckpointPlan>),
     all: Vec<Told>,
     data_gb: f64,
-) -> Result<(), Failure> {
+) -> Result<(PathBuf, Summary), Failure> {
     let workload = &session.loaded.workload;
     let place = session.comm.place();
     let ranks: Vec<RankMetric> = all.iter().map(|told| told.metric.clone()).collect();
@@ -158,9 +162,11 @@ fn summarise(
         data_size_per_host_gb: data_gb,
         epochs: if trained { workload.train.epochs } else { 0 },
         metrics,
+        ending: Some(Ending::Completed),
     };
     let folder = &session.request.output;
-    write_file(&folder.join("summary.json"), &bytes::summary_json(&summary))?;
+    let path = folder.join(SUMMARY);
+    write_file(&path, &bytes::summary_json(&summary))?;
     session.say(&format!("Saved outputs in {}", folder.display()));
     let (written, read) = checkpoints.map_or((0, 0), |_| {
         let checkpoint = &workload.checkpoint;
@@ -174,7 +180,7 @@ fn summarise(
     } else {
         session.say(&lines);
     }
-    Ok(())
+    Ok((path, summary))
 }
 
 /// Writes a file whole: under a temporary name first.

@@ -2,6 +2,7 @@
 
 use dlio_config::Workload;
 use dlio_config::vocabulary::Dialect;
+use dlio_event::Planned;
 use dlio_format::{Decode, Layout};
 use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
 
@@ -53,6 +54,16 @@ impl Prepared {
             (data.files, data.present) = (files, present);
         }
         Ok(())
+    }
+
+    /// How much is to be done.
+    pub(crate) fn planned(&self, work: Work) -> Planned {
+        let files = self.data.as_ref().filter(|_| work.generate || work.verify).map_or(0, |data| data.files.total());
+        let trained = self.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
+        let alone = self.checkpoint_plan().filter(|_| trained.is_none()).and_then(CheckpointPlan::alone);
+        let (epochs, steps) = trained.unwrap_or_default();
+        let (checkpoints_saved, checkpoints_loaded) = alone.map_or((0, 0), |alone| (alone.writes, alone.reads));
+        Planned { epochs, steps, files, checkpoints_saved, checkpoints_loaded, operations: 0 }
     }
 
     /// The plan of the checkpoints.

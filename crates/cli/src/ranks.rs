@@ -67,9 +67,8 @@ impl Ranks {
             }
             let StallLimits { report_after, end_after } = self.limits.get();
             let absent = || self.inner.absent();
-            let text = |absent: &Absence| {
-                format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs())
-            };
+            let text =
+                |absent: &Absence| format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs());
             if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
                 told += 1;
                 let absent = absent();

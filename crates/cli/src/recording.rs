@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlio_config::Workload;
 use dlio_config::vocabulary::Format;
 use dlio_config::workload::Dataset;
-use dlio_event::EventSink;
+use dlio_event::{Ending, EventSink};
 use dlio_format::{FileShape, Layout};
 use dlio_plan::FileSet;
 use dlio_storage::Storage;
@@ -43,11 +43,10 @@ impl Recording {
     ///
     /// # Errors
     /// When something could not be written.
-    pub(crate) fn close(self, clock: Option<ClockAnchor>) -> Result<(), Failure> {
+    pub(crate) fn close(self, ending: &Ending, clock: Option<ClockAnchor>) -> Result<(), Failure> {
         self.writer.header_at_end(|header| header.clock_end = clock);
-        let counters = self.sampler.stop();
-        let finished = self.writer.finish().map(drop);
-        let written = tables::write_counters(&self.folder, self.rank, &counters);
+        let finished = self.writer.finish_as(ending.clone()).map(drop);
+        let written = tables::write_counters(&self.folder, self.rank, &self.sampler.stop());
         finished.and(written).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
     }
 }

@@ -9,19 +9,21 @@ use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Dialect, StorageType};
 use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions};
-use dlio_event::{EventSink, NullSink};
+use dlio_event::{Ending, EventSink, NullSink};
 use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
 use dlio_trace::tables;
 
 use crate::args::TargetArgs;
+use crate::closing::{Closed, Closing};
 use crate::exit::{Code, Failure};
 use crate::prepared::{DataSet, Prepared};
 use crate::profiler::{self, Profiler};
 use crate::progress::{Facts, Progress};
-use crate::recording::{self, Recording};
-use crate::session::Session;
+use crate::recording;
+use crate::session::{Begun, Session};
+use crate::signals::Caught;
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
 use crate::{discover, lists, outputs, page_cache, presence};
@@ -114,26 +116,16 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         _ => "trace-generate",
     };
     let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
-    let trace = session.trace(folder, parameters.embed(session.loaded.resolved.clone())).await?;
-    let events = trace.as_ref().map(Recording::events);
-    let ran = in_order(session, &opened, &prepared, work, events).await;
-    let closed = close(session, trace, ran.is_ok()).await;
-    match ran {
-        Err(failure) if failure.message.is_empty() => Err(failure),
-        Err(failure) => match session.signals.received() {
-            Some(code) => Err(interrupted(session, code)),
-            None => Err(session.abort(&failure).await),
-        },
-        Ok(()) => {
-            session.agree(closed).await?;
-            let traces = session.trace_folder(folder);
-            let tables = side_tables(session, &opened, &prepared, &traces);
-            session.agree(tables).await?;
-            let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
-            let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
-            session.agree(exported).await
-        }
-    }
+    let config = parameters.embed(session.loaded.resolved.clone());
+    let begun = session.begin(folder, config, prepared.planned(work)).await?;
+    let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
+    end(session, &begun.closing, ran).await?;
+    let traces = session.trace_folder(folder);
+    let tables = side_tables(session, &opened, &prepared, &traces);
+    session.agree(tables).await?;
+    let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
+    let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
+    session.agree(exported).await
 }
 
 fn open(session: &Session) -> Result<Opened, Failure> {
@@ -205,10 +197,9 @@ async fn in_order(
     session: &Session,
     opened: &Opened,
     prepared: &Prepared,
-    work: Work,
-    events: Option<Arc<dyn EventSink>>,
+    (work, begun): (Work, &Begun),
 ) -> Result<(), Failure> {
-    let rig = rig(session, opened, prepared, events);
+    let rig = rig(session, opened, prepared, begun.events.clone());
     let stall_after = work.stall_limits;
     if let (true, Some(DataSet { files, layout, .. })) = (work.generate, &prepared.data) {
         let plan = GeneratePlan::new(files, World { size: session.comm.place().size });
@@ -236,7 +227,7 @@ async fn in_order(
         session.agree(present).await?;
     }
     if prepared.plan.is_some() || prepared.checkpoints.is_some() {
-        measure(session, prepared, &rig, stall_after).await?;
+        measure(session, prepared, (&rig, &begun.closing), stall_after).await?;
     }
     match &prepared.data {
         Some(data) if !work.keep => remove(session, data, &rig, stall_after).await,
@@ -245,7 +236,12 @@ async fn in_order(
 }
 
 /// Trains, or takes nothing but checkpoints, and writes what was measured.
-async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
+async fn measure(
+    session: &Session,
+    prepared: &Prepared,
+    (rig, closing): (&Rig, &Closing),
+    stall_after: StallLimits,
+) -> Result<(), Failure> {
     let options = TrainOptions {
         before_epoch: page_cache::before_epoch(session),
         inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
@@ -265,7 +261,7 @@ async fn measure(session: &Session, prepared: &Prepared, rig: &Rig, stall_after:
     };
     let ran = ran.map_err(|error| failure(&error))?;
     session.agree(profiler.stop(session)).await?;
-    outputs::write(session, prepared.plan.as_ref(), prepared.checkpoint_plan(), &ran).await
+    outputs::write(session, (prepared.plan.as_ref(), prepared.checkpoint_plan()), &ran, closing).await
 }
 
 /// Removes the data set.
@@ -381,13 +377,43 @@ fn set_value(time: &TimeSpec) -> String {
     format!("{{{}}}", kind.into_iter().chain(members).collect::<Vec<_>>().join(", "))
 }
 
-/// Ends the trace; nothing of it is lost, also when the run failed. Ranks that all came to the end compare their
-/// clocks once more.
-pub(crate) async fn close(session: &Session, trace: Option<Recording>, complete: bool) -> Result<(), Failure> {
+/// Ends this rank's part of the run, as what it did says: nothing of its trace is lost, also when it failed. Ranks that all
+/// came to the end compare their clocks once more.
+///
+/// # Errors
+/// The failure of the run, or that of writing its trace.
+pub(crate) async fn end<T>(session: &Session, closing: &Closing, ran: Result<T, Failure>) -> Result<T, Failure> {
+    let (clock, ran) = match ran {
+        Ok(value) => {
+            let clock =
+                if session.loaded.workload.dlio_rs.trace { session.clock_now().await.map(Some) } else { Ok(None) };
+            match clock {
+                Ok(clock) => (clock, Ok(value)),
+                Err(failure) => (None, Err(failure)),
+            }
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    let ran = ran.map_err(|failure| match session.signals.trouble() {
+        Some(trouble) if session.signals.received().is_none() => trouble,
+        _ => failure,
+    });
+    let ending = match (&ran, session.signals.received()) {
+        (Ok(_), _) => Ending::Completed,
+        (Err(_), Some(signal)) => closing.interruption(signal),
+        (Err(failure), None) => Ending::failed(&failure.message),
+    };
+    let closed = closing.end(ending, clock);
     session.signals.disarm();
-    let Some(recording) = trace else { return Ok(()) };
-    let clock = if complete { Some(session.clock_now().await?) } else { None };
-    recording.close(clock)
+    match (ran, session.signals.received()) {
+        (Ok(value), _) if closed.ending.is_completed() => Ok(value),
+        // A signal came between the last operation and the last row.
+        (Ok(_), Some(signal)) if closed.trace.is_ok() => Err(interrupted(session, &closed, signal)),
+        (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
+        (Err(failure), _) if failure.said => Err(failure),
+        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
+        (Err(failure), None) => Err(session.abort(&failure).await),
+    }
 }
 
 /// What rank 0 adds when all traces are written: the counters of all ranks as one table, and the list of files.
@@ -412,18 +438,25 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
 /// library, as a return from here would, could last for ever.
-pub(crate) fn interrupted(session: &Session, code: Code) -> Failure {
-    let failure = Failure::new(
-        code,
-        "ended by a signal (asked to, or because another rank failed); the trace holds everything up to here",
-    );
+fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
+    let failure = interruption(closed, signal);
     if session.comm.place().size == 1 {
         return failure;
     }
     if session.rank() == 0 {
         crate::log::failure(&failure);
     }
-    std::process::exit(code as i32)
+    std::process::exit(signal.code as i32)
+}
+
+/// What is said of a rank that a signal ended.
+pub(crate) fn interruption(closed: &Closed, signal: Caught) -> Failure {
+    let trace = match &closed.trace {
+        Ok(()) if closed.traced => "; the trace holds everything up to here".to_owned(),
+        Ok(()) => String::new(),
+        Err(failure) => format!("; not all of the trace could be written: {failure}"),
+    };
+    Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending))
 }
 
 pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {

@@ -9,14 +9,14 @@ use dlio_comm::Communicator;
 use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
-use dlio_event::TimeSource;
+use dlio_event::{EventSink, Planned, TimeSource};
 use dlio_trace::{ClockAnchor, Header, TraceWriter, tables};
 
 use crate::args::TargetArgs;
+use crate::closing::{Closing, Notes};
 use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
-use crate::{launch, panics};
 use crate::log::{Level, Log, Verbosity};
 use crate::ranks::Ranks;
 use crate::recording::Recording;
@@ -24,6 +24,7 @@ use crate::request::Request;
 use crate::signals::{self, Signals};
 use crate::sizing;
 use crate::workload::Wanted;
+use crate::{launch, panics};
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
@@ -54,8 +55,19 @@ pub(crate) struct Session {
     /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
     clock_offset: (i64, u64),
     /// Who of this node has failed.
-    failures: Option<Failures>,
+    failures: Option<Arc<Failures>>,
 }
+
+/// What began with [`Session::begin`].
+pub(crate) struct Begun {
+    /// How it will end.
+    pub(crate) closing: Arc<Closing>,
+    /// Where events go; `None`: nowhere.
+    pub(crate) events: Option<Arc<dyn EventSink>>,
+}
+
+/// The file of the metrics.
+pub(crate) const SUMMARY: &str = "summary.json";
 
 /// Ranks that fail within this time fail of the same.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
@@ -92,7 +104,7 @@ impl Session {
         }
         let log = Rc::new(log);
         let clock_offset = align_clocks(&*comm, &clock).await?;
-        let failures = Failures::share(&*comm).await?;
+        let failures = Failures::share(&*comm).await?.map(Arc::new);
         let signals = Signals::watch(signals::GRACE);
         comm.set_signals(signals.clone());
         let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
@@ -149,7 +161,7 @@ impl Session {
         }
         let named = failure.message.contains(&format!("rank {}", place.rank));
         let who = if named { place.host.clone() } else { format!("rank {} on {}", place.rank, place.host) };
-        let mut told = Failure { code: failure.code, message: format!("{who}: {failure}") };
+        let mut told = Failure::new(failure.code, format_args!("{who}: {failure}"));
         if let Some(failures) = &self.failures {
             failures.add();
             tokio::time::sleep(SAME_MOMENT).await;
@@ -165,7 +177,7 @@ impl Session {
         }
         crate::log::failure(&told);
         self.comm.abort(&told.message, failure.code as i32);
-        Failure { code: failure.code, message: String::new() }
+        failure.clone().already_said()
     }
 
     /// Ends the session with the same failure on every rank if any rank has one.
@@ -176,11 +188,38 @@ impl Session {
         agree(&*self.comm, result).await
     }
 
-    /// Opens this rank's trace under `folder` of the output folder, `config_json` in its header; `None` when traces are switched off.
+    /// Opens this rank's trace under `folder` of the output folder, `config_json` in its header, and prepares the end of the
+    /// run. Without traces nothing is recorded.
     ///
     /// # Errors
     /// When the folder or file cannot be made, on any rank.
-    pub(crate) async fn trace(&self, folder: &str, config_json: String) -> Result<Option<Recording>, Failure> {
+    pub(crate) async fn begin(&self, folder: &str, config_json: String, planned: Planned) -> Result<Begun, Failure> {
+        let recording = self.trace(folder, config_json, planned).await?;
+        let events = recording.as_ref().map(Recording::events);
+        let summary = self.request.output.join(SUMMARY);
+        // What an earlier run left must not be taken for this one's result, should this one end early.
+        let removed = if self.rank() == 0 && folder == "trace" { remove(&summary) } else { Ok(()) };
+        self.agree(removed).await?;
+        let notes = (self.rank() == 0).then(|| Notes {
+            log: self.log.file(),
+            // As the reference, which leaves none either: its harnesses take any summary for a result.
+            summary: (folder == "trace" && !self.as_reference()).then_some(summary),
+            anchor: self.request.anchor,
+            clock: self.clock.clone(),
+            ranks: self.comm.place().size,
+        });
+        let closing = Arc::new(Closing::new(recording, self.failures.clone(), notes));
+        let (last, rank) = (Arc::clone(&closing), self.rank());
+        self.signals.set_last_words(move |signal| {
+            let closed = last.end(last.interruption(signal), None);
+            if rank == 0 {
+                crate::log::failure(&crate::run::interruption(&closed, signal));
+            }
+        });
+        Ok(Begun { closing, events })
+    }
+
+    async fn trace(&self, folder: &str, config_json: String, planned: Planned) -> Result<Option<Recording>, Failure> {
         if !self.loaded.workload.dlio_rs.trace {
             return Ok(None);
         }
@@ -188,12 +227,15 @@ impl Session {
         let emptied = if self.rank() == 0 { empty_folder(&folder) } else { Ok(()) };
         self.agree(emptied).await?;
         let path = folder.join(dlio_trace::file_name(self.rank()));
-        let writer = TraceWriter::create(&path, &self.trace_header(config_json))
-            .map_err(|error| Failure::new(Code::Trace, error));
+        let header = Header { planned: Some(planned), ..self.trace_header(config_json) };
+        let writer =
+            TraceWriter::create(&path, &header).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)));
         let writer = Arc::new(self.agree(writer).await?);
-        let last = Arc::clone(&writer);
-        self.signals.set_last_words(move || {
-            let _ = last.finish();
+        let (signals, rank) = (self.signals.clone(), self.rank());
+        writer.on_failure(move |error| {
+            let failure = Failure::new(Code::Trace, crate::run::chain(error));
+            crate::log::note(&format!("rank {rank} loses its trace, so the run ends: {failure}"));
+            signals.end_with(failure);
         });
         let last = Arc::downgrade(&writer);
         panics::set_last_words(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
@@ -234,6 +276,7 @@ impl Session {
             config_json,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host_facts: self.host_facts(),
+            planned: None,
         }
     }
 
@@ -342,7 +385,7 @@ async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure {
     }
     // The failure is what counts, whatever becomes of this.
     let _ = comm.barrier().await;
-    Failure { message: String::new(), ..failure }
+    failure.already_said()
 }
 
 /// Makes every rank return an error if one has one.
@@ -390,6 +433,15 @@ fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
 fn make_output(log_file: &Path) -> Result<(), Failure> {
     let folder = log_file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))
+}
+
+fn remove(file: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::file("removing what an earlier run left:", file, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn enter(folder: &Path) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dlio_comm::Communicator;
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
-use dlio_event::{NullSink, OpKind, Position};
+use dlio_event::{EventSink, NullSink, OpKind, Planned, Position};
 use dlio_plan::replay::{
     EndpointRule, Error as PlanError, Fidelity, Operations, Options, Recorded, ReplayKind, ReplayPlan, Requirement,
     Rule, Share, Survey, Timing, merged,
@@ -21,9 +21,8 @@ use crate::args::{ConfigArgs, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::ranks::Ranks;
-use crate::recording::Recording;
 use crate::request::Request;
-use crate::run::{chain, close, failure, interrupted};
+use crate::run::{chain, end, failure};
 use crate::session::{Session, Start, agree, gather};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
@@ -165,6 +164,12 @@ impl<'a> Job<'a> {
         self.survey.changes() && self.plan.options().rules.is_empty() && !self.args.in_place
     }
 
+    /// Operations of this rank in all passes.
+    fn operations(&self) -> u64 {
+        let once: u64 = self.survey.kinds.values().map(|(count, _)| *count).sum();
+        once.saturating_mul(u64::from(self.args.repeat.unwrap_or(1)))
+    }
+
     pub(crate) fn options(&self, session: &Session) -> ReplayOptions {
         ReplayOptions {
             timing: self.args.timing(),
@@ -295,12 +300,12 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     Ok(())
 }
 
-pub(crate) fn rig(session: &Session, opened: &Opened, trace: Option<&Recording>) -> Rig {
+pub(crate) fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>) -> Rig {
     Rig {
         storage: opened.storage.clone(),
         comm: Rc::clone(&session.bare),
         clock: session.clock.clone(),
-        events: trace.map_or_else(|| Arc::new(NullSink) as Arc<dyn dlio_event::EventSink>, Recording::events),
+        events: events.unwrap_or_else(|| Arc::new(NullSink)),
         lanes: LaneHost::Threads,
         observer: Rc::new(StepLines::new(session)),
     }
@@ -327,8 +332,29 @@ async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<
 
 async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64, i64)) -> Result<Fidelity, Failure> {
     let parameters = outputs::parameters(&session.loaded.workload, None, None);
-    let trace = session.trace("trace", parameters.embed(session.loaded.resolved.clone())).await?;
-    let rig = rig(session, opened, trace.as_ref());
+    let operations: u64 = gather(&*session.comm, &job.operations()).await?.into_iter().sum();
+    let planned = Planned { operations, ..Planned::default() };
+    let config = parameters.embed(session.loaded.resolved.clone());
+    let begun = session.begin("trace", config, planned).await?;
+    let ran = issue(session, opened, (job, window), begun.events.clone()).await;
+    let mut fidelity = end(session, &begun.closing, ran).await?;
+    let passes = u64::from(job.args.repeat.unwrap_or(1));
+    fidelity.recorded_busy_ns = job.survey.busy * passes;
+    let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
+    fidelity.recorded_span_ns = span * passes;
+    fidelity.recorded_peak = job.survey.peak;
+    fidelity.recorded_failures_left_out = job.survey.failed * passes;
+    Ok(fidelity)
+}
+
+/// Issues this rank's operations.
+async fn issue(
+    session: &Session,
+    opened: &Opened,
+    (job, window): (&Job<'_>, (i64, i64)),
+    events: Option<Arc<dyn EventSink>>,
+) -> Result<Fidelity, Failure> {
+    let rig = rig(session, opened, events);
     let sources = job.plan.sources(job.rank);
     let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));
     let passes = job.args.repeat.unwrap_or(1);
@@ -339,23 +365,7 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
     let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
     let options =
         ReplayOptions { routes: routes(session, job)?, loops: (job.survey.loops.0, common), ..job.options(session) };
-    let ran = dlio_engine::replay(operations, &rig, &options).await;
-    let closed = close(session, trace, ran.is_ok()).await;
-    match ran {
-        Err(error) => match session.signals.received() {
-            Some(code) => Err(interrupted(session, code)),
-            None => Err(session.abort(&failure(&error)).await),
-        },
-        Ok(mut fidelity) => {
-            session.agree(closed).await?;
-            fidelity.recorded_busy_ns = job.survey.busy * u64::from(passes);
-            let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
-            fidelity.recorded_span_ns = span * u64::from(passes);
-            fidelity.recorded_peak = job.survey.peak;
-            fidelity.recorded_failures_left_out = job.survey.failed * u64::from(passes);
-            Ok(fidelity)
-        }
-    }
+    dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))
 }
 
 /// The storages that endpoint rules lead to.

@@ -28,7 +28,12 @@ pub struct Removed {
 ///
 /// # Errors
 /// The first removal that the storage refuses, on rank 0; the caller then aborts the communicator.
-pub async fn remove(files: &FileSet, rig: &Rig, cancel: CancelFlag, stall_after: StallLimits) -> Result<Removed, Error> {
+pub async fn remove(
+    files: &FileSet,
+    rig: &Rig,
+    cancel: CancelFlag,
+    stall_after: StallLimits,
+) -> Result<Removed, Error> {
     let mut watch = Watch::new(rig, cancel, stall_after);
     watch.meet(AT, rig.comm.barrier()).await?;
     let mut removed = Removed::default();

@@ -86,7 +86,10 @@ fn a_write_that_takes_too_long_is_named() {
     let generated = sim("npy").ranks(2).steps(2).inflight(2).slow_object("train/img_3_of_4.npy", 70_000).generate();
     let told = |rank: usize| generated.ranks[rank].seen.stalls.borrow()[0].to_string();
     assert_eq!(told(1), "rank 1 has waited 60 s for memory://train/img_3_of_4.npy to be written");
-    assert_eq!(told(0), "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last working on files of the data set)");
+    assert_eq!(
+        told(0),
+        "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last working on files of the data set)"
+    );
 }
 
 #[test]

@@ -3,11 +3,13 @@
 //! Invariant: this crate does no I/O, starts no thread and reads no clock. Times are nanoseconds of one monotonic
 //! clock per process ([`Nanos`]); the trace file carries what is needed to align the clocks of different ranks.
 
+mod ending;
 mod kind;
 mod position;
 mod sink;
 mod timing;
 
+pub use ending::{Ending, NotAnEnding, Planned};
 pub use kind::{OpKind, Outcome};
 pub use position::{Phase, Position};
 pub use sink::{CollectingSink, EventSink, NullSink};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The file or its folder could not be made.
-    #[error("cannot create the trace {path}; choose another trace folder or check its permissions")]
+    #[error("cannot create the trace {path}; {}", remedy(source))]
     Create {
         /// Trace file.
         path: PathBuf,
@@ -17,7 +17,8 @@ pub enum Error {
     },
     /// A write failed; what had been written before stays readable.
     #[error(
-        "writing the trace {path} failed after {rows_written} rows; {rows_lost} events are not in it: free space or choose another trace folder"
+        "writing the trace {path} failed after {rows_written} rows, {rows_lost} events are not in it; {}",
+        remedy(source)
     )]
     Write {
         /// Trace file.
@@ -139,4 +140,20 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+}
+
+/// What helps against an error of the file system.
+fn remedy(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull => "free space there, or give another folder with --output",
+        ErrorKind::QuotaExceeded => "free space within your quota there, or give another folder with --output",
+        ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files (ulimit -f), or give another folder with --output"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "check the permissions of its folder, or give another one with --output"
+        }
+        _ => "check the folder and its file system, or give another one with --output",
+    }
 }

@@ -7,10 +7,10 @@
 //! that was given to a flush, each exactly once.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use dlio_event::Event;
+use dlio_event::{Ending, Event};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::writer::TrackedWrite;
@@ -18,7 +18,7 @@ use parquet::file::writer::TrackedWrite;
 use crate::columns::Place;
 use crate::encoder::{Encoder, Workspace};
 use crate::footer::{self, MAGIC};
-use crate::header::{Header, State};
+use crate::header::{Header, State, ending_pair};
 use crate::names::NameTables;
 
 /// Events in a full row group.
@@ -68,6 +68,15 @@ pub(crate) struct TraceFile {
     small_bytes: u64,
     dead_bytes: u64,
     footer_bytes: u64,
+    /// What the last footer on disk reaches.
+    safe: Safe,
+}
+
+/// What is safe on disk: a file that ends there is whole.
+#[derive(Default)]
+struct Safe {
+    bytes: u64,
+    groups: Vec<RowGroupMetaData>,
 }
 
 impl TraceFile {
@@ -96,9 +105,10 @@ impl TraceFile {
             small_bytes: 0,
             dead_bytes: 0,
             footer_bytes: 0,
+            safe: Safe::default(),
         };
         this.buffer.write_all(MAGIC)?;
-        this.commit(true, false)?;
+        this.commit(true, None)?;
         Ok(this)
     }
 
@@ -127,15 +137,15 @@ impl TraceFile {
             if self.pending.len() == GROUP_ROWS {
                 self.merge(names)?;
                 let affordable = self.dead_bytes + self.footer_bytes <= self.live_bytes + DEAD_ALLOWANCE;
-                self.commit(affordable, false)?;
+                self.commit(affordable, None)?;
             }
         }
         Ok(())
     }
 
-    /// Writes what is in memory, with a footer.
-    pub(crate) fn flush(&mut self, names: &NameTables, complete: bool) -> std::io::Result<()> {
-        if complete || self.small.len() >= MAX_SMALL {
+    /// Writes what is in memory, with a footer; the last one says how the rank ended.
+    pub(crate) fn flush(&mut self, names: &NameTables, ending: Option<&Ending>) -> std::io::Result<()> {
+        if ending.is_some() || self.small.len() >= MAX_SMALL {
             if self.uncovered() > 0 || self.small.len() > 1 {
                 self.merge(names)?;
             }
@@ -145,7 +155,30 @@ impl TraceFile {
             self.small.push(group);
             self.covered = self.pending.len();
         }
-        self.commit(true, complete)
+        self.commit(true, ending)
+    }
+
+    /// After a write that failed: cuts off what it left behind the last whole footer, which also frees its space, and
+    /// writes one that says how the rank ended.
+    pub(crate) fn seal(&mut self, ending: &Ending) -> std::io::Result<()> {
+        self.file.set_len(self.safe.bytes)?;
+        self.file.seek(SeekFrom::Start(self.safe.bytes))?;
+        self.buffer = TrackedWrite::new(Vec::new());
+        let bytes = self.footer(self.safe.groups.clone(), self.rows_written, Some(ending))?;
+        let written = self.file.write_all(&bytes);
+        if written.is_err() {
+            // A file that ends with its last whole footer is better than one with half of another one.
+            self.file.set_len(self.safe.bytes)?;
+        }
+        written
+    }
+
+    fn footer(&self, groups: Vec<RowGroupMetaData>, rows: u64, ending: Option<&Ending>) -> std::io::Result<Vec<u8>> {
+        let mut pairs = self.pairs.clone();
+        let complete = ending.is_some_and(Ending::is_completed);
+        pairs.push(State { rows_written: rows, complete }.to_key_value());
+        pairs.extend(ending.map(ending_pair));
+        footer::encode(self.encoder.schema(), groups, pairs).map_err(io_error)
     }
 
     /// Every footer from now on has this header.
@@ -191,13 +224,11 @@ impl TraceFile {
     }
 
     /// Hands the bytes that were encoded since the last time, and a footer if wanted, to the system in one call.
-    fn commit(&mut self, with_footer: bool, complete: bool) -> std::io::Result<()> {
+    fn commit(&mut self, with_footer: bool, ending: Option<&Ending>) -> std::io::Result<()> {
         let rows = self.rows_full + self.covered as u64;
-        if with_footer {
-            let groups = self.full.iter().chain(&self.small).cloned().collect();
-            let mut pairs = self.pairs.clone();
-            pairs.push(State { rows_written: rows, complete }.to_key_value());
-            let bytes = footer::encode(self.encoder.schema(), groups, pairs).map_err(io_error)?;
+        let groups: Option<Vec<_>> = with_footer.then(|| self.full.iter().chain(&self.small).cloned().collect());
+        if let Some(groups) = &groups {
+            let bytes = self.footer(groups.clone(), rows, ending)?;
             self.dead_bytes += self.footer_bytes;
             self.footer_bytes = bytes.len() as u64;
             self.buffer.write_all(&bytes)?;
@@ -206,8 +237,9 @@ impl TraceFile {
         let bytes = self.buffer.inner_mut();
         self.file.write_all(bytes)?;
         bytes.clear();
-        if with_footer {
+        if let Some(groups) = groups {
             self.rows_written = rows;
+            self.safe = Safe { bytes: self.buffer.bytes_written() as u64, groups };
         }
         Ok(())
     }
@@ -244,13 +276,13 @@ mod tests {
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         for i in 0..1_000 {
             file.append(&[span(i)], &names).unwrap();
-            file.flush(&names, false).unwrap();
+            file.flush(&names, None).unwrap();
             assert!(file.full.len() + file.small.len() <= MAX_SMALL + 1);
             assert_eq!(file.rows_written(), i + 1);
         }
         let waste = file.summary(0).dead_bytes / 1_000;
         assert!(waste < 64 << 10, "{waste} dead bytes per flush");
-        file.flush(&names, true).unwrap();
+        file.flush(&names, Some(&Ending::Completed)).unwrap();
         let trace = crate::read_file(&path).unwrap();
         assert_eq!((trace.rows, trace.complete, file.summary(0).row_groups), (1_000, true, 1));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), file.summary(0).file_bytes);
@@ -275,7 +307,7 @@ mod tests {
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         for at in 0..5 {
             file.append(&group(at).collect::<Vec<_>>(), &names).unwrap();
-            file.flush(&names, false).unwrap();
+            file.flush(&names, None).unwrap();
         }
         assert_eq!(file.summary(0).row_groups, 5);
         let name = |object: ObjectId| {
@@ -313,7 +345,7 @@ mod tests {
             .collect();
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         file.append(&events, &names).unwrap();
-        file.flush(&names, true).unwrap();
+        file.flush(&names, Some(&Ending::Completed)).unwrap();
         let mut read = 0;
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
             let batch = batch.unwrap();
@@ -344,7 +376,7 @@ mod tests {
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         for half in events.chunks(5_000) {
             file.append(half, &names).unwrap();
-            file.flush(&names, false).unwrap();
+            file.flush(&names, None).unwrap();
         }
         let encodings: Vec<bool> =
             file.small.iter().map(|group| group.column(9).dictionary_page_offset().is_some()).collect();
@@ -377,7 +409,7 @@ mod tests {
         let mut expected = 0;
         for round in 0..60 {
             file.append(&events, &names).unwrap();
-            file.flush(&names, false).unwrap();
+            file.flush(&names, None).unwrap();
             expected += 5_000;
             let trace = crate::read_file(&path).unwrap();
             assert_eq!((trace.rows, trace.torn_bytes), (expected, 0), "round {round}");
@@ -391,12 +423,32 @@ mod tests {
         let names = names();
         let mut file = TraceFile::create(&path, &Header::default()).unwrap();
         file.append(&[span(1), span(2)], &names).unwrap();
-        file.flush(&names, false).unwrap();
+        file.flush(&names, None).unwrap();
         file.append(&[span(3)], &names).unwrap();
         // A descriptor that cannot be written to stands for a full disk.
         file.file = File::open(&path).unwrap();
-        file.flush(&names, false).unwrap_err();
+        file.flush(&names, None).unwrap_err();
         assert_eq!((file.rows_written(), file.unwritten()), (2, 1));
         assert_eq!(crate::read_file(&path).unwrap().rows, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_sealed_after_a_torn_write_ends_with_a_footer_that_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = names();
+        let mut file = TraceFile::create(&path, &Header::default()).unwrap();
+        file.append(&[span(1), span(2)], &names).unwrap();
+        file.flush(&names, None).unwrap();
+        file.append(&[span(3)], &names).unwrap();
+        let writable = std::mem::replace(&mut file.file, File::open(&path).unwrap());
+        file.flush(&names, None).unwrap_err();
+        file.file = writable;
+        // Part of what could not be written is there.
+        file.file.write_all(b"torn").unwrap();
+        let ending = Ending::failed("no space left");
+        file.seal(&ending).unwrap();
+        let trace = crate::read_file(&path).unwrap();
+        assert_eq!((trace.rows, trace.torn_bytes, trace.complete, trace.ending), (2, 0, false, Some(ending)));
     }
 }

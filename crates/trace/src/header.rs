@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dlio_event::{Ending, Planned};
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::Error;
 /// Major version of the format: a reader refuses files with a higher one.
 pub const FORMAT_MAJOR: u32 = 1;
 /// Minor version of the format: grows with columns or keys that older readers may ignore.
-pub const FORMAT_MINOR: u32 = 1;
+pub const FORMAT_MINOR: u32 = 2;
 
 const VERSION: &str = "dlio.trace.version";
 const TOOL: &str = "dlio.trace.tool_version";
@@ -23,6 +24,8 @@ const CONFIG: &str = "dlio.trace.config";
 const FACTS: &str = "dlio.trace.host_facts";
 const STATE: &str = "dlio.trace.state";
 const CLOCK_END: &str = "dlio.trace.clock_end";
+const PLANNED: &str = "dlio.trace.planned";
+const ENDING: &str = "dlio.trace.ending";
 
 /// One moment on the clocks that matter, and how this rank's monotonic clock relates to rank 0's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,6 +65,8 @@ pub struct Header {
     pub tool_version: String,
     /// Facts about the host that help to judge the numbers (kernel, CPU, memory, mounts), by name.
     pub host_facts: BTreeMap<String, String>,
+    /// How much the run was to do; `None` in traces that do not say.
+    pub planned: Option<Planned>,
 }
 
 /// How far the writer had come when it wrote a footer.
@@ -69,6 +74,18 @@ pub struct Header {
 pub(crate) struct State {
     pub(crate) rows_written: u64,
     pub(crate) complete: bool,
+}
+
+/// How the rank ended, as the last footer of its file says; `None`: the file does not say.
+pub(crate) fn ending_of(path: &Path, pairs: &[KeyValue]) -> Result<Option<Ending>, Error> {
+    let lookup = Lookup { path, pairs };
+    let parse = |text: &str| text.parse().map_err(|error| lookup.damaged(format!("{ENDING} in its footer: {error}")));
+    lookup.find(ENDING).map(parse).transpose()
+}
+
+/// The pair of a last footer that says how the rank ended.
+pub(crate) fn ending_pair(ending: &Ending) -> KeyValue {
+    KeyValue::new(ENDING.to_owned(), ending.to_string())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +112,7 @@ impl Header {
             pair(FACTS, json(&self.host_facts)),
         ];
         pairs.extend(self.clock_end.map(|anchor| pair(CLOCK_END, json(&anchor))));
+        pairs.extend(self.planned.map(|planned| pair(PLANNED, json(&planned))));
         pairs
     }
 
@@ -114,6 +132,7 @@ impl Header {
             config_json: lookup.text(CONFIG)?.to_owned(),
             tool_version: lookup.text(TOOL)?.to_owned(),
             host_facts: lookup.json(FACTS)?,
+            planned: lookup.find(PLANNED).map(|_| lookup.json(PLANNED)).transpose()?,
         };
         Ok((header, lookup.json(STATE)?))
     }

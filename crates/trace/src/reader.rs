@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use arrow::datatypes::{DataType, Field, Schema};
+use dlio_event::Ending;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -17,7 +18,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMeta
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::footer;
-use crate::header::Drift;
+use crate::header::{self, Drift};
 use crate::rows::{Rows, WANTED};
 use crate::{Batch, Error, Header, Names};
 
@@ -36,8 +37,12 @@ pub struct RankTrace {
     pub header: Header,
     /// Events that can be read.
     pub rows: u64,
-    /// Whether the run ended properly; if not, events after the last footer are missing.
+    /// Whether this rank did all that was planned; if not, it ended early, or events after the last footer are missing.
+    /// Traces up to format 1.1 say so of every run that wrote a last footer.
     pub complete: bool,
+    /// How this rank ended. `None` where `complete` is set: the file is an import or of an earlier format and does not
+    /// say; `None` otherwise: the trace stops, because the process was killed or is still running.
+    pub ending: Option<Ending>,
     /// Bytes after the last whole footer: what was being written when the process ended.
     pub torn_bytes: u64,
     metadata: Arc<ParquetMetaData>,
@@ -51,7 +56,9 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
     let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let found = footer::find(path, &file)?;
     let pairs = found.metadata.file_metadata().key_value_metadata();
-    let (header, state) = Header::from_key_values(path, pairs.map_or(&[], Vec::as_slice))?;
+    let pairs = pairs.map_or(&[][..], Vec::as_slice);
+    let (header, state) = Header::from_key_values(path, pairs)?;
+    let ending = header::ending_of(path, pairs)?.filter(|_| found.torn_bytes == 0);
     let rows = found.metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
     if rows != state.rows_written {
         return Err(Error::Damaged {
@@ -64,6 +71,7 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
         header,
         rows,
         complete: state.complete && found.torn_bytes == 0,
+        ending,
         torn_bytes: found.torn_bytes,
         metadata: Arc::new(found.metadata),
     })

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dlio_event::{EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
+use dlio_event::{Ending, EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
 
 use crate::Error;
 use crate::file::{Summary, TraceFile};
@@ -68,6 +68,16 @@ struct Shared {
     error: Mutex<Option<String>>,
     /// As the final footer will have it.
     header: Mutex<Header>,
+    on_failure: Mutex<Option<OnFailure>>,
+}
+
+/// Whom a failed write is told.
+struct OnFailure(Box<dyn FnOnce(&Error) + Send>);
+
+impl std::fmt::Debug for OnFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnFailure")
+    }
 }
 
 /// Apart by two cache lines, so that threads do not slow each other down by false sharing.
@@ -83,12 +93,14 @@ struct Queue {
     spare: Vec<Packed>,
     queued_bytes: u64,
     queued_bytes_max: u64,
-    finishing: Option<Ending>,
+    finishing: Option<Last>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Finished,
+/// What the last footer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Last {
+    Said(Ending),
+    /// Nobody said how the rank ended.
     Dropped,
 }
 
@@ -109,6 +121,7 @@ impl TraceWriter {
             rows_lost: AtomicU64::new(0),
             error: Mutex::default(),
             header: Mutex::new(header.clone()),
+            on_failure: Mutex::new(None),
         });
         let writer =
             Writer { shared: Arc::clone(&shared), file, path: path.to_owned(), failed: None, events: Vec::new() };
@@ -125,12 +138,25 @@ impl TraceWriter {
         change(&mut lock(&self.shared.header));
     }
 
-    /// Writes everything that was recorded and the final footer, and waits for it.
+    /// Writes everything that was recorded and the final footer of a run that did all that was planned, and waits for it.
     ///
     /// # Errors
     /// [`Error::Write`] if any write failed since the start; [`Error::Finished`] the second time.
     pub fn finish(&self) -> Result<Summary, Error> {
-        self.end(Ending::Finished).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
+        self.finish_as(Ending::Completed)
+    }
+
+    /// The same for a rank that ended in this way.
+    ///
+    /// # Errors
+    /// As [`TraceWriter::finish`].
+    pub fn finish_as(&self, ending: Ending) -> Result<Summary, Error> {
+        self.end(Last::Said(ending)).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
+    }
+
+    /// Calls `work` once, on the writer thread, when a write fails: from then on nothing more is recorded.
+    pub fn on_failure(&self, work: impl FnOnce(&Error) + Send + 'static) {
+        *lock(&self.shared.on_failure) = Some(OnFailure(Box::new(work)));
     }
 
     /// Writes what was recorded, with a footer that says that the trace is not complete; nothing can be told of what fails.
@@ -149,10 +175,10 @@ impl TraceWriter {
         }
     }
 
-    fn end(&self, ending: Ending) -> Option<Result<Summary, Error>> {
+    fn end(&self, last: Last) -> Option<Result<Summary, Error>> {
         let thread = lock(&self.thread).take()?;
         self.shared.closed.store(true, Ordering::SeqCst);
-        lock(&self.shared.queue).finishing = Some(ending);
+        lock(&self.shared.queue).finishing = Some(last);
         self.shared.wake.notify_one();
         Some(thread.join().unwrap_or_else(|_| {
             Err(Error::Write {
@@ -168,7 +194,7 @@ impl TraceWriter {
 /// A run that ends by an error still leaves its events, with a footer that says that the trace is not complete.
 impl Drop for TraceWriter {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.end(Ending::Dropped) {
+        if let Some(Err(error)) = self.end(Last::Dropped) {
             tracing::error!("{error}");
         }
     }
@@ -310,11 +336,11 @@ impl Writer {
             }
             self.drain(&mut schedule);
             if let Some(ending) = ending {
-                return self.end(ending);
+                return self.end(&ending);
             }
             if schedule.due() {
-                if self.file.uncovered() > 0 {
-                    let result = self.file.flush(&self.shared.names, false);
+                if self.file.uncovered() > 0 && self.failed.is_none() {
+                    let result = self.file.flush(&self.shared.names, None);
                     self.settle(result, 0);
                 }
                 schedule.flushed();
@@ -323,13 +349,13 @@ impl Writer {
     }
 
     /// Sleeps until there is something to do; tells whether a tick passed without news.
-    fn wait(&self) -> (bool, Option<Ending>) {
+    fn wait(&self) -> (bool, Option<Last>) {
         let queue = lock(&self.shared.queue);
         if !queue.chunks.is_empty() || queue.finishing.is_some() {
-            return (false, queue.finishing);
+            return (false, queue.finishing.clone());
         }
         let (queue, timeout) = self.shared.wake.wait_timeout(queue, TICK).unwrap_or_else(PoisonError::into_inner);
-        (timeout.timed_out(), queue.finishing)
+        (timeout.timed_out(), queue.finishing.clone())
     }
 
     fn drain(&mut self, schedule: &mut Schedule) {
@@ -361,34 +387,56 @@ impl Writer {
             (Ok(()), Some(_)) => {
                 self.shared.rows_lost.fetch_add(events, Ordering::Relaxed);
             }
-            (Err(error), _) => {
+            (Err(error), None) => {
                 let lost = self.file.unwritten();
                 self.shared.rows_lost.fetch_add(lost, Ordering::Relaxed);
-                tracing::error!(
-                    "writing the trace {} failed: {error}; the run goes on without it",
-                    self.path.display()
-                );
                 *lock(&self.shared.error) = Some(error.to_string());
+                let told = lock(&self.shared.on_failure).take();
+                match told {
+                    Some(OnFailure(tell)) => tell(&self.write_error(again(&error))),
+                    None => tracing::error!("writing the trace {} failed: {error}", self.path.display()),
+                }
                 self.failed = Some(error);
             }
+            (Err(_), Some(_)) => {}
         }
     }
 
-    fn end(mut self, ending: Ending) -> Result<Summary, Error> {
-        if self.failed.is_none() {
-            let complete = ending == Ending::Finished;
-            self.file.header_at_end(&lock(&self.shared.header));
-            let result = self.file.flush(&self.shared.names, complete);
-            self.settle(result, 0);
-        }
-        match self.failed {
-            None => Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max)),
-            Some(source) => Err(Error::Write {
-                path: self.path,
-                rows_written: self.file.rows_written(),
-                rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
-                source,
-            }),
+    fn write_error(&self, source: std::io::Error) -> Error {
+        Error::Write {
+            path: self.path.clone(),
+            rows_written: self.file.rows_written(),
+            rows_lost: self.shared.rows_lost.load(Ordering::Relaxed),
+            source,
         }
     }
+
+    fn end(mut self, last: &Last) -> Result<Summary, Error> {
+        self.file.header_at_end(&lock(&self.shared.header));
+        let ending = match last {
+            Last::Said(ending) => Some(ending),
+            Last::Dropped => None,
+        };
+        if self.failed.is_none() {
+            let result = self.file.flush(&self.shared.names, ending);
+            self.settle(result, 0);
+        }
+        let Some(source) = self.failed.take() else {
+            return Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max));
+        };
+        // A rank that lost part of its trace did not complete, whatever else it did.
+        let lost = Ending::failed(&format!("writing the trace {}: {source}", self.path.display()));
+        let ending = ending.filter(|ending| !ending.is_completed()).unwrap_or(&lost);
+        if let Err(error) = self.file.seal(ending) {
+            tracing::debug!("no footer says how the rank ended: {error}");
+        }
+        Err(self.write_error(source))
+    }
+}
+
+/// The same error once more.
+fn again(error: &std::io::Error) -> std::io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| std::io::Error::new(error.kind(), error.to_string()), std::io::Error::from_raw_os_error)
 }

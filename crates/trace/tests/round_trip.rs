@@ -27,6 +27,7 @@ fn header(rank: u32) -> Header {
         config_json: r#"{"workload":{}}"#.to_owned(),
         tool_version: "0.1.0".to_owned(),
         host_facts: [("kernel".to_owned(), "6.1".to_owned())].into(),
+        planned: Some(dlio_event::Planned { epochs: 5, steps: 40, ..dlio_event::Planned::default() }),
     }
 }
 

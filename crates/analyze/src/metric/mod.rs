@@ -69,6 +69,19 @@ pub struct RankMetric {
     pub epochs: Vec<EpochMetric>,
 }
 
+impl RankMetric {
+    /// The same without the negative rates that the reference's formula gives blocks of fewer than two steps.
+    pub(crate) fn without_negatives(mut self) -> Self {
+        for epoch in &mut self.epochs {
+            let blocks = epoch.blocks.iter_mut().map(|(_, measure)| measure);
+            for measure in blocks.chain([&mut epoch.train]) {
+                measure.throughput = measure.throughput.max(0.0);
+            }
+        }
+        self
+    }
+}
+
 /// Computation of the steps of a training block that count, and the time that it is divided by for AU (`T`), nanoseconds.
 #[must_use]
 pub(crate) fn counted(timings: &BlockTimings, parameters: &Parameters) -> (u64, u64) {
@@ -188,8 +201,8 @@ pub struct Aggregate {
     pub au_percentage: Vec<f64>,
     /// Over the epochs; `None` without an epoch.
     pub au: Option<Spread>,
-    /// Whether the mean reaches the threshold.
-    pub au_meets_expectation: bool,
+    /// Whether the mean reaches the threshold; `None` for a run that did not complete.
+    pub au_meets_expectation: Option<bool>,
     /// Per epoch: sum of the ranks' throughputs, samples per second.
     pub throughput: Vec<f64>,
     /// Over the epochs.
@@ -204,7 +217,7 @@ impl Aggregate {
         let throughput_spread = Spread::of(&throughput);
         let to_mb = parameters.record_bytes / MB;
         Self {
-            au_meets_expectation: au.is_some_and(|au| au.mean >= parameters.au_threshold * 100.0),
+            au_meets_expectation: Some(au.is_some_and(|au| au.mean >= parameters.au_threshold * 100.0)),
             io_mb: throughput_spread.map(|spread| Spread { mean: spread.mean * to_mb, stdev: spread.stdev * to_mb }),
             au_percentage,
             au,

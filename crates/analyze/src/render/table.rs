@@ -105,6 +105,9 @@ impl Page {
             count(run.errors),
             count(run.retries)
         ));
+        if run.ending.state != crate::RunState::Unknown {
+            self.wrapped("ended: ", &run.ending.text);
+        }
         if report.method.streaming {
             let error = 100.0 * report.method.percentile_error;
             self.line(&format!("streaming: percentiles within {error:.1} %"));
@@ -116,7 +119,11 @@ impl Page {
             let Some(aggregate) = aggregate else { continue };
             let (Some(au), Some(rate)) = (aggregate.au, aggregate.throughput_spread) else { continue };
             let verdict = run.au_threshold_percentage.map_or_else(String::new, |threshold| {
-                let word = if aggregate.au_meets_expectation { "reached" } else { "missed" };
+                let word = match aggregate.au_meets_expectation {
+                    Some(true) => "reached",
+                    Some(false) => "missed",
+                    None => "no verdict, the run did not complete",
+                };
                 format!(" (target {threshold:.0} %: {word})")
             });
             self.line(&format!("{what}: AU {:.2} %{verdict}, {:.1} samples/s", au.mean, rate.mean));
@@ -323,7 +330,7 @@ impl Page {
         self.line(&format!("{:>5} {:<16}{:>8}  {}", "rank", "host", "AU %", flow_head()));
         for row in rows {
             let au = row.au_percentage.map_or_else(|| "-".to_owned(), |au| format!("{au:.2}"));
-            let mark = if row.complete { "" } else { "  incomplete" };
+            let mark = if row.complete { String::new() } else { format!("  {}", row.ending) };
             let host: String = row.host.chars().take(15).collect();
             self.line(&format!("{:>5} {host:<16}{au:>8}  {}{mark}", row.rank, flow(&row.flow)));
         }

@@ -29,7 +29,7 @@ const BLAME: [(&str, &[&str]); 5] = [
 ];
 
 pub(super) fn verdict(report: &Report) -> Verdict {
-    let mut found = headline(report);
+    let mut found = if report.run.ending.is_partial() { partial(report) } else { headline(report) };
     let client = report.warnings.iter().find(|warning| warning.code == "client_limited");
     found.sentences.extend(client.map(|_| {
         "The client limits this run, not the storage: do not take these numbers for the storage's.".to_owned()
@@ -38,6 +38,26 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     found.sentences.extend(replayed(report));
     found.sentences.extend(changed(report));
     found
+}
+
+/// What is said of a run that did not complete: how it ended, and nothing of a target.
+fn partial(report: &Report) -> Verdict {
+    let ending = &report.run.ending;
+    let missing = if ending.missing.is_empty() { String::new() } else { capitalised(&ending.missing) + "." };
+    let au = report.train.as_ref().and_then(|train| train.au).map_or_else(String::new, |au| {
+        let target = report.run.au_threshold_percentage.map_or_else(String::new, |target| {
+            format!(", which says nothing about the target of {} %", (target * 100.0).round() / 100.0)
+        });
+        format!("AU was {:.2} % up to there{target}. ", au.mean)
+    });
+    let moved = if report.run.operations == 0 { au } else { au + &traffic(report) };
+    let sentences = [missing, moved].into_iter().filter(|text| !text.is_empty()).collect();
+    Verdict { tone: "bad", headline: format!("The run did not complete: {}", ending.text), sentences }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn headline(report: &Report) -> Verdict {
@@ -53,7 +73,7 @@ fn headline(report: &Report) -> Verdict {
         return match report.run.au_threshold_percentage {
             None => plain(format!("AU {au:.2} %; the traces name no target"), moved),
             Some(target) => {
-                let reached = train.au_meets_expectation;
+                let reached = train.au_meets_expectation == Some(true);
                 let target = (target * 100.0).round() / 100.0;
                 let verb = if reached { "reaches" } else { "misses" };
                 let headline = format!("AU {au:.2} % {verb} the target of {target} %");

@@ -46,7 +46,7 @@ async fn make(comm: &dyn Communicator, args: &AnalyzeArgs) -> Result<Option<(Rep
 
 /// Prints and writes.
 fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
-    let AnalyzeArgs { paths, json, html, streaming: _, no_files, base: _, fail_if, format } = args;
+    let AnalyzeArgs { paths, json, html, streaming: _, no_files, base: _, fail_if, allow_partial, format } = args;
     match format {
         ReportFormat::Table => print(render::table(report, WIDTH).as_bytes())?,
         ReportFormat::Json => print(&render::json(report))?,
@@ -64,8 +64,29 @@ fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(),
             print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())?;
         }
     }
+    if !fail_if.is_empty() && !allow_partial {
+        judgeable(report, base)?;
+    }
     let crossed: Vec<String> = fail_if.iter().filter_map(|threshold| threshold.crossed(&report.comparison)).collect();
     if crossed.is_empty() { Ok(()) } else { Err(Failure::new(Code::Threshold, crossed.join("; "))) }
+}
+
+/// An error if one of two runs that are to be judged did not complete.
+fn judgeable(report: &Report, base: Option<&Report>) -> Result<(), Failure> {
+    let all = [("the run", Some(report)), ("its base", base)];
+    let partial = all
+        .into_iter()
+        .find_map(|(name, report)| Some((name, report?)).filter(|(_, report)| report.run.ending.is_partial()));
+    let Some((name, report)) = partial else { return Ok(()) };
+    let ending = &report.run.ending;
+    let missing = if ending.missing.is_empty() { String::new() } else { format!(" ({})", ending.missing) };
+    Err(Failure::new(
+        Code::Data,
+        format_args!(
+            "--fail-if cannot judge: {name} did not complete: {}{missing}; run it again, or give --allow-partial to compare what there is",
+            ending.text
+        ),
+    ))
 }
 
 /// The report on one run, on rank 0; the other ranks help.

@@ -43,7 +43,8 @@ impl Bell {
 
     /// How other processes find its ends: where it rings, and where it is heard.
     pub(super) fn descriptors(&self) -> [Descriptor; 2] {
-        [&self.ring, &self.hear].map(|end| end.as_ref().map_or((0, 0), |file| (file.as_raw_fd().unsigned_abs(), id(file))))
+        [&self.ring, &self.hear]
+            .map(|end| end.as_ref().map_or((0, 0), |file| (file.as_raw_fd().unsigned_abs(), id(file))))
     }
 
     /// The end of another process's bell where it rings.

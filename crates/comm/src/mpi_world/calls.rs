@@ -172,9 +172,7 @@ impl Comm {
         let len = count(bytes.len())?;
         Request::start("MPI_Ibcast", bytes, |bytes, request| {
             // SAFETY: the request owns the buffer until it is done.
-            unsafe {
-                ffi::MPI_Ibcast(bytes.as_mut_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, 0, self.0, request)
-            }
+            unsafe { ffi::MPI_Ibcast(bytes.as_mut_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, 0, self.0, request) }
         })
     }
 }

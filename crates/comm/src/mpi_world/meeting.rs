@@ -161,12 +161,7 @@ impl Meeting {
     }
 
     /// The first rank waits for all others; the others wait until it lets them go.
-    pub(super) fn wait(
-        &self,
-        round: &mut Round,
-        timer: &Timer,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
+    pub(super) fn wait(&self, round: &mut Round, timer: &Timer, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let words = self.words();
         if self.first {
             let complete = round.number.wrapping_mul(self.others);

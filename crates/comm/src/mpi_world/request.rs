@@ -73,7 +73,10 @@ impl<B> Request<B> {
         while !super::pause::spin(|| self.test())? {
             super::pause::sleep(self.patience.pause());
         }
-        self.buffers.take().map(|buffers| *buffers).ok_or_else(|| Error::Library(format!("{} has no buffers", self.call)))
+        self.buffers
+            .take()
+            .map(|buffers| *buffers)
+            .ok_or_else(|| Error::Library(format!("{} has no buffers", self.call)))
     }
 }
 

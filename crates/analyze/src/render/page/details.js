@@ -17,7 +17,7 @@ function details() {
   table('Spans of the run', null, ['span', ...timesHead], R.spans.map((o) => timesOf(o.op, o.latency)));
   const flow = (f) => [count(f.operations), bytes(f.read_bytes), bytes(f.written_bytes), rate(f.bytes_per_second), count(f.errors), nanos(f.latency.p50_ns), nanos(f.latency.p99_ns), nanos(f.latency.max_ns), f.first_byte ? nanos(f.first_byte.p50_ns) : '–', f.first_byte ? nanos(f.first_byte.p99_ns) : '–'];
   const flowHead = ['ops', 'read', 'written', 'rate', 'errors', 'p50', 'p99', 'max', 'first byte p50', 'p99'];
-  table('Ranks', more.ranks ? 'The ranks with the lowest AU or rate.' : null, ['rank', 'host', 'AU', ...flowHead, 'trace'], R.ranks.map((r) => [r.rank, r.host || '–', known(r.au_percentage, percent), ...flow(r.flow), r.complete ? 'complete' : 'incomplete']), { lefts: 2, most: 128, more: more.ranks });
+  table('Ranks', more.ranks ? 'The ranks with the lowest AU or rate.' : null, ['rank', 'host', 'AU', ...flowHead, 'trace'], R.ranks.map((r) => [r.rank, r.host || '–', known(r.au_percentage, percent), ...flow(r.flow), r.ending === 'unknown' || !r.ending ? (r.complete ? 'complete' : 'incomplete') : r.ending]), { lefts: 2, most: 128, more: more.ranks });
   table('Hosts', null, ['host', 'ranks', ...flowHead], R.hosts.map((row) => [row.host || '–', count(row.ranks), ...flow(row.flow)]), { most: 128, more: more.hosts });
   table('Endpoints', null, ['endpoint', ...flowHead], R.endpoints.map((row) => [{ long: row.endpoint }, ...flow(row.flow)]), { most: 128, more: more.endpoints });
   const gb = (x) => known(x, (value) => `${three(value)} GiB/s`);

@@ -30,7 +30,8 @@ function figures() {
   const at = (distribution, mille) => (distribution.curve.find((point) => point[0] >= mille) || [0, null])[1];
   if (trained) {
     const target = run.au_threshold_percentage, reached = R.train.au_meets_expectation;
-    figure(percent(R.train.au.mean), target === null ? 'accelerator utilisation' : `accelerator utilisation; target ${+target.toFixed(2)} % ${reached ? 'reached' : 'missed'}`, target === null ? '' : reached ? 'good' : 'bad');
+    const judged = target !== null && typeof reached === 'boolean';
+    figure(percent(R.train.au.mean), judged ? `accelerator utilisation; target ${+target.toFixed(2)} % ${reached ? 'reached' : 'missed'}` : `accelerator utilisation${target === null ? '' : '; no verdict, the run did not complete'}`, judged ? (reached ? 'good' : 'bad') : '');
     if (R.train.throughput_spread) figure(three(R.train.throughput_spread.mean), 'samples per second');
   }
   const flow = (total, name) => total && figure(rate(run.seconds ? total / run.seconds : 0), `${name}, mean; ${bytes(total)} in all`);

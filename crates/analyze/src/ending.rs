@@ -1,0 +1,350 @@
+//! How a run ended, concluded from how each of its ranks did, and how far it came.
+//!
+//! Invariant: a run completed only if the traces of all its ranks say so; nothing is concluded from traces that do not say
+//! how they ended, as imports and those of earlier formats.
+
+use std::collections::BTreeMap;
+
+use dlio_event::{Ending, Planned};
+use dlio_trace::RankTrace;
+use serde::{Deserialize, Serialize};
+
+use crate::report::{CheckpointRow, Epoch};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// The traces do not say.
+    #[default]
+    Unknown,
+    /// All ranks did all that was planned.
+    Completed,
+    /// A signal ended it.
+    Interrupted,
+    /// A rank failed.
+    Failed,
+    /// A rank is gone: its trace stops or is not there.
+    Lost,
+}
+
+/// How a run ended and how far it came.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// In one word.
+    pub state: RunState,
+    /// In words: `completed`, `interrupted by SIGTERM`, `failed: …`, `lost rank 3: …`; `unknown`.
+    pub text: String,
+    /// Ranks whose traces stop or are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_ranks: Vec<u32>,
+    /// What the run was to do, if its traces say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
+    /// The last epoch that a rank trained in; `None`: in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_epoch: Option<u32>,
+    /// Steps that were done in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached_step: Option<u64>,
+    /// First and last epoch that were not trained to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_epochs: Option<(u32, u32)>,
+    /// How far it came and what is missing, in words; empty for a run that completed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub missing: String,
+}
+
+impl RunEnd {
+    /// Whether the run is known to have ended before it had done all that was planned: nothing can be said of a target then.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !matches!(self.state, RunState::Completed | RunState::Unknown)
+    }
+}
+
+/// How the trace of one rank ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum RankEnd {
+    /// It does not say.
+    Unknown,
+    Said(Ending),
+    /// It has no last footer.
+    Stops,
+    /// There is no file.
+    Absent,
+}
+
+impl RankEnd {
+    fn of(trace: &RankTrace) -> Self {
+        match &trace.ending {
+            Some(ending) => Self::Said(ending.clone()),
+            None if trace.complete => Self::Unknown,
+            None => Self::Stops,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Stops | Self::Absent)
+    }
+}
+
+/// How the trace of one rank ends, in words.
+pub(crate) fn rank_text(trace: &RankTrace) -> String {
+    match RankEnd::of(trace) {
+        RankEnd::Unknown => "unknown".to_owned(),
+        RankEnd::Said(ending) => ending.to_string(),
+        RankEnd::Stops | RankEnd::Absent => "its trace stops".to_owned(),
+    }
+}
+
+/// The end of the run that these traces are of.
+pub(crate) fn of(traces: &[RankTrace], epochs: &[Epoch], checkpoints: &[CheckpointRow], operations: u64) -> RunEnd {
+    let world = traces.iter().map(|trace| trace.header.world).max().unwrap_or(0);
+    let mut ranks: BTreeMap<u32, RankEnd> = (0..world).map(|rank| (rank, RankEnd::Absent)).collect();
+    for trace in traces {
+        let end = RankEnd::of(trace);
+        // Of two traces of one rank, the one that ended worse counts.
+        let worse = ranks.get(&trace.header.rank).is_none_or(|known| badness(&end) >= badness(known));
+        if worse || ranks.get(&trace.header.rank) == Some(&RankEnd::Absent) {
+            ranks.insert(trace.header.rank, end);
+        }
+    }
+    let (state, text) = conclude(&ranks);
+    let planned = traces.iter().find_map(|trace| trace.header.planned);
+    let lost_ranks = if state == RunState::Unknown { Vec::new() } else { lost(&ranks) };
+    let mut run = RunEnd { state, text, lost_ranks, planned, ..RunEnd::default() };
+    let last = epochs.iter().filter(|epoch| epoch.steps > 0).max_by_key(|epoch| epoch.epoch);
+    (run.reached_epoch, run.reached_step) = (last.map(|epoch| epoch.epoch), last.map(|epoch| epoch.steps));
+    if run.is_partial() {
+        missing(&mut run, checkpoints, operations);
+    }
+    run
+}
+
+fn badness(end: &RankEnd) -> u8 {
+    match end {
+        RankEnd::Said(Ending::Completed) => 0,
+        RankEnd::Unknown => 1,
+        RankEnd::Said(_) => 2,
+        RankEnd::Stops => 3,
+        RankEnd::Absent => 4,
+    }
+}
+
+fn lost(ranks: &BTreeMap<u32, RankEnd>) -> Vec<u32> {
+    ranks.iter().filter(|(_, end)| end.is_lost()).map(|(rank, _)| *rank).collect()
+}
+
+/// What the ends of the ranks amount to. A rank's own failure explains what became of the others, and a rank that is gone
+/// explains why a launcher ended them.
+fn conclude(ranks: &BTreeMap<u32, RankEnd>) -> (RunState, String) {
+    let silent = |end: &RankEnd| matches!(end, RankEnd::Unknown | RankEnd::Absent);
+    if ranks.values().all(silent) {
+        return (RunState::Unknown, "unknown".to_owned());
+    }
+    if ranks.values().all(|end| *end == RankEnd::Said(Ending::Completed)) {
+        return (RunState::Completed, Ending::Completed.to_string());
+    }
+    let said = || {
+        ranks
+            .iter()
+            .filter_map(|(rank, end)| if let RankEnd::Said(ending) = end { Some((*rank, ending)) } else { None })
+    };
+    let gone = lost(ranks);
+    let and_lost = if gone.is_empty() { String::new() } else { format!("; {}", lost_text(ranks, &gone)) };
+    let failed: Vec<(u32, &str)> = said()
+        .filter_map(
+            |(rank, ending)| if let Ending::Failed { message } = ending { Some((rank, &**message)) } else { None },
+        )
+        .collect();
+    if let Some((rank, message)) = failed.first() {
+        // What all ranks agreed on needs no name; nor does a message that has it.
+        let agreed = failed.len() == ranks.len() && failed.iter().all(|(_, other)| other == message);
+        let who =
+            if agreed || message.contains(&format!("rank {rank}")) { String::new() } else { format!("rank {rank}: ") };
+        let others: Vec<u32> = if agreed { Vec::new() } else { failed[1..].iter().map(|(rank, _)| *rank).collect() };
+        let also = if others.is_empty() { String::new() } else { format!(" ({} failed as well)", named(&others)) };
+        return (RunState::Failed, format!("failed: {who}{message}{also}{and_lost}"));
+    }
+    let aborted = said().find(|(_, ending)| matches!(ending, Ending::Aborted { .. }));
+    if !gone.is_empty() {
+        let other = aborted.or_else(|| said().find(|(_, ending)| !ending.is_completed()));
+        let others = other.map_or_else(String::new, |(rank, ending)| format!("; rank {rank}: {ending}"));
+        return (RunState::Lost, format!("{}{others}", lost_text(ranks, &gone)));
+    }
+    if let Some((_, ending)) = aborted {
+        return (RunState::Failed, ending.to_string());
+    }
+    let interrupted: Vec<u32> = said().filter(|(_, ending)| !ending.is_completed()).map(|(rank, _)| rank).collect();
+    let Some((_, ending)) = said().find(|(_, ending)| !ending.is_completed()) else {
+        return (RunState::Unknown, "unknown".to_owned());
+    };
+    let some = if interrupted.len() == ranks.len() { String::new() } else { format!(" ({})", named(&interrupted)) };
+    (RunState::Interrupted, format!("{ending}{some}"))
+}
+
+/// `lost rank 3: its trace stops`
+fn lost_text(ranks: &BTreeMap<u32, RankEnd>, gone: &[u32]) -> String {
+    let of = |wanted: RankEnd| -> Vec<u32> {
+        gone.iter().copied().filter(|rank| ranks.get(rank) == Some(&wanted)).collect()
+    };
+    let (stops, absent) = (of(RankEnd::Stops), of(RankEnd::Absent));
+    let own = |ranks: &[u32], one: &str, more: &str| if ranks.len() == 1 { one.to_owned() } else { more.to_owned() };
+    let mut why = Vec::new();
+    if !stops.is_empty() {
+        why.push(own(&stops, "its trace stops", "their traces stop"));
+    }
+    if !absent.is_empty() {
+        let what = own(&absent, "its trace is not here", "their traces are not here");
+        why.push(if stops.is_empty() { what } else { format!("of {} {what}", named(&absent)) });
+    }
+    let all = if gone.len() == ranks.len() { ", because the run was killed or still goes on" } else { "" };
+    format!("lost {}: {}{all}", named(gone), why.join(", "))
+}
+
+/// `rank 3`, or `ranks 1, 2`; a long list is cut.
+fn named(ranks: &[u32]) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = ranks.iter().take(SHOWN).map(u32::to_string).collect();
+    let noun = if ranks.len() == 1 { "rank" } else { "ranks" };
+    match ranks.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{noun} {} and {more} more", names.join(", ")),
+        _ => format!("{noun} {}", names.join(", ")),
+    }
+}
+
+/// Says how far a run came that did not do all.
+fn missing(run: &mut RunEnd, checkpoints: &[CheckpointRow], operations: u64) {
+    let Some(planned) = run.planned else { return };
+    let mut parts = Vec::new();
+    if planned.epochs > 0 {
+        let (epoch, step) = (run.reached_epoch.unwrap_or(0), run.reached_step.unwrap_or(0));
+        let whole = step >= planned.steps;
+        let first = if epoch == 0 { 1 } else { epoch + u32::from(whole) };
+        run.missing_epochs = (first <= planned.epochs).then_some((first, planned.epochs));
+        parts.push(match (epoch, run.missing_epochs) {
+            (0, _) => format!("no step of the {} epoch(s) of {} steps was done", planned.epochs, planned.steps),
+            (_, None) => format!(
+                "all {} steps of all {} epoch(s) were done, but not all that follows the last one",
+                planned.steps, planned.epochs
+            ),
+            (_, Some((first, last))) => {
+                let rest = if whole { String::new() } else { format!("the rest of epoch {epoch}") };
+                let later = match last.saturating_sub(epoch) {
+                    0 => String::new(),
+                    1 => format!("epoch {last}"),
+                    _ => format!("epochs {} to {last}", if whole { first } else { epoch + 1 }),
+                };
+                let gaps: Vec<String> = [rest, later].into_iter().filter(|part| !part.is_empty()).collect();
+                format!(
+                    "it reached step {step} of {} in epoch {epoch} of {}; missing: {}",
+                    planned.steps,
+                    planned.epochs,
+                    gaps.join(", ")
+                )
+            }
+        });
+    }
+    let taken = |load: bool| checkpoints.iter().filter(|row| row.load == load).count();
+    for (wanted, load, verb) in
+        [(planned.checkpoints_saved, false, "saved"), (planned.checkpoints_loaded, true, "loaded")]
+    {
+        if wanted > 0 {
+            parts.push(format!("{} of {wanted} checkpoint(s) were {verb}", taken(load)));
+        }
+    }
+    if planned.files > 0 && planned.epochs == 0 {
+        parts.push(format!("not all of the {} planned file(s) were done", planned.files));
+    }
+    if planned.operations > 0 {
+        parts.push(format!("{operations} request(s) were made for the {} planned operation(s)", planned.operations));
+    }
+    run.missing = parts.join("; ");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranks(ends: &[RankEnd]) -> BTreeMap<u32, RankEnd> {
+        (0..).zip(ends.iter().cloned()).collect()
+    }
+
+    fn said(text: &str) -> RankEnd {
+        RankEnd::Said(text.parse().unwrap())
+    }
+
+    #[track_caller]
+    fn expect(ends: &[RankEnd], state: RunState, text: &str) {
+        assert_eq!(conclude(&ranks(ends)), (state, text.to_owned()));
+    }
+
+    #[test]
+    fn a_run_completed_only_if_all_ranks_say_so() {
+        let (done, unknown) = (said("completed"), RankEnd::Unknown);
+        expect(&[done.clone(), done.clone()], RunState::Completed, "completed");
+        expect(&[unknown.clone(), unknown.clone()], RunState::Unknown, "unknown");
+        expect(&[done.clone(), unknown], RunState::Unknown, "unknown");
+        expect(&[done.clone(), RankEnd::Stops], RunState::Lost, "lost rank 1: its trace stops");
+        expect(&[done.clone(), RankEnd::Absent], RunState::Lost, "lost rank 1: its trace is not here");
+        expect(&[done, said("interrupted by SIGTERM")], RunState::Interrupted, "interrupted by SIGTERM (rank 1)");
+    }
+
+    #[test]
+    fn a_failure_explains_a_lost_rank_and_a_lost_rank_explains_a_signal() {
+        let ended = said("interrupted by SIGTERM");
+        expect(&[ended.clone(), ended.clone()], RunState::Interrupted, "interrupted by SIGTERM");
+        expect(
+            &[ended.clone(), RankEnd::Stops],
+            RunState::Lost,
+            "lost rank 1: its trace stops; rank 0: interrupted by SIGTERM",
+        );
+        expect(
+            &[said("aborted: rank 1 failed"), said("failed: no space left"), RankEnd::Stops],
+            RunState::Failed,
+            "failed: rank 1: no space left; lost rank 2: its trace stops",
+        );
+        expect(&[said("failed: bad key"), said("failed: bad key")], RunState::Failed, "failed: bad key");
+        expect(&[said("failed: a"), said("failed: b")], RunState::Failed, "failed: rank 0: a (rank 1 failed as well)");
+        expect(&[said("aborted: rank 9 failed"), ended], RunState::Failed, "aborted: rank 9 failed");
+    }
+
+    #[test]
+    fn traces_that_all_stop_were_killed_or_are_still_written() {
+        let text = "lost ranks 0, 1: their traces stop, because the run was killed or still goes on";
+        expect(&[RankEnd::Stops, RankEnd::Stops], RunState::Lost, text);
+        let text = "lost ranks 0, 1: their traces stop, of rank 1 its trace is not here, because the run was killed or still goes on";
+        expect(
+            &[RankEnd::Stops, RankEnd::Absent],
+            RunState::Lost,
+            &text.replace("their traces stop", "its trace stops"),
+        );
+    }
+
+    fn partial(planned: Planned, reached: Option<(u32, u64)>) -> RunEnd {
+        let mut run = RunEnd {
+            planned: Some(planned),
+            reached_epoch: reached.map(|at| at.0),
+            reached_step: reached.map(|at| at.1),
+            ..RunEnd::default()
+        };
+        missing(&mut run, &[], 0);
+        run
+    }
+
+    #[test]
+    fn what_is_missing_is_named_by_its_epochs() {
+        let planned = Planned { epochs: 5, steps: 100, ..Planned::default() };
+        let run = partial(planned, Some((2, 37)));
+        assert_eq!(run.missing_epochs, Some((2, 5)));
+        assert_eq!(
+            run.missing,
+            "it reached step 37 of 100 in epoch 2 of 5; missing: the rest of epoch 2, epochs 3 to 5"
+        );
+        let run = partial(planned, Some((4, 100)));
+        assert_eq!(run.missing, "it reached step 100 of 100 in epoch 4 of 5; missing: epoch 5");
+        assert_eq!(partial(planned, Some((5, 100))).missing_epochs, None);
+        assert_eq!(partial(planned, None).missing_epochs, Some((1, 5)));
+    }
+}

@@ -1,0 +1,117 @@
+//! The end of this rank's part of a run, said once: to the trace's footer, the summary and the log.
+//!
+//! Invariant: whoever comes first - the run itself, or the thread that watches for signals - decides how the rank ended,
+//! and all that the rank leaves says the same.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dlio_analyze::outputs::{Summary, summary_json, unfinished_json};
+use dlio_comm::shared::Failures;
+use dlio_engine::MonotonicClock;
+use dlio_event::{Ending, TimeSource as _};
+use dlio_trace::ClockAnchor;
+
+use crate::exit::Failure;
+use crate::log::LogFile;
+use crate::outputs::write_file;
+use crate::recording::Recording;
+use crate::signals::Caught;
+use crate::wall::Anchor;
+
+/// What rank 0 leaves besides its trace.
+pub(crate) struct Notes {
+    /// Of the run.
+    pub(crate) log: LogFile,
+    /// `summary.json`, if a run that does not complete leaves one.
+    pub(crate) summary: Option<PathBuf>,
+    pub(crate) anchor: Anchor,
+    pub(crate) clock: Arc<MonotonicClock>,
+    pub(crate) ranks: u32,
+}
+
+/// The end of this rank's part of a run.
+pub(crate) struct Closing {
+    state: Mutex<State>,
+    failures: Option<Arc<Failures>>,
+    notes: Option<Notes>,
+}
+
+#[derive(Default)]
+struct State {
+    recording: Option<Recording>,
+    traced: bool,
+    /// What was written to `summary.json`.
+    summary: Option<(PathBuf, Summary)>,
+    decided: Option<Ending>,
+    /// Why the trace is not whole.
+    lost: Option<Failure>,
+}
+
+/// How a rank ended, and what became of its trace.
+pub(crate) struct Closed {
+    pub(crate) ending: Ending,
+    /// An error if the trace could not be written.
+    pub(crate) trace: Result<(), Failure>,
+    /// Whether there is a trace.
+    pub(crate) traced: bool,
+}
+
+impl Closing {
+    pub(crate) fn new(recording: Option<Recording>, failures: Option<Arc<Failures>>, notes: Option<Notes>) -> Self {
+        let state = State { traced: recording.is_some(), recording, ..State::default() };
+        Self { state: Mutex::new(state), failures, notes }
+    }
+
+    /// The ending of a rank that a signal ended: a launcher sends one to all ranks when one has failed.
+    pub(crate) fn interruption(&self, signal: Caught) -> Ending {
+        let failed = self.failures.as_ref().map(|failures| failures.others()).unwrap_or_default();
+        let names: Vec<String> = failed.iter().map(u32::to_string).collect();
+        match names.len() {
+            0 => Ending::Interrupted { signal: signal.name.to_owned() },
+            1 => Ending::aborted(&format!("rank {} failed", names.join(", "))),
+            _ => Ending::aborted(&format!("ranks {} failed", names.join(", "))),
+        }
+    }
+
+    /// Remembers the summary, which must say so should the run not complete after all.
+    pub(crate) fn wrote_summary(&self, path: PathBuf, summary: Summary) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).summary = Some((path, summary));
+    }
+
+    /// Ends the rank in this way, if it has not ended yet.
+    pub(crate) fn end(&self, ending: Ending, clock: Option<ClockAnchor>) -> Closed {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.decided.is_none() {
+            let written = state.recording.take().map_or(Ok(()), |recording| recording.close(&ending, clock));
+            let ending = match &written {
+                Err(failure) if ending.is_completed() => Ending::failed(&failure.message),
+                _ => ending,
+            };
+            state.lost = written.err();
+            self.note(&state, &ending);
+            state.decided = Some(ending);
+        }
+        let ending = state.decided.clone().unwrap_or(Ending::Completed);
+        Closed { ending, trace: state.lost.clone().map_or(Ok(()), Err), traced: state.traced }
+    }
+
+    /// A run that completes has nothing to correct.
+    fn note(&self, state: &State, ending: &Ending) {
+        let Some(notes) = self.notes.as_ref().filter(|_| !ending.is_completed()) else { return };
+        let now = notes.anchor.stamp(notes.clock.now());
+        notes.log.line(&format!("[ERROR] {now} the run did not complete: {ending}"));
+        let (path, json) = match &state.summary {
+            Some((path, summary)) => {
+                (path.clone(), summary_json(&Summary { ending: Some(ending.clone()), ..summary.clone() }))
+            }
+            None => {
+                let Some(path) = notes.summary.clone() else { return };
+                (path, unfinished_json(&notes.anchor.stamp(notes.anchor.monotonic), &now, notes.ranks, ending))
+            }
+        };
+        if let Err(error) = write_file(&path, &json) {
+            tracing::warn!("{error}");
+        }
+    }
+}
