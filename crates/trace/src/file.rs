@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use dlio_event::{Ending, Event};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, RowGroupMetaData};
+use parquet::file::metadata::KeyValue;
 use parquet::file::writer::TrackedWrite;
 
 use crate::columns::Place;
-use crate::encoder::{Encoder, Workspace};
+use crate::encoder::{Encoder, Group, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State, ending_pair};
 use crate::names::NameTables;
@@ -55,9 +55,9 @@ pub(crate) struct TraceFile {
     pairs: Vec<KeyValue>,
     buffer: TrackedWrite<Vec<u8>>,
     /// Full row groups.
-    full: Vec<RowGroupMetaData>,
+    full: Vec<Group>,
     /// Row groups that hold `pending[..covered]`.
-    small: Vec<RowGroupMetaData>,
+    small: Vec<Group>,
     pending: Vec<Event>,
     covered: usize,
     /// Events given to [`TraceFile::append`].
@@ -76,7 +76,7 @@ pub(crate) struct TraceFile {
 #[derive(Default)]
 struct Safe {
     bytes: u64,
-    groups: Vec<RowGroupMetaData>,
+    groups: Vec<Group>,
 }
 
 impl TraceFile {
@@ -173,7 +173,7 @@ impl TraceFile {
         written
     }
 
-    fn footer(&self, groups: Vec<RowGroupMetaData>, rows: u64, ending: Option<&Ending>) -> std::io::Result<Vec<u8>> {
+    fn footer(&self, groups: Vec<Group>, rows: u64, ending: Option<&Ending>) -> std::io::Result<Vec<u8>> {
         let mut pairs = self.pairs.clone();
         let complete = ending.is_some_and(Ending::is_completed);
         pairs.push(State { rows_written: rows, complete }.to_key_value());
@@ -217,7 +217,7 @@ impl TraceFile {
         Ok(())
     }
 
-    fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<RowGroupMetaData> {
+    fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<Group> {
         let ordinal = self.full.len() + self.small.len();
         let place = (&mut self.workspace, &mut self.buffer);
         self.encoder.row_group(place, ordinal, &self.pending[from..], names).map_err(io_error)
@@ -245,8 +245,8 @@ impl TraceFile {
     }
 }
 
-fn bytes_of(group: &RowGroupMetaData) -> u64 {
-    u64::try_from(group.compressed_size()).unwrap_or(0)
+fn bytes_of(group: &Group) -> u64 {
+    u64::try_from(group.metadata.compressed_size()).unwrap_or(0)
 }
 
 /// Encoding goes to memory, so an encoding error can only be a defect; it must still reach the user.
@@ -379,7 +379,7 @@ mod tests {
             file.flush(&names, None).unwrap();
         }
         let encodings: Vec<bool> =
-            file.small.iter().map(|group| group.column(9).dictionary_page_offset().is_some()).collect();
+            file.small.iter().map(|group| group.metadata.column(9).dictionary_page_offset().is_some()).collect();
         assert_eq!(encodings, [false, false]);
         let trace = crate::read_file(&path).unwrap();
         let mut at = 0;

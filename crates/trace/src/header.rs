@@ -15,6 +15,10 @@ pub const FORMAT_MAJOR: u32 = 1;
 pub const FORMAT_MINOR: u32 = 2;
 
 const VERSION: &str = "dlio.trace.version";
+/// The same of a side table.
+const TABLE_VERSION: &str = "dlio.table.version";
+/// First minor version whose files have checksums.
+const CHECKSUMS_SINCE: u32 = 2;
 const TOOL: &str = "dlio.trace.tool_version";
 const RANK: &str = "dlio.trace.rank";
 const HOST: &str = "dlio.trace.host";
@@ -181,6 +185,19 @@ impl State {
     pub(crate) fn to_key_value(self) -> KeyValue {
         KeyValue::new(STATE.to_owned(), json(&self))
     }
+}
+
+/// The pair that tells a side table's version.
+pub(crate) fn table_version() -> KeyValue {
+    KeyValue::new(TABLE_VERSION.to_owned(), format!("{FORMAT_MAJOR}.{FORMAT_MINOR}"))
+}
+
+/// Whether a file with these pairs must have checksums.
+pub(crate) fn has_checksums(pairs: &[KeyValue]) -> bool {
+    let version = pairs.iter().find(|pair| pair.key == VERSION || pair.key == TABLE_VERSION);
+    let parts = version.and_then(|pair| pair.value.as_deref()?.split_once('.'));
+    let numbers = parts.and_then(|(major, minor)| major.parse::<u32>().ok().zip(minor.parse::<u32>().ok()));
+    numbers.is_some_and(|(major, minor)| major == FORMAT_MAJOR && minor >= CHECKSUMS_SINCE)
 }
 
 /// Serialising these plain structures cannot fail; an empty text would be reported by the reader.

@@ -5,6 +5,8 @@
 //! [`COLUMNS`] lists.
 
 mod batch;
+mod checksum;
+mod chunks;
 mod columns;
 mod encoder;
 mod error;

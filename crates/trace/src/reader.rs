@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
+use crate::chunks::{Chunks, Contents, Damage};
 use crate::footer;
 use crate::header::{self, Drift};
 use crate::rows::{Rows, WANTED};
@@ -45,7 +46,7 @@ pub struct RankTrace {
     pub ending: Option<Ending>,
     /// Bytes after the last whole footer: what was being written when the process ended.
     pub torn_bytes: u64,
-    metadata: Arc<ParquetMetaData>,
+    contents: Arc<Contents>,
 }
 
 /// Reads the footer of one trace file; torn files are read up to their last whole footer.
@@ -73,7 +74,7 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
         complete: state.complete && found.torn_bytes == 0,
         ending,
         torn_bytes: found.torn_bytes,
-        metadata: Arc::new(found.metadata),
+        contents: Arc::new(Contents::new(found)),
     })
 }
 
@@ -123,7 +124,7 @@ impl RankTrace {
     #[must_use]
     pub fn time_range(&self) -> Option<(i64, i64)> {
         let of = |name: &str, pick: fn(&ValueStatistics<i64>) -> Option<&i64>| {
-            let columns = self.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+            let columns = self.contents.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
             let statistics = columns.filter(|column| column.column_descr().name() == name);
             let values = statistics.filter_map(|column| match column.statistics() {
                 Some(Statistics::Int64(values)) => pick(values).copied(),
@@ -139,13 +140,13 @@ impl RankTrace {
     /// Number of row groups.
     #[must_use]
     pub fn groups(&self) -> usize {
-        self.metadata.num_row_groups()
+        self.contents.metadata.num_row_groups()
     }
 
     /// Rows of a group.
     #[must_use]
     pub fn rows_of(&self, group: usize) -> usize {
-        let rows = self.metadata.row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+        let rows = self.contents.metadata.row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
         usize::try_from(rows).unwrap_or(0)
     }
 
@@ -162,7 +163,7 @@ impl RankTrace {
     }
 
     fn first_of(&self, group: usize, name: &str) -> Option<i64> {
-        let columns = self.metadata.row_groups().get(group)?.columns();
+        let columns = self.contents.metadata.row_groups().get(group)?.columns();
         let column = columns.iter().find(|column| column.column_descr().name() == name)?;
         let Some(Statistics::Int64(values)) = column.statistics() else { return None };
         let stored = values.min_opt().copied()?;
@@ -175,8 +176,8 @@ impl RankTrace {
     /// As [`RankTrace::batches`].
     pub fn rows(&self, group: usize) -> Result<GroupRows, Error> {
         let wanted = Wanted { column: |column| WANTED.contains(&column), group: Some(group), row: None };
-        let reader = self.reader(wanted, PIECE_ROWS)?;
-        Ok(GroupRows { path: self.path.clone(), reader, drift: self.header.drift() })
+        let (reader, damage) = self.reader(wanted, PIECE_ROWS)?;
+        Ok(GroupRows { path: self.path.clone(), reader, damage, drift: self.header.drift() })
     }
 
     /// The object name of one row of a group, if there are such a row and a name.
@@ -185,8 +186,8 @@ impl RankTrace {
     /// As [`RankTrace::batches`].
     pub fn object_name(&self, group: usize, row: usize) -> Result<Option<String>, Error> {
         let wanted = Wanted { column: |column| column == "uri", group: Some(group), row: Some(row) };
-        let mut reader = self.reader(wanted, 1)?;
-        self.decode(|| {
+        let (mut reader, damage) = self.reader(wanted, 1)?;
+        decoded(&self.path, &damage, || {
             let record = reader.next().transpose().map_err(|error| error.to_string())?;
             let names = record.map(|record| Names::of(&record, "uri")).transpose()?;
             Ok(names.and_then(|names| names.get(0).map(str::to_owned)))
@@ -210,18 +211,32 @@ impl RankTrace {
     }
 
     fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
-        let reader = self.reader(Wanted { column: wanted, group: None, row: None }, BATCH_ROWS)?;
-        Ok(Batches { path: self.path.clone(), reader, drift: self.header.drift() })
+        let (reader, damage) = self.reader(Wanted { column: wanted, group: None, row: None }, BATCH_ROWS)?;
+        Ok(Batches { path: self.path.clone(), reader, damage, drift: self.header.drift() })
     }
 
-    fn reader(&self, wanted: Wanted, rows: usize) -> Result<ParquetRecordBatchReader, Error> {
-        let file = File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        self.decode(|| open(file, &self.metadata, wanted, rows).map_err(|error| error.to_string()))
+    fn reader(&self, wanted: Wanted, rows: usize) -> Result<(ParquetRecordBatchReader, Damage), Error> {
+        let read_error = |source| Error::Read { path: self.path.clone(), source };
+        let damage = Damage::default();
+        let file = File::open(&self.path).map_err(read_error)?;
+        let chunks = Chunks::new(file, &self.contents, wanted.group, &damage).map_err(read_error)?;
+        let reader = decoded(&self.path, &damage, || {
+            open(chunks, &self.contents.metadata, wanted, rows).map_err(|error| error.to_string())
+        })?;
+        Ok((reader, damage))
     }
+}
 
-    fn decode<T>(&self, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
-        whole(work).map_err(|reason| Error::Damaged { path: self.path.clone(), reason })
-    }
+/// Decodes a part of a file; the damage that was found on the way says more than the library's error.
+pub(crate) fn decoded<T>(
+    path: &Path,
+    damage: &Damage,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, Error> {
+    whole(work).map_err(|reason| Error::Damaged {
+        path: path.to_owned(),
+        reason: damage.get().map_or(reason, Clone::clone),
+    })
 }
 
 thread_local! {
@@ -257,7 +272,7 @@ struct Wanted {
 }
 
 fn open(
-    file: File,
+    chunks: Chunks,
     metadata: &Arc<ParquetMetaData>,
     wanted: Wanted,
     rows: usize,
@@ -271,7 +286,7 @@ fn open(
     let columns = metadata.parquet_schema().columns().iter().map(|column| column.name());
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.filter(|name| (wanted.column)(name)));
     let mut builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(mask).with_batch_size(rows);
+        ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata).with_projection(mask).with_batch_size(rows);
     if let Some(group) = wanted.group {
         builder = builder.with_row_groups(vec![group]);
     }
@@ -303,6 +318,7 @@ fn with_dictionary(field: &Field, group: Option<&RowGroupMetaData>) -> Field {
 pub struct GroupRows {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
+    damage: Damage,
     drift: Option<Drift>,
 }
 
@@ -313,11 +329,11 @@ impl GroupRows {
     /// [`Error::Damaged`].
     pub fn read(&mut self, rows: &mut Rows) -> Result<bool, Error> {
         let (reader, drift) = (&mut self.reader, self.drift);
-        let found = whole(|| {
+        let found = decoded(&self.path, &self.damage, || {
             let record = reader.next().transpose().map_err(|error| error.to_string())?;
             record.map(|record| rows.fill(&record, drift)).transpose()
         });
-        found.map(|found| found.is_some()).map_err(|reason| Error::Damaged { path: self.path.clone(), reason })
+        found.map(|found| found.is_some())
     }
 }
 
@@ -326,6 +342,7 @@ impl GroupRows {
 pub struct Batches {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
+    damage: Damage,
     drift: Option<Drift>,
 }
 
@@ -334,7 +351,7 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let reader = &mut self.reader;
-        let batch = whole(|| {
+        let batch = decoded(&self.path, &self.damage, || {
             let record = reader.next().transpose().map_err(|error| error.to_string())?;
             record.map(|record| Batch::from_record_batch(&record)).transpose()
         });
@@ -342,6 +359,6 @@ impl Iterator for Batches {
             Some(drift) => batch.corrected(drift),
             None => batch,
         });
-        Some(batch.map_err(|reason| Error::Damaged { path: self.path.clone(), reason }))
+        Some(batch)
     }
 }

@@ -161,7 +161,7 @@ impl TraceWriter {
 
     /// Writes what was recorded, with a footer that says that the trace is not complete; nothing can be told of what fails.
     pub fn give_up(&self) {
-        drop(self.end(Ending::Dropped));
+        drop(self.end(Last::Dropped));
     }
 
     /// How the writer is doing; cheap enough for a progress display.

@@ -5,19 +5,22 @@
 //! Neither is needed to read the traces.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::writer::TrackedWrite;
 
+use crate::chunks::{Chunks, Contents, Damage};
+use crate::encoder::{Cell, Cells, Group, TableEncoder};
+use crate::footer::{self, MAGIC};
+use crate::header;
 use crate::Error;
-use crate::reader::files_named;
+use crate::reader::{decoded, files_named};
 
 /// Name of the table of files in a trace folder.
 pub const FILES: &str = "files.parquet";
@@ -56,39 +59,37 @@ pub struct FileRow {
 pub fn write_files(folder: &Path, rows: impl IntoIterator<Item = FileRow>) -> Result<(), Error> {
     let path = folder.join(FILES);
     let failed = |source: ParquetError| Error::Table { path: path.clone(), source: Box::new(source) };
-    let mut table = Table::create(&path, files_schema()).map_err(failed)?;
+    let mut table = Table::create(&path, &FILE_COLUMNS).map_err(failed)?;
     let mut group = Vec::with_capacity(1024);
     for row in rows {
         group.push(row);
         if group.len() == GROUP_ROWS {
-            table.write(&files_columns(&group)).map_err(failed)?;
+            table.write(group.len(), &files_columns(&group)).map_err(failed)?;
             group.clear();
         }
     }
-    table.write(&files_columns(&group)).map_err(failed)?;
+    table.write(group.len(), &files_columns(&group)).map_err(failed)?;
     table.finish().map_err(failed)
 }
 
-fn files_schema() -> Schema {
-    Schema::new(vec![
-        Field::new("file_idx", DataType::Int64, false),
-        Field::new("split", DataType::Utf8, false),
-        Field::new("uri", DataType::Utf8, false),
-        Field::new("size", DataType::Int64, true),
-        Field::new("samples", DataType::Int64, false),
-        Field::new("payload_seed", DataType::UInt64, false),
-    ])
-}
+const FILE_COLUMNS: [(&str, Cell); 6] = [
+    ("file_idx", Cell::Int64),
+    ("split", Cell::Text),
+    ("uri", Cell::Text),
+    ("size", Cell::OptionalInt64),
+    ("samples", Cell::Int64),
+    ("payload_seed", Cell::UInt64),
+];
 
-fn files_columns(rows: &[FileRow]) -> Vec<ArrayRef> {
+fn files_columns(rows: &[FileRow]) -> [Cells<'_>; 6] {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    vec![
-        Arc::new(rows.iter().map(|row| Some(number(row.index))).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| Some(row.split)).collect::<StringArray>()),
-        Arc::new(rows.iter().map(|row| Some(row.uri.as_str())).collect::<StringArray>()),
-        Arc::new(rows.iter().map(|row| row.size.map(number)).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| Some(number(row.samples))).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| Some(row.payload_seed)).collect::<UInt64Array>()),
+    [
+        Cells::Numbers(rows.iter().map(|row| Some(number(row.index))).collect()),
+        Cells::Texts(rows.iter().map(|row| row.split).collect()),
+        Cells::Texts(rows.iter().map(|row| row.uri.as_str()).collect()),
+        Cells::Numbers(rows.iter().map(|row| row.size.map(number)).collect()),
+        Cells::Numbers(rows.iter().map(|row| Some(number(row.samples))).collect()),
+        Cells::Numbers(rows.iter().map(|row| Some(row.payload_seed.cast_signed())).collect()),
     ]
 }
 
@@ -132,10 +133,6 @@ const COUNTER_COLUMNS: [CounterColumn; 9] = [
     ("disk_written_bytes", |row| row.disk_written_bytes),
 ];
 
-fn counters_schema() -> Schema {
-    Schema::new(COUNTER_COLUMNS.iter().map(|(name, _)| Field::new(*name, DataType::Int64, false)).collect::<Vec<_>>())
-}
-
 /// Writes one rank's counters into a trace folder.
 ///
 /// # Errors
@@ -143,15 +140,13 @@ fn counters_schema() -> Schema {
 pub fn write_counters(folder: &Path, rank: u32, rows: &[CounterRow]) -> Result<(), Error> {
     let path = folder.join(counters_name(rank));
     let failed = |source: ParquetError| Error::Table { path: path.clone(), source: Box::new(source) };
-    let mut table = Table::create(&path, counters_schema()).map_err(failed)?;
-    for group in rows.chunks(GROUP_ROWS) {
-        let columns = COUNTER_COLUMNS
-            .iter()
-            .map(|(_, value)| Arc::new(group.iter().map(|row| Some(value(row))).collect::<Int64Array>()) as ArrayRef)
-            .collect::<Vec<_>>();
-        table.write(&columns).map_err(failed)?;
-    }
+    let mut table = Table::create(&path, &counter_columns()).map_err(failed)?;
+    table.counters(rows).map_err(failed)?;
     table.finish().map_err(failed)
+}
+
+fn counter_columns() -> [(&'static str, Cell); 9] {
+    COUNTER_COLUMNS.map(|(name, _)| (name, Cell::Int64))
 }
 
 /// Joins the counters of the first `world` ranks into one table and removes theirs; tells how many of them were
@@ -166,21 +161,23 @@ pub fn join_counters(folder: &Path, world: u32) -> Result<u32, Error> {
         return Ok(u32::try_from(found).unwrap_or(u32::MAX));
     }
     let path = folder.join(COUNTERS);
-    join(&path, &parts).map_err(|source| Error::Table { path: path.clone(), source: Box::new(source) })?;
+    join(&path, &parts)?;
     for part in &parts {
         fs::remove_file(part).map_err(|source| Error::Table { path: part.clone(), source: Box::new(source) })?;
     }
     Ok(world)
 }
 
-fn join(path: &Path, parts: &[PathBuf]) -> Result<(), ParquetError> {
-    let mut table = Table::create(path, counters_schema())?;
+fn join(path: &Path, parts: &[PathBuf]) -> Result<(), Error> {
+    let failed = |source: ParquetError| Error::Table { path: path.to_owned(), source: Box::new(source) };
+    let mut table = Table::create(path, &counter_columns()).map_err(failed)?;
+    let mut rows = Vec::new();
     for part in parts {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(part)?)?.build()? {
-            table.write(batch?.columns())?;
-        }
+        rows.clear();
+        read_into(part, &mut rows)?;
+        table.counters(&rows).map_err(failed)?;
     }
-    table.finish()
+    table.finish().map_err(failed)
 }
 
 /// The side tables of a folder, joined or not, in the order of their names.
@@ -202,14 +199,38 @@ fn holds_counters(name: &str) -> bool {
 pub fn read_counters(folder: &Path) -> Result<Vec<CounterRow>, Error> {
     let mut rows = Vec::new();
     for path in files_named(folder, holds_counters)? {
-        read_into(&path, &mut rows).map_err(|source| Error::Table { path, source: Box::new(source) })?;
+        read_into(&path, &mut rows)?;
     }
     rows.sort_unstable_by_key(|row| (row.rank, row.t_ns));
     Ok(rows)
 }
 
-fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError> {
-    for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
+/// Appends the rows of a table of counters.
+fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), Error> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Table { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|error| failed(error.into()))?;
+    let found = footer::find(path, &file).map_err(|error| failed(reason(error)))?;
+    if found.torn_bytes > 0 {
+        return Err(failed(format!("{} bytes lie behind its footer", found.torn_bytes).into()));
+    }
+    let damage = Damage::default();
+    let contents = Arc::new(Contents::new(found));
+    let chunks = Chunks::new(file, &contents, None, &damage).map_err(|error| failed(error.into()))?;
+    let read = decoded(path, &damage, || take_rows(chunks, &contents, rows).map_err(|error| error.to_string()));
+    read.map_err(|error| failed(reason(error)))
+}
+
+/// What is wrong with a table, without its name.
+fn reason(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        Error::Damaged { reason, .. } | Error::NotATrace { reason, .. } => reason.into(),
+        other => other.into(),
+    }
+}
+
+fn take_rows(chunks: Chunks, contents: &Contents, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError> {
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(&contents.metadata), ArrowReaderOptions::new())?;
+    for batch in ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata).build()? {
         let batch = batch?;
         let column = |name: &str| {
             let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
@@ -238,26 +259,54 @@ fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError
 struct Table {
     path: PathBuf,
     temporary: PathBuf,
-    schema: Arc<Schema>,
-    writer: ArrowWriter<File>,
+    file: File,
+    encoder: TableEncoder,
+    /// What is still to be written; it counts the bytes of the file.
+    buffer: TrackedWrite<Vec<u8>>,
+    groups: Vec<Group>,
 }
 
 impl Table {
-    fn create(path: &Path, schema: Schema) -> Result<Self, ParquetError> {
+    fn create(path: &Path, columns: &[(&str, Cell)]) -> Result<Self, ParquetError> {
         let temporary = path.with_extension("parquet.tmp");
-        let schema = Arc::new(schema);
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
-        let writer = ArrowWriter::try_new(File::create(&temporary)?, Arc::clone(&schema), Some(properties))?;
-        Ok(Self { path: path.to_owned(), temporary, schema, writer })
+        let file = File::create(&temporary)?;
+        let mut buffer = TrackedWrite::new(Vec::new());
+        buffer.write_all(MAGIC)?;
+        let encoder = TableEncoder::new(columns)?;
+        Ok(Self { path: path.to_owned(), temporary, file, encoder, buffer, groups: Vec::new() })
     }
 
-    fn write(&mut self, columns: &[ArrayRef]) -> Result<(), ParquetError> {
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns.to_vec())?;
-        self.writer.write(&batch)
+    /// Appends a row group, unless there are no rows.
+    fn write(&mut self, rows: usize, columns: &[Cells<'_>]) -> Result<(), ParquetError> {
+        if rows > 0 {
+            self.groups.push(self.encoder.row_group(&mut self.buffer, self.groups.len(), rows, columns)?);
+        }
+        self.commit()
     }
 
-    fn finish(self) -> Result<(), ParquetError> {
-        self.writer.close()?;
+    fn counters(&mut self, rows: &[CounterRow]) -> Result<(), ParquetError> {
+        for group in rows.chunks(GROUP_ROWS) {
+            let column = |value: fn(&CounterRow) -> i64| {
+                Cells::Numbers(group.iter().map(|row| Some(value(row))).collect())
+            };
+            self.write(group.len(), &COUNTER_COLUMNS.map(|(_, value)| column(value)))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), ParquetError> {
+        let pairs = vec![header::table_version()];
+        let footer = footer::encode(self.encoder.schema(), std::mem::take(&mut self.groups), pairs)?;
+        self.buffer.write_all(&footer)?;
+        self.commit()?;
         Ok(fs::rename(&self.temporary, &self.path)?)
+    }
+
+    fn commit(&mut self) -> Result<(), ParquetError> {
+        self.buffer.flush()?;
+        let bytes = self.buffer.inner_mut();
+        self.file.write_all(bytes)?;
+        bytes.clear();
+        Ok(())
     }
 }

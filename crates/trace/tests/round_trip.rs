@@ -297,6 +297,17 @@ fn errors_name_the_file_and_what_to_do() {
     assert!(torn.contains("no complete footer"), "{torn}");
 }
 
+/// Puts a new checksum into the footer of a file, as `docs/trace-format.md` describes it.
+fn seal(bytes: &mut [u8]) {
+    let length = &bytes[bytes.len() - 8..bytes.len() - 4];
+    let from = bytes.len() - 8 - usize::try_from(u32::from_le_bytes(length.try_into().unwrap())).unwrap();
+    let key = b"dlio.trace.footer_crc32";
+    let at = bytes.windows(key.len()).rposition(|window| window == key).unwrap() + key.len() + 2;
+    bytes[at..at + 8].fill(b'0');
+    let sum = format!("{:08x}", crc32fast::hash(&bytes[from..]));
+    bytes[at..at + 8].copy_from_slice(sum.as_bytes());
+}
+
 #[test]
 fn a_newer_major_version_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -305,13 +316,15 @@ fn a_newer_major_version_is_refused_by_name() {
     let bytes = std::fs::read(&path).unwrap();
     let key = b"dlio.trace.version";
     let after_key = bytes.windows(key.len()).rposition(|window| window == key).unwrap() + key.len();
-    let at = after_key + bytes[after_key..].windows(3).position(|window| window == b"1.1").unwrap();
+    let at = after_key + bytes[after_key..].windows(3).position(|window| window == b"1.2").unwrap();
     let mut newer = bytes.clone();
     newer[at] = b'2';
+    seal(&mut newer);
     let text = failure(&path, &newer);
-    assert!(text.contains("trace format 2.1") && text.contains("newer dlio-rs"), "{text}");
+    assert!(text.contains("trace format 2.2") && text.contains("newer dlio-rs"), "{text}");
     let mut minor = bytes;
     minor[at + 2] = b'7';
+    seal(&mut minor);
     std::fs::write(&path, minor).unwrap();
     assert_eq!(read_file(&path).unwrap().rows, 10);
 }

@@ -12,6 +12,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::coding;
 use super::dictionary::Dictionary;
+use crate::checksum;
 
 /// zstd's fastest level: higher ones take longer than they save on these columns.
 const LEVEL: i32 = 1;
@@ -53,6 +54,8 @@ pub(super) struct Shape {
     uncompressed: usize,
     rows: usize,
     pages: i32,
+    /// Checksum of all its bytes.
+    pub(super) sum: u32,
     pub(super) statistics: Option<Statistics>,
 }
 
@@ -208,7 +211,8 @@ impl ChunkWriter {
 
     fn shape(&self, rows: &Rows<'_>, encoding: Encoding, dictionary: Option<usize>) -> Shape {
         let (compressed, uncompressed, pages) = (self.bytes.len(), self.uncompressed, self.pages);
-        Shape { encoding, dictionary, compressed, uncompressed, rows: rows.count, pages, statistics: None }
+        let sum = checksum::of(&self.bytes);
+        Shape { encoding, dictionary, compressed, uncompressed, rows: rows.count, pages, sum, statistics: None }
     }
 
     /// Appends a page to the chunk: header and compressed bytes.
@@ -224,6 +228,7 @@ impl ChunkWriter {
         header.int(1, if data { 0 } else { 2 });
         header.int(2, fits(page.len())?);
         header.int(3, fits(self.packed.len())?);
+        header.int(4, checksum::of(&self.packed).cast_signed());
         let inside = if data { 5 } else { 7 };
         header.field(inside, STRUCT);
         header.last = 0;

@@ -8,6 +8,7 @@
 mod chunk;
 mod coding;
 mod dictionary;
+mod table;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use crate::columns::{COLUMNS, Column, Packing, Place, Source, Storage, parquet_field};
 use crate::names::NameTables;
 use chunk::{ChunkWriter, Rows, Shape, extreme_words, extremes};
+pub(crate) use table::{Cell, Cells, TableEncoder};
 
 /// Events whose values are taken at a time: they fit into the processor's cache.
 const BLOCK: usize = 1024;
@@ -37,6 +39,15 @@ pub(crate) struct Encoder {
     schema: SchemaDescPtr,
     place: Place,
     columns: Vec<ColumnEncoder>,
+}
+
+/// A row group that was encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// What the footer says of it.
+    pub(crate) metadata: RowGroupMetaData,
+    /// The checksums of its columns.
+    pub(crate) sums: Vec<u32>,
 }
 
 /// The memory in which a row group is encoded; the encoders of many ranks share it.
@@ -112,7 +123,7 @@ impl Encoder {
         ordinal: usize,
         events: &[Event],
         names: &NameTables,
-    ) -> Result<RowGroupMetaData, ParquetError> {
+    ) -> Result<Group, ParquetError> {
         let Workspace { taken, order, chunks } = workspace;
         order.clear();
         order.extend(events.iter().zip(0_u32..).map(|(event, at)| (event.start, at)));
@@ -120,6 +131,7 @@ impl Encoder {
         let schema = &self.schema;
         let (offset, mut uncompressed) = (sink.bytes_written(), 0);
         let mut written = Vec::with_capacity(COLUMNS.len());
+        let mut sums = Vec::with_capacity(COLUMNS.len());
         for columns in self.columns.chunks_mut(COLUMNS_AT_A_TIME) {
             let sources = columns.iter().map(|column| &column.column.source);
             take(sources.zip(&mut *taken), events, order, self.place);
@@ -141,17 +153,19 @@ impl Encoder {
                 };
                 debug_assert_eq!(sink.bytes_written() - at, shape.compressed());
                 uncompressed += shape.uncompressed();
+                sums.push(shape.sum);
                 written.push(shape.metadata(schema.column(written.len()), at)?);
             }
         }
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        RowGroupMetaData::builder(Arc::clone(schema))
+        let metadata = RowGroupMetaData::builder(Arc::clone(schema))
             .set_column_metadata(written)
             .set_num_rows(number(events.len()))
             .set_total_byte_size(number(uncompressed))
             .set_file_offset(number(offset))
             .set_ordinal(i32::try_from(ordinal).unwrap_or(i32::MAX))
-            .build()
+            .build()?;
+        Ok(Group { metadata, sums })
     }
 }
 

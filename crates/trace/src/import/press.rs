@@ -13,12 +13,11 @@ use std::thread::JoinHandle;
 
 use dlio_event::Event;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
 use crate::columns::Place;
-use crate::encoder::{Encoder, Workspace};
+use crate::encoder::{Encoder, Group, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::State;
 use crate::names::NameTables;
@@ -135,7 +134,7 @@ struct Sheet {
     schema: SchemaDescPtr,
     /// What is still to be written; it counts the bytes of the file.
     buffer: TrackedWrite<Vec<u8>>,
-    groups: Vec<RowGroupMetaData>,
+    groups: Vec<Group>,
     rows: u64,
 }
 
