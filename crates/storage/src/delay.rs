@@ -9,7 +9,7 @@ use dlio_event::{Nanos, TimeSource};
 
 use crate::{
     Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Staged, Storage,
-    Updatable, Update,
+    Updatable, Update, Version,
 };
 
 /// How slow one kind of operation is.
@@ -153,6 +153,15 @@ impl<S: Storage, O: Object + ?Sized> Object for DelayedObject<'_, S, O> {
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(self.delayed.run_receipt(self.delayed.delays.read, self.inner.read(range, sink)))
+    }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        Box::pin(self.delayed.run_receipt(self.delayed.delays.read, self.inner.read_part(range, version, sink)))
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Found {
     pub size: u64,
 }
 
+/// The version of an object (an entity tag) that several reads of it must come from, once one of them has told it.
+pub type Version = std::sync::OnceLock<String>;
+
 /// An object that was opened for reading; dropping it closes it.
 ///
 /// Opening a file is `open(2)` and `fstat(2)`; opening an S3 object costs nothing and knows no size. Threads may share an open
@@ -86,13 +89,26 @@ pub trait Object: Send + Sync {
     fn opened(&self) -> &Attempts;
 
     /// Streams a range into `sink`. A range that ends beyond the end of the object is cut there (as `pread` does);
-    /// the receipt's `bytes` says how much came. Never delivers a byte twice, also after a retry.
+    /// the receipt's `bytes` says how much came. Never delivers a byte twice, also after a retry. Fewer bytes than the object
+    /// has in that range are an error: an object that became shorter, an answer that says so.
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
 
     /// Streams the first `limit` bytes, or all there are, into `sink`. Where bytes are asked of a server all of the object is asked
     /// for, and what comes beyond `limit` is not waited for.
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         self.read(ByteRange::new(0, limit), sink)
+    }
+
+    /// [`Object::read`] of one of several ranges that must come from the same version of the object: the first answer that names
+    /// its version decides, and an answer from another one is an error. An open file has one version.
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        let _ = version;
+        self.read(range, sink)
     }
 }
 

@@ -12,8 +12,8 @@ use dlio_event::Outcome;
 use futures::StreamExt as _;
 
 use crate::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged,
-    Storage, Updatable, Update,
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
+    Staged, Storage, Updatable, Update, Version,
 };
 
 const MIB: u64 = 1 << 20;
@@ -112,7 +112,7 @@ impl SplitObject<'_> {
         }
         let shape = size.and_then(|size| Some((size, self.split.rules.shape(size)?)));
         let read = match shape {
-            Some((size, shape)) => self.in_ranges(limit.map_or(size, |limit| limit.min(size)), shape, sink).await,
+            Some((size, shape)) => self.in_ranges((size, limit), shape, sink).await,
             None => match limit {
                 Some(limit) => self.inner.read_first(limit, sink).await,
                 None => self.inner.read(ByteRange::ALL, sink).await,
@@ -134,23 +134,32 @@ impl SplitObject<'_> {
         }
     }
 
-    async fn in_ranges(&self, size: u64, shape: Shape, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
+    /// Reads an object of this size, or its first bytes, in ranges of one version.
+    async fn in_ranges(
+        &self,
+        (size, limit): (u64, Option<u64>),
+        shape: Shape,
+        sink: &mut dyn ChunkSink,
+    ) -> Result<Receipt, Error> {
+        let wanted = limit.map_or(size, |limit| limit.min(size));
         // Buffers that were delivered and can take another range.
         let spare: RefCell<Vec<Vec<u8>>> = RefCell::default();
-        let count = size.div_ceil(shape.chunk);
+        let version = Version::new();
+        let count = wanted.div_ceil(shape.chunk);
         let ranges = (0..count).map(|number| {
             let offset = number * shape.chunk;
-            ByteRange::new(offset, shape.chunk.min(size - offset))
+            ByteRange::new(offset, shape.chunk.min(wanted - offset))
         });
         let fetch = |range: ByteRange| {
             let mut buffer = spare.borrow_mut().pop().unwrap_or_default();
             buffer.clear();
+            let version = &version;
             async move {
                 let mut collect = |bytes: &[u8]| {
                     buffer.extend_from_slice(bytes);
                     Ok(())
                 };
-                let receipt = self.inner.read(range, &mut collect).await?;
+                let receipt = self.inner.read_part(range, version, &mut collect).await?;
                 Ok::<_, Error>((range, buffer, receipt))
             }
         };
@@ -165,14 +174,17 @@ impl SplitObject<'_> {
                 }
             };
             whole.bytes += receipt.bytes;
+            let other = |attempt: &Attempt| attempt.outcome == Outcome::Ok && attempt.object_size.is_some_and(|now| now != size);
+            let other = receipt.attempts.iter().any(other);
             whole.attempts.extend(receipt.attempts);
-            if let Err(message) = sink.chunk(&buffer) {
+            if range.len != Some(receipt.bytes) || other {
+                // What its size was is no longer true.
+                self.split.forget(self.key);
+                let message = format!("the object was replaced while it was being read: it had {size} bytes");
                 return Err(self.refused(range, message, whole.attempts));
             }
-            if range.len != Some(receipt.bytes) {
-                // The object became shorter: what its size was is no longer true, and the receipt says how much came.
-                self.split.forget(self.key);
-                break;
+            if let Err(message) = sink.chunk(&buffer) {
+                return Err(self.refused(range, message, whole.attempts));
             }
             spare.borrow_mut().push(buffer);
         }

@@ -144,14 +144,19 @@ async fn folders_are_not_objects() {
 }
 
 #[tokio::test]
-async fn a_file_that_shrinks_while_open_is_cut_and_the_receipt_says_so() {
+async fn a_file_that_shrinks_while_it_is_read_is_an_error_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let storage = local(folder.path(), LocalOptions::default());
     storage.write("a", &mut Pattern::new(10_000, 1)).await.unwrap();
     let object = storage.open("a").await.unwrap();
     fs::OpenOptions::new().write(true).open(folder.path().join("a")).unwrap().set_len(4000).unwrap();
-    let receipt = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap();
-    assert_eq!((object.size(), receipt.bytes), (Some(10_000), 4000));
+    for range in [ByteRange::ALL, ByteRange::new(1000, 5000), ByteRange { offset: 5000, len: None }] {
+        let error = object.read(range, &mut |_: &[u8]| Ok(())).await.unwrap_err();
+        assert_eq!((error.kind, error.outcome()), (ErrorKind::Corrupt, Outcome::ShortRead), "{error}");
+        assert!(error.to_string().contains("had 10000 bytes and now ends before byte "), "{error}");
+    }
+    let receipt = object.read(ByteRange::new(100, 3900), &mut |_: &[u8]| Ok(())).await.unwrap();
+    assert_eq!(receipt.bytes, 3900);
 }
 
 #[tokio::test]

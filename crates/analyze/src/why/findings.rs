@@ -206,10 +206,11 @@ fn period(sources: &Sources<'_>, found: &mut Vec<Finding>) {
     let waited: f64 = lines.waiting.amounts.iter().sum::<f64>() / 1e9;
     let Some(slow) = slow(&lines, sources.extent).filter(|slow| slow.waited >= WORTH * waited) else { return };
     let (from, to) = (clock(slow.from), clock(slow.to));
+    // Where no training loop waited, as in an imported trace, there is nothing to have a share of.
+    let part = if waited > 0.0 { format!(": {:.0} % of the waiting", 100.0 * slow.waited / waited) } else { String::new() };
     let text = format!(
-        "from {from} to {to} of the run storage operations took {:.1} times as long as usual: {:.0} % of the waiting",
-        slow.factor,
-        100.0 * slow.waited / waited
+        "from {from} to {to} of the run storage operations took {:.1} times as long as usual{part}",
+        slow.factor
     );
     found.push(finding("slow_period", &format!("{from}–{to}"), slow.waited, text));
 }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use self::material::{Compare, check_attempts};
 pub use self::material::{Pattern, Ticks, list, read};
-use crate::{ByteRange, Error, ErrorKind, Storage, Update};
+use crate::{ByteRange, Error, ErrorKind, Storage, Update, Version};
 
 /// Where storages may differ.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,7 @@ pub async fn check(storage: &dyn Storage, traits: Traits) {
     the_beginning_comes_alone(storage).await;
     empty_objects_exist(storage).await;
     overwriting_replaces(storage).await;
+    what_is_replaced_between_reads_is_one_version_or_an_error(storage).await;
     missing_objects_are_named(storage).await;
     odd_keys_work(storage).await;
     keys_stay_below_the_root(storage).await;
@@ -168,6 +169,29 @@ async fn overwriting_replaces(storage: &dyn Storage) {
     for (seed, len) in [(3, 10_000), (4, 100), (5, 20_000)] {
         let pattern = put(storage, key, len, seed).await;
         expect(storage, key, &pattern, ByteRange::ALL).await;
+    }
+}
+
+/// Of two ranges that must come from one version, the second is read when the object has been replaced: it is that of the first
+/// version, as of an open file, or an error.
+async fn what_is_replaced_between_reads_is_one_version_or_an_error(storage: &dyn Storage) {
+    const LEN: u64 = 100_000;
+    let key = "conformance/replaced";
+    for (seed, len) in [(11, 300), (12, 60_000), (13, LEN), (14, 2 * LEN)] {
+        let pattern = put(storage, key, LEN, 10).await;
+        let (object, version) = (done(storage.open(key).await, key), Version::new());
+        let mut sink = Compare { with: &pattern, next: 0 };
+        done(object.read_part(ByteRange::new(0, LEN / 2), &version, &mut sink).await, "the first range of a version");
+        put(storage, key, len, seed).await;
+        let mut content = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            content.extend_from_slice(bytes);
+            Ok(())
+        };
+        let second = ByteRange::new(LEN / 2, LEN / 2);
+        if object.read_part(second, &version, &mut sink).await.is_ok() {
+            assert!(content == pattern.range(second), "the second range is of another version, {len} bytes long");
+        }
     }
 }
 

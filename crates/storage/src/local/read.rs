@@ -29,6 +29,8 @@ enum Stop {
     Done,
     System(io::Error),
     Refused(String),
+    /// There is no such byte any more, although it is before the size that the file had.
+    Cut(u64),
 }
 
 struct Pass {
@@ -65,6 +67,14 @@ impl OpenFile<'_> {
             Stop::System(error) => {
                 task.record(attempt, Some(&error));
                 Err(task.failed(&self.local.root.join(self.key), Some(range), &error))
+            }
+            Stop::Cut(at) => {
+                attempt.outcome = Outcome::ShortRead;
+                task.record(attempt, None);
+                let message = format!(
+                    "the file had {size} bytes and now ends before byte {at}: it was shortened while it was being read"
+                );
+                Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
             }
             Stop::Refused(message) => {
                 attempt.outcome = Outcome::Corrupt;
@@ -114,7 +124,7 @@ impl OpenFile<'_> {
             pass.first_byte.get_or_insert_with(|| self.local.time.now());
             let upto = (block + got).min(end);
             if upto <= next {
-                // The file became shorter after it was opened; the receipt says how much came.
+                pass.stop = Stop::Cut(next);
                 return pass;
             }
             if let Err(message) = sink.chunk(&buffer[(next - block) as usize..(upto - block) as usize]) {

@@ -1,6 +1,8 @@
-//! Reads. Invariant: every byte is delivered once and in order, however often the request had to be repeated.
+//! Reads. Invariant: every byte is delivered once and in order, however often the request had to be repeated, and a read that
+//! succeeds has delivered all that was asked for, or all up to the end of the object. Where no answer tells that end, the object's
+//! size is asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dlio_event::{OpKind, Outcome};
 use http::header::{self, HeaderValue};
@@ -10,9 +12,10 @@ use http_body_util::BodyExt;
 use super::Shared;
 use super::body::Outgoing;
 use super::failure::Failure;
+use super::content_range::ContentRange;
 use super::request::{Call, Tries, Try, invalid, put_header};
 use super::sign::EMPTY_SHA256;
-use crate::{Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
+use crate::{Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Metadata, Object, Receipt, Version};
 
 /// An object of a bucket; opening it asked the server nothing.
 pub(super) struct S3Object<'a> {
@@ -37,6 +40,15 @@ impl Object for S3Object<'_> {
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(self.client.get(self.key, Reading::first(limit, sink)))
     }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        Box::pin(self.client.get(self.key, Reading::new(range, sink).of(version)))
+    }
 }
 
 /// How far a read has come.
@@ -44,13 +56,17 @@ pub(super) struct Reading<'a> {
     range: ByteRange,
     /// Next byte to deliver.
     next: u64,
-    /// End of what is to be delivered, once known.
+    /// End of what is to be delivered: of the range, or of the object once an answer has told it.
     end: Option<u64>,
+    /// Size of the object, as the first answer told it.
+    total: Option<u64>,
     /// Length of the answer that is being delivered, and what came of it.
     expected: Option<u64>,
     got: u64,
     /// Version that the first answer came from.
     etag: Option<String>,
+    /// That of the other reads of this object.
+    version: Option<&'a Version>,
     /// All of an object is asked for, and what comes from here on is not wanted.
     limit: Option<u64>,
     /// More comes than is wanted: the connection is of no more use.
@@ -69,7 +85,13 @@ pub(super) struct Promise<'a> {
 impl<'a> Reading<'a> {
     pub(super) fn new(range: ByteRange, sink: &'a mut dyn ChunkSink) -> Self {
         let end = range.len.map(|len| range.offset.saturating_add(len));
-        Self { range, next: range.offset, end, expected: None, got: 0, etag: None, limit: None, cut: false, sink }
+        let (next, total, expected, etag) = (range.offset, None, None, None);
+        Self { range, next, end, total, expected, got: 0, etag, version: None, limit: None, cut: false, sink }
+    }
+
+    /// What is read must come from the version that others read.
+    pub(super) fn of(self, version: &'a Version) -> Self {
+        Self { version: Some(version), ..self }
     }
 
     /// The beginning of an object of which all is asked for.
@@ -108,38 +130,103 @@ impl<'a> Reading<'a> {
 
     /// The version that the rest must come from.
     pub(super) fn version(&self) -> Option<&str> {
-        self.etag.as_deref()
+        self.etag.as_deref().or_else(|| self.version.and_then(OnceLock::get).map(String::as_str))
     }
 
     /// Checks that the answer is the part that was asked for.
     pub(super) fn expect(&mut self, promise: &Promise<'_>) -> Result<(), Failure> {
-        let start = promise.content_range.map_or(Some(0), |text| {
-            let (first, _) = text.strip_prefix("bytes ")?.split_once('-')?;
-            first.trim().parse().ok()
-        });
-        if start != Some(self.next) {
+        self.compare_version(promise)?;
+        let part = promise.content_range.map(|text| ContentRange::parse(text).ok_or(text));
+        let part = part.transpose().map_err(|text| invalid(format!("the endpoint answered with the range {text:?}")))?;
+        let start = part.map_or(0, |part| part.first);
+        if start != self.next {
             return Err(invalid(format!(
-                "the endpoint answered with bytes from {} instead of {}: it must honour byte ranges",
-                start.map_or("somewhere".to_owned(), |start| start.to_string()),
+                "the endpoint answered with bytes from {start} instead of {}: it must honour byte ranges",
                 self.next
             )));
         }
+        if let (Some(part), Some(length)) = (part, promise.length)
+            && part.len != length
+        {
+            return Err(invalid(format!("the endpoint answered with {length} bytes as a range of {}", part.len)));
+        }
+        let length = part.map_or(promise.length, |part| Some(part.len));
         let left = self.end.map(|end| end - self.next);
-        if let (Some(length), Some(left)) = (promise.length, left)
+        if let (Some(length), Some(left)) = (length, left)
             && length > left
         {
             return Err(invalid(format!("the endpoint answered with {length} bytes instead of {left}")));
         }
+        self.compare_size(part.map_or(promise.length, |part| part.total))?;
         let wanted = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.next));
-        let length = promise.length.map(|length| length.min(wanted));
-        (self.expected, self.got, self.cut) = (length, 0, length != promise.length);
-        if let Some(length) = length {
-            self.end = Some(self.next + length);
-        }
-        if self.etag.is_none() {
-            self.etag = promise.etag.map(str::to_owned);
-        }
+        let short = length.map(|length| length.min(wanted));
+        (self.expected, self.got, self.cut) = (short, 0, short != length);
         Ok(())
+    }
+
+    /// All answers must come from one version of the object.
+    fn compare_version(&mut self, promise: &Promise<'_>) -> Result<(), Failure> {
+        let Some(told) = promise.etag else { return Ok(()) };
+        let first = match self.version {
+            Some(version) => Some(version.get_or_init(|| told.to_owned()).as_str()),
+            None => self.etag.as_deref(),
+        };
+        if first.is_some_and(|first| first != told) {
+            return Err(replaced("its entity tag is another one"));
+        }
+        self.etag.get_or_insert_with(|| told.to_owned());
+        Ok(())
+    }
+
+    /// All answers must tell the same size; nothing is wanted beyond it.
+    fn compare_size(&mut self, told: Option<u64>) -> Result<(), Failure> {
+        let Some(told) = told else { return Ok(()) };
+        let total = *self.total.get_or_insert(told);
+        if total != told {
+            return Err(replaced(&format!("it had {total} bytes and now has {told}")));
+        }
+        self.end = Some(self.end.map_or(total, |end| end.min(total)));
+        Ok(())
+    }
+
+    /// There is nothing where it was asked; the answer may say how large the object is.
+    pub(super) fn nothing_there(&mut self, content_range: Option<&str>) -> Result<(), Failure> {
+        self.expected = None;
+        match content_range.and_then(ContentRange::size_refused) {
+            // Of an object that was being read, only another request can tell.
+            Some(size) if self.delivered() == 0 && size <= self.next => self.compare_size(Some(size)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the caller wants no more, whatever there is.
+    fn goal(&self) -> u64 {
+        self.end.into_iter().chain(self.limit).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether less has come than was asked for, and no answer said that the object ends there.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.next < self.goal()
+    }
+
+    /// Settles the doubt by what the object's size is now.
+    pub(super) fn settle(
+        &self,
+        told: Result<(Metadata, Receipt), Error>,
+        asked: &mut Attempts,
+    ) -> Result<(), Failure> {
+        match told {
+            Ok((Metadata { size }, receipt)) => {
+                asked.extend(receipt.attempts);
+                let wanted = self.range.len.map_or(size, |len| self.range.offset.saturating_add(len).min(size));
+                let wanted = wanted.min(self.limit.unwrap_or(u64::MAX)).saturating_sub(self.range.offset);
+                if wanted == self.delivered() { Ok(()) } else { Err(Failure::short(wanted, self.delivered())) }
+            }
+            Err(error) => {
+                let text = format!("less came than was asked for, and asking for the object's size failed: {}", error.message);
+                Err(Failure::new(error.kind, error.outcome(), text))
+            }
+        }
     }
 
     /// Whether a part of the answer is left.
@@ -155,13 +242,13 @@ impl<'a> Reading<'a> {
     /// Passes bytes on.
     pub(super) fn deliver(&mut self, attempt: &mut Try<'_>, client: &Shared, data: &[u8]) -> Result<(), Failure> {
         attempt.record.first_byte.get_or_insert_with(|| client.time.now());
-        let left = self.expected.map_or(u64::MAX, |expected| expected.saturating_sub(self.got));
-        // A longer answer than promised is refused, but for one of which only the beginning is wanted.
-        let data = if self.limit.is_some() {
-            &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))]
-        } else {
-            data
-        };
+        let left = self.expected.map_or(self.goal() - self.next, |expected| expected.saturating_sub(self.got));
+        let wanted = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+        // Of an object of which all is asked for, what comes beyond the beginning that is wanted does not matter.
+        if wanted.len() < data.len() && self.limit.is_none() {
+            return Err(invalid(format!("the endpoint answered with more than the {left} bytes that were left to come")));
+        }
+        let data = wanted;
         self.got += data.len() as u64;
         attempt.record.bytes = self.got;
         self.next += data.len() as u64;
@@ -173,6 +260,10 @@ impl<'a> Reading<'a> {
         attempt.record.first_byte.get_or_insert_with(|| client.time.now());
         match self.expected {
             Some(expected) if expected != self.got => Err(Failure::short(expected, self.got)),
+            // A part of what was asked for: the rest is asked for next.
+            _ if self.total.is_some() && self.is_in_doubt() => {
+                Err(Failure::short(self.goal() - self.range.offset, self.delivered()))
+            }
             _ => Ok(()),
         }
     }
@@ -181,6 +272,12 @@ impl<'a> Reading<'a> {
     pub(super) fn broke(&self, error: &dyn std::error::Error) -> Failure {
         self.expected.map_or_else(|| Failure::broken(error), |expected| Failure::short(expected, self.got))
     }
+}
+
+/// Answers of one read that come from different objects.
+fn replaced(how: &str) -> Failure {
+    let text = format!("the object was replaced while it was being read: {how}");
+    Failure::new(ErrorKind::Corrupt, Outcome::Corrupt, text)
 }
 
 /// The size of the whole object: what follows the slash of `Content-Range`, else `Content-Length`.
@@ -202,11 +299,19 @@ impl Shared {
             return Ok(Receipt::default());
         }
         call.range = (range != ByteRange::ALL).then_some(range);
-        let mut tries = Tries::new(self, &call);
+        let (mut tries, mut asked) = (Tries::new(self, &call), Attempts::new());
         loop {
             let mut attempt = reading.begin(&tries);
-            match self.get_once(&mut attempt, &call, &mut reading).await {
-                Ok(()) => return Ok(tries.succeed(attempt, reading.delivered())),
+            let outcome = match self.get_once(&mut attempt, &call, &mut reading).await {
+                Ok(()) if reading.is_in_doubt() => reading.settle(self.head(key).await, &mut asked),
+                outcome => outcome,
+            };
+            match outcome {
+                Ok(()) => {
+                    let mut receipt = tries.succeed(attempt, reading.delivered());
+                    receipt.attempts.extend(asked);
+                    return Ok(receipt);
+                }
                 Err(failure) => tries.failed(attempt, failure).await?,
             }
         }
@@ -229,7 +334,8 @@ impl Shared {
         if answer.head.status == StatusCode::RANGE_NOT_SATISFIABLE && !reading.is_whole() {
             // Beyond the end there is nothing to read, which is no error.
             attempt.record.first_byte = Some(self.time.now());
-            return self.text(attempt, answer).await.map(drop);
+            let (head, _) = self.text(attempt, answer).await?;
+            return reading.nothing_there(head.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()));
         }
         if !answer.head.status.is_success() {
             return Err(self.refusal(attempt, answer).await);

@@ -7,6 +7,7 @@ mod body;
 mod bucket;
 mod config;
 mod connect;
+mod content_range;
 mod credentials;
 mod encode;
 mod endpoints;

@@ -10,13 +10,14 @@ use http::Method;
 
 use super::super::body::Outgoing;
 use super::super::connect::with_pool;
+use super::super::content_range::ContentRange;
 use super::super::failure::Failure;
 use super::super::get::{Promise, Reading};
 use super::super::multipart::{self, Part, Stored, Uploader};
 use super::super::put::Upload;
 use super::super::request::{Call, Failed, Tries, Try, while_moving};
 use super::{SdkS3, Shared, failure};
-use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, Object, Receipt};
+use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, Object, Receipt, Version};
 
 /// An object of a bucket; opening it asked the server nothing.
 pub(super) struct SdkObject<'a> {
@@ -47,6 +48,15 @@ impl Object for SdkObject<'_> {
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(self.storage.get(self.key, Reading::first(limit, sink)))
     }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        Box::pin(self.storage.get(self.key, Reading::new(range, sink).of(version)))
+    }
 }
 
 impl SdkS3 {
@@ -59,11 +69,19 @@ impl SdkS3 {
         }
         call.range = (range != ByteRange::ALL).then_some(range);
         let full = self.shared.config.full_key(key);
-        let mut tries = Tries::new(&self.shared, &call);
+        let (mut tries, mut asked) = (Tries::new(&self.shared, &call), Attempts::new());
         loop {
             let mut attempt = reading.begin(&tries);
-            match self.get_once(&mut attempt, &full, &mut reading).await {
-                Ok(()) => return Ok(tries.succeed(attempt, reading.delivered())),
+            let outcome = match self.get_once(&mut attempt, &full, &mut reading).await {
+                Ok(()) if reading.is_in_doubt() => reading.settle(self.head(key).await, &mut asked),
+                outcome => outcome,
+            };
+            match outcome {
+                Ok(()) => {
+                    let mut receipt = tries.succeed(attempt, reading.delivered());
+                    receipt.attempts.extend(asked);
+                    return Ok(receipt);
+                }
                 Err(failure) => tries.failed(attempt, failure).await?,
             }
         }
@@ -81,14 +99,16 @@ impl SdkS3 {
                     // Beyond the end there is nothing to read, which is no error.
                     attempt.record.status = failure.status;
                     attempt.record.first_byte = Some(self.shared.time.now());
-                    return Ok(());
+                    return reading.nothing_there(None);
                 }
                 return Err(failure);
             }
         };
         attempt.record.status = if answer.content_range().is_some() { 206 } else { 200 };
+        let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
+        attempt.record.object_size = answer.content_range().map_or(length, |text| ContentRange::parse(text)?.total);
         reading.expect(&Promise {
-            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
+            length,
             content_range: answer.content_range(),
             etag: answer.e_tag(),
         })?;
