@@ -21,7 +21,9 @@ mod traced;
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
-pub use seam::{ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version};
+pub use seam::{
+    ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version,
+};
 pub use split::{Shape, Split, SplitRules};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};

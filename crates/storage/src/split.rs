@@ -174,7 +174,9 @@ impl SplitObject<'_> {
                 }
             };
             whole.bytes += receipt.bytes;
-            let other = |attempt: &Attempt| attempt.outcome == Outcome::Ok && attempt.object_size.is_some_and(|now| now != size);
+            let other = |attempt: &Attempt| {
+                attempt.outcome == Outcome::Ok && attempt.object_size.is_some_and(|now| now != size)
+            };
             let other = receipt.attempts.iter().any(other);
             whole.attempts.extend(receipt.attempts);
             if range.len != Some(receipt.bytes) || other {

@@ -16,9 +16,9 @@ const MIB: u64 = 1 << 20;
 fn config(servers: &[&Stub]) -> S3Config {
     let mut config = S3Config::new(servers.iter().map(|server| server.url()).collect(), "bucket");
     config.credentials = Some(Credentials::new("AKID", "secret"));
-    config.backoff = Duration::from_millis(1);
+    config.retry.backoff = Duration::from_millis(1);
     config.request_timeout = Duration::from_secs(10);
-    config.max_attempts = 3;
+    config.retry.max_attempts = Some(3);
     config
 }
 
@@ -75,7 +75,7 @@ fn a_new_runtime_opens_a_new_connection_without_a_failed_attempt() {
 fn a_connection_that_the_server_closed_while_idle_costs_no_attempt_of_the_budget() {
     let server = Stub::start(|_| Reply::AnswerAndClose(200, b"x".to_vec()));
     let mut config = config(&[&server]);
-    config.max_attempts = 1;
+    config.retry.max_attempts = Some(1);
     let s3 = client(config);
     run(async {
         for _ in 0..4 {
@@ -244,18 +244,18 @@ fn a_missing_bucket_says_what_to_do() {
 fn an_endpoint_that_is_down_says_where_endpoints_are_set() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut config = S3Config::new(vec![format!("http://{free}")], "bucket");
-    config.backoff = Duration::from_millis(1);
-    config.max_attempts = 2;
+    config.retry.backoff = Duration::from_millis(1);
+    config.retry.max_attempts = Some(2);
     let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err();
     assert_eq!((error.kind, error.outcome(), error.attempts.len()), (ErrorKind::Unreachable, Outcome::Connect, 2));
     assert!(error.to_string().contains("storage.endpoint_uris"), "{error}");
 }
 
 #[test]
-fn a_retry_goes_to_another_endpoint_and_says_so() {
+fn a_retry_goes_to_another_endpoint_where_that_is_asked_for() {
     let (broken, sound) = (Stub::start(|_| Reply::Close), Stub::start(|_| ok("x")));
     let mut config = config(&[&broken, &sound]);
-    config.load_balance = LoadBalance::RoundRobin;
+    (config.load_balance, config.failover) = (LoadBalance::RoundRobin, true);
     let (_, receipt) = run(read(&client(config), "a", ByteRange::ALL)).unwrap();
     let used: Vec<_> = receipt.attempts.iter().map(|a| a.endpoint.as_deref().unwrap().to_owned()).collect();
     assert_eq!(used, [broken.url(), sound.url()]);
@@ -448,6 +448,19 @@ fn a_listing_goes_on_until_its_last_page() {
     assert_eq!(found, names);
     assert_eq!(receipt.attempts.len(), 2);
     assert_eq!(server.lines()[0], "GET /bucket?encoding-type=url&list-type=2&max-keys=1000&prefix=run%2Ftrain%2F");
+}
+
+#[test]
+fn a_listing_whose_server_repeats_itself_is_an_error_that_names_it() {
+    let page = "<R><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></R>";
+    let cut = "<R><IsTruncated>true</IsTruncated></R>";
+    for (answer, words, requests) in [(page, "does not end", 2), (cut, "no NextContinuationToken", 1)] {
+        let server = Stub::start(move |_| ok(answer));
+        let error = run(client(config(&[&server])).list("train/", &mut |_| {})).unwrap_err();
+        let text = error.to_string();
+        assert_eq!((error.kind, server.seen().len()), (ErrorKind::Server, requests));
+        assert!(text.contains(words) && text.contains("s3://bucket/train/") && text.contains(&server.url()), "{text}");
+    }
 }
 
 #[test]

@@ -93,12 +93,15 @@ fn a_rest_of_another_range_size_or_version_is_an_error() {
     let words = "the endpoint answered with";
     refused(other(|request| cut(request, 206, &[range(300, 999, "1000")], &[7; 600])), ErrorKind::Invalid, words);
     refused(other(|request| cut(request, 206, &[range(300, 1000, "2000")], &[7; 701])), ErrorKind::Invalid, words);
-    refused(other(|request| cut(request, 206, &[("content-range", "300".into())], &[7; 700])), ErrorKind::Invalid, words);
+    refused(
+        other(|request| cut(request, 206, &[("content-range", "300".into())], &[7; 700])),
+        ErrorKind::Invalid,
+        words,
+    );
     let words = "replaced while it was being read";
     refused(other(|request| cut(request, 206, &[range(300, 799, "800")], &[7; 500])), ErrorKind::Corrupt, words);
-    let version = |request: &Request| {
-        cut(request, 206, &[range(300, 999, "1000"), ("etag", "\"v2\"".into())], &[7; 700])
-    };
+    let version =
+        |request: &Request| cut(request, 206, &[range(300, 999, "1000"), ("etag", "\"v2\"".into())], &[7; 700]);
     refused(other(version), ErrorKind::Corrupt, words);
 }
 
@@ -140,7 +143,9 @@ fn an_answer_that_tells_no_size_is_compared_with_what_the_server_says_of_the_obj
         let server = Stub::start(move |request| match request.method.as_str() {
             "HEAD" => size(SIZE),
             _ if request.header("range").is_some() => refusal(416, "InvalidRange"),
-            _ => Reply::Cut([b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", &Pattern::bytes(SIZE as u64)[..sent]].concat()),
+            _ => Reply::Cut(
+                [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", &Pattern::bytes(SIZE as u64)[..sent]].concat(),
+            ),
         });
         for outcome in whole(&server) {
             assert_eq!(outcome.is_ok_and(|(bytes, _)| bytes.len() == SIZE), ok);
@@ -180,7 +185,8 @@ fn parts_of_an_object_that_is_replaced_are_an_error() {
     };
     let words = "replaced while it was being read";
     refused(parts(|_| refusal(412, "PreconditionFailed")), ErrorKind::Corrupt, words);
-    let version = |_: &Request| Reply::Answer(206, vec![range(400, 799, "1000"), ("etag", "\"v2\"".into())], vec![7; 400]);
+    let version =
+        |_: &Request| Reply::Answer(206, vec![range(400, 799, "1000"), ("etag", "\"v2\"".into())], vec![7; 400]);
     refused(parts(version), ErrorKind::Corrupt, words);
     refused(parts(|_| Reply::Answer(206, vec![range(400, 499, "500")], vec![7; 100])), ErrorKind::Corrupt, words);
     let larger = |request: &Request| match request.header("range") {

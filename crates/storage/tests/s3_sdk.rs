@@ -17,9 +17,9 @@ const MIB: u64 = 1 << 20;
 fn config(server: &Stub) -> S3Config {
     let mut config = S3Config::new(vec![server.url()], "bucket");
     config.credentials = Some(Credentials::new("AKID", "secret"));
-    config.backoff = Duration::from_millis(1);
+    config.retry.backoff = Duration::from_millis(1);
     config.request_timeout = Duration::from_secs(10);
-    config.max_attempts = 3;
+    config.retry.max_attempts = Some(3);
     config.prefix = "data".into();
     config
 }

@@ -53,7 +53,8 @@ impl ChunkSums {
     /// Those of a footer with so many row groups and columns.
     pub(crate) fn parse(text: &str, groups: usize, columns: usize) -> Result<Self, String> {
         let sums = text.split_terminator(' ').map(|group| {
-            let sums = group.as_bytes().chunks(DIGITS).map(|digits| hexadecimal(digits).filter(|_| digits.len() == DIGITS));
+            let sums =
+                group.as_bytes().chunks(DIGITS).map(|digits| hexadecimal(digits).filter(|_| digits.len() == DIGITS));
             sums.collect::<Option<Vec<u32>>>().filter(|sums| sums.len() == columns)
         });
         let sums = sums.collect::<Option<Vec<_>>>().filter(|sums| sums.len() == groups);

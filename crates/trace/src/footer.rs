@@ -6,16 +6,17 @@ use std::path::Path;
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+    RowGroupMetaData,
 };
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
+use crate::Error;
 use crate::checksum::{self, ChunkSums, Seal};
 use crate::encoder::Group;
 use crate::header;
 use crate::reader::whole;
-use crate::Error;
 
 /// Magic bytes at the start and at the end of a Parquet file.
 pub(crate) const MAGIC: &[u8; 4] = b"PAR1";

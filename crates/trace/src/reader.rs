@@ -228,15 +228,9 @@ impl RankTrace {
 }
 
 /// Decodes a part of a file; the damage that was found on the way says more than the library's error.
-pub(crate) fn decoded<T>(
-    path: &Path,
-    damage: &Damage,
-    work: impl FnOnce() -> Result<T, String>,
-) -> Result<T, Error> {
-    whole(work).map_err(|reason| Error::Damaged {
-        path: path.to_owned(),
-        reason: damage.get().map_or(reason, Clone::clone),
-    })
+pub(crate) fn decoded<T>(path: &Path, damage: &Damage, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+    whole(work)
+        .map_err(|reason| Error::Damaged { path: path.to_owned(), reason: damage.get().map_or(reason, Clone::clone) })
 }
 
 thread_local! {
@@ -285,8 +279,9 @@ fn open(
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
     let columns = metadata.parquet_schema().columns().iter().map(|column| column.name());
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.filter(|name| (wanted.column)(name)));
-    let mut builder =
-        ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata).with_projection(mask).with_batch_size(rows);
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata)
+        .with_projection(mask)
+        .with_batch_size(rows);
     if let Some(group) = wanted.group {
         builder = builder.with_row_groups(vec![group]);
     }

@@ -15,11 +15,11 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::writer::TrackedWrite;
 
+use crate::Error;
 use crate::chunks::{Chunks, Contents, Damage};
 use crate::encoder::{Cell, Cells, Group, TableEncoder};
 use crate::footer::{self, MAGIC};
 use crate::header;
-use crate::Error;
 use crate::reader::{decoded, files_named};
 
 /// Name of the table of files in a trace folder.
@@ -286,9 +286,8 @@ impl Table {
 
     fn counters(&mut self, rows: &[CounterRow]) -> Result<(), ParquetError> {
         for group in rows.chunks(GROUP_ROWS) {
-            let column = |value: fn(&CounterRow) -> i64| {
-                Cells::Numbers(group.iter().map(|row| Some(value(row))).collect())
-            };
+            let column =
+                |value: fn(&CounterRow) -> i64| Cells::Numbers(group.iter().map(|row| Some(value(row))).collect());
             self.write(group.len(), &COUNTER_COLUMNS.map(|(_, value)| column(value)))?;
         }
         Ok(())

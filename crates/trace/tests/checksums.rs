@@ -118,8 +118,9 @@ fn a_torn_trace_is_as_safe_and_is_not_repaired_when_damaged() {
 #[test]
 fn every_flipped_bit_of_a_table_is_refused_or_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let rows: Vec<CounterRow> =
-        (0..4).map(|i| CounterRow { rank: 0, t_ns: i, cpu_user_ns: i * i, rss_bytes: 77, ..CounterRow::default() }).collect();
+    let rows: Vec<CounterRow> = (0..4)
+        .map(|i| CounterRow { rank: 0, t_ns: i, cpu_user_ns: i * i, rss_bytes: 77, ..CounterRow::default() })
+        .collect();
     tables::write_counters(folder.path(), 0, &rows).unwrap();
     let path = folder.path().join(tables::counters_name(0));
     let len = std::fs::read(&path).unwrap().len();
@@ -151,7 +152,12 @@ fn pages_have_the_checksums_of_parquet() {
             let (fields, header) = header_of(&bytes[at..end]);
             let length = usize::try_from(fields[2]).unwrap();
             let page = &bytes[at + header..at + header + length];
-            assert_eq!(u32::try_from(fields[3] & 0xffff_ffff).unwrap(), crc32fast::hash(page), "{}", column.column_path());
+            assert_eq!(
+                u32::try_from(fields[3] & 0xffff_ffff).unwrap(),
+                crc32fast::hash(page),
+                "{}",
+                column.column_path()
+            );
             pages += 1;
             at += header + length;
         }

@@ -207,7 +207,8 @@ fn period(sources: &Sources<'_>, found: &mut Vec<Finding>) {
     let Some(slow) = slow(&lines, sources.extent).filter(|slow| slow.waited >= WORTH * waited) else { return };
     let (from, to) = (clock(slow.from), clock(slow.to));
     // Where no training loop waited, as in an imported trace, there is nothing to have a share of.
-    let part = if waited > 0.0 { format!(": {:.0} % of the waiting", 100.0 * slow.waited / waited) } else { String::new() };
+    let part =
+        if waited > 0.0 { format!(": {:.0} % of the waiting", 100.0 * slow.waited / waited) } else { String::new() };
     let text = format!(
         "from {from} to {to} of the run storage operations took {:.1} times as long as usual{part}",
         slow.factor

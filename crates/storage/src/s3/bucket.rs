@@ -1,5 +1,7 @@
 //! Operations without a payload: size, listing, removal, and the bucket itself.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +11,9 @@ use http::{Method, header};
 use super::request::{Call, Failed};
 use super::{Shared, encode, xml};
 use crate::{Attempts, Error, ErrorKind, Found, Metadata, Receipt};
+
+/// Pages without a key that a listing may have in a row.
+const EMPTY_PAGES: u32 = 1000;
 
 /// Adds what was done before to an error.
 pub(super) fn after(earlier: Attempts, mut error: Error) -> Error {
@@ -20,6 +25,71 @@ pub(super) fn after(earlier: Attempts, mut error: Error) -> Error {
 /// A failure that is no failure: what was tried still counts.
 pub(super) fn forgiven(failed: Box<Failed>) -> Receipt {
     Receipt { bytes: 0, attempts: failed.error.attempts }
+}
+
+/// The pages of a listing, checked for a server that never comes to an end.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Hashes of the continuation tokens and of the first key of each page.
+    tokens: HashSet<u64>,
+    firsts: HashSet<u64>,
+    /// Pages without a key, in a row.
+    empty: u32,
+    count: u64,
+}
+
+impl Pages {
+    /// Takes what a page says of the next one; returns the token to ask for it, `None` after the last page.
+    ///
+    /// # Errors
+    /// What is wrong with the server, when the listing would not end or would be cut off.
+    pub(super) fn next(
+        &mut self,
+        found: &[Found],
+        truncated: bool,
+        token: Option<String>,
+    ) -> Result<Option<String>, String> {
+        self.count += 1;
+        self.empty = if found.is_empty() { self.empty + 1 } else { 0 };
+        let count = self.count;
+        if !truncated {
+            return Ok(None);
+        }
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Err(format!(
+                "page {count} says that there are more (IsTruncated) but has no NextContinuationToken: the server's listing is incomplete"
+            ));
+        };
+        if !self.tokens.insert(hash(&token)) {
+            return Err(format!(
+                "page {count} has the continuation token of an earlier page: the server's listing does not end"
+            ));
+        }
+        if found.first().is_some_and(|first| !self.firsts.insert(hash(&first.key))) {
+            return Err(format!(
+                "page {count} begins with a key that an earlier page began with: the server's listing does not end"
+            ));
+        }
+        if self.empty >= EMPTY_PAGES {
+            return Err(format!("{} pages in a row have no key: the server's listing does not end", self.empty));
+        }
+        Ok(Some(token))
+    }
+
+    /// The error of a listing of `prefix` that the server does not do right.
+    pub(super) fn error(client: &Shared, call: &Call<'_>, prefix: &str, (why, tried): (String, Attempts)) -> Error {
+        let mut error = call.error(client, ErrorKind::Server, why);
+        error.object = client.config.uri(prefix);
+        error.endpoint = tried.last().and_then(|attempt| attempt.endpoint.as_deref().map(str::to_owned));
+        error.attempts = tried;
+        error
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Shared {
@@ -42,7 +112,7 @@ impl Shared {
         let mut call = Call::new(self, "listing", OpKind::List, Method::GET, None);
         let mut receipt = Receipt::default();
         let mut token: Option<String> = None;
-        let mut found = Vec::new();
+        let (mut found, mut pages) = (Vec::new(), Pages::default());
         loop {
             call.query.clear();
             if let Some(token) = &token {
@@ -61,10 +131,11 @@ impl Shared {
             found.clear();
             entries(&answer.body, &root, &mut found);
             page(&found);
-            let more = xml::text(&answer.body, "IsTruncated").is_some_and(|text| text == "true");
-            token = xml::text(&answer.body, "NextContinuationToken").filter(|token| more && !token.is_empty());
-            if token.is_none() {
-                return Ok(receipt);
+            let truncated = xml::text(&answer.body, "IsTruncated").is_some_and(|text| text == "true");
+            match pages.next(&found, truncated, xml::text(&answer.body, "NextContinuationToken")) {
+                Ok(None) => return Ok(receipt),
+                Ok(next) => token = next,
+                Err(why) => return Err(Pages::error(self, &call, prefix, (why, receipt.attempts))),
             }
         }
     }
@@ -141,6 +212,33 @@ mod tests {
         let mut found = Vec::new();
         entries(body, "run/", &mut found);
         assert_eq!(found, [Found { key: "a b/ü".into(), size: 7 }]);
+    }
+
+    fn page(key: &str) -> [Found; 1] {
+        [Found { key: key.into(), size: 1 }]
+    }
+
+    #[test]
+    fn a_listing_that_would_not_end_is_an_error() {
+        let mut pages = Pages::default();
+        assert_eq!(pages.next(&page("a"), true, Some("1".into())), Ok(Some("1".into())));
+        assert_eq!(pages.next(&page("b"), true, Some("2".into())), Ok(Some("2".into())));
+        assert_eq!(pages.next(&page("c"), false, Some("3".into())), Ok(None));
+        assert!(
+            pages.next(&page("d"), true, Some("1".into())).unwrap_err().contains("page 4 has the continuation token")
+        );
+        assert!(pages.next(&page("b"), true, Some("4".into())).unwrap_err().contains("begins with a key"));
+        let mut endless = (0..EMPTY_PAGES).map(|number| pages.next(&[], true, Some(format!("t{number}"))));
+        assert!(endless.by_ref().take(EMPTY_PAGES as usize - 1).all(|next| next.is_ok()));
+        assert!(endless.next().unwrap().unwrap_err().contains("in a row have no key"));
+    }
+
+    #[test]
+    fn more_pages_without_a_way_to_ask_for_them_is_an_error() {
+        for token in [None, Some(String::new())] {
+            let error = Pages::default().next(&page("a"), true, token).unwrap_err();
+            assert!(error.contains("no NextContinuationToken"), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::RetryPolicy;
+
 /// A value that never appears in a log, a trace or an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -103,8 +105,12 @@ pub struct S3Config {
     pub credentials: Option<Credentials>,
     /// Bucket in the path rather than in the host name.
     pub path_style: bool,
-    /// Tries of one request, the first included.
-    pub max_attempts: u32,
+    /// When requests that fail are sent again.
+    pub retry: RetryPolicy,
+    /// Requests to an endpoint that fails go to the others; `false`: they wait for it.
+    pub failover: bool,
+    /// Endpoints at the end of the list that are used only while none of the others answers.
+    pub spares: usize,
     /// Choice among several endpoints.
     pub load_balance: LoadBalance,
     /// Objects of this many bytes and more are written in parts.
@@ -114,10 +120,10 @@ pub struct S3Config {
     /// Parts of one object that exist in memory at a time: the memory of one write is at most
     /// `part_concurrency × part_size`.
     pub part_concurrency: u32,
-    /// A request is given up when no byte moved for this long.
+    /// An attempt is given up when no byte moved for this long.
     pub request_timeout: Duration,
-    /// First pause between tries; it doubles with each (up to 100 times), times a seeded factor of 0.5 to 1.
-    pub backoff: Duration,
+    /// An attempt is given up when no connection was made for this long.
+    pub connect_timeout: Duration,
     /// Sign uploads without a hash of their bytes; `false` hashes every body (about 0.7 CPU-seconds per GiB).
     pub unsigned_payload: bool,
     /// PEM file of certificate authorities that https endpoints may use beside the system's.
@@ -138,13 +144,15 @@ impl S3Config {
             region: "us-east-1".to_owned(),
             credentials: None,
             path_style,
-            max_attempts: 5,
+            retry: RetryPolicy::default(),
+            failover: false,
+            spares: 0,
             load_balance: LoadBalance::default(),
             multipart_threshold: 32 << 20,
             part_size: 16 << 20,
             part_concurrency: 4,
             request_timeout: Duration::from_secs(30),
-            backoff: Duration::from_millis(100),
+            connect_timeout: Duration::from_secs(5),
             unsigned_payload: true,
             ca_bundle: None,
             seed: 0,

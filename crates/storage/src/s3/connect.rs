@@ -24,9 +24,6 @@ use super::{S3Config, Shared, resolve};
 
 /// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
 const READ_BUFFER: usize = 128 << 10;
-/// Longest wait for a connection, within the request's own limit.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
 /// Longest wait for an idle connection to be ready for its next request.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -99,14 +96,9 @@ pub(super) async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Conne
 
 /// Opens a connection.
 pub(super) async fn open(client: &Shared, endpoint: &Endpoint) -> Result<Connection, Failure> {
-    let limit = client.config.request_timeout.min(CONNECT_LIMIT);
-    match tokio::time::timeout(limit, handshake(client, endpoint)).await {
-        Ok(opened) => {
-            let id = ConnectionId(client.connections.fetch_add(1, Ordering::Relaxed));
-            opened.map(|requests| Connection { id, requests })
-        }
-        Err(_) => Err(Failure::timeout("no connection was made", limit)),
-    }
+    let requests = handshake(client, endpoint).await?;
+    let id = ConnectionId(client.connections.fetch_add(1, Ordering::Relaxed));
+    Ok(Connection { id, requests })
 }
 
 async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<Outgoing>, Failure> {

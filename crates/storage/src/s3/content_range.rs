@@ -39,9 +39,14 @@ mod tests {
     fn what_no_object_has_is_no_part() {
         assert_eq!(ContentRange::parse("bytes 10-13/100"), Some(ContentRange { first: 10, len: 4, total: Some(100) }));
         assert_eq!(ContentRange::parse("bytes 0-0/*"), Some(ContentRange { first: 0, len: 1, total: None }));
-        for odd in ["", "bytes", "bytes 4-3/10", "bytes 0-10/10", "lines 0-1/2", "bytes 0-18446744073709551615/*", "bytes 1/2"] {
+        for odd in
+            ["", "bytes", "bytes 4-3/10", "bytes 0-10/10", "lines 0-1/2", "bytes 0-18446744073709551615/*", "bytes 1/2"]
+        {
             assert_eq!(ContentRange::parse(odd), None, "{odd}");
         }
-        assert_eq!((ContentRange::size_refused("bytes */17"), ContentRange::size_refused("bytes 0-1/2")), (Some(17), None));
+        assert_eq!(
+            (ContentRange::size_refused("bytes */17"), ContentRange::size_refused("bytes 0-1/2")),
+            (Some(17), None)
+        );
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::health::Health;
+use super::retry::RetryBudget;
 use super::{LoadBalance, S3Config};
 
 /// One `http(s)://host[:port]`.
@@ -18,6 +20,8 @@ pub(super) struct Endpoint {
     pub(super) port: u16,
     /// Value of the `Host` header.
     pub(super) authority: http::HeaderValue,
+    pub(super) health: Health,
+    pub(super) budget: RetryBudget,
     in_flight: AtomicU32,
 }
 
@@ -49,6 +53,8 @@ impl Endpoint {
             host: shown.trim_matches(['[', ']']).to_owned(),
             port,
             authority: authority.parse().map_err(|_| wrong("has characters that no host name has"))?,
+            health: Health::new(),
+            budget: RetryBudget::default(),
             in_flight: AtomicU32::new(0),
         })
     }
@@ -77,6 +83,9 @@ pub(super) struct Endpoints {
     strategy: LoadBalance,
     turn: AtomicU64,
     seed: u64,
+    /// Endpoints from here on are spares.
+    own: usize,
+    failover: bool,
 }
 
 impl Endpoints {
@@ -85,28 +94,45 @@ impl Endpoints {
         let texts = if config.endpoints.is_empty() { &regional[..] } else { &config.endpoints };
         let list =
             texts.iter().enumerate().map(|(k, text)| Endpoint::parse(k, text, config)).collect::<Result<_, _>>()?;
-        Ok(Self { list, strategy: config.load_balance, turn: AtomicU64::new(0), seed: config.seed })
+        let list: Vec<Endpoint> = list;
+        let own = list.len().saturating_sub(config.spares).max(1);
+        let (turn, seed) = (AtomicU64::new(0), config.seed);
+        Ok(Self { list, strategy: config.load_balance, turn, seed, own, failover: config.failover })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
         self.list.iter()
     }
 
-    /// The endpoint of the next request; not the one to `avoid` where there is another.
-    pub(super) fn pick(&self, avoid: Option<usize>) -> &Endpoint {
-        let count = self.list.len();
+    pub(super) fn get(&self, index: usize) -> &Endpoint {
+        &self.list[index]
+    }
+
+    /// The endpoint of the next request, whatever its health.
+    pub(super) fn pick(&self) -> &Endpoint {
+        let count = self.own;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let first = match self.strategy {
             LoadBalance::RoundRobin | LoadBalance::LeastOutstanding => reduce(turn, count),
             LoadBalance::Random => reduce(mix(self.seed ^ mix(turn)), count),
         };
-        let in_turn =
-            (0..count).map(|k| &self.list[(first + k) % count]).filter(|e| count == 1 || Some(e.index) != avoid);
-        let chosen = match self.strategy {
-            LoadBalance::LeastOutstanding => in_turn.min_by_key(|e| e.in_flight.load(Ordering::Relaxed)),
-            LoadBalance::RoundRobin | LoadBalance::Random => { in_turn }.next(),
-        };
-        chosen.unwrap_or(&self.list[0])
+        if self.strategy != LoadBalance::LeastOutstanding {
+            return &self.list[first];
+        }
+        let in_turn = (0..count).map(|k| &self.list[(first + k) % count]);
+        in_turn.min_by_key(|endpoint| endpoint.in_flight.load(Ordering::Relaxed)).unwrap_or(&self.list[0])
+    }
+
+    /// Where a request goes instead of an endpoint that fails: to the next one that answers, of the rank's own first. `None`: every
+    /// request stays with its endpoint, or no other answers.
+    pub(super) fn instead_of(&self, index: usize) -> Option<&Endpoint> {
+        if !self.failover {
+            return None;
+        }
+        let own = index.min(self.own - 1);
+        let own = (1..=self.own).map(|k| (own + k) % self.own);
+        let others = own.chain(self.own..self.list.len()).filter(|&other| other != index);
+        others.map(|other| &self.list[other]).find(|endpoint| endpoint.health.is_up())
     }
 }
 
@@ -124,6 +150,7 @@ pub(super) fn mix(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::health::Evidence;
     use super::*;
 
     fn endpoints(count: usize, strategy: LoadBalance) -> Endpoints {
@@ -135,35 +162,49 @@ mod tests {
     #[test]
     fn round_robin_takes_turns() {
         let endpoints = endpoints(3, LoadBalance::RoundRobin);
-        let order: Vec<usize> = (0..6).map(|_| endpoints.pick(None).index).collect();
+        let order: Vec<usize> = (0..6).map(|_| endpoints.pick().index).collect();
         assert_eq!(order, [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn least_outstanding_prefers_the_idle_endpoint() {
         let endpoints = endpoints(2, LoadBalance::LeastOutstanding);
-        let busy = endpoints.pick(None);
+        let busy = endpoints.pick();
         let guard = busy.enter();
-        assert!((0..4).all(|_| endpoints.pick(None).index != busy.index));
+        assert!((0..4).all(|_| endpoints.pick().index != busy.index));
         drop(guard);
-        assert!((0..4).any(|_| endpoints.pick(None).index == busy.index), "ties take turns");
+        assert!((0..4).any(|_| endpoints.pick().index == busy.index), "ties take turns");
     }
 
     #[test]
     fn random_reaches_every_endpoint_and_repeats_with_its_seed() {
         let draw = || {
             let endpoints = endpoints(4, LoadBalance::Random);
-            (0..64).map(|_| endpoints.pick(None).index).collect::<Vec<_>>()
+            (0..64).map(|_| endpoints.pick().index).collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
         assert!((0..4).all(|k| draw().contains(&k)));
     }
 
+    fn down(endpoint: &Endpoint) {
+        endpoint.health.failed(&endpoint.name, Evidence::Refused, (1, 1), "refused");
+    }
+
     #[test]
-    fn a_retry_avoids_the_endpoint_that_failed_only_if_there_is_another() {
-        let many = endpoints(2, LoadBalance::RoundRobin);
-        assert!((0..4).all(|_| many.pick(Some(1)).index == 0));
-        assert_eq!(endpoints(1, LoadBalance::RoundRobin).pick(Some(0)).index, 0);
+    fn requests_go_elsewhere_only_where_that_was_asked_for() {
+        let stay = endpoints(2, LoadBalance::RoundRobin);
+        assert!(stay.instead_of(0).is_none());
+        let mut config = S3Config::new((0..4).map(|k| format!("http://n{k}:9000/")).collect(), "b");
+        (config.failover, config.spares) = (true, 2);
+        let many = Endpoints::new(&config).unwrap();
+        let order: Vec<usize> = (0..4).map(|_| many.pick().index).collect();
+        assert_eq!(order, [0, 1, 0, 1], "spares have no turn");
+        let instead = |index| many.instead_of(index).map(|endpoint| endpoint.index);
+        assert_eq!((instead(0), instead(1)), (Some(1), Some(0)), "the rank's own come first");
+        down(many.get(1));
+        assert_eq!(instead(0), Some(2));
+        (0..4).for_each(|index| down(many.get(index)));
+        assert_eq!(instead(0), None);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Why a request failed, whether trying again makes sense, and what the user can do about it.
 
-use dlio_event::Outcome;
-use http::{HeaderMap, StatusCode};
+use std::time::Duration;
 
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use dlio_event::Outcome;
+use http::{HeaderMap, StatusCode, header};
+
+use super::sign::unix_seconds;
 use super::xml;
 use crate::ErrorKind;
 
@@ -16,6 +20,10 @@ pub(super) struct Failure {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) retry: Retry,
+    /// How long the server asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// How long no byte had moved when the attempt was given up.
+    pub(super) silent: Duration,
 }
 
 /// What to do after a failure.
@@ -31,7 +39,16 @@ pub(super) enum Retry {
 
 impl Failure {
     pub(super) fn new(kind: ErrorKind, outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { kind, outcome, status: 0, code: String::new(), message: message.into(), retry: Retry::Never }
+        Self {
+            kind,
+            outcome,
+            status: 0,
+            code: String::new(),
+            message: message.into(),
+            retry: Retry::Never,
+            retry_after: None,
+            silent: Duration::ZERO,
+        }
     }
 
     pub(super) fn later(mut self) -> Self {
@@ -39,9 +56,10 @@ impl Failure {
         self
     }
 
-    pub(super) fn timeout(what: &str, limit: std::time::Duration) -> Self {
-        let message = format!("{what} for {limit:?}; check that the endpoint is up and not overloaded");
-        Self::new(ErrorKind::Unreachable, Outcome::Timeout, message).later()
+    pub(super) fn timeout(what: &str, limit: Duration) -> Self {
+        let seconds = (limit.as_secs_f64() * 10.0).round() / 10.0;
+        let message = format!("{what} for {seconds} s; check that the endpoint is up and not overloaded");
+        Self { silent: limit, ..Self::new(ErrorKind::Unreachable, Outcome::Timeout, message).later() }
     }
 
     pub(super) fn connect(message: impl std::fmt::Display) -> Self {
@@ -109,7 +127,9 @@ impl Refusal<'_> {
             _ => (ErrorKind::Invalid, Outcome::ClientError),
         };
         let retry = if kind == ErrorKind::Server && status != 501 { Retry::Later } else { Retry::Never };
-        Failure { kind, outcome, status: i16::try_from(status).unwrap_or(0), code, message, retry }
+        let retry_after = retry_after(self.headers, unix_seconds());
+        let status = i16::try_from(status).unwrap_or(0);
+        Failure { kind, outcome, status, code, message, retry, retry_after, silent: Duration::ZERO }
     }
 
     fn advice(&self, code: &str) -> Option<String> {
@@ -174,9 +194,33 @@ impl Refusal<'_> {
     }
 }
 
+/// `Retry-After`, in seconds or as a date; `now` in seconds since 1970.
+fn retry_after(headers: &HeaderMap, now: u64) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::from_str(text, DateTimeFormat::HttpDate).ok()?;
+    Some(Duration::from_secs(u64::try_from(date.secs()).ok()?.saturating_sub(now)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_may_ask_for_a_pause_in_seconds_or_until_a_date() {
+        let after = |text: &str| {
+            let headers = [(header::RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
+            retry_after(&headers, 1_445_412_470).map(|pause| pause.as_secs())
+        };
+        assert_eq!(after("120"), Some(120));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(10));
+        assert_eq!(after("Wed, 21 Oct 2015 07:27:00 GMT"), Some(0), "a date that is over");
+        assert_eq!((after("soon"), after("-1")), (None, None));
+        let asked = refused(503, &[("retry-after", "7")], "<Code>SlowDown</Code>");
+        assert_eq!(asked.retry_after, Some(Duration::from_secs(7)));
+    }
 
     fn refused(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();

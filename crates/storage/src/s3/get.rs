@@ -11,9 +11,9 @@ use http_body_util::BodyExt;
 
 use super::Shared;
 use super::body::Outgoing;
-use super::failure::Failure;
 use super::content_range::ContentRange;
-use super::request::{Call, Tries, Try, invalid, put_header};
+use super::failure::Failure;
+use super::request::{Call, Failed, Tries, Try, invalid, put_header};
 use super::sign::EMPTY_SHA256;
 use crate::{Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Metadata, Object, Receipt, Version};
 
@@ -104,10 +104,10 @@ impl<'a> Reading<'a> {
         self.range
     }
 
-    pub(super) fn begin<'t>(&self, tries: &Tries<'t>) -> Try<'t> {
+    pub(super) async fn begin<'t>(&self, tries: &mut Tries<'t>) -> Result<Try<'t>, Box<Failed>> {
         let kind = if self.is_whole() { OpKind::Get } else { OpKind::GetRange };
         let left = self.end.map(|end| end.saturating_sub(self.next));
-        tries.begin(kind, self.next, left)
+        tries.begin(kind, self.next, left).await
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -137,7 +137,8 @@ impl<'a> Reading<'a> {
     pub(super) fn expect(&mut self, promise: &Promise<'_>) -> Result<(), Failure> {
         self.compare_version(promise)?;
         let part = promise.content_range.map(|text| ContentRange::parse(text).ok_or(text));
-        let part = part.transpose().map_err(|text| invalid(format!("the endpoint answered with the range {text:?}")))?;
+        let part =
+            part.transpose().map_err(|text| invalid(format!("the endpoint answered with the range {text:?}")))?;
         let start = part.map_or(0, |part| part.first);
         if start != self.next {
             return Err(invalid(format!(
@@ -210,11 +211,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Settles the doubt by what the object's size is now.
-    pub(super) fn settle(
-        &self,
-        told: Result<(Metadata, Receipt), Error>,
-        asked: &mut Attempts,
-    ) -> Result<(), Failure> {
+    pub(super) fn settle(&self, told: Result<(Metadata, Receipt), Error>, asked: &mut Attempts) -> Result<(), Failure> {
         match told {
             Ok((Metadata { size }, receipt)) => {
                 asked.extend(receipt.attempts);
@@ -223,7 +220,8 @@ impl<'a> Reading<'a> {
                 if wanted == self.delivered() { Ok(()) } else { Err(Failure::short(wanted, self.delivered())) }
             }
             Err(error) => {
-                let text = format!("less came than was asked for, and asking for the object's size failed: {}", error.message);
+                let text =
+                    format!("less came than was asked for, and asking for the object's size failed: {}", error.message);
                 Err(Failure::new(error.kind, error.outcome(), text))
             }
         }
@@ -246,7 +244,9 @@ impl<'a> Reading<'a> {
         let wanted = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
         // Of an object of which all is asked for, what comes beyond the beginning that is wanted does not matter.
         if wanted.len() < data.len() && self.limit.is_none() {
-            return Err(invalid(format!("the endpoint answered with more than the {left} bytes that were left to come")));
+            return Err(invalid(format!(
+                "the endpoint answered with more than the {left} bytes that were left to come"
+            )));
         }
         let data = wanted;
         self.got += data.len() as u64;
@@ -301,7 +301,7 @@ impl Shared {
         call.range = (range != ByteRange::ALL).then_some(range);
         let (mut tries, mut asked) = (Tries::new(self, &call), Attempts::new());
         loop {
-            let mut attempt = reading.begin(&tries);
+            let mut attempt = reading.begin(&mut tries).await?;
             let outcome = match self.get_once(&mut attempt, &call, &mut reading).await {
                 Ok(()) if reading.is_in_doubt() => reading.settle(self.head(key).await, &mut asked),
                 outcome => outcome,
@@ -335,7 +335,8 @@ impl Shared {
             // Beyond the end there is nothing to read, which is no error.
             attempt.record.first_byte = Some(self.time.now());
             let (head, _) = self.text(attempt, answer).await?;
-            return reading.nothing_there(head.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()));
+            return reading
+                .nothing_there(head.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()));
         }
         if !answer.head.status.is_success() {
             return Err(self.refusal(attempt, answer).await);
@@ -349,11 +350,11 @@ impl Shared {
         })?;
         let limit = self.config.request_timeout;
         while !reading.is_complete() {
-            match tokio::time::timeout(limit, answer.body.frame()).await {
-                Err(_) => return Err(Failure::timeout("no byte moved", limit)),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(reading.broke(&error)),
-                Ok(Some(Ok(frame))) => {
+            match self.patient(attempt, limit, answer.body.frame()).await {
+                None => return Err(Failure::timeout("no byte moved", limit)),
+                Some(None) => break,
+                Some(Some(Err(error))) => return Err(reading.broke(&error)),
+                Some(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         reading.deliver(attempt, self, &data)?;
                     }

@@ -13,24 +13,29 @@ mod encode;
 mod endpoints;
 mod failure;
 mod get;
+mod health;
 mod multipart;
 mod preflight;
 mod put;
+mod renewal;
 mod request;
 mod resolve;
+mod retry;
 pub mod sdk;
 mod sign;
 mod xml;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dlio_event::TimeSource;
 
 pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
 pub use credentials::{CredentialOptions, resolve_credentials};
-use endpoints::Endpoints;
+use endpoints::{Endpoints, mix};
+pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
+pub use retry::RetryPolicy;
 use tokio_rustls::TlsConnector;
 
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
@@ -43,6 +48,41 @@ struct Shared {
     time: Arc<dyn TimeSource>,
     /// Connections opened so far.
     connections: AtomicU32,
+    counts: Counts,
+    notices: OnceLock<NoticeSink>,
+}
+
+/// What became of requests, for the summary.
+#[derive(Debug, Default)]
+struct Counts {
+    retries: AtomicU64,
+    elsewhere: AtomicU64,
+    draws: AtomicU64,
+}
+
+impl Counts {
+    /// The next number of the client's seeded stream.
+    fn draw(&self, seed: u64) -> u64 {
+        mix(seed ^ mix(self.draws.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// What went wrong on the way to the endpoints of a client, and was overcome.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Troubles {
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that went to another endpoint than the one they were meant for.
+    pub elsewhere: u64,
+    /// Times in which an endpoint did not answer, by endpoint.
+    pub outages: Vec<Outage>,
+}
+
+impl Shared {
+    fn new(config: S3Config, endpoints: Endpoints, tls: Option<TlsConnector>, time: Arc<dyn TimeSource>) -> Self {
+        let (connections, counts, notices) = (AtomicU32::new(0), Counts::default(), OnceLock::new());
+        Self { config, endpoints, tls, time, connections, counts, notices }
+    }
 }
 
 /// A bucket, or a prefix of one, behind one or several S3 endpoints.
@@ -66,7 +106,24 @@ impl S3 {
         let endpoints = Endpoints::new(&config).map_err(wrong)?;
         let secure = endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = if secure { Some(connect::tls(&config).map_err(wrong)?) } else { None };
-        Ok(Self { shared: Arc::new(Shared { config, endpoints, tls, time, connections: AtomicU32::new(0) }) })
+        Ok(Self { shared: Arc::new(Shared::new(config, endpoints, tls, time)) })
+    }
+
+    /// Lets `sink` know when an endpoint stops answering, and when it answers again; only the first sink counts.
+    pub fn on_notice(&self, sink: NoticeSink) {
+        // A second sink is refused by design.
+        let _ = self.shared.notices.set(sink);
+    }
+
+    /// What went wrong so far, and was overcome.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        let Shared { counts, endpoints, .. } = &*self.shared;
+        Troubles {
+            retries: counts.retries.load(Ordering::Relaxed),
+            elsewhere: counts.elsewhere.load(Ordering::Relaxed),
+            outages: endpoints.iter().flat_map(|endpoint| endpoint.health.outages(&endpoint.name)).collect(),
+        }
     }
 }
 

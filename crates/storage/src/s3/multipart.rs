@@ -314,7 +314,7 @@ impl Uploader for Arc<Shared> {
         };
         let mut tries = Tries::new(self, &call);
         loop {
-            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len));
+            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len)).await?;
             let body = Outgoing::frames(part.frames.iter().cloned());
             match self.put_body(&mut attempt, &call, &hash, body).await {
                 Ok(etag) => {

@@ -1,7 +1,6 @@
 //! The check before a run: every endpoint takes part in it, so that a wrong one is found before hours of I/O.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use super::endpoints::{Endpoints, mix};
 use super::sign::unix_seconds;
@@ -10,8 +9,6 @@ use crate::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
 
 /// Bytes of the probe object.
 const PROBE: usize = 64;
-/// Tries of each request of the check.
-const TRIES: u32 = 2;
 
 /// What the run will do with the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +72,15 @@ impl S3 {
     /// The same client with one endpoint.
     fn only(&self, endpoint: &str) -> Result<S3, Error> {
         let mut config = S3Config { endpoints: vec![endpoint.to_owned()], ..self.shared.config.clone() };
-        config.max_attempts = config.max_attempts.min(TRIES);
+        // The limit of the run is that of the check; a wrong address is told soon.
+        (config.retry.at_start, config.failover, config.spares) = (true, false, 0);
         let endpoints = Endpoints::new(&config).map_err(|message| super::setting_up(&config.bucket, message))?;
         let (tls, time) = (self.shared.tls.clone(), Arc::clone(&self.shared.time));
-        Ok(S3 { shared: Arc::new(Shared { config, endpoints, tls, time, connections: AtomicU32::new(0) }) })
+        let alone = S3 { shared: Arc::new(Shared::new(config, endpoints, tls, time)) };
+        if let Some(sink) = self.shared.notices.get() {
+            alone.on_notice(Arc::clone(sink));
+        }
+        Ok(alone)
     }
 
     async fn probe(&self) -> Result<(), Error> {

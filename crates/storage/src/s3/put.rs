@@ -129,7 +129,7 @@ impl Shared {
         let hash = self.prepare(&mut upload).await;
         let mut tries = Tries::new(self, &call);
         let receipt = loop {
-            let mut attempt = tries.begin(OpKind::Put, 0, Some(len));
+            let mut attempt = tries.begin(OpKind::Put, 0, Some(len)).await?;
             let send = async |body| self.put_body(&mut attempt, &call, &hash, body).await;
             match upload.through(self, send).await {
                 Ok(_etag) => break tries.succeed(attempt, len),

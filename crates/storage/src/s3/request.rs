@@ -3,10 +3,11 @@
 //! Invariant: every request that was handed to a connection is one [`Attempt`]; none is tried again silently.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dlio_event::{OpKind, Outcome};
+use dlio_event::{ConnectionId, Nanos, OpKind, Outcome};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::BodyExt;
@@ -14,16 +15,18 @@ use hyper::body::Incoming;
 
 use super::body::{Outgoing, Sent};
 use super::connect::{self, Connection};
-use super::endpoints::{Endpoint, InFlight, mix};
+use super::endpoints::{Endpoint, InFlight};
 use super::failure::{Failure, Refusal, Retry};
+use super::health::{EndpointNotice, Evidence, NOTICE, Probe};
+use super::retry::{Next, RetryState, Seen, nanos};
 use super::sign::{EMPTY_SHA256, Signed};
 use super::{Shared, encode};
 use crate::{Attempt, Attempts, ByteRange, Error, ErrorKind, Receipt};
 
 /// Most bytes of a refusal or listing that are kept.
 const TEXT_LIMIT: usize = 16 << 20;
-/// Pauses between tries double up to this many times the first.
-const BACKOFF_GROWTH: u32 = 100;
+/// Longest silence of an endpoint that is asked whether it is back while others take its requests.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is asked for; the same in every try.
 #[derive(Debug, Clone)]
@@ -68,16 +71,17 @@ impl<'a> Call<'a> {
         Self { doing, kind, method, key, query: String::new(), range: None, path }
     }
 
+    /// Full name of the object, or of the bucket.
+    fn object(&self, client: &Shared) -> String {
+        self.key.map_or_else(|| format!("s3://{}", client.config.bucket), |key| client.config.uri(key))
+    }
+
     /// The operation failed.
     pub(super) fn error(&self, client: &Shared, kind: ErrorKind, message: impl Into<String>) -> Error {
-        let object = match self.key {
-            Some(key) => client.config.uri(key),
-            None => format!("s3://{}", client.config.bucket),
-        };
         Error {
             kind,
             doing: self.doing,
-            object,
+            object: self.object(client),
             range: self.range,
             endpoint: None,
             message: message.into(),
@@ -109,6 +113,10 @@ impl From<Box<Failed>> for Error {
 pub(super) struct Try<'a> {
     pub(super) record: Attempt,
     pub(super) endpoint: &'a Endpoint,
+    /// Longest silence before the first byte of the answer.
+    pub(super) limit: Duration,
+    call: &'a Call<'a>,
+    probe: Option<Probe<'a>>,
     _guard: InFlight<'a>,
 }
 
@@ -117,20 +125,37 @@ pub(super) struct Tries<'a> {
     client: &'a Arc<Shared>,
     call: &'a Call<'a>,
     log: Attempts,
-    counted: u32,
-    freed: bool,
-    avoid: Option<usize>,
+    state: RetryState,
+    /// The endpoint of the attempt that failed.
+    failed_at: Option<usize>,
+    affected: bool,
 }
 
 impl<'a> Tries<'a> {
     pub(super) fn new(client: &'a Arc<Shared>, call: &'a Call<'a>) -> Self {
-        Self { client, call, log: Attempts::new(), counted: 0, freed: false, avoid: None }
+        let state = RetryState::default();
+        Self { client, call, log: Attempts::new(), state, failed_at: None, affected: false }
     }
 
-    /// Starts a try for a part of the object.
-    pub(super) fn begin(&self, kind: OpKind, offset: u64, requested: Option<u64>) -> Try<'a> {
-        let endpoint = self.client.endpoints.pick(self.avoid);
-        let start = self.client.time.now();
+    /// Starts a try for a part of the object; waits while its endpoint is down and others ask whether it is back.
+    pub(super) async fn begin(
+        &mut self,
+        kind: OpKind,
+        offset: u64,
+        requested: Option<u64>,
+    ) -> Result<Try<'a>, Box<Failed>> {
+        let client = self.client;
+        let mut endpoint = self.failed_at.map_or_else(|| client.endpoints.pick(), |index| client.endpoints.get(index));
+        let mut probe = None;
+        if self.failed_at.is_some() || !endpoint.health.is_up() {
+            (endpoint, probe) = Box::pin(self.admit(endpoint)).await?;
+        }
+        let start = client.time.now();
+        let config = &client.config;
+        let mut limit = self.state.limit(&config.retry, config.request_timeout, start, config.failover);
+        if config.failover && probe.is_some() {
+            limit = limit.min(PROBE_LIMIT);
+        }
         let record = Attempt {
             offset,
             requested,
@@ -138,47 +163,125 @@ impl<'a> Tries<'a> {
             number: u8::try_from(self.log.len()).unwrap_or(u8::MAX),
             ..Attempt::started(kind, start)
         };
-        Try { record, endpoint, _guard: endpoint.enter() }
+        Ok(Try { record, endpoint, limit, call: self.call, probe, _guard: endpoint.enter() })
+    }
+
+    /// Finds the endpoint that may take the request when the one that it is meant for is not known to be well.
+    async fn admit(&mut self, endpoint: &'a Endpoint) -> Result<(&'a Endpoint, Option<Probe<'a>>), Box<Failed>> {
+        let client = self.client;
+        let failed_here = self.failed_at == Some(endpoint.index);
+        loop {
+            let now = client.time.now();
+            let health = &endpoint.health;
+            if client.config.failover && (failed_here || !health.is_up()) {
+                let probe = if health.is_up() || failed_here { None } else { health.probe(now) };
+                if probe.is_some() {
+                    return Ok((endpoint, probe));
+                }
+                if let Some(other) = client.endpoints.instead_of(endpoint.index) {
+                    client.counts.elsewhere.fetch_add(1, Ordering::Relaxed);
+                    return Ok((other, None));
+                }
+            }
+            if !health.is_down() {
+                return Ok((endpoint, None));
+            }
+            self.affect(endpoint);
+            client.tell(health.report(&endpoint.name, now));
+            self.state.wait_from(now);
+            let waited = self.state.waited(now);
+            let patience = client.config.retry.retry_for;
+            if waited >= patience {
+                let failure = Failure::new(ErrorKind::Unreachable, Outcome::Connect, health.reason());
+                return Err(self.give_up(endpoint, failure, now));
+            }
+            if let Some(probe) = health.probe(now) {
+                return Ok((endpoint, Some(probe)));
+            }
+            health.change(&*client.time, patience - waited).await;
+        }
     }
 
     /// The last try did it.
     pub(super) fn succeed(mut self, mut attempt: Try<'_>, bytes: u64) -> Receipt {
-        attempt.record.end = self.client.time.now();
+        let now = self.client.time.now();
+        attempt.record.end = now;
+        self.client.tell(attempt.endpoint.health.answered(&attempt.endpoint.name, now));
         self.log.push(attempt.record);
         Receipt { bytes, attempts: self.log }
     }
 
     /// Waits until the next try may start, or gives up.
-    pub(super) async fn failed(&mut self, mut attempt: Try<'_>, failure: Failure) -> Result<(), Box<Failed>> {
-        attempt.record.end = self.client.time.now();
+    pub(super) async fn failed(&mut self, mut attempt: Try<'_>, mut failure: Failure) -> Result<(), Box<Failed>> {
+        let client = self.client;
+        let now = client.time.now();
+        attempt.record.end = now;
         attempt.record.outcome = failure.outcome;
         if failure.status != 0 {
             attempt.record.status = failure.status;
         }
-        let endpoint = attempt.endpoint;
-        self.log.push(attempt.record);
-        if failure.retry == Retry::Free && !self.freed {
-            self.freed = true;
-            return Ok(());
+        self.learn(&attempt, &failure);
+        client.renew_if_expired(&mut failure, &attempt.record).await;
+        let Try { record, endpoint, probe, .. } = attempt;
+        drop(probe);
+        let moved = |counts: bool| if counts { record.bytes } else { 0 };
+        let is_read = matches!(record.kind, OpKind::Get | OpKind::GetRange);
+        let seen = Seen { start: record.start, end: now, delivered: moved(is_read), sent: moved(!is_read) };
+        self.log.push(record);
+        let draw = client.counts.draw(client.config.seed);
+        match self.state.next(&client.config.retry, &failure, seen, draw) {
+            Next::Again => return Ok(()),
+            Next::GiveUp => return Err(self.give_up(endpoint, failure, now)),
+            Next::After(pause) => {
+                client.counts.retries.fetch_add(1, Ordering::Relaxed);
+                self.failed_at = Some(endpoint.index);
+                let elsewhere = client.endpoints.instead_of(endpoint.index).is_some();
+                // Whoever waits for an endpoint that is down takes turns in asking it.
+                if failure.retry_after.is_some() || !(elsewhere || endpoint.health.is_down()) {
+                    let left = client.config.retry.retry_for.saturating_sub(self.state.waited(now));
+                    tokio::time::sleep(pause.max(endpoint.budget.take(now)).min(left.max(pause))).await;
+                }
+            }
         }
-        self.counted += 1;
-        if failure.retry == Retry::Never || self.counted >= self.client.config.max_attempts.max(1) {
-            let mut error = self.call.error(self.client, failure.kind, &*failure.message);
-            error.endpoint = Some(endpoint.name.to_string());
-            error.attempts = std::mem::take(&mut self.log);
-            return Err(Box::new(Failed { error, failure }));
-        }
-        self.avoid = Some(endpoint.index);
-        tokio::time::sleep(self.pause()).await;
         Ok(())
     }
 
-    fn pause(&self) -> Duration {
-        let config = &self.client.config;
-        let growth = 2_u32.saturating_pow(self.counted - 1).min(BACKOFF_GROWTH);
-        let draw = mix(config.seed ^ mix(self.client.time.now() ^ u64::from(self.counted)));
-        let factor = 0.5 + (draw >> 11) as f64 / (1_u64 << 54) as f64;
-        (config.backoff * growth).mul_f64(factor)
+    /// Tells the endpoint's health what an attempt that failed says of it.
+    fn learn(&mut self, attempt: &Try<'_>, failure: &Failure) {
+        let (client, endpoint, record) = (self.client, attempt.endpoint, &attempt.record);
+        let unanswered = record.first_byte.is_none();
+        if failure.status != 0 || !unanswered {
+            client.tell(endpoint.health.answered(&endpoint.name, record.end));
+        } else if matches!(failure.outcome, Outcome::Connect | Outcome::Timeout) && failure.retry == Retry::Later {
+            let none = record.connection == ConnectionId::NONE;
+            let evidence = if none { Evidence::Refused } else { Evidence::Unanswered };
+            let times = (record.start, record.end);
+            client.tell(endpoint.health.failed(&endpoint.name, evidence, times, &failure.message));
+            self.affect(endpoint);
+            if attempt.probe.is_some() {
+                endpoint.health.probe_failed(record.end);
+            }
+        }
+    }
+
+    fn affect(&mut self, endpoint: &Endpoint) {
+        if !self.affected && !endpoint.health.is_up() {
+            self.affected = true;
+            endpoint.health.affect();
+        }
+    }
+
+    fn give_up(&mut self, endpoint: &Endpoint, mut failure: Failure, now: Nanos) -> Box<Failed> {
+        let (waited, patience) = (self.state.waited(now), self.client.config.retry.retry_for);
+        if waited >= patience && !patience.is_zero() && failure.retry != Retry::Never {
+            let seconds = waited.as_secs_f64();
+            failure.message =
+                format!("{}; given up after {seconds:.0} s without a byte (dlio_rs.retry_for)", failure.message);
+        }
+        let mut error = self.call.error(self.client, failure.kind, &*failure.message);
+        error.endpoint = Some(endpoint.name.to_string());
+        error.attempts = std::mem::take(&mut self.log);
+        Box::new(Failed { error, failure })
     }
 }
 
@@ -251,7 +354,6 @@ impl Shared {
         mut request: Request<Outgoing>,
     ) -> Result<Answer, Failure> {
         let endpoint = attempt.endpoint;
-        let limit = self.config.request_timeout;
         let len = request.body().len();
         let sent = (len > 0).then(|| request.body_mut().watch(&self.time));
         loop {
@@ -259,11 +361,18 @@ impl Shared {
             let reused = idle.is_some();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => connect::open(self, endpoint).await?,
+                None => {
+                    let limit = self.config.connect_timeout.min(attempt.limit);
+                    match self.patient(attempt, limit, connect::open(self, endpoint)).await {
+                        Some(opened) => opened?,
+                        None => return Err(Failure::timeout("no connection was made", limit)),
+                    }
+                }
             };
             attempt.record.connection = connection.id;
             attempt.record.issued = Some(self.time.now());
-            let outcome = while_moving(limit, sent.as_deref(), connection.requests.try_send_request(request)).await;
+            let answer = connection.requests.try_send_request(request);
+            let outcome = self.while_moving(attempt, sent.as_deref(), answer).await;
             attempt.record.last_byte = sent.as_deref().and_then(Sent::ended);
             let outcome = outcome?;
             match outcome {
@@ -304,11 +413,11 @@ impl Shared {
         let limit = self.config.request_timeout;
         let mut text = BytesMut::new();
         loop {
-            match tokio::time::timeout(limit, body.frame()).await {
-                Err(_) => return Err(Failure::timeout("no byte moved", limit)),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(Failure::broken(&error)),
-                Ok(Some(Ok(frame))) => {
+            match self.patient(attempt, limit, body.frame()).await {
+                None => return Err(Failure::timeout("no byte moved", limit)),
+                Some(None) => break,
+                Some(Some(Err(error))) => return Err(Failure::broken(&error)),
+                Some(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default();
                     if text.len() + data.len() > TEXT_LIMIT {
                         return Err(invalid("the answer is too long to be S3's"));
@@ -343,7 +452,7 @@ impl Shared {
         let hash = if body.is_empty() { EMPTY_SHA256.to_owned() } else { super::sign::sha256([&body[..]]) };
         let mut tries = Tries::new(self, call);
         loop {
-            let mut attempt = tries.begin(call.kind, 0, None);
+            let mut attempt = tries.begin(call.kind, 0, None).await?;
             let outgoing = if body.is_empty() { Outgoing::empty() } else { Outgoing::frames([body.clone()]) };
             match self.simple_once(&mut attempt, call, &hash, outgoing).await {
                 Ok((head, body)) => {
@@ -375,25 +484,60 @@ impl Shared {
         }
         Ok((head, body))
     }
-}
 
-/// Waits for an answer as long as bytes of the request move.
-pub(super) async fn while_moving<T>(
-    limit: Duration,
-    sent: Option<&Sent>,
-    answer: impl Future<Output = T>,
-) -> Result<T, Failure> {
-    let mut answer = std::pin::pin!(answer);
-    let mut before = 0;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
-            return Ok(answer);
+    /// Waits for something of an attempt, `None`: longer than `limit`; where nothing has come for a while, that is reported.
+    pub(super) async fn patient<T>(
+        &self,
+        attempt: &Try<'_>,
+        limit: Duration,
+        something: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut something = std::pin::pin!(something);
+        let (first, rest) = (limit.min(NOTICE), limit.saturating_sub(NOTICE));
+        if let Ok(done) = tokio::time::timeout(first, &mut something).await {
+            return Some(done);
         }
-        let now = sent.map_or(0, Sent::bytes);
-        if now == before {
-            return Err(Failure::timeout("no byte moved", limit));
+        if first == NOTICE {
+            self.report_silence(attempt);
         }
-        before = now;
+        if rest.is_zero() { None } else { tokio::time::timeout(rest, something).await.ok() }
+    }
+
+    #[cold]
+    fn report_silence(&self, attempt: &Try<'_>) {
+        let now = self.time.now();
+        let start = now.saturating_sub(nanos(NOTICE)).max(attempt.record.start);
+        let Try { endpoint, call, .. } = attempt;
+        let waiting = || format!("{} {}", call.doing, call.object(self));
+        self.tell(endpoint.health.silent(&endpoint.name, (start, now), waiting));
+    }
+
+    /// Waits for an answer as long as bytes of the request move.
+    pub(super) async fn while_moving<T>(
+        &self,
+        attempt: &Try<'_>,
+        sent: Option<&Sent>,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut answer = std::pin::pin!(answer);
+        let (mut before, mut limit) = (0, attempt.limit);
+        loop {
+            if let Some(answer) = self.patient(attempt, limit, &mut answer).await {
+                return Ok(answer);
+            }
+            let now = sent.map_or(0, Sent::bytes);
+            if now == before {
+                return Err(Failure::timeout("no byte moved", limit));
+            }
+            (before, limit) = (now, self.config.request_timeout);
+        }
+    }
+
+    /// Passes a notice on.
+    pub(super) fn tell(&self, notice: Option<EndpointNotice>) {
+        if let (Some(notice), Some(sink)) = (notice, self.notices.get()) {
+            sink(notice);
+        }
     }
 }
 

@@ -196,13 +196,20 @@ fn parse(head: &[u8], body: &[u8]) -> Request {
     Request { method, target, headers, body: body.to_vec(), nth: 0, connection: 0 }
 }
 
-/// A clock that ticks when it is read.
-#[derive(Debug, Default)]
-pub struct Ticks(AtomicU64);
+/// The runtime's clock, which also ticks when it is read.
+#[derive(Debug)]
+pub struct Ticks(AtomicU64, tokio::time::Instant);
+
+impl Default for Ticks {
+    fn default() -> Self {
+        Self(AtomicU64::new(0), tokio::time::Instant::now())
+    }
+}
 
 impl dlio_event::TimeSource for Ticks {
     fn now(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+        let elapsed = u64::try_from(self.1.elapsed().as_nanos()).unwrap();
+        elapsed + self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 

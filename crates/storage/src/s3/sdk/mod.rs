@@ -20,11 +20,11 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use dlio_event::{OpKind, Outcome, TimeSource};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::bucket::{after, forgiven};
+use super::bucket::{Pages, after, forgiven};
 use super::endpoints::Endpoint;
 use super::failure::Failure;
 use super::multipart;
-use super::request::{Call, Failed, Tries, invalid, while_moving};
+use super::request::{Call, Failed, Tries, invalid};
 use super::{S3, S3Config, Shared};
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
 
@@ -50,11 +50,17 @@ impl SdkS3 {
     /// # Errors
     /// When an endpoint is no address, or a CA bundle is given (which only [`S3`] knows how to use).
     pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
-        if config.ca_bundle.is_some() {
-            let message = "the SDK's client takes no CA bundle; use dlio_rs.s3_client=hyper".to_owned();
-            return Err(super::setting_up(&config.bucket, message));
-        }
+        refuse_bundle(&config)?;
         S3::new(config, time).map(|S3 { shared }| Self { shared })
+    }
+
+    /// The same bucket as another client's, with what that one knows of its endpoints.
+    ///
+    /// # Errors
+    /// When a CA bundle is given (which only [`S3`] knows how to use).
+    pub fn beside(client: &S3) -> Result<Self, Error> {
+        refuse_bundle(&client.shared.config)?;
+        Ok(Self { shared: Arc::clone(&client.shared) })
     }
 
     /// This thread's client for an endpoint.
@@ -84,10 +90,10 @@ impl SdkS3 {
         F: std::future::Future<Output = Result<T, SdkError<E>>>,
     {
         let mut tries = Tries::new(&self.shared, call);
-        let limit = self.shared.config.request_timeout;
         loop {
-            let mut attempt = tries.begin(call.kind, 0, None);
-            let failure = match while_moving(limit, None, send(self.client(attempt.endpoint))).await {
+            let mut attempt = tries.begin(call.kind, 0, None).await?;
+            let answer = send(self.client(attempt.endpoint));
+            let failure = match self.shared.while_moving(&attempt, None, answer).await {
                 Ok(Ok(answer)) => {
                     attempt.record.status = 200;
                     attempt.record.first_byte = Some(self.shared.time.now());
@@ -116,6 +122,7 @@ impl SdkS3 {
         let full = format!("{root}{prefix}");
         let mut receipt = Receipt::default();
         let mut token: Option<String> = None;
+        let mut pages = Pages::default();
         loop {
             let send = |client: Client| {
                 let request = client.list_objects_v2().bucket(self.bucket()).prefix(&full);
@@ -130,10 +137,13 @@ impl SdkS3 {
                 let size = entry.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
                 Some(Found { key: entry.key()?.strip_prefix(&root)?.to_owned(), size })
             });
-            page(&found.collect::<Vec<_>>());
-            token = answer.next_continuation_token().filter(|_| answer.is_truncated() == Some(true)).map(str::to_owned);
-            if token.is_none() {
-                return Ok(receipt);
+            let found: Vec<Found> = found.collect();
+            page(&found);
+            let next = answer.next_continuation_token().map(str::to_owned);
+            match pages.next(&found, answer.is_truncated() == Some(true), next) {
+                Ok(None) => return Ok(receipt),
+                Ok(next) => token = next,
+                Err(why) => return Err(Pages::error(&self.shared, &call, prefix, (why, receipt.attempts))),
             }
         }
     }
@@ -172,6 +182,14 @@ impl SdkS3 {
     }
 }
 
+fn refuse_bundle(config: &S3Config) -> Result<(), Error> {
+    if config.ca_bundle.is_none() {
+        return Ok(());
+    }
+    let message = "the SDK's client takes no CA bundle; use dlio_rs.s3_client=hyper".to_owned();
+    Err(super::setting_up(&config.bucket, message))
+}
+
 /// The SDK's client for one endpoint.
 fn connect(config: &S3Config, endpoint: &Endpoint) -> Client {
     let mut builder = Builder::new()
@@ -179,7 +197,7 @@ fn connect(config: &S3Config, endpoint: &Endpoint) -> Client {
         .region(Region::new(config.region.clone()))
         .force_path_style(config.path_style)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(config.request_timeout).build())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(config.connect_timeout).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // Garage and radosgw reject the trailing checksums that are the default.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -212,7 +230,7 @@ where
                 return Failure::new(ErrorKind::Server, Outcome::ServerError, message);
             }
             let mut headers = HeaderMap::new();
-            for name in ["x-amz-bucket-region", "location"] {
+            for name in ["x-amz-bucket-region", "location", "retry-after"] {
                 if let Some(value) = raw.headers().get(name).and_then(|value| HeaderValue::from_str(value).ok()) {
                     headers.insert(HeaderName::from_static(name), value);
                 }
@@ -223,9 +241,9 @@ where
             let body = raw.body().bytes().filter(|body| !body.is_empty()).unwrap_or(made.as_bytes());
             client.judge(status, &headers, body)
         }
-        SdkError::TimeoutError(_) => Failure::timeout("no connection was made", client.config.request_timeout),
+        SdkError::TimeoutError(_) => Failure::timeout("no connection was made", client.config.connect_timeout),
         SdkError::DispatchFailure(why) if why.is_timeout() => {
-            Failure::timeout("no connection was made", client.config.request_timeout)
+            Failure::timeout("no connection was made", client.config.connect_timeout)
         }
         SdkError::DispatchFailure(_) => Failure::connect(DisplayErrorContext(error)),
         SdkError::ResponseError(_) => Failure::broken(error),

@@ -15,7 +15,7 @@ use super::super::failure::Failure;
 use super::super::get::{Promise, Reading};
 use super::super::multipart::{self, Part, Stored, Uploader};
 use super::super::put::Upload;
-use super::super::request::{Call, Failed, Tries, Try, while_moving};
+use super::super::request::{Call, Failed, Tries, Try};
 use super::{SdkS3, Shared, failure};
 use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, Object, Receipt, Version};
 
@@ -71,7 +71,7 @@ impl SdkS3 {
         let full = self.shared.config.full_key(key);
         let (mut tries, mut asked) = (Tries::new(&self.shared, &call), Attempts::new());
         loop {
-            let mut attempt = reading.begin(&tries);
+            let mut attempt = reading.begin(&mut tries).await?;
             let outcome = match self.get_once(&mut attempt, &full, &mut reading).await {
                 Ok(()) if reading.is_in_doubt() => reading.settle(self.head(key).await, &mut asked),
                 outcome => outcome,
@@ -91,7 +91,7 @@ impl SdkS3 {
         let limit = self.shared.config.request_timeout;
         let request = self.client(attempt.endpoint).get_object().bucket(self.bucket()).key(full);
         let request = request.set_range(reading.header()).set_if_match(reading.version().map(str::to_owned));
-        let mut answer = match while_moving(limit, None, request.send()).await? {
+        let mut answer = match self.shared.while_moving(attempt, None, request.send()).await? {
             Ok(answer) => answer,
             Err(error) => {
                 let failure = failure(&self.shared, &error);
@@ -107,17 +107,13 @@ impl SdkS3 {
         attempt.record.status = if answer.content_range().is_some() { 206 } else { 200 };
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         attempt.record.object_size = answer.content_range().map_or(length, |text| ContentRange::parse(text)?.total);
-        reading.expect(&Promise {
-            length,
-            content_range: answer.content_range(),
-            etag: answer.e_tag(),
-        })?;
+        reading.expect(&Promise { length, content_range: answer.content_range(), etag: answer.e_tag() })?;
         while !reading.is_complete() {
-            match tokio::time::timeout(limit, answer.body.next()).await {
-                Err(_) => return Err(Failure::timeout("no byte moved", limit)),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(reading.broke(&error)),
-                Ok(Some(Ok(data))) => reading.deliver(attempt, &self.shared, &data)?,
+            match self.shared.patient(attempt, limit, answer.body.next()).await {
+                None => return Err(Failure::timeout("no byte moved", limit)),
+                Some(None) => break,
+                Some(Some(Err(error))) => return Err(reading.broke(&error)),
+                Some(Some(Ok(data))) => reading.deliver(attempt, &self.shared, &data)?,
             }
         }
         reading.end(attempt, &self.shared)
@@ -134,7 +130,7 @@ impl SdkS3 {
         let mut upload = Upload::new(&self.shared, source);
         let mut tries = Tries::new(&self.shared, &call);
         let receipt = loop {
-            let mut attempt = tries.begin(OpKind::Put, 0, Some(len));
+            let mut attempt = tries.begin(OpKind::Put, 0, Some(len)).await?;
             let send = async |body| self.put_once(&mut attempt, &full, body).await;
             match upload.through(&self.shared, send).await {
                 Ok(()) => break tries.succeed(attempt, len),
@@ -150,7 +146,7 @@ impl SdkS3 {
         let len = i64::try_from(body.len()).unwrap_or(i64::MAX);
         let request = self.client(attempt.endpoint).put_object().bucket(self.bucket()).key(full).content_length(len);
         let request = request.body(stream(body)).customize().disable_payload_signing();
-        let answer = while_moving(self.shared.config.request_timeout, Some(&sent), request.send()).await;
+        let answer = self.shared.while_moving(attempt, Some(&sent), request.send()).await;
         (attempt.record.bytes, attempt.record.last_byte) = (sent.bytes(), sent.ended());
         answer?.map_err(|error| failure(&self.shared, &error))?;
         attempt.record.status = 200;
@@ -171,7 +167,7 @@ impl SdkS3 {
         let request = self.client(attempt.endpoint).upload_part().bucket(self.bucket()).key(full).upload_id(id);
         let request = request.part_number(part_number(number)).content_length(len).body(stream(body));
         let request = request.customize().disable_payload_signing();
-        let answer = while_moving(self.shared.config.request_timeout, Some(&sent), request.send()).await;
+        let answer = self.shared.while_moving(attempt, Some(&sent), request.send()).await;
         (attempt.record.bytes, attempt.record.last_byte) = (sent.bytes(), sent.ended());
         let answer = answer?.map_err(|error| failure(&self.shared, &error))?;
         attempt.record.status = 200;
@@ -208,7 +204,7 @@ impl Uploader for SdkS3 {
         let full = self.shared.config.full_key(key);
         let mut tries = Tries::new(&self.shared, &call);
         loop {
-            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len));
+            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len)).await?;
             let body = Outgoing::frames(part.frames.iter().cloned());
             match self.part_once(&mut attempt, (&full, id, part.number), body).await {
                 Ok(etag) => {
