@@ -145,6 +145,32 @@ pub struct Summary {
     pub metrics: Metrics,
     /// How the run ended: a key that the reference does not have.
     pub ending: Option<Ending>,
+    /// S3 requests that failed and were sent again; `None`: none was.
+    pub troubles: Option<RequestTroubles>,
+}
+
+/// What went wrong on the way to S3 endpoints, and was overcome.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RequestTroubles {
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that went to another endpoint than the one they were meant for.
+    pub elsewhere: u64,
+    /// Times in which an endpoint did not answer, by their start.
+    pub outages: Vec<EndpointOutage>,
+}
+
+/// A time in which an endpoint did not answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EndpointOutage {
+    /// `http://host:port`
+    pub endpoint: String,
+    /// Timestamp of the start.
+    pub start: String,
+    /// Seconds that it lasted.
+    pub seconds: f64,
+    /// Requests that failed, or waited for it.
+    pub affected: u64,
 }
 
 /// `summary.json`
@@ -166,6 +192,9 @@ pub fn summary_json(summary: &Summary) -> Vec<u8> {
         .with("potential_caching", summary.hosts.iter().map(caching).collect::<Value>());
     push_pairs(&mut json, "host_cpuinfo", first.cpuinfo.as_deref());
     push_pairs(&mut json, "host_meminfo", first.meminfo.as_deref());
+    if let Some(troubles) = &summary.troubles {
+        json.push("s3_requests", request_troubles(troubles));
+    }
     json = json
         .with("host_memory_GB", summary.hosts.iter().map(|host| host.memory_gb).collect::<Value>())
         .with("data_size_per_host_GB", summary.data_size_per_host_gb)
@@ -186,6 +215,20 @@ pub fn unfinished_json(start: &str, end: &str, num_accelerators: u32, ending: &E
         .with("end", end)
         .with("ending", ending.to_string())
         .to_bytes()
+}
+
+fn request_troubles(troubles: &RequestTroubles) -> Object {
+    let outage = |outage: &EndpointOutage| {
+        Object::default()
+            .with("endpoint", outage.endpoint.as_str())
+            .with("start", outage.start.as_str())
+            .with("seconds", outage.seconds)
+            .with("affected_requests", outage.affected)
+    };
+    Object::default()
+        .with("retries", troubles.retries)
+        .with("sent_to_another_endpoint", troubles.elsewhere)
+        .with("outages", troubles.outages.iter().map(outage).collect::<Value>())
 }
 
 fn push_pairs(json: &mut Object, key: &str, pairs: Option<&[(String, String)]>) {

@@ -222,6 +222,9 @@ pub(crate) struct TargetArgs {
     /// Skip the check of endpoints, credentials and bucket before the run.
     #[arg(long)]
     pub(crate) no_preflight: bool,
+    /// Seconds without a byte after which an S3 operation, repeated meanwhile, ends the run; default: `dlio_rs.retry_for`, then 60.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) retry_for: Option<f64>,
     /// Seconds without progress after which the run says what everybody waits for.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) stall_seconds: u64,

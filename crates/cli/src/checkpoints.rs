@@ -30,6 +30,7 @@ impl Prepared {
         let plan = dlio_plan::checkpoints(workload, World { size: place.size }).map_err(Failure::usage)?;
         let container = Container::new(workload.dlio_rs.dialect, workload.framework);
         let opened = storage::open_checkpoints(workload, &session.request, place, session.clock.clone(), &plan)?;
+        let opened = session.watch(opened);
         let checkpoints = Checkpoints {
             plan,
             container,

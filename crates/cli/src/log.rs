@@ -135,6 +135,17 @@ impl Log {
         Self { terminal: Some(Level::Warning), threshold: Level::Warning, bars: None, file: LogFile::of(file) }
     }
 
+    /// A second handle of this log, for other threads; a rank without a log of its own speaks in the file at `path` and, unless the
+    /// user wants quiet, on the terminal.
+    pub(crate) fn speaker(&self, path: &Path, verbosity: Verbosity) -> Self {
+        if self.file.is_open() {
+            let (bars, file) = (self.bars.clone(), self.file.clone());
+            return Self { terminal: self.terminal, threshold: self.threshold, bars, file };
+        }
+        let terminal = (verbosity > Verbosity::Quiet).then_some(Level::Warning);
+        Self { terminal, ..Self::append(path) }
+    }
+
     /// The same log with the reference's threshold for file and terminal, and without progress bars.
     pub(crate) fn at_level(self, level: Level) -> Self {
         Self { terminal: Some(level), threshold: level, bars: None, ..self }
@@ -215,6 +226,10 @@ impl Log {
 impl LogFile {
     fn of(file: Option<File>) -> Self {
         Self(Arc::new(Mutex::new(file)))
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Appends a line as it is.

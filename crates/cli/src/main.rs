@@ -15,6 +15,7 @@ mod host;
 mod launch;
 mod lists;
 mod log;
+mod outages;
 mod outputs;
 mod page_cache;
 mod panics;

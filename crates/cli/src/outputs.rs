@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dlio_analyze::metric::{self, Aggregate, Formula, Parameters, RankMetric};
-use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, Summary, WallClock};
+use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, RequestTroubles, Summary, WallClock};
 use dlio_config::Workload;
 use dlio_config::vocabulary::{Dialect, Format};
 use dlio_engine::Trained;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::closing::Closing;
 use crate::exit::Failure;
 use crate::host::HostFacts;
+use crate::outages;
 use crate::session::{SUMMARY, Session, gather};
 
 /// What every rank tells rank 0 for the summary.
@@ -102,13 +103,14 @@ pub(crate) async fn write(
     session.agree(written).await?;
     let told = Told { metric: metric.clone(), node: place.node, local_rank: place.local_rank, host };
     let all = gather(&*session.comm, &told).await?;
+    let troubles = outages::collect(session).await?;
     let metrics = Metrics {
         checkpoint: checkpoints.map(|plan| metric::checkpoints(&trained.timings, plan.size_bytes())),
         train: plan.map(|_| Aggregate::default()),
         ..Metrics::default()
     };
     let summarised = match session.rank() {
-        0 => summarise(session, &parameters, (metrics, checkpoints), all, data_gb).map(Some),
+        0 => summarise(session, &parameters, (metrics, checkpoints, troubles), all, data_gb).map(Some),
         _ => Ok(None),
     };
     if let Some((path, summary)) = session.agree(summarised).await? {
@@ -136,7 +138,7 @@ fn write_rank(session: &Session, record: &RankRecord<'_>) -> Result<(), Failure>
 fn summarise(
     session: &Session,
     parameters: &Parameters,
-    (mut metrics, checkpoints): (Metrics, Option<&CheckpointPlan>),
+    (mut metrics, checkpoints, troubles): (Metrics, Option<&CheckpointPlan>, Option<RequestTroubles>),
     all: Vec<Told>,
     data_gb: f64,
 ) -> Result<(PathBuf, Summary), Failure> {
@@ -163,10 +165,14 @@ fn summarise(
         epochs: if trained { workload.train.epochs } else { 0 },
         metrics,
         ending: Some(Ending::Completed),
+        troubles,
     };
     let folder = &session.request.output;
     let path = folder.join(SUMMARY);
     write_file(&path, &bytes::summary_json(&summary))?;
+    if let Some(troubles) = &summary.troubles {
+        outages::say(session, troubles);
+    }
     session.say(&format!("Saved outputs in {}", folder.display()));
     let (written, read) = checkpoints.map_or((0, 0), |_| {
         let checkpoint = &workload.checkpoint;

@@ -49,7 +49,7 @@ impl Ranks {
 
     /// The exit code that a received signal asks for.
     pub(crate) fn signalled(&self) -> Option<Code> {
-        self.signals.get().and_then(Signals::received)
+        self.signals.get().and_then(Signals::received).map(|signal| signal.code)
     }
 
     async fn attend<T>(&self, collective: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

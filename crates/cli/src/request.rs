@@ -79,6 +79,7 @@ impl Request {
             remarks: Vec::new(),
         };
         let env = &request.take_environment(env)?;
+        request.settings.extend(target.retry_for.map(|seconds| format!("++dlio_rs.retry_for={seconds}")));
         let loaded = request.load()?;
         request.output = request.output_folder(&loaded, target, time)?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));

@@ -26,7 +26,7 @@ use crate::session::{Begun, Session};
 use crate::signals::Caught;
 use crate::storage::{self, Opened, Purpose};
 use crate::voice::{self, StepLines};
-use crate::{discover, lists, outputs, page_cache, presence};
+use crate::{discover, lists, outages, outputs, page_cache, presence};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -125,11 +125,25 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     session.agree(tables).await?;
     let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
     let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
-    session.agree(exported).await
+    session.agree(exported).await?;
+    if !(work.train || work.checkpoint) {
+        conclude(session).await?;
+    }
+    Ok(())
+}
+
+/// Says what went wrong on the way to the endpoints and was overcome.
+pub(crate) async fn conclude(session: &Session) -> Result<(), Failure> {
+    let troubles = outages::collect(session).await?;
+    if let (0, Some(troubles)) = (session.rank(), &troubles) {
+        outages::say(session, troubles);
+    }
+    Ok(())
 }
 
 fn open(session: &Session) -> Result<Opened, Failure> {
-    storage::open(&session.loaded.workload, &session.request, session.comm.place(), session.clock.clone())
+    let opened = storage::open(&session.loaded.workload, &session.request, session.comm.place(), session.clock.clone());
+    opened.map(|opened| session.watch(opened))
 }
 
 fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work) {

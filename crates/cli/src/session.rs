@@ -1,5 +1,6 @@
 //! One run on all ranks: who we are, what rank 0 resolved, the folder, the log, the trace.
 
+use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
 use dlio_event::{EventSink, Planned, TimeSource};
+use dlio_storage::s3::S3;
 use dlio_trace::{ClockAnchor, Header, TraceWriter, tables};
 
 use crate::args::TargetArgs;
@@ -18,13 +20,15 @@ use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::log::{Level, Log, Verbosity};
+use crate::outages::Speaker;
 use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
 use crate::sizing;
+use crate::storage::Opened;
 use crate::workload::Wanted;
-use crate::{launch, panics};
+use crate::{launch, outages, panics};
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
@@ -52,8 +56,12 @@ pub(crate) struct Session {
     pub(crate) log: Rc<Log>,
     /// Signals.
     pub(crate) signals: Signals,
+    /// The S3 clients of this rank, for the summary.
+    pub(crate) clients: RefCell<Vec<Arc<S3>>>,
+    /// Lines about S3 endpoints.
+    speaker: OnceCell<Arc<Speaker>>,
     /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
-    clock_offset: (i64, u64),
+    pub(crate) clock_offset: (i64, u64),
     /// Who of this node has failed.
     failures: Option<Arc<Failures>>,
 }
@@ -108,12 +116,26 @@ impl Session {
         let signals = Signals::watch(signals::GRACE);
         comm.set_signals(signals.clone());
         let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
-        let session = Self { comm, bare, clock, request, loaded, log, signals, clock_offset, failures };
+        let speaker = log.speaker(&log_file, start.verbosity);
+        let (clients, once) = (RefCell::default(), OnceCell::new());
+        let session =
+            Self { comm, bare, clock, request, loaded, log, signals, clients, speaker: once, clock_offset, failures };
+        let speaker = Arc::new(Speaker::new(&session, speaker, session.clock_offset.0));
+        session.speaker.get_or_init(|| speaker);
         session.say_notices();
         if let Some(sized) = sized {
             session.say(&sized);
         }
         Ok(session)
+    }
+
+    /// Reports what becomes of the endpoints of an opened storage, now and in the summary.
+    pub(crate) fn watch(&self, opened: Opened) -> Opened {
+        if let (Some(client), Some(speaker)) = (&opened.s3, self.speaker.get()) {
+            outages::listen(client, speaker);
+            self.clients.borrow_mut().push(Arc::clone(client));
+        }
+        opened
     }
 
     /// Whether the run was asked for as `dlio_benchmark`, whose log it then keeps line by line.
@@ -336,7 +358,7 @@ where
     }
     match worked {
         // All ranks know it, one has said it, and all are on their way out.
-        Err(failure) if failure.message.is_empty() => Err(failure),
+        Err(failure) if failure.said => Err(failure),
         Err(failure) => Err(end_alone(&comm, &failure)),
         // The library's own end waits for all ranks without a word about those that are missing.
         Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
@@ -351,13 +373,13 @@ where
 fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     if let Some(code) = comm.signalled() {
         if comm.place().rank == 0 {
-            crate::log::failure(&Failure { code, message: failure.message.clone() });
+            crate::log::failure(&Failure { code, ..failure.clone() });
         }
         std::process::exit(code as i32);
     }
     crate::log::failure(failure);
     comm.abort(&failure.message, failure.code as i32);
-    Failure { message: String::new(), ..failure.clone() }
+    failure.clone().already_said()
 }
 
 async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {

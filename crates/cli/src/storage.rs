@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dlio_comm::Place;
 use dlio_config::Workload;
 use dlio_config::vocabulary::{
-    Decode, Dialect, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
+    Decode, Dialect, EndpointFailure, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
 };
 use dlio_engine::Loading;
 use dlio_event::TimeSource;
@@ -313,9 +314,25 @@ fn shared_config(
     bucket: String,
     prefix: String,
 ) -> Result<(S3Config, Option<String>), Failure> {
-    let share = share(workload, &request.endpoints, place.rank, place.size);
-    let config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
+    let mut share = share(workload, &request.endpoints, place.rank, place.size);
+    let spares = spares(&request.endpoints, &share.endpoints);
+    let count = spares.len();
+    let failover = workload.dlio_rs.on_endpoint_failure == EndpointFailure::Failover;
+    if failover {
+        share.endpoints.extend(spares);
+    }
+    let mut config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
+    config.spares = if failover { count } else { 0 };
+    // Every rank draws its own numbers from the workload's seed.
+    config.seed = (config.seed << 32) | u64::from(place.rank);
     Ok((config, share.notice))
+}
+
+/// The endpoints of the job that a rank does not use, from the one after its own on.
+fn spares(all: &[String], own: &[String]) -> Vec<String> {
+    let after = all.iter().position(|endpoint| own.last() == Some(endpoint)).map_or(0, |index| index + 1);
+    let (before, behind) = all.split_at(after.min(all.len()));
+    behind.iter().chain(before).filter(|endpoint| !own.contains(endpoint)).cloned().collect()
 }
 
 fn open_s3(
@@ -324,10 +341,10 @@ fn open_s3(
     notice: Option<String>,
     time: Arc<dyn TimeSource>,
 ) -> Result<Opened, Failure> {
-    let client = Arc::new(S3::new(config.clone(), time.clone())?);
+    let client = Arc::new(S3::new(config, time)?);
     let storage: Arc<dyn Storage> = match workload.dlio_rs.s3_client {
         S3Client::Hyper => client.clone(),
-        S3Client::Sdk => Arc::new(s3::sdk::SdkS3::new(config, time)?),
+        S3Client::Sdk => Arc::new(s3::sdk::SdkS3::beside(&client)?),
     };
     Ok(Opened { storage, s3: Some(client), notice })
 }
@@ -350,7 +367,10 @@ fn s3_config(
     if let Some(path_style) = workload.storage.s3_force_path_style {
         config.path_style = path_style || config.path_style;
     }
-    config.max_attempts = workload.storage.s3_max_attempts;
+    config.retry.max_attempts = workload.storage.s3_max_attempts;
+    config.retry.retry_for = seconds(keys.retry_for);
+    config.failover = keys.on_endpoint_failure == EndpointFailure::Failover;
+    config.seed = u64::from(workload.train.seed);
     config.load_balance = match workload.storage.load_balance_strategy {
         LoadBalance::RoundRobin => s3::LoadBalance::RoundRobin,
         LoadBalance::Random => s3::LoadBalance::Random,
@@ -359,8 +379,14 @@ fn s3_config(
     config.multipart_threshold = keys.multipart_threshold;
     config.part_size = keys.multipart_part_size;
     config.part_concurrency = keys.multipart_concurrency;
-    config.request_timeout = std::time::Duration::from_secs_f64(keys.request_timeout_seconds);
+    config.request_timeout = seconds(keys.request_timeout_seconds);
+    config.connect_timeout = seconds(keys.connect_timeout_seconds);
     Ok(config)
+}
+
+/// The configuration allows no number that is no duration.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or_default()
 }
 
 /// Checks that this rank's endpoints take objects, and makes the bucket where it is missing: by rank 0 first, since some servers
@@ -470,5 +496,12 @@ mod tests {
         let share = share(&workload(&["++storage.use_mpi_endpoint_distribution=true"]), &uris(2), 0, 1);
         assert_eq!(share.endpoints, ["http://host0:9000"]);
         assert!(share.notice.unwrap().contains("http://host1:9000"));
+    }
+
+    #[test]
+    fn requests_may_go_to_the_next_endpoints_of_the_job() {
+        let all = uris(4);
+        assert_eq!(spares(&all, &all[1..2]), [all[2].clone(), all[3].clone(), all[0].clone()]);
+        assert!(spares(&all, &all).is_empty());
     }
 }

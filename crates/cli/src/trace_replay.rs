@@ -22,7 +22,7 @@ use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::ranks::Ranks;
 use crate::request::Request;
-use crate::run::{chain, end, failure};
+use crate::run::{chain, conclude, end, failure};
 use crate::session::{Session, Start, agree, gather};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
@@ -83,7 +83,7 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
     }
     let place = session.comm.place();
     let opened = storage::open(&session.loaded.workload, &session.request, place, session.clock.clone());
-    let opened = session.agree(opened).await?;
+    let opened = session.watch(session.agree(opened).await?);
     if !target.no_preflight {
         let checked = preflight(&session, &opened, &job).await;
         session.agree(checked).await?;
@@ -93,7 +93,8 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
     }
     let replayed = replay(&session, &opened, &job, (origin, end)).await?;
     let told = finish(&session, &job, replayed).await;
-    session.agree(told).await
+    session.agree(told).await?;
+    conclude(&session).await
 }
 
 fn nothing(job: &Job<'_>) -> Failure {
@@ -374,6 +375,7 @@ fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Arc<dyn Storage>>, Fai
         let mut request: Request = session.request.clone();
         request.endpoints = vec![endpoint.to_owned()];
         let opened = storage::open(&session.loaded.workload, &request, session.comm.place(), session.clock.clone())?;
+        let opened = session.watch(opened);
         if opened.s3.is_none() {
             return Err(Failure::usage("--map-endpoint needs objects in a bucket: give `--map FROM=s3://BUCKET/…`"));
         }

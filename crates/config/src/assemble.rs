@@ -7,8 +7,8 @@ use crate::fields::Fields;
 use crate::notice::NoticeCode;
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess, Format, Framework,
-    MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, VerifyBy,
+    CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointFailure, EndpointMapping, FileAccess,
+    Format, Framework, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, VerifyBy,
 };
 use crate::workload::{
     Checkpoint, Dataset, DlioRs, Evaluation, Metric, Model, Output, Profiling, Reader, Train, Workflow, Workload,
@@ -335,6 +335,9 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         multipart_part_size: f.whole("dlio_rs.multipart_part_size"),
         multipart_concurrency: f.whole("dlio_rs.multipart_concurrency"),
         request_timeout_seconds: f.number("dlio_rs.request_timeout_seconds"),
+        connect_timeout_seconds: f.number("dlio_rs.connect_timeout_seconds"),
+        retry_for: f.number("dlio_rs.retry_for"),
+        on_endpoint_failure: f.word("dlio_rs.on_endpoint_failure", EndpointFailure::from_word, EndpointFailure::Fail),
         trace: f.flag("dlio_rs.trace"),
         checkpoint_read_blocks: f.whole_or_none("dlio_rs.checkpoint_read_blocks"),
         checkpoint_read_bytes: f.whole_or_none("dlio_rs.checkpoint_read_bytes"),

@@ -297,6 +297,15 @@ words! {
     }
 }
 words! {
+    /// What happens to requests to an endpoint that does not answer.
+    EndpointFailure {
+        /// They are repeated there; the run ends when that lasts too long.
+        Fail => "fail",
+        /// They go to another endpoint.
+        Failover => "failover",
+    }
+}
+words! {
     /// Which S3 client carries the data.
     S3Client {
         /// This program's own, on hyper.

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointMapping, FileAccess,
-    Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client, Sampler,
-    Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
+    CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointFailure, EndpointMapping,
+    FileAccess, Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client,
+    Sampler, Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -212,8 +212,8 @@ pub struct Storage {
     pub secret_access_key: Option<Secret>,
     /// `storage_options.s3_force_path_style`; `None`: not given.
     pub s3_force_path_style: Option<bool>,
-    /// `storage_options.s3_max_attempts`
-    pub s3_max_attempts: u32,
+    /// `storage_options.s3_max_attempts`; `None`: only time limits them.
+    pub s3_max_attempts: Option<u32>,
     /// `storage.use_mpi_endpoint_distribution`: every rank uses the one endpoint that the mapping gives it.
     /// `None`: not given (then true in this program when more than one endpoint is known).
     pub use_mpi_endpoint_distribution: Option<bool>,
@@ -446,8 +446,14 @@ pub struct DlioRs {
     pub multipart_part_size: u64,
     /// Parts in flight per object.
     pub multipart_concurrency: u32,
-    /// Seconds that one S3 request may take without progress.
+    /// Seconds without a byte after which one attempt of an S3 request is given up.
     pub request_timeout_seconds: f64,
+    /// Seconds that making a connection may take.
+    pub connect_timeout_seconds: f64,
+    /// Seconds without a byte after which an S3 operation ends the run.
+    pub retry_for: f64,
+    /// What happens to requests to an endpoint that does not answer.
+    pub on_endpoint_failure: EndpointFailure,
     /// Write the Parquet trace.
     pub trace: bool,
     /// Generated files are written with `O_DIRECT`.

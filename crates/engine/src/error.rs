@@ -18,12 +18,16 @@ pub enum Error {
         source: Box<dlio_storage::Error>,
     },
     /// An object of the data set does not exist.
-    #[error("{place}: {object} does not exist; generate the data set first (++workload.workflow.generate_data=True)")]
+    #[error(
+        "{place}: {object} does not exist{answer}; generate the data set first (++workload.workflow.generate_data=True)"
+    )]
     Missing {
         /// Rank, epoch, step.
         place: Place,
         /// Full name.
         object: String,
+        /// Which endpoint said so and how, where one did; begins with a space.
+        answer: String,
     },
     /// A file of a checkpoint cannot be made as configured.
     #[error("saving {object} ({place})")]
@@ -38,7 +42,7 @@ pub enum Error {
     },
     /// A file of a checkpoint does not exist.
     #[error(
-        "{place}: {object} does not exist: this checkpoint is not complete, or was written with another model or number of \
+        "{place}: {object} does not exist{answer}: this checkpoint is not complete, or was written with another model or number of \
          ranks; write it first (checkpoint.num_checkpoints_write), or load what exists"
     )]
     MissingCheckpoint {
@@ -46,6 +50,8 @@ pub enum Error {
         place: Place,
         /// Full name.
         object: String,
+        /// Which endpoint said so and how, where one did; begins with a space.
+        answer: String,
     },
     /// A file of a checkpoint is damaged, or one of another checkpoint.
     #[error("loading {object} ({place}): {what}; write the checkpoint again, or load another one")]
@@ -184,6 +190,13 @@ pub enum ErrorClass {
     Trace,
     /// The machine or this program.
     Internal,
+}
+
+/// ` at http://host:port (HTTP 404 NoSuchKey)` for what an endpoint says does not exist; nothing for files.
+pub(crate) fn answer(error: &dlio_storage::Error) -> String {
+    let Some(endpoint) = &error.endpoint else { return String::new() };
+    let said = error.message.split(';').next().unwrap_or_default();
+    format!(" at {endpoint} ({said})")
 }
 
 impl Error {

@@ -344,7 +344,10 @@ impl ReadKit {
             return Error::Cancelled { place };
         }
         match error.kind {
-            ErrorKind::NotFound => Error::Missing { place, object: error.object },
+            ErrorKind::NotFound => {
+                let answer = crate::error::answer(&error);
+                Error::Missing { place, object: error.object, answer }
+            }
             _ => Error::Storage { place, source: Box::new(error) },
         }
     }

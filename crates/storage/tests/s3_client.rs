@@ -513,6 +513,19 @@ fn a_bucket_is_created_only_if_it_is_missing() {
 }
 
 #[test]
+fn a_refused_look_at_the_bucket_is_told_with_its_reason() {
+    let skewed = Stub::start(
+        |request| {
+            if request.method == "HEAD" { status(403) } else { refusal(403, "RequestTimeTooSkewed") }
+        },
+    );
+    let error = run(client(config(&[&skewed])).create_root()).unwrap_err();
+    assert!(error.to_string().contains("the clock of this node"), "{error}");
+    let listed = Stub::start(|request| if request.method == "HEAD" { status(403) } else { ok("<ListBucketResult/>") });
+    run(client(config(&[&listed])).create_root()).unwrap();
+}
+
+#[test]
 fn a_key_that_leaves_the_root_is_never_sent() {
     let server = Stub::start(|_| ok("x"));
     let s3 = client(config(&[&server]));

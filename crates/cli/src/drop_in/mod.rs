@@ -62,7 +62,14 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     if let Some(text) = show::instead_of_a_run(line)? {
         return crate::log::print(text.as_bytes());
     }
-    let target = TargetArgs { registry: None, output: None, no_preflight: false, stall_seconds: 60, stall_timeout: 0 };
+    let target = TargetArgs {
+        registry: None,
+        output: None,
+        no_preflight: false,
+        retry_for: None,
+        stall_seconds: 60,
+        stall_timeout: 0,
+    };
     on_ranks(|comm| async move {
         let find = || begin::wanted(line, &crate::launch::environment());
         let session =

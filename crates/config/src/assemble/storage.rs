@@ -24,7 +24,7 @@ pub(super) fn storage(f: &Fields<'_>) -> Storage {
         access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
         secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
         s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
-        s3_max_attempts: f.whole("storage.storage_options.s3_max_attempts"),
+        s3_max_attempts: f.whole_or_none("storage.storage_options.s3_max_attempts"),
         use_mpi_endpoint_distribution: f.flag_or_none("storage.use_mpi_endpoint_distribution"),
         load_balance_strategy: f.word("storage.load_balance_strategy", strategy, LoadBalance::RoundRobin),
         library: library(f, storage_type),

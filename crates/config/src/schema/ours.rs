@@ -2,7 +2,7 @@
 
 use super::kind::{count, count32};
 use super::{Key, Kind, MLPERF, Preset, acts};
-use crate::vocabulary::{ClientProfile, Decode, Dialect, EndpointMapping, S3Client, VerifyBy};
+use crate::vocabulary::{ClientProfile, Decode, Dialect, EndpointFailure, EndpointMapping, S3Client, VerifyBy};
 
 /// Smallest part that S3 takes, except for the last one of an object.
 pub(crate) const PART_MIN: i64 = 5 << 20;
@@ -83,8 +83,28 @@ pub(super) const KEYS: &[Key] = &[
     acts(
         "dlio_rs.request_timeout_seconds",
         Kind::Number { min: 0.001, max: 86_400.0 },
+        Preset::Number(30.0),
+        "Seconds without a byte after which one attempt of an S3 request is given up.",
+    ),
+    acts(
+        "dlio_rs.connect_timeout_seconds",
+        Kind::Number { min: 0.001, max: 86_400.0 },
+        Preset::Number(5.0),
+        "Seconds that making a connection to an S3 endpoint may take.",
+    ),
+    acts(
+        "dlio_rs.retry_for",
+        Kind::Number { min: 0.0, max: 86_400.0 },
         Preset::Number(60.0),
-        "Seconds that one S3 request may take without progress.",
+        "Seconds without a byte after which an S3 operation, repeated meanwhile, ends the run; 0: no request is repeated. \
+         `--retry-for` takes precedence.",
+    ),
+    acts(
+        "dlio_rs.on_endpoint_failure",
+        Kind::Word(EndpointFailure::WORDS),
+        Preset::Text("fail"),
+        "What happens to requests to an S3 endpoint that does not answer: they are repeated there until `dlio_rs.retry_for` is \
+         over, or they go to the next endpoint that answers, of the rank's own and then of the job's.",
     ),
     acts("dlio_rs.trace", Kind::Flag, Preset::Flag(true), "Write the Parquet trace."),
     acts("dlio_rs.generate_odirect", Kind::Flag, Preset::Flag(false), "Write generated files with `O_DIRECT`."),

@@ -48,8 +48,8 @@ pub(super) const KEYS: &[Key] = &[
     acts(
         "storage.storage_options.s3_max_attempts",
         count32(1),
-        Preset::Whole(5),
-        "Attempts per request, the first included.",
+        Preset::Derived("as many as `dlio_rs.retry_for` has room for"),
+        "Most attempts per request, the first included.",
     ),
     acts(
         "storage.endpoint_uris",

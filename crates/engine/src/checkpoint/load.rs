@@ -261,7 +261,8 @@ impl Worker {
     fn unreadable(&self, error: dlio_storage::Error, block: &Block) -> Error {
         if error.kind == ErrorKind::NotFound {
             self.record(&error.attempts, &block.key, block.at);
-            return Error::MissingCheckpoint { place: self.place(block.at), object: error.object };
+            let answer = crate::error::answer(&error);
+            return Error::MissingCheckpoint { place: self.place(block.at), object: error.object, answer };
         }
         self.failed(error, &block.key, block.at)
     }

@@ -157,6 +157,21 @@ impl Shared {
         self.simple(&call, Bytes::new()).await.map(|answer| answer.receipt)
     }
 
+    /// An answer to HEAD has no body that could say why it is refused: a request whose answer has one tells a wrong clock from a wrong
+    /// key. A bucket that can be listed is there.
+    async fn why_denied(self: &Arc<Self>, refused: Error) -> Result<Receipt, Error> {
+        let mut call = Call::new(self, "looking up", OpKind::List, Method::GET, None);
+        call.query.push_str("list-type=2&max-keys=1");
+        match self.simple(&call, Bytes::new()).await {
+            Ok(answer) => {
+                let mut receipt = answer.receipt;
+                receipt.attempts.insert_many(0, refused.attempts);
+                Ok(receipt)
+            }
+            Err(told) => Err(after(refused.attempts, told.error)),
+        }
+    }
+
     /// Where a new bucket must be said to be: AWS wants it outside its first region, others may refuse it.
     pub(super) fn location_constraint(&self) -> Option<&str> {
         let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
@@ -168,6 +183,9 @@ impl Shared {
         let earlier = match self.head_bucket().await {
             Ok(receipt) => return Ok(receipt),
             Err(failed) if failed.error.kind == ErrorKind::NotFound => forgiven(failed),
+            Err(failed) if failed.error.kind == ErrorKind::Denied && failed.failure.code.is_empty() => {
+                return self.why_denied(failed.error).await;
+            }
             Err(failed) => return Err(failed.error),
         };
         let call = Call::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);
