@@ -83,7 +83,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   dlio-rs serve --memory --registry reg/
   mpirun -np 4 dlio-rs serve --data /srv/s3 --registry reg/
-  dlio-rs serve --memory --endpoints 4 --listen 127.0.0.1:9000")]
+  dlio-rs serve --memory --memory-limit 8GiB --endpoints 4 --listen 127.0.0.1:9000 --registry reg/")]
     Serve(ServeArgs),
     /// List the bundled workloads, or print one.
     #[command(after_help = "Examples:
@@ -216,6 +216,9 @@ pub(crate) struct TargetArgs {
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
     #[arg(long, value_name = "DIR")]
     pub(crate) registry: Option<PathBuf>,
+    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = crate::quantity::time)]
+    pub(crate) registry_wait: std::time::Duration,
     /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
@@ -406,12 +409,20 @@ pub(crate) struct ServeArgs {
     /// Keep objects in memory; they are gone when the server ends.
     #[arg(long, group = "store")]
     pub(crate) memory: bool,
-    /// Keep objects in this directory.
+    /// Keep objects in this directory; when its disk is full, writes are answered with 507.
     #[arg(long, value_name = "DIR", group = "store")]
     pub(crate) data: Option<PathBuf>,
-    /// Announce the endpoints in this directory, where clients find them with `--registry`.
+    /// Memory that objects may take in each process, such as `8GiB` or `50%` of what the node has available for its
+    /// ranks together; what does not fit is answered with 507. Default: 80% of what is available at the start.
+    #[arg(long, value_name = "SIZE", requires = "memory", value_parser = crate::quantity::size)]
+    pub(crate) memory_limit: Option<crate::quantity::Size>,
+    /// Announce the endpoints in this directory, where clients find them with `--registry`. It is refused while
+    /// another running server has it.
     #[arg(long, value_name = "DIR")]
     pub(crate) registry: Option<PathBuf>,
+    /// Announce the endpoints beside those of other running servers; clients use all of them together.
+    #[arg(long, requires = "registry")]
+    pub(crate) add: bool,
     /// Address to listen on; port 0 picks a free one; with `--endpoints N` the next N−1 ports follow.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
@@ -441,6 +452,9 @@ pub(crate) struct ServeArgs {
     /// Do not force objects to stable storage before they are acknowledged (directory only).
     #[arg(long)]
     pub(crate) no_fsync: bool,
+    /// Close a connection on which half a request has come and nothing more for this long.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::quantity::time_above_zero)]
+    pub(crate) request_timeout: std::time::Duration,
 }
 
 #[derive(Debug, Args)]

@@ -147,19 +147,12 @@ impl Request {
         let registry = target.registry.clone().or_else(|| workload.dlio_rs.registry.as_ref().map(PathBuf::from));
         let mut registered = None;
         if let Some(folder) = registry {
-            let found = dlio_server::registry::read(&folder)
+            let found = dlio_server::registry::wait(&folder, target.registry_wait, crate::log::note)
+                .await
                 .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
             for stale in &found.stale {
-                self.remarks.push(format!("registry {}: {stale} is left over, its server is gone", folder.display()));
-            }
-            if found.endpoints.is_empty() {
-                return Err(Failure::new(
-                    Code::Storage,
-                    format_args!(
-                        "no endpoint is announced in the registry {}: start `dlio-rs serve --registry {0}` first",
-                        folder.display()
-                    ),
-                ));
+                let (name, reason) = (&stale.name, &stale.reason);
+                self.remarks.push(format!("registry {}: {name} is left over and ignored: {reason}", folder.display()));
             }
             self.remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
             self.endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();

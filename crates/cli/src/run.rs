@@ -23,8 +23,9 @@ use crate::profiler::{self, Profiler};
 use crate::progress::{Facts, Progress};
 use crate::recording;
 use crate::session::{Begun, Session};
+use crate::shared_folder::{self, Use};
 use crate::signals::Caught;
-use crate::storage::{self, Opened, Purpose};
+use crate::storage::{self, Opened, Purpose, Target};
 use crate::voice::{self, StepLines};
 use crate::{discover, lists, outages, outputs, page_cache, presence};
 
@@ -102,6 +103,8 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         prepared.plan = Some(lists::share(session, plan).await?);
     }
     say_start(session, &prepared, &opened, work);
+    let shared = folders_are_shared(session, &prepared, work).await;
+    session.agree(shared).await?;
     if work.preflight {
         let checked = preflight(session, &opened, &prepared, work).await;
         session.agree(checked).await?;
@@ -144,6 +147,21 @@ pub(crate) async fn conclude(session: &Session) -> Result<(), Failure> {
 fn open(session: &Session) -> Result<Opened, Failure> {
     let opened = storage::open(&session.loaded.workload, &session.request, session.comm.place(), session.clock.clone());
     opened.map(|opened| session.watch(opened))
+}
+
+/// Whether the folders of this run are the same on all nodes.
+async fn folders_are_shared(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
+    let workload = &session.loaded.workload;
+    if let (Some(_), Target::Local { root }) = (&prepared.data, Target::of(workload)?) {
+        let purpose = if work.generate { Use::Generate } else { Use::Read };
+        shared_folder::examine(session, &root, purpose).await?;
+    }
+    if prepared.checkpoints.is_some()
+        && let Target::Local { root } = Target::of_checkpoints(workload)?
+    {
+        shared_folder::examine(session, &root, Use::Checkpoints).await?;
+    }
+    Ok(())
 }
 
 fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work) {

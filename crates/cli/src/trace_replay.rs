@@ -24,6 +24,7 @@ use crate::ranks::Ranks;
 use crate::request::Request;
 use crate::run::{chain, conclude, end, failure};
 use crate::session::{Session, Start, agree, gather};
+use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_fidelity;
@@ -84,6 +85,11 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
     let place = session.comm.place();
     let opened = storage::open(&session.loaded.workload, &session.request, place, session.clock.clone());
     let opened = session.watch(session.agree(opened).await?);
+    if let storage::Target::Local { root } = storage::Target::of(&session.loaded.workload)? {
+        let purpose = if wanted.args.prepare { Use::Generate } else { Use::Read };
+        let shared = shared_folder::examine(&session, &root, purpose).await;
+        session.agree(shared).await?;
+    }
     if !target.no_preflight {
         let checked = preflight(&session, &opened, &job).await;
         session.agree(checked).await?;

@@ -324,6 +324,7 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
     DlioRs {
         dialect: f.dialect,
         registry: f.text_or_none("dlio_rs.registry"),
+        node_local: f.flag("dlio_rs.node_local"),
         endpoint_mapping: f.word_or_none("dlio_rs.endpoint_mapping", EndpointMapping::from_word),
         s3_client: f.word("dlio_rs.s3_client", S3Client::from_word, S3Client::Hyper),
         inflight_per_reader: f.whole("dlio_rs.inflight_per_reader"),

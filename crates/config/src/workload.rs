@@ -426,6 +426,8 @@ pub struct DlioRs {
     pub dialect: Dialect,
     /// Registry directory of `dlio-rs serve`; its endpoints replace a list.
     pub registry: Option<String>,
+    /// Whether data and checkpoint folders are meant to be each node's own.
+    pub node_local: bool,
     /// How ranks are mapped to endpoints; `None`: the dialect's default.
     pub endpoint_mapping: Option<EndpointMapping>,
     /// Which S3 client carries the data.

@@ -140,7 +140,7 @@ pub enum Error {
         stall: Box<Stall>,
     },
     /// The operating system would not start a lane.
-    #[error("{place}: starting lane {lane}; allow more threads (ulimit -u) or lower reader.read_threads")]
+    #[error("{place}: starting lane {lane}; {} or lower reader.read_threads", allow_more(source))]
     LaneStart {
         /// Rank.
         place: Place,
@@ -230,6 +230,18 @@ fn name_ranks(ranks: &[u32]) -> String {
     match ranks.len().checked_sub(SHOWN) {
         Some(more) if more > 0 => format!("{noun} {} and {more} others", names.join(", ")),
         _ => format!("{noun} {}", names.join(", ")),
+    }
+}
+
+/// Which limit a lane ran into: its thread, or the descriptors of its runtime.
+fn allow_more(error: &std::io::Error) -> &'static str {
+    // Linux's numbers, which the standard library has no names for.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    match error.raw_os_error() {
+        Some(EMFILE) => "allow more open files (ulimit -n)",
+        Some(ENFILE) => "allow more open files on this system (fs.file-max)",
+        _ => "allow more threads (ulimit -u)",
     }
 }
 

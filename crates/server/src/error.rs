@@ -9,7 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Error {
     /// The address is taken or not ours.
-    #[error("binding {address}: choose a free port with --bind, or port 0 for any")]
+    #[error("binding {address}: choose a free port with --listen, or port 0 for any")]
     Bind {
         /// Address asked for.
         address: std::net::SocketAddr,
@@ -48,10 +48,67 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A file of the registry is of a later version.
+    #[error(
+        "registry file {} has format {found}, of a newer dlio-rs; this one knows formats up to {known}: use the same \
+         version for servers and clients",
+        path.display()
+    )]
+    RegistryFormat {
+        /// Path.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Latest format known here.
+        known: u32,
+    },
+    /// The registry belongs to a server that lives.
+    #[error(
+        "the registry {} belongs to a server that is running ({name}: {owner}); end that server, choose another \
+         --registry, or give --add to announce this server beside it. If the server is gone, remove {name}",
+        dir.display()
+    )]
+    Occupied {
+        /// Registry directory.
+        dir: PathBuf,
+        /// File name of the announcement.
+        name: String,
+        /// Endpoint, process and host.
+        owner: String,
+    },
+    /// Announcements of one job contradict each other.
+    #[error(
+        "announcements in the registry {} contradict each other about job {job}: {one}, {other}; end its servers, empty \
+         the folder and start them again",
+        dir.display()
+    )]
+    Contradiction {
+        /// Registry directory.
+        dir: PathBuf,
+        /// Job.
+        job: String,
+        /// What one says.
+        one: String,
+        /// What another says.
+        other: String,
+    },
+    /// An endpoint that only its own machine reaches.
+    #[error(
+        "registry file {name}: {endpoint} is announced by {host} and cannot be reached from here; start the servers with \
+         --listen 0.0.0.0:0 there, or remove the file if its server is gone"
+    )]
+    Loopback {
+        /// File name of the announcement.
+        name: String,
+        /// Endpoint.
+        endpoint: String,
+        /// Host that announced it.
+        host: String,
+    },
     /// Not enough servers announced themselves in time.
     #[error(
-        "registry {} lists {found} of {expected} endpoints after {waited:?}: is every rank of `dlio-rs serve` running \
-         with this --registry?",
+        "registry {} lists {found} of {expected} endpoints after {waited:?}; missing: {missing}. Look whether every rank \
+         of `dlio-rs serve` runs with this --registry; --registry-wait SECONDS waits longer",
         dir.display()
     )]
     Missing {
@@ -61,6 +118,23 @@ pub enum Error {
         found: usize,
         /// Endpoints expected.
         expected: usize,
+        /// Who is missing.
+        missing: String,
+        /// How long it was waited.
+        waited: Duration,
+    },
+    /// No server announced itself in time.
+    #[error(
+        "no endpoint is announced in the registry {} after {waited:?}: {found}. Start `dlio-rs serve --registry {}` on \
+         a folder that this host sees too; --registry-wait SECONDS waits longer",
+        dir.display(),
+        dir.display()
+    )]
+    Nobody {
+        /// Registry directory.
+        dir: PathBuf,
+        /// What was found instead.
+        found: String,
         /// How long it was waited.
         waited: Duration,
     },

@@ -22,7 +22,9 @@
 mod clock;
 mod connection;
 mod credentials;
+mod descriptors;
 mod error;
+mod gate;
 mod line;
 mod pace;
 mod protocol;
@@ -30,8 +32,10 @@ pub mod registry;
 mod serve;
 mod trouble;
 mod vault;
+mod watched;
 
 pub use credentials::Credentials;
+pub use descriptors::raise_descriptor_limit;
 pub use error::Error;
 pub use pace::Pace;
 pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};

@@ -12,11 +12,14 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connection::{self, Http, Slowness};
+use crate::connection::{self, Door, Http, Slowness};
+use crate::descriptors::{self, raise_descriptor_limit};
+use crate::gate::{Gate, Limits};
 use crate::pace::Pacer;
-use crate::registry::{self, Announcement};
+use crate::registry::{self, Job};
 use crate::trouble::Troubles;
-use crate::{Credentials, Error, Pace, Trouble, Vault, clock, protocol};
+use crate::vault::Budget;
+use crate::{Credentials, Error, Pace, Trouble, Vault, protocol};
 
 /// Where the objects live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,12 @@ pub struct ServeConfig {
     pub credentials: Option<Credentials>,
     /// Directory to announce the endpoints in.
     pub registry: Option<PathBuf>,
+    /// Whether the endpoints may be announced beside those of other jobs that live.
+    pub add: bool,
+    /// Id of the job, the same on all of its ranks. `None`: a new one, of this process alone.
+    pub job: Option<String>,
+    /// Hosts of all ranks, in rank order; empty where they are not known.
+    pub hosts: Vec<String>,
     /// Host name or address that clients reach this host by. `None`: the address bound, or the host's name when
     /// every address of the host is bound.
     pub advertise: Option<String>,
@@ -59,6 +68,12 @@ pub struct ServeConfig {
     pub troubles: Vec<Trouble>,
     /// Threads that serve. `None`: one per core, at most 8.
     pub threads: Option<usize>,
+    /// Bytes that objects in memory may take together, in this process. `None`: no limit.
+    pub memory_limit: Option<u64>,
+    /// Connections open at a time. `None`: as many as the limit on file descriptors allows.
+    pub connections: Option<usize>,
+    /// How long half a request may stay without its other half before the connection is closed.
+    pub request_timeout: Duration,
     /// How long requests in flight may take to end after the server was told to.
     pub drain: Duration,
 }
@@ -76,10 +91,16 @@ impl Default for ServeConfig {
             ranks: 1,
             credentials: None,
             registry: None,
+            add: false,
+            job: None,
+            hosts: Vec::new(),
             advertise: None,
             pace: Pace::default(),
             troubles: Vec::new(),
             threads: None,
+            memory_limit: None,
+            connections: None,
+            request_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
     }
@@ -101,7 +122,8 @@ impl Server {
         }
         let mut notices = Vec::new();
         let vaults = open_vaults(config, &mut notices)?;
-        let credentials = choose_credentials(config, &mut notices)?;
+        let job = job(config)?;
+        let credentials = choose_credentials(config, &job, &mut notices)?;
         if let Some(unknown) =
             config.troubles.iter().filter_map(|rule| rule.endpoint).find(|at| *at >= config.endpoints)
         {
@@ -116,6 +138,8 @@ impl Server {
         let troubles = Arc::new(Troubles::new(config.troubles.clone(), config.endpoints));
         let threads = Threads::start(config.threads)?;
         let (stop, stopped) = watch::channel(());
+        let gate = Gate::new(limits(config));
+        threads.handle.spawn(Gate::watch(Arc::downgrade(&gate), gate.tick()));
         let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());
         for (index, vault) in vaults.into_iter().enumerate() {
             let (listener, address) = listen(&threads.handle, nth_address(config.bind, index)?)?;
@@ -124,7 +148,8 @@ impl Server {
                 pacer.clone().map(|pacer| Slowness { pacer, troubles: Arc::clone(&troubles), endpoint: index });
             let sending = pacer.clone().filter(|_| !unhindered);
             let http = Http::new(protocol::service(vault, &credentials, sending), slowness);
-            acceptors.push(threads.handle.spawn(connection::serve(listener, http, stopped.clone(), config.drain)));
+            let door = Door { listener, http, gate: Arc::clone(&gate) };
+            acceptors.push(threads.handle.spawn(connection::serve(door, stopped.clone(), config.drain)));
         }
         let mut running = Running {
             endpoints,
@@ -133,11 +158,12 @@ impl Server {
             guards: Vec::new(),
             acceptors,
             stop,
+            gate,
             drain: config.drain,
             _threads: threads,
         };
         if let Some(dir) = &config.registry {
-            running.announce(dir, config.rank)?;
+            running.announce(dir, &job)?;
         }
         Ok(running)
     }
@@ -152,6 +178,7 @@ pub struct Running {
     guards: Vec<registry::Guard>,
     acceptors: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
+    gate: Arc<Gate>,
     drain: Duration,
     /// Kept for as long as the server serves.
     _threads: Threads,
@@ -176,6 +203,13 @@ impl Running {
         &self.notices
     }
 
+    /// What has happened since the last call that the user should know, one sentence each; the same is said again only
+    /// after ten seconds.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.gate.warnings()
+    }
+
     /// Takes the announcements away, stops accepting, lets requests in flight end within the drain time, and ends.
     pub async fn shutdown(mut self) {
         self.guards.clear();
@@ -186,15 +220,9 @@ impl Running {
         let _ = tokio::time::timeout(self.drain + Duration::from_secs(1), all).await;
     }
 
-    fn announce(&mut self, dir: &std::path::Path, rank: u32) -> Result<(), Error> {
+    fn announce(&mut self, dir: &std::path::Path, job: &Job) -> Result<(), Error> {
         for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let announcement = Announcement {
-                endpoint: endpoint.clone(),
-                pid: std::process::id(),
-                host: registry::host_name(),
-                started: clock::unix_seconds(),
-            };
-            self.guards.push(registry::announce(dir, &registry::name(rank, index), &announcement)?);
+            self.guards.push(registry::announce(dir, job, index, endpoint)?);
         }
         Ok(())
     }
@@ -202,6 +230,27 @@ impl Running {
 
 /// Name of the threads that serve.
 pub const THREAD_NAME: &str = "serve";
+
+/// The bounds on connections, with the limit on descriptors raised as far as it may be.
+fn limits(config: &ServeConfig) -> Limits {
+    let descriptors = raise_descriptor_limit();
+    // An object in a directory is an open file while it is sent or received.
+    let each = if config.store == Store::Memory { 1 } else { 2 };
+    let connections = config.connections.unwrap_or_else(|| descriptors::connections(descriptors, each));
+    Limits { connections, descriptors, request_timeout: config.request_timeout }
+}
+
+/// The job as announcements describe it.
+fn job(config: &ServeConfig) -> Result<Job, Error> {
+    Ok(Job {
+        id: config.job.clone().map_or_else(registry::new_job_id, Ok)?,
+        rank: config.rank,
+        ranks: config.ranks.max(1),
+        endpoints: config.endpoints,
+        hosts: config.hosts.clone(),
+        add: config.add,
+    })
+}
 
 /// The threads that serve.
 #[derive(Debug)]
@@ -265,8 +314,9 @@ fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Va
              written to, so that the mapping of ranks to endpoints decides who holds what"
         ));
     }
+    let budget = Budget::new(config.memory_limit);
     let open = |index: usize| match &config.store {
-        Store::Memory => Vault::memory(),
+        Store::Memory => Vault::memory_within(Arc::clone(&budget)),
         Store::Directory(path) if config.separate => {
             Vault::directory(&path.join(registry::stem(config.rank, index)), config.durable)
         }
@@ -278,30 +328,33 @@ fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Va
     Ok(vec![open(0)?; config.endpoints])
 }
 
-fn choose_credentials(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Credentials, Error> {
-    if let Some(dir) = &config.registry {
-        for name in registry::prepare(dir)? {
-            notices.push(format!("registry: removed {name}, whose server is gone"));
-        }
+fn choose_credentials(config: &ServeConfig, job: &Job, notices: &mut Vec<String>) -> Result<Credentials, Error> {
+    let Some(dir) = &config.registry else {
+        return config.credentials.clone().map_or_else(Credentials::generate, Ok);
+    };
+    for gone in registry::prepare(dir, job)? {
+        notices.push(format!("registry: removed {}, whose server is gone: {}", gone.name, gone.reason));
     }
-    match (&config.credentials, &config.registry) {
-        (Some(given), None) => Ok(given.clone()),
-        (Some(given), Some(dir)) => {
-            if registry::withdraw_other_credentials(dir, given)? {
-                notices.push("registry: removed the key pair of an earlier server; clients need the one given".into());
-            }
-            Ok(given.clone())
-        }
-        (None, Some(dir)) => registry::credentials(dir),
-        (None, None) => Credentials::generate(),
+    let Some(given) = &config.credentials else { return registry::credentials(dir) };
+    if config.add && registry::read(dir)?.credentials.is_some_and(|known| known != *given) {
+        return Err(Error::Config(format!(
+            "--add: the servers of the registry {} use another key pair than the one given, and clients know one for all: \
+             leave --access-key and the AWS variables out, or give the same pair to all servers",
+            dir.display()
+        )));
     }
+    if registry::withdraw_other_credentials(dir, given)? {
+        notices.push("registry: removed the key pair of an earlier server; clients need the one given".into());
+    }
+    Ok(given.clone())
 }
 
 fn nth_address(first: SocketAddr, index: usize) -> Result<SocketAddr, Error> {
     let mut address = first;
     if first.port() != 0 {
         let port = u16::try_from(index).ok().and_then(|index| first.port().checked_add(index));
-        let too_far = || Error::Config(format!("port {} + {index} is beyond 65535: give a lower --bind", first.port()));
+        let too_far =
+            || Error::Config(format!("port {} + {index} is beyond 65535: give a lower --listen", first.port()));
         address.set_port(port.ok_or_else(too_far)?);
     }
     Ok(address)

@@ -137,12 +137,13 @@ async fn servers_announce_themselves_and_take_their_announcements_away() {
             ranks: 2,
             endpoints: 2,
             registry: Some(registry_dir.clone()),
+            job: Some("one".into()),
             ..ServeConfig::default()
         };
         Server::start(&config).unwrap()
     };
     let servers = [serve(0), serve(1)];
-    let found = registry::wait(&registry_dir, 4, Duration::from_secs(10)).await.unwrap();
+    let found = registry::wait(&registry_dir, Duration::from_secs(10), |_| ()).await.unwrap();
     let announced: Vec<_> = found.endpoints.iter().map(|one| one.endpoint.as_str()).collect();
     let expected: Vec<_> = servers.iter().flat_map(Running::endpoints).collect();
     assert_eq!(announced, expected);

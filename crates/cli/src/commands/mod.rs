@@ -28,6 +28,7 @@ use crate::exit::{Code, Failure};
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     crate::panics::end_the_run();
     crate::launch::use_small_pages();
+    crate::launch::raise_descriptor_limit();
     let mut words = words.peekable();
     if let Some(program) = drop_in::program(words.peek()) {
         return drop_in::main(program, words.skip(1));

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::time::Duration;
 
-use dlio_comm::Communicator;
+use dlio_comm::{Communicator, Place};
 use dlio_server::{Credentials, Pace, Running, ServeConfig, Server, Store};
 
 use crate::args::ServeArgs;
@@ -13,32 +13,86 @@ use crate::launch::{self, Environment};
 use crate::log::Verbosity;
 use crate::ranks::Ranks;
 use crate::session::{agree, gather, on_ranks};
+use crate::shared_folder::{self, Sharing};
 use crate::signals::{self, Signals};
+use crate::{memory, quantity};
 
 /// How often the server looks whether it was told to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> {
     on_ranks(|comm| async move {
-        let place = comm.place().clone();
-        let config = config(args, &launch::environment(), place.rank, place.size);
-        let config = agree(&*comm, config).await?;
+        let config = config(args, &launch::environment(), comm.place());
+        let mut config = agree(&*comm, config).await?;
+        share_job(&*comm, &mut config).await?;
+        check_folders(&*comm, &config, verbosity).await?;
         let signals = Signals::watch(config.drain + signals::GRACE);
         comm.set_signals(signals.clone());
         let started = start_in_turn(&comm, &config).await?;
-        announce(&comm, &started, verbosity).await?;
+        announce(&comm, &config, &started, verbosity).await?;
         while !signals.cancel_flag().is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
+            started.warnings().iter().for_each(|warning| crate::log::note(&format!("warning: {warning}")));
         }
         started.shutdown().await;
         Ok(())
     })
 }
 
+/// Gives all ranks rank 0's id of the job and everybody's host.
+async fn share_job(comm: &dyn Communicator, config: &mut ServeConfig) -> Result<(), Failure> {
+    let id = agree(comm, dlio_server::registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
+    let all: Vec<(String, String)> = gather(comm, &(id, comm.place().host.clone())).await?;
+    config.job = all.first().map(|(id, _)| id.clone());
+    config.hosts = all.into_iter().map(|(_, host)| host).collect();
+    Ok(())
+}
+
+/// Ends the job where a folder that all ranks must see is another one on some node: their endpoints would never be
+/// found, or would have different objects.
+async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity: Verbosity) -> Result<(), Failure> {
+    let data = match &config.store {
+        Store::Directory(folder) if !config.separate => Some(folder),
+        _ => None,
+    };
+    let folders = [
+        (
+            "the registry",
+            config.registry.as_ref(),
+            "clients would find only some of the endpoints; give a folder on a shared file system",
+        ),
+        (
+            "the folder of --data",
+            data,
+            "endpoints would have different objects; give a folder on a shared file system, or --separate",
+        ),
+    ];
+    for (what, folder, remedy) in folders {
+        let Some(folder) = folder else { continue };
+        let made = if comm.place().rank == 0 { std::fs::create_dir_all(folder) } else { Ok(()) };
+        agree(comm, made.map_err(|error| Failure::file("creating", folder, &error))).await?;
+        let sharing = shared_folder::check(comm, folder).await?;
+        if let Sharing::NotChecked(reason) = &sharing
+            && verbosity > Verbosity::Normal
+            && comm.place().rank == 0
+        {
+            crate::log::note(&format!("whether {what} {} is shared was not checked: {reason}", folder.display()));
+        }
+        let islands = sharing.islands(what, folder);
+        let checked = islands.map_or(Ok(()), |text| Err(Failure::new(Code::Storage, format_args!("{text}; {remedy}"))));
+        agree(comm, checked).await?;
+    }
+    Ok(())
+}
+
+fn storage_failure(error: &dlio_server::Error) -> Failure {
+    Failure::new(Code::Storage, crate::run::chain(error))
+}
+
 /// Rank 0 starts first: it makes the key pair that the others find in the registry.
 async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running, Failure> {
     let is_first = comm.place().rank == 0;
-    let start = || Server::start(config).map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)));
+    let start = || Server::start(config).map_err(|error| storage_failure(&error));
     let first = agree(&**comm, if is_first { start().map(Some) } else { Ok(None) }).await?;
     let mine = match first {
         Some(running) => Ok(running),
@@ -48,7 +102,12 @@ async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running
 }
 
 /// Rank 0 prints every endpoint on standard output, one URL a line.
-async fn announce(comm: &Rc<Ranks>, running: &Running, verbosity: Verbosity) -> Result<(), Failure> {
+async fn announce(
+    comm: &Rc<Ranks>,
+    config: &ServeConfig,
+    running: &Running,
+    verbosity: Verbosity,
+) -> Result<(), Failure> {
     let all = gather(&**comm, &running.endpoints().to_vec()).await?;
     if comm.place().rank != 0 {
         return Ok(());
@@ -57,15 +116,21 @@ async fn announce(comm: &Rc<Ranks>, running: &Running, verbosity: Verbosity) -> 
         for notice in running.notices() {
             crate::log::note(notice);
         }
+        if let (Store::Memory, Some(limit)) = (&config.store, config.memory_limit) {
+            let each = if config.ranks > 1 { " in each process" } else { "" };
+            crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", quantity::human(limit)));
+        }
     }
     crate::log::print(crate::log::lines(all.concat()).as_bytes())
 }
 
-fn config(args: ServeArgs, env: &Environment, rank: u32, ranks: u32) -> Result<ServeConfig, Failure> {
+fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConfig, Failure> {
     let ServeArgs {
         memory,
         data,
+        memory_limit,
         registry,
+        add,
         listen,
         advertise,
         endpoints,
@@ -75,6 +140,7 @@ fn config(args: ServeArgs, env: &Environment, rank: u32, ranks: u32) -> Result<S
         delay_ms,
         trouble,
         no_fsync,
+        request_timeout,
     } = args;
     let store = match data {
         Some(folder) if !memory => Store::Directory(folder),
@@ -88,16 +154,23 @@ fn config(args: ServeArgs, env: &Environment, rank: u32, ranks: u32) -> Result<S
     }
     let first_byte = Duration::try_from_secs_f64(delay_ms / 1e3)
         .map_err(|_| Failure::usage(format_args!("--delay-ms {delay_ms}: expected milliseconds, 0 or more")))?;
+    let memory_limit = match store {
+        Store::Memory => memory::limit(memory_limit, place),
+        Store::Directory(_) => None,
+    };
     Ok(ServeConfig {
         store,
+        memory_limit,
         durable: !no_fsync,
-        bind: bind(&listen, rank, endpoints)?,
+        bind: bind(&listen, place.rank, endpoints)?,
         endpoints: usize::from(endpoints),
         separate,
-        rank,
-        ranks,
+        rank: place.rank,
+        ranks: place.size,
         credentials,
         registry,
+        add,
+        request_timeout,
         advertise,
         pace: Pace { first_byte, ..Pace::default() },
         troubles: trouble,

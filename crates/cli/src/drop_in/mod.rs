@@ -64,6 +64,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     }
     let target = TargetArgs {
         registry: None,
+        registry_wait: std::time::Duration::from_secs(60),
         output: None,
         no_preflight: false,
         retry_for: None,

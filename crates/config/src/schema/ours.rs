@@ -24,6 +24,13 @@ pub(super) const KEYS: &[Key] = &[
         "Registry directory of S3 servers; its endpoints replace a list.",
     ),
     acts(
+        "dlio_rs.node_local",
+        Kind::Flag,
+        Preset::Flag(false),
+        "The data and checkpoint folders are meant to be each node's own. Without it, a data folder that the nodes do not \
+         share is an error when data are generated and a warning when they are read; so is a checkpoint folder.",
+    ),
+    acts(
         "dlio_rs.endpoint_mapping",
         Kind::Word(EndpointMapping::WORDS),
         Preset::Derived("the dialect's"),

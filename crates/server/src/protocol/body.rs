@@ -119,9 +119,21 @@ impl Claims {
     }
 }
 
-/// Receives a body into a draft; returns the draft with the digests that the client asked to be checked.
-pub(super) async fn receive(vault: &Vault, body: Option<StreamingBlob>, claims: Claims) -> S3Result<(Draft, Checksum)> {
-    let mut draft = vault.draft(claims.length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0));
+/// Receives a body into a draft; returns the draft with the digests that the client asked to be checked. What does not
+/// fit is refused after the rest of the body, as [`discard`] says.
+pub(super) async fn receive(
+    vault: &Vault,
+    body: Option<StreamingBlob>,
+    claims: Claims,
+    headers: &hyper::HeaderMap,
+) -> S3Result<(Draft, Checksum)> {
+    let mut draft = match vault.draft(claims.length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)) {
+        Ok(draft) => draft,
+        Err(refusal) => {
+            discard(body, headers).await;
+            return Err(refusal.into());
+        }
+    };
     let mut hasher = claims.hasher();
     let mut md5 = claims.content_md5.as_ref().map(|_| Md5::new());
     let mut received = 0;
@@ -133,7 +145,11 @@ pub(super) async fn receive(vault: &Vault, body: Option<StreamingBlob>, claims: 
             if let Some(md5) = &mut md5 {
                 md5.update(&bytes);
             }
-            draft.push(bytes).await?;
+            if let Err(refusal) = draft.push(bytes).await {
+                drop(draft);
+                while let Some(Ok(_)) = body.next().await {}
+                return Err(refusal.into());
+            }
         }
     }
     let computed = hasher.finalize();

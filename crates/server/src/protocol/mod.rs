@@ -77,6 +77,14 @@ impl From<Fault> for S3Error {
             Fault::NoSuchUpload => S3ErrorCode::NoSuchUpload,
             Fault::InvalidPart(_) => S3ErrorCode::InvalidPart,
             Fault::Condition => S3ErrorCode::PreconditionFailed,
+            Fault::Full { .. } | Fault::NoMemory { .. } => return insufficient(fault.to_string()),
+            Fault::Io { doing, source } if is_full(source) => {
+                return insufficient(format!("the server's data directory is full: {doing}: {source}"));
+            }
+            Fault::Io { doing, source } if lacks_descriptors(source) => {
+                let message = format!("the server has no file descriptor left (ulimit -n): {doing}: {source}");
+                return S3Error::with_message(S3ErrorCode::SlowDown, message);
+            }
             Fault::Io { doing, source } => {
                 // The client sees the system's words too: it is the same person's server.
                 return S3Error::with_message(S3ErrorCode::InternalError, format!("{doing}: {source}"));
@@ -84,6 +92,22 @@ impl From<Fault> for S3Error {
         };
         S3Error::with_message(code, fault.to_string())
     }
+}
+
+/// The answer where nothing more fits: repeating the request does not help, so that it is none of S3's codes for that.
+fn insufficient(message: String) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
+    error.set_status_code(hyper::StatusCode::INSUFFICIENT_STORAGE);
+    error
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn lacks_descriptors(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
 
 fn etag(tag: Tag) -> ETag {

@@ -22,7 +22,7 @@ impl Gateway {
             body::discard(input.body, &headers).await;
             return Err(refusal);
         }
-        let (draft, checksum) = body::receive(&self.vault, input.body, claims).await?;
+        let (draft, checksum) = body::receive(&self.vault, input.body, claims, &headers).await?;
         let attributes = Attributes {
             content_type: input.content_type,
             content_encoding: input.content_encoding,
@@ -142,7 +142,7 @@ impl Gateway {
         range: std::ops::Range<u64>,
         target: Target,
     ) -> S3Result<Stat> {
-        let mut draft = self.vault.draft(range.end - range.start);
+        let mut draft = self.vault.draft(range.end - range.start)?;
         let mut reader = source.read(range, body::piece_bytes(None));
         while let Some(bytes) = reader.next().await {
             draft.push(bytes.map_err(crate::vault::Fault::io("reading the source of a copy"))?).await?;

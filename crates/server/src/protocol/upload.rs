@@ -46,7 +46,7 @@ impl Gateway {
                 return Err(refusal);
             }
         };
-        let (draft, checksum) = body::receive(&self.vault, input.body, claims).await?;
+        let (draft, checksum) = body::receive(&self.vault, input.body, claims, &headers).await?;
         let stat = draft.commit(Target::Part { upload, number }).await?;
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(etag(stat.tag)),

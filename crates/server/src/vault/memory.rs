@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::budget::{Budget, Reservation};
 use super::query::{Pager, Step};
 use super::{Attributes, Condition, Content, Fault, From, Opened, Page, Query, Stat, Tag, Target, Upload};
 use crate::clock;
@@ -23,6 +24,14 @@ pub(crate) struct Memory {
     /// High half of every entity tag: another process never gives out the same.
     nonce: u64,
     versions: AtomicU64,
+    budget: Arc<Budget>,
+}
+
+/// The bytes of an object or part, with the memory that is reserved for them.
+pub(crate) struct Segments {
+    bytes: Vec<Bytes>,
+    /// One for each part that the object was joined of.
+    reserved: Vec<Arc<Reservation>>,
 }
 
 struct Bucket {
@@ -36,20 +45,20 @@ struct Bucket {
 struct Object {
     stat: Stat,
     attributes: Attributes,
-    segments: Arc<[Bytes]>,
+    segments: Arc<Segments>,
 }
 
 struct Parts {
     started: SystemTime,
     attributes: Attributes,
-    by_number: BTreeMap<u16, (Stat, Arc<[Bytes]>)>,
+    by_number: BTreeMap<u16, (Stat, Arc<Segments>)>,
 }
 
 #[expect(clippy::unused_async, reason = "the same shape as the directory's store, which waits for the disk")]
 impl Memory {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(budget: Arc<Budget>) -> io::Result<Self> {
         let nonce = u64::from_le_bytes(random()?);
-        Ok(Self { buckets: RwLock::default(), nonce, versions: AtomicU64::new(0) })
+        Ok(Self { buckets: RwLock::default(), nonce, versions: AtomicU64::new(0), budget })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Bucket>> {
@@ -131,11 +140,12 @@ impl Memory {
         Ok(pager.finish())
     }
 
-    pub(crate) fn draft(self: &Arc<Self>, expected: u64) -> Draft {
-        Draft { store: Arc::clone(self), segments: Vec::new(), filling: Vec::new(), size: 0, expected }
+    pub(crate) fn draft(self: &Arc<Self>, expected: u64) -> Result<Draft, Fault> {
+        let reserved = self.budget.reserve(expected)?;
+        Ok(Draft { store: Arc::clone(self), segments: Vec::new(), filling: Vec::new(), size: 0, expected, reserved })
     }
 
-    fn put(&self, target: Target, size: u64, segments: Arc<[Bytes]>) -> Result<Stat, Fault> {
+    fn put(&self, target: Target, size: u64, segments: Arc<Segments>) -> Result<Stat, Fault> {
         let stat = self.stat(size);
         let mut buckets = self.write();
         match target {
@@ -169,15 +179,16 @@ impl Memory {
         let mut buckets = self.write();
         let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
         let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
-        let (mut size, mut segments) = (0, Vec::new());
+        let (mut size, mut joined) = (0, Segments { bytes: Vec::new(), reserved: Vec::new() });
         for (number, tag) in parts {
             let part = begun.by_number.get(&number).filter(|(stat, _)| stat.tag.to_string() == tag);
             let (stat, bytes) = part.ok_or(Fault::InvalidPart(number))?;
             size += stat.size;
-            segments.extend(bytes.iter().cloned());
+            joined.bytes.extend(bytes.bytes.iter().cloned());
+            joined.reserved.extend(bytes.reserved.iter().cloned());
         }
         let stat = self.stat(size);
-        let object = Object { stat: stat.clone(), attributes: begun.attributes.clone(), segments: segments.into() };
+        let object = Object { stat: stat.clone(), attributes: begun.attributes.clone(), segments: Arc::new(joined) };
         bucket.put(upload.key.clone(), object, &condition)?;
         bucket.uploads.remove(&upload);
         Ok(stat)
@@ -262,36 +273,42 @@ pub(crate) struct Draft {
     size: u64,
     /// Bytes announced by the client, so that segments are allocated once.
     expected: u64,
+    reserved: Reservation,
 }
 
 impl Draft {
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        self.reserved.cover(self.size + bytes.len() as u64, SEGMENT_BYTES as u64)?;
         while !bytes.is_empty() {
             if self.filling.len() == SEGMENT_BYTES {
                 self.segments.push(Bytes::from(std::mem::take(&mut self.filling)));
             }
             if self.filling.is_empty() {
                 let announced = usize::try_from(self.expected.saturating_sub(self.size)).unwrap_or(SEGMENT_BYTES);
-                self.filling.reserve_exact(announced.min(SEGMENT_BYTES));
+                let reserved = self.filling.try_reserve_exact(announced.min(SEGMENT_BYTES));
+                reserved.map_err(|_| Fault::NoMemory { wanted: self.expected.max(self.size) })?;
             }
             let (now, later) = bytes.split_at(bytes.len().min(SEGMENT_BYTES - self.filling.len()));
             self.filling.extend_from_slice(now);
             self.size += now.len() as u64;
             bytes = later;
         }
+        Ok(())
     }
 
     pub(crate) fn commit(mut self, target: Target) -> Result<Stat, Fault> {
         if !self.filling.is_empty() {
             self.segments.push(Bytes::from(std::mem::take(&mut self.filling).into_boxed_slice()));
         }
-        self.store.put(target, self.size, self.segments.into())
+        self.reserved.settle(self.size);
+        let segments = Segments { bytes: self.segments, reserved: vec![Arc::new(self.reserved)] };
+        self.store.put(target, self.size, Arc::new(segments))
     }
 }
 
 /// Hands out the segments of a range.
 pub(crate) struct Reader {
-    segments: Arc<[Bytes]>,
+    segments: Arc<Segments>,
     index: usize,
     /// First byte wanted of the segment at `index`.
     offset: usize,
@@ -300,9 +317,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(segments: Arc<[Bytes]>, range: Range<u64>, piece: usize) -> Self {
+    pub(crate) fn new(segments: Arc<Segments>, range: Range<u64>, piece: usize) -> Self {
         let (mut index, mut skip) = (0, range.start);
-        while let Some(segment) = segments.get(index).filter(|segment| skip >= segment.len() as u64) {
+        while let Some(segment) = segments.bytes.get(index).filter(|segment| skip >= segment.len() as u64) {
             skip -= segment.len() as u64;
             index += 1;
         }
@@ -318,7 +335,7 @@ impl Reader {
         if self.remaining == 0 {
             return None;
         }
-        let segment = self.segments.get(self.index)?;
+        let segment = self.segments.bytes.get(self.index)?;
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(self.piece);
         let end = segment.len().min(self.offset.saturating_add(wanted));
         let bytes = segment.slice(self.offset..end);

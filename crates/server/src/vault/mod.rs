@@ -2,6 +2,7 @@
 //!
 //! Invariant: an object appears under its key complete or not at all, and a reader keeps the version that it opened.
 
+mod budget;
 mod directory;
 mod memory;
 mod query;
@@ -23,6 +24,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+pub(crate) use budget::Budget;
 use directory::Directory;
 use memory::Memory;
 pub(crate) use query::{From, Page, Query};
@@ -55,7 +57,12 @@ impl Vault {
     /// # Errors
     /// When the operating system gives no random bytes for the entity tags.
     pub fn memory() -> Result<Self, Error> {
-        Ok(Self { kind: Kind::Memory(Arc::new(Memory::new().map_err(Error::Random)?)) })
+        Self::memory_within(Budget::new(None))
+    }
+
+    /// As [`Vault::memory`], within a limit that other stores may share.
+    pub(crate) fn memory_within(budget: Arc<Budget>) -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Memory(Arc::new(Memory::new(budget).map_err(Error::Random)?)) })
     }
 
     /// The store in a directory, which is created where it is missing. Any number of handles, processes and hosts
@@ -99,11 +106,11 @@ impl Vault {
     }
 
     /// Begins to write: nothing is visible, and nothing stays behind, before [`Draft::commit`].
-    /// `expected` is the announced size.
-    pub(crate) fn draft(&self, expected: u64) -> Draft {
+    /// `expected` is the announced size, for which memory is reserved.
+    pub(crate) fn draft(&self, expected: u64) -> Result<Draft, Fault> {
         match &self.kind {
-            Kind::Memory(store) => Draft::Memory(store.draft(expected)),
-            Kind::Directory(store) => Draft::Directory(store.draft()),
+            Kind::Memory(store) => store.draft(expected).map(Draft::Memory),
+            Kind::Directory(store) => Ok(Draft::Directory(store.draft())),
         }
     }
 
@@ -209,7 +216,7 @@ pub(crate) struct Opened {
 }
 
 enum Content {
-    Memory(Arc<[Bytes]>),
+    Memory(Arc<memory::Segments>),
     Directory(directory::Content),
 }
 
@@ -262,7 +269,7 @@ impl Draft {
         match self {
             // Writing nothing is how a file says that it cannot be written.
             _ if bytes.is_empty() => {}
-            Draft::Memory(draft) => draft.push(&bytes),
+            Draft::Memory(draft) => draft.push(&bytes)?,
             Draft::Directory(draft) => draft.push(bytes).await?,
         }
         Ok(())
@@ -294,6 +301,18 @@ pub(crate) enum Fault {
     InvalidPart(u16),
     #[error("the object does not fulfil the condition of the request")]
     Condition,
+    #[error(
+        "objects in memory may take {limit} bytes together (--memory-limit), {used} are taken and {wanted} more are needed: \
+         delete objects, or start the server with a higher limit or with --data DIR"
+    )]
+    Full {
+        /// Bytes of the write that is refused.
+        wanted: u64,
+        used: u64,
+        limit: u64,
+    },
+    #[error("the system has no memory left for an object of {wanted} bytes: lower --memory-limit or use --data DIR")]
+    NoMemory { wanted: u64 },
     #[error("{doing}")]
     Io {
         doing: &'static str,

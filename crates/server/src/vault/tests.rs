@@ -50,7 +50,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 async fn put(vault: &Vault, key: &str, bytes: &'static [u8]) -> Result<Stat, Fault> {
-    let mut draft = vault.draft(bytes.len() as u64);
+    let mut draft = vault.draft(bytes.len() as u64)?;
     draft.push(Bytes::from_static(bytes)).await?;
     let (bucket, attributes) = (BUCKET.to_owned(), Attributes::default());
     draft.commit(Target::Object { bucket, key: key.to_owned(), attributes, condition: Condition::Always }).await
@@ -137,7 +137,7 @@ async fn a_draft_that_is_dropped_leaves_nothing() {
     let vault = with_bucket(in_directory(dir.path())).await;
     let drafts = || walk(&dir.path().join(".dlio-rs/drafts"));
     let before = drafts();
-    let mut draft = vault.draft(0);
+    let mut draft = vault.draft(0).unwrap();
     for _ in 0..3 {
         draft.push(Bytes::from(vec![1; 1 << 20])).await.unwrap();
     }

@@ -1,0 +1,174 @@
+//! The process that an announcement belongs to, and whether it still lives.
+//!
+//! A process id says something only on the machine and in the process namespace that gave it out; there, the start time
+//! tells a process from a later one with the same id. Everywhere else a connection to the announced address decides.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use super::Announcement;
+
+/// How long a connection to an endpoint of another machine may take before its server is taken for a slow one.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// This process, in the terms of announcements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Here {
+    pub(super) host: String,
+    /// Kernel's id of this boot; empty where it cannot be read.
+    pub(super) boot: String,
+    /// Process namespace; empty where it cannot be read.
+    pub(super) pid_namespace: String,
+}
+
+impl Here {
+    pub(super) fn now() -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        Self {
+            host: super::host_name(),
+            boot: boot.trim().to_owned(),
+            pid_namespace: namespace.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Whether process ids of the announcement are process ids here.
+    fn sees_processes_of(&self, announcement: &Announcement) -> bool {
+        if announcement.format == 1 {
+            return announcement.host == self.host;
+        }
+        !self.boot.is_empty() && announcement.boot == self.boot && announcement.pid_namespace == self.pid_namespace
+    }
+
+    /// Whether the endpoint is an address that only its own machine reaches, and that machine is another one.
+    pub(super) fn cannot_reach(&self, announcement: &Announcement) -> bool {
+        let elsewhere = if announcement.format == 1 {
+            announcement.host != self.host
+        } else {
+            !self.boot.is_empty() && !announcement.boot.is_empty() && announcement.boot != self.boot
+        };
+        let host = address(&announcement.endpoint).rsplit_once(':').map_or("", |(host, _)| host);
+        let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        elsewhere && (host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback()))
+    }
+}
+
+/// What is known of an announcement's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Life {
+    Alive,
+    /// It is gone, and why that is known.
+    Dead(String),
+    /// It runs where process ids say nothing here.
+    Elsewhere,
+}
+
+/// Whether the process lives, as far as this machine can tell without a connection.
+pub(super) fn life(announcement: &Announcement, here: &Here) -> Life {
+    if !here.sees_processes_of(announcement) {
+        return Life::Elsewhere;
+    }
+    let pid = announcement.pid;
+    match start_ticks(pid) {
+        None => Life::Dead(format!("process {pid} is gone")),
+        Some(ticks) if announcement.start_ticks.is_some_and(|announced| announced != ticks) => {
+            Life::Dead(format!("process {pid} is another one now"))
+        }
+        Some(_) => Life::Alive,
+    }
+}
+
+/// As [`life`], and asks the address where that cannot tell. Only a refused connection means that nobody is there:
+/// silence may be the network's.
+pub(super) fn life_or_probe(announcement: &Announcement, here: &Here) -> Life {
+    match life(announcement, here) {
+        Life::Elsewhere if here.cannot_reach(announcement) => Life::Alive,
+        Life::Elsewhere => probe(&announcement.endpoint),
+        known => known,
+    }
+}
+
+fn probe(endpoint: &str) -> Life {
+    let addresses: Vec<SocketAddr> = match address(endpoint).to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(_) => return Life::Alive,
+    };
+    let refused = |address: &SocketAddr| {
+        TcpStream::connect_timeout(address, PROBE).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if !addresses.is_empty() && addresses.iter().all(refused) {
+        return Life::Dead(format!("nothing listens at {endpoint}"));
+    }
+    Life::Alive
+}
+
+/// `host:port` of an endpoint's URL.
+fn address(endpoint: &str) -> &str {
+    endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).trim_end_matches('/')
+}
+
+/// When a process started, in clock ticks since the boot; `None` when it is gone or has ended and was not waited for.
+pub(super) fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may itself have spaces and parentheses. Field 3 is the state, field 22 the start.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement() -> Announcement {
+        let here = Here::now();
+        Announcement {
+            host: here.host,
+            boot: here.boot,
+            pid_namespace: here.pid_namespace,
+            pid: std::process::id(),
+            start_ticks: start_ticks(std::process::id()),
+            ..super::super::tests::announcement("http://127.0.0.1:1", 0)
+        }
+    }
+
+    #[test]
+    fn a_process_is_told_from_a_later_one_with_its_id() {
+        let here = Here::now();
+        let mine = announcement();
+        assert_eq!(life(&mine, &here), Life::Alive);
+        let before = Announcement { start_ticks: mine.start_ticks.map(|ticks| ticks + 1), ..mine.clone() };
+        assert!(matches!(life(&before, &here), Life::Dead(reason) if reason.contains("another one")));
+        let gone = Announcement { pid: i32::MAX as u32, ..mine };
+        assert!(matches!(life(&gone, &here), Life::Dead(reason) if reason.contains("gone")));
+    }
+
+    #[test]
+    fn another_machine_and_another_namespace_are_asked_by_a_connection() {
+        let here = Here::now();
+        let rebooted = Announcement { boot: "another".into(), ..announcement() };
+        let contained = Announcement { pid_namespace: "pid:[1]".into(), ..announcement() };
+        assert_eq!((life(&rebooted, &here), life(&contained, &here)), (Life::Elsewhere, Life::Elsewhere));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let contained = Announcement { endpoint: url, ..contained };
+        assert_eq!(life_or_probe(&contained, &here), Life::Alive);
+        drop(listener);
+        assert!(matches!(life_or_probe(&contained, &here), Life::Dead(reason) if reason.contains("nothing listens")));
+    }
+
+    #[test]
+    fn a_loopback_address_of_another_machine_cannot_be_reached() {
+        let here = Here::now();
+        assert!(!here.cannot_reach(&announcement()));
+        let other = Announcement { boot: "another".into(), ..announcement() };
+        assert!(here.cannot_reach(&other));
+        assert!(here.cannot_reach(&Announcement { endpoint: "http://[::1]:80".into(), ..other.clone() }));
+        assert!(!here.cannot_reach(&Announcement { endpoint: "http://node7:80".into(), ..other }));
+    }
+}
