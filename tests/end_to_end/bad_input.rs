@@ -168,8 +168,8 @@ fn an_empty_registry_says_to_start_a_server() {
     let registry = folder.path().join("registry");
     std::fs::create_dir(&registry).unwrap();
     let out = folder.path().join("out");
-    solo(&["generate", &path, "--registry", registry.to_str().unwrap(), "--output", out.to_str().unwrap()])
-        .failed(3, &["registry", "dlio-rs serve"]);
+    let words = ["generate", &path, "--registry", registry.to_str().unwrap(), "--registry-wait", "0"];
+    solo(&[&words[..], &["--output", out.to_str().unwrap()]].concat()).failed(3, &["registry", "dlio-rs serve"]);
 }
 
 #[test]

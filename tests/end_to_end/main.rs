@@ -19,6 +19,7 @@ mod ranks;
 mod replays;
 mod runs;
 mod setup;
+mod serving;
 mod support;
 mod texts;
 mod traces;

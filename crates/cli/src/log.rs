@@ -38,9 +38,10 @@ impl Verbosity {
 /// Sends the libraries' diagnostics to standard error, filtered by `RUST_LOG` or by the verbosity.
 pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     let default = match verbosity {
-        Verbosity::Quiet => "error",
-        Verbosity::Normal => "warn",
-        Verbosity::Verbose => "info",
+        // The server's library reports every refused request as an error; the client is told.
+        Verbosity::Quiet => "error,s3s=off",
+        Verbosity::Normal => "warn,s3s=off",
+        Verbosity::Verbose => "info,s3s=off",
         Verbosity::Debug => "debug",
     };
     let filter = env.get("RUST_LOG").map_or_else(|| EnvFilter::new(default), EnvFilter::new);

@@ -34,6 +34,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 /// How long a refused connection may take to be told so.
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long the rest of a refused request is waited for.
+const LAST_BYTES: Duration = Duration::from_millis(100);
+
 /// What a server refuses a request with.
 const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
@@ -130,7 +133,13 @@ pub(crate) async fn serve(door: Door, mut stopped: watch::Receiver<()>, drain: D
                     Some(membership) => {
                         connections.spawn(converse(stream, http.clone(), membership, stopped.clone()));
                     }
-                    None => refuse_within(&mut connections, &gate, stream),
+                    None => {
+                        let permit = gate.begin_refusal().await;
+                        connections.spawn(async move {
+                            let _ = timeout(REFUSE_WITHIN, refuse(stream)).await;
+                            drop(permit);
+                        });
+                    }
                 },
                 Err(_) => {
                     gate.could_not_accept();
@@ -160,16 +169,6 @@ async fn turn_away(listener: &TcpListener, held: &mut Option<File>) {
     *held = spare();
 }
 
-/// Refuses a connection in a task of its own; without a word where too many are being refused.
-fn refuse_within(connections: &mut JoinSet<()>, gate: &Arc<Gate>, stream: TcpStream) {
-    if let Some(refusing) = gate.begin_refusal() {
-        connections.spawn(async move {
-            let _ = timeout(REFUSE_WITHIN, refuse(stream)).await;
-            drop(refusing);
-        });
-    }
-}
-
 /// Answers the first request of a connection that there is no room for, whatever it is, and closes.
 async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
     let answer = format!(
@@ -177,11 +176,19 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
          Connection: close\r\n\r\n{SLOW_DOWN}",
         SLOW_DOWN.len()
     );
+    let mut sink = [0; 16 << 10];
+    // An answer before the request would be taken for a broken connection.
+    if stream.read(&mut sink).await? == 0 {
+        return Ok(());
+    }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     // Closing before the request is read would make the kernel take the answer back.
-    let mut sink = [0; 4096];
-    while stream.read(&mut sink).await? > 0 {}
+    while let Ok(read) = timeout(LAST_BYTES, stream.read(&mut sink)).await {
+        if read? == 0 {
+            break;
+        }
+    }
     Ok(())
 }
 

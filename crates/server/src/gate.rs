@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// Connections idle for less than this may be about to carry the next request, and stay.
 const IDLE_MS: u64 = 1000;
 /// Connections beyond the bound while others close to make room.
 const SLACK: usize = 32;
-/// Refusals that are written at a time; further ones are closed without a word.
-pub(crate) const REFUSALS: usize = 16;
+/// Refusals that are written at a time; further connections wait for one to end.
+const REFUSALS: usize = 32;
 /// How often the same thing is said.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -77,7 +77,7 @@ pub(crate) struct Gate {
     next: AtomicU64,
     /// Members that were told to go and have not gone.
     leaving: AtomicUsize,
-    refusing: AtomicUsize,
+    refusals: Arc<Semaphore>,
     counts: Counts,
     said: Mutex<Said>,
 }
@@ -120,7 +120,7 @@ impl Gate {
             members: Mutex::default(),
             next: AtomicU64::new(0),
             leaving: AtomicUsize::new(0),
-            refusing: AtomicUsize::new(0),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
             counts: Counts::default(),
             said: Mutex::default(),
         })
@@ -154,11 +154,9 @@ impl Gate {
         Some(Membership { gate: Arc::clone(self), number, member })
     }
 
-    /// Whether one more refusal may be written.
-    pub(crate) fn begin_refusal(self: &Arc<Self>) -> Option<Refusing> {
-        let begun = self.refusing.fetch_add(1, Relaxed);
-        let refusing = Refusing(Arc::clone(self));
-        (begun < REFUSALS).then_some(refusing)
+    /// Waits until one more refusal may be written.
+    pub(crate) async fn begin_refusal(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.refusals).acquire_owned().await.ok()
     }
 
     /// An accept failed because there are no descriptors.
@@ -170,9 +168,11 @@ impl Gate {
     /// Tells the connections that have been idle longest to go.
     fn make_room(&self, members: &BTreeMap<u64, Arc<Member>>) {
         let now = self.now_ms.load(Relaxed);
+        // The clock is as coarse as the tick.
+        let least = IDLE_MS + millis(self.tick());
         let long_ago = |member: &&Arc<Member>| {
             let idle = matches!(member.phase(), Phase::New | Phase::Idle | Phase::Head);
-            idle && member.verdict() == Verdict::Stay && now.saturating_sub(member.since_ms.load(Relaxed)) >= IDLE_MS
+            idle && member.verdict() == Verdict::Stay && now.saturating_sub(member.since_ms.load(Relaxed)) >= least
         };
         let mut idle: Vec<&Arc<Member>> = members.values().filter(long_ago).collect();
         idle.sort_by_key(|member| member.since_ms.load(Relaxed));
@@ -367,15 +367,6 @@ impl Drop for Membership {
     }
 }
 
-/// A refusal that is being written.
-pub(crate) struct Refusing(Arc<Gate>);
-
-impl Drop for Refusing {
-    fn drop(&mut self) {
-        self.0.refusing.fetch_sub(1, Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,7 +415,7 @@ mod tests {
         at(&gate, 5);
         one.member.end_request();
         assert!(gate.admit().is_none());
-        at(&gate, 6);
+        at(&gate, 7);
         assert!(gate.admit().is_some());
     }
 
