@@ -35,6 +35,7 @@ const EXIT_CODES: &str = "Exit codes:
   7  a replayed trace did not keep a bound of --require
   8  analyze --fail-if: a metric changed beyond its threshold
    9  a wait lasted longer than --stall-timeout
+  10  the output folder is in use by another run, or holds files that no run of this program lists
    128 + n   ended by signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 131 SIGQUIT, 138 and 140 SIGUSR1 and 2, 152 SIGXCPU";
 
 #[derive(Debug, Subcommand)]
@@ -146,6 +147,9 @@ pub(crate) struct TraceExportArgs {
     /// File to write; a folder for pfw, which has one file per rank.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
+    /// With pfw: replace files in the folder that no earlier export lists.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -174,6 +178,9 @@ pub(crate) struct TraceImportArgs {
     /// Stop at the first line that cannot be understood.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Replace the traces that the folder holds.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 fn source_format() -> clap::builder::PossibleValuesParser {
@@ -222,6 +229,10 @@ pub(crate) struct TargetArgs {
     /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Write again what is there already: complete files of the data set (`data`), files in the output folder that no earlier run of
+    /// this program lists in `run.json` (`output`), or both (`--overwrite` alone).
+    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub(crate) overwrite: Option<Overwrite>,
     /// Skip the check of endpoints, credentials and bucket before the run.
     #[arg(long)]
     pub(crate) no_preflight: bool,
@@ -246,15 +257,34 @@ impl TargetArgs {
     }
 }
 
+impl TargetArgs {
+    /// Whether complete files of the data set are written again.
+    pub(crate) fn overwrites_data(&self) -> bool {
+        matches!(self.overwrite, Some(Overwrite::All | Overwrite::Data))
+    }
+
+    /// Whether files in the output folder are replaced that no run lists.
+    pub(crate) fn overwrites_output(&self) -> bool {
+        matches!(self.overwrite, Some(Overwrite::All | Overwrite::Output))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Overwrite {
+    /// Both.
+    All,
+    /// Complete files of the data set.
+    Data,
+    /// Files in the output folder that no earlier run lists.
+    Output,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Write files again that exist completely.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Args)]
@@ -263,9 +293,6 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Write files again that exist completely (when the workload generates).
-    #[arg(long)]
-    pub(crate) overwrite: bool,
     /// Compare the computed file set with what the storage lists, before the run.
     #[arg(long)]
     pub(crate) list: bool,
@@ -342,6 +369,9 @@ pub(crate) struct AnalyzeArgs {
     /// Print only: write no file.
     #[arg(long, conflicts_with_all = ["json", "html"])]
     pub(crate) no_files: bool,
+    /// Replace a `report.json` or `report.html` beside the traces that no earlier analysis lists in `run.json`.
+    #[arg(long, conflicts_with = "no_files")]
+    pub(crate) overwrite: bool,
     /// Another run (output folder, trace folder or trace file): how much each metric changed since, with confidence intervals.
     #[arg(long, value_name = "PATH")]
     pub(crate) base: Option<PathBuf>,

@@ -23,6 +23,8 @@ pub(crate) enum Code {
     Threshold = 8,
     /// A wait lasted longer than `--stall-timeout`.
     Stalled = 9,
+    /// The output folder is in use, or holds files that are not replaced.
+    Folder = 10,
     /// SIGHUP: the terminal went away.
     HungUp = 129,
     /// SIGINT: Ctrl-C.

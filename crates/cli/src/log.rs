@@ -48,8 +48,10 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }
 
-/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it.
+/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. It is the end of the run, which
+/// the output folder records.
 pub(crate) fn failure(failure: &Failure) {
+    crate::output_folder::failed(failure);
     if !failure.said && !failure.message.is_empty() {
         let line = format!("dlio-rs: error: {failure}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());

@@ -17,6 +17,7 @@ mod lists;
 mod log;
 mod memory;
 mod outages;
+mod output_folder;
 mod outputs;
 mod page_cache;
 mod panics;

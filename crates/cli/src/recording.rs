@@ -34,6 +34,11 @@ impl Recording {
         Self { writer, sampler, folder, rank }
     }
 
+    /// Folder of the traces.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Where events go.
     pub(crate) fn events(&self) -> Arc<dyn EventSink> {
         Arc::clone(&self.writer) as Arc<dyn EventSink>

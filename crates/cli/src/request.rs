@@ -41,6 +41,10 @@ pub(crate) struct Request {
     /// Output folder.
     #[serde(with = "crate::wire_path")]
     pub(crate) output: PathBuf,
+    /// Nobody named the output folder: it is made for this run alone.
+    pub(crate) output_named_here: bool,
+    /// What rank 0's lock file of the output folder holds; empty: there is none.
+    pub(crate) output_token: String,
     /// Rank 0's clocks at the start.
     pub(crate) anchor: Anchor,
     /// Command line, for the trace.
@@ -74,6 +78,8 @@ impl Request {
             region: String::new(),
             ca_bundle: env.get("AWS_CA_BUNDLE").map(PathBuf::from),
             output: PathBuf::new(),
+            output_named_here: false,
+            output_token: String::new(),
             anchor: Anchor::now(time),
             argv: crate::launch::command_line(),
             remarks: Vec::new(),
@@ -125,7 +131,12 @@ impl Request {
 
     /// `--output`, `output.folder`, the run folder of Hydra, or a dated folder, in this order. In dialect `mlperf`
     /// `DLIO_OUTPUT_FOLDER` comes before Hydra's.
-    fn output_folder(&self, loaded: &Loaded, target: &TargetArgs, time: &dyn TimeSource) -> Result<PathBuf, Failure> {
+    fn output_folder(
+        &mut self,
+        loaded: &Loaded,
+        target: &TargetArgs,
+        time: &dyn TimeSource,
+    ) -> Result<PathBuf, Failure> {
         let run = self.wanted.hydra.as_ref();
         let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
         let configured = [
@@ -135,7 +146,9 @@ impl Request {
             run.map(|run| run.folder.clone()),
             loaded.hydra_run_dir.as_ref().map(PathBuf::from),
         ];
-        let folder = configured.into_iter().flatten().next().unwrap_or_else(|| {
+        let configured = configured.into_iter().flatten().next();
+        self.output_named_here = configured.is_none();
+        let folder = configured.unwrap_or_else(|| {
             let stamp = self.anchor.stamp(time.now()).replace(['T', ':'], "-");
             let seconds = stamp.split('.').next().unwrap_or_default();
             Path::new("hydra_log").join(&loaded.workload.model.name).join(seconds)

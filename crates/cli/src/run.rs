@@ -121,9 +121,9 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
     let config = parameters.embed(session.loaded.resolved.clone());
     let begun = session.begin(folder, config, prepared.planned(work)).await?;
+    let traces = begun.traces.clone().unwrap_or_else(|| session.trace_folder(folder));
     let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
     end(session, &begun.closing, ran).await?;
-    let traces = session.trace_folder(folder);
     let tables = side_tables(session, &opened, &prepared, &traces);
     session.agree(tables).await?;
     let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);

@@ -12,7 +12,7 @@ use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
 use dlio_event::{EventSink, Planned, TimeSource};
 use dlio_storage::s3::S3;
-use dlio_trace::{ClockAnchor, Header, TraceWriter, tables};
+use dlio_trace::{ClockAnchor, Header, TraceWriter};
 
 use crate::args::TargetArgs;
 use crate::closing::{Closing, Notes};
@@ -21,6 +21,7 @@ use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::log::{Level, Log, Verbosity};
 use crate::outages::Speaker;
+use crate::output_folder::{self, Claim};
 use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
@@ -30,6 +31,8 @@ use crate::storage::Opened;
 use crate::workload::Wanted;
 use crate::{launch, outages, panics};
 
+pub(crate) use crate::output_folder::Writes;
+
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
     /// Finds the configuration; only rank 0 calls it.
@@ -38,6 +41,8 @@ pub(crate) struct Start<'a> {
     pub(crate) target: &'a TargetArgs,
     /// How much is said.
     pub(crate) verbosity: Verbosity,
+    /// What goes into the output folder.
+    pub(crate) writes: Writes<'a>,
 }
 
 /// A started run.
@@ -64,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) clock_offset: (i64, u64),
     /// Who of this node has failed.
     failures: Option<Arc<Failures>>,
+    /// Rank 0's hold on the output folder.
+    output: Option<Arc<Claim>>,
 }
 
 /// What began with [`Session::begin`].
@@ -72,6 +79,8 @@ pub(crate) struct Begun {
     pub(crate) closing: Arc<Closing>,
     /// Where events go; `None`: nowhere.
     pub(crate) events: Option<Arc<dyn EventSink>>,
+    /// Folder of the traces; `None`: none are written.
+    pub(crate) traces: Option<PathBuf>,
 }
 
 /// The file of the metrics.
@@ -88,16 +97,17 @@ impl Session {
     pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Self, Failure> {
         comm.set_limits(start.target.stall_limits());
         let clock = Arc::new(MonotonicClock);
-        let request = share_request(&*comm, &*clock, &start).await?;
+        let (request, output, signals) = share_request(&*comm, &*clock, &start).await?;
+        output_folder::check_shared(&*comm, &request).await?;
         let mut loaded = request.load()?;
         let sized = sizing::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
         let rank = comm.place().rank;
         let log_file = request.output.join(&loaded.workload.output.log_file);
         let made = match (&request.wanted.hydra, rank) {
-            (None, 0) => make_output(&log_file).and_then(|()| Log::create(&log_file, start.verbosity)),
+            (None, 0) => make_log_folder(&log_file).and_then(|()| Log::create(&log_file, start.verbosity)),
             (Some(run), 0) => run
                 .write()
-                .and_then(|()| make_output(&log_file))
+                .and_then(|()| make_log_folder(&log_file))
                 .and_then(|()| Log::create(&log_file, start.verbosity))
                 .map(|log| log.at_level(run.level)),
             (_, _) => Ok(Log::silent()),
@@ -113,16 +123,21 @@ impl Session {
         let log = Rc::new(log);
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let failures = Failures::share(&*comm).await?.map(Arc::new);
-        let signals = Signals::watch(signals::GRACE);
         comm.set_signals(signals.clone());
         let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
-        let speaker = log.speaker(&log_file, start.verbosity);
-        let (clients, once) = (RefCell::default(), OnceCell::new());
+        let own = log.speaker(&log_file, start.verbosity);
+        let (clients, speaker) = (RefCell::default(), OnceCell::new());
         let session =
-            Self { comm, bare, clock, request, loaded, log, signals, clients, speaker: once, clock_offset, failures };
-        let speaker = Arc::new(Speaker::new(&session, speaker, session.clock_offset.0));
+            Self { comm, bare, clock, request, loaded, log, signals, clients, speaker, clock_offset, failures, output };
+        let speaker = Arc::new(Speaker::new(&session, own, session.clock_offset.0));
         session.speaker.get_or_init(|| speaker);
         session.say_notices();
+        if let Some(text) = session.output.as_ref().and_then(|claim| claim.taken_over()) {
+            session.warn(text);
+        }
+        if session.request.output_named_here {
+            session.say_own(&format!("Output folder {}", session.request.output.display()));
+        }
         if let Some(sized) = sized {
             session.say(&sized);
         }
@@ -218,6 +233,7 @@ impl Session {
     pub(crate) async fn begin(&self, folder: &str, config_json: String, planned: Planned) -> Result<Begun, Failure> {
         let recording = self.trace(folder, config_json, planned).await?;
         let events = recording.as_ref().map(Recording::events);
+        let traces = recording.as_ref().map(|recording| recording.folder().to_owned());
         let summary = self.request.output.join(SUMMARY);
         // What an earlier run left must not be taken for this one's result, should this one end early.
         let removed = if self.rank() == 0 && folder == "trace" { remove(&summary) } else { Ok(()) };
@@ -238,16 +254,16 @@ impl Session {
                 crate::log::failure(&crate::run::interruption(&closed, signal));
             }
         });
-        Ok(Begun { closing, events })
+        Ok(Begun { closing, events, traces })
     }
 
     async fn trace(&self, folder: &str, config_json: String, planned: Planned) -> Result<Option<Recording>, Failure> {
+        let name = if self.rank() == 0 { self.prepare_traces(folder) } else { Ok(folder.to_owned()) };
+        let name = self.agree(name).await?;
         if !self.loaded.workload.dlio_rs.trace {
             return Ok(None);
         }
-        let folder = self.trace_folder(folder);
-        let emptied = if self.rank() == 0 { empty_folder(&folder) } else { Ok(()) };
-        self.agree(emptied).await?;
+        let folder = self.trace_folder(&gather(&*self.comm, &name).await?.swap_remove(0));
         let path = folder.join(dlio_trace::file_name(self.rank()));
         let header = Header { planned: Some(planned), ..self.trace_header(config_json) };
         let writer =
@@ -263,6 +279,40 @@ impl Session {
         panics::set_last_words(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
         let sampler = Sampler::start(self.clock.clone(), self.rank(), self.clock_offset.0);
         Ok(Some(Recording::new(writer, sampler, folder, self.rank())))
+    }
+
+    /// Makes room for the traces: what an earlier run left is replaced. As the reference, the run folder is taken as it is, and traces
+    /// that this program did not write there, or that another run is writing, keep their folder; returns the name of ours.
+    fn prepare_traces(&self, name: &str) -> Result<String, Failure> {
+        let wants_traces = self.loaded.workload.dlio_rs.trace;
+        let claim = match &self.output {
+            Some(claim) => Arc::clone(claim),
+            None if !wants_traces => return Ok(name.to_owned()),
+            None => {
+                let wish = output_folder::traces_as_reference(&self.request, self.comm.place().size);
+                Claim::take_first_free(&self.trace_folder(name), &wish)?
+            }
+        };
+        if let Some(text) = claim.replace_earlier()? {
+            self.say_own(&text);
+        }
+        if self.output.is_none() {
+            let taken = claim.folder().file_name().and_then(|taken| taken.to_str()).unwrap_or(name);
+            if taken != name {
+                let folder = self.trace_folder(name);
+                self.warn(&format!(
+                    "{} holds other traces or is in use: the trace of this run is in {taken}",
+                    folder.display()
+                ));
+            }
+            return Ok(taken.to_owned());
+        }
+        let folder = self.trace_folder(name);
+        if wants_traces {
+            std::fs::create_dir_all(&folder)
+                .map_err(|error| Failure::file("creating the trace folder", &folder, &error))?;
+        }
+        Ok(name.to_owned())
     }
 
     /// Where a trace folder of this run is.
@@ -382,19 +432,35 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     failure.clone().already_said()
 }
 
-async fn share_request(comm: &dyn Communicator, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
-    let mut wire = Vec::new();
-    if comm.place().rank == 0 {
-        let resolved = match (start.find)() {
-            Ok(wanted) => Request::resolve(wanted, start.target, &launch::environment(), time).await,
+/// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
+/// locked, so that it is released when one comes.
+async fn share_request(
+    comm: &dyn Communicator,
+    time: &dyn TimeSource,
+    start: &Start<'_>,
+) -> Result<(Request, Option<Arc<Claim>>, Signals), Failure> {
+    let (env, place) = (launch::environment(), comm.place());
+    let mut resolved = None;
+    if place.rank == 0 {
+        resolved = Some(match (start.find)() {
+            Ok(wanted) => Request::resolve(wanted, start.target, &env, time).await,
             Err(failure) => Err(failure),
-        };
-        wire = encode(&resolved)?;
+        });
+    }
+    let signals = Signals::watch(signals::GRACE);
+    output_folder::watch(&signals);
+    let (mut wire, mut output) = (Vec::new(), None);
+    if let Some(resolved) = resolved {
+        let claimed = resolved.and_then(|mut request| {
+            output = output_folder::claim(&mut request, (start.writes, start.target), &env, place.size)?;
+            Ok(request)
+        });
+        wire = encode(&claimed)?;
     }
     let wire = comm.broadcast(&wire).await?;
     let resolved: Result<Request, Failure> = decode(&wire)?;
     match resolved {
-        Ok(request) => Ok(request),
+        Ok(request) => Ok((request, output, signals)),
         Err(failure) => Err(end_together(comm, failure).await),
     }
 }
@@ -452,9 +518,10 @@ fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
 }
 
 /// Makes the folder of the log file.
-fn make_output(log_file: &Path) -> Result<(), Failure> {
+fn make_log_folder(log_file: &Path) -> Result<(), Failure> {
     let folder = log_file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating the output folder", folder, &error))
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure::file("creating the folder of the log file", folder, &error))
 }
 
 fn remove(file: &Path) -> Result<(), Failure> {
@@ -468,19 +535,6 @@ fn remove(file: &Path) -> Result<(), Failure> {
 
 fn enter(folder: &Path) -> Result<(), Failure> {
     std::env::set_current_dir(folder).map_err(|error| Failure::file("entering the run folder", folder, &error))
-}
-
-/// Makes a trace folder exist without the files of an earlier run in it.
-fn empty_folder(folder: &PathBuf) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::file("preparing the trace folder", folder, &error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let traces = dlio_trace::list_dir(folder);
-    let tables = tables::list_dir(folder);
-    let read = |error: dlio_trace::Error| Failure::new(Code::Trace, crate::run::chain(&error));
-    for path in traces.map_err(read)?.iter().chain(&tables.map_err(read)?) {
-        std::fs::remove_file(path).map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// What to add to this rank's clock to get rank 0's, and twice its error bound. Ranks of one host read the same clock; elsewhere the best of a few barriers

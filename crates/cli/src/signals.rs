@@ -26,6 +26,13 @@ pub(crate) struct Caught {
     pub(crate) code: Code,
 }
 
+impl Caught {
+    /// The signal that an exit code stands for.
+    pub(crate) fn of_code(code: Code) -> Option<Self> {
+        ALL.into_iter().find(|signal| signal.code == code)
+    }
+}
+
 const ALL: [Caught; 7] = [
     Caught { number: libc::SIGHUP, name: "SIGHUP", code: Code::HungUp },
     Caught { number: libc::SIGINT, name: "SIGINT", code: Code::Interrupted },

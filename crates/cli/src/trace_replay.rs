@@ -23,7 +23,7 @@ use crate::log::Verbosity;
 use crate::ranks::Ranks;
 use crate::request::Request;
 use crate::run::{chain, conclude, end, failure};
-use crate::session::{Session, Start, agree, gather};
+use crate::session::{Session, Start, Writes, agree, gather};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
@@ -72,9 +72,9 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
         strict: wanted.config.strict,
     };
     let (target, verbosity) = (wanted.target, wanted.verbosity);
-    let start = Start { find: &|| workload::find(&config, Some(workload::REPLAY)), target, verbosity };
+    let writes = Writes::Trace { read: &job.folder, dry_run: wanted.args.dry_run };
+    let start = Start { find: &|| workload::find(&config, Some(workload::REPLAY)), target, verbosity, writes };
     let session = Session::start(comm, start).await?;
-    session.agree(keeps_the_recording(&session, &job)).await?;
     describe(&session, &job, (origin, end)).await?;
     if wanted.args.dry_run {
         if job.changes_the_recorded() {
@@ -253,21 +253,6 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
         }
     });
     Ok(Box::new(rows))
-}
-
-/// The trace of the replay must not take the place of the one that is replayed.
-fn keeps_the_recording(session: &Session, job: &Job<'_>) -> Result<(), Failure> {
-    let ours = session.trace_folder("trace");
-    let folder = if job.folder.is_file() { job.folder.parent() } else { Some(&*job.folder) };
-    let theirs = folder.and_then(|folder| std::fs::canonicalize(folder).ok());
-    let same = std::fs::canonicalize(&ours).ok().is_some_and(|ours| theirs == Some(ours));
-    if !same {
-        return Ok(());
-    }
-    Err(Failure::usage(format_args!(
-        "the trace of the replay would take the place of {}: give another folder with --output",
-        job.folder.display()
-    )))
 }
 
 /// Says what will be done.

@@ -10,6 +10,7 @@ use dlio_trace::RankTrace;
 use crate::args::{AnalyzeArgs, ReportFormat};
 use crate::exit::{Code, Failure};
 use crate::log::print;
+use crate::output_folder;
 use crate::outputs::write_file;
 use crate::session::{agree, on_ranks};
 
@@ -22,7 +23,7 @@ pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
     on_ranks(|comm| async move {
         let made = make(&*comm, &args).await?;
         let told = match made {
-            Some((report, base)) => tell(&report, base.as_ref(), args),
+            Some((report, base)) => tell(&report, base.as_ref(), args).await,
             None => Ok(()),
         };
         agree(&*comm, told).await
@@ -45,8 +46,9 @@ async fn make(comm: &dyn Communicator, args: &AnalyzeArgs) -> Result<Option<(Rep
 }
 
 /// Prints and writes.
-fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
-    let AnalyzeArgs { paths, json, html, streaming: _, no_files, base: _, fail_if, allow_partial, format } = args;
+async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
+    let AnalyzeArgs { paths, json, html, streaming: _, no_files, overwrite, base: _, fail_if, allow_partial, format } =
+        args;
     match format {
         ReportFormat::Table => print(render::table(report, WIDTH).as_bytes())?,
         ReportFormat::Json => print(&render::json(report))?,
@@ -57,9 +59,13 @@ fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(),
         let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
         let json = json.unwrap_or_else(|| folder.join("report.json"));
         let html = html.unwrap_or_else(|| folder.join("report.html"));
+        let claim = output_folder::for_reports(&folder, &[&json, &html], overwrite).await?;
         write_file(&json, &render::json(report))?;
         let page = base.map_or_else(|| render::html(report), |base| render::html_against(report, base));
         write_file(&html, &page)?;
+        if let Some(claim) = claim {
+            claim.finish("completed");
+        }
         if format == ReportFormat::Table {
             print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())?;
         }

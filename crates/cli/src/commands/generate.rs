@@ -4,14 +4,14 @@ use crate::args::GenerateArgs;
 use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
-use crate::session::{Session, Start, on_ranks};
+use crate::session::{Session, Start, Writes, on_ranks};
 use crate::workload;
 
 pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    let GenerateArgs { config, target, overwrite } = args;
+    let GenerateArgs { config, target } = args;
     on_ranks(|comm| async move {
         let find = || workload::find(&config, Some("default"));
-        let start = Start { find: &find, target: &target, verbosity };
+        let start = Start { find: &find, target: &target, verbosity, writes: Writes::Generate };
         let session = Session::start(comm, start).await?;
         let work = Work {
             generate: true,
@@ -19,7 +19,7 @@ pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failur
             verify: false,
             keep: true,
             checkpoint: false,
-            overwrite,
+            overwrite: target.overwrites_data(),
             list: false,
             preflight: !target.no_preflight,
             stall_limits: target.stall_limits(),

@@ -45,7 +45,10 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
     crate::log::init(verbosity, &crate::launch::environment());
     match dispatch(cli.command, verbosity) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            crate::output_folder::completed();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             crate::log::failure(&failure);
             ExitCode::from(failure.code as u8)

@@ -8,7 +8,7 @@ use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs};
 use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
-use crate::session::{Session, Start, on_ranks};
+use crate::session::{Session, Start, Writes, on_ranks};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_replay::{self, Wanted};
 use crate::workload;
@@ -44,12 +44,14 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         }
         return run(workload, What::Replay, verbosity);
     };
-    let ReplayArgs { config, target, overwrite, list, decode } = workload;
+    let ReplayArgs { config, target, list, decode } = workload;
     if folders.len() > 1 || words.iter().any(|word| !word.contains('=') && !word.starts_with('~')) {
         return Err(Failure::usage("a folder with a trace and something else are given: give one"));
     }
-    if overwrite || list || decode.chosen().is_some() {
-        return Err(Failure::usage("--overwrite, --list, --decode and --verify are for workloads, not for a trace"));
+    if target.overwrites_data() && !target.overwrites_output() || list || decode.chosen().is_some() {
+        return Err(Failure::usage(
+            "--overwrite=data, --list, --decode and --verify are for workloads, not for a trace",
+        ));
     }
     if trace.late_without_schedule() {
         return Err(Failure::usage("--late needs the recorded schedule: --timing open"));
@@ -63,10 +65,11 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
 }
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {
-    let ReplayArgs { config, target, overwrite, list, decode } = args;
+    let ReplayArgs { config, target, list, decode } = args;
     on_ranks(|comm| async move {
         let find = || workload::find(&config, None);
-        let start = Start { find: &find, target: &target, verbosity };
+        let writes = if what == What::Replay { Writes::Replay } else { Writes::Workflow };
+        let start = Start { find: &find, target: &target, verbosity, writes };
         let mut session = Session::start(comm, start).await?;
         let only_checkpoints = !session.loaded.workload.workflow.train && session.loaded.workload.workflow.checkpoint;
         if what == What::Replay && !only_checkpoints {
@@ -86,7 +89,7 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
             What::Workflow => Work::of_workflow(workload, &target),
         };
         let work = session.agree(asked).await?;
-        let work = Work { overwrite, list, ..work };
+        let work = Work { overwrite: target.overwrites_data(), list, ..work };
         execute(&session, work).await
     })
 }

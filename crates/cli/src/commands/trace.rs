@@ -13,6 +13,7 @@ use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, Tra
 use crate::exit::{Code, Failure};
 use crate::foresee::Foreseer;
 use crate::log::print;
+use crate::output_folder;
 
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
     match command {
@@ -25,11 +26,12 @@ pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
 
 /// Writes under a temporary name; nothing half-written stays under the final one.
 fn export(args: &TraceExportArgs) -> Result<(), Failure> {
-    let TraceExportArgs { traces: from, to, out } = args;
+    let TraceExportArgs { traces: from, to, out, overwrite } = args;
     let traces = super::analyze::read(from)?;
     if *to == ExportFormat::Pfw {
-        return export_pfw(&traces, out);
+        return export_pfw(&traces, out, *overwrite);
     }
+    keeps_the_recording(&traces, out)?;
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = out.with_file_name(name);
@@ -71,10 +73,27 @@ fn fit(from: &Path) -> Result<(), Failure> {
     print(fitted.yaml().as_bytes())
 }
 
-fn export_pfw(traces: &[RankTrace], folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(|error| Failure::file("creating", folder, &error))?;
+/// The file to be written must not be one that is read.
+fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> {
+    let Ok(place) = std::fs::canonicalize(out) else { return Ok(()) };
+    let same = |trace: &&RankTrace| std::fs::canonicalize(&trace.path).is_ok_and(|path| path == place);
+    match traces.iter().find(same) {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format_args!(
+            "{} is the trace that is read: give another file with --out",
+            out.display()
+        ))),
+    }
+}
+
+fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<(), Failure> {
+    let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw", trace.header.rank, trace.header.world);
+    let claim = output_folder::for_export(folder, traces.iter().map(name), overwrite)?;
+    if let Some(text) = claim.replace_earlier()? {
+        crate::log::note(&text);
+    }
     for trace in traces {
-        let path = folder.join(format!("trace-{}-of-{}.pfw", trace.header.rank, trace.header.world));
+        let path = folder.join(name(trace));
         pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
         print(format!("{}: {} rows\n", path.display(), trace.rows).as_bytes())?;
     }
@@ -83,10 +102,21 @@ fn export_pfw(traces: &[RankTrace], folder: &Path) -> Result<(), Failure> {
 
 /// Imports into a folder without traces: an import never mixes with another run.
 fn import(args: TraceImportArgs) -> Result<(), Failure> {
-    let TraceImportArgs { sources, out, format, strict } = args;
-    if out.is_dir() && !in_folder(&out)?.is_empty() {
-        let text = format_args!("{} holds traces already; give --out a new or empty folder", out.display());
+    let TraceImportArgs { sources, out, format, strict, overwrite } = args;
+    output_folder::unused(&out)?;
+    if !overwrite && out.is_dir() && !in_folder(&out)?.is_empty() {
+        let text = format_args!(
+            "{} holds traces already; give --out a new or empty folder, or --overwrite to replace them",
+            out.display()
+        );
         return Err(Failure::new(Code::Trace, text));
+    }
+    let claim = output_folder::for_import(&out, overwrite).map_err(|failure| match failure.code {
+        Code::Storage => Failure::new(Code::Trace, format_args!("cannot write the imported traces: {failure}")),
+        _ => failure,
+    })?;
+    if let Some(text) = claim.replace_earlier()? {
+        crate::log::note(&text);
     }
     let named = |name: &String| SourceFormat::ALL.iter().find(|(_, known)| known == name).map(|(format, _)| *format);
     let options = Options {
@@ -97,6 +127,8 @@ fn import(args: TraceImportArgs) -> Result<(), Failure> {
     };
     let done = import::import(&sources, &out, &options)
         .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    let made = in_folder(&out)?;
+    claim.add(made.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
     print(told(&done, &out).as_bytes())
 }
 
@@ -128,7 +160,14 @@ fn told(done: &Imported, out: &Path) -> String {
 fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
     let mut failed = None;
     for file in files(paths)? {
-        match dlio_trace::repair(&file) {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        // What a run is still writing has no footer yet: it is not damaged.
+        let above = folder.parent().map_or_else(|| folder.join(".."), Path::to_owned);
+        let unused = output_folder::unused(folder).and_then(|()| output_folder::unused(&above));
+        let repaired = unused.and_then(|()| {
+            dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
+        });
+        match repaired {
             Ok(repaired) => {
                 let end = if repaired.complete { "the run came to its end" } else { "the run did not come to its end" };
                 let cut = match repaired.cut_bytes {
@@ -137,8 +176,7 @@ fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
                 };
                 print(format!("{}: {cut}, {} rows, {end}\n", file.display(), repaired.rows).as_bytes())?;
             }
-            Err(error) => {
-                let failure = Failure::new(Code::Trace, crate::run::chain(&error));
+            Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {
                     crate::log::failure(&earlier);
                 }

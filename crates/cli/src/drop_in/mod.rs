@@ -15,7 +15,7 @@ use crate::args::TargetArgs;
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
-use crate::session::{Session, Start, on_ranks};
+use crate::session::{Session, Start, Writes, on_ranks};
 
 /// Names under which the binary is another program.
 pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
@@ -50,7 +50,10 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
         Program::Query => query::run(&line),
     });
     match ran {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            crate::output_folder::completed();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             crate::log::failure(&failure);
             ExitCode::from(failure.code as u8)
@@ -66,6 +69,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         registry: None,
         registry_wait: std::time::Duration::from_secs(60),
         output: None,
+        overwrite: None,
         no_preflight: false,
         retry_for: None,
         stall_seconds: 60,
@@ -73,8 +77,11 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     };
     on_ranks(|comm| async move {
         let find = || begin::wanted(line, &crate::launch::environment());
-        let session =
-            Session::start(comm, Start { find: &find, target: &target, verbosity: Verbosity::Normal }).await?;
+        let session = Session::start(
+            comm,
+            Start { find: &find, target: &target, verbosity: Verbosity::Normal, writes: Writes::AsReference },
+        )
+        .await?;
         let asked = Work::of_workflow(&session.loaded.workload, &target);
         // As the reference: what is there already is written again.
         let asked = asked.map(|work| Work { overwrite: true, ..work });
