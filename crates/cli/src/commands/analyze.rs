@@ -10,7 +10,7 @@ use dlio_trace::RankTrace;
 use crate::args::{AnalyzeArgs, ReportFormat};
 use crate::exit::{Code, Failure};
 use crate::log::print;
-use crate::output_folder;
+use crate::output_folder::Reports;
 use crate::outputs::write_file;
 use crate::session::{agree, on_ranks};
 
@@ -57,15 +57,12 @@ async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Resu
     }
     if !no_files {
         let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
-        let json = json.unwrap_or_else(|| folder.join("report.json"));
-        let html = html.unwrap_or_else(|| folder.join("report.html"));
-        let claim = output_folder::for_reports(&folder, &[&json, &html], overwrite).await?;
-        write_file(&json, &render::json(report))?;
+        let reports = Reports::claim(&folder, (json, html), overwrite).await?;
+        write_file(&reports.json, &render::json(report))?;
         let page = base.map_or_else(|| render::html(report), |base| render::html_against(report, base));
-        write_file(&html, &page)?;
-        if let Some(claim) = claim {
-            claim.finish("completed");
-        }
+        write_file(&reports.html, &page)?;
+        let (json, html) = (reports.json.clone(), reports.html.clone());
+        reports.finish();
         if format == ReportFormat::Table {
             print(format!("\nwritten: {}, {}\n", json.display(), html.display()).as_bytes())?;
         }

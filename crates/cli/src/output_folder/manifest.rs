@@ -47,6 +47,23 @@ impl Section {
             Self::Export => &[Self::Export],
         }
     }
+
+    /// How to write elsewhere.
+    pub(super) fn elsewhere(self) -> &'static str {
+        match self {
+            Self::Generate | Self::Replay | Self::DryRun | Self::Verify => "give another folder with --output",
+            Self::Analyze => "give other files with --json and --html, or none with --no-files",
+            Self::Import | Self::Export => "give another folder with --out",
+        }
+    }
+
+    /// How to replace what no run lists.
+    pub(super) fn overwrite(self) -> &'static str {
+        match self {
+            Self::Generate | Self::Replay | Self::DryRun | Self::Verify => "--overwrite=output",
+            Self::Analyze | Self::Import | Self::Export => "--overwrite",
+        }
+    }
 }
 
 /// One file.

@@ -20,7 +20,7 @@ pub(crate) use ending::{completed, failed, watch};
 pub(crate) use manifest::{FILE, Section};
 pub(crate) use owner::job;
 pub(crate) use planned::Planned;
-pub(crate) use reports::{for_export, for_import, for_reports};
+pub(crate) use reports::{Reports, for_export, for_import};
 pub(crate) use start::{Writes, check_shared, claim, traces_as_reference};
 
 use self::lock::{Lock, Refusal};
@@ -103,7 +103,7 @@ impl Claim {
     /// When another run has it, when it holds files that no run lists, or when it takes no file.
     pub(crate) fn take(folder: &Path, wish: Wish) -> Result<Arc<Self>, Denied> {
         let made = !folder.exists();
-        make(folder).map_err(Denied::Unusable)?;
+        make(folder, wish.section).map_err(Denied::Unusable)?;
         let claim = Self::lock(folder, wish, made);
         if claim.is_err() && made {
             // Only an empty folder can be removed so.
@@ -117,7 +117,7 @@ impl Claim {
     fn lock(folder: &Path, wish: Wish, made: bool) -> Result<Self, Denied> {
         let Wish { section, planned, overwrite, reads, command, started, job, ranks } = wish;
         let owner = Owner::this_process(&command, &started, job.clone());
-        let (lock, over) = Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal))?;
+        let (lock, over) = Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal, section.elsewhere()))?;
         let unusable = |error| Denied::Unusable(Failure::file("reading", &folder.join(FILE), &error));
         let found = Manifest::read(folder).map_err(unusable)?;
         let foreign = found.is_none() && folder.join(FILE).exists();
@@ -125,14 +125,15 @@ impl Claim {
         manifest.settle();
         if let Some(source) = reads.filter(|source| touches(folder, &planned, &manifest.replaced_by(section), source)) {
             return Err(Denied::Taken(Failure::usage(format_args!(
-                "the outputs would take the place of {}, which is read: give another folder with --output",
-                source.display()
+                "the outputs would take the place of {}, which is read: {}",
+                source.display(),
+                section.elsewhere()
             ))));
         }
         let mut strangers = strangers(folder, &planned, &manifest).map_err(Denied::Unusable)?;
         strangers.extend(foreign.then(|| folder.join(FILE)));
         if let (Some(first), false) = (strangers.first(), overwrite) {
-            return Err(Denied::Taken(in_the_way(folder, first, strangers.len())));
+            return Err(Denied::Taken(in_the_way((folder, section), first, strangers.len())));
         }
         let before = manifest.run(section).cloned();
         let names: BTreeSet<String> = planned.files.iter().cloned().chain(names_of(before.as_ref())).collect();
@@ -150,8 +151,7 @@ impl Claim {
         let mut listed = manifest.clone();
         listed.set(section, Some(run.clone()));
         write(folder, &listed).map_err(Denied::Unusable)?;
-        let taken_over =
-            over.map(|owner| format!("took over the output folder {}: its owner is gone ({owner})", folder.display()));
+        let taken_over = over.map(|owner| format!("took over the output folder {}: its owner is gone ({owner})", folder.display()));
         let token = lock.token().to_owned();
         let held = Held { lock, manifest, section, planned, before, run, strangers, made, replaced: false };
         Ok(Self { folder: folder.to_owned(), token, taken_over, held: Mutex::new(Some(held)) })
@@ -230,9 +230,7 @@ impl Claim {
     /// Writes how the run ended and what it wrote, and releases the folder; only the first call counts.
     pub(crate) fn finish(&self, state: &str) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
-            return;
-        };
+        let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else { return };
         let mut names: BTreeSet<String> = planned.files.into_iter().collect();
         if !replaced {
             names.extend(names_of(before.as_ref()));
@@ -267,7 +265,7 @@ impl Claim {
 pub(crate) fn unused(folder: &Path) -> Result<(), Failure> {
     let here = Owner::this_process(&[], "", None);
     let checked = lock::check(&folder.join(LOCK), &here);
-    checked.map_err(|refusal| refused(folder, refusal).into())
+    checked.map_err(|refusal| refused(folder, refusal, "choose another one").into())
 }
 
 /// Whether this process sees the lock file that the owner of `token` made: whether the folder is the same one.
@@ -280,13 +278,13 @@ pub(crate) fn sees(folder: &Path, token: &str) -> bool {
 /// # Errors
 /// When a folder cannot be made.
 pub(crate) fn create_new(folder: &Path) -> Result<PathBuf, Failure> {
-    make(folder.parent().unwrap_or(Path::new(".")))?;
+    make(folder.parent().unwrap_or(Path::new(".")), Section::Replay)?;
     for number in 1..NAMES_MAX {
         let name = numbered(folder, number);
         match fs::create_dir(&name) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(unusable(&name, &error)),
+            Err(error) => return Err(unusable(&name, &error, Section::Replay)),
         }
     }
     Err(no_name_left(folder))
@@ -302,65 +300,56 @@ fn numbered(folder: &Path, number: u32) -> PathBuf {
 }
 
 fn no_name_left(folder: &Path) -> Failure {
-    Failure::new(
-        Code::Storage,
-        format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()),
-    )
+    Failure::new(Code::Storage, format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()))
 }
 
-fn make(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))
+fn make(folder: &Path, section: Section) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| unusable(folder, &error, section))
 }
 
 /// A folder that cannot be made: which part of its path is the reason.
-fn unusable(folder: &Path, error: &io::Error) -> Failure {
+fn unusable(folder: &Path, error: &io::Error, section: Section) -> Failure {
     let wrong = |part: &&Path| part.symlink_metadata().is_ok() && !part.is_dir();
     let why = folder.ancestors().find(wrong).map(|part| match fs::read_link(part) {
         Ok(target) => format!("{} is a symbolic link to {}, which is no folder", part.display(), target.display()),
         Err(_) => format!("{} is a file", part.display()),
     });
     let why = why.unwrap_or_else(|| error.to_string());
-    let text = format_args!("creating the output folder {}: {why}; give another one with --output", folder.display());
-    Failure::new(Code::Storage, text)
+    let elsewhere = section.elsewhere();
+    Failure::new(Code::Storage, format_args!("creating the output folder {}: {why}; {elsewhere}", folder.display()))
 }
 
-/// What is said of a lock that another process has.
-fn refused(folder: &Path, refusal: Refusal) -> Denied {
+/// What is said of a lock that another process has; `elsewhere`: what to do about it.
+fn refused(folder: &Path, refusal: Refusal, elsewhere: &str) -> Denied {
     let (folder, lock) = (folder.display(), folder.join(LOCK));
+    let lock = lock.display();
     let text = match refusal {
-        Refusal::Held(owner) => {
-            format!(
-                "the output folder {folder} is in use by {owner}: wait until that run has ended, or give another folder with --output"
-            )
-        }
+        Refusal::Held(owner) => format!("the output folder {folder} is in use by {owner}: {elsewhere}, or wait until that run has ended"),
         Refusal::Unknown(owner) => format!(
             "the output folder {folder} is in use by {owner}, which cannot be looked at from here (another host, another container, or the \
-             host has restarted): give another folder with --output, or, if that run has ended, remove {}",
-            lock.display()
+             host has restarted): {elsewhere}, or, if that run has ended, remove {lock}"
         ),
         Refusal::Unreadable => format!(
-            "the output folder {folder} is locked by {}, which names no owner that this version understands: give another folder with \
-             --output, or, if no run uses it, remove that file",
-            lock.display()
+            "the output folder {folder} is locked by {lock}, which names no owner that this version understands: {elsewhere}, or, if no run \
+             uses the folder, remove that file"
         ),
         Refusal::Io(error) => {
-            let text =
-                format_args!("the output folder {folder} takes no file: {error}; give another one with --output");
+            let text = format_args!("the output folder {folder} takes no file: {error}; {elsewhere}");
             return Denied::Unusable(Failure::new(Code::Storage, text));
         }
     };
     Denied::Taken(Failure::new(Code::Folder, text))
 }
 
-fn in_the_way(folder: &Path, first: &Path, count: usize) -> Failure {
+fn in_the_way((folder, section): (&Path, Section), first: &Path, count: usize) -> Failure {
     let name = first.strip_prefix(folder).unwrap_or(first).display();
     let more = if count > 1 { format!(" and {} more file(s)", count - 1) } else { String::new() };
-    let folder = folder.display();
+    let (folder, elsewhere, overwrite) = (folder.display(), section.elsewhere(), section.overwrite());
     Failure::new(
         Code::Folder,
         format_args!(
-            "{folder} holds {name}{more} in the place of this run's outputs, and no {FILE} says that dlio-rs wrote them: give another \
-             folder with --output, or --overwrite=output to replace them"
+            "{folder} holds {name}{more} in the place of this run's outputs, and no {FILE} says that dlio-rs wrote them: {elsewhere}, or \
+             replace them with {overwrite}"
         ),
     )
 }
@@ -401,7 +390,7 @@ fn strangers(folder: &Path, planned: &Planned, manifest: &Manifest) -> Result<Ve
 fn entries(folder: &Path) -> Result<BTreeSet<OsString>, Failure> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(unusable(folder, &error)),
+        Err(error) => Err(Failure::file("listing", folder, &error)),
         Ok(found) => found
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<io::Result<_>>()
@@ -420,8 +409,7 @@ fn touches(folder: &Path, planned: &Planned, replaced: &[String], source: &Path)
 
 /// Removes reports that were written beside the traces themselves, and their manifest.
 fn stale_reports(folder: &Path, held: &Held) -> Result<u64, Failure> {
-    let Some(traces) = held.planned.traces.as_ref().filter(|name| !name.is_empty()).map(|name| folder.join(name))
-    else {
+    let Some(traces) = held.planned.traces.as_ref().filter(|name| !name.is_empty()).map(|name| folder.join(name)) else {
         return Ok(0);
     };
     let Some(inner) = Manifest::read(&traces).ok().flatten() else { return Ok(0) };

@@ -31,31 +31,63 @@ fn wish(section: Section, planned: Planned, overwrite: bool) -> Wish {
     }
 }
 
-/// Claims `folder` for those of the reports that lie in it; `None`: none does.
-///
-/// # Errors
-/// When another run has the folder and keeps it, when it holds files of these names that no analysis lists, or takes no file.
-pub(crate) async fn for_reports(
-    folder: &Path,
-    reports: &[&PathBuf],
-    overwrite: bool,
-) -> Result<Option<Arc<Claim>>, Failure> {
-    let inside = |path: &&&PathBuf| path.parent().is_some_and(|parent| parent == folder);
-    let names = reports.iter().filter(inside).filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    let planned = Planned::files(names);
-    if planned.files.is_empty() {
-        return Ok(None);
+/// The reports of an analysis.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    /// JSON.
+    pub(crate) json: PathBuf,
+    /// HTML.
+    pub(crate) html: PathBuf,
+    claim: Option<Arc<Claim>>,
+}
+
+impl Reports {
+    /// Claims `folder` for those of the reports that go there: the ones that the command line does not name have default names.
+    ///
+    /// # Errors
+    /// When another run has the folder and keeps it, when it holds files of the default names that no analysis lists, or takes no file.
+    pub(crate) async fn claim(
+        folder: &Path,
+        (json, html): (Option<PathBuf>, Option<PathBuf>),
+        overwrite: bool,
+    ) -> Result<Self, Failure> {
+        let (given, names) = ([json, html], ["report.json", "report.html"]);
+        let paths = [0, 1].map(|which| given[which].clone().unwrap_or_else(|| folder.join(names[which])));
+        let inside = |path: &&PathBuf| path.parent().is_some_and(|parent| parent == folder);
+        let file_name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let named: Vec<String> = given.iter().flatten().filter(inside).filter_map(file_name).collect();
+        let defaults: Vec<String> =
+            names.iter().zip(&given).filter(|(_, given)| given.is_none()).map(|(name, _)| (*name).to_owned()).collect();
+        let mut claim = None;
+        if !named.is_empty() || !defaults.is_empty() {
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let taken = wait_for(here, &wish(Section::Analyze, Planned::files(defaults), overwrite)).await?;
+            // A file that the command line names is meant, whoever wrote it.
+            taken.add(named);
+            claim = Some(taken);
+        }
+        let [json, html] = paths;
+        Ok(Self { json, html, claim })
     }
-    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let wish = wish(Section::Analyze, planned, overwrite);
+
+    /// The reports are written.
+    pub(crate) fn finish(self) {
+        if let Some(claim) = self.claim {
+            claim.finish(super::ending::COMPLETED);
+        }
+    }
+}
+
+/// Another analysis has the folder for a moment only.
+async fn wait_for(folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
     for _ in 1..TRIES {
-        match Claim::take(here, wish.clone()) {
-            Err(Denied::Taken(failure)) if failure.code == Code::Folder && super::unused(here).is_err() => {}
-            claimed => return Ok(Some(claimed?)),
+        match Claim::take(folder, wish.clone()) {
+            Err(Denied::Taken(failure)) if failure.code == Code::Folder && super::unused(folder).is_err() => {}
+            claimed => return Ok(claimed?),
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(Some(Claim::take(here, wish)?))
+    Ok(Claim::take(folder, wish.clone())?)
 }
 
 /// Claims a folder for the traces that an import makes, however many ranks they turn out to have.
