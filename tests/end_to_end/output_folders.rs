@@ -50,7 +50,7 @@ impl Place {
 }
 
 fn wait_for(path: &Path, child: &mut Child) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !path.exists() {
         assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{} never came", path.display());
         std::thread::sleep(Duration::from_millis(20));

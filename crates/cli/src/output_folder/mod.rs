@@ -117,7 +117,8 @@ impl Claim {
     fn lock(folder: &Path, wish: Wish, made: bool) -> Result<Self, Denied> {
         let Wish { section, planned, overwrite, reads, command, started, job, ranks } = wish;
         let owner = Owner::this_process(&command, &started, job.clone());
-        let (lock, over) = Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal, section.elsewhere()))?;
+        let (lock, over) =
+            Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal, section.elsewhere()))?;
         let unusable = |error| Denied::Unusable(Failure::file("reading", &folder.join(FILE), &error));
         let found = Manifest::read(folder).map_err(unusable)?;
         let foreign = found.is_none() && folder.join(FILE).exists();
@@ -151,7 +152,8 @@ impl Claim {
         let mut listed = manifest.clone();
         listed.set(section, Some(run.clone()));
         write(folder, &listed).map_err(Denied::Unusable)?;
-        let taken_over = over.map(|owner| format!("took over the output folder {}: its owner is gone ({owner})", folder.display()));
+        let taken_over =
+            over.map(|owner| format!("took over the output folder {}: its owner is gone ({owner})", folder.display()));
         let token = lock.token().to_owned();
         let held = Held { lock, manifest, section, planned, before, run, strangers, made, replaced: false };
         Ok(Self { folder: folder.to_owned(), token, taken_over, held: Mutex::new(Some(held)) })
@@ -230,12 +232,17 @@ impl Claim {
     /// Writes how the run ended and what it wrote, and releases the folder; only the first call counts.
     pub(crate) fn finish(&self, state: &str) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else { return };
+        let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
+            return;
+        };
         let mut names: BTreeSet<String> = planned.files.into_iter().collect();
         if !replaced {
             names.extend(names_of(before.as_ref()));
         }
-        let files: Vec<Output> = names.into_iter().filter_map(|name| present(&self.folder, name)).collect();
+        // After an early end the other ranks may still be writing: their files are listed too, without a size.
+        let all = replaced && run.ranks > 1 && state != ending::COMPLETED;
+        let found = names.into_iter().map(|name| output(&self.folder, name));
+        let files: Vec<Output> = found.filter(|file| all || file.bytes.is_some()).collect();
         run = match before {
             // The outputs that are there are still those of the run before.
             Some(before) if !replaced && state != ending::COMPLETED => Run { files, ..before },
@@ -300,7 +307,10 @@ fn numbered(folder: &Path, number: u32) -> PathBuf {
 }
 
 fn no_name_left(folder: &Path) -> Failure {
-    Failure::new(Code::Storage, format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()))
+    Failure::new(
+        Code::Storage,
+        format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()),
+    )
 }
 
 fn make(folder: &Path, section: Section) -> Result<(), Failure> {
@@ -324,7 +334,9 @@ fn refused(folder: &Path, refusal: Refusal, elsewhere: &str) -> Denied {
     let (folder, lock) = (folder.display(), folder.join(LOCK));
     let lock = lock.display();
     let text = match refusal {
-        Refusal::Held(owner) => format!("the output folder {folder} is in use by {owner}: {elsewhere}, or wait until that run has ended"),
+        Refusal::Held(owner) => {
+            format!("the output folder {folder} is in use by {owner}: {elsewhere}, or wait until that run has ended")
+        }
         Refusal::Unknown(owner) => format!(
             "the output folder {folder} is in use by {owner}, which cannot be looked at from here (another host, another container, or the \
              host has restarted): {elsewhere}, or, if that run has ended, remove {lock}"
@@ -409,7 +421,8 @@ fn touches(folder: &Path, planned: &Planned, replaced: &[String], source: &Path)
 
 /// Removes reports that were written beside the traces themselves, and their manifest.
 fn stale_reports(folder: &Path, held: &Held) -> Result<u64, Failure> {
-    let Some(traces) = held.planned.traces.as_ref().filter(|name| !name.is_empty()).map(|name| folder.join(name)) else {
+    let Some(traces) = held.planned.traces.as_ref().filter(|name| !name.is_empty()).map(|name| folder.join(name))
+    else {
         return Ok(0);
     };
     let Some(inner) = Manifest::read(&traces).ok().flatten() else { return Ok(0) };
@@ -444,10 +457,10 @@ fn names_of(run: Option<&Run>) -> impl Iterator<Item = String> {
     run.into_iter().flat_map(|run| &run.files).map(|file| file.name.clone())
 }
 
-/// The entry of a file that is there.
-fn present(folder: &Path, name: String) -> Option<Output> {
-    let bytes = fs::metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file)?.len();
-    Some(Output { name, bytes: Some(bytes) })
+/// The entry of a file, with its size if it is there.
+fn output(folder: &Path, name: String) -> Output {
+    let bytes = fs::metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file).map(|found| found.len());
+    Output { name, bytes }
 }
 
 fn write(folder: &Path, manifest: &Manifest) -> Result<(), Failure> {

@@ -93,11 +93,10 @@ impl Owner {
         }
         match look(self.pid) {
             Process::Absent | Process::Present { zombie: true, .. } => Fate::Gone,
-            Process::Hidden => Fate::Alive,
             Process::Present { start_ticks, .. } if self.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
                 Fate::Gone
             }
-            Process::Present { .. } => Fate::Alive,
+            Process::Hidden | Process::Present { .. } => Fate::Alive,
         }
     }
 }

@@ -55,15 +55,15 @@ impl Reports {
         let paths = [0, 1].map(|which| given[which].clone().unwrap_or_else(|| folder.join(names[which])));
         let inside = |path: &&PathBuf| path.parent().is_some_and(|parent| parent == folder);
         let file_name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        let named: Vec<String> = given.iter().flatten().filter(inside).filter_map(file_name).collect();
+        let meant: Vec<String> = given.iter().flatten().filter(inside).filter_map(file_name).collect();
         let defaults: Vec<String> =
             names.iter().zip(&given).filter(|(_, given)| given.is_none()).map(|(name, _)| (*name).to_owned()).collect();
         let mut claim = None;
-        if !named.is_empty() || !defaults.is_empty() {
+        if !meant.is_empty() || !defaults.is_empty() {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let taken = wait_for(here, &wish(Section::Analyze, Planned::files(defaults), overwrite)).await?;
             // A file that the command line names is meant, whoever wrote it.
-            taken.add(named);
+            taken.add(meant);
             claim = Some(taken);
         }
         let [json, html] = paths;
