@@ -64,6 +64,42 @@ impl Foresight for Foreseer {
     }
 }
 
+/// Bytes that a rank reads in the first epoch, and in a later one, where a walk over all of its samples tells; `sized`: opening
+/// a file tells its size.
+pub(crate) fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, bool)) -> Option<[u64; 2]> {
+    let content = Content { layout, file: None, made: 0 };
+    let mut walk = Walk { plan, sized, content, load: Load::default() };
+    let mut lanes: Vec<Lane> = (0..plan.lanes().max(1)).map(|_| Lane::new(plan)).collect();
+    walk.epoch((rank, 1), &mut lanes)?;
+    let first = walk.load.bytes;
+    walk.epoch((rank, 2.min(plan.epochs())), &mut lanes)?;
+    Some([whole(first), whole(walk.load.bytes - first)])
+}
+
+/// Bytes that are read for a sample, on average over those of the first file, in the way in which the plan opens files.
+pub(crate) fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Option<f64> {
+    let content = Content { layout, file: None, made: 0 };
+    let mut walk = Walk { plan, sized, content, load: Load::default() };
+    let mut lane = Lane::new(plan);
+    walk.index(&plan.files().file(0), &mut lane)?;
+    let samples = plan.files().samples_per_file();
+    // Where every sample opens its file they differ little; otherwise they come one after the other.
+    let most = if plan.handles() == dlio_plan::Handles::PerSample { 16 } else { SAMPLES };
+    let count = samples.min(most);
+    let room = MADE_BYTES / 4;
+    let mut read = 0;
+    while read < count && walk.content.made < room {
+        walk.sample(&mut lane, SampleRead { index: read, file: 0, sample: read })?;
+        read += 1;
+    }
+    (read > 0).then(|| walk.load.bytes / read as f64)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of numbers of bytes")]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
+}
+
 /// What was done before, and so many times what was done since.
 fn extended(before: Load, all: Load, times: f64) -> Load {
     let more = |all: f64, before: f64| before + (all - before) * times;

@@ -27,7 +27,7 @@ use crate::shared_folder::{self, Use};
 use crate::signals::Caught;
 use crate::storage::{self, Opened, Purpose, Target};
 use crate::voice::{self, StepLines};
-use crate::{discover, lists, outages, outputs, page_cache, presence};
+use crate::{discover, lists, outages, outputs, page_cache, presence, space};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +105,7 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     say_start(session, &prepared, &opened, work);
     let shared = folders_are_shared(session, &prepared, work).await;
     session.agree(shared).await?;
+    space::of_run(session, &prepared, work).await?;
     if work.preflight {
         let checked = preflight(session, &opened, &prepared, work).await;
         session.agree(checked).await?;

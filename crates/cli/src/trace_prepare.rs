@@ -10,7 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use crate::exit::{Code, Failure};
 use crate::run::failure;
 use crate::session::{Session, gather};
-use crate::storage::Opened;
+use crate::space::{self, FileSystem, Need};
+use crate::storage::{Opened, Target};
 use crate::trace_replay::{Job, plan_failure, rig, rows};
 
 /// Writers at a time that create what the trace reads.
@@ -43,6 +44,8 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let looked = look(opened, mine.map(|(_, needed)| needed), job).await;
     let Looked { missing, other, left, example } = session.agree(looked).await?;
     let counts = gather(&*session.comm, &(missing.len() as u64, other.len() as u64, left, example)).await?;
+    let needs = needs(session, missing.iter().chain(&other))?;
+    space::check(session, needs.clone(), async || Ok(needs)).await?;
     let written = write(session, opened, (job, missing.into_iter().chain(other))).await;
     session.agree(written).await?;
     let (missing, other, left) =
@@ -59,6 +62,26 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
         ));
     }
     Ok(())
+}
+
+/// What this rank's objects need, where they are files.
+fn needs<'a>(session: &Session, objects: impl Iterator<Item = &'a (String, u64)>) -> Result<Vec<Need>, Failure> {
+    let Target::Local { root } = Target::of(&session.loaded.workload)? else { return Ok(Vec::new()) };
+    let block = FileSystem::of(&root).map_or(1, |system| system.block);
+    let mut need = Need {
+        what: "the objects that the trace reads (--prepare)".to_owned(),
+        key: "--map".to_owned(),
+        folder: root,
+        bytes: 0,
+        inodes: 0,
+        is_exact: true,
+    };
+    for (key, bytes) in objects {
+        need.bytes = need.bytes.saturating_add(space::blocks(*bytes, block));
+        need.inodes += 1;
+        need.take_off(std::iter::once(key.clone()), block);
+    }
+    Ok(vec![need])
 }
 
 /// Looks this rank's share up.

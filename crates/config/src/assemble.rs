@@ -347,5 +347,6 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         max_auto_threads: f.whole_or_none("dlio_rs.max_auto_threads"),
         drop_caches: f.flag_or_none("dlio_rs.drop_caches").unwrap_or(f.dialect == Dialect::Mlperf),
         drop_caches_timeout_seconds: f.whole("dlio_rs.drop_caches_timeout_seconds"),
+        space_check: f.flag("dlio_rs.space_check"),
     }
 }

@@ -472,6 +472,8 @@ pub struct DlioRs {
     pub drop_caches: bool,
     /// Seconds that this may take.
     pub drop_caches_timeout_seconds: u32,
+    /// What does not fit on a local file system is refused before its first byte is written.
+    pub space_check: bool,
 }
 
 /// How objects and files are asked for, after `dlio_rs.client_profile`.

@@ -39,7 +39,7 @@ mod watch;
 mod writer;
 
 pub use alarm::Alarm;
-pub use checkpoint::{Checkpoints, Loading, checkpoint};
+pub use checkpoint::{Checkpoints, Loading, checkpoint, checkpoint_objects};
 pub use clock::{Clock, MonotonicClock, VirtualClock};
 pub use cost::Cost;
 pub use error::{Error, ErrorClass};

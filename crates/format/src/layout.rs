@@ -226,6 +226,19 @@ impl Layout {
         }
     }
 
+    /// Whether the length of a file follows from its shape alone; otherwise its content decides: the digits of numbers
+    /// written as text, or how well it compresses.
+    #[must_use]
+    pub fn length_follows_from_shape(&self) -> bool {
+        match self.format {
+            Format::Csv | Format::Synthetic => false,
+            Format::Npz => !self.deflated,
+            Format::Hdf5 => self.hdf5.filter == hdf5::Filter::None,
+            Format::Parquet => !self.parquet.is_compressed(),
+            _ => true,
+        }
+    }
+
     /// The encoders of the index files that go with a data file, in the order of [`Format::index_files`].
     #[must_use]
     pub fn index_encoders(&self, shape: &FileShape) -> Vec<(IndexFile, Encoder)> {

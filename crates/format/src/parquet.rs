@@ -144,6 +144,11 @@ impl Options {
         footer.rows_ahead(row, usize::try_from(self.coalesce).unwrap_or(usize::MAX))
     }
 
+    /// Whether pages are compressed, so that their content decides their length.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.codec != Codec::None
+    }
+
     fn columns(&self, shape: &FileShape) -> Vec<schema::Column> {
         if self.columns.is_empty() {
             let bytes = shape.dims.iter().fold(1_u64, |bytes, &dim| bytes.saturating_mul(dim));

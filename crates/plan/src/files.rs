@@ -258,6 +258,12 @@ impl FileSet {
         }
     }
 
+    /// Whether the records of all files have one shape; otherwise each file's is drawn.
+    #[must_use]
+    pub fn has_equal_shapes(&self) -> bool {
+        matches!(self.shape, Shape::Equal(_))
+    }
+
     /// Folders below the data folder that generation creates, parents first.
     #[must_use]
     pub fn folders(&self) -> Vec<String> {

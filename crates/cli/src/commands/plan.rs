@@ -5,6 +5,7 @@ use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
 use crate::exit::{Code, Failure};
+use crate::sizes::Sizes;
 use crate::{launch, request, workload};
 
 pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
@@ -40,20 +41,19 @@ struct Plans {
     training: Option<TrainingPlan>,
     /// `None` without `workflow.checkpoint`.
     checkpoints: Option<CheckpointPlan>,
+    /// How many bytes that takes, and how long.
+    sizes: Sizes,
 }
 
 impl Plans {
     fn new(workload: &dlio_config::Workload, world: World) -> Result<Self, Failure> {
         let workflow = workload.workflow;
         let reads = workflow.train || !workflow.checkpoint;
-        Ok(Self {
-            training: reads.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?,
-            checkpoints: workflow
-                .checkpoint
-                .then(|| dlio_plan::checkpoints(workload, world))
-                .transpose()
-                .map_err(Failure::usage)?,
-        })
+        let training = reads.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
+        let checkpoints = workflow.checkpoint.then(|| dlio_plan::checkpoints(workload, world));
+        let checkpoints = checkpoints.transpose().map_err(Failure::usage)?;
+        let sizes = Sizes::new(workload, training.as_ref(), checkpoints.as_ref())?;
+        Ok(Self { training, checkpoints, sizes })
     }
 
     /// Epochs, and steps of each.
@@ -87,6 +87,7 @@ fn write_json(
         "core_config": loaded.core_config.to_string(),
         "training": plans.training.as_ref().map(dlio_plan::totals),
         "checkpoint": plans.checkpoints.as_ref().map(|plan| plan.totals(rank, plans.steps())),
+        "sizes": plans.sizes.json(),
         "notices": loaded.notices.iter().chain(training).chain(checkpoints).collect::<Vec<_>>(),
     });
     writeln!(out, "{totals:#}")?;
@@ -113,6 +114,7 @@ fn write_text(
     if let Some(plan) = &plans.checkpoints {
         write!(out, "{}", plan.summary(plans.steps()))?;
     }
+    write!(out, "{}", plans.sizes.text())?;
     if let Some(plan) = plans.training.as_ref().filter(|_| selection.rank.is_some() || selection.epoch.is_some()) {
         let ranks = selection.rank.map_or(0..plan.world().size, |rank| rank..rank + 1);
         for rank in ranks {

@@ -167,4 +167,11 @@ pub(super) const KEYS: &[Key] = &[
          allowed it is said once.",
     ),
     acts("dlio_rs.drop_caches_timeout_seconds", count32(1), Preset::Whole(30), "Seconds that this may take."),
+    acts(
+        "dlio_rs.space_check",
+        Kind::Flag,
+        Preset::Flag(true),
+        "Before the first byte, refuse what does not fit on a local file system (data set, checkpoints, `--prepare`); \
+         quotas are not seen.",
+    ),
 ];

@@ -296,6 +296,20 @@ fn objects(
     Ok(encoders.into_iter().map(|(name, encoder)| (key(folder, &name), encoder)).collect())
 }
 
+/// The objects that a file of a checkpoint becomes in a container: names and lengths in bytes.
+///
+/// # Errors
+/// Tensors that the container cannot hold.
+pub fn checkpoint_objects(
+    container: Container,
+    file: &CheckpointFile,
+) -> Result<Vec<(String, u64)>, checkpoint::Error> {
+    // The length depends neither on the seed nor on which checkpoint it is.
+    let content = Content { payload: Payload::new(0), number: 0, randomize: false };
+    let encoders = container.encoders(&file.name, &state(file)?, content);
+    Ok(encoders.into_iter().map(|(name, encoder)| (name, encoder.len())).collect())
+}
+
 /// The tensors of a file in the words of the format.
 fn state(file: &CheckpointFile) -> Result<State, checkpoint::Error> {
     let tensor = |tensor: &dlio_plan::Tensor| {

@@ -118,7 +118,7 @@ impl CheckpointPlan {
 
     /// One rank for every pipeline stage of the first copy of the model and of a later one, with the number of ranks in the
     /// world that write as much as it does.
-    fn representatives(&self) -> impl Iterator<Item = (u32, u64)> + use<> {
+    pub fn representatives(&self) -> impl Iterator<Item = (u32, u64)> + use<> {
         let (tensor, parts, size) = (self.grid.tensor, self.grid.parts(), u64::from(self.world.size));
         let later = size.saturating_sub(parts);
         let stages = (0..self.grid.pipeline).flat_map(move |stage| {

@@ -70,7 +70,7 @@ impl S3 {
     }
 
     /// The same client with one endpoint.
-    fn only(&self, endpoint: &str) -> Result<S3, Error> {
+    pub(super) fn only(&self, endpoint: &str) -> Result<S3, Error> {
         let mut config = S3Config { endpoints: vec![endpoint.to_owned()], ..self.shared.config.clone() };
         // The limit of the run is that of the check; a wrong address is told soon.
         (config.retry.at_start, config.failover, config.spares) = (true, false, 0);

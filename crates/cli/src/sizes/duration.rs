@@ -1,0 +1,83 @@
+//! How long a run takes at least.
+
+use std::fmt::Write as _;
+
+use dlio_config::Workload;
+use dlio_plan::{Split, TrainingPlan};
+
+use super::CheckpointSizes;
+
+/// A lower bound: what a run spends without waiting for its storage, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Duration {
+    /// Emulated computation of all training steps of a rank.
+    pub(crate) computation: f64,
+    /// The same of the evaluation steps.
+    pub(crate) evaluation: f64,
+    /// Emulated preprocessing beyond the computation: what the lanes of a rank need longer than its steps.
+    pub(crate) preprocessing: f64,
+    /// Pauses before the checkpoints of a run of checkpoints alone.
+    pub(crate) pauses: f64,
+}
+
+impl Duration {
+    pub(super) fn new(
+        workload: &Workload,
+        training: Option<&TrainingPlan>,
+        checkpoints: Option<&CheckpointSizes>,
+    ) -> Self {
+        let mut least = Self::default();
+        if let Some(plan) = training {
+            let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count();
+            let steps = plan.steps(Split::Train) as f64 * f64::from(plan.epochs());
+            let eval_steps = plan.steps(Split::Eval) as f64 * evaluations as f64;
+            least.computation = steps * workload.train.computation_time.mean().abs();
+            least.evaluation = eval_steps * workload.evaluation.eval_time.mean().abs();
+            let samples = steps * plan.batch_size(Split::Train) as f64 + eval_steps * plan.batch_size(Split::Eval) as f64;
+            let preprocess = samples * workload.reader.preprocess_time.mean().abs();
+            least.preprocessing = match plan.lanes() {
+                // The training loop reads by itself, so one comes after the other.
+                0 => preprocess,
+                lanes => (preprocess / f64::from(lanes) - least.computation - least.evaluation).max(0.0),
+            };
+        }
+        if let Some(checkpoints) = checkpoints {
+            least.pauses = checkpoints.pause * checkpoints.writes.saturating_add(checkpoints.reads) as f64;
+        }
+        least
+    }
+
+    /// All of it.
+    pub(crate) fn seconds(&self) -> f64 {
+        let Self { computation, evaluation, preprocessing, pauses } = self;
+        computation + evaluation + preprocessing + pauses
+    }
+
+    /// What it consists of, in words.
+    pub(crate) fn parts(&self) -> String {
+        let Self { computation, evaluation, preprocessing, pauses } = *self;
+        let named = [
+            ("computation", computation),
+            ("evaluation", evaluation),
+            ("preprocessing beyond that", preprocessing),
+            ("pauses before checkpoints", pauses),
+        ];
+        let mut text = String::new();
+        for (name, seconds) in named.into_iter().filter(|(_, seconds)| *seconds > 0.0) {
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{comma}{name} {}", clock(seconds));
+        }
+        text
+    }
+}
+
+/// A time in the largest units that fit: `3 h 12 min`, `4.2 s`.
+pub(crate) fn clock(seconds: f64) -> String {
+    match seconds {
+        ..60.0 => format!("{seconds:.3} s"),
+        60.0..3600.0 => format!("{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor()),
+        3600.0..360_000.0 => format!("{:.0} h {:02.0} min", (seconds / 3600.0).floor(), (seconds % 3600.0 / 60.0).floor()),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}

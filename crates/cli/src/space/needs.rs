@@ -1,0 +1,207 @@
+//! What a run will write to folders of this machine: data set, checkpoints, trace.
+
+use std::path::{Path, PathBuf};
+
+use dlio_config::Workload;
+use dlio_format::checkpoint::Container;
+use dlio_plan::{CheckpointPlan, GeneratePlan, Split, World};
+
+use super::{FileSystem, Need, check};
+use crate::exit::Failure;
+use crate::prepared::{DataSet, Prepared};
+use crate::run::Work;
+use crate::session::Session;
+use crate::sizes::{CheckpointSizes, DataSizes, amount, rank_objects};
+use crate::storage::Target;
+
+/// Bytes of a trace per event, and events per operation on a sample.
+const EVENT_BYTES: u64 = 10;
+const EVENTS: u64 = 5;
+
+/// Refuses a run whose data set or checkpoints do not fit; warns of a trace that may not. Every rank calls it.
+///
+/// # Errors
+/// What is missing where, the same on all ranks.
+pub(crate) async fn of_run(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
+    let run = Run { session, prepared, work };
+    let sizes = session.agree(run.sizes()).await?;
+    let first = session.agree(run.needs(sizes.as_ref(), false)).await?;
+    check(session, first, async || run.needs(sizes.as_ref(), true)).await?;
+    run.look_at_trace();
+    Ok(())
+}
+
+/// A run that is about to begin on this rank.
+struct Run<'a> {
+    session: &'a Session,
+    prepared: &'a Prepared,
+    work: Work,
+}
+
+impl Run<'_> {
+    fn workload(&self) -> &Workload {
+        &self.session.loaded.workload
+    }
+
+    /// Sizes of the data set, if it is written to a folder.
+    fn sizes(&self) -> Result<Option<DataSizes>, Failure> {
+        let is_local = matches!(Target::of(self.workload())?, Target::Local { .. });
+        match &self.prepared.data {
+            Some(data) if self.work.generate && is_local && self.workload().dlio_rs.space_check => {
+                DataSizes::new(self.workload(), &data.files, &data.layout).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What this rank writes; with a look at what is `there` already, less than without.
+    fn needs(&self, sizes: Option<&DataSizes>, there: bool) -> Result<Vec<Need>, Failure> {
+        let mut needs = Vec::new();
+        if let (Some(sizes), Some(data), Target::Local { root }) =
+            (sizes, &self.prepared.data, Target::of(self.workload())?)
+        {
+            needs.push(self.data(data, sizes, (root, there)));
+        }
+        if let Some(plan) = self.prepared.checkpoint_plan() {
+            needs.extend(self.checkpoints(plan, there)?);
+        }
+        Ok(needs)
+    }
+
+    /// This rank's files of the data set.
+    fn data(&self, data: &DataSet, sizes: &DataSizes, (root, there): (PathBuf, bool)) -> Need {
+        let place = self.session.comm.place();
+        let block = FileSystem::of(&root).map_or(1, |system| system.block);
+        let (train, eval) = (data.files.len(Split::Train), data.files.len(Split::Eval));
+        let files = share(train + eval, place.rank, place.size);
+        let of_train = share(train, place.rank, place.size);
+        let bytes = sizes.train.allocated(of_train, block) + sizes.eval.allocated(files - of_train, block);
+        let objects = (1 + data.layout.format().index_files().len() as u64) * files;
+        let folders = if place.rank == 0 { data.files.folders().len() as u64 + 1 } else { 0 };
+        let mut need = Need {
+            what: "the data set".to_owned(),
+            key: "dataset.data_folder".to_owned(),
+            folder: root,
+            bytes,
+            inodes: objects + folders,
+            is_exact: sizes.is_exact(),
+        };
+        if there {
+            let plan = GeneratePlan::new(&data.files, World { size: place.size });
+            let paths = plan.files(place.rank).flat_map(|number| {
+                let file = data.files.file(number);
+                let indexes: Vec<String> = file.index_keys().into_iter().map(|(_, key)| key).collect();
+                std::iter::once(file.key).chain(indexes)
+            });
+            need.take_off(paths, block);
+        }
+        need
+    }
+
+    /// This rank's files of all checkpoints that the run keeps, if they are written to a folder.
+    fn checkpoints(&self, plan: &CheckpointPlan, there: bool) -> Result<Option<Need>, Failure> {
+        let (workload, place) = (self.workload(), self.session.comm.place());
+        let Target::Local { root } = Target::of_checkpoints(workload)? else { return Ok(None) };
+        let training = self.prepared.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
+        let taken = CheckpointSizes::writes(plan, training);
+        if taken == 0 {
+            return Ok(None);
+        }
+        let block = FileSystem::of(&root).map_or(1, |system| system.block);
+        let objects = rank_objects(Container::new(workload.dlio_rs.dialect, workload.framework), plan, place.rank)?;
+        let one = objects.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(blocks(*bytes, block)));
+        let folders = if place.rank == 0 { taken } else { 0 };
+        let mut need = Need {
+            what: "the checkpoints".to_owned(),
+            key: "checkpoint.checkpoint_folder".to_owned(),
+            folder: root,
+            bytes: one.saturating_mul(taken),
+            inodes: taken.saturating_mul(objects.len() as u64).saturating_add(folders),
+            is_exact: true,
+        };
+        if there {
+            let folders: Vec<String> = CheckpointSizes::folders(plan, training).collect();
+            let paths = folders.iter().flat_map(|folder| objects.iter().map(move |(name, _)| format!("{folder}/{name}")));
+            need.take_off(paths, block);
+        }
+        Ok(Some(need))
+    }
+
+    /// Warns when the trace may not fit beside the rest.
+    fn look_at_trace(&self) {
+        let workload = self.workload();
+        if self.session.rank() > 0 || !workload.dlio_rs.trace || !workload.dlio_rs.space_check {
+            return;
+        }
+        let reads = self.prepared.plan.as_ref().map_or(0, |plan| {
+            let of_rank = plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train));
+            of_rank.saturating_mul(u64::from(plan.epochs()))
+        });
+        let size = self.session.comm.place().size;
+        let files = self.prepared.data.as_ref().filter(|_| self.work.generate || self.work.verify);
+        let files = files.map_or(0, |data| data.files.total() / u64::from(size));
+        let of_rank = reads.saturating_add(files).saturating_mul(EVENTS * EVENT_BYTES);
+        let bytes = of_rank.saturating_mul(u64::from(size));
+        let Ok(system) = FileSystem::of(&self.session.request.output) else { return };
+        if bytes > system.free {
+            self.session.warn(&format!(
+                "the trace may take about {} and {} are free on {} for the output folder {}: choose another one with --output, or \
+                 set dlio_rs.trace=false",
+                amount(bytes),
+                amount(system.free),
+                system.mount.display(),
+                self.session.request.output.display()
+            ));
+        }
+    }
+}
+
+impl Need {
+    /// Takes off what is at these places, relative to the folder: it is kept, or its space becomes free when it is replaced.
+    pub(crate) fn take_off(&mut self, paths: impl Iterator<Item = String>, block: u64) {
+        for path in paths {
+            if let Ok(found) = std::fs::metadata(self.folder.join(Path::new(&path))) {
+                self.bytes = self.bytes.saturating_sub(blocks(found.len(), block));
+                self.inodes = self.inodes.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// Files of a rank, of so many that are dealt out in turn.
+fn share(files: u64, rank: u32, size: u32) -> u64 {
+    files.saturating_sub(u64::from(rank)).div_ceil(u64::from(size.max(1)))
+}
+
+/// Bytes in whole blocks.
+pub(crate) fn blocks(bytes: u64, block: u64) -> u64 {
+    bytes.checked_next_multiple_of(block.max(1)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_all_ranks_are_all_files() {
+        for files in [0, 1, 7, 8, 100] {
+            assert_eq!((0..3).map(|rank| share(files, rank, 3)).sum::<u64>(), files);
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_not_needed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), [0; 5000]).unwrap();
+        let mut need = Need {
+            what: String::new(),
+            key: String::new(),
+            folder: folder.path().to_owned(),
+            bytes: 16_384,
+            inodes: 2,
+            is_exact: true,
+        };
+        need.take_off(["a", "b"].into_iter().map(str::to_owned), 4096);
+        assert_eq!((need.bytes, need.inodes), (8192, 1));
+    }
+}

@@ -1,0 +1,218 @@
+//! What one endpoint says when it is asked the questions of a run, one after the other: for a diagnosis, not for a run.
+//!
+//! Invariant: nothing is changed, every step has a deadline, and a step that failed ends those that build on it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dlio_event::{Nanos, OpKind};
+use http::{Method, Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::endpoints::Endpoint;
+use super::request::{Call, Failed};
+use super::{S3, Shared, encode, xml};
+use crate::ErrorKind;
+
+/// How one step went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step<T> {
+    /// As it should.
+    Done(T),
+    /// Why not.
+    Failed(String),
+    /// It was not tried; why.
+    Skipped(String),
+}
+
+/// The answer to an unsigned request for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Status of the answer; a refusal is an answer.
+    pub status: u16,
+    /// Value of its `Date` header.
+    pub date: Option<String>,
+    /// From the request to the head of the answer, nanoseconds.
+    pub latency: Nanos,
+}
+
+/// What one endpoint answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examination {
+    /// The endpoint.
+    pub endpoint: String,
+    /// Opening a TCP connection, nanoseconds.
+    pub connect: Step<Nanos>,
+    /// TLS on it, nanoseconds.
+    pub tls: Step<Nanos>,
+    /// HTTP on that.
+    pub answer: Step<Answered>,
+    /// A signed request.
+    pub credentials: Step<()>,
+    /// The bucket.
+    pub bucket: Step<()>,
+    /// A listing of one key below the prefix; the key, if there is one.
+    pub listing: Step<Option<String>>,
+    /// Size of the object that was asked for, bytes.
+    pub object: Step<u64>,
+}
+
+/// A connection that was made, as far as it was.
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
+
+impl S3 {
+    /// Examines every endpoint, all at the same time; `object` is a key that should exist. Each step may take `limit`.
+    pub async fn examine(&self, object: Option<&str>, limit: Duration) -> Vec<Examination> {
+        let endpoints = self.shared.endpoints.iter();
+        futures::future::join_all(endpoints.map(|endpoint| self.examine_one(endpoint, object, limit))).await
+    }
+
+    async fn examine_one(&self, endpoint: &Endpoint, object: Option<&str>, limit: Duration) -> Examination {
+        let skipped = || Step::Skipped("the step before it failed".to_owned());
+        let mut found = Examination {
+            endpoint: endpoint.name.to_string(),
+            connect: Step::Skipped(String::new()),
+            tls: Step::Skipped("http has no TLS".to_owned()),
+            answer: Step::Skipped("there is no connection".to_owned()),
+            credentials: Step::Skipped("there is no HTTP answer".to_owned()),
+            bucket: Step::Skipped("there is no HTTP answer".to_owned()),
+            listing: Step::Skipped("there is no HTTP answer".to_owned()),
+            object: Step::Skipped("there is no HTTP answer".to_owned()),
+        };
+        let socket = match self.timed(limit, TcpStream::connect((endpoint.host.as_str(), endpoint.port))).await {
+            Ok((socket, took)) => {
+                found.connect = Step::Done(took);
+                socket
+            }
+            Err(why) => {
+                found.connect = Step::Failed(why);
+                return found;
+            }
+        };
+        let stream: Box<dyn Stream> = match (&self.shared.tls, endpoint.tls) {
+            (Some(tls), true) => {
+                let name = ServerName::try_from(endpoint.host.clone()).map_err(std::io::Error::other);
+                let handshake = async { tls.connect(name?, socket).await };
+                match self.timed(limit, handshake).await {
+                    Ok((stream, took)) => {
+                        found.tls = Step::Done(took);
+                        Box::new(stream)
+                    }
+                    Err(why) => {
+                        found.tls = Step::Failed(why);
+                        return found;
+                    }
+                }
+            }
+            _ => Box::new(socket),
+        };
+        match self.timed(limit, ask(stream, endpoint)).await {
+            Ok(((status, date), latency)) => found.answer = Step::Done(Answered { status, date, latency }),
+            Err(why) => {
+                found.answer = Step::Failed(why);
+                return found;
+            }
+        }
+        (found.credentials, found.bucket, found.listing, found.object) = (skipped(), skipped(), skipped(), skipped());
+        match self.only(&endpoint.name) {
+            Ok(alone) => alone.shared.ask_signed(&mut found, object, limit).await,
+            Err(error) => found.credentials = Step::Failed(error.message),
+        }
+        found
+    }
+
+    /// Waits for a step at most this long; returns what it gave and how long it took, or why it failed.
+    async fn timed<T, E: std::fmt::Display>(
+        &self,
+        limit: Duration,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Nanos), String> {
+        let start = self.shared.time.now();
+        match tokio::time::timeout(limit, step).await {
+            Ok(Ok(given)) => Ok((given, self.shared.time.now().saturating_sub(start))),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", limit.as_secs_f64())),
+        }
+    }
+}
+
+/// An unsigned request for nothing: status and date of the answer.
+async fn ask(stream: Box<dyn Stream>, endpoint: &Endpoint) -> Result<(u16, Option<String>), hyper::Error> {
+    let (mut requests, connection) = handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    request.headers_mut().insert(header::HOST, endpoint.authority.clone());
+    let answer = async {
+        let answer = requests.send_request(request).await?;
+        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        Ok((answer.status().as_u16(), date))
+    };
+    // The connection only lives while somebody drives it.
+    tokio::select! {
+        answer = answer => answer,
+        ended = connection => match ended {
+            Err(error) => Err(error),
+            Ok(()) => std::future::pending().await,
+        },
+    }
+}
+
+impl Shared {
+    /// Asks signed questions: a listing of one key, the bucket where that is refused, an object.
+    async fn ask_signed(self: &Arc<Self>, found: &mut Examination, object: Option<&str>, limit: Duration) {
+        let mut call = Call::new(self, "listing", OpKind::List, Method::GET, None);
+        call.query.push_str("encoding-type=url&list-type=2&max-keys=1&prefix=");
+        encode::query(&mut call.query, &self.config.full_key(""));
+        match tokio::time::timeout(limit, self.simple(&call, Bytes::new())).await {
+            Err(_) => found.credentials = Step::Failed(format!("no answer within {} s", limit.as_secs_f64())),
+            Ok(Ok(answer)) => {
+                (found.credentials, found.bucket) = (Step::Done(()), Step::Done(()));
+                let key = xml::each(&answer.body, "Contents").next().and_then(|content| xml::text(content, "Key"));
+                found.listing = Step::Done(key);
+            }
+            Ok(Err(failed)) => self.refused(found, *failed, limit).await,
+        }
+        if found.credentials == Step::Done(()) && !matches!(found.bucket, Step::Failed(_)) {
+            found.object = self.ask_for(object, limit).await;
+        }
+    }
+
+    /// A listing was refused: whether for the credentials, the bucket, or the permission.
+    async fn refused(self: &Arc<Self>, found: &mut Examination, failed: Failed, limit: Duration) {
+        let Failed { error, failure } = failed;
+        match (failure.status, failure.code.as_str()) {
+            (404, _) => {
+                found.credentials = Step::Done(());
+                found.bucket = Step::Failed(error.message);
+            }
+            (403, "AccessDenied") if self.config.credentials.is_some() => {
+                found.credentials = Step::Done(());
+                found.listing = Step::Failed(error.message);
+                found.bucket = match tokio::time::timeout(limit, self.head_bucket()).await {
+                    Ok(Ok(_)) => Step::Done(()),
+                    Ok(Err(failed)) if failed.error.kind == ErrorKind::NotFound => Step::Failed(failed.error.message),
+                    // Who may not list a bucket may still read what is in it.
+                    Ok(Err(failed)) => Step::Skipped(format!("looking it up is refused: {}", failed.error.message)),
+                    Err(_) => Step::Skipped(format!("no answer within {} s", limit.as_secs_f64())),
+                };
+            }
+            (300..400, _) => found.bucket = Step::Failed(error.message),
+            _ => found.credentials = Step::Failed(error.message),
+        }
+    }
+
+    async fn ask_for(self: &Arc<Self>, object: Option<&str>, limit: Duration) -> Step<u64> {
+        let Some(key) = object else { return Step::Skipped("nothing is read".to_owned()) };
+        match tokio::time::timeout(limit, self.head(key)).await {
+            Err(_) => Step::Failed(format!("{}: no answer within {} s", self.config.uri(key), limit.as_secs_f64())),
+            Ok(Ok((metadata, _))) => Step::Done(metadata.size),
+            Ok(Err(error)) => Step::Failed(format!("{}: {}", error.object, error.message)),
+        }
+    }
+}
