@@ -80,6 +80,12 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   dlio-rs validate my.yaml --strict")]
     Validate(ValidateArgs),
+    /// Check what a workload needs, without changing anything: endpoints, credentials, bucket, data, space, limits, ranks, clocks.
+    #[command(after_help = "Examples:
+  dlio-rs doctor unet3d_h100
+  dlio-rs doctor my.yaml --registry reg/ --format json
+  mpirun -np 4 dlio-rs doctor my.yaml ++workload.workflow.generate_data=true")]
+    Doctor(DoctorArgs),
     /// Serve S3 from memory or a directory, on one or many endpoints.
     #[command(after_help = "Examples:
   dlio-rs serve --memory --registry reg/
@@ -431,6 +437,29 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are checked.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) registry: Option<PathBuf>,
+    /// Output folder of the run; default: `output.folder`, then a dated folder under `hydra_log`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: DoctorFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people.
+    Text,
+    /// One JSON object; docs/doctor.md describes its keys.
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod closing;
 mod commands;
 mod counters;
 mod discover;
+mod doctor;
 mod drop_in;
 mod endpoints;
 mod environment;

@@ -4,7 +4,7 @@
 //! not tried again; what takes too long is told and tried again before the next epoch.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -101,6 +101,39 @@ impl PageCache {
     }
 }
 
+/// Whether the page cache of this node may be dropped, without dropping it.
+///
+/// # Errors
+/// Why not, and what would allow it.
+pub(crate) async fn rights(limit: Duration) -> Result<String, String> {
+    may_drop(Path::new(CONTROL), limit).await
+}
+
+async fn may_drop(control: &Path, limit: Duration) -> Result<String, String> {
+    let name = control.display();
+    // Opening it orders nothing; only what is written does.
+    let Err(error) = std::fs::OpenOptions::new().write(true).open(control) else {
+        return Ok(format!("{name} can be written"));
+    };
+    let order = format!("echo 3 > {name}");
+    let mut sudo = Command::new("sudo");
+    // With `-l` it only says whether the command is allowed.
+    sudo.args(["-n", "-l", "sh", "-c", &order]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let why = match sudo.spawn() {
+        Err(sudo) => format!("sudo: {sudo}"),
+        Ok(mut child) => match timeout(limit, ended(&mut child)).await {
+            Ok(Ok(status)) if status.success() => return Ok(format!("`sudo -n sh -c '{order}'` is allowed")),
+            Ok(Ok(status)) => format!("sudo -n -l: {status}"),
+            Ok(Err(sudo)) => format!("sudo: {sudo}"),
+            Err(_) => {
+                drop(child.kill());
+                "sudo did not answer".to_owned()
+            }
+        },
+    };
+    Err(format!("{name}: {error}; {why}"))
+}
+
 /// What the first rank of every node does before an epoch, while the others wait.
 pub(crate) fn before_epoch(session: &Session) -> Option<BeforeEpoch> {
     let keys = &session.loaded.workload.dlio_rs;
@@ -150,6 +183,15 @@ mod tests {
         let cache = PageCache::new(&control, Duration::from_secs(10));
         assert_eq!(cache.drop_before(1).await, None);
         assert_eq!(std::fs::read_to_string(&control).unwrap(), "3\n");
+    }
+
+    #[tokio::test]
+    async fn the_right_to_drop_it_is_found_out_without_dropping_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = folder.path().join("drop_caches");
+        std::fs::write(&control, "").unwrap();
+        assert!(may_drop(&control, Duration::from_secs(10)).await.is_ok());
+        assert_eq!(std::fs::read_to_string(&control).unwrap(), "");
     }
 
     #[tokio::test]

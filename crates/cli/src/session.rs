@@ -432,6 +432,26 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     failure.clone().already_said()
 }
 
+/// What rank 0 resolved, or why it could not; the same on every rank.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub(crate) async fn resolved(
+    comm: &dyn Communicator,
+    time: &dyn TimeSource,
+    start: &Start<'_>,
+) -> Result<Result<Request, Failure>, Failure> {
+    let mut wire = Vec::new();
+    if comm.place().rank == 0 {
+        wire = encode(&resolve(time, start).await)?;
+    }
+    decode(&comm.broadcast(&wire).await?)
+}
+
+async fn resolve(time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
+    Request::resolve((start.find)()?, start.target, &launch::environment(), time).await
+}
+
 /// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
 /// locked, so that it is released when one comes.
 async fn share_request(
@@ -439,20 +459,15 @@ async fn share_request(
     time: &dyn TimeSource,
     start: &Start<'_>,
 ) -> Result<(Request, Option<Arc<Claim>>, Signals), Failure> {
-    let (env, place) = (launch::environment(), comm.place());
-    let mut resolved = None;
-    if place.rank == 0 {
-        resolved = Some(match (start.find)() {
-            Ok(wanted) => Request::resolve(wanted, start.target, &env, time).await,
-            Err(failure) => Err(failure),
-        });
-    }
+    let place = comm.place();
+    let resolved = if place.rank == 0 { Some(resolve(time, start).await) } else { None };
     let signals = Signals::watch(signals::GRACE);
     output_folder::watch(&signals);
     let (mut wire, mut output) = (Vec::new(), None);
     if let Some(resolved) = resolved {
         let claimed = resolved.and_then(|mut request| {
-            output = output_folder::claim(&mut request, (start.writes, start.target), &env, place.size)?;
+            let asked = (start.writes, start.target);
+            output = output_folder::claim(&mut request, asked, &launch::environment(), place.size)?;
             Ok(request)
         });
         wire = encode(&claimed)?;

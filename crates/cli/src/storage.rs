@@ -335,6 +335,22 @@ fn spares(all: &[String], own: &[String]) -> Vec<String> {
     behind.iter().chain(before).filter(|endpoint| !own.contains(endpoint)).cloned().collect()
 }
 
+/// A client of all endpoints of the run, whose requests are tried once: for a diagnosis.
+///
+/// # Errors
+/// When the configuration does not make a usable client.
+pub(crate) fn client_of_all(
+    workload: &Workload,
+    request: &Request,
+    (bucket, prefix): (String, String),
+    time: Arc<dyn TimeSource>,
+) -> Result<S3, Failure> {
+    let mut config = s3_config(workload, request, request.endpoints.clone(), bucket, prefix)?;
+    config.retry.max_attempts = Some(1);
+    config.retry.retry_for = Duration::ZERO;
+    Ok(S3::new(config, time)?)
+}
+
 fn open_s3(
     workload: &Workload,
     config: S3Config,

@@ -177,7 +177,8 @@ impl<'a> Fields<'a> {
     /// A time specification with its `…_stdev` companion, as the reference reads them.
     pub(crate) fn time(&mut self, path: &str) -> TimeSpec {
         let companion = format!("{path}_stdev");
-        let stdev = self.accepted(&companion).and_then(kind::number);
+        // Not every time has one.
+        let stdev = schema::find(&companion).and_then(|_| self.accepted(&companion)).and_then(kind::number);
         let Some(node) = self.accepted(path) else {
             if stdev.is_some() && self.problems.is_empty() {
                 self.warn(NoticeCode::Suspicious, &companion, &format!("has no effect without {path}"));

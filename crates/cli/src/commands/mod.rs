@@ -66,6 +66,7 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Trace(command) => trace::run(command),
         Command::Plan(args) => plan::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Doctor(args) => crate::doctor::run(args, verbosity),
         Command::Serve(args) => serve::run(args, verbosity),
         Command::Workloads(args) => workloads::run(args),
         Command::Completions(args) => texts::completions(&args),

@@ -33,7 +33,8 @@ impl Duration {
             let eval_steps = plan.steps(Split::Eval) as f64 * evaluations as f64;
             least.computation = steps * workload.train.computation_time.mean().abs();
             least.evaluation = eval_steps * workload.evaluation.eval_time.mean().abs();
-            let samples = steps * plan.batch_size(Split::Train) as f64 + eval_steps * plan.batch_size(Split::Eval) as f64;
+            let samples =
+                steps * plan.batch_size(Split::Train) as f64 + eval_steps * plan.batch_size(Split::Eval) as f64;
             let preprocess = samples * workload.reader.preprocess_time.mean().abs();
             least.preprocessing = match plan.lanes() {
                 // The training loop reads by itself, so one comes after the other.
@@ -77,7 +78,9 @@ pub(crate) fn clock(seconds: f64) -> String {
     match seconds {
         ..60.0 => format!("{seconds:.3} s"),
         60.0..3600.0 => format!("{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor()),
-        3600.0..360_000.0 => format!("{:.0} h {:02.0} min", (seconds / 3600.0).floor(), (seconds % 3600.0 / 60.0).floor()),
+        3600.0..360_000.0 => {
+            format!("{:.0} h {:02.0} min", (seconds / 3600.0).floor(), (seconds % 3600.0 / 60.0).floor())
+        }
         _ => format!("{:.1} days", seconds / 86_400.0),
     }
 }

@@ -13,6 +13,8 @@ use crate::storage::Target;
 const WALKED: u64 = 4096;
 /// Bytes of files that are made for that.
 const MADE: u64 = 128 << 20;
+/// Bytes of a file beyond which it is taken for read once and whole.
+const ONE: f64 = 268_435_456.0;
 
 /// What the training reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +94,8 @@ struct Sums {
 /// The first epoch and a later one, read by read, if that is little work.
 fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) -> Option<[Sums; 2]> {
     let ranks = plan.world().size;
-    let samples = (plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train))).checked_mul(u64::from(ranks))?;
+    let samples =
+        (plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train))).checked_mul(u64::from(ranks))?;
     let is_little = samples.max(sizes.train.files) <= WALKED && sizes.train.payload <= MADE;
     // What a pipeline or a warm-up reads is not a walk over the samples of steps.
     if !is_little || plan.pipeline().is_some() || plan.prewarms() {
@@ -115,10 +118,12 @@ fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bo
     if plan.whole_files() {
         return Some(sizes.train.per_file.first()? / of_file);
     }
-    if sizes.train.payload as f64 / files <= MADE as f64
-        && let Some(bytes) = foresee::bytes_per_sample(plan, layout, sized)
-    {
-        return Some(bytes);
+    let mean = sizes.train.payload as f64 / files / of_file;
+    // Where shapes are drawn the first file is not like the mean, but as much of it is read.
+    let first = layout.sample_bytes(&plan.files().dims(0)) as f64;
+    if first * of_file > ONE || first < 1.0 {
+        return Some(mean);
     }
-    Some(sizes.train.payload as f64 / files / of_file)
+    let read = foresee::bytes_per_sample(plan, layout, sized);
+    Some(read.map_or(mean, |read| read / first * mean))
 }

@@ -9,10 +9,11 @@ mod needs;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use dlio_comm::Place;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use file_system::FileSystem;
-pub(crate) use needs::{blocks, of_run};
+pub(crate) use file_system::{FileSystem, existing};
+pub(crate) use needs::{Writes, blocks, of_run};
 
 use crate::exit::{Code, Failure};
 use crate::session::{Session, gather};
@@ -84,25 +85,50 @@ pub(crate) async fn check(
 
 /// What of these needs, and of those of the other ranks, does not fit.
 async fn short_of(session: &Session, needs: Vec<Need>) -> Result<Vec<Shortage>, Failure> {
-    let place = session.comm.place();
+    let all = gather(&*session.comm, &claims(session.comm.place(), needs)).await?.concat();
+    Ok(judge(&all))
+}
+
+/// The needs of a rank and the file systems that they meet.
+pub(crate) fn claims(place: &Place, needs: Vec<Need>) -> Vec<Claim> {
     let claim = |need: Need| {
         // A file system that tells nothing is no reason to refuse.
         let system = FileSystem::of(&need.folder).ok()?;
         Some(Claim { node: place.node, host: place.host.clone(), need, system })
     };
-    let mine: Vec<Claim> = needs.into_iter().filter_map(claim).collect();
-    let all = gather(&*session.comm, &mine).await?.concat();
-    Ok(judge(&all))
+    needs.into_iter().filter_map(claim).collect()
 }
 
 /// Compares the claims on each file system with what it has.
 pub(crate) fn judge(claims: &[Claim]) -> Vec<Shortage> {
-    let mut systems: BTreeMap<(Option<u32>, String), Vec<&Claim>> = BTreeMap::new();
+    by_system(claims).values().filter_map(|claims| shortage(claims)).collect()
+}
+
+/// What fits, a sentence for each file system.
+pub(crate) fn fitting(claims: &[Claim]) -> Vec<String> {
+    let told = |claims: &Vec<&Claim>| {
+        let system = &claims.first()?.system;
+        let bytes = claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.need.bytes));
+        Some(format!(
+            "{} need {} and {} are free on {} ({}); quotas are not seen",
+            listed(claims, |need| &need.what),
+            amount(bytes),
+            amount(system.free),
+            system.mount.display(),
+            system.kind
+        ))
+    };
+    by_system(claims).values().filter_map(told).collect()
+}
+
+/// Claims by file system: of a node, or of all nodes.
+fn by_system(claims: &[Claim]) -> BTreeMap<(Option<u32>, String), Vec<&Claim>> {
+    let mut systems: BTreeMap<_, Vec<&Claim>> = BTreeMap::new();
     for claim in claims.iter().filter(|claim| claim.need.bytes > 0) {
         let node = (!claim.system.is_shared()).then_some(claim.node);
         systems.entry((node, claim.system.identity())).or_default().push(claim);
     }
-    systems.values().filter_map(|claims| shortage(claims)).collect()
+    systems
 }
 
 /// The claims on one file system.
@@ -184,7 +210,8 @@ mod tests {
         assert_eq!(judge(&[claim(0, "ext4", 1000, 1000)]), []);
         let short = judge(&[claim(0, "ext4", 1001, 1000)]);
         assert_eq!(short.len(), 1);
-        for part in ["the data set", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"] {
+        for part in ["the data set", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"]
+        {
             assert!(short[0].text.contains(part), "{part}: {}", short[0].text);
         }
         assert!(short[0].is_certain);

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use dlio_comm::Place;
 use dlio_config::Workload;
+use dlio_format::Layout;
 use dlio_format::checkpoint::Container;
-use dlio_plan::{CheckpointPlan, GeneratePlan, Split, World};
+use dlio_plan::{CheckpointPlan, FileSet, GeneratePlan, Split, World};
 
 use super::{FileSystem, Need, check};
 use crate::exit::Failure;
-use crate::prepared::{DataSet, Prepared};
+use crate::prepared::Prepared;
 use crate::run::Work;
 use crate::session::Session;
 use crate::sizes::{CheckpointSizes, DataSizes, amount, rank_objects};
@@ -23,73 +25,73 @@ const EVENTS: u64 = 5;
 /// # Errors
 /// What is missing where, the same on all ranks.
 pub(crate) async fn of_run(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
-    let run = Run { session, prepared, work };
-    let sizes = session.agree(run.sizes()).await?;
-    let first = session.agree(run.needs(sizes.as_ref(), false)).await?;
-    check(session, first, async || run.needs(sizes.as_ref(), true)).await?;
-    run.look_at_trace();
+    let workload = &session.loaded.workload;
+    let data = prepared.data.as_ref().filter(|_| work.generate);
+    let training = prepared.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
+    let (plan, place) = (prepared.checkpoint_plan(), session.comm.place());
+    let writes = Writes { workload, place, data: data.map(|data| (&data.files, &data.layout)), plan, training };
+    let sizes = if workload.dlio_rs.space_check { session.agree(writes.sizes()).await? } else { None };
+    let first = session.agree(writes.needs(sizes.as_ref(), false)).await?;
+    check(session, first, async || writes.needs(sizes.as_ref(), true)).await?;
+    look_at_trace(session, prepared, work);
     Ok(())
 }
 
-/// A run that is about to begin on this rank.
-struct Run<'a> {
-    session: &'a Session,
-    prepared: &'a Prepared,
-    work: Work,
+/// What a run writes on this rank.
+pub(crate) struct Writes<'a> {
+    /// The workload.
+    pub(crate) workload: &'a Workload,
+    /// The rank.
+    pub(crate) place: &'a Place,
+    /// The data set, where it is generated.
+    pub(crate) data: Option<(&'a FileSet, &'a Layout)>,
+    /// The checkpoints, where any are taken.
+    pub(crate) plan: Option<&'a CheckpointPlan>,
+    /// Epochs, and steps of each, in a run that trains.
+    pub(crate) training: Option<(u32, u64)>,
 }
 
-impl Run<'_> {
-    fn workload(&self) -> &Workload {
-        &self.session.loaded.workload
-    }
-
+impl Writes<'_> {
     /// Sizes of the data set, if it is written to a folder.
-    fn sizes(&self) -> Result<Option<DataSizes>, Failure> {
-        let is_local = matches!(Target::of(self.workload())?, Target::Local { .. });
-        match &self.prepared.data {
-            Some(data) if self.work.generate && is_local && self.workload().dlio_rs.space_check => {
-                DataSizes::new(self.workload(), &data.files, &data.layout).map(Some)
-            }
+    pub(crate) fn sizes(&self) -> Result<Option<DataSizes>, Failure> {
+        match (self.data, Target::of(self.workload)?) {
+            (Some((files, layout)), Target::Local { .. }) => DataSizes::new(self.workload, files, layout).map(Some),
             _ => Ok(None),
         }
     }
 
     /// What this rank writes; with a look at what is `there` already, less than without.
-    fn needs(&self, sizes: Option<&DataSizes>, there: bool) -> Result<Vec<Need>, Failure> {
+    pub(crate) fn needs(&self, sizes: Option<&DataSizes>, there: bool) -> Result<Vec<Need>, Failure> {
         let mut needs = Vec::new();
-        if let (Some(sizes), Some(data), Target::Local { root }) =
-            (sizes, &self.prepared.data, Target::of(self.workload())?)
+        if let (Some(sizes), Some((files, _)), Target::Local { root }) = (sizes, self.data, Target::of(self.workload)?)
         {
-            needs.push(self.data(data, sizes, (root, there)));
+            needs.push(self.dataset(files, sizes, (root, there)));
         }
-        if let Some(plan) = self.prepared.checkpoint_plan() {
+        if let Some(plan) = self.plan {
             needs.extend(self.checkpoints(plan, there)?);
         }
         Ok(needs)
     }
 
     /// This rank's files of the data set.
-    fn data(&self, data: &DataSet, sizes: &DataSizes, (root, there): (PathBuf, bool)) -> Need {
-        let place = self.session.comm.place();
+    fn dataset(&self, files: &FileSet, sizes: &DataSizes, (root, there): (PathBuf, bool)) -> Need {
+        let Place { rank, size, .. } = *self.place;
         let block = FileSystem::of(&root).map_or(1, |system| system.block);
-        let (train, eval) = (data.files.len(Split::Train), data.files.len(Split::Eval));
-        let files = share(train + eval, place.rank, place.size);
-        let of_train = share(train, place.rank, place.size);
-        let bytes = sizes.train.allocated(of_train, block) + sizes.eval.allocated(files - of_train, block);
-        let objects = (1 + data.layout.format().index_files().len() as u64) * files;
-        let folders = if place.rank == 0 { data.files.folders().len() as u64 + 1 } else { 0 };
+        let of_rank = share(files.total(), rank, size);
+        let of_train = share(files.len(Split::Train), rank, size);
+        let bytes = sizes.train.allocated(of_train, block) + sizes.eval.allocated(of_rank - of_train, block);
+        let folders = if rank == 0 { files.folders().len() as u64 + 1 } else { 0 };
         let mut need = Need {
             what: "the data set".to_owned(),
             key: "dataset.data_folder".to_owned(),
             folder: root,
             bytes,
-            inodes: objects + folders,
+            inodes: (1 + files.format().index_files().len() as u64).saturating_mul(of_rank) + folders,
             is_exact: sizes.is_exact(),
         };
         if there {
-            let plan = GeneratePlan::new(&data.files, World { size: place.size });
-            let paths = plan.files(place.rank).flat_map(|number| {
-                let file = data.files.file(number);
+            let paths = GeneratePlan::new(files, World { size }).files(rank).flat_map(|number| {
+                let file = files.file(number);
                 let indexes: Vec<String> = file.index_keys().into_iter().map(|(_, key)| key).collect();
                 std::iter::once(file.key).chain(indexes)
             });
@@ -100,17 +102,16 @@ impl Run<'_> {
 
     /// This rank's files of all checkpoints that the run keeps, if they are written to a folder.
     fn checkpoints(&self, plan: &CheckpointPlan, there: bool) -> Result<Option<Need>, Failure> {
-        let (workload, place) = (self.workload(), self.session.comm.place());
+        let (workload, rank) = (self.workload, self.place.rank);
         let Target::Local { root } = Target::of_checkpoints(workload)? else { return Ok(None) };
-        let training = self.prepared.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
-        let taken = CheckpointSizes::writes(plan, training);
+        let taken = CheckpointSizes::writes(plan, self.training);
         if taken == 0 {
             return Ok(None);
         }
         let block = FileSystem::of(&root).map_or(1, |system| system.block);
-        let objects = rank_objects(Container::new(workload.dlio_rs.dialect, workload.framework), plan, place.rank)?;
+        let objects = rank_objects(Container::new(workload.dlio_rs.dialect, workload.framework), plan, rank)?;
         let one = objects.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(blocks(*bytes, block)));
-        let folders = if place.rank == 0 { taken } else { 0 };
+        let folders = if rank == 0 { taken } else { 0 };
         let mut need = Need {
             what: "the checkpoints".to_owned(),
             key: "checkpoint.checkpoint_folder".to_owned(),
@@ -120,39 +121,38 @@ impl Run<'_> {
             is_exact: true,
         };
         if there {
-            let folders: Vec<String> = CheckpointSizes::folders(plan, training).collect();
-            let paths = folders.iter().flat_map(|folder| objects.iter().map(move |(name, _)| format!("{folder}/{name}")));
+            let folders: Vec<String> = CheckpointSizes::folders(plan, self.training).collect();
+            let paths =
+                folders.iter().flat_map(|folder| objects.iter().map(move |(name, _)| format!("{folder}/{name}")));
             need.take_off(paths, block);
         }
         Ok(Some(need))
     }
+}
 
-    /// Warns when the trace may not fit beside the rest.
-    fn look_at_trace(&self) {
-        let workload = self.workload();
-        if self.session.rank() > 0 || !workload.dlio_rs.trace || !workload.dlio_rs.space_check {
-            return;
-        }
-        let reads = self.prepared.plan.as_ref().map_or(0, |plan| {
-            let of_rank = plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train));
-            of_rank.saturating_mul(u64::from(plan.epochs()))
-        });
-        let size = self.session.comm.place().size;
-        let files = self.prepared.data.as_ref().filter(|_| self.work.generate || self.work.verify);
-        let files = files.map_or(0, |data| data.files.total() / u64::from(size));
-        let of_rank = reads.saturating_add(files).saturating_mul(EVENTS * EVENT_BYTES);
-        let bytes = of_rank.saturating_mul(u64::from(size));
-        let Ok(system) = FileSystem::of(&self.session.request.output) else { return };
-        if bytes > system.free {
-            self.session.warn(&format!(
-                "the trace may take about {} and {} are free on {} for the output folder {}: choose another one with --output, or \
-                 set dlio_rs.trace=false",
-                amount(bytes),
-                amount(system.free),
-                system.mount.display(),
-                self.session.request.output.display()
-            ));
-        }
+/// Warns when the trace may not fit beside the rest.
+fn look_at_trace(session: &Session, prepared: &Prepared, work: Work) {
+    let keys = &session.loaded.workload.dlio_rs;
+    if session.rank() > 0 || !keys.trace || !keys.space_check {
+        return;
+    }
+    let reads = prepared.plan.as_ref().map_or(0, |plan| {
+        let of_rank = plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train));
+        of_rank.saturating_mul(u64::from(plan.epochs()))
+    });
+    let size = u64::from(session.comm.place().size);
+    let files = prepared.data.as_ref().filter(|_| work.generate || work.verify).map_or(0, |data| data.files.total());
+    let bytes = reads.saturating_mul(size).saturating_add(files).saturating_mul(EVENTS * EVENT_BYTES);
+    let Ok(system) = FileSystem::of(&session.request.output) else { return };
+    if bytes > system.free {
+        session.warn(&format!(
+            "the trace may take about {} and {} are free on {} for the output folder {}: choose another one with --output, or set \
+             dlio_rs.trace=false",
+            amount(bytes),
+            amount(system.free),
+            system.mount.display(),
+            session.request.output.display()
+        ));
     }
 }
 

@@ -75,7 +75,6 @@ impl S3 {
     }
 
     async fn examine_one(&self, endpoint: &Endpoint, object: Option<&str>, limit: Duration) -> Examination {
-        let skipped = || Step::Skipped("the step before it failed".to_owned());
         let mut found = Examination {
             endpoint: endpoint.name.to_string(),
             connect: Step::Skipped(String::new()),
@@ -120,7 +119,9 @@ impl S3 {
                 return found;
             }
         }
-        (found.credentials, found.bucket, found.listing, found.object) = (skipped(), skipped(), skipped(), skipped());
+        let before = "the step before it failed".to_owned();
+        (found.credentials, found.bucket) = (Step::Skipped(before.clone()), Step::Skipped(before.clone()));
+        (found.listing, found.object) = (Step::Skipped(before.clone()), Step::Skipped(before));
         match self.only(&endpoint.name) {
             Ok(alone) => alone.shared.ask_signed(&mut found, object, limit).await,
             Err(error) => found.credentials = Step::Failed(error.message),

@@ -1,0 +1,262 @@
+//! `dlio-rs doctor`: whether what a workload needs is there, in seconds and without changing anything.
+//!
+//! Facts are gathered first, in `node` and the storage's `examine`; pure functions judge them. A check passes, fails with its
+//! evidence and a remedy, or was not made, and why. The exit status is 0 only when nothing failed.
+
+mod clocks;
+mod endpoints;
+mod folders;
+mod limits;
+mod node;
+mod render;
+mod verdict;
+
+use std::rc::Rc;
+
+use dlio_comm::{Communicator, Place, Solo, launcher};
+use dlio_config::{Loaded, Workload};
+use dlio_engine::MonotonicClock;
+use dlio_plan::{FileSet, World};
+
+use crate::args::{DoctorArgs, DoctorFormat, TargetArgs};
+use crate::exit::{Code, Failure};
+use crate::host::HostFacts;
+use crate::launch::{self, Environment};
+use crate::log::Verbosity;
+use crate::request::Request;
+use crate::session::{self, Start, agree, gather};
+use crate::space::{self, Writes};
+use crate::wall::Anchor;
+use crate::{prepared, sizing, workload};
+use node::Plans;
+use render::Report;
+use verdict::{Check, Checks, Verdict};
+
+/// Files of a rank that are looked at to find out what of a data set is there already.
+const LOOKED_AT: u64 = 100_000;
+
+/// What is examined.
+struct Subject<'a> {
+    request: &'a Request,
+    workload: &'a Workload,
+    place: &'a Place,
+}
+
+/// Runs the checks on all ranks and prints the report on rank 0.
+///
+/// # Errors
+/// Something that the workload needs is not there.
+pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    let env = launch::environment();
+    let (comm, refused): (Rc<dyn Communicator>, _) = match launch::communicator(&env) {
+        Ok(comm) => (comm, None),
+        Err(failure) => (Rc::new(Solo::new()), Some(failure)),
+    };
+    launch::block_on(async move {
+        let before = Anchor::now(&MonotonicClock);
+        let ranks = ranks(&env, comm.place(), refused);
+        let outcome = examine(&*comm, &args, verbosity).await?;
+        let mut report = outcome.report;
+        let clocks = clocks(&*comm).await?;
+        if comm.place().rank > 0 {
+            return agree(&*comm, Ok(())).await;
+        }
+        let mut world = Checks::new(&comm.place().host);
+        world.add("ranks", "world", ranks);
+        world.add("clock.nodes", "world", clocks::apart(&clocks));
+        world.add("clock.steady", comm.place().host.clone(), clocks::steady(&before, &Anchor::now(&MonotonicClock)));
+        report.checks.extend(world.list);
+        let printed = print(&report, args.format);
+        let result = printed.and_then(|()| conclude(&report, outcome.code));
+        agree(&*comm, result).await
+    })
+}
+
+/// What the ranks found.
+struct Outcome {
+    report: Report,
+    /// How the program exits for a configuration that does not load.
+    code: Option<Code>,
+}
+
+/// Everything but what the world as a whole is asked for; only rank 0's report counts.
+async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosity) -> Result<Outcome, Failure> {
+    let DoctorArgs { config, registry, output, format: _ } = args;
+    let target = TargetArgs {
+        registry: registry.clone(),
+        registry_wait: std::time::Duration::ZERO,
+        output: output.clone(),
+        overwrite: None,
+        no_preflight: true,
+        retry_for: None,
+        stall_seconds: 0,
+        stall_timeout: 0,
+    };
+    let find = || workload::find(config, Some("default"));
+    let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
+    let resolved = session::resolved(comm, &MonotonicClock, &start).await?;
+    let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
+    let (request, mut loaded) = match loaded {
+        Ok(loaded) => loaded,
+        Err(failure) => return Ok(not_loaded(comm.place(), config, &failure)),
+    };
+    let host = &comm.place().host;
+    sizing::apply(comm, HostFacts::read(host).cpu_count, &mut loaded.workload).await?;
+    let settings = settings(request, &loaded);
+    let subject = Subject { request, workload: &loaded.workload, place: comm.place() };
+    let mut mine = Checks::new(host);
+    let plans = plans(&mut mine, &loaded.workload, comm.place());
+    if comm.place().local_rank == 0 {
+        mine.list.extend(node::check(&subject, &plans).await.list);
+    }
+    let spaces = spaces(comm, &subject, &plans).await?;
+    let all: Vec<Vec<Check>> = gather(comm, &mine.list).await?;
+    let mut checks: Vec<Check> = Vec::new();
+    for check in all.concat().into_iter().chain(spaces) {
+        // Ranks and nodes that find the same say it once.
+        let same = |known: &Check| {
+            (&known.name, &known.subject, &known.verdict) == (&check.name, &check.subject, &check.verdict)
+        };
+        if !checks.iter().any(same) {
+            checks.push(check);
+        }
+    }
+    Ok(Outcome { report: Report { workload: request.wanted.name.clone(), settings, checks }, code: None })
+}
+
+/// A configuration that does not load is one failed check.
+fn not_loaded(place: &Place, config: &crate::args::ConfigArgs, failure: &Failure) -> Outcome {
+    let mut checks = Checks::new(&place.host);
+    let remedy = "correct the configuration, the registry or the credentials that it names";
+    checks.add(
+        "configuration",
+        config.words.join(" "),
+        Verdict::fail_as(failure.code, failure.message.clone(), remedy),
+    );
+    let report = Report { workload: config.words.join(" "), settings: Vec::new(), checks: checks.list };
+    Outcome { report, code: Some(failure.code) }
+}
+
+/// Where the settings of the run come from, and what was given and is not used: one line each.
+fn settings(request: &Request, loaded: &Loaded) -> Vec<String> {
+    let workload = &loaded.workload;
+    let mut lines =
+        vec![format!("dialect {}", workload.dlio_rs.dialect), format!("output folder {}", request.output.display())];
+    lines.extend(request.endpoints.iter().map(|endpoint| format!("endpoint {endpoint}")));
+    lines.extend(request.remarks.iter().cloned());
+    lines.extend(loaded.notices.iter().map(|notice| notice.text.clone()));
+    lines
+}
+
+/// The plans, as far as the world allows them.
+fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
+    let (workflow, world) = (workload.workflow, World { size: place.size });
+    let mut plans = Plans { files: None, training: None, checkpoints: None };
+    let mut refuse = |error: dlio_plan::Error| {
+        let remedy = "start another number of ranks, or correct the configuration";
+        checks.add("plan", format!("{} ranks", place.size), Verdict::fail_as(Code::Usage, error.to_string(), remedy));
+    };
+    if workflow.train || workflow.generate_data {
+        plans.files = FileSet::new(workload).map_err(&mut refuse).ok();
+    }
+    if workflow.train {
+        plans.training = dlio_plan::training(workload, world).map_err(&mut refuse).ok();
+    }
+    if workflow.checkpoint {
+        plans.checkpoints = dlio_plan::checkpoints(workload, world).map_err(&mut refuse).ok();
+    }
+    plans
+}
+
+/// Free space and inodes against what all ranks will write.
+async fn spaces(comm: &dyn Communicator, subject: &Subject<'_>, plans: &Plans) -> Result<Vec<Check>, Failure> {
+    let workload = subject.workload;
+    let layout = prepared::layout(workload).ok();
+    let generated = plans.files.as_ref().filter(|_| workload.workflow.generate_data);
+    let writes = Writes {
+        workload,
+        place: subject.place,
+        data: generated.zip(layout.as_ref()),
+        plan: plans.checkpoints.as_ref(),
+        training: plans.schedule(),
+    };
+    let few = plans.files.as_ref().is_none_or(|files| files.total() / u64::from(subject.place.size) <= LOOKED_AT);
+    let needs = writes.sizes().and_then(|sizes| writes.needs(sizes.as_ref(), few));
+    let mut checks = Checks::new(&subject.place.host);
+    if let Err(failure) = &needs {
+        checks.add("space", "sizes", Verdict::not_checked(failure.message.clone()));
+    }
+    let all = gather(comm, &space::claims(subject.place, needs.unwrap_or_default())).await?.concat();
+    for short in space::judge(&all) {
+        let remedy = "make room, or write less (plan says how much each part takes)";
+        let verdict =
+            if short.is_certain { Verdict::fail(short.text, remedy) } else { Verdict::not_checked(short.text) };
+        checks.add("space", "file system", verdict);
+    }
+    if checks.list.is_empty() {
+        for text in space::fitting(&all) {
+            checks.add("space", "file system", Verdict::pass(text));
+        }
+    }
+    Ok(checks.list)
+}
+
+/// The launcher, the MPI library and the world.
+fn ranks(env: &Environment, place: &Place, refused: Option<Failure>) -> Verdict {
+    if let Some(failure) = refused {
+        return Verdict::fail_as(
+            failure.code,
+            failure.message,
+            "start all ranks with the launcher of this MPI library",
+        );
+    }
+    let launcher = launcher::detect(&|name: &str| env.get(name).cloned());
+    let Some(launcher) = launcher else {
+        return Verdict::pass("no launcher: one rank, alone");
+    };
+    Verdict::pass(format!(
+        "{} ranks on {} node(s), started by {}, {}",
+        place.size,
+        place.nodes,
+        launcher.name,
+        library()
+    ))
+}
+
+#[cfg(feature = "mpi")]
+fn library() -> String {
+    dlio_comm::Mpi::library()
+}
+
+#[cfg(not(feature = "mpi"))]
+fn library() -> String {
+    "built without MPI".to_owned()
+}
+
+/// The wall clocks of all nodes, read when all ranks have met.
+async fn clocks(comm: &dyn Communicator) -> Result<Vec<(String, i64)>, Failure> {
+    comm.barrier().await?;
+    let place = comm.place();
+    let mine = (place.local_rank == 0).then(|| (place.host.clone(), Anchor::now(&MonotonicClock).unix_nanos));
+    Ok(gather(comm, &mine).await?.into_iter().flatten().collect())
+}
+
+fn print(report: &Report, format: DoctorFormat) -> Result<(), Failure> {
+    let text = match format {
+        DoctorFormat::Text => report.text(),
+        DoctorFormat::Json => format!("{:#}\n", report.json()),
+    };
+    crate::log::print(text.as_bytes())
+}
+
+/// The exit status: that of the first failure.
+fn conclude(report: &Report, code: Option<Code>) -> Result<(), Failure> {
+    let failed = report.checks.iter().filter_map(|check| match &check.verdict {
+        Verdict::Fail { code, .. } => Some((*code, format!("{} {}", check.name, check.subject))),
+        _ => None,
+    });
+    let failed: Vec<(Code, String)> = failed.collect();
+    let Some((first, _)) = failed.first() else { return Ok(()) };
+    let names: Vec<&str> = failed.iter().map(|(_, name)| name.as_str()).collect();
+    Err(Failure::new(code.unwrap_or(*first), format_args!("{}: {}", report.conclusion(), names.join(", "))))
+}
