@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlio_analyze::fit::{Foresight, Load};
 use dlio_config::{Source, Workload};
 use dlio_format::{Decoder, Encoder, FileShape, Footer, Layout, Need, SampleIndex};
-use dlio_plan::{File, FileSet, HandleState, LaneStep, SampleRead, Split, TrainingPlan, World};
+use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
 
 use crate::prepared;
 
@@ -80,11 +80,13 @@ pub(crate) fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u
 pub(crate) fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Option<f64> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };
-    let mut lane = Lane::new(plan);
-    walk.index(&plan.files().file(0), &mut lane)?;
     let samples = plan.files().samples_per_file();
+    // Row groups are asked for one after the other, however samples are.
+    let handles = if plan.pipeline().is_some() { Handles::PerFile } else { plan.handles() };
+    let mut lane = Lane { access: HandleState::new(handles, samples), ..Lane::new(plan) };
+    walk.index(&plan.files().file(0), &mut lane)?;
     // Where every sample opens its file they differ little; otherwise they come one after the other.
-    let most = if plan.handles() == dlio_plan::Handles::PerSample { 16 } else { SAMPLES };
+    let most = if handles == Handles::PerSample { 16 } else { SAMPLES };
     let count = samples.min(most);
     let room = MADE_BYTES / 4;
     let mut read = 0;
@@ -172,7 +174,7 @@ impl Walk<'_> {
         let mut read = 0;
         let mut is_whole = true;
         for (number, lane) in (0..).zip(lanes) {
-            if self.plan.handles() == dlio_plan::Handles::PerFile {
+            if self.plan.handles() == Handles::PerFile {
                 *lane = Lane { indexes: std::mem::take(&mut lane.indexes), ..Lane::new(self.plan) };
             }
             self.look_up((rank, epoch), number, lane)?;

@@ -193,8 +193,12 @@ async fn spaces(comm: &dyn Communicator, subject: &Subject<'_>, plans: &Plans) -
             if short.is_certain { Verdict::fail(short.text, remedy) } else { Verdict::not_checked(short.text) };
         checks.add("space", "file system", verdict);
     }
-    if checks.list.is_empty() {
-        for text in space::fitting(&all) {
+    if checks.list.is_empty() && !all.is_empty() {
+        let mut fitting = space::fitting(&all);
+        if fitting.is_empty() {
+            fitting.push("everything that will be written is there already".to_owned());
+        }
+        for text in fitting {
             checks.add("space", "file system", Verdict::pass(text));
         }
     }

@@ -115,7 +115,7 @@ fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) 
 fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) -> Option<f64> {
     let files = sizes.train.files.max(1) as f64;
     let of_file = plan.files().samples_per_file() as f64;
-    if plan.whole_files() {
+    if plan.whole_files() && plan.pipeline().is_some_and(|pipeline| pipeline.footers.is_none()) {
         return Some(sizes.train.per_file.first()? / of_file);
     }
     let mean = sizes.train.payload as f64 / files / of_file;

@@ -149,19 +149,11 @@ async fn ask(stream: Box<dyn Stream>, endpoint: &Endpoint) -> Result<(u16, Optio
     let (mut requests, connection) = handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     request.headers_mut().insert(header::HOST, endpoint.authority.clone());
-    let answer = async {
-        let answer = requests.send_request(request).await?;
-        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-        Ok((answer.status().as_u16(), date))
-    };
-    // The connection only lives while somebody drives it.
-    tokio::select! {
-        answer = answer => answer,
-        ended = connection => match ended {
-            Err(error) => Err(error),
-            Ok(()) => std::future::pending().await,
-        },
-    }
+    // The connection lives while somebody drives it, and ends with `requests`.
+    tokio::spawn(async move { drop(connection.await) });
+    let answer = requests.send_request(request).await?;
+    let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+    Ok((answer.status().as_u16(), date))
 }
 
 impl Shared {
