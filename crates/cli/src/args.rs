@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dlio_config::vocabulary::Decode;
 
+use crate::location::local_path;
 use crate::trace_args::TraceReplayArgs;
 
 /// DLIO-compatible workload generator and replayer: can this storage feed these accelerators?
@@ -138,20 +139,20 @@ pub(crate) enum TraceCommand {
 #[derive(Debug, Args)]
 pub(crate) struct TraceFitArgs {
     /// Trace folder, output folder or trace file.
-    #[arg(value_name = "TRACES")]
+    #[arg(value_name = "TRACES", value_parser = local_path())]
     pub(crate) traces: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TraceExportArgs {
     /// Trace folder, output folder or trace file.
-    #[arg(value_name = "TRACES")]
+    #[arg(value_name = "TRACES", value_parser = local_path())]
     pub(crate) traces: PathBuf,
     /// Format.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) to: ExportFormat,
     /// File to write; a folder for pfw, which has one file per rank.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = local_path())]
     pub(crate) out: PathBuf,
     /// With pfw: replace files in the folder that no earlier export lists.
     #[arg(long)]
@@ -173,10 +174,10 @@ pub(crate) enum ExportFormat {
 #[derive(Debug, Args)]
 pub(crate) struct TraceImportArgs {
     /// Files, or folders of files, plain, gzip or zstd.
-    #[arg(required = true, value_name = "SRC")]
+    #[arg(required = true, value_name = "SRC", value_parser = local_path())]
     pub(crate) sources: Vec<PathBuf>,
     /// Folder for the traces: one file per process or client of the source.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) out: PathBuf,
     /// Format of the sources; default: told by how each begins.
     #[arg(long, value_name = "FORMAT", value_parser = source_format())]
@@ -196,7 +197,7 @@ fn source_format() -> clap::builder::PossibleValuesParser {
 #[derive(Debug, Args)]
 pub(crate) struct TraceRepairArgs {
     /// Trace folders or trace files.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_parser = local_path())]
     pub(crate) paths: Vec<PathBuf>,
 }
 
@@ -227,13 +228,13 @@ pub(crate) enum DialectArg {
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
     /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = crate::quantity::time)]
     pub(crate) registry_wait: std::time::Duration,
     /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) output: Option<PathBuf>,
     /// Write again what is there already: complete files of the data set (`data`), files in the output folder that no earlier run of
     /// this program lists in `run.json` (`output`), or both (`--overwrite` alone).
@@ -360,13 +361,13 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AnalyzeArgs {
     /// Output folders, trace folders or trace files.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_parser = local_path())]
     pub(crate) paths: Vec<PathBuf>,
     /// Where the report goes as JSON; default: `report.json` beside the traces.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) json: Option<PathBuf>,
     /// Where the report goes as one self-contained HTML page; default: `report.html` beside the traces.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) html: Option<PathBuf>,
     /// Keep no rows in memory: for traces larger than that. Percentiles then have an error of at most 0.4 %, and what needs all
     /// rows is left out. Automatic above 12.5 million events.
@@ -379,7 +380,7 @@ pub(crate) struct AnalyzeArgs {
     #[arg(long, conflicts_with = "no_files")]
     pub(crate) overwrite: bool,
     /// Another run (output folder, trace folder or trace file): how much each metric changed since, with confidence intervals.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = local_path())]
     pub(crate) base: Option<PathBuf>,
     /// With `--base`: exit with 8 if a metric changed like this, and surely so: `au<-1%`, `read_p99>10%`. Metrics: `au`,
     /// `samples_per_second`, `wait`, `step`, `read_p50`, `read_p99`.
@@ -469,7 +470,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, group = "store")]
     pub(crate) memory: bool,
     /// Keep objects in this directory; when its disk is full, writes are answered with 507.
-    #[arg(long, value_name = "DIR", group = "store")]
+    #[arg(long, value_name = "DIR", group = "store", value_parser = local_path())]
     pub(crate) data: Option<PathBuf>,
     /// Memory that objects may take in each process, such as `8GiB` or `50%` of what the node has available for its
     /// ranks together; what does not fit is answered with 507. Default: 80% of what is available at the start.
@@ -477,7 +478,7 @@ pub(crate) struct ServeArgs {
     pub(crate) memory_limit: Option<crate::quantity::Size>,
     /// Announce the endpoints in this directory, where clients find them with `--registry`. It is refused while
     /// another running server has it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
     /// Announce the endpoints beside those of other running servers; clients use all of them together.
     #[arg(long, requires = "registry")]
@@ -533,7 +534,7 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InstallLinksArgs {
     /// Folder for the links; default: the folder of this binary.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = local_path())]
     pub(crate) folder: Option<PathBuf>,
     /// Replace links and files of these names.
     #[arg(long)]

@@ -101,6 +101,12 @@ pub(crate) fn settings(env: &Environment, loaded: &Loaded) -> Result<Settings, F
     Ok(settings)
 }
 
+/// The variables that stand for keys.
+#[cfg(test)]
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    VARIABLES.iter().filter(|(_, meaning)| !matches!(meaning, Meaning::Nothing(_))).map(|(name, _)| *name)
+}
+
 fn mebibytes(name: &str, value: &str) -> Result<String, Failure> {
     let bytes = value.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << 20));
     let wrong = || Failure::usage(format_args!("{name}: expected a whole number of MiB, found {value:?}"));

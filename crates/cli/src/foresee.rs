@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dlio_analyze::fit::{Foresight, Load};
+use dlio_config::vocabulary::StorageType;
 use dlio_config::{Source, Workload};
 use dlio_format::{Decoder, Encoder, FileShape, Footer, Layout, Need, SampleIndex};
 use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
@@ -40,7 +41,7 @@ impl Foresight for Foreseer {
         let layout = prepared::layout(&workload).ok()?;
         let mut walk = Walk {
             plan: &plan,
-            sized: !workload.dataset.data_folder.starts_with("s3://"),
+            sized: workload.stored_on() != StorageType::S3,
             content: Content { layout: &layout, file: None, made: 0 },
             load: Load::default(),
         };

@@ -39,15 +39,24 @@ pub(crate) fn raise_descriptor_limit() {
     tracing::debug!("limit on file descriptors: {limit:?}");
 }
 
+/// The launcher that this environment tells of.
+pub(crate) fn detect(env: &Environment) -> Option<launcher::Launcher> {
+    launcher::detect(&|name: &str| env.get(name).cloned())
+}
+
 /// Joins the ranks that a launcher started, or makes a world of one.
 ///
 /// # Errors
 /// When a launcher announces more ranks than the MPI library sees.
 pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Failure> {
-    let lookup = |name: &str| env.get(name).cloned();
-    let Some(launcher) = launcher::detect(&lookup) else {
+    let solo = launcher::is_solo(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)?;
+    let Some(launcher) = detect(env).filter(|_| !solo) else {
         return Ok(Rc::new(dlio_comm::Solo::new()));
     };
+    if !launcher.mpi {
+        launcher::check(Some(&launcher), 1)?;
+        return Ok(Rc::new(dlio_comm::Solo::new()));
+    }
     let comm = join(&launcher)?;
     launcher::check(Some(&launcher), comm.place().size)?;
     Ok(comm)

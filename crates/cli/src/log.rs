@@ -172,7 +172,12 @@ impl Log {
         }
         // Appending, so that the lines of several ranks do not overwrite each other.
         let file = File::options().create(true).append(true).open(path).map_err(failed)?;
-        let terminal = (verbosity > Verbosity::Quiet).then_some(Level::Warning);
+        let terminal = match verbosity {
+            Verbosity::Quiet => None,
+            Verbosity::Normal => Some(Level::Warning),
+            Verbosity::Verbose => Some(Level::Info),
+            Verbosity::Debug => Some(Level::Debug),
+        };
         let bars = (terminal.is_some() && std::io::stderr().is_terminal()).then(indicatif::MultiProgress::new);
         Ok(Self { terminal, threshold: Level::Debug, bars, file: LogFile::of(Some(file)) })
     }

@@ -1,6 +1,7 @@
 //! The `dlio-rs` binary: arguments, wiring, rendering of errors, exit codes. Nothing else.
 
 mod args;
+mod aws_profile;
 mod checkpoints;
 mod closing;
 mod commands;
@@ -15,13 +16,16 @@ mod foresee;
 mod host;
 mod launch;
 mod lists;
+mod location;
 mod log;
 mod memory;
+mod opening;
 mod outages;
 mod output_folder;
 mod outputs;
 mod page_cache;
 mod panics;
+mod places;
 mod prepared;
 mod presence;
 mod profiler;
@@ -36,6 +40,7 @@ mod shared_folder;
 mod signals;
 mod sizes;
 mod sizing;
+mod sources;
 mod space;
 mod storage;
 mod trace_args;

@@ -13,12 +13,17 @@ use dlio_storage::s3::{CredentialOptions, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TargetArgs;
-use crate::exit::{Code, Failure};
+use crate::aws_profile::Profile;
+use crate::exit::Failure;
 use crate::launch::Environment;
-use crate::storage::Target;
+use crate::places::Places;
+use crate::sources::{self, Report};
 use crate::wall::Anchor;
 use crate::workload::{Wanted, parse_overrides};
-use crate::{endpoints, environment};
+use crate::{endpoints, environment, location};
+
+/// Name of the row of the output folder.
+const OUTPUT: &str = "output folder";
 
 /// The resolved request of one run.
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) argv: Vec<String>,
     /// What rank 0 has to say about these choices.
     pub(crate) remarks: Vec<String>,
+    /// Where the settings came from, and what else was given.
+    pub(crate) report: Report,
 }
 
 impl Request {
@@ -76,24 +83,28 @@ impl Request {
             endpoints: Vec::new(),
             credentials: Vec::new(),
             region: String::new(),
-            ca_bundle: env.get("AWS_CA_BUNDLE").map(PathBuf::from),
+            ca_bundle: None,
             output: PathBuf::new(),
             output_named_here: false,
             output_token: String::new(),
             anchor: Anchor::now(time),
             argv: crate::launch::command_line(),
             remarks: Vec::new(),
+            report: Report::default(),
         };
+        let written = request.load()?;
         let env = &request.take_environment(env)?;
         request.settings.extend(target.retry_for.map(|seconds| format!("++dlio_rs.retry_for={seconds}")));
         let loaded = request.load()?;
-        request.output = request.output_folder(&loaded, target, time)?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
-        let data = Target::of(&loaded.workload)?;
-        let checkpoints =
-            loaded.workload.workflow.checkpoint.then(|| Target::of_checkpoints(&loaded.workload)).transpose()?;
-        if [Some(data), checkpoints].iter().flatten().any(|target| matches!(target, Target::S3 { .. })) {
-            request.resolve_s3(&loaded.workload, target, env).await?;
+        let wanted = request.wanted.clone();
+        let mut places = Places::new(&wanted, target, (&written, &loaded), env)?;
+        places.read_registry(&mut request.remarks).await?;
+        request.report = Report::new(&places.given());
+        request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
+        request.output = request.output_folder(&loaded, time)?;
+        if places.on_s3 {
+            request.resolve_s3(&loaded.workload, &places).await?;
         }
         Ok(request)
     }
@@ -123,30 +134,13 @@ impl Request {
         let settings = environment::settings(&env, &loaded)?;
         self.remarks.extend(settings.remarks);
         self.settings = settings.overrides;
-        if self.ca_bundle.is_none() {
-            self.ca_bundle = env.get("AWS_CA_BUNDLE").map(PathBuf::from);
-        }
         Ok(env)
     }
 
-    /// `--output`, `output.folder`, the run folder of Hydra, or a dated folder, in this order. In dialect `mlperf`
-    /// `DLIO_OUTPUT_FOLDER` comes before Hydra's.
-    fn output_folder(
-        &mut self,
-        loaded: &Loaded,
-        target: &TargetArgs,
-        time: &dyn TimeSource,
-    ) -> Result<PathBuf, Failure> {
-        let run = self.wanted.hydra.as_ref();
-        let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
-        let configured = [
-            target.output.clone(),
-            loaded.workload.output.folder.as_ref().map(PathBuf::from),
-            run.and_then(|run| run.output.clone()).filter(|_| mlperf),
-            run.map(|run| run.folder.clone()),
-            loaded.hydra_run_dir.as_ref().map(PathBuf::from),
-        ];
-        let configured = configured.into_iter().flatten().next();
+    /// What the table of settings says, else a dated folder.
+    fn output_folder(&mut self, loaded: &Loaded, time: &dyn TimeSource) -> Result<PathBuf, Failure> {
+        let row = self.report.rows.iter().find(|row| row.setting == OUTPUT && !row.from.is_empty());
+        let configured = row.map(|row| location::named(&row.from, Path::new(&row.value))).transpose()?;
         self.output_named_here = configured.is_none();
         let folder = configured.unwrap_or_else(|| {
             let stamp = self.anchor.stamp(time.now()).replace(['T', ':'], "-");
@@ -156,39 +150,30 @@ impl Request {
         std::path::absolute(&folder).map_err(|error| Failure::file("finding the output folder", &folder, &error))
     }
 
-    async fn resolve_s3(&mut self, workload: &Workload, target: &TargetArgs, env: &Environment) -> Result<(), Failure> {
-        let registry = target.registry.clone().or_else(|| workload.dlio_rs.registry.as_ref().map(PathBuf::from));
-        let mut registered = None;
-        if let Some(folder) = registry {
-            let found = dlio_server::registry::wait(&folder, target.registry_wait, crate::log::note)
-                .await
-                .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
-            for stale in &found.stale {
-                let (name, reason) = (&stale.name, &stale.reason);
-                self.remarks.push(format!("registry {}: {name} is left over and ignored: {reason}", folder.display()));
-            }
-            self.remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
-            self.endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
-            // These keys belong to these endpoints, whatever the file says about others.
-            registered = found.credentials;
-        } else {
-            let chosen = endpoints::choose(workload, env)?;
-            self.endpoints = chosen.endpoints;
-            self.remarks.extend(chosen.remarks);
-        }
-        self.find_credentials(&workload.storage, registered, env).await
+    /// Endpoints, keys, region and certificates: those of the registry belong together, whatever the file says about others.
+    async fn resolve_s3(&mut self, workload: &Workload, places: &Places<'_>) -> Result<(), Failure> {
+        self.endpoints = match &places.registry {
+            Some(found) => found.endpoints.clone(),
+            None => endpoints::choose(workload, &places.given())?,
+        };
+        self.report.settle(sources::ENDPOINTS, self.endpoints.join(", "));
+        self.ca_bundle = self.report.value("certificate authorities").map(PathBuf::from);
+        let region = self.report.value("region").map(str::to_owned);
+        let registered = places.registry.as_ref().and_then(|found| found.credentials.clone());
+        self.find_credentials(&workload.storage, region, (registered, &places.profile), places.env).await
     }
 
     /// The configuration's keys or the registry's come first, then the AWS chain.
     async fn find_credentials(
         &mut self,
         storage: &Storage,
-        registered: Option<Pair>,
+        region: Option<String>,
+        (registered, profile): (Option<Pair>, &Profile),
         env: &Environment,
     ) -> Result<(), Failure> {
         let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
-        let region = storage.region.clone().or_else(|| variable("AWS_REGION"));
-        let mut options = CredentialOptions { region, ..CredentialOptions::default() };
+        let profile = profile.chosen.clone();
+        let mut options = CredentialOptions { region, profile, ..CredentialOptions::default() };
         if let Some(pair) = registered {
             options.access_key_id = Some(pair.access_key);
             options.secret_access_key = Some(Secret::new(pair.secret_key));

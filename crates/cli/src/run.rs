@@ -102,7 +102,7 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     if let Some(plan) = prepared.plan.take() {
         prepared.plan = Some(lists::share(session, plan).await?);
     }
-    say_start(session, &prepared, &opened, work);
+    say_start(session, &prepared, work);
     let shared = folders_are_shared(session, &prepared, work).await;
     session.agree(shared).await?;
     space::of_run(session, &prepared, work).await?;
@@ -165,7 +165,7 @@ async fn folders_are_shared(session: &Session, prepared: &Prepared, work: Work) 
     Ok(())
 }
 
-fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work) {
+fn say_start(session: &Session, prepared: &Prepared, work: Work) {
     let workload = &session.loaded.workload;
     let mut modes = Vec::new();
     if work.verify {
@@ -184,9 +184,6 @@ fn say_start(session: &Session, prepared: &Prepared, opened: &Opened, work: Work
         modes.push("Checkpointing");
     }
     session.say(&format!("Running DLIO [{}] with {} process(es)", modes.join(" & "), session.comm.place().size));
-    if let Some(notice) = &opened.notice {
-        session.say(notice);
-    }
     if session.as_reference() {
         voice::before(session, work.train);
     }
@@ -350,9 +347,9 @@ fn files_at_a_time(workload: &Workload) -> u32 {
 
 /// Waits after generation for stores that show new objects late.
 async fn settle(session: &Session) -> Result<(), Failure> {
-    let storage = &session.loaded.workload.storage;
-    let seconds = storage.post_generation_settle_seconds;
-    if seconds <= 0.0 || storage.storage_type == StorageType::LocalFs {
+    let keys = &session.loaded.workload.storage;
+    let seconds = keys.post_generation_settle_seconds;
+    if seconds <= 0.0 || session.loaded.workload.stored_on() == StorageType::LocalFs {
         return Ok(());
     }
     session.say(&format!("Waiting for {seconds} s after generation (storage.post_generation_settle_seconds)"));

@@ -29,7 +29,7 @@ use crate::signals::{self, Signals};
 use crate::sizing;
 use crate::storage::Opened;
 use crate::workload::Wanted;
-use crate::{launch, outages, panics};
+use crate::{launch, opening, outages, panics};
 
 pub(crate) use crate::output_folder::Writes;
 
@@ -134,9 +134,6 @@ impl Session {
         session.say_notices();
         if let Some(text) = session.output.as_ref().and_then(|claim| claim.taken_over()) {
             session.warn(text);
-        }
-        if session.request.output_named_here {
-            session.say_own(&format!("Output folder {}", session.request.output.display()));
         }
         if let Some(sized) = sized {
             session.say(&sized);
@@ -367,8 +364,16 @@ impl Session {
     }
 
     fn say_notices(&self) {
-        for remark in &self.request.remarks {
-            self.inform(remark);
+        for line in opening::lines(self) {
+            self.say_own(&line);
+        }
+        for warning in
+            self.request.wanted.hydra.iter().flat_map(|run| &run.warnings).chain(&self.request.report.notices())
+        {
+            self.warn(warning);
+        }
+        for line in self.request.report.render().iter().chain(&self.request.remarks) {
+            self.inform(line);
         }
         for notice in &self.loaded.notices {
             self.notice(notice);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dlio_comm::Place;
 use dlio_config::Workload;
+use dlio_config::location::Location;
 use dlio_config::vocabulary::{
     Decode, Dialect, EndpointFailure, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
 };
@@ -38,60 +39,55 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The target of a workload: an `s3://` data folder always means S3; otherwise `storage.*` decides.
+    /// The target of a workload: the scheme of `dataset.data_folder` decides, then that of `storage.storage_root`, then
+    /// `storage.*`.
     ///
     /// # Errors
     /// When the storage type has no implementation or names no bucket.
     pub(crate) fn of(workload: &Workload) -> Result<Self, Failure> {
         let storage = &workload.storage;
         let folder = workload.dataset.data_folder.as_str();
-        if let Some(rest) = folder.strip_prefix("s3://") {
-            return bucket_and_prefix(rest, "");
-        }
-        let is_folder = matches!(storage.uri_scheme, Some(UriScheme::File | UriScheme::Direct));
-        match storage.storage_type {
-            StorageType::S3 if !is_folder => {
-                let root = storage.storage_root.strip_prefix("s3://").unwrap_or(&storage.storage_root);
-                bucket_and_prefix(root, folder)
-            }
-            StorageType::S3 | StorageType::LocalFs | StorageType::DirectFs => {
-                let root = storage.storage_root.as_str();
-                let root = root.strip_prefix("direct://").or_else(|| root.strip_prefix("file://")).unwrap_or(root);
+        let root = located(ROOT, &storage.storage_root)?;
+        let folder = match located("dataset.data_folder", folder)? {
+            Location::Plain(folder) => folder,
+            Location::File(path) => return Ok(folder_of(Path::new(path))),
+            Location::Direct(_) => return Err(direct("dataset.data_folder")),
+            Location::S3(rest) => return bucket_and_prefix(rest, ""),
+        };
+        let on_s3 = storage.storage_type == StorageType::S3 && !names_folders(workload);
+        match root {
+            Location::S3(bucket) => bucket_and_prefix(bucket, folder),
+            Location::Plain(bucket) if on_s3 => bucket_and_prefix(bucket, folder),
+            Location::Plain(path) | Location::File(path) | Location::Direct(path) => {
+                implemented(storage.storage_type)?;
                 // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
-                Ok(Self::Local { root: Path::new(root).join(folder).components().collect() })
+                Ok(folder_of(&Path::new(path).join(folder)))
             }
-            other @ (StorageType::ParallelFs | StorageType::Aistore) => Err(Failure::usage(format_args!(
-                "storage.storage_type: {other} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
-            ))),
         }
     }
 
-    /// The target of a workload's checkpoints. An `s3://` folder always means S3; on object storage another one is a
-    /// prefix in the bucket. Elsewhere it is a folder that `storage.storage_root` is not put before, as in the reference.
+    /// The target of a workload's checkpoints. The scheme of `checkpoint.checkpoint_folder` decides; without one it is, on
+    /// object storage, a prefix in the bucket, and elsewhere a folder that `storage.storage_root` is not put before, as in
+    /// the reference.
     ///
     /// # Errors
-    /// When the storage type has no implementation or names no bucket.
+    /// As [`Target::of`].
     pub(crate) fn of_checkpoints(workload: &Workload) -> Result<Self, Failure> {
+        const KEY: &str = "checkpoint.checkpoint_folder";
         let storage = &workload.storage;
-        let folder = workload.checkpoint.checkpoint_folder.as_str();
-        if let Some(rest) = folder.strip_prefix("s3://") {
-            return bucket_and_prefix(rest, "");
-        }
-        let path = folder.strip_prefix("file://").unwrap_or(folder);
-        if path.contains("://") {
-            return Err(Failure::usage(format_args!(
-                "checkpoint.checkpoint_folder: {folder} is of a kind that nothing here speaks; expected a path or s3://BUCKET[/PREFIX]"
-            )));
-        }
-        match storage.storage_type {
-            StorageType::S3 => {
-                let root = storage.storage_root.strip_prefix("s3://").unwrap_or(&storage.storage_root);
-                bucket_and_prefix(root, path)
+        let path = match located(KEY, &workload.checkpoint.checkpoint_folder)? {
+            Location::Plain(path) => path,
+            Location::File(path) => return Ok(folder_of(Path::new(path))),
+            Location::Direct(_) => return Err(direct(KEY)),
+            Location::S3(rest) => return bucket_and_prefix(rest, ""),
+        };
+        match located(ROOT, &storage.storage_root)? {
+            Location::S3(bucket) => bucket_and_prefix(bucket, path),
+            Location::Plain(bucket) if storage.storage_type == StorageType::S3 => bucket_and_prefix(bucket, path),
+            _ => {
+                implemented(storage.storage_type)?;
+                Ok(folder_of(Path::new(path)))
             }
-            StorageType::LocalFs | StorageType::DirectFs => {
-                Ok(Self::Local { root: Path::new(path).components().collect() })
-            }
-            StorageType::ParallelFs | StorageType::Aistore => Self::of(workload),
         }
     }
 
@@ -102,6 +98,37 @@ impl Target {
             Self::S3 { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
             Self::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
         }
+    }
+}
+
+const ROOT: &str = "storage.storage_root";
+
+/// What a key names.
+fn located<'a>(key: &str, text: &'a str) -> Result<Location<'a>, Failure> {
+    Location::parse(text).map_err(|why| Failure::usage(format_args!("{key}: {why}")))
+}
+
+fn direct(key: &str) -> Failure {
+    Failure::usage(format_args!(
+        "{key}: direct:// is a word of storage.storage_root only; for reads past the page cache write a path and reader.odirect: true"
+    ))
+}
+
+fn folder_of(path: &Path) -> Target {
+    Target::Local { root: path.components().collect() }
+}
+
+/// Whether the fork's `uri_scheme` makes a bucket a folder.
+fn names_folders(workload: &Workload) -> bool {
+    matches!(workload.storage.uri_scheme, Some(UriScheme::File | UriScheme::Direct))
+}
+
+fn implemented(kind: StorageType) -> Result<(), Failure> {
+    match kind {
+        StorageType::S3 | StorageType::LocalFs | StorageType::DirectFs => Ok(()),
+        StorageType::ParallelFs | StorageType::Aistore => Err(Failure::usage(format_args!(
+            "storage.storage_type: {kind} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
+        ))),
     }
 }
 

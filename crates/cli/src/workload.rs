@@ -1,5 +1,6 @@
 //! From the words of the command line to a configuration: a file or a bundled workload, and overrides.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dlio_config::{Override, bundled, vocabulary::Dialect};
@@ -24,6 +25,10 @@ pub(crate) struct Wanted {
     pub(crate) overrides: Vec<String>,
     /// Dialect from the command line.
     pub(crate) dialect: Option<String>,
+    /// Options that other places can say as well, by name.
+    pub(crate) flags: BTreeMap<String, String>,
+    /// What only the MLPerf Storage fork has, where it decided the dialect or would have.
+    pub(crate) marks: Option<String>,
     /// Unknown keys are errors.
     pub(crate) strict: bool,
     /// The run was asked for as `dlio_benchmark`.
@@ -51,6 +56,25 @@ pub(crate) struct HydraRun {
     pub(crate) output: Option<PathBuf>,
     /// What rank 0 has to say about these choices.
     pub(crate) remarks: Vec<String>,
+    /// What was asked for and has no effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+#[cfg(test)]
+impl Wanted {
+    /// Overrides of no file in particular.
+    pub(crate) fn of_test(overrides: &[&str]) -> Self {
+        Self {
+            name: "test.yaml".to_owned(),
+            yaml: String::new(),
+            overrides: overrides.iter().map(|text| (*text).to_owned()).collect(),
+            dialect: None,
+            flags: BTreeMap::new(),
+            marks: None,
+            strict: false,
+            hydra: None,
+        }
+    }
 }
 
 impl HydraRun {
@@ -104,11 +128,15 @@ pub(crate) fn find(args: &ConfigArgs, default: Option<&str>) -> Result<Wanted, F
         }
     };
     let (name, yaml) = read(name)?;
+    let dialect = args.dialect.map(|arg| Dialect::from(arg).word().to_owned());
+    let flag = dialect.iter().map(|word| ("--dialect".to_owned(), word.clone()));
     Ok(Wanted {
+        flags: flag.collect(),
+        marks: None,
         name,
         yaml,
         overrides: overrides.into_iter().cloned().collect(),
-        dialect: args.dialect.map(|arg| Dialect::from(arg).word().to_owned()),
+        dialect,
         strict: args.strict,
         hydra: None,
     })
@@ -136,6 +164,11 @@ fn read(name: &str) -> Result<(String, String), Failure> {
         let yaml = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format_args!("reading the configuration {name}: {error}")))?;
         return Ok((name.to_owned(), yaml));
+    }
+    if name.contains("://") {
+        return Err(Failure::usage(format_args!(
+            "{name}: configurations and traces are read from local paths: fetch it first"
+        )));
     }
     if path.is_dir() {
         return Err(Failure::usage(format_args!(

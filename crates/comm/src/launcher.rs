@@ -5,6 +5,9 @@
 
 use crate::Error;
 
+/// Variable by which a user says that every process is a world of its own.
+pub const COMM: &str = "DLIO_RS_COMM";
+
 /// A launcher that left its variables in the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
@@ -16,6 +19,10 @@ pub struct Launcher {
     pub rank: Option<u32>,
     /// The variable that gave it away.
     pub variable: &'static str,
+    /// Whether its processes find each other through MPI.
+    pub mpi: bool,
+    /// The variables of its table row that are set, as `NAME=value`.
+    pub variables: Vec<String>,
 }
 
 /// What one launcher sets.
@@ -23,17 +30,32 @@ struct Signs {
     name: &'static str,
     size: &'static str,
     rank: &'static str,
+    /// Its processes find each other through MPI; otherwise nothing here makes one world of them.
+    mpi: bool,
 }
 
-/// In the order of trust: an MPI launcher inside a Slurm step counts before the step. `SLURM_NTASKS` is not here: a
-/// mere allocation sets it.
+const fn mpi(name: &'static str, size: &'static str, rank: &'static str) -> Signs {
+    Signs { name, size, rank, mpi: true }
+}
+
+const fn foreign(name: &'static str, size: &'static str, rank: &'static str) -> Signs {
+    Signs { name, size, rank, mpi: false }
+}
+
+/// In the order of trust: an MPI launcher inside a Slurm step counts before the step, and before whatever has started the
+/// container that it runs in. `SLURM_NTASKS` is not here: a mere allocation sets it.
 const KNOWN: &[Signs] = &[
-    Signs { name: "Open MPI's mpirun", size: "OMPI_COMM_WORLD_SIZE", rank: "OMPI_COMM_WORLD_RANK" },
-    Signs { name: "MVAPICH2's mpirun", size: "MV2_COMM_WORLD_SIZE", rank: "MV2_COMM_WORLD_RANK" },
-    Signs { name: "a PMI launcher (MPICH's or Intel MPI's mpiexec)", size: "PMI_SIZE", rank: "PMI_RANK" },
-    Signs { name: "Hydra (MPICH's or Intel MPI's mpiexec)", size: "MPI_LOCALNRANKS", rank: "PMI_RANK" },
-    Signs { name: "Slurm's srun", size: "SLURM_STEP_NUM_TASKS", rank: "SLURM_PROCID" },
-    Signs { name: "a PMIx launcher", size: "", rank: "PMIX_RANK" },
+    mpi("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    mpi("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+    mpi("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK"),
+    mpi("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK"),
+    mpi("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    mpi("a PMIx launcher", "", "PMIX_RANK"),
+    foreign("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"),
+    foreign("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK"),
+    foreign("torchrun or a PyTorch job", "WORLD_SIZE", "RANK"),
+    foreign("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX"),
+    foreign("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX"),
 ];
 
 /// Finds the launcher of this process; `env` looks a variable up.
@@ -42,14 +64,29 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
     let number = |name: &str| env(name).and_then(|value| value.trim().parse::<u32>().ok());
     KNOWN.iter().find_map(|signs| {
         let (size, rank) = (number(signs.size), number(signs.rank));
-        // Only PMIx tells no size, and only there does a rank count by itself.
-        let variable = match (size, signs.size) {
-            (Some(_), _) => signs.size,
-            (None, "") if rank.is_some() => signs.rank,
+        // A row without a size is known by its rank. One that is not MPI's must have both: the names are common words.
+        let variable = match (size, rank, signs.size) {
+            (None, Some(_), "") => signs.rank,
+            (Some(_), Some(_), _) => signs.size,
+            (Some(_), None, _) if signs.mpi => signs.size,
             _ => return None,
         };
-        Some(Launcher { name: signs.name, size, rank, variable })
+        let shown = |name: &str| env(name).map(|value| format!("{name}={}", value.trim()));
+        let variables = [signs.size, signs.rank].iter().filter_map(|name| shown(name)).collect();
+        Some(Launcher { name: signs.name, size, rank, variable, mpi: signs.mpi, variables })
     })
+}
+
+impl Launcher {
+    /// Whether it says that there are more processes than this one, or cannot say that there are not.
+    #[must_use]
+    pub fn is_plural(&self) -> bool {
+        match (self.size, self.rank) {
+            (Some(size), _) => size > 1,
+            (None, Some(rank)) => rank > 0 || !self.mpi,
+            (None, None) => false,
+        }
+    }
 }
 
 /// Checks that a world of one rank is what the launcher started.
@@ -57,26 +94,39 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
 /// # Errors
 /// When the launcher announced more ranks than one and the MPI library sees only this one.
 pub fn check(launcher: Option<&Launcher>, world_size: u32) -> Result<(), Error> {
-    let Some(launcher) = launcher else { return Ok(()) };
-    let value = match (launcher.size, launcher.rank) {
-        (Some(size), _) if size > 1 => size,
-        (None, Some(rank)) if rank > 0 => rank,
-        _ => return Ok(()),
+    let Some(launcher) = launcher.filter(|launcher| launcher.is_plural() && world_size <= 1) else { return Ok(()) };
+    let variables = launcher.variables.join(", ");
+    let (world, remedy) = if launcher.mpi {
+        (
+            "but its MPI library sees a world of 1 rank",
+            "start it with the mpirun of the MPI library that this binary is linked with (`ldd` shows it), or under Slurm with \
+         the matching `srun --mpi=…` plug-in",
+        )
+    } else {
+        ("which is no MPI launcher", "start the ranks with `mpirun`")
     };
-    if world_size > 1 {
-        return Ok(());
-    }
     Err(Error::Library(format!(
-        "this process was started by {} ({}={value}), but its MPI library sees a world of 1 rank: every process would \
-         do the whole run by itself; start it with the mpirun of the MPI library that this binary is linked with \
-         (`ldd` shows it), or under Slurm with the matching `srun --mpi=…` plug-in",
-        launcher.name, launcher.variable
+        "this process was started by {} ({variables}), {world}: every process would do the whole run by \
+         itself; {remedy}, or set {COMM}=solo if that is meant",
+        launcher.name
     )))
+}
+
+/// What [`COMM`] says: whether this process is a world of its own whatever has started it.
+///
+/// # Errors
+/// A word that means nothing.
+pub fn is_solo(word: Option<&str>) -> Result<bool, Error> {
+    match word.map(str::trim) {
+        None | Some("" | "auto") => Ok(false),
+        Some("solo") => Ok(true),
+        Some(other) => Err(Error::Library(format!("{COMM}: expected solo or auto, found {other:?}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Launcher, check, detect};
+    use super::{KNOWN, Launcher, check, detect, is_solo};
 
     fn found(variables: &[(&str, &str)]) -> Option<Launcher> {
         detect(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
@@ -116,7 +166,8 @@ mod tests {
     fn a_launcher_of_another_library_is_refused_with_both_sizes_named() {
         let launcher = found(&[("PMI_SIZE", "4"), ("PMI_RANK", "1")]);
         let message = check(launcher.as_ref(), 1).unwrap_err().to_string();
-        assert!(message.contains("PMI_SIZE=4") && message.contains("world of 1 rank"), "{message}");
+        let names = ["PMI_SIZE=4", "PMI_RANK=1", "world of 1 rank", "DLIO_RS_COMM=solo"];
+        assert!(names.iter().all(|name| message.contains(name)), "{message}");
         assert!(check(launcher.as_ref(), 4).is_ok());
     }
 
@@ -130,5 +181,45 @@ mod tests {
     fn one_rank_is_one_rank_however_it_was_started() {
         assert!(check(found(&[("OMPI_COMM_WORLD_SIZE", "1")]).as_ref(), 1).is_ok());
         assert!(check(None, 1).is_ok());
+    }
+
+    #[test]
+    fn every_row_of_several_ranks_is_refused_in_a_world_of_one_by_its_variables() {
+        for signs in KNOWN {
+            let variables: Vec<(&str, &str)> =
+                [(signs.size, "4"), (signs.rank, "1")].into_iter().filter(|(name, _)| !name.is_empty()).collect();
+            let launcher = found(&variables).unwrap();
+            assert_eq!((launcher.name, launcher.rank), (signs.name, Some(1)));
+            let message = check(Some(&launcher), 1).unwrap_err().to_string();
+            for (name, value) in &variables {
+                assert!(message.contains(&format!("{name}={value}")), "{message}");
+            }
+            assert!(message.contains("mpirun") && message.contains("DLIO_RS_COMM=solo"), "{message}");
+            if !signs.size.is_empty() {
+                let one = found(&[(signs.size, "1"), (signs.rank, "0")]);
+                assert!(check(one.as_ref(), 1).is_ok(), "{} with one rank", signs.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_of_an_indexed_job_cannot_know_that_it_is_the_only_one() {
+        assert!(check(found(&[("JOB_COMPLETION_INDEX", "0")]).as_ref(), 1).is_err());
+        let inside = found(&[("JOB_COMPLETION_INDEX", "0"), ("OMPI_COMM_WORLD_SIZE", "2")]);
+        assert!(check(inside.as_ref(), 2).is_ok(), "mpirun in a pod is mpirun");
+    }
+
+    #[test]
+    fn common_words_alone_are_no_launcher() {
+        assert_eq!(found(&[("WORLD_SIZE", "4")]), None);
+        assert_eq!(found(&[("RANK", "2")]), None);
+        assert_eq!(found(&[("WORLD_SIZE", "four"), ("RANK", "0")]), None);
+    }
+
+    #[test]
+    fn a_process_is_a_world_of_its_own_when_the_user_says_so() {
+        assert_eq!(is_solo(Some("solo")).ok(), Some(true));
+        assert_eq!((is_solo(None).ok(), is_solo(Some("auto")).ok()), (Some(false), Some(false)));
+        assert!(is_solo(Some("mpi4py")).unwrap_err().to_string().contains("expected solo or auto"));
     }
 }

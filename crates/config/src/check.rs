@@ -1,6 +1,7 @@
 //! What is wrong between keys, and what this version does not act on yet.
 
 mod mlperf;
+mod places;
 
 use crate::endpoints;
 use crate::fields::Fields;
@@ -20,6 +21,7 @@ pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
     records(&workload.dataset, f);
     folders(&workload.dataset, f);
     hdf5(&workload.dataset, f);
+    places::check(workload, f);
     storage(workload, f);
     parallelism(workload, f);
     checkpoint(workload, f);
@@ -210,8 +212,7 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
             "parallel_fs is a word of the reference that nothing implements; use local_fs",
         );
     }
-    let folder = w.dataset.data_folder.as_str();
-    let remote = folder.starts_with("s3://") || matches!(s.storage_type, StorageType::S3 | StorageType::Aistore);
+    let remote = matches!(w.stored_on(), StorageType::S3 | StorageType::Aistore);
     let url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
     if let Some(endpoint) = s.endpoint_url.as_ref().filter(|endpoint| remote && !url(endpoint)) {
         let message = format!("expected http://host:port or https://host:port, found {endpoint:?}");
@@ -235,9 +236,6 @@ fn storage(w: &Workload, f: &mut Fields<'_>) {
     if !remote && !s.endpoint_uris.is_empty() {
         let text = format!("has no effect with storage_type {}; use s3", s.storage_type);
         f.warn(NoticeCode::Suspicious, "storage.endpoint_uris", &text);
-    }
-    if !folder.starts_with("s3://") && folder.contains("://") && s.storage_type != StorageType::Aistore {
-        f.refuse("dataset.data_folder", format!("expected a path or s3://bucket[/prefix], found {folder:?}"));
     }
 }
 

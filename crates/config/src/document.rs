@@ -66,6 +66,10 @@ impl Map {
         self.0.is_empty()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.0.iter_mut().map(|(key, node)| (key.as_str(), node))
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
         self.0.iter_mut().map(|(_, node)| node)
     }

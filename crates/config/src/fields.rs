@@ -6,6 +6,7 @@ use crate::error::{Place, Problem};
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Key, Kind, Preset, kind};
 use crate::time::TimeSpec;
+use crate::units;
 use crate::vocabulary::Dialect;
 
 /// The tree below `workload`, and what has been found out about it.
@@ -188,11 +189,31 @@ impl<'a> Fields<'a> {
         if let Some(mean) = kind::number(node) {
             return stdev.map_or(TimeSpec::Constant { mean }, |stdev| TimeSpec::Normal { mean, stdev });
         }
-        if node.map().is_none() {
-            self.warn(NoticeCode::Suspicious, path, "is text, which the reference ignores: no time is spent");
+        if let Value::Text(text) = &node.value {
+            self.timeless(path, text);
             return TimeSpec::None;
         }
         self.distribution(path, node, stdev)
+    }
+
+    /// A time that is a text: an error in our own dialect, which has understood the units that there are.
+    fn timeless(&mut self, path: &str, text: &str) {
+        let read = Self::key(path).and_then(|key| units::read(key, text));
+        let (value, examples) = read.unwrap_or((None, "0.1"));
+        if self.dialect == Dialect::Native {
+            let message = format!(
+                "expected {}, found the text {text:?}; with a unit for example {examples}",
+                Kind::Time.expected()
+            );
+            self.refuse(path, message);
+            return;
+        }
+        let remedy = match value {
+            Some(value) => format!("write {value}, or choose dialect native, which understands units"),
+            None => "write seconds as a number".to_owned(),
+        };
+        let message = format!("is the text {text:?}, which the reference ignores: no time is spent; {remedy}");
+        self.warn(NoticeCode::Suspicious, path, &message);
     }
 
     fn distribution(&mut self, path: &str, node: &Node, stdev: Option<f64>) -> TimeSpec {

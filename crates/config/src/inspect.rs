@@ -6,6 +6,7 @@ use crate::fields::Fields;
 use crate::nearest;
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Effect, Kind, TIME_MEMBERS};
+use crate::units;
 
 /// Sections of a file that belong to Hydra.
 const HYDRA_SECTIONS: &[&str] = &["hydra", "defaults"];
@@ -60,6 +61,7 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
         return;
     }
     if let Err(message) = key.kind.check(node) {
+        let message = with_unit(fields, key, node, message);
         fields.problems.push(Problem::new(&node.place, path, message));
     }
     if let (Kind::Time, Value::Map(members)) = (key.kind, &node.value) {
@@ -69,6 +71,20 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
             let text = format!("{}: {path}.{name}: unknown key, ignored{hint}", member.place);
             fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
         }
+    }
+}
+
+/// Says of a refused text that looks like a number with a unit where units are understood, and how they are spelt.
+fn with_unit(fields: &Fields<'_>, key: &schema::Key, node: &Node, message: String) -> String {
+    let Value::Text(text) = &node.value else { return message };
+    match units::read(key, text) {
+        Some((_, examples)) if units::understood(key.path, fields.dialect) => {
+            format!("{message}; with a unit for example {examples}")
+        }
+        Some((Some(value), _)) => {
+            format!("{message}; write {value}, or choose dialect native, which understands units")
+        }
+        _ => message,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::interpolate;
 use crate::notice::{Notice, NoticeCode, Severity};
 use crate::overrides::Override;
 use crate::schema::{self, kind};
+use crate::units;
 use crate::vocabulary::Dialect;
 use crate::workload::Workload;
 use crate::yaml;
@@ -86,6 +87,7 @@ pub fn load(
     let hydra_run_dir = hydra(overrides, &mut notices);
 
     let dialect = dialect.unwrap_or_else(|| dialect_of(&root));
+    units::resolve(&mut root, dialect);
     let mut fields = Fields::new(&root, Place::File { name, line: None }, dialect);
     inspect::inspect(&mut fields);
     let workload = assemble::workload(&mut fields);

@@ -12,6 +12,13 @@ composes it. Every key can be overridden on the command line: `++workload.train.
 `train.epochs=2`. A key that is absent or null has its default. Values may contain `${oc.env:NAME}`,
 `${oc.env:NAME,default}` and `${section.key}`.
 
+In dialect `native`, and for the keys of section `dlio_rs` in every dialect, numbers may have units: `100ms`, `1.5s`,
+`2min` for times; `64KiB`, `8MiB`, `1GB` for bytes; `10k`, `2M` for counts. The references know none: in their dialects a
+time that is a text is ignored as there, with a warning, and any other such text is an error.
+
+A place is a path, `file:///PATH` or `s3://BUCKET[/PREFIX]`. A scheme decides before `storage.storage_type` does; outputs,
+registries and traces are local. Every other scheme is an error.
+
 The last column says what this version does with a key: **acts** on it, only **checks** it and reports that it does not
 act on it yet, or **ignores** it and says why.
 ";

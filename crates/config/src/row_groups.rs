@@ -1,5 +1,6 @@
 //! Which of the MLPerf fork's readers of Parquet a workload means, and what that reader asks for.
 
+use crate::location::Location;
 use crate::vocabulary::{Dialect, Format, RowGroupDecode, StorageLibrary, StorageType};
 use crate::workload::Workload;
 
@@ -15,10 +16,15 @@ pub enum RowGroupReader {
 }
 
 impl Workload {
-    /// Where the data set is: a data folder on S3 is on S3, whatever `storage.storage_type` says.
+    /// Where the data set is: the scheme of its folder decides, then that of the root, whatever `storage.storage_type` says.
     #[must_use]
     pub fn stored_on(&self) -> StorageType {
-        if self.dataset.data_folder.starts_with("s3://") { StorageType::S3 } else { self.storage.storage_type }
+        let storage = &self.storage;
+        match (Location::parse(&self.dataset.data_folder), Location::parse(&storage.storage_root)) {
+            (Ok(Location::S3(_)), _) | (Ok(Location::Plain(_)), Ok(Location::S3(_))) => StorageType::S3,
+            (Ok(Location::File(_)), _) if storage.storage_type == StorageType::S3 => StorageType::LocalFs,
+            _ => storage.storage_type,
+        }
     }
 
     /// The library whose way of reading is imitated: s3dlio where none is said and there are objects to read.

@@ -196,7 +196,7 @@ fn secrets_are_starred_and_the_fork_is_recognised() {
     let files = composed.files(&runtime);
     assert!(![&files.config, &files.hydra, &files.overrides].iter().any(|text| text.contains("hush")));
     assert!(composed.workload_overrides().any(|word| word.ends_with("=hush")), "the run itself needs it");
-    assert_eq!(composed.fork_key(), None);
+    assert_eq!(composed.fork_mark(), None);
     let fork = self::composed(&["workload=tiny", "workload.dataset.format=parquet"]).expect("composed");
-    assert_eq!(fork.fork_key().as_deref(), Some("dataset.format: parquet"));
+    assert_eq!(fork.fork_mark().as_deref(), Some("dataset.format: parquet exists in the MLPerf Storage fork only"));
 }

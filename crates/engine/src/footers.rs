@@ -1,10 +1,10 @@
-//! The footers that a lane knows, and what a thread beside it reads with.
+//! The footers and indexes that a lane knows, and what a thread beside it reads with.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use dlio_event::Position;
-use dlio_format::Footer;
+use dlio_format::{Footer, SampleIndex};
 use dlio_storage::Recorder;
 
 use crate::Error;
@@ -33,8 +33,22 @@ impl ReadKit {
         self.footers.borrow_mut().insert(file, footer);
     }
 
+    /// What the lane has looked up of a file.
+    pub(crate) fn index(&self, file: u64) -> Option<Option<Arc<SampleIndex>>> {
+        self.indexes.borrow().get(&file).cloned()
+    }
+
+    pub(crate) fn keep_index(&self, file: u64, index: Option<Arc<SampleIndex>>) {
+        self.indexes.borrow_mut().insert(file, index);
+    }
+
     pub(crate) fn forget_footers(&self) {
         self.footers.borrow_mut().clear();
+    }
+
+    pub(crate) fn forget_files(&self) {
+        self.forget_footers();
+        self.indexes.borrow_mut().clear();
     }
 
     /// The same for another thread of the lane, which knows nothing yet.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use dlio_event::Position;
-use dlio_format::Footer;
+use dlio_format::{Footer, SampleIndex};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -48,6 +48,8 @@ struct Job {
     request: Request,
     at: Position,
     footer: Option<Arc<Footer>>,
+    /// What the lane has looked up of the file; the inner `None`: it is not looked into.
+    index: Option<Option<Arc<SampleIndex>>>,
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
@@ -90,7 +92,7 @@ impl<'k> Helpers<'k> {
         let file = request.file();
         let answer = if self.kit.blocks && self.limit.get() > 1 {
             let (answer, answered) = oneshot::channel();
-            self.hand_in(Job { request, at, footer: self.kit.footer(file), answer })?;
+            self.hand_in(Job { request, at, footer: self.kit.footer(file), index: self.kit.index(file), answer })?;
             answered.await.map_err(|_| self.kit.defect(at, "a thread that reads for a lane has died"))??
         } else {
             answer(self.kit, request, at).await?
@@ -149,12 +151,15 @@ impl Drop for Helpers<'_> {
 
 /// The life of a thread.
 fn help(runtime: &Runtime, kit: &ReadKit, desk: &Desk) {
-    while let Some(Job { request, at, footer, answer: outbox }) = desk.take() {
+    while let Some(Job { request, at, footer, index, answer: outbox }) = desk.take() {
+        if let Some(index) = index {
+            kit.keep_index(request.file(), index);
+        }
         if let Some(footer) = footer {
             kit.keep_footer(request.file(), footer);
         }
         let outcome = runtime.block_on(answer(kit, request, at));
-        kit.forget_footers();
+        kit.forget_files();
         // Nobody waits any more when the lane has ended.
         drop(outbox.send(outcome));
     }

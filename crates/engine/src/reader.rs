@@ -15,6 +15,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use crate::clock::nanos;
 use crate::decoding::Work;
 use crate::handles::{Keys, OpenFile, OpenFiles};
+use crate::helpers::Helpers;
+use crate::row_groups::Request;
 use crate::{CancelFlag, Clock, Error, Place};
 
 /// What a lane needs to read samples.
@@ -112,11 +114,15 @@ pub(crate) struct Order {
 pub(crate) struct Reader<'k> {
     kit: &'k ReadKit,
     open: OpenFiles<'k>,
+    /// Threads for samples in flight beside the first, where reading blocks.
+    helpers: Helpers<'k>,
 }
 
 impl<'k> Reader<'k> {
     pub(crate) fn new(kit: &'k ReadKit, keys: &'k Keys) -> Self {
-        Self { kit, open: OpenFiles::new(keys) }
+        let helpers = Helpers::new(kit);
+        helpers.expect(u32::try_from(kit.inflight).unwrap_or(u32::MAX));
+        Self { kit, open: OpenFiles::new(keys), helpers }
     }
 
     /// Whether a fresh reader with a fresh arena should take over.
@@ -141,13 +147,7 @@ impl<'k> Reader<'k> {
         }
         let mut bytes = 0;
         if kit.handles == Handles::PerSample && kit.inflight > 1 {
-            let pauses = std::iter::from_fn(|| Some(order.preprocess.next().unwrap_or_default()));
-            let reads = step.samples.iter().zip(pauses);
-            let reads: Vec<_> = reads.map(|(read, pause)| kit.read_alone(*read, sample_at(at, read), pause)).collect();
-            let mut reads = futures::stream::iter(reads).buffer_unordered(kit.inflight);
-            while let Some(read) = reads.try_next().await? {
-                bytes += read;
-            }
+            bytes += self.read_together(order, step, at).await?;
         } else {
             for read in &step.samples {
                 bytes += self.read_one(order, *read, sample_at(at, read)).await?;
@@ -156,6 +156,36 @@ impl<'k> Reader<'k> {
         let span = Event::span(OpKind::Batch, kit.lane, at, start, kit.clock.now());
         kit.events.record(Event { bytes, ..span });
         kit.status.clear();
+        Ok(bytes)
+    }
+
+    /// Reads the samples of a step with several of them in flight: on this thread, or, where reading blocks it, on threads
+    /// beside it.
+    async fn read_together(&self, order: &mut Order, step: &LaneStep, at: Position) -> Result<u64, Error> {
+        let kit = self.kit;
+        let pauses = std::iter::from_fn(|| Some(order.preprocess.next().unwrap_or_default()));
+        let reads: Vec<_> = step
+            .samples
+            .iter()
+            .zip(pauses)
+            .map(|(read, pause)| async move {
+                if !kit.blocks || kit.layout.is_untouched(kit.decode) {
+                    return kit.read_alone(*read, sample_at(at, read), pause).await;
+                }
+                let SampleRead { index, file, sample } = *read;
+                // Threads keep nothing: what tells where the samples of a file are is looked up once, here.
+                kit.index_of(&kit.files.file(file), at).await?;
+                let piece = Piece { step: step.step, index, file, sample, samples: 1 };
+                let bytes = self.helpers.fetch(Request::Piece(piece), at).await?;
+                kit.preprocess(sample_at(at, read), pause).await;
+                Ok(bytes)
+            })
+            .collect();
+        let mut reads = futures::stream::iter(reads).buffer_unordered(kit.inflight);
+        let mut bytes = 0;
+        while let Some(read) = reads.try_next().await? {
+            bytes += read;
+        }
         Ok(bytes)
     }
 

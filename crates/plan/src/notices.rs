@@ -29,6 +29,7 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
         });
     }
     notices.extend(threads(workload, reading));
+    notices.extend(inflight(workload, reading));
     notices.extend(mlperf::of(workload, reading, &splits));
     notices.extend(untouched(workload, &splits));
     if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
@@ -201,6 +202,30 @@ fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> 
             ),
         )
     })
+}
+
+/// Where `dlio_rs.inflight_per_reader` does less than it says.
+fn inflight(workload: &Workload, reading: &Reading) -> Option<Notice> {
+    const MORE: &str = "more reader.read_threads read more at a time";
+    let (wanted, batch) = (u64::from(workload.dlio_rs.inflight_per_reader), workload.reader.batch_size);
+    let text = match (reading.kind, reading.handles()) {
+        _ if wanted <= 1 => return None,
+        (Kind::Iterable, _) => {
+            "has no effect: these readers have windows of their own (storage.storage_options.prefetch_window)"
+                .to_owned()
+        }
+        (_, Handles::PerFile | Handles::Cached) => {
+            format!("has no effect: a reader that keeps its files open reads one sample after the other; {MORE}")
+        }
+        (_, Handles::PerSample) if batch == 1 => {
+            format!("has no effect with reader.batch_size 1: a reader has the samples of one batch in flight; {MORE}")
+        }
+        (_, Handles::PerSample) if batch < wanted => {
+            format!("amounts to {batch}, reader.batch_size: a reader has the samples of one batch in flight; {MORE}")
+        }
+        (_, Handles::PerSample) => return None,
+    };
+    Some(Notice::warning(NoticeCode::Suspicious, format!("dlio_rs.inflight_per_reader {wanted} {text}")))
 }
 
 fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {

@@ -1,7 +1,8 @@
 //! From the command line to what all ranks are sent: the workload, the overrides that concern it, the run folder and the
 //! three files that Hydra leaves there. One time stamp is taken here, by rank 0, for all ranks.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use dlio_config::hydra::{Composition, Runtime, compose};
 use dlio_config::vocabulary::Dialect;
@@ -51,27 +52,36 @@ pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> 
             composition.source().path
         ));
     }
-    let stray: Vec<&str> = composition.stray_keys().collect();
-    if !stray.is_empty() {
-        remarks.push(format!("ignored beside workload: {}", stray.join(", ")));
+    let (mut warnings, mut others) = (Vec::new(), Vec::new());
+    for key in composition.stray_keys() {
+        if dlio_config::is_section(key) {
+            let word = line.overrides.iter().find(|word| word.trim_start_matches('+').starts_with(&format!("{key}.")));
+            let bare = word.map_or(key, |word| word.trim_start_matches('+'));
+            warnings.push(format!(
+                "{bare} has no effect, because it is outside of the group workload: write ++workload.{bare}"
+            ));
+        } else {
+            others.push(key);
+        }
+    }
+    if !others.is_empty() {
+        remarks.push(format!("ignored beside workload: {}", others.join(", ")));
     }
     let overrides: Vec<String> = composition.workload_overrides().map(str::to_owned).collect();
-    let dialect = composition.fork_key().map(|key| {
-        remarks.push(format!(
-            "dialect mlperf, because {key} exists in the MLPerf Storage fork only; ++workload.dlio_rs.dialect=dlio overrules this"
-        ));
-        Dialect::Mlperf.word().to_owned()
-    });
+    let marks = composition.fork_mark();
     let chosen = line.overrides.iter().any(|word| word.contains("dlio_rs.dialect="))
         || composition.source().text.contains("dialect:");
+    let dialect = marks.as_ref().filter(|_| !chosen).map(|_| Dialect::Mlperf.word().to_owned());
     let run = hydra_run(&search, &composition, env)?;
     Ok(Wanted {
         name: composition.source().path.clone(),
         yaml: composition.source().text.clone(),
         overrides,
-        dialect: dialect.filter(|_| !chosen),
+        dialect,
+        flags: BTreeMap::new(),
+        marks,
         strict: false,
-        hydra: Some(HydraRun { remarks, ..run }),
+        hydra: Some(HydraRun { remarks, warnings, ..run }),
     })
 }
 
@@ -84,6 +94,7 @@ pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Enviro
     let anchor = Anchor::now(&clock);
     let folder = composition.run_dir(&anchor.stamp(clock.now()), env).map_err(Failure::usage)?;
     let cwd = std::path::absolute(".").unwrap_or_else(|_| PathBuf::from("."));
+    let folder = crate::location::named("hydra.run.dir", Path::new(&folder))?;
     let folder: PathBuf = cwd.join(folder).components().collect();
     let runtime =
         Runtime { cwd: cwd.display().to_string(), output_dir: folder.display().to_string(), sources: search.sources() };
@@ -101,6 +112,7 @@ pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Enviro
         pfw: env.get("DFTRACER_ENABLE").is_some_and(|value| value == "1"),
         output: env.get("DLIO_OUTPUT_FOLDER").filter(|text| !text.is_empty()).map(PathBuf::from),
         remarks: Vec::new(),
+        warnings: Vec::new(),
     })
 }
 

@@ -123,6 +123,8 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
         yaml: composition.source().text.clone(),
         overrides: composition.workload_overrides().map(str::to_owned).collect(),
         dialect: None,
+        flags: std::collections::BTreeMap::new(),
+        marks: None,
         strict: false,
         hydra: None,
     };

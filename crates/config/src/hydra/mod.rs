@@ -7,6 +7,7 @@
 mod change;
 mod emit;
 mod expand;
+mod marks;
 mod record;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::interpolate;
 use crate::overrides;
+use crate::schema::kind;
 use crate::yaml;
 
 pub use self::emit::python_float;
@@ -172,28 +174,15 @@ impl Composition {
         Ok(folder)
     }
 
-    /// A value of the workload that only the MLPerf Storage fork knows, as `key: value`.
+    /// What of this job exists in the MLPerf Storage fork or its harness only: a key, a value, a name or a folder, in words.
     #[must_use]
-    pub fn fork_key(&self) -> Option<String> {
-        const KEYS: &[&str] = &[
-            "storage.storage_library",
-            "storage.storage_options.storage_library",
-            "storage.post_generation_settle_seconds",
-            "dataset.parquet",
-            "dataset.skip_listing",
-            "dataset.listing_validation_interval",
-            "dataset.data_gen_method",
-            "dataset.num_files_generated",
-            "reader.write_threads",
-        ];
-        const VALUES: &[(&str, &str)] = &[("dataset.format", "parquet"), ("storage.storage_type", "direct_fs")];
+    pub fn fork_mark(&self) -> Option<String> {
         let workload = self.job.at(&["workload"])?;
-        let at = |key: &str| workload.at(&key.split('.').collect::<Vec<_>>());
-        let key = KEYS.iter().find(|key| at(key).is_some_and(|node| node.value != Value::Null));
-        let word = || {
-            VALUES.iter().find(|(key, word)| at(key).is_some_and(|node| node.value == Value::Text((*word).to_owned())))
-        };
-        key.map(|key| (*key).to_owned()).or_else(|| word().map(|(key, word)| format!("{key}: {word}")))
+        let name = workload.at(&["model", "name"]).and_then(kind::text).unwrap_or_default();
+        marks::key(workload)
+            .map(|key| format!("{key} exists in the MLPerf Storage fork only"))
+            .or_else(|| marks::name([("workload", &self.workload), ("model", &name)]))
+            .or_else(|| marks::folder(&self.source.path))
     }
 
     /// The whole tree below `workload` with its interpolations resolved.

@@ -105,8 +105,15 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
     }
 }
 
+/// Whether a dialect has a key of this path.
+#[must_use]
+pub fn has_key(path: &str, dialect: Dialect) -> bool {
+    find(path).is_some_and(|key| key.dialects.contains(&dialect))
+}
+
 /// Whether a path is a section: a proper prefix of some key.
-pub(crate) fn is_section(path: &str) -> bool {
+#[must_use]
+pub fn is_section(path: &str) -> bool {
     let path = if path == "data_reader" { "reader" } else { path };
     keys().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }

@@ -37,7 +37,13 @@ pub(super) const KEYS: &[Key] = &[
         "Which endpoint a rank uses: `rank mod n`, or blocks of neighbouring ranks.",
     ),
     acts("dlio_rs.s3_client", Kind::Word(S3Client::WORDS), Preset::Text("hyper"), "Which S3 client carries the data."),
-    acts("dlio_rs.inflight_per_reader", count32(1), Preset::Whole(1), "Operations in flight per reader lane."),
+    acts(
+        "dlio_rs.inflight_per_reader",
+        count32(1),
+        Preset::Whole(1),
+        "Samples of one batch that a reader has in flight, where it opens a file for every sample; else, and beyond \
+         `reader.batch_size`, it has no effect and a notice says so.",
+    ),
     acts("dlio_rs.generate_inflight", count32(1), Preset::Whole(4), "Files in flight per rank while generating."),
     acts(
         "dlio_rs.decode",

@@ -1,0 +1,80 @@
+//! The first lines of a run: what was understood, before anything is read or written.
+
+use dlio_config::vocabulary::Dialect;
+
+use crate::launch;
+use crate::session::Session;
+use crate::storage::{self, Target};
+
+/// Endpoints that are named; of more the first ones and how many there are.
+const NAMED: usize = 4;
+
+/// Dialect, world, storage, endpoints and output folder, at most five lines; rank 0 says them.
+pub(crate) fn lines(session: &Session) -> Vec<String> {
+    if session.rank() > 0 {
+        return Vec::new();
+    }
+    let place = session.comm.place();
+    let launcher = launch::detect(&launch::environment());
+    let world = match launcher {
+        Some(launcher) if place.size > 1 => format!(", found through {}", launcher.name),
+        _ => String::new(),
+    };
+    let mut lines = vec![
+        format!("Dialect {} ({})", session.loaded.workload.dlio_rs.dialect, decided(session)),
+        format!("World: {} on {}{world}", counted(place.size, "rank"), counted(place.nodes, "node")),
+        storage_line(session),
+    ];
+    lines.extend(endpoints(session));
+    lines.push(format!("Output folder: {}", session.request.output.display()));
+    lines
+}
+
+/// What decided the dialect.
+fn decided(session: &Session) -> String {
+    let row = session.request.report.rows.iter().find(|row| row.setting == "dialect" && !row.from.is_empty());
+    match (row, &session.request.wanted.marks) {
+        (None, _) => "the default; --dialect and dlio_rs.dialect choose another".to_owned(),
+        (Some(row), Some(marks)) if row.from == MARKS => {
+            format!("{marks}; ++workload.dlio_rs.dialect={} overrules this", Dialect::Dlio)
+        }
+        (Some(row), _) => row.from.clone(),
+    }
+}
+
+/// Name of the source that only the fork's jobs have.
+pub(crate) const MARKS: &str = "marks of the fork";
+
+fn storage_line(session: &Session) -> String {
+    let workload = &session.loaded.workload;
+    let name = |target: Result<Target, _>| {
+        target.map_or_else(|_: crate::exit::Failure| "?".to_owned(), |target| target.name())
+    };
+    let data = name(Target::of(workload));
+    if workload.workflow.checkpoint {
+        format!("Storage: data in {data}, checkpoints in {}", name(Target::of_checkpoints(workload)))
+    } else {
+        format!("Storage: data in {data}")
+    }
+}
+
+fn endpoints(session: &Session) -> Option<String> {
+    let request = &session.request;
+    if request.credentials.is_empty() {
+        return None;
+    }
+    let from = request.report.rows.iter().find(|row| row.setting == crate::sources::ENDPOINTS && !row.from.is_empty());
+    let from = from.map_or_else(String::new, |row| format!(" ({})", row.from));
+    let shown = match request.endpoints.as_slice() {
+        [] => format!("none given: those of AWS in {}", request.region),
+        all if all.len() > NAMED => format!("{} and {} more", all[..NAMED].join(", "), all.len() - NAMED),
+        all => all.join(", "),
+    };
+    let share = storage::share(&session.loaded.workload, &request.endpoints, 0, session.comm.place().size);
+    let mapping = share.notice.map_or_else(String::new, |notice| format!("; {notice}"));
+    Some(format!("Endpoints: {shown}{from}{mapping}"))
+}
+
+fn counted(count: u32, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,106 @@
+//! The places that say something about a run besides its configuration: options, environment, AWS profile, registry.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dlio_config::Loaded;
+use dlio_server::Credentials;
+
+use crate::args::TargetArgs;
+use crate::aws_profile::Profile;
+use crate::exit::{Code, Failure};
+use crate::launch::Environment;
+use crate::location;
+use crate::sources::{Given, flags};
+use crate::storage::Target;
+use crate::workload::Wanted;
+
+/// What was found at each place.
+pub(crate) struct Places<'a> {
+    wanted: &'a Wanted,
+    /// The configuration without what the environment adds to it.
+    written: &'a Loaded,
+    pub(crate) env: &'a Environment,
+    flags: BTreeMap<String, String>,
+    /// Empty where nothing is on S3: then nobody asks, and a profile that is not there is no mistake.
+    pub(crate) profile: Profile,
+    pub(crate) registry: Option<Registry>,
+    /// Whether data or checkpoints are on S3.
+    pub(crate) on_s3: bool,
+    folder: Option<PathBuf>,
+    registry_wait: Duration,
+}
+
+/// What servers have left in a registry.
+pub(crate) struct Registry {
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+impl<'a> Places<'a> {
+    /// Looks at everything but the registry.
+    ///
+    /// # Errors
+    /// When a place of data is none, or the AWS profile that the environment names does not exist.
+    pub(crate) fn new(
+        wanted: &'a Wanted,
+        target: &TargetArgs,
+        (written, loaded): (&'a Loaded, &Loaded),
+        env: &'a Environment,
+    ) -> Result<Self, Failure> {
+        let workload = &loaded.workload;
+        let data = Target::of(workload)?;
+        let checkpoints = workload.workflow.checkpoint.then(|| Target::of_checkpoints(workload)).transpose()?;
+        let on_s3 = [Some(data), checkpoints].iter().flatten().any(|target| matches!(target, Target::S3 { .. }));
+        let profile = if on_s3 { Profile::read(env)? } else { Profile::default() };
+        let named = workload.dlio_rs.registry.as_ref().map(|path| location::named("dlio_rs.registry", Path::new(path)));
+        let folder = target.registry.clone().map_or(named.transpose(), |path| Ok(Some(path)))?;
+        let flags = flags(wanted, target);
+        Ok(Self {
+            wanted,
+            written,
+            env,
+            flags,
+            profile,
+            registry: None,
+            on_s3,
+            folder,
+            registry_wait: target.registry_wait,
+        })
+    }
+
+    /// Waits until every endpoint of the registry that a run on S3 names is announced, if it names one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or endpoints are missing when time is up.
+    pub(crate) async fn read_registry(&mut self, remarks: &mut Vec<String>) -> Result<(), Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
+        let found = dlio_server::registry::wait(folder, self.registry_wait, crate::log::note)
+            .await
+            .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
+        for stale in &found.stale {
+            let (name, reason) = (&stale.name, &stale.reason);
+            remarks.push(format!("registry {}: {name} is left over and ignored: {reason}", folder.display()));
+        }
+        remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
+        let endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
+        self.registry = Some(Registry { endpoints, credentials: found.credentials });
+        Ok(())
+    }
+
+    /// What all of them say.
+    pub(crate) fn given(&self) -> Given<'_> {
+        let registry = self.registry.as_ref();
+        Given {
+            wanted: self.wanted,
+            loaded: self.written,
+            env: self.env,
+            profile: &self.profile,
+            flags: &self.flags,
+            registry: registry.map(|found| found.endpoints.as_slice()),
+            registry_keys: registry.is_some_and(|found| found.credentials.is_some()),
+            on_s3: self.on_s3,
+        }
+    }
+}

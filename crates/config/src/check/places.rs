@@ -1,0 +1,60 @@
+//! Where a workload's keys say that things are.
+
+use crate::fields::Fields;
+use crate::location::{Location, local};
+use crate::vocabulary::StorageType;
+use crate::workload::Workload;
+
+const DATA: &str = "dataset.data_folder";
+const ROOT: &str = "storage.storage_root";
+const CHECKPOINTS: &str = "checkpoint.checkpoint_folder";
+
+/// Refuses places that mean nothing here, and places that contradict each other.
+pub(super) fn check(w: &Workload, f: &mut Fields<'_>) {
+    let aistore = w.storage.storage_type == StorageType::Aistore;
+    let data = if aistore { None } else { folder(DATA, &w.dataset.data_folder, f) };
+    let root = place(ROOT, &w.storage.storage_root, f);
+    if w.workflow.checkpoint && !aistore {
+        folder(CHECKPOINTS, &w.checkpoint.checkpoint_folder, f);
+    }
+    let named = match root {
+        Some(Location::S3(root)) => Some(root),
+        Some(Location::Plain(root)) if w.storage.storage_type == StorageType::S3 => Some(root),
+        _ => None,
+    };
+    let bucket =
+        |text: &str| text.split('/').next().map(str::to_owned).filter(|name| !matches!(&**name, "" | "." | ".."));
+    if let (Some(Location::S3(data)), Some(root)) = (data, named.and_then(bucket))
+        && bucket(data).as_ref() != Some(&root)
+    {
+        let message = format!("names the bucket {root}, and {DATA} s3://{data}: name one bucket, or leave {ROOT} out");
+        f.refuse(ROOT, message);
+    }
+    let endpoints = w.storage.endpoint_file.as_deref();
+    let paths = [
+        ("output.folder", w.output.folder.as_deref()),
+        ("dlio_rs.registry", w.dlio_rs.registry.as_deref()),
+        ("storage.endpoint_file", endpoints),
+    ];
+    for (key, text) in paths {
+        if let Some(Err(why)) = text.map(local) {
+            f.refuse(key, why);
+        }
+    }
+}
+
+fn place<'a>(key: &str, text: &'a str, f: &mut Fields<'_>) -> Option<Location<'a>> {
+    Location::parse(text).map_err(|why| f.refuse(key, why)).ok()
+}
+
+/// A folder for data or checkpoints: everything but the fork's word for a bucket past the page cache.
+fn folder<'a>(key: &str, text: &'a str, f: &mut Fields<'_>) -> Option<Location<'a>> {
+    let place = place(key, text, f);
+    if let Some(Location::Direct(path)) = place {
+        let message = format!(
+            "direct:// is a word for {ROOT} only; for reads past the page cache write {path} and reader.odirect: true"
+        );
+        f.refuse(key, message);
+    }
+    place
+}

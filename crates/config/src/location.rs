@@ -1,0 +1,150 @@
+//! What the name of a place means: a path, or an address with a scheme. A scheme is acted on or refused by its name;
+//! none of them becomes a folder called `s3:`.
+
+/// Schemes by which users name places, besides those that have `://` behind them: a folder of this name with a colon is
+/// always a slip of the pen.
+const SCHEMES: &[&str] = &[
+    "s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasb", "wasbs", "adl", "hdfs", "webhdfs", "http", "https",
+    "ftp", "sftp", "file", "direct", "hf", "oss", "cos", "obs", "swift", "minio", "memory",
+];
+
+/// What is told with every refusal.
+const SUPPORTED: &str = "expected a path, file:///PATH or s3://BUCKET[/PREFIX]";
+
+/// A place for data or checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location<'a> {
+    /// A text without a scheme: `storage.storage_type` says what it means.
+    Plain(&'a str),
+    /// An absolute path of a file system, whatever the storage type.
+    File(&'a str),
+    /// The same, past the page cache (the MLPerf fork's word).
+    Direct(&'a str),
+    /// Bucket and prefix, whatever the storage type.
+    S3(&'a str),
+}
+
+impl<'a> Location<'a> {
+    /// Reads the name of a place.
+    ///
+    /// # Errors
+    /// When it has a scheme that is misspelt, or that nothing here speaks; the message has no key in front.
+    pub fn parse(text: &'a str) -> Result<Self, String> {
+        let Some((scheme, rest)) = scheme(text) else { return Ok(Self::Plain(text)) };
+        let lower = scheme.to_ascii_lowercase();
+        match (lower.as_str(), rest.strip_prefix("//")) {
+            ("s3", Some(bucket)) if scheme == "s3" && !bucket.starts_with('/') && !bucket.is_empty() => {
+                Ok(Self::S3(bucket))
+            }
+            ("s3" | "s3a" | "s3n", _) => {
+                let bucket = rest.trim_start_matches('/');
+                let spelling = if bucket.is_empty() { "BUCKET[/PREFIX]" } else { bucket };
+                Err(format!("{text:?} is not how a bucket is named: write s3://{spelling}"))
+            }
+            ("file" | "direct", Some(path)) if scheme == lower && path.starts_with('/') => {
+                Ok(if lower == "file" { Self::File(path) } else { Self::Direct(path) })
+            }
+            ("file", Some(host)) if scheme == lower && host.starts_with("localhost/") => {
+                Ok(Self::File(&host["localhost".len()..]))
+            }
+            ("file", Some(host)) if host.contains('/') && scheme == lower => Err(format!(
+                "{text:?} names a file on the host {:?}: mount it here and write the path, or file:///PATH",
+                host.split('/').next().unwrap_or_default()
+            )),
+            ("file" | "direct", _) => {
+                let path = rest.trim_start_matches('/');
+                Err(format!("{text:?} is not how a path is named: write {lower}:///{path}, or /{path}"))
+            }
+            _ => Err(format!("{text:?}: nothing here speaks {lower}; {SUPPORTED}{}", beside(&lower))),
+        }
+    }
+}
+
+/// What else to do with a scheme that nothing here speaks.
+fn beside(scheme: &str) -> &'static str {
+    match scheme {
+        "gs" | "gcs" | "oss" | "cos" | "obs" | "swift" | "minio" | "http" | "https" => {
+            " (a service that speaks S3: its address goes to storage.storage_options.endpoint_url, the bucket to s3://)"
+        }
+        "hdfs" | "webhdfs" | "az" | "abfs" | "abfss" | "wasb" | "wasbs" | "adl" | "hf" => {
+            " (a file system of this kind must be mounted)"
+        }
+        _ => "",
+    }
+}
+
+/// The scheme of a text, and what is behind the colon.
+fn scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_word = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let known = SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    (is_word && (known || rest.starts_with("//"))).then_some((scheme, rest))
+}
+
+/// The path of something that this program keeps or reads as local files: outputs, traces, registries, configurations.
+///
+/// # Errors
+/// When the text names something else than a local path; the message has no key in front.
+pub fn local(text: &str) -> Result<&str, String> {
+    match Location::parse(text) {
+        Ok(Location::Plain(path) | Location::File(path)) => Ok(path),
+        Ok(Location::S3(_) | Location::Direct(_)) => {
+            Err(format!("{text:?} is no local path, and only local ones do here"))
+        }
+        Err(why) if scheme(text).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("file")) => Err(why),
+        Err(_) => Err(format!("{text:?} is no local path, and only local ones do here")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_without_a_scheme_is_plain() {
+        for text in ["./data", "/mnt/a:b/c", "data/12:30", "c:", "unet3d", ":x", "", "a b://c"] {
+            assert_eq!(Location::parse(text), Ok(Location::Plain(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn schemes_that_are_spoken_are_told_apart() {
+        assert_eq!(Location::parse("s3://bkt/p"), Ok(Location::S3("bkt/p")));
+        assert_eq!(Location::parse("file:///mnt/x"), Ok(Location::File("/mnt/x")));
+        assert_eq!(Location::parse("file://localhost/mnt"), Ok(Location::File("/mnt")));
+        assert_eq!(Location::parse("direct:///mnt/x"), Ok(Location::Direct("/mnt/x")));
+    }
+
+    #[test]
+    fn a_misspelt_bucket_is_refused_with_the_right_spelling() {
+        for text in ["s3:/bkt/p", "s3:bkt/p", "S3://bkt/p", "s3:///bkt/p", "s3a://bkt/p", "s3n:bkt/p"] {
+            let why = Location::parse(text).unwrap_err();
+            assert!(why.contains(text) && why.contains("write s3://bkt/p"), "{why}");
+        }
+        assert!(Location::parse("s3:").unwrap_err().contains("s3://BUCKET"));
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_name_with_what_is_supported() {
+        for text in ["gs://b/p", "az://c/p", "hdfs://nn:8020/p", "http://h/p", "https:/h", "foo://bar", "abfss://c@a/p"]
+        {
+            let why = Location::parse(text).unwrap_err();
+            let scheme = text.split(':').next().unwrap();
+            assert!(why.contains(&format!("nothing here speaks {scheme}")) && why.contains(SUPPORTED), "{why}");
+        }
+        assert!(Location::parse("file://node7/data").unwrap_err().contains("the host \"node7\""));
+        for text in ["file:/mnt/x", "file:mnt/x", "FILE:///mnt/x"] {
+            assert!(Location::parse(text).unwrap_err().contains("file:///mnt/x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn outputs_go_to_local_paths() {
+        assert_eq!(local("file:///out"), Ok("/out"));
+        assert_eq!(local("out"), Ok("out"));
+        for text in ["s3://bkt/out", "s3:/bkt/out", "gs://b", "direct:///x", "hdfs:out"] {
+            assert!(local(text).unwrap_err().contains("is no local path"), "{text}");
+        }
+    }
+}
