@@ -16,6 +16,7 @@ mod fits;
 mod foreign;
 mod mlperf;
 mod mlperf_reads;
+mod notices;
 mod output_folders;
 mod ranks;
 mod replays;

@@ -45,8 +45,8 @@ impl From<Output> for Said {
 /// A clean environment: nothing of the caller's AWS or MPI settings leaks into a test.
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars() {
-        if ["AWS_", "S3_", "OMPI_", "PMI", "SLURM_", "DLIO_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
-        {
+        let prefixes = ["AWS_", "S3_", "OMPI_", "PMI", "SLURM_", "DLIO_", "RUST_LOG", "WORLD_SIZE", "JOB_COMPLETION"];
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) || name.to_ascii_uppercase().ends_with("_PROXY") {
             command.env_remove(name);
         }
     }

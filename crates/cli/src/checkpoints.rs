@@ -59,9 +59,6 @@ impl Prepared {
     /// Says the sizes, as the reference does before the run.
     pub(crate) fn say(&self, session: &Session) {
         let plan = &self.checkpoints.plan;
-        if let Some(notice) = &self.opened.notice {
-            session.say(notice);
-        }
         for notice in plan.notices() {
             match notice.severity {
                 dlio_config::Severity::Warning => session.warn(&notice.text),

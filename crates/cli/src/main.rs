@@ -47,6 +47,7 @@ mod trace_args;
 mod trace_fidelity;
 mod trace_prepare;
 mod trace_replay;
+mod unheeded;
 mod voice;
 mod wall;
 mod wire_path;

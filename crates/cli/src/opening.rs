@@ -30,6 +30,13 @@ pub(crate) fn lines(session: &Session) -> Vec<String> {
     lines
 }
 
+/// The dialect and what decided it, where a run by the reference's name is not the reference's.
+pub(crate) fn unasked(session: &Session) -> Option<String> {
+    let row = session.request.report.rows.iter().find(|row| row.setting == "dialect")?;
+    let told = session.rank() == 0 && session.as_reference() && row.from == MARKS;
+    told.then(|| format!("dialect {}: {}", session.loaded.workload.dlio_rs.dialect, decided(session)))
+}
+
 /// What decided the dialect.
 fn decided(session: &Session) -> String {
     let row = session.request.report.rows.iter().find(|row| row.setting == "dialect" && !row.from.is_empty());
@@ -60,7 +67,7 @@ fn storage_line(session: &Session) -> String {
 
 fn endpoints(session: &Session) -> Option<String> {
     let request = &session.request;
-    if request.credentials.is_empty() {
+    if !request.uses_s3() {
         return None;
     }
     let from = request.report.rows.iter().find(|row| row.setting == crate::sources::ENDPOINTS && !row.from.is_empty());

@@ -7,12 +7,11 @@ use std::time::Duration;
 use dlio_config::Loaded;
 use dlio_server::Credentials;
 
-use crate::args::TargetArgs;
 use crate::aws_profile::Profile;
 use crate::exit::{Code, Failure};
 use crate::launch::Environment;
 use crate::location;
-use crate::sources::{Given, flags};
+use crate::sources::Given;
 use crate::storage::Target;
 use crate::workload::Wanted;
 
@@ -29,7 +28,6 @@ pub(crate) struct Places<'a> {
     /// Whether data or checkpoints are on S3.
     pub(crate) on_s3: bool,
     folder: Option<PathBuf>,
-    registry_wait: Duration,
 }
 
 /// What servers have left in a registry.
@@ -39,13 +37,13 @@ pub(crate) struct Registry {
 }
 
 impl<'a> Places<'a> {
-    /// Looks at everything but the registry.
+    /// Looks at everything but the registry; `flags` are the options of the command line that count, by name.
     ///
     /// # Errors
     /// When a place of data is none, or the AWS profile that the environment names does not exist.
     pub(crate) fn new(
         wanted: &'a Wanted,
-        target: &TargetArgs,
+        flags: BTreeMap<String, String>,
         (written, loaded): (&'a Loaded, &Loaded),
         env: &'a Environment,
     ) -> Result<Self, Failure> {
@@ -55,28 +53,17 @@ impl<'a> Places<'a> {
         let on_s3 = [Some(data), checkpoints].iter().flatten().any(|target| matches!(target, Target::S3 { .. }));
         let profile = if on_s3 { Profile::read(env)? } else { Profile::default() };
         let named = workload.dlio_rs.registry.as_ref().map(|path| location::named("dlio_rs.registry", Path::new(path)));
-        let folder = target.registry.clone().map_or(named.transpose(), |path| Ok(Some(path)))?;
-        let flags = flags(wanted, target);
-        Ok(Self {
-            wanted,
-            written,
-            env,
-            flags,
-            profile,
-            registry: None,
-            on_s3,
-            folder,
-            registry_wait: target.registry_wait,
-        })
+        let folder = flags.get("--registry").map_or(named.transpose(), |path| Ok(Some(PathBuf::from(path))))?;
+        Ok(Self { wanted, written, env, flags, profile, registry: None, on_s3, folder })
     }
 
-    /// Waits until every endpoint of the registry that a run on S3 names is announced, if it names one.
+    /// Waits, at most `wait`, until every endpoint of the registry that a run on S3 names is announced, if it names one.
     ///
     /// # Errors
     /// When it cannot be read, or endpoints are missing when time is up.
-    pub(crate) async fn read_registry(&mut self, remarks: &mut Vec<String>) -> Result<(), Failure> {
+    pub(crate) async fn read_registry(&mut self, wait: Duration, remarks: &mut Vec<String>) -> Result<(), Failure> {
         let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
-        let found = dlio_server::registry::wait(folder, self.registry_wait, crate::log::note)
+        let found = dlio_server::registry::wait(folder, wait, crate::log::note)
             .await
             .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
         for stale in &found.stale {

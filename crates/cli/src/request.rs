@@ -98,8 +98,9 @@ impl Request {
         let loaded = request.load()?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
         let wanted = request.wanted.clone();
-        let mut places = Places::new(&wanted, target, (&written, &loaded), env)?;
-        places.read_registry(&mut request.remarks).await?;
+        let flags = sources::flags(&wanted, target);
+        let mut places = Places::new(&wanted, flags, (&written, &loaded), env)?;
+        places.read_registry(target.registry_wait, &mut request.remarks).await?;
         request.report = Report::new(&places.given());
         request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
         request.output = request.output_folder(&loaded, time)?;
@@ -115,6 +116,11 @@ impl Request {
     /// When it is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         load_with(&self.wanted, &self.settings, &self.env)
+    }
+
+    /// Whether data or checkpoints are on S3.
+    pub(crate) fn uses_s3(&self) -> bool {
+        !self.credentials.is_empty()
     }
 
     /// Lets the environment say what the configuration leaves open. Dialect `mlperf` also has a file `.env`, whose

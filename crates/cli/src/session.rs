@@ -26,10 +26,9 @@ use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
 use crate::signals::{self, Signals};
-use crate::sizing;
 use crate::storage::Opened;
 use crate::workload::Wanted;
-use crate::{launch, opening, outages, panics};
+use crate::{launch, opening, outages, panics, sizing, unheeded};
 
 pub(crate) use crate::output_folder::Writes;
 
@@ -367,10 +366,24 @@ impl Session {
         for line in opening::lines(self) {
             self.say_own(&line);
         }
+        // On the screen, but in no file: who called the reference by its name may read that line by line.
+        if let Some(line) = opening::unasked(self).filter(|_| self.log.hears(Level::Warning)) {
+            crate::log::note(&line);
+        }
         for warning in
             self.request.wanted.hydra.iter().flat_map(|run| &run.warnings).chain(&self.request.report.notices())
         {
             self.warn(warning);
+        }
+        let (endpoints, size) = (&self.request.endpoints, self.comm.place().size);
+        for warning in unheeded::warnings(&self.loaded, (endpoints, size), self.request.uses_s3()) {
+            self.warn(&warning);
+        }
+        let ignored = self.loaded.notices.iter().filter(|notice| notice.code == NoticeCode::IgnoredKey).count();
+        if ignored > 0 {
+            self.say_own(&format!(
+                "{ignored} key(s) of the configuration have no effect; -v names them, with the reason"
+            ));
         }
         for line in self.request.report.render().iter().chain(&self.request.remarks) {
             self.inform(line);

@@ -209,8 +209,6 @@ pub(crate) struct Opened {
     pub(crate) storage: Arc<dyn Storage>,
     /// The S3 client behind it, for the preflight.
     pub(crate) s3: Option<Arc<S3>>,
-    /// A notice for the user.
-    pub(crate) notice: Option<String>,
 }
 
 /// Opens the storage for this rank.
@@ -226,11 +224,11 @@ pub(crate) fn open(
     match Target::of(workload)? {
         Target::Local { root } => {
             let storage = Arc::new(Local::new(root, time, local_options(workload)));
-            Ok(Opened { storage: as_asked(workload, storage), s3: None, notice: None })
+            Ok(Opened { storage: as_asked(workload, storage), s3: None })
         }
         Target::S3 { bucket, prefix } => {
-            let (config, notice) = shared_config(workload, request, place, bucket, prefix)?;
-            let opened = open_s3(workload, config, notice, time)?;
+            let config = shared_config(workload, request, place, bucket, prefix)?;
+            let opened = open_s3(workload, config, time)?;
             Ok(Opened { storage: as_asked(workload, opened.storage), ..opened })
         }
     }
@@ -299,15 +297,15 @@ pub(crate) fn open_checkpoints(
                 drop_cache: mlperf,
                 ..LocalOptions::default()
             };
-            Ok(Opened { storage: Arc::new(Local::new(root, time, options)), s3: None, notice: None })
+            Ok(Opened { storage: Arc::new(Local::new(root, time, options)), s3: None })
         }
         Target::S3 { bucket, prefix } => {
-            let (mut config, notice) = shared_config(workload, request, place, bucket, prefix)?;
+            let mut config = shared_config(workload, request, place, bucket, prefix)?;
             if mlperf {
                 config.part_size = 32 << 20;
                 config.part_concurrency = per_rank(place);
             }
-            open_s3(workload, config, notice, time)
+            open_s3(workload, config, time)
         }
     }
 }
@@ -340,7 +338,7 @@ fn shared_config(
     place: &Place,
     bucket: String,
     prefix: String,
-) -> Result<(S3Config, Option<String>), Failure> {
+) -> Result<S3Config, Failure> {
     let mut share = share(workload, &request.endpoints, place.rank, place.size);
     let spares = spares(&request.endpoints, &share.endpoints);
     let count = spares.len();
@@ -352,7 +350,7 @@ fn shared_config(
     config.spares = if failover { count } else { 0 };
     // Every rank draws its own numbers from the workload's seed.
     config.seed = (config.seed << 32) | u64::from(place.rank);
-    Ok((config, share.notice))
+    Ok(config)
 }
 
 /// The endpoints of the job that a rank does not use, from the one after its own on.
@@ -378,18 +376,13 @@ pub(crate) fn client_of_all(
     Ok(S3::new(config, time)?)
 }
 
-fn open_s3(
-    workload: &Workload,
-    config: S3Config,
-    notice: Option<String>,
-    time: Arc<dyn TimeSource>,
-) -> Result<Opened, Failure> {
+fn open_s3(workload: &Workload, config: S3Config, time: Arc<dyn TimeSource>) -> Result<Opened, Failure> {
     let client = Arc::new(S3::new(config, time)?);
     let storage: Arc<dyn Storage> = match workload.dlio_rs.s3_client {
         S3Client::Hyper => client.clone(),
         S3Client::Sdk => Arc::new(s3::sdk::SdkS3::beside(&client)?),
     };
-    Ok(Opened { storage, s3: Some(client), notice })
+    Ok(Opened { storage, s3: Some(client) })
 }
 
 fn s3_config(

@@ -55,7 +55,10 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
             "{}: {path}: ignored: it is a key of the MLPerf fork; choose dialect {dialects} for its effect",
             node.place
         );
-        fields.notices.push(Notice::info(NoticeCode::IgnoredKey, text));
+        // Our own keys are in no file that was written for another program.
+        let ours = path.starts_with("dlio_rs.");
+        let notice = if ours { Notice::warning } else { Notice::info };
+        fields.notices.push(notice(NoticeCode::IgnoredKey, text));
     }
     if node.value == Value::Null {
         return;

@@ -183,8 +183,9 @@ fn hydra(overrides: &[Override], notices: &mut Vec<Notice>) -> Option<String> {
         match change.hydra() {
             Some(("run.dir", Some(node))) => run_dir = kind::text(node),
             Some(_) => {
-                let text = format!("override {change}: ignored: it is a setting of Hydra");
-                notices.push(Notice::info(NoticeCode::IgnoredOverride, text));
+                let text =
+                    format!("override {change}: ignored: of Hydra's settings only hydra.run.dir has a meaning here");
+                notices.push(Notice::warning(NoticeCode::IgnoredOverride, text));
             }
             None => {}
         }

@@ -4,7 +4,7 @@ use dlio_config::workload::Workflow;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs};
+use crate::args::{ConfigArgs, Overwrite, ReplayArgs, ReplayOrTraceArgs};
 use crate::exit::Failure;
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
@@ -67,7 +67,11 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {
     let ReplayArgs { config, target, list, decode } = args;
     on_ranks(|comm| async move {
-        let find = || workload::find(&config, None);
+        let find = || {
+            let mut wanted = workload::find(&config, None)?;
+            wanted.flags.extend(decode.chosen().map(|chosen| ("--decode".to_owned(), chosen.to_string())));
+            Ok(wanted)
+        };
         let writes = if what == What::Replay { Writes::Replay } else { Writes::Workflow };
         let start = Start { find: &find, target: &target, verbosity, writes };
         let mut session = Session::start(comm, start).await?;
@@ -90,6 +94,12 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
         };
         let work = session.agree(asked).await?;
         let work = Work { overwrite: target.overwrites_data(), list, ..work };
+        if target.overwrite == Some(Overwrite::Data) && !work.generate {
+            session.warn("--overwrite=data has no effect: this run generates nothing");
+        }
+        if list && !work.generate && !work.train {
+            session.warn("--list has no effect: this run takes nothing but checkpoints");
+        }
         execute(&session, work).await
     })
 }

@@ -5,14 +5,18 @@ use dlio_config::{Notice, Severity};
 use crate::args::ValidateArgs;
 use crate::exit::Failure;
 use crate::log::print;
+use crate::places::Places;
+use crate::sources::Report;
 use crate::storage::Target;
 use crate::{launch, request, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let ValidateArgs { config } = args;
     let wanted = workload::find(&config, None)?;
-    let loaded = request::load(&wanted, &launch::environment())?;
+    let env = launch::environment();
+    let loaded = request::load(&wanted, &env)?;
     let target = Target::of(&loaded.workload)?;
+    let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     let mut lines: Vec<String> =
         loaded.notices.iter().map(|notice| format!("{}: {}", kind(notice), notice.text)).collect();
     lines.push(format!(
@@ -23,6 +27,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
         target.name(),
     ));
     lines.push(format!("{}: {}", wanted.name, loaded.core_config));
+    lines.extend(Report::new(&places.given()).render());
     print(crate::log::lines(lines).as_bytes())
 }
 

@@ -228,6 +228,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         &[Source::Key("storage.load_balance_strategy"), Source::Variable("S3_LOAD_BALANCE_STRATEGY")],
     ),
     setting(
+        "files generated at a time",
+        Scope::Every,
+        &[Source::Key("reader.write_threads"), Source::Key("dlio_rs.generate_inflight")],
+    ),
+    setting(
         "decoding",
         Scope::Every,
         &[Source::Flag("--decode"), Source::Key("dlio_rs.decode"), Source::Key("storage.storage_options.decode")],

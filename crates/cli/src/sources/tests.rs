@@ -87,7 +87,7 @@ fn value(key: &str, number: usize) -> String {
     match key {
         "dlio_rs.dialect" => "native".to_owned(),
         "dataset.data_folder" => "file:///data".to_owned(),
-        "storage.storage_root" => "file:///root".to_owned(),
+        "storage.storage_root" => "s3://root".to_owned(),
         "storage.storage_type" => "direct_fs".to_owned(),
         "storage.storage_library" | "storage.storage_options.storage_library" => of(["s3dlio", "minio"]),
         "storage.load_balance_strategy" => "random".to_owned(),
@@ -97,7 +97,11 @@ fn value(key: &str, number: usize) -> String {
         "storage.endpoint_template" => format!("'http://host{{{number}...{number}}}:1'"),
         key if key.starts_with("storage.endpoint") || key.ends_with("endpoint_url") => format!("http://host{number}:1"),
         key if key.contains("multipart") || key.contains("split") => bytes.to_string(),
-        key if key.contains("threads") || key.contains("seconds") || key.contains("prefetch") => {
+        key if key.contains("threads")
+            || key.contains("seconds")
+            || key.contains("prefetch")
+            || key.contains("inflight") =>
+        {
             (number + 2).to_string()
         }
         _ => format!("text{number}"),
@@ -106,7 +110,8 @@ fn value(key: &str, number: usize) -> String {
 
 /// What a row needs besides its own sources to concern a run.
 fn setting_of_a_run(setting: &Setting) -> Said {
-    let needs_mlperf = setting.scope == table::Scope::Mlperf || setting.name == "decoding";
+    let needs_mlperf =
+        setting.scope == table::Scope::Mlperf || matches!(setting.name, "decoding" | "files generated at a time");
     let said = if needs_mlperf { Said::default().with("++dlio_rs.dialect=mlperf") } else { Said::default() };
     if setting.scope == table::Scope::Sdk { said.with("++dlio_rs.s3_client=sdk") } else { said }
 }
