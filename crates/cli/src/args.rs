@@ -303,6 +303,9 @@ pub(crate) struct ReplayArgs {
     /// Compare the computed file set with what the storage lists, before the run.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Run even if the training has no steps.
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) decode: DecodeArgs,
 }

@@ -1,10 +1,13 @@
 //! The checkpoints of a run: from configuration to what the engine needs, and what is said about them.
 
+use std::sync::Arc;
+
 use dlio_config::vocabulary::CheckpointMode;
 use dlio_engine::Checkpoints;
 use dlio_format::checkpoint::Container;
 use dlio_format::payload::Payload;
 use dlio_plan::{CheckpointPlan, World};
+use dlio_storage::s3::S3;
 
 use crate::exit::Failure;
 use crate::session::Session;
@@ -40,6 +43,11 @@ impl Prepared {
             loading: storage::checkpoint_loading(workload, place, opened.s3.is_some()),
         };
         Ok(Self { checkpoints, opened })
+    }
+
+    /// The client of their bucket.
+    pub(crate) fn client(&self) -> Option<&Arc<S3>> {
+        self.opened.s3.as_ref()
     }
 
     /// Checks the endpoints of the checkpoints; a bucket that is missing is made when something will be saved.

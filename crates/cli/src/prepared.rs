@@ -56,6 +56,26 @@ impl Prepared {
         Ok(())
     }
 
+    /// Why the training would have no step; `None`: it has some, or nothing is trained.
+    pub(crate) fn empty(&self, session: &Session) -> Option<Failure> {
+        let plan = self.plan.as_ref()?;
+        if plan.epochs() > 0 && plan.steps(Split::Train) > 0 {
+            return None;
+        }
+        let (workload, ranks) = (&session.loaded.workload, plan.world().size);
+        let (files, samples) = (workload.dataset.num_files_train, workload.dataset.num_samples_per_file);
+        let batch = plan.batch_size(Split::Train);
+        let why = if plan.epochs() == 0 {
+            "train.epochs is 0".to_owned()
+        } else {
+            format!(
+                "{files} file(s) × {samples} sample(s) ÷ batch size {batch} ÷ {ranks} rank(s) is less than one step: more files or samples, \
+                 a smaller reader.batch_size, or fewer ranks are needed"
+            )
+        };
+        Some(Failure::usage(format_args!("the training has no steps: {why} (--allow-empty: run all the same)")))
+    }
+
     /// How much is to be done.
     pub(crate) fn planned(&self, work: Work) -> Planned {
         let files = self.data.as_ref().filter(|_| work.generate || work.verify).map_or(0, |data| data.files.total());

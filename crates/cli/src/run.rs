@@ -12,7 +12,7 @@ use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLim
 use dlio_event::{Ending, EventSink, NullSink};
 use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::ErrorKind;
-use dlio_storage::s3::Preflight;
+use dlio_storage::s3::{Preflight, S3};
 use dlio_trace::tables;
 
 use crate::args::TargetArgs;
@@ -51,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) preflight: bool,
     /// When a wait is reported, and when it ends the run.
     pub(crate) stall_limits: StallLimits,
+    /// Train even if there is no step to train.
+    pub(crate) allow_empty: bool,
 }
 
 impl Work {
@@ -66,6 +68,7 @@ impl Work {
             list: false,
             preflight: !target.no_preflight,
             stall_limits: target.stall_limits(),
+            allow_empty: false,
         }
     }
 
@@ -102,6 +105,10 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     if let Some(plan) = prepared.plan.take() {
         prepared.plan = Some(lists::share(session, plan).await?);
     }
+    let empty = if work.allow_empty { None } else { prepared.empty(session) };
+    if let (Some(failure), false) = (&empty, session.as_reference()) {
+        return session.agree(Err(failure.clone())).await;
+    }
     say_start(session, &prepared, work);
     let shared = folders_are_shared(session, &prepared, work).await;
     session.agree(shared).await?;
@@ -124,7 +131,8 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     let begun = session.begin(folder, config, prepared.planned(work)).await?;
     let traces = begun.traces.clone().unwrap_or_else(|| session.trace_folder(folder));
     let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
-    end(session, &begun.closing, ran).await?;
+    let clients = opened.s3.iter().chain(prepared.checkpoints.iter().filter_map(|prepared| prepared.client()));
+    end(session, (&begun.closing, &clients.collect::<Vec<_>>()), ran).await?;
     let tables = side_tables(session, &opened, &prepared, &traces);
     session.agree(tables).await?;
     let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
@@ -133,7 +141,8 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     if !(work.train || work.checkpoint) {
         conclude(session).await?;
     }
-    Ok(())
+    // The reference runs and writes its files; that it trained nothing must still not look like a success.
+    session.agree(empty.map_or(Ok(()), Err)).await
 }
 
 /// Says what went wrong on the way to the endpoints and was overcome.
@@ -412,7 +421,11 @@ fn set_value(time: &TimeSpec) -> String {
 ///
 /// # Errors
 /// The failure of the run, or that of writing its trace.
-pub(crate) async fn end<T>(session: &Session, closing: &Closing, ran: Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) async fn end<T>(
+    session: &Session,
+    (closing, clients): (&Closing, &[&Arc<S3>]),
+    ran: Result<T, Failure>,
+) -> Result<T, Failure> {
     let (clock, ran) = match ran {
         Ok(value) => {
             let clock =
@@ -435,6 +448,9 @@ pub(crate) async fn end<T>(session: &Session, closing: &Closing, ran: Result<T, 
     };
     let closed = closing.end(ending, clock);
     session.signals.disarm();
+    if ran.is_err() {
+        abort_uploads(clients).await;
+    }
     match (ran, session.signals.received()) {
         (Ok(value), _) if closed.ending.is_completed() => Ok(value),
         // A signal came between the last operation and the last row.
@@ -443,6 +459,25 @@ pub(crate) async fn end<T>(session: &Session, closing: &Closing, ran: Result<T, 
         (Err(failure), _) if failure.said => Err(failure),
         (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
         (Err(failure), None) => Err(session.abort(&failure).await),
+    }
+}
+
+/// Aborts what a run that ends early leaves half uploaded, within a second and a half, and names the rest.
+async fn abort_uploads(clients: &[&Arc<S3>]) {
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+    const NAMED: usize = 20;
+    let all = clients.iter().map(|client| client.abort_uploads());
+    // What is left then is named.
+    let _ = tokio::time::timeout(PATIENCE, futures::future::join_all(all)).await;
+    let left: Vec<_> = clients.iter().flat_map(|client| client.unfinished()).collect();
+    for upload in left.iter().take(NAMED) {
+        crate::log::note(&upload.to_string());
+    }
+    if left.len() > NAMED {
+        crate::log::note(&format!(
+            "{} more uploads are unfinished: aws s3api list-multipart-uploads",
+            left.len() - NAMED
+        ));
     }
 }
 

@@ -13,8 +13,7 @@ use dlio_plan::replay::{
     EndpointRule, Error as PlanError, Fidelity, Operations, Options, Recorded, ReplayKind, ReplayPlan, Requirement,
     Rule, Share, Survey, Timing, merged,
 };
-use dlio_storage::Storage;
-use dlio_storage::s3::Preflight;
+use dlio_storage::s3::{Preflight, S3};
 use dlio_trace::RankTrace;
 
 use crate::args::{ConfigArgs, TargetArgs};
@@ -328,8 +327,14 @@ async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64,
     let planned = Planned { operations, ..Planned::default() };
     let config = parameters.embed(session.loaded.resolved.clone());
     let begun = session.begin("trace", config, planned).await?;
-    let ran = issue(session, opened, (job, window), begun.events.clone()).await;
-    let mut fidelity = end(session, &begun.closing, ran).await?;
+    let routes = routes(session, job);
+    let clients: Vec<&Arc<S3>> =
+        [opened].into_iter().chain(routes.iter().flatten()).filter_map(|one| one.s3.as_ref()).collect();
+    let ran = match &routes {
+        Ok(routes) => issue(session, opened, (job, window), (routes, begun.events.clone())).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    let mut fidelity = end(session, (&begun.closing, &clients), ran).await?;
     let passes = u64::from(job.args.repeat.unwrap_or(1));
     fidelity.recorded_busy_ns = job.survey.busy * passes;
     let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
@@ -344,7 +349,7 @@ async fn issue(
     session: &Session,
     opened: &Opened,
     (job, window): (&Job<'_>, (i64, i64)),
-    events: Option<Arc<dyn EventSink>>,
+    (routes, events): (&[Opened], Option<Arc<dyn EventSink>>),
 ) -> Result<Fidelity, Failure> {
     let rig = rig(session, opened, events);
     let sources = job.plan.sources(job.rank);
@@ -355,13 +360,13 @@ async fn issue(
     let common = meetings.iter().filter(|(loops, _)| *loops > 0).map(|(_, meetings)| *meetings).min().unwrap_or(0);
     // A rank without a training loop comes to no meeting.
     let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
-    let options =
-        ReplayOptions { routes: routes(session, job)?, loops: (job.survey.loops.0, common), ..job.options(session) };
+    let routes = routes.iter().map(|route| Arc::clone(&route.storage)).collect();
+    let options = ReplayOptions { routes, loops: (job.survey.loops.0, common), ..job.options(session) };
     dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))
 }
 
 /// The storages that endpoint rules lead to.
-fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Arc<dyn Storage>>, Failure> {
+fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Opened>, Failure> {
     let open = |endpoint: &str| {
         let mut request: Request = session.request.clone();
         request.endpoints = vec![endpoint.to_owned()];
@@ -370,7 +375,7 @@ fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Arc<dyn Storage>>, Fai
         if opened.s3.is_none() {
             return Err(Failure::usage("--map-endpoint needs objects in a bucket: give `--map FROM=s3://BUCKET/…`"));
         }
-        Ok(opened.storage)
+        Ok(opened)
     };
     job.plan.options().routes().into_iter().map(open).collect()
 }

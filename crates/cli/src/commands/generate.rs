@@ -23,6 +23,7 @@ pub(super) fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<(), Failur
             list: false,
             preflight: !target.no_preflight,
             stall_limits: target.stall_limits(),
+            allow_empty: false,
         };
         execute(&session, work).await
     })

@@ -44,13 +44,13 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         }
         return run(workload, What::Replay, verbosity);
     };
-    let ReplayArgs { config, target, list, decode } = workload;
+    let ReplayArgs { config, target, list, allow_empty, decode } = workload;
     if folders.len() > 1 || words.iter().any(|word| !word.contains('=') && !word.starts_with('~')) {
         return Err(Failure::usage("a folder with a trace and something else are given: give one"));
     }
-    if target.overwrites_data() && !target.overwrites_output() || list || decode.chosen().is_some() {
+    if target.overwrites_data() && !target.overwrites_output() || list || allow_empty || decode.chosen().is_some() {
         return Err(Failure::usage(
-            "--overwrite=data, --list, --decode and --verify are for workloads, not for a trace",
+            "--overwrite=data, --list, --allow-empty, --decode and --verify are for workloads, not for a trace",
         ));
     }
     if trace.late_without_schedule() {
@@ -65,7 +65,7 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
 }
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {
-    let ReplayArgs { config, target, list, decode } = args;
+    let ReplayArgs { config, target, list, allow_empty, decode } = args;
     on_ranks(|comm| async move {
         let find = || {
             let mut wanted = workload::find(&config, None)?;
@@ -93,7 +93,7 @@ pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<
             What::Workflow => Work::of_workflow(workload, &target),
         };
         let work = session.agree(asked).await?;
-        let work = Work { overwrite: target.overwrites_data(), list, ..work };
+        let work = Work { overwrite: target.overwrites_data(), list, allow_empty, ..work };
         if target.overwrite == Some(Overwrite::Data) && !work.generate {
             session.warn("--overwrite=data has no effect: this run generates nothing");
         }

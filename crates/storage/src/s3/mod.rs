@@ -24,6 +24,7 @@ mod resolve;
 mod retry;
 pub mod sdk;
 mod sign;
+mod uploads;
 mod xml;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -39,6 +40,8 @@ pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
 pub use retry::RetryPolicy;
 use tokio_rustls::TlsConnector;
+pub use uploads::Unfinished;
+use uploads::Uploads;
 
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
 
@@ -52,6 +55,8 @@ struct Shared {
     connections: AtomicU32,
     counts: Counts,
     notices: OnceLock<NoticeSink>,
+    /// Uploads that are not finished.
+    uploads: Uploads,
 }
 
 /// What became of requests, for the summary.
@@ -83,7 +88,7 @@ pub struct Troubles {
 impl Shared {
     fn new(config: S3Config, endpoints: Endpoints, tls: Option<TlsConnector>, time: Arc<dyn TimeSource>) -> Self {
         let (connections, counts, notices) = (AtomicU32::new(0), Counts::default(), OnceLock::new());
-        Self { config, endpoints, tls, time, connections, counts, notices }
+        Self { config, endpoints, tls, time, connections, counts, notices, uploads: Uploads::default() }
     }
 }
 

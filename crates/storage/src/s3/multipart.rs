@@ -15,7 +15,7 @@ use super::bucket::after;
 use super::connect::with_pool;
 use super::request::{Call, Failed, Tries};
 use super::sign::{UNSIGNED_PAYLOAD, sha256};
-use super::{S3Config, Shared, encode, xml};
+use super::{S3Config, Shared, encode, uploads, xml};
 use crate::staged::Ticket;
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Receipt, Staged};
 
@@ -66,7 +66,7 @@ struct Begun<'a, U: Uploader> {
 impl<U: Uploader> Begun<'_, U> {
     async fn abort(mut self) -> Attempts {
         self.open = false;
-        self.uploader.abort(self.key.to_owned(), self.id.clone()).await
+        uploads::abort(self.uploader, self.key.to_owned(), self.id.clone()).await
     }
 }
 
@@ -77,7 +77,7 @@ impl<U: Uploader> Drop for Begun<'_, U> {
         }
         // Cancelled midway: the best that can be done is to ask, as long as this thread's runtime lasts.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(self.uploader.abort(self.key.to_owned(), self.id.clone()));
+            runtime.spawn(uploads::abort(self.uploader, self.key.to_owned(), self.id.clone()));
         }
     }
 }
@@ -176,7 +176,7 @@ pub(super) async fn publish<U: Uploader>(uploader: &U, staged: &Staged) -> Resul
 /// Aborts a staged upload.
 pub(super) async fn discard<U: Uploader>(uploader: &U, staged: &Staged) -> Result<Receipt, Error> {
     let (id, _) = upload_of(uploader, staged)?;
-    let attempts = uploader.abort(staged.key.clone(), id.to_owned()).await;
+    let attempts = uploads::abort(uploader, staged.key.clone(), id.to_owned()).await;
     Ok(Receipt { bytes: 0, attempts })
 }
 
@@ -198,6 +198,7 @@ async fn begin<'a, U: Uploader>(
     source: &mut dyn ChunkSource,
 ) -> Result<(Begun<'a, U>, Vec<Tag>, Attempts), Error> {
     let (id, mut log) = uploader.create(key).await?;
+    uploader.client().uploads.begun(&id, key);
     let begun = Begun { uploader, key, id, open: true };
     match send_parts(&begun, source, &mut log).await {
         Ok(parts) => {
@@ -274,7 +275,10 @@ async fn fill<U: Uploader>(
 
 async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) -> Result<Attempts, Error> {
     let failed = match begun.uploader.complete(begun.key, &begun.id, parts).await {
-        Ok(attempts) => return Ok(attempts),
+        Ok(attempts) => {
+            begun.uploader.client().uploads.ended(&begun.id);
+            return Ok(attempts);
+        }
         Err(failed) => failed,
     };
     // When the answer to an earlier try was lost, the upload is gone because it was completed.
@@ -282,7 +286,10 @@ async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) ->
         return Err(failed.error);
     }
     match begun.uploader.size(begun.key).await {
-        Ok((size, attempts)) if size == len => Ok(failed.error.attempts.into_iter().chain(attempts).collect()),
+        Ok((size, attempts)) if size == len => {
+            begun.uploader.client().uploads.ended(&begun.id);
+            Ok(failed.error.attempts.into_iter().chain(attempts).collect())
+        }
         _ => Err(failed.error),
     }
 }
