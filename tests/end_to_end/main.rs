@@ -12,6 +12,7 @@ mod content;
 mod datasets;
 mod doctor;
 mod drop_in;
+mod endings;
 mod fits;
 mod foreign;
 mod mlperf;
