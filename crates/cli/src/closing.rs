@@ -5,17 +5,20 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dlio_analyze::outputs::{Summary, summary_json, unfinished_json};
 use dlio_comm::shared::Failures;
 use dlio_engine::MonotonicClock;
 use dlio_event::{Ending, TimeSource as _};
+use dlio_storage::s3::S3;
 use dlio_trace::ClockAnchor;
 
 use crate::exit::Failure;
 use crate::log::LogFile;
 use crate::outputs::write_file;
 use crate::recording::Recording;
+use crate::session::Session;
 use crate::signals::Caught;
 use crate::wall::Anchor;
 
@@ -114,4 +117,92 @@ impl Closing {
             tracing::warn!("{error}");
         }
     }
+}
+
+/// Ends this rank's part of the run, as what it did says: nothing of its trace is lost, also when it failed. Ranks that all
+/// came to the end compare their clocks once more.
+///
+/// # Errors
+/// The failure of the run, or that of writing its trace.
+pub(crate) async fn end<T>(
+    session: &Session,
+    (closing, clients): (&Closing, &[&Arc<S3>]),
+    ran: Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (clock, ran) = match ran {
+        Ok(value) => {
+            let clock =
+                if session.loaded.workload.dlio_rs.trace { session.clock_now().await.map(Some) } else { Ok(None) };
+            match clock {
+                Ok(clock) => (clock, Ok(value)),
+                Err(failure) => (None, Err(failure)),
+            }
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    let ran = ran.map_err(|failure| match session.signals.trouble() {
+        Some(trouble) if session.signals.received().is_none() => trouble,
+        _ => failure,
+    });
+    let ending = match (&ran, session.signals.received()) {
+        (Ok(_), _) => Ending::Completed,
+        (Err(_), Some(signal)) => closing.interruption(signal),
+        (Err(failure), None) => Ending::failed(&failure.message),
+    };
+    let closed = closing.end(ending, clock);
+    session.signals.disarm();
+    if ran.is_err() {
+        abort_uploads(clients).await;
+    }
+    match (ran, session.signals.received()) {
+        (Ok(value), _) if closed.ending.is_completed() => Ok(value),
+        // A signal came between the last operation and the last row.
+        (Ok(_), Some(signal)) if closed.trace.is_ok() => Err(interrupted(session, &closed, signal)),
+        (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
+        (Err(failure), _) if failure.said => Err(failure),
+        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
+        (Err(failure), None) => Err(session.abort(&failure).await),
+    }
+}
+
+/// Aborts what a run that ends early leaves half uploaded, within a second and a half, and names the rest.
+async fn abort_uploads(clients: &[&Arc<S3>]) {
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+    const NAMED: usize = 20;
+    let all = clients.iter().map(|client| client.abort_uploads());
+    // What is left then is named.
+    let _ = tokio::time::timeout(PATIENCE, futures::future::join_all(all)).await;
+    let left: Vec<_> = clients.iter().flat_map(|client| client.unfinished()).collect();
+    for upload in left.iter().take(NAMED) {
+        crate::log::note(&upload.to_string());
+    }
+    if left.len() > NAMED {
+        crate::log::note(&format!(
+            "{} more uploads are unfinished: aws s3api list-multipart-uploads",
+            left.len() - NAMED
+        ));
+    }
+}
+
+/// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
+/// library, as a return from here would, could last for ever.
+fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
+    let failure = interruption(closed, signal);
+    if session.comm.place().size == 1 {
+        return failure;
+    }
+    if session.rank() == 0 {
+        crate::log::failure(&failure);
+    }
+    std::process::exit(signal.code as i32)
+}
+
+/// What is said of a rank that a signal ended.
+pub(crate) fn interruption(closed: &Closed, signal: Caught) -> Failure {
+    let trace = match &closed.trace {
+        Ok(()) if closed.traced => "; the trace holds everything up to here".to_owned(),
+        Ok(()) => String::new(),
+        Err(failure) => format!("; not all of the trace could be written: {failure}"),
+    };
+    Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending))
 }

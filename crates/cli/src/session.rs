@@ -247,7 +247,7 @@ impl Session {
         self.signals.set_last_words(move |signal| {
             let closed = last.end(last.interruption(signal), None);
             if rank == 0 {
-                crate::log::failure(&crate::run::interruption(&closed, signal));
+                crate::log::failure(&crate::closing::interruption(&closed, signal));
             }
         });
         Ok(Begun { closing, events, traces })

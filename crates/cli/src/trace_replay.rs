@@ -17,11 +17,12 @@ use dlio_storage::s3::{Preflight, S3};
 use dlio_trace::RankTrace;
 
 use crate::args::{ConfigArgs, TargetArgs};
+use crate::closing::end;
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::ranks::Ranks;
 use crate::request::Request;
-use crate::run::{chain, conclude, end, failure};
+use crate::run::{chain, conclude, failure};
 use crate::session::{Session, Start, Writes, agree, gather};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened};
