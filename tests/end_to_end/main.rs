@@ -18,6 +18,7 @@ mod foreign;
 mod mlperf;
 mod mlperf_reads;
 mod notices;
+mod outages;
 mod output_folders;
 mod ranks;
 mod replays;

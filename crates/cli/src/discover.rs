@@ -90,7 +90,7 @@ async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet
         if session.rank() == 0 && files.len(split) > 0 && files.has_short_folders(split) {
             let first = files.combined(split, 0);
             let short = files.clone().with_short_folders(split).key(first);
-            if is_missing(storage, &files.key(first)).await && !is_missing(storage, &short).await {
+            if is_missing(storage, &files.key(first)).await? && !is_missing(storage, &short).await? {
                 session.inform(&format!("the sub-folders of {} are named as in {short}", split.folder()));
                 mine.push(split == Split::Train);
             }
@@ -102,9 +102,15 @@ async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet
     Ok((!found.is_empty()).then_some(short))
 }
 
-/// Whether an object is known not to exist; what else may be wrong is told by those who read it.
-async fn is_missing(storage: &dyn Storage, key: &str) -> bool {
-    matches!(storage.stat(key).await, Err(error) if error.kind == ErrorKind::NotFound)
+/// Whether an object is known not to exist; what else may be wrong with it is told by those who read it.
+///
+/// # Errors
+/// When its endpoint does not answer: nobody else should wait for it once more.
+async fn is_missing(storage: &dyn Storage, key: &str) -> Result<bool, Failure> {
+    match storage.stat(key).await {
+        Err(error) if error.kind == ErrorKind::Unreachable => Err(error.into()),
+        looked => Ok(matches!(looked, Err(error) if error.kind == ErrorKind::NotFound)),
+    }
 }
 
 async fn look(
@@ -116,7 +122,7 @@ async fn look(
     let mut found = Vec::new();
     for &split in splits {
         let first = files.key(files.combined(split, 0));
-        let names = if is_missing(storage, &first).await {
+        let names = if is_missing(storage, &first).await? {
             list(session, storage, files, split).await?
         } else {
             Names::Computed

@@ -33,6 +33,7 @@ mod progress;
 mod quantity;
 mod ranks;
 mod recording;
+mod renewal;
 mod request;
 mod run;
 mod session;

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dlio_config::vocabulary::Dialect;
 use dlio_config::workload::Storage;
 use dlio_config::{Loaded, Workload};
 use dlio_event::TimeSource;
 use dlio_server::Credentials as Pair;
-use dlio_storage::s3::{CredentialOptions, Secret};
+use dlio_storage::s3::{CredentialOptions, Renewal, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TargetArgs;
@@ -38,6 +39,11 @@ pub(crate) struct Request {
     pub(crate) endpoints: Vec<String>,
     /// S3 credentials in their wire form; empty: none needed.
     pub(crate) credentials: Vec<u8>,
+    /// When they end, since 1970; `None`: they do not, or nobody says.
+    pub(crate) credentials_end: Option<Duration>,
+    /// What keeps them new on this rank.
+    #[serde(skip)]
+    pub(crate) renewal: Option<Renewal>,
     /// S3 region.
     pub(crate) region: String,
     /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
@@ -82,6 +88,8 @@ impl Request {
             settings: Vec::new(),
             endpoints: Vec::new(),
             credentials: Vec::new(),
+            credentials_end: None,
+            renewal: None,
             region: String::new(),
             ca_bundle: None,
             output: PathBuf::new(),
@@ -196,9 +204,10 @@ impl Request {
                 options.session_token = variable("AWS_SESSION_TOKEN").map(Secret::new);
             }
         }
-        let (credentials, region) = dlio_storage::s3::resolve_credentials(&options).await?;
-        self.credentials = credentials.to_bytes();
-        self.region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        let found = dlio_storage::s3::resolve_credentials(&options).await?;
+        self.credentials = found.credentials.to_bytes();
+        self.region = found.region.unwrap_or_else(|| "us-east-1".to_owned());
+        self.credentials_end = found.ends;
         Ok(())
     }
 }

@@ -96,6 +96,10 @@ impl Work {
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
     let opened = session.agree(open(session)).await?;
     let mut prepared = session.agree(Prepared::new(session, work)).await?;
+    if let (true, Some(client)) = (work.preflight, &opened.s3) {
+        let reached = client.reach().await.map_err(Failure::from);
+        session.agree(reached).await?;
+    }
     if let Some(data) = &prepared.data {
         let found = discover::files(session, &*opened.storage, &data.files, work).await?;
         let adopted = found.map_or(Ok(()), |found| prepared.adopt(session, found));

@@ -28,7 +28,7 @@ use crate::request::Request;
 use crate::signals::{self, Signals};
 use crate::storage::Opened;
 use crate::workload::Wanted;
-use crate::{launch, opening, outages, panics, sizing, unheeded};
+use crate::{launch, opening, outages, panics, renewal, sizing, unheeded};
 
 pub(crate) use crate::output_folder::Writes;
 
@@ -96,8 +96,9 @@ impl Session {
     pub(crate) async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Self, Failure> {
         comm.set_limits(start.target.stall_limits());
         let clock = Arc::new(MonotonicClock);
-        let (request, output, signals) = share_request(&*comm, &*clock, &start).await?;
+        let (mut request, output, signals) = share_request(&*comm, &*clock, &start).await?;
         output_folder::check_shared(&*comm, &request).await?;
+        let renewal = renewal::start(&*comm, &mut request).await?;
         let mut loaded = request.load()?;
         let sized = sizing::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
         let rank = comm.place().rank;
@@ -133,6 +134,9 @@ impl Session {
         session.say_notices();
         if let Some(text) = session.output.as_ref().and_then(|claim| claim.taken_over()) {
             session.warn(text);
+        }
+        if let Some(warning) = &renewal {
+            session.warn(warning);
         }
         if let Some(sized) = sized {
             session.say(&sized);

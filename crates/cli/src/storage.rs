@@ -399,6 +399,7 @@ fn s3_config(
     config.prefix = prefix;
     config.region.clone_from(&request.region);
     config.credentials = Some(credentials);
+    config.renewal.clone_from(&request.renewal);
     config.ca_bundle.clone_from(&request.ca_bundle);
     if let Some(path_style) = workload.storage.s3_force_path_style {
         config.path_style = path_style || config.path_style;

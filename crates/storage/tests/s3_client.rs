@@ -3,11 +3,15 @@
 
 mod stub;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dlio_event::{ConnectionId, OpKind, Outcome};
-use dlio_storage::s3::{Credentials, LoadBalance, Preflight, S3, S3Config};
+use dlio_storage::s3::{
+    CredentialSource, Credentials, EndpointNotice, LoadBalance, Preflight, Renewal, RetryPolicy, S3, S3Config, Secret,
+    Temporary,
+};
 use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
 
@@ -613,4 +617,144 @@ fn every_attempt_knows_its_connection_and_the_moments_in_between() {
     });
     let (_, later) = run(read(&s3, "a", ByteRange::ALL)).unwrap();
     assert_eq!(later.attempts[0].connection, ConnectionId(1), "a new runtime opens a connection of its own");
+}
+
+/// A client whose endpoints fail over, with the notices that it gives.
+fn telling(config: S3Config) -> (S3, Arc<Mutex<Vec<EndpointNotice>>>) {
+    let (s3, told) = (client(config), Arc::new(Mutex::new(Vec::new())));
+    let notices = Arc::clone(&told);
+    s3.on_notice(Arc::new(move |notice| notices.lock().unwrap().push(notice)));
+    (s3, told)
+}
+
+/// Endpoint of nobody.
+fn nobody() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    format!("http://{free}")
+}
+
+#[test]
+fn an_outage_is_ridden_out_and_told() {
+    let address = nobody();
+    let mut config = config(&[]);
+    config.endpoints = vec![address.clone()];
+    config.retry = RetryPolicy { max_attempts: None, ..RetryPolicy::default() };
+    let (s3, told) = telling(config);
+    run(async {
+        let back = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            Stub::at(&address, |_| ok("x"))
+        };
+        let (first, second, server) =
+            tokio::join!(read(&s3, "a", ByteRange::ALL), read(&s3, "b", ByteRange::ALL), back);
+        let attempts = first.unwrap().1.attempts.len() + second.unwrap().1.attempts.len();
+        assert!(attempts > 2 && server.seen().len() == 2, "{attempts} attempts");
+    });
+    let outages = s3.troubles().outages;
+    assert_eq!((outages.len(), &*outages[0].endpoint, outages[0].affected), (1, &*address, 2));
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[..], [EndpointNotice::Down { .. }, EndpointNotice::Back { affected: 2, .. }]), "{told:?}");
+}
+
+#[test]
+fn without_an_answer_the_error_names_the_endpoint_and_the_time() {
+    let address = nobody();
+    let mut config = config(&[]);
+    config.endpoints = vec![address.clone()];
+    config.retry = RetryPolicy { retry_for: Duration::from_secs(1), ..RetryPolicy::default() };
+    let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err().to_string();
+    assert!(error.contains(&address) && error.contains("given up after 1 s without a byte"), "{error}");
+}
+
+#[test]
+fn a_dead_endpoint_costs_one_request_where_others_stand_in() {
+    let sound = Stub::start(|_| ok("x"));
+    let mut config = config(&[&sound]);
+    config.endpoints.push(nobody());
+    config.failover = true;
+    let (s3, _) = telling(config);
+    run(async {
+        let mut failed = 0;
+        for _ in 0..40 {
+            let (_, receipt) = read(&s3, "a", ByteRange::ALL).await.unwrap();
+            failed += receipt.attempts.len() - 1;
+        }
+        assert_eq!(failed, 1, "only the first request found it out");
+    });
+    assert_eq!(s3.troubles().elsewhere, 20);
+}
+
+#[test]
+fn spares_take_the_requests_of_an_endpoint_that_is_down() {
+    let spare = Stub::start(|_| ok("x"));
+    let mut config = config(&[]);
+    (config.endpoints, config.failover, config.spares) = (vec![nobody(), spare.url()], true, 1);
+    let s3 = client(config);
+    run(async {
+        for _ in 0..3 {
+            read(&s3, "a", ByteRange::ALL).await.unwrap();
+        }
+    });
+    assert_eq!(spare.seen().len(), 3);
+}
+
+#[test]
+fn a_server_that_asks_for_a_pause_gets_it() {
+    let server = Stub::start(|request| match request.nth {
+        0 => Reply::Answer(503, vec![("retry-after", "1".into())], vec![]),
+        _ => ok("x"),
+    });
+    let (_, receipt) = run(read(&client(config(&[&server])), "a", ByteRange::ALL)).unwrap();
+    assert!(receipt.attempts[1].start - receipt.attempts[0].end >= 1_000_000_000);
+}
+
+/// Credentials number `number`, which end at once.
+fn temporary(number: u64) -> Temporary {
+    let token = Some(Secret::new(format!("token-{number}")));
+    let credentials = Credentials { session_token: token, ..Credentials::new("AKID", "secret") };
+    Temporary { credentials, ends: Some(Duration::from_secs(1)) }
+}
+
+#[test]
+fn credentials_that_are_over_are_renewed_and_the_request_is_sent_again() {
+    let newest = Arc::new(AtomicU64::new(1));
+    let accepted = Arc::clone(&newest);
+    let server = Stub::start(move |request| {
+        let wanted = format!("token-{}", accepted.load(Ordering::Relaxed));
+        if request.header("x-amz-security-token") == Some(&wanted) { ok("x") } else { refusal(400, "ExpiredToken") }
+    });
+    let issued = Arc::clone(&newest);
+    let source: CredentialSource = Box::new(move || {
+        let found = temporary(issued.load(Ordering::Relaxed));
+        Box::pin(std::future::ready(Ok(Temporary { ends: None, ..found })))
+    });
+    let mut config = config(&[&server]);
+    config.credentials = Some(temporary(1).credentials);
+    config.renewal = Some(Renewal::start(Temporary { ends: None, ..temporary(1) }, source).unwrap());
+    let s3 = client(config);
+    run(async {
+        for number in 1..4 {
+            newest.store(number, Ordering::Relaxed);
+            assert_eq!(read(&s3, "a", ByteRange::ALL).await.unwrap().0, b"x", "{number}");
+            assert_eq!(read(&s3, "a", ByteRange::ALL).await.unwrap().1.attempts.len(), 1, "known from then on");
+        }
+    });
+}
+
+#[test]
+fn credentials_that_end_soon_are_renewed_before_a_request_is_refused() {
+    let server = Stub::start(|_| ok("x"));
+    let source: CredentialSource =
+        Box::new(|| Box::pin(std::future::ready(Ok(Temporary { ends: None, ..temporary(2) }))));
+    let mut config = config(&[&server]);
+    config.credentials = Some(temporary(1).credentials);
+    config.renewal = Some(Renewal::start(temporary(1), source).unwrap());
+    let s3 = client(config);
+    run(async {
+        while server.seen().last().and_then(|request| request.header("x-amz-security-token").map(str::to_owned))
+            != Some("token-2".to_owned())
+        {
+            assert_eq!(read(&s3, "a", ByteRange::ALL).await.unwrap().1.attempts.len(), 1);
+        }
+    });
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::RetryPolicy;
+use super::{Renewal, RetryPolicy};
 
 /// A value that never appears in a log, a trace or an error.
 #[derive(Clone, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct S3Config {
     pub region: String,
     /// `None`: requests are not signed.
     pub credentials: Option<Credentials>,
+    /// Newer credentials than those, where they end.
+    pub renewal: Option<Renewal>,
     /// Bucket in the path rather than in the host name.
     pub path_style: bool,
     /// When requests that fail are sent again.
@@ -143,6 +145,7 @@ impl S3Config {
             prefix: String::new(),
             region: "us-east-1".to_owned(),
             credentials: None,
+            renewal: None,
             path_style,
             retry: RetryPolicy::default(),
             failover: false,

@@ -20,7 +20,7 @@ use super::body::{Outgoing, Pool};
 use super::endpoints::Endpoint;
 use super::failure::{Failure, Retry};
 use super::sign::Signer;
-use super::{S3Config, Shared, resolve};
+use super::{Credentials, S3Config, Shared, resolve};
 
 /// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
 const READ_BUFFER: usize = 128 << 10;
@@ -39,6 +39,8 @@ struct Lane {
     /// Idle connections per endpoint, the last used on top.
     idle: Vec<Vec<Connection>>,
     signer: Signer,
+    /// The newest credentials that this thread knows, and which they are.
+    renewed: (u64, Option<Arc<Credentials>>),
     pool: Pool,
 }
 
@@ -55,16 +57,25 @@ fn lane<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Lane) -> T) -> T {
             lanes.retain(|lane| lane.client.strong_count() > 0);
             let idle = client.endpoints.iter().map(|_| Vec::new()).collect();
             let client = Arc::downgrade(client);
-            lanes.push(Lane { client, idle, signer: Signer::new(), pool: Pool::default() });
+            lanes.push(Lane { client, idle, signer: Signer::new(), renewed: (0, None), pool: Pool::default() });
             lanes.len() - 1
         });
         with(&mut lanes[index])
     })
 }
 
-/// This thread's signer.
-pub(super) fn with_signer<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Signer) -> T) -> T {
-    lane(client, |lane| with(&mut lane.signer))
+/// This thread's signer, and the credentials to use instead of the first ones.
+pub(super) fn with_signer<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Signer, Option<&Credentials>) -> T) -> T {
+    lane(client, |lane| {
+        if let Some(renewal) = &client.config.renewal
+            && renewal.generation() != lane.renewed.0
+        {
+            lane.renewed = (renewal.generation(), Some(renewal.newest().0));
+            // Its key is made of the old secret.
+            lane.signer = Signer::new();
+        }
+        with(&mut lane.signer, lane.renewed.1.as_deref())
+    })
 }
 
 /// This thread's frames.

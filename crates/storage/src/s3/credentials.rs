@@ -9,7 +9,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_credential_types::provider::ProvideCredentials;
 
-use super::{Credentials, Secret};
+use super::{Credentials, Secret, Temporary};
 use crate::{Attempts, Error, ErrorKind};
 
 /// Longest wait for the instance metadata service, which most machines do not have.
@@ -34,27 +34,46 @@ pub struct CredentialOptions {
     pub region: Option<String>,
 }
 
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What requests are signed with.
+    pub credentials: Credentials,
+    /// Region, where one is named.
+    pub region: Option<String>,
+    /// When the credentials end, since 1970; `None`: never, or nobody says.
+    pub ends: Option<Duration>,
+}
+
 /// Credentials and region: the given ones, else those of the AWS chain (environment, profile, web identity, SSO,
 /// container, instance metadata).
 ///
 /// # Errors
 /// When only half of a key is given, or the chain has none.
-pub async fn resolve_credentials(options: &CredentialOptions) -> Result<(Credentials, Option<String>), Error> {
+pub async fn resolve_credentials(options: &CredentialOptions) -> Result<Resolved, Error> {
     let region = match &options.region {
         Some(region) => Some(region.clone()),
         None => chain_region(options).await,
     };
-    let credentials = match (&options.access_key_id, &options.secret_access_key) {
-        (Some(id), Some(secret)) => Credentials {
-            access_key_id: id.clone(),
-            secret_access_key: secret.clone(),
-            session_token: options.session_token.clone(),
-        },
+    let Temporary { credentials, ends } = match (&options.access_key_id, &options.secret_access_key) {
+        (Some(id), Some(secret)) => {
+            let (access_key_id, secret_access_key) = (id.clone(), secret.clone());
+            let session_token = options.session_token.clone();
+            Temporary { credentials: Credentials { access_key_id, secret_access_key, session_token }, ends: None }
+        }
         (Some(_), None) => return Err(half("access_key_id", "secret_access_key")),
         (None, Some(_)) => return Err(half("secret_access_key", "access_key_id")),
         (None, None) => chain(options, region.clone()).await?,
     };
-    Ok((credentials, region))
+    Ok(Resolved { credentials, region, ends })
+}
+
+/// Asks the AWS chain once more: for a rank that renews by itself what rank 0 has found.
+///
+/// # Errors
+/// When the chain of this process has no credentials.
+pub async fn renew_credentials(options: &CredentialOptions) -> Result<Temporary, Error> {
+    chain(options, options.region.clone()).await
 }
 
 fn half(given: &str, missing: &str) -> Error {
@@ -86,7 +105,7 @@ async fn chain_region(options: &CredentialOptions) -> Option<String> {
     chain.region().await.map(|region| region.to_string())
 }
 
-async fn chain(options: &CredentialOptions, region: Option<String>) -> Result<Credentials, Error> {
+async fn chain(options: &CredentialOptions, region: Option<String>) -> Result<Temporary, Error> {
     let metadata = imds::Client::builder()
         .max_attempts(1)
         .connect_timeout(Duration::from_secs(1))
@@ -101,11 +120,13 @@ async fn chain(options: &CredentialOptions, region: Option<String>) -> Result<Cr
     let found = tokio::time::timeout(CHAIN_LIMIT, async { builder.build().await.provide_credentials().await }).await;
     let why = match found {
         Ok(Ok(found)) => {
-            return Ok(Credentials {
+            let credentials = Credentials {
                 access_key_id: found.access_key_id().to_owned(),
                 secret_access_key: Secret::new(found.secret_access_key()),
                 session_token: found.session_token().map(Secret::new),
-            });
+            };
+            let ends = found.expiry().and_then(|end| end.duration_since(std::time::UNIX_EPOCH).ok());
+            return Ok(Temporary { credentials, ends });
         }
         Ok(Err(why)) => {
             std::error::Error::source(&why).map_or_else(|| why.to_string(), |source| format!("{why}: {source}"))
@@ -193,7 +214,8 @@ mod tests {
             region: Some("eu-west-1".into()),
             ..CredentialOptions::default()
         };
-        let (credentials, region) = run(resolve_credentials(&options)).unwrap();
-        assert_eq!((credentials.access_key_id.as_str(), region.as_deref()), ("AKID", Some("eu-west-1")));
+        let found = run(resolve_credentials(&options)).unwrap();
+        assert_eq!((found.credentials.access_key_id.as_str(), found.region.as_deref()), ("AKID", Some("eu-west-1")));
+        assert_eq!(found.ends, None);
     }
 }

@@ -104,6 +104,11 @@ impl Endpoints {
         self.list.iter()
     }
 
+    /// Those that are not spares.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Endpoint> {
+        self.list[..self.own].iter()
+    }
+
     pub(super) fn get(&self, index: usize) -> &Endpoint {
         &self.list[index]
     }

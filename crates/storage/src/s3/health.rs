@@ -22,7 +22,7 @@ const SILENCE_PAUSE: Duration = Duration::from_secs(60);
 /// First pause between probes of an endpoint that is down; it doubles with each.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between probes.
-const PROBE_PAUSE_MAX: Duration = Duration::from_secs(2);
+const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Connections that break before an answer, in a row, by which an endpoint counts as down.
 const STRIKES: u32 = 2;
 /// Outages that are remembered one by one.
@@ -195,7 +195,8 @@ impl Health {
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         let mut cold = self.cold.lock().unwrap_or_else(PoisonError::into_inner);
         reason.clone_into(&mut cold.reason);
-        if !self.is_down() && (evidence == Evidence::Refused || strikes >= STRIKES) {
+        let silent = self.state.load(Ordering::Relaxed) == SILENT;
+        if !self.is_down() && (evidence == Evidence::Refused || silent || strikes >= STRIKES) {
             if self.state.swap(DOWN, Ordering::AcqRel) == UP {
                 self.since.store(start, Ordering::Relaxed);
                 self.affected.store(0, Ordering::Relaxed);
@@ -249,6 +250,11 @@ impl Health {
     /// The last failure in words.
     pub(super) fn reason(&self) -> String {
         self.cold.lock().unwrap_or_else(PoisonError::into_inner).reason.clone()
+    }
+
+    /// Whether somebody should ask the endpoint whether it is back.
+    pub(super) fn is_probe_due(&self, now: Nanos) -> bool {
+        now >= self.next_probe.load(Ordering::Relaxed) && !self.probing.load(Ordering::Relaxed)
     }
 
     /// Takes the turn to ask the endpoint whether it is back, if that is due.

@@ -33,11 +33,12 @@ use std::sync::{Arc, OnceLock};
 use dlio_event::TimeSource;
 
 pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
-pub use credentials::{CredentialOptions, resolve_credentials};
+pub use credentials::{CredentialOptions, Resolved, renew_credentials, resolve_credentials};
 use endpoints::{Endpoints, mix};
 pub use examine::{Answered, Examination, Step};
 pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
+pub use renewal::{CredentialSource, Renewal, Temporary};
 pub use retry::RetryPolicy;
 use tokio_rustls::TlsConnector;
 pub use uploads::Unfinished;

@@ -1,14 +1,24 @@
 //! The check before a run: every endpoint takes part in it, so that a wrong one is found before hours of I/O.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_event::OpKind;
+use http::Method;
 
 use super::endpoints::{Endpoints, mix};
+use super::failure::Failure;
+use super::health::Evidence;
+use super::request::{Call, Tries};
 use super::sign::unix_seconds;
-use super::{S3, S3Config, Shared};
+use super::{S3, S3Config, Shared, connect};
 use crate::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
 
 /// Bytes of the probe object.
 const PROBE: usize = 64;
+
+/// How long an endpoint is asked that others can stand in for.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 
 /// What the run will do with the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,25 +65,76 @@ impl S3 {
     /// # Errors
     /// The first failure; it names the endpoint, the bucket, the status and what to set.
     pub async fn preflight(&self, mode: Preflight<'_>) -> Result<(), Error> {
-        for endpoint in self.shared.endpoints.iter() {
-            let alone = self.only(&endpoint.name)?;
-            match mode {
-                Preflight::Write => {
-                    // Endpoints need not share a store: each has its bucket made.
-                    alone.create_root().await?;
-                    alone.probe().await?;
+        self.each_endpoint(async |alone| match mode {
+            Preflight::Write => {
+                // Endpoints need not share a store: each has its bucket made.
+                alone.create_root().await?;
+                alone.probe().await
+            }
+            Preflight::Read(key) => alone.look_at(key).await,
+        })
+        .await
+    }
+
+    /// Makes a connection to every endpoint, so that a wrong address is told before anything else waits for it.
+    ///
+    /// # Errors
+    /// The first endpoint that takes no connection.
+    pub async fn reach(&self) -> Result<(), Error> {
+        self.each_endpoint(async |alone| alone.connect().await).await
+    }
+
+    /// Does something at every endpoint of this client by itself. Where requests may go elsewhere, one endpoint that answers is
+    /// enough, and the others are known to be down from then on.
+    async fn each_endpoint(&self, check: impl AsyncFn(&S3) -> Result<(), Error>) -> Result<(), Error> {
+        let Shared { endpoints, config, time, .. } = &*self.shared;
+        let (mut sound, mut first) = (false, None);
+        for endpoint in endpoints.own() {
+            if endpoint.health.is_down() {
+                continue;
+            }
+            match check(&self.only(&endpoint.name)?).await {
+                Ok(()) => sound = true,
+                Err(error) if config.failover && error.kind == ErrorKind::Unreachable => {
+                    let now = time.now();
+                    endpoint.health.failed(&endpoint.name, Evidence::Refused, (now, now), &error.message);
+                    first.get_or_insert(error);
                 }
-                Preflight::Read(key) => alone.look_at(key).await?,
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        match first {
+            Some(error) if !sound && config.spares == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn connect(&self) -> Result<(), Error> {
+        let client = &self.shared;
+        let call = Call::new(client, "connecting for", OpKind::Head, Method::HEAD, None);
+        let mut tries = Tries::new(client, &call);
+        loop {
+            let attempt = tries.begin(OpKind::Head, 0, None).await?;
+            let limit = client.config.connect_timeout.min(attempt.limit);
+            match client.patient(&attempt, limit, connect::open(client, attempt.endpoint)).await {
+                Some(Ok(_)) => {
+                    tries.succeed(attempt, 0);
+                    return Ok(());
+                }
+                Some(Err(failure)) => tries.failed(attempt, failure).await?,
+                None => tries.failed(attempt, Failure::timeout("no connection was made", limit)).await?,
+            }
+        }
     }
 
     /// The same client with one endpoint.
     pub(super) fn only(&self, endpoint: &str) -> Result<S3, Error> {
         let mut config = S3Config { endpoints: vec![endpoint.to_owned()], ..self.shared.config.clone() };
         // The limit of the run is that of the check; a wrong address is told soon.
-        (config.retry.at_start, config.failover, config.spares) = (true, false, 0);
+        (config.retry.at_start, config.spares) = (true, 0);
+        if std::mem::take(&mut config.failover) {
+            config.retry.retry_for = config.retry.retry_for.min(PATIENCE_WITH_OTHERS);
+        }
         let endpoints = Endpoints::new(&config).map_err(|message| super::setting_up(&config.bucket, message))?;
         let (tls, time) = (self.shared.tls.clone(), Arc::clone(&self.shared.time));
         let alone = S3 { shared: Arc::new(Shared::new(config, endpoints, tls, time)) };

@@ -152,10 +152,8 @@ impl<'a> Tries<'a> {
         }
         let start = client.time.now();
         let config = &client.config;
-        let mut limit = self.state.limit(&config.retry, config.request_timeout, start, config.failover);
-        if config.failover && probe.is_some() {
-            limit = limit.min(PROBE_LIMIT);
-        }
+        let is_read = matches!(kind, OpKind::Get | OpKind::GetRange | OpKind::Head | OpKind::List);
+        let limit = self.state.limit(&config.retry, config.request_timeout, start, config.failover && is_read);
         let record = Attempt {
             offset,
             requested,
@@ -173,15 +171,14 @@ impl<'a> Tries<'a> {
         loop {
             let now = client.time.now();
             let health = &endpoint.health;
-            if client.config.failover && (failed_here || !health.is_up()) {
-                let probe = if health.is_up() || failed_here { None } else { health.probe(now) };
-                if probe.is_some() {
-                    return Ok((endpoint, probe));
+            if (failed_here || !health.is_up())
+                && let Some(other) = client.endpoints.instead_of(endpoint.index)
+            {
+                if !health.is_up() && health.is_probe_due(now) {
+                    tokio::spawn(Arc::clone(client).ask_whether_back(endpoint.index));
                 }
-                if let Some(other) = client.endpoints.instead_of(endpoint.index) {
-                    client.counts.elsewhere.fetch_add(1, Ordering::Relaxed);
-                    return Ok((other, None));
-                }
+                client.counts.elsewhere.fetch_add(1, Ordering::Relaxed);
+                return Ok((other, None));
             }
             if !health.is_down() {
                 return Ok((endpoint, None));
@@ -221,7 +218,7 @@ impl<'a> Tries<'a> {
             attempt.record.status = failure.status;
         }
         self.learn(&attempt, &failure);
-        client.renew_if_expired(&mut failure, &attempt.record).await;
+        client.renew_if_expired(&mut failure).await;
         let Try { record, endpoint, probe, .. } = attempt;
         drop(probe);
         let moved = |counts: bool| if counts { record.bytes } else { 0 };
@@ -332,7 +329,8 @@ impl Shared {
         if let Some(credentials) = &self.config.credentials {
             let host = endpoint.host_header();
             let signed = Signed { method: call.method.as_str(), path: &call.path, query: &call.query, host, payload };
-            connect::with_signer(self, |signer| {
+            connect::with_signer(self, |signer, renewed| {
+                let credentials = renewed.unwrap_or(credentials);
                 let (date, authorization) = signer.sign(credentials, &self.config.region, &signed);
                 put_header(headers, HeaderName::from_static("x-amz-content-sha256"), payload)?;
                 put_header(headers, HeaderName::from_static("x-amz-date"), date)?;
@@ -445,6 +443,27 @@ impl Shared {
         let config = &self.config;
         let signed = config.credentials.is_some();
         Refusal { bucket: &config.bucket, region: &config.region, signed, status, headers, body }.failure()
+    }
+
+    /// Asks an endpoint whether it is back while others take its requests.
+    async fn ask_whether_back(self: Arc<Self>, index: usize) {
+        let endpoint = self.endpoints.get(index);
+        let start = self.time.now();
+        let Some(probe) = endpoint.health.probe(start) else { return };
+        let call = Call::new(&self, "asking for", OpKind::Head, Method::HEAD, None);
+        let record = Attempt::started(OpKind::Head, start);
+        let guard = endpoint.enter();
+        let mut attempt = Try { record, endpoint, limit: PROBE_LIMIT, call: &call, probe: Some(probe), _guard: guard };
+        let asked = self.simple_once(&mut attempt, &call, EMPTY_SHA256, Outgoing::empty()).await;
+        let now = self.time.now();
+        let notice = match asked {
+            Err(failure) if failure.status == 0 => {
+                endpoint.health.probe_failed(now);
+                endpoint.health.failed(&endpoint.name, Evidence::Refused, (start, now), &failure.message)
+            }
+            _ => endpoint.health.answered(&endpoint.name, now),
+        };
+        self.tell(notice);
     }
 
     /// A request with a short body and a short answer, with its tries.

@@ -21,7 +21,7 @@ const REFUSED_AT_START: Duration = Duration::from_secs(5);
 /// Shortest time that an attempt gets, however little is left.
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 /// Longest wait for the first byte of an answer where other endpoints can take the request.
-const FAILOVER_LIMIT: Duration = Duration::from_secs(10);
+const FAILOVER_LIMIT: Duration = Duration::from_secs(5);
 /// Retries that one client may send to an endpoint at once, and then per second.
 const BUDGET_BURST: u64 = 32;
 /// Time in which the budget earns one retry.

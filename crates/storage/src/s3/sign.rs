@@ -1,7 +1,7 @@
 //! Signature Version 4, with what does not change from request to request kept: the key of the day and the text of the
 //! second. Invariant: the signature covers method, path, query, host, date, payload hash and session token.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -138,9 +138,17 @@ pub(super) fn sha256<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 /// Seconds since 1970 by the wall clock, which is what a server compares a signature with.
 pub(super) fn unix_seconds() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a signature carries the wall-clock time; no measurement uses it")]
+    unix_time().as_secs()
+}
+
+/// Time since 1970 by the wall clock.
+pub(super) fn unix_time() -> Duration {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "signatures and ends of credentials are wall-clock times; no measurement is"
+    )]
     let now = std::time::SystemTime::now();
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// `20130524T000000Z`, by the civil-from-days algorithm of the proleptic Gregorian calendar.

@@ -77,10 +77,19 @@ impl Stub {
         Self::new(false, handler)
     }
 
+    /// A server at an address that was free a moment ago.
+    pub fn at(url: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::bound(url.trim_start_matches("http://"), true, handler)
+    }
+
     fn new(remember: bool, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::bound("127.0.0.1:0", remember, handler)
+    }
+
+    fn bound(address: &str, remember: bool, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (handler, seen): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&log));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {

@@ -13,7 +13,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
@@ -205,13 +206,17 @@ fn connect(config: &S3Config, endpoint: &Endpoint) -> Client {
     if !config.endpoints.is_empty() {
         builder = builder.endpoint_url(&*endpoint.name);
     }
-    builder = match &config.credentials {
-        Some(given) => {
+    builder = match (&config.credentials, &config.renewal) {
+        (Some(_), Some(renewal)) => {
+            // They are kept new elsewhere.
+            builder.credentials_provider(renewal.clone()).identity_cache(IdentityCache::no_cache())
+        }
+        (Some(given), None) => {
             let token = given.session_token.as_ref().map(|token| token.expose().to_owned());
             let secret = given.secret_access_key.expose();
             builder.credentials_provider(Credentials::new(&given.access_key_id, secret, token, None, "dlio-rs"))
         }
-        None => builder.allow_no_auth(),
+        (None, _) => builder.allow_no_auth(),
     };
     Client::from_conf(builder.build())
 }
