@@ -66,6 +66,18 @@ pub(crate) struct Request {
     pub(crate) report: Report,
 }
 
+/// The text of a file `.env`, where there is one and the dialect has it.
+fn dotenv_text(path: &Path, wanted: bool) -> Result<Option<String>, Failure> {
+    if !wanted {
+        return Ok(None);
+    }
+    match dlio_storage::regular::read_text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::usage(format_args!("reading {}: {error}", path.display()))),
+    }
+}
+
 impl Request {
     /// Resolves everything; only rank 0 does this.
     ///
@@ -138,7 +150,7 @@ impl Request {
         let loaded = self.load()?;
         let mut env = env.clone();
         let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
-        if let Some(text) = std::fs::read_to_string(FILE).ok().filter(|_| mlperf) {
+        if let Some(text) = dotenv_text(Path::new(FILE), mlperf)? {
             let before = env.len();
             for (name, value) in environment::dotenv(&text) {
                 env.entry(name).or_insert(value);

@@ -160,8 +160,9 @@ fn read(name: &str) -> Result<(String, String), Failure> {
         return Ok((name.to_owned(), REPLAY_YAML.to_owned()));
     }
     let path = Path::new(name);
-    if path.is_file() {
-        let yaml = std::fs::read_to_string(path)
+    // Rank 0 reads it once, but a stream may be one that never ends: only a file is taken.
+    if path.exists() && !path.is_dir() {
+        let yaml = dlio_storage::regular::read_text(path)
             .map_err(|error| Failure::usage(format_args!("reading the configuration {name}: {error}")))?;
         return Ok((name.to_owned(), yaml));
     }

@@ -12,6 +12,7 @@ mod key;
 pub mod local;
 pub mod memory;
 mod receipt;
+pub mod regular;
 pub mod s3;
 mod seam;
 mod split;

@@ -19,6 +19,7 @@ mod names;
 mod packed;
 mod reader;
 mod recorder;
+mod regular;
 mod repair;
 mod rows;
 pub mod tables;

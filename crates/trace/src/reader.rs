@@ -1,7 +1,6 @@
 //! Reading traces back: one file per rank, rows in batches.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
@@ -20,6 +19,7 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use crate::chunks::{Chunks, Contents, Damage};
 use crate::footer;
 use crate::header::{self, Drift};
+use crate::regular;
 use crate::rows::{Rows, WANTED};
 use crate::{Batch, Error, Header, Names};
 
@@ -54,7 +54,7 @@ pub struct RankTrace {
 /// # Errors
 /// [`Error::Read`], [`Error::NotATrace`], [`Error::TooNew`] or [`Error::Damaged`].
 pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
-    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let file = regular::open(path)?;
     let found = footer::find(path, &file)?;
     let pairs = found.metadata.file_metadata().key_value_metadata();
     let pairs = pairs.map_or(&[][..], Vec::as_slice);
@@ -106,7 +106,7 @@ pub(crate) fn files_named(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec
 /// As [`read_file`], and [`Error::NoTraces`].
 pub fn read_dir(path: &Path) -> Result<Vec<RankTrace>, Error> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(read_error)?.is_file() {
+    if !std::fs::metadata(path).map_err(read_error)?.is_dir() {
         return Ok(vec![read_file(path)?]);
     }
     let files = list_dir(path)?;
@@ -218,7 +218,7 @@ impl RankTrace {
     fn reader(&self, wanted: Wanted, rows: usize) -> Result<(ParquetRecordBatchReader, Damage), Error> {
         let read_error = |source| Error::Read { path: self.path.clone(), source };
         let damage = Damage::default();
-        let file = File::open(&self.path).map_err(read_error)?;
+        let file = regular::open(&self.path)?;
         let chunks = Chunks::new(file, &self.contents, wanted.group, &damage).map_err(read_error)?;
         let reader = decoded(&self.path, &damage, || {
             open(chunks, &self.contents.metadata, wanted, rows).map_err(|error| error.to_string())

@@ -21,6 +21,7 @@ use crate::encoder::{Cell, Cells, Group, TableEncoder};
 use crate::footer::{self, MAGIC};
 use crate::header;
 use crate::reader::{decoded, files_named};
+use crate::regular;
 
 /// Name of the table of files in a trace folder.
 pub const FILES: &str = "files.parquet";
@@ -208,7 +209,7 @@ pub fn read_counters(folder: &Path) -> Result<Vec<CounterRow>, Error> {
 /// Appends the rows of a table of counters.
 fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), Error> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Table { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|error| failed(error.into()))?;
+    let file = regular::open(path).map_err(|error| failed(reason(error)))?;
     let found = footer::find(path, &file).map_err(|error| failed(reason(error)))?;
     if found.torn_bytes > 0 {
         return Err(failed(format!("{} bytes lie behind its footer", found.torn_bytes).into()));
@@ -224,6 +225,7 @@ fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), Error> {
 fn reason(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
     match error {
         Error::Damaged { reason, .. } | Error::NotATrace { reason, .. } => reason.into(),
+        Error::Read { source, .. } => source.into(),
         other => other.into(),
     }
 }

@@ -67,6 +67,8 @@ impl Walk<'_> {
             }
             let path = self.root.join(&entry.key);
             match fs::metadata(&path) {
+                // Neither a FIFO nor a socket can be read as an object.
+                Ok(metadata) if !metadata.is_file() => {}
                 Ok(metadata) => found.push(Found { key: entry.key, size: metadata.len() }),
                 // Removed meanwhile, or a link to nowhere.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -14,7 +14,6 @@ mod write;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,6 +27,7 @@ use self::task::Task;
 use crate::key::check_key;
 use crate::{
     ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable, Update,
+    regular,
 };
 
 /// How files are accessed.
@@ -110,14 +110,8 @@ impl Local {
         let mut task = Task::new(&*self.time, "opening");
         let mut options = OpenOptions::new();
         options.read(true);
-        if self.options.odirect_read {
-            options.custom_flags(libc::O_DIRECT);
-        }
-        let opened = task.step(OpKind::Open, || {
-            let file = options.open(&path)?;
-            let metadata = file.metadata()?;
-            if metadata.is_dir() { Err(io::Error::from_raw_os_error(libc::EISDIR)) } else { Ok((file, metadata.len())) }
-        });
+        let flags = if self.options.odirect_read { libc::O_DIRECT } else { 0 };
+        let opened = task.step(OpKind::Open, || regular::open_with(&mut options, flags, &path));
         let (file, size) = match opened {
             Ok(opened) => opened,
             Err(error) if self.options.odirect_read && error.raw_os_error() == Some(libc::EINVAL) => {
@@ -159,7 +153,7 @@ impl Local {
         let mut task = Task::new(&*self.time, "looking up");
         let result = task.step(OpKind::Stat, || {
             let metadata = fs::metadata(&path)?;
-            if metadata.is_dir() { Err(io::Error::from_raw_os_error(libc::EISDIR)) } else { Ok(metadata.len()) }
+            if metadata.is_file() { Ok(metadata.len()) } else { Err(regular::no_file(metadata.file_type())) }
         });
         match result {
             Ok(size) => Ok((Metadata { size }, Receipt { bytes: 0, attempts: task.done() })),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ use super::read::OpenFile;
 use super::task::Task;
 use super::write::{OPTION, fill};
 use super::{Local, no_direct, sys};
-use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update};
+use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update, regular};
 
 impl Local {
     pub(super) fn update_now<'a>(&'a self, key: &'a str, how: Update) -> Result<OpenFile<'a>, Error> {
@@ -21,11 +21,7 @@ impl Local {
         let mut task = Task::new(&*self.time, "opening");
         // Past the page cache for whichever is asked: both would go through one descriptor.
         let direct = self.options.odirect_write || self.options.odirect_read;
-        let opened = task.step(OpKind::Open, || {
-            let file = self.open_to_update(&path, how, direct)?;
-            let size = file.metadata()?.len();
-            Ok((file, size))
-        });
+        let opened = task.step(OpKind::Open, || self.open_to_update(&path, how, direct));
         let (file, size) = match opened {
             Ok(opened) => opened,
             Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => {
@@ -45,16 +41,14 @@ impl Local {
     }
 
     /// Also creates the folders between the root and the file, as writing a file whole does.
-    fn open_to_update(&self, path: &Path, how: Update, direct: bool) -> io::Result<File> {
+    fn open_to_update(&self, path: &Path, how: Update, direct: bool) -> io::Result<(File, u64)> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(how.create).truncate(false);
-        if direct {
-            options.custom_flags(libc::O_DIRECT);
-        }
-        match options.open(path) {
+        let flags = if direct { libc::O_DIRECT } else { 0 };
+        match regular::open_with(&mut options, flags, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && how.create && self.root.is_dir() => {
                 fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-                options.open(path)
+                regular::open_with(&mut options, flags, path)
             }
             opened => opened,
         }

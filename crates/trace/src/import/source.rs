@@ -1,10 +1,9 @@
 //! Source files: found, decompressed, read line by line.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::{Error, regular};
 
 /// Longest line that is looked at; names in object stores have at most 1 KiB.
 const LONGEST: usize = 1 << 20;
@@ -68,7 +67,7 @@ enum Found {
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(read_error)?;
+        let mut file = regular::open_source(path)?;
         let mut magic = [0_u8; 4];
         let mut known = 0;
         while known < magic.len() {
