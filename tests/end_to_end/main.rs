@@ -9,6 +9,7 @@ mod causes;
 mod checkpoints;
 mod containers;
 mod content;
+mod damage;
 mod datasets;
 mod doctor;
 mod drop_in;

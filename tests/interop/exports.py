@@ -14,7 +14,7 @@ REQUESTS = {"get", "get_range", "read", "put", "multipart_part", "write", "head"
 
 def main():
     folder, exports = map(pathlib.Path, sys.argv[1:])
-    rows = [row for path in sorted(folder.glob("rank-*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()]
+    rows = [row for path in sorted(folder.glob("rank-*.parquet")) for row in pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pylist()]
     events = json.loads((exports / "run.json").read_text())["traceEvents"]
     with (exports / "run.csv").open(newline="") as file:
         table = list(csv.DictReader(file))

@@ -11,10 +11,10 @@ import pyarrow.parquet
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    counters = pyarrow.parquet.read_table(folder / "counters.parquet").to_pylist()
+    counters = pyarrow.parquet.read_table(folder / "counters.parquet", page_checksum_verification=True).to_pylist()
     json.dump(
         {
-            "files": pyarrow.parquet.read_table(folder / "files.parquet").to_pylist(),
+            "files": pyarrow.parquet.read_table(folder / "files.parquet", page_checksum_verification=True).to_pylist(),
             "counter_ranks": sorted({row["rank"] for row in counters}),
             "rss_bytes_min": min(row["rss_bytes"] for row in counters),
         },

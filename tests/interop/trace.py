@@ -15,7 +15,7 @@ def main():
     endpoints, ops = collections.Counter(), collections.Counter()
     ranks = set()
     for path in sorted(pathlib.Path(sys.argv[1]).glob("rank-*.parquet")):
-        for row in pyarrow.parquet.read_table(path).to_pylist():
+        for row in pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pylist():
             ranks.add(row["rank"])
             ops[row["op"]] += 1
             if row["op"] in ("get", "get_range", "read", "put", "multipart_part") and row["endpoint"]:

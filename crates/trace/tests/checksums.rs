@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -17,7 +18,7 @@ fn content(path: &Path) -> Result<String, Error> {
     for batch in trace.batches()? {
         let batch = batch?;
         for row in 0..batch.len() {
-            text += &format!("{:?} {:?}", batch.event(row), batch.object.get(row));
+            let _ = write!(text, "{:?} {:?}", batch.event(row), batch.object.get(row));
         }
     }
     Ok(text)
@@ -27,7 +28,7 @@ fn span(at: u64) -> Event {
     Event::span(OpKind::Compute, Lane::MAIN, Position::default(), at * 10, at * 10 + 5)
 }
 
-/// A trace with a superseded footer and two row groups.
+/// A trace with a superseded footer and one row group.
 fn write(path: &Path) {
     let writer = TraceWriter::create(path, &Header { world: 1, ..Header::default() }).unwrap();
     let object = writer.object("a/b");
@@ -35,7 +36,7 @@ fn write(path: &Path) {
     writer.finish().unwrap();
 }
 
-/// Flips each bit of some bytes of a file in turn; returns those that were refused, after `look` has looked at each file.
+/// Flips each bit of some bytes of a file in turn; `look` looks at each file, and is told the byte and whether it is its first bit.
 fn flip(path: &Path, bytes: std::ops::Range<usize>, mut look: impl FnMut(usize, bool)) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let whole = std::fs::read(path).unwrap();
@@ -106,9 +107,10 @@ fn a_torn_trace_is_as_safe_and_is_not_repaired_when_damaged() {
     // The last footer, by its own length.
     let length = u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().unwrap());
     let footer = whole.len() - 8 - usize::try_from(length).unwrap();
-    flip(&path, footer..whole.len() + 100, |at, first| match content(&path) {
-        Ok(found) => assert!(found == expected && at >= whole.len(), "byte {at}"),
-        Err(_) => {
+    flip(&path, footer..whole.len() + 100, |at, first| {
+        if let Ok(found) = content(&path) {
+            assert!(found == expected && at >= whole.len(), "byte {at}");
+        } else {
             assert!(at < whole.len(), "byte {at}");
             assert!(!first || repair(&path).is_err(), "byte {at}");
         }

@@ -73,6 +73,7 @@ pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => ErrorKind::Denied,
         Some(libc::ENOSPC | libc::EDQUOT) => ErrorKind::Full,
         Some(libc::EINVAL | libc::EISDIR | libc::ENAMETOOLONG | libc::ELOOP | libc::EFBIG) => ErrorKind::Invalid,
+        None if error.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
         Some(libc::ETIMEDOUT | libc::ESHUTDOWN | libc::ENOTCONN | libc::EHOSTDOWN) => ErrorKind::Unreachable,
         _ => ErrorKind::Io,
     }
