@@ -484,7 +484,7 @@ async fn share_request(
     let place = comm.place();
     let resolved = if place.rank == 0 { Some(resolve(time, start).await) } else { None };
     let signals = Signals::watch(signals::GRACE);
-    output_folder::watch(&signals);
+    output_folder::watch(&signals, place.size > 1);
     let (mut wire, mut output) = (Vec::new(), None);
     if let Some(resolved) = resolved {
         let claimed = resolved.and_then(|mut request| {

@@ -61,6 +61,9 @@ const HURRY: Duration = Duration::from_millis(500);
 
 const UNWATCHED: &str = "signals are not watched, Ctrl-C ends the run without its last trace rows";
 
+/// When a rank that a launcher started releases the output folder after the first signal: launchers kill after about a second.
+const RELEASE: Duration = Duration::from_millis(400);
+
 impl Signals {
     /// Starts watching; `grace` is how long the command may take to end in order.
     pub(crate) fn watch(grace: Duration) -> Self {
@@ -144,7 +147,14 @@ impl Signals {
             let saved = self.speak(first);
             if !hurried {
                 // Either way it is time to go afterwards.
-                let _ = tokio::time::timeout(grace.saturating_sub(PATIENCE), next(&mut streams)).await;
+                tokio::select! {
+                    _ = next(&mut streams) => {}
+                    () = async {
+                        tokio::time::sleep(RELEASE.min(grace).saturating_sub(PATIENCE)).await;
+                        crate::output_folder::last_chance();
+                        tokio::time::sleep(grace.saturating_sub(RELEASE)).await;
+                    } => {}
+                }
             }
             // Nothing is to be done if it does not come in time.
             let _ = tokio::time::timeout(HURRY, saved).await;

@@ -32,6 +32,7 @@ fn export(args: &TraceExportArgs) -> Result<(), Failure> {
         return export_pfw(&traces, out, *overwrite);
     }
     keeps_the_recording(&traces, out)?;
+    output_folder::keep_manifest(out)?;
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = out.with_file_name(name);

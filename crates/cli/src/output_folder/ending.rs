@@ -15,9 +15,11 @@ pub(super) const COMPLETED: &str = "completed";
 struct Open {
     claims: Vec<Arc<Claim>>,
     signals: Option<Signals>,
+    /// A launcher kills this process soon after a signal.
+    launched: bool,
 }
 
-static OPEN: Mutex<Open> = Mutex::new(Open { claims: Vec::new(), signals: None });
+static OPEN: Mutex<Open> = Mutex::new(Open { claims: Vec::new(), signals: None, launched: false });
 
 /// From now on the folder is released when the process exits.
 #[expect(unsafe_code, reason = "the standard library runs nothing at `process::exit`")]
@@ -32,9 +34,17 @@ pub(super) fn register(claim: &Arc<Claim>) {
     });
 }
 
-/// From now on an early exit is told from the signal that caused it.
-pub(crate) fn watch(signals: &Signals) {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner).signals = Some(signals.clone());
+/// From now on an early exit is told from the signal that caused it; `launched`: a launcher started this process.
+pub(crate) fn watch(signals: &Signals, launched: bool) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    (open.signals, open.launched) = (Some(signals.clone()), launched);
+}
+
+/// Some time has passed since a signal: under a launcher, which leaves about a second until SIGKILL, the folder is released now.
+pub(crate) fn last_chance() {
+    if OPEN.lock().unwrap_or_else(PoisonError::into_inner).launched {
+        at_exit();
+    }
 }
 
 /// The command came to its end.

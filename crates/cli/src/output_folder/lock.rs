@@ -63,6 +63,8 @@ impl Drop for Lock {
 pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
     match read(path) {
         Ok(None) => Ok(()),
+        // A file cannot hold a lock.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(()),
         Ok(Some(owner)) => gone(owner, here).map(drop),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refusal::Unreadable),
         Err(error) => Err(Refusal::Io(error)),

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use ending::{completed, failed, watch};
+pub(crate) use ending::{completed, failed, last_chance, watch};
 pub(crate) use manifest::{FILE, Section};
 pub(crate) use owner::job;
 pub(crate) use planned::Planned;
@@ -273,6 +273,20 @@ pub(crate) fn unused(folder: &Path) -> Result<(), Failure> {
     let here = Owner::this_process(&[], "", None);
     let checked = lock::check(&folder.join(LOCK), &here);
     checked.map_err(|refusal| refused(folder, refusal, "choose another one").into())
+}
+
+/// Refuses a file to be written that is the list of a folder's outputs.
+///
+/// # Errors
+/// When it is.
+pub(crate) fn keep_manifest(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|_| file.file_name().is_some_and(|name| name == FILE));
+    match folder.and_then(|folder| Manifest::read(folder).ok().flatten()) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Failure::usage(format_args!("{} lists the outputs of that folder: give another file", file.display())))
+        }
+    }
 }
 
 /// Whether this process sees the lock file that the owner of `token` made: whether the folder is the same one.

@@ -54,6 +54,7 @@ impl Reports {
         let (given, names) = ([json, html], ["report.json", "report.html"]);
         let paths = [0, 1].map(|which| given[which].clone().unwrap_or_else(|| folder.join(names[which])));
         let inside = |path: &&PathBuf| path.parent().is_some_and(|parent| parent == folder);
+        paths.iter().try_for_each(|path| super::keep_manifest(path))?;
         let file_name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let meant: Vec<String> = given.iter().flatten().filter(inside).filter_map(file_name).collect();
         let defaults: Vec<String> =

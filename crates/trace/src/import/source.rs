@@ -24,7 +24,7 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
             let path = entry.map_err(read_error)?.path();
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             let told_about = path.extension().is_some_and(|extension| extension == "txt" || extension == "md");
-            if path.is_file() && !hidden && !(told_about && is_origin(&path)) {
+            if path.is_file() && !hidden && !(told_about && is_origin(&path)) && !is_manifest(&path) {
                 inside.push(path);
             }
         }
@@ -37,6 +37,14 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
 /// A text beside recorded traces that says where they come from.
 fn is_origin(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("origin") || stem.eq_ignore_ascii_case("readme"))
+}
+
+/// `run.json`, in which this program lists what it exported into a folder; a trace may have this name too.
+fn is_manifest(path: &Path) -> bool {
+    let mut head = String::new();
+    let is_named = path.file_name().is_some_and(|name| name == "run.json");
+    let opened = if is_named { regular::open(path).ok() } else { None };
+    opened.is_some_and(|file| file.take(64).read_to_string(&mut head).is_ok()) && head.contains("\"program\": \"dlio-rs\"")
 }
 
 /// The lines of one file, plain, gzip or zstd.
