@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Flag,
         Preset::Flag(false),
         "The data and checkpoint folders are meant to be each node's own. Without it, a data folder that the nodes do not \
-         share is an error when data are generated and a warning when they are read; so is a checkpoint folder.",
+         share is an error when data are generated and a warning when they are read; a checkpoint folder is always a warning.",
     ),
     acts(
         "dlio_rs.endpoint_mapping",
