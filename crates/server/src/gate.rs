@@ -71,8 +71,8 @@ impl Limits {
 pub(crate) struct Gate {
     limits: Limits,
     begin: Instant,
-    /// Milliseconds since `begin`, as of the last tick.
-    now_ms: AtomicU64,
+    /// Milliseconds since `begin`, as of the last tick. Connections read it, and only the tick writes it.
+    now_ms: Arc<AtomicU64>,
     members: Mutex<BTreeMap<u64, Arc<Member>>>,
     next: AtomicU64,
     /// Members that were told to go and have not gone.
@@ -108,7 +108,7 @@ pub(crate) struct Member {
     waits_for_body: AtomicBool,
     verdict: AtomicU8,
     told: Notify,
-    gate: Weak<Gate>,
+    now_ms: Arc<AtomicU64>,
 }
 
 impl Gate {
@@ -116,7 +116,7 @@ impl Gate {
         Arc::new(Self {
             limits,
             begin: Instant::now(),
-            now_ms: AtomicU64::new(0),
+            now_ms: Arc::default(),
             members: Mutex::default(),
             next: AtomicU64::new(0),
             leaving: AtomicUsize::new(0),
@@ -147,7 +147,7 @@ impl Gate {
             waits_for_body: AtomicBool::new(false),
             verdict: AtomicU8::new(Verdict::Stay as u8),
             told: Notify::new(),
-            gate: Arc::downgrade(self),
+            now_ms: Arc::clone(&self.now_ms),
         });
         let number = self.next.fetch_add(1, Relaxed);
         members.insert(number, Arc::clone(&member));
@@ -306,9 +306,7 @@ impl Member {
     }
 
     fn touch(&self) {
-        if let Some(gate) = self.gate.upgrade() {
-            self.since_ms.store(gate.now_ms.load(Relaxed), Relaxed);
-        }
+        self.since_ms.store(self.now_ms.load(Relaxed), Relaxed);
     }
 
     /// Bytes have come.
