@@ -76,6 +76,10 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
     let start = Start { find: &|| workload::find(&config, Some(workload::REPLAY)), target, verbosity, writes };
     let session = Session::start(comm, start).await?;
     describe(&session, &job, (origin, end)).await?;
+    let idle = idle_rules(&session, &job).await?;
+    for rule in &idle {
+        session.warn(&format!("{rule} has no effect: it fits nothing that is replayed"));
+    }
     if wanted.args.dry_run {
         if job.changes_the_recorded() {
             session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
@@ -253,6 +257,18 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
         }
     });
     Ok(Box::new(rows))
+}
+
+/// The rules of the command line that fit nothing on any rank.
+async fn idle_rules(session: &Session, job: &Job<'_>) -> Result<Vec<String>, Failure> {
+    let options = job.plan.options();
+    let used: Vec<bool> =
+        options.rules.iter().map(Rule::is_used).chain(options.endpoints.iter().map(EndpointRule::is_used)).collect();
+    let all = gather(&*session.comm, &used).await?;
+    let names = job.args.map.iter().map(|text| format!("--map {text}"));
+    let names = names.chain(job.args.map_endpoint.iter().map(|text| format!("--map-endpoint {text}")));
+    let idle = names.enumerate().filter(|(index, _)| !all.iter().any(|used| used.get(*index) == Some(&true)));
+    Ok(idle.map(|(_, name)| name).collect())
 }
 
 /// Says what will be done.

@@ -31,7 +31,7 @@ const OF_S3: &[&str] = &[
     "dlio_rs.split_concurrency",
 ];
 
-/// Keys that only files read.
+/// Keys that only data in files read.
 const OF_FILES: &[&str] = &["reader.odirect", "dlio_rs.generate_odirect", "dlio_rs.direct_chunk"];
 
 /// Keys that only checkpoints read.
@@ -44,7 +44,7 @@ pub(crate) fn warnings(loaded: &Loaded, (endpoints, size): (&[String], u32), on_
     if !on_s3 {
         warnings.extend(together(loaded, OF_S3, "neither data nor checkpoints are on S3"));
     }
-    if workload.stored_on() == StorageType::S3 && !workload.workflow.checkpoint {
+    if workload.stored_on() == StorageType::S3 {
         warnings.extend(together(loaded, OF_FILES, "the data are on S3"));
     }
     if !workload.workflow.checkpoint {

@@ -356,3 +356,32 @@ fn columns_of_parquet_files_have_types_sizes_and_a_name_each() {
     assert!(refused.contains("hive-style folders are not written"), "{refused}");
     assert!(yaml("dataset: {format: parquet, compression: lzf}\n").refused().contains("one of snappy, gzip, zstd"));
 }
+
+#[test]
+fn numbers_have_units_in_our_dialect_and_in_our_section() {
+    let native = "dlio_rs: {dialect: native, multipart_part_size: 8MiB}\n\
+                  dataset: {num_files_train: 10k, record_length_bytes: 4KiB}\n\
+                  train: {computation_time: {mean: 100ms, stdev: 10ms}}\n\
+                  evaluation: {eval_time: 1.5s}\n";
+    let w = yaml(native).ok().workload;
+    assert_eq!((w.dlio_rs.multipart_part_size, w.dataset.num_files_train), (8 << 20, 10_000));
+    assert!((w.dataset.record_length_bytes - 4096.0).abs() < f64::EPSILON);
+    assert_eq!(w.train.computation_time, TimeSpec::Normal { mean: 0.1, stdev: 0.01 });
+    assert_eq!(w.evaluation.eval_time, TimeSpec::Constant { mean: 1.5 });
+}
+
+#[test]
+fn the_reference_s_dialects_ignore_a_time_with_a_unit_and_say_so_for_every_time() {
+    for key in [
+        "train.computation_time",
+        "evaluation.eval_time",
+        "reader.preprocess_time",
+        "checkpoint.time_between_checkpoints",
+    ] {
+        let (section, name) = key.split_once('.').unwrap();
+        let loaded = yaml(&format!("{section}: {{{name}: 100ms}}\n")).ok();
+        let told = loaded.notices.iter().find(|notice| notice.text.contains(key)).unwrap();
+        assert_eq!(told.severity, Severity::Warning);
+        assert!(told.text.contains("no time is spent; write 0.1, or choose dialect native"), "{}", told.text);
+    }
+}

@@ -94,6 +94,7 @@ fn value(key: &str, number: usize) -> String {
         "dlio_rs.decode" => "full".to_owned(),
         "storage.storage_options.decode" => "arrow".to_owned(),
         "dlio_rs.head_before_get" => "true".to_owned(),
+        "storage.endpoint_file" => format!("file{number}"),
         "storage.endpoint_template" => format!("'http://host{{{number}...{number}}}:1'"),
         key if key.starts_with("storage.endpoint") || key.ends_with("endpoint_url") => format!("http://host{number}:1"),
         key if key.contains("multipart") || key.contains("split") => bytes.to_string(),

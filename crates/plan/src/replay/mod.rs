@@ -118,6 +118,7 @@ impl ReplayPlan {
             return Ok(Verdict::Failed);
         }
         let address = self.options.target(&row.uri)?;
+        self.options.meet(row.endpoint.as_deref());
         // The bucket or folder as a whole: looked up before a run, listed from its root.
         if address.key.is_empty() {
             return Ok(Verdict::Folded);

@@ -160,10 +160,20 @@ impl Options {
         routes
     }
 
+    fn rule(&self, endpoint: &str) -> Option<&EndpointRule> {
+        self.endpoints.iter().find(|rule| rule.from == endpoint.trim_end_matches('/'))
+    }
+
+    /// Notes which rule a recorded endpoint needs.
+    pub(super) fn meet(&self, endpoint: Option<&str>) {
+        if let Some(rule) = endpoint.and_then(|endpoint| self.rule(endpoint)) {
+            rule.used.set();
+        }
+    }
+
     /// The number of the route of a recorded endpoint, from 1; 0: no rule fits.
     pub(super) fn route(&self, endpoint: Option<&str>) -> u16 {
-        let Some(endpoint) = endpoint else { return 0 };
-        let rule = self.endpoints.iter().find(|rule| rule.from == endpoint.trim_end_matches('/'));
+        let rule = endpoint.and_then(|endpoint| self.rule(endpoint));
         let index = rule.and_then(|rule| self.routes().iter().position(|route| *route == rule.to));
         index.and_then(|index| u16::try_from(index + 1).ok()).unwrap_or(0)
     }

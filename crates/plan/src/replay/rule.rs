@@ -1,10 +1,39 @@
 //! Rewriting of recorded names and endpoints, and the choice of a share of all objects.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dlio_config::location::Location;
+
 use super::Error;
+
+/// Whether a rule has fitted anything.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Used(Arc<AtomicBool>);
+
+impl Used {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Rules are the same whatever they have met.
+impl PartialEq for Used {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Used {}
 
 /// A rewriting of names.
 #[derive(Debug, Clone)]
 pub struct Rule {
+    used: Used,
     from: From,
     /// What stands there instead: one of these for each object.
     to: Vec<String>,
@@ -36,7 +65,16 @@ impl Rule {
         if to.iter().any(String::is_empty) {
             return Err(wrong("a target is empty"));
         }
-        Ok(Self { from, to })
+        if let Some(Err(why)) = to.iter().map(|to| Location::parse(to)).find(Result::is_err) {
+            return Err(wrong(&why));
+        }
+        Ok(Self { used: Used::default(), from, to })
+    }
+
+    /// Whether it has fitted an object of this rank so far.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used.get()
     }
 
     /// How the rule begins, for messages.
@@ -53,10 +91,11 @@ impl Rule {
             let count = self.to.len() as u64;
             self.to.get(usize::try_from(spread(uri) % count.max(1)).unwrap_or(0)).map_or("", String::as_str)
         };
-        match &self.from {
+        let rewritten = match &self.from {
             From::Prefix(prefix) => uri.strip_prefix(prefix.as_str()).map(|rest| format!("{}{rest}", to())),
             From::Pattern(pattern) => pattern.is_match(uri).then(|| pattern.replace(uri, to()).into_owned()),
-        }
+        };
+        rewritten.inspect(|_| self.used.set())
     }
 }
 
@@ -67,6 +106,7 @@ pub struct EndpointRule {
     pub from: String,
     /// Endpoint of the replay.
     pub to: String,
+    pub(super) used: Used,
 }
 
 impl EndpointRule {
@@ -82,7 +122,13 @@ impl EndpointRule {
         if from.is_empty() || !to.contains("://") {
             return Err(wrong());
         }
-        Ok(Self { from: from.to_owned(), to: to.to_owned() })
+        Ok(Self { from: from.to_owned(), to: to.to_owned(), used: Used::default() })
+    }
+
+    /// Whether it has fitted an operation of this rank so far.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used.get()
     }
 }
 
