@@ -94,6 +94,7 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
         let shared = shared_folder::examine(&session, &root, purpose).await;
         session.agree(shared).await?;
     }
+    crate::space::of_replay(&session, job.written()).await?;
     if !target.no_preflight {
         let checked = preflight(&session, &opened, &job).await;
         session.agree(checked).await?;
@@ -179,6 +180,11 @@ impl<'a> Job<'a> {
     fn operations(&self) -> u64 {
         let once: u64 = self.survey.kinds.values().map(|(count, _)| *count).sum();
         once.saturating_mul(u64::from(self.args.repeat.unwrap_or(1)))
+    }
+
+    /// Bytes that one pass writes on this rank, the same object as often as it is written.
+    fn written(&self) -> u64 {
+        self.survey.kinds.iter().filter(|(kind, _)| **kind == ReplayKind::Write).map(|(_, (_, bytes))| bytes).sum()
     }
 
     pub(crate) fn options(&self, session: &Session) -> ReplayOptions {

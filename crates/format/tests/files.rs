@@ -730,3 +730,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_length_that_follows_from_the_shape_is_the_same_for_every_file() {
+    let compressed = |format, word: &str| {
+        let mut dataset = dataset(format);
+        dataset.compression = Some(word.to_owned());
+        dataset
+    };
+    let all = [
+        Format::Npz,
+        Format::Npy,
+        Format::Hdf5,
+        Format::TfRecord,
+        Format::Csv,
+        Format::Png,
+        Format::Jpeg,
+        Format::IndexedBinary,
+        Format::MmapIndexedBinary,
+        Format::Parquet,
+        Format::Synthetic,
+    ];
+    let mut layouts: Vec<_> = all.into_iter().map(|format| (dataset(format), true)).collect();
+    layouts.push((compressed(Format::Npz, "zip"), false));
+    layouts.push((compressed(Format::Parquet, "snappy"), false));
+    for (dataset, is_plain) in layouts {
+        let layout = Layout::new(&dataset, 42).unwrap();
+        let told = layout.length_follows_from_shape();
+        let by_content = !is_plain || matches!(dataset.format, Format::Csv | Format::Synthetic);
+        assert_eq!(told, !by_content, "{}", dataset.format);
+        let len = |file| layout.encoder(&FileShape { file, dims: &[40, 50], samples: 3 }).unwrap().len();
+        if told {
+            assert!([1, 7, 999, 1 << 40].into_iter().all(|file| len(file) == len(0)), "{}", dataset.format);
+        }
+    }
+}

@@ -15,6 +15,8 @@ use crate::ranks::Ranks;
 use crate::session::{agree, gather, on_ranks};
 use crate::shared_folder::{self, Sharing};
 use crate::signals::{self, Signals};
+use crate::sizes::gib;
+use crate::space::FileSystem;
 use crate::{memory, quantity};
 
 /// How often the server looks whether it was told to end.
@@ -119,6 +121,11 @@ async fn announce(
         if let (Store::Memory, Some(limit)) = (&config.store, config.memory_limit) {
             let each = if config.ranks > 1 { " in each process" } else { "" };
             crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", quantity::human(limit)));
+        }
+        if let Store::Directory(folder) = &config.store
+            && let Ok(system) = FileSystem::of(folder)
+        {
+            crate::log::note(&format!("{} are free on {} ({})", gib(system.free), system.mount.display(), system.kind));
         }
     }
     crate::log::print(crate::log::lines(all.concat()).as_bytes())

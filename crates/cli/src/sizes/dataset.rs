@@ -268,3 +268,24 @@ fn digits_below(end: u64) -> u64 {
 pub(super) fn rounded(bytes: f64) -> u64 {
     bytes.round() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_counted_without_counting() {
+        for end in [0_u64, 1, 9, 10, 11, 99, 100, 12_345] {
+            let each: u64 = (0..end).map(|number| number.to_string().len() as u64).sum();
+            assert_eq!(digits_below(end), each, "{end}");
+        }
+    }
+
+    #[test]
+    fn files_occupy_whole_blocks() {
+        let sizes = SplitSizes::of(10, 5000, &[5000, 16]);
+        assert_eq!((sizes.objects, sizes.stored, sizes.payload), (20, 50_160, 50_000));
+        assert_eq!(sizes.allocated(3, 4096), 3 * (8192 + 4096));
+        assert_eq!(sizes.allocated(3, 1), 3 * 5016);
+    }
+}

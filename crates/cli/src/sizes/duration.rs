@@ -84,3 +84,26 @@ pub(crate) fn clock(seconds: f64) -> String {
         _ => format!("{:.1} days", seconds / 86_400.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_the_largest_units_that_fit() {
+        assert_eq!(clock(4.845), "4.845 s");
+        assert_eq!(clock(61.0), "1 min 01 s");
+        assert_eq!(clock(3.0 * 3600.0 + 720.0), "3 h 12 min");
+        assert_eq!(clock(864_000.0), "10.0 days");
+    }
+
+    #[test]
+    fn all_parts_count_and_those_that_are_nothing_are_not_named() {
+        let least = Duration { computation: 3.0, evaluation: 0.0, preprocessing: 1.0, pauses: 0.5 };
+        assert!((least.seconds() - 4.5).abs() < 1e-12);
+        assert_eq!(
+            least.parts(),
+            "computation 3.000 s, preprocessing beyond that 1.000 s, pauses before checkpoints 0.500 s"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use dlio_comm::Place;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use file_system::{FileSystem, existing};
-pub(crate) use needs::{Writes, blocks, of_run};
+pub(crate) use needs::{Writes, blocks, of_replay, of_run};
 
 use crate::exit::{Code, Failure};
 use crate::session::{Session, gather};

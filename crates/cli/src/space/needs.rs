@@ -12,7 +12,7 @@ use super::{FileSystem, Need, check};
 use crate::exit::Failure;
 use crate::prepared::Prepared;
 use crate::run::Work;
-use crate::session::Session;
+use crate::session::{Session, gather};
 use crate::sizes::{CheckpointSizes, DataSizes, amount, rank_objects};
 use crate::storage::Target;
 
@@ -128,6 +128,29 @@ impl Writes<'_> {
         }
         Ok(Some(need))
     }
+}
+
+/// Warns when a replayed trace writes more bytes to a folder than are free there; it may write the same ones again and
+/// again, so that is no reason to refuse. Every rank calls it.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub(crate) async fn of_replay(session: &Session, bytes: u64) -> Result<(), Failure> {
+    let all: Vec<u64> = gather(&*session.comm, &bytes).await?;
+    let bytes = all.into_iter().fold(0, u64::saturating_add);
+    let workload = &session.loaded.workload;
+    let Ok(Target::Local { root }) = Target::of(workload) else { return Ok(()) };
+    let Ok(system) = FileSystem::of(&root) else { return Ok(()) };
+    if workload.dlio_rs.space_check && bytes > system.free {
+        session.warn(&format!(
+            "a pass writes {} to {}, and {} are free on {}: it fits only if it writes the same objects again",
+            amount(bytes),
+            root.display(),
+            amount(system.free),
+            system.mount.display()
+        ));
+    }
+    Ok(())
 }
 
 /// Warns when the trace may not fit beside the rest.

@@ -44,7 +44,8 @@ fn is_manifest(path: &Path) -> bool {
     let mut head = String::new();
     let is_named = path.file_name().is_some_and(|name| name == "run.json");
     let opened = if is_named { regular::open(path).ok() } else { None };
-    opened.is_some_and(|file| file.take(64).read_to_string(&mut head).is_ok()) && head.contains("\"program\": \"dlio-rs\"")
+    opened.is_some_and(|file| file.take(64).read_to_string(&mut head).is_ok())
+        && head.contains("\"program\": \"dlio-rs\"")
 }
 
 /// The lines of one file, plain, gzip or zstd.
