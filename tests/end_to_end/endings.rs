@@ -168,7 +168,7 @@ fn a_trace_that_cannot_be_written_any_more_ends_the_run_with_the_cause() {
     let out = folder.path().join("out");
     // The limit on the size of files, in KiB for bash, stands for a full disk.
     let script = format!(
-        "ulimit -f 64; exec {} replay {path} ++workload.train.computation_time=0.0005 --output {}",
+        "ulimit -f 64; exec {} replay {path} ++workload.train.computation_time=0.002 ++workload.train.epochs=5000 --output {}",
         binary(),
         out.display()
     );

@@ -190,17 +190,21 @@ fn lost_text(ranks: &BTreeMap<u32, RankEnd>, gone: &[u32]) -> String {
         gone.iter().copied().filter(|rank| ranks.get(rank) == Some(&wanted)).collect()
     };
     let (stops, absent) = (of(RankEnd::Stops), of(RankEnd::Absent));
-    let own = |ranks: &[u32], one: &str, more: &str| if ranks.len() == 1 { one.to_owned() } else { more.to_owned() };
-    let mut why = Vec::new();
-    if !stops.is_empty() {
-        why.push(own(&stops, "its trace stops", "their traces stop"));
-    }
-    if !absent.is_empty() {
-        let what = own(&absent, "its trace is not here", "their traces are not here");
-        why.push(if stops.is_empty() { what } else { format!("of {} {what}", named(&absent)) });
-    }
+    let one = gone.len() == 1;
+    let why = match (stops.is_empty(), absent.is_empty()) {
+        (false, true) if one => "its trace stops".to_owned(),
+        (false, true) => "their traces stop".to_owned(),
+        (true, _) if one => "its trace is not here".to_owned(),
+        (true, _) => "their traces are not here".to_owned(),
+        (false, false) => {
+            let first = if stops.len() == 1 { ("trace", "stops") } else { ("traces", "stop") };
+            let second = if absent.len() == 1 { ("that", "is") } else { ("those", "are") };
+            let (stops, absent) = (named(&stops), named(&absent));
+            format!("the {} of {stops} {}, {} of {absent} {} not here", first.0, first.1, second.0, second.1)
+        }
+    };
     let all = if gone.len() == ranks.len() { ", because the run was killed or still goes on" } else { "" };
-    format!("lost {}: {}{all}", named(gone), why.join(", "))
+    format!("lost {}: {why}{all}", named(gone))
 }
 
 /// `rank 3`, or `ranks 1, 2`; a long list is cut.
@@ -314,12 +318,8 @@ mod tests {
     fn traces_that_all_stop_were_killed_or_are_still_written() {
         let text = "lost ranks 0, 1: their traces stop, because the run was killed or still goes on";
         expect(&[RankEnd::Stops, RankEnd::Stops], RunState::Lost, text);
-        let text = "lost ranks 0, 1: their traces stop, of rank 1 its trace is not here, because the run was killed or still goes on";
-        expect(
-            &[RankEnd::Stops, RankEnd::Absent],
-            RunState::Lost,
-            &text.replace("their traces stop", "its trace stops"),
-        );
+        let text = "lost ranks 0, 1: the trace of rank 0 stops, that of rank 1 is not here, because the run was killed or still goes on";
+        expect(&[RankEnd::Stops, RankEnd::Absent], RunState::Lost, text);
     }
 
     fn partial(planned: Planned, reached: Option<(u32, u64)>) -> RunEnd {

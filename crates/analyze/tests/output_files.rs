@@ -4,7 +4,7 @@
 
 use dlio_analyze::metric::{self, Parameters};
 use dlio_analyze::outputs::{self, Host, Metrics, RankRecord, Summary, WallClock};
-use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, RankTimings};
+use dlio_event::{BlockTimings, CheckpointTimings, Ending, EpochTimings, RankTimings};
 
 const MS: u64 = 1_000_000;
 
@@ -99,6 +99,7 @@ fn the_three_files_are_as_the_reference_writes_them() {
         data_size_per_host_gb: outputs::data_size_per_host_gb(1, 1, 8, 1_048_576.0),
         epochs: 1,
         metrics: metrics(),
+        ending: None,
     };
     snapshot("summary.json", &outputs::summary_json(&summary), include_str!("golden/summary.json"));
     let record = record(&timings, &metric, &host);
@@ -174,6 +175,17 @@ fn mlperf_prints_binary_units_and_leaves_out_what_was_not_saved() {
     assert!(value["metric"].get("save_checkpoint_io_mean_GB_per_second").is_none());
     assert_eq!(value["metric"]["checkpoint_size_GB"], 1.0);
     assert!(value["metric"]["train_io_mean_MB_per_second"].is_number(), "the key keeps its name");
+}
+
+#[test]
+fn a_summary_says_how_the_run_ended_and_one_of_a_run_that_did_not_complete_has_no_metrics() {
+    let value = |json: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&json).unwrap();
+    let completed = Summary { metrics: metrics(), ending: Some(Ending::Completed), ..Summary::default() };
+    let completed = value(outputs::summary_json(&completed));
+    assert!(completed["ending"] == "completed" && completed["metric"].is_object());
+    let ending = Ending::Interrupted { signal: "SIGTERM".to_owned() };
+    let partial = value(outputs::unfinished_json("a", "b", 2, &ending));
+    assert!(partial["ending"] == "interrupted by SIGTERM" && partial.get("metric").is_none());
 }
 
 #[test]

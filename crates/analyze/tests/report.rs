@@ -205,7 +205,10 @@ fn missing_and_torn_ranks_are_named() {
     std::fs::write(&torn, bytes).unwrap();
     let report = report_on(folder.path());
     assert_eq!(codes(&report), ["ranks_missing", "incomplete", "errors", "samples_missing", "samples_missing"]);
-    assert!(report.warnings[1].text.contains("rank 1"));
+    let lost = "lost ranks 1, 2: the trace of rank 1 stops, that of rank 2 is not here";
+    assert!(report.warnings[1].text.contains(lost), "{}", report.warnings[1].text);
+    assert_eq!((&report.run.ending.lost_ranks[..], report.run.ending.is_partial()), (&[1, 2][..], true));
+    assert_eq!(report.train.unwrap().au_meets_expectation, None);
 }
 
 #[test]

@@ -231,7 +231,8 @@ impl Observer for Progress {
         let measured = metric::block(block, &self.facts.parameters);
         let prefix = format!("Epoch {epoch} - Block {number} [Training]");
         self.say(&format!("{prefix} Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
-        let throughput = measured.throughput * f64::from(self.facts.size);
+        // The reference's formula is negative where a block has fewer than two steps; a rate is not.
+        let throughput = measured.throughput.max(0.0) * f64::from(self.facts.size);
         self.say(&format!("{prefix} Throughput (samples/second): {throughput:.4}"));
         if let Some(computed) = metric::compute_seconds(block, &self.facts.parameters) {
             let metric::Spread { mean, stdev } = computed;
