@@ -421,6 +421,7 @@ pub struct Metric {
 
 /// Section `dlio_rs`: keys that only this program reads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent keys of a configuration")]
 pub struct DlioRs {
     /// How the other keys are understood.
     pub dialect: Dialect,
