@@ -132,12 +132,12 @@ fn a_signal_ends_a_rank_that_waits_for_others_at_once() {
 }
 
 #[test]
-fn a_rank_that_is_stopped_before_the_first_step_is_named_too() {
+fn a_rank_that_hangs_before_the_first_step_is_named_too() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody is there to answer: rank 0 lists for ever, and the others wait for it.
+    // Nobody answers: rank 0 looks for the bucket, and the other rank waits for it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let path = workload(folder.path(), "storage: {storage_type: s3, storage_root: b}\n");
-    let endpoint = format!("++workload.storage.endpoint_url=http://{}", silent.local_addr().unwrap());
+    let endpoint = format!("++workload.storage.storage_options.endpoint_url=http://{}", silent.local_addr().unwrap());
     let mut command = mpirun_command(2, &["generate", &path, &endpoint, "--stall-timeout", "2"]);
     command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

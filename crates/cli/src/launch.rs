@@ -6,6 +6,8 @@ use std::rc::Rc;
 use dlio_comm::{Communicator, launcher};
 
 use crate::exit::{Code, Failure};
+#[cfg(feature = "mpi")]
+use crate::ranks::REPORT_AFTER;
 
 /// The environment variables of the process.
 pub(crate) type Environment = BTreeMap<String, String>;
@@ -63,8 +65,25 @@ pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Fa
 }
 
 #[cfg(feature = "mpi")]
-fn join(_launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
-    Ok(Rc::new(dlio_comm::Mpi::init()?))
+fn join(launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
+    // The library waits for all ranks and can be asked for nothing meanwhile.
+    let name = launcher.name;
+    let (joined, waiting) = std::sync::mpsc::channel::<()>();
+    let watch = move || {
+        let mut waited = std::time::Duration::ZERO;
+        while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = waiting.recv_timeout(REPORT_AFTER) {
+            waited += REPORT_AFTER;
+            crate::log::note(&format!(
+                "waiting {} s for all ranks that {name} has started to join (MPI_Init)",
+                waited.as_secs()
+            ));
+        }
+    };
+    // Without it nothing is said, and nothing else is lost.
+    drop(std::thread::Builder::new().name("joining".to_owned()).spawn(watch));
+    let world = dlio_comm::Mpi::init();
+    drop(joined);
+    Ok(Rc::new(world?))
 }
 
 #[cfg(not(feature = "mpi"))]

@@ -16,7 +16,7 @@ use crate::signals::Signals;
 /// How long a wait goes on before it looks for signals and stalls.
 const TICK: Duration = Duration::from_millis(100);
 /// Until the command line says otherwise.
-pub(crate) const REPORT_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const REPORT_AFTER: Duration = Duration::from_mins(1);
 
 /// A communicator with open eyes.
 pub(crate) struct Ranks {
@@ -65,6 +65,7 @@ impl Ranks {
             if self.signals.get().is_some_and(|signals| signals.cancel_flag().is_cancelled()) {
                 return Err(Error::Cancelled);
             }
+            self.inner.waiting(waited);
             let StallLimits { report_after, end_after } = self.limits.get();
             let absent = || self.inner.absent();
             let text =

@@ -16,6 +16,7 @@ mod solo;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 pub use doing::{Absence, Activity, Doing, ProcessState, Sighting};
 #[cfg(feature = "mpi")]
@@ -88,6 +89,11 @@ pub trait Communicator {
     /// Says what this rank does from now on, for those that will wait for it; cheap enough for every step.
     fn note(&self, doing: Doing) {
         let _ = doing;
+    }
+
+    /// Said now and then while this rank waits in a collective: for how long already.
+    fn waiting(&self, waited: Duration) {
+        let _ = waited;
     }
 
     /// Who has not come to the collective that this rank waits in.

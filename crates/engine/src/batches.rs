@@ -7,8 +7,9 @@ use std::time::Duration;
 use dlio_comm::Activity;
 use dlio_event::{Lane, Position};
 use dlio_format::Layout;
-use dlio_plan::{HandleState, LaneStep, Lookups, Split, TrainingPlan};
+use dlio_plan::{HandleState, LaneStep, List, Lookups, Split, TrainingPlan};
 use dlio_storage::Recorder;
+use tokio::sync::oneshot;
 use tokio::sync::watch::Receiver;
 
 use crate::handles::Keys;
@@ -91,9 +92,9 @@ impl<'r> Batches<'r> {
     }
 
     /// Starts reading for an epoch or an evaluation.
-    pub(crate) fn begin(&mut self, split: Split, at: Position) {
+    pub(crate) async fn begin(&mut self, watch: &mut Watch<'_>, split: Split, at: Position) -> Result<(), Error> {
         let (plan, rank) = (self.plan, self.rank);
-        make_lists(plan, split, at.epoch);
+        self.make_lists(watch, split, at).await?;
         self.start_pass(split, at, |lane, pass| {
             if let Some(pipeline) = plan.pipeline() {
                 let (pieces, batches) = (plan.pieces(rank, split, at.epoch, lane), plan.lane_batches(split, lane));
@@ -105,6 +106,35 @@ impl<'r> Batches<'r> {
                 steps(plan, (pass, at), plan.lane_steps(rank, split, at.epoch, lane), preprocess, lookups)
             }
         });
+        Ok(())
+    }
+
+    /// Makes the long lists of an epoch, or waits until another rank of the node has made them; that rank may be stopped.
+    async fn make_lists(&self, watch: &mut Watch<'_>, split: Split, at: Position) -> Result<(), Error> {
+        let mut lists = self.plan.lists(split);
+        lists.retain(|list| list.len >= LONG_LIST);
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let (plan, epoch) = (self.plan.clone(), at.epoch);
+        let (done, made) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("lists".to_owned());
+        let started = self.rig.lanes == LaneHost::Threads && {
+            let lists = lists.clone();
+            let work = move || {
+                make_lists(&plan, &lists, epoch);
+                // Nobody waits any more where the run has ended.
+                let _ = done.send(());
+            };
+            thread.spawn(work).is_ok()
+        };
+        if !started {
+            make_lists(self.plan, &lists, epoch);
+            return Ok(());
+        }
+        let waiting = || Waiting::Work { what: "the shuffled lists of the epoch, which one rank of each node makes" };
+        // A list that was not made is made by who asks for it.
+        watch.attend(at, waiting, made).await.map(drop)
     }
 
     /// Starts reading what warms up for an epoch: its first batch, outside everything that is timed.
@@ -182,9 +212,7 @@ impl<'r> Batches<'r> {
 const LONG_LIST: u32 = 1 << 20;
 
 /// Makes the long lists of an epoch at the same time. Where no thread can be had, who asks for a list makes it.
-fn make_lists(plan: &TrainingPlan, split: Split, epoch: u32) {
-    let mut lists = plan.lists(split);
-    lists.retain(|list| list.len >= LONG_LIST);
+fn make_lists(plan: &TrainingPlan, lists: &[List], epoch: u32) {
     let Some((own, others)) = lists.split_last() else { return };
     std::thread::scope(|scope| {
         for list in others {

@@ -199,7 +199,7 @@ impl Run<'_> {
     /// block behind it (quirk 21).
     async fn blocks(&mut self, at: Position, timings: &mut EpochTimings) -> Result<(), Error> {
         let mut pace = self.pace(Split::Train, at.epoch);
-        self.batches.begin(Split::Train, Position { block: 1, ..at });
+        self.batches.begin(&mut self.watch, Split::Train, Position { block: 1, ..at }).await?;
         for block in 1.. {
             let at = Position { block, ..at };
             let start = self.now();
@@ -267,7 +267,7 @@ impl Run<'_> {
         let start = self.now();
         self.rig.observer.eval_started(epoch);
         let mut pace = self.pace(Split::Eval, epoch);
-        self.batches.begin(Split::Eval, at);
+        self.batches.begin(&mut self.watch, Split::Eval, at).await?;
         let mut timings = self.steps(&mut pace, at).await?;
         (timings.start, timings.end) = (start, self.now());
         self.span(OpKind::Eval, at, timings.start, timings.end);

@@ -48,6 +48,16 @@ impl<'r> Watch<'r> {
         waiting: impl Fn() -> Waiting,
         future: impl Future<Output = T>,
     ) -> Result<T, Error> {
+        self.attend_ticking(at, (waiting, |_| ()), future).await
+    }
+
+    /// As [`Watch::attend`], and says for how long at every tick.
+    async fn attend_ticking<T>(
+        &mut self,
+        at: Position,
+        (waiting, ticked): (impl Fn() -> Waiting, impl Fn(Duration)),
+        future: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         let mut future = pin!(future);
         let mut vigil: Option<Vigil> = None;
         loop {
@@ -62,6 +72,7 @@ impl<'r> Watch<'r> {
             // The first tick marks the start of a long wait: a short one reads no clock.
             let vigil = vigil.get_or_insert(Vigil { since: now.saturating_sub(nanos(TICK)), told: 0 });
             let waited = vigil.waited(now);
+            ticked(waited);
             if vigil.is_due(waited, self.limits.report_after) {
                 let stall = self.stall(at, waiting(), waited);
                 if !stall.waiting.is_told_elsewhere() {
@@ -84,7 +95,8 @@ impl<'r> Watch<'r> {
         let (place, rig) = (self.place(at), self.rig);
         self.begin(at, Activity::Meeting);
         let waiting = || Waiting::Ranks { absent: rig.comm.absent() };
-        self.attend(at, waiting, collective).await?.map_err(|source| Error::Comm { place, source })
+        let ticked = |waited| rig.comm.waiting(waited);
+        self.attend_ticking(at, (waiting, ticked), collective).await?.map_err(|source| Error::Comm { place, source })
     }
 
     /// Waits for a moment, in slices that are short enough for cancellation.

@@ -1,73 +1,54 @@
-//! A bell that one process rings and the reactors of others hear: a pipe that all of them have open.
+//! A bell that one process rings and the reactors of others hear: an event counter of the kernel that all of them have open.
 //!
-//! Invariant: what is in the pipe means nothing, only that something was put there: every ring is a new event for each
-//! reactor that watches the pipe. So the one who hears it looks at shared memory for the news.
-#![expect(unsafe_code, reason = "pipe2(2) has no safe wrapper that does not block")]
+//! Invariant: the counter's value means nothing; every ring is a new event for each reactor that watches it, and the one who
+//! hears it looks at shared memory for the news. A pipe would do as well but for one thing: the kernel takes a write to it for
+//! the writer's last deed before it sleeps, and has the reader run in its place, on the same core.
+#![expect(unsafe_code, reason = "eventfd(2) and the passing of descriptors have no safe wrapper in this crate")]
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
 
-use super::pause::register;
+use super::pause::{register, sleep};
 
-/// One process's ends of the pipe.
+/// How long the ranks of a node may take to fetch the bells; they are there already.
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// A bell.
 pub(super) struct Bell {
-    /// Where it rings.
-    ring: Option<File>,
-    /// Where it is emptied before it rings, so that it never is full, or where it is heard.
-    hear: Option<File>,
+    counter: File,
     heard: RefCell<Option<AsyncFd<OwnedFd>>>,
 }
 
-/// A descriptor's number and what tells its file from all others: the low bits of its inode number.
-type Descriptor = (u32, u32);
-
 impl Bell {
-    /// A new bell, with both ends.
-    pub(super) fn new() -> io::Result<Self> {
-        let mut ends = [-1; 2];
-        // SAFETY: the array has room for both descriptors, which are owned from here on.
-        let (hear, ring) = unsafe {
-            if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) != 0 {
+    fn new() -> io::Result<Self> {
+        // SAFETY: the call touches no memory; the descriptor is owned from here on.
+        let counter = unsafe {
+            let descriptor = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if descriptor < 0 {
                 return Err(io::Error::last_os_error());
             }
-            (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
+            File::from_raw_fd(descriptor)
         };
-        Ok(Self { ring: Some(ring), hear: Some(hear), heard: RefCell::default() })
+        Ok(Self::of(counter))
     }
 
-    /// How other processes find its ends: where it rings, and where it is heard.
-    pub(super) fn descriptors(&self) -> [Descriptor; 2] {
-        [&self.ring, &self.hear]
-            .map(|end| end.as_ref().map_or((0, 0), |file| (file.as_raw_fd().unsigned_abs(), id(file))))
-    }
-
-    /// The end of another process's bell where it rings.
-    pub(super) fn open_to_ring(process: u32, descriptor: Descriptor) -> io::Result<Self> {
-        let ring = open(process, descriptor, true)?;
-        Ok(Self { ring: Some(ring), hear: None, heard: RefCell::default() })
-    }
-
-    /// The end of another process's bell where it is heard.
-    pub(super) fn open_to_hear(process: u32, descriptor: Descriptor) -> io::Result<Self> {
-        let hear = open(process, descriptor, false)?;
-        Ok(Self { ring: None, hear: Some(hear), heard: RefCell::default() })
+    fn of(counter: File) -> Self {
+        Self { counter, heard: RefCell::default() }
     }
 
     /// Wakes all who listen.
     pub(super) fn ring(&self) {
-        // An empty pipe always takes a byte; a full one is an event that nobody has looked at yet.
-        if let Some(mut hear) = self.hear.as_ref() {
-            let _ = hear.read(&mut [0; 64]);
-        }
-        if let Some(mut ring) = self.ring.as_ref() {
-            let _ = ring.write(&[1]);
-        }
+        // A counter that is full, after 2^64 rings, is not heard of again: the ranks look now and then all the same.
+        let _ = (&self.counter).write(&1u64.to_ne_bytes());
     }
 
     /// Has the task of `context` woken when it rings; tells whether it will be.
@@ -81,10 +62,9 @@ impl Bell {
 
     fn listen(&self, context: &mut Context<'_>) -> io::Result<()> {
         let mut heard = self.heard.borrow_mut();
-        let heard = match (&mut *heard, &self.hear) {
-            (Some(heard), _) => heard,
-            (none, Some(hear)) => none.insert(register(hear.try_clone()?.into())?),
-            (None, None) => return Err(io::Error::other("this end cannot be listened to")),
+        let heard = match &mut *heard {
+            Some(heard) => heard,
+            none => none.insert(register(self.counter.try_clone()?.into())?),
         };
         while let Poll::Ready(guard) = heard.poll_read_ready(context) {
             guard?.clear_ready();
@@ -93,21 +73,141 @@ impl Bell {
     }
 }
 
-fn open(process: u32, (number, id_there): Descriptor, rings: bool) -> io::Result<File> {
-    let path = format!("/proc/{process}/fd/{number}");
-    let file = File::options().read(!rings).write(rings).custom_flags(libc::O_NONBLOCK).open(path)?;
-    // Where ranks see different processes under one number, the path leads elsewhere.
-    if id(&file) == id_there { Ok(file) } else { Err(io::Error::other("another file than the one that was offered")) }
+/// The bells of a node: one for its first rank, one for the others.
+pub(super) struct Bells {
+    pub(super) arrival: Bell,
+    pub(super) release: Bell,
 }
 
-fn id(file: &File) -> u32 {
-    file.metadata().map_or(0, |metadata| (metadata.ino() & u64::from(u32::MAX)) as u32)
+/// Where the other ranks of the node fetch the bells.
+pub(super) struct Counter {
+    bells: Bells,
+    listener: UnixListener,
+}
+
+impl Counter {
+    /// Makes the bells.
+    pub(super) fn open() -> io::Result<Self> {
+        let listener = UnixListener::bind_addr(&address(std::process::id())?)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { bells: Bells { arrival: Bell::new()?, release: Bell::new()? }, listener })
+    }
+
+    /// Gives the bells to so many processes.
+    pub(super) fn serve(self, processes: u32) -> io::Result<Bells> {
+        let deadline = Deadline::new();
+        let bells = [&self.bells.arrival, &self.bells.release].map(|bell| bell.counter.as_raw_fd());
+        for _ in 0..processes {
+            let stream = loop {
+                match self.listener.accept() {
+                    Ok((stream, _)) => break stream,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => deadline.wait()?,
+                    Err(error) => return Err(error),
+                }
+            };
+            send(&stream, bells)?;
+        }
+        Ok(self.bells)
+    }
+}
+
+impl Bells {
+    /// Fetches the bells that a process of this node has made.
+    pub(super) fn fetch(process: u32) -> io::Result<Self> {
+        let stream = UnixStream::connect_addr(&address(process)?)?;
+        stream.set_read_timeout(Some(FETCH_LIMIT))?;
+        let [arrival, release] = receive(&stream)?.map(|counter| Bell::of(counter.into()));
+        Ok(Self { arrival, release })
+    }
+}
+
+struct Deadline(Instant);
+
+impl Deadline {
+    #[expect(clippy::disallowed_methods, reason = "measures the set-up of a world, not the run")]
+    fn new() -> Self {
+        Self(Instant::now() + FETCH_LIMIT)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "measures the set-up of a world, not the run")]
+    fn wait(&self) -> io::Result<()> {
+        if Instant::now() >= self.0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(Duration::from_micros(100));
+        Ok(())
+    }
+}
+
+/// In the abstract name space: nothing is left on a disk.
+fn address(process: u32) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("dlio-rs-bells-{process}"))
+}
+
+/// Room for the header and two descriptors, aligned as the kernel's header is.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+const PASSED: usize = 2 * size_of::<RawFd>();
+
+/// A message of one byte with the control data beside it.
+fn message(byte: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: zero is a valid message without any parts.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = byte;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len();
+    message
+}
+
+fn send(stream: &UnixStream, descriptors: [RawFd; 2]) -> io::Result<()> {
+    let mut byte = [0u8];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut control = Control([0; 64]);
+    let mut message = message(&mut part, &mut control);
+    let passed = u32::try_from(PASSED).unwrap_or(0);
+    // SAFETY: the control data have room for the header and the descriptors; all parts of the message live until it is sent.
+    let sent = unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(passed) as usize;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(passed) as usize;
+        libc::CMSG_DATA(header).cast::<[RawFd; 2]>().write_unaligned(descriptors);
+        libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn receive(stream: &UnixStream) -> io::Result<[OwnedFd; 2]> {
+    let mut byte = [0u8];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut control = Control([0; 64]);
+    let mut message = message(&mut part, &mut control);
+    let wanted = u32::try_from(PASSED).unwrap_or(0);
+    // SAFETY: all parts of the message are writable; a header is read only where the kernel has put one of this length, and its
+    // descriptors are owned from here on.
+    unsafe {
+        let received = libc::recvmsg(stream.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+        if received < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let is_ours = !header.is_null()
+            && (*header).cmsg_type == libc::SCM_RIGHTS
+            && (*header).cmsg_len == libc::CMSG_LEN(wanted) as usize;
+        if received != 1 || !is_ours {
+            return Err(io::Error::other("the message holds no bells"));
+        }
+        let descriptors = libc::CMSG_DATA(header).cast::<[RawFd; 2]>().read_unaligned();
+        Ok(descriptors.map(|descriptor| OwnedFd::from_raw_fd(descriptor)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use super::*;
 
@@ -121,23 +221,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_ring_is_heard_at_every_end_also_when_nobody_has_emptied_the_pipe() {
-        let bell = Bell::new().unwrap();
-        let [ring, hear] = bell.descriptors();
-        let process = std::process::id();
-        let others = [(); 2].map(|()| Bell::open_to_hear(process, hear).unwrap());
-        let far = Bell::open_to_ring(process, ring).unwrap();
-        for round in 0..200_000 / 64 {
-            let all = async { tokio::join!(woken(&others[0]), woken(&others[1])) };
-            let ring = async { if round % 2 == 0 { bell.ring() } else { far.ring() } };
+    async fn every_ring_is_heard_by_all_who_have_fetched_the_bell() {
+        let counter = Counter::open().unwrap();
+        let fetch = || Bells::fetch(std::process::id()).unwrap();
+        let fetching = std::thread::spawn(move || [fetch(), fetch()]);
+        let first = counter.serve(2).unwrap();
+        let others = fetching.join().unwrap();
+        for _ in 0..1000 {
+            let all = async { tokio::join!(woken(&others[0].release), woken(&others[1].release)) };
+            let ring = async { first.release.ring() };
             tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(all, ring) }).await.expect("a ring");
+            let ring = async { others[1].arrival.ring() };
+            let heard = woken(&first.arrival);
+            tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(heard, ring) }).await.expect("a ring");
         }
     }
 
     #[test]
-    fn another_file_under_the_number_is_not_taken() {
-        let bell = Bell::new().unwrap();
-        let [(number, id), _] = bell.descriptors();
-        assert!(Bell::open_to_ring(std::process::id(), (number, id.wrapping_add(1))).is_err());
+    fn bells_that_nobody_has_made_cannot_be_fetched() {
+        assert!(Bells::fetch(u32::MAX).is_err());
     }
 }

@@ -109,6 +109,33 @@ impl Comm {
         Ok(size.unsigned_abs())
     }
 
+    /// Starts to send a short message.
+    pub(super) fn send(&self, bytes: Vec<u8>, to: u32) -> Result<Request<Vec<u8>>, Error> {
+        let (len, to) = (count(bytes.len())?, c_int::try_from(to).unwrap_or(0));
+        Request::start("MPI_Isend", bytes, |bytes, request| {
+            // SAFETY: the request owns the buffer until it is done.
+            unsafe { ffi::MPI_Isend(bytes.as_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, to, 0, self.0, request) }
+        })
+    }
+
+    /// A short message that has arrived.
+    pub(super) fn receive(&self) -> Result<Option<[u8; super::roll_call::BYTES]>, Error> {
+        let mut bytes = [0; super::roll_call::BYTES];
+        let mut flag: c_int = 0;
+        // SAFETY: a valid communicator; the buffer has the size of the only messages that are sent on it, one of which is there.
+        unsafe {
+            let (source, ignored) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_STATUS_IGNORE);
+            check("MPI_Iprobe", ffi::MPI_Iprobe(source, 0, self.0, &raw mut flag, ignored))?;
+            if flag == 0 {
+                return Ok(None);
+            }
+            let len = count(bytes.len())?;
+            let buffer = bytes.as_mut_ptr().cast::<c_void>();
+            check("MPI_Recv", ffi::MPI_Recv(buffer, len, ffi::RSMPI_UINT8_T, source, 0, self.0, ignored))?;
+        }
+        Ok(Some(bytes))
+    }
+
     /// Starts a barrier.
     pub(super) fn barrier(&self) -> Result<Request<()>, Error> {
         Request::start("MPI_Ibarrier", (), |(), request| {

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use mpi::ffi;
 
-use super::bell::Bell;
+use super::bell::{Bell, Bells, Counter};
 use super::board::{Board, Record};
 use super::calls::{Comm, check};
-use super::pause::{self, Patience, Timer};
+use super::pause::{self, Looks, Patience, Timer};
 use crate::Error;
 use crate::futex::{sleep_while, wake};
 
@@ -38,9 +38,9 @@ struct Words {
     released: AtomicU32,
     /// How many of the others wait for the release and no longer spin.
     others_sleep: AtomicU32,
-    /// The first rank's process and the descriptors of its bells, for the others to open.
-    bells: [AtomicU32; 5],
-    _apart_too: [u8; 36],
+    /// The process that has made the bells; 0: there are none.
+    maker: AtomicU32,
+    _apart_too: [u8; 52],
 }
 
 /// The meeting place of the ranks of one node.
@@ -54,10 +54,9 @@ pub(super) struct Meeting {
     others: u32,
     /// Meetings that this rank has been through.
     rounds: Cell<u32>,
-    /// Rings for the first rank: all have arrived.
-    arrival: Option<Bell>,
-    /// Rings for the others: the meeting is over.
-    release: Option<Bell>,
+    looks: Looks,
+    /// What rings when all have arrived, and when the meeting is over.
+    bells: Option<Bells>,
 }
 
 /// A rank within a meeting.
@@ -84,8 +83,8 @@ impl Meeting {
             first,
             others: size - 1,
             rounds: Cell::new(0),
-            arrival: None,
-            release: None,
+            looks: Looks::default(),
+            bells: None,
         };
         // The memory is new and zero; nobody may use it before everybody has it.
         meeting.node.barrier()?.block()?;
@@ -94,37 +93,24 @@ impl Meeting {
         Ok(meeting)
     }
 
-    /// The first rank makes the bells, the others open them; without them waiting ranks look more often.
+    /// The first rank makes the bells, the others fetch them; without them waiting ranks look more often.
     fn hang_bells(&mut self) -> Result<(), Error> {
-        let bells = &self.words().bells;
-        if self.first {
-            let made = Bell::new().and_then(|arrival| Ok((arrival, Bell::new()?)));
-            if let Ok((arrival, release)) = made {
-                let [ring, _] = arrival.descriptors();
-                let [_, hear] = release.descriptors();
-                for (word, value) in bells.iter().zip([std::process::id(), ring.0, ring.1, hear.0, hear.1]) {
-                    word.store(value, Ordering::Release);
-                }
-                (self.arrival, self.release) = (Some(arrival), Some(release));
-            }
+        let maker = &self.words().maker;
+        let bells = if self.first {
+            let counter = Counter::open();
+            maker.store(if counter.is_ok() { std::process::id() } else { 0 }, Ordering::Release);
             self.node.barrier()?.block()?;
+            counter.and_then(|counter| counter.serve(self.others))
         } else {
             self.node.barrier()?.block()?;
-            let [process, ring, ring_id, hear, hear_id] = bells.each_ref().map(|word| word.load(Ordering::Acquire));
-            let opened = (process != 0).then(|| {
-                let arrival = Bell::open_to_ring(process, (ring, ring_id)).ok()?;
-                Some((arrival, Bell::open_to_hear(process, (hear, hear_id)).ok()?))
-            });
-            if let Some(Some((arrival, release))) = opened {
-                (self.arrival, self.release) = (Some(arrival), Some(release));
+            match maker.load(Ordering::Acquire) {
+                0 => Err(std::io::ErrorKind::NotFound.into()),
+                process => Bells::fetch(process),
             }
-        }
-        // The first rank relies on bells only if everybody has them.
-        let mine = u64::from(self.arrival.is_some());
-        let all = self.node.all_gather_number(mine)?.block()?.numbers();
-        if all.contains(&0) {
-            (self.arrival, self.release) = (None, None);
-        }
+        };
+        // All ranks have them or none relies on them.
+        let all = self.node.all_gather_number(u64::from(bells.is_ok()))?.block()?.numbers();
+        self.bells = bells.ok().filter(|_| !all.contains(&0));
         Ok(())
     }
 
@@ -154,7 +140,7 @@ impl Meeting {
                 && words.first_sleeps.load(Ordering::SeqCst) > 0
             {
                 wake(&words.arrived);
-                self.arrival.iter().for_each(Bell::ring);
+                self.bells.iter().for_each(|bells| bells.arrival.ring());
             }
         }
         Round { number, patience: Patience::default(), sleeps: false }
@@ -165,10 +151,10 @@ impl Meeting {
         let words = self.words();
         if self.first {
             let complete = round.number.wrapping_mul(self.others);
-            let sleepers = (&words.first_sleeps, self.arrival.as_ref());
+            let sleepers = (&words.first_sleeps, self.bells.as_ref().map(|bells| &bells.arrival));
             self.wait_for((&words.arrived, complete), sleepers, (round, timer), context)
         } else {
-            let sleepers = (&words.others_sleep, self.release.as_ref());
+            let sleepers = (&words.others_sleep, self.bells.as_ref().map(|bells| &bells.release));
             self.wait_for((&words.released, round.number), sleepers, (round, timer), context)
         }
     }
@@ -179,7 +165,7 @@ impl Meeting {
         words.released.store(round.number, Ordering::SeqCst);
         if words.others_sleep.load(Ordering::SeqCst) > 0 {
             wake(&words.released);
-            self.release.iter().for_each(Bell::ring);
+            self.bells.iter().for_each(|bells| bells.release.ring());
         }
     }
 
@@ -199,7 +185,7 @@ impl Meeting {
             Poll::Ready(Ok(()))
         };
         if round.patience.spins() {
-            if pause::spin(|| Ok(reached()))? {
+            if self.looks.spin(reached) || pause::spin(|| Ok(reached()))? {
                 return done(round);
             }
             sleepers.fetch_add(1, Ordering::SeqCst);

@@ -11,10 +11,12 @@ mod calls;
 mod meeting;
 mod pause;
 mod request;
+mod roll_call;
 mod turn;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mpi::Threading;
 use mpi::environment::Universe;
@@ -22,11 +24,15 @@ use mpi::environment::Universe;
 use self::calls::Comm;
 use self::meeting::Meeting;
 use self::pause::Timer;
+use self::roll_call::RollCall;
 use self::turn::{Barrier, Queue, Turn};
 use crate::{Absence, Collective, Communicator, Doing, Error, Place, ProcessState, Sighting, host};
 
 /// Bytes that one MPI call moves at most: its counts and offsets are C integers.
 const LIMIT: usize = 1 << 30;
+
+/// After this time in a collective a node tells the others that it waits.
+const SPEAK_AFTER: Duration = Duration::from_millis(500);
 
 /// The world of an MPI run; dropping it finalizes the library, unless a collective is still under way, or the thread panics:
 /// the others would not come to it.
@@ -39,14 +45,13 @@ struct World {
     /// Collectives that were dropped before they were done, and whose turn it is.
     queue: Queue,
     timer: Timer,
-    /// Host of each rank.
-    hosts: Vec<String>,
+    roll_call: RollCall,
     // The order matters: windows and communicators are freed before the library is finalized.
     /// Where the ranks of this node meet; `None` if some node cannot share memory.
     meeting: Option<Meeting>,
     /// The first ranks of all nodes (of which this is one), or the others, who do not use it.
     leaders: Comm,
-    world: Comm,
+    comm: Comm,
     _universe: Universe,
 }
 
@@ -80,16 +85,16 @@ impl Mpi {
         let place = find_place(&world, &node)?;
         let leaders = world.split(place.local_rank.min(1))?;
         let meeting = meet_in_memory(&world, node, place.rank)?;
-        let hosts = gather_hosts(&world, &place.host)?;
+        let roll_call = RollCall::new(gather_places(&world, &place)?);
         Ok(Mpi(Rc::new(World {
             place,
             limit: Cell::new(LIMIT),
             queue: Queue::default(),
             timer: Timer::default(),
-            hosts,
+            roll_call,
             meeting,
             leaders,
-            world,
+            comm: world,
             _universe: universe,
         })))
     }
@@ -112,7 +117,7 @@ impl World {
     /// Lengths first, then rounds in which every rank passes at most its share of the limit.
     async fn gather(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
         let ranks = self.place.size as usize;
-        let lengths = self.world.all_gather_number(mine.len() as u64)?.done(&self.timer).await?.numbers();
+        let lengths = self.comm.all_gather_number(mine.len() as u64)?.done(&self.timer).await?.numbers();
         let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
         let share = (self.limit.get() / ranks).max(1);
         let mut all: Vec<Vec<u8>> = lengths.iter().map(|len| Vec::with_capacity(*len)).collect();
@@ -121,7 +126,7 @@ impl World {
             let own = self.place.rank as usize;
             let sent = all[own].len();
             let part = mine[sent..sent + counts[own]].to_vec();
-            let gathered = self.world.all_gather_bytes(part, &counts)?.done(&self.timer).await?;
+            let gathered = self.comm.all_gather_bytes(part, &counts)?.done(&self.timer).await?;
             let mut rest = gathered.bytes();
             for (got, count) in all.iter_mut().zip(counts) {
                 let (part, tail) = rest.split_at(count);
@@ -136,21 +141,35 @@ impl World {
     async fn broadcast(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<u8>, Error> {
         let root = self.place.rank == 0;
         let len = (mine.len() as u64).to_le_bytes().to_vec();
-        let len = self.world.broadcast(len)?.done(&self.timer).await?;
+        let len = self.comm.broadcast(len)?.done(&self.timer).await?;
         let len = to_usize(u64::from_le_bytes(len.try_into().unwrap_or_default()))?;
         let mut all = Vec::with_capacity(len);
         while all.len() < len {
             let from = all.len();
             let until = (from + self.limit.get()).min(len);
             let part = if root { mine[from..until].to_vec() } else { vec![0; until - from] };
-            all.extend(self.world.broadcast(part)?.done(&self.timer).await?);
+            all.extend(self.comm.broadcast(part)?.done(&self.timer).await?);
         }
         Ok(all)
     }
 
-    /// Ranks of this node that have not come to the collective that this rank is in, or have come and hang since.
+    /// Ranks that have not come to the collective that this rank is in, or have come and hang since: those of this node, and,
+    /// where this rank speaks for all, what other nodes have said.
     fn absent(&self) -> Absence {
-        let Some(meeting) = &self.meeting else { return Absence { unseen: true, ..Absence::default() } };
+        let mut absence = self.absent_here();
+        let Place { rank, node, nodes, .. } = self.place;
+        if nodes > 1 {
+            // What cannot be received is not known.
+            let elsewhere = self.roll_call.hear(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
+            absence.ranks.extend(elsewhere.into_iter().flatten());
+            absence.ranks.sort_unstable_by_key(|seen| seen.rank);
+        }
+        absence.unseen = absence.ranks.is_empty() && nodes > 1;
+        absence
+    }
+
+    fn absent_here(&self) -> Absence {
+        let Some(meeting) = &self.meeting else { return Absence::default() };
         let entered = self.queue.entered();
         let mut absence = Absence::default();
         let mut teller = self.place.rank;
@@ -163,13 +182,11 @@ impl World {
             }
             absence.ranks.push(Sighting {
                 rank: seen.rank,
-                host: self.hosts.get(seen.rank as usize).cloned().unwrap_or_default(),
+                host: self.roll_call.host(seen.rank),
                 process: Some((seen.process, state)),
                 doing: Some(seen.doing),
             });
         }
-        absence.ranks.sort_unstable_by_key(|seen| seen.rank);
-        absence.unseen = absence.ranks.is_empty() && self.place.nodes > 1;
         absence.told_elsewhere = teller != self.place.rank;
         absence
     }
@@ -224,18 +241,19 @@ fn find_place(world: &Comm, node: &Comm) -> Result<Place, Error> {
     })
 }
 
-/// The host of each rank, in rank order.
-fn gather_hosts(world: &Comm, host: &str) -> Result<Vec<String>, Error> {
-    let lengths = world.all_gather_number(host.len() as u64)?.block()?.numbers();
+/// Host and node of each rank, in rank order.
+fn gather_places(world: &Comm, place: &Place) -> Result<Vec<(String, u32)>, Error> {
+    let nodes = world.all_gather_number(place.node.into())?.block()?.numbers();
+    let lengths = world.all_gather_number(place.host.len() as u64)?.block()?.numbers();
     let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
-    let gathered = world.all_gather_bytes(host.as_bytes().to_vec(), &lengths)?.block()?;
+    let gathered = world.all_gather_bytes(place.host.as_bytes().to_vec(), &lengths)?.block()?;
     let mut rest = gathered.bytes();
-    let hosts = lengths.iter().map(|len| {
+    let places = lengths.iter().zip(nodes).map(|(len, node)| {
         let (host, tail) = rest.split_at(*len);
         rest = tail;
-        String::from_utf8_lossy(host).into_owned()
+        (String::from_utf8_lossy(host).into_owned(), u32::try_from(node).unwrap_or(u32::MAX))
     });
-    Ok(hosts.collect())
+    Ok(places.collect())
 }
 
 /// Ends every process of an MPI run at once, whatever this thread is doing, and whoever has the communicator. Returns where
@@ -265,6 +283,19 @@ impl Communicator for Mpi {
     fn note(&self, doing: Doing) {
         if let Some(meeting) = &self.0.meeting {
             meeting.board().note(doing);
+        }
+    }
+
+    fn waiting(&self, waited: Duration) {
+        let world = &self.0;
+        if world.place.nodes == 1 || waited < SPEAK_AFTER {
+            return;
+        }
+        let absence = world.absent_here();
+        if !absence.told_elsewhere {
+            let place = (world.place.rank, world.place.node);
+            // What cannot be sent is not known elsewhere.
+            let _ = world.roll_call.speak(&world.comm, place, world.queue.entered(), &absence.ranks);
         }
     }
 

@@ -3,7 +3,7 @@
 //! barrier takes.
 #![expect(unsafe_code, reason = "timerfd(2), nanosleep(2) and prctl(2) have no safe wrapper in this crate")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll};
@@ -39,6 +39,37 @@ pub(super) fn spin(mut done: impl FnMut() -> Result<bool, Error>) -> Result<bool
         if start.elapsed() >= SPIN {
             return Ok(false);
         }
+    }
+}
+
+/// Looks before the core is first given away: ranks that have a core each arrive within less time than a system call takes,
+/// and ranks that share one need it for the others to arrive.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    waits: Cell<u32>,
+    shares: Cell<bool>,
+}
+
+impl Looks {
+    const ALONE: u32 = 64;
+    const SHARING: u32 = 4;
+    /// So many waits in a row are taken for those of ranks that share a core until it is tried again.
+    const TRY_EVERY: u32 = 16;
+
+    /// Looks for a short time without giving the core away; learns from what comes of it.
+    pub(super) fn spin(&self, done: impl Fn() -> bool) -> bool {
+        let waits = self.waits.get().wrapping_add(1);
+        self.waits.set(waits);
+        let few = self.shares.get() && !waits.is_multiple_of(Self::TRY_EVERY);
+        for _ in 0..if few { Self::SHARING } else { Self::ALONE } {
+            if done() {
+                self.shares.set(few);
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.shares.set(true);
+        false
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Error;
 /// An active request with its buffers.
 pub(super) struct Request<B> {
     call: &'static str,
-    request: ffi::MPI_Request,
+    handle: ffi::MPI_Request,
     /// `None`: it is done.
     buffers: Option<Box<B>>,
     patience: Patience,
@@ -31,25 +31,22 @@ impl<B> Request<B> {
     ) -> Result<Self, Error> {
         let mut buffers = Box::new(buffers);
         // SAFETY: a constant of the library.
-        let mut request = unsafe { ffi::RSMPI_REQUEST_NULL };
-        check(call, start(&mut buffers, &raw mut request))?;
-        Ok(Self { call, request, buffers: Some(buffers), patience: Patience::default() })
+        let mut handle = unsafe { ffi::RSMPI_REQUEST_NULL };
+        check(call, start(&mut buffers, &raw mut handle))?;
+        Ok(Self { call, handle, buffers: Some(buffers), patience: Patience::default() })
     }
 
     /// Whether it is done; lets the library move messages on.
-    fn test(&mut self) -> Result<bool, Error> {
+    pub(super) fn test(&mut self) -> Result<bool, Error> {
         let mut flag: c_int = 0;
         // SAFETY: an active request of this thread, whose buffers are there, or null after completion.
-        check(self.call, unsafe { ffi::MPI_Test(&raw mut self.request, &raw mut flag, ffi::RSMPI_STATUS_IGNORE) })?;
+        check(self.call, unsafe { ffi::MPI_Test(&raw mut self.handle, &raw mut flag, ffi::RSMPI_STATUS_IGNORE) })?;
         Ok(flag != 0)
     }
 
     /// Looks whether it is done; the buffers are given back once.
     pub(super) fn poll(&mut self, timer: &Timer, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
-        let done = match self.patience.spins() {
-            true => super::pause::spin(|| self.test()),
-            false => self.test(),
-        };
+        let done = if self.patience.spins() { super::pause::spin(|| self.test()) } else { self.test() };
         match done {
             Err(error) => Poll::Ready(Err(error)),
             Ok(false) => {

@@ -148,7 +148,7 @@ impl Future for Barrier {
         if let Stage::Begin = stage {
             *stage = match &world.meeting {
                 Some(meeting) => Stage::Node(meeting.arrive()),
-                None => Stage::World(world.world.barrier()?),
+                None => Stage::World(world.comm.barrier()?),
             };
         }
         let Some(meeting) = &world.meeting else {

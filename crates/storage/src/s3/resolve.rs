@@ -1,7 +1,7 @@
 //! Addresses of a host. The resolver of the C library blocks, so it has a thread; tokio would start one as well, and panic where
 //! the system allows no more threads.
 
-use std::io::{Error, ErrorKind};
+use std::io::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ pub(super) async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, 
         let text = format!("starting a thread that resolves {host}: {error}; allow more threads (ulimit -u)");
         Error::new(error.kind(), text)
     })?;
-    answered.await.map_err(|_| Error::new(ErrorKind::Other, "the thread that resolves names has ended"))?
+    answered.await.map_err(|_| Error::other("the thread that resolves names has ended"))?
 }
 
 #[cfg(test)]
