@@ -55,14 +55,17 @@ impl Ranks {
     async fn attend<T>(&self, collective: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut collective = pin!(collective);
         let (mut waited, mut told) = (Duration::ZERO, 0u32);
+        let cancelled = || self.signals.get().is_some_and(|signals| signals.cancel_flag().is_cancelled());
         loop {
+            // After a signal there is no time for one tick after the other.
+            let tick = if cancelled() { Duration::ZERO } else { TICK };
             tokio::select! {
                 biased;
                 result = &mut collective => return result,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(tick) => {}
             }
-            waited += TICK;
-            if self.signals.get().is_some_and(|signals| signals.cancel_flag().is_cancelled()) {
+            waited += tick;
+            if cancelled() {
                 return Err(Error::Cancelled);
             }
             self.inner.waiting(waited);
