@@ -72,11 +72,14 @@ fn bad_input_is_named_with_what_to_do() {
     // A torn tail is read up to its last footer, and the report says so.
     std::fs::write(&file, [&whole[..], b"half a row group"].concat()).unwrap();
     let said = solo(&["analyze", text, "--no-files"]).ok();
-    assert!(said.out.contains("ends early") && said.out.contains("ranks have a trace"), "{}", said.out);
+    // Lines are broken at the width of the terminal.
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lost = "the trace of rank 0 stops";
+    assert!(words(&said.out).contains(lost) && said.out.contains("ranks have a trace"), "{}", said.out);
     // Cut in the middle, only the footer of the beginning is left; with nothing but magic bytes, none.
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     let said = solo(&["analyze", text, "--no-files"]).ok();
-    assert!(said.out.contains("ends early") && said.out.contains("hold no events"), "{}", said.out);
+    assert!(words(&said.out).contains(lost) && said.out.contains("hold no events"), "{}", said.out);
     std::fs::write(&file, &whole[..16]).unwrap();
     solo(&["analyze", text]).failed(6, &["rank-00000.parquet"]);
     // Row groups whose bytes are overwritten, under a whole footer.

@@ -383,7 +383,7 @@ impl Writer {
     fn settle(&mut self, result: std::io::Result<()>, events: u64) {
         self.shared.rows_written.store(self.file.rows_written(), Ordering::Relaxed);
         match (result, &self.failed) {
-            (Ok(()), None) => {}
+            (Ok(()), None) | (Err(_), Some(_)) => {}
             (Ok(()), Some(_)) => {
                 self.shared.rows_lost.fetch_add(events, Ordering::Relaxed);
             }
@@ -392,13 +392,13 @@ impl Writer {
                 self.shared.rows_lost.fetch_add(lost, Ordering::Relaxed);
                 *lock(&self.shared.error) = Some(error.to_string());
                 let told = lock(&self.shared.on_failure).take();
-                match told {
-                    Some(OnFailure(tell)) => tell(&self.write_error(again(&error))),
-                    None => tracing::error!("writing the trace {} failed: {error}", self.path.display()),
+                if let Some(OnFailure(tell)) = told {
+                    tell(&self.write_error(again(&error)));
+                } else {
+                    tracing::error!("writing the trace {} failed: {error}", self.path.display());
                 }
                 self.failed = Some(error);
             }
-            (Err(_), Some(_)) => {}
         }
     }
 
@@ -425,8 +425,8 @@ impl Writer {
             return Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max));
         };
         // A rank that lost part of its trace did not complete, whatever else it did.
-        let lost = Ending::failed(&format!("writing the trace {}: {source}", self.path.display()));
-        let ending = ending.filter(|ending| !ending.is_completed()).unwrap_or(&lost);
+        let broken = Ending::failed(&format!("writing the trace {}: {source}", self.path.display()));
+        let ending = ending.filter(|ending| !ending.is_completed()).unwrap_or(&broken);
         if let Err(error) = self.file.seal(ending) {
             tracing::debug!("no footer says how the rank ended: {error}");
         }

@@ -147,7 +147,7 @@ fn evaluation_is_averaged_over_ranks_and_throughput_is_added() {
     };
     let eval = evaluations(&[rank(0, 80.0), rank(1, 40.0)], &parameters());
     assert_eq!((eval.au_percentage, eval.throughput), (vec![60.0], vec![20.0]));
-    assert!(eval.au_meets_expectation);
+    assert_eq!(eval.au_meets_expectation, Some(true));
 }
 
 #[test]
