@@ -143,6 +143,28 @@ fn the_level_decides_what_is_logged_on_every_rank() {
 }
 
 #[test]
+fn overrides_beside_the_workload_and_marks_of_the_fork_are_told() {
+    let bench = Bench::new();
+    let words = ["workload=tiny", "workload.workflow.train=False", "++hydra.run.dir=run"];
+    let said = bench.solo(&[&words[..], &["++output.folder=x"]].concat()).ok();
+    let line = said.err.lines().find(|line| line.contains("output.folder=x has no effect")).unwrap();
+    assert!(line.starts_with("[WARNING]") && line.ends_with("write ++workload.output.folder=x"), "{line}");
+
+    std::fs::copy(bench.at("conf/workload/tiny.yaml"), bench.at("conf/workload/tiny_b200.yaml")).unwrap();
+    let fork = ["workload=tiny_b200", words[1], words[2]];
+    let said = bench.solo(&fork).ok();
+    assert!(
+        said.err.contains("dialect mlperf: the workload tiny_b200 exists in the MLPerf Storage fork only"),
+        "{}",
+        said.err
+    );
+    let log = std::fs::read_to_string(bench.at("cwd/run/dlio.log")).unwrap();
+    assert!(!log.contains("tiny_b200 exists"), "harnesses read this file: {log}");
+    let chosen = bench.solo(&[&fork[..], &["++workload.dlio_rs.dialect=dlio"]].concat()).ok();
+    assert!(!chosen.err.contains("dialect mlperf"), "{}", chosen.err);
+}
+
+#[test]
 fn generating_alone_writes_no_json_and_the_default_folder_is_hydra_s() {
     let bench = Bench::new();
     bench.solo(&["workload=tiny", "workload.workflow.train=False"]).ok();

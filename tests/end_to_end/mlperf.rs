@@ -139,10 +139,7 @@ fn endpoints_come_from_a_template_and_s3dlios_requests_are_imitated() {
     solo_with(&env, &run("generate", &words, &s3)).ok();
     solo_with(&env, &run("replay", &words, &s3)).ok();
     let log = std::fs::read_to_string(folder.path().join("out/dlio.log")).unwrap();
-    for said in [
-        "1 endpoint(s) from S3_ENDPOINT_TEMPLATE",
-        "DLIO_STORAGE_LIBRARY: storage.storage_options.storage_library is s3dlio",
-    ] {
+    for said in ["(S3_ENDPOINT_TEMPLATE)", "DLIO_STORAGE_LIBRARY: storage.storage_options.storage_library is s3dlio"] {
         assert!(log.contains(said), "{log}");
     }
     let facts = python("trace.py", &[folder.path().join("out/trace").to_str().unwrap()]);

@@ -34,12 +34,12 @@ impl ReadKit {
     }
 
     /// What the lane has looked up of a file.
-    pub(crate) fn index(&self, file: u64) -> Option<Option<Arc<SampleIndex>>> {
-        self.indexes.borrow().get(&file).cloned()
+    pub(crate) fn index(&self, file: u64) -> Option<Arc<SampleIndex>> {
+        self.indexes.borrow().get(&file).cloned().flatten()
     }
 
-    pub(crate) fn keep_index(&self, file: u64, index: Option<Arc<SampleIndex>>) {
-        self.indexes.borrow_mut().insert(file, index);
+    pub(crate) fn keep_index(&self, file: u64, index: Arc<SampleIndex>) {
+        self.indexes.borrow_mut().insert(file, Some(index));
     }
 
     pub(crate) fn forget_footers(&self) {

@@ -48,8 +48,8 @@ struct Job {
     request: Request,
     at: Position,
     footer: Option<Arc<Footer>>,
-    /// What the lane has looked up of the file; the inner `None`: it is not looked into.
-    index: Option<Option<Arc<SampleIndex>>>,
+    /// What the lane has looked up of the file.
+    index: Option<Arc<SampleIndex>>,
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 

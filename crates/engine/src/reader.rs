@@ -115,12 +115,12 @@ pub(crate) struct Reader<'k> {
     kit: &'k ReadKit,
     open: OpenFiles<'k>,
     /// Threads for samples in flight beside the first, where reading blocks.
-    helpers: Helpers<'k>,
+    helpers: Box<Helpers<'k>>,
 }
 
 impl<'k> Reader<'k> {
     pub(crate) fn new(kit: &'k ReadKit, keys: &'k Keys) -> Self {
-        let helpers = Helpers::new(kit);
+        let helpers = Box::new(Helpers::new(kit));
         helpers.expect(u32::try_from(kit.inflight).unwrap_or(u32::MAX));
         Self { kit, open: OpenFiles::new(keys), helpers }
     }

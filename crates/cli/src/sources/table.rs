@@ -98,7 +98,8 @@ impl Setting {
         match self.name {
             STORAGE => kind(one) == kind(other) || one.trim_start_matches("s3://").starts_with(other),
             ENDPOINTS => one.trim_end_matches('/') == other.trim_end_matches('/'),
-            _ => one == other,
+            // What is not shown may be anything.
+            _ => one == other && one != "***",
         }
     }
 }
