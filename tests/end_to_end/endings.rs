@@ -100,7 +100,7 @@ fn a_signal_is_named_by_all_that_a_run_leaves() {
         signal(child.id(), name);
         assert_eq!(wait_at_most(&mut child, LIMIT), Some(code), "{name}");
         let text = format!("interrupted by SIG{name}");
-        assert_eq!(endings(&out, "trace"), [text.clone()]);
+        assert_eq!(endings(&out, "trace"), [&*text]);
         assert_summary(&out, &text);
         assert_no_verdict(&out, "interrupted", &text);
     }

@@ -104,14 +104,11 @@ impl Closing {
         let Some(notes) = self.notes.as_ref().filter(|_| !ending.is_completed()) else { return };
         let now = notes.anchor.stamp(notes.clock.now());
         notes.log.line(&format!("[ERROR] {now} the run did not complete: {ending}"));
-        let (path, json) = match &state.summary {
-            Some((path, summary)) => {
-                (path.clone(), summary_json(&Summary { ending: Some(ending.clone()), ..summary.clone() }))
-            }
-            None => {
-                let Some(path) = notes.summary.clone() else { return };
-                (path, unfinished_json(&notes.anchor.stamp(notes.anchor.monotonic), &now, notes.ranks, ending))
-            }
+        let (path, json) = if let Some((path, summary)) = &state.summary {
+            (path.clone(), summary_json(&Summary { ending: Some(ending.clone()), ..summary.clone() }))
+        } else {
+            let Some(path) = notes.summary.clone() else { return };
+            (path, unfinished_json(&notes.anchor.stamp(notes.anchor.monotonic), &now, notes.ranks, ending))
         };
         if let Err(error) = write_file(&path, &json) {
             tracing::warn!("{error}");
