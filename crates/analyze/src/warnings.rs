@@ -86,7 +86,9 @@ fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {
     let Some(first) = epochs.first().filter(|first| first.read_bytes > 0) else { return };
     for epoch in &epochs[1..] {
         let share = epoch.read_bytes as f64 / first.read_bytes as f64;
-        let speedup = epoch.bytes_per_operation_second / first.bytes_per_operation_second.max(f64::MIN_POSITIVE);
+        // Of a first epoch that took no time nothing can be said.
+        let before = Some(first.bytes_per_operation_second).filter(|rate| *rate > 0.0);
+        let speedup = before.map_or(0.0, |before| epoch.bytes_per_operation_second / before);
         if epoch.steps >= first.steps && share < 0.99 {
             warn(
                 "cached",
