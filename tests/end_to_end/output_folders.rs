@@ -197,6 +197,27 @@ fn a_replay_that_cannot_begin_leaves_the_earlier_results() {
 }
 
 #[test]
+fn a_run_that_failed_is_listed_as_such_and_replaced_whole() {
+    let place = Place::new();
+    let out = place.at("out");
+    let file = place.at("data/train/img_3_of_8.npz");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let words = ["verify", &place.yaml, "--output", out.to_str().unwrap()];
+    for ranks in [2, 1] {
+        let said = mpirun(ranks, &words);
+        assert_eq!(said.code, Some(4), "{}", said.err);
+        let state = state(&out, "verify");
+        assert!(state.starts_with("failed: ") && state.contains("img_3_of_8.npz"), "{state}");
+        assert!(!out.join("run.lock").exists());
+    }
+    assert!(!out.join("trace-verify/rank-00001.parquet").exists());
+    solo(&place.replay(&out, &["train.epochs=0", "dlio_rs.no_such_key=1", "--strict"])).failed(2, &["no_such_key"]);
+}
+
+#[test]
 fn two_ranks_that_are_terminated_release_the_folder() {
     let place = Place::new();
     let out = place.at("out");

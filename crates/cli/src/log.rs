@@ -48,8 +48,8 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }
 
-/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. It is the end of the run, which
-/// the output folder records.
+/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. The output folder's
+/// list of runs will say so.
 pub(crate) fn failure(failure: &Failure) {
     crate::output_folder::failed(failure);
     if !failure.said && !failure.message.is_empty() {

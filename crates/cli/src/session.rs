@@ -213,6 +213,7 @@ impl Session {
             }
         }
         crate::log::failure(&told);
+        output_folder::end_early();
         self.comm.abort(&told.message, failure.code as i32);
         failure.clone().already_said()
     }

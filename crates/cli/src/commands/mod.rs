@@ -51,6 +51,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Err(failure) => {
             crate::log::failure(&failure);
+            crate::output_folder::end_early();
             ExitCode::from(failure.code as u8)
         }
     }

@@ -56,6 +56,7 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
         }
         Err(failure) => {
             crate::log::failure(&failure);
+            crate::output_folder::end_early();
             ExitCode::from(failure.code as u8)
         }
     }

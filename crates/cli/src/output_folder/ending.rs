@@ -17,9 +17,11 @@ struct Open {
     signals: Option<Signals>,
     /// A launcher kills this process soon after a signal.
     launched: bool,
+    /// State after the first failure that was told.
+    failure: Option<String>,
 }
 
-static OPEN: Mutex<Open> = Mutex::new(Open { claims: Vec::new(), signals: None, launched: false });
+static OPEN: Mutex<Open> = Mutex::new(Open { claims: Vec::new(), signals: None, launched: false, failure: None });
 
 /// From now on the folder is released when the process exits.
 #[expect(unsafe_code, reason = "the standard library runs nothing at `process::exit`")]
@@ -42,8 +44,9 @@ pub(crate) fn watch(signals: &Signals, launched: bool) {
 
 /// Some time has passed since a signal: under a launcher, which leaves about a second until SIGKILL, the folder is released now.
 pub(crate) fn last_chance() {
-    if OPEN.lock().unwrap_or_else(PoisonError::into_inner).launched {
-        at_exit();
+    let launched = OPEN.lock().unwrap_or_else(PoisonError::into_inner).launched;
+    if launched {
+        end_early();
     }
 }
 
@@ -52,9 +55,19 @@ pub(crate) fn completed() {
     finish_all(|_| COMPLETED.to_owned());
 }
 
-/// The command failed.
+/// A failure was told: it is how the run ends, and the first one counts. The run may still have files to close.
 pub(crate) fn failed(failure: &Failure) {
-    finish_all(|_| state(failure));
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.failure.get_or_insert_with(|| state(failure));
+}
+
+/// The process ends, or is about to be ended, without the end of its command.
+pub(crate) fn end_early() {
+    finish_all(|open| match (&open.failure, open.signals.as_ref().and_then(Signals::received)) {
+        (Some(state), _) => state.clone(),
+        (None, Some(signal)) => Ending::Interrupted { signal: signal.name.to_owned() }.to_string(),
+        (None, None) => "failed: the process exited early".to_owned(),
+    });
 }
 
 /// The words for a failure.
@@ -65,18 +78,14 @@ fn state(failure: &Failure) -> String {
     }
 }
 
-/// The process exits without the end of its command.
 extern "C" fn at_exit() {
-    finish_all(|signals| match signals.and_then(Signals::received) {
-        Some(signal) => Ending::Interrupted { signal: signal.name.to_owned() }.to_string(),
-        None => "failed: the process exited early".to_owned(),
-    });
+    end_early();
 }
 
-fn finish_all(state: impl Fn(Option<&Signals>) -> String) {
+fn finish_all(state: impl Fn(&Open) -> String) {
     // Kept while the claims end: an exit on another thread waits for that.
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let state = state(open.signals.as_ref());
+    let state = state(&open);
     for claim in std::mem::take(&mut open.claims) {
         claim.finish(&state);
     }
