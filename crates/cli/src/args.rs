@@ -468,6 +468,7 @@ pub(crate) enum DoctorFormat {
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("store").required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct ServeArgs {
     /// Keep objects in memory; they are gone when the server ends.
     #[arg(long, group = "store")]

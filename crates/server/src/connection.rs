@@ -128,24 +128,22 @@ pub(crate) async fn serve(door: Door, mut stopped: watch::Receiver<()>, drain: D
         tokio::select! {
             // A change and a dropped sender both mean: stop.
             _ = stopped.changed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match gate.admit() {
-                    Some(membership) => {
-                        connections.spawn(converse(stream, http.clone(), membership, stopped.clone()));
-                    }
-                    None => {
-                        let permit = gate.begin_refusal().await;
-                        connections.spawn(async move {
-                            let _ = timeout(REFUSE_WITHIN, refuse(stream)).await;
-                            drop(permit);
-                        });
-                    }
-                },
-                Err(_) => {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else {
                     gate.could_not_accept();
                     turn_away(&listener, &mut spare).await;
+                    continue;
+                };
+                if let Some(membership) = gate.admit() {
+                    connections.spawn(converse(stream, http.clone(), membership, stopped.clone()));
+                } else {
+                    let permit = gate.begin_refusal().await;
+                    connections.spawn(async move {
+                        let _ = timeout(REFUSE_WITHIN, refuse(stream)).await;
+                        drop(permit);
+                    });
                 }
-            },
+            }
             Some(_) = connections.join_next() => {}
         }
     }
@@ -176,7 +174,7 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
          Connection: close\r\n\r\n{SLOW_DOWN}",
         SLOW_DOWN.len()
     );
-    let mut sink = [0; 16 << 10];
+    let mut sink = vec![0; 16 << 10];
     // An answer before the request would be taken for a broken connection.
     if stream.read(&mut sink).await? == 0 {
         return Ok(());

@@ -9,6 +9,7 @@ const LEAST: u64 = 8;
 
 /// Raises the soft limit of this process on open files to the hard one, which needs no privilege; returns the limit.
 /// `None`: there is none.
+#[must_use]
 pub fn raise_descriptor_limit() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: now.maximum, maximum: now.maximum };

@@ -68,7 +68,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
     }
     let target = TargetArgs {
         registry: None,
-        registry_wait: std::time::Duration::from_secs(60),
+        registry_wait: std::time::Duration::from_mins(1),
         output: None,
         overwrite: None,
         no_preflight: false,

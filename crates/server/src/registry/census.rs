@@ -112,7 +112,7 @@ pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> 
             said = true;
             say(&waiting(dir, &census, patience));
         }
-        tokio::time::sleep(LOOK_AGAIN.min(patience - waited)).await;
+        tokio::time::sleep(LOOK_AGAIN.min(patience.saturating_sub(waited))).await;
     }
 }
 
