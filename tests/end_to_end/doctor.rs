@@ -154,8 +154,8 @@ fn folders_that_take_no_file_and_data_that_are_not_there_are_named() {
     let data = folder.path().join("data");
     let reads = workload(folder.path(), data.to_str().unwrap(), false, "");
     fails(&[&reads], 4, "data.first_file");
-    let fine = workload(folder.path(), data.to_str().unwrap(), true, "");
-    fails(&[&fine, "--output", below.to_str().unwrap()], 3, "output.write");
+    let good = workload(folder.path(), data.to_str().unwrap(), true, "");
+    fails(&[&good, "--output", below.to_str().unwrap()], 3, "output.write");
     assert!(!data.exists(), "the doctor may make nothing");
 }
 

@@ -14,8 +14,8 @@ const STEP_MAX: f64 = 0.5;
 /// Judges a server's clock that is so many seconds ahead of ours.
 pub(crate) fn skew(ahead: i64) -> Verdict {
     let text = match ahead {
-        0 | 1 | -1 => "the server's clock is ours, to a second".to_owned(),
-        ..0 => format!("the server's clock is {} s behind ours", -ahead),
+        -1..=1 => "the server's clock is ours, to a second".to_owned(),
+        ..-1 => format!("the server's clock is {} s behind ours", -ahead),
         _ => format!("the server's clock is {ahead} s ahead of ours"),
     };
     if ahead.abs() <= SKEW_MAX {

@@ -55,7 +55,7 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
     launch::block_on(async move {
         let before = Anchor::now(&MonotonicClock);
         let ranks = ranks(&env, comm.place(), refused);
-        let outcome = examine(&*comm, &args, verbosity).await?;
+        let outcome = Box::pin(examine(&*comm, &args, verbosity)).await?;
         let mut report = outcome.report;
         let clocks = clocks(&*comm).await?;
         if comm.place().rank > 0 {

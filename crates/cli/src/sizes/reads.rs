@@ -40,9 +40,9 @@ pub(crate) struct ReadSizes {
 impl ReadSizes {
     /// What this plan reads; `None` where it reads nothing, or nobody can tell what.
     pub(super) fn new(workload: &Workload, plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes) -> Option<Self> {
-        let sized = matches!(Target::of(workload), Ok(Target::Local { .. }));
+        let is_local = matches!(Target::of(workload), Ok(Target::Local { .. }));
         let layout = &if plan.whole_files() { layout.clone().read_whole() } else { layout.clone() };
-        let per_sample = per_sample(plan, layout, sizes, sized);
+        let per_sample = per_sample(plan, layout, sizes, is_local);
         let batch = |split| plan.steps(split).saturating_mul(plan.batch_size(split));
         let ranks = u64::from(plan.world().size);
         let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count() as u64;
@@ -50,15 +50,13 @@ impl ReadSizes {
             0 => 0,
             _ => rounded(per_sample? * batch(Split::Eval).saturating_mul(ranks) as f64),
         };
-        let walked = walked(plan, layout, sizes, sized);
+        let walked = walked(plan, layout, sizes, is_local);
         let is_exact = walked.is_some();
-        let [first, later] = match walked {
-            Some(epochs) => epochs,
-            None => {
-                let rank = rounded(per_sample? * batch(Split::Train) as f64);
-                let sums = Sums { min: rank, max: rank, all: rank.saturating_mul(ranks) };
-                [sums, sums]
-            }
+        let [first, later] = if let Some(epochs) = walked {
+            epochs
+        } else {
+            let rank = rounded(per_sample? * batch(Split::Train) as f64);
+            [Sums { min: rank, max: rank, all: rank.saturating_mul(ranks) }; 2]
         };
         let later_epochs = u64::from(plan.epochs().saturating_sub(1));
         let run = first
@@ -92,7 +90,7 @@ struct Sums {
 }
 
 /// The first epoch and a later one, read by read, if that is little work.
-fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) -> Option<[Sums; 2]> {
+fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local: bool) -> Option<[Sums; 2]> {
     let ranks = plan.world().size;
     let samples =
         (plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train))).checked_mul(u64::from(ranks))?;
@@ -103,7 +101,7 @@ fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) 
     }
     let mut epochs = [Sums { min: u64::MAX, max: 0, all: 0 }; 2];
     for rank in 0..ranks {
-        let bytes = foresee::rank_bytes(plan, layout, (rank, sized))?;
+        let bytes = foresee::rank_bytes(plan, layout, (rank, is_local))?;
         for (sums, bytes) in epochs.iter_mut().zip(bytes) {
             *sums = Sums { min: sums.min.min(bytes), max: sums.max.max(bytes), all: sums.all + bytes };
         }
@@ -112,7 +110,7 @@ fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) 
 }
 
 /// Bytes that are read for a sample, on average over a file's.
-fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bool) -> Option<f64> {
+fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local: bool) -> Option<f64> {
     let files = sizes.train.files.max(1) as f64;
     let of_file = plan.files().samples_per_file() as f64;
     if plan.whole_files() && plan.pipeline().is_some_and(|pipeline| pipeline.footers.is_none()) {
@@ -124,6 +122,6 @@ fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, sized: bo
     if first * of_file > ONE || first < 1.0 {
         return Some(mean);
     }
-    let read = foresee::bytes_per_sample(plan, layout, sized);
+    let read = foresee::bytes_per_sample(plan, layout, is_local);
     Some(read.map_or(mean, |read| read / first * mean))
 }

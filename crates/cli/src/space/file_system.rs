@@ -70,11 +70,7 @@ impl FileSystem {
         let free = if is_root { space.f_bfree } else { space.f_bavail };
         let inodes = if is_root { space.f_ffree } else { space.f_favail };
         let device = std::fs::metadata(&existing)?.dev();
-        #[expect(
-            clippy::cast_sign_loss,
-            clippy::cast_lossless,
-            reason = "the kind is a bit pattern whose width varies"
-        )]
+        #[expect(clippy::cast_sign_loss, reason = "the kind is a bit pattern")]
         let number = kind.f_type as u64 & 0xFFFF_FFFF;
         Ok(Self {
             kind: kind_name(number),
