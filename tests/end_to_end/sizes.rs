@@ -157,31 +157,28 @@ fn what_does_not_fit_is_refused_before_the_first_byte() {
         &["the data set in", "are needed and", "are free on", "dataset.data_folder", "dlio_rs.space_check=false"],
     );
     assert!(!folder.path().join("data").exists(), "nothing may be written");
-    // The first write of a process that may write nothing ends it, so it came that far.
+    // With the override it begins; the limit on the size of a file ends it soon.
     let mut command = Command::new("sh");
-    let line = format!("ulimit -f 0; exec {} {} ++dlio_rs.space_check=false", binary(), words.join(" "));
-    let said: Said = clean(command.args(["-c", &line, "--"]).current_dir(folder.path())).output().unwrap().into();
+    let line = format!("ulimit -f 2000; exec {} {} ++dlio_rs.space_check=false", binary(), words.join(" "));
+    let said: Said = clean(command.args(["-c", &line]).current_dir(folder.path())).output().unwrap().into();
     assert!(!said.err.contains("are needed") && said.code != Some(0), "{}", said.err);
+    assert!(folder.path().join("data/train").is_dir(), "{}", said.err);
 }
 
 #[test]
-fn checkpoints_that_do_not_fit_are_refused_and_existing_ones_are_not_counted_again() {
+fn checkpoints_that_do_not_fit_are_refused_before_the_first_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().join("kept");
-    let place = format!("++checkpoint.checkpoint_folder={}", kept.display());
+    let (path, kept) = (folder.path().join("my.yaml"), folder.path().join("kept"));
+    let text = format!(
+        "model: {{name: t, model_size_bytes: 1000000000000}}\nframework: pytorch\n\
+         workflow: {{generate_data: false, train: false, checkpoint: true}}\n\
+         checkpoint: {{checkpoint_folder: '{}', num_checkpoints_write: 100000, num_checkpoints_read: 0}}\n",
+        kept.display()
+    );
+    std::fs::write(&path, text).unwrap();
     let out = folder.path().join("out");
-    let words = [
-        "run",
-        "llama_405b_zero3",
-        &place,
-        "++checkpoint.num_checkpoints_write=100000",
-        "--output",
-        out.to_str().unwrap(),
-    ];
-    let said = solo(&words);
-    if said.code != Some(2) {
-        said.failed(3, &["the checkpoints in", "checkpoint.checkpoint_folder"]);
-    }
+    let words = ["run", path.to_str().unwrap(), "--output", out.to_str().unwrap()];
+    solo(&words).failed(3, &["the checkpoints in", "are needed and", "checkpoint.checkpoint_folder"]);
     assert!(!kept.exists());
 }
 
