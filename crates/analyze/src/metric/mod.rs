@@ -201,7 +201,7 @@ pub struct Aggregate {
     pub au_percentage: Vec<f64>,
     /// Over the epochs; `None` without an epoch.
     pub au: Option<Spread>,
-    /// Whether the mean reaches the threshold; `None` for a run that did not complete.
+    /// Whether the mean reaches the threshold; `None` without an epoch and for a run that did not complete.
     pub au_meets_expectation: Option<bool>,
     /// Per epoch: sum of the ranks' throughputs, samples per second.
     pub throughput: Vec<f64>,
@@ -217,7 +217,7 @@ impl Aggregate {
         let throughput_spread = Spread::of(&throughput);
         let to_mb = parameters.record_bytes / MB;
         Self {
-            au_meets_expectation: Some(au.is_some_and(|au| au.mean >= parameters.au_threshold * 100.0)),
+            au_meets_expectation: au.map(|au| au.mean >= parameters.au_threshold * 100.0),
             io_mb: throughput_spread.map(|spread| Spread { mean: spread.mean * to_mb, stdev: spread.stdev * to_mb }),
             au_percentage,
             au,
