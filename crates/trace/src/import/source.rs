@@ -24,7 +24,8 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
             let path = entry.map_err(read_error)?.path();
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             let told_about = path.extension().is_some_and(|extension| extension == "txt" || extension == "md");
-            if path.is_file() && !hidden && !(told_about && is_origin(&path)) && !is_manifest(&path) {
+            let beside = hidden || (told_about && is_origin(&path)) || is_manifest(&path);
+            if path.is_file() && !beside {
                 inside.push(path);
             }
         }
