@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn times_have_units_and_seconds_need_none() {
-        assert_eq!(time("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(time("60"), Ok(Duration::from_mins(1)));
         assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(time("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(time("0"), Ok(Duration::ZERO));
         assert!(time_above_zero("0").is_err());
         for wrong in ["", "s", "-1", "3 weeks", "1e9"] {
