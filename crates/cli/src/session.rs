@@ -472,7 +472,7 @@ pub(crate) async fn resolved(
 }
 
 async fn resolve(time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
-    Request::resolve((start.find)()?, start.target, &launch::environment(), time).await
+    Box::pin(Request::resolve((start.find)()?, start.target, &launch::environment(), time)).await
 }
 
 /// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
