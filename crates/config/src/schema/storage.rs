@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
         "storage.storage_options.s3_max_attempts",
         count32(1),
         Preset::Derived("as many as `dlio_rs.retry_for` has room for"),
-        "Most attempts per request, the first included.",
+        "Most attempts per request, the first included; those that find nobody at the endpoint are not counted.",
     ),
     acts(
         "storage.endpoint_uris",

@@ -124,10 +124,8 @@ async fn keep_new(shelf: &Weak<Shelf>, source: &CredentialSource, first: Option<
         {
             let Some(shelf) = shelf.upgrade() else { return };
             let wait = ends.map_or(LEAD, |ends| due(unix_time(), got, ends)).min(LEAD);
-            let _ = tokio::time::timeout(wait, shelf.wanted.notified()).await;
-            let over = ends.is_some_and(|ends| due(unix_time(), got, ends) <= PAUSE);
-            let wanted = wait < LEAD || over;
-            if !wanted {
+            let wanted = tokio::time::timeout(wait, shelf.wanted.notified()).await.is_ok();
+            if !wanted && !ends.is_some_and(|ends| due(unix_time(), got, ends) <= PAUSE) {
                 continue;
             }
         }

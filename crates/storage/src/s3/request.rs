@@ -189,7 +189,7 @@ impl<'a> Tries<'a> {
             let waited = self.state.waited(now);
             let patience = client.config.retry.retry_for;
             if waited >= patience {
-                let failure = Failure::new(ErrorKind::Unreachable, Outcome::Connect, health.reason());
+                let failure = Failure::new(ErrorKind::Unreachable, Outcome::Connect, health.reason()).later();
                 return Err(self.give_up(endpoint, failure, now));
             }
             if let Some(probe) = health.probe(now) {

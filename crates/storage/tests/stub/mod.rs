@@ -77,19 +77,22 @@ impl Stub {
         Self::new(false, handler)
     }
 
-    /// A server at an address that was free a moment ago.
-    pub fn at(url: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::bound(url.trim_start_matches("http://"), true, handler)
+    /// A server on a socket that listens already.
+    pub fn on(listener: std::net::TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(listener, true, handler)
     }
 
     fn new(remember: bool, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::bound("127.0.0.1:0", remember, handler)
+        Self::listening(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), remember, handler)
     }
 
-    fn bound(address: &str, remember: bool, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    fn listening(
+        listener: std::net::TcpListener,
+        remember: bool,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (handler, seen): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&log));
-        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
