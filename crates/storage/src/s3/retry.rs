@@ -326,11 +326,11 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_closed_while_idle_is_free_once() {
-        let policy = RetryPolicy { max_attempts: Some(1), ..RetryPolicy::default() };
+        let policy = RetryPolicy::default();
         let stale = || Failure { retry: Retry::Free, ..refused() };
         let mut state = RetryState::default();
         assert_eq!(state.next(&policy, &stale(), at(0, 0), 0), Next::Again);
-        assert_eq!(state.next(&policy, &stale(), at(0, 0), 0), Next::GiveUp);
+        assert!(matches!(state.next(&policy, &stale(), at(0, 0), 0), Next::After(_)));
     }
 
     #[test]
