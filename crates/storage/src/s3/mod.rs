@@ -24,6 +24,7 @@ mod resolve;
 mod retry;
 pub mod sdk;
 mod sign;
+mod tries;
 mod uploads;
 mod xml;
 
