@@ -49,14 +49,14 @@ impl Run {
         child
     }
 
-    fn solo(&self, uris: &str, words: &[&str]) -> Said {
+    fn solo(uris: &str, words: &[&str]) -> Said {
         let env: Vec<_> = KEYS.into_iter().chain([("S3_ENDPOINT_URIS", uris)]).collect();
         solo_with(&env, words)
     }
 }
 
 fn until(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < deadline, "it does not come to pass");
         std::thread::sleep(Duration::from_millis(20));
@@ -82,7 +82,7 @@ fn a_server_that_is_restarted_in_mid_run_costs_time_and_no_step() {
     let address = free_address();
     let uri = format!("http://{address}");
     let server = run.serve(&address);
-    run.solo(&uri, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
+    Run::solo(&uri, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
     let out = run.out();
     let mut command = mpirun_command(2, &["replay", &run.yaml, "--output", &out]);
     command.envs(KEYS).env("S3_ENDPOINT_URIS", &uri).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -105,15 +105,15 @@ fn a_dead_endpoint_ends_the_run_unless_others_may_stand_in() {
     let run = Run::new(2);
     let server = Server::start(1, &["--access-key", "AKID", "--secret-key", "secret"]);
     let (sound, dead) = (server.endpoints()[0].clone(), format!("http://{}", free_address()));
-    run.solo(&sound, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
+    Run::solo(&sound, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
     let uris = format!("{sound},{dead}");
     let (yaml, out) = (run.yaml.as_str(), run.out());
     let words = ["replay", yaml, "--output", &out, "--no-preflight", "--retry-for", "2"];
-    run.solo(&uris, &words).failed(3, &[&dead, "given up after 2 s"]);
+    Run::solo(&uris, &words).failed(3, &[&dead, "given up after 2 s"]);
     let failover = "dlio_rs.on_endpoint_failure=failover";
     for more in [&["--no-preflight"][..], &[]] {
         let words = [&["replay", yaml, "--output", &out, failover][..], more].concat();
-        run.solo(&uris, &words).ok();
+        Run::solo(&uris, &words).ok();
         let told = &json(&run.path("out").join("summary.json"))["s3_requests"];
         assert!(told["sent_to_another_endpoint"].as_u64().unwrap() >= 16, "{told}");
     }
@@ -125,7 +125,7 @@ fn an_endpoint_that_accepts_and_never_answers_is_named_before_the_run() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}", silent.local_addr().unwrap());
     let out = run.out();
-    let said = run.solo(&uri, &["replay", &run.yaml, "--output", &out, "--retry-for", "4"]);
+    let said = Run::solo(&uri, &["replay", &run.yaml, "--output", &out, "--retry-for", "4"]);
     let said = said.failed(3, &[&uri, "given up after 4 s without a byte"]);
     assert!(said.err.contains(&format!("nothing has come from {uri} for 3 s")), "{}", said.err);
 }
@@ -162,7 +162,7 @@ fn credentials_that_end_are_renewed_on_every_rank() {
     let run = Run::new(24);
     let server = Server::start(1, &["--access-key", "AKID", "--secret-key", "secret"]);
     let uri = server.endpoints()[0].clone();
-    run.solo(&uri, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
+    Run::solo(&uri, &["-q", "generate", &run.yaml, "--output", run.path("g").to_str().unwrap()]).ok();
     let (issuer, asked) = issuer();
     let out = run.out();
     let mut command = mpirun_command(2, &["replay", &run.yaml, "--output", &out, "train.computation_time=0.01"]);

@@ -68,7 +68,7 @@ impl Stopped {
     }
 
     fn wait_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !is_so(self) {
             assert!(Instant::now() < deadline, "waited for {what}: {}", self.errors());
             std::thread::sleep(Duration::from_millis(20));
@@ -97,8 +97,8 @@ fn a_stopped_rank_is_named_with_its_host_and_what_it_did_and_the_run_goes_on_wit
         let line = errors.lines().find(|line| line.contains(&named)).unwrap();
         assert!(line.contains("it was last") && line.contains("in epoch"), "{line}");
         signal(run.ranks[stopped], "CONT");
-        let steps = |run: &Stopped| -> usize {
-            dlio_trace::read_dir(&run.out().join("trace")).unwrap().iter().map(|trace| trace.rows as usize).sum()
+        let steps = |run: &Stopped| -> u64 {
+            dlio_trace::read_dir(&run.out().join("trace")).unwrap().iter().map(|trace| trace.rows).sum::<u64>()
         };
         let before = steps(&run);
         run.wait_until("the run to go on", |run| steps(run) > before + 50);
@@ -110,7 +110,7 @@ fn a_stopped_rank_is_named_with_its_host_and_what_it_did_and_the_run_goes_on_wit
 #[test]
 fn a_stall_timeout_ends_all_ranks_with_the_same_words_and_its_own_code() {
     let mut run = Stopped::rank(1, &["--stall-seconds", "0", "--stall-timeout", "2"]);
-    assert_eq!(wait_at_most(&mut run.child, Duration::from_secs(60)), Some(9), "{}", run.errors());
+    assert_eq!(wait_at_most(&mut run.child, Duration::from_mins(1)), Some(9), "{}", run.errors());
     let errors = run.errors();
     assert!(errors.contains("has waited 2 s for rank 1 on ") && errors.contains("--stall-timeout"), "{errors}");
     assert_ended(&run.ranks);
@@ -168,7 +168,7 @@ fn a_path_need_not_be_unicode_and_what_is_no_path_is_refused_by_name() {
     bytes(&reference, &[b"workload=unet3d_a100", b"++workload.x=\xff"]).failed(2, &["not Unicode"]);
     let mut command = mpirun_command(2, &["replay", &path]);
     let mut child = command.arg(std::ffi::OsStr::from_bytes(b"x=\xff")).stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(wait_at_most(&mut child, Duration::from_secs(60)), Some(2));
+    assert_eq!(wait_at_most(&mut child, Duration::from_mins(1)), Some(2));
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn the_three_files_are_as_the_reference_writes_them() {
         epochs: 1,
         metrics: metrics(),
         ending: None,
+        troubles: None,
     };
     snapshot("summary.json", &outputs::summary_json(&summary), include_str!("golden/summary.json"));
     let record = record(&timings, &metric, &host);
@@ -180,8 +181,7 @@ fn mlperf_prints_binary_units_and_leaves_out_what_was_not_saved() {
 #[test]
 fn a_summary_says_how_the_run_ended_and_one_of_a_run_that_did_not_complete_has_no_metrics() {
     let value = |json: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&json).unwrap();
-    let completed = Summary { metrics: metrics(), ending: Some(Ending::Completed),
-        troubles: None, ..Summary::default() };
+    let completed = Summary { metrics: metrics(), ending: Some(Ending::Completed), ..Summary::default() };
     let completed = value(outputs::summary_json(&completed));
     assert!(completed["ending"] == "completed" && completed["metric"].is_object());
     let ending = Ending::Interrupted { signal: "SIGTERM".to_owned() };

@@ -362,6 +362,7 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct AnalyzeArgs {
     /// Output folders, trace folders or trace files.
     #[arg(required = true, value_name = "PATH", value_parser = local_path())]

@@ -152,7 +152,7 @@ fn merge(mut seen: Vec<(String, u64, u64, u64)>) -> Vec<(String, u64, u64, u64)>
     for (endpoint, start, end, affected) in seen {
         match merged.last_mut() {
             Some(last) if last.0 == endpoint && start <= last.2 => {
-                (last.2, last.3) = (last.2.max(end), last.3 + affected)
+                (last.2, last.3) = (last.2.max(end), last.3 + affected);
             }
             _ => merged.push((endpoint, start, end, affected)),
         }

@@ -421,7 +421,9 @@ mod tests {
     fn half_a_head_has_its_time_and_a_body_has_as_long_as_it_moves() {
         let gate = gate(100);
         let members: Vec<_> = (0..3).map(|_| gate.admit().unwrap()).collect();
-        members.iter().for_each(|one| one.member.received());
+        for one in &members {
+            one.member.received();
+        }
         for body in &members[1..] {
             body.member.begin_request();
             body.member.wait_for_body(true);

@@ -17,9 +17,9 @@ const SIZE: usize = 1000;
 fn clients(server: &Stub) -> [Arc<dyn Storage>; 2] {
     let mut config = S3Config::new(vec![server.url()], "bucket");
     config.credentials = Some(Credentials::new("AKID", "secret"));
-    config.backoff = Duration::from_millis(1);
+    config.retry.backoff = Duration::from_millis(1);
     config.request_timeout = Duration::from_secs(10);
-    config.max_attempts = 3;
+    config.retry.max_attempts = Some(3);
     let time = || Arc::new(Ticks::default());
     [Arc::new(S3::new(config.clone(), time()).unwrap()), Arc::new(SdkS3::new(config, time()).unwrap())]
 }

@@ -18,7 +18,7 @@ pub(super) const NOTICE: Duration = Duration::from_secs(3);
 /// An outage that is over sooner is counted but not reported.
 const BLIP: Duration = Duration::from_secs(1);
 /// A slow endpoint is not reported as silent again before this much time has passed.
-const SILENCE_PAUSE: Duration = Duration::from_secs(60);
+const SILENCE_PAUSE: Duration = Duration::from_mins(1);
 /// First pause between probes of an endpoint that is down; it doubles with each.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between probes.

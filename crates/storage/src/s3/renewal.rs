@@ -17,7 +17,7 @@ use super::sign::unix_time;
 use super::{Credentials, Shared};
 
 /// Credentials are renewed at least this long before they end, where they live long enough.
-const LEAD: Duration = Duration::from_secs(300);
+const LEAD: Duration = Duration::from_mins(5);
 /// Shortest pause between two questions for new credentials.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a request whose credentials were refused as over waits for new ones.
@@ -125,7 +125,7 @@ async fn keep_new(shelf: &Weak<Shelf>, source: &CredentialSource, first: Option<
             let Some(shelf) = shelf.upgrade() else { return };
             let wait = ends.map_or(LEAD, |ends| due(unix_time(), got, ends)).min(LEAD);
             let wanted = tokio::time::timeout(wait, shelf.wanted.notified()).await.is_ok();
-            if !wanted && !ends.is_some_and(|ends| due(unix_time(), got, ends) <= PAUSE) {
+            if !wanted && ends.is_none_or(|ends| due(unix_time(), got, ends) > PAUSE) {
                 continue;
             }
         }

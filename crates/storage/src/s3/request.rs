@@ -184,14 +184,13 @@ impl Shared {
         loop {
             let idle = connect::reuse(self, endpoint.index).await;
             let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => {
-                    let limit = self.config.connect_timeout.min(attempt.limit);
-                    match self.patient(attempt, limit, connect::open(self, endpoint)).await {
-                        Some(opened) => opened?,
-                        None => return Err(Failure::timeout("no connection was made", limit)),
-                    }
+            let mut connection = if let Some(connection) = idle {
+                connection
+            } else {
+                let limit = self.config.connect_timeout.min(attempt.limit);
+                match self.patient(attempt, limit, connect::open(self, endpoint)).await {
+                    Some(opened) => opened?,
+                    None => return Err(Failure::timeout("no connection was made", limit)),
                 }
             };
             attempt.record.connection = connection.id;

@@ -44,7 +44,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_attempts: None,
-            retry_for: Duration::from_secs(60),
+            retry_for: Duration::from_mins(1),
             backoff: Duration::from_millis(100),
             at_start: false,
         }
@@ -109,7 +109,7 @@ impl RetryState {
         let pause = policy.backoff.saturating_mul(growth).min(PAUSE_MAX).mul_f64(factor);
         let pause = failure.retry_after.map_or(pause, |asked| asked.max(pause));
         // The last attempt comes at the end of the time, not after it.
-        Next::After(pause.min(policy.retry_for - waited))
+        Next::After(pause.min(policy.retry_for.saturating_sub(waited)))
     }
 
     fn note(&mut self, failure: &Failure, seen: Seen) {
@@ -125,10 +125,7 @@ impl RetryState {
             Some(_) => {}
             None => self.since = Some(stalled),
         }
-        self.short = match is_short {
-            true if seen.delivered < SHORT_PROGRESS => self.short + 1,
-            _ => 0,
-        };
+        self.short = if is_short && seen.delivered < SHORT_PROGRESS { self.short + 1 } else { 0 };
     }
 
     /// An operation that waits for an endpoint without having sent anything.
@@ -327,10 +324,10 @@ mod tests {
     #[test]
     fn a_connection_that_was_closed_while_idle_is_free_once() {
         let policy = RetryPolicy::default();
-        let stale = || Failure { retry: Retry::Free, ..refused() };
+        let closed = || Failure { retry: Retry::Free, ..refused() };
         let mut state = RetryState::default();
-        assert_eq!(state.next(&policy, &stale(), at(0, 0), 0), Next::Again);
-        assert!(matches!(state.next(&policy, &stale(), at(0, 0), 0), Next::After(_)));
+        assert_eq!(state.next(&policy, &closed(), at(0, 0), 0), Next::Again);
+        assert!(matches!(state.next(&policy, &closed(), at(0, 0), 0), Next::After(_)));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl<'a> Tries<'a> {
             if let Some(probe) = health.probe(now) {
                 return Ok((endpoint, Some(probe)));
             }
-            health.change(&*client.time, patience - waited).await;
+            health.change(&*client.time, patience.saturating_sub(waited)).await;
         }
     }
 
