@@ -98,7 +98,7 @@ fn a_stopped_rank_is_named_with_its_host_and_what_it_did_and_the_run_goes_on_wit
         assert!(line.contains("it was last") && line.contains("in epoch"), "{line}");
         signal(run.ranks[stopped], "CONT");
         let steps = |run: &Stopped| -> u64 {
-            dlio_trace::read_dir(&run.out().join("trace")).unwrap().iter().map(|trace| trace.rows).sum::<u64>()
+            dlio_trace::read_dir(&run.out().join("trace")).unwrap().iter().map(|trace| trace.rows).sum()
         };
         let before = steps(&run);
         run.wait_until("the run to go on", |run| steps(run) > before + 50);
