@@ -138,7 +138,9 @@ fn a_rank_that_hangs_before_the_first_step_is_named_too() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let path = workload(folder.path(), "storage: {storage_type: s3, storage_root: b}\n");
     let endpoint = format!("++workload.storage.storage_options.endpoint_url=http://{}", silent.local_addr().unwrap());
-    let mut command = mpirun_command(2, &["generate", &path, &endpoint, "--stall-timeout", "2"]);
+    let out = folder.path().join("out");
+    let words = ["generate", &path, &endpoint, "--stall-timeout", "2", "--output", out.to_str().unwrap()];
+    let mut command = mpirun_command(2, &words);
     command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let code = wait_at_most(&mut child, Duration::from_secs(30));
