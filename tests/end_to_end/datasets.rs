@@ -111,7 +111,9 @@ fn pyarrow_reads_columns_of_every_type_compressed_or_not() {
         assert_eq!(file["schema"]["float16"], "halffloat");
         assert_eq!(file["schema"]["uint64_list"], "fixed_size_list<element: uint64>[13]");
         assert!(file["samples"]["s"].as_str().unwrap().starts_with("s_"), "{file}");
-        mpirun(2, &["-q", "replay", &path, "--verify", "--output", out.to_str().unwrap(), words[5]]).ok();
+        // The reference's own arithmetic leaves no step of so few files.
+        let native = ["-q", "replay", &path, "--dialect", "native", "--verify", "--output", out.to_str().unwrap()];
+        mpirun(2, &[&native[..], &[words[5]]].concat()).ok();
     }
 }
 

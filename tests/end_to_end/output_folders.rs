@@ -79,7 +79,7 @@ fn runs_that_start_in_the_same_second_have_a_default_folder_each() {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
-        assert!(said.contains("Output folder "), "{said}");
+        assert!(said.contains("Output folder: "), "{said}");
     }
     let folders: Vec<PathBuf> =
         std::fs::read_dir(place.at("hydra_log/t")).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -7,6 +7,7 @@ use dlio_config::vocabulary::Decode;
 
 use crate::location::local_path;
 use crate::trace_args::TraceReplayArgs;
+use crate::trace_command_args::TraceCommand;
 
 /// DLIO-compatible workload generator and replayer: can this storage feed these accelerators?
 ///
@@ -111,94 +112,6 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   dlio-rs man | man -l -")]
     Man,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TraceCommand {
-    /// Cut off what a killed process left behind the last whole footer, so that every Parquet reader opens the files.
-    #[command(after_help = "Examples:
-  dlio-rs trace repair out/trace")]
-    Repair(TraceRepairArgs),
-    /// Make traces of other programs ours: dftracer, s3dlio, sai3-bench, warp, elbencho, fio, KV-cache, Darshan DXT.
-    #[command(after_help = "Examples:
-  dlio-rs trace import run/*.pfw.gz --out imported/
-  dlio-rs trace import warp-get.csv.zst --out imported/ --strict")]
-    Import(TraceImportArgs),
-    /// Write traces for other programs: Chrome and Perfetto, spreadsheets, dftracer's tools, warp.
-    #[command(after_help = "Examples:
-  dlio-rs trace export out/trace --to chrome --out run.json
-  dlio-rs trace export out/trace --to pfw --out pfw/")]
-    Export(TraceExportArgs),
-    /// Print a workload that loads storage in a statistically similar way, and how similar.
-    #[command(after_help = "Examples:
-  dlio-rs trace fit out/trace > model.yaml
-  dlio-rs generate model.yaml && dlio-rs replay model.yaml")]
-    Fit(TraceFitArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TraceFitArgs {
-    /// Trace folder, output folder or trace file.
-    #[arg(value_name = "TRACES", value_parser = local_path())]
-    pub(crate) traces: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TraceExportArgs {
-    /// Trace folder, output folder or trace file.
-    #[arg(value_name = "TRACES", value_parser = local_path())]
-    pub(crate) traces: PathBuf,
-    /// Format.
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(crate) to: ExportFormat,
-    /// File to write; a folder for pfw, which has one file per rank.
-    #[arg(long, value_name = "PATH", value_parser = local_path())]
-    pub(crate) out: PathBuf,
-    /// With pfw: replace files in the folder that no earlier export lists.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// Trace events of Chrome as JSON: open it in Perfetto.
-    Chrome,
-    /// Every column, comma-separated.
-    Csv,
-    /// dftracer's JSON lines.
-    Pfw,
-    /// Storage operations as warp's benchmark data.
-    Warp,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TraceImportArgs {
-    /// Files, or folders of files, plain, gzip or zstd.
-    #[arg(required = true, value_name = "SRC", value_parser = local_path())]
-    pub(crate) sources: Vec<PathBuf>,
-    /// Folder for the traces: one file per process or client of the source.
-    #[arg(long, value_name = "DIR", value_parser = local_path())]
-    pub(crate) out: PathBuf,
-    /// Format of the sources; default: told by how each begins.
-    #[arg(long, value_name = "FORMAT", value_parser = source_format())]
-    pub(crate) format: Option<String>,
-    /// Stop at the first line that cannot be understood.
-    #[arg(long)]
-    pub(crate) strict: bool,
-    /// Replace the traces that the folder holds.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-}
-
-fn source_format() -> clap::builder::PossibleValuesParser {
-    dlio_trace::import::SourceFormat::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TraceRepairArgs {
-    /// Trace folders or trace files.
-    #[arg(required = true, value_name = "PATH", value_parser = local_path())]
-    pub(crate) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

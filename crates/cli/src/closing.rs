@@ -92,6 +92,7 @@ impl Closing {
                 _ => ending,
             };
             state.lost = written.err();
+            crate::output_folder::ended(&ending);
             self.note(&state, &ending);
             state.decided = Some(ending);
         }
@@ -152,12 +153,14 @@ pub(crate) async fn end<T>(
         abort_uploads(clients).await;
     }
     match (ran, session.signals.received()) {
-        (Ok(value), _) if closed.ending.is_completed() => Ok(value),
         // A signal came between the last operation and the last row.
-        (Ok(_), Some(signal)) if closed.trace.is_ok() => Err(interrupted(session, &closed, signal)),
+        (Ok(_), Some(signal)) if !closed.ending.is_completed() && closed.trace.is_ok() => {
+            Err(interrupted(session, &closed, signal).await)
+        }
+        // From here on every rank's trace and counters are whole.
         (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
         (Err(failure), _) if failure.said => Err(failure),
-        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
+        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal).await),
         (Err(failure), None) => Err(session.abort(&failure).await),
     }
 }
@@ -181,9 +184,13 @@ async fn abort_uploads(clients: &[&Arc<S3>]) {
     }
 }
 
+/// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
+/// first process that exits ends that sleep, and with it the ranks that are still writing.
+const STAY: Duration = Duration::from_millis(400);
+
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
 /// library, as a return from here would, could last for ever.
-fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
+async fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
     let failure = interruption(closed, signal);
     if session.comm.place().size == 1 {
         return failure;
@@ -191,6 +198,8 @@ fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
     if session.rank() == 0 {
         crate::log::failure(&failure);
     }
+    crate::output_folder::end_early();
+    tokio::time::sleep(STAY).await;
     std::process::exit(signal.code as i32)
 }
 
@@ -201,5 +210,7 @@ pub(crate) fn interruption(closed: &Closed, signal: Caught) -> Failure {
         Ok(()) => String::new(),
         Err(failure) => format!("; not all of the trace could be written: {failure}"),
     };
-    Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending))
+    let failure = Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending));
+    // The rank that failed has said why.
+    if matches!(closed.ending, Ending::Aborted { .. }) { failure.already_said() } else { failure }
 }

@@ -1,7 +1,7 @@
 //! What the program says: rank 0's lines on the terminal and in the log file, diagnostics of the libraries, failures.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,13 +39,15 @@ impl Verbosity {
 pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     let default = match verbosity {
         // The server's library reports every refused request as an error; the client is told.
-        Verbosity::Quiet => "error,s3s=off",
-        Verbosity::Normal => "warn,s3s=off",
-        Verbosity::Verbose => "info,s3s=off",
+        Verbosity::Quiet => "error,s3s=off,aws_config=off",
+        Verbosity::Normal => "warn,s3s=off,aws_config=error",
+        Verbosity::Verbose => "info,s3s=off,aws_config=error",
         Verbosity::Debug => "debug",
     };
     let filter = env.get("RUST_LOG").map_or_else(|| EnvFilter::new(default), EnvFilter::new);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let colours = std::io::stderr().is_terminal();
+    let records = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    records.with_ansi(colours).without_time().init();
 }
 
 /// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. The output folder's

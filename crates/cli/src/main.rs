@@ -45,6 +45,7 @@ mod sources;
 mod space;
 mod storage;
 mod trace_args;
+mod trace_command_args;
 mod trace_fidelity;
 mod trace_prepare;
 mod trace_replay;

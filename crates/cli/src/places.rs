@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use dlio_config::Loaded;
 use dlio_server::Credentials;
+
+use crate::args::TargetArgs;
 
 use crate::aws_profile::Profile;
 use crate::exit::{Code, Failure};
@@ -57,13 +58,18 @@ impl<'a> Places<'a> {
         Ok(Self { wanted, written, env, flags, profile, registry: None, on_s3, folder })
     }
 
-    /// Waits, at most `wait`, until every endpoint of the registry that a run on S3 names is announced, if it names one.
+    /// Waits, at most `--registry-wait`, until every endpoint of the registry that a run on S3 names is announced, if it names one.
     ///
     /// # Errors
     /// When it cannot be read, or endpoints are missing when time is up.
-    pub(crate) async fn read_registry(&mut self, wait: Duration, remarks: &mut Vec<String>) -> Result<(), Failure> {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
-        let found = dlio_server::registry::wait(folder, wait, crate::log::note)
+    pub(crate) async fn read_registry(
+        &mut self,
+        target: &TargetArgs,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let folder = target.registry.as_ref().or(self.folder.as_ref());
+        let Some(folder) = folder.filter(|_| self.on_s3) else { return Ok(()) };
+        let found = dlio_server::registry::wait(folder, target.registry_wait, crate::log::note)
             .await
             .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
         for stale in &found.stale {

@@ -65,8 +65,13 @@ impl Prepared {
         let (workload, ranks) = (&session.loaded.workload, plan.world().size);
         let (files, samples) = (workload.dataset.num_files_train, workload.dataset.num_samples_per_file);
         let batch = plan.batch_size(Split::Train);
+        // The plan knows why a reference's arithmetic leaves nothing of files that would do otherwise.
+        let nothing = plan.notices().iter().filter_map(|notice| notice.text.strip_prefix("NOTHING WILL BE READ for "));
+        let told = nothing.into_iter().find(|told| told.starts_with("training") || told.starts_with("`train`"));
         let why = if plan.epochs() == 0 {
             "train.epochs is 0".to_owned()
+        } else if let Some((_, told)) = told.and_then(|told| told.split_once(": ")) {
+            told.to_owned()
         } else {
             format!(
                 "{files} file(s) × {samples} sample(s) ÷ batch size {batch} ÷ {ranks} rank(s) is less than one step: more files or samples, \

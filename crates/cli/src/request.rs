@@ -120,10 +120,10 @@ impl Request {
         let wanted = request.wanted.clone();
         let flags = sources::flags(&wanted, target);
         let mut places = Places::new(&wanted, flags, (&written, &loaded), env)?;
-        places.read_registry(target.registry_wait, &mut request.remarks).await?;
+        places.read_registry(target, &mut request.remarks).await?;
         request.report = Report::new(&places.given());
         request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
-        request.output = request.output_folder(&loaded, time)?;
+        request.output = request.output_folder(&loaded, target, time)?;
         if places.on_s3 {
             request.resolve_s3(&loaded.workload, &places).await?;
         }
@@ -164,10 +164,17 @@ impl Request {
     }
 
     /// What the table of settings says, else a dated folder.
-    fn output_folder(&mut self, loaded: &Loaded, time: &dyn TimeSource) -> Result<PathBuf, Failure> {
+    fn output_folder(
+        &mut self,
+        loaded: &Loaded,
+        target: &TargetArgs,
+        time: &dyn TimeSource,
+    ) -> Result<PathBuf, Failure> {
         let row = self.report.rows.iter().find(|row| row.setting == OUTPUT && !row.from.is_empty());
         let configured = row.map(|row| location::named(&row.from, Path::new(&row.value))).transpose()?;
         self.output_named_here = configured.is_none();
+        // The table holds text, and a path need not be Unicode.
+        let configured = target.output.clone().or(configured);
         let folder = configured.unwrap_or_else(|| {
             let stamp = self.anchor.stamp(time.now()).replace(['T', ':'], "-");
             let seconds = stamp.split('.').next().unwrap_or_default();

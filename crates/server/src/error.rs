@@ -107,9 +107,11 @@ pub enum Error {
     },
     /// Not enough servers announced themselves in time.
     #[error(
-        "registry {} lists {found} of {expected} endpoints after {waited:?}; missing: {missing}. Look whether every rank \
-         of `dlio-rs serve` runs with this --registry; --registry-wait SECONDS waits longer",
-        dir.display()
+        "registry {} lists {found} of {expected} endpoints{}; missing: {missing}. Look whether every rank \
+         of `dlio-rs serve` runs with this --registry{}",
+        dir.display(),
+        after(*waited),
+        longer(*waited)
     )]
     Missing {
         /// Registry directory.
@@ -125,10 +127,12 @@ pub enum Error {
     },
     /// No server announced itself in time.
     #[error(
-        "no endpoint is announced in the registry {} after {waited:?}: {found}. Start `dlio-rs serve --registry {}` on \
-         a folder that this host sees too; --registry-wait SECONDS waits longer",
+        "no endpoint is announced in the registry {}{}: {found}. Start `dlio-rs serve --registry {}` on \
+         a folder that this host sees too{}",
         dir.display(),
-        dir.display()
+        after(*waited),
+        dir.display(),
+        longer(*waited)
     )]
     Nobody {
         /// Registry directory.
@@ -147,4 +151,14 @@ pub enum Error {
     /// The threads of the server cannot be started.
     #[error("starting the server's threads; allow more of them (ulimit -u) or more memory (ulimit -v)")]
     Runtime(#[source] io::Error),
+}
+
+/// How long it was waited; nothing for a single look.
+fn after(waited: Duration) -> String {
+    if waited.is_zero() { String::new() } else { format!(" after {waited:.0?}") }
+}
+
+/// How to wait longer, where it was waited at all.
+fn longer(waited: Duration) -> &'static str {
+    if waited.is_zero() { "" } else { "; --registry-wait SECONDS waits longer" }
 }

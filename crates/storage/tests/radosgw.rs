@@ -97,7 +97,8 @@ async fn parts_join_to_the_object(writer: &dyn Storage, reader: &dyn Storage) {
 fn is_denied<T>(result: Result<T, Error>, endpoint: &str, what: &str) {
     let Err(error) = result else { panic!("{what} should be refused") };
     assert_eq!(error.kind, ErrorKind::Denied, "{what}: {error}");
-    assert_eq!(error.attempts.len(), 1, "{what}: asking again does not help: {error}");
+    // A look that is refused without a reason is followed by one that tells it.
+    assert!((1..=2).contains(&error.attempts.len()), "{what}: asking again does not help: {error}");
     let text = error.to_string();
     for told in ["403", endpoint, "AWS_"] {
         assert!(text.contains(told), "{what}: the message lacks {told}: {text}");

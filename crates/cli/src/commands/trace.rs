@@ -9,11 +9,13 @@ use dlio_trace::RankTrace;
 use dlio_trace::export::{chrome, csv, pfw, warp};
 use dlio_trace::import::{self, Imported, Options, SourceFormat};
 
-use crate::args::{ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs};
 use crate::exit::{Code, Failure};
 use crate::foresee::Foreseer;
 use crate::log::print;
 use crate::output_folder;
+use crate::trace_command_args::{
+    ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs,
+};
 
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
     match command {
@@ -191,7 +193,12 @@ fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        let found = if path.is_dir() { in_folder(path)? } else { vec![path.clone()] };
+        let mut found = if path.is_dir() { in_folder(path)? } else { vec![path.clone()] };
+        // An output folder stands for the trace folder in it, as everywhere.
+        let inner = path.join("trace");
+        if found.is_empty() && inner.is_dir() {
+            found = in_folder(&inner)?;
+        }
         if found.is_empty() {
             let text =
                 format_args!("no traces (rank-*.parquet) in {}: give a trace folder or a trace file", path.display());

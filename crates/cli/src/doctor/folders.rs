@@ -29,7 +29,9 @@ pub(crate) fn writable(folder: &Path) -> Verdict {
     match tried {
         Ok(_) => Verdict::pass(format!("files can be made{whose}")),
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::NOENT) => {
-            Verdict::pass(format!("permissions allow it{whose}; this file system has no unnamed files to try it with"))
+            Verdict::not_checked(format!(
+                "permissions allow it{whose}, but this file system has no unnamed files to try it with"
+            ))
         }
         Err(error) => refused(&nearest, &error.into()),
     }
@@ -42,12 +44,26 @@ fn refused(folder: &Path, error: &io::Error) -> Verdict {
     )
 }
 
-/// Judges whether the first file of the data set is there.
+/// Judges a data set whose first file is there by its last one.
+fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
+    let count = files.len(Split::Train);
+    let last = files.key(count.saturating_sub(1));
+    if root.join(&last).exists() {
+        return Verdict::pass(format!("{first} is there, {bytes} bytes, and so is {last}"));
+    }
+    Verdict::fail_as(
+        Code::Data,
+        format!("{first} is there, but {last}, the last of {count}, is not"),
+        "generate the whole data set, or correct dataset.num_files_train",
+    )
+}
+
+/// Judges whether the first file of the data set and the last one are there.
 pub(crate) fn first_file(root: &Path, files: &FileSet) -> Verdict {
     let key = files.key(0);
     let path = root.join(&key);
     match std::fs::metadata(&path) {
-        Ok(found) => Verdict::pass(format!("{key} is there, {} bytes", found.len())),
+        Ok(found) => last_file(root, files, &key, found.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = root.join(Split::Train.folder());
             match std::fs::read_dir(&folder).ok().and_then(|mut entries| entries.next()?.ok()) {
@@ -105,6 +121,8 @@ mod tests {
         std::fs::write(folder.path().join("train/other.npz"), "x").unwrap();
         assert!(matches!(first_file(folder.path(), &files), Verdict::Pass(text) if text.contains("other.npz")));
         std::fs::write(folder.path().join(files.key(0)), "xyz").unwrap();
+        assert!(matches!(first_file(folder.path(), &files), Verdict::Fail { code: Code::Data, .. }));
+        std::fs::write(folder.path().join(files.key(files.len(Split::Train) - 1)), "xyz").unwrap();
         assert!(matches!(first_file(folder.path(), &files), Verdict::Pass(text) if text.contains("3 bytes")));
     }
 }

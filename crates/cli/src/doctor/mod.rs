@@ -12,6 +12,7 @@ mod render;
 mod verdict;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use dlio_comm::{Communicator, Place, Solo, launcher};
 use dlio_config::{Loaded, Workload};
@@ -42,6 +43,9 @@ struct Subject<'a> {
     place: &'a Place,
 }
 
+/// How long both clocks are watched at least.
+const OBSERVED: Duration = Duration::from_millis(500);
+
 /// Runs the checks on all ranks and prints the report on rank 0.
 ///
 /// # Errors
@@ -64,6 +68,9 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
         let mut world = Checks::new(&comm.place().host);
         world.add("ranks", "world", ranks);
         world.add("clock.nodes", "world", clocks::apart(&clocks));
+        // Long enough to see a clock that is being set.
+        let seen = Anchor::now(&MonotonicClock).monotonic.saturating_sub(before.monotonic);
+        tokio::time::sleep(OBSERVED.saturating_sub(Duration::from_nanos(seen))).await;
         world.add("clock.steady", comm.place().host.clone(), clocks::steady(&before, &Anchor::now(&MonotonicClock)));
         report.checks.extend(world.list);
         let printed = print(&report, args.format);
@@ -84,7 +91,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
     let DoctorArgs { config, registry, output, format: _ } = args;
     let target = TargetArgs {
         registry: registry.clone(),
-        registry_wait: std::time::Duration::ZERO,
+        registry_wait: Duration::ZERO,
         output: output.clone(),
         overwrite: None,
         no_preflight: true,
@@ -143,6 +150,8 @@ fn settings(request: &Request, loaded: &Loaded) -> Vec<String> {
     let mut lines =
         vec![format!("dialect {}", workload.dlio_rs.dialect), format!("output folder {}", request.output.display())];
     lines.extend(request.endpoints.iter().map(|endpoint| format!("endpoint {endpoint}")));
+    lines.extend(request.report.render());
+    lines.extend(request.report.notices());
     lines.extend(request.remarks.iter().cloned());
     lines.extend(loaded.notices.iter().map(|notice| notice.text.clone()));
     lines

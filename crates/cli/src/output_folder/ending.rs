@@ -61,6 +61,14 @@ pub(crate) fn failed(failure: &Failure) {
     open.failure.get_or_insert_with(|| state(failure));
 }
 
+/// This rank's part of the run ended like this, which says more than the failure that follows from it.
+pub(crate) fn ended(ending: &Ending) {
+    if !ending.is_completed() {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.failure.get_or_insert_with(|| ending.to_string());
+    }
+}
+
 /// The process ends, or is about to be ended, without the end of its command.
 pub(crate) fn end_early() {
     finish_all(|open| match (&open.failure, open.signals.as_ref().and_then(Signals::received)) {

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use ending::{completed, end_early, failed, last_chance, watch};
+pub(crate) use ending::{completed, end_early, ended, failed, last_chance, watch};
 pub(crate) use manifest::{FILE, Section};
 pub(crate) use owner::job;
 pub(crate) use planned::Planned;
@@ -240,7 +240,8 @@ impl Claim {
             names.extend(names_of(before.as_ref()));
         }
         // After an early end other ranks, or other threads, may still be writing: their files are listed too, without a size.
-        let all = replaced && state != ending::COMPLETED;
+        let alone = matches!(section, Section::Import | Section::Export | Section::Analyze);
+        let all = replaced && !alone && state != ending::COMPLETED;
         let found = names.into_iter().map(|name| output(&self.folder, name));
         let files: Vec<Output> = found.filter(|file| all || file.bytes.is_some()).collect();
         run = match before {

@@ -53,6 +53,8 @@ pub struct Requirement {
     metric: &'static str,
     at_most: bool,
     bound: f64,
+    /// Unit of the bound and how many of the metric's own it is.
+    unit: (&'static str, f64),
 }
 
 impl Requirement {
@@ -73,14 +75,14 @@ impl Requirement {
             wrong(&format!("there is no metric {name}; there are {}", known.join(", ")))
         })?;
         let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
-        let unit = units.iter().find_map(|(unit, factor)| Some((value.strip_suffix(unit)?.trim_end(), *factor)));
-        let (digits, factor) = unit.unwrap_or((value, 1.0));
+        let unit = units.iter().find_map(|unit| Some((value.strip_suffix(unit.0)?.trim_end(), *unit)));
+        let (digits, unit) = unit.unwrap_or((value, ("", 1.0)));
         let number: f64 =
             digits.parse().map_err(|_| wrong(&format!("{value} is no number with unit ns, us, ms or s")))?;
         if !number.is_finite() {
             return Err(wrong("the bound must be finite"));
         }
-        Ok(Self { text: text.to_owned(), metric, at_most, bound: number * factor })
+        Ok(Self { text: text.to_owned(), metric, at_most, bound: number * unit.1, unit })
     }
 
     /// What is wrong, if the bound is not kept. What was not measured is not kept either.
@@ -90,7 +92,8 @@ impl Requirement {
             return Some(format!("{}: {} was not measured", self.text, self.metric));
         };
         let kept = if self.at_most { found <= self.bound } else { found >= self.bound };
-        (!kept).then(|| format!("{}: {} is {found}", self.text, self.metric))
+        let (unit, factor) = self.unit;
+        (!kept).then(|| format!("{}: {} is {}{unit}", self.text, self.metric, (found / factor * 1e3).round() / 1e3))
     }
 }
 

@@ -148,8 +148,8 @@ impl Refusal<'_> {
                 "the clock of this node and the server's are too far apart: synchronise it (chrony, NTP)".into()
             }
             ("NoSuchBucket", _) => format!(
-                "check the bucket name `{}` in storage.storage_root, create it, or run with \
-                 ++workload.workflow.generate_data=True",
+                "check the bucket name `{}` (dataset.data_folder or storage.storage_root), or generate the data set there first: \
+                 `generate` makes the bucket",
                 self.bucket
             ),
             ("NoSuchKey", _) => "generate the data set first, or check data_folder and the file counts".into(),
