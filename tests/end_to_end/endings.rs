@@ -141,6 +141,25 @@ fn ranks_that_a_launcher_ends_say_so_and_a_killed_one_is_lost() {
 }
 
 #[test]
+fn no_rank_exits_before_the_others_have_written_their_footers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = workload(folder.path());
+    for name in ["TERM", "INT", "HUP"] {
+        let out = folder.path().join(name);
+        let command = mpirun_command(4, &["-q", "replay", &path, "--output", out.to_str().unwrap()]);
+        let mut child = start(command, &out, 4);
+        let ranks = ranks_of(&child);
+        signal(child.id(), name);
+        assert!(wait_at_most(&mut child, LIMIT).is_some_and(|code| code != 0));
+        assert_ended(&ranks);
+        let endings = endings(&out, "trace");
+        assert!(endings.len() == 4 && endings.iter().all(|ending| ending.starts_with("interrupted by")), "{endings:?}");
+        assert!(!out.join("run.lock").exists(), "SIG{name}");
+        assert!(json(&out.join("run.json"))["runs"]["replay"]["state"].as_str().unwrap().starts_with("interrupted by"));
+    }
+}
+
+#[test]
 fn a_server_that_goes_away_is_the_failure_of_the_run() {
     let mut server = Server::start(1, &[]);
     let folder = tempfile::tempdir().unwrap();

@@ -118,7 +118,7 @@ pub(crate) enum Command {
 pub(crate) struct ConfigArgs {
     /// DLIO YAML file or name of a bundled workload, then overrides in Hydra's form
     /// (`++workload.dataset.num_files_train=8`, `reader.batch_size=4`, `workload=unet3d_h100`).
-    #[arg(value_name = "CONFIG] [OVERRIDE")]
+    #[arg(value_name = "CONFIG|OVERRIDE")]
     pub(crate) words: Vec<String>,
     /// How the keys are understood; default: `dlio_rs.dialect`, then `dlio`.
     #[arg(long, value_enum)]

@@ -186,7 +186,7 @@ async fn abort_uploads(clients: &[&Arc<S3>]) {
 
 /// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
 /// first process that exits ends that sleep, and with it the ranks that are still writing.
-const STAY: Duration = Duration::from_millis(400);
+pub(crate) const STAY: Duration = Duration::from_millis(400);
 
 /// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
 /// library, as a return from here would, could last for ever.

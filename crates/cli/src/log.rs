@@ -53,8 +53,12 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
 /// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. The output folder's
 /// list of runs will say so.
 pub(crate) fn failure(failure: &Failure) {
+    /// What was said last: two threads may find the same end of the run.
+    static SAID: Mutex<String> = Mutex::new(String::new());
     crate::output_folder::failed(failure);
-    if !failure.said && !failure.message.is_empty() {
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !failure.said && !failure.message.is_empty() && *said != failure.message {
+        said.clone_from(&failure.message);
         let line = format!("dlio-rs: error: {failure}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

@@ -44,6 +44,7 @@ mod sizing;
 mod sources;
 mod space;
 mod storage;
+mod together;
 mod trace_args;
 mod trace_command_args;
 mod trace_fidelity;

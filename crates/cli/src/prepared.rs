@@ -58,27 +58,7 @@ impl Prepared {
 
     /// Why the training would have no step; `None`: it has some, or nothing is trained.
     pub(crate) fn empty(&self, session: &Session) -> Option<Failure> {
-        let plan = self.plan.as_ref()?;
-        if plan.epochs() > 0 && plan.steps(Split::Train) > 0 {
-            return None;
-        }
-        let (workload, ranks) = (&session.loaded.workload, plan.world().size);
-        let (files, samples) = (workload.dataset.num_files_train, workload.dataset.num_samples_per_file);
-        let batch = plan.batch_size(Split::Train);
-        // The plan knows why a reference's arithmetic leaves nothing of files that would do otherwise.
-        let nothing = plan.notices().iter().filter_map(|notice| notice.text.strip_prefix("NOTHING WILL BE READ for "));
-        let told = nothing.into_iter().find(|told| told.starts_with("training") || told.starts_with("`train`"));
-        let why = if plan.epochs() == 0 {
-            "train.epochs is 0".to_owned()
-        } else if let Some((_, told)) = told.and_then(|told| told.split_once(": ")) {
-            told.to_owned()
-        } else {
-            format!(
-                "{files} file(s) × {samples} sample(s) ÷ batch size {batch} ÷ {ranks} rank(s) is less than one step: more files or samples, \
-                 a smaller reader.batch_size, or fewer ranks are needed"
-            )
-        };
-        Some(Failure::usage(format_args!("the training has no steps: {why} (--allow-empty: run all the same)")))
+        self.plan.as_ref().and_then(|plan| no_steps(plan, &session.loaded.workload))
     }
 
     /// How much is to be done.
@@ -126,4 +106,28 @@ pub(crate) fn layout(workload: &Workload) -> Result<Layout, Failure> {
         Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
         Dialect::Native | Dialect::Mlperf => layout,
     })
+}
+
+/// Why a training has no step to train; `None`: it has some.
+pub(crate) fn no_steps(plan: &TrainingPlan, workload: &Workload) -> Option<Failure> {
+    if plan.epochs() > 0 && plan.steps(Split::Train) > 0 {
+        return None;
+    }
+    let ranks = plan.world().size;
+    let (files, samples) = (workload.dataset.num_files_train, workload.dataset.num_samples_per_file);
+    let batch = plan.batch_size(Split::Train);
+    // The plan knows why a reference's arithmetic leaves nothing of files that would do otherwise.
+    let nothing = plan.notices().iter().filter_map(|notice| notice.text.strip_prefix("NOTHING WILL BE READ for "));
+    let told = nothing.into_iter().find(|told| told.starts_with("training") || told.starts_with("`train`"));
+    let why = if plan.epochs() == 0 {
+        "train.epochs is 0".to_owned()
+    } else if let Some((_, told)) = told.and_then(|told| told.split_once(": ")) {
+        told.to_owned()
+    } else {
+        format!(
+            "{files} file(s) × {samples} sample(s) ÷ batch size {batch} ÷ {ranks} rank(s) is less than one step: more files or samples, \
+                 a smaller reader.batch_size, or fewer ranks are needed"
+        )
+    };
+    Some(Failure::usage(format_args!("the training has no steps: {why} (--allow-empty: run all the same)")))
 }

@@ -94,6 +94,33 @@ impl Work {
 /// # Errors
 /// One failure for the whole run; silent on the ranks that did not cause it.
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
+    let (opened, prepared, empty) = session.unless_signalled(Box::pin(set_up(session, work))).await?;
+    let folder = match work {
+        Work { train: true, .. } | Work { checkpoint: true, .. } => "trace",
+        Work { verify: true, .. } => "trace-verify",
+        _ => "trace-generate",
+    };
+    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
+    let config = parameters.embed(session.loaded.resolved.clone());
+    let begun = session.begin(folder, config, prepared.planned(work)).await?;
+    let traces = begun.traces.clone().unwrap_or_else(|| session.trace_folder(folder));
+    let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
+    let clients = opened.s3.iter().chain(prepared.checkpoints.iter().filter_map(|prepared| prepared.client()));
+    end(session, (&begun.closing, &clients.collect::<Vec<_>>()), ran).await?;
+    let tables = side_tables(session, &opened, &prepared, &traces);
+    session.agree(tables).await?;
+    let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
+    let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
+    session.agree(exported).await?;
+    if !(work.train || work.checkpoint) {
+        conclude(session).await?;
+    }
+    // The reference runs and writes its files; that it trained nothing must still not look like a success.
+    session.agree(empty.map_or(Ok(()), Err)).await
+}
+
+/// What comes before the first operation: storage, plans, checks. Gives the reason why nothing would be trained, too.
+async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Option<Failure>), Failure> {
     let opened = session.agree(open(session)).await?;
     let mut prepared = session.agree(Prepared::new(session, work)).await?;
     if let (true, Some(client)) = (work.preflight, &opened.s3) {
@@ -124,28 +151,7 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
         let listed = crate::commands::list(session, &*opened.storage, &data.files).await;
         session.agree(listed).await?;
     }
-    let folder = match work {
-        Work { train: true, .. } | Work { checkpoint: true, .. } => "trace",
-        Work { verify: true, .. } => "trace-verify",
-        _ => "trace-generate",
-    };
-    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
-    let config = parameters.embed(session.loaded.resolved.clone());
-    let begun = session.begin(folder, config, prepared.planned(work)).await?;
-    let traces = begun.traces.clone().unwrap_or_else(|| session.trace_folder(folder));
-    let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
-    let clients = opened.s3.iter().chain(prepared.checkpoints.iter().filter_map(|prepared| prepared.client()));
-    end(session, (&begun.closing, &clients.collect::<Vec<_>>()), ran).await?;
-    let tables = side_tables(session, &opened, &prepared, &traces);
-    session.agree(tables).await?;
-    let wanted = session.request.wanted.hydra.as_ref().is_some_and(|run| run.pfw);
-    let exported = if wanted { profiler::export_pfw(session, &traces) } else { Ok(()) };
-    session.agree(exported).await?;
-    if !(work.train || work.checkpoint) {
-        conclude(session).await?;
-    }
-    // The reference runs and writes its files; that it trained nothing must still not look like a success.
-    session.agree(empty.map_or(Ok(()), Err)).await
+    Ok((opened, prepared, empty))
 }
 
 /// Says what went wrong on the way to the endpoints and was overcome.

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use dlio_comm::Communicator;
 use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::MonotonicClock;
-use dlio_event::{EventSink, Planned, TimeSource};
+use dlio_event::{Ending, EventSink, Planned, TimeSource};
 use dlio_storage::s3::S3;
 use dlio_trace::{ClockAnchor, Header, TraceWriter};
 
@@ -31,6 +32,8 @@ use crate::workload::Wanted;
 use crate::{launch, opening, outages, panics, renewal, sizing, unheeded};
 
 pub(crate) use crate::output_folder::Writes;
+pub(crate) use crate::together::{agree, gather, on_ranks};
+use crate::together::{align_clocks, decode, encode, end_together};
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
@@ -216,6 +219,31 @@ impl Session {
         output_folder::end_early();
         self.comm.abort(&told.message, failure.code as i32);
         failure.clone().already_said()
+    }
+
+    /// Does work that waits for storage before the run has begun, unless a signal ends it.
+    ///
+    /// # Errors
+    /// Those of the work, and the signal.
+    pub(crate) async fn unless_signalled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if let Some(signal) = self.signals.received() {
+                let ending = Ending::Interrupted { signal: signal.name.to_owned() };
+                let text = format!("the run did not complete: {ending}; it had not begun");
+                self.log.file().line(&format!("[ERROR] {} {text}", self.stamp()));
+                return Err(Failure::new(signal.code, text));
+            }
+        }
     }
 
     /// Ends the session with the same failure on every rank if any rank has one.
@@ -414,47 +442,6 @@ impl Session {
     }
 }
 
-/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
-///
-/// # Errors
-/// The command's own failure.
-pub(crate) fn on_ranks<F, W>(work: F) -> Result<(), Failure>
-where
-    F: FnOnce(Rc<Ranks>) -> W,
-    W: Future<Output = Result<(), Failure>>,
-{
-    let comm = Rc::new(Ranks::new(launch::communicator(&launch::environment())?));
-    panics::introduce(comm.place().rank, &comm.place().host);
-    let worked = launch::block_on(work(Rc::clone(&comm)));
-    if comm.place().size == 1 {
-        return worked;
-    }
-    match worked {
-        // All ranks know it, one has said it, and all are on their way out.
-        Err(failure) if failure.said => Err(failure),
-        Err(failure) => Err(end_alone(&comm, &failure)),
-        // The library's own end waits for all ranks without a word about those that are missing.
-        Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(end_alone(&comm, &failure)),
-        },
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
-fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
-    if let Some(code) = comm.signalled() {
-        if comm.place().rank == 0 {
-            crate::log::failure(&Failure { code, ..failure.clone() });
-        }
-        std::process::exit(code as i32);
-    }
-    crate::log::failure(failure);
-    comm.abort(&failure.message, failure.code as i32);
-    failure.clone().already_said()
-}
-
 /// What rank 0 resolved, or why it could not; the same on every rank.
 ///
 /// # Errors
@@ -503,58 +490,6 @@ async fn share_request(
     }
 }
 
-/// Ends all ranks with a failure that all of them know: rank 0 says it, and only then may anybody leave, because the
-/// launcher ends the others as soon as one rank has failed.
-async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure {
-    if comm.place().rank == 0 {
-        crate::log::failure(&failure);
-    }
-    // The failure is what counts, whatever becomes of this.
-    let _ = comm.barrier().await;
-    failure.already_said()
-}
-
-/// Makes every rank return an error if one has one.
-///
-/// # Errors
-/// The failure of the lowest rank that has one; rank 0 has said it.
-pub(crate) async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Result<T, Failure> {
-    let mine = encode(&result.as_ref().err())?;
-    let all = comm.all_gather(&mine).await?;
-    for (rank, wire) in all.iter().enumerate() {
-        let failure: Option<Failure> = decode(wire)?;
-        if let Some(mut failure) = failure {
-            if rank > 0 {
-                failure.message = format!("rank {rank}: {failure}");
-            }
-            return Err(end_together(comm, failure).await);
-        }
-    }
-    result
-}
-
-/// Every rank's value, in rank order.
-///
-/// # Errors
-/// When the ranks cannot talk.
-pub(crate) async fn gather<T>(comm: &dyn Communicator, value: &T) -> Result<Vec<T>, Failure>
-where
-    T: serde::Serialize + serde::de::DeserializeOwned,
-{
-    let all = comm.all_gather(&encode(value)?).await?;
-    all.iter().map(|wire| decode(wire)).collect()
-}
-
-fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(value)
-        .map_err(|error| Failure::new(Code::Unexpected, format_args!("encoding a message to the ranks: {error}")))
-}
-
-fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(wire)
-        .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
-}
-
 /// Makes the folder of the log file.
 fn make_log_folder(log_file: &Path) -> Result<(), Failure> {
     let folder = log_file.parent().unwrap_or(Path::new("."));
@@ -573,30 +508,4 @@ fn remove(file: &Path) -> Result<(), Failure> {
 
 fn enter(folder: &Path) -> Result<(), Failure> {
     std::env::set_current_dir(folder).map_err(|error| Failure::file("entering the run folder", folder, &error))
-}
-
-/// What to add to this rank's clock to get rank 0's, and twice its error bound. Ranks of one host read the same clock; elsewhere the best of a few barriers
-/// bounds the error by the time that the barrier takes to release everybody.
-async fn align_clocks(comm: &dyn Communicator, clock: &MonotonicClock) -> Result<(i64, u64), Failure> {
-    const ROUNDS: usize = 8;
-    let place = comm.place();
-    if place.nodes == 1 {
-        return Ok((0, 0));
-    }
-    let mut best = (0i64, u64::MAX);
-    for _ in 0..ROUNDS {
-        let before = clock.now();
-        comm.barrier().await?;
-        let after = clock.now();
-        let readings: Vec<u64> = gather(comm, &after).await?;
-        let uncertainty = after.saturating_sub(before);
-        if uncertainty < best.1 && place.node > 0 {
-            best = (signed_difference(readings[0], after), uncertainty);
-        }
-    }
-    Ok(if place.node == 0 { (0, 0) } else { best })
-}
-
-fn signed_difference(left: u64, right: u64) -> i64 {
-    i64::try_from(i128::from(left) - i128::from(right)).unwrap_or(0)
 }

@@ -33,6 +33,7 @@ impl Caught {
     }
 }
 
+/// The first one also stands for a launcher that is gone.
 const ALL: [Caught; 7] = [
     Caught { number: libc::SIGHUP, name: "SIGHUP", code: Code::HungUp },
     Caught { number: libc::SIGINT, name: "SIGINT", code: Code::Interrupted },
@@ -140,7 +141,11 @@ impl Signals {
                 wanted.filter_map(|one| Some((one, stream(one.number).ok()?))).collect();
             // With a handler, a write beyond the limit on the size of files is an error that names the file.
             let _beyond_limit = stream(libc::SIGXFSZ);
-            let first = next(&mut streams).await;
+            let first = tokio::select! {
+                first = next(&mut streams) => first,
+                // The library notices it within a second, and then ends the process without a word.
+                () = launcher_gone() => ALL[0],
+            };
             self.received.store(first.number, Ordering::Release);
             self.cancel.cancel();
             let hurried = tokio::time::timeout(PATIENCE, next(&mut streams)).await.is_ok();
@@ -176,6 +181,18 @@ impl Signals {
             }
         }
         saved
+    }
+}
+
+/// Ends when the process that started this one is gone, where that is a launcher of ranks.
+async fn launcher_gone() {
+    const LOOK: Duration = Duration::from_millis(100);
+    let parent = rustix::process::getppid();
+    if crate::launch::detect(&crate::launch::environment()).is_none() {
+        return std::future::pending().await;
+    }
+    while rustix::process::getppid() == parent {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -96,11 +96,11 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
     }
     crate::space::of_replay(&session, job.written()).await?;
     if !target.no_preflight {
-        let checked = preflight(&session, &opened, &job).await;
+        let checked = session.unless_signalled(preflight(&session, &opened, &job)).await;
         session.agree(checked).await?;
     }
     if wanted.args.prepare {
-        prepare(&session, &opened, &job).await?;
+        session.unless_signalled(Box::pin(prepare(&session, &opened, &job))).await?;
     }
     let replayed = replay(&session, &opened, &job, (origin, end)).await?;
     let told = finish(&session, &job, replayed).await;

@@ -28,6 +28,10 @@ pub struct Repaired {
 /// As [`read_file`] when nothing of the file can be read, and [`Error::Repair`] when it cannot be replaced.
 pub fn repair(path: &Path) -> Result<Repaired, Error> {
     let trace = read_file(path)?;
+    // What is called whole has been read whole.
+    for batch in trace.batches()? {
+        batch?;
+    }
     if trace.torn_bytes > 0 {
         cut(path, trace.torn_bytes).map_err(|source| Error::Repair { path: path.to_owned(), source })?;
     }

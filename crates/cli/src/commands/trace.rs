@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dlio_trace::RankTrace;
 use dlio_trace::export::{chrome, csv, pfw, warp};
@@ -13,11 +14,14 @@ use crate::exit::{Code, Failure};
 use crate::foresee::Foreseer;
 use crate::log::print;
 use crate::output_folder;
+use crate::signals::Signals;
 use crate::trace_command_args::{
     ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs,
 };
 
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
+    // A signal ends these commands at once; folders are released and half-written files removed on the way out.
+    output_folder::watch(&Signals::watch(Duration::ZERO), false);
     match command {
         TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
         TraceCommand::Import(args) => import(args),

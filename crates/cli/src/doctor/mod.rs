@@ -174,6 +174,10 @@ fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
     if workflow.checkpoint {
         plans.checkpoints = dlio_plan::checkpoints(workload, world).map_err(&mut refuse).ok();
     }
+    if let Some(failure) = plans.training.as_ref().and_then(|plan| prepared::no_steps(plan, workload)) {
+        let remedy = "as the text says";
+        checks.add("plan.steps", "training", Verdict::fail_as(failure.code, failure.message, remedy));
+    }
     plans
 }
 

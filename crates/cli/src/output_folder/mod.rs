@@ -235,6 +235,9 @@ impl Claim {
         let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
             return;
         };
+        if matches!(section, Section::Import | Section::Export) && state != ending::COMPLETED {
+            remove_drafts(&self.folder);
+        }
         let mut names: BTreeSet<String> = planned.files.into_iter().collect();
         if !replaced {
             names.extend(names_of(before.as_ref()));
@@ -262,6 +265,16 @@ impl Claim {
         drop(lock);
         if made && !wrote {
             let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Removes what an import or an export that ends early has under temporary names.
+fn remove_drafts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().ends_with(b".parquet.tmp") {
+            // What cannot be removed stays, under a name that nobody takes for a trace.
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

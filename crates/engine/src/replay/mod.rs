@@ -181,7 +181,8 @@ async fn feed(
             Turn::News(News::Room) => next.take().map_or(Ok(()), |op| crew.give(op))?,
             Turn::News(News::Short) => crew.grow()?,
             Turn::News(News::Enough) => crew.settle(),
-            Turn::News(News::Over) if !more => return Ok(()),
+            // Workers that were told to stop end as those do that have done all.
+            Turn::News(News::Over) if !more => return watch.check_cancelled(AT),
             Turn::News(News::Over) => return Err(Error::Cancelled { place }),
         }
     }
