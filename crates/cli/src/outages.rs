@@ -165,12 +165,14 @@ fn merge(mut seen: Vec<(String, u64, u64, u64)>) -> Vec<(String, u64, u64, u64)>
 pub(crate) fn say(session: &Session, troubles: &RequestTroubles) {
     const LINES: usize = 10;
     let RequestTroubles { retries, elsewhere, outages } = troubles;
-    let mut text = format!("{retries} S3 request(s) were sent again");
-    if *elsewhere > 0 {
-        text =
-            format!("{text}; {elsewhere} went to another endpoint than theirs (dlio_rs.on_endpoint_failure=failover)");
+    if *retries > 0 {
+        session.warn(&format!("{retries} S3 request(s) were sent again"));
     }
-    session.warn(&text);
+    if *elsewhere > 0 {
+        session.warn(&format!(
+            "{elsewhere} S3 request(s) went to another endpoint than theirs (dlio_rs.on_endpoint_failure=failover)"
+        ));
+    }
     for outage in outages.iter().take(LINES) {
         let EndpointOutage { endpoint, start, seconds, affected } = outage;
         session.warn(&format!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dlio_comm::Communicator;
 use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
-use dlio_engine::MonotonicClock;
+use dlio_engine::{MonotonicClock, StallLimits};
 use dlio_event::{Ending, EventSink, Planned, TimeSource};
 use dlio_storage::s3::S3;
 use dlio_trace::{ClockAnchor, Header, TraceWriter};
@@ -63,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) log: Rc<Log>,
     /// Signals.
     pub(crate) signals: Signals,
+    /// When a wait is reported, and when it ends the run.
+    limits: StallLimits,
     /// The S3 clients of this rank, for the summary.
     pub(crate) clients: RefCell<Vec<Arc<S3>>>,
     /// Lines about S3 endpoints.
@@ -129,9 +131,22 @@ impl Session {
         comm.set_signals(signals.clone());
         let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
         let own = log.speaker(&log_file, start.verbosity);
-        let (clients, speaker) = (RefCell::default(), OnceCell::new());
-        let session =
-            Self { comm, bare, clock, request, loaded, log, signals, clients, speaker, clock_offset, failures, output };
+        let (clients, speaker, limits) = (RefCell::default(), OnceCell::new(), start.target.stall_limits());
+        let session = Self {
+            comm,
+            bare,
+            clock,
+            request,
+            loaded,
+            log,
+            signals,
+            limits,
+            clients,
+            speaker,
+            clock_offset,
+            failures,
+            output,
+        };
         let speaker = Arc::new(Speaker::new(&session, own, session.clock_offset.0));
         session.speaker.get_or_init(|| speaker);
         session.say_notices();
@@ -231,11 +246,26 @@ impl Session {
     ) -> Result<T, Failure> {
         const LOOK: Duration = Duration::from_millis(50);
         let mut work = pin!(work);
+        let (mut waited, mut told) = (Duration::ZERO, 0u32);
         loop {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
                 () = tokio::time::sleep(LOOK) => {}
+            }
+            waited += LOOK;
+            let StallLimits { report_after, end_after } = self.limits;
+            let text = format!(
+                "rank {} has been setting up for {} s: storage is slow to answer",
+                self.rank(),
+                waited.as_secs()
+            );
+            if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
+                told += 1;
+                self.warn(&text);
+            }
+            if !end_after.is_zero() && waited >= end_after {
+                return Err(Failure::new(Code::Stalled, format_args!("{text}; this ends the run (--stall-timeout)")));
             }
             if let Some(signal) = self.signals.received() {
                 let ending = Ending::Interrupted { signal: signal.name.to_owned() };

@@ -7,6 +7,8 @@ use super::verdict::Verdict;
 
 /// Files that are open whatever the workload does: standard streams, log, trace, MPI's.
 const ALWAYS: u64 = 64;
+/// Files of a lane's own runtime: what it polls with, timers, wake-ups.
+const PER_LANE: u64 = 4;
 /// Threads beside the lanes: main, signals, sampler, trace writers.
 const BESIDE: u64 = 12;
 
@@ -48,7 +50,7 @@ pub(crate) fn needed(
             Handles::PerFile if endpoints == 0 => reads.saturating_add(lanes),
             _ => reads.saturating_mul(per_request),
         };
-        files = files.max(open);
+        files = files.max(open.saturating_add(lanes.saturating_mul(PER_LANE)));
         threads = threads.max(lanes.saturating_add(reads));
     }
     if checkpoints.is_some() {

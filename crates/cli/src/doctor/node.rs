@@ -57,7 +57,11 @@ pub(crate) async fn check(subject: &Subject<'_>, plans: &Plans) -> Checks {
         place(&mut checks, subject, (Target::of_checkpoints(workload), of), None).await;
     }
     let output = &subject.request.output;
-    checks.add("output.write", output.display().to_string(), folders::writable(output));
+    let free = crate::output_folder::unused(output).map(|()| folders::writable(output));
+    let free = free.unwrap_or_else(|failure| {
+        Verdict::fail_as(failure.code, failure.message, "wait for that run, or give another folder with --output")
+    });
+    checks.add("output.write", output.display().to_string(), free);
     limits(&mut checks, subject, plans);
     if workload.dlio_rs.drop_caches && plans.training.is_some() {
         let verdict = match page_cache::rights(STEP).await {

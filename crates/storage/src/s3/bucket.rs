@@ -128,6 +128,11 @@ impl Shared {
                 Err(failed) => return Err(after(receipt.attempts, failed.error)),
             };
             receipt.attempts.extend(answer.receipt.attempts);
+            if !is_whole_listing(&answer.body) {
+                let why =
+                    "the answer to a listing is not a ListBucketResult, or only a part of one: is this an S3 endpoint?";
+                return Err(Pages::error(self, &call, prefix, (why.to_owned(), receipt.attempts)));
+            }
             found.clear();
             entries(&answer.body, &root, &mut found);
             page(&found);
@@ -207,6 +212,15 @@ impl Shared {
     }
 }
 
+/// Whether an answer is a listing from its beginning to its end, with or without a namespace prefix.
+fn is_whole_listing(body: &str) -> bool {
+    const ROOT: &str = "ListBucketResult";
+    let body = body.trim_end();
+    let closed = body.strip_suffix('>').and_then(|body| body.trim_end().strip_suffix(ROOT));
+    closed.is_some_and(|before| before.ends_with("</") || before.ends_with(':'))
+        || body.ends_with("<ListBucketResult/>")
+}
+
 /// The entries of one page of a listing, with keys relative to the root.
 fn entries(body: &str, root: &str, found: &mut Vec<Found>) {
     let encoded = xml::text(body, "EncodingType").is_some_and(|text| text == "url");
@@ -222,6 +236,20 @@ fn entries(body: &str, root: &str, found: &mut Vec<Found>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_listing_and_what_is_none_are_told_from_a_whole_one() {
+        for whole in [
+            "<ListBucketResult></ListBucketResult>\n",
+            "<a:ListBucketResult></a:ListBucketResult>",
+            "<ListBucketResult/>",
+        ] {
+            assert!(is_whole_listing(whole), "{whole}");
+        }
+        for other in ["", "<html>log in</html>", "<ListBucketResult><Contents><Key>", "ListBucketResult>"] {
+            assert!(!is_whole_listing(other), "{other}");
+        }
+    }
 
     #[test]
     fn listed_keys_are_relative_to_the_root() {
