@@ -37,6 +37,7 @@ mod renewal;
 mod request;
 mod run;
 mod session;
+mod set_up;
 mod shared_folder;
 mod signals;
 mod sizes;

@@ -2,7 +2,6 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use dlio_comm::Communicator;
 use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::{MonotonicClock, StallLimits};
-use dlio_event::{Ending, EventSink, Planned, TimeSource};
+use dlio_event::{EventSink, Planned, TimeSource};
 use dlio_storage::s3::S3;
 use dlio_trace::{ClockAnchor, Header, TraceWriter};
 
@@ -29,11 +28,12 @@ use crate::request::Request;
 use crate::signals::{self, Signals};
 use crate::storage::Opened;
 use crate::workload::Wanted;
-use crate::{launch, opening, outages, panics, renewal, sizing, unheeded};
+use crate::{opening, outages, panics, renewal, sizing, unheeded};
 
 pub(crate) use crate::output_folder::Writes;
+use crate::set_up::share_request;
+use crate::together::align_clocks;
 pub(crate) use crate::together::{agree, gather, on_ranks};
-use crate::together::{align_clocks, decode, encode, end_together};
 
 /// What a command wants of a session.
 pub(crate) struct Start<'a> {
@@ -64,7 +64,7 @@ pub(crate) struct Session {
     /// Signals.
     pub(crate) signals: Signals,
     /// When a wait is reported, and when it ends the run.
-    limits: StallLimits,
+    pub(crate) limits: StallLimits,
     /// The S3 clients of this rank, for the summary.
     pub(crate) clients: RefCell<Vec<Arc<S3>>>,
     /// Lines about S3 endpoints.
@@ -234,46 +234,6 @@ impl Session {
         output_folder::end_early();
         self.comm.abort(&told.message, failure.code as i32);
         failure.clone().already_said()
-    }
-
-    /// Does work that waits for storage before the run has begun, unless a signal ends it.
-    ///
-    /// # Errors
-    /// Those of the work, and the signal.
-    pub(crate) async fn unless_signalled<T>(
-        &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        const LOOK: Duration = Duration::from_millis(50);
-        let mut work = pin!(work);
-        let (mut waited, mut told) = (Duration::ZERO, 0u32);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            waited += LOOK;
-            let StallLimits { report_after, end_after } = self.limits;
-            let text = format!(
-                "rank {} has been setting up for {} s: storage is slow to answer",
-                self.rank(),
-                waited.as_secs()
-            );
-            if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
-                told += 1;
-                self.warn(&text);
-            }
-            if !end_after.is_zero() && waited >= end_after {
-                return Err(Failure::new(Code::Stalled, format_args!("{text}; this ends the run (--stall-timeout)")));
-            }
-            if let Some(signal) = self.signals.received() {
-                let ending = Ending::Interrupted { signal: signal.name.to_owned() };
-                let text = format!("the run did not complete: {ending}; it had not begun");
-                self.log.file().line(&format!("[ERROR] {} {text}", self.stamp()));
-                return Err(Failure::new(signal.code, text));
-            }
-        }
     }
 
     /// Ends the session with the same failure on every rank if any rank has one.
@@ -469,54 +429,6 @@ impl Session {
         if self.rank() == 0 {
             self.log.leveled(Level::Info, &format!("{} {text}", self.stamp()));
         }
-    }
-}
-
-/// What rank 0 resolved, or why it could not; the same on every rank.
-///
-/// # Errors
-/// When the ranks cannot talk.
-pub(crate) async fn resolved(
-    comm: &dyn Communicator,
-    time: &dyn TimeSource,
-    start: &Start<'_>,
-) -> Result<Result<Request, Failure>, Failure> {
-    let mut wire = Vec::new();
-    if comm.place().rank == 0 {
-        wire = encode(&resolve(time, start).await)?;
-    }
-    decode(&comm.broadcast(&wire).await?)
-}
-
-async fn resolve(time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
-    Box::pin(Request::resolve((start.find)()?, start.target, &launch::environment(), time)).await
-}
-
-/// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
-/// locked, so that it is released when one comes.
-async fn share_request(
-    comm: &dyn Communicator,
-    time: &dyn TimeSource,
-    start: &Start<'_>,
-) -> Result<(Request, Option<Arc<Claim>>, Signals), Failure> {
-    let place = comm.place();
-    let resolved = if place.rank == 0 { Some(resolve(time, start).await) } else { None };
-    let signals = Signals::watch(signals::GRACE);
-    output_folder::watch(&signals, place.size > 1);
-    let (mut wire, mut output) = (Vec::new(), None);
-    if let Some(resolved) = resolved {
-        let claimed = resolved.and_then(|mut request| {
-            let asked = (start.writes, start.target);
-            output = output_folder::claim(&mut request, asked, &launch::environment(), place.size)?;
-            Ok(request)
-        });
-        wire = encode(&claimed)?;
-    }
-    let wire = comm.broadcast(&wire).await?;
-    let resolved: Result<Request, Failure> = decode(&wire)?;
-    match resolved {
-        Ok(request) => Ok((request, output, signals)),
-        Err(failure) => Err(end_together(comm, failure).await),
     }
 }
 

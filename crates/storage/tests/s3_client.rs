@@ -456,8 +456,8 @@ fn a_listing_goes_on_until_its_last_page() {
 
 #[test]
 fn a_listing_whose_server_repeats_itself_is_an_error_that_names_it() {
-    let page = "<R><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></R>";
-    let cut = "<R><IsTruncated>true</IsTruncated></R>";
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
+    let cut = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
     for (answer, words, requests) in [(page, "does not end", 2), (cut, "no NextContinuationToken", 1)] {
         let server = Stub::start(move |_| ok(answer));
         let error = run(client(config(&[&server])).list("train/", &mut |_| {})).unwrap_err();

@@ -101,7 +101,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
     };
     let find = || workload::find(config, Some("default"));
     let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
-    let resolved = session::resolved(comm, &MonotonicClock, &start).await?;
+    let resolved = crate::set_up::resolved(comm, &MonotonicClock, &start).await?;
     let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
     let (request, mut loaded) = match loaded {
         Ok(loaded) => loaded,

@@ -213,7 +213,7 @@ impl Shared {
 }
 
 /// Whether an answer is a listing from its beginning to its end, with or without a namespace prefix.
-fn is_whole_listing(body: &str) -> bool {
+pub(super) fn is_whole_listing(body: &str) -> bool {
     const ROOT: &str = "ListBucketResult";
     let body = body.trim_end();
     let closed = body.strip_suffix('>').and_then(|body| body.trim_end().strip_suffix(ROOT));

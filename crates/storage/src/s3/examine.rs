@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::bucket::is_whole_listing;
 use super::endpoints::Endpoint;
 use super::request::{Call, Failed};
 use super::{S3, Shared, encode, xml};
@@ -164,6 +165,11 @@ impl Shared {
         encode::query(&mut call.query, &self.config.full_key(""));
         match tokio::time::timeout(limit, self.simple(&call, Bytes::new())).await {
             Err(_) => found.credentials = Step::Failed(format!("no answer within {} s", limit.as_secs_f64())),
+            Ok(Ok(answer)) if !is_whole_listing(&answer.body) => {
+                let why =
+                    "the answer to a listing is not a ListBucketResult, or only a part of one: is this an S3 endpoint?";
+                found.credentials = Step::Failed(why.to_owned());
+            }
             Ok(Ok(answer)) => {
                 (found.credentials, found.bucket) = (Step::Done(()), Step::Done(()));
                 let key = xml::each(&answer.body, "Contents").next().and_then(|content| xml::text(content, "Key"));
