@@ -40,7 +40,7 @@ pub fn summary(plan: &TrainingPlan) -> String {
             "row groups: {requests} requests of every rank in an epoch, up to {in_flight} in flight per lane; {footers} footers"
         );
     }
-    let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count() as u64;
+    let evaluations = plan.evaluations();
     let _ = writeln!(text, "{}", phase_line(plan, Split::Train, u64::from(plan.epochs()), "training"));
     if evaluations > 0 {
         let _ = writeln!(text, "{}", phase_line(plan, Split::Eval, evaluations, "evaluation"));
@@ -68,7 +68,7 @@ pub fn totals(plan: &TrainingPlan) -> Value {
         "fingerprint": plan.fingerprint().to_string(),
         "ranks": plan.world().size,
         "epochs": plan.epochs(),
-        "evaluations": (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count(),
+        "evaluations": plan.evaluations(),
         "train": phase(Split::Train),
         "eval": phase(Split::Eval),
         "samples_per_file": plan.files().samples_per_file(),

@@ -80,6 +80,17 @@ pub fn training_on(files: FileSet, workload: &Workload, world: World) -> Result<
     })
 }
 
+/// Whether an evaluation follows an epoch, from 1 on. The reference moves a threshold along, from `after` on: an epoch that reaches it is
+/// followed by an evaluation and moves it by `between`.
+fn follows(epoch: u32, after: u32, between: u32) -> bool {
+    match (after, between) {
+        (_, 0) => epoch >= after,
+        // A threshold of 0 lags behind by one epoch: the first is reached at once.
+        (0, _) => epoch == 1 || between == 1 || epoch.is_multiple_of(between),
+        _ => epoch >= after && (epoch - after).is_multiple_of(between),
+    }
+}
+
 impl TrainingPlan {
     /// The data set.
     #[must_use]
@@ -127,17 +138,22 @@ impl TrainingPlan {
     /// Whether an evaluation follows this epoch.
     #[must_use]
     pub fn evaluates(&self, epoch: u32) -> bool {
-        // The reference moves a threshold along: the next evaluation is due `between` epochs after the last threshold.
         let Some(Evaluations { after, between }) = self.evaluation else { return false };
-        let mut due = u64::from(after);
-        let mut evaluated = false;
-        for candidate in 1..=u64::from(epoch.min(self.epochs)) {
-            evaluated = candidate >= due;
-            if evaluated {
-                due += u64::from(between);
-            }
+        (1..=self.epochs).contains(&epoch) && follows(epoch, after, between)
+    }
+
+    /// Evaluations of the whole run.
+    #[must_use]
+    pub fn evaluations(&self) -> u64 {
+        let Some(Evaluations { after, between }) = self.evaluation else { return 0 };
+        let (epochs, after, between) = (u64::from(self.epochs), u64::from(after), u64::from(between));
+        match (after, between) {
+            _ if epochs < after.max(1) => 0,
+            (_, 0) => epochs - after.max(1) + 1,
+            (0, 1) => epochs,
+            (0, _) => 1 + epochs / between,
+            _ => (epochs - after) / between + 1,
         }
-        evaluated && (1..=self.epochs).contains(&epoch)
     }
 
     /// Reader lanes (`read_threads`); 0: the training loop reads by itself, inline, as its one lane number 0.
@@ -327,6 +343,23 @@ impl TrainingPlan {
         match split {
             Split::Train => self.train,
             Split::Eval => self.eval,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_follow_the_epochs_that_the_moving_threshold_of_the_reference_picks() {
+        for (after, between) in (0..6).flat_map(|after| (0..6).map(move |between| (after, between))) {
+            let mut due = after;
+            for epoch in 1..40 {
+                let reached = epoch >= due;
+                due += if reached { between } else { 0 };
+                assert_eq!(follows(epoch, after, between), reached, "epoch {epoch}, after {after}, between {between}");
+            }
         }
     }
 }

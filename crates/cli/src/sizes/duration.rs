@@ -28,7 +28,7 @@ impl Duration {
     ) -> Self {
         let mut least = Self::default();
         if let Some(plan) = training {
-            let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count();
+            let evaluations = plan.evaluations();
             let steps = plan.steps(Split::Train) as f64 * f64::from(plan.epochs());
             let eval_steps = plan.steps(Split::Eval) as f64 * evaluations as f64;
             least.computation = steps * workload.train.computation_time.mean().abs();

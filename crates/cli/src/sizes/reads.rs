@@ -45,7 +45,7 @@ impl ReadSizes {
         let per_sample = per_sample(plan, layout, sizes, is_local);
         let batch = |split| plan.steps(split).saturating_mul(plan.batch_size(split));
         let ranks = u64::from(plan.world().size);
-        let evaluations = (1..=plan.epochs()).filter(|&epoch| plan.evaluates(epoch)).count() as u64;
+        let evaluations = plan.evaluations();
         let evaluation = match evaluations {
             0 => 0,
             _ => rounded(per_sample? * batch(Split::Eval).saturating_mul(ranks) as f64),

@@ -93,11 +93,12 @@ impl S3 {
             if endpoint.health.is_down() {
                 continue;
             }
+            let start = time.now();
             match check(&self.only(&endpoint.name)?).await {
                 Ok(()) => sound = true,
                 Err(error) if config.failover && error.kind == ErrorKind::Unreachable => {
-                    let now = time.now();
-                    endpoint.health.failed(&endpoint.name, Evidence::Refused, (now, now), &error.message);
+                    let when = (start, time.now());
+                    endpoint.health.failed(&endpoint.name, Evidence::Refused, when, &error.message);
                     first.get_or_insert(error);
                 }
                 Err(error) => return Err(error),

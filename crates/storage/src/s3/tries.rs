@@ -87,6 +87,7 @@ impl<'a> Tries<'a> {
                     tokio::spawn(Arc::clone(client).ask_whether_back(endpoint.index));
                 }
                 client.counts.elsewhere.fetch_add(1, Ordering::Relaxed);
+                self.affect(endpoint);
                 return Ok((other, None));
             }
             if !health.is_down() {
