@@ -57,9 +57,10 @@ fn start(mut command: Command, out: &Path, ranks: usize) -> Child {
     child
 }
 
+/// Under `nohup` tests inherit that SIGHUP is ignored, which the program respects.
 fn alone(words: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    clean(command.args(words));
+    let mut command = Command::new("env");
+    clean(command.arg("--default-signal=HUP").arg(binary()).args(words));
     command
 }
 
@@ -166,7 +167,18 @@ fn a_server_that_goes_away_is_the_failure_of_the_run() {
     let path = workload(folder.path());
     let data = "++workload.dataset.data_folder=s3://bucket/data";
     let out = folder.path().join("out");
-    let words = ["-q", "replay", &path, "--registry", server.registry(), data, "--output", out.to_str().unwrap()];
+    let words = [
+        "-q",
+        "replay",
+        &path,
+        "--registry",
+        server.registry(),
+        data,
+        "--retry-for",
+        "3",
+        "--output",
+        out.to_str().unwrap(),
+    ];
     let generated = folder.path().join("objects");
     let generate =
         ["-q", "generate", &path, "--registry", server.registry(), data, "--output", generated.to_str().unwrap()];
