@@ -27,6 +27,7 @@ mod error;
 mod gate;
 mod line;
 mod pace;
+pub mod process;
 mod protocol;
 pub mod registry;
 mod serve;

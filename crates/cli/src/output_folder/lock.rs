@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::owner::{Fate, Owner, process};
+use dlio_server::process::look;
+
+use super::owner::{Fate, Owner};
 
 /// How often a lock that vanishes while it is looked at is tried again.
 const TRIES: u32 = 20;
@@ -73,7 +75,7 @@ pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
 
 /// The owner, if it is provably gone.
 fn gone(owner: Owner, here: &Owner) -> Result<Owner, Refusal> {
-    match owner.fate(here, process) {
+    match owner.fate(here, look) {
         Fate::Gone => Ok(owner),
         Fate::Alive => Err(Refusal::Held(Box::new(owner))),
         Fate::Unknown => Err(Refusal::Unknown(Box::new(owner))),

@@ -1,9 +1,9 @@
 //! Who holds an output folder, and whether that process is provably gone.
 
 use std::fmt;
-use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dlio_server::process::{Here, Process, own_start_ticks};
 use serde::{Deserialize, Serialize};
 
 use crate::launch::Environment;
@@ -45,34 +45,14 @@ pub(super) enum Fate {
     Unknown,
 }
 
-/// What the kernel tells about a process id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Process {
-    /// No process has it.
-    Absent,
-    /// A process has it, but its details are hidden.
-    Hidden,
-    /// A process has it.
-    Present {
-        /// It has ended and waits for its parent.
-        zombie: bool,
-        /// Start in clock ticks since boot.
-        start_ticks: u64,
-    },
-}
-
 impl Owner {
     /// This process.
     pub(super) fn this_process(argv: &[String], started: &str, job: Option<String>) -> Self {
         static TAKEN: AtomicU64 = AtomicU64::new(0);
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let start_ticks = match process(pid) {
-            Process::Present { start_ticks, .. } => Some(start_ticks),
-            Process::Absent | Process::Hidden => None,
-        };
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned());
-        let pid_namespace = fs::read_link("/proc/self/ns/pid").ok().map(|link| link.to_string_lossy().into_owned());
+        let Here { host, boot, pid_namespace } = Here::now();
+        let (boot_id, pid_namespace) = (known(boot), known(pid_namespace));
+        let start_ticks = own_start_ticks();
         let number = TAKEN.fetch_add(1, Ordering::Relaxed);
         // A recycled process id has another start; another host or container has another name, boot or namespace.
         let token = format!(
@@ -101,6 +81,10 @@ impl Owner {
     }
 }
 
+fn known(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} on host {}", self.pid, self.host)?;
@@ -111,28 +95,6 @@ impl fmt::Display for Owner {
     }
 }
 
-/// What the kernel tells about a process id of this process's namespace.
-pub(super) fn process(pid: i32) -> Process {
-    let Some(id) = rustix::process::Pid::from_raw(pid) else { return Process::Absent };
-    if let Some(found) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse_stat(&stat)) {
-        return found;
-    }
-    // The process may belong to another user and /proc may hide it; a signal of number 0 is never delivered.
-    match rustix::process::test_kill_process(id) {
-        Err(rustix::io::Errno::SRCH) => Process::Absent,
-        Ok(()) | Err(_) => Process::Hidden,
-    }
-}
-
-/// State (field 3) and start (field 22) of `/proc/<pid>/stat`; the name before them may hold spaces and parentheses.
-fn parse_stat(stat: &str) -> Option<Process> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
-    let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Process::Present { zombie, start_ticks })
-}
-
 /// The scheduler's job of this environment.
 pub(crate) fn job(env: &Environment) -> Option<String> {
     JOB_VARIABLES.iter().find_map(|name| Some(format!("{name} {}", env.get(*name).filter(|value| !value.is_empty())?)))
@@ -140,6 +102,8 @@ pub(crate) fn job(env: &Environment) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use dlio_server::process::look;
+
     use super::*;
 
     fn owner() -> Owner {
@@ -149,7 +113,7 @@ mod tests {
     #[test]
     fn this_process_is_alive() {
         let owner = owner();
-        assert_eq!(owner.fate(&owner, process), Fate::Alive);
+        assert_eq!(owner.fate(&owner, look), Fate::Alive);
     }
 
     #[test]
@@ -174,13 +138,6 @@ mod tests {
         assert_eq!(other_container.fate(&here, absent), Fate::Unknown);
         let nothing_known = Owner { boot_id: None, ..here.clone() };
         assert_eq!(nothing_known.fate(&nothing_known, absent), Fate::Unknown);
-    }
-
-    #[test]
-    fn the_stat_file_is_read_whatever_the_name_of_the_process() {
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 1000 10";
-        assert_eq!(parse_stat(stat), Some(Process::Present { zombie: false, start_ticks: 777 }));
-        assert_eq!(parse_stat("42 (short) Z 1"), None);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::owner::{Here, Life, life_or_probe};
+use super::owner::{Life, life_or_probe};
 use super::{Announcement, Registry, Stale};
 use crate::Error;
+use crate::process::Here;
 
 /// How often [`wait`] looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -19,9 +19,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::random_hex;
+use crate::process::{Here, own_start_ticks};
 use crate::{Credentials, Error, clock};
 pub use census::wait;
-use owner::{Here, Life, life, life_or_probe};
+use owner::{Life, life, life_or_probe};
 
 const CREDENTIALS: &str = "credentials";
 const EXTENSION: &str = ".json";
@@ -173,7 +174,7 @@ pub(crate) fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> R
         of: job.endpoints * job.ranks as usize,
         hosts: if job.rank == 0 { job.hosts.clone() } else { Vec::new() },
         pid: std::process::id(),
-        start_ticks: owner::start_ticks(std::process::id()),
+        start_ticks: own_start_ticks(),
         host: here.host.clone(),
         boot: here.boot.clone(),
         pid_namespace: here.pid_namespace.clone(),

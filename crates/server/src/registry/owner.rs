@@ -3,37 +3,17 @@
 //! A process id says something only on the machine and in the process namespace that gave it out; there, the start time
 //! tells a process from a later one with the same id. Everywhere else a connection to the announced address decides.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::Announcement;
+use crate::process::{Here, Process, look};
 
 /// How long a connection to an endpoint of another machine may take before its server is taken for a slow one.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// This process, in the terms of announcements.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Here {
-    pub(super) host: String,
-    /// Kernel's id of this boot; empty where it cannot be read.
-    pub(super) boot: String,
-    /// Process namespace; empty where it cannot be read.
-    pub(super) pid_namespace: String,
-}
-
 impl Here {
-    pub(super) fn now() -> Self {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        Self {
-            host: super::host_name(),
-            boot: boot.trim().to_owned(),
-            pid_namespace: namespace.to_string_lossy().into_owned(),
-        }
-    }
-
     /// Whether process ids of the announcement are process ids here.
     fn sees_processes_of(&self, announcement: &Announcement) -> bool {
         if announcement.format == 1 {
@@ -43,7 +23,7 @@ impl Here {
     }
 
     /// Whether the endpoint is an address that only its own machine reaches, and that machine is another one.
-    pub(super) fn cannot_reach(&self, announcement: &Announcement) -> bool {
+    pub(crate) fn cannot_reach(&self, announcement: &Announcement) -> bool {
         let elsewhere = if announcement.format == 1 {
             announcement.host != self.host
         } else {
@@ -71,12 +51,12 @@ pub(super) fn life(announcement: &Announcement, here: &Here) -> Life {
         return Life::Elsewhere;
     }
     let pid = announcement.pid;
-    match start_ticks(pid) {
-        None => Life::Dead(format!("process {pid} is gone")),
-        Some(ticks) if announcement.start_ticks.is_some_and(|announced| announced != ticks) => {
+    match i32::try_from(pid).map_or(Process::Absent, look) {
+        Process::Absent | Process::Present { zombie: true, .. } => Life::Dead(format!("process {pid} is gone")),
+        Process::Present { start_ticks, .. } if announcement.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
             Life::Dead(format!("process {pid} is another one now"))
         }
-        Some(_) => Life::Alive,
+        Process::Hidden | Process::Present { .. } => Life::Alive,
     }
 }
 
@@ -109,21 +89,10 @@ fn address(endpoint: &str) -> &str {
     endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).trim_end_matches('/')
 }
 
-/// When a process started, in clock ticks since the boot; `None` when it is gone or has ended and was not waited for.
-pub(super) fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may itself have spaces and parentheses. Field 3 is the state, field 22 the start.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::own_start_ticks;
 
     fn announcement() -> Announcement {
         let here = Here::now();
@@ -132,7 +101,7 @@ mod tests {
             boot: here.boot,
             pid_namespace: here.pid_namespace,
             pid: std::process::id(),
-            start_ticks: start_ticks(std::process::id()),
+            start_ticks: own_start_ticks(),
             ..super::super::tests::announcement("http://127.0.0.1:1", 0)
         }
     }
