@@ -5,13 +5,13 @@
 #[expect(dead_code, reason = "only the code of a panic is used here")]
 #[path = "../crates/cli/src/exit.rs"]
 mod exit;
+#[path = "../crates/comm/tests/mpis/mod.rs"]
+mod mpis;
 #[expect(unused_imports, reason = "its unit tests need a harness")]
 #[path = "../crates/cli/src/panics.rs"]
 mod panics;
 
-use std::process::Command;
-
-use dlio_comm::{Communicator as _, Mpi};
+use dlio_comm::{Communicator as _, Mpi, launcher};
 
 /// What panics, the main thread or another, and ranks per node.
 const CASES: [(&str, &str); 4] = [("main", "9"), ("main", "1"), ("lane", "9"), ("lane", "1")];
@@ -20,24 +20,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(folder) = std::env::var_os("PANIC_FOLDER") {
         return rank(std::path::PathBuf::from(folder));
     }
-    for (thread, ranks) in CASES {
-        let folder = tempfile::tempdir()?;
-        let output = Command::new("mpirun")
-            .args(["--oversubscribe", "-np", "3", "-x", "PANIC_FOLDER", "-x", "PANIC_THREAD", "-x", "PANIC_NODES"])
-            .arg(std::env::current_exe()?)
-            .env("PANIC_FOLDER", folder.path())
-            .env("PANIC_THREAD", thread)
-            .env("PANIC_NODES", ranks)
-            .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-            .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{thread}, {ranks}: {said}");
-        for part in ["rank 1 on ", "the plan is empty", &format!("thread {thread}, "), "panics.rs:"] {
-            assert!(said.contains(part), "{thread}, {ranks}: no `{part}` in {said}");
+    for mpi in mpis::all().0 {
+        for (thread, ranks) in CASES {
+            panics_under(&mpi, thread, ranks)?;
         }
-        assert!(folder.path().join("saved").exists(), "{thread}, {ranks}: nothing was saved first");
     }
+    Ok(())
+}
+
+fn panics_under(mpi: &mpis::TestMpi, thread: &str, ranks: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let output = mpi
+        .ranks(3)
+        .arg(std::env::current_exe()?)
+        .env("PANIC_FOLDER", folder.path())
+        .env("PANIC_THREAD", thread)
+        .env("PANIC_NODES", ranks)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let case = format!("{}, {thread}, {ranks}", mpi.name);
+    assert_eq!(output.status.code(), Some(1), "{case}: {said}");
+    for part in ["rank 1 on ", "the plan is empty", &format!("thread {thread}, "), "panics.rs:"] {
+        assert!(said.contains(part), "{case}: no `{part}` in {said}");
+    }
+    assert!(folder.path().join("saved").exists(), "{case}: nothing was saved first");
     Ok(())
 }
 
@@ -45,7 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn rank(folder: std::path::PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     panics::end_the_run();
     let ranks = std::env::var("PANIC_NODES")?.parse()?;
-    let mpi = Mpi::init_with_nodes_of(ranks)?;
+    let launcher = launcher::detect(&|name| std::env::var(name).ok());
+    let library = std::env::var_os(launcher::MPI).map(std::path::PathBuf::from);
+    let mpi = Mpi::init_with_nodes_of(ranks, library.as_deref(), launcher.as_ref())?;
     let rank = mpi.place().rank;
     panics::introduce(rank, &mpi.place().host);
     panics::set_last_words(move || drop(std::fs::write(folder.join("saved"), "")));

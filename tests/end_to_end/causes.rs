@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Server, mpirun, mpirun_command, ranks_of, solo};
+use crate::support::{Server, mpirun, mpirun_command, rank_of, ranks_of, solo};
 
 /// Steps of a rank, each with two samples.
 const STEPS: u32 = 64;
@@ -114,10 +114,7 @@ fn one_rank_that_is_held_up_is_named_first() {
     // Rank 1 is stopped most of the time.
     let mut held = None;
     let code = loop {
-        let is_second = |pid: &u32| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|word| word == b"OMPI_COMM_WORLD_RANK=1")
-        };
+        let is_second = |pid: &u32| rank_of(*pid) == Some(1);
         held = held.or_else(|| ranks_of(&child).into_iter().find(is_second));
         let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
         if let Some(pid) = held.filter(alive) {

@@ -46,8 +46,8 @@ impl Bench {
 
     fn mpirun(&self, ranks: u32, env: &[(&str, &str)], words: &[&str]) -> Said {
         let program = self.command("dlio_benchmark", words);
-        let mut command = Command::new("mpirun");
-        command.args(["--oversubscribe", "-np", &ranks.to_string()]).arg(program.get_program());
+        let mut command = crate::support::ranks_command(ranks);
+        command.arg(program.get_program());
         command.args(program.get_args());
         self.run(command, env)
     }

@@ -18,6 +18,9 @@ mod fits;
 mod foreign;
 mod mlperf;
 mod mlperf_reads;
+mod mpi;
+#[path = "../../crates/comm/tests/mpis/mod.rs"]
+mod mpis;
 mod notices;
 mod outages;
 mod output_folders;

@@ -139,7 +139,7 @@ fn processes_that_no_mpi_joins_do_not_do_the_whole_run_each() {
         "{}",
         said.err
     );
-    run(folder.path(), &[("DLIO_RS_COMM", "mpi4py")], &[]).failed(2, &["DLIO_RS_COMM", "solo or auto"]);
+    run(folder.path(), &[("DLIO_RS_COMM", "mpi4py")], &[]).failed(2, &["DLIO_RS_COMM", "auto, mpi or solo"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Said, Server, binary, clean, json, mpirun_command, signal, solo, wait_at_most};
+use crate::support::{Said, Server, binary, clean, json, mpirun_command, ranks_command, signal, solo, wait_at_most};
 
 /// A workload of a few small files in a bucket.
 fn workload(folder: &Path) -> String {
@@ -147,17 +147,15 @@ fn objects_that_do_not_fit_the_memory_are_refused_and_named() {
 fn on_islands(ranks: u32, folder: &Path, shared: &Path, words: &[&str]) -> Said {
     let script = folder.join("island.sh");
     let text = format!(
-        "#!/bin/sh\nexport ISLAND={}/island-$OMPI_COMM_WORLD_RANK\nmkdir -p \"$ISLAND\"\n\
-         exec unshare --mount --uts sh -c 'hostname \"node$OMPI_COMM_WORLD_RANK\" && mount --make-rprivate / && \
+        "#!/bin/sh\nrank=${{OMPI_COMM_WORLD_RANK:-$PMI_RANK}}\nexport ISLAND={}/island-$rank\nmkdir -p \"$ISLAND\"\n\
+         exec unshare --mount --uts sh -c 'hostname \"node'$rank'\" && mount --make-rprivate / && \
          mount --bind \"$ISLAND\" {} && exec \"$@\"' island \"$@\"\n",
         folder.display(),
         shared.display()
     );
     std::fs::write(&script, text).unwrap();
-    let mut command = Command::new("mpirun");
-    clean(&mut command);
-    command.args(["--oversubscribe", "-np", &ranks.to_string(), "sh"]).arg(&script).arg(binary()).args(words);
-    command.output().unwrap().into()
+    let mut command = ranks_command(ranks);
+    command.arg("sh").arg(&script).arg(binary()).args(words).output().unwrap().into()
 }
 
 #[test]

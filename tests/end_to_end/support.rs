@@ -67,9 +67,28 @@ pub(crate) fn solo_with(env: &[(&str, &str)], words: &[&str]) -> Said {
 
 /// A command line for `ranks` ranks.
 pub(crate) fn mpirun_command(ranks: u32, words: &[&str]) -> Command {
-    let mut command = Command::new("mpirun");
+    let mut command = ranks_command(ranks);
+    command.arg(binary()).args(words);
+    command
+}
+
+/// The rank that a process is, as its launcher told it.
+pub(crate) fn rank_of(process: u32) -> Option<usize> {
+    let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
+    let variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let rank_in = |variable: &str| {
+        let value = ["OMPI_COMM_WORLD_RANK=", "PMI_RANK="].iter().find_map(|name| variable.strip_prefix(name));
+        value?.parse().ok()
+    };
+    variables.into_iter().find_map(|variable| rank_in(&variable))
+}
+
+/// A launcher of `ranks` ranks, to which the program is added: Open MPI's, or that of `DLIO_TEST_MPI`.
+pub(crate) fn ranks_command(ranks: u32) -> Command {
+    let mpi = crate::mpis::chosen();
+    let mut command = mpi.ranks(ranks as usize);
     clean(&mut command);
-    command.args(["--oversubscribe", "-np", &ranks.to_string(), binary()]).args(words);
+    mpi.with_library(&mut command);
     command
 }
 
@@ -174,8 +193,18 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Option<i32> {
 
 /// The processes that `mpirun` has started.
 pub(crate) fn ranks_of(mpirun: &Child) -> Vec<u32> {
-    let found = Command::new("pgrep").args(["-P", &mpirun.id().to_string()]).output().unwrap();
-    String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect()
+    let mut ranks: Vec<u32> = descendants(mpirun.id()).into_iter().filter(|pid| rank_of(*pid).is_some()).collect();
+    ranks.sort_unstable_by_key(|pid| rank_of(*pid));
+    ranks
+}
+
+/// The processes below a process: launchers may have a helper between.
+fn descendants(process: u32) -> Vec<u32> {
+    let found = Command::new("pgrep").args(["-P", &process.to_string()]).output().unwrap();
+    let children =
+        String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>();
+    let below = children.iter().flat_map(|child| descendants(*child)).collect::<Vec<_>>();
+    [children, below].concat()
 }
 
 /// No rank is left behind its `mpirun`, which does not wait until the kernel has taken a killed process apart.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Said, assert_ended, binary, clean, mpirun_command, ranks_of, signal, solo, solo_with, wait_at_most,
+    Said, assert_ended, binary, clean, mpirun_command, rank_of, ranks_of, signal, solo, solo_with, wait_at_most,
 };
 
 /// A run of three ranks in which one is stopped.
@@ -27,13 +27,6 @@ fn workload(folder: &Path, more: &str) -> String {
     );
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-/// The rank that a process is, as its launcher told it.
-fn rank_of(process: u32) -> Option<usize> {
-    let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
-    let mut variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    variables.find_map(|variable| variable.strip_prefix("OMPI_COMM_WORLD_RANK=")?.parse().ok())
 }
 
 impl Stopped {

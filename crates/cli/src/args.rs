@@ -24,6 +24,35 @@ pub(crate) struct Cli {
     /// Say more; twice for everything. `RUST_LOG` takes precedence.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How ranks find each other (variable: `DLIO_RS_COMM`).
+    #[arg(long, global = true, value_enum, value_name = "HOW")]
+    pub(crate) comm: Option<CommArg>,
+    /// The MPI library to open in place of the one that fits the launcher, e.g. `/opt/mpich/lib/libmpi.so.12` (variable:
+    /// `DLIO_RS_MPI`).
+    #[arg(long, global = true, value_name = "FILE", value_parser = local_path())]
+    pub(crate) mpi: Option<PathBuf>,
+}
+
+/// How ranks find each other.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CommArg {
+    /// Through MPI where an MPI launcher is seen, else this process is alone (the default).
+    Auto,
+    /// Through MPI, whatever has started this process.
+    Mpi,
+    /// Every process is a world of its own.
+    Solo,
+}
+
+impl CommArg {
+    /// The word of the variable.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Mpi => "mpi",
+            Self::Solo => "solo",
+        }
+    }
 }
 
 const EXIT_CODES: &str = "Exit codes:

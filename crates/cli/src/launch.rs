@@ -1,23 +1,38 @@
 //! How this process was started: the environment, read once, and the communicator that follows from it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::OnceLock;
 
+use dlio_comm::launcher::{Launcher, World};
 use dlio_comm::{Communicator, launcher};
 
 use crate::exit::{Code, Failure};
-#[cfg(feature = "mpi")]
 use crate::ranks::REPORT_AFTER;
 
 /// The environment variables of the process.
 pub(crate) type Environment = BTreeMap<String, String>;
 
+/// What flags of the command line say in place of variables.
+static FLAGS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+
+/// Lets the flags that every command has take the place of their variables: how ranks find each other, and through which library.
+pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
+    let comm = comm.map(|word| (launcher::COMM, word.to_owned()));
+    let mpi = mpi.map(|file| (launcher::MPI, file.to_string_lossy().into_owned()));
+    // The command line is read once.
+    let _ = FLAGS.set(comm.into_iter().chain(mpi).collect());
+}
+
 /// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment() -> Environment {
-    std::env::vars_os()
+    let mut env: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+        .collect();
+    env.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    env
 }
 
 /// The command line, for a trace: in words that are not Unicode, other bytes are replaced.
@@ -42,32 +57,40 @@ pub(crate) fn raise_descriptor_limit() {
 }
 
 /// The launcher that this environment tells of.
-pub(crate) fn detect(env: &Environment) -> Option<launcher::Launcher> {
+pub(crate) fn detect(env: &Environment) -> Option<Launcher> {
     launcher::detect(&|name: &str| env.get(name).cloned())
 }
 
 /// Joins the ranks that a launcher started, or makes a world of one.
 ///
 /// # Errors
-/// When a launcher announces more ranks than the MPI library sees.
+/// When a launcher announces more ranks than the MPI library sees, or no MPI library can be used.
 pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Failure> {
-    let solo = launcher::is_solo(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)?;
-    let Some(launcher) = detect(env).filter(|_| !solo) else {
-        return Ok(Rc::new(dlio_comm::Solo::new()));
-    };
-    if !launcher.mpi {
-        launcher::check(Some(&launcher), 1)?;
-        return Ok(Rc::new(dlio_comm::Solo::new()));
+    let launcher = detect(env);
+    match launcher::world(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)? {
+        World::Solo => return Ok(Rc::new(dlio_comm::Solo::new())),
+        World::Auto if !launcher.as_ref().is_some_and(Launcher::is_mpi) => {
+            launcher::check(launcher.as_ref(), 1, None)?;
+            return Ok(Rc::new(dlio_comm::Solo::new()));
+        }
+        World::Auto | World::Mpi => {}
     }
-    let comm = join(&launcher)?;
-    launcher::check(Some(&launcher), comm.place().size)?;
+    // Launchers that are none of MPI's say nothing about the library.
+    let launcher = launcher.filter(Launcher::is_mpi);
+    let comm = join(mpi_library(env).as_deref(), launcher.as_ref())?;
+    let library = dlio_comm::Mpi::library().map(|library| library.to_string());
+    launcher::check(launcher.as_ref(), comm.place().size, library.as_deref())?;
     Ok(comm)
 }
 
-#[cfg(feature = "mpi")]
-fn join(launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
+/// The file of the MPI library that the user names.
+pub(crate) fn mpi_library(env: &Environment) -> Option<PathBuf> {
+    env.get(launcher::MPI).map(|file| file.trim()).filter(|file| !file.is_empty()).map(PathBuf::from)
+}
+
+fn join(library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Rc<dyn Communicator>, Failure> {
     // The library waits for all ranks and can be asked for nothing meanwhile.
-    let name = launcher.name;
+    let name = launcher.map_or("the launcher", |launcher| launcher.name);
     let (joined, waiting) = std::sync::mpsc::channel::<()>();
     let watch = move || {
         let mut waited = std::time::Duration::ZERO;
@@ -81,14 +104,9 @@ fn join(launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> 
     };
     // Without it nothing is said, and nothing else is lost.
     drop(std::thread::Builder::new().name("joining".to_owned()).spawn(watch));
-    let world = dlio_comm::Mpi::init();
+    let world = dlio_comm::Mpi::init(library, launcher);
     drop(joined);
     Ok(Rc::new(world?))
-}
-
-#[cfg(not(feature = "mpi"))]
-fn join(_launcher: &launcher::Launcher) -> Result<Rc<dyn Communicator>, Failure> {
-    Ok(Rc::new(dlio_comm::Solo::new()))
 }
 
 /// Runs a command's asynchronous part on this thread.

@@ -17,7 +17,10 @@ pub(crate) fn lines(session: &Session) -> Vec<String> {
     let place = session.comm.place();
     let launcher = launch::detect(&launch::environment());
     let world = match launcher {
-        Some(launcher) if place.size > 1 => format!(", found through {}", launcher.name),
+        Some(launcher) if place.size > 1 => {
+            let library = dlio_comm::Mpi::library().map(|library| format!(" and {library}")).unwrap_or_default();
+            format!(", found through {}{library}", launcher.name)
+        }
         _ => String::new(),
     };
     let mut lines = vec![

@@ -65,7 +65,6 @@ fn end() -> ! {
             words();
         }
     }
-    #[cfg(feature = "mpi")]
     dlio_comm::abort_world(Code::Unexpected as i32);
     std::process::exit(Code::Unexpected as i32)
 }

@@ -381,8 +381,10 @@ impl Session {
             ("memory_bytes", host.memory_bytes.to_string()),
             ("kernel", kernel.trim().to_owned()),
         ]
+        .into_iter()
+        .chain(dlio_comm::Mpi::library().map(|library| ("mpi", library.to_string())))
         .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .collect()
     }
 
     fn say_notices(&self) {

@@ -8,18 +8,20 @@
 //! mpirun --oversubscribe -np 2 mpi_conformance pending 2 DIR  # rank 0 waits for ranks that it keeps away
 //! ```
 //!
-//! A second argument is the number of ranks that make a node: several nodes on one machine.
+//! `DLIO_RS_MPI` names the MPI library. A second argument is the number of ranks that make a node: several nodes on one machine.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "measures the wall clock, and has no Clock to wait on")]
 
 use std::time::{Duration, Instant};
 
-use dlio_comm::{Activity, Collective, Communicator, Doing, Mpi, Place, conformance};
+use dlio_comm::{Activity, Collective, Communicator, Doing, Mpi, Place, conformance, launcher};
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let ranks = std::env::args().nth(2).and_then(|ranks| ranks.parse().ok());
-    let mpi = ranks.map_or_else(Mpi::init, Mpi::init_with_nodes_of)?;
+    let launcher = launcher::detect(&|name| std::env::var(name).ok());
+    let library = std::env::var_os(launcher::MPI).map(std::path::PathBuf::from);
+    let mpi = Mpi::init_with_nodes_of(ranks.unwrap_or(u32::MAX), library.as_deref(), launcher.as_ref())?;
     let init = start.elapsed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mode = std::env::args().nth(1).unwrap_or_default();
@@ -38,7 +40,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
             let place = mpi.place().clone();
             let mpi = mpi.with_call_limit(1000);
             runtime.block_on(conformance::check(&mpi));
-            println!("ok {place:?} {}", Mpi::library());
+            println!("ok {place:?} {}", Mpi::library().map(|library| library.to_string()).unwrap_or_default());
         }
     }
     println!("rank {rank} done");

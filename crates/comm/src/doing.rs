@@ -36,7 +36,6 @@ impl Activity {
     ];
 
     /// The activity of a number; an unknown one is the first.
-    #[cfg_attr(not(any(feature = "mpi", test)), expect(dead_code, reason = "read from the board of an MPI node"))]
     pub(crate) fn of(number: u32) -> Self {
         Self::ALL.get(number as usize).copied().unwrap_or_default()
     }
@@ -104,7 +103,6 @@ pub enum ProcessState {
 
 impl ProcessState {
     /// The state of a process of this machine.
-    #[cfg_attr(not(any(feature = "mpi", test)), expect(dead_code, reason = "asked about ranks of an MPI node"))]
     pub(crate) fn of(process: u32) -> Self {
         match std::fs::read_to_string(format!("/proc/{process}/stat")) {
             Ok(stat) => Self::in_stat(&stat),

@@ -3,10 +3,25 @@
 //! A launcher of another MPI than the one that the binary was built with silently gives N worlds of one rank: each
 //! would generate the whole data set and report its own metrics. This is found before the first operation.
 
-use crate::Error;
+use crate::{Error, Family};
 
-/// Variable by which a user says that every process is a world of its own.
+/// Variable by which a user says how ranks find each other; see [`World`].
 pub const COMM: &str = "DLIO_RS_COMM";
+
+/// Variable that names the file of the MPI library.
+pub const MPI: &str = "DLIO_RS_MPI";
+
+/// How the ranks of a run find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum World {
+    /// Through MPI where an MPI launcher is seen, else this process is alone.
+    #[default]
+    Auto,
+    /// Through MPI, whatever has started this process.
+    Mpi,
+    /// Every process is a world of its own.
+    Solo,
+}
 
 /// A launcher that left its variables in the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +34,8 @@ pub struct Launcher {
     pub rank: Option<u32>,
     /// The variable that gave it away.
     pub variable: &'static str,
-    /// Whether its processes find each other through MPI.
-    pub mpi: bool,
+    /// The MPI libraries through which its processes can find each other, best first; none: it is no MPI launcher.
+    pub families: &'static [Family],
     /// The variables of its table row that are set, as `NAME=value`.
     pub variables: Vec<String>,
 }
@@ -30,32 +45,41 @@ struct Signs {
     name: &'static str,
     size: &'static str,
     rank: &'static str,
-    /// Its processes find each other through MPI; otherwise nothing here makes one world of them.
-    mpi: bool,
+    /// As in [`Launcher`].
+    families: &'static [Family],
 }
 
-const fn mpi(name: &'static str, size: &'static str, rank: &'static str) -> Signs {
-    Signs { name, size, rank, mpi: true }
-}
+/// Open MPI's ranks find each other through its own launchers and `PMIx`.
+const OPEN_MPI: &[Family] = &[Family::OpenMpi];
+/// MPICH's and its kin's through PMI.
+const MPICH: &[Family] = &[Family::Mpich];
+/// Through a service that both speak; which one is meant, the library tells that is installed.
+const EITHER: &[Family] = &[Family::OpenMpi, Family::Mpich];
+/// As before, where MPICH's kin is the vendor's.
+const VENDOR: &[Family] = &[Family::Mpich, Family::OpenMpi];
+/// Nothing here makes one world of them.
+const NONE: &[Family] = &[];
 
-const fn foreign(name: &'static str, size: &'static str, rank: &'static str) -> Signs {
-    Signs { name, size, rank, mpi: false }
+const fn row(name: &'static str, size: &'static str, rank: &'static str, families: &'static [Family]) -> Signs {
+    Signs { name, size, rank, families }
 }
 
 /// In the order of trust: an MPI launcher inside a Slurm step counts before the step, and before whatever has started the
 /// container that it runs in. `SLURM_NTASKS` is not here: a mere allocation sets it.
 const KNOWN: &[Signs] = &[
-    mpi("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-    mpi("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
-    mpi("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK"),
-    mpi("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK"),
-    mpi("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
-    mpi("a PMIx launcher", "", "PMIX_RANK"),
-    foreign("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"),
-    foreign("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK"),
-    foreign("torchrun or a PyTorch job", "WORLD_SIZE", "RANK"),
-    foreign("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX"),
-    foreign("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX"),
+    row("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", OPEN_MPI),
+    row("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", MPICH),
+    row("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", VENDOR),
+    row("PALS (Cray's mpiexec)", "", "PALS_RANKID", VENDOR),
+    row("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", MPICH),
+    row("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", MPICH),
+    row("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", EITHER),
+    row("a PMIx launcher", "", "PMIX_RANK", EITHER),
+    row("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", NONE),
+    row("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", NONE),
+    row("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", NONE),
+    row("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", NONE),
+    row("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX", NONE),
 ];
 
 /// Finds the launcher of this process; `env` looks a variable up.
@@ -68,42 +92,55 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
         let variable = match (size, rank, signs.size) {
             (None, Some(_), "") => signs.rank,
             (Some(_), Some(_), _) => signs.size,
-            (Some(_), None, _) if signs.mpi => signs.size,
+            // PMI's size is that of more than one launcher.
+            (Some(_), None, _) if !signs.families.is_empty() && signs.rank != "PALS_RANKID" => signs.size,
             _ => return None,
         };
         let shown = |name: &str| env(name).map(|value| format!("{name}={}", value.trim()));
         let variables = [signs.size, signs.rank].iter().filter_map(|name| shown(name)).collect();
-        Some(Launcher { name: signs.name, size, rank, variable, mpi: signs.mpi, variables })
+        // Slurm's own PMI: every task of the step is a rank. Hydra's helpers are tasks of a step as well, but one per node.
+        let is_srun = signs.size == "PMI_SIZE"
+            && (number("SLURM_STEP_NUM_TASKS"), number("SLURM_PROCID")) == (size, rank)
+            && rank.is_some();
+        let (name, families) = if is_srun { ("Slurm's srun (PMI)", EITHER) } else { (signs.name, signs.families) };
+        Some(Launcher { name, size, rank, variable, families, variables })
     })
 }
 
 impl Launcher {
+    /// Whether its processes find each other through MPI.
+    #[must_use]
+    pub fn is_mpi(&self) -> bool {
+        !self.families.is_empty()
+    }
+
     /// Whether it says that there are more processes than this one, or cannot say that there are not.
     #[must_use]
     pub fn is_plural(&self) -> bool {
         match (self.size, self.rank) {
             (Some(size), _) => size > 1,
-            (None, Some(rank)) => rank > 0 || !self.mpi,
+            (None, Some(rank)) => rank > 0 || !self.is_mpi(),
             (None, None) => false,
         }
     }
 }
 
-/// Checks that a world of one rank is what the launcher started.
+/// Checks that a world of one rank is what the launcher started; `library` says which MPI library sees it, if one does.
 ///
 /// # Errors
 /// When the launcher announced more ranks than one and the MPI library sees only this one.
-pub fn check(launcher: Option<&Launcher>, world_size: u32) -> Result<(), Error> {
+pub fn check(launcher: Option<&Launcher>, world_size: u32, library: Option<&str>) -> Result<(), Error> {
     let Some(launcher) = launcher.filter(|launcher| launcher.is_plural() && world_size <= 1) else { return Ok(()) };
     let variables = launcher.variables.join(", ");
-    let (world, remedy) = if launcher.mpi {
+    let (world, remedy) = if launcher.is_mpi() {
+        let library = library.unwrap_or("its MPI library");
         (
-            "but its MPI library sees a world of 1 rank",
-            "start it with the mpirun of the MPI library that this binary is linked with (`ldd` shows it), or under Slurm with \
-         the matching `srun --mpi=…` plug-in",
+            format!("but {library} sees a world of 1 rank"),
+            "start it with the mpirun of that library, or under Slurm with the matching `srun --mpi=…` plug-in, or name the \
+             launcher's library with --mpi FILE",
         )
     } else {
-        ("which is no MPI launcher", "start the ranks with `mpirun`")
+        ("which is no MPI launcher".to_owned(), "start the ranks with `mpirun`")
     };
     Err(Error::Library(format!(
         "this process was started by {} ({variables}), {world}: every process would do the whole run by \
@@ -112,21 +149,22 @@ pub fn check(launcher: Option<&Launcher>, world_size: u32) -> Result<(), Error> 
     )))
 }
 
-/// What [`COMM`] says: whether this process is a world of its own whatever has started it.
+/// What [`COMM`] says.
 ///
 /// # Errors
 /// A word that means nothing.
-pub fn is_solo(word: Option<&str>) -> Result<bool, Error> {
+pub fn world(word: Option<&str>) -> Result<World, Error> {
     match word.map(str::trim) {
-        None | Some("" | "auto") => Ok(false),
-        Some("solo") => Ok(true),
-        Some(other) => Err(Error::Library(format!("{COMM}: expected solo or auto, found {other:?}"))),
+        None | Some("" | "auto") => Ok(World::Auto),
+        Some("mpi") => Ok(World::Mpi),
+        Some("solo") => Ok(World::Solo),
+        Some(other) => Err(Error::Library(format!("{COMM}: expected auto, mpi or solo, found {other:?}"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, Launcher, check, detect, is_solo};
+    use super::{KNOWN, Launcher, World, check, detect, world};
 
     fn found(variables: &[(&str, &str)]) -> Option<Launcher> {
         detect(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
@@ -141,6 +179,8 @@ mod tests {
             (&[("MPI_LOCALNRANKS", "4")], "MPI_LOCALNRANKS", Some(4), None),
             (&[("MV2_COMM_WORLD_SIZE", "2"), ("MV2_COMM_WORLD_RANK", "1")], "MV2_COMM_WORLD_SIZE", Some(2), Some(1)),
             (&[("SLURM_STEP_NUM_TASKS", "16"), ("SLURM_PROCID", "5")], "SLURM_STEP_NUM_TASKS", Some(16), Some(5)),
+            (&[("PALS_RANKID", "3"), ("PMI_SIZE", "4"), ("PMI_RANK", "3")], "PMI_SIZE", Some(4), Some(3)),
+            (&[("PALS_RANKID", "3")], "PALS_RANKID", None, Some(3)),
             (&[("PMIX_RANK", "2")], "PMIX_RANK", None, Some(2)),
         ];
         for (variables, variable, size, rank) in cases {
@@ -156,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn the_pmi_of_srun_is_told_from_hydra_within_a_step() {
+        let ranks = [("PMI_SIZE", "8"), ("PMI_RANK", "3")];
+        let srun = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "3")]).unwrap();
+        assert_eq!((srun.name, srun.families), ("Slurm's srun (PMI)", super::EITHER));
+        let hydra = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "1")]).unwrap();
+        assert_eq!((hydra.rank, hydra.families), (Some(3), super::MPICH));
+    }
+
+    #[test]
     fn mpirun_inside_a_slurm_step_counts_before_the_step() {
         let launcher =
             found(&[("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "1"), ("OMPI_COMM_WORLD_SIZE", "8")]).unwrap();
@@ -165,22 +214,22 @@ mod tests {
     #[test]
     fn a_launcher_of_another_library_is_refused_with_both_sizes_named() {
         let launcher = found(&[("PMI_SIZE", "4"), ("PMI_RANK", "1")]);
-        let message = check(launcher.as_ref(), 1).unwrap_err().to_string();
-        let names = ["PMI_SIZE=4", "PMI_RANK=1", "world of 1 rank", "DLIO_RS_COMM=solo"];
+        let message = check(launcher.as_ref(), 1, Some("MPICH 4")).unwrap_err().to_string();
+        let names = ["PMI_SIZE=4", "PMI_RANK=1", "MPICH 4 sees a world of 1 rank", "DLIO_RS_COMM=solo"];
         assert!(names.iter().all(|name| message.contains(name)), "{message}");
-        assert!(check(launcher.as_ref(), 4).is_ok());
+        assert!(check(launcher.as_ref(), 4, None).is_ok());
     }
 
     #[test]
     fn a_rank_above_zero_in_a_world_of_one_is_refused_too() {
-        assert!(check(found(&[("PMIX_RANK", "1")]).as_ref(), 1).is_err());
-        assert!(check(found(&[("PMIX_RANK", "0")]).as_ref(), 1).is_ok());
+        assert!(check(found(&[("PMIX_RANK", "1")]).as_ref(), 1, None).is_err());
+        assert!(check(found(&[("PMIX_RANK", "0")]).as_ref(), 1, None).is_ok());
     }
 
     #[test]
     fn one_rank_is_one_rank_however_it_was_started() {
-        assert!(check(found(&[("OMPI_COMM_WORLD_SIZE", "1")]).as_ref(), 1).is_ok());
-        assert!(check(None, 1).is_ok());
+        assert!(check(found(&[("OMPI_COMM_WORLD_SIZE", "1")]).as_ref(), 1, None).is_ok());
+        assert!(check(None, 1, None).is_ok());
     }
 
     #[test]
@@ -190,23 +239,23 @@ mod tests {
                 [(signs.size, "4"), (signs.rank, "1")].into_iter().filter(|(name, _)| !name.is_empty()).collect();
             let launcher = found(&variables).unwrap();
             assert_eq!((launcher.name, launcher.rank), (signs.name, Some(1)));
-            let message = check(Some(&launcher), 1).unwrap_err().to_string();
+            let message = check(Some(&launcher), 1, None).unwrap_err().to_string();
             for (name, value) in &variables {
                 assert!(message.contains(&format!("{name}={value}")), "{message}");
             }
             assert!(message.contains("mpirun") && message.contains("DLIO_RS_COMM=solo"), "{message}");
             if !signs.size.is_empty() {
                 let one = found(&[(signs.size, "1"), (signs.rank, "0")]);
-                assert!(check(one.as_ref(), 1).is_ok(), "{} with one rank", signs.name);
+                assert!(check(one.as_ref(), 1, None).is_ok(), "{} with one rank", signs.name);
             }
         }
     }
 
     #[test]
     fn a_pod_of_an_indexed_job_cannot_know_that_it_is_the_only_one() {
-        assert!(check(found(&[("JOB_COMPLETION_INDEX", "0")]).as_ref(), 1).is_err());
+        assert!(check(found(&[("JOB_COMPLETION_INDEX", "0")]).as_ref(), 1, None).is_err());
         let inside = found(&[("JOB_COMPLETION_INDEX", "0"), ("OMPI_COMM_WORLD_SIZE", "2")]);
-        assert!(check(inside.as_ref(), 2).is_ok(), "mpirun in a pod is mpirun");
+        assert!(check(inside.as_ref(), 2, None).is_ok(), "mpirun in a pod is mpirun");
     }
 
     #[test]
@@ -218,8 +267,9 @@ mod tests {
 
     #[test]
     fn a_process_is_a_world_of_its_own_when_the_user_says_so() {
-        assert_eq!(is_solo(Some("solo")).ok(), Some(true));
-        assert_eq!((is_solo(None).ok(), is_solo(Some("auto")).ok()), (Some(false), Some(false)));
-        assert!(is_solo(Some("mpi4py")).unwrap_err().to_string().contains("expected solo or auto"));
+        assert_eq!(world(Some("solo")).ok(), Some(World::Solo));
+        assert_eq!((world(None).ok(), world(Some("auto")).ok()), (Some(World::Auto), Some(World::Auto)));
+        assert_eq!(world(Some("mpi")).ok(), Some(World::Mpi));
+        assert!(world(Some("mpi4py")).unwrap_err().to_string().contains("expected auto, mpi or solo"));
     }
 }

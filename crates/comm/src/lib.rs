@@ -8,7 +8,6 @@ mod doing;
 mod futex;
 mod host;
 pub mod launcher;
-#[cfg(feature = "mpi")]
 mod mpi_world;
 pub mod shared;
 mod simulated;
@@ -19,8 +18,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use doing::{Absence, Activity, Doing, ProcessState, Sighting};
-#[cfg(feature = "mpi")]
-pub use mpi_world::{Mpi, abort_world};
+pub use mpi_world::{Abi, Family, LibraryInfo, Mpi, abort_world, look};
 pub use simulated::Simulated;
 pub use solo::Solo;
 

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, CommArg, Command};
 use crate::drop_in;
 use crate::exit::{Code, Failure};
 
@@ -42,6 +42,7 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
     crate::log::init(verbosity, &crate::launch::environment());
     match dispatch(cli.command, verbosity) {

@@ -240,14 +240,8 @@ fn ranks(env: &Environment, place: &Place, refused: Option<Failure>) -> Verdict 
     ))
 }
 
-#[cfg(feature = "mpi")]
 fn library() -> String {
-    dlio_comm::Mpi::library()
-}
-
-#[cfg(not(feature = "mpi"))]
-fn library() -> String {
-    "built without MPI".to_owned()
+    dlio_comm::Mpi::library().map_or_else(|| "no MPI library".to_owned(), |library| library.to_string())
 }
 
 /// The wall clocks of all nodes, read when all ranks have met.

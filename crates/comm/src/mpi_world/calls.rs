@@ -1,146 +1,189 @@
 //! The MPI calls that are used, with their errors as values. Collectives are started here and give a [`Request`], which
 //! owns the buffers that MPI works on.
-#![expect(unsafe_code, reason = "rsmpi's safe layer drops MPI's return codes, so the calls are made through mpi::ffi")]
+#![expect(unsafe_code, reason = "calls functions of the MPI library, which was opened at run time")]
 
 use std::ffi::{c_int, c_void};
 
-use mpi::ffi;
-
+use super::library::{Handle, Library, Part, Parts, in_use};
 use super::request::Request;
 use crate::Error;
 
+/// The library while MPI is initialized; dropping it finalizes MPI.
+pub(super) struct Session(&'static Library);
+
+impl Session {
+    /// Initializes MPI so that this thread alone calls it (`MPI_THREAD_FUNNELED`).
+    pub(super) fn start(library: &'static Library) -> Result<Self, Error> {
+        if library.calls.is_active() {
+            return Err(Error::Library("MPI was initialized before; a process can do it once".to_owned()));
+        }
+        let level = library.constants.funneled;
+        // SAFETY: MPI is not initialized yet.
+        let (code, provided) = unsafe { library.calls.init(level) };
+        check(library, "MPI_Init_thread", code)?;
+        let session = Self(library);
+        if provided < level {
+            return Err(Error::Library(format!(
+                "{} supports no threads beside the one that calls MPI (MPI_THREAD_FUNNELED); use a build that does",
+                library.info
+            )));
+        }
+        Ok(session)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Finalizing is collective: the other ranks do not come to it while this one unwinds.
+        if !std::thread::panicking() {
+            // SAFETY: initialized by `start` and finalized once, after all communicators are freed.
+            unsafe { self.0.calls.finalize() };
+        }
+    }
+}
+
 /// A communicator that is freed when dropped; it must go before the library is finalized.
-pub(super) struct Comm(ffi::MPI_Comm);
+pub(super) struct Comm {
+    library: &'static Library,
+    handle: Handle,
+}
 
 /// Turns a return code into an error with MPI's words.
-pub(super) fn check(call: &str, code: c_int) -> Result<(), Error> {
+pub(super) fn check(library: &Library, call: &str, code: c_int) -> Result<(), Error> {
     if code == 0 {
         return Ok(());
     }
-    let mut text = [0u8; 512];
-    let mut len: c_int = 0;
-    // SAFETY: MPI_MAX_ERROR_STRING is at most 512 in Open MPI (256) and MPICH (512); `len` is set to what was written.
-    unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut len) };
-    let len = usize::try_from(len).unwrap_or(0).min(text.len());
-    Err(Error::Library(format!("{call} failed: {}", String::from_utf8_lossy(&text[..len]))))
+    Err(Error::Library(format!("{call} failed: {}", library.calls.error(code))))
 }
 
 fn count(len: usize) -> Result<c_int, Error> {
     c_int::try_from(len).map_err(|_| Error::Library(format!("{len} elements are more than one MPI call can move")))
 }
 
-/// Version text of the MPI library.
-pub(super) fn library() -> String {
-    // SAFETY: a constant of the library.
-    let max = usize::try_from(unsafe { ffi::RSMPI_MAX_LIBRARY_VERSION_STRING }).unwrap_or(0);
-    let mut text = vec![0u8; max + 1];
-    let mut len: c_int = 0;
-    // SAFETY: the buffer has room for the longest text.
-    unsafe { ffi::MPI_Get_library_version(text.as_mut_ptr().cast(), &raw mut len) };
-    text.truncate(usize::try_from(len).unwrap_or(0));
-    String::from_utf8_lossy(&text).trim_end_matches(['\0', '\n']).lines().next().unwrap_or_default().to_owned()
-}
-
 impl Comm {
     /// A copy of the world, so that nobody else's messages meet ours, with errors returned.
-    pub(super) fn world() -> Result<Self, Error> {
-        // SAFETY: the library is initialized (the caller holds its `Universe`), and `comm` is writable.
-        unsafe {
-            let mut comm = ffi::RSMPI_COMM_NULL;
-            let code = ffi::MPI_Comm_set_errhandler(ffi::RSMPI_COMM_WORLD, ffi::RSMPI_ERRORS_RETURN);
-            check("MPI_Comm_set_errhandler", code)?;
-            check("MPI_Comm_dup", ffi::MPI_Comm_dup(ffi::RSMPI_COMM_WORLD, &raw mut comm))?;
-            check("MPI_Comm_set_errhandler", ffi::MPI_Comm_set_errhandler(comm, ffi::RSMPI_ERRORS_RETURN))?;
-            Ok(Self(comm))
-        }
+    pub(super) fn world(session: &Session) -> Result<Self, Error> {
+        let library = session.0;
+        let Library { constants, calls, .. } = library;
+        // SAFETY: the library is initialized, as the session shows.
+        check(library, "MPI_Comm_set_errhandler", unsafe {
+            calls.set_errhandler(constants.comm_world, constants.errors_return)
+        })?;
+        // SAFETY: as above.
+        let world = Self::made(library, "MPI_Comm_dup", |new| unsafe { calls.dup(constants.comm_world, new) })?;
+        // SAFETY: a valid communicator.
+        check(library, "MPI_Comm_set_errhandler", unsafe {
+            calls.set_errhandler(world.handle, constants.errors_return)
+        })?;
+        Ok(world)
+    }
+
+    /// A communicator that a call makes.
+    fn made(library: &'static Library, name: &str, call: impl FnOnce(&mut Handle) -> c_int) -> Result<Self, Error> {
+        let mut handle = library.constants.comm_null;
+        check(library, name, call(&mut handle))?;
+        Ok(Self { library, handle })
+    }
+
+    fn check(&self, call: &str, code: c_int) -> Result<(), Error> {
+        check(self.library, call, code)
     }
 
     /// The ranks that share this rank's memory, in the order of their ranks here.
     pub(super) fn node(&self) -> Result<Self, Error> {
         let key = c_int::try_from(self.rank()?).unwrap_or(0);
-        // SAFETY: collective on a valid communicator; `comm` is writable.
-        unsafe {
-            let mut comm = ffi::RSMPI_COMM_NULL;
-            let kind = ffi::RSMPI_COMM_TYPE_SHARED;
-            let code = ffi::MPI_Comm_split_type(self.0, kind, key, ffi::RSMPI_INFO_NULL, &raw mut comm);
-            check("MPI_Comm_split_type", code)?;
-            Ok(Self(comm))
-        }
+        let Library { constants, calls, .. } = self.library;
+        Self::made(self.library, "MPI_Comm_split_type", |new| {
+            // SAFETY: collective on a valid communicator.
+            unsafe { calls.split_type(self.handle, constants.type_shared, (key, constants.info_null), new) }
+        })
     }
 
     /// The ranks that pass the same number, in the order of their ranks here.
     pub(super) fn split(&self, color: u32) -> Result<Self, Error> {
         let key = c_int::try_from(self.rank()?).unwrap_or(0);
-        // SAFETY: collective on a valid communicator; `comm` is writable.
-        unsafe {
-            let mut comm = ffi::RSMPI_COMM_NULL;
-            let color = c_int::try_from(color).unwrap_or(0);
-            check("MPI_Comm_split", ffi::MPI_Comm_split(self.0, color, key, &raw mut comm))?;
-            Ok(Self(comm))
-        }
-    }
-
-    /// The handle, for calls outside this module.
-    pub(super) fn raw(&self) -> ffi::MPI_Comm {
-        self.0
+        let color = c_int::try_from(color).unwrap_or(0);
+        // SAFETY: collective on a valid communicator.
+        Self::made(self.library, "MPI_Comm_split", |new| unsafe {
+            self.library.calls.split(self.handle, color, key, new)
+        })
     }
 
     /// Lets the library move messages on.
     pub(super) fn progress(&self) -> Result<(), Error> {
+        let constants = &self.library.constants;
+        self.probe((constants.any_source, constants.any_tag)).map(|_| ())
+    }
+
+    /// Whether a message of this source and tag is there; it is not received.
+    fn probe(&self, from: (c_int, c_int)) -> Result<bool, Error> {
         let mut flag: c_int = 0;
-        // SAFETY: a valid communicator and a writable integer; no message is received.
-        check("MPI_Iprobe", unsafe {
-            let (source, tag) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG);
-            ffi::MPI_Iprobe(source, tag, self.0, &raw mut flag, ffi::RSMPI_STATUS_IGNORE)
-        })
+        // SAFETY: a valid communicator.
+        self.check("MPI_Iprobe", unsafe {
+            self.library.calls.iprobe(from, self.handle, &mut flag, self.library.constants.status_ignore)
+        })?;
+        Ok(flag != 0)
     }
 
     pub(super) fn rank(&self) -> Result<u32, Error> {
         let mut rank: c_int = 0;
-        // SAFETY: a valid communicator and a writable integer.
-        check("MPI_Comm_rank", unsafe { ffi::MPI_Comm_rank(self.0, &raw mut rank) })?;
+        // SAFETY: a valid communicator.
+        self.check("MPI_Comm_rank", unsafe { self.library.calls.rank(self.handle, &mut rank) })?;
         Ok(rank.unsigned_abs())
     }
 
     pub(super) fn size(&self) -> Result<u32, Error> {
         let mut size: c_int = 0;
-        // SAFETY: a valid communicator and a writable integer.
-        check("MPI_Comm_size", unsafe { ffi::MPI_Comm_size(self.0, &raw mut size) })?;
+        // SAFETY: a valid communicator.
+        self.check("MPI_Comm_size", unsafe { self.library.calls.size(self.handle, &mut size) })?;
         Ok(size.unsigned_abs())
+    }
+
+    /// Bytes as MPI takes them.
+    fn bytes(&self, at: *mut u8, len: usize) -> Result<Part, Error> {
+        Ok(Part { at: at.cast::<c_void>(), count: count(len)?, kind: self.library.constants.byte })
+    }
+
+    /// Starts a nonblocking call, which is given the buffers and where the request goes.
+    fn start<B>(
+        &self,
+        name: &'static str,
+        buffers: B,
+        call: impl FnOnce(&mut B, &mut Handle) -> Result<c_int, Error>,
+    ) -> Result<Request<B>, Error> {
+        Request::start(self.library, name, buffers, call)
     }
 
     /// Starts to send a short message.
     pub(super) fn send(&self, bytes: Vec<u8>, to: u32) -> Result<Request<Vec<u8>>, Error> {
-        let (len, to) = (count(bytes.len())?, c_int::try_from(to).unwrap_or(0));
-        Request::start("MPI_Isend", bytes, |bytes, request| {
+        let to = c_int::try_from(to).unwrap_or(0);
+        self.start("MPI_Isend", bytes, |bytes, request| {
+            let part = self.bytes(bytes.as_mut_ptr(), bytes.len())?;
             // SAFETY: the request owns the buffer until it is done.
-            unsafe { ffi::MPI_Isend(bytes.as_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, to, 0, self.0, request) }
+            Ok(unsafe { self.library.calls.isend(part, to, self.handle, request) })
         })
     }
 
     /// A short message that has arrived.
     pub(super) fn receive(&self) -> Result<Option<[u8; super::roll_call::BYTES]>, Error> {
         let mut bytes = [0; super::roll_call::BYTES];
-        let mut flag: c_int = 0;
-        // SAFETY: a valid communicator; the buffer has the size of the only messages that are sent on it, one of which is there.
-        unsafe {
-            let (source, ignored) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_STATUS_IGNORE);
-            check("MPI_Iprobe", ffi::MPI_Iprobe(source, 0, self.0, &raw mut flag, ignored))?;
-            if flag == 0 {
-                return Ok(None);
-            }
-            let len = count(bytes.len())?;
-            let buffer = bytes.as_mut_ptr().cast::<c_void>();
-            check("MPI_Recv", ffi::MPI_Recv(buffer, len, ffi::RSMPI_UINT8_T, source, 0, self.0, ignored))?;
+        let constants = &self.library.constants;
+        if !self.probe((constants.any_source, 0))? {
+            return Ok(None);
         }
+        let part = self.bytes(bytes.as_mut_ptr(), bytes.len())?;
+        // SAFETY: the buffer has the size of the only messages that are sent on this communicator, one of which is there.
+        self.check("MPI_Recv", unsafe {
+            self.library.calls.recv(part, constants.any_source, self.handle, constants.status_ignore)
+        })?;
         Ok(Some(bytes))
     }
 
     /// Starts a barrier.
     pub(super) fn barrier(&self) -> Result<Request<()>, Error> {
-        Request::start("MPI_Ibarrier", (), |(), request| {
+        self.start("MPI_Ibarrier", (), |(), request| {
             // SAFETY: a valid communicator; the request is kept until it is done.
-            unsafe { ffi::MPI_Ibarrier(self.0, request) }
+            Ok(unsafe { self.library.calls.ibarrier(self.handle, request) })
         })
     }
 
@@ -148,21 +191,26 @@ impl Comm {
     pub(super) fn all_gather_number(&self, mine: u64) -> Result<Request<Gather>, Error> {
         let all = vec![0; self.size()? as usize * size_of::<u64>()];
         let buffers = Gather { mine: mine.to_ne_bytes().to_vec(), all, ..Gather::default() };
-        Request::start("MPI_Iallgather", buffers, |buffers, request| {
+        self.start("MPI_Iallgather", buffers, |buffers, request| {
+            let part = self.bytes(buffers.mine.as_mut_ptr(), size_of::<u64>())?;
+            let all = buffers.all.as_mut_ptr().cast::<c_void>();
             // SAFETY: the request owns both buffers until it is done, and `all` has 8 bytes per rank.
-            unsafe {
-                ffi::MPI_Iallgather(
-                    buffers.mine.as_ptr().cast::<c_void>(),
-                    8,
-                    ffi::RSMPI_UINT8_T,
-                    buffers.all.as_mut_ptr().cast::<c_void>(),
-                    8,
-                    ffi::RSMPI_UINT8_T,
-                    self.0,
-                    request,
-                )
-            }
+            Ok(unsafe { self.library.calls.iallgather(part, all, self.handle, request) })
         })
+    }
+
+    /// Gathers the bytes of all ranks, whose lengths may differ; only while the world is set up.
+    pub(super) fn all_gather_now(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let lengths = self.all_gather_number(mine.len() as u64)?.block()?.numbers();
+        let lengths = lengths.into_iter().map(super::to_usize).collect::<Result<Vec<_>, _>>()?;
+        let gathered = self.all_gather_bytes(mine.to_vec(), &lengths)?.block()?;
+        let mut rest = gathered.bytes();
+        let parts = lengths.iter().map(|len| {
+            let (part, tail) = rest.split_at(*len);
+            rest = tail;
+            part.to_vec()
+        });
+        Ok(parts.collect())
     }
 
     /// Starts to gather every rank's bytes, one after the other; `lengths` tells how many each rank passes.
@@ -174,32 +222,25 @@ impl Comm {
             offsets.push(count(total)?);
             total += len;
         }
-        let sent = count(mine.len())?;
         let buffers = Gather { mine, all: vec![0; total], counts, offsets };
-        Request::start("MPI_Iallgatherv", buffers, |buffers, request| {
+        self.start("MPI_Iallgatherv", buffers, |buffers, request| {
+            let part = self.bytes(buffers.mine.as_mut_ptr(), buffers.mine.len())?;
+            let all = Parts {
+                at: buffers.all.as_mut_ptr().cast::<c_void>(),
+                counts: buffers.counts.as_ptr(),
+                offsets: buffers.offsets.as_ptr(),
+            };
             // SAFETY: the request owns all buffers until it is done, and the parts end within `all`.
-            unsafe {
-                ffi::MPI_Iallgatherv(
-                    buffers.mine.as_ptr().cast::<c_void>(),
-                    sent,
-                    ffi::RSMPI_UINT8_T,
-                    buffers.all.as_mut_ptr().cast::<c_void>(),
-                    buffers.counts.as_ptr(),
-                    buffers.offsets.as_ptr(),
-                    ffi::RSMPI_UINT8_T,
-                    self.0,
-                    request,
-                )
-            }
+            Ok(unsafe { self.library.calls.iallgatherv(part, all, self.handle, request) })
         })
     }
 
     /// Starts to send rank 0's bytes to all; the buffer has the same length on every rank.
     pub(super) fn broadcast(&self, bytes: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
-        let len = count(bytes.len())?;
-        Request::start("MPI_Ibcast", bytes, |bytes, request| {
+        self.start("MPI_Ibcast", bytes, |bytes, request| {
+            let part = self.bytes(bytes.as_mut_ptr(), bytes.len())?;
             // SAFETY: the request owns the buffer until it is done.
-            unsafe { ffi::MPI_Ibcast(bytes.as_mut_ptr().cast::<c_void>(), len, ffi::RSMPI_UINT8_T, 0, self.0, request) }
+            Ok(unsafe { self.library.calls.ibcast(part, 0, self.handle, request) })
         })
     }
 }
@@ -228,14 +269,10 @@ impl Gather {
 /// Ends every process of the world, where MPI is in use; otherwise it does nothing and returns. It is also called from threads
 /// that panic: MPI promises less for them, but its libraries only tell the launcher and end the process.
 pub(super) fn abort(exit_code: i32) {
-    let (mut started, mut ended): (c_int, c_int) = (0, 0);
-    // SAFETY: both calls are allowed at any time from any thread; the call that ends the world does not return.
-    unsafe {
-        ffi::MPI_Initialized(&raw mut started);
-        ffi::MPI_Finalized(&raw mut ended);
-        if started != 0 && ended == 0 {
-            ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, exit_code);
-        }
+    let Some(Library { constants, calls, .. }) = in_use() else { return };
+    if calls.is_active() {
+        // SAFETY: MPI is initialized; the call does not return.
+        unsafe { calls.abort(constants.comm_world, exit_code) };
     }
 }
 
@@ -246,6 +283,6 @@ impl Drop for Comm {
             return;
         }
         // SAFETY: a communicator that MPI made for us, freed once; the library is still initialized.
-        unsafe { ffi::MPI_Comm_free(&raw mut self.0) };
+        unsafe { self.library.calls.free(self.handle) };
     }
 }

@@ -6,27 +6,25 @@
 #![expect(unsafe_code, reason = "shared memory between processes has no safe wrapper")]
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mpi::ffi;
-
 use super::bell::{Bell, Bells, Counter};
 use super::board::{Board, Record};
-use super::calls::{Comm, check};
+use super::calls::Comm;
 use super::pause::{self, Looks, Patience, Timer};
 use crate::Error;
 use crate::futex::{sleep_while, wake};
+use crate::shared::{Memory, Offer, accept};
 
 /// Longest sleep within a poll.
 const SLICE: Duration = Duration::from_micros(200);
 /// Longest time between two looks where a bell rings.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What the ranks of a node share. The words are in different cache lines; MPI aligns the memory to 8 bytes only.
+/// What the ranks of a node share. The words are in different cache lines.
 #[repr(C)]
 struct Words {
     /// Arrivals of all ranks but the first, over all meetings.
@@ -46,7 +44,6 @@ struct Words {
 /// The meeting place of the ranks of one node.
 pub(super) struct Meeting {
     node: Comm,
-    window: ffi::MPI_Win,
     words: NonNull<Words>,
     board: Board,
     first: bool,
@@ -57,6 +54,8 @@ pub(super) struct Meeting {
     looks: Looks,
     /// What rings when all have arrived, and when the meeting is over.
     bells: Option<Bells>,
+    /// Where the words and the board are.
+    _memory: Memory,
 }
 
 /// A rank within a meeting.
@@ -73,11 +72,10 @@ impl Meeting {
     pub(super) fn new(node: Comm, rank: u32) -> Result<Self, Error> {
         let (local, size) = (node.rank()?, node.size()?);
         let first = local == 0;
-        let (window, words, records) = allocate(&node, first, size as usize)?;
+        let (memory, words, records) = allocate(&node, first, size as usize)?;
         let board = Board::new(records, size as usize, local as usize);
         let mut meeting = Self {
             node,
-            window,
             words,
             board,
             first,
@@ -85,9 +83,8 @@ impl Meeting {
             rounds: Cell::new(0),
             looks: Looks::default(),
             bells: None,
+            _memory: memory,
         };
-        // The memory is new and zero; nobody may use it before everybody has it.
-        meeting.node.barrier()?.block()?;
         meeting.board.introduce(rank);
         meeting.hang_bells()?;
         Ok(meeting)
@@ -115,7 +112,7 @@ impl Meeting {
     }
 
     fn words(&self) -> &Words {
-        // SAFETY: the window lives as long as `self`; all access is atomic.
+        // SAFETY: the memory lives as long as `self`; all access is atomic.
         unsafe { self.words.as_ref() }
     }
 
@@ -214,41 +211,24 @@ impl Meeting {
     }
 }
 
-/// Memory for the words and, behind them, a record of each rank.
-fn allocate(node: &Comm, first: bool, ranks: usize) -> Result<(ffi::MPI_Win, NonNull<Words>, NonNull<Record>), Error> {
+/// Memory for the words and, behind them, a record of each rank: the first rank makes it, the others map it.
+fn allocate(node: &Comm, first: bool, ranks: usize) -> Result<(Memory, NonNull<Words>, NonNull<Record>), Error> {
     let needed = size_of::<Words>() + ranks * size_of::<Record>();
-    let bytes: ffi::MPI_Aint = if first { needed.cast_signed() } else { 0 };
-    let mut base: *mut c_void = ptr::null_mut();
-    // SAFETY: collective on the node's communicator; all pointers are writable for the calls.
-    let window = unsafe {
-        let mut window = ffi::RSMPI_WIN_NULL;
-        let place = (&raw mut base).cast::<c_void>();
-        let code = ffi::MPI_Win_allocate_shared(bytes, 1, ffi::RSMPI_INFO_NULL, node.raw(), place, &raw mut window);
-        check("MPI_Win_allocate_shared", code)?;
-        let (mut size, mut unit): (ffi::MPI_Aint, c_int) = (0, 0);
-        let code = ffi::MPI_Win_shared_query(window, 0, &raw mut size, &raw mut unit, place);
-        check("MPI_Win_shared_query", code)?;
-        window
+    let mine = if first { Offer::make(needed, needed) } else { Err(String::new()) };
+    let offers = node.all_gather_now(Offer::encode(&mine).as_bytes())?;
+    let offered = offers.first().map(|offer| String::from_utf8_lossy(offer).into_owned()).unwrap_or_default();
+    let memory = match mine {
+        Ok(offer) => Ok(offer.memory),
+        Err(reason) if first => Err(reason),
+        Err(_) => accept(&offered, needed),
     };
-    let words = NonNull::new(base.cast::<Words>())
-        .filter(|words| words.is_aligned())
-        .ok_or_else(|| Error::Library("MPI_Win_shared_query gave no usable memory".to_owned()))?;
-    // SAFETY: the segment has room for the records behind the words, whose size is a multiple of their alignment.
-    let records = unsafe { words.add(1).cast::<Record>() };
-    if first {
-        // SAFETY: nobody else uses the segment before the barrier that follows; zero bytes are valid words and records.
-        unsafe { ptr::write_bytes(base.cast::<u8>(), 0, needed) };
+    // All ranks of the node have it or none uses it; until all have come here, the first one keeps its file open.
+    let all = node.all_gather_number(u64::from(memory.is_ok()))?.block()?.numbers();
+    let memory = memory.map_err(Error::Library)?;
+    if all.contains(&0) {
+        return Err(Error::Library("a rank of this node cannot open the node's shared memory".to_owned()));
     }
-    Ok((window, words, records))
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        // Freeing is collective: the other ranks do not come to it while this one unwinds.
-        if std::thread::panicking() {
-            return;
-        }
-        // SAFETY: the window is ours and freed once, before its communicator.
-        unsafe { ffi::MPI_Win_free(&raw mut self.window) };
-    }
+    let words = memory.at::<Words>(0);
+    let records = memory.at::<Record>(size_of::<Words>());
+    Ok((memory, words, records))
 }

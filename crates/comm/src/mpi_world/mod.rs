@@ -8,6 +8,7 @@
 mod bell;
 mod board;
 mod calls;
+mod library;
 mod meeting;
 mod pause;
 mod request;
@@ -15,17 +16,17 @@ mod roll_call;
 mod turn;
 
 use std::cell::Cell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mpi::Threading;
-use mpi::environment::Universe;
-
-use self::calls::Comm;
+use self::calls::{Comm, Session};
+pub use self::library::{Abi, Family, LibraryInfo, look};
 use self::meeting::Meeting;
 use self::pause::Timer;
 use self::roll_call::RollCall;
 use self::turn::{Barrier, Queue, Turn};
+use crate::launcher::Launcher;
 use crate::{Absence, Collective, Communicator, Doing, Error, Place, ProcessState, Sighting, host};
 
 /// Bytes that one MPI call moves at most: its counts and offsets are C integers.
@@ -46,40 +47,32 @@ struct World {
     queue: Queue,
     timer: Timer,
     roll_call: RollCall,
-    // The order matters: windows and communicators are freed before the library is finalized.
+    // The order matters: communicators are freed before the library is finalized.
     /// Where the ranks of this node meet; `None` if some node cannot share memory.
     meeting: Option<Meeting>,
     /// The first ranks of all nodes (of which this is one), or the others, who do not use it.
     leaders: Comm,
     comm: Comm,
-    _universe: Universe,
+    _session: Session,
 }
 
 impl Mpi {
-    /// Initializes MPI and finds this rank's place.
+    /// Opens an MPI library (the file `library`, or one that fits the launcher), initializes it and finds this rank's place.
     ///
     /// # Errors
-    /// When MPI was initialized before, does not support funneled threading, or a call fails.
-    pub fn init() -> Result<Mpi, Error> {
-        Self::init_with_nodes_of(u32::MAX)
+    /// When no library can be used, MPI was initialized before, does not support funneled threading, or a call fails.
+    pub fn init(library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Mpi, Error> {
+        Self::init_with_nodes_of(u32::MAX, library, launcher)
     }
 
     /// As [`Mpi::init`], and takes at most `ranks` ranks for one node: tests see several nodes on one machine.
     ///
     /// # Errors
     /// As [`Mpi::init`].
-    pub fn init_with_nodes_of(ranks: u32) -> Result<Mpi, Error> {
-        let Some((universe, level)) = mpi::initialize_with_threading(Threading::Funneled) else {
-            return Err(Error::Library("MPI was initialized before; a process can do it once".to_owned()));
-        };
-        if level < Threading::Funneled {
-            return Err(Error::Library(format!(
-                "{} supports no threads beside the one that calls MPI (MPI_THREAD_FUNNELED); use a build that does",
-                Mpi::library()
-            )));
-        }
+    pub fn init_with_nodes_of(ranks: u32, library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Mpi, Error> {
+        let session = Session::start(library::open(library, launcher)?)?;
         pause::precise_sleeps();
-        let world = Comm::world()?;
+        let world = Comm::world(&session)?;
         let shared = world.node()?;
         let node = shared.split(shared.rank()? / ranks.max(1))?;
         let place = find_place(&world, &node)?;
@@ -95,14 +88,14 @@ impl Mpi {
             meeting,
             leaders,
             comm: world,
-            _universe: universe,
+            _session: session,
         })))
     }
 
-    /// Name and version of the MPI library.
+    /// The MPI library in use; none where MPI was not started.
     #[must_use]
-    pub fn library() -> String {
-        calls::library()
+    pub fn library() -> Option<LibraryInfo> {
+        library::in_use().map(|library| library.info.clone())
     }
 
     /// Moves at most `bytes` in one MPI call: larger data goes in several. Tests set a small limit.
@@ -244,16 +237,11 @@ fn find_place(world: &Comm, node: &Comm) -> Result<Place, Error> {
 /// Host and node of each rank, in rank order.
 fn gather_places(world: &Comm, place: &Place) -> Result<Vec<(String, u32)>, Error> {
     let nodes = world.all_gather_number(place.node.into())?.block()?.numbers();
-    let lengths = world.all_gather_number(place.host.len() as u64)?.block()?.numbers();
-    let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
-    let gathered = world.all_gather_bytes(place.host.as_bytes().to_vec(), &lengths)?.block()?;
-    let mut rest = gathered.bytes();
-    let places = lengths.iter().zip(nodes).map(|(len, node)| {
-        let (host, tail) = rest.split_at(*len);
-        rest = tail;
-        (String::from_utf8_lossy(host).into_owned(), u32::try_from(node).unwrap_or(u32::MAX))
-    });
-    Ok(places.collect())
+    let hosts = world.all_gather_now(place.host.as_bytes())?;
+    let places = hosts.iter().zip(nodes);
+    Ok(places
+        .map(|(host, node)| (String::from_utf8_lossy(host).into_owned(), u32::try_from(node).unwrap_or(u32::MAX)))
+        .collect())
 }
 
 /// Ends every process of an MPI run at once, whatever this thread is doing, and whoever has the communicator. Returns where

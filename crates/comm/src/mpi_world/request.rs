@@ -2,21 +2,21 @@
 //!
 //! Invariant: MPI has the buffers until the request is done. A request that is dropped before leaves them where they are:
 //! their memory is never given back.
-#![expect(unsafe_code, reason = "rsmpi's safe layer drops MPI's return codes, so the calls are made through mpi::ffi")]
+#![expect(unsafe_code, reason = "calls functions of the MPI library, which was opened at run time")]
 
 use std::ffi::c_int;
 use std::task::{Context, Poll};
 
-use mpi::ffi;
-
 use super::calls::check;
+use super::library::{Handle, Library};
 use super::pause::{Patience, Timer};
 use crate::Error;
 
 /// An active request with its buffers.
 pub(super) struct Request<B> {
+    library: &'static Library,
     call: &'static str,
-    handle: ffi::MPI_Request,
+    handle: Handle,
     /// `None`: it is done.
     buffers: Option<Box<B>>,
     patience: Patience,
@@ -25,22 +25,24 @@ pub(super) struct Request<B> {
 impl<B> Request<B> {
     /// Starts a call; `start` is given the buffers and where the request goes, and returns MPI's code.
     pub(super) fn start(
+        library: &'static Library,
         call: &'static str,
         buffers: B,
-        start: impl FnOnce(&mut B, *mut ffi::MPI_Request) -> c_int,
+        start: impl FnOnce(&mut B, &mut Handle) -> Result<c_int, Error>,
     ) -> Result<Self, Error> {
         let mut buffers = Box::new(buffers);
-        // SAFETY: a constant of the library.
-        let mut handle = unsafe { ffi::RSMPI_REQUEST_NULL };
-        check(call, start(&mut buffers, &raw mut handle))?;
-        Ok(Self { call, handle, buffers: Some(buffers), patience: Patience::default() })
+        let mut handle = library.constants.request_null;
+        check(library, call, start(&mut buffers, &mut handle)?)?;
+        Ok(Self { library, call, handle, buffers: Some(buffers), patience: Patience::default() })
     }
 
     /// Whether it is done; lets the library move messages on.
     pub(super) fn test(&mut self) -> Result<bool, Error> {
         let mut flag: c_int = 0;
+        let Library { constants, calls, .. } = self.library;
         // SAFETY: an active request of this thread, whose buffers are there, or null after completion.
-        check(self.call, unsafe { ffi::MPI_Test(&raw mut self.handle, &raw mut flag, ffi::RSMPI_STATUS_IGNORE) })?;
+        let code = unsafe { calls.test(&mut self.handle, &mut flag, constants.status_ignore) };
+        check(self.library, self.call, code)?;
         Ok(flag != 0)
     }
 

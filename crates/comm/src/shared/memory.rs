@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU32;
 
 /// The mapping of one process.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     file: File,
     start: NonNull<u8>,
     bytes: usize,
@@ -102,6 +102,13 @@ impl Memory {
         assert!(from.checked_add(bytes).is_some_and(|end| end <= self.bytes), "a part beyond the shared memory");
         // SAFETY: within the mapping.
         unsafe { self.start.add(from) }
+    }
+
+    /// Where a value of this type is, which consists of atomic words only.
+    pub(crate) fn at<T>(&self, from: usize) -> NonNull<T> {
+        let part = self.part(from, size_of::<T>()).cast::<T>();
+        assert!(part.is_aligned());
+        part
     }
 
     /// A word that is only ever used atomically; `at` is a multiple of 4.

