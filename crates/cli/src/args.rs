@@ -456,12 +456,25 @@ pub(crate) struct ServeArgs {
     /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
     #[arg(long, value_name = "RULE")]
     pub(crate) trouble: Vec<dlio_server::Trouble>,
+    /// Entity tags of objects: `md5` as S3's, which clients may compare with what they sent; `opaque` ones cost no time
+    /// and look like no digest, for benchmarks.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = EtagArg::Md5)]
+    pub(crate) etag: EtagArg,
     /// Do not force objects to stable storage before they are acknowledged (directory only).
     #[arg(long)]
     pub(crate) no_fsync: bool,
     /// Close a connection on which half a request has come and nothing more for this long.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::quantity::time_above_zero)]
     pub(crate) request_timeout: std::time::Duration,
+}
+
+/// What entity tags are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EtagArg {
+    /// MD5 of the object, or of its parts' MD5s.
+    Md5,
+    /// Nothing that is computed of the object.
+    Opaque,
 }
 
 #[derive(Debug, Args)]

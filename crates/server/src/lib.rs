@@ -4,9 +4,8 @@
 //! Invariant: an object appears under its key only when it is complete, and stays as it was for whoever reads it.
 //! Nothing below `--data` is reachable that is not an object of a bucket: keys never become paths unescaped.
 //!
-//! Entity tags are opaque (`"<32 hex digits>-1"`), unique for every version of an object and no digest of its
-//! content: hashing would cost more than serving. The `-1` tells clients that know multipart tags not to read an
-//! MD5 into it. Checksums that a client sends (`Content-MD5`, `x-amz-checksum-*`, also as trailers) are verified.
+//! Entity tags are S3's (the MD5 of an object or of its parts' MD5s) or, as [`EntityTags`] says, opaque ones that cost
+//! nothing and look like no digest. Checksums that a client sends (`Content-MD5`, `x-amz-checksum-*`, also as trailers) are verified.
 //!
 //! ```
 //! # fn main() -> Result<(), dlio_server::Error> {
@@ -41,4 +40,4 @@ pub use error::Error;
 pub use pace::Pace;
 pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};
 pub use trouble::Trouble;
-pub use vault::Vault;
+pub use vault::{EntityTags, Vault};

@@ -18,7 +18,7 @@ use crate::gate::{Gate, Limits};
 use crate::pace::Pacer;
 use crate::registry::{self, Job};
 use crate::trouble::Troubles;
-use crate::vault::Budget;
+use crate::vault::{Budget, EntityTags};
 use crate::{Credentials, Error, Pace, Trouble, Vault, protocol};
 
 /// Where the objects live.
@@ -37,6 +37,8 @@ pub struct ServeConfig {
     pub store: Store,
     /// Whether an object is on stable storage before its write is acknowledged. Ignored in memory.
     pub durable: bool,
+    /// Entity tags of what is written.
+    pub tags: EntityTags,
     /// Address of the first endpoint. Port 0 takes any free port; another port is counted up for further endpoints.
     pub bind: SocketAddr,
     /// Number of ports to open, all in this process.
@@ -84,6 +86,7 @@ impl Default for ServeConfig {
         Self {
             store: Store::Memory,
             durable: true,
+            tags: EntityTags::default(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             endpoints: 1,
             separate: false,
@@ -316,11 +319,11 @@ fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Va
     }
     let budget = Budget::new(config.memory_limit);
     let open = |index: usize| match &config.store {
-        Store::Memory => Vault::memory_within(Arc::clone(&budget)),
+        Store::Memory => Vault::memory_within(Arc::clone(&budget), config.tags),
         Store::Directory(path) if config.separate => {
-            Vault::directory(&path.join(registry::stem(config.rank, index)), config.durable)
+            Vault::directory(&path.join(registry::stem(config.rank, index)), config.durable, config.tags)
         }
-        Store::Directory(path) => Vault::directory(path, config.durable),
+        Store::Directory(path) => Vault::directory(path, config.durable, config.tags),
     };
     if config.separate {
         return (0..config.endpoints).map(open).collect();

@@ -86,7 +86,7 @@ async fn metadata_stays_with_the_object_and_its_copy() {
             assert_eq!(head.content_type(), Some("text/plain"));
             assert_eq!(head.metadata().unwrap()["rank"], "3");
             assert_eq!(head.content_length(), Some(3));
-            assert_eq!(head.e_tag() == Some(&tag), key == "a");
+            assert_eq!(head.e_tag(), Some(tag.as_str()));
         }
         assert_eq!(world.get("x/b").await.unwrap(), b"abc");
     })
@@ -98,8 +98,7 @@ async fn conditions_hold_or_refuse() {
     over_both(async |world| {
         let first = world.put("k", "1").await;
         let second = world.put("k", "2").await;
-        assert_ne!(first, second, "every version has its own tag");
-        assert!(second.ends_with("-1\""), "{second} must not look like an MD5");
+        assert_ne!(first, second);
         let put = || world.client.put_object().bucket(BUCKET).key("k").body(ByteStream::from_static(b"3"));
         assert_eq!(code(&put().if_none_match("*").send().await.unwrap_err()), "PreconditionFailed");
         assert_eq!(code(&put().if_match(&first).send().await.unwrap_err()), "PreconditionFailed");

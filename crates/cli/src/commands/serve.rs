@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dlio_comm::{Communicator, Place};
-use dlio_server::{Credentials, Pace, Running, ServeConfig, Server, Store};
+use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store};
 
-use crate::args::ServeArgs;
+use crate::args::{EtagArg, ServeArgs};
 use crate::exit::{Code, Failure};
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
@@ -146,6 +146,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConf
         secret_key,
         delay_ms,
         trouble,
+        etag,
         no_fsync,
         request_timeout,
     } = args;
@@ -169,6 +170,10 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConf
         store,
         memory_limit,
         durable: !no_fsync,
+        tags: match etag {
+            EtagArg::Md5 => EntityTags::Md5,
+            EtagArg::Opaque => EntityTags::Opaque,
+        },
         bind: bind(&listen, place.rank, endpoints)?,
         endpoints: usize::from(endpoints),
         separate,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
+use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3Result, StdError, TrailingHeaders, s3_error};
@@ -135,16 +135,15 @@ pub(super) async fn receive(
         }
     };
     let mut hasher = claims.hasher();
-    let mut md5 = claims.content_md5.as_ref().map(|_| Md5::new());
+    if claims.content_md5.is_some() {
+        draft.compute_md5();
+    }
     let mut received = 0;
     if let Some(mut body) = body {
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| broken_body(&error))?;
             received += bytes.len() as u64;
             hasher.update(&bytes);
-            if let Some(md5) = &mut md5 {
-                md5.update(&bytes);
-            }
             if let Err(refusal) = draft.push(bytes).await {
                 drop(draft);
                 while let Some(Ok(_)) = body.next().await {}
@@ -153,7 +152,7 @@ pub(super) async fn receive(
         }
     }
     let computed = hasher.finalize();
-    claims.verify(&computed, md5.map(s3s::crypto::Checksum::finalize), received)?;
+    claims.verify(&computed, draft.md5(), received)?;
     Ok((draft, computed))
 }
 

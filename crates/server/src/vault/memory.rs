@@ -21,7 +21,7 @@ const SEGMENT_BYTES: usize = 1 << 20;
 
 pub(crate) struct Memory {
     buckets: RwLock<BTreeMap<String, Bucket>>,
-    /// High half of every entity tag: another process never gives out the same.
+    /// High half of every opaque entity tag: another process never gives out the same.
     nonce: u64,
     versions: AtomicU64,
     budget: Arc<Budget>,
@@ -69,9 +69,11 @@ impl Memory {
         self.buckets.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stat(&self, size: u64) -> Stat {
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        let tag = Tag(u128::from(self.nonce) << 64 | u128::from(version));
+    fn stat(&self, size: u64, tag: Option<Tag>) -> Stat {
+        let tag = tag.unwrap_or_else(|| {
+            let version = self.versions.fetch_add(1, Ordering::Relaxed);
+            Tag::Opaque(u128::from(self.nonce) << 64 | u128::from(version))
+        });
         Stat { size, modified: clock::wall(), tag }
     }
 
@@ -145,8 +147,7 @@ impl Memory {
         Ok(Draft { store: Arc::clone(self), segments: Vec::new(), filling: Vec::new(), size: 0, expected, reserved })
     }
 
-    fn put(&self, target: Target, size: u64, segments: Arc<Segments>) -> Result<Stat, Fault> {
-        let stat = self.stat(size);
+    fn put(&self, target: Target, stat: Stat, segments: Arc<Segments>) -> Result<Stat, Fault> {
         let mut buckets = self.write();
         match target {
             Target::Object { bucket, key, attributes, condition } => {
@@ -180,14 +181,16 @@ impl Memory {
         let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
         let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
         let (mut size, mut joined) = (0, Segments { bytes: Vec::new(), reserved: Vec::new() });
+        let mut tags = Vec::with_capacity(parts.len());
         for (number, tag) in parts {
             let part = begun.by_number.get(&number).filter(|(stat, _)| stat.tag.to_string() == tag);
             let (stat, bytes) = part.ok_or(Fault::InvalidPart(number))?;
             size += stat.size;
+            tags.push(stat.tag);
             joined.bytes.extend(bytes.bytes.iter().cloned());
             joined.reserved.extend(bytes.reserved.iter().cloned());
         }
-        let stat = self.stat(size);
+        let stat = self.stat(size, Tag::joined(tags));
         let object = Object { stat: stat.clone(), attributes: begun.attributes.clone(), segments: Arc::new(joined) };
         bucket.put(upload.key.clone(), object, &condition)?;
         bucket.uploads.remove(&upload);
@@ -296,13 +299,13 @@ impl Draft {
         Ok(())
     }
 
-    pub(crate) fn commit(mut self, target: Target) -> Result<Stat, Fault> {
+    pub(crate) fn commit(mut self, target: Target, tag: Option<Tag>) -> Result<Stat, Fault> {
         if !self.filling.is_empty() {
             self.segments.push(Bytes::from(std::mem::take(&mut self.filling).into_boxed_slice()));
         }
         self.reserved.settle(self.size);
         let segments = Segments { bytes: self.segments, reserved: vec![Arc::new(self.reserved)] };
-        self.store.put(target, self.size, Arc::new(segments))
+        self.store.put(target, self.store.stat(self.size, tag), Arc::new(segments))
     }
 }
 

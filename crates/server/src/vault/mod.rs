@@ -6,6 +6,7 @@ mod budget;
 mod directory;
 mod memory;
 mod query;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +29,15 @@ pub(crate) use budget::Budget;
 use directory::Directory;
 use memory::Memory;
 pub(crate) use query::{From, Page, Query};
+use s3s::crypto::{Checksum as _, Md5};
+pub use tag::EntityTags;
+pub(crate) use tag::Tag;
 
 /// A store of buckets and objects. A clone is another handle on the same objects.
 #[derive(Clone)]
 pub struct Vault {
     kind: Kind,
+    tags: EntityTags,
 }
 
 #[derive(Clone)]
@@ -57,12 +62,12 @@ impl Vault {
     /// # Errors
     /// When the operating system gives no random bytes for the entity tags.
     pub fn memory() -> Result<Self, Error> {
-        Self::memory_within(Budget::new(None))
+        Self::memory_within(Budget::new(None), EntityTags::default())
     }
 
     /// As [`Vault::memory`], within a limit that other stores may share.
-    pub(crate) fn memory_within(budget: Arc<Budget>) -> Result<Self, Error> {
-        Ok(Self { kind: Kind::Memory(Arc::new(Memory::new(budget).map_err(Error::Random)?)) })
+    pub(crate) fn memory_within(budget: Arc<Budget>, tags: EntityTags) -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Memory(Arc::new(Memory::new(budget).map_err(Error::Random)?)), tags })
     }
 
     /// The store in a directory, which is created where it is missing. Any number of handles, processes and hosts
@@ -71,8 +76,8 @@ impl Vault {
     ///
     /// # Errors
     /// When the directory cannot be created or written.
-    pub fn directory(path: &Path, durable: bool) -> Result<Self, Error> {
-        Ok(Self { kind: Kind::Directory(Arc::new(Directory::at(path, durable)?)) })
+    pub fn directory(path: &Path, durable: bool, tags: EntityTags) -> Result<Self, Error> {
+        Ok(Self { kind: Kind::Directory(Arc::new(Directory::at(path, durable, tags)?)), tags })
     }
 
     pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
@@ -108,10 +113,12 @@ impl Vault {
     /// Begins to write: nothing is visible, and nothing stays behind, before [`Draft::commit`].
     /// `expected` is the announced size, for which memory is reserved.
     pub(crate) fn draft(&self, expected: u64) -> Result<Draft, Fault> {
-        match &self.kind {
-            Kind::Memory(store) => store.draft(expected).map(Draft::Memory),
-            Kind::Directory(store) => Ok(Draft::Directory(store.draft())),
-        }
+        let kind = match &self.kind {
+            Kind::Memory(store) => DraftKind::Memory(store.draft(expected)?),
+            Kind::Directory(store) => DraftKind::Directory(store.draft()),
+        };
+        let is_tag = self.tags == EntityTags::Md5;
+        Ok(Draft { kind, md5: is_tag.then(Md5::new), digest: None, is_tag })
     }
 
     pub(crate) async fn create_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, Fault> {
@@ -198,16 +205,6 @@ pub(crate) struct Stat {
     pub(crate) tag: Tag,
 }
 
-/// An entity tag: opaque, unique per version of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tag(pub(crate) u128);
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}-1", self.0)
-    }
-}
-
 /// An object opened for reading.
 pub(crate) struct Opened {
     pub(crate) stat: Stat,
@@ -258,28 +255,55 @@ impl Stream for Reader {
 }
 
 /// An object or part in the making; dropping it leaves nothing.
-pub(crate) enum Draft {
+pub(crate) struct Draft {
+    kind: DraftKind,
+    /// Of what was appended, where its digest is wanted.
+    md5: Option<Md5>,
+    /// The same once nothing more is appended.
+    digest: Option<[u8; 16]>,
+    /// Whether the digest becomes the entity tag.
+    is_tag: bool,
+}
+
+enum DraftKind {
     Memory(memory::Draft),
     Directory(directory::Draft),
 }
 
 impl Draft {
+    /// Has the MD5 of what will be appended computed, also where it is not the entity tag.
+    pub(crate) fn compute_md5(&mut self) {
+        self.md5.get_or_insert_with(Md5::new);
+    }
+
     /// Appends bytes.
     pub(crate) async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
-        match self {
+        if let Some(md5) = &mut self.md5 {
+            md5.update(&bytes);
+        }
+        match &mut self.kind {
             // Writing nothing is how a file says that it cannot be written.
             _ if bytes.is_empty() => {}
-            Draft::Memory(draft) => draft.push(&bytes)?,
-            Draft::Directory(draft) => draft.push(bytes).await?,
+            DraftKind::Memory(draft) => draft.push(&bytes)?,
+            DraftKind::Directory(draft) => draft.push(bytes).await?,
         }
         Ok(())
     }
 
+    /// The MD5 of everything appended, if it was computed. Nothing may be appended afterwards.
+    pub(crate) fn md5(&mut self) -> Option<[u8; 16]> {
+        if let Some(md5) = self.md5.take() {
+            self.digest = Some(md5.finalize());
+        }
+        self.digest
+    }
+
     /// Makes what was written visible, whole.
-    pub(crate) async fn commit(self, target: Target) -> Result<Stat, Fault> {
-        match self {
-            Draft::Memory(draft) => draft.commit(target),
-            Draft::Directory(draft) => draft.commit(target).await,
+    pub(crate) async fn commit(mut self, target: Target) -> Result<Stat, Fault> {
+        let tag = self.md5().filter(|_| self.is_tag).map(Tag::Md5);
+        match self.kind {
+            DraftKind::Memory(draft) => draft.commit(target, tag),
+            DraftKind::Directory(draft) => draft.commit(target, tag).await,
         }
     }
 }

@@ -88,7 +88,7 @@ async fn with_bucket(vault: Vault) -> Vault {
 }
 
 fn in_directory(path: &Path) -> Vault {
-    Vault::directory(path, false).unwrap()
+    Vault::directory(path, false, EntityTags::Md5).unwrap()
 }
 
 proptest! {

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::escape::Escaped;
-use super::{Directory, require_bucket, stat_of, write_attributes};
+use super::{Directory, modified, require_bucket, tags, write_attributes};
 use crate::clock;
-use crate::vault::{Fault, Stat, Target};
+use crate::vault::{Fault, Stat, Tag, Target};
 
 /// Bytes handed to the disk at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -42,14 +42,16 @@ impl Directory {
         Ok(DraftFile { file, path, placed: false })
     }
 
-    /// Gives the finished file its time, makes it durable, and puts it where it belongs.
-    pub(super) fn finish(&self, mut draft: DraftFile, target: &Target) -> Result<Stat, Fault> {
+    /// Gives the finished file its time and its entity tag (`None`: an opaque one), makes it durable, and puts it where it belongs.
+    pub(super) fn finish(&self, mut draft: DraftFile, target: &Target, tag: Option<Tag>) -> Result<Stat, Fault> {
         let failed = Fault::io("finishing a write");
         if let Target::Object { attributes, .. } = target {
             write_attributes(&draft.file, attributes).map_err(Fault::io("writing the attributes of an object"))?;
         }
         // The file system's own time stamps are as coarse as its ticks; the entity tag wants every version different.
         draft.file.set_times(FileTimes::new().set_modified(clock::wall())).map_err(&failed)?;
+        let metadata = draft.file.metadata().map_err(&failed)?;
+        let tag = tags::keep(&draft.file, &metadata, tag).map_err(Fault::io("writing the entity tag of an object"))?;
         match target {
             Target::Object { bucket, key, condition, .. } => {
                 if self.durable {
@@ -63,7 +65,7 @@ impl Directory {
             }
         }
         draft.placed = true;
-        Ok(stat_of(&draft.file.metadata().map_err(failed)?))
+        Ok(Stat { size: metadata.len(), modified: modified(&metadata), tag })
     }
 }
 
@@ -85,7 +87,7 @@ impl Draft {
         Ok(())
     }
 
-    pub(crate) async fn commit(mut self, target: Target) -> Result<Stat, Fault> {
+    pub(crate) async fn commit(mut self, target: Target, tag: Option<Tag>) -> Result<Stat, Fault> {
         let file = self.written().await?;
         let (store, bytes) = (Arc::clone(&self.store), std::mem::take(&mut self.waiting));
         let finished = tokio::task::spawn_blocking(move || {
@@ -94,7 +96,7 @@ impl Draft {
             }
             let mut draft = file.map_or_else(|| store.create_draft(), Ok)?;
             write_all(&mut draft.file, &bytes)?;
-            store.finish(draft, &target)
+            store.finish(draft, &target, tag)
         });
         finished.await.unwrap_or_else(|error| Err(join_failed(error)))
     }

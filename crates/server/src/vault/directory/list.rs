@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::Directory;
 use super::escape::Escaped;
-use super::level::Levels;
 use crate::vault::query::{Pager, Step};
 use crate::vault::{Fault, From, Page, Query};
 
@@ -13,16 +13,16 @@ const KEY_BYTES_MAX: usize = 1024;
 
 struct Walk<'a> {
     bucket: &'a Path,
-    levels: &'a Levels,
+    store: &'a Directory,
     from: From,
     prefix: String,
     pager: Pager,
 }
 
-pub(super) fn page(bucket: &Path, levels: &Levels, query: Query) -> Result<Page, Fault> {
+pub(super) fn page(store: &Directory, bucket: &Path, query: Query) -> Result<Page, Fault> {
     let folder = query.prefix.rfind('/').map_or("", |slash| &query.prefix[..=slash]).to_owned();
     let (from, prefix) = (query.from.clone(), query.prefix.clone());
-    let mut walk = Walk { bucket, levels, from, prefix, pager: Pager::new(query) };
+    let mut walk = Walk { bucket, store, from, prefix, pager: Pager::new(query) };
     // A page ends when it is full or when the keys end: both ways it is complete.
     let _ = walk.folder(&folder)?;
     Ok(walk.pager.finish())
@@ -35,7 +35,7 @@ impl Walk<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         let path = self.bucket.join(Escaped::folder(folder).path());
-        let level = self.levels.get(&path).map_err(Fault::io("listing a folder"))?;
+        let level = self.store.levels.get(&path).map_err(Fault::io("listing a folder"))?;
         let entries = level.entries();
         let mut next = entries.partition_point(|entry| self.skips(folder, entry));
         while let Some(entry) = entries.get(next) {
@@ -73,7 +73,7 @@ impl Walk<'_> {
         match self.pager.offer(key) {
             Step::Take => {
                 // An object that vanished since the folder was read is not listed.
-                if let Some(stat) = super::stat(self.bucket, &Escaped::new(key)) {
+                if let Some(stat) = self.store.stat(self.bucket, &Escaped::new(key)) {
                     self.pager.take(key.to_owned(), stat);
                 }
             }

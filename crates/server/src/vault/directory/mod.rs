@@ -8,8 +8,7 @@
 //!   removes those whose owner is gone.
 //! - `.dlio-rs/uploads/<bucket>/<upload id>/`: `upload.json` and one `part-NNNNN` per part.
 //!
-//! The entity tag is made of modification time, inode and size, which a rename keeps and a replacement changes; it
-//! costs nothing and is the same for every process. Content type and user metadata are the extended attribute
+//! Module [`tags`] says where entity tags come from; they are the same for every process. Content type and user metadata are the extended attribute
 //! `user.dlio-rs`; a file system without extended attributes does not keep them.
 
 mod draft;
@@ -18,6 +17,7 @@ mod level;
 mod list;
 mod place;
 mod read;
+mod tags;
 mod upload;
 
 use std::fs::{self, File};
@@ -31,7 +31,7 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use super::{Attributes, Fault, Opened, Page, Query, Stat, Tag};
+use super::{Attributes, EntityTags, Fault, Opened, Page, Query, Stat};
 use crate::Error;
 use crate::credentials::random_hex;
 pub(crate) use draft::Draft;
@@ -47,6 +47,7 @@ const ATTRIBUTES: &str = "user.dlio-rs";
 pub(crate) struct Directory {
     root: PathBuf,
     durable: bool,
+    tags: EntityTags,
     /// This process's drafts.
     drafts: PathBuf,
     /// Kept locked while this process lives, so that nobody takes its drafts for left behind.
@@ -57,7 +58,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn at(root: &Path, durable: bool) -> Result<Self, Error> {
+    pub(crate) fn at(root: &Path, durable: bool, tags: EntityTags) -> Result<Self, Error> {
         let failed = |doing, path: &Path| {
             let path = path.to_path_buf();
             move |source| Error::Data { doing, path, source }
@@ -79,6 +80,7 @@ impl Directory {
         Ok(Self {
             root: root.to_path_buf(),
             durable,
+            tags,
             drafts,
             _alive: alive,
             next_draft: AtomicU64::new(0),
@@ -166,13 +168,33 @@ impl Directory {
         // Most objects are known to the kernel already: no other thread need be asked then.
         let cached = open_cached(&bucket.join(escaped.path()), OPEN_FLAGS);
         if let Some((file, metadata)) = cached.filter(|(_, metadata)| metadata.is_file()) {
-            return Ok(self.opened(file, stat_of(&metadata)));
+            let stat = self.stat_of(&file, &metadata);
+            return Ok(self.opened(file, stat));
         }
         self.blocking(move |store| {
-            let (file, stat) = find(&bucket, &escaped)?;
+            let (file, metadata) = find(&bucket, &escaped)?;
+            let stat = store.stat_of(&file, &metadata);
             Ok(store.opened(file, stat))
         })
         .await
+    }
+
+    /// The stat of an object without opening it.
+    fn stat(&self, bucket: &Path, key: &Escaped) -> Option<Stat> {
+        let plain = bucket.join(key.path());
+        self.stat_at(&plain).or_else(|| self.stat_at(&aside(&plain)))
+    }
+
+    /// The stat of the file at a path; `None` when there is none.
+    fn stat_at(&self, path: &Path) -> Option<Stat> {
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let tag = self.tag_at(path, &metadata);
+        Some(Stat { size: metadata.size(), modified: modified(&metadata), tag })
+    }
+
+    /// The stat of an open file.
+    fn stat_of(&self, file: &File, metadata: &fs::Metadata) -> Stat {
+        Stat { size: metadata.size(), modified: modified(metadata), tag: self.tag_of(file, metadata) }
     }
 
     fn opened(&self, file: File, stat: Stat) -> Opened {
@@ -194,7 +216,7 @@ impl Directory {
         let bucket = self.bucket(bucket);
         self.blocking(move |store| {
             require_bucket(&bucket)?;
-            list::page(&bucket, &store.levels, query)
+            list::page(store, &bucket, query)
         })
         .await
     }
@@ -257,13 +279,13 @@ fn remove_empty_tree(path: &Path) -> Result<(), Fault> {
 }
 
 /// Opens the file of an object: under its plain name, or aside where a folder has that name.
-fn find(bucket: &Path, key: &Escaped) -> Result<(File, Stat), Fault> {
+fn find(bucket: &Path, key: &Escaped) -> Result<(File, fs::Metadata), Fault> {
     let plain = bucket.join(key.path());
     let aside = aside(&plain);
     for path in [&plain, &aside] {
         let opened = fs::OpenOptions::new().read(true).custom_flags(OPEN_FLAGS.bits().cast_signed()).open(path);
         match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
-            Ok((file, metadata)) if metadata.is_file() => return Ok((file, stat_of(&metadata))),
+            Ok((file, metadata)) if metadata.is_file() => return Ok((file, metadata)),
             Ok(_) => {}
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(Fault::io("opening the object's file")(error)),
@@ -285,23 +307,13 @@ fn open_cached(path: &Path, flags: OFlags) -> Option<(File, fs::Metadata)> {
     Some((file, metadata))
 }
 
-/// The stat of an object without opening it.
-fn stat(bucket: &Path, key: &Escaped) -> Option<Stat> {
-    let plain = bucket.join(key.path());
-    let is_file = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file);
-    is_file(&plain).or_else(|| is_file(&aside(&plain))).map(|metadata| stat_of(&metadata))
-}
-
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
         || error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error())
 }
 
-fn stat_of(metadata: &fs::Metadata) -> Stat {
-    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let nanos = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let identity = metadata.ino() ^ metadata.size().rotate_left(40);
-    Stat { size: metadata.size(), modified, tag: Tag((nanos << 64) | u128::from(identity)) }
+fn modified(metadata: &fs::Metadata) -> SystemTime {
+    metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn read_attributes(file: &File) -> Attributes {

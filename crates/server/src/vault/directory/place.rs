@@ -23,12 +23,12 @@ impl Directory {
     /// Renames a finished draft to the object's place.
     pub(super) fn place(&self, draft: &Path, bucket: &Path, key: &Escaped, condition: &Condition) -> Result<(), Fault> {
         if let Condition::Matches(tag) = condition {
-            let present = super::stat(bucket, key).map(|stat| stat.tag.to_string());
+            let present = self.stat(bucket, key).map(|stat| stat.tag.to_string());
             if present.is_none() || tag.is_some() && present != *tag {
                 return Err(Fault::Condition);
             }
         }
-        if *condition == Condition::Absent && super::stat(bucket, key).is_some() {
+        if *condition == Condition::Absent && self.stat(bucket, key).is_some() {
             return Err(Fault::Condition);
         }
         let plain = bucket.join(key.path());

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directory, require_bucket, stat_of};
+use super::{Directory, require_bucket};
 use crate::clock;
 use crate::credentials::random_hex;
-use crate::vault::{Attributes, Condition, Fault, Stat, Target, Upload};
+use crate::vault::{Attributes, Condition, Fault, Stat, Tag, Target, Upload};
 
 const ABOUT: &str = "upload.json";
 
@@ -74,13 +74,15 @@ impl Directory {
     ) -> Result<Stat, Fault> {
         self.blocking(move |store| {
             let (folder, about) = store.about(&upload)?;
-            let mut opened = Vec::with_capacity(parts.len());
+            let (mut opened, mut tags) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
             for (number, tag) in parts {
                 let part = File::open(part_path(&folder, number)).map_err(|_| Fault::InvalidPart(number))?;
                 let metadata = part.metadata().map_err(Fault::io("reading a part"))?;
-                if stat_of(&metadata).tag.to_string() != tag {
+                let kept = store.tag_of(&part, &metadata);
+                if kept.to_string() != tag {
                     return Err(Fault::InvalidPart(number));
                 }
+                tags.push(kept);
                 opened.push(part);
             }
             let mut draft = store.create_draft()?;
@@ -90,7 +92,7 @@ impl Directory {
             }
             let Upload { bucket, key, .. } = upload;
             let target = Target::Object { bucket, key, attributes: about.attributes, condition };
-            let stat = store.finish(draft, &target)?;
+            let stat = store.finish(draft, &target, Tag::joined(tags))?;
             fs::remove_dir_all(&folder).map_err(Fault::io("removing the parts of an object"))?;
             Ok(stat)
         })
@@ -113,8 +115,10 @@ impl Directory {
                 let entry = entry.map_err(&failed)?;
                 let name = entry.file_name();
                 let number = name.to_str().and_then(|name| name.strip_prefix("part-")).and_then(|n| n.parse().ok());
-                if let Some(number) = number {
-                    parts.push((number, stat_of(&entry.metadata().map_err(&failed)?)));
+                if let Some(number) = number
+                    && let Some(stat) = store.stat_at(&entry.path())
+                {
+                    parts.push((number, stat));
                 }
             }
             parts.sort_by_key(|(number, _)| *number);

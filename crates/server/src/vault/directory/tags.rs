@@ -1,0 +1,96 @@
+//! Entity tags of files. An MD5 is kept in the extended attribute [`TAG`], with the size and the modification time of
+//! the file that it was computed of: a file that another program wrote or changed has an opaque tag, made of its
+//! modification time, inode and size, which a rename keeps and a replacement changes.
+//!
+//! A file system without extended attributes gives opaque tags only.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::Directory;
+use crate::vault::tag::{EntityTags, Tag};
+
+/// 16 bytes of digest, 2 of the number of parts (0: not in parts), 8 each of size and modification time in
+/// nanoseconds, in little endian: as short as it can be, to lie within the inode.
+const TAG: &str = "user.dlio-rs.md5";
+const TAG_BYTES: usize = 16 + 2 + 8 + 8;
+
+impl Directory {
+    /// The tag of an open file.
+    pub(super) fn tag_of(&self, file: &File, metadata: &fs::Metadata) -> Tag {
+        let kept = || {
+            let mut text = [0; TAG_BYTES];
+            let length = rustix::fs::fgetxattr(file, TAG, &mut text[..]).ok()?;
+            parse(&text[..length], metadata)
+        };
+        self.digest(kept).unwrap_or_else(|| opaque(metadata))
+    }
+
+    /// The tag of the file at a path.
+    pub(super) fn tag_at(&self, path: &Path, metadata: &fs::Metadata) -> Tag {
+        let kept = || {
+            let mut text = [0; TAG_BYTES];
+            let length = rustix::fs::getxattr(path, TAG, &mut text[..]).ok()?;
+            parse(&text[..length], metadata)
+        };
+        self.digest(kept).unwrap_or_else(|| opaque(metadata))
+    }
+
+    fn digest(&self, kept: impl FnOnce() -> Option<Tag>) -> Option<Tag> {
+        if self.tags == EntityTags::Md5 { kept() } else { None }
+    }
+}
+
+/// Keeps a tag with the file that has its last modification time; returns the tag that readers will find.
+pub(super) fn keep(file: &File, metadata: &fs::Metadata, tag: Option<Tag>) -> io::Result<Tag> {
+    let Some((digest, count)) = tag.and_then(digest_and_count) else { return Ok(opaque(metadata)) };
+    let mut text = [0; TAG_BYTES];
+    text[..16].copy_from_slice(&digest);
+    text[16..18].copy_from_slice(&count.to_le_bytes());
+    text[18..].copy_from_slice(&version(metadata));
+    match rustix::fs::fsetxattr(file, TAG, &text, XattrFlags::empty()) {
+        Ok(()) => Ok(tag.unwrap_or_else(|| opaque(metadata))),
+        Err(Errno::OPNOTSUPP) => Ok(opaque(metadata)),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn digest_and_count(tag: Tag) -> Option<([u8; 16], u16)> {
+    match tag {
+        Tag::Opaque(_) => None,
+        Tag::Md5(digest) => Some((digest, 0)),
+        Tag::Parts { digest, count } => Some((digest, count)),
+    }
+}
+
+fn parse(text: &[u8], metadata: &fs::Metadata) -> Option<Tag> {
+    let (digest, rest) = text.split_first_chunk::<16>()?;
+    let (count, of) = rest.split_first_chunk::<2>()?;
+    if of != version(metadata) {
+        return None;
+    }
+    Some(match u16::from_le_bytes(*count) {
+        0 => Tag::Md5(*digest),
+        count => Tag::Parts { digest: *digest, count },
+    })
+}
+
+/// What tells that a file is still the one that was written.
+fn version(metadata: &fs::Metadata) -> [u8; 16] {
+    let nanos = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&metadata.size().to_le_bytes());
+    bytes[8..].copy_from_slice(&nanos.to_le_bytes());
+    bytes
+}
+
+fn opaque(metadata: &fs::Metadata) -> Tag {
+    let nanos = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    let identity = metadata.ino() ^ metadata.size().rotate_left(40);
+    Tag::Opaque((nanos.cast_unsigned() << 64) | u128::from(identity))
+}
