@@ -12,7 +12,6 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use s3s::service::S3Service;
 use s3s::{Body, HttpError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::gate::{Gate, Member, Membership, Verdict};
 use crate::line::Narrowed;
 use crate::pace::Pacer;
+use crate::protocol::Front;
 use crate::trouble::{Asked, Due, Troubles};
 use crate::watched::{Answer, Awaited, WatchedStream};
 
@@ -43,7 +43,7 @@ const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>
 /// The HTTP service of one endpoint.
 #[derive(Clone)]
 pub(crate) struct Http {
-    s3: S3Service,
+    s3: Front,
     slowness: Option<Slowness>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Slowness {
 }
 
 impl Http {
-    pub(crate) fn new(s3: S3Service, slowness: Option<Slowness>) -> Self {
+    pub(crate) fn new(s3: Front, slowness: Option<Slowness>) -> Self {
         Self { s3, slowness }
     }
 }

@@ -30,6 +30,7 @@ pub mod process;
 mod protocol;
 pub mod registry;
 mod serve;
+mod signature;
 mod trouble;
 mod vault;
 mod watched;

@@ -1,6 +1,7 @@
 //! S3 over a vault: what each operation of the protocol means here. Parsing, signatures and XML are `s3s`'s.
 
 mod body;
+mod front;
 mod listing;
 mod object;
 mod upload;
@@ -18,20 +19,28 @@ use s3s::dto::{
     ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
     PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use s3s::validation::NameValidation;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use crate::Credentials;
 use crate::pace::Pacer;
+use crate::signature::Secrets;
 use crate::vault::{Fault, Tag, Vault};
+pub(crate) use front::Front;
 
 /// The service behind one or more listeners.
-pub(crate) fn service(vault: Vault, credentials: &Credentials, pacer: Option<Arc<Pacer>>) -> S3Service {
+pub(crate) fn service(vault: Vault, credentials: &Credentials, pacer: Option<Arc<Pacer>>) -> Front {
     let mut builder = S3ServiceBuilder::new(Gateway { vault, pacer });
     builder.set_auth(OnePair(credentials.clone()));
     builder.set_validation(BucketNames);
-    builder.build()
+    Front::new(builder.build(), Arc::new(credentials.clone()))
+}
+
+impl Secrets for Credentials {
+    fn secret(&self, access_key: &str) -> Option<String> {
+        (access_key == self.access_key).then(|| self.secret_key.clone())
+    }
 }
 
 /// Whether buckets may have this name: as S3's rules, and also upper case and `_`, which DLIO's users write. What is

@@ -10,6 +10,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::body::{self, Sending, claims};
 use super::{Gateway, Reply, etag, signed};
+use crate::signature;
 use crate::vault::{Attributes, Condition, Opened, Stat, Target};
 
 impl Gateway {
@@ -25,7 +26,7 @@ impl Gateway {
         let (draft, checksum) = body::receive(&self.vault, input.body, claims, &headers).await?;
         let attributes = Attributes {
             content_type: input.content_type,
-            content_encoding: input.content_encoding,
+            content_encoding: input.content_encoding.as_deref().and_then(signature::without_chunked),
             metadata: input.metadata.unwrap_or_default().into_iter().collect(),
         };
         let stat = draft.commit(Target::Object { bucket, key, attributes, condition }).await?;

@@ -12,6 +12,7 @@ use super::body::{self, claims};
 use super::listing::Names;
 use super::object::write_condition;
 use super::{Gateway, Reply, etag, signed};
+use crate::signature;
 use crate::vault::{Attributes, Target, Upload};
 
 /// Highest part number, as S3's.
@@ -23,7 +24,7 @@ impl Gateway {
     pub(super) async fn begin_upload(&self, input: CreateMultipartUploadInput) -> Reply<CreateMultipartUploadOutput> {
         let attributes = Attributes {
             content_type: input.content_type,
-            content_encoding: input.content_encoding,
+            content_encoding: input.content_encoding.as_deref().and_then(signature::without_chunked),
             metadata: input.metadata.unwrap_or_default().into_iter().collect(),
         };
         let upload_id = self.vault.create_upload(&input.bucket, &input.key, attributes).await?;
