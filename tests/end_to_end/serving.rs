@@ -181,3 +181,52 @@ fn folders_that_nodes_do_not_share_are_found_and_the_nodes_named() {
         assert!(left.iter().all(|(name, _)| !name.contains("dlio-rs-shared")), "no mark stays: {rank}");
     }
 }
+
+/// A GET of the list of buckets, signed by curl for a region.
+fn list_buckets(endpoint: &str, access_key: &str, secret_key: &str, region: &str) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--aws-sigv4", &format!("aws:amz:{region}:s3"), "--user", &format!("{access_key}:{secret_key}")]);
+    curl.args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", endpoint]);
+    String::from_utf8(curl.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_server_without_keys_makes_a_pair_and_prints_it_once() {
+    let started = |words: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--memory", "-q"]).args(words);
+        let mut child = clean(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let first = line();
+        let rest = if words.is_empty() { vec![line(), line()] } else { Vec::new() };
+        (Serving(child), first, rest)
+    };
+    let (mut server, endpoint, keys) = started(&[]);
+    let access_key = keys[0].strip_prefix("AWS_ACCESS_KEY_ID=").unwrap();
+    let secret_key = keys[1].strip_prefix("AWS_SECRET_ACCESS_KEY=").unwrap();
+    assert!(list_buckets(&endpoint, access_key, secret_key, "RegionOne").contains("<ListAllMyBucketsResult"));
+    assert!(list_buckets(&endpoint, access_key, "wrong", "us-east-1").contains("<Code>SignatureDoesNotMatch</Code>"));
+    signal(server.0.id(), "TERM");
+    assert!(wait_at_most(&mut server.0, Duration::from_secs(20)).is_some());
+    let mut said = String::new();
+    std::io::Read::read_to_string(server.0.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(said, "", "a refused request is told its client, and nobody else");
+
+    let (_server, line, _) = started(&["--format", "json"]);
+    let printed: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (access_key, secret_key) = (word(&printed["access_key_id"]), word(&printed["secret_access_key"]));
+    let listed = list_buckets(&word(&printed["endpoints"][0]), &access_key, &secret_key, "US");
+    assert!(listed.contains("<ListAllMyBucketsResult"), "{listed}");
+}
+
+#[test]
+fn half_a_key_pair_is_an_error() {
+    let said = crate::support::solo_with(&[("AWS_ACCESS_KEY_ID", "a")], &["serve", "--memory"]);
+    said.failed(2, &["AWS_SECRET_ACCESS_KEY is not"]);
+}

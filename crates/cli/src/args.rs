@@ -436,13 +436,18 @@ pub(crate) struct ServeArgs {
     /// Host name or address that clients are told; default: the listening address.
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
+    /// Domain whose subdomains are buckets (`BUCKET.DOMAIN`), beside `localhost`, for clients that do not name buckets in the
+    /// path. Repeatable.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Vec<String>,
     /// Ports per process.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) endpoints: u16,
     /// Give each endpoint a store of its own.
     #[arg(long)]
     pub(crate) separate: bool,
-    /// Access key; default: `AWS_ACCESS_KEY_ID`, else a new pair is made and left in the registry.
+    /// Access key; default: `AWS_ACCESS_KEY_ID`, else the registry's, else a new pair is made: it is left in the registry,
+    /// readable by its owner alone, or printed after the endpoints where there is no registry.
     #[arg(long, value_name = "KEY", requires = "secret_key")]
     pub(crate) access_key: Option<String>,
     /// Secret key; default: `AWS_SECRET_ACCESS_KEY`.
@@ -466,6 +471,18 @@ pub(crate) struct ServeArgs {
     /// Close a connection on which half a request has come and nothing more for this long.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::quantity::time_above_zero)]
     pub(crate) request_timeout: std::time::Duration,
+    /// How endpoints, and a key pair that was made, are printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: ServeFormat,
+}
+
+/// How a server prints where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServeFormat {
+    /// One URL a line; a key pair as lines for the environment.
+    Text,
+    /// One JSON object in one line: `endpoints`, and `access_key_id` and `secret_access_key` of a pair that was made.
+    Json,
 }
 
 /// What entity tags are made of.

@@ -42,7 +42,8 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
         Verbosity::Quiet => "error,s3s=off,aws_config=off",
         Verbosity::Normal => "warn,s3s=off,aws_config=error",
         Verbosity::Verbose => "info,s3s=off,aws_config=error",
-        Verbosity::Debug => "debug",
+        // The server's library writes whole requests; who wants them asks with RUST_LOG.
+        Verbosity::Debug => "debug,s3s=off",
     };
     let filter = env.get("RUST_LOG").map_or_else(|| EnvFilter::new(default), EnvFilter::new);
     let colours = std::io::stderr().is_terminal();

@@ -64,6 +64,8 @@ pub struct ServeConfig {
     /// Host name or address that clients reach this host by. `None`: the address bound, or the host's name when
     /// every address of the host is bound.
     pub advertise: Option<String>,
+    /// Domains whose subdomains are buckets, beside `localhost`.
+    pub domains: Vec<String>,
     /// Slowness on purpose.
     pub pace: Pace,
     /// Trouble that some requests have.
@@ -98,6 +100,7 @@ impl Default for ServeConfig {
             job: None,
             hosts: Vec::new(),
             advertise: None,
+            domains: Vec::new(),
             pace: Pace::default(),
             troubles: Vec::new(),
             threads: None,
@@ -150,7 +153,7 @@ impl Server {
             let slowness =
                 pacer.clone().map(|pacer| Slowness { pacer, troubles: Arc::clone(&troubles), endpoint: index });
             let sending = pacer.clone().filter(|_| !unhindered);
-            let http = Http::new(protocol::service(vault, &credentials, sending), slowness);
+            let http = Http::new(protocol::service(vault, &credentials, &config.domains, sending), slowness);
             let door = Door { listener, http, gate: Arc::clone(&gate) };
             acceptors.push(threads.handle.spawn(connection::serve(door, stopped.clone(), config.drain)));
         }

@@ -55,7 +55,7 @@ async fn a_presigned_url_may_name_any_region() {
     let own = world.running.credentials().clone();
     world.put("k", "hello").await;
     for region in ["RegionOne", "eu-west-2"] {
-        let for_an_hour = PresigningConfig::expires_in(Duration::from_secs(3600)).unwrap();
+        let for_an_hour = PresigningConfig::expires_in(Duration::from_hours(1)).unwrap();
         let url = in_region(&world, region, &own).get_object().bucket(BUCKET).key("k").presigned(for_an_hour).await;
         let url = url.unwrap().uri().to_owned();
         let get = |url: &str| std::process::Command::new("curl").args(["-s", url]).output().unwrap().stdout;

@@ -7,6 +7,7 @@ mod list;
 mod plan;
 mod replay;
 mod serve;
+mod serve_keys;
 mod texts;
 mod trace;
 mod validate;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use dlio_comm::{Communicator, Place};
 use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store};
 
-use crate::args::{EtagArg, ServeArgs};
+use super::serve_keys::{self, Keys};
+use crate::args::{EtagArg, ServeArgs, ServeFormat};
 use crate::exit::{Code, Failure};
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
@@ -24,14 +25,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> {
     on_ranks(|comm| async move {
-        let config = config(args, &launch::environment(), comm.place());
-        let mut config = agree(&*comm, config).await?;
+        let format = args.format;
+        let (mut config, keys) = agree(&*comm, config(args, &launch::environment(), comm.place())).await?;
         share_job(&*comm, &mut config).await?;
         check_folders(&*comm, &config, verbosity).await?;
         let signals = Signals::watch(config.drain + signals::GRACE);
         comm.set_signals(signals.clone());
         let started = start_in_turn(&comm, &config).await?;
-        announce(&comm, &config, &started, verbosity).await?;
+        notices(&comm, &config, &started, verbosity);
+        announce(&comm, &started, &keys, format).await?;
         while !signals.cancel_flag().is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
             started.warnings().iter().for_each(|warning| crate::log::note(&format!("warning: {warning}")));
@@ -41,12 +43,16 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
     })
 }
 
-/// Gives all ranks rank 0's id of the job and everybody's host.
+/// Gives all ranks rank 0's id of the job and key pair, and everybody's host.
 async fn share_job(comm: &dyn Communicator, config: &mut ServeConfig) -> Result<(), Failure> {
     let id = agree(comm, dlio_server::registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
-    let all: Vec<(String, String)> = gather(comm, &(id, comm.place().host.clone())).await?;
-    config.job = all.first().map(|(id, _)| id.clone());
-    config.hosts = all.into_iter().map(|(_, host)| host).collect();
+    let pair = config.credentials.take().filter(|_| comm.place().rank == 0);
+    let all: Vec<(String, String, Option<Credentials>)> = gather(comm, &(id, comm.place().host.clone(), pair)).await?;
+    if let Some((id, _, pair)) = all.first() {
+        config.job = Some(id.clone());
+        config.credentials.clone_from(pair);
+    }
+    config.hosts = all.into_iter().map(|(_, host, _)| host).collect();
     Ok(())
 }
 
@@ -103,18 +109,18 @@ async fn start_in_turn(comm: &Rc<Ranks>, config: &ServeConfig) -> Result<Running
     agree(&**comm, mine).await
 }
 
-/// Rank 0 prints every endpoint on standard output, one URL a line.
-async fn announce(
-    comm: &Rc<Ranks>,
-    config: &ServeConfig,
-    running: &Running,
-    verbosity: Verbosity,
-) -> Result<(), Failure> {
+/// Rank 0 prints every endpoint on standard output, and the key pair that clients could not know otherwise.
+async fn announce(comm: &Rc<Ranks>, running: &Running, keys: &Keys, format: ServeFormat) -> Result<(), Failure> {
     let all = gather(&**comm, &running.endpoints().to_vec()).await?;
     if comm.place().rank != 0 {
         return Ok(());
     }
-    if verbosity > Verbosity::Quiet {
+    crate::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
+}
+
+/// Rank 0 says what the user should know about the server.
+fn notices(comm: &Rc<Ranks>, config: &ServeConfig, running: &Running, verbosity: Verbosity) {
+    if verbosity > Verbosity::Quiet && comm.place().rank == 0 {
         for notice in running.notices() {
             crate::log::note(notice);
         }
@@ -128,10 +134,9 @@ async fn announce(
             crate::log::note(&format!("{} are free on {} ({})", gib(system.free), system.mount.display(), system.kind));
         }
     }
-    crate::log::print(crate::log::lines(all.concat()).as_bytes())
 }
 
-fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConfig, Failure> {
+fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeConfig, Keys), Failure> {
     let ServeArgs {
         memory,
         data,
@@ -140,6 +145,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConf
         add,
         listen,
         advertise,
+        domain,
         endpoints,
         separate,
         access_key,
@@ -149,24 +155,20 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConf
         etag,
         no_fsync,
         request_timeout,
+        format: _,
     } = args;
     let store = match data {
         Some(folder) if !memory => Store::Directory(folder),
         _ => Store::Memory,
     };
-    let credentials = credentials(access_key, secret_key, env);
-    if credentials.is_none() && registry.is_none() {
-        return Err(Failure::usage(
-            "no key pair: give --access-key and --secret-key, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --registry DIR, where a new pair is left for clients",
-        ));
-    }
+    let keys = Keys::choose(access_key, secret_key, registry.is_some(), env)?;
     let first_byte = Duration::try_from_secs_f64(delay_ms / 1e3)
         .map_err(|_| Failure::usage(format_args!("--delay-ms {delay_ms}: expected milliseconds, 0 or more")))?;
     let memory_limit = match store {
         Store::Memory => memory::limit(memory_limit, place),
         Store::Directory(_) => None,
     };
-    Ok(ServeConfig {
+    let config = ServeConfig {
         store,
         memory_limit,
         durable: !no_fsync,
@@ -179,21 +181,17 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<ServeConf
         separate,
         rank: place.rank,
         ranks: place.size,
-        credentials,
+        credentials: keys.pair().cloned(),
         registry,
         add,
         request_timeout,
         advertise,
+        domains: domain,
         pace: Pace { first_byte, ..Pace::default() },
         troubles: trouble,
         ..ServeConfig::default()
-    })
-}
-
-fn credentials(access_key: Option<String>, secret_key: Option<String>, env: &Environment) -> Option<Credentials> {
-    let access_key = access_key.or_else(|| env.get("AWS_ACCESS_KEY_ID").cloned())?;
-    let secret_key = secret_key.or_else(|| env.get("AWS_SECRET_ACCESS_KEY").cloned())?;
-    Some(Credentials { access_key, secret_key })
+    };
+    Ok((config, keys))
 }
 
 /// The first address of this rank: with a fixed port, ranks of one host take the ports one after the other.

@@ -2,6 +2,7 @@
 
 mod body;
 mod front;
+mod hosts;
 mod listing;
 mod object;
 mod upload;
@@ -30,9 +31,10 @@ use crate::vault::{Fault, Tag, Vault};
 pub(crate) use front::Front;
 
 /// The service behind one or more listeners.
-pub(crate) fn service(vault: Vault, credentials: &Credentials, pacer: Option<Arc<Pacer>>) -> Front {
+pub(crate) fn service(vault: Vault, credentials: &Credentials, domains: &[String], pacer: Option<Arc<Pacer>>) -> Front {
     let mut builder = S3ServiceBuilder::new(Gateway { vault, pacer });
     builder.set_auth(OnePair(credentials.clone()));
+    builder.set_host(hosts::Domains::new(domains));
     builder.set_validation(BucketNames);
     Front::new(builder.build(), Arc::new(credentials.clone()))
 }

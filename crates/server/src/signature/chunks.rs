@@ -173,12 +173,11 @@ impl Chunks {
             }
         }
         fields.sort();
-        let signed: String = fields.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let signed = joined(&fields, "\n");
         let lines = [self.previous.clone(), hex(&Sha256::digest(signed))];
         let signature = signature.ok_or(Broken::Malformed)?;
         self.follow(&signature, "AWS4-HMAC-SHA256-TRAILER", &lines.each_ref().map(String::as_str))?;
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
-        Ok(Bytes::from(format!("0\r\n{fields}\r\n")))
+        Ok(Bytes::from(format!("0\r\n{}\r\n", joined(&fields, "\r\n"))))
     }
 
     fn follow(&mut self, signature: &str, algorithm: &str, lines: &[&str]) -> Result<(), Broken> {
@@ -223,6 +222,11 @@ impl Chunks {
         self.arrived = bytes.map_err(Broken::Receiving)?;
         Ok(true)
     }
+}
+
+/// Names and values, each with the line end given.
+fn joined(fields: &[(String, String)], end: &str) -> String {
+    fields.iter().map(|(name, value)| format!("{name}:{value}{end}")).collect::<Vec<_>>().concat()
 }
 
 /// Size and signature in the line of a chunk.
