@@ -453,6 +453,10 @@ pub(crate) struct ServeArgs {
     /// Secret key; default: `AWS_SECRET_ACCESS_KEY`.
     #[arg(long, value_name = "SECRET", requires = "access_key")]
     pub(crate) secret_key: Option<String>,
+    /// Further users, each with buckets of their own: a file in the form of the AWS CLI's `credentials`, whose sections
+    /// name users and hold their key pairs. A section `dlio-rs` is another key pair of the server's own user.
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
+    pub(crate) users: Option<PathBuf>,
     /// Milliseconds by which every answer is delayed: a storage with a known latency.
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     pub(crate) delay_ms: f64,

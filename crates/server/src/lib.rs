@@ -32,6 +32,7 @@ pub mod registry;
 mod serve;
 mod signature;
 mod trouble;
+mod users;
 mod vault;
 mod watched;
 
@@ -41,4 +42,5 @@ pub use error::Error;
 pub use pace::Pace;
 pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};
 pub use trouble::Trouble;
+pub use users::{OWNER, User};
 pub use vault::{EntityTags, Vault};

@@ -18,6 +18,7 @@ use crate::gate::{Gate, Limits};
 use crate::pace::Pacer;
 use crate::registry::{self, Job};
 use crate::trouble::Troubles;
+use crate::users::{User, Users};
 use crate::vault::{Budget, EntityTags};
 use crate::{Credentials, Error, Pace, Trouble, Vault, protocol};
 
@@ -53,6 +54,8 @@ pub struct ServeConfig {
     /// Key pair that clients must sign with. `None`: the pair that the registry holds, or else a new one, which is
     /// left in the registry if there is one.
     pub credentials: Option<Credentials>,
+    /// Users beside the server's own, each with buckets of their own.
+    pub users: Vec<User>,
     /// Directory to announce the endpoints in.
     pub registry: Option<PathBuf>,
     /// Whether the endpoints may be announced beside those of other jobs that live.
@@ -95,6 +98,7 @@ impl Default for ServeConfig {
             rank: 0,
             ranks: 1,
             credentials: None,
+            users: Vec::new(),
             registry: None,
             add: false,
             job: None,
@@ -130,6 +134,7 @@ impl Server {
         let vaults = open_vaults(config, &mut notices)?;
         let job = job(config)?;
         let credentials = choose_credentials(config, &job, &mut notices)?;
+        let users = Arc::new(Users::new(&credentials, &config.users)?);
         if let Some(unknown) =
             config.troubles.iter().filter_map(|rule| rule.endpoint).find(|at| *at >= config.endpoints)
         {
@@ -153,7 +158,7 @@ impl Server {
             let slowness =
                 pacer.clone().map(|pacer| Slowness { pacer, troubles: Arc::clone(&troubles), endpoint: index });
             let sending = pacer.clone().filter(|_| !unhindered);
-            let http = Http::new(protocol::service(vault, &credentials, &config.domains, sending), slowness);
+            let http = Http::new(protocol::service(vault, &users, &config.domains, sending)?, slowness);
             let door = Door { listener, http, gate: Arc::clone(&gate) };
             acceptors.push(threads.handle.spawn(connection::serve(door, stopped.clone(), config.drain)));
         }

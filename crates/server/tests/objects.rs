@@ -57,7 +57,7 @@ async fn what_does_not_exist_is_named() {
 async fn buckets_are_made_found_and_removed_when_empty() {
     over_both(async |world| {
         let again = world.client.create_bucket().bucket(BUCKET).send().await;
-        assert_eq!(code(&again.unwrap_err()), "BucketAlreadyOwnedByYou");
+        again.unwrap();
         world.client.head_bucket().bucket(BUCKET).send().await.unwrap();
         world.client.get_bucket_location().bucket(BUCKET).send().await.unwrap();
         let buckets = world.client.list_buckets().send().await.unwrap();

@@ -1,11 +1,12 @@
 //! `dlio-rs serve`: S3 from memory or a directory, on one or many endpoints, alone or one process per rank.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use dlio_comm::{Communicator, Place};
-use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store};
+use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store, User};
 
 use super::serve_keys::{self, Keys};
 use crate::args::{EtagArg, ServeArgs, ServeFormat};
@@ -150,6 +151,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         separate,
         access_key,
         secret_key,
+        users,
         delay_ms,
         trouble,
         etag,
@@ -182,6 +184,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         rank: place.rank,
         ranks: place.size,
         credentials: keys.pair().cloned(),
+        users: users.map_or_else(|| Ok(Vec::new()), |file| read_users(&file))?,
         registry,
         add,
         request_timeout,
@@ -192,6 +195,12 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         ..ServeConfig::default()
     };
     Ok((config, keys))
+}
+
+/// Reads the users of `--users`.
+fn read_users(file: &Path) -> Result<Vec<User>, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::file("reading", file, &error))?;
+    User::parse_all(&text).map_err(|error| Failure::usage(format_args!("--users {}: {error}", file.display())))
 }
 
 /// The first address of this rank: with a fixed port, ranks of one host take the ports one after the other.

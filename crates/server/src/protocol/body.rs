@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::pace::Pacer;
-use crate::vault::{Draft, Reader, Vault};
+use crate::vault::{Algorithm, Draft, Reader, Vault};
 
 /// Largest piece of a body that is sent at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -35,6 +35,8 @@ pub(super) struct Claims {
     /// The names in `x-amz-trailer`: digests that follow the body.
     pub(super) trailers: Vec<String>,
     pub(super) trailing: Option<TrailingHeaders>,
+    /// An algorithm whose checksum is wanted, whether the client sends it or not.
+    pub(super) required: Option<Algorithm>,
 }
 
 /// The claims of a `PutObject` or an `UploadPart`, whose inputs have the same fields without having the same type.
@@ -57,6 +59,7 @@ macro_rules! claims {
                 .map(|names| names.split(',').map(|name| name.trim().to_ascii_lowercase()).collect())
                 .unwrap_or_default(),
             trailing: $request.trailing_headers.take(),
+            required: None,
         }
     }};
 }
@@ -78,17 +81,17 @@ impl Claims {
         })
     }
 
-    fn wants(&self, name: &str) -> bool {
-        self.claimed(name).is_some() || self.trailers.iter().any(|trailer| trailer == name)
-    }
-
     fn hasher(&self) -> ChecksumHasher {
+        let wants = |algorithm, name: &str| {
+            let named = self.claimed(name).is_some() || self.trailers.iter().any(|trailer| trailer == name);
+            named || self.required == Some(algorithm)
+        };
         ChecksumHasher {
-            crc32: self.wants("x-amz-checksum-crc32").then(Crc32::new),
-            crc32c: self.wants("x-amz-checksum-crc32c").then(Crc32c::new),
-            crc64nvme: self.wants("x-amz-checksum-crc64nvme").then(Crc64Nvme::new),
-            sha1: self.wants("x-amz-checksum-sha1").then(Sha1::new),
-            sha256: self.wants("x-amz-checksum-sha256").then(Sha256::new),
+            crc32: wants(Algorithm::Crc32, "x-amz-checksum-crc32").then(Crc32::new),
+            crc32c: wants(Algorithm::Crc32c, "x-amz-checksum-crc32c").then(Crc32c::new),
+            crc64nvme: wants(Algorithm::Crc64nvme, "x-amz-checksum-crc64nvme").then(Crc64Nvme::new),
+            sha1: wants(Algorithm::Sha1, "x-amz-checksum-sha1").then(Sha1::new),
+            sha256: wants(Algorithm::Sha256, "x-amz-checksum-sha256").then(Sha256::new),
         }
     }
 

@@ -1,31 +1,37 @@
 //! Listings of objects.
 
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
-    ObjectStorageClass,
+    CommonPrefix, EncodingType, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass,
+    Owner,
 };
-use s3s::{S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::access::owner_id;
+use super::control::person;
+use super::uploads::page_limit;
 use super::{Gateway, Reply, etag, signed};
 use crate::credentials::hex;
 use crate::vault::{From, Page, Query, Stat};
 
-/// Most entries of a page, as S3's.
-const PAGE: usize = 1000;
-
 impl Gateway {
-    pub(super) async fn list_v2(&self, input: ListObjectsV2Input) -> Reply<ListObjectsV2Output> {
-        let (prefix, delimiter) = (input.prefix.unwrap_or_default(), input.delimiter);
-        let from = match (&input.continuation_token, &input.start_after) {
+    pub(super) async fn list_v2(&self, request: S3Request<ListObjectsV2Input>) -> Reply<ListObjectsV2Output> {
+        refuse_unordered(&request.uri, request.input.delimiter.as_deref())?;
+        let input = request.input;
+        let (prefix, delimiter) = (input.prefix.unwrap_or_default(), some(input.delimiter));
+        let token = input.continuation_token.as_ref().filter(|token| !token.is_empty());
+        let from = match (token, &input.start_after) {
             (Some(token), _) => From::parse_token(token)
                 .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token is not one of this server's"))?,
             (None, Some(key)) => after(key, &prefix, delimiter.as_deref()),
             (None, None) => From::Start,
         };
-        let limit = page_limit(input.max_keys)?;
+        let limit = page_limit(input.max_keys, "max-keys")?;
         let query = Query { prefix: prefix.clone(), delimiter: delimiter.clone(), from, limit };
         let Page { objects, prefixes, next } = self.vault.list(&input.bucket, query).await?;
         let names = Names::new(input.encoding_type.as_ref());
+        let owners =
+            if input.fetch_owner == Some(true) { Some(self.owners(&input.bucket, &objects).await) } else { None };
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(names.write(prefix)),
@@ -36,21 +42,24 @@ impl Gateway {
             start_after: input.start_after.map(|key| names.write(key)),
             is_truncated: Some(next.is_some()),
             next_continuation_token: next.and_then(|from| from.token()),
-            contents: Some(contents(objects, &names)),
+            contents: Some(contents(objects, owners, &names)),
             common_prefixes: Some(common(prefixes, &names)),
             encoding_type: input.encoding_type,
             ..ListObjectsV2Output::default()
         }))
     }
 
-    pub(super) async fn list_v1(&self, input: ListObjectsInput) -> Reply<ListObjectsOutput> {
-        let (prefix, delimiter) = (input.prefix.unwrap_or_default(), input.delimiter);
+    pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Reply<ListObjectsOutput> {
+        refuse_unordered(&request.uri, request.input.delimiter.as_deref())?;
+        let input = request.input;
+        let (prefix, delimiter) = (input.prefix.unwrap_or_default(), some(input.delimiter));
         let marker = input.marker.clone().filter(|marker| !marker.is_empty());
         let from = marker.map_or(From::Start, |key| after(&key, &prefix, delimiter.as_deref()));
-        let limit = page_limit(input.max_keys)?;
+        let limit = page_limit(input.max_keys, "max-keys")?;
         let query = Query { prefix: prefix.clone(), delimiter: delimiter.clone(), from, limit };
         let Page { objects, prefixes, next } = self.vault.list(&input.bucket, query).await?;
         let names = Names::new(input.encoding_type.as_ref());
+        let owners = Some(self.owners(&input.bucket, &objects).await);
         let is_truncated = Some(next.is_some());
         let next_marker = next.and_then(|from| match from {
             From::Start => None,
@@ -64,12 +73,83 @@ impl Gateway {
             max_keys: i32::try_from(limit).ok(),
             is_truncated,
             next_marker,
-            contents: Some(contents(objects, &names)),
+            contents: Some(contents(objects, owners, &names)),
             common_prefixes: Some(common(prefixes, &names)),
             encoding_type: input.encoding_type,
             ..ListObjectsOutput::default()
         }))
     }
+}
+
+impl Gateway {
+    /// A listing of versions where each object has one, which is called `null`.
+    pub(super) async fn list_versions(&self, input: ListObjectVersionsInput) -> Reply<ListObjectVersionsOutput> {
+        let (prefix, delimiter) = (input.prefix.unwrap_or_default(), some(input.delimiter));
+        let marker = input.key_marker.clone().filter(|marker| !marker.is_empty());
+        let from = marker.map_or(From::Start, |key| after(&key, &prefix, delimiter.as_deref()));
+        let limit = page_limit(input.max_keys, "max-keys")?;
+        let query = Query { prefix: prefix.clone(), delimiter: delimiter.clone(), from, limit };
+        let Page { objects, prefixes, next } = self.vault.list(&input.bucket, query).await?;
+        let names = Names::new(input.encoding_type.as_ref());
+        let owners = self.owners(&input.bucket, &objects).await;
+        let is_truncated = Some(next.is_some());
+        let (next_key_marker, next_version_id_marker) = match next {
+            None | Some(From::Start) => (None, None),
+            Some(From::After(name)) => (Some(names.write(name)), Some("null".to_owned())),
+            Some(From::Past(name)) => (Some(names.write(name)), None),
+        };
+        let version = |((key, stat), owner): ((String, Stat), Owner)| ObjectVersion {
+            key: Some(names.write(key)),
+            version_id: Some("null".to_owned()),
+            is_latest: Some(true),
+            size: Some(signed(stat.size)),
+            e_tag: Some(etag(stat.tag)),
+            last_modified: Some(stat.modified.into()),
+            owner: Some(owner),
+            storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+            ..ObjectVersion::default()
+        };
+        Ok(S3Response::new(ListObjectVersionsOutput {
+            name: Some(input.bucket),
+            prefix: Some(names.write(prefix)),
+            delimiter: delimiter.map(|text| names.write(text)),
+            key_marker: Some(names.write(input.key_marker.unwrap_or_default())),
+            version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+            max_keys: i32::try_from(limit).ok(),
+            is_truncated,
+            next_key_marker,
+            next_version_id_marker,
+            versions: Some(objects.into_iter().zip(owners).map(version).collect()),
+            common_prefixes: Some(common(prefixes, &names)),
+            encoding_type: input.encoding_type,
+            ..ListObjectVersionsOutput::default()
+        }))
+    }
+
+    /// The owners of objects. Only where there are several users are they looked up.
+    async fn owners(&self, bucket: &str, objects: &[(String, Stat)]) -> Vec<Owner> {
+        let mut owners = Vec::with_capacity(objects.len());
+        for (key, _) in objects {
+            let noted = if self.users.is_sole() { None } else { self.vault.open(bucket, key).await.ok() };
+            owners.push(person(owner_id(noted.and_then(|opened| opened.attributes.owner.clone()).as_ref())));
+        }
+        owners
+    }
+}
+
+/// Refuses Ceph's `allow-unordered` together with a delimiter, as Ceph does. By itself it changes nothing: a listing
+/// in order is one that is allowed not to be.
+fn refuse_unordered(uri: &hyper::Uri, delimiter: Option<&str>) -> S3Result<()> {
+    let unordered = uri.query().is_some_and(|query| query.contains("allow-unordered=true"));
+    if unordered && delimiter.is_some_and(|delimiter| !delimiter.is_empty()) {
+        return Err(s3_error!(InvalidArgument, "allow-unordered cannot be used with a delimiter"));
+    }
+    Ok(())
+}
+
+/// A parameter that is there and not empty.
+fn some(parameter: Option<String>) -> Option<String> {
+    parameter.filter(|text| !text.is_empty())
 }
 
 /// Where a listing goes on after `key`. One that is a common prefix itself stands for everything below it, as the
@@ -84,18 +164,10 @@ fn after(key: &str, prefix: &str, delimiter: Option<&str>) -> From {
     }
 }
 
-fn page_limit(asked: Option<i32>) -> S3Result<usize> {
-    match asked {
-        None => Ok(PAGE),
-        Some(keys) => {
-            let keys = usize::try_from(keys).map_err(|_| s3_error!(InvalidArgument, "max-keys is negative"))?;
-            Ok(keys.min(PAGE))
-        }
-    }
-}
-
-fn contents(objects: Vec<(String, Stat)>, names: &Names) -> Vec<Object> {
+fn contents(objects: Vec<(String, Stat)>, owners: Option<Vec<Owner>>, names: &Names) -> Vec<Object> {
+    let mut owners = owners.map(Vec::into_iter);
     let entry = |(key, stat): (String, Stat)| Object {
+        owner: owners.as_mut().and_then(Iterator::next),
         key: Some(names.write(key)),
         size: Some(signed(stat.size)),
         e_tag: Some(etag(stat.tag)),

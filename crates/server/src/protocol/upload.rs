@@ -1,119 +1,156 @@
 //! Uploads in parts.
 
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
-    CopyPartResult, CreateMultipartUploadInput, CreateMultipartUploadOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part, Range, UploadPartCopyInput,
-    UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, ChecksumAlgorithm, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CompletedMultipartUpload, CopyPartResult, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
+use super::access::{caller, owner_of};
+use super::attach::attributes;
 use super::body::{self, claims};
-use super::listing::Names;
-use super::object::write_condition;
-use super::{Gateway, Reply, etag, signed};
-use crate::signature;
-use crate::vault::{Attributes, Target, Upload};
+use super::checksum::{self, answer_checksum, sent_checksum};
+use super::control::acl_of;
+use super::read::ReadCondition;
+use super::write::write_condition;
+use super::{Gateway, Reply, etag};
+use crate::vault::{Attributes, Completion, Fault, Part, Stat, StoredChecksum, StoredPart, Target, Upload};
 
 /// Highest part number, as S3's.
 const PARTS_MAX: u16 = 10_000;
-/// Most entries of a page, as S3's.
-const PAGE: usize = 1000;
+/// Fewest bytes of a part that is not the last, as S3's.
+const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// A part as the list that completes an upload names it.
+struct Listed {
+    number: u16,
+    tag: String,
+    checksum: Checksum,
+}
 
 impl Gateway {
-    pub(super) async fn begin_upload(&self, input: CreateMultipartUploadInput) -> Reply<CreateMultipartUploadOutput> {
-        let attributes = Attributes {
-            content_type: input.content_type,
-            content_encoding: input.content_encoding.as_deref().and_then(signature::without_chunked),
-            metadata: input.metadata.unwrap_or_default().into_iter().collect(),
-        };
+    pub(super) async fn begin_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> Reply<CreateMultipartUploadOutput> {
+        let caller = caller(&request);
+        let mut input = request.input;
+        let mut attributes = attributes!(input);
+        attributes.owner = owner_of(&caller);
+        attributes.acl = acl_of!(self, input, &caller, &input.bucket);
+        attributes.checksum = checksum::of_upload(
+            input.checksum_algorithm.as_ref().map(|name| name.as_str()),
+            input.checksum_type.as_ref().map(|name| name.as_str()),
+        )?;
+        let checksum = attributes.checksum.clone();
         let upload_id = self.vault.create_upload(&input.bucket, &input.key, attributes).await?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(upload_id),
+            checksum_algorithm: checksum.as_ref().map(|stored| ChecksumAlgorithm::from_static(stored.algorithm.name())),
+            checksum_type: checksum::kind(checksum.as_ref()),
             ..CreateMultipartUploadOutput::default()
         }))
     }
 
     pub(super) async fn put_part(&self, mut request: S3Request<UploadPartInput>) -> Reply<UploadPartOutput> {
-        let claims = claims!(request);
+        let mut claims = claims!(request);
         let S3Request { input, headers, .. } = request;
         let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
-        let number = match self.may_upload(input.part_number, &upload).await {
-            Ok(number) => number,
+        let (number, algorithm) = match self.may_upload(input.part_number, &upload).await {
+            Ok(begun) => begun,
             Err(refusal) => {
                 body::discard(input.body, &headers).await;
                 return Err(refusal);
             }
         };
-        let (draft, checksum) = body::receive(&self.vault, input.body, claims, &headers).await?;
-        let stat = draft.commit(Target::Part { upload, number }).await?;
-        Ok(S3Response::new(UploadPartOutput {
-            e_tag: Some(etag(stat.tag)),
-            checksum_crc32: checksum.checksum_crc32,
-            checksum_crc32c: checksum.checksum_crc32c,
-            checksum_crc64nvme: checksum.checksum_crc64nvme,
-            checksum_sha1: checksum.checksum_sha1,
-            checksum_sha256: checksum.checksum_sha256,
-            ..UploadPartOutput::default()
-        }))
+        claims.required = algorithm;
+        let (draft, computed) = body::receive(&self.vault, input.body, claims, &headers).await?;
+        let stored = checksum::stored(&computed, algorithm);
+        let stat = draft.commit(Target::Part { upload, number, checksum: stored.clone() }).await?;
+        let mut output = UploadPartOutput { e_tag: Some(etag(stat.tag)), ..UploadPartOutput::default() };
+        answer_checksum!(output, stored.as_ref());
+        Ok(S3Response::new(output))
     }
 
-    async fn may_upload(&self, number: i32, upload: &Upload) -> S3Result<u16> {
+    /// Checks a part before its body is received; returns its number and the algorithm that its checksum must have.
+    async fn may_upload(&self, number: i32, upload: &Upload) -> S3Result<(u16, Option<crate::vault::Algorithm>)> {
         let number = part_number(number)?;
-        self.vault.parts(upload.clone()).await?;
-        Ok(number)
+        let begun = self.vault.upload_attributes(upload.clone()).await?;
+        Ok((number, begun.checksum.as_ref().map(|stored| stored.algorithm)))
     }
 
     pub(super) async fn copy_part(&self, input: UploadPartCopyInput) -> Reply<UploadPartCopyOutput> {
-        let number = part_number(input.part_number)?;
-        let source = self.open_source(&input.copy_source).await?;
-        let range = match input.copy_source_range.as_deref().map(Range::parse) {
-            None => 0..source.stat.size,
-            Some(Ok(range)) => range.check(source.stat.size)?,
-            Some(Err(_)) => return Err(s3_error!(InvalidArgument, "x-amz-copy-source-range is not bytes=FIRST-LAST")),
-        };
         let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
-        let stat = self.copy_range(source, range, Target::Part { upload, number }).await?;
-        Ok(S3Response::new(UploadPartCopyOutput {
-            copy_part_result: Some(CopyPartResult {
-                e_tag: Some(etag(stat.tag)),
-                last_modified: Some(stat.modified.into()),
-                ..CopyPartResult::default()
-            }),
-            ..UploadPartCopyOutput::default()
-        }))
+        let (number, algorithm) = self.may_upload(input.part_number, &upload).await?;
+        let source = self.open_source(&input.copy_source).await?;
+        let condition = ReadCondition {
+            matches: input.copy_source_if_match.as_ref(),
+            differs: input.copy_source_if_none_match.as_ref(),
+            modified_since: input.copy_source_if_modified_since.as_ref(),
+            unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+        };
+        condition.check(&source.stat).map_err(|_| S3Error::from(Fault::Condition))?;
+        let range = source_range(input.copy_source_range.as_deref(), source.stat.size)?;
+        let (draft, computed) = self.copy_range(source, range, algorithm).await?;
+        let stored = checksum::stored(&computed, algorithm);
+        let stat = draft.commit(Target::Part { upload, number, checksum: stored.clone() }).await?;
+        let mut result = CopyPartResult {
+            e_tag: Some(etag(stat.tag)),
+            last_modified: Some(stat.modified.into()),
+            ..CopyPartResult::default()
+        };
+        answer_checksum!(result, stored.as_ref());
+        Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
     }
 
     pub(super) async fn complete_upload(
         &self,
         input: CompleteMultipartUploadInput,
     ) -> Reply<CompleteMultipartUploadOutput> {
-        let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-        if listed.is_empty() {
-            return Err(s3_error!(MalformedXML, "An upload is completed with a list of at least one part"));
+        let sent = sent_checksum!(input);
+        let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
+        let listed = listed(input.multipart_upload)?;
+        let begun = match self.vault.upload_attributes(upload.clone()).await {
+            Err(Fault::NoSuchUpload) => return self.completed_before(upload).await,
+            begun => begun?,
+        };
+        let chosen = choose(&listed, self.vault.parts(upload.clone()).await?, begun.checksum.as_ref())?;
+        let size: u64 = chosen.iter().map(|part| part.size).sum();
+        if input.mpu_object_size.is_some_and(|expected| u64::try_from(expected) != Ok(size)) {
+            return Err(s3_error!(InvalidRequest, "The parts have {size} bytes, not those of x-amz-mp-object-size"));
         }
-        let mut parts = Vec::with_capacity(listed.len());
-        for part in listed {
-            let number = part_number(part.part_number.unwrap_or(0))?;
-            if parts.last().is_some_and(|(before, _)| *before >= number) {
-                return Err(s3_error!(InvalidPartOrder, "Part {number} is not listed in ascending order"));
+        let mut attributes: Attributes = (*begun).clone();
+        attributes.checksum = begun.checksum.as_ref().and_then(|upload| checksum::of_parts(upload, &chosen));
+        if let Some(made) = &attributes.checksum
+            && let Some(claimed) = checksum::value(&sent, made.algorithm)
+            && *claimed != made.value
+        {
+            return Err(s3_error!(BadDigest, "The checksum of the object is {}, not {claimed}", made.value));
+        }
+        attributes.parts = chosen;
+        attributes.upload_id = Some(upload.id.clone());
+        let made = attributes.checksum.clone();
+        let completion = Completion {
+            parts: listed.into_iter().map(|part| (part.number, part.tag)).collect(),
+            attributes,
+            condition: write_condition(input.if_match, input.if_none_match),
+        };
+        let stat = self.vault.complete_upload(upload.clone(), completion).await?;
+        Ok(completed(upload, &stat, made.as_ref()))
+    }
+
+    /// Answers a completion that is repeated, perhaps because its answer was lost, as the first.
+    async fn completed_before(&self, upload: Upload) -> Reply<CompleteMultipartUploadOutput> {
+        match self.vault.open(&upload.bucket, &upload.key).await {
+            Ok(opened) if opened.attributes.upload_id.as_ref() == Some(&upload.id) => {
+                Ok(completed(upload, &opened.stat, opened.attributes.checksum.as_ref()))
             }
-            let tag = part.e_tag.ok_or_else(|| s3_error!(MalformedXML, "Part {number} has no ETag"))?;
-            parts.push((number, tag.into_value()));
+            Err(Fault::NoSuchBucket) => Err(Fault::NoSuchBucket.into()),
+            _ => Err(Fault::NoSuchUpload.into()),
         }
-        let condition = write_condition(input.if_match, input.if_none_match);
-        let (bucket, key) = (input.bucket, input.key);
-        let upload = Upload { bucket: bucket.clone(), key: key.clone(), id: input.upload_id };
-        let stat = self.vault.complete_upload(upload, parts, condition).await?;
-        Ok(S3Response::new(CompleteMultipartUploadOutput {
-            location: Some(format!("/{bucket}/{key}")),
-            bucket: Some(bucket),
-            key: Some(key),
-            e_tag: Some(etag(stat.tag)),
-            ..CompleteMultipartUploadOutput::default()
-        }))
     }
 
     pub(super) async fn abort_upload(&self, input: AbortMultipartUploadInput) -> Reply<AbortMultipartUploadOutput> {
@@ -121,81 +158,91 @@ impl Gateway {
         self.vault.abort_upload(upload).await?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
+}
 
-    pub(super) async fn parts(&self, input: ListPartsInput) -> Reply<ListPartsOutput> {
-        let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
-        let after = input.part_number_marker.unwrap_or(0);
-        let limit = input.max_parts.and_then(|most| usize::try_from(most).ok()).unwrap_or(PAGE).min(PAGE);
-        let mut found = self.vault.parts(upload.clone()).await?;
-        found.retain(|(number, _)| i32::from(*number) > after);
-        let is_truncated = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().map(|(number, _)| i32::from(*number)).filter(|_| is_truncated);
-        let parts = found.into_iter().map(|(number, stat)| Part {
-            part_number: Some(i32::from(number)),
-            size: Some(signed(stat.size)),
-            e_tag: Some(etag(stat.tag)),
-            last_modified: Some(stat.modified.into()),
-            ..Part::default()
-        });
-        Ok(S3Response::new(ListPartsOutput {
-            parts: Some(parts.collect()),
-            is_truncated: Some(is_truncated),
-            next_part_number_marker: next,
-            part_number_marker: Some(after),
-            max_parts: i32::try_from(limit).ok(),
-            bucket: Some(upload.bucket),
-            key: Some(upload.key),
-            upload_id: Some(upload.id),
-            ..ListPartsOutput::default()
-        }))
+fn completed(
+    upload: Upload,
+    stat: &Stat,
+    checksum: Option<&StoredChecksum>,
+) -> S3Response<CompleteMultipartUploadOutput> {
+    let Upload { bucket, key, .. } = upload;
+    let mut output = CompleteMultipartUploadOutput {
+        location: Some(format!("/{bucket}/{key}")),
+        bucket: Some(bucket),
+        key: Some(key),
+        e_tag: Some(etag(stat.tag)),
+        ..CompleteMultipartUploadOutput::default()
+    };
+    answer_checksum!(output, checksum);
+    output.checksum_type = checksum::kind(checksum);
+    S3Response::new(output)
+}
+
+/// The parts that a completion lists, in ascending order.
+fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
+    let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
+    if parts.is_empty() {
+        return Err(s3_error!(MalformedXML, "An upload is completed with a list of at least one part"));
     }
-
-    pub(super) async fn uploads(&self, input: ListMultipartUploadsInput) -> Reply<ListMultipartUploadsOutput> {
-        if input.delimiter.as_deref().is_some_and(|delimiter| !delimiter.is_empty()) {
-            return Err(s3_error!(NotImplemented, "Uploads are listed without a delimiter here"));
-        }
-        let names = Names::new(input.encoding_type.as_ref());
-        let limit = input.max_uploads.and_then(|most| usize::try_from(most).ok()).unwrap_or(PAGE).min(PAGE);
-        let prefix = input.prefix.unwrap_or_default();
-        let mut found = self.vault.uploads(&input.bucket).await?;
-        found.retain(|(upload, _)| upload.key.starts_with(&prefix));
-        let key_marker = input.key_marker.filter(|marker| !marker.is_empty());
-        if let Some(marker) = &key_marker {
-            // After the upload named by both markers, or after every upload of the key.
-            let id = input.upload_id_marker.as_deref();
-            let at = found.iter().position(|(upload, _)| upload.key == *marker && Some(upload.id.as_str()) == id);
-            match at {
-                Some(position) => drop(found.drain(..=position)),
-                None => found.retain(|(upload, _)| upload.key > *marker),
+    let mut listed: Vec<Listed> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let number = part_number(part.part_number.unwrap_or(0))?;
+        match listed.last().map(|before| before.number) {
+            Some(before) if before > number => {
+                return Err(s3_error!(InvalidPartOrder, "Part {number} is not listed in ascending order"));
             }
+            // A part that was sent twice and is listed twice counts as it was sent last.
+            Some(before) if before == number => drop(listed.pop()),
+            _ => {}
         }
-        let is_truncated = found.len() > limit;
-        found.truncate(limit);
-        let last = found.last().filter(|_| is_truncated).map(|(upload, _)| upload.clone());
-        let uploads = found.into_iter().map(|(upload, started)| MultipartUpload {
-            key: Some(names.write(upload.key)),
-            upload_id: Some(upload.id),
-            initiated: Some(started.into()),
-            ..MultipartUpload::default()
-        });
-        Ok(S3Response::new(ListMultipartUploadsOutput {
-            uploads: Some(uploads.collect()),
-            bucket: Some(input.bucket),
-            prefix: Some(names.write(prefix)),
-            key_marker: key_marker.map(|marker| names.write(marker)),
-            upload_id_marker: input.upload_id_marker,
-            is_truncated: Some(is_truncated),
-            next_key_marker: last.as_ref().map(|upload| names.write(upload.key.clone())),
-            next_upload_id_marker: last.map(|upload| upload.id),
-            max_uploads: i32::try_from(limit).ok(),
-            encoding_type: input.encoding_type,
-            ..ListMultipartUploadsOutput::default()
-        }))
+        let checksum = sent_checksum!(part);
+        let tag = part.e_tag.ok_or_else(|| s3_error!(MalformedXML, "Part {number} has no ETag"))?;
+        listed.push(Listed { number, tag: tag.into_value(), checksum });
+    }
+    Ok(listed)
+}
+
+/// The uploaded parts that are listed; all but the last must be large enough.
+fn choose(listed: &[Listed], uploaded: Vec<Part>, upload: Option<&StoredChecksum>) -> S3Result<Vec<StoredPart>> {
+    let mut chosen = Vec::with_capacity(listed.len());
+    let mut uploaded = uploaded.into_iter();
+    for Listed { number, tag, checksum } in listed {
+        let part =
+            uploaded.by_ref().find(|part| part.number == *number).filter(|part| part.stat.tag.to_string() == *tag);
+        let Part { stat, checksum: stored, .. } = part.ok_or(Fault::InvalidPart(*number))?;
+        let differs = |stored: &StoredChecksum| {
+            checksum::value(checksum, stored.algorithm).is_some_and(|claimed| *claimed != stored.value)
+        };
+        if stored.as_ref().is_some_and(differs) {
+            return Err(Fault::InvalidPart(*number).into());
+        }
+        let of_upload = stored.filter(|stored| upload.is_some_and(|upload| upload.algorithm == stored.algorithm));
+        chosen.push(StoredPart { number: *number, size: stat.size, checksum: of_upload.map(|stored| stored.value) });
+    }
+    let all_but_last = chosen.split_last().map_or(&[][..], |(_, before)| before);
+    match all_but_last.iter().find(|part| part.size < PART_BYTES_MIN) {
+        Some(StoredPart { number, size, .. }) => Err(s3_error!(
+            EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size: part {number} has {size} bytes of the \
+             {PART_BYTES_MIN} that each part but the last must have"
+        )),
+        None => Ok(chosen),
     }
 }
 
-fn part_number(number: i32) -> S3Result<u16> {
+/// The bytes of a copy's source; a range has both ends here, and they lie within the source.
+fn source_range(header: Option<&str>, size: u64) -> S3Result<std::ops::Range<u64>> {
+    let Some(header) = header else { return Ok(0..size) };
+    match Range::parse(header) {
+        Ok(Range::Int { first, last: Some(last) }) if last < size => Ok(first..last + 1),
+        Ok(Range::Int { last: Some(_), .. }) => {
+            Err(s3_error!(InvalidRange, "Range specified is not valid for source object of size: {size}"))
+        }
+        _ => Err(s3_error!(InvalidArgument, "x-amz-copy-source-range is not bytes=FIRST-LAST")),
+    }
+}
+
+pub(super) fn part_number(number: i32) -> S3Result<u16> {
     let valid = u16::try_from(number).ok().filter(|number| (1..=PARTS_MAX).contains(number));
     valid.ok_or_else(|| s3_error!(InvalidArgument, "Part number {number} is not within 1..={PARTS_MAX}"))
 }

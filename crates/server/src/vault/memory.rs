@@ -12,7 +12,10 @@ use bytes::Bytes;
 
 use super::budget::{Budget, Reservation};
 use super::query::{Pager, Step};
-use super::{Attributes, Condition, Content, Fault, From, Opened, Page, Query, Stat, Tag, Target, Upload};
+use super::{
+    Attributes, Begun, BucketSettings, Completion, Condition, Content, Deletion, Fault, From, Opened, Page, Part,
+    Query, Stat, StoredChecksum, Tag, Target, Upload,
+};
 use crate::clock;
 use crate::credentials::{random, random_hex};
 
@@ -36,6 +39,7 @@ pub(crate) struct Segments {
 
 struct Bucket {
     created: SystemTime,
+    settings: BucketSettings,
     /// By the bytes of the key, which is the order of listings.
     objects: BTreeMap<Vec<u8>, Object>,
     uploads: BTreeMap<Upload, Parts>,
@@ -44,14 +48,20 @@ struct Bucket {
 #[derive(Clone)]
 struct Object {
     stat: Stat,
-    attributes: Attributes,
+    attributes: Arc<Attributes>,
     segments: Arc<Segments>,
 }
 
 struct Parts {
     started: SystemTime,
-    attributes: Attributes,
-    by_number: BTreeMap<u16, (Stat, Arc<Segments>)>,
+    attributes: Arc<Attributes>,
+    by_number: BTreeMap<u16, UploadedPart>,
+}
+
+struct UploadedPart {
+    stat: Stat,
+    checksum: Option<StoredChecksum>,
+    segments: Arc<Segments>,
 }
 
 #[expect(clippy::unused_async, reason = "the same shape as the directory's store, which waits for the disk")]
@@ -77,13 +87,40 @@ impl Memory {
         Stat { size, modified: clock::wall(), tag }
     }
 
-    pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
+    pub(crate) async fn create_bucket(&self, bucket: &str, settings: BucketSettings) -> Result<(), Fault> {
         let mut buckets = self.write();
         if buckets.contains_key(bucket) {
             return Err(Fault::BucketExists);
         }
-        let empty = Bucket { created: clock::wall(), objects: BTreeMap::new(), uploads: BTreeMap::new() };
+        let created = clock::wall();
+        let empty = Bucket { created, settings, objects: BTreeMap::new(), uploads: BTreeMap::new() };
         buckets.insert(bucket.to_owned(), empty);
+        Ok(())
+    }
+
+    pub(crate) async fn settings(&self, bucket: &str) -> Result<BucketSettings, Fault> {
+        self.read().get(bucket).map(|bucket| bucket.settings.clone()).ok_or(Fault::NoSuchBucket)
+    }
+
+    pub(crate) async fn change_settings(
+        &self,
+        bucket: &str,
+        change: impl FnOnce(&mut BucketSettings),
+    ) -> Result<(), Fault> {
+        change(&mut self.write().get_mut(bucket).ok_or(Fault::NoSuchBucket)?.settings);
+        Ok(())
+    }
+
+    pub(crate) async fn change_attributes(
+        &self,
+        bucket: &str,
+        key: &str,
+        change: impl FnOnce(&mut Attributes),
+    ) -> Result<(), Fault> {
+        let mut buckets = self.write();
+        let bucket = buckets.get_mut(bucket).ok_or(Fault::NoSuchBucket)?;
+        let object = bucket.objects.get_mut(key.as_bytes()).ok_or(Fault::NoSuchKey)?;
+        change(Arc::make_mut(&mut object.attributes));
         Ok(())
     }
 
@@ -111,13 +148,19 @@ impl Memory {
         Ok(Opened { stat, attributes, content: Content::Memory(segments) })
     }
 
-    pub(crate) async fn delete(&self, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
+    pub(crate) async fn delete(&self, bucket: &str, deletions: Vec<Deletion>) -> Result<Vec<Result<(), Fault>>, Fault> {
         let mut buckets = self.write();
         let bucket = buckets.get_mut(bucket).ok_or(Fault::NoSuchBucket)?;
-        for key in keys {
+        let remove = |Deletion { key, condition }: Deletion| {
+            if !condition.is_always()
+                && let Some(object) = bucket.objects.get(key.as_bytes())
+            {
+                condition.check(Some(&object.stat))?;
+            }
             bucket.objects.remove(key.as_bytes());
-        }
-        Ok(())
+            Ok(())
+        };
+        Ok(deletions.into_iter().map(remove).collect())
     }
 
     pub(crate) async fn list(&self, bucket: &str, query: Query) -> Result<Page, Fault> {
@@ -152,12 +195,13 @@ impl Memory {
         match target {
             Target::Object { bucket, key, attributes, condition } => {
                 let bucket = buckets.get_mut(&bucket).ok_or(Fault::NoSuchBucket)?;
+                let attributes = Arc::new(attributes);
                 bucket.put(key, Object { stat: stat.clone(), attributes, segments }, &condition)?;
             }
-            Target::Part { upload, number } => {
+            Target::Part { upload, number, checksum } => {
                 let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
                 let parts = bucket.uploads.get_mut(&upload).ok_or(Fault::NoSuchUpload)?;
-                parts.by_number.insert(number, (stat.clone(), segments));
+                parts.by_number.insert(number, UploadedPart { stat: stat.clone(), checksum, segments });
             }
         }
         Ok(stat)
@@ -166,32 +210,28 @@ impl Memory {
     pub(crate) async fn create_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, Fault> {
         let id = random_hex::<16>().map_err(Fault::io("making an upload id"))?;
         let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.clone() };
-        let parts = Parts { started: clock::wall(), attributes, by_number: BTreeMap::new() };
+        let parts = Parts { started: clock::wall(), attributes: Arc::new(attributes), by_number: BTreeMap::new() };
         self.write().get_mut(bucket).ok_or(Fault::NoSuchBucket)?.uploads.insert(upload, parts);
         Ok(id)
     }
 
-    pub(crate) async fn complete_upload(
-        &self,
-        upload: Upload,
-        parts: Vec<(u16, String)>,
-        condition: Condition,
-    ) -> Result<Stat, Fault> {
+    pub(crate) async fn complete_upload(&self, upload: Upload, completion: Completion) -> Result<Stat, Fault> {
+        let Completion { parts, attributes, condition } = completion;
         let mut buckets = self.write();
         let bucket = buckets.get_mut(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
         let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
         let (mut size, mut joined) = (0, Segments { bytes: Vec::new(), reserved: Vec::new() });
         let mut tags = Vec::with_capacity(parts.len());
         for (number, tag) in parts {
-            let part = begun.by_number.get(&number).filter(|(stat, _)| stat.tag.to_string() == tag);
-            let (stat, bytes) = part.ok_or(Fault::InvalidPart(number))?;
+            let part = begun.by_number.get(&number).filter(|part| part.stat.tag.to_string() == tag);
+            let UploadedPart { stat, segments, .. } = part.ok_or(Fault::InvalidPart(number))?;
             size += stat.size;
             tags.push(stat.tag);
-            joined.bytes.extend(bytes.bytes.iter().cloned());
-            joined.reserved.extend(bytes.reserved.iter().cloned());
+            joined.bytes.extend(segments.bytes.iter().cloned());
+            joined.reserved.extend(segments.reserved.iter().cloned());
         }
         let stat = self.stat(size, Tag::joined(tags));
-        let object = Object { stat: stat.clone(), attributes: begun.attributes.clone(), segments: Arc::new(joined) };
+        let object = Object { stat: stat.clone(), attributes: Arc::new(attributes), segments: Arc::new(joined) };
         bucket.put(upload.key.clone(), object, &condition)?;
         bucket.uploads.remove(&upload);
         Ok(stat)
@@ -203,32 +243,42 @@ impl Memory {
         bucket.uploads.remove(&upload).map(|_| ()).ok_or(Fault::NoSuchUpload)
     }
 
-    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+    pub(crate) async fn upload_attributes(&self, upload: Upload) -> Result<Arc<Attributes>, Fault> {
+        let buckets = self.read();
+        let bucket = buckets.get(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
+        bucket.uploads.get(&upload).map(|begun| Arc::clone(&begun.attributes)).ok_or(Fault::NoSuchUpload)
+    }
+
+    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<Part>, Fault> {
         let buckets = self.read();
         let bucket = buckets.get(&upload.bucket).ok_or(Fault::NoSuchBucket)?;
         let begun = bucket.uploads.get(&upload).ok_or(Fault::NoSuchUpload)?;
-        Ok(begun.by_number.iter().map(|(number, (stat, _))| (*number, stat.clone())).collect())
+        let part = |(number, part): (&u16, &UploadedPart)| Part {
+            number: *number,
+            stat: part.stat.clone(),
+            checksum: part.checksum.clone(),
+        };
+        Ok(begun.by_number.iter().map(part).collect())
     }
 
-    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<Begun>, Fault> {
         let buckets = self.read();
         let uploads = &buckets.get(bucket).ok_or(Fault::NoSuchBucket)?.uploads;
-        let mut found: Vec<_> = uploads.iter().map(|(upload, parts)| (upload.clone(), parts.started)).collect();
-        found.sort_by(|(one, began), (two, start)| (&one.key, began).cmp(&(&two.key, start)));
+        let begun = |(upload, parts): (&Upload, &Parts)| Begun {
+            upload: upload.clone(),
+            started: parts.started,
+            attributes: Arc::clone(&parts.attributes),
+        };
+        let mut found: Vec<_> = uploads.iter().map(begun).collect();
+        found.sort_by(|one, two| (&one.upload.key, one.started).cmp(&(&two.upload.key, two.started)));
         Ok(found)
     }
 }
 
 impl Bucket {
     fn put(&mut self, key: String, object: Object, condition: &Condition) -> Result<(), Fault> {
-        let present = self.objects.get(key.as_bytes()).map(|object| object.stat.tag);
-        let fulfilled = match (condition, present) {
-            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Matches(None), Some(_)) => true,
-            (Condition::Matches(Some(tag)), Some(present)) => present.to_string() == *tag,
-            _ => false,
-        };
-        if !fulfilled {
-            return Err(Fault::Condition);
+        if !condition.is_always() {
+            condition.check(self.objects.get(key.as_bytes()).map(|object| &object.stat))?;
         }
         self.objects.insert(key.into_bytes(), object);
         Ok(())

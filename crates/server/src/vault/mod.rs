@@ -2,7 +2,10 @@
 //!
 //! Invariant: an object appears under its key complete or not at all, and a reader keeps the version that it opened.
 
+mod acl;
+mod attributes;
 mod budget;
+mod condition;
 mod directory;
 mod memory;
 mod query;
@@ -10,7 +13,6 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -25,7 +27,10 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+pub(crate) use acl::{Acl, Caller, Grant, Grantee, Permission, allows};
+pub(crate) use attributes::{Algorithm, Attributes, BucketSettings, PublicAccessBlock, StoredChecksum, StoredPart};
 pub(crate) use budget::Budget;
+pub(crate) use condition::{Condition, Deletion, TagPattern};
 use directory::Directory;
 use memory::Memory;
 pub(crate) use query::{From, Page, Query};
@@ -80,8 +85,22 @@ impl Vault {
         Ok(Self { kind: Kind::Directory(Arc::new(Directory::at(path, durable, tags)?)), tags })
     }
 
-    pub(crate) async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
-        each!(self.kind, store => store.create_bucket(bucket).await)
+    pub(crate) async fn create_bucket(&self, bucket: &str, settings: BucketSettings) -> Result<(), Fault> {
+        each!(self.kind, store => store.create_bucket(bucket, settings).await)
+    }
+
+    /// What is kept of a bucket beside its objects.
+    pub(crate) async fn settings(&self, bucket: &str) -> Result<BucketSettings, Fault> {
+        each!(self.kind, store => store.settings(bucket).await)
+    }
+
+    /// Changes what is kept of a bucket beside its objects.
+    pub(crate) async fn change_settings(
+        &self,
+        bucket: &str,
+        change: impl FnOnce(&mut BucketSettings) + Send + 'static,
+    ) -> Result<(), Fault> {
+        each!(self.kind, store => store.change_settings(bucket, change).await)
     }
 
     pub(crate) async fn head_bucket(&self, bucket: &str) -> Result<(), Fault> {
@@ -101,9 +120,19 @@ impl Vault {
         each!(self.kind, store => store.open(bucket, key).await)
     }
 
-    /// Removes objects; those that do not exist are no error.
-    pub(crate) async fn delete(&self, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
-        each!(self.kind, store => store.delete(bucket, keys).await)
+    /// Changes what clients attached to an object; the object stays the same version.
+    pub(crate) async fn change_attributes(
+        &self,
+        bucket: &str,
+        key: &str,
+        change: impl FnOnce(&mut Attributes) + Send + 'static,
+    ) -> Result<(), Fault> {
+        each!(self.kind, store => store.change_attributes(bucket, key, change).await)
+    }
+
+    /// Removes objects; those that do not exist are no error. Returns what became of each, in the same order.
+    pub(crate) async fn delete(&self, bucket: &str, deletions: Vec<Deletion>) -> Result<Vec<Result<(), Fault>>, Fault> {
+        each!(self.kind, store => store.delete(bucket, deletions).await)
     }
 
     pub(crate) async fn list(&self, bucket: &str, query: Query) -> Result<Page, Fault> {
@@ -126,26 +155,26 @@ impl Vault {
     }
 
     /// Makes the object out of the parts, in the order given, and ends the upload.
-    pub(crate) async fn complete_upload(
-        &self,
-        upload: Upload,
-        parts: Vec<(u16, String)>,
-        condition: Condition,
-    ) -> Result<Stat, Fault> {
-        each!(self.kind, store => store.complete_upload(upload, parts, condition).await)
+    pub(crate) async fn complete_upload(&self, upload: Upload, completion: Completion) -> Result<Stat, Fault> {
+        each!(self.kind, store => store.complete_upload(upload, completion).await)
     }
 
     pub(crate) async fn abort_upload(&self, upload: Upload) -> Result<(), Fault> {
         each!(self.kind, store => store.abort_upload(upload).await)
     }
 
+    /// What was attached to an upload when it was begun.
+    pub(crate) async fn upload_attributes(&self, upload: Upload) -> Result<Arc<Attributes>, Fault> {
+        each!(self.kind, store => store.upload_attributes(upload).await)
+    }
+
     /// The parts of an upload, by ascending number.
-    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+    pub(crate) async fn parts(&self, upload: Upload) -> Result<Vec<Part>, Fault> {
         each!(self.kind, store => store.parts(upload).await)
     }
 
     /// The uploads in progress, by key, then by start.
-    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+    pub(crate) async fn uploads(&self, bucket: &str) -> Result<Vec<Begun>, Fault> {
         each!(self.kind, store => store.uploads(bucket).await)
     }
 }
@@ -171,30 +200,34 @@ pub(crate) struct Upload {
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Object { bucket: String, key: String, attributes: Attributes, condition: Condition },
-    Part { upload: Upload, number: u16 },
+    Part { upload: Upload, number: u16, checksum: Option<StoredChecksum> },
 }
 
-/// What must hold of the object that a write replaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// Nothing.
-    Always,
-    /// It does not exist.
-    Absent,
-    /// It exists with this entity tag; `None`: with any.
-    Matches(Option<String>),
+/// A part of an upload in progress.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) number: u16,
+    pub(crate) stat: Stat,
+    pub(crate) checksum: Option<StoredChecksum>,
 }
 
-/// What clients attach to an object.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Attributes {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content_encoding: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) metadata: BTreeMap<String, String>,
+/// An upload in progress.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    pub(crate) upload: Upload,
+    pub(crate) started: SystemTime,
+    pub(crate) attributes: Arc<Attributes>,
+}
+
+/// How an upload becomes an object.
+#[derive(Debug, Clone)]
+pub(crate) struct Completion {
+    /// Numbers and entity tags of the parts, in the order in which they are joined.
+    pub(crate) parts: Vec<(u16, String)>,
+    /// What is attached to the object.
+    pub(crate) attributes: Attributes,
+    /// What must hold of the object that is replaced.
+    pub(crate) condition: Condition,
 }
 
 /// What listings tell of an object.
@@ -208,7 +241,7 @@ pub(crate) struct Stat {
 /// An object opened for reading.
 pub(crate) struct Opened {
     pub(crate) stat: Stat,
-    pub(crate) attributes: Attributes,
+    pub(crate) attributes: Arc<Attributes>,
     content: Content,
 }
 

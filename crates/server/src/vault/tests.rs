@@ -53,7 +53,7 @@ async fn put(vault: &Vault, key: &str, bytes: &'static [u8]) -> Result<Stat, Fau
     let mut draft = vault.draft(bytes.len() as u64)?;
     draft.push(Bytes::from_static(bytes)).await?;
     let (bucket, attributes) = (BUCKET.to_owned(), Attributes::default());
-    draft.commit(Target::Object { bucket, key: key.to_owned(), attributes, condition: Condition::Always }).await
+    draft.commit(Target::Object { bucket, key: key.to_owned(), attributes, condition: Condition::default() }).await
 }
 
 async fn get(vault: &Vault, key: &str) -> Option<Vec<u8>> {
@@ -70,7 +70,7 @@ async fn observe(vault: &Vault, operation: &Operation) -> String {
             static BYTES: [u8; 256] = [7; 256];
             put(vault, key, &BYTES[..usize::from(*byte)]).await.unwrap().size.to_string()
         }
-        Operation::Delete(key) => format!("{:?}", vault.delete(BUCKET, vec![key.clone()]).await.is_ok()),
+        Operation::Delete(key) => format!("{:?}", vault.delete(BUCKET, vec![Deletion::of(key.clone())]).await.is_ok()),
         Operation::Get(key) => format!("{:?}", get(vault, key).await),
         Operation::List { prefix, delimiter, from, limit } => {
             let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
@@ -83,7 +83,7 @@ async fn observe(vault: &Vault, operation: &Operation) -> String {
 }
 
 async fn with_bucket(vault: Vault) -> Vault {
-    vault.create_bucket(BUCKET).await.unwrap();
+    vault.create_bucket(BUCKET, BucketSettings::default()).await.unwrap();
     vault
 }
 
@@ -119,7 +119,7 @@ async fn an_object_stays_while_a_folder_of_its_name_comes_and_goes() {
         for _ in 0..150 {
             put(&two, "a/b", b"below").await.unwrap();
             assert_eq!(get(&two, "a/b").await.unwrap(), b"below");
-            two.delete(BUCKET, vec!["a/b".into()]).await.unwrap();
+            two.delete(BUCKET, vec![Deletion::of("a/b".into())]).await.unwrap();
         }
     });
     for _ in 0..150 {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::attributes::write_checksum;
 use super::escape::Escaped;
-use super::{Directory, modified, require_bucket, tags, write_attributes};
+use super::{Directory, modified, require_bucket, tags};
 use crate::clock;
-use crate::vault::{Fault, Stat, Tag, Target};
+use crate::vault::{Attributes, Fault, Stat, Tag, Target};
 
 /// Bytes handed to the disk at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -39,14 +40,18 @@ impl Directory {
         let path = self.draft_path();
         let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = opened.map_err(Fault::io("creating a file below .dlio-rs/drafts"))?;
-        Ok(DraftFile { file, path, placed: false })
+        Ok(DraftFile { file, path, aside: None, placed: false })
     }
 
     /// Gives the finished file its time and its entity tag (`None`: an opaque one), makes it durable, and puts it where it belongs.
     pub(super) fn finish(&self, mut draft: DraftFile, target: &Target, tag: Option<Tag>) -> Result<Stat, Fault> {
         let failed = Fault::io("finishing a write");
-        if let Target::Object { attributes, .. } = target {
-            write_attributes(&draft.file, attributes).map_err(Fault::io("writing the attributes of an object"))?;
+        match target {
+            Target::Object { bucket, attributes, .. } if *attributes != Attributes::default() => {
+                draft.aside = self.write_attributes(bucket, &draft.file, attributes)?;
+            }
+            Target::Object { .. } => {}
+            Target::Part { checksum, .. } => write_checksum(&draft.file, checksum.as_ref()).map_err(&failed)?,
         }
         // The file system's own time stamps are as coarse as its ticks; the entity tag wants every version different.
         draft.file.set_times(FileTimes::new().set_modified(clock::wall())).map_err(&failed)?;
@@ -57,9 +62,9 @@ impl Directory {
                 if self.durable {
                     draft.file.sync_all().map_err(Fault::io("syncing an object to disk"))?;
                 }
-                self.place(&draft.path, &self.bucket(bucket), &Escaped::new(key), condition)?;
+                self.place(&draft.path, bucket, &Escaped::new(key), condition)?;
             }
-            Target::Part { upload, number } => {
+            Target::Part { upload, number, .. } => {
                 let folder = self.require_upload(upload)?;
                 fs::rename(&draft.path, super::upload::part_path(&folder, *number)).map_err(&failed)?;
             }
@@ -132,6 +137,8 @@ fn write_all(file: &mut File, bytes: &[Bytes]) -> Result<(), Fault> {
 pub(super) struct DraftFile {
     pub(super) file: File,
     path: PathBuf,
+    /// The file beside it that its attributes are in.
+    aside: Option<PathBuf>,
     placed: bool,
 }
 
@@ -139,6 +146,7 @@ impl Drop for DraftFile {
     fn drop(&mut self) {
         if !self.placed {
             let _ = fs::remove_file(&self.path);
+            let _ = self.aside.as_ref().map(fs::remove_file);
         }
     }
 }

@@ -8,9 +8,11 @@
 //!   removes those whose owner is gone.
 //! - `.dlio-rs/uploads/<bucket>/<upload id>/`: `upload.json` and one `part-NNNNN` per part.
 //!
-//! Module [`tags`] says where entity tags come from; they are the same for every process. Content type and user metadata are the extended attribute
-//! `user.dlio-rs`; a file system without extended attributes does not keep them.
+//! Module [`tags`] says where entity tags come from; they are the same for every process. Module [`attributes`] says
+//! where content type, user metadata and the like are kept; a file system without extended attributes does not keep
+//! them.
 
+mod attributes;
 mod draft;
 mod escape;
 mod level;
@@ -31,7 +33,7 @@ use std::time::SystemTime;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use super::{Attributes, EntityTags, Fault, Opened, Page, Query, Stat};
+use super::{BucketSettings, Deletion, EntityTags, Fault, Opened, Page, Query, Stat};
 use crate::Error;
 use crate::credentials::random_hex;
 pub(crate) use draft::Draft;
@@ -42,7 +44,6 @@ pub(crate) use read::{Content, Reader};
 
 /// Holds what is not an object. No bucket name begins with a dot.
 const PRIVATE: &str = ".dlio-rs";
-const ATTRIBUTES: &str = "user.dlio-rs";
 
 pub(crate) struct Directory {
     root: PathBuf,
@@ -114,10 +115,13 @@ impl Directory {
         if self.durable { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
-    pub(crate) async fn create_bucket(self: &Arc<Self>, bucket: &str) -> Result<(), Fault> {
-        let path = self.bucket(bucket);
+    pub(crate) async fn create_bucket(self: &Arc<Self>, bucket: &str, settings: BucketSettings) -> Result<(), Fault> {
+        let (path, bucket) = (self.bucket(bucket), bucket.to_owned());
         self.blocking(move |store| match fs::create_dir(&path) {
-            Ok(()) => store.sync(&store.root).map_err(Fault::io("creating a bucket")),
+            Ok(()) => {
+                store.write_settings(&bucket, &settings)?;
+                store.sync(&store.root).map_err(Fault::io("creating a bucket"))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Fault::BucketExists),
             Err(error) => Err(Fault::io("creating a bucket")(error)),
         })
@@ -133,10 +137,11 @@ impl Directory {
     }
 
     pub(crate) async fn delete_bucket(self: &Arc<Self>, bucket: &str) -> Result<(), Fault> {
-        let (path, uploads) = (self.bucket(bucket), self.uploads_of(bucket));
-        self.blocking(move |_| {
+        let (path, uploads, bucket) = (self.bucket(bucket), self.uploads_of(bucket), bucket.to_owned());
+        self.blocking(move |store| {
             require_bucket(&path)?;
             remove_empty_tree(&path)?;
+            store.remove_settings(&bucket)?;
             match fs::remove_dir_all(uploads) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::io("removing uploads")(error)),
                 _ => Ok(()),
@@ -164,17 +169,18 @@ impl Directory {
 
     pub(crate) async fn open(self: &Arc<Self>, bucket: &str, key: &str) -> Result<Opened, Fault> {
         let escaped = Escaped::new(key);
-        let bucket = self.bucket(bucket);
+        let folder = self.bucket(bucket);
         // Most objects are known to the kernel already: no other thread need be asked then.
-        let cached = open_cached(&bucket.join(escaped.path()), OPEN_FLAGS);
+        let cached = open_cached(&folder.join(escaped.path()), OPEN_FLAGS);
         if let Some((file, metadata)) = cached.filter(|(_, metadata)| metadata.is_file()) {
             let stat = self.stat_of(&file, &metadata);
-            return Ok(self.opened(file, stat));
+            return self.opened(bucket, file, stat);
         }
+        let bucket = bucket.to_owned();
         self.blocking(move |store| {
-            let (file, metadata) = find(&bucket, &escaped)?;
+            let (file, metadata) = find(&folder, &escaped)?;
             let stat = store.stat_of(&file, &metadata);
-            Ok(store.opened(file, stat))
+            store.opened(&bucket, file, stat)
         })
         .await
     }
@@ -197,17 +203,21 @@ impl Directory {
         Stat { size: metadata.size(), modified: modified(metadata), tag: self.tag_of(file, metadata) }
     }
 
-    fn opened(&self, file: File, stat: Stat) -> Opened {
-        let attributes = read_attributes(&file);
+    fn opened(&self, bucket: &str, file: File, stat: Stat) -> Result<Opened, Fault> {
+        let attributes = self.read_attributes(bucket, &file)?;
         let content = Content::new(file, Arc::clone(&self.buffers));
-        Opened { stat, attributes, content: super::Content::Directory(content) }
+        Ok(Opened { stat, attributes, content: super::Content::Directory(content) })
     }
 
-    pub(crate) async fn delete(self: &Arc<Self>, bucket: &str, keys: Vec<String>) -> Result<(), Fault> {
-        let bucket = self.bucket(bucket);
-        self.blocking(move |_| {
-            require_bucket(&bucket)?;
-            keys.iter().try_for_each(|key| place::remove(&bucket, &Escaped::new(key)))
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        bucket: &str,
+        deletions: Vec<Deletion>,
+    ) -> Result<Vec<Result<(), Fault>>, Fault> {
+        let bucket = bucket.to_owned();
+        self.blocking(move |store| {
+            require_bucket(&store.bucket(&bucket))?;
+            Ok(deletions.into_iter().map(|deletion| store.remove(&bucket, &deletion)).collect())
         })
         .await
     }
@@ -314,23 +324,4 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn modified(metadata: &fs::Metadata) -> SystemTime {
     metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn read_attributes(file: &File) -> Attributes {
-    let mut buffer = [0_u8; 4096];
-    match rustix::fs::fgetxattr(file, ATTRIBUTES, &mut buffer[..]) {
-        Ok(length) => serde_json::from_slice(&buffer[..length]).unwrap_or_default(),
-        Err(_) => Attributes::default(),
-    }
-}
-
-fn write_attributes(file: &File, attributes: &Attributes) -> io::Result<()> {
-    if *attributes == Attributes::default() {
-        return Ok(());
-    }
-    let text = serde_json::to_vec(attributes)?;
-    match rustix::fs::fsetxattr(file, ATTRIBUTES, &text, rustix::fs::XattrFlags::empty()) {
-        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }

@@ -14,28 +14,29 @@ use rustix::io::Errno;
 
 use super::escape::{Escaped, aside};
 use super::{Directory, require_bucket};
-use crate::vault::{Condition, Fault};
+use crate::vault::{Condition, Deletion, Fault};
 
 /// How often somebody else may get in between before we give up.
 const TRIES: u32 = 32;
 
 impl Directory {
     /// Renames a finished draft to the object's place.
-    pub(super) fn place(&self, draft: &Path, bucket: &Path, key: &Escaped, condition: &Condition) -> Result<(), Fault> {
-        if let Condition::Matches(tag) = condition {
-            let present = self.stat(bucket, key).map(|stat| stat.tag.to_string());
-            if present.is_none() || tag.is_some() && present != *tag {
-                return Err(Fault::Condition);
-            }
-        }
-        if *condition == Condition::Absent && self.stat(bucket, key).is_some() {
-            return Err(Fault::Condition);
+    pub(super) fn place(&self, draft: &Path, bucket: &str, key: &Escaped, condition: &Condition) -> Result<(), Fault> {
+        let aside = self.aside(bucket, key);
+        self.place_if(draft, &self.bucket(bucket), key, condition)?;
+        // What was kept beside the version before is of no use any more.
+        let _ = aside.map(fs::remove_file);
+        Ok(())
+    }
+
+    fn place_if(&self, draft: &Path, bucket: &Path, key: &Escaped, condition: &Condition) -> Result<(), Fault> {
+        let flags = if condition.is_absent() { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
+        // The kernel refuses to replace what must be absent; other conditions hold among those who wait for their turn.
+        let _turn = if condition.is_always() || condition.is_absent() { None } else { Some(self.conditional_turn()?) };
+        if !condition.is_always() {
+            condition.check(self.stat(bucket, key).as_ref())?;
         }
         let plain = bucket.join(key.path());
-        let flags = match condition {
-            Condition::Absent => RenameFlags::NOREPLACE,
-            _ => RenameFlags::empty(),
-        };
         for _ in 0..TRIES {
             if aside(&plain).exists() && self.place_aside(draft, &plain, flags)? {
                 return self.sync_parent(&plain);
@@ -107,10 +108,37 @@ impl Directory {
     /// Waits until nobody else rearranges the places of objects and folders; until the file is dropped. Without it,
     /// moving an object aside could catch a folder that was put in its place meanwhile, or overwrite a newer version.
     /// On a file system without locks, keys such as `a` and `a/b` must not be written at the same time.
-    fn turn(&self) -> Result<File, Fault> {
+    pub(super) fn turn(&self) -> Result<File, Fault> {
         let turn = File::open(self.lock_path()).map_err(Fault::io("opening the lock file"))?;
         let _ = turn.lock();
         Ok(turn)
+    }
+
+    /// Waits until nobody else checks a condition and acts on it; until the file is dropped. It is another lock than
+    /// [`Directory::turn`], which is taken while this one is held.
+    fn conditional_turn(&self) -> Result<File, Fault> {
+        let path = self.lock_path().with_extension("conditions");
+        let turn = File::options().create(true).append(true).open(path);
+        let turn = turn.map_err(Fault::io("opening the lock file of conditional writes"))?;
+        let _ = turn.lock();
+        Ok(turn)
+    }
+
+    /// Removes an object, if it is as expected.
+    pub(super) fn remove(&self, bucket: &str, deletion: &Deletion) -> Result<(), Fault> {
+        let (folder, key) = (self.bucket(bucket), Escaped::new(&deletion.key));
+        let aside = self.aside(bucket, &key);
+        if deletion.condition.is_always() {
+            remove(&folder, &key)?;
+        } else {
+            let _turn = self.conditional_turn()?;
+            if let Some(stat) = self.stat(&folder, &key) {
+                deletion.condition.check(Some(&stat))?;
+                remove(&folder, &key)?;
+            }
+        }
+        let _ = aside.map(fs::remove_file);
+        Ok(())
     }
 
     fn sync_parent(&self, path: &Path) -> Result<(), Fault> {
@@ -137,7 +165,7 @@ fn move_aside(plain: &Path) -> Result<(), Fault> {
 }
 
 /// Removes an object, and the folders above it that it leaves empty.
-pub(super) fn remove(bucket: &Path, key: &Escaped) -> Result<(), Fault> {
+fn remove(bucket: &Path, key: &Escaped) -> Result<(), Fault> {
     let plain = bucket.join(key.path());
     remove_file(&plain)?;
     remove_file(&aside(&plain))?;

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::attributes::read_checksum;
 use super::{Directory, require_bucket};
 use crate::clock;
 use crate::credentials::random_hex;
-use crate::vault::{Attributes, Condition, Fault, Stat, Tag, Target, Upload};
+use crate::vault::{Attributes, Begun, Completion, Fault, Part, Stat, Tag, Target, Upload};
 
 const ABOUT: &str = "upload.json";
 
@@ -69,11 +70,11 @@ impl Directory {
     pub(crate) async fn complete_upload(
         self: &Arc<Self>,
         upload: Upload,
-        parts: Vec<(u16, String)>,
-        condition: Condition,
+        completion: Completion,
     ) -> Result<Stat, Fault> {
         self.blocking(move |store| {
-            let (folder, about) = store.about(&upload)?;
+            let Completion { parts, attributes, condition } = completion;
+            let folder = store.require_upload(&upload)?;
             let (mut opened, mut tags) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
             for (number, tag) in parts {
                 let part = File::open(part_path(&folder, number)).map_err(|_| Fault::InvalidPart(number))?;
@@ -91,7 +92,7 @@ impl Directory {
                 io::copy(&mut part, &mut draft.file).map_err(Fault::io("joining the parts of an object"))?;
             }
             let Upload { bucket, key, .. } = upload;
-            let target = Target::Object { bucket, key, attributes: about.attributes, condition };
+            let target = Target::Object { bucket, key, attributes, condition };
             let stat = store.finish(draft, &target, Tag::joined(tags))?;
             fs::remove_dir_all(&folder).map_err(Fault::io("removing the parts of an object"))?;
             Ok(stat)
@@ -107,7 +108,11 @@ impl Directory {
         .await
     }
 
-    pub(crate) async fn parts(self: &Arc<Self>, upload: Upload) -> Result<Vec<(u16, Stat)>, Fault> {
+    pub(crate) async fn upload_attributes(self: &Arc<Self>, upload: Upload) -> Result<Arc<Attributes>, Fault> {
+        self.blocking(move |store| store.about(&upload).map(|(_, about)| Arc::new(about.attributes))).await
+    }
+
+    pub(crate) async fn parts(self: &Arc<Self>, upload: Upload) -> Result<Vec<Part>, Fault> {
         self.blocking(move |store| {
             let failed = Fault::io("listing the parts of an upload");
             let mut parts = Vec::new();
@@ -118,16 +123,16 @@ impl Directory {
                 if let Some(number) = number
                     && let Some(stat) = store.stat_at(&entry.path())
                 {
-                    parts.push((number, stat));
+                    parts.push(Part { number, stat, checksum: read_checksum(&entry.path()) });
                 }
             }
-            parts.sort_by_key(|(number, _)| *number);
+            parts.sort_by_key(|part| part.number);
             Ok(parts)
         })
         .await
     }
 
-    pub(crate) async fn uploads(self: &Arc<Self>, bucket: &str) -> Result<Vec<(Upload, SystemTime)>, Fault> {
+    pub(crate) async fn uploads(self: &Arc<Self>, bucket: &str) -> Result<Vec<Begun>, Fault> {
         let bucket = bucket.to_owned();
         self.blocking(move |store| {
             require_bucket(&store.bucket(&bucket))?;
@@ -141,10 +146,10 @@ impl Directory {
             for entry in entries {
                 if let Some(about) = read_about(&entry.map_err(&failed)?.path())? {
                     let started = SystemTime::UNIX_EPOCH + Duration::from_secs(about.started_unix_s);
-                    found.push((about.upload, started));
+                    found.push(Begun { upload: about.upload, started, attributes: Arc::new(about.attributes) });
                 }
             }
-            found.sort_by(|(one, began), (two, start)| (&one.key, began).cmp(&(&two.key, start)));
+            found.sort_by(|one, two| (&one.upload.key, one.started).cmp(&(&two.upload.key, two.started)));
             Ok(found)
         })
         .await
