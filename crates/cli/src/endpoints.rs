@@ -57,6 +57,12 @@ fn file(name: &str, path: &str) -> Result<Vec<String>, Failure> {
     Ok(endpoints)
 }
 
+/// What the environment and a profile of the AWS CLI say, to a workload that says nothing.
+#[cfg(test)]
+pub(crate) fn of_aws(env: &crate::launch::Environment, profile: &crate::aws_profile::Profile) -> Vec<String> {
+    tests::of_profile(&["~storage.storage_options.endpoint_url"], env, profile).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -83,7 +89,7 @@ mod tests {
         of_profile(overrides, env, &Profile::default())
     }
 
-    fn of_profile(overrides: &[&str], env: &Environment, profile: &Profile) -> Result<Vec<String>, Failure> {
+    pub(super) fn of_profile(overrides: &[&str], env: &Environment, profile: &Profile) -> Result<Vec<String>, Failure> {
         let (loaded, wanted, flags) = (loaded(overrides), Wanted::of_test(overrides), BTreeMap::new());
         let (wanted, flags, loaded) = (&wanted, &flags, &loaded);
         let given = Given { wanted, loaded, env, profile, flags, registry: None, registry_keys: false, on_s3: true };
@@ -154,7 +160,10 @@ mod tests {
         assert_eq!(of_profile(&none, &env(&[]), &profile).unwrap(), ["http://s3:1"]);
         let general = Profile { service_endpoint: None, ..profile.clone() };
         assert_eq!(of_profile(&none, &env(&[]), &general).unwrap(), ["http://all:1"]);
-        let ignoring = env(&[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), ("AWS_ENDPOINT_URL", "http://e:1")]);
-        assert_eq!(of_profile(&none, &ignoring, &profile).unwrap(), Vec::<String>::new());
+        let ignoring = Profile { ignores_endpoints: true, ..profile };
+        assert_eq!(
+            of_profile(&none, &env(&[("AWS_ENDPOINT_URL", "http://e:1")]), &ignoring).unwrap(),
+            Vec::<String>::new()
+        );
     }
 }

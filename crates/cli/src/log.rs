@@ -39,9 +39,9 @@ impl Verbosity {
 pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     let default = match verbosity {
         // The server's library reports every refused request as an error; the client is told.
-        Verbosity::Quiet => "error,s3s=off,aws_config=off",
-        Verbosity::Normal => "warn,s3s=off,aws_config=error",
-        Verbosity::Verbose => "info,s3s=off,aws_config=error",
+        Verbosity::Quiet => "error,s3s=off",
+        Verbosity::Normal => "warn,s3s=off",
+        Verbosity::Verbose => "info,s3s=off",
         // The server's library writes whole requests; who wants them asks with RUST_LOG.
         Verbosity::Debug => "debug,s3s=off",
     };

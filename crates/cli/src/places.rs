@@ -33,6 +33,7 @@ pub(crate) struct Places<'a> {
 
 /// What servers have left in a registry.
 pub(crate) struct Registry {
+    pub(crate) folder: PathBuf,
     pub(crate) endpoints: Vec<String>,
     pub(crate) credentials: Option<Credentials>,
 }
@@ -78,7 +79,7 @@ impl<'a> Places<'a> {
         }
         remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
         let endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
-        self.registry = Some(Registry { endpoints, credentials: found.credentials });
+        self.registry = Some(Registry { folder: folder.clone(), endpoints, credentials: found.credentials });
         Ok(())
     }
 

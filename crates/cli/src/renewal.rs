@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dlio_comm::Communicator;
-use dlio_storage::s3::{self, CredentialOptions, CredentialSource, Renewal, Temporary};
+use dlio_storage::s3::chain::Provider;
+use dlio_storage::s3::{self, CredentialSource, Renewal, Temporary};
 
 use crate::exit::{Code, Failure};
 use crate::request::Request;
@@ -17,16 +18,15 @@ const PROOF: Duration = Duration::from_secs(20);
 /// # Errors
 /// When a thread cannot be started, on any rank.
 pub(crate) async fn start(comm: &dyn Communicator, request: &mut Request) -> Result<Option<String>, Failure> {
-    let Some(ends) = request.credentials_end else { return Ok(None) };
-    let options = CredentialOptions { region: Some(request.region.clone()), ..CredentialOptions::default() };
+    let (Some(ends), Some(provider)) = (request.credentials_end, request.provider.clone()) else { return Ok(None) };
     let place = comm.place();
     let proof = match place.rank {
         0 => Ok(()),
-        _ => prove(&options).await,
+        _ => prove(&provider).await,
     };
     let failed = proof.err().map(|why| format!("rank {} on {}: {why}", place.rank, place.host));
     if failed.is_none() {
-        let started = keep(request, ends, options);
+        let started = keep(request, ends, provider);
         request.renewal = agree(comm, started).await?;
     } else {
         agree(comm, Ok(())).await?;
@@ -37,24 +37,24 @@ pub(crate) async fn start(comm: &dyn Communicator, request: &mut Request) -> Res
     let others = failed.count();
     let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
     Ok(Some(format!(
-        "the credentials are temporary and {first}{more}: the run fails when they end; pass the variables of their source to all \
-         ranks (mpirun -x), or use credentials that do not end"
+        "the credentials are temporary and {first}{more}: the run fails when they end; let all nodes reach their source (its \
+         files, command or service), or use credentials that do not end"
     )))
 }
 
-async fn prove(options: &CredentialOptions) -> Result<(), String> {
-    match tokio::time::timeout(PROOF, s3::renew_credentials(options)).await {
-        Ok(found) => found.map(drop).map_err(|error| format!("cannot renew them: {}", error.message)),
+async fn prove(provider: &Provider) -> Result<(), String> {
+    match tokio::time::timeout(PROOF, provider.fetch()).await {
+        Ok(found) => found.map(drop).map_err(|why| format!("cannot renew them: {why}")),
         Err(_) => Err(format!("cannot renew them: no answer within {PROOF:?}")),
     }
 }
 
-fn keep(request: &Request, ends: Duration, options: CredentialOptions) -> Result<Option<Renewal>, Failure> {
+fn keep(request: &Request, ends: Duration, provider: Provider) -> Result<Option<Renewal>, Failure> {
     let credentials = s3::Credentials::from_bytes(&request.credentials)
         .ok_or_else(|| Failure::new(Code::Unexpected, "the credentials that rank 0 sent cannot be read"))?;
     let source: CredentialSource = Box::new(move || {
-        let options = options.clone();
-        Box::pin(async move { s3::renew_credentials(&options).await.map_err(|error| error.message) })
+        let provider = provider.clone();
+        Box::pin(async move { provider.fetch().await })
     });
     let first = Temporary { credentials, ends: Some(ends) };
     let started = Renewal::start(first, source).map_err(|error| {

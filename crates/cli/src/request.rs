@@ -9,12 +9,11 @@ use dlio_config::vocabulary::Dialect;
 use dlio_config::workload::Storage;
 use dlio_config::{Loaded, Workload};
 use dlio_event::TimeSource;
-use dlio_server::Credentials as Pair;
-use dlio_storage::s3::{CredentialOptions, Renewal, Secret};
+use dlio_storage::s3::chain::{self, ChainOptions, Provider, Tried};
+use dlio_storage::s3::{self, Renewal, Temporary};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TargetArgs;
-use crate::aws_profile::Profile;
 use crate::exit::Failure;
 use crate::launch::Environment;
 use crate::places::Places;
@@ -41,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) credentials: Vec<u8>,
     /// When they end, since 1970; `None`: they do not, or nobody says.
     pub(crate) credentials_end: Option<Duration>,
+    /// What gives new ones before then.
+    pub(crate) provider: Option<Provider>,
     /// What keeps them new on this rank.
     #[serde(skip)]
     pub(crate) renewal: Option<Renewal>,
@@ -49,6 +50,8 @@ pub(crate) struct Request {
     /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
     #[serde(with = "crate::wire_path::optional")]
     pub(crate) ca_bundle: Option<PathBuf>,
+    /// Where the profile wants the bucket to be named: `path`, `virtual` or `auto`.
+    pub(crate) addressing_style: Option<String>,
     /// Output folder.
     #[serde(with = "crate::wire_path")]
     pub(crate) output: PathBuf,
@@ -101,9 +104,11 @@ impl Request {
             endpoints: Vec::new(),
             credentials: Vec::new(),
             credentials_end: None,
+            provider: None,
             renewal: None,
             region: String::new(),
             ca_bundle: None,
+            addressing_style: None,
             output: PathBuf::new(),
             output_named_here: false,
             output_token: String::new(),
@@ -191,43 +196,73 @@ impl Request {
         };
         self.report.settle(sources::ENDPOINTS, self.endpoints.join(", "));
         self.ca_bundle = self.report.value("certificate authorities").map(PathBuf::from);
-        let region = self.report.value("region").map(str::to_owned);
-        let registered = places.registry.as_ref().and_then(|found| found.credentials.clone());
-        self.find_credentials(&workload.storage, region, (registered, &places.profile), places.env).await
+        self.addressing_style.clone_from(&places.profile.addressing_style);
+        self.region = self.report.value("region").unwrap_or("us-east-1").to_owned();
+        self.find_credentials(&workload.storage, places).await
     }
 
-    /// The configuration's keys or the registry's come first, then the AWS chain.
-    async fn find_credentials(
-        &mut self,
-        storage: &Storage,
-        region: Option<String>,
-        (registered, profile): (Option<Pair>, &Profile),
-        env: &Environment,
-    ) -> Result<(), Failure> {
-        let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
-        let profile = profile.chosen.clone();
-        let mut options = CredentialOptions { region, profile, ..CredentialOptions::default() };
-        if let Some(pair) = registered {
-            options.access_key_id = Some(pair.access_key);
-            options.secret_access_key = Some(Secret::new(pair.secret_key));
-        } else {
-            options.access_key_id.clone_from(&storage.access_key_id);
-            options.secret_access_key = storage.secret_access_key.as_ref().map(|secret| Secret::new(secret.expose()));
-            // The chain begins with the same variables, but does not know those of a file.
-            let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
-            if let (None, None, Some(id), Some(secret)) =
-                (&options.access_key_id, &options.secret_access_key, id, secret)
-            {
-                options.access_key_id = Some(id);
-                options.secret_access_key = Some(Secret::new(secret));
-                options.session_token = variable("AWS_SESSION_TOKEN").map(Secret::new);
-            }
-        }
-        let found = dlio_storage::s3::resolve_credentials(&options).await?;
-        self.credentials = found.credentials.to_bytes();
-        self.region = found.region.unwrap_or_else(|| "us-east-1".to_owned());
-        self.credentials_end = found.ends;
+    /// The registry's keys or the configuration's come first, then the AWS chain.
+    async fn find_credentials(&mut self, storage: &Storage, places: &Places<'_>) -> Result<(), Failure> {
+        let mut before = Vec::new();
+        let Some(keys) = given_keys(storage, places, &mut before)? else {
+            let options = ChainOptions {
+                variables: places.env,
+                profiles: &places.profile.files,
+                ca_bundle: self.ca_bundle.clone(),
+                before,
+                no_metadata: places.registry.as_ref().map(|_| {
+                    "not asked: servers of a registry know the keys of their command lines only (--access-key)"
+                        .to_owned()
+                }),
+            };
+            let (found, provider) = chain::find(options, &crate::log::note).await?;
+            let Temporary { credentials, ends } = found;
+            self.remarks.push(format!("credentials: {}", provider.name()));
+            self.credentials = credentials.to_bytes();
+            self.credentials_end = ends;
+            self.provider = ends.map(|_| provider);
+            return Ok(());
+        };
+        self.credentials = keys.to_bytes();
         Ok(())
+    }
+}
+
+/// Keys that somebody gave to this run; where nobody did, `before` says who might have.
+fn given_keys(
+    storage: &Storage,
+    places: &Places<'_>,
+    before: &mut Vec<Tried>,
+) -> Result<Option<s3::Credentials>, Failure> {
+    if let Some(registry) = &places.registry {
+        if let Some(pair) = &registry.credentials {
+            return Ok(Some(s3::Credentials::new(&pair.access_key, &pair.secret_key)));
+        }
+        before.push(Tried {
+            source: format!("registry {}", registry.folder.display()),
+            why: "no keys are announced there, as its servers were started with keys of their own (--access-key, --secret-key): \
+                  give the same keys to this run"
+                .to_owned(),
+        });
+    }
+    const ID: &str = "storage.storage_options.access_key_id";
+    const SECRET: &str = "storage.storage_options.secret_access_key";
+    // What is empty is not given.
+    let id = storage.access_key_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
+    let secret =
+        storage.secret_access_key.as_ref().map(|secret| secret.expose().trim()).filter(|text| !text.is_empty());
+    let half = |given: &str, missing: &str| {
+        Err(Failure::usage(format_args!("{given} is given but {missing} is not; set both or none")))
+    };
+    match (id, secret) {
+        (Some(id), Some(secret)) => Ok(Some(s3::Credentials::new(id, secret))),
+        (Some(_), None) => half(ID, SECRET),
+        (None, Some(_)) => half(SECRET, ID),
+        (None, None) => {
+            let why = if storage.access_key_id.is_some() { "empty" } else { "not given" };
+            before.push(Tried { source: ID.to_owned(), why: why.to_owned() });
+            Ok(None)
+        }
     }
 }
 

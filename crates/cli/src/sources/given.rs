@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Source;
 use crate::args::TargetArgs;
-use crate::aws_profile::{self, Profile};
+use crate::aws_profile::Profile;
 use crate::launch::{self, Environment};
 use crate::workload::Wanted;
 
@@ -60,7 +60,7 @@ impl Given<'_> {
             Source::Variable("DLIO_OUTPUT_FOLDER") => self.output_variable(),
             Source::Variable("DLIO_RS_COMM") => self.variable("DLIO_RS_COMM").filter(|word| word.trim() == "solo"),
             Source::Variable(name @ ("AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL")) => {
-                self.variable(name).filter(|_| !aws_profile::ignores_endpoints(self.env))
+                self.variable(name).filter(|_| !self.profile.ignores_endpoints)
             }
             Source::Variable(name) => self.variable(name).map(|value| shown(name, value)),
             Source::Profile(member) => self.profile(member),
@@ -134,12 +134,12 @@ impl Given<'_> {
 
     fn profile(&self, member: &str) -> Option<String> {
         let Profile { region, service_endpoint, endpoint, has_keys, ca_bundle, .. } = self.profile;
-        let urls = !aws_profile::ignores_endpoints(self.env);
+        let urls = !self.profile.ignores_endpoints;
         match member {
             "services.s3.endpoint_url" => service_endpoint.clone().filter(|_| urls),
             "endpoint_url" => endpoint.clone().filter(|_| urls),
             "region" => region.clone(),
-            "ca_bundle" => ca_bundle.clone(),
+            "ca_bundle" => ca_bundle.as_ref().map(|path| path.display().to_string()),
             "aws_access_key_id" => has_keys.then(|| "***".to_owned()),
             _ => None,
         }

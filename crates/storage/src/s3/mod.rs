@@ -5,6 +5,7 @@
 
 mod body;
 mod bucket;
+pub mod chain;
 mod config;
 mod connect;
 mod content_range;
@@ -34,7 +35,6 @@ use std::sync::{Arc, OnceLock};
 use dlio_event::TimeSource;
 
 pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
-pub use credentials::{CredentialOptions, Resolved, renew_credentials, resolve_credentials};
 use endpoints::{Endpoints, mix};
 pub use examine::{Answered, Examination, Step};
 pub use health::{EndpointNotice, NoticeSink, Outage};

@@ -109,7 +109,8 @@ impl Signer {
     }
 }
 
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
+/// HMAC-SHA256 of a text.
+pub(super) fn mac(key: &[u8], text: &str) -> Vec<u8> {
     // HMAC takes keys of any length; the fallback is never taken.
     let Ok(mut mac) = HmacSha256::new_from_slice(key) else { return Vec::new() };
     mac.update(text.as_bytes());
@@ -152,7 +153,7 @@ pub(super) fn unix_time() -> Duration {
 }
 
 /// `20130524T000000Z`, by the civil-from-days algorithm of the proleptic Gregorian calendar.
-fn iso_basic(second: u64) -> String {
+pub(super) fn iso_basic(second: u64) -> String {
     let (days, time) = (second / 86_400 + 719_468, second % 86_400);
     let era = days / 146_097;
     let day_of_era = days % 146_097;

@@ -1,0 +1,187 @@
+//! Credentials of the machine or the container that this process runs in: the container endpoint of ECS and EKS, and the instance
+//! metadata service of EC2, version 2 and, where that is refused, version 1.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Method, Uri};
+use serde::{Deserialize, Serialize};
+
+use super::http::{Answer, Query, Silence, ask};
+use super::source::{Services, expiring};
+use crate::s3::{Credentials, Secret, Temporary};
+
+/// Host of `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
+pub(super) const CONTAINER_HOST: &str = "http://169.254.170.2";
+/// Where the instance metadata service is, by `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`.
+pub(super) const INSTANCE: [&str; 2] = ["http://169.254.169.254", "http://[fd00:ec2::254]"];
+/// Hosts that plain HTTP may go to besides those of this machine.
+const HOSTS: [&str; 4] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "localhost"];
+/// Longest wait for the container endpoint, per attempt.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Attempts at the container endpoint, and the pause between two of them.
+const ATTEMPTS: (u32, Duration) = (3, Duration::from_secs(1));
+/// Path of the names of roles.
+const ROLES: &str = "latest/meta-data/iam/security-credentials/";
+
+/// The container endpoint.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Container {
+    pub(super) url: String,
+    pub(super) token: Option<String>,
+    /// It is read for every request, as its content changes.
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// The instance metadata service.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) url: String,
+    pub(super) limit: Duration,
+    pub(super) attempts: u32,
+    pub(super) v1_disabled: bool,
+}
+
+/// What both answer.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Given {
+    code: Option<String>,
+    message: Option<String>,
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    token: Option<String>,
+    expiration: Option<String>,
+}
+
+/// Whether a container's credentials may be asked for there: the token that goes along is a secret.
+///
+/// # Errors
+/// When the URL is none, or a host that others can listen on without TLS.
+pub(super) fn check_host(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if loopback || HOSTS.contains(&host) => Ok(()),
+        Some("http") => Err(format!(
+            "plain HTTP to {host:?} is not allowed; expected https, an address of this machine, or one of {}",
+            HOSTS.join(", ")
+        )),
+        _ => Err(format!("expected http://host or https://host, found {url:?}")),
+    }
+}
+
+/// # Errors
+/// When the endpoint gives none, in words.
+pub(super) async fn of_container(container: &Container, services: &Services) -> Result<Temporary, String> {
+    check_host(&container.url)?;
+    let token =
+        match &container.token_file {
+            Some(path) => Some(crate::regular::read_text(path).map_err(|error| {
+                format!("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: reading {}: {error}", path.display())
+            })?),
+            None => container.token.clone(),
+        };
+    if token.as_ref().is_some_and(|token| token.contains(['\r', '\n'])) {
+        return Err("the authorization token has a line break, which no header can have".to_owned());
+    }
+    let mut query = Query::get(&container.url, LIMIT);
+    query.ca_bundle = services.ca_bundle.as_deref();
+    query.headers.push(("accept", "application/json".to_owned()));
+    query.headers.extend(token.map(|token| ("authorization", token)));
+    let mut attempt = 1;
+    let answer = loop {
+        let why = match ask(&query).await {
+            Ok(answer) if answer.status == 200 => break answer,
+            Ok(answer) => refused(&container.url, &answer),
+            Err(silence @ Silence::Address(_)) => return Err(silence.why()),
+            Err(silence) => silence.why(),
+        };
+        if attempt == ATTEMPTS.0 {
+            return Err(format!("{why} ({attempt} attempts)"));
+        }
+        attempt += 1;
+        tokio::time::sleep(ATTEMPTS.1).await;
+    };
+    given(&container.url, &answer)
+}
+
+/// # Errors
+/// When nobody answers, or there is no role, in words.
+pub(super) async fn of_instance(metadata: &Metadata) -> Result<Temporary, String> {
+    let base = metadata.url.trim_end_matches('/');
+    let token = instance_token(metadata, base).await?;
+    let get = async |path: &str| -> Result<Answer, String> {
+        let url = format!("{base}/{path}");
+        let mut query = Query::get(&url, metadata.limit);
+        query.headers.extend(token.clone().map(|token| ("x-aws-ec2-metadata-token", token)));
+        let mut answer = ask(&query).await;
+        for _ in 1..metadata.attempts {
+            if matches!(&answer, Ok(answer) if answer.status == 200) {
+                break;
+            }
+            answer = ask(&query).await;
+        }
+        match answer.map_err(Silence::why)? {
+            answer if answer.status == 200 && !answer.body.trim().is_empty() => Ok(answer),
+            answer if answer.status == 404 || answer.status == 200 => {
+                Err(format!("{base} knows no role of this instance ({path})"))
+            }
+            answer => Err(refused(&url, &answer)),
+        }
+    };
+    let role = get(ROLES).await?.body;
+    let role = role.lines().next().unwrap_or_default().trim().to_owned();
+    let path = format!("{ROLES}{role}");
+    let answer = get(&path).await?;
+    given(&format!("{base}/{path}"), &answer)
+}
+
+/// The token of version 2; `None`: version 1 has to do.
+async fn instance_token(metadata: &Metadata, base: &str) -> Result<Option<String>, String> {
+    let url = format!("{base}/latest/api/token");
+    let mut query = Query { method: Method::PUT, ..Query::get(&url, metadata.limit) };
+    query.headers.push(("x-aws-ec2-metadata-token-ttl-seconds", "21600".to_owned()));
+    let mut attempt = 1;
+    let why = loop {
+        let retry = match ask(&query).await {
+            Ok(answer) if answer.status == 200 => return Ok(Some(answer.body.trim().to_owned())),
+            Ok(answer) if matches!(answer.status, 403..=405) => break refused(&url, &answer),
+            Ok(answer) if answer.status == 400 => return Err(refused(&url, &answer)),
+            Ok(answer) => refused(&url, &answer),
+            // A hop limit of 1 lets the request through to a container, and the answer not.
+            Err(Silence::Unanswered(why)) => break why,
+            Err(silence) => silence.why(),
+        };
+        if attempt >= metadata.attempts {
+            return Err(retry);
+        }
+        attempt += 1;
+    };
+    if metadata.v1_disabled { Err(format!("{why}; version 1 of the service is disabled")) } else { Ok(None) }
+}
+
+fn refused(url: &str, answer: &Answer) -> String {
+    let said: String = answer.body.trim().chars().take(200).collect();
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    format!("{url} answers HTTP {}{said}", answer.status)
+}
+
+fn given(url: &str, answer: &Answer) -> Result<Temporary, String> {
+    let given: Given = serde_json::from_str(&answer.body)
+        .map_err(|error| format!("{url} answers no JSON that can be read ({error})"))?;
+    if let Some(code) = given.code.filter(|code| code != "Success") {
+        return Err(format!("{url} answers {code}: {}", given.message.unwrap_or_default()));
+    }
+    let missing = |name: &str| format!("{url} answers without {name}");
+    let credentials = Credentials {
+        access_key_id: given.access_key_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("AccessKeyId"))?,
+        secret_access_key: Secret::new(given.secret_access_key.ok_or_else(|| missing("SecretAccessKey"))?),
+        session_token: given.token.filter(|token| !token.is_empty()).map(Secret::new),
+    };
+    expiring(credentials, given.expiration.as_deref()).map_err(|why| format!("{url} answers with {why}"))
+}
