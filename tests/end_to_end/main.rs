@@ -9,6 +9,7 @@ mod causes;
 mod checkpoints;
 mod containers;
 mod content;
+mod credentials;
 mod damage;
 mod datasets;
 mod doctor;

@@ -25,8 +25,8 @@ pub(crate) struct Profile {
     pub(crate) ca_bundle: Option<PathBuf>,
     /// `s3.addressing_style`: `path`, `virtual` or `auto`.
     pub(crate) addressing_style: Option<String>,
-    /// Whether it has keys, or a way to come by some.
-    pub(crate) has_keys: bool,
+    /// The setting by which it comes by keys; `None`: it has none.
+    pub(crate) keys_by: Option<&'static str>,
     /// All profiles, where credentials are looked for.
     pub(crate) files: Profiles,
 }
@@ -47,7 +47,7 @@ impl Profile {
             ignores_endpoints: files.ignores_endpoints(env),
             ca_bundle: files.path("ca_bundle", env),
             addressing_style: files.below("s3", "addressing_style"),
-            has_keys: files.has_keys(),
+            keys_by: files.keys_by(),
             files,
         })
     }

@@ -6,6 +6,7 @@ mod checkpoints;
 mod closing;
 mod commands;
 mod counters;
+mod credentials;
 mod discover;
 mod doctor;
 mod drop_in;

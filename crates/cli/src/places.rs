@@ -83,6 +83,11 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
+    /// Whether the run asks a registry, whose keys come first.
+    pub(crate) fn names_registry(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// What all of them say.
     pub(crate) fn given(&self) -> Given<'_> {
         let registry = self.registry.as_ref();

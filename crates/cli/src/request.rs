@@ -9,8 +9,8 @@ use dlio_config::vocabulary::Dialect;
 use dlio_config::workload::Storage;
 use dlio_config::{Loaded, Workload};
 use dlio_event::TimeSource;
-use dlio_storage::s3::chain::{self, ChainOptions, Provider, Tried};
-use dlio_storage::s3::{self, Renewal, Temporary};
+use dlio_storage::s3::chain::{self, Provider};
+use dlio_storage::s3::{Renewal, Temporary};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TargetArgs;
@@ -20,7 +20,7 @@ use crate::places::Places;
 use crate::sources::{self, Report};
 use crate::wall::Anchor;
 use crate::workload::{Wanted, parse_overrides};
-use crate::{endpoints, environment, location};
+use crate::{credentials, endpoints, environment, location};
 
 /// Name of the row of the output folder.
 const OUTPUT: &str = "output folder";
@@ -204,18 +204,9 @@ impl Request {
     /// The registry's keys or the configuration's come first, then the AWS chain.
     async fn find_credentials(&mut self, storage: &Storage, places: &Places<'_>) -> Result<(), Failure> {
         let mut before = Vec::new();
-        let Some(keys) = given_keys(storage, places, &mut before)? else {
-            let options = ChainOptions {
-                variables: places.env,
-                profiles: &places.profile.files,
-                ca_bundle: self.ca_bundle.clone(),
-                before,
-                no_metadata: places.registry.as_ref().map(|_| {
-                    "not asked: servers of a registry know the keys of their command lines only (--access-key)"
-                        .to_owned()
-                }),
-            };
-            let (found, provider) = chain::find(options, &crate::log::note).await?;
+        let Some(keys) = credentials::given(storage, places, &mut before)? else {
+            let options = credentials::options(places, self.ca_bundle.clone(), before);
+            let (found, provider) = chain::find(options, &crate::log::note).await.map_err(credentials::failure)?;
             let Temporary { credentials, ends } = found;
             self.remarks.push(format!("credentials: {}", provider.name()));
             self.credentials = credentials.to_bytes();
@@ -225,44 +216,6 @@ impl Request {
         };
         self.credentials = keys.to_bytes();
         Ok(())
-    }
-}
-
-/// Keys that somebody gave to this run; where nobody did, `before` says who might have.
-fn given_keys(
-    storage: &Storage,
-    places: &Places<'_>,
-    before: &mut Vec<Tried>,
-) -> Result<Option<s3::Credentials>, Failure> {
-    if let Some(registry) = &places.registry {
-        if let Some(pair) = &registry.credentials {
-            return Ok(Some(s3::Credentials::new(&pair.access_key, &pair.secret_key)));
-        }
-        before.push(Tried {
-            source: format!("registry {}", registry.folder.display()),
-            why: "no keys are announced there, as its servers were started with keys of their own (--access-key, --secret-key): \
-                  give the same keys to this run"
-                .to_owned(),
-        });
-    }
-    const ID: &str = "storage.storage_options.access_key_id";
-    const SECRET: &str = "storage.storage_options.secret_access_key";
-    // What is empty is not given.
-    let id = storage.access_key_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
-    let secret =
-        storage.secret_access_key.as_ref().map(|secret| secret.expose().trim()).filter(|text| !text.is_empty());
-    let half = |given: &str, missing: &str| {
-        Err(Failure::usage(format_args!("{given} is given but {missing} is not; set both or none")))
-    };
-    match (id, secret) {
-        (Some(id), Some(secret)) => Ok(Some(s3::Credentials::new(id, secret))),
-        (Some(_), None) => half(ID, SECRET),
-        (None, Some(_)) => half(SECRET, ID),
-        (None, None) => {
-            let why = if storage.access_key_id.is_some() { "empty" } else { "not given" };
-            before.push(Tried { source: ID.to_owned(), why: why.to_owned() });
-            Ok(None)
-        }
     }
 }
 

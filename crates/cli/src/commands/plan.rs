@@ -5,8 +5,9 @@ use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
 use crate::exit::{Code, Failure};
+use crate::places::Places;
 use crate::sizes::Sizes;
-use crate::{launch, request, workload};
+use crate::{credentials, launch, request, workload};
 
 pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
@@ -14,7 +15,11 @@ pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format_args!("--rank {rank} is not one of {ranks} ranks: give 0 to {}", ranks - 1)));
     }
     let wanted = workload::find(&config, None)?;
-    let loaded = request::load(&wanted, &launch::environment())?;
+    let env = launch::environment();
+    let loaded = request::load(&wanted, &env)?;
+    // What a run would refuse of the AWS profile is refused here as well.
+    let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
+    credentials::source(&loaded.workload, &places)?;
     let plans = Plans::new(&loaded.workload, World { size: ranks })?;
     let epochs = plans.training.as_ref().map_or(1, TrainingPlan::epochs);
     if let Some(epoch) = epoch.filter(|epoch| *epoch > epochs) {

@@ -8,7 +8,7 @@ use crate::log::print;
 use crate::places::Places;
 use crate::sources::Report;
 use crate::storage::Target;
-use crate::{launch, request, workload};
+use crate::{credentials, launch, request, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let ValidateArgs { config } = args;
@@ -17,6 +17,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let loaded = request::load(&wanted, &env)?;
     let target = Target::of(&loaded.workload)?;
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
+    let source = credentials::source(&loaded.workload, &places)?;
     let mut lines: Vec<String> =
         loaded.notices.iter().map(|notice| format!("{}: {}", kind(notice), notice.text)).collect();
     lines.push(format!(
@@ -28,6 +29,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     ));
     lines.push(format!("{}: {}", wanted.name, loaded.core_config));
     lines.extend(Report::new(&places.given()).render());
+    lines.extend(source.map(|source| format!("credentials: {source}")));
     print(crate::log::lines(lines).as_bytes())
 }
 

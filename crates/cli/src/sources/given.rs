@@ -80,6 +80,7 @@ impl Given<'_> {
             Source::Key(key) | Source::Scheme(key) if self.is_overridden(key) => format!("override {key}"),
             Source::Key(key) | Source::Scheme(key) => key.to_owned(),
             Source::Profile(member) => {
+                let member = self.profile.keys_by.filter(|_| member == "aws_access_key_id").unwrap_or(member);
                 format!("{member} of the AWS profile {}", self.profile.chosen.as_deref().unwrap_or("default"))
             }
             Source::Registry | Source::RegistryKeys => "registry".to_owned(),
@@ -133,14 +134,14 @@ impl Given<'_> {
     }
 
     fn profile(&self, member: &str) -> Option<String> {
-        let Profile { region, service_endpoint, endpoint, has_keys, ca_bundle, .. } = self.profile;
+        let Profile { region, service_endpoint, endpoint, keys_by, ca_bundle, .. } = self.profile;
         let urls = !self.profile.ignores_endpoints;
         match member {
             "services.s3.endpoint_url" => service_endpoint.clone().filter(|_| urls),
             "endpoint_url" => endpoint.clone().filter(|_| urls),
             "region" => region.clone(),
             "ca_bundle" => ca_bundle.as_ref().map(|path| path.display().to_string()),
-            "aws_access_key_id" => has_keys.then(|| "***".to_owned()),
+            "aws_access_key_id" => keys_by.map(|_| "***".to_owned()),
             _ => None,
         }
     }

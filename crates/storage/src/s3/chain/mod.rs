@@ -84,6 +84,23 @@ impl fmt::Debug for Provider {
     }
 }
 
+/// The name of the source that would be asked first, without asking anybody; `None`: none is configured, or only what every
+/// process may ask for, the instance metadata.
+///
+/// # Errors
+/// When a source is configured wrongly.
+pub fn configured(options: &ChainOptions<'_>) -> Result<Option<String>, Error> {
+    for step in order::STEPS {
+        match step(options) {
+            Ok((_, Source::Metadata(_))) => return Ok(None),
+            Ok((name, _)) => return Ok(Some(name)),
+            Err(Nothing::Wrong(source, why)) => return Err(failed(ErrorKind::Invalid, &source, &why, &options.before)),
+            Err(Nothing::Absent(..) | Nothing::Silent) => {}
+        }
+    }
+    Ok(None)
+}
+
 /// Asks one source after the other; `notice` hears of the one that lets everybody wait.
 ///
 /// # Errors
@@ -119,13 +136,11 @@ pub async fn find(options: ChainOptions<'_>, notice: &dyn Fn(&str)) -> Result<(T
 
 async fn waited<T>(future: impl Future<Output = T>, name: &str, notice: &dyn Fn(&str)) -> T {
     let mut future = std::pin::pin!(future);
-    match tokio::time::timeout(NOTICE, &mut future).await {
-        Ok(done) => done,
-        Err(_) => {
-            notice(&format!("waiting for credentials: {name}"));
-            future.await
-        }
+    if let Ok(done) = tokio::time::timeout(NOTICE, &mut future).await {
+        return done;
     }
+    notice(&format!("waiting for credentials: {name}"));
+    future.await
 }
 
 fn failed(kind: ErrorKind, source: &str, why: &str, tried: &[Tried]) -> Error {
@@ -134,7 +149,7 @@ fn failed(kind: ErrorKind, source: &str, why: &str, tried: &[Tried]) -> Error {
 }
 
 fn list(tried: &[Tried]) -> String {
-    tried.iter().map(|Tried { source, why }| format!("\n  {source}: {why}")).collect()
+    tried.iter().map(|Tried { source, why }| format!("\n  {source}: {why}")).collect::<Vec<_>>().concat()
 }
 
 pub(super) fn error(kind: ErrorKind, message: String) -> Error {

@@ -12,7 +12,7 @@ use super::source::expiring;
 use crate::s3::{Credentials, Secret, Temporary};
 
 /// Longest wait for the command: it may ask a person for a code.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// Most bytes that are read of each of its outputs.
 const MOST: u64 = 1 << 20;
 

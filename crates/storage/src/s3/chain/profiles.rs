@@ -156,19 +156,22 @@ impl Profiles {
             .is_some_and(|word| word.eq_ignore_ascii_case("true"))
     }
 
-    /// Whether the chosen profile has keys, or a way to come by some.
+    /// The setting by which the chosen profile comes by keys, in the order in which they count; `None`: it has none.
     #[must_use]
-    pub fn has_keys(&self) -> bool {
+    pub fn keys_by(&self) -> Option<&'static str> {
         const WAYS: [&str; 7] = [
-            "aws_access_key_id",
-            "credential_process",
             "role_arn",
             "web_identity_token_file",
-            "sso_role_name",
             "sso_account_id",
+            "sso_role_name",
             "login_session",
+            "credential_process",
+            "aws_access_key_id",
         ];
-        WAYS.iter().any(|way| self.get(way).is_some())
+        let shared = self.in_credentials(self.name(), "aws_access_key_id").map(|_| "aws_access_key_id");
+        let (before, after) = WAYS.split_at(4);
+        let first = |ways: &[&'static str]| ways.iter().copied().find(|way| self.get(way).is_some());
+        first(before).or(shared).or_else(|| first(after))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn headers(form: &Form<'_>, credentials: &Credentials, now: Duration)
         covered.push(("x-amz-security-token", token.expose().to_owned()));
     }
     let names = covered.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let lines: String = covered.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = covered.iter().map(|(name, value)| format!("{name}:{value}\n")).collect::<Vec<_>>().concat();
     let canonical = format!("POST\n{}\n\n{lines}\n{names}\n{}", form.path, sha256([form.body.as_bytes()]));
     let scope = format!("{}/{}/{}/aws4_request", &date[..8], form.region, form.service);
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256([canonical.as_bytes()]));
