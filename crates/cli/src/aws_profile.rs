@@ -1,8 +1,6 @@
 //! What the shared AWS configuration files say about S3, as the AWS CLI reads them: the profile that the environment names, and its
 //! section `services`.
 
-use std::path::PathBuf;
-
 use dlio_storage::s3::chain::Profiles;
 
 use crate::exit::Failure;
@@ -22,8 +20,8 @@ pub(crate) struct Profile {
     /// Configured endpoint URLs do not count, those of the environment included.
     pub(crate) ignores_endpoints: bool,
     /// `ca_bundle`
-    pub(crate) ca_bundle: Option<PathBuf>,
-    /// `s3.addressing_style`: `path`, `virtual` or `auto`.
+    pub(crate) ca_bundle: Option<String>,
+    /// `addressing_style` of its member `s3`
     pub(crate) addressing_style: Option<String>,
     /// The setting by which it comes by keys; `None`: it has none.
     pub(crate) keys_by: Option<&'static str>,
@@ -45,7 +43,7 @@ impl Profile {
             service_endpoint: files.service_endpoint("s3"),
             endpoint: get("endpoint_url"),
             ignores_endpoints: files.ignores_endpoints(env),
-            ca_bundle: files.path("ca_bundle", env),
+            ca_bundle: files.path("ca_bundle", env).map(|path| path.display().to_string()),
             addressing_style: files.below("s3", "addressing_style"),
             keys_by: files.keys_by(),
             files,

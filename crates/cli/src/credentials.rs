@@ -67,7 +67,7 @@ pub(crate) fn options<'a>(places: &'a Places<'_>, ca_bundle: Option<PathBuf>, be
 /// # Errors
 /// When a source is configured wrongly: a run would end with the same words.
 pub(crate) fn source(workload: &Workload, places: &Places<'_>) -> Result<Option<String>, Failure> {
-    if !places.on_s3 || places.names_registry() {
+    if !places.on_s3 || places.has_registry() {
         return Ok(None);
     }
     let mut before = Vec::new();

@@ -83,8 +83,8 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    /// Whether the run asks a registry, whose keys come first.
-    pub(crate) fn names_registry(&self) -> bool {
+    /// Whether a registry is named.
+    pub(crate) fn has_registry(&self) -> bool {
         self.folder.is_some()
     }
 

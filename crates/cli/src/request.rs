@@ -50,8 +50,6 @@ pub(crate) struct Request {
     /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
     #[serde(with = "crate::wire_path::optional")]
     pub(crate) ca_bundle: Option<PathBuf>,
-    /// Where the profile wants the bucket to be named: `path`, `virtual` or `auto`.
-    pub(crate) addressing_style: Option<String>,
     /// Output folder.
     #[serde(with = "crate::wire_path")]
     pub(crate) output: PathBuf,
@@ -108,7 +106,6 @@ impl Request {
             renewal: None,
             region: String::new(),
             ca_bundle: None,
-            addressing_style: None,
             output: PathBuf::new(),
             output_named_here: false,
             output_token: String::new(),
@@ -196,7 +193,6 @@ impl Request {
         };
         self.report.settle(sources::ENDPOINTS, self.endpoints.join(", "));
         self.ca_bundle = self.report.value("certificate authorities").map(PathBuf::from);
-        self.addressing_style.clone_from(&places.profile.addressing_style);
         self.region = self.report.value("region").unwrap_or("us-east-1").to_owned();
         self.find_credentials(&workload.storage, places).await
     }

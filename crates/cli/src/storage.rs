@@ -401,8 +401,7 @@ fn s3_config(
     config.credentials = Some(credentials);
     config.renewal.clone_from(&request.renewal);
     config.ca_bundle.clone_from(&request.ca_bundle);
-    let of_profile = request.addressing_style.as_deref().map(|style| style == "path");
-    if let Some(path_style) = workload.storage.s3_force_path_style.or(of_profile) {
+    if let Some(path_style) = workload.storage.s3_force_path_style {
         config.path_style = path_style || config.path_style;
     }
     config.retry.max_attempts = workload.storage.s3_max_attempts;

@@ -140,7 +140,7 @@ impl Given<'_> {
             "services.s3.endpoint_url" => service_endpoint.clone().filter(|_| urls),
             "endpoint_url" => endpoint.clone().filter(|_| urls),
             "region" => region.clone(),
-            "ca_bundle" => ca_bundle.as_ref().map(|path| path.display().to_string()),
+            "ca_bundle" => ca_bundle.clone(),
             "aws_access_key_id" => keys_by.map(|_| "***".to_owned()),
             _ => None,
         }

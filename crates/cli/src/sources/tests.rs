@@ -33,7 +33,7 @@ impl Said {
             Source::Profile("services.s3.endpoint_url") => self.profile.service_endpoint = url,
             Source::Profile("endpoint_url") => self.profile.endpoint = url,
             Source::Profile("region") => self.profile.region = Some(word("region", number)),
-            Source::Profile("ca_bundle") => self.profile.ca_bundle = Some(word("bundle", number).into()),
+            Source::Profile("ca_bundle") => self.profile.ca_bundle = Some(word("bundle", number)),
             Source::Profile(_) => self.profile.keys_by = Some("aws_access_key_id"),
             Source::Registry => self.registry = Some(vec![format!("http://host{number}:1")]),
             Source::RegistryKeys => self.registry_keys = true,

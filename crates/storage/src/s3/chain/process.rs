@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn what_the_command_prints_is_read_and_its_quotes_are_kept_together() {
-        let printed = format!(r#"{{"Version": 1, {KEYS}, "SessionToken": "t", "Expiration": "2096-11-29T17:00:00Z"}}"#);
+        let printed = format!(r#"{{"Version": 1, {KEYS}, "SessionToken": "t", "Expiration": "2096-11-29T17:00:07Z"}}"#);
         let found = run(credentials(&format!("printf %s '{printed}'"))).unwrap();
         assert_eq!(found.credentials.access_key_id, "AKID");
         assert_eq!(found.credentials.session_token, Some(Secret::new("t")));
-        assert_eq!(found.ends, Some(Duration::from_secs(4_005_046_800)));
+        assert_eq!(found.ends, Some(Duration::from_secs(4_005_046_807)));
         let plain = run(credentials(&format!("printf %s '{{\"Version\": 1, {KEYS}}}'"))).unwrap();
         assert_eq!((plain.ends, plain.credentials.session_token), (None, None));
     }

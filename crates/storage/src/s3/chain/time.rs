@@ -68,20 +68,20 @@ mod tests {
     #[test]
     fn moments_are_read_in_every_form_that_sources_use() {
         for text in [
-            "2026-11-29T17:00:00Z",
-            "2026-11-29T17:00:00.123456Z",
-            "2026-11-29T17:00:00UTC",
-            "2026-11-29 17:00:00+00:00",
-            "2026-11-29T18:30:00+01:30",
-            "2026-11-29T12:00:00-0500",
-            "2026-11-29T17:00:00",
+            "2026-11-29T17:00:07Z",
+            "2026-11-29T17:00:07.123456Z",
+            "2026-11-29T17:00:07UTC",
+            "2026-11-29 17:00:07+00:00",
+            "2026-11-29T18:30:07+01:30",
+            "2026-11-29T12:00:07-0500",
+            "2026-11-29T17:00:07",
         ] {
-            assert_eq!(parse(text), Some(Duration::from_secs(1_795_971_600)), "{text}");
+            assert_eq!(parse(text), Some(Duration::from_secs(1_795_971_607)), "{text}");
         }
         assert_eq!(parse("2000-02-29T12:34:56Z"), Some(Duration::from_secs(951_827_696)));
-        for text in ["", "tomorrow", "2026-13-01T00:00:00Z", "2026-11-29", "2026-11-29T17:00:00X"] {
+        for text in ["", "tomorrow", "2026-13-01T00:00:00Z", "2026-11-29", "2026-11-29T17:00:07X"] {
             assert_eq!(parse(text), None, "{text}");
         }
-        assert_eq!(format(Duration::from_secs(1_795_971_600)), "2026-11-29T17:00:00Z");
+        assert_eq!(format(Duration::from_secs(1_795_971_607)), "2026-11-29T17:00:07Z");
     }
 }
