@@ -1,4 +1,5 @@
 //! Sources of credentials that need a request, against stand-ins of the services on this machine.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,7 +60,7 @@ fn read(socket: &TcpStream) -> Asked {
     while lines.read_line(&mut line).unwrap() > 2 {
         match line.trim().split_once(": ") {
             Some((name, value)) => drop(asked.headers.insert(name.to_lowercase(), value.to_owned())),
-            None => asked.line = line.trim().trim_end_matches(" HTTP/1.1").to_owned(),
+            None => line.trim().trim_end_matches(" HTTP/1.1").clone_into(&mut asked.line),
         }
         line.clear();
     }
