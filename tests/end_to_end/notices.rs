@@ -185,7 +185,6 @@ fn what_is_given_and_not_used_is_said_before_the_run() {
     for text in [
         "given and not used: override storage.endpoint_uris=http://unused:1: registry comes first",
         "given and not used: AWS_ENDPOINT_URL=http://env:1: registry comes first",
-        "given and not used: HTTPS_PROXY=http://proxy:1: requests go straight to the endpoints",
         "storage.load_balance_strategy has no effect: there is one endpoint",
     ] {
         assert!(said.err.contains(text), "{text} is missing:\n{}", said.err);

@@ -188,6 +188,9 @@ pub(crate) struct TargetArgs {
     /// Seconds without a byte after which an S3 operation, repeated meanwhile, ends the run; default: `dlio_rs.retry_for`, then 60.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) retry_for: Option<f64>,
+    /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
+    #[arg(long)]
+    pub(crate) no_verify_ssl: bool,
     /// Seconds without progress after which the run says what everybody waits for.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) stall_seconds: u64,
@@ -396,6 +399,9 @@ pub(crate) struct DoctorArgs {
     /// Output folder of the run; default: `output.folder`, then a dated folder under `hydra_log`.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
+    #[arg(long)]
+    pub(crate) no_verify_ssl: bool,
     /// How the report is printed.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: DoctorFormat,

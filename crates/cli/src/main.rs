@@ -5,6 +5,7 @@ mod aws_profile;
 mod checkpoints;
 mod closing;
 mod commands;
+mod connections;
 mod counters;
 mod credentials;
 mod discover;

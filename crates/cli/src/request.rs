@@ -14,6 +14,7 @@ use dlio_storage::s3::{Renewal, Temporary};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TargetArgs;
+use crate::connections::Connections;
 use crate::exit::Failure;
 use crate::launch::Environment;
 use crate::places::Places;
@@ -47,9 +48,8 @@ pub(crate) struct Request {
     pub(crate) renewal: Option<Renewal>,
     /// S3 region.
     pub(crate) region: String,
-    /// Certificates that `https` endpoints may use besides the system's (`AWS_CA_BUNDLE`).
-    #[serde(with = "crate::wire_path::optional")]
-    pub(crate) ca_bundle: Option<PathBuf>,
+    /// How requests get to the endpoints.
+    pub(crate) connections: Connections,
     /// Output folder.
     #[serde(with = "crate::wire_path")]
     pub(crate) output: PathBuf,
@@ -105,7 +105,7 @@ impl Request {
             provider: None,
             renewal: None,
             region: String::new(),
-            ca_bundle: None,
+            connections: Connections::default(),
             output: PathBuf::new(),
             output_named_here: false,
             output_token: String::new(),
@@ -117,6 +117,7 @@ impl Request {
         let written = request.load()?;
         let env = &request.take_environment(env)?;
         request.settings.extend(target.retry_for.map(|seconds| format!("++dlio_rs.retry_for={seconds}")));
+        request.settings.extend(target.no_verify_ssl.then(|| "++storage.storage_options.verify=false".to_owned()));
         let loaded = request.load()?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
         let wanted = request.wanted.clone();
@@ -127,6 +128,7 @@ impl Request {
         request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
         request.output = request.output_folder(&loaded, target, time)?;
         if places.on_s3 {
+            let loaded = request.take_addressing(loaded, &places)?;
             request.resolve_s3(&loaded.workload, &places).await?;
         }
         Ok(request)
@@ -165,6 +167,19 @@ impl Request {
         Ok(env)
     }
 
+    /// Lets the AWS profile say where requests name the bucket, if no key does.
+    fn take_addressing(&mut self, loaded: Loaded, places: &Places<'_>) -> Result<Loaded, Failure> {
+        let storage = &loaded.workload.storage;
+        let said = storage.addressing_style.is_some() || storage.s3_force_path_style.is_some();
+        match &places.profile.addressing_style {
+            Some(style) if !said => {
+                self.settings.push(format!("++storage.storage_options.addressing_style={style}"));
+                self.load()
+            }
+            _ => Ok(loaded),
+        }
+    }
+
     /// What the table of settings says, else a dated folder.
     fn output_folder(
         &mut self,
@@ -192,8 +207,10 @@ impl Request {
             None => endpoints::choose(workload, &places.given())?,
         };
         self.report.settle(sources::ENDPOINTS, self.endpoints.join(", "));
-        self.ca_bundle = self.report.value("certificate authorities").map(PathBuf::from);
-        self.region = self.report.value("region").unwrap_or("us-east-1").to_owned();
+        let region = self.report.value("region").map(str::to_owned);
+        self.connections = Connections::find(workload, &mut self.report, places.env, places.registry.is_some());
+        self.remarks.extend(self.connections.check(workload, &self.endpoints, region.as_deref())?);
+        self.region = region.unwrap_or_else(|| "us-east-1".to_owned());
         self.find_credentials(&workload.storage, places).await
     }
 
@@ -201,7 +218,7 @@ impl Request {
     async fn find_credentials(&mut self, storage: &Storage, places: &Places<'_>) -> Result<(), Failure> {
         let mut before = Vec::new();
         let Some(keys) = credentials::given(storage, places, &mut before)? else {
-            let options = credentials::options(places, self.ca_bundle.clone(), before);
+            let options = credentials::options(places, self.connections.ca_bundle.clone(), before);
             let (found, provider) = chain::find(options, &crate::log::note).await.map_err(credentials::failure)?;
             let Temporary { credentials, ends } = found;
             self.remarks.push(format!("credentials: {}", provider.name()));

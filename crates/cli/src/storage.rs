@@ -380,7 +380,7 @@ fn open_s3(workload: &Workload, config: S3Config, time: Arc<dyn TimeSource>) -> 
     let client = Arc::new(S3::new(config, time)?);
     let storage: Arc<dyn Storage> = match workload.dlio_rs.s3_client {
         S3Client::Hyper => client.clone(),
-        S3Client::Sdk => Arc::new(s3::sdk::SdkS3::beside(&client)?),
+        S3Client::Sdk => Arc::new(s3::sdk::SdkS3::beside(&client)),
     };
     Ok(Opened { storage, s3: Some(client) })
 }
@@ -400,10 +400,7 @@ fn s3_config(
     config.region.clone_from(&request.region);
     config.credentials = Some(credentials);
     config.renewal.clone_from(&request.renewal);
-    config.ca_bundle.clone_from(&request.ca_bundle);
-    if let Some(path_style) = workload.storage.s3_force_path_style {
-        config.path_style = path_style || config.path_style;
-    }
+    request.connections.apply(workload, &mut config)?;
     config.retry.max_attempts = workload.storage.s3_max_attempts;
     config.retry.retry_for = seconds(keys.retry_for);
     config.failover = keys.on_endpoint_failure == EndpointFailure::Failover;

@@ -5,7 +5,7 @@ use dlio_config::Loaded;
 use dlio_config::vocabulary::StorageType;
 use serde_json::Value;
 
-use crate::storage;
+use crate::{connections, storage};
 
 /// Keys that only requests to S3 read.
 const OF_S3: &[&str] = &[
@@ -14,6 +14,9 @@ const OF_S3: &[&str] = &[
     "storage.storage_options.endpoint_url",
     "storage.storage_options.region",
     "storage.storage_options.s3_force_path_style",
+    "storage.storage_options.addressing_style",
+    "storage.storage_options.verify",
+    "storage.storage_options.verify_ssl",
     "storage.storage_options.s3_max_attempts",
     "storage.use_mpi_endpoint_distribution",
     "storage.load_balance_strategy",
@@ -52,14 +55,7 @@ pub(crate) fn warnings(loaded: &Loaded, (endpoints, size): (&[String], u32), on_
     }
     if on_s3 {
         warnings.extend(spreading(loaded, endpoints, size));
-        let own = endpoints.iter().any(|uri| !uri.contains(".amazonaws.com"));
-        if workload.storage.s3_force_path_style == Some(false) && own {
-            warnings.push(
-                "storage.storage_options.s3_force_path_style: false has no effect at endpoints of one's own: requests name the \
-                 bucket in the path"
-                    .to_owned(),
-            );
-        }
+        warnings.extend(connections::warnings(workload, endpoints));
     }
     warnings
 }
@@ -127,14 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn path_style_cannot_be_switched_off_at_ones_own_endpoint_and_odirect_not_on_at_s3() {
-        let keys = [
-            "dataset.data_folder=s3://b/p",
-            "++storage.storage_options.s3_force_path_style=false",
-            "++reader.odirect=true",
-        ];
+    fn certificates_that_are_not_checked_are_told_and_so_is_odirect_at_s3() {
+        let keys = ["dataset.data_folder=s3://b/p", "++storage.storage_options.verify=false", "++reader.odirect=true"];
         let told = warned(&keys, (1, 1), true);
-        assert!(told.iter().any(|line| line.contains("s3_force_path_style: false has no effect")), "{told:?}");
+        assert!(told.iter().any(|line| line.contains("storage.storage_options.verify=false")), "{told:?}");
         assert!(
             told.iter().any(|line| line.starts_with("reader.odirect has no effect: the data are on S3")),
             "{told:?}"

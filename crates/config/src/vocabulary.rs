@@ -51,6 +51,20 @@ words! {
     }
 }
 words! {
+    /// Where requests to S3 name the bucket.
+    AddressingStyle {
+        /// In the host name at AWS, else in the path.
+        Auto => "auto",
+        /// In the path.
+        Path => "path",
+        /// In the host name, before the endpoint's.
+        Virtual => "virtual",
+        /// Nowhere: the endpoint's host stands for the bucket.
+        Host => "host",
+    }
+}
+
+words! {
     /// What happens to the bytes of a sample besides being read.
     Decode {
         /// Nothing: the structure of the file is checked, the payload is passed over.

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::time::TimeSpec;
 use crate::vocabulary::{
-    CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointFailure, EndpointMapping,
-    FileAccess, Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType, RowGroupDecode, S3Client,
-    Sampler, Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
+    AddressingStyle, CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointFailure,
+    EndpointMapping, FileAccess, Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType,
+    RowGroupDecode, S3Client, Sampler, Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -212,6 +212,12 @@ pub struct Storage {
     pub secret_access_key: Option<Secret>,
     /// `storage_options.s3_force_path_style`; `None`: not given.
     pub s3_force_path_style: Option<bool>,
+    /// `storage_options.addressing_style`; `None`: not given.
+    pub addressing_style: Option<AddressingStyle>,
+    /// `storage_options.verify`, `verify_ssl`: check the certificates of https endpoints.
+    pub verify: bool,
+    /// `storage_options.verify` where it is a path: a PEM file of certificate authorities.
+    pub ca_bundle: Option<String>,
     /// `storage_options.s3_max_attempts`; `None`: only time limits them.
     pub s3_max_attempts: Option<u32>,
     /// `storage.use_mpi_endpoint_distribution`: every rank uses the one endpoint that the mapping gives it.

@@ -9,8 +9,10 @@ use crate::{Attempts, ByteRange};
 /// The class of a storage error; it decides the exit code and whether a retry makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The object, bucket or directory does not exist.
+    /// The object or directory does not exist, or the server does not say what does not.
     NotFound,
+    /// The bucket does not exist.
+    NoBucket,
     /// Wrong or missing credentials, or no permission.
     Denied,
     /// The endpoint cannot be reached, or did not answer in time.

@@ -178,7 +178,7 @@ impl<S: Storage> Faulty<S> {
             Operation::Create => ("creating", OpKind::CreateNamespace),
         };
         let outcome = match kind {
-            ErrorKind::NotFound => Outcome::NotFound,
+            ErrorKind::NotFound | ErrorKind::NoBucket => Outcome::NotFound,
             ErrorKind::Denied | ErrorKind::Invalid => Outcome::ClientError,
             ErrorKind::Unreachable => Outcome::Connect,
             ErrorKind::Server => Outcome::ServerError,

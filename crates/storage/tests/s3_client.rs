@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dlio_event::{ConnectionId, OpKind, Outcome};
 use dlio_storage::s3::{
-    CredentialSource, Credentials, EndpointNotice, LoadBalance, Preflight, Renewal, RetryPolicy, S3, S3Config, Secret,
-    Temporary,
+    Addressing, CredentialSource, Credentials, EndpointNotice, LoadBalance, Preflight, Renewal, RetryPolicy, S3,
+    S3Config, Secret, Temporary,
 };
 use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
@@ -240,7 +240,7 @@ fn wrong_credentials_are_not_tried_again_and_name_the_key_to_check() {
 fn a_missing_bucket_says_what_to_do() {
     let server = Stub::start(|_| refusal(404, "NoSuchBucket"));
     let error = run(client(config(&[&server])).write("a", &mut Pattern::new(4))).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.kind, ErrorKind::NoBucket);
     assert!(error.to_string().contains("check the bucket name `bucket`"), "{error}");
 }
 
@@ -638,7 +638,7 @@ fn nobody() -> (String, tokio::net::TcpSocket) {
 fn an_outage_is_ridden_out_and_told() {
     let (address, socket) = nobody();
     let mut config = config(&[]);
-    (config.endpoints, config.path_style) = (vec![address.clone()], true);
+    (config.endpoints, config.addressing) = (vec![address.clone()], Addressing::Path);
     config.retry = RetryPolicy { max_attempts: None, ..RetryPolicy::default() };
     let (s3, told) = telling(config);
     run(async {
@@ -661,7 +661,7 @@ fn an_outage_is_ridden_out_and_told() {
 fn without_an_answer_the_error_names_the_endpoint_and_the_time() {
     let (address, _socket) = nobody();
     let mut config = config(&[]);
-    (config.endpoints, config.path_style) = (vec![address.clone()], true);
+    (config.endpoints, config.addressing) = (vec![address.clone()], Addressing::Path);
     config.retry = RetryPolicy { retry_for: Duration::from_secs(1), ..RetryPolicy::default() };
     let error = run(read(&client(config), "a", ByteRange::ALL)).unwrap_err().to_string();
     assert!(error.contains(&address) && error.contains("given up after 1 s without a byte"), "{error}");

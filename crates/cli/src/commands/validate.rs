@@ -3,12 +3,13 @@
 use dlio_config::{Notice, Severity};
 
 use crate::args::ValidateArgs;
+use crate::connections::Connections;
 use crate::exit::Failure;
 use crate::log::print;
 use crate::places::Places;
 use crate::sources::Report;
 use crate::storage::Target;
-use crate::{credentials, launch, request, workload};
+use crate::{credentials, endpoints, launch, request, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let ValidateArgs { config } = args;
@@ -18,6 +19,13 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let target = Target::of(&loaded.workload)?;
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     let source = credentials::source(&loaded.workload, &places)?;
+    let mut report = Report::new(&places.given());
+    if places.on_s3 && !places.has_registry() {
+        let endpoints = endpoints::choose(&loaded.workload, &places.given())?;
+        let region = report.value("region").map(str::to_owned);
+        let connections = Connections::find(&loaded.workload, &mut report, &env, false);
+        connections.check(&loaded.workload, &endpoints, region.as_deref())?;
+    }
     let mut lines: Vec<String> =
         loaded.notices.iter().map(|notice| format!("{}: {}", kind(notice), notice.text)).collect();
     lines.push(format!(
@@ -28,7 +36,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
         target.name(),
     ));
     lines.push(format!("{}: {}", wanted.name, loaded.core_config));
-    lines.extend(Report::new(&places.given()).render());
+    lines.extend(report.render());
     lines.extend(source.map(|source| format!("credentials: {source}")));
     print(crate::log::lines(lines).as_bytes())
 }

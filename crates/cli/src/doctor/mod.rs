@@ -88,7 +88,7 @@ struct Outcome {
 
 /// Everything but what the world as a whole is asked for; only rank 0's report counts.
 async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosity) -> Result<Outcome, Failure> {
-    let DoctorArgs { config, registry, output, format: _ } = args;
+    let DoctorArgs { config, registry, output, no_verify_ssl, format: _ } = args;
     let target = TargetArgs {
         registry: registry.clone(),
         registry_wait: Duration::ZERO,
@@ -96,6 +96,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         overwrite: None,
         no_preflight: true,
         retry_for: None,
+        no_verify_ssl: *no_verify_ssl,
         stall_seconds: 0,
         stall_timeout: 0,
     };

@@ -73,6 +73,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         overwrite: None,
         no_preflight: false,
         retry_for: None,
+        no_verify_ssl: false,
         stall_seconds: 60,
         stall_timeout: 0,
     };

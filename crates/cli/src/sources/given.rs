@@ -34,11 +34,12 @@ pub(crate) struct Given<'a> {
 
 /// The options of a command line that other places can say as well.
 pub(crate) fn flags(wanted: &Wanted, target: &TargetArgs) -> BTreeMap<String, String> {
-    let TargetArgs { registry, output, .. } = target;
+    let TargetArgs { registry, output, no_verify_ssl, .. } = target;
     let paths = [("--registry", registry), ("--output", output)];
     let paths =
         paths.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string())));
-    paths.chain(wanted.flags.clone()).collect()
+    let unverified = no_verify_ssl.then(|| ("--no-verify-ssl".to_owned(), "true".to_owned()));
+    paths.chain(unverified).chain(wanted.flags.clone()).collect()
 }
 
 impl Given<'_> {
@@ -134,7 +135,7 @@ impl Given<'_> {
     }
 
     fn profile(&self, member: &str) -> Option<String> {
-        let Profile { region, service_endpoint, endpoint, keys_by, ca_bundle, .. } = self.profile;
+        let Profile { region, service_endpoint, endpoint, keys_by, ca_bundle, addressing_style, .. } = self.profile;
         let urls = !self.profile.ignores_endpoints;
         match member {
             "services.s3.endpoint_url" => service_endpoint.clone().filter(|_| urls),
@@ -142,6 +143,7 @@ impl Given<'_> {
             "region" => region.clone(),
             "ca_bundle" => ca_bundle.clone(),
             "aws_access_key_id" => keys_by.map(|_| "***".to_owned()),
+            "s3.addressing_style" => addressing_style.clone(),
             _ => None,
         }
     }

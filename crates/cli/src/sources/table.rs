@@ -1,7 +1,7 @@
 //! The table.
 
 use dlio_config::location::Location;
-use dlio_config::vocabulary::{Dialect, S3Client, StorageType};
+use dlio_config::vocabulary::{Dialect, StorageType};
 
 use super::Given;
 
@@ -44,8 +44,8 @@ pub(crate) enum Scope {
     S3,
     /// Those in dialect `mlperf`.
     Mlperf,
-    /// Those with the SDK's client.
-    Sdk,
+    /// Those with data or checkpoints on S3 whose endpoints are not a registry's.
+    Proxy,
     /// None: nothing here reads it.
     Never,
 }
@@ -80,14 +80,13 @@ impl Setting {
     pub(super) fn concerns(&self, given: &Given<'_>) -> Result<(), Excluded> {
         let local = || Excluded { why: "neither data nor checkpoints are on S3", environment: false };
         match self.scope {
-            Scope::S3 | Scope::Sdk | Scope::Never if !given.on_s3 => Err(local()),
+            Scope::S3 | Scope::Proxy | Scope::Never if !given.on_s3 => Err(local()),
             Scope::Mlperf if given.dialect() != Dialect::Mlperf => {
                 Err(Excluded { why: "it is of dialect mlperf", environment: false })
             }
-            Scope::Sdk if given.loaded.workload.dlio_rs.s3_client != S3Client::Sdk => Err(Excluded {
-                why: "requests go straight to the endpoints; with dlio_rs.s3_client: sdk they go through the proxy",
-                environment: true,
-            }),
+            Scope::Proxy if given.registry.is_some() => {
+                Err(Excluded { why: "the endpoints of a registry are reached directly", environment: false })
+            }
             Scope::Never => Err(Excluded { why: "nothing here reads it", environment: true }),
             _ => Ok(()),
         }
@@ -208,6 +207,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
             Source::Profile("region"),
         ],
     ),
+    setting(
+        "place of the bucket in requests",
+        Scope::S3,
+        &[
+            Source::Key("storage.storage_options.addressing_style"),
+            Source::Key("storage.storage_options.s3_force_path_style"),
+            Source::Profile("s3.addressing_style"),
+        ],
+    ),
+    setting(
+        "check of certificates",
+        Scope::S3,
+        &[
+            Source::Flag("--no-verify-ssl"),
+            Source::Key("storage.storage_options.verify"),
+            Source::Key("storage.storage_options.verify_ssl"),
+        ],
+    ),
     setting("certificate authorities", Scope::S3, &[Source::Variable("AWS_CA_BUNDLE"), Source::Profile("ca_bundle")]),
     setting(
         "client library",
@@ -238,18 +255,27 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Scope::Every,
         &[Source::Flag("--decode"), Source::Key("dlio_rs.decode"), Source::Key("storage.storage_options.decode")],
     ),
-    loud(
-        "proxy",
-        Scope::Sdk,
+    setting(
+        "proxy of http endpoints",
+        Scope::Proxy,
         &[
-            Source::Variable("HTTPS_PROXY"),
-            Source::Variable("https_proxy"),
-            Source::Variable("HTTP_PROXY"),
             Source::Variable("http_proxy"),
-            Source::Variable("ALL_PROXY"),
+            Source::Variable("HTTP_PROXY"),
             Source::Variable("all_proxy"),
+            Source::Variable("ALL_PROXY"),
         ],
     ),
+    setting(
+        "proxy of https endpoints",
+        Scope::Proxy,
+        &[
+            Source::Variable("https_proxy"),
+            Source::Variable("HTTPS_PROXY"),
+            Source::Variable("all_proxy"),
+            Source::Variable("ALL_PROXY"),
+        ],
+    ),
+    setting("hosts without proxy", Scope::Proxy, &[Source::Variable("no_proxy"), Source::Variable("NO_PROXY")]),
     setting(
         "most threads of a reader",
         Scope::Mlperf,

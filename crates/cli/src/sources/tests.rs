@@ -34,6 +34,7 @@ impl Said {
             Source::Profile("endpoint_url") => self.profile.endpoint = url,
             Source::Profile("region") => self.profile.region = Some(word("region", number)),
             Source::Profile("ca_bundle") => self.profile.ca_bundle = Some(word("bundle", number)),
+            Source::Profile("s3.addressing_style") => self.profile.addressing_style = Some("virtual".to_owned()),
             Source::Profile(_) => self.profile.keys_by = Some("aws_access_key_id"),
             Source::Registry => self.registry = Some(vec![format!("http://host{number}:1")]),
             Source::RegistryKeys => self.registry_keys = true,
@@ -93,7 +94,9 @@ fn value(key: &str, number: usize) -> String {
         "storage.load_balance_strategy" => "random".to_owned(),
         "dlio_rs.decode" => "full".to_owned(),
         "storage.storage_options.decode" => "arrow".to_owned(),
-        "dlio_rs.head_before_get" => "true".to_owned(),
+        "dlio_rs.head_before_get" | "storage.storage_options.s3_force_path_style" => "true".to_owned(),
+        "storage.storage_options.verify_ssl" => "false".to_owned(),
+        "storage.storage_options.addressing_style" => "host".to_owned(),
         "storage.endpoint_file" => format!("file{number}"),
         "storage.endpoint_template" => format!("'http://host{{{number}...{number}}}:1'"),
         key if key.starts_with("storage.endpoint") || key.ends_with("endpoint_url") => format!("http://host{number}:1"),
@@ -113,8 +116,7 @@ fn value(key: &str, number: usize) -> String {
 fn setting_of_a_run(setting: &Setting) -> Said {
     let needs_mlperf =
         setting.scope == table::Scope::Mlperf || matches!(setting.name, "decoding" | "files generated at a time");
-    let said = if needs_mlperf { Said::default().with("++dlio_rs.dialect=mlperf") } else { Said::default() };
-    if setting.scope == table::Scope::Sdk { said.with("++dlio_rs.s3_client=sdk") } else { said }
+    if needs_mlperf { Said::default().with("++dlio_rs.dialect=mlperf") } else { Said::default() }
 }
 
 #[test]
@@ -163,12 +165,14 @@ fn what_is_for_s3_is_told_on_local_data_only_if_it_was_said_for_this_run() {
 }
 
 #[test]
-fn a_proxy_is_told_to_be_passed_by_where_the_client_does_not_ask_it() {
-    let said = || Said::default().by(Source::Variable("HTTPS_PROXY"), 1).by(Source::Variable("https_proxy"), 1);
-    let notices = said().report().notices();
-    assert!(notices.len() == 1 && notices[0].contains("HTTPS_PROXY=word1: requests go straight"), "{notices:?}");
-    let sdk = said().with("++dlio_rs.s3_client=sdk").report();
-    assert_eq!((sdk.notices().len(), sdk.value("proxy")), (0, Some("word1")));
+fn a_proxy_is_of_its_scheme_and_of_no_registry() {
+    let said = || Said::default().by(Source::Variable("HTTPS_PROXY"), 1).by(Source::Variable("all_proxy"), 2);
+    let report = said().report();
+    assert_eq!(report.value("proxy of https endpoints"), Some("word1"));
+    assert_eq!(report.value("proxy of http endpoints"), Some("word2"));
+    let registry = said().by(Source::Registry, 3).report();
+    assert_eq!(registry.value("proxy of https endpoints"), None);
+    assert_eq!(registry.notices(), Vec::<String>::new());
 }
 
 #[test]

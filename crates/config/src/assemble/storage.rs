@@ -3,7 +3,8 @@
 use crate::fields::Fields;
 use crate::schema::kind;
 use crate::vocabulary::{
-    ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme,
+    AddressingStyle, ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType,
+    UriScheme,
 };
 use crate::workload::{Requests, Secret, Storage, Windows};
 
@@ -12,6 +13,7 @@ pub(super) fn storage(f: &Fields<'_>) -> Storage {
         "least_connections" => Some(LoadBalance::LeastOutstanding),
         _ => LoadBalance::from_word(word),
     };
+    let (verify, ca_bundle) = verify(f);
     let storage_type = f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs);
     Storage {
         storage_type,
@@ -24,6 +26,9 @@ pub(super) fn storage(f: &Fields<'_>) -> Storage {
         access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
         secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
         s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
+        addressing_style: f.word_or_none("storage.storage_options.addressing_style", AddressingStyle::from_word),
+        verify,
+        ca_bundle,
         s3_max_attempts: f.whole_or_none("storage.storage_options.s3_max_attempts"),
         use_mpi_endpoint_distribution: f.flag_or_none("storage.use_mpi_endpoint_distribution"),
         load_balance_strategy: f.word("storage.load_balance_strategy", strategy, LoadBalance::RoundRobin),
@@ -31,6 +36,19 @@ pub(super) fn storage(f: &Fields<'_>) -> Storage {
         uri_scheme: f.word_or_none("storage.storage_options.uri_scheme", UriScheme::from_word),
         windows: windows(f),
         post_generation_settle_seconds: f.number("storage.post_generation_settle_seconds"),
+    }
+}
+
+/// Whether certificates are checked, and against which authorities: boto3's `verify` is a flag or a path.
+fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
+    let ssl = f.flag_or_none("storage.storage_options.verify_ssl").unwrap_or(true);
+    match f.text_or_none("storage.storage_options.verify") {
+        None => (ssl, None),
+        Some(text) => match text.to_ascii_lowercase().as_str() {
+            "false" | "no" | "off" | "0" => (false, None),
+            "true" | "yes" | "on" | "1" => (true, None),
+            _ => (true, Some(text)),
+        },
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn check(w: &Workload, f: &mut Fields<'_>) {
         ("output.folder", w.output.folder.as_deref()),
         ("dlio_rs.registry", w.dlio_rs.registry.as_deref()),
         ("storage.endpoint_file", endpoints),
+        ("storage.storage_options.verify", w.storage.ca_bundle.as_deref()),
     ];
     for (key, text) in paths {
         if let Some(Err(why)) = text.map(local) {

@@ -2,7 +2,7 @@
 
 use super::kind::{at_least, count, count32};
 use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored};
-use crate::vocabulary::{LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
+use crate::vocabulary::{AddressingStyle, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
 
 const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client";
 const DRY_RUN: &str = "`dlio-rs plan` prints what would be read";
@@ -43,7 +43,27 @@ pub(super) const KEYS: &[Key] = &[
         "storage.storage_options.s3_force_path_style",
         Kind::FlagText,
         Preset::Derived("path style for an endpoint of one's own"),
-        "Address buckets by path rather than by host name.",
+        "Address buckets by path rather than by host name: `addressing_style` in two words.",
+    ),
+    acts(
+        "storage.storage_options.addressing_style",
+        Kind::Word(AddressingStyle::WORDS),
+        Preset::Derived("`s3_force_path_style`, else the AWS profile's, else `auto`"),
+        "Where requests name the bucket: `path`; `virtual` puts it before the endpoint's host, except before an address and, with \
+         https, where it has dots; `auto` is `virtual` at AWS and `path` elsewhere; with `host` the endpoint stands for the bucket.",
+    ),
+    acts(
+        "storage.storage_options.verify",
+        Kind::Text,
+        Preset::Flag(true),
+        "Check the certificates of https endpoints; a path is that of a PEM file of authorities, as for boto3. `--no-verify-ssl` \
+         takes precedence.",
+    ),
+    acts(
+        "storage.storage_options.verify_ssl",
+        Kind::FlagText,
+        Preset::Flag(true),
+        "The same as a flag; the key above takes precedence.",
     ),
     acts(
         "storage.storage_options.s3_max_attempts",

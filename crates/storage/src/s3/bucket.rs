@@ -95,15 +95,24 @@ fn hash(text: &str) -> u64 {
 impl Shared {
     /// HEAD of an object.
     pub(super) async fn head(self: &Arc<Self>, key: &str) -> Result<(Metadata, Receipt), Error> {
+        self.head_tag(key).await.map(|(metadata, _, receipt)| (metadata, receipt))
+    }
+
+    /// HEAD of an object, with its entity tag.
+    pub(super) async fn head_tag(self: &Arc<Self>, key: &str) -> Result<(Metadata, Option<String>, Receipt), Error> {
         let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, Some(key));
         call.check(self)?;
-        let answer = self.simple(&call, Bytes::new()).await?;
+        let answer = match self.simple(&call, Bytes::new()).await {
+            Ok(answer) => answer,
+            Err(refused) => return Err(self.with_reason(key, refused).await),
+        };
         let size = answer.header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
         let Some(size) = size else {
             let error = call.error(self, ErrorKind::Server, "the answer to HEAD has no Content-Length");
             return Err(after(answer.receipt.attempts, error));
         };
-        Ok((Metadata { size }, answer.receipt))
+        let tag = answer.header(header::ETAG).map(str::to_owned);
+        Ok((Metadata { size }, tag, answer.receipt))
     }
 
     /// Every key that starts with the prefix, page by page.
@@ -162,21 +171,6 @@ impl Shared {
         self.simple(&call, Bytes::new()).await.map(|answer| answer.receipt)
     }
 
-    /// An answer to HEAD has no body that could say why it is refused: a request whose answer has one tells a wrong clock from a wrong
-    /// key. A bucket that can be listed is there.
-    async fn why_denied(self: &Arc<Self>, refused: Error) -> Result<Receipt, Error> {
-        let mut call = Call::new(self, "looking up", OpKind::List, Method::GET, None);
-        call.query.push_str("list-type=2&max-keys=1");
-        match self.simple(&call, Bytes::new()).await {
-            Ok(answer) => {
-                let mut receipt = answer.receipt;
-                receipt.attempts.insert_many(0, refused.attempts);
-                Ok(receipt)
-            }
-            Err(told) => Err(after(refused.attempts, told.error)),
-        }
-    }
-
     /// Where a new bucket must be said to be: AWS wants it outside its first region, others may refuse it.
     pub(super) fn location_constraint(&self) -> Option<&str> {
         let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
@@ -188,9 +182,7 @@ impl Shared {
         let earlier = match self.head_bucket().await {
             Ok(receipt) => return Ok(receipt),
             Err(failed) if failed.error.kind == ErrorKind::NotFound => forgiven(failed),
-            Err(failed) if failed.error.kind == ErrorKind::Denied && failed.failure.code.is_empty() => {
-                return self.why_denied(failed.error).await;
-            }
+            Err(failed) if failed.failure.lacks_reason() => return self.why_denied(failed.error).await,
             Err(failed) => return Err(failed.error),
         };
         let call = Call::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Renewal, RetryPolicy};
+use super::{Proxies, Renewal, RetryPolicy};
 
 /// A value that never appears in a log, a trace or an error.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,10 +90,24 @@ pub fn assign(rank: u32, size: u32, endpoints: &[String], mapping: Mapping) -> u
     usize::try_from(index).unwrap_or(0)
 }
 
+/// Where requests name the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Addressing {
+    /// In the host name at AWS, else in the path.
+    #[default]
+    Auto,
+    /// In the path.
+    Path,
+    /// In the host name, before the endpoint's; in the path where no host can be named so, as botocore does it.
+    Virtual,
+    /// Nowhere: the endpoint's host stands for the bucket.
+    Host,
+}
+
 /// Everything that the client must know.
 #[derive(Debug, Clone)]
 pub struct S3Config {
-    /// `http(s)://host[:port]`; empty: the regional endpoint of AWS.
+    /// `http(s)://host[:port][/path]`; empty: the regional endpoint of AWS.
     pub endpoints: Vec<String>,
     /// Bucket.
     pub bucket: String,
@@ -105,8 +119,8 @@ pub struct S3Config {
     pub credentials: Option<Credentials>,
     /// Newer credentials than those, where they end.
     pub renewal: Option<Renewal>,
-    /// Bucket in the path rather than in the host name.
-    pub path_style: bool,
+    /// Where requests name the bucket.
+    pub addressing: Addressing,
     /// When requests that fail are sent again.
     pub retry: RetryPolicy,
     /// Requests to an endpoint that fails go to the others; `false`: they wait for it.
@@ -130,15 +144,18 @@ pub struct S3Config {
     pub unsigned_payload: bool,
     /// PEM file of certificate authorities that https endpoints may use beside the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// Check the certificates of https endpoints; `false` accepts every one.
+    pub verify: bool,
+    /// Proxies that lead to endpoints.
+    pub proxies: Proxies,
     /// Seed of the random choices (pauses, endpoints).
     pub seed: u64,
 }
 
 impl S3Config {
-    /// The defaults for a bucket behind these endpoints: path style unless they are AWS's own.
+    /// The defaults for a bucket behind these endpoints.
     #[must_use]
     pub fn new(endpoints: Vec<String>, bucket: impl Into<String>) -> Self {
-        let path_style = !endpoints.is_empty() && !endpoints.iter().any(|uri| uri.contains(".amazonaws.com"));
         Self {
             endpoints,
             bucket: bucket.into(),
@@ -146,7 +163,7 @@ impl S3Config {
             region: "us-east-1".to_owned(),
             credentials: None,
             renewal: None,
-            path_style,
+            addressing: Addressing::default(),
             retry: RetryPolicy::default(),
             failover: false,
             spares: 0,
@@ -158,6 +175,8 @@ impl S3Config {
             connect_timeout: Duration::from_secs(5),
             unsigned_payload: true,
             ca_bundle: None,
+            verify: true,
+            proxies: Proxies::default(),
             seed: 0,
         }
     }

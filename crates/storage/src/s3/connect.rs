@@ -12,20 +12,19 @@ use dlio_event::ConnectionId;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::body::{Outgoing, Pool};
 use super::endpoints::Endpoint;
-use super::failure::{Failure, Retry};
+use super::failure::Failure;
 use super::sign::Signer;
-use super::{Credentials, S3Config, Shared, resolve};
+use super::{Addressing, Credentials, Shared, resolve, tls, tunnel};
 
 /// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
 const READ_BUFFER: usize = 128 << 10;
 /// Longest wait for an idle connection to be ready for its next request.
-const SETTLE: Duration = Duration::from_millis(100);
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
 
 /// An open connection.
 pub(super) struct Connection {
@@ -113,58 +112,110 @@ pub(super) async fn open(client: &Shared, endpoint: &Endpoint) -> Result<Connect
 }
 
 async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<Outgoing>, Failure> {
-    let addresses = resolve::addresses(&endpoint.host, endpoint.port).await.map_err(Failure::connect)?;
-    let socket = TcpStream::connect(addresses.as_slice()).await.map_err(Failure::connect)?;
-    // Without it a request that takes two segments waits for the delayed acknowledgement of the first: 40 ms.
-    socket.set_nodelay(true).map_err(Failure::connect)?;
-    match &client.tls {
-        Some(tls) if endpoint.tls => {
-            let name = ServerName::try_from(endpoint.host.clone()).map_err(Failure::connect)?;
-            let stream = tls.connect(name, socket).await.map_err(|error| {
-                let failure = Failure::connect(format!(
-                    "TLS: {error} (a private authority's certificate goes into AWS_CA_BUNDLE)"
-                ));
-                // A certificate does not get better by asking again.
-                let certain = error.kind() == std::io::ErrorKind::InvalidData;
-                if certain { Failure { retry: Retry::Never, ..failure } } else { failure }
-            })?;
-            drive(TokioIo::new(stream)).await
-        }
-        _ => drive(TokioIo::new(socket)).await,
+    match stream(client, endpoint).await? {
+        Stream::Plain(socket) => drive(TokioIo::new(socket)).await,
+        Stream::Tls(stream) => drive(TokioIo::new(*stream)).await,
+        Stream::Nested(stream) => drive(TokioIo::new(*stream)).await,
     }
 }
 
-async fn drive<T>(io: T) -> Result<SendRequest<Outgoing>, Failure>
+/// What requests to an endpoint are sent on.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// TLS through a proxy that is itself spoken to through TLS.
+    Nested(Box<TlsStream<TlsStream<TcpStream>>>),
+}
+
+/// The way to an endpoint before TLS with it.
+pub(super) enum Path {
+    Direct(TcpStream),
+    /// Through a proxy that is spoken to through TLS.
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens the whole way to an endpoint.
+pub(super) async fn stream(client: &Shared, endpoint: &Endpoint) -> Result<Stream, Failure> {
+    let path = path(client, endpoint).await?;
+    secure(client, endpoint, path).await
+}
+
+/// Opens the way to an endpoint: a socket, or one to its proxy, which opens a tunnel for https.
+pub(super) async fn path(client: &Shared, endpoint: &Endpoint) -> Result<Path, Failure> {
+    let Some(proxy) = &endpoint.proxy else {
+        let socket = socket(&endpoint.host, endpoint.port).await;
+        return socket.map(Path::Direct).map_err(|error| unreachable(client, endpoint, &error));
+    };
+    let no_proxy = |error| {
+        let name = &endpoint.host;
+        Failure::unreachable(format!("{error}; check that the proxy is up, or put {name} into NO_PROXY"))
+    };
+    let socket = socket(&proxy.host, proxy.port).await.map_err(no_proxy)?;
+    let mut path = match client.tls.as_ref().filter(|_| proxy.tls) {
+        None => Path::Direct(socket),
+        Some(tls) => {
+            let stream = tls.connect(server_name(&proxy.host)?, socket).await;
+            Path::Secure(Box::new(stream.map_err(|error| tls::failure(&proxy.host, proxy.port, &error))?))
+        }
+    };
+    if endpoint.tls {
+        match &mut path {
+            Path::Direct(socket) => tunnel::open(socket, proxy, endpoint).await?,
+            Path::Secure(stream) => tunnel::open(stream, proxy, endpoint).await?,
+        }
+    }
+    Ok(path)
+}
+
+/// TLS with an https endpoint.
+pub(super) async fn secure(client: &Shared, endpoint: &Endpoint, path: Path) -> Result<Stream, Failure> {
+    let Some(tls) = client.tls.as_ref().filter(|_| endpoint.tls) else {
+        return Ok(match path {
+            Path::Direct(socket) => Stream::Plain(socket),
+            Path::Secure(stream) => Stream::Tls(stream),
+        });
+    };
+    let name = server_name(&endpoint.host)?;
+    let failed = |error| tls::failure(&endpoint.host, endpoint.port, &error);
+    match path {
+        Path::Direct(socket) => Ok(Stream::Tls(Box::new(tls.connect(name, socket).await.map_err(failed)?))),
+        Path::Secure(stream) => Ok(Stream::Nested(Box::new(tls.connect(name, *stream).await.map_err(failed)?))),
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(host.to_owned()).map_err(Failure::connect)
+}
+
+async fn socket(host: &str, port: u16) -> Result<TcpStream, std::io::Error> {
+    let addresses = resolve::addresses(host, port).await?;
+    let socket = TcpStream::connect(addresses.as_slice()).await?;
+    // Without it a request that takes two segments waits for the delayed acknowledgement of the first: 40 ms.
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+fn unreachable(client: &Shared, endpoint: &Endpoint, error: &std::io::Error) -> Failure {
+    let bucket = &client.config.bucket;
+    if client.config.addressing == Addressing::Virtual && endpoint.host.starts_with(bucket.as_str()) {
+        return Failure::connect(format!(
+            "{}: {error} (the bucket is part of the host name; for one in the path set \
+             storage.storage_options.s3_force_path_style=true)",
+            endpoint.host
+        ));
+    }
+    Failure::connect(error)
+}
+
+/// Speaks HTTP on a stream.
+pub(super) async fn drive<T, B>(io: T) -> Result<SendRequest<B>, Failure>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    B: hyper::body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let handshake = Builder::new().max_buf_size(READ_BUFFER).handshake(io).await;
     let (sender, connection) = handshake.map_err(|error| Failure::broken(&error))?;
     // Its error reaches the request that is under way; an idle connection may close in peace.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
-}
-
-/// TLS for https endpoints; the system's authorities, and those of `ca_bundle`.
-pub(super) fn tls(config: &S3Config) -> Result<TlsConnector, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &config.ca_bundle {
-        let wrong = |why: String| format!("the CA bundle {} {why}; expected certificates in PEM", path.display());
-        let bundle = CertificateDer::pem_file_iter(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        for certificate in bundle {
-            let certificate = certificate.map_err(|error| wrong(format!("is malformed: {error}")))?;
-            roots.add(certificate).map_err(|error| wrong(format!("holds no usable certificate: {error}")))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err("no certificate authority is known to this system; name a PEM file in AWS_CA_BUNDLE".to_owned());
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(tls)))
 }

@@ -1,13 +1,15 @@
 //! The endpoints of a client and the choice among them, with a count of the requests in flight on each.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::health::Health;
+use super::proxy::Proxy;
 use super::retry::RetryBudget;
-use super::{LoadBalance, S3Config};
+use super::{Addressing, LoadBalance, S3Config, encode};
 
-/// One `http(s)://host[:port]`.
+/// One `http(s)://host[:port][/path]`.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// Place in the list.
@@ -20,8 +22,19 @@ pub(super) struct Endpoint {
     pub(super) port: u16,
     /// Value of the `Host` header.
     pub(super) authority: http::HeaderValue,
+    /// What stands before the key in every request's target: scheme and host for a proxy that takes whole addresses, the endpoint's own
+    /// path, and the bucket where the path names it.
+    pub(super) base: String,
+    /// Bytes of `base` that are no part of the path.
+    pub(super) origin: usize,
+    /// The proxy that leads to it.
+    pub(super) proxy: Option<Proxy>,
+    /// What this proxy takes for an authorization, where requests go to it directly.
+    pub(super) proxy_authorization: Option<http::HeaderValue>,
     pub(super) health: Health,
     pub(super) budget: RetryBudget,
+    /// Whether it was found out which scheme it speaks, or that this cannot be found out.
+    pub(super) looked_at: AtomicBool,
     in_flight: AtomicU32,
 }
 
@@ -31,30 +44,51 @@ pub(super) struct InFlight<'a>(&'a Endpoint);
 
 impl Endpoint {
     fn parse(index: usize, text: &str, config: &S3Config) -> Result<Self, String> {
-        let wrong = |why: &str| format!("endpoint `{text}` {why}; expected http://host[:port] or https://host[:port]");
+        let wrong = |why: &str| {
+            format!("endpoint `{text}` {why}; expected http://host[:port][/path] or https://host[:port][/path]")
+        };
         let uri: http::Uri = text.parse().map_err(|error| wrong(&format!("is no address ({error})")))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
             Some(_) | None => return Err(wrong("has no scheme that S3 uses")),
         };
-        if uri.path() != "/" || uri.query().is_some() {
-            return Err(wrong("has a path (give the bucket as storage.storage_root)"));
+        if uri.query().is_some() {
+            return Err(wrong("has a query"));
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(wrong("has a user (keys go into storage.storage_options.access_key_id and secret_access_key)"));
         }
         let bare = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-        let shown = if config.path_style { bare.to_owned() } else { format!("{}.{bare}", config.bucket) };
+        let place = place(config, bare, tls);
+        let shown = if place == Place::Host { format!("{}.{bare}", config.bucket) } else { bare.to_owned() };
         let default_port = if tls { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
         let authority = if port == default_port { shown.clone() } else { format!("{shown}:{port}") };
+        let host = shown.trim_matches(['[', ']']).to_owned();
+        let proxy = config.proxies.to(tls, &host, port).cloned();
+        let direct = proxy.as_ref().filter(|_| !tls);
+        let mut base = if direct.is_some() { format!("http://{authority}") } else { String::new() };
+        let origin = base.len();
+        base.push_str(uri.path().trim_end_matches('/'));
+        if place == Place::Path {
+            base.push('/');
+            encode::path(&mut base, &config.bucket);
+        }
         Ok(Self {
             index,
             name: text.trim_end_matches('/').into(),
             tls,
-            host: shown.trim_matches(['[', ']']).to_owned(),
+            host,
             port,
             authority: authority.parse().map_err(|_| wrong("has characters that no host name has"))?,
+            base,
+            origin,
+            proxy_authorization: direct.and_then(Proxy::authorization),
+            proxy,
             health: Health::new(),
             budget: RetryBudget::default(),
+            looked_at: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
         })
     }
@@ -74,6 +108,42 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Where the bucket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Path,
+    Host,
+    Nowhere,
+}
+
+/// Where requests to a host name the bucket.
+fn place(config: &S3Config, host: &str, tls: bool) -> Place {
+    let bucket = config.bucket.as_str();
+    let wanted = match config.addressing {
+        Addressing::Path => return Place::Path,
+        Addressing::Host => return Place::Nowhere,
+        Addressing::Virtual => true,
+        Addressing::Auto => host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"),
+    };
+    if !wanted || !names_a_host(bucket, !tls) || host.parse::<Ipv4Addr>().is_ok() || host.starts_with('[') {
+        return Place::Path;
+    }
+    // Who gives the bucket's own host as the endpoint has named it already.
+    if host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.')) { Place::Nowhere } else { Place::Host }
+}
+
+/// Whether a bucket may stand before a host; certificates are for one more label, so dots are for plain HTTP.
+fn names_a_host(bucket: &str, dots: bool) -> bool {
+    let is_label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
+    };
+    (3..=63).contains(&bucket.len())
+        && (dots || !bucket.contains('.'))
+        && bucket.split('.').all(is_label)
+        && bucket.parse::<Ipv4Addr>().is_err()
 }
 
 /// All endpoints of a client.
@@ -155,6 +225,7 @@ pub(super) fn mix(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Proxies;
     use super::super::health::Evidence;
     use super::*;
 
@@ -217,7 +288,8 @@ mod tests {
         let config = S3Config::new(vec![], "b");
         assert!(Endpoint::parse(0, "localhost:9000", &config).is_err());
         assert!(Endpoint::parse(0, "ftp://x", &config).unwrap_err().contains("scheme"));
-        assert!(Endpoint::parse(0, "http://x/bucket", &config).unwrap_err().contains("storage_root"));
+        assert!(Endpoint::parse(0, "http://x/?a=b", &config).unwrap_err().contains("query"));
+        assert!(Endpoint::parse(0, "http://key:secret@x", &config).unwrap_err().contains("access_key_id"));
     }
 
     #[test]
@@ -225,8 +297,52 @@ mod tests {
         let mut config = S3Config::new(vec!["http://[::1]:9000".into()], "b");
         let endpoint = Endpoint::parse(0, "http://[::1]:9000", &config).unwrap();
         assert_eq!((endpoint.host.as_str(), endpoint.host_header()), ("::1", "[::1]:9000"));
-        config.path_style = false;
+        config.bucket = "data".into();
         let endpoint = Endpoint::parse(0, "https://s3.eu-west-1.amazonaws.com", &config).unwrap();
-        assert_eq!(endpoint.host_header(), "b.s3.eu-west-1.amazonaws.com");
+        assert_eq!((endpoint.host_header(), &*endpoint.base), ("data.s3.eu-west-1.amazonaws.com", ""));
+    }
+
+    fn addressed(addressing: Addressing, bucket: &str, text: &str) -> (String, String) {
+        let config = S3Config { addressing, ..S3Config::new(vec![], bucket) };
+        let endpoint = Endpoint::parse(0, text, &config).unwrap();
+        (endpoint.host_header().to_owned(), endpoint.base)
+    }
+
+    #[test]
+    fn every_way_to_address_a_bucket_has_its_host_and_path() {
+        use Addressing::{Auto, Host, Path, Virtual};
+        for (addressing, bucket, text, host, base) in [
+            (Auto, "data", "http://s3.local:9000", "s3.local:9000", "/data"),
+            (Auto, "data", "http://s3.local:9000/base/path/", "s3.local:9000", "/base/path/data"),
+            (Virtual, "data", "http://s3.local:9000/base", "data.s3.local:9000", "/base"),
+            (Virtual, "my.data", "http://s3.local", "my.data.s3.local", ""),
+            (Virtual, "my.data", "https://s3.local", "s3.local", "/my.data"),
+            (Virtual, "My_Data", "http://s3.local", "s3.local", "/My_Data"),
+            (Virtual, "data", "http://127.0.0.1:9000", "127.0.0.1:9000", "/data"),
+            (Virtual, "data", "http://[::1]:9000", "[::1]:9000", "/data"),
+            (Virtual, "data", "http://data.s3.local", "data.s3.local", ""),
+            (Host, "data", "http://cdn.local", "cdn.local", ""),
+            (Auto, "my.data", "https://s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", "/my.data"),
+            (Path, "data", "https://s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", "/data"),
+        ] {
+            assert_eq!(
+                addressed(addressing, bucket, text),
+                (host.into(), base.into()),
+                "{addressing:?} {bucket} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_proxy_for_plain_http_gets_whole_addresses() {
+        let variables = |name: &str| name.ends_with("_proxy").then(|| "http://u:p@proxy:3128".to_owned());
+        let proxies = Proxies::from_variables(|name| variables(name).filter(|_| name != "no_proxy")).unwrap();
+        let config = S3Config { proxies, ..S3Config::new(vec![], "data") };
+        let plain = Endpoint::parse(0, "http://s3.local:9000", &config).unwrap();
+        assert_eq!((&*plain.base, plain.origin), ("http://s3.local:9000/data", "http://s3.local:9000".len()));
+        assert!(plain.proxy.is_some() && plain.proxy_authorization.is_some());
+        let secure = Endpoint::parse(0, "https://s3.local", &config).unwrap();
+        assert_eq!((&*secure.base, secure.origin), ("/data", 0));
+        assert!(secure.proxy.is_some() && secure.proxy_authorization.is_none());
     }
 }

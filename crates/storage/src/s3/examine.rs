@@ -10,15 +10,14 @@ use bytes::Bytes;
 use dlio_event::{Nanos, OpKind};
 use http::{Method, Request, header};
 use http_body_util::Empty;
-use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::bucket::is_whole_listing;
+use super::connect::{self, Stream};
 use super::endpoints::Endpoint;
-use super::request::{Call, Failed};
-use super::{S3, Shared, encode, xml};
+use super::failure::Failure;
+use super::request::{Call, Failed, invalid};
+use super::{S3, Shared, encode, scheme, tunnel, xml};
 use crate::ErrorKind;
 
 /// How one step went.
@@ -64,10 +63,6 @@ pub struct Examination {
     pub object: Step<u64>,
 }
 
-/// A connection that was made, as far as it was.
-trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
-
 impl S3 {
     /// Examines every endpoint, all at the same time; `object` is a key that should exist. Each step may take `limit`.
     pub async fn examine(&self, object: Option<&str>, limit: Duration) -> Vec<Examination> {
@@ -86,37 +81,32 @@ impl S3 {
             listing: Step::Skipped("there is no HTTP answer".to_owned()),
             object: Step::Skipped("there is no HTTP answer".to_owned()),
         };
-        let socket = match self.timed(limit, TcpStream::connect((endpoint.host.as_str(), endpoint.port))).await {
-            Ok((socket, took)) => {
+        let path = match self.timed(limit, connect::path(&self.shared, endpoint)).await {
+            Ok((path, took)) => {
                 found.connect = Step::Done(took);
-                socket
+                path
             }
             Err(why) => {
-                found.connect = Step::Failed(why);
+                found.connect = Step::Failed(through(endpoint, why));
                 return found;
             }
         };
-        let stream: Box<dyn Stream> = match (&self.shared.tls, endpoint.tls) {
-            (Some(tls), true) => {
-                let name = ServerName::try_from(endpoint.host.clone()).map_err(std::io::Error::other);
-                let handshake = async { tls.connect(name?, socket).await };
-                match self.timed(limit, handshake).await {
-                    Ok((stream, took)) => {
-                        found.tls = Step::Done(took);
-                        Box::new(stream)
-                    }
-                    Err(why) => {
-                        found.tls = Step::Failed(why);
-                        return found;
-                    }
+        let stream = match self.timed(limit, connect::secure(&self.shared, endpoint, path)).await {
+            Ok((stream, took)) => {
+                if endpoint.tls {
+                    found.tls = Step::Done(took);
                 }
+                stream
             }
-            _ => Box::new(socket),
+            Err(why) => {
+                found.tls = Step::Failed(through(endpoint, told(endpoint, why).await));
+                return found;
+            }
         };
         match self.timed(limit, ask(stream, endpoint)).await {
             Ok(((status, date), latency)) => found.answer = Step::Done(Answered { status, date, latency }),
             Err(why) => {
-                found.answer = Step::Failed(why);
+                found.answer = Step::Failed(through(endpoint, told(endpoint, why).await));
                 return found;
             }
         }
@@ -131,28 +121,51 @@ impl S3 {
     }
 
     /// Waits for a step at most this long; returns what it gave and how long it took, or why it failed.
-    async fn timed<T, E: std::fmt::Display>(
+    async fn timed<T>(
         &self,
         limit: Duration,
-        step: impl Future<Output = Result<T, E>>,
+        step: impl Future<Output = Result<T, Failure>>,
     ) -> Result<(T, Nanos), String> {
         let start = self.shared.time.now();
         match tokio::time::timeout(limit, step).await {
             Ok(Ok(given)) => Ok((given, self.shared.time.now().saturating_sub(start))),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(failure)) => Err(failure.message),
             Err(_) => Err(format!("no answer within {} s", limit.as_secs_f64())),
         }
     }
 }
 
+/// The failure of a step, or the reason that is behind it: the endpoint speaks the other scheme.
+async fn told(endpoint: &Endpoint, why: String) -> String {
+    scheme::mismatch(endpoint).await.map_or(why, |failure| failure.message)
+}
+
+/// A failure, with the proxy that the endpoint is behind.
+fn through(endpoint: &Endpoint, why: String) -> String {
+    match &endpoint.proxy {
+        Some(proxy) => format!("through the proxy {proxy}: {why}"),
+        None => why,
+    }
+}
+
 /// An unsigned request for nothing: status and date of the answer.
-async fn ask(stream: Box<dyn Stream>, endpoint: &Endpoint) -> Result<(u16, Option<String>), hyper::Error> {
-    let (mut requests, connection) = handshake(TokioIo::new(stream)).await?;
+async fn ask(stream: Stream, endpoint: &Endpoint) -> Result<(u16, Option<String>), Failure> {
+    let mut requests = match stream {
+        Stream::Plain(socket) => connect::drive(TokioIo::new(socket)).await?,
+        Stream::Tls(stream) => connect::drive(TokioIo::new(*stream)).await?,
+        Stream::Nested(stream) => connect::drive(TokioIo::new(*stream)).await?,
+    };
     let mut request = Request::new(Empty::<Bytes>::new());
+    let target = format!("{}/", &endpoint.base[..endpoint.origin]);
+    *request.uri_mut() = target.parse().map_err(|_| invalid("the endpoint makes no valid address"))?;
     request.headers_mut().insert(header::HOST, endpoint.authority.clone());
-    // The connection lives while somebody drives it, and ends with `requests`.
-    tokio::spawn(async move { drop(connection.await) });
-    let answer = requests.send_request(request).await?;
+    if let Some(authorization) = &endpoint.proxy_authorization {
+        request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
+    }
+    let answer = requests.send_request(request).await.map_err(|error| Failure::broken(&error))?;
+    if let (407, Some(proxy)) = (answer.status().as_u16(), &endpoint.proxy) {
+        return Err(Failure::unreachable(tunnel::unauthorized(proxy)));
+    }
     let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
     Ok((answer.status().as_u16(), date))
 }

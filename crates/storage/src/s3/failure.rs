@@ -62,6 +62,11 @@ impl Failure {
         Self { silent: limit, ..Self::new(ErrorKind::Unreachable, Outcome::Timeout, message).later() }
     }
 
+    /// Nothing can be had from the endpoint.
+    pub(super) fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unreachable, Outcome::Connect, message).later()
+    }
+
     pub(super) fn connect(message: impl std::fmt::Display) -> Self {
         let text = format!("{message}; check that the endpoint is up and that storage.endpoint_uris names it");
         Self::new(ErrorKind::Unreachable, Outcome::Connect, text).later()
@@ -117,6 +122,7 @@ impl Refusal<'_> {
         }
         let status = self.status.as_u16();
         let (kind, outcome) = match (status, code.as_str()) {
+            (404, "NoSuchBucket") => (ErrorKind::NoBucket, Outcome::NotFound),
             (404, _) => (ErrorKind::NotFound, Outcome::NotFound),
             (401 | 403, _) => (ErrorKind::Denied, Outcome::ClientError),
             (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull") => (ErrorKind::Full, Outcome::ServerError),
@@ -132,7 +138,30 @@ impl Refusal<'_> {
         Failure { kind, outcome, status, code, message, retry, retry_after, silent: Duration::ZERO }
     }
 
+    /// How far the clock of this node is before the server's (negative: behind), where that explains a refusal, in seconds.
+    fn skew(&self, code: &str, now: u64) -> Option<i64> {
+        let least = match (code, self.status.as_u16()) {
+            ("RequestTimeTooSkewed", _) => 0,
+            // Servers that do not compare times find another signature.
+            ("SignatureDoesNotMatch" | "InvalidRequest" | "RequestExpired" | "AuthFailure" | "", 400 | 401 | 403) => {
+                300
+            }
+            ("AccessDenied" | "ExpiredToken" | "InvalidToken", _) => 900,
+            _ => return None,
+        };
+        let date = self.headers.get(header::DATE)?.to_str().ok()?;
+        let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
+        let skew = i64::try_from(now).ok()?.saturating_sub(date.secs());
+        (skew.abs() > least).then_some(skew)
+    }
+
     fn advice(&self, code: &str) -> Option<String> {
+        if let Some(skew) = self.skew(code, unix_seconds()) {
+            let (by, which) = (skew.unsigned_abs(), if skew > 0 { "ahead of" } else { "behind" });
+            return Some(format!(
+                "the clock of this node is {by} s {which} the server's: synchronise it (chrony, NTP); credentials are not to blame"
+            ));
+        }
         let text = match (code, self.status.as_u16()) {
             ("InvalidAccessKeyId", _) => {
                 "check storage.storage_options.access_key_id or AWS_ACCESS_KEY_ID: the endpoint does not know it".into()
@@ -190,7 +219,16 @@ impl Refusal<'_> {
             ));
         }
         let target = xml::text(self.body, "Endpoint").or_else(|| header("location"))?;
+        let target = self.without_bucket(&target);
         Some(format!("the server sends this elsewhere: put {target} into storage.endpoint_uris"))
+    }
+
+    /// The endpoint in an address that may go on with the path of a request, or begin with the bucket.
+    fn without_bucket(&self, target: &str) -> String {
+        let (scheme, rest) = target.split_once("://").unwrap_or(("https", target));
+        let host = rest.split('/').next().unwrap_or(rest);
+        let host = host.strip_prefix(self.bucket).and_then(|rest| rest.strip_prefix('.')).unwrap_or(host);
+        format!("{scheme}://{host}")
     }
 }
 
@@ -262,6 +300,41 @@ mod tests {
         assert!(refused(400, &[], body).message.contains("region=eu-north-1"));
         let failure = refused(307, &[("location", "http://target:51081")], "");
         assert!(failure.message.contains("http://target:51081"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_redirect_names_the_endpoint_without_bucket_and_path() {
+        let body = "<Error><Code>PermanentRedirect</Code><Endpoint>data.s3-eu-west-1.example.com</Endpoint></Error>";
+        let message = refused(301, &[], body).message;
+        assert!(message.contains("HTTP 301 PermanentRedirect; the server sends this elsewhere"), "{message}");
+        assert!(message.contains("put https://s3-eu-west-1.example.com into"), "{message}");
+        let message = refused(307, &[("location", "http://target:51081/data/key?x=y")], "").message;
+        assert!(message.contains("put http://target:51081 into"), "{message}");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_from_a_key_that_is() {
+        let headers: HeaderMap =
+            [(header::DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap())].into_iter().collect();
+        let skew = |code: &str, now| {
+            let (status, body) = (StatusCode::FORBIDDEN, "");
+            Refusal { bucket: "b", region: "r", signed: true, status, headers: &headers, body }.skew(code, now)
+        };
+        let date = 1_445_412_480;
+        assert_eq!(skew("SignatureDoesNotMatch", date + 3600), Some(3600));
+        assert_eq!(skew("", date - 3600), Some(-3600));
+        assert_eq!(skew("RequestTimeTooSkewed", date + 60), Some(60));
+        assert_eq!(skew("SignatureDoesNotMatch", date + 60), None);
+        assert_eq!((skew("AccessDenied", date + 600), skew("InvalidAccessKeyId", date + 3600)), (None, None));
+        let message =
+            refused(403, &[("date", "Wed, 21 Oct 2015 07:28:00 GMT")], "<Code>SignatureDoesNotMatch</Code>").message;
+        assert!(message.contains("ahead of the server's: synchronise it"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_bucket_is_told_from_a_missing_object() {
+        assert_eq!(refused(404, &[], "<Code>NoSuchBucket</Code>").kind, ErrorKind::NoBucket);
+        assert_eq!(refused(404, &[], "<Code>NoSuchKey</Code>").kind, ErrorKind::NotFound);
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl Health {
         self.state.load(Ordering::Relaxed) == UP
     }
 
+    /// Whether the endpoint has ever answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether requests must wait for their turn.
     #[inline]
     pub(super) fn is_down(&self) -> bool {

@@ -18,14 +18,19 @@ mod get;
 mod health;
 mod multipart;
 mod preflight;
+mod proxy;
 mod put;
+mod reason;
 mod renewal;
 mod request;
 mod resolve;
 mod retry;
+mod scheme;
 pub mod sdk;
 mod sign;
+mod tls;
 mod tries;
+mod tunnel;
 mod uploads;
 mod xml;
 
@@ -34,11 +39,12 @@ use std::sync::{Arc, OnceLock};
 
 use dlio_event::TimeSource;
 
-pub use config::{Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
+pub use config::{Addressing, Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
 use endpoints::{Endpoints, mix};
 pub use examine::{Answered, Examination, Step};
 pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
+pub use proxy::{PROXY_VARIABLES, Proxies};
 pub use renewal::{CredentialSource, Renewal, Temporary};
 pub use retry::RetryPolicy;
 use tokio_rustls::TlsConnector;
@@ -67,6 +73,8 @@ struct Counts {
     retries: AtomicU64,
     elsewhere: AtomicU64,
     draws: AtomicU64,
+    /// Refusals whose reasons were asked for.
+    reasons: AtomicU64,
 }
 
 impl Counts {
@@ -113,8 +121,9 @@ impl S3 {
             return Err(wrong("no bucket is named; set storage.storage_root".to_owned()));
         }
         let endpoints = Endpoints::new(&config).map_err(wrong)?;
-        let secure = endpoints.iter().any(|endpoint| endpoint.tls);
-        let tls = if secure { Some(connect::tls(&config).map_err(wrong)?) } else { None };
+        let secure =
+            endpoints.iter().any(|endpoint| endpoint.tls || endpoint.proxy.as_ref().is_some_and(|proxy| proxy.tls));
+        let tls = if secure { Some(tls::connector(&config).map_err(wrong)?) } else { None };
         Ok(Self { shared: Arc::new(Shared::new(config, endpoints, tls, time)) })
     }
 
@@ -122,6 +131,14 @@ impl S3 {
     pub fn on_notice(&self, sink: NoticeSink) {
         // A second sink is refused by design.
         let _ = self.shared.notices.set(sink);
+    }
+
+    /// The endpoints that are reached through a proxy: each with the proxy's address and the variable that names it.
+    #[must_use]
+    pub fn proxied(&self) -> Vec<(String, String)> {
+        let endpoints = self.shared.endpoints.iter();
+        let proxied = endpoints.filter_map(|endpoint| Some((endpoint.name.to_string(), endpoint.proxy.as_ref()?)));
+        proxied.map(|(name, proxy)| (name, proxy.to_string())).collect()
     }
 
     /// What went wrong so far, and was overcome.

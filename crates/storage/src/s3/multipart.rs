@@ -9,12 +9,13 @@ use dlio_event::OpKind;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use http::Method;
+use md5::Digest as _;
 
 use super::body::{Feed, Outgoing};
 use super::bucket::after;
 use super::connect::with_pool;
 use super::request::{Call, Failed, Tries};
-use super::sign::{UNSIGNED_PAYLOAD, sha256};
+use super::sign::{UNSIGNED_PAYLOAD, hex, sha256};
 use super::{S3Config, Shared, encode, uploads, xml};
 use crate::staged::Ticket;
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Receipt, Staged};
@@ -51,7 +52,8 @@ pub(super) trait Uploader: Clone {
     async fn part(&self, key: &str, id: &str, part: Part) -> Result<Stored, Error>;
     /// `parts`: numbers and entity tags in order.
     async fn complete(&self, key: &str, id: &str, parts: &[Tag]) -> Result<Attempts, Box<Failed>>;
-    async fn size(&self, key: &str) -> Result<(u64, Attempts), Error>;
+    /// Size and entity tag of an object.
+    async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error>;
     fn abort(&self, key: String, id: String) -> impl Future<Output = Attempts> + Send + 'static;
 }
 
@@ -273,6 +275,39 @@ async fn fill<U: Uploader>(
     Ok(frames)
 }
 
+/// Whether an object is the one that these parts make: by its entity tag where the server makes it as S3 does, else by its size.
+fn is_of_parts(parts: &[Tag], len: u64, (size, tag): (u64, Option<&str>)) -> bool {
+    match (expected_tag(parts), tag.map(bare)) {
+        (Some(expected), Some(tag)) if is_multipart_tag(tag) => tag == expected,
+        _ => size == len,
+    }
+}
+
+/// The entity tag that S3 gives an object of these parts: the MD5 of their MD5s, and how many they are.
+fn expected_tag(parts: &[Tag]) -> Option<String> {
+    let mut md5 = md5::Md5::new();
+    for (_, tag) in parts {
+        let tag = bare(tag).as_bytes();
+        if tag.len() != 32 {
+            return None;
+        }
+        for pair in tag.chunks(2) {
+            md5.update([u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?]);
+        }
+    }
+    Some(format!("{}-{}", hex(&md5.finalize()), parts.len()))
+}
+
+fn bare(tag: &str) -> &str {
+    tag.trim_matches('"')
+}
+
+fn is_multipart_tag(tag: &str) -> bool {
+    tag.split_once('-').is_some_and(|(hash, count)| {
+        hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && count.parse::<u32>().is_ok()
+    })
+}
+
 async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) -> Result<Attempts, Error> {
     let failed = match begun.uploader.complete(begun.key, &begun.id, parts).await {
         Ok(attempts) => {
@@ -285,8 +320,8 @@ async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) ->
     if !failed.failure.is(404, "NoSuchUpload") || failed.error.attempts.len() < 2 {
         return Err(failed.error);
     }
-    match begun.uploader.size(begun.key).await {
-        Ok((size, attempts)) if size == len => {
+    match begun.uploader.stored(begun.key).await {
+        Ok((size, tag, attempts)) if is_of_parts(parts, len, (size, tag.as_deref())) => {
             begun.uploader.client().uploads.ended(&begun.id);
             Ok(failed.error.attempts.into_iter().chain(attempts).collect())
         }
@@ -348,8 +383,8 @@ impl Uploader for Arc<Shared> {
         self.simple(&call, Bytes::from(body)).await.map(|answer| answer.receipt.attempts)
     }
 
-    async fn size(&self, key: &str) -> Result<(u64, Attempts), Error> {
-        self.head(key).await.map(|(metadata, receipt)| (metadata.size, receipt.attempts))
+    async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error> {
+        self.head_tag(key).await.map(|(metadata, tag, receipt)| (metadata.size, tag, receipt.attempts))
     }
 
     fn abort(&self, key: String, id: String) -> impl Future<Output = Attempts> + Send + 'static {
@@ -375,6 +410,24 @@ fn upload_id(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_known_by_the_tag_of_its_parts_and_else_by_its_size() {
+        // The MD5s of "a" and "b".
+        let parts: Vec<Tag> =
+            vec![(1, "\"0cc175b9c0f1b6a831c399e269772661\"".into()), (2, "92eb5ffee6ae2fec3ad71c777531578f".into())];
+        let tag = "\"2c4a57c8fbb6ca6e7bf4d5ebdfa1ecb1-2\"";
+        let expected = expected_tag(&parts).unwrap();
+        assert_eq!(bare(tag).len(), expected.len());
+        assert!(is_of_parts(&parts, 2, (2, Some(&expected))));
+        assert!(
+            !is_of_parts(&parts, 2, (2, Some("0cc175b9c0f1b6a831c399e269772661-2"))),
+            "another upload of this size"
+        );
+        assert!(is_of_parts(&parts, 2, (2, Some("0cc175b9c0f1b6a831c399e269772661"))), "not a tag of parts");
+        assert!(is_of_parts(&[(1, "opaque".into())], 2, (2, Some("0cc175b9c0f1b6a831c399e269772661-1"))));
+        assert!(!is_of_parts(&parts, 2, (3, None)));
+    }
 
     #[test]
     fn parts_grow_when_there_would_be_too_many() {

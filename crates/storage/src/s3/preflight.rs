@@ -53,7 +53,7 @@ impl S3 {
         let mut ignore = |_: &[u8]| Ok(());
         let told = self.open(key).await?.read(ByteRange::new(0, 1), &mut ignore).await.err();
         let mut error = told.unwrap_or(error);
-        if error.kind == ErrorKind::NotFound && !error.message.contains("NoSuchBucket") {
+        if error.kind == ErrorKind::NotFound {
             error.message += "; the first object of the data set is not there: generate it with \
                 ++workload.workflow.generate_data=True, or check bucket, data_folder and file counts";
         }

@@ -40,7 +40,7 @@ pub(super) struct Call<'a> {
     /// Percent-encoded and sorted.
     pub(super) query: String,
     pub(super) range: Option<ByteRange>,
-    /// Percent-encoded.
+    /// Percent-encoded; what stands before it is the endpoint's.
     path: String,
 }
 
@@ -54,10 +54,6 @@ impl<'a> Call<'a> {
     ) -> Self {
         let config = &client.config;
         let mut path = String::with_capacity(96);
-        if config.path_style {
-            path.push('/');
-            path.push_str(&config.bucket);
-        }
         if let Some(key) = key {
             path.push('/');
             if !config.prefix.is_empty() {
@@ -65,8 +61,6 @@ impl<'a> Call<'a> {
                 path.push('/');
             }
             encode::path(&mut path, key);
-        } else if path.is_empty() {
-            path.push('/');
         }
         Self { doing, kind, method, key, query: String::new(), range: None, path }
     }
@@ -140,25 +134,32 @@ impl Shared {
         payload: &str,
         body: Outgoing,
     ) -> Result<Request<Outgoing>, Failure> {
-        let mut target = String::with_capacity(call.path.len() + call.query.len() + 1);
+        let mut target = String::with_capacity(endpoint.base.len() + call.path.len() + call.query.len() + 2);
+        target.push_str(&endpoint.base);
         target.push_str(&call.path);
+        if target.len() == endpoint.origin {
+            target.push('/');
+        }
+        let end = target.len();
         if !call.query.is_empty() {
             target.push('?');
             target.push_str(&call.query);
         }
-        let mut request = Request::builder().method(call.method.clone()).uri(target);
-        let Some(headers) = request.headers_mut() else { return Err(invalid("the key makes no valid address")) };
-        headers.reserve(8);
+        let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::HOST, endpoint.authority.clone());
+        if let Some(authorization) = &endpoint.proxy_authorization {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
         if call.method == Method::PUT || call.method == Method::POST {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         if let Some(credentials) = &self.config.credentials {
-            let host = endpoint.host_header();
-            let signed = Signed { method: call.method.as_str(), path: &call.path, query: &call.query, host, payload };
+            let (host, path) = (endpoint.host_header(), &target[endpoint.origin..end]);
+            let signed = Signed { method: call.method.as_str(), path, query: &call.query, host, payload };
             connect::with_signer(self, |signer, renewed| {
                 let credentials = renewed.unwrap_or(credentials);
                 let (date, authorization) = signer.sign(credentials, &self.config.region, &signed);
+                let headers = &mut headers;
                 put_header(headers, HeaderName::from_static("x-amz-content-sha256"), payload)?;
                 put_header(headers, HeaderName::from_static("x-amz-date"), date)?;
                 put_header(headers, header::AUTHORIZATION, &authorization)?;
@@ -168,7 +169,10 @@ impl Shared {
                 }
             })?;
         }
-        request.body(body).map_err(|error| invalid(format!("the key makes no valid address: {error}")))
+        let uri = target.try_into().map_err(|error| invalid(format!("the key makes no valid address: {error}")))?;
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (call.method.clone(), uri, headers);
+        Ok(request)
     }
 
     /// Sends a request and waits for the head of its answer. A connection that the server closed while it was idle is

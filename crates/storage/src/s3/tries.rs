@@ -14,6 +14,7 @@ use super::failure::{Failure, Retry};
 use super::health::{Evidence, Probe};
 use super::request::{Call, Failed};
 use super::retry::{Next, RetryState, Seen};
+use super::{scheme, tunnel};
 use crate::{Attempt, Attempts, ErrorKind, Receipt};
 
 /// One try.
@@ -27,6 +28,13 @@ pub(super) struct Try<'a> {
     pub(super) probe: Option<Probe<'a>>,
     /// Counts the request while it is in flight.
     pub(super) _guard: InFlight<'a>,
+}
+
+/// Whether nothing S3-like has ever come from the endpoint, so that its address may be of the wrong scheme.
+fn is_first_sight(endpoint: &Endpoint, failure: &Failure) -> bool {
+    let mute = failure.status == 0 && matches!(failure.outcome, Outcome::Connect | Outcome::Timeout);
+    let vague = failure.status == 400 && failure.code.is_empty();
+    (mute && failure.retry == Retry::Later || vague) && !endpoint.health.has_answered()
 }
 
 /// The tries of one request.
@@ -126,6 +134,17 @@ impl<'a> Tries<'a> {
         attempt.record.outcome = failure.outcome;
         if failure.status != 0 {
             attempt.record.status = failure.status;
+        }
+        if is_first_sight(attempt.endpoint, &failure)
+            && let Some(told) = scheme::mismatch(attempt.endpoint).await
+        {
+            failure = told;
+        }
+        if let Some(proxy) = attempt.endpoint.proxy.as_ref().filter(|_| failure.code.is_empty()) {
+            if failure.status == 407 {
+                failure.message = tunnel::unauthorized(proxy);
+            }
+            failure.message = format!("through the proxy {proxy}: {}", failure.message);
         }
         self.learn(&attempt, &failure);
         client.renew_if_expired(&mut failure).await;

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::s3::{S3Config, connect, resolve};
+use crate::s3::{S3Config, resolve, tls};
 
 /// Largest answer that is read.
 const MOST: usize = 1 << 20;
@@ -84,7 +84,7 @@ pub(super) async fn ask(query: &Query<'_>) -> Result<Answer, Silence> {
             return exchange(TokioIo::new(socket), query, &uri).await;
         }
         let config = S3Config { ca_bundle: query.ca_bundle.map(Path::to_owned), ..S3Config::new(Vec::new(), "") };
-        let tls = connect::tls(&config)?;
+        let tls = tls::connector(&config)?;
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).map_err(|error| error.to_string())?;
         let stream = tls.connect(name, socket).await.map_err(|error| format!("TLS: {error}"))?;

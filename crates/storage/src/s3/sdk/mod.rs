@@ -4,6 +4,7 @@
 //! Choice of endpoint, retries, attempts and messages are those of [`S3`]; the SDK's own retries are off.
 //! Payloads are never hashed.
 
+mod connector;
 mod transfer;
 
 use std::cell::RefCell;
@@ -11,7 +12,6 @@ use std::sync::{Arc, Weak};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
@@ -20,6 +20,8 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use dlio_event::{OpKind, Outcome, TimeSource};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use connector::{Connector, Fixed, Told};
 
 use super::bucket::{Pages, after, forgiven};
 use super::endpoints::Endpoint;
@@ -49,19 +51,15 @@ impl SdkS3 {
     /// A client for a bucket; connects to nothing yet.
     ///
     /// # Errors
-    /// When an endpoint is no address, or a CA bundle is given (which only [`S3`] knows how to use).
+    /// As [`S3::new`].
     pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
-        refuse_bundle(&config)?;
         S3::new(config, time).map(|S3 { shared }| Self { shared })
     }
 
     /// The same bucket as another client's, with what that one knows of its endpoints.
-    ///
-    /// # Errors
-    /// When a CA bundle is given (which only [`S3`] knows how to use).
-    pub fn beside(client: &S3) -> Result<Self, Error> {
-        refuse_bundle(&client.shared.config)?;
-        Ok(Self { shared: Arc::clone(&client.shared) })
+    #[must_use]
+    pub fn beside(client: &S3) -> Self {
+        Self { shared: Arc::clone(&client.shared) }
     }
 
     /// This thread's client for an endpoint.
@@ -71,8 +69,7 @@ impl SdkS3 {
             let known = lanes.iter().position(|lane| std::ptr::eq(lane.owner.as_ptr(), address));
             let index = known.unwrap_or_else(|| {
                 lanes.retain(|lane| lane.owner.strong_count() > 0);
-                let clients =
-                    self.shared.endpoints.iter().map(|endpoint| connect(&self.shared.config, endpoint)).collect();
+                let clients = self.shared.endpoints.iter().map(|endpoint| connect(&self.shared, endpoint)).collect();
                 lanes.push(Lane { owner: Arc::downgrade(&self.shared), clients });
                 lanes.len() - 1
             });
@@ -108,13 +105,21 @@ impl SdkS3 {
     }
 
     async fn head(&self, key: &str) -> Result<(Metadata, Receipt), Error> {
+        self.head_tag(key).await.map(|(metadata, _, receipt)| (metadata, receipt))
+    }
+
+    async fn head_tag(&self, key: &str) -> Result<(Metadata, Option<String>, Receipt), Error> {
         let call = Call::new(&self.shared, "looking up", OpKind::Head, Method::HEAD, Some(key));
         call.check(&self.shared)?;
         let full = self.shared.config.full_key(key);
         let send = |client: Client| client.head_object().bucket(self.bucket()).key(&full).send();
-        let (answer, attempts) = self.simple(&call, send).await?;
+        let (answer, attempts) = match self.simple(&call, send).await {
+            Ok(answered) => answered,
+            Err(refused) => return Err(self.shared.with_reason(key, refused).await),
+        };
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-        Ok((Metadata { size }, Receipt { bytes: 0, attempts }))
+        let tag = answer.e_tag().map(str::to_owned);
+        Ok((Metadata { size }, tag, Receipt { bytes: 0, attempts }))
     }
 
     async fn list_all(&self, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
@@ -165,6 +170,7 @@ impl SdkS3 {
         let earlier = match self.simple(&call, |client| client.head_bucket().bucket(self.bucket()).send()).await {
             Ok((_, attempts)) => return Ok(Receipt { bytes: 0, attempts }),
             Err(failed) if failed.error.kind == ErrorKind::NotFound => failed.error.attempts,
+            Err(failed) if failed.failure.lacks_reason() => return self.shared.why_denied(failed.error).await,
             Err(failed) => return Err(failed.error),
         };
         let call = Call::new(&self.shared, "creating", OpKind::CreateNamespace, Method::PUT, None);
@@ -183,29 +189,19 @@ impl SdkS3 {
     }
 }
 
-fn refuse_bundle(config: &S3Config) -> Result<(), Error> {
-    if config.ca_bundle.is_none() {
-        return Ok(());
-    }
-    let message = "the SDK's client takes no CA bundle; use dlio_rs.s3_client=hyper".to_owned();
-    Err(super::setting_up(&config.bucket, message))
-}
-
 /// The SDK's client for one endpoint.
-fn connect(config: &S3Config, endpoint: &Endpoint) -> Client {
+fn connect(client: &Arc<Shared>, endpoint: &Endpoint) -> Client {
+    let config = &client.config;
     let mut builder = Builder::new()
         .behavior_version_latest()
         .region(Region::new(config.region.clone()))
-        .force_path_style(config.path_style)
+        .endpoint_resolver(Fixed::new(endpoint))
+        .http_client(Connector::new(client, endpoint))
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(config.connect_timeout).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // Garage and radosgw reject the trailing checksums that are the default.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if !config.endpoints.is_empty() {
-        builder = builder.endpoint_url(&*endpoint.name);
-    }
     builder = match (&config.credentials, &config.renewal) {
         (Some(_), Some(renewal)) => {
             // They are kept new elsewhere.
@@ -235,7 +231,7 @@ where
                 return Failure::new(ErrorKind::Server, Outcome::ServerError, message);
             }
             let mut headers = HeaderMap::new();
-            for name in ["x-amz-bucket-region", "location", "retry-after"] {
+            for name in ["x-amz-bucket-region", "location", "retry-after", "date"] {
                 if let Some(value) = raw.headers().get(name).and_then(|value| HeaderValue::from_str(value).ok()) {
                     headers.insert(HeaderName::from_static(name), value);
                 }
@@ -247,10 +243,13 @@ where
             client.judge(status, &headers, body)
         }
         SdkError::TimeoutError(_) => Failure::timeout("no connection was made", client.config.connect_timeout),
-        SdkError::DispatchFailure(why) if why.is_timeout() => {
-            Failure::timeout("no connection was made", client.config.connect_timeout)
+        SdkError::DispatchFailure(why) => {
+            let source = why.as_connector_error().and_then(std::error::Error::source);
+            match source.and_then(|source| source.downcast_ref::<Told>()) {
+                Some(Told(failure)) => failure.clone(),
+                None => Failure::connect(DisplayErrorContext(error)),
+            }
         }
-        SdkError::DispatchFailure(_) => Failure::connect(DisplayErrorContext(error)),
         SdkError::ResponseError(_) => Failure::broken(error),
         _ => invalid(DisplayErrorContext(error).to_string()),
     }

@@ -231,8 +231,8 @@ impl Uploader for SdkS3 {
         self.simple(&call, send).await.map(|(_, attempts)| attempts)
     }
 
-    async fn size(&self, key: &str) -> Result<(u64, Attempts), Error> {
-        self.head(key).await.map(|(metadata, receipt)| (metadata.size, receipt.attempts))
+    async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error> {
+        self.head_tag(key).await.map(|(metadata, tag, receipt)| (metadata.size, tag, receipt.attempts))
     }
 
     fn abort(&self, key: String, id: String) -> impl std::future::Future<Output = Attempts> + Send + 'static {

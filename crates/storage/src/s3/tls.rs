@@ -1,0 +1,234 @@
+//! TLS as curl and the AWS CLI accept it: the system's authorities and those of a bundle, and a certificate that is itself among
+//! them, even where it is an authority's. Invariant: name and validity are always checked, unless checks are switched off.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore, SignatureScheme,
+};
+
+use super::S3Config;
+use super::failure::{Failure, Retry};
+
+/// Makes the connector of a client.
+///
+/// # Errors
+/// When the bundle cannot be used, or no authority is known.
+pub(super) fn connector(config: &S3Config) -> Result<TlsConnector, String> {
+    if !config.verify {
+        return unverified();
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut trusted = rustls_native_certs::load_native_certs().certs;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted.iter().cloned());
+    if let Some(path) = &config.ca_bundle {
+        let bundle = bundle(path)?;
+        let (usable, _) = roots.add_parsable_certificates(bundle.iter().cloned());
+        if usable == 0 {
+            return Err(format!(
+                "the CA bundle {} holds no usable certificate; expected PEM text with at least one -----BEGIN CERTIFICATE-----",
+                path.display()
+            ));
+        }
+        trusted.extend(bundle);
+    }
+    if roots.is_empty() {
+        return Err("no certificate authority is known to this system; name a PEM file in AWS_CA_BUNDLE".to_owned());
+    }
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let webpki = webpki.build().map_err(|error| error.to_string())?;
+    let trusted = trusted.iter().map(|certificate| certificate.as_ref().to_vec()).collect();
+    with_verifier(provider, Arc::new(TrustedOrSigned { webpki, trusted }))
+}
+
+/// A connector that accepts every certificate.
+///
+/// # Errors
+/// When the library refuses its own defaults.
+pub(super) fn unverified() -> Result<TlsConnector, String> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    with_verifier(Arc::clone(&provider), Arc::new(Anyone(provider)))
+}
+
+fn with_verifier(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<TlsConnector, String> {
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut tls = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// The certificates of a PEM file.
+fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong = |why: String| format!("the CA bundle {} {why}; expected certificates in PEM", path.display());
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    certificates.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(format!("is malformed: {error}")))
+}
+
+/// Accepts certificates that a trusted authority has signed, and trusted certificates themselves.
+#[derive(Debug)]
+struct TrustedOrSigned {
+    webpki: Arc<WebPkiServerVerifier>,
+    trusted: HashSet<Vec<u8>>,
+}
+
+impl ServerCertVerifier for TrustedOrSigned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // webpki looks at the validity before it refuses an authority's certificate as a server's.
+            Err(error) if is_authority(&error) && self.trusted.contains(end_entity.as_ref()) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            // Nobody known has signed it.
+            Err(error) if is_authority(&error) => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// Whether a server's certificate was refused because it is an authority's.
+fn is_authority(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Accepts every certificate.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Why the TLS handshake with a host failed, and what to do.
+pub(super) fn failure(host: &str, port: u16, error: &io::Error) -> Failure {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let Some(inner) = inner else { return Failure::connect(format!("TLS with {host}: {error}")) };
+    let text = match inner {
+        Error::InvalidCertificate(why) => certificate(host, why),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => format!(
+            "port {port} of {host} does not speak TLS: for plain HTTP write http://{host}:{port} instead of https"
+        ),
+        Error::AlertReceived(alert) => format!("{host} ends the TLS handshake with the alert {alert:?}"),
+        Error::PeerIncompatible(why) => {
+            format!("{host} speaks no version of TLS that is safe ({why:?}): TLS 1.2 or 1.3 is needed")
+        }
+        other => format!("TLS with {host}: {other}"),
+    };
+    // A certificate does not get better by asking again.
+    Failure { retry: Retry::Never, ..Failure::unreachable(text) }
+}
+
+/// Whether an error of a handshake shows that the other side speaks TLS.
+pub(super) fn is_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(
+        inner,
+        Some(
+            Error::AlertReceived(_)
+                | Error::PeerIncompatible(_)
+                | Error::InvalidCertificate(_)
+                | Error::NoApplicationProtocol
+        )
+    )
+}
+
+const UNCHECKED: &str = "storage.storage_options.verify=false lets every certificate pass, for a test";
+
+fn certificate(host: &str, why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => format!(
+            "the certificate of {host} is signed by an authority that is not known here: put the authority's certificate (that of the \
+             server where it signed itself) as PEM into AWS_CA_BUNDLE ({UNCHECKED})"
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
+            "the certificate of {host} has expired ({why}): renew it at the server, or set the clock of this node right \
+             ({UNCHECKED})"
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => format!(
+            "the certificate of {host} is not valid yet ({why}): set the clock of this node right ({UNCHECKED})"
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => format!(
+            "the certificate of {host} is for other names ({}): name the endpoint by one of them, or give the server a certificate \
+             for {host} ({UNCHECKED})",
+            presented.join(", ")
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
+            "the certificate of {host} names no host (subjectAltName): give the server a certificate for {host} ({UNCHECKED})"
+        ),
+        other => format!("the certificate of {host} is not accepted: {other} ({UNCHECKED})"),
+    }
+}
