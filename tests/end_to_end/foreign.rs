@@ -56,6 +56,17 @@ fn files_of_other_names_and_shapes_are_listed_and_read_as_they_are() {
         let wanted = workload(at, format, ", record_length_bytes: 40000");
         let said = replay(at, &[&wanted, "--decode", "full"]).ok();
         assert!(said.err.contains("8 listed one(s) are read, from train/part-0."), "{format}: {}", said.err);
+        let held: u64 = names(&at.join("data/train"))
+            .iter()
+            .filter(|name| name.ends_with(&format!(".{format}")))
+            .map(|name| at.join("data/train").join(name).metadata().unwrap().len())
+            .sum();
+        let summary = std::fs::read(at.join("out/summary.json")).unwrap();
+        let metric = &serde_json::from_slice::<serde_json::Value>(&summary).unwrap()["metric"];
+        let of = |name: &str| metric[name].as_f64().unwrap();
+        let sample = of("train_io_mean_MB_per_second") * 1_048_576.0 / of("train_throughput_mean_samples_per_second");
+        let real = held as f64 / 32.0;
+        assert!((sample / real - 1.0).abs() < 0.01, "{format}: MB/s counts {sample} bytes a sample, not {real}");
         let out = at.join("two");
         mpirun(2, &["-q", "replay", &wanted, "--output", out.to_str().unwrap()]).ok();
         let facts = python("trace.py", &[out.join("trace").to_str().unwrap()]);

@@ -7,6 +7,7 @@ mod bad_input;
 mod bundled;
 mod causes;
 mod checkpoints;
+mod connections;
 mod containers;
 mod content;
 mod credentials;

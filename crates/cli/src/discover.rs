@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use dlio_config::vocabulary::{Dialect, Format};
 use dlio_plan::{FileSet, Split};
-use dlio_storage::{ErrorKind, Storage};
+use dlio_storage::{ErrorKind, Found, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Code, Failure};
@@ -22,8 +22,8 @@ enum Names {
     Computed,
     /// As those of a data set with this many files.
     Part(u64),
-    /// Like this.
-    Listed(Vec<String>),
+    /// Like this, with so many bytes in all.
+    Listed(Vec<String>, u64),
 }
 
 /// Files that are not those that the configuration names.
@@ -74,8 +74,8 @@ pub(crate) async fn files(
     };
     let mut there = files.clone().generated_as(count(Split::Train), count(Split::Eval));
     for (split, names) in splits.iter().zip(&found) {
-        if let Names::Listed(names) = names {
-            there = there.listed(*split, names.iter().map(String::as_str));
+        if let Names::Listed(names, bytes) = names {
+            there = there.listed(*split, names.iter().map(String::as_str)).holding(*split, *bytes);
         }
     }
     let listed = splits.iter().zip(&found).filter(|(_, names)| !matches!(names, Names::Computed));
@@ -136,9 +136,9 @@ async fn look(
 #[derive(Debug, Default)]
 struct Listing {
     /// Files of the format in the folder itself.
-    flat: Vec<String>,
+    flat: Vec<Found>,
     /// In its sub-folders.
-    below: Vec<String>,
+    below: Vec<Found>,
     /// These sub-folders.
     folders: BTreeSet<String>,
     /// Some other file.
@@ -148,15 +148,16 @@ struct Listing {
 impl Listing {
     /// Takes a file as the reference does: by the end of its name in the folder itself, where case counts, by its extension
     /// in small or capital letters in a sub-folder, and not at all further down.
-    fn take(&mut self, key: &str, folder: &str, ending: &str) {
+    fn take(&mut self, found: &Found, folder: &str, ending: &str) {
+        let key = found.key.as_str();
         let Some(rest) = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) else { return };
         match rest.split_once('/') {
-            None if rest.ends_with(ending) => self.flat.push(key.to_owned()),
+            None if rest.ends_with(ending) => self.flat.push(found.clone()),
             Some((below, name)) if !name.contains('/') && has_extension(name, ending) => {
                 if !self.folders.contains(below) {
                     self.folders.insert(below.to_owned());
                 }
-                self.below.push(key.to_owned());
+                self.below.push(found.clone());
             }
             _ => {
                 if self.other.is_none() {
@@ -176,11 +177,7 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
     let (dataset, ending) = (&session.loaded.workload.dataset, files.format().to_string());
     let (folder, wanted) = (split.folder(), files.len(split));
     let mut listing = Listing::default();
-    let mut page = |found: &[dlio_storage::Found]| {
-        for object in found {
-            listing.take(&object.key, folder, &ending);
-        }
-    };
+    let mut page = |found: &[Found]| found.iter().for_each(|object| listing.take(object, folder, &ending));
     match storage.list(&format!("{folder}/"), &mut page).await {
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(Names::Computed),
         listed => listed?,
@@ -218,7 +215,7 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
             "Not enough {what} dataset is found; Please run the code with ++workload.workflow.generate_data=True"
         );
         let detail =
-            format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {}", names[0]);
+            format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {}", names[0].key);
         return Err(Failure::new(Code::Data, format!("{text} ({detail})")));
     }
     if found > wanted {
@@ -237,31 +234,34 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
     session.warn(&format!(
         "{place} holds files that this configuration does not name so: {wanted} listed one(s) are read, from {} to {}, and what \
          they hold is not compared with the configuration",
-        names[0],
-        names[names.len() - 1]
+        names[0].key,
+        names[names.len() - 1].key
     ));
-    Ok(Names::Listed(names))
+    let bytes = names.iter().map(|found| found.size).sum();
+    Ok(Names::Listed(names.into_iter().map(|found| found.key).collect(), bytes))
 }
 
 /// The reference sorts files of sub-folders by their own names, the fork by folder.
-fn sort(names: &mut [String], dialect: Dialect) {
+fn sort(names: &mut [Found], dialect: Dialect) {
     let own = |name: &str| name.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
     match dialect {
-        Dialect::Dlio => names.sort_by(|one, other| one[own(one)..].cmp(&other[own(other)..]).then(one.cmp(other))),
+        Dialect::Dlio => names.sort_by(|Found { key: one, .. }, Found { key: other, .. }| {
+            one[own(one)..].cmp(&other[own(other)..]).then(one.cmp(other))
+        }),
         Dialect::Mlperf | Dialect::Native => names.sort_unstable(),
     }
 }
 
 /// How many files the data set has that these names are of, if they are those that this program gives its first files.
-fn part_of(files: &FileSet, split: Split, names: &[String]) -> Option<u64> {
+fn part_of(files: &FileSet, split: Split, names: &[Found]) -> Option<u64> {
     let ending = format!(".{}", files.format());
-    let count = count_of(names.first()?, &ending)?;
+    let count = count_of(&names.first()?.key, &ending)?;
     let (train, eval) = match split {
         Split::Train => (count, files.len(Split::Eval)),
         Split::Eval => (files.len(Split::Train), count),
     };
     let whole = files.clone().generated_as(train, eval);
-    let there: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let there: HashSet<&str> = names.iter().map(|found| found.key.as_str()).collect();
     let all = (0..files.len(split)).all(|index| there.contains(whole.key(whole.combined(split, index)).as_str()));
     (count >= files.len(split) && all).then_some(count)
 }
@@ -270,10 +270,14 @@ fn part_of(files: &FileSet, split: Split, names: &[String]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn found(key: &str) -> Found {
+        Found { key: key.to_owned(), size: 1 }
+    }
+
     fn listing(keys: &[&str], ending: &str) -> Listing {
         let mut listing = Listing::default();
         for key in keys {
-            listing.take(key, "train", ending);
+            listing.take(&found(key), "train", ending);
         }
         listing
     }
@@ -282,7 +286,7 @@ mod tests {
     fn files_count_by_the_end_of_their_name_and_in_sub_folders_by_their_extension() {
         let found =
             listing(&["train/a.npz", "train/b_npz", "train/c.NPZ", "train/d.npz.off.idx", "train/x/e.npz"], "npz");
-        assert_eq!(found.flat, ["train/a.npz", "train/b_npz"]);
+        assert_eq!(found.flat, ["train/a.npz", "train/b_npz"].map(self::found));
         assert_eq!(found.other.as_deref(), Some("train/c.NPZ"));
         let found = listing(&["train/x/a.npz", "train/y/b.NPZ", "train/y/c_npz", "train/x/y/d.npz"], "npz");
         assert_eq!((found.below.len(), found.folders.len()), (2, 2));
@@ -290,10 +294,10 @@ mod tests {
 
     #[test]
     fn names_are_sorted_as_each_reference_does() {
-        let mut names = ["train/b/1.npz", "train/a/2.npz", "train/a/1.npz"].map(str::to_owned);
+        let mut names = ["train/b/1.npz", "train/a/2.npz", "train/a/1.npz"].map(found);
         sort(&mut names, Dialect::Dlio);
-        assert_eq!(names, ["train/a/1.npz", "train/b/1.npz", "train/a/2.npz"]);
+        assert_eq!(names, ["train/a/1.npz", "train/b/1.npz", "train/a/2.npz"].map(found));
         sort(&mut names, Dialect::Mlperf);
-        assert_eq!(names, ["train/a/1.npz", "train/a/2.npz", "train/b/1.npz"]);
+        assert_eq!(names, ["train/a/1.npz", "train/a/2.npz", "train/b/1.npz"].map(found));
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn parameters(
     let steps = |split| plan.map_or(0, |plan| plan.configured_steps(split));
     let samples =
         plan.map(|plan| plan.steps(Split::Train) * plan.batch_size(Split::Train) * u64::from(plan.world().size));
+    // Files of another program are of the sizes that they have.
+    let listed = plan.and_then(|plan| plan.files().listed_sample_bytes());
     Parameters {
         exclude_start_steps: workload.output.exclude_start_steps,
         exclude_end_steps: workload.output.exclude_end_steps,
@@ -42,7 +44,7 @@ pub(crate) fn parameters(
         eval_steps: steps(Split::Eval),
         batch_size: workload.reader.batch_size,
         eval_batch_size: workload.reader.batch_size_eval,
-        record_bytes: record_bytes(workload),
+        record_bytes: listed.unwrap_or_else(|| record_bytes(workload)),
         au_threshold: workload.metric.au,
         train_samples: samples,
         checkpoint_bytes: checkpoints.map(CheckpointPlan::size_bytes),

@@ -47,6 +47,8 @@ struct Names {
     text: String,
     /// Where each ends.
     ends: Vec<usize>,
+    /// Bytes of all these files together, where the listing told them.
+    bytes: Option<u64>,
 }
 
 impl Names {
@@ -162,6 +164,27 @@ impl FileSet {
         }
         naming.listed = Some(Arc::new(names));
         self
+    }
+
+    /// The same files, of which those listed of a split hold so many bytes together.
+    #[must_use]
+    pub fn holding(mut self, split: Split, bytes: u64) -> FileSet {
+        let naming = match split {
+            Split::Train => &mut self.train,
+            Split::Eval => &mut self.eval,
+        };
+        if let Some(names) = &mut naming.listed {
+            Arc::make_mut(names).bytes = Some(bytes);
+        }
+        self
+    }
+
+    /// Bytes of a training sample on average where the training files were listed, with their sizes.
+    #[must_use]
+    pub fn listed_sample_bytes(&self) -> Option<f64> {
+        let names = self.train.listed.as_ref()?;
+        let samples = names.ends.len() as u64 * self.samples_per_file();
+        Some(names.bytes? as f64 / samples.max(1) as f64)
     }
 
     /// Whether the names of any files were listed: nothing is known of what such files hold.

@@ -59,9 +59,9 @@ impl Endpoint {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(wrong("has a user (keys go into storage.storage_options.access_key_id and secret_access_key)"));
         }
-        let bare = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-        let place = place(config, bare, tls);
-        let shown = if place == Place::Host { format!("{}.{bare}", config.bucket) } else { bare.to_owned() };
+        let named = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+        let place = place(config, named, tls);
+        let shown = if place == Place::Host { format!("{}.{named}", config.bucket) } else { named.to_owned() };
         let default_port = if tls { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
         let authority = if port == default_port { shown.clone() } else { format!("{shown}:{port}") };

@@ -93,15 +93,22 @@ impl ServerCertVerifier for TrustedOrSigned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let judged = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Err(error) = judged else { return judged };
+        if !self.trusted.contains(end_entity.as_ref()) {
+            // Nobody known has signed an authority's certificate either.
+            let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+            return Err(if is_authority(&error) { unknown } else { error });
+        }
+        let named = if is_authority(&error) {
             // webpki looks at the validity before it refuses an authority's certificate as a server's.
-            Err(error) if is_authority(&error) && self.trusted.contains(end_entity.as_ref()) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            // Nobody known has signed it.
-            Err(error) if is_authority(&error) => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
-            judged => judged,
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
+        } else {
+            Err(error)
+        };
+        match named {
+            Err(error) if !(has_no_names(&error) && is_common_name(end_entity, server_name)) => Err(error),
+            _ => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -132,6 +139,27 @@ impl ServerCertVerifier for TrustedOrSigned {
 fn is_authority(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Whether a certificate was refused because it has no `subjectAltName`.
+fn has_no_names(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) if presented.is_empty()
+    )
+}
+
+/// Whether a certificate's common name, which counts where it has no other names, is a host's.
+fn is_common_name(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
+    /// Object identifier 2.5.4.3.
+    const COMMON_NAME: [u8; 5] = [6, 3, 0x55, 4, 3];
+    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return false };
+    let subject = certificate.subject();
+    let Some(at) = subject.windows(COMMON_NAME.len()).position(|window| window == COMMON_NAME) else { return false };
+    // Tag, length and text follow; host names are shorter than 128 bytes here.
+    let [_, length, rest @ ..] = &subject[at + COMMON_NAME.len()..] else { return false };
+    let name = rest.get(..usize::from(*length)).and_then(|name| std::str::from_utf8(name).ok());
+    name.is_some_and(|name| name.eq_ignore_ascii_case(&host.to_str()))
 }
 
 /// Accepts every certificate.
@@ -206,6 +234,12 @@ pub(super) fn is_tls(error: &io::Error) -> bool {
     )
 }
 
+/// `host` of `DnsName("host")`, and `127.0.0.1` of `IpAddress(127.0.0.1)`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
 const UNCHECKED: &str = "storage.storage_options.verify=false lets every certificate pass, for a test";
 
 fn certificate(host: &str, why: &CertificateError) -> String {
@@ -224,7 +258,7 @@ fn certificate(host: &str, why: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => format!(
             "the certificate of {host} is for other names ({}): name the endpoint by one of them, or give the server a certificate \
              for {host} ({UNCHECKED})",
-            presented.join(", ")
+            presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ")
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
             "the certificate of {host} names no host (subjectAltName): give the server a certificate for {host} ({UNCHECKED})"
