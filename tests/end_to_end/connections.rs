@@ -9,6 +9,9 @@ use crate::support::{Said, Server, solo_with};
 
 const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 
+/// Variables of the environment.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 fn yaml(folder: &Path) -> String {
     let path = folder.join("my.yaml");
     let text = "model: {name: t}\nframework: pytorch\n\
@@ -27,7 +30,7 @@ fn with_endpoint(endpoint: &str, env: &[(&str, &str)], words: &[&str]) -> Said {
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             break;
@@ -95,7 +98,7 @@ fn a_run_validate_and_doctor_agree_on_what_is_wrong_with_an_endpoint() {
     let out = folder.path().join("out");
     let run: Vec<&str> = vec!["replay", &path, "--output", out.to_str().unwrap(), "--overwrite"];
     let missing = "/nowhere/bundle.pem";
-    let cases: [(&str, &[(&str, &str)], i32, &str); 4] = [
+    let cases: [(&str, Variables<'_>, i32, &str); 4] = [
         ("http://127.0.0.1:1/?a=b", &[], 3, "has a query"),
         ("127.0.0.1:1", &[], 2, "AWS_ENDPOINT_URL: expected http://host:port"),
         ("http://127.0.0.1:1", &[("ALL_PROXY", "socks5://proxy:1")], 2, "ALL_PROXY: the proxy has the scheme socks5"),

@@ -163,6 +163,8 @@ fn a_certificate_that_nobody_known_signed_is_refused_with_the_remedy_and_passes_
     both_read(&S3Config { verify: false, ..config });
 }
 
+type Change = fn(&mut CertificateParams);
+
 #[test]
 fn names_and_ends_of_a_trusted_certificate_are_checked_all_the_same() {
     let server = Stub::start(|_| ok("hello"));
@@ -175,7 +177,6 @@ fn names_and_ends_of_a_trusted_certificate_are_checked_all_the_same() {
         authority(params);
         params.not_before = rcgen::date_time_ymd(3000, 1, 1);
     };
-    type Change = fn(&mut CertificateParams);
     let cases: [(&str, Change, &str); 4] = [
         ("127.0.0.1", expire, "has expired"),
         ("127.0.0.1", future, "is not valid yet"),

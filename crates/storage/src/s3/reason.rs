@@ -34,6 +34,11 @@ impl Shared {
         }
         let mut error = refused.error;
         match self.first_byte(key).await {
+            // An object without bytes has no first one.
+            Err(told) if told.failure.code.is_empty() || told.failure.status == 416 => {
+                error.attempts.extend(told.error.attempts);
+                error
+            }
             Err(told) => after(error.attempts, told.error),
             Ok(attempts) => {
                 error.attempts.extend(attempts);
