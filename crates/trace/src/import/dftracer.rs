@@ -10,6 +10,7 @@ use std::path::Path;
 use dlio_event::{Event, Lane, OpKind, Outcome, Phase, Position};
 use foldhash::fast::RandomState;
 
+use super::dlio_loop::{Epochs, Loop, Span, WorkerSteps};
 use super::json::{self, Value};
 use super::sheets::{Names, Sheets, Who};
 
@@ -34,6 +35,11 @@ pub(super) struct Reader {
     threads: HashMap<(u64, u64), String, RandomState>,
     /// Where the next read or write of a file begins that does not say so itself.
     positions: HashMap<String, u64, RandomState>,
+    /// The training loop, if this is its process.
+    training: Loop,
+    /// Epochs and blocks are what lines say.
+    is_exact: bool,
+    steps: WorkerSteps,
 }
 
 /// What is of interest in a line; numbers of `args` as they are written.
@@ -138,7 +144,7 @@ impl Reader {
         Self {
             rank,
             // Workers that were forked or spawned carry it in their file's name.
-            worker: name.contains("fork") || name.contains("spawn"),
+            worker: Self::is_worker(path),
             name: path.display().to_string(),
             named: None,
             files: HashMap::default(),
@@ -147,7 +153,18 @@ impl Reader {
             main_thread: None,
             threads: HashMap::default(),
             positions: HashMap::default(),
+            training: Loop::default(),
+            is_exact: false,
+            steps: WorkerSteps::default(),
         }
+    }
+
+    /// Whether a file of this name is of a loader's worker: those of the loop are to be read before it.
+    pub(super) fn is_worker(path: &Path) -> bool {
+        path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.contains(".pfw") && (name.contains("fork") || name.contains("spawn"))
+        })
     }
 
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
@@ -204,8 +221,11 @@ impl Reader {
         let main = *self.main_thread.get_or_insert(line.tid);
         let hashed = line.args.fhash.as_ref().and_then(|hash| self.files.get(hash.as_ref()));
         let object = line.args.fname.as_deref().or(hashed.map(String::as_str));
+        let in_loop = !self.worker && line.tid == main;
         let Some(kind) = kind_of(&line.name, &line.cat) else {
-            sheets.skip(&line.name, "");
+            if !in_loop || !told(&mut self.training, line, unit) {
+                sheets.skip(&line.name, "");
+            }
             if let Some(object) = object {
                 seek(&mut self.positions, object, line);
             }
@@ -223,8 +243,7 @@ impl Reader {
             None => *self.named.get_or_insert_with(|| sheets.rank(Who::Named(&self.name))),
         };
         sheets.host(rank, line.args.hostname.as_deref().unwrap_or(&self.host))?;
-        let on_main = !self.worker && line.tid == main;
-        let thread = if on_main {
+        let thread = if in_loop {
             None
         } else {
             if self.threads.len() > THREADS {
@@ -233,7 +252,32 @@ impl Reader {
             let name = || format!("{}:{}", line.pid, line.tid);
             Some(self.threads.entry((line.pid, line.tid)).or_insert_with(name).as_str())
         };
-        sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
+        let names = Names { object, ..Names::default() };
+        // Only the reference counts epochs instead of naming them, and it numbers no blocks.
+        self.is_exact |= line.args.block > 0 || (kind == OpKind::Epoch && line.args.count.is_none());
+        if self.is_exact {
+            return sheets.row(Who::Rank(rank), thread, event, names);
+        }
+        let spans = if in_loop { place(&mut self.training, &mut event, line) } else { Vec::new() };
+        if self.worker {
+            if let Some(epochs) = sheets.loops.get(&rank) {
+                place_of_worker(epochs, &mut self.steps, &mut event);
+            }
+        } else if !in_loop && let Some((epoch, phase, _)) = self.training.place(event.start) {
+            event.at = Position { epoch, phase: part(event.at.phase, phase), ..event.at };
+        }
+        for (number, (start, end)) in (1..).zip(&spans) {
+            let at = Position { block: number, ..event.at };
+            sheets.row(Who::Rank(rank), thread, Event { start: *start, end: *end, at, ..event }, names)?;
+        }
+        if spans.is_empty() { sheets.row(Who::Rank(rank), thread, event, names) } else { Ok(()) }
+    }
+
+    /// The file has ended: those of the rank's workers are told what its loop was.
+    pub(super) fn done(self, sheets: &mut Sheets) {
+        if let Some(rank) = self.rank.or(self.named).filter(|_| !self.worker && !self.is_exact) {
+            sheets.loops.insert(rank, self.training.into_epochs());
+        }
     }
 
     fn row(kind: OpKind, line: &Line<'_>, unit: i64) -> Result<Event, String> {
@@ -271,6 +315,66 @@ impl Reader {
             ..Event::span(kind, Lane::MAIN, at, start, start.saturating_add(took))
         })
     }
+}
+
+/// Whether a line without a row tells something of the loop.
+fn told(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
+    let end = line.ts.saturating_add(line.dur).saturating_mul(unit);
+    match (line.cat.as_ref(), line.name.as_ref()) {
+        ("dataloader", "fetch.block") => of.stepped(u64::try_from(end).unwrap_or(0)),
+        ("data_loader", name) if name.ends_with("DataLoader.next") => of.begin(),
+        _ => return false,
+    }
+    true
+}
+
+/// Gives a line of the loop its place; returns the blocks that it stands for, if it is training.
+fn place(of: &mut Loop, event: &mut Event, line: &Line<'_>) -> Vec<Span> {
+    let span = (event.start, event.end);
+    let mut blocks = Vec::new();
+    match event.kind {
+        OpKind::Compute => of.computed(span.1),
+        OpKind::Fetch => of.fetched(span.0),
+        _ => {}
+    }
+    match event.kind {
+        OpKind::Epoch => {
+            let count = line.args.count.and_then(|count| u32::try_from(count).ok());
+            event.at = Position { epoch: of.epoch(span, count), step: 0, ..event.at };
+        }
+        OpKind::Block => {
+            let number;
+            (number, blocks) = of.trained(span);
+            event.at = Position { epoch: number, step: 0, ..event.at };
+        }
+        OpKind::Eval => {
+            event.at = Position { epoch: of.evaluated(span), phase: Phase::Eval, step: 0, ..event.at };
+        }
+        OpKind::CheckpointSave | OpKind::CheckpointLoad => {
+            let load = event.kind == OpKind::CheckpointLoad;
+            let (epoch, block) = if load { of.outside(true) } else { of.saved(span.0) };
+            event.at = Position { epoch, block, ..event.at };
+        }
+        _ => {
+            if let Some((epoch, phase, block)) = of.place(span.0) {
+                event.at = Position { epoch, block, phase: part(event.at.phase, phase), ..event.at };
+            }
+        }
+    }
+    of.met(span.0);
+    blocks
+}
+
+/// Gives a line of a loader's worker its place.
+fn place_of_worker(epochs: &Epochs, steps: &mut WorkerSteps, event: &mut Event) {
+    let Some((epoch, phase)) = epochs.at(event.start) else { return };
+    let step = if event.at.step > 0 { steps.within((epoch, phase), event.at.step) } else { 0 };
+    event.at = Position { epoch, step, phase: part(event.at.phase, phase), ..event.at };
+}
+
+/// The part of a run that a line belongs to: what it says itself, or else what the loop says.
+fn part(said: Phase, of_loop: Phase) -> Phase {
+    if said == Phase::Train { of_loop } else { said }
 }
 
 /// Nanoseconds of the unit in which a time since 1970 is this number. New layouts name the unit in their last line only.

@@ -9,6 +9,7 @@ mod columns;
 mod csv;
 mod darshan;
 mod dftracer;
+mod dlio_loop;
 mod elbencho;
 mod elements;
 mod fio;
@@ -198,7 +199,8 @@ pub struct Imported {
 /// A target that cannot be written, which is known before anything is read; a source that cannot be read, has no
 /// operation, or whose format is not known; a malformed line under `strict`.
 pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Imported, Error> {
-    let files = source::files(sources)?;
+    let mut files = source::files(sources)?;
+    files.sort_by_key(|path| dftracer::Reader::is_worker(path));
     let mut sheets = Sheets::create(out, options)?;
     let mut done = Imported::default();
     for path in files {
@@ -279,6 +281,9 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
         done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
     done.unfinished += parser.unfinished();
+    if let Parser::Dftracer(reader) = parser {
+        reader.done(sheets);
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use dlio_event::{EndpointId, Event, Lane, Nanos, TagId};
 use foldhash::fast::RandomState;
 
+use super::dlio_loop::Loops;
 use super::interner::Interner;
 use super::labels::Labels;
 use super::press::{GROUP_ROWS, Press, Sheaf};
@@ -91,6 +92,8 @@ pub(super) struct Sheets {
     relative: bool,
     /// Operations without an equivalent, by why they have none and by name.
     skipped: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    /// Training loops of ranks, for the files of their workers.
+    pub(super) loops: Loops,
 }
 
 struct Sheet {
@@ -124,6 +127,7 @@ impl Sheets {
             failed: None,
             relative: false,
             skipped: BTreeMap::new(),
+            loops: Loops::default(),
         })
     }
 
