@@ -1,6 +1,7 @@
 //! What a reader should know before believing the numbers.
 
 use dlio_trace::RankTrace;
+use serde_json::Value;
 
 use crate::pass::part::RankPart;
 use crate::report::{Epoch, Report, Warning};
@@ -21,6 +22,9 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
     }
     if let Some(text) = several_runs(traces) {
         warn("several_runs", text);
+    }
+    for text in of_import(traces) {
+        warn("import", text);
     }
     let ending = &report.run.ending;
     if ending.is_partial() {
@@ -80,6 +84,21 @@ fn several_runs(traces: &[RankTrace]) -> Option<String> {
         traces.first()?.path.display(),
         trace.path.display()
     ))
+}
+
+/// What the import of a foreign trace said of its sources.
+fn of_import(traces: &[RankTrace]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for trace in traces {
+        let config: Value = serde_json::from_str(&trace.header.config_json).unwrap_or_default();
+        let warnings = config["imported"]["warnings"].as_array().into_iter().flatten();
+        for text in warnings.filter_map(Value::as_str) {
+            if !texts.iter().any(|known| known == text) {
+                texts.push(text.to_owned());
+            }
+        }
+    }
+    texts
 }
 
 fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {

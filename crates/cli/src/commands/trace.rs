@@ -19,6 +19,9 @@ use crate::trace_command_args::{
     ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs,
 };
 
+/// Names of operations without an equivalent that are printed.
+const NAMED: usize = 6;
+
 pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
     // A signal ends these commands at once; folders are released and half-written files removed on the way out.
     output_folder::watch(&Signals::watch(Duration::ZERO), false);
@@ -148,7 +151,8 @@ fn told(done: &Imported, out: &Path) -> String {
         done.ranks,
         done.lines
     )];
-    lines.extend(done.skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
+    lines.extend(done.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(without_equivalent(&done.skipped));
     if done.unfinished > 0 {
         lines.push(format!("no end: {} operations had begun", done.unfinished));
     }
@@ -161,6 +165,19 @@ fn told(done: &Imported, out: &Path) -> String {
         );
     }
     crate::log::lines(lines)
+}
+
+/// What has no equivalent here: all names if there are few, else the most frequent ones.
+fn without_equivalent(skipped: &BTreeMap<String, u64>) -> Vec<String> {
+    let mut names: Vec<(&String, &u64)> = skipped.iter().collect();
+    names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let rest = if names.len() > NAMED { names.split_off(NAMED - 1) } else { Vec::new() };
+    let mut lines: Vec<String> = names.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")).collect();
+    if !rest.is_empty() {
+        let lines_of_rest: u64 = rest.iter().map(|(_, count)| **count).sum();
+        lines.push(format!("no equivalent: {lines_of_rest} of {} others; the trace's configuration has all names", rest.len()));
+    }
+    lines
 }
 
 /// Repairs all that can be repaired, and then fails if something could not be.

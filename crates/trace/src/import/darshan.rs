@@ -1,5 +1,9 @@
 //! What `darshan-dxt-parser` prints: a block per file and rank, then one line per segment with times relative to the
-//! start of the job.
+//! start of the job, which the head of the text tells.
+//!
+//! Programs that are no MPI jobs have a log per process, each of a rank 0: the ranks of a second log follow those of the first.
+
+use std::path::Path;
 
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
@@ -8,6 +12,8 @@ use super::time;
 
 #[derive(Default)]
 pub(super) struct Reader {
+    source: String,
+    log: Log,
     file: String,
     /// Lines could not be read that may have named another file.
     lost: bool,
@@ -15,14 +21,27 @@ pub(super) struct Reader {
     host: String,
 }
 
+/// What the head of a text says of its log.
+#[derive(Default)]
+struct Log {
+    /// Start of the job, nanoseconds since 1970.
+    began: Option<u64>,
+    /// What to add to its ranks, once it is known that it has any.
+    first_rank: Option<u32>,
+}
+
 /// Fields that every segment of a POSIX file has: module, rank, direction, segment, offset, length, start, end.
 const FIELDS: usize = 8;
 
 impl Reader {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { source: path.display().to_string(), ..Self::default() }
+    }
+
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix('#') {
-            return self.comment(comment.trim());
+            return self.comment(comment.trim(), sheets);
         }
         if line.is_empty() {
             return Ok(());
@@ -59,13 +78,17 @@ impl Reader {
             let at = time::decimal_seconds(text).and_then(|at| u64::try_from(at).ok());
             at.ok_or_else(|| format!("{name} is {text:?}; expected seconds"))
         };
-        let rank = match rank {
+        let rank: u32 = match rank {
             // A record that all ranks share names none.
             "-1" => self.rank,
             rank => rank.parse().map_err(|_| format!("rank is {rank:?}; expected a number"))?,
         };
         let (offset, length) = (number("offset", offset)?, number("length", length)?);
-        let (start, end) = (moment("start", start)?, moment("end", end)?);
+        let began = self.log.began.unwrap_or(0);
+        let since = |at: u64| at.checked_add(began).ok_or_else(|| format!("start_time and {at} ns do not fit together"));
+        let (start, end) = (since(moment("start", start)?)?, since(moment("end", end)?)?);
+        let first = *self.log.first_rank.get_or_insert_with(|| sheets.next_rank());
+        let rank = first.saturating_add(rank);
         let event = Event {
             offset,
             requested: Some(length),
@@ -78,7 +101,9 @@ impl Reader {
                 end.max(start),
             )
         };
-        sheets.times_are_relative();
+        if self.log.began.is_none() {
+            sheets.times_are_relative();
+        }
         sheets.host(rank, &self.host)?;
         // Behind the times: on Lustre the targets in brackets, and in newer logs the POSIX thread, or N/A.
         let thread = words.last().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
@@ -91,9 +116,10 @@ impl Reader {
         self.lost = true;
     }
 
-    /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`.
-    fn comment(&mut self, comment: &str) -> Result<(), String> {
-        let Some(facts) = comment.strip_prefix("DXT,") else { return Ok(()) };
+    /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`; of the head, where
+    /// it begins, when the job began, and what the log lacks.
+    fn comment(&mut self, comment: &str, sheets: &mut Sheets) -> Result<(), String> {
+        let Some(facts) = comment.strip_prefix("DXT,") else { return self.head(comment, sheets) };
         if let Some((_, name)) = facts.split_once("file_name:") {
             name.trim().clone_into(&mut self.file);
             self.lost = false;
@@ -103,6 +129,22 @@ impl Reader {
             if let Some((_, host)) = rest.split_once("hostname:") {
                 host.trim().clone_into(&mut self.host);
             }
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, comment: &str, sheets: &mut Sheets) -> Result<(), String> {
+        if comment.starts_with("darshan log version:") {
+            (self.log, self.rank) = (Log::default(), 0);
+            self.file.clear();
+        } else if let Some(time) = comment.strip_prefix("start_time:") {
+            let began = time::decimal_seconds(time.trim()).and_then(|at| u64::try_from(at).ok());
+            let began = began.ok_or_else(|| format!("start_time is {:?}; expected seconds since 1970", time.trim()))?;
+            // Logs without one have a 0.
+            self.log.began = Some(began).filter(|began| *began > 0);
+        } else if let Some(warning) = comment.strip_prefix("*WARNING*").or_else(|| comment.strip_prefix("*ERROR*")) {
+            let text = warning.trim_start_matches(':').trim();
+            sheets.remarks.add(format!("{} is incomplete: Darshan says {text:?}", self.source));
         }
         Ok(())
     }

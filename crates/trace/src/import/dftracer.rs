@@ -39,6 +39,8 @@ pub(super) struct Reader {
     training: Loop,
     /// Epochs and blocks are what lines say.
     is_exact: bool,
+    /// The tracer has told of its start and not of its end.
+    is_open: bool,
     steps: WorkerSteps,
 }
 
@@ -155,6 +157,7 @@ impl Reader {
             positions: HashMap::default(),
             training: Loop::default(),
             is_exact: false,
+            is_open: false,
             steps: WorkerSteps::default(),
         }
     }
@@ -214,7 +217,8 @@ impl Reader {
 
     fn event(&mut self, line: &Line<'_>, sheets: &mut Sheets) -> Result<(), String> {
         if line.cat == "dftracer" {
-            // `start` and `end` of the tracer itself.
+            // The tracer itself; its `end` is the last line of a process that was not killed.
+            self.is_open = line.name == "start" || (self.is_open && line.name != "end");
             return Ok(());
         }
         let unit = *self.unit.get_or_insert_with(|| unit_of(line.ts));
@@ -275,6 +279,10 @@ impl Reader {
 
     /// The file has ended: those of the rank's workers are told what its loop was.
     pub(super) fn done(self, sheets: &mut Sheets) {
+        if self.is_open {
+            let why = "the tracer's `end` is missing, so its process was killed or still runs";
+            sheets.remarks.add(format!("{} is incomplete: {why}", self.name));
+        }
         if let Some(rank) = self.rank.or(self.named).filter(|_| !self.worker && !self.is_exact) {
             sheets.loops.insert(rank, self.training.into_epochs());
         }

@@ -20,6 +20,7 @@ mod labels;
 mod op_log;
 mod open_record;
 mod press;
+mod remarks;
 mod sheets;
 mod source;
 mod time;
@@ -190,6 +191,8 @@ pub struct Imported {
     pub skipped: BTreeMap<String, u64>,
     /// Operations that had begun and whose end is not in the source.
     pub unfinished: u64,
+    /// What to know before believing the trace: what sources say of what they lack, and hours between them.
+    pub warnings: Vec<String>,
 }
 
 /// Imports files (and the files of folders) into a trace folder, whose earlier traces must be gone. An import that fails
@@ -207,6 +210,7 @@ pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Impo
         one(&path, options, &mut sheets, &mut done)?;
     }
     (done.rows, done.skipped) = (sheets.rows(), sheets.skipped());
+    done.warnings = std::mem::take(&mut sheets.remarks).finish();
     if done.rows == 0 {
         let sources: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
         return Err(Error::NothingImported { sources: sources.join(", "), reason: done.why_nothing() });
@@ -258,6 +262,7 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
     if !done.formats.contains(&format.name()) {
         done.formats.push(format.name());
     }
+    sheets.remarks.source(path);
     let Some(mut parser) = Parser::new(format, path, options) else {
         return chrome::document(&mut lines, path, options, sheets, done);
     };
@@ -319,7 +324,7 @@ impl Parser {
             SourceFormat::Elbencho => Self::Elbencho(elbencho::Reader::default()),
             SourceFormat::Fio => Self::Fio(fio::Reader::new(path)),
             SourceFormat::KvCache => Self::KvCache(kv_cache::Reader::default()),
-            SourceFormat::DarshanDxt => Self::Darshan(darshan::Reader::default()),
+            SourceFormat::DarshanDxt => Self::Darshan(darshan::Reader::new(path)),
             SourceFormat::Csv => Self::Csv(csv::Reader::default()),
             SourceFormat::Chrome => return None,
         };

@@ -14,6 +14,7 @@ use super::dlio_loop::Loops;
 use super::interner::Interner;
 use super::labels::Labels;
 use super::press::{GROUP_ROWS, Press, Sheaf};
+use super::remarks::Remarks;
 use super::{Imported, Options};
 use crate::names::NameTables;
 use crate::packed::Packed;
@@ -94,6 +95,7 @@ pub(super) struct Sheets {
     skipped: BTreeMap<&'static str, BTreeMap<String, u64>>,
     /// Training loops of ranks, for the files of their workers.
     pub(super) loops: Loops,
+    pub(super) remarks: Remarks,
 }
 
 struct Sheet {
@@ -128,6 +130,7 @@ impl Sheets {
             relative: false,
             skipped: BTreeMap::new(),
             loops: Loops::default(),
+            remarks: Remarks::default(),
         })
     }
 
@@ -174,6 +177,11 @@ impl Sheets {
         }
     }
 
+    /// The first rank behind all that have been met.
+    pub(super) fn next_rank(&self) -> u32 {
+        self.all.iter().map(|sheet| sheet.rank.saturating_add(1)).max().unwrap_or(0)
+    }
+
     /// Adds a row.
     pub(super) fn row<'a>(
         &mut self,
@@ -201,6 +209,7 @@ impl Sheets {
         };
         sheet.rows += 1;
         self.rows += 1;
+        self.remarks.seen(event.start, event.end);
         if let Some(name) = names.object {
             self.objects.add(name, self.fresh.len());
         }
@@ -324,6 +333,7 @@ impl Sheets {
                 "lines": done.lines,
                 "malformed": done.malformed,
                 "skipped": done.skipped,
+                "warnings": done.warnings,
                 "unfinished": done.unfinished,
                 "times": if self.relative { "since the start of the source" } else { "since 1970" },
             }

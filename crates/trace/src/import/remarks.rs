@@ -1,0 +1,145 @@
+//! What a reader of an import should know before believing it: what sources say of their own gaps, and gaps between them.
+
+use std::path::Path;
+
+use dlio_event::Nanos;
+
+/// Remarks that are kept; more are counted.
+const KEPT: usize = 20;
+/// Sources whose times are kept.
+const SOURCES: usize = 1 << 16;
+/// What nobody does between two parts of one recording.
+const GAP: Nanos = 3_600_000_000_000;
+/// Times below this, in 1973, do not count from 1970.
+const YEARS: Nanos = 100_000_000_000_000_000;
+
+/// A source and when its operations were.
+#[derive(Debug, Clone)]
+struct Extent {
+    source: String,
+    first: Nanos,
+    last: Nanos,
+}
+
+/// Remarks about all sources.
+#[derive(Debug, Default)]
+pub(super) struct Remarks {
+    texts: Vec<String>,
+    others: u64,
+    extents: Vec<Extent>,
+}
+
+impl Remarks {
+    /// Keeps a remark, once.
+    pub(super) fn add(&mut self, text: String) {
+        if self.texts.contains(&text) {
+            return;
+        }
+        if self.texts.len() < KEPT { self.texts.push(text) } else { self.others += 1 }
+    }
+
+    /// What follows comes from this source.
+    pub(super) fn source(&mut self, path: &Path) {
+        if self.extents.last().is_some_and(|extent| extent.first == Nanos::MAX) {
+            self.extents.pop();
+        }
+        if self.extents.len() < SOURCES {
+            self.extents.push(Extent { source: path.display().to_string(), first: Nanos::MAX, last: 0 });
+        }
+    }
+
+    /// An operation of the current source.
+    pub(super) fn seen(&mut self, start: Nanos, end: Nanos) {
+        if let Some(extent) = self.extents.last_mut() {
+            (extent.first, extent.last) = (extent.first.min(start), extent.last.max(end));
+        }
+    }
+
+    /// All remarks; those on gaps first.
+    pub(super) fn finish(mut self) -> Vec<String> {
+        self.extents.retain(|extent| extent.first < Nanos::MAX);
+        self.extents.sort_by_key(|extent| extent.first);
+        let mut all: Vec<String> = self.gaps();
+        all.append(&mut self.texts);
+        if self.others > 0 {
+            all.push(format!("{} further warnings of the sources", self.others));
+        }
+        all
+    }
+
+    /// Sources between which nothing happened for hours are probably not of one run.
+    fn gaps(&self) -> Vec<String> {
+        let mut gaps: Vec<String> = Vec::new();
+        let mut extents = self.extents.iter();
+        let Some(mut latest) = extents.next() else { return gaps };
+        let mut found = 0;
+        for next in extents {
+            let gap = next.first.saturating_sub(latest.last);
+            if gap >= GAP {
+                found += 1;
+                if gaps.is_empty() {
+                    gaps.push(gap_text(latest, next, gap));
+                }
+            }
+            if next.last > latest.last {
+                latest = next;
+            }
+        }
+        if found > 1 {
+            gaps.push(format!("{} further gaps of an hour or more lie between other sources", found - 1));
+        }
+        gaps
+    }
+}
+
+fn gap_text(before: &Extent, after: &Extent, gap: Nanos) -> String {
+    let advice = "they are analyzed and replayed as one run; if they are not, import each with an --out of its own";
+    if before.first < YEARS && after.first >= YEARS {
+        return format!(
+            "the times of {} count from its start and those of {} from 1970, so neither is before the other: {advice}",
+            before.source, after.source
+        );
+    }
+    #[expect(clippy::cast_precision_loss, reason = "hours for people")]
+    let hours = gap as f64 / 3.6e12;
+    format!("{hours:.1} hours lie between the end of {} and the start of {}: {advice}", before.source, after.source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Nanos = GAP;
+
+    fn remarks(sources: &[(&str, Nanos, Nanos)]) -> Vec<String> {
+        let mut remarks = Remarks::default();
+        for (name, first, last) in sources {
+            remarks.source(Path::new(name));
+            remarks.seen(*first, *first);
+            remarks.seen(*last, *last);
+        }
+        remarks.source(Path::new("empty"));
+        remarks.finish()
+    }
+
+    #[test]
+    fn hours_between_sources_are_told_and_sources_that_overlap_have_none() {
+        let day = 20_000 * 24 * HOUR;
+        assert_eq!(remarks(&[("a", day, day + 50 * HOUR), ("b", day + HOUR, day + 2 * HOUR)]), Vec::<String>::new());
+        let told = remarks(&[("b", day + 23 * HOUR + HOUR / 2, day + 24 * HOUR), ("a", day, day + HOUR)]);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with("22.5 hours lie between the end of a and the start of b"), "{told:?}");
+        let told = remarks(&[("a", 5, 6), ("b", day, day), ("c", day + 2 * HOUR, day + 2 * HOUR)]);
+        assert!(told[0].contains("count from its start") && told[1].starts_with("1 further gap"), "{told:?}");
+    }
+
+    #[test]
+    fn a_remark_is_kept_once_and_many_are_counted() {
+        let mut remarks = Remarks::default();
+        for number in 0..2 * KEPT + 5 {
+            remarks.add(format!("remark {}", number.min(KEPT + 1)));
+        }
+        let told = remarks.finish();
+        assert_eq!((told.len(), told[0].as_str()), (KEPT + 1, "remark 0"));
+    }
+}
