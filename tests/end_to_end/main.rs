@@ -18,6 +18,7 @@ mod drop_in;
 mod endings;
 mod fits;
 mod foreign;
+mod imports;
 mod mlperf;
 mod mlperf_reads;
 mod mpi;

@@ -24,6 +24,8 @@ const LOOKING: usize = 64;
 #[derive(Default)]
 struct Looked {
     missing: Vec<(String, u64)>,
+    /// Folders that are missing.
+    folders: Vec<String>,
     /// Of another size, to be brought to the recorded one.
     other: Vec<(String, u64)>,
     /// Of another size, and left so; what the first one is.
@@ -42,8 +44,14 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let size = session.comm.place().size as usize;
     let mine = needed.iter().enumerate().filter(|(index, _)| index % size == job.rank as usize);
     let looked = look(opened, mine.map(|(_, needed)| needed), job).await;
-    let Looked { missing, other, left, example } = session.agree(looked).await?;
-    let counts = gather(&*session.comm, &(missing.len() as u64, other.len() as u64, left, example)).await?;
+    let Looked { missing, folders, other, left, example } = session.agree(looked).await?;
+    let mut made = Ok(());
+    for folder in &folders {
+        made = made.and(opened.storage.create_folder(folder).await.map(drop));
+    }
+    session.agree(made.map_err(Failure::from)).await?;
+    let new = (missing.len() + folders.len()) as u64;
+    let counts = gather(&*session.comm, &(new, other.len() as u64, left, example)).await?;
     let needs = needs(session, missing.iter().chain(&other))?;
     space::check(session, needs.clone(), async || Ok(needs)).await?;
     let written = write(session, opened, (job, missing.into_iter().chain(other))).await;
@@ -93,8 +101,10 @@ async fn look<'a>(
     let may_change = !job.plan.options().rules.is_empty() || job.args.in_place;
     let mut looked = Looked::default();
     let look_up = |(key, needed): (&'a String, &'a Needed)| async move {
-        match opened.storage.stat(key).await {
-            Ok((found, _)) => Ok((key, needed, Some(found.size))),
+        match opened.storage.look_up(key).await {
+            Ok((Some(found), _)) => Ok((key, needed, Some(found.size))),
+            // A folder that was only looked up is as recorded.
+            Ok((None, _)) => Ok((key, needed, Some(needed.bytes))),
             Err(error) if error.kind == ErrorKind::NotFound => Ok((key, needed, None)),
             Err(error) => Err(Failure::from(error)),
         }
@@ -104,6 +114,8 @@ async fn look<'a>(
     let mut found = std::pin::pin!(found);
     while let Some((key, needed, found)) = found.try_next().await? {
         match found {
+            None if needed.folder => looked.folders.push(key.clone()),
+            Some(_) if needed.folder => {}
             None => looked.missing.push((key.clone(), needed.bytes)),
             // What was read of an object of unknown size is there.
             Some(found) if found == needed.bytes || (found > needed.bytes && !needed.exact) => {}

@@ -103,16 +103,16 @@ async fn make_folders(files: &FileSet, rig: &Rig, watch: &mut Watch<'_>) -> Resu
     let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")] };
     watch.begin(AT, Activity::Files);
     let root = watch.attend(AT, waiting, rig.storage.create_root()).await?;
-    record_folder(rig, "", root)?;
+    record_folder(rig, &rig.storage.root_uri(), root)?;
     for folder in files.folders() {
         let made = watch.attend(AT, waiting, rig.storage.create_folder(&folder)).await?;
-        record_folder(rig, &folder, made)?;
+        record_folder(rig, &rig.storage.uri(&folder), made)?;
     }
     Ok(())
 }
 
-fn record_folder(rig: &Rig, key: &str, made: Result<dlio_storage::Receipt, dlio_storage::Error>) -> Result<(), Error> {
-    let object = rig.events.object(&rig.storage.uri(key));
+fn record_folder(rig: &Rig, name: &str, made: Result<dlio_storage::Receipt, dlio_storage::Error>) -> Result<(), Error> {
+    let object = rig.events.object(name);
     let record = |attempts| record_attempts(&*rig.events, attempts, object, Lane::MAIN, AT);
     match made {
         Ok(receipt) => record(&receipt.attempts),

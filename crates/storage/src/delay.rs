@@ -211,6 +211,10 @@ impl<S: Storage> Storage for Delayed<S> {
         Box::pin(self.run(self.delays.other, self.inner.stat(key), |(_, receipt)| (&mut receipt.attempts, 0)))
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        Box::pin(self.run(self.delays.other, self.inner.look_up(key), |(_, receipt)| (&mut receipt.attempts, 0)))
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         Box::pin(self.run_receipt(self.delays.other, self.inner.list(prefix, page)))
     }
@@ -239,5 +243,9 @@ impl<S: Storage> Storage for Delayed<S> {
 
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
+    }
+
+    fn root_uri(&self) -> String {
+        self.inner.root_uri()
     }
 }

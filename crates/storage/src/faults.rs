@@ -325,6 +325,13 @@ impl<S: Storage> Storage for Faulty<S> {
         })
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        Box::pin(async move {
+            self.pass(Operation::Stat, key)?;
+            self.inner.look_up(key).await
+        })
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         Box::pin(async move {
             self.pass(Operation::List, prefix)?;
@@ -366,5 +373,9 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
+    }
+
+    fn root_uri(&self) -> String {
+        self.inner.root_uri()
     }
 }

@@ -171,6 +171,11 @@ pub trait Storage: Send + Sync {
     /// Size of an object; an error of kind `NotFound` when it does not exist.
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)>;
 
+    /// Looks up what may be a folder: its size, or `None` for a folder; an error of kind `NotFound` when neither exists.
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        Box::pin(async move { self.stat(key).await.map(|(metadata, receipt)| (Some(metadata), receipt)) })
+    }
+
     /// Every object whose key starts with `prefix`, in key order, passed on page by page.
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
 
@@ -197,4 +202,9 @@ pub trait Storage: Send + Sync {
 
     /// Full name of an object for messages and traces: a path, or `s3://bucket/key`.
     fn uri(&self, key: &str) -> String;
+
+    /// Full name of what [`Storage::create_root`] makes: the directory, or the bucket, of which the root may be a part.
+    fn root_uri(&self) -> String {
+        self.uri("")
+    }
 }

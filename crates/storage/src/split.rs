@@ -263,6 +263,10 @@ impl Storage for Split {
         self.inner.stat(key)
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        self.inner.look_up(key)
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         self.inner.list(prefix, page)
     }
@@ -290,6 +294,10 @@ impl Storage for Split {
 
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
+    }
+
+    fn root_uri(&self) -> String {
+        self.inner.root_uri()
     }
 }
 

@@ -104,9 +104,14 @@ impl Worker {
 
     async fn create(&self) -> Result<Done, Error> {
         let at = Position::default();
+        // A bucket is more than the place of the checkpoints in it.
+        let object = self.events.object(&self.checkpoints.storage.root_uri());
         match self.checkpoints.storage.create_root().await {
-            Ok(receipt) => self.record(&receipt.attempts, "", at),
-            Err(error) => return Err(self.failed(error, "", at)),
+            Ok(receipt) => record_attempts(&*self.events, &receipt.attempts, object, self.lane, at),
+            Err(mut error) => {
+                record_attempts(&*self.events, &std::mem::take(&mut error.attempts), object, self.lane, at);
+                return Err(self.failed(error, "", at));
+            }
         }
         Ok(Done::Finished)
     }

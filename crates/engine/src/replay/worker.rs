@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, TagId};
 use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
-use dlio_storage::{Attempts, ByteRange, Error as StorageError, Object, Receipt, Storage, record_attempts};
+use dlio_storage::{
+    Attempts, ByteRange, Error as StorageError, ErrorKind, Object, Receipt, Storage, record_attempts,
+};
 use tokio::sync::mpsc;
 
 use super::board::{AWAKE, Board, Lead, Turn};
@@ -373,7 +375,7 @@ impl Worker {
                 read(&*object, op, attempts).await
             }
             (ReplayKind::Write, _) => storage.write(key, body).await.map(|receipt| (receipt.attempts, receipt.bytes)),
-            (ReplayKind::Stat, _) => storage.stat(key).await.map(|(_, receipt)| (receipt.attempts, 0)),
+            (ReplayKind::Stat, _) => look_up(storage, op).await.map(|attempts| (attempts, 0)),
             (ReplayKind::List, _) => storage.list(key, &mut |_| {}).await.map(|receipt| (receipt.attempts, 0)),
             (ReplayKind::Delete, _) => storage.delete(key).await.map(|receipt| (receipt.attempts, 0)),
             // Openings and closings have numbers, and the training loop is no storage.
@@ -410,6 +412,15 @@ async fn read(object: &dyn Object, op: &ReplayOp, attempts: Attempts) -> Result<
         _ => object.read(range, &mut discard).await,
     };
     with(attempts, done)
+}
+
+/// Looks up an object or a folder. In a bucket there are no folders, so asking for one finds none.
+async fn look_up(storage: &Arc<dyn Storage>, op: &ReplayOp) -> Result<Attempts, StorageError> {
+    match storage.look_up(&op.key).await {
+        Ok((_, receipt)) => Ok(receipt.attempts),
+        Err(error) if op.folder && error.kind == ErrorKind::NotFound && !storage.blocks() => Ok(error.attempts),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a read asked for the end of an object that is farther than it was.

@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod fidelity;
+mod folders;
 mod histogram;
 mod merge;
 mod notes;
@@ -117,6 +118,9 @@ impl ReplayPlan {
         if !row.ok && (!self.options.failed || part) {
             return Ok(Verdict::Failed);
         }
+        if is_bucket(row) {
+            return Ok(Verdict::Folded);
+        }
         let address = self.options.target(&row.uri)?;
         self.options.meet(row.endpoint.as_deref());
         // The bucket or folder as a whole: looked up before a run, listed from its root.
@@ -125,6 +129,12 @@ impl ReplayPlan {
         }
         Ok(Verdict::Do(kind, address))
     }
+}
+
+/// Whether a row looks up a bucket as a whole. Recordings up to format 1.2 may name the prefix of the run in it, with a slash at its end.
+fn is_bucket(row: &Recorded) -> bool {
+    let within = row.uri.strip_prefix("s3://").filter(|_| row.kind == OpKind::Head);
+    within.is_some_and(|within| within.ends_with('/') || !within.contains('/'))
 }
 
 /// What becomes of a recorded row.

@@ -194,6 +194,8 @@ pub struct ReplayOp {
     pub closes: Option<u32>,
     /// Which endpoint rule fits; 0: none.
     pub via: u16,
+    /// A look-up of what other rows show to be a folder.
+    pub folder: bool,
     /// It failed when it was recorded: another failure is no difference, and no number of bytes is expected.
     pub failed: bool,
     /// What it waits for beside its lane (dependent timing).

@@ -135,9 +135,11 @@ where
         };
         let Use { handle, closes, access } = file;
         let bytes = options.scaled(bytes);
+        let folder = kind == ReplayKind::Stat && self.survey.folders.holds(&key);
         Some(ReplayOp {
             kind,
             key,
+            folder,
             offset: options.scaled(row.offset),
             len: row.requested.map(|len| options.scaled(len)),
             bytes,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dlio_event::OpKind;
 
+use super::folders::Folders;
 use super::notes::{Look, Notes};
 use super::writing::{Way, Writings};
 use super::{Error, Recorded, ReplayKind, ReplayPlan, Verdict};
@@ -48,6 +49,8 @@ pub struct Survey {
     pieces: bool,
     /// Lanes of training loops.
     pub(super) looping: HashSet<(u32, dlio_event::Lane)>,
+    /// Folders of all objects.
+    pub(super) folders: Folders,
 }
 
 impl Survey {
@@ -150,6 +153,8 @@ pub struct Needed {
     pub bytes: u64,
     /// The trace says how large it was: it was not larger.
     pub exact: bool,
+    /// It is a folder, which need only be there.
+    pub folder: bool,
 }
 
 /// What is counted on the way.
@@ -239,6 +244,7 @@ impl ReplayPlan {
                     *counting.meetings.entry(row.source).or_default() += u32::from(row.kind == OpKind::Barrier);
                 }
                 Verdict::Do(kind, address) => {
+                    survey.folders.add(&address.key);
                     survey.placed(address)?;
                     let bytes =
                         self.options.scaled(if row.ok { row.bytes } else { row.requested.unwrap_or(row.bytes) });
@@ -285,19 +291,31 @@ impl ReplayPlan {
         rows: impl Iterator<Item = Result<Recorded, Error>>,
     ) -> Result<BTreeMap<String, Needed>, Error> {
         let mut sizes: BTreeMap<String, Needed> = BTreeMap::new();
+        let mut folders = Folders::default();
         // Opened, and neither read nor written so far.
         let mut opened: HashMap<(u32, dlio_event::Lane, Arc<str>), String> = HashMap::new();
         let alone = Self { world: 1, ..self.clone() };
         for row in rows {
             let row = row?;
             let Verdict::Do(kind, address) = alone.judge(0, &row)? else { continue };
+            folders.add(&address.key);
             // What failed was not there, or not as large.
             if !row.ok {
                 continue;
             }
             let asked = match kind {
                 ReplayKind::Read => row.offset.saturating_add(row.bytes),
-                ReplayKind::Stat => 0,
+                ReplayKind::List => {
+                    // Of a bucket, any beginning of names can be listed.
+                    if !row.uri.starts_with("s3://") {
+                        sizes.entry(address.key).or_default().folder = true;
+                    }
+                    continue;
+                }
+                ReplayKind::Stat => {
+                    sizes.entry(address.key.clone()).or_default().folder |= row.uri.ends_with('/');
+                    0
+                }
                 ReplayKind::Open => {
                     opened.insert((row.source, row.lane, Arc::clone(&row.uri)), address.key);
                     continue;
@@ -317,6 +335,10 @@ impl ReplayPlan {
         }
         for key in opened.into_values() {
             sizes.entry(key).or_default();
+        }
+        for (key, needed) in &mut sizes {
+            // What has bytes is read, so it is none; what holds others is one, whatever was done with it.
+            needed.folder = (needed.folder && needed.bytes == 0) || folders.holds(key);
         }
         Ok(sizes)
     }

@@ -488,3 +488,37 @@ fn dependent_timing_counts_pauses_from_what_came_last_and_knows_what_a_fetch_wai
     let (survey, operations) = run(&ReplayPlan::new(options(), vec![0], 1, 0).unwrap(), 0, &rows);
     assert_eq!((operations.len(), survey.loops), (2, (0, 0)));
 }
+
+#[test]
+fn a_bucket_that_was_looked_up_is_no_object_also_where_the_recording_names_a_prefix() {
+    let rules = vec![Rule::parse("s3://b/pre/fix=/mnt/copy").unwrap()];
+    let plan = ReplayPlan::new(Options { rules, ..options() }, vec![0], 1, 0).unwrap();
+    let rows = [
+        row(0, 0, OpKind::Head, "s3://b/", (1, 2)),
+        row(0, 0, OpKind::CreateNamespace, "s3://b/", (2, 3)),
+        row(0, 0, OpKind::Head, "s3://b/pre/fix/", (3, 4)),
+        row(0, 0, OpKind::Head, "s3://b/pre/fix/a", (4, 5)),
+    ];
+    let (survey, done) = run(&plan, 0, &rows);
+    assert_eq!((survey.folded, done.len()), (3, 1));
+    assert_eq!((done[0].kind, done[0].key.as_str()), (ReplayKind::Stat, "mnt/copy/a"));
+}
+
+#[test]
+fn what_other_rows_lie_in_is_looked_up_and_prepared_as_a_folder() {
+    let plan = ReplayPlan::new(options(), vec![0], 1, 0).unwrap();
+    let rows = [
+        row(0, 0, OpKind::Stat, "/data/train", (1, 2)),
+        row(0, 0, OpKind::Read, "/data/train/a", (3, 4)),
+        row(0, 0, OpKind::Stat, "/data/alone", (5, 6)),
+        row(0, 0, OpKind::Stat, "/data/slash/", (5, 6)),
+        row(0, 0, OpKind::List, "/data/listed", (7, 8)),
+    ];
+    let (_, done) = run(&plan, 0, &rows);
+    let folders: Vec<_> = done.iter().filter(|op| op.folder).map(|op| op.key.as_str()).collect();
+    assert_eq!(folders, ["data/train"]);
+    let needed = plan.needed(rows.iter().cloned().map(Ok)).unwrap();
+    let told: Vec<_> = needed.iter().map(|(key, needed)| (key.as_str(), needed.folder)).collect();
+    let expected = [("data/alone", false), ("data/listed", true), ("data/slash", true), ("data/train", true), ("data/train/a", false)];
+    assert_eq!(told, expected);
+}

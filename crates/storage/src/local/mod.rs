@@ -161,6 +161,23 @@ impl Local {
         }
     }
 
+    fn look_up_now(&self, key: &str) -> Result<(Option<Metadata>, Receipt), Error> {
+        let path = self.path("looking up", key)?;
+        let mut task = Task::new(&*self.time, "looking up");
+        let result = task.step(OpKind::Stat, || {
+            let metadata = fs::metadata(&path)?;
+            match (metadata.is_dir(), metadata.is_file()) {
+                (true, _) => Ok(None),
+                (_, true) => Ok(Some(Metadata { size: metadata.len() })),
+                _ => Err(regular::no_file(metadata.file_type())),
+            }
+        });
+        match result {
+            Ok(found) => Ok((found, Receipt { bytes: 0, attempts: task.done() })),
+            Err(error) => Err(task.failed(&path, None, &error)),
+        }
+    }
+
     fn delete_now(&self, key: &str) -> Result<Receipt, Error> {
         let path = self.path("deleting", key)?;
         self.quiet("deleting", OpKind::Delete, &path, || match fs::remove_file(&path) {
@@ -218,6 +235,10 @@ impl Storage for Local {
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
         Box::pin(async move { self.stat_now(key) })
+    }
+
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        Box::pin(async move { self.look_up_now(key) })
     }
 
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {

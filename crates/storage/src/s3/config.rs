@@ -186,9 +186,14 @@ impl S3Config {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix.trim_end_matches('/')) }
     }
 
-    /// `s3://bucket/key` of a key relative to the root; the bucket itself for the empty key.
+    /// `s3://bucket/key` of a key relative to the root, whose prefix it has.
     pub(super) fn uri(&self, key: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.full_key(key))
+    }
+
+    /// `s3://bucket/`, without the prefix of the root.
+    pub(super) fn bucket_uri(&self) -> String {
+        format!("s3://{}/", self.bucket)
     }
 }
 
@@ -229,5 +234,6 @@ mod tests {
         assert_eq!(config.uri("train/x"), "s3://b/train/x");
         config.prefix = "data/run1".into();
         assert_eq!(config.uri("train/x"), "s3://b/data/run1/train/x");
+        assert_eq!(config.bucket_uri(), "s3://b/");
     }
 }

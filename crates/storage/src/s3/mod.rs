@@ -210,4 +210,8 @@ impl Storage for S3 {
     fn uri(&self, key: &str) -> String {
         self.shared.config.uri(key)
     }
+
+    fn root_uri(&self) -> String {
+        self.shared.config.bucket_uri()
+    }
 }
