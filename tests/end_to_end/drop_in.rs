@@ -261,7 +261,8 @@ fn dftracer_s_format_is_written_for_every_rank() {
     let bench = Bench::new();
     bench.mpirun(2, &[("DFTRACER_ENABLE", "1")], &["workload=tiny", "++hydra.run.dir=run"]).ok();
     for rank in 0..2 {
-        let text = std::fs::read_to_string(bench.at(&format!("cwd/run/trace-{rank}-of-2.pfw"))).unwrap();
+        let packed = std::fs::File::open(bench.at(&format!("cwd/run/trace-{rank}-of-2.pfw.gz"))).unwrap();
+        let text = std::io::read_to_string(flate2::read::MultiGzDecoder::new(packed)).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         let named = |name: &str| lines.iter().filter(|line| line["name"] == name).count();

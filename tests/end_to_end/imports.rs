@@ -82,7 +82,8 @@ fn a_folder_that_was_looked_up_is_one_in_the_replay() {
     let (imported, out) = (at.join("imported"), at.join("out"));
     let map = format!("/data={}", at.join("new").display());
     for prepare in [&["--prepare"][..], &[]] {
-        let words = ["replay", imported.to_str().unwrap(), "--map", &map, "--overwrite", "--output", out.to_str().unwrap()];
+        let words =
+            ["replay", imported.to_str().unwrap(), "--map", &map, "--overwrite", "--output", out.to_str().unwrap()];
         solo(&[&words[..], prepare].concat()).ok();
         let found = json(&out.join("replay.json"));
         assert_eq!((&found["operations_done"], &found["operations_failed"]), (&4.into(), &0.into()));
@@ -110,5 +111,36 @@ fn what_a_source_says_it_lacks_stands_in_the_report_of_its_import() {
     let said = import(folder.path(), &[("dxt.txt", text)]).ok();
     assert!(said.out.contains("warning: ") && said.out.contains("incomplete data!"), "{}", said.out);
     let report = solo(&["analyze", folder.path().join("imported").to_str().unwrap(), "--no-files"]).ok();
-    assert!(report.out.contains("incomplete data!"), "{}", report.out);
+    assert!(report.out.contains("is incomplete: Darshan says"), "{}", report.out);
+}
+
+/// AU of training and of evaluation, per epoch, of a sample that is imported.
+fn utilisation(sample: &str) -> [Vec<f64>; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("imported");
+    let source = format!("{}/../../traces/{sample}", env!("CARGO_MANIFEST_DIR"));
+    solo(&["trace", "import", &source, "--out", out.to_str().unwrap()]).ok();
+    let report = solo(&["analyze", out.to_str().unwrap(), "--no-files", "--format", "json"]).ok();
+    let report: serde_json::Value = serde_json::from_str(&report.out).unwrap();
+    ["train", "eval"].map(|part| {
+        let all = report[part]["au_percentage"].as_array().unwrap();
+        all.iter().map(|au| au.as_f64().unwrap()).collect()
+    })
+}
+
+#[test]
+fn an_imported_run_of_the_reference_has_the_au_of_its_own_summary() {
+    // As the summaries have them; the evaluations are means of both ranks.
+    let runs = [
+        ("dftracer-epochs", [[58.527, 86.038, 85.981], [81.120, 84.546, 82.790]]),
+        ("dftracer-blocks", [[81.115, 79.038, 79.191], [74.012, 72.640, 68.990]]),
+    ];
+    for (sample, expected) in runs {
+        for (found, expected) in utilisation(sample).iter().zip(expected) {
+            assert_eq!(found.len(), expected.len(), "{sample}: {found:?}");
+            // The reference measures some 0.1 ms of each step, of 10 and 20 ms, outside of its spans.
+            let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1.2);
+            assert!(near, "{sample}: {found:?}, its summary says {expected:?}");
+        }
+    }
 }

@@ -107,7 +107,7 @@ fn an_exported_trace_is_what_its_readers_expect_and_warps_comes_back() {
     let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/unet3d-2-ranks");
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    for (format, name) in [("chrome", "run.json"), ("csv", "run.csv"), ("warp", "run.tsv"), ("pfw", "pfw")] {
+    for (format, name) in [("chrome", "run.json"), ("csv", "run.csv"), ("warp", "run.csv.zst"), ("pfw", "pfw")] {
         solo(&["trace", "export", recorded, "--to", format, "--out", &out(name)]).ok();
     }
     let facts = python("exports.py", &[recorded, folder.path().to_str().unwrap()]);
@@ -118,7 +118,7 @@ fn an_exported_trace_is_what_its_readers_expect_and_warps_comes_back() {
     }
     let storage = facts["requests"].as_u64().unwrap();
     assert_eq!(facts["warp"].as_u64().unwrap(), storage);
-    let said = solo(&["trace", "import", &out("run.tsv"), "--out", &out("back")]).ok();
+    let said = solo(&["trace", "import", &out("run.csv.zst"), "--out", &out("back")]).ok();
     assert!(said.out.contains(&format!("{storage} rows of 2 rank(s)")), "{}", said.out);
     for name in ["pfw", "run.csv", "run.json"] {
         let back = out(&format!("{name}-back"));

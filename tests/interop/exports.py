@@ -3,10 +3,12 @@
     exports.py TRACE_FOLDER EXPORTS
 """
 import csv
+import gzip
 import json
 import pathlib
 import sys
 
+import pyarrow
 import pyarrow.parquet
 
 REQUESTS = {"get", "get_range", "read", "put", "multipart_part", "write", "head", "stat", "list", "delete"}
@@ -21,10 +23,13 @@ def main():
     assert int(table[0]["t_start_ns"]) == rows[0]["t_start_ns"] and table[0]["op"] == rows[0]["op"]
     pfw = [
         json.loads(line)
-        for path in sorted((exports / "pfw").glob("*.pfw"))
-        for line in path.read_text().splitlines()
+        for path in sorted((exports / "pfw").glob("*.pfw.gz"))
+        for line in gzip.open(path, "rt")
         if line.startswith("{")
     ]
+    pfw = [line for line in pfw if "derived" not in line["args"]]
+    with pyarrow.CompressedInputStream((exports / "run.csv.zst").open("rb"), "zstd") as file:
+        warp = file.read().decode()
     json.dump(
         {
             "rows": len(rows),
@@ -32,7 +37,7 @@ def main():
             "chrome": sum(event["ph"] == "X" for event in events),
             "csv": len(table),
             "pfw": sum(event["ph"] == "X" for event in pfw),
-            "warp": len((exports / "run.tsv").read_text().splitlines()) - 1,
+            "warp": len(warp.splitlines()) - 1,
         },
         sys.stdout,
     )

@@ -127,7 +127,7 @@ pub(crate) fn export_pfw(session: &Session, traces: &Path) -> Result<(), Failure
         return Ok(());
     }
     let source = traces.join(dlio_trace::file_name(place.rank));
-    let target = output.join(format!("trace-{}-of-{}.pfw", place.rank, place.size));
+    let target = output.join(format!("trace-{}-of-{}.pfw.gz", place.rank, place.size));
     let trace = dlio_trace::read_file(&source).map_err(|error| Failure::new(Code::Trace, error))?;
     dlio_trace::export::pfw::write_file(&trace, &target).map_err(|error| Failure::new(Code::Trace, error))?;
     session.say(&format!("Profiling DLIO {}", target.display()));

@@ -74,6 +74,14 @@ pub enum Error {
         /// Source file.
         path: PathBuf,
     },
+    /// A file to import that is known and holds nothing that can be imported as it is.
+    #[error("{path} cannot be imported as it is; it is {advice}")]
+    Neighbour {
+        /// Source file.
+        path: PathBuf,
+        /// What it is, and how to convert it.
+        advice: &'static str,
+    },
     /// A line of a source that cannot be understood, where none may be.
     #[error("{path}, line {line}: {reason}; without --strict such lines are counted and left out", path = .0.path.display(), line = .0.line, reason = .0.reason)]
     Malformed(Box<crate::import::Malformed>),

@@ -107,6 +107,10 @@ fn an_op_log_gives_each_request_once() {
     let failed: Vec<_> = all.iter().filter(|row| row.event.outcome != Outcome::Ok).collect();
     assert_eq!((failed.len(), failed[0].event.outcome, failed[0].event.bytes), (1, Outcome::NotFound, 0));
     assert!(puts.iter().all(|row| row.event.first_byte.is_none()), "its start stands there");
+    assert!(
+        all.iter().all(|row| row.object.starts_with("s3://trace-sample/")),
+        "an object has one name, with its bucket"
+    );
     assert!(puts[0].endpoint.starts_with("http://127.0.0.1:"));
 }
 

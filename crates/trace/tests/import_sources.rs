@@ -58,7 +58,9 @@ fn a_log_that_says_it_is_incomplete_is_imported_with_its_warning() {
     let warning = "# *WARNING*: The DXT_POSIX module contains incomplete data!\n#            This happens when a module runs out of\n";
     let (done, _) = imported(&[write(folder.path(), "dxt.txt", &darshan(0, "/tmp/with, comma and: colon/f", warning))]);
     assert_eq!((done.rows, done.warnings.len()), (1, 1));
-    assert!(done.warnings[0].contains("dxt.txt") && done.warnings[0].contains("DXT_POSIX module contains incomplete data!"));
+    assert!(
+        done.warnings[0].contains("dxt.txt") && done.warnings[0].contains("DXT_POSIX module contains incomplete data!")
+    );
 }
 
 #[test]
@@ -121,15 +123,66 @@ fn an_epoch_of_the_reference_has_the_number_that_its_own_span_counts_and_evaluat
         told.extend((0..batch.len()).map(row));
     }
     for epoch in [1, 2] {
-        for (step, phase, block) in [(1, Phase::Train, 1), (2, Phase::Train, 1), (1, Phase::Eval, 0), (2, Phase::Eval, 0)] {
+        for (step, phase, block) in
+            [(1, Phase::Train, 1), (2, Phase::Train, 1), (1, Phase::Eval, 0), (2, Phase::Eval, 0)]
+        {
             for kind in [OpKind::Fetch, OpKind::Compute] {
-                assert!(told.contains(&(kind, phase, epoch, block, step)), "{kind:?} {phase:?} {epoch} {step}: {told:?}");
+                assert!(
+                    told.contains(&(kind, phase, epoch, block, step)),
+                    "{kind:?} {phase:?} {epoch} {step}: {told:?}"
+                );
             }
         }
         assert!(told.contains(&(OpKind::Epoch, Phase::Train, epoch, 0, 0)), "{told:?}");
         assert!(told.contains(&(OpKind::Block, Phase::Train, epoch, 1, 0)), "{told:?}");
         assert!(told.contains(&(OpKind::Eval, Phase::Eval, epoch, 0, 0)), "{told:?}");
-        assert!(told.contains(&(OpKind::Sample, Phase::Train, epoch, 0, 1)), "the worker's file tells no epoch: {told:?}");
+        assert!(
+            told.contains(&(OpKind::Sample, Phase::Train, epoch, 0, 1)),
+            "the worker's file tells no epoch: {told:?}"
+        );
         assert!(told.contains(&(OpKind::Sample, Phase::Eval, epoch, 0, 1)), "{told:?}");
     }
+}
+
+#[test]
+fn objects_that_end_with_a_comma_as_in_2023_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[\n{\"id\":\"0\",\"name\":\"open64\",\"cat\":\"POSIX\",\"pid\":\"7\",\"tid\":\"7\",\"ts\":\"1689000000000000\",\"dur\":\"12\",\"ph\":\"X\",\
+                \"args\":{\"hostname\":\"corona171\",\"core_affinity\":[1,2,],\"fname\":\"/data/a,}b\",}}\n\
+                {\"id\":\"1\",\"name\":\"read\",\"cat\":\"POSIX\",\"pid\":\"7\",\"tid\":\"7\",\"ts\":\"1689000000000020\",\"dur\":\"12\",\"ph\":\"X\",\
+                \"args\":{\"fname\":\"/data/a,}b\",\"ret\":\"100\",\"count\":\"100\",},}\n]\n";
+    let (done, ranks) = imported(&[write(folder.path(), "trace.pfw", text)]);
+    assert_eq!((done.rows, done.malformed), (2, 0), "{:?}", done.examples);
+    assert_eq!(ranks[0].1[0].object.get(1), Some("/data/a,}b"));
+}
+
+#[test]
+fn what_lies_beside_a_trace_in_a_folder_is_named_and_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "dxt.txt", &darshan(1_734_633_357, "/data/f0.npz", ""));
+    write(folder.path(), "job.darshan", "3.41");
+    write(folder.path(), "notes.log", "nothing\n");
+    let (done, _) = imported(&[folder.path().to_owned()]);
+    assert_eq!((done.rows, done.warnings.len()), (1, 2));
+    assert!(done.warnings[0].contains("job.darshan is left out") && done.warnings[0].contains("darshan-dxt-parser"));
+    let out = tempfile::tempdir().unwrap();
+    let named = [folder.path().join("job.darshan")];
+    let refused = import(&named, out.path(), &Options::default()).unwrap_err().to_string();
+    assert!(refused.contains("job.darshan") && refused.contains("darshan-dxt-parser LOG > LOG.txt"), "{refused}");
+}
+
+#[test]
+fn an_op_log_of_json_lines_is_that_of_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |op: &str, second: u32| {
+        format!(
+            "{{\"idx\":0,\"thread\":7,\"op\":\"{op}\",\"client_id\":\"\",\"n_objects\":1,\"bytes\":5000,\"endpoint\":\"s3://bkt\",\
+             \"file\":\"bkt/o0\",\"error\":null,\"start\":\"2026-11-29T18:29:{second}.5Z\",\"end\":\"2026-11-29T18:29:{second}.75Z\"}}\n"
+        )
+    };
+    let (done, ranks) = imported(&[write(folder.path(), "ops.jsonl", &(line("PUT", 10) + &line("GET", 11)))]);
+    assert_eq!((done.formats.clone(), done.rows, done.malformed), (vec!["op-log"], 2, 0), "{:?}", done.examples);
+    let batch = &ranks[0].1[0];
+    assert_eq!((batch.kind[1], batch.bytes[1], batch.duration(1)), (OpKind::Get, 5000, 250_000_000));
+    assert_eq!(batch.object.get(1), Some("s3://bkt/o0"), "an object has its bucket in its name");
 }

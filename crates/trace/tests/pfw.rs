@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+use std::io::Read;
+
 use dlio_event::{Event, EventSink, Lane, OpKind, Phase, Position};
 use dlio_trace::{ClockAnchor, Header, TraceWriter, export::pfw, read_file};
 use serde_json::Value;
 
 fn lines(record: impl FnOnce(&TraceWriter)) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
-    let (source, target) = (folder.path().join("rank-00003.parquet"), folder.path().join("trace-3-of-8.pfw"));
+    let (source, target) = (folder.path().join("rank-00003.parquet"), folder.path().join("trace-3-of-8.pfw.gz"));
     let header = Header {
         rank: 3,
         world: 8,
@@ -27,7 +29,10 @@ fn lines(record: impl FnOnce(&TraceWriter)) -> Vec<Value> {
     record(&writer);
     writer.finish().unwrap();
     pfw::write_file(&read_file(&source).unwrap(), &target).unwrap();
-    let text = std::fs::read_to_string(&target).unwrap();
+    let packed = std::fs::read(&target).unwrap();
+    assert_eq!(packed[..2], [0x1f, 0x8b], "dftracer's tools read gzip only");
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(&*packed).read_to_string(&mut text).unwrap();
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("["));
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -56,6 +61,7 @@ fn a_read_carries_file_size_position_and_wall_clock_microseconds() {
     let file = named("FH");
     assert_eq!((&file["ph"], &file["args"]["name"]), (&"M".into(), &"train/img_0_of_8.npz".into()));
     assert_eq!(file["args"]["value"], args["fhash"]);
+    assert_eq!((&named("item")["dur"], &named("preprocess")["dur"]), (&3000.into(), &0.into()));
     assert_eq!(named("NPZReader.read_index")["args"]["image_size"], 60000);
     assert_eq!(lines.iter().filter(|line| line["name"] == "FH").count(), 1, "a file is named once");
 }
@@ -67,7 +73,9 @@ fn every_kind_of_event_has_a_name_and_a_category_and_numbers_count_up() {
             writer.record(Event::span(*kind, Lane::MAIN, Position::default(), 1_600_000, 1_700_000));
         }
     });
-    assert_eq!(lines.len(), OpKind::ALL.len() + 1, "and the host's name");
+    let derived = lines.iter().filter(|line| line["args"]["derived"] == 1).count();
+    assert_eq!(lines.len() - derived, OpKind::ALL.len() + 2, "and the names of the host and the program");
+    assert_eq!(derived, 2, "fetch.block and item; preprocess has a row of its own");
     for (position, line) in lines.iter().enumerate() {
         assert_eq!(line["id"], position + 1);
         assert!(line["cat"].is_string() && line["ts"].is_i64() && line["dur"].is_i64(), "{line}");

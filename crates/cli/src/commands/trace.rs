@@ -97,7 +97,7 @@ fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> 
 }
 
 fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<(), Failure> {
-    let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw", trace.header.rank, trace.header.world);
+    let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw.gz", trace.header.rank, trace.header.world);
     let claim = output_folder::for_export(folder, traces.iter().map(name), overwrite)?;
     if let Some(text) = claim.replace_earlier()? {
         crate::log::note(&text);
@@ -172,10 +172,14 @@ fn without_equivalent(skipped: &BTreeMap<String, u64>) -> Vec<String> {
     let mut names: Vec<(&String, &u64)> = skipped.iter().collect();
     names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let rest = if names.len() > NAMED { names.split_off(NAMED - 1) } else { Vec::new() };
-    let mut lines: Vec<String> = names.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")).collect();
+    let mut lines: Vec<String> =
+        names.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")).collect();
     if !rest.is_empty() {
         let lines_of_rest: u64 = rest.iter().map(|(_, count)| **count).sum();
-        lines.push(format!("no equivalent: {lines_of_rest} of {} others; the trace's configuration has all names", rest.len()));
+        lines.push(format!(
+            "no equivalent: {lines_of_rest} of {} others; the trace's configuration has all names",
+            rest.len()
+        ));
     }
     lines
 }

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, TagId};
 use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
-use dlio_storage::{
-    Attempts, ByteRange, Error as StorageError, ErrorKind, Object, Receipt, Storage, record_attempts,
-};
+use dlio_storage::{Attempts, ByteRange, Error as StorageError, ErrorKind, Object, Receipt, Storage, record_attempts};
 use tokio::sync::mpsc;
 
 use super::board::{AWAKE, Board, Lead, Turn};

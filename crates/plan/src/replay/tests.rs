@@ -519,6 +519,12 @@ fn what_other_rows_lie_in_is_looked_up_and_prepared_as_a_folder() {
     assert_eq!(folders, ["data/train"]);
     let needed = plan.needed(rows.iter().cloned().map(Ok)).unwrap();
     let told: Vec<_> = needed.iter().map(|(key, needed)| (key.as_str(), needed.folder)).collect();
-    let expected = [("data/alone", false), ("data/listed", true), ("data/slash", true), ("data/train", true), ("data/train/a", false)];
+    let expected = [
+        ("data/alone", false),
+        ("data/listed", true),
+        ("data/slash", true),
+        ("data/train", true),
+        ("data/train/a", false),
+    ];
     assert_eq!(told, expected);
 }

@@ -1,14 +1,18 @@
-//! One rank's trace as dftracer writes it: a line `[`, then one JSON object per line, times in microseconds since 1970.
+//! One rank's trace as dftracer writes it: a line `[`, then one JSON object per line, times in microseconds since 1970; gzip, as
+//! dftracer's own tools read nothing else.
 //!
 //! Names and categories are those that the reference's own instrumentation and dftracer's system-call tracer use, so that
-//! their analyses find reads, samples, fetches, computation and epochs. Memory: one hash per file name, nothing else grows.
+//! their analyses find reads, samples, fetches, computation and epochs. What they look for and a run has no row of is derived from
+//! its rows, with `derived` among its arguments: a step's `fetch.block`, a sample's `item`, and its `preprocess` if nothing was
+//! preprocessed. Memory: one hash per file name, nothing else grows.
 
 use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use dlio_event::{Lane, OpKind, Outcome, Phase};
-
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
 use crate::{Batch, Error, Header, RankTrace};
@@ -33,13 +37,21 @@ pub fn write_file(trace: &RankTrace, path: &Path) -> Result<(), Error> {
 
 fn write_lines(trace: &RankTrace, path: &Path, create: impl Fn(std::io::Error) -> Error) -> Result<(), Error> {
     let file = std::fs::File::create(path).map_err(&create)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let packed = GzEncoder::new(BufWriter::with_capacity(1 << 20, file), Compression::fast());
+    let mut out = BufWriter::with_capacity(1 << 16, packed);
     let mut exporter = Exporter::new(&trace.header);
+    for batch in trace.batches()? {
+        if batch?.kind.contains(&OpKind::Preprocess) {
+            exporter.preprocesses = true;
+            break;
+        }
+    }
     exporter.begin(&mut out).map_err(&create)?;
     for batch in trace.batches()? {
         exporter.batch(&batch?, &mut out).map_err(&create)?;
     }
-    out.flush().map_err(create)
+    let ended = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(GzEncoder::finish);
+    ended.and_then(|mut file| file.flush()).map_err(create)
 }
 
 /// Turns batches of one rank into lines.
@@ -54,6 +66,8 @@ pub struct Exporter {
     to_wall_ns: i128,
     id: u64,
     named: HashSet<u64>,
+    /// The run preprocessed its samples, and has rows of that.
+    preprocesses: bool,
 }
 
 impl Exporter {
@@ -75,6 +89,7 @@ impl Exporter {
                 - i128::from(clock.offset_to_rank0_ns),
             id: 0,
             named: HashSet::new(),
+            preprocesses: false,
         }
     }
 
@@ -85,7 +100,9 @@ impl Exporter {
     pub fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "[")?;
         let (host, hash) = (self.host.clone(), self.host_hash.clone());
-        self.metadata("HH", (&host, &hash), 0, out)
+        self.metadata("HH", (&host, &hash), 0, out)?;
+        // Epochs and blocks are as lines say, which is not so in the reference's own traces.
+        self.metadata("PR", ("program", "dlio-rs"), 0, out)
     }
 
     /// Writes the events of a batch.
@@ -115,17 +132,41 @@ impl Exporter {
             args.insert("fname".to_owned(), json!(file));
         }
         arguments(batch, row, &mut args);
-        self.id += 1;
         let lane = batch.lane[row];
         let tid = if lane == Lane::MAIN { self.pid } else { self.pid + 1 + u32::from(lane.0) };
+        let took = (self.micros(batch.end[row]) - start).max(0);
+        let span = Span { tid, start, took };
+        self.line((&name, category), span, &args, out)?;
+        args.insert("derived".to_owned(), json!(1));
+        match batch.kind[row] {
+            OpKind::Compute => self.line(("fetch.block", "dataloader"), span, &args, out),
+            OpKind::Sample => {
+                if !self.preprocesses {
+                    let end = Span { start: start + took, took: 0, ..span };
+                    self.line(("preprocess", "data"), end, &args, out)?;
+                }
+                self.line(("item", "data"), span, &args, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn line(
+        &mut self,
+        (name, category): (&str, &str),
+        span: Span,
+        args: &Map<String, Value>,
+        out: &mut impl Write,
+    ) -> std::io::Result<()> {
+        self.id += 1;
         let event = json!({
             "id": self.id,
             "name": name,
             "cat": category,
             "pid": self.pid,
-            "tid": tid,
-            "ts": start,
-            "dur": (self.micros(batch.end[row]) - start).max(0),
+            "tid": span.tid,
+            "ts": span.start,
+            "dur": span.took,
             "ph": "X",
             "args": args,
         });
@@ -199,6 +240,14 @@ impl Exporter {
     }
 }
 
+/// When a line's event was, microseconds since 1970, and on which thread.
+#[derive(Clone, Copy)]
+struct Span {
+    tid: u32,
+    start: i64,
+    took: i64,
+}
+
 /// Position and size of a row, under the reference's argument names.
 fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
     let kind = batch.kind[row];
@@ -209,6 +258,12 @@ fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
         if value > 0 {
             put(name, json!(value));
         }
+    }
+    // The reference counts its epochs and the batches of a loader.
+    match kind {
+        OpKind::Epoch if batch.epoch[row] > 0 => put("count", json!(batch.epoch[row])),
+        OpKind::Fetch | OpKind::Compute if batch.step[row] > 0 => put("count", json!(batch.step[row])),
+        _ => {}
     }
     if let Some(sample) = batch.sample[row] {
         put("image_idx", json!(sample));

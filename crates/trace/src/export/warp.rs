@@ -1,4 +1,5 @@
-//! The benchmark data of warp: tab-separated, one line per request, times of the calendar. `warp analyze` reads it.
+//! The benchmark data of warp: tab-separated, one line per request, times of the calendar, in zstd, without which `warp analyze`
+//! reads nothing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,16 @@ const HEADER: &str = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfi
 /// # Errors
 /// When a trace cannot be read or `out` takes no more.
 pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTreeMap<&'static str, u64>), super::Failed> {
+    let mut packed = zstd::stream::write::Encoder::new(&mut *out, 0)?;
+    let written = write_lines(traces, &mut packed)?;
+    packed.finish()?;
+    Ok(written)
+}
+
+fn write_lines(
+    traces: &[RankTrace],
+    out: &mut impl Write,
+) -> Result<(u64, BTreeMap<&'static str, u64>), super::Failed> {
     writeln!(out, "{HEADER}")?;
     let (mut index, mut skipped) = (0, BTreeMap::new());
     // Threads are numbered over all clients.

@@ -85,7 +85,8 @@ impl Reader {
         };
         let (offset, length) = (number("offset", offset)?, number("length", length)?);
         let began = self.log.began.unwrap_or(0);
-        let since = |at: u64| at.checked_add(began).ok_or_else(|| format!("start_time and {at} ns do not fit together"));
+        let since =
+            |at: u64| at.checked_add(began).ok_or_else(|| format!("start_time and {at} ns do not fit together"));
         let (start, end) = (since(moment("start", start)?)?, since(moment("end", end)?)?);
         let first = *self.log.first_rank.get_or_insert_with(|| sheets.next_rank());
         let rank = first.saturating_add(rank);

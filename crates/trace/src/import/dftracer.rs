@@ -74,6 +74,8 @@ struct Args<'a> {
     offset: Option<u64>,
     image_size: Option<u64>,
     image: Option<u64>,
+    /// Our own export made the line from another one.
+    derived: bool,
     epoch: u32,
     block: u32,
     step: u32,
@@ -128,6 +130,7 @@ impl<'a> Args<'a> {
             "ret" => self.ret = value.number(),
             "size" => self.size = value.number(),
             "count" => self.count = value.number(),
+            "derived" => self.derived = true,
             "offset" => self.offset = value.number(),
             "image_size" => self.image_size = value.number(),
             "image_idx" => self.image = value.number(),
@@ -175,7 +178,17 @@ impl Reader {
         if line.is_empty() || line == "[" || line == "]" {
             return Ok(());
         }
-        let line = Line::of(line)?;
+        match Line::of(line) {
+            Ok(line) => self.known(line, sheets),
+            // Releases of 2023 end objects and arrays with a comma.
+            Err(reason) => match json::without_trailing_commas(line) {
+                Some(plain) => Line::of(&plain).and_then(|line| self.known(line, sheets)),
+                None => Err(reason),
+            },
+        }
+    }
+
+    fn known(&mut self, line: Line<'_>, sheets: &mut Sheets) -> Result<(), String> {
         match line.ph {
             Some(Shape::Complete) => self.event(&line, sheets),
             Some(Shape::Metadata) => {
@@ -201,6 +214,7 @@ impl Reader {
                 }
             }
             ("HH", _) => self.host = name.into_owned(),
+            ("PR", "program") => self.is_exact |= value.text().is_some_and(|program| program == "dlio-rs"),
             ("PR", "rank") => self.rank = value.number().or(self.rank),
             ("CM", "time_metric") => {
                 self.unit = match value.text().as_deref() {
@@ -219,6 +233,9 @@ impl Reader {
         if line.cat == "dftracer" {
             // The tracer itself; its `end` is the last line of a process that was not killed.
             self.is_open = line.name == "start" || (self.is_open && line.name != "end");
+            return Ok(());
+        }
+        if line.args.derived {
             return Ok(());
         }
         let unit = *self.unit.get_or_insert_with(|| unit_of(line.ts));
@@ -330,6 +347,7 @@ fn told(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
     let end = line.ts.saturating_add(line.dur).saturating_mul(unit);
     match (line.cat.as_ref(), line.name.as_ref()) {
         ("dataloader", "fetch.block") => of.stepped(u64::try_from(end).unwrap_or(0)),
+        ("ai_framework", name) if name.ends_with(".trace_object") => of.traced(u64::try_from(end).unwrap_or(0)),
         ("data_loader", name) if name.ends_with("DataLoader.next") => of.begin(),
         _ => return false,
     }
@@ -341,7 +359,10 @@ fn place(of: &mut Loop, event: &mut Event, line: &Line<'_>) -> Vec<Span> {
     let span = (event.start, event.end);
     let mut blocks = Vec::new();
     match event.kind {
-        OpKind::Compute => of.computed(span.1),
+        OpKind::Compute => {
+            event.start = of.computes(span.0);
+            of.computed(span.1);
+        }
         OpKind::Fetch => of.fetched(span.0),
         _ => {}
     }

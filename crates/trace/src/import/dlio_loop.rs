@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use dlio_event::{Nanos, Phase};
 use foldhash::fast::RandomState;
 
+/// What a tracer takes at most for the beginning of a span.
+const TRACING: Nanos = 1_000_000;
+
 /// Start and end of a span, nanoseconds.
 pub(super) type Span = (Nanos, Nanos);
 
@@ -101,6 +104,8 @@ pub(super) struct Loop {
     open: Open,
     /// Start of the last line.
     last: Nanos,
+    /// When the reference has last begun to measure a computation.
+    measured: Nanos,
     /// Checkpoints saved and loaded outside of training.
     outside: [u32; 2],
 }
@@ -140,6 +145,16 @@ impl Loop {
             Some(block) => block.start = Some(block.start.map_or(start, |first| first.min(start))),
             None => self.open.start = Some(self.open.start.map_or(start, |first| first.min(start))),
         }
+    }
+
+    /// The object around a step has been made, behind which the reference begins to measure the computation.
+    pub(super) fn traced(&mut self, end: Nanos) {
+        self.measured = end;
+    }
+
+    /// When the computation whose span starts then begins for the reference: its clock also sees the tracer's own work.
+    pub(super) fn computes(&self, start: Nanos) -> Nanos {
+        if self.measured <= start && start - self.measured < TRACING { self.measured } else { start }
     }
 
     /// A computation has ended.
@@ -290,7 +305,11 @@ mod tests {
         step(&mut of, 50);
         assert_eq!(of.place(50), Some((1, Phase::Train, 2)));
         of.met(50);
-        assert_eq!(of.trained((5, 65)), (1, vec![(5, 30), (50, 60)]), "the ranks met for as long as after the first step");
+        assert_eq!(
+            of.trained((5, 65)),
+            (1, vec![(5, 30), (50, 60)]),
+            "the ranks met for as long as after the first step"
+        );
     }
 
     #[test]
@@ -307,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn a_computation_begins_where_the_reference_begins_to_measure_it() {
+        let mut of = Loop::default();
+        assert_eq!(of.computes(TRACING + 5), TRACING + 5);
+        of.traced(TRACING);
+        assert_eq!((of.computes(TRACING + 5), of.computes(3 * TRACING), of.computes(9)), (TRACING, 3 * TRACING, 9));
+    }
+
+    #[test]
     fn checkpoints_without_training_are_counted() {
         let mut of = Loop::default();
         assert_eq!((of.saved(10), of.saved(20)), ((1, 1), (1, 2)));
@@ -315,7 +342,8 @@ mod tests {
     #[test]
     fn a_worker_counts_its_steps_from_epoch_to_epoch() {
         let mut steps = WorkerSteps::default();
-        let within: Vec<u32> = [(1, 1), (1, 2), (2, 3), (2, 4)].map(|(epoch, step)| steps.within((epoch, Phase::Train), step)).into();
+        let within: Vec<u32> =
+            [(1, 1), (1, 2), (2, 3), (2, 4)].map(|(epoch, step)| steps.within((epoch, Phase::Train), step)).into();
         assert_eq!(within, [1, 2, 1, 2]);
     }
 }

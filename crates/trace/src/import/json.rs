@@ -54,6 +54,26 @@ pub(super) fn members<'a>(
     if scanner.at == text.len() { Ok(()) } else { Err(scanner.wrong("the end of the line")) }
 }
 
+/// An object without the commas in front of its closing brackets, which older programs write; `None`: it has none.
+pub(super) fn without_trailing_commas(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let (mut quoted, mut escaped, mut left_out) = (false, false, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' if !quoted && text[at + 1..].trim_start().starts_with(['}', ']']) => {
+                left_out = true;
+                continue;
+            }
+            _ => {}
+        }
+        plain.push(letter);
+    }
+    left_out.then_some(plain)
+}
+
 type Each<'e, 'a> = dyn FnMut(Option<&str>, &str, Value<'a>) -> Result<(), String> + 'e;
 
 struct Scanner<'a> {
@@ -264,6 +284,13 @@ mod tests {
             ]
         );
         assert!(members("{} x", |_, _, _| Ok(())).unwrap_err().contains("column 4"));
+    }
+
+    #[test]
+    fn commas_in_front_of_closing_brackets_are_left_out() {
+        let text = r#"{"a":"x,}","b":[1,2,],"c":{"d":"\",]", } , }"#;
+        assert_eq!(without_trailing_commas(text).as_deref(), Some(r#"{"a":"x,}","b":[1,2],"c":{"d":"\",]" }  }"#));
+        assert_eq!(without_trailing_commas(r#"{"a":",}"}"#), None);
     }
 
     proptest! {

@@ -17,6 +17,7 @@ mod interner;
 mod json;
 mod kv_cache;
 mod labels;
+mod neighbours;
 mod op_log;
 mod open_record;
 mod press;
@@ -40,7 +41,7 @@ const EXAMPLES: usize = 5;
 pub enum SourceFormat {
     /// dftracer's JSON lines (`.pfw`, `.pfw.gz`), old and new layouts.
     Dftracer,
-    /// The operation log of s3dlio and sai3-bench: tab-separated, with a header.
+    /// The operation log of s3dlio and sai3-bench: tab-separated, with a header, or a JSON object per line with the same names.
     OpLog,
     /// The benchmark data of warp (`.csv.zst`): tab-separated, with a header.
     Warp,
@@ -132,6 +133,7 @@ impl SourceFormat {
         };
         match () {
             () if line.starts_with('{') && has("\"worker_rank\"") => Some(Self::Elbencho),
+            () if line.starts_with('{') && has("\"op\"") && has("\"start\"") => Some(Self::OpLog),
             () if line.starts_with('{') && has("\"name\"") => Some(Self::Dftracer),
             () if columns('\t', &["op", "bytes", "start", "last_byte"]) => Some(Self::Warp),
             () if columns('\t', &["op", "bytes", "start"]) => Some(Self::OpLog),
@@ -204,10 +206,13 @@ pub struct Imported {
 pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Imported, Error> {
     let mut files = source::files(sources)?;
     files.sort_by_key(|path| dftracer::Reader::is_worker(path));
+    let several = files.len() > 1;
     let mut sheets = Sheets::create(out, options)?;
     let mut done = Imported::default();
     for path in files {
-        one(&path, options, &mut sheets, &mut done)?;
+        // The only file of a folder is what was meant.
+        let is_found = several && !sources.contains(&path);
+        one((&path, is_found), options, &mut sheets, &mut done)?;
     }
     (done.rows, done.skipped) = (sheets.rows(), sheets.skipped());
     done.warnings = std::mem::take(&mut sheets.remarks).finish();
@@ -250,14 +255,26 @@ impl Imported {
     }
 }
 
-fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported) -> Result<(), Error> {
+/// Imports a file; `is_found`: it was found in a folder, and not named.
+fn one(
+    (path, is_found): (&Path, bool),
+    options: &Options,
+    sheets: &mut Sheets,
+    done: &mut Imported,
+) -> Result<(), Error> {
     let mut lines = Lines::open(path)?;
     let head = lines.head()?;
     let format = match options.format.or_else(|| SourceFormat::of(head)) {
         Some(format) => format,
         // Processes without an event leave files without a line.
         None if head.trim_ascii().is_empty() => return empty(path, lines, options, done),
-        None => return Err(Error::UnknownSource { path: path.to_owned() }),
+        None => {
+            let unknown = match neighbours::advice(path, head) {
+                Some(advice) => Error::Neighbour { path: path.to_owned(), advice },
+                None => Error::UnknownSource { path: path.to_owned() },
+            };
+            return beside(path, unknown, is_found, sheets);
+        }
     };
     if !done.formats.contains(&format.name()) {
         done.formats.push(format.name());
@@ -286,9 +303,31 @@ fn one(path: &Path, options: &Options, sheets: &mut Sheets, done: &mut Imported)
         done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
     done.unfinished += parser.unfinished();
-    if let Parser::Dftracer(reader) = parser {
-        reader.done(sheets);
+    let done_with = match parser {
+        Parser::Dftracer(reader) => {
+            reader.done(sheets);
+            Ok(())
+        }
+        Parser::OpLog(reader) => reader.done(sheets),
+        _ => Ok(()),
+    };
+    if let Err(reason) = done_with {
+        let line = lines.number();
+        done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
+    sheets.check()
+}
+
+/// A file that cannot be imported: in a folder it may lie beside a trace, which says so of it.
+fn beside(path: &Path, unknown: Error, is_found: bool, sheets: &mut Sheets) -> Result<(), Error> {
+    if !is_found {
+        return Err(unknown);
+    }
+    let why = match unknown {
+        Error::Neighbour { advice, .. } => format!("it is {advice}"),
+        _ => "it begins like none of the formats that can be imported".to_owned(),
+    };
+    sheets.remarks.add(format!("{} is left out: {why}", path.display()));
     Ok(())
 }
 

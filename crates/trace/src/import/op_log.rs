@@ -2,11 +2,14 @@
 //!
 //! They have no offsets, and s3dlio's first byte of a GET is its end and of a PUT its start: such a first byte is none.
 //! s3dlio logs most operations twice, by the request (`http://…`) and by the call around it (`s3://bucket`): of such a pair
-//! the request is imported. A request on an object that the source tells no range of is one of the whole object.
+//! the request is imported, under the name of the call, as the request lacks its bucket. A request on an object that the source tells no range of is one of the whole object.
+
+use std::borrow::Cow;
 
 use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Position, TagId};
 
 use super::columns::{Columns, Fields, Splitter};
+use super::json::{self, Value};
 use super::labels::Labels;
 use super::open_record::OpenRecord;
 use super::sheets::{Names, Sheets, Who};
@@ -30,6 +33,8 @@ pub(super) struct Reader {
     requests: Requests,
     /// The first client that has a name; rows without one are its own.
     client: Option<String>,
+    /// The bucket of the last call: that of requests without a call.
+    bucket: Option<String>,
 }
 
 /// The last requests of threads.
@@ -37,6 +42,8 @@ pub(super) struct Reader {
 struct Requests {
     threads: Labels,
     last: Vec<Request>,
+    /// Requests of threads that were forgotten.
+    forgotten: Vec<Request>,
 }
 
 #[derive(Default)]
@@ -44,6 +51,11 @@ struct Request {
     file: String,
     start: Nanos,
     end: Nanos,
+    /// Its row, until the next line of its thread, which may be its call.
+    event: Option<Event>,
+    endpoint: String,
+    client: String,
+    thread: String,
 }
 
 /// Where the columns are.
@@ -105,6 +117,13 @@ impl Reader {
         if line.starts_with('#') || line.trim().is_empty() {
             return Ok(());
         }
+        if line.starts_with('{') {
+            let record = of_json(line)?;
+            if self.layout.is_none() {
+                self.layout = Some(Layout::of(&JSON.join("\t"))?);
+            }
+            return self.record(&record, UNIT as u8, sheets);
+        }
         match &self.layout {
             // Files that were put one behind the other repeat their header.
             Some(layout) if !line.starts_with(layout.first.as_str()) => {}
@@ -134,24 +153,38 @@ impl Reader {
         let text = |place| Some(fields.get(place)).filter(|text| !text.is_empty());
         let thread = text(layout.thread).unwrap_or("0");
         let (endpoint, file) = (fields.get(layout.endpoint), fields.get(layout.file));
-        if layout.calls && !endpoint.starts_with("http") {
-            if self.requests.of(thread).inside(&event, file) {
-                sheets.skip(word, "the call around a request that is in the log");
-                return Ok(());
-            }
-        } else if layout.calls {
-            self.requests.of(thread).keep(file, &event);
+        let client = fields.get(layout.client);
+        if !layout.calls {
+            let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
+            return row(&mut self.client, (client, thread), (event, names), sheets);
         }
-        let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
-        let client = match (fields.get(layout.client), &self.client) {
-            ("", Some(first)) => first.as_str(),
-            (client, _) => client,
-        };
-        sheets.row(Who::Named(client), Some(thread), event, names)?;
-        if self.client.is_none() && !client.is_empty() {
-            self.client = Some(client.to_owned());
+        let Self { requests, bucket, client: first, .. } = self;
+        let request = requests.of(thread);
+        if endpoint.starts_with("http") {
+            request.settle(first, bucket.as_deref(), sheets)?;
+            request.keep(file, &event, [endpoint, client, thread]);
+        } else {
+            let name = name_of_call(endpoint, file, bucket);
+            if request.inside(&event, file) {
+                sheets.skip(word, "the call around a request that is in the log");
+                request.emit(first, &name, sheets)?;
+            } else {
+                request.settle(first, bucket.as_deref(), sheets)?;
+                let object = Some(name.as_ref()).filter(|name| !name.is_empty());
+                let names = Names { object, endpoint: text(layout.endpoint), tag: None };
+                row(first, (client, thread), (event, names), sheets)?;
+            }
+        }
+        for mut request in requests.forgotten.drain(..) {
+            request.settle(first, bucket.as_deref(), sheets)?;
         }
         Ok(())
+    }
+
+    /// The file has ended: no call comes any more.
+    pub(super) fn done(mut self, sheets: &mut Sheets) -> Result<(), String> {
+        let last = self.requests.last.iter_mut();
+        last.map(|request| request.settle(&mut self.client, self.bucket.as_deref(), sheets)).collect()
     }
 
     /// A record with quotes that hold separators or go on in the next line.
@@ -196,11 +229,81 @@ fn without_quotes(record: &str) -> Option<String> {
     (!within).then_some(plain)
 }
 
+/// The columns of records that are JSON objects.
+const JSON: [&str; 13] = [
+    "idx",
+    "thread",
+    "op",
+    "client_id",
+    "n_objects",
+    "bytes",
+    "endpoint",
+    "file",
+    "error",
+    "start",
+    "first_byte",
+    "end",
+    "duration_ns",
+];
+
+/// A record of [`JSON`]'s columns, with [`UNIT`] between them, of a JSON object that has them as members.
+fn of_json(line: &str) -> Result<String, String> {
+    let mut fields: [Cow<'_, str>; JSON.len()] = Default::default();
+    json::members(line, |inside, key, value| {
+        let place = JSON.iter().position(|name| *name == key).filter(|_| inside.is_none());
+        match (place, value) {
+            (Some(place), Value::Number(digits)) => fields[place] = Cow::Borrowed(digits),
+            (Some(place), value) => fields[place] = value.text().unwrap_or_default(),
+            (None, _) => {}
+        }
+        Ok(())
+    })?;
+    if fields.iter().any(|field| field.contains(UNIT)) {
+        return Err("a control character in a text".to_owned());
+    }
+    Ok(fields.join(&UNIT.to_string()))
+}
+
+/// Gives a row; `first` is the first client that has a name.
+fn row(
+    first: &mut Option<String>,
+    (client, thread): (&str, &str),
+    (event, names): (Event, Names<'_>),
+    sheets: &mut Sheets,
+) -> Result<(), String> {
+    let who = match first {
+        Some(first) if client.is_empty() => first.as_str(),
+        _ => client,
+    };
+    sheets.row(Who::Named(who), Some(thread), event, names)?;
+    if first.is_none() && !client.is_empty() {
+        *first = Some(client.to_owned());
+    }
+    Ok(())
+}
+
+/// The name of what a call is about: `s3://bucket/key`, of which the columns have `s3://bucket` and `bucket/key`.
+fn name_of_call<'a>(endpoint: &str, file: &'a str, bucket: &mut Option<String>) -> Cow<'a, str> {
+    let Some(named) = endpoint.strip_prefix("s3://").map(|rest| rest.split('/').next().unwrap_or(rest)) else {
+        return Cow::Borrowed(file);
+    };
+    if named.is_empty() {
+        return Cow::Borrowed(file);
+    }
+    if bucket.as_deref() != Some(named) {
+        *bucket = Some(named.to_owned());
+    }
+    let key = file.strip_prefix("s3://").unwrap_or(file);
+    let key = key.strip_prefix(named).and_then(|rest| rest.strip_prefix('/')).unwrap_or(key);
+    Cow::Owned(format!("s3://{named}/{key}"))
+}
+
 impl Requests {
     /// The last request of a thread.
     fn of(&mut self, thread: &str) -> &mut Request {
         if self.threads.len() >= THREADS {
-            *self = Self::default();
+            let last = std::mem::take(&mut self.last);
+            *self = Self { forgotten: last, ..Self::default() };
         }
         let next = |count| Ok::<_, ()>(u32::try_from(count).unwrap_or(u32::MAX));
         let at = self.threads.get(thread, next).unwrap_or_default() as usize;
@@ -213,10 +316,31 @@ impl Requests {
 
 impl Request {
     /// Becomes another request, in the memory of the one before.
-    fn keep(&mut self, file: &str, event: &Event) {
-        self.file.clear();
-        self.file.push_str(file);
-        (self.start, self.end) = (event.start, event.end);
+    fn keep(&mut self, file: &str, event: &Event, [endpoint, client, thread]: [&str; 3]) {
+        let texts = [&mut self.file, &mut self.endpoint, &mut self.client, &mut self.thread];
+        for (text, now) in texts.into_iter().zip([file, endpoint, client, thread]) {
+            now.clone_into(text);
+        }
+        (self.start, self.end, self.event) = (event.start, event.end, Some(*event));
+    }
+
+    /// Gives the row of a request that has no call; its bucket is that of the last call.
+    fn settle(&mut self, first: &mut Option<String>, bucket: Option<&str>, sheets: &mut Sheets) -> Result<(), String> {
+        let name = match bucket {
+            Some(bucket) if self.event.is_some() && !self.file.starts_with("s3://") => {
+                format!("s3://{bucket}/{}", self.file)
+            }
+            _ => self.file.clone(),
+        };
+        self.emit(first, &name, sheets)
+    }
+
+    /// Gives the row of a request, if it has not been given.
+    fn emit(&mut self, first: &mut Option<String>, name: &str, sheets: &mut Sheets) -> Result<(), String> {
+        let Some(event) = self.event.take() else { return Ok(()) };
+        let names =
+            Names { object: Some(name).filter(|name| !name.is_empty()), endpoint: Some(&self.endpoint), tag: None };
+        row(first, (&self.client, &self.thread), (event, names), sheets)
     }
 
     /// Whether a call was made for this request.
