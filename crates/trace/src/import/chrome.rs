@@ -15,7 +15,7 @@ use super::elements::{Elements, Found};
 use super::json::{self, Value};
 use super::sheets::{Names, Sheets, Thread, Who};
 use super::source::Lines;
-use super::{Imported, Malformed, Options, dftracer, op_log};
+use super::{Imported, Malformed, Options, dftracer_words, op_log};
 use crate::Error;
 
 /// Events that may have begun and not ended.
@@ -314,8 +314,8 @@ fn kind_of(name: &str, category: &str) -> Option<OpKind> {
     }
     let ours = || OpKind::from_name(&name.to_ascii_lowercase());
     ours()
-        .or_else(|| dftracer::kind_of(name, category))
-        .or_else(|| dftracer::system_call(name))
+        .or_else(|| dftracer_words::kind_of(name, category))
+        .or_else(|| dftracer_words::system_call(name))
         .or_else(|| op_log::kind_of(name))
 }
 

@@ -30,6 +30,16 @@ struct Log {
     first_rank: Option<u32>,
 }
 
+impl Log {
+    /// Nanoseconds since 1970, or since the start of a job that does not say when it was.
+    fn moment(&self, name: &str, text: &str) -> Result<u64, String> {
+        let since = time::decimal_seconds(text).and_then(|at| u64::try_from(at).ok());
+        let since = since.ok_or_else(|| format!("{name} is {text:?}; expected seconds"))?;
+        let at = since.checked_add(self.began.unwrap_or(0));
+        at.ok_or_else(|| format!("{name} is {text:?}, which does not fit behind start_time"))
+    }
+}
+
 /// Fields that every segment of a POSIX file has: module, rank, direction, segment, offset, length, start, end.
 const FIELDS: usize = 8;
 
@@ -74,20 +84,13 @@ impl Reader {
         };
         let number =
             |name: &str, text: &str| text.parse::<u64>().map_err(|_| format!("{name} is {text:?}; expected a number"));
-        let moment = |name: &str, text: &str| {
-            let at = time::decimal_seconds(text).and_then(|at| u64::try_from(at).ok());
-            at.ok_or_else(|| format!("{name} is {text:?}; expected seconds"))
-        };
         let rank: u32 = match rank {
             // A record that all ranks share names none.
             "-1" => self.rank,
             rank => rank.parse().map_err(|_| format!("rank is {rank:?}; expected a number"))?,
         };
         let (offset, length) = (number("offset", offset)?, number("length", length)?);
-        let began = self.log.began.unwrap_or(0);
-        let since =
-            |at: u64| at.checked_add(began).ok_or_else(|| format!("start_time and {at} ns do not fit together"));
-        let (start, end) = (since(moment("start", start)?)?, since(moment("end", end)?)?);
+        let (start, end) = (self.log.moment("start", start)?, self.log.moment("end", end)?);
         let first = *self.log.first_rank.get_or_insert_with(|| sheets.next_rank());
         let rank = first.saturating_add(rank);
         let event = Event {

@@ -9,6 +9,7 @@ mod columns;
 mod csv;
 mod darshan;
 mod dftracer;
+mod dftracer_words;
 mod dlio_loop;
 mod elbencho;
 mod elements;

@@ -33,7 +33,7 @@ pub(super) struct Reader {
     requests: Requests,
     /// The first client that has a name; rows without one are its own.
     client: Option<String>,
-    /// The bucket of the last call: that of requests without a call.
+    /// The bucket of the last call, as `s3://bucket`: that of requests without a call.
     bucket: Option<String>,
 }
 
@@ -282,20 +282,21 @@ fn row(
     Ok(())
 }
 
-/// The name of what a call is about: `s3://bucket/key`, of which the columns have `s3://bucket` and `bucket/key`.
+/// The name of what a call is about: `s3://bucket/key`, of which the columns have `s3://bucket` and `bucket/key`. A path is its name.
 fn name_of_call<'a>(endpoint: &str, file: &'a str, bucket: &mut Option<String>) -> Cow<'a, str> {
-    let Some(named) = endpoint.strip_prefix("s3://").map(|rest| rest.split('/').next().unwrap_or(rest)) else {
-        return Cow::Borrowed(file);
-    };
+    let Some((scheme, rest)) = endpoint.split_once("://") else { return Cow::Borrowed(file) };
+    let named = rest.split('/').next().unwrap_or(rest);
     if named.is_empty() {
         return Cow::Borrowed(file);
     }
-    if bucket.as_deref() != Some(named) {
-        *bucket = Some(named.to_owned());
+    let place = format!("{scheme}://{named}");
+    let key = file.strip_prefix(place.as_str()).map(|key| key.trim_start_matches('/'));
+    let key = key.or_else(|| file.strip_prefix(named)?.strip_prefix('/')).unwrap_or(file);
+    let name = format!("{place}/{key}");
+    if bucket.as_deref() != Some(place.as_str()) {
+        *bucket = Some(place);
     }
-    let key = file.strip_prefix("s3://").unwrap_or(file);
-    let key = key.strip_prefix(named).and_then(|rest| rest.strip_prefix('/')).unwrap_or(key);
-    Cow::Owned(format!("s3://{named}/{key}"))
+    Cow::Owned(name)
 }
 
 impl Requests {
@@ -327,8 +328,8 @@ impl Request {
     /// Gives the row of a request that has no call; its bucket is that of the last call.
     fn settle(&mut self, first: &mut Option<String>, bucket: Option<&str>, sheets: &mut Sheets) -> Result<(), String> {
         let name = match bucket {
-            Some(bucket) if self.event.is_some() && !self.file.starts_with("s3://") => {
-                format!("s3://{bucket}/{}", self.file)
+            Some(bucket) if self.event.is_some() && !self.file.contains("://") => {
+                format!("{bucket}/{}", self.file)
             }
             _ => self.file.clone(),
         };
