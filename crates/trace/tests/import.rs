@@ -246,7 +246,7 @@ fn the_waits_of_fios_version_2_last_until_milliseconds_after_its_start() {
 #[test]
 fn a_log_that_fio_appended_to_another_begins_when_that_one_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "fio version 3 iolog\n5 /a  add\n7 /a\topen\n10 /a b   read 0\t4096\nfio version 3 iolog\n0 /c open\n\
+    let text = "fio version 3 iolog\n5 /a  add\n7 /a\topen\n10 /a b   read 0\t4096\nfio version 3 iolog\n0 /a add\n0 /c open\n\
                 3\t/c sync_file_range 0 0\n4 /c syncfs 0 0\n";
     let (done, ranks) = imported(&[write(folder.path(), "v3.log", text.as_bytes())]);
     assert_eq!((done.malformed, done.skipped.len()), (0, 0));
@@ -259,6 +259,22 @@ fn a_log_that_fio_appended_to_another_begins_when_that_one_ends() {
         ("/c", OpKind::Fsync, 14_000),
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn jobs_that_fio_put_into_one_log_are_processes_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = |number: u32| {
+        format!(
+            "fio version 3 iolog\n27 /d/j.{number}.0 add\n120 /d/j.{number}.0 open\n202026 /d/j.{number}.0 read 4096 4096\n"
+        )
+    };
+    let (done, ranks) = imported(&[write(folder.path(), "l.log", (job(0) + &job(1)).as_bytes())]);
+    assert_eq!((done.rows, done.ranks, done.malformed, done.warnings.len()), (4, 2, 0, 1));
+    for (number, rank) in ranks.iter().enumerate() {
+        let told: Vec<_> = rank.iter().map(|row| (row.object.clone(), row.event.start)).collect();
+        assert_eq!(told, [120_000, 202_026_000].map(|at| (format!("/d/j.{number}.0"), at)));
+    }
 }
 
 #[test]

@@ -4,19 +4,30 @@
 //! A wait of version 2 lasts until so many milliseconds after the start of fio. That is what fio does (3.33 was measured, and the sources
 //! of the development version say the same); its manual has microseconds after the wait before.
 //!
-//! fio appends to a log that exists: a second log begins when the one before has ended.
+//! fio appends to a log that exists. The jobs of a run do so too, each with its own log at its end (`numjobs`): a log of other files is
+//! that of a job beside the one before, and one of the same files begins when that one has ended.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use dlio_event::{Event, Lane, Nanos, OpKind, Phase, Position};
 
+use foldhash::fast::RandomState;
+
 use super::sheets::{Names, Sheets, Who};
 
+#[derive(Default)]
 pub(super) struct Reader {
     /// One log is of one job: its name stands for the process.
     job: String,
     rank: Option<u32>,
     version: Option<u32>,
+    /// Jobs before this one in the file.
+    jobs: u32,
+    /// Files of all logs so far.
+    files: HashSet<String, RandomState>,
+    /// A log has begun, and none of its files was named.
+    is_new: bool,
     /// When the log began, after those before it in the file.
     began: Nanos,
     /// Its last moment: in a log without times, where its waits have brought it.
@@ -25,7 +36,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(path: &Path) -> Self {
-        Self { job: path.display().to_string(), rank: None, version: None, began: 0, now: 0 }
+        Self { job: path.display().to_string(), ..Self::default() }
     }
 
     pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
@@ -36,6 +47,7 @@ impl Reader {
         let header = line.strip_prefix("fio version ").and_then(|rest| rest.strip_suffix(" iolog"));
         let version = match (header.and_then(|version| version.parse().ok()), self.version) {
             (Some(version @ (2 | 3)), _) => {
+                self.is_new = self.version.is_some();
                 (self.version, self.began) = (Some(version), self.now);
                 sheets.times_are_relative();
                 return Ok(());
@@ -59,7 +71,10 @@ impl Reader {
         }
         self.now = self.now.max(at);
         let kind = match action.word {
-            "add" => return Ok(()),
+            "add" => {
+                self.adds(action.file, sheets);
+                return Ok(());
+            }
             "open" => OpKind::Open,
             "close" => OpKind::Close,
             "read" => OpKind::Read,
@@ -82,8 +97,25 @@ impl Reader {
             ..Event::span(kind, Lane::MAIN, Position { phase: Phase::Train, ..Position::default() }, at, at)
         };
         let names = Names { object: Some(action.file), ..Names::default() };
-        let rank = *self.rank.get_or_insert_with(|| sheets.rank(Who::Named(&self.job)));
+        let rank = match self.rank {
+            Some(rank) => rank,
+            None => *self.rank.insert(sheets.rank(Who::Named(&format!("{} {}", self.job, self.jobs)))),
+        };
         sheets.row(Who::Rank(rank), Some("0"), event, names)
+    }
+
+    /// A log names a file: the first one tells whose log it is.
+    fn adds(&mut self, file: &str, sheets: &mut Sheets) {
+        let is_known = !self.files.insert(file.to_owned());
+        if !std::mem::take(&mut self.is_new) || is_known {
+            return;
+        }
+        self.jobs += 1;
+        (self.rank, self.began, self.now) = (None, 0, 0);
+        sheets.remarks.add(format!(
+            "{} has the logs of several jobs, one behind the other: those of other files count as jobs at the same time",
+            self.job
+        ));
     }
 }
 
