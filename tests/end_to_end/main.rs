@@ -27,6 +27,7 @@ mod mpis;
 mod notices;
 mod outages;
 mod output_folders;
+mod parquet_readers;
 mod ranks;
 mod replays;
 mod runs;

@@ -308,9 +308,9 @@ impl FilePlan {
                 w.i64(6, chunk.plain);
                 w.i64(7, chunk.stored);
                 w.i64(9, start + chunk.dictionary);
-                if chunk.dictionary > 0 {
-                    w.i64(11, start);
-                }
+                // Also without a dictionary page, where it is the offset of the first data page: the MLPerf fork compares
+                // this field with a number without asking whether it is there. Readers take the smaller of both offsets.
+                w.i64(11, start);
             });
         });
     }
