@@ -49,9 +49,12 @@ fn damage(format: &str, kind: &str) -> Option<&'static [&'static str]> {
     Some(match (kind, format) {
         // A frame is as long as it says; rows follow each other; an index tells lengths only.
         ("shape", "tfrecord" | "parquet") | ("magic", "indexed_binary" | "mmap_indexed_binary") => return None,
-        ("shape", "indexed_binary" | "mmap_indexed_binary") => &["131072 bytes in the file, expected 32768"],
+        ("shape", "indexed_binary" | "mmap_indexed_binary") => &["size of the sample in the index", "65536 bytes"],
         ("shape", _) => &["in the file, but", "in the workload"],
         ("magic", _) => &["offset", "expected", "found"],
+        // Two frames or rows of equal length: what is left is a file of one sample.
+        ("cut in half", "csv") => &["number of rows (samples) of the CSV file is 1 in the file"],
+        ("cut in half", "tfrecord") => &["sample 1 was asked for", "the file holds 1"],
         // The end of the file tells where everything is.
         (_, "parquet") if kind != "empty" => &["end of the Parquet file", "expected \"PAR1\""],
         ("trailing", "csv") => &["CSV file at offset", "commas and newlines", "found \"abc\""],
@@ -89,7 +92,10 @@ fn damage_of_every_kind_is_one_clear_error_in_every_format() {
         for kind in KINDS {
             std::fs::write(&file, damaged(&good, kind)).unwrap();
             let more = if kind == "shape" { "dataset.record_length_bytes=16384" } else { "dlio_rs.decode=none" };
-            let words = [&["replay", &path, more], &fast[..]].concat();
+            // Damage is told from another shape whether or not that is read.
+            let refuses = if kind == "shape" { "error" } else { "warn" };
+            let refuses = format!("++dlio_rs.shape_mismatch={refuses}");
+            let words = [&["replay", &path, more, &refuses], &fast[..]].concat();
             let verify = [&words[..], &["--verify"]].concat();
             if let Some(says) = damage(format, kind) {
                 let named = if kind == "shape" { "img_00_of_16" } else { &name };
@@ -129,8 +135,9 @@ fn a_data_set_of_another_shape_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (path, out) = local(folder.path(), "npy");
     solo(&["-q", "generate", &path, "--output", &out]).ok();
-    solo(&["replay", &path, "dataset.record_length_bytes=16384", "--output", &out])
-        .failed(4, &["img_00_of_16.npy", "256", "128"]);
+    let words =
+        ["replay", &path, "dataset.record_length_bytes=16384", "++dlio_rs.shape_mismatch=error", "--output", &out];
+    solo(&words).failed(4, &["img_00_of_16.npy", "256", "128"]);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod replays;
 mod runs;
 mod serving;
 mod setup;
+mod shapes;
 mod sizes;
 mod support;
 mod texts;

@@ -243,7 +243,7 @@ impl Walk<'_> {
             }
             self.index(&file, lane)?;
             if let Some(index) = lane.indexes.get(&read.file) {
-                decoder.locate(Arc::clone(index));
+                decoder.locate(Arc::clone(index)).ok()?;
             }
             lane.open.insert(read.file, decoder);
         }

@@ -21,6 +21,7 @@ mod lists;
 mod location;
 mod log;
 mod memory;
+mod mismatches;
 mod opening;
 mod outages;
 mod output_folder;

@@ -1,7 +1,7 @@
 //! What a run is made of: the data set and its layout, the plan of the training, the checkpoints.
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::Dialect;
+use dlio_config::vocabulary::{Dialect, ShapeMismatch};
 use dlio_event::Planned;
 use dlio_format::{Decode, Layout};
 use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
@@ -100,6 +100,10 @@ pub(crate) fn layout(workload: &Workload) -> Result<Layout, Failure> {
         .map_err(Failure::usage)?
         .with_reading(workload)
         .with_dialect(workload.dlio_rs.dialect);
+    let layout = match workload.dlio_rs.shape_mismatch {
+        ShapeMismatch::Warn => layout.noting_mismatches(),
+        ShapeMismatch::Error => layout,
+    };
     // Dialects other than the reference's do with a sample what its name says: they look at it.
     Ok(match workload.dlio_rs.dialect {
         Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),

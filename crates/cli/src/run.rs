@@ -26,7 +26,7 @@ use crate::session::{Begun, Session};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened, Purpose, Target};
 use crate::voice::{self, StepLines};
-use crate::{discover, lists, outages, outputs, page_cache, presence, space};
+use crate::{discover, lists, mismatches, outages, outputs, page_cache, presence, space};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -276,6 +276,9 @@ async fn in_order(
     }
     if prepared.plan.is_some() || prepared.checkpoints.is_some() {
         measure(session, prepared, (&rig, &begun.closing), stall_after).await?;
+    }
+    if let Some(data) = &prepared.data {
+        mismatches::say(session, data).await?;
     }
     match &prepared.data {
         Some(data) if !work.keep => remove(session, data, &rig, stall_after).await,

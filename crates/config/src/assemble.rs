@@ -8,7 +8,7 @@ use crate::notice::NoticeCode;
 use crate::time::TimeSpec;
 use crate::vocabulary::{
     CheckpointMode, CheckpointType, DType, DataLoader, Decode, Dialect, EndpointFailure, EndpointMapping, FileAccess,
-    Format, Framework, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, Shuffle, VerifyBy,
+    Format, Framework, MultiprocessingContext, Profiler, ReadType, S3Client, Sampler, ShapeMismatch, Shuffle, VerifyBy,
 };
 use crate::workload::{
     Checkpoint, Dataset, DlioRs, Evaluation, Metric, Model, Output, Profiling, Reader, Train, Workflow, Workload,
@@ -331,6 +331,9 @@ fn dlio_rs(f: &Fields<'_>) -> DlioRs {
         generate_inflight: f.whole("dlio_rs.generate_inflight"),
         decode: f.word_or_none("dlio_rs.decode", Decode::from_word).unwrap_or_else(|| storage::decode(f)),
         verify_by: f.word("dlio_rs.verify_by", VerifyBy::from_word, VerifyBy::Payload),
+        shape_mismatch: f
+            .word_or_none("dlio_rs.shape_mismatch", ShapeMismatch::from_word)
+            .unwrap_or(if f.dialect == Dialect::Dlio { ShapeMismatch::Warn } else { ShapeMismatch::Error }),
         payload_seed: f.whole("dlio_rs.payload_seed"),
         multipart_threshold: f.whole("dlio_rs.multipart_threshold"),
         multipart_part_size: f.whole("dlio_rs.multipart_part_size"),

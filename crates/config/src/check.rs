@@ -37,7 +37,8 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
         (Framework::Tensorflow, DataLoader::Pytorch) | (Framework::Pytorch, DataLoader::Tensorflow)
     );
     if foreign {
-        let message = format!("{loader} does not go with framework {}; set both to the same", w.framework);
+        let framework = f.said("framework", &w.framework);
+        let message = format!("{loader} does not go with {framework}; set both to the same");
         f.refuse(LOADER, message);
     }
     if w.workflow.train && matches!(loader, DataLoader::Custom | DataLoader::None) {
@@ -136,6 +137,9 @@ fn format(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
+/// Bytes that no file has.
+const TOO_LONG: f64 = 4_611_686_018_427_387_904.0;
+
 fn records(d: &Dataset, f: &mut Fields<'_>) {
     const DIMS: &str = "dataset.record_dims";
     if !d.record_dims.is_empty() && d.record_length_bytes_stdev > 0.0 {
@@ -162,7 +166,13 @@ fn records(d: &Dataset, f: &mut Fields<'_>) {
     }
     let bytes = d.record_dims.iter().try_fold(d.record_element_type.itemsize(), |size, &dim| size.checked_mul(dim));
     let file = bytes.and_then(|bytes| bytes.checked_mul(d.num_samples_per_file)).filter(|&bytes| bytes < 1 << 62);
-    if file.is_none() {
+    // Whatever is drawn for a file stays within a few standard deviations; the format looks once more at each.
+    let longest = d.record_length_bytes + 10.0 * d.record_length_bytes_stdev;
+    let length = longest * d.record_element_type.itemsize() as f64 * d.num_samples_per_file as f64;
+    if d.record_dims.is_empty() && length >= TOO_LONG {
+        let samples = f.said("dataset.num_samples_per_file", &d.num_samples_per_file);
+        f.refuse("dataset.record_length_bytes", format!("a file would have more than 2^62 bytes ({samples})"));
+    } else if !d.record_dims.is_empty() && file.is_none() {
         f.refuse(DIMS, "a file of this shape has more than 2^62 bytes");
     }
 }

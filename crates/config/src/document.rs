@@ -124,6 +124,7 @@ impl Value {
             Value::Null => "null".to_owned(),
             Value::Bool(flag) => format!("the boolean {flag}"),
             Value::Int(number) => number.to_string(),
+            Value::Float(number) if number.abs() >= 1e16 => format!("{number:e}"),
             Value::Float(number) => number.to_string(),
             Value::Text(text) if text.chars().count() > LONGEST => {
                 format!("{:?}…", text.chars().take(LONGEST).collect::<String>())

@@ -1,8 +1,11 @@
 //! Typed access to the tree by key path. Types and ranges were checked by [`crate::inspect`]; a value that was refused
 //! there reads as its default here, so that all problems of a file are found in one pass.
 
+use std::cell::OnceCell;
+
 use crate::document::{Node, Value};
 use crate::error::{Place, Problem};
+use crate::idle::{self, Features};
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Key, Kind, Preset, kind};
 use crate::time::TimeSpec;
@@ -19,16 +22,30 @@ pub(crate) struct Fields<'a> {
     pub(crate) dialect: Dialect,
     pub(crate) problems: Vec<Problem>,
     pub(crate) notices: Vec<Notice>,
+    features: OnceCell<Features>,
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(root: &'a Node, file: Place, dialect: Dialect) -> Self {
         let reader = if root.at(&["data_reader"]).is_some() { "data_reader" } else { "reader" };
-        Self { root, file, reader, dialect, problems: Vec::new(), notices: Vec::new() }
+        let (problems, notices) = (Vec::new(), Vec::new());
+        Self { root, file, reader, dialect, problems, notices, features: OnceCell::new() }
     }
 
     pub(crate) fn root(&self) -> &'a Node {
         self.root
+    }
+
+    /// What the workload has switched on.
+    pub(crate) fn features(&self) -> Features {
+        *self.features.get_or_init(|| Features::of(self))
+    }
+
+    /// A key that another key's error speaks of, with its value: `framework: tensorflow`, or where that comes from when nobody
+    /// wrote the key.
+    pub(crate) fn said(&self, path: &str, value: &dyn std::fmt::Display) -> String {
+        let key = self.shown(path);
+        if self.given(path).is_some() { format!("{key}: {value}") } else { format!("{value}, the default of {key}") }
     }
 
     /// The key as the user wrote it.
@@ -54,13 +71,34 @@ impl<'a> Fields<'a> {
         self.node(path).map_or(Place::Default, |node| node.place.clone())
     }
 
+    /// Refuses the value of a key, unless the key belongs to something that is off.
     pub(crate) fn refuse(&mut self, path: &str, message: impl Into<String>) {
         let place = match self.place(path) {
             Place::Default => self.file.clone(),
             place => place,
         };
-        let problem = Problem::new(&place, self.shown(path), message);
-        self.problems.push(problem);
+        let mut message = message.into();
+        if self.given(path).is_none()
+            && let Some(key) = schema::find(path)
+        {
+            let default = match key.default {
+                Preset::Unset => String::new(),
+                default => ["; its default: ", &default.plain()].concat(),
+            };
+            message.extend([" (the key is absent", &default, ")"]);
+        }
+        self.refuse_at(path, Problem::new(&place, self.shown(path), message));
+    }
+
+    /// The same for a problem with a part of a key's value.
+    pub(crate) fn refuse_at(&mut self, path: &str, problem: Problem) {
+        match idle::off(self, path) {
+            None => self.problems.push(problem),
+            Some(why) => {
+                let text = format!("{problem}; not used, as {why}");
+                self.notices.push(Notice::warning(NoticeCode::Suspicious, text));
+            }
+        }
     }
 
     /// Notes something about a key, with its place in front.
@@ -272,6 +310,13 @@ impl std::fmt::Display for Preset {
             Preset::Text(text) => write!(f, "`{text}`"),
             Preset::Empty => f.write_str("`[]`"),
         }
+    }
+}
+
+impl Preset {
+    /// The same without Markdown.
+    fn plain(self) -> String {
+        self.to_string().replace('`', "")
     }
 }
 

@@ -5,7 +5,7 @@ use crate::document::{Map, Node, Value};
 use crate::notice::{Notice, NoticeCode};
 
 /// Former and present names of keys of `dataset`.
-const DATASET: [(&str, &str); 3] = [
+pub(crate) const DATASET: [(&str, &str); 3] = [
     ("record_length", "record_length_bytes"),
     ("record_length_stdev", "record_length_bytes_stdev"),
     ("record_length_resize", "record_length_bytes_resize"),

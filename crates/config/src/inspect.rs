@@ -65,7 +65,7 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
     }
     if let Err(message) = key.kind.check(node) {
         let message = with_unit(fields, key, node, message);
-        fields.problems.push(Problem::new(&node.place, path, message));
+        misfit(fields, key, path, (node, message));
     }
     if let (Kind::Time, Value::Map(members)) = (key.kind, &node.value) {
         for (name, member) in members.iter().filter(|(name, _)| !TIME_MEMBERS.contains(name)) {
@@ -74,6 +74,14 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
             let text = format!("{}: {path}.{name}: unknown key, ignored{hint}", member.place);
             fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
         }
+    }
+}
+
+/// A value that its key does not take: a problem where the key acts, a notice where its feature is off. Of keys that nothing
+/// reads it was said already.
+fn misfit(fields: &mut Fields<'_>, key: &schema::Key, path: &str, (node, message): (&Node, String)) {
+    if !matches!(key.effect, Effect::Ignored(_)) && key.dialects.contains(&fields.dialect) {
+        fields.refuse_at(key.path, Problem::new(&node.place, path, message));
     }
 }
 
@@ -92,6 +100,8 @@ fn with_unit(fields: &Fields<'_>, key: &schema::Key, node: &Node, message: Strin
 }
 
 fn unknown(fields: &mut Fields<'_>, path: &str, node: &Node) {
-    let text = format!("{}: {path}: unknown key, ignored{}", node.place, nearest::hint(path));
+    let hint = nearest::key_that_acts(fields, path)
+        .map_or_else(String::new, |known| format!("; did you mean {}?", fields.shown(known)));
+    let text = format!("{}: {path}: unknown key, ignored{hint}", node.place);
     fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
 }

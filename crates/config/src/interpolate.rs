@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::document::{Node, Value};
-use crate::error::Problem;
+use crate::error::{Place, Problem};
 use crate::hydra_value;
 
 const STEPS_MAX: usize = 20_000;
@@ -13,10 +13,32 @@ const DEPTH_MAX: usize = 40;
 const TEXT_MAX: usize = 1 << 16;
 
 /// Replaces every interpolation below `root`, the tree below `workload`.
+///
+/// # Errors
+/// The first one that cannot be resolved, or a mandatory value that is missing.
 pub(crate) fn resolve(root: &mut Node, env: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let Unresolved { problems, missing } = resolve_some(root, env);
+    let missing = missing
+        .into_iter()
+        .map(|(place, key)| Problem::new(&place, key, "a value must be given: ??? marks a mandatory one"));
+    problems.into_iter().map(|(_, problem)| problem).chain(missing).next().map_or(Ok(()), Err)
+}
+
+/// What was left out of a tree, null in its place.
+#[derive(Debug, Default)]
+pub(crate) struct Unresolved {
+    /// Keys whose interpolations cannot be resolved, and why not, which may be another key's fault.
+    pub(crate) problems: Vec<(String, Problem)>,
+    /// Keys whose value is `???`.
+    pub(crate) missing: Vec<(Place, String)>,
+}
+
+/// Replaces every interpolation that can be resolved; whether the others matter depends on who reads them.
+pub(crate) fn resolve_some(root: &mut Node, env: &BTreeMap<String, String>) -> Unresolved {
     let raw = root.clone();
-    let mut resolver = Resolver { root: &raw, env, steps: 0 };
-    resolver.tree(root, &mut Vec::new())
+    let mut resolver = Resolver { root: &raw, env, steps: 0, unresolved: Unresolved::default() };
+    resolver.tree(root, &mut Vec::new());
+    resolver.unresolved
 }
 
 /// Names in `${oc.env:NAME}`, in the order of the text.
@@ -33,6 +55,7 @@ struct Resolver<'a> {
     root: &'a Node,
     env: &'a BTreeMap<String, String>,
     steps: usize,
+    unresolved: Unresolved,
 }
 
 /// Where an interpolation stands: the key, and the keys being resolved that led here.
@@ -49,39 +72,45 @@ impl Site<'_> {
 }
 
 impl Resolver<'_> {
-    fn tree(&mut self, node: &mut Node, path: &mut Vec<String>) -> Result<(), Problem> {
+    fn tree(&mut self, node: &mut Node, path: &mut Vec<String>) {
         match &mut node.value {
             Value::Map(map) => {
                 let names: Vec<String> = map.iter().map(|(name, _)| name.to_owned()).collect();
                 for (name, child) in names.into_iter().zip(map.values_mut()) {
                     path.push(name);
-                    self.tree(child, path)?;
+                    self.tree(child, path);
                     path.pop();
                 }
             }
             Value::List(items) => {
                 for (index, child) in items.iter_mut().enumerate() {
                     path.push(index.to_string());
-                    self.tree(child, path)?;
+                    self.tree(child, path);
                     path.pop();
                 }
             }
             Value::Text(text) if text.contains("${") => {
                 let text = text.clone();
                 let site = Site { node, path, chain: vec![path.join(".")] };
-                let resolved = self.text(&text, &site)?;
-                let place = node.place.clone();
-                node.value = resolved.value;
-                node.from_environment = resolved.from_environment;
-                node.relocate(&place);
+                match self.text(&text, &site) {
+                    Ok(resolved) => {
+                        let place = node.place.clone();
+                        node.value = resolved.value;
+                        node.from_environment = resolved.from_environment;
+                        node.relocate(&place);
+                    }
+                    Err(problem) => {
+                        self.unresolved.problems.push((path.join("."), problem));
+                        node.value = Value::Null;
+                    }
+                }
             }
             Value::Text(text) if text == "???" => {
-                let message = "a value must be given: ??? marks a mandatory one";
-                return Err(Problem::new(&node.place, path.join("."), message));
+                self.unresolved.missing.push((node.place.clone(), path.join(".")));
+                node.value = Value::Null;
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn step(&mut self, site: &Site<'_>) -> Result<(), Problem> {

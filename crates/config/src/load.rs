@@ -12,11 +12,13 @@ use crate::error::{Error, Place, Problem};
 use crate::fields::Fields;
 use crate::former;
 use crate::identity::{self, CoreConfig, CoreKeys};
+use crate::idle;
 use crate::inspect;
-use crate::interpolate;
+use crate::interpolate::{self, Unresolved};
 use crate::notice::{Notice, NoticeCode, Severity};
 use crate::overrides::Override;
 use crate::schema::{self, kind};
+use crate::truth;
 use crate::units;
 use crate::vocabulary::Dialect;
 use crate::workload::Workload;
@@ -80,7 +82,7 @@ pub fn load(
     for change in overrides {
         change.apply(&mut root)?;
     }
-    interpolate::resolve(&mut root, env)?;
+    let unresolved = interpolate::resolve_some(&mut root, env);
     // Identity is of what was written: a former name is another key.
     let written = root.value.json();
     former::modernise(&mut root, &mut notices);
@@ -88,7 +90,9 @@ pub fn load(
 
     let dialect = dialect.unwrap_or_else(|| dialect_of(&root));
     units::resolve(&mut root, dialect);
+    truth::resolve(&mut root, dialect, &mut notices);
     let mut fields = Fields::new(&root, Place::File { name, line: None }, dialect);
+    leave_out(unresolved, &mut fields);
     inspect::inspect(&mut fields);
     let workload = assemble::workload(&mut fields);
     if fields.problems.is_empty() {
@@ -101,6 +105,26 @@ pub fn load(
     notices.extend(found);
     let core_config = identity::core_config(&written, CoreKeys::of(workload.workflow));
     Ok(Loaded { workload, notices, resolved: resolved(&root), hydra_run_dir, core_config })
+}
+
+/// Keys that have no value after all: an error where something reads the key and its value is an interpolation that cannot
+/// be resolved, else a notice. The reference takes `???` for an absent key.
+fn leave_out(unresolved: Unresolved, fields: &mut Fields<'_>) {
+    for (key, problem) in unresolved.problems {
+        let read = schema::enclosing(&key).filter(|key| idle::reason(fields, key).is_none());
+        if read.is_some() {
+            if !fields.problems.contains(&problem) {
+                fields.problems.push(problem);
+            }
+        } else {
+            let text = format!("{problem}; not used, as nothing reads the key");
+            fields.notices.push(Notice::info(NoticeCode::IgnoredKey, text));
+        }
+    }
+    for (place, key) in unresolved.missing {
+        let text = format!("{place}: {key}: ??? stands for a value to be given; taken for absent, as in the reference");
+        fields.notices.push(Notice::warning(NoticeCode::Accepted, text));
+    }
 }
 
 /// Names of the environment variables that a configuration asks for, in the order of their first mention.

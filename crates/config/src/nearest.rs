@@ -1,6 +1,9 @@
 //! "Did you mean": the nearest known word or key.
 
-use crate::schema;
+use crate::fields::Fields;
+use crate::former;
+use crate::idle;
+use crate::schema::{self, Effect};
 
 /// Edits (insertions, deletions, replacements, swapped neighbours) from one word to another.
 fn distance(from: &str, to: &str) -> usize {
@@ -40,6 +43,15 @@ pub(crate) fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
 
 /// The nearest known key: one with the same name in another section, or a similar name, preferably in the same section.
 pub(crate) fn key(path: &str) -> Option<&'static str> {
+    among(path, |key| !matches!(key.effect, Effect::Ignored(_))).or_else(|| former(path))
+}
+
+/// The same among the keys that have an effect in this run.
+pub(crate) fn key_that_acts(fields: &Fields<'_>, path: &str) -> Option<&'static str> {
+    among(path, |key| idle::reason(fields, key).is_none()).or_else(|| former(path))
+}
+
+fn among(path: &str, acts: impl Fn(&schema::Key) -> bool) -> Option<&'static str> {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     let most = near_enough(name);
     if most == 0 {
@@ -48,7 +60,7 @@ pub(crate) fn key(path: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
     let tops = schema::keys().filter_map(|key| key.path.split_once('.')).map(|(top, _)| top);
     let sections = if section.is_empty() { tops.collect::<Vec<_>>() } else { Vec::new() };
-    let paths = schema::keys().map(|key| key.path).chain(sections);
+    let paths = schema::keys().filter(|key| acts(key)).map(|key| key.path).chain(sections);
     paths
         .filter_map(|known| {
             let (known_section, known_name) = known.rsplit_once('.').unwrap_or(("", known));
@@ -58,6 +70,15 @@ pub(crate) fn key(path: &str) -> Option<&'static str> {
         })
         .min()
         .map(|(_, known)| known)
+}
+
+/// The present name where a former one is near.
+fn former(path: &str) -> Option<&'static str> {
+    let former = former::DATASET.iter().map(|(former, present)| (format!("dataset.{former}"), *present));
+    let most = near_enough(path.rsplit('.').next()?);
+    let near =
+        former.filter(|(former, _)| distance(path, former) <= most).min_by_key(|(former, _)| distance(path, former));
+    near.and_then(|(_, present)| schema::find(&format!("dataset.{present}"))).map(|key| key.path)
 }
 
 /// `; did you mean …?`, or nothing.

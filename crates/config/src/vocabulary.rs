@@ -85,6 +85,15 @@ words! {
     }
 }
 words! {
+    /// What becomes of files whose shape is not the workload's.
+    ShapeMismatch {
+        /// They are read as they are, and a warning sums them up.
+        Warn => "warn",
+        /// They are refused.
+        Error => "error",
+    }
+}
+words! {
     /// Framework that the run imitates.
     Framework {
         /// TensorFlow.

@@ -8,7 +8,7 @@ use crate::time::TimeSpec;
 use crate::vocabulary::{
     AddressingStyle, CheckpointMode, CheckpointType, ColumnType, DType, DataLoader, Decode, Dialect, EndpointFailure,
     EndpointMapping, FileAccess, Format, Framework, LoadBalance, MultiprocessingContext, Profiler, ReadType,
-    RowGroupDecode, S3Client, Sampler, Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
+    RowGroupDecode, S3Client, Sampler, ShapeMismatch, Shuffle, StorageLibrary, StorageType, UriScheme, VerifyBy,
 };
 
 /// Everything that a run needs to know from its configuration.
@@ -67,8 +67,8 @@ pub struct Model {
     pub pipeline_parallelism: u32,
     /// Data parallelism; only in checkpoint mode `subset`.
     pub data_parallelism: Option<u32>,
-    /// `ZeRO` stage, 0 to 3.
-    pub zero_stage: u8,
+    /// `ZeRO` stage, -1 to 3.
+    pub zero_stage: i8,
     /// `transformer.vocab_size`
     pub vocab_size: u64,
     /// `transformer.hidden_size`
@@ -447,6 +447,8 @@ pub struct DlioRs {
     pub decode: Decode,
     /// What the content of samples is compared with.
     pub verify_by: VerifyBy,
+    /// What becomes of files of another shape.
+    pub shape_mismatch: ShapeMismatch,
     /// Seed of the payload bytes.
     pub payload_seed: u64,
     /// Objects of at least this many bytes are written in parts.

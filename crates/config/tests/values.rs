@@ -53,8 +53,15 @@ fn a_value_of_the_wrong_type_names_key_line_expectation_and_finding() {
             "\n\ntrain:\n  epochs: true\n",
             "my.yaml:4: train.epochs: expected a whole number from 1 to 4294967295, found the boolean true",
         ),
-        ("workflow: {train: 1}\n", "my.yaml:1: workflow.train: expected true or false, found 1"),
-        ("workflow: {train: \"yes\"}\n", "my.yaml:1: workflow.train: expected true or false, found \"yes\""),
+        ("workflow: {train: [1]}\n", "my.yaml:1: workflow.train: expected true or false, found a list of 1"),
+        (
+            "workflow: {train: 1}\ndlio_rs: {dialect: native}\n",
+            "my.yaml:1: workflow.train: expected true or false, found 1",
+        ),
+        (
+            "workflow: {train: \"yes\"}\ndlio_rs: {dialect: native}\n",
+            "my.yaml:1: workflow.train: expected true or false, found \"yes\"",
+        ),
         (
             "framework: pytroch\n",
             "my.yaml:1: framework: expected one of tensorflow, pytorch, found \"pytroch\" (did you mean pytorch?)",
@@ -87,8 +94,8 @@ fn a_value_out_of_range_names_the_range() {
             "my.yaml:1: train.seed: expected a whole number from 0 to 4294967295, found 4294967296",
         ),
         (
-            "model: {parallelism: {zero_stage: 4}}\n",
-            "my.yaml:1: model.parallelism.zero_stage: expected a whole number from 0 to 3, found 4",
+            "model: {parallelism: {zero_stage: 4}}\nworkflow: {checkpoint: true}\n",
+            "my.yaml:1: model.parallelism.zero_stage: expected a whole number from -1 to 3, found 4",
         ),
         (
             "train: {computation_time: [1]}\n",
@@ -280,7 +287,8 @@ fn path_style_is_a_boolean_or_its_text() {
         let text = format!("storage: {{storage_options: {{s3_force_path_style: {word}}}}}\n");
         assert_eq!(yaml(&text).ok().workload.storage.s3_force_path_style, expected, "{word}");
     }
-    assert!(yaml("storage: {storage_options: {s3_force_path_style: maybe}}\n").load().is_err());
+    let text = "storage: {storage_type: s3, storage_root: b, storage_options: {s3_force_path_style: maybe}}\n";
+    assert!(yaml(text).load().is_err());
 }
 
 #[test]

@@ -96,6 +96,10 @@ impl ReadKit {
             };
             sized.map_err(|source| self.corrupt(source, &key, at))?;
         }
+        if let (true, Some(decoder)) = (data.is_in_doubt(), self.index_decoder(file)) {
+            let index = self.read_index(file, decoder, at).await?;
+            data.locate(Arc::new(index)).map_err(|source| self.corrupt(source, &file.key, at))?;
+        }
         Ok(())
     }
 

@@ -272,7 +272,7 @@ impl ReadKit {
             decoder.size(bytes).map_err(|source| self.corrupt(source, key, at))?;
         }
         if let Some(index) = self.index_of(file, at).await? {
-            decoder.locate(index);
+            decoder.locate(index).map_err(|source| self.corrupt(source, key, at))?;
         }
         Ok(OpenFile { object, name, decoder })
     }

@@ -69,7 +69,7 @@ impl Decoder {
             }
             Format::Npz => Kind::Npz(Box::new(npz::Archive::new(layout, shape, scrutiny))),
             Format::Hdf5 => Kind::Hdf5(Box::new(hdf5::Reader::new(layout, shape, scrutiny))),
-            Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::new(layout.transfer_size, scrutiny))),
+            Format::TfRecord => Kind::TfRecord(Box::new(tfrecord::Reader::of(layout, shape, scrutiny))),
             Format::IndexedBinary | Format::MmapIndexedBinary => {
                 Kind::Indexed(Box::new(indexed::Reader::new(layout, shape, scrutiny)))
             }
@@ -79,7 +79,7 @@ impl Decoder {
             Format::Synthetic => Kind::Synthetic,
             Format::Parquet => Kind::Parquet(Box::new(parquet::Reader::new(layout, &layout.parquet, shape, scrutiny))),
             // `Layout::new` lets no other format through.
-            _ => Kind::Npy(Box::new(Whole::new(layout, shape))),
+            _ => Kind::Npy(Box::new(Whole::new(layout, shape, scrutiny))),
         };
         Self { samples: shape.samples, kind, check: check.map(Box::new) }
     }
@@ -96,7 +96,7 @@ impl Decoder {
             Kind::Hdf5(reader) => reader.size(bytes),
             Kind::TfRecord(reader) => reader.size(bytes),
             Kind::Indexed(reader) => reader.size(bytes),
-            Kind::Csv(reader) => reader.size(bytes),
+            Kind::Csv(_) => csv::Reader::size(bytes),
             Kind::Png(reader) => reader.size(bytes),
             Kind::Jpeg(reader) => reader.size(bytes),
             Kind::Synthetic => Ok(()),
@@ -132,10 +132,20 @@ impl Decoder {
     }
 
     /// Tells where the samples are, for formats with an index of offsets; without it they are taken to follow each other.
-    pub fn locate(&mut self, index: Arc<SampleIndex>) {
-        if let Kind::Indexed(reader) = &mut self.kind {
-            reader.locate(index);
+    ///
+    /// # Errors
+    /// The size of the file, told before, is not that of these samples.
+    pub fn locate(&mut self, index: Arc<SampleIndex>) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Indexed(reader) => reader.locate(index),
+            _ => Ok(()),
         }
+    }
+
+    /// Whether the size of the file is not the workload's and only its index can say why: [`Self::locate`] wants it.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(&self.kind, Kind::Indexed(reader) if reader.is_in_doubt())
     }
 
     /// Aims at a sample of the file. Headers, a wholly read file and the position in a stream are kept.

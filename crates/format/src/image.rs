@@ -5,6 +5,7 @@
 
 use dlio_config::vocabulary::Dialect;
 
+use crate::mismatch::Mismatch;
 use crate::{Error, FileShape, Layout};
 
 /// Height and width.
@@ -47,12 +48,16 @@ impl Dims {
     /// Checks the dimensions that a file has.
     ///
     /// # Errors
-    /// Others than these.
-    pub(crate) fn check(self, found: Self) -> Result<(), Error> {
+    /// Others than these, where they are refused.
+    pub(crate) fn check(self, found: Self, mismatch: &Mismatch) -> Result<(), Error> {
         if self == found {
             return Ok(());
         }
-        Err(Error::Differs { noun: "shape of the image (height x width)", expected: self.text(), found: found.text() })
+        mismatch.take(Error::Differs {
+            noun: "shape of the image (height x width)",
+            expected: self.text(),
+            found: found.text(),
+        })
     }
 
     fn text(self) -> String {

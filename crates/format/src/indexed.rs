@@ -14,6 +14,7 @@ use dlio_config::vocabulary::IndexFile;
 
 use crate::check::{Check, Scrutiny};
 use crate::encode::{Numbers, Piece};
+use crate::mismatch::Mismatch;
 use crate::payload::Stream;
 use crate::{Encoder, Error, FileShape, Layout, Need};
 
@@ -116,6 +117,7 @@ pub struct IndexDecoder {
     samples: u64,
     /// More samples than the workload names are as good.
     as_found: bool,
+    mismatch: Mismatch,
     offsets: Half,
     sizes: Half,
 }
@@ -157,7 +159,13 @@ impl Half {
 
 impl IndexDecoder {
     pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
-        Self { samples: shape.samples, as_found: layout.as_found, offsets: Half::new(), sizes: Half::new() }
+        Self {
+            samples: shape.samples,
+            as_found: layout.as_found,
+            mismatch: Mismatch::new(layout, shape, Scrutiny::Structure),
+            offsets: Half::new(),
+            sizes: Half::new(),
+        }
     }
 
     fn half(&mut self, index: IndexFile) -> (&mut Half, &'static str) {
@@ -174,9 +182,17 @@ impl IndexDecoder {
     pub fn size(&mut self, index: IndexFile, bytes: u64) -> Result<(), Error> {
         let expected = self.samples.saturating_mul(NUMBER);
         let (_, noun) = self.half(index);
+        let whole = bytes.is_multiple_of(NUMBER) && bytes > 0;
+        let differs = || Error::Differs {
+            noun: "number of samples in the index",
+            expected: self.samples.to_string(),
+            found: (bytes / NUMBER).to_string(),
+        };
         match bytes.cmp(&expected) {
+            Ordering::Less if whole => Err(differs()),
             Ordering::Less => Err(Error::Truncated { noun, expected, found: bytes }),
-            Ordering::Greater if self.as_found && bytes.is_multiple_of(NUMBER) => Ok(()),
+            Ordering::Greater if self.as_found && whole => Ok(()),
+            Ordering::Greater if self.mismatch.is_noted() && whole => self.mismatch.take(differs()),
             Ordering::Greater => Err(Error::Trailing { noun, expected, found: bytes }),
             Ordering::Equal => Ok(()),
         }
@@ -187,7 +203,8 @@ impl IndexDecoder {
     /// # Errors
     /// More numbers than the file has samples.
     pub fn chunk(&mut self, index: IndexFile, bytes: &[u8]) -> Result<(), Error> {
-        let (expected, as_found) = (self.samples.saturating_mul(NUMBER), self.as_found);
+        let expected = self.samples.saturating_mul(NUMBER);
+        let as_found = self.as_found || self.mismatch.is_noted();
         let (half, noun) = self.half(index);
         let found = half.position + bytes.len() as u64;
         if found > expected && !as_found {
@@ -228,6 +245,8 @@ pub(crate) enum Access {
     View,
 }
 
+/// What the index of sizes has one of for every sample.
+const SAMPLE_SIZE: &str = "size of the sample in the index (.sz.idx)";
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 /// The reference's collective generator writes at least one buffer of about this size.
@@ -239,6 +258,7 @@ pub(crate) struct Reader {
     access: Access,
     /// Samples are as long as the index says.
     as_found: bool,
+    mismatch: Mismatch,
     /// As the workload has it.
     sample_bytes: u64,
     samples: u64,
@@ -273,10 +293,10 @@ impl Reader {
             Access::View if scrutiny != Scrutiny::Structure => Access::Pages,
             access => access,
         };
-        let as_found = layout.as_found;
         Self {
             access,
-            as_found,
+            as_found: layout.as_found,
+            mismatch: Mismatch::new(layout, shape, scrutiny),
             sample_bytes,
             samples: shape.samples,
             index: None,
@@ -287,23 +307,44 @@ impl Reader {
         }
     }
 
-    pub(crate) fn locate(&mut self, index: Arc<SampleIndex>) {
+    /// Tells where the samples are. A file that is as long as its index says, and not as the workload does, has another
+    /// shape; one that is shorter than its index says is cut off. The sizes count, as offsets may begin again at 0.
+    pub(crate) fn locate(&mut self, index: Arc<SampleIndex>) -> Result<(), Error> {
+        let compared = self.compare(&index);
         self.index = Some(index);
+        compared
+    }
+
+    fn compare(&self, index: &SampleIndex) -> Result<(), Error> {
+        if !self.is_in_doubt() {
+            return Ok(());
+        }
+        let sizes = (0..index.len()).filter_map(|sample| index.get(sample)).map(|(_, len)| len);
+        let end = sizes.fold(0, u64::saturating_add);
+        let (first, expected) = (index.get(0).map_or(0, |(_, len)| len), self.sample_bytes);
+        if first != expected {
+            let (expected, found) = (format!("{expected} bytes"), format!("{first} bytes"));
+            self.mismatch.take(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
+        }
+        match self.size {
+            Some(size) if size < end => Err(truncated(end, size)),
+            Some(size) if size > end && !self.is_collective(size) => {
+                Err(Error::Trailing { noun: "the last sample", expected: end, found: size })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
         self.size = Some(bytes);
-        if self.as_found {
-            return Ok(());
-        }
         let expected = self.sample_bytes.saturating_mul(self.samples);
-        match bytes.cmp(&expected) {
-            Ordering::Less => Err(truncated(expected, bytes)),
-            Ordering::Greater if !self.is_collective(bytes) => {
-                Err(Error::Trailing { noun: "the last sample", expected, found: bytes })
-            }
-            _ => Ok(()),
-        }
+        if bytes == 0 && expected > 0 && !self.as_found { Err(truncated(expected, bytes)) } else { Ok(()) }
+    }
+
+    /// Whether the size that was told is not the workload's, so that only the index can say why.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let expected = self.sample_bytes.saturating_mul(self.samples);
+        !self.as_found && self.size.is_some_and(|bytes| bytes != expected && !self.is_collective(bytes))
     }
 
     /// Whether a file that is too long looks like one that the reference's ranks wrote together: whole buffers of
@@ -320,7 +361,7 @@ impl Reader {
         };
         if len != self.sample_bytes && !self.as_found {
             let (expected, found) = (format!("{} bytes", self.sample_bytes), format!("{len} bytes"));
-            return Err(Error::Differs { noun: "size of the sample in the index (.sz.idx)", expected, found });
+            self.mismatch.take(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
         }
         let end = offset.checked_add(len).filter(|&end| end <= self.size.unwrap_or(u64::MAX - PAGE));
         let end = end.ok_or_else(|| self.outside(sample, offset))?;

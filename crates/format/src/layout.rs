@@ -8,6 +8,7 @@ use dlio_config::workload::Dataset;
 
 use crate::check::{Check, Comparison, Scrutiny};
 use crate::crc::Seal;
+use crate::mismatch::Mismatches;
 use crate::payload::{Element, Payload};
 use crate::{
     Decoder, Encoder, Error, Footer, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic,
@@ -55,6 +56,8 @@ pub struct Layout {
     pub(crate) parquet: Arc<parquet::Options>,
     /// Files are what they are: shapes, types and numbers of samples are not compared with the workload's.
     pub(crate) as_found: bool,
+    /// Where files of another shape are noted, which are read as they are; `None`: they are refused.
+    pub(crate) mismatches: Option<Arc<Mismatches>>,
 }
 
 /// The shape of one file.
@@ -108,6 +111,7 @@ impl Layout {
             deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
             opaque: false,
             as_found: false,
+            mismatches: None,
         })
     }
 
@@ -163,6 +167,19 @@ impl Layout {
     pub fn as_found(mut self) -> Self {
         self.as_found = true;
         self
+    }
+
+    /// The same layout; files of another shape than the workload's are read as they are, and noted.
+    #[must_use]
+    pub fn noting_mismatches(mut self) -> Self {
+        self.mismatches = Some(Arc::default());
+        self
+    }
+
+    /// The files of another shape that readers of this layout and of its copies have met; `None`: they are refused.
+    #[must_use]
+    pub fn mismatches(&self) -> Option<&Mismatches> {
+        self.mismatches.as_deref()
     }
 
     /// Samples from `sample` on that one request brings, in a file with this footer: those of its row group and of the row

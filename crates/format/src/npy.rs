@@ -2,8 +2,10 @@
 
 use dlio_config::vocabulary::DType;
 
+use crate::check::Scrutiny;
 use crate::encode::Piece;
 use crate::error::excerpt;
+use crate::mismatch::Mismatch;
 use crate::{Encoder, Error, FileShape, Layout, Need};
 
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -83,14 +85,38 @@ pub(crate) struct Expected {
     descr: Option<&'static str>,
     itemsize: u64,
     shape: Vec<u64>,
+    mismatch: Mismatch,
 }
 
 impl Expected {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+        let mismatch = Mismatch::new(layout, shape, scrutiny);
         if layout.as_found {
-            return Self { descr: None, itemsize: 0, shape: Vec::new() };
+            return Self { descr: None, itemsize: 0, shape: Vec::new(), mismatch };
         }
-        Self { descr: Some(descr(layout.dtype)), itemsize: layout.dtype.itemsize(), shape: array_shape(shape) }
+        let (descr, itemsize) = (Some(descr(layout.dtype)), layout.dtype.itemsize());
+        Self { descr, itemsize, shape: array_shape(shape), mismatch }
+    }
+
+    /// Takes a header that says something else for what is expected, where such files are read.
+    fn adopt(&mut self, descr: &str, shape: Vec<u64>, itemsize: Option<u64>) -> Result<(), Error> {
+        let samples = |shape: &[u64]| shape.last().copied().unwrap_or(0);
+        let (own, found) = (samples(&self.shape), samples(&shape));
+        if found < own && self.mismatch.is_noted() {
+            return Err(differs("number of samples (last axis of the array)", &own.to_string(), &found.to_string()));
+        }
+        if shape != self.shape {
+            let noun = "shape of the array (*record, samples)";
+            self.mismatch.take(differs(noun, &tuple(&self.shape), &tuple(&shape)))?;
+        }
+        let own = self.descr.unwrap_or_default();
+        if descr != own {
+            let error = differs("element type of the array", own, descr);
+            self.itemsize = itemsize.ok_or_else(|| error.clone())?;
+            self.mismatch.take(error)?;
+        }
+        self.shape = shape;
+        Ok(())
     }
 
     /// Bytes of the array's data. Saturates; a file of that size is refused elsewhere.
@@ -189,11 +215,10 @@ impl Header {
             return Ok(());
         };
         // The byte order of single bytes is written `|`, and `=` is the order of the machine, which is little-endian.
-        if found.replace('=', "<") != expected {
-            return Err(differs("element type of the array", expected, &found));
-        }
-        if shape != self.expected.shape {
-            return Err(differs("shape of the array (*record, samples)", &tuple(&self.expected.shape), &tuple(&shape)));
+        let found = found.replace('=', "<");
+        if found != expected || shape != self.expected.shape {
+            let itemsize = itemsize_of(&found);
+            return self.expected.adopt(&found, shape, itemsize);
         }
         Ok(())
     }
@@ -287,14 +312,15 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape) -> Self {
-        let header = Header::new(Expected::new(layout, shape), 0);
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+        let header = Header::new(Expected::new(layout, shape, scrutiny), 0);
         let (looks, look) = (layout.numpy_reads, Look::Over);
         Self { looks, look, size: 0, seen: Vec::new(), header, length: None, position: 0, progress: Progress::Idle }
     }
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
-        let smallest = self.header.expected.data_bytes().saturating_add(MAGIC.len() as u64 + 4);
+        // How long the array must be is said by its header.
+        let smallest = MAGIC.len() as u64 + 4;
         if bytes < smallest {
             return Err(Error::Truncated { noun: "npy array", expected: smallest, found: bytes });
         }

@@ -3,6 +3,7 @@
 use crate::check::Scrutiny;
 use crate::crc::{Crc32c, masked_crc32c};
 use crate::encode::clamp;
+use crate::mismatch::Mismatch;
 use crate::payload::Stream;
 use crate::{Encoder, Error, FileShape, Layout, Need};
 
@@ -255,6 +256,8 @@ pub(crate) struct Reader {
     left: u64,
     /// Checksum of the present frame's content and the stored one, where they are compared.
     sums: Option<Sums>,
+    /// Length of a frame's content as the workload has it, where files of another are noted.
+    noted: Option<(Mismatch, u64)>,
 }
 
 /// The checksum of a frame's content in the making, and the one behind it as far as it has come.
@@ -289,8 +292,17 @@ impl Sums {
 }
 
 impl Reader {
-    pub(crate) fn new(transfer_size: u64, scrutiny: Scrutiny) -> Self {
+    /// A reader of a file of this shape: a frame says how long it is, so that a file of another shape is only noted.
+    pub(crate) fn of(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+        let mismatch = Mismatch::new(layout, shape, scrutiny);
+        let content = || Frame::new(image_bytes(layout, shape)).len() - HEAD as u64 - FOOT;
+        let noted = (mismatch.is_noted() && !layout.as_found).then(|| (mismatch, content()));
+        Self { noted, ..Self::new(layout.transfer_size, scrutiny) }
+    }
+
+    fn new(transfer_size: u64, scrutiny: Scrutiny) -> Self {
         Self {
+            noted: None,
             sums: scrutiny.sums().then(Sums::new),
             transfer_size,
             size: None,
@@ -318,7 +330,8 @@ impl Reader {
         let again = self.aim.is_some_and(|aim| sample <= aim);
         if again {
             let sums = self.sums.as_ref().map(|_| Sums::new());
-            *self = Self { size: self.size, sums, ..Self::new(self.transfer_size, Scrutiny::Structure) };
+            let noted = self.noted.take();
+            *self = Self { size: self.size, sums, noted, ..Self::new(self.transfer_size, Scrutiny::Structure) };
         }
         self.aim = Some(sample);
         again
@@ -378,6 +391,10 @@ impl Reader {
             });
         }
         let length = u64::from_le_bytes(length);
+        if let Some((mismatch, expected)) = self.noted.as_ref().filter(|(_, expected)| *expected != length) {
+            let (noun, expected) = ("length of a record in bytes", expected.to_string());
+            mismatch.note(Error::Differs { noun, expected, found: length.to_string() });
+        }
         let end = self.position.checked_add(length).and_then(|end| end.checked_add(FOOT));
         match (end, self.size) {
             (Some(end), Some(size)) if end > size => {
@@ -406,6 +423,9 @@ impl Reader {
         }
         if taken >= asked || self.aim.is_none_or(|aim| aim < self.complete) {
             return Ok(());
+        }
+        if let (0, 1.., Some(sample)) = (self.head_len, self.complete, self.aim) {
+            return Err(Error::Sample { sample, samples: self.complete });
         }
         let missing = if self.head_len < HEAD { (HEAD - self.head_len) as u64 + FOOT } else { self.left };
         Err(Error::Truncated {

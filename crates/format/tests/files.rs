@@ -528,6 +528,11 @@ fn every_truncation_is_noticed() {
                 continue;
             }
             let error = result.expect_err(&format!("{format} cut at {length}"));
+            // A file that ends with a frame has fewer samples, whatever came after it.
+            if format == Format::TfRecord && length == file.len() / 2 {
+                assert_eq!(error, Error::Sample { sample, samples: 1 });
+                continue;
+            }
             let Error::Truncated { expected, found, .. } = error else { panic!("{format} cut at {length}: {error}") };
             // A range that begins behind the end of the file only tells that the file ends before it.
             let exact = format != Format::Hdf5 || length < 707;

@@ -75,7 +75,7 @@ fn a_sample_is_read_where_the_index_says_also_when_offsets_restart() {
     decoder.size(4 * SAMPLE).unwrap();
     assert_eq!(aim(&mut decoder, 3).unwrap(), Some((3 * SAMPLE, SAMPLE)), "without an index they follow each other");
     // As the reference writes them with a buffer of two samples.
-    decoder.locate(located(&[0, SAMPLE, 0, SAMPLE], &[SAMPLE; 4]));
+    decoder.locate(located(&[0, SAMPLE, 0, SAMPLE], &[SAMPLE; 4])).unwrap();
     assert_eq!(aim(&mut decoder, 3).unwrap(), Some((SAMPLE, SAMPLE)));
     assert_eq!(aim(&mut decoder, 2).unwrap(), Some((0, SAMPLE)));
 }
@@ -118,8 +118,12 @@ fn verifying_finds_the_first_bad_byte_of_a_sample_also_through_a_map() {
 #[test]
 fn index_files_of_another_length_are_refused() {
     let good = [0_u8; 24];
-    for (offsets, sizes) in [(&good[..23], &good[..]), (&good[..16], &good), (&[], &good), (&good, &good[..8])] {
+    for (offsets, sizes) in [(&good[..23], &good[..]), (&[], &good), (&good, &good[..9])] {
         assert!(matches!(index(3, offsets, sizes, 5), Err(Error::Truncated { expected: 24, .. })));
+    }
+    // Whole numbers are those of another number of samples.
+    for (offsets, sizes) in [(&good[..16], &good[..]), (&good, &good[..8])] {
+        assert!(matches!(index(3, offsets, sizes, 5), Err(Error::Differs { .. })));
     }
     assert!(matches!(index(3, &[0; 25], &good, 100), Err(Error::Trailing { expected: 24, found: 25, .. })));
     let mut decoder = layout(Format::IndexedBinary).index_decoder(&SHAPE).unwrap();
@@ -132,26 +136,34 @@ fn index_files_of_another_length_are_refused() {
 fn an_index_that_points_outside_the_file_or_to_another_size_is_refused() {
     let mut decoder = layout(Format::IndexedBinary).decoder(&SHAPE);
     decoder.size(3 * SAMPLE).unwrap();
-    decoder.locate(located(&[0, 2 * SAMPLE + 1, u64::MAX], &[SAMPLE; 3]));
+    decoder.locate(located(&[0, 2 * SAMPLE + 1, u64::MAX], &[SAMPLE; 3])).unwrap();
     assert_eq!(aim(&mut decoder, 0).unwrap(), Some((0, SAMPLE)));
     for sample in [1, 2] {
         let error = aim(&mut decoder, sample).unwrap_err();
         assert!(matches!(error, Error::Malformed { offset, .. } if offset == sample * 8), "{error}");
     }
-    decoder.locate(located(&[0; 3], &[SAMPLE, 4, SAMPLE]));
+    decoder.locate(located(&[0; 3], &[SAMPLE, 4, SAMPLE])).unwrap();
     assert!(matches!(aim(&mut decoder, 1), Err(Error::Differs { .. })));
 }
 
 #[test]
 fn data_files_of_another_length_are_refused_but_for_whole_buffers_of_the_reference() {
     let layout = layout(Format::IndexedBinary);
-    let size = |bytes| layout.decoder(&SHAPE).size(bytes);
+    let size = |bytes| {
+        let mut decoder = layout.decoder(&SHAPE);
+        decoder.size(bytes)?;
+        decoder.locate(located(&[0, SAMPLE, 2 * SAMPLE], &[SAMPLE; 3]))
+    };
     assert!(matches!(size(3 * SAMPLE - 1), Err(Error::Truncated { .. })));
     assert!(matches!(size(0), Err(Error::Truncated { .. })));
     assert!(matches!(size(4 * SAMPLE), Err(Error::Trailing { .. })));
     let buffer = (1_u64 << 30) / SAMPLE * SAMPLE;
     assert_eq!(size(buffer), Ok(()));
     assert!(matches!(size(buffer + 1), Err(Error::Trailing { .. })));
+    // As long as its index says, and not as the workload does: another shape.
+    let mut decoder = layout.decoder(&SHAPE);
+    decoder.size(30).unwrap();
+    assert!(matches!(decoder.locate(located(&[0, 10, 20], &[10; 3])), Err(Error::Differs { .. })));
     let mut decoder = layout.decoder(&SHAPE);
     assert_eq!(aim(&mut decoder, 2).unwrap(), Some((2 * SAMPLE, SAMPLE)));
     decoder.chunk(&[0; 100]).unwrap();
@@ -197,7 +209,7 @@ proptest! {
     ) {
         let format = if mapped { Format::MmapIndexedBinary } else { Format::IndexedBinary };
         let mut decoder = layout(format).decoder(&SHAPE);
-        decoder.locate(located(&offsets, &sizes));
+        decoder.locate(located(&offsets, &sizes)).unwrap();
         if size.is_none_or(|size| decoder.size(size).is_ok()) {
             for sample in 0..3 {
                 if let Ok(Some((offset, len))) = aim(&mut decoder, sample) {

@@ -1,6 +1,7 @@
 //! `dlio-rs validate`: every key, value and consequence of a configuration.
 
-use dlio_config::{Notice, Severity};
+use dlio_config::{Notice, Severity, Workload};
+use dlio_plan::FileSet;
 
 use crate::args::ValidateArgs;
 use crate::connections::Connections;
@@ -9,7 +10,7 @@ use crate::log::print;
 use crate::places::Places;
 use crate::sources::Report;
 use crate::storage::Target;
-use crate::{credentials, endpoints, launch, request, workload};
+use crate::{credentials, endpoints, launch, prepared, request, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let ValidateArgs { config } = args;
@@ -17,6 +18,7 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let env = launch::environment();
     let loaded = request::load(&wanted, &env)?;
     let target = Target::of(&loaded.workload)?;
+    has_files(&loaded.workload)?;
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     let source = credentials::source(&loaded.workload, &places)?;
     let mut report = Report::new(&places.given());
@@ -39,6 +41,16 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     lines.extend(report.render());
     lines.extend(source.map(|source| format!("credentials: {source}")));
     print(crate::log::lines(lines).as_bytes())
+}
+
+/// Refuses what the first step of every run would refuse: a data set that no file or plan can have.
+fn has_files(workload: &Workload) -> Result<(), Failure> {
+    let workflow = workload.workflow;
+    if workflow.train || workflow.generate_data || !workflow.checkpoint {
+        prepared::layout(workload)?;
+        FileSet::new(workload).map_err(Failure::usage)?;
+    }
+    Ok(())
 }
 
 fn kind(notice: &Notice) -> &'static str {

@@ -68,7 +68,7 @@ pub(super) fn wanted(line: &Line, env: &Environment) -> Result<Wanted, Failure> 
         remarks.push(format!("ignored beside workload: {}", others.join(", ")));
     }
     let overrides: Vec<String> = composition.workload_overrides().map(str::to_owned).collect();
-    let marks = composition.fork_mark();
+    let marks = composition.fork_mark().or_else(|| super::harness::mark(Path::new(&composition.source().path)));
     let chosen = line.overrides.iter().any(|word| word.contains("dlio_rs.dialect="))
         || composition.source().text.contains("dialect:");
     let dialect = marks.as_ref().filter(|_| !chosen).map(|_| Dialect::Mlperf.word().to_owned());

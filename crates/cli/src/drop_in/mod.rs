@@ -1,6 +1,7 @@
 //! This binary called as `dlio_benchmark` or `dlio_benchmark_query`: their command line, their outputs, their log.
 
 mod begin;
+mod harness;
 mod query;
 mod search;
 mod show;

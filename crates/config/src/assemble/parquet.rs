@@ -55,7 +55,7 @@ fn columns(f: &mut Fields<'_>) -> Vec<ParquetColumn> {
 type Refusal = (Place, String);
 
 fn column(f: &mut Fields<'_>, node: &Node) -> Option<ParquetColumn> {
-    let refused = |(place, message): Refusal| f.problems.push(Problem::new(&place, COLUMNS, message));
+    let refused = |(place, message): Refusal| f.refuse_at(COLUMNS, Problem::new(&place, COLUMNS, message));
     parse(node).map_err(refused).ok()
 }
 

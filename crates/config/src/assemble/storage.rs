@@ -1,20 +1,39 @@
 //! Section `storage`, with the keys by which the MLPerf fork's readers are shaped.
 
 use crate::fields::Fields;
-use crate::schema::kind;
+use crate::location::Location;
+use crate::notice::NoticeCode;
+use crate::schema::{S3DLIO, kind};
 use crate::vocabulary::{
     AddressingStyle, ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType,
     UriScheme,
 };
 use crate::workload::{Requests, Secret, Storage, Windows};
 
-pub(super) fn storage(f: &Fields<'_>) -> Storage {
+/// The word of a fork whose storage is the library s3dlio: what the names of places say, or else S3.
+fn storage_type(f: &mut Fields<'_>) -> StorageType {
+    const KEY: &str = "storage.storage_type";
+    let by_library = f.word_or_none(KEY, |word| (word == S3DLIO).then_some(())).is_some();
+    if !by_library {
+        return f.word(KEY, StorageType::from_word, StorageType::LocalFs);
+    }
+    let root = f.text("storage.storage_root");
+    let (found, what) = match Location::parse(&root) {
+        Ok(Location::File(_)) => (StorageType::LocalFs, "local_fs, as storage.storage_root is a path"),
+        Ok(Location::Direct(_)) => (StorageType::DirectFs, "direct_fs, as storage.storage_root says"),
+        _ => (StorageType::S3, "s3"),
+    };
+    f.note(NoticeCode::Accepted, KEY, &format!("s3dlio is a library, not a kind of storage: taken for {what}"));
+    found
+}
+
+pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
     let strategy = |word: &str| match word {
         "least_connections" => Some(LoadBalance::LeastOutstanding),
         _ => LoadBalance::from_word(word),
     };
     let (verify, ca_bundle) = verify(f);
-    let storage_type = f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs);
+    let storage_type = storage_type(f);
     Storage {
         storage_type,
         storage_root: f.text("storage.storage_root"),
@@ -57,7 +76,10 @@ fn library(f: &Fields<'_>, storage_type: StorageType) -> Option<StorageLibrary> 
     let said = |path| f.word_or_none(path, StorageLibrary::from_word);
     let usual = matches!(storage_type, StorageType::S3 | StorageType::DirectFs | StorageType::Aistore);
     let usual = (usual && f.dialect == Dialect::Mlperf).then_some(StorageLibrary::S3dlio);
-    said("storage.storage_library").or_else(|| said("storage.storage_options.storage_library")).or(usual)
+    let named = f.word_or_none("storage.storage_type", |word| (word == S3DLIO).then_some(StorageLibrary::S3dlio));
+    let named = named.filter(|_| f.dialect == Dialect::Mlperf);
+    let written = said("storage.storage_library").or_else(|| said("storage.storage_options.storage_library"));
+    written.or(named).or(usual)
 }
 
 fn windows(f: &Fields<'_>) -> Windows {

@@ -42,16 +42,19 @@ pub(super) fn key(workload: &Node) -> Option<String> {
     keys.find(|key| at(key).is_some()).map(str::to_owned).or_else(|| word().map(|(key, word)| format!("{key}: {word}")))
 }
 
+/// Whether a workload or a model of this name exists in the fork only.
+#[must_use]
+pub fn is_fork_workload(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let parts: Vec<&str> = lower.split(['_', '-', '/', '.']).collect();
+    // The reference has a workload dlrm; those of the fork have an accelerator or a purpose behind the name.
+    let dlrm = parts.first() == Some(&"dlrm") && parts.len() > 1;
+    dlrm || parts.iter().any(|part| PARTS.contains(part))
+}
+
 /// A name of a workload or of a model.
 pub(super) fn name(names: [(&str, &str); 2]) -> Option<String> {
-    let is_fork = |name: &str| {
-        let lower = name.to_ascii_lowercase();
-        let parts: Vec<&str> = lower.split(['_', '-', '/', '.']).collect();
-        // The reference has a workload dlrm; those of the fork have an accelerator or a purpose behind the name.
-        let dlrm = parts.first() == Some(&"dlrm") && parts.len() > 1;
-        dlrm || parts.iter().any(|part| PARTS.contains(part))
-    };
-    let found = names.into_iter().find(|(_, name)| is_fork(name));
+    let found = names.into_iter().find(|(_, name)| is_fork_workload(name));
     found.map(|(what, name)| format!("the {what} {name} exists in the MLPerf Storage fork only"))
 }
 

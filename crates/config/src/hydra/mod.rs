@@ -22,6 +22,7 @@ use crate::schema::kind;
 use crate::yaml;
 
 pub use self::emit::python_float;
+pub use self::marks::is_fork_workload;
 pub use self::record::{ConfigSource, Files, Runtime, Show};
 
 /// The primary configuration that is taken where the configuration directory has none of its name.

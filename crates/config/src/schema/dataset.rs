@@ -1,6 +1,6 @@
 //! Section `dataset`.
 
-use super::kind::{at_least, count};
+use super::kind::{count, record_bytes};
 use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
 use crate::vocabulary::Format;
 
@@ -16,19 +16,19 @@ pub(crate) const NUMPY_TYPES: &[&str] = &[
 pub(super) const KEYS: &[Key] = &[
     acts(
         "dataset.record_length_bytes",
-        at_least(1.0),
+        record_bytes(1.0),
         Preset::Number(65536.0),
         "Bytes per sample (elements, strictly, when an element has several bytes); a sample is a square of them.",
     ),
     acts(
         "dataset.record_length_bytes_stdev",
-        at_least(0.0),
+        record_bytes(0.0),
         Preset::Number(0.0),
         "Standard deviation of the above, per file.",
     ),
     ignored(
         "dataset.record_length_bytes_resize",
-        at_least(0.0),
+        record_bytes(0.0),
         Preset::Number(0.0),
         "the size of the sample that the loop receives, which no emulated accelerator looks at",
     ),

@@ -52,6 +52,22 @@ pub(crate) const fn count(min: i64) -> Kind {
     Kind::Whole { min, max: i64::MAX }
 }
 
+/// Longest emulated time, seconds: thirty years, and well within the clock's nanoseconds.
+pub(crate) const SECONDS_MAX: f64 = 1e9;
+
+/// Most bytes of a record: a file of it has to stay below 2^62.
+pub(crate) const BYTES_MAX: f64 = 1_125_899_906_842_624.0;
+
+/// Seconds.
+pub(crate) const fn seconds() -> Kind {
+    Kind::Number { min: 0.0, max: SECONDS_MAX }
+}
+
+/// Bytes of a record from a minimum up.
+pub(crate) const fn record_bytes(min: f64) -> Kind {
+    Kind::Number { min, max: BYTES_MAX }
+}
+
 /// Numbers from a minimum up.
 pub(crate) const fn at_least(min: f64) -> Kind {
     Kind::Number { min, max: f64::MAX }
@@ -227,8 +243,15 @@ pub(crate) fn columns(node: &Node) -> Option<ColumnSelection> {
 
 /// A number, a mapping with numbers, or text (which the reference ignores).
 fn time(node: &Node) -> Result<(), String> {
-    if matches!(node.value, Value::Text(_)) || number(node).is_some() {
-        return Ok(());
+    let sane = |n: f64| n.abs() <= SECONDS_MAX;
+    let wrong = |what: &str, node: &Node| {
+        Err(format!("{what}expected at most {SECONDS_MAX:e} seconds, found {}", node.value.found()))
+    };
+    match number(node) {
+        Some(seconds) if !sane(seconds) => return wrong("", node),
+        Some(_) => return Ok(()),
+        None if matches!(node.value, Value::Text(_)) => return Ok(()),
+        None => {}
     }
     let Value::Map(map) = &node.value else {
         return Err(format!("expected {}, found {}", Kind::Time.expected(), node.value.found()));
@@ -244,6 +267,8 @@ fn time(node: &Node) -> Result<(), String> {
             "mean" | "min" | "max" if number(member).is_none() => {
                 return Err(format!("{name}: expected a number, found {}", member.value.found()));
             }
+            "type" => {}
+            _ if number(member).is_some_and(|n| !sane(n)) => return wrong(&format!("{name}: "), member),
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ mod run;
 mod storage;
 
 pub(crate) use kind::{Kind, TIME_MEMBERS};
+pub(crate) use storage::S3DLIO;
 
 use crate::vocabulary::Dialect;
 
@@ -103,6 +104,11 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
         Some(rest) => keys().find(|key| key.path.strip_prefix("reader.") == Some(rest)),
         None => keys().find(|key| key.path == path),
     }
+}
+
+/// The key that a path is, or is inside of.
+pub(crate) fn enclosing(path: &str) -> Option<&'static Key> {
+    path.match_indices('.').map(|(at, _)| &path[..at]).chain([path]).find_map(find)
 }
 
 /// Whether a dialect has a key of this path.

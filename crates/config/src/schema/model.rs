@@ -15,7 +15,12 @@ const ANY_COUNT: Kind = Kind::Whole { min: -1, max: i64::MAX };
 pub(super) const KEYS: &[Key] = &[
     acts("model.name", Kind::Text, Preset::Text("default"), "Name of the model; also in the default output folder."),
     acts("model.type", Kind::Text, Preset::Unset, "Only `transformer` has an effect."),
-    acts("model.model_size_bytes", count(0), Preset::Whole(10240), "Bytes of the generic model state."),
+    acts(
+        "model.model_size_bytes",
+        Kind::Whole { min: 0, max: (1 << 60) - 1 },
+        Preset::Whole(10240),
+        "Bytes of the generic model state.",
+    ),
     ignored("model.model_size", Kind::Free, Preset::Unset, "the reference reads model.model_size_bytes only"),
     acts("model.optimization_groups", Kind::Wholes { min: 0 }, Preset::Empty, "Elements of each optimizer group."),
     acts(
@@ -40,7 +45,12 @@ pub(super) const KEYS: &[Key] = &[
         Preset::Whole(-1),
         "Data parallelism; only with `checkpoint.mode: subset`.",
     ),
-    acts("model.parallelism.zero_stage", Kind::Whole { min: 0, max: 3 }, Preset::Whole(0), "ZeRO stage."),
+    acts(
+        "model.parallelism.zero_stage",
+        Kind::Whole { min: -1, max: 3 },
+        Preset::Whole(0),
+        "ZeRO stage; -1, as in old files of the reference, is 0 with every rank writing its own files.",
+    ),
     acts("model.transformer.vocab_size", count(1), Preset::Whole(32000), "Size of the vocabulary."),
     acts("model.transformer.hidden_size", count(1), Preset::Whole(2048), "Width of a layer."),
     acts("model.transformer.ffn_hidden_size", count(1), Preset::Whole(8192), "Width of the feed-forward layer."),

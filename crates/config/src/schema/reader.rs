@@ -1,7 +1,7 @@
 //! Section `reader`, also called `data_reader`.
 
 use super::dataset::NUMPY_TYPES;
-use super::kind::{count, count32};
+use super::kind::{count, count32, seconds};
 use super::{Key, Kind, NOT_DLIO, Preset, acts, ignored};
 use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
 
@@ -98,12 +98,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     ignored("reader.dont_use_mmap", Kind::Flag, Preset::Flag(false), "files are never memory-mapped"),
     acts("reader.preprocess_time", Kind::Time, Preset::Unset, "Emulated preprocessing per sample."),
-    acts(
-        "reader.preprocess_time_stdev",
-        Kind::Number { min: 0.0, max: f64::MAX },
-        Preset::Unset,
-        "Sets `stdev` of the above.",
-    ),
+    acts("reader.preprocess_time_stdev", seconds(), Preset::Unset, "Sets `stdev` of the above."),
     ignored("reader.pin_memory", Kind::Flag, Preset::Flag(true), "no memory is copied to an accelerator"),
     ignored(
         "reader.transformed_record_dims",

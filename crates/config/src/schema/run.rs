@@ -1,6 +1,6 @@
 //! Sections `framework`, `workflow`, `train`, `evaluation`, `output`, `profiling`, `metric`.
 
-use super::kind::{count, count32};
+use super::kind::{count, count32, seconds};
 use super::{Key, Kind, Preset, acts, ignored};
 use crate::vocabulary::{Framework, Profiler};
 
@@ -37,19 +37,9 @@ pub(super) const TRAIN_AND_EVALUATION: &[Key] = &[
     acts("train.seed_change_epoch", Kind::Flag, Preset::Flag(true), "Add the number of the epoch to the seed."),
     acts("train.seed", count32(0), Preset::Whole(123), "Seed of the shuffles."),
     acts("train.computation_time", Kind::Time, Preset::Unset, "Emulated computation per training step."),
-    acts(
-        "train.computation_time_stdev",
-        Kind::Number { min: 0.0, max: f64::MAX },
-        Preset::Unset,
-        "Sets `stdev` of the above.",
-    ),
+    acts("train.computation_time_stdev", seconds(), Preset::Unset, "Sets `stdev` of the above."),
     acts("evaluation.eval_time", Kind::Time, Preset::Unset, "Emulated computation per evaluation step."),
-    acts(
-        "evaluation.eval_time_stdev",
-        Kind::Number { min: 0.0, max: f64::MAX },
-        Preset::Unset,
-        "Sets `stdev` of the above.",
-    ),
+    acts("evaluation.eval_time_stdev", seconds(), Preset::Unset, "Sets `stdev` of the above."),
     acts("evaluation.eval_after_epoch", count32(0), Preset::Whole(1), "First epoch that is followed by an evaluation."),
     acts("evaluation.epochs_between_evals", count32(1), Preset::Whole(1), "Epochs from one evaluation to the next."),
 ];

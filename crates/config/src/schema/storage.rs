@@ -1,6 +1,6 @@
 //! Section `storage`.
 
-use super::kind::{at_least, count, count32};
+use super::kind::{count, count32, seconds};
 use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored};
 use crate::vocabulary::{AddressingStyle, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
 
@@ -8,12 +8,29 @@ const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client"
 const DRY_RUN: &str = "`dlio-rs plan` prints what would be read";
 const LIBRARY: &str = "Client library whose way of reading is imitated; the requests are always this program's own.";
 
+/// The library by whose name a fork calls its storage.
+pub(crate) const S3DLIO: &str = "s3dlio";
+/// Words for `storage_type`.
+pub(crate) const STORAGE_TYPES: &[&str] = &[
+    StorageType::WORDS[0],
+    StorageType::WORDS[1],
+    StorageType::WORDS[2],
+    StorageType::WORDS[3],
+    StorageType::WORDS[4],
+    S3DLIO,
+];
+
 /// Words for `load_balance_strategy`; the last is the fork's name of `least_outstanding`.
 pub(crate) const STRATEGIES: &[&str] =
     &[LoadBalance::WORDS[0], LoadBalance::WORDS[1], LoadBalance::WORDS[2], "least_connections"];
 
 pub(super) const KEYS: &[Key] = &[
-    acts("storage.storage_type", Kind::Word(StorageType::WORDS), Preset::Text("local_fs"), "Kind of storage."),
+    acts(
+        "storage.storage_type",
+        Kind::Word(STORAGE_TYPES),
+        Preset::Text("local_fs"),
+        "Kind of storage; `s3dlio`, a library, is `s3`, or what a scheme in `storage.storage_root` says.",
+    ),
     acts(
         "storage.storage_root",
         Kind::Text,
@@ -103,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     acts(
         "storage.post_generation_settle_seconds",
-        at_least(0.0),
+        seconds(),
         Preset::Number(0.0),
         "Pause after generation on storage other than `local_fs`.",
     )

@@ -6,6 +6,7 @@ use super::Packing;
 use super::unpack::Unpack;
 use crate::check::Scrutiny;
 use crate::error::excerpt;
+use crate::mismatch::Mismatch;
 use crate::npy::Progress;
 use crate::{Error, FileShape, Layout, Need};
 
@@ -24,17 +25,15 @@ impl Reader {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         let parse = scrutiny == Scrutiny::Full;
         let unpack = (layout.packing != Packing::None).then(|| Unpack::new(layout.packing));
-        Self { unpack, rows: Rows::new(layout, shape, parse), progress: Progress::Idle }
+        let rows = Rows::new(layout, shape, parse);
+        let mismatch = Mismatch::new(layout, shape, scrutiny);
+        Self { unpack, rows: Rows { mismatch, ..rows }, progress: Progress::Idle }
     }
 
-    pub(crate) fn size(&self, bytes: u64) -> Result<(), Error> {
-        let expected = match &self.unpack {
-            // A digit and a separator for every value.
-            None if !self.rows.as_found => self.rows.columns.saturating_mul(self.rows.wanted).saturating_mul(2),
-            _ => 1,
-        };
-        if bytes < expected {
-            return Err(Error::Truncated { noun: "CSV file", expected, found: bytes });
+    /// Any size will do but 0: the rows say how long they are.
+    pub(crate) fn size(bytes: u64) -> Result<(), Error> {
+        if bytes == 0 {
+            return Err(Error::Truncated { noun: "CSV file", expected: 1, found: bytes });
         }
         Ok(())
     }
@@ -70,6 +69,7 @@ impl Reader {
 struct Rows {
     /// Any text: values, columns and rows are only counted.
     as_found: bool,
+    mismatch: Mismatch,
     dtype: DType,
     columns: u64,
     wanted: u64,
@@ -87,6 +87,7 @@ impl Rows {
     fn new(layout: &Layout, shape: &FileShape, parse: bool) -> Self {
         Self {
             as_found: layout.as_found,
+            mismatch: Mismatch::default(),
             dtype: layout.dtype,
             columns: shape.dims.iter().fold(1, |values, &dim| values.saturating_mul(dim)),
             wanted: shape.samples,
@@ -107,7 +108,11 @@ impl Rows {
             let part = &bytes[..end.unwrap_or(bytes.len())];
             if self.passed == self.wanted && !self.as_found {
                 let found = self.position + bytes.len() as u64;
-                return Err(Error::Trailing { noun: "the last row of the CSV file", expected: self.position, found });
+                self.mismatch.take(Error::Trailing {
+                    noun: "the last row of the CSV file",
+                    expected: self.position,
+                    found,
+                })?;
             }
             self.part(part)?;
             if end.is_some() {
@@ -143,16 +148,20 @@ impl Rows {
             self.end_value()?;
         }
         let found = self.separators + 1;
-        if !self.as_found && (found != self.columns || self.row_bytes < found * 2 - 1) {
+        let short = self.row_bytes < found * 2 - 1;
+        if !self.as_found && (found != self.columns || short) {
             let row = self.passed;
-            return Err(Error::Differs {
+            let error = Error::Differs {
                 noun: "number of values in a row of the CSV file",
                 expected: self.columns.to_string(),
-                found: format!(
-                    "{} in row {row}",
-                    if self.row_bytes < 2 * found - 1 { "fewer".to_owned() } else { found.to_string() }
-                ),
-            });
+                found: format!("{} in row {row}", if short { "fewer".to_owned() } else { found.to_string() }),
+            };
+            // The first row says how many the others have.
+            if short || row > 0 {
+                return Err(error);
+            }
+            self.mismatch.take(error)?;
+            self.columns = found;
         }
         self.passed += 1;
         self.position += 1;

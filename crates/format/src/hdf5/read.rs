@@ -17,6 +17,7 @@ use super::unpack::Filters;
 use super::{dataset_shape, name};
 use crate::check::Scrutiny;
 use crate::error::excerpt;
+use crate::mismatch::Mismatch;
 use crate::{Error, FileShape, Layout, Need};
 
 /// Most ranges of metadata: each costs another run of the parser.
@@ -37,6 +38,7 @@ pub(crate) struct Reader {
     /// Shape of each dataset of records; with `as_found`, that of the first one once it is known.
     shape: Vec<u64>,
     as_found: bool,
+    mismatch: Mismatch,
     itemsize: u64,
     datasets: u64,
     /// The file as this program lays it out, as long as what was read is that.
@@ -68,6 +70,7 @@ impl Reader {
         Self {
             shape: dataset_shape(layout, shape),
             as_found: layout.as_found,
+            mismatch: Mismatch::new(layout, shape, scrutiny),
             itemsize: layout.dtype.itemsize(),
             datasets: layout.hdf5.datasets,
             own_ranges: own.as_ref().map(Plan::first_ranges).unwrap_or_default().into(),
@@ -321,26 +324,34 @@ impl Reader {
         self.parse_dataset(&file, &name(index))
     }
 
+    /// Compares what a dataset is with what the others or the workload say; the first one may decide.
+    fn compare_shape(&mut self, shape: &[u64], itemsize: u64) -> Result<(), Error> {
+        let error = if shape != self.shape {
+            differs("shape of the dataset (samples, *record)", &self.shape, shape)
+        } else if itemsize != self.itemsize {
+            differs("size of an element in bytes", self.itemsize, itemsize)
+        } else {
+            return Ok(());
+        };
+        match shape.first() {
+            Some(&samples) if self.places.is_empty() && (self.as_found || self.mismatch.is_noted()) => {
+                if !self.as_found {
+                    self.mismatch.take(error)?;
+                }
+                (self.shape, self.itemsize) = (shape.to_vec(), itemsize);
+                let missing = self.aim.filter(|&sample| sample >= samples);
+                missing.map_or(Ok(()), |sample| Err(Error::Sample { sample, samples }))
+            }
+            _ => Err(error),
+        }
+    }
+
     fn parse_dataset(&mut self, file: &File, name: &str) -> Result<Place, Error> {
         let broken = |error: hdf5_pure::Error| malformed("HDF5 dataset of records", &error);
         let dataset = file.dataset(name).map_err(broken)?;
         let shape = dataset.shape().map_err(broken)?;
         let itemsize = dataset.element_size().map_err(broken)?;
-        if self.as_found && self.places.is_empty() {
-            if shape.is_empty() {
-                return Err(differs("shape of the dataset", "(samples, *record)", "()"));
-            }
-            (self.shape, self.itemsize) = (shape.clone(), itemsize);
-            if let Some(sample) = self.aim.filter(|&sample| sample >= shape[0]) {
-                return Err(Error::Sample { sample, samples: shape[0] });
-            }
-        }
-        if shape != self.shape {
-            return Err(differs("shape of the dataset (samples, *record)", &self.shape, &shape));
-        }
-        if itemsize != self.itemsize {
-            return Err(differs("size of an element in bytes", self.itemsize, itemsize));
-        }
+        self.compare_shape(&shape, itemsize)?;
         match dataset.layout().map_err(broken)? {
             hdf5_pure::Layout::Contiguous { address: Some(address), size } => {
                 let sample_bytes = self.shape[1..].iter().fold(itemsize, |bytes, &dim| bytes.saturating_mul(dim));

@@ -8,6 +8,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use crate::check::Scrutiny;
 use crate::error::{excerpt, malformed};
 use crate::image::{self, Dims};
+use crate::mismatch::Mismatch;
 use crate::npy::Progress;
 use crate::{Error, FileShape, Layout, Need};
 
@@ -46,6 +47,7 @@ enum Stage {
 pub(crate) struct Reader {
     /// `None`: what follows the image does not matter either, as to other readers.
     expected: Option<Dims>,
+    mismatch: Mismatch,
     raw_length: Option<u64>,
     stage: Stage,
     seen: Vec<u8>,
@@ -63,6 +65,7 @@ impl Reader {
         let expected = Dims::expected(layout, shape);
         Self {
             expected,
+            mismatch: Mismatch::new(layout, shape, scrutiny),
             raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
             stage: Stage::Magic,
             seen: Vec::new(),
@@ -203,7 +206,7 @@ impl Reader {
         {
             let side = |high, low| u64::from(u16::from_be_bytes([high, low]));
             let found = Dims { height: side(height_high, height_low), width: side(*width_high, *width_low) };
-            self.expected.map_or(Ok(()), |expected| expected.check(found))?;
+            self.expected.map_or(Ok(()), |expected| expected.check(found, &self.mismatch))?;
             self.seen.clear();
             self.has_frame = true;
             self.stage = Stage::Skip(left - 5);

@@ -77,7 +77,7 @@ impl Archive {
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         Self {
             sum: scrutiny.sums().then(|| Sum { computed: Crc32::new(), stored: 0, start: 0, noun: "" }),
-            expected: Expected::new(layout, shape),
+            expected: Expected::new(layout, shape, scrutiny),
             stage: Stage::Record,
             seen: Vec::new(),
             position: 0,

@@ -26,6 +26,8 @@ pub struct Footer {
     marks: Vec<usize>,
     /// Leaf columns that were selected.
     selected: Vec<usize>,
+    /// Rows and values per leaf column of the first row group.
+    first: (u64, Vec<u64>),
     /// Bytes of the file.
     pub(super) size: u64,
     /// How this program would write the file, where that is compared.
@@ -64,6 +66,15 @@ impl Footer {
     pub(super) fn rows_ahead(&self, row: u64, groups: usize) -> u64 {
         let end = |group: usize| self.ends.get(group.saturating_add(groups.max(1) - 1)).or(self.ends.last());
         self.row_group(row).and_then(end).map_or(0, |end| end - row)
+    }
+
+    /// The first column whose rows do not have as many values as the workload's: that number and the file's.
+    pub(super) fn unlike(&self, columns: &[Column]) -> Option<(String, String)> {
+        let (rows, values) = &self.first;
+        let per_row = |values: &u64| values.checked_div(*rows).unwrap_or(0);
+        let mut pairs = columns.iter().zip(values.iter().map(per_row));
+        let (column, found) = pairs.find(|(column, found)| *rows > 0 && column.per_row() != *found)?;
+        Some((format!("{} in {}", column.per_row(), column.name), found.to_string()))
     }
 
     pub(super) fn selected(&self) -> &[usize] {
@@ -212,13 +223,15 @@ fn row_group(
     selected: &Selected,
     footer: &mut Footer,
 ) -> Result<(), Error> {
-    let (mut chunks, mut rows) = (Vec::with_capacity(leaves), None);
+    let (mut chunks, mut values, mut rows) = (Vec::with_capacity(leaves), Vec::new(), None);
     r.fields(|r, id, kind| {
         match (id, kind) {
             (1, thrift::LIST) => {
                 let (_, len) = r.list()?;
                 for _ in 0..len {
-                    chunks.push(chunk(r)?.filter(|chunk| chunk.start >= 4 && chunk.end <= limit));
+                    let (range, count) = chunk(r)?;
+                    chunks.push(range.filter(|chunk| chunk.start >= 4 && chunk.end <= limit));
+                    values.push(count);
                 }
             }
             (3, thrift::I64) => rows = Some(r.size()?),
@@ -228,6 +241,9 @@ fn row_group(
     })?;
     if chunks.len() != leaves {
         return Err(r.malformed("a column chunk for every column"));
+    }
+    if let (Some(rows), true) = (rows, footer.ends.is_empty()) {
+        footer.first = (rows, values);
     }
     let rows = rows.and_then(|rows| footer.rows().checked_add(rows));
     let Some((rows, mut ranges)) = rows.zip(footer.selected.iter().map(|&leaf| chunks[leaf].clone()).collect()) else {
@@ -252,15 +268,16 @@ pub(super) fn merge(ranges: &mut Vec<Range<u64>>, all: bool) {
     });
 }
 
-/// Where a column chunk is; `None` when it says nothing sensible about that.
-fn chunk(r: &mut Reader<'_>) -> Result<Option<Range<u64>>, Error> {
-    let (mut data, mut dictionary, mut len) = (None, None, None);
+/// Where a column chunk is, `None` when it says nothing sensible about that, and the number of its values.
+fn chunk(r: &mut Reader<'_>) -> Result<(Option<Range<u64>>, u64), Error> {
+    let (mut data, mut dictionary, mut len, mut values) = (None, None, None, 0);
     r.fields(|r, id, kind| {
         if (id, kind) != (3, thrift::STRUCT) {
             return Ok(false);
         }
         r.fields(|r, id, kind| {
             match (id, kind) {
+                (5, thrift::I64) => values = r.size()?,
                 (7, thrift::I64) => len = Some(r.size()?),
                 (9, thrift::I64) => data = Some(r.size()?),
                 (11, thrift::I64) => dictionary = Some(r.size()?).filter(|&offset| offset > 0),
@@ -271,5 +288,5 @@ fn chunk(r: &mut Reader<'_>) -> Result<Option<Range<u64>>, Error> {
         Ok(true)
     })?;
     let start = data.map(|data| dictionary.map_or(data, |dictionary| data.min(dictionary)));
-    Ok(start.zip(len).and_then(|(start, len)| Some(start..start.checked_add(len)?)))
+    Ok((start.zip(len).and_then(|(start, len)| Some(start..start.checked_add(len)?)), values))
 }

@@ -10,6 +10,7 @@ use super::write::{FilePlan, MAGIC, Pages};
 use super::{Options, Selected};
 use crate::check::{Check, Scrutiny};
 use crate::error::excerpt;
+use crate::mismatch::Mismatch;
 use crate::{Encoder, Error, FileShape, Layout, Need};
 
 /// Magic bytes at both ends, and the length of the footer.
@@ -23,6 +24,7 @@ pub(crate) struct Reader {
     options: Options,
     /// `None`: those that the file has, and as many rows.
     columns: Option<Vec<super::schema::Column>>,
+    mismatch: Mismatch,
     rows: u64,
     size: Option<u64>,
     stage: Stage,
@@ -83,6 +85,7 @@ impl Reader {
         let recipe = || Recipe { layout: layout.clone(), file, dims: dims.to_vec(), samples };
         Self {
             columns: (!layout.as_found).then(|| options.columns(shape)),
+            mismatch: Mismatch::new(layout, shape, scrutiny),
             options: options.clone(),
             rows: shape.samples,
             size: None,
@@ -226,6 +229,32 @@ impl Reader {
         self.begin_range()
     }
 
+    /// Parses the footer, which lies at `start`, and compares it with the workload.
+    fn parse(&self, bytes: &[u8], start: u64) -> Result<Footer, Error> {
+        let selected = &self.options.selected;
+        let Some(columns) = &self.columns else { return footer::parse(bytes, start, None, selected) };
+        let footer = match footer::parse(bytes, start, Some(columns), selected) {
+            Err(error @ Error::Differs { .. }) if self.mismatch.is_noted() => {
+                // Columns that are to be read and are not there are missing here too.
+                let footer = footer::parse(bytes, start, None, selected)?;
+                self.mismatch.take(error)?;
+                footer
+            }
+            parsed => parsed?,
+        };
+        let (own, found) = (self.rows, footer.rows());
+        let error = || Error::Differs { noun: "number of rows", expected: own.to_string(), found: found.to_string() };
+        match found.cmp(&own) {
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Less => return Err(error()),
+            std::cmp::Ordering::Greater => self.mismatch.take(error())?,
+        }
+        if let Some((expected, found)) = footer.unlike(columns) {
+            self.mismatch.note(Error::Differs { noun: "number of values of a column in a row", expected, found });
+        }
+        Ok(footer)
+    }
+
     /// Looks at the end of the file; asks for what is missing of the footer, or goes on to the row aimed at.
     fn tail(&mut self, from: u64, tail: Vec<u8>) -> Result<(), Error> {
         let size = from + tail.len() as u64;
@@ -260,11 +289,7 @@ impl Reader {
             return Ok(());
         }
         let bytes = &tail[(start - from) as usize..tail.len() - END as usize];
-        let mut footer = footer::parse(bytes, start, self.columns.as_deref(), &self.options.selected)?;
-        if footer.rows() != self.rows && self.columns.is_some() {
-            let (expected, found) = (self.rows.to_string(), footer.rows().to_string());
-            return Err(Error::Differs { noun: "number of rows", expected, found });
-        }
+        let mut footer = self.parse(bytes, start)?;
         footer.size = size;
         footer.plan = self.recipe.as_ref().map(|recipe| recipe.plan(&self.options)).transpose()?;
         if self.scrutiny == Scrutiny::Full {

@@ -8,6 +8,7 @@ use crate::check::Scrutiny;
 use crate::crc::Crc32;
 use crate::error::{excerpt, malformed};
 use crate::image::{self, Dims};
+use crate::mismatch::Mismatch;
 use crate::npy::Progress;
 use crate::{Error, FileShape, Layout, Need};
 
@@ -35,6 +36,7 @@ enum Stage {
 pub(crate) struct Reader {
     /// `None`: what follows the image does not matter either, as to other readers.
     expected: Option<Dims>,
+    mismatch: Mismatch,
     raw_length: Option<u64>,
     stage: Stage,
     /// Fixed-size fields that are being gathered.
@@ -55,6 +57,7 @@ impl Reader {
         let expected = Dims::expected(layout, shape);
         Self {
             expected,
+            mismatch: Mismatch::new(layout, shape, scrutiny),
             raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
             stage: Stage::Signature,
             seen: Vec::new(),
@@ -192,7 +195,7 @@ impl Reader {
             let expected = "a known kind of pixels, compression 0, filter 0, interlace 0 or 1";
             return Err(malformed("IHDR", self.start + 16, expected, format!("{:?}", &header[8..])));
         }
-        self.expected.map_or(Ok(()), |expected| expected.check(found))?;
+        self.expected.map_or(Ok(()), |expected| expected.check(found, &self.mismatch))?;
         if self.decode {
             self.pixels = Some(Box::new(Pixels::new(found, channels * u64::from(bits), interlace == 1)?));
         }

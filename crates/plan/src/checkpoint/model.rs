@@ -17,7 +17,7 @@ const LAYERS_MAX: i64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Model {
     grid: Grid,
-    pub(super) zero_stage: u8,
+    pub(super) zero_stage: i8,
     /// `model.num_layers`, 0 for none.
     pub(super) layers: u64,
     /// Bytes of the generic state; 0: none.
@@ -92,9 +92,10 @@ impl Model {
         })
     }
 
-    /// Whether a rank holds state at all: without `ZeRO` only the first copy of the model does.
+    /// Whether a rank holds state at all: at stage 0 only the first copy of the model does; stage -1 is no stage that the
+    /// reference asks for anywhere, so that every copy does.
     pub(super) fn holds_state(&self, seat: Seat) -> bool {
-        self.zero_stage > 0 || seat.dp == 0
+        self.zero_stage != 0 || seat.dp == 0
     }
 
     /// The layers of a pipeline stage, the embedding (0), the head (L + 1) and the final norm (L + 2) included where they

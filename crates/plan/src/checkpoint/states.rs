@@ -59,7 +59,7 @@ impl CheckpointPlan {
             return;
         }
         let Seat { dp, mp, .. } = seat;
-        let sharded = matches!(self.model.zero_stage, 0 | 3);
+        let sharded = matches!(self.model.zero_stage, -1 | 0 | 3);
         if !sharded && dp != 0 {
             return;
         }

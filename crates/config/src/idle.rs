@@ -1,0 +1,92 @@
+//! Keys whose value nothing in this run acts on, because the feature that they belong to is off. Their values are not
+//! checked: a file that the references run is no worse for a word in a section that is never looked at.
+
+use crate::fields::Fields;
+use crate::location::Location;
+use crate::schema::{Effect, Key, S3DLIO};
+use crate::vocabulary::{Format, StorageType};
+
+/// Keys that only requests to object storage read.
+const OF_REQUESTS: &[&str] = &[
+    "storage.storage_options.endpoint_url",
+    "storage.storage_options.access_key_id",
+    "storage.storage_options.secret_access_key",
+    "storage.storage_options.region",
+    "storage.storage_options.s3_force_path_style",
+    "storage.storage_options.s3_max_attempts",
+    "storage.use_mpi_endpoint_distribution",
+    "storage.load_balance_strategy",
+    "storage.endpoint_template",
+    "storage.endpoint_file",
+    "storage.endpoint_uris",
+];
+
+/// What a workload has switched on, as far as it decides whether values of other keys act.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the workload, each by itself")]
+pub(crate) struct Features {
+    train: bool,
+    evaluation: bool,
+    checkpoint: bool,
+    profiling: bool,
+    format: Format,
+    objects: bool,
+}
+
+impl Features {
+    pub(crate) fn of(f: &Fields<'_>) -> Self {
+        let checkpoint = f.flag("workflow.checkpoint");
+        // `replay` also trains on what a file that only generates has generated.
+        let train = f.flag("workflow.train") || !checkpoint;
+        Self {
+            train,
+            evaluation: train && f.flag("workflow.evaluation"),
+            checkpoint,
+            profiling: f.flag("workflow.profiling"),
+            format: f.word("dataset.format", Format::from_word, Format::TfRecord),
+            objects: objects(f),
+        }
+    }
+}
+
+/// Whether anything is kept as objects.
+fn objects(f: &Fields<'_>) -> bool {
+    let storage = f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs);
+    let named = |key: &str| matches!(Location::parse(&f.text(key)), Ok(Location::S3(_)));
+    let library = f.word_or_none("storage.storage_type", |word| (word == S3DLIO).then_some(())).is_some();
+    matches!(storage, StorageType::S3 | StorageType::Aistore)
+        || library
+        || ["storage.storage_root", "dataset.data_folder", "checkpoint.checkpoint_folder"].into_iter().any(named)
+}
+
+/// Why no value of a key acts, whatever it is; `None`: it acts.
+pub(crate) fn reason(f: &Fields<'_>, key: &Key) -> Option<String> {
+    let unread = matches!(key.effect, Effect::Ignored(_)) || !key.dialects.contains(&f.dialect);
+    if unread { Some("nothing reads it".to_owned()) } else { off(f, key.path) }
+}
+
+/// What is off that a key belongs to. Our own keys are in no file that was written for another program: they are checked
+/// always.
+pub(crate) fn off(f: &Fields<'_>, path: &str) -> Option<String> {
+    let features = f.features();
+    let off = |flag: &str| Some(format!("workflow.{flag} is off"));
+    let of_format = |formats: &[Format]| {
+        (!formats.contains(&features.format)).then(|| format!("dataset.format is {}", features.format))
+    };
+    match path {
+        "model.name" | "reader.write_threads" => None,
+        "reader.batch_size_eval" if !features.evaluation => off("evaluation"),
+        "dataset.compression" => of_format(&[Format::Npz, Format::Hdf5, Format::Parquet, Format::Csv]),
+        "dataset.compression_level" => of_format(&[Format::Hdf5]),
+        _ if path.starts_with("dataset.hdf5.") => of_format(&[Format::Hdf5]),
+        _ if path.starts_with("dataset.parquet.") => of_format(&[Format::Parquet]),
+        _ if path.starts_with("evaluation.") && !features.evaluation => off("evaluation"),
+        _ if path.starts_with("profiling.") && !features.profiling => off("profiling"),
+        _ if ["checkpoint.", "model."].iter().any(|part| path.starts_with(part)) && !features.checkpoint => {
+            off("checkpoint")
+        }
+        _ if ["train.", "reader."].iter().any(|part| path.starts_with(part)) && !features.train => off("train"),
+        _ if OF_REQUESTS.contains(&path) && !features.objects => Some("nothing is kept as objects".to_owned()),
+        _ => None,
+    }
+}
