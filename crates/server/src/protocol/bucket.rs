@@ -2,7 +2,7 @@
 //! it never was; `docs/server.md` has the list.
 
 use s3s::dto::{
-    Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, GetBucketLocationInput,
+    Bucket, BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, GetBucketLocationInput,
     GetBucketLocationOutput, GetBucketTaggingInput, GetBucketTaggingOutput, GetPublicAccessBlockInput,
     GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
     PublicAccessBlockConfiguration, PutBucketTaggingInput, PutBucketTaggingOutput, PutPublicAccessBlockInput,
@@ -40,7 +40,7 @@ impl Gateway {
             (Permission::WriteAcp, input.grant_write_acp.as_deref()),
         ];
         let id = owner_id(owner.as_ref());
-        let acl = self.list_of(input.acl.as_ref().map(|name| name.as_str()), &granted, id, id)?;
+        let acl = self.list_of(input.acl.as_ref().map(BucketCannedACL::as_str), &granted, id, id)?;
         let location = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
         let location = location.map(|name| name.as_str().to_owned()).filter(|name| !name.is_empty());
         let settings = BucketSettings { owner: owner.clone(), acl, location, ..BucketSettings::default() };

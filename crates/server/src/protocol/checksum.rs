@@ -103,8 +103,7 @@ pub(super) fn of_upload(algorithm: Option<&str>, kind: Option<&str>) -> S3Result
     let algorithm = Algorithm::by_name(name)
         .ok_or_else(|| s3_error!(InvalidRequest, "x-amz-checksum-algorithm {name} is not a known algorithm"))?;
     let composite = match (kind, algorithm) {
-        (None, Algorithm::Crc64nvme) => false,
-        (None, _) => true,
+        (None, algorithm) => algorithm != Algorithm::Crc64nvme,
         (Some(ChecksumType::FULL_OBJECT), Algorithm::Crc32 | Algorithm::Crc32c | Algorithm::Crc64nvme) => false,
         (Some(ChecksumType::COMPOSITE), Algorithm::Crc32 | Algorithm::Crc32c | Algorithm::Sha1 | Algorithm::Sha256) => {
             true
@@ -121,7 +120,9 @@ pub(super) fn of_parts(upload: &StoredChecksum, parts: &[StoredPart]) -> Option<
     let digests: Vec<Vec<u8>> = parts.iter().map(|part| decode(part.checksum.as_ref()?)).collect::<Option<_>>()?;
     let value = if upload.composite {
         let mut hasher = hasher(Some(upload.algorithm));
-        digests.iter().for_each(|digest| hasher.update(digest));
+        for digest in &digests {
+            hasher.update(digest);
+        }
         format!("{}-{}", value(&hasher.finalize(), upload.algorithm)?, parts.len())
     } else {
         let (algorithm, width) = match upload.algorithm {

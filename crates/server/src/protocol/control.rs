@@ -1,8 +1,8 @@
 //! Access control lists as the protocol writes them.
 
 use s3s::dto::{
-    AccessControlPolicy, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
-    Grant as GrantDto, Grantee as GranteeDto, Owner, Permission as PermissionDto, PutBucketAclInput,
+    AccessControlPolicy, BucketCannedACL, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
+    Grant as GrantDto, Grantee as GranteeDto, ObjectCannedACL, Owner, Permission as PermissionDto, PutBucketAclInput,
     PutBucketAclOutput, PutObjectAclInput, PutObjectAclOutput, Type,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -72,7 +72,7 @@ impl Gateway {
                 Err(s3_error!(InvalidRequest, "Specifying both Canned ACLs and Header Grants is not allowed"))
             }
             // A private list is what there is without one.
-            (Some("private"), true) | (None, true) => Ok(None),
+            (Some("private") | None, true) => Ok(None),
             (Some(name), true) => match Acl::canned(name, owner, bucket_owner) {
                 Some(acl) => Ok(Some(acl)),
                 None => Err(s3_error!(InvalidArgument, "There is no canned ACL {name}")),
@@ -158,7 +158,7 @@ impl Gateway {
         ];
         let acl = match input.access_control_policy {
             Some(policy) => Some(self.list_of_body(policy, &owner)?),
-            None => self.list_of(input.acl.as_ref().map(|name| name.as_str()), &granted, &owner, &owner)?,
+            None => self.list_of(input.acl.as_ref().map(BucketCannedACL::as_str), &granted, &owner, &owner)?,
         };
         self.refuse_blocked(&input.bucket, acl.as_ref()).await?;
         self.vault.change_settings(&input.bucket, move |settings| settings.acl = acl).await?;
@@ -179,7 +179,7 @@ impl Gateway {
             (Permission::ReadAcp, input.grant_read_acp.as_deref()),
             (Permission::WriteAcp, input.grant_write_acp.as_deref()),
         ];
-        let canned = input.acl.as_ref().map(|name| name.as_str());
+        let canned = input.acl.as_ref().map(ObjectCannedACL::as_str);
         let acl = match input.access_control_policy {
             Some(policy) => Some(self.list_of_body(policy, &owner)?),
             None => self.list_of(canned, &granted, &owner, owner_id(settings.owner.as_ref()))?,
@@ -207,15 +207,11 @@ pub(super) fn person(id: &str) -> Owner {
 }
 
 fn grants(acl: Option<&Acl>, owner: &str) -> Vec<GrantDto> {
-    let private;
-    let acl = match acl {
-        Some(acl) => acl,
-        None => {
-            let grantee = Grantee::User(owner.to_owned());
-            private = Acl(vec![Grant { grantee, permission: Permission::FullControl }]);
-            &private
-        }
+    let private = || {
+        let grantee = Grantee::User(owner.to_owned());
+        Acl(vec![Grant { grantee, permission: Permission::FullControl }])
     };
+    let acl = acl.cloned().unwrap_or_else(private);
     let grant = |grant: &Grant| {
         let named = |kind: &'static str| GranteeDto {
             display_name: None,

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
 use s3s::dto::{
-    ETagCondition, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput,
-    GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectPart, Range, StorageClass, Timestamp,
+    ChecksumMode, ETagCondition, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectPart, Range, StorageClass, Timestamp,
 };
 use s3s::{S3Error, S3Response, S3Result, s3_error};
 
@@ -124,7 +124,7 @@ impl Gateway {
         };
         condition.check(&opened.stat)?;
         let wanted = wanted(&opened, input.range.as_ref(), input.part_number)?;
-        let (bytes, verify) = (wanted.bytes.clone(), verifies(input.checksum_mode.as_ref().map(|mode| mode.as_str())));
+        let (bytes, verify) = (wanted.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
         let mut output = GetObjectOutput::default();
         describe!(output, opened.stat, opened.attributes, wanted, verify);
         output.tag_count = i32::try_from(opened.attributes.tags.len()).ok().filter(|count| *count > 0);
@@ -145,7 +145,7 @@ impl Gateway {
         condition.check(&opened.stat)?;
         let wanted = wanted(&opened, input.range.as_ref(), input.part_number)?;
         let partial = wanted.content_range.is_some();
-        let verify = verifies(input.checksum_mode.as_ref().map(|mode| mode.as_str()));
+        let verify = verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
         let mut output = HeadObjectOutput::default();
         describe!(output, opened.stat, opened.attributes, wanted, verify);
         output.cache_control = input.response_cache_control.or(output.cache_control);
@@ -205,7 +205,7 @@ fn wanted(opened: &Opened, range: Option<&Range>, part: Option<i32>) -> S3Result
             let (bytes, checksum) = part_of(opened, number)?;
             let parts = i32::try_from(opened.attributes.parts.len()).ok().filter(|count| *count > 0);
             let content_range = (bytes.end > bytes.start).then(|| named(&bytes));
-            Ok(Wanted { content_range, bytes, parts, checksum })
+            Ok(Wanted { bytes, content_range, parts, checksum })
         }
         (None, None) => {
             let checksum = opened.attributes.checksum.clone();

@@ -1,9 +1,10 @@
 //! Uploads in parts.
 
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, ChecksumAlgorithm, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CompletedMultipartUpload, CopyPartResult, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, ChecksumAlgorithm, ChecksumType,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedMultipartUpload, CopyPartResult,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, Range, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
@@ -40,8 +41,8 @@ impl Gateway {
         attributes.owner = owner_of(&caller);
         attributes.acl = acl_of!(self, input, &caller, &input.bucket);
         attributes.checksum = checksum::of_upload(
-            input.checksum_algorithm.as_ref().map(|name| name.as_str()),
-            input.checksum_type.as_ref().map(|name| name.as_str()),
+            input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
+            input.checksum_type.as_ref().map(ChecksumType::as_str),
         )?;
         let checksum = attributes.checksum.clone();
         let upload_id = self.vault.create_upload(&input.bucket, &input.key, attributes).await?;
@@ -136,7 +137,7 @@ impl Gateway {
         let completion = Completion {
             parts: listed.into_iter().map(|part| (part.number, part.tag)).collect(),
             attributes,
-            condition: write_condition(input.if_match, input.if_none_match),
+            condition: write_condition(input.if_match.as_ref(), input.if_none_match.as_ref()),
         };
         let stat = self.vault.complete_upload(upload.clone(), completion).await?;
         Ok(completed(upload, &stat, made.as_ref()))

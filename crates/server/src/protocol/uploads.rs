@@ -36,7 +36,7 @@ impl Gateway {
         let owner = owner_id(begun.owner.as_ref());
         let checksum = begun.checksum.as_ref();
         Ok(S3Response::new(ListPartsOutput {
-            parts: Some(found.into_iter().map(part).collect()),
+            parts: Some(found.iter().map(part).collect()),
             is_truncated: Some(is_truncated),
             next_part_number_marker: next,
             part_number_marker: Some(after),
@@ -125,7 +125,7 @@ fn grouped(found: Vec<Begun>, prefix: &str, delimiter: Option<&str>, after: Opti
     entries
 }
 
-fn part(part: Part) -> PartDto {
+fn part(part: &Part) -> PartDto {
     let mut answer = PartDto {
         part_number: Some(i32::from(part.number)),
         size: Some(signed(part.stat.size)),

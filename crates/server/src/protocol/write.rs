@@ -34,7 +34,7 @@ impl Gateway {
             }
             attributes.owner = owner_of(&caller);
             attributes.acl = acl_of!(self, input, &caller, &input.bucket);
-            let condition = write_condition(input.if_match.take(), input.if_none_match.take());
+            let condition = write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
             self.may_write(&input.bucket, &input.key, &condition).await?;
             Ok((attributes, condition))
         };
@@ -49,7 +49,7 @@ impl Gateway {
         let stored = checksum::stored(&computed, None);
         attributes.checksum.clone_from(&stored);
         let (bucket, key) = (input.bucket, input.key);
-        let stat = draft.commit(Target::Object { bucket, key, attributes, condition }).await?;
+        let stat = draft.commit(Target::Object { bucket, key, attributes: attributes.into(), condition }).await?;
         let mut output = PutObjectOutput { e_tag: Some(etag(stat.tag)), ..PutObjectOutput::default() };
         answer_checksum!(output, stored.as_ref());
         output.checksum_type = checksum::kind(stored.as_ref());
@@ -138,8 +138,9 @@ impl Gateway {
         let condition = conditions_of_headers(&request.headers)?;
         self.may_write(&input.bucket, &input.key, &condition).await?;
         let is = |directive: Option<&str>, name: &str| directive == Some(name);
-        let replaces = is(input.metadata_directive.as_ref().map(|what| what.as_str()), MetadataDirective::REPLACE);
-        let replaces_tags = is(input.tagging_directive.as_ref().map(|what| what.as_str()), TaggingDirective::REPLACE);
+        let replaces = is(input.metadata_directive.as_ref().map(MetadataDirective::as_str), MetadataDirective::REPLACE);
+        let replaces_tags =
+            is(input.tagging_directive.as_ref().map(TaggingDirective::as_str), TaggingDirective::REPLACE);
         if !replaces && changes_nothing(&input) {
             return Err(s3_error!(
                 InvalidRequest,
@@ -167,7 +168,7 @@ impl Gateway {
         attributes.checksum = attributes.checksum.or_else(|| checksum::stored(&computed, hashed));
         let stored = attributes.checksum.clone();
         let (bucket, key) = (input.bucket, input.key);
-        let stat = draft.commit(Target::Object { bucket, key, attributes, condition }).await?;
+        let stat = draft.commit(Target::Object { bucket, key, attributes: attributes.into(), condition }).await?;
         let mut result = CopyObjectResult {
             e_tag: Some(etag(stat.tag)),
             last_modified: Some(stat.modified.into()),
@@ -234,11 +235,11 @@ fn changes_nothing(input: &CopyObjectInput) -> bool {
     is_same && input.storage_class.is_none() && input.website_redirect_location.is_none()
 }
 
-pub(super) fn write_condition(matches: Option<ETagCondition>, differs: Option<ETagCondition>) -> Condition {
+pub(super) fn write_condition(matches: Option<&ETagCondition>, differs: Option<&ETagCondition>) -> Condition {
     if matches.is_none() && differs.is_none() {
         return Condition::default();
     }
-    Condition { matches: matches.as_ref().map(pattern), differs: differs.as_ref().map(pattern), ..Condition::default() }
+    Condition { matches: matches.map(pattern), differs: differs.map(pattern), ..Condition::default() }
 }
 
 /// The conditions that `If-Match` and `If-None-Match` put on the target of a copy.
@@ -247,5 +248,6 @@ fn conditions_of_headers(headers: &hyper::HeaderMap) -> S3Result<Condition> {
         let parsed = headers.get(&name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
         parsed.transpose().map_err(|_| s3_error!(InvalidArgument, "The header {name} is no entity tag"))
     };
-    Ok(write_condition(parse(hyper::header::IF_MATCH)?, parse(hyper::header::IF_NONE_MATCH)?))
+    let (matches, differs) = (parse(hyper::header::IF_MATCH)?, parse(hyper::header::IF_NONE_MATCH)?);
+    Ok(write_condition(matches.as_ref(), differs.as_ref()))
 }

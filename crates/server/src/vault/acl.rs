@@ -88,7 +88,6 @@ impl Acl {
         let group = |grantee, permission| Grant { grantee, permission };
         let mut grants = vec![user(owner, Permission::FullControl)];
         match name {
-            "private" => {}
             "public-read" => grants.push(group(Grantee::AllUsers, Permission::Read)),
             "public-read-write" => {
                 grants.push(group(Grantee::AllUsers, Permission::Read));
@@ -99,7 +98,7 @@ impl Acl {
             "bucket-owner-full-control" if owner != bucket_owner => {
                 grants.push(user(bucket_owner, Permission::FullControl));
             }
-            "bucket-owner-read" | "bucket-owner-full-control" => {}
+            "private" | "bucket-owner-read" | "bucket-owner-full-control" => {}
             _ => return None,
         }
         Some(Self(grants))

@@ -195,7 +195,6 @@ impl Memory {
         match target {
             Target::Object { bucket, key, attributes, condition } => {
                 let bucket = buckets.get_mut(&bucket).ok_or(Fault::NoSuchBucket)?;
-                let attributes = Arc::new(attributes);
                 bucket.put(key, Object { stat: stat.clone(), attributes, segments }, &condition)?;
             }
             Target::Part { upload, number, checksum } => {

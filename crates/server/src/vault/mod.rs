@@ -199,7 +199,7 @@ pub(crate) struct Upload {
 /// Where a draft goes.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    Object { bucket: String, key: String, attributes: Attributes, condition: Condition },
+    Object { bucket: String, key: String, attributes: Arc<Attributes>, condition: Condition },
     Part { upload: Upload, number: u16, checksum: Option<StoredChecksum> },
 }
 

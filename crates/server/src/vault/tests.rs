@@ -53,7 +53,14 @@ async fn put(vault: &Vault, key: &str, bytes: &'static [u8]) -> Result<Stat, Fau
     let mut draft = vault.draft(bytes.len() as u64)?;
     draft.push(Bytes::from_static(bytes)).await?;
     let (bucket, attributes) = (BUCKET.to_owned(), Attributes::default());
-    draft.commit(Target::Object { bucket, key: key.to_owned(), attributes, condition: Condition::default() }).await
+    draft
+        .commit(Target::Object {
+            bucket,
+            key: key.to_owned(),
+            attributes: attributes.into(),
+            condition: Condition::default(),
+        })
+        .await
 }
 
 async fn get(vault: &Vault, key: &str) -> Option<Vec<u8>> {

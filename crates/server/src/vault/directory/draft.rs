@@ -47,7 +47,7 @@ impl Directory {
     pub(super) fn finish(&self, mut draft: DraftFile, target: &Target, tag: Option<Tag>) -> Result<Stat, Fault> {
         let failed = Fault::io("finishing a write");
         match target {
-            Target::Object { bucket, attributes, .. } if *attributes != Attributes::default() => {
+            Target::Object { bucket, attributes, .. } if **attributes != Attributes::default() => {
                 draft.aside = self.write_attributes(bucket, &draft.file, attributes)?;
             }
             Target::Object { .. } => {}

@@ -92,7 +92,7 @@ impl Directory {
                 io::copy(&mut part, &mut draft.file).map_err(Fault::io("joining the parts of an object"))?;
             }
             let Upload { bucket, key, .. } = upload;
-            let target = Target::Object { bucket, key, attributes, condition };
+            let target = Target::Object { bucket, key, attributes: attributes.into(), condition };
             let stat = store.finish(draft, &target, Tag::joined(tags))?;
             fs::remove_dir_all(&folder).map_err(Fault::io("removing the parts of an object"))?;
             Ok(stat)
