@@ -64,7 +64,7 @@ impl Front {
         let id = self.ids.take();
         let (uri, is_head) = (request.uri().clone(), request.method() == Method::HEAD);
         let mut response = match admit(request).await {
-            Ok(request) => self.s3.call(signature::with_known_region(request, &*self.users)).await?,
+            Ok(request) => self.answer(request).await?,
             Err(refusal) => refusal,
         };
         let text = hex(id);
@@ -85,6 +85,16 @@ impl Front {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         Ok(response)
+    }
+
+    /// Answers a request that is signed in one of the ways that clients have.
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
+        let again = signature::with_slash(&request);
+        let response = self.s3.call(signature::with_known_region(request, &*self.users)).await?;
+        match again {
+            Some(again) if response.status() == StatusCode::FORBIDDEN => self.s3.call(again).await,
+            _ => Ok(response),
+        }
     }
 }
 
@@ -182,7 +192,11 @@ fn completed(text: &str, path: &str, id: &str) -> Option<String> {
     let (before, after) = (&text[..end], &text[end..]);
     let code = before.split_once("<Code>")?.1.split_once("</Code>")?.0;
     let mut all = before.to_owned();
-    if !before.contains("<Message>") {
+    // `s3s` says of it that it is too far from the server's, and nothing of what to do.
+    if code == "RequestTimeTooSkewed" {
+        all = format!("{}</Code>", before.split_once("</Code>")?.0);
+    }
+    if !all.contains("<Message>") {
         let at = all.find("</Code>")? + "</Code>".len();
         all.insert_str(at, &format!("<Message>{}</Message>", message(code)));
     }
@@ -199,6 +213,9 @@ fn message(code: &str) -> &'static str {
              no proxy changes the path, the query or a signed header."
         }
         Some(S3ErrorCode::AccessDenied) => "The request is not signed, or its signer may not do this.",
+        Some(S3ErrorCode::RequestTimeTooSkewed) => {
+            "The difference between the request time and the server's time is too large: set the client's clock."
+        }
         Some(S3ErrorCode::InvalidURI) => "Couldn't parse the specified URI.",
         Some(S3ErrorCode::InvalidBucketName) => "The specified bucket is not valid.",
         Some(S3ErrorCode::KeyTooLongError) => "Your key is too long.",

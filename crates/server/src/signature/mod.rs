@@ -10,6 +10,7 @@
 mod canonical;
 mod chunks;
 mod scope;
+mod version2;
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
@@ -23,6 +24,7 @@ use chunks::{Framing, Seed};
 use scope::{Carrier, Signed};
 
 use crate::credentials::hex;
+pub(crate) use version2::with_slash;
 
 /// The region in the place of one that `s3s` refuses.
 const REGION: &str = "us-east-1";
