@@ -1,6 +1,6 @@
 //! The operations that are answered, each with what answers it. All others are answered with 501.
 
-#![expect(clippy::wildcard_imports, reason = "two types of each operation, which its name says")]
+#![allow(clippy::wildcard_imports, reason = "two types of each operation, which its name says")]
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
