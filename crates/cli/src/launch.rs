@@ -25,14 +25,19 @@ pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
     let _ = FLAGS.set(comm.into_iter().chain(mpi).collect());
 }
 
-/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them.
+/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them. Without `HOME`
+/// the home folder is the user's, as for the AWS CLI.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment() -> Environment {
-    let mut env: Environment = std::env::vars_os()
+    let mut variables: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    env.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    env
+    if !variables.contains_key("HOME") {
+        let home = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok());
+        variables.extend(home.map(|home| ("HOME".to_owned(), home)));
+    }
+    variables.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
 }
 
 /// The command line, for a trace: in words that are not Unicode, other bytes are replaced.
