@@ -31,10 +31,16 @@ pub(super) struct Try<'a> {
 }
 
 /// Whether nothing S3-like has ever come from the endpoint, so that its address may be of the wrong scheme.
-fn is_first_sight(endpoint: &Endpoint, failure: &Failure) -> bool {
-    let mute = failure.status == 0 && matches!(failure.outcome, Outcome::Connect | Outcome::Timeout);
+fn is_first_sight(attempt: &Try<'_>, failure: &Failure) -> bool {
+    let Try { endpoint, record, .. } = attempt;
     let vague = failure.status == 400 && failure.code.is_empty();
-    (mute && failure.retry == Retry::Later || vague) && !endpoint.health.has_answered()
+    let mute = match failure.outcome {
+        Outcome::Connect => failure.status == 0 && failure.retry == Retry::Later,
+        // A server without TLS may wait for the rest of what it takes for a line.
+        Outcome::Timeout => endpoint.tls && record.connection == ConnectionId::NONE,
+        _ => false,
+    };
+    (mute || vague) && !endpoint.health.has_answered()
 }
 
 /// The tries of one request.
@@ -135,7 +141,7 @@ impl<'a> Tries<'a> {
         if failure.status != 0 {
             attempt.record.status = failure.status;
         }
-        if is_first_sight(attempt.endpoint, &failure)
+        if is_first_sight(&attempt, &failure)
             && let Some(told) = scheme::mismatch(attempt.endpoint).await
         {
             failure = told;
