@@ -129,7 +129,9 @@ impl Reader {
             self.lost = false;
         } else if let Some((_, rest)) = facts.split_once("rank:") {
             let (rank, rest) = rest.split_once(',').unwrap_or((rest, ""));
-            self.rank = rank.trim().parse().map_err(|_| format!("the rank is {:?}", rank.trim()))?;
+            // A record that all ranks share has -1.
+            let number: i64 = rank.trim().parse().map_err(|_| format!("the rank is {:?}", rank.trim()))?;
+            self.rank = u32::try_from(number.max(0)).map_err(|_| format!("the rank is {number}"))?;
             if let Some((_, host)) = rest.split_once("hostname:") {
                 host.trim().clone_into(&mut self.host);
             }
