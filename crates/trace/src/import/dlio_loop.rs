@@ -63,13 +63,12 @@ impl Epochs {
     }
 
     fn change(&mut self, number: u32, change: impl FnOnce(&mut Epoch)) {
-        match self.0.iter_mut().rev().find(|epoch| epoch.number == number) {
-            Some(epoch) => change(epoch),
-            None => {
-                let mut epoch = Epoch { number, ..Epoch::default() };
-                change(&mut epoch);
-                self.0.push(epoch);
-            }
+        if let Some(epoch) = self.0.iter_mut().rev().find(|epoch| epoch.number == number) {
+            change(epoch);
+        } else {
+            let mut epoch = Epoch { number, ..Epoch::default() };
+            change(&mut epoch);
+            self.0.push(epoch);
         }
         self.0.sort_by_key(Epoch::begin);
     }

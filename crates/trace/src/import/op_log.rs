@@ -183,8 +183,8 @@ impl Reader {
 
     /// The file has ended: no call comes any more.
     pub(super) fn done(mut self, sheets: &mut Sheets) -> Result<(), String> {
-        let last = self.requests.last.iter_mut();
-        last.map(|request| request.settle(&mut self.client, self.bucket.as_deref(), sheets)).collect()
+        let mut last = self.requests.last.iter_mut();
+        last.try_for_each(|request| request.settle(&mut self.client, self.bucket.as_deref(), sheets))
     }
 
     /// A record with quotes that hold separators or go on in the next line.
