@@ -35,6 +35,7 @@ mod yaml;
 pub use error::{Error, Place, Problem};
 pub use identity::{CoreConfig, CoreKeys};
 pub use load::{Loaded, Source, env_names, load};
+pub use nearest::{key as nearest_key, word as nearest_word};
 pub use notice::{Notice, NoticeCode, Severity};
 pub use overrides::Override;
 pub use row_groups::RowGroupReader;

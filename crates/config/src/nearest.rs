@@ -31,8 +31,18 @@ fn near_enough(word: &str) -> usize {
     if word.len() > LONGEST { 0 } else { (word.chars().count() / 3).clamp(1, 4) }
 }
 
+/// Letters of a name's part that is worth a guess.
+const PART_MIN: usize = 4;
+
+/// Whether a name begins or ends with these words.
+fn is_part(part: &str, name: &str) -> bool {
+    name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'))
+        || name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))
+}
+
 /// The nearest of some words, if one is near.
-pub(crate) fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
     let most = near_enough(found);
     if most == 0 {
         return None;
@@ -42,7 +52,8 @@ pub(crate) fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
 }
 
 /// The nearest known key: one with the same name in another section, or a similar name, preferably in the same section.
-pub(crate) fn key(path: &str) -> Option<&'static str> {
+#[must_use]
+pub fn key(path: &str) -> Option<&'static str> {
     among(path, |key| !matches!(key.effect, Effect::Ignored(_))).or_else(|| former(path))
 }
 
@@ -64,11 +75,15 @@ fn among(path: &str, acts: impl Fn(&schema::Key) -> bool) -> Option<&'static str
     paths
         .filter_map(|known| {
             let (known_section, known_name) = known.rsplit_once('.').unwrap_or(("", known));
-            let edits = distance(&name, known_name);
             let elsewhere = usize::from(section != known_section);
+            let edits = distance(&name, known_name);
+            // `checkpoint.folder` and `dataset.num_files` are parts of names.
+            let is_part = elsewhere == 0 && name.len() >= PART_MIN && is_part(&name, known_name);
+            let edits = if is_part { edits.min(1) } else { edits };
             (edits <= most && (elsewhere == 0 || edits <= 1)).then_some((edits + elsewhere, known))
         })
-        .min()
+        // Of two that are as near, training is meant more often than evaluation.
+        .min_by_key(|(cost, known)| (*cost, !known.ends_with("_train"), *known))
         .map(|(_, known)| known)
 }
 
@@ -86,6 +101,14 @@ pub(crate) fn hint(path: &str) -> String {
     key(path).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 
+/// The same, ready for a sentence that follows.
+pub(crate) fn sentence(path: &str) -> String {
+    match hint(path) {
+        hint if hint.is_empty() => ";".to_owned(),
+        hint => hint,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +123,8 @@ mod tests {
             ("datset", Some("dataset")),
             ("frameork", Some("framework")),
             ("reader.completely_different", None),
+            ("checkpoint.folder", Some("checkpoint.checkpoint_folder")),
+            ("dataset.num_files", Some("dataset.num_files_train")),
         ] {
             assert_eq!(key(typo), expected, "{typo}");
         }

@@ -114,7 +114,7 @@ impl Override {
             }
             (Action::Set, Some(value)) => {
                 if existing.is_none() && !schema::knows(&key) {
-                    let message = format!("there is no such key{}; ++ adds a key", nearest::hint(&key));
+                    let message = format!("there is no such key{} ++ adds a key", nearest::sentence(&key));
                     return Err(Problem::new(&self.place, key, message));
                 }
                 self.set(workload, &names, value)

@@ -13,7 +13,7 @@ composes it. Every key can be overridden on the command line: `++workload.train.
 `${oc.env:NAME,default}` and `${section.key}`.
 
 In dialect `native`, and for the keys of section `dlio_rs` in every dialect, numbers may have units: `100ms`, `1.5s`,
-`2min` for times; `64KiB`, `8MiB`, `1GB` for bytes; `10k`, `2M` for counts. The references know none: in their dialects a
+`2min` (or `2m`), `1h` for times; `64KiB`, `8MiB`, `1GB` for bytes; `10k`, `2M` for counts. The references know none: in their dialects a
 time that is a text is ignored as there, with a warning, and any other such text is an error.
 
 A place is a path, `file:///PATH` or `s3://BUCKET[/PREFIX]`. A scheme decides before `storage.storage_type` does; outputs,

@@ -25,7 +25,7 @@ fn a_known_key_may_be_set_where_the_file_lacks_it() {
 fn an_unknown_key_is_refused_with_its_neighbour_and_plus_plus() {
     assert_eq!(
         yaml("").with("reader.batch_sise=4").refused(),
-        "override reader.batch_sise=4: reader.batch_sise: there is no such key; did you mean reader.batch_size?; ++ adds a key"
+        "override reader.batch_sise=4: reader.batch_sise: there is no such key; did you mean reader.batch_size? ++ adds a key"
     );
     let unknown = yaml("").with("++reader.batch_sise=4").notices(NoticeCode::UnknownKey);
     assert_eq!(

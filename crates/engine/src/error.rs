@@ -18,9 +18,7 @@ pub enum Error {
         source: Box<dlio_storage::Error>,
     },
     /// An object of the data set does not exist.
-    #[error(
-        "{place}: {object} does not exist{answer}; generate the data set first (++workload.workflow.generate_data=True)"
-    )]
+    #[error("{place}: {object} does not exist{answer}; generate the data set first")]
     Missing {
         /// Rank, epoch, step.
         place: Place,

@@ -76,7 +76,7 @@ pub async fn generate(
     let count = numbers.size_hint().1.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
     rig.observer.generation_started(count);
     let lanes = options.inflight.clamp(1, u32::try_from(count.max(1)).unwrap_or(u32::MAX));
-    let crew = Crew { name: "generate", lanes, at: AT, cancel: &options.cancel };
+    let crew = Crew { name: "generate", done: "written", lanes, at: AT, cancel: &options.cancel };
     let mut totals = FileTotals::default();
     let count = |file: FileDone| {
         totals.files += 1;
@@ -100,7 +100,7 @@ pub async fn generate(
 
 /// Rank 0: the root and the folders.
 async fn make_folders(files: &FileSet, rig: &Rig, watch: &mut Watch<'_>) -> Result<(), Error> {
-    let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")] };
+    let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")], done: "made" };
     watch.begin(AT, Activity::Files);
     let root = watch.attend(AT, waiting, rig.storage.create_root()).await?;
     record_folder(rig, &rig.storage.root_uri(), root)?;

@@ -222,9 +222,11 @@ impl std::fmt::Display for Stall {
             Waiting::Checkpoint { objects } if objects.is_empty() => write!(f, " for a checkpoint lane")?,
             Waiting::Checkpoint { objects } => write!(f, " for the checkpoint file {}", objects.join(", "))?,
             Waiting::Work { what } => write!(f, " for {what}")?,
-            Waiting::Files { objects } => write!(f, " for {} to be written", objects.join(", "))?,
+            Waiting::Files { objects, done } => write!(f, " for {} to be {done}", objects.join(", "))?,
         }
-        if self.epoch > 0 {
+        // A missing rank's last activity has its position already, most often the same.
+        let told = matches!(&self.waiting, Waiting::Ranks { absent } if absent.to_string().contains("epoch "));
+        if self.epoch > 0 && !told {
             write!(f, " (epoch {}, step {})", self.epoch, self.step)?;
         }
         Ok(())
@@ -283,7 +285,9 @@ pub enum Waiting {
     },
     /// For a lane to finish a file of the data set.
     Files {
-        /// What the lanes are writing.
+        /// What the lanes are working on.
         objects: Vec<String>,
+        /// What is to be done with them: `written`, `read`, `removed`.
+        done: &'static str,
     },
 }

@@ -38,7 +38,7 @@ pub async fn remove(
     watch.meet(AT, rig.comm.barrier()).await?;
     let mut removed = Removed::default();
     if rig.comm.place().rank == 0 {
-        let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")] };
+        let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")], done: "removed" };
         watch.begin(AT, Activity::Files);
         removed = watch.attend(AT, waiting, sweep(files, rig)).await??;
     }

@@ -26,6 +26,8 @@ pub(crate) trait FileWork: Send + 'static {
 /// How many lanes, what they are called, and when they stop.
 pub(crate) struct Crew<'c> {
     pub(crate) name: &'static str,
+    /// What becomes of a file, for the line about a long wait: `written`, `read`.
+    pub(crate) done: &'static str,
     pub(crate) lanes: u32,
     pub(crate) at: Position,
     pub(crate) cancel: &'c CancelFlag,
@@ -37,6 +39,7 @@ pub(crate) struct Team<D> {
     reports: mpsc::UnboundedReceiver<D>,
     statuses: Vec<Arc<LaneStatus>>,
     at: Position,
+    done: &'static str,
     /// Dropping it stops the lanes.
     _alive: watch::Sender<()>,
 }
@@ -79,7 +82,7 @@ impl<D: Send + 'static> Team<D> {
                 source,
             })?;
         }
-        Ok(Self { queue, reports, statuses, at: crew.at, _alive: alive })
+        Ok(Self { queue, reports, statuses, at: crew.at, done: crew.done, _alive: alive })
     }
 
     /// Deals the file numbers out to the lanes and passes on what they report; `uri` names a file.
@@ -88,11 +91,11 @@ impl<D: Send + 'static> Team<D> {
         mut numbers: impl Iterator<Item = u64>,
         uri: impl Fn(u64) -> String,
         watch: &mut Watch<'_>,
-        mut done: impl FnMut(D),
+        mut report: impl FnMut(D),
     ) -> Result<(), Error> {
-        let Self { queue, mut reports, statuses, at, _alive } = self;
+        let Self { queue, mut reports, statuses, at, done, _alive } = self;
         let names = || statuses.iter().filter_map(|status| status.file()).map(&uri);
-        let waiting = || Waiting::Files { objects: names().collect() };
+        let waiting = || Waiting::Files { objects: names().collect(), done };
         watch.begin(at, Activity::Files);
         let mut queue = Some(queue);
         let mut next = numbers.next();
@@ -107,7 +110,7 @@ impl<D: Send + 'static> Team<D> {
                 }
             };
             match watch.attend(at, waiting, turn).await? {
-                Turn::Done(file) => done(file),
+                Turn::Done(file) => report(file),
                 Turn::Room(room) => {
                     if let Some(number) = next {
                         room.send(number);

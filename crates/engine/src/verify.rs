@@ -98,7 +98,7 @@ pub async fn verify(
         },
     };
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));
-    let crew = Crew { name: "verify", lanes, at: AT, cancel: &options.cancel };
+    let crew = Crew { name: "verify", done: "read", lanes, at: AT, cancel: &options.cancel };
     let mut mine = Verified::default();
     let uri = |number| rig.storage.uri(&files.key(number));
     let dealt = match Team::start(rig, &mut watch, &crew, inspector) {

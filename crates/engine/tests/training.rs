@@ -201,7 +201,7 @@ fn a_stall_names_rank_epoch_step_and_object() {
         let stalls = run.ranks[0].seen.stalls.borrow();
         assert_eq!(
             stalls[0].to_string(),
-            "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last waiting for a batch in epoch 1, step 1) (epoch 1, step 1)"
+            "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last waiting for a batch in epoch 1, step 1)"
         );
     }
 }

@@ -6,6 +6,7 @@
 mod ending;
 mod kind;
 mod position;
+pub mod quantity;
 mod sink;
 mod timing;
 

@@ -7,6 +7,8 @@ mod mlperf;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, Shuffle};
 use dlio_config::{Notice, NoticeCode, Workload};
 
+use dlio_event::quantity::counted;
+
 use crate::reading::{Kind, Reading, SplitSteps};
 use crate::{Handles, Split};
 
@@ -81,8 +83,10 @@ fn trimming(reading: &Reading, split: Split) -> Option<Notice> {
         Split::Eval => "evaluation",
     };
     let factors = format!(
-        "num_samples_per_file {} x {batch} {} x {} ranks = {unit}",
-        reading.samples_per_file, counts.batch_size, reading.world.size
+        "num_samples_per_file {} x {batch} {} x {} = {unit}",
+        reading.samples_per_file,
+        counts.batch_size,
+        counted(reading.world.size, "rank")
     );
     Some(quirk(if kept == 0 {
         format!(
@@ -108,10 +112,10 @@ fn remainder(reading: &Reading, split: Split, steps: SplitSteps) -> Option<Notic
             NoticeCode::Suspicious,
             format!(
                 "NOTHING WILL BE READ for `{}`: its {samples} samples are fewer than one step on all ranks takes \
-                 ({batch} {} x {} ranks = {per_step}); raise {key}, lower {batch} or use fewer ranks",
+                 ({batch} {} x {} = {per_step}); raise {key}, lower {batch} or use fewer ranks",
                 split.folder(),
                 counts.batch_size,
-                reading.world.size
+                counted(reading.world.size, "rank")
             ),
         ));
     }
@@ -156,22 +160,26 @@ fn shuffling(workload: &Workload, reading: &Reading) -> Option<Notice> {
     }
     let asked = asked.join(" and ");
     let verb = if asked.contains(" and ") { "have" } else { "has" };
-    Some(quirk(match reading.kind {
-        Kind::Index => format!(
-            "{asked} {verb} no effect with the {} loader, as in the reference: every epoch reads the same samples in \
+    // It is so in every run of most workloads: nothing is wrong with this one.
+    Some(Notice::info(
+        NoticeCode::Quirk,
+        match reading.kind {
+            Kind::Index => format!(
+                "{asked} {verb} no effect with the {} loader, as in the reference: every epoch reads the same samples in \
              ascending order; {NATIVE} shuffles",
-            workload.reader.data_loader
-        ),
-        Kind::Streams => format!(
-            "{asked} {verb} no effect on what is read from TFRecord files, as in the reference: names are sorted, and \
+                workload.reader.data_loader
+            ),
+            Kind::Streams => format!(
+                "{asked} {verb} no effect on what is read from TFRecord files, as in the reference: names are sorted, and \
              the shuffle buffer only decides which record joins which batch; with {NATIVE} file_shuffle shuffles files"
-        ),
-        Kind::Iterative if samples != Shuffle::Off => format!(
-            "reader.sample_shuffle {samples} changes only the sample numbers that are reported, not what is read, as in \
+            ),
+            Kind::Iterative if samples != Shuffle::Off => format!(
+                "reader.sample_shuffle {samples} changes only the sample numbers that are reported, not what is read, as in \
              the reference; {NATIVE} shuffles"
-        ),
-        Kind::Iterative | Kind::Iterable | Kind::Blank => return None,
-    }))
+            ),
+            Kind::Iterative | Kind::Iterable | Kind::Blank => return None,
+        },
+    ))
 }
 
 fn same_files(reading: &Reading) -> Option<Notice> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use dlio_event::quantity::counted;
 use serde_json::{Value, json};
 
 use crate::{Handles, Split, TrainingPlan};
@@ -15,18 +16,23 @@ pub fn summary(plan: &TrainingPlan) -> String {
     let _ = writeln!(text, "plan {}", plan.fingerprint());
     let _ = writeln!(
         text,
-        "data set: {} training and {} evaluation files ({}), {} samples each",
+        "data set: {} training and {} evaluation files ({}), {} each",
         files.len(Split::Train),
         files.len(Split::Eval),
         files.format(),
-        files.samples_per_file()
+        counted(files.samples_per_file(), "sample")
     );
     let lanes = match plan.lanes() {
         0 => "read inline by the training loop".to_owned(),
         1 => "1 reader lane each".to_owned(),
         lanes => format!("{lanes} reader lanes each"),
     };
-    let _ = writeln!(text, "ranks: {}, {lanes}, up to {} steps ahead per lane", plan.world().size, plan.window());
+    let _ = writeln!(
+        text,
+        "ranks: {}, {lanes}, up to {} ahead per lane",
+        plan.world().size,
+        counted(plan.window(), "step")
+    );
     let handles = match plan.handles() {
         Handles::PerSample => "opened for every sample",
         Handles::PerFile => "opened once per pass over their samples",

@@ -420,7 +420,7 @@ fn the_summary_and_the_lines_of_json_have_totals_shares_and_files() {
     }
     let written = plan.written();
     assert!(text.contains(&format!("1544 files of {} bytes of tensors (5292.249 GiB)", written.total())), "{text}");
-    assert!(text.contains("256 rank(s): 1 file(s), model 0 bytes (0.000 GiB)"), "{text}");
+    assert!(text.contains("256 ranks: 1 file, model 0 bytes (0.000 GiB)"), "{text}");
     let lines: Vec<Value> = plan.jsonl(Some(8)).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
     let totals = plan.totals(Some(8), None);
     assert_eq!(totals["rank_files"], json!(lines));

@@ -28,7 +28,7 @@ fn a_plan_without_surprises_has_no_notices() {
 #[test]
 fn trimming_is_told_with_the_numbers() {
     let trimmed = plan(1, &["dataset.num_files_train=13"]);
-    only(&trimmed, &["first 8 of 13 files", "num_samples_per_file 4 x batch_size 2 x 1 ranks = 8"]);
+    only(&trimmed, &["first 8 of 13 files", "num_samples_per_file 4 x batch_size 2 x 1 rank = 8"]);
     let nothing = plan(4, &[]);
     let text = only(&nothing, &["NOTHING WILL BE READ for training", "raise dataset.num_files_train to at least 32"]);
     assert!(text.contains("native"), "{text}");

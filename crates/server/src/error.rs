@@ -149,8 +149,17 @@ pub enum Error {
     #[error("reading /dev/urandom for a key pair")]
     Random(#[source] io::Error),
     /// The threads of the server cannot be started.
-    #[error("starting the server's threads; allow more of them (ulimit -u) or more memory (ulimit -v)")]
+    #[error("starting the server's threads; {}", allow_more(.0))]
     Runtime(#[source] io::Error),
+}
+
+/// Which limit the threads ran into: themselves, or the descriptors that they wait with.
+fn allow_more(error: &io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::MFILE) => "allow more open files (ulimit -n)",
+        Some(rustix::io::Errno::NFILE) => "allow more open files on this system (fs.file-max)",
+        _ => "allow more of them (ulimit -u) or more memory (ulimit -v)",
+    }
 }
 
 /// How long it was waited; nothing for a single look.
@@ -160,5 +169,5 @@ fn after(waited: Duration) -> String {
 
 /// How to wait longer, where it was waited at all.
 fn longer(waited: Duration) -> &'static str {
-    if waited.is_zero() { "" } else { "; --registry-wait SECONDS waits longer" }
+    if waited.is_zero() { "" } else { "; --registry-wait TIME waits longer" }
 }

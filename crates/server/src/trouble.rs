@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dlio_event::quantity::Unit;
 use tokio::time::Instant;
 
 use crate::line::{Line, Lines};
@@ -74,9 +75,13 @@ impl FromStr for Trouble {
                 "refuse" if value.is_empty() => trouble.refuse = true,
                 "close" if value.is_empty() => trouble.close = true,
                 "first" if value.is_empty() => trouble.first = true,
-                "ms" => trouble.delay = seconds(value, 1e-3).ok_or_else(|| wrong("milliseconds, 0 or more"))?,
+                "ms" => {
+                    trouble.delay =
+                        seconds(value, 1e-3).ok_or_else(|| wrong("milliseconds, 0 or more, such as 5 or 1.5s"))?;
+                }
                 "bytes" => {
-                    let rate = value.parse().map_err(|_| wrong("bytes per second, 1 or more"))?;
+                    let rate =
+                        bytes(value).ok_or_else(|| wrong("bytes per second, 1 or more, such as 500kB or 8MiB"))?;
                     trouble.bytes_per_second = Some(rate);
                 }
                 "endpoint" => trouble.endpoint = Some(value.parse().map_err(|_| wrong("a number from 0"))?),
@@ -99,8 +104,15 @@ impl FromStr for Trouble {
     }
 }
 
+/// A time; a number alone counts multiples of `unit` seconds.
 fn seconds(text: &str, unit: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.parse::<f64>().ok()? * unit).ok()
+    Duration::try_from_secs_f64(Unit::Seconds.value_or(text, unit)?).ok()
+}
+
+fn bytes(text: &str) -> Option<NonZeroU64> {
+    let whole = Unit::Bytes.value_or(text, 1.0).filter(|value| (1.0..1e19).contains(value))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range just checked")]
+    NonZeroU64::new(whole as u64)
 }
 
 /// `FROM..TO`; either may be missing.
@@ -174,10 +186,12 @@ mod tests {
         assert_eq!(known.time, Some(Duration::from_secs(1)..Duration::MAX));
         assert_eq!((rule("refuse").refuse, rule("gets=..5,close").close), (true, true));
         assert_eq!(rule("bytes=5000,s=2..62").bytes_per_second, NonZeroU64::new(5000));
+        assert_eq!(rule("bytes=2MiB,s=2..1min").bytes_per_second, NonZeroU64::new(2 << 20));
+        assert_eq!(rule("ms=0.1s"), rule("ms=100"));
         for wrong in [
             "",
             "bytes=0",
-            "bytes=1e6",
+            "bytes=1Mb",
             "endpoint=1",
             "ms=-1",
             "ms=x",

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use dlio_event::quantity::counted;
+
 use crate::Report;
 use crate::percentile::Latency;
 use crate::report::FlowRow;
@@ -155,13 +157,13 @@ pub fn markdown(report: &Report) -> String {
     let run = &report.run;
     let mut text = format!("# {}\n\n", run.model.as_deref().unwrap_or("run"));
     let line = format!(
-        "{} ranks on {} hosts, {:.3} s, {} events, {} operations, {} errors\n",
-        run.world,
-        run.hosts.len(),
+        "{} on {}, {:.3} s, {}, {}, {}\n",
+        counted(run.world, "rank"),
+        counted(run.hosts.len(), "host"),
         run.seconds,
-        run.events,
-        run.operations,
-        run.errors
+        counted(run.events, "event"),
+        counted(run.operations, "operation"),
+        counted(run.errors, "error")
     );
     text.push_str(&line);
     if let Some(au) = report.train.as_ref().and_then(|train| train.au) {

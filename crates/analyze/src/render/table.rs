@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::units::{bytes, count, nanos, seconds};
+use dlio_event::quantity::counted;
+
+use super::units::{bytes, nanos, seconds, things};
 use crate::Report;
 use crate::percentile::Latency;
 use crate::report::{FlowRow, Operation, TimeRow};
@@ -91,19 +93,19 @@ impl Page {
         let run = &report.run;
         let name = run.model.as_deref().unwrap_or("run");
         self.line(&format!(
-            "{name}: {} ranks on {} hosts, {}, {} events",
-            run.world,
-            run.hosts.len(),
+            "{name}: {} on {}, {}, {}",
+            counted(run.world, "rank"),
+            counted(run.hosts.len(), "host"),
             seconds(run.seconds),
-            count(run.events)
+            things(run.events, "event")
         ));
         self.line(&format!(
-            "read {}, wrote {}, {} operations, {} errors, {} retries",
+            "read {}, wrote {}, {}, {}, {}",
             bytes(run.read_bytes as f64),
             bytes(run.written_bytes as f64),
-            count(run.operations),
-            count(run.errors),
-            count(run.retries)
+            things(run.operations, "operation"),
+            things(run.errors, "error"),
+            things(run.retries, "retry")
         ));
         if run.ending.state != crate::RunState::Unknown {
             self.wrapped("ended: ", &run.ending.text);

@@ -35,6 +35,11 @@ pub(crate) fn seconds(value: f64) -> String {
     format!("{:.0} m {:02.0} s", (whole / 60.0).floor(), whole % 60.0)
 }
 
+/// `12 345 678 events`, `1 event`
+pub(crate) fn things(value: u64, noun: &str) -> String {
+    format!("{} {}", count(value), dlio_event::quantity::noun_of(value, noun))
+}
+
 /// `12 345 678`
 pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -73,5 +78,6 @@ mod tests {
         assert_eq!(seconds(3725.0), "62 m 05 s");
         assert_eq!(count(1_234_567), "1 234 567");
         assert_eq!(count(12), "12");
+        assert_eq!((things(1, "retry"), things(2000, "retry")), ("1 retry".to_owned(), "2 000 retries".to_owned()));
     }
 }

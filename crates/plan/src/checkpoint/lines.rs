@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use dlio_event::quantity::counted;
 use serde_json::{Value, json};
 
 use super::{CheckpointBytes, CheckpointFile, CheckpointPart, CheckpointPlan};
@@ -44,8 +45,9 @@ impl CheckpointPlan {
         for (ranks, bytes) in kinds {
             let _ = writeln!(
                 text,
-                "  {ranks} rank(s): {} file(s), model {} bytes ({}), optimizer {} bytes ({})",
-                bytes.files,
+                "  {}: {}, model {} bytes ({}), optimizer {} bytes ({})",
+                counted(ranks, "rank"),
+                counted(bytes.files, "file"),
                 bytes.model,
                 gib(bytes.model),
                 bytes.optimizer,

@@ -1,5 +1,7 @@
 //! `--require 'issue_error_p99<=1ms'`: bounds that a replay has to keep.
 
+use dlio_event::quantity::Unit;
+
 use super::{Error, Fidelity};
 
 /// What can be required, with its meaning. Times in nanoseconds unless a unit is given.
@@ -54,11 +56,11 @@ pub struct Requirement {
     at_most: bool,
     bound: f64,
     /// Unit of the bound and how many of the metric's own it is.
-    unit: (&'static str, f64),
+    unit: (String, f64),
 }
 
 impl Requirement {
-    /// Reads `METRIC<=VALUE[ns|us|ms|s]` or `METRIC>=…`.
+    /// Reads `METRIC<=VALUE` or `METRIC>=VALUE`; a value may have a unit that fits the metric: `1ms`, `4MiB`, `10k`.
     ///
     /// # Errors
     /// [`Error::Option`].
@@ -74,15 +76,8 @@ impl Requirement {
             let known: Vec<&str> = METRICS.iter().map(|(metric, _)| *metric).collect();
             wrong(&format!("there is no metric {name}; there are {}", known.join(", ")))
         })?;
-        let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
-        let unit = units.iter().find_map(|unit| Some((value.strip_suffix(unit.0)?.trim_end(), *unit)));
-        let (digits, unit) = unit.unwrap_or((value, ("", 1.0)));
-        let number: f64 =
-            digits.parse().map_err(|_| wrong(&format!("{value} is no number with unit ns, us, ms or s")))?;
-        if !number.is_finite() {
-            return Err(wrong("the bound must be finite"));
-        }
-        Ok(Self { text: text.to_owned(), metric, at_most, bound: number * unit.1, unit })
+        let (bound, unit) = bound_of(metric, value).map_err(|why| wrong(&why))?;
+        Ok(Self { text: text.to_owned(), metric, at_most, bound, unit })
     }
 
     /// What is wrong, if the bound is not kept. What was not measured is not kept either.
@@ -92,9 +87,35 @@ impl Requirement {
             return Some(format!("{}: {} was not measured", self.text, self.metric));
         };
         let kept = if self.at_most { found <= self.bound } else { found >= self.bound };
-        let (unit, factor) = self.unit;
+        let (unit, factor) = &self.unit;
         (!kept).then(|| format!("{}: {} is {}{unit}", self.text, self.metric, (found / factor * 1e3).round() / 1e3))
     }
+}
+
+/// What a metric counts, and how many of its own units one of those is: moments are in nanoseconds. `None`: it is a ratio.
+fn counts(metric: &str) -> Option<(Unit, f64)> {
+    match metric {
+        "bytes_missing" => Some((Unit::Bytes, 1.0)),
+        "inversions" | "operations_missing" | "opens_difference" => Some((Unit::Count, 1.0)),
+        "concurrency_ratio" | "interarrival_ks" => None,
+        _ => Some((Unit::Seconds, 1e9)),
+    }
+}
+
+/// A bound in the metric's own unit, and the unit it was given in.
+fn bound_of(metric: &str, value: &str) -> Result<(f64, (String, f64)), String> {
+    if let Ok(bound) = value.parse::<f64>() {
+        return if bound.is_finite() {
+            Ok((bound, (String::new(), 1.0)))
+        } else {
+            Err("the bound must be finite".to_owned())
+        };
+    }
+    let Some((unit, scale)) = counts(metric) else { return Err(format!("{value} is no number; {metric} has no unit")) };
+    let given = value.trim_start_matches(|c: char| !c.is_alphabetic());
+    let read = unit.value(value).zip(unit.value(&format!("1{given}")));
+    read.map(|(bound, factor)| (bound * scale, (given.to_owned(), factor * scale)))
+        .ok_or_else(|| format!("{value} is no number with a unit, such as {}", unit.examples()))
 }
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ impl S3 {
         let told = self.open(key).await?.read(ByteRange::new(0, 1), &mut ignore).await.err();
         let mut error = told.unwrap_or(error);
         if error.kind == ErrorKind::NotFound {
-            error.message += "; the first object of the data set is not there: generate it with \
-                ++workload.workflow.generate_data=True, or check bucket, data_folder and file counts";
+            error.message += "; the first object of the data set is not there: generate it first, or check bucket, \
+                data_folder and file counts";
         }
         Err(error)
     }

@@ -34,6 +34,8 @@ pub struct RetryPolicy {
     pub max_attempts: Option<u32>,
     /// An operation is given up when no byte of it has moved for this long; zero: nothing is sent twice.
     pub retry_for: Duration,
+    /// What the user calls that limit, for messages: a key or a flag.
+    pub named: &'static str,
     /// First pause between attempts; it doubles with each up to 5 s, times a seeded factor of 0.5 to 1.
     pub backoff: Duration,
     /// This is the check before a run: an endpoint that refuses connections is given up after 5 s.
@@ -45,6 +47,7 @@ impl Default for RetryPolicy {
         Self {
             max_attempts: None,
             retry_for: Duration::from_mins(1),
+            named: "dlio_rs.retry_for",
             backoff: Duration::from_millis(100),
             at_start: false,
         }

@@ -207,8 +207,10 @@ impl<'a> Tries<'a> {
         let (waited, patience) = (self.state.waited(now), self.client.config.retry.retry_for);
         if waited >= patience && !patience.is_zero() && failure.retry != Retry::Never {
             let seconds = waited.as_secs_f64();
-            failure.message =
-                format!("{}; given up after {seconds:.0} s without a byte (dlio_rs.retry_for)", failure.message);
+            failure.message = format!(
+                "{}; given up after {seconds:.0} s without a byte ({})",
+                failure.message, self.client.config.retry.named
+            );
         }
         let mut error = self.call.error(self.client, failure.kind, &*failure.message);
         error.endpoint = Some(endpoint.name.to_string());
