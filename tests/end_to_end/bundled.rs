@@ -145,8 +145,9 @@ fn runs_scaled_down(name: &str, server: Option<&Server>) {
 
 /// The bundled workloads whose name passes.
 fn bundled(pass: impl Fn(&str) -> bool) -> Vec<String> {
-    let listed = solo(&["workloads"]).ok().out;
-    let names = listed.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    let listed: serde_json::Value = serde_json::from_str(&solo(&["workloads", "--format", "json"]).ok().out).unwrap();
+    let entries = listed.as_array().unwrap().iter();
+    let names = entries.map(|entry| entry["name"].as_str().unwrap().to_owned());
     names.filter(|name| pass(name)).collect()
 }
 

@@ -93,7 +93,7 @@ fn all_is_well_where_everything_is_there_and_nothing_is_changed() {
         assert_eq!(found.filter(|check| check["verdict"] == "pass").count(), 2, "{name}: {report:#}");
     }
     let ranks = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "ranks").unwrap();
-    assert!(ranks["evidence"].as_str().unwrap().starts_with("2 ranks on 1 node(s)"), "{ranks}");
+    assert!(ranks["evidence"].as_str().unwrap().starts_with("2 ranks on 1 node,"), "{ranks}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod bundled;
 mod causes;
 mod checkpoints;
 mod connections;
+mod contact;
 mod containers;
 mod content;
 mod credentials;

@@ -134,11 +134,7 @@ fn processes_that_no_mpi_joins_do_not_do_the_whole_run_each() {
     run(folder.path(), &[("WORLD_SIZE", "1"), ("RANK", "0")], &[]).ok();
     let meant = [&torchrun[..], &[("DLIO_RS_COMM", "solo")]].concat();
     let said = run(folder.path(), &meant, &[]).ok();
-    assert!(
-        said.err.contains("given and not used: launcher=WORLD_SIZE=4, RANK=1: DLIO_RS_COMM comes first"),
-        "{}",
-        said.err
-    );
+    assert!(!said.err.contains("not used"), "{}", said.err);
     run(folder.path(), &[("DLIO_RS_COMM", "mpi4py")], &[]).failed(2, &["DLIO_RS_COMM", "auto, mpi or solo"]);
 }
 
@@ -149,7 +145,7 @@ fn units_are_understood_in_our_dialect_and_told_in_the_reference_s() {
     let said = run(folder.path(), &[], &native).ok();
     assert!(!said.err.contains("WARNING"), "{}", said.err);
     let path = yaml(folder.path(), "");
-    solo(&["validate", &path, "--dialect", "native", "train.computation_time=2m"])
+    solo(&["validate", &path, "--dialect", "native", "train.computation_time=2x"])
         .failed(2, &["computation_time", "100ms"]);
     let said = run(folder.path(), &[], &["train.computation_time=100ms", "++dlio_rs.multipart_part_size=8MiB"]).ok();
     let line =

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dlio_config::vocabulary::Decode;
 
 use crate::location::local_path;
+use crate::text_args::{CompletionsArgs, InstallLinksArgs, ManArgs, WorkloadsArgs};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_command_args::TraceCommand;
 
@@ -13,7 +14,7 @@ use crate::trace_command_args::TraceCommand;
 ///
 /// Under `mpirun` every process is one rank, one simulated accelerator; without it the world has one rank.
 #[derive(Debug, Parser)]
-#[command(name = "dlio-rs", version, max_term_width = 100, propagate_version = true, after_long_help = EXIT_CODES)]
+#[command(name = "dlio-rs", version = crate::version::line(), max_term_width = 100, propagate_version = true, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -55,92 +56,133 @@ impl CommArg {
     }
 }
 
-const EXIT_CODES: &str = "Exit codes:
-  0  success
-  1  unexpected error
-  2  the command line or the configuration is wrong
-  3  the storage cannot be used: endpoint, credentials, bucket, permission, no space
-  4  data are missing or damaged
-  5  ranks: launcher and MPI library disagree, plans differ, another rank ended
-  6  a trace cannot be read or written
-  7  a replayed trace did not keep a bound of --require
-  8  analyze --fail-if: a metric changed beyond its threshold
-   9  a wait lasted longer than --stall-timeout
-  10  the output folder is in use by another run, or holds files that no run of this program lists
-   128 + n   ended by signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 131 SIGQUIT, 138 and 140 SIGUSR1 and 2, 152 SIGXCPU";
+/// Lines that fit 80 columns: clap would break longer ones without regard to their indentation.
+const EXIT_CODES: &str = "Under mpirun:
+  As root, Open MPI wants `mpirun --allow-run-as-root`; for more ranks than the
+  machine has cores, `mpirun --oversubscribe`.
+
+Exit codes:
+    0  success
+    1  unexpected error
+    2  the command line or the configuration is wrong
+    3  the storage cannot be used: endpoint, credentials, bucket, permission,
+       no space
+    4  data are missing or damaged
+    5  ranks: launcher and MPI disagree, plans differ, another rank ended
+    6  a trace cannot be read or written
+    7  a replayed trace did not keep a bound of --require
+    8  analyze --fail-if: a metric changed beyond its threshold
+    9  a wait lasted longer than --stall-timeout
+   10  the output folder is in use by another run, or holds files that no run of
+       this program lists
+  128 + n  ended by signal n: 130 Ctrl-C (SIGINT), 143 SIGTERM, 129 SIGHUP,
+       131 SIGQUIT, 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write the data set of a workload to disk or to S3 endpoints.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "dlio-rs generate [OPTIONS] [CONFIG] [OVERRIDE]...",
+        after_help = "Examples:
   dlio-rs generate
-  mpirun -np 4 dlio-rs generate unet3d_h100 dataset.num_files_train=64
-  mpirun -np 8 dlio-rs generate my.yaml ++workload.dataset.data_folder=s3://bucket/set --registry reg/")]
+  mpirun -np 2 dlio-rs generate unet3d_h100 dataset.num_files_train=28
+  mpirun -np 2 dlio-rs generate my.yaml --registry reg/ \\
+      ++workload.dataset.data_folder=s3://bucket/set"
+    )]
     Generate(GenerateArgs),
     /// Run the training loop of a workload, or do the storage operations of a recorded trace again.
-    #[command(after_help = "Examples:
-  mpirun -np 2 dlio-rs replay out/trace --map /data=/mnt/new --prepare --require 'issue_error_p99<=1ms'
-  mpirun -np 4 dlio-rs replay unet3d_h100 train.epochs=2
-  mpirun -np 4 dlio-rs replay my.yaml --registry reg/ ++workload.output.folder=out")]
+    #[command(
+        override_usage = "dlio-rs replay [OPTIONS] CONFIG [OVERRIDE]...
+       dlio-rs replay [OPTIONS] TRACE [OVERRIDE]...",
+        after_help = "Examples:
+  mpirun -np 2 dlio-rs replay unet3d_h100 train.epochs=2
+  mpirun -np 2 dlio-rs replay my.yaml --registry reg/ --output out
+  mpirun -np 2 dlio-rs replay out --map /data=/mnt/new --prepare \\
+      --require 'issue_error_p99<=1ms'"
+    )]
     Replay(ReplayOrTraceArgs),
     /// Do what `workflow.*` asks for: generate, then train.
-    #[command(after_help = "Examples:
-  mpirun -np 4 dlio-rs run my.yaml workflow.generate_data=true")]
+    #[command(
+        override_usage = "dlio-rs run [OPTIONS] CONFIG [OVERRIDE]...",
+        after_help = "Examples:
+  mpirun -np 2 dlio-rs run my.yaml workflow.generate_data=true"
+    )]
     Run(ReplayArgs),
     /// Check the content of every file of the data set, on all ranks: nothing is written, every bad file is counted.
-    #[command(after_help = "Examples:
-  mpirun -np 4 dlio-rs verify my.yaml
-  dlio-rs verify my.yaml dlio_rs.verify_by=checksum")]
+    #[command(
+        override_usage = "dlio-rs verify [OPTIONS] CONFIG [OVERRIDE]...",
+        after_help = "Examples:
+  mpirun -np 2 dlio-rs verify my.yaml
+  dlio-rs verify my.yaml dlio_rs.verify_by=checksum"
+    )]
     Verify(VerifyArgs),
     /// Summarise the traces of a run: latencies, throughput, utilisation and where the time went.
     #[command(after_help = "Examples:
   dlio-rs analyze out/
   dlio-rs analyze out/trace --html report.html --json report.json
-  dlio-rs analyze out/ --base before/ --fail-if 'au<-1%' --fail-if 'read_p99>10%'
-  mpirun -n 4 dlio-rs analyze out/ --no-files")]
+  dlio-rs analyze out/ --base before/ --fail-if 'au<-1%'
+  mpirun -np 2 dlio-rs analyze out/ --no-files")]
     Analyze(AnalyzeArgs),
     /// Work on recorded traces.
     #[command(subcommand)]
     Trace(TraceCommand),
     /// Print what every rank would read, and in which order, without touching storage.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "dlio-rs plan [OPTIONS] CONFIG [OVERRIDE]...",
+        after_help = "Examples:
   dlio-rs plan unet3d_h100 --ranks 8
-  dlio-rs plan my.yaml --ranks 4 --rank 3 --epoch 1 --format jsonl")]
+  dlio-rs plan my.yaml --ranks 4 --rank 3 --epoch 1 --format jsonl"
+    )]
     Plan(PlanArgs),
-    /// Check a configuration: every key, value and consequence.
-    #[command(after_help = "Examples:
-  dlio-rs validate my.yaml --strict")]
+    /// Check a configuration: every key, value and consequence. What it needs outside of itself is looked at by `doctor`.
+    #[command(
+        override_usage = "dlio-rs validate [OPTIONS] CONFIG [OVERRIDE]...",
+        after_help = "Examples:
+  dlio-rs validate my.yaml --strict
+  dlio-rs validate unet3d_h100 train.epochs=2"
+    )]
     Validate(ValidateArgs),
     /// Check what a workload needs, without changing anything: endpoints, credentials, bucket, data, space, limits, ranks, clocks.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "dlio-rs doctor [OPTIONS] [CONFIG] [OVERRIDE]...",
+        after_help = "Examples:
   dlio-rs doctor unet3d_h100
   dlio-rs doctor my.yaml --registry reg/ --format json
-  mpirun -np 4 dlio-rs doctor my.yaml ++workload.workflow.generate_data=true")]
+  mpirun -np 2 dlio-rs doctor my.yaml workflow.generate_data=true"
+    )]
     Doctor(DoctorArgs),
     /// Serve S3 from memory or a directory, on one or many endpoints.
     #[command(after_help = "Examples:
   dlio-rs serve --memory --registry reg/
-  mpirun -np 4 dlio-rs serve --data /srv/s3 --registry reg/
-  dlio-rs serve --memory --memory-limit 8GiB --endpoints 4 --listen 127.0.0.1:9000 --registry reg/")]
+  dlio-rs serve --memory --endpoints 4 --memory-limit 50% --registry reg4/
+  mpirun -np 2 dlio-rs serve --data objects/ --registry reg2/
+  dlio-rs serve --memory --listen 127.0.0.1:9000 \\
+      --access-key key --secret-key secret")]
     Serve(ServeArgs),
-    /// List the bundled workloads, or print one.
+    /// List the bundled workloads with what they read and how fast, or print one.
     #[command(after_help = "Examples:
   dlio-rs workloads
+  dlio-rs workloads --format json
   dlio-rs workloads unet3d_h100 > my.yaml")]
     Workloads(WorkloadsArgs),
     /// Print a shell completion script.
     #[command(after_help = "Examples:
-  dlio-rs completions bash > /etc/bash_completion.d/dlio-rs")]
+  dlio-rs completions bash > ~/.local/share/bash-completion/completions/dlio-rs
+  dlio-rs completions zsh > ~/.zfunc/_dlio-rs
+  dlio-rs completions fish > ~/.config/fish/completions/dlio-rs.fish")]
     Completions(CompletionsArgs),
     /// Make links to this binary under the names `dlio_benchmark` and `dlio_benchmark_query`, whose command lines it then takes.
     #[command(after_help = "Examples:
   dlio-rs install-links ~/.local/bin
-  mpirun -np 4 ~/.local/bin/dlio_benchmark workload=unet3d_h100 ++workload.train.epochs=1")]
+  mpirun -np 2 ~/.local/bin/dlio_benchmark workload=unet3d_h100 \\
+      ++workload.train.epochs=1")]
     InstallLinks(InstallLinksArgs),
-    /// Print the manual page (troff).
+    /// Print the manual page (troff) of the program or of a command, or write those of all commands.
     #[command(after_help = "Examples:
-  dlio-rs man | man -l -")]
-    Man,
+  dlio-rs man | man -l -
+  dlio-rs man trace import | man -l -
+  dlio-rs man --output ~/.local/share/man/man1")]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -172,8 +214,8 @@ pub(crate) struct TargetArgs {
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
-    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once.
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = crate::quantity::time)]
+    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once. A number alone is seconds.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::quantity::time)]
     pub(crate) registry_wait: std::time::Duration,
     /// Output folder; default: `output.folder`, then a dated folder under `hydra_log`.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
@@ -185,27 +227,24 @@ pub(crate) struct TargetArgs {
     /// Skip the check of endpoints, credentials and bucket before the run.
     #[arg(long)]
     pub(crate) no_preflight: bool,
-    /// Seconds without a byte after which an S3 operation, repeated meanwhile, ends the run; default: `dlio_rs.retry_for`, then 60.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) retry_for: Option<f64>,
+    /// Time without a byte after which an S3 operation, repeated meanwhile, ends the run; default: `dlio_rs.retry_for`, then 60s.
+    #[arg(long, value_name = "TIME", value_parser = crate::quantity::time)]
+    pub(crate) retry_for: Option<std::time::Duration>,
+    /// Time without progress after which the run says what everybody waits for: `60`, `90s`, `5min`.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::quantity::time)]
+    pub(crate) stall_seconds: std::time::Duration,
+    /// Time without progress after which the run ends with exit code 9 and names what everybody waits for; 0: never.
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::quantity::time)]
+    pub(crate) stall_timeout: std::time::Duration,
     /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
     #[arg(long)]
     pub(crate) no_verify_ssl: bool,
-    /// Seconds without progress after which the run says what everybody waits for.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) stall_seconds: u64,
-    /// Seconds without progress after which the run ends with exit code 9 and names what everybody waits for; 0: never.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub(crate) stall_timeout: u64,
 }
 
 impl TargetArgs {
     /// When a wait is reported, and when it ends the run.
     pub(crate) fn stall_limits(&self) -> dlio_engine::StallLimits {
-        dlio_engine::StallLimits {
-            report_after: std::time::Duration::from_secs(self.stall_seconds),
-            end_after: std::time::Duration::from_secs(self.stall_timeout),
-        }
+        dlio_engine::StallLimits { report_after: self.stall_seconds, end_after: self.stall_timeout }
     }
 }
 
@@ -370,13 +409,13 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Number of ranks to plan for.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::quantity::count::<u32>)]
     pub(crate) ranks: u32,
     /// Only this rank.
     #[arg(long, value_name = "R")]
     pub(crate) rank: Option<u32>,
     /// Only this epoch (from 1).
-    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "E", value_parser = crate::quantity::count::<u32>)]
     pub(crate) epoch: Option<u32>,
     /// How to print it.
     #[arg(long, value_enum, default_value = "text")]
@@ -387,6 +426,9 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are those of the run.
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
+    pub(crate) registry: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -436,8 +478,8 @@ pub(crate) struct ServeArgs {
     /// Announce the endpoints beside those of other running servers; clients use all of them together.
     #[arg(long, requires = "registry")]
     pub(crate) add: bool,
-    /// Address to listen on; port 0 picks a free one; with `--endpoints N` the next N−1 ports follow.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    /// Address to listen on (also `--bind`); port 0 picks a free one; with `--endpoints N` the next N−1 ports follow.
+    #[arg(long, alias = "bind", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
     /// Host name or address that clients are told; default: the listening address.
     #[arg(long, value_name = "HOST")]
@@ -447,7 +489,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Vec<String>,
     /// Ports per process.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = crate::quantity::count::<u16>)]
     pub(crate) endpoints: u16,
     /// Give each endpoint a store of its own.
     #[arg(long)]
@@ -463,9 +505,9 @@ pub(crate) struct ServeArgs {
     /// name users and hold their key pairs. A section `dlio-rs` is another key pair of the server's own user.
     #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) users: Option<PathBuf>,
-    /// Milliseconds by which every answer is delayed: a storage with a known latency.
-    #[arg(long, value_name = "MS", default_value_t = 0.0)]
-    pub(crate) delay_ms: f64,
+    /// Time by which every answer is delayed, as a storage of known latency would: `5` and `5ms` are milliseconds.
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::quantity::milliseconds)]
+    pub(crate) delay_ms: std::time::Duration,
     /// Trouble for some requests, words with commas: `ms=N` later, bodies that share `bytes=N` per second at each endpoint, `refuse`d with 503, or
     /// the last of their connection (`close`); at `endpoint=N`, GETs number `gets=FROM..TO`, so many seconds after the first GET
     /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
@@ -502,28 +544,4 @@ pub(crate) enum EtagArg {
     Md5,
     /// Nothing that is computed of the object.
     Opaque,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct WorkloadsArgs {
-    /// Print the YAML of this workload.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// Shell to write for.
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InstallLinksArgs {
-    /// Folder for the links; default: the folder of this binary.
-    #[arg(value_name = "DIR", value_parser = local_path())]
-    pub(crate) folder: Option<PathBuf>,
-    /// Replace links and files of these names.
-    #[arg(long)]
-    pub(crate) force: bool,
 }

@@ -211,9 +211,7 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
         Split::Eval => ("evaluation", "dataset.num_files_eval"),
     };
     if found < wanted {
-        let text = format!(
-            "Not enough {what} dataset is found; Please run the code with ++workload.workflow.generate_data=True"
-        );
+        let text = format!("Not enough {what} dataset is found; {}", crate::remedy::generate_more(session));
         let detail =
             format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {}", names[0].key);
         return Err(Failure::new(Code::Data, format!("{text} ({detail})")));

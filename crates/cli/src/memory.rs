@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use dlio_comm::Place;
+use dlio_event::quantity::bytes;
 
+use crate::exit::Failure;
 use crate::quantity::Size;
 
 /// What of the available memory objects may take where nothing else is said.
@@ -11,15 +13,36 @@ const SHARE: f64 = 0.8;
 
 /// The limit of one serving process: bytes as they are given, a share of what is available to the ranks of this node
 /// together. `None`: it cannot be found out.
-pub(crate) fn limit(asked: Option<Size>, place: &Place) -> Option<u64> {
+///
+/// # Errors
+/// More bytes than the machine has.
+pub(crate) fn limit(asked: Option<Size>, place: &Place) -> Result<Option<u64>, Failure> {
     let share = match asked {
-        Some(Size::Bytes(bytes)) => return Some(bytes),
+        Some(Size::Bytes(limit)) => return at_most(limit, total(Path::new("/"))).map(Some),
         Some(Size::Share(share)) => share,
         None => SHARE,
     };
-    let available = available(Path::new("/"))?;
+    let Some(available) = available(Path::new("/")) else { return Ok(None) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size is a size")]
-    Some((available as f64 * share / f64::from(place.local_size.max(1))) as u64)
+    Ok(Some((available as f64 * share / f64::from(place.local_size.max(1))) as u64))
+}
+
+/// A limit that the machine can keep: one that it cannot would end in the kernel's choice of a process.
+fn at_most(limit: u64, total: Option<u64>) -> Result<u64, Failure> {
+    match total {
+        Some(total) if limit > total => Err(Failure::usage(format_args!(
+            "--memory-limit {}: this machine has {}: give less, or a share such as 50%",
+            bytes(limit),
+            bytes(total)
+        ))),
+        _ => Ok(limit),
+    }
+}
+
+/// Memory of the machine, in bytes.
+fn total(root: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    line_of(&text, "MemTotal:")
 }
 
 /// Memory that can still be taken without swapping, in bytes: the least of the machine's and every enclosing group's.
@@ -30,7 +53,12 @@ fn available(root: &Path) -> Option<u64> {
 }
 
 fn meminfo(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line_of(text, "MemAvailable:")
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn line_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024))
 }
 
@@ -84,6 +112,9 @@ mod tests {
         assert_eq!(available(root), None);
         write(root, "proc/meminfo", "MemTotal: 4000 kB\nMemAvailable:    3000 kB\n");
         assert_eq!(available(root), Some(3000 * 1024));
+        assert_eq!(total(root), Some(4000 * 1024));
+        assert_eq!(at_most(4000 * 1024, total(root)).ok(), Some(4000 * 1024));
+        assert!(at_most(4000 * 1024 + 1, total(root)).is_err());
         write(root, "proc/self/cgroup", "0::/job/step\n");
         write(root, "sys/fs/cgroup/job/memory.max", "2000000\n");
         write(root, "sys/fs/cgroup/job/memory.current", "1500000\n");

@@ -1,6 +1,7 @@
 //! The first lines of a run: what was understood, before anything is read or written.
 
 use dlio_config::vocabulary::Dialect;
+use dlio_event::quantity::counted;
 
 use crate::launch;
 use crate::session::Session;
@@ -23,14 +24,20 @@ pub(crate) fn lines(session: &Session) -> Vec<String> {
         }
         _ => String::new(),
     };
-    let mut lines = vec![
-        format!("Dialect {} ({})", session.loaded.workload.dlio_rs.dialect, decided(session)),
-        format!("World: {} on {}{world}", counted(place.size, "rank"), counted(place.nodes, "node")),
-        storage_line(session),
-    ];
+    let mut lines = Vec::new();
+    // A trace has no keys that a dialect could understand one way or the other.
+    if !replays_a_trace(session) {
+        lines.push(format!("Dialect {} ({})", session.loaded.workload.dlio_rs.dialect, decided(session)));
+    }
+    lines.push(format!("World: {} on {}{world}", counted(place.size, "rank"), counted(place.nodes, "node")));
+    lines.push(storage_line(session));
     lines.extend(endpoints(session));
     lines.push(format!("Output folder: {}", session.request.output.display()));
     lines
+}
+
+fn replays_a_trace(session: &Session) -> bool {
+    session.request.wanted.name == crate::workload::REPLAY
 }
 
 /// The dialect and what decided it, where a run by the reference's name is not the reference's.
@@ -58,10 +65,19 @@ pub(crate) const MARKS: &str = "marks of the fork";
 fn storage_line(session: &Session) -> String {
     let workload = &session.loaded.workload;
     let name = |target: Result<Target, _>| {
-        target.map_or_else(|_: crate::exit::Failure| "?".to_owned(), |target| target.name())
+        target.map_or_else(|_: crate::exit::Failure| "?".to_owned(), |target| target.place())
     };
     let data = name(Target::of(workload));
-    if workload.workflow.checkpoint {
+    if replays_a_trace(session) {
+        return match data.as_str() {
+            "/" => "Storage: local files, under the paths of the trace".to_owned(),
+            _ => format!("Storage: the trace's objects in {data}"),
+        };
+    }
+    let workflow = workload.workflow;
+    if workflow.checkpoint && !workflow.train && !workflow.generate_data {
+        format!("Storage: checkpoints in {}", name(Target::of_checkpoints(workload)))
+    } else if workflow.checkpoint {
         format!("Storage: data in {data}, checkpoints in {}", name(Target::of_checkpoints(workload)))
     } else {
         format!("Storage: data in {data}")
@@ -83,8 +99,4 @@ fn endpoints(session: &Session) -> Option<String> {
     let share = storage::share(&session.loaded.workload, &request.endpoints, 0, session.comm.place().size);
     let mapping = share.notice.map_or_else(String::new, |notice| format!("; {notice}"));
     Some(format!("Endpoints: {shown}{from}{mapping}"))
-}
-
-fn counted(count: u32, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -68,9 +68,18 @@ impl<'a> Places<'a> {
         target: &TargetArgs,
         remarks: &mut Vec<String>,
     ) -> Result<(), Failure> {
-        let folder = target.registry.as_ref().or(self.folder.as_ref());
-        let Some(folder) = folder.filter(|_| self.on_s3) else { return Ok(()) };
-        let found = dlio_server::registry::wait(folder, target.registry_wait, crate::log::note)
+        self.folder = target.registry.clone().or(self.folder.take());
+        self.look_into_registry(target.registry_wait, remarks).await
+    }
+
+    /// As [`Self::read_registry`], waiting this long for the registry that the flags or the configuration name.
+    pub(crate) async fn look_into_registry(
+        &mut self,
+        patience: std::time::Duration,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
+        let found = dlio_server::registry::wait(folder, patience, crate::log::note)
             .await
             .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
         for stale in &found.stale {

@@ -3,6 +3,7 @@
 use dlio_config::Workload;
 use dlio_config::vocabulary::{Dialect, ShapeMismatch};
 use dlio_event::Planned;
+use dlio_event::quantity::counted;
 use dlio_format::{Decode, Layout};
 use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
 
@@ -58,7 +59,12 @@ impl Prepared {
 
     /// Why the training would have no step; `None`: it has some, or nothing is trained.
     pub(crate) fn empty(&self, session: &Session) -> Option<Failure> {
-        self.plan.as_ref().and_then(|plan| no_steps(plan, &session.loaded.workload))
+        let mut failure = self.plan.as_ref().and_then(|plan| no_steps(plan, &session.loaded.workload))?;
+        // The reference has no such flag.
+        if !session.as_reference() {
+            failure.message.push_str(" (--allow-empty: run all the same)");
+        }
+        Some(failure)
     }
 
     /// How much is to be done.
@@ -129,9 +135,12 @@ pub(crate) fn no_steps(plan: &TrainingPlan, workload: &Workload) -> Option<Failu
         told.to_owned()
     } else {
         format!(
-            "{files} file(s) × {samples} sample(s) ÷ batch size {batch} ÷ {ranks} rank(s) is less than one step: more files or samples, \
-                 a smaller reader.batch_size, or fewer ranks are needed"
+            "{} × {} ÷ batch size {batch} ÷ {} is less than one step: more files or samples, \
+                 a smaller reader.batch_size, or fewer ranks are needed",
+            counted(files, "file"),
+            counted(samples, "sample"),
+            counted(ranks, "rank")
         )
     };
-    Some(Failure::usage(format_args!("the training has no steps: {why} (--allow-empty: run all the same)")))
+    Some(Failure::usage(format_args!("the training has no steps: {why}")))
 }

@@ -1,6 +1,8 @@
-//! Sizes and times of the command line, with their units.
+//! Values of flags with their units: clap's parsers for times, sizes and numbers of things.
 
 use std::time::Duration;
+
+use dlio_event::quantity::Unit;
 
 /// A size: a number of bytes, or a share of what there is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,21 +20,11 @@ pub(crate) enum Size {
 pub(crate) fn size(text: &str) -> Result<Size, String> {
     const EXPECTED: &str =
         "expected a size above 0 with a unit, for example 8GiB, 500MiB, 20GB, or a share of the memory such as 50%";
-    let (number, unit) = split(text).ok_or(EXPECTED)?;
-    let factor: f64 = match unit.to_ascii_lowercase().as_str() {
-        "%" if number <= 100.0 => return Ok(Size::Share(number / 100.0)),
-        "" | "b" => 1.0,
-        "kib" => 1024.0,
-        "mib" => 1_048_576.0,
-        "gib" => 1_073_741_824.0,
-        "tib" => 1_099_511_627_776.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "tb" => 1e12,
-        _ => return Err(EXPECTED.into()),
-    };
-    let bytes = (number * factor).round();
+    if let Some(share) = text.trim().strip_suffix('%') {
+        let share: f64 = share.trim().parse().map_err(|_| EXPECTED)?;
+        return if share > 0.0 && share <= 100.0 { Ok(Size::Share(share / 100.0)) } else { Err(EXPECTED.into()) };
+    }
+    let bytes = Unit::Bytes.value_or(text, 1.0).ok_or(EXPECTED)?.round();
     if !(1.0..1e19).contains(&bytes) {
         return Err(EXPECTED.into());
     }
@@ -45,16 +37,16 @@ pub(crate) fn size(text: &str) -> Result<Size, String> {
 /// # Errors
 /// What was expected.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "expected a time, 0 or more, for example 60s, 500ms, 2m; a number alone is seconds";
-    let (number, unit) = if text.trim() == "0" { (0.0, "") } else { split(text).ok_or(EXPECTED)? };
-    let seconds = match unit {
-        "ms" => number / 1e3,
-        "" | "s" => number,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(EXPECTED.into()),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| EXPECTED.into())
+    duration(text, 1.0)
+        .ok_or_else(|| "expected a time, 0 or more, for example 60s, 500ms, 2min; a number alone is seconds".to_owned())
+}
+
+/// As [`time`], in seconds.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    time(text).map(|time| time.as_secs_f64())
 }
 
 /// As [`time`], and not 0.
@@ -68,23 +60,37 @@ pub(crate) fn time_above_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number above 0 and its unit.
-fn split(text: &str) -> Option<(f64, &str)> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..end].parse().ok()?;
-    (number > 0.0 && number.is_finite()).then(|| (number, text[end..].trim()))
+/// As [`time`], for flags whose numbers alone are milliseconds.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn milliseconds(text: &str) -> Result<Duration, String> {
+    duration(text, 1e-3).ok_or_else(|| {
+        "expected a time, 0 or more, for example 5, 5ms, 0.1s; a number alone is milliseconds".to_owned()
+    })
 }
 
-/// Bytes for people: `12.5 GiB`.
-pub(crate) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+/// Reads a number of things, 1 or more: `500`, `10k`, `2M`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let whole = Unit::Count.value_or(text, 1.0).filter(|count| (1.0..9e15).contains(count) && count.fract() == 0.0);
+    let whole = whole.ok_or("expected a whole number from 1 on, for example 8, 10k, 2M")?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range just checked")]
+    T::try_from(whole as u64).map_err(|_| format!("{text} is more than this number can be"))
+}
+
+/// Reads a number of operations in flight, from 1 to 4096.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn inflight(text: &str) -> Result<u32, String> {
+    count(text).ok().filter(|count| *count <= 4096).ok_or_else(|| "expected a whole number from 1 to 4096".to_owned())
+}
+
+fn duration(text: &str, bare: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(Unit::Seconds.value_or(text, bare)?).ok()
 }
 
 #[cfg(test)]
@@ -98,7 +104,7 @@ mod tests {
         assert_eq!(size("20GB"), Ok(Size::Bytes(20_000_000_000)));
         assert_eq!(size("4096"), Ok(Size::Bytes(4096)));
         assert_eq!(size("50%"), Ok(Size::Share(0.5)));
-        for wrong in ["", "0", "GiB", "8Gb!", "-1GiB", "101%", "1e3", "99999999TiB"] {
+        for wrong in ["", "0", "GiB", "8Gb!", "8Gb", "-1GiB", "0%", "101%", "99999999TiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
     }
@@ -107,19 +113,23 @@ mod tests {
     fn times_have_units_and_seconds_need_none() {
         assert_eq!(time("60"), Ok(Duration::from_mins(1)));
         assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("2m"), Ok(Duration::from_mins(2)));
+        assert_eq!(time("2m"), time("2min"));
         assert_eq!(time("0"), Ok(Duration::ZERO));
+        assert_eq!(seconds("1.5h"), Ok(5400.0));
+        assert_eq!((milliseconds("5"), milliseconds("5ms")), (time("0.005"), time("0.005")));
         assert!(time_above_zero("0").is_err());
-        for wrong in ["", "s", "-1", "3 weeks", "1e9"] {
+        for wrong in ["", "s", "-1", "3 weeks", "1e30"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn bytes_are_shown_in_the_largest_unit_that_fits() {
-        assert_eq!(
-            (human(512), human(1 << 20), human(3 << 29)),
-            ("512 bytes".into(), "1.0 MiB".into(), "1.5 GiB".into())
-        );
+    fn numbers_of_things_may_be_thousands() {
+        assert_eq!((count::<u32>("8"), count::<u32>("10k")), (Ok(8), Ok(10_000)));
+        assert_eq!(inflight("4k"), Ok(4000));
+        for wrong in ["0", "1.5", "many", "8G", ""] {
+            assert!(count::<u32>(wrong).is_err(), "{wrong}");
+        }
+        assert!(inflight("5000").is_err());
     }
 }

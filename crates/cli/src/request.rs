@@ -116,7 +116,7 @@ impl Request {
         };
         let written = request.load()?;
         let env = &request.take_environment(env)?;
-        request.settings.extend(target.retry_for.map(|seconds| format!("++dlio_rs.retry_for={seconds}")));
+        request.settings.extend(target.retry_for.map(|time| format!("++dlio_rs.retry_for={}", time.as_secs_f64())));
         request.settings.extend(target.no_verify_ssl.then(|| "++storage.storage_options.verify=false".to_owned()));
         let loaded = request.load()?;
         request.remarks.extend(request.wanted.hydra.iter().flat_map(|run| run.remarks.clone()));
@@ -140,6 +140,11 @@ impl Request {
     /// When it is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         load_with(&self.wanted, &self.settings, &self.env)
+    }
+
+    /// Whether `--retry-for` says how long S3 operations are repeated.
+    pub(crate) fn has_retry_flag(&self) -> bool {
+        self.settings.iter().any(|setting| setting.starts_with("++dlio_rs.retry_for="))
     }
 
     /// Whether data or checkpoints are on S3.

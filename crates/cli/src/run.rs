@@ -26,7 +26,7 @@ use crate::session::{Begun, Session};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened, Purpose, Target};
 use crate::voice::{self, StepLines};
-use crate::{discover, lists, mismatches, outages, outputs, page_cache, presence, space};
+use crate::{discover, lists, mismatches, outages, outputs, page_cache, presence, remedy, space};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -222,19 +222,21 @@ async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work
         (Some(client), Purpose::Generate) => storage::preflight_writing(session, client).await?,
         (Some(client), Purpose::Read) => client.preflight(Preflight::Read(&first)).await?,
         (None, Purpose::Generate) => {}
-        (None, Purpose::Read) => check_local(opened, &first).await?,
+        (None, Purpose::Read) => check_local(session, opened, &first).await?,
     }
     Ok(())
 }
 
-async fn check_local(opened: &Opened, first: &str) -> Result<(), Failure> {
+async fn check_local(session: &Session, opened: &Opened, first: &str) -> Result<(), Failure> {
     match opened.storage.stat(first).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::NotFound => Err(Failure::new(
             Code::Data,
             format_args!(
-                "{} does not exist; the data set is not there or is another one: generate it with the same configuration first, or correct dataset.data_folder",
-                error.object
+                "{} does not exist{}; the data set is not there or is another one: {}, or correct dataset.data_folder",
+                error.object,
+                remedy::from_here(&error.object),
+                remedy::generate(session)
             ),
         )),
         Err(error) => Err(error.into()),
@@ -258,7 +260,7 @@ async fn in_order(
             cancel: session.signals.cancel_flag(),
         };
         let generated = dlio_engine::generate(&plan, files, layout, &rig, options).await;
-        generated.map_err(|error| failure(&error))?;
+        generated.map_err(|error| remedy::failure(session, &error))?;
         settle(session).await?;
     }
     if let Some(checkpoints) = &prepared.checkpoints {
@@ -310,7 +312,7 @@ async fn measure(
         (_, _, Some(prepared)) => dlio_engine::checkpoint(&prepared.checkpoints, rig, options).await,
         _ => return Ok(()),
     };
-    let ran = ran.map_err(|error| failure(&error))?;
+    let ran = ran.map_err(|error| remedy::failure(session, &error))?;
     session.agree(profiler.stop(session)).await?;
     outputs::write(session, (prepared.plan.as_ref(), prepared.checkpoint_plan()), &ran, closing).await
 }
@@ -322,7 +324,7 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         return Ok(());
     }
     let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag(), stall_after).await;
-    let removed = removed.map_err(|error| failure(&error))?;
+    let removed = removed.map_err(|error| remedy::failure(session, &error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
     session.say_own(&format!(
         "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
@@ -341,14 +343,14 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         cancel: session.signals.cancel_flag(),
     };
     let found = dlio_engine::verify(&plan, &data.files, &data.layout, rig, options).await;
-    let found = found.map_err(|error| failure(&error))?;
+    let found = found.map_err(|error| remedy::failure(session, &error))?;
     let (seconds, good) = (found.duration.as_secs_f64(), found.files - found.bad);
     session.say(&format!(
-        "Verified {} file(s): {good} good with {} sample(s), {} bytes in {seconds:.2} s ({:.2} GiB/s), {} bad",
+        "Verified {} file(s): {good} good with {} sample(s), {} bytes in {seconds:.2} s: {:.1} MB/s, {} bad",
         found.files,
         found.samples,
         found.bytes,
-        found.bytes as f64 / f64::from(1 << 30) / seconds.max(1e-9),
+        found.bytes as f64 / 1e6 / seconds.max(1e-9),
         found.bad
     ));
     let outcome = match found.first {

@@ -10,6 +10,7 @@ use dlio_comm::Communicator;
 use dlio_comm::shared::Failures;
 use dlio_config::{Loaded, Notice, NoticeCode, Severity};
 use dlio_engine::{MonotonicClock, StallLimits};
+use dlio_event::quantity::counted;
 use dlio_event::{EventSink, Planned, TimeSource};
 use dlio_storage::s3::S3;
 use dlio_trace::{ClockAnchor, Header, TraceWriter};
@@ -365,7 +366,7 @@ impl Session {
             clock_end: None,
             argv: self.request.argv.clone(),
             config_json,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            tool_version: crate::version::line().to_owned(),
             host_facts: self.host_facts(),
             planned: None,
         }
@@ -407,7 +408,10 @@ impl Session {
         let ignored = self.loaded.notices.iter().filter(|notice| notice.code == NoticeCode::IgnoredKey).count();
         if ignored > 0 {
             self.say_own(&format!(
-                "{ignored} key(s) of the configuration have no effect; -v names them, with the reason"
+                "{} of the configuration {} no effect; -v names {}, with the reason",
+                counted(ignored, "key"),
+                if ignored == 1 { "has" } else { "have" },
+                if ignored == 1 { "it" } else { "them" }
             ));
         }
         for line in self.request.report.render().iter().chain(&self.request.remarks) {
@@ -422,6 +426,8 @@ impl Session {
     pub(crate) fn notice(&self, notice: &Notice) {
         match notice.severity {
             Severity::Warning if !(self.as_reference() && notice.code == NoticeCode::Quirk) => self.warn(&notice.text),
+            // A quirk that many healthy runs have: said, but nothing to be warned of.
+            Severity::Info if !self.as_reference() && notice.code == NoticeCode::Quirk => self.say_own(&notice.text),
             _ => self.inform(&notice.text),
         }
     }

@@ -91,6 +91,17 @@ impl Target {
         }
     }
 
+    /// Where it is, whatever the current folder: a URI, or an absolute path.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Local { root } => match std::path::absolute(root) {
+                Ok(path) => path.components().collect::<PathBuf>().display().to_string(),
+                Err(_) => root.display().to_string(),
+            },
+            Self::S3 { .. } => self.name(),
+        }
+    }
+
     /// Name for messages.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -403,6 +414,9 @@ fn s3_config(
     request.connections.apply(workload, &mut config)?;
     config.retry.max_attempts = workload.storage.s3_max_attempts;
     config.retry.retry_for = seconds(keys.retry_for);
+    if request.has_retry_flag() {
+        config.retry.named = "--retry-for";
+    }
     config.failover = keys.on_endpoint_failure == EndpointFailure::Failover;
     config.seed = u64::from(workload.train.seed);
     config.load_balance = match workload.storage.load_balance_strategy {

@@ -20,11 +20,11 @@ pub(crate) struct TraceReplayArgs {
     /// Factor by which time runs faster than recorded.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) speed: Option<f64>,
-    /// First moment, in seconds after the trace's first event.
-    #[arg(long, value_name = "SECONDS")]
+    /// First moment, counted from the trace's first event: `90`, `90s`, `1.5min`.
+    #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
     pub(crate) from: Option<f64>,
-    /// First moment that is left out.
-    #[arg(long, value_name = "SECONDS")]
+    /// First moment that is left out, counted likewise.
+    #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
     pub(crate) to: Option<f64>,
     /// Only these operations: read, write, stat, list, delete.
     #[arg(long, value_name = "OP", value_delimiter = ',')]
@@ -55,10 +55,10 @@ pub(crate) struct TraceReplayArgs {
     #[arg(long, value_name = "FACTOR")]
     pub(crate) scale_size: Option<f64>,
     /// Do it so often, one pass after the other.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::quantity::count::<u32>)]
     pub(crate) repeat: Option<u32>,
     /// Operations of a rank at a time, at most; default: 64.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = crate::quantity::inflight)]
     pub(crate) max_inflight: Option<u32>,
     /// First bring the objects that the trace reads to their recorded sizes: where they are missing, and with --map or --in-place where they
     /// have another one.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dlio_comm::Communicator;
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
+use dlio_event::quantity::counted;
 use dlio_event::{EventSink, NullSink, OpKind, Planned, Position};
 use dlio_plan::replay::{
     EndpointRule, Error as PlanError, Fidelity, Operations, Options, Recorded, ReplayKind, ReplayPlan, Requirement,
@@ -285,25 +286,27 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     let all = gather(&*session.comm, &(mine, rest)).await?;
     let (size, seconds) = (session.comm.place().size, end.saturating_sub(origin) as f64 / 1e9);
     session.say(&format!(
-        "Replaying {} of {} recorded rank(s) on {size} rank(s): {seconds:.3} s as recorded, speed {}, {} pass(es)",
+        "Replaying {} of {} on {}: {seconds:.3} s as recorded, speed {}, {}",
         job.folder.display(),
-        job.traces.len(),
+        counted(job.traces.len(), "recorded rank"),
+        counted(size, "rank"),
         job.plan.options().speed,
-        job.args.repeat.unwrap_or(1)
+        counted(job.args.repeat.unwrap_or(1), "pass")
     ));
     for kind in ReplayKind::ALL {
         let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
         let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
         if count > 0 {
-            session.say(&format!("  {:<6} {count} operation(s), {bytes} bytes per pass", kind.name()));
+            session.say(&format!("  {:<6} {}, {bytes} bytes per pass", kind.name(), counted(count, "operation")));
         }
     }
     let rest = all.iter().map(|(_, rest)| *rest);
     let (folded, filtered, failed, parts) =
         rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
     session.say(&format!(
-        "  not done on their own: {folded} row(s) that are part of others, {filtered} left out by options, {failed} that failed \
-         when recorded"
+        "  not done on their own: {} of other operations, {filtered} left out by options, {failed} that failed \
+         when recorded",
+        counted(folded, "part")
     ));
     if parts > 0 {
         session.say(&format!(

@@ -8,6 +8,7 @@ use dlio_config::{Override, bundled, vocabulary::Dialect};
 use crate::args::{ConfigArgs, DialectArg};
 use crate::exit::Failure;
 use crate::log::Level;
+use crate::suggest;
 
 /// Name of the configuration that a replayed trace has: overrides say the rest.
 pub(crate) const REPLAY: &str = "replay of a trace";
@@ -123,7 +124,8 @@ pub(crate) fn find(args: &ConfigArgs, default: Option<&str>) -> Result<Wanted, F
         [name] => name,
         [first, second, ..] => {
             return Err(Failure::usage(format_args!(
-                "two configurations given, `{first}` and `{second}`: give one; overrides have the form key=value"
+                "two configurations given, `{first}` and `{second}`: give one; overrides have the form key=value{}",
+                blank(args, second)
             )));
         }
     };
@@ -140,6 +142,25 @@ pub(crate) fn find(args: &ConfigArgs, default: Option<&str>) -> Result<Wanted, F
         strict: args.strict,
         hydra: None,
     })
+}
+
+/// What a word that is no configuration may have been: the value of `--overwrite`, or that of an override behind a blank.
+fn blank(args: &ConfigArgs, word: &str) -> String {
+    if matches!(word, "data" | "output" | "all") {
+        return format!("; `--overwrite={word}` is written without a blank");
+    }
+    let bare = word.trim_start_matches('+');
+    let bare = bare.strip_prefix("workload.").unwrap_or(bare);
+    let next = || args.words.get(args.words.iter().position(|given| given == word)? + 1);
+    if let (true, Some(value)) = (dlio_config::has_key(bare, Dialect::Native), next()) {
+        return format!("; did you mean {word}={value}?");
+    }
+    let at = args.words.iter().position(|given| given == word);
+    let before = at.and_then(|at| args.words.get(at.checked_sub(1)?));
+    match before {
+        Some(key) if key.ends_with('=') => format!("; `{key}{word}` is written without a blank"),
+        _ => String::new(),
+    }
 }
 
 /// Parses overrides; the first bad one is the error.
@@ -179,8 +200,9 @@ fn read(name: &str) -> Result<(String, String), Failure> {
     match bundled::yaml(name) {
         Some(yaml) => Ok((format!("workloads/{name}.yaml"), yaml.to_owned())),
         None => Err(Failure::usage(format_args!(
-            "no file and no bundled workload is named `{name}`: give the path of a DLIO YAML file, or one of {}",
-            bundled::names().collect::<Vec<_>>().join(", ")
+            "no file and no bundled workload is named `{name}`{} the path of a DLIO YAML file or a bundled workload such as \
+             unet3d_h100: `dlio-rs workloads` lists them",
+            suggest::then(&suggest::configuration(name), "give")
         ))),
     }
 }

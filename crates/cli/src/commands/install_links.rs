@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::args::InstallLinksArgs;
 use crate::drop_in;
 use crate::exit::{Code, Failure};
 use crate::log::print;
+use crate::text_args::InstallLinksArgs;
 
 pub(super) fn run(args: InstallLinksArgs) -> Result<(), Failure> {
     let InstallLinksArgs { folder, force } = args;

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, CommArg, Command};
+use crate::command_line::{self, Words};
 use crate::drop_in;
 use crate::exit::{Code, Failure};
 
@@ -34,9 +35,18 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     if let Some(program) = drop_in::program(words.peek()) {
         return drop_in::main(program, words.skip(1));
     }
-    let cli = match Cli::try_parse_from(words) {
+    let words = match command_line::words(words) {
+        Words::Parse(words) => words,
+        Words::LongVersion => {
+            // As with clap's own answers, nothing is left to do if it cannot be printed.
+            let _ = crate::log::print(crate::version::long().as_bytes());
+            return ExitCode::SUCCESS;
+        }
+    };
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
+            let error = command_line::advise(error, &words);
             let code = if error.use_stderr() { Code::Usage as u8 } else { 0 };
             // Nothing is left to do if even the message cannot be printed.
             let _ = error.print();
@@ -74,6 +84,6 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Workloads(args) => workloads::run(args),
         Command::Completions(args) => texts::completions(&args),
         Command::InstallLinks(args) => install_links::run(args),
-        Command::Man => texts::man(),
+        Command::Man(args) => texts::man(args),
     }
 }

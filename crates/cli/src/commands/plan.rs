@@ -1,6 +1,7 @@
 //! `dlio-rs plan`: what every rank would read, and what its checkpoints are, without touching storage.
 
 use dlio_config::vocabulary::Dialect;
+use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
@@ -12,7 +13,11 @@ use crate::{credentials, launch, request, workload};
 pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
     if let Some(rank) = rank.filter(|rank| *rank >= ranks) {
-        return Err(Failure::usage(format_args!("--rank {rank} is not one of {ranks} ranks: give 0 to {}", ranks - 1)));
+        return Err(Failure::usage(format_args!(
+            "--rank {rank} is not one of {}: give 0 to {}",
+            counted(ranks, "rank"),
+            ranks - 1
+        )));
     }
     let wanted = workload::find(&config, None)?;
     let env = launch::environment();
@@ -23,7 +28,7 @@ pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     let plans = Plans::new(&loaded.workload, World { size: ranks })?;
     let epochs = plans.training.as_ref().map_or(1, TrainingPlan::epochs);
     if let Some(epoch) = epoch.filter(|epoch| *epoch > epochs) {
-        return Err(Failure::usage(format_args!("--epoch {epoch}: the workload has {epochs} epoch(s)")));
+        return Err(Failure::usage(format_args!("--epoch {epoch}: the workload has {}", counted(epochs, "epoch"))));
     }
     let out = std::io::BufWriter::new(std::io::stdout().lock());
     let selection = Selection { rank, epoch, split: None };

@@ -39,7 +39,8 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         }
         if let Some(lost) = named.iter().find(|name| name.starts_with(['/', '.']) && !Path::new(name).exists()) {
             return Err(Failure::usage(format_args!(
-                "there is no {lost}: expected a folder with a trace, a DLIO YAML file or the name of a bundled workload"
+                "there is no {lost}{} a folder with a trace, a DLIO YAML file or the name of a bundled workload",
+                crate::suggest::then(&crate::suggest::configuration(lost), "expected")
             )));
         }
         return run(workload, What::Replay, verbosity);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dlio_comm::{Communicator, Place};
+use dlio_event::quantity::bytes;
 use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store, User};
 
 use super::serve_keys::{self, Keys};
@@ -13,13 +14,12 @@ use crate::args::{EtagArg, ServeArgs, ServeFormat};
 use crate::exit::{Code, Failure};
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
+use crate::memory;
 use crate::ranks::Ranks;
 use crate::session::{agree, gather, on_ranks};
 use crate::shared_folder::{self, Sharing};
 use crate::signals::{self, Signals};
-use crate::sizes::gib;
 use crate::space::FileSystem;
-use crate::{memory, quantity};
 
 /// How often the server looks whether it was told to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -127,12 +127,17 @@ fn notices(comm: &Rc<Ranks>, config: &ServeConfig, running: &Running, verbosity:
         }
         if let (Store::Memory, Some(limit)) = (&config.store, config.memory_limit) {
             let each = if config.ranks > 1 { " in each process" } else { "" };
-            crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", quantity::human(limit)));
+            crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", bytes(limit)));
         }
         if let Store::Directory(folder) = &config.store
             && let Ok(system) = FileSystem::of(folder)
         {
-            crate::log::note(&format!("{} are free on {} ({})", gib(system.free), system.mount.display(), system.kind));
+            crate::log::note(&format!(
+                "{} are free on {} ({})",
+                bytes(system.free),
+                system.mount.display(),
+                system.kind
+            ));
         }
     }
 }
@@ -164,10 +169,8 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         _ => Store::Memory,
     };
     let keys = Keys::choose(access_key, secret_key, registry.is_some(), env)?;
-    let first_byte = Duration::try_from_secs_f64(delay_ms / 1e3)
-        .map_err(|_| Failure::usage(format_args!("--delay-ms {delay_ms}: expected milliseconds, 0 or more")))?;
     let memory_limit = match store {
-        Store::Memory => memory::limit(memory_limit, place),
+        Store::Memory => memory::limit(memory_limit, place)?,
         Store::Directory(_) => None,
     };
     let config = ServeConfig {
@@ -190,7 +193,7 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         request_timeout,
         advertise,
         domains: domain,
-        pace: Pace { first_byte, ..Pace::default() },
+        pace: Pace { first_byte: delay_ms, ..Pace::default() },
         troubles: trouble,
         ..ServeConfig::default()
     };

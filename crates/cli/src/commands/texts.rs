@@ -1,24 +1,127 @@
-//! Shell completions and the manual page, from the same table as `--help`.
+//! Shell completions and manual pages, from the same table as `--help`.
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory, ValueHint};
+use clap_complete::Shell;
+use dlio_config::bundled;
 
-use crate::args::{Cli, CompletionsArgs};
-use crate::exit::Failure;
+use crate::args::Cli;
+use crate::exit::{Code, Failure};
 use crate::log::print;
+use crate::text_args::{CompletionsArgs, ManArgs};
+
+/// Name of the program, of its pages and scripts.
+const NAME: &str = "dlio-rs";
+/// Commands whose arguments are a configuration.
+const CONFIGURED: [&str; 7] = ["generate", "replay", "run", "verify", "plan", "validate", "doctor"];
 
 /// `dlio-rs completions SHELL`
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     let CompletionsArgs { shell } = *args;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "dlio-rs", &mut script);
-    print(&script)
+    clap_complete::generate(shell, &mut completed(shell), NAME, &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    print(with_workloads(shell, script).as_bytes())
 }
 
-/// `dlio-rs man`
-pub(super) fn man() -> Result<(), Failure> {
+/// The command line with what may stand for a configuration. Bash offers files beside the values of an argument; the other shells
+/// get both from a function of their own.
+fn completed(shell: Shell) -> Command {
+    let configured = CONFIGURED.into_iter().fold(Cli::command(), |command, name| {
+        command.mut_subcommand(name, |command| {
+            command.mut_arg("words", |arg| match shell {
+                Shell::Bash => arg.value_parser(bundled::names().collect::<Vec<_>>()),
+                _ => arg.value_hint(ValueHint::AnyPath),
+            })
+        })
+    });
+    let named =
+        |command: Command| command.mut_arg("name", |arg| arg.value_parser(bundled::names().collect::<Vec<_>>()));
+    configured.mut_subcommand("workloads", named)
+}
+
+/// The script with the names of workloads beside files.
+fn with_workloads(shell: Shell, script: String) -> String {
+    let names = bundled::names().collect::<Vec<_>>().join(" ");
+    match shell {
+        Shell::Zsh => {
+            let offered = "_alternative 'workloads:workload:_dlio_rs_workloads' 'files:file:_files'";
+            let functions = format!(
+                "(( $+functions[_dlio_rs_workloads] )) || _dlio_rs_workloads() {{ compadd -a - {names} }}\n\
+                 (( $+functions[_dlio_rs_configurations] )) || _dlio_rs_configurations() {{ {offered} }}\n"
+            );
+            let functions = functions.replace("compadd -a - ", "compadd - ");
+            let marked = script.lines().map(|line| {
+                let words = line.trim_start().starts_with("'*::words");
+                if words { line.replace(":_files'", ":_dlio_rs_configurations'") } else { line.to_owned() }
+            });
+            let marked = marked.collect::<Vec<_>>().join("\n");
+            // The functions come before the last lines, which call the completion.
+            match marked.rfind("\nif [ \"$funcstack[1]\"") {
+                Some(at) => format!("{}\n\n{functions}{}\n", &marked[..at], &marked[at..]),
+                None => format!("{marked}\n{functions}"),
+            }
+        }
+        Shell::Fish => {
+            let seen = format!("__fish_seen_subcommand_from {}", CONFIGURED.join(" "));
+            format!(
+                "{script}complete -c {NAME} -n \"{seen}\" -a \"{names}\" -d 'bundled workload'\n\
+                 complete -c {NAME} -n \"__fish_seen_subcommand_from workloads\" -f -a \"{names}\" -d 'bundled workload'\n"
+            )
+        }
+        // clap_complete marks the dash of the program's name as it marks those of commands, but not where it looks for the mark.
+        Shell::Bash => script.replace("dlio__subcmd__rs", "dlio__rs"),
+        _ => script,
+    }
+}
+
+/// `dlio-rs man`: one page on standard output, or all of them in a folder.
+pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
+    let ManArgs { command, output } = args;
+    let mut root = Cli::command();
+    // Names of commands become `dlio-rs replay`, which a page begins with.
+    root.build();
+    if let Some(folder) = output {
+        let failed = |error: &std::io::Error| Failure::file("writing the manual pages to", &folder, error);
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+        let mut written = Vec::new();
+        for (name, page) in pages(&root, NAME)? {
+            let path = folder.join(format!("{name}.1"));
+            std::fs::write(&path, page).map_err(|error| failed(&error))?;
+            written.push(path.display().to_string());
+        }
+        return print(crate::log::lines(written).as_bytes());
+    }
+    let (mut found, mut name) = (&root, NAME.to_owned());
+    for word in &command {
+        let known: Vec<&str> = found.get_subcommands().map(Command::get_name).collect();
+        let next = found.find_subcommand(word).ok_or_else(|| {
+            let near = dlio_config::nearest_word(word, &known)
+                .map_or_else(String::new, |near| crate::suggest::question(&[near]));
+            Failure::usage(format_args!("{name} has no command {word}{near}; there are {}", known.join(", ")))
+        })?;
+        name = format!("{name}-{word}");
+        found = next;
+    }
+    print(&page(found, &name)?)
+}
+
+/// The pages of a command and of all below it, by name: `dlio-rs-trace-import`.
+fn pages(command: &Command, name: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let mut all = Vec::new();
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        all.extend(pages(below, &format!("{name}-{}", below.get_name()))?);
+    }
+    all.push((name.to_owned(), page(command, name)?));
+    all.sort();
+    Ok(all)
+}
+
+fn page(command: &Command, name: &str) -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command())
+    let titled: &'static str = name.to_owned().leak();
+    let command = command.clone().name(titled).display_name(titled).version(env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command)
         .render(&mut page)
-        .map_err(|error| Failure::usage(format_args!("rendering the manual page: {error}")))?;
-    print(&page)
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("rendering the manual page {name}: {error}")))?;
+    Ok(page)
 }

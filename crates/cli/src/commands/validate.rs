@@ -13,13 +13,17 @@ use crate::storage::Target;
 use crate::{credentials, endpoints, launch, prepared, request, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
-    let ValidateArgs { config } = args;
+    let ValidateArgs { config, registry } = args;
     let wanted = workload::find(&config, None)?;
     let env = launch::environment();
     let loaded = request::load(&wanted, &env)?;
     let target = Target::of(&loaded.workload)?;
     has_files(&loaded.workload)?;
-    let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
+    let mut flags = wanted.flags.clone();
+    flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
+    let mut places = Places::new(&wanted, flags, (&loaded, &loaded), &env)?;
+    let mut remarks = Vec::new();
+    launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &mut remarks))?;
     let source = credentials::source(&loaded.workload, &places)?;
     let mut report = Report::new(&places.given());
     if places.on_s3 && !places.has_registry() {
@@ -35,11 +39,12 @@ pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
         wanted.name,
         loaded.workload.dlio_rs.dialect,
         loaded.workload.dataset.format,
-        target.name(),
+        target.place(),
     ));
     lines.push(format!("{}: {}", wanted.name, loaded.core_config));
     lines.extend(report.render());
     lines.extend(source.map(|source| format!("credentials: {source}")));
+    lines.extend(remarks);
     print(crate::log::lines(lines).as_bytes())
 }
 

@@ -1,20 +1,177 @@
-//! `dlio-rs workloads`: the bundled workloads, listed or printed.
+//! `dlio-rs workloads`: the bundled workloads as a catalogue, or one of them.
 
-use dlio_config::bundled;
+use dlio_config::time::TimeSpec;
+use dlio_config::vocabulary::Dialect;
+use dlio_config::{Source, Workload, bundled};
+use dlio_event::quantity::bytes;
+use dlio_plan::World;
+use serde_json::json;
 
-use crate::args::WorkloadsArgs;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::log::print;
+use crate::sizes::Sizes;
+use crate::suggest;
+use crate::text_args::{ListFormat, WorkloadsArgs};
+
+/// Names of accelerators that names of workloads end in.
+const ACCELERATORS: [&str; 5] = ["v100", "a100", "h100", "b200", "mi355"];
 
 pub(super) fn run(args: WorkloadsArgs) -> Result<(), Failure> {
-    let WorkloadsArgs { name } = args;
+    let WorkloadsArgs { name, format } = args;
     let text = match name {
-        None => crate::log::lines(bundled::names()),
+        None => {
+            let entries = bundled::names().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
+            match format {
+                ListFormat::Text => table(&entries),
+                ListFormat::Json => format!("{:#}\n", entries.iter().map(Entry::json).collect::<serde_json::Value>()),
+            }
+        }
         Some(name) => bundled::yaml(&name)
             .ok_or_else(|| {
-                Failure::usage(format_args!("no bundled workload is named `{name}`: `dlio-rs workloads` lists them"))
+                let near = suggest::question(&suggest::workloads(&name));
+                Failure::usage(format_args!(
+                    "no bundled workload is named `{name}`{} lists them",
+                    suggest::then(&near, "`dlio-rs workloads`")
+                ))
             })?
             .to_owned(),
     };
     print(text.as_bytes())
+}
+
+/// What the catalogue says of a workload.
+struct Entry {
+    name: &'static str,
+    /// Format of the data set; `None`: the workload has checkpoints alone.
+    format: Option<String>,
+    /// Files of the data set, or of one checkpoint.
+    files: u64,
+    /// Bytes of them.
+    bytes: u64,
+    /// Samples of a batch; `None`: nothing is read.
+    batch: Option<u64>,
+    /// Seconds of computation per step; `None`: nothing is trained.
+    computation: Option<f64>,
+    accelerator: Option<&'static str>,
+}
+
+impl Entry {
+    fn new(name: &'static str) -> Result<Self, Failure> {
+        let yaml = bundled::yaml(name).unwrap_or_default();
+        // MLPerf's own are written for its fork.
+        let dialect = if name.starts_with("mlperf-v3/") { Dialect::Mlperf } else { Dialect::Native };
+        let source = Source { name, yaml };
+        let loaded = dlio_config::load(&source, &[], &std::collections::BTreeMap::new(), Some(dialect));
+        let workload = loaded.map_err(|error| Failure::new(Code::Unexpected, error))?.workload;
+        let workflow = workload.workflow;
+        let alone = workflow.checkpoint && !workflow.train && !workflow.generate_data;
+        let (files, bytes) = if alone { checkpoint(&workload)? } else { data(&workload)? };
+        let steps = !alone && workload.train.computation_time != TimeSpec::None;
+        Ok(Self {
+            name,
+            format: (!alone).then(|| workload.dataset.format.to_string()),
+            files,
+            bytes,
+            batch: workflow.train.then_some(workload.reader.batch_size),
+            computation: steps.then(|| workload.train.computation_time.mean()),
+            accelerator: ACCELERATORS
+                .into_iter()
+                .find(|accelerator| name.ends_with(accelerator) || name.contains(&format!("_{accelerator}_"))),
+        })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "name": self.name,
+            "format": self.format,
+            "checkpoints_only": self.format.is_none(),
+            "files": self.files,
+            "bytes": self.bytes,
+            "batch_size": self.batch,
+            "computation_time_seconds": self.computation,
+            "accelerator": self.accelerator,
+        })
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            self.name.to_owned(),
+            self.format.clone().unwrap_or_else(|| "checkpoint".to_owned()),
+            self.files.to_string(),
+            size(self.bytes),
+            or_none(self.batch.map(|batch| batch.to_string())),
+            or_none(self.computation.map(time)),
+            or_none(self.accelerator.map(str::to_uppercase)),
+        ]
+    }
+}
+
+/// Files and bytes of a data set.
+fn data(workload: &Workload) -> Result<(u64, u64), Failure> {
+    let mut workload = workload.clone();
+    workload.workflow.train = true;
+    let plan = dlio_plan::training(&workload, World { size: 1 }).map_err(Failure::usage)?;
+    let sizes = Sizes::new(&workload, Some(&plan), None)?;
+    Ok(sizes.data.map_or((0, 0), |data| (data.train.files + data.eval.files, data.stored())))
+}
+
+/// Files and bytes of one checkpoint, on the fewest ranks that can take it.
+fn checkpoint(workload: &Workload) -> Result<(u64, u64), Failure> {
+    let model = &workload.model;
+    let size = model.tensor_parallelism.max(1).saturating_mul(model.pipeline_parallelism.max(1));
+    let plan = dlio_plan::checkpoints(workload, World { size }).map_err(Failure::usage)?;
+    let sizes = Sizes::new(workload, None, Some(&plan))?;
+    Ok(sizes.checkpoints.map_or((0, 0), |checkpoints| (checkpoints.objects, checkpoints.stored)))
+}
+
+/// Seconds in three digits and the unit that keeps them short; JSON has all digits.
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{} ms", three(seconds * 1e3)) } else { format!("{} s", three(seconds)) }
+}
+
+/// Bytes in three digits, as [`bytes`] has more.
+fn size(count: u64) -> String {
+    let text = bytes(count);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    number.parse().map_or_else(|_| text.clone(), |number| format!("{} {unit}", three(number)))
+}
+
+/// Three significant digits, without zeros at the end.
+fn three(value: f64) -> String {
+    let text = match value {
+        _ if value < 1.0 => format!("{value:.3}"),
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ if value < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Headings and widths of the columns: 80 together. A format that is wider takes room from the number behind it.
+const COLUMNS: [(&str, usize); 7] =
+    [("NAME", 27), ("FORMAT", 14), ("FILES", 7), ("SIZE", 8), ("BATCH", 5), ("COMPUTE", 8), ("FOR", 5)];
+
+/// One line each: words begin, numbers end at the same column.
+fn table(entries: &[Entry]) -> String {
+    let head = COLUMNS.map(|(title, _)| title.to_owned());
+    let rows = std::iter::once(head).chain(entries.iter().map(Entry::cells));
+    let mut text = crate::log::lines(rows.map(|row| {
+        let mut line = String::new();
+        let mut end = 0;
+        for (column, (cell, (_, width))) in row.iter().zip(COLUMNS).enumerate() {
+            end += width;
+            let room = end.saturating_sub(line.chars().count());
+            let cell = if matches!(column, 2..=5) { format!("{cell:>room$} ") } else { format!("{cell:<room$} ") };
+            line.push_str(&cell);
+            end += 1;
+        }
+        line.trim_end().to_owned()
+    }));
+    text.push_str(
+        "\nSIZE is what lies on storage, for checkpoints that of one; COMPUTE is the\n\
+         emulated computation of a step. `dlio-rs workloads NAME` prints the YAML of\n\
+         a workload, `dlio-rs plan NAME --ranks N` what it reads.\n",
+    );
+    text
 }

@@ -104,7 +104,7 @@ fn first_file(found: &Examination) -> Verdict {
         (Step::Failed(why), _) => Verdict::fail_as(
             Code::Data,
             why,
-            "generate the data set (++workload.workflow.generate_data=True), or correct dataset.data_folder and the file counts",
+            "generate the data set (`dlio-rs generate` with the same configuration), or correct dataset.data_folder and the file counts",
         ),
         (Step::Skipped(why), _) => Verdict::not_checked(why),
     }

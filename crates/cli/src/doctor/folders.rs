@@ -74,7 +74,7 @@ pub(crate) fn first_file(root: &Path, files: &FileSet) -> Verdict {
                 None => Verdict::fail_as(
                     Code::Data,
                     format!("{} does not exist", path.display()),
-                    "generate the data set (++workload.workflow.generate_data=True), or correct dataset.data_folder",
+                    "generate the data set (`dlio-rs generate` with the same configuration), or correct dataset.data_folder",
                 ),
             }
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use dlio_comm::{Communicator, Place, Solo, launcher};
 use dlio_config::{Loaded, Workload};
 use dlio_engine::MonotonicClock;
+use dlio_event::quantity::counted;
 use dlio_plan::{FileSet, World};
 
 use crate::args::{DoctorArgs, DoctorFormat, TargetArgs};
@@ -97,8 +98,8 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         no_preflight: true,
         retry_for: None,
         no_verify_ssl: *no_verify_ssl,
-        stall_seconds: 0,
-        stall_timeout: 0,
+        stall_seconds: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
     };
     let find = || workload::find(config, Some("default"));
     let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
@@ -164,7 +165,7 @@ fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
     let mut plans = Plans { files: None, training: None, checkpoints: None };
     let mut refuse = |error: dlio_plan::Error| {
         let remedy = "start another number of ranks, or correct the configuration";
-        checks.add("plan", format!("{} ranks", place.size), Verdict::fail_as(Code::Usage, error.to_string(), remedy));
+        checks.add("plan", counted(place.size, "rank"), Verdict::fail_as(Code::Usage, error.to_string(), remedy));
     };
     if workflow.train || workflow.generate_data {
         plans.files = FileSet::new(workload).map_err(&mut refuse).ok();
@@ -233,9 +234,9 @@ fn ranks(env: &Environment, place: &Place, refused: Option<Failure>) -> Verdict 
         return Verdict::pass("no launcher: one rank, alone");
     };
     Verdict::pass(format!(
-        "{} ranks on {} node(s), started by {}, {}",
-        place.size,
-        place.nodes,
+        "{} on {}, started by {}, {}",
+        counted(place.size, "rank"),
+        counted(place.nodes, "node"),
         launcher.name,
         library()
     ))

@@ -75,8 +75,8 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         no_preflight: false,
         retry_for: None,
         no_verify_ssl: false,
-        stall_seconds: 60,
-        stall_timeout: 0,
+        stall_seconds: std::time::Duration::from_mins(1),
+        stall_timeout: std::time::Duration::ZERO,
     };
     on_ranks(|comm| async move {
         let find = || begin::wanted(line, &crate::launch::environment());

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use dlio_config::bundled;
 use dlio_config::hydra::{ConfigSource, Found};
+use dlio_config::{bundled, nearest_word};
 
 use super::words::Line;
 use crate::exit::Failure;
+use crate::suggest;
 
 /// Name of the primary configuration that needs no file.
 pub(super) const PRIMARY: &str = "config";
@@ -86,6 +87,13 @@ impl Search {
         text.push_str("\nConfig search path:");
         for source in self.sources() {
             let _ = write!(text, "\n\tprovider={}, path={}://{}", source.provider, source.schema, source.path);
+        }
+        let options = self.options();
+        let known: Vec<&str> = options.iter().map(String::as_str).collect();
+        let near = nearest_word(name, &known)
+            .or_else(|| suggest::workloads(name).into_iter().find(|near| known.contains(near)));
+        if let Some(near) = near {
+            let _ = write!(text, "\nDid you mean 'workload={near}'?");
         }
         Failure::usage(text)
     }

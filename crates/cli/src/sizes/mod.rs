@@ -13,7 +13,7 @@ pub(crate) use checkpoints::{CheckpointSizes, rank_objects};
 pub(crate) use dataset::{DataSizes, SplitSizes};
 pub(crate) use duration::Duration;
 pub(crate) use reads::ReadSizes;
-pub(crate) use render::{amount, gib};
+pub(crate) use render::amount;
 
 use dlio_config::Workload;
 use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan};

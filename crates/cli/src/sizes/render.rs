@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use dlio_event::quantity::{bytes as bytes_of, counted};
 use serde_json::{Value, json};
 
 use super::duration::clock;
@@ -12,21 +13,9 @@ fn mark(is_exact: bool) -> &'static str {
     if is_exact { "" } else { "≈ " }
 }
 
-/// Bytes in GiB, or in smaller units where there are not enough of them.
-pub(crate) fn gib(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        0x4000_0000..0x100_0000_0000 => format!("{:.2} GiB", bytes as f64 / 1_073_741_824.0),
-        0x100_0000_0000..0x4_0000_0000_0000 => format!("{:.2} TiB", bytes as f64 / 1_099_511_627_776.0),
-        _ => format!("{:.2} PiB", bytes as f64 / 1_125_899_906_842_624.0),
-    }
-}
-
 /// Bytes as a number and in units.
 pub(crate) fn amount(bytes: u64) -> String {
-    if bytes < 1024 { format!("{bytes} bytes") } else { format!("{bytes} bytes ({})", gib(bytes)) }
+    if bytes < 1024 { format!("{bytes} bytes") } else { format!("{bytes} bytes ({})", bytes_of(bytes)) }
 }
 
 impl Sizes {
@@ -58,7 +47,7 @@ impl Sizes {
             let _ = writeln!(
                 text,
                 "to keep up with the computation: {} per second over all ranks ({bytes} bytes in an epoch)",
-                gib(rate)
+                bytes_of(rate)
             );
         }
         text
@@ -172,12 +161,12 @@ impl ReadSizes {
 impl CheckpointSizes {
     fn text(&self) -> String {
         let each = amount(self.stored);
-        let mut text = format!("size of each checkpoint: {each} on storage in {} files", self.objects);
+        let mut text = format!("size of each checkpoint: {each} on storage in {}", counted(self.objects, "file"));
         if self.writes > 0 {
-            let _ = write!(text, "; {} are saved and kept: {}", self.writes, amount(self.kept()));
+            let _ = write!(text, "; {} saved and kept: {}", self.writes, amount(self.kept()));
         }
         if self.reads > 0 {
-            let _ = write!(text, "; {} are loaded: {}", self.reads, amount(self.stored.saturating_mul(self.reads)));
+            let _ = write!(text, "; {} loaded: {}", self.reads, amount(self.stored.saturating_mul(self.reads)));
         }
         text
     }

@@ -139,7 +139,7 @@ pub(crate) const ENDPOINTS: &str = "endpoints";
 /// Every setting that more than one place can say.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("dialect", Scope::Every, &[Source::Flag("--dialect"), Source::Key("dlio_rs.dialect"), Source::Marks]),
-    loud("ranks", Scope::Every, &[Source::Variable("DLIO_RS_COMM"), Source::Launcher]),
+    setting("ranks", Scope::Every, &[Source::Variable("DLIO_RS_COMM"), Source::Launcher]),
     setting(
         STORAGE,
         Scope::Every,

@@ -17,7 +17,7 @@ pub(crate) use needs::{Writes, blocks, of_replay, of_run};
 
 use crate::exit::{Code, Failure};
 use crate::session::{Session, gather};
-use crate::sizes::{amount, gib};
+use crate::sizes::amount;
 
 /// What a rank will write somewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,7 +159,7 @@ fn shortage(claims: &[&Claim]) -> Option<Shortage> {
         "{what} in {folder}: {about}{} are needed and {} are free on {place}; {} are missing: {advice}",
         amount(bytes),
         amount(free),
-        gib(bytes - free)
+        dlio_event::quantity::bytes(bytes - free)
     );
     let is_certain = is_exact || bytes as f64 * (1.0 - DOUBT) > free as f64;
     Some(Shortage { text, is_certain })
