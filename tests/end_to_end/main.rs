@@ -37,6 +37,7 @@ mod setup;
 mod shapes;
 mod sizes;
 mod support;
+mod terminal;
 mod texts;
 mod traces;
 mod waits;

@@ -41,6 +41,25 @@ fn the_table_is_as_in_its_snapshot() {
 }
 
 #[test]
+fn the_table_fits_narrow_terminals_and_loses_nothing() {
+    let report = synthetic_report(small());
+    let words = |text: &str| {
+        let plain = |word: &&str| word.chars().any(char::is_alphanumeric);
+        text.split_whitespace().filter(plain).map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let whole = words(&render::table(&report, 120));
+    for width in [60, 80] {
+        let table = render::table(&report, width);
+        assert!(table.lines().all(|line| line.chars().count() <= width), "{table}");
+        assert!(!table.contains('…'), "something is cut off at {width}:\n{table}");
+        let missing: Vec<_> = whole.difference(&words(&table)).cloned().collect();
+        // Bars of letters have as many as there is room for.
+        let lost: Vec<_> = missing.iter().filter(|word| !word.starts_with("ccc")).collect();
+        assert!(lost.is_empty(), "{lost:?} of 120 columns are not in {width}");
+    }
+}
+
+#[test]
 fn the_json_is_as_in_its_snapshot_and_reads_back() {
     let report = synthetic_report(small());
     let found = render::json(&report);

@@ -239,6 +239,9 @@ pub(crate) struct TargetArgs {
     /// Accept every certificate of https endpoints, as `aws --no-verify-ssl` does: for a test.
     #[arg(long)]
     pub(crate) no_verify_ssl: bool,
+    /// What goes to standard output at the end; progress and messages go to standard error in any case.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: OutputFormat,
 }
 
 impl TargetArgs {
@@ -258,6 +261,16 @@ impl TargetArgs {
     pub(crate) fn overwrites_output(&self) -> bool {
         matches!(self.overwrite, Some(Overwrite::All | Overwrite::Output))
     }
+}
+
+/// What goes to standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// What people read.
+    #[default]
+    Text,
+    /// One JSON object; docs/json.md describes its keys.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -408,9 +421,9 @@ pub(crate) enum PlanFormat {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Number of ranks to plan for.
+    /// Number of ranks to plan for; default: as many as the launcher has started, then what the model's parallelism needs, then 1.
     #[arg(long, value_name = "N", value_parser = crate::quantity::count::<u32>)]
-    pub(crate) ranks: u32,
+    pub(crate) ranks: Option<u32>,
     /// Only this rank.
     #[arg(long, value_name = "R")]
     pub(crate) rank: Option<u32>,
@@ -429,6 +442,9 @@ pub(crate) struct ValidateArgs {
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are those of the run.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -446,15 +462,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) no_verify_ssl: bool,
     /// How the report is printed.
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: DoctorFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DoctorFormat {
-    /// For people.
-    Text,
-    /// One JSON object; docs/doctor.md describes its keys.
-    Json,
+    pub(crate) format: OutputFormat,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! as the reference does it, and the first files of the sorted list are read.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 
 use dlio_config::vocabulary::{Dialect, Format};
 use dlio_plan::{FileSet, Split};
@@ -11,7 +12,9 @@ use dlio_storage::{ErrorKind, Found, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Code, Failure};
+use crate::meter::Task;
 use crate::presence::{count_of, listed};
+use crate::progress::Shows;
 use crate::run::Work;
 use crate::session::{Session, gather};
 
@@ -173,15 +176,29 @@ fn has_extension(name: &str, ending: &str) -> bool {
     extension.is_some_and(|extension| extension == ending || extension == ending.to_ascii_uppercase())
 }
 
+/// Lists a folder, in which `wanted` files are expected; `None`: there is no such folder.
+async fn listing(
+    session: &Session,
+    storage: &dyn Storage,
+    (folder, ending): (&str, &str),
+    wanted: u64,
+) -> Result<Option<Listing>, Failure> {
+    let (mut listing, shows) = (Listing::default(), Shows::new(session));
+    let _meter = shows.begin(Task::counting("Listing", "files", wanted));
+    let mut page = |found: &[Found]| {
+        shows.tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
+        found.iter().for_each(|object| listing.take(object, folder, ending));
+    };
+    match storage.list(&format!("{folder}/"), &mut page).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        listed => listed.map(|_| Some(listing)).map_err(Failure::from),
+    }
+}
+
 async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: Split) -> Result<Names, Failure> {
     let (dataset, ending) = (&session.loaded.workload.dataset, files.format().to_string());
     let (folder, wanted) = (split.folder(), files.len(split));
-    let mut listing = Listing::default();
-    let mut page = |found: &[Found]| found.iter().for_each(|object| listing.take(object, folder, &ending));
-    match storage.list(&format!("{folder}/"), &mut page).await {
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Names::Computed),
-        listed => listed?,
-    };
+    let Some(listing) = listing(session, storage, (folder, &ending), wanted).await? else { return Ok(Names::Computed) };
     let (subfolders, key) = match split {
         Split::Train => (dataset.num_subfolders_train, "dataset.num_subfolders_train"),
         Split::Eval => (dataset.num_subfolders_eval, "dataset.num_subfolders_eval"),

@@ -46,7 +46,7 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
         Verbosity::Debug => "debug,s3s=off",
     };
     let filter = env.get("RUST_LOG").map_or_else(|| EnvFilter::new(default), EnvFilter::new);
-    let colours = std::io::stderr().is_terminal();
+    let colours = crate::terminal::takes_colours(env, std::io::stderr().is_terminal());
     let records = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     records.with_ansi(colours).without_time().init();
 }
@@ -149,11 +149,16 @@ impl Log {
     /// user wants quiet, on the terminal.
     pub(crate) fn speaker(&self, path: &Path, verbosity: Verbosity) -> Self {
         if self.file.is_open() {
-            let (bars, file) = (self.bars.clone(), self.file.clone());
-            return Self { terminal: self.terminal, threshold: self.threshold, bars, file };
+            return self.handle();
         }
         let terminal = (verbosity > Verbosity::Quiet).then_some(Level::Warning);
         Self { terminal, ..Self::append(path) }
+    }
+
+    /// A second handle of this log, for other threads.
+    pub(crate) fn handle(&self) -> Self {
+        let (bars, file) = (self.bars.clone(), self.file.clone());
+        Self { terminal: self.terminal, threshold: self.threshold, bars, file }
     }
 
     /// The same log with the reference's threshold for file and terminal, and without progress bars.
@@ -171,7 +176,6 @@ impl Log {
     /// # Errors
     /// When the file cannot be made.
     pub(crate) fn create(path: &Path, verbosity: Verbosity) -> Result<Self, Failure> {
-        use std::io::IsTerminal as _;
         let failed = |error: std::io::Error| Failure::file("creating the log file", path, &error);
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
@@ -185,13 +189,13 @@ impl Log {
             Verbosity::Verbose => Some(Level::Info),
             Verbosity::Debug => Some(Level::Debug),
         };
-        let bars = (terminal.is_some() && std::io::stderr().is_terminal()).then(indicatif::MultiProgress::new);
+        let bars = terminal.and_then(|_| bars());
         Ok(Self { terminal, threshold: Level::Debug, bars, file: LogFile::of(Some(file)) })
     }
 
     /// Where progress bars are drawn, on a terminal.
-    pub(crate) fn bars(&self) -> Option<&indicatif::MultiProgress> {
-        self.bars.as_ref()
+    pub(crate) fn bars(&self) -> Option<indicatif::MultiProgress> {
+        self.bars.clone()
     }
 
     /// One line at the reference's OUTPUT level.
@@ -258,6 +262,11 @@ impl LogFile {
             *file = None;
         }
     }
+}
+
+/// Where live lines are drawn: standard error, if it is a terminal.
+pub(crate) fn bars() -> Option<indicatif::MultiProgress> {
+    std::io::stderr().is_terminal().then(indicatif::MultiProgress::new)
 }
 
 /// Prints a remark on standard error.

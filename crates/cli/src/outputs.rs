@@ -171,7 +171,10 @@ fn summarise(
     };
     let folder = &session.request.output;
     let path = folder.join(SUMMARY);
-    write_file(&path, &bytes::summary_json(&summary))?;
+    let json = bytes::summary_json(&summary);
+    write_file(&path, &json)?;
+    // What programs read here is what they would read there.
+    session.result.add("summary", serde_json::from_slice(&json).unwrap_or_default());
     if let Some(troubles) = &summary.troubles {
         outages::say(session, troubles);
     }

@@ -4,7 +4,7 @@ use dlio_config::Workload;
 use dlio_config::vocabulary::{Dialect, ShapeMismatch};
 use dlio_event::Planned;
 use dlio_event::quantity::counted;
-use dlio_format::{Decode, Layout};
+use dlio_format::{Decode, FileShape, Layout};
 use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
 
 use crate::checkpoints;
@@ -94,6 +94,17 @@ impl DataSet {
         }
         let files = FileSet::new(workload).map_err(Failure::usage)?;
         Ok(Self { files, layout, present: Vec::new() })
+    }
+
+    /// Bytes of the first file, its index included, where they follow from its shape; 0: nobody knows.
+    pub(crate) fn bytes_of_first(&self) -> u64 {
+        if self.files.total() == 0 || self.files.is_listed() || !self.layout.length_follows_from_shape() {
+            return 0;
+        }
+        let file = self.files.file(0);
+        let shape = FileShape { file: 0, dims: &file.dims, samples: file.samples };
+        let indexes: u64 = self.layout.index_encoders(&shape).iter().map(|(_, index)| index.len()).sum();
+        self.layout.encoder(&shape).map_or(0, |encoder| encoder.len() + indexes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a data set is there before it is read, as the MLPerf fork finds out: by listing, or by looking up some names.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use dlio_config::workload::Dataset;
 use dlio_plan::{FileSet, Split};
@@ -8,7 +9,9 @@ use dlio_storage::{ErrorKind, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::exit::{Code, Failure};
+use crate::meter::{Tally, Task};
 use crate::prepared::DataSet;
+use crate::progress::Shows;
 use crate::session::Session;
 
 /// Look-ups at a time.
@@ -30,11 +33,15 @@ pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataS
     if workload.workflow.evaluation {
         splits.push(Split::Eval);
     }
+    let shows = Shows::new(session);
     for split in splits.into_iter().filter(|split| files.len(*split) > 0 && !present.contains(split)) {
         let said = if workload.dataset.skip_listing {
-            look_up(storage, files, split, workload.dataset.listing_validation_interval).await?
+            let wanted = sampled(files.len(split), workload.dataset.listing_validation_interval);
+            let _shown = shows.begin(Task::counting("Looking up", "files", wanted.len() as u64));
+            look_up(storage, files, split, (&wanted, &shows.tally)).await?
         } else {
-            list(storage, files, split, &workload.dataset).await?
+            let _shown = shows.begin(Task::counting("Listing", "files", files.len(split)));
+            list(storage, files, split, (&workload.dataset, &shows.tally)).await?
         };
         session.say(&said);
     }
@@ -50,9 +57,13 @@ fn sampled(count: u64, interval: u64) -> BTreeSet<u64> {
     (0..count).step_by(step).chain([count - 1]).collect()
 }
 
-async fn look_up(storage: &dyn Storage, files: &FileSet, split: Split, interval: u64) -> Result<String, Failure> {
+async fn look_up(
+    storage: &dyn Storage,
+    files: &FileSet,
+    split: Split,
+    (wanted, tally): (&BTreeSet<u64>, &Tally),
+) -> Result<String, Failure> {
     let count = files.len(split);
-    let wanted = sampled(count, interval);
     let keys = wanted.iter().map(|&index| files.key(files.combined(split, index)));
     let found = futures::stream::iter(keys).map(|key| async move {
         match storage.stat(&key).await {
@@ -61,7 +72,7 @@ async fn look_up(storage: &dyn Storage, files: &FileSet, split: Split, interval:
             Err(error) => Err(Failure::from(error)),
         }
     });
-    let missing: Vec<Option<String>> = found.buffered(AT_ONCE).try_collect().await?;
+    let missing: Vec<Option<String>> = found.buffered(AT_ONCE).inspect(|_| tally.add(false)).try_collect().await?;
     let missing: Vec<String> = missing.into_iter().flatten().collect();
     if missing.is_empty() {
         let folder = split.folder();
@@ -134,10 +145,16 @@ pub(crate) fn listed(split: Split, found: u64, expected: u64) -> String {
     format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
 }
 
-async fn list(storage: &dyn Storage, files: &FileSet, split: Split, dataset: &Dataset) -> Result<String, Failure> {
+async fn list(
+    storage: &dyn Storage,
+    files: &FileSet,
+    split: Split,
+    (dataset, tally): (&Dataset, &Tally),
+) -> Result<String, Failure> {
     let ending = format!(".{}", dataset.format);
     let mut listing = Listing::default();
     let mut page = |found: &[dlio_storage::Found]| {
+        tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
         for object in found {
             listing.take(&object.key, files, split, &ending);
         }

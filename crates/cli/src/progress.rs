@@ -1,24 +1,24 @@
-//! Progress of a run on rank 0: the reference's log lines, a bar on a terminal, plain lines elsewhere.
+//! Progress of a run on rank 0: the reference's log lines, and a meter beside them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dlio_analyze::metric::{self, Parameters};
 use dlio_engine::{CheckpointStarted, Cost, FileDone, Generated, Observer, PartDone, RunStarted, Stall, StepDone};
 use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, TimeSource};
 use dlio_plan::CheckpointPart;
-use indicatif::{ProgressBar, ProgressStyle};
+use dlio_storage::{Counted, Storage};
 
 use crate::log::{Level, Log};
+use crate::meter::{Meter, Screen, Tally, Task};
+use crate::session::Session;
 use crate::voice::StepLines;
 use crate::wall::Anchor;
 
 /// Bytes in what the reference calls a GB.
 const GIB: f64 = 1_073_741_824.0;
-
-/// Nanoseconds between two plain progress lines.
-const LINE_EVERY: Nanos = 10_000_000_000;
 
 /// What rank 0 knows before the run and needs for its lines.
 pub(crate) struct Facts {
@@ -34,6 +34,40 @@ pub(crate) struct Facts {
     pub(crate) computation_time: String,
     /// What the metrics need.
     pub(crate) parameters: Parameters,
+    /// Bytes of the first file of the data set; 0: nobody knows.
+    pub(crate) file_bytes: u64,
+    /// Bytes that rank 0 saves, or loads, with a checkpoint.
+    pub(crate) checkpoint_bytes: u64,
+}
+
+/// What is shown while a run works.
+#[derive(Clone)]
+pub(crate) struct Shows {
+    /// Where; `None`: nowhere, as in the reference's own log.
+    pub(crate) screen: Option<Screen>,
+    /// Counts of whatever is under way.
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Shows {
+    /// What a session shows.
+    pub(crate) fn new(session: &Session) -> Self {
+        Self { screen: session.screen.clone(), tally: Arc::default() }
+    }
+
+    /// The same storage; where progress is shown, its bytes are counted while they move.
+    pub(crate) fn count(&self, storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+        match &self.screen {
+            Some(_) => Arc::new(Counted::new(Arc::clone(storage), Arc::clone(self.tally.bytes()))),
+            None => Arc::clone(storage),
+        }
+    }
+
+    /// Shows a task until the meter is dropped, its counts from 0.
+    pub(crate) fn begin(&self, task: Task) -> Option<Meter> {
+        self.tally.reset(0);
+        self.screen.as_ref().map(|screen| screen.begin(task, &self.tally))
+    }
 }
 
 /// Rank 0's observer.
@@ -44,17 +78,15 @@ pub(crate) struct Progress {
     facts: Facts,
     /// What every rank says of its steps where the reference was called; its own lines are left out then.
     steps: Rc<StepLines>,
+    shows: Shows,
     state: RefCell<State>,
 }
 
 #[derive(Default)]
 struct State {
-    bar: Option<ProgressBar>,
-    began: Nanos,
-    last_line: Nanos,
-    files: u64,
+    meter: Option<Meter>,
+    /// Steps of the epoch that are done.
     done: u64,
-    bytes: u64,
     epochs: u32,
     steps: u64,
     eval_steps: u64,
@@ -64,93 +96,61 @@ struct State {
 
 impl Progress {
     /// An observer that speaks through `log`.
-    pub(crate) fn new(
-        log: Rc<Log>,
-        clock: Arc<dyn TimeSource>,
-        anchor: Anchor,
-        facts: Facts,
-        steps: Rc<StepLines>,
-    ) -> Self {
-        Self { log, clock, anchor, facts, steps, state: RefCell::default() }
+    pub(crate) fn new(session: &Session, facts: Facts, steps: Rc<StepLines>, shows: &Shows) -> Self {
+        let (log, clock, anchor) = (session.log.clone(), session.clock.clone(), session.request.anchor);
+        Self { log, clock, anchor, facts, steps, shows: shows.clone(), state: RefCell::default() }
     }
 
     fn say(&self, text: &str) {
         self.log.line(&format!("{} {text}", self.anchor.stamp(self.clock.now())));
     }
 
-    fn start_bar(&self, length: u64, template: &str) {
-        let mut state = self.state.borrow_mut();
-        let now = self.clock.now();
-        state.began = now;
-        state.last_line = now;
-        state.bar = self.log.bars().map(|bars| {
-            let bar = bars.add(ProgressBar::new(length));
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar
-        });
+    /// Shows a task from here on, of which so many are done already.
+    fn start(&self, task: Task, done: u64) {
+        self.end();
+        self.shows.tally.reset(done);
+        let task = Task { ranks: self.facts.size, ..task };
+        self.state.borrow_mut().meter = self.shows.screen.as_ref().map(|screen| screen.begin(task, &self.shows.tally));
     }
 
-    fn end_bar(&self) {
-        if let Some(bar) = self.state.borrow_mut().bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// A plain line now and then where there is no bar.
-    fn plain(&self, text: impl FnOnce(&State, f64) -> String) {
-        if self.steps.as_reference() {
-            return;
-        }
-        let now = self.clock.now();
-        let mut state = self.state.borrow_mut();
-        if state.bar.is_some() || now.saturating_sub(state.last_line) < LINE_EVERY {
-            return;
-        }
-        state.last_line = now;
-        let seconds = now.saturating_sub(state.began) as f64 / 1e9;
-        let line = text(&state, seconds);
-        drop(state);
-        self.say(&line);
+    /// Nothing is shown any more.
+    fn end(&self) {
+        let meter = self.state.borrow_mut().meter.take();
+        drop(meter);
     }
 }
 
 impl Observer for Progress {
     fn generation_started(&self, files: u64) {
-        self.state.borrow_mut().files = files;
         self.say("Starting data generation");
         self.steps.generating();
-        self.start_bar(files, "generate [{bar:30}] {pos}/{len} files of rank 0, {msg}, ETA {eta}");
+        let bytes_each = self.facts.file_bytes;
+        self.start(Task { bytes_each, ..Task::counting("Generating", "files", files) }, 0);
     }
 
     fn file_done(&self, file: &FileDone) {
-        let mut state = self.state.borrow_mut();
-        state.done += 1;
-        if !file.kept {
-            state.bytes += file.bytes;
-        }
-        if let Some(bar) = &state.bar {
-            let seconds = bar.elapsed().as_secs_f64().max(1e-9);
-            let total = state.bytes as f64 * f64::from(self.facts.size);
-            bar.set_message(format!("{:.1} MB/s over {} rank(s)", total / 1e6 / seconds, self.facts.size));
-            bar.inc(1);
-        }
-        drop(state);
-        self.plain(|state, seconds| {
-            let rate = state.done as f64 / seconds.max(1e-9);
-            format!(
-                "Generating: {} of {} files of rank 0, {:.1} MB/s on this rank, about {:.0} s to go",
-                state.done,
-                state.files,
-                state.bytes as f64 / 1e6 / seconds.max(1e-9),
-                (state.files.saturating_sub(state.done)) as f64 / rate.max(1e-9),
-            )
-        });
+        self.shows.tally.add(file.kept);
+    }
+
+    fn verification_started(&self, files: u64) {
+        let bytes_each = self.facts.file_bytes;
+        self.start(Task { bytes_each, ..Task::counting("Verifying", "files", files) }, 0);
+    }
+
+    fn file_verified(&self) {
+        self.shows.tally.add(false);
+    }
+
+    fn verification_ended(&self) {
+        self.end();
+    }
+
+    fn file_removed(&self) {
+        self.shows.tally.add(false);
     }
 
     fn generation_ended(&self, generated: &Generated) {
-        self.end_bar();
+        self.end();
         let seconds = generated.duration.as_secs_f64();
         let total = &generated.world;
         self.say("Generation done");
@@ -178,15 +178,6 @@ impl Observer for Progress {
         } else {
             self.say(&format!("Starting epoch {epoch}: {steps} steps expected"));
         }
-        let (steps, epochs) = {
-            let mut state = self.state.borrow_mut();
-            (state.computed, state.spent, state.bytes) = (0, 0, 0);
-            (state.steps, state.epochs)
-        };
-        self.start_bar(
-            steps,
-            &format!("epoch {epoch}/{epochs} [{{bar:30}}] step {{pos}}/{{len}}, {{msg}}, ETA {{eta}}"),
-        );
     }
 
     fn step_ended(&self, step: &StepDone) {
@@ -194,37 +185,30 @@ impl Observer for Progress {
         let mut state = self.state.borrow_mut();
         state.computed += step.compute;
         state.spent += step.load + step.compute;
-        state.bytes += step.bytes;
         state.done = step.step;
-        let au = state.computed as f64 * 100.0 / (state.spent as f64).max(1.0);
-        if let Some(bar) = &state.bar {
-            let seconds = bar.elapsed().as_secs_f64().max(1e-9);
-            let total = state.bytes as f64 * f64::from(self.facts.size);
-            bar.set_message(format!(
-                "AU {au:.1} %, {:.1} MB/s over {} rank(s)",
-                total / 1e6 / seconds,
-                self.facts.size
-            ));
-            bar.set_position(step.step);
-        }
-        drop(state);
-        self.plain(|state, seconds| {
-            let steps = if step.eval { state.eval_steps } else { state.steps };
-            format!(
-                "Epoch {}: step {} of {steps}, AU so far {au:.1} %, {:.1} MB/s on this rank",
-                step.epoch,
-                step.step,
-                state.bytes as f64 / 1e6 / seconds.max(1e-9),
-            )
-        });
+        let tally = &self.shows.tally;
+        tally.set(step.step);
+        tally.bytes().fetch_add(step.bytes, Ordering::Relaxed);
+        tally.set_times(state.computed, state.spent);
     }
 
-    fn block_started(&self, _epoch: u32, block: u32) {
+    fn block_started(&self, epoch: u32, block: u32) {
         self.say(&format!("Starting block {block}"));
+        let (steps, epochs) = {
+            let mut state = self.state.borrow_mut();
+            if block == 1 {
+                (state.computed, state.spent, state.done) = (0, 0, 0);
+            }
+            (state.steps, state.epochs)
+        };
+        let done = self.state.borrow().done;
+        let later = steps.saturating_mul(u64::from(epochs.saturating_sub(epoch)));
+        let label = format!("Epoch {epoch} of {epochs}");
+        self.start(Task { label, unit: "steps", total: steps, later, ..Task::default() }, done);
     }
 
     fn block_ended(&self, epoch: u32, block: &BlockTimings) {
-        self.end_bar();
+        self.end();
         let number = block.block;
         let seconds = block.end.saturating_sub(block.start) as f64 / 1e9;
         self.say(&format!("Ending block {number} - {} steps completed in {seconds:.2} s", block.compute.len()));
@@ -251,15 +235,16 @@ impl Observer for Progress {
 
     fn eval_started(&self, epoch: u32) {
         self.say(&format!("Starting eval - {} steps expected", self.facts.announced_eval_steps));
-        let steps = self.state.borrow().eval_steps;
-        self.start_bar(
-            steps,
-            &format!("eval of epoch {epoch} [{{bar:30}}] step {{pos}}/{{len}}, {{msg}}, ETA {{eta}}"),
-        );
+        let total = {
+            let mut state = self.state.borrow_mut();
+            (state.computed, state.spent) = (0, 0);
+            state.eval_steps
+        };
+        self.start(Task { label: format!("Evaluation of epoch {epoch}"), unit: "steps", total, ..Task::default() }, 0);
     }
 
     fn eval_ended(&self, epoch: u32, eval: &BlockTimings) {
-        self.end_bar();
+        self.end();
         let seconds = eval.end.saturating_sub(eval.start) as f64 / 1e9;
         self.say(&format!("Ending eval - {} steps completed in {seconds:.2} s", eval.compute.len()));
         let measured = metric::evaluation(eval, &self.facts.parameters);
@@ -281,6 +266,8 @@ impl Observer for Progress {
         let CheckpointStarted { epoch, number, steps, load } = *checkpoint;
         let verb = if load { "loading" } else { "saving" };
         self.say(&format!("Starting {verb} checkpoint {number} after total step {steps} for epoch {epoch}"));
+        let label = format!("{} checkpoint {number}", if load { "Loading" } else { "Saving" });
+        self.start(Task { label, total_bytes: self.facts.checkpoint_bytes, ..Task::default() }, 0);
     }
 
     fn checkpoint_part(&self, done: &PartDone) {
@@ -295,6 +282,7 @@ impl Observer for Progress {
     }
 
     fn checkpoint_ended(&self, epoch: u32, checkpoint: &CheckpointTimings) {
+        self.end();
         let verb = if checkpoint.load { "loading" } else { "saving" };
         let size_gb = self.facts.parameters.checkpoint_bytes.unwrap_or(0) as f64 / GIB;
         let (seconds, rate) = metric::checkpoint(checkpoint, size_gb);
@@ -305,7 +293,7 @@ impl Observer for Progress {
     }
 
     fn run_ended(&self, cost: &Cost) {
-        self.end_bar();
+        self.end();
         let per_gib =
             cost.cpu_seconds_per_gib().map_or_else(String::new, |seconds| format!(", {seconds:.3} CPU-s per GiB read"));
         let stamp = self.anchor.stamp(self.clock.now());
@@ -314,5 +302,29 @@ impl Observer for Progress {
 
     fn stalled(&self, stall: &Stall) {
         self.log.warning(&format!("{} {stall}", self.anchor.stamp(self.clock.now())));
+    }
+}
+
+/// Shows how far a replayed trace has come.
+pub(crate) struct Replaying {
+    steps: StepLines,
+    tally: Arc<Tally>,
+}
+
+impl Replaying {
+    /// An observer that counts in what is shown.
+    pub(crate) fn new(session: &Session, shows: &Shows) -> Self {
+        Self { steps: StepLines::new(session), tally: Arc::clone(&shows.tally) }
+    }
+}
+
+impl Observer for Replaying {
+    fn operations_done(&self, operations: u64, bytes: u64) {
+        self.tally.set(operations);
+        self.tally.bytes().store(bytes, Ordering::Relaxed);
+    }
+
+    fn stalled(&self, stall: &Stall) {
+        self.steps.stalled(stall);
     }
 }

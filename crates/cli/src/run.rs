@@ -8,25 +8,28 @@ use std::time::Duration;
 use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Dialect, StorageType};
-use dlio_engine::{ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions};
-use dlio_event::{EventSink, NullSink};
+use dlio_engine::{
+    Checkpoints, ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions,
+};
+use dlio_event::NullSink;
 use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
-use dlio_storage::ErrorKind;
 use dlio_storage::s3::Preflight;
+use dlio_storage::{ErrorKind, Storage};
 use dlio_trace::tables;
 
 use crate::args::TargetArgs;
 use crate::closing::{Closing, end};
 use crate::exit::{Code, Failure};
+use crate::meter::Task;
 use crate::prepared::{DataSet, Prepared};
 use crate::profiler::{self, Profiler};
-use crate::progress::{Facts, Progress};
+use crate::progress::{Facts, Progress, Shows};
 use crate::recording;
 use crate::session::{Begun, Session};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened, Purpose, Target};
 use crate::voice::{self, StepLines};
-use crate::{discover, lists, mismatches, outages, outputs, page_cache, presence, remedy, space};
+use crate::{discover, lists, mismatches, outages, outputs, page_cache, presence, remedy, result, space};
 
 /// What is to be done and how.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +97,9 @@ impl Work {
 /// # Errors
 /// One failure for the whole run; silent on the ranks that did not cause it.
 pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
+    let shown = Shows::new(session).begin(Task { label: "Setting up".into(), ..Task::default() });
     let (opened, prepared, empty) = session.unless_signalled(Box::pin(set_up(session, work))).await?;
+    drop(shown);
     let folder = match work {
         Work { train: true, .. } | Work { checkpoint: true, .. } => "trace",
         Work { verify: true, .. } => "trace-verify",
@@ -115,6 +120,8 @@ pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure
     if !(work.train || work.checkpoint) {
         conclude(session).await?;
     }
+    let printed = result::print(session);
+    session.agree(printed).await?;
     // The reference runs and writes its files; that it trained nothing must still not look like a success.
     session.agree(empty.map_or(Ok(()), Err)).await
 }
@@ -249,7 +256,10 @@ async fn in_order(
     prepared: &Prepared,
     (work, begun): (Work, &Begun),
 ) -> Result<(), Failure> {
-    let rig = rig(session, opened, prepared, begun.events.clone());
+    let shows = Shows::new(session);
+    // The reads of a training are counted by its steps.
+    let storages = [shows.count(&opened.storage), opened.storage.clone()];
+    let [counted, rig] = storages.map(|storage| rig(session, storage, (prepared, begun), &shows));
     let stall_after = work.stall_limits;
     if let (true, Some(DataSet { files, layout, .. })) = (work.generate, &prepared.data) {
         let plan = GeneratePlan::new(files, World { size: session.comm.place().size });
@@ -259,15 +269,16 @@ async fn in_order(
             stall_after,
             cancel: session.signals.cancel_flag(),
         };
-        let generated = dlio_engine::generate(&plan, files, layout, &rig, options).await;
-        generated.map_err(|error| remedy::failure(session, &error))?;
+        let generated = dlio_engine::generate(&plan, files, layout, &counted, options).await;
+        let generated = generated.map_err(|error| remedy::failure(session, &error))?;
+        session.result.add("generated", result::generated(&generated));
         settle(session).await?;
     }
     if let Some(checkpoints) = &prepared.checkpoints {
         checkpoints.say(session);
     }
     if let (true, Some(data)) = (work.verify, &prepared.data) {
-        verify(session, data, &rig, stall_after).await?;
+        verify(session, data, &counted, stall_after).await?;
     }
     if let (Some(_), Some(data), Dialect::Mlperf) =
         (&prepared.plan, &prepared.data, session.loaded.workload.dlio_rs.dialect)
@@ -277,13 +288,17 @@ async fn in_order(
         session.agree(present).await?;
     }
     if prepared.plan.is_some() || prepared.checkpoints.is_some() {
-        measure(session, prepared, (&rig, &begun.closing), stall_after).await?;
+        measure(session, prepared, (&rig, &shows, &begun.closing), stall_after).await?;
     }
     if let Some(data) = &prepared.data {
         mismatches::say(session, data).await?;
     }
     match &prepared.data {
-        Some(data) if !work.keep => remove(session, data, &rig, stall_after).await,
+        Some(data) if !work.keep => {
+            let total = data.files.total();
+            let _shown = shows.begin(Task::counting("Removing", "files", total));
+            remove(session, data, &rig, stall_after).await
+        }
         _ => Ok(()),
     }
 }
@@ -292,24 +307,28 @@ async fn in_order(
 async fn measure(
     session: &Session,
     prepared: &Prepared,
-    (rig, closing): (&Rig, &Closing),
+    (rig, shows, closing): (&Rig, &Shows, &Closing),
     stall_after: StallLimits,
 ) -> Result<(), Failure> {
+    let checkpoints = prepared.checkpoints.as_ref().map(|prepared| {
+        let storage = shows.count(&prepared.checkpoints.storage);
+        Checkpoints { storage, ..prepared.checkpoints.clone() }
+    });
     let options = TrainOptions {
         before_epoch: page_cache::before_epoch(session),
         inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
         decode: session.loaded.workload.dlio_rs.decode,
         stall_after,
         cancel: session.signals.cancel_flag(),
-        checkpoints: prepared.checkpoints.as_ref().map(|prepared| prepared.checkpoints.clone()),
+        checkpoints: checkpoints.clone(),
     };
     let profiler = session.agree(Profiler::start(session)).await?;
     if session.as_reference() && prepared.plan.is_some() {
         voice::steps(session);
     }
-    let ran = match (&prepared.plan, &prepared.data, &prepared.checkpoints) {
+    let ran = match (&prepared.plan, &prepared.data, &checkpoints) {
         (Some(plan), Some(data), _) => dlio_engine::train(plan, &data.layout, rig, options).await,
-        (_, _, Some(prepared)) => dlio_engine::checkpoint(&prepared.checkpoints, rig, options).await,
+        (_, _, Some(checkpoints)) => dlio_engine::checkpoint(checkpoints, rig, options).await,
         _ => return Ok(()),
     };
     let ran = ran.map_err(|error| remedy::failure(session, &error))?;
@@ -353,6 +372,7 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         found.bytes as f64 / 1e6 / seconds.max(1e-9),
         found.bad
     ));
+    session.result.add("verified", result::verified(&found));
     let outcome = match found.first {
         None => Ok(()),
         Some(first) => Err(Failure::new(
@@ -360,7 +380,9 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
             format_args!("{} of {} file(s) are bad; the first one: {}", found.bad, found.files, first.reason),
         )),
     };
-    session.agree(outcome).await
+    // The numbers are there, whatever they say.
+    let printed = if outcome.is_err() { result::print(session) } else { Ok(()) };
+    session.agree(printed.and(outcome)).await
 }
 
 /// Files that a rank generates at a time.
@@ -383,19 +405,19 @@ async fn settle(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rig(session: &Session, opened: &Opened, prepared: &Prepared, events: Option<Arc<dyn EventSink>>) -> Rig {
+fn rig(session: &Session, storage: Arc<dyn Storage>, (prepared, begun): (&Prepared, &Begun), shows: &Shows) -> Rig {
     let voice = Rc::new(StepLines::new(session));
     let observer: Rc<dyn Observer> = if session.rank() == 0 {
         let facts = facts(session, prepared);
-        Rc::new(Progress::new(session.log.clone(), session.clock.clone(), session.request.anchor, facts, voice))
+        Rc::new(Progress::new(session, facts, voice, shows))
     } else {
         voice
     };
     Rig {
-        storage: opened.storage.clone(),
+        storage,
         comm: Rc::clone(&session.bare),
         clock: session.clock.clone(),
-        events: events.unwrap_or_else(|| Arc::new(NullSink)),
+        events: begun.events.clone().unwrap_or_else(|| Arc::new(NullSink)),
         lanes: LaneHost::Threads,
         observer,
     }
@@ -411,6 +433,8 @@ fn facts(session: &Session, prepared: &Prepared) -> Facts {
         steps_overridden: workload.train.total_training_steps.is_some(),
         computation_time: set_value(&workload.train.computation_time),
         parameters: outputs::parameters(workload, prepared.plan.as_ref(), prepared.checkpoint_plan()),
+        file_bytes: prepared.data.as_ref().map_or(0, DataSet::bytes_of_first),
+        checkpoint_bytes: prepared.checkpoint_plan().map_or(0, |plan| plan.rank_bytes(0)),
     }
 }
 

@@ -21,11 +21,13 @@ use crate::counters::Sampler;
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::log::{Level, Log, Verbosity};
+use crate::meter::Screen;
 use crate::outages::Speaker;
 use crate::output_folder::{self, Claim};
 use crate::ranks::Ranks;
 use crate::recording::Recording;
 use crate::request::Request;
+use crate::result::RunResult;
 use crate::signals::{self, Signals};
 use crate::storage::Opened;
 use crate::workload::Wanted;
@@ -70,6 +72,10 @@ pub(crate) struct Session {
     pub(crate) clients: RefCell<Vec<Arc<S3>>>,
     /// Lines about S3 endpoints.
     speaker: OnceCell<Arc<Speaker>>,
+    /// Where progress is shown: on rank 0, unless the reference was called, whose log has none.
+    pub(crate) screen: Option<Screen>,
+    /// What programs are told at the end.
+    pub(crate) result: RunResult,
     /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
     pub(crate) clock_offset: (i64, u64),
     /// Who of this node has failed.
@@ -133,6 +139,7 @@ impl Session {
         let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
         let own = log.speaker(&log_file, start.verbosity);
         let (clients, speaker, limits) = (RefCell::default(), OnceCell::new(), start.target.stall_limits());
+        let screen = (rank == 0 && request.wanted.hydra.is_none()).then(|| screen(&log, &clock, &request));
         let session = Self {
             comm,
             bare,
@@ -144,6 +151,8 @@ impl Session {
             limits,
             clients,
             speaker,
+            screen,
+            result: RunResult::new(start.target.format),
             clock_offset,
             failures,
             output,
@@ -438,6 +447,13 @@ impl Session {
             self.log.leveled(Level::Info, &format!("{} {text}", self.stamp()));
         }
     }
+}
+
+/// Live lines beside the lines of the log, or plain lines in it.
+fn screen(log: &Log, clock: &Arc<MonotonicClock>, request: &Request) -> Screen {
+    let (lines, anchor, time) = (log.handle(), request.anchor, Arc::clone(clock));
+    let say = move |line: &str| lines.line(&format!("{} {line}", anchor.stamp(time.now())));
+    Screen::new(log.bars(), clock.clone(), say).live()
 }
 
 /// Makes the folder of the log file.

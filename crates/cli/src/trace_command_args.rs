@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use dlio_trace::import::SourceFormat;
 
+use crate::args::OutputFormat;
 use crate::location::local_path;
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,9 @@ pub(crate) struct TraceExportArgs {
     /// With pfw: replace files in the folder that no earlier export lists.
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: OutputFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,7 +79,10 @@ pub(crate) struct TraceImportArgs {
     pub(crate) out: PathBuf,
     /// Format of the sources; default: told by how each begins.
     #[arg(long, value_name = "FORMAT", value_parser = source_format())]
-    pub(crate) format: Option<String>,
+    pub(crate) from: Option<String>,
+    /// How the result is printed. The name of a source format is taken for `--from`.
+    #[arg(long, value_name = "text|json", default_value = "text", hide_possible_values = true, value_parser = source_or_output_format())]
+    pub(crate) format: String,
     /// Stop at the first line that cannot be understood.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -83,8 +91,22 @@ pub(crate) struct TraceImportArgs {
     pub(crate) overwrite: bool,
 }
 
+impl TraceImportArgs {
+    /// The format of the sources, if it was given, and how the result is printed.
+    pub(crate) fn formats(&self) -> (Option<SourceFormat>, OutputFormat) {
+        let source = |name: &str| SourceFormat::ALL.iter().find(|(_, known)| *known == name).map(|(format, _)| *format);
+        let output = if self.format == "json" { OutputFormat::Json } else { OutputFormat::Text };
+        (self.from.as_deref().and_then(source).or_else(|| source(&self.format)), output)
+    }
+}
+
+fn source_or_output_format() -> clap::builder::PossibleValuesParser {
+    let sources = SourceFormat::ALL.iter().map(|(_, name)| *name);
+    ["text", "json"].into_iter().chain(sources).collect::<Vec<_>>().into()
+}
+
 fn source_format() -> clap::builder::PossibleValuesParser {
-    dlio_trace::import::SourceFormat::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
+    SourceFormat::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
 }
 
 #[derive(Debug, Args)]
@@ -92,4 +114,7 @@ pub(crate) struct TraceRepairArgs {
     /// Trace folders or trace files.
     #[arg(required = true, value_name = "PATH", value_parser = local_path())]
     pub(crate) paths: Vec<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: OutputFormat,
 }

@@ -67,7 +67,7 @@ pub(crate) fn report(session: &Session, all: &Fidelity) {
     session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
 }
 
-/// Writes it for all ranks and each of them.
+/// Writes it for all ranks and each of them; returns what it wrote.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -75,7 +75,7 @@ pub(crate) fn write(
     output: &Path,
     setting: &Setting<'_>,
     (ranks, all): (&[Fidelity], &Fidelity),
-) -> Result<(), Failure> {
+) -> Result<serde_json::Value, Failure> {
     let mut json = value(all);
     json["version"] = 1.into();
     json["trace"] = setting.folder.display().to_string().into();
@@ -85,7 +85,8 @@ pub(crate) fn write(
     json["passes"] = setting.args.repeat.unwrap_or(1).into();
     json["ranks"] = ranks.iter().map(value).collect();
     let (text, path) = (format!("{json:#}\n"), output.join(FILE));
-    std::fs::write(&path, text).map_err(|error| Failure::file("writing", &path, &error))
+    std::fs::write(&path, text).map_err(|error| Failure::file("writing", &path, &error))?;
+    Ok(json)
 }
 
 /// The keys that `docs/replay.md` lists.

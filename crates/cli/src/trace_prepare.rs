@@ -8,6 +8,8 @@ use dlio_storage::ErrorKind;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::exit::{Code, Failure};
+use crate::meter::Task;
+use crate::progress::Shows;
 use crate::run::failure;
 use crate::session::{Session, gather};
 use crate::space::{self, FileSystem, Need};
@@ -43,7 +45,11 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let needed = session.agree(needed).await?;
     let size = session.comm.place().size as usize;
     let mine = needed.iter().enumerate().filter(|(index, _)| index % size == job.rank as usize);
-    let looked = look(opened, mine.map(|(_, needed)| needed), job).await;
+    let shows = Shows::new(session);
+    let total = (needed.len() as u64).div_ceil(size as u64);
+    let meter = shows.begin(Task::counting("Looking objects up", "objects", total));
+    let looked = look(opened, mine.map(|(_, needed)| needed).inspect(|_| shows.tally.add(false)), job).await;
+    drop(meter);
     let Looked { missing, folders, other, left, example } = session.agree(looked).await?;
     let mut made = Ok(());
     for folder in &folders {
@@ -54,7 +60,12 @@ pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -
     let counts = gather(&*session.comm, &(new, other.len() as u64, left, example)).await?;
     let needs = needs(session, missing.iter().chain(&other))?;
     space::check(session, needs.clone(), async || Ok(needs)).await?;
-    let written = write(session, opened, (job, missing.into_iter().chain(other))).await;
+    let (total, total_bytes) = missing.iter().chain(&other).fold((0, 0), |sum, (_, bytes)| (sum.0 + 1, sum.1 + bytes));
+    let ranks = session.comm.place().size;
+    let task = Task { label: "Preparing".into(), unit: "objects", total, total_bytes, ranks, ..Task::default() };
+    let meter = shows.begin(task);
+    let written = write(session, opened, (job, missing.into_iter().chain(other)), &shows).await;
+    drop(meter);
     session.agree(written).await?;
     let (missing, other, left) =
         counts.iter().fold((0, 0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1, sum.2 + found.2));
@@ -135,6 +146,7 @@ async fn write(
     session: &Session,
     opened: &Opened,
     (job, objects): (&Job<'_>, impl Iterator<Item = (String, u64)>),
+    shows: &Shows,
 ) -> Result<(), Failure> {
     let operations = (0u64..).zip(objects).map(|(number, (key, bytes))| {
         let lane = u32::try_from(number % u64::from(PREPARING)).unwrap_or(0);
@@ -148,7 +160,7 @@ async fn write(
         lead: Duration::ZERO,
         ..job.options(session)
     };
-    let rig = rig(session, opened, None);
+    let rig = rig(session, opened, None, shows);
     let made = dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))?;
     made.first_failure.map_or(Ok(()), |failed| {
         Err(Failure::new(Code::Storage, format_args!("creating what the trace reads: {failed}")))

@@ -21,6 +21,8 @@ use crate::args::{ConfigArgs, TargetArgs};
 use crate::closing::end;
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
+use crate::meter::{Screen, Tally, Task};
+use crate::progress::{Replaying, Shows};
 use crate::ranks::Ranks;
 use crate::request::Request;
 use crate::run::{chain, conclude, failure};
@@ -30,8 +32,7 @@ use crate::storage::{self, Opened};
 use crate::trace_args::TraceReplayArgs;
 use crate::trace_fidelity;
 use crate::trace_prepare::prepare;
-use crate::voice::StepLines;
-use crate::{outputs, workload};
+use crate::{outputs, result, workload};
 
 /// Why a replay does not begin, and what to do.
 const CHANGES: &str = "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
@@ -85,7 +86,7 @@ pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failu
         if job.changes_the_recorded() {
             session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
         }
-        return Ok(());
+        return result::print(&session);
     }
     let place = session.comm.place();
     let opened = storage::open(&session.loaded.workload, &session.request, place, session.clock.clone());
@@ -134,7 +135,7 @@ impl<'a> Job<'a> {
         let args = wanted.args;
         let inside = wanted.folder.join("trace");
         let folder = if inside.is_dir() { inside } else { wanted.folder.clone() };
-        let traces = dlio_trace::read_dir(&folder).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+        let mut traces = dlio_trace::read_dir(&folder).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
         let here = std::env::current_dir().map_err(|error| Failure::file("finding", Path::new("."), &error))?;
         let rules = args.map.iter().map(|text| Rule::parse(text)).collect::<Result<_, _>>().map_err(plan_failure)?;
         let requirements = args.require.iter().map(|text| Requirement::parse(text)).collect::<Result<_, _>>();
@@ -163,7 +164,7 @@ impl<'a> Job<'a> {
         let began = traces.iter().filter_map(RankTrace::time_range).map(|(start, _)| start).min().unwrap_or(0);
         let recorded = traces.iter().map(|trace| trace.header.rank).collect();
         let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
-        let survey = plan.survey(rank, rows(&traces, &plan.sources(rank))?).map_err(plan_failure)?;
+        let survey = survey(wanted, &mut traces, (&plan, rank))?;
         let requirements = requirements.map_err(plan_failure)?;
         let job = Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank };
         if job.changes_the_recorded() && !args.dry_run {
@@ -203,6 +204,19 @@ impl<'a> Job<'a> {
             cancel: session.signals.cancel_flag(),
         }
     }
+}
+
+/// Looks at all rows of this rank once; rank 0 shows how far that is.
+fn survey(wanted: &Wanted<'_>, traces: &mut [RankTrace], (plan, rank): (&ReplayPlan, u32)) -> Result<Survey, Failure> {
+    let (sources, tally) = (plan.sources(rank), Arc::new(Tally::default()));
+    for trace in traces.iter_mut() {
+        trace.count_rows_in(tally.done());
+    }
+    let screen = if rank == 0 { Screen::stderr(wanted.verbosity) } else { None };
+    let total = sources.iter().map(|source| traces[*source].rows).sum();
+    let task = Task::counting("Reading the trace", "rows", total);
+    let _shown = screen.map(|screen| screen.begin(task, &tally));
+    plan.survey(rank, rows(traces, &sources)?).map_err(plan_failure)
 }
 
 pub(crate) fn plan_failure(error: PlanError) -> Failure {
@@ -293,13 +307,16 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
         job.plan.options().speed,
         counted(job.args.repeat.unwrap_or(1), "pass")
     ));
+    let mut planned = serde_json::Map::new();
     for kind in ReplayKind::ALL {
         let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
         let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
         if count > 0 {
             session.say(&format!("  {:<6} {}, {bytes} bytes per pass", kind.name(), counted(count, "operation")));
+            planned.insert(kind.name().to_owned(), serde_json::json!({ "operations": count, "bytes": bytes }));
         }
     }
+    session.result.add("planned", planned.into());
     let rest = all.iter().map(|(_, rest)| *rest);
     let (folded, filtered, failed, parts) =
         rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
@@ -317,14 +334,14 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     Ok(())
 }
 
-pub(crate) fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>) -> Rig {
+pub(crate) fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>, shows: &Shows) -> Rig {
     Rig {
         storage: opened.storage.clone(),
         comm: Rc::clone(&session.bare),
         clock: session.clock.clone(),
         events: events.unwrap_or_else(|| Arc::new(NullSink)),
         lanes: LaneHost::Threads,
-        observer: Rc::new(StepLines::new(session)),
+        observer: Rc::new(Replaying::new(session, shows)),
     }
 }
 
@@ -377,7 +394,8 @@ async fn issue(
     (job, window): (&Job<'_>, (i64, i64)),
     (routes, events): (&[Opened], Option<Arc<dyn EventSink>>),
 ) -> Result<Fidelity, Failure> {
-    let rig = rig(session, opened, events);
+    let shows = Shows::new(session);
+    let rig = rig(session, opened, events, &shows);
     let sources = job.plan.sources(job.rank);
     let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));
     let passes = job.args.repeat.unwrap_or(1);
@@ -388,6 +406,8 @@ async fn issue(
     let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
     let routes = routes.iter().map(|route| Arc::clone(&route.storage)).collect();
     let options = ReplayOptions { routes, loops: (job.survey.loops.0, common), ..job.options(session) };
+    let (total, ranks) = (job.operations(), session.comm.place().size);
+    let _shown = shows.begin(Task { ranks, ..Task::counting("Replaying", "operations", total) });
     dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))
 }
 
@@ -416,7 +436,9 @@ async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), 
     trace_fidelity::report(session, &all);
     if session.rank() == 0 {
         let setting = trace_fidelity::Setting { folder: &job.folder, args: job.args, options: job.plan.options() };
-        trace_fidelity::write(&session.request.output, &setting, (&ranks, &all))?;
+        let written = trace_fidelity::write(&session.request.output, &setting, (&ranks, &all))?;
+        session.result.add("replayed", written);
+        result::print(session)?;
     }
     if all.operations_failed > 0 {
         let (failed, planned) = (all.operations_failed, all.operations_planned);

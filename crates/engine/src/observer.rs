@@ -28,6 +28,25 @@ pub trait Observer {
         let _ = generated;
     }
 
+    /// A look at the whole data set begins; this rank has `files` files to look at.
+    fn verification_started(&self, files: u64) {
+        let _ = files;
+    }
+
+    /// This rank has looked at one more file.
+    fn file_verified(&self) {}
+
+    /// This rank has looked at all of its files.
+    fn verification_ended(&self) {}
+
+    /// Rank 0 has removed one more file of the data set.
+    fn file_removed(&self) {}
+
+    /// Operations of a replayed trace are over on this rank: so many and so many bytes, in all, left out ones included.
+    fn operations_done(&self, operations: u64, bytes: u64) {
+        let _ = (operations, bytes);
+    }
+
     /// All ranks are ready and agree on the plan.
     fn run_started(&self, run: &RunStarted) {
         let _ = run;

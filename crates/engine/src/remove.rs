@@ -65,6 +65,7 @@ async fn sweep_file(files: &FileSet, rig: &Rig, number: u64) -> Result<(), Error
         let removed = rig.storage.delete(&key).await;
         record(rig, &key, removed.map(|receipt| receipt.attempts))?;
     }
+    rig.observer.file_removed();
     Ok(())
 }
 

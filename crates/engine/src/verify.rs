@@ -101,12 +101,19 @@ pub async fn verify(
     let crew = Crew { name: "verify", done: "read", lanes, at: AT, cancel: &options.cancel };
     let mut mine = Verified::default();
     let uri = |number| rig.storage.uri(&files.key(number));
+    let numbers = plan.files(rank);
+    rig.observer.verification_started(numbers.size_hint().1.map_or(0, |count| count as u64));
+    let add = |seen| {
+        mine.add(seen);
+        rig.observer.file_verified();
+    };
     let dealt = match Team::start(rig, &mut watch, &crew, inspector) {
-        Ok(team) => team.deal(plan.files(rank), uri, &mut watch, |seen| mine.add(seen)).await,
+        Ok(team) => team.deal(numbers, uri, &mut watch, add).await,
         Err(error) => Err(error),
     };
     watch.lanes_ended().await;
     dealt?;
+    rig.observer.verification_ended();
     let all = watch.meet(AT, rig.comm.all_gather(&mine.to_wire())).await?;
     let mut world = all.iter().map(|wire| Verified::from_wire(wire)).fold(Verified::default(), Verified::merge);
     world.duration = Duration::from_nanos(rig.clock.now().saturating_sub(start));

@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod counted;
 pub mod delay;
 mod error;
 pub mod faults;
@@ -19,6 +20,7 @@ mod split;
 mod staged;
 mod traced;
 
+pub use counted::Counted;
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};

@@ -1,6 +1,7 @@
 //! What the decorators promise, on memory and virtual time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
@@ -8,7 +9,7 @@ use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::memory::Memory;
-use dlio_storage::{ByteRange, ErrorKind, Split, SplitRules, Storage};
+use dlio_storage::{ByteRange, Counted, ErrorKind, Split, SplitRules, Storage};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -50,6 +51,18 @@ async fn a_delayed_storage_conforms() {
 async fn a_faulty_storage_without_faults_conforms() {
     conformance::check(&Faulty::new(Memory::new(ticks()), ticks()), Traits { updates: true, ..Traits::default() })
         .await;
+}
+
+#[tokio::test]
+async fn a_counted_storage_conforms_and_counts_what_moves() {
+    let bytes = Arc::new(AtomicU64::new(0));
+    let storage = Counted::new(Arc::new(Memory::new(ticks())), Arc::clone(&bytes));
+    conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
+    bytes.store(0, Ordering::Relaxed);
+    storage.write("counted/a", &mut Pattern::new(1000, 1)).await.unwrap();
+    assert_eq!(bytes.load(Ordering::Relaxed), 1000);
+    read(&storage, "counted/a", ByteRange::new(10, 90)).await.unwrap();
+    assert_eq!(bytes.load(Ordering::Relaxed), 1090);
 }
 
 #[tokio::test(start_paused = true)]

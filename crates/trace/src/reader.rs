@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -47,6 +48,8 @@ pub struct RankTrace {
     /// Bytes after the last whole footer: what was being written when the process ended.
     pub torn_bytes: u64,
     contents: Arc<Contents>,
+    /// Who wants to know how many rows have been read.
+    read: Arc<AtomicU64>,
 }
 
 /// Reads the footer of one trace file; torn files are read up to their last whole footer.
@@ -75,6 +78,7 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
         ending,
         torn_bytes: found.torn_bytes,
         contents: Arc::new(Contents::new(found)),
+        read: Arc::default(),
     })
 }
 
@@ -137,6 +141,11 @@ impl RankTrace {
         Some((start, end.max(start)))
     }
 
+    /// From now on rows that are read of this trace are added to `rows` as well.
+    pub fn count_rows_in(&mut self, rows: &Arc<AtomicU64>) {
+        self.read = Arc::clone(rows);
+    }
+
     /// Number of row groups.
     #[must_use]
     pub fn groups(&self) -> usize {
@@ -177,7 +186,13 @@ impl RankTrace {
     pub fn rows(&self, group: usize) -> Result<GroupRows, Error> {
         let wanted = Wanted { column: |column| WANTED.contains(&column), group: Some(group), row: None };
         let (reader, damage) = self.reader(wanted, PIECE_ROWS)?;
-        Ok(GroupRows { path: self.path.clone(), reader, damage, drift: self.header.drift() })
+        Ok(GroupRows {
+            path: self.path.clone(),
+            reader,
+            damage,
+            drift: self.header.drift(),
+            read: Arc::clone(&self.read),
+        })
     }
 
     /// The object name of one row of a group, if there are such a row and a name.
@@ -212,7 +227,13 @@ impl RankTrace {
 
     fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
         let (reader, damage) = self.reader(Wanted { column: wanted, group: None, row: None }, BATCH_ROWS)?;
-        Ok(Batches { path: self.path.clone(), reader, damage, drift: self.header.drift() })
+        Ok(Batches {
+            path: self.path.clone(),
+            reader,
+            damage,
+            drift: self.header.drift(),
+            read: Arc::clone(&self.read),
+        })
     }
 
     fn reader(&self, wanted: Wanted, rows: usize) -> Result<(ParquetRecordBatchReader, Damage), Error> {
@@ -315,6 +336,7 @@ pub struct GroupRows {
     reader: ParquetRecordBatchReader,
     damage: Damage,
     drift: Option<Drift>,
+    read: Arc<AtomicU64>,
 }
 
 impl GroupRows {
@@ -328,6 +350,9 @@ impl GroupRows {
             let record = reader.next().transpose().map_err(|error| error.to_string())?;
             record.map(|record| rows.fill(&record, drift)).transpose()
         });
+        if let Ok(Some(())) = &found {
+            self.read.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        }
         found.map(|found| found.is_some())
     }
 }
@@ -339,6 +364,7 @@ pub struct Batches {
     reader: ParquetRecordBatchReader,
     damage: Damage,
     drift: Option<Drift>,
+    read: Arc<AtomicU64>,
 }
 
 impl Iterator for Batches {
@@ -354,6 +380,9 @@ impl Iterator for Batches {
             Some(drift) => batch.corrected(drift),
             None => batch,
         });
+        if let Ok(batch) = &batch {
+            self.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
         Some(batch)
     }
 }

@@ -1,6 +1,7 @@
 //! A report as bytes: a table for terminals, JSON for programs, CSV and Markdown, one HTML page for people.
 
 mod comparison;
+mod grid;
 mod html;
 mod overview;
 mod page_data;

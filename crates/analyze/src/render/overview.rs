@@ -1,5 +1,6 @@
 //! How the run went as a whole, as lines of a terminal: warm-up, order and cache, clocks, fidelity, hosts.
 
+use super::grid::{Grid, tail};
 use super::units::{bytes, nanos, seconds};
 use super::why::Section;
 use crate::Report;
@@ -9,7 +10,7 @@ const LISTED: usize = 8;
 
 pub(crate) fn sections(report: &Report) -> Vec<Section> {
     let all = [steady(report), order(report), clock(report), fidelity(report), hosts(report)];
-    all.into_iter().filter(|section| !section.lines.is_empty()).collect()
+    all.into_iter().filter(|section| !section.is_empty()).collect()
 }
 
 fn steady(report: &Report) -> Section {
@@ -26,17 +27,18 @@ fn steady(report: &Report) -> Section {
             steady.variation_percentage
         )
     });
-    Section { title: "Steady state (MSER-5)", lines: lines.collect() }
+    Section::of_lines("Steady state (MSER-5)", lines.collect())
 }
 
 fn order(report: &Report) -> Section {
     let value = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    let mut lines = Vec::new();
+    let mut grid =
+        Grid::new(1).right("epoch", 5).right("with number", 11).right("with next", 11).right("with epoch-1", 13);
+    grid = grid.right("kept %", 8).right("shared %", 9).right("speed by 1st", 12).right("memory-fast %", 12);
     for row in report.shuffle.iter().take(LISTED) {
         let cache = report.cache.iter().find(|cache| cache.epoch == row.epoch);
-        lines.push(format!(
-            "{:>5} {:>11} {:>11} {:>13} {:>8} {:>9} {:>12} {:>12}",
-            row.epoch,
+        grid.row([
+            row.epoch.to_string(),
             value(row.with_numbers),
             value(row.with_next),
             value(row.with_before),
@@ -44,16 +46,9 @@ fn order(report: &Report) -> Section {
             value(row.shared_percentage),
             cache.map_or_else(String::new, |cache| format!("{:.2}", cache.speed_by_first)),
             cache.map_or_else(String::new, |cache| format!("{:.1}", cache.from_memory_percentage)),
-        ));
+        ]);
     }
-    if !lines.is_empty() {
-        let head = format!(
-            "{:>5} {:>11} {:>11} {:>13} {:>8} {:>9} {:>12} {:>12}",
-            "epoch", "with number", "with next", "with epoch-1", "kept %", "shared %", "speed by 1st", "memory-fast %"
-        );
-        lines.insert(0, head);
-    }
-    Section { title: "Order of reads (correlations: 1 in order, 0 shuffled) and cache", lines }
+    Section::of_grid("Order of reads (correlations: 1 in order, 0 shuffled) and cache", grid)
 }
 
 fn clock(report: &Report) -> Section {
@@ -84,7 +79,7 @@ fn clock(report: &Report) -> Section {
         };
         lines.push(format!("of {} barriers {found}", clock.barriers));
     }
-    Section { title: "Clocks", lines }
+    Section::of_lines("Clocks", lines)
 }
 
 /// What a replay wrote of itself: names and numbers, whatever they are.
@@ -96,18 +91,18 @@ fn fidelity(report: &Report) -> Section {
             format!("{name:<40} {text}")
         }));
     }
-    Section { title: "Fidelity of the replay", lines }
+    Section::of_lines("Fidelity of the replay", lines)
 }
 
 fn hosts(report: &Report) -> Section {
     if report.hosts.len() < 2 {
-        return Section { title: "Hosts", lines: Vec::new() };
+        return Section::default();
     }
     let lines = report.hosts.iter().take(2 * LISTED).map(|row| {
         let latency = &row.flow.latency;
         format!(
             "{:<24} {:>4} ranks, {:>12}/s, p50 {:>8}, p99 {:>8}, max {:>8}",
-            row.host.chars().take(24).collect::<String>(),
+            tail(&row.host, 24),
             row.ranks,
             bytes(row.flow.bytes_per_second),
             nanos(latency.p50_ns),
@@ -115,5 +110,5 @@ fn hosts(report: &Report) -> Section {
             nanos(latency.max_ns)
         )
     });
-    Section { title: "Hosts", lines: lines.collect() }
+    Section::of_lines("Hosts", lines.collect())
 }

@@ -1,19 +1,24 @@
-//! The report for a terminal: at most `width` columns, Unicode bars and sparklines, no colours.
+//! The report for a terminal: at most `width` columns, Unicode bars and sparklines, no colours. What does not fit is broken into
+//! more lines or stands in a table below; only names lose their beginnings, and show it.
 
 use std::fmt::Write;
 
 use dlio_event::quantity::counted;
 
+use super::grid::{Grid, tail, wrapped};
 use super::units::{bytes, nanos, seconds, things};
+use super::why::Section;
 use crate::Report;
 use crate::percentile::Latency;
 use crate::report::{FlowRow, Operation, TimeRow};
 
-/// Narrower than this, lines are cut.
-const MIN_WIDTH: usize = 60;
+/// Narrower terminals break lines by themselves.
+const MIN_WIDTH: usize = 40;
 const MAX_WIDTH: usize = 100;
 /// Ranks that are listed one by one; of more, the slowest.
 const RANKS_SHOWN: usize = 16;
+/// Characters of names of hosts and endpoints; of longer ones the end is shown.
+const NAME: usize = 44;
 /// Checkpoints that are listed.
 const CHECKPOINTS_SHOWN: usize = 32;
 
@@ -29,16 +34,15 @@ pub fn table(report: &Report, width: usize) -> String {
     page.series(report);
     page.times(report);
     page.utilisation(report);
-    for section in super::why::sections(&report.why).into_iter().chain(super::overview::sections(report)) {
-        page.title(section.title);
-        section.lines.iter().for_each(|line| page.line(line));
+    for section in super::why::sections(&report.why, page.width).into_iter().chain(super::overview::sections(report)) {
+        page.section(&section);
     }
     page.operations("Storage operations", &report.operations);
     page.operations("Spans", &report.spans);
     page.ranks(report);
     page.endpoints(report);
     if !report.comparison.is_empty() {
-        page.text.push_str(&super::comparison::comparison(&report.comparison));
+        page.section(&super::comparison::comparison(&report.comparison));
     }
     page.text
 }
@@ -58,35 +62,41 @@ struct Page {
 }
 
 impl Page {
+    /// A line, in as many as it takes.
     fn line(&mut self, line: &str) {
-        let mut cut = line.trim_end().to_owned();
-        if cut.chars().count() > self.width {
-            cut = cut.chars().take(self.width - 1).chain(['…']).collect();
+        let indent = line.chars().take_while(|letter| *letter == ' ').count();
+        self.hanging(line, indent + 2);
+    }
+
+    fn hanging(&mut self, line: &str, hang: usize) {
+        for line in wrapped(line.trim_end(), self.width, hang) {
+            let _ = writeln!(self.text, "{line}");
         }
-        let _ = writeln!(self.text, "{cut}");
     }
 
     fn title(&mut self, title: &str) {
         self.line("");
         self.line(title);
-        self.line(&"─".repeat(title.chars().count()));
+        self.line(&"─".repeat(title.chars().count().min(self.width)));
     }
 
-    /// Text broken at blanks, with an indent from the second line on.
-    fn wrapped(&mut self, first: &str, text: &str) {
-        let indent = " ".repeat(first.chars().count());
-        let mut line = first.to_owned();
-        for word in text.split(' ') {
-            if line.chars().count() + 1 + word.chars().count() > self.width && line.trim().len() > first.trim().len() {
-                self.line(&line);
-                line.clone_from(&indent);
-            }
-            if !line.ends_with(' ') {
-                line.push(' ');
-            }
-            line.push_str(word);
+    fn grid(&mut self, grid: &Grid) {
+        for line in grid.lines(self.width) {
+            let _ = writeln!(self.text, "{line}");
         }
-        self.line(&line);
+    }
+
+    fn section(&mut self, section: &Section) {
+        self.title(section.title);
+        if section.grid.has_rows() {
+            self.grid(&section.grid);
+        }
+        section.lines.iter().for_each(|line| self.line(line));
+    }
+
+    /// Text with an indent from the second line on.
+    fn wrapped(&mut self, first: &str, text: &str) {
+        self.hanging(&format!("{first}{text}"), first.chars().count());
     }
 
     fn head(&mut self, report: &Report) {
@@ -149,26 +159,25 @@ impl Page {
             return;
         }
         self.title("Epochs");
-        self.line(&format!(
-            "{:>5} {:>7} {:>7} {:<10} {:>10} {:>9} {:>9} {:>12} {:>9} {:>6} {:>6}",
-            "epoch", "steps", "AU %", "", "samples/s", "time", "read", "rate", "samples", "twice", "missed"
-        ));
+        let mut grid = Grid::new(1).right("epoch", 5).right("steps", 7).right("AU %", 7).left("", 10);
+        grid = grid.right("samples/s", 10).right("time", 9).right("read", 9).right("rate", 12);
+        grid = grid.right("samples", 9).right("twice", 6).right("missed", 6);
         for epoch in &report.epochs {
-            self.line(&format!(
-                "{:>5} {:>7} {:>7.2} {:<10} {:>10.1} {:>9} {:>9} {:>12} {:>9} {:>6} {:>6}",
-                epoch.epoch,
-                epoch.steps,
-                epoch.au_percentage,
+            grid.row([
+                epoch.epoch.to_string(),
+                epoch.steps.to_string(),
+                format!("{:.2}", epoch.au_percentage),
                 bar(epoch.au_percentage / 100.0, 10),
-                epoch.samples_per_second,
+                format!("{:.1}", epoch.samples_per_second),
                 seconds(epoch.seconds),
                 bytes(epoch.read_bytes as f64),
                 format!("{}/s", bytes(epoch.read_bytes_per_second)),
-                epoch.coverage.distinct,
-                epoch.coverage.duplicates,
+                epoch.coverage.distinct.to_string(),
+                epoch.coverage.duplicates.to_string(),
                 epoch.coverage.missing.map_or_else(|| "-".to_owned(), |missing| missing.to_string()),
-            ));
+            ]);
         }
+        self.grid(&grid);
     }
 
     fn checkpoints(&mut self, report: &Report) {
@@ -176,25 +185,24 @@ impl Page {
             return;
         }
         self.title("Checkpoints");
-        self.line(&format!(
-            "{:>5} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>14} {:>14}",
-            "epoch", "", "number", "rank 0", "fastest", "slowest", "all", "GB/s by rank 0", "GB/s by all"
-        ));
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.4}"));
+        let mut grid = Grid::new(3).right("epoch", 5).right("", 4).right("number", 6).right("rank 0", 9);
+        grid = grid.right("fastest", 9).right("slowest", 9).right("all", 9);
+        grid = grid.right("GB/s by rank 0", 14).right("GB/s by all", 14);
         for row in report.checkpoints.iter().take(CHECKPOINTS_SHOWN) {
-            self.line(&format!(
-                "{:>5} {:>4} {:>6} {:>9} {:>9} {:>9} {:>9} {:>14} {:>14}",
-                row.epoch,
-                if row.load { "load" } else { "save" },
-                row.number,
+            grid.row([
+                row.epoch.to_string(),
+                if row.load { "load" } else { "save" }.to_owned(),
+                row.number.to_string(),
                 row.seconds_rank0.map_or_else(|| "-".to_owned(), seconds),
                 seconds(row.seconds_min),
                 seconds(row.seconds_max),
                 seconds(row.seconds_all),
                 rate(row.gb_per_second_rank0),
                 rate(row.gb_per_second_all),
-            ));
+            ]);
         }
+        self.grid(&grid);
         if let Some(more @ 1..) = report.checkpoints.len().checked_sub(CHECKPOINTS_SHOWN) {
             self.line(&format!("      and {more} more in the JSON report"));
         }
@@ -292,30 +300,23 @@ impl Page {
             return;
         }
         self.title(title);
-        let sized = rows.iter().any(|row| !row.size.is_empty());
-        let (bytes_head, size_head) = if sized { ("bytes", "size") } else { ("", "") };
-        self.line(&format!(
-            "{:<17}{:<10}{:>10} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "op", size_head, "count", bytes_head, "errors", "p50", "p90", "p99", "p99.9", "max"
-        ));
+        let mut grid =
+            Grid::new(2).left("op", 16).left(if rows.iter().any(|row| !row.size.is_empty()) { "size" } else { "" }, 9);
+        grid = grid.right("count", 10).right("bytes", 9).right("errors", 6);
+        grid = ["p50", "p90", "p99", "p99.9", "max"].iter().fold(grid, |grid, head| grid.right(head, 8));
         for row in rows {
-            let latency = &row.latency;
             let moved = if row.bytes > 0 { bytes(row.bytes as f64) } else { String::new() };
-            self.line(&format!(
-                "{:<17}{:<10}{:>10} {:>9} {:>6} {}",
-                row.op,
-                row.size,
-                latency.count,
-                moved,
-                row.errors,
-                percentiles(latency)
-            ));
-            for (name, part) in [("first byte", &row.first_byte), ("transfer", &row.transfer)] {
+            let named =
+                [row.op.clone(), row.size.clone(), row.latency.count.to_string(), moved, row.errors.to_string()];
+            grid.row(named.into_iter().chain(percentiles(&row.latency)));
+            for (name, part) in [("  first byte", &row.first_byte), ("  transfer", &row.transfer)] {
                 if let Some(part) = part {
-                    self.line(&format!("{:<27}{:>27} {}", "", name, percentiles(part)));
+                    let named = [name, "", "", "", ""].map(str::to_owned);
+                    grid.row(named.into_iter().chain(percentiles(part)));
                 }
             }
         }
+        self.grid(&grid);
     }
 
     fn ranks(&mut self, report: &Report) {
@@ -329,13 +330,15 @@ impl Page {
             self.line(&format!("the {RANKS_SHOWN} of {} ranks with the lowest AU", rows.len()));
             rows.truncate(RANKS_SHOWN);
         }
-        self.line(&format!("{:>5} {:<16}{:>8}  {}", "rank", "host", "AU %", flow_head()));
+        let mut grid = flow_columns(Grid::new(2).right("rank", 5).left("host", 15).right("AU %", 8), 11);
+        grid = grid.left(if rows.iter().all(|row| row.complete) { "" } else { " ended" }, 0);
         for row in rows {
             let au = row.au_percentage.map_or_else(|| "-".to_owned(), |au| format!("{au:.2}"));
-            let mark = if row.complete { String::new() } else { format!("  {}", row.ending) };
-            let host: String = row.host.chars().take(15).collect();
-            self.line(&format!("{:>5} {host:<16}{au:>8}  {}{mark}", row.rank, flow(&row.flow)));
+            let mark = if row.complete { String::new() } else { format!(" {}", row.ending) };
+            let named = [row.rank.to_string(), tail(&row.host, NAME), au];
+            grid.row(named.into_iter().chain(flow(&row.flow)).chain([mark]));
         }
+        self.grid(&grid);
     }
 
     fn endpoints(&mut self, report: &Report) {
@@ -343,35 +346,35 @@ impl Page {
             return;
         }
         self.title("Endpoints");
-        self.line(&format!("{:<28}{}", "endpoint", flow_head()));
+        let mut grid = flow_columns(Grid::new(1).left("endpoint", 27), 10);
         for row in &report.endpoints {
-            let name: String = row.endpoint.chars().take(28).collect();
-            self.line(&format!("{name:<28}{}", flow(&row.flow)));
+            grid.row(std::iter::once(tail(&row.endpoint, NAME)).chain(flow(&row.flow)));
         }
+        self.grid(&grid);
     }
 }
 
 /// Five cells: three percentiles, the tail and the largest.
-fn percentiles(latency: &Latency) -> String {
-    let values = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
-    values.map(|value| format!("{:>8}", nanos(value))).join(" ")
+fn percentiles(latency: &Latency) -> [String; 5] {
+    [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns].map(nanos)
 }
 
-fn flow_head() -> String {
-    format!("{:>10} {:>9} {:>9} {:>12} {:>6} {:>8} {:>8}", "ops", "read", "written", "rate", "errors", "p50", "p99")
+/// The columns of [`flow`], the first of them so wide.
+fn flow_columns(grid: Grid, first: usize) -> Grid {
+    let heads = [("read", 9), ("written", 9), ("rate", 12), ("errors", 6), ("p50", 8), ("p99", 8)];
+    heads.iter().fold(grid.right("ops", first), |grid, (head, width)| grid.right(head, *width))
 }
 
-fn flow(row: &FlowRow) -> String {
-    format!(
-        "{:>10} {:>9} {:>9} {:>12} {:>6} {:>8} {:>8}",
-        row.operations,
+fn flow(row: &FlowRow) -> [String; 7] {
+    [
+        row.operations.to_string(),
         bytes(row.read_bytes as f64),
         bytes(row.written_bytes as f64),
         format!("{}/s", bytes(row.bytes_per_second)),
-        row.errors,
+        row.errors.to_string(),
         nanos(row.latency.p50_ns),
-        nanos(row.latency.p99_ns)
-    )
+        nanos(row.latency.p99_ns),
+    ]
 }
 
 /// The whole part of a share of `columns`.

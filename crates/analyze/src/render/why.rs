@@ -1,26 +1,52 @@
 //! The explanation of a run as lines of a terminal.
 
+use super::grid::{Grid, tail};
 use super::units::{nanos, seconds};
 use crate::why::{Bar, Why};
 
 /// Rows that are listed of ranks and steps.
 const LISTED: usize = 8;
-/// Columns of a bar.
-const BAR: f64 = 28.0;
+/// Columns of a table beside the names of objects.
+const BESIDE_NAME: usize = 24;
+/// Columns of a bar, and of what stands before it.
+const BAR: usize = 28;
+const BESIDE_BAR: usize = 58;
 
 /// A title and the lines under it.
+#[derive(Default)]
 pub(crate) struct Section {
     pub(crate) title: &'static str,
+    /// Comes before the lines, if it has rows.
+    pub(crate) grid: Grid,
     pub(crate) lines: Vec<String>,
 }
 
-pub(crate) fn sections(why: &Why) -> Vec<Section> {
-    let all = [losses(why), slow_steps(why), critical(why), stragglers(why), together(why)];
-    all.into_iter().filter(|section| !section.lines.is_empty()).collect()
+impl Section {
+    /// Whether there is nothing under the title.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && !self.grid.has_rows()
+    }
+
+    /// A title with lines and no table.
+    pub(crate) fn of_lines(title: &'static str, lines: Vec<String>) -> Self {
+        Self { title, grid: Grid::default(), lines }
+    }
+
+    /// A title with a table.
+    pub(crate) fn of_grid(title: &'static str, grid: Grid) -> Self {
+        Self { title, grid, lines: Vec::new() }
+    }
+}
+
+/// On a terminal of so many columns.
+pub(crate) fn sections(why: &Why, width: usize) -> Vec<Section> {
+    let all = [losses(why, width), slow_steps(why, width), critical(why), stragglers(why, width), together(why)];
+    all.into_iter().filter(|section| !section.is_empty()).collect()
 }
 
 /// Over all ranks of each epoch: what was lost to what, and AU without it.
-fn losses(why: &Why) -> Section {
+fn losses(why: &Why, width: usize) -> Section {
+    let columns = width.saturating_sub(BESIDE_BAR).min(BAR);
     let mut lines = Vec::new();
     for epoch in why.losses.chunk_by(|one, next| one.epoch == next.epoch) {
         let bar = Bar::of(epoch);
@@ -33,40 +59,41 @@ fn losses(why: &Why) -> Section {
                 seconds(fall.seconds),
                 fall.percentage,
                 fall.au_without,
-                line(fall.percentage / 100.0)
+                line(fall.percentage / 100.0, columns)
             ));
         }
     }
-    Section { title: "What AU was lost to", lines }
+    Section::of_lines("What AU was lost to", lines)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=BAR")]
-fn line(share: f64) -> String {
-    "█".repeat((share * BAR).round().clamp(0.0, BAR) as usize)
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=columns")]
+fn line(share: f64, columns: usize) -> String {
+    let columns = columns as f64;
+    "█".repeat((share * columns).round().clamp(0.0, columns) as usize)
 }
 
-fn slow_steps(why: &Why) -> Section {
-    let mut lines = Vec::new();
+fn slow_steps(why: &Why, width: usize) -> Section {
+    let mut grid = Grid::new(3).right("epoch", 5).right("step", 6).right("rank", 5).right("wait", 9);
+    grid = grid.left(" mostly", 19).left("waited for", 0).left("at", 0);
     for step in why.slow_steps.iter().take(LISTED) {
         let (part, amount) = step.parts.named().into_iter().max_by_key(|(_, amount)| *amount).unwrap_or_default();
         let share = 100.0 * amount as f64 / step.wait.max(1) as f64;
-        lines.push(format!(
-            "{:>5} {:>6} {:>5} {:>9}  {:<18} {}",
-            step.epoch,
-            step.step,
-            step.rank,
+        grid.row([
+            step.epoch.to_string(),
+            step.step.to_string(),
+            step.rank.to_string(),
             nanos(step.wait),
-            format!("{part} {share:.0} %"),
-            tail(&format!("{} {}", step.object, step.endpoint), 50)
-        ));
+            format!(" {part} {share:.0} %"),
+            tail(&step.object, name_columns(width)),
+            tail(&step.endpoint, name_columns(width)),
+        ]);
     }
-    if !lines.is_empty() {
-        lines.insert(
-            0,
-            format!("{:>5} {:>6} {:>5} {:>9}  {:<18} waited for", "epoch", "step", "rank", "wait", "mostly"),
-        );
-    }
-    Section { title: "Slowest steps", lines }
+    Section::of_grid("Slowest steps", grid)
+}
+
+/// Characters of a name on a terminal of so many columns; of longer ones the end is shown.
+fn name_columns(width: usize) -> usize {
+    width.saturating_sub(BESIDE_NAME).clamp(BESIDE_NAME, 50)
 }
 
 fn critical(why: &Why) -> Section {
@@ -80,21 +107,22 @@ fn critical(why: &Why) -> Section {
             row.waiting_percentage
         )
     });
-    Section { title: "Ranks that the others waited for", lines: rows.collect() }
+    Section::of_lines("Ranks that the others waited for", rows.collect())
 }
 
-fn stragglers(why: &Why) -> Section {
-    let slow = why.stragglers.iter().map(|row| {
-        format!(
-            "{:<11}{:<42} {:>7} of {:>9} slow, {:>5.1} × its share",
-            row.by,
-            tail(&row.name, 42),
-            row.slow,
-            row.reads,
-            row.factor
-        )
-    });
-    Section { title: "Where the slowest 5 % of the reads are", lines: slow.collect() }
+fn stragglers(why: &Why, width: usize) -> Section {
+    let mut grid =
+        Grid::new(2).left("by", 10).left("name", 42).right("slow", 7).right("of", 9).right("× its share", 11);
+    for row in &why.stragglers {
+        grid.row([
+            row.by.clone(),
+            tail(&row.name, name_columns(width)),
+            row.slow.to_string(),
+            row.reads.to_string(),
+            format!("{:.1}", row.factor),
+        ]);
+    }
+    Section::of_grid("Where the slowest 5 % of the reads are", grid)
 }
 
 fn together(why: &Why) -> Section {
@@ -121,15 +149,5 @@ fn together(why: &Why) -> Section {
         });
         lines.push(format!("every byte was read {factor:.2} times{order}"));
     }
-    Section { title: "Overlap, balance and access", lines }
-}
-
-/// The end of a name that is too long: there names differ.
-fn tail(name: &str, width: usize) -> String {
-    let length = name.chars().count();
-    if length <= width {
-        name.to_owned()
-    } else {
-        format!("…{}", name.chars().skip(length + 1 - width).collect::<String>())
-    }
+    Section::of_lines("Overlap, balance and access", lines)
 }

@@ -2,6 +2,7 @@
 //! traces, and rank 0 reports.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dlio_analyze::{Analysis, Options, Report, compare, render};
 use dlio_comm::Communicator;
@@ -9,19 +10,20 @@ use dlio_trace::RankTrace;
 
 use crate::args::{AnalyzeArgs, ReportFormat};
 use crate::exit::{Code, Failure};
-use crate::log::print;
+use crate::log::{Verbosity, print};
+use crate::meter::{Screen, Tally, Task};
 use crate::output_folder::Reports;
 use crate::outputs::write_file;
 use crate::session::{agree, on_ranks};
+use crate::terminal;
 
-/// Columns of the table.
-const WIDTH: usize = 100;
 /// What a replay of a trace says of itself, in its output folder.
 const FIDELITY: &str = "replay.json";
 
-pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
+pub(super) fn run(args: AnalyzeArgs, verbosity: Verbosity) -> Result<(), Failure> {
     on_ranks(|comm| async move {
-        let made = make(&*comm, &args).await?;
+        let screen = if comm.place().rank == 0 { Screen::stderr(verbosity) } else { None };
+        let made = make(&*comm, &args, screen.as_ref()).await?;
         let told = match made {
             Some((report, base)) => tell(&report, base.as_ref(), args).await,
             None => Ok(()),
@@ -31,10 +33,14 @@ pub(super) fn run(args: AnalyzeArgs) -> Result<(), Failure> {
 }
 
 /// The report and that of the base, on rank 0.
-async fn make(comm: &dyn Communicator, args: &AnalyzeArgs) -> Result<Option<(Report, Option<Report>)>, Failure> {
-    let report = report_on(comm, &args.paths, args.streaming).await?;
+async fn make(
+    comm: &dyn Communicator,
+    args: &AnalyzeArgs,
+    screen: Option<&Screen>,
+) -> Result<Option<(Report, Option<Report>)>, Failure> {
+    let report = report_on(comm, &args.paths, args.streaming, screen).await?;
     let base = match &args.base {
-        Some(base) => report_on(comm, std::slice::from_ref(base), args.streaming).await?,
+        Some(base) => report_on(comm, std::slice::from_ref(base), args.streaming, screen).await?,
         None => None,
     };
     Ok(report.map(|mut report| {
@@ -50,7 +56,10 @@ async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Resu
     let AnalyzeArgs { paths, json, html, streaming: _, no_files, overwrite, base: _, fail_if, allow_partial, format } =
         args;
     match format {
-        ReportFormat::Table => print(render::table(report, WIDTH).as_bytes())?,
+        ReportFormat::Table => {
+            let columns = terminal::table_columns(&crate::launch::environment());
+            print(render::table(report, columns).as_bytes())?;
+        }
         ReportFormat::Json => print(&render::json(report))?,
         ReportFormat::Csv => print(render::csv(report).as_bytes())?,
         ReportFormat::Md => print(render::markdown(report).as_bytes())?,
@@ -93,9 +102,23 @@ fn judgeable(report: &Report, base: Option<&Report>) -> Result<(), Failure> {
 }
 
 /// The report on one run, on rank 0; the other ranks help.
-async fn report_on(comm: &dyn Communicator, paths: &[PathBuf], streaming: bool) -> Result<Option<Report>, Failure> {
+async fn report_on(
+    comm: &dyn Communicator,
+    paths: &[PathBuf],
+    streaming: bool,
+    screen: Option<&Screen>,
+) -> Result<Option<Report>, Failure> {
     let (rank, size) = (comm.place().rank as usize, comm.place().size as usize);
-    let traces = agree(comm, read_all(paths)).await?;
+    let mut traces = agree(comm, read_all(paths)).await?;
+    let tally = Arc::new(Tally::default());
+    for trace in &mut traces {
+        trace.count_rows_in(tally.done());
+    }
+    // Every rank has its share of the files.
+    let total = traces.iter().skip(rank).step_by(size).map(|trace| trace.rows).sum();
+    let ranks = comm.place().size;
+    let task = Task { ranks, ..Task::counting("Analyzing", "events", total) };
+    let _shown = screen.map(|screen| screen.begin(task, &tally));
     let options = Options { streaming: streaming.then_some(true), parameters: None };
     if size == 1 {
         let report = dlio_analyze::report(&traces, &options).map_err(trace_failure)?;

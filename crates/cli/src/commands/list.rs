@@ -1,11 +1,14 @@
 //! `--list`: the computed file set against what the storage lists.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use dlio_plan::FileSet;
 use dlio_storage::Storage;
 
 use crate::exit::{Code, Failure};
+use crate::meter::Task;
+use crate::progress::Shows;
 use crate::session::Session;
 
 /// How many names a message shows.
@@ -21,8 +24,11 @@ pub(crate) async fn list(session: &Session, storage: &dyn Storage, files: &FileS
     }
     let mut missing: BTreeSet<String> = (0..files.total()).map(|number| files.file(number).key).collect();
     let (mut expected, mut unexpected, mut bytes) = (0u64, 0u64, 0u64);
+    let shows = Shows::new(session);
+    let meter = shows.begin(Task::counting("Listing", "files", files.total()));
     for folder in ["train/", "valid/"] {
         let mut page = |found: &[dlio_storage::Found]| {
+            shows.tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
             for object in found {
                 if missing.remove(&object.key) {
                     expected += 1;
@@ -34,6 +40,7 @@ pub(crate) async fn list(session: &Session, storage: &dyn Storage, files: &FileS
         };
         storage.list(folder, &mut page).await?;
     }
+    drop(meter);
     session.say(&format!("Listing: {expected} of {} expected file(s), {bytes} bytes", files.total()));
     if unexpected > 0 {
         session.warn(&format!(

@@ -23,8 +23,8 @@ use clap::Parser;
 
 use crate::args::{Cli, CommArg, Command};
 use crate::command_line::{self, Words};
-use crate::drop_in;
 use crate::exit::{Code, Failure};
+use crate::{drop_in, once};
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -43,8 +43,12 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    let env = crate::launch::environment();
     let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) if once::needs_no_ranks(&cli.command) && once::is_another(&env) => return ExitCode::SUCCESS,
         Ok(cli) => cli,
+        // Rank 0 says it, and its exit code is that of all.
+        Err(_) if once::is_another(&env) => return ExitCode::SUCCESS,
         Err(error) => {
             let error = command_line::advise(error, &words);
             let code = if error.use_stderr() { Code::Usage as u8 } else { 0 };
@@ -55,13 +59,16 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     };
     crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
-    crate::log::init(verbosity, &crate::launch::environment());
+    crate::log::init(verbosity, &env);
     match dispatch(cli.command, verbosity) {
         Ok(()) => {
             crate::output_folder::completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
+            if !failure.said {
+                once::let_rank_0_speak(&env);
+            }
             crate::log::failure(&failure);
             crate::output_folder::end_early();
             ExitCode::from(failure.code as u8)
@@ -75,9 +82,9 @@ fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Fa
         Command::Replay(args) => replay::replay(args, verbosity),
         Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
         Command::Verify(args) => verify::run(args, verbosity),
-        Command::Analyze(args) => analyze::run(args),
-        Command::Trace(command) => trace::run(command),
-        Command::Plan(args) => plan::run(args),
+        Command::Analyze(args) => analyze::run(args, verbosity),
+        Command::Trace(command) => trace::run(command, verbosity),
+        Command::Plan(args) => plan::run(args, verbosity),
         Command::Validate(args) => validate::run(args),
         Command::Doctor(args) => crate::doctor::run(args, verbosity),
         Command::Serve(args) => serve::run(args, verbosity),

@@ -1,31 +1,43 @@
 //! `dlio-rs plan`: what every rank would read, and what its checkpoints are, without touching storage.
 
+use std::sync::Arc;
+
 use dlio_config::vocabulary::Dialect;
+use dlio_config::{Loaded, Workload};
 use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
 use crate::exit::{Code, Failure};
+use crate::launch::{self, Environment};
+use crate::log::Verbosity;
+use crate::meter::{Screen, Task};
 use crate::places::Places;
 use crate::sizes::Sizes;
-use crate::{credentials, launch, request, workload};
+use crate::{credentials, request, terminal, workload};
 
-pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
+pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
-    if let Some(rank) = rank.filter(|rank| *rank >= ranks) {
-        return Err(Failure::usage(format_args!(
-            "--rank {rank} is not one of {}: give 0 to {}",
-            counted(ranks, "rank"),
-            ranks - 1
-        )));
-    }
-    let wanted = workload::find(&config, None)?;
     let env = launch::environment();
+    let wanted = workload::find(&config, None)?;
     let loaded = request::load(&wanted, &env)?;
     // What a run would refuse of the AWS profile is refused here as well.
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;
     credentials::source(&loaded.workload, &places)?;
+    let planned = Ranks::new(ranks, &env, &loaded.workload);
+    let ranks = planned.number;
+    if let Some(rank) = rank.filter(|rank| *rank >= ranks) {
+        return Err(Failure::usage(format_args!(
+            "--rank {rank} is not one of {} ({}): give 0 to {}, or more with --ranks",
+            counted(ranks, "rank"),
+            planned.from,
+            ranks - 1
+        )));
+    }
+    let shown =
+        Screen::stderr(verbosity).map(|screen| screen.begin(Task::counting("Planning", "", 0), &Arc::default()));
     let plans = Plans::new(&loaded.workload, World { size: ranks })?;
+    drop(shown);
     let epochs = plans.training.as_ref().map_or(1, TrainingPlan::epochs);
     if let Some(epoch) = epoch.filter(|epoch| *epoch > epochs) {
         return Err(Failure::usage(format_args!("--epoch {epoch}: the workload has {}", counted(epochs, "epoch"))));
@@ -33,15 +45,44 @@ pub(super) fn run(args: PlanArgs) -> Result<(), Failure> {
     let out = std::io::BufWriter::new(std::io::stdout().lock());
     let selection = Selection { rank, epoch, split: None };
     let written = match format {
-        PlanFormat::Json => write_json(out, &plans, &loaded, rank),
+        PlanFormat::Json => write_json(out, &plans, &loaded, (&planned, rank)),
         PlanFormat::Jsonl => write_jsonl(out, &plans, selection),
-        PlanFormat::Text => write_text(out, &plans, &loaded, selection),
+        PlanFormat::Text => {
+            let out = terminal::Wrapped::new(out, terminal::columns(&env));
+            write_text(out, &plans, (&loaded, &planned), selection)
+        }
     };
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Code::Unexpected, format_args!("writing the plan: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// How many ranks are planned for.
+struct Ranks {
+    number: u32,
+    /// Who says so.
+    from: String,
+}
+
+impl Ranks {
+    /// As the command line says, then as many as a launcher has started, then what the model is divided among.
+    fn new(given: Option<u32>, env: &Environment, workload: &Workload) -> Self {
+        if let Some(number) = given {
+            return Self { number, from: "--ranks".to_owned() };
+        }
+        let started = launch::detect(env).filter(dlio_comm::launcher::Launcher::is_mpi);
+        if let Some((launcher, number)) = started.and_then(|launcher| launcher.size.map(|size| (launcher, size))) {
+            return Self { number: number.max(1), from: format!("from {}", launcher.name) };
+        }
+        let model = &workload.model;
+        let number = model.tensor_parallelism.saturating_mul(model.pipeline_parallelism);
+        if workload.workflow.checkpoint && number > 1 {
+            return Self { number, from: "from model.parallelism".to_owned() };
+        }
+        Self { number: 1, from: "no --ranks, no launcher".to_owned() }
     }
 }
 
@@ -56,7 +97,7 @@ struct Plans {
 }
 
 impl Plans {
-    fn new(workload: &dlio_config::Workload, world: World) -> Result<Self, Failure> {
+    fn new(workload: &Workload, world: World) -> Result<Self, Failure> {
         let workflow = workload.workflow;
         let reads = workflow.train || !workflow.checkpoint;
         let training = reads.then(|| dlio_plan::training(workload, world)).transpose().map_err(Failure::usage)?;
@@ -87,14 +128,16 @@ fn write_jsonl(mut out: impl std::io::Write, plans: &Plans, selection: Selection
 fn write_json(
     mut out: impl std::io::Write,
     plans: &Plans,
-    loaded: &dlio_config::Loaded,
-    rank: Option<u32>,
+    loaded: &Loaded,
+    (ranks, rank): (&Ranks, Option<u32>),
 ) -> std::io::Result<()> {
     let training = plans.training.as_ref().map(TrainingPlan::notices).unwrap_or_default();
     let checkpoints = plans.checkpoints.as_ref().map(CheckpointPlan::notices).unwrap_or_default();
     let totals = serde_json::json!({
         // What makes two runs the same workload for MLPerf Storage, as `validate` prints it.
         "core_config": loaded.core_config.to_string(),
+        "ranks": ranks.number,
+        "ranks_from": ranks.from,
         "training": plans.training.as_ref().map(dlio_plan::totals),
         "checkpoint": plans.checkpoints.as_ref().map(|plan| plan.totals(rank, plans.steps())),
         "sizes": plans.sizes.json(),
@@ -107,9 +150,10 @@ fn write_json(
 fn write_text(
     mut out: impl std::io::Write,
     plans: &Plans,
-    loaded: &dlio_config::Loaded,
+    (loaded, ranks): (&Loaded, &Ranks),
     selection: Selection,
 ) -> std::io::Result<()> {
+    writeln!(out, "planned for {} rank(s) ({})", ranks.number, ranks.from)?;
     for notice in &loaded.notices {
         writeln!(out, "note: {}", notice.text)?;
     }

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_trace::RankTrace;
 use dlio_trace::export::{chrome, csv, pfw, warp};
-use dlio_trace::import::{self, Imported, Options, SourceFormat};
+use dlio_trace::import::{self, Imported, Options};
+use serde_json::{Value, json};
 
+use crate::args::OutputFormat;
 use crate::exit::{Code, Failure};
 use crate::foresee::Foreseer;
-use crate::log::print;
+use crate::log::{Verbosity, print};
+use crate::meter::{Meter, Screen, Tally, Task};
 use crate::output_folder;
 use crate::signals::Signals;
 use crate::trace_command_args::{
@@ -22,23 +26,42 @@ use crate::trace_command_args::{
 /// Names of operations without an equivalent that are printed.
 const NAMED: usize = 6;
 
-pub(super) fn run(command: TraceCommand) -> Result<(), Failure> {
+pub(super) fn run(command: TraceCommand, verbosity: Verbosity) -> Result<(), Failure> {
     // A signal ends these commands at once; folders are released and half-written files removed on the way out.
     output_folder::watch(&Signals::watch(Duration::ZERO), false);
     match command {
-        TraceCommand::Repair(TraceRepairArgs { paths }) => repair(&paths),
-        TraceCommand::Import(args) => import(args),
-        TraceCommand::Export(args) => export(&args),
-        TraceCommand::Fit(TraceFitArgs { traces }) => fit(&traces),
+        TraceCommand::Repair(TraceRepairArgs { paths, format }) => repair(&paths, format, verbosity),
+        TraceCommand::Import(args) => import(args, verbosity),
+        TraceCommand::Export(args) => export(&args, verbosity),
+        TraceCommand::Fit(TraceFitArgs { traces }) => fit(&traces, verbosity),
     }
 }
 
+/// Traces, and what shows how many of their rows have been read, `passes` times, until it is dropped.
+fn shown(
+    from: &Path,
+    (label, passes): (&str, u64),
+    verbosity: Verbosity,
+) -> Result<(Vec<RankTrace>, Option<Meter>), Failure> {
+    let mut traces = super::analyze::read(from)?;
+    let tally = Arc::new(Tally::default());
+    for trace in &mut traces {
+        trace.count_rows_in(tally.done());
+    }
+    let total = traces.iter().map(|trace| trace.rows).sum::<u64>() * passes;
+    let task = Task { label: label.to_owned(), unit: "rows", total, ..Task::default() };
+    Ok((traces, Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally))))
+}
+
 /// Writes under a temporary name; nothing half-written stays under the final one.
-fn export(args: &TraceExportArgs) -> Result<(), Failure> {
-    let TraceExportArgs { traces: from, to, out, overwrite } = args;
-    let traces = super::analyze::read(from)?;
+fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    let TraceExportArgs { traces: from, to, out, overwrite, format } = args;
+    let (traces, shown) = shown(from, ("Exporting", 1), verbosity)?;
     if *to == ExportFormat::Pfw {
-        return export_pfw(&traces, out, *overwrite);
+        let files = export_pfw(&traces, out, *overwrite)?;
+        drop(shown);
+        let text = crate::log::lines(files.iter().map(|(path, rows)| format!("{path}: {rows} rows")));
+        return told(*format, &text, &exported(&files, traces.len(), &BTreeMap::new()));
     }
     keeps_the_recording(&traces, out)?;
     output_folder::keep_manifest(out)?;
@@ -62,17 +85,39 @@ fn export(args: &TraceExportArgs) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&temporary);
         Failure::new(Code::Trace, format_args!("{}: {}", out.display(), crate::run::chain(&error)))
     })?;
+    drop(shown);
     let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
     lines.extend(skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
-    print(crate::log::lines(lines).as_bytes())
+    let files = [(out.display().to_string(), rows)];
+    told(*format, &crate::log::lines(lines), &exported(&files, traces.len(), &skipped))
+}
+
+/// What an export wrote, for programs.
+fn exported(files: &[(String, u64)], ranks: usize, skipped: &BTreeMap<&'static str, u64>) -> Value {
+    let file = |(path, rows): &(String, u64)| json!({ "path": path, "rows": rows });
+    json!({
+        "files": files.iter().map(file).collect::<Vec<_>>(),
+        "rows": files.iter().map(|(_, rows)| rows).sum::<u64>(),
+        "ranks": ranks,
+        "skipped": skipped,
+    })
+}
+
+/// Prints the result of a command, for people or for programs.
+fn told(format: OutputFormat, text: &str, json: &Value) -> Result<(), Failure> {
+    match format {
+        OutputFormat::Text => print(text.as_bytes()),
+        OutputFormat::Json => print(format!("{json:#}\n").as_bytes()),
+    }
 }
 
 /// Prints the workload that a trace amounts to.
-fn fit(from: &Path) -> Result<(), Failure> {
-    let traces = super::analyze::read(from)?;
+fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
+    let (traces, shown) = shown(from, ("Fitting", 2), verbosity)?;
     let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
     let fitted = dlio_analyze::fit::fit(&traces, &foreseer)
         .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    drop(shown);
     let Some(fitted) = fitted else {
         let text = format_args!(
             "{}: nothing in the trace reads an object, or saves or loads a checkpoint, as a workload can; there is none to derive",
@@ -96,23 +141,25 @@ fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> 
     }
 }
 
-fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<(), Failure> {
+/// Writes a file per rank; returns their paths and rows.
+fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<Vec<(String, u64)>, Failure> {
     let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw.gz", trace.header.rank, trace.header.world);
     let claim = output_folder::for_export(folder, traces.iter().map(name), overwrite)?;
     if let Some(text) = claim.replace_earlier()? {
         crate::log::note(&text);
     }
-    for trace in traces {
+    let write = |trace: &RankTrace| {
         let path = folder.join(name(trace));
         pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
-        print(format!("{}: {} rows\n", path.display(), trace.rows).as_bytes())?;
-    }
-    Ok(())
+        Ok((path.display().to_string(), trace.rows))
+    };
+    traces.iter().map(write).collect()
 }
 
 /// Imports into a folder without traces: an import never mixes with another run.
-fn import(args: TraceImportArgs) -> Result<(), Failure> {
-    let TraceImportArgs { sources, out, format, strict, overwrite } = args;
+fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    let (source_format, output_format) = args.formats();
+    let TraceImportArgs { sources, out, from: _, format: _, strict, overwrite } = args;
     output_folder::unused(&out)?;
     if !overwrite && out.is_dir() && !in_folder(&out)?.is_empty() {
         let text = format_args!(
@@ -128,21 +175,43 @@ fn import(args: TraceImportArgs) -> Result<(), Failure> {
     if let Some(text) = claim.replace_earlier()? {
         crate::log::note(&text);
     }
-    let named = |name: &String| SourceFormat::ALL.iter().find(|(_, known)| known == name).map(|(format, _)| *format);
+    let tally = Arc::new(Tally::default());
     let options = Options {
-        format: format.as_ref().and_then(named),
+        format: source_format,
         strict,
         argv: crate::launch::command_line(),
         host: String::new(),
+        read: Arc::clone(tally.bytes()),
     };
-    let done = import::import(&sources, &out, &options)
-        .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+    let failed = |error| Failure::new(Code::Trace, crate::run::chain(&error));
+    let total_bytes = import::source_bytes(&sources).map_err(failed)?;
+    let task = Task { label: "Importing".to_owned(), total_bytes, ..Task::default() };
+    let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
+    let done = import::import(&sources, &out, &options).map_err(failed)?;
+    drop(shown);
     let made = in_folder(&out)?;
     claim.add(made.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
-    print(told(&done, &out).as_bytes())
+    told(output_format, &imported(&done, &out), &imported_json(&done, &out))
 }
 
-fn told(done: &Imported, out: &Path) -> String {
+/// What an import made, for programs.
+fn imported_json(done: &Imported, out: &Path) -> Value {
+    let example = |example: &import::Malformed| json!({ "path": example.path.display().to_string(), "line": example.line, "reason": example.reason });
+    json!({
+        "output": out.display().to_string(),
+        "formats": done.formats,
+        "rows": done.rows,
+        "ranks": done.ranks,
+        "lines": done.lines,
+        "skipped": done.skipped,
+        "unfinished": done.unfinished,
+        "malformed": done.malformed,
+        "examples": done.examples.iter().map(example).collect::<Vec<_>>(),
+    })
+}
+
+/// What an import made, for people.
+fn imported(done: &Imported, out: &Path) -> String {
     let formats = done.formats.join(", ");
     let mut lines = vec![format!(
         "{}: {} rows of {} rank(s) from {} lines ({formats})",
@@ -185,9 +254,12 @@ fn without_equivalent(skipped: &BTreeMap<String, u64>) -> Vec<String> {
 }
 
 /// Repairs all that can be repaired, and then fails if something could not be.
-fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
-    let mut failed = None;
-    for file in files(paths)? {
+fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Result<(), Failure> {
+    let (mut failed, mut done, mut lines) = (None, Vec::new(), Vec::new());
+    let (all, tally) = (files(paths)?, Arc::new(Tally::default()));
+    let task = Task::counting("Repairing", "files", all.len() as u64);
+    let meter = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
+    for file in all {
         let folder = file.parent().unwrap_or(Path::new("."));
         // What a run is still writing has no footer yet: it is not damaged.
         let above = folder.parent().map_or_else(|| folder.join(".."), Path::to_owned);
@@ -195,6 +267,7 @@ fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
         let repaired = unused.and_then(|()| {
             dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
         });
+        tally.add(false);
         match repaired {
             Ok(repaired) => {
                 let end = if repaired.complete { "the run came to its end" } else { "the run did not come to its end" };
@@ -202,7 +275,13 @@ fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
                     0 => "whole".to_owned(),
                     bytes => format!("{bytes} bytes cut off"),
                 };
-                print(format!("{}: {cut}, {} rows, {end}\n", file.display(), repaired.rows).as_bytes())?;
+                lines.push(format!("{}: {cut}, {} rows, {end}", file.display(), repaired.rows));
+                done.push(json!({
+                    "path": file.display().to_string(),
+                    "cut_bytes": repaired.cut_bytes,
+                    "rows": repaired.rows,
+                    "complete": repaired.complete,
+                }));
             }
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {
@@ -211,6 +290,8 @@ fn repair(paths: &[PathBuf]) -> Result<(), Failure> {
             }
         }
     }
+    drop(meter);
+    told(format, &crate::log::lines(lines), &json!({ "files": done }))?;
     failed.map_or(Ok(()), Err)
 }
 

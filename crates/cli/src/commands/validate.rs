@@ -1,51 +1,103 @@
 //! `dlio-rs validate`: every key, value and consequence of a configuration.
 
-use dlio_config::{Notice, Severity, Workload};
-use dlio_plan::FileSet;
+use std::path::PathBuf;
 
-use crate::args::ValidateArgs;
+use dlio_config::{Loaded, Notice, Severity, Workload};
+use dlio_plan::FileSet;
+use serde_json::{Value, json};
+
+use crate::args::{OutputFormat, ValidateArgs};
 use crate::connections::Connections;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+use crate::launch::{self, Environment};
 use crate::log::print;
 use crate::places::Places;
 use crate::sources::Report;
 use crate::storage::Target;
-use crate::{credentials, endpoints, launch, prepared, request, workload};
+use crate::workload::Wanted;
+use crate::{credentials, endpoints, prepared, request, terminal, workload};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
-    let ValidateArgs { config, registry } = args;
-    let wanted = workload::find(&config, None)?;
+    let ValidateArgs { config, registry, format } = args;
     let env = launch::environment();
-    let loaded = request::load(&wanted, &env)?;
-    let target = Target::of(&loaded.workload)?;
-    has_files(&loaded.workload)?;
-    let mut flags = wanted.flags.clone();
-    flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
-    let mut places = Places::new(&wanted, flags, (&loaded, &loaded), &env)?;
-    let mut remarks = Vec::new();
-    launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &mut remarks))?;
-    let source = credentials::source(&loaded.workload, &places)?;
-    let mut report = Report::new(&places.given());
-    if places.on_s3 && !places.has_registry() {
-        let endpoints = endpoints::choose(&loaded.workload, &places.given())?;
-        let region = report.value("region").map(str::to_owned);
-        let connections = Connections::find(&loaded.workload, &mut report, &env, false);
-        connections.check(&loaded.workload, &endpoints, region.as_deref())?;
+    let checked = workload::find(&config, None).and_then(|wanted| Valid::new(wanted, registry, &env));
+    let text = match (format, &checked) {
+        (OutputFormat::Text, Ok(valid)) => terminal::wrapped(&valid.text(), terminal::columns(&env)),
+        (OutputFormat::Json, Ok(valid)) => format!("{:#}\n", valid.json()),
+        (OutputFormat::Json, Err(failure)) if failure.code == Code::Usage => {
+            let answer = json!({ "valid": false, "workload": config.words.first(), "error": failure.message });
+            format!("{answer:#}\n")
+        }
+        (_, Err(_)) => String::new(),
+    };
+    print(text.as_bytes())?;
+    checked.map(drop)
+}
+
+/// A configuration that a run would accept.
+struct Valid {
+    name: String,
+    loaded: Loaded,
+    target: Target,
+    /// Where the settings come from.
+    settings: Vec<String>,
+}
+
+impl Valid {
+    fn new(wanted: Wanted, registry: Option<PathBuf>, env: &Environment) -> Result<Self, Failure> {
+        let loaded = request::load(&wanted, env)?;
+        let target = Target::of(&loaded.workload)?;
+        has_files(&loaded.workload)?;
+        let mut flags = wanted.flags.clone();
+        flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
+        let mut places = Places::new(&wanted, flags, (&loaded, &loaded), env)?;
+        let mut remarks = Vec::new();
+        launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &mut remarks))?;
+        let source = credentials::source(&loaded.workload, &places)?;
+        let mut report = Report::new(&places.given());
+        if places.on_s3 && !places.has_registry() {
+            let endpoints = endpoints::choose(&loaded.workload, &places.given())?;
+            let region = report.value("region").map(str::to_owned);
+            let connections = Connections::find(&loaded.workload, &mut report, env, false);
+            connections.check(&loaded.workload, &endpoints, region.as_deref())?;
+        }
+        let mut settings = report.render();
+        settings.extend(source.map(|source| format!("credentials: {source}")));
+        settings.extend(remarks);
+        Ok(Self { name: wanted.name, loaded, target, settings })
     }
-    let mut lines: Vec<String> =
-        loaded.notices.iter().map(|notice| format!("{}: {}", kind(notice), notice.text)).collect();
-    lines.push(format!(
-        "{}: valid (dialect {}, {} in {})",
-        wanted.name,
-        loaded.workload.dlio_rs.dialect,
-        loaded.workload.dataset.format,
-        target.place(),
-    ));
-    lines.push(format!("{}: {}", wanted.name, loaded.core_config));
-    lines.extend(report.render());
-    lines.extend(source.map(|source| format!("credentials: {source}")));
-    lines.extend(remarks);
-    print(crate::log::lines(lines).as_bytes())
+
+    /// For people.
+    fn text(&self) -> String {
+        let Self { name, loaded, target, settings } = self;
+        let notice = |notice: &Notice| format!("{}: {}", kind(notice), notice.text);
+        let mut lines: Vec<String> = loaded.notices.iter().map(notice).collect();
+        lines.push(format!(
+            "{name}: valid (dialect {}, {} in {})",
+            loaded.workload.dlio_rs.dialect,
+            loaded.workload.dataset.format,
+            target.place(),
+        ));
+        lines.push(format!("{name}: {}", loaded.core_config));
+        lines.extend(settings.iter().cloned());
+        crate::log::lines(lines)
+    }
+
+    /// For programs; `docs/json.md` describes the keys.
+    fn json(&self) -> Value {
+        let Self { name, loaded, target, settings } = self;
+        let notice = |notice: &Notice| json!({ "severity": kind(notice), "code": notice.code, "text": notice.text });
+        json!({
+            "valid": true,
+            "workload": name,
+            "dialect": loaded.workload.dlio_rs.dialect.to_string(),
+            "format": loaded.workload.dataset.format.to_string(),
+            "data": target.name(),
+            "core_config": loaded.core_config.to_string(),
+            "notices": loaded.notices.iter().map(notice).collect::<Vec<_>>(),
+            "settings": settings,
+        })
+    }
 }
 
 /// Refuses what the first step of every run would refuse: a data set that no file or plan can have.

@@ -12,6 +12,7 @@ mod render;
 mod verdict;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_comm::{Communicator, Place, Solo, launcher};
@@ -20,16 +21,17 @@ use dlio_engine::MonotonicClock;
 use dlio_event::quantity::counted;
 use dlio_plan::{FileSet, World};
 
-use crate::args::{DoctorArgs, DoctorFormat, TargetArgs};
+use crate::args::{DoctorArgs, OutputFormat, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::host::HostFacts;
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
+use crate::meter::{Screen, Task};
 use crate::request::Request;
 use crate::session::{self, Start, agree, gather};
 use crate::space::{self, Writes};
 use crate::wall::Anchor;
-use crate::{prepared, sizing, workload};
+use crate::{prepared, sizing, terminal, workload};
 use node::Plans;
 use render::Report;
 use verdict::{Check, Checks, Verdict};
@@ -60,7 +62,10 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
     launch::block_on(async move {
         let before = Anchor::now(&MonotonicClock);
         let ranks = ranks(&env, comm.place(), refused);
+        let screen = if comm.place().rank == 0 { Screen::stderr(verbosity) } else { None };
+        let shown = screen.map(|screen| screen.begin(Task::counting("Checking", "", 0), &Arc::default()));
         let outcome = Box::pin(examine(&*comm, &args, verbosity)).await?;
+        drop(shown);
         let mut report = outcome.report;
         let clocks = clocks(&*comm).await?;
         if comm.place().rank > 0 {
@@ -100,6 +105,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         no_verify_ssl: *no_verify_ssl,
         stall_seconds: Duration::ZERO,
         stall_timeout: Duration::ZERO,
+        format: args.format,
     };
     let find = || workload::find(config, Some("default"));
     let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
@@ -254,10 +260,10 @@ async fn clocks(comm: &dyn Communicator) -> Result<Vec<(String, i64)>, Failure> 
     Ok(gather(comm, &mine).await?.into_iter().flatten().collect())
 }
 
-fn print(report: &Report, format: DoctorFormat) -> Result<(), Failure> {
+fn print(report: &Report, format: OutputFormat) -> Result<(), Failure> {
     let text = match format {
-        DoctorFormat::Text => report.text(),
-        DoctorFormat::Json => format!("{:#}\n", report.json()),
+        OutputFormat::Text => terminal::wrapped(&report.text(), terminal::columns(&launch::environment())),
+        OutputFormat::Json => format!("{:#}\n", report.json()),
     };
     crate::log::print(text.as_bytes())
 }

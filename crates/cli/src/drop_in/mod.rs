@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::words::Line;
-use crate::args::TargetArgs;
+use crate::args::{OutputFormat, TargetArgs};
 use crate::exit::{Code, Failure};
 use crate::log::Verbosity;
 use crate::run::{Work, execute};
@@ -77,6 +77,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         no_verify_ssl: false,
         stall_seconds: std::time::Duration::from_mins(1),
         stall_timeout: std::time::Duration::ZERO,
+        format: OutputFormat::Text,
     };
     on_ranks(|comm| async move {
         let find = || begin::wanted(line, &crate::launch::environment());

@@ -177,7 +177,13 @@ async fn feed(
                 loops.part();
                 meeting.set(meet(rig, loops));
             }
-            Turn::News(News::Done(done)) => done.into_iter().for_each(|report| tally.take(report)),
+            Turn::News(News::Done(done)) => {
+                for report in done {
+                    tally.take(report);
+                }
+                let (operations, bytes) = tally.over();
+                rig.observer.operations_done(operations, bytes);
+            }
             Turn::News(News::Room) => next.take().map_or(Ok(()), |op| crew.give(op))?,
             Turn::News(News::Short) => crew.grow()?,
             Turn::News(News::Enough) => crew.settle(),

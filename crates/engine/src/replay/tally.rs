@@ -68,6 +68,12 @@ impl Tally {
         }
     }
 
+    /// Operations that are over, left out ones included, and the bytes that they moved.
+    pub(super) fn over(&self) -> (u64, u64) {
+        let counts = &self.fidelity;
+        (counts.operations_done + counts.operations_failed + counts.operations_skipped, counts.bytes_done)
+    }
+
     pub(super) fn finish(mut self) -> Fidelity {
         self.fidelity.span_ns = self.span.1.saturating_sub(self.span.0);
         self.fidelity.stretched_ns = self.stretched;

@@ -29,10 +29,13 @@ mod time;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::Error;
 use sheets::Sheets;
 use source::Lines;
+pub use source::source_bytes;
 
 /// Lines that are quoted in messages.
 const EXAMPLES: usize = 5;
@@ -162,6 +165,8 @@ pub struct Options {
     pub argv: Vec<String>,
     /// Host name for sources that tell none.
     pub host: String,
+    /// Bytes that are read of the sources are added to this.
+    pub read: Arc<AtomicU64>,
 }
 
 /// A line that could not be understood.
@@ -263,7 +268,7 @@ fn one(
     sheets: &mut Sheets,
     done: &mut Imported,
 ) -> Result<(), Error> {
-    let mut lines = Lines::open(path)?;
+    let mut lines = Lines::open(path, &options.read)?;
     let head = lines.head()?;
     let format = match options.format.or_else(|| SourceFormat::of(head)) {
         Some(format) => format,

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, regular};
 
@@ -49,6 +51,29 @@ fn is_manifest(path: &Path) -> bool {
         && head.contains("\"program\": \"dlio-rs\"")
 }
 
+/// Bytes of all files that paths name, as they lie on storage; those of pipes are not known and count as none.
+///
+/// # Errors
+/// A path that cannot be looked at.
+pub fn source_bytes(sources: &[PathBuf]) -> Result<u64, Error> {
+    let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    Ok(files(sources)?.iter().map(size).sum())
+}
+
+/// A file that counts what is read of it.
+struct CountedFile {
+    file: std::fs::File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for CountedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
 /// The lines of one file, plain, gzip or zstd.
 ///
 /// Lines are handed out where they lie in the buffer. Compressed data that end early, as those of a killed process do,
@@ -75,9 +100,10 @@ enum Found {
 }
 
 impl Lines {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens a source; what is read of the file, compressed or not, is added to `read`.
+    pub(super) fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut file = regular::open_source(path)?;
+        let mut file = CountedFile { file: regular::open_source(path)?, read: Arc::clone(read) };
         let mut magic = [0_u8; 4];
         let mut known = 0;
         while known < magic.len() {
