@@ -134,6 +134,11 @@ fn numbers_that_no_run_can_have_are_refused_with_their_limit() {
         ("dataset: {record_length_bytes: 1e300}\n", "dataset.record_length_bytes", "1125899906842624"),
         ("dataset: {record_length_bytes_stdev: 1e300}\n", "dataset.record_length_bytes_stdev", "1125899906842624"),
         ("reader: {preprocess_time: 1e300}\n", "reader.preprocess_time", "at most 1e9 seconds"),
+        (
+            "model: {model_size_bytes: 1900000000000000000}\nworkflow: {checkpoint: true}\n",
+            "model.model_size_bytes",
+            "to 1152921504606846975",
+        ),
     ] {
         let refused = yaml(text).refused();
         assert!(refused.contains(key) && refused.contains(limit) && refused.contains("found 1"), "{refused}");
