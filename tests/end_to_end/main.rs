@@ -17,6 +17,7 @@ mod datasets;
 mod doctor;
 mod drop_in;
 mod endings;
+mod examples;
 mod fits;
 mod foreign;
 mod imports;

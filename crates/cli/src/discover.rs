@@ -187,7 +187,9 @@ async fn listing(
     let _meter = shows.begin(Task::counting("Listing", "files", wanted));
     let mut page = |found: &[Found]| {
         shows.tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
-        found.iter().for_each(|object| listing.take(object, folder, ending));
+        for object in found {
+            listing.take(object, folder, ending);
+        }
     };
     match storage.list(&format!("{folder}/"), &mut page).await {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
