@@ -165,7 +165,7 @@ fn wrong_credentials_and_a_missing_bucket_are_told_apart() {
     let words = ["replay", &path, "--output", out];
     solo_with(&env("AKWRONG", "right"), &words).failed(3, &[endpoint, "403", "access_key"]);
     solo_with(&env("AKRIGHT", "wrong"), &words).failed(3, &[endpoint, "403", "secret"]);
-    solo_with(&env("AKRIGHT", "right"), &words).failed(4, &["nobucket", "404"]);
+    solo_with(&env("AKRIGHT", "right"), &words).failed(3, &["nobucket", "404"]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Scene {
         // Others may not look into the folder where it was built.
         std::fs::copy(binary(), at("bin/dlio-rs")).unwrap();
         std::os::unix::fs::symlink("dlio-rs", at("bin/dlio_benchmark")).unwrap();
-        let server = Server::start(2, &["--access-key", "example", "--secret-key", "example-secret"]);
+        let server = Server::start(2, &[]);
         std::fs::create_dir(at("reg")).unwrap();
         for entry in std::fs::read_dir(&server.registry).unwrap().map(Result::unwrap) {
             std::fs::copy(entry.path(), at("reg").join(entry.file_name())).unwrap();
@@ -130,7 +130,11 @@ impl Scene {
         command.args(["-euo", "pipefail", "-c", line]).current_dir(home);
         command.env("PATH", format!("{}:{path}", home.join("bin").display())).env("HOME", home);
         if self.as_nobody {
-            command.uid(NOBODY).gid(NOBODY).env_remove("OMPI_ALLOW_RUN_AS_ROOT").env_remove("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
+            command
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .env_remove("OMPI_ALLOW_RUN_AS_ROOT")
+                .env_remove("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
         }
         command
     }
@@ -141,7 +145,8 @@ impl Scene {
         let serves = line.contains("dlio-rs serve ");
         let log = self.folder.path().join("said");
         let said = std::fs::File::create(&log).unwrap();
-        let mut command = self.shell(&if serves { format!("exec {}", line.trim_end_matches('&')) } else { line.clone() });
+        let mut command =
+            self.shell(&if serves { format!("exec {}", line.trim_end_matches('&')) } else { line.clone() });
         let mut child = command.stdout(said.try_clone().unwrap()).stderr(said).stdin(Stdio::null()).spawn().unwrap();
         let text = || std::fs::read_to_string(&log).unwrap_or_default();
         if serves {
@@ -172,7 +177,8 @@ impl Drop for Scene {
 /// The documents at the top and in `docs`.
 fn documents() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut docs: Vec<PathBuf> = std::fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut docs: Vec<PathBuf> =
+        std::fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
     docs.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
     docs.push(top.join("README.md"));
     docs.sort();

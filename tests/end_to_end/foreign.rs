@@ -88,7 +88,7 @@ fn a_part_of_a_larger_data_set_is_found_on_disk_and_on_s3() {
     let yaml = workload(at, "npz", ", record_length_bytes: 4096");
     let out = at.join("out");
     for place in
-        [format!("dataset.data_folder={}", at.join("data").display()), "dataset.data_folder=s3://b/data".to_owned()]
+        [format!("dataset.data_folder={}", at.join("data").display()), "dataset.data_folder=s3://bkt/data".to_owned()]
     {
         let words = [&yaml, &place, "--output", out.to_str().unwrap()];
         solo_with(&env, &[&["-q", "generate", "dataset.num_files_train=12"][..], &words].concat()).ok();

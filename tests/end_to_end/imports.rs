@@ -35,9 +35,9 @@ fn a_run_under_a_prefix_replays_on_another_one_and_on_files() {
         "-q",
         "run",
         "unet3d_h100",
-        "dataset.data_folder=s3://b/pre/fix",
+        "dataset.data_folder=s3://bkt/pre/fix",
         "workflow.generate_data=true",
-        "checkpoint.checkpoint_folder=s3://b/check/points",
+        "checkpoint.checkpoint_folder=s3://bkt/check/points",
         "model.model_size=1024",
         "dataset.num_files_train=4",
         "dataset.record_length_bytes=4096",
@@ -49,9 +49,9 @@ fn a_run_under_a_prefix_replays_on_another_one_and_on_files() {
         out.to_str().unwrap(),
     ];
     solo_with(&env, &words).ok();
-    let files = format!("s3://b={}", at.join("files").display());
-    let parts = ["--map", "s3://b/pre/fix=s3://c/x", "--map", "s3://b/check/points=s3://c/y"];
-    for maps in [&["--map", "s3://b/=s3://c/"][..], &parts, &["--map", &files]] {
+    let files = format!("s3://bkt={}", at.join("files").display());
+    let parts = ["--map", "s3://bkt/pre/fix=s3://other/x", "--map", "s3://bkt/check/points=s3://other/y"];
+    for maps in [&["--map", "s3://bkt/=s3://other/"][..], &parts, &["--map", &files]] {
         let again = at.join("again");
         let words = ["replay", out.to_str().unwrap(), "--prepare", "--timing", "asap", "--overwrite", "--output"];
         let said = solo_with(&env, &[&words[..], &[again.to_str().unwrap()], maps].concat()).ok();
@@ -96,7 +96,8 @@ fn a_folder_that_was_looked_up_is_one_in_the_replay() {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test"),
     ];
-    let words = ["replay", imported.to_str().unwrap(), "--map", "/data=s3://b", "--prepare", "--overwrite", "--output"];
+    let words =
+        ["replay", imported.to_str().unwrap(), "--map", "/data=s3://bkt", "--prepare", "--overwrite", "--output"];
     solo_with(&env, &[&words[..], &[out.to_str().unwrap()]].concat()).ok();
     assert_eq!(json(&out.join("replay.json"))["operations_failed"], 0, "a bucket has no folders to find");
 }

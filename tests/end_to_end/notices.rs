@@ -102,7 +102,7 @@ fn the_first_lines_say_what_was_understood() {
     let words = [
         "generate",
         &path,
-        "++dataset.data_folder=s3://b/s",
+        "++dataset.data_folder=s3://bkt/s",
         "--registry",
         server.registry(),
         "--output",
@@ -113,7 +113,7 @@ fn the_first_lines_say_what_was_understood() {
     for (line, text) in lines.iter().zip([
         "Dialect dlio (the default; --dialect and dlio_rs.dialect choose another)",
         "World: 2 ranks on 1 node, found through Open MPI's mpirun",
-        "Storage: data in s3://b/s",
+        "Storage: data in s3://bkt/s",
         "Endpoints: http://",
         "Output folder: /",
     ]) {
@@ -170,7 +170,7 @@ fn what_is_given_and_not_used_is_said_before_the_run() {
     assert!(!said.err.contains("AWS_ENDPOINT_URL"), "{}", said.err);
     let server = Server::start(1, &[]);
     let words = [
-        "++dataset.data_folder=s3://b/s",
+        "++dataset.data_folder=s3://bkt/s",
         "++storage.endpoint_uris=http://unused:1",
         "++storage.load_balance_strategy=random",
         "--registry",
@@ -207,7 +207,7 @@ fn endpoint_region_and_keys_of_an_aws_profile_go_together() {
     let env = |profile| {
         [("AWS_CONFIG_FILE", file), ("AWS_SHARED_CREDENTIALS_FILE", none.to_str().unwrap()), ("AWS_PROFILE", profile)]
     };
-    let data = ["++dataset.data_folder=s3://b/s"];
+    let data = ["++dataset.data_folder=s3://bkt/s"];
     let said = run(folder.path(), &env("lab"), &data).ok();
     assert!(
         said.err.contains(&format!("Endpoints: {url} (services.s3.endpoint_url of the AWS profile lab)")),

@@ -2,7 +2,7 @@
 //! a key as a flag, a workload as a command, or another program's flag.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use dlio_config::{has_key, nearest_key, vocabulary::Dialect};
@@ -47,19 +47,33 @@ pub(crate) fn words(words: impl Iterator<Item = OsString>) -> Words {
             None => all.push(word),
         }
     }
-    let flags = || all.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str());
-    let version = flags().any(|word| matches!(word, "--version" | "-V" | "-vV" | "-Vv"));
-    let verbose = flags().any(|word| matches!(word, "--verbose" | "-v" | "-vV" | "-Vv"));
-    let only = flags().all(|word| word.starts_with('-'));
-    if version && verbose && only { Words::LongVersion } else { Words::Parse(all) }
+    long_version(&all).unwrap_or(Words::Parse(all))
+}
+
+/// Whether the words are `--version --verbose`, beside which the MPI library may be named: its file, if it is.
+fn long_version(all: &[OsString]) -> Option<Words> {
+    let (mut version, mut verbose, mut mpi) = (false, false, None);
+    let mut words = all.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            "--version" | "-V" => version = true,
+            "--verbose" | "-v" => verbose = true,
+            "-vV" | "-Vv" => (version, verbose) = (true, true),
+            "--mpi" => mpi = Some(PathBuf::from(words.next()?.as_ref())),
+            "--comm" => drop(words.next()?),
+            other if other.starts_with("--comm=") => {}
+            other => mpi = Some(PathBuf::from(other.strip_prefix("--mpi=")?)),
+        }
+    }
+    (version && verbose).then_some(Words::LongVersion(mpi))
 }
 
 /// What the words amount to.
 pub(crate) enum Words {
     /// For clap.
     Parse(Vec<OsString>),
-    /// `--version --verbose`.
-    LongVersion,
+    /// `--version --verbose`, with the MPI library of `--mpi`.
+    LongVersion(Option<PathBuf>),
 }
 
 /// Puts what helps in the place of clap's tips.
@@ -149,7 +163,7 @@ mod tests {
     fn parse(text: &str) -> Vec<OsString> {
         match words(text.split(' ').map(OsString::from)) {
             Words::Parse(words) => words,
-            Words::LongVersion => Vec::new(),
+            Words::LongVersion(_) => Vec::new(),
         }
     }
 
@@ -160,7 +174,7 @@ mod tests {
             ["dlio-rs", "replay", "my.yaml", "--overwrite=data"]
         );
         assert_eq!(parse("dlio-rs replay --overwrite my.yaml"), ["dlio-rs", "replay", "--overwrite", "my.yaml"]);
-        for long in ["dlio-rs --version --verbose", "dlio-rs -vV", "dlio-rs -V -v"] {
+        for long in ["dlio-rs --version --verbose", "dlio-rs -vV", "dlio-rs -V -v --mpi x --comm=solo"] {
             assert!(parse(long).is_empty(), "{long}");
         }
         assert!(!parse("dlio-rs --version").is_empty());

@@ -29,15 +29,26 @@ pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
 /// the home folder is the user's, as for the AWS CLI.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment() -> Environment {
-    let mut variables: Environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    if !variables.contains_key("HOME") {
-        let home = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok());
-        variables.extend(home.map(|home| ("HOME".to_owned(), home)));
-    }
+    // MPI libraries add variables of their own when they are initialized.
+    static READ: OnceLock<Environment> = OnceLock::new();
+    let read = || {
+        let mut variables: Environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        if !variables.contains_key("HOME") {
+            let home = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok());
+            variables.extend(home.map(|home| ("HOME".to_owned(), home)));
+        }
+        variables
+    };
+    let mut variables = READ.get_or_init(read).clone();
     variables.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
     variables
+}
+
+/// Whether this process is to be a world of its own whatever has started it.
+pub(crate) fn is_solo(env: &Environment) -> bool {
+    launcher::world(env.get(launcher::COMM).map(String::as_str)).is_ok_and(|world| world == World::Solo)
 }
 
 /// The command line, for a trace: in words that are not Unicode, other bytes are replaced.
@@ -74,7 +85,7 @@ pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Fa
     let launcher = detect(env);
     match launcher::world(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)? {
         World::Solo => return Ok(Rc::new(dlio_comm::Solo::new())),
-        World::Auto if !launcher.as_ref().is_some_and(Launcher::is_mpi) => {
+        World::Auto if mpi_library(env).is_none() && !launcher.as_ref().is_some_and(Launcher::needs_mpi) => {
             launcher::check(launcher.as_ref(), 1, None)?;
             return Ok(Rc::new(dlio_comm::Solo::new()));
         }

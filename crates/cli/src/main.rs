@@ -44,6 +44,7 @@ mod renewal;
 mod request;
 mod result;
 mod run;
+mod serve_args;
 mod session;
 mod set_up;
 mod shared_folder;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use dlio_comm::launcher::{self, World};
-
 use crate::args::Command;
 use crate::launch::{self, Environment};
 
@@ -13,8 +11,8 @@ const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
 /// Whether this process is one of several that a launcher started, and not the first.
 pub(crate) fn is_another(env: &Environment) -> bool {
-    let solo = launcher::world(env.get(launcher::COMM).map(String::as_str)).is_ok_and(|world| world == World::Solo);
-    !solo && launch::detect(env).is_some_and(|launcher| launcher.is_mpi() && launcher.rank.is_some_and(|rank| rank > 0))
+    !launch::is_solo(env)
+        && launch::detect(env).is_some_and(|launcher| launcher.is_mpi() && launcher.rank.is_some_and(|rank| rank > 0))
 }
 
 /// Whether a command has nothing to share out among ranks.
@@ -37,12 +35,32 @@ pub(crate) fn needs_no_ranks(command: &Command) -> bool {
     }
 }
 
-/// Lets rank 0 say first what all ranks have found before they met.
-pub(crate) fn let_rank_0_speak(env: &Environment) {
-    if is_another(env) {
-        #[expect(clippy::disallowed_methods, reason = "nothing runs in this process any more")]
-        std::thread::sleep(AFTER_RANK_0);
+/// Variables that number the ranks of a node.
+const LOCAL: [&str; 4] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID", "PALS_LOCAL_RANKID"];
+
+/// Lets rank 0 say first what all ranks have found before they met. Tells whether this rank is to say it as well: the first rank
+/// of a node, or another one of which the first goes on.
+pub(crate) fn speaks_after_rank_0(env: &Environment) -> bool {
+    if !is_another(env) {
+        return true;
     }
+    #[expect(clippy::disallowed_methods, reason = "nothing runs in this process any more")]
+    std::thread::sleep(AFTER_RANK_0);
+    let local = LOCAL.iter().find(|name| env.contains_key(**name));
+    local.is_none_or(|name| env[*name].trim() == "0" || first_of_node_lives(name))
+}
+
+/// Whether the process that this launcher numbered 0 on this node, as a child of the same parent, is still there.
+fn first_of_node_lives(variable: &str) -> bool {
+    let parent = std::os::unix::process::parent_id();
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let wanted = format!("{variable}=0");
+    let is_first = |process: &str| {
+        let variables = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    };
+    // A process that has ended has no variables any more.
+    children.split_whitespace().any(is_first)
 }
 
 #[cfg(test)]

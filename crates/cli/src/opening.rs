@@ -22,7 +22,7 @@ pub(crate) fn lines(session: &Session) -> Vec<String> {
             let library = dlio_comm::Mpi::library().map(|library| format!(" and {library}")).unwrap_or_default();
             format!(", found through {}{library}", launcher.name)
         }
-        _ => String::new(),
+        _ => dlio_comm::Mpi::library().map(|library| format!(", through {library}")).unwrap_or_default(),
     };
     let mut lines = Vec::new();
     // A trace has no keys that a dialect could understand one way or the other.

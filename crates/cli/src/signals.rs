@@ -188,7 +188,9 @@ impl Signals {
 async fn launcher_gone() {
     const LOOK: Duration = Duration::from_millis(100);
     let parent = rustix::process::getppid();
-    if crate::launch::detect(&crate::launch::environment()).is_none() {
+    let env = crate::launch::environment();
+    let launcher = crate::launch::detect(&env).filter(dlio_comm::launcher::Launcher::needs_mpi);
+    if launcher.is_none() || crate::launch::is_solo(&env) {
         return std::future::pending().await;
     }
     while rustix::process::getppid() == parent {

@@ -71,11 +71,12 @@ const KNOWN: &[Signs] = &[
     row("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", MPICH),
     row("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", VENDOR),
     row("PALS (Cray's mpiexec)", "", "PALS_RANKID", VENDOR),
+    row("Flux", "PMI_SIZE", "FLUX_TASK_RANK", EITHER),
     row("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", MPICH),
     row("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", MPICH),
     row("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", EITHER),
     row("a PMIx launcher", "", "PMIX_RANK", EITHER),
-    row("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", NONE),
+    row("Flux without PMI", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", NONE),
     row("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", NONE),
     row("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", NONE),
     row("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", NONE),
@@ -93,7 +94,11 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
             (None, Some(_), "") => signs.rank,
             (Some(_), Some(_), _) => signs.size,
             // PMI's size is that of more than one launcher.
-            (Some(_), None, _) if !signs.families.is_empty() && signs.rank != "PALS_RANKID" => signs.size,
+            (Some(_), None, _)
+                if !signs.families.is_empty() && !["PALS_RANKID", "FLUX_TASK_RANK"].contains(&signs.rank) =>
+            {
+                signs.size
+            }
             _ => return None,
         };
         let shown = |name: &str| env(name).map(|value| format!("{name}={}", value.trim()));
@@ -112,6 +117,13 @@ impl Launcher {
     #[must_use]
     pub fn is_mpi(&self) -> bool {
         !self.families.is_empty()
+    }
+
+    /// Whether there is somebody to find through MPI. The one task of a Slurm step, as an interactive shell is one, needs nobody,
+    /// and most MPI libraries cannot join there.
+    #[must_use]
+    pub fn needs_mpi(&self) -> bool {
+        self.is_mpi() && !(self.variable == "SLURM_STEP_NUM_TASKS" && self.size == Some(1))
     }
 
     /// Whether it says that there are more processes than this one, or cannot say that there are not.
@@ -181,6 +193,7 @@ mod tests {
             (&[("SLURM_STEP_NUM_TASKS", "16"), ("SLURM_PROCID", "5")], "SLURM_STEP_NUM_TASKS", Some(16), Some(5)),
             (&[("PALS_RANKID", "3"), ("PMI_SIZE", "4"), ("PMI_RANK", "3")], "PMI_SIZE", Some(4), Some(3)),
             (&[("PALS_RANKID", "3")], "PALS_RANKID", None, Some(3)),
+            (&[("PMI_SIZE", "4"), ("PMI_RANK", "2"), ("FLUX_TASK_RANK", "2")], "PMI_SIZE", Some(4), Some(2)),
             (&[("PMIX_RANK", "2")], "PMIX_RANK", None, Some(2)),
         ];
         for (variables, variable, size, rank) in cases {
@@ -202,6 +215,14 @@ mod tests {
         assert_eq!((srun.name, srun.families), ("Slurm's srun (PMI)", super::EITHER));
         let hydra = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "1")]).unwrap();
         assert_eq!((hydra.rank, hydra.families), (Some(3), super::MPICH));
+    }
+
+    #[test]
+    fn the_one_task_of_a_slurm_step_needs_nobody() {
+        let step = |tasks| found(&[("SLURM_STEP_NUM_TASKS", tasks), ("SLURM_PROCID", "0")]).unwrap();
+        assert!(!step("1").needs_mpi() && step("2").needs_mpi());
+        assert!(found(&[("OMPI_COMM_WORLD_SIZE", "1"), ("OMPI_COMM_WORLD_RANK", "0")]).unwrap().needs_mpi());
+        assert!(!found(&[("WORLD_SIZE", "4"), ("RANK", "0")]).unwrap().needs_mpi());
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! The validated workload: what a DLIO YAML file, its overrides and the defaults amount to.
-//!
-//! Invariant: a value of these types has been checked; nobody re-checks. Values that follow from others are methods.
+//! The validated workload: what a DLIO YAML file, its overrides and the defaults amount to. Invariant: a value of these types has
+//! been checked; nobody re-checks. Values that follow from others are methods.
 
 use serde::Serialize;
 

@@ -37,7 +37,8 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
     let words = match command_line::words(words) {
         Words::Parse(words) => words,
-        Words::LongVersion => {
+        Words::LongVersion(mpi) => {
+            crate::launch::heed(None, mpi.as_deref());
             // As with clap's own answers, nothing is left to do if it cannot be printed.
             let _ = crate::log::print(crate::version::long().as_bytes());
             return ExitCode::SUCCESS;
@@ -45,7 +46,6 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let env = crate::launch::environment();
     let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) if once::needs_no_ranks(&cli.command) && once::is_another(&env) => return ExitCode::SUCCESS,
         Ok(cli) => cli,
         // Rank 0 says it, and its exit code is that of all.
         Err(_) if once::is_another(&env) => return ExitCode::SUCCESS,
@@ -58,6 +58,10 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
+    let env = crate::launch::environment();
+    if once::needs_no_ranks(&cli.command) && once::is_another(&env) {
+        return ExitCode::SUCCESS;
+    }
     let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
     crate::log::init(verbosity, &env);
     match dispatch(cli.command, verbosity) {
@@ -66,10 +70,9 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            if !failure.said {
-                once::let_rank_0_speak(&env);
+            if failure.said || once::speaks_after_rank_0(&env) {
+                crate::log::failure(&failure);
             }
-            crate::log::failure(&failure);
             crate::output_folder::end_early();
             ExitCode::from(failure.code as u8)
         }

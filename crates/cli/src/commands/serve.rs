@@ -10,12 +10,12 @@ use dlio_event::quantity::bytes;
 use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store, User};
 
 use super::serve_keys::{self, Keys};
-use crate::args::{EtagArg, ServeArgs, ServeFormat};
 use crate::exit::{Code, Failure};
 use crate::launch::{self, Environment};
 use crate::log::Verbosity;
 use crate::memory;
 use crate::ranks::Ranks;
+use crate::serve_args::{EtagArg, ServeArgs, ServeFormat};
 use crate::session::{agree, gather, on_ranks};
 use crate::shared_folder::{self, Sharing};
 use crate::signals::{self, Signals};

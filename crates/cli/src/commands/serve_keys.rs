@@ -5,9 +5,9 @@
 use dlio_server::{Credentials, Running};
 use serde::Serialize;
 
-use crate::args::ServeFormat;
 use crate::exit::{Code, Failure};
 use crate::launch::Environment;
+use crate::serve_args::ServeFormat;
 
 const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";

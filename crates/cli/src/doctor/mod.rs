@@ -57,6 +57,8 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
     let env = launch::environment();
     let (comm, refused): (Rc<dyn Communicator>, _) = match launch::communicator(&env) {
         Ok(comm) => (comm, None),
+        // Without a world all would be the first rank of one, and each would print a report.
+        Err(failure) if crate::once::is_another(&env) => return Err(failure),
         Err(failure) => (Rc::new(Solo::new()), Some(failure)),
     };
     launch::block_on(async move {
@@ -232,7 +234,7 @@ fn ranks(env: &Environment, place: &Place, refused: Option<Failure>) -> Verdict 
         return Verdict::fail_as(
             failure.code,
             failure.message,
-            "start all ranks with the launcher of this MPI library",
+            "as the message says; docs/mpi.md has launchers and libraries",
         );
     }
     let launcher = launcher::detect(&|name: &str| env.get(name).cloned());

@@ -20,23 +20,27 @@ pub(super) fn find(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result
     }
     let families = launcher.map_or(&[Family::OpenMpi, Family::Mpich][..], |launcher| launcher.families);
     let program = launcher.and_then(|_| search::launcher_program());
-    let mut reasons = Vec::new();
+    let (mut reasons, mut absent) = (Vec::new(), Vec::new());
     for file in search::candidates(families, program.as_deref()) {
         let opened = Opened::new(&file).and_then(|opened| opened.belongs_to(launcher).map(|()| opened));
         match opened.and_then(Opened::library) {
             Ok(library) => return Ok(library),
-            Err(reason) => reasons.push(format!("  {}: {reason}", file.display())),
+            Err(reason) if reason.contains("No such file") => absent.push(file.display().to_string()),
+            Err(reason) => reasons.push(format!("{}: {reason}", file.display())),
         }
+    }
+    if !absent.is_empty() {
+        reasons.push(format!("not there: {}", absent.join(", ")));
     }
     let starter = launcher.map_or_else(
         || "no MPI launcher was seen".to_owned(),
         |launcher| format!("this process was started by {} ({})", launcher.name, launcher.variables.join(", ")),
     );
     Err(format!(
-        "{starter}, and no MPI library that fits was found. Looked for:\n{}\nInstall that MPI on this node (Debian: libopenmpi3 or \
-         libmpich12; or load its module), add its folder to LD_LIBRARY_PATH, or name its file with --mpi FILE or DLIO_RS_MPI; \
+        "{starter}, and no MPI library that fits was found ({}); install that MPI on this node (apt install openmpi-bin or mpich) or \
+         load its module, add the library's folder to LD_LIBRARY_PATH, or name its file with --mpi FILE or DLIO_RS_MPI; \
          DLIO_RS_COMM=solo makes every process a world of its own",
-        reasons.join("\n")
+        reasons.join("; ")
     ))
 }
 
@@ -55,7 +59,7 @@ impl Opened {
         // SAFETY: a C string; the library's constructors run, as those of any library that a program is linked with.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            return Err(loader_error());
+            return Err(other_machine(file).unwrap_or_else(|| loader_error(file)));
         }
         let (version, abi) = identify(handle)?;
         Ok(Self { handle, name, version, abi })
@@ -83,7 +87,7 @@ impl Opened {
         let global =
             unsafe { libc::dlopen(self.name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL | libc::RTLD_NOLOAD) };
         if global.is_null() {
-            return Err(loader_error());
+            return Err(loader_error(Path::new(&*self.name.to_string_lossy())));
         }
         let address = |name| symbol(self.handle, name);
         // SAFETY: the library says of itself that it has this interface, which decides the width of its handles.
@@ -126,9 +130,27 @@ fn symbol(handle: *mut c_void, name: &'static str) -> Result<usize, String> {
     if address.is_null() { Err(format!("it has no {name}")) } else { Ok(address.expose_provenance()) }
 }
 
-/// What the loader says went wrong last in this thread.
-fn loader_error() -> String {
+/// What the loader says went wrong last in this thread, without the name of the file, which the message has anyway.
+fn loader_error(file: &Path) -> String {
     // SAFETY: the text is the loader's, valid until the next call in this thread, and copied at once.
     let text = unsafe { libc::dlerror().as_ref().map(|text| CStr::from_ptr(text).to_string_lossy().into_owned()) };
-    text.unwrap_or_else(|| "it cannot be opened".to_owned())
+    let text = text.unwrap_or_else(|| "it cannot be opened".to_owned());
+    text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned()
+}
+
+/// Says so if a file is a library for another kind of machine, of which the loader says that it is not there.
+fn other_machine(file: &Path) -> Option<String> {
+    let theirs = machine(file)?;
+    let ours = machine(Path::new("/proc/self/exe"))?;
+    (theirs != ours).then(|| {
+        format!("it is a library for another kind of machine (ELF machine {}, this program's is {})", theirs.1, ours.1)
+    })
+}
+
+/// Width and number of the machine that an ELF file is for.
+fn machine(file: &Path) -> Option<(u8, u16)> {
+    use std::io::Read as _;
+    let mut head = [0u8; 20];
+    std::fs::File::open(file).ok()?.read_exact(&mut head).ok()?;
+    head.starts_with(b"\x7fELF").then(|| (head[4], u16::from_ne_bytes([head[18], head[19]])))
 }
