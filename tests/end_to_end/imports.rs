@@ -145,3 +145,22 @@ fn an_imported_run_of_the_reference_has_the_au_of_its_own_summary() {
         }
     }
 }
+
+#[test]
+fn an_import_that_fails_leaves_the_traces_that_were_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, garbage) = (folder.path().join("out"), folder.path().join("garbage.bin"));
+    std::fs::write(&garbage, [7u8; 4096]).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/fio/job-v3.log");
+    let out = out.to_str().unwrap();
+    solo(&["trace", "import", source, "--out", out]).ok();
+    let before = crate::support::tree(Path::new(out));
+    solo(&["trace", "import", garbage.to_str().unwrap(), "--out", out, "--overwrite"]).failed(6, &["garbage.bin"]);
+    let names = |tree: &[(String, Vec<u8>)]| -> Vec<String> {
+        tree.iter().map(|(name, _)| name.clone()).filter(|name| name.contains("rank-")).collect()
+    };
+    let after = crate::support::tree(Path::new(out));
+    assert_eq!(names(&before), names(&after));
+    solo(&["analyze", out, "--no-files"]).ok();
+    assert!(after.iter().all(|(name, _)| !name.contains(".import-")), "nothing is left of the failed one");
+}

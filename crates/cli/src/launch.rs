@@ -51,9 +51,32 @@ pub(crate) fn is_solo(env: &Environment) -> bool {
     launcher::world(env.get(launcher::COMM).map(String::as_str)).is_ok_and(|world| world == World::Solo)
 }
 
-/// The command line, for a trace: in words that are not Unicode, other bytes are replaced.
+/// The command line, for traces and manifests: secrets are masked, and bytes that are not Unicode replaced.
 pub(crate) fn command_line() -> Vec<String> {
-    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+    without_secrets(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+}
+
+/// Masks the values of flags and keys whose names say that they are secret.
+fn without_secrets(words: impl Iterator<Item = String>) -> Vec<String> {
+    const SECRET: [&str; 4] = ["secret", "password", "session_token", "access_token"];
+    let is_secret = |name: &str| {
+        let name = name.to_lowercase().replace('-', "_");
+        SECRET.iter().any(|part| name.contains(part))
+    };
+    let mut follows = false;
+    words
+        .map(|word| match word.split_once('=') {
+            _ if std::mem::take(&mut follows) => "***".to_owned(),
+            Some((name, _)) if is_secret(name) => format!("{name}=***"),
+            // A value may be a whole section.
+            Some((name, value)) if is_secret(value) && value.contains(['{', ':']) => format!("{name}=***"),
+            Some(_) => word,
+            None => {
+                follows = word.starts_with("--") && is_secret(&word);
+                word
+            }
+        })
+        .collect()
 }
 
 /// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
@@ -135,4 +158,22 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         .build()
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("starting the I/O runtime: {error}")))?;
     tokio::task::LocalSet::new().block_on(&runtime, work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn secrets_of_a_command_line_are_masked_wherever_it_is_kept() {
+        let kept = |line: &str| without_secrets(line.split(' ').map(str::to_owned)).join(" ");
+        let line = "dlio-rs replay my.yaml ++workload.storage.storage_options.secret_access_key=abc train.epochs=2";
+        assert_eq!(kept(line), line.replace("abc", "***"));
+        assert_eq!(
+            kept("serve --access-key a --secret-key b --port=1"),
+            "serve --access-key a --secret-key *** --port=1"
+        );
+        assert_eq!(kept("x --secret-key=b"), "x --secret-key=***");
+        assert_eq!(kept("x storage.storage_options={secret_access_key:b}"), "x storage.storage_options=***");
+    }
 }

@@ -106,8 +106,9 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
         // Slurm's own PMI: every task of the step is a rank. Hydra's helpers are tasks of a step as well, but one per node.
         let is_srun = signs.size == "PMI_SIZE"
             && (number("SLURM_STEP_NUM_TASKS"), number("SLURM_PROCID")) == (size, rank)
-            && rank.is_some();
-        let (name, families) = if is_srun { ("Slurm's srun (PMI)", EITHER) } else { (signs.name, signs.families) };
+            && rank.is_some()
+            && env("MPI_LOCALNRANKS").is_none();
+        let (name, families) = if is_srun { ("Slurm's srun (PMI)", VENDOR) } else { (signs.name, signs.families) };
         Some(Launcher { name, size, rank, variable, families, variables })
     })
 }
@@ -212,9 +213,12 @@ mod tests {
     fn the_pmi_of_srun_is_told_from_hydra_within_a_step() {
         let ranks = [("PMI_SIZE", "8"), ("PMI_RANK", "3")];
         let srun = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "3")]).unwrap();
-        assert_eq!((srun.name, srun.families), ("Slurm's srun (PMI)", super::EITHER));
+        assert_eq!((srun.name, srun.families), ("Slurm's srun (PMI)", super::VENDOR));
         let hydra = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "1")]).unwrap();
         assert_eq!((hydra.rank, hydra.families), (Some(3), super::MPICH));
+        // One rank per node: the numbers are alike, but Hydra says of itself that it is there.
+        let step = [("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "3"), ("MPI_LOCALNRANKS", "1")];
+        assert_eq!(found(&[&ranks[..], &step].concat()).map(|hydra| hydra.families), Some(super::MPICH));
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn wish(section: Section, planned: Planned, overwrite: bool) -> Wish {
         planned,
         overwrite,
         reads: None,
-        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command: launch::command_line(),
         started: Anchor::now(&clock).stamp(clock.now()),
         job: super::job(&launch::environment()),
         ranks: 1,

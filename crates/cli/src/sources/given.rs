@@ -155,7 +155,7 @@ fn shown(name: &str, value: String) -> String {
         _ if value.trim().is_empty() => value,
         "AWS_SECRET_ACCESS_KEY" => "***".to_owned(),
         // A proxy may be named with a password.
-        _ if name.to_ascii_uppercase().ends_with("_PROXY") => match value.split_once('@') {
+        _ if name.to_ascii_uppercase().ends_with("_PROXY") => match value.rsplit_once('@') {
             Some((_, host)) => format!("***@{host}"),
             None => value,
         },
