@@ -73,6 +73,33 @@ fn what_is_empty_is_not_given() {
     run.run("replay", &server, &KEYS, &half).failed(2, &["secret_access_key is not; set both or none"]);
 }
 
+/// Every file below a folder that holds these bytes.
+fn holding(folder: &Path, text: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            holding(&path, text, found);
+        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes()) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_an_override_gives_is_stored_nowhere() {
+    let (run, server) = (Run::new(), Server::start(1, &["--access-key", "AKID", "--secret-key", "hunter3"]));
+    let one = ["++storage.storage_options.access_key_id=AKID", "++storage.storage_options.secret_access_key=hunter3"];
+    let map = ["++workload.storage.storage_options={access_key_id: AKID, secret_access_key: hunter3}"];
+    run.run("generate", &server, &[], &one).ok();
+    run.run("replay", &server, &[], &map).ok();
+    let mut found = Vec::new();
+    holding(&run.path("out"), "access_key_id", &mut found);
+    assert!(!found.is_empty(), "the command line is kept");
+    found.clear();
+    holding(&run.path("out"), "hunter3", &mut found);
+    assert!(found.is_empty(), "{found:?}");
+}
+
 #[test]
 fn every_command_says_the_same_about_a_profile() {
     let (run, server) = (Run::new(), server());

@@ -51,32 +51,25 @@ pub(crate) fn is_solo(env: &Environment) -> bool {
     launcher::world(env.get(launcher::COMM).map(String::as_str)).is_ok_and(|world| world == World::Solo)
 }
 
-/// The command line, for traces and manifests: secrets are masked, and bytes that are not Unicode replaced.
+/// The command line, for a trace: in words that are not Unicode, other bytes are replaced; secrets are starred.
 pub(crate) fn command_line() -> Vec<String> {
-    without_secrets(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+    shown(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
 }
 
-/// Masks the values of flags and keys whose names say that they are secret.
-fn without_secrets(words: impl Iterator<Item = String>) -> Vec<String> {
-    const SECRET: [&str; 4] = ["secret", "password", "session_token", "access_token"];
-    let is_secret = |name: &str| {
-        let name = name.to_lowercase().replace('-', "_");
-        SECRET.iter().any(|part| name.contains(part))
-    };
+/// Words of a command line without the secrets among them.
+fn shown(words: impl Iterator<Item = String>) -> Vec<String> {
+    const OPTION: &str = "--secret-key";
     let mut follows = false;
-    words
-        .map(|word| match word.split_once('=') {
-            _ if std::mem::take(&mut follows) => "***".to_owned(),
-            Some((name, _)) if is_secret(name) => format!("{name}=***"),
-            // A value may be a whole section.
-            Some((name, value)) if is_secret(value) && value.contains(['{', ':']) => format!("{name}=***"),
-            Some(_) => word,
-            None => {
-                follows = word.starts_with("--") && is_secret(&word);
-                word
-            }
-        })
-        .collect()
+    let star = |word: String| {
+        let is_secret = std::mem::replace(&mut follows, word == OPTION);
+        let (name, _) = word.split_once('=').unwrap_or((&word, ""));
+        match name {
+            _ if is_secret => "***".to_owned(),
+            OPTION if name != word => format!("{OPTION}=***"),
+            _ => dlio_config::without_secret(&word),
+        }
+    };
+    words.map(star).collect()
 }
 
 /// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
@@ -162,18 +155,13 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::without_secrets;
-
     #[test]
-    fn secrets_of_a_command_line_are_masked_wherever_it_is_kept() {
-        let kept = |line: &str| without_secrets(line.split(' ').map(str::to_owned)).join(" ");
-        let line = "dlio-rs replay my.yaml ++workload.storage.storage_options.secret_access_key=abc train.epochs=2";
-        assert_eq!(kept(line), line.replace("abc", "***"));
-        assert_eq!(
-            kept("serve --access-key a --secret-key b --port=1"),
-            "serve --access-key a --secret-key *** --port=1"
-        );
-        assert_eq!(kept("x --secret-key=b"), "x --secret-key=***");
-        assert_eq!(kept("x storage.storage_options={secret_access_key:b}"), "x storage.storage_options=***");
+    fn a_command_line_is_kept_without_its_secrets() {
+        let words =
+            "dlio-rs --secret-key a --secret-key=b ++x.secret_access_key=c x={secret_access_key:d,region:r} --output e";
+        let kept = super::shown(words.split(' ').map(str::to_owned)).join(" ");
+        let expected =
+            "dlio-rs --secret-key *** --secret-key=*** ++x.secret_access_key=*** x={secret_access_key=*** --output e";
+        assert_eq!(kept, expected);
     }
 }

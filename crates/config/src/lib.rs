@@ -37,7 +37,7 @@ pub use identity::{CoreConfig, CoreKeys};
 pub use load::{Loaded, Source, env_names, load};
 pub use nearest::{key as nearest_key, word as nearest_word};
 pub use notice::{Notice, NoticeCode, Severity};
-pub use overrides::Override;
+pub use overrides::{Override, without_secret};
 pub use row_groups::RowGroupReader;
 pub use schema::{has_key, is_section};
 pub use workload::Workload;

@@ -249,7 +249,8 @@ fn target(key: &str, action: Action, value: Option<&Node>) -> Result<Target, Str
 }
 
 /// Hides what follows the name of a secret key.
-pub(crate) fn without_secret(text: &str) -> String {
+#[must_use]
+pub fn without_secret(text: &str) -> String {
     match schema::secret_names().filter_map(|name| text.find(name).map(|at| at + name.len())).min() {
         Some(at) => format!("{}=***", &text[..at]),
         None => text.to_owned(),

@@ -162,3 +162,11 @@ fn shown(name: &str, value: String) -> String {
         _ => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_proxys_password_may_have_any_sign_and_is_not_shown() {
+        assert_eq!(super::shown("HTTP_PROXY", "http://u:p@ss@host:1".to_owned()), "***@host:1");
+    }
+}
