@@ -1,6 +1,6 @@
 //! Judges what endpoints answered.
 
-use dlio_storage::s3::{Answered, Examination, Step};
+use dlio_storage::s3::{Answered, Examination, LOOKUP_REFUSED, Step};
 
 use super::clocks;
 use super::verdict::{Checks, Verdict};
@@ -56,9 +56,24 @@ pub(crate) fn judge(checks: &mut Checks, found: &Examination, target: &str, of: 
 fn step<T>(step: &Step<T>, remedy: &str, evidence: impl FnOnce(&T) -> String) -> Verdict {
     match step {
         Step::Done(found) => Verdict::pass(evidence(found)),
-        Step::Failed(why) => Verdict::fail(why, remedy),
+        Step::Failed(why) => Verdict::fail(why, named(why).unwrap_or(remedy)),
         Step::Skipped(why) => Verdict::not_checked(why),
     }
+}
+
+/// What to do where the evidence says itself what is wrong, whatever was asked.
+fn named(why: &str) -> Option<&'static str> {
+    const WAYS: [(&str, &str); 5] = [
+        ("clock of this node", "set the clocks of this node and of the server right (chrony, NTP)"),
+        ("storage_options.region=", "set storage.storage_options.region to the region that the server names"),
+        ("sends this elsewhere", "put the address that the server names into storage.endpoint_uris"),
+        (
+            "not a ListBucketResult",
+            "check that an S3 server answers at this address, and that no path is missing or too much",
+        ),
+        ("through the proxy", "see to the proxy that the evidence names, or put the endpoint's host into NO_PROXY"),
+    ];
+    WAYS.iter().find(|(sign, _)| why.contains(sign)).map(|(_, remedy)| *remedy)
 }
 
 fn clock(answer: &Step<Answered>, now: i64) -> Verdict {
@@ -76,9 +91,14 @@ fn bucket(found: &Examination, of: Use) -> Verdict {
             Verdict::not_checked(format!("it does not exist; the run creates it, if these credentials may: {why}"))
         }
         Step::Failed(why) => {
-            Verdict::fail(why, "create the bucket, or correct storage.storage_root or dataset.data_folder")
+            let create = "create the bucket, or correct storage.storage_root or dataset.data_folder";
+            Verdict::fail(why, named(why).unwrap_or(create))
         }
         Step::Done(()) => Verdict::pass("exists"),
+        Step::Skipped(why) if of.writes && !of.reads && why.starts_with(LOOKUP_REFUSED) => Verdict::fail(
+            why,
+            "allow s3:ListBucket to these credentials: who generates looks first whether the bucket is there",
+        ),
         Step::Skipped(why) => Verdict::not_checked(why),
     }
 }
@@ -98,14 +118,22 @@ fn listing(found: &Examination, of: Use) -> Verdict {
 fn first_file(found: &Examination) -> Verdict {
     match (&found.object, &found.listing) {
         (Step::Done(bytes), _) => Verdict::pass(format!("the first file of the data set is there, {bytes} bytes")),
-        (Step::Failed(why), Step::Done(Some(key))) if why.contains("404") => Verdict::pass(format!(
+        (Step::Failed(why), Step::Done(Some(key))) if why.contains("HTTP 404") => Verdict::pass(format!(
             "the first file is not there under its computed name, but others are, {key} the first: a run lists them"
         )),
-        (Step::Failed(why), _) => Verdict::fail_as(
+        (Step::Failed(why), _) if why.contains("HTTP 404") => Verdict::fail_as(
             Code::Data,
             why,
             "generate the data set (`dlio-rs generate` with the same configuration), or correct dataset.data_folder and the file counts",
         ),
+        (Step::Failed(why), _) if why.contains("HTTP 40") => Verdict::fail(
+            why,
+            named(why).unwrap_or(
+                "allow HEAD and GET of the data set's objects to these credentials (s3:GetObject; who lacks s3:ListBucket is \
+                 refused a missing object with the same words)",
+            ),
+        ),
+        (Step::Failed(why), _) => Verdict::fail(why, "check that the server answers reads, and is not overloaded"),
         (Step::Skipped(why), _) => Verdict::not_checked(why),
     }
 }
@@ -166,6 +194,44 @@ mod tests {
         }
         let secure = Examination { endpoint: "https://a".into(), tls: Step::Failed(failed()), ..good() };
         assert_eq!(verdict(&secure, READS, "endpoint.tls").word(), "fail");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_missing_data_and_has_the_remedy_that_its_words_name() {
+        let code = |why: &str| match verdict(
+            &Examination { object: Step::Failed(why.into()), ..good() },
+            READS,
+            "data.first_file",
+        ) {
+            Verdict::Fail { code, remedy, .. } => (code, remedy),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code("s3://b/a: HTTP 404 NoSuchKey").0, Code::Data);
+        assert_eq!(code("s3://b/404: HTTP 403 AccessDenied").0, Code::Storage);
+        assert_eq!(code("s3://b/a: no answer within 5 s").0, Code::Storage);
+        for (why, sign) in [
+            ("HTTP 403 RequestTimeTooSkewed; the clock of this node is 4000 s ahead of the server's", "clocks"),
+            ("HTTP 301; bucket `b` is in region r: set storage.storage_options.region=r", "region"),
+            ("the answer to a listing is not a ListBucketResult", "S3 server"),
+            ("HTTP 403 InvalidAccessKeyId", "correct the access key"),
+            ("through the proxy http://p:1 (HTTP_PROXY): the proxy wants a user and a password", "NO_PROXY"),
+        ] {
+            let found = Examination { credentials: Step::Failed(why.into()), ..good() };
+            let verdict = verdict(&found, READS, "endpoint.credentials");
+            assert!(matches!(&verdict, Verdict::Fail { remedy, .. } if remedy.contains(sign)), "{verdict:?}");
+        }
+        let moved =
+            Examination { bucket: Step::Failed("in region r: set storage.storage_options.region=r".into()), ..good() };
+        let moved = verdict(&moved, READS, "bucket");
+        assert!(matches!(&moved, Verdict::Fail { remedy, .. } if remedy.contains("region")), "{moved:?}");
+    }
+
+    #[test]
+    fn a_bucket_that_cannot_be_looked_up_ends_who_generates() {
+        let hidden =
+            Examination { bucket: Step::Skipped(format!("{LOOKUP_REFUSED}: HTTP 403 AccessDenied")), ..good() };
+        assert_eq!(verdict(&hidden, Use { reads: false, writes: true, lists: false }, "bucket").word(), "fail");
+        assert_eq!(verdict(&hidden, READS, "bucket").word(), "not checked");
     }
 
     #[test]

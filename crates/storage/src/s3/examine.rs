@@ -20,6 +20,9 @@ use super::request::{Call, Failed, invalid};
 use super::{S3, Shared, encode, scheme, tunnel, xml};
 use crate::ErrorKind;
 
+/// Begins the reason why it is not known whether a bucket is there, where the server says it to nobody with these credentials.
+pub const LOOKUP_REFUSED: &str = "looking it up is refused";
+
 /// How one step went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<T> {
@@ -205,12 +208,16 @@ impl Shared {
             }
             (403, "AccessDenied") if self.config.credentials.is_some() => {
                 found.credentials = Step::Done(());
+                let refused = error.message.clone();
                 found.listing = Step::Failed(error.message);
                 found.bucket = match tokio::time::timeout(limit, self.head_bucket()).await {
                     Ok(Ok(_)) => Step::Done(()),
                     Ok(Err(failed)) if failed.error.kind == ErrorKind::NotFound => Step::Failed(failed.error.message),
-                    // Who may not list a bucket may still read what is in it.
-                    Ok(Err(failed)) => Step::Skipped(format!("looking it up is refused: {}", failed.error.message)),
+                    // Who may not list a bucket may still read what is in it. The answer to HEAD has no reason; that to the listing had.
+                    Ok(Err(failed)) => {
+                        let told = if failed.failure.lacks_reason() { refused } else { failed.error.message };
+                        Step::Skipped(format!("{LOOKUP_REFUSED}: {told}"))
+                    }
                     Err(_) => Step::Skipped(format!("no answer within {} s", limit.as_secs_f64())),
                 };
             }

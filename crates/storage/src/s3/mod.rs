@@ -41,7 +41,7 @@ use dlio_event::TimeSource;
 
 pub use config::{Addressing, Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
 use endpoints::{Endpoints, mix};
-pub use examine::{Answered, Examination, Step};
+pub use examine::{Answered, Examination, LOOKUP_REFUSED, Step};
 pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
 pub use proxy::{PROXY_VARIABLES, Proxies};
