@@ -1,6 +1,7 @@
 //! What the shared AWS configuration files say about S3, as the AWS CLI reads them: the profile that the environment names, and its
 //! section `services`.
 
+use dlio_config::vocabulary::AddressingStyle;
 use dlio_storage::s3::chain::Profiles;
 
 use crate::exit::Failure;
@@ -15,6 +16,8 @@ pub(crate) struct Profile {
     pub(crate) region: Option<String>,
     /// `endpoint_url` of S3 in the profile's section `services`.
     pub(crate) service_endpoint: Option<String>,
+    /// What is wrong where it names a section `services` that is not there.
+    pub(crate) missing_services: Option<String>,
     /// `endpoint_url` of the profile.
     pub(crate) endpoint: Option<String>,
     /// Configured endpoint URLs do not count, those of the environment included.
@@ -33,18 +36,26 @@ impl Profile {
     /// Reads the files that the environment names; files that do not exist are empty.
     ///
     /// # Errors
-    /// When a file cannot be read, or the profile that a variable names is in none.
+    /// When a file cannot be read, says of the bucket's place what nobody knows, or the profile that a variable names is in none.
     pub(crate) fn read(env: &Environment) -> Result<Self, Failure> {
         let files = Profiles::read(env).map_err(Failure::usage)?;
         let get = |key: &str| files.get(key).map(str::to_owned);
+        let addressing_style = files.below("s3", "addressing_style");
+        if let Some(style) = addressing_style.as_ref().filter(|style| AddressingStyle::from_word(style).is_none()) {
+            return Err(Failure::usage(format_args!(
+                "s3.addressing_style of the AWS profile {}: expected auto, path or virtual, found {style:?}",
+                files.chosen().unwrap_or("default")
+            )));
+        }
         Ok(Self {
             chosen: files.chosen().map(str::to_owned),
             region: get("region"),
             service_endpoint: files.service_endpoint("s3"),
+            missing_services: files.missing_services(),
             endpoint: get("endpoint_url"),
             ignores_endpoints: files.ignores_endpoints(env),
             ca_bundle: files.path("ca_bundle", env).map(|path| path.display().to_string()),
-            addressing_style: files.below("s3", "addressing_style"),
+            addressing_style,
             keys_by: files.keys_by(),
             files,
         })
@@ -56,6 +67,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_place_of_the_bucket_that_nobody_knows_is_refused_by_its_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, "[profile lab]\ns3 =\n  addressing_style = bogus\n[default]\n").unwrap();
+        let mut env = Environment::from([("AWS_CONFIG_FILE".to_owned(), path.to_str().unwrap().to_owned())]);
+        assert!(Profile::read(&env).is_ok());
+        env.insert("AWS_PROFILE".to_owned(), "lab".to_owned());
+        let refused = Profile::read(&env).unwrap_err().to_string();
+        assert!(
+            refused.contains("s3.addressing_style of the AWS profile lab: expected auto, path or virtual"),
+            "{refused}"
+        );
+    }
 
     /// What botocore made of the same files and variables; the storage crate records it.
     #[test]

@@ -13,9 +13,15 @@ use crate::sources::{self, ENDPOINTS, Given, Source};
 /// The endpoints of the first source that the table of settings has for them and that names any.
 ///
 /// # Errors
-/// When a template is none, a file cannot be read or names no endpoint, or an endpoint has no scheme.
+/// When the profile should have said it and cannot, a template is none, a file cannot be read or names no endpoint, or an endpoint has no scheme.
 pub(crate) fn choose(workload: &Workload, given: &Given<'_>) -> Result<Vec<String>, Failure> {
-    let Some((name, source, text)) = sources::first(ENDPOINTS, given) else { return none(workload) };
+    let first = sources::first(ENDPOINTS, given);
+    if let (None | Some((_, Source::Profile(_), _)), Some(wrong)) = (&first, &given.profile.missing_services)
+        && !given.profile.ignores_endpoints
+    {
+        return Err(Failure::usage(wrong));
+    }
+    let Some((name, source, text)) = first else { return none(workload) };
     let endpoints = match source {
         Source::Key("storage.endpoint_template") | Source::Variable("S3_ENDPOINT_TEMPLATE") => {
             expand(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))?
@@ -165,5 +171,22 @@ mod tests {
             of_profile(&none, &env(&[("AWS_ENDPOINT_URL", "http://e:1")]), &ignoring).unwrap(),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_profile_that_names_no_section_of_services_sends_nobody_elsewhere() {
+        let none = ["~storage.storage_options.endpoint_url"];
+        let profile = Profile {
+            missing_services: Some("services = store".to_owned()),
+            endpoint: Some("http://general:1".to_owned()),
+            ..Profile::default()
+        };
+        let refused = of_profile(&none, &env(&[]), &profile).unwrap_err();
+        assert!(refused.to_string().contains("services = store"), "{refused:?}");
+        assert!(of_profile(&none, &env(&[]), &Profile { endpoint: None, ..profile.clone() }).is_err());
+        let said = of_profile(&none, &env(&[("AWS_ENDPOINT_URL", "http://e:1")]), &profile).unwrap();
+        assert_eq!(said, ["http://e:1"], "nobody asks the profile");
+        let ignored = Profile { ignores_endpoints: true, ..profile };
+        assert!(of_profile(&none, &env(&[]), &ignored).unwrap().is_empty());
     }
 }

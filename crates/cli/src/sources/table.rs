@@ -178,6 +178,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
             Source::Profile("endpoint_url"),
         ],
     ),
+    loud("AWS profile", Scope::S3, &[Source::Variable("AWS_DEFAULT_PROFILE"), Source::Variable("AWS_PROFILE")]),
     setting(
         "access key",
         Scope::S3,
@@ -225,7 +226,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
             Source::Key("storage.storage_options.verify_ssl"),
         ],
     ),
-    setting("certificate authorities", Scope::S3, &[Source::Variable("AWS_CA_BUNDLE"), Source::Profile("ca_bundle")]),
+    setting(
+        "certificate authorities",
+        Scope::S3,
+        &[Source::Variable("AWS_CA_BUNDLE"), Source::Profile("ca_bundle"), Source::Variable("REQUESTS_CA_BUNDLE")],
+    ),
     setting(
         "client library",
         Scope::Mlperf,

@@ -34,14 +34,15 @@ pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
     };
     let (verify, ca_bundle) = verify(f);
     let storage_type = storage_type(f);
+    let said = |path| said(f, path);
     Storage {
         storage_type,
         storage_root: f.text("storage.storage_root"),
-        endpoint_url: f.text_or_none("storage.storage_options.endpoint_url"),
+        endpoint_url: said("storage.storage_options.endpoint_url"),
         endpoint_uris: f.texts("storage.endpoint_uris"),
-        endpoint_template: f.text_or_none("storage.endpoint_template"),
-        endpoint_file: f.text_or_none("storage.endpoint_file"),
-        region: f.text_or_none("storage.storage_options.region"),
+        endpoint_template: said("storage.endpoint_template"),
+        endpoint_file: said("storage.endpoint_file"),
+        region: said("storage.storage_options.region"),
         access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
         secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
         s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
@@ -58,10 +59,15 @@ pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
     }
 }
 
+/// What a key says; nothing where it is empty, as then another place may say it.
+fn said(f: &Fields<'_>, path: &str) -> Option<String> {
+    f.text_or_none(path).filter(|text| !text.trim().is_empty())
+}
+
 /// Whether certificates are checked, and against which authorities: boto3's `verify` is a flag or a path.
 fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
     let ssl = f.flag_or_none("storage.storage_options.verify_ssl").unwrap_or(true);
-    match f.text_or_none("storage.storage_options.verify") {
+    match said(f, "storage.storage_options.verify") {
         None => (ssl, None),
         Some(text) => match text.to_ascii_lowercase().as_str() {
             "false" | "no" | "off" | "0" => (false, None),
@@ -73,12 +79,12 @@ fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
 
 /// The fork wants a library to be named where there is no plain file system; here its usual one is taken.
 fn library(f: &Fields<'_>, storage_type: StorageType) -> Option<StorageLibrary> {
-    let said = |path| f.word_or_none(path, StorageLibrary::from_word);
+    let word = |path| f.word_or_none(path, StorageLibrary::from_word);
     let usual = matches!(storage_type, StorageType::S3 | StorageType::DirectFs | StorageType::Aistore);
     let usual = (usual && f.dialect == Dialect::Mlperf).then_some(StorageLibrary::S3dlio);
     let named = f.word_or_none("storage.storage_type", |word| (word == S3DLIO).then_some(StorageLibrary::S3dlio));
     let named = named.filter(|_| f.dialect == Dialect::Mlperf);
-    let written = said("storage.storage_library").or_else(|| said("storage.storage_options.storage_library"));
+    let written = word("storage.storage_library").or_else(|| word("storage.storage_options.storage_library"));
     written.or(named).or(usual)
 }
 

@@ -100,8 +100,14 @@ impl ServerCertVerifier for TrustedOrSigned {
             let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
             return Err(if is_authority(&error) { unknown } else { error });
         }
-        let named = if is_authority(&error) {
-            // webpki looks at the validity before it refuses an authority's certificate as a server's.
+        // The second: an authority of that name is known that has another key.
+        let unknown = matches!(
+            error,
+            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+        );
+        let named = if is_authority(&error) || unknown {
+            // webpki looks at the validity before it refuses an authority's certificate as a server's, and before it looks for
+            // who signed it.
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
         } else {
             Err(error)

@@ -50,6 +50,7 @@ CASES = [
     ("both defaults", "[default]\nregion = r1\n[profile default]\nregion = r2\n", "", {}),
     ("profile of credentials", "", f"[lab]\n{A}", LAB),
     ("AWS_DEFAULT_PROFILE", "[profile lab]\nregion = r2\n", "", {"AWS_DEFAULT_PROFILE": "lab"}),
+    ("both profiles", "[profile lab]\nregion = r2\n[profile other]\nregion = r3\n", "", {"AWS_PROFILE": "lab", "AWS_DEFAULT_PROFILE": "other"}),
     ("profile nowhere", "[default]\nregion = r1\n", "", {"AWS_PROFILE": "none"}),
     ("credentials file first", f"[default]\n{A}region = r1\n", f"[default]\n{B}region = r2\n", {}),
     ("keys of config", f"[profile lab]\n{A}aws_session_token = T\n", "", LAB),

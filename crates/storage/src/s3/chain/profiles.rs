@@ -64,11 +64,8 @@ impl Profiles {
     /// Takes the profile that the environment names.
     fn choose(&mut self, variables: &Variables) -> Result<(), String> {
         let named = |name| variable(variables, name).map(|value| (name, value.to_owned()));
-        self.chosen = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter().find_map(named);
-        let Some((variable, name)) = &self.chosen else { return Ok(()) };
-        if self.has(name) {
-            return Ok(());
-        }
+        self.chosen = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"].into_iter().find_map(named);
+        let Some((variable, name)) = self.chosen.as_ref().filter(|(_, name)| !self.has(name)) else { return Ok(()) };
         let known: Vec<&str> = self.names().collect();
         let known = if known.is_empty() { String::new() } else { format!("; they have {}", known.join(", ")) };
         Err(format!(
@@ -146,6 +143,16 @@ impl Profiles {
     pub fn service_endpoint(&self, service: &str) -> Option<String> {
         let services = self.services.get(self.get("services")?)?;
         inside(services, service, "endpoint_url")
+    }
+
+    /// What is wrong where the chosen profile names a section `services` that is not there: the store is another one than was meant.
+    #[must_use]
+    pub fn missing_services(&self) -> Option<String> {
+        let name = self.get("services").filter(|name| !self.services.contains_key(*name))?;
+        Some(format!(
+            "the AWS profile {} has services = {name}, but there is no section [services {name}] in ~/.aws/config (AWS_CONFIG_FILE)",
+            self.name()
+        ))
     }
 
     /// Whether configured endpoint URLs do not count: the variable decides, else the profile.
@@ -282,6 +289,23 @@ mod tests {
         std::fs::write(&path, "[profile lab]\nregion = eu\n[default]\n").unwrap();
         let env = variables(&[("AWS_CONFIG_FILE", path.to_str().unwrap()), ("AWS_PROFILE", "nowhere")]);
         let wrong = Profiles::read(&env).unwrap_err();
+        let both =
+            [("AWS_CONFIG_FILE", path.to_str().unwrap()), ("AWS_PROFILE", "nowhere"), ("AWS_DEFAULT_PROFILE", "lab")];
+        assert_eq!(Profiles::read(&variables(&both)).unwrap().chosen(), Some("lab"), "the AWS CLI's order");
         assert!(wrong.starts_with("AWS_PROFILE: ") && wrong.ends_with("they have default, lab"), "{wrong}");
+    }
+
+    #[test]
+    fn a_section_of_services_that_is_named_has_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let env = variables(&[("AWS_CONFIG_FILE", path.to_str().unwrap())]);
+        let config = "[default]\nservices = store\nendpoint_url = http://general:1\n";
+        std::fs::write(&path, config).unwrap();
+        let wrong = Profiles::read(&env).unwrap().missing_services().unwrap();
+        assert!(wrong.contains("services = store, but there is no section [services store]"), "{wrong}");
+        std::fs::write(&path, format!("{config}[services store]\ns3 =\n  endpoint_url = http://own:1\n")).unwrap();
+        let read = Profiles::read(&env).unwrap();
+        assert_eq!((read.missing_services(), read.service_endpoint("s3")), (None, Some("http://own:1".to_owned())));
     }
 }
