@@ -45,10 +45,11 @@ impl Connections {
     /// Writes it into the settings of a client.
     ///
     /// # Errors
-    /// When a variable names no HTTP proxy.
+    /// When a request would go through a proxy that is no HTTP proxy.
     pub(crate) fn apply(&self, workload: &Workload, config: &mut S3Config) -> Result<(), Failure> {
         let get = |name: &str| self.proxies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        config.proxies = Proxies::from_variables(get).map_err(Failure::usage)?;
+        config.proxies = Proxies::from_variables(get);
+        config.proxies.check(&config.endpoints).map_err(Failure::usage)?;
         config.ca_bundle.clone_from(&self.ca_bundle);
         config.verify = workload.storage.verify;
         config.addressing = match (workload.storage.addressing_style, workload.storage.s3_force_path_style) {

@@ -199,6 +199,62 @@ fn a_role_is_taken_with_the_token_of_an_identity_provider() {
     assert!(place.fails().contains("reading the web identity token /"));
 }
 
+/// A place whose role is taken at a host that only a proxy knows.
+fn behind_a_proxy(proxy: &str) -> Place {
+    let place = Place::new("");
+    fs::write(place.path("token"), "T").unwrap();
+    let file = place.path("token");
+    place
+        .with("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap())
+        .with("AWS_ROLE_ARN", "arn:r")
+        .with("AWS_ENDPOINT_URL_STS", "http://sts.invalid:9201/base?x=1")
+        .with("HTTP_PROXY", proxy)
+}
+
+#[test]
+fn a_service_behind_a_proxy_is_asked_through_it() {
+    let proxy = StandIn::new(|_| (200, sts("AssumeRoleWithWebIdentity")));
+    let user = proxy.url.replace("//", "//user:pass@");
+    let place = behind_a_proxy(&user);
+    let (found, provider) = place.find().unwrap();
+    expect(&found, "STS", Some("a+b"));
+    let sent = serde_json::to_string(&provider).unwrap();
+    let elsewhere: Provider = serde_json::from_str(&sent).unwrap();
+    expect(&run(elsewhere.fetch()).unwrap(), "STS", Some("a+b"));
+    for asked in proxy.asked() {
+        assert_eq!(asked.line, "POST http://sts.invalid:9201/base?x=1");
+        assert_eq!(asked.headers["host"], "sts.invalid:9201");
+        assert_eq!(asked.headers["proxy-authorization"], "Basic dXNlcjpwYXNz");
+    }
+    assert_eq!(proxy.asked().len(), 2, "every rank knows the proxy");
+
+    let direct = StandIn::new(|_| (200, sts("AssumeRoleWithWebIdentity")));
+    let place = place.with("HTTP_PROXY", "http://127.0.0.1:1").with("AWS_ENDPOINT_URL_STS", &direct.url);
+    let place = place.with("no_proxy", "127.0.0.0/8");
+    expect(&place.find().unwrap().0, "STS", Some("a+b"));
+    assert_eq!(direct.asked()[0].line, "POST /");
+}
+
+#[test]
+fn what_is_on_this_machine_is_asked_without_a_proxy() {
+    let service = container();
+    let place = Place::new("").with("ALL_PROXY", "http://127.0.0.1:1");
+    let url = format!("{}/creds", service.url);
+    let place =
+        place.with("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url).with("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pass");
+    expect(&place.find().unwrap().0, "CONTAINER", Some("C"));
+}
+
+#[test]
+fn a_proxy_that_does_not_help_is_named() {
+    let asking = StandIn::new(|_| (407, String::new()));
+    let failure = behind_a_proxy(&asking.url).fails();
+    assert!(failure.contains(&format!("through the proxy {} (HTTP_PROXY): ", asking.url)), "{failure}");
+    assert!(failure.contains("wants a user and a password"), "{failure}");
+    let failure = behind_a_proxy("socks5://127.0.0.1:1").fails();
+    assert!(failure.contains("HTTP_PROXY: the proxy has the scheme socks5"), "{failure}");
+}
+
 const CORP: &str = "[profile lab]\nsso_session = corp\nsso_account_id = 123\nsso_role_name = reader\n[sso-session corp]\n\
                     sso_region = eu-west-1\nsso_start_url = https://corp.example/start\n";
 

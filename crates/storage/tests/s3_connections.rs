@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dlio_storage::s3::chain::{self, ChainOptions, Profiles};
 use dlio_storage::s3::sdk::SdkS3;
 use dlio_storage::s3::{Addressing, Credentials, Preflight, Proxies, S3, S3Config, Step};
 use dlio_storage::{ByteRange, Error, ErrorKind, Storage};
@@ -135,7 +136,7 @@ fn a_certificate_that_is_its_own_authority_is_accepted_where_the_bundle_holds_it
 }
 
 #[test]
-fn a_certificate_of_an_authority_in_the_bundle_is_accepted() {
+fn a_certificate_is_accepted_where_the_bundle_holds_its_authority_or_itself() {
     let server = Stub::start(|_| ok("hello"));
     let mut params = CertificateParams::new(vec![]).unwrap();
     authority(&mut params);
@@ -144,7 +145,11 @@ fn a_certificate_of_an_authority_in_the_bundle_is_accepted() {
     let key = KeyPair::generate().unwrap();
     let names = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = names.signed_by(&key, &Issuer::new(params, signer)).unwrap();
-    let (config, _folder) = trusting(tls(&Identity { certificate, key }, server.address), &root);
+    let identity = Identity { certificate, key };
+    let address = tls(&identity, server.address);
+    let (config, _folder) = trusting(address, &root);
+    both_read(&config);
+    let (config, _folder) = trusting(address, &identity.certificate);
     both_read(&config);
 }
 
@@ -292,7 +297,6 @@ fn tunnels(to: SocketAddr, refuse: Option<&'static str>) -> (SocketAddr, Arc<Mut
 
 fn proxies(variables: &[(&str, String)]) -> Proxies {
     Proxies::from_variables(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
-        .unwrap()
 }
 
 #[test]
@@ -326,6 +330,49 @@ fn a_proxy_may_be_spoken_to_through_tls() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
+/// Takes a role at an https service through a proxy.
+fn take_role(proxy: &str, ca_bundle: PathBuf) -> Result<String, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "T").unwrap();
+    let variables = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:r"),
+        ("AWS_ENDPOINT_URL_STS", "https://s3.invalid:9443"),
+        ("https_proxy", proxy),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let options = ChainOptions {
+        variables: &variables,
+        profiles: &Profiles::default(),
+        ca_bundle: Some(ca_bundle),
+        before: Vec::new(),
+        no_metadata: None,
+    };
+    Ok(run(chain::find(options, &|_| {}))?.0.credentials.access_key_id)
+}
+
+#[test]
+fn credentials_come_through_the_tunnel_of_their_services_proxy() {
+    let server = Stub::start(|_| {
+        ok("<R><AccessKeyId>STS</AccessKeyId><SecretAccessKey>S</SecretAccessKey><SessionToken>T</SessionToken></R>")
+    });
+    let identity = self_signed(&["s3.invalid", "127.0.0.1"], authority);
+    let (tunnel, heads) = tunnels(tls(&identity, server.address), None);
+    let (config, _folder) = trusting(tunnel, &identity.certificate);
+    let bundle = config.ca_bundle.unwrap();
+    assert_eq!(take_role(&format!("http://user:pass@{tunnel}"), bundle.clone()).unwrap(), "STS");
+    assert_eq!(take_role(&format!("https://user:pass@{}", tls(&identity, tunnel)), bundle.clone()).unwrap(), "STS");
+    for head in heads.lock().unwrap().iter() {
+        assert!(head.starts_with("CONNECT s3.invalid:9443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("Proxy-Authorization: Basic dXNlcjpwYXNz\r\n"), "{head}");
+    }
+    assert_eq!((heads.lock().unwrap().len(), server.seen()[0].header("proxy-authorization")), (2, None));
+    let (forbidding, _) = tunnels(tunnel, Some("403 Forbidden"));
+    let failure = take_role(&format!("http://{forbidding}"), bundle).unwrap_err().to_string();
+    assert!(failure.contains("opens no tunnel to s3.invalid:9443 (HTTP/1.1 403 Forbidden)"), "{failure}");
+}
+
 #[test]
 fn plain_http_goes_to_its_proxy_with_the_whole_address() {
     let proxy = Stub::start(|_| ok("hello"));
@@ -355,6 +402,7 @@ fn what_a_proxy_does_wrong_names_the_proxy() {
         (asking, "https://s3.invalid", "wants a user and a password"),
         (asking, "http://s3.invalid", "wants a user and a password"),
         (closed, "http://s3.invalid", "put s3.invalid into NO_PROXY"),
+        (forbidding, "http://s3.invalid", "or the proxy refuses it: put s3.invalid into NO_PROXY"),
     ];
     for (proxy, endpoint, text) in cases {
         let mut config = S3Config { verify: false, ..config(endpoint) };

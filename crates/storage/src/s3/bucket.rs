@@ -9,7 +9,7 @@ use dlio_event::OpKind;
 use http::{Method, header};
 
 use super::request::{Call, Failed};
-use super::{Shared, encode, xml};
+use super::{Shared, chain, encode, xml};
 use crate::{Attempts, Error, ErrorKind, Found, Metadata, Receipt};
 
 /// Pages without a key that a listing may have in a row.
@@ -173,7 +173,7 @@ impl Shared {
 
     /// Where a new bucket must be said to be: AWS wants it outside its first region, others may refuse it.
     pub(super) fn location_constraint(&self) -> Option<&str> {
-        let amazon = self.endpoints.iter().any(|endpoint| endpoint.host.ends_with(".amazonaws.com"));
+        let amazon = self.endpoints.iter().any(|endpoint| chain::is_of_aws(&endpoint.host));
         (amazon && self.config.region != "us-east-1").then_some(&*self.config.region)
     }
 

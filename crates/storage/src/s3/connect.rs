@@ -159,9 +159,10 @@ pub(super) async fn path(client: &Shared, endpoint: &Endpoint) -> Result<Path, F
         }
     };
     if endpoint.tls {
+        let to = (endpoint.host.as_str(), endpoint.port);
         match &mut path {
-            Path::Direct(socket) => tunnel::open(socket, proxy, endpoint).await?,
-            Path::Secure(stream) => tunnel::open(stream, proxy, endpoint).await?,
+            Path::Direct(socket) => tunnel::open(socket, proxy, to).await?,
+            Path::Secure(stream) => tunnel::open(stream, proxy, to).await?,
         }
     }
     Ok(path)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::health::Health;
-use super::proxy::Proxy;
+use super::proxy::{self, Proxy};
 use super::retry::RetryBudget;
-use super::{Addressing, LoadBalance, S3Config, encode};
+use super::{Addressing, LoadBalance, S3Config, chain, encode};
 
 /// One `http(s)://host[:port][/path]`.
 #[derive(Debug)]
@@ -44,8 +44,10 @@ pub(super) struct InFlight<'a>(&'a Endpoint);
 
 impl Endpoint {
     fn parse(index: usize, text: &str, config: &S3Config) -> Result<Self, String> {
+        // A user may come with a password.
+        let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("***@{host}"));
         let wrong = |why: &str| {
-            format!("endpoint `{text}` {why}; expected http://host[:port][/path] or https://host[:port][/path]")
+            format!("endpoint `{shown}` {why}; expected http://host[:port][/path] or https://host[:port][/path]")
         };
         let uri: http::Uri = text.parse().map_err(|error| wrong(&format!("is no address ({error})")))?;
         let tls = match uri.scheme_str() {
@@ -63,10 +65,10 @@ impl Endpoint {
         let place = place(config, named, tls);
         let shown = if place == Place::Host { format!("{}.{named}", config.bucket) } else { named.to_owned() };
         let default_port = if tls { 443 } else { 80 };
-        let port = uri.port_u16().unwrap_or(default_port);
+        let port = proxy::port(&uri, tls).ok_or_else(|| wrong("has a port that is none from 1 to 65535"))?;
         let authority = if port == default_port { shown.clone() } else { format!("{shown}:{port}") };
         let host = shown.trim_matches(['[', ']']).to_owned();
-        let proxy = config.proxies.to(tls, &host, port).cloned();
+        let proxy = config.proxies.to(tls, &host, port)?.cloned();
         let direct = proxy.as_ref().filter(|_| !tls);
         let mut base = if direct.is_some() { format!("http://{authority}") } else { String::new() };
         let origin = base.len();
@@ -125,7 +127,7 @@ fn place(config: &S3Config, host: &str, tls: bool) -> Place {
         Addressing::Path => return Place::Path,
         Addressing::Host => return Place::Nowhere,
         Addressing::Virtual => true,
-        Addressing::Auto => host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"),
+        Addressing::Auto => chain::is_of_aws(host),
     };
     if !wanted || !names_a_host(bucket, !tls) || host.parse::<Ipv4Addr>().is_ok() || host.starts_with('[') {
         return Place::Path;
@@ -160,7 +162,7 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn new(config: &S3Config) -> Result<Self, String> {
-        let regional = [format!("https://s3.{}.amazonaws.com", config.region)];
+        let regional = [format!("https://s3.{}.{}", config.region, chain::domain(&config.region))];
         let texts = if config.endpoints.is_empty() { &regional[..] } else { &config.endpoints };
         let list =
             texts.iter().enumerate().map(|(k, text)| Endpoint::parse(k, text, config)).collect::<Result<_, _>>()?;
@@ -290,6 +292,10 @@ mod tests {
         assert!(Endpoint::parse(0, "ftp://x", &config).unwrap_err().contains("scheme"));
         assert!(Endpoint::parse(0, "http://x/?a=b", &config).unwrap_err().contains("query"));
         assert!(Endpoint::parse(0, "http://key:secret@x", &config).unwrap_err().contains("access_key_id"));
+        assert!(!Endpoint::parse(0, "http://key:secret@x", &config).unwrap_err().contains("secret@"));
+        for text in ["http://x:99999", "https://[::1]:0/base", "http://x:"] {
+            assert!(Endpoint::parse(0, text, &config).unwrap_err().contains("none from 1 to 65535"), "{text}");
+        }
     }
 
     #[test]
@@ -300,6 +306,19 @@ mod tests {
         config.bucket = "data".into();
         let endpoint = Endpoint::parse(0, "https://s3.eu-west-1.amazonaws.com", &config).unwrap();
         assert_eq!((endpoint.host_header(), &*endpoint.base), ("data.s3.eu-west-1.amazonaws.com", ""));
+    }
+
+    #[test]
+    fn every_region_of_aws_has_its_own_domain() {
+        let host = |region: &str| {
+            let config = S3Config { region: region.to_owned(), ..S3Config::new(vec![], "data") };
+            Endpoints::new(&config).unwrap().get(0).host.clone()
+        };
+        assert_eq!(host("eu-west-1"), "data.s3.eu-west-1.amazonaws.com");
+        assert_eq!(host("us-gov-west-1"), "data.s3.us-gov-west-1.amazonaws.com");
+        assert_eq!(host("cn-north-1"), "data.s3.cn-north-1.amazonaws.com.cn");
+        assert_eq!(host("us-iso-east-1"), "data.s3.us-iso-east-1.c2s.ic.gov");
+        assert_eq!(host("us-isob-east-1"), "data.s3.us-isob-east-1.sc2s.sgov.gov");
     }
 
     fn addressed(addressing: Addressing, bucket: &str, text: &str) -> (String, String) {
@@ -336,7 +355,7 @@ mod tests {
     #[test]
     fn only_a_proxy_for_plain_http_gets_whole_addresses() {
         let variables = |name: &str| name.ends_with("_proxy").then(|| "http://u:p@proxy:3128".to_owned());
-        let proxies = Proxies::from_variables(|name| variables(name).filter(|_| name != "no_proxy")).unwrap();
+        let proxies = Proxies::from_variables(|name| variables(name).filter(|_| name != "no_proxy"));
         let config = S3Config { proxies, ..S3Config::new(vec![], "data") };
         let plain = Endpoint::parse(0, "http://s3.local:9000", &config).unwrap();
         assert_eq!((&*plain.base, plain.origin), ("http://s3.local:9000/data", "http://s3.local:9000".len()));

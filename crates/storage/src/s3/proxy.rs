@@ -27,8 +27,8 @@ pub(super) struct Proxy {
 /// The proxies of a process's environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Result<Proxy, String>>,
+    https: Option<Result<Proxy, String>>,
     except: Exceptions,
 }
 
@@ -36,11 +36,9 @@ pub struct Proxies {
 pub const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 impl Proxies {
-    /// The proxies that variables name; `variable` gives the value of one, if it is set.
-    ///
-    /// # Errors
-    /// When a value is no address of an HTTP proxy; the message names the variable and never shows a password.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    /// The proxies that variables name; `variable` gives the value of one, if it is set. What is no HTTP proxy is an error only to
+    /// who would go through it.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| {
             let upper = name.to_ascii_uppercase();
             let found = variable(name).map(|value| (name.to_owned(), value));
@@ -51,18 +49,38 @@ impl Proxies {
             // An empty value of its own means no proxy at all.
             own.or_else(|| all.clone()).filter(|(_, value)| !value.trim().is_empty())
         };
-        let parse = |own| chosen(own).map(|(name, value)| Proxy::parse(&name, value.trim())).transpose();
-        Ok(Self {
-            http: parse(http)?,
-            https: parse(https)?,
+        let parse = |own| chosen(own).map(|(name, value)| Proxy::parse(&name, value.trim()));
+        Self {
+            http: parse(http),
+            https: parse(https),
             except: Exceptions::parse(&except.map(|(_, value)| value).unwrap_or_default()),
-        })
+        }
     }
 
     /// The proxy that leads to a host, if one does.
-    pub(super) fn to(&self, tls: bool, host: &str, port: u16) -> Option<&Proxy> {
+    ///
+    /// # Errors
+    /// When it is no HTTP proxy; the message names the variable and never shows a password.
+    pub(super) fn to(&self, tls: bool, host: &str, port: u16) -> Result<Option<&Proxy>, String> {
         let proxy = if tls { &self.https } else { &self.http };
-        proxy.as_ref().filter(|_| !self.except.hold(host, port))
+        proxy.as_ref().filter(|_| !self.except.hold(host, port)).map(Result::as_ref).transpose().map_err(Clone::clone)
+    }
+
+    /// Whether requests to these endpoints, to those of AWS where there are none, can go through the proxies that they have.
+    ///
+    /// # Errors
+    /// When one would go through what is no HTTP proxy.
+    pub fn check(&self, endpoints: &[String]) -> Result<(), String> {
+        if endpoints.is_empty() {
+            return self.to(true, "s3.amazonaws.com", 443).map(drop);
+        }
+        // What is no address is told by those who read it.
+        let uris = endpoints.iter().filter_map(|text| text.parse::<Uri>().ok());
+        uris.into_iter().try_for_each(|uri| {
+            let tls = uri.scheme_str() == Some("https");
+            let port = port(&uri, tls).unwrap_or_default();
+            self.to(tls, uri.host().unwrap_or_default(), port).map(drop)
+        })
     }
 }
 
@@ -83,7 +101,7 @@ impl Proxy {
         let (user, address) = rest.rsplit_once('@').map_or((None, rest), |(user, address)| (Some(user), address));
         let uri: Uri = format!("{scheme}://{address}").parse().map_err(|_| wrong("is no address"))?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let port = port(&uri, tls).ok_or_else(|| wrong("has a port that is none from 1 to 65535"))?;
         let authorization = user.map(|user| Secret::new(format!("Basic {}", STANDARD.encode(unescaped(user)))));
         let host = host.trim_matches(['[', ']']).to_owned();
         Ok(Self { host, port, tls, authorization, variable: variable.to_owned() })
@@ -110,6 +128,14 @@ impl fmt::Display for Proxy {
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         write!(f, "{scheme}://{host}:{port} ({variable})")
     }
+}
+
+/// The port of an address; `None`: it is none from 1 to 65535.
+pub(super) fn port(uri: &Uri, tls: bool) -> Option<u16> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    // Only those of an IPv6 address are between brackets.
+    let has_port = authority.rsplit(['@', ']']).next().is_some_and(|rest| rest.contains(':'));
+    if has_port { uri.port_u16().filter(|&port| port > 0) } else { Some(if tls { 443 } else { 80 }) }
 }
 
 /// Undoes the percent-encoding of a user and a password; `+` is itself.
@@ -210,14 +236,14 @@ fn shares(network: IpAddr, address: IpAddr, bits: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, String> {
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::from_variables(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
     fn port(variables: &[(&str, &str)], tls: bool) -> Option<u16> {
-        proxies(variables).unwrap().to(tls, "s3.example.com", 443).map(|proxy| proxy.port)
+        proxies(variables).to(tls, "s3.example.com", 443).unwrap().map(|proxy| proxy.port)
     }
 
     #[test]
@@ -239,8 +265,8 @@ mod tests {
 
     #[test]
     fn a_password_is_sent_and_never_shown() {
-        let proxies = proxies(&[("https_proxy", "http://us%40er:p%3Ass@proxy.local:3128/")]).unwrap();
-        let proxy = proxies.to(true, "host", 443).unwrap();
+        let proxies = proxies(&[("https_proxy", "http://us%40er:p%3Ass@proxy.local:3128/")]);
+        let proxy = proxies.to(true, "host", 443).unwrap().unwrap();
         assert_eq!(proxy.authorization().unwrap(), format!("Basic {}", STANDARD.encode("us@er:p:ss")).as_str());
         assert_eq!(proxy.to_string(), "http://proxy.local:3128 (https_proxy)");
         assert!(!format!("{proxies:?}{proxy}").contains("ss"), "{proxies:?}");
@@ -248,10 +274,22 @@ mod tests {
 
     #[test]
     fn what_is_no_http_proxy_is_refused_by_its_variable() {
-        let refused = |text| proxies(&[("ALL_PROXY", text)]).unwrap_err();
+        let refused =
+            |text: &str| proxies(&[("ALL_PROXY", text), ("NO_PROXY", "near")]).to(true, "host", 443).unwrap_err();
         assert!(refused("socks5://p:1080").starts_with("ALL_PROXY: the proxy has the scheme socks5"));
         assert!(refused("http://").contains("ALL_PROXY"));
         assert!(!refused("http://user:secret@ho st").contains("secret"));
+        for port in ["99999", "0", ""] {
+            assert!(refused(&format!("http://user@[::1]:{port}")).contains("none from 1 to 65535"), "{port}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_goes_through_may_be_anything() {
+        let wrong = proxies(&[("ALL_PROXY", "socks5://p:1080"), ("http_proxy", "a:1"), ("NO_PROXY", "near")]);
+        let check = |texts: &[&str]| wrong.check(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(check(&["https://near:9000/x", "http://far"]), Ok(()));
+        assert!(check(&["https://near", "https://far"]).unwrap_err().contains("socks5") && check(&[]).is_err());
     }
 
     #[test]

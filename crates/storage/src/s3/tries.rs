@@ -150,7 +150,13 @@ impl<'a> Tries<'a> {
             if failure.status == 407 {
                 failure.message = tunnel::unauthorized(proxy);
             }
-            failure.message = format!("through the proxy {proxy}: {}", failure.message);
+            let host = &attempt.endpoint.host;
+            // No word of S3 came, so either of the two may have said it.
+            let or = match failure.status {
+                401 | 403 if !attempt.endpoint.tls => format!("; or the proxy refuses it: put {host} into NO_PROXY"),
+                _ => String::new(),
+            };
+            failure.message = format!("through the proxy {proxy}: {}{or}", failure.message);
         }
         self.learn(&attempt, &failure);
         client.renew_if_expired(&mut failure).await;

@@ -2,20 +2,18 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::endpoints::Endpoint;
 use super::failure::{Failure, Retry};
 use super::proxy::Proxy;
 
 /// Most bytes of the head of a proxy's answer.
 const HEAD: usize = 16 << 10;
 
-/// Asks a proxy for a tunnel to an endpoint; what is read and written afterwards is the endpoint's.
-pub(super) async fn open<T>(stream: &mut T, proxy: &Proxy, endpoint: &Endpoint) -> Result<(), Failure>
+/// Asks a proxy for a tunnel to a host; what is read and written afterwards is the host's.
+pub(super) async fn open<T>(stream: &mut T, proxy: &Proxy, (host, port): (&str, u16)) -> Result<(), Failure>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
-    let target = format!("{host}:{}", endpoint.port);
+    let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(authorization) = proxy.authorization() {
         for part in ["Proxy-Authorization: ", authorization.to_str().unwrap_or_default(), "\r\n"] {
@@ -26,7 +24,7 @@ where
     let broken = |error: std::io::Error| Failure::unreachable(format!("asking for a tunnel to {target}: {error}"));
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut head = Vec::with_capacity(256);
-    // The endpoint says nothing before it is spoken to, so nothing of it is read here.
+    // The host says nothing before it is spoken to, so nothing of it is read here.
     while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
         match stream.read_u8().await {
             Ok(byte) => head.push(byte),
@@ -71,8 +69,8 @@ mod tests {
     use super::*;
 
     fn judged(head: &str, address: &str) -> Result<(), Failure> {
-        let proxies = Proxies::from_variables(|name| (name == "https_proxy").then(|| address.to_owned())).unwrap();
-        judge(head, "s3.local:443", proxies.to(true, "s3.local", 443).unwrap())
+        let proxies = Proxies::from_variables(|name| (name == "https_proxy").then(|| address.to_owned()));
+        judge(head, "s3.local:443", proxies.to(true, "s3.local", 443).unwrap().unwrap())
     }
 
     #[test]

@@ -8,10 +8,15 @@ use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::s3::{S3Config, resolve, tls};
+use super::source::Services;
+use crate::s3::proxy::{self, Proxies, Proxy};
+use crate::s3::{S3Config, resolve, tls, tunnel};
 
 /// Largest answer that is read.
 const MOST: usize = 1 << 20;
@@ -27,11 +32,21 @@ pub(super) struct Query<'a> {
     pub(super) limit: Duration,
     /// Certificates that count besides the system's.
     pub(super) ca_bundle: Option<&'a Path>,
+    /// Variables about proxies.
+    pub(super) proxies: &'a [(String, String)],
 }
 
 impl<'a> Query<'a> {
+    /// Asks directly, as what is on this machine is asked.
     pub(super) fn get(url: &'a str, limit: Duration) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Vec::new(), limit, ca_bundle: None }
+        let (method, headers, body) = (Method::GET, Vec::new(), Vec::new());
+        Self { method, url, headers, body, limit, ca_bundle: None, proxies: &[] }
+    }
+
+    /// Asks a service, through its proxy where it has one.
+    pub(super) fn of(services: &'a Services, url: &'a str, limit: Duration) -> Self {
+        let Services { ca_bundle, proxies, .. } = services;
+        Self { ca_bundle: ca_bundle.as_deref(), proxies, ..Self::get(url, limit) }
     }
 }
 
@@ -73,50 +88,112 @@ pub(super) async fn ask(query: &Query<'_>) -> Result<Answer, Silence> {
         Some("https") => true,
         _ => return Err(wrong()),
     };
-    let host = uri.host().ok_or_else(wrong)?;
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let late = |_| Silence::Unconnected(format!("no connection to {host}:{port} within {:?}", query.limit));
-    let socket = tokio::time::timeout(query.limit, connect(host, port)).await.map_err(late)?;
-    let socket = socket.map_err(|error| Silence::Unconnected(format!("no connection to {host}:{port}: {error}")))?;
-    let late = |_| Silence::Unanswered(format!("no answer from {host}:{port} within {:?}", query.limit));
-    let answering = async {
-        if !tls {
-            return exchange(TokioIo::new(socket), query, &uri).await;
+    let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']);
+    let port =
+        proxy::port(&uri, tls).ok_or_else(|| Silence::Address(format!("{:?}: no port from 1 to 65535", query.url)))?;
+    let variable = |name: &str| query.proxies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let proxies = Proxies::from_variables(variable);
+    let proxy = proxies.to(tls, host, port).map_err(Silence::Address)?;
+    let way = Way { tls, host, port, proxy, uri: &uri };
+    let unconnected = |why: String| Silence::Unconnected(way.told(&format!("no connection to {}{why}", way.first())));
+    let connecting = async {
+        let (host, port) = way.proxy.map_or((host, port), |proxy| (proxy.host.as_str(), proxy.port));
+        TcpStream::connect(resolve::addresses(host, port).await?.as_slice()).await
+    };
+    let limit = query.limit;
+    let connected = tokio::time::timeout(limit, connecting).await;
+    let socket = connected.map_err(|_| unconnected(format!(" within {limit:?}")))?;
+    let socket = socket.map_err(|error| unconnected(format!(": {error}")))?;
+    let late = |_| Silence::Unanswered(way.told(&format!("no answer from {host}:{port} within {limit:?}")));
+    let answered = tokio::time::timeout(limit, way.answer(socket, query)).await.map_err(late)?;
+    answered.map_err(|why| Silence::Unanswered(way.told(&format!("{host}:{port}: {why}"))))
+}
+
+/// How a request gets to its host.
+struct Way<'a> {
+    tls: bool,
+    /// Without brackets.
+    host: &'a str,
+    port: u16,
+    proxy: Option<&'a Proxy>,
+    uri: &'a Uri,
+}
+
+impl Way<'_> {
+    /// The address that a connection is made to.
+    fn first(&self) -> String {
+        let (host, port) = self.proxy.map_or((self.host, self.port), |proxy| (&proxy.host, proxy.port));
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// A failure, with the proxy that the host is behind.
+    fn told(&self, why: &str) -> String {
+        let Some(proxy) = self.proxy else { return why.to_owned() };
+        format!("through the proxy {proxy}: {why}; where {} is reached directly, put it into NO_PROXY", self.host)
+    }
+
+    /// Sends the request on a connection to the host or to its proxy, and reads the answer.
+    async fn answer(&self, socket: TcpStream, query: &Query<'_>) -> Result<Answer, String> {
+        let proxy = self.proxy.filter(|proxy| proxy.tls);
+        if !self.tls && proxy.is_none() {
+            return exchange(socket, query, self).await;
         }
         let config = S3Config { ca_bundle: query.ca_bundle.map(Path::to_owned), ..S3Config::new(Vec::new(), "") };
         let tls = tls::connector(&config)?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(bare).map_err(|error| error.to_string())?;
-        let stream = tls.connect(name, socket).await.map_err(|error| format!("TLS: {error}"))?;
-        exchange(TokioIo::new(stream), query, &uri).await
-    };
-    let answered = tokio::time::timeout(query.limit, answering).await.map_err(late)?;
-    answered.map_err(|why| Silence::Unanswered(format!("{host}:{port}: {why}")))
+        match proxy {
+            None => self.beyond(socket, query, &tls).await,
+            Some(proxy) => self.beyond(secured(&tls, &proxy.host, socket).await?, query, &tls).await,
+        }
+    }
+
+    /// The same on a stream to the host or to its proxy.
+    async fn beyond<T: Stream>(&self, mut stream: T, query: &Query<'_>, tls: &TlsConnector) -> Result<Answer, String> {
+        if !self.tls {
+            return exchange(stream, query, self).await;
+        }
+        if let Some(proxy) = self.proxy {
+            tunnel::open(&mut stream, proxy, (self.host, self.port)).await.map_err(|failure| failure.message)?;
+        }
+        exchange(secured(tls, self.host, stream).await?, query, self).await
+    }
 }
 
-async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let addresses = resolve::addresses(host, port).await?;
-    TcpStream::connect(addresses.as_slice()).await
+/// What requests are sent on.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+/// Agrees on TLS with a host.
+async fn secured<T: Stream>(tls: &TlsConnector, host: &str, stream: T) -> Result<TlsStream<T>, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    tls.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))
 }
 
 /// Sends the request over an open connection.
-async fn exchange<T>(io: T, query: &Query<'_>, uri: &Uri) -> Result<Answer, String>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::handshake(io).await.map_err(|error| error.to_string())?;
+async fn exchange<T: Stream>(stream: T, query: &Query<'_>, way: &Way<'_>) -> Result<Answer, String> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     // Its error reaches the request.
     tokio::spawn(async move { drop(connection.await) });
+    let uri = way.uri;
+    // A proxy of plain HTTP takes the whole address.
+    let proxy = way.proxy.filter(|_| !way.tls);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    let mut request = Request::builder().method(&query.method).uri(path).header(header::HOST, host);
+    let target = if proxy.is_some() { format!("http://{host}{path}") } else { path.to_owned() };
+    let mut request = Request::builder().method(&query.method).uri(target).header(header::HOST, host);
     request = request.header(header::USER_AGENT, concat!("dlio-rs/", env!("CARGO_PKG_VERSION")));
+    if let Some(authorization) = proxy.and_then(Proxy::authorization) {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
+    }
     for (name, value) in &query.headers {
         request = request.header(*name, value);
     }
     let request = request.body(Full::new(Bytes::from(query.body.clone()))).map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
+    if let (407, Some(proxy)) = (status, proxy) {
+        return Err(tunnel::unauthorized(proxy));
+    }
     let body = Limited::new(response.into_body(), MOST).collect().await.map_err(|error| error.to_string())?;
     Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
 }

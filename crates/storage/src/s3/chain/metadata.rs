@@ -89,8 +89,10 @@ pub(super) async fn of_container(container: &Container, services: &Services) -> 
     if token.as_ref().is_some_and(|token| token.contains(['\r', '\n'])) {
         return Err("the authorization token has a line break, which no header can have".to_owned());
     }
-    let mut query = Query::get(&container.url, LIMIT);
-    query.ca_bundle = services.ca_bundle.as_deref();
+    // Plain HTTP is for this machine and its agents, which no proxy leads to.
+    let secure = container.url.starts_with("https:");
+    let get = Query::get(&container.url, LIMIT);
+    let mut query = if secure { Query::of(services, &container.url, LIMIT) } else { get };
     query.headers.push(("accept", "application/json".to_owned()));
     query.headers.extend(token.map(|token| ("authorization", token)));
     let mut attempt = 1;

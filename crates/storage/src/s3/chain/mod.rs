@@ -165,16 +165,25 @@ pub(super) fn error(kind: ErrorKind, message: String) -> Error {
 }
 
 /// The domain of AWS's services in a region.
-fn domain(region: &str) -> &'static str {
-    const OTHERS: [(&str, &str); 5] = [
-        ("cn-", "amazonaws.com.cn"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-    ];
+pub(super) fn domain(region: &str) -> &'static str {
     OTHERS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("amazonaws.com", |(_, domain)| domain)
 }
+
+/// Whether a host is in a domain of AWS's services.
+pub(super) fn is_of_aws(host: &str) -> bool {
+    let within = |domain: &str| host.strip_suffix(domain).is_some_and(|before| before.ends_with('.'));
+    within("amazonaws.com") || OTHERS.iter().any(|(_, domain)| within(domain))
+}
+
+/// Beginnings of the regions whose services have another domain, and these domains.
+const OTHERS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("eusc-", "amazonaws.eu"),
+];
 
 #[cfg(test)]
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {

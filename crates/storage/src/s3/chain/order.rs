@@ -9,6 +9,7 @@ use super::profiles::{Profiles, Variables, expand, value, variable};
 use super::source::{Keys, Services, Source};
 use super::sso::{Sso, cache_name};
 use super::sts::{Role, WebIdentity};
+use crate::s3::PROXY_VARIABLES;
 
 /// Why a source is not asked.
 pub(super) enum Nothing {
@@ -335,6 +336,8 @@ pub(super) fn services(options: &ChainOptions<'_>) -> Services {
         let said = variable(variables, &own).or_else(|| variable(variables, "AWS_ENDPOINT_URL")).map(str::to_owned);
         said.or_else(|| profiles.service_endpoint(service)).or_else(|| profiles.get("endpoint_url").map(str::to_owned))
     };
+    let names = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_uppercase()]);
+    let proxies = names.filter_map(|name| variables.get(&name).map(|value| (name, value.clone()))).collect();
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| variable(variables, name));
     Services {
         region: region.or_else(|| profiles.get("region")).map(str::to_owned),
@@ -342,6 +345,7 @@ pub(super) fn services(options: &ChainOptions<'_>) -> Services {
         sso: configured("sso"),
         sso_oidc: configured("sso_oidc"),
         ca_bundle: options.ca_bundle.as_deref().map(Path::to_owned),
+        proxies,
     }
 }
 

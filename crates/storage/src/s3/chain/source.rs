@@ -43,6 +43,8 @@ pub(super) struct Services {
     pub(super) sso: Option<String>,
     pub(super) sso_oidc: Option<String>,
     pub(super) ca_bundle: Option<PathBuf>,
+    /// Variables about proxies, which may hold a password.
+    pub(super) proxies: Vec<(String, String)>,
 }
 
 /// What a source gives, or why it gives nothing.

@@ -8,7 +8,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Query, ask};
+use super::http::{Answer, Query, Silence, ask};
 use super::source::{Services, until};
 use super::sts::{ATTEMPTS, LIMIT};
 use super::time;
@@ -51,8 +51,7 @@ pub(super) async fn credentials(sso: &Sso, services: &Services) -> Result<Tempor
     encode::query(&mut url, &sso.role);
     url.push_str("&account_id=");
     encode::query(&mut url, &sso.account);
-    let mut query = Query::get(&url, LIMIT);
-    query.ca_bundle = services.ca_bundle.as_deref();
+    let mut query = Query::of(services, &url, LIMIT);
     query.headers.push(("x-amz-sso_bearer_token", token));
     let answer = answered(&query).await?;
     match answer.status {
@@ -72,9 +71,12 @@ async fn answered(query: &Query<'_>) -> Result<Answer, String> {
     let mut attempt = 1;
     loop {
         let answer = ask(query).await;
-        let passing = answer.as_ref().map_or(true, |answer| answer.status >= 500 || answer.status == 429);
+        let passing = match &answer {
+            Ok(answer) => answer.status >= 500 || answer.status == 429,
+            Err(silence) => !matches!(silence, Silence::Address(_)),
+        };
         if !passing || attempt == ATTEMPTS.0 {
-            return answer.map_err(super::http::Silence::why);
+            return answer.map_err(Silence::why);
         }
         attempt += 1;
         tokio::time::sleep(ATTEMPTS.1).await;
@@ -133,9 +135,8 @@ async fn renew(sso: &Sso, kept: &Map<String, Value>, services: &Services) -> Res
     let body = serde_json::json!({
         "grantType": "refresh_token", "clientId": client, "clientSecret": secret, "refreshToken": refresh,
     });
-    let mut query = Query { method: Method::POST, ..Query::get(&url, LIMIT) };
+    let mut query = Query { method: Method::POST, ..Query::of(services, &url, LIMIT) };
     query.body = body.to_string().into_bytes();
-    query.ca_bundle = services.ca_bundle.as_deref();
     query.headers.push(("content-type", "application/json".to_owned()));
     let answer = answered(&query).await?;
     if answer.status != 200 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::http::{Answer, Query, ask};
+use super::http::{Answer, Query, Silence, ask};
 use super::sign::{self, FORM, Form};
 use super::source::{Services, Source, expiring};
 use crate::s3::sign::unix_time;
@@ -96,18 +96,12 @@ async fn call(
             Some(credentials) => sign::headers(&form, credentials, unix_time()),
             None => vec![("content-type", FORM.to_owned())],
         };
-        let ca_bundle = services.ca_bundle.as_deref();
-        let query = Query {
-            method: Method::POST,
-            url: &url,
-            headers,
-            body: body.clone().into_bytes(),
-            limit: LIMIT,
-            ca_bundle,
-        };
+        let body = body.clone().into_bytes();
+        let query = Query { method: Method::POST, headers, body, ..Query::of(services, &url, LIMIT) };
         let (why, passing) = match ask(&query).await {
             Ok(answer) if answer.status == 200 => return read(&url, &answer),
             Ok(answer) => (refusal(&url, &answer), is_passing(&answer)),
+            Err(silence @ Silence::Address(_)) => (format!("STS: {}", silence.why()), false),
             Err(silence) => (format!("STS: {}", silence.why()), true),
         };
         if !passing || attempt == ATTEMPTS.0 {
