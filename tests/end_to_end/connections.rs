@@ -98,11 +98,13 @@ fn a_run_validate_and_doctor_agree_on_what_is_wrong_with_an_endpoint() {
     let out = folder.path().join("out");
     let run: Vec<&str> = vec!["replay", &path, "--output", out.to_str().unwrap(), "--overwrite"];
     let missing = "/nowhere/bundle.pem";
-    let cases: [(&str, Variables<'_>, i32, &str); 4] = [
+    let cases: [(&str, Variables<'_>, i32, &str); 6] = [
         ("http://127.0.0.1:1/?a=b", &[], 3, "has a query"),
         ("127.0.0.1:1", &[], 2, "AWS_ENDPOINT_URL: expected http://host:port"),
         ("http://127.0.0.1:1", &[("ALL_PROXY", "socks5://proxy:1")], 2, "ALL_PROXY: the proxy has the scheme socks5"),
         ("https://127.0.0.1:1", &[("AWS_CA_BUNDLE", missing)], 3, missing),
+        ("https://127.0.0.1:1", &[("REQUESTS_CA_BUNDLE", missing)], 3, missing),
+        ("http://127.0.0.1:99999", &[("ALL_PROXY", "socks5://p"), ("NO_PROXY", "*")], 3, "none from 1 to 65535"),
     ];
     for (endpoint, env, code, text) in cases {
         for words in [&run[..], &["validate", &path]] {

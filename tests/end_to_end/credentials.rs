@@ -63,7 +63,9 @@ fn a_registry_without_keys_is_named_and_the_metadata_service_is_not_blamed() {
 #[test]
 fn what_is_empty_is_not_given() {
     let (run, server) = (Run::new(), server());
-    let empty = ["++storage.storage_options.access_key_id=\"\"", "++storage.storage_options.secret_access_key=\"\""];
+    let empty = ["access_key_id", "secret_access_key", "endpoint_url", "verify", "region"];
+    let empty = empty.map(|key| format!("++storage.storage_options.{key}=\"\""));
+    let empty: Vec<&str> = empty.iter().map(String::as_str).collect();
     run.run("generate", &server, &KEYS, &empty).ok();
     run.configure("[default]\naws_access_key_id = AKID\naws_secret_access_key = secret\nregion = eu-west-1\n");
     let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_PROFILE", "")];
