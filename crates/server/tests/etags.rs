@@ -5,7 +5,7 @@
 mod support;
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, Tag, Tagging};
 use dlio_server::{EntityTags, ServeConfig};
 use support::{BUCKET, World, code, in_directory, over_both, pattern};
 
@@ -76,6 +76,42 @@ async fn tags_of_a_directory_outlive_the_server_and_only_the_content_that_they_a
     assert_eq!(tag_of(&world, "whole").await, HELLO);
     assert_eq!(tag_of(&world, "parts").await, TWO_PARTS);
     assert!(tag_of(&world, "changed").await.starts_with("\"dlio-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checksum_goes_with_the_content_that_it_is_of() {
+    for tags in [EntityTags::Md5, EntityTags::Opaque] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::with_bucket(&ServeConfig { tags, ..in_directory(dir.path()) }).await;
+        let client = &world.client;
+        let get = async |key| {
+            let got = client.get_object().bucket(BUCKET).key(key).checksum_mode(ChecksumMode::Enabled).send().await;
+            let got = got.unwrap();
+            let (checksum, kind) = (got.checksum_crc32().map(str::to_owned), got.content_type().map(str::to_owned));
+            // The client verifies what it is told.
+            (got.body.collect().await.unwrap().to_vec(), checksum, kind)
+        };
+        for key in ["changed", "kept"] {
+            let put = client.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(b"hello"));
+            put.content_type("text/x").checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.unwrap();
+        }
+        upload(&world, "parts").await;
+        for key in ["changed", "parts"] {
+            std::fs::write(dir.path().join(BUCKET).join(key), "other").unwrap();
+        }
+        let tag = Tag::builder().key("a").value("b").build().unwrap();
+        let tagging = Tagging::builder().tag_set(tag).build().unwrap();
+        client.put_object_tagging().bucket(BUCKET).key("kept").tagging(tagging).send().await.unwrap();
+        let kind = Some("text/x".to_owned());
+        assert_eq!(get("changed").await, (b"other".to_vec(), None, kind.clone()));
+        assert_eq!(get("kept").await, (b"hello".to_vec(), Some("NhCmhg==".to_owned()), kind));
+        let part = client.get_object().bucket(BUCKET).key("parts").part_number(1).send().await.unwrap();
+        assert_eq!(part.parts_count(), None);
+        assert_eq!(part.body.collect().await.unwrap().to_vec(), b"other");
+        let copy = client.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/kept"));
+        copy.send().await.unwrap();
+        assert_eq!(get("copy").await.1.as_deref(), Some("NhCmhg=="));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

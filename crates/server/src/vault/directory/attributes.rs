@@ -4,6 +4,9 @@
 //! together. What is too long for that (file systems guarantee little more than 3 KiB) is a file of its own below
 //! `.dlio-rs/attributes/<bucket>/`, whose name is in the extended attribute. Settings of a bucket are
 //! `.dlio-rs/buckets/<bucket>.json`.
+//!
+//! Beside a checksum or parts, the extended attribute `user.dlio-rs.of` says which version of the file they are of, in
+//! the form that entity tags have: once another program has changed the file, the object has neither.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +17,13 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::escape::Escaped;
+use super::tags::{VERSION_BYTES, version};
 use super::{Directory, PRIVATE, find, require_bucket};
 use crate::credentials::random_hex;
 use crate::vault::{Attributes, BucketSettings, Fault, StoredChecksum};
 
 const NAME: &str = "user.dlio-rs";
+const OF: &str = "user.dlio-rs.of";
 /// Longest text that is kept in the extended attribute, in bytes.
 const INLINE_BYTES: usize = 3000;
 /// How a text begins that names a file instead of being the attributes.
@@ -44,8 +49,33 @@ fn aside_of(text: &[u8]) -> Option<String> {
     name.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(name)
 }
 
-fn set(file: &File, text: &[u8]) -> io::Result<()> {
-    match rustix::fs::fsetxattr(file, NAME, text, rustix::fs::XattrFlags::empty()) {
+/// Drops what is said of other content than the file has now.
+fn current(mut attributes: Attributes, file: &File) -> Attributes {
+    if of_content(&attributes) && !is_unchanged(file) {
+        (attributes.checksum, attributes.parts) = (None, Vec::new());
+    }
+    attributes
+}
+
+/// Whether attributes say something of the content.
+fn of_content(attributes: &Attributes) -> bool {
+    attributes.checksum.is_some() || !attributes.parts.is_empty()
+}
+
+/// Whether a file has the content that its attributes were written for.
+fn is_unchanged(file: &File) -> bool {
+    let mut of = [0_u8; VERSION_BYTES];
+    let length = rustix::fs::fgetxattr(file, OF, &mut of[..]);
+    length == Ok(VERSION_BYTES) && file.metadata().is_ok_and(|metadata| version(&metadata) == of)
+}
+
+/// Writes to a finished file which version of it the attributes are of, where that matters.
+pub(super) fn mark(file: &File, metadata: &fs::Metadata, attributes: &Attributes) -> io::Result<()> {
+    if of_content(attributes) { set(file, OF, &version(metadata)) } else { Ok(()) }
+}
+
+fn set(file: &File, name: &str, text: &[u8]) -> io::Result<()> {
+    match rustix::fs::fsetxattr(file, name, text, rustix::fs::XattrFlags::empty()) {
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -54,7 +84,7 @@ fn set(file: &File, text: &[u8]) -> io::Result<()> {
 /// Writes the checksum of a part to its file.
 pub(super) fn write_checksum(file: &File, checksum: Option<&StoredChecksum>) -> io::Result<()> {
     let Some(checksum) = checksum else { return Ok(()) };
-    set(file, &serde_json::to_vec(checksum)?)
+    set(file, NAME, &serde_json::to_vec(checksum)?)
 }
 
 /// Reads the checksum of a part from its file.
@@ -75,12 +105,13 @@ impl Directory {
 
     /// Reads the attributes of an object from its file.
     pub(super) fn read_attributes(&self, bucket: &str, file: &File) -> Result<Arc<Attributes>, Fault> {
+        let parse = |text: &[u8]| Arc::new(current(serde_json::from_slice(text).unwrap_or_default(), file));
         let Some(text) = text(file) else { return Ok(Arc::default()) };
         let Some(name) = aside_of(&text) else {
-            return Ok(Arc::new(serde_json::from_slice(&text).unwrap_or_default()));
+            return Ok(parse(&text));
         };
         match fs::read(self.asides_of(bucket).join(name)) {
-            Ok(text) => Ok(Arc::new(serde_json::from_slice(&text).unwrap_or_default())),
+            Ok(text) => Ok(parse(&text)),
             // A delete or an overwrite was faster.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Arc::default()),
             Err(error) => Err(Fault::io("reading the attributes of an object")(error)),
@@ -97,7 +128,7 @@ impl Directory {
         let failed = Fault::io("writing the attributes of an object");
         let text = serde_json::to_vec(attributes).map_err(io::Error::from).map_err(&failed)?;
         if text.len() <= INLINE_BYTES {
-            return set(file, &text).map(|()| None).map_err(failed);
+            return set(file, NAME, &text).map(|()| None).map_err(failed);
         }
         let aside = random_hex::<16>().map_err(&failed)?;
         let folder = self.asides_of(bucket);
@@ -105,7 +136,7 @@ impl Directory {
         let path = folder.join(&aside);
         fs::write(&path, &text).map_err(&failed)?;
         let text = serde_json::to_vec(&Aside { aside }).map_err(io::Error::from).map_err(&failed)?;
-        set(file, &text).map(|()| Some(path)).map_err(failed)
+        set(file, NAME, &text).map(|()| Some(path)).map_err(failed)
     }
 
     /// The file beside the object that holds its attributes; to be removed once the object is gone. Costs one look at

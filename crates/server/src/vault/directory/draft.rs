@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::attributes::write_checksum;
+use super::attributes::{mark, write_checksum};
 use super::escape::Escaped;
 use super::{Directory, modified, require_bucket, tags};
 use crate::clock;
@@ -56,6 +56,9 @@ impl Directory {
         // The file system's own time stamps are as coarse as its ticks; the entity tag wants every version different.
         draft.file.set_times(FileTimes::new().set_modified(clock::wall())).map_err(&failed)?;
         let metadata = draft.file.metadata().map_err(&failed)?;
+        if let Target::Object { attributes, .. } = target {
+            mark(&draft.file, &metadata, attributes).map_err(&failed)?;
+        }
         let tag = tags::keep(&draft.file, &metadata, tag).map_err(Fault::io("writing the entity tag of an object"))?;
         match target {
             Target::Object { bucket, key, condition, .. } => {

@@ -18,7 +18,9 @@ use crate::vault::tag::{EntityTags, Tag};
 /// 16 bytes of digest, 2 of the number of parts (0: not in parts), 8 each of size and modification time in
 /// nanoseconds, in little endian: as short as it can be, to lie within the inode.
 const TAG: &str = "user.dlio-rs.md5";
-const TAG_BYTES: usize = 16 + 2 + 8 + 8;
+const TAG_BYTES: usize = 16 + 2 + VERSION_BYTES;
+/// Bytes of a [`version`].
+pub(super) const VERSION_BYTES: usize = 8 + 8;
 
 impl Directory {
     /// The tag of an open file.
@@ -81,9 +83,9 @@ fn parse(text: &[u8], metadata: &fs::Metadata) -> Option<Tag> {
 }
 
 /// What tells that a file is still the one that was written.
-fn version(metadata: &fs::Metadata) -> [u8; 16] {
+pub(super) fn version(metadata: &fs::Metadata) -> [u8; VERSION_BYTES] {
     let nanos = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
-    let mut bytes = [0; 16];
+    let mut bytes = [0; VERSION_BYTES];
     bytes[..8].copy_from_slice(&metadata.size().to_le_bytes());
     bytes[8..].copy_from_slice(&nanos.to_le_bytes());
     bytes
