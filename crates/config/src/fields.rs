@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
 
     /// The same for a problem with a part of a key's value.
     pub(crate) fn refuse_at(&mut self, path: &str, problem: Problem) {
-        match idle::off(self, path) {
+        match idle::off(self, path).or_else(|| idle::any_word(self, path)) {
             None => self.problems.push(problem),
             Some(why) => {
                 let text = format!("{problem}; not used, as {why}");

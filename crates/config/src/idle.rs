@@ -4,7 +4,7 @@
 use crate::fields::Fields;
 use crate::location::Location;
 use crate::schema::{Effect, Key, S3DLIO};
-use crate::vocabulary::{Format, StorageType};
+use crate::vocabulary::{Dialect, Format, StorageType};
 
 /// Keys that only requests to object storage read.
 const OF_REQUESTS: &[&str] = &[
@@ -65,6 +65,16 @@ pub(crate) fn reason(f: &Fields<'_>, key: &Key) -> Option<String> {
     if unread { Some("nothing reads it".to_owned()) } else { off(f, key.path) }
 }
 
+/// Why the word that a key has does not matter, though the key acts: the references look whether it is present.
+pub(crate) fn any_word(f: &Fields<'_>, path: &str) -> Option<String> {
+    let any = match path {
+        "reader.file_shuffle" => f.dialect != Dialect::Native,
+        "reader.read_type" => f.dialect == Dialect::Dlio,
+        _ => false,
+    };
+    any.then(|| "the reference takes any value for this key".to_owned())
+}
+
 /// What is off that a key belongs to. Our own keys are in no file that was written for another program: they are checked
 /// always.
 pub(crate) fn off(f: &Fields<'_>, path: &str) -> Option<String> {
@@ -77,6 +87,9 @@ pub(crate) fn off(f: &Fields<'_>, path: &str) -> Option<String> {
         "model.name" | "reader.write_threads" => None,
         "reader.batch_size_eval" if !features.evaluation => off("evaluation"),
         "dataset.compression" => of_format(&[Format::Npz, Format::Hdf5, Format::Parquet, Format::Csv]),
+        "reader.shuffle_size" | "reader.transfer_size" if features.train && features.format != Format::TfRecord => {
+            of_format(&[Format::TfRecord])
+        }
         "dataset.compression_level" => of_format(&[Format::Hdf5]),
         _ if path.starts_with("dataset.hdf5.") => of_format(&[Format::Hdf5]),
         _ if path.starts_with("dataset.parquet.") => of_format(&[Format::Parquet]),

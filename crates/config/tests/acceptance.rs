@@ -3,7 +3,7 @@
 
 mod support;
 
-use dlio_config::vocabulary::{Dialect, ShapeMismatch, StorageLibrary, StorageType};
+use dlio_config::vocabulary::{Dialect, ReadType, ShapeMismatch, Shuffle, StorageLibrary, StorageType};
 use dlio_config::{NoticeCode, Severity};
 use support::yaml;
 
@@ -41,6 +41,11 @@ fn values_of_features_that_are_off_are_told_and_not_used() {
         ("dataset: {compression: lz4}\n", "dataset.format is tfrecord"),
         ("workflow: {train: false, checkpoint: true}\nreader: {data_loader: terabyte}\n", "workflow.train is off"),
         ("storage: {storage_options: {s3_max_attempts: 0}}\n", "nothing is kept as objects"),
+        ("dataset: {format: npz}\nreader: {shuffle_size: 0, transfer_size: 1}\n", "dataset.format is npz"),
+        ("dataset: {format: npz}\nreader: {shuffle_size: abc}\n", "dataset.format is npz"),
+        ("dataset: {format: hdf5}\nreader: {transfer_size: abc}\n", "dataset.format is hdf5"),
+        ("reader: {read_type: foo}\n", "the reference takes any value"),
+        ("reader: {file_shuffle: foo}\n", "the reference takes any value"),
     ] {
         told(text, Severity::Warning, words);
     }
@@ -50,9 +55,22 @@ fn values_of_features_that_are_off_are_told_and_not_used() {
         "model: {num_layers: 2, parallelism: {pipeline: 16}}\nworkflow: {checkpoint: true}\n",
         "dataset: {format: hdf5, hdf5: {chunk_dims: 7}}\n",
         "dataset: {data_folder: 's3://b/p'}\nstorage: {storage_options: {s3_max_attempts: 0}}\n",
+        "reader: {shuffle_size: 0}\n",
+        "reader: {transfer_size: abc}\n",
+        "reader: {read_type: foo}\ndlio_rs: {dialect: native}\n",
+        "reader: {file_shuffle: foo}\ndlio_rs: {dialect: native}\n",
     ] {
         assert!(yaml(text).load().is_err(), "{text}");
     }
+}
+
+#[test]
+fn words_that_the_reference_takes_as_they_are_mean_what_any_word_means() {
+    let index =
+        yaml("framework: pytorch\ndataset: {format: npz}\nreader: {data_loader: pytorch, read_type: foo}\n").ok();
+    assert_eq!(index.workload.reader.read_type, ReadType::Memory);
+    let iterative = yaml("framework: tensorflow\nreader: {data_loader: tensorflow, file_shuffle: foo}\n").ok();
+    assert_eq!(iterative.workload.reader.file_shuffle, Shuffle::Seed);
 }
 
 #[test]
