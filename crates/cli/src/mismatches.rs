@@ -22,16 +22,21 @@ struct Met {
 /// # Errors
 /// When the ranks cannot talk.
 pub(crate) async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
-    let Some(mismatches) = data.layout.mismatches() else { return Ok(()) };
+    let mismatches = data.layout.mismatches();
     let first = mismatches.first().map(|(file, error)| (file, difference(&error)));
     let all = gather(&*session.comm, &Met { files: mismatches.files(), first }).await?;
     let files: BTreeSet<u64> = all.iter().flat_map(|met| met.files.iter().copied()).collect();
     let Some((file, difference)) = all.into_iter().filter_map(|met| met.first).min() else { return Ok(()) };
     if session.rank() == 0 {
+        let refusing = if data.layout.refuses_mismatches() {
+            "this format's files are never refused for it"
+        } else {
+            "`dlio_rs.shape_mismatch: error` refuses such files"
+        };
         session.warn(&format!(
             "{} of {} file(s) have another shape than the workload says and were read as they are: in {}, {difference}. The trace \
              has the bytes that were read; rates in bytes per second in summary.json follow the workload's record length, as in \
-             the reference. `dlio_rs.shape_mismatch: error` refuses such files",
+             the reference; {refusing}",
             files.len(),
             data.files.total(),
             data.files.file(file).key,

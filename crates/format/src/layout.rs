@@ -57,7 +57,9 @@ pub struct Layout {
     /// Files are what they are: shapes, types and numbers of samples are not compared with the workload's.
     pub(crate) as_found: bool,
     /// Where files of another shape are noted, which are read as they are; `None`: they are refused.
-    pub(crate) mismatches: Option<Arc<Mismatches>>,
+    pub(crate) mismatches: Arc<Mismatches>,
+    /// Files of another shape are refused, where their format can tell.
+    pub(crate) refuses_mismatches: bool,
 }
 
 /// The shape of one file.
@@ -111,7 +113,8 @@ impl Layout {
             deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
             opaque: false,
             as_found: false,
-            mismatches: None,
+            mismatches: Arc::default(),
+            refuses_mismatches: true,
         })
     }
 
@@ -172,14 +175,20 @@ impl Layout {
     /// The same layout; files of another shape than the workload's are read as they are, and noted.
     #[must_use]
     pub fn noting_mismatches(mut self) -> Self {
-        self.mismatches = Some(Arc::default());
+        (self.mismatches, self.refuses_mismatches) = (Arc::default(), false);
         self
     }
 
-    /// The files of another shape that readers of this layout and of its copies have met; `None`: they are refused.
+    /// The files of another shape that readers of this layout and of its copies have read.
     #[must_use]
-    pub fn mismatches(&self) -> Option<&Mismatches> {
-        self.mismatches.as_deref()
+    pub fn mismatches(&self) -> &Mismatches {
+        &self.mismatches
+    }
+
+    /// Whether files of another shape are refused, where their format can tell.
+    #[must_use]
+    pub fn refuses_mismatches(&self) -> bool {
+        self.refuses_mismatches
     }
 
     /// Samples from `sample` on that one request brings, in a file with this footer: those of its row group and of the row

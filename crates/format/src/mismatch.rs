@@ -41,20 +41,27 @@ impl Mismatches {
 /// What one reader does about the shape of its file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mismatch {
-    /// `None`: another shape is an error.
+    /// `None`: content is compared, which says more.
     noted_in: Option<Arc<Mismatches>>,
+    /// Another shape is an error.
+    refused: bool,
     file: u64,
 }
 
 impl Mismatch {
     /// For a reader of this file. Content that is compared with what was generated has to have its shape.
     pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let noted_in = layout.mismatches.clone().filter(|_| scrutiny != Scrutiny::Payload);
-        Self { noted_in, file: shape.file }
+        let noted_in = (scrutiny != Scrutiny::Payload).then(|| Arc::clone(&layout.mismatches));
+        Self { noted_in, refused: layout.refuses_mismatches, file: shape.file }
     }
 
     /// Whether another shape is read.
     pub(crate) fn is_noted(&self) -> bool {
+        self.notes() && !self.refused
+    }
+
+    /// Whether what is never refused is noted.
+    pub(crate) fn notes(&self) -> bool {
         self.noted_in.is_some()
     }
 

@@ -296,7 +296,7 @@ impl Reader {
     pub(crate) fn of(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
         let mismatch = Mismatch::new(layout, shape, scrutiny);
         let content = || Frame::new(image_bytes(layout, shape)).len() - HEAD as u64 - FOOT;
-        let noted = (mismatch.is_noted() && !layout.as_found).then(|| (mismatch, content()));
+        let noted = (mismatch.notes() && !layout.as_found).then(|| (mismatch, content()));
         Self { noted, ..Self::new(layout.transfer_size, scrutiny) }
     }
 
