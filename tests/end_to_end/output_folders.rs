@@ -184,6 +184,25 @@ fn what_was_imported_or_made_by_something_else_is_refused_without_overwrite() {
 }
 
 #[test]
+fn an_import_that_fails_leaves_the_earlier_traces() {
+    let place = Place::new();
+    let out = place.at("out");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/dftracer");
+    let words = |source| ["trace", "import", source, "--out", out.to_str().unwrap(), "--overwrite"];
+    solo(&words(source)).ok();
+    let before = tree(&out);
+    let garbage = place.at("garbage");
+    std::fs::write(&garbage, "garbage\n").unwrap();
+    solo(&words(garbage.to_str().unwrap())).failed(6, &["garbage", "--from"]);
+    solo(&words("/nowhere/at/all")).failed(6, &["/nowhere/at/all"]);
+    assert_eq!(tree(&out), before);
+    let elbencho = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/elbencho");
+    solo(&words(elbencho)).ok();
+    assert_ne!(tree(&out), before);
+    assert_eq!(state(&out, "import"), "completed");
+}
+
+#[test]
 fn a_replay_that_cannot_begin_leaves_the_earlier_results() {
     let place = Place::new();
     let out = place.at("out");

@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// A file to import whose format is not known.
     #[error(
-        "{path} begins like none of the formats that can be imported ({formats}); name its format with --format",
+        "{path} begins like none of the formats that can be imported ({formats}); name its format with --from",
         formats = crate::import::SourceFormat::names()
     )]
     UnknownSource {

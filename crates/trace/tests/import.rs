@@ -427,6 +427,41 @@ fn an_import_without_a_row_fails_and_leaves_nothing() {
 }
 
 #[test]
+fn a_folder_with_nothing_to_import_is_told_by_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let run = folder.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    let fails = |source: &Path, parts: &[&str]| {
+        let error = import(&[source.to_owned()], &out, &Options::default()).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        assert!(!out.exists());
+    };
+    fails(&run, &["run is an empty folder"]);
+    let trace = run.join("trace");
+    std::fs::create_dir(&trace).unwrap();
+    fails(&run, &["run holds folders only", "name trace"]);
+    import(&[sample("elbencho")], &trace, &Options::default()).unwrap();
+    std::fs::write(run.join("dlio.log"), "[OUTPUT] 2026-01-01 a line\n").unwrap();
+    fails(&run, &["run/trace holds traces of dlio-rs, which need no import"]);
+    // Alone, and beside others.
+    fails(&trace, &["need no import"]);
+    std::fs::copy(trace.join("rank-00000.parquet"), trace.join("rank-09999.parquet")).unwrap();
+    fails(&trace, &["none of its files can be imported", "rank-00000.parquet", "need no import"]);
+    fails(&write(folder.path(), "garbage", b"garbage\n"), &["name its format with --from"]);
+}
+
+#[test]
+fn a_source_that_is_named_twice_is_imported_once() {
+    let out = tempfile::tempdir().unwrap();
+    let file = sample("elbencho").join("ops.jsonl");
+    let once = import(&[file.clone()], &out.path().join("once"), &Options::default()).unwrap();
+    let twice = import(&[file, sample("elbencho")], &out.path().join("twice"), &Options::default()).unwrap();
+    assert_eq!(twice.rows, once.rows);
+    assert!(twice.warnings.iter().any(|warning| warning.contains("given more than once")), "{:?}", twice.warnings);
+}
+
+#[test]
 fn a_target_that_cannot_be_written_is_known_before_anything_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "file", b"");

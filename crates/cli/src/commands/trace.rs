@@ -184,38 +184,16 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let total_bytes = import::source_bytes(&sources).map_err(failed)?;
     let task = Task { label: "Importing".to_owned(), total_bytes, ..Task::default() };
     let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
-    // What is there stays until the import has come to its end.
-    let fresh = Fresh(out.join(format!(".import-{}", std::process::id())));
-    let done = import::import(&sources, &fresh.0, &options).map_err(failed)?;
+    let whole = import::read(&sources, &out, &options).map_err(failed)?;
     drop(shown);
+    // Only now: what cannot be imported replaces nothing.
     if let Some(text) = claim.replace_earlier()? {
         crate::log::note(&text);
     }
-    fresh.move_to(&out)?;
+    let done = whole.publish().map_err(failed)?;
     let made = in_folder(&out)?;
     claim.add(made.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
     told(output_format, &imported(&done, &out), &imported_json(&done, &out))
-}
-
-/// A folder for what is not complete yet; it goes with what is left in it.
-struct Fresh(PathBuf);
-
-impl Fresh {
-    fn move_to(&self, folder: &Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::file("moving the imported traces from", &self.0, &error);
-        for entry in std::fs::read_dir(&self.0).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            std::fs::rename(entry.path(), folder.join(entry.file_name())).map_err(failed)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        // It may never have been made.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// What an import made, for programs.

@@ -210,11 +210,39 @@ pub struct Imported {
 /// A target that cannot be written, which is known before anything is read; a source that cannot be read, has no
 /// operation, or whose format is not known; a malformed line under `strict`.
 pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Imported, Error> {
-    let mut files = source::files(sources)?;
+    read(sources, out, options)?.publish()
+}
+
+/// An import whose files are whole and have temporary names. Dropped, it leaves nothing.
+pub struct Whole {
+    done: Imported,
+    files: press::Files,
+}
+
+impl Whole {
+    /// Gives the files their names.
+    ///
+    /// # Errors
+    /// A folder that has become one that nothing can be written to; nothing of the import is left then.
+    pub fn publish(self) -> Result<Imported, Error> {
+        self.files.publish()?;
+        Ok(self.done)
+    }
+}
+
+/// Does what [`import`] does, but for the names of the files: until [`Whole::publish`], traces may lie in the folder.
+///
+/// # Errors
+/// As [`import`].
+pub fn read(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Whole, Error> {
+    let (mut files, twice) = source::files_once(sources)?;
     files.sort_by_key(|path| dftracer::Reader::is_worker(path));
     let several = files.len() > 1;
     let mut sheets = Sheets::create(out, options)?;
     let mut done = Imported::default();
+    for path in twice {
+        sheets.remarks.add(format!("{} is given more than once and imported once", path.display()));
+    }
     for path in files {
         // The only file of a folder is what was meant.
         let is_found = several && !sources.contains(&path);
@@ -223,15 +251,18 @@ pub fn import(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Impo
     (done.rows, done.skipped) = (sheets.rows(), sheets.skipped());
     done.warnings = std::mem::take(&mut sheets.remarks).finish();
     if done.rows == 0 {
+        let reason =
+            sources.iter().find_map(|path| source::nothing_in(path)).unwrap_or_else(|| done.why_nothing(&sheets));
         let sources: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
-        return Err(Error::NothingImported { sources: sources.join(", "), reason: done.why_nothing() });
+        return Err(Error::NothingImported { sources: sources.join(", "), reason });
     }
-    done.ranks = sheets.finish(&done)?;
-    Ok(done)
+    let (ranks, files) = sheets.finish(&done)?;
+    done.ranks = ranks;
+    Ok(Whole { done, files })
 }
 
 impl Imported {
-    fn why_nothing(&self) -> String {
+    fn why_nothing(&self, sheets: &Sheets) -> String {
         if let Some(first) = self.examples.first() {
             let Malformed { path, line, reason } = first;
             let formats = if self.formats.is_empty() { "any format".to_owned() } else { self.formats.join(", ") };
@@ -245,7 +276,10 @@ impl Imported {
         match self.skipped.keys().next() {
             Some(name) => format!("none of its operations has an equivalent here, {name} for instance"),
             None if self.unfinished > 0 => format!("none of its {} operations has an end", self.unfinished),
-            None => format!("no operation in {} lines", self.lines),
+            None => match &sheets.left_out {
+                Some(first) if self.lines == 0 => format!("none of its files can be imported; {first}"),
+                _ => format!("no operation in {} lines", self.lines),
+            },
         }
     }
 
@@ -333,7 +367,9 @@ fn beside(path: &Path, unknown: Error, is_found: bool, sheets: &mut Sheets) -> R
         Error::Neighbour { advice, .. } => format!("it is {advice}"),
         _ => "it begins like none of the formats that can be imported".to_owned(),
     };
-    sheets.remarks.add(format!("{} is left out: {why}", path.display()));
+    let left_out = format!("{} is left out: {why}", path.display());
+    sheets.left_out.get_or_insert_with(|| left_out.clone());
+    sheets.remarks.add(left_out);
     Ok(())
 }
 

@@ -71,9 +71,11 @@ impl Press {
         if sent { Ok(()) } else { self.end().map(drop) }
     }
 
-    /// Ends all files and gives them their names.
-    pub(super) fn finish(mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
-        self.end()?.publish(header)
+    /// Ends all files; they wait for their names.
+    pub(super) fn finish(mut self, header: impl Fn(u32) -> Header) -> Result<Files, Error> {
+        let mut files = self.end()?;
+        files.footers(header)?;
+        Ok(files)
     }
 
     fn end(&mut self) -> Result<Files, Error> {
@@ -112,7 +114,7 @@ fn run(mut files: Files, sheaves: &Receiver<Sheaf>, emptied: &Sender<Packed>) ->
 }
 
 /// All files, under temporary names.
-struct Files {
+pub(super) struct Files {
     folder: PathBuf,
     /// The folder was made here.
     made: bool,
@@ -183,13 +185,18 @@ impl Files {
         sheet.group((encoder, &mut self.workspace), events, names)
     }
 
-    /// Footers for all, then names for all.
-    fn publish(mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
+    /// Footers for all.
+    fn footers(&mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
         for (rank, mut sheet) in std::mem::take(&mut self.sheets) {
             let ended = sheet.footer(&header(rank));
             self.sheets.insert(rank, sheet);
             ended.map_err(|source| self.failed(source))?;
         }
+        Ok(())
+    }
+
+    /// Names for all.
+    pub(super) fn publish(mut self) -> Result<(), Error> {
         for (rank, sheet) in &self.sheets {
             let name = self.folder.join(file_name(*rank));
             std::fs::rename(&sheet.temporary, &name).map_err(|source| self.failed(source))?;
@@ -282,7 +289,7 @@ mod tests {
             let events = packed(&Event { object, endpoint, ..event }, 100);
             press.write(Sheaf { rank: 3, events, names }).unwrap();
         }
-        press.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap();
+        press.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap().publish().unwrap();
         let trace = crate::read_file(&folder.path().join(file_name(3))).unwrap();
         let mut found = Vec::new();
         for batch in trace.batches().unwrap() {

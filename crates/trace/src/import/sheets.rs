@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use super::dlio_loop::Loops;
 use super::interner::Interner;
 use super::labels::Labels;
-use super::press::{GROUP_ROWS, Press, Sheaf};
+use super::press::{Files, GROUP_ROWS, Press, Sheaf};
 use super::remarks::Remarks;
 use super::{Imported, Options};
 use crate::names::NameTables;
@@ -96,6 +96,8 @@ pub(super) struct Sheets {
     /// Training loops of ranks, for the files of their workers.
     pub(super) loops: Loops,
     pub(super) remarks: Remarks,
+    /// Why the first file that was left out of a folder was left out.
+    pub(super) left_out: Option<String>,
 }
 
 struct Sheet {
@@ -131,6 +133,7 @@ impl Sheets {
             skipped: BTreeMap::new(),
             loops: Loops::default(),
             remarks: Remarks::default(),
+            left_out: None,
         })
     }
 
@@ -318,8 +321,8 @@ impl Sheets {
         std::mem::take(&mut self.skipped).into_iter().flat_map(named).collect()
     }
 
-    /// Ends all files and gives them their names; returns the number of ranks.
-    pub(super) fn finish(mut self, done: &Imported) -> Result<u32, Error> {
+    /// Ends all files, which wait for their names; returns the number of ranks, too.
+    pub(super) fn finish(mut self, done: &Imported) -> Result<(u32, Files), Error> {
         self.settle();
         for at in 0..self.all.len() {
             self.hand_over(at);
@@ -352,8 +355,7 @@ impl Sheets {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Header::default()
         };
-        self.press.finish(header)?;
-        Ok(world)
+        Ok((world, self.press.finish(header)?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Source files: found, decompressed, read line by line.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,10 @@ use crate::{Error, regular};
 
 /// Longest line that is looked at; names in object stores have at most 1 KiB.
 const LONGEST: usize = 1 << 20;
+/// Folders of traces in the output folder of a run.
+const OF_RUNS: [&str; 2] = ["trace", "trace-generate"];
+/// Folders that are named in a message.
+const FOLDERS: usize = 5;
 /// How much is read at a time.
 const BLOCK: usize = 256 << 10;
 
@@ -37,6 +42,41 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
+/// The files that paths name, each once, and those that they name again.
+pub(super) fn files_once(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    let mut met = HashSet::new();
+    let is_new = |path: &PathBuf| std::fs::canonicalize(path).map_or(true, |path| met.insert(path));
+    Ok(files(sources)?.into_iter().partition(is_new))
+}
+
+/// Why a folder has nothing to import, where the names in it tell: it is empty, holds folders only, or is the output folder
+/// of a run of ours.
+pub(super) fn nothing_in(folder: &Path) -> Option<String> {
+    let is_traced = |inner: &Path| crate::list_dir(inner).is_ok_and(|found| !found.is_empty());
+    if let Some(traces) = OF_RUNS.iter().map(|name| folder.join(name)).find(|inner| is_traced(inner)) {
+        return Some(format!(
+            "{} holds traces of dlio-rs, which need no import: analyze and replay read them",
+            traces.display()
+        ));
+    }
+    let (mut folders, mut files) = (Vec::new(), false);
+    for entry in std::fs::read_dir(folder).ok()?.flatten() {
+        match entry.path().is_dir() {
+            true => folders.push(entry.file_name().to_string_lossy().into_owned()),
+            false => files = true,
+        }
+    }
+    folders.sort();
+    let others = folders.len().saturating_sub(FOLDERS);
+    folders.truncate(FOLDERS);
+    let more = if others > 0 { format!(" or one of {others} more") } else { String::new() };
+    match folders.join(", ") {
+        _ if files => None,
+        names if names.is_empty() => Some(format!("{} is an empty folder", folder.display())),
+        names => Some(format!("{} holds folders only, which are not searched: name {names}{more}", folder.display())),
+    }
+}
+
 /// A text beside recorded traces that says where they come from.
 fn is_origin(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("origin") || stem.eq_ignore_ascii_case("readme"))
@@ -57,7 +97,7 @@ fn is_manifest(path: &Path) -> bool {
 /// A path that cannot be looked at.
 pub fn source_bytes(sources: &[PathBuf]) -> Result<u64, Error> {
     let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    Ok(files(sources)?.iter().map(size).sum())
+    Ok(files_once(sources)?.0.iter().map(size).sum())
 }
 
 /// A file that counts what is read of it.
