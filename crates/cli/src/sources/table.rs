@@ -42,7 +42,7 @@ pub(crate) enum Scope {
     Every,
     /// Those with data or checkpoints on S3.
     S3,
-    /// Those in dialect `mlperf`.
+    /// All, but variables count in dialect `mlperf` only.
     Mlperf,
     /// Those with data or checkpoints on S3 whose endpoints are not a registry's.
     Proxy,
@@ -65,6 +65,9 @@ impl Setting {
     pub(super) fn order(&self, given: &Given<'_>) -> Vec<Source> {
         const SEVERAL: Source = Source::Variable("S3_ENDPOINT_URIS");
         let mut order = self.sources.to_vec();
+        if self.scope == Scope::Mlperf && given.dialect() != Dialect::Mlperf {
+            order.retain(|source| !matches!(source, Source::Variable(_)));
+        }
         // A list of several in the environment comes before the fork's one URL.
         let several = given.text(SEVERAL).is_some_and(|text| dlio_config::endpoints::list(&text).len() > 1);
         let (one, list) =
@@ -81,9 +84,6 @@ impl Setting {
         let local = || Excluded { why: "neither data nor checkpoints are on S3", environment: false };
         match self.scope {
             Scope::S3 | Scope::Proxy | Scope::Never if !given.on_s3 => Err(local()),
-            Scope::Mlperf if given.dialect() != Dialect::Mlperf => {
-                Err(Excluded { why: "it is of dialect mlperf", environment: false })
-            }
             Scope::Proxy if given.registry.is_some() => {
                 Err(Excluded { why: "the endpoints of a registry are reached directly", environment: false })
             }

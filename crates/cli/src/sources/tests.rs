@@ -165,6 +165,25 @@ fn what_is_for_s3_is_told_on_local_data_only_if_it_was_said_for_this_run() {
 }
 
 #[test]
+fn keys_of_every_dialect_are_used_in_every_dialect_and_variables_of_the_fork_in_its_own() {
+    for (key, variable) in [
+        ("dlio_rs.multipart_threshold", "S3DLIO_MULTIPART_THRESHOLD_MB"),
+        ("dlio_rs.multipart_part_size", "S3DLIO_MULTIPART_PART_SIZE_MB"),
+        ("dlio_rs.split_chunk", "S3DLIO_CHUNK_SIZE"),
+        ("dlio_rs.head_before_get", "S3DLIO_SKIP_HEAD"),
+        ("dlio_rs.drop_caches_timeout_seconds", "DLIO_DROP_CACHES_TIMEOUT"),
+    ] {
+        let said = || Said::default().by(Source::Variable(variable), 2);
+        for dialect in ["dlio", "native"] {
+            let report = said().by(Source::Key(key), 1).with(&format!("++dlio_rs.dialect={dialect}")).report();
+            assert_eq!(report.notices(), Vec::<String>::new(), "{key}");
+            assert!(report.rows.iter().any(|row| row.from.ends_with(key) && row.unused.is_empty()), "{key}");
+        }
+        assert!(!said().report().rows.iter().any(|row| row.from.contains(variable)), "{variable}");
+    }
+}
+
+#[test]
 fn a_proxy_is_of_its_scheme_and_of_no_registry() {
     let said = || Said::default().by(Source::Variable("HTTPS_PROXY"), 1).by(Source::Variable("all_proxy"), 2);
     let report = said().report();
