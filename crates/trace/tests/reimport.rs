@@ -140,10 +140,19 @@ fn dftracers_format_keeps_operations_bytes_ranges_and_microseconds() {
     let (done, again, _out) = back(out);
     assert_eq!((done.formats, done.ranks), (vec!["dftracer"], 2));
     let kept = |(event, object, ..): &Row| {
-        let failed = event.outcome != Outcome::Ok;
         let at = Position { phase: Phase::Train, ..event.at };
         let lane = event.lane == Lane::MAIN;
-        (event.kind, object.clone(), event.start / 1000, event.offset, event.requested, event.bytes, failed, at, lane)
+        (
+            event.kind,
+            object.clone(),
+            event.start / 1000,
+            event.offset,
+            event.requested,
+            event.bytes,
+            event.outcome,
+            at,
+            lane,
+        )
     };
     for (rank, expected) in rows(&again).iter().zip(rows(&traces)) {
         assert_eq!(rank.iter().map(kept).collect::<Vec<_>>(), expected.iter().map(kept).collect::<Vec<_>>());
@@ -169,7 +178,16 @@ fn warps_format_keeps_requests_bytes_and_times() {
     };
     let kept = |(event, object, endpoint, _): &Row| {
         let first_byte = event.first_byte.filter(|_| event.outcome == Outcome::Ok);
-        (word(event.kind), object.clone(), endpoint.clone(), event.start, event.end, event.bytes, first_byte)
+        (
+            word(event.kind),
+            object.clone(),
+            endpoint.clone(),
+            event.start,
+            event.end,
+            event.bytes,
+            event.outcome,
+            first_byte,
+        )
     };
     for (rank, expected) in rows(&again).iter().zip(rows(&traces)) {
         let expected: Vec<_> = expected.iter().filter(|row| !word(row.0.kind).is_empty()).map(kept).collect();
@@ -178,8 +196,8 @@ fn warps_format_keeps_requests_bytes_and_times() {
         assert_eq!(kept.len(), expected.len());
         for (kept, expected) in kept.iter().zip(&expected) {
             assert_eq!(
-                (kept.0, &kept.1, &kept.2, kept.3, kept.4, kept.5),
-                (expected.0, &expected.1, &expected.2, expected.3, expected.4, expected.5)
+                (kept.0, &kept.1, &kept.2, kept.3, kept.4, kept.5, kept.6),
+                (expected.0, &expected.1, &expected.2, expected.3, expected.4, expected.5, expected.6)
             );
         }
     }

@@ -274,6 +274,7 @@ fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
     }
     if batch.outcome[row] != Outcome::Ok {
         put("ret", json!(batch.status[row].min(-1)));
+        put("outcome", json!(batch.outcome[row].name()));
     } else if kind.is_read() || kind.is_write() {
         put("ret", json!(bytes));
         put("size", json!(bytes));

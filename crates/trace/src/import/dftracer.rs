@@ -68,6 +68,8 @@ struct Args<'a> {
     hostname: Option<Cow<'a, str>>,
     whence: Option<u64>,
     ret: Option<i64>,
+    /// How a failed operation ended, in our own exports.
+    outcome: Option<Outcome>,
     size: Option<u64>,
     /// Items of `size` bytes each, of the buffered calls.
     nmemb: Option<u64>,
@@ -133,6 +135,7 @@ impl<'a> Args<'a> {
             "count" => self.count = value.number(),
             "derived" => self.derived = true,
             "offset" => self.offset = value.number(),
+            "outcome" => self.outcome = value.text().and_then(|name| Outcome::from_name(&name)),
             "image_size" => self.image_size = value.number(),
             "image_idx" => self.image = value.number(),
             "epoch" => self.epoch = value.number().unwrap_or(0),
@@ -337,7 +340,7 @@ impl Reader {
             offset: if moves { args.offset.unwrap_or(0) } else { 0 },
             requested: if moves && kind != OpKind::Get { asked } else { None },
             bytes: bytes.unwrap_or(0),
-            outcome: if failed { Outcome::Io } else { Outcome::Ok },
+            outcome: if failed { args.outcome.unwrap_or(Outcome::Io) } else { Outcome::Ok },
             ..Event::span(kind, Lane::MAIN, at, start, start.saturating_add(took))
         })
     }

@@ -429,6 +429,10 @@ pub(super) fn kind_of(word: &str) -> Option<OpKind> {
 
 /// The class of an error that is told in words.
 pub(super) fn outcome_of(text: &str) -> Outcome {
+    // Our own export writes the names.
+    if let Some(outcome) = Outcome::from_name(text.trim()) {
+        return outcome;
+    }
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match () {
