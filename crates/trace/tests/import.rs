@@ -455,7 +455,7 @@ fn a_folder_with_nothing_to_import_is_told_by_what_is_in_it() {
 fn a_source_that_is_named_twice_is_imported_once() {
     let out = tempfile::tempdir().unwrap();
     let file = sample("elbencho").join("ops.jsonl");
-    let once = import(&[file.clone()], &out.path().join("once"), &Options::default()).unwrap();
+    let once = import(std::slice::from_ref(&file), &out.path().join("once"), &Options::default()).unwrap();
     let twice = import(&[file, sample("elbencho")], &out.path().join("twice"), &Options::default()).unwrap();
     assert_eq!(twice.rows, once.rows);
     assert!(twice.warnings.iter().any(|warning| warning.contains("given more than once")), "{:?}", twice.warnings);

@@ -61,9 +61,10 @@ pub(super) fn nothing_in(folder: &Path) -> Option<String> {
     }
     let (mut folders, mut files) = (Vec::new(), false);
     for entry in std::fs::read_dir(folder).ok()?.flatten() {
-        match entry.path().is_dir() {
-            true => folders.push(entry.file_name().to_string_lossy().into_owned()),
-            false => files = true,
+        if entry.path().is_dir() {
+            folders.push(entry.file_name().to_string_lossy().into_owned());
+        } else {
+            files = true;
         }
     }
     folders.sort();
