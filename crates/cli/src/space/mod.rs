@@ -110,7 +110,7 @@ pub(crate) fn fitting(claims: &[Claim]) -> Vec<String> {
         let system = &claims.first()?.system;
         let bytes = claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.need.bytes));
         Some(format!(
-            "{} need {} and {} are free on {} ({}); quotas are not seen",
+            "{}: {} are needed and {} are free on {} ({}); quotas are not seen",
             listed(claims, |need| &need.what),
             amount(bytes),
             amount(system.free),
