@@ -48,14 +48,14 @@ fn a_streaming_analysis_says_its_error() {
 }
 
 #[test]
-fn a_run_against_itself_changed_nothing_and_a_missing_metric_crosses() {
+fn a_run_against_itself_changed_nothing_and_crosses_no_threshold() {
     let path = recorded();
     let words = ["analyze", &path, "--no-files", "--base", &path, "--format", "json"];
     let json = report(&words);
     let changes = json["comparison"].as_array().unwrap();
     assert!(!changes.is_empty() && changes.iter().all(|change| change["change_percentage"] == 0.0), "{changes:?}");
     solo(&[&words[..], &["--fail-if", "au<-1%"]].concat()).ok();
-    solo(&[&words[..], &["--fail-if", "au<1%"]].concat()).failed(8, &["au changed by"]);
+    solo(&[&words[..], &["--fail-if", "au<1%"]].concat()).failed(2, &["did you mean au<-1%"]);
     solo(&["analyze", &path, "--fail-if", "au<-1%"]).failed(2, &["--base"]);
     solo(&[&words[..], &["--fail-if", "speed<1"]].concat()).failed(2, &["metrics:"]);
 }

@@ -236,6 +236,13 @@ fn a_run_that_does_all_says_completed_and_one_without_steps_is_an_error() {
     assert_eq!(json(&out.join("report.json"))["train"]["au_meets_expectation"], true);
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("\"tone\":\"good\""));
 
+    // What was not measured is not judged.
+    let said = solo(&[&words[..], &["++workload.reader.batch_size=16"]].concat()).ok();
+    assert!(said.err.contains("an epoch has 1 step, and the metrics leave out the first 1"), "{}", said.err);
+    let said = solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
+    assert!(said.out.contains("no verdict, no step was measured"), "{}", said.out);
+    assert!(said.out.contains("more than 1 step,"), "{}", said.out);
+
     let empty = [&words[..], &["++workload.reader.batch_size=64"]].concat();
     solo(&empty).failed(2, &["no steps", "16", "--allow-empty"]);
     let said = solo(&[&empty[..], &["--allow-empty"]].concat()).ok();

@@ -16,6 +16,7 @@ use crate::pass::samples::EpochSamples;
 use crate::rebuild::EpochTime;
 use crate::report::{
     Coverage, Curve, Endpoint, Epoch, FlowRow, HostRow, Method, Operation, RankRow, Report, Run, Series, TimeRow,
+    Warning,
 };
 use crate::timeline::{Extent, SLICES, Timeline};
 use crate::{checkpoints, ending, warnings, why};
@@ -103,6 +104,11 @@ impl<'a> Builder<'a> {
             }
         }
         report.warnings = warnings::all(traces, &report, &self.summary.parts, self.analysis.known.is_some());
+        if let Some(text) = metric::nothing_measured(rebuilt.iter().map(|(timings, _)| timings), &parameters) {
+            // What was not measured misses no target.
+            report.train.iter_mut().for_each(|train| train.au_meets_expectation = None);
+            report.warnings.push(Warning { code: "nothing_measured".to_owned(), text });
+        }
         report
     }
 

@@ -164,7 +164,16 @@ impl std::str::FromStr for Threshold {
         if !KNOWN.contains(&metric) || !percent.is_finite() {
             return Err(wrong());
         }
-        Ok(Self { metric: metric.to_owned(), below: text[sign..].starts_with('<'), percent })
+        let below = text[sign..].starts_with('<');
+        // No change at all must not be what is looked for: a sign was forgotten.
+        if if below { percent > 0.0 } else { percent < 0.0 } {
+            let sign = if below { '<' } else { '>' };
+            return Err(format!(
+                "{text:?} also holds for a run that did not change; did you mean {metric}{sign}{}%?",
+                -percent
+            ));
+        }
+        Ok(Self { metric: metric.to_owned(), below, percent })
     }
 }
 
@@ -178,7 +187,7 @@ impl Threshold {
         };
         let (amount, (low, high)) = (change.change_percentage, change.interval);
         let crossed = if self.below { amount < self.percent } else { amount > self.percent };
-        let sure = if amount < 0.0 { high < 0.0 } else { low > 0.0 || amount == 0.0 };
+        let sure = if amount < 0.0 { high < 0.0 } else { low > 0.0 };
         let side = if self.below { "below" } else { "above" };
         (crossed && sure).then(|| {
             format!(

@@ -332,8 +332,9 @@ pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, che
 
 fn spread(label: &str, spread: Option<Spread>, decimals: usize) -> String {
     match spread {
-        // A negative rate, as the reference's formula gives where there are fewer than two steps, is none.
-        Some(Spread { mean, stdev }) => format!("{label}: {:.decimals$} ({stdev:.decimals$})", mean.max(0.0)),
+        // A negative rate, as the reference's formula gives where there are fewer than two steps, is none, and has no deviation.
+        Some(Spread { mean, .. }) if mean < 0.0 => format!("{label}: {0:.decimals$} ({0:.decimals$})", 0.0),
+        Some(Spread { mean, stdev }) => format!("{label}: {mean:.decimals$} ({stdev:.decimals$})"),
         None => format!("{label}: nan (nan)"),
     }
 }

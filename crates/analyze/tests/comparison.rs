@@ -39,6 +39,11 @@ fn a_loss_beyond_the_threshold_is_crossed_and_a_gain_is_not() {
 fn a_threshold_that_cannot_be_judged_is_refused() {
     assert!("au=-1%".parse::<Threshold>().is_err() && "speed<1".parse::<Threshold>().is_err());
     assert!("au<x".parse::<Threshold>().is_err());
+    for (always, meant) in [("au<1%", "au<-1%"), ("read_p99>-10%", "read_p99>10%"), ("wait < 2.5", "wait<-2.5%")] {
+        let refused = always.parse::<Threshold>().unwrap_err();
+        assert!(refused.contains("did not change") && refused.contains(meant), "{refused}");
+    }
+    assert!(!crossed("au<0%", &run(1.0), &run(1.0)) && !crossed("au>0%", &run(1.0), &run(1.0)));
     assert!(crossed("wait>1%", &run(1.0), &run(1.0)), "neither run has waits");
 }
 

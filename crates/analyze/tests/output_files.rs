@@ -160,6 +160,17 @@ Averaged metric over all steps/epochs
 }
 
 #[test]
+fn a_rate_that_is_none_has_no_deviation() {
+    let spread = Some(metric::Spread { mean: -7.0, stdev: 15198.1215 });
+    let mut negative = metrics();
+    for train in &mut negative.train {
+        (train.throughput_spread, train.io_mb) = (spread, spread);
+    }
+    let text = outputs::metric_lines(&negative, 2, 0, 0);
+    assert!(text.contains("Training Throughput (samples/second): 0.0000 (0.0000)"), "{text}");
+}
+
+#[test]
 fn mlperf_prints_binary_units_and_leaves_out_what_was_not_saved() {
     let checkpoint = Some(metric::checkpoints(&RankTimings::default(), 1 << 30));
     let none = Metrics { formula: metric::Formula::Mlperf, checkpoint, ..metrics() };

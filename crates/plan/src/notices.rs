@@ -34,6 +34,9 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
     notices.extend(inflight(workload, reading));
     notices.extend(mlperf::of(workload, reading, &splits));
     notices.extend(untouched(workload, &splits));
+    if workload.workflow.train {
+        notices.extend(unmeasured(workload, reading, train));
+    }
     if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
         notices.extend(shuffling(workload, reading));
         notices.extend(same_files(reading));
@@ -58,6 +61,29 @@ fn untouched(workload: &Workload, splits: &[(Split, SplitSteps)]) -> Option<Noti
              view of the memory map and drops it; {NATIVE} reads the pages of every sample"
         ))
     })
+}
+
+/// Epochs of which the metrics leave out every step: they would look as if the storage had given nothing.
+fn unmeasured(workload: &Workload, reading: &Reading, train: SplitSteps) -> Option<Notice> {
+    let (start, end) = (workload.output.exclude_start_steps, workload.output.exclude_end_steps);
+    let steps = counted(train.run, "step");
+    let remedy = "use fewer ranks, a smaller reader.batch_size or more files";
+    let text = if train.run == 0 {
+        return None;
+    } else if train.run <= start.saturating_add(end) {
+        format!(
+            "an epoch has {steps}, and the metrics leave out the first {start} and the last {end}: AU and samples/s will be 0 and say \
+             nothing of the storage; {remedy}, or lower output.metric.exclude_start_steps and exclude_end_steps"
+        )
+    } else if train.run <= 2 && reading.dialect != Dialect::Mlperf {
+        format!(
+            "an epoch has {steps}, and the reference's formula counts 2 steps less than there are: samples/s will be 0 and say \
+             nothing of the storage; {remedy}"
+        )
+    } else {
+        return None;
+    };
+    Some(Notice::warning(NoticeCode::Suspicious, text))
 }
 
 fn quirk(text: String) -> Notice {

@@ -38,6 +38,20 @@ fn trimming_is_told_with_the_numbers() {
 }
 
 #[test]
+fn epochs_of_which_nothing_is_measured_are_told() {
+    let told = |batch: &str, more: &str| {
+        let plan = plan(1, &[ONE_SAMPLE, "dlio_rs.dialect=native", batch, more]);
+        plan.notices().iter().map(|notice| notice.text.clone()).collect::<Vec<_>>().join("\n")
+    };
+    let none = told("reader.batch_size=8", "train.epochs=1");
+    assert!(none.contains("an epoch has 1 step, and the metrics leave out the first 1 and the last 0"), "{none}");
+    assert_eq!(told("reader.batch_size=2", "output.metric.exclude_start_steps=2"), "");
+    assert!(told("reader.batch_size=2", "output.metric.exclude_start_steps=4").contains("4 steps"));
+    let two = told("reader.batch_size=4", "train.epochs=1");
+    assert!(two.contains("an epoch has 2 steps, and the reference's formula counts 2 steps less"), "{two}");
+}
+
+#[test]
 fn shuffles_without_effect_are_told_only_if_asked_for() {
     let both = plan(1, &[ONE_SAMPLE, "reader.file_shuffle=seed", "reader.sample_shuffle=random"]);
     only(&both, &["reader.file_shuffle seed and reader.sample_shuffle random have no effect with the pytorch loader"]);

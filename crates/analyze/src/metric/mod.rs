@@ -121,6 +121,27 @@ pub fn evaluation(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     }
 }
 
+/// Why AU and throughput of the training say nothing: none of its steps counts. `None`: some do, or it has none.
+pub(crate) fn nothing_measured<'a>(
+    ranks: impl IntoIterator<Item = &'a RankTimings>,
+    parameters: &Parameters,
+) -> Option<String> {
+    let blocks = ranks.into_iter().flat_map(|rank| &rank.epochs).flat_map(|epoch| &epoch.blocks);
+    let lengths: Vec<usize> = blocks.map(|block| block.compute.len()).filter(|steps| *steps > 0).collect();
+    let most = lengths.iter().max()?;
+    let window = parameters.train_window();
+    if lengths.iter().any(|steps| window.steps(*steps) > 0) {
+        return None;
+    }
+    Some(format!(
+        "no epoch or block has more than {}, of which the metrics leave out the first {} and the last {}: AU and samples/s say nothing; \
+         measure with fewer ranks, a smaller batch, more files, or output.metric.exclude_start_steps=0",
+        dlio_event::quantity::counted(*most as u64, "step"),
+        parameters.exclude_start_steps,
+        parameters.exclude_end_steps
+    ))
+}
+
 /// Mean and deviation of the computations of a block that count, in seconds; `None` where none does.
 #[must_use]
 pub fn compute_seconds(timings: &BlockTimings, parameters: &Parameters) -> Option<Spread> {
@@ -201,7 +222,8 @@ pub struct Aggregate {
     pub au_percentage: Vec<f64>,
     /// Over the epochs; `None` without an epoch.
     pub au: Option<Spread>,
-    /// Whether the mean reaches the threshold; `None` without an epoch and for a run that did not complete.
+    /// Whether the mean reaches the threshold; `None` without an epoch, for a run that did not complete, and where a report finds that
+    /// no step counts.
     pub au_meets_expectation: Option<bool>,
     /// Per epoch: sum of the ranks' throughputs, samples per second.
     pub throughput: Vec<f64>,

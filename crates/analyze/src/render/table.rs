@@ -134,7 +134,8 @@ impl Page {
                 let word = match aggregate.au_meets_expectation {
                     Some(true) => "reached",
                     Some(false) => "missed",
-                    None => "no verdict, the run did not complete",
+                    None if run.ending.is_partial() => "no verdict, the run did not complete",
+                    None => "no verdict, no step was measured",
                 };
                 format!(" (target {threshold:.0} %: {word})")
             });

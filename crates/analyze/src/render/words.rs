@@ -72,6 +72,10 @@ fn headline(report: &Report) -> Verdict {
         let moved = vec![format!("{samples}{}", traffic(report))];
         return match report.run.au_threshold_percentage {
             None => plain(format!("AU {au:.2} %; the traces name no target"), moved),
+            Some(target) if train.au_meets_expectation.is_none() => {
+                let target = (target * 100.0).round() / 100.0;
+                plain(format!("No step was measured, which says nothing about the AU target of {target} %"), moved)
+            }
             Some(target) => {
                 let reached = train.au_meets_expectation == Some(true);
                 let target = (target * 100.0).round() / 100.0;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dlio_config::{Loaded, Notice, Severity, Workload};
-use dlio_plan::FileSet;
+use dlio_plan::{FileSet, World};
 use serde_json::{Value, json};
 
 use crate::args::{OutputFormat, ValidateArgs};
@@ -100,14 +100,20 @@ impl Valid {
     }
 }
 
-/// Refuses what the first step of every run would refuse: a data set that no file or plan can have.
+/// Refuses what the first step of every run would refuse: a data set that no file or plan can have, and a training
+/// without a step.
 fn has_files(workload: &Workload) -> Result<(), Failure> {
     let workflow = workload.workflow;
     if workflow.train || workflow.generate_data || !workflow.checkpoint {
         prepared::layout(workload)?;
         FileSet::new(workload).map_err(Failure::usage)?;
     }
-    Ok(())
+    // Where one rank has no step, no number of ranks has one. Another refusal of the plan may be of one rank alone.
+    let alone = workflow.train.then(|| dlio_plan::training(workload, World { size: 1 }));
+    match alone.and_then(Result::ok).and_then(|plan| prepared::no_steps(&plan, workload)) {
+        Some(refused) => Err(refused),
+        None => Ok(()),
+    }
 }
 
 fn kind(notice: &Notice) -> &'static str {

@@ -7,7 +7,9 @@ pub enum Error {
     #[error("{0}")]
     Option(String),
     /// Rules are given, and none fits.
-    #[error("{uri} is met by none of {from}: give a `--map FROM=TO` for it, or leave it out with `--object`")]
+    #[error(
+        "no --map fits {uri} (given: {from}): give a `--map FROM=TO` for it too, or choose other objects with `--object`"
+    )]
     Unmapped {
         /// Recorded name.
         uri: String,
@@ -25,7 +27,7 @@ pub enum Error {
     /// Objects of more than one place.
     #[error(
         "the trace uses {first} and {second}: a replay has one file system or bucket; bring them together with `--map`, \
-         or leave one out with `--object`"
+         or choose the objects of one with `--object`"
     )]
     Places {
         /// Root of the first object.

@@ -89,14 +89,31 @@ impl Rule {
     pub(super) fn apply(&self, uri: &str) -> Option<String> {
         let to = || {
             let count = self.to.len() as u64;
-            self.to.get(usize::try_from(spread(uri) % count.max(1)).unwrap_or(0)).map_or("", String::as_str)
+            self.to.get(usize::try_from(spread(plain(uri)) % count.max(1)).unwrap_or(0)).map_or("", String::as_str)
         };
         let rewritten = match &self.from {
-            From::Prefix(prefix) => uri.strip_prefix(prefix.as_str()).map(|rest| format!("{}{rest}", to())),
+            From::Prefix(prefix) => rest(uri, prefix).map(|rest| format!("{}{rest}", to())),
             From::Pattern(pattern) => pattern.is_match(uri).then(|| pattern.replace(uri, to()).into_owned()),
         };
         rewritten.inspect(|_| self.used.set())
     }
+}
+
+/// What follows a beginning of a name; `./x` and `x` are one name.
+fn rest<'a>(uri: &'a str, prefix: &str) -> Option<&'a str> {
+    let is_relative = !uri.starts_with('/') && !uri.contains("://");
+    let begins = |prefix: &&str| is_relative || !prefix.is_empty();
+    uri.strip_prefix(prefix)
+        .or_else(|| Some(plain(prefix)).filter(begins).and_then(|prefix| plain(uri).strip_prefix(prefix)))
+}
+
+/// A name without `./` before it.
+fn plain(name: &str) -> &str {
+    let mut name = name;
+    while let Some(rest) = name.strip_prefix("./") {
+        name = rest.trim_start_matches('/');
+    }
+    name
 }
 
 /// A rewriting of endpoints.

@@ -149,6 +149,15 @@ fn names_are_rewritten_by_the_first_rule_that_fits_and_one_must() {
     assert_eq!(target("/data/a/1"), Ok(("s3://b".into(), "x/1".into())));
     assert_eq!(target("/data/b"), Ok(("/".into(), "other/set/b".into())));
     assert!(matches!(target("/else"), Err(Error::Unmapped { .. })));
+    let rules = ["./data=new", "checkpoints=old"].map(|rule| Rule::parse(rule).unwrap());
+    let relative = Options { rules: rules.to_vec(), ..options.clone() };
+    let key = |uri: &str| relative.target(uri).map(|address| address.key);
+    for (uri, end) in [("data/1", "/new/1"), ("./data/1", "/new/1"), ("./checkpoints/u/1", "/old/u/1")] {
+        assert!(key(uri).unwrap().ends_with(end.trim_start_matches('/')), "{uri}");
+    }
+    assert!(key("/data/1").is_err() && key("s3://data/1").is_err());
+    let here = Options { rules: vec![Rule::parse("./=here/").unwrap()], ..options.clone() };
+    assert!(here.target("a").unwrap().key.ends_with("here/a") && here.target("/a").is_err());
     assert_eq!(address("set/x", "/here").unwrap().key, "here/set/x");
     for bad in ["../x", "http://host/x", "s3://", ""] {
         assert!(address(bad, "/here").is_err(), "{bad}");

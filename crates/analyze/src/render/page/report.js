@@ -31,7 +31,7 @@ function figures() {
   if (trained) {
     const target = run.au_threshold_percentage, reached = R.train.au_meets_expectation;
     const judged = target !== null && typeof reached === 'boolean';
-    figure(percent(R.train.au.mean), judged ? `accelerator utilisation; target ${+target.toFixed(2)} % ${reached ? 'reached' : 'missed'}` : `accelerator utilisation${target === null ? '' : '; no verdict, the run did not complete'}`, judged ? (reached ? 'good' : 'bad') : '');
+    figure(percent(R.train.au.mean), judged ? `accelerator utilisation; target ${+target.toFixed(2)} % ${reached ? 'reached' : 'missed'}` : `accelerator utilisation${target === null ? '' : `; no verdict, ${R.warnings.some((warning) => warning.code === 'nothing_measured') ? 'no step was measured' : 'the run did not complete'}`}`, judged ? (reached ? 'good' : 'bad') : '');
     if (R.train.throughput_spread) figure(three(R.train.throughput_spread.mean), 'samples per second');
   }
   const flow = (total, name) => total && figure(rate(run.seconds ? total / run.seconds : 0), `${name}, mean; ${bytes(total)} in all`);
