@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use dlio_analyze::metric::{self, Parameters};
 use dlio_engine::{CheckpointStarted, Cost, FileDone, Generated, Observer, PartDone, RunStarted, Stall, StepDone};
+use dlio_event::quantity::counted;
 use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, TimeSource};
 use dlio_plan::CheckpointPart;
 use dlio_storage::{Counted, Storage};
@@ -164,6 +165,13 @@ impl Observer for Progress {
             total.kept,
         );
         self.log.leveled(level, &format!("{stamp} {line}"));
+        if total.replaced > 0 && !self.steps.as_reference() {
+            self.log.warning(&format!(
+                "{} there had another size, as of another workload, and {} replaced",
+                counted(total.replaced, "file"),
+                if total.replaced == 1 { "is" } else { "are" }
+            ));
+        }
     }
 
     fn run_started(&self, run: &RunStarted) {

@@ -81,6 +81,7 @@ pub async fn generate(
     let count = |file: FileDone| {
         totals.files += 1;
         totals.kept += u64::from(file.kept);
+        totals.replaced += u64::from(file.replaced);
         totals.bytes += if file.kept { 0 } else { file.bytes };
         rig.observer.file_done(&file);
     };
@@ -126,7 +127,7 @@ fn record_folder(rig: &Rig, name: &str, made: Result<dlio_storage::Receipt, dlio
 }
 
 fn encode(totals: FileTotals) -> Vec<u8> {
-    [totals.files, totals.kept, totals.bytes].iter().flat_map(|number| number.to_le_bytes()).collect()
+    [totals.files, totals.kept, totals.bytes, totals.replaced].iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 /// The totals of all ranks.
@@ -139,5 +140,6 @@ fn sum(ranks: &[Vec<u8>]) -> FileTotals {
         files: sum.files + number(rank, 0),
         kept: sum.kept + number(rank, 1),
         bytes: sum.bytes + number(rank, 2),
+        replaced: sum.replaced + number(rank, 3),
     })
 }

@@ -138,6 +138,8 @@ pub struct FileDone {
     pub bytes: u64,
     /// It was complete already and was not written.
     pub kept: bool,
+    /// One of another size was there, and nobody asked for it to be overwritten.
+    pub replaced: bool,
 }
 
 /// What a generation did.
@@ -162,6 +164,8 @@ pub struct FileTotals {
     pub kept: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Files that took the place of some of another size, without having been asked to.
+    pub replaced: u64,
 }
 
 /// What is about to run.

@@ -69,9 +69,12 @@ impl Writer {
         let indexes: Vec<_> = indexes.map(|((_, key), (_, encoder))| (key, encoder)).collect();
         let bytes = encoder.len() + indexes.iter().map(|(_, index)| index.len()).sum::<u64>();
 
-        let mut kept = !self.overwrite && self.is_complete(&file.key, &encoder).await?;
+        let found = if self.overwrite { None } else { self.size(&file.key).await? };
+        let mut kept = found == Some(encoder.len());
+        // Files appear when they are whole: one of another size is of another workload.
+        let replaced = found.is_some() && !kept;
         for (key, encoder) in &indexes {
-            kept = kept && self.is_complete(key, encoder).await?;
+            kept = kept && self.size(key).await? == Some(encoder.len());
         }
         if !kept {
             self.write(&file.key, encoder).await?;
@@ -81,19 +84,19 @@ impl Writer {
             let span = Event::span(OpKind::GenerateFile, self.lane, self.place.at, start, self.clock.now());
             self.events.record(Event { object: self.name(&file.key), bytes, ..span });
         }
-        Ok(FileDone { file: number, bytes, kept })
+        Ok(FileDone { file: number, bytes, kept, replaced })
     }
 
-    /// Whether an object exists with the length that its encoder announces.
-    async fn is_complete(&self, key: &str, encoder: &Encoder) -> Result<bool, Error> {
+    /// Bytes of an object; `None`: there is none.
+    async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.storage.stat(key).await {
             Ok((metadata, receipt)) => {
                 self.record(&receipt.attempts, key);
-                Ok(metadata.size == encoder.len())
+                Ok(Some(metadata.size))
             }
             Err(error) => {
                 self.record(&error.attempts, key);
-                if error.kind == ErrorKind::NotFound { Ok(false) } else { Err(self.storage_error(error)) }
+                if error.kind == ErrorKind::NotFound { Ok(None) } else { Err(self.storage_error(error)) }
             }
         }
     }

@@ -39,8 +39,8 @@ fn totals_are_known_per_rank_and_for_the_world() {
     let generated = sim("npy").ranks(2).steps(4).generate();
     let size = generated.memory.get("train/img_0_of_8.npy").unwrap().len() as u64;
     for rank in 0..2 {
-        assert_eq!(generated.ok(rank).rank, FileTotals { files: 4, kept: 0, bytes: 4 * size });
-        assert_eq!(generated.ok(rank).world, FileTotals { files: 8, kept: 0, bytes: 8 * size });
+        assert_eq!(generated.ok(rank).rank, FileTotals { files: 4, kept: 0, bytes: 4 * size, replaced: 0 });
+        assert_eq!(generated.ok(rank).world, FileTotals { files: 8, kept: 0, bytes: 8 * size, replaced: 0 });
     }
 }
 
@@ -54,10 +54,12 @@ fn complete_files_are_kept_and_others_written_again() {
 
     let again = data_set.generate_into(&memory, false);
     assert_eq!((again.ok(0).rank.files, again.ok(0).rank.kept), (4, 2));
+    assert_eq!(again.ok(0).world.replaced, 1, "a file of another size was there, an index was missing");
     assert!(contents(&memory) == complete);
 
     let overwritten = data_set.generate_into(&memory, true);
     assert_eq!((overwritten.ok(0).rank.files, overwritten.ok(0).rank.kept), (4, 0));
+    assert_eq!(overwritten.ok(0).world.replaced, 0, "this was asked for");
 }
 
 #[test]
