@@ -61,7 +61,8 @@ pub(crate) fn failure(failure: &Failure) {
     if !failure.said && !failure.message.is_empty() && *said != failure.message {
         said.clone_from(&failure.message);
         let line = format!("dlio-rs: error: {failure}\n");
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let columns = crate::terminal::error_columns(&crate::launch::environment());
+        let _ = std::io::stderr().write_all(crate::terminal::wrapped(&line, columns).as_bytes());
     }
 }
 

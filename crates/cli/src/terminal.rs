@@ -14,9 +14,23 @@ const LEAST: usize = 40;
 
 /// Columns of standard output, if somebody says how many there are.
 pub(crate) fn columns(env: &Environment) -> Option<usize> {
-    let told = env.get("COLUMNS").and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0);
     let seen = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
-    told.or_else(seen).map(|columns: usize| columns.max(LEAST))
+    told(env).or_else(seen).map(|columns| columns.max(LEAST))
+}
+
+/// Columns of standard error, if somebody says how many there are.
+pub(crate) fn error_columns(env: &Environment) -> Option<usize> {
+    told(env).or_else(error_width).map(|columns| columns.max(LEAST))
+}
+
+/// Columns of the terminal that standard error is.
+pub(crate) fn error_width() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0))
+}
+
+/// What `COLUMNS` says.
+fn told(env: &Environment) -> Option<usize> {
+    env.get("COLUMNS").and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0)
 }
 
 /// Columns of tables on standard output.

@@ -104,10 +104,13 @@ impl Desk {
         if elapsed < FIRST_AFTER {
             return;
         }
-        let line = || task.line(&counts, elapsed, estimate);
         match &self.bars {
-            Some(bars) => bar.get_or_insert_with(|| live_line(bars)).set_message(line()),
-            None if pace.is_due(*began, now) => (self.say)(&line()),
+            Some(bars) => {
+                let width = crate::terminal::error_width().unwrap_or(usize::MAX);
+                let line = task.line_within(width, &counts, (elapsed, estimate));
+                bar.get_or_insert_with(|| live_line(bars)).set_message(line);
+            }
+            None if pace.is_due(*began, now) => (self.say)(&task.line(&counts, elapsed, estimate)),
             None => {}
         }
     }

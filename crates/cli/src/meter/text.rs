@@ -13,6 +13,16 @@ const WINDOW: Nanos = 30_000_000_000;
 /// Time between two observations of the window.
 const OBSERVE_EVERY: Nanos = 500_000_000;
 
+/// What a part of a line is worth where not all of them fit, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Rate,
+    Utilisation,
+    Share,
+    /// It is never left out.
+    All,
+}
+
 /// What is being done, and how much of it there is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Task {
@@ -72,35 +82,54 @@ impl Task {
 
     /// One line about work that has lasted `elapsed`, with the time to go that `estimate` knows.
     pub(crate) fn line(&self, counts: &Counts, elapsed: Nanos, estimate: &Estimate) -> String {
+        self.line_within(usize::MAX, counts, (elapsed, estimate))
+    }
+
+    /// The same in `width` columns: where they are too few, rate, utilisation and share are left out, in this order.
+    pub(crate) fn line_within(&self, width: usize, counts: &Counts, times: (Nanos, &Estimate)) -> String {
+        let mut parts = self.parts(counts, times);
+        loop {
+            let texts: Vec<&str> = parts.iter().map(|(_, text)| text.as_str()).collect();
+            let line = format!("{}: {}", self.label, texts.join(", "));
+            let least =
+                parts.iter().enumerate().filter(|(_, (worth, _))| *worth < Worth::All).min_by_key(|(_, part)| part.0);
+            match least.map(|(at, _)| at) {
+                Some(at) if line.chars().count() > width => _ = parts.remove(at),
+                _ => return line,
+            }
+        }
+    }
+
+    fn parts(&self, counts: &Counts, (elapsed, estimate): (Nanos, &Estimate)) -> Vec<(Worth, String)> {
         let mut parts = Vec::new();
         if !self.unit.is_empty() {
             let of = if self.total >= counts.done.max(1) { format!(" of {}", self.total) } else { String::new() };
-            parts.push(format!("{}{of} {}", counts.done, self.unit));
+            parts.push((Worth::All, format!("{}{of} {}", counts.done, self.unit)));
         }
         if self.total_bytes > 0 {
-            parts.push(format!("{} of {}", size(counts.bytes), size(self.total_bytes)));
+            parts.push((Worth::All, format!("{} of {}", size(counts.bytes), size(self.total_bytes))));
         }
         if self.ranks > 1 && !parts.is_empty() {
-            parts[0].push_str(" on rank 0");
+            parts[0].1.push_str(" on rank 0");
         }
         let share = self.share(counts);
-        parts.extend(share.map(|share| format!("{:.0} %", (share * 100.0).floor())));
+        parts.extend(share.map(|share| (Worth::Share, format!("{:.0} %", (share * 100.0).floor()))));
         if counts.bytes > 0 {
             let rate = counts.bytes as f64 * f64::from(self.ranks.max(1)) / (elapsed as f64 / 1e9).max(1e-9);
             let over = if self.ranks > 1 { format!(" over {} ranks", self.ranks) } else { String::new() };
-            parts.push(format!("{:.1} MB/s{over}", rate / 1e6));
+            parts.push((Worth::Rate, format!("{:.1} MB/s{over}", rate / 1e6)));
         }
-        parts.extend(counts.au.map(|au| format!("AU {au:.1} %")));
+        parts.extend(counts.au.map(|au| (Worth::Utilisation, format!("AU {au:.1} %"))));
         if let (Some(share), Some(per_second)) = (share, estimate.per_second()) {
             let left = (1.0 - share) / per_second;
             let more = self.later as f64 / self.total.max(1) as f64 / per_second;
             let run = if self.later > 0 { format!(" (run {})", duration(left + more)) } else { String::new() };
-            parts.push(format!("ETA {}{run}", duration(left)));
+            parts.push((Worth::All, format!("ETA {}{run}", duration(left))));
         }
         if parts.is_empty() {
-            parts.push(format!("{} so far", duration((elapsed / 1_000_000_000) as f64)));
+            parts.push((Worth::All, format!("{} so far", duration((elapsed / 1_000_000_000) as f64))));
         }
-        format!("{}: {}", self.label, parts.join(", "))
+        parts
     }
 }
 
@@ -239,6 +268,15 @@ mod tests {
         estimate.observe(5 * SECOND, &task, &counts);
         let line = task.line(&counts, 5 * SECOND, &estimate);
         assert_eq!(line, "Epoch 2 of 5: 5 of 10 steps, 50 %, AU 50.0 %, ETA 0:05 (run 0:35)");
+        // On a narrow terminal the time to go stays.
+        let counts = Counts { bytes: 5_000_000, ..counts };
+        let within = |width| task.line_within(width, &counts, (5 * SECOND, &estimate));
+        assert_eq!(
+            within(72),
+            "Epoch 2 of 5: 5 of 10 steps, 50 %, 1.0 MB/s, AU 50.0 %, ETA 0:05 (run 0:35)".replace("1.0 MB/s, ", "")
+        );
+        assert_eq!(within(54), "Epoch 2 of 5: 5 of 10 steps, 50 %, ETA 0:05 (run 0:35)");
+        assert_eq!(within(20), "Epoch 2 of 5: 5 of 10 steps, ETA 0:05 (run 0:35)");
     }
 
     #[test]
