@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
             }
         }
         report.warnings = warnings::all(traces, &report, &self.summary.parts, self.analysis.known.is_some());
-        if let Some(text) = metric::nothing_measured(rebuilt.iter().map(|(timings, _)| timings), &parameters) {
+        if let Some(text) = metric::nothing_measured(&metrics, &parameters) {
             // What was not measured misses no target.
             report.train.iter_mut().for_each(|train| train.au_meets_expectation = None);
             report.warnings.push(Warning { code: "nothing_measured".to_owned(), text });

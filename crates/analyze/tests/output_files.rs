@@ -163,7 +163,7 @@ Averaged metric over all steps/epochs
 fn a_rate_that_is_none_has_no_deviation() {
     let spread = Some(metric::Spread { mean: -7.0, stdev: 15198.1215 });
     let mut negative = metrics();
-    for train in &mut negative.train {
+    if let Some(train) = &mut negative.train {
         (train.throughput_spread, train.io_mb) = (spread, spread);
     }
     let text = outputs::metric_lines(&negative, 2, 0, 0);

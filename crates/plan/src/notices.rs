@@ -35,7 +35,7 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
     notices.extend(mlperf::of(workload, reading, &splits));
     notices.extend(untouched(workload, &splits));
     if workload.workflow.train {
-        notices.extend(unmeasured(workload, reading, train));
+        notices.extend(unmeasured(workload, train));
     }
     if reading.dialect == Dialect::Dlio && splits.iter().any(|(_, steps)| steps.run > 0) {
         notices.extend(shuffling(workload, reading));
@@ -64,26 +64,19 @@ fn untouched(workload: &Workload, splits: &[(Split, SplitSteps)]) -> Option<Noti
 }
 
 /// Epochs of which the metrics leave out every step: they would look as if the storage had given nothing.
-fn unmeasured(workload: &Workload, reading: &Reading, train: SplitSteps) -> Option<Notice> {
+fn unmeasured(workload: &Workload, train: SplitSteps) -> Option<Notice> {
     let (start, end) = (workload.output.exclude_start_steps, workload.output.exclude_end_steps);
-    let steps = counted(train.run, "step");
-    let remedy = "use fewer ranks, a smaller reader.batch_size or more files";
-    let text = if train.run == 0 {
-        return None;
-    } else if train.run <= start.saturating_add(end) {
-        format!(
-            "an epoch has {steps}, and the metrics leave out the first {start} and the last {end}: AU and samples/s will be 0 and say \
-             nothing of the storage; {remedy}, or lower output.metric.exclude_start_steps and exclude_end_steps"
+    (train.run > 0 && train.run <= start.saturating_add(end)).then(|| {
+        Notice::warning(
+            NoticeCode::Suspicious,
+            format!(
+                "an epoch has {}, and the metrics leave out the first {start} and the last {end}: AU and samples/s will be 0 and say \
+                 nothing of the storage; use fewer ranks, a smaller reader.batch_size or more files, or lower \
+                 output.metric.exclude_start_steps and exclude_end_steps",
+                counted(train.run, "step")
+            ),
         )
-    } else if train.run <= 2 && reading.dialect != Dialect::Mlperf {
-        format!(
-            "an epoch has {steps}, and the reference's formula counts 2 steps less than there are: samples/s will be 0 and say \
-             nothing of the storage; {remedy}"
-        )
-    } else {
-        return None;
-    };
-    Some(Notice::warning(NoticeCode::Suspicious, text))
+    })
 }
 
 fn quirk(text: String) -> Notice {

@@ -122,12 +122,10 @@ pub fn evaluation(timings: &BlockTimings, parameters: &Parameters) -> Measure {
 }
 
 /// Why AU and throughput of the training say nothing: none of its steps counts. `None`: some do, or it has none.
-pub(crate) fn nothing_measured<'a>(
-    ranks: impl IntoIterator<Item = &'a RankTimings>,
-    parameters: &Parameters,
-) -> Option<String> {
-    let blocks = ranks.into_iter().flat_map(|rank| &rank.epochs).flat_map(|epoch| &epoch.blocks);
-    let lengths: Vec<usize> = blocks.map(|block| block.compute.len()).filter(|steps| *steps > 0).collect();
+pub(crate) fn nothing_measured(ranks: &[RankMetric], parameters: &Parameters) -> Option<String> {
+    let blocks = ranks.iter().flat_map(|rank| &rank.epochs).flat_map(|epoch| &epoch.blocks);
+    let steps = blocks.map(|(_, block)| usize::try_from(block.steps).unwrap_or(usize::MAX));
+    let lengths: Vec<usize> = steps.filter(|steps| *steps > 0).collect();
     let most = lengths.iter().max()?;
     let window = parameters.train_window();
     if lengths.iter().any(|steps| window.steps(*steps) > 0) {

@@ -54,11 +54,11 @@ fn mlperf_counts_the_steps_of_the_window_in_its_throughput() {
 fn nothing_is_measured_where_all_steps_are_left_out() {
     let one = BlockTimings { compute: vec![100 * MS], load: vec![5 * MS], proc: vec![105 * MS], ..four_steps() };
     let epoch = |block| EpochTimings { epoch: 1, blocks: vec![block], ..EpochTimings::default() };
-    let rank = |epochs| [RankTimings { epochs, ..RankTimings::default() }];
-    let text = nothing_measured(&rank(vec![epoch(one.clone())]), &parameters()).unwrap();
+    let ranks = |epochs| [rank(&RankTimings { epochs, ..RankTimings::default() }, &parameters())];
+    let text = nothing_measured(&ranks(vec![epoch(one.clone())]), &parameters()).unwrap();
     assert!(text.contains("more than 1 step,") && text.contains("the first 1 and the last 0"), "{text}");
-    assert_eq!(nothing_measured(&rank(vec![epoch(one), epoch(four_steps())]), &parameters()), None);
-    assert_eq!(nothing_measured(&rank(Vec::new()), &parameters()), None, "nothing was trained");
+    assert_eq!(nothing_measured(&ranks(vec![epoch(one), epoch(four_steps())]), &parameters()), None);
+    assert_eq!(nothing_measured(&ranks(Vec::new()), &parameters()), None, "nothing was trained");
 }
 
 #[test]

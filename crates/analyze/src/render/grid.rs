@@ -20,7 +20,7 @@ struct Column {
 
 /// A table.
 #[derive(Debug, Default)]
-pub(crate) struct Grid {
+pub struct Grid {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
     /// Columns from the left that name a row.
@@ -29,24 +29,27 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// A table whose first `keys` columns name its rows.
-    pub(crate) fn new(keys: usize) -> Self {
+    #[must_use]
+    pub fn new(keys: usize) -> Self {
         Self { keys, ..Self::default() }
     }
 
     /// A column whose cells begin at its left side.
-    pub(crate) fn left(mut self, head: &str, width: usize) -> Self {
+    #[must_use]
+    pub fn left(mut self, head: &str, width: usize) -> Self {
         self.columns.push(Column { head: head.to_owned(), side: Side::Left, width });
         self
     }
 
     /// A column whose cells end at its right side.
-    pub(crate) fn right(mut self, head: &str, width: usize) -> Self {
+    #[must_use]
+    pub fn right(mut self, head: &str, width: usize) -> Self {
         self.columns.push(Column { head: head.to_owned(), side: Side::Right, width });
         self
     }
 
     /// A row with a cell for every column; missing ones are empty.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -60,7 +63,8 @@ impl Grid {
     }
 
     /// The lines, at most `width` columns wide where the cells of one row allow it.
-    pub(crate) fn lines(&self, width: usize) -> Vec<String> {
+    #[must_use]
+    pub fn lines(&self, width: usize) -> Vec<String> {
         let needed: Vec<usize> = (0..self.columns.len()).map(|column| self.needed(column)).collect();
         let shown: Vec<usize> = (0..self.columns.len()).filter(|column| needed[*column] > 0).collect();
         let wished: Vec<usize> =

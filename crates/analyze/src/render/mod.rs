@@ -11,6 +11,7 @@ mod units;
 mod why;
 mod words;
 
+pub use grid::Grid;
 pub use html::{html, html_against};
 pub use sheets::{csv, markdown};
 pub use table::table;
