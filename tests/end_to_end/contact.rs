@@ -51,6 +51,50 @@ fn mistakes_of_the_first_minutes_are_answered_with_the_right_words() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_answered_with_the_command_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let foreign = file("p0.pfw", "[\n{\"id\":1,\"name\":\"read\",\"cat\":\"POSIX\",\"ph\":\"X\",\"ts\":1,\"dur\":2}\n");
+    solo(&["replay", &foreign]).failed(2, &["dlio-rs trace import"]);
+    let yaml = file("my.yaml", "framework: pytorch\n");
+    solo(&["replay", &yaml, "--dry-run"]).failed(2, &["`dlio-rs plan"]);
+}
+
+#[test]
+fn a_training_without_a_step_is_told_by_validate() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = small(folder.path());
+    solo(&with("validate", &words, &[])).ok();
+    for none in ["reader.batch_size=64", "dataset.num_files_train=0"] {
+        let said = solo(&with("validate", &words, &[none, "--format", "json"])).ok();
+        assert!(said.out.contains("the training has no steps"), "{}", said.out);
+    }
+    let checkpoints = ["reader.batch_size=64", "workflow.train=false", "workflow.checkpoint=true"];
+    assert!(!solo(&with("validate", &words, &checkpoints)).ok().out.contains("no steps"));
+}
+
+#[test]
+fn files_of_another_size_that_are_replaced_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = small(folder.path());
+    let told = |said: crate::support::Said| said.err.contains("another size");
+    assert!(!told(solo(&with("generate", &words, &["--output", &out(folder.path(), "a")])).ok()));
+    assert!(!told(solo(&with("generate", &words, &["--output", &out(folder.path(), "b")])).ok()));
+    let other = ["dataset.record_length_bytes=90000", "--output", &out(folder.path(), "c")];
+    let said = solo(&with("generate", &words, &other)).ok();
+    assert!(said.err.contains("4 files there had another size"), "{}", said.err);
+}
+
+/// An output folder.
+fn out(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+#[test]
 fn a_file_whose_name_is_nearly_right_is_proposed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("mine.yaml"), "framework: pytorch\n").unwrap();
@@ -68,6 +112,12 @@ fn the_catalogue_fits_eighty_columns_and_has_numbers_for_machines() {
     let words: Vec<&str> = row("unet3d_h100").split_whitespace().collect();
     assert_eq!(words, ["unet3d_h100", "npz", "168", "23.6", "GiB", "7", "323", "ms", "H100"]);
     assert!(row("llama_8b_zero3").contains("checkpoint"));
+    let narrow = solo_with(&[("COLUMNS", "60")], &["workloads"]).ok();
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 60), "{}", narrow.out);
+    assert!(narrow.out.contains("323 ms") && narrow.out.contains("23.6 GiB"), "{}", narrow.out);
+    let broken = solo_with(&[("COLUMNS", "60")], &["replay", "unet3d"]).failed(2, &[]);
+    assert!(broken.err.lines().count() > 1, "{}", broken.err);
+    assert!(broken.err.lines().all(|line| line.chars().count() <= 60), "{}", broken.err);
     let said = solo(&["workloads", "--format", "json"]).ok();
     let all: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let entry = all.as_array().unwrap().iter().find(|entry| entry["name"] == "unet3d_h100").unwrap();

@@ -398,7 +398,8 @@ pub(crate) struct AnalyzeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people.
+    /// For people; `text` is the same.
+    #[value(alias = "text")]
     Table,
     /// The whole report; with `--base`, `comparison` is part of it.
     Json,

@@ -476,6 +476,8 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
 
 pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {
     let code = match error.class() {
+        // A limit of the machine, as `doctor` says.
+        _ if matches!(error, dlio_engine::Error::LaneStart { .. }) => Code::Storage,
         ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,
         ErrorClass::Storage(_) => Code::Storage,
         ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,

@@ -27,11 +27,11 @@ pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let planned = Ranks::new(ranks, &env, &loaded.workload);
     let ranks = planned.number;
     if let Some(rank) = rank.filter(|rank| *rank >= ranks) {
+        let fitting = if ranks == 1 { "0".to_owned() } else { format!("0 to {}", ranks - 1) };
         return Err(Failure::usage(format_args!(
-            "--rank {rank} is not one of {} ({}): give 0 to {}, or more with --ranks",
+            "--rank {rank} is not one of {} ({}): give {fitting}, or more with --ranks",
             counted(ranks, "rank"),
-            planned.from,
-            ranks - 1
+            planned.from
         )));
     }
     let shown =

@@ -1,6 +1,7 @@
 //! `dlio-rs replay` and `dlio-rs run`: the training loop, a recorded trace, or whatever `workflow.*` asks for.
 
 use dlio_config::workload::Workflow;
+use dlio_trace::import::SourceFormat;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,17 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         workload.config.words.iter().cloned().partition(|word| is_trace(word));
     let Some(folder) = folders.first() else {
         let named: Vec<&str> = words.iter().filter(|word| !word.contains('=')).map(String::as_str).collect();
+        if let Some(foreign) = named.iter().find(|name| is_foreign(Path::new(name))) {
+            return Err(Failure::usage(format_args!(
+                "{foreign} is a trace of another program: `dlio-rs trace import {foreign} --out imported` makes one that is replayed"
+            )));
+        }
         if trace != TraceReplayArgs::default() {
+            if let Some(yaml) = named.first().filter(|name| trace.dry_run && Path::new(name).is_file()) {
+                return Err(Failure::usage(format_args!(
+                    "--dry-run is for recorded traces, and {yaml} is a workload: `dlio-rs plan {yaml}` says what it would do"
+                )));
+            }
             let found = if named.is_empty() { "nothing".to_owned() } else { named.join(" ") };
             return Err(Failure::usage(format_args!(
                 "options of a replayed trace are given, but no folder with a trace: {found} is none; expected rank-*.parquet or an output \
@@ -63,6 +74,13 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         let wanted = Wanted { folder, config: &config, target: &target, args: &trace, verbosity };
         Box::pin(trace_replay::run(comm, wanted)).await
     })
+}
+
+/// Whether a file is a trace that can be imported; what is named as a workload is none, however it begins.
+fn is_foreign(path: &Path) -> bool {
+    let is_workload =
+        path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known));
+    !is_workload && path.is_file() && SourceFormat::of_file(path).is_some()
 }
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {

@@ -97,7 +97,10 @@ pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
         let next = found.find_subcommand(word).ok_or_else(|| {
             let near = dlio_config::nearest_word(word, &known)
                 .map_or_else(String::new, |near| crate::suggest::question(&[near]));
-            Failure::usage(format_args!("{name} has no command {word}{near}; there are {}", known.join(", ")))
+            Failure::usage(format_args!(
+                "{name} has no command {word}{}",
+                crate::suggest::then(&near, &format!("there are {}", known.join(", ")))
+            ))
         })?;
         name = format!("{name}-{word}");
         found = next;

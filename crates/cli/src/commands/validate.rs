@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dlio_config::{Loaded, Notice, Severity, Workload};
+use dlio_config::{Loaded, Notice, NoticeCode, Severity, Workload};
 use dlio_plan::{FileSet, World};
 use serde_json::{Value, json};
 
@@ -45,9 +45,10 @@ struct Valid {
 
 impl Valid {
     fn new(wanted: Wanted, registry: Option<PathBuf>, env: &Environment) -> Result<Self, Failure> {
-        let loaded = request::load(&wanted, env)?;
+        let mut loaded = request::load(&wanted, env)?;
         let target = Target::of(&loaded.workload)?;
         has_files(&loaded.workload)?;
+        loaded.notices.extend(without_steps(&loaded.workload));
         let mut flags = wanted.flags.clone();
         flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
         let mut places = Places::new(&wanted, flags, (&loaded, &loaded), env)?;
@@ -100,20 +101,22 @@ impl Valid {
     }
 }
 
-/// Refuses what the first step of every run would refuse: a data set that no file or plan can have, and a training
-/// without a step.
+/// Refuses what the first step of every run would refuse: a data set that no file or plan can have.
 fn has_files(workload: &Workload) -> Result<(), Failure> {
     let workflow = workload.workflow;
     if workflow.train || workflow.generate_data || !workflow.checkpoint {
         prepared::layout(workload)?;
         FileSet::new(workload).map_err(Failure::usage)?;
     }
-    // Where one rank has no step, no number of ranks has one. Another refusal of the plan may be of one rank alone.
-    let alone = workflow.train.then(|| dlio_plan::training(workload, World { size: 1 }));
-    match alone.and_then(Result::ok).and_then(|plan| prepared::no_steps(&plan, workload)) {
-        Some(refused) => Err(refused),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// Says that a training has no step on one rank: then no number of ranks has one, and `replay` refuses it.
+fn without_steps(workload: &Workload) -> Option<Notice> {
+    let plan = workload.workflow.train.then(|| dlio_plan::training(workload, World { size: 1 }))?;
+    // What else a plan of one rank may be refused for, more ranks may cure.
+    let refused = prepared::no_steps(&plan.ok()?, workload)?;
+    Some(Notice::warning(NoticeCode::Suspicious, format!("{}; `dlio-rs replay` refuses that", refused.message)))
 }
 
 fn kind(notice: &Notice) -> &'static str {

@@ -1,5 +1,6 @@
 //! `dlio-rs workloads`: the bundled workloads as a catalogue, or one of them.
 
+use dlio_analyze::render::Grid;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::Dialect;
 use dlio_config::{Source, Workload, bundled};
@@ -12,6 +13,7 @@ use crate::log::print;
 use crate::sizes::Sizes;
 use crate::suggest;
 use crate::text_args::{ListFormat, WorkloadsArgs};
+use crate::{launch, terminal};
 
 /// Names of accelerators that names of workloads end in.
 const ACCELERATORS: [&str; 5] = ["v100", "a100", "h100", "b200", "mi355"];
@@ -22,7 +24,7 @@ pub(super) fn run(args: WorkloadsArgs) -> Result<(), Failure> {
         None => {
             let entries = bundled::names().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
             match format {
-                ListFormat::Text => table(&entries),
+                ListFormat::Text => table(&entries, terminal::columns(&launch::environment()).unwrap_or(WIDTH)),
                 ListFormat::Json => format!("{:#}\n", entries.iter().map(Entry::json).collect::<serde_json::Value>()),
             }
         }
@@ -148,15 +150,40 @@ fn three(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Headings and widths of the columns: 80 together. A format that is wider takes room from the number behind it.
+/// Columns where nobody says how many there are.
+const WIDTH: usize = 80;
+/// Headings and widths of the columns: [`WIDTH`] together. A format that is wider takes room from the number behind it.
 const COLUMNS: [(&str, usize); 7] =
     [("NAME", 27), ("FORMAT", 14), ("FILES", 7), ("SIZE", 8), ("BATCH", 5), ("COMPUTE", 8), ("FOR", 5)];
 
+/// The catalogue on a terminal of so many columns.
+fn table(entries: &[Entry], width: usize) -> String {
+    let mut text = if width < WIDTH { narrow(entries, width) } else { wide(entries) };
+    text.push_str(&terminal::wrapped(
+        "\nSIZE is what lies on storage, for checkpoints that of one; COMPUTE is the emulated computation of a step. `dlio-rs workloads NAME` \
+         prints the YAML of a workload, `dlio-rs plan NAME --ranks N` what it reads.\n",
+        Some(width.min(WIDTH)),
+    ));
+    text
+}
+
+/// What does not fit beside the names stands in a table below.
+fn narrow(entries: &[Entry], width: usize) -> String {
+    let grid = COLUMNS.iter().enumerate().fold(Grid::new(1), |grid, (column, (title, _))| {
+        if matches!(column, 2..=5) { grid.right(title, 0) } else { grid.left(title, 0) }
+    });
+    let filled = entries.iter().fold(grid, |mut grid, entry| {
+        grid.row(entry.cells());
+        grid
+    });
+    crate::log::lines(filled.lines(width))
+}
+
 /// One line each: words begin, numbers end at the same column.
-fn table(entries: &[Entry]) -> String {
+fn wide(entries: &[Entry]) -> String {
     let head = COLUMNS.map(|(title, _)| title.to_owned());
     let rows = std::iter::once(head).chain(entries.iter().map(Entry::cells));
-    let mut text = crate::log::lines(rows.map(|row| {
+    crate::log::lines(rows.map(|row| {
         let mut line = String::new();
         let mut end = 0;
         for (column, (cell, (_, width))) in row.iter().zip(COLUMNS).enumerate() {
@@ -167,11 +194,5 @@ fn table(entries: &[Entry]) -> String {
             end += 1;
         }
         line.trim_end().to_owned()
-    }));
-    text.push_str(
-        "\nSIZE is what lies on storage, for checkpoints that of one; COMPUTE is the\n\
-         emulated computation of a step. `dlio-rs workloads NAME` prints the YAML of\n\
-         a workload, `dlio-rs plan NAME --ranks N` what it reads.\n",
-    );
-    text
+    }))
 }

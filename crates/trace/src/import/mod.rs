@@ -88,6 +88,13 @@ impl SourceFormat {
         Self::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
     }
 
+    /// The format of a file, told by how it begins; `None`: it is none of these, or cannot be read.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let mut lines = Lines::open(path, &Arc::default()).ok()?;
+        Self::of(lines.head().ok()?)
+    }
+
     /// The format of a text that begins so: its first line that is no comment tells it.
     fn of(head: &[u8]) -> Option<Self> {
         let mut bracket = false;
