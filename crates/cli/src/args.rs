@@ -86,7 +86,7 @@ pub(crate) enum Command {
         override_usage = "dlio-rs generate [OPTIONS] [CONFIG] [OVERRIDE]...",
         after_help = "Examples:
   dlio-rs generate
-  mpirun -np 2 dlio-rs generate unet3d_h100 dataset.num_files_train=28
+  mpirun -np 2 dlio-rs generate cosmoflow_h100 dataset.num_files_train=64
   mpirun -np 2 dlio-rs generate my.yaml --registry reg/ \\
       ++workload.dataset.data_folder=s3://bucket/set"
     )]
@@ -96,10 +96,10 @@ pub(crate) enum Command {
         override_usage = "dlio-rs replay [OPTIONS] CONFIG [OVERRIDE]...
        dlio-rs replay [OPTIONS] TRACE [OVERRIDE]...",
         after_help = "Examples:
-  mpirun -np 2 dlio-rs replay unet3d_h100 train.epochs=2
+  mpirun -np 2 dlio-rs replay my.yaml train.epochs=2
   mpirun -np 2 dlio-rs replay my.yaml --registry reg/ --output out
-  mpirun -np 2 dlio-rs replay out --map /data=/mnt/new --prepare \\
-      --require 'issue_error_p99<=1ms'"
+  mpirun -np 2 dlio-rs replay out --map ./data=copy --prepare \\
+      --require 'issue_error_p99<=50ms'"
     )]
     Replay(ReplayOrTraceArgs),
     /// Do what `workflow.*` asks for: generate, then train.
@@ -147,7 +147,7 @@ pub(crate) enum Command {
     #[command(
         override_usage = "dlio-rs doctor [OPTIONS] [CONFIG] [OVERRIDE]...",
         after_help = "Examples:
-  dlio-rs doctor unet3d_h100
+  dlio-rs doctor my.yaml
   dlio-rs doctor my.yaml --registry reg/ --format json
   mpirun -np 2 dlio-rs doctor my.yaml workflow.generate_data=true"
     )]
@@ -175,8 +175,9 @@ pub(crate) enum Command {
     /// Make links to this binary under the names `dlio_benchmark` and `dlio_benchmark_query`, whose command lines it then takes.
     #[command(after_help = "Examples:
   dlio-rs install-links ~/.local/bin
-  mpirun -np 2 ~/.local/bin/dlio_benchmark workload=unet3d_h100 \\
-      ++workload.train.epochs=1")]
+  mpirun -np 2 ~/.local/bin/dlio_benchmark workload=cosmoflow_h100 \\
+      ++workload.workflow.generate_data=True \\
+      ++workload.dataset.num_files_train=64 ++workload.train.epochs=1")]
     InstallLinks(InstallLinksArgs),
     /// Print the manual page (troff) of the program or of a command, or write those of all commands.
     #[command(after_help = "Examples:

@@ -17,7 +17,7 @@ pub(crate) enum TraceCommand {
     /// Make traces of other programs ours: dftracer, s3dlio, sai3-bench, warp, elbencho, fio, KV-cache, Darshan DXT.
     #[command(after_help = "Examples:
   dlio-rs trace import run/*.pfw.gz --out imported/
-  dlio-rs trace import warp-get.csv.zst --out imported/ --strict")]
+  dlio-rs trace import warp-get.csv.zst --out warp/ --strict")]
     Import(TraceImportArgs),
     /// Write traces for other programs: Chrome and Perfetto, spreadsheets, dftracer's tools, warp.
     #[command(after_help = "Examples:
