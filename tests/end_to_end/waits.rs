@@ -180,7 +180,7 @@ fn threads_that_cannot_be_started_are_an_error_with_advice_and_no_panic() {
     );
     let mut command = Command::new("sh");
     let said: Said = clean(command.args(["-c", &line])).output().unwrap().into();
-    let said = said.failed(1, &["starting lane", "ulimit -u"]);
+    let said = said.failed(3, &["starting lane", "ulimit -u"]);
     assert!(!said.err.contains("defect") && !said.err.contains("panicked"), "{}", said.err);
     solo_with(&[], &["validate", &path]).ok();
 }

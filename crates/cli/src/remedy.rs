@@ -40,3 +40,15 @@ pub(crate) fn from_here(object: &str) -> String {
     let here = std::path::absolute(".").map(|here| here.components().collect::<std::path::PathBuf>());
     here.map_or_else(|_| String::new(), |here| format!(" (relative to {})", here.display()))
 }
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

@@ -25,6 +25,7 @@ use crate::prepared::{DataSet, Prepared};
 use crate::profiler::{self, Profiler};
 use crate::progress::{Facts, Progress, Shows};
 use crate::recording;
+pub(crate) use crate::remedy::chain;
 use crate::session::{Begun, Session};
 use crate::shared_folder::{self, Use};
 use crate::storage::{self, Opened, Purpose, Target};
@@ -487,16 +488,4 @@ pub(crate) fn failure(error: &dlio_engine::Error) -> Failure {
         ErrorClass::Internal => Code::Unexpected,
     };
     Failure::new(code, chain(error))
-}
-
-/// An error and its sources in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
