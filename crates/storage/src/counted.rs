@@ -132,6 +132,10 @@ impl Storage for Counted {
         self.inner.stat(key)
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        self.inner.look_up(key)
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         self.inner.list(prefix, page)
     }
@@ -158,5 +162,9 @@ impl Storage for Counted {
 
     fn uri(&self, key: &str) -> String {
         self.inner.uri(key)
+    }
+
+    fn root_uri(&self) -> String {
+        self.inner.root_uri()
     }
 }
