@@ -8,6 +8,7 @@ use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::faults::{Faulty, Operation, When};
+use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::memory::Memory;
 use dlio_storage::{ByteRange, Counted, ErrorKind, Split, SplitRules, Storage};
 use futures::future::join_all;
@@ -63,6 +64,15 @@ async fn a_counted_storage_conforms_and_counts_what_moves() {
     assert_eq!(bytes.load(Ordering::Relaxed), 1000);
     read(&storage, "counted/a", ByteRange::new(10, 90)).await.unwrap();
     assert_eq!(bytes.load(Ordering::Relaxed), 1090);
+}
+
+#[tokio::test]
+async fn a_counted_storage_knows_folders_as_the_one_behind_it_does() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("folder")).unwrap();
+    let local = Arc::new(Local::new(root.path().to_owned(), ticks(), LocalOptions::default()));
+    let counted = Counted::new(local, Arc::default());
+    assert!(counted.look_up("folder").await.unwrap().0.is_none());
 }
 
 #[tokio::test(start_paused = true)]
