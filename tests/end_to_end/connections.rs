@@ -74,7 +74,8 @@ fn both_clients_go_through_the_proxy_of_the_environment_and_past_it_where_that_i
     let words = |client: &'static str| {
         ["-v", "run", &path, "--output", out.to_str().unwrap(), "--overwrite", client].map(str::to_owned)
     };
-    for client in ["++dlio_rs.s3_client=hyper", "++dlio_rs.s3_client=sdk"] {
+    let sdk = cfg!(feature = "sdk").then_some("++dlio_rs.s3_client=sdk");
+    for client in std::iter::once("++dlio_rs.s3_client=hyper").chain(sdk) {
         let words = words(client);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let before = lines.lock().unwrap().len();

@@ -96,7 +96,13 @@ fn endpoints_and_credentials_come_from_the_configuration_or_the_environment() {
     );
     let path = yaml(folder.path(), &storage);
     solo(&["-q", "run", &path, "--overwrite", "--output", out]).ok();
-    solo(&["-q", "replay", &path, "dlio_rs.s3_client=sdk", "--output", out]).ok();
+    if cfg!(feature = "sdk") {
+        solo(&["-q", "replay", &path, "dlio_rs.s3_client=sdk", "--output", out]).ok();
+    } else {
+        let refused = solo(&["-q", "replay", &path, "dlio_rs.s3_client=sdk", "--output", out]);
+        refused.failed(2, &["dlio_rs.s3_client", "--features sdk"]);
+        solo(&["-q", "replay", &path, "--output", out]).ok();
+    }
     let trace = std::fs::read(Path::new(out).join("trace/rank-00000.parquet")).unwrap();
     assert!(!trace.windows(6).any(|window| window == b"sekret"), "the secret key is in the trace");
 }

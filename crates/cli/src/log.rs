@@ -5,7 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::{Code, Failure};
 use crate::launch::Environment;
@@ -38,17 +41,28 @@ impl Verbosity {
 /// Sends the libraries' diagnostics to standard error, filtered by `RUST_LOG` or by the verbosity.
 pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     let default = match verbosity {
-        // The server's library reports every refused request as an error; the client is told.
-        Verbosity::Quiet => "error,s3s=off",
-        Verbosity::Normal => "warn,s3s=off",
-        Verbosity::Verbose => "info,s3s=off",
-        // The server's library writes whole requests; who wants them asks with RUST_LOG.
-        Verbosity::Debug => "debug,s3s=off",
+        Verbosity::Quiet => LevelFilter::ERROR,
+        Verbosity::Normal => LevelFilter::WARN,
+        Verbosity::Verbose => LevelFilter::INFO,
+        Verbosity::Debug => LevelFilter::DEBUG,
     };
-    let filter = env.get("RUST_LOG").map_or_else(|| EnvFilter::new(default), EnvFilter::new);
+    // s3s, the server's library, reports every refused request as an error, which the client is told anyway, and dumps
+    // whole requests at debug level: RUST_LOG=s3s=debug shows them.
+    let default = Targets::new().with_default(default).with_target("s3s", LevelFilter::OFF);
+    let filter = match env.get("RUST_LOG").filter(|asked| !asked.is_empty()).map(|asked| asked.parse::<Targets>()) {
+        Some(Ok(asked)) => asked,
+        Some(Err(why)) => {
+            let line = format!(
+                "dlio-rs: warning: RUST_LOG is ignored: {why}; expected a level (debug) or a list of TARGET=LEVEL\n"
+            );
+            let _ = std::io::stderr().write_all(line.as_bytes());
+            default
+        }
+        None => default,
+    };
     let colours = crate::terminal::takes_colours(env, std::io::stderr().is_terminal());
-    let records = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    records.with_ansi(colours).without_time().init();
+    let records = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).without_time();
+    tracing_subscriber::registry().with(records.with_filter(filter)).init();
 }
 
 /// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. The output folder's

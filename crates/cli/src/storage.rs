@@ -391,7 +391,14 @@ fn open_s3(workload: &Workload, config: S3Config, time: Arc<dyn TimeSource>) -> 
     let client = Arc::new(S3::new(config, time)?);
     let storage: Arc<dyn Storage> = match workload.dlio_rs.s3_client {
         S3Client::Hyper => client.clone(),
+        #[cfg(feature = "sdk")]
         S3Client::Sdk => Arc::new(s3::sdk::SdkS3::beside(&client)),
+        #[cfg(not(feature = "sdk"))]
+        S3Client::Sdk => {
+            let text = "dlio_rs.s3_client: sdk: this binary was built without the AWS SDK. Leave the key out or set it to \
+                        hyper, or build with `cargo build --release -p dlio-cli --features sdk`";
+            return Err(Failure::new(Code::Usage, text));
+        }
     };
     Ok(Opened { storage, s3: Some(client) })
 }

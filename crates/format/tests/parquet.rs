@@ -6,8 +6,10 @@ mod dataset;
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Int8Type, Int16Type, UInt8Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int8Type, Int16Type, UInt8Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
 use bytes::Bytes;
 use dataset::{bytes, dataset};
 use dlio_config::vocabulary::{ColumnType, Decode, Format};
@@ -108,7 +110,7 @@ fn every_type_is_read_back_with_its_arrow_type_and_all_values() {
         assert_eq!(schema.field_with_name("binary_70").unwrap().data_type(), &DataType::Binary);
         assert!(matches!(schema.field_with_name("uint64_70").unwrap().data_type(), DataType::FixedSizeList(_, 70)));
         assert!(matches!(schema.field_with_name("list_1").unwrap().data_type(), DataType::FixedSizeList(_, 1)));
-        let batch = arrow::compute::concat_batches(&schema, &batches(&file)).unwrap();
+        let batch = arrow_select::concat::concat_batches(&schema, &batches(&file)).unwrap();
         assert_eq!(batch.num_rows(), 17);
         assert!(batch.columns().iter().all(|column| column.null_count() == 0));
         let texts = batch.column_by_name("string_3").unwrap().as_string::<i32>().clone();

@@ -1,7 +1,8 @@
 //! Rows of a trace as a structure of arrays.
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray};
 use dlio_event::{ConnectionId, EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 
 use crate::header::Drift;
@@ -297,7 +298,7 @@ impl Columns<'_> {
         Ok(array.iter().map(|value| number(value).map_or(ConnectionId::NONE, ConnectionId)).collect())
     }
 
-    fn long(&self, name: &str) -> Result<&arrow::array::PrimitiveArray<Int64Type>, String> {
+    fn long(&self, name: &str) -> Result<&arrow_array::PrimitiveArray<Int64Type>, String> {
         self.find(name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| format!("column {name} is not a 64-bit integer"))
     }
 
@@ -334,7 +335,7 @@ pub(crate) fn dictionary<'a>(
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::Int64Array;
+    use arrow_array::Int64Array;
 
     use super::*;
 

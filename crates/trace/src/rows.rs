@@ -1,8 +1,9 @@
 //! A row group as plain columns, for readers that go through millions of rows: only what an analysis needs, one vector per
 //! column, a fixed value where a row has none.
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
 use dlio_event::{OpKind, Outcome, Phase};
 
 use crate::batch::{Names, dictionary};

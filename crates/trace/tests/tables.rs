@@ -67,7 +67,7 @@ fn files_are_listed_with_the_sizes_that_are_known() {
     let file = std::fs::File::open(folder.path().join(tables::FILES)).unwrap();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let batches: Vec<_> = reader.build().unwrap().collect::<Result<_, _>>().unwrap();
-    assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 3);
+    assert_eq!(batches.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>(), 3);
     assert_eq!(batches[0].column_by_name("size").unwrap().null_count(), 1);
 }
 

@@ -1,6 +1,6 @@
 //! Columns of a Parquet file: their schema elements, and how the values of one look on a page.
 
-use ::arrow::datatypes::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use dlio_config::vocabulary::ColumnType;
 use dlio_config::workload::ParquetColumn;
 

@@ -1,8 +1,7 @@
 //! Why a request failed, whether trying again makes sense, and what the user can do about it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use dlio_event::Outcome;
 use http::{HeaderMap, StatusCode, header};
 
@@ -150,8 +149,7 @@ impl Refusal<'_> {
             _ => return None,
         };
         let date = self.headers.get(header::DATE)?.to_str().ok()?;
-        let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
-        let skew = i64::try_from(now).ok()?.saturating_sub(date.secs());
+        let skew = i64::try_from(now).ok()?.saturating_sub(i64::try_from(seconds_since_1970(date)?).ok()?);
         (skew.abs() > least).then_some(skew)
     }
 
@@ -238,8 +236,13 @@ fn retry_after(headers: &HeaderMap, now: u64) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = DateTime::from_str(text, DateTimeFormat::HttpDate).ok()?;
-    Some(Duration::from_secs(u64::try_from(date.secs()).ok()?.saturating_sub(now)))
+    Some(Duration::from_secs(seconds_since_1970(text)?.saturating_sub(now)))
+}
+
+/// A date of an HTTP header, in seconds since 1970.
+fn seconds_since_1970(date: &str) -> Option<u64> {
+    let date: SystemTime = httpdate::parse_http_date(date).ok()?;
+    date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod request;
 mod resolve;
 mod retry;
 mod scheme;
+#[cfg(feature = "sdk")]
 pub mod sdk;
 mod sign;
 mod tls;

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use aws_credential_types::provider::{self, ProvideCredentials};
 use tokio::sync::Notify;
 
 use super::failure::{Failure, Retry};
@@ -100,20 +99,6 @@ impl Renewal {
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Renewal({})", self.generation())
-    }
-}
-
-impl ProvideCredentials for Renewal {
-    fn provide_credentials<'a>(&'a self) -> provider::future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        let (newest, ends) = self.newest();
-        let token = newest.session_token.as_ref().map(|token| token.expose().to_owned());
-        let secret = newest.secret_access_key.expose();
-        let ends = ends.map(|ends| std::time::UNIX_EPOCH + ends);
-        let found = aws_credential_types::Credentials::new(&newest.access_key_id, secret, token, ends, "dlio-rs");
-        provider::future::ProvideCredentials::ready(Ok(found))
     }
 }
 

@@ -10,6 +10,7 @@ mod transfer;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
+use aws_credential_types::provider::{self, ProvideCredentials};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
@@ -27,6 +28,7 @@ use super::bucket::{Pages, after, forgiven};
 use super::endpoints::Endpoint;
 use super::failure::Failure;
 use super::multipart;
+use super::renewal::Renewal;
 use super::request::{Call, Failed, Tries, invalid};
 use super::{S3, S3Config, Shared};
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
@@ -303,5 +305,19 @@ impl Storage for SdkS3 {
 
     fn root_uri(&self) -> String {
         self.shared.config.bucket_uri()
+    }
+}
+
+impl ProvideCredentials for Renewal {
+    fn provide_credentials<'a>(&'a self) -> provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let (newest, ends) = self.newest();
+        let token = newest.session_token.as_ref().map(|token| token.expose().to_owned());
+        let secret = newest.secret_access_key.expose();
+        let ends = ends.map(|ends| std::time::UNIX_EPOCH + ends);
+        let found = aws_credential_types::Credentials::new(&newest.access_key_id, secret, token, ends, "dlio-rs");
+        provider::future::ProvideCredentials::ready(Ok(found))
     }
 }
