@@ -84,7 +84,7 @@ pub(crate) fn use_small_pages() {
 
 /// Lets this process have as many open files and connections as it may: lanes and endpoints multiply.
 pub(crate) fn raise_descriptor_limit() {
-    let limit = dlio_server::raise_descriptor_limit();
+    let limit = dlio_storage::process::raise_descriptor_limit();
     tracing::debug!("limit on file descriptors: {limit:?}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dlio_config::Loaded;
-use dlio_server::Credentials;
+use dlio_storage::registry::{self, KeyPair};
 
 use crate::args::TargetArgs;
 
@@ -35,7 +35,7 @@ pub(crate) struct Places<'a> {
 pub(crate) struct Registry {
     pub(crate) folder: PathBuf,
     pub(crate) endpoints: Vec<String>,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) credentials: Option<KeyPair>,
 }
 
 impl<'a> Places<'a> {
@@ -79,7 +79,7 @@ impl<'a> Places<'a> {
         remarks: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
-        let found = dlio_server::registry::wait(folder, patience, crate::log::note)
+        let found = registry::wait(folder, patience, crate::log::note)
             .await
             .map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))?;
         for stale in &found.stale {

@@ -1,23 +1,9 @@
-//! The limit on file descriptors: raised as far as it may be, and what it leaves for connections.
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+//! What the limit on file descriptors leaves for connections.
 
 /// Descriptors that are left for listeners, the runtime, refused connections and files of the program itself.
 const KEPT_BACK: u64 = 96;
 /// Fewest connections, however low the limit is.
 const LEAST: u64 = 8;
-
-/// Raises the soft limit of this process on open files to the hard one, which needs no privilege; returns the limit.
-/// `None`: there is none.
-#[must_use]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    let now = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
-    if now.current != now.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
-        return now.maximum;
-    }
-    now.current
-}
 
 /// Connections that may be open at a time under a limit, where each needs `each` descriptors.
 pub(crate) fn connections(limit: Option<u64>, each: u64) -> usize {

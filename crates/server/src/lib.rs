@@ -1,5 +1,5 @@
 //! The S3 server behind `dlio-rs serve`: [`Vault`]s of objects in memory or in a directory, served over S3 with
-//! signature version 4, and the registry directory through which servers and clients find each other.
+//! signature version 4.
 //!
 //! Invariant: an object appears under its key only when it is complete, and stays as it was for whoever reads it.
 //! Nothing below `--data` is reachable that is not an object of a bucket: keys never become paths unescaped.
@@ -20,15 +20,12 @@
 
 mod clock;
 mod connection;
-mod credentials;
 mod descriptors;
 mod error;
 mod gate;
 mod line;
 mod pace;
-pub mod process;
 mod protocol;
-pub mod registry;
 mod serve;
 mod signature;
 mod trouble;
@@ -36,8 +33,6 @@ mod users;
 mod vault;
 mod watched;
 
-pub use credentials::Credentials;
-pub use descriptors::raise_descriptor_limit;
 pub use error::Error;
 pub use pace::Pace;
 pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};

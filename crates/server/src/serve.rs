@@ -7,20 +7,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dlio_storage::process::{host_name, raise_descriptor_limit};
+use dlio_storage::registry::{self, Job, KeyPair};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::connection::{self, Door, Http, Slowness};
-use crate::descriptors::{self, raise_descriptor_limit};
+use crate::descriptors;
 use crate::gate::{Gate, Limits};
 use crate::pace::Pacer;
-use crate::registry::{self, Job};
 use crate::trouble::Troubles;
 use crate::users::{User, Users};
 use crate::vault::{Budget, EntityTags};
-use crate::{Credentials, Error, Pace, Trouble, Vault, protocol};
+use crate::{Error, Pace, Trouble, Vault, protocol};
 
 /// Where the objects live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub struct ServeConfig {
     pub ranks: u32,
     /// Key pair that clients must sign with. `None`: the pair that the registry holds, or else a new one, which is
     /// left in the registry if there is one.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<KeyPair>,
     /// Users beside the server's own, each with buckets of their own.
     pub users: Vec<User>,
     /// Directory to announce the endpoints in.
@@ -184,7 +185,7 @@ impl Server {
 #[derive(Debug)]
 pub struct Running {
     endpoints: Vec<String>,
-    credentials: Credentials,
+    credentials: KeyPair,
     notices: Vec<String>,
     guards: Vec<registry::Guard>,
     acceptors: Vec<JoinHandle<()>>,
@@ -204,7 +205,7 @@ impl Running {
 
     /// The key pair that clients must sign with.
     #[must_use]
-    pub fn credentials(&self) -> &Credentials {
+    pub fn credentials(&self) -> &KeyPair {
         &self.credentials
     }
 
@@ -339,14 +340,14 @@ fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Va
     Ok(vec![open(0)?; config.endpoints])
 }
 
-fn choose_credentials(config: &ServeConfig, job: &Job, notices: &mut Vec<String>) -> Result<Credentials, Error> {
+fn choose_credentials(config: &ServeConfig, job: &Job, notices: &mut Vec<String>) -> Result<KeyPair, Error> {
     let Some(dir) = &config.registry else {
-        return config.credentials.clone().map_or_else(Credentials::generate, Ok);
+        return Ok(config.credentials.clone().map_or_else(KeyPair::generate, Ok)?);
     };
     for gone in registry::prepare(dir, job)? {
         notices.push(format!("registry: removed {}, whose server is gone: {}", gone.name, gone.reason));
     }
-    let Some(given) = &config.credentials else { return registry::credentials(dir) };
+    let Some(given) = &config.credentials else { return Ok(registry::key_pair(dir)?) };
     if config.add && registry::read(dir)?.credentials.is_some_and(|known| known != *given) {
         return Err(Error::Config(format!(
             "--add: the servers of the registry {} use another key pair than the one given, and clients know one for all: \
@@ -354,7 +355,7 @@ fn choose_credentials(config: &ServeConfig, job: &Job, notices: &mut Vec<String>
             dir.display()
         )));
     }
-    if registry::withdraw_other_credentials(dir, given)? {
+    if registry::withdraw_other_key_pair(dir, given)? {
         notices.push("registry: removed the key pair of an earlier server; clients need the one given".into());
     }
     Ok(given.clone())
@@ -393,7 +394,7 @@ fn listen(runtime: &Handle, address: SocketAddr) -> Result<(TcpListener, SocketA
 fn url(config: &ServeConfig, address: SocketAddr) -> String {
     let host = match &config.advertise {
         Some(host) => host.clone(),
-        None if address.ip().is_unspecified() => registry::host_name(),
+        None if address.ip().is_unspecified() => host_name(),
         None => address.ip().to_string(),
     };
     let host = if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host };
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(url_of(None, "[::1]:8000"), "http://[::1]:8000");
         assert_eq!(url_of(Some("fe80::1"), "[::]:80"), "http://[fe80::1]:80");
         assert_eq!(url_of(Some("node7"), "0.0.0.0:80"), "http://node7:80");
-        assert_eq!(url_of(None, "0.0.0.0:80"), format!("http://{}:80", registry::host_name()));
+        assert_eq!(url_of(None, "0.0.0.0:80"), format!("http://{}:80", host_name()));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::signature::Secrets;
-use crate::{Credentials, Error};
+use dlio_storage::registry::KeyPair;
+
+use crate::Error;
 
 /// Canonical id and display name of the user whose key pair the server is started with.
 pub const OWNER: &str = "dlio-rs";
@@ -14,7 +16,7 @@ pub struct User {
     /// Canonical id and display name.
     pub id: String,
     /// Key pair.
-    pub credentials: Credentials,
+    pub credentials: KeyPair,
 }
 
 impl User {
@@ -31,7 +33,7 @@ impl User {
                 continue;
             }
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                let credentials = Credentials { access_key: String::new(), secret_key: String::new() };
+                let credentials = KeyPair { access_key: String::new(), secret_key: String::new() };
                 users.push(Self { id: name.trim().to_owned(), credentials });
                 continue;
             }
@@ -67,7 +69,7 @@ pub(crate) struct Users {
 
 impl Users {
     /// The server's own user and others.
-    pub(crate) fn new(own: &Credentials, others: &[User]) -> Result<Self, Error> {
+    pub(crate) fn new(own: &KeyPair, others: &[User]) -> Result<Self, Error> {
         let own = User { id: OWNER.to_owned(), credentials: own.clone() };
         let mut by_access_key = HashMap::new();
         for user in others.iter().chain([&own]) {
@@ -121,7 +123,7 @@ mod tests {
         let text = |error: Error| error.to_string();
         assert!(text(User::parse_all("[ann]\naws_access_key_id=A\n").unwrap_err()).contains("[ann] needs"));
         assert!(text(User::parse_all("[ann]\nnonsense\n").unwrap_err()).contains("line 2"));
-        let own = Credentials { access_key: "A".into(), secret_key: "s".into() };
+        let own = KeyPair { access_key: "A".into(), secret_key: "s".into() };
         let clash = Users::new(&own, &User::parse_all(TWO).unwrap()).unwrap_err();
         assert!(text(clash).contains("ann and dlio-rs have the same access key A"));
     }

@@ -9,7 +9,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use dlio_server::{Credentials, ServeConfig};
+use dlio_server::ServeConfig;
+use dlio_storage::registry::KeyPair;
 use support::{BUCKET, World, over_both};
 
 /// Sends text and returns everything that is answered.
@@ -71,7 +72,7 @@ const BOTOCORE: [(&str, &str, &str); 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_signed_with_version_2_may_have_a_slash_behind_it() {
-    let credentials = Some(Credentials { access_key: "testkey".into(), secret_key: "testsecret".into() });
+    let credentials = Some(KeyPair { access_key: "testkey".into(), secret_key: "testsecret".into() });
     let world = World::with_bucket(&ServeConfig { credentials, ..ServeConfig::default() }).await;
     for (query, signature, answer) in BOTOCORE {
         let request = |signature: &str| {
@@ -89,7 +90,7 @@ async fn a_bucket_signed_with_version_2_may_have_a_slash_behind_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_wrong_is_told_from_a_wrong_key() {
-    let credentials = Some(Credentials { access_key: "testkey".into(), secret_key: "testsecret".into() });
+    let credentials = Some(KeyPair { access_key: "testkey".into(), secret_key: "testsecret".into() });
     let world = World::with_bucket(&ServeConfig { credentials, ..ServeConfig::default() }).await;
     for region in ["us-east-1", "RegionOne"] {
         let answered = exchange(

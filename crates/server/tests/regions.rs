@@ -10,10 +10,11 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use dlio_server::{Credentials, ServeConfig};
+use dlio_server::ServeConfig;
+use dlio_storage::registry::KeyPair;
 use support::{BUCKET, World, client, code, get, pattern};
 
-fn in_region(world: &World, region: &'static str, credentials: &Credentials) -> Client {
+fn in_region(world: &World, region: &'static str, credentials: &KeyPair) -> Client {
     let client = client(&world.running.endpoints()[0], credentials);
     Client::from_conf(client.config().to_builder().region(Region::new(region)).build())
 }
@@ -39,11 +40,11 @@ async fn a_wrong_secret_is_refused_in_every_region() {
     let world = World::with_bucket(&ServeConfig::default()).await;
     let own = world.running.credentials().clone();
     for region in ["US", "us-east-1"] {
-        let wrong = Credentials { secret_key: "wrong".into(), ..own.clone() };
+        let wrong = KeyPair { secret_key: "wrong".into(), ..own.clone() };
         let refused = in_region(&world, region, &wrong).list_objects_v2().bucket(BUCKET).send().await.unwrap_err();
         assert_eq!(code(&refused), "SignatureDoesNotMatch", "{region}");
         assert!(format!("{refused:?}").contains("secret key"), "{refused:?}");
-        let stranger = Credentials { access_key: "stranger".into(), ..own.clone() };
+        let stranger = KeyPair { access_key: "stranger".into(), ..own.clone() };
         let refused = in_region(&world, region, &stranger).list_objects_v2().bucket(BUCKET).send().await.unwrap_err();
         assert_eq!(code(&refused), "InvalidAccessKeyId", "{region}");
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use dlio_server::{Credentials, Pace, Running, ServeConfig, Server, registry};
+use dlio_server::{Pace, Running, ServeConfig, Server};
+use dlio_storage::registry::{self, KeyPair};
 use support::{BUCKET, World, client, files, get, in_directory, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,10 +21,10 @@ async fn only_the_right_key_pair_is_let_in() {
     world.put("k", "secret").await;
     let endpoint = &world.running.endpoints()[0];
     let right = world.running.credentials().clone();
-    let wrong_secret = Credentials { secret_key: "wrong".into(), ..right.clone() };
+    let wrong_secret = KeyPair { secret_key: "wrong".into(), ..right.clone() };
     let refused = get(&client(endpoint, &wrong_secret), "k", None).await;
     assert_eq!(refused.unwrap_err(), "SignatureDoesNotMatch");
-    let unknown = Credentials { access_key: "AKIDUNKNOWN".into(), ..right };
+    let unknown = KeyPair { access_key: "AKIDUNKNOWN".into(), ..right };
     assert_eq!(get(&client(endpoint, &unknown), "k", None).await.unwrap_err(), "InvalidAccessKeyId");
     let answer = raw(endpoint, &format!("GET /{BUCKET}/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("AccessDenied"), "{answer}");

@@ -8,12 +8,13 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketCannedAcl, ObjectCannedAcl, PublicAccessBlockConfiguration};
-use dlio_server::{Credentials, ServeConfig, User};
+use dlio_server::{ServeConfig, User};
+use dlio_storage::registry::KeyPair;
 use support::{BUCKET, World, client, code, get, in_directory};
 
 /// A server on which `ann` has a key pair beside its own user.
 async fn with_ann(config: ServeConfig) -> (World, Client) {
-    let pair = Credentials { access_key: "ANN".into(), secret_key: "ann's".into() };
+    let pair = KeyPair { access_key: "ANN".into(), secret_key: "ann's".into() };
     let user = User { id: "ann".into(), credentials: pair.clone() };
     let world = World::with_bucket(&ServeConfig { users: vec![user], ..config }).await;
     let ann = client(&world.running.endpoints()[0], &pair);

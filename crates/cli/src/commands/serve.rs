@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dlio_comm::{Communicator, Place};
 use dlio_event::quantity::bytes;
-use dlio_server::{Credentials, EntityTags, Pace, Running, ServeConfig, Server, Store, User};
+use dlio_server::{EntityTags, Pace, Running, ServeConfig, Server, Store, User};
+use dlio_storage::registry::{self, KeyPair};
 
 use super::serve_keys::{self, Keys};
 use crate::exit::{Code, Failure};
@@ -46,9 +47,9 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
 
 /// Gives all ranks rank 0's id of the job and key pair, and everybody's host.
 async fn share_job(comm: &dyn Communicator, config: &mut ServeConfig) -> Result<(), Failure> {
-    let id = agree(comm, dlio_server::registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
+    let id = agree(comm, registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
     let pair = config.credentials.take().filter(|_| comm.place().rank == 0);
-    let all: Vec<(String, String, Option<Credentials>)> = gather(comm, &(id, comm.place().host.clone(), pair)).await?;
+    let all: Vec<(String, String, Option<KeyPair>)> = gather(comm, &(id, comm.place().host.clone(), pair)).await?;
     if let Some((id, _, pair)) = all.first() {
         config.job = Some(id.clone());
         config.credentials.clone_from(pair);
@@ -94,7 +95,7 @@ async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity:
     Ok(())
 }
 
-fn storage_failure(error: &dlio_server::Error) -> Failure {
+fn storage_failure(error: &dyn std::error::Error) -> Failure {
     Failure::new(Code::Storage, crate::run::chain(error))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a pair is printed only if the server made it and no registry holds it, once, by rank 0.
 
-use dlio_server::{Credentials, Running};
+use dlio_server::Running;
+use dlio_storage::registry::KeyPair;
 use serde::Serialize;
 
 use crate::exit::{Code, Failure};
@@ -16,11 +17,11 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keys {
     /// By the user.
-    Given(Credentials),
+    Given(KeyPair),
     /// In the registry, where a new pair is left if there is none.
     InRegistry,
     /// Made for this server.
-    Made(Credentials),
+    Made(KeyPair),
 }
 
 impl Keys {
@@ -33,23 +34,23 @@ impl Keys {
     ) -> Result<Self, Failure> {
         // The command line has both or neither.
         if let (Some(access_key), Some(secret_key)) = (access_key, secret_key) {
-            return Ok(Self::Given(Credentials { access_key, secret_key }));
+            return Ok(Self::Given(KeyPair { access_key, secret_key }));
         }
         let value = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
         match (value(ACCESS_KEY), value(SECRET_KEY)) {
-            (Some(access_key), Some(secret_key)) => Ok(Self::Given(Credentials { access_key, secret_key })),
+            (Some(access_key), Some(secret_key)) => Ok(Self::Given(KeyPair { access_key, secret_key })),
             (Some(_), None) => Err(half(ACCESS_KEY, SECRET_KEY)),
             (None, Some(_)) => Err(half(SECRET_KEY, ACCESS_KEY)),
             (None, None) if has_registry => Ok(Self::InRegistry),
             (None, None) => {
-                let made = Credentials::generate();
+                let made = KeyPair::generate();
                 made.map(Self::Made).map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))
             }
         }
     }
 
     /// The pair; `None`: the registry has it.
-    pub(super) fn pair(&self) -> Option<&Credentials> {
+    pub(super) fn pair(&self) -> Option<&KeyPair> {
         match self {
             Self::Given(pair) | Self::Made(pair) => Some(pair),
             Self::InRegistry => None,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use dlio_server::process::look;
+use dlio_storage::process::look;
 
 use super::owner::{Fate, Owner};
 

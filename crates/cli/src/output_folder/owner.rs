@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlio_server::process::{Here, Process, own_start_ticks};
+use dlio_storage::process::{Here, Process, own_start_ticks};
 use serde::{Deserialize, Serialize};
 
 use crate::launch::Environment;
@@ -102,7 +102,7 @@ pub(crate) fn job(env: &Environment) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use dlio_server::process::look;
+    use dlio_storage::process::look;
 
     use super::*;
 

@@ -15,9 +15,9 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3ErrorCode};
 
 use crate::Error;
-use crate::credentials::random;
 use crate::signature;
 use crate::users::Users;
+use dlio_storage::random::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");

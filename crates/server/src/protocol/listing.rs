@@ -11,8 +11,8 @@ use super::access::owner_id;
 use super::control::person;
 use super::uploads::page_limit;
 use super::{Gateway, Reply, etag, signed};
-use crate::credentials::hex;
 use crate::vault::{From, Page, Query, Stat};
+use dlio_storage::random::hex;
 
 impl Gateway {
     pub(super) async fn list_v2(&self, request: S3Request<ListObjectsV2Input>) -> Reply<ListObjectsV2Output> {

@@ -10,7 +10,7 @@ use s3s::{Body, StdError};
 use sha2::{Digest, Sha256};
 
 use super::{Key, equal};
-use crate::credentials::hex;
+use dlio_storage::random::hex;
 
 /// Longest line between chunks.
 const LINE_BYTES_MAX: usize = 8 << 10;

@@ -23,7 +23,7 @@ use canonical::{Canonical, PathForm};
 use chunks::{Framing, Seed};
 use scope::{Carrier, Signed};
 
-use crate::credentials::hex;
+use dlio_storage::random::hex;
 pub(crate) use version2::with_slash;
 
 /// The region in the place of one that `s3s` refuses.

@@ -17,7 +17,7 @@ use super::{
     Query, Stat, StoredChecksum, Tag, Target, Upload,
 };
 use crate::clock;
-use crate::credentials::{random, random_hex};
+use dlio_storage::random::{random, random_hex};
 
 /// Largest segment: big enough that a copy of it costs more than its bookkeeping.
 const SEGMENT_BYTES: usize = 1 << 20;

@@ -3,7 +3,7 @@
 //! A store walks its keys in order and asks the [`Pager`] about each; the answer tells it how far to skip.
 
 use super::Stat;
-use crate::credentials::hex;
+use dlio_storage::random::hex;
 
 /// Where a listing begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

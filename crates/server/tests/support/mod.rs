@@ -7,7 +7,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials as SdkCredentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use dlio_server::{Credentials, Running, ServeConfig, Server, Store};
+use dlio_server::{Running, ServeConfig, Server, Store};
+use dlio_storage::registry::KeyPair;
 
 pub(crate) const BUCKET: &str = "test-bucket.1";
 
@@ -59,7 +60,7 @@ pub(crate) fn code<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug
     error.code().map_or_else(|| format!("{error:?}"), str::to_owned)
 }
 
-pub(crate) fn client(endpoint: &str, credentials: &Credentials) -> Client {
+pub(crate) fn client(endpoint: &str, credentials: &KeyPair) -> Client {
     let keys = SdkCredentials::new(&credentials.access_key, &credentials.secret_key, None, None, "test");
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::escape::Escaped;
 use super::tags::{VERSION_BYTES, version};
 use super::{Directory, PRIVATE, find, require_bucket};
-use crate::credentials::random_hex;
 use crate::vault::{Attributes, BucketSettings, Fault, StoredChecksum};
+use dlio_storage::random::random_hex;
 
 const NAME: &str = "user.dlio-rs";
 const OF: &str = "user.dlio-rs.of";

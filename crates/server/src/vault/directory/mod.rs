@@ -35,7 +35,7 @@ use rustix::io::Errno;
 
 use super::{BucketSettings, Deletion, EntityTags, Fault, Opened, Page, Query, Stat};
 use crate::Error;
-use crate::credentials::random_hex;
+use dlio_storage::random::random_hex;
 pub(crate) use draft::Draft;
 use escape::{Escaped, aside};
 use level::Levels;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::attributes::read_checksum;
 use super::{Directory, require_bucket};
 use crate::clock;
-use crate::credentials::random_hex;
 use crate::vault::{Attributes, Begun, Completion, Fault, Part, Stat, Tag, Target, Upload};
+use dlio_storage::random::random_hex;
 
 const ABOUT: &str = "upload.json";
 

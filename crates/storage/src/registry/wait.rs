@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::owner::{Life, life_or_probe};
-use super::{Announcement, Registry, Stale};
-use crate::Error;
+use super::announcement::Announcement;
+use super::error::Error;
+use super::owner::{Life, life, life_or_probe};
+use super::read::{Registry, Stale, read};
 use crate::process::Here;
 
 /// How often [`wait`] looks.
@@ -99,7 +100,7 @@ pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> 
     let mut asked = BTreeMap::new();
     let mut said = false;
     loop {
-        let mut registry = super::read(dir)?;
+        let mut registry = read(dir)?;
         ask_others(&mut registry, &here, &mut asked).await?;
         let census = Census::of(dir, &registry)?;
         if census.is_complete() {
@@ -157,7 +158,7 @@ type Asked = BTreeMap<(String, String, u32), Life>;
 /// Asks servers on other machines for a connection, all at once, and puts those that refuse aside.
 async fn ask_others(registry: &mut Registry, here: &Here, asked: &mut Asked) -> Result<(), Error> {
     let key = |one: &Announcement| (one.file_name.clone(), one.job.clone(), one.pid);
-    let elsewhere = |one: &&Announcement| super::owner::life(one, here) == Life::Elsewhere;
+    let elsewhere = |one: &&Announcement| life(one, here) == Life::Elsewhere;
     let others: Vec<Announcement> = registry.endpoints.iter().filter(elsewhere).cloned().collect();
     if let Some(lost) = others.iter().find(|one| here.cannot_reach(one)) {
         return Err(Error::Loopback {

@@ -1,9 +1,11 @@
-//! Which process a file belongs to, for whoever finds it later: a registry entry, the lock of a folder.
+//! This process: who it is, for whoever finds a file of it later (a registry entry, the lock of a folder), and how many files it may open.
 //!
 //! Invariant: a process id says something only within the boot and the process namespace that gave it out; there, the start time
 //! tells a process from a later one with the same id.
 
 use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Where this process runs, as far as process ids are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +25,17 @@ impl Here {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         Self {
-            host: crate::registry::host_name(),
+            host: host_name(),
             boot: boot.trim().to_owned(),
             pid_namespace: namespace.to_string_lossy().into_owned(),
         }
     }
+}
+
+/// Name of this host, as announcements give it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// What the kernel tells about a process id.
@@ -76,6 +84,18 @@ fn parse_stat(stat: &str) -> Option<Process> {
     let zombie = matches!(fields.next()?, "Z" | "X" | "x");
     let start_ticks = fields.nth(18)?.parse().ok()?;
     Some(Process::Present { zombie, start_ticks })
+}
+
+/// Raises the soft limit of this process on open files to the hard one, which needs no privilege; returns the limit.
+/// `None`: there is none.
+#[must_use]
+pub fn raise_descriptor_limit() -> Option<u64> {
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+    if now.current != now.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        return now.maximum;
+    }
+    now.current
 }
 
 #[cfg(test)]

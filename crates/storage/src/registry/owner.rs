@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::Announcement;
+use super::announcement::Announcement;
 use crate::process::{Here, Process, look};
 
 /// How long a connection to an endpoint of another machine may take before its server is taken for a slow one.

@@ -1,0 +1,147 @@
+//! Announcing the endpoints of a server, and making room for them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::announcement::{Announcement, EXTENSION, FORMAT, stem};
+use super::error::Error;
+use super::files::{content_error, failed, publish, read_json, sync};
+use super::owner::{Life, life_or_probe};
+use super::read::{Stale, read, read_announcement};
+use crate::process::{Here, own_start_ticks};
+use crate::random::random_hex;
+
+/// The job that endpoints are announced for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its id, the same on all ranks.
+    pub id: String,
+    /// Rank of this process.
+    pub rank: u32,
+    /// Ranks.
+    pub ranks: u32,
+    /// Endpoints of each rank.
+    pub endpoints: usize,
+    /// Hosts of all ranks, in rank order; empty where they are not known.
+    pub hosts: Vec<String>,
+    /// Whether the job may announce itself beside other jobs that live.
+    pub add: bool,
+}
+
+/// An id for a new job.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn new_job_id() -> Result<String, Error> {
+    random_hex::<8>().map_err(Error::Random)
+}
+
+/// Takes an announcement away when dropped.
+#[derive(Debug)]
+#[must_use = "the announcement is removed when this is dropped"]
+pub struct Guard {
+    path: PathBuf,
+    mine: Announcement,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Best effort: should it stay, readers recognise it as stale. Somebody else's is not ours to remove.
+        if matches!(read_announcement(&self.path), Ok(Some(there)) if there == self.mine) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Announces one endpoint of this process.
+///
+/// # Errors
+/// [`Error::Occupied`] when its name belongs to a process that lives; otherwise when the directory cannot be written.
+pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<Guard, Error> {
+    let stem = stem(job.rank, index);
+    let file_name = if job.add { format!("{stem}-{}{EXTENSION}", job.id) } else { format!("{stem}{EXTENSION}") };
+    let (path, here) = (dir.join(&file_name), Here::now());
+    let mine = Announcement {
+        format: FORMAT,
+        endpoint: endpoint.to_owned(),
+        job: job.id.clone(),
+        rank: job.rank,
+        ranks: job.ranks,
+        of: job.endpoints * job.ranks as usize,
+        hosts: if job.rank == 0 { job.hosts.clone() } else { Vec::new() },
+        pid: std::process::id(),
+        start_ticks: own_start_ticks(),
+        host: here.host.clone(),
+        boot: here.boot.clone(),
+        pid_namespace: here.pid_namespace.clone(),
+        started: unix_seconds(),
+        file_name,
+    };
+    let text = serde_json::to_vec_pretty(&mine).map_err(|source| content_error(&path, source))?;
+    loop {
+        if publish(dir, &path, &text, 0o644)? {
+            sync(dir)?;
+            return Ok(Guard { path, mine });
+        }
+        match read_announcement(&path)? {
+            // A link whose answer was lost on the way has been made nevertheless.
+            Some(there) if there == mine => return Ok(Guard { path, mine }),
+            Some(there) => match life_or_probe(&there, &here) {
+                Life::Dead(_) => take_away(dir, &there)?,
+                _ => return Err(occupied(dir, &there)),
+            },
+            None => {}
+        }
+    }
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "announcements carry wall-clock time by definition")]
+fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn occupied(dir: &Path, there: &Announcement) -> Error {
+    Error::Occupied { dir: dir.to_path_buf(), name: there.file_name.clone(), owner: there.owner() }
+}
+
+/// Creates the directory and removes what dead servers left; returns what was removed.
+///
+/// # Errors
+/// [`Error::Occupied`] when another job lives in it and `job` is not to be added; otherwise when it cannot be used.
+pub fn prepare(dir: &Path, job: &Job) -> Result<Vec<Stale>, Error> {
+    fs::create_dir_all(dir).map_err(failed("creating", dir))?;
+    let (registry, here) = (read(dir)?, Here::now());
+    let mut gone = registry.stale;
+    for other in registry.endpoints.iter().filter(|one| one.job != job.id) {
+        match life_or_probe(other, &here) {
+            Life::Dead(reason) => gone.push(Stale { name: other.file_name.clone(), reason }),
+            _ if job.add => {}
+            _ => return Err(occupied(dir, other)),
+        }
+    }
+    for stale in &gone {
+        if let Ok(Some(there)) = read_announcement(&dir.join(&stale.name)) {
+            take_away(dir, &there)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes an announcement, but not one that was written in its place meanwhile.
+fn take_away(dir: &Path, dead: &Announcement) -> Result<(), Error> {
+    let path = dir.join(&dead.file_name);
+    let aside = dir.join(format!(".stale-{}", new_job_id()?));
+    match fs::rename(&path, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        moved => moved.map_err(failed("removing", &path))?,
+    }
+    let there = read_json::<Announcement>(&aside).ok().flatten();
+    if there.is_some_and(|there| Announcement { file_name: dead.file_name.clone(), ..there } != *dead) {
+        // Best effort: its owner has come first and the next look finds it, or it announces itself again.
+        let _ = fs::hard_link(&aside, &path);
+    }
+    fs::remove_file(&aside).map_err(failed("removing", &aside))
+}
