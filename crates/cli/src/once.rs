@@ -35,9 +35,6 @@ pub(crate) fn needs_no_ranks(command: &Command) -> bool {
     }
 }
 
-/// Variables that number the ranks of a node.
-const LOCAL: [&str; 4] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID", "PALS_LOCAL_RANKID"];
-
 /// Lets rank 0 say first what all ranks have found before they met. Tells whether this rank is to say it as well: the first rank
 /// of a node, or another one of which the first goes on.
 pub(crate) fn speaks_after_rank_0(env: &Environment) -> bool {
@@ -46,8 +43,8 @@ pub(crate) fn speaks_after_rank_0(env: &Environment) -> bool {
     }
     #[expect(clippy::disallowed_methods, reason = "nothing runs in this process any more")]
     std::thread::sleep(AFTER_RANK_0);
-    let local = LOCAL.iter().find(|name| env.contains_key(**name));
-    local.is_none_or(|name| env[*name].trim() == "0" || first_of_node_lives(name))
+    let local = dlio_comm::launcher::local_rank(&|name| env.get(name).cloned());
+    local.is_none_or(|(name, rank)| rank.trim() == "0" || first_of_node_lives(name))
 }
 
 /// Whether the process that this launcher numbered 0 on this node, as a child of the same parent, is still there.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::communicator::{Communicator, Place};
 use crate::shared::{Failures, SharedArrays, share};
-use crate::{Communicator, Place};
 
 /// Runs the suite on this rank.
 ///

@@ -3,7 +3,8 @@
 //! A launcher of another MPI than the one that the binary was built with silently gives N worlds of one rank: each
 //! would generate the whole data set and report its own metrics. This is found before the first operation.
 
-use crate::{Error, Family};
+use crate::error::Error;
+use crate::mpi_world::Family;
 
 /// Variable by which a user says how ranks find each other; see [`World`].
 pub const COMM: &str = "DLIO_RS_COMM";
@@ -45,8 +46,23 @@ struct Signs {
     name: &'static str,
     size: &'static str,
     rank: &'static str,
+    /// Variable with the rank within the node; empty where the launcher sets none or its name is not known.
+    local_rank: &'static str,
+    /// Variables that must be set for this launcher to be recognized.
+    proof: Proof,
     /// As in [`Launcher`].
     families: &'static [Family],
+}
+
+/// Variables that prove which launcher started a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// The size; the rank may be missing.
+    Size,
+    /// The rank: there is no variable for the size.
+    Rank,
+    /// Size and rank: several launchers set the size, or the names are common words.
+    Both,
 }
 
 /// Open MPI's ranks find each other through its own launchers and `PMIx`.
@@ -60,27 +76,43 @@ const VENDOR: &[Family] = &[Family::Mpich, Family::OpenMpi];
 /// Nothing here makes one world of them.
 const NONE: &[Family] = &[];
 
-const fn row(name: &'static str, size: &'static str, rank: &'static str, families: &'static [Family]) -> Signs {
-    Signs { name, size, rank, families }
+impl Signs {
+    const fn new(name: &'static str, size: &'static str, rank: &'static str, proof: Proof) -> Self {
+        Self { name, size, rank, local_rank: "", proof, families: NONE }
+    }
+
+    const fn mpi(self, families: &'static [Family]) -> Self {
+        Self { families, ..self }
+    }
+
+    const fn local_rank(self, local_rank: &'static str) -> Self {
+        Self { local_rank, ..self }
+    }
 }
 
 /// In the order of trust: an MPI launcher inside a Slurm step counts before the step, and before whatever has started the
 /// container that it runs in. `SLURM_NTASKS` is not here: a mere allocation sets it.
 const KNOWN: &[Signs] = &[
-    row("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", OPEN_MPI),
-    row("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", MPICH),
-    row("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", VENDOR),
-    row("PALS (Cray's mpiexec)", "", "PALS_RANKID", VENDOR),
-    row("Flux", "PMI_SIZE", "FLUX_TASK_RANK", EITHER),
-    row("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", MPICH),
-    row("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", MPICH),
-    row("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", EITHER),
-    row("a PMIx launcher", "", "PMIX_RANK", EITHER),
-    row("Flux without PMI", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", NONE),
-    row("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", NONE),
-    row("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", NONE),
-    row("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", NONE),
-    row("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX", NONE),
+    Signs::new("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", Proof::Size)
+        .mpi(OPEN_MPI)
+        .local_rank("OMPI_COMM_WORLD_LOCAL_RANK"),
+    Signs::new("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", Proof::Size).mpi(MPICH),
+    Signs::new("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", Proof::Both).mpi(VENDOR),
+    Signs::new("PALS (Cray's mpiexec)", "", "PALS_RANKID", Proof::Rank).mpi(VENDOR).local_rank("PALS_LOCAL_RANKID"),
+    Signs::new("Flux", "PMI_SIZE", "FLUX_TASK_RANK", Proof::Both).mpi(EITHER),
+    Signs::new("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", Proof::Size).mpi(MPICH),
+    Signs::new("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", Proof::Size)
+        .mpi(MPICH)
+        .local_rank("MPI_LOCALRANKID"),
+    Signs::new("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", Proof::Size)
+        .mpi(EITHER)
+        .local_rank("SLURM_LOCALID"),
+    Signs::new("a PMIx launcher", "", "PMIX_RANK", Proof::Rank).mpi(EITHER),
+    Signs::new("Flux without PMI", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", Proof::Both),
+    Signs::new("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", Proof::Both),
+    Signs::new("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", Proof::Both),
+    Signs::new("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", Proof::Both),
+    Signs::new("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX", Proof::Rank),
 ];
 
 /// Finds the launcher of this process; `env` looks a variable up.
@@ -89,16 +121,9 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
     let number = |name: &str| env(name).and_then(|value| value.trim().parse::<u32>().ok());
     KNOWN.iter().find_map(|signs| {
         let (size, rank) = (number(signs.size), number(signs.rank));
-        // A row without a size is known by its rank. One that is not MPI's must have both: the names are common words.
-        let variable = match (size, rank, signs.size) {
-            (None, Some(_), "") => signs.rank,
-            (Some(_), Some(_), _) => signs.size,
-            // PMI's size is that of more than one launcher.
-            (Some(_), None, _)
-                if !signs.families.is_empty() && !["PALS_RANKID", "FLUX_TASK_RANK"].contains(&signs.rank) =>
-            {
-                signs.size
-            }
+        let variable = match (signs.proof, size, rank) {
+            (Proof::Rank, _, Some(_)) => signs.rank,
+            (Proof::Both, Some(_), Some(_)) | (Proof::Size, Some(_), _) => signs.size,
             _ => return None,
         };
         let shown = |name: &str| env(name).map(|value| format!("{name}={}", value.trim()));
@@ -111,6 +136,13 @@ pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
         let (name, families) = if is_srun { ("Slurm's srun (PMI)", VENDOR) } else { (signs.name, signs.families) };
         Some(Launcher { name, size, rank, variable, families, variables })
     })
+}
+
+/// The variable that holds the rank of this process within its node, and its value; `env` looks a variable up.
+#[must_use]
+pub fn local_rank(env: &dyn Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    let known = KNOWN.iter().map(|signs| signs.local_rank).filter(|name| !name.is_empty());
+    known.map(|name| (name, env(name))).find_map(|(name, value)| Some((name, value?)))
 }
 
 impl Launcher {
@@ -177,7 +209,7 @@ pub fn world(word: Option<&str>) -> Result<World, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, Launcher, World, check, detect, world};
+    use super::{KNOWN, Launcher, World, check, detect, local_rank, world};
 
     fn found(variables: &[(&str, &str)]) -> Option<Launcher> {
         detect(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
@@ -281,6 +313,19 @@ mod tests {
         assert!(check(found(&[("JOB_COMPLETION_INDEX", "0")]).as_ref(), 1, None).is_err());
         let inside = found(&[("JOB_COMPLETION_INDEX", "0"), ("OMPI_COMM_WORLD_SIZE", "2")]);
         assert!(check(inside.as_ref(), 2, None).is_ok(), "mpirun in a pod is mpirun");
+    }
+
+    #[test]
+    fn the_rank_within_the_node_is_read_where_a_launcher_sets_it() {
+        let read = |variables: &[(&str, &str)]| {
+            local_rank(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        for name in ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID", "PALS_LOCAL_RANKID"] {
+            assert_eq!(read(&[(name, "3")]), Some((name, "3".to_owned())));
+        }
+        let mpirun_in_a_step = [("SLURM_LOCALID", "0"), ("OMPI_COMM_WORLD_LOCAL_RANK", "2")];
+        assert_eq!(read(&mpirun_in_a_step).map(|(_, rank)| rank), Some("2".to_owned()));
+        assert_eq!(read(&[("OMPI_COMM_WORLD_RANK", "1")]), None);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! Invariant: a communicator is used from one thread, and every rank calls the same collectives in the same order.
 
+mod communicator;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod doing;
+mod error;
 mod futex;
 mod host;
 pub mod launcher;
@@ -13,91 +15,9 @@ pub mod shared;
 mod simulated;
 mod solo;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::time::Duration;
-
+pub use communicator::{Collective, Communicator, Place};
 pub use doing::{Absence, Activity, Doing, ProcessState, Sighting};
+pub use error::Error;
 pub use mpi_world::{Abi, Family, LibraryInfo, Mpi, abort_world, look};
 pub use simulated::Simulated;
 pub use solo::Solo;
-
-/// A boxed future of a collective. Not `Send`: MPI is used from one thread.
-///
-/// The rank enters the collective when the future is first polled; a poll never waits for other ranks. A future that is
-/// dropped after that stays entered: the other ranks have what this one passed, and its later collectives come after it.
-/// Under MPI it is polled within a tokio runtime that has I/O; elsewhere every poll takes up to a millisecond.
-pub type Collective<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
-
-/// A collective that could not be completed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another rank ended with an error while this one waited.
-    #[error("rank {rank} ended the run: {message}")]
-    Aborted {
-        /// The rank that failed.
-        rank: u32,
-        /// Its message.
-        message: String,
-    },
-    /// The MPI library reported an error, or the world is not what the launcher promised.
-    #[error("{0}")]
-    Library(String),
-    /// The run was asked to end while this rank waited.
-    #[error("the run was asked to end while this rank waited for the other ranks")]
-    Cancelled,
-    /// The others did not come in time; the text says who is missing.
-    #[error("{0}")]
-    Stalled(String),
-}
-
-/// Where a rank stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Rank, from 0.
-    pub rank: u32,
-    /// Number of ranks.
-    pub size: u32,
-    /// Number of this rank's node, from 0.
-    pub node: u32,
-    /// Number of nodes.
-    pub nodes: u32,
-    /// Rank within the node, from 0.
-    pub local_rank: u32,
-    /// Ranks on this node.
-    pub local_size: u32,
-    /// Host name of this node.
-    pub host: String,
-}
-
-/// The ranks of one run.
-pub trait Communicator {
-    /// Where this rank stands.
-    fn place(&self) -> &Place;
-
-    /// Waits until every rank is here; does not burn a core while it waits.
-    fn barrier(&self) -> Collective<'_, ()>;
-
-    /// Every rank's bytes, in rank order. Lengths may differ.
-    fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>>;
-
-    /// Rank 0's bytes on every rank; what the others pass is ignored.
-    fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>>;
-
-    /// Says what this rank does from now on, for those that will wait for it; cheap enough for every step.
-    fn note(&self, doing: Doing) {
-        let _ = doing;
-    }
-
-    /// Said now and then while this rank waits in a collective: for how long already.
-    fn waiting(&self, waited: Duration) {
-        let _ = waited;
-    }
-
-    /// Who has not come to the collective that this rank waits in.
-    fn absent(&self) -> Absence;
-
-    /// Ends all ranks because this one failed. Where it can return (solo, simulated) the other ranks' collectives
-    /// fail with [`Error::Aborted`]; under MPI it does not return.
-    fn abort(&self, message: &str, exit_code: i32);
-}

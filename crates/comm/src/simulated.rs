@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::{Absence, Collective, Communicator, Doing, Error, Place, Sighting};
+use crate::communicator::{Collective, Communicator, Place};
+use crate::doing::{Absence, Doing, Sighting};
+use crate::error::Error;
 
 /// One rank of a simulated world.
 pub struct Simulated {

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use crate::{Absence, Collective, Communicator, Error, Place, host};
+use crate::communicator::{Collective, Communicator, Place};
+use crate::doing::Absence;
+use crate::error::Error;
+use crate::host;
 
 /// The communicator of a run with one rank.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Activity, Doing};
+use crate::doing::{Activity, Doing};
 
 /// What a rank tells; a cache line.
 #[repr(C)]

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 
 use super::library::{Handle, Library, Part, Parts, in_use};
 use super::request::Request;
-use crate::Error;
+use crate::error::Error;
 
 /// The library while MPI is initialized; dropping it finalizes MPI.
 pub(super) struct Session(&'static Library);
@@ -20,7 +20,7 @@ impl Session {
         let level = library.constants.funneled;
         // SAFETY: MPI is not initialized yet.
         let (code, provided) = unsafe { library.calls.init(level) };
-        check(library, "MPI_Init_thread", code)?;
+        library.check("MPI_Init_thread", code)?;
         let session = Self(library);
         if provided < level {
             return Err(Error::Library(format!(
@@ -48,16 +48,13 @@ pub(super) struct Comm {
     handle: Handle,
 }
 
-/// Turns a return code into an error with MPI's words.
-pub(super) fn check(library: &Library, call: &str, code: c_int) -> Result<(), Error> {
-    if code == 0 {
-        return Ok(());
-    }
-    Err(Error::Library(format!("{call} failed: {}", library.calls.error(code))))
-}
-
 fn count(len: usize) -> Result<c_int, Error> {
     c_int::try_from(len).map_err(|_| Error::Library(format!("{len} elements are more than one MPI call can move")))
+}
+
+/// A length that another rank sent, as one of this process.
+pub(super) fn to_usize(len: u64) -> Result<usize, Error> {
+    usize::try_from(len).map_err(|_| Error::Library(format!("{len} bytes do not fit into this process's memory")))
 }
 
 impl Comm {
@@ -66,27 +63,26 @@ impl Comm {
         let library = session.0;
         let Library { constants, calls, .. } = library;
         // SAFETY: the library is initialized, as the session shows.
-        check(library, "MPI_Comm_set_errhandler", unsafe {
+        library.check("MPI_Comm_set_errhandler", unsafe {
             calls.set_errhandler(constants.comm_world, constants.errors_return)
         })?;
         // SAFETY: as above.
         let world = Self::made(library, "MPI_Comm_dup", |new| unsafe { calls.dup(constants.comm_world, new) })?;
         // SAFETY: a valid communicator.
-        check(library, "MPI_Comm_set_errhandler", unsafe {
-            calls.set_errhandler(world.handle, constants.errors_return)
-        })?;
+        library
+            .check("MPI_Comm_set_errhandler", unsafe { calls.set_errhandler(world.handle, constants.errors_return) })?;
         Ok(world)
     }
 
     /// A communicator that a call makes.
     fn made(library: &'static Library, name: &str, call: impl FnOnce(&mut Handle) -> c_int) -> Result<Self, Error> {
         let mut handle = library.constants.comm_null;
-        check(library, name, call(&mut handle))?;
+        library.check(name, call(&mut handle))?;
         Ok(Self { library, handle })
     }
 
     fn check(&self, call: &str, code: c_int) -> Result<(), Error> {
-        check(self.library, call, code)
+        self.library.check(call, code)
     }
 
     /// The ranks that share this rank's memory, in the order of their ranks here.
@@ -164,9 +160,9 @@ impl Comm {
         })
     }
 
-    /// A short message that has arrived.
-    pub(super) fn receive(&self) -> Result<Option<[u8; super::roll_call::BYTES]>, Error> {
-        let mut bytes = [0; super::roll_call::BYTES];
+    /// A short message that has arrived; all messages on this communicator have the length `LEN`.
+    pub(super) fn receive<const LEN: usize>(&self) -> Result<Option<[u8; LEN]>, Error> {
+        let mut bytes = [0; LEN];
         let constants = &self.library.constants;
         if !self.probe((constants.any_source, 0))? {
             return Ok(None);
@@ -202,7 +198,7 @@ impl Comm {
     /// Gathers the bytes of all ranks, whose lengths may differ; only while the world is set up.
     pub(super) fn all_gather_now(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let lengths = self.all_gather_number(mine.len() as u64)?.block()?.numbers();
-        let lengths = lengths.into_iter().map(super::to_usize).collect::<Result<Vec<_>, _>>()?;
+        let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
         let gathered = self.all_gather_bytes(mine.to_vec(), &lengths)?.block()?;
         let mut rest = gathered.bytes();
         let parts = lengths.iter().map(|len| {

@@ -15,7 +15,7 @@ use super::bell::{Bell, Bells, Counter};
 use super::board::{Board, Record};
 use super::calls::Comm;
 use super::pause::{self, Looks, Patience, Timer};
-use crate::Error;
+use crate::error::Error;
 use crate::futex::{sleep_while, wake};
 use crate::shared::{Memory, Offer, accept};
 

@@ -11,9 +11,11 @@ mod calls;
 mod library;
 mod meeting;
 mod pause;
+mod queue;
 mod request;
 mod roll_call;
 mod turn;
+mod world;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -24,10 +26,15 @@ use self::calls::{Comm, Session};
 pub use self::library::{Abi, Family, LibraryInfo, look};
 use self::meeting::Meeting;
 use self::pause::Timer;
+use self::queue::Queue;
 use self::roll_call::RollCall;
-use self::turn::{Barrier, Queue, Turn};
+use self::turn::{Barrier, Turn};
+use self::world::World;
+use crate::communicator::{Collective, Communicator, Place};
+use crate::doing::{Absence, Doing};
+use crate::error::Error;
+use crate::host;
 use crate::launcher::Launcher;
-use crate::{Absence, Collective, Communicator, Doing, Error, Place, ProcessState, Sighting, host};
 
 /// Bytes that one MPI call moves at most: its counts and offsets are C integers.
 const LIMIT: usize = 1 << 30;
@@ -38,23 +45,6 @@ const SPEAK_AFTER: Duration = Duration::from_millis(500);
 /// The world of an MPI run; dropping it finalizes the library, unless a collective is still under way, or the thread panics:
 /// the others would not come to it.
 pub struct Mpi(Rc<World>);
-
-/// What collectives need, which may outlive their futures.
-struct World {
-    place: Place,
-    limit: Cell<usize>,
-    /// Collectives that were dropped before they were done, and whose turn it is.
-    queue: Queue,
-    timer: Timer,
-    roll_call: RollCall,
-    // The order matters: communicators are freed before the library is finalized.
-    /// Where the ranks of this node meet; `None` if some node cannot share memory.
-    meeting: Option<Meeting>,
-    /// The first ranks of all nodes (of which this is one), or the others, who do not use it.
-    leaders: Comm,
-    comm: Comm,
-    _session: Session,
-}
 
 impl Mpi {
     /// Opens an MPI library (the file `library`, or one that fits the launcher), initializes it and finds this rank's place.
@@ -106,92 +96,6 @@ impl Mpi {
     }
 }
 
-impl World {
-    /// Lengths first, then rounds in which every rank passes at most its share of the limit.
-    async fn gather(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
-        let ranks = self.place.size as usize;
-        let lengths = self.comm.all_gather_number(mine.len() as u64)?.done(&self.timer).await?.numbers();
-        let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
-        let share = (self.limit.get() / ranks).max(1);
-        let mut all: Vec<Vec<u8>> = lengths.iter().map(|len| Vec::with_capacity(*len)).collect();
-        while all.iter().zip(&lengths).any(|(got, len)| got.len() < *len) {
-            let counts: Vec<usize> = all.iter().zip(&lengths).map(|(got, len)| (len - got.len()).min(share)).collect();
-            let own = self.place.rank as usize;
-            let sent = all[own].len();
-            let part = mine[sent..sent + counts[own]].to_vec();
-            let gathered = self.comm.all_gather_bytes(part, &counts)?.done(&self.timer).await?;
-            let mut rest = gathered.bytes();
-            for (got, count) in all.iter_mut().zip(counts) {
-                let (part, tail) = rest.split_at(count);
-                got.extend_from_slice(part);
-                rest = tail;
-            }
-        }
-        Ok(all)
-    }
-
-    /// The length first, then parts of at most the limit.
-    async fn broadcast(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let root = self.place.rank == 0;
-        let len = (mine.len() as u64).to_le_bytes().to_vec();
-        let len = self.comm.broadcast(len)?.done(&self.timer).await?;
-        let len = to_usize(u64::from_le_bytes(len.try_into().unwrap_or_default()))?;
-        let mut all = Vec::with_capacity(len);
-        while all.len() < len {
-            let from = all.len();
-            let until = (from + self.limit.get()).min(len);
-            let part = if root { mine[from..until].to_vec() } else { vec![0; until - from] };
-            all.extend(self.comm.broadcast(part)?.done(&self.timer).await?);
-        }
-        Ok(all)
-    }
-
-    /// Ranks that have not come to the collective that this rank is in, or have come and hang since: those of this node, and,
-    /// where this rank speaks for all, what other nodes have said.
-    fn absent(&self) -> Absence {
-        let mut absence = self.absent_here();
-        let Place { rank, node, nodes, .. } = self.place;
-        if nodes > 1 {
-            // What cannot be received is not known.
-            let elsewhere = self.roll_call.hear(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
-            absence.ranks.extend(elsewhere.into_iter().flatten());
-            absence.ranks.sort_unstable_by_key(|seen| seen.rank);
-        }
-        absence.unseen = absence.ranks.is_empty() && nodes > 1;
-        absence
-    }
-
-    fn absent_here(&self) -> Absence {
-        let Some(meeting) = &self.meeting else { return Absence::default() };
-        let entered = self.queue.entered();
-        let mut absence = Absence::default();
-        let mut teller = self.place.rank;
-        for seen in meeting.board().all().filter(|seen| seen.rank != self.place.rank) {
-            let state = ProcessState::of(seen.process);
-            let is_here = entered.wrapping_sub(seen.entered).cast_signed() <= 0;
-            if is_here && state == ProcessState::Alive {
-                teller = teller.min(seen.rank);
-                continue;
-            }
-            absence.ranks.push(Sighting {
-                rank: seen.rank,
-                host: self.roll_call.host(seen.rank),
-                process: Some((seen.process, state)),
-                doing: Some(seen.doing),
-            });
-        }
-        absence.told_elsewhere = teller != self.place.rank;
-        absence
-    }
-
-    /// Tells the ranks of the node that this one has come to its next collective.
-    fn has_entered(&self, collectives: u32) {
-        if let Some(meeting) = &self.meeting {
-            meeting.board().enter(collectives);
-        }
-    }
-}
-
 impl Drop for Mpi {
     fn drop(&mut self) {
         if std::thread::panicking() || !self.0.queue.is_empty() {
@@ -199,10 +103,6 @@ impl Drop for Mpi {
             std::mem::forget(Rc::clone(&self.0));
         }
     }
-}
-
-fn to_usize(len: u64) -> Result<usize, Error> {
-    usize::try_from(len).map_err(|_| Error::Library(format!("{len} bytes do not fit into this process's memory")))
 }
 
 /// The meeting place of a node's ranks. All ranks of the world have one or none has: they would wait for each other

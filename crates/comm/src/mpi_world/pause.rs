@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::Error;
+use crate::error::Error;
 
 /// How long a rank polls before it waits: ranks that arrive together meet within this time.
 const SPIN: Duration = Duration::from_micros(20);

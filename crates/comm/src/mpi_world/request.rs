@@ -7,10 +7,9 @@
 use std::ffi::c_int;
 use std::task::{Context, Poll};
 
-use super::calls::check;
 use super::library::{Handle, Library};
-use super::pause::{Patience, Timer};
-use crate::Error;
+use super::pause::{self, Patience, Timer};
+use crate::error::Error;
 
 /// An active request with its buffers.
 pub(super) struct Request<B> {
@@ -32,7 +31,7 @@ impl<B> Request<B> {
     ) -> Result<Self, Error> {
         let mut buffers = Box::new(buffers);
         let mut handle = library.constants.request_null;
-        check(library, call, start(&mut buffers, &mut handle)?)?;
+        library.check(call, start(&mut buffers, &mut handle)?)?;
         Ok(Self { library, call, handle, buffers: Some(buffers), patience: Patience::default() })
     }
 
@@ -42,13 +41,13 @@ impl<B> Request<B> {
         let Library { constants, calls, .. } = self.library;
         // SAFETY: an active request of this thread, whose buffers are there, or null after completion.
         let code = unsafe { calls.test(&mut self.handle, &mut flag, constants.status_ignore) };
-        check(self.library, self.call, code)?;
+        self.library.check(self.call, code)?;
         Ok(flag != 0)
     }
 
     /// Looks whether it is done; the buffers are given back once.
     pub(super) fn poll(&mut self, timer: &Timer, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
-        let done = if self.patience.spins() { super::pause::spin(|| self.test()) } else { self.test() };
+        let done = if self.patience.spins() { pause::spin(|| self.test()) } else { self.test() };
         match done {
             Err(error) => Poll::Ready(Err(error)),
             Ok(false) => {
@@ -69,8 +68,8 @@ impl<B> Request<B> {
 
     /// Blocks until it is done: only while the world is set up, when the library blocks as well.
     pub(super) fn block(mut self) -> Result<B, Error> {
-        while !super::pause::spin(|| self.test())? {
-            super::pause::sleep(self.patience.pause());
+        while !pause::spin(|| self.test())? {
+            pause::sleep(self.patience.pause());
         }
         self.buffers
             .take()

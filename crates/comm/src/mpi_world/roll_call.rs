@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use super::calls::Comm;
 use super::request::Request;
-use crate::{Error, Sighting};
+use crate::doing::Sighting;
+use crate::error::Error;
 
 /// Missing ranks that one message names.
 const NAMED: usize = 14;
 const WORD: usize = size_of::<u32>();
 /// Bytes of a message: small enough that every library sends it at once.
-pub(super) const BYTES: usize = (2 + NAMED) * WORD;
+const BYTES: usize = (2 + NAMED) * WORD;
 
 /// Where the other ranks are, and what their nodes have said.
 pub(super) struct RollCall {
@@ -76,7 +77,7 @@ impl RollCall {
             return Ok(None);
         }
         let mut heard = self.heard.borrow_mut();
-        while let Some(bytes) = comm.receive()? {
+        while let Some(bytes) = comm.receive::<BYTES>()? {
             let mut words = bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word));
             if let (Some(collective), Some(node)) = (words.next(), words.next()) {
                 heard.insert(node, (collective, words.filter(|rank| *rank != u32::MAX).collect()));

@@ -1,66 +1,15 @@
-//! The order of this rank's collectives, which every rank must keep.
-//!
-//! Invariant: one collective is under way at a time, and they begin in the order in which they are first polled. One whose
-//! future is dropped while it is under way stays in the queue, with the buffers that MPI has of it, and is brought to its end
-//! by the polls of those that follow.
+//! Collectives that wait for their turn, and the barrier.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::World;
 use super::meeting::Round;
 use super::pause::Patience;
 use super::request::Request;
-use crate::Error;
-
-/// Whose turn it is.
-#[derive(Default)]
-pub(super) struct Queue {
-    entered: Cell<u32>,
-    left: Cell<u32>,
-    abandoned: RefCell<VecDeque<Abandoned>>,
-}
-
-/// A collective that nobody waits for any more.
-struct Abandoned {
-    number: u32,
-    work: Pin<Box<dyn Future<Output = ()>>>,
-}
-
-impl Queue {
-    /// Collectives that this rank has entered so far.
-    pub(super) fn entered(&self) -> u32 {
-        self.entered.get()
-    }
-
-    /// Whether no collective is under way.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entered.get() == self.left.get()
-    }
-
-    fn leave(&self) {
-        self.left.set(self.left.get().wrapping_add(1));
-    }
-
-    /// Brings abandoned collectives on; tells whether it is the turn of this one.
-    fn reaches(&self, number: u32, context: &mut Context<'_>) -> bool {
-        while self.left.get() != number {
-            let mut abandoned = self.abandoned.borrow_mut();
-            let next = abandoned.iter_mut().position(|next| next.number == self.left.get());
-            let Some(next) = next else { return false };
-            if abandoned[next].work.as_mut().poll(context).is_pending() {
-                return false;
-            }
-            abandoned.remove(next);
-            self.leave();
-        }
-        true
-    }
-}
+use super::world::World;
+use crate::error::Error;
 
 /// A collective with its place in the order, which it takes when it is first polled.
 pub(super) struct Turn<'a, W: Future + Unpin + 'static> {
@@ -84,8 +33,7 @@ impl<T, W: Future<Output = Result<T, Error>> + Unpin + 'static> Future for Turn<
         let this = self.get_mut();
         let queue = &this.world.queue;
         let number = *this.number.get_or_insert_with(|| {
-            let number = queue.entered.get();
-            queue.entered.set(number.wrapping_add(1));
+            let number = queue.enter();
             this.world.has_entered(number.wrapping_add(1));
             number
         });
@@ -113,7 +61,7 @@ impl<W: Future + Unpin + 'static> Drop for Turn<'_, W> {
                 // What it gives, nobody wants any more; an error comes up again in the next collective.
                 let _ = std::future::poll_fn(|context| Pin::new(&mut work).poll(context)).await;
             });
-            self.world.queue.abandoned.borrow_mut().push_back(Abandoned { number, work });
+            self.world.queue.abandon(number, work);
         }
     }
 }

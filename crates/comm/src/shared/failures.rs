@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::memory::Memory;
-use super::{ALIGN, memory_of_node};
-use crate::{Communicator, Error};
+use super::offer::{ALIGN, memory_of_node};
+use crate::communicator::Communicator;
+use crate::error::Error;
 
 const WORD: usize = size_of::<u32>();
 

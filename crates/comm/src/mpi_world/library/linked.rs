@@ -7,7 +7,7 @@ use mpi::ffi;
 
 use super::abi::{Abi, Constants, Handle};
 use super::functions::{Calls, Functions, text};
-use super::{Library, LibraryInfo, file_of, first_line};
+use super::loaded::{Library, LibraryInfo, file_of, first_line};
 
 /// A handle of the headers' type.
 fn handle<H: Copy>(handle: H) -> Handle {

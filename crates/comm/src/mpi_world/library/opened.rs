@@ -5,9 +5,11 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::abi::{Abi, Constants, Family, Handle};
 use super::functions::{Calls, Functions, text};
+use super::loaded::{Library, LibraryInfo, file_of, first_line};
 use super::recognize::{family, recognize};
-use super::{Abi, Constants, Family, Handle, Library, LibraryInfo, file_of, first_line, search};
+use super::search;
 use crate::launcher::Launcher;
 
 /// The file that `wanted` names, or the first one that fits the launcher.
