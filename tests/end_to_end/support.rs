@@ -265,3 +265,15 @@ pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
     let batches = traces.iter().flat_map(|trace| trace.batches().unwrap()).map(Result::unwrap);
     batches.flat_map(|batch| (0..batch.len()).map(|row| batch.event(row)).collect::<Vec<_>>()).collect()
 }
+
+/// Reports a check that cannot run on this machine: on standard error, past the capture of output, and in the list that
+/// `scripts/test` prints at its end.
+#[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
+pub(crate) fn skipped(what: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "SKIPPED: {what}").unwrap();
+    if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
+        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
+        writeln!(list, "{what}").unwrap();
+    }
+}

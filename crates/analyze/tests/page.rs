@@ -175,6 +175,16 @@ fn the_first_sentence_is_the_verdict() {
     assert_eq!(verdict(&Report::default())["headline"], "The traces hold no events");
 }
 
+/// Reports a check that could not run: on standard error, past the capture of output, and in the list that `scripts/test` prints at its end.
+#[expect(clippy::disallowed_methods, reason = "the list belongs to the caller of the tests")]
+fn skipped(what: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {what}").unwrap();
+    if let Some(list) = std::env::var_os("DLIO_TEST_SKIPS") {
+        let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
+        writeln!(list, "{what}").unwrap();
+    }
+}
+
 /// What Chromium makes of a page; `None` where there is no Chromium.
 fn drawn(page: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -249,8 +259,7 @@ fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
     ];
     for (name, page, plots) in pages {
         let Some(dom) = drawn(&text(page)) else {
-            // Past the capture of output: a test that did less than its name says so.
-            writeln!(std::io::stderr(), "SKIPPED: no Chromium here: the page was not drawn").unwrap();
+            skipped("a_browser_draws_every_plot_and_zooms_into_it_without_an_error: Chromium is not installed");
             return;
         };
         let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
