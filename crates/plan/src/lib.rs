@@ -27,7 +27,7 @@ mod summary;
 mod times;
 mod training;
 
-pub use checkpoint::{CheckpointFile, CheckpointPart, CheckpointPlan, Tensor, checkpoints};
+pub use checkpoint::{CheckpointFile, CheckpointPart, CheckpointPlan, checkpoints};
 pub use error::Error;
 pub use files::{File, FileSet};
 pub use fingerprint::Fingerprint;

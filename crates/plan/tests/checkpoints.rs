@@ -4,8 +4,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dlio_config::Tensor;
 use dlio_plan::checkpoint::DuringTraining;
-use dlio_plan::{CheckpointFile, CheckpointPart, CheckpointPlan, Split, Tensor, World, checkpoints, training};
+use dlio_plan::{CheckpointFile, CheckpointPart, CheckpointPlan, Split, World, checkpoints, training};
 use serde_json::{Value, json};
 use support::{golden, number, workload};
 

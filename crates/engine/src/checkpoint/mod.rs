@@ -310,11 +310,7 @@ pub fn checkpoint_objects(
     Ok(encoders.into_iter().map(|(name, encoder)| (name, encoder.len())).collect())
 }
 
-/// The tensors of a file in the words of the format.
+/// Returns the state that a planned file holds.
 fn state(file: &CheckpointFile) -> Result<State, checkpoint::Error> {
-    let tensor = |tensor: &dlio_plan::Tensor| {
-        let dlio_plan::Tensor { path, storage, dtype, elements } = tensor.clone();
-        checkpoint::Tensor { path, storage, dtype, elements }
-    };
-    State::new(file.tensors.iter().map(tensor).collect(), file.empty.clone())
+    State::new(file.tensors.clone(), file.empty.clone())
 }

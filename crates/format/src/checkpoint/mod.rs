@@ -12,6 +12,7 @@ mod table;
 mod torch;
 mod zip;
 
+use dlio_config::Tensor;
 use dlio_config::vocabulary::{DType, Dialect, Framework};
 
 use crate::Encoder;
@@ -28,19 +29,6 @@ const LATEST: &str = "checkpoint";
 
 /// All sizes stay below this, so that no sum of them overflows.
 const LIMIT: u64 = 1 << 61;
-
-/// A one-dimensional tensor of a state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor {
-    /// Keys of the nested mappings that lead to it.
-    pub path: Vec<String>,
-    /// Number of its storage, from 0 in order of first use; equal numbers are one storage, stored once.
-    pub storage: u32,
-    /// Element type.
-    pub dtype: DType,
-    /// Number of elements.
-    pub elements: u64,
-}
 
 /// What one file of a checkpoint holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

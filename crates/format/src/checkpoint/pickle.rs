@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
 
-use super::{State, Tensor};
+use super::State;
 
 /// Items of a mapping that are set at once.
 const BATCH: usize = 1000;

@@ -1,7 +1,8 @@
 //! States of checkpoints for tests.
 
+use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
-use dlio_format::checkpoint::{State, Tensor};
+use dlio_format::checkpoint::State;
 
 /// Path with slashes, element type, elements, storage.
 pub(crate) type Spec<'a> = (&'a str, DType, u64, u32);

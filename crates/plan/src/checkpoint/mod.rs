@@ -14,8 +14,8 @@ mod states;
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::{CheckpointMode, DType, Dialect, Framework, StorageType};
-use dlio_config::{Notice, Workload};
+use dlio_config::vocabulary::{CheckpointMode, Dialect, Framework, StorageType};
+use dlio_config::{Notice, Tensor, Workload};
 
 use crate::{Error, Fingerprint, World, fingerprint};
 use grid::Grid;
@@ -62,28 +62,6 @@ impl CheckpointFile {
             first
         });
         stored.map(Tensor::bytes).sum()
-    }
-}
-
-/// A one-dimensional tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor {
-    /// Keys of the nested mappings that lead to it.
-    pub path: Vec<String>,
-    /// Number of its storage in the file; storages are numbered from 0 in order of first use, and tensors with the same
-    /// number are one storage, written once.
-    pub storage: u32,
-    /// Element type.
-    pub dtype: DType,
-    /// Number of elements.
-    pub elements: u64,
-}
-
-impl Tensor {
-    /// Bytes of the elements.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.elements * self.dtype.itemsize()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The states of a rank and the files that hold them.
 
+use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
 
 use super::grid::Seat;
-use super::{CheckpointFile, CheckpointPart, CheckpointPlan, Tensor};
+use super::{CheckpointFile, CheckpointPart, CheckpointPlan};
 
 /// Collects the tensors of one file.
 #[derive(Default)]
