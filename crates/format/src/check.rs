@@ -1,73 +1,26 @@
 //! Comparing what is read with what was generated, in passing and in O(1) memory.
 //!
-//! How a format checks content: its decoder is made with a [`Scrutiny`]. Under [`Scrutiny::Payload`] it keeps a [`Check`]
+//! How a format checks content: its decoder is made with a [`Scrutiny`](crate::scrutiny::Scrutiny). Under `Scrutiny::Payload` it keeps a [`Check`]
 //! over the bytes that it expects from some offset on, and hands it every chunk after its own look at the structure, so that
 //! a damaged structure is reported as such:
 //!
-//! * a file that is read from front to back: [`Check::file`], the file encoded again beside the read;
+//! * a file that is read from front to back: [`Check::new`], the file encoded again beside the read;
 //! * a range of payload (a sample at an offset): [`Check::payload`], one per range;
 //! * compressed content: decompress in the decoder and hand the plain bytes to a check over the payload.
 //!
-//! Under [`Scrutiny::Checksums`] it computes the checksums that the format carries and compares nothing with the seed, so
-//! that files of other programs can be checked. [`Scrutiny::Full`] is the work of a training reader: checksums that its
+//! Under `Scrutiny::Checksums` it computes the checksums that the format carries and compares nothing with the seed, so
+//! that files of other programs can be checked. `Scrutiny::Full` is the work of a training reader: checksums that its
 //! library computes, decompression, pixels, values. Work of all three is done inside [`Decoder::chunk`](crate::Decoder::chunk)
 //! and [`Decoder::end`](crate::Decoder::end), which the engine times apart from the read.
 
-use dlio_config::vocabulary::{Decode, Format, VerifyBy};
-
 use crate::encode::{Encoder, Piece};
+use crate::error::Error;
 use crate::payload::{Payload, Stream};
-use crate::{Error, FileShape, Layout};
 
 /// Expected bytes are made in blocks of this size, which stay in the first-level cache.
 const BLOCK: usize = crate::crc::BLOCK;
 /// Bytes that a message shows from the first difference on.
 const SHOWN: usize = 8;
-
-/// How closely a decoder looks at what passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scrutiny {
-    /// The structure only.
-    Structure,
-    /// Every byte is compared with what the seed makes.
-    Payload,
-    /// The checksums of the format are computed.
-    Checksums,
-    /// The work of a training reader.
-    Full,
-}
-
-impl Scrutiny {
-    /// What a layout asks of its decoders.
-    ///
-    /// # Errors
-    /// Checksums of a format that has none.
-    pub(crate) fn new(layout: &Layout, decode: Decode) -> Result<Self, Error> {
-        match (decode, layout.verify_by) {
-            (Decode::None, _) => Ok(Self::Structure),
-            (Decode::Full, _) => Ok(Self::Full),
-            (Decode::Verify, VerifyBy::Payload) => Ok(Self::Payload),
-            (Decode::Verify, VerifyBy::Checksum) if has_checksums(layout.format()) => Ok(Self::Checksums),
-            (Decode::Verify, VerifyBy::Checksum) => Err(Error::Option {
-                option: "dlio_rs.verify_by: checksum".to_owned(),
-                reason: format!(
-                    "{} files carry no checksum of their content; use payload for a data set of this program",
-                    layout.format()
-                ),
-            }),
-        }
-    }
-
-    /// Whether the checksums of the format are computed.
-    pub(crate) fn sums(self) -> bool {
-        matches!(self, Self::Checksums | Self::Full)
-    }
-}
-
-/// Formats whose files carry checksums of their content.
-fn has_checksums(format: Format) -> bool {
-    matches!(format, Format::Npz | Format::TfRecord | Format::Png)
-}
 
 /// The bytes that should come next.
 #[derive(Debug)]
@@ -87,25 +40,13 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// A check of a whole file from its first byte to its last.
-    ///
-    /// # Errors
-    /// The shape cannot be encoded.
-    pub(crate) fn file(layout: &Layout, shape: &FileShape) -> Result<Self, Error> {
-        Ok(Self::new(layout.payload.seed(), layout.encoder(shape)?, 0))
-    }
-
     /// A check of a run of payload that begins at `offset` of the file.
     pub(crate) fn payload(seed: u64, stream: Stream, offset: u64) -> Self {
-        Self::new(seed, Encoder::pieces([Piece::Payload(stream)]), offset)
+        Self::new(seed, Encoder::pieces([Piece::payload(stream)]), offset)
     }
 
-    /// A check of what an encoder makes, which begins at `offset` of the file.
-    pub(crate) fn encoded(seed: u64, expected: Encoder, offset: u64) -> Self {
-        Self::new(seed, expected, offset)
-    }
-
-    fn new(seed: u64, expected: Encoder, offset: u64) -> Self {
+    /// A check of what an encoder makes, which begins at `offset` of the file; `seed` is for the message.
+    pub(crate) fn new(seed: u64, expected: Encoder, offset: u64) -> Self {
         let whole = expected.clone();
         Self { whole, start: offset, expected, offset, block: Vec::new(), from: 0, to: 0, seed }
     }
@@ -163,14 +104,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub(crate) fn new(layout: &Layout, encoder: Encoder) -> Self {
-        Self { len: encoder.len(), check: Check::new(layout.payload.seed(), encoder, 0) }
-    }
-
-    /// Of an object of a checkpoint.
+    /// A comparison with what an encoder makes of a payload.
     #[must_use]
-    pub fn of_checkpoint(payload: Payload, encoder: Encoder) -> Self {
-        Self { len: encoder.len(), check: Check::encoded(payload.seed(), encoder, 0) }
+    pub fn new(payload: Payload, encoder: Encoder) -> Self {
+        Self { len: encoder.len(), check: Check::new(payload.seed(), encoder, 0) }
     }
 
     /// Takes the next bytes of the object.

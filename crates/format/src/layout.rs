@@ -1,116 +1,111 @@
-//! How the files of one data set are laid out: the options of the configuration that decide bytes.
+//! How the files of one dataset are laid out: the options of the configuration that decide bytes, and nothing that acts on
+//! them. What a layout's files are encoded and decoded with is chosen in one place, the `codec` module.
 
 use std::sync::Arc;
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::{DType, Decode, Dialect, Format, IndexFile, VerifyBy};
+use dlio_config::vocabulary::{DType, Decode, Dialect, Format, VerifyBy};
 use dlio_config::workload::Dataset;
 
-use crate::check::{Check, Comparison, Scrutiny};
-use crate::crc::Seal;
-use crate::mismatch::Mismatches;
+use crate::dataset::access::Access;
+use crate::dataset::csv::compression::Compression;
+use crate::dataset::hdf5::options::{Filter as Hdf5Filter, Options as Hdf5Options};
+use crate::dataset::parquet::options::Options as ParquetOptions;
+use crate::encode::preset_crc::PresetCrc;
+use crate::error::Error;
+use crate::mismatch::{Mismatch, Mismatches};
 use crate::payload::{Element, Payload};
-use crate::{
-    Decoder, Encoder, Error, Footer, IndexDecoder, csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic,
-    tfrecord,
-};
+use crate::scrutiny::Scrutiny;
+use crate::shape::FileShape;
 
 /// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
 const TRANSFER_SIZE: u64 = 256 * 1024;
 
-/// Formats that are written and read.
-const FORMATS: &[Format] = &[
-    Format::Npz,
-    Format::Npy,
-    Format::Hdf5,
-    Format::TfRecord,
-    Format::Csv,
-    Format::Png,
-    Format::Jpeg,
-    Format::Synthetic,
-    Format::IndexedBinary,
-    Format::MmapIndexedBinary,
-    Format::Parquet,
-];
-
-/// The layout of every file of a data set.
+/// A format that is written and read, with the options that only its files have.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "independent properties of how files are read")]
+pub(crate) enum Options {
+    /// Members are deflated, or stored.
+    Npz {
+        is_deflated: bool,
+    },
+    Npy,
+    Hdf5(Arc<Hdf5Options>),
+    TfRecord,
+    Csv(Compression),
+    Png,
+    Jpeg,
+    Synthetic,
+    /// Indexed binary files, mapped into memory or not.
+    Indexed(Access),
+    Parquet(Arc<ParquetOptions>),
+}
+
+impl Options {
+    /// # Errors
+    /// A format that is neither written nor read, or an option that its files cannot have.
+    fn new(dataset: &Dataset) -> Result<Self, Error> {
+        Ok(match dataset.format {
+            Format::Npz => Self::Npz { is_deflated: dataset.compression.as_deref() == Some("zip") },
+            Format::Npy => Self::Npy,
+            Format::Hdf5 => Self::Hdf5(Arc::new(Hdf5Options::new(dataset)?)),
+            Format::TfRecord => Self::TfRecord,
+            Format::Csv => Self::Csv(Compression::new(dataset)?),
+            Format::Png => Self::Png,
+            Format::Jpeg => Self::Jpeg,
+            Format::Synthetic => Self::Synthetic,
+            Format::IndexedBinary => Self::Indexed(Access::Range),
+            Format::MmapIndexedBinary => Self::Indexed(Access::Pages),
+            Format::Parquet => Self::Parquet(Arc::new(ParquetOptions::new(dataset)?)),
+            format @ Format::Hdf5Opt => return Err(Error::Format(format)),
+        })
+    }
+}
+
+/// The layout of every file of a dataset.
+#[derive(Debug, Clone)]
 pub struct Layout {
     format: Format,
+    pub(crate) options: Options,
     pub(crate) dtype: DType,
     pub(crate) element: Element,
     pub(crate) payload: Payload,
-    pub(crate) seal: Arc<Seal>,
-    pub(crate) hdf5: Arc<hdf5::Options>,
+    pub(crate) preset_crc: Arc<PresetCrc>,
     pub(crate) transfer_size: u64,
     pub(crate) verify_by: VerifyBy,
     pub(crate) numpy_reads: bool,
-    pub(crate) mapped: indexed::Access,
     pub(crate) dialect: Dialect,
-    pub(crate) packing: csv::Packing,
-    /// npz members are deflated.
-    pub(crate) deflated: bool,
     /// Files are read whole, unless their content matters.
     pub(crate) opaque: bool,
-    pub(crate) parquet: Arc<parquet::Options>,
     /// Files are what they are: shapes, types and numbers of samples are not compared with the workload's.
     pub(crate) as_found: bool,
-    /// Where files of another shape are noted, which are read as they are; `None`: they are refused.
-    pub(crate) mismatches: Arc<Mismatches>,
+    /// Files of another shape that were read as they are.
+    mismatches: Arc<Mismatches>,
     /// Files of another shape are refused, where their format can tell.
-    pub(crate) refuses_mismatches: bool,
-}
-
-/// The shape of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileShape<'a> {
-    /// Combined number of the file (train files, then evaluation files): decides its payload.
-    pub file: u64,
-    /// Shape of one sample.
-    pub dims: &'a [u64],
-    /// Samples in the file.
-    pub samples: u64,
+    refuses_mismatches: bool,
 }
 
 impl Layout {
-    /// The layout that a data set's configuration asks for.
+    /// The layout that a dataset's configuration asks for.
     ///
     /// # Errors
     /// A format, element type or option that cannot be written or read.
     pub fn new(dataset: &Dataset, payload_seed: u64) -> Result<Self, Error> {
-        let format = dataset.format;
-        if !FORMATS.contains(&format) {
+        let (format, dtype) = (dataset.format, dataset.record_element_type);
+        if format == Format::Hdf5Opt {
             return Err(Error::Format(format));
         }
-        let dtype = dataset.record_element_type;
         let element = Element::new(dtype).ok_or(Error::ElementType(dtype, format))?;
-        let hdf5 = match format {
-            Format::Hdf5 => hdf5::Options::new(dataset)?,
-            _ => hdf5::Options::default(),
-        };
-        let parquet = match format {
-            Format::Parquet => parquet::Options::new(dataset)?,
-            _ => parquet::Options::default(),
-        };
         Ok(Self {
             format,
+            options: Options::new(dataset)?,
             dtype,
             element,
             payload: Payload::new(payload_seed),
-            seal: Arc::new(Seal::new(element)),
-            hdf5: Arc::new(hdf5),
+            preset_crc: Arc::new(PresetCrc::crc32(element)),
             transfer_size: TRANSFER_SIZE,
             verify_by: VerifyBy::Payload,
             numpy_reads: false,
-            parquet: Arc::new(parquet),
-            mapped: match format {
-                Format::MmapIndexedBinary => indexed::Access::Pages,
-                _ => indexed::Access::Range,
-            },
             dialect: Dialect::Dlio,
-            packing: csv::Packing::new(dataset)?,
-            deflated: format == Format::Npz && dataset.compression.as_deref() == Some("zip"),
             opaque: false,
             as_found: false,
             mismatches: Arc::default(),
@@ -151,8 +146,8 @@ impl Layout {
     /// The same layout; the samples of memory-mapped files are looked up but never looked at.
     #[must_use]
     pub fn with_untouched_maps(mut self) -> Self {
-        if self.format == Format::MmapIndexedBinary {
-            self.mapped = indexed::Access::View;
+        if let Options::Indexed(access @ Access::Pages) = &mut self.options {
+            *access = Access::View;
         }
         self
     }
@@ -191,25 +186,18 @@ impl Layout {
         self.refuses_mismatches
     }
 
-    /// Samples from `sample` on that one request brings, in a file with this footer: those of its row group and of the row
-    /// groups that are read with it.
-    #[must_use]
-    pub fn request_samples(&self, footer: &Footer, sample: u64) -> u64 {
-        self.parquet.request_rows(footer, sample)
-    }
-
     /// Whether reading a sample of this layout touches no byte: a view of a memory map is made and dropped.
     #[must_use]
     pub fn is_untouched(&self, decode: Decode) -> bool {
-        self.mapped == indexed::Access::View && decode == Decode::None
+        matches!(self.options, Options::Indexed(Access::View)) && decode == Decode::None
     }
 
     /// The same layout, read in the shapes that the workload asks for: ranges of TFRecord streams; footers, row groups and
     /// columns of Parquet; what content is verified by.
     #[must_use]
     pub fn with_reading(mut self, workload: &Workload) -> Self {
-        if self.format == Format::Parquet {
-            Arc::make_mut(&mut self.parquet).read_as(workload);
+        if let Options::Parquet(options) = &mut self.options {
+            Arc::make_mut(options).read_as(workload);
         }
         self.with_transfer_size(workload.reader.transfer_size).with_verify_by(workload.dlio_rs.verify_by)
     }
@@ -224,31 +212,10 @@ impl Layout {
     #[must_use]
     pub fn sample_bytes(&self, dims: &[u64]) -> u64 {
         let bytes = |dims: &[u64]| dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim));
-        match self.format {
-            Format::Parquet => self.parquet.sample_bytes(dims),
-            Format::Hdf5 => bytes(&self.hdf5.sample_dims(dims)).saturating_mul(self.hdf5.datasets),
+        match &self.options {
+            Options::Parquet(options) => options.sample_bytes(dims),
+            Options::Hdf5(options) => bytes(&options.sample_dims(dims)).saturating_mul(options.datasets),
             _ => bytes(dims),
-        }
-    }
-
-    /// The encoder of one file.
-    ///
-    /// # Errors
-    /// A shape that the format cannot hold.
-    pub fn encoder(&self, shape: &FileShape) -> Result<Encoder, Error> {
-        self.data_bytes(shape)?;
-        match self.format {
-            Format::Csv => csv::encoder(self, shape),
-            Format::Png => png::encoder(self, shape),
-            Format::Jpeg => jpeg::encoder(self, shape),
-            Format::Synthetic => Ok(synthetic::encoder(shape)),
-            Format::Npy => npy::encoder(self, shape),
-            Format::Npz => npz::encoder(self, shape),
-            Format::Hdf5 => hdf5::encoder(self, shape),
-            Format::TfRecord => tfrecord::encoder(self, shape),
-            Format::IndexedBinary | Format::MmapIndexedBinary => Ok(indexed::encoder(self, shape)),
-            Format::Parquet => parquet::encoder(self, &self.parquet, shape),
-            Format::Hdf5Opt => Err(Error::Format(self.format)),
         }
     }
 
@@ -256,50 +223,13 @@ impl Layout {
     /// written as text, or how well it compresses.
     #[must_use]
     pub fn length_follows_from_shape(&self) -> bool {
-        match self.format {
-            Format::Csv | Format::Synthetic => false,
-            Format::Npz => !self.deflated,
-            Format::Hdf5 => self.hdf5.filter == hdf5::Filter::None,
-            Format::Parquet => !self.parquet.is_compressed(),
-            _ => true,
+        match &self.options {
+            Options::Csv(_) | Options::Synthetic => false,
+            Options::Npz { is_deflated } => !is_deflated,
+            Options::Hdf5(options) => options.filter == Hdf5Filter::None,
+            Options::Parquet(options) => !options.is_compressed(),
+            Options::Npy | Options::TfRecord | Options::Png | Options::Jpeg | Options::Indexed(_) => true,
         }
-    }
-
-    /// The encoders of the index files that go with a data file, in the order of [`Format::index_files`].
-    #[must_use]
-    pub fn index_encoders(&self, shape: &FileShape) -> Vec<(IndexFile, Encoder)> {
-        let encoder = |index| match index {
-            IndexFile::TfRecord => tfrecord::index_encoder(self, shape),
-            IndexFile::Offsets | IndexFile::Sizes => indexed::index_encoder(self, shape, index),
-        };
-        self.format.index_files().iter().map(|&index| (index, encoder(index))).collect()
-    }
-
-    /// A decoder for a freshly opened file that should have this shape. It looks at the structure and passes over payload.
-    #[must_use]
-    pub fn decoder(&self, shape: &FileShape) -> Decoder {
-        Decoder::new(self, shape, Scrutiny::Structure, None)
-    }
-
-    /// A decoder that also verifies the content, or does the work of a training reader.
-    ///
-    /// # Errors
-    /// A verification that the format does not allow (see [`Self::allows`]), or a shape that it cannot hold.
-    pub fn decoder_with(&self, shape: &FileShape, decode: Decode) -> Result<Decoder, Error> {
-        let scrutiny = Scrutiny::new(self, decode)?;
-        let check = match scrutiny {
-            Scrutiny::Payload if self.is_read_whole() => Some(Check::file(self, shape)?),
-            _ => None,
-        };
-        Ok(Decoder::new(self, shape, scrutiny, check))
-    }
-
-    /// Whether files of this layout can be decoded so; for a check before anything is read.
-    ///
-    /// # Errors
-    /// Why not, and what to use.
-    pub fn allows(&self, decode: Decode) -> Result<(), Error> {
-        Scrutiny::new(self, decode).map(drop)
     }
 
     /// Whether files as a whole are verified by comparing them with what their encoders make; otherwise their samples'
@@ -309,23 +239,25 @@ impl Layout {
         self.verify_by == VerifyBy::Payload
     }
 
-    /// A comparison of a whole object, file or index, with what its encoder makes.
-    #[must_use]
-    pub fn comparison(&self, encoder: Encoder) -> Comparison {
-        Comparison::new(self, encoder)
+    /// Whether files of this layout can be decoded so; for a check before anything is read.
+    ///
+    /// # Errors
+    /// Why not, and what to use.
+    pub fn allows(&self, decode: Decode) -> Result<(), Error> {
+        self.scrutiny(decode).map(drop)
     }
 
-    /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.
-    fn is_read_whole(&self) -> bool {
-        matches!(self.format, Format::Npz | Format::Npy | Format::TfRecord | Format::Csv | Format::Png | Format::Jpeg)
+    /// How closely the decoders of this layout look.
+    ///
+    /// # Errors
+    /// Checksums of a format that has none.
+    pub(crate) fn scrutiny(&self, decode: Decode) -> Result<Scrutiny, Error> {
+        Scrutiny::new(self.format, self.verify_by, decode)
     }
 
-    /// The decoder of a data file's index files, for formats that say there where a sample is: read each of them
-    /// ([`Format::index_files`]) whole, then give the result to [`Decoder::locate`].
-    #[must_use]
-    pub fn index_decoder(&self, shape: &FileShape) -> Option<IndexDecoder> {
-        let has_offsets = self.format.index_files().contains(&IndexFile::Offsets);
-        has_offsets.then(|| IndexDecoder::new(self, shape))
+    /// What the reader of a file does if that has another shape.
+    pub(crate) fn mismatch(&self, shape: &FileShape, scrutiny: Scrutiny) -> Mismatch {
+        Mismatch::new(&self.mismatches, self.refuses_mismatches, shape.file, scrutiny)
     }
 
     /// Bytes of all samples of a file.

@@ -1,4 +1,4 @@
-//! Sans-I/O encoders and decoders for the data-set formats of DLIO, and the seeded payload generator.
+//! Sans-I/O encoders and decoders for the dataset formats of DLIO, and the seeded payload generator.
 //!
 //! Invariants owned here: a file's bytes are a function of (layout, payload seed, file number, shape) and of nothing
 //! else; the length of a file is known before its first byte; an encoder runs once, from front to back, in O(1) memory;
@@ -9,35 +9,32 @@
     reason = "fields of file formats are narrower than the numbers here; ranges are checked where a file is planned"
 )]
 
+mod buffer;
 mod check;
 pub mod checkpoint;
+mod codec;
 mod crc;
-mod csv;
+mod dataset;
 mod decode;
 mod encode;
 mod error;
-mod hdf5;
-mod image;
-mod indexed;
-mod jpeg;
 mod layout;
 mod mismatch;
-mod npy;
-mod npz;
-mod opaque;
-mod parquet;
+mod need;
 pub mod payload;
-mod png;
-mod squeeze;
-mod synthetic;
-mod tfrecord;
+mod protobuf;
+mod scrutiny;
+mod shape;
+mod zip;
 
 pub use check::Comparison;
-pub use decode::{Decoder, Need};
+pub use dataset::indexed::{IndexDecoder, SampleIndex};
+pub use dataset::parquet::Footer;
+pub use decode::Decoder;
 pub use dlio_config::vocabulary::Decode;
 pub use encode::Encoder;
 pub use error::Error;
-pub use indexed::{IndexDecoder, SampleIndex};
-pub use layout::{FileShape, Layout};
+pub use layout::Layout;
 pub use mismatch::Mismatches;
-pub use parquet::Footer;
+pub use need::Need;
+pub use shape::FileShape;

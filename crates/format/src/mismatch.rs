@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::check::Scrutiny;
-use crate::{Error, FileShape, Layout};
+use crate::error::Error;
+use crate::scrutiny::Scrutiny;
 
 /// What was found of files that have another shape than the workload says; one for all readers of a rank.
 #[derive(Debug, Default)]
@@ -50,9 +50,9 @@ pub(crate) struct Mismatch {
 
 impl Mismatch {
     /// For a reader of this file. Content that is compared with what was generated has to have its shape.
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let noted_in = (scrutiny != Scrutiny::Payload).then(|| Arc::clone(&layout.mismatches));
-        Self { noted_in, refused: layout.refuses_mismatches, file: shape.file }
+    pub(crate) fn new(mismatches: &Arc<Mismatches>, refused: bool, file: u64, scrutiny: Scrutiny) -> Self {
+        let noted_in = (scrutiny != Scrutiny::Payload).then(|| Arc::clone(mismatches));
+        Self { noted_in, refused, file }
     }
 
     /// Whether another shape is read.

@@ -165,8 +165,7 @@ impl Worker {
             self.check_size(&block, size)?;
         }
         let ends = Ends::new(self.checkpoints.container, &block.key);
-        let comparison =
-            block.expected.clone().map(|encoder| Comparison::of_checkpoint(self.checkpoints.payload, encoder));
+        let comparison = block.expected.clone().map(|encoder| Comparison::new(self.checkpoints.payload, encoder));
         let mut look = Look { ends, comparison };
         let bytes = self.read_range(&*object, &block, (start, end), &mut look).await?;
         if let Some(end) = end.filter(|end| start + bytes < *end) {

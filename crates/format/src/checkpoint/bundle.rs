@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use dlio_config::vocabulary::DType;
 
-use super::proto::{Message, varint};
-use super::{Content, State, Storage, element, ones, table};
-use crate::crc::{self, Crc32c, Seal, Sealed};
-use crate::encode::{Numbers, Piece};
+use super::state::{Content, State, Storage, element, ones};
+use super::table;
+use crate::crc::{self, Crc32c};
+use crate::encode::Piece;
+use crate::encode::preset_crc::{PresetCrc, PresetPayload};
+use crate::encode::segment::Numbers;
+use crate::protobuf::{Message, varint};
 
 /// Every saver counts its saves; each of ours saves once.
 const COUNTER: &str = "save_counter";
@@ -79,7 +82,7 @@ fn number(dtype: DType) -> u64 {
 pub(super) fn bundle(state: &State, content: Content) -> Bundle {
     let nodes = graph(state);
     let storages: Vec<Storage> = state.storages().collect();
-    let mut seals = HashMap::new();
+    let mut presets = HashMap::new();
     let (mut data, mut entries, mut offset) = (Vec::new(), BTreeMap::new(), 0);
     for variable in nodes.iter().filter_map(|node| node.value.as_ref()) {
         let (piece, entry) = match variable.storage {
@@ -90,7 +93,7 @@ pub(super) fn bundle(state: &State, content: Content) -> Bundle {
             }
             Some(storage) => {
                 let stored = storages[storage as usize];
-                let (piece, crc) = tensor(content, (storage, stored), &mut seals);
+                let (piece, crc) = tensor(content, (storage, stored), &mut presets);
                 let (dtype, elements) = (number(stored.dtype), Some(stored.elements));
                 (piece, Entry { dtype, elements, offset, size: stored.bytes(), crc })
             }
@@ -116,17 +119,21 @@ pub(super) fn data_len(state: &State) -> u64 {
 }
 
 /// A tensor's bytes and its masked checksum.
-fn tensor(content: Content, (number, storage): (u32, Storage), seals: &mut HashMap<DType, Arc<Seal>>) -> (Piece, u32) {
+fn tensor(
+    content: Content,
+    (number, storage): (u32, Storage),
+    presets: &mut HashMap<DType, Arc<PresetCrc>>,
+) -> (Piece, u32) {
     let bytes = storage.bytes();
     if !content.randomize {
         let word = ones(storage.dtype);
-        return (Piece::Numbers(Numbers::repeated(word, bytes)), crc::mask(crc::crc32c_repeated(word, bytes)));
+        return (Piece::numbers(Numbers::repeated(word, bytes)), crc::mask(crc::crc32c_repeated(word, bytes)));
     }
     let stream = content.number.wrapping_add(u64::from(number));
     let payload = content.payload.stream(stream, element(storage.dtype), bytes);
-    let seal = seals.entry(storage.dtype).or_insert_with(|| Arc::new(Seal::castagnoli(element(storage.dtype))));
-    let (piece, crc) = Sealed::castagnoli(seal, payload, content.payload.number(stream) as u32);
-    (piece, crc::mask(crc.into()))
+    let preset = presets.entry(storage.dtype).or_insert_with(|| Arc::new(PresetCrc::crc32c(element(storage.dtype))));
+    let (payload, crc) = PresetPayload::crc32c(preset, payload, content.payload.number(stream) as u32);
+    (Piece::Preset(Box::new(payload)), crc::mask(crc.into()))
 }
 
 /// The objects of a state, breadth first, as the framework numbers them.

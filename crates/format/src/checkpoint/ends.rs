@@ -1,7 +1,8 @@
 //! Whether an object that was read is whole, from its first and last bytes alone: a reader keeps nothing else.
 
-use super::zip::{END, END64, LOCAL, LOCATOR64};
-use super::{Container, Error};
+use super::container::Container;
+use super::error::Error;
+use crate::zip::{END, END64, LOCAL, LOCATOR64};
 
 /// End records of `torch.save`: zip64 end record, its locator, end record.
 const TAIL: usize = 56 + 20 + 22;

@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 
 use dlio_config::Tensor;
-use dlio_config::vocabulary::DType;
 
-use super::State;
+use super::state::{State, storage_class};
 
 /// Items of a mapping that are set at once.
 const BATCH: usize = 1000;
@@ -41,19 +40,6 @@ pub(super) fn pickle(state: &State) -> Vec<u8> {
     pickler.mapping(&items, 0);
     pickler.bytes.push(b'.');
     pickler.bytes
-}
-
-/// The class of a storage, by its element type; `None` for types that no checkpoint has.
-pub(super) fn storage_class(dtype: DType) -> Option<&'static str> {
-    Some(match dtype {
-        DType::Int8 => "CharStorage",
-        DType::Uint8 => "ByteStorage",
-        DType::Float16 => "HalfStorage",
-        DType::Bfloat16 => "BFloat16Storage",
-        DType::Float32 => "FloatStorage",
-        DType::Float64 => "DoubleStorage",
-        _ => return None,
-    })
 }
 
 impl Pickler {

@@ -1,7 +1,7 @@
 //! The sorted table that is a bundle's index: blocks of keys that share prefixes, an index of the blocks, a footer.
 
-use super::proto::varint;
 use crate::crc::masked_crc32c;
+use crate::protobuf::varint;
 
 /// A block ends when it has grown to so many bytes.
 const BLOCK: usize = 256 * 1024;

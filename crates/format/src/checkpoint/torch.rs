@@ -1,10 +1,11 @@
 //! The container of `torch.save`, written front to back: checksums follow the data, so nothing must be known before it is
 //! made, except the lengths.
 
+use super::pickle;
+use super::state::{Content, State, Storage};
 use super::zip::{self, Record};
-use super::{Content, State, Storage, pickle};
 use crate::crc::{BLOCK, Crc32};
-use crate::encode::Piece;
+use crate::encode::segment::Segment;
 
 /// Top folder of every archive that is written through an open file.
 pub(super) const TOP: &str = "archive";
@@ -23,7 +24,7 @@ pub(crate) struct Archive {
     /// Bytes that are made, and how many of them are written.
     ready: (Vec<u8>, usize),
     /// Data of the record that is being written.
-    data: Option<(Piece, Crc32)>,
+    data: Option<(Segment, Crc32)>,
     directory_written: bool,
 }
 
@@ -60,10 +61,10 @@ impl Archive {
                 *written += count;
                 return count;
             }
-            if let Some((piece, crc)) = &mut self.data {
+            if let Some((segment, crc)) = &mut self.data {
                 // Checksummed while it is still in the cache.
                 let room = buffer.len().min(BLOCK);
-                let count = piece.fill(&mut buffer[..room]);
+                let count = segment.fill(&mut buffer[..room]);
                 if count > 0 {
                     crc.update(&buffer[..count]);
                     return count;
@@ -93,16 +94,16 @@ impl Archive {
         };
         self.ready = (record.local(), 0);
         let storages = self.storages.len();
-        let piece = match at {
-            0 => Piece::bytes(std::mem::take(&mut self.pickle)),
-            1 => Piece::bytes(b"1".to_vec()),
-            2 => Piece::bytes(b"64".to_vec()),
-            3 => Piece::bytes(b"little".to_vec()),
-            at if at < HEAD + storages => self.content.piece((at - HEAD) as u32, self.storages[at - HEAD]),
-            at if at == HEAD + storages => Piece::bytes(b"3\n".to_vec()),
-            _ => Piece::bytes(self.serialization_id()),
+        let segment = match at {
+            0 => Segment::bytes(std::mem::take(&mut self.pickle)),
+            1 => Segment::bytes(b"1".to_vec()),
+            2 => Segment::bytes(b"64".to_vec()),
+            3 => Segment::bytes(b"little".to_vec()),
+            at if at < HEAD + storages => self.content.segment((at - HEAD) as u32, self.storages[at - HEAD]),
+            at if at == HEAD + storages => Segment::bytes(b"3\n".to_vec()),
+            _ => Segment::bytes(self.serialization_id()),
         };
-        self.data = Some((piece, Crc32::new()));
+        self.data = Some((segment, Crc32::new()));
         true
     }
 

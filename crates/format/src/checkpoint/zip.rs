@@ -1,6 +1,8 @@
 //! The zip archive of `torch.save`: stored records aligned to 64 bytes, checksums behind the data, zip64 fields for what
 //! lies or grows beyond 4 GiB, and a zip64 end record always.
 
+use crate::zip::{CENTRAL, DESCRIPTOR, END, END64, LOCAL, LOCATOR64, put16, put32, put64};
+
 /// Alignment of every record's data; the padding is an extra field of its own.
 const ALIGNMENT: u64 = 64;
 /// Sizes and offsets from here on are in zip64 fields.
@@ -8,13 +10,6 @@ const WIDE: u64 = u32::MAX as u64;
 /// Names are UTF-8, and size and checksum follow the data.
 const UTF8: u16 = 0x0800;
 const FOLLOWS: u16 = 0x0008;
-
-pub(super) const LOCAL: [u8; 4] = *b"PK\x03\x04";
-const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
-pub(super) const CENTRAL: [u8; 4] = *b"PK\x01\x02";
-pub(super) const END64: [u8; 4] = *b"PK\x06\x06";
-pub(super) const LOCATOR64: [u8; 4] = *b"PK\x06\x07";
-pub(super) const END: [u8; 4] = *b"PK\x05\x06";
 
 /// One record of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +49,13 @@ impl Record {
         let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
         let mut bytes = LOCAL.to_vec();
         // Version, flags, method (stored), time, date; then checksum and sizes, which follow the data.
-        put16(&mut bytes, &[0, self.flags(), 0, 0, 0]);
+        put16(&mut bytes, [0, self.flags(), 0, 0, 0]);
         bytes.extend([0; 12]);
-        put16(&mut bytes, &[self.name.len() as u16, wide.len() as u16 + 4 + padding as u16]);
+        put16(&mut bytes, [self.name.len() as u16, wide.len() as u16 + 4 + padding as u16]);
         bytes.extend(self.name.as_bytes());
         bytes.extend(wide);
         bytes.extend(b"FB");
-        put16(&mut bytes, &[padding as u16]);
+        put16(&mut bytes, [padding as u16]);
         bytes.resize(bytes.len() + padding as usize, b'Z');
         bytes
     }
@@ -70,11 +65,11 @@ impl Record {
         let mut bytes = Vec::new();
         if self.size > 0 {
             bytes.extend(DESCRIPTOR);
-            put32(&mut bytes, &[crc]);
+            put32(&mut bytes, [crc]);
             if self.wide(0).is_empty() {
-                put32(&mut bytes, &[self.size as u32, self.size as u32]);
+                put32(&mut bytes, [self.size as u32, self.size as u32]);
             } else {
-                put64(&mut bytes, &[self.size, self.size]);
+                put64(&mut bytes, [self.size, self.size]);
             }
         }
         bytes
@@ -94,11 +89,11 @@ impl Record {
         let (wide, narrow) = (self.wide(self.size), |number: u64| u32::try_from(number).unwrap_or(u32::MAX));
         bytes.extend(CENTRAL);
         // Version made by and needed, flags, method, time, date.
-        put16(bytes, &[0, 0, self.flags(), 0, 0, 0]);
-        put32(bytes, &[crc, narrow(self.size), narrow(self.size)]);
+        put16(bytes, [0, 0, self.flags(), 0, 0, 0]);
+        put32(bytes, [crc, narrow(self.size), narrow(self.size)]);
         // Name, extra, comment, disk, internal and external attributes.
-        put16(bytes, &[self.name.len() as u16, wide.len() as u16, 0, 0, 0, 0, 0]);
-        put32(bytes, &[narrow(self.offset)]);
+        put16(bytes, [self.name.len() as u16, wide.len() as u16, 0, 0, 0, 0, 0]);
+        put32(bytes, [narrow(self.offset)]);
         bytes.extend(self.name.as_bytes());
         bytes.extend(wide);
     }
@@ -124,33 +119,21 @@ pub(super) fn directory(records: &[Record], crcs: &[u32]) -> Vec<u8> {
     let (count, size) = (records.len() as u64, bytes.len() as u64);
     let offset = records.last().map_or(0, Record::end);
     bytes.extend(END64);
-    put64(&mut bytes, &[44]);
+    put64(&mut bytes, [44]);
     // Made by version 3.0 on Unix, needs 4.5; disks.
-    put16(&mut bytes, &[0x031E, 45]);
-    put32(&mut bytes, &[0, 0]);
-    put64(&mut bytes, &[count, count, size, offset]);
+    put16(&mut bytes, [0x031E, 45]);
+    put32(&mut bytes, [0, 0]);
+    put64(&mut bytes, [count, count, size, offset]);
     bytes.extend(LOCATOR64);
-    put32(&mut bytes, &[0]);
-    put64(&mut bytes, &[offset + size]);
-    put32(&mut bytes, &[1]);
+    put32(&mut bytes, [0]);
+    put64(&mut bytes, [offset + size]);
+    put32(&mut bytes, [1]);
     bytes.extend(END);
     let short = u16::try_from(count).unwrap_or(u16::MAX);
-    put16(&mut bytes, &[0, 0, short, short]);
-    put32(&mut bytes, &[size, offset].map(|number| u32::try_from(number).unwrap_or(u32::MAX)));
-    put16(&mut bytes, &[0]);
+    put16(&mut bytes, [0, 0, short, short]);
+    put32(&mut bytes, [size, offset].map(|number| u32::try_from(number).unwrap_or(u32::MAX)));
+    put16(&mut bytes, [0]);
     bytes
-}
-
-fn put16(bytes: &mut Vec<u8>, values: &[u16]) {
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-fn put32(bytes: &mut Vec<u8>, values: &[u32]) {
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-fn put64(bytes: &mut Vec<u8>, values: &[u64]) {
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Every path runs the same Rust code, so every path makes the same bytes; only the vector width differs.
 
-use super::{Element, GAMMA, Key};
+use super::element::Element;
+use super::key::{GAMMA, Key};
 
 /// An instruction set that the loop is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

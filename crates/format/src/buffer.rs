@@ -1,0 +1,37 @@
+//! Small helpers of everything that fills a caller's buffer.
+
+/// The smaller of a number of bytes left in a file and of the room in a buffer.
+pub(crate) fn clamp(left: u64, room: usize) -> usize {
+    usize::try_from(left).map_or(room, |left| left.min(room))
+}
+
+/// Bytes that are made in batches and handed out in pieces.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Batch {
+    /// The first batch.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, written: 0 }
+    }
+
+    /// Fills the buffer; `next` makes the next batch in a place that is empty.
+    pub(crate) fn fill(&mut self, mut buffer: &mut [u8], mut next: impl FnMut(&mut Vec<u8>)) {
+        while !buffer.is_empty() {
+            if self.written == self.bytes.len() {
+                self.bytes.clear();
+                next(&mut self.bytes);
+                self.written = 0;
+            }
+            let ready = &self.bytes[self.written..];
+            let count = ready.len().min(buffer.len());
+            let (front, back) = buffer.split_at_mut(count);
+            front.copy_from_slice(&ready[..count]);
+            self.written += count;
+            buffer = back;
+        }
+    }
+}

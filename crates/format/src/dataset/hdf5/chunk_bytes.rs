@@ -1,0 +1,146 @@
+//! Chunks: their grid, and their bytes, made chunk by chunk. Chunks at the edges are stored whole, with zeros behind the data.
+
+use crate::buffer::clamp;
+use crate::payload::Stream;
+
+/// How a dataset is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChunkGrid {
+    pub(super) extent: Vec<u64>,
+    pub(super) chunk: Vec<u64>,
+    /// What the dataset may be extended to.
+    pub(super) largest: Vec<u64>,
+    pub(super) itemsize: u64,
+}
+
+impl ChunkGrid {
+    /// Whether it is one chunk and stays so.
+    pub(super) fn is_single(&self) -> bool {
+        self.extent == self.chunk && self.extent == self.largest
+    }
+
+    /// Chunks that it may have.
+    pub(super) fn entries(&self) -> u64 {
+        counts(&self.largest, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
+    }
+
+    pub(super) fn chunk_bytes(&self) -> u64 {
+        self.chunk.iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
+    }
+
+    /// Bytes of all chunks.
+    pub(super) fn bytes(&self) -> u64 {
+        self.chunks().saturating_mul(self.chunk_bytes())
+    }
+
+    /// Chunks that it has.
+    pub(super) fn chunks(&self) -> u64 {
+        counts(&self.extent, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
+    }
+
+    /// Whether an entry of the index has a chunk.
+    pub(super) fn is_present(&self, entry: u64) -> bool {
+        if self.extent == self.largest {
+            return true;
+        }
+        let (all, present) = (counts(&self.largest, &self.chunk), counts(&self.extent, &self.chunk));
+        digits(entry, &all).iter().zip(&present).all(|(digit, count)| digit < count)
+    }
+}
+
+/// Chunks along each axis.
+fn counts(extent: &[u64], chunk: &[u64]) -> Vec<u64> {
+    extent.iter().zip(chunk).map(|(extent, chunk)| extent.div_ceil(*chunk)).collect()
+}
+
+/// A number in the mixed radix of these counts, the last one fastest.
+fn digits(mut number: u64, counts: &[u64]) -> Vec<u64> {
+    let mut digits: Vec<u64> = counts.iter().rev().map(|&count| digit(&mut number, count)).collect();
+    digits.reverse();
+    digits
+}
+
+fn digit(number: &mut u64, count: u64) -> u64 {
+    let digit = *number % count.max(1);
+    *number /= count.max(1);
+    digit
+}
+
+/// The bytes of all chunks of a dataset, whose payload is in the order of its elements.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkBytes {
+    payload: Stream,
+    extent: Vec<u64>,
+    chunk: Vec<u64>,
+    itemsize: u64,
+    chunk_bytes: u64,
+    position: u64,
+    end: u64,
+}
+
+impl ChunkBytes {
+    pub(super) fn new(grid: &ChunkGrid, payload: Stream) -> Self {
+        let (mut extent, mut chunk) = (grid.extent.clone(), grid.chunk.clone());
+        // Axes that every chunk covers whole are part of the row before them.
+        while let ([.., outer, inner], [.., chunk_outer, chunk_inner]) = (&mut extent[..], &mut chunk[..])
+            && inner == chunk_inner
+        {
+            *outer *= *inner;
+            *chunk_outer *= *chunk_inner;
+            extent.pop();
+            chunk.pop();
+        }
+        let (itemsize, chunk_bytes) = (grid.itemsize, grid.chunk_bytes());
+        Self { payload, extent, chunk, itemsize, chunk_bytes, position: 0, end: grid.bytes() }
+    }
+
+    /// These chunks of it.
+    pub(super) fn range(&self, from: u64, to: u64) -> Self {
+        Self { position: from * self.chunk_bytes, end: to * self.chunk_bytes, ..self.clone() }
+    }
+
+    pub(crate) fn remaining(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// Writes the next bytes; the buffer is no longer than what remains.
+    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
+        while !buffer.is_empty() {
+            let (run, payload) = self.run();
+            let count = clamp(run, buffer.len());
+            let (front, rest) = buffer.split_at_mut(count);
+            match payload {
+                Some(from) => {
+                    self.payload.range(from, from + count as u64).fill(front);
+                }
+                None => front.fill(0),
+            }
+            self.position += count as u64;
+            buffer = rest;
+        }
+    }
+
+    /// Bytes from the position on that follow each other, and where they are in the payload; zeros otherwise.
+    fn run(&self) -> (u64, Option<u64>) {
+        let last = self.chunk.len() - 1;
+        let row_bytes = self.chunk[last] * self.itemsize;
+        let (number, inside) = (self.position / self.chunk_bytes, self.position % self.chunk_bytes);
+        let (row, column) = (inside / row_bytes, inside % row_bytes);
+        let tile = digits(number, &counts(&self.extent, &self.chunk));
+        let rows = digits(row, &self.chunk[..last]);
+        let mut at = 0;
+        for (axis, row) in rows.iter().enumerate() {
+            let index = tile[axis] * self.chunk[axis] + row;
+            if index >= self.extent[axis] {
+                return (row_bytes - column, None);
+            }
+            at = at * self.extent[axis] + index;
+        }
+        let first = tile[last] * self.chunk[last];
+        let present = self.chunk[last].min(self.extent[last] - first) * self.itemsize;
+        if column >= present {
+            return (row_bytes - column, None);
+        }
+        (present - column, Some((at * self.extent[last] + first) * self.itemsize + column))
+    }
+}

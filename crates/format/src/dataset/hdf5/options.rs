@@ -1,0 +1,86 @@
+//! The options that only HDF5 files have.
+
+use dlio_config::workload::Dataset;
+
+use crate::error::Error;
+use crate::shape::FileShape;
+
+/// The options of the data set that only HDF5 has.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// `record_dims` is given: then a first axis of 1 is dropped.
+    explicit_dims: bool,
+    /// Datasets that a record is cut into.
+    pub(crate) datasets: u64,
+    pub(crate) chunk_dims: Vec<u64>,
+    pub(crate) max_shape: Vec<u64>,
+    pub(crate) filter: Filter,
+}
+
+/// Compression of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    None,
+    Gzip(u32),
+    Lzf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { explicit_dims: false, datasets: 1, chunk_dims: Vec::new(), max_shape: Vec::new(), filter: Filter::None }
+    }
+}
+
+impl Options {
+    pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
+        let filter = match dataset.compression.as_deref() {
+            None => Filter::None,
+            Some("gzip") => Filter::Gzip(dataset.compression_level),
+            Some("lzf") => Filter::Lzf,
+            Some(other) => {
+                return Err(Error::Option {
+                    option: format!("dataset.compression: {other}"),
+                    reason: "HDF5 has no such filter here; use gzip or lzf, or leave the key out".to_owned(),
+                });
+            }
+        };
+        let explicit_dims = !dataset.record_dims.is_empty();
+        let datasets = dataset.hdf5_num_dset_per_record.max(1);
+        if datasets > 1 && !explicit_dims {
+            return Err(Error::Option {
+                option: format!("dataset.hdf5.num_dset_per_record: {datasets}"),
+                reason: "records are cut along the first axis of dataset.record_dims; give record_dims".to_owned(),
+            });
+        }
+        let (chunk_dims, max_shape) = (dataset.hdf5_chunk_dims.clone(), dataset.hdf5_max_shape.clone());
+        Ok(Self { explicit_dims, datasets, chunk_dims, max_shape, filter })
+    }
+
+    /// Shape of one sample in each dataset.
+    pub(crate) fn sample_dims(&self, dims: &[u64]) -> Vec<u64> {
+        let mut dims = dims.to_vec();
+        if self.explicit_dims && !dims.is_empty() {
+            dims[0] /= self.datasets;
+            if dims[0] == 1 && dims.len() > 1 {
+                dims.remove(0);
+            }
+        }
+        dims
+    }
+
+    /// Shape of each dataset of a file: the sample axis is the first.
+    pub(super) fn dataset_shape(&self, shape: &FileShape) -> Vec<u64> {
+        let mut dims = self.sample_dims(shape.dims);
+        dims.insert(0, shape.samples);
+        dims
+    }
+
+    pub(super) fn is_contiguous(&self) -> bool {
+        self.chunk_dims.is_empty() && self.max_shape.is_empty() && self.filter == Filter::None
+    }
+}
+
+/// Name of a dataset of records.
+pub(super) fn name(index: u64) -> String {
+    format!("records_{index}")
+}

@@ -1,0 +1,117 @@
+//! A deflated member of an archive: its array header is looked at, its content goes through a checksum and is dropped.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::buffer::clamp;
+use crate::crc::Crc32;
+use crate::dataset::npy::Header;
+use crate::error::Error;
+use crate::error::malformed;
+
+/// Bytes that are made at a time.
+const BLOCK: usize = 16 * 1024;
+
+/// What a member has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// More bytes are wanted.
+    More,
+    /// The array header is there and good, just now.
+    Header,
+    /// The member is complete.
+    End,
+}
+
+/// A member in passing.
+#[derive(Debug)]
+pub(super) struct Inflated {
+    inflate: Decompress,
+    output: Vec<u8>,
+    /// Of an array, until it is complete.
+    header: Option<Header>,
+    /// Bytes of an array that are still to come, once its header is there.
+    array_left: Option<u64>,
+    /// Compressed bytes before the next call, if their number is known.
+    left: Option<u64>,
+}
+
+impl Inflated {
+    pub(super) fn new(header: Option<Header>, left: Option<u64>) -> Self {
+        Self { inflate: Decompress::new(false), output: vec![0; BLOCK], header, array_left: None, left }
+    }
+
+    /// Compressed bytes of the member that were there before the last call that did not end in [`Outcome::More`].
+    pub(super) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Takes bytes that lie at `position` of the file; returns how many.
+    pub(super) fn take(
+        &mut self,
+        bytes: &[u8],
+        position: u64,
+        mut sum: Option<&mut Crc32>,
+    ) -> Result<(usize, Outcome), Error> {
+        let member = &bytes[..self.left.map_or(bytes.len(), |left| clamp(left, bytes.len()))];
+        let malformed =
+            |expected: &str, found| malformed("deflated member of the npz archive", position, expected, found);
+        let mut used = 0;
+        let mut outcome = Outcome::More;
+        loop {
+            let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self
+                .inflate
+                .decompress(&member[used..], &mut self.output, FlushDecompress::None)
+                .map_err(|error| malformed("deflated data", error.to_string()))?;
+            used += (self.inflate.total_in() - before_in) as usize;
+            let made = &self.output[..(self.inflate.total_out() - before_out) as usize];
+            if let Some(sum) = &mut sum {
+                sum.update(made);
+            }
+            if content(&mut self.header, &mut self.array_left, made).map_err(|error| match error {
+                Some(error) => error,
+                None => malformed("the end of the array, as its header says", "more".to_owned()),
+            })? {
+                outcome = Outcome::Header;
+                if sum.is_none() {
+                    return Ok((used, outcome));
+                }
+            }
+            let known_end = self.left == Some(used as u64);
+            if status == Status::StreamEnd {
+                if self.header.is_some() || self.array_left.is_some_and(|left| left > 0) {
+                    return Err(malformed("as many bytes as the array header says", "fewer".to_owned()));
+                }
+                if self.left.is_some() && !known_end {
+                    return Err(malformed("the end of the member with that of its data", "more bytes".to_owned()));
+                }
+                return Ok((used, Outcome::End));
+            }
+            let stuck = self.inflate.total_in() == before_in && made.is_empty();
+            if made.is_empty() && (stuck || used == member.len()) {
+                if known_end || used < member.len() {
+                    return Err(malformed("the end of deflated data at the end of the member", "none".to_owned()));
+                }
+                self.left = self.left.map(|left| left - used as u64);
+                return Ok((used, outcome));
+            }
+        }
+    }
+}
+
+/// Takes content of a member; true when that completes its array header. An error without a text: surplus content.
+fn content(header: &mut Option<Header>, left: &mut Option<u64>, made: &[u8]) -> Result<bool, Option<Error>> {
+    let mut rest = made;
+    let mut complete = false;
+    if let Some(found) = header {
+        let (used, lengths) = found.take(rest).map_err(Some)?;
+        rest = &rest[used..];
+        if let Some((_, data)) = lengths {
+            (*header, *left, complete) = (None, Some(data), true);
+        }
+    }
+    if let Some(left) = left {
+        *left = left.checked_sub(rest.len() as u64).ok_or(None)?;
+    }
+    Ok(complete)
+}

@@ -1,0 +1,156 @@
+//! Reading an archive as numpy does from a file: its magic, the end record, the directory, then the member `x.npy` in whole
+//! buffers, so that the beginning of `y.npy` may come with it.
+//!
+//! Needs the size of the file. An archive that numpy would read in another order (a comment, zip64 records, `x.npy` not
+//! first) is read whole from the front, and so is one that is damaged, for the sake of the message.
+
+use super::read::Archive;
+use crate::error::Error;
+use crate::need::Need;
+use crate::zip::{CENTRAL, END, END_BYTES, LOCAL, LOCAL_BYTES};
+
+/// Bytes that a buffered file reads at once.
+const BUFFER: u64 = 4096;
+/// The end record and the locator of zip64 records before it.
+const TAIL: u64 = 42;
+/// Longest directory that is read in one piece; numpy's has about 100 bytes.
+const DIRECTORY_MAX: u64 = 1 << 16;
+
+/// The range that is read next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Everything from the front: no size is known, or the archive is another one.
+    Whole,
+    Magic,
+    End,
+    Locator,
+    Directory {
+        offset: u64,
+    },
+    /// Local header and the first data; the member's size is told by the directory.
+    Head {
+        size: u64,
+    },
+    /// The rest of the member.
+    Data {
+        end: u64,
+    },
+    Done,
+}
+
+/// A reader of npz files, in numpy's order.
+#[derive(Debug)]
+pub(crate) struct Members {
+    archive: Archive,
+    stage: Stage,
+    size: u64,
+    /// The bytes of the range, where they are looked at as a whole.
+    seen: Vec<u8>,
+    /// Bytes of the member and its header that have passed.
+    passed: u64,
+    wanted: bool,
+}
+
+impl Members {
+    pub(crate) fn new(archive: Archive) -> Self {
+        Self { archive, stage: Stage::Whole, size: 0, seen: Vec::new(), passed: 0, wanted: false }
+    }
+
+    pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
+        self.archive.size(bytes)?;
+        (self.stage, self.size) = (Stage::Magic, bytes);
+        Ok(())
+    }
+
+    pub(crate) fn sample(&mut self) {
+        self.wanted = true;
+        self.archive.sample();
+    }
+
+    /// Whether the bytes that come are the file from its front on.
+    pub(crate) fn is_front(&self) -> bool {
+        matches!(self.stage, Stage::Whole | Stage::Head { .. } | Stage::Data { .. })
+    }
+
+    pub(crate) fn need(&self) -> Need {
+        let range = |offset: u64, end: u64| Need::Bytes { offset, len: Some(end.min(self.size) - offset) };
+        match self.stage {
+            _ if !self.wanted => Need::Done,
+            Stage::Whole => self.archive.need(),
+            Stage::Magic | Stage::Head { .. } => range(0, BUFFER),
+            Stage::End => range(self.size - END_BYTES as u64, self.size),
+            Stage::Locator => range(self.size.saturating_sub(TAIL), self.size),
+            Stage::Directory { offset } => range(offset, self.size),
+            // The buffered file ends with a whole buffer, or with the file.
+            Stage::Data { end } => range(BUFFER, end.next_multiple_of(BUFFER)),
+            Stage::Done => Need::Done,
+        }
+    }
+
+    pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.is_front() {
+            self.seen.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if let Stage::Head { .. } = self.stage {
+            self.seen.extend_from_slice(bytes);
+        }
+        self.passed += bytes.len() as u64;
+        self.archive.chunk(bytes)
+    }
+
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        let seen = std::mem::take(&mut self.seen);
+        self.stage = match self.stage {
+            Stage::Whole => return self.archive.end(),
+            Stage::Magic if seen.starts_with(&LOCAL) => Stage::End,
+            Stage::End => end_record(&seen, self.size).map_or(Stage::Whole, |_| Stage::Locator),
+            Stage::Locator => match end_record(&seen[seen.len().saturating_sub(END_BYTES)..], self.size) {
+                Some(offset) => Stage::Directory { offset },
+                None => Stage::Whole,
+            },
+            Stage::Directory { .. } => first_member(&seen).map_or(Stage::Whole, |size| Stage::Head { size }),
+            Stage::Head { size } => {
+                let end = member_start(&seen).saturating_add(size);
+                if end <= BUFFER { self.complete(end)? } else { Stage::Data { end } }
+            }
+            Stage::Data { end } => self.complete(end)?,
+            Stage::Magic => Stage::Whole,
+            Stage::Done => Stage::Done,
+        };
+        Ok(())
+    }
+
+    /// The member has been read if that many bytes from the front have passed.
+    fn complete(&self, end: u64) -> Result<Stage, Error> {
+        if self.passed < end {
+            return Err(Error::Truncated { noun: "npz archive", expected: end, found: self.passed });
+        }
+        Ok(Stage::Done)
+    }
+}
+
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + len)?;
+    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+/// Offset of the directory, if this is the end record of an archive of this size without comment or zip64 records.
+fn end_record(bytes: &[u8], size: u64) -> Option<u64> {
+    let (length, offset) = (number(bytes, 12, 4)?, number(bytes, 16, 4)?);
+    let fits = offset.checked_add(length)? + END_BYTES as u64 == size && length <= DIRECTORY_MAX;
+    (bytes.starts_with(&END) && number(bytes, 20, 2)? == 0 && fits).then_some(offset)
+}
+
+/// Size in the file of the member that the directory lists first, if that is `x.npy` at the front.
+fn first_member(directory: &[u8]) -> Option<u64> {
+    let size = number(directory, 20, 4)?;
+    let is_x = directory.starts_with(&CENTRAL) && directory.get(46..51)? == b"x.npy" && number(directory, 28, 2)? == 5;
+    (is_x && number(directory, 42, 4)? == 0 && size != u64::from(u32::MAX)).then_some(size)
+}
+
+/// Where the data of the member with this local header begin.
+fn member_start(head: &[u8]) -> u64 {
+    let lengths = number(head, 26, 2).zip(number(head, 28, 2)).map_or(0, |(name, extra)| name + extra);
+    LOCAL_BYTES as u64 + lengths
+}

@@ -1,0 +1,149 @@
+//! What the configuration says about Parquet files.
+
+use std::io::Write as _;
+
+use dlio_config::RowGroupReader;
+use dlio_config::vocabulary::Dialect;
+use dlio_config::workload::{ColumnSelection, Dataset, Workload};
+
+use super::schema;
+use crate::error::Error;
+
+/// Bytes read from the end of a file for its footer, unless `footer_cap` says otherwise.
+const FOOTER_CAP: u64 = 4 << 20;
+/// What pyarrow reads from the end of a file; of a longer footer it then reads all.
+const PYARROW_TAIL: u64 = 64 << 10;
+
+/// How pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    None,
+    Snappy,
+    Gzip,
+    Zstd,
+}
+
+impl Codec {
+    /// Parquet's number of it.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::None => 0,
+            Self::Snappy => 1,
+            Self::Gzip => 2,
+            Self::Zstd => 6,
+        }
+    }
+
+    /// The same bytes always give the same page. No codec refuses bytes that fit into a page.
+    pub(super) fn compress(self, plain: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::None => plain,
+            Self::Snappy => snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default(),
+            Self::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                // Writing to memory does not fail.
+                encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default()
+            }
+            Self::Zstd => zstd::bulk::compress(&plain, 1).unwrap_or_default(),
+        }
+    }
+}
+
+/// Which columns are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Selected {
+    All,
+    /// From the first of these to the last, with whatever lies between.
+    Span(ColumnSelection),
+    /// The columns of these names and nothing between.
+    Only(Vec<String>),
+}
+
+/// What the configuration says about Parquet files.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Empty: one column of bytes.
+    pub(super) columns: Vec<schema::Column>,
+    pub(super) row_group_size: u64,
+    pub(super) codec: Codec,
+    pub(super) footer_cap: u64,
+    /// A footer longer than that is read once more from its start, and not only what is missing of it.
+    pub(super) footer_again: bool,
+    /// Row groups that are read in one range.
+    pub(crate) coalesce: u64,
+    pub(super) selected: Selected,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (columns, selected) = (Vec::new(), Selected::All);
+        let (footer_cap, footer_again) = (FOOTER_CAP, false);
+        Self { columns, row_group_size: 1, codec: Codec::None, footer_cap, footer_again, coalesce: 1, selected }
+    }
+}
+
+impl Options {
+    /// # Errors
+    /// A compression that pages cannot have.
+    pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
+        let codec = match dataset.compression.as_deref() {
+            None => Codec::None,
+            Some("snappy") => Codec::Snappy,
+            Some("gzip") => Codec::Gzip,
+            Some("zstd") => Codec::Zstd,
+            Some(word) => {
+                return Err(Error::Option {
+                    option: format!("dataset.compression: {word}"),
+                    reason: "Parquet pages are compressed with snappy, gzip or zstd, or not at all".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            columns: dataset.parquet.columns.iter().map(schema::Column::new).collect(),
+            row_group_size: dataset.parquet.row_group_size,
+            codec,
+            ..Self::default()
+        })
+    }
+
+    /// The shape of reads: the footer's, coalesced row groups and selected columns as the dialect has them.
+    pub(crate) fn read_as(&mut self, workload: &Workload) {
+        let windows = &workload.storage.windows;
+        self.footer_again =
+            matches!(workload.row_group_reader(), Some(RowGroupReader::Ranges | RowGroupReader::Serial));
+        self.footer_cap = if self.footer_again { PYARROW_TAIL } else { windows.footer_cap.max(8) };
+        self.coalesce = workload.coalesce_rgs();
+        let only = |column: &schema::Column| column.read.then(|| column.name.clone());
+        self.selected = match &windows.columns {
+            Some(selection) => Selected::Span(selection.clone()),
+            None if workload.dlio_rs.dialect == Dialect::Native && self.columns.iter().any(|column| !column.read) => {
+                Selected::Only(self.columns.iter().filter_map(only).collect())
+            }
+            None => Selected::All,
+        };
+    }
+
+    /// Whether pages are compressed, so that their content decides their length.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.codec != Codec::None
+    }
+
+    pub(super) fn columns(&self, dims: &[u64]) -> Vec<schema::Column> {
+        if self.columns.is_empty() {
+            let bytes = dims.iter().fold(1_u64, |bytes, &dim| bytes.saturating_mul(dim));
+            return vec![schema::Column::bytes(bytes)];
+        }
+        self.columns.clone()
+    }
+
+    /// Bytes of the values of one sample; saturates.
+    pub(crate) fn sample_bytes(&self, dims: &[u64]) -> u64 {
+        let columns = self.columns(dims);
+        let bytes = |column: &schema::Column| match column.values {
+            schema::Values::Texts => schema::TEXT,
+            schema::Values::Bits => 1,
+            values => values.payload(column.per_row()).unwrap_or(u64::MAX),
+        };
+        columns.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+}
