@@ -1,7 +1,8 @@
 //! Checkpoint containers, read by independent readers: every element type, shared storages, empty tensors and mappings.
 
+use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
-use dlio_format::checkpoint::{Container, Content, State, Tensor};
+use dlio_format::checkpoint::{Container, Content, State};
 use dlio_format::payload::Payload;
 use serde_json::{Value, json};
 
