@@ -2,16 +2,11 @@
 #![expect(clippy::panic, reason = "it is about panics")]
 #![expect(clippy::disallowed_methods, reason = "looks at its own environment")]
 
-#[expect(dead_code, reason = "only the code of a panic is used here")]
-#[path = "../crates/cli/src/exit.rs"]
-mod exit;
 #[path = "../crates/comm/tests/mpis/mod.rs"]
 mod mpis;
-#[expect(unused_imports, reason = "its unit tests need a harness")]
-#[path = "../crates/cli/src/panics.rs"]
-mod panics;
 
 use dlio_comm::{Communicator as _, Mpi, launcher};
+use dlio_run::panics;
 
 /// What panics, the main thread or another, and ranks per node.
 const CASES: [(&str, &str); 4] = [("main", "9"), ("main", "1"), ("lane", "9"), ("lane", "1")];
@@ -49,7 +44,7 @@ fn panics_under(mpi: &mpis::TestMpi, thread: &str, ranks: &str) -> Result<(), Bo
 
 /// Rank 1 panics while the others wait for it.
 fn rank(folder: std::path::PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    panics::end_the_run();
+    panics::end_the_run("serve");
     let ranks = std::env::var("PANIC_NODES")?.parse()?;
     let launcher = launcher::detect(&|name| std::env::var(name).ok());
     let library = std::env::var_os(launcher::MPI).map(std::path::PathBuf::from);

@@ -16,8 +16,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["plan", "format", "storage", "comm", "event"]),
     ("trace", &["event"]),
     ("analyze", &["config", "event", "trace"]),
+    ("run", &["event", "config", "plan", "format", "storage", "comm", "engine", "trace", "analyze"]),
     ("server", &["storage", "event"]),
-    ("cli", &["event", "config", "plan", "format", "storage", "comm", "engine", "trace", "analyze", "server"]),
+    ("cli", &["event", "config", "plan", "format", "storage", "comm", "engine", "trace", "analyze", "run", "server"]),
 ];
 
 const LINES_MAX: usize = 500;

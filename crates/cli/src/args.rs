@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use dlio_config::vocabulary::Decode;
+use dlio_config::vocabulary::{Decode, Dialect};
+use dlio_run::options::{self, ConfigWords, Options};
 
 use crate::location::local_path;
 use crate::serve_args::ServeArgs;
@@ -246,22 +247,52 @@ pub(crate) struct TargetArgs {
     pub(crate) format: OutputFormat,
 }
 
-impl TargetArgs {
-    /// When a wait is reported, and when it ends the run.
-    pub(crate) fn stall_limits(&self) -> dlio_engine::StallLimits {
-        dlio_engine::StallLimits { report_after: self.stall_seconds, end_after: self.stall_timeout }
+impl ConfigArgs {
+    /// The same without clap.
+    pub(crate) fn words(&self) -> ConfigWords {
+        let Self { words, dialect, strict } = self;
+        ConfigWords { words: words.clone(), dialect: dialect.map(Dialect::from), strict: *strict }
+    }
+}
+
+impl From<DialectArg> for Dialect {
+    fn from(arg: DialectArg) -> Self {
+        match arg {
+            DialectArg::Dlio => Self::Dlio,
+            DialectArg::Mlperf => Self::Mlperf,
+            DialectArg::Native => Self::Native,
+        }
     }
 }
 
 impl TargetArgs {
-    /// Whether complete files of the data set are written again.
-    pub(crate) fn overwrites_data(&self) -> bool {
-        matches!(self.overwrite, Some(Overwrite::All | Overwrite::Data))
-    }
-
-    /// Whether files in the output folder are replaced that no run lists.
-    pub(crate) fn overwrites_output(&self) -> bool {
-        matches!(self.overwrite, Some(Overwrite::All | Overwrite::Output))
+    /// What is asked of a run.
+    pub(crate) fn options(&self) -> Options {
+        let Self {
+            registry,
+            registry_wait,
+            output,
+            overwrite,
+            no_preflight,
+            retry_for,
+            stall_seconds,
+            stall_timeout,
+            no_verify_ssl,
+            format,
+        } = self;
+        Options {
+            registry: registry.clone(),
+            registry_wait: *registry_wait,
+            output: output.clone(),
+            overwrite: overwrite.map(options::Overwrite::from),
+            no_preflight: *no_preflight,
+            retry_for: *retry_for,
+            stall_seconds: *stall_seconds,
+            stall_timeout: *stall_timeout,
+            no_verify_ssl: *no_verify_ssl,
+            format: options::OutputFormat::from(*format),
+            tool_version: crate::version::line().to_owned(),
+        }
     }
 }
 
@@ -283,6 +314,25 @@ pub(crate) enum Overwrite {
     Data,
     /// Files in the output folder that no earlier run lists.
     Output,
+}
+
+impl From<OutputFormat> for options::OutputFormat {
+    fn from(format: OutputFormat) -> Self {
+        match format {
+            OutputFormat::Text => Self::Text,
+            OutputFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl From<Overwrite> for options::Overwrite {
+    fn from(overwrite: Overwrite) -> Self {
+        match overwrite {
+            Overwrite::All => Self::All,
+            Overwrite::Data => Self::Data,
+            Overwrite::Output => Self::Output,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use dlio_config::{has_key, nearest_key, vocabulary::Dialect};
 
-use crate::suggest;
+use dlio_run::resolve::suggest;
 
 /// What `--overwrite` may be followed by.
 const OVERWRITES: [&str; 3] = ["data", "output", "all"];

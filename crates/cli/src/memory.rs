@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use dlio_comm::Place;
 use dlio_event::quantity::bytes;
 
-use crate::exit::Failure;
 use crate::quantity::Size;
+use dlio_run::failure::Failure;
 
 /// What of the available memory objects may take where nothing else is said.
 const SHARE: f64 = 0.8;

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use dlio_plan::replay::{Late, Mapping, Timing};
+use dlio_run::replay::options::TraceOptions;
 
 /// Options of a replayed trace; there are none unless they are given.
 #[derive(Debug, Args, Default, PartialEq)]
@@ -76,57 +77,89 @@ pub(crate) struct TraceReplayArgs {
 }
 
 impl TraceReplayArgs {
-    pub(crate) fn timing(&self) -> Timing {
-        match self.timing {
-            None | Some(TimingArg::Open) => Timing::Open,
-            Some(TimingArg::Closed) => Timing::Closed,
-            Some(TimingArg::Dependent) => Timing::Dependent,
-            Some(TimingArg::Asap) => Timing::Asap,
+    /// What is asked of the replay.
+    pub(crate) fn options(self) -> TraceOptions {
+        let Self {
+            timing,
+            late,
+            mapping,
+            speed,
+            from,
+            to,
+            op,
+            rank,
+            object,
+            sample_objects,
+            map,
+            map_endpoint,
+            failed,
+            whole_writes,
+            scale_size,
+            repeat,
+            max_inflight,
+            prepare,
+            dry_run,
+            in_place,
+            require,
+        } = self;
+        TraceOptions {
+            timing: timing.map(Timing::from),
+            late: late.map(Late::from),
+            mapping: mapping.map(Mapping::from),
+            speed,
+            from,
+            to,
+            op,
+            rank,
+            object,
+            sample_objects,
+            map,
+            map_endpoint,
+            issues_failed: failed == Some(FailedArg::Issue),
+            whole_writes,
+            scale_size,
+            repeat,
+            max_inflight,
+            prepare,
+            dry_run,
+            in_place,
+            require,
         }
-    }
-
-    pub(crate) fn late(&self) -> Late {
-        match self.late {
-            None | Some(LateArg::CatchUp) => Late::CatchUp,
-            Some(LateArg::Stretch) => Late::Stretch,
-            Some(LateArg::Skip) => Late::Skip,
-        }
-    }
-
-    /// Name of the timing.
-    pub(crate) fn timing_name(&self) -> &'static str {
-        match self.timing() {
-            Timing::Open => "open",
-            Timing::Closed => "closed",
-            Timing::Dependent => "dependent",
-            Timing::Asap => "asap",
-        }
-    }
-
-    /// Name of what happens to late operations.
-    pub(crate) fn late_name(&self) -> &'static str {
-        match self.late() {
-            Late::CatchUp => "catch-up",
-            Late::Stretch => "stretch",
-            Late::Skip => "skip",
-        }
-    }
-
-    pub(crate) fn mapping(&self) -> Mapping {
-        match self.mapping {
-            None | Some(MappingArg::Block) => Mapping::Block,
-            Some(MappingArg::Modulo) => Mapping::Modulo,
-        }
-    }
-
-    /// Whether attempts that failed are made again.
-    pub(crate) fn issues_failed(&self) -> bool {
-        self.failed == Some(FailedArg::Issue)
     }
 
     /// Whether `--late` says something that the timing cannot do.
     pub(crate) fn late_without_schedule(&self) -> bool {
-        self.late.is_some() && self.timing() != Timing::Open
+        self.late.is_some() && !matches!(self.timing, None | Some(TimingArg::Open))
+    }
+}
+
+impl From<TimingArg> for Timing {
+    fn from(arg: TimingArg) -> Self {
+        match arg {
+            TimingArg::Open => Self::Open,
+            TimingArg::Closed => Self::Closed,
+            TimingArg::Dependent => Self::Dependent,
+            TimingArg::Asap => Self::Asap,
+        }
+    }
+}
+
+impl From<LateArg> for Late {
+    fn from(arg: LateArg) -> Self {
+        match arg {
+            LateArg::CatchUp => Self::CatchUp,
+            LateArg::Stretch => Self::Stretch,
+            LateArg::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<MappingArg> for Mapping {
+    fn from(arg: MappingArg) -> Self {
+        match arg {
+            MappingArg::Block => Self::Block,
+            MappingArg::Modulo => Self::Modulo,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::launch;
+use dlio_run::launch;
 
 /// The commit, where the build knew it.
 const COMMIT: Option<&str> = option_env!("DLIO_RS_COMMIT");

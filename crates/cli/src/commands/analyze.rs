@@ -9,13 +9,13 @@ use dlio_comm::Communicator;
 use dlio_trace::RankTrace;
 
 use crate::args::{AnalyzeArgs, ReportFormat};
-use crate::exit::{Code, Failure};
-use crate::log::{Verbosity, print};
-use crate::meter::{Screen, Tally, Task};
-use crate::output_folder::Reports;
-use crate::outputs::write_file;
-use crate::session::{agree, on_ranks};
-use crate::terminal;
+use dlio_run::failure::{Code, Failure};
+use dlio_run::output_folder::Reports;
+use dlio_run::outputs::log::{Verbosity, print};
+use dlio_run::outputs::meter::{Screen, Tally, Task};
+use dlio_run::outputs::write_file;
+use dlio_run::session::{agree, on_ranks};
+use dlio_run::terminal;
 
 /// What a replay of a trace says of itself, in its output folder.
 const FIDELITY: &str = "replay.json";
@@ -57,7 +57,7 @@ async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Resu
         args;
     match format {
         ReportFormat::Table => {
-            let columns = terminal::table_columns(&crate::launch::environment());
+            let columns = terminal::table_columns(&dlio_run::launch::environment());
             print(render::table(report, columns).as_bytes())?;
         }
         ReportFormat::Json => print(&render::json(report))?,
@@ -180,5 +180,5 @@ fn beside(path: &Path) -> PathBuf {
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn trace_failure(error: dlio_trace::Error) -> Failure {
-    Failure::new(Code::Trace, crate::run::chain(&error))
+    Failure::new(Code::Trace, dlio_run::execute::chain(&error))
 }

@@ -3,7 +3,6 @@
 mod analyze;
 mod generate;
 mod install_links;
-mod list;
 mod plan;
 mod replay;
 mod serve;
@@ -14,8 +13,6 @@ mod validate;
 mod verify;
 mod workloads;
 
-pub(crate) use list::list;
-
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -23,14 +20,16 @@ use clap::Parser;
 
 use crate::args::{Cli, CommArg, Command};
 use crate::command_line::{self, Words};
-use crate::exit::{Code, Failure};
 use crate::{drop_in, once};
+use dlio_run::failure::{Code, Failure};
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    crate::panics::end_the_run();
-    crate::launch::use_small_pages();
-    crate::launch::raise_descriptor_limit();
+    dlio_run::panics::end_the_run(dlio_server::THREAD_NAME);
+    dlio_run::launch::use_small_pages();
+    // Lanes and endpoints multiply files and connections.
+    let limit = dlio_storage::process::raise_descriptor_limit();
+    tracing::debug!("limit on file descriptors: {limit:?}");
     let mut words = words.peekable();
     if let Some(program) = drop_in::program(words.peek()) {
         return drop_in::main(program, words.skip(1));
@@ -38,13 +37,13 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words = match command_line::words(words) {
         Words::Parse(words) => words,
         Words::LongVersion(mpi) => {
-            crate::launch::heed(None, mpi.as_deref());
+            dlio_run::launch::heed(None, mpi.as_deref());
             // As with clap's own answers, nothing is left to do if it cannot be printed.
-            let _ = crate::log::print(crate::version::long().as_bytes());
+            let _ = dlio_run::outputs::log::print(crate::version::long().as_bytes());
             return ExitCode::SUCCESS;
         }
     };
-    let env = crate::launch::environment();
+    let env = dlio_run::launch::environment();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         // Rank 0 says it, and its exit code is that of all.
@@ -57,29 +56,29 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
-    let env = crate::launch::environment();
+    dlio_run::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
+    let env = dlio_run::launch::environment();
     if once::needs_no_ranks(&cli.command) && once::is_another(&env) {
         return ExitCode::SUCCESS;
     }
-    let verbosity = crate::log::Verbosity::new(cli.quiet, cli.verbose);
-    crate::log::init(verbosity, &env);
+    let verbosity = dlio_run::outputs::log::Verbosity::new(cli.quiet, cli.verbose);
+    dlio_run::outputs::log::init(verbosity, &env);
     match dispatch(cli.command, verbosity) {
         Ok(()) => {
-            crate::output_folder::completed();
+            dlio_run::output_folder::completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
             if failure.said || once::speaks_after_rank_0(&env) {
-                crate::log::failure(&failure);
+                dlio_run::outputs::log::failure(&failure);
             }
-            crate::output_folder::end_early();
+            dlio_run::output_folder::end_early();
             ExitCode::from(failure.code as u8)
         }
     }
 }
 
-fn dispatch(command: Command, verbosity: crate::log::Verbosity) -> Result<(), Failure> {
+fn dispatch(command: Command, verbosity: dlio_run::outputs::log::Verbosity) -> Result<(), Failure> {
     match command {
         Command::Generate(args) => generate::run(args, verbosity),
         Command::Replay(args) => replay::replay(args, verbosity),

@@ -8,18 +8,19 @@ use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
-use crate::exit::{Code, Failure};
-use crate::launch::{self, Environment};
-use crate::log::Verbosity;
-use crate::meter::{Screen, Task};
-use crate::places::Places;
-use crate::sizes::Sizes;
-use crate::{credentials, request, terminal, workload};
+use dlio_run::failure::{Code, Failure};
+use dlio_run::launch::{self, Environment};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::outputs::meter::{Screen, Task};
+use dlio_run::resolve::places::Places;
+use dlio_run::resolve::{credentials, request, source};
+use dlio_run::sizes::Sizes;
+use dlio_run::terminal;
 
 pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
     let env = launch::environment();
-    let wanted = workload::find(&config, None)?;
+    let wanted = source::find(&config.words(), None)?;
     let loaded = request::load(&wanted, &env)?;
     // What a run would refuse of the AWS profile is refused here as well.
     let places = Places::new(&wanted, wanted.flags.clone(), (&loaded, &loaded), &env)?;

@@ -5,14 +5,15 @@ use dlio_trace::import::SourceFormat;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{ConfigArgs, Overwrite, ReplayArgs, ReplayOrTraceArgs};
-use crate::exit::Failure;
-use crate::log::Verbosity;
-use crate::run::{Work, execute};
-use crate::session::{Session, Start, Writes, on_ranks};
+use crate::args::{ReplayArgs, ReplayOrTraceArgs};
 use crate::trace_args::TraceReplayArgs;
-use crate::trace_replay::{self, Wanted};
-use crate::workload;
+use dlio_run::execute::{Work, execute};
+use dlio_run::failure::Failure;
+use dlio_run::options::{ConfigWords, Overwrite};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::replay::{self, Wanted};
+use dlio_run::resolve::source;
+use dlio_run::session::{Session, Start, Writes, on_ranks};
 
 /// Which of the two commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +52,13 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         if let Some(lost) = named.iter().find(|name| name.starts_with(['/', '.']) && !Path::new(name).exists()) {
             return Err(Failure::usage(format_args!(
                 "there is no {lost}{} a folder with a trace, a DLIO YAML file or the name of a bundled workload",
-                crate::suggest::then(&crate::suggest::configuration(lost), "expected")
+                dlio_run::resolve::suggest::then(&dlio_run::resolve::suggest::configuration(lost), "expected")
             )));
         }
         return run(workload, What::Replay, verbosity);
     };
     let ReplayArgs { config, target, list, allow_empty, decode } = workload;
+    let target = target.options();
     if folders.len() > 1 || words.iter().any(|word| !word.contains('=') && !word.starts_with('~')) {
         return Err(Failure::usage("a folder with a trace and something else are given: give one"));
     }
@@ -69,10 +71,11 @@ pub(super) fn replay(args: ReplayOrTraceArgs, verbosity: Verbosity) -> Result<()
         return Err(Failure::usage("--late needs the recorded schedule: --timing open"));
     }
     let folder = PathBuf::from(folder);
-    let config = ConfigArgs { words, ..config };
+    let config = ConfigWords { words, ..config.words() };
+    let trace = trace.options();
     on_ranks(|comm| async move {
         let wanted = Wanted { folder, config: &config, target: &target, args: &trace, verbosity };
-        Box::pin(trace_replay::run(comm, wanted)).await
+        Box::pin(replay::run(comm, wanted)).await
     })
 }
 
@@ -85,9 +88,10 @@ fn is_foreign(path: &Path) -> bool {
 
 pub(super) fn run(args: ReplayArgs, what: What, verbosity: Verbosity) -> Result<(), Failure> {
     let ReplayArgs { config, target, list, allow_empty, decode } = args;
+    let (config, target) = (config.words(), target.options());
     on_ranks(|comm| async move {
         let find = || {
-            let mut wanted = workload::find(&config, None)?;
+            let mut wanted = source::find(&config, None)?;
             wanted.flags.extend(decode.chosen().map(|chosen| ("--decode".to_owned(), chosen.to_string())));
             Ok(wanted)
         };

@@ -11,16 +11,16 @@ use dlio_server::{EntityTags, Pace, Running, ServeConfig, Server, Store, User};
 use dlio_storage::registry::{self, KeyPair};
 
 use super::serve_keys::{self, Keys};
-use crate::exit::{Code, Failure};
-use crate::launch::{self, Environment};
-use crate::log::Verbosity;
 use crate::memory;
-use crate::ranks::Ranks;
 use crate::serve_args::{EtagArg, ServeArgs, ServeFormat};
-use crate::session::{agree, gather, on_ranks};
-use crate::shared_folder::{self, Sharing};
-use crate::signals::{self, Signals};
-use crate::space::FileSystem;
+use dlio_run::failure::{Code, Failure};
+use dlio_run::launch::{self, Environment};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::ranks::Ranks;
+use dlio_run::session::{agree, gather, on_ranks};
+use dlio_run::shared_folder::{self, Sharing};
+use dlio_run::signals::{self, Signals};
+use dlio_run::space::FileSystem;
 
 /// How often the server looks whether it was told to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
         announce(&comm, &started, &keys, format).await?;
         while !signals.cancel_flag().is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
-            started.warnings().iter().for_each(|warning| crate::log::note(&format!("warning: {warning}")));
+            started.warnings().iter().for_each(|warning| dlio_run::outputs::log::note(&format!("warning: {warning}")));
         }
         started.shutdown().await;
         Ok(())
@@ -86,7 +86,10 @@ async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity:
             && verbosity > Verbosity::Normal
             && comm.place().rank == 0
         {
-            crate::log::note(&format!("whether {what} {} is shared was not checked: {reason}", folder.display()));
+            dlio_run::outputs::log::note(&format!(
+                "whether {what} {} is shared was not checked: {reason}",
+                folder.display()
+            ));
         }
         let islands = sharing.islands(what, folder);
         let checked = islands.map_or(Ok(()), |text| Err(Failure::new(Code::Storage, format_args!("{text}; {remedy}"))));
@@ -96,7 +99,7 @@ async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity:
 }
 
 fn storage_failure(error: &dyn std::error::Error) -> Failure {
-    Failure::new(Code::Storage, crate::run::chain(error))
+    Failure::new(Code::Storage, dlio_run::execute::chain(error))
 }
 
 /// Rank 0 starts first: it makes the key pair that the others find in the registry.
@@ -117,23 +120,26 @@ async fn announce(comm: &Rc<Ranks>, running: &Running, keys: &Keys, format: Serv
     if comm.place().rank != 0 {
         return Ok(());
     }
-    crate::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
+    dlio_run::outputs::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
 }
 
 /// Rank 0 says what the user should know about the server.
 fn notices(comm: &Rc<Ranks>, config: &ServeConfig, running: &Running, verbosity: Verbosity) {
     if verbosity > Verbosity::Quiet && comm.place().rank == 0 {
         for notice in running.notices() {
-            crate::log::note(notice);
+            dlio_run::outputs::log::note(notice);
         }
         if let (Store::Memory, Some(limit)) = (&config.store, config.memory_limit) {
             let each = if config.ranks > 1 { " in each process" } else { "" };
-            crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", bytes(limit)));
+            dlio_run::outputs::log::note(&format!(
+                "objects may take {} of memory{each} (--memory-limit)",
+                bytes(limit)
+            ));
         }
         if let Store::Directory(folder) = &config.store
             && let Ok(system) = FileSystem::of(folder)
         {
-            crate::log::note(&format!(
+            dlio_run::outputs::log::note(&format!(
                 "{} are free on {} ({})",
                 bytes(system.free),
                 system.mount.display(),

@@ -6,9 +6,9 @@ use dlio_server::Running;
 use dlio_storage::registry::KeyPair;
 use serde::Serialize;
 
-use crate::exit::{Code, Failure};
-use crate::launch::Environment;
 use crate::serve_args::ServeFormat;
+use dlio_run::failure::{Code, Failure};
+use dlio_run::launch::Environment;
 
 const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
@@ -44,7 +44,7 @@ impl Keys {
             (None, None) if has_registry => Ok(Self::InRegistry),
             (None, None) => {
                 let made = KeyPair::generate();
-                made.map(Self::Made).map_err(|error| Failure::new(Code::Storage, crate::run::chain(&error)))
+                made.map(Self::Made).map_err(|error| Failure::new(Code::Storage, dlio_run::execute::chain(&error)))
             }
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn text(
             .map_err(|error| Failure::new(Code::Unexpected, format_args!("printing the endpoints: {error}")));
     }
     let keys = pair.map(|pair| format!("{ACCESS_KEY}={}\n{SECRET_KEY}={}\n", pair.access_key, pair.secret_key));
-    Ok(crate::log::lines(endpoints) + &keys.unwrap_or_default())
+    Ok(dlio_run::outputs::log::lines(endpoints) + &keys.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use clap_complete::Shell;
 use dlio_config::bundled;
 
 use crate::args::Cli;
-use crate::exit::{Code, Failure};
-use crate::log::print;
 use crate::text_args::{CompletionsArgs, ManArgs};
+use dlio_run::failure::{Code, Failure};
+use dlio_run::outputs::log::print;
 
 /// Name of the program, of its pages and scripts.
 const NAME: &str = "dlio-rs";
@@ -89,17 +89,17 @@ pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
             std::fs::write(&path, page).map_err(|error| failed(&error))?;
             written.push(path.display().to_string());
         }
-        return print(crate::log::lines(written).as_bytes());
+        return print(dlio_run::outputs::log::lines(written).as_bytes());
     }
     let (mut found, mut name) = (&root, NAME.to_owned());
     for word in &command {
         let known: Vec<&str> = found.get_subcommands().map(Command::get_name).collect();
         let next = found.find_subcommand(word).ok_or_else(|| {
             let near = dlio_config::nearest_word(word, &known)
-                .map_or_else(String::new, |near| crate::suggest::question(&[near]));
+                .map_or_else(String::new, |near| dlio_run::resolve::suggest::question(&[near]));
             Failure::usage(format_args!(
                 "{name} has no command {word}{}",
-                crate::suggest::then(&near, &format!("there are {}", known.join(", ")))
+                dlio_run::resolve::suggest::then(&near, &format!("there are {}", known.join(", ")))
             ))
         })?;
         name = format!("{name}-{word}");

@@ -13,15 +13,15 @@ use dlio_trace::import::{self, Imported, Options};
 use serde_json::{Value, json};
 
 use crate::args::OutputFormat;
-use crate::exit::{Code, Failure};
-use crate::foresee::Foreseer;
-use crate::log::{Verbosity, print};
-use crate::meter::{Meter, Screen, Tally, Task};
-use crate::output_folder;
-use crate::signals::Signals;
 use crate::trace_command_args::{
     ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs,
 };
+use dlio_run::failure::{Code, Failure};
+use dlio_run::output_folder;
+use dlio_run::outputs::log::{Verbosity, print};
+use dlio_run::outputs::meter::{Meter, Screen, Tally, Task};
+use dlio_run::predict::Foreseer;
+use dlio_run::signals::Signals;
 
 /// Names of operations without an equivalent that are printed.
 const NAMED: usize = 6;
@@ -60,7 +60,7 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     if *to == ExportFormat::Pfw {
         let files = export_pfw(&traces, out, *overwrite)?;
         drop(shown);
-        let text = crate::log::lines(files.iter().map(|(path, rows)| format!("{path}: {rows} rows")));
+        let text = dlio_run::outputs::log::lines(files.iter().map(|(path, rows)| format!("{path}: {rows} rows")));
         return told(*format, &text, &exported(&files, traces.len(), &BTreeMap::new()));
     }
     keeps_the_recording(&traces, out)?;
@@ -83,13 +83,13 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let (rows, skipped) = ended.map_err(|error| {
         // What could not be written whole is not left behind.
         let _ = std::fs::remove_file(&temporary);
-        Failure::new(Code::Trace, format_args!("{}: {}", out.display(), crate::run::chain(&error)))
+        Failure::new(Code::Trace, format_args!("{}: {}", out.display(), dlio_run::execute::chain(&error)))
     })?;
     drop(shown);
     let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
     lines.extend(skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
     let files = [(out.display().to_string(), rows)];
-    told(*format, &crate::log::lines(lines), &exported(&files, traces.len(), &skipped))
+    told(*format, &dlio_run::outputs::log::lines(lines), &exported(&files, traces.len(), &skipped))
 }
 
 /// What an export wrote, for programs.
@@ -116,7 +116,7 @@ fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
     let (traces, shown) = shown(from, ("Fitting", 2), verbosity)?;
     let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
     let fitted = dlio_analyze::fit::fit(&traces, &foreseer)
-        .map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+        .map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))?;
     drop(shown);
     let Some(fitted) = fitted else {
         let text = format_args!(
@@ -146,11 +146,11 @@ fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<Ve
     let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw.gz", trace.header.rank, trace.header.world);
     let claim = output_folder::for_export(folder, traces.iter().map(name), overwrite)?;
     if let Some(text) = claim.replace_earlier()? {
-        crate::log::note(&text);
+        dlio_run::outputs::log::note(&text);
     }
     let write = |trace: &RankTrace| {
         let path = folder.join(name(trace));
-        pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))?;
+        pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))?;
         Ok((path.display().to_string(), trace.rows))
     };
     traces.iter().map(write).collect()
@@ -176,11 +176,11 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let options = Options {
         format: source_format,
         strict,
-        argv: crate::launch::command_line(),
+        argv: dlio_run::launch::command_line(),
         host: String::new(),
         read: Arc::clone(tally.bytes()),
     };
-    let failed = |error| Failure::new(Code::Trace, crate::run::chain(&error));
+    let failed = |error| Failure::new(Code::Trace, dlio_run::execute::chain(&error));
     let total_bytes = import::source_bytes(&sources).map_err(failed)?;
     let task = Task { label: "Importing".to_owned(), total_bytes, ..Task::default() };
     let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
@@ -188,7 +188,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     drop(shown);
     // Only now: what cannot be imported replaces nothing.
     if let Some(text) = claim.replace_earlier()? {
-        crate::log::note(&text);
+        dlio_run::outputs::log::note(&text);
     }
     let done = whole.publish().map_err(failed)?;
     let made = in_folder(&out)?;
@@ -235,7 +235,7 @@ fn imported(done: &Imported, out: &Path) -> String {
                 .map(|example| format!("  {}, line {}: {}", example.path.display(), example.line, example.reason)),
         );
     }
-    crate::log::lines(lines)
+    dlio_run::outputs::log::lines(lines)
 }
 
 /// What has no equivalent here: all names if there are few, else the most frequent ones.
@@ -267,7 +267,7 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
         let above = folder.parent().map_or_else(|| folder.join(".."), Path::to_owned);
         let unused = output_folder::unused(folder).and_then(|()| output_folder::unused(&above));
         let repaired = unused.and_then(|()| {
-            dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
+            dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))
         });
         tally.add(false);
         match repaired {
@@ -287,13 +287,13 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
             }
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {
-                    crate::log::failure(&earlier);
+                    dlio_run::outputs::log::failure(&earlier);
                 }
             }
         }
     }
     drop(meter);
-    told(format, &crate::log::lines(lines), &json!({ "files": done }))?;
+    told(format, &dlio_run::outputs::log::lines(lines), &json!({ "files": done }))?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -318,5 +318,5 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    dlio_trace::list_dir(folder).map_err(|error| Failure::new(Code::Trace, crate::run::chain(&error)))
+    dlio_trace::list_dir(folder).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))
 }

@@ -7,20 +7,21 @@ use dlio_plan::{FileSet, World};
 use serde_json::{Value, json};
 
 use crate::args::{OutputFormat, ValidateArgs};
-use crate::connections::Connections;
-use crate::exit::{Code, Failure};
-use crate::launch::{self, Environment};
-use crate::log::print;
-use crate::places::Places;
-use crate::sources::Report;
-use crate::storage::Target;
-use crate::workload::Wanted;
-use crate::{credentials, endpoints, prepared, request, terminal, workload};
+use dlio_run::backend::Target;
+use dlio_run::failure::{Code, Failure};
+use dlio_run::launch::{self, Environment};
+use dlio_run::outputs::log::print;
+use dlio_run::resolve::connections::Connections;
+use dlio_run::resolve::places::Places;
+use dlio_run::resolve::settings::Report;
+use dlio_run::resolve::source::Wanted;
+use dlio_run::resolve::{credentials, endpoints, request, source};
+use dlio_run::{prepared, terminal};
 
 pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
     let ValidateArgs { config, registry, format } = args;
     let env = launch::environment();
-    let checked = workload::find(&config, None).and_then(|wanted| Valid::new(wanted, registry, &env));
+    let checked = source::find(&config.words(), None).and_then(|wanted| Valid::new(wanted, registry, &env));
     let text = match (format, &checked) {
         (OutputFormat::Text, Ok(valid)) => terminal::wrapped(&valid.text(), terminal::columns(&env)),
         (OutputFormat::Json, Ok(valid)) => format!("{:#}\n", valid.json()),
@@ -81,7 +82,7 @@ impl Valid {
         ));
         lines.push(format!("{name}: {}", loaded.core_config));
         lines.extend(settings.iter().cloned());
-        crate::log::lines(lines)
+        dlio_run::outputs::log::lines(lines)
     }
 
     /// For programs; `docs/json.md` describes the keys.

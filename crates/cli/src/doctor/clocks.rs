@@ -1,8 +1,8 @@
 //! Judges clocks: those of servers, those of the ranks' nodes, and the wall clock against the monotonic one.
 
 use super::verdict::Verdict;
-use crate::exit::Code;
-use crate::wall::Anchor;
+use dlio_run::failure::Code;
+use dlio_run::host::wall_clock::Anchor;
 
 /// Seconds between a server's clock and ours from which something is wrong; S3 refuses signatures from 900 on.
 const SKEW_MAX: i64 = 300;

@@ -4,7 +4,7 @@ use dlio_storage::s3::{Answered, Examination, LOOKUP_REFUSED, Step};
 
 use super::clocks;
 use super::verdict::{Checks, Verdict};
-use crate::exit::Code;
+use dlio_run::failure::Code;
 
 /// What a workload does with a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

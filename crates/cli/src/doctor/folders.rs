@@ -7,8 +7,8 @@ use dlio_plan::{FileSet, Split};
 use rustix::fs::{Access, Mode, OFlags};
 
 use super::verdict::Verdict;
-use crate::exit::Code;
-use crate::space::existing;
+use dlio_run::failure::Code;
+use dlio_run::space::existing;
 
 /// Judges whether files can be made in a folder, which may not exist yet.
 pub(crate) fn writable(folder: &Path) -> Verdict {

@@ -21,17 +21,19 @@ use dlio_engine::MonotonicClock;
 use dlio_event::quantity::counted;
 use dlio_plan::{FileSet, World};
 
-use crate::args::{DoctorArgs, OutputFormat, TargetArgs};
-use crate::exit::{Code, Failure};
-use crate::host::HostFacts;
-use crate::launch::{self, Environment};
-use crate::log::Verbosity;
-use crate::meter::{Screen, Task};
-use crate::request::Request;
-use crate::session::{self, Start, agree, gather};
-use crate::space::{self, Writes};
-use crate::wall::Anchor;
-use crate::{prepared, sizing, terminal, workload};
+use crate::args::{DoctorArgs, OutputFormat};
+use dlio_run::failure::{Code, Failure};
+use dlio_run::host::HostFacts;
+use dlio_run::host::wall_clock::Anchor;
+use dlio_run::launch::{self, Environment};
+use dlio_run::options::Options;
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::outputs::meter::{Screen, Task};
+use dlio_run::resolve::request::Request;
+use dlio_run::resolve::{source, threads};
+use dlio_run::session::{self, Start, agree, gather};
+use dlio_run::space::{self, Writes};
+use dlio_run::{prepared, terminal};
 use node::Plans;
 use render::Report;
 use verdict::{Check, Checks, Verdict};
@@ -97,7 +99,7 @@ struct Outcome {
 /// Everything but what the world as a whole is asked for; only rank 0's report counts.
 async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosity) -> Result<Outcome, Failure> {
     let DoctorArgs { config, registry, output, no_verify_ssl, format: _ } = args;
-    let target = TargetArgs {
+    let target = Options {
         registry: registry.clone(),
         registry_wait: Duration::ZERO,
         output: output.clone(),
@@ -107,18 +109,20 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         no_verify_ssl: *no_verify_ssl,
         stall_seconds: Duration::ZERO,
         stall_timeout: Duration::ZERO,
-        format: args.format,
+        format: args.format.into(),
+        tool_version: crate::version::line().to_owned(),
     };
-    let find = || workload::find(config, Some("default"));
+    let words = config.words();
+    let find = || source::find(&words, Some("default"));
     let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
-    let resolved = crate::set_up::resolved(comm, &MonotonicClock, &start).await?;
+    let resolved = dlio_run::set_up::resolved(comm, &MonotonicClock, &start).await?;
     let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
     let (request, mut loaded) = match loaded {
         Ok(loaded) => loaded,
         Err(failure) => return Ok(not_loaded(comm.place(), config, &failure)),
     };
     let host = &comm.place().host;
-    sizing::apply(comm, HostFacts::read(host).cpu_count, &mut loaded.workload).await?;
+    threads::apply(comm, HostFacts::read(host).cpu_count, &mut loaded.workload).await?;
     let settings = settings(request, &loaded);
     let subject = Subject { request, workload: &loaded.workload, place: comm.place() };
     let mut mine = Checks::new(host);
@@ -267,7 +271,7 @@ fn print(report: &Report, format: OutputFormat) -> Result<(), Failure> {
         OutputFormat::Text => terminal::wrapped(&report.text(), terminal::columns(&launch::environment())),
         OutputFormat::Json => format!("{:#}\n", report.json()),
     };
-    crate::log::print(text.as_bytes())
+    dlio_run::outputs::log::print(text.as_bytes())
 }
 
 /// The exit status: that of the first failure.

@@ -12,11 +12,11 @@ use rustix::process::{Resource, getrlimit};
 use super::endpoints::Use;
 use super::verdict::{Checks, Verdict};
 use super::{Subject, endpoints, folders, limits};
-use crate::exit::Failure;
-use crate::page_cache;
-use crate::sizes::CheckpointSizes;
-use crate::storage::{Target, client_of_all};
-use crate::wall::Anchor;
+use dlio_run::backend::{Target, client_of_all};
+use dlio_run::failure::Failure;
+use dlio_run::host::page_cache;
+use dlio_run::host::wall_clock::Anchor;
+use dlio_run::sizes::CheckpointSizes;
 
 /// Longest wait for one step.
 const STEP: Duration = Duration::from_secs(3);
@@ -57,7 +57,7 @@ pub(crate) async fn check(subject: &Subject<'_>, plans: &Plans) -> Checks {
         place(&mut checks, subject, (Target::of_checkpoints(workload), of), None).await;
     }
     let output = &subject.request.output;
-    let free = crate::output_folder::unused(output).map(|()| folders::writable(output));
+    let free = dlio_run::output_folder::unused(output).map(|()| folders::writable(output));
     let free = free.unwrap_or_else(|failure| {
         Verdict::fail_as(failure.code, failure.message, "wait for that run, or give another folder with --output")
     });

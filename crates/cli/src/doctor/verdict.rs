@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Code;
+use dlio_run::failure::Code;
 
 /// The result of a check; unknown is a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,11 +11,11 @@ use dlio_event::TimeSource as _;
 
 use super::search::{PRIMARY, Search};
 use super::words::Line;
-use crate::exit::Failure;
-use crate::launch::Environment;
-use crate::log::Level;
-use crate::wall::Anchor;
-use crate::workload::{HydraRun, Wanted};
+use dlio_run::failure::Failure;
+use dlio_run::host::wall_clock::Anchor;
+use dlio_run::launch::Environment;
+use dlio_run::outputs::log::Level;
+use dlio_run::resolve::source::{HydraRun, Wanted};
 
 /// A composed command line.
 pub(super) struct Composed {
@@ -94,7 +94,7 @@ pub(super) fn hydra_run(search: &Search, composition: &Composition, env: &Enviro
     let anchor = Anchor::now(&clock);
     let folder = composition.run_dir(&anchor.stamp(clock.now()), env).map_err(Failure::usage)?;
     let cwd = std::path::absolute(".").unwrap_or_else(|_| PathBuf::from("."));
-    let folder = crate::location::named("hydra.run.dir", Path::new(&folder))?;
+    let folder = dlio_run::resolve::location::named("hydra.run.dir", Path::new(&folder))?;
     let folder: PathBuf = cwd.join(folder).components().collect();
     let runtime =
         Runtime { cwd: cwd.display().to_string(), output_dir: folder.display().to_string(), sources: search.sources() };

@@ -12,11 +12,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::words::Line;
-use crate::args::{OutputFormat, TargetArgs};
-use crate::exit::{Code, Failure};
-use crate::log::Verbosity;
-use crate::run::{Work, execute};
-use crate::session::{Session, Start, Writes, on_ranks};
+use dlio_run::execute::{Work, execute};
+use dlio_run::failure::{Code, Failure};
+use dlio_run::options::{Options, OutputFormat};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::session::{Session, Start, Writes, on_ranks};
 
 /// Names under which the binary is another program.
 pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
@@ -41,7 +41,7 @@ pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
 
 /// Runs the other program with the words after its name.
 pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
-    crate::log::init(Verbosity::Normal, &crate::launch::environment());
+    dlio_run::outputs::log::init(Verbosity::Normal, &dlio_run::launch::environment());
     let words = words.map(|word| {
         word.into_string()
             .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
@@ -52,12 +52,12 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
     });
     match ran {
         Ok(()) => {
-            crate::output_folder::completed();
+            dlio_run::output_folder::completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            crate::log::failure(&failure);
-            crate::output_folder::end_early();
+            dlio_run::outputs::log::failure(&failure);
+            dlio_run::output_folder::end_early();
             ExitCode::from(failure.code as u8)
         }
     }
@@ -65,9 +65,9 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
 
 fn benchmark(line: &Line) -> Result<(), Failure> {
     if let Some(text) = show::instead_of_a_run(line)? {
-        return crate::log::print(text.as_bytes());
+        return dlio_run::outputs::log::print(text.as_bytes());
     }
-    let target = TargetArgs {
+    let target = Options {
         registry: None,
         registry_wait: std::time::Duration::from_mins(1),
         output: None,
@@ -78,9 +78,10 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         stall_seconds: std::time::Duration::from_mins(1),
         stall_timeout: std::time::Duration::ZERO,
         format: OutputFormat::Text,
+        tool_version: crate::version::line().to_owned(),
     };
     on_ranks(|comm| async move {
-        let find = || begin::wanted(line, &crate::launch::environment());
+        let find = || begin::wanted(line, &dlio_run::launch::environment());
         let session = Session::start(
             comm,
             Start { find: &find, target: &target, verbosity: Verbosity::Normal, writes: Writes::AsReference },

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 use super::begin::{Composed, composed, hydra_run};
 use super::words::Line;
-use crate::exit::Failure;
-use crate::workload::Wanted;
+use dlio_run::failure::Failure;
+use dlio_run::resolve::source::Wanted;
 
 /// Keys that can be asked for, and what they are where nothing sets them. Bare numbers and words are printed as they stand.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -111,9 +111,9 @@ const ALWAYS: &[(&str, &str)] = &[("checkpoint.fsync", "False"), ("checkpoint.re
 /// When the configuration cannot be composed or is wrong.
 pub(super) fn run(line: &Line) -> Result<(), Failure> {
     if let Some(text) = super::show::instead_of_a_run(line)? {
-        return crate::log::print(text.as_bytes());
+        return dlio_run::outputs::log::print(text.as_bytes());
     }
-    let env = crate::launch::environment();
+    let env = dlio_run::launch::environment();
     let Composed { search, composition } = composed(line)?;
     let hydra = hydra_run(&search, &composition, &env)?;
     hydra.write()?;
@@ -128,11 +128,11 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
         strict: false,
         hydra: None,
     };
-    let loaded = crate::request::load(&wanted, &env)?;
+    let loaded = dlio_run::resolve::request::load(&wanted, &env)?;
     let workload = &loaded.resolved["workload"];
     let asked = workload["workflow"]["query"].as_str();
     let value = asked.and_then(|key| answer(workload, key, &output));
-    crate::log::print(format!("{}\n", value.unwrap_or_else(|| "None".to_owned())).as_bytes())
+    dlio_run::outputs::log::print(format!("{}\n", value.unwrap_or_else(|| "None".to_owned())).as_bytes())
 }
 
 /// The value of a key; `None`: no such key.

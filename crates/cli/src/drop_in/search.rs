@@ -8,8 +8,8 @@ use dlio_config::hydra::{ConfigSource, Found};
 use dlio_config::{bundled, nearest_word};
 
 use super::words::Line;
-use crate::exit::Failure;
-use crate::suggest;
+use dlio_run::failure::Failure;
+use dlio_run::resolve::suggest;
 
 /// Name of the primary configuration that needs no file.
 pub(super) const PRIMARY: &str = "config";

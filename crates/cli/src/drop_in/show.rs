@@ -7,8 +7,8 @@ use dlio_config::hydra::{Composition, Show};
 use super::begin::{Composed, composed};
 use super::search::Search;
 use super::words::{Info, Line, Print};
-use crate::exit::Failure;
-use crate::launch::Environment;
+use dlio_run::failure::Failure;
+use dlio_run::launch::Environment;
 
 const FLAGS: &str = "\
 --help, -h                 This program
@@ -60,7 +60,7 @@ fn help(line: &Line) -> Result<String, Failure> {
 }
 
 fn configuration(line: &Line, composition: &Composition, what: Show) -> Result<String, Failure> {
-    let env: Option<Environment> = line.resolve.then(crate::launch::environment);
+    let env: Option<Environment> = line.resolve.then(dlio_run::launch::environment);
     composition.show(what, line.package.as_deref(), env.as_ref()).map_err(Failure::usage)
 }
 

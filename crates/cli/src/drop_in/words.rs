@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dlio_config::hydra::Show;
 
-use crate::exit::Failure;
+use dlio_run::failure::Failure;
 
 /// What the words ask for.
 #[derive(Debug, Default, PartialEq, Eq)]

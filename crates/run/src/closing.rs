@@ -1,0 +1,216 @@
+//! The end of this rank's part of a run, said once: to the trace's footer, the summary and the log.
+//!
+//! Invariant: whoever comes first - the run itself, or the thread that watches for signals - decides how the rank ended,
+//! and all that the rank leaves says the same.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dlio_analyze::outputs::{Summary, summary_json, unfinished_json};
+use dlio_comm::shared::Failures;
+use dlio_engine::MonotonicClock;
+use dlio_event::{Ending, TimeSource as _};
+use dlio_storage::s3::S3;
+use dlio_trace::ClockAnchor;
+
+use crate::failure::Failure;
+use crate::host::wall_clock::Anchor;
+use crate::outputs::log::LogFile;
+use crate::outputs::recording::Recording;
+use crate::outputs::write_file;
+use crate::session::Session;
+use crate::signals::Caught;
+
+/// What rank 0 leaves besides its trace.
+pub struct Notes {
+    /// Of the run.
+    pub log: LogFile,
+    /// `summary.json`, if a run that does not complete leaves one.
+    pub summary: Option<PathBuf>,
+    pub anchor: Anchor,
+    pub clock: Arc<MonotonicClock>,
+    pub ranks: u32,
+}
+
+/// The end of this rank's part of a run.
+pub struct Closing {
+    state: Mutex<State>,
+    failures: Option<Arc<Failures>>,
+    notes: Option<Notes>,
+}
+
+#[derive(Default)]
+struct State {
+    recording: Option<Recording>,
+    traced: bool,
+    /// What was written to `summary.json`.
+    summary: Option<(PathBuf, Summary)>,
+    decided: Option<Ending>,
+    /// Why the trace is not whole.
+    lost: Option<Failure>,
+}
+
+/// How a rank ended, and what became of its trace.
+pub struct Closed {
+    pub ending: Ending,
+    /// An error if the trace could not be written.
+    pub trace: Result<(), Failure>,
+    /// Whether there is a trace.
+    pub traced: bool,
+}
+
+impl Closing {
+    pub fn new(recording: Option<Recording>, failures: Option<Arc<Failures>>, notes: Option<Notes>) -> Self {
+        let state = State { traced: recording.is_some(), recording, ..State::default() };
+        Self { state: Mutex::new(state), failures, notes }
+    }
+
+    /// The ending of a rank that a signal ended: a launcher sends one to all ranks when one has failed.
+    pub fn interruption(&self, signal: Caught) -> Ending {
+        let failed = self.failures.as_ref().map(|failures| failures.others()).unwrap_or_default();
+        let names: Vec<String> = failed.iter().map(u32::to_string).collect();
+        match names.len() {
+            0 => Ending::Interrupted { signal: signal.name.to_owned() },
+            1 => Ending::aborted(&format!("rank {} failed", names.join(", "))),
+            _ => Ending::aborted(&format!("ranks {} failed", names.join(", "))),
+        }
+    }
+
+    /// Remembers the summary, which must say so should the run not complete after all.
+    pub fn wrote_summary(&self, path: PathBuf, summary: Summary) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).summary = Some((path, summary));
+    }
+
+    /// Ends the rank in this way, if it has not ended yet.
+    pub fn end(&self, ending: Ending, clock: Option<ClockAnchor>) -> Closed {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.decided.is_none() {
+            let written = state.recording.take().map_or(Ok(()), |recording| recording.close(&ending, clock));
+            let ending = match &written {
+                Err(failure) if ending.is_completed() => Ending::failed(&failure.message),
+                _ => ending,
+            };
+            state.lost = written.err();
+            crate::output_folder::ended(&ending);
+            self.note(&state, &ending);
+            state.decided = Some(ending);
+        }
+        let ending = state.decided.clone().unwrap_or(Ending::Completed);
+        Closed { ending, trace: state.lost.clone().map_or(Ok(()), Err), traced: state.traced }
+    }
+
+    /// A run that completes has nothing to correct.
+    fn note(&self, state: &State, ending: &Ending) {
+        let Some(notes) = self.notes.as_ref().filter(|_| !ending.is_completed()) else { return };
+        let now = notes.anchor.stamp(notes.clock.now());
+        notes.log.line(&format!("[ERROR] {now} the run did not complete: {ending}"));
+        let (path, json) = if let Some((path, summary)) = &state.summary {
+            (path.clone(), summary_json(&Summary { ending: Some(ending.clone()), ..summary.clone() }))
+        } else {
+            let Some(path) = notes.summary.clone() else { return };
+            (path, unfinished_json(&notes.anchor.stamp(notes.anchor.monotonic), &now, notes.ranks, ending))
+        };
+        if let Err(error) = write_file(&path, &json) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// Ends this rank's part of the run, as what it did says: nothing of its trace is lost, also when it failed. Ranks that all
+/// came to the end compare their clocks once more.
+///
+/// # Errors
+/// The failure of the run, or that of writing its trace.
+pub async fn end<T>(
+    session: &Session,
+    (closing, clients): (&Closing, &[&Arc<S3>]),
+    ran: Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (clock, ran) = match ran {
+        Ok(value) => {
+            let clock =
+                if session.loaded.workload.dlio_rs.trace { session.clock_now().await.map(Some) } else { Ok(None) };
+            match clock {
+                Ok(clock) => (clock, Ok(value)),
+                Err(failure) => (None, Err(failure)),
+            }
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    let ran = ran.map_err(|failure| match session.signals.trouble() {
+        Some(trouble) if session.signals.received().is_none() => trouble,
+        _ => failure,
+    });
+    let ending = match (&ran, session.signals.received()) {
+        (Ok(_), _) => Ending::Completed,
+        (Err(_), Some(signal)) => closing.interruption(signal),
+        (Err(failure), None) => Ending::failed(&failure.message),
+    };
+    let closed = closing.end(ending, clock);
+    session.signals.disarm();
+    if ran.is_err() {
+        abort_uploads(clients).await;
+    }
+    match (ran, session.signals.received()) {
+        // A signal came between the last operation and the last row.
+        (Ok(_), Some(signal)) if !closed.ending.is_completed() && closed.trace.is_ok() => {
+            Err(interrupted(session, &closed, signal).await)
+        }
+        // From here on every rank's trace and counters are whole.
+        (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
+        (Err(failure), _) if failure.said => Err(failure),
+        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal).await),
+        (Err(failure), None) => Err(session.abort(&failure).await),
+    }
+}
+
+/// Aborts what a run that ends early leaves half uploaded, within a second and a half, and names the rest.
+async fn abort_uploads(clients: &[&Arc<S3>]) {
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+    const NAMED: usize = 20;
+    let all = clients.iter().map(|client| client.abort_uploads());
+    // What is left then is named.
+    let _ = tokio::time::timeout(PATIENCE, futures::future::join_all(all)).await;
+    let left: Vec<_> = clients.iter().flat_map(|client| client.unfinished()).collect();
+    for upload in left.iter().take(NAMED) {
+        crate::outputs::log::note(&upload.to_string());
+    }
+    if left.len() > NAMED {
+        crate::outputs::log::note(&format!(
+            "{} more uploads are unfinished: aws s3api list-multipart-uploads",
+            left.len() - NAMED
+        ));
+    }
+}
+
+/// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
+/// first process that exits ends that sleep, and with it the ranks that are still writing.
+pub const STAY: Duration = Duration::from_millis(400);
+
+/// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
+/// library, as a return from here would, could last for ever.
+async fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
+    let failure = interruption(closed, signal);
+    if session.comm.place().size == 1 {
+        return failure;
+    }
+    if session.rank() == 0 {
+        crate::outputs::log::failure(&failure);
+    }
+    crate::output_folder::end_early();
+    tokio::time::sleep(STAY).await;
+    std::process::exit(signal.code as i32)
+}
+
+/// What is said of a rank that a signal ended.
+pub fn interruption(closed: &Closed, signal: Caught) -> Failure {
+    let trace = match &closed.trace {
+        Ok(()) if closed.traced => "; the trace holds everything up to here".to_owned(),
+        Ok(()) => String::new(),
+        Err(failure) => format!("; not all of the trace could be written: {failure}"),
+    };
+    let failure = Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending));
+    // The rank that failed has said why.
+    if matches!(closed.ending, Ending::Aborted { .. }) { failure.already_said() } else { failure }
+}

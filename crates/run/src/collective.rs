@@ -1,0 +1,140 @@
+//! What ranks do together besides the run itself: they agree on failures, gather values, compare clocks and end.
+
+use std::rc::Rc;
+
+use dlio_comm::Communicator;
+use dlio_engine::MonotonicClock;
+use dlio_event::TimeSource as _;
+
+use crate::failure::{Code, Failure};
+use crate::ranks::Ranks;
+use crate::{launch, panics};
+
+/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
+///
+/// # Errors
+/// The command's own failure.
+pub fn on_ranks<F, W>(work: F) -> Result<(), Failure>
+where
+    F: FnOnce(Rc<Ranks>) -> W,
+    W: Future<Output = Result<(), Failure>>,
+{
+    let comm = Rc::new(Ranks::new(launch::communicator(&launch::environment())?));
+    panics::introduce(comm.place().rank, &comm.place().host);
+    let worked = launch::block_on(work(Rc::clone(&comm)));
+    if worked.is_ok() {
+        // Before the library is finalized, which waits for all ranks.
+        crate::output_folder::completed();
+    }
+    if comm.place().size == 1 {
+        return worked;
+    }
+    match worked {
+        // All ranks know it, one has said it, and all are on their way out.
+        Err(failure) if failure.said => Err(failure),
+        Err(failure) => Err(end_alone(&comm, &failure)),
+        // The library's own end waits for all ranks without a word about those that are missing.
+        Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(end_alone(&comm, &failure)),
+        },
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
+fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
+    if let Some(code) = comm.signalled() {
+        if comm.place().rank == 0 {
+            crate::outputs::log::failure(&Failure { code, ..failure.clone() });
+        }
+        crate::output_folder::end_early();
+        // Nothing can be done about a runtime that cannot be made.
+        let _ = launch::block_on(async {
+            tokio::time::sleep(crate::closing::STAY).await;
+            Ok(())
+        });
+        std::process::exit(code as i32);
+    }
+    crate::outputs::log::failure(failure);
+    comm.abort(&failure.message, failure.code as i32);
+    failure.clone().already_said()
+}
+
+/// Ends all ranks with a failure that all of them know: rank 0 says it, and only then may anybody leave, because the
+/// launcher ends the others as soon as one rank has failed.
+pub async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure {
+    if comm.place().rank == 0 {
+        crate::outputs::log::failure(&failure);
+    }
+    // The failure is what counts, whatever becomes of this.
+    let _ = comm.barrier().await;
+    failure.already_said()
+}
+
+/// Makes every rank return an error if one has one.
+///
+/// # Errors
+/// The failure of the lowest rank that has one; rank 0 has said it.
+pub async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Result<T, Failure> {
+    let mine = encode(&result.as_ref().err())?;
+    let all = comm.all_gather(&mine).await?;
+    for (rank, wire) in all.iter().enumerate() {
+        let failure: Option<Failure> = decode(wire)?;
+        if let Some(mut failure) = failure {
+            if rank > 0 {
+                failure.message = format!("rank {rank}: {failure}");
+            }
+            return Err(end_together(comm, failure).await);
+        }
+    }
+    result
+}
+
+/// Every rank's value, in rank order.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub async fn gather<T>(comm: &dyn Communicator, value: &T) -> Result<Vec<T>, Failure>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let all = comm.all_gather(&encode(value)?).await?;
+    all.iter().map(|wire| decode(wire)).collect()
+}
+
+pub fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value)
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("encoding a message to the ranks: {error}")))
+}
+
+pub fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(wire)
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
+}
+
+/// What to add to this rank's clock to get rank 0's, and twice its error bound. Ranks of one host read the same clock; elsewhere the best of a few barriers
+/// bounds the error by the time that the barrier takes to release everybody.
+pub async fn align_clocks(comm: &dyn Communicator, clock: &MonotonicClock) -> Result<(i64, u64), Failure> {
+    const ROUNDS: usize = 8;
+    let place = comm.place();
+    if place.nodes == 1 {
+        return Ok((0, 0));
+    }
+    let mut best = (0i64, u64::MAX);
+    for _ in 0..ROUNDS {
+        let before = clock.now();
+        comm.barrier().await?;
+        let after = clock.now();
+        let readings: Vec<u64> = gather(comm, &after).await?;
+        let uncertainty = after.saturating_sub(before);
+        if uncertainty < best.1 && place.node > 0 {
+            best = (signed_difference(readings[0], after), uncertainty);
+        }
+    }
+    Ok(if place.node == 0 { (0, 0) } else { best })
+}
+
+fn signed_difference(left: u64, right: u64) -> i64 {
+    i64::try_from(i128::from(left) - i128::from(right)).unwrap_or(0)
+}

@@ -1,0 +1,56 @@
+//! The one warning about files whose shape is not the workload's.
+
+use std::collections::BTreeSet;
+
+use dlio_format::Error;
+use serde::{Deserialize, Serialize};
+
+use crate::collective::gather;
+use crate::failure::Failure;
+use crate::prepared::DataSet;
+use crate::session::Session;
+
+/// What one rank met: combined numbers of files, and how the first of them differs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Met {
+    files: Vec<u64>,
+    first: Option<(u64, String)>,
+}
+
+/// Says how many files of all ranks had another shape, and how the first one differs. Every rank calls it.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
+    let mismatches = data.layout.mismatches();
+    let first = mismatches.first().map(|(file, error)| (file, difference(&error)));
+    let all = gather(&*session.comm, &Met { files: mismatches.files(), first }).await?;
+    let files: BTreeSet<u64> = all.iter().flat_map(|met| met.files.iter().copied()).collect();
+    let Some((file, difference)) = all.into_iter().filter_map(|met| met.first).min() else { return Ok(()) };
+    if session.rank() == 0 {
+        let refusing = if data.layout.refuses_mismatches() {
+            "this format's files are never refused for it"
+        } else {
+            "`dlio_rs.shape_mismatch: error` refuses such files"
+        };
+        session.warn(&format!(
+            "{} of {} file(s) have another shape than the workload says and were read as they are: in {}, {difference}. The trace \
+             has the bytes that were read; rates in bytes per second in summary.json follow the workload's record length, as in \
+             the reference; {refusing}",
+            files.len(),
+            data.files.total(),
+            data.files.file(file).key,
+        ));
+    }
+    Ok(())
+}
+
+fn difference(error: &Error) -> String {
+    match error {
+        Error::Differs { noun, expected, found } => format!("the {noun} is {found}, not {expected}"),
+        Error::Trailing { noun, expected, found } => {
+            format!("{noun} ends after {expected} bytes, and the file after {found} or more")
+        }
+        other => other.to_string(),
+    }
+}

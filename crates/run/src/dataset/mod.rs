@@ -1,0 +1,6 @@
+//! The dataset that a run finds: files of other programs, missing files, shapes that differ.
+
+pub mod discover;
+pub mod listing;
+pub mod mismatches;
+pub mod presence;

@@ -1,0 +1,501 @@
+//! Output folders: created exclusively where nobody named one, locked while a run writes, described by `run.json`. A run replaces
+//! what an earlier run of this program wrote there and nothing else. Only rank 0 looks at the folder and decides.
+
+mod ending;
+mod lock;
+mod manifest;
+mod owner;
+mod planned;
+mod reports;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use ending::{completed, end_early, ended, failed, last_chance, watch};
+pub use manifest::{FILE, Section};
+pub use owner::job;
+pub use planned::Planned;
+pub use reports::{Reports, for_export, for_import};
+pub use start::{Writes, check_shared, claim, traces_as_reference};
+
+use self::lock::{Lock, Refusal};
+use self::manifest::{Manifest, Output, RUNNING, Run};
+use self::owner::Owner;
+use crate::failure::{Code, Failure};
+
+/// Name of the lock file.
+pub const LOCK: &str = "run.lock";
+/// Folders of one second that are tried.
+const NAMES_MAX: u32 = 100_000;
+
+/// What a run wants of a folder.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Kind of run.
+    pub section: Section,
+    /// What it may write.
+    pub planned: Planned,
+    /// Replace files that no run lists, too.
+    pub overwrite: bool,
+    /// Trace file or folder that the run reads: it must stay.
+    pub reads: Option<PathBuf>,
+    /// Command line.
+    pub command: Vec<String>,
+    /// Local time.
+    pub started: String,
+    /// Scheduler's job.
+    pub job: Option<String>,
+    /// Number of ranks.
+    pub ranks: u32,
+}
+
+/// A folder that this process writes into; its lock is released at the end of the run, however it ends.
+#[derive(Debug)]
+pub struct Claim {
+    folder: PathBuf,
+    token: String,
+    taken_over: Option<String>,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lock: Lock,
+    manifest: Manifest,
+    section: Section,
+    planned: Planned,
+    /// The section's run before this one.
+    before: Option<Run>,
+    run: Run,
+    /// Files that are in the way and that no run lists.
+    strangers: Vec<PathBuf>,
+    /// The folder was made for this run.
+    made: bool,
+    /// What the run before wrote is gone.
+    replaced: bool,
+}
+
+/// Why a folder is not claimed.
+#[derive(Debug)]
+pub enum Denied {
+    /// Another run has it, or it holds files that are not replaced.
+    Taken(Failure),
+    /// It cannot be used at all.
+    Unusable(Failure),
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let (Denied::Taken(failure) | Denied::Unusable(failure)) = denied;
+        failure
+    }
+}
+
+impl Claim {
+    /// Makes the folder exist, locks it and lists in `run.json` what the run may write. Nothing is replaced yet.
+    ///
+    /// # Errors
+    /// When another run has it, when it holds files that no run lists, or when it takes no file.
+    pub fn take(folder: &Path, wish: Wish) -> Result<Arc<Self>, Denied> {
+        let made = !folder.exists();
+        make(folder, wish.section).map_err(Denied::Unusable)?;
+        let claim = Self::lock(folder, wish, made);
+        if claim.is_err() && made {
+            // Only an empty folder can be removed so.
+            let _ = fs::remove_dir(folder);
+        }
+        let claim = Arc::new(claim?);
+        ending::register(&claim);
+        Ok(claim)
+    }
+
+    fn lock(folder: &Path, wish: Wish, made: bool) -> Result<Self, Denied> {
+        let Wish { section, planned, overwrite, reads, command, started, job, ranks } = wish;
+        let owner = Owner::this_process(&command, &started, job.clone());
+        let (lock, over) =
+            Lock::take(&folder.join(LOCK), &owner).map_err(|refusal| refused(folder, refusal, section.elsewhere()))?;
+        let unusable = |error| Denied::Unusable(Failure::file("reading", &folder.join(FILE), &error));
+        let found = Manifest::read(folder).map_err(unusable)?;
+        let foreign = found.is_none() && folder.join(FILE).exists();
+        let mut manifest = found.unwrap_or_default();
+        manifest.settle();
+        if let Some(source) = reads.filter(|source| touches(folder, &planned, &manifest.replaced_by(section), source)) {
+            return Err(Denied::Taken(Failure::usage(format_args!(
+                "the outputs would take the place of {}, which is read: {}",
+                source.display(),
+                section.elsewhere()
+            ))));
+        }
+        let mut strangers = strangers(folder, &planned, &manifest).map_err(Denied::Unusable)?;
+        strangers.extend(foreign.then(|| folder.join(FILE)));
+        if let (Some(first), false) = (strangers.first(), overwrite) {
+            return Err(Denied::Taken(in_the_way((folder, section), first, strangers.len())));
+        }
+        let before = manifest.run(section).cloned();
+        let names: BTreeSet<String> = planned.files.iter().cloned().chain(names_of(before.as_ref())).collect();
+        let run = Run {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command,
+            host: owner.host.clone(),
+            pid: owner.pid,
+            job,
+            ranks,
+            state: RUNNING.to_owned(),
+            started,
+            files: names.into_iter().map(|name| Output { name, bytes: None }).collect(),
+        };
+        let mut listed = manifest.clone();
+        listed.set(section, Some(run.clone()));
+        write(folder, &listed).map_err(Denied::Unusable)?;
+        let taken_over =
+            over.map(|owner| format!("took over the output folder {}: its owner is gone ({owner})", folder.display()));
+        let token = lock.token().to_owned();
+        let held = Held { lock, manifest, section, planned, before, run, strangers, made, replaced: false };
+        Ok(Self { folder: folder.to_owned(), token, taken_over, held: Mutex::new(Some(held)) })
+    }
+
+    /// Claims `folder` or, where that is taken, the first of `folder-2`, `folder-3`, … that is not.
+    ///
+    /// # Errors
+    /// When a folder takes no file.
+    pub fn take_first_free(folder: &Path, wish: &Wish) -> Result<Arc<Self>, Failure> {
+        for number in 1..NAMES_MAX {
+            match Self::take(&numbered(folder, number), wish.clone()) {
+                Err(Denied::Taken(_)) => {}
+                claimed => return claimed.map_err(Failure::from),
+            }
+        }
+        Err(no_name_left(folder))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The value in the lock file that tells this claim apart from all others.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Says whose lock was taken over.
+    pub fn taken_over(&self) -> Option<&str> {
+        self.taken_over.as_deref()
+    }
+
+    /// Removes what an earlier run of this kind wrote, and with `--overwrite` what is in the way; says so in one line.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn replace_earlier(&self) -> Result<Option<String>, Failure> {
+        let mut guard = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = guard.as_mut().filter(|held| !held.replaced) else { return Ok(None) };
+        let earlier = held.manifest.replaced_by(held.section);
+        let keep = held.planned.log.as_ref();
+        let mut removed = 0u64;
+        for name in earlier.iter().filter(|name| Some(*name) != keep) {
+            removed += u64::from(remove(&self.folder.join(name))?);
+        }
+        removed += stale_reports(&self.folder, held)?;
+        let mut more = 0u64;
+        let kept = keep.map(|name| self.folder.join(name));
+        for path in held.strangers.iter().filter(|path| Some(*path) != kept.as_ref()) {
+            more += u64::from(remove(path)?);
+        }
+        remove_empty_folders(&self.folder, &earlier);
+        held.manifest.forget(held.section);
+        held.replaced = true;
+        let planned = &held.planned.files;
+        held.run.files = planned.iter().map(|name| Output { name: name.clone(), bytes: None }).collect();
+        let mut listed = held.manifest.clone();
+        listed.set(held.section, Some(held.run.clone()));
+        write(&self.folder, &listed)?;
+        let when = held.before.as_ref().map_or_else(String::new, |run| format!(" of {}", run.started));
+        let of_runs = (removed > 0).then(|| format!("{removed} file(s) of the earlier run{when}"));
+        let of_others = (more > 0).then(|| format!("{more} file(s) that no run lists (--overwrite)"));
+        let parts: Vec<String> = of_runs.into_iter().chain(of_others).collect();
+        Ok((!parts.is_empty()).then(|| format!("Replaced in {}: {}", self.folder.display(), parts.join(", "))))
+    }
+
+    /// Adds files to those that the run writes.
+    pub fn add(&self, names: impl IntoIterator<Item = String>) {
+        if let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            held.planned.files.extend(names);
+        }
+    }
+
+    /// Writes how the run ended and what it wrote, and releases the folder; only the first call counts.
+    pub fn finish(&self, state: &str) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
+            return;
+        };
+        if matches!(section, Section::Import | Section::Export) && state != ending::COMPLETED {
+            remove_drafts(&self.folder);
+        }
+        let mut names: BTreeSet<String> = planned.files.into_iter().collect();
+        if !replaced {
+            names.extend(names_of(before.as_ref()));
+        }
+        // After an early end other ranks, or other threads, may still be writing: their files are listed too, without a size.
+        let alone = matches!(section, Section::Import | Section::Export | Section::Analyze);
+        let all = replaced && !alone && state != ending::COMPLETED;
+        let found = names.into_iter().map(|name| output(&self.folder, name));
+        let files: Vec<Output> = found.filter(|file| all || file.bytes.is_some()).collect();
+        run = match before {
+            // The outputs that are there are still those of the run before.
+            Some(before) if !replaced && state != ending::COMPLETED => Run { files, ..before },
+            _ => Run { state: state.to_owned(), files, ..run },
+        };
+        let wrote = !run.files.is_empty();
+        manifest.set(section, wrote.then_some(run));
+        let written = if manifest.is_empty() {
+            remove(&self.folder.join(FILE)).map(drop)
+        } else {
+            write(&self.folder, &manifest)
+        };
+        if let Err(failure) = written {
+            tracing::warn!("{failure}");
+        }
+        drop(lock);
+        if made && !wrote {
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Removes what an import or an export that ends early has under temporary names.
+fn remove_drafts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().ends_with(b".parquet.tmp") {
+            // What cannot be removed stays, under a name that nobody takes for a trace.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether another run, which lives or may live, is writing into a folder.
+///
+/// # Errors
+/// When there is one.
+pub fn unused(folder: &Path) -> Result<(), Failure> {
+    let here = Owner::this_process(&[], "", None);
+    let checked = lock::check(&folder.join(LOCK), &here);
+    checked.map_err(|refusal| refused(folder, refusal, "choose another one").into())
+}
+
+/// Refuses a file to be written that is the list of a folder's outputs.
+///
+/// # Errors
+/// When it is.
+pub fn keep_manifest(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|_| file.file_name().is_some_and(|name| name == FILE));
+    match folder.and_then(|folder| Manifest::read(folder).ok().flatten()) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Failure::usage(format_args!("{} lists the outputs of that folder: give another file", file.display())))
+        }
+    }
+}
+
+/// Whether this process sees the lock file that the owner of `token` made: whether the folder is the same one.
+pub fn sees(folder: &Path, token: &str) -> bool {
+    fs::read_to_string(folder.join(LOCK)).is_ok_and(|text| text.contains(token))
+}
+
+/// Makes a folder that did not exist: `folder`, else `folder-2`, `folder-3`, ….
+///
+/// # Errors
+/// When a folder cannot be made.
+pub fn create_new(folder: &Path) -> Result<PathBuf, Failure> {
+    make(folder.parent().unwrap_or(Path::new(".")), Section::Replay)?;
+    for number in 1..NAMES_MAX {
+        let name = numbered(folder, number);
+        match fs::create_dir(&name) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(unusable(&name, &error, Section::Replay)),
+        }
+    }
+    Err(no_name_left(folder))
+}
+
+fn numbered(folder: &Path, number: u32) -> PathBuf {
+    if number == 1 {
+        return folder.to_owned();
+    }
+    let mut name: OsString = folder.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    PathBuf::from(name)
+}
+
+fn no_name_left(folder: &Path) -> Failure {
+    Failure::new(
+        Code::Storage,
+        format_args!("{0} and {0}-2, -3, … exist already: give a folder with --output", folder.display()),
+    )
+}
+
+fn make(folder: &Path, section: Section) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| unusable(folder, &error, section))
+}
+
+/// A folder that cannot be made: which part of its path is the reason.
+fn unusable(folder: &Path, error: &io::Error, section: Section) -> Failure {
+    let wrong = |part: &&Path| part.symlink_metadata().is_ok() && !part.is_dir();
+    let why = folder.ancestors().find(wrong).map(|part| match fs::read_link(part) {
+        Ok(target) => format!("{} is a symbolic link to {}, which is no folder", part.display(), target.display()),
+        Err(_) => format!("{} is a file", part.display()),
+    });
+    let why = why.unwrap_or_else(|| error.to_string());
+    let elsewhere = section.elsewhere();
+    Failure::new(Code::Storage, format_args!("creating the output folder {}: {why}; {elsewhere}", folder.display()))
+}
+
+/// What is said of a lock that another process has; `elsewhere`: what to do about it.
+fn refused(folder: &Path, refusal: Refusal, elsewhere: &str) -> Denied {
+    let (folder, lock) = (folder.display(), folder.join(LOCK));
+    let lock = lock.display();
+    let text = match refusal {
+        Refusal::Held(owner) => {
+            format!("the output folder {folder} is in use by {owner}: {elsewhere}, or wait until that run has ended")
+        }
+        Refusal::Unknown(owner) => format!(
+            "the output folder {folder} is in use by {owner}, which cannot be looked at from here (another host, another container, or the \
+             host has restarted): {elsewhere}, or, if that run has ended, remove {lock}"
+        ),
+        Refusal::Unreadable => format!(
+            "the output folder {folder} is locked by {lock}, which names no owner that this version understands: {elsewhere}, or, if no run \
+             uses the folder, remove that file"
+        ),
+        Refusal::Io(error) => {
+            let text = format_args!("the output folder {folder} takes no file: {error}; {elsewhere}");
+            return Denied::Unusable(Failure::new(Code::Storage, text));
+        }
+    };
+    Denied::Taken(Failure::new(Code::Folder, text))
+}
+
+fn in_the_way((folder, section): (&Path, Section), first: &Path, count: usize) -> Failure {
+    let name = first.strip_prefix(folder).unwrap_or(first).display();
+    let more = if count > 1 { format!(" and {} more file(s)", count - 1) } else { String::new() };
+    let (folder, elsewhere, overwrite) = (folder.display(), section.elsewhere(), section.overwrite());
+    Failure::new(
+        Code::Folder,
+        format_args!(
+            "{folder} holds {name}{more} in the place of this run's outputs, and no {FILE} says that dlio-rs wrote them: {elsewhere}, or \
+             replace them with {overwrite}"
+        ),
+    )
+}
+
+/// Files in the places of planned ones that no run lists, and traces beside planned ones.
+fn strangers(folder: &Path, planned: &Planned, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
+    let listed = manifest.listed();
+    let mut found = Vec::new();
+    let mut folders: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
+    for name in planned.files.iter().filter(|name| !listed.contains(name.as_str())) {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder).to_owned();
+        let names = match folders.get(&parent) {
+            Some(names) => names,
+            None => folders.entry(parent.clone()).or_insert(entries(&parent)?),
+        };
+        if path.file_name().is_some_and(|name| names.contains(name)) {
+            found.push(path);
+        }
+    }
+    let Some(traces) = planned.traces.as_ref().map(|name| folder.join(name)).filter(|traces| traces.is_dir()) else {
+        return Ok(found);
+    };
+    let unreadable = |error: dlio_trace::Error| Failure::new(Code::Trace, crate::execute::chain(&error));
+    let tables = dlio_trace::tables::list_dir(&traces).map_err(unreadable)?;
+    for path in dlio_trace::list_dir(&traces).map_err(unreadable)?.into_iter().chain(tables) {
+        let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
+        if !found.contains(&path) && !name.is_some_and(|name| listed.contains(name)) {
+            found.push(path);
+        }
+    }
+    let inner = if traces == folder { None } else { Manifest::read(&traces).ok().flatten() };
+    found.extend(inner.filter(Manifest::has_runs).map(|_| traces.join(FILE)));
+    Ok(found)
+}
+
+/// Names in a folder; none where there is no folder.
+fn entries(folder: &Path) -> Result<BTreeSet<OsString>, Failure> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(Failure::file("listing", folder, &error)),
+        Ok(found) => found
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<_>>()
+            .map_err(|error| Failure::file("listing", folder, &error)),
+    }
+}
+
+/// Whether a file that the run reads is in a folder where it replaces or writes traces.
+fn touches(folder: &Path, planned: &Planned, replaced: &[String], source: &Path) -> bool {
+    let read = if source.is_file() { source.parent() } else { Some(source) };
+    let Some(read) = read.and_then(|read| fs::canonicalize(read).ok()) else { return false };
+    let parents = replaced.iter().filter(|name| name.ends_with(".parquet")).filter_map(|name| Path::new(name).parent());
+    let parents: BTreeSet<&Path> = parents.chain(planned.traces.as_deref().map(Path::new)).collect();
+    parents.iter().any(|parent| fs::canonicalize(folder.join(parent)).is_ok_and(|parent| parent == read))
+}
+
+/// Removes reports that were written beside the traces themselves, and their manifest.
+fn stale_reports(folder: &Path, held: &Held) -> Result<u64, Failure> {
+    let Some(traces) = held.planned.traces.as_ref().filter(|name| !name.is_empty()).map(|name| folder.join(name))
+    else {
+        return Ok(0);
+    };
+    let Some(inner) = Manifest::read(&traces).ok().flatten() else { return Ok(0) };
+    let mut removed = 0;
+    for name in inner.replaced_by(Section::Analyze) {
+        removed += u64::from(remove(&traces.join(name))?);
+    }
+    if !inner.has_runs() {
+        remove(&traces.join(FILE))?;
+    }
+    Ok(removed)
+}
+
+/// Removes a file; tells whether it was there.
+fn remove(path: &Path) -> Result<bool, Failure> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::file("removing", path, &error)),
+    }
+}
+
+/// Removes the folders below `folder` in which an earlier run's files were, where nothing is left in them.
+fn remove_empty_folders(folder: &Path, names: &[String]) {
+    let parents: BTreeSet<&Path> = names.iter().filter_map(|name| Path::new(name).parent()).collect();
+    for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
+        let _ = fs::remove_dir(folder.join(parent));
+    }
+}
+
+fn names_of(run: Option<&Run>) -> impl Iterator<Item = String> {
+    run.into_iter().flat_map(|run| &run.files).map(|file| file.name.clone())
+}
+
+/// The entry of a file, with its size if it is there.
+fn output(folder: &Path, name: String) -> Output {
+    let bytes = fs::metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file).map(|found| found.len());
+    Output { name, bytes }
+}
+
+fn write(folder: &Path, manifest: &Manifest) -> Result<(), Failure> {
+    let path = folder.join(FILE);
+    let bytes = manifest.to_bytes().map_err(|error| Failure::file("writing", &path, &error))?;
+    crate::outputs::write_file(&path, &bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Who holds an output folder, and whether that process is provably gone.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dlio_storage::process::{Here, Process, own_start_ticks};
+use serde::{Deserialize, Serialize};
+
+use crate::launch::Environment;
+
+/// Variables in which schedulers give a job its number.
+const JOB_VARIABLES: [&str; 6] = ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "COBALT_JOBID", "JOB_ID"];
+
+/// The process that holds a folder, as its lock file describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    /// Name of the host.
+    pub(super) host: String,
+    /// Random number of the kernel's boot; process ids mean something only within it.
+    pub(super) boot_id: Option<String>,
+    /// Namespace of the process id; containers of one host have several.
+    pub(super) pid_namespace: Option<String>,
+    /// Process id.
+    pub(super) pid: i32,
+    /// Start of the process in clock ticks since boot: tells it apart from a later process with the same id.
+    pub(super) start_ticks: Option<u64>,
+    /// Variable and number of the scheduler's job.
+    pub(super) job: Option<String>,
+    /// Command line.
+    pub(super) command: String,
+    /// Local time at which the run started.
+    pub(super) started: String,
+    /// Different for every lock that was ever taken.
+    pub(super) token: String,
+}
+
+/// What can be said about an owner from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The process runs.
+    Alive,
+    /// The process has ended.
+    Gone,
+    /// It belongs to another host, another boot or another container, where nobody can look from here.
+    Unknown,
+}
+
+impl Owner {
+    /// This process.
+    pub(super) fn this_process(argv: &[String], started: &str, job: Option<String>) -> Self {
+        static TAKEN: AtomicU64 = AtomicU64::new(0);
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let Here { host, boot, pid_namespace } = Here::now();
+        let (boot_id, pid_namespace) = (known(boot), known(pid_namespace));
+        let start_ticks = own_start_ticks();
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+        // A recycled process id has another start; another host or container has another name, boot or namespace.
+        let token = format!(
+            "{}/{}/{pid}/{}/{number}",
+            boot_id.as_deref().unwrap_or(&host),
+            pid_namespace.as_deref().unwrap_or(&host),
+            start_ticks.unwrap_or(0)
+        );
+        let (command, started) = (argv.join(" "), started.to_owned());
+        Self { host, boot_id, pid_namespace, pid, start_ticks, job, command, started, token }
+    }
+
+    /// What becomes of it, seen from the process `here`.
+    pub(super) fn fate(&self, here: &Self, look: impl Fn(i32) -> Process) -> Fate {
+        let same = |mine: &Option<String>, theirs: &Option<String>| mine.is_some() && mine == theirs;
+        if !same(&self.boot_id, &here.boot_id) || !same(&self.pid_namespace, &here.pid_namespace) {
+            return Fate::Unknown;
+        }
+        match look(self.pid) {
+            Process::Absent | Process::Present { zombie: true, .. } => Fate::Gone,
+            Process::Present { start_ticks, .. } if self.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
+                Fate::Gone
+            }
+            Process::Hidden | Process::Present { .. } => Fate::Alive,
+        }
+    }
+}
+
+fn known(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on host {}", self.pid, self.host)?;
+        if let Some(job) = &self.job {
+            write!(f, ", {job}")?;
+        }
+        write!(f, ", since {}: `{}`", self.started, self.command)
+    }
+}
+
+/// The scheduler's job of this environment.
+pub fn job(env: &Environment) -> Option<String> {
+    JOB_VARIABLES.iter().find_map(|name| Some(format!("{name} {}", env.get(*name).filter(|value| !value.is_empty())?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use dlio_storage::process::look;
+
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner::this_process(&["dlio-rs".to_owned(), "replay".to_owned()], "2026-01-01T00:00:00", None)
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        let owner = owner();
+        assert_eq!(owner.fate(&owner, look), Fate::Alive);
+    }
+
+    #[test]
+    fn a_process_id_that_nobody_has_or_that_was_given_again_is_gone() {
+        let mut owner = owner();
+        owner.start_ticks = Some(7);
+        assert_eq!(owner.fate(&owner, |_| Process::Absent), Fate::Gone);
+        let present = |zombie, start_ticks| move |_| Process::Present { zombie, start_ticks };
+        assert_eq!(owner.fate(&owner, present(false, 7)), Fate::Alive);
+        assert_eq!(owner.fate(&owner, present(false, 8)), Fate::Gone, "another process has the id");
+        assert_eq!(owner.fate(&owner, present(true, 7)), Fate::Gone, "a zombie writes nothing any more");
+        assert_eq!(owner.fate(&owner, |_| Process::Hidden), Fate::Alive);
+    }
+
+    #[test]
+    fn another_boot_or_container_cannot_be_judged() {
+        let here = owner();
+        let absent = |_| Process::Absent;
+        let other_boot = Owner { boot_id: Some("other".to_owned()), ..here.clone() };
+        assert_eq!(other_boot.fate(&here, absent), Fate::Unknown);
+        let other_container = Owner { pid_namespace: Some("pid:[1]".to_owned()), ..here.clone() };
+        assert_eq!(other_container.fate(&here, absent), Fate::Unknown);
+        let nothing_known = Owner { boot_id: None, ..here.clone() };
+        assert_eq!(nothing_known.fate(&nothing_known, absent), Fate::Unknown);
+    }
+
+    #[test]
+    fn the_job_is_named_with_its_variable() {
+        let env = |pairs: &[(&str, &str)]| -> Environment {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(job(&env(&[("SLURM_JOB_ID", "12")])).as_deref(), Some("SLURM_JOB_ID 12"));
+        assert_eq!(
+            job(&env(&[("PBS_JOBID", "7.server"), ("SLURM_JOB_ID", "")])).as_deref(),
+            Some("PBS_JOBID 7.server")
+        );
+        assert_eq!(job(&env(&[])), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Folders that single processes write into: the reports of `analyze`, `trace import`, `trace export`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_engine::MonotonicClock;
+use dlio_event::TimeSource as _;
+
+use super::{Claim, Denied, Planned, Section, Wish};
+use crate::failure::{Code, Failure};
+use crate::host::wall_clock::Anchor;
+use crate::launch;
+
+/// How often and how long a process waits for another one's reports, which are written in a moment.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What this process wants of a folder.
+fn wish(section: Section, planned: Planned, overwrite: bool) -> Wish {
+    let clock = MonotonicClock;
+    Wish {
+        section,
+        planned,
+        overwrite,
+        reads: None,
+        command: launch::command_line(),
+        started: Anchor::now(&clock).stamp(clock.now()),
+        job: super::job(&launch::environment()),
+        ranks: 1,
+    }
+}
+
+/// The reports of an analysis.
+#[derive(Debug)]
+pub struct Reports {
+    /// JSON.
+    pub json: PathBuf,
+    /// HTML.
+    pub html: PathBuf,
+    claim: Option<Arc<Claim>>,
+}
+
+impl Reports {
+    /// Claims `folder` for those of the reports that go there: the ones that the command line does not name have default names.
+    ///
+    /// # Errors
+    /// When another run has the folder and keeps it, when it holds files of the default names that no analysis lists, or takes no file.
+    pub async fn claim(
+        folder: &Path,
+        (json, html): (Option<PathBuf>, Option<PathBuf>),
+        overwrite: bool,
+    ) -> Result<Self, Failure> {
+        let (given, names) = ([json, html], ["report.json", "report.html"]);
+        let paths = [0, 1].map(|which| given[which].clone().unwrap_or_else(|| folder.join(names[which])));
+        let inside = |path: &&PathBuf| path.parent().is_some_and(|parent| parent == folder);
+        paths.iter().try_for_each(|path| super::keep_manifest(path))?;
+        let file_name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let meant: Vec<String> = given.iter().flatten().filter(inside).filter_map(file_name).collect();
+        let defaults: Vec<String> =
+            names.iter().zip(&given).filter(|(_, given)| given.is_none()).map(|(name, _)| (*name).to_owned()).collect();
+        let mut claim = None;
+        if !meant.is_empty() || !defaults.is_empty() {
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let taken = wait_for(here, &wish(Section::Analyze, Planned::files(defaults), overwrite)).await?;
+            // A file that the command line names is meant, whoever wrote it.
+            taken.add(meant);
+            claim = Some(taken);
+        }
+        let [json, html] = paths;
+        Ok(Self { json, html, claim })
+    }
+
+    /// The reports are written.
+    pub fn finish(self) {
+        if let Some(claim) = self.claim {
+            claim.finish(super::ending::COMPLETED);
+        }
+    }
+}
+
+/// Another analysis has the folder for a moment only.
+async fn wait_for(folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
+    for _ in 1..TRIES {
+        match Claim::take(folder, wish.clone()) {
+            Err(Denied::Taken(failure)) if failure.code == Code::Folder && super::unused(folder).is_err() => {}
+            claimed => return Ok(claimed?),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(Claim::take(folder, wish.clone())?)
+}
+
+/// Claims a folder for the traces that an import makes, however many ranks they turn out to have.
+///
+/// # Errors
+/// As [`Claim::take`].
+pub fn for_import(folder: &Path, overwrite: bool) -> Result<Arc<Claim>, Failure> {
+    Ok(Claim::take(folder, wish(Section::Import, Planned::default().and_traces("", 0), overwrite))?)
+}
+
+/// Claims a folder for files of these names.
+///
+/// # Errors
+/// As [`Claim::take`].
+pub fn for_export(
+    folder: &Path,
+    names: impl IntoIterator<Item = String>,
+    overwrite: bool,
+) -> Result<Arc<Claim>, Failure> {
+    Ok(Claim::take(folder, wish(Section::Export, Planned::files(names), overwrite))?)
+}

@@ -1,0 +1,152 @@
+//! What a session does with its output folder before the first operation.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dlio_comm::Communicator;
+use dlio_config::Workload;
+
+use super::{Claim, Planned, Section, Wish};
+use crate::failure::{Code, Failure};
+use crate::launch::Environment;
+use crate::options::Options;
+use crate::resolve::request::Request;
+use crate::session::gather;
+
+/// What a command puts into the output folder.
+#[derive(Debug, Clone, Copy)]
+pub enum Writes<'a> {
+    /// The log and the trace of a generation.
+    Generate,
+    /// What a training loop or checkpoints leave.
+    Replay,
+    /// One or the other, as `workflow.*` says.
+    Workflow,
+    /// The log and the trace of a verification.
+    Verify,
+    /// What the replay of a trace leaves.
+    Trace {
+        /// The trace that is replayed.
+        read: &'a Path,
+        /// Nothing is replayed: the log alone is written.
+        dry_run: bool,
+    },
+    /// What `dlio_benchmark` leaves: its folder is taken as it is.
+    AsReference,
+}
+
+impl Writes<'_> {
+    fn section(self, workload: &Workload) -> Section {
+        let workflow = workload.workflow;
+        match self {
+            Self::Generate => Section::Generate,
+            Self::Workflow if workflow.generate_data && !workflow.train && !workflow.checkpoint => Section::Generate,
+            Self::Verify => Section::Verify,
+            Self::Trace { dry_run: true, .. } => Section::DryRun,
+            Self::Replay | Self::Workflow | Self::Trace { .. } | Self::AsReference => Section::Replay,
+        }
+    }
+}
+
+/// Claims the output folder of a request for this run; where nobody named one, a new one is made, and the request names it.
+/// `None`: the folder is taken as it is. Only rank 0 does this.
+///
+/// # Errors
+/// When another run has the folder, or it cannot be used.
+pub fn claim(
+    request: &mut Request,
+    (writes, target): (Writes<'_>, &Options),
+    env: &Environment,
+    ranks: u32,
+) -> Result<Option<Arc<Claim>>, Failure> {
+    if matches!(writes, Writes::AsReference) {
+        return Ok(None);
+    }
+    let loaded = request.load()?;
+    if request.output_named_here {
+        request.output = super::create_new(&request.output)?;
+    }
+    let section = writes.section(&loaded.workload);
+    let (reads, is_trace) = match writes {
+        Writes::Trace { read, .. } => (Some(read.to_owned()), true),
+        _ => (None, false),
+    };
+    let wish = Wish {
+        section,
+        planned: Planned::of_run(section, &loaded.workload, ranks, is_trace),
+        overwrite: target.overwrites_output(),
+        reads,
+        command: request.argv.clone(),
+        started: request.anchor.stamp(request.anchor.monotonic),
+        job: super::job(env),
+        ranks,
+    };
+    let claim = Claim::take(&request.output, wish)?;
+    claim.token().clone_into(&mut request.output_token);
+    Ok(Some(claim))
+}
+
+/// What a run as `dlio_benchmark` wants of a folder for traces.
+pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
+    Wish {
+        section: Section::Replay,
+        planned: Planned::default().and_traces("", ranks),
+        overwrite: false,
+        reads: None,
+        command: request.argv.clone(),
+        started: request.anchor.stamp(request.anchor.monotonic),
+        job: None,
+        ranks,
+    }
+}
+
+/// Ends all ranks where the output folder of rank 0 is another folder on other nodes, as on node-local disks: their traces and
+/// results would be islands.
+///
+/// # Errors
+/// When a node does not see rank 0's lock file, the same on every rank.
+pub async fn check_shared(comm: &dyn Communicator, request: &Request) -> Result<(), Failure> {
+    let place = comm.place();
+    if place.nodes == 1 || request.output_token.is_empty() {
+        return Ok(());
+    }
+    let sees = place.local_rank > 0 || super::sees(&request.output, &request.output_token);
+    let all: Vec<(bool, String)> = gather(comm, &(sees, place.host.clone())).await?;
+    match not_shared(&request.output, &all) {
+        None => Ok(()),
+        Some(failure) => crate::session::agree(comm, if place.rank == 0 { Err(failure) } else { Ok(()) }).await,
+    }
+}
+
+/// The failure for the hosts that do not see the folder; rank 0 comes first.
+fn not_shared(folder: &Path, all: &[(bool, String)]) -> Option<Failure> {
+    let blind: Vec<&str> = all.iter().filter(|(sees, _)| !sees).map(|(_, host)| host.as_str()).collect();
+    let first = all.first().map_or("", |(_, host)| host.as_str());
+    (!blind.is_empty()).then(|| {
+        Failure::new(
+            Code::Storage,
+            format_args!(
+                "the output folder {} of host {first} is not the same folder on host(s) {}: all ranks write into one folder, give one on a \
+                 file system that these hosts share with --output",
+                folder.display(),
+                blind.join(", ")
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_with_a_folder_of_their_own_are_named() {
+        let all = [(true, "a"), (false, "b"), (true, "b"), (false, "c")].map(|(sees, host)| (sees, host.to_owned()));
+        let failure = not_shared(Path::new("/out"), &all).unwrap();
+        assert_eq!(failure.code, Code::Storage);
+        for part in ["/out of host a", "host(s) b, c", "--output"] {
+            assert!(failure.message.contains(part), "{failure}");
+        }
+        assert!(not_shared(Path::new("/out"), &all[..1]).is_none());
+    }
+}

@@ -1,0 +1,347 @@
+//! What a workload would do: its plan is walked, and its decoders read files that its encoders make, without storage or clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dlio_analyze::fit::{Foresight, Load};
+use dlio_config::vocabulary::StorageType;
+use dlio_config::{Source, Workload};
+use dlio_format::{Decoder, Encoder, FileShape, Footer, Layout, Need, SampleIndex};
+use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
+
+use crate::prepared;
+
+/// Foresees workloads on so many ranks.
+pub struct Foreseer {
+    pub ranks: u32,
+}
+
+/// Samples of an epoch, and bytes of files, after which the rest is taken for the same.
+const SAMPLES: u64 = 4096;
+const MADE_BYTES: u64 = 2 << 30;
+/// Files up to this size are made once and kept while they are read.
+const KEPT_BYTES: u64 = 64 << 20;
+/// Files whose sizes tell those of the others.
+const FILES: u64 = 64;
+const PIECE_BYTES: usize = 1 << 20;
+
+impl Foresight for Foreseer {
+    fn file_bytes(&self, yaml: &str) -> Option<f64> {
+        let workload = workload(yaml)?;
+        let (layout, files) = (prepared::layout(&workload).ok()?, FileSet::new(&workload).ok()?);
+        let count = files.total().min(FILES);
+        let bytes: Option<u64> =
+            (0..count).map(|number| encoder(&layout, &files.file(number)).map(|file| file.len())).sum();
+        bytes.map(|bytes| bytes as f64 / count as f64)
+    }
+
+    fn training(&self, yaml: &str) -> Option<Load> {
+        let workload = workload(yaml)?;
+        let plan = dlio_plan::training(&workload, World { size: self.ranks }).ok()?;
+        let layout = prepared::layout(&workload).ok()?;
+        let mut walk = Walk {
+            plan: &plan,
+            sized: workload.stored_on() != StorageType::S3,
+            content: Content { layout: &layout, file: None, made: 0 },
+            load: Load::default(),
+        };
+        // The others are like these, or between them.
+        let ranks = if self.ranks > 1 { vec![0, self.ranks - 1] } else { vec![0] };
+        let (mut load, epochs) = (Load::default(), f64::from(plan.epochs()));
+        for &rank in &ranks {
+            let of_rank = walk.rank(rank)?;
+            let share = f64::from(self.ranks) / ranks.len() as f64;
+            load.bytes += of_rank.bytes * share;
+            load.reads += of_rank.reads * share;
+            load.opens += of_rank.opens * share;
+        }
+        Some(Load { steps: plan.steps(Split::Train) as f64 * epochs * f64::from(self.ranks), ..load })
+    }
+
+    fn checkpoint(&self, yaml: &str) -> Option<(f64, f64)> {
+        let plan = dlio_plan::checkpoints(&workload(yaml)?, World { size: self.ranks }).ok()?;
+        let files = plan.files(0);
+        Some((files.len() as f64, files.iter().map(dlio_plan::CheckpointFile::bytes).sum::<u64>() as f64))
+    }
+}
+
+/// Bytes that a rank reads in the first epoch, and in a later one, where a walk over all of its samples tells; `sized`: opening
+/// a file tells its size.
+pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, bool)) -> Option<[u64; 2]> {
+    let content = Content { layout, file: None, made: 0 };
+    let mut walk = Walk { plan, sized, content, load: Load::default() };
+    let mut lanes: Vec<Lane> = (0..plan.lanes().max(1)).map(|_| Lane::new(plan)).collect();
+    walk.epoch((rank, 1), &mut lanes)?;
+    let first = walk.load.bytes;
+    walk.epoch((rank, 2.min(plan.epochs())), &mut lanes)?;
+    Some([whole(first), whole(walk.load.bytes - first)])
+}
+
+/// Bytes that are read for a sample, on average over those of the first file, in the way in which the plan opens files.
+pub fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Option<f64> {
+    let content = Content { layout, file: None, made: 0 };
+    let mut walk = Walk { plan, sized, content, load: Load::default() };
+    let samples = plan.files().samples_per_file();
+    // Row groups are asked for one after the other, however samples are.
+    let handles = if plan.pipeline().is_some() { Handles::PerFile } else { plan.handles() };
+    let mut lane = Lane { access: HandleState::new(handles, samples), ..Lane::new(plan) };
+    walk.index(&plan.files().file(0), &mut lane)?;
+    // Where every sample opens its file they differ little; otherwise they come one after the other.
+    let most = if handles == Handles::PerSample { 16 } else { SAMPLES };
+    let count = samples.min(most);
+    let room = MADE_BYTES / 4;
+    let mut read = 0;
+    while read < count && walk.content.made < room {
+        walk.sample(&mut lane, SampleRead { index: read, file: 0, sample: read })?;
+        read += 1;
+    }
+    (read > 0).then(|| walk.load.bytes / read as f64)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of numbers of bytes")]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
+}
+
+/// What was done before, and so many times what was done since.
+fn extended(before: Load, all: Load, times: f64) -> Load {
+    let more = |all: f64, before: f64| before + (all - before) * times;
+    Load {
+        bytes: more(all.bytes, before.bytes),
+        reads: more(all.reads, before.reads),
+        opens: more(all.opens, before.opens),
+        ..all
+    }
+}
+
+fn workload(yaml: &str) -> Option<Workload> {
+    let source = Source { name: "fitted", yaml };
+    dlio_config::load(&source, &[], &BTreeMap::new(), None).ok().map(|loaded| loaded.workload)
+}
+
+fn shape(file: &File) -> FileShape<'_> {
+    FileShape { file: file.combined, dims: &file.dims, samples: file.samples }
+}
+
+fn encoder(layout: &Layout, file: &File) -> Option<Encoder> {
+    layout.encoder(&shape(file)).ok()
+}
+
+/// What a reader lane has open and knows.
+struct Lane {
+    access: HandleState,
+    open: HashMap<u64, Decoder>,
+    indexes: HashMap<u64, Arc<SampleIndex>>,
+    footers: HashMap<u64, Arc<Footer>>,
+}
+
+impl Lane {
+    fn new(plan: &TrainingPlan) -> Self {
+        let access = HandleState::new(plan.handles(), plan.files().samples_per_file());
+        Self { access, open: HashMap::new(), indexes: HashMap::new(), footers: HashMap::new() }
+    }
+}
+
+/// Walks the plan.
+struct Walk<'p> {
+    plan: &'p TrainingPlan,
+    /// Opening a file tells its size.
+    sized: bool,
+    content: Content<'p>,
+    /// What the rank has done.
+    load: Load,
+}
+
+impl Walk<'_> {
+    /// Reads what a rank reads in all epochs.
+    fn rank(&mut self, rank: u32) -> Option<Load> {
+        let mut lanes: Vec<Lane> = (0..self.plan.lanes().max(1)).map(|_| Lane::new(self.plan)).collect();
+        self.load = Load::default();
+        self.epoch((rank, 1), &mut lanes)?;
+        let later = f64::from(self.plan.epochs().saturating_sub(1));
+        if later > 0.0 {
+            let first = self.load;
+            self.epoch((rank, 2), &mut lanes)?;
+            // All epochs after the first are like the second.
+            self.load = extended(first, self.load, later);
+        }
+        Some(self.load)
+    }
+
+    /// Reads an epoch, or as much of it as tells what the rest is like.
+    fn epoch(&mut self, (rank, epoch): (u32, u32), lanes: &mut [Lane]) -> Option<()> {
+        let (before, room) = (self.load, self.content.made + MADE_BYTES);
+        let most = SAMPLES.div_ceil(lanes.len() as u64);
+        let mut read = 0;
+        let mut is_whole = true;
+        for (number, lane) in (0..).zip(lanes) {
+            if self.plan.handles() == Handles::PerFile {
+                *lane = Lane { indexes: std::mem::take(&mut lane.indexes), ..Lane::new(self.plan) };
+            }
+            self.look_up((rank, epoch), number, lane)?;
+            let mut of_lane = 0;
+            let steps = self.plan.lane_steps(rank, Split::Train, epoch, number);
+            for sample in steps.flat_map(|step: LaneStep| step.samples) {
+                if of_lane == most || self.content.made >= room {
+                    is_whole = false;
+                    break;
+                }
+                self.sample(lane, sample)?;
+                of_lane += 1;
+            }
+            read += of_lane;
+        }
+        let planned = self.plan.steps(Split::Train) * self.plan.batch_size(Split::Train);
+        if !is_whole && read > 0 {
+            self.load = extended(before, self.load, planned as f64 / read as f64);
+        }
+        Some(())
+    }
+
+    /// What a reader looks up before its first sample.
+    fn look_up(&mut self, (rank, epoch): (u32, u32), number: u32, lane: &mut Lane) -> Option<()> {
+        let lookups = self.plan.lookups(rank, Split::Train, epoch, number);
+        if lookups.fresh {
+            lane.indexes.clear();
+        }
+        for file in lookups.files.take(usize::try_from(SAMPLES).unwrap_or(usize::MAX)) {
+            self.index(&self.plan.files().file(file), lane)?;
+        }
+        Some(())
+    }
+
+    /// Reads where the samples of a file are, if it has an index that the lane does not know.
+    fn index(&mut self, file: &File, lane: &mut Lane) -> Option<()> {
+        let layout = self.content.layout;
+        let unknown = layout.index_decoder(&shape(file)).filter(|_| !lane.indexes.contains_key(&file.combined));
+        let Some(mut decoder) = unknown else { return Some(()) };
+        for (kind, mut encoder) in layout.index_encoders(&shape(file)) {
+            let mut bytes = vec![0; usize::try_from(encoder.len()).ok()?];
+            encoder.fill(&mut bytes);
+            decoder.size(kind, encoder.len()).ok()?;
+            decoder.chunk(kind, &bytes).ok()?;
+            decoder.end(kind).ok()?;
+            self.load.opens += 1.0;
+            self.load.reads += 1.0;
+            self.load.bytes += bytes.len() as f64;
+        }
+        lane.indexes.insert(file.combined, Arc::new(decoder.finish().ok()?));
+        Some(())
+    }
+
+    fn sample(&mut self, lane: &mut Lane, read: SampleRead) -> Option<()> {
+        let access = lane.access.access(read.file);
+        let file = self.plan.files().file(read.file);
+        if access.open {
+            let mut decoder = self.content.layout.decoder(&shape(&file));
+            self.load.opens += 1.0;
+            if let Some(footer) = lane.footers.get(&read.file) {
+                decoder.set_footer(Arc::clone(footer));
+            }
+            if self.sized {
+                decoder.size(self.content.len(&file)?).ok()?;
+            }
+            self.index(&file, lane)?;
+            if let Some(index) = lane.indexes.get(&read.file) {
+                decoder.locate(Arc::clone(index)).ok()?;
+            }
+            lane.open.insert(read.file, decoder);
+        }
+        let decoder = lane.open.get_mut(&read.file)?;
+        decoder.sample(read.sample).ok()?;
+        loop {
+            match decoder.need() {
+                Need::Bytes { offset, len } => {
+                    self.load.reads += 1.0;
+                    let bytes = self.content.read(&file, (offset, len), |bytes| decoder.chunk(bytes).ok())?;
+                    self.load.bytes += bytes as f64;
+                    decoder.end().ok()?;
+                }
+                Need::Size => decoder.size(self.content.len(&file)?).ok()?,
+                Need::Done => break,
+            }
+        }
+        if let Some(footer) = decoder.footer() {
+            lane.footers.entry(read.file).or_insert(footer);
+        }
+        if access.close {
+            lane.open.remove(&read.file);
+        }
+        Some(())
+    }
+}
+
+/// The bytes of the file that is being read.
+struct Content<'p> {
+    layout: &'p Layout,
+    file: Option<Made>,
+    /// Bytes that were made of all files.
+    made: u64,
+}
+
+/// A file as far as it is made.
+struct Made {
+    number: u64,
+    encoder: Encoder,
+    /// Bytes that came of the encoder.
+    position: u64,
+    /// All of these, of a small file.
+    kept: Vec<u8>,
+}
+
+impl Content<'_> {
+    fn of(&mut self, file: &File) -> Option<&mut Made> {
+        if self.file.as_ref().is_none_or(|made| made.number != file.combined) {
+            let encoder = encoder(self.layout, file)?;
+            self.file = Some(Made { number: file.combined, encoder, position: 0, kept: Vec::new() });
+        }
+        self.file.as_mut()
+    }
+
+    fn len(&mut self, file: &File) -> Option<u64> {
+        self.of(file).map(|made| made.encoder.len())
+    }
+
+    /// Hands a range of the file on; returns how many bytes there are of it.
+    fn read(
+        &mut self,
+        file: &File,
+        (offset, len): (u64, Option<u64>),
+        mut sink: impl FnMut(&[u8]) -> Option<()>,
+    ) -> Option<u64> {
+        let end = self.len(file)?;
+        let to = len.map_or(end, |len| offset.saturating_add(len).min(end));
+        if end <= KEPT_BYTES {
+            let made = self.of(file)?;
+            if made.kept.is_empty() {
+                made.kept = vec![0; usize::try_from(end).ok()?];
+                made.encoder.fill(&mut made.kept);
+                self.made += end;
+            }
+            let kept = &self.file.as_ref()?.kept;
+            let range = usize::try_from(offset.min(to)).ok()?..usize::try_from(to).ok()?;
+            sink(&kept[range])?;
+            return Some(to.saturating_sub(offset));
+        }
+        if self.of(file)?.position > offset {
+            self.file = None;
+        }
+        let mut buffer = vec![0; PIECE_BYTES];
+        while self.of(file)?.position < to {
+            let made = self.of(file)?;
+            let next = if made.position < offset { offset } else { to };
+            let room = usize::try_from(next - made.position).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            let count = made.encoder.fill(&mut buffer[..room]);
+            let wanted = made.position >= offset;
+            made.position += count as u64;
+            self.made += count as u64;
+            if count == 0 {
+                break;
+            }
+            if wanted {
+                sink(&buffer[..count])?;
+            }
+        }
+        Some(to.saturating_sub(offset))
+    }
+}

@@ -1,0 +1,159 @@
+//! The ranks as the commands see them: waits of set-up and wind-down end at a signal, are reported when they last, and end the
+//! run when they last too long, as those of the engine do.
+
+use std::cell::{Cell, OnceCell};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use dlio_comm::{Absence, Collective, Communicator, Doing, Error, Place};
+use dlio_engine::StallLimits;
+
+use crate::failure::Code;
+use crate::signals::Signals;
+
+/// How long a wait goes on before it looks for signals and stalls.
+const TICK: Duration = Duration::from_millis(100);
+/// Until the command line says otherwise.
+pub const REPORT_AFTER: Duration = Duration::from_mins(1);
+
+/// A communicator with open eyes.
+pub struct Ranks {
+    inner: Rc<dyn Communicator>,
+    limits: Cell<StallLimits>,
+    signals: OnceCell<Signals>,
+}
+
+impl Ranks {
+    /// Looks after the waits of a communicator.
+    pub fn new(inner: Rc<dyn Communicator>) -> Self {
+        Self { inner, limits: Cell::new(StallLimits::reporting_after(REPORT_AFTER)), signals: OnceCell::new() }
+    }
+
+    /// The communicator itself, for an engine that looks after its own waits.
+    pub fn inner(&self) -> Rc<dyn Communicator> {
+        Rc::clone(&self.inner)
+    }
+
+    /// From now on waits are reported, and end the run, after these times.
+    pub fn set_limits(&self, limits: StallLimits) {
+        self.limits.set(limits);
+    }
+
+    /// From now on waits end at a signal.
+    pub fn set_signals(&self, signals: Signals) {
+        // The first ones stay: there is one set of signals in a process.
+        let _ = self.signals.set(signals);
+    }
+
+    /// The exit code that a received signal asks for.
+    pub fn signalled(&self) -> Option<Code> {
+        self.signals.get().and_then(Signals::received).map(|signal| signal.code)
+    }
+
+    async fn attend<T>(&self, collective: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut collective = pin!(collective);
+        let (mut waited, mut told) = (Duration::ZERO, 0u32);
+        let cancelled = || self.signals.get().is_some_and(|signals| signals.cancel_flag().is_cancelled());
+        loop {
+            // After a signal there is no time for one tick after the other.
+            let tick = if cancelled() { Duration::ZERO } else { TICK };
+            tokio::select! {
+                biased;
+                result = &mut collective => return result,
+                () = tokio::time::sleep(tick) => {}
+            }
+            waited += tick;
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
+            self.inner.waiting(waited);
+            let StallLimits { report_after, end_after } = self.limits.get();
+            let absent = || self.inner.absent();
+            let text =
+                |absent: &Absence| format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs());
+            if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
+                told += 1;
+                let absent = absent();
+                if !absent.told_elsewhere {
+                    crate::outputs::log::note(&text(&absent));
+                }
+            }
+            if !end_after.is_zero() && waited >= end_after {
+                return Err(Error::Stalled(format!("{}; this ends the run (--stall-timeout)", text(&absent()))));
+            }
+        }
+    }
+}
+
+impl Communicator for Ranks {
+    fn place(&self) -> &Place {
+        self.inner.place()
+    }
+
+    fn barrier(&self) -> Collective<'_, ()> {
+        Box::pin(self.attend(self.inner.barrier()))
+    }
+
+    fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>> {
+        Box::pin(self.attend(self.inner.all_gather(bytes)))
+    }
+
+    fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>> {
+        Box::pin(self.attend(self.inner.broadcast(bytes)))
+    }
+
+    fn note(&self, doing: Doing) {
+        self.inner.note(doing);
+    }
+
+    fn absent(&self) -> Absence {
+        self.inner.absent()
+    }
+
+    fn abort(&self, message: &str, exit_code: i32) {
+        self.inner.abort(message, exit_code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dlio_comm::Simulated;
+
+    use super::*;
+
+    fn first_of_two() -> (Ranks, Simulated) {
+        let mut world = Simulated::world(2);
+        let second = world.pop().unwrap();
+        (Ranks::new(Rc::new(world.pop().unwrap())), second)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_lasts_too_long_names_the_missing_rank() {
+        let (first, _second) = first_of_two();
+        let limits = StallLimits { report_after: Duration::ZERO, end_after: Duration::from_secs(5) };
+        first.set_limits(limits);
+        let error = first.barrier().await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "rank 0 has waited 5 s for rank 1 on simulated-0 (it was last setting up); this ends the run (--stall-timeout)"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_within_a_tick_of_a_signal() {
+        let (first, _second) = first_of_two();
+        let signals = Signals::unwatched();
+        first.set_signals(signals.clone());
+        let waiting = first.all_gather(b"x");
+        let signal = async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            signals.cancel_flag().cancel();
+            tokio::time::Instant::now()
+        };
+        let (waited, at) = tokio::join!(waiting, signal);
+        assert!(matches!(waited, Err(Error::Cancelled)));
+        assert!(at.elapsed() <= TICK);
+    }
+}

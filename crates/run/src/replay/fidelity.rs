@@ -1,0 +1,127 @@
+//! How closely a trace was followed: said to the user, and written to `replay.json`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dlio_plan::replay::{Fidelity, Histogram, METRICS, Options};
+
+use crate::failure::Failure;
+use crate::replay::options::TraceOptions;
+use crate::session::Session;
+
+/// File of the output folder.
+const FILE: &str = "replay.json";
+
+/// What was replayed, and how.
+pub struct Setting<'a> {
+    pub folder: &'a Path,
+    pub args: &'a TraceOptions,
+    pub options: &'a Options,
+}
+
+/// Says how closely the trace was followed.
+pub fn report(session: &Session, all: &Fidelity) {
+    let ms = |name: &str| all.metric(name).map_or_else(|| "-".to_owned(), |value| format!("{:.3} ms", value / 1e6));
+    let three = |name: &str| {
+        ["p50", "p99", "max"].map(|which| format!("{which} {}", ms(&format!("{name}_{which}")))).join(", ")
+    };
+    session.say(&format!(
+        "Replayed {} of {} operation(s) ({} failed, {} skipped), {} of {} bytes in {:.3} s",
+        all.operations_done,
+        all.operations_planned,
+        all.operations_failed,
+        all.operations_skipped,
+        all.bytes_done,
+        all.bytes_planned,
+        all.span_ns as f64 / 1e9
+    ));
+    if all.operations_unread * 2 > all.operations_planned {
+        session.say(&format!(
+            "  {} of those skipped were late before they had been read: the schedule is denser than {} rank(s) can read it; more ranks or a \
+             lower --speed help",
+            all.operations_unread,
+            session.comm.place().size
+        ));
+    }
+    if all.opens_recorded + all.opens > 0 {
+        session.say(&format!("  files opened for reading: {} (recorded {})", all.opens, all.opens_recorded));
+    }
+    if all.larger > 0 {
+        session.say(&format!(
+            "  a difference: {} read(s) to the end found an object larger than recorded, of whole ones the recorded bytes were read \
+             (`--prepare` makes objects of the recorded sizes)",
+            all.larger
+        ));
+    }
+    if all.operations_failed_again > 0 {
+        session.say(&format!("  {} operation(s) failed as they had when recorded", all.operations_failed_again));
+    }
+    session.say(&format!("  issue-time error: {}", three("issue_error")));
+    session.say(&format!("  think-time error: {}", three("think_error")));
+    let (recorded, achieved) = all.concurrency();
+    session.say(&format!(
+        "  concurrency: {achieved:.2} (recorded {recorded:.2}), at most {} on a rank (recorded {}); {} inversion(s)",
+        all.peak, all.recorded_peak, all.inversions
+    ));
+    let distance = all.metric("interarrival_ks").map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
+}
+
+/// Writes it for all ranks and each of them; returns what it wrote.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(
+    output: &Path,
+    setting: &Setting<'_>,
+    (ranks, all): (&[Fidelity], &Fidelity),
+) -> Result<serde_json::Value, Failure> {
+    let mut json = value(all);
+    json["version"] = 1.into();
+    json["trace"] = setting.folder.display().to_string().into();
+    json["timing"] = setting.args.timing_name().into();
+    json["late"] = setting.args.late_name().into();
+    json["speed"] = setting.options.speed.into();
+    json["passes"] = setting.args.repeat.unwrap_or(1).into();
+    json["ranks"] = ranks.iter().map(value).collect();
+    let (text, path) = (format!("{json:#}\n"), output.join(FILE));
+    std::fs::write(&path, text).map_err(|error| Failure::file("writing", &path, &error))?;
+    Ok(json)
+}
+
+/// The keys that `docs/replay.md` lists.
+fn value(fidelity: &Fidelity) -> serde_json::Value {
+    let metrics: BTreeMap<&str, Option<f64>> = METRICS.iter().map(|(name, _)| (*name, fidelity.metric(name))).collect();
+    let (recorded, achieved) = fidelity.concurrency();
+    serde_json::json!({
+        "operations_planned": fidelity.operations_planned,
+        "operations_done": fidelity.operations_done,
+        "operations_failed": fidelity.operations_failed,
+        "operations_skipped": fidelity.operations_skipped,
+        "operations_unread": fidelity.operations_unread,
+        "operations_failed_again": fidelity.operations_failed_again,
+        "recorded_failures_left_out": fidelity.recorded_failures_left_out,
+        "opens_recorded": fidelity.opens_recorded,
+        "opens": fidelity.opens,
+        "larger_than_recorded": fidelity.larger,
+        "bytes_planned": fidelity.bytes_planned,
+        "bytes_done": fidelity.bytes_done,
+        "concurrency_recorded": recorded,
+        "concurrency": achieved,
+        "peak_recorded": fidelity.recorded_peak,
+        "peak": fidelity.peak,
+        "duration_ns": fidelity.span_ns,
+        "metrics": metrics,
+        "issue_error_ns": percentiles(&fidelity.issue_error),
+        "think_error_ns": percentiles(&fidelity.think_error),
+        "first_failure": fidelity.first_failure,
+    })
+}
+
+/// Percentiles by their names.
+fn percentiles(histogram: &Histogram) -> serde_json::Value {
+    let shares = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+    let found: BTreeMap<&str, Option<u64>> =
+        shares.iter().map(|(name, share)| (*name, histogram.quantile(*share))).collect();
+    serde_json::json!({ "count": histogram.total(), "percentiles": found })
+}

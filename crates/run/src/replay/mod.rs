@@ -1,0 +1,462 @@
+//! Replay of recorded traces: from files on disk to the plan's rows, from the plan to the engine, and what is said about it.
+
+pub mod fidelity;
+pub mod options;
+pub mod prepare;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_comm::Communicator;
+use dlio_engine::{LaneHost, ReplayOptions, Rig};
+use dlio_event::quantity::counted;
+use dlio_event::{EventSink, NullSink, OpKind, Planned, Position};
+use dlio_plan::replay::{
+    EndpointRule, Error as PlanError, Fidelity, Operations, Options as PlanOptions, Recorded, ReplayKind, ReplayPlan,
+    Requirement, Rule, Share, Survey, Timing, merged,
+};
+use dlio_storage::s3::{Preflight, S3};
+use dlio_trace::RankTrace;
+
+use crate::backend::{self, Opened};
+use crate::closing::end;
+use crate::execute::{chain, conclude, failure};
+use crate::failure::{Code, Failure};
+use crate::options::{ConfigWords, Options};
+use crate::outputs::log::Verbosity;
+use crate::outputs::meter::{Screen, Tally, Task};
+use crate::outputs::progress::{Replaying, Shows};
+use crate::outputs::{self, result};
+use crate::ranks::Ranks;
+use crate::replay::options::TraceOptions;
+use crate::replay::prepare::prepare;
+use crate::resolve::request::Request;
+use crate::resolve::source;
+use crate::session::{Session, Start, Writes, agree, gather};
+use crate::shared_folder::{self, Use};
+
+/// Why a replay does not begin, and what to do.
+const CHANGES: &str = "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
+                       that out, or `--in-place` if it is meant";
+
+/// A trace to be replayed.
+pub struct Wanted<'a> {
+    /// Folder of the trace.
+    pub folder: PathBuf,
+    /// Overrides.
+    pub config: &'a ConfigWords,
+    pub target: &'a Options,
+    pub args: &'a TraceOptions,
+    pub verbosity: Verbosity,
+}
+
+/// Replays a trace on all ranks.
+///
+/// # Errors
+/// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
+pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failure> {
+    let place = comm.place().clone();
+    let mut job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
+    let in_place = gather(&*comm, &job.survey.in_place()).await?.concat();
+    let settled = job.survey.settle(&job.plan, &in_place).map_err(plan_failure);
+    agree(&*comm, settled).await?;
+    let bounds = gather(&*comm, &(job.survey.first, job.survey.last, job.survey.root.clone())).await?;
+    let window = (bounds.iter().filter_map(|(first, ..)| *first).min(), bounds.iter().map(|(_, last, _)| *last).max());
+    let (Some(origin), Some(end)) = window else { return agree(&*comm, Err(nothing(&job))).await };
+    let roots: std::collections::BTreeSet<String> = bounds.into_iter().filter_map(|(_, _, root)| root).collect();
+    let mut roots = roots.into_iter();
+    let root = roots.next().unwrap_or_default();
+    if let Some(second) = roots.next() {
+        return agree(&*comm, Err(Failure::usage(PlanError::Places { first: root, second }))).await;
+    }
+    let config = ConfigWords {
+        words: wanted.config.words.iter().cloned().chain([format!("dataset.data_folder={root}")]).collect(),
+        dialect: wanted.config.dialect,
+        strict: wanted.config.strict,
+    };
+    let (target, verbosity) = (wanted.target, wanted.verbosity);
+    let writes = Writes::Trace { read: &job.folder, dry_run: wanted.args.dry_run };
+    let start = Start { find: &|| source::find(&config, Some(source::REPLAY)), target, verbosity, writes };
+    let session = Session::start(comm, start).await?;
+    describe(&session, &job, (origin, end)).await?;
+    let idle = idle_rules(&session, &job).await?;
+    for rule in &idle {
+        session.warn(&format!("{rule} has no effect: it fits nothing that is replayed"));
+    }
+    if wanted.args.dry_run {
+        if job.changes_the_recorded() {
+            session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
+        }
+        return result::print(&session);
+    }
+    let place = session.comm.place();
+    let opened = backend::open(&session.loaded.workload, &session.request, place, session.clock.clone());
+    let opened = session.watch(session.agree(opened).await?);
+    if let backend::Target::Local { root } = backend::Target::of(&session.loaded.workload)? {
+        let purpose = if wanted.args.prepare { Use::Generate } else { Use::Read };
+        let shared = shared_folder::examine(&session, &root, purpose).await;
+        session.agree(shared).await?;
+    }
+    crate::space::of_replay(&session, job.written()).await?;
+    if !target.no_preflight {
+        let checked = session.unless_signalled(preflight(&session, &opened, &job)).await;
+        session.agree(checked).await?;
+    }
+    if wanted.args.prepare {
+        session.unless_signalled(Box::pin(prepare(&session, &opened, &job))).await?;
+    }
+    let replayed = replay(&session, &opened, &job, (origin, end)).await?;
+    let told = finish(&session, &job, replayed).await;
+    session.agree(told).await?;
+    conclude(&session).await
+}
+
+fn nothing(job: &Job<'_>) -> Failure {
+    let (filtered, failed) = (job.survey.filtered, job.survey.failed);
+    Failure::usage(format_args!(
+        "{} holds no operation to replay: {filtered} row(s) are left out by options, {failed} failed when recorded",
+        job.folder.display()
+    ))
+}
+
+/// What one rank will do.
+pub struct Job<'a> {
+    folder: PathBuf,
+    pub traces: Vec<RankTrace>,
+    pub plan: ReplayPlan,
+    survey: Survey,
+    requirements: Vec<Requirement>,
+    pub args: &'a TraceOptions,
+    target: &'a Options,
+    pub rank: u32,
+}
+
+impl<'a> Job<'a> {
+    fn new(wanted: &Wanted<'a>, rank: u32, size: u32) -> Result<Self, Failure> {
+        let args = wanted.args;
+        let inside = wanted.folder.join("trace");
+        let folder = if inside.is_dir() { inside } else { wanted.folder.clone() };
+        let mut traces = dlio_trace::read_dir(&folder).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+        let here = std::env::current_dir().map_err(|error| Failure::file("finding", Path::new("."), &error))?;
+        let rules = args.map.iter().map(|text| Rule::parse(text)).collect::<Result<_, _>>().map_err(plan_failure)?;
+        let requirements = args.require.iter().map(|text| Requirement::parse(text)).collect::<Result<_, _>>();
+        let options = PlanOptions {
+            mapping: args.mapping(),
+            speed: args.speed.unwrap_or(1.0),
+            from: args.from,
+            to: args.to,
+            operations: Operations::parse(&args.op).map_err(plan_failure)?,
+            ranks: args.rank.clone(),
+            objects: args.object.clone(),
+            rules,
+            endpoints: args
+                .map_endpoint
+                .iter()
+                .map(|text| EndpointRule::parse(text))
+                .collect::<Result<_, _>>()
+                .map_err(plan_failure)?,
+            sample: args.sample_objects.as_deref().map(Share::parse).transpose().map_err(plan_failure)?,
+            failed: args.issues_failed,
+            dependent: args.timing() == Timing::Dependent,
+            scale: args.scale_size.unwrap_or(1.0),
+            whole: args.whole_writes,
+            folder: here.display().to_string(),
+        };
+        let began = traces.iter().filter_map(RankTrace::time_range).map(|(start, _)| start).min().unwrap_or(0);
+        let recorded = traces.iter().map(|trace| trace.header.rank).collect();
+        let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
+        let survey = survey(wanted, &mut traces, (&plan, rank))?;
+        let requirements = requirements.map_err(plan_failure)?;
+        let job = Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank };
+        if job.changes_the_recorded() && !args.dry_run {
+            return Err(Failure::usage(CHANGES));
+        }
+        Ok(job)
+    }
+
+    /// Whether it would write or delete where the trace was recorded, and nobody said so.
+    fn changes_the_recorded(&self) -> bool {
+        self.survey.changes() && self.plan.options().rules.is_empty() && !self.args.in_place
+    }
+
+    /// Operations of this rank in all passes.
+    fn operations(&self) -> u64 {
+        let once: u64 = self.survey.kinds.values().map(|(count, _)| *count).sum();
+        once.saturating_mul(u64::from(self.args.repeat.unwrap_or(1)))
+    }
+
+    /// Bytes that one pass writes on this rank, the same object as often as it is written.
+    fn written(&self) -> u64 {
+        self.survey.kinds.iter().filter(|(kind, _)| **kind == ReplayKind::Write).map(|(_, (_, bytes))| bytes).sum()
+    }
+
+    pub fn options(&self, session: &Session) -> ReplayOptions {
+        ReplayOptions {
+            timing: self.args.timing(),
+            late: self.args.late(),
+            inflight: self.args.max_inflight.unwrap_or(64),
+            peak: self.survey.peak,
+            lanes: self.survey.lanes,
+            routes: Vec::new(),
+            loops: (0, 0),
+            seed: session.loaded.workload.dlio_rs.payload_seed,
+            lead: Duration::from_millis(100),
+            stall_after: self.target.stall_limits(),
+            cancel: session.signals.cancel_flag(),
+        }
+    }
+}
+
+/// Looks at all rows of this rank once; rank 0 shows how far that is.
+fn survey(wanted: &Wanted<'_>, traces: &mut [RankTrace], (plan, rank): (&ReplayPlan, u32)) -> Result<Survey, Failure> {
+    let (sources, tally) = (plan.sources(rank), Arc::new(Tally::default()));
+    for trace in traces.iter_mut() {
+        trace.count_rows_in(tally.done());
+    }
+    let screen = if rank == 0 { Screen::stderr(wanted.verbosity) } else { None };
+    let total = sources.iter().map(|source| traces[*source].rows).sum();
+    let task = Task::counting("Reading the trace", "rows", total);
+    let _shown = screen.map(|screen| screen.begin(task, &tally));
+    plan.survey(rank, rows(traces, &sources)?).map_err(plan_failure)
+}
+
+pub fn plan_failure(error: PlanError) -> Failure {
+    let code = if matches!(error, PlanError::Trace(_)) { Code::Trace } else { Code::Usage };
+    Failure::new(code, error)
+}
+
+type Rows = Box<dyn Iterator<Item = Result<Recorded, PlanError>>>;
+
+/// The rows of some of the recorded ranks in the order of their starts.
+pub fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
+    let open = |index: &usize| rows_of(&traces[*index], u32::try_from(*index).unwrap_or(u32::MAX));
+    Ok(Box::new(merged(sources.iter().map(open).collect::<Result<Vec<Rows>, Failure>>()?)))
+}
+
+fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
+    let batches = trace.batches().map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+    let rows = batches.flat_map(move |batch| match batch {
+        Err(error) => vec![Err(PlanError::Trace(chain(&error)))],
+        Ok(batch) => {
+            let mut names: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+            let wanted = |row: &usize| {
+                let kind = batch.kind[*row];
+                kind.is_storage() || matches!(kind, OpKind::Fetch | OpKind::Compute | OpKind::Barrier)
+            };
+            let mut endpoints: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+            let recorded = (0..batch.len()).filter(wanted).map(|row| {
+                let uri = batch.object.key(row).map_or_else(Arc::default, |key| {
+                    let name = || batch.object.value(key).unwrap_or_default().into();
+                    Arc::clone(names.entry(key).or_insert_with(name))
+                });
+                let endpoint = batch.endpoint.key(row).map(|key| {
+                    let name = || batch.endpoint.value(key).unwrap_or_default().into();
+                    Arc::clone(endpoints.entry(key).or_insert_with(name))
+                });
+                Ok(Recorded {
+                    source,
+                    lane: batch.lane[row],
+                    kind: batch.kind[row],
+                    at: Position {
+                        phase: batch.phase[row],
+                        epoch: batch.epoch[row],
+                        block: batch.block[row],
+                        step: batch.step[row],
+                        sample: batch.sample[row],
+                    },
+                    uri,
+                    endpoint,
+                    offset: batch.offset[row],
+                    requested: batch.requested[row],
+                    bytes: batch.bytes[row],
+                    object_size: batch.object_size[row],
+                    start: batch.start[row],
+                    end: batch.end[row],
+                    ok: batch.outcome[row] == dlio_event::Outcome::Ok,
+                })
+            });
+            recorded.collect::<Vec<_>>()
+        }
+    });
+    Ok(Box::new(rows))
+}
+
+/// The rules of the command line that fit nothing on any rank.
+async fn idle_rules(session: &Session, job: &Job<'_>) -> Result<Vec<String>, Failure> {
+    let options = job.plan.options();
+    let used: Vec<bool> =
+        options.rules.iter().map(Rule::is_used).chain(options.endpoints.iter().map(EndpointRule::is_used)).collect();
+    let all = gather(&*session.comm, &used).await?;
+    let names = job.args.map.iter().map(|text| format!("--map {text}"));
+    let names = names.chain(job.args.map_endpoint.iter().map(|text| format!("--map-endpoint {text}")));
+    let idle = names.enumerate().filter(|(index, _)| !all.iter().any(|used| used.get(*index) == Some(&true)));
+    Ok(idle.map(|(_, name)| name).collect())
+}
+
+/// Says what will be done.
+async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -> Result<(), Failure> {
+    let mine: Vec<(String, u64, u64)> =
+        job.survey.kinds.iter().map(|(kind, (count, bytes))| (kind.name().to_owned(), *count, *bytes)).collect();
+    let rest = (job.survey.folded, job.survey.filtered, job.survey.failed, job.survey.failed_parts);
+    let all = gather(&*session.comm, &(mine, rest)).await?;
+    let (size, seconds) = (session.comm.place().size, end.saturating_sub(origin) as f64 / 1e9);
+    session.say(&format!(
+        "Replaying {} of {} on {}: {seconds:.3} s as recorded, speed {}, {}",
+        job.folder.display(),
+        counted(job.traces.len(), "recorded rank"),
+        counted(size, "rank"),
+        job.plan.options().speed,
+        counted(job.args.repeat.unwrap_or(1), "pass")
+    ));
+    let mut planned = serde_json::Map::new();
+    for kind in ReplayKind::ALL {
+        let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
+        let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
+        if count > 0 {
+            session.say(&format!("  {:<6} {}, {bytes} bytes per pass", kind.name(), counted(count, "operation")));
+            planned.insert(kind.name().to_owned(), serde_json::json!({ "operations": count, "bytes": bytes }));
+        }
+    }
+    session.result.add("planned", planned.into());
+    let rest = all.iter().map(|(_, rest)| *rest);
+    let (folded, filtered, failed, parts) =
+        rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
+    session.say(&format!(
+        "  not done on their own: {} of other operations, {filtered} left out by options, {failed} that failed \
+         when recorded",
+        counted(folded, "part")
+    ));
+    if parts > 0 {
+        session.say(&format!(
+            "  {parts} of these are failed parts of uploads, which `--failed issue` leaves out too: an upload is one write of its whole size, \
+             split as the storage is configured"
+        ));
+    }
+    Ok(())
+}
+
+pub fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>, shows: &Shows) -> Rig {
+    Rig {
+        storage: opened.storage.clone(),
+        comm: Rc::clone(&session.bare),
+        clock: session.clock.clone(),
+        events: events.unwrap_or_else(|| Arc::new(NullSink)),
+        lanes: LaneHost::Threads,
+        observer: Rc::new(Replaying::new(session, shows)),
+    }
+}
+
+/// Checks endpoints, credentials and bucket; rank 0 first, as some servers refuse to create a bucket twice at once.
+async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
+    let Some(client) = &opened.s3 else { return Ok(()) };
+    let changes = gather(&*session.comm, &job.survey.changes()).await?.contains(&true) || job.args.prepare;
+    let key = job.survey.sample.clone();
+    let check = async || match (changes, &key) {
+        (true, _) => client.preflight(Preflight::Write).await,
+        (false, Some(key)) => client.preflight(Preflight::Read(key)).await,
+        (false, None) => Ok(()),
+    };
+    if session.rank() > 0 {
+        session.comm.barrier().await?;
+        return Ok(check().await?);
+    }
+    let checked = check().await;
+    session.comm.barrier().await?;
+    Ok(checked?)
+}
+
+async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64, i64)) -> Result<Fidelity, Failure> {
+    let parameters = outputs::parameters(&session.loaded.workload, None, None);
+    let operations: u64 = gather(&*session.comm, &job.operations()).await?.into_iter().sum();
+    let planned = Planned { operations, ..Planned::default() };
+    let config = parameters.embed(session.loaded.resolved.clone());
+    let begun = session.begin("trace", config, planned).await?;
+    let routes = routes(session, job);
+    let clients: Vec<&Arc<S3>> =
+        [opened].into_iter().chain(routes.iter().flatten()).filter_map(|one| one.s3.as_ref()).collect();
+    let ran = match &routes {
+        Ok(routes) => issue(session, opened, (job, window), (routes, begun.events.clone())).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    let mut fidelity = end(session, (&begun.closing, &clients), ran).await?;
+    let passes = u64::from(job.args.repeat.unwrap_or(1));
+    fidelity.recorded_busy_ns = job.survey.busy * passes;
+    let span = u64::try_from(window.1.saturating_sub(window.0)).unwrap_or(0);
+    fidelity.recorded_span_ns = span * passes;
+    fidelity.recorded_peak = job.survey.peak;
+    fidelity.recorded_failures_left_out = job.survey.failed * passes;
+    Ok(fidelity)
+}
+
+/// Issues this rank's operations.
+async fn issue(
+    session: &Session,
+    opened: &Opened,
+    (job, window): (&Job<'_>, (i64, i64)),
+    (routes, events): (&[Opened], Option<Arc<dyn EventSink>>),
+) -> Result<Fidelity, Failure> {
+    let shows = Shows::new(session);
+    let rig = rig(session, opened, events, &shows);
+    let sources = job.plan.sources(job.rank);
+    let open = || rows(&job.traces, &sources).map_err(|failure| PlanError::Trace(failure.message));
+    let passes = job.args.repeat.unwrap_or(1);
+    let operations = job.plan.stream((job.rank, &job.survey), window, passes, open);
+    let meetings = gather(&*session.comm, &job.survey.loops).await?;
+    let common = meetings.iter().filter(|(loops, _)| *loops > 0).map(|(_, meetings)| *meetings).min().unwrap_or(0);
+    // A rank without a training loop comes to no meeting.
+    let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
+    let routes = routes.iter().map(|route| Arc::clone(&route.storage)).collect();
+    let options = ReplayOptions { routes, loops: (job.survey.loops.0, common), ..job.options(session) };
+    let (total, ranks) = (job.operations(), session.comm.place().size);
+    let _shown = shows.begin(Task { ranks, ..Task::counting("Replaying", "operations", total) });
+    dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))
+}
+
+/// The storages that endpoint rules lead to.
+fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Opened>, Failure> {
+    let open = |endpoint: &str| {
+        let mut request: Request = session.request.clone();
+        request.endpoints = vec![endpoint.to_owned()];
+        let opened = backend::open(&session.loaded.workload, &request, session.comm.place(), session.clock.clone())?;
+        let opened = session.watch(opened);
+        if opened.s3.is_none() {
+            return Err(Failure::usage("--map-endpoint needs objects in a bucket: give `--map FROM=s3://BUCKET/…`"));
+        }
+        Ok(opened)
+    };
+    job.plan.options().routes().into_iter().map(open).collect()
+}
+
+/// Gathers, prints, writes and judges how closely the trace was followed.
+async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), Failure> {
+    let ranks = gather(&*session.comm, &mine).await?;
+    let mut all = Fidelity::default();
+    for rank in &ranks {
+        all.merge(rank);
+    }
+    fidelity::report(session, &all);
+    if session.rank() == 0 {
+        let setting = fidelity::Setting { folder: &job.folder, args: job.args, options: job.plan.options() };
+        let written = fidelity::write(&session.request.output, &setting, (&ranks, &all))?;
+        session.result.add("replayed", written);
+        result::print(session)?;
+    }
+    if all.operations_failed > 0 {
+        let (failed, planned) = (all.operations_failed, all.operations_planned);
+        let first = all.first_failure.clone().unwrap_or_default();
+        return Err(Failure::new(
+            Code::Data,
+            format_args!(
+                "{failed} of {planned} operation(s) failed, the first one: {first} (missing objects: `--prepare` makes them)"
+            ),
+        ));
+    }
+    let broken: Vec<String> = job.requirements.iter().filter_map(|bound| bound.broken_by(&all)).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Requirement, format_args!("not as required: {}", broken.join("; "))))
+}

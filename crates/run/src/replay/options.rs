@@ -1,0 +1,92 @@
+//! What is asked of a replayed trace.
+
+use dlio_plan::replay::{Late, Mapping, Timing};
+
+/// Options of a replayed trace; there are none unless they are given.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
+pub struct TraceOptions {
+    /// When operations are issued; `None`: open.
+    pub timing: Option<Timing>,
+    /// What happens to operations that are more than 10 ms late, with open timing; `None`: catch-up.
+    pub late: Option<Late>,
+    /// How recorded ranks come to the ranks of the replay; `None`: block.
+    pub mapping: Option<Mapping>,
+    /// Factor by which time runs faster than recorded.
+    pub speed: Option<f64>,
+    /// First moment, in seconds from the trace's first event.
+    pub from: Option<f64>,
+    /// First moment that is left out, counted likewise.
+    pub to: Option<f64>,
+    /// Only these operations: read, write, stat, list, delete.
+    pub op: Vec<String>,
+    /// Only these recorded ranks.
+    pub rank: Vec<u32>,
+    /// Only objects whose recorded name contains one of these texts.
+    pub object: Vec<String>,
+    /// Only the operations on this share of all objects, such as 10%.
+    pub sample_objects: Option<String>,
+    /// Rules `FROM=TO` or `re:PATTERN=>TO` for names.
+    pub map: Vec<String>,
+    /// Rules `FROM=TO` for endpoints.
+    pub map_endpoint: Vec<String>,
+    /// Attempts that failed when they were recorded are made again.
+    pub issues_failed: bool,
+    /// Write objects whole, once.
+    pub whole_writes: bool,
+    /// Factor for offsets and sizes.
+    pub scale_size: Option<f64>,
+    /// Number of passes.
+    pub repeat: Option<u32>,
+    /// Operations of a rank at a time, at most; `None`: 64.
+    pub max_inflight: Option<u32>,
+    /// First bring the objects that the trace reads to their recorded sizes.
+    pub prepare: bool,
+    /// Report what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Write and delete objects where they were recorded.
+    pub in_place: bool,
+    /// Bounds `METRIC<=VALUE` or `METRIC>=VALUE` that the replay must keep.
+    pub require: Vec<String>,
+}
+
+impl TraceOptions {
+    /// When operations are issued.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.timing.unwrap_or(Timing::Open)
+    }
+
+    /// What happens to late operations.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.late.unwrap_or(Late::CatchUp)
+    }
+
+    /// How recorded ranks come to the ranks of the replay.
+    #[must_use]
+    pub fn mapping(&self) -> Mapping {
+        self.mapping.unwrap_or(Mapping::Block)
+    }
+
+    /// Name of the timing.
+    #[must_use]
+    pub fn timing_name(&self) -> &'static str {
+        match self.timing() {
+            Timing::Open => "open",
+            Timing::Closed => "closed",
+            Timing::Dependent => "dependent",
+            Timing::Asap => "asap",
+        }
+    }
+
+    /// Name of what happens to late operations.
+    #[must_use]
+    pub fn late_name(&self) -> &'static str {
+        match self.late() {
+            Late::CatchUp => "catch-up",
+            Late::Stretch => "stretch",
+            Late::Skip => "skip",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! How requests get to the endpoints: through which proxies, with which certificates, and where they name the bucket. Rank 0 reads
+//! the environment; every rank applies the values.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dlio_config::Workload;
+use dlio_config::vocabulary::AddressingStyle;
+use dlio_engine::MonotonicClock;
+use dlio_storage::s3::{Addressing, PROXY_VARIABLES, Proxies, S3, S3Config};
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Target;
+use crate::failure::Failure;
+use crate::launch::Environment;
+use crate::resolve::settings::Report;
+
+/// Name of the row of certificate authorities.
+const AUTHORITIES: &str = "certificate authorities";
+
+/// What rank 0 found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Connections {
+    /// Certificates that https endpoints may use besides the system's.
+    #[serde(with = "crate::resolve::wire_path::optional")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Variables about proxies.
+    proxies: Vec<(String, String)>,
+}
+
+impl Connections {
+    /// What keys, environment and profile say; the endpoints of a registry are reached directly.
+    pub fn find(workload: &Workload, report: &mut Report, env: &Environment, registry: bool) -> Self {
+        let bundle = workload.storage.ca_bundle.clone();
+        if let Some(bundle) = &bundle {
+            report.settle(AUTHORITIES, bundle);
+        }
+        let bundle = bundle.or_else(|| report.value(AUTHORITIES).map(str::to_owned));
+        let names = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_uppercase()]);
+        let set = names.filter_map(|name| env.get(&name).map(|value| (name, value.clone())));
+        let proxies = if registry { Vec::new() } else { set.collect() };
+        Self { ca_bundle: bundle.map(PathBuf::from), proxies }
+    }
+
+    /// Writes it into the settings of a client.
+    ///
+    /// # Errors
+    /// When a request would go through a proxy that is no HTTP proxy.
+    pub fn apply(&self, workload: &Workload, config: &mut S3Config) -> Result<(), Failure> {
+        let get = |name: &str| self.proxies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        config.proxies = Proxies::from_variables(get);
+        config.proxies.check(&config.endpoints).map_err(Failure::usage)?;
+        config.ca_bundle.clone_from(&self.ca_bundle);
+        config.verify = workload.storage.verify;
+        config.addressing = match (workload.storage.addressing_style, workload.storage.s3_force_path_style) {
+            (Some(AddressingStyle::Auto), _) | (None, None) => Addressing::Auto,
+            (Some(AddressingStyle::Path), _) | (None, Some(true)) => Addressing::Path,
+            (Some(AddressingStyle::Virtual), _) | (None, Some(false)) => Addressing::Virtual,
+            (Some(AddressingStyle::Host), _) => Addressing::Host,
+        };
+        Ok(())
+    }
+
+    /// Makes a client of all endpoints as a run would; returns what is to be said about the ways to them.
+    ///
+    /// # Errors
+    /// When a run could not make it.
+    pub fn check(
+        &self,
+        workload: &Workload,
+        endpoints: &[String],
+        region: Option<&str>,
+    ) -> Result<Vec<String>, Failure> {
+        let bucket = |target| if let Target::S3 { bucket, .. } = target { Some(bucket) } else { None };
+        let data = bucket(Target::of(workload)?);
+        let bucket = data.map_or_else(|| Target::of_checkpoints(workload).map(bucket), |data| Ok(Some(data)))?;
+        let Some(bucket) = bucket else { return Ok(Vec::new()) };
+        let mut config = S3Config::new(endpoints.to_vec(), bucket);
+        if let Some(region) = region {
+            region.clone_into(&mut config.region);
+        }
+        self.apply(workload, &mut config)?;
+        let client = S3::new(config, Arc::new(MonotonicClock))?;
+        let lines = client.proxied();
+        Ok(lines.iter().map(|(endpoint, proxy)| format!("{endpoint} is reached through the proxy {proxy}")).collect())
+    }
+}
+
+/// What everybody who looks at the screen should know about the connections to these endpoints.
+pub fn warnings(workload: &Workload, endpoints: &[String]) -> Vec<String> {
+    let secure = endpoints.is_empty() || endpoints.iter().any(|uri| uri.starts_with("https:"));
+    match (workload.storage.verify, secure) {
+        (true, _) => Vec::new(),
+        (false, true) => vec![
+            "certificates are NOT checked (storage.storage_options.verify=false or --no-verify-ssl): whoever answers at an https \
+             endpoint gets data and signed requests; for more than a test put its authority's certificate into AWS_CA_BUNDLE"
+                .to_owned(),
+        ],
+        (false, false) => {
+            vec!["storage.storage_options.verify=false has no effect: no endpoint is https".to_owned()]
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! From what was asked for to what all ranks do: configuration, environment, settings, endpoints, credentials.
+
+pub mod aws_profile;
+pub mod connections;
+pub mod credentials;
+pub mod endpoints;
+pub mod environment;
+pub mod location;
+pub mod places;
+pub mod renewal;
+pub mod request;
+pub mod settings;
+pub mod source;
+pub mod suggest;
+pub mod threads;
+pub mod unheeded;
+pub mod wire_path;

@@ -1,0 +1,110 @@
+//! The places that say something about a run besides its configuration: options, environment, AWS profile, registry.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dlio_config::Loaded;
+use dlio_storage::registry::{self, KeyPair};
+
+use crate::options::Options;
+
+use crate::backend::Target;
+use crate::failure::{Code, Failure};
+use crate::launch::Environment;
+use crate::resolve::aws_profile::Profile;
+use crate::resolve::location;
+use crate::resolve::settings::Given;
+use crate::resolve::source::Wanted;
+
+/// What was found at each place.
+pub struct Places<'a> {
+    wanted: &'a Wanted,
+    /// The configuration without what the environment adds to it.
+    written: &'a Loaded,
+    pub env: &'a Environment,
+    flags: BTreeMap<String, String>,
+    /// Empty where nothing is on S3: then nobody asks, and a profile that is not there is no mistake.
+    pub profile: Profile,
+    pub registry: Option<Registry>,
+    /// Whether data or checkpoints are on S3.
+    pub on_s3: bool,
+    folder: Option<PathBuf>,
+}
+
+/// What servers have left in a registry.
+pub struct Registry {
+    pub folder: PathBuf,
+    pub endpoints: Vec<String>,
+    pub credentials: Option<KeyPair>,
+}
+
+impl<'a> Places<'a> {
+    /// Looks at everything but the registry; `flags` are the options of the command line that count, by name.
+    ///
+    /// # Errors
+    /// When a place of data is none, or the AWS profile that the environment names does not exist.
+    pub fn new(
+        wanted: &'a Wanted,
+        flags: BTreeMap<String, String>,
+        (written, loaded): (&'a Loaded, &Loaded),
+        env: &'a Environment,
+    ) -> Result<Self, Failure> {
+        let workload = &loaded.workload;
+        let data = Target::of(workload)?;
+        let checkpoints = workload.workflow.checkpoint.then(|| Target::of_checkpoints(workload)).transpose()?;
+        let on_s3 = [Some(data), checkpoints].iter().flatten().any(|target| matches!(target, Target::S3 { .. }));
+        let profile = if on_s3 { Profile::read(env)? } else { Profile::default() };
+        let named = workload.dlio_rs.registry.as_ref().map(|path| location::named("dlio_rs.registry", Path::new(path)));
+        let folder = flags.get("--registry").map_or(named.transpose(), |path| Ok(Some(PathBuf::from(path))))?;
+        Ok(Self { wanted, written, env, flags, profile, registry: None, on_s3, folder })
+    }
+
+    /// Waits, at most `--registry-wait`, until every endpoint of the registry that a run on S3 names is announced, if it names one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or endpoints are missing when time is up.
+    pub async fn read_registry(&mut self, target: &Options, remarks: &mut Vec<String>) -> Result<(), Failure> {
+        self.folder = target.registry.clone().or(self.folder.take());
+        self.look_into_registry(target.registry_wait, remarks).await
+    }
+
+    /// As [`Self::read_registry`], waiting this long for the registry that the flags or the configuration name.
+    pub async fn look_into_registry(
+        &mut self,
+        patience: std::time::Duration,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
+        let found = registry::wait(folder, patience, crate::outputs::log::note)
+            .await
+            .map_err(|error| Failure::new(Code::Storage, crate::execute::chain(&error)))?;
+        for stale in &found.stale {
+            let (name, reason) = (&stale.name, &stale.reason);
+            remarks.push(format!("registry {}: {name} is left over and ignored: {reason}", folder.display()));
+        }
+        remarks.push(format!("{} endpoint(s) from the registry {}", found.endpoints.len(), folder.display()));
+        let endpoints = found.endpoints.into_iter().map(|announced| announced.endpoint).collect();
+        self.registry = Some(Registry { folder: folder.clone(), endpoints, credentials: found.credentials });
+        Ok(())
+    }
+
+    /// Whether a registry is named.
+    pub fn has_registry(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// What all of them say.
+    pub fn given(&self) -> Given<'_> {
+        let registry = self.registry.as_ref();
+        Given {
+            wanted: self.wanted,
+            loaded: self.written,
+            env: self.env,
+            profile: &self.profile,
+            flags: &self.flags,
+            registry: registry.map(|found| found.endpoints.as_slice()),
+            registry_keys: registry.is_some_and(|found| found.credentials.is_some()),
+            on_s3: self.on_s3,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How many threads the machine's size stands for where the MLPerf fork leaves it to the machine.
+//!
+//! The fork also refuses numbers of workers whose pinned memory the node does not have. Nothing is pinned here, readers
+//! hold chunks rather than records, and so there is nothing to refuse.
+
+use dlio_comm::Communicator;
+use dlio_config::Workload;
+use dlio_config::vocabulary::{Dialect, StorageType};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::session::gather;
+
+/// Threads of one rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Threads {
+    read: u32,
+    write: u32,
+}
+
+/// A node as seen by one of its ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Node {
+    processors: u32,
+    ranks: u32,
+}
+
+/// Replaces the fork's 1, which stands for "from the machine", and says by what. All ranks use what the smallest node
+/// has, as a plan has one number of lanes.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub async fn apply(
+    comm: &dyn Communicator,
+    processors: u64,
+    workload: &mut Workload,
+) -> Result<Option<String>, Failure> {
+    if workload.dlio_rs.dialect != Dialect::Mlperf {
+        return Ok(None);
+    }
+    let node = Node {
+        processors: u32::try_from(processors).unwrap_or(u32::MAX).max(1),
+        ranks: comm.place().local_size.max(1),
+    };
+    let mine = threads(workload, node);
+    let all: Vec<Threads> = gather(comm, &mine).await?;
+    let least = |pick: fn(&Threads) -> u32| all.iter().map(pick).min().unwrap_or(1);
+    let sized = Threads { read: least(|threads| threads.read), write: least(|threads| threads.write) };
+    let said = (workload.reader.read_threads, workload.reader.write_threads);
+    workload.reader.read_threads = sized.read;
+    workload.reader.write_threads = Some(sized.write);
+    if said == (sized.read, Some(sized.write)) {
+        return Ok(None);
+    }
+    let uneven = if all.iter().all(|other| *other == mine) { "" } else { "; nodes differ, the smallest counts" };
+    Ok(Some(format!(
+        "reader.read_threads is {} and reader.write_threads {} with {} processor(s) for {} rank(s) of a node, as the \
+         fork sizes them where they are 1{uneven}",
+        sized.read, sized.write, node.processors, node.ranks
+    )))
+}
+
+fn threads(workload: &Workload, node: Node) -> Threads {
+    let cap = workload.dlio_rs.max_auto_threads;
+    let share = (node.processors / node.ranks).max(1);
+    let waits = matches!(workload.storage.storage_type, StorageType::S3 | StorageType::DirectFs);
+    let read = match workload.reader.read_threads {
+        1 => share.min(cap.unwrap_or(8)),
+        said => said,
+    };
+    let write = match workload.reader.write_threads {
+        None | Some(1) if waits => share.saturating_mul(2).min(cap.unwrap_or(32)).max(8),
+        None | Some(1) => share.min(cap.unwrap_or(32)),
+        Some(said) => said.max(1),
+    };
+    Threads { read, write }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(overrides: &[&str]) -> Workload {
+        let mut all = vec!["++reader.read_threads=1"];
+        all.extend(overrides);
+        let overrides: Vec<_> = all.iter().map(|text| dlio_config::Override::parse(text).unwrap()).collect();
+        let yaml = dlio_config::bundled::yaml("mlperf-v3/unet3d_b200").unwrap();
+        let source = dlio_config::Source { name: "test.yaml", yaml };
+        dlio_config::load(&source, &overrides, &std::collections::BTreeMap::new(), None).unwrap().workload
+    }
+
+    fn sized(overrides: &[&str], processors: u32, ranks: u32) -> (u32, u32) {
+        let Threads { read, write } = threads(&workload(overrides), Node { processors, ranks });
+        (read, write)
+    }
+
+    const S3: &[&str] = &["++storage.storage_type=s3", "++storage.storage_root=bucket"];
+
+    #[test]
+    fn one_thread_stands_for_what_the_machine_has() {
+        // The fork's own examples: 16 processors for 4 ranks, 28 for 8, 28 for 1, 256 for 8.
+        assert_eq!(sized(&[], 16, 4), (4, 4));
+        assert_eq!(sized(S3, 16, 4), (4, 8));
+        assert_eq!(sized(S3, 28, 8), (3, 8));
+        assert_eq!(sized(S3, 28, 1), (8, 32));
+        assert_eq!(sized(S3, 256, 8), (8, 32));
+        assert_eq!(sized(&[], 256, 8), (8, 32));
+        assert_eq!(sized(&[], 2, 8), (1, 1));
+    }
+
+    #[test]
+    fn what_is_said_stays_and_the_cap_is_that_of_both() {
+        assert_eq!(sized(&["++reader.read_threads=3", "++reader.write_threads=5"], 64, 1), (3, 5));
+        assert_eq!(sized(&["++reader.read_threads=0"], 64, 1).0, 0);
+        assert_eq!(sized(&["++dlio_rs.max_auto_threads=2"], 64, 1), (2, 2));
+        assert_eq!(sized(&[S3[0], S3[1], "++dlio_rs.max_auto_threads=2"], 64, 1), (2, 8));
+    }
+}

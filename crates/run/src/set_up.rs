@@ -1,0 +1,108 @@
+//! The beginning of a run: rank 0 resolves what was asked for, and nothing that is waited for hides a signal or a stall.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dlio_comm::Communicator;
+use dlio_engine::StallLimits;
+use dlio_event::{Ending, TimeSource};
+
+use crate::collective::{decode, encode, end_together};
+use crate::failure::{Code, Failure};
+use crate::launch;
+use crate::output_folder::{self, Claim};
+use crate::resolve::request::Request;
+use crate::session::{Session, Start};
+use crate::signals::{self, Signals};
+
+impl Session {
+    /// Does work that waits for storage before the run has begun, unless a signal ends it.
+    ///
+    /// # Errors
+    /// Those of the work, and the signal.
+    pub async fn unless_signalled<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let mut work = pin!(work);
+        let (mut waited, mut told) = (Duration::ZERO, 0u32);
+        // A rank that waits for this one names it, which says more.
+        let late = if self.comm.place().size > 1 { Duration::from_secs(1) } else { Duration::ZERO };
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            waited += LOOK;
+            let StallLimits { report_after, end_after } = self.limits;
+            let text = format!(
+                "rank {} has been setting up for {} s: storage is slow to answer",
+                self.rank(),
+                waited.as_secs()
+            );
+            if !report_after.is_zero()
+                && waited >= report_after.saturating_mul(told.saturating_add(1)).saturating_add(late)
+            {
+                told += 1;
+                self.warn(&text);
+            }
+            if !end_after.is_zero() && waited >= end_after.saturating_add(late) {
+                return Err(Failure::new(Code::Stalled, format_args!("{text}; this ends the run (--stall-timeout)")));
+            }
+            if let Some(signal) = self.signals.received() {
+                let ending = Ending::Interrupted { signal: signal.name.to_owned() };
+                let text = format!("the run did not complete: {ending}; it had not begun");
+                self.log.file().line(&format!("[ERROR] {} {text}", self.stamp()));
+                return Err(Failure::new(signal.code, text));
+            }
+        }
+    }
+}
+
+/// What rank 0 resolved, or why it could not; the same on every rank.
+///
+/// # Errors
+/// When the ranks cannot talk.
+pub async fn resolved(
+    comm: &dyn Communicator,
+    time: &dyn TimeSource,
+    start: &Start<'_>,
+) -> Result<Result<Request, Failure>, Failure> {
+    let mut wire = Vec::new();
+    if comm.place().rank == 0 {
+        wire = encode(&resolve(time, start).await)?;
+    }
+    decode(&comm.broadcast(&wire).await?)
+}
+
+async fn resolve(time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
+    Box::pin(Request::resolve((start.find)()?, start.target, &launch::environment(), time)).await
+}
+
+/// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
+/// locked, so that it is released when one comes.
+pub async fn share_request(
+    comm: &dyn Communicator,
+    time: &dyn TimeSource,
+    start: &Start<'_>,
+) -> Result<(Request, Option<Arc<Claim>>, Signals), Failure> {
+    let place = comm.place();
+    let resolved = if place.rank == 0 { Some(resolve(time, start).await) } else { None };
+    let signals = Signals::watch(signals::GRACE);
+    output_folder::watch(&signals, place.size > 1);
+    let (mut wire, mut output) = (Vec::new(), None);
+    if let Some(resolved) = resolved {
+        let claimed = resolved.and_then(|mut request| {
+            let asked = (start.writes, start.target);
+            output = output_folder::claim(&mut request, asked, &launch::environment(), place.size)?;
+            Ok(request)
+        });
+        wire = encode(&claimed)?;
+    }
+    let wire = comm.broadcast(&wire).await?;
+    let resolved: Result<Request, Failure> = decode(&wire)?;
+    match resolved {
+        Ok(request) => Ok((request, output, signals)),
+        Err(failure) => Err(end_together(comm, failure).await),
+    }
+}

@@ -1,0 +1,73 @@
+//! Long lists of a plan: one copy for all ranks of a node.
+
+use std::sync::Arc;
+
+use dlio_comm::shared::{self, SharedArrays};
+use dlio_plan::{List, Lists, Make, Numbers, OwnLists, Split, TrainingPlan};
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// A list of fewer numbers (4 MiB) costs every rank less than sharing it would.
+const LONG: u32 = 1 << 20;
+
+/// The lists of this rank: long ones shared with the other ranks of its node, the others its own.
+#[derive(Debug)]
+struct NodeLists {
+    arrays: SharedArrays,
+    /// Which list each array is.
+    shared: Vec<List>,
+    own: OwnLists,
+}
+
+/// The same plan with its long lists made once per node; every rank calls it.
+///
+/// # Errors
+/// When the ranks cannot talk. A rank that cannot share keeps its own lists, and rank 0 says so.
+pub async fn share(session: &Session, plan: TrainingPlan) -> Result<TrainingPlan, Failure> {
+    let mut long = Vec::new();
+    for list in [Split::Train, Split::Eval].into_iter().flat_map(|split| plan.lists(split)) {
+        if list.len >= LONG && !long.contains(&list) {
+            long.push(list);
+        }
+    }
+    // The plan and the number of ranks are the same on all of them, so all share or none does.
+    if long.is_empty() || session.comm.place().size == 1 {
+        return Ok(plan);
+    }
+    let lens: Vec<usize> = long.iter().map(|list| list.len as usize).collect();
+    let sharing = shared::share(&*session.comm, &lens).await?;
+    if let Some((rank, reason)) = sharing.refused.first() {
+        let bytes: usize = lens.iter().map(|len| len * size_of::<u32>()).sum();
+        session.warn(&format!(
+            "{} rank(s) keep {} MiB of shuffled lists each, which the ranks of a node share otherwise; rank {rank}: {reason}",
+            sharing.refused.len(),
+            bytes >> 20
+        ));
+    }
+    Ok(match sharing.arrays {
+        None => plan,
+        Some(arrays) => {
+            let lists: Arc<dyn Lists> = Arc::new(NodeLists { arrays, shared: long, own: OwnLists::default() });
+            plan.with_lists(&lists)
+        }
+    })
+}
+
+impl Lists for NodeLists {
+    fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers {
+        let Some(number) = self.shared.iter().position(|shared| *shared == list) else {
+            return self.own.numbers(list, epoch, make);
+        };
+        match self.arrays.version(number, epoch, make) {
+            Ok(numbers) => Numbers::new(Arc::new(numbers)),
+            Err(reason) => {
+                tracing::warn!(
+                    "this rank makes its own copy of {} shuffled numbers for epoch {epoch}: {reason}",
+                    list.len
+                );
+                self.own.numbers(list, epoch, make)
+            }
+        }
+    }
+}

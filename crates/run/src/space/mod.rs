@@ -1,0 +1,258 @@
+//! Whether what will be written fits: needs of all ranks against the free space and the free inodes of file systems.
+//!
+//! Invariant: facts are gathered on every rank, and the same judgement is made of all of them by every rank. Ranks of a node
+//! share its local file systems; a network or parallel file system is one for all nodes. Quotas are not seen by statvfs(3).
+
+mod file_system;
+mod needs;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use dlio_comm::Place;
+use serde::{Deserialize, Serialize};
+
+pub use file_system::{FileSystem, existing};
+pub use needs::{Writes, blocks, of_replay, of_run};
+
+use crate::failure::{Code, Failure};
+use crate::session::{Session, gather};
+use crate::sizes::amount;
+
+/// What a rank will write somewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// What, for messages: `the data set`.
+    pub what: String,
+    /// The key or option that names the folder.
+    pub key: String,
+    /// The folder, which need not exist yet.
+    pub folder: PathBuf,
+    /// Bytes in blocks of the file system.
+    pub bytes: u64,
+    /// Files and folders.
+    pub inodes: u64,
+    /// Whether the bytes are no estimate.
+    pub is_exact: bool,
+}
+
+/// A need and the file system that it meets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    node: u32,
+    host: String,
+    need: Need,
+    system: FileSystem,
+}
+
+/// What is too small.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shortage {
+    /// In one sentence.
+    pub text: String,
+    /// Whether there is doubt: an estimate that exceeds the free space by less than its error may.
+    pub is_certain: bool,
+}
+
+/// An estimate may be wrong by this much before it is a reason to refuse.
+const DOUBT: f64 = 0.10;
+
+/// Refuses needs that do not fit. `first` does not look at what is there already; `again` does, and is asked only when the
+/// former does not fit. Every rank calls it.
+///
+/// # Errors
+/// What is missing where, the same on all ranks.
+pub async fn check(
+    session: &Session,
+    first: Vec<Need>,
+    again: impl AsyncFnOnce() -> Result<Vec<Need>, Failure>,
+) -> Result<(), Failure> {
+    let enabled = session.loaded.workload.dlio_rs.space_check;
+    if !enabled || short_of(session, first).await?.is_empty() {
+        return Ok(());
+    }
+    let needs = session.agree(again().await).await?;
+    let mut failure = None;
+    for Shortage { text, is_certain } in short_of(session, needs).await? {
+        if is_certain {
+            failure.get_or_insert_with(|| Failure::new(Code::Storage, text));
+        } else {
+            session.warn(&text);
+        }
+    }
+    session.agree(failure.map_or(Ok(()), Err)).await
+}
+
+/// What of these needs, and of those of the other ranks, does not fit.
+async fn short_of(session: &Session, needs: Vec<Need>) -> Result<Vec<Shortage>, Failure> {
+    let all = gather(&*session.comm, &claims(session.comm.place(), needs)).await?.concat();
+    Ok(judge(&all))
+}
+
+/// The needs of a rank and the file systems that they meet.
+pub fn claims(place: &Place, needs: Vec<Need>) -> Vec<Claim> {
+    let claim = |need: Need| {
+        // A file system that tells nothing is no reason to refuse.
+        let system = FileSystem::of(&need.folder).ok()?;
+        Some(Claim { node: place.node, host: place.host.clone(), need, system })
+    };
+    needs.into_iter().filter_map(claim).collect()
+}
+
+/// Compares the claims on each file system with what it has.
+pub fn judge(claims: &[Claim]) -> Vec<Shortage> {
+    by_system(claims).values().filter_map(|claims| shortage(claims)).collect()
+}
+
+/// What fits, a sentence for each file system.
+pub fn fitting(claims: &[Claim]) -> Vec<String> {
+    let told = |claims: &Vec<&Claim>| {
+        let system = &claims.first()?.system;
+        let bytes = claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.need.bytes));
+        Some(format!(
+            "{}: {} are needed and {} are free on {} ({}); quotas are not seen",
+            listed(claims, |need| &need.what),
+            amount(bytes),
+            amount(system.free),
+            system.mount.display(),
+            system.kind
+        ))
+    };
+    by_system(claims).values().filter_map(told).collect()
+}
+
+/// Claims by file system: of a node, or of all nodes.
+fn by_system(claims: &[Claim]) -> BTreeMap<(Option<u32>, String), Vec<&Claim>> {
+    let mut systems: BTreeMap<_, Vec<&Claim>> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.need.bytes > 0) {
+        let node = (!claim.system.is_shared()).then_some(claim.node);
+        systems.entry((node, claim.system.identity())).or_default().push(claim);
+    }
+    systems
+}
+
+/// The claims on one file system.
+fn shortage(claims: &[&Claim]) -> Option<Shortage> {
+    let first = claims.first()?;
+    let sum = |of: fn(&Need) -> u64| claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(of(&claim.need)));
+    let (bytes, inodes) = (sum(|need| need.bytes), sum(|need| need.inodes));
+    let free = claims.iter().map(|claim| claim.system.free).min()?;
+    let free_inodes = claims.iter().filter_map(|claim| claim.system.free_inodes).min();
+    let is_exact = claims.iter().all(|claim| claim.need.is_exact);
+    let system = &first.system;
+    let nodes = if system.is_shared() { "all nodes".to_owned() } else { format!("host {}", first.host) };
+    let place = format!("{} (file system {} of {nodes})", system.mount.display(), system.kind);
+    let (what, keys) = (listed(claims, |need| &need.what), listed(claims, |need| &need.key));
+    let folder = first.need.folder.display();
+    let advice = format!("make room, set {keys} to another place, or try all the same with dlio_rs.space_check=false");
+    if let Some(left) = free_inodes.filter(|left| inodes > *left) {
+        let text = format!(
+            "{what} in {folder}: {inodes} files and folders are needed and {left} inodes are free on {place}; {advice}"
+        );
+        return Some(Shortage { text, is_certain: true });
+    }
+    if bytes <= free {
+        return None;
+    }
+    let about = if is_exact { "" } else { "about " };
+    let text = format!(
+        "{what} in {folder}: {about}{} are needed and {} are free on {place}; {} are missing: {advice}",
+        amount(bytes),
+        amount(free),
+        dlio_event::quantity::bytes(bytes - free)
+    );
+    let is_certain = is_exact || bytes as f64 * (1.0 - DOUBT) > free as f64;
+    Some(Shortage { text, is_certain })
+}
+
+/// The different words of claims, with "and" between them.
+fn listed<'a>(claims: &[&'a Claim], word: fn(&'a Need) -> &'a String) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for claim in claims {
+        let word = word(&claim.need);
+        if !words.contains(&word.as_str()) {
+            words.push(word);
+        }
+    }
+    words.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(node: u32, kind: &str, bytes: u64, free: u64) -> Claim {
+        Claim {
+            node,
+            host: format!("node{node}"),
+            need: Need {
+                what: "the data set".into(),
+                key: "dataset.data_folder".into(),
+                folder: "/mnt/x/data".into(),
+                bytes,
+                inodes: 10,
+                is_exact: true,
+            },
+            system: FileSystem {
+                kind: kind.into(),
+                mount: "/mnt/x".into(),
+                device: 7,
+                block: 4096,
+                total: 1 << 40,
+                free,
+                free_inodes: Some(100),
+            },
+        }
+    }
+
+    #[test]
+    fn what_fits_exactly_fits_and_a_byte_more_does_not() {
+        assert_eq!(judge(&[claim(0, "ext4", 1000, 1000)]), []);
+        let short = judge(&[claim(0, "ext4", 1001, 1000)]);
+        assert_eq!(short.len(), 1);
+        for part in ["the data set", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"]
+        {
+            assert!(short[0].text.contains(part), "{part}: {}", short[0].text);
+        }
+        assert!(short[0].is_certain);
+    }
+
+    #[test]
+    fn ranks_of_a_node_share_its_file_system_and_nodes_do_not() {
+        assert_eq!(judge(&[claim(0, "xfs", 600, 1000), claim(1, "xfs", 600, 1000)]), []);
+        assert_eq!(judge(&[claim(0, "xfs", 600, 1000), claim(0, "xfs", 600, 1000)]).len(), 1);
+    }
+
+    #[test]
+    fn a_network_file_system_is_one_for_all_nodes() {
+        let short = judge(&[claim(0, "nfs", 600, 1000), claim(1, "nfs", 600, 1000)]);
+        assert_eq!(short.len(), 1);
+        assert!(short[0].text.contains("all nodes"), "{}", short[0].text);
+    }
+
+    #[test]
+    fn inodes_count_too_and_unknown_ones_do_not() {
+        let mut claim = claim(0, "ext4", 10, 1000);
+        claim.need.inodes = 101;
+        assert!(judge(std::slice::from_ref(&claim))[0].text.contains("100 inodes are free"));
+        claim.system.free_inodes = None;
+        assert_eq!(judge(&[claim]), []);
+    }
+
+    #[test]
+    fn an_estimate_is_a_reason_to_refuse_only_beyond_its_error() {
+        let mut claim = claim(0, "ext4", 1050, 1000);
+        claim.need.is_exact = false;
+        assert!(!judge(std::slice::from_ref(&claim))[0].is_certain);
+        claim.need.bytes = 1200;
+        assert!(judge(&[claim])[0].is_certain);
+    }
+
+    #[test]
+    fn needs_of_several_kinds_on_one_file_system_add_up() {
+        let mut checkpoints = claim(0, "ext4", 600, 1000);
+        checkpoints.need.what = "the checkpoints".into();
+        let short = judge(&[claim(0, "ext4", 600, 1000), checkpoints]);
+        assert!(short[0].text.starts_with("the data set and the checkpoints in"), "{}", short[0].text);
+    }
+}
