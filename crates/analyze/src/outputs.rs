@@ -4,6 +4,8 @@
 use std::fmt::Write;
 
 use dlio_event::{BlockTimings, Ending, EpochTimings, Nanos, RankTimings};
+use jiff::Timestamp;
+use jiff::tz::Offset;
 
 use crate::metric::{self, Aggregate, CheckpointIo, Checkpoints, Formula, Measure, RankMetric, Spread};
 use crate::ordered::{Object, Value};
@@ -36,24 +38,8 @@ impl WallClock {
 #[must_use]
 pub fn timestamp(wall_unix_ns: i64, utc_offset_seconds: i32) -> String {
     let local = wall_unix_ns.saturating_add(i64::from(utc_offset_seconds) * 1_000_000_000);
-    let (days, in_day) = (local.div_euclid(86_400_000_000_000), local.rem_euclid(86_400_000_000_000));
-    let (year, month, day) = civil(days);
-    let second = in_day / 1_000_000_000;
-    let micros = in_day / 1_000 % 1_000_000;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    let time = Timestamp::from_nanosecond(i128::from(local)).unwrap_or_default();
+    Offset::UTC.to_datetime(time).strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
 
 /// What the reference records about a host.

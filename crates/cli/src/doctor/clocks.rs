@@ -1,5 +1,7 @@
 //! Judges clocks: those of servers, those of the ranks' nodes, and the wall clock against the monotonic one.
 
+use jiff::civil::Date;
+
 use super::verdict::Verdict;
 use dlio_run::failure::Code;
 use dlio_run::host::wall_clock::Anchor;
@@ -74,10 +76,9 @@ pub(crate) fn http_date(text: &str) -> Option<i64> {
     if !(1..=31).contains(&day) || !(1970..10_000).contains(&year) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Days since 1970-01-01, counting years from March so that the leap day comes last.
-    let (shifted, from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days =
-        shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (153 * from_march + 2) / 5 + day - 1 - 719_468;
+    // A day that its month does not have counts on into the next month.
+    let first = Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, 1).ok()?;
+    let days = first.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24 + day - 1;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 

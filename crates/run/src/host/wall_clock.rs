@@ -1,6 +1,10 @@
 //! The one place that reads the wall clock: an anchor that ties the monotonic clock to it, and local time stamps.
 
+use std::path::Path;
+
 use dlio_event::{Nanos, TimeSource};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// A moment read on both clocks.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
@@ -35,14 +39,23 @@ impl Anchor {
     }
 }
 
-/// Local time minus UTC at a moment, in seconds, by the system's time-zone rules.
-#[expect(unsafe_code, reason = "the C library alone knows the system's time zone")]
+/// Local time minus UTC at a moment, in seconds.
 fn utc_offset(unix_seconds: i64) -> i32 {
-    // SAFETY: `tm` is plain data for which all-zero bytes are valid; both pointers live for the whole call.
-    let broken_down = unsafe {
-        let mut tm: libc::tm = std::mem::zeroed();
-        libc::localtime_r(&raw const unix_seconds, &raw mut tm);
-        tm
-    };
-    i32::try_from(broken_down.tm_gmtoff).unwrap_or(0)
+    local_zone().to_offset(Timestamp::from_second(unix_seconds).unwrap_or_default()).seconds()
+}
+
+/// The time zone of the process, found as the C library finds it: `TZ` names a file of the time-zone database or is a POSIX rule, and
+/// without `TZ` the zone is that of `/etc/localtime`. Anything else is UTC. `TimeZone::system` is not used because it lists the whole
+/// database, which takes milliseconds, and does not find the zones below `posix/` and `right/`.
+fn local_zone() -> TimeZone {
+    #[expect(clippy::disallowed_methods, reason = "local time is what the C library's variables say it is")]
+    let variable = |name: &str| std::env::var(name).ok();
+    let file = |path: &Path| TimeZone::tzif("local", &std::fs::read(path).ok()?).ok();
+    let Some(name) = variable("TZ") else { return file(Path::new("/etc/localtime")).unwrap_or(TimeZone::UTC) };
+    let name = name.strip_prefix(':').unwrap_or(&name);
+    let database = variable("TZDIR").unwrap_or_else(|| "/usr/share/zoneinfo".to_owned());
+    // A rule that does not say when summer time begins and ends has the C library's default.
+    let with_default = || TimeZone::posix(&format!("{name},M3.2.0,M11.1.0"));
+    let rule = || TimeZone::posix(name).or_else(|_| with_default()).ok();
+    file(&Path::new(&database).join(name)).or_else(rule).unwrap_or(TimeZone::UTC)
 }

@@ -4,6 +4,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use sha2::{Digest, Sha256};
 
 use super::Credentials;
@@ -152,18 +154,12 @@ pub(super) fn unix_time() -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// `20130524T000000Z`, by the civil-from-days algorithm of the proleptic Gregorian calendar.
+/// `20130524T000000Z`: a number of seconds since 1970 in the basic format of ISO 8601, UTC; years end with 9999.
 pub(super) fn iso_basic(second: u64) -> String {
-    let (days, time) = (second / 86_400 + 719_468, second % 86_400);
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", time / 3600, time / 60 % 60, time % 60)
+    let since = SignedDuration::from_secs(i64::try_from(second).unwrap_or(i64::MAX));
+    let time = DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(since);
+    let (year, month, day) = (time.year(), time.month(), time.day());
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use dlio_event::{Lane, OpKind, Outcome};
+use jiff::Timestamp;
 
-use crate::{Batch, Header, RankTrace};
+use crate::batch::Batch;
+use crate::header::Header;
+use crate::reader::RankTrace;
 
 const HEADER: &str = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
 
@@ -101,20 +104,10 @@ fn field(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A time since 1970 as RFC 3339 writes it, in UTC.
+/// A time since 1970 as RFC 3339 writes it, in UTC, with nine decimals.
 fn calendar(unix_ns: i64) -> String {
-    let (seconds, nanos) = (unix_ns.div_euclid(1_000_000_000), unix_ns.rem_euclid(1_000_000_000));
-    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March, so that the leap day is a year's last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march = (5 * of_year + 2) / 153;
-    let (day, month) = (of_year - (153 * march + 2) / 5 + 1, if march < 10 { march + 3 } else { march - 9 });
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    let time = Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default();
+    format!("{time:.9}")
 }
 
 #[cfg(test)]

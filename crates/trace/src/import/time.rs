@@ -1,5 +1,7 @@
 //! Times as other programs write them.
 
+use jiff::civil::Date;
+
 /// Reads RFC 3339 times. The times of a log are close to each other: what the last date and minute were worth is kept.
 #[derive(Debug)]
 pub(super) struct Calendar {
@@ -69,7 +71,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
         nanos = fraction(decimals.get(..count)?)?;
         rest = &decimals[count..];
     }
-    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(rest)?;
+    let seconds = days(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second - offset(rest)?;
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
@@ -119,14 +121,10 @@ fn fraction(decimals: &[u8]) -> Option<i64> {
     Some(digits(kept)? * 10_i64.pow(missing))
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that the leap day is a year's last.
-    let year = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * month + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+/// Days from 1970-01-01 to a day of the Gregorian calendar; a day that its month does not have counts on into the next month.
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let first = Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, 1).ok()?;
+    Some(first.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24 + day - 1)
 }
 
 /// Nanoseconds of a decimal number of seconds, without the rounding of a floating-point number.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use crate::s3::sign::iso_basic;
 
 /// Reads `2026-11-29T17:00:00Z` and its kin: a fraction of a second, an offset, `UTC`, or no zone, which is UTC. The result counts
@@ -43,15 +45,12 @@ fn offset(zone: &str) -> Option<i64> {
     }
 }
 
-/// Days since 1970 of a date of the proleptic Gregorian calendar.
+/// Days from 1970-01-01 to a date of the Gregorian calendar; a day that its month does not have counts on into the next month, and
+/// years end with 9999.
 fn days(year: u32, month: u32, day: u32) -> Option<i64> {
-    let year = i64::from(year) - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let month = i64::from((month + 9) % 12);
-    let of_year = (153 * month + 2) / 5 + i64::from(day) - 1;
-    let of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    era.checked_mul(146_097)?.checked_add(of_era - 719_468)
+    let year = i16::try_from(year).unwrap_or(i16::MAX).min(9999);
+    let first = Date::new(year, i8::try_from(month).ok()?, 1).ok()?;
+    Some(first.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24 + i64::from(day) - 1)
 }
 
 /// `2026-11-29T17:00:00Z`.
