@@ -7,7 +7,7 @@
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
-use crate::encoder::Group;
+use crate::row_group::EncodedGroup;
 
 /// Key of the checksums of column chunks.
 pub(crate) const CHUNKS: &str = "dlio.trace.chunk_crc32";
@@ -29,7 +29,7 @@ pub(crate) fn of(bytes: &[u8]) -> u32 {
 }
 
 /// The pairs that end a footer; the value of the last is a place for what [`seal`] puts there.
-pub(crate) fn pairs(groups: &[Group]) -> [KeyValue; 2] {
+pub(crate) fn pairs(groups: &[EncodedGroup]) -> [KeyValue; 2] {
     let mut text = String::with_capacity(groups.iter().map(|group| group.sums.len() * DIGITS + 1).sum());
     for (number, group) in groups.iter().enumerate() {
         if number > 0 {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
@@ -11,6 +11,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::checksum::{self, ChunkSums};
+use crate::damage::Damage;
 use crate::footer::{Found, chunk_range};
 
 /// What the footer of a file says, with the checksums of its columns.
@@ -38,9 +39,6 @@ pub(crate) struct Chunks {
     loaded: Vec<Mutex<Option<(usize, Bytes)>>>,
     damage: Damage,
 }
-
-/// What was found to be damaged: the library's errors do not say in which group and column.
-pub(crate) type Damage = Arc<OnceLock<String>>;
 
 #[derive(Debug, Clone, Copy)]
 struct Place {

@@ -66,13 +66,12 @@ pub enum Error {
         reason: String,
     },
     /// A file to import whose format is not known.
-    #[error(
-        "{path} begins like none of the formats that can be imported ({formats}); name its format with --from",
-        formats = crate::import::SourceFormat::names()
-    )]
+    #[error("{path} begins like none of the formats that can be imported ({formats}); name its format with --from")]
     UnknownSource {
         /// Source file.
         path: PathBuf,
+        /// Names of the formats, separated by commas.
+        formats: String,
     },
     /// A file to import that is known and holds nothing that can be imported as it is.
     #[error("{path} cannot be imported as it is; it is {advice}")]
@@ -84,7 +83,7 @@ pub enum Error {
     },
     /// A line of a source that cannot be understood, where none may be.
     #[error("{path}, line {line}: {reason}; without --strict such lines are counted and left out", path = .0.path.display(), line = .0.line, reason = .0.reason)]
-    Malformed(Box<crate::import::Malformed>),
+    Malformed(Box<Malformed>),
     /// A side table could not be written or read.
     #[error(
         "the table {path} cannot be written or read; free space, or remove a damaged one: traces are read without it"
@@ -148,6 +147,17 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+}
+
+/// A line that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Source file.
+    pub path: PathBuf,
+    /// Its line, from 1.
+    pub line: u64,
+    /// What is wrong with it, and how it begins.
+    pub reason: String,
 }
 
 /// What helps against an error of the file system.

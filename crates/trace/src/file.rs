@@ -16,10 +16,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::TrackedWrite;
 
 use crate::columns::Place;
-use crate::encoder::{Encoder, Group, Workspace};
+use crate::encoder::{Encoder, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State, ending_pair};
 use crate::names::NameTables;
+use crate::row_group::EncodedGroup;
 
 /// Events in a full row group.
 pub(crate) const GROUP_ROWS: usize = 128 * 1024;
@@ -55,9 +56,9 @@ pub(crate) struct TraceFile {
     pairs: Vec<KeyValue>,
     buffer: TrackedWrite<Vec<u8>>,
     /// Full row groups.
-    full: Vec<Group>,
+    full: Vec<EncodedGroup>,
     /// Row groups that hold `pending[..covered]`.
-    small: Vec<Group>,
+    small: Vec<EncodedGroup>,
     pending: Vec<Event>,
     covered: usize,
     /// Events given to [`TraceFile::append`].
@@ -76,7 +77,7 @@ pub(crate) struct TraceFile {
 #[derive(Default)]
 struct Safe {
     bytes: u64,
-    groups: Vec<Group>,
+    groups: Vec<EncodedGroup>,
 }
 
 impl TraceFile {
@@ -173,7 +174,7 @@ impl TraceFile {
         written
     }
 
-    fn footer(&self, groups: Vec<Group>, rows: u64, ending: Option<&Ending>) -> std::io::Result<Vec<u8>> {
+    fn footer(&self, groups: Vec<EncodedGroup>, rows: u64, ending: Option<&Ending>) -> std::io::Result<Vec<u8>> {
         let mut pairs = self.pairs.clone();
         let complete = ending.is_some_and(Ending::is_completed);
         pairs.push(State { rows_written: rows, complete }.to_key_value());
@@ -217,7 +218,7 @@ impl TraceFile {
         Ok(())
     }
 
-    fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<Group> {
+    fn encode(&mut self, from: usize, names: &NameTables) -> std::io::Result<EncodedGroup> {
         let ordinal = self.full.len() + self.small.len();
         let place = (&mut self.workspace, &mut self.buffer);
         self.encoder.row_group(place, ordinal, &self.pending[from..], names).map_err(io_error)
@@ -245,7 +246,7 @@ impl TraceFile {
     }
 }
 
-fn bytes_of(group: &Group) -> u64 {
+fn bytes_of(group: &EncodedGroup) -> u64 {
     u64::try_from(group.metadata.compressed_size()).unwrap_or(0)
 }
 

@@ -12,11 +12,11 @@ use parquet::file::metadata::{
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
-use crate::Error;
 use crate::checksum::{self, ChunkSums, Seal};
-use crate::encoder::Group;
+use crate::damage::whole;
+use crate::error::Error;
 use crate::header;
-use crate::reader::whole;
+use crate::row_group::EncodedGroup;
 
 /// Magic bytes at the start and at the end of a Parquet file.
 pub(crate) const MAGIC: &[u8; 4] = b"PAR1";
@@ -29,7 +29,7 @@ const WINDOW: u64 = 1 << 20;
 /// The bytes of a footer for `groups`; they are valid wherever in the file they are put.
 pub(crate) fn encode(
     schema: SchemaDescPtr,
-    groups: Vec<Group>,
+    groups: Vec<EncodedGroup>,
     mut pairs: Vec<KeyValue>,
 ) -> Result<Vec<u8>, ParquetError> {
     pairs.extend(checksum::pairs(&groups));

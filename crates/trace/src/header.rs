@@ -7,7 +7,7 @@ use dlio_event::{Ending, Planned};
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Major version of the format: a reader refuses files with a higher one.
 pub const FORMAT_MAJOR: u32 = 1;

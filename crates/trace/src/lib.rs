@@ -8,10 +8,12 @@ mod batch;
 mod checksum;
 mod chunks;
 mod columns;
+mod damage;
 mod encoder;
 mod error;
 pub mod export;
 mod file;
+mod folder;
 mod footer;
 mod header;
 pub mod import;
@@ -21,6 +23,7 @@ mod reader;
 mod recorder;
 mod regular;
 mod repair;
+mod row_group;
 mod rows;
 pub mod tables;
 
@@ -28,14 +31,9 @@ pub use batch::{Batch, Names};
 pub use columns::{COLUMNS, Column, Storage};
 pub use error::Error;
 pub use file::Summary;
+pub use folder::{file_name, list_dir};
 pub use header::{ClockAnchor, Drift, FORMAT_MAJOR, FORMAT_MINOR, Header};
-pub use reader::{Batches, GroupRows, RankTrace, list_dir, read_dir, read_file};
+pub use reader::{Batches, GroupRows, RankTrace, read_dir, read_file};
 pub use recorder::{Health, TraceWriter};
 pub use repair::{Repaired, repair};
 pub use rows::{NO_CONNECTION, NO_SAMPLE, NO_TIME, Rows};
-
-/// The file name of a rank's trace: `rank-00012.parquet`.
-#[must_use]
-pub fn file_name(rank: u32) -> String {
-    format!("rank-{rank:05}.parquet")
-}

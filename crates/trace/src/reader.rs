@@ -1,10 +1,8 @@
 //! Reading traces back: one file per rank, rows in batches.
 
-use std::cell::Cell;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
 
 use arrow_schema::{DataType, Field, Schema};
 use dlio_event::Ending;
@@ -17,12 +15,15 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
-use crate::chunks::{Chunks, Contents, Damage};
+use crate::batch::{Batch, Names};
+use crate::chunks::{Chunks, Contents};
+use crate::damage::{Damage, decoded};
+use crate::error::Error;
+use crate::folder::list_dir;
 use crate::footer;
-use crate::header::{self, Drift};
+use crate::header::{self, Drift, Header};
 use crate::regular;
 use crate::rows::{Rows, WANTED};
-use crate::{Batch, Error, Header, Names};
 
 /// Rows of a batch: large enough to be fast, small enough to stay in cache.
 const BATCH_ROWS: usize = 16 * 1024;
@@ -80,28 +81,6 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
         contents: Arc::new(Contents::new(found)),
         read: Arc::default(),
     })
-}
-
-/// The trace files of a folder, in the order of their names; their content is not looked at.
-///
-/// # Errors
-/// [`Error::Read`].
-pub fn list_dir(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    files_named(folder, |name| name.starts_with("rank-") && name.ends_with(".parquet"))
-}
-
-/// The files of a folder whose names are wanted, in the order of their names.
-pub(crate) fn files_named(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
-    let read_error = |source| Error::Read { path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read_error)? {
-        let file = entry.map_err(read_error)?.path();
-        if file.file_name().and_then(|name| name.to_str()).is_some_and(wanted) {
-            files.push(file);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Reads the footers of all traces in a folder (or of the one file that `path` names), in the order of ranks.
@@ -246,34 +225,6 @@ impl RankTrace {
         })?;
         Ok((reader, damage))
     }
-}
-
-/// Decodes a part of a file; the damage that was found on the way says more than the library's error.
-pub(crate) fn decoded<T>(path: &Path, damage: &Damage, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
-    whole(work)
-        .map_err(|reason| Error::Damaged { path: path.to_owned(), reason: damage.get().map_or(reason, Clone::clone) })
-}
-
-thread_local! {
-    /// Whether a panic of this thread says nothing but that a file is damaged.
-    static DECODING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Decodes; some flipped bytes make the Parquet library panic, which says nothing but that the file is damaged.
-pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let said = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !DECODING.get() {
-                said(info);
-            }
-        }));
-    });
-    let before = DECODING.replace(true);
-    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
-    DECODING.set(before);
-    done.unwrap_or_else(|_| Err("its values cannot be decoded".to_owned()))
 }
 
 /// What is to be read.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dlio_event::{Ending, EndpointId, Event, EventSink, Nanos, ObjectId, TagId};
 
-use crate::Error;
+use crate::error::Error;
 use crate::file::{Summary, TraceFile};
 use crate::header::Header;
 use crate::names::{NameTables, lock};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::Error;
+use crate::error::Error;
 
 /// What the process was given as an open descriptor: its standard input, and what a shell puts into the place of `<(…)`.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];

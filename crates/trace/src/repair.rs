@@ -7,7 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, read_file};
+use crate::error::Error;
+use crate::reader::read_file;
 
 /// What a repair found.
 #[derive(Debug, Clone, PartialEq, Eq)]

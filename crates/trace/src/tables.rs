@@ -16,13 +16,15 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::writer::TrackedWrite;
 
-use crate::Error;
-use crate::chunks::{Chunks, Contents, Damage};
-use crate::encoder::{Cell, Cells, Group, TableEncoder};
+use crate::chunks::{Chunks, Contents};
+use crate::damage::{Damage, decoded};
+use crate::encoder::{Cell, Cells, TableEncoder};
+use crate::error::Error;
+use crate::folder::files_named;
 use crate::footer::{self, MAGIC};
 use crate::header;
-use crate::reader::{decoded, files_named};
 use crate::regular;
+use crate::row_group::EncodedGroup;
 
 /// Name of the table of files in a trace folder.
 pub const FILES: &str = "files.parquet";
@@ -266,7 +268,7 @@ struct Table {
     encoder: TableEncoder,
     /// What is still to be written; it counts the bytes of the file.
     buffer: TrackedWrite<Vec<u8>>,
-    groups: Vec<Group>,
+    groups: Vec<EncodedGroup>,
 }
 
 impl Table {

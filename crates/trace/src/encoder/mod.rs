@@ -21,6 +21,7 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
 use crate::columns::{COLUMNS, Column, Packing, Place, Source, Storage, parquet_field};
 use crate::names::NameTables;
+use crate::row_group::EncodedGroup;
 use chunk::{ChunkWriter, Rows, Shape, extreme_words, extremes};
 pub(crate) use table::{Cell, Cells, TableEncoder};
 
@@ -39,15 +40,6 @@ pub(crate) struct Encoder {
     schema: SchemaDescPtr,
     place: Place,
     columns: Vec<ColumnEncoder>,
-}
-
-/// A row group that was encoded.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    /// What the footer says of it.
-    pub(crate) metadata: RowGroupMetaData,
-    /// The checksums of its columns.
-    pub(crate) sums: Vec<u32>,
 }
 
 /// The memory in which a row group is encoded; the encoders of many ranks share it.
@@ -123,7 +115,7 @@ impl Encoder {
         ordinal: usize,
         events: &[Event],
         names: &NameTables,
-    ) -> Result<Group, ParquetError> {
+    ) -> Result<EncodedGroup, ParquetError> {
         let Workspace { taken, order, chunks } = workspace;
         order.clear();
         order.extend(events.iter().zip(0_u32..).map(|(event, at)| (event.start, at)));
@@ -165,7 +157,7 @@ impl Encoder {
             .set_file_offset(number(offset))
             .set_ordinal(i32::try_from(ordinal).unwrap_or(i32::MAX))
             .build()?;
-        Ok(Group { metadata, sums })
+        Ok(EncodedGroup { metadata, sums })
     }
 }
 

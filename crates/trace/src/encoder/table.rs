@@ -10,8 +10,8 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
-use super::Group;
 use super::chunk::{ChunkWriter, Rows};
+use crate::row_group::EncodedGroup;
 
 /// What the cells of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl TableEncoder {
         ordinal: usize,
         rows: usize,
         columns: &[Cells<'_>],
-    ) -> Result<Group, ParquetError> {
+    ) -> Result<EncodedGroup, ParquetError> {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let (offset, mut uncompressed) = (sink.bytes_written(), 0);
         let (mut written, mut sums) = (Vec::new(), Vec::new());
@@ -101,7 +101,7 @@ impl TableEncoder {
             .set_file_offset(number(offset))
             .set_ordinal(i32::try_from(ordinal).unwrap_or(i32::MAX))
             .build()?;
-        Ok(Group { metadata, sums })
+        Ok(EncodedGroup { metadata, sums })
     }
 }
 

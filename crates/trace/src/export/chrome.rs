@@ -5,7 +5,8 @@ use std::io::Write;
 use dlio_event::{ConnectionId, Lane, Outcome};
 use serde_json::{Map, Value, json};
 
-use crate::{Batch, RankTrace};
+use crate::batch::Batch;
+use crate::reader::RankTrace;
 
 /// Writes traces as one JSON document.
 ///

@@ -4,7 +4,9 @@ use std::io::Write;
 
 use dlio_event::{ConnectionId, Lane};
 
-use crate::{Batch, COLUMNS, RankTrace};
+use crate::batch::Batch;
+use crate::columns::COLUMNS;
+use crate::reader::RankTrace;
 
 /// Writes the rows of all traces, rank by rank.
 ///

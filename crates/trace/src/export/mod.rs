@@ -5,7 +5,7 @@ pub mod csv;
 pub mod pfw;
 pub mod warp;
 
-use crate::Error;
+use crate::error::Error;
 
 /// An export ended early: the trace, or what it is written to.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
-use crate::{Batch, Error, Header, RankTrace};
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::header::Header;
+use crate::reader::RankTrace;
 
 /// Writes the trace of one rank to a file, which is there when it is whole.
 ///

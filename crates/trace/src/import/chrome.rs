@@ -13,10 +13,11 @@ use foldhash::fast::RandomState;
 
 use super::elements::{Elements, Found};
 use super::json::{self, Value};
-use super::sheets::{Names, Sheets, Thread, Who};
+use super::options::{Imported, Options};
+use super::rank_buffers::{Names, RankBuffers, Thread, Who};
 use super::source::Lines;
-use super::{Imported, Malformed, Options, dftracer_words, op_log};
-use crate::Error;
+use super::{dftracer_words, op_log};
+use crate::error::{Error, Malformed};
 
 /// Events that may have begun and not ended.
 const OPEN: usize = 1 << 16;
@@ -77,7 +78,7 @@ pub(super) fn document(
     lines: &mut Lines,
     path: &Path,
     options: &Options,
-    sheets: &mut Sheets,
+    buffers: &mut RankBuffers,
     done: &mut Imported,
 ) -> Result<(), Error> {
     let (mut elements, mut reader) =
@@ -95,13 +96,13 @@ pub(super) fn document(
         while let Some(found) = elements.next(&mut block) {
             done.lines += 1;
             let read = match found {
-                Found::Event => text_of(elements.event()).and_then(|text| reader.event(text, sheets)),
+                Found::Event => text_of(elements.event()).and_then(|text| reader.event(text, buffers)),
                 Found::Broken(reason) => Err(reason),
             };
             if let Err(reason) = read {
                 broken(done, elements.began(), reason)?;
             }
-            sheets.check()?;
+            buffers.check()?;
         }
     }
     if let Some(Found::Broken(reason)) = elements.end() {
@@ -178,22 +179,22 @@ impl<'a> Args<'a> {
 }
 
 impl Reader {
-    fn event(&mut self, text: &str, sheets: &mut Sheets) -> Result<(), String> {
+    fn event(&mut self, text: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let mut entry = Entry::default();
         entry.take(text)?;
         match entry.ph.as_ref() {
-            "X" => self.row(&entry, sheets),
+            "X" => self.row(&entry, buffers),
             "B" => self.begin(thread_key(&entry), text),
             "b" | "S" => self.begin(id_key(&entry), text),
-            "E" => self.end(&thread_key(&entry), text, sheets),
-            "e" | "F" => self.end(&id_key(&entry), text, sheets),
+            "E" => self.end(&thread_key(&entry), text, buffers),
+            "e" | "F" => self.end(&id_key(&entry), text, buffers),
             "M" => {
-                self.metadata(&entry, sheets);
+                self.metadata(&entry, buffers);
                 Ok(())
             }
             "" => Err("no trace event: it has no ph".to_owned()),
             _ => {
-                sheets.skip(&entry.name, "an instant, a counter or a flow");
+                buffers.skip(&entry.name, "an instant, a counter or a flow");
                 Ok(())
             }
         }
@@ -208,7 +209,7 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self, key: &str, text: &str, sheets: &mut Sheets) -> Result<(), String> {
+    fn end(&mut self, key: &str, text: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let text_of_begin = self.open.get_mut(key).and_then(Vec::pop).ok_or("it ends what has not begun")?;
         self.open_count -= 1;
         let mut entry = Entry::default();
@@ -220,11 +221,11 @@ impl Reader {
         let ended = entry.ts.ok_or("no trace event: it has no ts")?;
         entry.ts = began;
         entry.dur = Some(ended.saturating_sub(began.ok_or("no trace event: its begin has no ts")?));
-        self.row(&entry, sheets)
+        self.row(&entry, buffers)
     }
 
     /// The rank and the host of a process, as our export names them.
-    fn metadata(&mut self, entry: &Entry<'_>, sheets: &mut Sheets) {
+    fn metadata(&mut self, entry: &Entry<'_>, buffers: &mut RankBuffers) {
         let (true, Some(name)) = (entry.name == "process_name", &entry.args.name) else { return };
         let Some(rest) = name.strip_prefix("rank ") else { return };
         let (rank, host) = rest.split_once(" on ").unwrap_or((rest, ""));
@@ -232,18 +233,18 @@ impl Reader {
             self.ranks.insert(entry.pid.clone().into_owned(), rank);
             if !host.is_empty() {
                 // A rank that cannot be is told by its rows.
-                let _ = sheets.host(rank, host);
+                let _ = buffers.host(rank, host);
             }
         }
     }
 
-    fn row(&mut self, entry: &Entry<'_>, sheets: &mut Sheets) -> Result<(), String> {
+    fn row(&mut self, entry: &Entry<'_>, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(kind) = kind_of(&entry.name, &entry.cat) else {
-            sheets.skip(&entry.name, "");
+            buffers.skip(&entry.name, "");
             return Ok(());
         };
         let mut event = entry.event(kind)?;
-        sheets.times_begin(event.start);
+        buffers.times_begin(event.start);
         let args = &entry.args;
         let names = Names {
             object: args.uri.as_deref().or(args.path.as_deref()).filter(|name| !name.is_empty()),
@@ -252,11 +253,11 @@ impl Reader {
         };
         let Some(rank) = self.ranks.get(entry.pid.as_ref()) else {
             let process = format!("{}:{}", self.file, entry.pid);
-            return sheets.row(Who::Named(&process), Some(entry.tid.as_ref()), event, names);
+            return buffers.row(Who::Named(&process), Some(entry.tid.as_ref()), event, names);
         };
         let lane = entry.tid.parse::<u16>().map_err(|_| format!("tid is {:?}; a rank's are 0 to 65535", entry.tid))?;
         event.lane = lane.checked_sub(1).map_or(Lane::MAIN, Lane);
-        sheets.row(Who::Rank(*rank), Thread::Lane(event.lane), event, names)
+        buffers.row(Who::Rank(*rank), Thread::Lane(event.lane), event, names)
     }
 }
 

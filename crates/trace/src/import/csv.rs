@@ -4,9 +4,9 @@
 use dlio_event::{ConnectionId, Event, Lane, OpKind, Outcome, Phase, Position};
 
 use super::columns::Columns;
-use super::open_record::OpenRecord;
-use super::sheets::{Names, Sheets, Thread, Who};
-use crate::COLUMNS;
+use super::multiline_record::MultilineRecord;
+use super::rank_buffers::{Names, RankBuffers, Thread, Who};
+use crate::columns::COLUMNS;
 
 /// Longest record, over all its lines.
 const LONGEST: usize = 1 << 20;
@@ -15,7 +15,7 @@ const LONGEST: usize = 1 << 20;
 pub(super) struct Reader {
     layout: Option<Layout>,
     /// A name with a line end in it.
-    open: OpenRecord,
+    open: MultilineRecord,
     fields: Fields,
 }
 
@@ -63,7 +63,7 @@ struct Record<'a> {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let record = &*self.open.join(line);
         if record.trim().is_empty() {
             return Ok(());
@@ -78,7 +78,7 @@ impl Reader {
                 if fields != layout.count {
                     return Err(format!("{fields} fields; the header has {}", layout.count));
                 }
-                Record { places: &layout.places, fields: &self.fields }.row(sheets)
+                Record { places: &layout.places, fields: &self.fields }.row(buffers)
             }
             _ => {
                 let columns = Columns::of(record, ',', &["op", "t_start_ns", "t_end_ns"])?;
@@ -161,21 +161,21 @@ impl Record<'_> {
         self.number(column)?.ok_or_else(|| format!("{} is empty; expected a number", COLUMNS[column].name))
     }
 
-    fn row(&self, sheets: &mut Sheets) -> Result<(), String> {
+    fn row(&self, buffers: &mut RankBuffers) -> Result<(), String> {
         let op = self.text(column!("op")).unwrap_or_default();
         let Some(kind) = OpKind::from_name(op) else {
-            sheets.skip(op, "");
+            buffers.skip(op, "");
             return Ok(());
         };
         let event = self.event(kind)?;
-        sheets.times_begin(event.start);
+        buffers.times_begin(event.start);
         let names = Names {
             object: self.text(column!("uri")),
             endpoint: self.text(column!("endpoint")),
             tag: self.text(column!("tag")),
         };
         let rank = self.number(column!("rank"))?.unwrap_or(0);
-        sheets.row(Who::Rank(rank), Thread::Lane(event.lane), event, names)
+        buffers.row(Who::Rank(rank), Thread::Lane(event.lane), event, names)
     }
 
     fn event(&self, kind: OpKind) -> Result<Event, String> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
-use super::sheets::{Names, Sheets, Who};
+use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time;
 
 #[derive(Default)]
@@ -48,10 +48,10 @@ impl Reader {
         Self { source: path.display().to_string(), ..Self::default() }
     }
 
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix('#') {
-            return self.comment(comment.trim(), sheets);
+            return self.comment(comment.trim(), buffers);
         }
         if line.is_empty() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Reader {
         let [module, rank, direction, _segment, offset, length, start, end] = fields;
         // What MPI-IO was asked for reaches the files as POSIX calls: counting both would double the bytes.
         if module == "X_MPIIO" {
-            sheets.skip(module, "its POSIX calls are imported");
+            buffers.skip(module, "its POSIX calls are imported");
             return Ok(());
         }
         if module != "X_POSIX" {
@@ -78,7 +78,7 @@ impl Reader {
             "read" => OpKind::Read,
             "write" => OpKind::Write,
             other => {
-                sheets.skip(other, "");
+                buffers.skip(other, "");
                 return Ok(());
             }
         };
@@ -91,7 +91,7 @@ impl Reader {
         };
         let (offset, length) = (number("offset", offset)?, number("length", length)?);
         let (start, end) = (self.log.moment("start", start)?, self.log.moment("end", end)?);
-        let first = *self.log.first_rank.get_or_insert_with(|| sheets.next_rank());
+        let first = *self.log.first_rank.get_or_insert_with(|| buffers.next_rank());
         let rank = first.saturating_add(rank);
         let event = Event {
             offset,
@@ -106,13 +106,13 @@ impl Reader {
             )
         };
         if self.log.began.is_none() {
-            sheets.times_are_relative();
+            buffers.times_are_relative();
         }
-        sheets.host(rank, &self.host)?;
+        buffers.host(rank, &self.host)?;
         // Behind the times: on Lustre the targets in brackets, and in newer logs the POSIX thread, or N/A.
         let thread = words.last().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
         let object = Some(self.file.as_str()).filter(|file| !file.is_empty());
-        sheets.row(Who::Rank(rank), Some(thread), event, Names { object, ..Names::default() })
+        buffers.row(Who::Rank(rank), Some(thread), event, Names { object, ..Names::default() })
     }
 
     /// There was a line that is no text.
@@ -122,8 +122,8 @@ impl Reader {
 
     /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`; of the head, where
     /// it begins, when the job began, and what the log lacks.
-    fn comment(&mut self, comment: &str, sheets: &mut Sheets) -> Result<(), String> {
-        let Some(facts) = comment.strip_prefix("DXT,") else { return self.head(comment, sheets) };
+    fn comment(&mut self, comment: &str, buffers: &mut RankBuffers) -> Result<(), String> {
+        let Some(facts) = comment.strip_prefix("DXT,") else { return self.head(comment, buffers) };
         if let Some((_, name)) = facts.split_once("file_name:") {
             name.trim().clone_into(&mut self.file);
             self.lost = false;
@@ -139,7 +139,7 @@ impl Reader {
         Ok(())
     }
 
-    fn head(&mut self, comment: &str, sheets: &mut Sheets) -> Result<(), String> {
+    fn head(&mut self, comment: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         if comment.starts_with("darshan log version:") {
             (self.log, self.rank) = (Log::default(), 0);
             self.file.clear();
@@ -150,7 +150,7 @@ impl Reader {
             self.log.began = Some(began).filter(|began| *began > 0);
         } else if let Some(warning) = comment.strip_prefix("*WARNING*").or_else(|| comment.strip_prefix("*ERROR*")) {
             let text = warning.trim_start_matches(':').trim();
-            sheets.remarks.add(format!("{} is incomplete: Darshan says {text:?}", self.source));
+            buffers.remarks.add(format!("{} is incomplete: Darshan says {text:?}", self.source));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use super::dftracer_words::kind_of;
 use super::dlio_loop::{Epochs, Loop, Span, WorkerSteps};
 use super::json::{self, Value};
-use super::sheets::{Names, Sheets, Who};
+use super::rank_buffers::{Names, RankBuffers, Who};
 
 /// Threads whose names are kept.
 const THREADS: usize = 1 << 16;
@@ -177,30 +177,30 @@ impl Reader {
         })
     }
 
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let line = line.trim().trim_end_matches(',');
         if line.is_empty() || line == "[" || line == "]" {
             return Ok(());
         }
         match Line::of(line) {
-            Ok(line) => self.known(line, sheets),
+            Ok(line) => self.known(line, buffers),
             // Releases of 2023 end objects and arrays with a comma.
             Err(reason) => match json::without_trailing_commas(line) {
-                Some(plain) => Line::of(&plain).and_then(|line| self.known(line, sheets)),
+                Some(plain) => Line::of(&plain).and_then(|line| self.known(line, buffers)),
                 None => Err(reason),
             },
         }
     }
 
-    fn known(&mut self, line: Line<'_>, sheets: &mut Sheets) -> Result<(), String> {
+    fn known(&mut self, line: Line<'_>, buffers: &mut RankBuffers) -> Result<(), String> {
         match line.ph {
-            Some(Shape::Complete) => self.event(&line, sheets),
+            Some(Shape::Complete) => self.event(&line, buffers),
             Some(Shape::Metadata) => {
                 self.metadata(line);
                 Ok(())
             }
             Some(Shape::Other) => {
-                sheets.skip(&line.name, "a counter or an aggregate");
+                buffers.skip(&line.name, "a counter or an aggregate");
                 Ok(())
             }
             None => Err("no event of dftracer: it has no ph".to_owned()),
@@ -233,7 +233,7 @@ impl Reader {
         }
     }
 
-    fn event(&mut self, line: &Line<'_>, sheets: &mut Sheets) -> Result<(), String> {
+    fn event(&mut self, line: &Line<'_>, buffers: &mut RankBuffers) -> Result<(), String> {
         if line.cat == "dftracer" {
             // The tracer itself; its `end` is the last line of a process that was not killed.
             self.is_open = line.name == "start" || (self.is_open && line.name != "end");
@@ -249,7 +249,7 @@ impl Reader {
         let in_loop = !self.worker && line.tid == main;
         let Some(kind) = kind_of(&line.name, &line.cat) else {
             if !in_loop || !told(&mut self.training, line, unit) {
-                sheets.skip(&line.name, "");
+                buffers.skip(&line.name, "");
             }
             if let Some(object) = object {
                 seek(&mut self.positions, object, line);
@@ -265,9 +265,9 @@ impl Reader {
         }
         let rank = match self.rank {
             Some(rank) => rank,
-            None => *self.named.get_or_insert_with(|| sheets.rank(Who::Named(&self.name))),
+            None => *self.named.get_or_insert_with(|| buffers.rank(Who::Named(&self.name))),
         };
-        sheets.host(rank, line.args.hostname.as_deref().unwrap_or(&self.host))?;
+        buffers.host(rank, line.args.hostname.as_deref().unwrap_or(&self.host))?;
         let thread = if in_loop {
             None
         } else {
@@ -281,11 +281,11 @@ impl Reader {
         // Only the reference counts epochs instead of naming them, and it numbers no blocks.
         self.is_exact |= line.args.block > 0 || (kind == OpKind::Epoch && line.args.count.is_none());
         if self.is_exact {
-            return sheets.row(Who::Rank(rank), thread, event, names);
+            return buffers.row(Who::Rank(rank), thread, event, names);
         }
         let spans = if in_loop { place(&mut self.training, &mut event, line) } else { Vec::new() };
         if self.worker {
-            if let Some(epochs) = sheets.loops.get(&rank) {
+            if let Some(epochs) = buffers.loops.get(&rank) {
                 place_of_worker(epochs, &mut self.steps, &mut event);
             }
         } else if !in_loop && let Some((epoch, phase, _)) = self.training.place(event.start) {
@@ -293,19 +293,19 @@ impl Reader {
         }
         for (number, (start, end)) in (1..).zip(&spans) {
             let at = Position { block: number, ..event.at };
-            sheets.row(Who::Rank(rank), thread, Event { start: *start, end: *end, at, ..event }, names)?;
+            buffers.row(Who::Rank(rank), thread, Event { start: *start, end: *end, at, ..event }, names)?;
         }
-        if spans.is_empty() { sheets.row(Who::Rank(rank), thread, event, names) } else { Ok(()) }
+        if spans.is_empty() { buffers.row(Who::Rank(rank), thread, event, names) } else { Ok(()) }
     }
 
     /// The file has ended: those of the rank's workers are told what its loop was.
-    pub(super) fn done(self, sheets: &mut Sheets) {
+    pub(super) fn done(self, buffers: &mut RankBuffers) {
         if self.is_open {
             let why = "the tracer's `end` is missing, so its process was killed or still runs";
-            sheets.remarks.add(format!("{} is incomplete: {why}", self.name));
+            buffers.remarks.add(format!("{} is incomplete: {why}", self.name));
         }
         if let Some(rank) = self.rank.or(self.named).filter(|_| !self.worker && !self.is_exact) {
-            sheets.loops.insert(rank, self.training.into_epochs());
+            buffers.loops.insert(rank, self.training.into_epochs());
         }
     }
 

@@ -10,7 +10,7 @@ use dlio_event::{Event, Lane, Nanos, OpKind, Outcome, Phase, Position};
 use foldhash::fast::RandomState;
 
 use super::json::{self, Value};
-use super::sheets::{Names, Sheets, Who};
+use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time::Calendar;
 
 /// Operations that may be open at once; more means that ends are missing.
@@ -86,7 +86,7 @@ impl<'a> Line<'a> {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let line = line.trim().trim_end_matches(',');
         if line.is_empty() || line == "[" || line == "]" {
             return Ok(());
@@ -96,7 +96,7 @@ impl Reader {
             return Err("no operation of elbencho: date, worker_rank, op_name and is_finished are needed".to_owned());
         };
         let Some(kind) = kind_of(op) else {
-            sheets.skip(op, "");
+            buffers.skip(op, "");
             return Ok(());
         };
         let at = self
@@ -119,7 +119,7 @@ impl Reader {
         let name = files.name(kind, op, &line);
         let object = Some(name.as_deref().unwrap_or(&line.entry)).filter(|entry| !entry.is_empty());
         // A worker is a thread of one rank of its own; -1 is the program's main thread.
-        sheets.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
+        buffers.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
     }
 
     /// When the operation began of which this is the end; the first of several.

@@ -14,7 +14,7 @@ use dlio_event::{Event, Lane, Nanos, OpKind, Phase, Position};
 
 use foldhash::fast::RandomState;
 
-use super::sheets::{Names, Sheets, Who};
+use super::rank_buffers::{Names, RankBuffers, Who};
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -39,7 +39,7 @@ impl Reader {
         Self { job: path.display().to_string(), ..Self::default() }
     }
 
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
@@ -49,7 +49,7 @@ impl Reader {
             (Some(version @ (2 | 3)), _) => {
                 self.is_new = self.version.is_some();
                 (self.version, self.began) = (Some(version), self.now);
-                sheets.times_are_relative();
+                buffers.times_are_relative();
                 return Ok(());
             }
             (None, Some(version)) => version,
@@ -72,7 +72,7 @@ impl Reader {
         self.now = self.now.max(at);
         let kind = match action.word {
             "add" => {
-                self.adds(action.file, sheets);
+                self.adds(action.file, buffers);
                 return Ok(());
             }
             "open" => OpKind::Open,
@@ -81,7 +81,7 @@ impl Reader {
             "write" => OpKind::Write,
             "sync" | "datasync" | "sync_file_range" | "syncfs" => OpKind::Fsync,
             other => {
-                sheets.skip(other, "");
+                buffers.skip(other, "");
                 return Ok(());
             }
         };
@@ -99,20 +99,20 @@ impl Reader {
         let names = Names { object: Some(action.file), ..Names::default() };
         let rank = match self.rank {
             Some(rank) => rank,
-            None => *self.rank.insert(sheets.rank(Who::Named(&format!("{} {}", self.job, self.jobs)))),
+            None => *self.rank.insert(buffers.rank(Who::Named(&format!("{} {}", self.job, self.jobs)))),
         };
-        sheets.row(Who::Rank(rank), Some("0"), event, names)
+        buffers.row(Who::Rank(rank), Some("0"), event, names)
     }
 
     /// A log names a file: the first one tells whose log it is.
-    fn adds(&mut self, file: &str, sheets: &mut Sheets) {
+    fn adds(&mut self, file: &str, buffers: &mut RankBuffers) {
         let is_known = !self.files.insert(file.to_owned());
         if !std::mem::take(&mut self.is_new) || is_known {
             return;
         }
         self.jobs += 1;
         (self.rank, self.began, self.now) = (None, 0, 0);
-        sheets.remarks.add(format!(
+        buffers.remarks.add(format!(
             "{} has the logs of several jobs, one behind the other: those of other files count as jobs at the same time",
             self.job
         ));

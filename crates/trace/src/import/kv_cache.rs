@@ -3,7 +3,7 @@
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
 use super::columns::{Columns, Splitter};
-use super::sheets::{Names, Sheets, Who};
+use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time;
 
 /// Stands between the fields of a line that had quotes.
@@ -29,7 +29,7 @@ struct Layout {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         if line.trim().is_empty() || line.starts_with('#') {
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl Reader {
             () if is(&["write", "put"]) => OpKind::Write,
             () if is(&["delete", "evict", "remove"]) => OpKind::Delete,
             () => {
-                sheets.skip(word, "");
+                buffers.skip(word, "");
                 return Ok(());
             }
         };
@@ -83,7 +83,7 @@ impl Reader {
         }
         let tag = Some(self.label.as_str()).filter(|label| !label.is_empty());
         let names = Names { object: Some(fields.get(layout.key)), endpoint: None, tag };
-        sheets.row(Who::Rank(0), Some("0"), event, names)
+        buffers.row(Who::Rank(0), Some("0"), event, names)
     }
 }
 

@@ -11,8 +11,8 @@ use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Posit
 use super::columns::{Columns, Fields, Splitter};
 use super::json::{self, Value};
 use super::labels::Labels;
-use super::open_record::OpenRecord;
-use super::sheets::{Names, Sheets, Who};
+use super::multiline_record::MultilineRecord;
+use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time::Calendar;
 
 /// Longest record, over all its lines.
@@ -27,7 +27,7 @@ pub(super) struct Reader {
     layout: Option<Layout>,
     splitter: Splitter,
     /// Warp quotes errors that have several lines.
-    open: OpenRecord,
+    open: MultilineRecord,
     calendar: Calendar,
     /// The last request of each thread, for the call that is logged behind it.
     requests: Requests,
@@ -108,10 +108,10 @@ impl Layout {
 }
 
 impl Reader {
-    pub(super) fn line(&mut self, line: &str, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn line(&mut self, line: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         if self.open.is_open() {
             let record = self.open.join(line);
-            return self.quoted(&record, sheets);
+            return self.quoted(&record, buffers);
         }
         // Comments: warp puts what its client was told to do behind the rows.
         if line.starts_with('#') || line.trim().is_empty() {
@@ -122,7 +122,7 @@ impl Reader {
             if self.layout.is_none() {
                 self.layout = Some(Layout::of(&JSON.join("\t"))?);
             }
-            return self.record(&record, UNIT as u8, sheets);
+            return self.record(&record, UNIT as u8, buffers);
         }
         match &self.layout {
             // Files that were put one behind the other repeat their header.
@@ -133,12 +133,12 @@ impl Reader {
             }
         }
         if memchr::memmem::find(line.as_bytes(), b"\t\"").is_some() {
-            return self.quoted(line, sheets);
+            return self.quoted(line, buffers);
         }
-        self.record(line, b'\t', sheets)
+        self.record(line, b'\t', buffers)
     }
 
-    fn record(&mut self, line: &str, separator: u8, sheets: &mut Sheets) -> Result<(), String> {
+    fn record(&mut self, line: &str, separator: u8, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(layout) = &self.layout else { return Ok(()) };
         let fields = self.splitter.split(line, separator);
         if fields.count() != layout.count {
@@ -146,7 +146,7 @@ impl Reader {
         }
         let word = fields.get(layout.op);
         let Some(kind) = kind_of(word) else {
-            sheets.skip(word, "");
+            buffers.skip(word, "");
             return Ok(());
         };
         let event = layout.event(kind, &fields, &mut self.calendar)?;
@@ -156,48 +156,48 @@ impl Reader {
         let client = fields.get(layout.client);
         if !layout.calls {
             let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
-            return row(&mut self.client, (client, thread), (event, names), sheets);
+            return row(&mut self.client, (client, thread), (event, names), buffers);
         }
         let Self { requests, bucket, client: first, .. } = self;
         let request = requests.of(thread);
         if endpoint.starts_with("http") {
-            request.settle(first, bucket.as_deref(), sheets)?;
+            request.settle(first, bucket.as_deref(), buffers)?;
             request.keep(file, &event, [endpoint, client, thread]);
         } else {
             let name = name_of_call(endpoint, file, bucket);
             if request.inside(&event, file) {
-                sheets.skip(word, "the call around a request that is in the log");
-                request.emit(first, &name, sheets)?;
+                buffers.skip(word, "the call around a request that is in the log");
+                request.emit(first, &name, buffers)?;
             } else {
-                request.settle(first, bucket.as_deref(), sheets)?;
+                request.settle(first, bucket.as_deref(), buffers)?;
                 let object = Some(name.as_ref()).filter(|name| !name.is_empty());
                 let names = Names { object, endpoint: text(layout.endpoint), tag: None };
-                row(first, (client, thread), (event, names), sheets)?;
+                row(first, (client, thread), (event, names), buffers)?;
             }
         }
         for mut request in requests.forgotten.drain(..) {
-            request.settle(first, bucket.as_deref(), sheets)?;
+            request.settle(first, bucket.as_deref(), buffers)?;
         }
         Ok(())
     }
 
     /// The file has ended: no call comes any more.
-    pub(super) fn done(mut self, sheets: &mut Sheets) -> Result<(), String> {
+    pub(super) fn done(mut self, buffers: &mut RankBuffers) -> Result<(), String> {
         let mut last = self.requests.last.iter_mut();
-        last.try_for_each(|request| request.settle(&mut self.client, self.bucket.as_deref(), sheets))
+        last.try_for_each(|request| request.settle(&mut self.client, self.bucket.as_deref(), buffers))
     }
 
     /// A record with quotes that hold separators or go on in the next line.
-    fn quoted(&mut self, record: &str, sheets: &mut Sheets) -> Result<(), String> {
+    fn quoted(&mut self, record: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let plain = without_quotes(record);
         // Who does not write quotes as Go does may have them in names.
         let count = self.layout.as_ref().map_or(0, |layout| layout.count);
         let fits = |text: &str, separator| text.matches(separator).count() + 1 == count;
         if fits(record, '\t') && !plain.as_ref().is_some_and(|plain| fits(plain, UNIT)) {
-            return self.record(record, b'\t', sheets);
+            return self.record(record, b'\t', buffers);
         }
         match plain {
-            Some(plain) => self.record(&plain, UNIT as u8, sheets),
+            Some(plain) => self.record(&plain, UNIT as u8, buffers),
             None => self.open.keep(record, LONGEST),
         }
     }
@@ -269,13 +269,13 @@ fn row(
     first: &mut Option<String>,
     (client, thread): (&str, &str),
     (event, names): (Event, Names<'_>),
-    sheets: &mut Sheets,
+    buffers: &mut RankBuffers,
 ) -> Result<(), String> {
     let who = match first {
         Some(first) if client.is_empty() => first.as_str(),
         _ => client,
     };
-    sheets.row(Who::Named(who), Some(thread), event, names)?;
+    buffers.row(Who::Named(who), Some(thread), event, names)?;
     if first.is_none() && !client.is_empty() {
         *first = Some(client.to_owned());
     }
@@ -326,22 +326,27 @@ impl Request {
     }
 
     /// Gives the row of a request that has no call; its bucket is that of the last call.
-    fn settle(&mut self, first: &mut Option<String>, bucket: Option<&str>, sheets: &mut Sheets) -> Result<(), String> {
+    fn settle(
+        &mut self,
+        first: &mut Option<String>,
+        bucket: Option<&str>,
+        buffers: &mut RankBuffers,
+    ) -> Result<(), String> {
         let name = match bucket {
             Some(bucket) if self.event.is_some() && !self.file.contains("://") => {
                 format!("{bucket}/{}", self.file)
             }
             _ => self.file.clone(),
         };
-        self.emit(first, &name, sheets)
+        self.emit(first, &name, buffers)
     }
 
     /// Gives the row of a request, if it has not been given.
-    fn emit(&mut self, first: &mut Option<String>, name: &str, sheets: &mut Sheets) -> Result<(), String> {
+    fn emit(&mut self, first: &mut Option<String>, name: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(event) = self.event.take() else { return Ok(()) };
         let names =
             Names { object: Some(name).filter(|name| !name.is_empty()), endpoint: Some(&self.endpoint), tag: None };
-        row(first, (&self.client, &self.thread), (event, names), sheets)
+        row(first, (&self.client, &self.thread), (event, names), buffers)
     }
 
     /// Whether a call was made for this request.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, regular};
+use crate::error::Error;
+use crate::{folder, regular};
 
 /// Longest line that is looked at; names in object stores have at most 1 KiB.
 const LONGEST: usize = 1 << 20;
@@ -52,7 +53,7 @@ pub(super) fn files_once(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathB
 /// Why a folder has nothing to import, where the names in it tell: it is empty, holds folders only, or is the output folder
 /// of a run of ours.
 pub(super) fn nothing_in(folder: &Path) -> Option<String> {
-    let is_traced = |inner: &Path| crate::list_dir(inner).is_ok_and(|found| !found.is_empty());
+    let is_traced = |inner: &Path| folder::list_dir(inner).is_ok_and(|found| !found.is_empty());
     if let Some(traces) = OF_RUNS.iter().map(|name| folder.join(name)).find(|inner| is_traced(inner)) {
         return Some(format!(
             "{} holds traces of dlio-rs, which need no import: analyze and replay read them",

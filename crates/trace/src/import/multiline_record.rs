@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 /// The lines so far of a record whose quotes are still open.
 #[derive(Debug, Default)]
-pub(super) struct OpenRecord(String);
+pub(super) struct MultilineRecord(String);
 
-impl OpenRecord {
+impl MultilineRecord {
     /// Whether the next line goes on with a record.
     pub(super) fn is_open(&self) -> bool {
         !self.0.is_empty()

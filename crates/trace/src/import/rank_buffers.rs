@@ -11,14 +11,15 @@ use dlio_event::{EndpointId, Event, Lane, Nanos, TagId};
 use foldhash::fast::RandomState;
 
 use super::dlio_loop::Loops;
+use super::import_writer::{Files, GROUP_ROWS, ImportWriter, RowGroup};
 use super::interner::Interner;
 use super::labels::Labels;
-use super::press::{Files, GROUP_ROWS, Press, Sheaf};
+use super::options::{Imported, Options};
 use super::remarks::Remarks;
-use super::{Imported, Options};
+use crate::error::Error;
+use crate::header::{ClockAnchor, Header};
 use crate::names::NameTables;
 use crate::packed::Packed;
-use crate::{ClockAnchor, Error, Header};
 
 /// Events of all ranks that may wait to be written.
 const WAITING: usize = 4 * GROUP_ROWS;
@@ -70,24 +71,24 @@ pub(super) struct Names<'a> {
 }
 
 /// All ranks.
-pub(super) struct Sheets {
+pub(super) struct RankBuffers {
     options: Options,
     /// Ranks of names.
     named: Labels,
-    /// Where the sheets of ranks are.
+    /// Where the buffers of ranks are.
     places: HashMap<u32, usize, RandomState>,
-    all: Vec<Sheet>,
-    /// The rank of the last row and where its sheet is.
+    all: Vec<RankBuffer>,
+    /// The rank of the last row and where its buffer is.
     last: Option<(u32, usize)>,
     names: Arc<NameTables>,
-    /// The last rows, whose names wait to be looked up, and the places of their sheets.
+    /// The last rows, whose names wait to be looked up, and the places of their buffers.
     fresh: Vec<(usize, Event)>,
     objects: Interner,
     endpoints: Labels,
     tags: Labels,
     waiting: usize,
     rows: u64,
-    press: Press,
+    writer: ImportWriter,
     failed: Option<Error>,
     /// Whether times count from the start of the source, not from 1970.
     relative: bool,
@@ -100,7 +101,7 @@ pub(super) struct Sheets {
     pub(super) left_out: Option<String>,
 }
 
-struct Sheet {
+struct RankBuffer {
     rank: u32,
     host: Option<String>,
     events: Vec<Packed>,
@@ -111,7 +112,7 @@ struct Sheet {
     lanes: Labels,
 }
 
-impl Sheets {
+impl RankBuffers {
     /// Fails at once where nothing can be written.
     pub(super) fn create(folder: &Path, options: &Options) -> Result<Self, Error> {
         Ok(Self {
@@ -127,7 +128,7 @@ impl Sheets {
             tags: Labels::default(),
             waiting: 0,
             rows: 0,
-            press: Press::start(folder)?,
+            writer: ImportWriter::start(folder)?,
             failed: None,
             relative: false,
             skipped: BTreeMap::new(),
@@ -150,7 +151,7 @@ impl Sheets {
     /// The host of a rank, unless it is known.
     pub(super) fn host(&mut self, rank: u32, host: &str) -> Result<(), String> {
         let at = self.place(rank)?;
-        let known = self.all.get_mut(at).map(|sheet| &mut sheet.host);
+        let known = self.all.get_mut(at).map(|buffer| &mut buffer.host);
         if let Some(known @ None) = known {
             *known = Some(host.to_owned());
         }
@@ -182,7 +183,7 @@ impl Sheets {
 
     /// The first rank behind all that have been met.
     pub(super) fn next_rank(&self) -> u32 {
-        self.all.iter().map(|sheet| sheet.rank.saturating_add(1)).max().unwrap_or(0)
+        self.all.iter().map(|buffer| buffer.rank.saturating_add(1)).max().unwrap_or(0)
     }
 
     /// Adds a row.
@@ -204,13 +205,13 @@ impl Sheets {
             let label = |name: &str| self.names.tags.intern(name);
             event.tag = TagId(number(&mut self.tags, name, label, "labels")?);
         }
-        let Some(sheet) = self.all.get_mut(at) else { return Ok(()) };
+        let Some(buffer) = self.all.get_mut(at) else { return Ok(()) };
         event.lane = match thread.into() {
             Thread::Main => Lane::MAIN,
-            Thread::Named(thread) => sheet.lane(thread)?,
+            Thread::Named(thread) => buffer.lane(thread)?,
             Thread::Lane(lane) => lane,
         };
-        sheet.rows += 1;
+        buffer.rows += 1;
         self.rows += 1;
         self.remarks.seen(event.start, event.end);
         if let Some(name) = names.object {
@@ -223,7 +224,7 @@ impl Sheets {
         Ok(())
     }
 
-    /// Gives the last rows their names and puts them into their sheets; full sheets are handed over.
+    /// Gives the last rows their names and puts them into their buffers; full buffers are handed over.
     fn settle(&mut self) {
         let mut fresh = std::mem::take(&mut self.fresh);
         let number = |name: &str| self.names.objects.intern(name);
@@ -233,10 +234,10 @@ impl Sheets {
             }
         });
         for (at, event) in &fresh {
-            let Some(sheet) = self.all.get_mut(*at) else { continue };
-            sheet.push(event, &self.press);
+            let Some(buffer) = self.all.get_mut(*at) else { continue };
+            buffer.push(event, &self.writer);
             self.waiting += 1;
-            let full = sheet.waiting >= GROUP_ROWS;
+            let full = buffer.waiting >= GROUP_ROWS;
             if full || self.waiting >= WAITING {
                 let largest = || (0..self.all.len()).max_by_key(|at| self.all[*at].waiting);
                 let which = if full { Some(*at) } else { largest() };
@@ -248,7 +249,7 @@ impl Sheets {
         self.forget();
     }
 
-    /// Where the sheet of a rank is.
+    /// Where the buffer of a rank is.
     fn place(&mut self, rank: u32) -> Result<usize, String> {
         if let Some((last, at)) = self.last
             && last == rank
@@ -265,8 +266,8 @@ impl Sheets {
             }
             None => {
                 let lanes = Labels::default();
-                let sheet = Sheet { rank, host: None, events: Vec::new(), waiting: 0, rows: 0, lanes };
-                self.all.push(sheet);
+                let buffer = RankBuffer { rank, host: None, events: Vec::new(), waiting: 0, rows: 0, lanes };
+                self.all.push(buffer);
                 self.places.insert(rank, self.all.len() - 1);
                 self.all.len() - 1
             }
@@ -275,14 +276,14 @@ impl Sheets {
         Ok(at)
     }
 
-    /// Gives the events of a sheet to the press.
+    /// Gives the events of a buffer to the writer.
     fn hand_over(&mut self, at: usize) {
-        let Some(sheet) = self.all.get_mut(at).filter(|sheet| sheet.waiting > 0) else { return };
-        self.waiting -= sheet.waiting;
-        let (rank, events) = (sheet.rank, std::mem::take(&mut sheet.events));
-        sheet.waiting = 0;
-        let sheaf = Sheaf { rank, events, names: Arc::clone(&self.names) };
-        if let Err(error) = self.press.write(sheaf) {
+        let Some(buffer) = self.all.get_mut(at).filter(|buffer| buffer.waiting > 0) else { return };
+        self.waiting -= buffer.waiting;
+        let (rank, events) = (buffer.rank, std::mem::take(&mut buffer.events));
+        buffer.waiting = 0;
+        let row_group = RowGroup { rank, events, names: Arc::clone(&self.names) };
+        if let Err(error) = self.writer.write(row_group) {
             self.failed = Some(error);
         }
     }
@@ -328,8 +329,8 @@ impl Sheets {
             self.hand_over(at);
         }
         self.check()?;
-        let used = self.all.iter().filter(|sheet| sheet.rows > 0);
-        let world = used.map(|sheet| sheet.rank.saturating_add(1)).max().unwrap_or(0);
+        let used = self.all.iter().filter(|buffer| buffer.rows > 0);
+        let world = used.map(|buffer| buffer.rank.saturating_add(1)).max().unwrap_or(0);
         let config = serde_json::json!({
             "imported": {
                 "formats": done.formats,
@@ -343,7 +344,7 @@ impl Sheets {
         });
         let config = config.to_string();
         let hosts: HashMap<u32, String> =
-            self.all.into_iter().filter_map(|sheet| sheet.host.map(|host| (sheet.rank, host))).collect();
+            self.all.into_iter().filter_map(|buffer| buffer.host.map(|host| (buffer.rank, host))).collect();
         // Times since 1970 serve as the monotonic clock: it differs from the wall clock by nothing.
         let header = |rank| Header {
             rank,
@@ -355,7 +356,7 @@ impl Sheets {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Header::default()
         };
-        Ok((world, self.press.finish(header)?))
+        Ok((world, self.writer.finish(header)?))
     }
 }
 
@@ -368,10 +369,10 @@ fn number(known: &mut Labels, name: &str, label: impl Fn(&str) -> u16, what: &st
     number.map(|number| u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-impl Sheet {
-    fn push(&mut self, event: &Event, press: &Press) {
+impl RankBuffer {
+    fn push(&mut self, event: &Event, writer: &ImportWriter) {
         if self.events.last().is_none_or(Packed::is_full) {
-            self.events.push(press.spare());
+            self.events.push(writer.spare());
         }
         if let Some(last) = self.events.last_mut() {
             last.push(event);

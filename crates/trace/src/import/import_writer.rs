@@ -17,12 +17,14 @@ use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
 use crate::columns::Place;
-use crate::encoder::{Encoder, Group, Workspace};
+use crate::encoder::{Encoder, Workspace};
+use crate::error::Error;
+use crate::folder::file_name;
 use crate::footer::{self, MAGIC};
-use crate::header::State;
+use crate::header::{Header, State};
 use crate::names::NameTables;
 use crate::packed::Packed;
-use crate::{Error, Header, file_name};
+use crate::row_group::EncodedGroup;
 
 /// Events of a full row group.
 pub(super) const GROUP_ROWS: usize = 64 * 1024;
@@ -32,31 +34,31 @@ const QUEUE: usize = 1;
 const ENCODERS: usize = 256;
 
 /// Events of one rank that become a row group.
-pub(super) struct Sheaf {
+pub(super) struct RowGroup {
     pub(super) rank: u32,
     pub(super) events: Vec<Packed>,
     pub(super) names: Arc<NameTables>,
 }
 
 /// The writing thread.
-pub(super) struct Press {
+pub(super) struct ImportWriter {
     folder: PathBuf,
-    sheaves: Option<SyncSender<Sheaf>>,
+    row_groups: Option<SyncSender<RowGroup>>,
     spare: Receiver<Packed>,
     thread: Option<JoinHandle<Result<Files, Error>>>,
 }
 
-impl Press {
+impl ImportWriter {
     /// Makes the folder, tries that files can be made in it, and starts the thread.
     pub(super) fn start(folder: &Path) -> Result<Self, Error> {
         let files = Files::prepare(folder)?;
-        let (sheaves, incoming) = sync_channel(QUEUE);
+        let (row_groups, incoming) = sync_channel(QUEUE);
         let (emptied, spare) = channel();
         let thread = std::thread::Builder::new()
             .name("trace-import".to_owned())
             .spawn(move || run(files, &incoming, &emptied))
             .map_err(|source| Error::Thread { path: folder.to_owned(), source })?;
-        Ok(Self { folder: folder.to_owned(), sheaves: Some(sheaves), spare, thread: Some(thread) })
+        Ok(Self { folder: folder.to_owned(), row_groups: Some(row_groups), spare, thread: Some(thread) })
     }
 
     /// A buffer for events: one that has been written, if there is one.
@@ -65,8 +67,8 @@ impl Press {
     }
 
     /// Hands a row group over; waits while the thread is behind.
-    pub(super) fn write(&mut self, sheaf: Sheaf) -> Result<(), Error> {
-        let sent = self.sheaves.as_ref().is_some_and(|sheaves| sheaves.send(sheaf).is_ok());
+    pub(super) fn write(&mut self, row_group: RowGroup) -> Result<(), Error> {
+        let sent = self.row_groups.as_ref().is_some_and(|row_groups| row_groups.send(row_group).is_ok());
         // The thread ends early only by an error.
         if sent { Ok(()) } else { self.end().map(drop) }
     }
@@ -79,7 +81,7 @@ impl Press {
     }
 
     fn end(&mut self) -> Result<Files, Error> {
-        self.sheaves = None;
+        self.row_groups = None;
         let ended = self.thread.take().and_then(|thread| thread.join().ok());
         ended.unwrap_or_else(|| {
             let source = std::io::Error::other("the writing thread ended early");
@@ -89,7 +91,7 @@ impl Press {
 }
 
 /// An import that ends early leaves nothing: the files are dropped here.
-impl Drop for Press {
+impl Drop for ImportWriter {
     fn drop(&mut self) {
         if self.thread.is_some() {
             drop(self.end());
@@ -97,9 +99,9 @@ impl Drop for Press {
     }
 }
 
-fn run(mut files: Files, sheaves: &Receiver<Sheaf>, emptied: &Sender<Packed>) -> Result<Files, Error> {
+fn run(mut files: Files, row_groups: &Receiver<RowGroup>, emptied: &Sender<Packed>) -> Result<Files, Error> {
     let mut events = Vec::new();
-    for Sheaf { rank, events: packed, names } in sheaves {
+    for RowGroup { rank, events: packed, names } in row_groups {
         events.clear();
         events.reserve_exact(packed.iter().map(|buffer| usize::try_from(buffer.len()).unwrap_or(0)).sum());
         for mut buffer in packed {
@@ -118,7 +120,7 @@ pub(super) struct Files {
     folder: PathBuf,
     /// The folder was made here.
     made: bool,
-    sheets: BTreeMap<u32, Sheet>,
+    by_rank: BTreeMap<u32, RankFile>,
     encoders: BTreeMap<u32, Encoding>,
     workspace: Workspace,
     /// Files that have their names, while others have not.
@@ -131,12 +133,12 @@ struct Encoding {
     names: Arc<NameTables>,
 }
 
-struct Sheet {
+struct RankFile {
     temporary: PathBuf,
     schema: SchemaDescPtr,
     /// What is still to be written; it counts the bytes of the file.
     buffer: TrackedWrite<Vec<u8>>,
-    groups: Vec<Group>,
+    groups: Vec<EncodedGroup>,
     rows: u64,
 }
 
@@ -148,7 +150,7 @@ impl Files {
         let files = Self {
             folder: folder.to_owned(),
             made,
-            sheets: BTreeMap::new(),
+            by_rank: BTreeMap::new(),
             encoders: BTreeMap::new(),
             workspace: Workspace::new().map_err(io_error).map_err(failed)?,
             published: Vec::new(),
@@ -177,19 +179,19 @@ impl Files {
             self.encoders.insert(rank, Encoding { encoder, names: Arc::clone(names) });
         }
         let Some(Encoding { encoder, names }) = self.encoders.get_mut(&rank) else { return Ok(()) };
-        if !self.sheets.contains_key(&rank) {
+        if !self.by_rank.contains_key(&rank) {
             let temporary = self.folder.join(format!("{}.tmp", file_name(rank)));
-            self.sheets.insert(rank, Sheet::create(temporary, encoder.schema())?);
+            self.by_rank.insert(rank, RankFile::create(temporary, encoder.schema())?);
         }
-        let Some(sheet) = self.sheets.get_mut(&rank) else { return Ok(()) };
-        sheet.group((encoder, &mut self.workspace), events, names)
+        let Some(file) = self.by_rank.get_mut(&rank) else { return Ok(()) };
+        file.group((encoder, &mut self.workspace), events, names)
     }
 
     /// Footers for all.
     fn footers(&mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
-        for (rank, mut sheet) in std::mem::take(&mut self.sheets) {
-            let ended = sheet.footer(&header(rank));
-            self.sheets.insert(rank, sheet);
+        for (rank, mut file) in std::mem::take(&mut self.by_rank) {
+            let ended = file.footer(&header(rank));
+            self.by_rank.insert(rank, file);
             ended.map_err(|source| self.failed(source))?;
         }
         Ok(())
@@ -197,12 +199,12 @@ impl Files {
 
     /// Names for all.
     pub(super) fn publish(mut self) -> Result<(), Error> {
-        for (rank, sheet) in &self.sheets {
+        for (rank, file) in &self.by_rank {
             let name = self.folder.join(file_name(*rank));
-            std::fs::rename(&sheet.temporary, &name).map_err(|source| self.failed(source))?;
+            std::fs::rename(&file.temporary, &name).map_err(|source| self.failed(source))?;
             self.published.push(name);
         }
-        self.sheets.clear();
+        self.by_rank.clear();
         self.published.clear();
         self.made = false;
         Ok(())
@@ -212,7 +214,7 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         // What cannot be removed has a name that no reader looks for.
-        let temporary = self.sheets.values().map(|sheet| &sheet.temporary);
+        let temporary = self.by_rank.values().map(|file| &file.temporary);
         for path in temporary.chain(&self.published) {
             let _ = std::fs::remove_file(path);
         }
@@ -222,7 +224,7 @@ impl Drop for Files {
     }
 }
 
-impl Sheet {
+impl RankFile {
     fn create(temporary: PathBuf, schema: SchemaDescPtr) -> std::io::Result<Self> {
         File::create(&temporary)?;
         let mut buffer = TrackedWrite::new(Vec::new());
@@ -280,16 +282,16 @@ mod tests {
     #[test]
     fn a_number_that_stands_for_another_name_in_new_tables_is_that_name() {
         let folder = tempfile::tempdir().unwrap();
-        let mut press = Press::start(folder.path()).unwrap();
+        let mut writer = ImportWriter::start(folder.path()).unwrap();
         for name in ["first", "second"] {
             let names = Arc::new(NameTables::new());
             let object = names.objects.intern("object");
             let endpoint = dlio_event::EndpointId(names.endpoints.intern(name));
             let event = Event::span(OpKind::Get, Lane(0), Position::default(), 1, 2);
             let events = packed(&Event { object, endpoint, ..event }, 100);
-            press.write(Sheaf { rank: 3, events, names }).unwrap();
+            writer.write(RowGroup { rank: 3, events, names }).unwrap();
         }
-        press.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap().publish().unwrap();
+        writer.finish(|rank| Header { rank, world: 4, ..Header::default() }).unwrap().publish().unwrap();
         let trace = crate::read_file(&folder.path().join(file_name(3))).unwrap();
         let mut found = Vec::new();
         for batch in trace.batches().unwrap() {
@@ -301,13 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn a_press_that_is_dropped_leaves_nothing() {
+    fn an_import_writer_that_is_dropped_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        let mut press = Press::start(&out).unwrap();
+        let mut writer = ImportWriter::start(&out).unwrap();
         let event = Event::span(OpKind::Compute, Lane::MAIN, Position::default(), 1, 2);
-        press.write(Sheaf { rank: 0, events: packed(&event, 1), names: Arc::new(NameTables::new()) }).unwrap();
-        drop(press);
+        writer.write(RowGroup { rank: 0, events: packed(&event, 1), names: Arc::new(NameTables::new()) }).unwrap();
+        drop(writer);
         assert!(!out.exists());
     }
 }

@@ -1,0 +1,72 @@
+//! One parser of lines for each format whose records are lines.
+
+use std::path::Path;
+
+use super::format::SourceFormat;
+use super::options::Options;
+use super::rank_buffers::RankBuffers;
+use super::{csv, darshan, dftracer, elbencho, fio, kv_cache, op_log};
+
+/// The state of one source file; one variant per format.
+pub(super) enum Parser {
+    Dftracer(Box<dftracer::Reader>),
+    OpLog(Box<op_log::Reader>),
+    Elbencho(elbencho::Reader),
+    Fio(fio::Reader),
+    KvCache(kv_cache::Reader),
+    Darshan(darshan::Reader),
+    Csv(csv::Reader),
+}
+
+impl Parser {
+    /// `None`: the format is no matter of lines.
+    pub(super) fn new(format: SourceFormat, path: &Path, options: &Options) -> Option<Self> {
+        let parser = match format {
+            SourceFormat::Dftracer => Self::Dftracer(Box::new(dftracer::Reader::new(path, &options.host))),
+            SourceFormat::OpLog | SourceFormat::Warp => Self::OpLog(Box::default()),
+            SourceFormat::Elbencho => Self::Elbencho(elbencho::Reader::default()),
+            SourceFormat::Fio => Self::Fio(fio::Reader::new(path)),
+            SourceFormat::KvCache => Self::KvCache(kv_cache::Reader::default()),
+            SourceFormat::DarshanDxt => Self::Darshan(darshan::Reader::new(path)),
+            SourceFormat::Csv => Self::Csv(csv::Reader::default()),
+            SourceFormat::Chrome => return None,
+        };
+        Some(parser)
+    }
+
+    pub(super) fn line(&mut self, text: &str, buffers: &mut RankBuffers) -> Result<(), String> {
+        match self {
+            Self::Dftracer(reader) => reader.line(text, buffers),
+            Self::OpLog(reader) => reader.line(text, buffers),
+            Self::Elbencho(reader) => reader.line(text, buffers),
+            Self::Fio(reader) => reader.line(text, buffers),
+            Self::KvCache(reader) => reader.line(text, buffers),
+            Self::Darshan(reader) => reader.line(text, buffers),
+            Self::Csv(reader) => reader.line(text, buffers),
+        }
+    }
+
+    /// A line was no text: what it may have said of those that follow is not known.
+    pub(super) fn lose(&mut self) {
+        if let Self::Darshan(reader) = self {
+            reader.lose();
+        }
+    }
+
+    /// What is wrong with how the file ends.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        match self {
+            Self::Csv(reader) => reader.end(),
+            Self::OpLog(reader) => reader.end(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Operations whose end never came.
+    pub(super) fn unfinished(&self) -> u64 {
+        match self {
+            Self::Elbencho(reader) => reader.unfinished(),
+            _ => 0,
+        }
+    }
+}
