@@ -261,10 +261,10 @@ fn ranks_in_traces_of_different_versions_are_one_run() {
     let writer = TraceWriter::create(&folder.path().join(file_name(1)), &trace.header).unwrap();
     for batch in trace.batches().unwrap() {
         let batch = batch.unwrap();
-        for row in 0..batch.len() {
-            let object = batch.object.get(row).map_or(dlio_event::ObjectId::NONE, |name| writer.object(name));
-            let endpoint = batch.endpoint.get(row).map_or(dlio_event::EndpointId::NONE, |name| writer.endpoint(name));
-            writer.record(Event { object, endpoint, ..batch.event(row) });
+        for row in batch.iter() {
+            let object = row.object().map_or(dlio_event::ObjectId::NONE, |name| writer.object(name));
+            let endpoint = row.endpoint().map_or(dlio_event::EndpointId::NONE, |name| writer.endpoint(name));
+            writer.record(Event { object, endpoint, ..row.event() });
         }
     }
     writer.finish().unwrap();

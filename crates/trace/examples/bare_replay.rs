@@ -18,11 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for trace in dlio_trace::read_dir(Path::new(&folder))? {
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in (0..batch.len()).filter(|row| batch.kind[*row].is_read()) {
-                let name = batch.object.get(row).unwrap_or_default().to_owned();
-                let len = usize::try_from(batch.bytes[row])?;
-                let lane = lanes.entry((trace.header.rank, batch.lane[row].0)).or_default();
-                lane.push((batch.start[row], name, batch.offset[row], len));
+            for row in batch.iter().filter(|row| row.kind().is_read()) {
+                let name = row.object().unwrap_or_default().to_owned();
+                let len = usize::try_from(row.bytes())?;
+                let lane = lanes.entry((trace.header.rank, row.lane().0)).or_default();
+                lane.push((row.start(), name, row.offset(), len));
             }
         }
     }

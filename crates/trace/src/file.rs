@@ -319,7 +319,7 @@ mod tests {
         let mut read = Vec::new();
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
             let batch = batch.unwrap();
-            read.extend((0..batch.len()).map(|row| (batch.object.get(row).map(str::to_owned), batch.event(row))));
+            read.extend(batch.iter().map(|row| (row.object().map(str::to_owned), row.event())));
         }
         let plain =
             |(name, event): &(Option<String>, Event)| (name.clone(), Event { object: ObjectId::NONE, ..*event });
@@ -350,15 +350,12 @@ mod tests {
         let mut read = 0;
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
             let batch = batch.unwrap();
-            for (row, i) in (0..batch.len()).zip(read..) {
-                assert_eq!(batch.object.get(row), name(i).as_deref());
-                assert_eq!(batch.endpoint.get(row), Some(["a", "b", "c"][(i / 50 % 3) as usize]));
-                assert_eq!(
-                    (batch.offset[row], batch.bytes[row], batch.start[row]),
-                    (number(i) << 40, i, i.cast_signed())
-                );
-                assert_eq!(batch.requested[row], (i % 5 == 0).then_some(number(i)));
-                assert_eq!(batch.first_byte[row], (i % 2 == 0).then_some((i * i).cast_signed()));
+            for (row, i) in batch.iter().zip(read..) {
+                assert_eq!(row.object(), name(i).as_deref());
+                assert_eq!(row.endpoint(), Some(["a", "b", "c"][(i / 50 % 3) as usize]));
+                assert_eq!((row.offset(), row.bytes(), row.start()), (number(i) << 40, i, i.cast_signed()));
+                assert_eq!(row.requested(), (i % 5 == 0).then_some(number(i)));
+                assert_eq!(row.first_byte(), (i % 2 == 0).then_some((i * i).cast_signed()));
             }
             read += batch.len() as u64;
         }

@@ -4,7 +4,6 @@
 //! last complete footer whatever happens to the process; `docs/trace-format.md` describes every column that
 //! [`COLUMNS`] lists.
 
-mod batch;
 mod checksum;
 mod chunks;
 mod columns;
@@ -17,23 +16,26 @@ mod folder;
 mod footer;
 mod header;
 pub mod import;
+mod name_column;
 mod names;
 mod packed;
 mod reader;
+mod record_columns;
 mod recorder;
 mod regular;
 mod repair;
+mod replacement_file;
 mod row_group;
 mod rows;
 pub mod tables;
 
-pub use batch::{Batch, Names};
 pub use columns::{COLUMNS, Column, Storage};
 pub use error::Error;
 pub use file::Summary;
 pub use folder::{file_name, list_dir};
 pub use header::{ClockAnchor, Drift, FORMAT_MAJOR, FORMAT_MINOR, Header};
-pub use reader::{Batches, GroupRows, RankTrace, read_dir, read_file};
+pub use name_column::NameColumn;
+pub use reader::{RankTrace, RowReader, read_dir, read_file};
 pub use recorder::{Health, TraceWriter};
 pub use repair::{Repaired, repair};
-pub use rows::{NO_CONNECTION, NO_SAMPLE, NO_TIME, Rows};
+pub use rows::{NO_BYTES, NO_CONNECTION, NO_SAMPLE, NO_TIME, Row, Rows};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use dlio_event::Ending;
 use parquet::arrow::ProjectionMask;
@@ -15,15 +16,16 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
-use crate::batch::{Batch, Names};
 use crate::chunks::{Chunks, Contents};
 use crate::damage::{Damage, decoded};
 use crate::error::Error;
 use crate::folder::list_dir;
 use crate::footer;
 use crate::header::{self, Drift, Header};
+use crate::name_column::NameColumn;
+use crate::record_columns::RecordColumns;
 use crate::regular;
-use crate::rows::{Rows, WANTED};
+use crate::rows::{Rows, Selection};
 
 /// Rows of a batch: large enough to be fast, small enough to stay in cache.
 const BATCH_ROWS: usize = 16 * 1024;
@@ -162,16 +164,8 @@ impl RankTrace {
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
-    pub fn rows(&self, group: usize) -> Result<GroupRows, Error> {
-        let wanted = Wanted { column: |column| WANTED.contains(&column), group: Some(group), row: None };
-        let (reader, damage) = self.reader(wanted, PIECE_ROWS)?;
-        Ok(GroupRows {
-            path: self.path.clone(),
-            reader,
-            damage,
-            drift: self.header.drift(),
-            read: Arc::clone(&self.read),
-        })
+    pub fn rows(&self, group: usize) -> Result<RowReader, Error> {
+        self.reader(Wanted { columns: Selection::Analysis, group: Some(group), row: None }, PIECE_ROWS)
     }
 
     /// The object name of one row of a group, if there are such a row and a name.
@@ -179,43 +173,34 @@ impl RankTrace {
     /// # Errors
     /// As [`RankTrace::batches`].
     pub fn object_name(&self, group: usize, row: usize) -> Result<Option<String>, Error> {
-        let wanted = Wanted { column: |column| column == "uri", group: Some(group), row: Some(row) };
-        let (mut reader, damage) = self.reader(wanted, 1)?;
-        decoded(&self.path, &damage, || {
-            let record = reader.next().transpose().map_err(|error| error.to_string())?;
-            let names = record.map(|record| Names::of(&record, "uri")).transpose()?;
-            Ok(names.and_then(|names| names.get(0).map(str::to_owned)))
-        })
+        let mut reader =
+            self.reader(Wanted { columns: Selection::ObjectNames, group: Some(group), row: Some(row) }, 1)?;
+        let mut names = NameColumn::none(0);
+        let found = reader.next_record(|record, _| RecordColumns { record }.names("uri", &mut names, false))?;
+        Ok(found.and_then(|()| names.get(0).map(str::to_owned)))
     }
 
     /// All rows with all columns.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Damaged`].
-    pub fn batches(&self) -> Result<Batches, Error> {
-        self.select(|_| true)
+    pub fn batches(&self) -> Result<RowReader, Error> {
+        self.select(Selection::All)
     }
 
     /// All rows, but without object names: what an analysis of times and bytes needs, and faster.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
-    pub fn batches_without_names(&self) -> Result<Batches, Error> {
-        self.select(|column| column != "uri")
+    pub fn batches_without_names(&self) -> Result<RowReader, Error> {
+        self.select(Selection::WithoutNames)
     }
 
-    fn select(&self, wanted: fn(&str) -> bool) -> Result<Batches, Error> {
-        let (reader, damage) = self.reader(Wanted { column: wanted, group: None, row: None }, BATCH_ROWS)?;
-        Ok(Batches {
-            path: self.path.clone(),
-            reader,
-            damage,
-            drift: self.header.drift(),
-            read: Arc::clone(&self.read),
-        })
+    fn select(&self, selection: Selection) -> Result<RowReader, Error> {
+        self.reader(Wanted { columns: selection, group: None, row: None }, BATCH_ROWS)
     }
 
-    fn reader(&self, wanted: Wanted, rows: usize) -> Result<(ParquetRecordBatchReader, Damage), Error> {
+    fn reader(&self, wanted: Wanted, rows: usize) -> Result<RowReader, Error> {
         let read_error = |source| Error::Read { path: self.path.clone(), source };
         let damage = Damage::default();
         let file = regular::open(&self.path)?;
@@ -223,14 +208,21 @@ impl RankTrace {
         let reader = decoded(&self.path, &damage, || {
             open(chunks, &self.contents.metadata, wanted, rows).map_err(|error| error.to_string())
         })?;
-        Ok((reader, damage))
+        Ok(RowReader {
+            path: self.path.clone(),
+            reader,
+            damage,
+            selection: wanted.columns,
+            drift: self.header.drift(),
+            read: Arc::clone(&self.read),
+        })
     }
 }
 
 /// What is to be read.
 #[derive(Clone, Copy)]
 struct Wanted {
-    column: fn(&str) -> bool,
+    columns: Selection,
     /// One group, or all.
     group: Option<usize>,
     /// One row of it, or all.
@@ -250,7 +242,7 @@ fn open(
     let options = options.with_schema(Arc::new(Schema::new(fields)));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
     let columns = metadata.parquet_schema().columns().iter().map(|column| column.name());
-    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.filter(|name| (wanted.column)(name)));
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.filter(|name| wanted.columns.has(name)));
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata)
         .with_projection(mask)
         .with_batch_size(rows);
@@ -280,60 +272,54 @@ fn with_dictionary(field: &Field, group: Option<&RowGroupMetaData>) -> Field {
     }
 }
 
-/// The rows of one group, piece by piece.
+/// Reads the rows of one group, or of a whole trace, piece by piece.
 #[derive(Debug)]
-pub struct GroupRows {
+pub struct RowReader {
     path: PathBuf,
     reader: ParquetRecordBatchReader,
     damage: Damage,
+    selection: Selection,
     drift: Option<Drift>,
+    /// Counts the rows that have been read.
     read: Arc<AtomicU64>,
 }
 
-impl GroupRows {
-    /// The next rows, in place of those that are there; whether there were any.
+impl RowReader {
+    /// Replaces `rows` by the next rows; returns false when there are no more.
     ///
     /// # Errors
     /// [`Error::Damaged`].
     pub fn read(&mut self, rows: &mut Rows) -> Result<bool, Error> {
-        let (reader, drift) = (&mut self.reader, self.drift);
-        let found = decoded(&self.path, &self.damage, || {
-            let record = reader.next().transpose().map_err(|error| error.to_string())?;
-            record.map(|record| rows.fill(&record, drift)).transpose()
-        });
-        if let Ok(Some(())) = &found {
+        let selection = self.selection;
+        let found = self.next_record(|record, drift| rows.fill(record, selection, drift))?;
+        if found.is_some() {
             self.read.fetch_add(rows.len() as u64, Ordering::Relaxed);
         }
-        found.map(|found| found.is_some())
+        Ok(found.is_some())
+    }
+
+    /// Decodes the next record batch and converts it.
+    fn next_record<T>(
+        &mut self,
+        convert: impl FnOnce(&RecordBatch, Option<Drift>) -> Result<T, String>,
+    ) -> Result<Option<T>, Error> {
+        let (reader, drift) = (&mut self.reader, self.drift);
+        decoded(&self.path, &self.damage, || {
+            let record = reader.next().transpose().map_err(|error| error.to_string())?;
+            record.map(|record| convert(&record, drift)).transpose()
+        })
     }
 }
 
-/// The rows of one trace, batch by batch.
-#[derive(Debug)]
-pub struct Batches {
-    path: PathBuf,
-    reader: ParquetRecordBatchReader,
-    damage: Damage,
-    drift: Option<Drift>,
-    read: Arc<AtomicU64>,
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch, Error>;
+impl Iterator for RowReader {
+    type Item = Result<Rows, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let reader = &mut self.reader;
-        let batch = decoded(&self.path, &self.damage, || {
-            let record = reader.next().transpose().map_err(|error| error.to_string())?;
-            record.map(|record| Batch::from_record_batch(&record)).transpose()
-        });
-        let batch = batch.transpose()?.map(|batch| match self.drift {
-            Some(drift) => batch.corrected(drift),
-            None => batch,
-        });
-        if let Ok(batch) = &batch {
-            self.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let mut rows = Rows::empty();
+        match self.read(&mut rows) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(rows)),
+            Err(error) => Some(Err(error)),
         }
-        Some(batch)
     }
 }

@@ -3,12 +3,13 @@
 //! Invariant: what our reader finds in the file before is what every reader finds in it afterwards; the original is
 //! replaced only by a whole file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::reader::read_file;
+use crate::replacement_file::ReplacementFile;
 
 /// What a repair found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,26 +40,15 @@ pub fn repair(path: &Path) -> Result<Repaired, Error> {
     Ok(Repaired { path: path.to_owned(), rows: trace.rows, cut_bytes: trace.torn_bytes, complete: trace.complete })
 }
 
-/// Copies all but the last bytes, and puts the copy in the place of the file.
+/// Puts a copy without the last bytes in the place of the file.
 fn cut(path: &Path, torn_bytes: u64) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".repaired");
-    let temporary = path.with_file_name(name);
-    let copied = copy(path, &temporary, torn_bytes).and_then(|()| fs::rename(&temporary, path));
-    if copied.is_err() {
-        // What could not be written whole is not left behind.
-        let _ = fs::remove_file(&temporary);
-    }
-    copied
-}
-
-fn copy(from: &Path, to: &Path, torn_bytes: u64) -> io::Result<()> {
-    let source = File::open(from)?;
+    let source = File::open(path)?;
     let keep = source.metadata()?.len().saturating_sub(torn_bytes);
-    let mut copy = OpenOptions::new().write(true).create(true).truncate(true).open(to)?;
-    let copied = io::copy(&mut source.take(keep), &mut copy)?;
+    let mut copy = ReplacementFile::create(path, ".repaired")?;
+    let copied = io::copy(&mut source.take(keep), &mut copy.file)?;
     if copied != keep {
         return Err(io::Error::other("the file became shorter in the meantime; is its run still going on?"));
     }
-    copy.sync_all()
+    copy.file.sync_all()?;
+    copy.publish()
 }

@@ -1,23 +1,37 @@
-//! A row group as plain columns, for readers that go through millions of rows: only what an analysis needs, one vector per
-//! column, a fixed value where a row has none.
+//! Rows of a trace as plain columns, one vector for each, with a fixed value where a row has none. An analysis goes through the
+//! columns; everything else looks at one row at a time through [`Row`].
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
-use dlio_event::{OpKind, Outcome, Phase};
+use arrow_array::RecordBatch;
+use dlio_event::{ConnectionId, EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 
-use crate::batch::{Names, dictionary};
 use crate::header::Drift;
+use crate::name_column::NameColumn;
+use crate::record_columns::RecordColumns;
 
 /// A time that was not measured.
 pub const NO_TIME: i64 = i64::MIN;
 /// A row that concerns no sample.
 pub const NO_SAMPLE: u64 = u64::MAX;
+/// A number of bytes that the row does not have.
+pub const NO_BYTES: u64 = u64::MAX;
 /// A row without a connection.
 pub const NO_CONNECTION: u32 = u32::MAX;
 
-/// Columns that [`Rows`] is made of.
-pub(crate) const WANTED: &[&str] = &[
+/// The columns that are read of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// Every column.
+    All,
+    /// Every column except object names.
+    WithoutNames,
+    /// The columns that an analysis needs.
+    Analysis,
+    /// The column of object names.
+    ObjectNames,
+}
+
+/// Columns of [`Selection::Analysis`].
+const ANALYSIS: &[&str] = &[
     "lane",
     "op",
     "phase",
@@ -38,48 +52,104 @@ pub(crate) const WANTED: &[&str] = &[
     "conn_id",
 ];
 
-/// Some rows of a row group; all columns have the same length. Times are nanoseconds on rank 0's monotonic clock.
-#[derive(Debug)]
+impl Selection {
+    /// Whether the column of this name is read.
+    pub(crate) fn has(self, column: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::WithoutNames => column != "uri",
+            Self::Analysis => ANALYSIS.contains(&column),
+            Self::ObjectNames => column == "uri",
+        }
+    }
+}
+
+/// Some rows of one rank's trace. All columns that were read have the same length, the others are empty. Times are nanoseconds on
+/// rank 0's monotonic clock.
+#[derive(Debug, Clone)]
 pub struct Rows {
     /// Reader lane; `u16::MAX` for the training loop.
     pub lane: Vec<u16>,
-    /// What was done.
+    /// Kind of operation or span.
     pub kind: Vec<OpKind>,
     /// Part of the run.
     pub phase: Vec<Phase>,
-    /// Epoch, from 1; 0: none.
+    /// Epoch, from 1; 0 outside epochs.
     pub epoch: Vec<u32>,
-    /// Block, from 1; 0: none.
+    /// Block, from 1; 0 outside blocks.
     pub block: Vec<u32>,
-    /// Step, from 1; 0: none.
+    /// Step, from 1; 0 outside steps.
     pub step: Vec<u32>,
     /// Sample, or [`NO_SAMPLE`].
     pub sample: Vec<u64>,
-    /// Object names.
-    pub object: Names,
+    /// Object names; no row has one if they were not read.
+    pub object: NameColumn,
     /// Endpoint names.
-    pub endpoint: Names,
-    /// First byte of the range.
+    pub endpoint: NameColumn,
+    /// First byte of the requested range.
     pub offset: Vec<u64>,
+    /// Length of the requested range in bytes, or [`NO_BYTES`]; not read for an analysis.
+    pub requested: Vec<u64>,
     /// Bytes moved.
     pub bytes: Vec<u64>,
+    /// Planned start, or [`NO_TIME`]; not read for an analysis.
+    pub due: Vec<i64>,
     /// Start.
     pub start: Vec<i64>,
-    /// Handed to a connection, or [`NO_TIME`].
+    /// Time at which a connection got the request, or [`NO_TIME`].
     pub issued: Vec<i64>,
-    /// First byte of the answer, or [`NO_TIME`].
+    /// Time at which the connection took the last byte of a write, or [`NO_TIME`]; not read for an analysis.
+    pub last_byte: Vec<i64>,
+    /// Arrival of the first byte of the answer, or [`NO_TIME`].
     pub first_byte: Vec<i64>,
-    /// End; never before the start.
+    /// End; for an analysis it is never before the start.
     pub end: Vec<i64>,
-    /// How it ended.
+    /// HTTP status, negated errno, or 0; not read for an analysis.
+    pub status: Vec<i16>,
+    /// Result of the operation.
     pub outcome: Vec<Outcome>,
-    /// 0 for the first try.
+    /// 0 for the first attempt, then 1, 2, ….
     pub attempt: Vec<u8>,
     /// Connection, or [`NO_CONNECTION`].
     pub connection: Vec<u32>,
+    /// Size of the whole object in bytes, or [`NO_BYTES`]; not read for an analysis.
+    pub object_size: Vec<u64>,
+    /// Labels; not read for an analysis.
+    pub tag: NameColumn,
 }
 
 impl Rows {
+    /// No rows; [`RowReader::read`](crate::RowReader::read) fills them.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            lane: Vec::new(),
+            kind: Vec::new(),
+            phase: Vec::new(),
+            epoch: Vec::new(),
+            block: Vec::new(),
+            step: Vec::new(),
+            sample: Vec::new(),
+            object: NameColumn::none(0),
+            endpoint: NameColumn::none(0),
+            offset: Vec::new(),
+            requested: Vec::new(),
+            bytes: Vec::new(),
+            due: Vec::new(),
+            start: Vec::new(),
+            issued: Vec::new(),
+            last_byte: Vec::new(),
+            first_byte: Vec::new(),
+            end: Vec::new(),
+            status: Vec::new(),
+            outcome: Vec::new(),
+            attempt: Vec::new(),
+            connection: Vec::new(),
+            object_size: Vec::new(),
+            tag: NameColumn::none(0),
+        }
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -92,67 +162,285 @@ impl Rows {
         self.start.is_empty()
     }
 
-    /// Rows that are to be filled.
+    /// A view of one row.
+    ///
+    /// # Panics
+    /// The methods of the view panic if there is no such row.
     #[must_use]
-    pub fn empty() -> Self {
-        Self {
-            lane: Vec::new(),
-            kind: Vec::new(),
-            phase: Vec::new(),
-            epoch: Vec::new(),
-            block: Vec::new(),
-            step: Vec::new(),
-            sample: Vec::new(),
-            object: Names::none(0),
-            endpoint: Names::none(0),
-            offset: Vec::new(),
-            bytes: Vec::new(),
-            start: Vec::new(),
-            issued: Vec::new(),
-            first_byte: Vec::new(),
-            end: Vec::new(),
-            outcome: Vec::new(),
-            attempt: Vec::new(),
-            connection: Vec::new(),
-        }
+    pub fn row(&self, at: usize) -> Row<'_> {
+        Row { rows: self, at }
     }
 
-    /// Takes other rows, into the same memory.
-    pub(crate) fn fill(&mut self, record: &RecordBatch, drift: Option<Drift>) -> Result<(), String> {
-        let columns = Columns { record };
-        columns.small("lane", &mut self.lane, |value| u16::try_from(value).unwrap_or(u16::MAX))?;
+    /// Views of all rows, in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+        (0..self.len()).map(|at| self.row(at))
+    }
+
+    /// Replaces these rows by those of a record batch and reuses their memory. The error says what does not fit.
+    pub(crate) fn fill(
+        &mut self,
+        record: &RecordBatch,
+        selection: Selection,
+        drift: Option<Drift>,
+    ) -> Result<(), String> {
+        let (columns, analysis) = (RecordColumns { record }, selection == Selection::Analysis);
+        columns.int32("lane", &mut self.lane, |value| u16::try_from(value).unwrap_or(u16::MAX))?;
         columns.word("op", &mut self.kind, OpKind::from_name)?;
         columns.word("phase", &mut self.phase, Phase::from_name)?;
-        columns.small("epoch", &mut self.epoch, unsigned)?;
-        columns.small("block", &mut self.block, unsigned)?;
-        columns.small("step", &mut self.step, unsigned)?;
-        columns.or("sample_idx", &mut self.sample, NO_SAMPLE, size)?;
-        self.object.fill(record, "uri")?;
-        self.endpoint.fill(record, "endpoint")?;
-        columns.or("offset", &mut self.offset, 0, size)?;
-        columns.or("bytes", &mut self.bytes, 0, size)?;
-        columns.or("t_start_ns", &mut self.start, 0, |time| time)?;
-        columns.or("t_issue_ns", &mut self.issued, NO_TIME, |time| time)?;
-        columns.or("t_first_byte_ns", &mut self.first_byte, NO_TIME, |time| time)?;
-        columns.or("t_end_ns", &mut self.end, 0, |time| time)?;
+        columns.int32("epoch", &mut self.epoch, unsigned)?;
+        columns.int32("block", &mut self.block, unsigned)?;
+        columns.int32("step", &mut self.step, unsigned)?;
+        columns.int64("sample_idx", &mut self.sample, NO_SAMPLE, size)?;
+        columns.names("uri", &mut self.object, analysis)?;
+        columns.names("endpoint", &mut self.endpoint, analysis)?;
+        columns.int64("offset", &mut self.offset, 0, size)?;
+        columns.int64("bytes", &mut self.bytes, 0, size)?;
+        columns.int64("t_start_ns", &mut self.start, 0, |time| time)?;
+        columns.int64("t_issue_ns", &mut self.issued, NO_TIME, |time| time)?;
+        columns.int64("t_first_byte_ns", &mut self.first_byte, NO_TIME, |time| time)?;
+        columns.int64("t_end_ns", &mut self.end, 0, |time| time)?;
         columns.word("outcome", &mut self.outcome, Outcome::from_name)?;
-        columns.small("attempt", &mut self.attempt, |value| u8::try_from(value).unwrap_or(u8::MAX))?;
+        columns.int32("attempt", &mut self.attempt, |value| u8::try_from(value).unwrap_or(u8::MAX))?;
         columns.connections(&mut self.connection)?;
+        if !analysis {
+            columns.are_byte_counts(&["offset", "bytes"])?;
+            columns.int64("req_bytes", &mut self.requested, NO_BYTES, size)?;
+            columns.int64("t_due_ns", &mut self.due, NO_TIME, |time| time)?;
+            columns.int64("t_last_byte_ns", &mut self.last_byte, NO_TIME, |time| time)?;
+            columns.int32("status", &mut self.status, |value| i16::try_from(value).unwrap_or(i16::MAX))?;
+            columns.int64("object_size", &mut self.object_size, NO_BYTES, size)?;
+            columns.names("tag", &mut self.tag, false)?;
+        }
         if let Some(drift) = drift {
             self.correct(drift);
         }
-        for (end, start) in self.end.iter_mut().zip(&self.start) {
-            *end = (*end).max(*start);
+        if analysis {
+            for (end, start) in self.end.iter_mut().zip(&self.start) {
+                *end = (*end).max(*start);
+            }
         }
         Ok(())
     }
 
+    /// Takes the drift of the rank's clock out of all times.
     fn correct(&mut self, drift: Drift) {
-        let times = [&mut self.start, &mut self.issued, &mut self.first_byte, &mut self.end];
+        let Self { due, start, issued, last_byte, first_byte, end, .. } = self;
+        let times = [due, start, issued, last_byte, first_byte, end];
         for time in times.into_iter().flatten().filter(|time| **time != NO_TIME) {
             *time = time.saturating_add(drift.at(*time));
         }
     }
+}
+
+/// One row of a trace; absent values are `None`.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    rows: &'a Rows,
+    at: usize,
+}
+
+impl<'a> Row<'a> {
+    /// Reader lane; [`Lane::MAIN`] for the training loop.
+    #[must_use]
+    pub fn lane(self) -> Lane {
+        Lane(self.rows.lane[self.at])
+    }
+
+    /// Kind of operation or span.
+    #[must_use]
+    pub fn kind(self) -> OpKind {
+        self.rows.kind[self.at]
+    }
+
+    /// Part of the run.
+    #[must_use]
+    pub fn phase(self) -> Phase {
+        self.rows.phase[self.at]
+    }
+
+    /// Epoch, from 1; 0 outside epochs.
+    #[must_use]
+    pub fn epoch(self) -> u32 {
+        self.rows.epoch[self.at]
+    }
+
+    /// Block, from 1; 0 outside blocks.
+    #[must_use]
+    pub fn block(self) -> u32 {
+        self.rows.block[self.at]
+    }
+
+    /// Step, from 1; 0 outside steps.
+    #[must_use]
+    pub fn step(self) -> u32 {
+        self.rows.step[self.at]
+    }
+
+    /// Global index of the sample.
+    #[must_use]
+    pub fn sample(self) -> Option<u64> {
+        Some(self.rows.sample[self.at]).filter(|sample| *sample != NO_SAMPLE)
+    }
+
+    /// Name or path of the object.
+    #[must_use]
+    pub fn object(self) -> Option<&'a str> {
+        self.rows.object.get(self.at)
+    }
+
+    /// Endpoint that served the operation.
+    #[must_use]
+    pub fn endpoint(self) -> Option<&'a str> {
+        self.rows.endpoint.get(self.at)
+    }
+
+    /// Label.
+    #[must_use]
+    pub fn tag(self) -> Option<&'a str> {
+        self.rows.tag.get(self.at)
+    }
+
+    /// First byte of the requested range.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.rows.offset[self.at]
+    }
+
+    /// Length of the requested range, bytes.
+    #[must_use]
+    pub fn requested(self) -> Option<u64> {
+        self.rows.requested.get(self.at).copied().filter(|bytes| *bytes != NO_BYTES)
+    }
+
+    /// Bytes moved.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        self.rows.bytes[self.at]
+    }
+
+    /// Size of the whole object, bytes.
+    #[must_use]
+    pub fn object_size(self) -> Option<u64> {
+        self.rows.object_size.get(self.at).copied().filter(|bytes| *bytes != NO_BYTES)
+    }
+
+    /// Planned start, nanoseconds.
+    #[must_use]
+    pub fn due(self) -> Option<i64> {
+        time(&self.rows.due, self.at)
+    }
+
+    /// Start, nanoseconds.
+    #[must_use]
+    pub fn start(self) -> i64 {
+        self.rows.start[self.at]
+    }
+
+    /// Time at which a connection got the request, nanoseconds.
+    #[must_use]
+    pub fn issued(self) -> Option<i64> {
+        time(&self.rows.issued, self.at)
+    }
+
+    /// Time at which the connection took the last byte of a write, nanoseconds.
+    #[must_use]
+    pub fn last_byte(self) -> Option<i64> {
+        time(&self.rows.last_byte, self.at)
+    }
+
+    /// Arrival of the first byte of the answer, nanoseconds.
+    #[must_use]
+    pub fn first_byte(self) -> Option<i64> {
+        time(&self.rows.first_byte, self.at)
+    }
+
+    /// End, nanoseconds.
+    #[must_use]
+    pub fn end(self) -> i64 {
+        self.rows.end[self.at]
+    }
+
+    /// HTTP status, negated errno, or 0.
+    #[must_use]
+    pub fn status(self) -> i16 {
+        self.rows.status.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Result of the operation.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        self.rows.outcome[self.at]
+    }
+
+    /// 0 for the first attempt, then 1, 2, ….
+    #[must_use]
+    pub fn attempt(self) -> u8 {
+        self.rows.attempt[self.at]
+    }
+
+    /// Connection, or [`ConnectionId::NONE`].
+    #[must_use]
+    pub fn connection(self) -> ConnectionId {
+        ConnectionId(self.rows.connection[self.at])
+    }
+}
+
+impl Row<'_> {
+    /// Time from start to end, nanoseconds; 0 for a row that ends before it starts.
+    #[must_use]
+    pub fn duration(self) -> u64 {
+        u64::try_from(self.end().saturating_sub(self.start())).unwrap_or(0)
+    }
+
+    /// Phase, epoch, block, step and sample.
+    #[must_use]
+    pub fn position(self) -> Position {
+        Position {
+            phase: self.phase(),
+            epoch: self.epoch(),
+            block: self.block(),
+            step: self.step(),
+            sample: self.sample(),
+        }
+    }
+
+    /// The row as an event. `object`, `endpoint` and `tag` are the numbers of the names within these rows.
+    #[must_use]
+    pub fn event(self) -> Event {
+        let key = |names: &NameColumn| names.key(self.at).and_then(|key| u32::try_from(key).ok());
+        let label = |names: &NameColumn| key(names).and_then(|key| u16::try_from(key).ok());
+        Event {
+            kind: self.kind(),
+            object: key(&self.rows.object).map_or(ObjectId::NONE, ObjectId),
+            offset: self.offset(),
+            requested: self.requested(),
+            bytes: self.bytes(),
+            lane: self.lane(),
+            at: self.position(),
+            due: self.due().map(nanos),
+            start: nanos(self.start()),
+            issued: self.issued().map(nanos),
+            last_byte: self.last_byte().map(nanos),
+            first_byte: self.first_byte().map(nanos),
+            end: nanos(self.end()),
+            endpoint: label(&self.rows.endpoint).map_or(EndpointId::NONE, EndpointId),
+            connection: self.connection(),
+            object_size: self.object_size(),
+            tag: label(&self.rows.tag).map_or(TagId::NONE, TagId),
+            attempt: self.attempt(),
+            status: self.status(),
+            outcome: self.outcome(),
+        }
+    }
+}
+
+fn time(times: &[i64], at: usize) -> Option<i64> {
+    times.get(at).copied().filter(|time| *time != NO_TIME)
+}
+
+/// A time before the origin of rank 0's clock can only be an error of the clock offset.
+fn nanos(time: i64) -> u64 {
+    u64::try_from(time).unwrap_or(0)
 }
 
 fn size(value: i64) -> u64 {
@@ -161,90 +449,4 @@ fn size(value: i64) -> u64 {
 
 fn unsigned(value: i32) -> u32 {
     u32::try_from(value).unwrap_or(0)
-}
-
-struct Columns<'a> {
-    record: &'a RecordBatch,
-}
-
-impl Columns<'_> {
-    fn find(&self, name: &str) -> Option<&ArrayRef> {
-        self.record.column_by_name(name)
-    }
-
-    fn typed<T: ArrowPrimitiveType>(&self, name: &str) -> Result<Option<&PrimitiveArray<T>>, String> {
-        let Some(column) = self.find(name) else { return Ok(None) };
-        let wrong = || format!("column {name} is {} and not {}", column.data_type(), T::DATA_TYPE);
-        column.as_primitive_opt::<T>().ok_or_else(wrong).map(Some)
-    }
-
-    fn required<'a, T: ArrowPrimitiveType>(
-        name: &str,
-        found: Option<&'a PrimitiveArray<T>>,
-    ) -> Result<&'a PrimitiveArray<T>, String> {
-        found.ok_or_else(|| format!("it has no column {name}"))
-    }
-
-    /// 32-bit values; 0 where there is none.
-    fn small<T>(&self, name: &str, into: &mut Vec<T>, convert: impl Fn(i32) -> T) -> Result<(), String> {
-        let array = Self::required(name, self.typed::<Int32Type>(name)?)?;
-        into.clear();
-        if array.null_count() == 0 {
-            into.extend(array.values().iter().map(|value| convert(*value)));
-        } else {
-            into.extend(array.iter().map(|value| convert(value.unwrap_or(0))));
-        }
-        Ok(())
-    }
-
-    /// 64-bit values; `none` where there is none. A column that older versions did not have holds none.
-    fn or<T: Copy>(&self, name: &str, into: &mut Vec<T>, none: T, convert: impl Fn(i64) -> T) -> Result<(), String> {
-        into.clear();
-        let array = match self.typed::<Int64Type>(name)? {
-            None if name == "t_issue_ns" => {
-                into.resize(self.record.num_rows(), none);
-                return Ok(());
-            }
-            found => Self::required(name, found)?,
-        };
-        if array.null_count() == 0 {
-            into.extend(array.values().iter().map(|value| convert(*value)));
-        } else if array.null_count() == array.len() {
-            into.resize(array.len(), none);
-        } else {
-            into.extend(array.iter().map(|value| value.map_or(none, &convert)));
-        }
-        Ok(())
-    }
-
-    fn connections(&self, into: &mut Vec<u32>) -> Result<(), String> {
-        into.clear();
-        let rows = self.record.num_rows();
-        let Some(array) = self.typed::<Int32Type>("conn_id")?.filter(|array| array.null_count() < rows) else {
-            into.resize(rows, NO_CONNECTION);
-            return Ok(());
-        };
-        let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(NO_CONNECTION);
-        into.extend(array.iter().map(number));
-        Ok(())
-    }
-
-    fn word<T: Copy>(&self, name: &str, into: &mut Vec<T>, parse: impl Fn(&str) -> Option<T>) -> Result<(), String> {
-        let (array, values) = dictionary(self.record, name)?;
-        let known: Vec<Option<T>> = values.iter().map(|word| word.and_then(&parse)).collect();
-        let unknown = |key: i32| {
-            let word = usize::try_from(key).ok().filter(|key| *key < values.len()).map(|key| values.value(key));
-            format!("column {name} holds {:?}, which this version does not know", word.unwrap_or("no value"))
-        };
-        if array.keys().null_count() > 0 {
-            return Err(format!("column {name} has rows without a value"));
-        }
-        into.clear();
-        into.reserve(array.len());
-        for key in array.keys().values() {
-            let found = usize::try_from(*key).ok().and_then(|key| known.get(key).copied().flatten());
-            into.push(found.ok_or_else(|| unknown(*key))?);
-        }
-        Ok(())
-    }
 }

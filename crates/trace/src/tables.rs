@@ -4,7 +4,7 @@
 //! `counters-00000.parquet`; at the end of a run rank 0 joins them into `counters.parquet`, row group by row group.
 //! Neither is needed to read the traces.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::folder::files_named;
 use crate::footer::{self, MAGIC};
 use crate::header;
 use crate::regular;
+use crate::replacement_file::ReplacementFile;
 use crate::row_group::EncodedGroup;
 
 /// Name of the table of files in a trace folder.
@@ -262,9 +263,7 @@ fn take_rows(chunks: Chunks, contents: &Contents, rows: &mut Vec<CounterRow>) ->
 
 /// A table that grows under a temporary name.
 struct Table {
-    path: PathBuf,
-    temporary: PathBuf,
-    file: File,
+    file: ReplacementFile,
     encoder: TableEncoder,
     /// What is still to be written; it counts the bytes of the file.
     buffer: TrackedWrite<Vec<u8>>,
@@ -273,12 +272,11 @@ struct Table {
 
 impl Table {
     fn create(path: &Path, columns: &[(&str, Cell)]) -> Result<Self, ParquetError> {
-        let temporary = path.with_extension("parquet.tmp");
-        let file = File::create(&temporary)?;
+        let file = ReplacementFile::create(path, ".tmp")?;
         let mut buffer = TrackedWrite::new(Vec::new());
         buffer.write_all(MAGIC)?;
         let encoder = TableEncoder::new(columns)?;
-        Ok(Self { path: path.to_owned(), temporary, file, encoder, buffer, groups: Vec::new() })
+        Ok(Self { file, encoder, buffer, groups: Vec::new() })
     }
 
     /// Appends a row group, unless there are no rows.
@@ -303,13 +301,13 @@ impl Table {
         let footer = footer::encode(self.encoder.schema(), std::mem::take(&mut self.groups), pairs)?;
         self.buffer.write_all(&footer)?;
         self.commit()?;
-        Ok(fs::rename(&self.temporary, &self.path)?)
+        Ok(self.file.publish()?)
     }
 
     fn commit(&mut self) -> Result<(), ParquetError> {
         self.buffer.flush()?;
         let bytes = self.buffer.inner_mut();
-        self.file.write_all(bytes)?;
+        self.file.file.write_all(bytes)?;
         bytes.clear();
         Ok(())
     }

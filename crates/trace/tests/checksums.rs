@@ -17,8 +17,8 @@ fn content(path: &Path) -> Result<String, Error> {
     let mut text = format!("{:?} {} {} {:?}", trace.header, trace.complete, trace.torn_bytes, trace.time_range());
     for batch in trace.batches()? {
         let batch = batch?;
-        for row in 0..batch.len() {
-            let _ = write!(text, "{:?} {:?}", batch.event(row), batch.object.get(row));
+        for row in batch.iter() {
+            let _ = write!(text, "{:?} {:?}", row.event(), row.object());
         }
     }
     Ok(text)

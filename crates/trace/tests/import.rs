@@ -24,14 +24,14 @@ fn rows(folder: &Path) -> Vec<Vec<Row>> {
     let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
     let read = |trace: &dlio_trace::RankTrace| {
         let batches: Vec<_> = trace.batches().unwrap().collect::<Result<_, _>>().unwrap();
-        let of_batch = |batch: &dlio_trace::Batch| -> Vec<Row> {
-            let row = |at| Row {
-                event: batch.event(at),
-                object: text(batch.object.get(at)),
-                endpoint: text(batch.endpoint.get(at)),
-                tag: text(batch.tag.get(at)),
+        let of_batch = |batch: &dlio_trace::Rows| -> Vec<Row> {
+            let row = |row: dlio_trace::Row<'_>| Row {
+                event: row.event(),
+                object: text(row.object()),
+                endpoint: text(row.endpoint()),
+                tag: text(row.tag()),
             };
-            (0..batch.len()).map(row).collect()
+            batch.iter().map(row).collect()
         };
         batches.iter().flat_map(of_batch).collect()
     };
@@ -389,7 +389,7 @@ fn a_file_of_no_known_format_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "poem.txt", b"Shall I compare thee\n");
     let error = import(&[path], &folder.path().join("out"), &Options::default()).unwrap_err();
-    assert!(matches!(&error, Error::UnknownSource { path } if path.ends_with("poem.txt")), "{error}");
+    assert!(matches!(&error, Error::UnknownSource { path, .. } if path.ends_with("poem.txt")), "{error}");
     let missing = import(&[folder.path().join("none")], folder.path(), &Options::default()).unwrap_err();
     assert!(missing.to_string().contains("none"), "{missing}");
 }

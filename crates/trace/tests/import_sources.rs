@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dlio_event::{OpKind, Phase};
 use dlio_trace::import::{Imported, Options, import};
-use dlio_trace::{Batch, read_dir};
+use dlio_trace::{Row, Rows, read_dir};
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
@@ -14,7 +14,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// Imports sources; returns what was said, and the rows of each rank.
-fn imported(sources: &[PathBuf]) -> (Imported, Vec<(u32, Vec<Batch>)>) {
+fn imported(sources: &[PathBuf]) -> (Imported, Vec<(u32, Vec<Rows>)>) {
     let out = tempfile::tempdir().unwrap();
     let done = import(sources, out.path(), &Options::default()).unwrap();
     let traces = read_dir(out.path()).unwrap();
@@ -24,7 +24,7 @@ fn imported(sources: &[PathBuf]) -> (Imported, Vec<(u32, Vec<Batch>)>) {
     (done, rows.collect())
 }
 
-fn starts(rank: &(u32, Vec<Batch>)) -> Vec<i64> {
+fn starts(rank: &(u32, Vec<Rows>)) -> Vec<i64> {
     rank.1.iter().flat_map(|batch| batch.start.iter().copied()).collect()
 }
 
@@ -119,8 +119,8 @@ fn an_epoch_of_the_reference_has_the_number_that_its_own_span_counts_and_evaluat
     assert_eq!((done.ranks, done.malformed), (1, 0));
     let mut told = Vec::new();
     for batch in &ranks[0].1 {
-        let row = |row: usize| (batch.kind[row], batch.phase[row], batch.epoch[row], batch.block[row], batch.step[row]);
-        told.extend((0..batch.len()).map(row));
+        let row = |row: Row<'_>| (row.kind(), row.phase(), row.epoch(), row.block(), row.step());
+        told.extend(batch.iter().map(row));
     }
     for epoch in [1, 2] {
         for (step, phase, block) in
@@ -182,7 +182,7 @@ fn an_op_log_of_json_lines_is_that_of_a_table() {
     };
     let (done, ranks) = imported(&[write(folder.path(), "ops.jsonl", &(line("PUT", 10) + &line("GET", 11)))]);
     assert_eq!((done.formats.clone(), done.rows, done.malformed), (vec!["op-log"], 2, 0), "{:?}", done.examples);
-    let batch = &ranks[0].1[0];
-    assert_eq!((batch.kind[1], batch.bytes[1], batch.duration(1)), (OpKind::Get, 5000, 250_000_000));
-    assert_eq!(batch.object.get(1), Some("s3://bkt/o0"), "an object has its bucket in its name");
+    let row = ranks[0].1[0].row(1);
+    assert_eq!((row.kind(), row.bytes(), row.duration()), (OpKind::Get, 5000, 250_000_000));
+    assert_eq!(row.object(), Some("s3://bkt/o0"), "an object has its bucket in its name");
 }

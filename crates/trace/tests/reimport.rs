@@ -71,10 +71,10 @@ fn rows(traces: &[RankTrace]) -> Vec<Vec<Row>> {
         let mut rows: Vec<Row> = Vec::new();
         for batch in trace.batches().unwrap() {
             let batch = batch.unwrap();
-            rows.extend((0..batch.len()).map(|row| {
+            rows.extend(batch.iter().map(|row| {
                 let plain =
-                    Event { object: ObjectId::NONE, endpoint: EndpointId::NONE, tag: TagId::NONE, ..batch.event(row) };
-                (plain, text(batch.object.get(row)), text(batch.endpoint.get(row)), text(batch.tag.get(row)))
+                    Event { object: ObjectId::NONE, endpoint: EndpointId::NONE, tag: TagId::NONE, ..row.event() };
+                (plain, text(row.object()), text(row.endpoint()), text(row.tag()))
             }));
         }
         rows

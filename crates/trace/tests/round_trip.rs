@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dlio_event::{ConnectionId, EndpointId, Event, EventSink, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
-use dlio_trace::{Batch, ClockAnchor, Error, Header, RankTrace, TraceWriter, file_name, read_dir, read_file};
+use dlio_trace::{ClockAnchor, Error, Header, RankTrace, Rows, TraceWriter, file_name, read_dir, read_file};
 use proptest::prelude::*;
 
 fn header(rank: u32) -> Header {
@@ -83,7 +83,7 @@ fn record(writer: &TraceWriter, i: u64) {
     writer.record(Event { tag, ..event(i, object, endpoint) });
 }
 
-fn batches(trace: &RankTrace) -> Vec<Batch> {
+fn batches(trace: &RankTrace) -> Vec<Rows> {
     trace.batches().unwrap().collect::<Result<_, _>>().unwrap()
 }
 
@@ -91,14 +91,14 @@ fn batches(trace: &RankTrace) -> Vec<Batch> {
 fn check_rows(trace: &RankTrace) -> Vec<u64> {
     let mut seen = Vec::new();
     for batch in batches(trace) {
-        for row in 0..batch.len() {
-            let found = batch.event(row);
+        for row in batch.iter() {
+            let found = row.event();
             let i = (found.start - 100) / 1000;
             let expected = Event { tag: found.tag, ..event(i, found.object, found.endpoint) };
             assert_eq!(found, expected);
-            assert_eq!(batch.object.get(row).map(str::to_owned), object_name(i));
-            assert_eq!(batch.endpoint.get(row).map(str::to_owned), endpoint_name(i));
-            assert_eq!(batch.tag.get(row).map(str::to_owned), tag_name(i));
+            assert_eq!(row.object().map(str::to_owned), object_name(i));
+            assert_eq!(row.endpoint().map(str::to_owned), endpoint_name(i));
+            assert_eq!(row.tag().map(str::to_owned), tag_name(i));
             seen.push(i);
         }
     }
@@ -130,7 +130,7 @@ fn a_trace_without_events_is_a_trace() {
     write(&path, 0);
     let trace = read_file(&path).unwrap();
     assert_eq!((trace.rows, trace.complete), (0, true));
-    assert_eq!(batches(&trace).iter().map(Batch::len).sum::<usize>(), 0);
+    assert_eq!(batches(&trace).iter().map(Rows::len).sum::<usize>(), 0);
 }
 
 #[test]
@@ -175,8 +175,9 @@ fn times_are_put_on_the_clock_of_rank_0() {
     writer.finish().unwrap();
     let trace = read_file(&path).unwrap();
     assert_eq!(trace.header.clock.offset_to_rank0_ns, -40);
-    let batch = &batches(&trace)[0];
-    assert_eq!((batch.start[0], batch.end[0], batch.duration(0)), (960, 2_960, 2_000));
+    let batches = batches(&trace);
+    let row = batches[0].row(0);
+    assert_eq!((row.start(), row.end(), row.duration()), (960, 2_960, 2_000));
 }
 
 #[test]

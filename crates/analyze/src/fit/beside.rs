@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dlio_event::{OpKind, Phase};
-use dlio_trace::Batch;
+use dlio_trace::Row;
 
 use super::shape::Compute;
 
@@ -35,15 +35,15 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Takes a row that is not of training.
-    pub(super) fn take(&mut self, rank: u32, batch: &Batch, row: usize) {
-        let (epoch, step) = (batch.epoch[row], batch.step[row]);
-        match (batch.kind[row], batch.phase[row]) {
+    pub(super) fn take(&mut self, rank: u32, row: Row<'_>) {
+        let (epoch, step) = (row.epoch(), row.step());
+        match (row.kind(), row.phase()) {
             (OpKind::Sample, Phase::Eval) => {
-                self.eval_files.extend(batch.object.get(row).map(str::to_owned));
+                self.eval_files.extend(row.object().map(str::to_owned));
                 self.eval_epochs.insert(epoch);
                 *self.eval_steps.entry((rank, epoch, step)).or_default() += 1;
             }
-            (OpKind::Compute, Phase::Eval) => self.eval_compute.push(batch.duration(row) as f64 / 1e9),
+            (OpKind::Compute, Phase::Eval) => self.eval_compute.push(row.duration() as f64 / 1e9),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dlio_event::{Lane, OpKind, Outcome, Phase};
-use dlio_trace::{Batch, Error, RankTrace};
+use dlio_trace::{Error, RankTrace, Row};
 
 use super::beside::{Beside, most_common};
 use super::saves::Saves;
@@ -99,8 +99,8 @@ impl Gathered {
         for trace in traces {
             for batch in trace.batches()? {
                 let batch = batch?;
-                for row in 0..batch.len() {
-                    if let Some(what) = gathered.take(trace.header.rank, &batch, row, &mut found) {
+                for row in batch.iter() {
+                    if let Some(what) = gathered.take(trace.header.rank, row, &mut found) {
                         *left_out.entry(what).or_default() += 1;
                     }
                 }
@@ -121,38 +121,38 @@ impl Gathered {
     }
 
     /// Takes a row; returns the name of what the workload leaves out.
-    fn take(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) -> Option<&'static str> {
-        let (kind, phase) = (batch.kind[row], batch.phase[row]);
+    fn take(&mut self, rank: u32, row: Row<'_>, found: &mut Found) -> Option<&'static str> {
+        let (kind, phase) = (row.kind(), row.phase());
         if phase == Phase::Checkpoint || matches!(kind, OpKind::CheckpointSave | OpKind::CheckpointLoad) {
-            self.saves.take(rank, batch, row);
+            self.saves.take(rank, row);
             return None;
         }
         if phase == Phase::Generate {
             return (kind == OpKind::GenerateFile).then_some("generated file(s)");
         }
         if self.spans && phase != Phase::Train {
-            self.beside.take(rank, batch, row);
+            self.beside.take(rank, row);
             return None;
         }
-        self.take_span(rank, batch, row, found);
+        self.take_span(rank, row, found);
         if kind.is_write() {
-            self.saves.take_write(rank, batch, row);
-            if let Some(name) = batch.object.get(row) {
+            self.saves.take_write(rank, row);
+            if let Some(name) = row.object() {
                 found.opened.remove(&(rank, name.to_owned()));
             }
             return Some("write(s)");
         }
-        if kind.is_storage() && batch.outcome[row] == Outcome::Ok {
-            self.take_operation(rank, batch, row, found);
+        if kind.is_storage() && row.outcome() == Outcome::Ok {
+            self.take_operation(rank, row, found);
         }
         None
     }
 
     /// Takes a span of the training loop or of its readers.
-    fn take_span(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) {
-        let kind = batch.kind[row];
-        let seconds = batch.duration(row) as f64 / 1e9;
-        let (epoch, step) = (batch.epoch[row], batch.step[row]);
+    fn take_span(&mut self, rank: u32, row: Row<'_>, found: &mut Found) {
+        let kind = row.kind();
+        let seconds = row.duration() as f64 / 1e9;
+        let (epoch, step) = (row.epoch(), row.step());
         match kind {
             OpKind::Compute => {
                 self.compute.push(seconds);
@@ -165,8 +165,8 @@ impl Gathered {
                 self.waits.push(seconds);
                 self.steps += 1;
                 self.steps_seen = self.steps_seen.max(step);
-                let turn = self.loops.entry((rank, epoch)).or_insert((batch.start[row], batch.end[row], 0));
-                *turn = (turn.0.min(batch.start[row]), turn.1.max(batch.end[row]), turn.2 + 1);
+                let turn = self.loops.entry((rank, epoch)).or_insert((row.start(), row.end(), 0));
+                *turn = (turn.0.min(row.start()), turn.1.max(row.end()), turn.2 + 1);
             }
             OpKind::Sample => {
                 self.visits += 1;
@@ -174,40 +174,40 @@ impl Gathered {
                 if step > 0 {
                     *self.batches.entry((rank, epoch, step)).or_default() += 1;
                 }
-                found.samples.extend(batch.sample[row]);
-                found.lanes.insert((rank, batch.lane[row].0));
-                found.told.extend(batch.object.get(row).map(str::to_owned));
+                found.samples.extend(row.sample());
+                found.lanes.insert((rank, row.lane().0));
+                found.told.extend(row.object().map(str::to_owned));
             }
             _ => {}
         }
         if matches!(kind, OpKind::Compute | OpKind::Barrier)
             && let Some(turn) = self.loops.get_mut(&(rank, epoch))
         {
-            turn.1 = turn.1.max(batch.end[row]);
+            turn.1 = turn.1.max(row.end());
         }
     }
 
-    fn take_operation(&mut self, rank: u32, batch: &Batch, row: usize, found: &mut Found) {
-        let (kind, Some(name)) = (batch.kind[row], batch.object.get(row)) else { return };
+    fn take_operation(&mut self, rank: u32, row: Row<'_>, found: &mut Found) {
+        let (kind, Some(name)) = (row.kind(), row.object()) else { return };
         if kind == OpKind::Open {
             found.opened.insert((rank, name.to_owned()));
             return;
         }
         let object = found.objects.entry(name.to_owned()).or_default();
-        object.size = object.size.max(batch.object_size[row].unwrap_or(0));
+        object.size = object.size.max(row.object_size().unwrap_or(0));
         if !kind.is_read() {
             return;
         }
-        let bytes = batch.bytes[row];
-        object.size = object.size.max(batch.offset[row].saturating_add(bytes));
+        let bytes = row.bytes();
+        object.size = object.size.max(row.offset().saturating_add(bytes));
         object.reads += 1;
         object.bytes += bytes;
         object.opens += u64::from(found.opened.remove(&(rank, name.to_owned())));
-        found.first = Some(found.first.map_or(batch.start[row], |first| first.min(batch.start[row])));
-        found.last = found.last.max(batch.end[row]);
-        found.reading.insert((rank, batch.lane[row].0));
+        found.first = Some(found.first.map_or(row.start(), |first| first.min(row.start())));
+        found.last = found.last.max(row.end());
+        found.reading.insert((rank, row.lane().0));
         if !self.spans {
-            self.durations.push(batch.duration(row) as f64 / 1e9);
+            self.durations.push(row.duration() as f64 / 1e9);
             // An end of file that is looked for reads nothing.
             if bytes > 0 && (self.pieces.len() < PIECES_MAX || self.pieces.contains_key(&bytes)) {
                 *self.pieces.entry(bytes).or_default() += 1;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dlio_event::{OpKind, Outcome};
-use dlio_trace::Batch;
+use dlio_trace::Row;
 
 use super::beside::{every, most_common};
 use super::shape::moments;
@@ -72,9 +72,9 @@ struct Files {
 }
 
 impl Files {
-    fn add(&mut self, batch: &Batch, row: usize) {
-        let (bytes, start, end) = (batch.bytes[row], batch.start[row], batch.end[row]);
-        let name = batch.object.get(row).unwrap_or("");
+    fn add(&mut self, row: Row<'_>) {
+        let (bytes, start, end) = (row.bytes(), row.start(), row.end());
+        let name = row.object().unwrap_or("");
         if let Some(&number) = self.numbers.get(name) {
             self.bytes[number] += bytes;
             self.times[number].1 = self.times[number].1.max(end);
@@ -104,20 +104,20 @@ impl Files {
 
 impl Saves {
     /// Takes a row of a checkpoint.
-    pub(super) fn take(&mut self, rank: u32, batch: &Batch, row: usize) {
-        let moment = (batch.epoch[row], batch.block[row], batch.step[row]);
-        let spans = match batch.kind[row] {
+    pub(super) fn take(&mut self, rank: u32, row: Row<'_>) {
+        let moment = (row.epoch(), row.block(), row.step());
+        let spans = match row.kind() {
             OpKind::CheckpointSave => &mut self.saved,
             OpKind::CheckpointLoad => &mut self.loaded,
-            _ if batch.outcome[row] != Outcome::Ok => return,
+            _ if row.outcome() != Outcome::Ok => return,
             kind if kind.is_write() || kind.is_read() => {
-                if batch.object.get(row).is_some_and(belongs_to_bundle) {
+                if row.object().is_some_and(belongs_to_bundle) {
                     return;
                 }
                 let of = if kind.is_write() { &mut self.written } else { &mut self.read };
-                of.entry((moment, rank)).or_default().add(batch, row);
+                of.entry((moment, rank)).or_default().add(row);
                 if self.object.is_none() {
-                    self.object = batch.object.get(row).map(str::to_owned);
+                    self.object = row.object().map(str::to_owned);
                 }
                 return;
             }
@@ -126,16 +126,16 @@ impl Saves {
                 return;
             }
         };
-        *spans.entry(moment).or_default().entry(rank).or_default() += batch.bytes[row];
-        self.times.entry(rank).or_default().push((batch.start[row], batch.end[row]));
+        *spans.entry(moment).or_default().entry(rank).or_default() += row.bytes();
+        self.times.entry(rank).or_default().push((row.start(), row.end()));
     }
 
     /// Takes a write of which the trace does not say what it belongs to.
-    pub(super) fn take_write(&mut self, rank: u32, batch: &Batch, row: usize) {
-        if batch.outcome[row] == Outcome::Ok {
-            self.loose.entry(rank).or_default().add(batch, row);
+    pub(super) fn take_write(&mut self, rank: u32, row: Row<'_>) {
+        if row.outcome() == Outcome::Ok {
+            self.loose.entry(rank).or_default().add(row);
             if self.object.is_none() {
-                self.object = batch.object.get(row).map(str::to_owned);
+                self.object = row.object().map(str::to_owned);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use dlio_trace::{Error, Names, RankTrace, Rows};
+use dlio_trace::{Error, NameColumn, RankTrace, Rows};
 
 use super::digest::{Digest, Register, Totals};
 use super::kept::Kept;
@@ -238,7 +238,7 @@ struct Decoder {
 
 /// Hashes of the names that pieces of a column share.
 struct Hashes {
-    names: Names,
+    names: NameColumn,
     known: Vec<u64>,
 }
 

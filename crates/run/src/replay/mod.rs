@@ -13,7 +13,7 @@ use std::time::Duration;
 use dlio_comm::Communicator;
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
 use dlio_event::quantity::counted;
-use dlio_event::{EventSink, NullSink, OpKind, Planned, Position};
+use dlio_event::{EventSink, NullSink, OpKind, Planned};
 use dlio_plan::replay::{
     EndpointRule, Error as PlanError, Fidelity, Operations, Options as PlanOptions, Recorded, ReplayKind, ReplayPlan,
     Requirement, Rule, Share, Survey, Timing, merged,
@@ -242,40 +242,35 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
         Err(error) => vec![Err(PlanError::Trace(chain(&error)))],
         Ok(batch) => {
             let mut names: BTreeMap<usize, Arc<str>> = BTreeMap::new();
-            let wanted = |row: &usize| {
-                let kind = batch.kind[*row];
+            let wanted = |at: &usize| {
+                let kind = batch.kind[*at];
                 kind.is_storage() || matches!(kind, OpKind::Fetch | OpKind::Compute | OpKind::Barrier)
             };
             let mut endpoints: BTreeMap<usize, Arc<str>> = BTreeMap::new();
-            let recorded = (0..batch.len()).filter(wanted).map(|row| {
-                let uri = batch.object.key(row).map_or_else(Arc::default, |key| {
+            let recorded = (0..batch.len()).filter(wanted).map(|at| {
+                let row = batch.row(at);
+                let uri = batch.object.key(at).map_or_else(Arc::default, |key| {
                     let name = || batch.object.value(key).unwrap_or_default().into();
                     Arc::clone(names.entry(key).or_insert_with(name))
                 });
-                let endpoint = batch.endpoint.key(row).map(|key| {
+                let endpoint = batch.endpoint.key(at).map(|key| {
                     let name = || batch.endpoint.value(key).unwrap_or_default().into();
                     Arc::clone(endpoints.entry(key).or_insert_with(name))
                 });
                 Ok(Recorded {
                     source,
-                    lane: batch.lane[row],
-                    kind: batch.kind[row],
-                    at: Position {
-                        phase: batch.phase[row],
-                        epoch: batch.epoch[row],
-                        block: batch.block[row],
-                        step: batch.step[row],
-                        sample: batch.sample[row],
-                    },
+                    lane: row.lane(),
+                    kind: row.kind(),
+                    at: row.position(),
                     uri,
                     endpoint,
-                    offset: batch.offset[row],
-                    requested: batch.requested[row],
-                    bytes: batch.bytes[row],
-                    object_size: batch.object_size[row],
-                    start: batch.start[row],
-                    end: batch.end[row],
-                    ok: batch.outcome[row] == dlio_event::Outcome::Ok,
+                    offset: row.offset(),
+                    requested: row.requested(),
+                    bytes: row.bytes(),
+                    object_size: row.object_size(),
+                    start: row.start(),
+                    end: row.end(),
+                    ok: row.outcome() == dlio_event::Outcome::Ok,
                 })
             });
             recorded.collect::<Vec<_>>()

@@ -5,8 +5,8 @@ use std::io::Write;
 use dlio_event::{ConnectionId, Lane, Outcome};
 use serde_json::{Map, Value, json};
 
-use crate::batch::Batch;
 use crate::reader::RankTrace;
+use crate::rows::Row;
 
 /// Writes traces as one JSON document.
 ///
@@ -22,8 +22,8 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
         writeln!(out, "{}{process}", if rows == 0 && rank == traces[0].header.rank { "" } else { "," })?;
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in 0..batch.len() {
-                writeln!(out, ",{}", event(&batch, row, rank))?;
+            for row in batch.iter() {
+                writeln!(out, ",{}", event(row, rank))?;
                 rows += 1;
             }
         }
@@ -33,13 +33,13 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
 }
 
 /// An event as JSON. Times are written digit by digit: those since 1970 do not fit into a floating-point number.
-fn event(batch: &Batch, row: usize, rank: u32) -> String {
-    let (lane, kind) = (batch.lane[row], batch.kind[row]);
+fn event(row: Row<'_>, rank: u32) -> String {
+    let (lane, kind) = (row.lane(), row.kind());
     let category = if kind.is_storage() { "io" } else { "span" };
     // The training loop is thread 0, lanes follow.
     let tid = if lane == Lane::MAIN { 0 } else { u32::from(lane.0) + 1 };
-    let (start, took) = (micros(batch.start[row]), micros(batch.end[row].saturating_sub(batch.start[row])));
-    let args = serde_json::Value::Object(arguments(batch, row));
+    let (start, took) = (micros(row.start()), micros(row.end().saturating_sub(row.start())));
+    let args = serde_json::Value::Object(arguments(row));
     format!(
         "{{\"name\":\"{}\",\"cat\":\"{category}\",\"ph\":\"X\",\"pid\":{rank},\"tid\":{tid},\"ts\":{start},\"dur\":{took},\"args\":{args}}}",
         kind.name()
@@ -47,30 +47,29 @@ fn event(batch: &Batch, row: usize, rank: u32) -> String {
 }
 
 /// All that a row says beside its time and place; what most rows lack is left out.
-fn arguments(batch: &Batch, row: usize) -> Map<String, Value> {
+fn arguments(row: Row<'_>) -> Map<String, Value> {
     let mut args = Map::new();
     let counted = |value: u32| (value > 0).then(|| u64::from(value));
-    let connection = batch.connection[row];
-    let first_byte =
-        batch.first_byte[row].and_then(|at| serde_json::from_str(&micros(at.saturating_sub(batch.start[row]))).ok());
-    let outcome = batch.outcome[row];
+    let connection = row.connection();
+    let first_byte = row.first_byte().and_then(|at| serde_json::from_str(&micros(at.saturating_sub(row.start()))).ok());
+    let outcome = row.outcome();
     let values = [
-        ("epoch", counted(batch.epoch[row]).map(Value::from)),
-        ("block", counted(batch.block[row]).map(Value::from)),
-        ("step", counted(batch.step[row]).map(Value::from)),
-        ("bytes", (batch.bytes[row] > 0).then(|| batch.bytes[row].into())),
-        ("phase", Some(batch.phase[row].name().into())),
-        ("sample_idx", batch.sample[row].map(Value::from)),
-        ("uri", batch.object.get(row).map(Value::from)),
-        ("endpoint", batch.endpoint.get(row).map(Value::from)),
-        ("tag", batch.tag.get(row).map(Value::from)),
-        ("offset", batch.kind[row].is_storage().then(|| batch.offset[row].into())),
-        ("req_bytes", batch.requested[row].map(Value::from)),
-        ("object_size", batch.object_size[row].map(Value::from)),
+        ("epoch", counted(row.epoch()).map(Value::from)),
+        ("block", counted(row.block()).map(Value::from)),
+        ("step", counted(row.step()).map(Value::from)),
+        ("bytes", (row.bytes() > 0).then(|| row.bytes().into())),
+        ("phase", Some(row.phase().name().into())),
+        ("sample_idx", row.sample().map(Value::from)),
+        ("uri", row.object().map(Value::from)),
+        ("endpoint", row.endpoint().map(Value::from)),
+        ("tag", row.tag().map(Value::from)),
+        ("offset", row.kind().is_storage().then(|| row.offset().into())),
+        ("req_bytes", row.requested().map(Value::from)),
+        ("object_size", row.object_size().map(Value::from)),
         ("first_byte_us", first_byte),
-        ("outcome", (batch.kind[row].is_storage() || outcome != Outcome::Ok).then(|| outcome.name().into())),
-        ("status", (batch.status[row] != 0).then(|| batch.status[row].into())),
-        ("attempt", (batch.attempt[row] > 0).then(|| batch.attempt[row].into())),
+        ("outcome", (row.kind().is_storage() || outcome != Outcome::Ok).then(|| outcome.name().into())),
+        ("status", (row.status() != 0).then(|| row.status().into())),
+        ("attempt", (row.attempt() > 0).then(|| row.attempt().into())),
         ("conn_id", (connection != ConnectionId::NONE).then(|| connection.0.into())),
     ];
     args.extend(values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

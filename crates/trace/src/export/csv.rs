@@ -4,9 +4,9 @@ use std::io::Write;
 
 use dlio_event::{ConnectionId, Lane};
 
-use crate::batch::Batch;
 use crate::columns::COLUMNS;
 use crate::reader::RankTrace;
+use crate::rows::Row;
 
 /// Writes the rows of all traces, rank by rank.
 ///
@@ -19,8 +19,8 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
     for trace in traces {
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in 0..batch.len() {
-                line(&batch, row, trace.header.rank, out)?;
+            for row in batch.iter() {
+                line(row, trace.header.rank, out)?;
                 rows += 1;
             }
         }
@@ -29,31 +29,31 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
 }
 
 /// One row, in the order of [`COLUMNS`].
-fn line(batch: &Batch, row: usize, rank: u32, out: &mut impl Write) -> std::io::Result<()> {
-    let lane = batch.lane[row];
-    let kind = batch.kind[row];
+fn line(row: Row<'_>, rank: u32, out: &mut impl Write) -> std::io::Result<()> {
+    let lane = row.lane();
+    let kind = row.kind();
     let lane = if lane == Lane::MAIN { -1 } else { i64::from(lane.0) };
     let sort = if kind.is_storage() { "io" } else { "span" };
-    write!(out, "{rank},{lane},{sort},{},{},", kind.name(), batch.phase[row].name())?;
-    for position in [batch.epoch[row], batch.block[row], batch.step[row]] {
+    write!(out, "{rank},{lane},{sort},{},{},", kind.name(), row.phase().name())?;
+    for position in [row.epoch(), row.block(), row.step()] {
         optional((position > 0).then_some(position), out)?;
     }
-    optional(batch.sample[row], out)?;
-    text(batch.object.get(row), out)?;
-    text(batch.endpoint.get(row), out)?;
-    write!(out, "{},", batch.offset[row])?;
-    optional(batch.requested[row], out)?;
-    write!(out, "{},", batch.bytes[row])?;
-    optional(batch.due[row], out)?;
-    write!(out, "{},", batch.start[row])?;
-    optional(batch.issued[row], out)?;
-    optional(batch.last_byte[row], out)?;
-    optional(batch.first_byte[row], out)?;
-    write!(out, "{},{},{},{},", batch.end[row], batch.status[row], batch.outcome[row].name(), batch.attempt[row])?;
-    let connection = batch.connection[row];
+    optional(row.sample(), out)?;
+    text(row.object(), out)?;
+    text(row.endpoint(), out)?;
+    write!(out, "{},", row.offset())?;
+    optional(row.requested(), out)?;
+    write!(out, "{},", row.bytes())?;
+    optional(row.due(), out)?;
+    write!(out, "{},", row.start())?;
+    optional(row.issued(), out)?;
+    optional(row.last_byte(), out)?;
+    optional(row.first_byte(), out)?;
+    write!(out, "{},{},{},{},", row.end(), row.status(), row.outcome().name(), row.attempt())?;
+    let connection = row.connection();
     optional((connection != ConnectionId::NONE).then_some(connection.0), out)?;
-    optional(batch.object_size[row], out)?;
-    writeln!(out, "{}", quoted(batch.tag.get(row).unwrap_or_default()))
+    optional(row.object_size(), out)?;
+    writeln!(out, "{}", quoted(row.tag().unwrap_or_default()))
 }
 
 fn optional(value: Option<impl std::fmt::Display>, out: &mut impl Write) -> std::io::Result<()> {

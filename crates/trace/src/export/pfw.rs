@@ -7,6 +7,7 @@
 //! preprocessed. Memory: one hash per file name, nothing else grows.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -15,31 +16,24 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
-use crate::batch::Batch;
 use crate::error::Error;
 use crate::header::Header;
 use crate::reader::RankTrace;
+use crate::replacement_file::ReplacementFile;
+use crate::rows::{Row, Rows};
 
 /// Writes the trace of one rank to a file, which is there when it is whole.
 ///
 /// # Errors
 /// When the trace cannot be read or the file cannot be written.
 pub fn write_file(trace: &RankTrace, path: &Path) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = std::path::PathBuf::from(temporary);
     let create = |source| Error::Create { path: path.to_owned(), source };
-    let written =
-        write_lines(trace, &temporary, create).and_then(|()| std::fs::rename(&temporary, path).map_err(create));
-    if written.is_err() {
-        // What could not be written whole is not left behind.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    let target = ReplacementFile::create(path, ".tmp").map_err(create)?;
+    write_lines(trace, &target.file, create)?;
+    target.publish().map_err(create)
 }
 
-fn write_lines(trace: &RankTrace, path: &Path, create: impl Fn(std::io::Error) -> Error) -> Result<(), Error> {
-    let file = std::fs::File::create(path).map_err(&create)?;
+fn write_lines(trace: &RankTrace, file: &File, create: impl Fn(std::io::Error) -> Error) -> Result<(), Error> {
     let packed = GzEncoder::new(BufWriter::with_capacity(1 << 20, file), Compression::fast());
     let mut out = BufWriter::with_capacity(1 << 16, packed);
     let mut exporter = Exporter::new(&trace.header);
@@ -51,7 +45,7 @@ fn write_lines(trace: &RankTrace, path: &Path, create: impl Fn(std::io::Error) -
     }
     exporter.begin(&mut out).map_err(&create)?;
     for batch in trace.batches()? {
-        exporter.batch(&batch?, &mut out).map_err(&create)?;
+        exporter.rows(&batch?, &mut out).map_err(&create)?;
     }
     let ended = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(GzEncoder::finish);
     ended.and_then(|mut file| file.flush()).map_err(create)
@@ -108,24 +102,24 @@ impl Exporter {
         self.metadata("PR", ("program", "dlio-rs"), 0, out)
     }
 
-    /// Writes the events of a batch.
+    /// Writes some rows.
     ///
     /// # Errors
     /// When `out` takes no more.
-    pub fn batch(&mut self, batch: &Batch, out: &mut impl Write) -> std::io::Result<()> {
-        for row in 0..batch.len() {
-            self.event(batch, row, out)?;
+    pub fn rows(&mut self, rows: &Rows, out: &mut impl Write) -> std::io::Result<()> {
+        for row in rows.iter() {
+            self.event(row, out)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, batch: &Batch, row: usize, out: &mut impl Write) -> std::io::Result<()> {
-        let (name, category) = self.words(batch, row);
-        let start = self.micros(batch.start[row]);
+    fn event(&mut self, row: Row<'_>, out: &mut impl Write) -> std::io::Result<()> {
+        let (name, category) = self.words(row);
+        let start = self.micros(row.start());
         let mut args = Map::new();
         args.insert("hhash".to_owned(), json!(self.host_hash));
         args.insert("hostname".to_owned(), json!(self.host));
-        if let Some(file) = batch.object.get(row) {
+        if let Some(file) = row.object() {
             let hashed = hash(file);
             let text = format!("{hashed:016x}");
             if self.named.insert(hashed) {
@@ -134,14 +128,14 @@ impl Exporter {
             args.insert("fhash".to_owned(), json!(text));
             args.insert("fname".to_owned(), json!(file));
         }
-        arguments(batch, row, &mut args);
-        let lane = batch.lane[row];
+        arguments(row, &mut args);
+        let lane = row.lane();
         let tid = if lane == Lane::MAIN { self.pid } else { self.pid + 1 + u32::from(lane.0) };
-        let took = (self.micros(batch.end[row]) - start).max(0);
+        let took = (self.micros(row.end()) - start).max(0);
         let span = Span { tid, start, took };
         self.line((&name, category), span, &args, out)?;
         args.insert("derived".to_owned(), json!(1));
-        match batch.kind[row] {
+        match row.kind() {
             OpKind::Compute => self.line(("fetch.block", "dataloader"), span, &args, out),
             OpKind::Sample => {
                 if !self.preprocesses {
@@ -206,9 +200,9 @@ impl Exporter {
     }
 
     /// Name and category of a row.
-    fn words(&self, batch: &Batch, row: usize) -> (String, &'static str) {
+    fn words(&self, row: Row<'_>) -> (String, &'static str) {
         let plain = |name: &str, category| (name.to_owned(), category);
-        match batch.kind[row] {
+        match row.kind() {
             OpKind::Get | OpKind::GetRange => plain("S3Storage.get_data", "storage"),
             OpKind::Put => plain("S3Storage.put_data", "storage"),
             OpKind::MultipartCreate => plain("S3Storage.multipart_create", "storage"),
@@ -252,42 +246,42 @@ struct Span {
 }
 
 /// Position and size of a row, under the reference's argument names.
-fn arguments(batch: &Batch, row: usize, args: &mut Map<String, Value>) {
-    let kind = batch.kind[row];
+fn arguments(row: Row<'_>, args: &mut Map<String, Value>) {
+    let kind = row.kind();
     let mut put = |name: &str, value: Value| {
         args.insert(name.to_owned(), value);
     };
-    for (name, value) in [("epoch", batch.epoch[row]), ("block", batch.block[row]), ("step", batch.step[row])] {
+    for (name, value) in [("epoch", row.epoch()), ("block", row.block()), ("step", row.step())] {
         if value > 0 {
             put(name, json!(value));
         }
     }
     // The reference counts its epochs and the batches of a loader.
     match kind {
-        OpKind::Epoch if batch.epoch[row] > 0 => put("count", json!(batch.epoch[row])),
-        OpKind::Fetch | OpKind::Compute if batch.step[row] > 0 => put("count", json!(batch.step[row])),
+        OpKind::Epoch if row.epoch() > 0 => put("count", json!(row.epoch())),
+        OpKind::Fetch | OpKind::Compute if row.step() > 0 => put("count", json!(row.step())),
         _ => {}
     }
-    if let Some(sample) = batch.sample[row] {
+    if let Some(sample) = row.sample() {
         put("image_idx", json!(sample));
     }
-    let bytes = batch.bytes[row];
+    let bytes = row.bytes();
     if matches!(kind, OpKind::Sample | OpKind::Batch | OpKind::Fetch | OpKind::GenerateFile) && bytes > 0 {
         put("image_size", json!(bytes));
     }
-    if batch.outcome[row] != Outcome::Ok {
-        put("ret", json!(batch.status[row].min(-1)));
-        put("outcome", json!(batch.outcome[row].name()));
+    if row.outcome() != Outcome::Ok {
+        put("ret", json!(row.status().min(-1)));
+        put("outcome", json!(row.outcome().name()));
     } else if kind.is_read() || kind.is_write() {
         put("ret", json!(bytes));
         put("size", json!(bytes));
     }
     // A request without a range is one of the whole object.
     if (kind.is_read() || kind.is_write()) && kind != OpKind::Get {
-        put("count", json!(batch.requested[row].unwrap_or(bytes)));
-        put("offset", json!(batch.offset[row]));
+        put("count", json!(row.requested().unwrap_or(bytes)));
+        put("offset", json!(row.offset()));
     }
-    if batch.phase[row] == Phase::Eval {
+    if row.phase() == Phase::Eval {
         put("dataset_type", json!("valid"));
     }
 }

@@ -8,9 +8,9 @@ use std::io::Write;
 use dlio_event::{Lane, OpKind, Outcome};
 use jiff::Timestamp;
 
-use crate::batch::Batch;
 use crate::header::Header;
 use crate::reader::RankTrace;
+use crate::rows::Row;
 
 const HEADER: &str = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
 
@@ -37,16 +37,16 @@ fn write_lines(
         let mut threads = 0;
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in 0..batch.len() {
-                let lane = batch.lane[row];
+            for row in batch.iter() {
+                let lane = row.lane();
                 let thread = if lane == Lane::MAIN { 0 } else { u64::from(lane.0) + 1 };
                 threads = threads.max(thread + 1);
-                match word(batch.kind[row]) {
+                match word(row.kind()) {
                     Some(op) => {
-                        line(&batch, row, &trace.header, (index, first_thread + thread, op), out)?;
+                        line(row, &trace.header, (index, first_thread + thread, op), out)?;
                         index += 1;
                     }
-                    None => *skipped.entry(batch.kind[row].name()).or_default() += 1,
+                    None => *skipped.entry(row.kind().name()).or_default() += 1,
                 }
             }
         }
@@ -67,8 +67,7 @@ fn word(kind: OpKind) -> Option<&'static str> {
 }
 
 fn line(
-    batch: &Batch,
-    row: usize,
+    row: Row<'_>,
     header: &Header,
     (index, thread, op): (u64, u64, &str),
     out: &mut impl Write,
@@ -78,20 +77,20 @@ fn line(
         i128::from(clock.wall_unix_ns) - i128::from(clock.monotonic_ns) - i128::from(clock.offset_to_rank0_ns);
     let stamp = |at: i64| calendar(i64::try_from(i128::from(at) + to_wall).unwrap_or(0));
     let optional = |at: Option<i64>| at.map(stamp).unwrap_or_default();
-    let outcome = batch.outcome[row];
+    let outcome = row.outcome();
     let error = if outcome == Outcome::Ok { "" } else { outcome.name() };
     writeln!(
         out,
         "{index}\t{thread}\t{op}\trank-{}\t1\t{}\t{}\t{}\t{error}\t{}\t{}\t{}\t{}\t{}\t0",
         header.rank,
-        batch.bytes[row],
-        field(batch.endpoint.get(row).unwrap_or("local")),
-        field(batch.object.get(row).unwrap_or_default()),
-        stamp(batch.start[row]),
-        optional(batch.first_byte[row]),
-        optional(batch.last_byte[row]),
-        stamp(batch.end[row]),
-        batch.duration(row),
+        row.bytes(),
+        field(row.endpoint().unwrap_or("local")),
+        field(row.object().unwrap_or_default()),
+        stamp(row.start()),
+        optional(row.first_byte()),
+        optional(row.last_byte()),
+        stamp(row.end()),
+        row.duration(),
     )
 }
 

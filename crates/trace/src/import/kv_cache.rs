@@ -3,17 +3,14 @@
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
 use super::columns::{Columns, Splitter};
+use super::multiline_record::{UNIT, without_quotes};
 use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time;
-
-/// Stands between the fields of a line that had quotes.
-const UNIT: char = '\u{1f}';
 
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
     splitter: Splitter,
-    unquoted: String,
     label: String,
 }
 
@@ -41,9 +38,10 @@ impl Reader {
                 return Ok(());
             }
         };
+        let unquoted;
         let fields = if line.contains('"') {
-            unquote(line, &mut self.unquoted)?;
-            self.splitter.split(&self.unquoted, UNIT as u8)
+            unquoted = without_quotes(line, ',').ok_or("a field in quotes has no end")?;
+            self.splitter.split(&unquoted, UNIT as u8)
         } else {
             self.splitter.split(line, b',')
         };
@@ -101,23 +99,4 @@ impl Layout {
             phase: columns.place("Phase"),
         })
     }
-}
-
-/// A line whose fields may be in quotes, because they hold commas, with [`UNIT`] between its fields and without quotes.
-fn unquote(line: &str, out: &mut String) -> Result<(), String> {
-    out.clear();
-    let mut quoted = false;
-    let mut chars = line.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                out.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => out.push(UNIT),
-            char => out.push(char),
-        }
-    }
-    if quoted { Err("a field in quotes has no end".to_owned()) } else { Ok(()) }
 }

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// Stands between the fields of a record that had quotes.
+pub(super) const UNIT: char = '\u{1f}';
+
 /// The lines so far of a record whose quotes are still open.
 #[derive(Debug, Default)]
 pub(super) struct MultilineRecord(String);
@@ -41,4 +44,25 @@ impl MultilineRecord {
             Err("the last record's quotes are open".to_owned())
         }
     }
+}
+
+/// A record with [`UNIT`] between its fields and without quotes around them; `None`: it ends within quotes.
+pub(super) fn without_quotes(record: &str, separator: char) -> Option<String> {
+    let mut plain = String::with_capacity(record.len());
+    let (mut begins, mut within) = (true, false);
+    let mut letters = record.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if begins => within = true,
+            // Two quotes are one, and a single one is the end.
+            '"' if within => {
+                within = letters.next_if_eq(&'"').is_some();
+                plain.push_str(if within { "\"" } else { "" });
+            }
+            _ if letter == separator && !within => plain.push(UNIT),
+            _ => plain.push(letter),
+        }
+        begins = letter == separator && !within;
+    }
+    (!within).then_some(plain)
 }

@@ -11,14 +11,12 @@ use dlio_event::{ConnectionId, Event, Lane, Nanos, OpKind, Outcome, Phase, Posit
 use super::columns::{Columns, Fields, Splitter};
 use super::json::{self, Value};
 use super::labels::Labels;
-use super::multiline_record::MultilineRecord;
+use super::multiline_record::{MultilineRecord, UNIT, without_quotes};
 use super::rank_buffers::{Names, RankBuffers, Who};
 use super::time::Calendar;
 
 /// Longest record, over all its lines.
 const LONGEST: usize = 1 << 16;
-/// Stands between the fields of a record that had quotes.
-const UNIT: char = '\u{1f}';
 /// Threads whose last request is kept.
 const THREADS: usize = 1 << 16;
 
@@ -189,7 +187,7 @@ impl Reader {
 
     /// A record with quotes that hold separators or go on in the next line.
     fn quoted(&mut self, record: &str, buffers: &mut RankBuffers) -> Result<(), String> {
-        let plain = without_quotes(record);
+        let plain = without_quotes(record, '\t');
         // Who does not write quotes as Go does may have them in names.
         let count = self.layout.as_ref().map_or(0, |layout| layout.count);
         let fits = |text: &str, separator| text.matches(separator).count() + 1 == count;
@@ -206,27 +204,6 @@ impl Reader {
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.open.end()
     }
-}
-
-/// A record with [`UNIT`] between its fields and without quotes around them; `None`: it ends within quotes.
-fn without_quotes(record: &str) -> Option<String> {
-    let mut plain = String::with_capacity(record.len());
-    let (mut begins, mut within) = (true, false);
-    let mut letters = record.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if begins => within = true,
-            // Two quotes are one, and a single one is the end.
-            '"' if within => {
-                within = letters.next_if_eq(&'"').is_some();
-                plain.push_str(if within { "\"" } else { "" });
-            }
-            '\t' if !within => plain.push(UNIT),
-            _ => plain.push(letter),
-        }
-        begins = letter == '\t' && !within;
-    }
-    (!within).then_some(plain)
 }
 
 /// The columns of records that are JSON objects.
