@@ -12,7 +12,6 @@ use dlio_storage::Recorder;
 use tokio::sync::oneshot;
 use tokio::sync::watch::Receiver;
 
-use crate::handles::Keys;
 use crate::lanes::{LaneOrder, Lanes};
 use crate::reader::{Halt, LaneStatus, Order, ReadKit, Reader};
 use crate::stream::StreamOrder;
@@ -69,13 +68,12 @@ impl<'r> Batches<'r> {
         plan: &'r TrainingPlan,
         rig: &'r Rig,
         watch: &mut Watch<'_>,
-        inline: (&'r ReadKit, &'r Keys),
+        inline: &'r ReadKit,
         kit: impl Fn(Lane, Option<Receiver<()>>) -> ReadKit,
     ) -> Result<Self, Error> {
         let rank = rig.comm.place().rank;
         let source = if plan.lanes() == 0 {
-            let (kit, keys) = inline;
-            Source::Inline { reader: Reader::new(kit, keys), status: &kit.status, order: None }
+            Source::Inline { reader: Reader::new(inline), status: &inline.status, order: None }
         } else {
             let extent = (plan.lanes(), plan.window());
             let mut statuses = Vec::new();

@@ -14,7 +14,7 @@ impl ReadKit {
     /// Reads the footer of a file and nothing else; returns its bytes too.
     pub(crate) async fn read_footer(&self, number: u64, at: Position) -> Result<(Arc<Footer>, u64), Error> {
         let file = self.files.file(number);
-        let mut open = self.open(&file.key, &file, at).await?;
+        let mut open = self.open(&file, at).await?;
         open.decoder.aim_at_footer();
         let bytes = self.fetch_needed(&mut open, number, at).await?;
         let footer = open.decoder.footer();

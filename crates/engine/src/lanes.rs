@@ -6,7 +6,6 @@
 use dlio_event::{Lane, Position};
 use tokio::sync::{mpsc, watch};
 
-use crate::handles::Keys;
 use crate::helpers::Helpers;
 use crate::reader::{Order, ReadKit, Reader};
 use crate::stream::{self, StreamOrder};
@@ -106,30 +105,27 @@ async fn serve(
 ) -> Result<(), Error> {
     let mut current: Option<Order> = None;
     let helpers = Helpers::new(&kit);
+    let mut reader = Reader::new(&kit);
     loop {
-        let keys = Keys::default();
-        let mut reader = Reader::new(&kit, &keys);
-        while !reader.is_worn() {
-            let Some(order) = &mut current else {
-                match orders.recv().await {
-                    Some(LaneOrder::Steps(order)) => current = Some(order),
-                    Some(LaneOrder::Stream(order)) => {
-                        if !stream::serve((&kit, &helpers), order, batches).await? {
-                            return Ok(());
-                        }
+        let Some(order) = &mut current else {
+            match orders.recv().await {
+                Some(LaneOrder::Steps(order)) => current = Some(order),
+                Some(LaneOrder::Stream(order)) => {
+                    if !stream::serve((&kit, &helpers), order, batches).await? {
+                        return Ok(());
                     }
-                    None => return Ok(()),
                 }
-                continue;
-            };
-            let Some(step) = order.steps.next() else {
-                reader.pass_over();
-                current = None;
-                continue;
-            };
-            let Ok(place) = batches.reserve().await else { return Ok(()) };
-            let bytes = reader.read(order, &step).await?;
-            place.send(Handed { pass: order.pass, step: step.step, bytes });
-        }
+                None => return Ok(()),
+            }
+            continue;
+        };
+        let Some(step) = order.steps.next() else {
+            reader.pass_over();
+            current = None;
+            continue;
+        };
+        let Ok(place) = batches.reserve().await else { return Ok(()) };
+        let bytes = reader.read(order, &step).await?;
+        place.send(Handed { pass: order.pass, step: step.step, bytes });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::clock::nanos;
 use crate::decoding::Work;
-use crate::handles::{Keys, OpenFile, OpenFiles};
+use crate::handles::{OpenFile, OpenFiles};
 use crate::helpers::Helpers;
 use crate::row_groups::Request;
 use crate::{CancelFlag, Clock, Error, Place};
@@ -113,27 +114,22 @@ pub(crate) struct Order {
 /// Reads the steps of one lane and keeps its open files.
 pub(crate) struct Reader<'k> {
     kit: &'k ReadKit,
-    open: OpenFiles<'k>,
+    open: OpenFiles,
     /// Threads for samples in flight beside the first, where reading blocks.
     helpers: Box<Helpers<'k>>,
 }
 
 impl<'k> Reader<'k> {
-    pub(crate) fn new(kit: &'k ReadKit, keys: &'k Keys) -> Self {
+    pub(crate) fn new(kit: &'k ReadKit) -> Self {
         let helpers = Box::new(Helpers::new(kit));
         helpers.expect(u32::try_from(kit.inflight).unwrap_or(u32::MAX));
-        Self { kit, open: OpenFiles::new(keys), helpers }
-    }
-
-    /// Whether a fresh reader with a fresh arena should take over.
-    pub(crate) fn is_worn(&self) -> bool {
-        self.open.is_worn()
+        Self { kit, open: OpenFiles::new(), helpers }
     }
 
     /// The epoch or evaluation is over for this lane.
     pub(crate) fn pass_over(&mut self) {
         if self.kit.handles != Handles::Cached {
-            self.open.close_all();
+            self.open.clear();
         }
     }
 
@@ -201,18 +197,13 @@ impl<'k> Reader<'k> {
             return kit.read_alone(read, at, pause).await;
         }
         let access = order.access.access(read.file);
-        if self.open.get(read.file).is_none() {
-            let file = kit.files.file(read.file);
-            let key = self.open.keep_key(file.key.clone());
-            let opened = kit.open(key, &file, at).await?;
-            self.open.insert(read.file, opened);
-        }
-        let Some(open) = self.open.get(read.file) else {
-            return Err(kit.defect(at, "a file that was just opened is not open"));
+        let open = match self.open.entry(read.file) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => closed.insert(kit.open(&kit.files.file(read.file), at).await?),
         };
         let bytes = kit.read_sample(open, read, at).await?;
         if access.close {
-            self.open.close(read.file);
+            self.open.remove(&read.file);
         }
         kit.preprocess(at, pause).await;
         Ok(bytes)
@@ -229,7 +220,7 @@ impl ReadKit {
         let step = u32::try_from(piece.step).unwrap_or(u32::MAX);
         let at = Position { step, sample: Some(piece.index), ..at };
         let file = self.files.file(piece.file);
-        let mut open = self.open(&file.key, &file, at).await?;
+        let mut open = self.open(&file, at).await?;
         let (start, mut bytes) = (self.clock.now(), 0);
         for ahead in 0..piece.samples {
             let read = SampleRead { index: piece.index + ahead, file: piece.file, sample: piece.sample + ahead };
@@ -247,14 +238,15 @@ impl ReadKit {
     /// Opens, reads one sample, and closes.
     async fn read_alone(&self, read: SampleRead, at: Position, pause: Duration) -> Result<u64, Error> {
         let file = self.files.file(read.file);
-        let mut open = self.open(&file.key, &file, at).await?;
+        let mut open = self.open(&file, at).await?;
         let bytes = self.read_sample(&mut open, read, at).await?;
         drop(open);
         self.preprocess(at, pause).await;
         Ok(bytes)
     }
 
-    pub(crate) async fn open<'k>(&'k self, key: &'k str, file: &File, at: Position) -> Result<OpenFile<'k>, Error> {
+    pub(crate) async fn open(&self, file: &File, at: Position) -> Result<OpenFile, Error> {
+        let key = file.key.as_str();
         if self.halt.is_set() {
             return Err(Error::Cancelled { place: self.place(at) });
         }
@@ -277,12 +269,7 @@ impl ReadKit {
         Ok(OpenFile { object, name, decoder })
     }
 
-    pub(crate) async fn read_sample(
-        &self,
-        open: &mut OpenFile<'_>,
-        read: SampleRead,
-        at: Position,
-    ) -> Result<u64, Error> {
+    pub(crate) async fn read_sample(&self, open: &mut OpenFile, read: SampleRead, at: Position) -> Result<u64, Error> {
         let start = self.clock.now();
         let bytes = self.fetch_sample(open, read, at).await?;
         let span = Event::span(OpKind::Sample, self.lane, at, start, self.clock.now());
@@ -290,14 +277,14 @@ impl ReadKit {
         Ok(bytes)
     }
 
-    async fn fetch_sample(&self, open: &mut OpenFile<'_>, read: SampleRead, at: Position) -> Result<u64, Error> {
+    async fn fetch_sample(&self, open: &mut OpenFile, read: SampleRead, at: Position) -> Result<u64, Error> {
         let aimed = open.decoder.sample(read.sample);
         aimed.map_err(|source| self.corrupt(source, &self.files.key(read.file), at))?;
         self.fetch_needed(open, read.file, at).await
     }
 
     /// Reads what the decoder of an open file needs; returns the bytes.
-    pub(crate) async fn fetch_needed(&self, open: &mut OpenFile<'_>, file: u64, at: Position) -> Result<u64, Error> {
+    pub(crate) async fn fetch_needed(&self, open: &mut OpenFile, file: u64, at: Position) -> Result<u64, Error> {
         self.status.set(file);
         let corrupt = |source| self.corrupt(source, &self.files.key(file), at);
         let OpenFile { object, name, decoder, .. } = open;

@@ -19,7 +19,6 @@ use crate::batches::{self, Batches};
 use crate::checkpoint::{Keeper, Moment};
 use crate::clock::nanos;
 use crate::cost::CpuMeter;
-use crate::handles::Keys;
 use crate::reader::pass_at;
 use crate::watch::Watch;
 use crate::{CancelFlag, Checkpoints, Cost, Error, Rig, RunStarted, StallLimits, StepDone, Waiting, agree};
@@ -89,7 +88,6 @@ pub struct Trained {
 /// The first error of this rank; its lanes have stopped (or hang in the kernel), and the caller aborts the
 /// communicator so that no rank waits for this one.
 pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: TrainOptions) -> Result<Trained, Error> {
-    let keys = Keys::default();
     let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
     let (planned, started) = (plan.world().size, rig.comm.place().size);
     if planned != started {
@@ -103,7 +101,7 @@ pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: Tra
 
     let kit = batches::kit_maker(plan, layout, rig, &options);
     let inline = kit(Lane::MAIN, None);
-    let batches = Batches::start(plan, rig, &mut watch, (&inline, &keys), kit)?;
+    let batches = Batches::start(plan, rig, &mut watch, &inline, kit)?;
     let keeper = match &options.checkpoints {
         Some(checkpoints) => Some(Keeper::start(checkpoints, rig, &mut watch, &options.cancel).await?),
         None => None,

@@ -249,7 +249,7 @@ impl Inspector {
     /// Reads every sample through the format's decoder.
     async fn read_samples(&self, file: &File) -> Result<u64, Error> {
         let kit = &self.kit;
-        let mut open = kit.open(&file.key, file, AT).await?;
+        let mut open = kit.open(file, AT).await?;
         let mut bytes = 0;
         for sample in 0..file.samples {
             let read = SampleRead { index: sample, file: file.combined, sample };

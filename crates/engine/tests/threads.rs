@@ -15,9 +15,7 @@ use dlio_event::{CollectingSink, Event, Lane, OpKind};
 use dlio_format::Layout;
 use dlio_plan::{FileSet, GeneratePlan, World, training};
 use dlio_storage::local::{Local, LocalOptions};
-use dlio_storage::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Receipt, Staged, Storage,
-};
+use dlio_storage::{ByteRange, ChunkSink, Future, Object, Receipt, Storage, forward_object, forward_storage};
 
 const YAML: &str = "
 model: {name: threads}
@@ -77,7 +75,6 @@ fn lanes_on_threads_read_real_files_and_hand_their_batches_over_in_order() {
 
 /// Files whose reads come back only once so many of them are under way.
 struct Meeting {
-    files: Local,
     wanted: usize,
     state: Mutex<(usize, usize)>,
     changed: Condvar,
@@ -97,77 +94,35 @@ impl Meeting {
     }
 }
 
-struct Met<'a> {
-    meeting: &'a Meeting,
-    object: Box<dyn Object + 'a>,
+struct Met {
+    meeting: Arc<Meeting>,
+    object: Box<dyn Object>,
 }
 
-impl Object for Met<'_> {
-    fn size(&self) -> Option<u64> {
-        self.object.size()
-    }
-
-    fn opened(&self) -> &Attempts {
-        self.object.opened()
-    }
-
+impl Object for Met {
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         assert!(self.meeting.meet(), "so many reads never were under way at a time");
         self.object.read(range, sink)
     }
+
+    forward_object!(self => self.object; size opened read_first read_part);
 }
 
-impl Storage for Meeting {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+/// Storage whose open files take part in the meeting.
+struct MeetingStorage {
+    files: Local,
+    meeting: Arc<Meeting>,
+}
+
+impl Storage for MeetingStorage {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             let object = self.files.open(key).await?;
-            Ok(Box::new(Met { meeting: self, object }) as Box<dyn Object>)
+            Ok(Box::new(Met { meeting: Arc::clone(&self.meeting), object }) as Box<dyn Object>)
         })
     }
 
-    fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        self.files.write(key, source)
-    }
-
-    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
-        self.files.stage(key, source)
-    }
-
-    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.files.publish(staged)
-    }
-
-    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.files.discard(staged)
-    }
-
-    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
-        self.files.stat(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
-        self.files.list(prefix, page)
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.files.delete(key)
-    }
-
-    fn create_root(&self) -> Future<'_, Receipt> {
-        self.files.create_root()
-    }
-
-    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.files.create_folder(key)
-    }
-
-    fn blocks(&self) -> bool {
-        self.files.blocks()
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.files.uri(key)
-    }
+    forward_storage!(self => self.files; update write stage publish discard stat look_up list delete create_root create_folder remove_folder blocks uri root_uri);
 }
 
 /// One lane that streams files of a file system, as deep as `more` has it.
@@ -191,7 +146,7 @@ fn streamed(
     let layout = Layout::new(&workload.dataset, 1).unwrap().with_reading(&workload);
     let quick = rig(folder.path(), &events);
     let local = Local::new(folder.path().to_path_buf(), Arc::new(MonotonicClock), LocalOptions::default());
-    let meeting = Arc::new(Meeting { files: local, wanted, state: Mutex::default(), changed: Condvar::new() });
+    let meeting = Arc::new(Meeting { wanted, state: Mutex::default(), changed: Condvar::new() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = tokio::task::LocalSet::new().block_on(&runtime, async {
         let plan = GeneratePlan::new(&files, world);
@@ -199,7 +154,8 @@ fn streamed(
         if let Some(key) = missing {
             std::fs::remove_file(folder.path().join(key)).unwrap();
         }
-        let rig = Rig { storage: meeting.clone(), ..quick };
+        let storage = Arc::new(MeetingStorage { files: local, meeting: meeting.clone() });
+        let rig = Rig { storage, ..quick };
         let options = TrainOptions { cancel, ..TrainOptions::default() };
         train(&training(&workload, world).unwrap(), &layout, &rig, options).await
     });

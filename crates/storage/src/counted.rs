@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
-    Update, Version,
+    ByteRange, ChunkSink, ChunkSource, Future, Object, Receipt, Staged, Storage, Updatable, Update, Version,
+    forward_object, forward_storage,
 };
 
 /// Storage whose reads and writes add their bytes to a counter, chunk by chunk.
@@ -51,26 +51,22 @@ impl ChunkSource for CountedSource<'_> {
     }
 }
 
-struct CountedObject<'a, O: ?Sized> {
+struct CountedObject<O: ?Sized> {
     inner: Box<O>,
-    bytes: &'a AtomicU64,
+    bytes: Arc<AtomicU64>,
 }
 
-impl<O: Object + ?Sized> Object for CountedObject<'_, O> {
-    fn size(&self) -> Option<u64> {
-        self.inner.size()
-    }
-
-    fn opened(&self) -> &Attempts {
-        self.inner.opened()
-    }
+impl<O: Object + ?Sized> Object for CountedObject<O> {
+    forward_object!(self => self.inner; size opened);
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(async move { self.inner.read(range, &mut CountedSink { inner: sink, bytes: self.bytes }).await })
+        Box::pin(async move { self.inner.read(range, &mut CountedSink { inner: sink, bytes: &self.bytes }).await })
     }
 
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(async move { self.inner.read_first(limit, &mut CountedSink { inner: sink, bytes: self.bytes }).await })
+        Box::pin(
+            async move { self.inner.read_first(limit, &mut CountedSink { inner: sink, bytes: &self.bytes }).await },
+        )
     }
 
     fn read_part<'a>(
@@ -79,14 +75,14 @@ impl<O: Object + ?Sized> Object for CountedObject<'_, O> {
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
     ) -> Future<'a, Receipt> {
-        let bytes = self.bytes;
+        let bytes = &self.bytes;
         Box::pin(async move { self.inner.read_part(range, version, &mut CountedSink { inner: sink, bytes }).await })
     }
 }
 
-impl<O: Updatable + ?Sized> Updatable for CountedObject<'_, O> {
+impl<O: Updatable + ?Sized> Updatable for CountedObject<O> {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        let bytes = self.bytes;
+        let bytes = &self.bytes;
         Box::pin(async move { self.inner.write(offset, &mut CountedSource { inner: source, bytes }).await })
     }
 
@@ -96,17 +92,17 @@ impl<O: Updatable + ?Sized> Updatable for CountedObject<'_, O> {
 }
 
 impl Storage for Counted {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             let inner = self.inner.open(key).await?;
-            Ok(Box::new(CountedObject { inner, bytes: &self.bytes }) as Box<dyn Object + 'a>)
+            Ok(Box::new(CountedObject { inner, bytes: Arc::clone(&self.bytes) }) as Box<dyn Object>)
         })
     }
 
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
         Box::pin(async move {
             let inner = self.inner.update(key, how).await?;
-            Ok(Box::new(CountedObject { inner, bytes: &self.bytes }) as Box<dyn Updatable + 'a>)
+            Ok(Box::new(CountedObject { inner, bytes: Arc::clone(&self.bytes) }) as Box<dyn Updatable>)
         })
     }
 
@@ -120,51 +116,5 @@ impl Storage for Counted {
         Box::pin(async move { self.inner.stage(key, &mut CountedSource { inner: source, bytes }).await })
     }
 
-    fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.inner.publish(staged)
-    }
-
-    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.inner.discard(staged)
-    }
-
-    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
-        self.inner.stat(key)
-    }
-
-    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
-        self.inner.look_up(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
-        self.inner.list(prefix, page)
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.inner.delete(key)
-    }
-
-    fn create_root(&self) -> Future<'_, Receipt> {
-        self.inner.create_root()
-    }
-
-    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.inner.create_folder(key)
-    }
-
-    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
-        self.inner.remove_folder(key)
-    }
-
-    fn blocks(&self) -> bool {
-        self.inner.blocks()
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.inner.uri(key)
-    }
-
-    fn root_uri(&self) -> String {
-        self.inner.root_uri()
-    }
+    forward_storage!(self => self.inner; publish discard stat look_up list delete create_root create_folder remove_folder blocks uri root_uri);
 }

@@ -1,5 +1,6 @@
 //! A decorator that makes storage slower by a fixed time to the first byte and a bandwidth.
 
+use std::collections::HashMap;
 use std::future::Future as StdFuture;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use dlio_event::{Nanos, TimeSource};
 
 use crate::{
     Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Staged, Storage,
-    Updatable, Update, Version,
+    Updatable, Update, Version, forward_object, forward_storage,
 };
 
 /// How slow one kind of operation is.
@@ -57,6 +58,14 @@ pub type Sleep = Arc<dyn Fn(Duration) -> Pin<Box<dyn StdFuture<Output = ()>>> + 
 /// Attempts carry the delayed times. Under tokio's clock delays are whole milliseconds.
 pub struct Delayed<S> {
     inner: S,
+    pace: Pace,
+    /// Delays of single keys, in place of those of all others.
+    keys: HashMap<String, Delays>,
+}
+
+/// How an operation is delayed.
+#[derive(Clone)]
+struct Pace {
     time: Arc<dyn TimeSource>,
     delays: Delays,
     sleep: Sleep,
@@ -66,7 +75,7 @@ impl<S: Storage> Delayed<S> {
     /// Delays `inner`, waiting with `sleep`; `time` must be the time that passes in it.
     #[must_use]
     pub fn new(inner: S, delays: Delays, time: Arc<dyn TimeSource>, sleep: Sleep) -> Self {
-        Self { inner, time, delays, sleep }
+        Self { inner, pace: Pace { time, delays, sleep }, keys: HashMap::new() }
     }
 
     /// Delays `inner` on tokio's clock, paused or not.
@@ -75,11 +84,26 @@ impl<S: Storage> Delayed<S> {
         Self::new(inner, delays, time, Arc::new(|pause| Box::pin(tokio::time::sleep(pause))))
     }
 
+    /// Delays operations on this key by `delays` instead.
+    #[must_use]
+    pub fn with_key(mut self, key: &str, delays: Delays) -> Self {
+        self.keys.insert(key.to_owned(), delays);
+        self
+    }
+
     /// The storage behind the delays.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
+    /// How operations on this key are delayed.
+    fn pace(&self, key: &str) -> Pace {
+        let delays = self.keys.get(key).copied().unwrap_or(self.pace.delays);
+        Pace { delays, ..self.pace.clone() }
+    }
+}
+
+impl Pace {
     async fn pause(&self, pause: Duration) {
         if !pause.is_zero() {
             (self.sleep)(pause).await;
@@ -126,33 +150,33 @@ impl<S: Storage> Delayed<S> {
     }
 }
 
-struct DelayedObject<'a, S, O: ?Sized> {
+struct DelayedObject<O: ?Sized> {
     inner: Box<O>,
-    delayed: &'a Delayed<S>,
+    pace: Pace,
     opened: Attempts,
 }
 
-impl<S: Storage, O: Updatable + ?Sized> Updatable for DelayedObject<'_, S, O> {
+impl<O: Updatable + ?Sized> Updatable for DelayedObject<O> {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        Box::pin(self.delayed.run_receipt(self.delayed.delays.write, self.inner.write(offset, source)))
+        Box::pin(self.pace.run_receipt(self.pace.delays.write, self.inner.write(offset, source)))
     }
 
     fn sync(&self) -> Future<'_, Receipt> {
-        Box::pin(self.delayed.run_receipt(self.delayed.delays.other, self.inner.sync()))
+        Box::pin(self.pace.run_receipt(self.pace.delays.other, self.inner.sync()))
     }
 }
 
-impl<S: Storage, O: Object + ?Sized> Object for DelayedObject<'_, S, O> {
-    fn size(&self) -> Option<u64> {
-        self.inner.size()
-    }
-
+impl<O: Object + ?Sized> Object for DelayedObject<O> {
     fn opened(&self) -> &Attempts {
         &self.opened
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.delayed.run_receipt(self.delayed.delays.read, self.inner.read(range, sink)))
+        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read(range, sink)))
+    }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read_first(limit, sink)))
     }
 
     fn read_part<'a>(
@@ -161,91 +185,98 @@ impl<S: Storage, O: Object + ?Sized> Object for DelayedObject<'_, S, O> {
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
     ) -> Future<'a, Receipt> {
-        Box::pin(self.delayed.run_receipt(self.delayed.delays.read, self.inner.read_part(range, version, sink)))
+        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read_part(range, version, sink)))
+    }
+
+    forward_object!(self => self.inner; size);
+}
+
+impl<S: Storage> Delayed<S> {
+    /// Runs an operation that moves bytes, or none.
+    fn receipt<'a>(&'a self, key: &str, delay: fn(&Delays) -> Delay, work: Future<'a, Receipt>) -> Future<'a, Receipt> {
+        let pace = self.pace(key);
+        Box::pin(async move { pace.run_receipt(delay(&pace.delays), work).await })
+    }
+
+    /// Runs an operation that moves no bytes and answers with a value.
+    fn answer<'a, T: 'a>(&'a self, key: &str, work: Future<'a, (T, Receipt)>) -> Future<'a, (T, Receipt)> {
+        let pace = self.pace(key);
+        Box::pin(async move {
+            pace.run(pace.delays.other, work, |(_, receipt)| (&mut receipt.attempts, receipt.bytes)).await
+        })
+    }
+
+    /// Opens an object.
+    async fn opened<O: Object + ?Sized>(
+        &self,
+        key: &str,
+        opening: Future<'_, Box<O>>,
+    ) -> Result<Box<DelayedObject<O>>, Error> {
+        let pace = self.pace(key);
+        let opening = async {
+            let inner = opening.await?;
+            let opened = inner.opened().clone();
+            Ok(Box::new(DelayedObject { inner, pace: pace.clone(), opened }))
+        };
+        pace.run(pace.delays.open, opening, |object| (&mut object.opened, 0)).await
     }
 }
 
 impl<S: Storage> Storage for Delayed<S> {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
-        Box::pin(async move {
-            let opening = async {
-                let inner = self.inner.open(key).await?;
-                let opened = inner.opened().clone();
-                Ok(DelayedObject { inner, delayed: self, opened })
-            };
-            let object = self.run(self.delays.open, opening, |object| (&mut object.opened, 0)).await?;
-            Ok(Box::new(object) as Box<dyn Object + 'a>)
-        })
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
+        Box::pin(async move { Ok(self.opened(key, self.inner.open(key)).await? as Box<dyn Object>) })
     }
 
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
-        Box::pin(async move {
-            let opening = async {
-                let inner = self.inner.update(key, how).await?;
-                let opened = inner.opened().clone();
-                Ok(DelayedObject { inner, delayed: self, opened })
-            };
-            let object = self.run(self.delays.open, opening, |object| (&mut object.opened, 0)).await?;
-            Ok(Box::new(object) as Box<dyn Updatable + 'a>)
-        })
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
+        Box::pin(async move { Ok(self.opened(key, self.inner.update(key, how)).await? as Box<dyn Updatable>) })
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.write, self.inner.write(key, source)))
+        self.receipt(key, |delays| delays.write, self.inner.write(key, source))
     }
 
     fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
-        let staging = self.inner.stage(key, source);
-        Box::pin(self.run(self.delays.write, staging, |staged| (&mut staged.attempts, staged.bytes)))
+        let (pace, staging) = (self.pace(key), self.inner.stage(key, source));
+        Box::pin(
+            async move { pace.run(pace.delays.write, staging, |staged| (&mut staged.attempts, staged.bytes)).await },
+        )
     }
 
     fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.publish(staged)))
+        self.receipt(&staged.key, |delays| delays.other, self.inner.publish(staged))
     }
 
     fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.discard(staged)))
+        self.receipt(&staged.key, |delays| delays.other, self.inner.discard(staged))
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
-        Box::pin(self.run(self.delays.other, self.inner.stat(key), |(_, receipt)| (&mut receipt.attempts, 0)))
+        self.answer(key, self.inner.stat(key))
     }
 
     fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
-        Box::pin(self.run(self.delays.other, self.inner.look_up(key), |(_, receipt)| (&mut receipt.attempts, 0)))
+        self.answer(key, self.inner.look_up(key))
     }
 
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.list(prefix, page)))
+        self.receipt(prefix, |delays| delays.other, self.inner.list(prefix, page))
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.delete(key)))
+        self.receipt(key, |delays| delays.other, self.inner.delete(key))
     }
 
     fn create_root(&self) -> Future<'_, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.create_root()))
+        self.receipt("", |delays| delays.other, self.inner.create_root())
     }
 
     fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        Box::pin(self.run_receipt(self.delays.other, self.inner.create_folder(key)))
+        self.receipt(key, |delays| delays.other, self.inner.create_folder(key))
     }
 
     fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
-        Box::pin(self.run(self.delays.other, self.inner.remove_folder(key), |(_, receipt)| {
-            (&mut receipt.attempts, receipt.bytes)
-        }))
+        self.answer(key, self.inner.remove_folder(key))
     }
 
-    fn blocks(&self) -> bool {
-        self.inner.blocks()
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.inner.uri(key)
-    }
-
-    fn root_uri(&self) -> String {
-        self.inner.root_uri()
-    }
+    forward_storage!(self => self.inner; blocks uri root_uri);
 }

@@ -8,7 +8,7 @@ use dlio_event::{OpKind, Outcome, TimeSource};
 
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage, Updatable, Update,
+    Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
 };
 
 /// A kind of operation that can be made to fail.
@@ -63,7 +63,7 @@ enum Failure {
     Flip(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Rule {
     on: Operation,
     when: When,
@@ -73,9 +73,15 @@ struct Rule {
 /// Storage of which chosen operations fail.
 pub struct Faulty<S> {
     inner: S,
+    faults: Faults,
+}
+
+/// The rules, and the calls so far; open objects share them with their storage.
+#[derive(Clone)]
+struct Faults {
     time: Arc<dyn TimeSource>,
-    rules: Vec<Rule>,
-    calls: Mutex<HashMap<(Operation, Option<String>), u64>>,
+    rules: Arc<Vec<Rule>>,
+    calls: Arc<Mutex<HashMap<(Operation, Option<String>), u64>>>,
 }
 
 /// One call, as the rules see it.
@@ -112,7 +118,7 @@ impl<S: Storage> Faulty<S> {
     /// `inner` without faults so far.
     #[must_use]
     pub fn new(inner: S, time: Arc<dyn TimeSource>) -> Self {
-        Self { inner, time, rules: Vec::new(), calls: Mutex::default() }
+        Self { inner, faults: Faults { time, rules: Arc::default(), calls: Arc::default() } }
     }
 
     /// Makes the chosen calls fail with an error of this kind.
@@ -134,7 +140,7 @@ impl<S: Storage> Faulty<S> {
     }
 
     fn with(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
+        Arc::make_mut(&mut self.faults.rules).push(rule);
         self
     }
 
@@ -143,6 +149,18 @@ impl<S: Storage> Faulty<S> {
         &self.inner
     }
 
+    /// Lets a call on the storage through, or fails it.
+    fn pass(&self, on: Operation, key: &str) -> Result<(), Error> {
+        self.faults.pass(on, key, || self.inner.uri(key))
+    }
+
+    fn opened<O: Object + ?Sized>(&self, key: &str, inner: Box<O>) -> Box<FaultyObject<O>> {
+        let (faults, uri) = (self.faults.clone(), self.inner.uri(key));
+        Box::new(FaultyObject { inner, faults, key: key.into(), uri })
+    }
+}
+
+impl Faults {
     /// Counts a call and finds the first rule that meets it.
     fn next(&self, on: Operation, key: &str, range: Option<ByteRange>) -> Option<&Rule> {
         let (number, key_number) = {
@@ -159,14 +177,14 @@ impl<S: Storage> Faulty<S> {
     }
 
     /// Lets a call that moves no bytes through, or fails it.
-    fn pass(&self, on: Operation, key: &str) -> Result<(), Error> {
+    fn pass(&self, on: Operation, key: &str, uri: impl FnOnce() -> String) -> Result<(), Error> {
         match self.next(on, key, None).map(|rule| rule.failure) {
-            Some(Failure::Error(kind)) => Err(self.error(on, key, kind, 0)),
+            Some(Failure::Error(kind)) => Err(self.error(on, uri(), kind, 0)),
             _ => Ok(()),
         }
     }
 
-    fn error(&self, on: Operation, key: &str, kind: ErrorKind, bytes: u64) -> Error {
+    fn error(&self, on: Operation, object: String, kind: ErrorKind, bytes: u64) -> Error {
         let (doing, op) = match on {
             Operation::Open => ("opening", OpKind::Open),
             Operation::Read => ("reading", OpKind::Read),
@@ -189,36 +207,11 @@ impl<S: Storage> Faulty<S> {
         Error {
             kind,
             doing,
-            object: self.inner.uri(key),
+            object,
             range: None,
             endpoint: None,
             message: format!("a fault of kind {kind:?} that the test asked for"),
             attempts: Attempts::from_iter([attempt]),
-        }
-    }
-
-    async fn read<O: Object + ?Sized>(
-        &self,
-        object: &O,
-        key: &str,
-        range: ByteRange,
-        sink: &mut dyn ChunkSink,
-    ) -> Result<Receipt, Error> {
-        match self.next(Operation::Read, key, Some(range)) {
-            None => object.read(range, sink).await,
-            Some(Rule { failure: Failure::Flip(offset), .. }) => {
-                object.read(range, &mut Flip { at: offset.checked_sub(range.offset), sink }).await
-            }
-            Some(Rule { failure: Failure::Cut(bytes), .. }) => {
-                object.read(ByteRange::new(range.offset, range.len.map_or(*bytes, |len| len.min(*bytes))), sink).await
-            }
-            Some(Rule { failure: Failure::Error(kind), when, .. }) => {
-                let mut before = 0;
-                if let When::Byte(_, byte) = when {
-                    before = object.read(ByteRange::new(range.offset, byte - range.offset), sink).await?.bytes;
-                }
-                Err(Error { range: Some(range), ..self.error(Operation::Read, key, *kind, before) })
-            }
         }
     }
 }
@@ -240,56 +233,114 @@ impl ChunkSink for Flip<'_> {
     }
 }
 
-struct FaultyObject<'a, S, O: ?Sized> {
+struct FaultyObject<O: ?Sized> {
     inner: Box<O>,
-    faulty: &'a Faulty<S>,
-    key: &'a str,
+    faults: Faults,
+    key: Box<str>,
+    uri: String,
 }
 
-impl<S: Storage, O: Updatable + ?Sized> Updatable for FaultyObject<'_, S, O> {
+/// The method by which a range is read.
+#[derive(Clone, Copy)]
+enum Method<'a> {
+    Range,
+    First(u64),
+    Part(&'a Version),
+}
+
+impl<O: Object + ?Sized> FaultyObject<O> {
+    fn pass(&self, on: Operation) -> Result<(), Error> {
+        self.faults.pass(on, &self.key, || self.uri.clone())
+    }
+
+    fn read_by<'a>(&'a self, method: Method<'a>, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        match method {
+            Method::Range => self.inner.read(range, sink),
+            Method::First(limit) => self.inner.read_first(limit, sink),
+            Method::Part(version) => self.inner.read_part(range, version, sink),
+        }
+    }
+
+    async fn read_or_fail(
+        &self,
+        method: Method<'_>,
+        range: ByteRange,
+        sink: &mut dyn ChunkSink,
+    ) -> Result<Receipt, Error> {
+        match self.faults.next(Operation::Read, &self.key, Some(range)) {
+            None => self.read_by(method, range, sink).await,
+            Some(Rule { failure: Failure::Flip(offset), .. }) => {
+                let mut flip = Flip { at: offset.checked_sub(range.offset), sink };
+                self.read_by(method, range, &mut flip).await
+            }
+            Some(Rule { failure: Failure::Cut(bytes), .. }) => {
+                let cut = ByteRange::new(range.offset, range.len.map_or(*bytes, |len| len.min(*bytes)));
+                self.inner.read(cut, sink).await
+            }
+            Some(Rule { failure: Failure::Error(kind), when, .. }) => {
+                let mut before = 0;
+                if let When::Byte(_, byte) = when {
+                    let until = ByteRange::new(range.offset, byte - range.offset);
+                    before = self.inner.read(until, sink).await?.bytes;
+                }
+                let error = self.faults.error(Operation::Read, self.uri.clone(), *kind, before);
+                Err(Error { range: Some(range), ..error })
+            }
+        }
+    }
+}
+
+impl<O: Updatable + ?Sized> Updatable for FaultyObject<O> {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move {
-            self.faulty.pass(Operation::Write, self.key)?;
+            self.pass(Operation::Write)?;
             self.inner.write(offset, source).await
         })
     }
 
     fn sync(&self) -> Future<'_, Receipt> {
         Box::pin(async move {
-            self.faulty.pass(Operation::Write, self.key)?;
+            self.pass(Operation::Write)?;
             self.inner.sync().await
         })
     }
 }
 
-impl<S: Storage, O: Object + ?Sized> Object for FaultyObject<'_, S, O> {
-    fn size(&self) -> Option<u64> {
-        self.inner.size()
-    }
-
-    fn opened(&self) -> &Attempts {
-        self.inner.opened()
-    }
-
+impl<O: Object + ?Sized> Object for FaultyObject<O> {
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.faulty.read(&*self.inner, self.key, range, sink))
+        Box::pin(self.read_or_fail(Method::Range, range, sink))
     }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        Box::pin(self.read_or_fail(Method::First(limit), ByteRange::new(0, limit), sink))
+    }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        Box::pin(self.read_or_fail(Method::Part(version), range, sink))
+    }
+
+    forward_object!(self => self.inner; size opened);
 }
 
 impl<S: Storage> Storage for Faulty<S> {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             self.pass(Operation::Open, key)?;
             let inner = self.inner.open(key).await?;
-            Ok(Box::new(FaultyObject { inner, faulty: self, key }) as Box<dyn Object + 'a>)
+            Ok(self.opened(key, inner) as Box<dyn Object>)
         })
     }
 
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
         Box::pin(async move {
             self.pass(Operation::Open, key)?;
             let inner = self.inner.update(key, how).await?;
-            Ok(Box::new(FaultyObject { inner, faulty: self, key }) as Box<dyn Updatable + 'a>)
+            Ok(self.opened(key, inner) as Box<dyn Updatable>)
         })
     }
 
@@ -312,10 +363,6 @@ impl<S: Storage> Storage for Faulty<S> {
             self.pass(Operation::Publish, &staged.key)?;
             self.inner.publish(staged).await
         })
-    }
-
-    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.inner.discard(staged)
     }
 
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
@@ -367,15 +414,5 @@ impl<S: Storage> Storage for Faulty<S> {
         })
     }
 
-    fn blocks(&self) -> bool {
-        self.inner.blocks()
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.inner.uri(key)
-    }
-
-    fn root_uri(&self) -> String {
-        self.inner.root_uri()
-    }
+    forward_storage!(self => self.inner; discard blocks uri root_uri);
 }

@@ -3,12 +3,14 @@
 //! Invariant: nobody holds an object. Reads stream into a [`ChunkSink`] and writes stream from a [`ChunkSource`]
 //! through small reusable buffers; an object that is written whole appears under its final name only when it is complete.
 
+mod byte_range;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod counted;
 pub mod delay;
 mod error;
 pub mod faults;
+mod forward;
 mod key;
 pub mod local;
 pub mod memory;
@@ -18,18 +20,17 @@ mod receipt;
 pub mod registry;
 pub mod regular;
 pub mod s3;
-mod seam;
 mod split;
 mod staged;
 mod traced;
+mod traits;
 
+pub use byte_range::ByteRange;
 pub use counted::Counted;
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
 pub use receipt::{Attempt, Attempts, Receipt};
-pub use seam::{
-    ByteRange, ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version,
-};
 pub use split::{Shape, Split, SplitRules};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};
+pub use traits::{ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version};

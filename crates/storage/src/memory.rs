@@ -9,9 +9,10 @@ use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 
 use crate::key::check_key;
 use crate::staged::Ticket;
+use crate::traits::{look_up_object, no_folder};
 use crate::{
     Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage, Updatable, Update,
+    Staged, Storage, Updatable, Update, Version,
 };
 
 /// Bytes per chunk that a read delivers, so that sinks meet objects in pieces as they do elsewhere.
@@ -20,17 +21,18 @@ const CHUNK: usize = 256 << 10;
 /// Entries per page of a listing.
 const PAGE: usize = 1000;
 
-/// A bucket in memory. Objects that are open for reading keep their content when they are replaced or updated.
+/// A bucket in memory; clones share its objects. An object that is open for reading keeps its content when it is replaced or updated.
+#[derive(Clone)]
 pub struct Memory {
     time: Arc<dyn TimeSource>,
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
 
 impl Memory {
     /// Storage without objects.
     #[must_use]
     pub fn new(time: Arc<dyn TimeSource>) -> Self {
-        Self { time, objects: Mutex::default() }
+        Self { time, objects: Arc::default() }
     }
 
     /// The content of an object, shared.
@@ -160,48 +162,48 @@ impl Memory {
     }
 }
 
-struct OpenBytes<'a> {
-    memory: &'a Memory,
-    key: &'a str,
+struct OpenBytes {
+    memory: Memory,
+    key: Box<str>,
     content: Bytes,
     opened: Attempts,
 }
 
 /// Written in place: each read sees what was written before it.
-struct UpdatedBytes<'a> {
-    memory: &'a Memory,
-    key: &'a str,
+struct UpdatedBytes {
+    memory: Memory,
+    key: Box<str>,
     opened: Attempts,
 }
 
-impl UpdatedBytes<'_> {
+impl UpdatedBytes {
     fn write_now(&self, offset: u64, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
-        let (part, mut receipt) = self.memory.draw(self.key, source)?;
+        let (part, mut receipt) = self.memory.draw(&self.key, source)?;
         if let Some(attempt) = receipt.attempts.last_mut() {
             attempt.offset = offset;
         }
         let mut objects = self.memory.objects();
-        let mut content = objects.get(self.key).map(|content| content.to_vec()).unwrap_or_default();
+        let mut content = objects.get(&*self.key).map(|content| content.to_vec()).unwrap_or_default();
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = from.saturating_add(part.len());
         if content.try_reserve(end.saturating_sub(content.len())).is_err() {
             let attempt =
                 Attempt { outcome: Outcome::Io, ..self.memory.attempt(OpKind::Write, self.memory.time.now()) };
             let message = format!("no memory for {end} bytes; use a smaller object or another storage");
-            return Err(self.memory.error(ErrorKind::Full, self.key, message, attempt));
+            return Err(self.memory.error(ErrorKind::Full, &self.key, message, attempt));
         }
         if !part.is_empty() {
             content.resize(content.len().max(end), 0);
             content[from..end].copy_from_slice(&part);
         }
-        objects.insert(self.key.to_owned(), content.into());
+        objects.insert(self.key.to_string(), content.into());
         Ok(receipt)
     }
 }
 
-impl Object for UpdatedBytes<'_> {
+impl Object for UpdatedBytes {
     fn size(&self) -> Option<u64> {
-        self.memory.get(self.key).map(|content| content.len() as u64)
+        self.memory.get(&self.key).map(|content| content.len() as u64)
     }
 
     fn opened(&self) -> &Attempts {
@@ -210,14 +212,28 @@ impl Object for UpdatedBytes<'_> {
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(async move {
-            let content = self.memory.get(self.key).unwrap_or_default();
-            let now = OpenBytes { memory: self.memory, key: self.key, content, opened: Attempts::new() };
+            let content = self.memory.get(&self.key).unwrap_or_default();
+            let (memory, key) = (self.memory.clone(), self.key.clone());
+            let now = OpenBytes { memory, key, content, opened: Attempts::new() };
             now.read_now(range, sink)
         })
     }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        self.read(ByteRange::new(0, limit), sink)
+    }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        _version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        self.read(range, sink)
+    }
 }
 
-impl Updatable for UpdatedBytes<'_> {
+impl Updatable for UpdatedBytes {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move { self.write_now(offset, source) })
     }
@@ -227,7 +243,7 @@ impl Updatable for UpdatedBytes<'_> {
     }
 }
 
-impl OpenBytes<'_> {
+impl OpenBytes {
     fn read_now(&self, range: ByteRange, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let start = self.memory.time.now();
         let size = self.content.len() as u64;
@@ -245,7 +261,7 @@ impl OpenBytes<'_> {
         for chunk in wanted.chunks(CHUNK) {
             if let Err(message) = sink.chunk(chunk) {
                 attempt.outcome = Outcome::Corrupt;
-                let error = self.memory.error(ErrorKind::Corrupt, self.key, message, attempt);
+                let error = self.memory.error(ErrorKind::Corrupt, &self.key, message, attempt);
                 return Err(Error { range: Some(range), ..error });
             }
             attempt.bytes += chunk.len() as u64;
@@ -255,7 +271,7 @@ impl OpenBytes<'_> {
     }
 }
 
-impl Object for OpenBytes<'_> {
+impl Object for OpenBytes {
     fn size(&self) -> Option<u64> {
         Some(self.content.len() as u64)
     }
@@ -267,17 +283,31 @@ impl Object for OpenBytes<'_> {
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(async move { self.read_now(range, sink) })
     }
+
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
+        self.read(ByteRange::new(0, limit), sink)
+    }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        _version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        self.read(range, sink)
+    }
 }
 
 impl Storage for Memory {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             let (content, receipt) = self.find(OpKind::Open, key)?;
-            Ok(Box::new(OpenBytes { memory: self, key, content, opened: receipt.attempts }) as Box<dyn Object + 'a>)
+            let (memory, key, opened) = (self.clone(), key.into(), receipt.attempts);
+            Ok(Box::new(OpenBytes { memory, key, content, opened }) as Box<dyn Object>)
         })
     }
 
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
         Box::pin(async move {
             let start = self.time.now();
             self.check(OpKind::Open, key)?;
@@ -286,7 +316,7 @@ impl Storage for Memory {
             }
             self.find(OpKind::Open, key)?;
             let opened = self.receipt(OpKind::Open, start).attempts;
-            Ok(Box::new(UpdatedBytes { memory: self, key, opened }) as Box<dyn Updatable + 'a>)
+            Ok(Box::new(UpdatedBytes { memory: self.clone(), key: key.into(), opened }) as Box<dyn Updatable>)
         })
     }
 
@@ -311,6 +341,10 @@ impl Storage for Memory {
             let (content, receipt) = self.find(OpKind::Stat, key)?;
             Ok((Metadata { size: content.len() as u64 }, receipt))
         })
+    }
+
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        look_up_object(self, key)
     }
 
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
@@ -354,7 +388,19 @@ impl Storage for Memory {
         })
     }
 
+    fn remove_folder<'a>(&'a self, _key: &'a str) -> Future<'a, (bool, Receipt)> {
+        no_folder()
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+
     fn uri(&self, key: &str) -> String {
         format!("memory://{key}")
+    }
+
+    fn root_uri(&self) -> String {
+        self.uri("")
     }
 }

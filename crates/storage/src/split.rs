@@ -12,8 +12,8 @@ use dlio_event::Outcome;
 use futures::StreamExt as _;
 
 use crate::{
-    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage, Updatable, Update, Version,
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Future, Object, Receipt, Staged, Storage,
+    Updatable, Update, Version, forward_object, forward_storage,
 };
 
 const MIB: u64 = 1 << 20;
@@ -69,6 +69,11 @@ impl SplitRules {
 /// Storage of which whole objects are read by these rules.
 pub struct Split {
     inner: Arc<dyn Storage>,
+    shared: Arc<Shared>,
+}
+
+/// What a storage shares with its open objects.
+struct Shared {
     rules: SplitRules,
     /// Sizes of the objects met so far that change how they are read, for as long as the process lives, as in s3dlio.
     sizes: Mutex<HashMap<String, u64>>,
@@ -78,9 +83,11 @@ impl Split {
     /// Reads `inner` by these rules.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>, rules: SplitRules) -> Self {
-        Self { inner, rules, sizes: Mutex::default() }
+        Self { inner, shared: Arc::new(Shared { rules, sizes: Mutex::default() }) }
     }
+}
 
+impl Shared {
     fn known(&self, key: &str) -> Option<u64> {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
@@ -94,23 +101,24 @@ impl Split {
     }
 }
 
-struct SplitObject<'a> {
-    inner: Box<dyn Object + 'a>,
-    split: &'a Split,
-    key: &'a str,
+struct SplitObject {
+    inner: Box<dyn Object>,
+    storage: Arc<dyn Storage>,
+    shared: Arc<Shared>,
+    key: Box<str>,
 }
 
-impl SplitObject<'_> {
+impl SplitObject {
     /// All of it, or its first `limit` bytes.
     async fn whole(&self, limit: Option<u64>, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let mut asked = Attempts::new();
-        let mut size = self.inner.size().or_else(|| self.split.known(self.key));
-        if size.is_none() && self.split.rules.head {
-            let (metadata, receipt) = self.split.inner.stat(self.key).await?;
-            self.split.learn(self.key, metadata.size);
+        let mut size = self.inner.size().or_else(|| self.shared.known(&self.key));
+        if size.is_none() && self.shared.rules.head {
+            let (metadata, receipt) = self.storage.stat(&self.key).await?;
+            self.shared.learn(&self.key, metadata.size);
             (size, asked) = (Some(metadata.size), receipt.attempts);
         }
-        let shape = size.and_then(|size| Some((size, self.split.rules.shape(size)?)));
+        let shape = size.and_then(|size| Some((size, self.shared.rules.shape(size)?)));
         let read = match shape {
             Some((size, shape)) => self.in_ranges((size, limit), shape, sink).await,
             None => match limit {
@@ -121,8 +129,8 @@ impl SplitObject<'_> {
         match read {
             Ok(mut receipt) => {
                 // A small object that is never asked for is read the same way whether its size is known or not.
-                if size.is_none() && limit.is_none() && self.split.rules.shape(receipt.bytes).is_some() {
-                    self.split.learn(self.key, receipt.bytes);
+                if size.is_none() && limit.is_none() && self.shared.rules.shape(receipt.bytes).is_some() {
+                    self.shared.learn(&self.key, receipt.bytes);
                 }
                 receipt.attempts.insert_many(0, asked);
                 Ok(receipt)
@@ -181,7 +189,7 @@ impl SplitObject<'_> {
             whole.attempts.extend(receipt.attempts);
             if range.len != Some(receipt.bytes) || other {
                 // What its size was is no longer true.
-                self.split.forget(self.key);
+                self.shared.forget(&self.key);
                 let message = format!("the object was replaced while it was being read: it had {size} bytes");
                 return Err(self.refused(range, message, whole.attempts));
             }
@@ -200,7 +208,7 @@ impl SplitObject<'_> {
         Error {
             kind: ErrorKind::Corrupt,
             doing: "reading",
-            object: self.split.inner.uri(self.key),
+            object: self.storage.uri(&self.key),
             range: Some(range),
             endpoint: attempts.last().and_then(|attempt| attempt.endpoint.as_deref().map(str::to_owned)),
             message,
@@ -209,14 +217,8 @@ impl SplitObject<'_> {
     }
 }
 
-impl Object for SplitObject<'_> {
-    fn size(&self) -> Option<u64> {
-        self.inner.size()
-    }
-
-    fn opened(&self) -> &Attempts {
-        self.inner.opened()
-    }
+impl Object for SplitObject {
+    forward_object!(self => self.inner; size opened read_part);
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         if range == ByteRange::ALL { Box::pin(self.whole(None, sink)) } else { self.inner.read(range, sink) }
@@ -228,77 +230,36 @@ impl Object for SplitObject<'_> {
 }
 
 impl Storage for Split {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             let inner = self.inner.open(key).await?;
-            Ok(Box::new(SplitObject { inner, split: self, key }) as Box<dyn Object + 'a>)
+            let (storage, shared) = (Arc::clone(&self.inner), Arc::clone(&self.shared));
+            Ok(Box::new(SplitObject { inner, storage, shared, key: key.into() }) as Box<dyn Object>)
         })
     }
 
     /// What was recorded of an object that changes is a range: nothing of it is split.
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
-        self.forget(key);
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
+        self.shared.forget(key);
         self.inner.update(key, how)
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        self.forget(key);
+        self.shared.forget(key);
         self.inner.write(key, source)
     }
 
-    fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
-        self.inner.stage(key, source)
-    }
-
     fn publish<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.forget(&staged.key);
+        self.shared.forget(&staged.key);
         self.inner.publish(staged)
     }
 
-    fn discard<'a>(&'a self, staged: &'a Staged) -> Future<'a, Receipt> {
-        self.inner.discard(staged)
-    }
-
-    fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)> {
-        self.inner.stat(key)
-    }
-
-    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
-        self.inner.look_up(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
-        self.inner.list(prefix, page)
-    }
-
     fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.forget(key);
+        self.shared.forget(key);
         self.inner.delete(key)
     }
 
-    fn create_root(&self) -> Future<'_, Receipt> {
-        self.inner.create_root()
-    }
-
-    fn create_folder<'a>(&'a self, key: &'a str) -> Future<'a, Receipt> {
-        self.inner.create_folder(key)
-    }
-
-    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
-        self.inner.remove_folder(key)
-    }
-
-    fn blocks(&self) -> bool {
-        self.inner.blocks()
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.inner.uri(key)
-    }
-
-    fn root_uri(&self) -> String {
-        self.inner.root_uri()
-    }
+    forward_storage!(self => self.inner; stage discard stat look_up list create_root create_folder remove_folder blocks uri root_uri);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the decorators promise, on memory and virtual time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
@@ -10,7 +10,10 @@ use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::memory::Memory;
-use dlio_storage::{ByteRange, Counted, ErrorKind, Split, SplitRules, Storage};
+use dlio_storage::{
+    Attempts, ByteRange, ChunkSink, ChunkSource, Counted, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
+    Split, SplitRules, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
+};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -209,85 +212,26 @@ fn split(time: &Arc<dyn TimeSource>, head: bool) -> Split {
 /// Storage whose objects do not know their size, as on S3.
 struct Remote<S>(S);
 
-struct RemoteObject<'a>(Box<dyn dlio_storage::Object + 'a>, dlio_storage::Attempts);
+struct RemoteObject(Box<dyn Object>, Attempts);
 
-impl dlio_storage::Object for RemoteObject<'_> {
+impl Object for RemoteObject {
     fn size(&self) -> Option<u64> {
         None
     }
 
-    fn opened(&self) -> &dlio_storage::Attempts {
+    fn opened(&self) -> &Attempts {
         &self.1
     }
 
-    fn read<'a>(
-        &'a self,
-        range: ByteRange,
-        sink: &'a mut dyn dlio_storage::ChunkSink,
-    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.read(range, sink)
-    }
+    forward_object!(self => self.0; read read_first read_part);
 }
 
 impl<S: Storage> Storage for Remote<S> {
-    fn open<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, Box<dyn dlio_storage::Object + 'a>> {
-        Box::pin(async move {
-            let object = RemoteObject(self.0.open(key).await?, dlio_storage::Attempts::new());
-            Ok(Box::new(object) as Box<dyn dlio_storage::Object + 'a>)
-        })
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
+        Box::pin(async move { Ok(Box::new(RemoteObject(self.0.open(key).await?, Attempts::new())) as Box<dyn Object>) })
     }
 
-    fn write<'a>(
-        &'a self,
-        key: &'a str,
-        source: &'a mut dyn dlio_storage::ChunkSource,
-    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.write(key, source)
-    }
-
-    fn stage<'a>(
-        &'a self,
-        key: &'a str,
-        source: &'a mut dyn dlio_storage::ChunkSource,
-    ) -> dlio_storage::Future<'a, dlio_storage::Staged> {
-        self.0.stage(key, source)
-    }
-
-    fn publish<'a>(&'a self, staged: &'a dlio_storage::Staged) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.publish(staged)
-    }
-
-    fn discard<'a>(&'a self, staged: &'a dlio_storage::Staged) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.discard(staged)
-    }
-
-    fn stat<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, (dlio_storage::Metadata, dlio_storage::Receipt)> {
-        self.0.stat(key)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        page: &'a mut dyn FnMut(&[dlio_storage::Found]),
-    ) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.list(prefix, page)
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.delete(key)
-    }
-
-    fn create_root(&self) -> dlio_storage::Future<'_, dlio_storage::Receipt> {
-        self.0.create_root()
-    }
-
-    fn create_folder<'a>(&'a self, key: &'a str) -> dlio_storage::Future<'a, dlio_storage::Receipt> {
-        self.0.create_folder(key)
-    }
-
-    fn uri(&self, key: &str) -> String {
-        self.0.uri(key)
-    }
+    forward_storage!(self => self.0; update write stage publish discard stat look_up list delete create_root create_folder remove_folder blocks uri root_uri);
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,4 +305,164 @@ async fn what_a_sink_refuses_and_what_a_range_lacks_end_a_split_read() {
     let object = storage.open("a").await.unwrap();
     let error = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap_err();
     assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Server, 4), "the size, two ranges and the failure");
+}
+
+/// The methods that were called on a storage and its open objects, in order.
+type Calls = Arc<Mutex<Vec<&'static str>>>;
+
+/// Memory that notes each method that is called.
+struct Noting {
+    memory: Memory,
+    calls: Calls,
+}
+
+struct NotingObject<O: ?Sized> {
+    inner: Box<O>,
+    calls: Calls,
+}
+
+/// Writes methods that note their name and do what the inner value does.
+macro_rules! noting {
+    ($($method:ident($($name:ident: $type:ty),*) -> $done:ty;)+) => {
+        $(fn $method<'a>(&'a self, $($name: $type),*) -> $done {
+            self.calls.lock().unwrap().push(stringify!($method));
+            self.inner().$method($($name),*)
+        })+
+    };
+}
+
+impl<O: ?Sized> NotingObject<O> {
+    fn inner(&self) -> &O {
+        &self.inner
+    }
+}
+
+impl<O: Object + ?Sized> Object for NotingObject<O> {
+    noting! {
+        size() -> Option<u64>;
+        opened() -> &'a Attempts;
+        read(range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
+        read_first(limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
+        read_part(range: ByteRange, version: &'a Version, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
+    }
+}
+
+impl<O: Updatable + ?Sized> Updatable for NotingObject<O> {
+    noting! {
+        write(offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
+        sync() -> Future<'a, Receipt>;
+    }
+}
+
+impl Noting {
+    fn inner(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl Storage for Noting {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
+        self.calls.lock().unwrap().push("open");
+        Box::pin(async move {
+            let inner = self.memory.open(key).await?;
+            Ok(Box::new(NotingObject { inner, calls: self.calls.clone() }) as Box<dyn Object>)
+        })
+    }
+
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
+        self.calls.lock().unwrap().push("update");
+        Box::pin(async move {
+            let inner = self.memory.update(key, how).await?;
+            Ok(Box::new(NotingObject { inner, calls: self.calls.clone() }) as Box<dyn Updatable>)
+        })
+    }
+
+    noting! {
+        write(key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
+        stage(key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged>;
+        publish(staged: &'a Staged) -> Future<'a, Receipt>;
+        discard(staged: &'a Staged) -> Future<'a, Receipt>;
+        stat(key: &'a str) -> Future<'a, (Metadata, Receipt)>;
+        look_up(key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)>;
+        list(prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
+        delete(key: &'a str) -> Future<'a, Receipt>;
+        create_root() -> Future<'a, Receipt>;
+        create_folder(key: &'a str) -> Future<'a, Receipt>;
+        remove_folder(key: &'a str) -> Future<'a, (bool, Receipt)>;
+        blocks() -> bool;
+        uri(key: &str) -> String;
+        root_uri() -> String;
+    }
+}
+
+/// Calls every method of a storage and of its open objects.
+async fn call_all(storage: &dyn Storage) -> Result<(), Error> {
+    let mut sink = |_: &[u8]| Ok(());
+    storage.write("a", &mut Pattern::new(100, 1)).await?;
+    for staged in [storage.stage("b", &mut Pattern::new(100, 1)).await?] {
+        storage.publish(&staged).await?;
+        storage.discard(&staged).await?;
+    }
+    storage.stat("a").await?;
+    storage.look_up("a").await?;
+    storage.list("", &mut |_| {}).await?;
+    storage.create_root().await?;
+    storage.create_folder("folder").await?;
+    storage.remove_folder("folder").await?;
+    (storage.blocks(), storage.uri("a"), storage.root_uri());
+    let object = storage.open("a").await?;
+    (object.size(), object.opened());
+    object.read(ByteRange::new(1, 2), &mut sink).await?;
+    object.read_first(3, &mut sink).await?;
+    object.read_part(ByteRange::new(1, 2), &Version::new(), &mut sink).await?;
+    let object = storage.update("a", Update { create: true }).await?;
+    object.write(5, &mut Pattern::new(1, 1)).await?;
+    object.sync().await?;
+    storage.delete("a").await.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_method_of_a_decorator_arrives_as_the_same_method_of_the_storage_behind_it() {
+    let methods = [
+        "write",
+        "stage",
+        "publish",
+        "discard",
+        "stat",
+        "look_up",
+        "list",
+        "create_root",
+        "create_folder",
+        "remove_folder",
+        "blocks",
+        "uri",
+        "root_uri",
+        "open",
+        "size",
+        "opened",
+        "read",
+        "read_first",
+        "read_part",
+        "update",
+        "sync",
+        "delete",
+    ];
+    let rules = SplitRules { head: false, threshold: None, chunk: None, concurrency: None, cores: 1 };
+    for which in 0..4 {
+        let (calls, time) = (Calls::default(), tokio_time());
+        let noting = Noting { memory: Memory::new(time.clone()), calls: calls.clone() };
+        let decorated: Box<dyn Storage> = match which {
+            0 => Box::new(Counted::new(Arc::new(noting), Arc::default())),
+            1 => Box::new(Split::new(Arc::new(noting), rules)),
+            2 => Box::new(Delayed::on_tokio(noting, Delays::default(), time)),
+            _ => Box::new(Faulty::new(noting, time)),
+        };
+        call_all(&*decorated).await.unwrap();
+        let calls = calls.lock().unwrap();
+        for method in methods {
+            assert!(calls.contains(&method), "decorator {which} does not pass {method} on: {calls:?}");
+        }
+        let reads = calls.iter().filter(|call| call.starts_with("read")).copied().collect::<Vec<_>>();
+        assert_eq!(reads, ["read", "read_first", "read_part"], "decorator {which}");
+    }
 }

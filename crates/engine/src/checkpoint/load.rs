@@ -232,7 +232,7 @@ impl Worker {
         Ok(next - start)
     }
 
-    async fn open<'w>(&'w self, block: &'w Block) -> Result<Box<dyn Object + 'w>, Error> {
+    async fn open(&self, block: &Block) -> Result<Box<dyn Object>, Error> {
         match self.checkpoints.storage.open(&block.key).await {
             Ok(object) => {
                 self.record(object.opened(), &block.key, block.at);

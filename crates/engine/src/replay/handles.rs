@@ -10,57 +10,40 @@ use tokio::sync::OnceCell;
 /// Files that are open at a time, at most: what the trace keeps open beyond that is opened again when it is read.
 const LIMIT: usize = 768;
 
-/// An object as it was opened.
-enum Opened<'a> {
-    ToRead(Box<dyn Object + 'a>),
-    ToUpdate(Box<dyn Updatable + 'a>),
-}
-
-/// An open object with the storage and the key that it borrows.
-pub(super) struct Handle {
-    // Declared first: it is dropped before what it borrows.
-    object: Opened<'static>,
-    _key: Arc<str>,
-    _storage: Arc<dyn Storage>,
+/// An open object.
+pub(super) enum Handle {
+    ToRead(Box<dyn Object>),
+    ToUpdate(Box<dyn Updatable>),
 }
 
 impl Handle {
     async fn open(storage: &Arc<dyn Storage>, key: &str, access: Access) -> Result<(Self, Attempts), Error> {
-        let (storage, key): (Arc<dyn Storage>, Arc<str>) = (Arc::clone(storage), key.into());
-        let (object, opened) = match access {
+        Ok(match access {
             Access::Read => {
-                let object = storage.open(&key).await?;
+                let object = storage.open(key).await?;
                 let opened = object.opened().clone();
-                (Opened::ToRead(object), opened)
+                (Self::ToRead(object), opened)
             }
             Access::Update { create } => {
-                let object = storage.update(&key, Update { create }).await?;
+                let object = storage.update(key, Update { create }).await?;
                 let opened = object.opened().clone();
-                (Opened::ToUpdate(object), opened)
+                (Self::ToUpdate(object), opened)
             }
-        };
-        #[expect(
-            unsafe_code,
-            reason = "an open object borrows its storage and key, which must live as long as it does"
-        )]
-        // SAFETY: the object borrows from what the two Arcs own. Neither moves when its Arc does, neither is mutated, both live
-        // in the same struct and are dropped after the object, and the object is lent out for no longer than the struct lives.
-        let object = unsafe { std::mem::transmute::<Opened<'_>, Opened<'static>>(object) };
-        Ok((Self { object, _key: key, _storage: storage }, opened))
+        })
     }
 
     pub(super) fn object(&self) -> &dyn Object {
-        match &self.object {
-            Opened::ToRead(object) => &**object,
-            Opened::ToUpdate(object) => &**object,
+        match self {
+            Self::ToRead(object) => &**object,
+            Self::ToUpdate(object) => &**object,
         }
     }
 
     /// The object, if it was opened to be written.
     pub(super) fn updatable(&self, uri: impl FnOnce() -> String) -> Result<&dyn Updatable, Error> {
-        match &self.object {
-            Opened::ToUpdate(object) => Ok(&**object),
-            Opened::ToRead(_) => Err(Error {
+        match self {
+            Self::ToUpdate(object) => Ok(&**object),
+            Self::ToRead(_) => Err(Error {
                 kind: ErrorKind::Invalid,
                 doing: "writing",
                 object: uri(),

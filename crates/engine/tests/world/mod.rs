@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test program uses another part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code, though not inside a test function")]
 
-mod faulty;
+mod faults;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use dlio_plan::{FileSet, GeneratePlan, Split, World, checkpoints, training};
 use dlio_storage::Storage;
 use dlio_storage::memory::Memory;
 
-pub use faulty::{Faults, Faulty};
+pub use faults::Faults;
 
 pub const MS: Nanos = 1_000_000;
 
@@ -323,7 +323,7 @@ impl Sim {
         let memory = memory.clone();
         Sim::on_virtual_time(async move || {
             let clock = Arc::new(VirtualClock::new());
-            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), sim.faults.clone()));
+            let storage = sim.faults.storage(&memory, &clock);
             let ranks = sim.generate_on(&storage, &clock, overwrite).await;
             GeneratedWorld { memory, ranks }
         })
@@ -349,14 +349,14 @@ impl Sim {
     }
 
     /// What a rank needs for its checkpoints.
-    fn checkpoints(&self, workload: &Workload, storage: &Arc<Memory>) -> Option<Checkpoints> {
+    fn checkpoints(&self, workload: &Workload, storage: &Memory, clock: &Arc<VirtualClock>) -> Option<Checkpoints> {
         self.checkpoint?;
         Some(Checkpoints {
             plan: checkpoints(workload, World { size: self.ranks }).unwrap(),
             container: Container::new(workload.dlio_rs.dialect, workload.framework),
             payload: Payload::new(7),
             randomize: workload.checkpoint.randomize_tensor,
-            storage: Arc::new(Faulty::new(storage.clone(), self.checkpoint_faults.clone())),
+            storage: self.checkpoint_faults.storage(storage, clock),
             loading: self.loading,
         })
     }
@@ -367,11 +367,11 @@ impl Sim {
             let clock = Arc::new(VirtualClock::new());
             let storage: Arc<dyn Storage> = saved.clone();
             let cancel = self.cancel_flag(&clock);
-            let (sim, saved) = (self.clone(), saved.clone());
+            let (sim, saved, time) = (self.clone(), saved.clone(), clock.clone());
             let body = {
                 let saved = saved.clone();
                 async move |_, rig: Rig| {
-                    let checkpoints = sim.checkpoints(&sim.workload(42), &saved).unwrap();
+                    let checkpoints = sim.checkpoints(&sim.workload(42), &saved, &time).unwrap();
                     let options = TrainOptions { cancel: cancel.clone(), ..TrainOptions::default() };
                     dlio_engine::checkpoint(&checkpoints, &rig, options).await
                 }
@@ -446,10 +446,10 @@ impl Sim {
                 generated.outcome.unwrap();
             }
             self.faults.damage(&memory).await;
-            let storage: Arc<dyn Storage> = Arc::new(Faulty::new(memory.clone(), self.faults.clone()));
+            let storage = self.faults.storage(&memory, &clock);
             let saved = Arc::new(Memory::new(clock.clone()));
             let cancel = self.cancel_flag(&clock);
-            let (sim, target) = (self.clone(), saved.clone());
+            let (sim, target, time) = (self.clone(), saved.clone(), clock.clone());
             let body = async move |rank, rig: Rig| {
                 let workload = sim.workload(if sim.odd_rank == Some(rank) { 43 } else { 42 });
                 let layout = Layout::new(&workload.dataset, 7).unwrap().with_reading(&workload).with_untouched_maps();
@@ -461,7 +461,7 @@ impl Sim {
                     inflight: sim.inflight,
                     decode: sim.decode,
                     cancel: cancel.clone(),
-                    checkpoints: sim.checkpoints(&workload, &target),
+                    checkpoints: sim.checkpoints(&workload, &target, &time),
                     ..TrainOptions::default()
                 };
                 train(&plan, &layout, &rig, options).await

@@ -6,6 +6,7 @@
 
 mod buffer;
 mod list;
+mod options;
 mod read;
 mod sys;
 mod task;
@@ -21,78 +22,28 @@ use std::sync::atomic::AtomicU64;
 use dlio_event::{OpKind, TimeSource};
 
 use self::list::Walk;
+pub use self::options::LocalOptions;
 use self::read::OpenFile;
 use self::sys::Direct;
 use self::task::Task;
 use crate::key::check_key;
 use crate::{
-    ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable, Update,
-    regular,
+    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Update, regular,
 };
-
-/// How files are accessed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent ways of opening and closing a file")]
-pub struct LocalOptions {
-    /// Read with `O_DIRECT`, past the page cache (`reader.odirect`). A file system that cannot is an error.
-    pub odirect_read: bool,
-    /// Write with `O_DIRECT`. A file system that cannot is an error.
-    pub odirect_write: bool,
-    /// `fsync` each file before it gets its final name, and its folder after.
-    pub durable: bool,
-    /// Give pages that were read or written back to the kernel (`posix_fadvise(DONTNEED)`), so that what is written now
-    /// is not read from memory later.
-    pub drop_cache: bool,
-    /// Bytes per `pread` and `pwrite`, hence the size of each thread's buffer: it should stay in cache. Direct I/O takes at least 1 MiB: there
-    /// every call goes to the device, and nothing is gained from a buffer that stays in cache.
-    pub chunk: usize,
-    /// Bytes per `pread` of direct I/O, a multiple of 4096; `None`: as above.
-    pub direct_chunk: Option<usize>,
-    /// Most bytes of the buffer of a read, for many threads that read at a time; what a chunk has if that is less.
-    pub read_buffer: usize,
-}
-
-impl Default for LocalOptions {
-    fn default() -> Self {
-        Self {
-            odirect_read: false,
-            odirect_write: false,
-            durable: false,
-            drop_cache: false,
-            chunk: 512 << 10,
-            direct_chunk: None,
-            read_buffer: usize::MAX,
-        }
-    }
-}
-
-/// Smallest chunk of direct I/O: at 256 KiB a pass costs twice the CPU time and reads a quarter slower.
-const DIRECT_CHUNK: usize = 1 << 20;
-
-impl LocalOptions {
-    /// Bytes per call where `direct` tells whether it goes past the page cache.
-    fn chunk(&self, direct: bool) -> usize {
-        let chunk = self.chunk.max(1).next_multiple_of(buffer::ALIGN);
-        match self.direct_chunk {
-            Some(bytes) if direct => bytes.max(1).next_multiple_of(buffer::ALIGN),
-            None if direct => chunk.max(DIRECT_CHUNK),
-            _ => chunk,
-        }
-    }
-}
 
 /// Storage on a mounted file system: keys are paths below a root folder.
 pub struct Local {
     root: PathBuf,
     time: Arc<dyn TimeSource>,
-    options: LocalOptions,
+    options: Arc<LocalOptions>,
 }
 
 impl Local {
     /// Storage below `root`, which need not exist yet (see [`Storage::create_root`]).
     #[must_use]
     pub fn new(root: PathBuf, time: Arc<dyn TimeSource>, options: LocalOptions) -> Self {
-        Self { root, time, options }
+        Self { root, time, options: Arc::new(options) }
     }
 
     fn path(&self, doing: &'static str, key: &str) -> Result<PathBuf, Error> {
@@ -105,7 +56,7 @@ impl Local {
         }
     }
 
-    fn open_now<'a>(&'a self, key: &'a str) -> Result<OpenFile<'a>, Error> {
+    fn open_now(&self, key: &str) -> Result<OpenFile, Error> {
         let path = self.path("opening", key)?;
         let mut task = Task::new(&*self.time, "opening");
         let mut options = OpenOptions::new();
@@ -131,7 +82,13 @@ impl Local {
         if let Some(open) = opened.last_mut() {
             open.object_size = Some(size);
         }
-        Ok(OpenFile { local: self, key, file, size: AtomicU64::new(size), opened, align })
+        Ok(self.opened(path, (file, size), opened, align))
+    }
+
+    /// An open file with what it takes along of this storage.
+    fn opened(&self, path: PathBuf, (file, size): (File, u64), opened: Attempts, align: u64) -> OpenFile {
+        let (time, options) = (Arc::clone(&self.time), Arc::clone(&self.options));
+        OpenFile { path, time, options, file, size: AtomicU64::new(size), opened, align }
     }
 
     /// What offsets and lengths on this file must be a multiple of.
@@ -209,12 +166,12 @@ fn no_direct(option: &str) -> String {
 }
 
 impl Storage for Local {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
-        Box::pin(async move { self.open_now(key).map(|file| Box::new(file) as Box<dyn Object + 'a>) })
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
+        Box::pin(async move { self.open_now(key).map(|file| Box::new(file) as Box<dyn Object>) })
     }
 
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
-        Box::pin(async move { self.update_now(key, how).map(|file| Box::new(file) as Box<dyn Updatable + 'a>) })
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>> {
+        Box::pin(async move { self.update_now(key, how).map(|file| Box::new(file) as Box<dyn Updatable>) })
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
@@ -299,5 +256,9 @@ impl Storage for Local {
 
     fn uri(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
+    }
+
+    fn root_uri(&self) -> String {
+        self.uri("")
     }
 }

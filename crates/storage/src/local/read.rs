@@ -3,19 +3,23 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlio_event::{Nanos, OpKind, Outcome};
+use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 
 use super::buffer::{ALIGN, with_buffer};
+use super::options::LocalOptions;
+use super::sys;
 use super::task::Task;
-use super::{Local, sys};
-use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt};
+use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt, Version};
 
 /// A file that was opened for reading.
-pub(super) struct OpenFile<'a> {
-    pub(super) local: &'a Local,
-    pub(super) key: &'a str,
+pub(super) struct OpenFile {
+    pub(super) path: PathBuf,
+    pub(super) time: Arc<dyn TimeSource>,
+    pub(super) options: Arc<LocalOptions>,
     pub(super) file: File,
     /// Grows with what is written, by whomever.
     pub(super) size: AtomicU64,
@@ -39,15 +43,15 @@ struct Pass {
     stop: Stop,
 }
 
-impl OpenFile<'_> {
+impl OpenFile {
     /// Reads a range up to byte `limit` of the file.
     fn read_now(&self, range: ByteRange, limit: u64, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.local.time, "reading");
+        let mut task = Task::new(&*self.time, "reading");
         let start = task.now();
         let size = self.size_for(range);
         let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size)).min(limit);
         let pass = with_buffer(self.buffer(range.offset, end), |buffer| self.pass(range.offset, end, buffer, sink));
-        if self.local.options.drop_cache {
+        if self.options.drop_cache {
             sys::drop_cache(&self.file, range.offset, pass.bytes);
         }
         let mut attempt = Attempt {
@@ -66,7 +70,7 @@ impl OpenFile<'_> {
             }
             Stop::System(error) => {
                 task.record(attempt, Some(&error));
-                Err(task.failed(&self.local.root.join(self.key), Some(range), &error))
+                Err(task.failed(&self.path, Some(range), &error))
             }
             Stop::Cut(at) => {
                 attempt.outcome = Outcome::ShortRead;
@@ -74,12 +78,12 @@ impl OpenFile<'_> {
                 let message = format!(
                     "the file had {size} bytes and now ends before byte {at}: it was shortened while it was being read"
                 );
-                Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
+                Err(task.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
             }
             Stop::Refused(message) => {
                 attempt.outcome = Outcome::Corrupt;
                 task.record(attempt, None);
-                Err(task.refused(&self.local.root.join(self.key), Some(range), ErrorKind::Corrupt, message))
+                Err(task.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
             }
         }
     }
@@ -97,7 +101,7 @@ impl OpenFile<'_> {
 
     /// Length of the buffer for a range: a chunk, or as much as a short range takes.
     fn buffer(&self, offset: u64, end: u64) -> usize {
-        let options = &self.local.options;
+        let options = &self.options;
         let block = usize::try_from(self.align).unwrap_or(ALIGN).max(ALIGN);
         let chunk = options.chunk(self.align > 1).min(options.read_buffer).max(1).next_multiple_of(block);
         // The blocks at both ends may stick out of the range.
@@ -121,7 +125,7 @@ impl OpenFile<'_> {
                     return pass;
                 }
             };
-            pass.first_byte.get_or_insert_with(|| self.local.time.now());
+            pass.first_byte.get_or_insert_with(|| self.time.now());
             let upto = (block + got).min(end);
             if upto <= next {
                 pass.stop = Stop::Cut(next);
@@ -147,7 +151,7 @@ impl OpenFile<'_> {
     }
 }
 
-impl Object for OpenFile<'_> {
+impl Object for OpenFile {
     fn size(&self) -> Option<u64> {
         Some(self.size.load(Ordering::Relaxed))
     }
@@ -162,5 +166,14 @@ impl Object for OpenFile<'_> {
 
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
         Box::pin(async move { self.read_now(ByteRange::ALL, limit, sink) })
+    }
+
+    fn read_part<'a>(
+        &'a self,
+        range: ByteRange,
+        _version: &'a Version,
+        sink: &'a mut dyn ChunkSink,
+    ) -> Future<'a, Receipt> {
+        self.read(range, sink)
     }
 }

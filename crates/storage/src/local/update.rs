@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use dlio_event::{Nanos, OpKind, Outcome};
 
@@ -16,7 +16,7 @@ use super::{Local, no_direct, sys};
 use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update, regular};
 
 impl Local {
-    pub(super) fn update_now<'a>(&'a self, key: &'a str, how: Update) -> Result<OpenFile<'a>, Error> {
+    pub(super) fn update_now(&self, key: &str, how: Update) -> Result<OpenFile, Error> {
         let path = self.path("opening", key)?;
         let mut task = Task::new(&*self.time, "opening");
         // Past the page cache for whichever is asked: both would go through one descriptor.
@@ -37,7 +37,7 @@ impl Local {
         if let Some(open) = opened.last_mut() {
             open.object_size = Some(size);
         }
-        Ok(OpenFile { local: self, key, file, size: AtomicU64::new(size), opened, align })
+        Ok(self.opened(path, (file, size), opened, align))
     }
 
     /// Also creates the folders between the root and the file, as writing a file whole does.
@@ -67,23 +67,22 @@ enum Stop {
     Source(String),
 }
 
-impl OpenFile<'_> {
+impl OpenFile {
     fn write_now(&self, offset: u64, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.local.time, "writing");
-        let path = self.local.root.join(self.key);
+        let mut task = Task::new(&*self.time, "writing");
         let range = ByteRange::new(offset, source.len());
         if !offset.is_multiple_of(self.align) || !source.len().is_multiple_of(self.align) {
             let message = format!(
                 "direct I/O writes multiples of {} bytes here; switch {OPTION} and reader.odirect off for this trace",
                 self.align
             );
-            return Err(task.refused(&path, Some(range), ErrorKind::Invalid, message));
+            return Err(task.refused(&self.path, Some(range), ErrorKind::Invalid, message));
         }
         let start = task.now();
         let most = usize::try_from(source.len()).unwrap_or(usize::MAX).max(1);
-        let chunk = self.local.options.chunk(self.align > 1).min(most.next_multiple_of(4096));
+        let chunk = self.options.chunk(self.align > 1).min(most.next_multiple_of(4096));
         let pass = with_buffer(chunk, |buffer| self.write_pass(offset, source, buffer));
-        if self.local.options.drop_cache {
+        if self.options.drop_cache {
             sys::drop_cache(&self.file, offset, pass.written);
         }
         self.size.fetch_max(offset.saturating_add(pass.written), Ordering::Relaxed);
@@ -102,12 +101,12 @@ impl OpenFile<'_> {
             }
             Some(Stop::System(error)) => {
                 task.record(attempt, Some(&error));
-                Err(task.failed(&path, Some(range), &error))
+                Err(task.failed(&self.path, Some(range), &error))
             }
             Some(Stop::Source(message)) => {
                 attempt.outcome = Outcome::Cancelled;
                 task.record(attempt, None);
-                Err(task.refused(&path, Some(range), ErrorKind::Invalid, message))
+                Err(task.refused(&self.path, Some(range), ErrorKind::Invalid, message))
             }
         }
     }
@@ -131,22 +130,22 @@ impl OpenFile<'_> {
                 pass.stop = Some(Stop::System(error));
                 return pass;
             }
-            pass.first_byte.get_or_insert_with(|| self.local.time.now());
+            pass.first_byte.get_or_insert_with(|| self.time.now());
             pass.written += wanted as u64;
         }
         pass
     }
 
     fn sync_now(&self) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.local.time, "writing");
+        let mut task = Task::new(&*self.time, "writing");
         match task.step(OpKind::Fsync, || self.file.sync_all()) {
             Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
-            Err(error) => Err(task.failed(&self.local.root.join(self.key), None, &error)),
+            Err(error) => Err(task.failed(&self.path, None, &error)),
         }
     }
 }
 
-impl Updatable for OpenFile<'_> {
+impl Updatable for OpenFile {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
         Box::pin(async move { self.write_now(offset, source) })
     }

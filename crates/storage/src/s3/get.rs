@@ -18,13 +18,13 @@ use super::sign::EMPTY_SHA256;
 use crate::{Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Metadata, Object, Receipt, Version};
 
 /// An object of a bucket; opening it asked the server nothing.
-pub(super) struct S3Object<'a> {
-    pub(super) client: &'a Arc<Shared>,
-    pub(super) key: &'a str,
+pub(super) struct S3Object {
+    pub(super) client: Arc<Shared>,
+    pub(super) key: Box<str>,
     pub(super) opened: Attempts,
 }
 
-impl Object for S3Object<'_> {
+impl Object for S3Object {
     fn size(&self) -> Option<u64> {
         None
     }
@@ -34,11 +34,11 @@ impl Object for S3Object<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.client.get(self.key, Reading::new(range, sink)))
+        Box::pin(self.client.get(&self.key, Reading::new(range, sink)))
     }
 
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.client.get(self.key, Reading::first(limit, sink)))
+        Box::pin(self.client.get(&self.key, Reading::first(limit, sink)))
     }
 
     fn read_part<'a>(
@@ -47,7 +47,7 @@ impl Object for S3Object<'_> {
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
     ) -> Future<'a, Receipt> {
-        Box::pin(self.client.get(self.key, Reading::new(range, sink).of(version)))
+        Box::pin(self.client.get(&self.key, Reading::new(range, sink).of(version)))
     }
 }
 

@@ -52,7 +52,11 @@ use tokio_rustls::TlsConnector;
 pub use uploads::Unfinished;
 use uploads::Uploads;
 
-use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
+use crate::traits::{look_up_object, no_folder, no_updates};
+use crate::{
+    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Update,
+};
 
 /// What all threads of a client share.
 struct Shared {
@@ -167,9 +171,13 @@ fn setting_up(bucket: &str, message: String) -> Error {
 }
 
 impl Storage for S3 {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
-        let object = get::S3Object { client: &self.shared, key, opened: Attempts::new() };
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
+        let object = get::S3Object { client: Arc::clone(&self.shared), key: key.into(), opened: Attempts::new() };
         Box::pin(std::future::ready(Ok(Box::new(object) as Box<dyn Object>)))
+    }
+
+    fn update<'a>(&'a self, key: &'a str, _how: Update) -> Future<'a, Box<dyn Updatable>> {
+        no_updates(self.uri(key))
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
@@ -192,6 +200,10 @@ impl Storage for S3 {
         Box::pin(self.shared.head(key))
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        look_up_object(self, key)
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         Box::pin(self.shared.list(prefix, page))
     }
@@ -206,6 +218,14 @@ impl Storage for S3 {
 
     fn create_folder<'a>(&'a self, _key: &'a str) -> Future<'a, Receipt> {
         Box::pin(std::future::ready(Ok(Receipt::default())))
+    }
+
+    fn remove_folder<'a>(&'a self, _key: &'a str) -> Future<'a, (bool, Receipt)> {
+        no_folder()
+    }
+
+    fn blocks(&self) -> bool {
+        false
     }
 
     fn uri(&self, key: &str) -> String {

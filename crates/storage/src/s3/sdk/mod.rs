@@ -31,7 +31,11 @@ use super::multipart;
 use super::renewal::Renewal;
 use super::request::{Call, Failed, Tries, invalid};
 use super::{S3, S3Config, Shared};
-use crate::{Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage};
+use crate::traits::{look_up_object, no_folder, no_updates};
+use crate::{
+    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Update,
+};
 
 struct Lane {
     owner: Weak<Shared>,
@@ -258,9 +262,13 @@ where
 }
 
 impl Storage for SdkS3 {
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>> {
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         let object = transfer::SdkObject::new(self, key);
         Box::pin(std::future::ready(Ok(Box::new(object) as Box<dyn Object>)))
+    }
+
+    fn update<'a>(&'a self, key: &'a str, _how: Update) -> Future<'a, Box<dyn Updatable>> {
+        no_updates(self.uri(key))
     }
 
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
@@ -283,6 +291,10 @@ impl Storage for SdkS3 {
         Box::pin(self.head(key))
     }
 
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
+        look_up_object(self, key)
+    }
+
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
         Box::pin(self.list_all(prefix, page))
     }
@@ -297,6 +309,14 @@ impl Storage for SdkS3 {
 
     fn create_folder<'a>(&'a self, _key: &'a str) -> Future<'a, Receipt> {
         Box::pin(std::future::ready(Ok(Receipt::default())))
+    }
+
+    fn remove_folder<'a>(&'a self, _key: &'a str) -> Future<'a, (bool, Receipt)> {
+        no_folder()
+    }
+
+    fn blocks(&self) -> bool {
+        false
     }
 
     fn uri(&self, key: &str) -> String {

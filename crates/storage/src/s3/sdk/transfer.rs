@@ -20,19 +20,19 @@ use super::{SdkS3, Shared, failure};
 use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, Object, Receipt, Version};
 
 /// An object of a bucket; opening it asked the server nothing.
-pub(super) struct SdkObject<'a> {
-    storage: &'a SdkS3,
-    key: &'a str,
+pub(super) struct SdkObject {
+    storage: SdkS3,
+    key: Box<str>,
     opened: Attempts,
 }
 
-impl<'a> SdkObject<'a> {
-    pub(super) fn new(storage: &'a SdkS3, key: &'a str) -> Self {
-        Self { storage, key, opened: Attempts::new() }
+impl SdkObject {
+    pub(super) fn new(storage: &SdkS3, key: &str) -> Self {
+        Self { storage: storage.clone(), key: key.into(), opened: Attempts::new() }
     }
 }
 
-impl Object for SdkObject<'_> {
+impl Object for SdkObject {
     fn size(&self) -> Option<u64> {
         None
     }
@@ -42,11 +42,11 @@ impl Object for SdkObject<'_> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(self.key, Reading::new(range, sink)))
+        Box::pin(self.storage.get(&self.key, Reading::new(range, sink)))
     }
 
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(self.key, Reading::first(limit, sink)))
+        Box::pin(self.storage.get(&self.key, Reading::first(limit, sink)))
     }
 
     fn read_part<'a>(
@@ -55,7 +55,7 @@ impl Object for SdkObject<'_> {
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
     ) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(self.key, Reading::new(range, sink).of(version)))
+        Box::pin(self.storage.get(&self.key, Reading::new(range, sink).of(version)))
     }
 }
 

@@ -1,31 +1,13 @@
-//! The storage seam: few methods, object-safe, each returning what was done and when.
+//! The storage traits: few methods, object-safe, each returning what was done and when.
+//!
+//! No method has a default body: a decorator that forgets one does not compile (see [`forward_storage!`](crate::forward_storage)).
 
 use std::pin::Pin;
 
-use crate::{Attempts, Error, ErrorKind, Receipt, Staged};
+use crate::{Attempts, ByteRange, Error, ErrorKind, Receipt, Staged};
 
 /// A boxed future of a storage operation. Not `Send`: every lane runs its operations on its own thread.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = Result<T, Error>> + 'a>>;
-
-/// Which bytes of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByteRange {
-    /// First byte.
-    pub offset: u64,
-    /// Number of bytes; `None`: to the end.
-    pub len: Option<u64>,
-}
-
-impl ByteRange {
-    /// The whole object.
-    pub const ALL: ByteRange = ByteRange { offset: 0, len: None };
-
-    /// `len` bytes from `offset`.
-    #[must_use]
-    pub fn new(offset: u64, len: u64) -> Self {
-        Self { offset, len: Some(len) }
-    }
-}
 
 /// Takes the bytes of a read, in order, without gaps.
 ///
@@ -95,9 +77,7 @@ pub trait Object: Send + Sync {
 
     /// Streams the first `limit` bytes, or all there are, into `sink`. Where bytes are asked of a server all of the object is asked
     /// for, and what comes beyond `limit` is not waited for.
-    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        self.read(ByteRange::new(0, limit), sink)
-    }
+    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt>;
 
     /// [`Object::read`] of one of several ranges that must come from the same version of the object: the first answer that names
     /// its version decides, and an answer from another one is an error. An open file has one version.
@@ -106,10 +86,7 @@ pub trait Object: Send + Sync {
         range: ByteRange,
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
-    ) -> Future<'a, Receipt> {
-        let _ = version;
-        self.read(range, sink)
-    }
+    ) -> Future<'a, Receipt>;
 }
 
 /// How an object is opened to be changed in place.
@@ -136,24 +113,13 @@ pub trait Updatable: Object {
 ///
 /// A value is shared by the lanes of a rank: each call runs on the runtime of the calling thread, and connections
 /// never cross threads.
-pub trait Storage: Send + Sync {
-    /// Opens an object for reading.
-    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object + 'a>>;
+pub trait Storage: Send + Sync + 'static {
+    /// Opens an object for reading. The object owns what it needs: it may outlive this value and the key.
+    fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>>;
 
     /// Opens an object to write parts of it, and to read. Storage whose objects are written whole refuses with an error of kind
     /// `Invalid`.
-    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable + 'a>> {
-        let _ = how;
-        Box::pin(std::future::ready(Err(Error {
-            kind: ErrorKind::Invalid,
-            doing: "opening",
-            object: self.uri(key),
-            range: None,
-            endpoint: None,
-            message: "objects here are written whole: parts of one can be written where it is a file".to_owned(),
-            attempts: Attempts::new(),
-        })))
-    }
+    fn update<'a>(&'a self, key: &'a str, how: Update) -> Future<'a, Box<dyn Updatable>>;
 
     /// Writes an object whole. On success it exists under `key`, complete; on error nothing new does.
     fn write<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt>;
@@ -172,9 +138,7 @@ pub trait Storage: Send + Sync {
     fn stat<'a>(&'a self, key: &'a str) -> Future<'a, (Metadata, Receipt)>;
 
     /// Looks up what may be a folder: its size, or `None` for a folder; an error of kind `NotFound` when neither exists.
-    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)> {
-        Box::pin(async move { self.stat(key).await.map(|(metadata, receipt)| (Some(metadata), receipt)) })
-    }
+    fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)>;
 
     /// Every object whose key starts with `prefix`, in key order, passed on page by page.
     fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
@@ -190,21 +154,40 @@ pub trait Storage: Send + Sync {
 
     /// Removes a folder below the root, or the root (`""`), if nothing is in it; returns whether it is gone. Nothing to do,
     /// and nothing gone, where folders do not exist.
-    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)> {
-        let _ = key;
-        Box::pin(std::future::ready(Ok((false, Receipt::default()))))
-    }
+    fn remove_folder<'a>(&'a self, key: &'a str) -> Future<'a, (bool, Receipt)>;
 
     /// Whether a read blocks the thread that it runs on: as many are in flight as there are threads that read.
-    fn blocks(&self) -> bool {
-        false
-    }
+    fn blocks(&self) -> bool;
 
     /// Full name of an object for messages and traces: a path, or `s3://bucket/key`.
     fn uri(&self, key: &str) -> String;
 
     /// Full name of what [`Storage::create_root`] makes: the directory, or the bucket, of which the root may be a part.
-    fn root_uri(&self) -> String {
-        self.uri("")
-    }
+    fn root_uri(&self) -> String;
+}
+
+/// The answer to [`Storage::update`] of storage whose objects are written whole; `object` is the full name of the object.
+pub(crate) fn no_updates<'a>(object: String) -> Future<'a, Box<dyn Updatable>> {
+    Box::pin(std::future::ready(Err(Error {
+        kind: ErrorKind::Invalid,
+        doing: "opening",
+        object,
+        range: None,
+        endpoint: None,
+        message: "objects here are written whole: parts of one can be written where it is a file".to_owned(),
+        attempts: Attempts::new(),
+    })))
+}
+
+/// The answer to [`Storage::look_up`] of storage without folders: what is found is an object.
+pub(crate) fn look_up_object<'a, S: Storage + ?Sized>(
+    storage: &'a S,
+    key: &'a str,
+) -> Future<'a, (Option<Metadata>, Receipt)> {
+    Box::pin(async move { storage.stat(key).await.map(|(metadata, receipt)| (Some(metadata), receipt)) })
+}
+
+/// The answer to [`Storage::remove_folder`] of storage without folders: nothing is done, and nothing is gone.
+pub(crate) fn no_folder<'a>() -> Future<'a, (bool, Receipt)> {
+    Box::pin(std::future::ready(Ok((false, Receipt::default()))))
 }
