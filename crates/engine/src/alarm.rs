@@ -1,34 +1,34 @@
-//! Ends a wait before its moment.
+//! A signal that ends waits early.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::kernel;
+use crate::syscalls;
 
-/// Something has changed that a waiting thread or task should look at.
+/// A signal that ends the waits of threads and tasks before their time.
 #[derive(Debug, Default)]
 pub struct Alarm {
-    /// How often it rang: the word that a blocked thread waits for.
+    /// Number of rings, on which blocked threads wait with a futex.
     rung: AtomicU32,
     news: Notify,
 }
 
 impl Alarm {
-    /// How often it rang so far: a wait that begins with this number misses no ring after it.
+    /// Returns the number of rings so far. A wait that starts with this number misses no later ring.
     #[must_use]
     pub fn rung(&self) -> u32 {
         self.rung.load(Ordering::Acquire)
     }
 
-    /// Ends the waits that began before.
+    /// Rings: ends all waits that have started.
     pub fn ring(&self) {
         self.rung.fetch_add(1, Ordering::Release);
-        kernel::wake(&self.rung);
+        syscalls::wake(&self.rung);
         self.news.notify_waiters();
     }
 
-    /// Completes when it has rung more often than `before`; for tasks.
+    /// Completes when the alarm has rung more than `before` times, for tasks.
     pub async fn wait(&self, before: u32) {
         loop {
             let mut news = std::pin::pin!(self.news.notified());
@@ -40,8 +40,8 @@ impl Alarm {
         }
     }
 
-    /// Blocks the thread until `at`, or until it has rung more often than `before`.
+    /// Blocks the thread until the time `at`, or until the alarm has rung more than `before` times.
     pub(crate) fn block_until(&self, at: dlio_event::Nanos, before: u32) {
-        kernel::doze_unless(at, &self.rung, before);
+        syscalls::doze_unless(at, &self.rung, before);
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting: the precise clock of a real run and the virtual clock of a simulated one.
+//! Clocks with waits: the precise clock of real runs and the virtual clock of simulations.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use dlio_event::{Nanos, TimeSource};
 
-use crate::{Alarm, kernel};
+use crate::{Alarm, syscalls};
 
-/// A time source that can also be waited on.
+/// A time source with waits.
 pub trait Clock: TimeSource {
-    /// Completes when [`TimeSource::now`] is at least `at`; at once if it already is.
+    /// Completes when [`TimeSource::now`] is at least `at`, immediately if it already is.
     fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// As [`Clock::sleep_until`], but asleep to the end: the wait may last as much longer as waking takes. It is over early when the alarm
-    /// has rung more often than the number beside it says.
+    /// Waits as [`Clock::sleep_until`] does, but without spinning, so the wait ends late by the time that waking takes. The wait ends early
+    /// when the alarm has rung more often than the number that is passed with it.
     fn doze_until<'a>(&'a self, at: Nanos, alarm: (&'a Alarm, u32)) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         Box::pin(async move {
             tokio::select! {
@@ -25,29 +25,29 @@ pub trait Clock: TimeSource {
         })
     }
 
-    /// As [`Clock::sleep_until`], but awake from the start: for the last moments before something is due.
+    /// Spins until [`TimeSource::now`] is at least `at`, for the last microseconds before an operation is due.
     fn spin_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         self.sleep_until(at)
     }
 }
 
-/// `CLOCK_MONOTONIC` of the operating system: the clock of every real run.
+/// `CLOCK_MONOTONIC` of the operating system, the clock of every real run.
 ///
 /// Waiting blocks the calling thread in `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns, because the timer
-/// wheel of an asynchronous runtime ticks once per millisecond and a DLRM step computes for 375 µs. So nothing else on
-/// the same thread makes progress meanwhile; every lane has its own thread.
+/// wheel of an asynchronous runtime ticks once per millisecond, whereas a DLRM step computes for 375 µs. Other tasks on the same
+/// thread make no progress during a wait; every lane therefore has its own thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MonotonicClock;
 
 impl TimeSource for MonotonicClock {
     fn now(&self) -> Nanos {
-        kernel::monotonic()
+        syscalls::monotonic()
     }
 }
 
 impl Clock for MonotonicClock {
     fn sleep_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async move { kernel::sleep_until(at) })
+        Box::pin(async move { syscalls::sleep_until(at) })
     }
 
     fn doze_until<'a>(&'a self, at: Nanos, alarm: (&'a Alarm, u32)) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
@@ -55,11 +55,11 @@ impl Clock for MonotonicClock {
     }
 
     fn spin_until(&self, at: Nanos) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async move { kernel::spin_until(at) })
+        Box::pin(async move { syscalls::spin_until(at) })
     }
 }
 
-/// The paused clock of a tokio runtime: time passes only when every task waits, and then at once.
+/// The paused clock of a tokio runtime, whose time advances instantly when every task waits, and never otherwise.
 ///
 /// Its resolution is that of tokio's timers: a wait ends at the next whole millisecond.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ pub struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// A clock that reads 0 now. Create it inside a current-thread runtime whose time is paused (`start_paused`).
+    /// Returns a clock that reads 0 now. Call it inside a current-thread runtime whose time is paused (`start_paused`).
     #[must_use]
     pub fn new() -> Self {
         Self { origin: tokio::time::Instant::now() }
@@ -93,7 +93,7 @@ impl Clock for VirtualClock {
     }
 }
 
-/// A duration as nanoseconds of the clock.
+/// Converts a duration to nanoseconds of the clock.
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }

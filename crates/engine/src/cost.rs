@@ -1,47 +1,47 @@
-//! What the client itself needed: the honest part of every report.
+//! CPU time of the client itself, for the report.
 
 use std::time::Duration;
 
-use crate::kernel;
+use crate::syscalls;
 
-/// CPU time and bytes of this rank over a run.
+/// CPU time and bytes read of one rank in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// From the first operation to the last.
+    /// Wall-clock time from the first operation to the last.
     pub wall: Duration,
-    /// User and system time of the whole process meanwhile.
+    /// User and system CPU time of the whole process during that time.
     pub cpu: Duration,
-    /// Bytes that this rank read.
+    /// Number of bytes that this rank read.
     pub bytes: u64,
 }
 
 impl Cost {
-    /// CPU seconds per GiB read; `None` when nothing was read.
+    /// Returns CPU seconds per GiB read; `None` when nothing was read.
     #[must_use]
     pub fn cpu_seconds_per_gib(&self) -> Option<f64> {
         const GIB: f64 = 1_073_741_824.0;
         (self.bytes > 0).then(|| self.cpu.as_secs_f64() / (self.bytes as f64 / GIB))
     }
 
-    /// Processor cores that were busy on average.
+    /// Returns the average number of busy processor cores.
     #[must_use]
     pub fn cores(&self) -> f64 {
         if self.wall.is_zero() { 0.0 } else { self.cpu.as_secs_f64() / self.wall.as_secs_f64() }
     }
 }
 
-/// CPU time of the process since a moment.
+/// Measures the CPU time of the process since its start.
 pub(crate) struct CpuMeter {
     start: Duration,
 }
 
 impl CpuMeter {
     pub(crate) fn start() -> Self {
-        Self { start: kernel::process_cpu() }
+        Self { start: syscalls::process_cpu() }
     }
 
     pub(crate) fn read(&self) -> Duration {
-        kernel::process_cpu().saturating_sub(self.start)
+        syscalls::process_cpu().saturating_sub(self.start)
     }
 }
 

@@ -1,102 +1,102 @@
-//! What ends a run early, and its class for the exit code.
+//! Errors that end a run early, and their classes for the exit code.
 
 use dlio_storage::ErrorKind;
 
 use crate::Stall;
 use crate::place::Place;
 
-/// A run of this rank that did not finish.
+/// The reason why the run of this rank did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A storage operation failed.
     #[error("{place}")]
     Storage {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
-        /// Operation, object, endpoint and what went wrong.
+        /// The storage error with operation, object, endpoint and cause.
         #[source]
         source: Box<dlio_storage::Error>,
     },
-    /// An object of the data set does not exist.
-    #[error("{place}: {object} does not exist{answer}; generate the data set first")]
+    /// An object of the dataset does not exist.
+    #[error("{place}: {object} does not exist{answer}; generate the dataset first")]
     Missing {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// Which endpoint said so and how, where one did; begins with a space.
+        /// Endpoint and response that reported it, preceded by a space; empty on local storage.
         answer: String,
     },
-    /// A file of a checkpoint cannot be made as configured.
+    /// A checkpoint file cannot be encoded as configured.
     #[error("saving {object} ({place})")]
     Checkpoint {
         /// Rank.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// Why not.
+        /// Cause.
         #[source]
         source: dlio_format::checkpoint::Error,
     },
-    /// A file of a checkpoint does not exist.
+    /// A checkpoint file does not exist.
     #[error(
         "{place}: {object} does not exist{answer}: this checkpoint is not complete, or was written with another model or number of \
          ranks; write it first (checkpoint.num_checkpoints_write), or load what exists"
     )]
     MissingCheckpoint {
-        /// Rank, and the number of the checkpoint as the step.
+        /// Rank, with the number of the checkpoint as the step.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// Which endpoint said so and how, where one did; begins with a space.
+        /// Endpoint and response that reported it, preceded by a space; empty on local storage.
         answer: String,
     },
-    /// A file of a checkpoint is damaged, or one of another checkpoint.
+    /// A checkpoint file is damaged, or belongs to another checkpoint.
     #[error("loading {object} ({place}): {what}; write the checkpoint again, or load another one")]
     DamagedCheckpoint {
-        /// Rank, and the number of the checkpoint as the step.
+        /// Rank, with the number of the checkpoint as the step.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// What was expected and what was found.
+        /// Expected and actual content.
         what: String,
     },
-    /// Fewer checkpoints exist than are to be read.
+    /// Fewer checkpoints exist than the workload reads.
     #[error(
         "Number of checkpoints to be read: {wanted} is more than the number of checkpoints available: {found}, in {folder}; \
          lower checkpoint.num_checkpoints_read, or write more first (checkpoint.num_checkpoints_write)"
     )]
     TooFewCheckpoints {
-        /// `checkpoint.num_checkpoints_read`
+        /// Value of `checkpoint.num_checkpoints_read`.
         wanted: u64,
-        /// Those that exist.
+        /// Number of existing checkpoints.
         found: u64,
-        /// `checkpoint.checkpoint_folder`
+        /// Value of `checkpoint.checkpoint_folder`.
         folder: String,
     },
-    /// An object is not what its format requires.
+    /// The content of an object violates its format.
     #[error("reading {object} ({place})")]
     Corrupt {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// What was expected and what was found.
+        /// Expected and actual content.
         #[source]
         source: dlio_format::Error,
     },
-    /// A file cannot be made as configured.
+    /// A dataset file cannot be encoded as configured.
     #[error("generating {object} ({place})")]
     Encode {
         /// Rank.
         place: Place,
-        /// Full name.
+        /// Full name of the object.
         object: String,
-        /// Why not.
+        /// Cause.
         #[source]
         source: dlio_format::Error,
     },
-    /// The ranks do not plan the same run.
+    /// The plans of the ranks differ.
     #[error(
         "{} would not run what rank 0 runs (its plan is {expected}): start every rank with the same workload, \
          overrides, environment and version of dlio-rs",
@@ -108,43 +108,43 @@ pub enum Error {
         /// Fingerprint of rank 0's plan.
         expected: String,
     },
-    /// The plan is for another number of ranks.
+    /// The plan is for a different number of ranks.
     #[error("the plan is for {planned} ranks, but {started} were started")]
     World {
-        /// Ranks of the plan.
+        /// Number of ranks in the plan.
         planned: u32,
-        /// Ranks of the communicator.
+        /// Number of ranks in the communicator.
         started: u32,
     },
-    /// A collective failed: another rank gave up, or the communicator is broken.
+    /// A collective failed, because another rank aborted or the communicator is broken.
     #[error("{place}: the ranks could not meet")]
     Comm {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
-        /// Which rank, and why.
+        /// The error of the communicator, with the rank and cause.
         #[source]
         source: dlio_comm::Error,
     },
-    /// The run was asked to end.
+    /// The run was cancelled.
     #[error("{place}: cancelled")]
     Cancelled {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
     },
-    /// A wait lasted longer than it may.
+    /// A wait exceeded its limit.
     #[error("{stall}; this ends the run (--stall-timeout)")]
     Stalled {
-        /// Who waits, for what, and how long.
+        /// The wait that exceeded the limit.
         stall: Box<Stall>,
     },
-    /// The operating system would not start a lane.
+    /// The operating system refused to start a lane.
     #[error("{place}: starting lane {lane}; {} or lower reader.read_threads", allow_more(source))]
     LaneStart {
         /// Rank.
         place: Place,
-        /// Lane.
+        /// Number of the lane.
         lane: u32,
-        /// The system's words.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -153,44 +153,44 @@ pub enum Error {
     Trace {
         /// Rank.
         place: Place,
-        /// What is wrong with it.
+        /// The error in the trace.
         #[source]
         source: dlio_plan::replay::Error,
     },
-    /// The plan and what a lane delivered contradict each other: a defect of this program.
+    /// The plan and the result of a lane contradict each other, which is a defect of this program.
     #[error("{place}: {what}; this is a defect of dlio-rs, please report it")]
     Defect {
-        /// Rank, epoch, step.
+        /// Rank, epoch and step.
         place: Place,
-        /// The contradiction.
+        /// Description of the contradiction.
         what: String,
     },
 }
 
-/// Classes of errors; each has a documented exit code.
+/// Class of an error; each class has a documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Storage, with its own class.
+    /// A storage error of this kind.
     Storage(ErrorKind),
-    /// The content of the data set is damaged, or the data set is another one.
+    /// The dataset is damaged, or is not the one that the workload describes.
     Corrupt,
-    /// The ranks do not plan the same run, or the plan cannot be carried out.
+    /// The plans of the ranks differ, or the plan cannot be executed.
     Plan,
-    /// Another rank ended the run.
+    /// Another rank aborted the run.
     Aborted,
     /// The communicator failed.
     Comm,
-    /// Asked to end.
+    /// The run was cancelled.
     Cancelled,
-    /// A wait lasted longer than it may.
+    /// A wait exceeded its limit.
     Stalled,
     /// A recorded trace cannot be read or replayed.
     Trace,
-    /// The machine or this program.
+    /// A fault of the machine or a defect of this program.
     Internal,
 }
 
-/// ` at http://host:port (HTTP 404 NoSuchKey)` for what an endpoint says does not exist; nothing for files.
+/// Returns ` at http://host:port (HTTP 404 NoSuchKey)` for an object that an endpoint reports as missing, and nothing for files.
 pub(crate) fn answer(error: &dlio_storage::Error) -> String {
     let Some(endpoint) = &error.endpoint else { return String::new() };
     let said = error.message.split(';').next().unwrap_or_default();
@@ -198,7 +198,7 @@ pub(crate) fn answer(error: &dlio_storage::Error) -> String {
 }
 
 impl Error {
-    /// The class, for the exit code.
+    /// Returns the class of the error, which determines the exit code.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
@@ -220,7 +220,7 @@ impl Error {
     }
 }
 
-/// `rank 3`, or `ranks 1, 2`; a long list is cut.
+/// Returns `rank 3` or `ranks 1, 2`; a long list is shortened.
 fn name_ranks(ranks: &[u32]) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = ranks.iter().take(SHOWN).map(u32::to_string).collect();
@@ -231,9 +231,9 @@ fn name_ranks(ranks: &[u32]) -> String {
     }
 }
 
-/// Which limit a lane ran into: its thread, or the descriptors of its runtime.
+/// Returns a remedy for the exceeded limit: threads, or the file descriptors of the lane's runtime.
 fn allow_more(error: &std::io::Error) -> &'static str {
-    // Linux's numbers, which the standard library has no names for.
+    // Error numbers of Linux, for which the standard library has no constants.
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     match error.raw_os_error() {

@@ -1,4 +1,4 @@
-//! Writes the data set: every rank its files, several at a time, each streamed from its encoder.
+//! Generation of the dataset: every rank writes its files, several at a time, each streamed from its encoder.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use dlio_plan::{FileSet, GeneratePlan};
 use dlio_storage::record_attempts;
 
 use crate::cost::CpuMeter;
-use crate::reader::LaneStatus;
-use crate::team::{Crew, Team};
-use crate::watch::Watch;
+use crate::lane_status::LaneStatus;
+use crate::watchdog::Watchdog;
+use crate::work_queue::{WorkQueue, WorkQueueOptions};
 use crate::writer::Writer;
 use crate::{CancelFlag, Error, FileDone, FileTotals, Generated, Place, Rig, StallLimits, Waiting};
 
 const AT: Position = Position { phase: Phase::Generate, epoch: 0, block: 0, step: 0, sample: None };
 
-/// How to generate.
+/// Options of a generation.
 #[derive(Debug, Clone)]
 pub struct GenerateOptions {
-    /// Files that this rank writes at the same time, each in a lane of its own; at least 1.
+    /// Number of files that this rank writes at the same time, each in its own lane; at least 1.
     pub inflight: u32,
-    /// Write every file, also one that is complete.
+    /// Write every file, including files that are already complete.
     pub overwrite: bool,
-    /// A wait of this length is reported to the observer, again after each further one; zero: never.
+    /// Limits after which long waits are reported and the run is ended.
     pub stall_after: StallLimits,
-    /// Ends the generation early.
+    /// Cancels the generation.
     pub cancel: CancelFlag,
 }
 
@@ -37,8 +37,8 @@ impl Default for GenerateOptions {
     }
 }
 
-/// Writes this rank's files of the data set, together with all other ranks: rank 0 makes the root and the folders,
-/// then everybody writes, then everybody meets.
+/// Writes this rank's files of the dataset, in step with all other ranks: rank 0 creates the root and the folders, then all ranks
+/// write, then all ranks enter a barrier.
 ///
 /// A file that exists with the length that its encoder announces is kept, unless `overwrite` is set.
 ///
@@ -52,13 +52,13 @@ pub async fn generate(
     options: GenerateOptions,
 ) -> Result<Generated, Error> {
     let (cpu, start) = (CpuMeter::start(), rig.clock.now());
-    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
-    watch.check_cancelled(AT)?;
+    let mut watchdog = Watchdog::new(rig, options.cancel.clone(), options.stall_after);
+    watchdog.check_cancelled(AT)?;
     let rank = rig.comm.place().rank;
     if rank == 0 {
-        make_folders(files, rig, &mut watch).await?;
+        make_folders(files, rig, &mut watchdog).await?;
     }
-    watch.meet(AT, rig.comm.barrier()).await?;
+    watchdog.collective(AT, rig.comm.barrier()).await?;
 
     let writer = |lane, halt| Writer {
         files: files.clone(),
@@ -76,7 +76,7 @@ pub async fn generate(
     let count = numbers.size_hint().1.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
     rig.observer.generation_started(count);
     let lanes = options.inflight.clamp(1, u32::try_from(count.max(1)).unwrap_or(u32::MAX));
-    let crew = Crew { name: "generate", done: "written", lanes, at: AT, cancel: &options.cancel };
+    let queue_options = WorkQueueOptions { name: "generate", done: "written", lanes, at: AT, cancel: &options.cancel };
     let mut totals = FileTotals::default();
     let count = |file: FileDone| {
         totals.files += 1;
@@ -86,27 +86,27 @@ pub async fn generate(
         rig.observer.file_done(&file);
     };
     let uri = |number| rig.storage.uri(&files.key(number));
-    let dealt = match Team::start(rig, &mut watch, &crew, writer) {
-        Ok(team) => team.deal(numbers, uri, &mut watch, count).await,
+    let outcome = match WorkQueue::start(rig, &mut watchdog, &queue_options, writer) {
+        Ok(queue) => queue.run(numbers, uri, &mut watchdog, count).await,
         Err(error) => Err(error),
     };
-    watch.lanes_ended().await;
-    dealt?;
-    let world = sum(&watch.meet(AT, rig.comm.all_gather(&encode(totals))).await?);
+    watchdog.lanes_ended().await;
+    outcome?;
+    let world = sum(&watchdog.collective(AT, rig.comm.all_gather(&encode(totals))).await?);
     let duration = Duration::from_nanos(rig.clock.now().saturating_sub(start));
     let generated = Generated { rank: totals, world, duration, cpu: cpu.read() };
     rig.observer.generation_ended(&generated);
     Ok(generated)
 }
 
-/// Rank 0: the root and the folders.
-async fn make_folders(files: &FileSet, rig: &Rig, watch: &mut Watch<'_>) -> Result<(), Error> {
+/// Creates the root and the folders; only rank 0 calls it.
+async fn make_folders(files: &FileSet, rig: &Rig, watchdog: &mut Watchdog<'_>) -> Result<(), Error> {
     let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")], done: "made" };
-    watch.begin(AT, Activity::Files);
-    let root = watch.attend(AT, waiting, rig.storage.create_root()).await?;
+    watchdog.announce(AT, Activity::Files);
+    let root = watchdog.wait_for(AT, waiting, rig.storage.create_root()).await?;
     record_folder(rig, &rig.storage.root_uri(), root)?;
     for folder in files.folders() {
-        let made = watch.attend(AT, waiting, rig.storage.create_folder(&folder)).await?;
+        let made = watchdog.wait_for(AT, waiting, rig.storage.create_folder(&folder)).await?;
         record_folder(rig, &rig.storage.uri(&folder), made)?;
     }
     Ok(())
@@ -130,7 +130,7 @@ fn encode(totals: FileTotals) -> Vec<u8> {
     [totals.files, totals.kept, totals.bytes, totals.replaced].iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// The totals of all ranks.
+/// Returns the totals of all ranks.
 fn sum(ranks: &[Vec<u8>]) -> FileTotals {
     let number = |bytes: &[u8], at: usize| {
         let bytes = bytes.get(at * 8..at * 8 + 8).and_then(|bytes| bytes.try_into().ok());

@@ -1,41 +1,45 @@
-//! Executes a plan on a rig: generates a data set, and runs the training loop that reads it.
+//! Execution of a plan on a rig: generates a dataset, and runs the training loop that reads it.
 //!
-//! Invariant: nothing is decided here. Which rank touches which file, in which order and in which lane comes from the
-//! plan; what the outside world is comes from the [`Rig`]; so the same loop runs against S3 with one thread per lane
-//! and against a model of storage on virtual time.
+//! Invariant: the engine makes no decisions. The plan determines which rank reads which file, in which order and in which lane; the
+//! [`Rig`] provides storage, clock and communicator. The same loop therefore runs against S3 with one thread per lane, and against
+//! simulated storage on virtual time.
 //!
-//! Memory: nobody holds a record. A lane that reads a local file or an object needs one chunk buffer per operation in
-//! flight (the storage's, at most 256 KiB for files), the keys of the files that it keeps open, and one list of sample
-//! numbers per step; a batch that waits to be computed on is a number of bytes, not the bytes. Hence no setting of
-//! `prefetch_size`, `batch_size` or record length changes how much memory a run needs.
+//! Memory: no code holds a whole record. A lane needs one chunk buffer per operation in flight (a buffer of the storage, at most
+//! 512 KiB for buffered files), the files that it keeps open, and one list of sample numbers per step. A batch in the queue is a number
+//! of bytes, not the bytes themselves. `prefetch_size`, `batch_size` and the record length therefore do not affect memory.
 
-mod agree;
 mod alarm;
 mod batches;
+mod blocking_pool;
 mod checkpoint;
 mod clock;
 mod cost;
-mod decoding;
+mod decode_timer;
 mod error;
-mod footers;
 mod generate;
-mod handles;
-mod helpers;
-mod kernel;
+mod lane_context;
+mod lane_files;
+mod lane_status;
 mod lanes;
 mod lookup;
 mod observer;
+mod orders;
 mod place;
+mod plan_agreement;
 mod reader;
 mod remove;
 mod replay;
+mod request;
 mod rig;
 mod row_groups;
 mod stream;
-mod team;
+mod syscalls;
 mod train;
+mod train_options;
+mod trained;
 mod verify;
-mod watch;
+mod watchdog;
+mod work_queue;
 mod writer;
 
 pub use alarm::Alarm;
@@ -44,6 +48,7 @@ pub use clock::{Clock, MonotonicClock, VirtualClock};
 pub use cost::Cost;
 pub use error::{Error, ErrorClass};
 pub use generate::{GenerateOptions, generate};
+pub use lane_files::{FileReader, IndexReader, LaneFiles, Lookup, MapReader, ReaderState, Step};
 pub use observer::{
     CheckpointStarted, FileDone, FileTotals, Generated, Observer, PartDone, RunStarted, Silent, Stall, StallLimits,
     StepDone, Waiting,
@@ -52,5 +57,7 @@ pub use place::Place;
 pub use remove::{Removed, remove};
 pub use replay::{ReplayOptions, replay};
 pub use rig::{CancelFlag, LaneHost, Rig};
-pub use train::{BeforeEpoch, TrainOptions, Trained, train};
+pub use train::train;
+pub use train_options::{BeforeEpoch, TrainOptions};
+pub use trained::Trained;
 pub use verify::{BadFile, Verified, VerifyOptions, verify};

@@ -1,4 +1,4 @@
-//! Progress, told to whoever prints it.
+//! Progress of a run, reported to an observer.
 
 use std::time::Duration;
 
@@ -8,230 +8,230 @@ use dlio_plan::CheckpointPart;
 
 use crate::Cost;
 
-/// Is told about the progress of this rank, on the thread of the training loop.
+/// Receives the progress of this rank, on the thread of the training loop.
 ///
-/// Every call happens between two measured intervals except [`Observer::step_ended`], which is on the measured path:
-/// an implementation stores numbers and returns.
+/// Every call happens between two measured intervals, except [`Observer::step_ended`], which is on the measured path:
+/// its implementations only store numbers and return.
 pub trait Observer {
-    /// Generation begins; this rank has `files` files to look at.
+    /// Generation starts; this rank has `files` files to write or check.
     fn generation_started(&self, files: u64) {
         let _ = files;
     }
 
-    /// One file of this rank is there.
+    /// This rank has written or kept one file.
     fn file_done(&self, file: &FileDone) {
         let _ = file;
     }
 
-    /// All files of all ranks are there.
+    /// All ranks have generated all their files.
     fn generation_ended(&self, generated: &Generated) {
         let _ = generated;
     }
 
-    /// A look at the whole data set begins; this rank has `files` files to look at.
+    /// Verification of the dataset starts; this rank has `files` files to verify.
     fn verification_started(&self, files: u64) {
         let _ = files;
     }
 
-    /// This rank has looked at one more file.
+    /// This rank has verified one more file.
     fn file_verified(&self) {}
 
-    /// This rank has looked at all of its files.
+    /// This rank has verified all of its files.
     fn verification_ended(&self) {}
 
-    /// Rank 0 has removed one more file of the data set.
+    /// Rank 0 has removed one more file of the dataset.
     fn file_removed(&self) {}
 
-    /// Operations of a replayed trace are over on this rank: so many and so many bytes, in all, left out ones included.
+    /// Total numbers of operations that are over in a replay on this rank, skipped ones included, and of bytes that they transferred.
     fn operations_done(&self, operations: u64, bytes: u64) {
         let _ = (operations, bytes);
     }
 
-    /// All ranks are ready and agree on the plan.
+    /// All ranks are ready and have the same plan.
     fn run_started(&self, run: &RunStarted) {
         let _ = run;
     }
 
-    /// An epoch begins.
+    /// An epoch starts.
     fn epoch_started(&self, epoch: u32) {
         let _ = epoch;
     }
 
-    /// The training part of an epoch is over.
+    /// The training part of an epoch has ended.
     fn training_ended(&self, epoch: &EpochTimings) {
         let _ = epoch;
     }
 
-    /// An epoch is over, with its evaluation.
+    /// An epoch has ended, including its evaluation.
     fn epoch_ended(&self, epoch: &EpochTimings) {
         let _ = epoch;
     }
 
-    /// A block of training steps begins.
+    /// A block of training steps starts.
     fn block_started(&self, epoch: u32, block: u32) {
         let _ = (epoch, block);
     }
 
-    /// A block of training steps is over.
+    /// A block of training steps has ended.
     fn block_ended(&self, epoch: u32, block: &BlockTimings) {
         let _ = (epoch, block);
     }
 
-    /// A training or evaluation step is over, its barrier included.
+    /// A training or evaluation step has ended, including its barrier.
     fn step_ended(&self, step: &StepDone) {
         let _ = step;
     }
 
-    /// An evaluation begins.
+    /// An evaluation starts.
     fn eval_started(&self, epoch: u32) {
         let _ = epoch;
     }
 
-    /// An evaluation is over.
+    /// An evaluation has ended.
     fn eval_ended(&self, epoch: u32, eval: &BlockTimings) {
         let _ = (epoch, eval);
     }
 
-    /// A run that only takes checkpoints begins or ends to save, or to load, them.
+    /// A run that only takes checkpoints starts or ends its saves, or its loads.
     fn checkpointing(&self, load: bool, begins: bool) {
         let _ = (load, begins);
     }
 
-    /// A checkpoint is about to be saved or loaded.
+    /// The save or load of a checkpoint starts.
     fn checkpoint_started(&self, checkpoint: &CheckpointStarted) {
         let _ = checkpoint;
     }
 
-    /// One part of a checkpoint was saved or loaded by this rank.
+    /// This rank has saved or loaded one part of a checkpoint.
     fn checkpoint_part(&self, part: &PartDone) {
         let _ = part;
     }
 
-    /// A checkpoint was saved or loaded by this rank.
+    /// This rank has saved or loaded a checkpoint.
     fn checkpoint_ended(&self, epoch: u32, checkpoint: &CheckpointTimings) {
         let _ = (epoch, checkpoint);
     }
 
-    /// The whole run of this rank is over; `cost` is what the client itself needed.
+    /// The run of this rank has ended; `cost` is the CPU time of the client itself.
     fn run_ended(&self, cost: &Cost) {
         let _ = cost;
     }
 
-    /// This rank waits for something for much longer than expected; told again and again while it lasts.
+    /// A wait of this rank has lasted longer than expected; called repeatedly while the wait lasts.
     fn stalled(&self, stall: &Stall) {
         let _ = stall;
     }
 }
 
-/// An observer that is not interested.
+/// An observer that ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Observer for Silent {}
 
-/// One file of the data set.
+/// A generated file of the dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileDone {
     /// Combined number of the file.
     pub file: u64,
-    /// Size in bytes, its index included.
+    /// Size in bytes, including its index files.
     pub bytes: u64,
-    /// It was complete already and was not written.
+    /// The file was already complete and was not written.
     pub kept: bool,
-    /// One of another size was there, and nobody asked for it to be overwritten.
+    /// The file replaced one of another size, although overwriting was not requested.
     pub replaced: bool,
 }
 
-/// What a generation did.
+/// Result of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generated {
-    /// By this rank.
+    /// Totals of this rank.
     pub rank: FileTotals,
-    /// By all ranks.
+    /// Totals of all ranks.
     pub world: FileTotals,
-    /// From the first barrier to the last.
+    /// Time from the first barrier to the last.
     pub duration: Duration,
-    /// CPU time of this process meanwhile.
+    /// CPU time of this process during that time.
     pub cpu: Duration,
 }
 
-/// Files and bytes.
+/// Numbers of files and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileTotals {
-    /// Files looked at, kept ones included.
+    /// Number of files, including kept ones.
     pub files: u64,
-    /// Files that were complete already.
+    /// Number of files that were already complete and were kept.
     pub kept: u64,
-    /// Bytes written.
+    /// Number of bytes written.
     pub bytes: u64,
-    /// Files that took the place of some of another size, without having been asked to.
+    /// Number of files that replaced files of another size, although overwriting was not requested.
     pub replaced: u64,
 }
 
-/// What is about to run.
+/// Dimensions of a training run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunStarted {
-    /// Epochs.
+    /// Number of epochs.
     pub epochs: u32,
-    /// Training steps per epoch that will be run.
+    /// Number of training steps per epoch.
     pub steps: u64,
-    /// Evaluation steps per evaluation that will be run.
+    /// Number of steps per evaluation.
     pub eval_steps: u64,
 }
 
-/// One step.
+/// A completed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepDone {
     /// Epoch, from 1.
     pub epoch: u32,
     /// Step of the epoch or evaluation, from 1.
     pub step: u64,
-    /// An evaluation step.
+    /// Whether this is an evaluation step.
     pub eval: bool,
-    /// Waiting for the batch.
+    /// Time spent waiting for the batch, in nanoseconds.
     pub load: Nanos,
-    /// Emulated computation.
+    /// Emulated computation time, in nanoseconds.
     pub compute: Nanos,
-    /// Bytes of the batch.
+    /// Size of the batch in bytes.
     pub bytes: u64,
 }
 
-/// A checkpoint.
+/// A checkpoint whose save or load starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointStarted {
     /// Epoch, from 1.
     pub epoch: u32,
-    /// Number in its keys (`save_ckpt<k>`): that of the block before it, or its own where nothing is trained.
+    /// Number in its keys (`save_ckpt<k>`): the number of the preceding block, or of the checkpoint itself in a run without training.
     pub number: u32,
-    /// Steps of the epoch that were done before it.
+    /// Number of steps of the epoch before the checkpoint.
     pub steps: u64,
-    /// It is loaded rather than saved.
+    /// Whether the checkpoint is loaded rather than saved.
     pub load: bool,
 }
 
-/// One part of a checkpoint.
+/// A saved or loaded part of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartDone {
-    /// Which.
+    /// The part.
     pub part: CheckpointPart,
-    /// It was loaded rather than saved.
+    /// Whether the part was loaded rather than saved.
     pub load: bool,
-    /// How long that took this rank.
+    /// Time that this rank took.
     pub took: Duration,
 }
 
-/// What a rank is stuck in.
+/// A wait of a rank that lasts too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
     /// Rank that waits.
     pub rank: u32,
-    /// Epoch, from 1; 0: not in one.
+    /// Epoch, from 1; 0 outside of epochs.
     pub epoch: u32,
-    /// Step, from 1; 0: not in one.
+    /// Step, from 1; 0 outside of steps.
     pub step: u64,
-    /// What it waits for.
+    /// The awaited event.
     pub waiting: Waiting,
-    /// For how long already.
+    /// Duration of the wait so far.
     pub waited: Duration,
 }
 
@@ -247,7 +247,7 @@ impl std::fmt::Display for Stall {
             Waiting::Work { what } => write!(f, " for {what}")?,
             Waiting::Files { objects, done } => write!(f, " for {} to be {done}", objects.join(", "))?,
         }
-        // A missing rank's last activity has its position already, most often the same.
+        // The text about an absent rank already has a position, usually the same one.
         let told = matches!(&self.waiting, Waiting::Ranks { absent } if absent.to_string().contains("epoch "));
         if self.epoch > 0 && !told {
             write!(f, " (epoch {}, step {})", self.epoch, self.step)?;
@@ -256,17 +256,17 @@ impl std::fmt::Display for Stall {
     }
 }
 
-/// When a long wait is spoken of, and when it ends the run; zero: never.
+/// Durations after which a wait is reported, and after which it ends the run; zero disables either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StallLimits {
-    /// A wait of this length is reported to the observer, again after each further one.
+    /// A wait is reported to the observer each time that it has lasted this much longer.
     pub report_after: Duration,
-    /// A wait of this length ends the run.
+    /// A wait that lasts this long ends the run.
     pub end_after: Duration,
 }
 
 impl StallLimits {
-    /// Reports after this time, and never ends the run.
+    /// Returns limits that report waits after this time and never end the run.
     #[must_use]
     pub fn reporting_after(report_after: Duration) -> Self {
         Self { report_after, end_after: Duration::ZERO }
@@ -274,43 +274,43 @@ impl StallLimits {
 }
 
 impl Waiting {
-    /// Whether another rank of the node says the same.
+    /// Returns whether another rank of the node reports the same wait.
     #[must_use]
-    pub fn is_told_elsewhere(&self) -> bool {
+    pub fn is_reported_elsewhere(&self) -> bool {
         matches!(self, Waiting::Ranks { absent } if absent.told_elsewhere)
     }
 }
 
-/// What a rank waits for.
+/// The event that a rank waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// For its next batch.
+    /// The next batch.
     Batch {
-        /// The lane that has to deliver it.
+        /// The lane that delivers the batch.
         lane: u32,
-        /// What that lane is reading.
+        /// The object that this lane reads.
         object: Option<String>,
     },
-    /// For the other ranks, in a barrier or another collective.
+    /// The other ranks, in a barrier or another collective.
     Ranks {
-        /// Who is missing.
+        /// The ranks that are absent.
         absent: Absence,
     },
-    /// For something that has no object's name.
+    /// Work without an object.
     Work {
-        /// What it is.
+        /// Description of the work.
         what: &'static str,
     },
-    /// For a lane to save or load a file of a checkpoint.
+    /// A checkpoint lane that saves or loads a file.
     Checkpoint {
-        /// What the lanes are working on.
+        /// The objects that the lanes are working on.
         objects: Vec<String>,
     },
-    /// For a lane to finish a file of the data set.
+    /// A lane that works on a dataset file.
     Files {
-        /// What the lanes are working on.
+        /// The objects that the lanes are working on.
         objects: Vec<String>,
-        /// What is to be done with them: `written`, `read`, `removed`.
+        /// Participle of the work: `written`, `read`, `removed`.
         done: &'static str,
     },
 }

@@ -1,13 +1,13 @@
-//! Where in a run this rank is, for errors and warnings.
+//! The position of a rank in the run, for errors and warnings.
 
 use dlio_event::{Phase, Position};
 
-/// Rank and position, as an error message shows them.
+/// Rank and position in the run, as error messages show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Rank.
     pub rank: u32,
-    /// Epoch, step and sample; 0: not in one.
+    /// Epoch, step and sample; 0 outside of them.
     pub at: Position,
 }
 

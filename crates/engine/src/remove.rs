@@ -1,5 +1,5 @@
-//! Removes the data set after a run that must not keep it: the files that the workload describes, their indexes, and
-//! the folders that this leaves empty. Nothing else, whatever else lies beside them.
+//! Removal of the dataset after a run that does not keep it: the files that the workload describes, their index files, and folders
+//! that become empty. All other files stay.
 
 use dlio_comm::Activity;
 use dlio_event::{Lane, Phase, Position};
@@ -7,42 +7,42 @@ use dlio_plan::FileSet;
 use dlio_storage::record_attempts;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::watch::Watch;
+use crate::watchdog::Watchdog;
 use crate::{CancelFlag, Error, Place, Rig, StallLimits, Waiting};
 
-/// Removals in flight.
+/// Number of removals in flight.
 const INFLIGHT: usize = 32;
 
 const AT: Position = Position { phase: Phase::Setup, epoch: 0, block: 0, step: 0, sample: None };
 
-/// What was removed.
+/// Result of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removed {
-    /// Files of the data set, also those that were not there.
+    /// Number of files of the dataset, including files that did not exist.
     pub files: u64,
-    /// Whether the data folder itself is gone; `false` where folders do not exist.
+    /// Whether the data folder itself was removed; `false` on storage without folders.
     pub folder: bool,
 }
 
-/// Removes the data set: rank 0 does, when every rank has stopped reading; then all meet.
+/// Removes the dataset on rank 0, after a barrier in which every rank has stopped reading; another barrier follows.
 ///
 /// # Errors
-/// The first removal that the storage refuses, on rank 0; the caller then aborts the communicator.
+/// The first failed removal, on rank 0; the caller then aborts the communicator.
 pub async fn remove(
     files: &FileSet,
     rig: &Rig,
     cancel: CancelFlag,
     stall_after: StallLimits,
 ) -> Result<Removed, Error> {
-    let mut watch = Watch::new(rig, cancel, stall_after);
-    watch.meet(AT, rig.comm.barrier()).await?;
+    let mut watchdog = Watchdog::new(rig, cancel, stall_after);
+    watchdog.collective(AT, rig.comm.barrier()).await?;
     let mut removed = Removed::default();
     if rig.comm.place().rank == 0 {
         let waiting = || Waiting::Files { objects: vec![rig.storage.uri("")], done: "removed" };
-        watch.begin(AT, Activity::Files);
-        removed = watch.attend(AT, waiting, sweep(files, rig)).await??;
+        watchdog.announce(AT, Activity::Files);
+        removed = watchdog.wait_for(AT, waiting, sweep(files, rig)).await??;
     }
-    watch.meet(AT, rig.comm.barrier()).await?;
+    watchdog.collective(AT, rig.comm.barrier()).await?;
     Ok(removed)
 }
 
@@ -50,7 +50,7 @@ async fn sweep(files: &FileSet, rig: &Rig) -> Result<Removed, Error> {
     let numbers = futures::stream::iter(0..files.total());
     numbers.map(|number| sweep_file(files, rig, number)).buffer_unordered(INFLIGHT).try_collect::<()>().await?;
     let mut folders = files.folders();
-    // Parents come first in the list.
+    // The list has parents before their children.
     folders.reverse();
     for folder in &folders {
         sweep_folder(rig, folder).await?;
@@ -69,7 +69,7 @@ async fn sweep_file(files: &FileSet, rig: &Rig, number: u64) -> Result<(), Error
     Ok(())
 }
 
-/// Removes a folder if nothing is left in it; returns whether it is gone.
+/// Removes a folder if it is empty; returns whether it is gone.
 async fn sweep_folder(rig: &Rig, key: &str) -> Result<bool, Error> {
     match rig.storage.remove_folder(key).await {
         Ok((gone, receipt)) => record(rig, key, Ok(receipt.attempts)).map(|()| gone),

@@ -1,4 +1,4 @@
-//! Everything that a run needs from the outside world.
+//! The outside world of a run: storage, communicator, clock, events and observer.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -12,38 +12,38 @@ use tokio::runtime::Runtime;
 
 use crate::{Clock, Observer};
 
-/// The outside world of one rank: real in production, simulated in tests and predictions.
+/// The outside world of one rank, which is real in production and simulated in tests.
 #[derive(Clone)]
 pub struct Rig {
-    /// Where the data set is; keys are relative to the data folder.
+    /// Storage of the dataset, with keys relative to the data folder.
     pub storage: Arc<dyn Storage>,
-    /// The other ranks.
+    /// Communicator of the ranks.
     pub comm: Rc<dyn Communicator>,
-    /// Time.
+    /// Clock of the run.
     pub clock: Arc<dyn Clock>,
-    /// Where events go.
+    /// Sink of the trace events.
     pub events: Arc<dyn EventSink>,
-    /// What a lane runs on.
+    /// Kind of thread or task that lanes run on.
     pub lanes: LaneHost,
-    /// Who is told about progress.
+    /// Observer of the progress.
     pub observer: Rc<dyn Observer>,
 }
 
-/// Stack of a lane's thread: there may be a thousand of them, and none recurses.
+/// Stack size in bytes of a lane's thread; it is small because there may be a thousand lanes, and none recurses.
 const STACK: usize = 1 << 20;
 
-/// What a reader lane runs on.
+/// Kind of thread or task that a reader lane runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneHost {
-    /// One operating-system thread per lane, each with a current-thread runtime of its own: every real run.
+    /// One operating-system thread per lane, each with its own current-thread runtime; used in every real run.
     Threads,
-    /// One local task per lane on the caller's `LocalSet`: simulations on [`crate::VirtualClock`]. With a clock that
-    /// blocks its thread the lanes would stand still whenever the training loop computes.
+    /// One local task per lane on the caller's `LocalSet`; used in simulations on [`crate::VirtualClock`]. With a clock that blocks
+    /// its thread, lanes would not run while the training loop computes.
     Tasks,
 }
 
 impl LaneHost {
-    /// Starts a lane; `make` is called where the lane lives.
+    /// Starts a lane; `make` is called on the lane's own thread or task.
     pub(crate) fn start<M, F>(self, name: String, make: M) -> std::io::Result<()>
     where
         M: FnOnce() -> F + Send + 'static,
@@ -56,7 +56,7 @@ impl LaneHost {
             }
             LaneHost::Threads => {
                 let runtime = LaneRuntime::new(tokio::runtime::Builder::new_current_thread().enable_all())?;
-                // Connections of an S3 client are tasks beside the lane, hence the local set.
+                // The connections of an S3 client are tasks on the lane's thread and need a local set.
                 let body = move || {
                     if let Some(runtime) = runtime.get() {
                         tokio::task::LocalSet::new().block_on(runtime, make());
@@ -68,17 +68,17 @@ impl LaneHost {
     }
 }
 
-/// The runtime of a thread that may not come to be: it can be dropped wherever its thread could not be started, also within
-/// another runtime, where dropping tokio's own panics.
+/// A runtime for a new thread. If the thread cannot be started, this value can be dropped inside another runtime, where dropping
+/// tokio's runtime would panic.
 pub(crate) struct LaneRuntime(Option<Runtime>);
 
 impl LaneRuntime {
-    /// Makes it; files, sockets and timers that it is to have need descriptors.
+    /// Builds the runtime; it needs file descriptors if I/O or timers are enabled.
     pub(crate) fn new(builder: &mut tokio::runtime::Builder) -> std::io::Result<Self> {
         builder.build().map(|runtime| Self(Some(runtime)))
     }
 
-    /// The runtime.
+    /// Returns the runtime.
     pub(crate) fn get(&self) -> Option<&Runtime> {
         self.0.as_ref()
     }
@@ -92,23 +92,23 @@ impl Drop for LaneRuntime {
     }
 }
 
-/// Asks a run to end: set by a signal handler or another thread, looked at between steps, samples and chunks.
+/// A flag that cancels a run: a signal handler or another thread sets it, and the run checks it between steps, samples and chunks.
 #[derive(Debug, Clone, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 
 impl CancelFlag {
-    /// A flag that is not set.
+    /// Returns a flag that is not set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks the run to end. Only an atomic store, so a signal handler may call it.
+    /// Cancels the run. This is a single atomic store, so a signal handler may call it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run was asked to end.
+    /// Returns whether the run was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)

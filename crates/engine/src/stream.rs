@@ -1,61 +1,47 @@
-//! A lane of an iterable data set: keeps a window of requests in flight and makes its batches of whatever has arrived.
+//! A lane of an iterable dataset: it keeps a window of requests in flight and assembles batches from the pieces that have arrived.
 //!
-//! Invariant: never more than `in_flight` requests are being answered, and never more than `begun` (and one while the lane
-//! waits, where the pipeline is eager) are begun or have arrived without being part of a batch; fetching goes on while the
-//! training loop leaves the queue of batches full. What has arrived is a number of bytes, not the bytes.
+//! Invariant: at most `in_flight` requests are in flight, and at most `begun` requests (one more while an eager pipeline waits) are in
+//! flight or have arrived without being part of a batch. Reads continue while the queue of batches is full. A piece that has arrived
+//! is a number of bytes, not the bytes themselves.
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
 
 use dlio_event::{Event, OpKind, Position};
-use dlio_plan::{LaneBatch, Pieces, Pipeline};
+use dlio_plan::{Pipeline, StreamWork};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::blocking_pool::BlockingPool;
 use crate::clock::nanos;
-use crate::helpers::Helpers;
-use crate::lanes::Handed;
-use crate::reader::ReadKit;
-use crate::row_groups::{Request, Requests};
+use crate::lane_context::LaneContext;
+use crate::orders::{BatchDone, Pass};
+use crate::request::Request;
+use crate::row_groups::Requests;
 
-/// What an iterable lane has to read in one epoch or evaluation.
-pub(crate) struct StreamOrder {
-    /// Tells batches of this pass from leftovers of an earlier one.
-    pub(crate) pass: u32,
-    /// Phase, epoch and block.
-    pub(crate) at: Position,
-    pub(crate) pipeline: Pipeline,
-    pub(crate) pieces: Pieces,
-    pub(crate) batches: Box<dyn Iterator<Item = LaneBatch> + Send>,
-    /// How long the lane waits before its first piece.
-    pub(crate) stagger: Duration,
-    /// The pass comes again, whole: what it has learnt is not forgotten.
-    pub(crate) warms: bool,
-}
-
-/// Reads the pieces of an order and hands its batches over. `false`: nobody takes them any more.
+/// Reads the pieces of one pass and queues its batches. Returns `false` when the training loop no longer receives batches.
 pub(crate) async fn serve(
-    (kit, helpers): (&ReadKit, &Helpers<'_>),
-    order: StreamOrder,
-    queue: &mpsc::Sender<Handed>,
+    (context, pool): (&LaneContext, &BlockingPool<'_>),
+    Pass { number: pass, at }: Pass,
+    work: StreamWork,
+    queue: &mpsc::Sender<BatchDone>,
 ) -> Result<bool, Error> {
-    let StreamOrder { pass, at, pipeline, pieces, batches, stagger, warms } = order;
+    let StreamWork { pipeline, pieces, batches, stagger, warms } = work;
     if !stagger.is_zero() {
-        kit.clock.sleep_until(kit.clock.now().saturating_add(nanos(stagger))).await;
+        context.clock.sleep_until(context.clock.now().saturating_add(nanos(stagger))).await;
     }
-    helpers.expect(pipeline.in_flight);
-    let mut requests = Requests::new(kit, pieces, pipeline.footers);
-    let footers = requests.begin(helpers, at).await?;
+    pool.set_limit(pipeline.in_flight);
+    let mut requests = Requests::new(context, pieces, pipeline.footers);
+    let footers = requests.begin(pool, at).await?;
     let fetch = |number: u64, request: Request| async move {
-        let bytes = helpers.fetch(request, at).await?;
+        let bytes = pool.fetch(request, at).await?;
         Ok((number, Arrived { samples: request.samples(), bytes }))
     };
     let mut window = Window::new(pipeline, requests, at, fetch)?;
-    // The bytes of footers belong to the first batch that there is.
-    window.unclaimed = kit.unclaimed.take() + footers;
+    // The first batch counts the bytes of the footers.
+    window.unclaimed = context.unclaimed.take() + footers;
     for batch in batches {
         let place = loop {
             tokio::select! {
@@ -65,54 +51,54 @@ pub(crate) async fn serve(
             }
         };
         let Ok(place) = place else { return Ok(false) };
-        let start = kit.clock.now();
+        let start = context.clock.now();
         let Some(bytes) = window.take(batch.samples).await? else {
-            return Err(kit.defect(at, "a lane has fewer pieces than its batches need"));
+            return Err(context.defect(at, "a lane has fewer pieces than its batches need"));
         };
         let at = Position { step: u32::try_from(batch.step).unwrap_or(u32::MAX), ..at };
-        let span = Event::span(OpKind::Batch, kit.lane, at, start, kit.clock.now());
-        kit.events.record(Event { bytes, ..span });
-        place.send(Handed { pass, step: batch.step, bytes });
+        let span = Event::span(OpKind::Batch, context.lane, at, start, context.clock.now());
+        context.events.record(Event { bytes, ..span });
+        place.send(BatchDone { pass, step: batch.step, bytes });
     }
-    kit.unclaimed.set(window.unclaimed);
+    context.unclaimed.set(window.unclaimed);
     if !warms {
         window.requests.end();
     }
-    kit.status.clear();
+    context.status.clear();
     Ok(true)
 }
 
-/// A request that was answered.
+/// A completed request.
 #[derive(Debug, Clone, Copy)]
 struct Arrived {
     samples: u64,
     bytes: u64,
 }
 
-/// The requests in flight, and what waits to become batches.
-struct Window<'k, F, R> {
+/// The requests in flight, and the pieces that have arrived for later batches.
+struct Window<'c, F, R> {
     pipeline: Pipeline,
-    requests: Requests<'k>,
+    requests: Requests<'c>,
     at: Position,
     fetch: F,
     flight: FuturesUnordered<R>,
-    /// By the number under which it is taken: that of the plan, or that of its arrival.
+    /// Completed requests by the number under which batches take them: the order of the plan, or the order of arrival.
     arrived: BTreeMap<u64, Arrived>,
     begun: u64,
     arrivals: u64,
     taken: u64,
-    /// Samples of what was taken that belong to the next batch.
+    /// Number of samples of the taken pieces that belong to the next batch.
     left: u64,
-    /// Bytes that no batch has counted.
+    /// Number of bytes that no batch has counted yet.
     unclaimed: u64,
 }
 
-impl<'k, F, R> Window<'k, F, R>
+impl<'c, F, R> Window<'c, F, R>
 where
     F: Fn(u64, Request) -> R,
     R: Future<Output = Result<(u64, Arrived), Error>>,
 {
-    fn new(pipeline: Pipeline, requests: Requests<'k>, at: Position, fetch: F) -> Result<Self, Error> {
+    fn new(pipeline: Pipeline, requests: Requests<'c>, at: Position, fetch: F) -> Result<Self, Error> {
         let (flight, arrived) = (FuturesUnordered::new(), BTreeMap::new());
         let (begun, arrivals, taken, left, unclaimed) = (0, 0, 0, 0, 0);
         let mut window =
@@ -121,7 +107,7 @@ where
         Ok(window)
     }
 
-    /// Begins as many requests as the window holds, and `more`.
+    /// Starts requests until the window is full, plus `more` requests.
     fn fill(&mut self, more: usize) -> Result<(), Error> {
         let Pipeline { in_flight, begun, .. } = self.pipeline;
         let begun = begun as usize + more;
@@ -137,7 +123,7 @@ where
         !self.flight.is_empty()
     }
 
-    /// Waits for an answer; at once where none is to come.
+    /// Waits until a request completes; returns immediately if none is in flight.
     async fn advance(&mut self) -> Result<(), Error> {
         if let Some(outcome) = self.flight.next().await {
             let (number, arrived) = outcome?;
@@ -149,8 +135,7 @@ where
         Ok(())
     }
 
-    /// Takes what has arrived until it makes `samples`; returns the bytes of what was taken for it, `None` when there is
-    /// no more.
+    /// Takes pieces until they have `samples` samples; returns the number of bytes taken, or `None` when the pieces are exhausted.
     async fn take(&mut self, samples: u64) -> Result<Option<u64>, Error> {
         let mut bytes = std::mem::take(&mut self.unclaimed);
         while self.left < samples {

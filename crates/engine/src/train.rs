@@ -1,94 +1,37 @@
-//! The training loop of one rank: the reference's loop, step by step, with its timers.
+//! The training loop of one rank, which follows DLIO's loop and timers step by step.
 //!
-//! Invariant: the load time of a step is the wait of the loop for its batch, from the end of the previous step's
-//! barrier; compute follows without a gap; the barrier is in neither. The spans recorded carry exactly the moments that
-//! the timings are made of, so metrics recomputed from a trace equal the live ones.
+//! Invariant: the load time of a step is the time that the loop waits for its batch, from the end of the previous step's barrier.
+//! Computation follows without a gap, and neither time includes the barrier. The recorded spans have exactly the times of the timings,
+//! so metrics computed from a trace equal the live ones.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use dlio_event::{
     BlockTimings, CheckpointTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings,
 };
-use dlio_format::{Decode, Layout};
+use dlio_format::Layout;
 use dlio_plan::checkpoint::DuringTraining;
 use dlio_plan::{Split, TrainingPlan};
-use futures::future::LocalBoxFuture;
 
 use crate::batches::{self, Batches};
-use crate::checkpoint::{Keeper, Moment};
+use crate::checkpoint::{CheckpointAt, CheckpointSaver};
 use crate::clock::nanos;
 use crate::cost::CpuMeter;
-use crate::reader::pass_at;
-use crate::watch::Watch;
-use crate::{CancelFlag, Checkpoints, Cost, Error, Rig, RunStarted, StallLimits, StepDone, Waiting, agree};
-
-/// How to train.
-#[derive(Debug, Clone)]
-pub struct TrainOptions {
-    /// Samples of one batch that a lane reads at the same time; at least 1. More than one takes effect only where
-    /// every sample is opened by itself.
-    pub inflight: u32,
-    /// What is done with samples besides reading them.
-    pub decode: Decode,
-    /// A wait of this length is reported to the observer, again after each further one; zero: never.
-    pub stall_after: StallLimits,
-    /// Ends the run early.
-    pub cancel: CancelFlag,
-    /// Take checkpoints, as their plan says.
-    pub checkpoints: Option<Checkpoints>,
-    /// What is done before each epoch. All ranks have it or none: they meet when it is done.
-    pub before_epoch: Option<BeforeEpoch>,
-}
-
-/// Work of a rank before an epoch that its caller knows how to do, given the number of the epoch.
-#[derive(Clone)]
-pub struct BeforeEpoch(Rc<dyn Fn(u32) -> LocalBoxFuture<'static, ()>>);
-
-impl BeforeEpoch {
-    /// The work that `make` makes.
-    pub fn new(make: impl Fn(u32) -> LocalBoxFuture<'static, ()> + 'static) -> Self {
-        Self(Rc::new(make))
-    }
-}
-
-impl std::fmt::Debug for BeforeEpoch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BeforeEpoch")
-    }
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            inflight: 1,
-            decode: Decode::None,
-            stall_after: StallLimits::reporting_after(Duration::from_mins(1)),
-            cancel: CancelFlag::new(),
-            before_epoch: None,
-            checkpoints: None,
-        }
-    }
-}
-
-/// What a training run of one rank measured.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Trained {
-    /// Per epoch, block and step.
-    pub timings: RankTimings,
-    /// What the client itself needed.
-    pub cost: Cost,
-}
+use crate::orders::pass_at;
+use crate::train_options::{BeforeEpoch, TrainOptions};
+use crate::trained::Trained;
+use crate::watchdog::Watchdog;
+use crate::{Cost, Error, Rig, RunStarted, StepDone, Waiting, plan_agreement};
 
 /// Runs all epochs of this rank, in step with all other ranks.
 ///
 /// Call it inside a `LocalSet` of a current-thread runtime with time enabled.
 ///
 /// # Errors
-/// The first error of this rank; its lanes have stopped (or hang in the kernel), and the caller aborts the
-/// communicator so that no rank waits for this one.
+/// The first error of this rank. Its lanes have then stopped or hang in the kernel, and the caller must abort the communicator, so
+/// that no rank waits for this one.
 pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: TrainOptions) -> Result<Trained, Error> {
-    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
+    let mut watchdog = Watchdog::new(rig, options.cancel.clone(), options.stall_after);
     let (planned, started) = (plan.world().size, rig.comm.place().size);
     if planned != started {
         return Err(Error::World { planned, started });
@@ -97,43 +40,43 @@ pub async fn train(plan: &TrainingPlan, layout: &Layout, rig: &Rig, options: Tra
     if let Some(checkpoints) = &options.checkpoints {
         fingerprint = format!("{fingerprint}+{}", checkpoints.plan.fingerprint());
     }
-    agree::plans_agree(&*rig.comm, &mut watch, &fingerprint).await?;
+    plan_agreement::plans_agree(&*rig.comm, &mut watchdog, &fingerprint).await?;
 
-    let kit = batches::kit_maker(plan, layout, rig, &options);
-    let inline = kit(Lane::MAIN, None);
-    let batches = Batches::start(plan, rig, &mut watch, &inline, kit)?;
-    let keeper = match &options.checkpoints {
-        Some(checkpoints) => Some(Keeper::start(checkpoints, rig, &mut watch, &options.cancel).await?),
+    let context = batches::context_maker(plan, layout, rig, &options);
+    let inline = context(Lane::MAIN, None);
+    let batches = Batches::start(plan, rig, &mut watchdog, &inline, context)?;
+    let saver = match &options.checkpoints {
+        Some(checkpoints) => Some(CheckpointSaver::start(checkpoints, rig, &mut watchdog, &options.cancel).await?),
         None => None,
     };
-    let mut run = Run { plan, rig, watch, batches, keeper, read: 0, before_epoch: options.before_epoch };
+    let mut run = Run { plan, rig, watchdog, batches, saver, read: 0, before_epoch: options.before_epoch };
     let outcome = run.epochs().await;
-    let Run { mut watch, batches, keeper, .. } = run;
+    let Run { mut watchdog, batches, saver, .. } = run;
     drop(batches);
-    watch.lanes_ended().await;
-    if let Some(keeper) = keeper {
-        keeper.end().await;
+    watchdog.lanes_ended().await;
+    if let Some(saver) = saver {
+        saver.end().await;
     }
     outcome
 }
 
-/// The state of the loop.
+/// State of the training loop.
 struct Run<'r> {
     plan: &'r TrainingPlan,
     rig: &'r Rig,
-    watch: Watch<'r>,
+    watchdog: Watchdog<'r>,
     batches: Batches<'r>,
-    keeper: Option<Keeper<'r>>,
+    saver: Option<CheckpointSaver<'r>>,
     read: u64,
     before_epoch: Option<BeforeEpoch>,
 }
 
-/// How far an epoch or evaluation has come.
+/// Progress of an epoch or evaluation.
 struct Pace {
     split: Split,
-    /// The step that comes next, from 1.
+    /// Next step, from 1.
     next: u64,
-    /// The last step that a checkpoint followed.
+    /// Last step that was followed by a checkpoint.
     saved: u64,
     compute_times: Box<dyn Iterator<Item = Duration>>,
 }
@@ -153,7 +96,7 @@ impl Run<'_> {
         for epoch in 1..=plan.epochs() {
             if let Some(BeforeEpoch(work)) = &self.before_epoch {
                 let waiting = || Waiting::Work { what: "what is to be done before the epoch" };
-                self.watch.attend(pass_at(Phase::Train, epoch), waiting, work(epoch)).await?;
+                self.watchdog.wait_for(pass_at(Phase::Train, epoch), waiting, work(epoch)).await?;
                 self.barrier(pass_at(Phase::Train, epoch)).await?;
             }
             timings.epochs.push(self.epoch(epoch).await?);
@@ -184,20 +127,20 @@ impl Run<'_> {
         Ok(timings)
     }
 
-    /// Reads what the plan reads before an epoch, in no step's times.
+    /// Reads the warm-up batch before an epoch, which no step's times include.
     async fn prewarm(&mut self, epoch: u32) -> Result<(), Error> {
         if self.plan.prewarms() {
             self.batches.begin_prewarm(epoch);
-            self.read += self.batches.fetch(&mut self.watch, Position::default(), 1).await?;
+            self.read += self.batches.fetch(&mut self.watchdog, Position::default(), 1).await?;
         }
         Ok(())
     }
 
-    /// The training steps of an epoch, in blocks that checkpoints end. A checkpoint after the last step leaves an empty
-    /// block behind it (quirk 21).
+    /// Runs the training steps of an epoch in blocks that end with checkpoints. A checkpoint after the last step is followed by an empty
+    /// block (quirk 21).
     async fn blocks(&mut self, at: Position, timings: &mut EpochTimings) -> Result<(), Error> {
         let mut pace = self.pace(Split::Train, at.epoch);
-        self.batches.begin(&mut self.watch, Split::Train, Position { block: 1, ..at }).await?;
+        self.batches.begin(&mut self.watchdog, Split::Train, Position { block: 1, ..at }).await?;
         for block in 1.. {
             let at = Position { block, ..at };
             let start = self.now();
@@ -211,47 +154,47 @@ impl Run<'_> {
             if !self.is_due(&pace) {
                 return Ok(());
             }
-            // The step is the first of the next block in name only: it must not end that one as well.
+            // The checkpoint belongs to the block that has ended; the same step must not end the next block too.
             pace.saved = done;
-            let saved = self.save(Moment { epoch: at.epoch, number: block, steps: done, step: done }).await?;
+            let saved = self.save(CheckpointAt { epoch: at.epoch, number: block, steps: done, step: done }).await?;
             timings.checkpoints.extend(saved);
         }
         Ok(())
     }
 
-    /// Steps until the block ends.
+    /// Returns the number of steps until the block ends.
     fn steps_ahead(&self, pace: &Pace) -> u64 {
         let left = (self.plan.steps(pace.split) + 1).saturating_sub(pace.next);
-        match self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training()) {
+        match self.saver.as_ref().and_then(|saver| saver.plan().during_training()) {
             Some(DuringTraining::Steps { between }) if pace.split == Split::Train => left.min(between),
             _ => left,
         }
     }
 
-    /// Whether the steps so far end with a checkpoint that was not taken yet.
+    /// Returns whether a checkpoint is due after the steps so far.
     fn is_due(&self, pace: &Pace) -> bool {
         let done = pace.next - 1;
-        let schedule = self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training());
+        let schedule = self.saver.as_ref().and_then(|saver| saver.plan().during_training());
         pace.split == Split::Train && done > pace.saved && schedule.is_some_and(|schedule| schedule.after_step(done))
     }
 
-    /// The checkpoint that follows an epoch, outside of its blocks.
+    /// Saves the checkpoint that follows an epoch outside of its blocks, if the schedule has one.
     async fn after_epoch(&mut self, timings: &mut EpochTimings) -> Result<(), Error> {
-        let schedule = self.keeper.as_ref().and_then(|keeper| keeper.plan().during_training());
+        let schedule = self.saver.as_ref().and_then(|saver| saver.plan().during_training());
         if schedule.is_some_and(|schedule| schedule.after_epoch(timings.epoch)) {
             let steps = self.plan.steps(Split::Train);
             let number = timings.blocks.last().map_or(1, |block| block.block);
             let step = DuringTraining::epoch_step(steps);
-            timings.checkpoints.extend(self.save(Moment { epoch: timings.epoch, number, steps, step }).await?);
+            timings.checkpoints.extend(self.save(CheckpointAt { epoch: timings.epoch, number, steps, step }).await?);
         }
         Ok(())
     }
 
-    /// Saves a checkpoint; it appears after the next barrier.
-    async fn save(&mut self, moment: Moment) -> Result<Option<CheckpointTimings>, Error> {
-        let Some(keeper) = &mut self.keeper else { return Ok(None) };
-        let timings = keeper.save(&mut self.watch, moment).await?;
-        keeper.finish(moment, &timings, keeper.rank_bytes());
+    /// Saves a checkpoint, which becomes visible after the next barrier.
+    async fn save(&mut self, moment: CheckpointAt) -> Result<Option<CheckpointTimings>, Error> {
+        let Some(saver) = &mut self.saver else { return Ok(None) };
+        let timings = saver.save(&mut self.watchdog, moment).await?;
+        saver.finish(moment, &timings, saver.rank_bytes());
         Ok(Some(timings))
     }
 
@@ -265,7 +208,7 @@ impl Run<'_> {
         let start = self.now();
         self.rig.observer.eval_started(epoch);
         let mut pace = self.pace(Split::Eval, epoch);
-        self.batches.begin(&mut self.watch, Split::Eval, at).await?;
+        self.batches.begin(&mut self.watchdog, Split::Eval, at).await?;
         let mut timings = self.steps(&mut pace, at).await?;
         (timings.start, timings.end) = (start, self.now());
         self.span(OpKind::Eval, at, timings.start, timings.end);
@@ -273,7 +216,7 @@ impl Run<'_> {
         Ok(timings)
     }
 
-    /// Fetch, compute, meet: the steps of one evaluation, or of one block of training.
+    /// Runs the steps of one evaluation or of one training block: fetch, compute, barrier.
     async fn steps(&mut self, pace: &mut Pace, at: Position) -> Result<BlockTimings, Error> {
         let split = pace.split;
         let steps = self.plan.steps(split);
@@ -287,12 +230,12 @@ impl Run<'_> {
         while pace.next <= steps {
             let step = pace.next;
             let here = Position { step: u32::try_from(step).unwrap_or(u32::MAX), ..at };
-            self.watch.check_cancelled(here)?;
-            let bytes = self.batches.fetch(&mut self.watch, here, step).await?;
+            self.watchdog.check_cancelled(here)?;
+            let bytes = self.batches.fetch(&mut self.watchdog, here, step).await?;
             let loaded = self.now();
             let compute = pace.compute_times.next().unwrap_or_default();
             if !compute.is_zero() {
-                self.watch.sleep_until(here, loaded.saturating_add(nanos(compute))).await?;
+                self.watchdog.sleep_until(here, loaded.saturating_add(nanos(compute))).await?;
             }
             let computed = self.now();
             let fetch = Event::span(OpKind::Fetch, Lane::MAIN, here, loading, loaded);
@@ -311,21 +254,21 @@ impl Run<'_> {
                 return Ok(timings);
             }
         }
-        // The reference notices its limit with one batch too many in its hands: read and waited for, in no step's times.
-        self.read += self.batches.surplus(&mut self.watch, at, steps + 1).await?;
+        // DLIO checks its limit only after it has fetched one more batch: the loop waits for it, but no step's times include it.
+        self.read += self.batches.surplus(&mut self.watchdog, at, steps + 1).await?;
         Ok(timings)
     }
 
-    /// Waits for all ranks; returns when that was over.
+    /// Enters a barrier; returns the time at which it ended.
     async fn barrier(&mut self, at: Position) -> Result<Nanos, Error> {
         let start = self.now();
-        self.watch.meet(at, self.rig.comm.barrier()).await?;
+        self.watchdog.collective(at, self.rig.comm.barrier()).await?;
         let end = self.now();
         self.span(OpKind::Barrier, at, start, end);
-        match &mut self.keeper {
-            // All ranks have met since the save, so all of the checkpoint is stored.
-            Some(keeper) if keeper.is_pending() => {
-                keeper.publish(&mut self.watch).await?;
+        match &mut self.saver {
+            // All ranks have passed a barrier since the save, so the whole checkpoint is stored.
+            Some(saver) if saver.is_pending() => {
+                saver.publish(&mut self.watchdog).await?;
                 Ok(self.now())
             }
             _ => Ok(end),

@@ -1,8 +1,8 @@
-//! Looks at the whole data set: every rank at its share of the files, several at a time, against what was generated.
+//! Verification of the dataset: every rank compares its share of the files, several at a time, with their generated content.
 //!
-//! Every byte of a file and of its index is compared with the file encoded again, labels and directories included; where
-//! the layout verifies by checksums, every sample is read and its checksums computed. A bad file does not end the look:
-//! the first one told is the one with the lowest number, whatever the ranks and lanes.
+//! Every byte of a file and of its index files is compared with the file encoded again, including labels and directories. If the layout
+//! verifies by checksums, every sample is read and its checksums are compared instead. Verification continues after a bad file, and the
+//! reported file is the one with the lowest number, independent of ranks and lanes.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -13,55 +13,57 @@ use dlio_format::{Decode, Encoder, FileShape, Layout};
 use dlio_plan::{File, FileSet, GeneratePlan, Handles, SampleRead};
 use dlio_storage::{ByteRange, ErrorKind, Recorder};
 
-use crate::decoding::Work;
-use crate::reader::{Halt, LaneStatus, ReadKit};
-use crate::team::{Crew, FileWork, Team};
-use crate::watch::Watch;
+use crate::decode_timer::DecodeTimer;
+use crate::lane_context::LaneContext;
+use crate::lane_files::ReaderState;
+use crate::lane_status::{Halt, LaneStatus};
+use crate::watchdog::Watchdog;
+use crate::work_queue::{FileWork, WorkQueue, WorkQueueOptions};
 use crate::{CancelFlag, Error, ErrorClass, Rig, StallLimits};
 
 const AT: Position = Position { phase: Phase::Setup, epoch: 0, block: 0, step: 0, sample: None };
 
-/// How to look.
+/// Options of a verification.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// Files that this rank looks at at the same time, each in a lane of its own; at least 1.
+    /// Number of files that this rank verifies at the same time, each in its own lane; at least 1.
     pub inflight: u32,
-    /// A wait of this length is reported to the observer, again after each further one; zero: never.
+    /// Limits after which long waits are reported and the run is ended.
     pub stall_after: StallLimits,
-    /// Ends the look early.
+    /// Cancels the verification.
     pub cancel: CancelFlag,
 }
 
-/// What all ranks found.
+/// Result of a verification, of all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verified {
-    /// Files looked at, bad ones included.
+    /// Number of files, including bad ones.
     pub files: u64,
-    /// Samples in the good ones.
+    /// Number of samples in good files.
     pub samples: u64,
-    /// Bytes read from the good ones, indexes included.
+    /// Number of bytes read from good files and their index files.
     pub bytes: u64,
-    /// Bad files.
+    /// Number of bad files.
     pub bad: u64,
     /// The bad file with the lowest number.
     pub first: Option<BadFile>,
-    /// From the first barrier to the last.
+    /// Time from the first barrier to the last.
     pub duration: Duration,
 }
 
-/// A file that is not what the workload says.
+/// A file that differs from what the workload describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFile {
-    /// Combined number.
+    /// Combined number of the file.
     pub file: u64,
-    /// Its name, what was expected where, and what was found.
+    /// Name of the file, with the expected and the actual content.
     pub reason: String,
 }
 
-/// Looks at this rank's files of the data set, together with all other ranks. Bad files are in the result.
+/// Verifies this rank's files of the dataset, in step with all other ranks. Bad files are part of the result.
 ///
 /// # Errors
-/// The storage cannot be used, or the look was cancelled; the caller then aborts the communicator.
+/// The storage failed, or the verification was cancelled; the caller then aborts the communicator.
 pub async fn verify(
     plan: &GeneratePlan,
     files: &FileSet,
@@ -69,17 +71,17 @@ pub async fn verify(
     rig: &Rig,
     options: VerifyOptions,
 ) -> Result<Verified, Error> {
-    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
-    watch.check_cancelled(AT)?;
-    watch.meet(AT, rig.comm.barrier()).await?;
+    let mut watchdog = Watchdog::new(rig, options.cancel.clone(), options.stall_after);
+    watchdog.check_cancelled(AT)?;
+    watchdog.collective(AT, rig.comm.barrier()).await?;
     let start = rig.clock.now();
     let rank = rig.comm.place().rank;
-    // Without a comparison of files as a whole, samples are read for their checksums; with one, for a better message.
+    // If whole files are not compared, samples are read for their checksums; otherwise they are read only for a better error message.
     let decode = if layout.compares_files() { Decode::None } else { Decode::Verify };
     let inspector = |lane, halt| Inspector {
-        kit: ReadKit {
+        context: LaneContext {
             files: files.clone(),
-            layout: layout.clone(),
+            state: ReaderState::new(layout.clone(), decode),
             handles: Handles::PerSample,
             storage: rig.storage.clone(),
             clock: rig.clock.clone(),
@@ -90,15 +92,12 @@ pub async fn verify(
             lane,
             halt,
             status: LaneStatus::new(),
-            decode,
-            indexes: RefCell::default(),
-            footers: RefCell::default(),
             blocks: false,
             unclaimed: Cell::new(0),
         },
     };
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));
-    let crew = Crew { name: "verify", done: "read", lanes, at: AT, cancel: &options.cancel };
+    let queue_options = WorkQueueOptions { name: "verify", done: "read", lanes, at: AT, cancel: &options.cancel };
     let mut mine = Verified::default();
     let uri = |number| rig.storage.uri(&files.key(number));
     let numbers = plan.files(rank);
@@ -107,14 +106,14 @@ pub async fn verify(
         mine.add(seen);
         rig.observer.file_verified();
     };
-    let dealt = match Team::start(rig, &mut watch, &crew, inspector) {
-        Ok(team) => team.deal(numbers, uri, &mut watch, add).await,
+    let outcome = match WorkQueue::start(rig, &mut watchdog, &queue_options, inspector) {
+        Ok(queue) => queue.run(numbers, uri, &mut watchdog, add).await,
         Err(error) => Err(error),
     };
-    watch.lanes_ended().await;
-    dealt?;
+    watchdog.lanes_ended().await;
+    outcome?;
     rig.observer.verification_ended();
-    let all = watch.meet(AT, rig.comm.all_gather(&mine.to_wire())).await?;
+    let all = watchdog.collective(AT, rig.comm.all_gather(&mine.to_wire())).await?;
     let mut world = all.iter().map(|wire| Verified::from_wire(wire)).fold(Verified::default(), Verified::merge);
     world.duration = Duration::from_nanos(rig.clock.now().saturating_sub(start));
     Ok(world)
@@ -152,7 +151,7 @@ impl Verified {
         self
     }
 
-    /// Counts, then the number and the reason of the first bad file.
+    /// Encodes the counts, then the number of and reason for the first bad file.
     fn to_wire(&self) -> Vec<u8> {
         let (file, reason) = self.first.as_ref().map_or((0, ""), |bad| (bad.file, &bad.reason));
         let counts = [self.files, self.samples, self.bytes, self.bad, file];
@@ -170,25 +169,25 @@ impl Verified {
     }
 }
 
-/// What became of one file: its samples and bytes, or what is wrong with it.
+/// Result of one file: its numbers of samples and bytes, or the reason why it is bad.
 struct Seen {
     file: u64,
     outcome: Result<(u64, u64), String>,
 }
 
-/// One lane.
+/// A verification lane.
 struct Inspector {
-    kit: ReadKit,
+    context: LaneContext,
 }
 
 impl FileWork for Inspector {
     type Done = Seen;
 
     async fn file(&self, number: u64) -> Result<Seen, Error> {
-        let file = self.kit.files.file(number);
+        let file = self.context.files.file(number);
         let looked = self.look(&file).await;
-        // Nobody comes back to this file.
-        self.kit.indexes.borrow_mut().clear();
+        // Each file is visited once.
+        self.context.state.forget_indexes();
         let outcome = match looked {
             Ok(bytes) => Ok((file.samples, bytes)),
             Err(error) if is_of_the_file(&error) => Err(chain(&error)),
@@ -198,16 +197,16 @@ impl FileWork for Inspector {
     }
 
     fn lane(&self) -> (&Arc<LaneStatus>, &Halt) {
-        (&self.kit.status, &self.kit.halt)
+        (&self.context.status, &self.context.halt)
     }
 }
 
-/// Whether the file is wrong, and not the storage.
+/// Returns whether the error concerns the file rather than the storage.
 fn is_of_the_file(error: &Error) -> bool {
     matches!(error.class(), ErrorClass::Corrupt | ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt))
 }
 
-/// An error and its sources in one line.
+/// Formats an error and its sources in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -219,56 +218,57 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Inspector {
-    /// Looks at a file and its index; returns the bytes read.
+    /// Verifies a file and its index files; returns the number of bytes read.
     async fn look(&self, file: &File) -> Result<u64, Error> {
-        let kit = &self.kit;
-        if kit.halt.is_set() {
-            return Err(Error::Cancelled { place: kit.place(AT) });
+        let context = &self.context;
+        if context.halt.is_set() {
+            return Err(Error::Cancelled { place: context.place(AT) });
         }
-        if kit.decode == Decode::Verify {
+        if context.state.decode() == Decode::Verify {
             return self.read_samples(file).await;
         }
         let shape = FileShape { file: file.combined, dims: &file.dims, samples: file.samples };
-        let encoder = kit.layout.encoder(&shape).map_err(|source| Error::Encode {
-            place: kit.place(AT),
-            object: kit.storage.uri(&file.key),
+        let encoder = context.state.layout().encoder(&shape).map_err(|source| Error::Encode {
+            place: context.place(AT),
+            object: context.storage.uri(&file.key),
             source,
         })?;
         let mut bytes = match self.compare(&file.key, encoder).await {
             Ok(bytes) => bytes,
-            // What is wrong with the structure, if something is, says more than the first byte that differs.
+            // An error in the structure, if there is one, is more helpful than the offset of the first different byte.
             Err(error @ Error::Corrupt { .. }) => return Err(self.read_samples(file).await.err().unwrap_or(error)),
             Err(error) => return Err(error),
         };
-        for ((_, key), (_, encoder)) in file.index_keys().into_iter().zip(kit.layout.index_encoders(&shape)) {
+        for ((_, key), (_, encoder)) in file.index_keys().into_iter().zip(context.state.layout().index_encoders(&shape))
+        {
             bytes += self.compare(&key, encoder).await?;
         }
         Ok(bytes)
     }
 
-    /// Reads every sample through the format's decoder.
+    /// Reads every sample through the format's decoder; returns the number of bytes read.
     async fn read_samples(&self, file: &File) -> Result<u64, Error> {
-        let kit = &self.kit;
-        let mut open = kit.open(file, AT).await?;
+        let context = &self.context;
+        let mut open = context.open(file, AT).await?;
         let mut bytes = 0;
         for sample in 0..file.samples {
             let read = SampleRead { index: sample, file: file.combined, sample };
-            bytes += kit.read_sample(&mut open, read, AT).await?;
+            bytes += context.read_sample(&mut open, read, AT).await?;
         }
         Ok(bytes)
     }
 
-    /// Compares an object with what its encoder makes.
+    /// Compares an object with the output of its encoder; returns the number of bytes read.
     async fn compare(&self, key: &str, encoder: Encoder) -> Result<u64, Error> {
-        let kit = &self.kit;
-        let name = kit.events.object(&kit.storage.uri(key));
-        let object = kit.storage.open(key).await.map_err(|error| kit.storage_error(error, name, AT))?;
-        kit.record(object.opened(), name, AT);
-        let mut comparison = kit.layout.comparison(encoder);
-        let mut work = Work::new(&*kit.clock, Decode::Verify);
+        let context = &self.context;
+        let name = context.events.object(&context.storage.uri(key));
+        let object = context.storage.open(key).await.map_err(|error| context.storage_error(error, name, AT))?;
+        context.record(object.opened(), name, AT);
+        let mut comparison = context.state.layout().comparison(encoder);
+        let mut work = DecodeTimer::new(&*context.clock, Decode::Verify);
         let mut refused = None;
         let mut sink = |chunk: &[u8]| {
-            if kit.halt.is_set() {
+            if context.halt.is_set() {
                 return Err("cancelled".to_owned());
             }
             work.time(|| comparison.chunk(chunk)).map_err(|error| refused.insert(error).to_string())
@@ -277,18 +277,18 @@ impl Inspector {
         let mut receipt = match (outcome, refused) {
             (Ok(receipt), _) => receipt,
             (Err(error), Some(refused)) => {
-                kit.record(&error.attempts, name, AT);
-                return Err(kit.corrupt(refused, key, AT));
+                context.record(&error.attempts, name, AT);
+                return Err(context.corrupt(refused, key, AT));
             }
-            (Err(error), None) => return Err(kit.storage_error(error, name, AT)),
+            (Err(error), None) => return Err(context.storage_error(error, name, AT)),
         };
         work.take_from(&mut receipt.attempts);
-        kit.record(&receipt.attempts, name, AT);
+        context.record(&receipt.attempts, name, AT);
         if let Some((start, end)) = work.span() {
-            let span = Event::span(OpKind::Decode, kit.lane, AT, start, end);
-            kit.events.record(Event { bytes: receipt.bytes, object: name, ..span });
+            let span = Event::span(OpKind::Decode, context.lane, AT, start, end);
+            context.events.record(Event { bytes: receipt.bytes, object: name, ..span });
         }
-        comparison.end().map_err(|error| kit.corrupt(error, key, AT))?;
+        comparison.end().map_err(|error| context.corrupt(error, key, AT))?;
         Ok(receipt.bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! One lane of a generation: takes file numbers from the queue and writes the files.
+//! A generation lane, which writes files.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use dlio_format::{Encoder, FileShape, Layout};
 use dlio_plan::{File, FileSet};
 use dlio_storage::{Attempts, ChunkSource, ErrorKind, Storage, record_attempts};
 
-use crate::reader::{Halt, LaneStatus};
-use crate::team::FileWork;
+use crate::lane_status::{Halt, LaneStatus};
+use crate::work_queue::FileWork;
 use crate::{Clock, Error, FileDone, Place};
 
-/// What a lane needs to write files.
+/// The resources with which a lane writes files.
 pub(crate) struct Writer {
     pub(crate) files: FileSet,
     pub(crate) layout: Layout,
@@ -25,8 +25,8 @@ pub(crate) struct Writer {
     pub(crate) status: Arc<LaneStatus>,
 }
 
-/// Streams a file from its encoder into storage; dries up when the lane must stop, so that the storage gives up the
-/// file without leaving anything behind.
+/// Source of the bytes of a file, from its encoder. It ends early when the lane must stop, so that the storage abandons the file without
+/// leaving anything behind.
 pub(crate) struct Source<'w> {
     pub(crate) encoder: Encoder,
     pub(crate) halt: &'w Halt,
@@ -55,7 +55,7 @@ impl FileWork for Writer {
 }
 
 impl Writer {
-    /// Writes one file, its index files after it, or finds all complete.
+    /// Writes one file and then its index files, unless all are complete.
     async fn write_file(&self, number: u64) -> Result<FileDone, Error> {
         if self.halt.is_set() {
             return Err(Error::Cancelled { place: self.place });
@@ -71,7 +71,7 @@ impl Writer {
 
         let found = if self.overwrite { None } else { self.size(&file.key).await? };
         let mut kept = found == Some(encoder.len());
-        // Files appear when they are whole: one of another size is of another workload.
+        // Files appear when they are complete, so a file of another size belongs to another workload.
         let replaced = found.is_some() && !kept;
         for (key, encoder) in &indexes {
             kept = kept && self.size(key).await? == Some(encoder.len());
@@ -87,7 +87,7 @@ impl Writer {
         Ok(FileDone { file: number, bytes, kept, replaced })
     }
 
-    /// Bytes of an object; `None`: there is none.
+    /// Returns the size of an object in bytes; `None` if it does not exist.
     async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.storage.stat(key).await {
             Ok((metadata, receipt)) => {

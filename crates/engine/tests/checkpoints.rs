@@ -1,4 +1,4 @@
-//! Checkpoints on virtual time: blocks, schedules, times that are known by hand, and what is left when something fails.
+//! Checkpoints on virtual time: blocks, schedules, times computed by hand, and the files that remain after failures.
 
 mod world;
 
@@ -24,7 +24,7 @@ fn checkpoints_between_steps_divide_an_epoch_into_blocks() {
         for rank in 0..2 {
             assert_eq!(run.blocks(rank, epoch), [(1, 3), (2, 3), (3, 2)], "rank {rank}");
         }
-        // Without parallelism rank 0 holds the state; the other one saves nothing.
+        // Without parallelism rank 0 holds the whole state, and rank 1 saves nothing.
         assert_eq!(run.checkpoints(0, epoch), [(1, false, 30), (2, false, 30)]);
         assert_eq!(run.checkpoints(1, epoch), [(1, false, 0), (2, false, 0)]);
     }
@@ -59,7 +59,7 @@ fn the_time_of_a_checkpoint_is_in_no_block() {
 
 #[test]
 fn a_rank_without_state_goes_on_and_waits_in_the_barrier_of_its_next_step() {
-    // As in the reference: the wait for the rank that saves is in the next block of the others.
+    // As in DLIO, the other ranks wait for the saving rank in their next block.
     let run =
         sim("npz").ranks(2).steps(4).compute_ms(10).stage_ms(100).checkpoint("steps_between_checkpoints: 2").run();
     let second = |rank: usize| {
@@ -95,7 +95,7 @@ fn saves_and_loads_alone_take_the_pauses_between_them_and_nothing_else() {
     }
     let epoch = &run.trained(0).timings.epochs[0];
     assert_eq!((epoch.end - epoch.start) / MS, 4 * 1000 + 2 * 60 + 2 * 40);
-    // Two files of each of four ranks in each of two checkpoints.
+    // Two checkpoints with two files from each of four ranks.
     assert_eq!(run.saved_files().len(), 16);
     let spans =
         |kind| run.events(3).iter().filter(|event| event.kind == kind).map(|event| event.at.block).collect::<Vec<_>>();
@@ -166,7 +166,7 @@ fn loading_more_checkpoints_than_there_are_is_refused_before_the_first() {
     let world = || sim("npz").ranks(2).model(LLAMA);
     world().only_checkpoint("num_checkpoints_write: 1, time_between_checkpoints: 0.001").run_alone(&saved).trained(0);
     let run = world().only_checkpoint("num_checkpoints_read: 3, time_between_checkpoints: 0.001").run_alone(&saved);
-    // Rank 0 says it and ends the run; the others only tell that.
+    // Rank 0 reports the error and ends the run; the others only report that rank 0 aborted.
     let message = run.message(0);
     assert_eq!(run.error(0).class(), ErrorClass::Storage(ErrorKind::NotFound), "{message}");
     let expected = "Number of checkpoints to be read: 3 is more than the number of checkpoints available: 1";
@@ -221,7 +221,7 @@ fn a_thousand_ranks_save_and_load() {
     let run = sim("npz").ranks(1024).model(model).stage_ms(5).only_checkpoint(section).run_alone(&empty());
     let epoch = &run.trained(1023).timings.epochs[0];
     assert!(epoch.checkpoints.iter().all(|taken| taken.end >= taken.start));
-    // The layers of one copy of the model, and the optimizer state of every rank.
+    // The layers of one model replica, and the optimizer state of every rank.
     let layers = run.saved_files().iter().filter(|file| file.contains("layer_")).count();
     assert_eq!(layers, (8 + 3) * 8);
     assert_eq!(run.saved_files().len(), layers + 1024);

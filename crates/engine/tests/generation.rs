@@ -1,4 +1,4 @@
-//! Generation on storage in memory: same bytes whoever writes them, complete files kept, errors that end it.
+//! Generation on storage in memory: bytes that do not depend on the ranks, complete files that are kept, errors that end it.
 #![allow(clippy::unwrap_used, reason = "this is test code, also outside test functions")]
 
 mod world;
@@ -12,7 +12,7 @@ use dlio_storage::{ErrorKind, Found, Storage};
 use futures::FutureExt as _;
 use world::{MS, sim};
 
-/// Every object with its content.
+/// Returns every object with its content.
 fn contents(memory: &Memory) -> BTreeMap<String, Bytes> {
     let mut names = Vec::new();
     let mut take = |page: &[Found]| names.extend(page.iter().map(|found| found.key.clone()));
@@ -26,7 +26,7 @@ fn any_number_of_ranks_and_lanes_writes_the_same_bytes() {
         let data_set = || sim(format).loader("tensorflow").samples_per_file(2).steps(12).eval_steps(6);
         let alone = contents(&data_set().generate().memory);
         assert_eq!(alone.len(), if format == "tfrecord" { 18 } else { 9 });
-        // As many files with fewer steps per rank.
+        // The same number of files with fewer steps per rank.
         for (ranks, steps, eval_steps, inflight) in [(1, 12, 6, 5), (2, 6, 3, 2), (3, 4, 2, 1)] {
             let together = data_set().ranks(ranks).steps(steps).eval_steps(eval_steps).inflight(inflight).generate();
             assert!(contents(&together.memory) == alone, "{format} by {ranks} ranks with {inflight} lanes");

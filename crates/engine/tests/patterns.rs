@@ -1,7 +1,7 @@
-//! Which operations a lane issues, one after the other, for every format and mode: as the reference does.
+//! The operations that a lane issues for every format and mode, in order, compared with those of DLIO.
 //!
-//! The reference's system calls of one file are in `golden/io_patterns_strace.json` of the recordings; what its Python
-//! libraries buffer (reads of 4096 bytes around larger ones, seeks) is one ranged read here.
+//! DLIO's system calls for one file are in `golden/io_patterns_strace.json` of the recordings. Accesses that its Python libraries buffer
+//! (reads of 4096 bytes around larger ones, seeks) are one ranged read here.
 
 mod world;
 
@@ -9,8 +9,8 @@ use dlio_event::{Lane, OpKind};
 use dlio_format::Decode;
 use world::{TrainedWorld, sim};
 
-/// The operations of a rank on storage, in the order of their lane: `open train/a`, `read train/a 0+100`, and `sample`
-/// where one has been read.
+/// Returns the operations of a rank on storage, in the order of their lane: `open train/a`, `read train/a 0+100`, and `sample`
+/// after each sample.
 fn operations(run: &TrainedWorld, rank: usize, lane: Lane) -> Vec<String> {
     let sink = &run.ranks[rank].events;
     let mut said = Vec::new();
@@ -77,7 +77,7 @@ fn hdf5_reads_its_metadata_and_one_slice_of_every_dataset() {
     let run = sim("hdf5").samples_per_file(2).batch(2).steps(4).run();
     let each = |number: usize| {
         let file = format!("train/img_{}_of_4.hdf5", number / 2);
-        // As the library: a small sample comes with what follows it in its dataset.
+        // As in the HDF5 library, a small sample is read together with the bytes that follow it in its dataset.
         let slice = ["2048+2048", "3072+1024"][number % 2];
         let reads = ["0+8", "0+48", "48+512", "195+512", slice].map(|range| format!("read {file} {range}"));
         [vec![format!("open {file}")], reads.to_vec(), vec!["sample".to_owned()]].concat()
@@ -88,7 +88,7 @@ fn hdf5_reads_its_metadata_and_one_slice_of_every_dataset() {
     let said = operations(&run, 0, Lane::MAIN);
     let first = said.iter().take_while(|said| *said != "sample");
     let ranges: Vec<&str> = first.filter_map(|said| Some(said.rsplit_once(' ')?.1)).collect();
-    // The links of the group do not all have room in its header: they go on in two more places.
+    // The header of the group has no room for all of its links, which continue in two other places.
     let names = ["0+8", "0+48", "48+512", "1567+51", "1267+32"];
     let records = ["195+512", "2048+256", "463+512", "2304+256", "731+512", "2560+256", "999+512", "2816+256"];
     assert_eq!(ranges[1..], [&names[..], &records].concat());
@@ -127,7 +127,7 @@ fn every_lane_reads_the_indexes_of_all_files_of_its_rank_before_its_first_sample
                     expected.extend([format!("open {name}"), format!("read {name} 0..")]);
                 }
             }
-            // Then its own files, opened for each of their two samples; the second epoch knows the indexes.
+            // Then the lane's own files are opened for each of their two samples; the second epoch reuses the indexes.
             for batch in [0, 2, 0, 2] {
                 let file = format!("train/img_{}_of_8.indexed_binary", 4 * rank + batch + usize::from(lane));
                 for offset in [0, 1024] {

@@ -1,5 +1,4 @@
-//! Parquet in dialect mlperf on virtual time: which footers and row groups a lane asks for, in which order, and how many of
-//! them at a time.
+//! Parquet in dialect mlperf on virtual time: the order and concurrency in which a lane requests footers and row groups.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -11,7 +10,7 @@ use dlio_event::{Event, Nanos, OpKind, Phase};
 use dlio_format::{Decode, FileShape, Layout};
 use world::{MS, Sim, TrainedWorld, sim};
 
-/// The fork's reader of s3dlio, with these keys of section `storage_options`.
+/// Configuration of the fork's s3dlio reader, with these keys of section `storage_options`.
 macro_rules! s3dlio {
     ($keys:literal) => {
         concat!(
@@ -23,7 +22,7 @@ macro_rules! s3dlio {
     };
 }
 
-/// The fork's window over the ranges of a file.
+/// Configuration of the fork's window over the ranges of a file.
 macro_rules! ranges {
     ($keys:literal) => {
         concat!(
@@ -49,14 +48,14 @@ fn reads(run: &TrainedWorld, phase: Phase) -> Vec<Event> {
     reads
 }
 
-/// File number, first byte and length of every read, in the order in which they were begun.
+/// Returns file number, first byte and length of every read, in order of their start.
 fn asked(run: &TrainedWorld, phase: Phase) -> Vec<(usize, u64, u64)> {
     let name = |event: &Event| run.ranks[0].events.object_name(event.object).unwrap();
     let file = |name: String| name.split("img_").nth(1).unwrap().split('_').next().unwrap().parse().unwrap();
     reads(run, phase).iter().map(|event| (file(name(event)), event.offset, event.requested.unwrap())).collect()
 }
 
-/// The row groups of a file of a run, in bytes.
+/// Returns the byte ranges of the row groups of a file of a run.
 fn row_groups(run: &TrainedWorld, file: usize, files: usize, samples: u64) -> (u64, Vec<Range<u64>>) {
     let bytes = run.memory.get(&format!("train/img_{file}_of_{files}.parquet")).unwrap();
     let layout = Layout::new(&run.sim().workload(42).dataset, 7).unwrap();
@@ -69,13 +68,13 @@ fn row_groups(run: &TrainedWorld, file: usize, files: usize, samples: u64) -> (u
     (bytes.len() as u64, (0..footer.row_groups()).map(|group| footer.ranges(group)[0].clone()).collect())
 }
 
-/// What the fork asks of a file whose row groups are these, so many together.
+/// Returns the reads that the fork issues for these row groups of a file, a given number of groups per read.
 fn together(file: usize, groups: &[Range<u64>], count: usize) -> Vec<(usize, u64, u64)> {
     let range = |groups: &[Range<u64>]| (file, groups[0].start, groups[groups.len() - 1].end - groups[0].start);
     groups.chunks(count).map(range).collect()
 }
 
-/// The largest number of row groups of an epoch that were being read at one moment.
+/// Returns the maximum number of row group reads of an epoch in flight.
 fn deepest(run: &TrainedWorld) -> usize {
     let mut events = run.events(0);
     events.retain(|event| event.kind == OpKind::Sample && event.at.phase == Phase::Train);
@@ -96,7 +95,7 @@ fn footers_come_first_and_then_exactly_the_coalesced_row_groups_of_file_after_fi
         data.extend(together(file, &groups, 2));
     }
     assert_eq!(data.len(), 9);
-    // Warming up learns all footers and reads the first batch, twice; the epoch reads row groups only.
+    // The two warm-ups read all footers and the first batch; the epoch reads only row groups.
     assert_eq!(asked(&run, Phase::Setup), [&footers[..], &data[..3], &data[..3]].concat());
     assert_eq!(asked(&run, Phase::Train), data);
     run.expect_load_ms(&[30, 30, 30]);
@@ -167,7 +166,7 @@ fn s3dlio_keeps_footers_for_the_run_and_the_others_for_an_epoch() {
         all.iter().filter(|(_, offset, _)| *offset == 0).count()
     };
     assert_eq!(footers(s3dlio!("")), 6);
-    // Before each of two epochs and after the last.
+    // Warm-ups before each of two epochs and after the last.
     assert_eq!(footers(ranges!("")), 3 * 6);
 }
 
@@ -210,7 +209,7 @@ fn a_limit_stops_at_the_request_that_its_last_batch_needs_but_every_footer_is_re
     let run = parquet(more).dataset(", parquet: {row_group_size: 2}").samples_per_file(6).batch(2).steps(9);
     let run = run.total_training_steps(1).run();
     let (_, groups) = row_groups(&run, 0, 3, 6);
-    // One batch is computed on and one fetched in vain.
+    // One batch is computed on, and the surplus batch is only fetched.
     assert_eq!(asked(&run, Phase::Train), together(0, &groups[..2], 1));
     let footers = asked(&run, Phase::Setup).iter().filter(|(_, offset, _)| *offset == 0).count();
     assert_eq!(footers, 3);

@@ -1,11 +1,11 @@
-//! Iterable lanes on virtual time: windows that are really reached, order, and what a lane does with what is left.
+//! Iterable lanes on virtual time: windows that are fully used, order, and leftover pieces.
 
 mod world;
 
 use dlio_event::{Event, Lane, Nanos, OpKind, Phase};
 use world::{MS, Sim, TrainedWorld, sim};
 
-/// s3dlio's window of this many objects: batches of whatever arrives.
+/// Configuration of s3dlio's window of this many objects, whose batches take objects in order of arrival.
 macro_rules! s3dlio {
     ($window:literal) => {
         concat!(
@@ -18,13 +18,13 @@ macro_rules! s3dlio {
     };
 }
 
-/// 16 objects in flight, batches in the order of the list.
+/// Configuration with 16 objects in flight and batches in the order of the list.
 const MINIO: &str = "dlio_rs: {dialect: mlperf}\n\
                      storage: {storage_type: s3, storage_root: bucket, storage_library: minio}\n";
 
 const DEFAULTS: &str = "dlio_rs: {dialect: mlperf}\nstorage: {storage_type: s3, storage_root: bucket}\n";
 
-/// `read_threads: 1` would mean a number that follows from the machine, but the plan takes what it is given.
+/// Number of objects in flight for `read_threads: 1`; the fork derives it from the machine, but the plan uses the given number.
 fn stream(more: &'static str) -> Sim {
     sim("npy").lanes(1).more(more)
 }
@@ -34,7 +34,7 @@ fn samples(run: &TrainedWorld, rank: usize) -> Vec<Event> {
     run.events(rank).into_iter().filter(train).collect()
 }
 
-/// The largest number of samples that were being read at one moment.
+/// Returns the maximum number of sample reads in flight.
 fn deepest(events: &[Event]) -> usize {
     let reading = |at: Nanos| events.iter().filter(|event| event.start <= at && at < event.end).count();
     events.iter().map(|event| reading(event.start)).max().unwrap_or(0)
@@ -66,7 +66,7 @@ fn a_lane_reads_on_while_the_loop_computes_until_its_window_and_its_queue_are_fu
     let run = stream(s3dlio!("2")).steps(12).read_ms(10).compute_ms(1000).run();
     run.expect_load_ms(&[10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let epoch = &run.trained(0).timings.epochs[0];
-    // One batch computed on, two in the queue, four objects that have arrived for the next ones.
+    // One batch is computed on, two are in the queue, and four objects have arrived for the next ones.
     let first_second = epoch.start + 1000 * MS;
     assert_eq!(samples(&run, 0).iter().filter(|event| event.end < first_second).count(), 7);
 }
@@ -81,7 +81,7 @@ fn batches_are_made_of_what_arrives_first() {
 fn in_the_order_of_the_list_a_slow_object_holds_up_those_behind_it() {
     let run = stream(MINIO).steps(4).read_ms(10).slow_object("train/img_0_of_4.npy", 100).run();
     run.expect_load_ms(&[100, 0, 0, 0]).expect_every_sample_once();
-    // They were read meanwhile.
+    // These objects were read during the computation.
     assert_eq!(samples(&run, 0).iter().filter(|event| event.duration() == 10 * MS).count(), 3);
 }
 
@@ -95,14 +95,14 @@ fn sixteen_are_in_flight_where_the_library_has_so_many_however_long_its_chunk_is
 #[test]
 fn an_object_of_many_samples_is_read_once_and_its_samples_fill_several_batches() {
     let run = stream(s3dlio!("1")).samples_per_file(4).batch(2).steps(4).read_ms(10).compute_ms(5).run();
-    // Two objects, each two batches; the second is read while the first is computed on.
+    // Two objects with two batches each; the second object is read during the computation on the first.
     run.expect_load_ms(&[10, 0, 0, 0]);
     assert_eq!(samples(&run, 0).len(), 2);
 }
 
 #[test]
 fn what_fills_no_batch_is_read_and_waited_for_at_the_end() {
-    // Three objects on each of two lanes, batches of two: one is left on each.
+    // Two lanes with three objects each and batches of two objects: one object is left on each lane.
     let run = stream(s3dlio!("1")).lanes(2).batch(2).steps(3).total_training_steps(2).read_ms(10).run();
     run.expect_load_ms(&[20, 0]);
     assert_eq!(samples(&run, 0).len(), 6);
@@ -120,7 +120,7 @@ fn epochs_are_warmed_up_with_their_first_batch_outside_all_times() {
         run.expect_every_sample_once();
         let warm: Vec<_> = run.events(0).into_iter().filter(|event| event.at.phase == Phase::Setup).collect();
         let read: Vec<_> = warm.iter().filter(|event| event.kind == OpKind::Sample).map(|e| e.at.sample).collect();
-        // Before epoch 1, after epoch 1, after epoch 2.
+        // Warm-ups before epoch 1, after epoch 1 and after epoch 2.
         assert_eq!(read, [Some(0), Some(1)].repeat(3));
         let epochs = &run.trained(0).timings.epochs;
         assert!(warm[0].end <= epochs[0].start && epochs[0].end - epochs[0].train_end >= 10 * MS);

@@ -1,4 +1,4 @@
-//! The production rig: real files, one thread per lane, the machine's own clock.
+//! The production rig: real files, one thread per lane, and the monotonic clock.
 #![allow(clippy::unwrap_used, reason = "this is test code, also outside test functions")]
 
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ fn lanes_on_threads_read_real_files_and_hand_their_batches_over_in_order() {
     assert_eq!(trained.cost.bytes, read);
 }
 
-/// Files whose reads come back only once so many of them are under way.
+/// A meeting point of reads, which return only after a given number of them was in flight at the same time.
 struct Meeting {
     wanted: usize,
     state: Mutex<(usize, usize)>,
@@ -81,7 +81,7 @@ struct Meeting {
 }
 
 impl Meeting {
-    /// Counts a read in, and waits until there were `wanted` at a moment. Says whether there were.
+    /// Counts a read and waits until `wanted` reads were in flight at the same time; returns whether they were.
     fn meet(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         state.0 += 1;
@@ -108,7 +108,7 @@ impl Object for Met {
     forward_object!(self => self.object; size opened read_first read_part);
 }
 
-/// Storage whose open files take part in the meeting.
+/// Storage of local files whose reads use the meeting point.
 struct MeetingStorage {
     files: Local,
     meeting: Arc<Meeting>,
@@ -125,7 +125,7 @@ impl Storage for MeetingStorage {
     forward_storage!(self => self.files; update write stage publish discard stat look_up list delete create_root create_folder remove_folder blocks uri root_uri);
 }
 
-/// One lane that streams files of a file system, as deep as `more` has it.
+/// Runs one lane that streams local files, with the window that `more` configures.
 fn streamed(
     more: &str,
     wanted: usize,
@@ -135,7 +135,7 @@ fn streamed(
     let folder = tempfile::tempdir().unwrap();
     let events = Arc::new(CollectingSink::default());
     let mut yaml = YAML.to_owned();
-    // Six files to a batch, so that warming up fills the window as well.
+    // A batch has six files, so that the warm-up fills the window as well.
     for (from, to) in [("read_threads: 2", "read_threads: 1"), ("batch_size: 2", "batch_size: 6"), ("0.002", "0")] {
         yaml = yaml.replace(from, to);
     }

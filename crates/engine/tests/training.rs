@@ -22,14 +22,14 @@ fn four_lanes_hide_a_delay_that_one_cannot() {
 
 #[test]
 fn two_lanes_hide_all_but_what_their_windows_allow() {
-    // A lane begins its next batch when the last one is taken: lane 0 at 0, 250, 500 and 750 ms, lane 1 at 0, 350, 600.
+    // A lane starts its next batch when its previous one is taken: lane 0 at 0, 250, 500 and 750 ms, lane 1 at 0, 350 and 600 ms.
     let run = sim("npy").lanes(2).prefetch(2).compute_ms(100).read_ms(250).steps(6).run();
     run.expect_load_ms(&[250, 0, 50, 0, 50, 0]).expect_spans_equal_timings();
 }
 
 #[test]
 fn a_deeper_window_keeps_a_lane_reading_while_the_loop_computes() {
-    // One lane, 10 ms a batch: after the first one it has both places of its window filled whenever the loop comes.
+    // One lane reads a batch in 10 ms; after the first batch, both places of its window are filled whenever the loop fetches.
     let run = sim("npy").lanes(1).prefetch(2).compute_ms(15).read_ms(10).steps(5).run();
     run.expect_load_ms(&[10, 0, 0, 0, 0]);
 }
@@ -51,7 +51,7 @@ fn preprocessing_counts_as_loading() {
 
 #[test]
 fn the_slowest_rank_holds_up_all_others_in_the_barrier() {
-    // Sample 2 is the first of rank 1.
+    // Sample 2 is the first sample of rank 1.
     let run = sim("npy").ranks(2).steps(2).read_ms(10).slow_object("train/img_2_of_4.npy", 70).run();
     assert_eq!(run.trained(0).timings.epochs[0].blocks[0].load, [10 * MS, 10 * MS]);
     assert_eq!(run.trained(1).timings.epochs[0].blocks[0].load, [70 * MS, 10 * MS]);
@@ -70,7 +70,7 @@ fn every_epoch_reads_every_sample_once_whatever_the_lanes() {
 
 #[test]
 fn a_tfrecord_batch_is_made_of_records_from_all_lanes() {
-    // Two files per lane; the loader repeats, so the surplus batch begins the first file again.
+    // Each lane has two files; the loader repeats, so the surplus batch reads the first file again.
     let run = sim("tfrecord").loader("tensorflow").lanes(2).batch(2).samples_per_file(2).steps(4).epochs(2).run();
     run.expect_spans_equal_timings();
     let events = run.events(0);
@@ -141,7 +141,7 @@ fn a_rank_that_fails_names_the_object_and_ends_all_others() {
 
 #[test]
 fn an_error_of_a_lane_does_not_wait_for_its_turn() {
-    // Lane 0 needs a second for step 1; lane 1 fails in step 2 at once.
+    // Lane 0 takes one second for step 1; lane 1 fails immediately in step 2.
     let run = sim("npy").lanes(2).prefetch(2).steps(4).slow_object("train/img_0_of_4.npy", 1000);
     let run = run.broken_object("train/img_1_of_4.npy").run();
     assert!(run.message(0).starts_with("epoch 1, step 2, rank 0: opening"), "{}", run.message(0));
@@ -161,13 +161,13 @@ fn a_missing_object_says_to_generate_first() {
     let run = sim("npy").steps(4).lanes(1).missing_object("train/img_1_of_4.npy").run();
     assert_eq!(run.error(0).class(), ErrorClass::Storage(ErrorKind::NotFound));
     let message = run.message(0);
-    assert!(message.contains("img_1_of_4.npy does not exist; generate the data set first"), "{message}");
+    assert!(message.contains("img_1_of_4.npy does not exist; generate the dataset first"), "{message}");
 }
 
 #[test]
 fn ranks_that_plan_differently_do_not_start() {
     let run = sim("npy").ranks(3).rank_with_another_seed(2).run();
-    // The rank that notices first aborts, and the others hear of it from there.
+    // The first rank that fails aborts, and the others receive its error.
     assert!((0..3).any(|rank| run.error(rank).class() == ErrorClass::Plan));
     for rank in 0..3 {
         assert!(run.message(rank).contains("rank 2 would not run what rank 0 runs"), "{}", run.message(rank));

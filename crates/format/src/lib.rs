@@ -31,7 +31,7 @@ pub use check::Comparison;
 pub use dataset::indexed::{IndexDecoder, SampleIndex};
 pub use dataset::parquet::Footer;
 pub use decode::Decoder;
-pub use dlio_config::vocabulary::Decode;
+pub use dlio_config::vocabulary::{Decode, IndexFile};
 pub use encode::Encoder;
 pub use error::Error;
 pub use layout::Layout;

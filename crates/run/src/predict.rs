@@ -1,13 +1,14 @@
 //! What a workload would do: its plan is walked, and its decoders read files that its encoders make, without storage or clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dlio_analyze::fit::{Foresight, Load};
 use dlio_config::vocabulary::StorageType;
 use dlio_config::{Source, Workload};
-use dlio_format::{Decoder, Encoder, FileShape, Footer, Layout, Need, SampleIndex};
-use dlio_plan::{File, FileSet, HandleState, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
+use dlio_engine::{FileReader, IndexReader, LaneFiles, Lookup, MapReader, ReaderState, Step};
+use dlio_format::{Decode, Encoder, FileShape, Layout, SampleIndex};
+use dlio_plan::{File, FileSet, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
 
 use crate::prepared;
 
@@ -70,7 +71,7 @@ impl Foresight for Foreseer {
 pub fn rank_bytes(plan: &TrainingPlan, layout: &Layout, (rank, sized): (u32, bool)) -> Option<[u64; 2]> {
     let content = Content { layout, file: None, made: 0 };
     let mut walk = Walk { plan, sized, content, load: Load::default() };
-    let mut lanes: Vec<Lane> = (0..plan.lanes().max(1)).map(|_| Lane::new(plan)).collect();
+    let mut lanes = Lane::all(plan, layout);
     walk.epoch((rank, 1), &mut lanes)?;
     let first = walk.load.bytes;
     walk.epoch((rank, 2.min(plan.epochs())), &mut lanes)?;
@@ -84,8 +85,11 @@ pub fn bytes_per_sample(plan: &TrainingPlan, layout: &Layout, sized: bool) -> Op
     let samples = plan.files().samples_per_file();
     // Row groups are asked for one after the other, however samples are.
     let handles = if plan.pipeline().is_some() { Handles::PerFile } else { plan.handles() };
-    let mut lane = Lane { access: HandleState::new(handles, samples), ..Lane::new(plan) };
-    walk.index(&plan.files().file(0), &mut lane)?;
+    let mut lane = Lane::new(plan, layout, handles);
+    let first = plan.files().file(0);
+    if let Some(index) = lane.state.index_reader(&first) {
+        walk.read_index(&first, index, &lane.state)?;
+    }
     // Where every sample opens its file they differ little; otherwise they come one after the other.
     let most = if handles == Handles::PerSample { 16 } else { SAMPLES };
     let count = samples.min(most);
@@ -127,18 +131,21 @@ fn encoder(layout: &Layout, file: &File) -> Option<Encoder> {
     layout.encoder(&shape(file)).ok()
 }
 
-/// What a reader lane has open and knows.
+/// A reader lane: its files that are open, and what it has read of their indexes and footers.
 struct Lane {
-    access: HandleState,
-    open: HashMap<u64, Decoder>,
-    indexes: HashMap<u64, Arc<SampleIndex>>,
-    footers: HashMap<u64, Arc<Footer>>,
+    state: ReaderState,
+    files: LaneFiles<FileReader>,
 }
 
 impl Lane {
-    fn new(plan: &TrainingPlan) -> Self {
-        let access = HandleState::new(plan.handles(), plan.files().samples_per_file());
-        Self { access, open: HashMap::new(), indexes: HashMap::new(), footers: HashMap::new() }
+    fn new(plan: &TrainingPlan, layout: &Layout, handles: Handles) -> Self {
+        let state = ReaderState::for_plan(plan, layout, Decode::None);
+        Self { state, files: LaneFiles::new(handles, plan.files().samples_per_file()) }
+    }
+
+    /// The lanes of a rank.
+    fn all(plan: &TrainingPlan, layout: &Layout) -> Vec<Self> {
+        (0..plan.lanes().max(1)).map(|_| Self::new(plan, layout, plan.handles())).collect()
     }
 }
 
@@ -155,7 +162,7 @@ struct Walk<'p> {
 impl Walk<'_> {
     /// Reads what a rank reads in all epochs.
     fn rank(&mut self, rank: u32) -> Option<Load> {
-        let mut lanes: Vec<Lane> = (0..self.plan.lanes().max(1)).map(|_| Lane::new(self.plan)).collect();
+        let mut lanes = Lane::all(self.plan, self.content.layout);
         self.load = Load::default();
         self.epoch((rank, 1), &mut lanes)?;
         let later = f64::from(self.plan.epochs().saturating_sub(1));
@@ -175,9 +182,7 @@ impl Walk<'_> {
         let mut read = 0;
         let mut is_whole = true;
         for (number, lane) in (0..).zip(lanes) {
-            if self.plan.handles() == Handles::PerFile {
-                *lane = Lane { indexes: std::mem::take(&mut lane.indexes), ..Lane::new(self.plan) };
-            }
+            lane.files.end_pass();
             self.look_up((rank, epoch), number, lane)?;
             let mut of_lane = 0;
             let steps = self.plan.lane_steps(rank, Split::Train, epoch, number);
@@ -202,72 +207,98 @@ impl Walk<'_> {
     fn look_up(&mut self, (rank, epoch): (u32, u32), number: u32, lane: &mut Lane) -> Option<()> {
         let lookups = self.plan.lookups(rank, Split::Train, epoch, number);
         if lookups.fresh {
-            lane.indexes.clear();
+            lane.state.forget_indexes();
         }
         for file in lookups.files.take(usize::try_from(SAMPLES).unwrap_or(usize::MAX)) {
-            self.index(&self.plan.files().file(file), lane)?;
+            if lane.state.knows_index(file) {
+                continue;
+            }
+            let file = self.plan.files().file(file);
+            match lane.state.look_up(&file).ok()? {
+                Lookup::Nothing => {}
+                Lookup::Index(reader) => drop(self.read_index(&file, *reader, &lane.state)?),
+                Lookup::Map(map) => self.map(&file, *map, &lane.state)?,
+            }
         }
         Some(())
     }
 
-    /// Reads where the samples of a file are, if it has an index that the lane does not know.
-    fn index(&mut self, file: &File, lane: &mut Lane) -> Option<()> {
-        let layout = self.content.layout;
-        let unknown = layout.index_decoder(&shape(file)).filter(|_| !lane.indexes.contains_key(&file.combined));
-        let Some(mut decoder) = unknown else { return Some(()) };
-        for (kind, mut encoder) in layout.index_encoders(&shape(file)) {
+    /// Reads the index files of a file.
+    fn read_index(&mut self, file: &File, mut reader: IndexReader, state: &ReaderState) -> Option<Arc<SampleIndex>> {
+        let mut encoders = self.content.layout.index_encoders(&shape(file));
+        while let Some(kind) = reader.next_file() {
+            let (_, encoder) = encoders.iter_mut().find(|(of, _)| *of == kind)?;
             let mut bytes = vec![0; usize::try_from(encoder.len()).ok()?];
+            reader.size(kind, encoder.len()).ok()?;
             encoder.fill(&mut bytes);
-            decoder.size(kind, encoder.len()).ok()?;
-            decoder.chunk(kind, &bytes).ok()?;
-            decoder.end(kind).ok()?;
+            reader.chunk(kind, &bytes).ok()?;
+            reader.end(kind).ok()?;
             self.load.opens += 1.0;
             self.load.reads += 1.0;
             self.load.bytes += bytes.len() as f64;
         }
-        lane.indexes.insert(file.combined, Arc::new(decoder.finish().ok()?));
-        Some(())
+        reader.finish(state).ok()
+    }
+
+    /// Maps a file and its index files.
+    fn map(&mut self, file: &File, mut map: MapReader, state: &ReaderState) -> Option<()> {
+        let indexes = self.content.layout.index_encoders(&shape(file));
+        for (kind, _) in MapReader::files(file) {
+            self.load.opens += 1.0;
+            if self.sized {
+                let index = indexes.iter().find(|(of, _)| Some(*of) == kind);
+                let bytes = match index {
+                    Some((_, encoder)) => encoder.len(),
+                    None => self.content.len(file)?,
+                };
+                map.size(kind, bytes).ok()?;
+            }
+        }
+        let index = match state.index_reader(file) {
+            Some(reader) if map.needs_index() => Some(self.read_index(file, reader, state)?),
+            _ => None,
+        };
+        map.finish(state, index).ok()
     }
 
     fn sample(&mut self, lane: &mut Lane, read: SampleRead) -> Option<()> {
-        let access = lane.access.access(read.file);
+        let Lane { state, files } = lane;
+        if state.is_untouched() {
+            return Some(());
+        }
+        let is_last = files.access(read.file);
         let file = self.plan.files().file(read.file);
-        if access.open {
-            let mut decoder = self.content.layout.decoder(&shape(&file));
-            self.load.opens += 1.0;
-            if let Some(footer) = lane.footers.get(&read.file) {
-                decoder.set_footer(Arc::clone(footer));
-            }
-            if self.sized {
-                decoder.size(self.content.len(&file)?).ok()?;
-            }
-            self.index(&file, lane)?;
-            if let Some(index) = lane.indexes.get(&read.file) {
-                decoder.locate(Arc::clone(index)).ok()?;
-            }
-            lane.open.insert(read.file, decoder);
-        }
-        let decoder = lane.open.get_mut(&read.file)?;
-        decoder.sample(read.sample).ok()?;
+        let reader = match files.get(read.file) {
+            Some(reader) => reader,
+            None => files.insert(read.file, self.open(&file, state)?),
+        };
+        reader.aim(read.sample).ok()?;
         loop {
-            match decoder.need() {
-                Need::Bytes { offset, len } => {
+            match reader.step(state) {
+                Step::Read { offset, len } => {
                     self.load.reads += 1.0;
-                    let bytes = self.content.read(&file, (offset, len), |bytes| decoder.chunk(bytes).ok())?;
+                    let bytes = self.content.read(&file, (offset, len), |bytes| reader.chunk(bytes).ok())?;
                     self.load.bytes += bytes as f64;
-                    decoder.end().ok()?;
+                    reader.end().ok()?;
                 }
-                Need::Size => decoder.size(self.content.len(&file)?).ok()?,
-                Need::Done => break,
+                Step::Size => reader.size(self.content.len(&file)?).ok()?,
+                Step::Done => break,
             }
         }
-        if let Some(footer) = decoder.footer() {
-            lane.footers.entry(read.file).or_insert(footer);
-        }
-        if access.close {
-            lane.open.remove(&read.file);
+        if is_last {
+            files.close(read.file);
         }
         Some(())
+    }
+
+    fn open(&mut self, file: &File, state: &ReaderState) -> Option<FileReader> {
+        self.load.opens += 1.0;
+        let size = if self.sized { Some(self.content.len(file)?) } else { None };
+        let mut reader = FileReader::new(state, file, size).ok()?;
+        if let Some(index) = reader.take_index_reader() {
+            reader.locate(self.read_index(file, *index, state)?).ok()?;
+        }
+        Some(reader)
     }
 }
 
@@ -345,3 +376,6 @@ impl Content<'_> {
         Some(to.saturating_sub(offset))
     }
 }
+
+#[cfg(test)]
+mod tests;

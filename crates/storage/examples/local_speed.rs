@@ -18,7 +18,7 @@ impl TimeSource for Wall {
     }
 }
 
-/// Promises bytes and leaves the buffer as it is, so that only the storage costs.
+/// A source that leaves the buffer unchanged, so that only the storage costs time.
 struct Nothing(u64);
 
 impl ChunkSource for Nothing {
@@ -31,7 +31,7 @@ impl ChunkSource for Nothing {
     }
 }
 
-/// CPU time of this process: user and system.
+/// Returns the user and system CPU time of this process.
 fn cpu() -> (Duration, Duration) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
@@ -40,7 +40,7 @@ fn cpu() -> (Duration, Duration) {
     (next(), next())
 }
 
-/// Runs `work`, which moves `bytes`, and says what it took.
+/// Runs `work`, which transfers `bytes` bytes, and prints its cost.
 async fn measure<T>(name: &str, bytes: u64, work: impl Future<Output = T>) -> T {
     let (user, system, start) = (cpu().0, cpu().1, Instant::now());
     let result = work.await;

@@ -1,4 +1,4 @@
-//! CPU time that the two S3 clients need per request, against a trivial server in the same process.
+//! CPU time per request of the two S3 clients, with a trivial server in the same process.
 //!
 //! `cargo run --release -p dlio-storage --example s3_cost`. The client runs on a thread of its own; the kernel's account
 //! of that thread (`/proc/thread-self/schedstat`) is what counts, so the server's cost and other load do not.

@@ -1,4 +1,4 @@
-//! A decorator that counts the bytes that operations move while they move them, for whoever shows progress.
+//! A decorator that counts bytes while they are read and written, for progress displays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +8,14 @@ use crate::{
     forward_object, forward_storage,
 };
 
-/// Storage whose reads and writes add their bytes to a counter, chunk by chunk.
+/// A storage whose reads and writes add their bytes to a counter, chunk by chunk.
 pub struct Counted {
     inner: Arc<dyn Storage>,
     bytes: Arc<AtomicU64>,
 }
 
 impl Counted {
-    /// Counts what moves through `inner` in `bytes`.
+    /// Wraps `inner` and adds the number of bytes that it reads and writes to `bytes`.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>, bytes: Arc<AtomicU64>) -> Self {
         Self { inner, bytes }

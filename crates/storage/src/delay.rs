@@ -1,4 +1,4 @@
-//! A decorator that makes storage slower by a fixed time to the first byte and a bandwidth.
+//! A decorator that slows storage down to a fixed time to first byte and a fixed bandwidth.
 
 use std::collections::HashMap;
 use std::future::Future as StdFuture;
@@ -13,17 +13,17 @@ use crate::{
     Updatable, Update, Version, forward_object, forward_storage,
 };
 
-/// How slow one kind of operation is.
+/// Delay of one kind of operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delay {
-    /// Before the first byte, or before the answer where no bytes move.
+    /// Time before the first byte, or before the response of an operation without bytes.
     pub first_byte: Duration,
-    /// Bytes per second after that; `None`: no limit.
+    /// Bandwidth after the first byte, in bytes per second; `None` means unlimited.
     pub bytes_per_second: Option<u64>,
 }
 
 impl Delay {
-    /// No bytes come before `first_byte`; then they come at once.
+    /// Returns a delay with this time to first byte and unlimited bandwidth.
     #[must_use]
     pub fn latency(first_byte: Duration) -> Self {
         Self { first_byte, bytes_per_second: None }
@@ -36,34 +36,34 @@ impl Delay {
     }
 }
 
-/// The delays of all operations; by default there are none.
+/// Delays of all kinds of operations; the default has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delays {
-    /// Opening an object.
+    /// Delay of opening an object.
     pub open: Delay,
-    /// Reading a range.
+    /// Delay of reading a range.
     pub read: Delay,
-    /// Writing an object.
+    /// Delay of writing or staging an object.
     pub write: Delay,
-    /// Everything else: looking up, listing, deleting, creating.
+    /// Delay of every other operation: look-ups, listings, deletions, creations.
     pub other: Delay,
 }
 
-/// Waits for a time: `tokio::time::sleep`, or what a test puts in its place.
+/// A function that waits for a duration: `tokio::time::sleep`, or a substitute in tests.
 pub type Sleep = Arc<dyn Fn(Duration) -> Pin<Box<dyn StdFuture<Output = ()>>> + Send + Sync>;
 
-/// Storage that answers after a delay.
+/// A storage that responds after a delay.
 ///
-/// The delay is the same for every operation however many run at once, so a test can compute by hand when each ends.
-/// Attempts carry the delayed times. Under tokio's clock delays are whole milliseconds.
+/// The delay does not depend on how many operations run at the same time, so a test can compute the end of each operation by hand.
+/// Attempts carry the delayed times. On tokio's clock, delays are rounded to whole milliseconds.
 pub struct Delayed<S> {
     inner: S,
     pace: Pace,
-    /// Delays of single keys, in place of those of all others.
+    /// Delays of individual keys, which replace the general ones.
     keys: HashMap<String, Delays>,
 }
 
-/// How an operation is delayed.
+/// The delays of one operation, and the clock and sleep function that apply them.
 #[derive(Clone)]
 struct Pace {
     time: Arc<dyn TimeSource>,
@@ -72,31 +72,31 @@ struct Pace {
 }
 
 impl<S: Storage> Delayed<S> {
-    /// Delays `inner`, waiting with `sleep`; `time` must be the time that passes in it.
+    /// Delays `inner` with the function `sleep`; `time` must be the clock on which `sleep` waits.
     #[must_use]
     pub fn new(inner: S, delays: Delays, time: Arc<dyn TimeSource>, sleep: Sleep) -> Self {
         Self { inner, pace: Pace { time, delays, sleep }, keys: HashMap::new() }
     }
 
-    /// Delays `inner` on tokio's clock, paused or not.
+    /// Delays `inner` on tokio's clock, which may be paused.
     #[must_use]
     pub fn on_tokio(inner: S, delays: Delays, time: Arc<dyn TimeSource>) -> Self {
         Self::new(inner, delays, time, Arc::new(|pause| Box::pin(tokio::time::sleep(pause))))
     }
 
-    /// Delays operations on this key by `delays` instead.
+    /// Replaces the delays of operations on this key.
     #[must_use]
     pub fn with_key(mut self, key: &str, delays: Delays) -> Self {
         self.keys.insert(key.to_owned(), delays);
         self
     }
 
-    /// The storage behind the delays.
+    /// Returns the wrapped storage.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// How operations on this key are delayed.
+    /// Returns the delays of operations on this key.
     fn pace(&self, key: &str) -> Pace {
         let delays = self.keys.get(key).copied().unwrap_or(self.pace.delays);
         Pace { delays, ..self.pace.clone() }
@@ -110,7 +110,7 @@ impl Pace {
         }
     }
 
-    /// Runs `work` between the wait for its first byte and the wait for its `moved` bytes.
+    /// Waits for the time to first byte, runs `work`, and then waits for the transfer of the bytes that `parts` reports.
     async fn run<T>(
         &self,
         delay: Delay,
@@ -138,7 +138,7 @@ impl Pace {
         self.run(delay, work, |receipt| (&mut receipt.attempts, receipt.bytes)).await
     }
 
-    /// The first attempt began before the delay, the last ended after the transfer.
+    /// Moves the start of the first attempt before the delay, and the end of the last attempt after the transfer.
     fn stretch(&self, attempts: &mut Attempts, start: Nanos, answered: Nanos) {
         if let Some(first) = attempts.first_mut() {
             first.start = start;
@@ -192,13 +192,13 @@ impl<O: Object + ?Sized> Object for DelayedObject<O> {
 }
 
 impl<S: Storage> Delayed<S> {
-    /// Runs an operation that moves bytes, or none.
+    /// Delays an operation that returns a receipt.
     fn receipt<'a>(&'a self, key: &str, delay: fn(&Delays) -> Delay, work: Future<'a, Receipt>) -> Future<'a, Receipt> {
         let pace = self.pace(key);
         Box::pin(async move { pace.run_receipt(delay(&pace.delays), work).await })
     }
 
-    /// Runs an operation that moves no bytes and answers with a value.
+    /// Delays an operation that returns a value and a receipt.
     fn answer<'a, T: 'a>(&'a self, key: &str, work: Future<'a, (T, Receipt)>) -> Future<'a, (T, Receipt)> {
         let pace = self.pace(key);
         Box::pin(async move {
@@ -206,7 +206,7 @@ impl<S: Storage> Delayed<S> {
         })
     }
 
-    /// Opens an object.
+    /// Delays the opening of an object.
     async fn opened<O: Object + ?Sized>(
         &self,
         key: &str,

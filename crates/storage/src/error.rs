@@ -1,4 +1,4 @@
-//! Storage errors carry the noun and the next step: operation, object, range, endpoint, status.
+//! Storage errors name the operation, object, range, endpoint and status, and the next step for the user.
 
 use std::fmt;
 
@@ -6,50 +6,50 @@ use dlio_event::Outcome;
 
 use crate::{Attempts, ByteRange};
 
-/// The class of a storage error; it decides the exit code and whether a retry makes sense.
+/// Class of a storage error; it determines the exit code and whether a retry makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The object or directory does not exist, or the server does not say what does not.
+    /// The object or directory does not exist, or the server reports that something is missing without naming it.
     NotFound,
     /// The bucket does not exist.
     NoBucket,
     /// Wrong or missing credentials, or no permission.
     Denied,
-    /// The endpoint cannot be reached, or did not answer in time.
+    /// The endpoint cannot be reached, or did not respond in time.
     Unreachable,
-    /// The server failed, or asked for less, more often than the attempts allow.
+    /// The server failed or throttled the request on every permitted attempt.
     Server,
-    /// No space, quota exceeded.
+    /// The storage is full, or a quota is exceeded.
     Full,
-    /// Fewer bytes than promised, or content that the sink refused.
+    /// The read returned fewer bytes than announced, or content that the sink rejected.
     Corrupt,
-    /// The request cannot be carried out as asked (alignment, range, key).
+    /// The request is invalid: alignment, range or key.
     Invalid,
-    /// Any other operating-system error.
+    /// Any other error of the operating system.
     Io,
 }
 
-/// An operation that failed.
+/// A failed storage operation.
 #[derive(Debug)]
 pub struct Error {
-    /// Class.
+    /// Class of the error.
     pub kind: ErrorKind,
-    /// What was being done: `reading`, `writing`, `listing`, …
+    /// The failed operation as a participle: `reading`, `writing`, `listing`, …
     pub doing: &'static str,
     /// Full name of the object.
     pub object: String,
-    /// Byte range, where one was asked for.
+    /// Requested byte range, if any.
     pub range: Option<ByteRange>,
-    /// Endpoint of the last attempt.
+    /// Endpoint of the last attempt; `None` on local storage.
     pub endpoint: Option<String>,
-    /// What went wrong, with HTTP status and server's message or the system's words; and what to do.
+    /// Cause, with the HTTP status and the server's message or the system's error text, and a remedy.
     pub message: String,
-    /// Everything that was tried.
+    /// All attempts of the operation.
     pub attempts: Attempts,
 }
 
 impl Error {
-    /// The outcome that the last attempt had.
+    /// Returns the outcome of the last attempt.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.attempts.last().map_or(Outcome::Io, |attempt| attempt.outcome)

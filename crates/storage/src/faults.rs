@@ -1,4 +1,4 @@
-//! A decorator that makes chosen operations fail: the same ones in every run.
+//! A decorator that makes chosen operations fail, the same ones in every run.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,45 +11,45 @@ use crate::{
     Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
 };
 
-/// A kind of operation that can be made to fail.
+/// Kind of an operation that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`Storage::open`] and [`Storage::update`].
     Open,
-    /// [`Object::read`].
+    /// [`Object::read`], [`Object::read_first`] and [`Object::read_part`].
     Read,
-    /// [`Storage::write`], [`Storage::stage`], and the writes and syncs of an object that is updated.
+    /// [`Storage::write`], [`Storage::stage`], [`Updatable::write`] and [`Updatable::sync`].
     Write,
     /// [`Storage::publish`].
     Publish,
-    /// [`Storage::stat`].
+    /// [`Storage::stat`] and [`Storage::look_up`].
     Stat,
     /// [`Storage::list`].
     List,
-    /// [`Storage::delete`].
+    /// [`Storage::delete`] and [`Storage::remove_folder`].
     Delete,
     /// [`Storage::create_root`] and [`Storage::create_folder`].
     Create,
 }
 
-/// Which calls of an operation are meant.
+/// Selects calls of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
-    /// All of them.
+    /// Every call.
     Always,
-    /// The `n`th call, from 1, whatever its key.
+    /// The `n`th call on any key, counted from 1.
     Call(u64),
     /// Every call on this key.
     Key(String),
-    /// The `n`th call on this key, from 1: the next try succeeds.
+    /// The `n`th call on this key, counted from 1; a retry after it succeeds.
     KeyCall(String, u64),
-    /// Reads of this key whose range covers this byte of the object; what comes before it is delivered.
+    /// Reads of this key whose range covers this byte of the object; the bytes before it are delivered.
     Byte(String, u64),
-    /// About one call in `n`, chosen by a hash of the seed, key and offset: no order of threads changes the choice.
+    /// About one call in `n`, chosen by a hash of the seed, key and offset, so that thread order does not change the choice.
     OneIn {
-        /// Mean distance of the chosen calls.
+        /// Mean number of calls per chosen call.
         n: u64,
-        /// Another seed chooses others.
+        /// Seed of the choice.
         seed: u64,
     },
 }
@@ -57,9 +57,9 @@ pub enum When {
 #[derive(Debug, Clone, Copy)]
 enum Failure {
     Error(ErrorKind),
-    /// Only the first bytes of the range come, and the read succeeds.
+    /// The read succeeds with only this many bytes of the range.
     Cut(u64),
-    /// The bits of this byte of the object are inverted.
+    /// All bits of the byte at this offset of the object are inverted.
     Flip(u64),
 }
 
@@ -70,13 +70,13 @@ struct Rule {
     failure: Failure,
 }
 
-/// Storage of which chosen operations fail.
+/// A storage whose chosen operations fail.
 pub struct Faulty<S> {
     inner: S,
     faults: Faults,
 }
 
-/// The rules, and the calls so far; open objects share them with their storage.
+/// The rules and the numbers of calls so far, which open objects share with their storage.
 #[derive(Clone)]
 struct Faults {
     time: Arc<dyn TimeSource>,
@@ -84,7 +84,7 @@ struct Faults {
     calls: Arc<Mutex<HashMap<(Operation, Option<String>), u64>>>,
 }
 
-/// One call, as the rules see it.
+/// The properties of a call that rules match.
 struct Call<'a> {
     on: Operation,
     key: &'a str,
@@ -115,25 +115,25 @@ impl When {
 }
 
 impl<S: Storage> Faulty<S> {
-    /// `inner` without faults so far.
+    /// Wraps `inner` without any fault.
     #[must_use]
     pub fn new(inner: S, time: Arc<dyn TimeSource>) -> Self {
         Self { inner, faults: Faults { time, rules: Arc::default(), calls: Arc::default() } }
     }
 
-    /// Makes the chosen calls fail with an error of this kind.
+    /// Makes the selected calls of an operation fail with an error of this kind.
     #[must_use]
     pub fn fail(self, on: Operation, when: When, kind: ErrorKind) -> Self {
         self.with(Rule { on, when, failure: Failure::Error(kind) })
     }
 
-    /// Lets only the first `bytes` of the chosen reads come, as if the object were shorter.
+    /// Cuts the selected reads after `bytes` bytes, as if the object were shorter.
     #[must_use]
     pub fn cut(self, when: When, bytes: u64) -> Self {
         self.with(Rule { on: Operation::Read, when, failure: Failure::Cut(bytes) })
     }
 
-    /// Inverts the byte at `offset` of the object in the chosen reads that cover it.
+    /// Inverts the byte at `offset` of the object in the selected reads that cover it.
     #[must_use]
     pub fn corrupt(self, when: When, offset: u64) -> Self {
         self.with(Rule { on: Operation::Read, when, failure: Failure::Flip(offset) })
@@ -144,12 +144,12 @@ impl<S: Storage> Faulty<S> {
         self
     }
 
-    /// The storage behind the faults.
+    /// Returns the wrapped storage.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// Lets a call on the storage through, or fails it.
+    /// Counts a call on the storage, and returns an error if a rule selects it.
     fn pass(&self, on: Operation, key: &str) -> Result<(), Error> {
         self.faults.pass(on, key, || self.inner.uri(key))
     }
@@ -161,7 +161,7 @@ impl<S: Storage> Faulty<S> {
 }
 
 impl Faults {
-    /// Counts a call and finds the first rule that meets it.
+    /// Counts a call and returns the first rule that selects it.
     fn next(&self, on: Operation, key: &str, range: Option<ByteRange>) -> Option<&Rule> {
         let (number, key_number) = {
             let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +176,7 @@ impl Faults {
         self.rules.iter().find(|rule| rule.on == on && rule.when.meets(&call))
     }
 
-    /// Lets a call that moves no bytes through, or fails it.
+    /// Counts a call that transfers no bytes, and returns an error if a rule selects it.
     fn pass(&self, on: Operation, key: &str, uri: impl FnOnce() -> String) -> Result<(), Error> {
         match self.next(on, key, None).map(|rule| rule.failure) {
             Some(Failure::Error(kind)) => Err(self.error(on, uri(), kind, 0)),
@@ -216,7 +216,7 @@ impl Faults {
     }
 }
 
-/// Inverts one byte on its way to the sink; `at` counts from the next chunk on.
+/// A sink that inverts one byte and passes all bytes on; `at` is the offset from the start of the next chunk.
 struct Flip<'a> {
     at: Option<u64>,
     sink: &'a mut dyn ChunkSink,
@@ -240,7 +240,7 @@ struct FaultyObject<O: ?Sized> {
     uri: String,
 }
 
-/// The method by which a range is read.
+/// The method of [`Object`] that a read came through.
 #[derive(Clone, Copy)]
 enum Method<'a> {
     Range,

@@ -1,9 +1,9 @@
-//! Which texts are keys: the rule that keeps every object below the storage's root.
+//! The syntax of keys, which keeps every object below the storage's root.
 
 /// Checks that `key` names an object below the root.
 ///
 /// # Errors
-/// Says what is wrong when the key is empty, absolute, contains an empty, `.` or `..` part, or a NUL byte.
+/// Returns a message when the key is empty or absolute, or contains an empty, `.` or `..` part or a NUL byte.
 pub fn check_key(key: &str) -> Result<(), String> {
     let why = if key.is_empty() {
         "it is empty"

@@ -1,6 +1,6 @@
 //! Object and file storage behind one small trait: local files, S3 endpoints, memory, and decorators around them.
 //!
-//! Invariant: nobody holds an object. Reads stream into a [`ChunkSink`] and writes stream from a [`ChunkSource`]
+//! Invariant: no code holds a whole object. Reads stream into a [`ChunkSink`] and writes stream from a [`ChunkSource`]
 //! through small reusable buffers; an object that is written whole appears under its final name only when it is complete.
 
 mod byte_range;
@@ -16,11 +16,11 @@ pub mod local;
 pub mod memory;
 pub mod process;
 pub mod random;
+mod ranged_get;
 mod receipt;
 pub mod registry;
-pub mod regular;
+pub mod regular_file;
 pub mod s3;
-mod split;
 mod staged;
 mod traced;
 mod traits;
@@ -29,8 +29,8 @@ pub use byte_range::ByteRange;
 pub use counted::Counted;
 pub use error::{Error, ErrorKind};
 pub use key::check_key;
+pub use ranged_get::{RangeShape, RangedGet, RangedGetRules};
 pub use receipt::{Attempt, Attempts, Receipt};
-pub use split::{Shape, Split, SplitRules};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};
 pub use traits::{ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version};

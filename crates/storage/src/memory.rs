@@ -1,4 +1,4 @@
-//! Objects in memory: the reference model of the storage semantics, for tests and for the server.
+//! Objects in memory: the reference model of the storage semantics, for tests and simulations.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,13 +15,13 @@ use crate::{
     Staged, Storage, Updatable, Update, Version,
 };
 
-/// Bytes per chunk that a read delivers, so that sinks meet objects in pieces as they do elsewhere.
+/// Bytes per chunk of a read; sinks receive objects in pieces, as from other storage.
 const CHUNK: usize = 256 << 10;
 
 /// Entries per page of a listing.
 const PAGE: usize = 1000;
 
-/// A bucket in memory; clones share its objects. An object that is open for reading keeps its content when it is replaced or updated.
+/// A bucket in memory whose clones share its objects. An object that is open for reading keeps its content when it is replaced or updated.
 #[derive(Clone)]
 pub struct Memory {
     time: Arc<dyn TimeSource>,
@@ -29,30 +29,30 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Storage without objects.
+    /// Returns a storage without objects.
     #[must_use]
     pub fn new(time: Arc<dyn TimeSource>) -> Self {
         Self { time, objects: Arc::default() }
     }
 
-    /// The content of an object, shared.
+    /// Returns the shared content of an object; `None` if it does not exist.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Bytes> {
         self.objects().get(key).cloned()
     }
 
-    /// Puts an object, replacing one of the same key.
+    /// Stores an object and replaces any object of the same key.
     pub fn put(&self, key: &str, content: impl Into<Bytes>) {
         self.objects().insert(key.to_owned(), content.into());
     }
 
-    /// Number of objects.
+    /// Returns the number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
         self.objects().len()
     }
 
-    /// Whether there is no object.
+    /// Returns whether there is no object.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.objects().is_empty()
@@ -120,7 +120,7 @@ impl Memory {
         Ok(self.receipt(OpKind::Rename, start))
     }
 
-    /// Draws everything from a source.
+    /// Reads a source to its end.
     fn draw(&self, key: &str, source: &mut dyn ChunkSource) -> Result<(Vec<u8>, Receipt), Error> {
         let start = self.time.now();
         self.check(OpKind::Write, key)?;
@@ -150,7 +150,7 @@ impl Memory {
         Ok((content, Receipt { bytes: total, attempts: Attempts::from_iter([attempt]) }))
     }
 
-    /// The next page of a listing: at most [`PAGE`] objects with the prefix, after the key `after`.
+    /// Returns the next page of a listing: at most [`PAGE`] objects with this prefix whose keys follow `after`.
     fn page(&self, prefix: &str, after: Option<&str>) -> Vec<Found> {
         let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
         self.objects()
@@ -169,7 +169,7 @@ struct OpenBytes {
     opened: Attempts,
 }
 
-/// Written in place: each read sees what was written before it.
+/// An object that is updated in place; each read returns all earlier writes.
 struct UpdatedBytes {
     memory: Memory,
     key: Box<str>,

@@ -1,25 +1,25 @@
-//! This process: who it is, for whoever finds a file of it later (a registry entry, the lock of a folder), and how many files it may open.
+//! Identity of this process, for later readers of its files (a registry entry, the lock of a folder), and its limit on open files.
 //!
-//! Invariant: a process id says something only within the boot and the process namespace that gave it out; there, the start time
-//! tells a process from a later one with the same id.
+//! Invariant: a process id is only meaningful within the boot and the process namespace that assigned it. There, the start time
+//! distinguishes a process from a later one with the same id.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Where this process runs, as far as process ids are concerned.
+/// The scope in which process ids of this process are meaningful.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Here {
     /// Name of the host.
     pub host: String,
-    /// Kernel's id of this boot; empty where it cannot be read.
+    /// Kernel's id of this boot; empty if it cannot be read.
     pub boot: String,
-    /// Process namespace; empty where it cannot be read.
+    /// Process namespace; empty if it cannot be read.
     pub pid_namespace: String,
 }
 
 impl Here {
-    /// What the kernel tells now.
+    /// Returns the current scope, as the kernel reports it.
     #[must_use]
     pub fn now() -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -32,43 +32,43 @@ impl Here {
     }
 }
 
-/// Name of this host, as announcements give it.
+/// Returns the name of this host, as announcements contain it.
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// What the kernel tells about a process id.
+/// State of a process id, as the kernel reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// No process has it.
+    /// No process has this id.
     Absent,
-    /// A process has it, but its details are hidden.
+    /// A process has this id, but its details are hidden.
     Hidden,
-    /// A process has it.
+    /// A process has this id.
     Present {
-        /// It has ended and waits for its parent.
+        /// Whether the process has ended and waits for its parent.
         zombie: bool,
-        /// Start in clock ticks since boot.
+        /// Start time in clock ticks since boot.
         start_ticks: u64,
     },
 }
 
-/// What the kernel tells about a process id of this process's namespace.
+/// Returns the state of a process id in the namespace of this process.
 #[must_use]
 pub fn look(pid: i32) -> Process {
     let Some(id) = rustix::process::Pid::from_raw(pid) else { return Process::Absent };
     if let Some(found) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse_stat(&stat)) {
         return found;
     }
-    // The process may belong to another user and /proc may hide it; a signal of number 0 is never delivered.
+    // The process may belong to another user, and /proc may hide it; signal 0 is never delivered.
     match rustix::process::test_kill_process(id) {
         Err(rustix::io::Errno::SRCH) => Process::Absent,
         Ok(()) | Err(_) => Process::Hidden,
     }
 }
 
-/// When this process started, in clock ticks since boot; `None` where the kernel does not tell.
+/// Returns the start time of this process in clock ticks since boot; `None` if the kernel does not report it.
 #[must_use]
 pub fn own_start_ticks() -> Option<u64> {
     match look(rustix::process::getpid().as_raw_nonzero().get()) {
@@ -77,7 +77,7 @@ pub fn own_start_ticks() -> Option<u64> {
     }
 }
 
-/// State (field 3) and start (field 22) of `/proc/<pid>/stat`; the name before them may hold spaces and parentheses.
+/// Parses state (field 3) and start time (field 22) of `/proc/<pid>/stat`; the name before them may contain spaces and parentheses.
 fn parse_stat(stat: &str) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
@@ -86,8 +86,7 @@ fn parse_stat(stat: &str) -> Option<Process> {
     Some(Process::Present { zombie, start_ticks })
 }
 
-/// Raises the soft limit of this process on open files to the hard one, which needs no privilege; returns the limit.
-/// `None`: there is none.
+/// Raises the soft limit on open files to the hard limit, which needs no privilege. Returns the limit, or `None` if it is unlimited.
 #[must_use]
 pub fn raise_descriptor_limit() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);

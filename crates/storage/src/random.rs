@@ -3,20 +3,20 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Random bytes for keys, upload ids and names of temporary files: what must not be guessed or must not collide
-/// between processes. Nothing that a run's plan depends on.
+/// Returns random bytes for keys, upload ids and names of temporary files, which must be unpredictable or unique across processes. The plan
+/// of a run never depends on them.
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Random lower-case hexadecimal digits, two per byte.
+/// Returns random lower-case hexadecimal digits, two per byte.
 pub fn random_hex<const N: usize>() -> io::Result<String> {
     Ok(hex(&random::<N>()?))
 }
 
-/// Lower-case hexadecimal digits, two per byte.
+/// Formats bytes as lower-case hexadecimal digits, two per byte.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

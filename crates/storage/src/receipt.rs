@@ -1,47 +1,47 @@
-//! What an operation did: one [`Attempt`] per request or system-call group, so that a decorator can trace it all.
+//! Records of operations: one [`Attempt`] per request or group of system calls, from which traces are made.
 
 use std::sync::Arc;
 
 use dlio_event::{ConnectionId, Nanos, OpKind, Outcome};
 use smallvec::SmallVec;
 
-/// One try: a single HTTP request with its answer, or one group of system calls on a file.
+/// One attempt: a single HTTP request with its response, or one group of system calls on a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// What was done.
+    /// Kind of operation.
     pub kind: OpKind,
-    /// First byte of the range.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// Bytes asked for; `None`: to the end.
+    /// Requested number of bytes; `None` means up to the end of the object.
     pub requested: Option<u64>,
-    /// Bytes moved.
+    /// Number of bytes transferred.
     pub bytes: u64,
-    /// Start, on the storage's time source.
+    /// Start, in nanoseconds of the storage's time source.
     pub start: Nanos,
-    /// When the request was handed to a usable connection; `None` on local storage.
+    /// Time at which the request was written to a usable connection; `None` on local storage.
     pub issued: Option<Nanos>,
-    /// When the last byte of the request's body was handed to the connection; `None` for requests without a body.
+    /// Time at which the last byte of the request's body was written to the connection; `None` for requests without a body.
     pub last_byte: Option<Nanos>,
-    /// First byte of the answer's body (reads), or of the answer (writes).
+    /// Time of the first byte of the response body (reads) or of the response (writes).
     pub first_byte: Option<Nanos>,
-    /// End.
+    /// End, in nanoseconds of the storage's time source.
     pub end: Nanos,
-    /// Endpoint that served it (`http://host:port`); `None` on local storage.
+    /// Endpoint that served the request (`http://host:port`); `None` on local storage.
     pub endpoint: Option<Arc<str>>,
-    /// Connection that carried it.
+    /// Connection that carried the request.
     pub connection: ConnectionId,
-    /// Size of the whole object, where this attempt told it.
+    /// Size of the whole object in bytes, if this attempt reported it.
     pub object_size: Option<u64>,
-    /// 0 for the first try of this request, then 1, 2, …
+    /// Number of the attempt: 0 for the first, then 1, 2, …
     pub number: u8,
-    /// HTTP status, negated `errno`, or 0.
+    /// HTTP status, or negated `errno`, or 0.
     pub status: i16,
-    /// How it ended.
+    /// Outcome of the attempt.
     pub outcome: Outcome,
 }
 
 impl Attempt {
-    /// An attempt without an endpoint that started, and so far ended, at `start` and moved nothing.
+    /// Returns an attempt without an endpoint that starts and ends at `start` and transfers no bytes.
     #[must_use]
     pub fn started(kind: OpKind, start: Nanos) -> Self {
         Self {
@@ -64,14 +64,14 @@ impl Attempt {
     }
 }
 
-/// The attempts of one operation, in the order in which they started.
+/// Attempts of one operation in order of their start.
 pub type Attempts = SmallVec<[Attempt; 1]>;
 
-/// An operation that succeeded.
+/// A successful operation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Receipt {
-    /// Bytes moved by the operation as a whole.
+    /// Number of bytes that the whole operation transferred.
     pub bytes: u64,
-    /// Everything that was tried, failed attempts included.
+    /// All attempts, including failed ones.
     pub attempts: Attempts,
 }

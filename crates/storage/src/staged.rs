@@ -1,4 +1,4 @@
-//! Objects that are stored whole and not yet visible.
+//! Objects that are stored completely but are not yet visible.
 
 use std::path::PathBuf;
 
@@ -6,35 +6,35 @@ use bytes::Bytes;
 
 use crate::Attempts;
 
-/// An object that was stored but is under no name yet: a temporary file, or an upload that was not completed.
+/// An object that is stored but has no name yet: a temporary file, or an upload that is not completed.
 ///
-/// [`crate::Storage::publish`] makes it appear, [`crate::Storage::discard`] removes it. One that is merely dropped
-/// stays where it is, invisible: what stores it may be far away, and dropping cannot wait for it.
+/// [`crate::Storage::publish`] makes it visible under its key, [`crate::Storage::discard`] removes it. Dropping this value leaves the
+/// invisible object in place, because dropping cannot wait for a remote storage.
 #[derive(Debug, Clone)]
 #[must_use = "a staged object is invisible until it is published and takes space until it is published or discarded"]
 pub struct Staged {
-    /// Key under which it will appear.
+    /// Key under which the object will appear.
     pub key: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// What was done to store it.
+    /// Attempts of storing the object.
     pub attempts: Attempts,
     pub(crate) ticket: Ticket,
 }
 
-/// Where it waits.
+/// Location of the staged object.
 #[derive(Debug, Clone)]
 pub(crate) enum Ticket {
-    /// A file beside its final name.
+    /// A temporary file in the final folder.
     File(PathBuf),
-    /// Identifier of the upload; numbers and entity tags of its parts in order.
+    /// A multipart upload: its id, and the number and entity tag of each part in order.
     Upload { id: String, parts: Vec<(u64, String)> },
-    /// Its content.
+    /// Content of the object.
     Memory(Bytes),
 }
 
 impl Staged {
-    /// What to say of a ticket that another storage issued.
+    /// Returns the message for a ticket that another storage issued.
     pub(crate) fn foreign(&self) -> String {
         format!("{} was staged on another kind of storage; publish it where it was staged", self.key)
     }

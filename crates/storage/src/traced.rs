@@ -1,4 +1,4 @@
-//! From attempts to trace events.
+//! Conversion of attempts to trace events.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use dlio_event::{EndpointId, Event, EventSink, Lane, ObjectId, Position, TagId};
 
 use crate::Attempts;
 
-/// Turns the attempts of a lane's operations into events; endpoint names are looked up once.
+/// Records the attempts of a lane's operations as events, and looks up each endpoint name once.
 pub struct Recorder {
     sink: Arc<dyn EventSink>,
     lane: Lane,
-    /// Endpoints met so far; a lane knows as many as the storage has, and the last used is first.
+    /// Endpoints seen so far, the last used first; at most as many as the storage has.
     endpoints: Vec<(Arc<str>, EndpointId)>,
 }
 
 impl Recorder {
-    /// Records the operations of `lane` into `sink`.
+    /// Returns a recorder of the operations of `lane` into `sink`.
     #[must_use]
     pub fn new(sink: Arc<dyn EventSink>, lane: Lane) -> Self {
         Self { sink, lane, endpoints: Vec::new() }
     }
 
-    /// Records one event per attempt of an operation on `object` that belongs to `at`.
+    /// Records one event per attempt of an operation on `object` at the position `at` of the run.
     pub fn record(&mut self, attempts: &Attempts, object: ObjectId, at: Position) {
         let Self { sink, lane, endpoints } = self;
         for_each(attempts, object, *lane, at, |event, endpoint| {
@@ -40,8 +40,8 @@ fn known(endpoints: &mut Vec<(Arc<str>, EndpointId)>, sink: &dyn EventSink, name
     endpoints[0].1
 }
 
-/// Records one event per attempt. A caller with many operations keeps a [`Recorder`] instead, which remembers the
-/// endpoints from one operation to the next.
+/// Records one event per attempt. A caller with many operations uses a [`Recorder`] instead, which remembers endpoints between
+/// operations.
 pub fn record_attempts(sink: &dyn EventSink, attempts: &Attempts, object: ObjectId, lane: Lane, at: Position) {
     let mut endpoints = Vec::new();
     for_each(attempts, object, lane, at, |event, endpoint| {

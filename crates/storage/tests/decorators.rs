@@ -1,4 +1,4 @@
-//! What the decorators promise, on memory and virtual time.
+//! Decorators of storage, in memory and on virtual time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,8 +11,8 @@ use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::memory::Memory;
 use dlio_storage::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Counted, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Split, SplitRules, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
+    Attempts, ByteRange, ChunkSink, ChunkSource, Counted, Error, ErrorKind, Found, Future, Metadata, Object, RangedGet,
+    RangedGetRules, Receipt, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ fn ticks() -> Arc<dyn TimeSource> {
     Arc::new(Ticks::default())
 }
 
-/// Memory with one object `a` of 1000 patterned bytes, behind faults.
+/// Returns memory with one object `a` of 1000 patterned bytes, wrapped for faults.
 fn faulty() -> Faulty<Memory> {
     let memory = Memory::new(ticks());
     memory.put("a", Pattern::new(1000, 1).range(ByteRange::ALL));
@@ -200,16 +200,16 @@ async fn every_operation_can_fail() {
     assert!(storage.inner().get("b").is_none() && storage.inner().get("a").is_some());
 }
 
-/// Memory with one object `a` of 1000 patterned bytes that answers every range after 100 ms, read in ranges of 300.
-fn split(time: &Arc<dyn TimeSource>, head: bool) -> Split {
+/// Returns memory with one object `a` of 1000 patterned bytes, which delays every read by 100 ms and is read in ranges of 300 bytes.
+fn split(time: &Arc<dyn TimeSource>, head: bool) -> RangedGet {
     let memory = Memory::new(Arc::clone(time));
     memory.put("a", Pattern::new(1000, 1).range(ByteRange::ALL));
     let delays = Delays { read: Delay::latency(Duration::from_millis(100)), ..Delays::default() };
-    let rules = SplitRules { head, threshold: Some(500), chunk: Some(300), concurrency: Some(2), cores: 4 };
-    Split::new(Arc::new(Remote(Delayed::on_tokio(memory, delays, Arc::clone(time)))), rules)
+    let rules = RangedGetRules { head, threshold: Some(500), chunk: Some(300), concurrency: Some(2), cores: 4 };
+    RangedGet::new(Arc::new(Remote(Delayed::on_tokio(memory, delays, Arc::clone(time)))), rules)
 }
 
-/// Storage whose objects do not know their size, as on S3.
+/// Storage whose objects do not report their size, as on S3.
 struct Remote<S>(S);
 
 struct RemoteObject(Box<dyn Object>, Attempts);
@@ -237,8 +237,8 @@ impl<S: Storage> Storage for Remote<S> {
 #[tokio::test(start_paused = true)]
 async fn a_storage_that_splits_reads_conforms() {
     for head in [false, true] {
-        let rules = SplitRules { head, threshold: Some(1), chunk: Some(7 << 10), concurrency: Some(3), cores: 1 };
-        let storage = Split::new(Arc::new(Memory::new(ticks())), rules);
+        let rules = RangedGetRules { head, threshold: Some(1), chunk: Some(7 << 10), concurrency: Some(3), cores: 1 };
+        let storage = RangedGet::new(Arc::new(Memory::new(ticks())), rules);
         conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
     }
 }
@@ -300,8 +300,8 @@ async fn what_a_sink_refuses_and_what_a_range_lacks_end_a_split_read() {
     let memory = Memory::new(ticks());
     memory.put("a", vec![1; 1000]);
     let faulty = Arc::new(Faulty::new(Remote(memory), ticks()).fail(Operation::Read, When::Call(3), ErrorKind::Server));
-    let rules = SplitRules { head: true, threshold: Some(1), chunk: Some(300), concurrency: Some(1), cores: 1 };
-    let storage = Split::new(faulty, rules);
+    let rules = RangedGetRules { head: true, threshold: Some(1), chunk: Some(300), concurrency: Some(1), cores: 1 };
+    let storage = RangedGet::new(faulty, rules);
     let object = storage.open("a").await.unwrap();
     let error = object.read(ByteRange::ALL, &mut |_: &[u8]| Ok(())).await.unwrap_err();
     assert_eq!((error.kind, error.attempts.len()), (ErrorKind::Server, 4), "the size, two ranges and the failure");
@@ -310,7 +310,7 @@ async fn what_a_sink_refuses_and_what_a_range_lacks_end_a_split_read() {
 /// The methods that were called on a storage and its open objects, in order.
 type Calls = Arc<Mutex<Vec<&'static str>>>;
 
-/// Memory that notes each method that is called.
+/// Memory that records the name of each called method.
 struct Noting {
     memory: Memory,
     calls: Calls,
@@ -321,7 +321,7 @@ struct NotingObject<O: ?Sized> {
     calls: Calls,
 }
 
-/// Writes methods that note their name and do what the inner value does.
+/// Defines methods that record their name and call the same method of the inner value.
 macro_rules! noting {
     ($($method:ident($($name:ident: $type:ty),*) -> $done:ty;)+) => {
         $(fn $method<'a>(&'a self, $($name: $type),*) -> $done {
@@ -447,13 +447,13 @@ async fn every_method_of_a_decorator_arrives_as_the_same_method_of_the_storage_b
         "sync",
         "delete",
     ];
-    let rules = SplitRules { head: false, threshold: None, chunk: None, concurrency: None, cores: 1 };
+    let rules = RangedGetRules { head: false, threshold: None, chunk: None, concurrency: None, cores: 1 };
     for which in 0..4 {
         let (calls, time) = (Calls::default(), tokio_time());
         let noting = Noting { memory: Memory::new(time.clone()), calls: calls.clone() };
         let decorated: Box<dyn Storage> = match which {
             0 => Box::new(Counted::new(Arc::new(noting), Arc::default())),
-            1 => Box::new(Split::new(Arc::new(noting), rules)),
+            1 => Box::new(RangedGet::new(Arc::new(noting), rules)),
             2 => Box::new(Delayed::on_tokio(noting, Delays::default(), time)),
             _ => Box::new(Faulty::new(noting, time)),
         };

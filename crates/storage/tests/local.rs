@@ -1,4 +1,4 @@
-//! What is special about files: folders, temporary names, links, direct I/O, and agreement with the model in memory.
+//! Local files: folders, temporary names, links, direct I/O, and agreement with the reference model in memory.
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ async fn durable_files_in_odd_chunks_conform() {
     conformance::check(&local(folder.path(), options), Traits { large: 9 << 20, many: 20, ..FILES }).await;
 }
 
-/// Direct I/O works on this checkout's file system, or says that it does not: both are the promise.
+/// Checks that direct I/O on this checkout's file system either works or reports that it is not supported.
 #[tokio::test]
 async fn direct_io_conforms_or_is_refused_by_name() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -89,7 +89,7 @@ async fn a_read_is_one_attempt_and_a_write_is_its_steps() {
     assert!(attempt.start < first && first < attempt.end);
 }
 
-/// A source that looks which files exist while it is asked for bytes.
+/// A source that lists the existing files while it produces bytes.
 struct Spy<'a> {
     folder: &'a Path,
     seen: Vec<String>,
@@ -216,7 +216,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a step showed, without what backends may do differently (times, attempts, texts).
+/// Result of a step, without properties that may differ between back ends: times, attempts and texts.
 #[derive(Debug, PartialEq)]
 enum Shown {
     Wrote(u64),

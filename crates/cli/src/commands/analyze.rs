@@ -154,7 +154,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<RankTrace>, Failure> {
 /// What a replay of a trace said of itself, if one of the folders is its output.
 fn fidelity(paths: &[PathBuf]) -> Result<Option<serde_json::Value>, Failure> {
     let Some(path) = paths.iter().map(|path| path.join(FIDELITY)).find(|path| path.is_file()) else { return Ok(None) };
-    let text = dlio_storage::regular::read_file(&path).map_err(|error| Failure::file("reading", &path, &error))?;
+    let text = dlio_storage::regular_file::read_file(&path).map_err(|error| Failure::file("reading", &path, &error))?;
     let value = serde_json::from_slice(&text);
     value.map(Some).map_err(|error| Failure::new(Code::Trace, format_args!("{}: {error}; remove it", path.display())))
 }

@@ -50,7 +50,7 @@ impl Search {
         let folders = self.config_dir.iter().chain(&self.config_path);
         let file = folders.map(|folder| folder.join(format!("{name}.yaml"))).find(|path| path.is_file());
         if let Some(path) = file {
-            let text = dlio_storage::regular::read_text(&path).ok()?;
+            let text = dlio_storage::regular_file::read_text(&path).ok()?;
             return Some(Found { path: path.display().to_string(), text });
         }
         let bundled_name = name.strip_prefix("workload/").filter(|_| self.config_path.is_none())?;

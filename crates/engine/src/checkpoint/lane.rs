@@ -1,59 +1,26 @@
-//! What a checkpoint lane does: it stores files, reads blocks of them, and lets stored ones appear.
+//! A checkpoint lane: it stores files, reads blocks of them, and publishes stored ones.
 
 use std::sync::Arc;
 
-use dlio_event::{EventSink, Lane, Nanos, ObjectId, Position};
+use dlio_event::{EventSink, Lane, ObjectId, Position};
 use dlio_format::Encoder;
-use dlio_plan::{CheckpointFile, CheckpointPart};
+use dlio_plan::CheckpointFile;
 use dlio_storage::{Attempts, ErrorKind, Staged, record_attempts};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
-use super::load::Block;
-use super::team::Status;
-use super::{Checkpoints, objects};
-use crate::reader::Halt;
+use super::job::{Job, JobDone, Status};
+use super::objects::{key, objects};
+use super::options::Checkpoints;
+use crate::lane_status::Halt;
 use crate::writer::Source;
 use crate::{Clock, Error, Place};
 
-/// Uploads that are completed at the same time.
+/// Number of staged files that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 8;
 
-/// Something to do.
-pub(super) enum Job {
-    /// Make the folder exist.
-    Create,
-    /// List the checkpoints in the folder.
-    Look,
-    /// Remove this rank's files of a checkpoint that is to be written anew.
-    Clear { at: Position, folder: String, files: Vec<CheckpointFile> },
-    /// Store the files of a checkpoint, in order; none of them appears.
-    Save { at: Position, folder: String, files: Vec<CheckpointFile> },
-    /// Let stored files appear.
-    Publish { at: Position, staged: Vec<Staged> },
-    /// Ask for the size of a file.
-    Size(Block),
-    /// Read one block of a file.
-    Read(Block),
-}
-
-/// Something that was done.
-#[derive(Debug)]
-pub(super) enum Done {
-    /// The checkpoints that exist.
-    Looked(Vec<String>),
-    /// A file was stored.
-    Stored { part: CheckpointPart, span: (Nanos, Nanos), staged: Box<Staged> },
-    /// So long is the file.
-    Size(u64),
-    /// So many bytes of a block were read.
-    Read(u64),
-    /// The job is over.
-    Finished,
-}
-
-/// A lane.
-pub(super) struct Worker {
+/// A checkpoint lane.
+pub(super) struct CheckpointLane {
     pub(super) checkpoints: Checkpoints,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: Arc<dyn EventSink>,
@@ -63,18 +30,18 @@ pub(super) struct Worker {
     pub(super) status: Status,
 }
 
-impl Worker {
-    /// Works until nobody has anything more to do.
-    pub(super) async fn live(
+impl CheckpointLane {
+    /// Executes jobs until the main task stops the lane.
+    pub(super) async fn run(
         self,
         mut jobs: mpsc::UnboundedReceiver<Job>,
-        report: mpsc::UnboundedSender<Result<Done, Error>>,
+        report: mpsc::UnboundedSender<Result<JobDone, Error>>,
     ) {
         let work = async {
             while let Some(job) = jobs.recv().await {
                 let done = self.work(job, &report).await;
                 self.status.set(None);
-                // Nobody listens any more when the run has ended for another reason.
+                // Sending fails only when the run has ended for another reason.
                 drop(report.send(done));
             }
         };
@@ -85,16 +52,16 @@ impl Worker {
         }
     }
 
-    async fn work(&self, job: Job, report: &mpsc::UnboundedSender<Result<Done, Error>>) -> Result<Done, Error> {
+    async fn work(&self, job: Job, report: &mpsc::UnboundedSender<Result<JobDone, Error>>) -> Result<JobDone, Error> {
         match job {
             Job::Create => self.create().await,
-            Job::Look => self.look().await.map(Done::Looked),
+            Job::List => self.list_names().await.map(JobDone::Listed),
             Job::Clear { at, folder, files } => self.clear(at, &folder, &files).await,
             Job::Save { at, folder, files } => {
                 for file in &files {
                     self.store(at, &folder, file, report).await?;
                 }
-                Ok(Done::Finished)
+                Ok(JobDone::Finished)
             }
             Job::Publish { at, staged } => self.publish(at, &staged).await,
             Job::Size(block) => self.size(&block).await,
@@ -102,9 +69,9 @@ impl Worker {
         }
     }
 
-    async fn create(&self) -> Result<Done, Error> {
+    async fn create(&self) -> Result<JobDone, Error> {
         let at = Position::default();
-        // A bucket is more than the place of the checkpoints in it.
+        // The root may be a prefix in a bucket; the event names the bucket.
         let object = self.events.object(&self.checkpoints.storage.root_uri());
         match self.checkpoints.storage.create_root().await {
             Ok(receipt) => record_attempts(&*self.events, &receipt.attempts, object, self.lane, at),
@@ -113,18 +80,18 @@ impl Worker {
                 return Err(self.failed(error, "", at));
             }
         }
-        Ok(Done::Finished)
+        Ok(JobDone::Finished)
     }
 
-    /// The names of the folders below the root; none if there is no root.
-    async fn look(&self) -> Result<Vec<String>, Error> {
+    /// Lists the names of the folders below the root; returns none if the root does not exist.
+    async fn list_names(&self) -> Result<Vec<String>, Error> {
         let at = Position::default();
         let mut names: Vec<String> = Vec::new();
         let storage = &self.checkpoints.storage;
         self.status.set(Some(storage.uri("")));
         let mut page = |found: &[dlio_storage::Found]| {
             for found in found {
-                // A checkpoint is a folder with something in it.
+                // A checkpoint is a folder that is not empty.
                 if let Some((name, _)) = found.key.split_once('/')
                     && names.last().is_none_or(|last| last != name)
                 {
@@ -142,16 +109,16 @@ impl Worker {
         Ok(names)
     }
 
-    async fn clear(&self, at: Position, folder: &str, files: &[CheckpointFile]) -> Result<Done, Error> {
+    async fn clear(&self, at: Position, folder: &str, files: &[CheckpointFile]) -> Result<JobDone, Error> {
         for file in files {
-            for (key, _) in self.objects(at, folder, file)? {
-                match self.checkpoints.storage.delete(&key).await {
-                    Ok(receipt) => self.record(&receipt.attempts, &key, at),
-                    Err(error) => return Err(self.failed(error, &key, at)),
+            for (object, _) in self.objects(at, folder, file)? {
+                match self.checkpoints.storage.delete(&object).await {
+                    Ok(receipt) => self.record(&receipt.attempts, &object, at),
+                    Err(error) => return Err(self.failed(error, &object, at)),
                 }
             }
         }
-        Ok(Done::Finished)
+        Ok(JobDone::Finished)
     }
 
     async fn store(
@@ -159,7 +126,7 @@ impl Worker {
         at: Position,
         folder: &str,
         file: &CheckpointFile,
-        report: &mpsc::UnboundedSender<Result<Done, Error>>,
+        report: &mpsc::UnboundedSender<Result<JobDone, Error>>,
     ) -> Result<(), Error> {
         for (key, encoder) in self.objects(at, folder, file)? {
             if self.halt.is_set() {
@@ -173,7 +140,7 @@ impl Worker {
                     self.record(&staged.attempts, &key, at);
                     let span = (start, self.clock.now());
                     let part = file.part;
-                    drop(report.send(Ok(Done::Stored { part, span, staged: Box::new(staged) })));
+                    drop(report.send(Ok(JobDone::Stored { part, span, staged: Box::new(staged) })));
                 }
                 Err(error) => return Err(self.failed(error, &key, at)),
             }
@@ -181,10 +148,10 @@ impl Worker {
         Ok(())
     }
 
-    async fn publish(&self, at: Position, staged: &[Staged]) -> Result<Done, Error> {
+    async fn publish(&self, at: Position, staged: &[Staged]) -> Result<JobDone, Error> {
         let publish = |staged| async move { self.publish_one(at, staged).await };
         futures::stream::iter(staged).map(publish).buffer_unordered(PUBLISHED_AT_ONCE).try_collect::<()>().await?;
-        Ok(Done::Finished)
+        Ok(JobDone::Finished)
     }
 
     async fn publish_one(&self, at: Position, staged: &Staged) -> Result<(), Error> {
@@ -196,7 +163,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The objects of a file, in the order in which they are written.
+    /// Returns keys and encoders of the objects of a file, in the order in which they are written.
     pub(super) fn objects(
         &self,
         at: Position,
@@ -204,7 +171,7 @@ impl Worker {
         file: &CheckpointFile,
     ) -> Result<Vec<(String, Encoder)>, Error> {
         objects(&self.checkpoints, folder, file).map_err(|source| {
-            let object = self.checkpoints.storage.uri(&super::key(folder, &file.name));
+            let object = self.checkpoints.storage.uri(&key(folder, &file.name));
             Error::Checkpoint { place: self.place(at), object, source }
         })
     }
@@ -221,7 +188,7 @@ impl Worker {
         self.events.object(&self.checkpoints.storage.uri(key))
     }
 
-    /// Records what was tried in vain.
+    /// Records the attempts of a failed operation and adds the place in the run to its error.
     pub(super) fn failed(&self, error: dlio_storage::Error, key: &str, at: Position) -> Error {
         self.record(&error.attempts, key, at);
         let place = self.place(at);

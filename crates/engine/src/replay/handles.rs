@@ -1,4 +1,4 @@
-//! The files that a replay keeps open, as the recorded program did; all workers share them.
+//! The files that a replay keeps open as the recorded program did, shared by all workers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use dlio_plan::replay::{Access, ReplayKind};
 use dlio_storage::{Attempts, Error, ErrorKind, Object, Storage, Updatable, Update};
 use tokio::sync::OnceCell;
 
-/// Files that are open at a time, at most: what the trace keeps open beyond that is opened again when it is read.
+/// Maximum number of open files; files beyond it are closed early and opened again for their next use.
 const LIMIT: usize = 768;
 
 /// An open object.
@@ -39,7 +39,7 @@ impl Handle {
         }
     }
 
-    /// The object, if it was opened to be written.
+    /// Returns the object if it was opened for writing.
     pub(super) fn updatable(&self, uri: impl FnOnce() -> String) -> Result<&dyn Updatable, Error> {
         match self {
             Self::ToUpdate(object) => Ok(&**object),
@@ -58,18 +58,18 @@ impl Handle {
 
 #[derive(Default)]
 struct Slot {
-    /// `None`: it is closed, because too many were open or nobody has used it.
+    /// `None` if the file is closed, because too many files were open or because it was never used.
     open: Option<Arc<OnceCell<Arc<Handle>>>>,
-    /// Uses that are over, and those after which it is closed.
+    /// Number of completed uses, and number of uses after which the file is closed.
     uses: u32,
     last: Option<u32>,
 }
 
-/// Files by their number, from the first use to the last.
+/// Files by their number, from first to last use.
 #[derive(Default)]
 struct Slots {
     slots: HashMap<u64, Slot>,
-    /// Those that are open, or being opened.
+    /// Numbers of the files that are open or being opened.
     open: BTreeSet<u64>,
 }
 
@@ -87,7 +87,7 @@ impl Handles {
     fn cell(&self, number: u64) -> Arc<OnceCell<Arc<Handle>>> {
         let Slots { slots, open } = &mut *self.slots();
         if open.len() >= LIMIT && !open.contains(&number) {
-            // Numbers grow: the smallest has been open for the longest time.
+            // Numbers increase, so the file with the smallest number has been open for the longest time.
             let oldest = open.pop_first().and_then(|oldest| slots.get_mut(&oldest));
             if let Some(oldest) = oldest {
                 oldest.open = None;
@@ -97,7 +97,8 @@ impl Handles {
         Arc::clone(slots.entry(number).or_default().open.get_or_insert_default())
     }
 
-    /// The open file of this number, opened if it is not; also the attempts of opening it. Whoever asks while it is being opened waits.
+    /// Returns the open file of this number, and opens it if necessary; also returns the attempts of opening it. Concurrent callers wait for
+    /// one opening.
     pub(super) async fn get(
         &self,
         number: u64,
@@ -115,17 +116,17 @@ impl Handles {
         Ok((handle, attempts))
     }
 
-    /// Counts an opening, read or write that is done.
+    /// Counts a completed opening, read or write.
     pub(super) fn used(&self, number: u64, closes: Option<u32>) {
         self.settle(number, 1, closes);
     }
 
-    /// Closes a file as soon as so many uses are over: some may be late.
+    /// Closes a file after this number of uses, because some uses may be late.
     pub(super) fn close(&self, number: u64, uses: Option<u32>) {
         self.settle(number, 0, uses.or(Some(0)));
     }
 
-    /// Counts an operation that is left out.
+    /// Counts a skipped operation.
     pub(super) fn pass(&self, number: Option<u64>, (kind, closes): (ReplayKind, Option<u32>)) {
         match (number, kind) {
             (Some(number), ReplayKind::Close) => self.close(number, closes),
@@ -142,7 +143,7 @@ impl Handles {
         if slot.last.is_some_and(|last| slot.uses >= last) {
             all.open.remove(&number);
             let closed = all.slots.remove(&number);
-            // Closing takes a while on some storage.
+            // Closing may take long on some storage, so it happens outside of the lock.
             drop(all);
             drop(closed);
         }
@@ -167,12 +168,12 @@ mod tests {
         }
         assert_eq!(handles.slots().open.len(), LIMIT);
         assert_eq!(handles.slots().slots.len(), LIMIT + 1);
-        // The first was closed for the last: its next use opens it again and is its second one, the last is left out.
+        // File 0 was closed when the limit was reached; its next use opens it again as its second use, and the third is skipped.
         assert_eq!((open(0).await, open(5).await), (1, 0));
         handles.used(0, None);
         handles.pass(Some(0), (ReplayKind::Read, Some(3)));
         assert!(!handles.slots().slots.contains_key(&0));
-        // Nobody opened this one: what was to open and to close it was left out.
+        // File 9000 was never opened, because its opening and closing were skipped.
         handles.pass(Some(9000), (ReplayKind::Open, None));
         handles.pass(Some(9000), (ReplayKind::Close, Some(1)));
         assert!(!handles.slots().slots.contains_key(&9000));

@@ -1,77 +1,44 @@
-//! Does the operations of a recorded trace again, at their moments.
+//! Replay of the operations of a recorded trace, at their recorded times.
 //!
-//! Invariant: what is in memory is a window of operations. With the recorded schedule, one worker at a time waits for the
-//! next moment, and another takes over from it before that comes, so no operation that is not yet due has a thread, and
-//! none changes threads when it is. With program order, a worker has its lanes' operations in their order.
+//! Invariant: only a window of operations is in memory. With the recorded schedule, one worker at a time waits for the next due time, and
+//! another worker takes over the waiting before it issues. So operations that are not due occupy no thread, and no operation changes
+//! threads when it is issued. With program order, each worker has the operations of its lanes in order.
 
-mod board;
-mod body;
-mod crew;
+mod dependency_graph;
+mod fidelity_counter;
 mod handles;
-mod loops;
-mod order;
-mod tally;
+mod op_scheduler;
+mod options;
 #[cfg(test)]
 mod tests;
+mod training_loops;
 mod worker;
+mod worker_pool;
+mod write_body;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dlio_comm::Activity;
-use dlio_event::{Nanos, Phase, Position};
+use dlio_event::Nanos;
 use dlio_plan::replay::{Error as TraceError, Fidelity, Late, ReplayOp, Timing};
-use dlio_storage::Storage;
 use tokio::sync::watch;
 
 use crate::clock::nanos;
-use crate::watch::Watch;
-use crate::{CancelFlag, Error, Rig, StallLimits, Waiting};
-use crew::{Crew, News};
+use crate::watchdog::Watchdog;
+use crate::{Error, Rig, Waiting};
+use fidelity_counter::FidelityCounter;
 use handles::Handles;
-use loops::Loops;
-use tally::Tally;
+pub use options::ReplayOptions;
+use options::{AT, TOLERANCE, WINDOW};
+use training_loops::TrainingLoops;
+use worker_pool::{PoolEvent, WorkerPool};
 
-/// Where events of a replay are: in no epoch or step.
-const AT: Position = Position { phase: Phase::Train, epoch: 0, block: 0, step: 0, sample: None };
-
-/// Operations that are read ahead, over all queues.
-const WINDOW: usize = 4096;
-
-/// An operation that is later than this is late for `--late stretch` and `--late skip`.
-const TOLERANCE: Nanos = 10_000_000;
-/// Of so many operations that are late already when they are read, one is looked at by the workers.
+/// Of this many operations that are late when they are read, one is passed to the workers.
 const MISSED: u64 = 256;
 
-/// How to replay.
-#[derive(Clone)]
-pub struct ReplayOptions {
-    /// When operations are issued.
-    pub timing: Timing,
-    /// What happens to late ones (open timing).
-    pub late: Late,
-    /// Operations of this rank at a time, at most, each on a thread of its own; at least 1. Training loops have threads beside them.
-    pub inflight: u32,
-    /// Operations of this rank at a time when it was recorded: how many threads the schedule begins with.
-    pub peak: u64,
-    /// Lanes of this rank: with program order there is no use for more workers.
-    pub lanes: u32,
-    /// Storages of the endpoint rules, by number from 1.
-    pub routes: Vec<Arc<dyn Storage>>,
-    /// Training loops of this rank, and the meetings that those of all ranks have (dependent timing).
-    pub loops: (u32, u32),
-    /// Seed of what is written.
-    pub seed: u64,
-    /// From the meeting of the ranks to the start.
-    pub lead: Duration,
-    /// A wait of this length is reported to the observer; zero: never.
-    pub stall_after: StallLimits,
-    /// Ends the replay early.
-    pub cancel: CancelFlag,
-}
-
-/// Replays this rank's operations, together with all other ranks; a failed operation is counted and does not end the replay.
+/// Replays this rank's operations, in step with all other ranks. A failed operation is counted and does not end the replay.
 ///
 /// # Errors
 /// When the trace cannot be read, a worker cannot be started, or the replay is cancelled.
@@ -80,44 +47,45 @@ pub async fn replay(
     rig: &Rig,
     options: &ReplayOptions,
 ) -> Result<Fidelity, Error> {
-    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
-    watch.check_cancelled(AT)?;
-    // Before the start is agreed on: a long trace takes a while until its rows are in order, and the first ones would be late.
+    let mut watchdog = Watchdog::new(rig, options.cancel.clone(), options.stall_after);
+    watchdog.check_cancelled(AT)?;
+    // Read before the ranks agree on the start, because sorting the rows of a long trace takes time and would make the first operations late.
     let first: Vec<_> = operations.by_ref().take(WINDOW).collect();
     let operations = first.into_iter().chain(operations);
     let (alive, released) = watch::channel(());
-    // Threads take time to start; the moment is agreed on when the first are there, and operations are handed out after that.
-    let (crew, shared) = Crew::start(rig, options, &released)?;
-    let start = agree_on_start(rig, &mut watch, options.lead).await?;
+    // Threads take time to start, so the ranks agree on the start after the first threads exist and before operations are handed out.
+    let (pool, shared) = WorkerPool::start(rig, options, &released)?;
+    let start = agree_on_start(rig, &mut watchdog, options.lead).await?;
     shared.start.store(start, Ordering::Release);
     let loops = Arc::clone(&shared.loops);
     let skips = options.late == Late::Skip && options.timing == Timing::Open;
     let schedule = Schedule { start, skips, handles: Arc::clone(&shared.handles) };
     drop(shared);
-    let mut tally = Tally::default();
-    let fed = feed(operations, crew, (&mut watch, rig, &loops), (&mut tally, &schedule)).await;
+    let mut counter = FidelityCounter::default();
+    let fed = feed(operations, pool, (&mut watchdog, rig, &loops), (&mut counter, &schedule)).await;
     drop(alive);
     fed?;
-    watch.meet(AT, rig.comm.barrier()).await?;
-    Ok(tally.finish())
+    watchdog.collective(AT, rig.comm.barrier()).await?;
+    Ok(counter.finish())
 }
 
-/// The same moment on all ranks of a node; on several nodes, whose clocks differ, a moment after a meeting.
-async fn agree_on_start(rig: &Rig, watch: &mut Watch<'_>, lead: Duration) -> Result<Nanos, Error> {
+/// Returns the start of the replay: the same time on all ranks of one node, or on several nodes, whose clocks differ, a time after a
+/// barrier.
+async fn agree_on_start(rig: &Rig, watchdog: &mut Watchdog<'_>, lead: Duration) -> Result<Nanos, Error> {
     let now = rig.clock.now().to_le_bytes();
-    let all = watch.meet(AT, rig.comm.all_gather(&now)).await?;
+    let all = watchdog.collective(AT, rig.comm.all_gather(&now)).await?;
     if rig.comm.place().nodes > 1 {
-        watch.meet(AT, rig.comm.barrier()).await?;
+        watchdog.collective(AT, rig.comm.barrier()).await?;
         return Ok(rig.clock.now().saturating_add(nanos(lead)));
     }
     let readings = all.iter().filter_map(|bytes| <[u8; 8]>::try_from(bytes.as_slice()).ok()).map(Nanos::from_le_bytes);
     Ok(readings.max().unwrap_or(0).saturating_add(nanos(lead)))
 }
 
-/// What is late before anybody has it.
+/// The schedule, by which operations may be late before a worker has them.
 struct Schedule {
     start: Nanos,
-    /// `--late skip`.
+    /// Whether late operations are skipped (`--late skip`).
     skips: bool,
     handles: Arc<Handles>,
 }
@@ -129,74 +97,74 @@ impl Schedule {
 }
 
 enum Turn {
-    News(News),
-    Met(Result<(), dlio_comm::Error>),
+    Pool(PoolEvent),
+    Barrier(Result<(), dlio_comm::Error>),
 }
 
-/// Hands operations out as there is room, counts what comes back, and meets the other ranks where the trace did.
+/// Hands operations to the workers while there is room, counts their reports, and enters the barriers of the trace.
 async fn feed(
     mut operations: impl Iterator<Item = Result<ReplayOp, TraceError>>,
-    mut crew: Crew,
-    (watch, rig, loops): (&mut Watch<'_>, &Rig, &Loops),
-    (tally, schedule): (&mut Tally, &Schedule),
+    mut pool: WorkerPool,
+    (watchdog, rig, loops): (&mut Watchdog<'_>, &Rig, &TrainingLoops),
+    (counter, schedule): (&mut FidelityCounter, &Schedule),
 ) -> Result<(), Error> {
-    let place = watch.place(AT);
-    watch.begin(AT, Activity::Replaying);
+    let place = watchdog.place(AT);
+    watchdog.announce(AT, Activity::Replaying);
     let (mut next, mut more, mut missed) = (None, true, 0u64);
-    let mut meeting = std::pin::pin!(meet(rig, loops));
+    let mut barrier = std::pin::pin!(next_barrier(rig, loops));
     loop {
         if more && next.is_none() {
             next = operations.next().transpose().map_err(|source| Error::Trace { place, source })?;
             if let Some(op) = &next {
-                tally.planned(op);
-                // Where the schedule is denser than it can be read, reading on is all that helps. Now and then one goes to the workers,
-                // who leave it out: so their reports are heard.
+                counter.planned(op);
+                // If the schedule is denser than the trace can be read, late operations are skipped while reading. Occasionally one is passed
+                // to the workers, who skip it, so that their reports are still received.
                 let is_missed = schedule.is_missed(op, rig.clock.now());
                 missed += u64::from(is_missed);
                 if is_missed && !missed.is_multiple_of(MISSED) {
                     schedule.handles.pass(op.handle, (op.kind, op.closes));
-                    tally.unread();
+                    counter.unread();
                     next = None;
                     continue;
                 }
             } else {
                 more = false;
-                crew.close();
+                pool.close();
             }
         }
         let turn = async {
             tokio::select! {
                 biased;
-                met = &mut meeting => Turn::Met(met),
-                news = crew.news(next.as_ref()) => Turn::News(news),
+                met = &mut barrier => Turn::Barrier(met),
+                event = pool.next_event(next.as_ref()) => Turn::Pool(event),
             }
         };
-        match watch.attend(AT, waiting, turn).await? {
-            Turn::Met(met) => {
+        match watchdog.wait_for(AT, waiting, turn).await? {
+            Turn::Barrier(met) => {
                 met.map_err(|source| Error::Comm { place, source })?;
-                loops.part();
-                meeting.set(meet(rig, loops));
+                loops.release();
+                barrier.set(next_barrier(rig, loops));
             }
-            Turn::News(News::Done(done)) => {
+            Turn::Pool(PoolEvent::Done(done)) => {
                 for report in done {
-                    tally.take(report);
+                    counter.take(report);
                 }
-                let (operations, bytes) = tally.over();
+                let (operations, bytes) = counter.over();
                 rig.observer.operations_done(operations, bytes);
             }
-            Turn::News(News::Room) => next.take().map_or(Ok(()), |op| crew.give(op))?,
-            Turn::News(News::Short) => crew.grow()?,
-            Turn::News(News::Enough) => crew.settle(),
-            // Workers that were told to stop end as those do that have done all.
-            Turn::News(News::Over) if !more => return watch.check_cancelled(AT),
-            Turn::News(News::Over) => return Err(Error::Cancelled { place }),
+            Turn::Pool(PoolEvent::Room) => next.take().map_or(Ok(()), |op| pool.send(op))?,
+            Turn::Pool(PoolEvent::WorkerNeeded) => pool.spawn_worker()?,
+            Turn::Pool(PoolEvent::NoMoreWorkers) => pool.stop_spawning(),
+            // Cancelled workers end in the same way as workers that have completed all operations.
+            Turn::Pool(PoolEvent::Ended) if !more => return watchdog.check_cancelled(AT),
+            Turn::Pool(PoolEvent::Ended) => return Err(Error::Cancelled { place }),
         }
     }
 }
 
-/// The next meeting of the training loops of all ranks.
-async fn meet(rig: &Rig, loops: &Loops) -> Result<(), dlio_comm::Error> {
-    loops.assembled().await;
+/// Enters the next barrier of the training loops of all ranks, when all loops of this rank have arrived.
+async fn next_barrier(rig: &Rig, loops: &TrainingLoops) -> Result<(), dlio_comm::Error> {
+    loops.all_arrived().await;
     rig.comm.barrier().await
 }
 

@@ -1,4 +1,4 @@
-//! Replays on virtual time, against storage whose delays are known.
+//! Replays on virtual time, with storage whose delays are known.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::memory::Memory;
 
 use super::*;
-use crate::{LaneHost, Silent, StallLimits, VirtualClock};
+use crate::{CancelFlag, LaneHost, Silent, StallLimits, VirtualClock};
 
 const MS: Nanos = 1_000_000;
 
@@ -44,7 +44,8 @@ fn options(timing: Timing, late: Late, inflight: u32) -> ReplayOptions {
     }
 }
 
-/// Replays on virtual time; reads take `delay_ms`. Returns starts in milliseconds after the start, in order.
+/// Replays on virtual time, with reads that take `delay_ms`. Returns the start times of the operations in milliseconds since the start of
+/// the replay, in order.
 async fn run(
     operations: Vec<ReplayOp>,
     options: ReplayOptions,
@@ -85,15 +86,15 @@ async fn operations_are_issued_at_their_moments_whatever_those_before_take() {
     assert!(dues.contains(&Some(255 * MS)) && !dues.contains(&None), "{dues:?}");
 }
 
-/// A write that was recorded to take so long.
+/// Returns a write with this recorded duration in milliseconds.
 fn taking(took_ms: u64, op: ReplayOp) -> ReplayOp {
     ReplayOp { took: took_ms * MS, kind: ReplayKind::Write, ..op }
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_operations_of_a_lane_on_one_object_keep_their_order_and_hold_nobody_else_up() {
-    // Recorded with writes of 4 ms, done with writes of 40: those at 5 and 10 followed the ones before, those at 11 and 12 overlapped the
-    // one at 10; lane 1 is another thread.
+    // Writes took 4 ms in the recording and take 40 ms here. The writes at 5 and 10 ms followed earlier ones; those at 11 and 12 ms overlapped
+    // the one at 10 ms; lane 1 is another thread.
     let operations = || {
         vec![
             taking(4, op(0, 0, 0, 0)),
@@ -107,12 +108,12 @@ async fn late_operations_of_a_lane_on_one_object_keep_their_order_and_hold_nobod
     let (fidelity, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 4), 40).await;
     assert_eq!(starts, [0, 12, 40, 80, 80, 300]);
     assert_eq!((fidelity.operations_done, fidelity.peak), (6, 2));
-    // What waits for others takes no place among those that are under way.
+    // Operations that wait for others do not count as in flight.
     let (_, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 2), 40).await;
     assert_eq!(starts, [0, 12, 40, 80, 80, 300]);
     let (_, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 1), 40).await;
     assert_eq!(starts, [0, 40, 80, 120, 160, 300]);
-    // What follows one that is left out does not wait for ever.
+    // Successors of a skipped operation do not wait forever.
     let (skipped, starts, _) = run(operations(), options(Timing::Open, Late::Skip, 4), 40).await;
     assert_eq!((starts, skipped.operations_skipped), (vec![0, 12, 300], 3));
 }
@@ -152,7 +153,7 @@ async fn an_fsync_and_a_closing_stay_behind_the_late_write_of_their_file() {
 
 #[tokio::test(start_paused = true)]
 async fn lateness_is_caught_up_stretched_or_skipped() {
-    // One at a time, each 50 ms, due every 30 ms and then after a pause.
+    // Operations of 50 ms run one at a time; they are due every 30 ms and then after a pause.
     let operations = || vec![op(0, 0, 0, 0), op(1, 0, 30, 0), op(2, 0, 60, 0), op(3, 0, 200, 0)];
     let (caught_up, starts, _) = run(operations(), options(Timing::Open, Late::CatchUp, 1), 50).await;
     assert_eq!(starts, [0, 50, 100, 200]);
@@ -166,7 +167,7 @@ async fn lateness_is_caught_up_stretched_or_skipped() {
     assert_eq!(skipped.metric("operations_missing"), Some(1.0));
 }
 
-/// A clock that also runs while operations are read.
+/// A clock that also advances while operations are read from the trace.
 struct Reading {
     clock: VirtualClock,
     read: Arc<std::sync::atomic::AtomicU64>,
@@ -198,8 +199,8 @@ async fn a_schedule_that_is_denser_than_it_can_be_read_is_met_again_and_what_was
         lanes: LaneHost::Tasks,
         observer: Rc::new(Silent),
     };
-    // 100,000 in 100 ms, of which each takes 3 us to be read: the last ones are read 200 ms late, and so is what comes in the pause. Then
-    // one comes every millisecond, and after 150 of these the schedule is met.
+    // 100,000 operations are due within 100 ms, and reading each takes 3 µs: the last ones are read 200 ms late, as are the operations of the
+    // pause. Then one operation is due every millisecond, and after 150 of them the schedule is met.
     let dense = (0..100_000u64).map(|number| (number, number * 1000));
     let sparse = (0..1000u64).map(|number| (100_000 + number, 150 * MS + number * MS));
     let operations = dense.chain(sparse).map(|(number, due)| {
@@ -213,7 +214,7 @@ async fn a_schedule_that_is_denser_than_it_can_be_read_is_met_again_and_what_was
     assert_eq!(fidelity.operations_done + fidelity.operations_skipped, 101_000);
     assert!(fidelity.operations_unread > 50_000 && fidelity.operations_unread < fidelity.operations_skipped);
     assert!(fidelity.operations_done >= 850 + WINDOW as u64, "{} were done", fidelity.operations_done);
-    // But for those whose worker slept while others were read.
+    // Excludes operations whose worker slept while others were read.
     let late = fidelity.issue_error.quantile(0.99).unwrap();
     assert!(late <= TOLERANCE + TOLERANCE / 64, "{late} ns late");
 }
@@ -247,7 +248,7 @@ async fn a_hundred_thousand_pending_operations_are_read_only_as_there_is_room() 
     };
     let ahead = std::cell::Cell::new(0);
     let operations = (0..100_000u64).map(|number| {
-        // Due one per millisecond: what is read before its moment is the window.
+        // One operation is due per millisecond, so the window determines how many are read before they are due.
         ahead.set(ahead.get().max(number.saturating_sub(clock.now() / MS)));
         Ok(op(number, 0, number, 0))
     });
@@ -322,7 +323,7 @@ async fn pieces_are_written_where_they_were_into_one_open_file() {
     assert_eq!(kinds, [("open", 0, 0), ("write", 50, 10), ("read", 45, 20), ("fsync", 0, 0), ("write", 200, 10)]);
 }
 
-/// An operation on an open file.
+/// Returns an operation on an open file.
 fn on(handle: u64, op: ReplayOp) -> ReplayOp {
     ReplayOp { handle: Some(handle), ..op }
 }
@@ -360,7 +361,7 @@ async fn dependent_timing_keeps_reads_behind_the_loop_and_the_loop_behind_its_re
         bytes: 0,
         ..step(op(number, 9, 0, 0), Edges { own: true, ..edges })
     };
-    // Recorded with reads of 10 ms: the loop fetched at 10 and computed until 30, then a read followed it at once.
+    // Reads took 10 ms in the recording: the loop fetched at 10 ms and computed until 30 ms, and a read followed immediately.
     let operations = || {
         vec![
             step(op(0, 0, 0, 0), edges(0, 1, 0, false)),

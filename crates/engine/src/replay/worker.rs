@@ -1,4 +1,4 @@
-//! One operation at a time: wait for its moment, issue it, report.
+//! A worker of a replay: it waits until an operation is due, issues it and reports it, one at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,96 +9,96 @@ use dlio_plan::replay::{Issue, Late, ReplayKind, ReplayOp, Timing};
 use dlio_storage::{Attempts, ByteRange, Error as StorageError, ErrorKind, Object, Receipt, Storage, record_attempts};
 use tokio::sync::mpsc;
 
-use super::board::{AWAKE, Board, Lead, Turn};
-use super::body::{Body, Budget};
+use super::dependency_graph::GraphId;
 use super::handles::{Handle, Handles};
-use super::loops::Loops;
-use super::order::ChainId;
-use super::{AT, ReplayOptions, TOLERANCE};
+use super::op_scheduler::{AWAKE, LeaderTurn, OpScheduler, WorkerTurn};
+use super::options::{AT, ReplayOptions, TOLERANCE};
+use super::training_loops::TrainingLoops;
+use super::write_body::{PrefillBudget, WriteBody};
 use crate::Clock;
-use crate::reader::Halt;
+use crate::lane_status::Halt;
 
-/// The longest wait without a look at whether the replay goes on.
+/// Longest wait in nanoseconds without a check for cancellation.
 const SLICE: Nanos = 100_000_000;
-/// Reports that are kept back: each waking of the main task takes a processor from the operations.
+/// Number of reports that are sent together, because each wake-up of the main task takes processor time from the operations.
 const REPORTS: usize = 64;
 
-/// Where a worker's operations come from.
+/// Source of a worker's operations.
 pub(super) enum Source {
-    /// From the schedule that all workers share.
-    Board(Arc<Board>, usize),
-    /// From its lanes.
+    /// The schedule that all workers share, and the number of this worker.
+    OpScheduler(Arc<OpScheduler>, usize),
+    /// A queue of the operations of the worker's lanes.
     Lanes(mpsc::Receiver<ReplayOp>),
 }
 
-/// What became of an operation.
+/// Result of an operation.
 pub(super) enum Report {
     Skipped,
     Done(Done),
 }
 
 pub(super) struct Done {
-    /// Number in the order of issue.
+    /// Number of the operation in the order of issue.
     pub(super) ticket: u64,
     pub(super) issue: Issue,
     pub(super) think: bool,
     pub(super) end: Nanos,
     pub(super) bytes: u64,
-    /// Operations under way at the issue, this one included.
+    /// Number of operations in flight at the issue, including this one.
     pub(super) running: u64,
     pub(super) shift: Nanos,
-    /// Files that were opened for reading.
+    /// Number of files that were opened for reading.
     pub(super) opens: u64,
-    /// The object is larger than recorded, and its end was asked for.
+    /// Whether the object is larger than recorded and its end was requested.
     pub(super) larger: bool,
     pub(super) failure: Option<String>,
-    /// It failed, as it did when it was recorded.
+    /// Whether the operation failed, as it did in the recording.
     pub(super) failed_again: bool,
 }
 
-/// What all workers share.
+/// State that all workers share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    /// The storage of the configuration, then one per endpoint rule.
+    /// The storage of the configuration, followed by one per endpoint rule.
     pub(super) storages: Arc<[Arc<dyn Storage>]>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: Arc<dyn EventSink>,
-    /// Start of the replay: known before the first operation comes.
+    /// Start of the replay, which is set before the first operation is handed out.
     pub(super) start: Arc<AtomicU64>,
     pub(super) handles: Arc<Handles>,
-    pub(super) loops: Arc<Loops>,
+    pub(super) loops: Arc<TrainingLoops>,
     pub(super) halt: Halt,
     pub(super) reports: mpsc::UnboundedSender<Vec<Report>>,
     pub(super) running: Arc<AtomicU64>,
     pub(super) tickets: Arc<AtomicU64>,
-    pub(super) ready: Arc<Budget>,
+    pub(super) ready: Arc<PrefillBudget>,
 }
 
 pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) options: ReplayOptions,
-    /// End of the operation before, by lane.
+    /// End time of the previous operation, by lane.
     pub(super) ended: BTreeMap<u32, Nanos>,
-    pub(super) told: Vec<Report>,
+    pub(super) unsent: Vec<Report>,
 }
 
-/// An operation whose moment has come.
+/// An operation that is ready to be issued.
 struct Ready {
     op: ReplayOp,
     due: Option<Nanos>,
     shift: Nanos,
-    body: Body,
+    body: WriteBody,
 }
 
 impl Worker {
-    pub(super) async fn live(mut self, source: Source) {
+    pub(super) async fn run(mut self, source: Source) {
         let halt = self.shared.halt.clone();
         let work = async {
             let whole = match source {
-                Source::Board(board, me) => self.follow_schedule(&board, me).await,
+                Source::OpScheduler(scheduler, me) => self.follow_schedule(&scheduler, me).await,
                 Source::Lanes(operations) => self.follow_lanes(operations).await,
             };
-            self.tell();
+            self.send_reports();
             whole
         };
         tokio::select! {
@@ -117,99 +117,100 @@ impl Worker {
     }
 
     fn report(&mut self, report: Report) {
-        self.told.push(report);
-        if self.told.len() >= REPORTS {
-            self.tell();
+        self.unsent.push(report);
+        if self.unsent.len() >= REPORTS {
+            self.send_reports();
         }
     }
 
-    fn tell(&mut self) {
-        if !self.told.is_empty() {
+    fn send_reports(&mut self) {
+        if !self.unsent.is_empty() {
             // Nobody listens any more when the replay has ended for another reason.
-            drop(self.shared.reports.send(std::mem::take(&mut self.told)));
+            drop(self.shared.reports.send(std::mem::take(&mut self.unsent)));
         }
     }
 
-    /// Issues operations at their recorded moments, together with the other workers; `None`: the replay ended early.
-    async fn follow_schedule(&mut self, board: &Board, me: usize) -> Option<()> {
+    /// Issues operations at their recorded times, together with the other workers. Returns `None` if the replay ended early.
+    async fn follow_schedule(&mut self, scheduler: &OpScheduler, me: usize) -> Option<()> {
         loop {
-            let op = match board.turn(me, self.now(), self.start()) {
-                Turn::Own(op) => op,
-                Turn::Lead => self.lead(board, me).await?,
-                Turn::Rest => {
-                    self.tell();
-                    board.woken(me).await;
+            let op = match scheduler.worker_turn(me, self.now(), self.start()) {
+                WorkerTurn::Own(op) => op,
+                WorkerTurn::Lead => self.lead(scheduler, me).await?,
+                WorkerTurn::Rest => {
+                    self.send_reports();
+                    scheduler.wait_for_wakeup(me).await;
                     continue;
                 }
-                Turn::End => return Some(()),
+                WorkerTurn::End => return Some(()),
             };
-            let (kind, link) = (op.kind, (ChainId::of(&op), op.number));
-            let Some((mut due, mut shift)) = self.scheduled(board, &op) else {
-                board.done(me, link, (self.now(), self.start()));
+            let (kind, link) = (op.kind, (GraphId::of(&op), op.number));
+            let Some((mut due, mut shift)) = self.scheduled(scheduler, &op) else {
+                scheduler.done(me, link, (self.now(), self.start()));
                 continue;
             };
             let body = self.body(&op);
             loop {
-                if board.may_spin(self.now(), due) {
+                if scheduler.may_spin(self.now(), due) {
                     self.shared.clock.spin_until(due).await;
                 } else {
                     self.shared.clock.sleep_until(due).await;
                 }
-                // The schedule may have moved on meanwhile.
-                let moved = board.shift().saturating_sub(shift);
+                // The schedule may have been delayed during the wait.
+                let moved = scheduler.shift().saturating_sub(shift);
                 if moved == 0 {
                     break;
                 }
                 (due, shift) = (due + moved, shift + moved);
             }
             let took = self.issue(Ready { op, due: Some(due), shift, body }).await;
-            board.took(kind, took);
-            board.done(me, link, (self.now(), self.start()));
+            scheduler.record_duration(kind, took);
+            scheduler.done(me, link, (self.now(), self.start()));
         }
     }
 
-    /// Waits for the next operation that nobody else does in time; `None`: there is none, or the replay ended early.
-    async fn lead(&mut self, board: &Board, me: usize) -> Option<ReplayOp> {
+    /// Waits as leader for the next operation that no other worker issues in time. Returns `None` if there is none, or if the replay ended
+    /// early.
+    async fn lead(&mut self, scheduler: &OpScheduler, me: usize) -> Option<ReplayOp> {
         loop {
             if self.shared.halt.is_set() {
                 return None;
             }
             let now = self.now();
-            match board.lead(me, now, self.start()) {
-                Lead::Doze(until, rung) => {
+            match scheduler.leader_turn(me, now, self.start()) {
+                LeaderTurn::Doze(until, rung) => {
                     if until > now.saturating_add(10 * AWAKE) {
-                        self.tell();
+                        self.send_reports();
                     }
                     let until = until.min(now.saturating_add(SLICE));
-                    self.shared.clock.doze_until(until, (board.alarm(), rung)).await;
-                    board.woke(self.now().saturating_sub(until));
+                    self.shared.clock.doze_until(until, (scheduler.alarm(), rung)).await;
+                    scheduler.record_wake_delay(self.now().saturating_sub(until));
                 }
-                Lead::Starve => {
-                    self.tell();
-                    board.woken(me).await;
+                LeaderTurn::Starve => {
+                    self.send_reports();
+                    scheduler.wait_for_wakeup(me).await;
                 }
-                Lead::Late(ops) => ops.iter().for_each(|op| self.pass(op)),
-                Lead::Issue(op) => return Some(op),
-                Lead::End => return None,
+                LeaderTurn::Late(ops) => ops.iter().for_each(|op| self.pass(op)),
+                LeaderTurn::Issue(op) => return Some(op),
+                LeaderTurn::End => return None,
             }
         }
     }
 
-    /// Leaves an operation out that is late.
+    /// Skips a late operation.
     fn pass(&mut self, op: &ReplayOp) {
         self.shared.handles.pass(op.handle, (op.kind, op.closes));
         self.report(Report::Skipped);
     }
 
-    /// When an operation of the schedule is due, and how far the schedule has been moved; `None`: it is left out.
-    fn scheduled(&mut self, board: &Board, op: &ReplayOp) -> Option<(Nanos, Nanos)> {
-        let shift = board.shift();
+    /// Returns the due time of an operation and the delay of the schedule, both in nanoseconds; `None` if the operation is skipped.
+    fn scheduled(&mut self, scheduler: &OpScheduler, op: &ReplayOp) -> Option<(Nanos, Nanos)> {
+        let shift = scheduler.shift();
         let due = self.start().saturating_add(op.due).saturating_add(shift);
         let now = self.now();
         let late = now.saturating_sub(due);
         match self.options.late {
             Late::Stretch if late > TOLERANCE => {
-                board.stretch(late);
+                scheduler.stretch(late);
                 Some((now, shift + late))
             }
             Late::Skip if late > TOLERANCE => {
@@ -220,13 +221,13 @@ impl Worker {
         }
     }
 
-    /// Issues operations in the order of their lanes; `None`: the replay ended early.
+    /// Issues operations in the order of their lanes. Returns `None` if the replay ended early.
     async fn follow_lanes(&mut self, mut operations: mpsc::Receiver<ReplayOp>) -> Option<()> {
         loop {
             let op = if let Ok(op) = operations.try_recv() {
                 op
             } else {
-                self.tell();
+                self.send_reports();
                 let Some(op) = operations.recv().await else { return Some(()) };
                 op
             };
@@ -251,12 +252,12 @@ impl Worker {
         }
     }
 
-    /// What the training loop did: it waits for its step, computes, or meets the other ranks.
+    /// Executes an operation of a training loop: a fetch, a computation or a barrier.
     async fn turn_loop(&mut self, op: &ReplayOp) -> Option<()> {
         let loops = Arc::clone(&self.shared.loops);
         match op.kind {
             ReplayKind::Fetch => loops.fetched(op.edges).await,
-            ReplayKind::Barrier => loops.meet(op.edges.group).await,
+            ReplayKind::Barrier => loops.barrier(op.edges.group).await,
             _ => self.wait(self.now().saturating_add(op.took)).await?,
         }
         let end = self.now();
@@ -272,7 +273,7 @@ impl Worker {
             }
             let now = self.now();
             if until > now.saturating_add(10 * AWAKE) {
-                self.tell();
+                self.send_reports();
             }
             let slice = now.saturating_add(SLICE);
             self.shared.clock.sleep_until(until.min(slice)).await;
@@ -282,13 +283,13 @@ impl Worker {
         }
     }
 
-    /// What a write writes.
-    fn body(&self, op: &ReplayOp) -> Body {
+    /// Returns the content that an operation writes; it is empty for other operations than writes.
+    fn body(&self, op: &ReplayOp) -> WriteBody {
         let len = if op.kind == ReplayKind::Write { op.bytes } else { 0 };
-        Body::new(self.options.seed, (&op.key, op.offset, len), self.shared.halt.clone(), &self.shared.ready)
+        WriteBody::new(self.options.seed, (&op.key, op.offset, len), self.shared.halt.clone(), &self.shared.ready)
     }
 
-    /// Returns how long it took.
+    /// Issues an operation and reports it; returns its duration in nanoseconds.
     async fn issue(&mut self, ready: Ready) -> Nanos {
         let Ready { op, due, shift, mut body } = ready;
         let running = self.shared.running.fetch_add(1, Ordering::Relaxed) + 1;
@@ -338,8 +339,8 @@ impl Worker {
         self.shared.storages.get(usize::from(op.via)).unwrap_or(&self.shared.storages[0])
     }
 
-    /// Does it; returns all attempts and the bytes that moved.
-    async fn act(&self, op: &ReplayOp, body: &mut Body) -> Result<(Attempts, u64), StorageError> {
+    /// Executes an operation on storage; returns all attempts and the number of bytes transferred.
+    async fn act(&self, op: &ReplayOp, body: &mut WriteBody) -> Result<(Attempts, u64), StorageError> {
         let (key, storage) = (op.key.as_str(), self.storage(op));
         match (op.kind, op.handle) {
             (ReplayKind::Open, Some(handle)) => {
@@ -376,7 +377,7 @@ impl Worker {
             (ReplayKind::Stat, _) => look_up(storage, op).await.map(|attempts| (attempts, 0)),
             (ReplayKind::List, _) => storage.list(key, &mut |_| {}).await.map(|receipt| (receipt.attempts, 0)),
             (ReplayKind::Delete, _) => storage.delete(key).await.map(|receipt| (receipt.attempts, 0)),
-            // Openings and closings have numbers, and the training loop is no storage.
+            // Openings, closings and syncs always have handles, and training loop operations do not use storage.
             (
                 ReplayKind::Open
                 | ReplayKind::Close
@@ -397,13 +398,13 @@ impl Worker {
     }
 }
 
-/// Reads a range of an open object; adds to the attempts that opened it. Where all was read of what may be larger now, as much is read as
-/// then.
+/// Reads a range of an open object; returns the attempts of opening and reading it, and the number of bytes. If the recording read to the
+/// end of an object that may be larger now, the recorded number of bytes is read.
 async fn read(object: &dyn Object, op: &ReplayOp, attempts: Attempts) -> Result<(Attempts, u64), StorageError> {
     let mut discard = |_: &[u8]| Ok(());
     let range = ByteRange { offset: op.offset, len: op.len };
     let done = match op.len {
-        // No number of bytes is expected of what failed.
+        // The recorded number of bytes of a failed operation is meaningless.
         _ if op.failed => object.read(range, &mut discard).await,
         None if op.offset == 0 => object.read_first(op.bytes, &mut discard).await,
         None if op.bytes > 0 => object.read(ByteRange::new(op.offset, op.bytes), &mut discard).await,
@@ -412,7 +413,7 @@ async fn read(object: &dyn Object, op: &ReplayOp, attempts: Attempts) -> Result<
     with(attempts, done)
 }
 
-/// Looks up an object or a folder. In a bucket there are no folders, so asking for one finds none.
+/// Looks up an object or a folder. Buckets have no folders, so a missing folder there is not an error.
 async fn look_up(storage: &Arc<dyn Storage>, op: &ReplayOp) -> Result<Attempts, StorageError> {
     match storage.look_up(&op.key).await {
         Ok((_, receipt)) => Ok(receipt.attempts),
@@ -421,7 +422,7 @@ async fn look_up(storage: &Arc<dyn Storage>, op: &ReplayOp) -> Result<Attempts, 
     }
 }
 
-/// Whether a read asked for the end of an object that is farther than it was.
+/// Returns whether a read requested the end of an object that is now larger than recorded.
 fn is_larger(op: &ReplayOp, bytes: u64, attempts: &Attempts) -> bool {
     if op.kind != ReplayKind::Read || op.failed || op.len.is_some_and(|len| len <= op.bytes) {
         return false;
@@ -430,17 +431,17 @@ fn is_larger(op: &ReplayOp, bytes: u64, attempts: &Attempts) -> bool {
     bytes > op.bytes || size.is_some_and(|size| size > op.offset.saturating_add(op.bytes))
 }
 
-/// Writes to an open file, or makes that durable.
+/// Writes to an open file, or syncs it.
 async fn update(
     open: &Handle,
     op: &ReplayOp,
-    (storage, body): (&Arc<dyn Storage>, &mut Body),
+    (storage, body): (&Arc<dyn Storage>, &mut WriteBody),
 ) -> Result<Receipt, StorageError> {
     let object = open.updatable(|| storage.uri(&op.key))?;
     if op.kind == ReplayKind::Write { object.write(op.offset, body).await } else { object.sync().await }
 }
 
-/// What was done, with the attempts before it.
+/// Prepends earlier attempts to the result of an operation.
 fn with(mut attempts: Attempts, done: Result<Receipt, StorageError>) -> Result<(Attempts, u64), StorageError> {
     match done {
         Ok(receipt) => {
@@ -455,7 +456,7 @@ fn with(mut attempts: Attempts, done: Result<Receipt, StorageError>) -> Result<(
     }
 }
 
-/// Says so when fewer or more bytes moved than were recorded, unless that is because the object is larger.
+/// Returns a message if the number of bytes transferred differs from the recording, unless the object is larger than recorded.
 fn short(op: &ReplayOp, (bytes, larger): (u64, bool), object: &str) -> Option<String> {
     let moves = matches!(op.kind, ReplayKind::Read | ReplayKind::Write) && !op.failed && !larger;
     (moves && bytes != op.bytes).then(|| {
@@ -468,7 +469,7 @@ fn short(op: &ReplayOp, (bytes, larger): (u64, bool), object: &str) -> Option<St
     })
 }
 
-/// Adds the schedule to events.
+/// An event sink that adds the due time to events.
 struct Scheduled<'s> {
     events: &'s dyn EventSink,
     due: Option<Nanos>,

@@ -1,4 +1,4 @@
-//! Storage as slow and as broken as a test wants it.
+//! Delays and failures of storage for tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::memory::Memory;
 use dlio_storage::{ErrorKind, Storage};
 
-/// What goes wrong.
+/// Delays and failures of storage.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// Delay of every read.
     pub read: Duration,
     /// Delay of every object that is written or staged.
     pub stage: Duration,
-    /// A key whose reads and writes take this long instead.
+    /// A key, and the delay of its reads and writes.
     pub slow: Option<(String, Duration)>,
     /// A key that can be neither opened nor written.
     pub broken: Option<String>,
-    /// An object and the number of bytes that are left of it.
+    /// An object, and the number of bytes to which it is cut.
     pub truncated: Option<(String, usize)>,
-    /// An object and the place of a byte of which one bit is inverted.
+    /// An object, and the offset of a byte with one inverted bit.
     pub flipped: Option<(String, usize)>,
     /// An object that is deleted.
     pub missing: Option<String>,
 }
 
 impl Faults {
-    /// Damages the data set before the run.
+    /// Damages the dataset before the run.
     pub async fn damage(&self, memory: &Memory) {
         if let Some((key, bytes)) = &self.truncated {
             let content = memory.get(key).unwrap();
@@ -45,7 +45,7 @@ impl Faults {
         }
     }
 
-    /// The objects of `memory` behind the delays and failures.
+    /// Returns the objects of `memory` with the delays and failures.
     pub fn storage(&self, memory: &Memory, clock: &Arc<VirtualClock>) -> Arc<dyn Storage> {
         let delays = |read, write| {
             let (read, write) = (Delay::latency(read), Delay::latency(write));

@@ -1,5 +1,5 @@
-//! Simulated worlds: all ranks of a run on one thread and on virtual time, over storage in memory whose slowness and
-//! faults the test decides. Each builder line is one fact.
+//! Simulated runs: all ranks on one thread and on virtual time, with storage in memory whose delays and failures the test chooses. Each
+//! builder call states one fact.
 #![allow(dead_code, unreachable_pub, reason = "every test program uses another part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code, though not inside a test function")]
 
@@ -30,7 +30,7 @@ pub use faults::Faults;
 
 pub const MS: Nanos = 1_000_000;
 
-/// A world under construction.
+/// Builder of a simulated run.
 #[derive(Clone)]
 pub struct Sim {
     format: &'static str,
@@ -55,23 +55,23 @@ pub struct Sim {
     file_shuffle: Option<&'static str>,
     more: &'static str,
     decode: Decode,
-    /// More keys of section `dataset`, and of section `reader`.
+    /// Additional keys of sections `dataset` and `reader`.
     dataset: &'static str,
-    /// More keys of section `dataset` while it is generated, where they are others.
+    /// Keys of section `dataset` for the generation, if they differ.
     generated_as: Option<&'static str>,
     reader: &'static str,
     faults: Faults,
     /// Section `model` without its name.
     model: &'static str,
-    /// Section `checkpoint`, in a run that takes checkpoints.
+    /// Section `checkpoint` of a run that takes checkpoints.
     checkpoint: Option<&'static str>,
-    /// Nothing but checkpoints.
+    /// Whether the run only takes checkpoints.
     alone: bool,
     checkpoint_faults: Faults,
     loading: Loading,
 }
 
-/// One rank, one lane-less loop, one sample per file and step; nothing takes time.
+/// Returns a run of one rank without lanes, with one sample per file and step, in which nothing takes time.
 pub fn sim(format: &'static str) -> Sim {
     Sim {
         format,
@@ -119,9 +119,9 @@ macro_rules! facts {
 facts! {
     loader: &'static str,
     ranks: u32,
-    /// `read_threads`
+    /// Sets `read_threads`.
     lanes: u32,
-    /// `prefetch_size`
+    /// Sets `prefetch_size`.
     prefetch: u32,
     batch: u64,
     steps: u64,
@@ -132,48 +132,48 @@ facts! {
     eval_ms: u64,
     preprocess_ms: u64,
     inflight: u32,
-    /// More sections of the configuration.
+    /// Adds sections to the configuration.
     more: &'static str,
     decode: Decode,
-    /// For example `, compression: gzip`.
+    /// Adds keys to section `dataset`, for example `, compression: gzip`.
     dataset: &'static str,
-    /// For example `, transfer_size: 4096`.
+    /// Adds keys to section `reader`, for example `, transfer_size: 4096`.
     reader: &'static str,
     model: &'static str,
     loading: Loading,
 }
 
 impl Sim {
-    /// Takes checkpoints.
+    /// Takes checkpoints with this section `checkpoint`.
     pub fn checkpoint(mut self, section: &'static str) -> Self {
         self.checkpoint = Some(section);
         self
     }
 
-    /// Takes checkpoints and does nothing else.
+    /// Only takes checkpoints, with this section `checkpoint`.
     pub fn only_checkpoint(self, section: &'static str) -> Self {
         Sim { alone: true, ..self.checkpoint(section) }
     }
 
-    /// Storing a file of a checkpoint takes so long.
+    /// Delays the storing of each checkpoint file by this many milliseconds.
     pub fn stage_ms(mut self, ms: u64) -> Self {
         self.checkpoint_faults.stage = Duration::from_millis(ms);
         self
     }
 
-    /// Storing this file of a checkpoint takes longer.
+    /// Delays the storing of one checkpoint file.
     pub fn slow_checkpoint_file(mut self, key: &str, ms: u64) -> Self {
         self.checkpoint_faults.slow = Some((key.to_owned(), Duration::from_millis(ms)));
         self
     }
 
-    /// Storing or opening this file of a checkpoint fails.
+    /// Fails the storing and opening of one checkpoint file.
     pub fn broken_checkpoint_file(mut self, key: &str) -> Self {
         self.checkpoint_faults.broken = Some(key.to_owned());
         self
     }
 
-    /// Reading a file of a checkpoint takes so long.
+    /// Delays each read of a checkpoint file by this many milliseconds.
     pub fn load_ms(mut self, ms: u64) -> Self {
         self.checkpoint_faults.read = Duration::from_millis(ms);
         self
@@ -184,7 +184,7 @@ impl Sim {
         self
     }
 
-    /// The data set was generated with these keys of section `dataset` instead.
+    /// Generates the dataset with these keys of section `dataset` instead.
     pub fn generated_as(mut self, keys: &'static str) -> Self {
         self.generated_as = Some(keys);
         self
@@ -205,43 +205,43 @@ impl Sim {
         self
     }
 
-    /// Reading or generating this object takes longer.
+    /// Delays reads and writes of one object.
     pub fn slow_object(mut self, key: &str, ms: u64) -> Self {
         self.faults.slow = Some((key.to_owned(), Duration::from_millis(ms)));
         self
     }
 
-    /// Opening this object fails.
+    /// Fails the opening and writing of one object.
     pub fn broken_object(mut self, key: &str) -> Self {
         self.faults.broken = Some(key.to_owned());
         self
     }
 
-    /// This object is cut after some bytes before the run.
+    /// Cuts an object to this number of bytes before the run.
     pub fn truncated_object(mut self, key: &str, bytes: usize) -> Self {
         self.faults.truncated = Some((key.to_owned(), bytes));
         self
     }
 
-    /// One bit of this object is changed before the run.
+    /// Inverts one bit of an object before the run.
     pub fn damaged_object(mut self, key: &str, at: usize) -> Self {
         self.faults.flipped = Some((key.to_owned(), at));
         self
     }
 
-    /// This object is removed before the run.
+    /// Removes an object before the run.
     pub fn missing_object(mut self, key: &str) -> Self {
         self.faults.missing = Some(key.to_owned());
         self
     }
 
-    /// This rank was started with another seed.
+    /// Starts this rank with a different seed.
     pub fn rank_with_another_seed(mut self, rank: u32) -> Self {
         self.odd_rank = Some(rank);
         self
     }
 
-    /// The plan is made for another number of ranks than run.
+    /// Makes the plan for this number of ranks, which differs from the number that run.
     pub fn planned_for_ranks(mut self, ranks: u32) -> Self {
         self.planned_ranks = Some(ranks);
         self
@@ -308,7 +308,7 @@ impl Sim {
         tokio::task::LocalSet::new().block_on(&runtime, body())
     }
 
-    /// Generates the data set and nothing else.
+    /// Only generates the dataset.
     pub fn generate(self) -> GeneratedWorld {
         let memory = Sim::on_virtual_time(async || {
             let clock = Arc::new(VirtualClock::new());
@@ -348,7 +348,7 @@ impl Sim {
         .await
     }
 
-    /// What a rank needs for its checkpoints.
+    /// Returns the checkpoints of a rank.
     fn checkpoints(&self, workload: &Workload, storage: &Memory, clock: &Arc<VirtualClock>) -> Option<Checkpoints> {
         self.checkpoint?;
         Some(Checkpoints {
@@ -361,7 +361,7 @@ impl Sim {
         })
     }
 
-    /// Takes checkpoints in this storage and does nothing else.
+    /// Only takes checkpoints, in this storage.
     pub fn run_alone(self, saved: &Arc<Memory>) -> TrainedWorld {
         Sim::on_virtual_time(async || {
             let clock = Arc::new(VirtualClock::new());
@@ -385,7 +385,7 @@ impl Sim {
         })
     }
 
-    /// The flag that is set at the moment of [`Sim::cancelled_at_ms`].
+    /// Returns the flag that is set at the time of [`Sim::cancelled_at_ms`].
     fn cancel_flag(&self, clock: &Arc<VirtualClock>) -> CancelFlag {
         let flag = CancelFlag::new();
         if let Some(ms) = self.cancel_at_ms {
@@ -398,7 +398,7 @@ impl Sim {
         flag
     }
 
-    /// Runs every rank; one that fails aborts the others, as the program does.
+    /// Runs every rank; a rank that fails aborts the others, as in the program.
     async fn all_ranks<T: 'static>(
         &self,
         storage: &Arc<dyn Storage>,
@@ -434,7 +434,7 @@ impl Sim {
         runs
     }
 
-    /// Generates the data set at once, then trains on it.
+    /// Generates the dataset without delays, then trains on it.
     pub fn run(self) -> TrainedWorld {
         Sim::on_virtual_time(async || {
             let clock = Arc::new(VirtualClock::new());
@@ -471,7 +471,7 @@ impl Sim {
     }
 }
 
-/// What became of one rank.
+/// Result of one rank.
 pub struct RankRun<T> {
     pub outcome: Result<T, Error>,
     pub ended: Nanos,
@@ -479,7 +479,7 @@ pub struct RankRun<T> {
     pub seen: Rc<Seen>,
 }
 
-/// What an observer was told.
+/// Progress that an observer received.
 #[derive(Default)]
 pub struct Seen {
     pub stalls: RefCell<Vec<Stall>>,
@@ -491,7 +491,7 @@ impl Observer for Seen {
     }
 }
 
-/// A world after its generation.
+/// A simulated run after its generation.
 pub struct GeneratedWorld {
     pub memory: Arc<Memory>,
     pub ranks: Vec<RankRun<Generated>>,
@@ -503,11 +503,11 @@ impl GeneratedWorld {
     }
 }
 
-/// A world after its training.
+/// A simulated run after its training.
 pub struct TrainedWorld {
     pub ranks: Vec<RankRun<Trained>>,
     pub memory: Arc<Memory>,
-    /// Checkpoints.
+    /// Storage of the checkpoints.
     pub saved: Arc<Memory>,
     sim: Sim,
 }
@@ -525,7 +525,7 @@ impl TrainedWorld {
         self.ranks[rank].outcome.as_ref().expect_err("this rank should have failed")
     }
 
-    /// The error with all its sources.
+    /// Returns the error of a rank with all its sources.
     pub fn message(&self, rank: usize) -> String {
         let mut error: &dyn std::error::Error = self.error(rank);
         let mut text = error.to_string();
@@ -540,12 +540,12 @@ impl TrainedWorld {
         self.ranks[rank].events.events()
     }
 
-    /// Every rank waited so long for the batches of its first epoch.
+    /// Checks the times that every rank waited for the batches of its first epoch.
     pub fn expect_load_ms(&self, expected: &[u64]) -> &Self {
         self.expect(expected, |block| &block.load)
     }
 
-    /// Every rank computed so long in the steps of its first epoch.
+    /// Checks the times that every rank computed in the steps of its first epoch.
     pub fn expect_compute_ms(&self, expected: &[u64]) -> &Self {
         self.expect(expected, |block| &block.compute)
     }
@@ -559,7 +559,7 @@ impl TrainedWorld {
         self
     }
 
-    /// The reference's accelerator utilisation of the first epoch, without the first step.
+    /// Checks DLIO's accelerator utilisation (AU) of the first epoch, without its first step.
     pub fn expect_au(&self, expected: f64) -> &Self {
         for rank in 0..self.ranks.len() {
             let block = &self.trained(rank).timings.epochs[0].blocks[0];
@@ -571,7 +571,7 @@ impl TrainedWorld {
         self
     }
 
-    /// Each epoch read every sample of its data set once, over all ranks.
+    /// Checks that all ranks together read every sample of the dataset once per epoch.
     pub fn expect_every_sample_once(&self) -> &Self {
         let samples = self.sim.steps * self.sim.batch * u64::from(self.sim.ranks);
         for epoch in 1..=self.sim.epochs {
@@ -593,7 +593,7 @@ impl TrainedWorld {
         self
     }
 
-    /// The timings are exactly what the recorded spans say.
+    /// Checks that the timings equal those of the recorded spans.
     pub fn expect_spans_equal_timings(&self) -> &Self {
         for rank in 0..self.ranks.len() {
             let events = self.events(rank);
@@ -615,18 +615,18 @@ impl TrainedWorld {
         self
     }
 
-    /// The names of the checkpoint files that can be seen.
+    /// Returns the names of the visible checkpoint files.
     pub fn saved_files(&self) -> Vec<String> {
         keys(&self.saved)
     }
 
-    /// The blocks of an epoch on a rank: number and steps.
+    /// Returns the blocks of an epoch on a rank, with number and steps.
     pub fn blocks(&self, rank: usize, epoch: usize) -> Vec<(u32, usize)> {
         let blocks = &self.trained(rank).timings.epochs[epoch].blocks;
         blocks.iter().map(|block| (block.block, block.compute.len())).collect()
     }
 
-    /// The checkpoints of an epoch on a rank: number, loaded or not, milliseconds.
+    /// Returns the checkpoints of an epoch on a rank: number, whether loaded, and duration in milliseconds.
     pub fn checkpoints(&self, rank: usize, epoch: usize) -> Vec<(u32, bool, u64)> {
         let checkpoints = &self.trained(rank).timings.epochs[epoch].checkpoints;
         checkpoints.iter().map(|taken| (taken.number, taken.load, (taken.end - taken.start) / MS)).collect()
@@ -637,7 +637,7 @@ impl TrainedWorld {
     }
 }
 
-/// The keys in a storage, in order.
+/// Returns the keys in a storage, in order.
 pub fn keys(memory: &Memory) -> Vec<String> {
     let mut keys = Vec::new();
     let mut page = |found: &[dlio_storage::Found]| keys.extend(found.iter().map(|found| found.key.clone()));
@@ -645,7 +645,7 @@ pub fn keys(memory: &Memory) -> Vec<String> {
     keys
 }
 
-/// Storage without objects; its time stands still.
+/// Returns storage without objects, whose clock does not advance.
 pub fn empty() -> Arc<Memory> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async { Arc::new(Memory::new(Arc::new(VirtualClock::new()))) })

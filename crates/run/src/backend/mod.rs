@@ -15,7 +15,7 @@ use dlio_event::TimeSource;
 use dlio_plan::CheckpointPlan;
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::s3::{self, Preflight, S3, S3Config};
-use dlio_storage::{Split, SplitRules, Storage};
+use dlio_storage::{RangedGet, RangedGetRules, Storage};
 
 use crate::failure::{Code, Failure};
 use crate::resolve::request::Request;
@@ -276,14 +276,14 @@ fn as_asked(workload: &Workload, storage: Arc<dyn Storage>) -> Arc<dyn Storage> 
     if !remote || (!requests.head_before_get && requests.split_threshold.is_none()) {
         return storage;
     }
-    let rules = SplitRules {
+    let rules = RangedGetRules {
         head: requests.head_before_get,
         threshold: requests.split_threshold,
         chunk: requests.split_chunk,
         concurrency: requests.split_concurrency.and_then(|count| usize::try_from(count).ok()),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    Arc::new(Split::new(storage, rules))
+    Arc::new(RangedGet::new(storage, rules))
 }
 
 /// Opens the storage of the checkpoints for this rank.

@@ -51,7 +51,7 @@ fn none(workload: &Workload) -> Result<Vec<String>, Failure> {
 
 fn file(name: &str, path: &str) -> Result<Vec<String>, Failure> {
     let path = location::named(name, Path::new(path))?;
-    let text = dlio_storage::regular::read_text(&path)
+    let text = dlio_storage::regular_file::read_text(&path)
         .map_err(|error| Failure::usage(format_args!("{name}: reading {}: {error}", path.display())))?;
     let endpoints = lines(&text);
     if endpoints.is_empty() {

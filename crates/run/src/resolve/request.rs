@@ -73,7 +73,7 @@ fn dotenv_text(path: &Path, wanted: bool) -> Result<Option<String>, Failure> {
     if !wanted {
         return Ok(None);
     }
-    match dlio_storage::regular::read_text(path) {
+    match dlio_storage::regular_file::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::usage(format_args!("reading {}: {error}", path.display()))),

@@ -173,7 +173,7 @@ fn read(name: &str) -> Result<(String, String), Failure> {
     let path = Path::new(name);
     // Rank 0 reads it once, but a stream may be one that never ends: only a file is taken.
     if path.exists() && !path.is_dir() {
-        let yaml = dlio_storage::regular::read_text(path)
+        let yaml = dlio_storage::regular_file::read_text(path)
             .map_err(|error| Failure::usage(format_args!("reading the configuration {name}: {error}")))?;
         return Ok((name.to_owned(), yaml));
     }

@@ -1,4 +1,4 @@
-//! What the suite reads and writes with.
+//! Clocks, sources and sinks of the conformance suite.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use dlio_event::{Nanos, TimeSource};
 
 use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Receipt, Storage};
 
-/// A clock for tests: each look at it is one nanosecond later than the last.
+/// A test clock that advances by one nanosecond each time it is read.
 #[derive(Debug, Default)]
 pub struct Ticks(AtomicU64);
 
@@ -16,7 +16,7 @@ impl TimeSource for Ticks {
     }
 }
 
-/// Bytes that tell their place: a source of `len` of them, which may end early.
+/// A source of `len` bytes whose values depend on their offset; it may end early.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     len: u64,
@@ -26,27 +26,27 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// `len` bytes; another seed gives others.
+    /// Returns a source of `len` bytes that depend on the seed.
     #[must_use]
     pub fn new(len: u64, seed: u64) -> Self {
         Self { len, seed, ends_after: len, next: 0 }
     }
 
-    /// A source that promises all its bytes and ends after `bytes`.
+    /// Returns a source that announces its full length but ends after `bytes` bytes.
     #[must_use]
     pub fn ending_after(mut self, bytes: u64) -> Self {
         self.ends_after = bytes.min(self.len);
         self
     }
 
-    /// The byte at an offset.
+    /// Returns the byte at an offset.
     #[must_use]
     pub fn at(&self, offset: u64) -> u8 {
         let word = (offset / 8).wrapping_add(self.seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (word ^ (word >> 29)).to_le_bytes()[(offset % 8) as usize]
     }
 
-    /// The bytes of a range, cut at the end.
+    /// Returns the bytes of a range, cut at the end of the pattern.
     #[must_use]
     pub fn range(&self, range: ByteRange) -> Vec<u8> {
         let end = range.len.map_or(self.len, |len| range.offset.saturating_add(len).min(self.len));
@@ -73,7 +73,7 @@ impl ChunkSource for Pattern {
     }
 }
 
-/// Compares what is read with what was written, without keeping it.
+/// A sink that compares the bytes that are read with the pattern that was written, without keeping them.
 pub(super) struct Compare<'a> {
     pub(super) with: &'a Pattern,
     pub(super) next: u64,
@@ -92,10 +92,10 @@ impl ChunkSink for Compare<'_> {
     }
 }
 
-/// Opens an object and collects a range.
+/// Opens an object and reads a range into memory.
 ///
 /// # Errors
-/// What opening or reading gave; S3 finds out only when it reads.
+/// The error of opening or reading; on S3, opening always succeeds.
 pub async fn read(storage: &dyn Storage, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
     let mut content = Vec::new();
     let object = storage.open(key).await?;
@@ -108,17 +108,17 @@ pub async fn read(storage: &dyn Storage, key: &str, range: ByteRange) -> Result<
     Ok((content, receipt))
 }
 
-/// Everything that a prefix lists, in the order in which it came.
+/// Lists all objects with a prefix, in the order of the listing.
 ///
 /// # Errors
-/// What listing gave.
+/// The error of the listing.
 pub async fn list(storage: &dyn Storage, prefix: &str) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     storage.list(prefix, &mut |page: &[Found]| found.extend_from_slice(page)).await?;
     Ok(found)
 }
 
-/// Checks that times are in order and that the last attempt is the one that succeeded.
+/// Checks that the times of each attempt are in order and that the last attempt succeeded.
 pub(super) fn check_attempts(attempts: &Attempts, what: &str) {
     for attempt in attempts {
         assert!(attempt.start <= attempt.end, "{what}: an attempt ends before it starts: {attempt:?}");

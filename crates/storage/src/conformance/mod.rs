@@ -1,4 +1,4 @@
-//! What every storage must do. Backends, decorators and the S3 server run this suite against themselves.
+//! The conformance suite of the storage traits, which every back end, decorator and the S3 server run in their tests.
 #![expect(clippy::panic, reason = "a conformance suite fails by panicking with what was expected")]
 
 mod material;
@@ -10,16 +10,16 @@ use self::material::{Compare, check_attempts};
 pub use self::material::{Pattern, Ticks, list, read};
 use crate::{ByteRange, Error, ErrorKind, Storage, Update, Version};
 
-/// Where storages may differ.
+/// Properties in which storages may differ.
 #[derive(Debug, Clone, Copy)]
 pub struct Traits {
-    /// Keys are paths in folders, so that `a` and `a/b` cannot both exist.
+    /// Keys are paths in folders, so `a` and `a/b` cannot both exist.
     pub folders: bool,
-    /// Objects can be written in part, in place.
+    /// Parts of objects can be written in place.
     pub updates: bool,
-    /// Size of the largest object; above the multipart threshold where there is one.
+    /// Size in bytes of the largest object, which exceeds the multipart threshold if there is one.
     pub large: u64,
-    /// Number of objects in the largest listing; more than one page.
+    /// Number of objects in the largest listing, which exceeds one page.
     pub many: u64,
 }
 
@@ -29,10 +29,10 @@ impl Default for Traits {
     }
 }
 
-/// Runs the suite below the folder `conformance/` of `storage`, and removes what it wrote.
+/// Runs the suite below the folder `conformance/` of `storage` and removes the objects that it wrote.
 ///
 /// # Panics
-/// When the storage does not behave as the trait says; the message names the key and the expectation.
+/// When the storage does not behave as its trait documents; the message names the key and the expectation.
 pub async fn check(storage: &dyn Storage, traits: Traits) {
     done(storage.create_root().await, "create_root");
     done(storage.create_root().await, "create_root, again");
@@ -94,7 +94,7 @@ async fn put(storage: &dyn Storage, key: &str, len: u64, seed: u64) -> Pattern {
     pattern
 }
 
-/// Reads a range and compares it with what was written.
+/// Reads a range and compares it with the pattern that was written.
 async fn expect(storage: &dyn Storage, key: &str, pattern: &Pattern, range: ByteRange) {
     let what = format!("{key} {range:?}");
     let (content, receipt) = done(read(storage, key, range).await, &what);
@@ -151,7 +151,7 @@ async fn the_beginning_comes_alone(storage: &dyn Storage) {
         assert_eq!((receipt.bytes, sink.next), (expected, expected), "the first {limit} bytes");
         check_attempts(&receipt.attempts, "the beginning of an object");
     }
-    // Nothing of a longer answer is left for whoever asks next.
+    // The rest of a longer response must not reach the next request on the connection.
     expect(storage, key, &pattern, ByteRange::new(100, 1000)).await;
     expect(storage, key, &pattern, ByteRange::ALL).await;
 }
@@ -172,8 +172,8 @@ async fn overwriting_replaces(storage: &dyn Storage) {
     }
 }
 
-/// Of two ranges that must come from one version, the second is read when the object has been replaced: it is that of the first
-/// version, as of an open file, or an error.
+/// Reads two ranges of one version and replaces the object in between: the second read returns bytes of the first version, as an
+/// open file does, or fails.
 async fn what_is_replaced_between_reads_is_one_version_or_an_error(storage: &dyn Storage) {
     const LEN: u64 = 100_000;
     let key = "conformance/replaced";
@@ -321,7 +321,7 @@ async fn a_refusing_sink_stops_the_read(storage: &dyn Storage) {
     );
 }
 
-/// A multiple of what direct I/O asks for.
+/// Block size in bytes, a multiple of the alignment of direct I/O.
 const BLOCK: u64 = 4096;
 
 async fn parts_are_written_in_place(storage: &dyn Storage) {
@@ -331,7 +331,7 @@ async fn parts_are_written_in_place(storage: &dyn Storage) {
     assert_eq!(missing.kind, ErrorKind::NotFound, "{missing}");
     let object = done(open(Update { create: true }).await, key);
     check_attempts(object.opened(), "opening for an update");
-    // Blocks, so that direct I/O can do it; the first one leaves a hole that reads as zeros.
+    // Writes whole blocks for direct I/O; the first write leaves a hole that reads as zeros.
     let parts = [
         (2 * BLOCK, 3 * BLOCK, 60),
         (5 * BLOCK, BLOCK, 61),
@@ -348,7 +348,7 @@ async fn parts_are_written_in_place(storage: &dyn Storage) {
         let (from, end) = (usize::try_from(offset).unwrap_or(0), usize::try_from(offset + len).unwrap_or(0));
         expected.resize(expected.len().max(end), 0);
         expected[from..end].copy_from_slice(&part.range(ByteRange::ALL));
-        // Visible at once, through what it was written with and to others.
+        // A write is visible immediately, through the same open object and through others.
         let mut seen = Vec::new();
         let mut collect = |bytes: &[u8]| {
             seen.extend_from_slice(bytes);
@@ -409,7 +409,7 @@ async fn large_objects_come_back(storage: &dyn Storage, len: u64) {
 }
 
 async fn lists_in_key_order(storage: &dyn Storage) {
-    // `-` and `.` sort before `/`, letters and digits after it: folders must not disturb the order.
+    // `-` and `.` sort before `/`, letters and digits after it; folders must not change the order of keys.
     let names = ["a-b", "a.b", "a/x", "a/y/z", "a0", "aa/x", "b", "b.d/x", "img_10_of_2", "img_1_of_2"];
     for (size, name) in (1..).zip(names) {
         put(storage, &format!("conformance/order/{name}"), size, 80).await;

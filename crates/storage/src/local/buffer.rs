@@ -1,17 +1,17 @@
-//! One reusable, page-aligned buffer per thread, so that the measured path allocates nothing and stays in cache.
+//! One reusable, page-aligned buffer per thread, so that measured reads and writes allocate nothing and stay in cache.
 
 use std::cell::RefCell;
 
-/// Alignment of every buffer handed out; no file system is known to ask for more memory alignment than a page.
+/// Alignment in bytes of every buffer; no known file system requires more than the alignment of a page.
 pub(super) const ALIGN: usize = 4096;
 
 thread_local! {
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with a buffer of `len` bytes, aligned to [`ALIGN`]; its content is whatever the last user left.
+/// Calls `work` with a buffer of `len` bytes, aligned to [`ALIGN`], with unspecified content.
 ///
-/// The buffer is taken out of its slot meanwhile, so a nested call gets a buffer of its own.
+/// The buffer is removed from its slot during the call, so a nested call gets another buffer.
 pub(super) fn with_buffer<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut memory = SPARE.take();
     if memory.len() < len + ALIGN {

@@ -1,4 +1,4 @@
-//! Walking a tree of folders in key order.
+//! Listing a tree of folders in key order.
 
 use std::fs;
 use std::io;
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use dlio_event::{OpKind, TimeSource};
 
-use super::task::Task;
-use super::write::is_temporary;
+use super::operation::Operation;
+use super::temporary::is_temporary;
 use crate::key::check_key;
 use crate::{Error, ErrorKind, Found, Receipt};
 
-/// Entries per page: what an S3 listing gives.
+/// Entries per page, as in S3 listings.
 const PAGE: usize = 1000;
 
-/// One listing while it runs.
+/// A listing in progress.
 pub(super) struct Walk<'a> {
     pub(super) root: &'a Path,
     pub(super) time: &'a dyn TimeSource,
@@ -30,17 +30,17 @@ struct Entry {
 }
 
 impl Walk<'_> {
-    /// Passes every file below the root whose key starts with the prefix to `page`.
+    /// Passes every file below the root whose key starts with the prefix to the callback `page`.
     ///
     /// Sorting each folder by `name` for files and `name/` for folders, and visiting depth first, gives the byte
     /// order of the keys, which is the order in which S3 lists.
     pub(super) fn run(self) -> Result<Receipt, Error> {
-        let mut task = Task::new(self.time, "listing");
+        let mut operation = Operation::new(self.time, "listing");
         let start = match self.prefix.rsplit_once('/') {
             Some((folder, _)) => {
                 if let Err(message) = check_key(folder) {
                     let path = self.root.join(folder.trim_start_matches('/'));
-                    return Err(task.refused(&path, None, ErrorKind::Invalid, message));
+                    return Err(operation.refused(&path, None, ErrorKind::Invalid, message));
                 }
                 format!("{folder}/")
             }
@@ -51,15 +51,15 @@ impl Walk<'_> {
         while let Some(entry) = waiting.pop() {
             if entry.folder {
                 let path = self.root.join(&entry.key);
-                let mut inside = match task.step(OpKind::List, || self.folder(&path, &entry.key)) {
+                let mut inside = match operation.step(OpKind::List, || self.folder(&path, &entry.key)) {
                     Ok(inside) => inside,
-                    // No such folder means no such keys, as on S3; but a root must be there.
+                    // A missing folder means that no key has the prefix, as on S3; a missing root is an error.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => continue,
                     Err(error) if error.kind() == io::ErrorKind::NotADirectory && self.root.is_dir() => continue,
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        return Err(task.refused(&path, None, ErrorKind::Invalid, error.to_string()));
+                        return Err(operation.refused(&path, None, ErrorKind::Invalid, error.to_string()));
                     }
-                    Err(error) => return Err(task.failed(&path, None, &error)),
+                    Err(error) => return Err(operation.failed(&path, None, &error)),
                 };
                 inside.sort_unstable_by(|a, b| b.cmp(a));
                 waiting.append(&mut inside);
@@ -67,12 +67,12 @@ impl Walk<'_> {
             }
             let path = self.root.join(&entry.key);
             match fs::metadata(&path) {
-                // Neither a FIFO nor a socket can be read as an object.
+                // FIFOs and sockets cannot be read as objects.
                 Ok(metadata) if !metadata.is_file() => {}
                 Ok(metadata) => found.push(Found { key: entry.key, size: metadata.len() }),
-                // Removed meanwhile, or a link to nowhere.
+                // The file was removed during the listing, or the entry is a dangling symbolic link.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(task.failed(&path, None, &error)),
+                Err(error) => return Err(operation.failed(&path, None, &error)),
             }
             if found.len() == PAGE {
                 (self.page)(&found);
@@ -82,7 +82,7 @@ impl Walk<'_> {
         if !found.is_empty() {
             (self.page)(&found);
         }
-        Ok(Receipt { bytes: 0, attempts: task.done() })
+        Ok(Receipt { bytes: 0, attempts: operation.done() })
     }
 
     fn folder(&self, path: &PathBuf, key: &str) -> io::Result<Vec<Entry>> {

@@ -1,15 +1,15 @@
 //! Files below a folder, read and written with plain system calls on the calling thread.
 //!
-//! Invariant: a file that is written whole is visible under its final name only when it is complete; one that is updated changes in
-//! place. Bytes go through the page cache
-//! unless direct I/O was asked for, in which case they never do.
+//! Invariant: a file that is written whole is visible under its final name only when it is complete; a file that is updated changes
+//! in place. Reads and writes go through the page cache, unless direct I/O is configured, which always bypasses it.
 
 mod buffer;
 mod list;
+mod operation;
 mod options;
 mod read;
 mod sys;
-mod task;
+mod temporary;
 mod update;
 mod write;
 
@@ -22,17 +22,17 @@ use std::sync::atomic::AtomicU64;
 use dlio_event::{OpKind, TimeSource};
 
 use self::list::Walk;
+use self::operation::Operation;
 pub use self::options::LocalOptions;
 use self::read::OpenFile;
 use self::sys::Direct;
-use self::task::Task;
 use crate::key::check_key;
 use crate::{
     Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
-    Update, regular,
+    Update, regular_file,
 };
 
-/// Storage on a mounted file system: keys are paths below a root folder.
+/// A storage on a mounted file system, whose keys are paths below a root folder.
 pub struct Local {
     root: PathBuf,
     time: Arc<dyn TimeSource>,
@@ -40,7 +40,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Storage below `root`, which need not exist yet (see [`Storage::create_root`]).
+    /// Returns the storage below `root`, which need not exist yet (see [`Storage::create_root`]).
     #[must_use]
     pub fn new(root: PathBuf, time: Arc<dyn TimeSource>, options: LocalOptions) -> Self {
         Self { root, time, options: Arc::new(options) }
@@ -50,48 +50,48 @@ impl Local {
         match check_key(key) {
             Ok(()) => Ok(self.root.join(key)),
             Err(message) => {
-                let task = Task::new(&*self.time, doing);
-                Err(task.refused(&self.root.join(key.trim_start_matches('/')), None, ErrorKind::Invalid, message))
+                let operation = Operation::new(&*self.time, doing);
+                Err(operation.refused(&self.root.join(key.trim_start_matches('/')), None, ErrorKind::Invalid, message))
             }
         }
     }
 
     fn open_now(&self, key: &str) -> Result<OpenFile, Error> {
         let path = self.path("opening", key)?;
-        let mut task = Task::new(&*self.time, "opening");
+        let mut operation = Operation::new(&*self.time, "opening");
         let mut options = OpenOptions::new();
         options.read(true);
         let flags = if self.options.odirect_read { libc::O_DIRECT } else { 0 };
-        let opened = task.step(OpKind::Open, || regular::open_with(&mut options, flags, &path));
+        let opened = operation.step(OpKind::Open, || regular_file::open_with(&mut options, flags, &path));
         let (file, size) = match opened {
             Ok(opened) => opened,
             Err(error) if self.options.odirect_read && error.raw_os_error() == Some(libc::EINVAL) => {
-                return Err(task.refused(&path, None, ErrorKind::Invalid, no_direct("reader.odirect")));
+                return Err(operation.refused(&path, None, ErrorKind::Invalid, no_direct("reader.odirect")));
             }
-            Err(error) => return Err(task.failed(&path, None, &error)),
+            Err(error) => return Err(operation.failed(&path, None, &error)),
         };
         let align = if self.options.odirect_read {
             match self.alignment(&file, "reader.odirect") {
                 Ok(align) => align,
-                Err(message) => return Err(task.refused(&path, None, ErrorKind::Invalid, message)),
+                Err(message) => return Err(operation.refused(&path, None, ErrorKind::Invalid, message)),
             }
         } else {
             1
         };
-        let mut opened = task.done();
+        let mut opened = operation.done();
         if let Some(open) = opened.last_mut() {
             open.object_size = Some(size);
         }
         Ok(self.opened(path, (file, size), opened, align))
     }
 
-    /// An open file with what it takes along of this storage.
+    /// Returns the open file with its own references to the clock and options of this storage.
     fn opened(&self, path: PathBuf, (file, size): (File, u64), opened: Attempts, align: u64) -> OpenFile {
         let (time, options) = (Arc::clone(&self.time), Arc::clone(&self.options));
         OpenFile { path, time, options, file, size: AtomicU64::new(size), opened, align }
     }
 
-    /// What offsets and lengths on this file must be a multiple of.
+    /// Returns the alignment in bytes of offsets and lengths for direct I/O on this file.
     fn alignment(&self, file: &File, option: &str) -> Result<u64, String> {
         match sys::direct_alignment(file) {
             Ok(Direct::Aligned(align)) if self.options.chunk(true).is_multiple_of(align) => Ok(align as u64),
@@ -107,38 +107,38 @@ impl Local {
 
     fn stat_now(&self, key: &str) -> Result<(Metadata, Receipt), Error> {
         let path = self.path("looking up", key)?;
-        let mut task = Task::new(&*self.time, "looking up");
-        let result = task.step(OpKind::Stat, || {
+        let mut operation = Operation::new(&*self.time, "looking up");
+        let result = operation.step(OpKind::Stat, || {
             let metadata = fs::metadata(&path)?;
-            if metadata.is_file() { Ok(metadata.len()) } else { Err(regular::no_file(metadata.file_type())) }
+            if metadata.is_file() { Ok(metadata.len()) } else { Err(regular_file::no_file(metadata.file_type())) }
         });
         match result {
-            Ok(size) => Ok((Metadata { size }, Receipt { bytes: 0, attempts: task.done() })),
-            Err(error) => Err(task.failed(&path, None, &error)),
+            Ok(size) => Ok((Metadata { size }, Receipt { bytes: 0, attempts: operation.done() })),
+            Err(error) => Err(operation.failed(&path, None, &error)),
         }
     }
 
     fn look_up_now(&self, key: &str) -> Result<(Option<Metadata>, Receipt), Error> {
         let path = self.path("looking up", key)?;
-        let mut task = Task::new(&*self.time, "looking up");
-        let result = task.step(OpKind::Stat, || {
+        let mut operation = Operation::new(&*self.time, "looking up");
+        let result = operation.step(OpKind::Stat, || {
             let metadata = fs::metadata(&path)?;
             match (metadata.is_dir(), metadata.is_file()) {
                 (true, _) => Ok(None),
                 (_, true) => Ok(Some(Metadata { size: metadata.len() })),
-                _ => Err(regular::no_file(metadata.file_type())),
+                _ => Err(regular_file::no_file(metadata.file_type())),
             }
         });
         match result {
-            Ok(found) => Ok((found, Receipt { bytes: 0, attempts: task.done() })),
-            Err(error) => Err(task.failed(&path, None, &error)),
+            Ok(found) => Ok((found, Receipt { bytes: 0, attempts: operation.done() })),
+            Err(error) => Err(operation.failed(&path, None, &error)),
         }
     }
 
     fn delete_now(&self, key: &str) -> Result<Receipt, Error> {
         let path = self.path("deleting", key)?;
         self.quiet("deleting", OpKind::Delete, &path, || match fs::remove_file(&path) {
-            Err(error) if task::kind_of(&error) == ErrorKind::NotFound => Ok(()),
+            Err(error) if operation::kind_of(&error) == ErrorKind::NotFound => Ok(()),
             result => result,
         })
     }
@@ -150,10 +150,10 @@ impl Local {
         path: &Path,
         work: impl FnOnce() -> io::Result<()>,
     ) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.time, doing);
-        match task.step(kind, work) {
-            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
-            Err(error) => Err(task.failed(path, None, &error)),
+        let mut operation = Operation::new(&*self.time, doing);
+        match operation.step(kind, work) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: operation.done() }),
+            Err(error) => Err(operation.failed(path, None, &error)),
         }
     }
 }
@@ -231,7 +231,7 @@ impl Storage for Local {
             let mut gone = true;
             let receipt = self.quiet("removing", OpKind::Delete, &path, || match fs::remove_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                // Something else lives there, or the folder is a link or a mount point: it stays.
+                // The folder is not empty, or is a symbolic link or a mount point, and stays.
                 Err(error)
                     if matches!(
                         error.kind(),

@@ -1,26 +1,26 @@
-//! How files are opened, read and written.
+//! Options for opening, reading and writing files.
 
 use super::buffer::ALIGN;
 
-/// How files are accessed.
+/// Options for file access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent ways of opening and closing a file")]
 pub struct LocalOptions {
-    /// Read with `O_DIRECT`, past the page cache (`reader.odirect`). A file system that cannot is an error.
+    /// Read with `O_DIRECT`, which bypasses the page cache (`reader.odirect`). Opening fails where the file system does not support it.
     pub odirect_read: bool,
-    /// Write with `O_DIRECT`. A file system that cannot is an error.
+    /// Write with `O_DIRECT`. Opening fails where the file system does not support it.
     pub odirect_write: bool,
-    /// `fsync` each file before it gets its final name, and its folder after.
+    /// Call `fsync` on each file before it gets its final name, and on its folder afterwards.
     pub durable: bool,
-    /// Give pages that were read or written back to the kernel (`posix_fadvise(DONTNEED)`), so that what is written now
-    /// is not read from memory later.
+    /// Drop pages from the page cache after reads and writes (`posix_fadvise(DONTNEED)`), so that later reads do not come from
+    /// memory.
     pub drop_cache: bool,
-    /// Bytes per `pread` and `pwrite`, hence the size of each thread's buffer: it should stay in cache. Direct I/O takes at least 1 MiB: there
-    /// every call goes to the device, and nothing is gained from a buffer that stays in cache.
+    /// Bytes per `pread` and `pwrite`, and thus the size of each thread's buffer, which should fit into the CPU cache. Direct I/O uses
+    /// at least 1 MiB, because each of its calls goes to the device.
     pub chunk: usize,
-    /// Bytes per `pread` of direct I/O, a multiple of 4096; `None`: as above.
+    /// Bytes per `pread` of direct I/O, a multiple of 4096; `None` means the larger of `chunk` and 1 MiB.
     pub direct_chunk: Option<usize>,
-    /// Most bytes of the buffer of a read, for many threads that read at a time; what a chunk has if that is less.
+    /// Upper limit in bytes of the buffer of a read, for runs in which many threads read at the same time.
     pub read_buffer: usize,
 }
 
@@ -38,11 +38,11 @@ impl Default for LocalOptions {
     }
 }
 
-/// Smallest chunk of direct I/O: at 256 KiB a pass costs twice the CPU time and reads a quarter slower.
+/// Smallest default chunk of direct I/O in bytes: chunks of 256 KiB cost twice the CPU time and read 25 % slower.
 const DIRECT_CHUNK: usize = 1 << 20;
 
 impl LocalOptions {
-    /// Bytes per call where `direct` tells whether it goes past the page cache.
+    /// Returns the bytes per system call; `direct` selects direct I/O.
     pub(super) fn chunk(&self, direct: bool) -> usize {
         let chunk = self.chunk.max(1).next_multiple_of(ALIGN);
         match self.direct_chunk {

@@ -1,4 +1,4 @@
-//! Reading a range of an open file through the thread's buffer.
+//! Reads of ranges of an open file through the thread's buffer.
 
 use std::fs::File;
 use std::io;
@@ -10,30 +10,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 
 use super::buffer::{ALIGN, with_buffer};
+use super::operation::Operation;
 use super::options::LocalOptions;
 use super::sys;
-use super::task::Task;
 use crate::{Attempt, Attempts, ByteRange, ChunkSink, Error, ErrorKind, Future, Object, Receipt, Version};
 
-/// A file that was opened for reading.
+/// An open file.
 pub(super) struct OpenFile {
     pub(super) path: PathBuf,
     pub(super) time: Arc<dyn TimeSource>,
     pub(super) options: Arc<LocalOptions>,
     pub(super) file: File,
-    /// Grows with what is written, by whomever.
+    /// Size in bytes, updated by writes through this handle and by reads beyond it.
     pub(super) size: AtomicU64,
     pub(super) opened: Attempts,
-    /// Alignment of every `pread`; 1 for buffered reads.
+    /// Alignment in bytes of every `pread`; 1 for buffered reads.
     pub(super) align: u64,
 }
 
-/// How a pass over a range ended.
+/// Reason why a pass over a range ended.
 enum Stop {
     Done,
     System(io::Error),
     Refused(String),
-    /// There is no such byte any more, although it is before the size that the file had.
+    /// The file now ends before this offset, which was inside the file when it was opened.
     Cut(u64),
 }
 
@@ -44,10 +44,10 @@ struct Pass {
 }
 
 impl OpenFile {
-    /// Reads a range up to byte `limit` of the file.
+    /// Reads a range, but not beyond the offset `limit` of the file.
     fn read_now(&self, range: ByteRange, limit: u64, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.time, "reading");
-        let start = task.now();
+        let mut operation = Operation::new(&*self.time, "reading");
+        let start = operation.now();
         let size = self.size_for(range);
         let end = range.len.map_or(size, |len| range.offset.saturating_add(len).min(size)).min(limit);
         let pass = with_buffer(self.buffer(range.offset, end), |buffer| self.pass(range.offset, end, buffer, sink));
@@ -60,35 +60,35 @@ impl OpenFile {
             bytes: pass.bytes,
             first_byte: pass.first_byte,
             object_size: Some(size),
-            end: task.now(),
+            end: operation.now(),
             ..Attempt::started(OpKind::Read, start)
         };
         match pass.stop {
             Stop::Done => {
-                task.record(attempt, None);
-                Ok(Receipt { bytes: pass.bytes, attempts: task.done() })
+                operation.record(attempt, None);
+                Ok(Receipt { bytes: pass.bytes, attempts: operation.done() })
             }
             Stop::System(error) => {
-                task.record(attempt, Some(&error));
-                Err(task.failed(&self.path, Some(range), &error))
+                operation.record(attempt, Some(&error));
+                Err(operation.failed(&self.path, Some(range), &error))
             }
             Stop::Cut(at) => {
                 attempt.outcome = Outcome::ShortRead;
-                task.record(attempt, None);
+                operation.record(attempt, None);
                 let message = format!(
                     "the file had {size} bytes and now ends before byte {at}: it was shortened while it was being read"
                 );
-                Err(task.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
+                Err(operation.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
             }
             Stop::Refused(message) => {
                 attempt.outcome = Outcome::Corrupt;
-                task.record(attempt, None);
-                Err(task.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
+                operation.record(attempt, None);
+                Err(operation.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
             }
         }
     }
 
-    /// Size of the file, asked for anew where a range lies beyond what is known of it.
+    /// Returns the size of the file in bytes; asks the file system again if the range extends beyond the known size.
     fn size_for(&self, range: ByteRange) -> u64 {
         let known = self.size.load(Ordering::Relaxed);
         if range.len.is_none_or(|len| range.offset.saturating_add(len) <= known) {
@@ -99,18 +99,18 @@ impl OpenFile {
         size
     }
 
-    /// Length of the buffer for a range: a chunk, or as much as a short range takes.
+    /// Returns the length in bytes of the buffer for a range: a chunk, or less for a short range.
     fn buffer(&self, offset: u64, end: u64) -> usize {
         let options = &self.options;
         let block = usize::try_from(self.align).unwrap_or(ALIGN).max(ALIGN);
         let chunk = options.chunk(self.align > 1).min(options.read_buffer).max(1).next_multiple_of(block);
-        // The blocks at both ends may stick out of the range.
+        // The first and last blocks may extend beyond the range.
         let range = usize::try_from(end.saturating_sub(offset)).unwrap_or(chunk).min(chunk);
         chunk.min((range + 2 * block).next_multiple_of(block))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
-    /// Reads `offset..end`. With direct I/O the blocks around the range are read and only the range is delivered;
+    /// Reads `offset..end`. With direct I/O whole blocks around the range are read, and only the range is delivered;
     /// a short read in mid-file leads to a second read of its last, incomplete block.
     fn pass(&self, offset: u64, end: u64, buffer: &mut [u8], sink: &mut dyn ChunkSink) -> Pass {
         let mut pass = Pass { bytes: 0, first_byte: None, stop: Stop::Done };

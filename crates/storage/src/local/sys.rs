@@ -1,4 +1,4 @@
-//! The few system calls that the standard library does not wrap.
+//! System calls that the standard library does not wrap.
 #![expect(
     unsafe_code,
     reason = "close(2) with its error, fstatfs(2), statx(2) and posix_fadvise(2) have no safe wrapper in std"
@@ -18,8 +18,8 @@ pub(super) fn close(file: File) -> io::Result<()> {
     }
 }
 
-/// Tells the kernel that a range of a file will not be needed again. Advice only: a file system without a page cache
-/// may refuse it, and nothing is lost then.
+/// Tells the kernel that a range of a file will not be needed again. This is only advice: a file system without a page
+/// cache may refuse it, which has no effect on the data.
 pub(super) fn drop_cache(file: &File, offset: u64, len: u64) {
     let as_offset = |value: u64| libc::off_t::try_from(value).unwrap_or(libc::off_t::MAX);
     // SAFETY: the descriptor is open for the call, which touches no memory of this process.
@@ -27,18 +27,18 @@ pub(super) fn drop_cache(file: &File, offset: u64, len: u64) {
         unsafe { libc::posix_fadvise(file.as_raw_fd(), as_offset(offset), as_offset(len), libc::POSIX_FADV_DONTNEED) };
 }
 
-/// How a file must be accessed with `O_DIRECT`.
+/// Alignment that `O_DIRECT` requires on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direct {
-    /// Offsets and lengths are multiples of this many bytes.
+    /// Offsets and lengths must be multiples of this many bytes.
     Aligned(usize),
-    /// The file system accepts the flag and goes through the page cache all the same, or supports no direct I/O here.
+    /// The file system ignores the flag and uses the page cache, or does not support direct I/O on this file.
     Unsupported,
-    /// The kernel does not tell.
+    /// The kernel does not report the alignment.
     Unknown,
 }
 
-/// Asks the kernel how direct I/O on this file must be aligned.
+/// Returns the alignment that the kernel reports for direct I/O on this file.
 pub(super) fn direct_alignment(file: &File) -> io::Result<Direct> {
     if lives_in_memory(file)? {
         return Ok(Direct::Unsupported);
@@ -60,7 +60,7 @@ pub(super) fn direct_alignment(file: &File) -> io::Result<Direct> {
     Ok(if align == 0 { Direct::Unsupported } else { Direct::Aligned(align as usize) })
 }
 
-/// Whether the file is on tmpfs or ramfs, which newer kernels let open with `O_DIRECT` although there is no device.
+/// Returns whether the file is on tmpfs or ramfs, on which newer kernels accept `O_DIRECT` although there is no device.
 fn lives_in_memory(file: &File) -> io::Result<bool> {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     let mut stat = MaybeUninit::<libc::statfs>::zeroed();

@@ -1,4 +1,4 @@
-//! Writing parts of a file in place.
+//! Writes of parts of a file in place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,53 +9,53 @@ use std::sync::atomic::Ordering;
 use dlio_event::{Nanos, OpKind, Outcome};
 
 use super::buffer::with_buffer;
+use super::operation::Operation;
 use super::read::OpenFile;
-use super::task::Task;
 use super::write::{OPTION, fill};
 use super::{Local, no_direct, sys};
-use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update, regular};
+use crate::{Attempt, ByteRange, ChunkSource, Error, ErrorKind, Future, Receipt, Updatable, Update, regular_file};
 
 impl Local {
     pub(super) fn update_now(&self, key: &str, how: Update) -> Result<OpenFile, Error> {
         let path = self.path("opening", key)?;
-        let mut task = Task::new(&*self.time, "opening");
-        // Past the page cache for whichever is asked: both would go through one descriptor.
+        let mut operation = Operation::new(&*self.time, "opening");
+        // Reads and writes share one descriptor, so direct I/O for either of them applies to both.
         let direct = self.options.odirect_write || self.options.odirect_read;
-        let opened = task.step(OpKind::Open, || self.open_to_update(&path, how, direct));
+        let opened = operation.step(OpKind::Open, || self.open_to_update(&path, how, direct));
         let (file, size) = match opened {
             Ok(opened) => opened,
             Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => {
-                return Err(task.refused(&path, None, ErrorKind::Invalid, no_direct(OPTION)));
+                return Err(operation.refused(&path, None, ErrorKind::Invalid, no_direct(OPTION)));
             }
-            Err(error) => return Err(task.failed(&path, None, &error)),
+            Err(error) => return Err(operation.failed(&path, None, &error)),
         };
         let align = match direct.then(|| self.alignment(&file, OPTION)).transpose() {
             Ok(align) => align.unwrap_or(1),
-            Err(message) => return Err(task.refused(&path, None, ErrorKind::Invalid, message)),
+            Err(message) => return Err(operation.refused(&path, None, ErrorKind::Invalid, message)),
         };
-        let mut opened = task.done();
+        let mut opened = operation.done();
         if let Some(open) = opened.last_mut() {
             open.object_size = Some(size);
         }
         Ok(self.opened(path, (file, size), opened, align))
     }
 
-    /// Also creates the folders between the root and the file, as writing a file whole does.
+    /// Opens the file and creates missing folders between the root and the file, as writing a whole file does.
     fn open_to_update(&self, path: &Path, how: Update, direct: bool) -> io::Result<(File, u64)> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(how.create).truncate(false);
         let flags = if direct { libc::O_DIRECT } else { 0 };
-        match regular::open_with(&mut options, flags, path) {
+        match regular_file::open_with(&mut options, flags, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && how.create && self.root.is_dir() => {
                 fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-                regular::open_with(&mut options, flags, path)
+                regular_file::open_with(&mut options, flags, path)
             }
             opened => opened,
         }
     }
 }
 
-/// How the pieces of a range were written.
+/// Result of writing a range piece by piece.
 struct Pass {
     written: u64,
     first_byte: Option<Nanos>,
@@ -69,16 +69,16 @@ enum Stop {
 
 impl OpenFile {
     fn write_now(&self, offset: u64, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.time, "writing");
+        let mut operation = Operation::new(&*self.time, "writing");
         let range = ByteRange::new(offset, source.len());
         if !offset.is_multiple_of(self.align) || !source.len().is_multiple_of(self.align) {
             let message = format!(
                 "direct I/O writes multiples of {} bytes here; switch {OPTION} and reader.odirect off for this trace",
                 self.align
             );
-            return Err(task.refused(&self.path, Some(range), ErrorKind::Invalid, message));
+            return Err(operation.refused(&self.path, Some(range), ErrorKind::Invalid, message));
         }
-        let start = task.now();
+        let start = operation.now();
         let most = usize::try_from(source.len()).unwrap_or(usize::MAX).max(1);
         let chunk = self.options.chunk(self.align > 1).min(most.next_multiple_of(4096));
         let pass = with_buffer(chunk, |buffer| self.write_pass(offset, source, buffer));
@@ -91,22 +91,22 @@ impl OpenFile {
             requested: range.len,
             bytes: pass.written,
             first_byte: pass.first_byte,
-            end: task.now(),
+            end: operation.now(),
             ..Attempt::started(OpKind::Write, start)
         };
         match pass.stop {
             None => {
-                task.record(attempt, None);
-                Ok(Receipt { bytes: pass.written, attempts: task.done() })
+                operation.record(attempt, None);
+                Ok(Receipt { bytes: pass.written, attempts: operation.done() })
             }
             Some(Stop::System(error)) => {
-                task.record(attempt, Some(&error));
-                Err(task.failed(&self.path, Some(range), &error))
+                operation.record(attempt, Some(&error));
+                Err(operation.failed(&self.path, Some(range), &error))
             }
             Some(Stop::Source(message)) => {
                 attempt.outcome = Outcome::Cancelled;
-                task.record(attempt, None);
-                Err(task.refused(&self.path, Some(range), ErrorKind::Invalid, message))
+                operation.record(attempt, None);
+                Err(operation.refused(&self.path, Some(range), ErrorKind::Invalid, message))
             }
         }
     }
@@ -137,10 +137,10 @@ impl OpenFile {
     }
 
     fn sync_now(&self) -> Result<Receipt, Error> {
-        let mut task = Task::new(&*self.time, "writing");
-        match task.step(OpKind::Fsync, || self.file.sync_all()) {
-            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
-            Err(error) => Err(task.failed(&self.path, None, &error)),
+        let mut operation = Operation::new(&*self.time, "writing");
+        match operation.step(OpKind::Fsync, || self.file.sync_all()) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: operation.done() }),
+            Err(error) => Err(operation.failed(&self.path, None, &error)),
         }
     }
 }

@@ -1,60 +1,36 @@
-//! Writing a file whole: under a temporary name beside its final one, then renamed.
+//! Writes of whole files: each is written under a temporary name in its final folder and then renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{Nanos, OpKind, Outcome};
 
 use super::buffer::with_buffer;
-use super::task::Task;
+use super::operation::Operation;
+use super::temporary::temporary;
 use super::{Local, no_direct, sys};
 use crate::staged::Ticket;
 use crate::{Attempt, ChunkSource, Error, ErrorKind, Receipt, Staged};
 
-/// Distinguishes the temporary files of this process.
-static SERIAL: AtomicU64 = AtomicU64::new(0);
-
-/// The option that asks for direct writes, for messages.
+/// Name of the option that enables direct writes, for messages.
 pub(super) const OPTION: &str = "dlio_rs.generate_odirect";
 
-/// Bytes after which pages are given back to the kernel.
+/// Number of bytes after which written pages are dropped from the page cache.
 const DROP_EVERY: u64 = 32 << 20;
 
-/// Longest part of the final name that the temporary name repeats, so that it stays below the usual limit of 255.
-const NAME_MAX: usize = 200;
-
-/// Whether a file name is one that [`temporary`] makes: `.<name>.<pid>.<number>.tmp`.
-pub(super) fn is_temporary(name: &str) -> bool {
-    let is_number =
-        |part: Option<&str>| part.is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    let mut parts = name.rsplit('.');
-    name.starts_with('.') && parts.next() == Some("tmp") && is_number(parts.next()) && is_number(parts.next())
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut cut = name.len().min(NAME_MAX);
-    while !name.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{}.{}.{serial}.tmp", &name[..cut], std::process::id()))
-}
-
-/// Why a write did not end well.
+/// Cause of a failed write.
 enum Stop {
     System(io::Error),
     Other(ErrorKind, String),
 }
 
 impl Stop {
-    fn told(self, task: Task, path: &Path) -> Error {
+    fn told(self, operation: Operation, path: &Path) -> Error {
         match self {
-            Stop::System(error) => task.failed(path, None, &error),
-            Stop::Other(kind, message) => task.refused(path, None, kind, message),
+            Stop::System(error) => operation.failed(path, None, &error),
+            Stop::Other(kind, message) => operation.refused(path, None, kind, message),
         }
     }
 }
@@ -65,7 +41,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Removes the temporary file unless it is to stay, or has become the final one.
+/// Guard that removes the temporary file when it is dropped, unless the file is kept or was renamed.
 struct Temporary {
     path: PathBuf,
     kept: bool,
@@ -74,7 +50,7 @@ struct Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.kept {
-            // The write's own error is what the user needs; a leftover file is hidden and in no listing.
+            // The error of the write matters to the user; a leftover temporary file is hidden and never listed.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -83,49 +59,49 @@ impl Drop for Temporary {
 impl Local {
     pub(super) fn write_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
         let path = self.path("writing", key)?;
-        let mut task = Task::new(&*self.time, "writing");
-        let mut steps = |task: &mut Task| {
-            let (mut temporary, bytes) = self.stage_steps(&path, source, task)?;
-            self.publish_steps(&temporary.path, &path, task)?;
+        let mut operation = Operation::new(&*self.time, "writing");
+        let mut steps = |operation: &mut Operation| {
+            let (mut temporary, bytes) = self.stage_steps(&path, source, operation)?;
+            self.publish_steps(&temporary.path, &path, operation)?;
             temporary.kept = true;
             Ok::<u64, Stop>(bytes)
         };
-        match steps(&mut task) {
-            Ok(bytes) => Ok(Receipt { bytes, attempts: task.done() }),
-            Err(stop) => Err(stop.told(task, &path)),
+        match steps(&mut operation) {
+            Ok(bytes) => Ok(Receipt { bytes, attempts: operation.done() }),
+            Err(stop) => Err(stop.told(operation, &path)),
         }
     }
 
     pub(super) fn stage_now(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Staged, Error> {
         let path = self.path("writing", key)?;
-        let mut task = Task::new(&*self.time, "writing");
-        match self.stage_steps(&path, source, &mut task) {
+        let mut operation = Operation::new(&*self.time, "writing");
+        match self.stage_steps(&path, source, &mut operation) {
             Ok((mut temporary, bytes)) => {
                 temporary.kept = true;
                 let ticket = Ticket::File(std::mem::take(&mut temporary.path));
-                Ok(Staged { key: key.to_owned(), bytes, attempts: task.done(), ticket })
+                Ok(Staged { key: key.to_owned(), bytes, attempts: operation.done(), ticket })
             }
-            Err(stop) => Err(stop.told(task, &path)),
+            Err(stop) => Err(stop.told(operation, &path)),
         }
     }
 
     pub(super) fn publish_now(&self, staged: &Staged) -> Result<Receipt, Error> {
         let path = self.path("writing", &staged.key)?;
-        let mut task = Task::new(&*self.time, "writing");
+        let mut operation = Operation::new(&*self.time, "writing");
         let Ticket::File(temporary) = &staged.ticket else {
-            return Err(task.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
+            return Err(operation.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
         };
-        match self.publish_steps(temporary, &path, &mut task) {
-            Ok(()) => Ok(Receipt { bytes: 0, attempts: task.done() }),
-            Err(stop) => Err(stop.told(task, &path)),
+        match self.publish_steps(temporary, &path, &mut operation) {
+            Ok(()) => Ok(Receipt { bytes: 0, attempts: operation.done() }),
+            Err(stop) => Err(stop.told(operation, &path)),
         }
     }
 
     pub(super) fn discard_now(&self, staged: &Staged) -> Result<Receipt, Error> {
         let path = self.path("removing what was written of", &staged.key)?;
-        let task = Task::new(&*self.time, "removing what was written of");
+        let operation = Operation::new(&*self.time, "removing what was written of");
         let Ticket::File(temporary) = &staged.ticket else {
-            return Err(task.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
+            return Err(operation.refused(&path, None, ErrorKind::Invalid, staged.foreign()));
         };
         self.quiet("removing", OpKind::Delete, temporary, || fs::remove_file(temporary))
     }
@@ -135,10 +111,10 @@ impl Local {
         &self,
         path: &Path,
         source: &mut dyn ChunkSource,
-        task: &mut Task,
+        operation: &mut Operation,
     ) -> Result<(Temporary, u64), Stop> {
         let direct = self.options.odirect_write;
-        let (file, temporary) = match task.step(OpKind::Open, || self.create_temporary(path)) {
+        let (file, temporary) = match operation.step(OpKind::Open, || self.create_temporary(path)) {
             Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => {
                 return Err(Stop::Other(ErrorKind::Invalid, no_direct(OPTION)));
             }
@@ -149,29 +125,29 @@ impl Local {
         } else {
             1
         };
-        let bytes = self.copy(&file, source, align, task)?;
+        let bytes = self.copy(&file, source, align, operation)?;
         if self.options.durable {
-            task.step(OpKind::Fsync, || file.sync_all())?;
+            operation.step(OpKind::Fsync, || file.sync_all())?;
         }
         if self.options.drop_cache {
             sys::drop_cache(&file, 0, bytes);
         }
-        task.step(OpKind::Close, || sys::close(file))?;
+        operation.step(OpKind::Close, || sys::close(file))?;
         Ok((temporary, bytes))
     }
 
     /// Gives the temporary file its final name.
-    fn publish_steps(&self, temporary: &Path, path: &Path, task: &mut Task) -> Result<(), Stop> {
-        task.step(OpKind::Rename, || fs::rename(temporary, path))?;
+    fn publish_steps(&self, temporary: &Path, path: &Path, operation: &mut Operation) -> Result<(), Stop> {
+        operation.step(OpKind::Rename, || fs::rename(temporary, path))?;
         if self.options.durable {
-            // Without this the name itself, not the content, could be lost with the power.
-            task.step(OpKind::Fsync, || File::open(path.parent().unwrap_or(&self.root))?.sync_all())?;
+            // Without this a power failure could lose the new name, though not the content.
+            operation.step(OpKind::Fsync, || File::open(path.parent().unwrap_or(&self.root))?.sync_all())?;
         }
         Ok(())
     }
 
-    /// Creates the temporary file, and the folders between the root and it if they are missing. The root itself is
-    /// not created: a root that is gone is an unmounted file system more often than a wish.
+    /// Creates the temporary file and missing folders between the root and the file. The root itself is not created, because a
+    /// missing root usually means that a file system is not mounted.
     fn create_temporary(&self, path: &Path) -> io::Result<(File, Temporary)> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -183,7 +159,7 @@ impl Local {
             let name = temporary(path);
             match options.open(&name) {
                 Ok(file) => return Ok((file, Temporary { path: name, kept: false })),
-                // Left by a killed process of the same number, perhaps on another node.
+                // A killed process with the same process id, perhaps on another node, left this file behind.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !folders_made && self.root.is_dir() => {
                     fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
@@ -194,8 +170,14 @@ impl Local {
         }
     }
 
-    fn copy(&self, file: &File, source: &mut dyn ChunkSource, align: u64, task: &mut Task) -> Result<u64, Stop> {
-        let start = task.now();
+    fn copy(
+        &self,
+        file: &File,
+        source: &mut dyn ChunkSource,
+        align: u64,
+        operation: &mut Operation,
+    ) -> Result<u64, Stop> {
+        let start = operation.now();
         let total = source.len();
         let mut pass = Pass { file, align, total, written: 0, first_byte: None, drop_cache: self.options.drop_cache };
         let result = with_buffer(self.options.chunk(align > 1), |buffer| pass.run(source, buffer, || self.time.now()));
@@ -203,7 +185,7 @@ impl Local {
             requested: Some(pass.total),
             bytes: pass.written,
             first_byte: pass.first_byte,
-            end: task.now(),
+            end: operation.now(),
             ..Attempt::started(OpKind::Write, start)
         };
         let error = match &result {
@@ -214,27 +196,27 @@ impl Local {
             }
             Ok(()) => None,
         };
-        task.record(attempt, error);
+        operation.record(attempt, error);
         result.map(|()| pass.written)
     }
 }
 
-/// The writes of one file.
+/// The writes to one file.
 struct Pass<'a> {
     file: &'a File,
-    /// Every `pwrite` is a multiple of this; 1 for buffered writes.
+    /// Alignment in bytes of every `pwrite`; 1 for buffered writes.
     align: u64,
     total: u64,
     written: u64,
     first_byte: Option<Nanos>,
-    /// Tell the kernel that the pages are not needed again.
+    /// Drop written pages from the page cache.
     drop_cache: bool,
 }
 
 impl Pass<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
-    /// Moves the source's bytes to the file. With direct I/O the last block is padded with zeros and the file then
-    /// cut to its length; nobody sees the padding because the file still has its temporary name.
+    /// Writes the source's bytes to the file. Direct I/O pads the last block with zeros and then truncates the file to its length;
+    /// readers never see the padding, because the file still has its temporary name.
     fn run(&mut self, source: &mut dyn ChunkSource, buffer: &mut [u8], now: impl Fn() -> Nanos) -> Result<(), Stop> {
         while self.written < self.total {
             let wanted = (self.total - self.written).min(buffer.len() as u64) as usize;
@@ -254,7 +236,7 @@ impl Pass<'_> {
             let before = self.written;
             self.written += wanted as u64;
             if self.drop_cache && self.written / DROP_EVERY > before / DROP_EVERY {
-                // Starts the write-back of this window, and drops those before it that are clean by now.
+                // Starts the write-back of this window and drops earlier windows that are clean by now.
                 sys::drop_cache(self.file, 0, self.written);
             }
         }
@@ -265,7 +247,7 @@ impl Pass<'_> {
     }
 }
 
-/// Fills `buffer` unless the source ends before; returns how many bytes there are.
+/// Fills `buffer` from the source; returns the number of bytes, which is less than `buffer.len()` only at the source's end.
 pub(super) fn fill(source: &mut dyn ChunkSource, buffer: &mut [u8]) -> usize {
     let mut got = 0;
     while got < buffer.len() {
@@ -275,26 +257,4 @@ pub(super) fn fill(source: &mut dyn ChunkSource, buffer: &mut [u8]) -> usize {
         }
     }
     got
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{is_temporary, temporary};
-    use std::path::Path;
-
-    #[test]
-    fn a_temporary_name_is_hidden_has_no_data_extension_and_fits() {
-        for name in ["img_0_of_8.npz", &"ä".repeat(127)] {
-            let made = temporary(Path::new("/data").join(name).as_path());
-            let made = made.file_name().unwrap().to_str().unwrap();
-            assert!(is_temporary(made) && made.len() < 256, "{made}");
-        }
-    }
-
-    #[test]
-    fn files_of_the_user_are_not_taken_for_temporary() {
-        for name in [".tmp", "a.1.2.tmp", ".a.b.2.tmp", ".a.1.2.npz", ".gitignore", "x.tmp"] {
-            assert!(!is_temporary(name), "{name}");
-        }
-    }
 }

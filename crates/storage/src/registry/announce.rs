@@ -1,4 +1,4 @@
-//! Announcing the endpoints of a server, and making room for them.
+//! Announcement of a server's endpoints, and removal of stale announcements.
 
 use std::fs;
 use std::io;
@@ -12,32 +12,32 @@ use super::read::{Stale, read, read_announcement};
 use crate::process::{Here, own_start_ticks};
 use crate::random::random_hex;
 
-/// The job that endpoints are announced for.
+/// The job whose endpoints are announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Its id, the same on all ranks.
+    /// Id of the job, which is the same on all ranks.
     pub id: String,
     /// Rank of this process.
     pub rank: u32,
-    /// Ranks.
+    /// Number of ranks.
     pub ranks: u32,
-    /// Endpoints of each rank.
+    /// Number of endpoints of each rank.
     pub endpoints: usize,
-    /// Hosts of all ranks, in rank order; empty where they are not known.
+    /// Hosts of all ranks in rank order; empty if they are unknown.
     pub hosts: Vec<String>,
-    /// Whether the job may announce itself beside other jobs that live.
+    /// Whether the job may be announced while other jobs are running.
     pub add: bool,
 }
 
-/// An id for a new job.
+/// Returns an id for a new job.
 ///
 /// # Errors
-/// When the operating system gives no random bytes.
+/// When the operating system provides no random bytes.
 pub fn new_job_id() -> Result<String, Error> {
     random_hex::<8>().map_err(Error::Random)
 }
 
-/// Takes an announcement away when dropped.
+/// Guard that removes an announcement when it is dropped.
 #[derive(Debug)]
 #[must_use = "the announcement is removed when this is dropped"]
 pub struct Guard {
@@ -47,7 +47,7 @@ pub struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Best effort: should it stay, readers recognise it as stale. Somebody else's is not ours to remove.
+        // Best effort: readers recognise a leftover file as stale. Announcements of other processes are not removed.
         if matches!(read_announcement(&self.path), Ok(Some(there)) if there == self.mine) {
             let _ = fs::remove_file(&self.path);
         }
@@ -57,7 +57,7 @@ impl Drop for Guard {
 /// Announces one endpoint of this process.
 ///
 /// # Errors
-/// [`Error::Occupied`] when its name belongs to a process that lives; otherwise when the directory cannot be written.
+/// [`Error::Occupied`] when its name belongs to a running process; other errors when the directory cannot be written.
 pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<Guard, Error> {
     let stem = stem(job.rank, index);
     let file_name = if job.add { format!("{stem}-{}{EXTENSION}", job.id) } else { format!("{stem}{EXTENSION}") };
@@ -85,7 +85,7 @@ pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<G
             return Ok(Guard { path, mine });
         }
         match read_announcement(&path)? {
-            // A link whose answer was lost on the way has been made nevertheless.
+            // A link may exist although the response to its creation was lost.
             Some(there) if there == mine => return Ok(Guard { path, mine }),
             Some(there) => match life_or_probe(&there, &here) {
                 Life::Dead(_) => take_away(dir, &there)?,
@@ -96,7 +96,7 @@ pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<G
     }
 }
 
-/// Seconds since 1970.
+/// Returns the time in seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "announcements carry wall-clock time by definition")]
 fn unix_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
@@ -107,10 +107,10 @@ fn occupied(dir: &Path, there: &Announcement) -> Error {
     Error::Occupied { dir: dir.to_path_buf(), name: there.file_name.clone(), owner: there.owner() }
 }
 
-/// Creates the directory and removes what dead servers left; returns what was removed.
+/// Creates the directory and removes announcements of dead servers; returns the removed announcements.
 ///
 /// # Errors
-/// [`Error::Occupied`] when another job lives in it and `job` is not to be added; otherwise when it cannot be used.
+/// [`Error::Occupied`] when another job is running and `job` may not be added; other errors when the directory cannot be used.
 pub fn prepare(dir: &Path, job: &Job) -> Result<Vec<Stale>, Error> {
     fs::create_dir_all(dir).map_err(failed("creating", dir))?;
     let (registry, here) = (read(dir)?, Here::now());
@@ -130,7 +130,7 @@ pub fn prepare(dir: &Path, job: &Job) -> Result<Vec<Stale>, Error> {
     Ok(gone)
 }
 
-/// Removes an announcement, but not one that was written in its place meanwhile.
+/// Removes an announcement, unless it was replaced since it was read.
 fn take_away(dir: &Path, dead: &Announcement) -> Result<(), Error> {
     let path = dir.join(&dead.file_name);
     let aside = dir.join(format!(".stale-{}", new_job_id()?));
@@ -140,7 +140,7 @@ fn take_away(dir: &Path, dead: &Announcement) -> Result<(), Error> {
     }
     let there = read_json::<Announcement>(&aside).ok().flatten();
     if there.is_some_and(|there| Announcement { file_name: dead.file_name.clone(), ..there } != *dead) {
-        // Best effort: its owner has come first and the next look finds it, or it announces itself again.
+        // Best effort: the owner was faster and the next look finds its file, or it announces itself again.
         let _ = fs::hard_link(&aside, &path);
     }
     fs::remove_file(&aside).map_err(failed("removing", &aside))

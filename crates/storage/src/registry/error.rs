@@ -1,34 +1,34 @@
-//! What can go wrong in a registry.
+//! Errors of the registry.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A registry that cannot be used.
+/// An error of the registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The registry directory cannot be used.
     #[error("{doing} registry file {}", path.display())]
     File {
-        /// What was being done.
+        /// The failed operation.
         doing: &'static str,
         /// Path.
         path: PathBuf,
-        /// The system's words.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A file of the registry is not what it should be.
+    /// A file of the registry is malformed.
     #[error("registry file {} is not valid: remove it and start `dlio-rs serve` again", path.display())]
     Content {
         /// Path.
         path: PathBuf,
-        /// What the parser says.
+        /// Error of the parser.
         #[source]
         source: serde_json::Error,
     },
-    /// A file of the registry is of a later version.
+    /// A file of the registry has a later version than this program supports.
     #[error(
         "registry file {} has format {found}, of a newer dlio-rs; this one knows formats up to {known}: use the same \
          version for servers and clients",
@@ -37,12 +37,12 @@ pub enum Error {
     Format {
         /// Path.
         path: PathBuf,
-        /// Its format.
+        /// Version of the file.
         found: u32,
-        /// Latest format known here.
+        /// Latest supported version.
         known: u32,
     },
-    /// The registry belongs to a server that lives.
+    /// The registry belongs to a running server.
     #[error(
         "the registry {} belongs to a server that is running ({name}: {owner}); end that server, choose another \
          --registry, or give --add to announce this server beside it. If the server is gone, remove {name}",
@@ -53,7 +53,7 @@ pub enum Error {
         dir: PathBuf,
         /// File name of the announcement.
         name: String,
-        /// Endpoint, process and host.
+        /// Endpoint, process and host of the server.
         owner: String,
     },
     /// Announcements of one job contradict each other.
@@ -67,12 +67,12 @@ pub enum Error {
         dir: PathBuf,
         /// Job.
         job: String,
-        /// What one says.
+        /// Content of one announcement.
         one: String,
-        /// What another says.
+        /// Content of another announcement.
         other: String,
     },
-    /// An endpoint that only its own machine reaches.
+    /// An endpoint that is only reachable on its own machine.
     #[error(
         "registry file {name}: {endpoint} is announced by {host} and cannot be reached from here; start the servers with \
          --listen 0.0.0.0:0 there, or remove the file if its server is gone"
@@ -82,10 +82,10 @@ pub enum Error {
         name: String,
         /// Endpoint.
         endpoint: String,
-        /// Host that announced it.
+        /// Host that announced the endpoint.
         host: String,
     },
-    /// Not enough servers announced themselves in time.
+    /// Too few servers announced themselves in time.
     #[error(
         "registry {} lists {found} of {expected} endpoints{}; missing: {missing}. Look whether every rank \
          of `dlio-rs serve` runs with this --registry{}",
@@ -96,13 +96,13 @@ pub enum Error {
     Missing {
         /// Registry directory.
         dir: PathBuf,
-        /// Endpoints found.
+        /// Number of endpoints found.
         found: usize,
-        /// Endpoints expected.
+        /// Number of endpoints expected.
         expected: usize,
-        /// Who is missing.
+        /// Description of the missing ranks.
         missing: String,
-        /// How long it was waited.
+        /// Duration of the wait.
         waited: Duration,
     },
     /// No server announced itself in time.
@@ -117,22 +117,22 @@ pub enum Error {
     Nobody {
         /// Registry directory.
         dir: PathBuf,
-        /// What was found instead.
+        /// Description of what was found instead.
         found: String,
-        /// How long it was waited.
+        /// Duration of the wait.
         waited: Duration,
     },
-    /// The operating system gives no random bytes.
+    /// The operating system provides no random bytes.
     #[error("reading /dev/urandom for a key pair")]
     Random(#[source] io::Error),
 }
 
-/// How long it was waited; nothing for a single look.
+/// Returns the duration of the wait as text; empty for a single look.
 fn after(waited: Duration) -> String {
     if waited.is_zero() { String::new() } else { format!(" after {waited:.0?}") }
 }
 
-/// How to wait longer, where it was waited at all.
+/// Returns how to wait longer; empty for a single look.
 fn longer(waited: Duration) -> &'static str {
     if waited.is_zero() { "" } else { "; --registry-wait TIME waits longer" }
 }

@@ -1,4 +1,4 @@
-//! Files of the registry: read whole, and created whole, exclusively and synced.
+//! Files of the registry, which are read completely, and created atomically, exclusively and with `fsync`.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::error::Error;
 use crate::random::random_hex;
 
-/// Reads a file; a pipe that somebody put into the directory must not hang the reader.
+/// Reads a file; a pipe in its place is an error and is not waited for.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -23,7 +23,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `None` when the file does not exist.
+/// Turns the error of a missing file into `None`.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     match read_file(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| content_error(path, source)),
@@ -32,7 +32,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
     }
 }
 
-/// Writes a file under a name that no reader looks at, synced, with exactly this mode.
+/// Writes a file with `fsync` and exactly this mode, under a name that readers ignore.
 fn write_draft(dir: &Path, text: &[u8], mode: u32) -> Result<PathBuf, Error> {
     let path = dir.join(format!(".draft-{}", random_hex::<8>().map_err(Error::Random)?));
     let write = || {
@@ -46,10 +46,10 @@ fn write_draft(dir: &Path, text: &[u8], mode: u32) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Makes a file appear whole under its name; `false` when there is one of this name.
+/// Makes a complete file visible under its name; returns `false` if the name is taken.
 pub(super) fn publish(dir: &Path, path: &Path, text: &[u8], mode: u32) -> Result<bool, Error> {
     let draft = write_draft(dir, text, mode)?;
-    // A link, unlike a rename, fails if somebody else was first.
+    // Unlike a rename, a hard link fails if another process was faster.
     let linked = match fs::hard_link(&draft, path) {
         Err(error) if cannot_link(&error) => write_in_place(path, text, mode),
         linked => linked,
@@ -62,13 +62,13 @@ pub(super) fn publish(dir: &Path, path: &Path, text: &[u8], mode: u32) -> Result
     }
 }
 
-/// Whether a file system has no hard links, as some of FUSE's and most of SMB's.
+/// Returns whether the error means that the file system has no hard links, as some FUSE and most SMB file systems.
 fn cannot_link(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK))
 }
 
-/// Readers take a file that ends early for one that is being written.
+/// Writes a file in place; readers treat a truncated file as one that is being written.
 fn write_in_place(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text)?;

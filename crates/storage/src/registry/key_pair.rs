@@ -1,4 +1,4 @@
-//! The key pair that clients sign with.
+//! The key pair with which clients sign.
 
 use std::fmt;
 use std::fs;
@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::files::{content_error, failed, publish, read_json, sync};
-use super::read::CREDENTIALS;
 use crate::random::random;
 
-/// An access key with its secret. `Debug` hides the secret.
+/// Name of the file that holds the key pair.
+pub(super) const CREDENTIALS: &str = "credentials";
+
+/// An access key with its secret, which `Debug` hides.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
     /// Access key id, sent with every request.
@@ -22,13 +24,13 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A fresh random pair: 80 bits of access key, 200 bits of secret, from the operating system's generator.
+    /// Returns a random pair with 80 bits of access key and 200 bits of secret, from the operating system's generator.
     ///
     /// # Errors
-    /// When the operating system gives no random bytes.
+    /// When the operating system provides no random bytes.
     pub fn generate() -> Result<Self, Error> {
         let bytes: [u8; 56] = random().map_err(Error::Random)?;
-        // 32 letters: 5 bits of each byte are used, without bias.
+        // The alphabet has 32 letters, so 5 bits of each byte select one without bias.
         let letters: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect();
         let (access, secret) = letters.split_at(16);
         Ok(Self { access_key: format!("DLIO{access}"), secret_key: secret.to_ascii_lowercase() })
@@ -43,8 +45,8 @@ impl fmt::Debug for KeyPair {
 
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The registry's key pair: the one that is there, or a new one. Of several servers that start together, one makes
-/// it and the others read it.
+/// Returns the registry's key pair, and creates it if it does not exist. If several servers start together, one creates it and the others
+/// read it.
 ///
 /// # Errors
 /// When the registry cannot be read or written.
@@ -62,7 +64,7 @@ pub fn key_pair(dir: &Path) -> Result<KeyPair, Error> {
     read_json(&path)?.ok_or_else(|| failed("reading", &path)(io::ErrorKind::NotFound.into()))
 }
 
-/// Removes a key pair other than the one given, which clients would use in vain.
+/// Removes a stored key pair that differs from the given one, because servers would reject it.
 pub fn withdraw_other_key_pair(dir: &Path, given: &KeyPair) -> Result<bool, Error> {
     let path = dir.join(CREDENTIALS);
     if read_json::<KeyPair>(&path)?.is_none_or(|known| known == *given) {

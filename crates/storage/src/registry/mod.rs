@@ -1,9 +1,9 @@
-//! The registry directory, where servers leave their addresses and clients find them.
+//! The registry directory, in which servers announce their addresses and clients find them.
 //!
-//! One JSON file per endpoint, `endpoint-<rank>-<n>.json` (rank in 5 digits, n in 3; with `-<job>` where jobs share the
-//! directory), and at most one file `credentials` (mode 0600). A file belongs to the process that it names: it is
-//! created exclusively, whole, and removed by that process alone. A file whose process is gone is *stale*: readers pass
-//! over it and the next server replaces it.
+//! It has one JSON file per endpoint, `endpoint-<rank>-<n>.json` (5 digits of rank and 3 of n; with `-<job>` if jobs share the
+//! directory), and at most one file `credentials` (mode 0600). A file belongs to the process that it names: that process creates it
+//! exclusively and atomically, and only that process removes it. A file whose process is gone is *stale*: readers ignore it, and the
+//! next server replaces it.
 
 mod announce;
 mod announcement;

@@ -1,7 +1,7 @@
-//! The process that an announcement belongs to, and whether it still lives.
+//! The process that owns an announcement, and whether it is still running.
 //!
-//! A process id says something only on the machine and in the process namespace that gave it out; there, the start time
-//! tells a process from a later one with the same id. Everywhere else a connection to the announced address decides.
+//! A process id is only meaningful on the machine and in the process namespace that assigned it. There, the start time distinguishes a
+//! process from a later one with the same id. Everywhere else, a connection to the announced address decides.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::announcement::Announcement;
 use crate::process::{Here, Process, look};
 
-/// How long a connection to an endpoint of another machine may take before its server is taken for a slow one.
+/// Time after which a connection attempt to another machine is ended and its server is assumed to be slow.
 const PROBE: Duration = Duration::from_secs(2);
 
 impl Here {
-    /// Whether process ids of the announcement are process ids here.
+    /// Returns whether the announcement's process id is meaningful to this process.
     fn sees_processes_of(&self, announcement: &Announcement) -> bool {
         if announcement.format == 1 {
             return announcement.host == self.host;
@@ -22,7 +22,7 @@ impl Here {
         !self.boot.is_empty() && announcement.boot == self.boot && announcement.pid_namespace == self.pid_namespace
     }
 
-    /// Whether the endpoint is an address that only its own machine reaches, and that machine is another one.
+    /// Returns whether the endpoint is a loopback address of another machine.
     pub(crate) fn cannot_reach(&self, announcement: &Announcement) -> bool {
         let elsewhere = if announcement.format == 1 {
             announcement.host != self.host
@@ -35,17 +35,17 @@ impl Here {
     }
 }
 
-/// What is known of an announcement's process.
+/// State of an announcement's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Life {
     Alive,
-    /// It is gone, and why that is known.
+    /// The process is gone, with the evidence.
     Dead(String),
-    /// It runs where process ids say nothing here.
+    /// The process runs where its id has no meaning for this process.
     Elsewhere,
 }
 
-/// Whether the process lives, as far as this machine can tell without a connection.
+/// Returns the state of the process, as far as it is known without a connection.
 pub(super) fn life(announcement: &Announcement, here: &Here) -> Life {
     if !here.sees_processes_of(announcement) {
         return Life::Elsewhere;
@@ -60,8 +60,8 @@ pub(super) fn life(announcement: &Announcement, here: &Here) -> Life {
     }
 }
 
-/// As [`life`], and asks the address where that cannot tell. Only a refused connection means that nobody is there:
-/// silence may be the network's.
+/// Returns the state of the process as [`life`] does, and tries a connection if that is inconclusive. Only a refused connection means that
+/// the server is gone, because a timeout may have other causes.
 pub(super) fn life_or_probe(announcement: &Announcement, here: &Here) -> Life {
     match life(announcement, here) {
         Life::Elsewhere if here.cannot_reach(announcement) => Life::Alive,
@@ -84,7 +84,7 @@ fn probe(endpoint: &str) -> Life {
     Life::Alive
 }
 
-/// `host:port` of an endpoint's URL.
+/// Returns `host:port` of an endpoint's URL.
 fn address(endpoint: &str) -> &str {
     endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).trim_end_matches('/')
 }

@@ -1,4 +1,4 @@
-//! Reading the registry.
+//! Reads of the registry.
 
 use std::fs;
 use std::io;
@@ -7,37 +7,33 @@ use std::path::Path;
 use super::announcement::{Announcement, EXTENSION, FORMAT};
 use super::error::Error;
 use super::files::{failed, read_json};
-use super::key_pair::KeyPair;
+use super::key_pair::{CREDENTIALS, KeyPair};
 use super::owner::{Life, life};
 use crate::process::Here;
 
-/// Name of the file that holds the key pair.
-pub(super) const CREDENTIALS: &str = "credentials";
-
-/// What a registry directory holds.
+/// Content of a registry directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registry {
-    /// The endpoints, in the order of their files' names: by rank, then by number within the rank.
+    /// Endpoints in order of their file names: by rank, then by number within the rank.
     pub endpoints: Vec<Announcement>,
-    /// The key pair that the servers made, if they made one.
+    /// Key pair of the servers, if they created one.
     pub credentials: Option<KeyPair>,
-    /// Files whose server is gone; their endpoints are not listed.
+    /// Files whose server is gone; their endpoints are omitted.
     pub stale: Vec<Stale>,
     /// Files that are still being written.
     pub pending: Vec<String>,
 }
 
-/// An announcement that was left over.
+/// A stale announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
     /// File name.
     pub name: String,
-    /// How that is known.
+    /// Evidence that the announcement is stale.
     pub reason: String,
 }
 
-/// Reads what is announced now. A directory that does not exist yet is an empty registry. Servers on other machines are
-/// taken for living.
+/// Reads the current announcements. A missing directory is an empty registry. Servers on other machines are assumed to be running.
 ///
 /// # Errors
 /// When the directory or one of its files cannot be read.
@@ -49,9 +45,9 @@ pub fn read(dir: &Path) -> Result<Registry, Error> {
                 Life::Dead(reason) => registry.stale.push(Stale { name, reason }),
                 _ => registry.endpoints.push(announcement),
             },
-            // Taken away between listing and reading.
+            // The file was removed between listing and reading.
             Ok(None) => {}
-            // Where files cannot be linked they are written in place.
+            // On file systems without hard links, files are written in place.
             Err(Error::Content { source, .. }) if source.is_eof() => registry.pending.push(name),
             Err(error) => return Err(error),
         }
@@ -77,7 +73,7 @@ fn announcements(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The announcement of a file; `None` when the file does not exist.
+/// Reads the announcement in a file; returns `None` if the file does not exist.
 pub(super) fn read_announcement(path: &Path) -> Result<Option<Announcement>, Error> {
     let Some(read) = read_json::<Announcement>(path)? else { return Ok(None) };
     if read.format > FORMAT {

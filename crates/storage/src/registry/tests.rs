@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::announcement::FORMAT;
-use super::read::CREDENTIALS;
+use super::key_pair::CREDENTIALS;
 use super::*;
 use crate::process::{Here, host_name};
 
@@ -31,7 +31,7 @@ fn job(id: &str, rank: u32, ranks: u32, endpoints: usize) -> Job {
     Job { id: id.into(), rank, ranks, endpoints, hosts: Vec::new(), add: false }
 }
 
-/// No process has the highest possible id: the kernel's limit is 2^22.
+/// An id that no process has, because the kernel's limit is 2^22.
 const NOBODY: u32 = i32::MAX as u32;
 
 fn write(dir: &Path, name: &str, announcement: &Announcement) {

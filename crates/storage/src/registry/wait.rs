@@ -1,4 +1,4 @@
-//! Waiting until every endpoint of every job in a registry is announced, and naming the ones that are not.
+//! Waits until every endpoint of every job in a registry is announced, and reports the missing ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,20 +10,20 @@ use super::owner::{Life, life, life_or_probe};
 use super::read::{Registry, Stale, read};
 use crate::process::Here;
 
-/// How often [`wait`] looks.
+/// Interval at which [`wait`] reads the registry.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// When [`wait`] says that it waits.
+/// Time after which [`wait`] reports that it is waiting.
 const SAY_AFTER: Duration = Duration::from_secs(3);
-/// Missing ranks that a message names.
+/// Maximum number of missing ranks that a message names.
 const NAMED: usize = 8;
 
-/// How many endpoints there are and should be.
+/// Numbers of present and expected endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Census {
     pub(super) there: usize,
-    /// What the jobs in the registry add up to; 0: nobody has announced anything.
+    /// Number of endpoints of all jobs in the registry; 0 if nothing was announced.
     pub(super) expected: usize,
-    /// Who is missing, in words.
+    /// Description of the missing ranks.
     pub(super) missing: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Census {
     /// Counts the endpoints of each job.
     ///
     /// # Errors
-    /// When announcements of one job differ in how many it has.
+    /// When announcements of one job differ in its number of endpoints.
     pub(super) fn of(dir: &Path, registry: &Registry) -> Result<Self, Error> {
         let mut jobs: BTreeMap<&str, Vec<&Announcement>> = BTreeMap::new();
         for one in &registry.endpoints {
@@ -64,7 +64,7 @@ impl Census {
     }
 }
 
-/// The ranks of a job that have announced fewer endpoints than they have.
+/// Returns the ranks of a job that have not announced all of their endpoints.
 fn missing(members: &[&Announcement], first: &Announcement) -> Vec<String> {
     let each = first.of / first.ranks.max(1) as usize;
     let hosts = members.iter().map(|one| &one.hosts).find(|hosts| !hosts.is_empty());
@@ -81,19 +81,19 @@ fn missing(members: &[&Announcement], first: &Announcement) -> Vec<String> {
     names
 }
 
-/// Missing ranks in one phrase; the first few by name.
+/// Describes missing ranks in one phrase, the first few by name.
 fn named(missing: &[String]) -> String {
     let more = missing.len().saturating_sub(NAMED);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{tail}", missing[..missing.len() - more].join(", "))
 }
 
-/// Waits until all endpoints of all jobs in the registry are announced, also for the directory itself. Says once, after
-/// three seconds, how many there are. A server on another machine is asked for by a connection, once.
+/// Waits until all endpoints of all jobs in the registry are announced; the directory may not exist yet. After three seconds it reports
+/// once how many there are. It tries one connection to each server on another machine.
 ///
 /// # Errors
-/// [`Error::Missing`] or [`Error::Nobody`] when some are missing after `patience`; otherwise when the directory or one
-/// of its files cannot be read, or announcements contradict each other.
+/// [`Error::Missing`] or [`Error::Nobody`] when endpoints are missing after `patience`; other errors when the directory or one of its files
+/// cannot be read, or when announcements contradict each other.
 pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> Result<Registry, Error> {
     let begin = tokio::time::Instant::now();
     let here = Here::now();
@@ -152,10 +152,10 @@ fn in_vain(dir: &Path, registry: &Registry, census: &Census, waited: Duration) -
     Error::Nobody { dir, found, waited }
 }
 
-/// What is known of servers on other machines, by file name and process.
+/// Known states of servers on other machines, by file name and process.
 type Asked = BTreeMap<(String, String, u32), Life>;
 
-/// Asks servers on other machines for a connection, all at once, and puts those that refuse aside.
+/// Tries connections to all servers on other machines at once, and treats those that refuse as gone.
 async fn ask_others(registry: &mut Registry, here: &Here, asked: &mut Asked) -> Result<(), Error> {
     let key = |one: &Announcement| (one.file_name.clone(), one.job.clone(), one.pid);
     let elsewhere = |one: &&Announcement| life(one, here) == Life::Elsewhere;
@@ -175,7 +175,7 @@ async fn ask_others(registry: &mut Registry, here: &Here, asked: &mut Asked) -> 
         })
     });
     for probed in futures::future::join_all(probes.collect::<Vec<_>>()).await {
-        // A probe that did not run says nothing.
+        // A probe that did not run is no evidence.
         asked.extend(probed);
     }
     let (mut alive, mut stale) = (Vec::new(), Vec::new());

@@ -81,7 +81,7 @@ pub(super) async fn of_container(container: &Container, services: &Services) -> 
     check_host(&container.url)?;
     let token =
         match &container.token_file {
-            Some(path) => Some(crate::regular::read_text(path).map_err(|error| {
+            Some(path) => Some(crate::regular_file::read_text(path).map_err(|error| {
                 format!("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: reading {}: {error}", path.display())
             })?),
             None => container.token.clone(),

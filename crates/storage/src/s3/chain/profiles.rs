@@ -204,7 +204,7 @@ fn read(variables: &Variables, name: &str, usual: &str) -> Result<Sections, Stri
         Some(_) => format!("{name}: {}: {why}", path.display()),
         None => format!("{}: {why}", path.display()),
     };
-    let text = crate::regular::read_text(&path).map_err(|error| wrong(error.to_string()))?;
+    let text = crate::regular_file::read_text(&path).map_err(|error| wrong(error.to_string()))?;
     let sections = parse(&text).map_err(wrong)?;
     for (section, values) in &sections {
         for (key, value) in values {

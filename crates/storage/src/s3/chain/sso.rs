@@ -87,7 +87,7 @@ async fn answered(query: &Query<'_>) -> Result<Answer, String> {
 async fn token(sso: &Sso, services: &Services) -> Result<String, String> {
     let path = &sso.cache;
     let shown = path.display();
-    let text = match crate::regular::read_text(path) {
+    let text = match crate::regular_file::read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(login(sso, &format!("there is no token in {shown}")));

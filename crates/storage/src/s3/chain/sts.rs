@@ -52,7 +52,7 @@ pub(super) async fn assume(role: &Role, services: &Services) -> Result<Temporary
 /// When the token cannot be read, or the service refuses, in words.
 pub(super) async fn assume_with_token(identity: &WebIdentity, services: &Services) -> Result<Temporary, String> {
     let path = &identity.token_file;
-    let token = crate::regular::read_text(path)
+    let token = crate::regular_file::read_text(path)
         .map_err(|error| format!("reading the web identity token {}: {error}", path.display()))?;
     let mut fields = fields("AssumeRoleWithWebIdentity", &identity.arn, identity.session.as_deref());
     fields.push(("WebIdentityToken", token.trim().to_owned()));

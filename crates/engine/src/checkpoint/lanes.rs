@@ -1,6 +1,5 @@
-//! The lanes that save and load, as the main task sees them.
+//! The main task's end of the checkpoint lanes.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dlio_comm::Activity;
@@ -8,45 +7,32 @@ use dlio_event::{Lane, Position};
 use dlio_storage::Staged;
 use tokio::sync::{mpsc, watch};
 
-use super::Checkpoints;
-use super::lane::{Done, Job, Worker};
-use crate::reader::Halt;
-use crate::watch::Watch;
+use super::job::{Job, JobDone, Status};
+use super::lane::CheckpointLane;
+use super::options::Checkpoints;
+use crate::lane_status::Halt;
+use crate::watchdog::Watchdog;
 use crate::{CancelFlag, Error, Place, Rig, Waiting};
 
-/// What a lane works on, for whoever waits for it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Status(Arc<Mutex<Option<String>>>);
-
-impl Status {
-    pub(super) fn set(&self, object: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = object;
-    }
-
-    fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The lanes; dropping it stops them.
-pub(super) struct Team<'r> {
+/// The checkpoint lanes; dropping this value stops them.
+pub(super) struct CheckpointLanes<'r> {
     rig: &'r Rig,
     lanes: Vec<mpsc::UnboundedSender<Job>>,
-    reports: mpsc::UnboundedReceiver<Result<Done, Error>>,
+    reports: mpsc::UnboundedReceiver<Result<JobDone, Error>>,
     statuses: Vec<Status>,
     alive: watch::Sender<()>,
 }
 
-impl<'r> Team<'r> {
+impl<'r> CheckpointLanes<'r> {
     pub(super) fn start(checkpoints: &Checkpoints, rig: &'r Rig, cancel: &CancelFlag) -> Result<Self, Error> {
         let (alive, released) = watch::channel(());
         let (report, reports) = mpsc::unbounded_channel();
-        let mut team = Self { rig, lanes: Vec::new(), reports, statuses: Vec::new(), alive };
+        let mut all = Self { rig, lanes: Vec::new(), reports, statuses: Vec::new(), alive };
         let rank = rig.comm.place().rank;
         for number in 0..checkpoints.loading.blocks.max(1) {
             let (jobs, inbox) = mpsc::unbounded_channel();
             let status = Status::default();
-            let worker = Worker {
+            let worker = CheckpointLane {
                 checkpoints: checkpoints.clone(),
                 clock: rig.clock.clone(),
                 events: rig.events.clone(),
@@ -57,52 +43,57 @@ impl<'r> Team<'r> {
             };
             let report = report.clone();
             let place = Place { rank, at: Position::default() };
-            let started = rig.lanes.start(format!("checkpoint-{number}"), move || worker.live(inbox, report));
+            let started = rig.lanes.start(format!("checkpoint-{number}"), move || worker.run(inbox, report));
             started.map_err(|source| Error::LaneStart { place, lane: number, source })?;
-            team.lanes.push(jobs);
-            team.statuses.push(status);
+            all.lanes.push(jobs);
+            all.statuses.push(status);
         }
-        Ok(team)
+        Ok(all)
     }
 
-    /// Number of lanes.
+    /// Returns the number of lanes.
     pub(super) fn size(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Gives a lane something to do.
-    pub(super) fn give(&self, lane: usize, job: Job) {
+    /// Sends a job to a lane.
+    pub(super) fn send(&self, lane: usize, job: Job) {
         if let Some(jobs) = self.lanes.get(lane) {
-            // A lane that is gone has reported its error, which the next wait returns.
+            // A lane that has ended has reported its error, which the next wait returns.
             drop(jobs.send(job));
         }
     }
 
-    /// The next report of any lane.
-    pub(super) async fn next(&mut self, watch: &mut Watch<'_>, at: Position) -> Result<Done, Error> {
+    /// Waits for the next result of any lane.
+    pub(super) async fn next(&mut self, watchdog: &mut Watchdog<'_>, at: Position) -> Result<JobDone, Error> {
         let statuses = &self.statuses;
         let waiting = || Waiting::Checkpoint { objects: statuses.iter().filter_map(Status::get).collect() };
-        watch.begin(at, Activity::Checkpointing);
-        match watch.attend(at, waiting, self.reports.recv()).await? {
+        watchdog.announce(at, Activity::Checkpointing);
+        match watchdog.wait_for(at, waiting, self.reports.recv()).await? {
             Some(report) => report,
-            None => Err(Error::Defect { place: watch.place(at), what: "the checkpoint lanes are gone".to_owned() }),
+            None => Err(Error::Defect { place: watchdog.place(at), what: "the checkpoint lanes are gone".to_owned() }),
         }
     }
 
-    /// Gives the first lane something to do and waits until it is done.
-    pub(super) async fn ask(&mut self, watch: &mut Watch<'_>, at: Position, job: Job) -> Result<Done, Error> {
-        self.give(0, job);
-        self.next(watch, at).await
+    /// Sends a job to the first lane and waits for its result.
+    pub(super) async fn request(
+        &mut self,
+        watchdog: &mut Watchdog<'_>,
+        at: Position,
+        job: Job,
+    ) -> Result<JobDone, Error> {
+        self.send(0, job);
+        self.next(watchdog, at).await
     }
 
-    /// A report that nobody asked for.
-    pub(super) fn defect(&self, at: Position, done: &Done) -> Error {
+    /// Returns the error for an unexpected result.
+    pub(super) fn defect(&self, at: Position, done: &JobDone) -> Error {
         let place = Place { rank: self.rig.comm.place().rank, at };
         Error::Defect { place, what: format!("a checkpoint lane reported {done:?} out of turn") }
     }
 
-    /// Stops the lanes and waits for them, but not for ever: an operation may hang in the kernel. Returns what they had
-    /// stored and nobody had heard of.
+    /// Stops the lanes and waits for them for a limited time, because an operation may hang in the kernel. Returns stored files whose results
+    /// were not received.
     pub(super) async fn end(self) -> Vec<Staged> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let Self { lanes, mut reports, alive, .. } = self;
@@ -110,8 +101,8 @@ impl<'r> Team<'r> {
         let mut staged = Vec::new();
         let ended = async {
             while let Some(report) = reports.recv().await {
-                if let Ok(Done::Stored { staged: unheard, .. }) = report {
-                    staged.push(*unheard);
+                if let Ok(JobDone::Stored { staged: unreported, .. }) = report {
+                    staged.push(*unreported);
                 }
             }
         };

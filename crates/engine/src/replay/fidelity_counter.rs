@@ -1,4 +1,4 @@
-//! Counts what became of operations.
+//! Counters of replayed operations, for the fidelity report.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use dlio_plan::replay::{Fidelity, Issue, ReplayOp};
 
 use super::worker::Report;
 
-/// Counts, in the order of issue.
-pub(super) struct Tally {
+/// Counters that take reports in any order and count issues in their order.
+pub(super) struct FidelityCounter {
     fidelity: Fidelity,
-    /// Issues whose predecessors have not been reported yet: as many as there are operations at a time.
+    /// Issues whose predecessors have not been reported yet; at most as many as operations in flight.
     early: BTreeMap<u64, (Issue, bool)>,
     next: u64,
     span: (Nanos, Nanos),
     stretched: Nanos,
 }
 
-impl Default for Tally {
+impl Default for FidelityCounter {
     fn default() -> Self {
         Self { fidelity: Fidelity::default(), early: BTreeMap::new(), next: 0, span: (Nanos::MAX, 0), stretched: 0 }
     }
 }
 
-impl Tally {
-    /// Counts an operation that is to be done.
+impl FidelityCounter {
+    /// Counts a planned operation.
     pub(super) fn planned(&mut self, op: &ReplayOp) {
         self.fidelity.planned(op);
     }
 
-    /// Counts one that is late and left out.
+    /// Counts an operation that was late and skipped.
     fn skipped(&mut self) {
         self.fidelity.operations_skipped += 1;
     }
 
-    /// Counts one that was late when it was read.
+    /// Counts an operation that was already late when it was read from the trace.
     pub(super) fn unread(&mut self) {
         self.skipped();
         self.fidelity.operations_unread += 1;
@@ -68,7 +68,7 @@ impl Tally {
         }
     }
 
-    /// Operations that are over, left out ones included, and the bytes that they moved.
+    /// Returns the numbers of operations that are over, including skipped ones, and of bytes that they transferred.
     pub(super) fn over(&self) -> (u64, u64) {
         let counts = &self.fidelity;
         (counts.operations_done + counts.operations_failed + counts.operations_skipped, counts.bytes_done)

@@ -1,8 +1,8 @@
-//! A decorator that reads whole objects as s3dlio does: perhaps asking for the size first, and large ones in concurrent
+//! A decorator that reads whole objects as s3dlio does: it may request the size first, and reads large objects in concurrent
 //! ranges.
 //!
 //! Invariant: the sink gets the bytes in order, and at most `concurrency` ranges of an object are in memory. Reads of a
-//! range are passed on as they are.
+//! range are passed on unchanged.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,34 +18,34 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// When and how whole objects are read in ranges. What is `None` follows from the object's size as in s3dlio 0.9.106.
+/// Rules for reading whole objects in ranges. A value of `None` is derived from the object's size as in s3dlio 0.9.106.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SplitRules {
-    /// Ask for the size of an object before it is read for the first time.
+pub struct RangedGetRules {
+    /// Request the size of an object before its first read.
     pub head: bool,
-    /// Objects of at least this many bytes are read in ranges, once their size is known; `None`: none is.
+    /// Objects of at least this many bytes are read in ranges once their size is known; `None` disables ranges.
     pub threshold: Option<u64>,
-    /// Bytes of a range.
+    /// Bytes per range.
     pub chunk: Option<u64>,
-    /// Ranges of one object in flight.
+    /// Number of ranges of one object in flight.
     pub concurrency: Option<usize>,
-    /// Processors of this machine, which s3dlio's concurrency follows from.
+    /// Number of processors of this machine, from which s3dlio derives its concurrency.
     pub cores: usize,
 }
 
-/// How one object is read.
+/// Size and concurrency of the ranges of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Bytes of a range.
+pub struct RangeShape {
+    /// Bytes per range.
     pub chunk: u64,
-    /// Ranges in flight.
+    /// Number of ranges in flight.
     pub concurrency: usize,
 }
 
-impl SplitRules {
-    /// How an object of this size is read; `None`: in one piece.
+impl RangedGetRules {
+    /// Returns how an object of this size in bytes is read in ranges; `None` means in one request.
     #[must_use]
-    pub fn shape(&self, size: u64) -> Option<Shape> {
+    pub fn shape(&self, size: u64) -> Option<RangeShape> {
         if self.threshold.is_none_or(|threshold| size < threshold.max(1)) {
             return None;
         }
@@ -59,30 +59,30 @@ impl SplitRules {
             _ if size <= 512 * MIB => self.cores.max(4),
             _ => (2 * self.cores).max(8),
         };
-        Some(Shape {
+        Some(RangeShape {
             chunk: self.chunk.unwrap_or(chunk).max(1),
             concurrency: self.concurrency.unwrap_or(concurrency).max(1),
         })
     }
 }
 
-/// Storage of which whole objects are read by these rules.
-pub struct Split {
+/// A storage that reads whole objects in ranges by these rules.
+pub struct RangedGet {
     inner: Arc<dyn Storage>,
     shared: Arc<Shared>,
 }
 
-/// What a storage shares with its open objects.
+/// State that the storage shares with its open objects.
 struct Shared {
-    rules: SplitRules,
-    /// Sizes of the objects met so far that change how they are read, for as long as the process lives, as in s3dlio.
+    rules: RangedGetRules,
+    /// Sizes in bytes of the objects read so far, if they affect how the objects are read; kept for the life of the process, as in s3dlio.
     sizes: Mutex<HashMap<String, u64>>,
 }
 
-impl Split {
-    /// Reads `inner` by these rules.
+impl RangedGet {
+    /// Wraps `inner` and applies these rules.
     #[must_use]
-    pub fn new(inner: Arc<dyn Storage>, rules: SplitRules) -> Self {
+    pub fn new(inner: Arc<dyn Storage>, rules: RangedGetRules) -> Self {
         Self { inner, shared: Arc::new(Shared { rules, sizes: Mutex::default() }) }
     }
 }
@@ -101,15 +101,15 @@ impl Shared {
     }
 }
 
-struct SplitObject {
+struct RangedObject {
     inner: Box<dyn Object>,
     storage: Arc<dyn Storage>,
     shared: Arc<Shared>,
     key: Box<str>,
 }
 
-impl SplitObject {
-    /// All of it, or its first `limit` bytes.
+impl RangedObject {
+    /// Reads the whole object, or its first `limit` bytes.
     async fn whole(&self, limit: Option<u64>, sink: &mut dyn ChunkSink) -> Result<Receipt, Error> {
         let mut asked = Attempts::new();
         let mut size = self.inner.size().or_else(|| self.shared.known(&self.key));
@@ -128,7 +128,7 @@ impl SplitObject {
         };
         match read {
             Ok(mut receipt) => {
-                // A small object that is never asked for is read the same way whether its size is known or not.
+                // The size of an object below the threshold does not affect later reads.
                 if size.is_none() && limit.is_none() && self.shared.rules.shape(receipt.bytes).is_some() {
                     self.shared.learn(&self.key, receipt.bytes);
                 }
@@ -142,15 +142,15 @@ impl SplitObject {
         }
     }
 
-    /// Reads an object of this size, or its first bytes, in ranges of one version.
+    /// Reads an object of this size, or its first `limit` bytes, in ranges of one version.
     async fn in_ranges(
         &self,
         (size, limit): (u64, Option<u64>),
-        shape: Shape,
+        shape: RangeShape,
         sink: &mut dyn ChunkSink,
     ) -> Result<Receipt, Error> {
         let wanted = limit.map_or(size, |limit| limit.min(size));
-        // Buffers that were delivered and can take another range.
+        // Buffers whose bytes were delivered and that can hold another range.
         let spare: RefCell<Vec<Vec<u8>>> = RefCell::default();
         let version = Version::new();
         let count = wanted.div_ceil(shape.chunk);
@@ -188,7 +188,7 @@ impl SplitObject {
             let other = receipt.attempts.iter().any(other);
             whole.attempts.extend(receipt.attempts);
             if range.len != Some(receipt.bytes) || other {
-                // What its size was is no longer true.
+                // The remembered size is out of date.
                 self.shared.forget(&self.key);
                 let message = format!("the object was replaced while it was being read: it had {size} bytes");
                 return Err(self.refused(range, message, whole.attempts));
@@ -217,7 +217,7 @@ impl SplitObject {
     }
 }
 
-impl Object for SplitObject {
+impl Object for RangedObject {
     forward_object!(self => self.inner; size opened read_part);
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
@@ -229,12 +229,12 @@ impl Object for SplitObject {
     }
 }
 
-impl Storage for Split {
+impl Storage for RangedGet {
     fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
         Box::pin(async move {
             let inner = self.inner.open(key).await?;
             let (storage, shared) = (Arc::clone(&self.inner), Arc::clone(&self.shared));
-            Ok(Box::new(SplitObject { inner, storage, shared, key: key.into() }) as Box<dyn Object>)
+            Ok(Box::new(RangedObject { inner, storage, shared, key: key.into() }) as Box<dyn Object>)
         })
     }
 
@@ -266,19 +266,19 @@ impl Storage for Split {
 mod tests {
     use super::*;
 
-    const S3DLIO: SplitRules =
-        SplitRules { head: true, threshold: Some(32 * MIB), chunk: None, concurrency: None, cores: 16 };
+    const S3DLIO: RangedGetRules =
+        RangedGetRules { head: true, threshold: Some(32 * MIB), chunk: None, concurrency: None, cores: 16 };
 
     #[test]
     fn the_shapes_are_those_of_s3dlio() {
         assert_eq!(S3DLIO.shape(32 * MIB - 1), None);
-        assert_eq!(S3DLIO.shape(140 * MIB), Some(Shape { chunk: 4 * MIB, concurrency: 16 }));
-        assert_eq!(S3DLIO.shape(256 * MIB), Some(Shape { chunk: 8 * MIB, concurrency: 16 }));
-        assert_eq!(S3DLIO.shape(513 * MIB), Some(Shape { chunk: 8 * MIB, concurrency: 32 }));
-        let low = SplitRules { threshold: Some(0), cores: 1, ..S3DLIO };
-        assert_eq!(low.shape(MIB), Some(Shape { chunk: MIB, concurrency: 2 }));
-        assert_eq!(low.shape(20 * MIB), Some(Shape { chunk: 4 * MIB, concurrency: 2 }));
+        assert_eq!(S3DLIO.shape(140 * MIB), Some(RangeShape { chunk: 4 * MIB, concurrency: 16 }));
+        assert_eq!(S3DLIO.shape(256 * MIB), Some(RangeShape { chunk: 8 * MIB, concurrency: 16 }));
+        assert_eq!(S3DLIO.shape(513 * MIB), Some(RangeShape { chunk: 8 * MIB, concurrency: 32 }));
+        let low = RangedGetRules { threshold: Some(0), cores: 1, ..S3DLIO };
+        assert_eq!(low.shape(MIB), Some(RangeShape { chunk: MIB, concurrency: 2 }));
+        assert_eq!(low.shape(20 * MIB), Some(RangeShape { chunk: 4 * MIB, concurrency: 2 }));
         assert_eq!(low.shape(0), None, "an empty object has no ranges");
-        assert_eq!(SplitRules { threshold: None, ..S3DLIO }.shape(u64::MAX), None);
+        assert_eq!(RangedGetRules { threshold: None, ..S3DLIO }.shape(u64::MAX), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Bookkeeping of one operation on a file: its attempts, and the error that names the path and the next step.
+//! Records of one file operation: its attempts, and the error with the path and a remedy.
 
 use std::io;
 use std::path::Path;
@@ -7,14 +7,14 @@ use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
 
 use crate::{Attempt, Attempts, ByteRange, Error, ErrorKind};
 
-/// One storage operation while it runs.
-pub(super) struct Task<'a> {
+/// A file operation in progress.
+pub(super) struct Operation<'a> {
     time: &'a dyn TimeSource,
     doing: &'static str,
     attempts: Attempts,
 }
 
-impl<'a> Task<'a> {
+impl<'a> Operation<'a> {
     pub(super) fn new(time: &'a dyn TimeSource, doing: &'static str) -> Self {
         Self { time, doing, attempts: Attempts::new() }
     }
@@ -23,7 +23,7 @@ impl<'a> Task<'a> {
         self.time.now()
     }
 
-    /// Runs one system-call group and records it as an attempt without bytes.
+    /// Runs one group of system calls and records it as an attempt without bytes.
     pub(super) fn step<T>(&mut self, kind: OpKind, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let start = self.now();
         let result = work();
@@ -32,7 +32,7 @@ impl<'a> Task<'a> {
         result
     }
 
-    /// Records an attempt, with the outcome of `error` if there is one.
+    /// Records an attempt; an error sets its outcome and status.
     pub(super) fn record(&mut self, mut attempt: Attempt, error: Option<&io::Error>) {
         if let Some(error) = error {
             attempt.status = error.raw_os_error().and_then(|errno| i16::try_from(-errno).ok()).unwrap_or(0);
@@ -45,12 +45,12 @@ impl<'a> Task<'a> {
         self.attempts.push(attempt);
     }
 
-    /// What was tried, when all went well.
+    /// Returns the attempts of a successful operation.
     pub(super) fn done(self) -> Attempts {
         self.attempts
     }
 
-    /// The error of a system call.
+    /// Returns the error of a failed system call.
     pub(super) fn failed(self, path: &Path, range: Option<ByteRange>, error: &io::Error) -> Error {
         let message = match advice(error) {
             Some(advice) => format!("{error}; {advice}"),
@@ -59,14 +59,14 @@ impl<'a> Task<'a> {
         self.refused(path, range, kind_of(error), message)
     }
 
-    /// An error that no system call reported.
+    /// Returns an error that no system call reported.
     pub(super) fn refused(self, path: &Path, range: Option<ByteRange>, kind: ErrorKind, message: String) -> Error {
         let object = path.display().to_string();
         Error { kind, doing: self.doing, object, range, endpoint: None, message, attempts: self.attempts }
     }
 }
 
-/// The class of an operating-system error.
+/// Returns the class of an operating-system error.
 pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
@@ -79,10 +79,10 @@ pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
     }
 }
 
-/// What the user can do about it.
+/// Returns a remedy for the user, if one is known.
 fn advice(error: &io::Error) -> Option<&'static str> {
     Some(match error.raw_os_error()? {
-        libc::ENOENT => "check the folder, or generate the data set there first",
+        libc::ENOENT => "check the folder, or generate the dataset there first",
         libc::ENOTDIR => "a part of the path is a file, not a folder",
         libc::EACCES | libc::EPERM => "give this user permission on the file and on every folder above it",
         libc::EROFS => "the file system is mounted read-only; choose another folder",
@@ -110,15 +110,15 @@ mod tests {
 
     use dlio_event::{OpKind, Outcome};
 
-    use super::Task;
+    use super::Operation;
     use crate::conformance::Ticks;
     use crate::{ByteRange, Error, ErrorKind};
 
     fn error(errno: i32) -> Error {
         let ticks = Ticks::default();
-        let mut task = Task::new(&ticks, "writing");
-        let error = task.step::<()>(OpKind::Write, || Err(io::Error::from_raw_os_error(errno))).unwrap_err();
-        task.failed(Path::new("/data/train/a.npz"), Some(ByteRange::new(4096, 100)), &error)
+        let mut operation = Operation::new(&ticks, "writing");
+        let error = operation.step::<()>(OpKind::Write, || Err(io::Error::from_raw_os_error(errno))).unwrap_err();
+        operation.failed(Path::new("/data/train/a.npz"), Some(ByteRange::new(4096, 100)), &error)
     }
 
     #[test]

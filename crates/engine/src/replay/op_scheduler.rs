@@ -1,9 +1,10 @@
-//! Who issues which operation of a recorded schedule.
+//! Assignment of the operations of a recorded schedule to workers.
 //!
-//! Invariant: at most one worker, the leader, waits for what nobody else means to do, and it is awake shortly before that comes. Then
-//! another takes the lead, so nobody who is in an operation is waited for. What follows when the issuing worker will be free again stays with
-//! it: each further worker that has to wake is another one to be late on a busy machine. The leader takes over from a worker that is late.
-//! Operations that follow another one (`order`) are nobody's until that is done; who did it goes on with them.
+//! Invariant: at most one worker, the leader, waits for the next operation that is not assigned, and it wakes shortly before the operation
+//! is due. Another worker then becomes leader, so the schedule never waits for a worker that is in an operation. Operations that are due
+//! when the issuing worker is expected to be free again are assigned to it, because every other worker that has to wake may be late on a
+//! busy machine. The leader takes over operations from a late worker. Operations with unfinished predecessors (`order`) are assigned to
+//! nobody; the worker that completes the predecessor continues with them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,97 +14,97 @@ use dlio_event::Nanos;
 use dlio_plan::replay::{ReplayKind, ReplayOp};
 use tokio::sync::Notify;
 
-use super::order::{ChainId, Order};
+use super::dependency_graph::{Dependencies, GraphId};
 use crate::Alarm;
 
-/// So long before a moment its worker is awake, if it may: longer than it takes to wake one.
+/// Time in nanoseconds before a due time at which the worker wakes and spins, if the budget allows; longer than waking takes.
 pub(super) const AWAKE: Nanos = 100_000;
-/// Waking so much later than meant says that the processors are busy with something else.
+/// Wake-up delay in nanoseconds that indicates busy processors.
 const OVERSLEPT: Nanos = 1_000_000;
-/// Largest part of all time that is spent awake and waiting, of 1024: who spends more on a busy machine is made to wait for it.
+/// Largest share of time spent spinning, in 1/1024: on a busy machine, the kernel delays threads that spin more.
 const AWAKE_SHARE: u64 = 512;
-/// Lateness after which the leader takes over what another worker meant to do.
+/// Lateness in nanoseconds after which the leader takes over an operation that is assigned to another worker.
 const GRACE: Nanos = 200_000;
-/// What is due later than this is nobody's yet.
+/// Operations that are due later than this many nanoseconds from now are not assigned yet.
 const HORIZON: Nanos = 50_000_000;
-/// Lateness that is put up with rather than waking another worker, and within a lane, whose operations did not overlap when they were
-/// recorded.
+/// Lateness in nanoseconds that is accepted rather than waking another worker. Within a lane it is larger, because its recorded operations
+/// did not overlap.
 const CLOSE: Nanos = 40_000;
 const CLOSE_IN_LANE: Nanos = 300_000;
-/// Operations that one worker may have before it.
+/// Maximum number of operations that are assigned to one worker.
 const RUN: usize = 16;
-/// Kinds of operation that touch storage.
+/// Number of operation kinds.
 const KINDS: usize = ReplayKind::ALL.len();
-/// How far ahead a worker looks for them.
+/// Number of pending operations that are searched for assignments.
 const REACH: usize = 64;
 
-pub(super) struct Board {
+pub(super) struct OpScheduler {
     state: Mutex<State>,
-    /// There is room for more operations.
+    /// Signals room for more operations.
     room: Notify,
-    /// One per worker that may be.
-    members: Vec<Notify>,
-    /// The leader has to look again.
+    /// Wakes individual workers; one entry per possible worker.
+    workers: Vec<Notify>,
+    /// Wakes the leader before its due time.
     alarm: Alarm,
-    /// The main task should see to the workers, and what for ([`Staff`]).
-    staff: Notify,
+    /// Signals the main task to adjust the number of workers, as `wanted` says ([`PoolSize`]).
+    pool_size: Notify,
     wanted: AtomicU8,
     window: usize,
-    /// What is later than this is left out (`--late skip`).
+    /// Lateness in nanoseconds after which operations are skipped (`--late skip`).
     tolerance: Option<Nanos>,
 }
 
-/// What the main task has to know of the workers.
-pub(super) enum Staff {
-    /// Nobody is left to wait for the next moment.
-    Short,
-    /// Nothing is left to be issued.
-    Enough,
+/// State of the number of workers, for the main task.
+pub(super) enum PoolSize {
+    /// No idle worker is left to become leader.
+    TooSmall,
+    /// No operation is left to be issued.
+    Final,
 }
 
 const NOTHING: u8 = 0;
 const SHORT: u8 = 1;
 const ENOUGH: u8 = 2;
-/// Late operations that are left out at a time.
+/// Maximum number of late operations that are skipped at once.
 const SWEEP: usize = 256;
 
 #[derive(Default)]
 struct State {
-    /// Those that wait for none, in the order of their moments.
+    /// Operations without unfinished predecessors in order of due time, each with the worker that it is assigned to.
     pending: VecDeque<(ReplayOp, Option<usize>)>,
-    /// The others.
-    order: Order,
-    /// Nothing more comes.
+    /// Operations with unfinished predecessors.
+    order: Dependencies,
+    /// Whether all operations of the trace have been handed out.
     closed: bool,
-    /// Workers that were started.
+    /// Number of workers that were started.
     begun: usize,
     leader: Option<usize>,
-    /// The moment that the leader waits for.
+    /// Due time that the leader waits for, in nanoseconds.
     awaited: Nanos,
-    /// The last to come is the first to go: its caches and connections are warm.
+    /// Idle workers as a stack, because the last one has warm caches and connections.
     idle: Vec<usize>,
-    /// How far the schedule has been moved, and the start of the replay.
+    /// Time by which the schedule has been delayed, in nanoseconds.
     shift: Nanos,
-    /// Typical time that an operation takes, by kind.
+    /// Typical duration of an operation in nanoseconds, by kind.
     pace: [Option<Nanos>; KINDS],
-    vigil: Vigil,
+    spin_budget: SpinBudget,
 }
 
-/// How long workers may wait awake: a share of the time that passes, which grows slowly and is halved when one overslept.
-struct Vigil {
+/// Budget of time that workers may spin: a share of the elapsed time, which grows slowly and is halved when a worker wakes late.
+struct SpinBudget {
     share: u64,
     credit: Nanos,
     since: Nanos,
 }
 
-impl Default for Vigil {
+impl Default for SpinBudget {
     fn default() -> Self {
         Self { share: AWAKE_SHARE / 2, credit: AWAKE, since: 0 }
     }
 }
 
-impl Vigil {
-    /// For how long a worker may be awake before a moment.
+impl SpinBudget {
+    /// Returns how long a worker may spin before a due time, in nanoseconds.
     fn awake(&mut self, now: Nanos) -> Nanos {
         let earned = now.saturating_sub(self.since).min(100 * AWAKE) * self.share / 1024;
         (self.credit, self.since) = ((self.credit + earned).min(4 * AWAKE), now.max(self.since));
@@ -111,76 +112,76 @@ impl Vigil {
     }
 }
 
-/// What a worker does next.
-pub(super) enum Turn {
-    /// Waits for the next moment.
+/// Next action of a worker.
+pub(super) enum WorkerTurn {
+    /// Become the leader.
     Lead,
-    /// Issues this when it is due.
+    /// Issue this operation when it is due.
     Own(ReplayOp),
-    /// Waits to be woken.
+    /// Wait to be woken.
     Rest,
-    /// There is nothing more to do.
+    /// End, because no operation is left.
     End,
 }
 
-/// What a leader does next.
-pub(super) enum Lead {
-    /// Waits until this moment, or until the alarm has rung more often than so, and looks again.
+/// Next action of the leader.
+pub(super) enum LeaderTurn {
+    /// Wait until this time, or until the alarm has rung more than this number of times, and ask again.
     Doze(Nanos, u32),
-    /// Waits for operations.
+    /// Wait for operations.
     Starve,
-    /// Leaves these out, which are late, and looks again.
+    /// Skip these late operations and ask again.
     Late(Vec<ReplayOp>),
-    /// Issues this; another worker leads.
+    /// Issue this operation; another worker becomes leader.
     Issue(ReplayOp),
-    /// There is nothing more to do.
+    /// End, because no operation is left.
     End,
 }
 
-impl Board {
-    /// For `begun` workers at first and `most` at last; holds `window` operations.
+impl OpScheduler {
+    /// Returns a scheduler for `begun` workers at first and `most` workers at most, which holds up to `window` operations.
     pub(super) fn new((begun, most): (usize, usize), window: usize, tolerance: Option<Nanos>) -> Self {
         Self {
             state: Mutex::new(State { begun, ..State::default() }),
             room: Notify::new(),
-            members: (0..most).map(|_| Notify::new()).collect(),
+            workers: (0..most).map(|_| Notify::new()).collect(),
             alarm: Alarm::default(),
-            staff: Notify::new(),
+            pool_size: Notify::new(),
             wanted: AtomicU8::new(NOTHING),
             window,
             tolerance,
         }
     }
 
-    /// Waits until there is something to know of the workers.
-    pub(super) async fn staff(&self) -> Staff {
+    /// Waits until the number of workers should change or is final.
+    pub(super) async fn pool_size(&self) -> PoolSize {
         loop {
             match self.wanted.load(Ordering::Acquire) {
-                SHORT => return Staff::Short,
-                ENOUGH => return Staff::Enough,
-                _ => self.staff.notified().await,
+                SHORT => return PoolSize::TooSmall,
+                ENOUGH => return PoolSize::Final,
+                _ => self.pool_size.notified().await,
             }
         }
     }
 
-    fn tell_staff(&self, wanted: u8) {
+    fn report_pool_size(&self, wanted: u8) {
         self.wanted.store(wanted, Ordering::Release);
-        self.staff.notify_one();
+        self.pool_size.notify_one();
     }
 
-    /// The number of another worker that is about to start; `None`: there are as many as there may be.
-    pub(super) fn begin_one(&self) -> Option<usize> {
+    /// Returns the number of another worker that is about to start; `None` if the maximum is reached.
+    pub(super) fn reserve_worker(&self) -> Option<usize> {
         self.wanted.store(NOTHING, Ordering::Release);
         let mut state = self.state();
         let number = state.begun;
-        state.begun = (number + 1).min(self.members.len());
-        (number < self.members.len()).then_some(number)
+        state.begun = (number + 1).min(self.workers.len());
+        (number < self.workers.len()).then_some(number)
     }
 
-    /// All is over: everybody is told.
-    fn dismiss(&self) {
-        self.tell_staff(ENOUGH);
-        self.members.iter().for_each(Notify::notify_one);
+    /// Wakes all workers and the main task, because no operation is left.
+    fn wake_all(&self) {
+        self.report_pool_size(ENOUGH);
+        self.workers.iter().for_each(Notify::notify_one);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,12 +196,12 @@ impl Board {
     }
 
     pub(super) fn push(&self, op: ReplayOp) {
-        let id = ChainId::of(&op);
+        let id = GraphId::of(&op);
         let mut state = self.state();
         let Some(op) = state.order.admit(id, op) else { return };
         state.pending.push_back((op, None));
         if let (1, Some(leader)) = (state.pending.len(), state.leader) {
-            self.members[leader].notify_one();
+            self.workers[leader].notify_one();
         }
     }
 
@@ -210,12 +211,12 @@ impl Board {
         let over = state.is_over();
         drop(state);
         if over {
-            self.tell_staff(ENOUGH);
+            self.report_pool_size(ENOUGH);
         }
-        self.members.iter().for_each(Notify::notify_one);
+        self.workers.iter().for_each(Notify::notify_one);
     }
 
-    /// How far `--late stretch` has moved the schedule.
+    /// Returns the time by which `--late stretch` has delayed the schedule, in nanoseconds.
     pub(super) fn shift(&self) -> Nanos {
         self.state().shift
     }
@@ -224,90 +225,91 @@ impl Board {
         self.state().shift += by;
     }
 
-    pub(super) async fn woken(&self, me: usize) {
-        self.members[me].notified().await;
+    pub(super) async fn wait_for_wakeup(&self, me: usize) {
+        self.workers[me].notified().await;
     }
 
-    /// What a worker does at `now`, where `start` is that of the replay.
-    pub(super) fn turn(&self, me: usize, now: Nanos, start: Nanos) -> Turn {
+    /// Returns the next action of worker `me` at time `now`; `start` is the start of the replay.
+    pub(super) fn worker_turn(&self, me: usize, now: Nanos, start: Nanos) -> WorkerTurn {
         let mut state = self.state();
         state.idle.retain(|idle| *idle != me);
         if let Some(index) = state.pending.iter().take(REACH).position(|(_, owner)| *owner == Some(me)) {
             let before = state.held();
-            return state.remove(index).map_or(Turn::Rest, |op| {
+            return state.remove(index).map_or(WorkerTurn::Rest, |op| {
                 state.hand(&op);
                 state.keep_after(me, &op, (now, start));
                 self.make_room(&state, before);
-                Turn::Own(op)
+                WorkerTurn::Own(op)
             });
         }
         if state.is_over() {
             drop(state);
-            self.dismiss();
-            return Turn::End;
+            self.wake_all();
+            return WorkerTurn::End;
         }
         if state.leader.is_none() {
             state.leader = Some(me);
-            return Turn::Lead;
+            return WorkerTurn::Lead;
         }
         state.idle.push(me);
-        Turn::Rest
+        WorkerTurn::Rest
     }
 
-    /// Half the window at a time: the main task need not wake for each operation.
+    /// Signals room for operations when half of the window is free, so that the main task does not wake for each operation.
     fn make_room(&self, state: &State, before: usize) {
         if before > self.window / 2 && state.held() <= self.window / 2 {
             self.room.notify_one();
         }
     }
 
-    /// What the leader does at `now`, where `start` is that of the replay.
-    pub(super) fn lead(&self, me: usize, now: Nanos, start: Nanos) -> Lead {
+    /// Returns the next action of the leader `me` at time `now`; `start` is the start of the replay.
+    pub(super) fn leader_turn(&self, me: usize, now: Nanos, start: Nanos) -> LeaderTurn {
         let mut state = self.state();
         let before = state.held();
         let late = self.tolerance.map(|tolerance| state.sweep(now.saturating_sub(start).saturating_sub(tolerance)));
         if let Some(late) = late.filter(|late| !late.is_empty()) {
             self.make_room(&state, before);
-            return Lead::Late(late);
+            return LeaderTurn::Late(late);
         }
         let Some((index, moment, owned)) = state.first(start) else {
             if !state.is_over() {
                 state.awaited = Nanos::MAX;
-                return Lead::Starve;
+                return LeaderTurn::Starve;
             }
             state.leader = None;
             drop(state);
-            self.dismiss();
-            return Lead::End;
+            self.wake_all();
+            return LeaderTurn::End;
         };
-        let awake = if owned { moment } else { moment.saturating_sub(state.vigil.awake(now)) };
+        let awake = if owned { moment } else { moment.saturating_sub(state.spin_budget.awake(now)) };
         if now < awake {
             state.awaited = moment;
-            return Lead::Doze(awake, self.alarm.rung());
+            return LeaderTurn::Doze(awake, self.alarm.rung());
         }
         if owned {
             state.release(index);
         }
-        let Some(op) = state.remove(index) else { return Lead::Starve };
+        let Some(op) = state.remove(index) else { return LeaderTurn::Starve };
         state.hand(&op);
         state.keep_after(me, &op, (now, start));
         state.leader = None;
         let next = if state.is_over() { None } else { state.idle.pop() };
-        // One is always there to take the place of the next.
-        let short = state.idle.is_empty() && state.begun < self.members.len() && !state.is_over();
+        // One idle worker is kept to replace the next leader.
+        let short = state.idle.is_empty() && state.begun < self.workers.len() && !state.is_over();
         self.make_room(&state, before);
         drop(state);
         if short {
-            self.tell_staff(SHORT);
+            self.report_pool_size(SHORT);
         }
         if let Some(next) = next {
-            self.members[next].notify_one();
+            self.workers[next].notify_one();
         }
-        Lead::Issue(op)
+        LeaderTurn::Issue(op)
     }
 
-    /// An operation of this chain is done or left out: what waited for it may be issued, by the same worker if it has time, else by the leader.
-    pub(super) fn done(&self, me: usize, (id, number): (ChainId, u64), (now, start): (Nanos, Nanos)) {
+    /// Notes that an operation of this graph is done or skipped. Its successors are assigned to the same worker if it is free in time, and
+    /// are left to the leader otherwise.
+    pub(super) fn done(&self, me: usize, (id, number): (GraphId, u64), (now, start): (Nanos, Nanos)) {
         let mut state = self.state();
         let released = state.order.done(id, number);
         let Some(lane) = released.first().map(|op| op.lane) else { return };
@@ -320,36 +322,36 @@ impl Board {
         if moment < state.awaited {
             drop(state);
             self.alarm.ring();
-            self.members[leader].notify_one();
+            self.workers[leader].notify_one();
         }
     }
 
-    /// What ends the leader's wait before its moment.
+    /// Returns the alarm that ends the leader's wait early.
     pub(super) fn alarm(&self) -> &Alarm {
         &self.alarm
     }
 
-    /// Learns how late a worker woke.
-    pub(super) fn woke(&self, late: Nanos) {
-        let share = &mut self.state().vigil.share;
+    /// Adapts the spin budget to the delay of a wake-up, in nanoseconds.
+    pub(super) fn record_wake_delay(&self, late: Nanos) {
+        let share = &mut self.state().spin_budget.share;
         *share = if late > OVERSLEPT { *share / 2 } else { (*share + 2).min(AWAKE_SHARE) };
     }
 
-    /// Whether a worker may wait awake for a moment, and takes the time for it if so.
+    /// Returns whether a worker may spin until `due`, and deducts the time from the budget if so.
     pub(super) fn may_spin(&self, now: Nanos, due: Nanos) -> bool {
         let (mut state, wait) = (self.state(), due.saturating_sub(now));
-        state.vigil.awake(now);
-        let may = wait <= state.vigil.credit;
+        state.spin_budget.awake(now);
+        let may = wait <= state.spin_budget.credit;
         if may {
-            state.vigil.credit -= wait;
+            state.spin_budget.credit -= wait;
         }
         may
     }
 
-    /// Learns how long an operation takes.
-    pub(super) fn took(&self, kind: ReplayKind, time: Nanos) {
+    /// Adapts the typical duration of an operation kind, in nanoseconds.
+    pub(super) fn record_duration(&self, kind: ReplayKind, time: Nanos) {
         if let Some(pace) = self.state().pace.get_mut(kind as usize) {
-            // Towards the median: one operation that took long says little of the next.
+            // Moves towards the median, because one slow operation does not predict the next.
             *pace = Some(pace.map_or(time, |pace| if time > pace { pace + pace / 8 + 100 } else { pace - pace / 8 }));
         }
     }
@@ -364,7 +366,7 @@ impl State {
         start.saturating_add(op.due).saturating_add(self.shift)
     }
 
-    /// The operation that needs the leader first: where, when, and whether another worker means to do it.
+    /// Returns the operation that needs the leader first: its index, the time, and whether it is assigned to another worker.
     fn first(&self, start: Nanos) -> Option<(usize, Nanos, bool)> {
         let mut first: Option<(usize, Nanos, bool)> = None;
         for (index, (op, owner)) in self.pending.iter().enumerate() {
@@ -380,7 +382,7 @@ impl State {
         first
     }
 
-    /// Nothing is left to the worker that is late with an operation.
+    /// Withdraws all assignments of the worker that is late with the operation at `index`.
     fn release(&mut self, index: usize) {
         let late = self.pending.get(index).and_then(|(_, owner)| *owner);
         for (_, owner) in self.pending.iter_mut().take(REACH) {
@@ -390,17 +392,17 @@ impl State {
         }
     }
 
-    /// Nothing is left to be issued, and nothing comes.
+    /// Returns whether all operations have been issued and no more will be handed out.
     fn is_over(&self) -> bool {
         self.closed && self.held() == 0
     }
 
-    /// Takes out what was due before `due`, nanoseconds after the start of the replay.
+    /// Removes operations that were due before `due`, in nanoseconds since the start of the replay, and returns them.
     fn sweep(&mut self, due: Nanos) -> Vec<ReplayOp> {
         let mut late = Vec::new();
         while late.len() < SWEEP && self.pending.front().is_some_and(|(op, _)| op.due < due) {
             let Some(op) = self.remove(0) else { break };
-            for free in self.order.done(ChainId::of(&op), op.number) {
+            for free in self.order.done(GraphId::of(&op), op.number) {
                 self.insert(free);
             }
             late.push(op);
@@ -408,33 +410,33 @@ impl State {
         late
     }
 
-    /// Operations that nobody has issued.
+    /// Returns the number of operations that were not issued yet.
     fn held(&self) -> usize {
         self.pending.len() + self.order.waiting()
     }
 
-    /// A worker has this: what was to be issued after it may be.
+    /// Notes that a worker has taken `op`, and releases operations that waited for its issue.
     fn hand(&mut self, op: &ReplayOp) {
         for free in self.order.handed(op) {
             self.insert(free);
         }
     }
 
-    /// Puts an operation where it would be if it had waited for none.
+    /// Inserts an operation in order of due time.
     fn insert(&mut self, op: ReplayOp) {
         let before = |other: &ReplayOp| (other.due, other.number) < (op.due, op.number);
         let index = self.pending.partition_point(|(other, _)| before(other));
         self.pending.insert(index, (op, None));
     }
 
-    /// Reserves for a worker what it can do in time after `op`.
+    /// Assigns operations to a worker that it can issue in time after `op`.
     fn keep_after(&mut self, me: usize, op: &ReplayOp, (now, start): (Nanos, Nanos)) {
         let Some(pace) = self.pace[op.kind as usize % KINDS] else { return };
         let free = self.due(op, start).max(now).saturating_add(pace);
         self.keep(me, (op.lane, free), (now, start), |_| true);
     }
 
-    /// Reserves for a worker that comes from `lane` and is `free` then what of the `wanted` operations it can do in time.
+    /// Assigns those `wanted` operations to a worker that it can issue in time, if it was last in `lane` and is free at time `free`.
     fn keep(
         &mut self,
         me: usize,
@@ -475,49 +477,49 @@ mod tests {
 
     #[test]
     fn another_worker_is_wanted_only_when_nobody_is_left_to_wait_for_the_next_moment() {
-        let board = Board::new((3, 4), 16, None);
-        let wanted = || board.wanted.load(Ordering::Relaxed);
-        let issue = |me: usize| matches!(board.lead(me, 5 * GRACE, 0), Lead::Issue(_));
-        let comes = |me: usize| match board.turn(me, 5 * GRACE, 0) {
-            Turn::Lead => "leads",
-            Turn::Rest => "rests",
-            Turn::Own(_) | Turn::End => "else",
+        let scheduler = OpScheduler::new((3, 4), 16, None);
+        let wanted = || scheduler.wanted.load(Ordering::Relaxed);
+        let issue = |me: usize| matches!(scheduler.leader_turn(me, 5 * GRACE, 0), LeaderTurn::Issue(_));
+        let comes = |me: usize| match scheduler.worker_turn(me, 5 * GRACE, 0) {
+            WorkerTurn::Lead => "leads",
+            WorkerTurn::Rest => "rests",
+            WorkerTurn::Own(_) | WorkerTurn::End => "else",
         };
         for number in 0..6 {
-            board.push(op(number, number));
+            scheduler.push(op(number, number));
         }
         assert_eq!([comes(0), comes(1), comes(2)], ["leads", "rests", "rests"]);
-        // 2 is woken to lead, 1 is left.
+        // Worker 2 is woken to lead, and worker 1 stays idle.
         assert!(issue(0) && wanted() == NOTHING);
         assert_eq!(comes(2), "leads");
         assert!(issue(2) && wanted() == SHORT);
-        assert_eq!((board.begin_one(), board.begin_one(), wanted()), (Some(3), None, NOTHING));
-        // There may be no more of them.
+        assert_eq!((scheduler.reserve_worker(), scheduler.reserve_worker(), wanted()), (Some(3), None, NOTHING));
+        // The maximum number of workers is reached.
         assert_eq!([comes(1), comes(3)], ["leads", "rests"]);
         assert!(issue(1));
         assert_eq!(comes(3), "leads");
         assert!(issue(3) && wanted() == NOTHING);
-        // Who is done leads on and leaves when nothing is left.
+        // A worker that is done becomes leader and ends when no operation is left.
         assert_eq!(comes(0), "leads");
         assert!(issue(0));
         assert_eq!(comes(0), "leads");
-        board.close();
+        scheduler.close();
         assert!(issue(0) && wanted() == NOTHING);
         assert_eq!((comes(0), wanted()), ("else", ENOUGH));
     }
 
     #[test]
     fn late_operations_are_left_out_together_and_what_waited_for_them_too() {
-        let board = Board::new((1, 1), 16, Some(10));
+        let scheduler = OpScheduler::new((1, 1), 16, Some(10));
         let chained = |number, due, took| ReplayOp { lane: 0, took, ..op(number, due) };
         for op in [chained(0, 0, 5), chained(1, 5, 5), op(2, 20), chained(3, 100, 5)] {
-            board.push(op);
+            scheduler.push(op);
         }
-        assert!(matches!(board.turn(0, 0, 0), Turn::Lead));
-        let Lead::Late(late) = board.lead(0, 25, 0) else { panic!("nothing was late") };
+        assert!(matches!(scheduler.worker_turn(0, 0, 0), WorkerTurn::Lead));
+        let LeaderTurn::Late(late) = scheduler.leader_turn(0, 25, 0) else { panic!("nothing was late") };
         assert_eq!(late.iter().map(|op| op.number).collect::<Vec<_>>(), [0, 1]);
-        assert!(matches!(board.lead(0, 25, 0), Lead::Issue(op) if op.number == 2));
-        assert!(matches!(board.turn(0, 26, 0), Turn::Lead));
-        assert!(matches!(board.lead(0, 100, 0), Lead::Issue(op) if op.number == 3));
+        assert!(matches!(scheduler.leader_turn(0, 25, 0), LeaderTurn::Issue(op) if op.number == 2));
+        assert!(matches!(scheduler.worker_turn(0, 26, 0), WorkerTurn::Lead));
+        assert!(matches!(scheduler.leader_turn(0, 100, 0), LeaderTurn::Issue(op) if op.number == 3));
     }
 }

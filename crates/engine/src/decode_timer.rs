@@ -1,8 +1,8 @@
-//! CPU work on bytes that arrive, timed apart from the storage that brings them.
+//! Timing of CPU work on bytes as they arrive, separate from the time of the storage.
 //!
-//! Bytes are looked at as they stream by, between two system calls of one read, so that nobody holds a record. The time of
-//! that work is added up, taken off the end of the read and recorded as a span of its own behind it: a read lasts as
-//! long as storage had it, the decode span as long as the processor did, and together they last as long as both took.
+//! Bytes are decoded as they stream by, between two system calls of one read, so that no code holds a whole record. The time of this
+//! work is added up, subtracted from the end of the read, and recorded as a separate span after it. The read then lasts as long as the
+//! storage took, the decode span as long as the processor took, and together they last as long as both.
 
 use dlio_event::Nanos;
 use dlio_format::Decode;
@@ -10,20 +10,20 @@ use dlio_storage::Attempts;
 
 use crate::Clock;
 
-/// The work on the bytes of one read.
-pub(crate) struct Work<'c> {
-    /// `None`: nothing that is worth two looks at the clock per chunk.
+/// Timer of the work on the bytes of one read.
+pub(crate) struct DecodeTimer<'c> {
+    /// `None` if the work is too short to read the clock twice per chunk.
     clock: Option<&'c dyn Clock>,
     spent: Nanos,
     end: Nanos,
 }
 
-impl<'c> Work<'c> {
+impl<'c> DecodeTimer<'c> {
     pub(crate) fn new(clock: &'c dyn Clock, decode: Decode) -> Self {
         Self { clock: (decode != Decode::None).then_some(clock), spent: 0, end: 0 }
     }
 
-    /// Does a piece of the work.
+    /// Runs a part of the work and adds up its time.
     pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let Some(clock) = self.clock else { return work() };
         let start = clock.now();
@@ -33,11 +33,11 @@ impl<'c> Work<'c> {
         done
     }
 
-    /// Takes the time spent so far off the attempts of the read, from the last one backwards.
+    /// Subtracts the time spent so far from the attempts of the read, starting with the last attempt.
     pub(crate) fn take_from(&self, attempts: &mut Attempts) {
         let mut left = self.spent;
         for attempt in attempts.iter_mut().rev() {
-            // Work begins with the first byte.
+            // Work starts with the first byte.
             let earliest = attempt.first_byte.unwrap_or(attempt.start).min(attempt.end);
             let taken = left.min(attempt.end - earliest);
             attempt.end -= taken;
@@ -45,7 +45,7 @@ impl<'c> Work<'c> {
         }
     }
 
-    /// Start and end of the span, so long as the work took and ending when it did; `None` when none was timed.
+    /// Returns start and end of a span that lasts as long as the work and ends with it; `None` if no work was timed.
     pub(crate) fn span(&self) -> Option<(Nanos, Nanos)> {
         self.clock.is_some().then(|| (self.end.saturating_sub(self.spent), self.end))
     }
@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that work moves.
+    /// A clock that the work advances.
     #[derive(Default)]
     struct Hand(AtomicU64);
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_read_and_its_decoding_last_together_as_long_as_both_took() {
         let hand = Hand::default();
-        let mut work = Work::new(&hand, Decode::Verify);
+        let mut work = DecodeTimer::new(&hand, Decode::Verify);
         hand.0.store(100, Ordering::Relaxed);
         work.time(|| hand.0.store(130, Ordering::Relaxed));
         hand.0.store(200, Ordering::Relaxed);
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn work_of_an_earlier_attempt_is_taken_from_it() {
         let hand = Hand::default();
-        let mut work = Work::new(&hand, Decode::Full);
+        let mut work = DecodeTimer::new(&hand, Decode::Full);
         work.time(|| hand.0.store(30, Ordering::Relaxed));
         let mut attempts = Attempts::from_iter([attempt(0, 5, 60), attempt(60, 70, 80)]);
         work.take_from(&mut attempts);
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn without_decoding_no_clock_is_read_and_no_span_made() {
         let hand = Hand::default();
-        let mut work = Work::new(&hand, Decode::None);
+        let mut work = DecodeTimer::new(&hand, Decode::None);
         assert_eq!(work.time(|| 7), 7);
         assert_eq!(work.span(), None);
     }

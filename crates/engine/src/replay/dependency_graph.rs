@@ -1,7 +1,8 @@
-//! Which operations of a recorded schedule wait for others: what one lane did to one object one after the other stays so, however late.
-//! Reads and look-ups are issued in their order; before and after a change an operation is over.
+//! Dependencies between operations of a recorded schedule: operations of one lane on one object keep their recorded order, however
+//! late they are. Reads and look-ups are issued in order; an operation that changes the object waits until earlier ones are done, and
+//! later ones wait until it is done.
 //!
-//! Invariant: an operation waits only for operations that were handed out before it, so there is always one that does not wait.
+//! Invariant: an operation waits only for operations that were admitted before it, so there is always one that can be issued.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,11 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use dlio_event::Nanos;
 use dlio_plan::replay::{ReplayKind, ReplayOp};
 
-/// What one lane does to one object. Two of the same number by chance only wait for each other too.
+/// Hash of a lane and an object, whose operations form one graph. If two hashes collide, their operations wait for each other needlessly,
+/// which is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ChainId(u64);
+pub(super) struct GraphId(u64);
 
-impl ChainId {
+impl GraphId {
     pub(super) fn of(op: &ReplayOp) -> Self {
         let mut hasher = DefaultHasher::new();
         (op.lane, &op.key).hash(&mut hasher);
@@ -21,21 +23,21 @@ impl ChainId {
     }
 }
 
-/// An operation that is not done.
+/// An operation that is not done yet.
 struct Entry {
     number: u64,
     due: Nanos,
-    /// Recorded end, and the latest of the list up to here.
+    /// Recorded end, and the latest recorded end of the list up to here, in nanoseconds.
     ended: Nanos,
     latest: Nanos,
-    /// A worker has it.
+    /// Whether a worker has taken the operation.
     handed: bool,
-    /// Who waits until a worker has it, and who until it is done.
-    heirs: Vec<u64>,
-    followers: Vec<u64>,
+    /// Operations that wait until a worker has taken this one, and operations that wait until it is done.
+    issue_successors: Vec<u64>,
+    done_successors: Vec<u64>,
 }
 
-/// What an operation waits for.
+/// The state of another operation that an operation waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     Issued,
@@ -43,24 +45,24 @@ enum Until {
 }
 
 impl Entry {
-    /// Who waits for it; `None`: that has happened.
+    /// Returns the operations that wait for this state; `None` if it has been reached.
     fn waiters(&mut self, until: Until) -> Option<&mut Vec<u64>> {
         match until {
-            Until::Issued => (!self.handed).then_some(&mut self.heirs),
-            Until::Done => Some(&mut self.followers),
+            Until::Issued => (!self.handed).then_some(&mut self.issue_successors),
+            Until::Done => Some(&mut self.done_successors),
         }
     }
 }
 
-/// What is not done of a chain, in recorded order.
+/// The operations of one lane on one object that are not done, in recorded order.
 #[derive(Default)]
-struct Chain {
-    /// What changes nothing: of these each is issued after the one before, and waits for no answer of it.
+struct DependencyGraph {
+    /// Operations that change nothing; each is issued after the previous one is issued, without waiting for its result.
     looks: VecDeque<Entry>,
     changes: VecDeque<Entry>,
 }
 
-impl Chain {
+impl DependencyGraph {
     fn list(&mut self, op: &ReplayOp) -> &mut VecDeque<Entry> {
         if is_look(op) { &mut self.looks } else { &mut self.changes }
     }
@@ -86,34 +88,42 @@ fn is_look(op: &ReplayOp) -> bool {
     matches!(op.kind, ReplayKind::Read | ReplayKind::Stat | ReplayKind::List)
 }
 
-/// An operation, and how many it waits for.
+/// An operation that waits, with the number of operations that it waits for.
 struct Waiting {
     op: ReplayOp,
     left: u32,
 }
 
-/// All operations that are handed out and not done.
+/// The dependencies of all admitted operations that are not done.
 #[derive(Default)]
-pub(super) struct Order {
-    chains: HashMap<ChainId, Chain>,
+pub(super) struct Dependencies {
+    graphs: HashMap<GraphId, DependencyGraph>,
     waiting: HashMap<u64, Waiting>,
 }
 
-impl Order {
-    /// Operations that wait.
+impl Dependencies {
+    /// Returns the number of operations that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes the next operation; returns it if it waits for none.
-    pub(super) fn admit(&mut self, id: ChainId, op: ReplayOp) -> Option<ReplayOp> {
-        let chain = self.chains.entry(id).or_default();
-        let left = follow(chain, &op);
+    /// Admits the next operation; returns it if it can be issued immediately.
+    pub(super) fn admit(&mut self, id: GraphId, op: ReplayOp) -> Option<ReplayOp> {
+        let graph = self.graphs.entry(id).or_default();
+        let left = follow(graph, &op);
         let ended = op.due.saturating_add(op.took);
-        let list = chain.list(&op);
+        let list = graph.list(&op);
         let latest = list.back().map_or(ended, |last| last.latest.max(ended));
-        let (heirs, followers) = (Vec::new(), Vec::new());
-        list.push_back(Entry { number: op.number, due: op.due, ended, latest, handed: false, heirs, followers });
+        let (issue_successors, done_successors) = (Vec::new(), Vec::new());
+        list.push_back(Entry {
+            number: op.number,
+            due: op.due,
+            ended,
+            latest,
+            handed: false,
+            issue_successors,
+            done_successors,
+        });
         if left == 0 {
             return Some(op);
         }
@@ -121,28 +131,28 @@ impl Order {
         None
     }
 
-    /// A worker has the operation: those that waited for nothing else any more.
+    /// Notes that a worker has taken the operation; returns the operations that can be issued now.
     pub(super) fn handed(&mut self, op: &ReplayOp) -> Vec<ReplayOp> {
         if !is_look(op) {
             return Vec::new();
         }
-        let Some(entry) = self.chains.get_mut(&ChainId::of(op)).and_then(|chain| chain.entry(op.number)) else {
+        let Some(entry) = self.graphs.get_mut(&GraphId::of(op)).and_then(|graph| graph.entry(op.number)) else {
             return Vec::new();
         };
         entry.handed = true;
-        let heirs = std::mem::take(&mut entry.heirs);
-        self.release(heirs)
+        let issue_successors = std::mem::take(&mut entry.issue_successors);
+        self.release(issue_successors)
     }
 
-    /// Operation `number` of a chain is done or left out: those that waited for nothing else any more.
-    pub(super) fn done(&mut self, id: ChainId, number: u64) -> Vec<ReplayOp> {
-        let Some(chain) = self.chains.get_mut(&id) else { return Vec::new() };
-        let entry = chain.remove(number);
-        if chain.changes.is_empty() && chain.looks.is_empty() {
-            self.chains.remove(&id);
+    /// Notes that operation `number` of a graph is done or skipped; returns the operations that can be issued now.
+    pub(super) fn done(&mut self, id: GraphId, number: u64) -> Vec<ReplayOp> {
+        let Some(graph) = self.graphs.get_mut(&id) else { return Vec::new() };
+        let entry = graph.remove(number);
+        if graph.changes.is_empty() && graph.looks.is_empty() {
+            self.graphs.remove(&id);
         }
-        let Some(Entry { heirs, followers, .. }) = entry else { return Vec::new() };
-        self.release(heirs.into_iter().chain(followers))
+        let Some(Entry { issue_successors, done_successors, .. }) = entry else { return Vec::new() };
+        self.release(issue_successors.into_iter().graph(done_successors))
     }
 
     fn release(&mut self, numbers: impl IntoIterator<Item = u64>) -> Vec<ReplayOp> {
@@ -158,28 +168,30 @@ impl Order {
     }
 }
 
-/// Notes with those that `op` follows that it does; returns how many they are. Left out are those that one of them follows itself.
-fn follow(chain: &mut Chain, op: &ReplayOp) -> u32 {
-    let (mut count, newest) = follow_in(&mut chain.changes, op, Until::Done);
+/// Registers `op` as a successor of the operations that it must follow directly; returns their number. Operations that are already
+/// predecessors of one of them are omitted.
+fn follow(graph: &mut DependencyGraph, op: &ReplayOp) -> u32 {
+    let (mut count, newest) = follow_in(&mut graph.changes, op, Until::Done);
     if is_look(op) {
-        return count + follow_in(&mut chain.looks, op, Until::Issued).0;
+        return count + follow_in(&mut graph.looks, op, Until::Issued).0;
     }
-    // What had been looked at before the latest change, that has waited for.
+    // The latest change has already waited for reads that ended before it.
     let waited =
         |entry: &Entry, ended: Nanos| newest.is_some_and(|(number, due)| entry.number < number && ended <= due);
-    for entry in chain.looks.iter_mut().rev() {
+    for entry in graph.looks.iter_mut().rev() {
         if waited(entry, entry.latest) {
             break;
         }
         if entry.ended <= op.due && !waited(entry, entry.ended) {
-            entry.followers.push(op.number);
+            entry.done_successors.push(op.number);
             count += 1;
         }
     }
     count
 }
 
-/// Notes it with those of a list that it follows; also returns number and moment of the newest of those.
+/// Registers `op` as a successor of the operations of a list that it must follow; also returns number and due time of the newest of
+/// them.
 fn follow_in(list: &mut VecDeque<Entry>, op: &ReplayOp, until: Until) -> (u32, Option<(u64, Nanos)>) {
     let (mut count, mut since, mut newest) = (0, 0, None);
     for entry in list.iter_mut().rev() {
@@ -212,11 +224,11 @@ mod tests {
         ReplayOp { kind: ReplayKind::Read, ..write(number, due, took) }
     }
 
-    /// Admits all; then begins what waits for nothing or ends what was begun, as `pick` chooses of so many. Returns the numbers in the order
-    /// of beginnings (`true`) and ends.
+    /// Admits all operations; then repeatedly starts an operation that can be issued, or ends a started one, as `pick` chooses among them.
+    /// Returns the numbers of the operations in the order of starts (`true`) and ends.
     fn steps(ops: Vec<ReplayOp>, mut pick: impl FnMut(usize) -> usize) -> Vec<(u64, bool)> {
-        let mut order = Order::default();
-        let mut free: Vec<ReplayOp> = ops.into_iter().filter_map(|op| order.admit(ChainId::of(&op), op)).collect();
+        let mut order = Dependencies::default();
+        let mut free: Vec<ReplayOp> = ops.into_iter().filter_map(|op| order.admit(GraphId::of(&op), op)).collect();
         let (mut begun, mut found): (Vec<ReplayOp>, _) = (Vec::new(), Vec::new());
         while free.len() + begun.len() > 0 {
             let chosen = pick(free.len() + begun.len());
@@ -228,19 +240,19 @@ mod tests {
             } else {
                 let op = begun.remove(chosen - free.len());
                 found.push((op.number, false));
-                free.extend(order.done(ChainId::of(&op), op.number));
+                free.extend(order.done(GraphId::of(&op), op.number));
             }
         }
-        assert!(order.chains.is_empty() && order.waiting.is_empty());
+        assert!(order.graphs.is_empty() && order.waiting.is_empty());
         found
     }
 
-    /// The order of beginnings, if each is done before another begins.
+    /// Returns the order of starts, if each operation ends before another one starts.
     fn alone(ops: Vec<ReplayOp>, last: bool) -> Vec<u64> {
         let mut running = false;
         let found = steps(ops, |count| {
             running = !running;
-            // Those that were begun come last.
+            // Started operations come last.
             if running && last {
                 count - 1
             } else if running {
@@ -254,11 +266,11 @@ mod tests {
 
     #[test]
     fn what_ended_before_another_began_stays_before_it_and_what_overlapped_may_change_places() {
-        // Recorded: 0 and 1 overlap, 2 follows 1 while 0 goes on, 3 follows all.
+        // Recorded: 0 and 1 overlap, 2 follows 1 while 0 is running, 3 follows all.
         let ops = || vec![write(0, 0, 100), write(1, 1, 9), write(2, 10, 20), write(3, 100, 5)];
         assert_eq!(alone(ops(), false), [0, 1, 2, 3]);
         assert_eq!(alone(ops(), true), [1, 2, 0, 3]);
-        // A repeated moment: one after the other.
+        // Equal due times keep the recorded order.
         assert_eq!(alone(vec![write(0, 5, 0), write(1, 5, 0), read(2, 5, 1)], true), [0, 1, 2]);
     }
 
@@ -275,7 +287,7 @@ mod tests {
     #[test]
     fn reads_begin_in_their_order_and_wait_for_no_answer_but_of_changes() {
         let ops = vec![read(0, 0, 1), read(1, 2, 1), write(2, 4, 1), read(3, 6, 1), read(4, 8, 1)];
-        // Begin whatever may begin before anything ends.
+        // Starts every operation that can be issued before any operation ends.
         let found = steps(ops, |_| 0);
         let expected = [
             (0, true),
@@ -292,7 +304,8 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    /// Every pair of many recordings of six operations on one object: what is strictly ordered stays so, in whatever order the rest is done.
+    /// Checks every pair of operations in many recordings of six operations on one object: strictly ordered pairs stay ordered, whatever the
+    /// order of the others.
     #[test]
     fn no_chain_of_six_loses_an_edge_or_stands_still() {
         for seed in 0..8192u64 {

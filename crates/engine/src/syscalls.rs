@@ -1,4 +1,4 @@
-//! The system calls of this crate: the monotonic clock, a precise wait on it, the CPU time of the process.
+//! System calls of this crate: the monotonic clock, precise waits on it, and the CPU time of the process.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use dlio_event::Nanos;
 
 const SECOND: Nanos = 1_000_000_000;
 
-/// `CLOCK_MONOTONIC` in nanoseconds.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds.
 pub(crate) fn monotonic() -> Nanos {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     #[expect(unsafe_code, reason = "std::time::Instant hides the number that clock_nanosleep needs")]
@@ -19,9 +19,9 @@ pub(crate) fn monotonic() -> Nanos {
     Nanos::try_from(time.tv_sec).unwrap_or(0) * SECOND + Nanos::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// The last part of a wait is spun: at most this long, and at most an eighth of the wait. Waking a thread takes the
-/// kernel 25 µs to 40 µs; with waits of 375 µs on two busy cores this brings the median error from 30 µs to 50 ns and the 99th
-/// percentile from 150 µs to 30 µs.
+/// Longest spin at the end of a wait, in nanoseconds; the spin is also at most an eighth of the wait. The kernel takes 25 µs to 40 µs to
+/// wake a thread. For waits of 375 µs on two busy cores, spinning reduces the median error from 30 µs to 50 ns and the 99th percentile
+/// from 150 µs to 30 µs.
 const SPIN: Nanos = 50_000;
 
 /// Blocks the calling thread until `CLOCK_MONOTONIC` reads at least `at`.
@@ -31,12 +31,12 @@ pub(crate) fn sleep_until(at: Nanos) {
     spin_until(at);
 }
 
-/// As [`sleep_until`], without the part that is spun: ends as much later as waking takes.
+/// Blocks as [`sleep_until`] does, but without spinning, so the wait ends late by the time that waking takes.
 pub(crate) fn doze_until(at: Nanos) {
     let parts = (libc::time_t::try_from(at / SECOND), libc::c_long::try_from(at % SECOND));
     let (Ok(seconds), Ok(nanos)) = parts else { return };
     let time = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
-    // A signal handler may end the wait early: the moment is absolute, so waiting again changes nothing.
+    // A signal handler may end the wait early; the time is absolute, so waiting again is correct.
     while monotonic() < at {
         tighten_timer();
         #[expect(unsafe_code, reason = "std::thread::sleep takes a duration and adds the default timer slack of 50 µs")]
@@ -47,7 +47,7 @@ pub(crate) fn doze_until(at: Nanos) {
     }
 }
 
-/// As [`doze_until`], but no longer than `word` holds `value`, if whoever changes it calls [`wake`].
+/// Blocks as [`doze_until`] does, but only while `word` holds `value`. The thread that changes `word` must call [`wake`].
 pub(crate) fn doze_unless(at: Nanos, word: &AtomicU32, value: u32) {
     let parts = (libc::time_t::try_from(at / SECOND), libc::c_long::try_from(at % SECOND));
     let (Ok(seconds), Ok(nanos)) = parts else { return };
@@ -71,7 +71,7 @@ pub(crate) fn doze_unless(at: Nanos, word: &AtomicU32, value: u32) {
     }
 }
 
-/// Wakes the threads that [`doze_unless`] keeps asleep for `word`.
+/// Wakes all threads that wait on `word` in [`doze_unless`].
 pub(crate) fn wake(word: &AtomicU32) {
     #[expect(unsafe_code, reason = "std wakes parked threads by their handle only")]
     // SAFETY: `word` is a valid aligned u32; FUTEX_WAKE uses its address only.
@@ -80,7 +80,7 @@ pub(crate) fn wake(word: &AtomicU32) {
     }
 }
 
-/// Waits without giving the processor away.
+/// Spins until `CLOCK_MONOTONIC` reads at least `at`.
 pub(crate) fn spin_until(at: Nanos) {
     while monotonic() < at {
         std::hint::spin_loop();
@@ -99,11 +99,11 @@ fn tighten_timer() {
     }
 }
 
-/// User and system CPU time of this process so far, all threads together.
+/// Returns the user and system CPU time of all threads of this process so far.
 pub(crate) fn process_cpu() -> Duration {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     #[expect(unsafe_code, reason = "the standard library does not tell CPU time")]
-    // SAFETY: getrusage fills the structure it is given; all-zero is a valid rusage should it fail.
+    // SAFETY: getrusage fills the structure; an all-zero rusage is valid if the call fails.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()

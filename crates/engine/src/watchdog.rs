@@ -1,4 +1,4 @@
-//! Waiting with open eyes: for the thing itself, for a lane's failure, for cancellation, and for a stall.
+//! Waits of the main task, which also end on a lane's failure or cancellation, and which report stalls.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,23 +11,23 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::clock::nanos;
 use crate::{CancelFlag, Error, Place, Rig, Stall, StallLimits, Waiting};
 
-/// How long a wait goes on before it looks for cancellation and stalls.
+/// Interval at which a wait checks for cancellation and stalls.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Every wait of the main task of a rank goes through this.
-pub(crate) struct Watch<'r> {
+/// Supervisor of every wait of a rank's main task.
+pub(crate) struct Watchdog<'r> {
     rig: &'r Rig,
     cancel: CancelFlag,
     limits: StallLimits,
     failures: Option<UnboundedReceiver<Error>>,
 }
 
-impl<'r> Watch<'r> {
+impl<'r> Watchdog<'r> {
     pub(crate) fn new(rig: &'r Rig, cancel: CancelFlag, limits: StallLimits) -> Self {
         Self { rig, cancel, limits, failures: None }
     }
 
-    /// From now on an error of a lane ends every wait.
+    /// Lets errors of lanes end every following wait.
     pub(crate) fn set_failures(&mut self, failures: UnboundedReceiver<Error>) {
         self.failures = Some(failures);
     }
@@ -36,30 +36,30 @@ impl<'r> Watch<'r> {
         Place { rank: self.rig.comm.place().rank, at }
     }
 
-    /// Tells the other ranks what this one does from now on.
-    pub(crate) fn begin(&self, at: Position, activity: Activity) {
+    /// Announces to the other ranks what this rank does next.
+    pub(crate) fn announce(&self, at: Position, activity: Activity) {
         self.rig.comm.note(Doing { activity, epoch: at.epoch, step: at.step });
     }
 
-    /// Waits for `future`; `waiting` says what for, should it take too long.
-    pub(crate) async fn attend<T>(
+    /// Waits for `future`; `waiting` describes the wait if it takes too long.
+    pub(crate) async fn wait_for<T>(
         &mut self,
         at: Position,
         waiting: impl Fn() -> Waiting,
         future: impl Future<Output = T>,
     ) -> Result<T, Error> {
-        self.attend_ticking(at, (waiting, |_| ()), future).await
+        self.wait_with_ticks(at, (waiting, |_| ()), future).await
     }
 
-    /// As [`Watch::attend`], and says for how long at every tick.
-    async fn attend_ticking<T>(
+    /// Waits as [`Watchdog::wait_for`] does, and reports the duration of the wait at every tick.
+    async fn wait_with_ticks<T>(
         &mut self,
         at: Position,
         (waiting, ticked): (impl Fn() -> Waiting, impl Fn(Duration)),
         future: impl Future<Output = T>,
     ) -> Result<T, Error> {
         let mut future = pin!(future);
-        let mut vigil: Option<Vigil> = None;
+        let mut long_wait: Option<LongWait> = None;
         loop {
             tokio::select! {
                 biased;
@@ -69,13 +69,13 @@ impl<'r> Watch<'r> {
             }
             self.check_cancelled(at)?;
             let now = self.rig.clock.now();
-            // The first tick marks the start of a long wait: a short one reads no clock.
-            let vigil = vigil.get_or_insert(Vigil { since: now.saturating_sub(nanos(TICK)), told: 0 });
-            let waited = vigil.waited(now);
+            // The clock is read only from the first tick on, so a short wait does not read it.
+            let long_wait = long_wait.get_or_insert(LongWait { since: now.saturating_sub(nanos(TICK)), reports: 0 });
+            let waited = long_wait.waited(now);
             ticked(waited);
-            if vigil.is_due(waited, self.limits.report_after) {
+            if long_wait.is_due(waited, self.limits.report_after) {
                 let stall = self.stall(at, waiting(), waited);
-                if !stall.waiting.is_told_elsewhere() {
+                if !stall.waiting.is_reported_elsewhere() {
                     self.rig.observer.stalled(&stall);
                 }
             }
@@ -91,17 +91,17 @@ impl<'r> Watch<'r> {
     }
 
     /// Waits for a collective.
-    pub(crate) async fn meet<T>(&mut self, at: Position, collective: Collective<'_, T>) -> Result<T, Error> {
+    pub(crate) async fn collective<T>(&mut self, at: Position, collective: Collective<'_, T>) -> Result<T, Error> {
         let (place, rig) = (self.place(at), self.rig);
-        self.begin(at, Activity::Meeting);
+        self.announce(at, Activity::Meeting);
         let waiting = || Waiting::Ranks { absent: rig.comm.absent() };
         let ticked = |waited| rig.comm.waiting(waited);
-        self.attend_ticking(at, (waiting, ticked), collective).await?.map_err(|source| Error::Comm { place, source })
+        self.wait_with_ticks(at, (waiting, ticked), collective).await?.map_err(|source| Error::Comm { place, source })
     }
 
-    /// Waits for a moment, in slices that are short enough for cancellation.
+    /// Waits until a time, in slices that are short enough for cancellation.
     pub(crate) async fn sleep_until(&mut self, at: Position, until: Nanos) -> Result<(), Error> {
-        self.begin(at, Activity::Computing);
+        self.announce(at, Activity::Computing);
         loop {
             let slice = self.rig.clock.now().saturating_add(nanos(TICK));
             self.rig.clock.sleep_until(until.min(slice)).await;
@@ -109,34 +109,34 @@ impl<'r> Watch<'r> {
             if until <= slice {
                 return Ok(());
             }
-            if let Some(error) = self.told() {
+            if let Some(error) = self.lane_error() {
                 return Err(error);
             }
         }
     }
 
-    /// An error that a lane has told already.
-    pub(crate) fn told(&mut self) -> Option<Error> {
+    /// Returns an error that a lane has already reported, if any.
+    pub(crate) fn lane_error(&mut self) -> Option<Error> {
         self.failures.as_mut().and_then(|failures| failures.try_recv().ok())
     }
 
-    /// An error when the run was asked to end.
+    /// Returns an error if the run was cancelled.
     pub(crate) fn check_cancelled(&self, at: Position) -> Result<(), Error> {
         if self.cancel.is_cancelled() { Err(Error::Cancelled { place: self.place(at) }) } else { Ok(()) }
     }
 
-    /// Waits until every lane has ended, but not for ever: an operation may hang in the kernel.
+    /// Waits until every lane has ended, for a limited time, because an operation may hang in the kernel.
     pub(crate) async fn lanes_ended(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
         if let Some(mut failures) = self.failures.take() {
             let ended = async { while failures.recv().await.is_some() {} };
-            // A lane that hangs in the kernel is left to the end of the process.
+            // A lane that hangs in the kernel lives until the process ends.
             let _ = tokio::time::timeout(PATIENCE, ended).await;
         }
     }
 }
 
-/// The next error of a lane; never ends where there are no lanes, or no longer any.
+/// Waits for the next error of a lane; never completes without running lanes.
 async fn failure(failures: Option<&mut UnboundedReceiver<Error>>) -> Error {
     match failures {
         Some(failures) => match failures.recv().await {
@@ -147,22 +147,22 @@ async fn failure(failures: Option<&mut UnboundedReceiver<Error>>) -> Error {
     }
 }
 
-/// One long wait.
-struct Vigil {
+/// A long wait.
+struct LongWait {
     since: Nanos,
-    told: u32,
+    reports: u32,
 }
 
-impl Vigil {
-    /// How long the wait has lasted.
+impl LongWait {
+    /// Returns the duration of the wait so far.
     fn waited(&self, now: Nanos) -> Duration {
         Duration::from_nanos(now.saturating_sub(self.since))
     }
 
-    /// Whether that is worth telling: after `every`, after twice that, and so on.
+    /// Returns whether a report is due: one is due each time that the wait has lasted `every` longer.
     fn is_due(&mut self, waited: Duration, every: Duration) -> bool {
-        let is_due = !every.is_zero() && waited >= every.saturating_mul(self.told.saturating_add(1));
-        self.told += u32::from(is_due);
+        let is_due = !every.is_zero() && waited >= every.saturating_mul(self.reports.saturating_add(1));
+        self.reports += u32::from(is_due);
         is_due
     }
 }

@@ -1,4 +1,4 @@
-//! Opening what should be a file: what is something else is an error at once, and never a wait for whoever might write into it.
+//! Opening regular files: anything else in the file's place is reported as an error immediately, and a FIFO is never waited for.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -8,13 +8,13 @@ use std::path::Path;
 /// Opens a file for reading.
 ///
 /// # Errors
-/// The system's, and one that says what else lies in the file's place: a FIFO, a socket, a device, a folder.
+/// An error of the operating system, or one that names what lies in the file's place: a FIFO, a socket, a device, a folder.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     open_with(options.read(true), 0, path).map(|(file, _)| file)
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
 /// # Errors
 /// As [`open_file`].
@@ -24,21 +24,21 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a text file whole.
+/// Reads a whole UTF-8 text file.
 ///
 /// # Errors
-/// As [`open_file`], and where the file is not UTF-8.
+/// As [`open_file`], and an error when the file is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open_file(path)?.read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Opens a file in some way; returns its size as well.
+/// Opens a regular file with these options and flags; returns the file and its size in bytes.
 pub(crate) fn open_with(options: &mut OpenOptions, flags: i32, path: &Path) -> io::Result<(File, u64)> {
-    // A FIFO is opened without waiting for its other end; files know no such waiting.
+    // Opens a FIFO without waiting for its other end; the flag has no effect on regular files.
     let file = match options.custom_flags(flags | libc::O_NONBLOCK).open(path) {
-        // What the system says of a socket and of a device without a driver.
+        // The error code of sockets and of devices without a driver.
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
             return Err(std::fs::metadata(path).map_or(error, |metadata| no_file(metadata.file_type())));
         }
@@ -48,7 +48,7 @@ pub(crate) fn open_with(options: &mut OpenOptions, flags: i32, path: &Path) -> i
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(no_file(metadata.file_type())) }
 }
 
-/// The error of something that is no file.
+/// Returns the error for a file type that is not a regular file.
 pub(crate) fn no_file(kind: FileType) -> io::Error {
     let what = match kind {
         _ if kind.is_dir() => return io::Error::from_raw_os_error(libc::EISDIR),

@@ -1,4 +1,4 @@
-//! What writes write: seeded content, of which the beginning is made before the moment of the write.
+//! Seeded content of writes, whose beginning is generated before the write is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,31 +6,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dlio_format::payload::{Element, Payload, Stream};
 use dlio_storage::ChunkSource;
 
-use crate::reader::Halt;
+use crate::lane_status::Halt;
 
-/// What of an object is made before its moment; the rest while it is written.
+/// Number of bytes of a write that are generated before it is due; the rest is generated during the write.
 const READY: u64 = 1 << 20;
-/// What is ready at a time, of all writes.
+/// Maximum number of bytes that are generated ahead for all writes together.
 const READY_IN_ALL: u64 = 64 << 20;
 
-/// How much more may be made ready.
-pub(super) struct Budget(AtomicU64);
+/// Budget of bytes that may be generated ahead.
+pub(super) struct PrefillBudget(AtomicU64);
 
-impl Default for Budget {
+impl Default for PrefillBudget {
     fn default() -> Self {
         Self(AtomicU64::new(READY_IN_ALL))
     }
 }
 
-impl Budget {
-    /// Takes as many bytes as there are, at most `wanted`.
+impl PrefillBudget {
+    /// Takes up to `wanted` bytes from the budget; returns the number of bytes.
     fn take(&self, wanted: u64) -> u64 {
         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left - left.min(wanted)));
         left.unwrap_or(0).min(wanted)
     }
 }
 
-/// The number of a payload: FNV-1a of the object's key, and of where in it a piece begins.
+/// Returns the number of a payload: FNV-1a of the object's key and of the offset of the piece.
 fn number_of(key: &str, offset: u64) -> u64 {
     let begin = offset.to_le_bytes();
     let piece = if offset == 0 { &[][..] } else { &begin[..] };
@@ -38,20 +38,25 @@ fn number_of(key: &str, offset: u64) -> u64 {
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// The content of a write; its beginning is made when it is created.
-pub(super) struct Body {
+/// The content of a write, whose beginning is generated on creation.
+pub(super) struct WriteBody {
     ready: Vec<u8>,
     taken: usize,
     rest: Stream,
     len: u64,
     halt: Halt,
-    budget: Arc<Budget>,
+    budget: Arc<PrefillBudget>,
     granted: u64,
 }
 
-impl Body {
-    /// The content of `len` bytes of an object from `offset` on: it depends on the seed, the key and the offset.
-    pub(super) fn new(seed: u64, (key, offset, len): (&str, u64, u64), halt: Halt, budget: &Arc<Budget>) -> Self {
+impl WriteBody {
+    /// Returns content of `len` bytes for an object from `offset` on, which depends on the seed, the key and the offset.
+    pub(super) fn new(
+        seed: u64,
+        (key, offset, len): (&str, u64, u64),
+        halt: Halt,
+        budget: &Arc<PrefillBudget>,
+    ) -> Self {
         let mut rest = Payload::new(seed).stream(number_of(key, offset), Element::Raw, len);
         let granted = budget.take(len.min(READY));
         let mut ready = vec![0; usize::try_from(granted).unwrap_or(0)];
@@ -61,13 +66,13 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for WriteBody {
     fn drop(&mut self) {
         self.budget.0.fetch_add(self.granted, Ordering::Relaxed);
     }
 }
 
-impl ChunkSource for Body {
+impl ChunkSource for WriteBody {
     fn len(&self) -> u64 {
         self.len
     }
@@ -89,9 +94,9 @@ mod tests {
     use super::*;
     use crate::CancelFlag;
 
-    fn content(len: u64, budget: &Arc<Budget>) -> (Vec<u8>, usize) {
+    fn content(len: u64, budget: &Arc<PrefillBudget>) -> (Vec<u8>, usize) {
         let halt = Halt { cancel: CancelFlag::new(), released: None };
-        let mut body = Body::new(7, ("a", 3, len), halt, budget);
+        let mut body = WriteBody::new(7, ("a", 3, len), halt, budget);
         let ready = body.ready.len();
         let mut all = vec![0; usize::try_from(len).unwrap()];
         for piece in all.chunks_mut(1000) {
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_ready_is_bounded_over_all_writes_and_changes_no_byte() {
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(PrefillBudget::default());
         let (whole, ready) = content(100_000, &budget);
         assert_eq!((ready, budget.0.load(Ordering::Relaxed)), (100_000, READY_IN_ALL));
         assert_eq!(budget.take(READY_IN_ALL - 40_000), READY_IN_ALL - 40_000);

@@ -1,44 +1,47 @@
-//! A run that only saves and loads checkpoints.
+//! Runs that only save and load checkpoints.
 
 use std::time::Duration;
 
 use dlio_event::{CheckpointTimings, EpochTimings, Event, Lane, Nanos, OpKind, Phase, Position, RankTimings};
 use dlio_plan::World;
 
-use super::{Checkpoints, Keeper, Moment};
+use super::options::Checkpoints;
+use super::saver::{CheckpointAt, CheckpointSaver};
 use crate::clock::nanos;
 use crate::cost::CpuMeter;
-use crate::watch::Watch;
-use crate::{Cost, Error, Rig, TrainOptions, Trained, agree};
+use crate::train_options::TrainOptions;
+use crate::trained::Trained;
+use crate::watchdog::Watchdog;
+use crate::{Cost, Error, Rig, plan_agreement};
 
-/// The reference counts everything to its first epoch.
+/// DLIO attributes everything to its first epoch.
 const EPOCH: Position = Position { phase: Phase::Checkpoint, epoch: 1, block: 0, step: 0, sample: None };
 
-/// Saves and loads checkpoints as the plan says, in step with all other ranks; nothing is trained.
+/// Saves and loads checkpoints as planned, without training, in step with all other ranks.
 ///
 /// Call it inside a `LocalSet` of a current-thread runtime with time enabled.
 ///
 /// # Errors
 /// The first error of this rank; the caller then aborts the communicator, so that no rank waits for this one.
 pub async fn checkpoint(checkpoints: &Checkpoints, rig: &Rig, options: TrainOptions) -> Result<Trained, Error> {
-    let mut watch = Watch::new(rig, options.cancel.clone(), options.stall_after);
+    let mut watchdog = Watchdog::new(rig, options.cancel.clone(), options.stall_after);
     let World { size: planned } = checkpoints.plan.world();
     let started = rig.comm.place().size;
     if planned != started {
         return Err(Error::World { planned, started });
     }
-    agree::plans_agree(&*rig.comm, &mut watch, &checkpoints.plan.fingerprint().to_string()).await?;
-    let mut keeper = Keeper::start(checkpoints, rig, &mut watch, &options.cancel).await?;
-    let outcome = Run { rig, watch: &mut watch, keeper: &mut keeper }.all().await;
-    keeper.end().await;
+    plan_agreement::plans_agree(&*rig.comm, &mut watchdog, &checkpoints.plan.fingerprint().to_string()).await?;
+    let mut saver = CheckpointSaver::start(checkpoints, rig, &mut watchdog, &options.cancel).await?;
+    let outcome = Run { rig, watchdog: &mut watchdog, saver: &mut saver }.all().await;
+    saver.end().await;
     outcome
 }
 
-/// The state of the run.
+/// State of the run.
 struct Run<'a, 'r> {
     rig: &'r Rig,
-    watch: &'a mut Watch<'r>,
-    keeper: &'a mut Keeper<'r>,
+    watchdog: &'a mut Watchdog<'r>,
+    saver: &'a mut CheckpointSaver<'r>,
 }
 
 impl Run<'_, '_> {
@@ -46,9 +49,9 @@ impl Run<'_, '_> {
         let rank = self.rig.comm.place().rank;
         let (cpu, start) = (CpuMeter::start(), self.now());
         let mut epoch = EpochTimings { epoch: 1, start, ..EpochTimings::default() };
-        let Some(alone) = self.keeper.plan().alone() else {
+        let Some(alone) = self.saver.plan().alone() else {
             let what = "the plan is one for checkpoints during training".to_owned();
-            return Err(Error::Defect { place: self.watch.place(EPOCH), what });
+            return Err(Error::Defect { place: self.watchdog.place(EPOCH), what });
         };
         let mut pauses = alone.pauses(rank);
         if alone.writes > 0 {
@@ -80,57 +83,62 @@ impl Run<'_, '_> {
         Ok(Trained { timings: RankTimings { rank, epochs: vec![epoch] }, cost })
     }
 
-    async fn save(&mut self, moment: Moment, pause: Duration, sync: bool) -> Result<CheckpointTimings, Error> {
+    async fn save(&mut self, moment: CheckpointAt, pause: Duration, sync: bool) -> Result<CheckpointTimings, Error> {
         self.pause(pause).await?;
-        let mut timings = self.keeper.save(self.watch, moment).await?;
-        // Nothing may appear before every rank has stored its part; the wait counts only where it is asked for.
+        let mut timings = self.saver.save(self.watchdog, moment).await?;
+        // Files may become visible only after every rank has stored its part; the wait counts only if the workload requests it.
         let met = self.barrier().await?;
         if sync {
             timings.end = met;
         }
-        timings.end += self.keeper.publish(self.watch).await?;
-        self.keeper.finish(moment, &timings, self.keeper.rank_bytes());
+        timings.end += self.saver.publish(self.watchdog).await?;
+        self.saver.finish(moment, &timings, self.saver.rank_bytes());
         Ok(timings)
     }
 
-    async fn load(&mut self, moment: Moment, pause: Duration, sync: bool) -> Result<(CheckpointTimings, u64), Error> {
+    async fn load(
+        &mut self,
+        moment: CheckpointAt,
+        pause: Duration,
+        sync: bool,
+    ) -> Result<(CheckpointTimings, u64), Error> {
         self.pause(pause).await?;
-        let (mut timings, bytes) = self.keeper.load(self.watch, moment).await?;
+        let (mut timings, bytes) = self.saver.load(self.watchdog, moment).await?;
         if sync {
             timings.end = self.barrier().await?;
         }
-        self.keeper.finish(moment, &timings, bytes);
+        self.saver.finish(moment, &timings, bytes);
         Ok((timings, bytes))
     }
 
-    /// Waits as long as the workload says, and for all ranks.
+    /// Waits for the configured pause, and then for all ranks.
     async fn pause(&mut self, pause: Duration) -> Result<(), Error> {
-        self.watch.check_cancelled(EPOCH)?;
+        self.watchdog.check_cancelled(EPOCH)?;
         if !pause.is_zero() {
             let until = self.now().saturating_add(nanos(pause));
-            self.watch.sleep_until(EPOCH, until).await?;
+            self.watchdog.sleep_until(EPOCH, until).await?;
         }
         self.barrier().await.map(drop)
     }
 
-    /// An error when the folder holds fewer checkpoints than are to be read.
+    /// Returns an error if the folder holds fewer checkpoints than the run reads.
     async fn enough(&mut self, wanted: u64) -> Result<(), Error> {
-        // Those of the last save appear before rank 0 counts.
+        // The files of the last save become visible before rank 0 counts.
         self.barrier().await?;
-        let found = self.keeper.count(self.watch).await?;
+        let found = self.saver.count(self.watchdog).await?;
         if found < wanted && self.rig.comm.place().rank > 0 {
-            // All ranks know it; rank 0 says it and ends the run for those that wait here.
+            // All ranks detect it; rank 0 reports it and ends the run while the others wait here.
             self.barrier().await?;
         }
         if found < wanted {
-            return Err(Error::TooFewCheckpoints { wanted, found, folder: self.keeper.folder_uri() });
+            return Err(Error::TooFewCheckpoints { wanted, found, folder: self.saver.folder_uri() });
         }
         Ok(())
     }
 
     async fn barrier(&mut self) -> Result<Nanos, Error> {
         let start = self.now();
-        self.watch.meet(EPOCH, self.rig.comm.barrier()).await?;
+        self.watchdog.collective(EPOCH, self.rig.comm.barrier()).await?;
         let end = self.now();
         self.rig.events.record(Event::span(OpKind::Barrier, Lane::MAIN, EPOCH, start, end));
         Ok(end)
@@ -141,7 +149,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// Checkpoints of a run that does nothing else are numbered from 1, in their keys and in their folders.
-fn moment(number: u64) -> Moment {
-    Moment { epoch: 1, number: u32::try_from(number).unwrap_or(u32::MAX), steps: number, step: number }
+/// Returns the position of a checkpoint in a run without training, where keys and folders are numbered from 1.
+fn moment(number: u64) -> CheckpointAt {
+    CheckpointAt { epoch: 1, number: u32::try_from(number).unwrap_or(u32::MAX), steps: number, step: number }
 }
