@@ -1,6 +1,6 @@
-//! What a replay is compared with: a thread per recorded lane sleeps until an operation is due and then reads its file.
+//! Baseline for replay: one thread per recorded lane sleeps until an operation is due and then reads its file.
 //!
-//! `bare_replay TRACE_DIR` prints percentiles of lateness in microseconds; `scripts/bench/replay` runs it beside the replay.
+//! `bare_replay TRACE_DIR` prints percentiles of lateness in microseconds. `scripts/bench/replay` runs it next to the replay.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement of this machine, not a run")]
 
@@ -54,7 +54,7 @@ fn run(mut lane: Vec<(i64, String, u64, usize)>, origin: i64, start: Instant) ->
         delays.push(Instant::now().saturating_duration_since(due));
         buffer.resize(len, 0);
         if let Ok(file) = File::open(&name) {
-            // A short or failed read costs as much time as a whole one here: this is a yardstick, not a replay.
+            // Short and failed reads are ignored: only lateness is measured.
             drop(file.read_at(&mut buffer, offset));
         }
     }

@@ -1,4 +1,4 @@
-//! What recording one event costs the thread that does it, with one lane and with several.
+//! Cost of recording one event on the recording thread, with one lane and with two.
 //!
 //! `cargo run --release -p dlio-trace --example record_cost`
 
@@ -51,13 +51,13 @@ fn measure(folder: &Path, lanes: u16) -> Result<(), Box<dyn std::error::Error>> 
     Ok(())
 }
 
-/// Time that this thread has had a core; where the kernel does not count it, nothing.
+/// Returns the CPU time of this thread; zero if the kernel does not count it.
 fn thread_cpu() -> Duration {
     let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(counted.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or_default())
 }
 
-/// As in a run: the writer thread keeps up, and buffers are used again.
+/// Records in bursts, as a run does: the writer thread keeps up, and buffers are reused.
 fn bursts(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     const BURST: u64 = 10_000;
     let writer = TraceWriter::create(&folder.join(file_name(2)), &Header::default())?;

@@ -1,8 +1,9 @@
-//! Checksums of a file: one of every column chunk, which covers page headers as well, and one of the footer that holds them.
+//! Checksums of a file: one for each column chunk, including its page headers, and one for the footer that holds them.
 //!
-//! Invariant: of the bytes that a reader of this crate makes something of, none is without a checksum. The footer's is its last pair
-//! of key and value, so that it can be looked for among bytes that are no footer any more: a footer that was written to its end and
-//! cannot be read is damaged, one that was cut short is torn. All are CRC-32 as in zip and in Parquet's page headers.
+//! Invariant: every byte that this crate's reader interprets is covered by a checksum. The footer's checksum is its last
+//! key-value pair, so that it can be found among bytes that no longer form a footer. This tells a damaged footer, which was
+//! written completely and cannot be read, from a torn one, which was cut short. All checksums are CRC-32 as in zip and in
+//! Parquet's page headers.
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -14,21 +15,21 @@ pub(crate) const CHUNKS: &str = "dlio.trace.chunk_crc32";
 /// Key of the checksum of the footer.
 pub(crate) const FOOTER: &str = "dlio.trace.footer_crc32";
 
-/// Digits of a checksum.
+/// Hexadecimal digits of a checksum.
 const DIGITS: usize = 8;
-/// Digits of the number behind the checksum of a footer.
+/// Decimal digits of the number of bytes that follow the footer's checksum.
 const BEHIND: usize = 6;
-/// What stands before the value of the footer's checksum: its key as Parquet writes it, and the length of the value.
+/// Length of the bytes before the value of the footer's checksum: its key as Parquet encodes it, and the length of the value.
 const MARK: usize = FOOTER.len() + 4;
-/// The value: checksum, blank, number of bytes that follow.
+/// Length of the value: checksum, blank, number of bytes that follow.
 const VALUE: usize = DIGITS + 1 + BEHIND;
 
-/// CRC-32 of some bytes.
+/// Returns the CRC-32 of `bytes`.
 pub(crate) fn of(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// The pairs that end a footer; the value of the last is a place for what [`seal`] puts there.
+/// Returns the last key-value pairs of a footer. The value of the last one is a placeholder that [`seal`] fills in.
 pub(crate) fn pairs(groups: &[EncodedGroup]) -> [KeyValue; 2] {
     let mut text = String::with_capacity(groups.iter().map(|group| group.sums.len() * DIGITS + 1).sum());
     for (number, group) in groups.iter().enumerate() {
@@ -45,12 +46,12 @@ pub(crate) fn pairs(groups: &[EncodedGroup]) -> [KeyValue; 2] {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Checksums of column chunks, by row group and column.
+/// Checksums of column chunks, indexed by row group and column.
 #[derive(Debug)]
 pub(crate) struct ChunkSums(Vec<Vec<u32>>);
 
 impl ChunkSums {
-    /// Those of a footer with so many row groups and columns.
+    /// Parses the value of [`CHUNKS`] for the given numbers of row groups and columns.
     pub(crate) fn parse(text: &str, groups: usize, columns: usize) -> Result<Self, String> {
         let sums = text.split_terminator(' ').map(|group| {
             let sums =
@@ -61,7 +62,7 @@ impl ChunkSums {
         sums.map(Self).ok_or_else(|| format!("{CHUNKS} in its footer is not {groups} times {columns} checksums"))
     }
 
-    /// That of one chunk.
+    /// Returns the checksum of one chunk.
     pub(crate) fn get(&self, group: usize, column: usize) -> Option<u32> {
         self.0.get(group)?.get(column).copied()
     }
@@ -71,16 +72,16 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |number: u32, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// What the checksum of a footer says.
+/// Result of comparing a footer with its checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seal {
-    /// There is none.
+pub(crate) enum FooterCheck {
+    /// The footer has no checksum.
     Absent,
-    Holds,
+    Matches,
     Broken,
 }
 
-/// Puts the checksum into an encoded footer, length and magic bytes included.
+/// Writes the checksum into an encoded footer, which includes its length and magic bytes.
 pub(crate) fn seal(footer: &mut [u8]) -> Result<(), ParquetError> {
     let missing = || ParquetError::General("the footer has no place for its checksum".to_owned());
     let at = value_at(footer).ok_or_else(missing)?;
@@ -92,19 +93,20 @@ pub(crate) fn seal(footer: &mut [u8]) -> Result<(), ParquetError> {
     if number.len() == BEHIND { Ok(()) } else { Err(missing()) }
 }
 
-/// Compares the checksum of a footer, length and magic bytes included, with its bytes.
-pub(crate) fn check(footer: &[u8]) -> Seal {
-    let Some(at) = value_at(footer) else { return Seal::Absent };
+/// Compares an encoded footer, which includes its length and magic bytes, with its checksum.
+pub(crate) fn check(footer: &[u8]) -> FooterCheck {
+    let Some(at) = value_at(footer) else { return FooterCheck::Absent };
     let mut sum = crc32fast::Hasher::new();
     sum.update(&footer[..at]);
     sum.update(&[b'0'; DIGITS]);
     sum.update(&footer[at + DIGITS..]);
-    // Only as it was written: a capital letter is another bit.
+    // The text must match exactly: an upper-case digit is a flipped bit.
     let said = footer[at..at + DIGITS] == *format!("{:0DIGITS$x}", sum.finalize()).as_bytes();
-    if said { Seal::Holds } else { Seal::Broken }
+    if said { FooterCheck::Matches } else { FooterCheck::Broken }
 }
 
-/// Where footers end of which the checksum is among these bytes, as they themselves say; that may be behind the bytes.
+/// Returns the offsets at which footers end whose checksums lie in `bytes`, computed from the number next to each checksum. An
+/// offset may lie beyond `bytes`.
 pub(crate) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let places: Vec<usize> = memchr::memmem::find_iter(bytes, &mark()).collect();
     places.into_iter().filter_map(|at| {
@@ -113,16 +115,16 @@ pub(crate) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Bytes that must be seen together for [`ends`] to find a checksum.
+/// Number of consecutive bytes that [`ends`] needs to find a checksum.
 pub(crate) const SPAN: usize = MARK + VALUE;
 
-/// Where the value of the checksum begins; what users name may hold the same bytes, but stands before it.
+/// Returns the offset of the checksum's value. User-defined values may contain the same bytes, but they come before it.
 fn value_at(footer: &[u8]) -> Option<usize> {
     let at = memchr::memmem::rfind(footer, &mark())? + MARK;
     (at + VALUE <= footer.len()).then_some(at)
 }
 
-/// A key and the beginning of its value in Thrift's compact protocol: fields 1 and 2, both texts.
+/// Returns the key and the length of its value in Thrift's compact protocol: fields 1 and 2, both strings.
 fn mark() -> [u8; MARK] {
     const TEXT: u8 = 0x18;
     let mut mark = [TEXT; MARK];

@@ -1,4 +1,4 @@
-//! The columns of a trace: what each one says, and where its values come from.
+//! The columns of a trace: their names, types and meanings, and how their values are taken from events.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::schema::types::Type;
 
-/// How a column is stored in Parquet.
+/// Physical type of a column in Parquet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
     /// `INT32`.
@@ -21,53 +21,58 @@ pub enum Storage {
 /// One column of the format.
 #[derive(Debug)]
 pub struct Column {
-    /// Name in the file.
+    /// Column name in the file.
     pub name: &'static str,
     /// Physical type.
     pub storage: Storage,
-    /// Whether rows may have no value.
+    /// Whether a row may lack a value.
     pub optional: bool,
     /// Unit, or `-`.
     pub unit: &'static str,
-    /// What it says.
+    /// Description for the documentation.
     pub meaning: &'static str,
     pub(crate) source: Source,
     pub(crate) packing: Packing,
 }
 
-/// Where the value of a column comes from.
+/// How the values of a column are taken from events.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Int32(fn(&[&Event], Place, &mut Vec<i64>)),
-    OptionalInt32(fn(&[&Event], Place, &mut Vec<i64>, &mut Vec<u8>)),
-    Int64(fn(&[&Event], Place, &mut Vec<i64>)),
-    OptionalInt64(fn(&[&Event], Place, &mut Vec<i64>, &mut Vec<u8>)),
-    /// The number of a word, and all words.
-    Word(fn(&[&Event], Place, &mut Vec<u32>), fn() -> Vec<&'static str>),
+    Int32(fn(&[&Event], RankContext, &mut Vec<i64>)),
+    OptionalInt32(fn(&[&Event], RankContext, &mut Vec<i64>, &mut Vec<u8>)),
+    Int64(fn(&[&Event], RankContext, &mut Vec<i64>)),
+    OptionalInt64(fn(&[&Event], RankContext, &mut Vec<i64>, &mut Vec<u8>)),
+    /// Index of a word, and the function that lists all words.
+    Word(fn(&[&Event], RankContext, &mut Vec<u32>), fn() -> Vec<&'static str>),
     Object,
     Endpoint,
     Tag,
 }
 
-/// What takes the values of a column from many events at once: a call for every value would cost more than the value.
+/// Defines a source that takes the values of a column from many events in one call, because a call for each value would cost more
+/// than the value.
 macro_rules! each {
     ($source:ident, $value:expr) => {
         Source::$source(|events, place, numbers| numbers.extend(values(events, place, $value)))
     };
 }
 
-/// The same for a column whose rows may have no value.
+/// Defines such a source for a column whose rows may lack a value.
 macro_rules! some {
     ($source:ident, $value:expr) => {
         Source::$source(|events, place, numbers, levels| present(values(events, place, $value), numbers, levels))
     };
 }
 
-fn values<T>(events: &[&Event], place: Place, value: impl Fn(&Event, Place) -> T) -> impl Iterator<Item = T> {
+fn values<T>(
+    events: &[&Event],
+    place: RankContext,
+    value: impl Fn(&Event, RankContext) -> T,
+) -> impl Iterator<Item = T> {
     events.iter().map(move |event| value(event, place))
 }
 
-/// Appends the values that exist, and for every row whether it has one: what Parquet stores for an optional column.
+/// Appends the values that exist, and a definition level for each row: 1 with a value, 0 without.
 fn present(rows: impl Iterator<Item = Option<i64>>, values: &mut Vec<i64>, levels: &mut Vec<u8>) {
     for value in rows {
         levels.push(u8::from(value.is_some()));
@@ -75,28 +80,28 @@ fn present(rows: impl Iterator<Item = Option<i64>>, values: &mut Vec<i64>, level
     }
 }
 
-/// A word is told by its place among all.
+/// Defines a source of words, each represented by its index among all words.
 macro_rules! word {
     ($value:expr, $words:expr) => {
         Source::Word(|events, place, numbers| numbers.extend(values(events, place, $value)), $words)
     };
 }
 
-/// Values that repeat go through a dictionary; values that grow are stored as packed differences.
+/// Encoding of a column: a dictionary for values that repeat, packed differences for values that grow.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     Dictionary,
     Delta,
 }
 
-/// What is the same for all rows of a file.
+/// Properties that all rows of a file share.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RankContext {
     pub(crate) rank: u32,
     pub(crate) offset_to_rank0_ns: i64,
 }
 
-impl Place {
+impl RankContext {
     fn time(self, at: Nanos) -> i64 {
         clamp(at).saturating_add(self.offset_to_rank0_ns)
     }
@@ -110,7 +115,7 @@ fn small(value: u32) -> i64 {
     i64::from(value).min(i64::from(i32::MAX))
 }
 
-/// Positions count from 1; 0 means "not in one" and is stored as no value.
+/// Converts a position: positions count from 1, and 0, which stands for outside, is stored as no value.
 fn counted(value: u32) -> Option<i64> {
     (value != 0).then(|| small(value))
 }
@@ -131,7 +136,7 @@ const fn delta(column: Column) -> Column {
     Column { packing: Packing::Delta, ..column }
 }
 
-/// Every column, in the order of the file.
+/// All columns, in the order of the file.
 pub const COLUMNS: &[Column] = &[
     column("rank", "-", each!(Int32, |_, place| small(place.rank)), "MPI rank"),
     column(
@@ -236,7 +241,7 @@ pub const COLUMNS: &[Column] = &[
     column("tag", "-", Source::Tag, "label: of the user, or of the program that an imported trace comes from"),
 ];
 
-/// The column in the schema of a file.
+/// Returns the Parquet schema of a column.
 pub(crate) fn parquet_field(column: &Column) -> Result<Arc<Type>, ParquetError> {
     let (physical, logical) = match column.storage {
         Storage::Int32 => (Physical::INT32, None),

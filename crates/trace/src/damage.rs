@@ -7,22 +7,22 @@ use std::sync::{Arc, Once, OnceLock};
 
 use crate::error::Error;
 
-/// What was found to be damaged: the library's errors do not say in which group and column.
+/// Description of the damage that was found first, with its row group and column, which the errors of the Parquet library lack.
 pub(crate) type Damage = Arc<OnceLock<String>>;
 
-/// Decodes a part of a file; the damage that was found on the way says more than the library's error.
+/// Decodes a part of a file. A description in `damage` replaces the error of the Parquet library.
 pub(crate) fn decoded<T>(path: &Path, damage: &Damage, work: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
-    whole(work)
+    catch_panic(work)
         .map_err(|reason| Error::Damaged { path: path.to_owned(), reason: damage.get().map_or(reason, Clone::clone) })
 }
 
 thread_local! {
-    /// Whether a panic of this thread says nothing but that a file is damaged.
+    /// Whether a panic of this thread means only that a file is damaged.
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Decodes; some flipped bytes make the Parquet library panic, which says nothing but that the file is damaged.
-pub(crate) fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// Calls `work` and turns a panic into an error: some flipped bytes make the Parquet library panic.
+pub(crate) fn catch_panic<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let said = std::panic::take_hook();

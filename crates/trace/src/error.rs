@@ -1,21 +1,21 @@
-//! What can go wrong with a trace file. Every message names the file and what to do.
+//! Errors of reading and writing traces. Every message names the file and the remedy.
 
 use std::path::PathBuf;
 
-/// A trace could not be written or read.
+/// Failure to write or read a trace.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file or its folder could not be made.
+    /// The file or its folder could not be created.
     #[error("cannot create the trace {path}; {}", remedy(source))]
     Create {
         /// Trace file.
         path: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
-    /// A write failed; what had been written before stays readable.
+    /// A write failed; everything written before it stays readable.
     #[error(
         "writing the trace {path} failed after {rows_written} rows, {rows_lost} events are not in it; {}",
         remedy(source)
@@ -23,11 +23,11 @@ pub enum Error {
     Write {
         /// Trace file.
         path: PathBuf,
-        /// Rows that are safe in the file.
+        /// Rows in the file that can be read.
         rows_written: u64,
         /// Events that were recorded and could not be stored.
         rows_lost: u64,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
@@ -36,7 +36,7 @@ pub enum Error {
     Thread {
         /// Trace file.
         path: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
@@ -53,35 +53,35 @@ pub enum Error {
     ImportTarget {
         /// Target folder.
         folder: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
-    /// An import that would have led to a trace without a row.
+    /// The import would have produced a trace without rows.
     #[error("nothing to import in {sources}: {reason}")]
     NothingImported {
-        /// What was to be imported.
+        /// Paths that were to be imported.
         sources: String,
-        /// What was found instead of operations.
+        /// Description of what the sources hold instead of operations.
         reason: String,
     },
-    /// A file to import whose format is not known.
-    #[error("{path} begins like none of the formats that can be imported ({formats}); name its format with --from")]
+    /// The format of a source file could not be recognised.
+    #[error("the format of {path} is not recognised; name its format with --from: {formats}")]
     UnknownSource {
         /// Source file.
         path: PathBuf,
-        /// Names of the formats, separated by commas.
+        /// Comma-separated names of the supported formats.
         formats: String,
     },
-    /// A file to import that is known and holds nothing that can be imported as it is.
-    #[error("{path} cannot be imported as it is; it is {advice}")]
-    Neighbour {
+    /// The source file has a known format that cannot be imported without conversion.
+    #[error("{path} cannot be imported as it is: it is {advice}")]
+    Unsupported {
         /// Source file.
         path: PathBuf,
-        /// What it is, and how to convert it.
+        /// Name of the format and the command that converts it.
         advice: &'static str,
     },
-    /// A line of a source that cannot be understood, where none may be.
+    /// A line of a source could not be parsed, and `strict` is set.
     #[error("{path}, line {line}: {reason}; without --strict such lines are counted and left out", path = .0.path.display(), line = .0.line, reason = .0.reason)]
     Malformed(Box<Malformed>),
     /// A side table could not be written or read.
@@ -91,43 +91,43 @@ pub enum Error {
     Table {
         /// Table.
         path: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A torn file could not be replaced by its repaired copy.
+    /// A torn file could not be replaced with its repaired copy.
     #[error("cannot replace {path} by its repaired copy; the file is as it was: free space or check the permissions")]
     Repair {
         /// Trace file.
         path: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
     /// A file or folder could not be read.
     #[error("cannot read {path}")]
     Read {
-        /// What was read.
+        /// File or folder.
         path: PathBuf,
-        /// Why.
+        /// Underlying error.
         #[source]
         source: std::io::Error,
     },
-    /// A folder without traces.
+    /// The folder contains no traces.
     #[error("no traces (rank-*.parquet) in {path}; give the folder that a run with tracing wrote, or one of its files")]
     NoTraces {
         /// Folder.
         path: PathBuf,
     },
-    /// Not a Parquet file, or one of another origin.
+    /// The file is not a Parquet file, or another program wrote it.
     #[error("{path} is not a trace of dlio-rs: {reason}; give a rank-*.parquet file that a run wrote")]
     NotATrace {
         /// File.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
-    /// Written by a later major version.
+    /// The file has a later major version of the format.
     #[error(
         "{path} has trace format {found}, and this program reads up to {supported}.x; read it with a newer dlio-rs"
     )]
@@ -139,28 +139,28 @@ pub enum Error {
         /// Highest major version that can be read.
         supported: u32,
     },
-    /// The file is a trace, but its content is damaged.
+    /// The file is a trace, but its contents are damaged.
     #[error("{path} is damaged: {reason}; leave it out or record the run again")]
     Damaged {
         /// File.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         reason: String,
     },
 }
 
-/// A line that could not be understood.
+/// A line of a source that could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// Source file.
     pub path: PathBuf,
-    /// Its line, from 1.
+    /// Line number, from 1.
     pub line: u64,
-    /// What is wrong with it, and how it begins.
+    /// The problem and the beginning of the line.
     pub reason: String,
 }
 
-/// What helps against an error of the file system.
+/// Returns the remedy for an error of the file system.
 fn remedy(error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match error.kind() {

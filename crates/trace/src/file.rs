@@ -1,10 +1,8 @@
-//! The file of one rank while it grows: which events are in which row group, when a footer is due, how many bytes
-//! are dead.
+//! The growing trace file of one rank: it assigns events to row groups, decides when a footer is due and counts dead bytes.
 //!
-//! After every flush the file ends with a whole footer, written together with its row group in one `write`. Small
-//! row groups, which a slow run produces, are merged: events stay in memory until they fill a group, and after
-//! [`MAX_SMALL`] flushes they are written again as one. Invariant: the row groups of the footer hold every event
-//! that was given to a flush, each exactly once.
+//! After every flush the file ends with a complete footer, written together with its row group in one `write`. The small row
+//! groups of a slow run are merged: events stay in memory until they fill a row group, and after [`MAX_SMALL`] flushes they are
+//! written again as one group. Invariant: the row groups in the footer hold every flushed event exactly once.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -15,39 +13,39 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::TrackedWrite;
 
-use crate::columns::Place;
+use crate::columns::RankContext;
 use crate::encoder::{Encoder, Workspace};
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State, ending_pair};
 use crate::names::NameTables;
 use crate::row_group::EncodedGroup;
 
-/// Events in a full row group.
+/// Number of events in a full row group.
 pub(crate) const GROUP_ROWS: usize = 128 * 1024;
-/// Row groups that are not full before they are merged.
+/// Number of small row groups at which they are merged.
 const MAX_SMALL: usize = 16;
-/// Dead bytes (superseded footers and merged groups) that are always allowed; beyond it they may not exceed the
-/// live bytes, and full row groups go without a footer of their own until that holds.
+/// Dead bytes (superseded footers and merged row groups) that are always allowed. Above this limit they may not exceed the live
+/// bytes; until they do not, full row groups are written without a footer.
 const DEAD_ALLOWANCE: u64 = 64 << 20;
 
-/// What a finished trace holds.
+/// Size and contents of a finished trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Trace file.
     pub path: PathBuf,
-    /// Events in it.
+    /// Number of events.
     pub rows: u64,
     /// Size of the file, bytes.
     pub file_bytes: u64,
-    /// Of which superseded footers and row groups, bytes.
+    /// Part of `file_bytes` in superseded footers and row groups, bytes.
     pub dead_bytes: u64,
-    /// Row groups.
+    /// Number of row groups.
     pub row_groups: usize,
-    /// The most memory that waited for the writer thread at one time, bytes.
+    /// Peak memory in the writer thread's queue, bytes.
     pub queued_bytes_max: u64,
 }
 
-/// The growing file.
+/// A trace file that grows.
 pub(crate) struct TraceFile {
     path: PathBuf,
     file: File,
@@ -61,7 +59,7 @@ pub(crate) struct TraceFile {
     small: Vec<EncodedGroup>,
     pending: Vec<Event>,
     covered: usize,
-    /// Events given to [`TraceFile::append`].
+    /// Number of events passed to [`TraceFile::append`].
     taken: u64,
     rows_full: u64,
     rows_written: u64,
@@ -69,11 +67,11 @@ pub(crate) struct TraceFile {
     small_bytes: u64,
     dead_bytes: u64,
     footer_bytes: u64,
-    /// What the last footer on disk reaches.
+    /// Part of the file that the last footer on disk covers.
     safe: Safe,
 }
 
-/// What is safe on disk: a file that ends there is whole.
+/// The prefix of the file that ends with its last footer.
 #[derive(Default)]
 struct Safe {
     bytes: u64,
@@ -81,13 +79,13 @@ struct Safe {
 }
 
 impl TraceFile {
-    /// Makes the file with an empty, complete footer, so that a run that dies at once leaves a readable trace.
+    /// Creates the file with an empty footer, so that a run that dies at once leaves a readable trace.
     pub(crate) fn create(path: &Path, header: &Header) -> std::io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        let place = Place { rank: header.rank, offset_to_rank0_ns: header.clock.offset_to_rank0_ns };
+        let place = RankContext { rank: header.rank, offset_to_rank0_ns: header.clock.offset_to_rank0_ns };
         let mut this = Self {
             path: path.to_owned(),
             file,
@@ -113,22 +111,22 @@ impl TraceFile {
         Ok(this)
     }
 
-    /// Events that are in memory only.
+    /// Returns the number of events that are only in memory.
     pub(crate) fn uncovered(&self) -> usize {
         self.pending.len() - self.covered
     }
 
-    /// Rows that the last footer on disk reaches.
+    /// Returns the number of rows that the last footer on disk covers.
     pub(crate) fn rows_written(&self) -> u64 {
         self.rows_written
     }
 
-    /// Events that were taken over and that no footer on disk reaches.
+    /// Returns the number of appended events that no footer on disk covers.
     pub(crate) fn unwritten(&self) -> u64 {
         self.taken.saturating_sub(self.rows_written)
     }
 
-    /// Takes events over; full row groups are written at once.
+    /// Appends events; full row groups are written at once.
     pub(crate) fn append(&mut self, mut events: &[Event], names: &NameTables) -> std::io::Result<()> {
         self.taken += events.len() as u64;
         while !events.is_empty() {
@@ -144,7 +142,7 @@ impl TraceFile {
         Ok(())
     }
 
-    /// Writes what is in memory, with a footer; the last one says how the rank ended.
+    /// Writes the events in memory and a footer. The last footer states how the rank ended.
     pub(crate) fn flush(&mut self, names: &NameTables, ending: Option<&Ending>) -> std::io::Result<()> {
         if ending.is_some() || self.small.len() >= MAX_SMALL {
             if self.uncovered() > 0 || self.small.len() > 1 {
@@ -159,8 +157,8 @@ impl TraceFile {
         self.commit(true, ending)
     }
 
-    /// After a write that failed: cuts off what it left behind the last whole footer, which also frees its space, and
-    /// writes one that says how the rank ended.
+    /// Repairs the file after a failed write: cuts off the bytes after the last complete footer, which also frees their space,
+    /// and writes a footer that states how the rank ended.
     pub(crate) fn seal(&mut self, ending: &Ending) -> std::io::Result<()> {
         self.file.set_len(self.safe.bytes)?;
         self.file.seek(SeekFrom::Start(self.safe.bytes))?;
@@ -168,7 +166,7 @@ impl TraceFile {
         let bytes = self.footer(self.safe.groups.clone(), self.rows_written, Some(ending))?;
         let written = self.file.write_all(&bytes);
         if written.is_err() {
-            // A file that ends with its last whole footer is better than one with half of another one.
+            // A file that ends with its last complete footer is better than one that ends with half a footer.
             self.file.set_len(self.safe.bytes)?;
         }
         written
@@ -182,7 +180,7 @@ impl TraceFile {
         footer::encode(self.encoder.schema(), groups, pairs).map_err(io_error)
     }
 
-    /// Every footer from now on has this header.
+    /// Sets the header of all further footers.
     pub(crate) fn header_at_end(&mut self, header: &Header) {
         self.pairs = header.to_key_values();
     }
@@ -198,7 +196,7 @@ impl TraceFile {
         }
     }
 
-    /// One row group for everything that is pending; the small ones become dead bytes.
+    /// Replaces the small row groups with one for all pending events; the small ones become dead bytes.
     fn merge(&mut self, names: &NameTables) -> std::io::Result<()> {
         let group = self.encode(0, names)?;
         self.dead_bytes += self.small_bytes;
@@ -224,7 +222,7 @@ impl TraceFile {
         self.encoder.row_group(place, ordinal, &self.pending[from..], names).map_err(io_error)
     }
 
-    /// Hands the bytes that were encoded since the last time, and a footer if wanted, to the system in one call.
+    /// Writes the newly encoded bytes, and a footer if `with_footer` is set, in one system call.
     fn commit(&mut self, with_footer: bool, ending: Option<&Ending>) -> std::io::Result<()> {
         let rows = self.rows_full + self.covered as u64;
         let groups: Option<Vec<_>> = with_footer.then(|| self.full.iter().chain(&self.small).cloned().collect());
@@ -250,7 +248,7 @@ fn bytes_of(group: &EncodedGroup) -> u64 {
     u64::try_from(group.metadata.compressed_size()).unwrap_or(0)
 }
 
-/// Encoding goes to memory, so an encoding error can only be a defect; it must still reach the user.
+/// Converts an encoding error. Encoding writes to memory, so such an error is a defect, and it must still be reported.
 fn io_error(error: ParquetError) -> std::io::Error {
     std::io::Error::other(error)
 }
@@ -296,7 +294,7 @@ mod tests {
         let names = names();
         let uri = [names.objects.intern("a"), ObjectId::NONE, names.objects.intern("b")];
         let group = |at: usize| {
-            // Uniform, absent, uniform again, mixed; the numbers change between groups and come again.
+            // Constant, absent, constant and mixed values; the values change between row groups and return.
             let (epoch, kind) = ([1, 1, 2, 0, 1][at], [OpKind::Read, OpKind::Compute][at / 3]);
             (0..100_u64).map(move |i| {
                 let mixed = at == 3 && i % 2 == 0;
@@ -367,7 +365,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.parquet");
         let names = names();
-        // No name, a repeated one, and eight that differ.
+        // One row without a name, two with the same name and eight with different names.
         let name = |i: u64| (!i.is_multiple_of(10)).then(|| format!("o{}", if i % 10 == 9 { i - 1 } else { i }));
         let object = |i| name(i).map_or(ObjectId::NONE, |name| names.objects.intern(&name));
         let events: Vec<Event> = (0..10_000).map(|i| Event { object: object(i), ..span(i) }).collect();
@@ -423,7 +421,7 @@ mod tests {
         file.append(&[span(1), span(2)], &names).unwrap();
         file.flush(&names, None).unwrap();
         file.append(&[span(3)], &names).unwrap();
-        // A descriptor that cannot be written to stands for a full disk.
+        // A read-only descriptor stands for a full disk.
         file.file = File::open(&path).unwrap();
         file.flush(&names, None).unwrap_err();
         assert_eq!((file.rows_written(), file.unwritten()), (2, 1));
@@ -442,7 +440,7 @@ mod tests {
         let writable = std::mem::replace(&mut file.file, File::open(&path).unwrap());
         file.flush(&names, None).unwrap_err();
         file.file = writable;
-        // Part of what could not be written is there.
+        // The failed write left a part of its bytes.
         file.file.write_all(b"torn").unwrap();
         let ending = Ending::failed("no space left");
         file.seal(&ending).unwrap();

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// The file name of a rank's trace: `rank-00012.parquet`.
+/// Returns the name of a rank's trace: `rank-00012.parquet`.
 #[must_use]
 pub fn file_name(rank: u32) -> String {
     format!("rank-{rank:05}.parquet")
 }
 
-/// The trace files of a folder, in the order of their names; their content is not looked at.
+/// Returns the paths of the traces in a folder, sorted by name, without opening them.
 ///
 /// # Errors
 /// [`Error::Read`].
@@ -18,7 +18,7 @@ pub fn list_dir(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files_named(folder, |name| name.starts_with("rank-") && name.ends_with(".parquet"))
 }
 
-/// The files of a folder whose names are wanted, in the order of their names.
+/// Returns the files of a folder whose names satisfy `wanted`, sorted by name.
 pub(crate) fn files_named(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
     let read_error = |source| Error::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! Footers: writing one after every row group, and finding the last one that is whole in a torn file.
+//! Footers of Parquet files: encoding one after each row group, and finding the last complete one in a torn file.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,8 +12,8 @@ use parquet::file::metadata::{
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
-use crate::checksum::{self, ChunkSums, Seal};
-use crate::damage::whole;
+use crate::checksum::{self, ChunkSums, FooterCheck};
+use crate::damage::catch_panic;
 use crate::error::Error;
 use crate::header;
 use crate::row_group::EncodedGroup;
@@ -21,12 +21,12 @@ use crate::row_group::EncodedGroup;
 /// Magic bytes at the start and at the end of a Parquet file.
 pub(crate) const MAGIC: &[u8; 4] = b"PAR1";
 
-/// The length field and the magic bytes that end a file.
+/// Length of the length field and the magic bytes that end a file.
 const TAIL: u64 = 8;
-/// How much is read at a time while looking backwards for a footer.
+/// Bytes read at a time in the backward search for a footer.
 const WINDOW: u64 = 1 << 20;
 
-/// The bytes of a footer for `groups`; they are valid wherever in the file they are put.
+/// Encodes a footer for `groups`. Its bytes do not depend on their offset in the file.
 pub(crate) fn encode(
     schema: SchemaDescPtr,
     groups: Vec<EncodedGroup>,
@@ -46,17 +46,20 @@ pub(crate) fn encode(
 }
 
 /// A footer that was found in a file.
-pub(crate) struct Found {
+pub(crate) struct FoundFooter {
     pub(crate) metadata: ParquetMetaData,
-    /// Checksums of its column chunks; `None`: the format of the file has none.
+    /// Checksums of the column chunks; `None` if the format version of the file has none.
     pub(crate) sums: Option<ChunkSums>,
-    /// Bytes after the footer: what was being written when the process ended.
+    /// Bytes after the footer, which were being written when the process ended.
     pub(crate) torn_bytes: u64,
 }
 
-/// The last footer that is whole and whose row groups lie before it. One behind it that was written to its end, and is no footer
-/// any more, is damage.
-pub(crate) fn find(path: &Path, file: &File) -> Result<Found, Error> {
+/// Finds the last complete footer whose row groups lie before it. A later footer that was written completely and cannot be read
+/// any more is reported as damage.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::NotATrace`] or [`Error::Damaged`].
+pub(crate) fn find(path: &Path, file: &File) -> Result<FoundFooter, Error> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let len = file.metadata().map_err(read_error)?.len();
     let not_a_trace = |reason: &str| Error::NotATrace { path: path.to_owned(), reason: reason.to_owned() };
@@ -76,7 +79,7 @@ pub(crate) fn find(path: &Path, file: &File) -> Result<Found, Error> {
         None => 0,
     };
     if let Some(end) = damaged_end(file, whole_until, len).map_err(read_error)? {
-        return Err(damaged(format!("its footer that ends at byte {end} is whole, but cannot be read")));
+        return Err(damaged(format!("its footer that ends at byte {end} is complete but cannot be read")));
     }
     match found {
         Some(found) => found.map_err(damaged),
@@ -84,8 +87,8 @@ pub(crate) fn find(path: &Path, file: &File) -> Result<Found, Error> {
     }
 }
 
-/// The last footer of a file of so many bytes; `Err` inside: why it cannot be relied on.
-fn last(file: &File, len: u64) -> std::io::Result<Option<Result<Found, String>>> {
+/// Finds the last footer of a file of `len` bytes. The inner `Err` says why that footer cannot be trusted.
+fn last(file: &File, len: u64) -> std::io::Result<Option<Result<FoundFooter, String>>> {
     let mut end = len;
     while end >= TAIL + MAGIC.len() as u64 {
         let start = end.saturating_sub(WINDOW);
@@ -94,20 +97,20 @@ fn last(file: &File, len: u64) -> std::io::Result<Option<Result<Found, String>>>
             let footer_end = start + at as u64;
             if let Some(found) = decode(file, footer_end) {
                 let torn_bytes = len - footer_end;
-                return Ok(Some(found.map(|(metadata, sums)| Found { metadata, sums, torn_bytes })));
+                return Ok(Some(found.map(|(metadata, sums)| FoundFooter { metadata, sums, torn_bytes })));
             }
         }
         if start == 0 {
             break;
         }
-        // Overlap by three bytes: the magic may lie across the border of two windows.
+        // Windows overlap by three bytes because the magic bytes may cross their border.
         end = start + MAGIC.len() as u64 - 1;
     }
     Ok(None)
 }
 
-/// Where a footer ends that begins behind `from` and was written to its end, though it cannot be read any more. Its checksum says
-/// where that is, and so do its length and the magic bytes: one flipped bit leaves one of them.
+/// Returns the end of a footer that begins after `from` and was written completely but cannot be read any more. Both its checksum
+/// and its length with the magic bytes give that position, and one flipped bit leaves one of the two intact.
 fn damaged_end(file: &File, from: u64, len: u64) -> std::io::Result<Option<u64>> {
     let mut start = from;
     while start < len {
@@ -131,12 +134,13 @@ fn read(file: &File, start: u64, end: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where in the window the magic bytes end, last first.
+/// Returns the offsets in the window at which the magic bytes end, last first.
 fn magic_ends(window: &[u8]) -> impl Iterator<Item = usize> {
     (MAGIC.len()..=window.len()).rev().filter(|end| &window[end - MAGIC.len()..*end] == MAGIC)
 }
 
-/// Where magic bytes end that stand behind a length which reaches no further back than `before` bytes before the window.
+/// Returns the ends of magic bytes that follow a plausible length field: the footer begins at most `before` bytes before the
+/// window.
 fn framed_ends(window: &[u8], before: u64) -> impl Iterator<Item = usize> {
     magic_ends(window).filter(move |end| {
         let length = end.checked_sub(8).and_then(|at| window.get(at..at + 4)?.try_into().ok()).map(u32::from_le_bytes);
@@ -144,10 +148,10 @@ fn framed_ends(window: &[u8], before: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What a footer says, or why it cannot be relied on.
+/// FileContents of a footer, or the reason why it cannot be trusted.
 type Decoded = Result<(ParquetMetaData, Option<ChunkSums>), String>;
 
-/// The footer that ends at `end`, if the bytes there are one.
+/// Decodes the footer that ends at `end`; `None` if the bytes there are not a footer.
 fn decode(file: &File, end: u64) -> Option<Decoded> {
     let tail = read(file, end.checked_sub(TAIL)?, end).ok()?;
     let len = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
@@ -157,11 +161,12 @@ fn decode(file: &File, end: u64) -> Option<Decoded> {
     }
     let bytes = read(file, start, end).ok()?;
     let seal = checksum::check(&bytes);
-    if seal == Seal::Broken {
+    if seal == FooterCheck::Broken {
         return Some(Err(format!("the checksum of its footer, bytes {start} to {end}, does not match")));
     }
     let thrift = &bytes[..bytes.len().checked_sub(usize::try_from(TAIL).ok()?)?];
-    let metadata = whole(|| ParquetMetaDataReader::decode_metadata(thrift).map_err(|error| error.to_string())).ok()?;
+    let metadata =
+        catch_panic(|| ParquetMetaDataReader::decode_metadata(thrift).map_err(|error| error.to_string())).ok()?;
     let inside = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns).all(|column| {
         let range = chunk_range(column);
         range.and_then(|(offset, len)| offset.checked_add(len)).is_some_and(|column_end| column_end <= start)
@@ -173,21 +178,21 @@ fn decode(file: &File, end: u64) -> Option<Decoded> {
     })
 }
 
-/// Where a column chunk begins, and its length.
+/// Returns the offset and the length of a column chunk.
 pub(crate) fn chunk_range(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
     let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     u64::try_from(first).ok().zip(u64::try_from(column.compressed_size()).ok())
 }
 
-/// The checksums of column chunks that a footer of its version must have.
-fn chunk_sums(pairs: &[KeyValue], seal: Seal, metadata: &ParquetMetaData) -> Result<Option<ChunkSums>, String> {
+/// Parses the checksums of the column chunks, which every footer of format 1.2 and later must have.
+fn chunk_sums(pairs: &[KeyValue], seal: FooterCheck, metadata: &ParquetMetaData) -> Result<Option<ChunkSums>, String> {
     let text = pairs.iter().find(|pair| pair.key == checksum::CHUNKS).and_then(|pair| pair.value.as_deref());
-    if seal == Seal::Absent && text.is_none() && !header::has_checksums(pairs) {
+    if seal == FooterCheck::Absent && text.is_none() && !header::has_checksums(pairs) {
         return Ok(None);
     }
     let columns = metadata.file_metadata().schema_descr().num_columns();
     match (seal, text) {
-        (Seal::Absent, _) => Err(format!("its footer has no {}", checksum::FOOTER)),
+        (FooterCheck::Absent, _) => Err(format!("its footer has no {}", checksum::FOOTER)),
         (_, None) => Err(format!("its footer has no {}", checksum::CHUNKS)),
         (_, Some(text)) => ChunkSums::parse(text, metadata.num_row_groups(), columns).map(Some),
     }

@@ -1,4 +1,4 @@
-//! Who wrote a trace, on which clock: the key-value metadata of the Parquet footer.
+//! Key-value metadata of the Parquet footer: the rank that wrote the trace, its clocks and its run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Major version of the format: a reader refuses files with a higher one.
+/// Major version of the format. A reader refuses files with a higher one.
 pub const FORMAT_MAJOR: u32 = 1;
-/// Minor version of the format: grows with columns or keys that older readers may ignore.
+/// Minor version of the format. It grows with columns and keys that older readers may ignore.
 pub const FORMAT_MINOR: u32 = 2;
 
 const VERSION: &str = "dlio.trace.version";
-/// The same of a side table.
+/// Key of the format version in side tables.
 const TABLE_VERSION: &str = "dlio.table.version";
 /// First minor version whose files have checksums.
 const CHECKSUMS_SINCE: u32 = 2;
@@ -31,63 +31,63 @@ const CLOCK_END: &str = "dlio.trace.clock_end";
 const PLANNED: &str = "dlio.trace.planned";
 const ENDING: &str = "dlio.trace.ending";
 
-/// One moment on the clocks that matter, and how this rank's monotonic clock relates to rank 0's.
+/// One moment on the monotonic and the wall clock, and the offset of this rank's monotonic clock from rank 0's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClockAnchor {
     /// The moment on this process's monotonic clock, nanoseconds.
     pub monotonic_ns: u64,
     /// The same moment as wall-clock time, nanoseconds since 1970-01-01 UTC.
     pub wall_unix_ns: i64,
-    /// What to add to this rank's monotonic time to get rank 0's, nanoseconds.
+    /// Nanoseconds to add to this rank's monotonic time to get rank 0's.
     pub offset_to_rank0_ns: i64,
-    /// Round-trip time of the exchange that measured the offset: twice its error bound, nanoseconds.
+    /// Round-trip time of the exchange that measured the offset, nanoseconds. The error of the offset is at most half of it.
     pub rtt_ns: u64,
 }
 
-/// What the footer of a trace says about the run and the rank.
+/// Description of a run and a rank in the footer of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Header {
     /// MPI rank that recorded the trace.
     pub rank: u32,
-    /// Number of ranks of the run.
+    /// Number of ranks in the run.
     pub world: u32,
     /// Host name.
     pub host: String,
-    /// Number of the node within the run.
+    /// Index of the node within the run.
     pub node: u32,
     /// Process id.
     pub pid: u32,
-    /// How the rank's clock relates to wall time and to rank 0, measured at the start.
+    /// Clock measurement at the start of the run.
     pub clock: ClockAnchor,
-    /// The same at the end of the run; `None` for a run that did not come to its end.
+    /// Clock measurement at the end of the run; `None` for a run that ended early.
     pub clock_end: Option<ClockAnchor>,
     /// Command line.
     pub argv: Vec<String>,
-    /// Resolved configuration as JSON text.
+    /// Resolved configuration, JSON.
     pub config_json: String,
     /// Version of the program that wrote the trace.
     pub tool_version: String,
-    /// Facts about the host that help to judge the numbers (kernel, CPU, memory, mounts), by name.
+    /// Properties of the host that affect the results, by name: kernel, CPU, memory, mounts.
     pub host_facts: BTreeMap<String, String>,
-    /// How much the run was to do; `None` in traces that do not say.
+    /// Amount of work that was planned; `None` in traces of earlier formats and in imports.
     pub planned: Option<Planned>,
 }
 
-/// How far the writer had come when it wrote a footer.
+/// Progress of the writer at the time of a footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) rows_written: u64,
     pub(crate) complete: bool,
 }
 
-/// How the rank ended, as the last footer of its file says; `None`: the file does not say.
+/// Returns how the rank ended according to the last footer; `None` if the footer lacks this key.
 pub(crate) fn ending_of(path: &Path, pairs: &[KeyValue]) -> Result<Option<Ending>, Error> {
     let lookup = Lookup { path, pairs };
     let parse = |text: &str| text.parse().map_err(|error| lookup.damaged(format!("{ENDING} in its footer: {error}")));
     lookup.find(ENDING).map(parse).transpose()
 }
 
-/// The pair of a last footer that says how the rank ended.
+/// Returns the key-value pair of the last footer that states how the rank ended.
 pub(crate) fn ending_pair(ending: &Ending) -> KeyValue {
     KeyValue::new(ENDING.to_owned(), ending.to_string())
 }
@@ -101,7 +101,7 @@ struct Place {
 }
 
 impl Header {
-    /// The pairs of a footer, without the [`State`].
+    /// Returns the key-value pairs of a footer, without the [`State`].
     pub(crate) fn to_key_values(&self) -> Vec<KeyValue> {
         let place = Place { rank: self.rank, world: self.world, node: self.node, pid: self.pid };
         let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
@@ -142,25 +142,25 @@ impl Header {
     }
 }
 
-/// What has to be added to stored times because the rank's clock drifted against rank 0's: a straight line from
-/// nothing at the first measurement to the whole difference at the last one.
+/// Correction of stored times for the drift of the rank's clock against rank 0's: a straight line from zero at the first clock
+/// measurement to the whole difference at the last one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drift {
-    /// Where the line starts: the first measurement, on rank 0's clock, nanoseconds.
+    /// Time of the first measurement on rank 0's clock, nanoseconds.
     from_ns: i64,
-    /// Nanoseconds to add per nanosecond.
+    /// Slope of the correction, nanoseconds per nanosecond.
     rate: f64,
 }
 
 impl Drift {
-    /// What to add to a stored time.
+    /// Returns the nanoseconds to add to a stored time.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a correction of at most the drift of one run")]
     pub fn at(self, stored_ns: i64) -> i64 {
         (stored_ns.saturating_sub(self.from_ns) as f64 * self.rate) as i64
     }
 
-    /// Parts per million.
+    /// Returns the drift in parts per million.
     #[must_use]
     pub fn parts_per_million(self) -> f64 {
         self.rate * 1e6
@@ -168,8 +168,8 @@ impl Drift {
 }
 
 impl Header {
-    /// The drift of this rank's clock between the two measurements; `None` if there was only one, or if the change
-    /// is within what the two measurements cannot tell apart.
+    /// Returns the drift of this rank's clock between the two measurements; `None` if there was only one, or if the change is
+    /// within the error of the measurements.
     #[must_use]
     pub fn drift(&self) -> Option<Drift> {
         let (first, last) = (self.clock, self.clock_end?);
@@ -187,12 +187,12 @@ impl State {
     }
 }
 
-/// The pair that tells a side table's version.
+/// Returns the key-value pair with the format version of a side table.
 pub(crate) fn table_version() -> KeyValue {
     KeyValue::new(TABLE_VERSION.to_owned(), format!("{FORMAT_MAJOR}.{FORMAT_MINOR}"))
 }
 
-/// Whether a file with these pairs must have checksums.
+/// Whether the format version among these pairs requires checksums.
 pub(crate) fn has_checksums(pairs: &[KeyValue]) -> bool {
     let version = pairs.iter().find(|pair| pair.key == VERSION || pair.key == TABLE_VERSION);
     let parts = version.and_then(|pair| pair.value.as_deref()?.split_once('.'));
@@ -200,7 +200,7 @@ pub(crate) fn has_checksums(pairs: &[KeyValue]) -> bool {
     numbers.is_some_and(|(major, minor)| major == FORMAT_MAJOR && minor >= CHECKSUMS_SINCE)
 }
 
-/// Serialising these plain structures cannot fail; an empty text would be reported by the reader.
+/// Serialises a plain structure, which cannot fail. The reader would report an empty text.
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

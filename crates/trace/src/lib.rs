@@ -1,11 +1,10 @@
-//! Trace files: the events of one rank in one Parquet file, written while the run goes and read back in batches.
+//! Trace files: one Parquet file per rank that holds the rank's events. It is written while the run is in progress and read back
+//! in batches.
 //!
-//! Invariants: recording never drops an event silently and never waits for I/O; a file on disk is valid up to its
-//! last complete footer whatever happens to the process; `docs/trace-format.md` describes every column that
-//! [`COLUMNS`] lists.
+//! Invariants: recording never drops an event silently and never waits for I/O. A file on disk is valid up to its last complete
+//! footer, whatever happens to the process. `docs/trace-format.md` describes every column in [`COLUMNS`].
 
 mod checksum;
-mod chunks;
 mod columns;
 mod damage;
 mod encoder;
@@ -18,16 +17,17 @@ mod header;
 pub mod import;
 mod name_column;
 mod names;
-mod packed;
+mod packed_events;
 mod reader;
 mod record_columns;
 mod recorder;
-mod regular;
+mod regular_file;
 mod repair;
 mod replacement_file;
 mod row_group;
 mod rows;
 pub mod tables;
+mod verified_chunks;
 
 pub use columns::{COLUMNS, Column, Storage};
 pub use error::Error;

@@ -1,17 +1,17 @@
-//! A column of names as numbers and the strings that they stand for.
+//! Columns of names, stored as numbers and the strings for which they stand.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, DictionaryArray, RecordBatch, StringArray};
 
-/// A column of names: every row refers to one of a few strings, or to none.
+/// A column of names. Each row refers to one of a few strings, or to none.
 #[derive(Debug, Clone)]
 pub struct NameColumn {
     keys: Vec<u32>,
     values: StringArray,
 }
 
-/// No name in [`NameColumn::keys`].
+/// Value in [`NameColumn::keys`] of a row without a name.
 const NO_NAME: u32 = u32::MAX;
 
 impl NameColumn {
@@ -19,12 +19,12 @@ impl NameColumn {
         Self { keys: vec![NO_NAME; rows], values: StringArray::new_null(0) }
     }
 
-    /// Takes the names of other rows.
+    /// Replaces the contents with the column `name` of a record batch.
     pub(crate) fn fill(&mut self, record: &RecordBatch, name: &str) -> Result<(), String> {
         let column = record.column_by_name(name);
         self.keys.clear();
         if let Some(texts) = column.and_then(|column| column.as_string_opt::<i32>()) {
-            // Each row has its own.
+            // The file has no dictionary: each row has a string of its own.
             let key = |(row, key): (usize, u32)| if texts.is_null(row) { NO_NAME } else { key };
             self.keys.extend((0..texts.len()).zip(0..).map(key));
             self.values = texts.clone();
@@ -41,52 +41,53 @@ impl NameColumn {
         Ok(())
     }
 
-    /// The same names, of no rows.
+    /// Returns a column without rows that has the same strings.
     #[must_use]
     pub fn without_rows(&self) -> Self {
         Self { keys: Vec::new(), values: self.values.clone() }
     }
 
-    /// Whether numbers mean the same as in the other, which has to be asked only where that costs nothing.
+    /// Whether keys have the same meaning in both columns. The check is cheap: it may return false for equal strings in different
+    /// memory.
     #[must_use]
     pub fn numbered_like(&self, other: &Self) -> bool {
         std::ptr::eq(self.values.value_data(), other.values.value_data())
             && std::ptr::eq(self.values.value_offsets(), other.values.value_offsets())
     }
 
-    /// The name of a row.
+    /// Returns the name of a row.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
         self.key(row).map(|key| self.values.value(key))
     }
 
-    /// The number of a row's name within this batch: an index into [`NameColumn::value`].
+    /// Returns the key of a row's name, an argument for [`NameColumn::value`].
     #[must_use]
     #[inline]
     pub fn key(&self, row: usize) -> Option<usize> {
         self.keys.get(row).copied().filter(|key| *key != NO_NAME).map(|key| key as usize)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.keys.len()
     }
 
-    /// How many names the batch can refer to; not all need be in use.
+    /// Returns the number of strings, some of which may be unused.
     #[must_use]
     pub fn count(&self) -> usize {
         self.values.len()
     }
 
-    /// A name by its number within this batch.
+    /// Returns the string of a key.
     #[must_use]
     pub fn value(&self, key: usize) -> Option<&str> {
         (key < self.values.len()).then(|| self.values.value(key))
     }
 }
 
-/// A column of text: a number per row, and the texts.
+/// Returns a text column as an array of keys and the array of its strings.
 pub(crate) fn dictionary<'a>(
     record: &'a RecordBatch,
     name: &str,

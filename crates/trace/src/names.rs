@@ -1,7 +1,7 @@
-//! Interning of object and endpoint names: a name is stored once, events carry its number.
+//! Interning of object names, endpoint names and labels: each name is stored once, and events refer to it by number.
 //!
-//! Workloads have tens of millions of objects, so a name costs its bytes plus about 16: one arena per shard, and a
-//! table of 32-bit numbers. Shards keep lanes that open files at the same time from waiting for each other.
+//! Workloads have tens of millions of objects. A name therefore costs its bytes and about 16 more: each shard has one arena and a
+//! table of 32-bit numbers. Lanes that open files at the same time mostly use different shards and do not wait for each other.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,7 @@ impl ObjectNames {
 
     pub(crate) fn intern(&self, name: &str) -> ObjectId {
         let hash = hash_of(name.as_bytes());
-        // The table uses the low and the topmost bits of the hash; the shard takes bits from between.
+        // The hash table uses the lowest and the highest bits of the hash, so the shard is chosen by bits in between.
         let shard = u32::try_from((hash >> 40) % u64::from(SHARDS)).unwrap_or(0);
         let local = lock(&self.shards[shard as usize]).intern(hash, name.as_bytes());
         match local.checked_mul(SHARDS).and_then(|base| base.checked_add(shard)) {
@@ -81,7 +81,7 @@ impl ObjectNames {
         }
     }
 
-    /// Appends the bytes of a name; false for a number that was never handed out.
+    /// Appends the bytes of a name. Returns false for a number that was never assigned.
     pub(crate) fn append(&self, id: ObjectId, out: &mut Vec<u8>) -> bool {
         if id == ObjectId::NONE {
             return false;
@@ -91,7 +91,7 @@ impl ObjectNames {
     }
 }
 
-/// Every name that the events of one rank refer to by number.
+/// All names that the events of one rank refer to by number.
 #[derive(Debug)]
 pub(crate) struct NameTables {
     pub(crate) objects: ObjectNames,
@@ -105,14 +105,14 @@ impl NameTables {
     }
 }
 
-/// Names of which one rank has a handful: endpoints, labels.
+/// Names with few different values per rank: endpoints and labels.
 #[derive(Debug, Default)]
 pub(crate) struct LabelNames {
     names: Mutex<Vec<String>>,
 }
 
 impl LabelNames {
-    /// The number of a name; `u16::MAX`, the number of no name, when there are too many.
+    /// Returns the number of a name, or `u16::MAX`, which stands for no name, if there are too many names.
     pub(crate) fn intern(&self, name: &str) -> u16 {
         let mut names = lock(&self.names);
         let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
@@ -122,13 +122,14 @@ impl LabelNames {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    /// Appends the bytes of a name; false for a number that was never handed out.
+    /// Appends the bytes of a name. Returns false for a number that was never assigned.
     pub(crate) fn append(&self, id: u16, out: &mut Vec<u8>) -> bool {
         lock(&self.names).get(usize::from(id)).map(|name| out.extend_from_slice(name.as_bytes())).is_some()
     }
 }
 
-/// A panic elsewhere must not lose the trace: the protected data are valid between statements.
+/// Locks a mutex even if it is poisoned: a panic elsewhere must not lose the trace, and the protected data are valid between
+/// statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

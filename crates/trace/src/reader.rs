@@ -1,4 +1,4 @@
-//! Reading traces back: one file per rank, rows in batches.
+//! Reading of traces: one file per rank, rows in batches.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
-use crate::chunks::{Chunks, Contents};
 use crate::damage::{Damage, decoded};
 use crate::error::Error;
 use crate::folder::list_dir;
@@ -24,43 +23,44 @@ use crate::footer;
 use crate::header::{self, Drift, Header};
 use crate::name_column::NameColumn;
 use crate::record_columns::RecordColumns;
-use crate::regular;
+use crate::regular_file;
 use crate::rows::{Rows, Selection};
+use crate::verified_chunks::{FileContents, VerifiedChunks};
 
-/// Rows of a batch: large enough to be fast, small enough to stay in cache.
+/// Rows in a batch: enough for speed, few enough for the processor's cache.
 const BATCH_ROWS: usize = 16 * 1024;
 
-/// Rows of a piece of a group: what is made of them stays in the processor's own cache.
+/// Rows in a piece of a row group: values derived from them stay in the core's own cache.
 const PIECE_ROWS: usize = 4 * 1024;
 
-/// The trace of one rank: its header, and access to its rows.
+/// The trace of one rank: its header and access to its rows.
 #[derive(Debug, Clone)]
 pub struct RankTrace {
     /// Trace file.
     pub path: PathBuf,
-    /// Who recorded it.
+    /// Rank, run and clocks.
     pub header: Header,
-    /// Events that can be read.
+    /// Number of rows that can be read.
     pub rows: u64,
-    /// Whether this rank did all that was planned; if not, it ended early, or events after the last footer are missing.
-    /// Traces up to format 1.1 say so of every run that wrote a last footer.
+    /// Whether this rank did everything that was planned. If not, it ended early, or the events after the last footer are
+    /// missing. Traces up to format 1.1 are complete whenever the run wrote a last footer.
     pub complete: bool,
-    /// How this rank ended. `None` where `complete` is set: the file is an import or of an earlier format and does not
-    /// say; `None` otherwise: the trace stops, because the process was killed or is still running.
+    /// How this rank ended. If `complete` is set, `None` means that the file is an import or has an earlier format. Otherwise
+    /// `None` means that the trace stops, because the process was killed or is still running.
     pub ending: Option<Ending>,
-    /// Bytes after the last whole footer: what was being written when the process ended.
+    /// Bytes after the last complete footer, which were being written when the process ended.
     pub torn_bytes: u64,
-    contents: Arc<Contents>,
-    /// Who wants to know how many rows have been read.
+    contents: Arc<FileContents>,
+    /// Counter of the rows that have been read.
     read: Arc<AtomicU64>,
 }
 
-/// Reads the footer of one trace file; torn files are read up to their last whole footer.
+/// Reads the footer of one trace file. A torn file is read up to its last complete footer.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::NotATrace`], [`Error::TooNew`] or [`Error::Damaged`].
 pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
-    let file = regular::open(path)?;
+    let file = regular_file::open(path)?;
     let found = footer::find(path, &file)?;
     let pairs = found.metadata.file_metadata().key_value_metadata();
     let pairs = pairs.map_or(&[][..], Vec::as_slice);
@@ -80,12 +80,12 @@ pub fn read_file(path: &Path) -> Result<RankTrace, Error> {
         complete: state.complete && found.torn_bytes == 0,
         ending,
         torn_bytes: found.torn_bytes,
-        contents: Arc::new(Contents::new(found)),
+        contents: Arc::new(FileContents::new(found)),
         read: Arc::default(),
     })
 }
 
-/// Reads the footers of all traces in a folder (or of the one file that `path` names), in the order of ranks.
+/// Reads the footers of all traces in a folder, or of the single file at `path`, sorted by rank.
 ///
 /// # Errors
 /// As [`read_file`], and [`Error::NoTraces`].
@@ -104,8 +104,8 @@ pub fn read_dir(path: &Path) -> Result<Vec<RankTrace>, Error> {
 }
 
 impl RankTrace {
-    /// First start and last end of all events, on rank 0's clock, from the statistics in the footer; `None` without
-    /// events.
+    /// Returns the first start and the last end of all events on rank 0's clock in nanoseconds, from the statistics in the
+    /// footer; `None` without events.
     #[must_use]
     pub fn time_range(&self) -> Option<(i64, i64)> {
         let of = |name: &str, pick: fn(&ValueStatistics<i64>) -> Option<&i64>| {
@@ -122,31 +122,31 @@ impl RankTrace {
         Some((start, end.max(start)))
     }
 
-    /// From now on rows that are read of this trace are added to `rows` as well.
+    /// Adds the number of rows that are read from now on to `rows`.
     pub fn count_rows_in(&mut self, rows: &Arc<AtomicU64>) {
         self.read = Arc::clone(rows);
     }
 
-    /// Number of row groups.
+    /// Returns the number of row groups.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.contents.metadata.num_row_groups()
     }
 
-    /// Rows of a group.
+    /// Returns the number of rows in a row group.
     #[must_use]
     pub fn rows_of(&self, group: usize) -> usize {
         let rows = self.contents.metadata.row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
         usize::try_from(rows).unwrap_or(0)
     }
 
-    /// The earliest end of a row of the group, on rank 0's clock; `None` if the file does not say.
+    /// Returns the earliest end of a row in the group on rank 0's clock, nanoseconds; `None` if the footer lacks it.
     #[must_use]
     pub fn first_end(&self, group: usize) -> Option<i64> {
         self.first_of(group, "t_end_ns")
     }
 
-    /// The earliest start of a row of the group, on rank 0's clock; `None` if the file does not say.
+    /// Returns the earliest start of a row in the group on rank 0's clock, nanoseconds; `None` if the footer lacks it.
     #[must_use]
     pub fn first_start(&self, group: usize) -> Option<i64> {
         self.first_of(group, "t_start_ns")
@@ -160,7 +160,7 @@ impl RankTrace {
         Some(self.header.drift().map_or(stored, |drift| stored.saturating_add(drift.at(stored))))
     }
 
-    /// The rows of one group, with the columns that an analysis needs.
+    /// Reads the rows of one row group with the columns that an analysis needs.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
@@ -168,7 +168,7 @@ impl RankTrace {
         self.reader(Wanted { columns: Selection::Analysis, group: Some(group), row: None }, PIECE_ROWS)
     }
 
-    /// The object name of one row of a group, if there are such a row and a name.
+    /// Reads the object name of one row in a row group; `None` if there is no such row or it has no name.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
@@ -180,7 +180,7 @@ impl RankTrace {
         Ok(found.and_then(|()| names.get(0).map(str::to_owned)))
     }
 
-    /// All rows with all columns.
+    /// Reads all rows with all columns.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Damaged`].
@@ -188,7 +188,7 @@ impl RankTrace {
         self.select(Selection::All)
     }
 
-    /// All rows, but without object names: what an analysis of times and bytes needs, and faster.
+    /// Reads all rows without object names, which is faster and enough for times and bytes.
     ///
     /// # Errors
     /// As [`RankTrace::batches`].
@@ -203,8 +203,8 @@ impl RankTrace {
     fn reader(&self, wanted: Wanted, rows: usize) -> Result<RowReader, Error> {
         let read_error = |source| Error::Read { path: self.path.clone(), source };
         let damage = Damage::default();
-        let file = regular::open(&self.path)?;
-        let chunks = Chunks::new(file, &self.contents, wanted.group, &damage).map_err(read_error)?;
+        let file = regular_file::open(&self.path)?;
+        let chunks = VerifiedChunks::new(file, &self.contents, wanted.group, &damage).map_err(read_error)?;
         let reader = decoded(&self.path, &damage, || {
             open(chunks, &self.contents.metadata, wanted, rows).map_err(|error| error.to_string())
         })?;
@@ -219,18 +219,18 @@ impl RankTrace {
     }
 }
 
-/// What is to be read.
+/// Selection of columns, row groups and rows.
 #[derive(Clone, Copy)]
 struct Wanted {
     columns: Selection,
-    /// One group, or all.
+    /// One row group; `None` for all.
     group: Option<usize>,
-    /// One row of it, or all.
+    /// One row of the row group; `None` for all.
     row: Option<usize>,
 }
 
 fn open(
-    chunks: Chunks,
+    chunks: VerifiedChunks,
     metadata: &Arc<ParquetMetaData>,
     wanted: Wanted,
     rows: usize,
@@ -255,8 +255,8 @@ fn open(
     builder.build()
 }
 
-/// Text stays a number and a dictionary: no string per row. Object names that the group holds without a dictionary, since they
-/// differ from row to row, are not put into one.
+/// Reads text as keys and a dictionary, so that no string is made per row. Object names that the row group stores without a
+/// dictionary, because they differ from row to row, stay strings.
 fn with_dictionary(field: &Field, group: Option<&RowGroupMetaData>) -> Field {
     let names = || group?.columns().iter().find(|column| column.column_descr().name() == "uri");
     let dictionary = |column: &ColumnChunkMetaData| {
@@ -272,7 +272,7 @@ fn with_dictionary(field: &Field, group: Option<&RowGroupMetaData>) -> Field {
     }
 }
 
-/// Reads the rows of one group, or of a whole trace, piece by piece.
+/// Reads the rows of one row group or of a whole trace in batches.
 #[derive(Debug)]
 pub struct RowReader {
     path: PathBuf,
@@ -280,12 +280,12 @@ pub struct RowReader {
     damage: Damage,
     selection: Selection,
     drift: Option<Drift>,
-    /// Counts the rows that have been read.
+    /// Counter of the rows that have been read.
     read: Arc<AtomicU64>,
 }
 
 impl RowReader {
-    /// Replaces `rows` by the next rows; returns false when there are no more.
+    /// Replaces `rows` with the next batch. Returns false when there are no more rows.
     ///
     /// # Errors
     /// [`Error::Damaged`].

@@ -1,8 +1,7 @@
-//! The sink that a run records into: per-thread buffers in front, one writer thread behind.
+//! The event sink of a run: one buffer per recording thread, and one writer thread for all of them.
 //!
-//! Recording takes an uncontended lock and appends to memory. Full buffers go to the writer thread through a queue
-//! without a bound: losing events or stalling a lane would both falsify the measurement, so memory gives way, and the
-//! amount is counted and reported.
+//! Recording takes an uncontended lock and appends to memory. Full buffers go to the writer thread through an unbounded queue.
+//! Losing events or stalling a lane would both falsify the measurement, so memory grows instead, and its peak is reported.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,24 +17,24 @@ use crate::error::Error;
 use crate::file::{Summary, TraceFile};
 use crate::header::Header;
 use crate::names::{NameTables, lock};
-use crate::packed::Packed;
+use crate::packed_events::PackedEvents;
 
-/// Buffers that threads record into; more threads than this share.
+/// Number of buffers; if there are more threads than this, they share buffers.
 const SHARDS: usize = 64;
-/// Emptied buffers that are kept for reuse, so that recording does not fault in new pages.
+/// Number of emptied buffers that are kept for reuse, so that recording does not fault in new pages.
 const SPARE: usize = 64;
-/// Buffers that are made before anything is recorded: 1 MiB.
+/// Number of buffers allocated before the first event, 1 MiB in all.
 const READY: usize = 8;
-/// How much the writer thread stands back where there are not enough cores for the lanes: a third of a lane's share.
+/// Nice value of the writer thread: with too few cores it gets a third of a lane's share.
 const NICE: i32 = 5;
-/// Memory that may wait for the writer thread before a warning.
+/// Memory in the writer thread's queue from which on a warning is logged.
 const QUEUE_WARNING_BYTES: u64 = 256 << 20;
-/// How long the writer thread sleeps when nothing arrives.
+/// Timeout of the writer thread's wait for work.
 const TICK: Duration = Duration::from_secs(1);
-/// The longest time between footers, in ticks.
+/// Longest time between footers, in ticks.
 const MAX_INTERVAL: u64 = 30;
 
-/// Records the events of one rank into one Parquet file.
+/// Records the events of one rank in one Parquet file.
 #[derive(Debug)]
 pub struct TraceWriter {
     shared: Arc<Shared>,
@@ -43,16 +42,16 @@ pub struct TraceWriter {
     path: PathBuf,
 }
 
-/// How the writer is doing.
+/// State of the writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// Rows that are safe on disk.
+    /// Rows covered by a footer on disk.
     pub rows_written: u64,
-    /// Events that were recorded and cannot be stored any more: after a failed write, or after `finish`.
+    /// Events that were recorded and cannot be stored, after a failed write or after `finish`.
     pub rows_lost: u64,
-    /// Memory that waits for the writer thread now, bytes.
+    /// Memory in the writer thread's queue, bytes.
     pub queued_bytes: u64,
-    /// The first write error, in words.
+    /// Message of the first write error.
     pub error: Option<String>,
 }
 
@@ -66,12 +65,12 @@ struct Shared {
     rows_written: AtomicU64,
     rows_lost: AtomicU64,
     error: Mutex<Option<String>>,
-    /// As the final footer will have it.
+    /// Header of the final footer.
     header: Mutex<Header>,
     on_failure: Mutex<Option<OnFailure>>,
 }
 
-/// Whom a failed write is told.
+/// Callback for a failed write.
 struct OnFailure(Box<dyn FnOnce(&Error) + Send>);
 
 impl std::fmt::Debug for OnFailure {
@@ -80,27 +79,27 @@ impl std::fmt::Debug for OnFailure {
     }
 }
 
-/// Apart by two cache lines, so that threads do not slow each other down by false sharing.
+/// Two cache lines apart, so that threads do not slow each other down by false sharing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    events: Mutex<Packed>,
+    events: Mutex<PackedEvents>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    chunks: VecDeque<Packed>,
-    spare: Vec<Packed>,
+    chunks: VecDeque<PackedEvents>,
+    spare: Vec<PackedEvents>,
     queued_bytes: u64,
     queued_bytes_max: u64,
-    finishing: Option<Last>,
+    finishing: Option<FinalFooter>,
 }
 
-/// What the last footer says.
+/// What the last footer states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Last {
-    Said(Ending),
-    /// Nobody said how the rank ended.
+enum FinalFooter {
+    Ended(Ending),
+    /// The writer was dropped before the ending of the rank was known.
     Dropped,
 }
 
@@ -114,7 +113,7 @@ impl TraceWriter {
         let shared = Arc::new(Shared {
             names: NameTables::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            queue: Mutex::new(Queue { spare: (0..READY).map(|_| Packed::ready()).collect(), ..Queue::default() }),
+            queue: Mutex::new(Queue { spare: (0..READY).map(|_| PackedEvents::ready()).collect(), ..Queue::default() }),
             wake: Condvar::new(),
             closed: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
@@ -132,39 +131,39 @@ impl TraceWriter {
         Ok(Self { shared, thread: Mutex::new(Some(thread)), path: path.to_owned() })
     }
 
-    /// Changes the header of the final footer: for what is only known at the end, as the second measurement of the
-    /// clock. The rank and the first measurement must stay those that the file was created with.
+    /// Changes the header of the final footer, for values that are known only at the end, such as the second clock measurement.
+    /// The rank and the first clock measurement must not change.
     pub fn header_at_end(&self, change: impl FnOnce(&mut Header)) {
         change(&mut lock(&self.shared.header));
     }
 
-    /// Writes everything that was recorded and the final footer of a run that did all that was planned, and waits for it.
+    /// Writes all recorded events and the final footer of a completed run, and waits for the writer thread.
     ///
     /// # Errors
-    /// [`Error::Write`] if any write failed since the start; [`Error::Finished`] the second time.
+    /// [`Error::Write`] if any write has failed since the start; [`Error::Finished`] for the second call.
     pub fn finish(&self) -> Result<Summary, Error> {
         self.finish_as(Ending::Completed)
     }
 
-    /// The same for a rank that ended in this way.
+    /// Writes all recorded events and the final footer of a rank with this ending, and waits for the writer thread.
     ///
     /// # Errors
     /// As [`TraceWriter::finish`].
     pub fn finish_as(&self, ending: Ending) -> Result<Summary, Error> {
-        self.end(Last::Said(ending)).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
+        self.end(FinalFooter::Ended(ending)).unwrap_or_else(|| Err(Error::Finished { path: self.path.clone() }))
     }
 
-    /// Calls `work` once, on the writer thread, when a write fails: from then on nothing more is recorded.
+    /// Sets the callback for a failed write. It is called once, on the writer thread; nothing is recorded after that.
     pub fn on_failure(&self, work: impl FnOnce(&Error) + Send + 'static) {
         *lock(&self.shared.on_failure) = Some(OnFailure(Box::new(work)));
     }
 
-    /// Writes what was recorded, with a footer that says that the trace is not complete; nothing can be told of what fails.
+    /// Writes all recorded events with a footer that marks the trace as incomplete. Errors are ignored.
     pub fn give_up(&self) {
-        drop(self.end(Last::Dropped));
+        drop(self.end(FinalFooter::Dropped));
     }
 
-    /// How the writer is doing; cheap enough for a progress display.
+    /// Returns the state of the writer; cheap enough for a progress display.
     #[must_use]
     pub fn health(&self) -> Health {
         Health {
@@ -175,7 +174,7 @@ impl TraceWriter {
         }
     }
 
-    fn end(&self, last: Last) -> Option<Result<Summary, Error>> {
+    fn end(&self, last: FinalFooter) -> Option<Result<Summary, Error>> {
         let thread = lock(&self.thread).take()?;
         self.shared.closed.store(true, Ordering::SeqCst);
         lock(&self.shared.queue).finishing = Some(last);
@@ -191,10 +190,10 @@ impl TraceWriter {
     }
 }
 
-/// A run that ends by an error still leaves its events, with a footer that says that the trace is not complete.
+/// A run that ends with an error still stores its events, with a footer that marks the trace as incomplete.
 impl Drop for TraceWriter {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.end(Last::Dropped) {
+        if let Some(Err(error)) = self.end(FinalFooter::Dropped) {
             tracing::error!("{error}");
         }
     }
@@ -226,7 +225,7 @@ impl EventSink for TraceWriter {
     }
 }
 
-/// Every thread of the process has its own shard as long as there are no more threads than shards.
+/// Returns the index of the current thread's buffer. Threads share buffers only if there are more threads than buffers.
 fn shard_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -241,10 +240,11 @@ fn shard_of_thread() -> usize {
 }
 
 impl Shared {
-    /// Moves a full buffer's events to the queue and leaves an empty one; a thread that begins has none yet.
-    fn hand_over(&self, events: &mut Packed) {
+    /// Moves the events of a full buffer to the queue and leaves an empty buffer. The buffer of a new thread counts as full and
+    /// has no events.
+    fn hand_over(&self, events: &mut PackedEvents) {
         let mut queue = lock(&self.queue);
-        let empty = queue.spare.pop().unwrap_or_else(Packed::with_room);
+        let empty = queue.spare.pop().unwrap_or_else(PackedEvents::with_room);
         let chunk = std::mem::replace(events, empty);
         if chunk.len() == 0 {
             return;
@@ -254,7 +254,7 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Moves what lanes have recorded, but not handed over, to the queue.
+    /// Moves the events that are still in buffers to the queue.
     fn collect(&self) {
         for shard in &self.shards {
             let mut events = lock(&shard.events);
@@ -267,7 +267,7 @@ impl Shared {
 }
 
 impl Queue {
-    fn push(&mut self, chunk: Packed) {
+    fn push(&mut self, chunk: PackedEvents) {
         let before = self.queued_bytes_max;
         self.queued_bytes += chunk.bytes();
         self.queued_bytes_max = before.max(self.queued_bytes);
@@ -283,17 +283,17 @@ impl Queue {
     }
 }
 
-/// The writer thread.
+/// State of the writer thread.
 struct Writer {
     shared: Arc<Shared>,
     file: TraceFile,
     path: PathBuf,
     failed: Option<std::io::Error>,
-    /// The events of one buffer.
+    /// Events of one buffer.
     events: Vec<Event>,
 }
 
-/// When the next footer is due. Event times serve as the clock, and ticks while nothing arrives.
+/// Times at which footers are due. The clock is the newest event time, or the number of ticks while no events arrive.
 #[derive(Default)]
 struct Schedule {
     interval: u64,
@@ -348,8 +348,8 @@ impl Writer {
         }
     }
 
-    /// Sleeps until there is something to do; tells whether a tick passed without news.
-    fn wait(&self) -> (bool, Option<Last>) {
+    /// Sleeps until there is work. Returns whether the wait timed out, and the last footer if the writer is finishing.
+    fn wait(&self) -> (bool, Option<FinalFooter>) {
         let queue = lock(&self.shared.queue);
         if !queue.chunks.is_empty() || queue.finishing.is_some() {
             return (false, queue.finishing.clone());
@@ -379,7 +379,7 @@ impl Writer {
         }
     }
 
-    /// Remembers the first error; from then on events are only counted, so that memory does not grow.
+    /// Keeps the first error. Later events are only counted, so that memory does not grow.
     fn settle(&mut self, result: std::io::Result<()>, events: u64) {
         self.shared.rows_written.store(self.file.rows_written(), Ordering::Relaxed);
         match (result, &self.failed) {
@@ -411,11 +411,11 @@ impl Writer {
         }
     }
 
-    fn end(mut self, last: &Last) -> Result<Summary, Error> {
+    fn end(mut self, last: &FinalFooter) -> Result<Summary, Error> {
         self.file.header_at_end(&lock(&self.shared.header));
         let ending = match last {
-            Last::Said(ending) => Some(ending),
-            Last::Dropped => None,
+            FinalFooter::Ended(ending) => Some(ending),
+            FinalFooter::Dropped => None,
         };
         if self.failed.is_none() {
             let result = self.file.flush(&self.shared.names, ending);
@@ -424,7 +424,7 @@ impl Writer {
         let Some(source) = self.failed.take() else {
             return Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max));
         };
-        // A rank that lost part of its trace did not complete, whatever else it did.
+        // A rank that lost part of its trace did not complete.
         let broken = Ending::failed(&format!("writing the trace {}: {source}", self.path.display()));
         let ending = ending.filter(|ending| !ending.is_completed()).unwrap_or(&broken);
         if let Err(error) = self.file.seal(ending) {
@@ -434,7 +434,7 @@ impl Writer {
     }
 }
 
-/// The same error once more.
+/// Clones an I/O error.
 fn again(error: &std::io::Error) -> std::io::Error {
     error
         .raw_os_error()

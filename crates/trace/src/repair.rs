@@ -1,7 +1,7 @@
-//! Makes a torn trace a plain Parquet file again, for readers that do not look for its last whole footer.
+//! Makes a torn trace a plain Parquet file again, for readers that do not search for its last complete footer.
 //!
-//! Invariant: what our reader finds in the file before is what every reader finds in it afterwards; the original is
-//! replaced only by a whole file.
+//! Invariant: after a repair, every reader finds the rows that this crate's reader found before it. The original is replaced only
+//! by a complete file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,26 +11,26 @@ use crate::error::Error;
 use crate::reader::read_file;
 use crate::replacement_file::ReplacementFile;
 
-/// What a repair found.
+/// Result of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
     /// Trace file.
     pub path: PathBuf,
-    /// Rows that can be read, before as well as afterwards.
+    /// Rows that can be read, both before and after the repair.
     pub rows: u64,
-    /// Bytes behind the last whole footer that were cut off; 0: the file was whole and was not touched.
+    /// Bytes cut off after the last complete footer. 0 means that the file was complete and was left alone.
     pub cut_bytes: u64,
-    /// Whether the run came to its end; a repair cannot bring back what was never written.
+    /// Whether the run completed. A repair cannot restore rows that were never written.
     pub complete: bool,
 }
 
-/// Cuts off what a killed process left behind the last whole footer of a trace file.
+/// Cuts off the bytes that a killed process left after the last complete footer of a trace file.
 ///
 /// # Errors
-/// As [`read_file`] when nothing of the file can be read, and [`Error::Repair`] when it cannot be replaced.
+/// As [`read_file`] if nothing can be read, and [`Error::Repair`] if the file cannot be replaced.
 pub fn repair(path: &Path) -> Result<Repaired, Error> {
     let trace = read_file(path)?;
-    // What is called whole has been read whole.
+    // Only a file whose rows all decode is called repaired.
     for batch in trace.batches()? {
         batch?;
     }
@@ -40,7 +40,7 @@ pub fn repair(path: &Path) -> Result<Repaired, Error> {
     Ok(Repaired { path: path.to_owned(), rows: trace.rows, cut_bytes: trace.torn_bytes, complete: trace.complete })
 }
 
-/// Puts a copy without the last bytes in the place of the file.
+/// Replaces the file with a copy that lacks its last `torn_bytes` bytes.
 fn cut(path: &Path, torn_bytes: u64) -> io::Result<()> {
     let source = File::open(path)?;
     let keep = source.metadata()?.len().saturating_sub(torn_bytes);

@@ -1,12 +1,12 @@
-//! A row group between its encoding and the footer that lists it.
+//! Encoded row groups that a footer is going to list.
 
 use parquet::file::metadata::RowGroupMetaData;
 
-/// A row group that was encoded.
+/// Metadata and checksums of an encoded row group.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedGroup {
-    /// What the footer says of it.
+    /// Metadata for the footer.
     pub(crate) metadata: RowGroupMetaData,
-    /// The checksums of its columns.
+    /// Checksums of the column chunks.
     pub(crate) sums: Vec<u32>,
 }

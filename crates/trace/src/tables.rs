@@ -1,8 +1,7 @@
-//! The side tables of a trace folder: the files of the data set, and what the processes and hosts consumed.
+//! Side tables of a trace folder: the files of the dataset, and the resources that processes and hosts consumed.
 //!
-//! `files.parquet` is written once, by rank 0. Each rank samples its counters into a table of its own,
-//! `counters-00000.parquet`; at the end of a run rank 0 joins them into `counters.parquet`, row group by row group.
-//! Neither is needed to read the traces.
+//! Rank 0 writes `files.parquet` once. Each rank samples its counters into a table of its own, `counters-00000.parquet`. At the
+//! end of a run rank 0 joins them into `counters.parquet`, row group by row group. Traces can be read without either table.
 
 use std::fs;
 use std::io::Write;
@@ -16,44 +15,44 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::writer::TrackedWrite;
 
-use crate::chunks::{Chunks, Contents};
 use crate::damage::{Damage, decoded};
 use crate::encoder::{Cell, Cells, TableEncoder};
 use crate::error::Error;
 use crate::folder::files_named;
 use crate::footer::{self, MAGIC};
 use crate::header;
-use crate::regular;
+use crate::regular_file;
 use crate::replacement_file::ReplacementFile;
 use crate::row_group::EncodedGroup;
+use crate::verified_chunks::{FileContents, VerifiedChunks};
 
-/// Name of the table of files in a trace folder.
+/// Name of the table of dataset files in a trace folder.
 pub const FILES: &str = "files.parquet";
-/// Name of the table of counters of all ranks.
+/// Name of the joined table of counters.
 pub const COUNTERS: &str = "counters.parquet";
-/// Rows that are encoded at a time.
+/// Rows in a row group.
 const GROUP_ROWS: usize = 64 * 1024;
 
-/// Name of one rank's table of counters: `counters-00012.parquet`.
+/// Returns the name of one rank's table of counters: `counters-00012.parquet`.
 #[must_use]
 pub fn counters_name(rank: u32) -> String {
     format!("counters-{rank:05}.parquet")
 }
 
-/// One file of the data set.
+/// One file of the dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
-    /// Number of the file: the training files, then the evaluation files.
+    /// File index: the training files first, then the evaluation files.
     pub index: u64,
     /// `train` or `valid`.
     pub split: &'static str,
-    /// Full name, as in the column `uri` of the traces.
+    /// Full name, as in column `uri` of the traces.
     pub uri: String,
-    /// Size in bytes; `None` where only generating the file tells it.
+    /// Size in bytes; `None` if it is known only after generation.
     pub size: Option<u64>,
-    /// Samples in the file.
+    /// Number of samples in the file.
     pub samples: u64,
-    /// Seed of its payload.
+    /// Seed of the file's payload.
     pub payload_seed: u64,
 }
 
@@ -98,34 +97,34 @@ fn files_columns(rows: &[FileRow]) -> [Cells<'_>; 6] {
     ]
 }
 
-/// What one process, and the host that it runs on, had consumed at one moment. Counts grow from an origin of their
-/// own: only differences mean something.
+/// Resources that one process and its host had consumed at one moment. Each counter starts at an arbitrary value, so only
+/// differences are meaningful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CounterRow {
     /// MPI rank.
     pub rank: i64,
-    /// Moment, on rank 0's monotonic clock, nanoseconds.
+    /// Time on rank 0's monotonic clock, nanoseconds.
     pub t_ns: i64,
     /// CPU time of the process in user mode, nanoseconds.
     pub cpu_user_ns: i64,
     /// CPU time of the process in the kernel, nanoseconds.
     pub cpu_system_ns: i64,
-    /// Memory of the process that is resident, bytes.
+    /// Resident memory of the process, bytes.
     pub rss_bytes: i64,
-    /// Bytes that all network interfaces of the host but its loopback received.
+    /// Bytes received on all network interfaces of the host except loopback.
     pub net_received_bytes: i64,
-    /// Bytes that they sent.
+    /// Bytes sent on all network interfaces of the host except loopback.
     pub net_sent_bytes: i64,
-    /// Bytes read from the disks of the host.
+    /// Bytes read from the host's disks.
     pub disk_read_bytes: i64,
-    /// Bytes written to them.
+    /// Bytes written to the host's disks.
     pub disk_written_bytes: i64,
 }
 
-/// A column of counters: its name, and where its value is.
+/// Name of a column of counters, and the function that returns its value.
 type CounterColumn = (&'static str, fn(&CounterRow) -> i64);
 
-/// The counters, in the order of the table.
+/// Columns of the table of counters, in its order.
 const COUNTER_COLUMNS: [CounterColumn; 9] = [
     ("rank", |row| row.rank),
     ("t_ns", |row| row.t_ns),
@@ -154,8 +153,8 @@ fn counter_columns() -> [(&'static str, Cell); 9] {
     COUNTER_COLUMNS.map(|(name, _)| (name, Cell::Int64))
 }
 
-/// Joins the counters of the first `world` ranks into one table and removes theirs; tells how many of them were
-/// found in the folder. Nothing is done unless all were: the others lie in the folder of another host.
+/// Joins the counters of the first `world` ranks into one table, removes the tables of the ranks and returns the number of tables
+/// found. If any is missing, because it lies in the folder of another host, nothing is changed.
 ///
 /// # Errors
 /// [`Error::Table`].
@@ -185,7 +184,7 @@ fn join(path: &Path, parts: &[PathBuf]) -> Result<(), Error> {
     table.finish().map_err(failed)
 }
 
-/// The side tables of a folder, joined or not, in the order of their names.
+/// Returns the side tables of a folder, joined or not, sorted by name.
 ///
 /// # Errors
 /// [`Error::Read`].
@@ -197,7 +196,7 @@ fn holds_counters(name: &str) -> bool {
     name == COUNTERS || (name.starts_with("counters-") && name.ends_with(".parquet"))
 }
 
-/// The counters of a trace folder, joined or not; empty where there are none.
+/// Reads the counters of a trace folder, joined or not. Returns no rows if there are none.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Table`].
@@ -210,22 +209,22 @@ pub fn read_counters(folder: &Path) -> Result<Vec<CounterRow>, Error> {
     Ok(rows)
 }
 
-/// Appends the rows of a table of counters.
+/// Appends the rows of a table of counters to `rows`.
 fn read_into(path: &Path, rows: &mut Vec<CounterRow>) -> Result<(), Error> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Table { path: path.to_owned(), source };
-    let file = regular::open(path).map_err(|error| failed(reason(error)))?;
+    let file = regular_file::open(path).map_err(|error| failed(reason(error)))?;
     let found = footer::find(path, &file).map_err(|error| failed(reason(error)))?;
     if found.torn_bytes > 0 {
         return Err(failed(format!("{} bytes lie behind its footer", found.torn_bytes).into()));
     }
     let damage = Damage::default();
-    let contents = Arc::new(Contents::new(found));
-    let chunks = Chunks::new(file, &contents, None, &damage).map_err(|error| failed(error.into()))?;
+    let contents = Arc::new(FileContents::new(found));
+    let chunks = VerifiedChunks::new(file, &contents, None, &damage).map_err(|error| failed(error.into()))?;
     let read = decoded(path, &damage, || take_rows(chunks, &contents, rows).map_err(|error| error.to_string()));
     read.map_err(|error| failed(reason(error)))
 }
 
-/// What is wrong with a table, without its name.
+/// Returns the cause of an error without the name of the table.
 fn reason(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
     match error {
         Error::Damaged { reason, .. } | Error::NotATrace { reason, .. } => reason.into(),
@@ -234,7 +233,7 @@ fn reason(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
     }
 }
 
-fn take_rows(chunks: Chunks, contents: &Contents, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError> {
+fn take_rows(chunks: VerifiedChunks, contents: &FileContents, rows: &mut Vec<CounterRow>) -> Result<(), ParquetError> {
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(&contents.metadata), ArrowReaderOptions::new())?;
     for batch in ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata).build()? {
         let batch = batch?;
@@ -261,11 +260,11 @@ fn take_rows(chunks: Chunks, contents: &Contents, rows: &mut Vec<CounterRow>) ->
     Ok(())
 }
 
-/// A table that grows under a temporary name.
+/// A table that is written under a temporary name.
 struct Table {
     file: ReplacementFile,
     encoder: TableEncoder,
-    /// What is still to be written; it counts the bytes of the file.
+    /// Bytes to be written next. Its count is the size of the file.
     buffer: TrackedWrite<Vec<u8>>,
     groups: Vec<EncodedGroup>,
 }
@@ -279,7 +278,7 @@ impl Table {
         Ok(Self { file, encoder, buffer, groups: Vec::new() })
     }
 
-    /// Appends a row group, unless there are no rows.
+    /// Appends a row group if there are rows.
     fn write(&mut self, rows: usize, columns: &[Cells<'_>]) -> Result<(), ParquetError> {
         if rows > 0 {
             self.groups.push(self.encoder.row_group(&mut self.buffer, self.groups.len(), rows, columns)?);

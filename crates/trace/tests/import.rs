@@ -419,7 +419,7 @@ fn an_import_without_a_row_fails_and_leaves_nothing() {
     fails(b" \n\n", None, "no operation in 2 lines");
     fails(b"[\n]\n", None, "no operation in 2 lines");
     let wrong = std::fs::read(sample("elbencho").join("ops.jsonl")).unwrap();
-    fails(&wrong, Some(SourceFormat::Fio), "154 are no lines of fio; the first is");
+    fails(&wrong, Some(SourceFormat::Fio), "154 are not lines of fio, and the first of them is");
     fails(b"idx\top\tbytes\tfile\tstart\tend\n0\tHUG\t1\tf\tx\ty\n", None, "HUG for instance");
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();

@@ -184,7 +184,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let total_bytes = import::source_bytes(&sources).map_err(failed)?;
     let task = Task { label: "Importing".to_owned(), total_bytes, ..Task::default() };
     let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
-    let whole = import::read(&sources, &out, &options).map_err(failed)?;
+    let whole = import::prepare(&sources, &out, &options).map_err(failed)?;
     drop(shown);
     // Only now: what cannot be imported replaces nothing.
     if let Some(text) = claim.replace_earlier()? {

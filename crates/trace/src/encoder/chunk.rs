@@ -1,4 +1,5 @@
-//! Column chunks: what one column says in one row group, as a dictionary page and a data page, or as a data page alone.
+//! Encoding of column chunks: the values of one column in one row group, as a dictionary page and data pages, or as data pages
+//! alone.
 
 use std::ops::Range;
 
@@ -14,55 +15,55 @@ use super::coding;
 use super::dictionary::Dictionary;
 use crate::checksum;
 
-/// zstd's fastest level: higher ones take longer than they save on these columns.
+/// The fastest zstd level: higher levels cost more time than they save on these columns.
 const LEVEL: i32 = 1;
-/// Rows of a page whose rows refer to many different values: the first ones need fewer bits for that.
+/// Rows in a data page of a column with many different values: the keys of the first pages then need fewer bits.
 const PAGE_ROWS: usize = 8 * 1024;
-/// Of so many values, one may be a repetition without a dictionary being worth its keys.
+/// A dictionary is used if more than one value in this many is a repetition.
 const REPEATED: usize = 8;
-/// What few values are, in bits.
+/// Largest key width in bits at which a column has a single data page.
 const FEW: u32 = 8;
-/// Types of fields in page headers.
+/// Types of fields in Thrift's compact protocol.
 const INT: u8 = 5;
 const STRUCT: u8 = 12;
 const FALSE: u8 = 2;
 
-/// Writes column chunks into a buffer; its memory is kept from chunk to chunk.
+/// Encodes column chunks into a buffer and reuses its memory from chunk to chunk.
 pub(super) struct ChunkWriter {
     compressor: zstd::bulk::Compressor<'static>,
     dictionary: Dictionary,
-    /// A page before and after compression, and the values of a dictionary.
+    /// A page before compression, a page after compression, and the values of the dictionary.
     page: Vec<u8>,
     packed: Vec<u8>,
     entries: Vec<u8>,
-    /// Where each entry ends.
+    /// End of each dictionary value in `entries`.
     ends: Vec<usize>,
-    /// The chunk.
+    /// The encoded chunk.
     bytes: Vec<u8>,
     uncompressed: usize,
-    /// Data pages of the chunk.
+    /// Number of data pages in the chunk.
     pages: i32,
 }
 
-/// What is to be known of a chunk beside its bytes.
+/// Properties of an encoded chunk that the footer needs.
 #[derive(Debug, Clone)]
-pub(super) struct Shape {
+pub(super) struct ChunkInfo {
     encoding: Encoding,
-    /// Bytes of the dictionary page.
+    /// Size of the dictionary page, bytes.
     dictionary: Option<usize>,
     compressed: usize,
     uncompressed: usize,
     rows: usize,
     pages: i32,
-    /// Checksum of all its bytes.
+    /// Checksum of the whole chunk.
     pub(super) sum: u32,
     pub(super) statistics: Option<Statistics>,
 }
 
-/// The rows of a column: which have a value, if not all must.
+/// The rows of a column and which of them have a value.
 pub(super) struct Rows<'a> {
     pub(super) count: usize,
-    /// 1 for a row that has a value, 0 for one that has none; `None` for a column whose rows all have one.
+    /// Definition levels: 1 for a row with a value, 0 for a row without; `None` if all rows have a value.
     pub(super) levels: Option<&'a [u8]>,
 }
 
@@ -81,13 +82,13 @@ impl ChunkWriter {
         })
     }
 
-    /// The chunk that was written last.
+    /// Returns the chunk that was encoded last.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Numbers of `width` bytes, by a dictionary unless most of them differ.
-    pub(super) fn numbers(&mut self, rows: &Rows<'_>, values: &[i64], width: usize) -> Result<Shape, ParquetError> {
+    /// Encodes numbers of `width` bytes, with a dictionary unless most of them differ.
+    pub(super) fn numbers(&mut self, rows: &Rows<'_>, values: &[i64], width: usize) -> Result<ChunkInfo, ParquetError> {
         self.dictionary.fill(values.iter().copied());
         self.entries.clear();
         self.ends.clear();
@@ -98,13 +99,13 @@ impl ChunkWriter {
         self.by_dictionary(rows)
     }
 
-    /// Texts that are told by keys; `entry` appends what a key stands for, and is asked once for each.
+    /// Encodes texts given by keys. `entry` appends the text of a key and is called once for each different key.
     pub(super) fn texts(
         &mut self,
         rows: &Rows<'_>,
         keys: impl Iterator<Item = u32>,
         mut entry: impl FnMut(u32, &mut Vec<u8>),
-    ) -> Result<Shape, ParquetError> {
+    ) -> Result<ChunkInfo, ParquetError> {
         self.dictionary.fill(keys.map(i64::from));
         self.entries.clear();
         self.ends.clear();
@@ -119,21 +120,21 @@ impl ChunkWriter {
         self.by_dictionary(rows)
     }
 
-    /// Numbers that grow, as packed differences.
-    pub(super) fn differences(&mut self, rows: &Rows<'_>, values: &[i64]) -> Result<Shape, ParquetError> {
+    /// Encodes growing numbers as packed differences.
+    pub(super) fn differences(&mut self, rows: &Rows<'_>, values: &[i64]) -> Result<ChunkInfo, ParquetError> {
         self.begin();
         self.levels(rows.levels);
         coding::differences(values, &mut self.page);
         self.data_page(Encoding::DELTA_BINARY_PACKED, rows.count)?;
-        Ok(self.shape(rows, Encoding::DELTA_BINARY_PACKED, None))
+        Ok(self.info(rows, Encoding::DELTA_BINARY_PACKED, None))
     }
 
-    fn by_dictionary(&mut self, rows: &Rows<'_>) -> Result<Shape, ParquetError> {
+    fn by_dictionary(&mut self, rows: &Rows<'_>) -> Result<ChunkInfo, ParquetError> {
         self.begin();
         let (different, values) = (self.dictionary.values().len(), self.dictionary.places().len());
         if (values - different) * REPEATED <= values {
             self.pages(rows, PAGE_ROWS, Encoding::PLAIN, Self::values)?;
-            return Ok(self.shape(rows, Encoding::PLAIN, None));
+            return Ok(self.info(rows, Encoding::PLAIN, None));
         }
         let entries = std::mem::take(&mut self.entries);
         let written = self.page(PageType::DICTIONARY_PAGE, Encoding::PLAIN, different, &entries);
@@ -143,10 +144,10 @@ impl ChunkWriter {
         let few = bits(different.saturating_sub(1)) <= FEW;
         let page_rows = if few { rows.count } else { PAGE_ROWS };
         self.pages(rows, page_rows, Encoding::RLE_DICTIONARY, Self::keys)?;
-        Ok(self.shape(rows, Encoding::RLE_DICTIONARY, Some(dictionary)))
+        Ok(self.info(rows, Encoding::RLE_DICTIONARY, Some(dictionary)))
     }
 
-    /// Appends data pages of so many rows; `fill` appends some of the column's values to a page.
+    /// Appends data pages of `page_rows` rows; `fill` appends a range of the column's values to a page.
     fn pages(
         &mut self,
         rows: &Rows<'_>,
@@ -167,7 +168,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Values themselves.
+    /// Appends a range of values.
     fn values(&mut self, range: Range<usize>) {
         for place in &self.dictionary.places()[range] {
             let place = *place as usize;
@@ -176,7 +177,7 @@ impl ChunkWriter {
         }
     }
 
-    /// Their places in the dictionary.
+    /// Appends a range of dictionary keys.
     fn keys(&mut self, range: Range<usize>) {
         let places = &self.dictionary.places()[range];
         let width = bits(places.iter().copied().max().unwrap_or(0) as usize);
@@ -190,7 +191,7 @@ impl ChunkWriter {
         (self.uncompressed, self.pages) = (0, 0);
     }
 
-    /// Begins a data page, whose head says which rows have a value.
+    /// Begins a data page with its definition levels.
     fn levels(&mut self, levels: Option<&[u8]>) {
         self.page.clear();
         if let Some(levels) = levels {
@@ -209,13 +210,13 @@ impl ChunkWriter {
         written
     }
 
-    fn shape(&self, rows: &Rows<'_>, encoding: Encoding, dictionary: Option<usize>) -> Shape {
+    fn info(&self, rows: &Rows<'_>, encoding: Encoding, dictionary: Option<usize>) -> ChunkInfo {
         let (compressed, uncompressed, pages) = (self.bytes.len(), self.uncompressed, self.pages);
         let sum = checksum::of(&self.bytes);
-        Shape { encoding, dictionary, compressed, uncompressed, rows: rows.count, pages, sum, statistics: None }
+        ChunkInfo { encoding, dictionary, compressed, uncompressed, rows: rows.count, pages, sum, statistics: None }
     }
 
-    /// Appends a page to the chunk: header and compressed bytes.
+    /// Appends the header and the compressed bytes of a page to the chunk.
     fn page(&mut self, kind: PageType, encoding: Encoding, values: usize, page: &[u8]) -> Result<(), ParquetError> {
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(page.len()));
@@ -235,13 +236,13 @@ impl ChunkWriter {
         header.int(1, fits(values)?);
         header.int(2, encoding as i32);
         if data {
-            // How levels are stored: as runs, and there are no repetitions.
+            // Encodings of definition and repetition levels; there are no repetition levels.
             header.int(3, Encoding::RLE as i32);
             header.int(4, Encoding::RLE as i32);
         } else {
             header.field(3, FALSE);
         }
-        // Ends of the structure inside and of the header.
+        // Ends of the inner structure and of the header.
         self.bytes.extend_from_slice(&[0, 0]);
         self.uncompressed += self.bytes.len() - header_at + page.len();
         self.bytes.extend_from_slice(&self.packed);
@@ -249,7 +250,7 @@ impl ChunkWriter {
     }
 }
 
-/// A page header in Thrift's compact protocol: each field's number is told as what it is more than the last one.
+/// A page header in Thrift's compact protocol, which encodes a field's number as the difference from the previous one.
 struct Header<'a> {
     out: &'a mut Vec<u8>,
     last: u8,
@@ -267,8 +268,8 @@ impl Header<'_> {
     }
 }
 
-impl Shape {
-    /// What the footer says of the chunk when it stands at `offset` in the file.
+impl ChunkInfo {
+    /// Returns the metadata of the chunk for the footer; `offset` is its position in the file.
     pub(super) fn metadata(&self, column: ColumnDescPtr, offset: usize) -> Result<ColumnChunkMetaData, ParquetError> {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let page = |page_type, encoding, count| PageEncodingStats { page_type, encoding, count };
@@ -303,12 +304,12 @@ impl Shape {
     }
 }
 
-/// Bits of a place in a dictionary.
+/// Returns the number of bits of a dictionary key.
 fn bits(last: usize) -> u32 {
     coding::width(last as u64).max(1)
 }
 
-/// The least and the greatest number of a column, and how many rows have none.
+/// Returns the smallest and the largest number of a column and the number of rows without a value.
 pub(super) fn extremes(values: &[i64], rows: usize, small: bool) -> Statistics {
     let (least, greatest) = (values.iter().min().copied(), values.iter().max().copied());
     let none = Some((rows - values.len()) as u64);
@@ -321,7 +322,7 @@ pub(super) fn extremes(values: &[i64], rows: usize, small: bool) -> Statistics {
     }
 }
 
-/// The same of words.
+/// Returns the first and the last word of a column in alphabetical order.
 pub(super) fn extreme_words(words: &[&'static str], keys: &[u32]) -> Statistics {
     let used = || keys.iter().filter_map(|key| words.get(*key as usize));
     let text = |word: &&'static str| ByteArray::from(Bytes::from_static(word.as_bytes()));

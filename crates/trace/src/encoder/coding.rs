@@ -1,12 +1,12 @@
-//! The codings of Parquet's pages: runs and packed bits, packed differences, lengths.
+//! Encodings of Parquet pages: run lengths with bit packing, packed differences, variable-length integers.
 
-/// Values of a block of packed differences, and of the parts of it that have a width of their own.
+/// Number of values in a block of packed differences, and in a miniblock, which has a bit width of its own.
 const BLOCK: usize = 256;
 const MINI: usize = 64;
-/// Equal values that are worth a run.
+/// Number of equal values from which on a run is shorter than packed bits.
 const RUN: usize = 8;
 
-/// Appends an unsigned number, seven bits to a byte.
+/// Appends an unsigned number with seven bits per byte.
 pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(low_byte(value) | 0x80);
@@ -15,7 +15,7 @@ pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(low_byte(value));
 }
 
-/// Appends a signed number: small ones of either sign are short.
+/// Appends a signed number; small numbers of either sign are short.
 pub(super) fn zigzag(value: i64, out: &mut Vec<u8>) {
     varint((value << 1 ^ value >> 63).cast_unsigned(), out);
 }
@@ -24,19 +24,19 @@ fn low_byte(value: u64) -> u8 {
     value.to_le_bytes()[0]
 }
 
-/// Bits that a number takes.
+/// Returns the number of bits of a value.
 pub(super) fn width(value: u64) -> u32 {
     u64::BITS - value.leading_zeros()
 }
 
-/// Appends numbers of `width` bits, at most 32, as runs of equal ones and groups of eight packed ones.
+/// Appends numbers of `width` bits, at most 32, as runs of equal numbers and bit-packed groups of eight.
 pub(super) fn runs<T: Copy + PartialEq + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
     let (mut packed_from, mut at) = (0, 0);
     while at < values.len() {
         let first = values[at];
         let run = values[at..].iter().take_while(|value| **value == first).count();
         if run < RUN {
-            // Runs are looked for where a group begins.
+            // A run can begin only at the border of a group.
             at = (at + RUN).min(values.len());
             continue;
         }
@@ -58,7 +58,7 @@ fn groups<T: Copy + Into<u64>>(values: &[T], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the low `width` bits of all values, and zeros for those that are missing to make `count`, a multiple of 8.
+/// Appends the low `width` bits of all values, padded with zeros to `count` values, a multiple of 8.
 fn pack(values: impl Iterator<Item = u64>, count: usize, width: u32, out: &mut Vec<u8>) {
     let end = out.len() + count * width as usize / 8;
     let (mut word, mut bits) = (0_u64, 0_u32);
@@ -68,7 +68,7 @@ fn pack(values: impl Iterator<Item = u64>, count: usize, width: u32, out: &mut V
         if bits >= u64::BITS {
             out.extend_from_slice(&word.to_le_bytes());
             bits -= u64::BITS;
-            // What did not fit into the word.
+            // The bits that did not fit into the word.
             word = value.checked_shr(width - bits).unwrap_or(0);
         }
     }

@@ -1,20 +1,20 @@
-//! Which different numbers a column has: they are numbered in the order of their first rows.
+//! Dictionary of a column: its different numbers, in the order of their first rows.
 
-/// The table of an empty dictionary.
+/// Hash table size of an empty dictionary.
 const SLOTS: usize = 1 << 10;
 const EMPTY: u32 = u32::MAX;
 
-/// The different numbers of one column; its memory is kept from column to column.
+/// The different numbers of one column; the memory is reused from column to column.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    /// Places in `values`, by hash; a power of two of them, at most half of them in use.
+    /// Hash table of indices into `values`. Its size is a power of two, and at most half of it is in use.
     slots: Vec<u32>,
     values: Vec<i64>,
     places: Vec<u32>,
 }
 
 impl Dictionary {
-    /// Numbers the values of a column.
+    /// Builds the dictionary of a column.
     pub(super) fn fill(&mut self, rows: impl Iterator<Item = i64>) {
         self.slots.clear();
         self.slots.resize(SLOTS, EMPTY);
@@ -43,7 +43,7 @@ impl Dictionary {
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
-        // Row groups have fewer rows than 2^32.
+        // Row groups have fewer than 2^32 rows.
         let place = u32::try_from(self.values.len()).unwrap_or(EMPTY - 1);
         self.slots[slot] = place;
         self.values.push(value);
@@ -53,7 +53,7 @@ impl Dictionary {
         place
     }
 
-    /// Where the search for a value begins: neighbours in value are far from each other.
+    /// Returns the slot at which the search for a value begins; similar values get distant slots.
     fn home(&self, value: i64) -> usize {
         let mixed = (value.cast_unsigned() ^ value.cast_unsigned() >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         usize::try_from(mixed >> 32).unwrap_or(0) & (self.slots.len() - 1)
@@ -72,12 +72,12 @@ impl Dictionary {
         }
     }
 
-    /// The different values.
+    /// Returns the different values.
     pub(super) fn values(&self) -> &[i64] {
         &self.values
     }
 
-    /// Of every row, which of them it has.
+    /// Returns the index of each row's value in [`Dictionary::values`].
     pub(super) fn places(&self) -> &[u32] {
         &self.places
     }

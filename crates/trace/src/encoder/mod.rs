@@ -1,9 +1,10 @@
-//! Events become row groups of Parquet.
+//! Encoding of events into Parquet row groups.
 //!
-//! Values are taken from the events block by block, several columns at a time, so that an event is looked at while it
-//! is in the processor's cache. A column whose rows all say the same, as most columns of a run do, is encoded once; from
-//! then on its bytes are copied. The pages are made here and not by the library's writers: those look every value up by a
-//! hash of its bytes and take new memory for every column, and names and words have numbers already.
+//! Values are taken from the events block by block, several columns at a time, so that an event is visited while it is in the
+//! processor's cache. Most columns of a run have the same value in all rows of a row group; such a column is encoded once, and
+//! its bytes are copied from then on. The pages are made here rather than by the Parquet library, which looks every value up by a
+//! hash of its bytes and allocates memory for every column, although names and words have numbers already
+//! (`docs/adr/0022-trace-encoder.md`).
 
 mod chunk;
 mod coding;
@@ -19,32 +20,32 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
-use crate::columns::{COLUMNS, Column, Packing, Place, Source, Storage, parquet_field};
+use crate::columns::{COLUMNS, Column, Packing, RankContext, Source, Storage, parquet_field};
 use crate::names::NameTables;
 use crate::row_group::EncodedGroup;
-use chunk::{ChunkWriter, Rows, Shape, extreme_words, extremes};
+use chunk::{ChunkInfo, ChunkWriter, Rows, extreme_words, extremes};
 pub(crate) use table::{Cell, Cells, TableEncoder};
 
-/// Events whose values are taken at a time: they fit into the processor's cache.
+/// Number of events whose values are taken at a time; they fit into the processor's cache.
 const BLOCK: usize = 1024;
-/// Columns whose values are taken at a time: what is taken from a full row group is a few MiB.
+/// Number of columns whose values are taken at a time; the values of a full row group take a few MiB.
 const COLUMNS_AT_A_TIME: usize = 9;
-/// The key of a row without a name.
+/// Key of a row without a name.
 const NO_NAME: u32 = u32::MAX;
 
-/// Columns whose minimum and maximum are kept per row group, so that readers can skip groups.
+/// Columns with statistics in each row group, by which readers skip row groups.
 const PRUNED: &[&str] = &["op", "epoch", "step", "t_start_ns", "t_end_ns"];
 
-/// Turns the events of a rank into row groups.
+/// Encodes the events of a rank.
 pub(crate) struct Encoder {
     schema: SchemaDescPtr,
-    place: Place,
+    context: RankContext,
     columns: Vec<ColumnEncoder>,
 }
 
-/// The memory in which a row group is encoded; the encoders of many ranks share it.
+/// Memory for the encoding of row groups, shared by the encoders of many ranks.
 pub(crate) struct Workspace {
-    taken: [Taken; COLUMNS_AT_A_TIME],
+    taken: [ColumnValues; COLUMNS_AT_A_TIME],
     order: Vec<(Nanos, u32)>,
     chunks: ChunkWriter,
 }
@@ -55,24 +56,24 @@ impl Workspace {
     }
 }
 
-/// What an encoder keeps for one column.
+/// State of one column from row group to row group.
 struct ColumnEncoder {
     column: &'static Column,
-    /// The words of a column that has few.
+    /// All words of a column with a closed set of words.
     words: Vec<&'static str>,
-    /// The last chunk whose rows all said the same.
-    uniform: Option<Uniform>,
+    /// The last chunk whose rows had equal values.
+    constant: Option<ConstantChunk>,
 }
 
-/// An encoded chunk of equal rows.
-struct Uniform {
+/// An encoded chunk whose rows have equal values.
+struct ConstantChunk {
     value: Value,
     rows: usize,
     bytes: Vec<u8>,
-    shape: Shape,
+    info: ChunkInfo,
 }
 
-/// What all rows of a column say.
+/// Value that all rows of a column have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Value {
     Nothing,
@@ -80,18 +81,18 @@ enum Value {
     Key(u32),
 }
 
-/// The values of one column in the order of the rows.
+/// Values of one column in the order of the rows.
 #[derive(Default)]
-struct Taken {
+struct ColumnValues {
     numbers: Vec<i64>,
-    /// Numbers of words or names, of all rows.
+    /// Numbers of words or names, one per row.
     keys: Vec<u32>,
-    /// Per row of an optional column whether it has a value.
+    /// Definition levels of an optional column, one per row.
     levels: Vec<u8>,
 }
 
 impl Encoder {
-    pub(crate) fn new(place: Place) -> Result<Self, ParquetError> {
+    pub(crate) fn new(context: RankContext) -> Result<Self, ParquetError> {
         let fields = COLUMNS.iter().map(parquet_field).collect::<Result<Vec<_>, _>>()?;
         let root = Type::group_type_builder("event").with_fields(fields).build()?;
         let columns = COLUMNS.iter().map(|column| {
@@ -99,7 +100,7 @@ impl Encoder {
                 Source::Word(_, words) => words(),
                 _ => Vec::new(),
             };
-            ColumnEncoder { column, words, uniform: None }
+            ColumnEncoder { column, words, constant: None }
         });
         Ok(Self { schema: Arc::new(SchemaDescriptor::new(Arc::new(root))), place, columns: columns.collect() })
     }
@@ -108,7 +109,7 @@ impl Encoder {
         Arc::clone(&self.schema)
     }
 
-    /// Appends one row group to `sink`, whose count of bytes written must be the offset in the file.
+    /// Appends one row group to `sink`. The number of bytes written to `sink` must be the offset in the file.
     pub(crate) fn row_group(
         &mut self,
         (workspace, sink): (&mut Workspace, &mut TrackedWrite<Vec<u8>>),
@@ -128,25 +129,25 @@ impl Encoder {
             let sources = columns.iter().map(|column| &column.column.source);
             take(sources.zip(&mut *taken), events, order, self.place);
             for (column, taken) in columns.iter_mut().zip(&mut *taken) {
-                let value = taken.uniform(&column.column.source, events.len());
-                let fits = |known: &Uniform| Some(known.value) == value && known.rows == events.len();
+                let value = taken.constant(&column.column.source, events.len());
+                let fits = |known: &ConstantChunk| Some(known.value) == value && known.rows == events.len();
                 let at = sink.bytes_written();
-                let shape = if let Some(known) = column.uniform.as_ref().filter(|known| fits(known)) {
+                let info = if let Some(known) = column.constant.as_ref().filter(|known| fits(known)) {
                     sink.write_all(&known.bytes)?;
-                    known.shape.clone()
+                    known.info.clone()
                 } else {
-                    let shape = column.encode(taken, events.len(), names, chunks)?;
+                    let info = column.encode(taken, events.len(), names, chunks)?;
                     sink.write_all(chunks.bytes())?;
-                    column.uniform = value.map(|value| {
+                    column.constant = value.map(|value| {
                         let bytes = chunks.bytes().to_vec();
-                        Uniform { value, rows: events.len(), bytes, shape: shape.clone() }
+                        ConstantChunk { value, rows: events.len(), bytes, info: info.clone() }
                     });
-                    shape
+                    info
                 };
-                debug_assert_eq!(sink.bytes_written() - at, shape.compressed());
-                uncompressed += shape.uncompressed();
-                sums.push(shape.sum);
-                written.push(shape.metadata(schema.column(written.len()), at)?);
+                debug_assert_eq!(sink.bytes_written() - at, info.compressed());
+                uncompressed += info.uncompressed();
+                sums.push(info.sum);
+                written.push(info.metadata(schema.column(written.len()), at)?);
             }
         }
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
@@ -161,12 +162,12 @@ impl Encoder {
     }
 }
 
-/// Takes the values of some columns from all events, in their order.
+/// Takes the values of some columns from all events in the order `order`.
 fn take<'a>(
-    columns: impl Iterator<Item = (&'a Source, &'a mut Taken)>,
+    columns: impl Iterator<Item = (&'a Source, &'a mut ColumnValues)>,
     events: &[Event],
     order: &[(Nanos, u32)],
-    place: Place,
+    context: RankContext,
 ) {
     let mut columns: Vec<_> = columns.collect();
     for (_, taken) in &mut columns {
@@ -183,14 +184,14 @@ fn take<'a>(
 }
 
 impl ColumnEncoder {
-    /// The chunk of some rows; its bytes are the writer's.
+    /// Encodes the chunk of `rows` rows in the buffer of `chunks`.
     fn encode(
         &self,
-        taken: &mut Taken,
+        taken: &mut ColumnValues,
         rows: usize,
         names: &NameTables,
         chunks: &mut ChunkWriter,
-    ) -> Result<Shape, ParquetError> {
+    ) -> Result<ChunkInfo, ParquetError> {
         let Column { source, storage, packing, optional, name, .. } = self.column;
         let pruned = PRUNED.contains(name);
         match source {
@@ -198,35 +199,35 @@ impl ColumnEncoder {
                 let word = |key: u32| self.words.get(key as usize).copied().unwrap_or_default();
                 let entry = |key: u32, out: &mut Vec<u8>| out.extend_from_slice(word(key).as_bytes());
                 let rows = Rows { count: rows, levels: None };
-                let mut shape = chunks.texts(&rows, taken.keys.iter().copied(), entry)?;
-                shape.statistics = pruned.then(|| extreme_words(&self.words, &taken.keys));
-                Ok(shape)
+                let mut info = chunks.texts(&rows, taken.keys.iter().copied(), entry)?;
+                info.statistics = pruned.then(|| extreme_words(&self.words, &taken.keys));
+                Ok(info)
             }
             Source::Object | Source::Endpoint | Source::Tag => taken.names(source, names, chunks),
             _ => {
-                let Taken { numbers, levels, .. } = taken;
+                let ColumnValues { numbers, levels, .. } = taken;
                 let small = *storage == Storage::Int32;
                 let levels = optional.then_some(levels.as_slice());
                 let described = Rows { count: rows, levels };
-                let mut shape = match packing {
+                let mut info = match packing {
                     Packing::Delta => chunks.differences(&described, numbers)?,
                     Packing::Dictionary => chunks.numbers(&described, numbers, if small { 4 } else { 8 })?,
                 };
-                shape.statistics = pruned.then(|| extremes(numbers, rows, small));
-                Ok(shape)
+                info.statistics = pruned.then(|| extremes(numbers, rows, small));
+                Ok(info)
             }
         }
     }
 }
 
-impl Taken {
+impl ColumnValues {
     fn clear(&mut self) {
         self.numbers.clear();
         self.keys.clear();
         self.levels.clear();
     }
 
-    fn extend(&mut self, source: &Source, block: &[&Event], place: Place) {
+    fn extend(&mut self, source: &Source, block: &[&Event], context: RankContext) {
         match source {
             Source::Int32(take) | Source::Int64(take) => take(block, place, &mut self.numbers),
             Source::OptionalInt32(take) | Source::OptionalInt64(take) => {
@@ -239,8 +240,8 @@ impl Taken {
         }
     }
 
-    /// What all rows say, if they say the same.
-    fn uniform(&self, source: &Source, rows: usize) -> Option<Value> {
+    /// Returns the value that all rows have, if they are equal.
+    fn constant(&self, source: &Source, rows: usize) -> Option<Value> {
         match source {
             Source::Word(..) | Source::Object | Source::Endpoint | Source::Tag => same(&self.keys).map(Value::Key),
             _ if self.numbers.is_empty() => Some(Value::Nothing),
@@ -249,15 +250,20 @@ impl Taken {
         }
     }
 
-    /// The chunk of a column of names. A number that was never handed out is no name.
-    fn names(&mut self, source: &Source, names: &NameTables, chunks: &mut ChunkWriter) -> Result<Shape, ParquetError> {
+    /// Encodes the chunk of a column of names. A number that was never assigned counts as no name.
+    fn names(
+        &mut self,
+        source: &Source,
+        names: &NameTables,
+        chunks: &mut ChunkWriter,
+    ) -> Result<ChunkInfo, ParquetError> {
         loop {
             self.levels.clear();
             self.levels.extend(self.keys.iter().map(|key| u8::from(*key != NO_NAME)));
             let rows = Rows { count: self.keys.len(), levels: Some(&self.levels) };
             let mut unknown = Vec::new();
             let id = |key: u32| u16::try_from(key).unwrap_or(u16::MAX);
-            let shape = chunks.texts(&rows, self.keys.iter().copied().filter(|key| *key != NO_NAME), |key, out| {
+            let info = chunks.texts(&rows, self.keys.iter().copied().filter(|key| *key != NO_NAME), |key, out| {
                 let known = match source {
                     Source::Endpoint => names.endpoints.append(id(key), out),
                     Source::Tag => names.tags.append(id(key), out),
@@ -268,19 +274,19 @@ impl Taken {
                 }
             })?;
             if unknown.is_empty() {
-                return Ok(shape);
+                return Ok(info);
             }
             self.keys.iter_mut().filter(|key| unknown.contains(key)).for_each(|key| *key = NO_NAME);
         }
     }
 }
 
-/// The key of an endpoint or a tag.
+/// Returns the key of an endpoint or a tag.
 fn label(number: u16) -> u32 {
     if number == u16::MAX { NO_NAME } else { u32::from(number) }
 }
 
-/// The value of all, if it is one.
+/// Returns the value of all elements, if they are equal.
 fn same<T: Copy + PartialEq>(values: &[T]) -> Option<T> {
     let first = *values.first()?;
     values.iter().all(|value| *value == first).then_some(first)

@@ -1,4 +1,4 @@
-//! Row groups of side tables: plain columns, with the pages and checksums of the traces.
+//! Encoding of side tables: plain columns with the pages and checksums of traces.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -13,22 +13,22 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use super::chunk::{ChunkWriter, Rows};
 use crate::row_group::EncodedGroup;
 
-/// What the cells of a column are.
+/// Type of the cells in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cell {
     /// A number in every row.
     Int64,
     /// A number in some rows.
     OptionalInt64,
-    /// A number without a sign in every row.
+    /// An unsigned number in every row.
     UInt64,
     /// A text in every row.
     Text,
 }
 
-/// A column of some rows.
+/// The cells of one column in some rows.
 pub(crate) enum Cells<'a> {
-    /// The bits of numbers; none may only be missing in a column of optional ones.
+    /// Numbers as 64-bit patterns. `None` is allowed only in an optional column.
     Numbers(Vec<Option<i64>>),
     Texts(Vec<&'a str>),
 }
@@ -60,7 +60,7 @@ impl TableEncoder {
         Arc::clone(&self.schema)
     }
 
-    /// Appends one row group to `sink`, whose count of bytes written must be the offset in the file.
+    /// Appends one row group to `sink`. The number of bytes written to `sink` must be the offset in the file.
     pub(crate) fn row_group(
         &mut self,
         sink: &mut TrackedWrite<Vec<u8>>,
@@ -73,7 +73,7 @@ impl TableEncoder {
         let (mut written, mut sums) = (Vec::new(), Vec::new());
         for (cells, column) in columns.iter().zip(self.schema.columns()) {
             let at = sink.bytes_written();
-            let shape = match cells {
+            let info = match cells {
                 Cells::Numbers(cells) => {
                     let values: Vec<i64> = cells.iter().copied().flatten().collect();
                     let levels: Vec<u8> = cells.iter().map(|cell| u8::from(cell.is_some())).collect();
@@ -90,9 +90,9 @@ impl TableEncoder {
                 }
             };
             sink.write_all(self.chunks.bytes())?;
-            uncompressed += shape.uncompressed();
-            sums.push(shape.sum);
-            written.push(shape.metadata(Arc::clone(column), at)?);
+            uncompressed += info.uncompressed();
+            sums.push(info.sum);
+            written.push(info.metadata(Arc::clone(column), at)?);
         }
         let metadata = RowGroupMetaData::builder(self.schema())
             .set_column_metadata(written)
@@ -105,7 +105,7 @@ impl TableEncoder {
     }
 }
 
-/// A number for every text, and the texts that the numbers stand for.
+/// Returns a key for each text, and the different texts in the order of their keys.
 fn keys<'a>(texts: &[&'a str]) -> (Vec<u32>, Vec<&'a str>) {
     let (mut known, mut different) = (HashMap::new(), Vec::new());
     let keys = texts.iter().map(|text| {

@@ -1,18 +1,19 @@
-//! The trace-event JSON of Chrome, which Perfetto opens: a process per rank, a thread per lane.
+//! Export to Chrome's trace-event JSON, which Perfetto opens: one process per rank, one thread per lane.
 
 use std::io::Write;
 
 use dlio_event::{ConnectionId, Lane, Outcome};
 use serde_json::{Map, Value, json};
 
+use super::ExportError;
 use crate::reader::RankTrace;
 use crate::rows::Row;
 
-/// Writes traces as one JSON document.
+/// Writes traces as one JSON document and returns the number of rows.
 ///
 /// # Errors
-/// When a trace cannot be read or `out` takes no more.
-pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::Failed> {
+/// [`ExportError`] if a trace cannot be read or `out` cannot be written.
+pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, ExportError> {
     writeln!(out, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let mut rows = 0;
     for trace in traces {
@@ -32,11 +33,11 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
     Ok(rows)
 }
 
-/// An event as JSON. Times are written digit by digit: those since 1970 do not fit into a floating-point number.
+/// Returns an event as JSON. Times are written as decimal text because times since 1970 do not fit into a floating-point number.
 fn event(row: Row<'_>, rank: u32) -> String {
     let (lane, kind) = (row.lane(), row.kind());
     let category = if kind.is_storage() { "io" } else { "span" };
-    // The training loop is thread 0, lanes follow.
+    // The training loop is thread 0; lanes follow.
     let tid = if lane == Lane::MAIN { 0 } else { u32::from(lane.0) + 1 };
     let (start, took) = (micros(row.start()), micros(row.end().saturating_sub(row.start())));
     let args = serde_json::Value::Object(arguments(row));
@@ -46,7 +47,7 @@ fn event(row: Row<'_>, rank: u32) -> String {
     )
 }
 
-/// All that a row says beside its time and place; what most rows lack is left out.
+/// Returns all fields of a row except time and thread; values that most rows lack are omitted.
 fn arguments(row: Row<'_>) -> Map<String, Value> {
     let mut args = Map::new();
     let counted = |value: u32| (value > 0).then(|| u64::from(value));
@@ -76,7 +77,7 @@ fn arguments(row: Row<'_>) -> Map<String, Value> {
     args
 }
 
-/// Microseconds of nanoseconds, all digits.
+/// Converts nanoseconds to microseconds with three decimals.
 fn micros(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };
     format!("{sign}{}.{:03}", ns.unsigned_abs() / 1_000, ns.unsigned_abs() % 1_000)

@@ -1,18 +1,19 @@
-//! Every column as comma-separated text, with a header line.
+//! Export of all columns as comma-separated text with a header line.
 
 use std::io::Write;
 
 use dlio_event::{ConnectionId, Lane};
 
+use super::ExportError;
 use crate::columns::COLUMNS;
 use crate::reader::RankTrace;
 use crate::rows::Row;
 
-/// Writes the rows of all traces, rank by rank.
+/// Writes the rows of all traces, rank by rank, and returns their number.
 ///
 /// # Errors
-/// When a trace cannot be read or `out` takes no more.
-pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::Failed> {
+/// [`ExportError`] if a trace cannot be read or `out` cannot be written.
+pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, ExportError> {
     let header: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
     writeln!(out, "{}", header.join(","))?;
     let mut rows = 0;
@@ -28,7 +29,7 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, super::F
     Ok(rows)
 }
 
-/// One row, in the order of [`COLUMNS`].
+/// Writes one row in the order of [`COLUMNS`].
 fn line(row: Row<'_>, rank: u32, out: &mut impl Write) -> std::io::Result<()> {
     let lane = row.lane();
     let kind = row.kind();
@@ -67,7 +68,7 @@ fn text(value: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
     write!(out, "{},", quoted(value.unwrap_or_default()))
 }
 
-/// In quotes where the text holds what would end a field.
+/// Quotes a text that contains a separator, a quote or a line end.
 fn quoted(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\"")).into()

@@ -1,4 +1,4 @@
-//! Traces in the formats of other tools.
+//! Export of traces to the formats of other tools.
 
 pub mod chrome;
 pub mod csv;
@@ -7,13 +7,13 @@ pub mod warp;
 
 use crate::error::Error;
 
-/// An export ended early: the trace, or what it is written to.
+/// Failure to export a trace.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum ExportError {
     /// The trace cannot be read.
     #[error(transparent)]
     Trace(#[from] Error),
-    /// The target takes no more.
+    /// The target cannot be written.
     #[error("the target takes no more; free space or choose another one")]
     Target(#[from] std::io::Error),
 }

@@ -1,10 +1,10 @@
-//! One rank's trace as dftracer writes it: a line `[`, then one JSON object per line, times in microseconds since 1970; gzip, as
-//! dftracer's own tools read nothing else.
+//! Export of one rank's trace in dftracer's format: a line `[`, then one JSON object per line, with times in microseconds since
+//! 1970. The file is compressed with gzip because dftracer's tools read nothing else.
 //!
-//! Names and categories are those that the reference's own instrumentation and dftracer's system-call tracer use, so that
-//! their analyses find reads, samples, fetches, computation and epochs. What they look for and a run has no row of is derived from
-//! its rows, with `derived` among its arguments: a step's `fetch.block`, a sample's `item`, and its `preprocess` if nothing was
-//! preprocessed. Memory: one hash per file name, nothing else grows.
+//! Names and categories are those of the reference's own instrumentation and of dftracer's system-call tracer, so that their
+//! analyses find reads, samples, fetches, computation and epochs. Lines that these analyses expect and a run does not record are
+//! derived from its rows and marked with the argument `derived`: `fetch.block` for a step, `item` for a sample, and `preprocess`
+//! for a sample if nothing was preprocessed. Memory grows only by one hash per file name.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,10 +22,10 @@ use crate::reader::RankTrace;
 use crate::replacement_file::ReplacementFile;
 use crate::rows::{Row, Rows};
 
-/// Writes the trace of one rank to a file, which is there when it is whole.
+/// Writes the trace of one rank to a file. The file gets its name when it is complete.
 ///
 /// # Errors
-/// When the trace cannot be read or the file cannot be written.
+/// [`Error::Create`] if the file cannot be written, or an error of the trace.
 pub fn write_file(trace: &RankTrace, path: &Path) -> Result<(), Error> {
     let create = |source| Error::Create { path: path.to_owned(), source };
     let target = ReplacementFile::create(path, ".tmp").map_err(create)?;
@@ -51,24 +51,24 @@ fn write_lines(trace: &RankTrace, file: &File, create: impl Fn(std::io::Error) -
     ended.and_then(|mut file| file.flush()).map_err(create)
 }
 
-/// Turns batches of one rank into lines.
+/// Converts rows of one rank to lines.
 pub struct Exporter {
     pid: u32,
     host: String,
     host_hash: String,
-    /// Class names of the format's reader and generator.
+    /// Class names of the reader and the generator for the dataset's format.
     reader: String,
     generator: String,
-    /// What to add to a time of the trace to get wall-clock nanoseconds.
+    /// Nanoseconds to add to a time of the trace to get wall-clock time.
     to_wall_ns: i128,
     id: u64,
     named: HashSet<u64>,
-    /// The run preprocessed its samples, and has rows of that.
+    /// Whether the trace has rows of preprocessing.
     preprocesses: bool,
 }
 
 impl Exporter {
-    /// An exporter for the rank that this header describes.
+    /// Returns an exporter for the rank that `header` describes.
     #[must_use]
     pub fn new(header: &Header) -> Self {
         let clock = &header.clock;
@@ -90,22 +90,22 @@ impl Exporter {
         }
     }
 
-    /// Writes what stands before the first event.
+    /// Writes the lines before the first event.
     ///
     /// # Errors
-    /// When `out` takes no more.
+    /// An I/O error of `out`.
     pub fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "[")?;
         let (host, hash) = (self.host.clone(), self.host_hash.clone());
         self.metadata("HH", (&host, &hash), 0, out)?;
-        // Epochs and blocks are as lines say, which is not so in the reference's own traces.
+        // Readers can rely on epochs and blocks in these lines, unlike in the reference's own traces.
         self.metadata("PR", ("program", "dlio-rs"), 0, out)
     }
 
-    /// Writes some rows.
+    /// Writes the lines of some rows.
     ///
     /// # Errors
-    /// When `out` takes no more.
+    /// An I/O error of `out`.
     pub fn rows(&mut self, rows: &Rows, out: &mut impl Write) -> std::io::Result<()> {
         for row in rows.iter() {
             self.event(row, out)?;
@@ -171,7 +171,7 @@ impl Exporter {
         writeln!(out)
     }
 
-    /// A name for a hash; with a time, because not every reader knows that these lines have none.
+    /// Writes the name for a hash. The line has a time because some readers expect one in every line.
     fn metadata(
         &mut self,
         kind: &str,
@@ -199,7 +199,7 @@ impl Exporter {
         i64::try_from((i128::from(ns) + self.to_wall_ns) / 1000).unwrap_or(i64::MAX)
     }
 
-    /// Name and category of a row.
+    /// Returns the name and the category of a row.
     fn words(&self, row: Row<'_>) -> (String, &'static str) {
         let plain = |name: &str, category| (name.to_owned(), category);
         match row.kind() {
@@ -237,7 +237,7 @@ impl Exporter {
     }
 }
 
-/// When a line's event was, microseconds since 1970, and on which thread.
+/// Thread and time of a line, microseconds since 1970.
 #[derive(Clone, Copy)]
 struct Span {
     tid: u32,
@@ -245,7 +245,7 @@ struct Span {
     took: i64,
 }
 
-/// Position and size of a row, under the reference's argument names.
+/// Adds the position and the size of a row under the reference's argument names.
 fn arguments(row: Row<'_>, args: &mut Map<String, Value>) {
     let kind = row.kind();
     let mut put = |name: &str, value: Value| {
@@ -256,7 +256,7 @@ fn arguments(row: Row<'_>, args: &mut Map<String, Value>) {
             put(name, json!(value));
         }
     }
-    // The reference counts its epochs and the batches of a loader.
+    // The reference numbers its epochs and the batches of a loader in `count`.
     match kind {
         OpKind::Epoch if row.epoch() > 0 => put("count", json!(row.epoch())),
         OpKind::Fetch | OpKind::Compute if row.step() > 0 => put("count", json!(row.step())),
@@ -276,7 +276,7 @@ fn arguments(row: Row<'_>, args: &mut Map<String, Value>) {
         put("ret", json!(bytes));
         put("size", json!(bytes));
     }
-    // A request without a range is one of the whole object.
+    // A GET without a range reads the whole object.
     if (kind.is_read() || kind.is_write()) && kind != OpKind::Get {
         put("count", json!(row.requested().unwrap_or(bytes)));
         put("offset", json!(row.offset()));
@@ -286,7 +286,7 @@ fn arguments(row: Row<'_>, args: &mut Map<String, Value>) {
     }
 }
 
-/// The reference's class names of a format start so.
+/// Returns the prefix of the reference's class names for a format.
 fn class_of(format: &str) -> &'static str {
     match format {
         "npz" => "NPZ",
@@ -302,7 +302,7 @@ fn class_of(format: &str) -> &'static str {
     }
 }
 
-/// FNV-1a: the same name has the same number in the files of all ranks.
+/// FNV-1a, so that a name has the same hash in the files of all ranks.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

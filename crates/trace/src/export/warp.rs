@@ -1,5 +1,5 @@
-//! The benchmark data of warp: tab-separated, one line per request, times of the calendar, in zstd, without which `warp analyze`
-//! reads nothing.
+//! Export to the benchmark data of warp: tab-separated, one line per request, RFC 3339 times, compressed with zstd, which `warp
+//! analyze` requires.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,30 +8,29 @@ use std::io::Write;
 use dlio_event::{Lane, OpKind, Outcome};
 use jiff::Timestamp;
 
+use super::ExportError;
 use crate::header::Header;
 use crate::reader::RankTrace;
 use crate::rows::Row;
 
 const HEADER: &str = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
 
-/// Writes the storage operations of all traces; returns how many, and how many rows of each kind have no equivalent.
+/// Writes the storage operations of all traces. Returns their number and, for each kind of row that warp does not have, the
+/// number of rows skipped.
 ///
 /// # Errors
-/// When a trace cannot be read or `out` takes no more.
-pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTreeMap<&'static str, u64>), super::Failed> {
+/// [`ExportError`] if a trace cannot be read or `out` cannot be written.
+pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTreeMap<&'static str, u64>), ExportError> {
     let mut packed = zstd::stream::write::Encoder::new(&mut *out, 0)?;
     let written = write_lines(traces, &mut packed)?;
     packed.finish()?;
     Ok(written)
 }
 
-fn write_lines(
-    traces: &[RankTrace],
-    out: &mut impl Write,
-) -> Result<(u64, BTreeMap<&'static str, u64>), super::Failed> {
+fn write_lines(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTreeMap<&'static str, u64>), ExportError> {
     writeln!(out, "{HEADER}")?;
     let (mut index, mut skipped) = (0, BTreeMap::new());
-    // Threads are numbered over all clients.
+    // Thread numbers are unique across all clients.
     let mut first_thread = 0;
     for trace in traces {
         let mut threads = 0;
@@ -94,7 +93,7 @@ fn line(
     )
 }
 
-/// A text as a field: in quotes where it has what ends fields and lines.
+/// Quotes a text that contains a separator, a quote or a line end.
 fn field(text: &str) -> Cow<'_, str> {
     if text.contains(['\t', '\n', '\r', '"']) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
@@ -103,7 +102,7 @@ fn field(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A time since 1970 as RFC 3339 writes it, in UTC, with nine decimals.
+/// Formats a time since 1970 as RFC 3339 in UTC with nine decimals.
 fn calendar(unix_ns: i64) -> String {
     let time = Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default();
     format!("{time:.9}")

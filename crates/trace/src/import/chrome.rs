@@ -1,8 +1,8 @@
-//! Chrome's trace-event JSON: what our export writes, and what other programs write that say names which are known here.
+//! Import of Chrome's trace-event JSON: the export of this program, and events of other programs with known names.
 //!
-//! Times are microseconds. `X` is an event, `B` and `E` on one thread and `b` and `e` with one id are its begin and end. A
-//! process whose name begins with `rank N` is that rank, with the training loop as thread 0 and its lanes behind; every other
-//! process is a rank in the order of first rows, and its threads are lanes.
+//! Times are in microseconds. `X` is a complete event; `B` and `E` on one thread, and `b` and `e` with one id, are the begin and
+//! the end of an event. A process whose name begins with `rank N` is that rank: its thread 0 is the training loop, and its other
+//! threads are lanes. Any other process gets a rank in the order of first rows, and its threads become lanes.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,29 +11,29 @@ use std::path::Path;
 use dlio_event::{ConnectionId, Event, Lane, OpKind, Outcome, Phase, Position};
 use foldhash::fast::RandomState;
 
-use super::elements::{Elements, Found};
+use super::event_scanner::{EventScanner, Found};
 use super::json::{self, Value};
 use super::options::{Imported, Options};
-use super::rank_buffers::{Names, RankBuffers, Thread, Who};
-use super::source::Lines;
-use super::{dftracer_words, op_log};
+use super::rank_buffers::{Process, RankBuffers, RowNames, Thread};
+use super::sources::LineReader;
+use super::{dftracer_names, op_log};
 use crate::error::{Error, Malformed};
 
-/// Events that may have begun and not ended.
+/// Maximum number of events that have begun and not ended.
 const OPEN: usize = 1 << 16;
 
 #[derive(Default)]
 struct Reader {
-    /// Ranks of processes that are named so.
+    /// Ranks of processes that are named after a rank.
     ranks: HashMap<String, u32, RandomState>,
-    /// Texts of the events that have begun, the last one behind, by thread or id.
+    /// Texts of the events that have begun, the newest last, by thread or id.
     open: HashMap<String, Vec<String>, RandomState>,
     open_count: usize,
-    /// Makes processes of one file others than those of another.
+    /// Path of the file, which distinguishes its processes from those of other files.
     file: String,
 }
 
-/// What is of interest in an event.
+/// Members of an event that the import uses.
 #[derive(Default)]
 struct Entry<'a> {
     name: Cow<'a, str>,
@@ -47,7 +47,7 @@ struct Entry<'a> {
     args: Args<'a>,
 }
 
-/// What is of interest in its arguments.
+/// Arguments of an event that the import uses.
 #[derive(Default)]
 struct Args<'a> {
     name: Option<Cow<'a, str>>,
@@ -73,16 +73,16 @@ struct Args<'a> {
     first_byte: Option<i64>,
 }
 
-/// Reads a document.
+/// Imports a document.
 pub(super) fn document(
-    lines: &mut Lines,
+    lines: &mut LineReader,
     path: &Path,
     options: &Options,
     buffers: &mut RankBuffers,
     done: &mut Imported,
 ) -> Result<(), Error> {
     let (mut elements, mut reader) =
-        (Elements::default(), Reader { file: path.display().to_string(), ..Reader::default() });
+        (EventScanner::default(), Reader { file: path.display().to_string(), ..Reader::default() });
     let broken =
         |done: &mut Imported, line, reason| done.broken(Malformed { path: path.to_owned(), line, reason }, options);
     while let Some(block) = lines.block()? {
@@ -114,17 +114,17 @@ pub(super) fn document(
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|error| format!("no UTF-8 text: {error}"))
+    std::str::from_utf8(bytes).map_err(|error| format!("invalid UTF-8: {error}"))
 }
 
 impl<'a> Entry<'a> {
-    /// Takes the members of an event's text; those of an end replace those of its begin.
+    /// Takes the members from an event's text. Members of an end event replace those of its begin event.
     fn take(&mut self, text: &'a str) -> Result<(), String> {
         json::members(text, |inside, key, value| {
             match inside {
                 None => self.member(key, value)?,
                 Some("args") => self.args.member(key, value),
-                // The ids of events that have two.
+                // Ids of events that have a local and a global one.
                 Some("id2") => self.id = word(value).unwrap_or_default(),
                 Some(_) => {}
             }
@@ -192,7 +192,7 @@ impl Reader {
                 self.metadata(&entry, buffers);
                 Ok(())
             }
-            "" => Err("no trace event: it has no ph".to_owned()),
+            "" => Err("not a trace event: ph is missing".to_owned()),
             _ => {
                 buffers.skip(&entry.name, "an instant, a counter or a flow");
                 Ok(())
@@ -210,21 +210,21 @@ impl Reader {
     }
 
     fn end(&mut self, key: &str, text: &str, buffers: &mut RankBuffers) -> Result<(), String> {
-        let text_of_begin = self.open.get_mut(key).and_then(Vec::pop).ok_or("it ends what has not begun")?;
+        let text_of_begin = self.open.get_mut(key).and_then(Vec::pop).ok_or("the event ends but has not begun")?;
         self.open_count -= 1;
         let mut entry = Entry::default();
         entry.take(&text_of_begin)?;
         let (name, cat, began) = (std::mem::take(&mut entry.name), std::mem::take(&mut entry.cat), entry.ts.take());
         entry.take(text)?;
-        // The end need not say what it is the end of.
+        // An end event may lack the name.
         (entry.name, entry.cat) = (name, cat);
-        let ended = entry.ts.ok_or("no trace event: it has no ts")?;
+        let ended = entry.ts.ok_or("not a trace event: ts is missing")?;
         entry.ts = began;
-        entry.dur = Some(ended.saturating_sub(began.ok_or("no trace event: its begin has no ts")?));
+        entry.dur = Some(ended.saturating_sub(began.ok_or("not a trace event: ts is missing in its begin")?));
         self.row(&entry, buffers)
     }
 
-    /// The rank and the host of a process, as our export names them.
+    /// Takes the rank and the host of a process from its name, as the export of this program writes it.
     fn metadata(&mut self, entry: &Entry<'_>, buffers: &mut RankBuffers) {
         let (true, Some(name)) = (entry.name == "process_name", &entry.args.name) else { return };
         let Some(rest) = name.strip_prefix("rank ") else { return };
@@ -232,7 +232,7 @@ impl Reader {
         if let Ok(rank) = rank.parse() {
             self.ranks.insert(entry.pid.clone().into_owned(), rank);
             if !host.is_empty() {
-                // A rank that cannot be is told by its rows.
+                // An invalid rank is reported for its rows.
                 let _ = buffers.host(rank, host);
             }
         }
@@ -246,27 +246,27 @@ impl Reader {
         let mut event = entry.event(kind)?;
         buffers.times_begin(event.start);
         let args = &entry.args;
-        let names = Names {
+        let names = RowNames {
             object: args.uri.as_deref().or(args.path.as_deref()).filter(|name| !name.is_empty()),
             endpoint: args.endpoint.as_deref(),
             tag: args.tag.as_deref(),
         };
         let Some(rank) = self.ranks.get(entry.pid.as_ref()) else {
             let process = format!("{}:{}", self.file, entry.pid);
-            return buffers.row(Who::Named(&process), Some(entry.tid.as_ref()), event, names);
+            return buffers.row(Process::Named(&process), Some(entry.tid.as_ref()), event, names);
         };
         let lane = entry.tid.parse::<u16>().map_err(|_| format!("tid is {:?}; a rank's are 0 to 65535", entry.tid))?;
         event.lane = lane.checked_sub(1).map_or(Lane::MAIN, Lane);
-        buffers.row(Who::Rank(*rank), Thread::Lane(event.lane), event, names)
+        buffers.row(Process::Rank(*rank), Thread::Lane(event.lane), event, names)
     }
 }
 
 impl Entry<'_> {
     fn event(&self, kind: OpKind) -> Result<Event, String> {
-        let start = self.ts.ok_or("no trace event: it has no ts")?;
-        let took = self.dur.ok_or("no trace event: it has no dur")?;
+        let start = self.ts.ok_or("not a trace event: ts is missing")?;
+        let took = self.dur.ok_or("not a trace event: dur is missing")?;
         let (Ok(start), Ok(took)) = (u64::try_from(start), u64::try_from(took)) else {
-            return Err(format!("it starts at {start} ns and takes {took} ns; expected no time below 0"));
+            return Err(format!("it starts at {start} ns and lasts {took} ns; neither may be negative"));
         };
         let args = &self.args;
         let counted = |value: Option<u64>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
@@ -297,30 +297,30 @@ impl Entry<'_> {
     }
 }
 
-/// What tells the events of a thread.
+/// Returns the key of a thread's events.
 fn thread_key(entry: &Entry<'_>) -> String {
     format!("{}\t{}", entry.pid, entry.tid)
 }
 
-/// What tells the events of an id, which is one of its category.
+/// Returns the key of events with an id; ids are unique within a category.
 fn id_key(entry: &Entry<'_>) -> String {
     format!("{}\t{}\t{}\t{}", entry.pid, entry.cat, entry.id, entry.name)
 }
 
-/// Our words, those of dftracer and of system calls, and those of op-logs.
+/// Recognises the names of this program, of dftracer, of system calls and of op-logs.
 fn kind_of(name: &str, category: &str) -> Option<OpKind> {
-    // What PyTorch's profiler calls the training loop's wait for a batch.
+    // PyTorch profiler's name for the training loop's wait for a batch.
     if name.starts_with("enumerate(DataLoader)") {
         return Some(OpKind::Fetch);
     }
     let ours = || OpKind::from_name(&name.to_ascii_lowercase());
     ours()
-        .or_else(|| dftracer_words::kind_of(name, category))
-        .or_else(|| dftracer_words::system_call(name))
+        .or_else(|| dftracer_names::kind_of(name, category))
+        .or_else(|| dftracer_names::system_call(name))
         .or_else(|| op_log::kind_of(name))
 }
 
-/// A text, or a number as it is written.
+/// Returns a string, or a number as written.
 fn word(value: Value<'_>) -> Option<Cow<'_, str>> {
     match value {
         Value::Number(digits) => Some(Cow::Borrowed(digits)),
@@ -328,12 +328,12 @@ fn word(value: Value<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A whole number, also one that is written with decimals or as a text.
+/// Parses a whole number, which may have decimals or be a string.
 fn whole(value: &Value<'_>) -> Option<u64> {
     value.number().or_else(|| u64::try_from(nanos(value)? / 1_000).ok())
 }
 
-/// Nanoseconds of a number of microseconds, exact where it is written in digits.
+/// Converts microseconds to nanoseconds, exactly unless the number has an exponent.
 fn nanos(value: &Value<'_>) -> Option<i64> {
     let text = match value {
         Value::Number(digits) => digits,

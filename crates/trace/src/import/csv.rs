@@ -1,32 +1,32 @@
-//! Our own export: comma-separated, every column of the trace, by the names in its header. Data frames that were read from
-//! a trace and written as text look the same: columns may be missing or in another order, and whole numbers may end in `.0`.
+//! Import of this program's CSV export: comma-separated, every column of the trace, found by name. Text files written from data
+//! frames of a trace look similar: columns may be missing or reordered, and whole numbers may end in `.0`.
 
 use dlio_event::{ConnectionId, Event, Lane, OpKind, Outcome, Phase, Position};
 
 use super::columns::Columns;
 use super::multiline_record::MultilineRecord;
-use super::rank_buffers::{Names, RankBuffers, Thread, Who};
+use super::rank_buffers::{Process, RankBuffers, RowNames, Thread};
 use crate::columns::COLUMNS;
 
-/// Longest record, over all its lines.
+/// Maximum length of a record over all its lines, bytes.
 const LONGEST: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
-    /// A name with a line end in it.
+    /// A record with a line end inside a quoted name.
     open: MultilineRecord,
     fields: Fields,
 }
 
 struct Layout {
     header: String,
-    /// Number of columns, and where each of [`COLUMNS`] is.
+    /// Number of columns, and the index of each of [`COLUMNS`].
     count: usize,
     places: Vec<Option<usize>>,
 }
 
-/// The number of a column among [`COLUMNS`], found when this is compiled.
+/// Index of a column in [`COLUMNS`], computed at compile time.
 macro_rules! column {
     ($name:literal) => {
         const { number_of($name) }
@@ -49,14 +49,14 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     at == a.len() && at == b.len()
 }
 
-/// The fields of a record, without quotes.
+/// Fields of a record without their quotes.
 #[derive(Default)]
 struct Fields {
     text: String,
     ends: Vec<usize>,
 }
 
-/// A record and its columns.
+/// The fields of a record with the indices of its columns.
 struct Record<'a> {
     places: &'a [Option<usize>],
     fields: &'a Fields,
@@ -72,7 +72,7 @@ impl Reader {
             return self.open.keep(record, LONGEST);
         }
         match &self.layout {
-            // Files that were put one behind the other repeat their header.
+            // Concatenated files repeat their header.
             Some(layout) if layout.header != record => {
                 let fields = self.fields.ends.len();
                 if fields != layout.count {
@@ -89,14 +89,14 @@ impl Reader {
         }
     }
 
-    /// What is wrong with how the file ends.
+    /// Checks the state at the end of the file.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.open.end()
     }
 }
 
 impl Fields {
-    /// Splits a record; false: it ends within quotes.
+    /// Splits a record. Returns false if the record ends inside quotes.
     fn fill(&mut self, record: &str) -> Result<bool, String> {
         self.text.clear();
         self.ends.clear();
@@ -117,12 +117,12 @@ impl Fields {
             match rest.strip_prefix(',') {
                 Some(next) => rest = next,
                 None if rest.is_empty() => return Ok(true),
-                None => return Err("text behind a closing quote".to_owned()),
+                None => return Err("text after a closing quote".to_owned()),
             }
         }
     }
 
-    /// Takes a field behind its first quote, in which two quotes are one; returns what is behind it.
+    /// Takes a quoted field after its first quote and returns the rest of the record. Two quotes stand for one.
     fn quoted<'a>(&mut self, mut rest: &'a str) -> Option<&'a str> {
         loop {
             let at = memchr::memchr(b'"', rest.as_bytes())?;
@@ -145,7 +145,7 @@ impl Fields {
 }
 
 impl Record<'_> {
-    /// A field; `None`: it is empty, or there is no such column.
+    /// Returns a field; `None` if it is empty or the column is missing.
     fn text(&self, column: usize) -> Option<&str> {
         let text = self.fields.get(self.places[column]?);
         (!text.is_empty()).then_some(text)
@@ -169,13 +169,13 @@ impl Record<'_> {
         };
         let event = self.event(kind)?;
         buffers.times_begin(event.start);
-        let names = Names {
+        let names = RowNames {
             object: self.text(column!("uri")),
             endpoint: self.text(column!("endpoint")),
             tag: self.text(column!("tag")),
         };
         let rank = self.number(column!("rank"))?.unwrap_or(0);
-        buffers.row(Who::Rank(rank), Thread::Lane(event.lane), event, names)
+        buffers.row(Process::Rank(rank), Thread::Lane(event.lane), event, names)
     }
 
     fn event(&self, kind: OpKind) -> Result<Event, String> {
@@ -218,7 +218,7 @@ impl Record<'_> {
 
     fn word<T>(&self, column: usize, known: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
         let Some(text) = self.text(column) else { return Ok(None) };
-        known(text).map(Some).ok_or_else(|| format!("{} is {text:?}, which no trace says", COLUMNS[column].name))
+        known(text).map(Some).ok_or_else(|| format!("{} is {text:?}, which is not a known value", COLUMNS[column].name))
     }
 }
 

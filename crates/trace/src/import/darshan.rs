@@ -1,13 +1,14 @@
-//! What `darshan-dxt-parser` prints: a block per file and rank, then one line per segment with times relative to the
-//! start of the job, which the head of the text tells.
+//! Import of the output of `darshan-dxt-parser`: a block per file and rank with one line per segment. Times are relative to the
+//! start of the job, which the header contains.
 //!
-//! Programs that are no MPI jobs have a log per process, each of a rank 0: the ranks of a second log follow those of the first.
+//! Programs without MPI have one log per process, each with rank 0. The ranks of each log therefore follow those of the previous
+//! log.
 
 use std::path::Path;
 
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
-use super::rank_buffers::{Names, RankBuffers, Who};
+use super::rank_buffers::{Process, RankBuffers, RowNames};
 use super::time;
 
 #[derive(Default)]
@@ -15,32 +16,32 @@ pub(super) struct Reader {
     source: String,
     log: Log,
     file: String,
-    /// Lines could not be read that may have named another file.
+    /// Whether unreadable lines may have named another file.
     lost: bool,
     rank: u32,
     host: String,
 }
 
-/// What the head of a text says of its log.
+/// FileContents of the header of a log.
 #[derive(Default)]
 struct Log {
     /// Start of the job, nanoseconds since 1970.
     began: Option<u64>,
-    /// What to add to its ranks, once it is known that it has any.
+    /// Number added to the ranks of the log; `None` until the log has a rank.
     first_rank: Option<u32>,
 }
 
 impl Log {
-    /// Nanoseconds since 1970, or since the start of a job that does not say when it was.
+    /// Parses a time as nanoseconds since 1970, or since the start of the job if the header lacks that.
     fn moment(&self, name: &str, text: &str) -> Result<u64, String> {
         let since = time::decimal_seconds(text).and_then(|at| u64::try_from(at).ok());
         let since = since.ok_or_else(|| format!("{name} is {text:?}; expected seconds"))?;
         let at = since.checked_add(self.began.unwrap_or(0));
-        at.ok_or_else(|| format!("{name} is {text:?}, which does not fit behind start_time"))
+        at.ok_or_else(|| format!("{name} is {text:?}, which is too large to be added to start_time"))
     }
 }
 
-/// Fields that every segment of a POSIX file has: module, rank, direction, segment, offset, length, start, end.
+/// Number of fields in each segment of a POSIX file: module, rank, direction, segment, offset, length, start, end.
 const FIELDS: usize = 8;
 
 impl Reader {
@@ -60,16 +61,16 @@ impl Reader {
         let mut fields = [""; FIELDS];
         let found = fields.iter_mut().zip(&mut words).map(|(field, word)| *field = word).count();
         let [module, rank, direction, _segment, offset, length, start, end] = fields;
-        // What MPI-IO was asked for reaches the files as POSIX calls: counting both would double the bytes.
+        // MPI-IO accesses reach the files as POSIX calls; counting both would double the bytes.
         if module == "X_MPIIO" {
             buffers.skip(module, "its POSIX calls are imported");
             return Ok(());
         }
         if module != "X_POSIX" {
-            return Err(format!("{module:?} is no module; expected X_POSIX or X_MPIIO"));
+            return Err(format!("{module:?} is not a module; expected X_POSIX or X_MPIIO"));
         }
         if self.lost {
-            return Err("the line that names its file may be one that cannot be understood".to_owned());
+            return Err("the line with the name of its file may be among the unreadable ones".to_owned());
         }
         if found < FIELDS {
             return Err(format!("{found} fields; a segment has at least {FIELDS}"));
@@ -85,7 +86,7 @@ impl Reader {
         let number =
             |name: &str, text: &str| text.parse::<u64>().map_err(|_| format!("{name} is {text:?}; expected a number"));
         let rank: u32 = match rank {
-            // A record that all ranks share names none.
+            // A record shared by all ranks has rank -1.
             "-1" => self.rank,
             rank => rank.parse().map_err(|_| format!("rank is {rank:?}; expected a number"))?,
         };
@@ -109,19 +110,19 @@ impl Reader {
             buffers.times_are_relative();
         }
         buffers.host(rank, &self.host)?;
-        // Behind the times: on Lustre the targets in brackets, and in newer logs the POSIX thread, or N/A.
+        // After the times come the targets in brackets on Lustre, and in newer logs the POSIX thread, or N/A.
         let thread = words.last().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
         let object = Some(self.file.as_str()).filter(|file| !file.is_empty());
-        buffers.row(Who::Rank(rank), Some(thread), event, Names { object, ..Names::default() })
+        buffers.row(Process::Rank(rank), Some(thread), event, RowNames { object, ..RowNames::default() })
     }
 
-    /// There was a line that is no text.
+    /// Handles a line that is not valid text.
     pub(super) fn lose(&mut self) {
         self.lost = true;
     }
 
-    /// `DXT, file_id: 9457796068806373448, file_name: /tmp/test` and `DXT, rank: 0, hostname: shane-thinkpad`; of the head, where
-    /// it begins, when the job began, and what the log lacks.
+    /// Reads a comment: the name of a file (`DXT, file_id: 9457796068806373448, file_name: /tmp/test`), a rank and its host
+    /// (`DXT, rank: 0, hostname: shane-thinkpad`), or a line of the header with the start of the job or a gap in the log.
     fn comment(&mut self, comment: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(facts) = comment.strip_prefix("DXT,") else { return self.head(comment, buffers) };
         if let Some((_, name)) = facts.split_once("file_name:") {
@@ -129,7 +130,7 @@ impl Reader {
             self.lost = false;
         } else if let Some((_, rest)) = facts.split_once("rank:") {
             let (rank, rest) = rest.split_once(',').unwrap_or((rest, ""));
-            // A record that all ranks share has -1.
+            // A record shared by all ranks has rank -1.
             let number: i64 = rank.trim().parse().map_err(|_| format!("the rank is {:?}", rank.trim()))?;
             self.rank = u32::try_from(number.max(0)).map_err(|_| format!("the rank is {number}"))?;
             if let Some((_, host)) = rest.split_once("hostname:") {
@@ -146,11 +147,11 @@ impl Reader {
         } else if let Some(time) = comment.strip_prefix("start_time:") {
             let began = time::decimal_seconds(time.trim()).and_then(|at| u64::try_from(at).ok());
             let began = began.ok_or_else(|| format!("start_time is {:?}; expected seconds since 1970", time.trim()))?;
-            // Logs without one have a 0.
+            // Logs without a start time have a 0.
             self.log.began = Some(began).filter(|began| *began > 0);
         } else if let Some(warning) = comment.strip_prefix("*WARNING*").or_else(|| comment.strip_prefix("*ERROR*")) {
             let text = warning.trim_start_matches(':').trim();
-            buffers.remarks.add(format!("{} is incomplete: Darshan says {text:?}", self.source));
+            buffers.warnings.add(format!("{} is incomplete: Darshan says {text:?}", self.source));
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
-//! dftracer's JSON lines, old layout (`ph` "X" and "M") and new (`ph` 1 and 4): system calls, and the spans of DLIO.
+//! Import of dftracer's JSON lines in the old layout (`ph` "X" and "M") and the new one (`ph` 1 and 4): system calls, and the
+//! spans of DLIO.
 //!
-//! One file is of one process. The rank is in the name of DLIO's files (`trace-3-of-8-….pfw`) or in a `PR` line; every
-//! other process is a rank of its own. File names are told once, by hash; only that table grows with the source.
+//! Each file belongs to one process. The rank is in the name of DLIO's files (`trace-3-of-8-….pfw`) or in a `PR` line; any other
+//! process gets a rank of its own. Each file name occurs once, with its hash, and the table of these names is the only memory
+//! that grows with the source.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,42 +12,42 @@ use std::path::Path;
 use dlio_event::{Event, Lane, OpKind, Outcome, Phase, Position};
 use foldhash::fast::RandomState;
 
-use super::dftracer_words::kind_of;
+use super::dftracer_names::kind_of;
 use super::dlio_loop::{Epochs, Loop, Span, WorkerSteps};
 use super::json::{self, Value};
-use super::rank_buffers::{Names, RankBuffers, Who};
+use super::rank_buffers::{Process, RankBuffers, RowNames};
 
-/// Threads whose names are kept.
+/// Maximum number of threads whose names are kept.
 const THREADS: usize = 1 << 16;
-/// Files whose positions are kept.
+/// Maximum number of files whose positions are kept.
 const POSITIONS: usize = 1 << 16;
 
 pub(super) struct Reader {
-    /// Rank in the name of the file, or told by a line.
+    /// Rank from the name of the file or from a line.
     rank: Option<u32>,
-    /// Stands for the process when nothing tells its rank; and the rank that it was given.
+    /// Name of the process, used if the source has no rank, and the rank assigned to it.
     name: String,
     named: Option<u32>,
     files: HashMap<String, String, RandomState>,
     host: String,
-    /// Nanoseconds of a unit of time, once it is told or seen.
+    /// Time unit in nanoseconds, once it is known.
     unit: Option<i64>,
-    /// The thread that the process began with: DLIO's training loop, or its loader worker.
+    /// First thread of the process: DLIO's training loop, or its loader worker.
     main_thread: Option<u64>,
     worker: bool,
     threads: HashMap<(u64, u64), String, RandomState>,
-    /// Where the next read or write of a file begins that does not say so itself.
+    /// Current positions of files, for reads and writes without an offset.
     positions: HashMap<String, u64, RandomState>,
-    /// The training loop, if this is its process.
+    /// State of the training loop, if this is its process.
     training: Loop,
-    /// Epochs and blocks are what lines say.
+    /// Whether the lines state epochs and blocks themselves.
     is_exact: bool,
-    /// The tracer has told of its start and not of its end.
+    /// Whether the tracer has logged its start and not its end.
     is_open: bool,
     steps: WorkerSteps,
 }
 
-/// What is of interest in a line; numbers of `args` as they are written.
+/// Members of a line that the import uses. Numbers in `args` are kept as written.
 #[derive(Default)]
 struct Line<'a> {
     name: Cow<'a, str>,
@@ -68,16 +70,16 @@ struct Args<'a> {
     hostname: Option<Cow<'a, str>>,
     whence: Option<u64>,
     ret: Option<i64>,
-    /// How a failed operation ended, in our own exports.
+    /// Outcome of a failed operation, in exports of this program.
     outcome: Option<Outcome>,
     size: Option<u64>,
-    /// Items of `size` bytes each, of the buffered calls.
+    /// Number of items of `size` bytes each, for buffered calls.
     nmemb: Option<u64>,
     count: Option<u64>,
     offset: Option<u64>,
     image_size: Option<u64>,
     image: Option<u64>,
-    /// Our own export made the line from another one.
+    /// Whether the export of this program derived the line from another one.
     derived: bool,
     epoch: u32,
     block: u32,
@@ -96,18 +98,18 @@ impl<'a> Line<'a> {
             Some(_) => Ok(()),
         })?;
         if line.name.is_empty() {
-            return Err("no event of dftracer: it has no name".to_owned());
+            return Err("not a dftracer event: name is missing".to_owned());
         }
         Ok(line)
     }
 
     fn member(&mut self, key: &str, value: Value<'a>) -> Result<(), String> {
-        let wrong = |value: &Value<'_>| format!("no event of dftracer: {key} is {value:?}");
+        let wrong = |value: &Value<'_>| format!("not a dftracer event: {key} is {value:?}");
         let number = |value: &Value<'_>| value.number().ok_or_else(|| wrong(value));
         let time = |value: &Value<'_>| value.number().ok_or_else(|| wrong(value));
         match key {
-            "name" => self.name = value.text().ok_or("no event of dftracer: its name is no text")?,
-            "cat" => self.cat = value.text().ok_or("no event of dftracer: its cat is no text")?,
+            "name" => self.name = value.text().ok_or("not a dftracer event: name is not a string")?,
+            "cat" => self.cat = value.text().ok_or("not a dftracer event: cat is not a string")?,
             "pid" => self.pid = number(&value)?,
             "tid" => self.tid = number(&value)?,
             "ts" => self.ts = time(&value)?,
@@ -152,7 +154,7 @@ impl Reader {
         let rank = name.strip_prefix("trace-").and_then(|rest| rest.split_once("-of-")?.0.parse().ok());
         Self {
             rank,
-            // Workers that were forked or spawned carry it in their file's name.
+            // The names of files written by forked or spawned workers contain the worker.
             worker: Self::is_worker(path),
             name: path.display().to_string(),
             named: None,
@@ -169,7 +171,7 @@ impl Reader {
         }
     }
 
-    /// Whether a file of this name is of a loader's worker: those of the loop are to be read before it.
+    /// Whether a file name belongs to a loader's worker. Files of training loops are read before those of workers.
     pub(super) fn is_worker(path: &Path) -> bool {
         path.file_name().is_some_and(|name| {
             let name = name.to_string_lossy();
@@ -203,11 +205,11 @@ impl Reader {
                 buffers.skip(&line.name, "a counter or an aggregate");
                 Ok(())
             }
-            None => Err("no event of dftracer: it has no ph".to_owned()),
+            None => Err("not a dftracer event: ph is missing".to_owned()),
         }
     }
 
-    /// Names behind hashes, the host, the rank, the unit of time.
+    /// Takes the name of a hash, the host, the rank or the time unit from a metadata line.
     fn metadata(&mut self, line: Line<'_>) {
         let Args { name: Some(name), value, .. } = line.args else { return };
         let value = value.unwrap_or(Value::Other);
@@ -235,7 +237,7 @@ impl Reader {
 
     fn event(&mut self, line: &Line<'_>, buffers: &mut RankBuffers) -> Result<(), String> {
         if line.cat == "dftracer" {
-            // The tracer itself; its `end` is the last line of a process that was not killed.
+            // A line of the tracer itself. Its `end` is the last line of a process that was not killed.
             self.is_open = line.name == "start" || (self.is_open && line.name != "end");
             return Ok(());
         }
@@ -256,7 +258,7 @@ impl Reader {
             }
             return Ok(());
         };
-        // Only a request for a range says how much it asks for.
+        // Only a range request has a requested length.
         let ranged = kind == OpKind::Get && line.args.count.is_some();
         let kind = if ranged { OpKind::GetRange } else { kind };
         let mut event = Self::row(kind, line, unit)?;
@@ -265,7 +267,7 @@ impl Reader {
         }
         let rank = match self.rank {
             Some(rank) => rank,
-            None => *self.named.get_or_insert_with(|| buffers.rank(Who::Named(&self.name))),
+            None => *self.named.get_or_insert_with(|| buffers.rank(Process::Named(&self.name))),
         };
         buffers.host(rank, line.args.hostname.as_deref().unwrap_or(&self.host))?;
         let thread = if in_loop {
@@ -277,11 +279,11 @@ impl Reader {
             let name = || format!("{}:{}", line.pid, line.tid);
             Some(self.threads.entry((line.pid, line.tid)).or_insert_with(name).as_str())
         };
-        let names = Names { object, ..Names::default() };
-        // Only the reference counts epochs instead of naming them, and it numbers no blocks.
+        let names = RowNames { object, ..RowNames::default() };
+        // Only the reference numbers epochs in `count` instead of `epoch`, and it does not number blocks.
         self.is_exact |= line.args.block > 0 || (kind == OpKind::Epoch && line.args.count.is_none());
         if self.is_exact {
-            return buffers.row(Who::Rank(rank), thread, event, names);
+            return buffers.row(Process::Rank(rank), thread, event, names);
         }
         let spans = if in_loop { place(&mut self.training, &mut event, line) } else { Vec::new() };
         if self.worker {
@@ -293,16 +295,16 @@ impl Reader {
         }
         for (number, (start, end)) in (1..).zip(&spans) {
             let at = Position { block: number, ..event.at };
-            buffers.row(Who::Rank(rank), thread, Event { start: *start, end: *end, at, ..event }, names)?;
+            buffers.row(Process::Rank(rank), thread, Event { start: *start, end: *end, at, ..event }, names)?;
         }
-        if spans.is_empty() { buffers.row(Who::Rank(rank), thread, event, names) } else { Ok(()) }
+        if spans.is_empty() { buffers.row(Process::Rank(rank), thread, event, names) } else { Ok(()) }
     }
 
-    /// The file has ended: those of the rank's workers are told what its loop was.
+    /// Stores the epochs of the training loop at the end of its file, for the files of the rank's workers.
     pub(super) fn done(self, buffers: &mut RankBuffers) {
         if self.is_open {
             let why = "the tracer's `end` is missing, so its process was killed or still runs";
-            buffers.remarks.add(format!("{} is incomplete: {why}", self.name));
+            buffers.warnings.add(format!("{} is incomplete: {why}", self.name));
         }
         if let Some(rank) = self.rank.or(self.named).filter(|_| !self.worker && !self.is_exact) {
             buffers.loops.insert(rank, self.training.into_epochs());
@@ -311,7 +313,7 @@ impl Reader {
 
     fn row(kind: OpKind, line: &Line<'_>, unit: i64) -> Result<Event, String> {
         let times = line.ts.checked_mul(unit).zip(line.dur.checked_mul(unit));
-        let (start, took) = times.ok_or_else(|| "its time does not fit into nanoseconds".to_owned())?;
+        let (start, took) = times.ok_or_else(|| "its time is too large for nanoseconds".to_owned())?;
         let (Ok(start), Ok(took)) = (u64::try_from(start), u64::try_from(took)) else {
             return Err(format!("ts is {} and dur {}; expected times since 1970", line.ts, line.dur));
         };
@@ -346,7 +348,7 @@ impl Reader {
     }
 }
 
-/// Whether a line without a row tells something of the loop.
+/// Updates the training loop from a line without a row. Returns whether the line belongs to the loop.
 fn told(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
     let end = line.ts.saturating_add(line.dur).saturating_mul(unit);
     match (line.cat.as_ref(), line.name.as_ref()) {
@@ -358,7 +360,7 @@ fn told(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
     true
 }
 
-/// Gives a line of the loop its place; returns the blocks that it stands for, if it is training.
+/// Sets the position of a loop's event. For a span of training, returns its blocks.
 fn place(of: &mut Loop, event: &mut Event, line: &Line<'_>) -> Vec<Span> {
     let span = (event.start, event.end);
     let mut blocks = Vec::new();
@@ -398,19 +400,20 @@ fn place(of: &mut Loop, event: &mut Event, line: &Line<'_>) -> Vec<Span> {
     blocks
 }
 
-/// Gives a line of a loader's worker its place.
+/// Sets the position of a loader worker's event.
 fn place_of_worker(epochs: &Epochs, steps: &mut WorkerSteps, event: &mut Event) {
     let Some((epoch, phase)) = epochs.at(event.start) else { return };
     let step = if event.at.step > 0 { steps.within((epoch, phase), event.at.step) } else { 0 };
     event.at = Position { epoch, step, phase: part(event.at.phase, phase), ..event.at };
 }
 
-/// The part of a run that a line belongs to: what it says itself, or else what the loop says.
+/// Returns the phase of a line: the one that it states itself, or else that of the loop.
 fn part(said: Phase, of_loop: Phase) -> Phase {
     if said == Phase::Train { of_loop } else { said }
 }
 
-/// Nanoseconds of the unit in which a time since 1970 is this number. New layouts name the unit in their last line only.
+/// Guesses the time unit in nanoseconds from the size of a time since 1970, because new layouts name the unit only in their last
+/// line.
 fn unit_of(ts: i64) -> i64 {
     const YEARS: i64 = 100_000_000;
     let [seconds, millis, nanos] = [1, 1_000, 1_000_000_000].map(|unit| YEARS * unit);
@@ -422,7 +425,7 @@ fn unit_of(ts: i64) -> i64 {
     }
 }
 
-/// Calls that name no offset go on where the one before ended.
+/// Advances the position of a file. Calls without an offset continue where the previous one ended.
 fn advance(positions: &mut HashMap<String, u64, RandomState>, object: &str, line: &Line<'_>, event: &mut Event) {
     let sequential = matches!(line.cat.as_ref(), "POSIX" | "STDIO" | "LIBC_IO") && line.args.offset.is_none();
     if event.kind == OpKind::Open && event.outcome == Outcome::Ok {
@@ -433,7 +436,7 @@ fn advance(positions: &mut HashMap<String, u64, RandomState>, object: &str, line
     }
 }
 
-/// What is known of a file's position after a call that has no row.
+/// Updates the position of a file after a call without a row.
 fn seek(positions: &mut HashMap<String, u64, RandomState>, object: &str, line: &Line<'_>) {
     if !matches!(line.name.trim_end_matches("64"), "lseek" | "fseek" | "fseeko") {
         return;

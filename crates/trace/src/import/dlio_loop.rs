@@ -1,22 +1,22 @@
-//! The training loop of the reference as its spans tell it: epochs, training and evaluation, and the blocks of an epoch.
+//! Reconstruction of the reference's training loop from its spans: epochs, training and evaluation, and the blocks of an epoch.
 //!
-//! The reference sets the argument `epoch` of its spans when an epoch is over, so it names the next one, and evaluation has the
-//! words of training. What is reliable: `epoch.block` encloses the `train` and `evaluate` of its epoch. A span has its line when it
-//! ends, so those inside come first; a file that was sorted by start has the outer ones first. A block of training ends with the
-//! computation before a checkpoint, or with the last step.
+//! The reference sets the argument `epoch` of its spans when an epoch is over, so the argument has the number of the next epoch;
+//! and evaluation uses the names of training. Reliable is only that `epoch.block` encloses the `train` and `evaluate` spans of
+//! its epoch. A span is logged when it ends, so inner spans come first; in a file sorted by start, outer spans come first. A
+//! block of training ends with the computation before a checkpoint, or with the last step.
 
 use std::collections::HashMap;
 
 use dlio_event::{Nanos, Phase};
 use foldhash::fast::RandomState;
 
-/// What a tracer takes at most for the beginning of a span.
+/// Maximum time that a tracer takes for the beginning of a span, nanoseconds.
 const TRACING: Nanos = 1_000_000;
 
 /// Start and end of a span, nanoseconds.
 pub(super) type Span = (Nanos, Nanos);
 
-/// An epoch as far as its spans were met.
+/// An epoch with the spans known so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Epoch {
     number: u32,
@@ -35,11 +35,11 @@ impl Epoch {
     }
 }
 
-/// The epochs of one rank, in their order.
+/// The epochs of one rank in order.
 #[derive(Debug, Default)]
 pub(super) struct Epochs(Vec<Epoch>);
 
-/// The epochs of all ranks whose loop was read: the workers of a loader have files of their own, which do not name them.
+/// The epochs of all ranks whose loop has been read. Loader workers have files of their own, which lack the epochs.
 pub(super) type Loops = HashMap<u32, Epochs, RandomState>;
 
 fn holds(span: Span, moment: Nanos) -> bool {
@@ -47,7 +47,7 @@ fn holds(span: Span, moment: Nanos) -> bool {
 }
 
 impl Epochs {
-    /// The epoch whose spans hold a moment, and the part of it.
+    /// Returns the epoch and the phase that contain a time.
     pub(super) fn at(&self, moment: Nanos) -> Option<(u32, Phase)> {
         let after = self.0.partition_point(|epoch| epoch.begin() <= moment);
         let epoch = self.0.get(after.checked_sub(1)?)?;
@@ -74,48 +74,48 @@ impl Epochs {
     }
 }
 
-/// A block of training steps that has ended; it begins with its first fetch, whose line may come later.
+/// A finished block of training steps. It begins with its first fetch, whose line may come later.
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     start: Option<Nanos>,
     end: Nanos,
 }
 
-/// The block that has not ended.
+/// The unfinished block.
 #[derive(Debug, Default, Clone, Copy)]
 struct Open {
     start: Option<Nanos>,
-    /// End of the last computation, and of the last step with all that follows its computation; 0: none.
+    /// End of the last computation, and end of the last step; 0 if there is none.
     computed: Nanos,
     stepped: Nanos,
-    /// Steps that no checkpoint followed, and the time behind their computations.
+    /// Number of steps without a following checkpoint, and the time between their computations and their ends.
     steps: u64,
     behind: u64,
 }
 
-/// The loop of one process, line after line.
+/// State of one process's loop.
 #[derive(Debug, Default)]
 pub(super) struct Loop {
     epochs: Epochs,
-    /// The epoch that has not ended; 0: none has begun.
+    /// The unfinished epoch; 0 before the first.
     current: u32,
     ended: Vec<Ended>,
     open: Open,
     /// Start of the last line.
     last: Nanos,
-    /// When the reference has last begun to measure a computation.
+    /// Time at which the reference last began to measure a computation.
     measured: Nanos,
-    /// Checkpoints saved and loaded outside of training.
+    /// Number of checkpoints saved and loaded outside training.
     outside: [u32; 2],
 }
 
 impl Loop {
-    /// A line of the loop starts at `moment`.
+    /// Handles the start of a line.
     pub(super) fn met(&mut self, moment: Nanos) {
         self.last = moment;
     }
 
-    /// Where a line belongs that starts at `moment`: epoch, part and block; `None`: before the first epoch.
+    /// Returns the epoch, the phase and the block of a line that starts at `moment`; `None` before the first epoch.
     pub(super) fn place(&self, moment: Nanos) -> Option<(u32, Phase, u32)> {
         let (epoch, phase) = self.epochs.at(moment).or_else(|| {
             let train = self.epochs.get(self.current).and_then(|epoch| epoch.train);
@@ -126,18 +126,18 @@ impl Loop {
         Some((epoch, phase, block))
     }
 
-    /// The block of the current epoch in which something starts.
+    /// Returns the block of the current epoch that contains a start.
     fn block(&self, moment: Nanos) -> u32 {
         let before = self.ended.iter().rev().skip_while(|block| block.end > moment).count();
         u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// The loader is asked for the first batch: an epoch has begun at the latest.
+    /// Handles the request for the first batch, by which an epoch has begun.
     pub(super) fn begin(&mut self) {
         self.current = self.current.max(1);
     }
 
-    /// A batch was fetched from `start` on.
+    /// Handles a fetch.
     pub(super) fn fetched(&mut self, start: Nanos) {
         self.begin();
         match self.ended.last_mut().filter(|block| start < block.end) {
@@ -146,23 +146,23 @@ impl Loop {
         }
     }
 
-    /// The object around a step has been made, behind which the reference begins to measure the computation.
+    /// Handles the creation of the object around a step; after it the reference begins to measure the computation.
     pub(super) fn traced(&mut self, end: Nanos) {
         self.measured = end;
     }
 
-    /// When the computation whose span starts then begins for the reference: its clock also sees the tracer's own work.
+    /// Returns the start of a computation as the reference measures it: its clock includes the tracer's own work.
     pub(super) fn computes(&self, start: Nanos) -> Nanos {
         if self.measured <= start && start - self.measured < TRACING { self.measured } else { start }
     }
 
-    /// A computation has ended.
+    /// Handles the end of a computation.
     pub(super) fn computed(&mut self, end: Nanos) {
         self.begin();
         self.open.computed = self.open.computed.max(end);
     }
 
-    /// A step has ended, with all that follows its computation.
+    /// Handles the end of a step.
     pub(super) fn stepped(&mut self, end: Nanos) {
         // The step before a checkpoint ends after its block.
         if self.open.computed > 0 && end >= self.open.computed {
@@ -172,13 +172,14 @@ impl Loop {
         }
     }
 
-    /// A checkpoint that is saved then ends a block of training: its epoch, and its number there.
+    /// Handles the save of a checkpoint, which ends a block of training. Returns its epoch and its number in the epoch.
     pub(super) fn saved(&mut self, start: Nanos) -> (u32, u32) {
         let Some((epoch, Phase::Train, _)) = self.place(start).filter(|(epoch, ..)| *epoch == self.current) else {
             return self.outside(false);
         };
         if self.open.computed > 0 {
-            // The ranks meet between the computation and the checkpoint, which nothing records: as long as after other steps.
+            // Between the computation and the checkpoint the ranks meet at a barrier that is not recorded. Its time is estimated
+            // from the other steps.
             let met = self.open.behind.checked_div(self.open.steps).unwrap_or(0);
             let end = start.min(self.open.computed.saturating_add(met));
             self.ended.push(Ended { start: self.open.start, end });
@@ -187,40 +188,40 @@ impl Loop {
         (epoch, u32::try_from(self.ended.len()).unwrap_or(u32::MAX).max(1))
     }
 
-    /// A checkpoint outside of training: its epoch, and its number among those that were loaded, or saved.
+    /// Handles a checkpoint outside training. Returns its epoch and its number among the saved or loaded ones.
     pub(super) fn outside(&mut self, load: bool) -> (u32, u32) {
         let count = &mut self.outside[usize::from(load)];
         *count += 1;
         (self.current.max(1), *count)
     }
 
-    /// Training of an epoch: its number, and the blocks of it.
+    /// Handles the training span of an epoch. Returns the epoch and its blocks.
     pub(super) fn trained(&mut self, span: Span) -> (u32, Vec<Span>) {
         let (mut ended, open) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.open));
         let number = self.number(span);
         self.epochs.change(number, |epoch| epoch.train = Some(span));
         if self.last < span.0 {
-            // What is inside comes later.
+            // The inner spans come later.
             return (number, vec![span]);
         }
         if open.computed > 0 {
             ended.push(Ended { start: open.start, end: open.computed.max(open.stepped) });
         }
-        // Before its first fetch the first block has made the loader.
+        // The first block starts with the creation of the loader, before the first fetch.
         let start = |(index, block): (usize, &Ended)| if index == 0 { Some(span.0) } else { block.start };
         let of = |(index, block): (usize, &Ended)| Some((start((index, block))?, block.end));
         let blocks: Vec<Span> = ended.iter().enumerate().filter_map(of).collect();
         (number, if blocks.is_empty() { vec![span] } else { blocks })
     }
 
-    /// Evaluation of an epoch: its number.
+    /// Handles the evaluation span of an epoch. Returns the epoch.
     pub(super) fn evaluated(&mut self, span: Span) -> u32 {
         let number = self.number(span);
         self.epochs.change(number, |epoch| epoch.eval = Some(span));
         number
     }
 
-    /// An epoch, which says its number itself in `count`.
+    /// Handles the span of an epoch, whose number is in `count`. Returns the epoch.
     pub(super) fn epoch(&mut self, span: Span, count: Option<u32>) -> u32 {
         let is_over = self.last >= span.0;
         let number = if is_over && self.current > 0 { self.current } else { count.unwrap_or(self.current).max(1) };
@@ -235,13 +236,13 @@ impl Loop {
         self.epochs.at(span.0).map_or(self.current, |(number, _)| number)
     }
 
-    /// The epochs, for the files of the rank's workers.
+    /// Returns the epochs for the files of the rank's workers.
     pub(super) fn into_epochs(self) -> Epochs {
         self.epochs
     }
 }
 
-/// Steps of a loader's worker, which counts on from epoch to epoch.
+/// Step numbers of a loader's worker, which counts on from epoch to epoch.
 #[derive(Debug, Default)]
 pub(super) struct WorkerSteps {
     part: Option<(u32, Phase)>,
@@ -250,7 +251,7 @@ pub(super) struct WorkerSteps {
 }
 
 impl WorkerSteps {
-    /// The step within its part of an epoch.
+    /// Returns the number of a step within its phase of an epoch.
     pub(super) fn within(&mut self, part: (u32, Phase), step: u32) -> u32 {
         if self.part != Some(part) {
             (self.part, self.before) = (Some(part), self.last);
@@ -264,7 +265,7 @@ impl WorkerSteps {
 mod tests {
     use super::*;
 
-    /// A step of ten moments: two of fetching, five of computation, three of what follows.
+    /// Adds a step of 10 ns: 2 for the fetch, 5 for the computation, 3 for the rest.
     fn step(of: &mut Loop, start: Nanos) {
         of.computed(start + 7);
         of.fetched(start);
@@ -295,7 +296,7 @@ mod tests {
     fn a_checkpoint_ends_the_block_of_the_step_before_it() {
         let mut of = Loop::default();
         step(&mut of, 10);
-        // The step before the checkpoint has its lines around it.
+        // The lines of the step before the checkpoint surround it.
         of.computed(27);
         assert_eq!(of.saved(33), (1, 1));
         of.fetched(20);

@@ -1,7 +1,8 @@
-//! elbencho's `--opslog`: JSON lines, two per operation, one when it begins and one when it is over.
+//! Import of elbencho's `--opslog`: JSON lines, two per operation, at its begin and at its end.
 //!
-//! Opens name a file, what follows names its number: a worker's number is the file that it has opened and not yet used.
-//! Files that all workers share are opened without a line, so their operations keep the number for a name.
+//! The lines of an open name the file, and the lines of later operations have its number. A worker's number stands for the file
+//! that the worker has opened and not yet used. Files shared by all workers are opened without a line, so their operations keep
+//! the number as a name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,24 +11,24 @@ use dlio_event::{Event, Lane, Nanos, OpKind, Outcome, Phase, Position};
 use foldhash::fast::RandomState;
 
 use super::json::{self, Value};
-use super::rank_buffers::{Names, RankBuffers, Who};
-use super::time::Calendar;
+use super::rank_buffers::{Process, RankBuffers, RowNames};
+use super::time::TimeParser;
 
-/// Operations that may be open at once; more means that ends are missing.
+/// Maximum number of operations in flight; more means that end lines are missing.
 const OPEN: usize = 1 << 20;
-/// Files that a worker may have open; more means that their ends are missing.
+/// Maximum number of open files per worker; more means that close lines are missing.
 const FILES: usize = 1 << 10;
 
 #[derive(Default)]
 pub(super) struct Reader {
-    calendar: Calendar,
-    /// Operations that have begun, by who does what, where. The same one may be under way more than once.
+    calendar: TimeParser,
+    /// Operations in flight. The same operation may be in flight more than once.
     open: HashMap<Key, Vec<Begun>, RandomState>,
     count: usize,
     files: HashMap<i64, Files, RandomState>,
 }
 
-/// The files that a worker has open: their names, and their numbers once something was done with them.
+/// Open files of a worker: their names, and their numbers after the first use.
 #[derive(Default)]
 struct Files(Vec<(String, Option<u64>)>);
 
@@ -93,7 +94,7 @@ impl Reader {
         }
         let line = Line::of(line)?;
         let Line { date: Some(date), worker: Some(worker), op: Some(op), finished: Some(finished), .. } = &line else {
-            return Err("no operation of elbencho: date, worker_rank, op_name and is_finished are needed".to_owned());
+            return Err("not an elbencho operation: date, worker_rank, op_name and is_finished are required".to_owned());
         };
         let Some(kind) = kind_of(op) else {
             buffers.skip(op, "");
@@ -118,11 +119,11 @@ impl Reader {
         let files = self.files.entry(*worker).or_default();
         let name = files.name(kind, op, &line);
         let object = Some(name.as_deref().unwrap_or(&line.entry)).filter(|entry| !entry.is_empty());
-        // A worker is a thread of one rank of its own; -1 is the program's main thread.
-        buffers.row(Who::Rank(rank), thread, event, Names { object, ..Names::default() })
+        // A worker is a thread of a single rank; -1 is the program's main thread.
+        buffers.row(Process::Rank(rank), thread, event, RowNames { object, ..RowNames::default() })
     }
 
-    /// When the operation began of which this is the end; the first of several.
+    /// Returns the begin of the operation that ends here; if there are several, the first.
     fn begun(&mut self, key: &Key, entry: &str) -> Option<Nanos> {
         let open = self.open.get_mut(key)?;
         let place = open.iter().position(|begun| begun.entry == entry)?;
@@ -140,7 +141,7 @@ impl Reader {
 }
 
 impl Files {
-    /// The file that a number stands for, as far as its worker has told; an end of an open or a close is taken down.
+    /// Returns the file name of a number as far as it is known, and updates the open files at the end of an open or a close.
     fn name(&mut self, kind: OpKind, op: &str, line: &Line<'_>) -> Option<String> {
         let Self(files) = self;
         if kind == OpKind::Open {
@@ -154,7 +155,7 @@ impl Files {
         }
         let number = line.entry.parse().ok()?;
         let word = op.to_ascii_lowercase();
-        // These count the files of a worker, the others those of the process.
+        // These operations count the files of a worker; the others count those of the process.
         if word.starts_with("cufile") || word.starts_with("hdfs") {
             return files.first().filter(|_| files.len() == 1).map(|(name, _)| name.clone());
         }

@@ -1,11 +1,11 @@
-//! fio's iologs: version 3, a time in microseconds in front of every action, and version 2, which has no times but
-//! waits. Neither says how long an action took.
+//! Import of fio's iologs. Version 3 has a time in microseconds before each action; version 2 has waits instead of times. Neither
+//! has durations.
 //!
-//! A wait of version 2 lasts until so many milliseconds after the start of fio. That is what fio does (3.33 was measured, and the sources
-//! of the development version say the same); its manual has microseconds after the wait before.
+//! A wait of version 2 lasts until the given number of milliseconds after the start of fio. This was measured with fio 3.33 and
+//! agrees with the sources of the development version; the manual describes microseconds after the previous wait.
 //!
-//! fio appends to a log that exists. The jobs of a run do so too, each with its own log at its end (`numjobs`): a log of other files is
-//! that of a job beside the one before, and one of the same files begins when that one has ended.
+//! fio appends to an existing log. The jobs of one run (`numjobs`) do so too, each with its own log at its end. A log with other
+//! files therefore belongs to a parallel job, and a log with the same files begins when the previous one has ended.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,23 +14,23 @@ use dlio_event::{Event, Lane, Nanos, OpKind, Phase, Position};
 
 use foldhash::fast::RandomState;
 
-use super::rank_buffers::{Names, RankBuffers, Who};
+use super::rank_buffers::{Process, RankBuffers, RowNames};
 
 #[derive(Default)]
 pub(super) struct Reader {
-    /// One log is of one job: its name stands for the process.
+    /// Name of the job that wrote the log; it stands for the process.
     job: String,
     rank: Option<u32>,
     version: Option<u32>,
-    /// Jobs before this one in the file.
+    /// Number of earlier jobs in the file.
     jobs: u32,
     /// Files of all logs so far.
     files: HashSet<String, RandomState>,
-    /// A log has begun, and none of its files was named.
+    /// Whether a log has begun and none of its files has been named.
     is_new: bool,
-    /// When the log began, after those before it in the file.
+    /// Start of the log relative to the first log in the file.
     began: Nanos,
-    /// Its last moment: in a log without times, where its waits have brought it.
+    /// Time of the last action. In a log without times, the sum of its waits.
     now: Nanos,
 }
 
@@ -56,17 +56,17 @@ impl Reader {
             _ => return Err(format!("{line:?}; expected `fio version 2 iolog` or `fio version 3 iolog`")),
         };
         let (at, action) = if version == 3 {
-            let (time, action) = line.split_once(BLANKS).ok_or("a time and an action were expected")?;
+            let (time, action) = line.split_once(BLANKS).ok_or("expected a time and an action")?;
             let micros: Option<u64> = time.parse().ok();
             let at = micros.and_then(|micros| micros.checked_mul(1_000)?.checked_add(self.began));
-            (at.ok_or_else(|| format!("{time:?} is no time in microseconds"))?, action.trim_start())
+            (at.ok_or_else(|| format!("{time:?} is not a time in microseconds"))?, action.trim_start())
         } else {
             (self.now, line)
         };
         let action = Action::of(action)?;
         if action.word == "wait" && version == 2 {
             let nanos = action.offset.checked_mul(1_000_000).and_then(|nanos| nanos.checked_add(self.began));
-            self.now = self.now.max(nanos.ok_or("its waits do not fit into nanoseconds")?);
+            self.now = self.now.max(nanos.ok_or("the sum of its waits is too large for nanoseconds")?);
             return Ok(());
         }
         self.now = self.now.max(at);
@@ -96,15 +96,15 @@ impl Reader {
             bytes: length.unwrap_or(0),
             ..Event::span(kind, Lane::MAIN, Position { phase: Phase::Train, ..Position::default() }, at, at)
         };
-        let names = Names { object: Some(action.file), ..Names::default() };
+        let names = RowNames { object: Some(action.file), ..RowNames::default() };
         let rank = match self.rank {
             Some(rank) => rank,
-            None => *self.rank.insert(buffers.rank(Who::Named(&format!("{} {}", self.job, self.jobs)))),
+            None => *self.rank.insert(buffers.rank(Process::Named(&format!("{} {}", self.job, self.jobs)))),
         };
-        buffers.row(Who::Rank(rank), Some("0"), event, names)
+        buffers.row(Process::Rank(rank), Some("0"), event, names)
     }
 
-    /// A log names a file: the first one tells whose log it is.
+    /// Handles the addition of a file; the first one decides to which job the log belongs.
     fn adds(&mut self, file: &str, buffers: &mut RankBuffers) {
         let is_known = !self.files.insert(file.to_owned());
         if !std::mem::take(&mut self.is_new) || is_known {
@@ -112,14 +112,14 @@ impl Reader {
         }
         self.jobs += 1;
         (self.rank, self.began, self.now) = (None, 0, 0);
-        buffers.remarks.add(format!(
+        buffers.warnings.add(format!(
             "{} has the logs of several jobs, one behind the other: those of other files count as jobs at the same time",
             self.job
         ));
     }
 }
 
-/// `file action`, `file action offset length`, or `file wait milliseconds`; a file's name may hold spaces.
+/// An action: `file action`, `file action offset length` or `file wait milliseconds`. File names may contain spaces.
 struct Action<'a> {
     file: &'a str,
     word: &'a str,
@@ -129,7 +129,7 @@ struct Action<'a> {
 
 impl<'a> Action<'a> {
     fn of(text: &'a str) -> Result<Self, String> {
-        let (before, last) = last_word(text).ok_or_else(|| format!("{text:?}: a file and an action were expected"))?;
+        let (before, last) = last_word(text).ok_or_else(|| format!("{text:?}; expected a file and an action"))?;
         if let (Ok(number), Some((rest, word))) = (last.parse(), last_word(before)) {
             if word == "wait" {
                 return Ok(Self { file: rest, word, offset: number, length: None });
@@ -142,10 +142,10 @@ impl<'a> Action<'a> {
     }
 }
 
-/// fio separates words by any blanks.
+/// Characters that separate words.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The last word, and what stands before it.
+/// Splits off the last word and returns it with the text before it.
 fn last_word(text: &str) -> Option<(&str, &str)> {
     let (before, word) = text.rsplit_once(BLANKS)?;
     Some((before.trim_end_matches(BLANKS), word)).filter(|(before, _)| !before.is_empty())

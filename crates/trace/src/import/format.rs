@@ -1,35 +1,36 @@
-//! Formats of foreign traces, and how the beginning of a file tells which one it has.
+//! Formats of foreign traces, and their detection from the beginning of a file.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::source::Lines;
+use super::sources::LineReader;
 
-/// The formats that can be imported.
+/// A format that can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceFormat {
     /// dftracer's JSON lines (`.pfw`, `.pfw.gz`), old and new layouts.
     Dftracer,
-    /// The operation log of s3dlio and sai3-bench: tab-separated, with a header, or a JSON object per line with the same names.
+    /// Operation log of s3dlio and sai3-bench: tab-separated with a header, or one JSON object per line with the same names.
     OpLog,
-    /// The benchmark data of warp (`.csv.zst`): tab-separated, with a header.
+    /// Benchmark data of warp (`.csv.zst`): tab-separated with a header.
     Warp,
     /// elbencho's `--opslog`: JSON lines.
     Elbencho,
     /// fio's iolog, versions 2 and 3.
     Fio,
-    /// `--io-trace-log` of MLPerf Storage's KV-cache benchmark: comma-separated, with a header.
+    /// `--io-trace-log` of MLPerf Storage's KV-cache benchmark: comma-separated with a header.
     KvCache,
-    /// The text that `darshan-dxt-parser` prints.
+    /// Text output of `darshan-dxt-parser`.
     DarshanDxt,
-    /// Our own export: comma-separated, the columns of a trace, with a header.
+    /// CSV export of this program: comma-separated, the columns of a trace, with a header.
     Csv,
-    /// Chrome's trace-event JSON, which Perfetto opens: our own export, and events with names that are known here.
+    /// Chrome's trace-event JSON, which Perfetto opens: the export of this program, and events of other programs with known
+    /// names.
     Chrome,
 }
 
 impl SourceFormat {
-    /// Every format, with the name that it has on the command line.
+    /// All formats with their names on the command line.
     pub const ALL: &[(SourceFormat, &str)] = &[
         (SourceFormat::Dftracer, "dftracer"),
         (SourceFormat::OpLog, "op-log"),
@@ -42,25 +43,25 @@ impl SourceFormat {
         (SourceFormat::Chrome, "chrome"),
     ];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(format, _)| *format == self).map_or("", |(_, name)| name)
     }
 
-    /// The names of all, for messages.
+    /// Returns the comma-separated names of all formats, for messages.
     pub(super) fn names() -> String {
         Self::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
     }
 
-    /// The format of a file, told by how it begins; `None`: it is none of these, or cannot be read.
+    /// Detects the format of a file from its beginning; `None` if it is unknown or the file cannot be read.
     #[must_use]
     pub fn of_file(path: &Path) -> Option<Self> {
-        let mut lines = Lines::open(path, &Arc::default()).ok()?;
+        let mut lines = LineReader::open(path, &Arc::default()).ok()?;
         Self::of(lines.head().ok()?)
     }
 
-    /// The format of a text that begins so: its first line that is no comment tells it.
+    /// Detects the format of a text from its beginning: the first line that is not a comment decides.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         let mut bracket = false;
         for line in head.split(|byte| *byte == b'\n') {
@@ -80,7 +81,8 @@ impl SourceFormat {
         bracket.then_some(Self::Dftracer)
     }
 
-    /// An array whose bracket has a line of its own: dftracer's has a line per event, and is told by what only it writes.
+    /// Detects the format of a JSON array whose bracket has a line of its own. dftracer writes one event per line and uses words
+    /// that no other program does.
     fn of_array(head: &[u8]) -> Self {
         let words = [
             "hash\"",
@@ -96,7 +98,7 @@ impl SourceFormat {
         let other = ["\"ph\":\"B\"", "\"ph\": \"B\"", "\"process_name\""];
         let has = |words: &[&str]| words.iter().any(|word| holds(head, word));
         let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        // A line each, and none of them begins elsewhere.
+        // Every line is one object and no object continues on the next line.
         let objects = lines.filter(|line| !line.is_empty()).skip(1).all(|line| matches!(line[0], b'{' | b']' | b'#'));
         if objects && !has(&other) || has(&words) { Self::Dftracer } else { Self::Chrome }
     }

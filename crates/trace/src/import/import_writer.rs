@@ -1,7 +1,7 @@
-//! The trace files of an import: row groups are encoded and written by a thread of their own.
+//! Writer of imported traces: a thread of its own encodes and writes row groups.
 //!
-//! Invariant: nothing lies under a file's final name before all files are whole. Until then they are
-//! `rank-00000.parquet.tmp`, and they are removed when the import ends early.
+//! Invariant: no file has its final name before all files are complete. Until then they are named `rank-00000.parquet.tmp`, and
+//! they are removed if the import ends early.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -16,40 +16,40 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
-use crate::columns::Place;
+use crate::columns::RankContext;
 use crate::encoder::{Encoder, Workspace};
 use crate::error::Error;
 use crate::folder::file_name;
 use crate::footer::{self, MAGIC};
 use crate::header::{Header, State};
 use crate::names::NameTables;
-use crate::packed::Packed;
+use crate::packed_events::PackedEvents;
 use crate::row_group::EncodedGroup;
 
-/// Events of a full row group.
+/// Number of events in a full row group.
 pub(super) const GROUP_ROWS: usize = 64 * 1024;
-/// Row groups that may wait for the thread.
+/// Number of row groups in the queue of the thread.
 const QUEUE: usize = 1;
-/// Encoders that are kept: each holds what the rows of its rank have in common.
+/// Maximum number of encoders in memory; each holds the encoded columns whose rows are equal.
 const ENCODERS: usize = 256;
 
-/// Events of one rank that become a row group.
+/// Events of one rank that form a row group.
 pub(super) struct RowGroup {
     pub(super) rank: u32,
-    pub(super) events: Vec<Packed>,
+    pub(super) events: Vec<PackedEvents>,
     pub(super) names: Arc<NameTables>,
 }
 
-/// The writing thread.
+/// Handle of the writer thread.
 pub(super) struct ImportWriter {
     folder: PathBuf,
     row_groups: Option<SyncSender<RowGroup>>,
-    spare: Receiver<Packed>,
+    spare: Receiver<PackedEvents>,
     thread: Option<JoinHandle<Result<Files, Error>>>,
 }
 
 impl ImportWriter {
-    /// Makes the folder, tries that files can be made in it, and starts the thread.
+    /// Creates the folder, checks that files can be created in it, and starts the thread.
     pub(super) fn start(folder: &Path) -> Result<Self, Error> {
         let files = Files::prepare(folder)?;
         let (row_groups, incoming) = sync_channel(QUEUE);
@@ -61,19 +61,19 @@ impl ImportWriter {
         Ok(Self { folder: folder.to_owned(), row_groups: Some(row_groups), spare, thread: Some(thread) })
     }
 
-    /// A buffer for events: one that has been written, if there is one.
-    pub(super) fn spare(&self) -> Packed {
-        self.spare.try_recv().unwrap_or_else(|_| Packed::with_room())
+    /// Returns an empty event buffer, reused if possible.
+    pub(super) fn spare(&self) -> PackedEvents {
+        self.spare.try_recv().unwrap_or_else(|_| PackedEvents::with_room())
     }
 
-    /// Hands a row group over; waits while the thread is behind.
+    /// Queues a row group; waits while the queue is full.
     pub(super) fn write(&mut self, row_group: RowGroup) -> Result<(), Error> {
         let sent = self.row_groups.as_ref().is_some_and(|row_groups| row_groups.send(row_group).is_ok());
-        // The thread ends early only by an error.
+        // The thread ends early only with an error.
         if sent { Ok(()) } else { self.end().map(drop) }
     }
 
-    /// Ends all files; they wait for their names.
+    /// Writes the footers. The files keep their temporary names.
     pub(super) fn finish(mut self, header: impl Fn(u32) -> Header) -> Result<Files, Error> {
         let mut files = self.end()?;
         files.footers(header)?;
@@ -90,7 +90,7 @@ impl ImportWriter {
     }
 }
 
-/// An import that ends early leaves nothing: the files are dropped here.
+/// An import that ends early leaves nothing, because dropping the files removes them.
 impl Drop for ImportWriter {
     fn drop(&mut self) {
         if self.thread.is_some() {
@@ -99,7 +99,7 @@ impl Drop for ImportWriter {
     }
 }
 
-fn run(mut files: Files, row_groups: &Receiver<RowGroup>, emptied: &Sender<Packed>) -> Result<Files, Error> {
+fn run(mut files: Files, row_groups: &Receiver<RowGroup>, emptied: &Sender<PackedEvents>) -> Result<Files, Error> {
     let mut events = Vec::new();
     for RowGroup { rank, events: packed, names } in row_groups {
         events.clear();
@@ -107,7 +107,7 @@ fn run(mut files: Files, row_groups: &Receiver<RowGroup>, emptied: &Sender<Packe
         for mut buffer in packed {
             events.extend(buffer.iter());
             buffer.clear();
-            // Nobody wants it at the very end.
+            // At the end of the import nobody receives the buffer.
             let _ = emptied.send(buffer);
         }
         files.write(rank, &events, &names)?;
@@ -115,19 +115,19 @@ fn run(mut files: Files, row_groups: &Receiver<RowGroup>, emptied: &Sender<Packe
     Ok(files)
 }
 
-/// All files, under temporary names.
+/// All files of the import under their temporary names.
 pub(super) struct Files {
     folder: PathBuf,
-    /// The folder was made here.
+    /// Whether the import created the folder.
     made: bool,
     by_rank: BTreeMap<u32, RankFile>,
     encoders: BTreeMap<u32, Encoding>,
     workspace: Workspace,
-    /// Files that have their names, while others have not.
+    /// Files that have their final names while others do not yet.
     published: Vec<PathBuf>,
 }
 
-/// The encoder of one rank, and the tables whose numbers it remembers.
+/// The encoder of one rank and the name tables to which its cached columns refer.
 struct Encoding {
     encoder: Encoder,
     names: Arc<NameTables>,
@@ -136,7 +136,7 @@ struct Encoding {
 struct RankFile {
     temporary: PathBuf,
     schema: SchemaDescPtr,
-    /// What is still to be written; it counts the bytes of the file.
+    /// Bytes to be written next. Its count is the size of the file.
     buffer: TrackedWrite<Vec<u8>>,
     groups: Vec<EncodedGroup>,
     rows: u64,
@@ -169,13 +169,13 @@ impl Files {
     }
 
     fn group(&mut self, rank: u32, events: &[Event], names: &Arc<NameTables>) -> std::io::Result<()> {
-        // In other tables the numbers that an encoder remembers stand for other names.
+        // With new name tables the numbers in the cached columns have other meanings.
         let known = self.encoders.get(&rank).is_some_and(|known| Arc::ptr_eq(&known.names, names));
         if !known && self.encoders.len() >= ENCODERS {
             self.encoders.clear();
         }
         if !known {
-            let encoder = Encoder::new(Place { rank, offset_to_rank0_ns: 0 }).map_err(io_error)?;
+            let encoder = Encoder::new(RankContext { rank, offset_to_rank0_ns: 0 }).map_err(io_error)?;
             self.encoders.insert(rank, Encoding { encoder, names: Arc::clone(names) });
         }
         let Some(Encoding { encoder, names }) = self.encoders.get_mut(&rank) else { return Ok(()) };
@@ -187,7 +187,7 @@ impl Files {
         file.group((encoder, &mut self.workspace), events, names)
     }
 
-    /// Footers for all.
+    /// Writes the footers of all files.
     fn footers(&mut self, header: impl Fn(u32) -> Header) -> Result<(), Error> {
         for (rank, mut file) in std::mem::take(&mut self.by_rank) {
             let ended = file.footer(&header(rank));
@@ -197,7 +197,7 @@ impl Files {
         Ok(())
     }
 
-    /// Names for all.
+    /// Gives all files their final names.
     pub(super) fn publish(mut self) -> Result<(), Error> {
         for (rank, file) in &self.by_rank {
             let name = self.folder.join(file_name(*rank));
@@ -213,7 +213,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What cannot be removed has a name that no reader looks for.
+        // A file that cannot be removed has a name that no reader looks for.
         let temporary = self.by_rank.values().map(|file| &file.temporary);
         for path in temporary.chain(&self.published) {
             let _ = std::fs::remove_file(path);
@@ -254,7 +254,7 @@ impl RankFile {
         self.commit()
     }
 
-    /// Appends to the file, which is open only meanwhile: there may be more ranks than files that can be open.
+    /// Appends the buffered bytes. The file is open only during this call, because there may be more ranks than file descriptors.
     fn commit(&mut self) -> std::io::Result<()> {
         self.buffer.flush()?;
         let bytes = std::mem::take(self.buffer.inner_mut());
@@ -262,7 +262,7 @@ impl RankFile {
     }
 }
 
-/// Encoding goes to memory, so an encoding error can only be a defect; it must still reach the user.
+/// Converts an encoding error. Encoding writes to memory, so such an error is a defect, and it must still be reported.
 fn io_error(error: ParquetError) -> std::io::Error {
     std::io::Error::other(error)
 }
@@ -273,8 +273,8 @@ mod tests {
 
     use super::*;
 
-    fn packed(event: &Event, times: usize) -> Vec<Packed> {
-        let mut packed = Packed::with_room();
+    fn packed(event: &Event, times: usize) -> Vec<PackedEvents> {
+        let mut packed = PackedEvents::with_room();
         (0..times).for_each(|_| packed.push(event));
         vec![packed]
     }

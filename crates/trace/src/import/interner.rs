@@ -1,38 +1,39 @@
-//! Numbers of object names. Most rows name an object that an earlier row has named; what such a name costs is waiting for
-//! memory, so names are looked up many at a time: the processor fetches the places of all while it looks at the first.
+//! Interning of object names. Most rows name a known object, and the cost of a lookup is the wait for memory. Names are therefore
+//! looked up in groups: the processor fetches the slots of all names while it compares the first.
 
 use std::hash::BuildHasher;
 
 use dlio_event::ObjectId;
 use foldhash::fast::RandomState;
 
-/// Places of an empty table, a power of two.
+/// Size of an empty hash table, a power of two.
 const SLOTS: usize = 1 << 10;
-/// Bytes in front of a name: its length and its number.
+/// Bytes before a name in the arena: its length and its number.
 const HEAD: usize = 8;
-/// Where names begin is counted in steps of so many bytes.
+/// Alignment of names in the arena, bytes.
 const STEP: usize = 8;
 
-/// Names that were given numbers, and names that wait for theirs.
+/// A table of names, and the names whose numbers are to be looked up.
 pub(super) struct Interner {
-    /// 0, or the upper half of a hash and where the name begins in `arena`, plus one; at most half of them in use.
+    /// Hash table. A slot is 0, or combines the upper half of a hash with the index of the name in `arena`, plus one. At most
+    /// half of the slots are in use.
     slots: Vec<u64>,
     used: usize,
-    /// Head and text of each name.
+    /// Length, number and text of each name.
     arena: Vec<u8>,
     hasher: RandomState,
     waiting: Vec<Waiting>,
-    /// The texts of those that wait.
+    /// Texts of the waiting names.
     text: Vec<u8>,
 }
 
-/// A name that waits for its number.
+/// A name whose number is to be looked up.
 struct Waiting {
     row: usize,
     hash: u64,
     from: usize,
     to: usize,
-    /// What the table and the arena have where the name should be.
+    /// FileContents of the hash table and the arena at the expected position of the name.
     slot: u64,
     head: [u32; 2],
 }
@@ -51,10 +52,10 @@ impl Default for Interner {
 }
 
 impl Interner {
-    /// Takes down a row's name.
+    /// Adds a row's name to the waiting names.
     pub(super) fn add(&mut self, name: &str, row: usize) {
         let last = self.waiting.last().map(|last| (last.hash, last.from, last.to));
-        // Rows of one file often follow each other.
+        // Consecutive rows often have the same name.
         let known = last.filter(|(_, from, to)| self.text.get(*from..*to) == Some(name.as_bytes()));
         let (hash, from, to) = known.unwrap_or_else(|| {
             let from = self.text.len();
@@ -64,7 +65,7 @@ impl Interner {
         self.waiting.push(Waiting { row, hash, from, to, slot: 0, head: [0; 2] });
     }
 
-    /// Gives all names that wait their numbers, in the order in which they came; `number` makes a number for a new one.
+    /// Looks up all waiting names in order and passes each row and number to `told`; `number` makes the number of a new name.
     pub(super) fn resolve(&mut self, mut number: impl FnMut(&str) -> ObjectId, mut told: impl FnMut(usize, ObjectId)) {
         let mask = self.slots.len() - 1;
         for name in &mut self.waiting {
@@ -131,29 +132,29 @@ impl Interner {
         }
     }
 
-    /// Bytes of all names.
+    /// Returns the size of all names, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.arena.len()
     }
 }
 
-/// Where the search for a hash begins.
+/// Returns the slot at which the search for a hash begins.
 fn home(hash: u64, mask: usize) -> usize {
     usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & mask
 }
 
-/// What of a hash is kept in its slot.
+/// Returns the part of a hash that is stored in its slot.
 fn tag(word: u64) -> u64 {
     word >> 32
 }
 
-/// Where the name of a slot begins in the arena; `None`: the slot is free.
+/// Returns the index in the arena of a slot's name; `None` if the slot is free.
 fn place(slot: u64) -> Option<usize> {
     let at = usize::try_from(slot & u64::from(u32::MAX)).unwrap_or(0);
     at.checked_sub(1).map(|at| at * STEP)
 }
 
-/// Length and number of a name.
+/// Returns the length and the number of a name.
 fn head(arena: &[u8], at: usize) -> [u32; 2] {
     let bytes = arena.get(at..).and_then(|rest| rest.first_chunk::<HEAD>()).copied().unwrap_or_default();
     let word = u64::from_le_bytes(bytes);

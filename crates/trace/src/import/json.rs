@@ -1,25 +1,25 @@
-//! JSON objects that are lines: their members are told one by one, nothing is stored.
+//! Parser of JSON objects in lines. It passes the members to a callback one by one and stores nothing.
 //!
-//! What it accepts is what JSON accepts, no more and no less; a property test holds it against another reader.
+//! It accepts exactly the texts that are valid JSON; a property test compares it with another parser.
 
 use std::borrow::Cow;
 
-/// Objects inside of objects inside of …: nobody means that.
+/// Maximum nesting depth of objects.
 const DEPTH: usize = 64;
 
-/// A value, as far as it is of interest.
+/// A value of a member.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
-    /// As it is written.
+    /// Digits as written.
     Number(&'a str),
     Truth(bool),
-    /// `null`, an array, or what lies deeper.
+    /// `null`, an array, or an object below the second level.
     Other,
 }
 
 impl<'a> Value<'a> {
-    /// A text.
+    /// Returns the text of a string.
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Value::Text(text) => Some(text),
@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number, also one that is written as text.
+    /// Parses a whole number, which may be written as a string.
     pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
         match self {
             Value::Number(digits) => digits.parse().ok(),
@@ -37,11 +37,10 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Tells the members of the one object that a text consists of, and those of the objects in it with the key under which
-/// these lie.
+/// Passes the members of the object `text` to a callback, and the members of objects in it together with the key of their object.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The syntax error.
 pub(super) fn members<'a>(
     text: &'a str,
     mut each: impl FnMut(Option<&str>, &str, Value<'a>) -> Result<(), String>,
@@ -54,7 +53,7 @@ pub(super) fn members<'a>(
     if scanner.at == text.len() { Ok(()) } else { Err(scanner.wrong("the end of the line")) }
 }
 
-/// An object without the commas in front of its closing brackets, which older programs write; `None`: it has none.
+/// Removes the commas before closing brackets, which older programs write; `None` if there are none.
 pub(super) fn without_trailing_commas(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let (mut quoted, mut escaped, mut left_out) = (false, false, false);
@@ -84,7 +83,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn wrong(&self, expected: &str) -> String {
-        format!("no JSON: expected {expected} at column {}", self.at + 1)
+        format!("invalid JSON: expected {expected} at column {}", self.at + 1)
     }
 
     fn blanks(&mut self) {
@@ -101,7 +100,7 @@ impl<'a> Scanner<'a> {
         Err(self.wrong(&format!("{:?}", char::from(byte))))
     }
 
-    /// The members of an object behind its brace.
+    /// Parses the members of an object after its brace.
     fn object(&mut self, inside: Option<&str>, depth: usize, each: &mut Each<'_, 'a>) -> Result<(), String> {
         if depth >= DEPTH {
             return Err("objects are nested too deeply".to_owned());
@@ -220,7 +219,7 @@ impl<'a> Scanner<'a> {
         if count > 0 { Ok(()) } else { Err(self.wrong("a digit")) }
     }
 
-    /// A text behind its first quote.
+    /// Parses a string after its first quote.
     fn string(&mut self) -> Result<Cow<'a, str>, String> {
         let from = self.at;
         let mut escaped = false;
@@ -231,9 +230,9 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.at += 2;
                 }
-                Some(0..=0x1f) => return Err(self.wrong("no control character in a text")),
+                Some(0..=0x1f) => return Err(self.wrong("a string without control characters")),
                 Some(_) => self.at += 1,
-                None => return Err(self.wrong("the end of a text")),
+                None => return Err(self.wrong("the end of a string")),
             }
         }
         self.at += 1;
@@ -241,7 +240,7 @@ impl<'a> Scanner<'a> {
             return Ok(Cow::Borrowed(&self.text[from..self.at - 1]));
         }
         let quoted = self.text.get(from - 1..self.at).unwrap_or_default();
-        serde_json::from_str(quoted).map(Cow::Owned).map_err(|error| format!("no JSON: {error}"))
+        serde_json::from_str(quoted).map(Cow::Owned).map_err(|error| format!("invalid JSON: {error}"))
     }
 }
 
@@ -251,7 +250,7 @@ mod tests {
 
     use super::*;
 
-    /// All that is told of a line: members with texts, numbers and truths.
+    /// Returns all members of a line that are strings, numbers or booleans.
     fn told(line: &str) -> Result<Vec<String>, String> {
         let mut told = Vec::new();
         members(line, |inside, key, value| {
@@ -261,7 +260,7 @@ mod tests {
         Ok(told)
     }
 
-    /// Whether another reader accepts it; numbers beyond every float, which it refuses, are JSON.
+    /// Whether the other parser accepts the line. It rejects numbers beyond the range of floats, which are valid JSON.
     fn expected(line: &str) -> bool {
         match serde_json::from_str::<serde_json::Value>(line) {
             Ok(value) => value.is_object(),

@@ -1,10 +1,10 @@
-//! `--io-trace-log` of the KV-cache benchmark of MLPerf Storage: one line per access, with a moment and no duration.
+//! Import of `--io-trace-log` of MLPerf Storage's KV-cache benchmark: one line per access, with a time and no duration.
 
 use dlio_event::{Event, Lane, OpKind, Phase, Position};
 
 use super::columns::{Columns, Splitter};
 use super::multiline_record::{UNIT, without_quotes};
-use super::rank_buffers::{Names, RankBuffers, Who};
+use super::rank_buffers::{Process, RankBuffers, RowNames};
 use super::time;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Reader {
             return Ok(());
         }
         let layout = match &self.layout {
-            // Files that were put one behind the other repeat their header.
+            // Concatenated files repeat their header.
             Some(layout) if line != layout.header => layout,
             _ => {
                 self.layout = Some(Layout::of(line)?);
@@ -71,7 +71,7 @@ impl Reader {
             object_size: moves.then_some(size),
             ..Event::span(kind, Lane::MAIN, Position { phase: Phase::Train, ..Position::default() }, at, at)
         };
-        // The tier is where it is stored, the phase what it is for; both are labels here.
+        // The tier, where the object is stored, and the phase, its purpose, become labels.
         self.label.clear();
         for part in [fields.get(layout.tier), fields.get(layout.phase)].into_iter().filter(|part| !part.is_empty()) {
             if !self.label.is_empty() {
@@ -80,8 +80,8 @@ impl Reader {
             self.label.push_str(part);
         }
         let tag = Some(self.label.as_str()).filter(|label| !label.is_empty());
-        let names = Names { object: Some(fields.get(layout.key)), endpoint: None, tag };
-        buffers.row(Who::Rank(0), Some("0"), event, names)
+        let names = RowNames { object: Some(fields.get(layout.key)), endpoint: None, tag };
+        buffers.row(Process::Rank(0), Some("0"), event, names)
     }
 }
 

@@ -1,14 +1,14 @@
-//! Numbers of names of which there are few: threads, endpoints, clients. Rows that follow each other name a handful of
-//! them in turn, so the last ones are found by their ends, without a hash.
+//! Numbers of names with few different values: threads, endpoints, clients. Consecutive rows mostly repeat a handful of them, so
+//! recent names are found by their last bytes, without a hash.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// Names that are found at once.
+/// Number of recent names that are found without a hash.
 const RECENT: usize = 64;
 
-/// Names and their numbers.
+/// A table of names and their numbers.
 pub(super) struct Labels {
     recent: Vec<Option<(Box<str>, u32)>>,
     all: HashMap<Box<str>, u32, RandomState>,
@@ -21,7 +21,7 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// The number of a name; `number` makes one for a name that is new, from how many there are.
+    /// Returns the number of a name. For a new name, `number` makes one from the count of known names.
     pub(super) fn get<E>(&mut self, name: &str, number: impl FnOnce(usize) -> Result<u32, E>) -> Result<u32, E> {
         let place = place(name.as_bytes());
         if let Some((known, number)) = &self.recent[place]
@@ -49,7 +49,7 @@ impl Labels {
     }
 }
 
-/// Where a name is among the recent ones: by its length and its last bytes, in which names of one kind differ.
+/// Returns a recent name's slot, computed from its length and its last bytes, in which names of one kind differ.
 fn place(name: &[u8]) -> usize {
     let end = name
         .last_chunk::<8>()

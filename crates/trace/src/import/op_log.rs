@@ -1,8 +1,9 @@
-//! The operation logs of s3dlio, sai3-bench and warp: tab-separated, one line per request, columns by header.
+//! Import of operation logs of s3dlio, sai3-bench and warp: tab-separated, one line per request, columns found by name.
 //!
-//! They have no offsets, and s3dlio's first byte of a GET is its end and of a PUT its start: such a first byte is none.
-//! s3dlio logs most operations twice, by the request (`http://…`) and by the call around it (`s3://bucket`): of such a pair
-//! the request is imported, under the name of the call, as the request lacks its bucket. A request on an object that the source tells no range of is one of the whole object.
+//! The logs have no offsets. s3dlio sets the first byte of a GET to its end and the first byte of a PUT to its start; such values
+//! are dropped. s3dlio logs most operations twice: the request (`http://…`) and the call around it (`s3://bucket`). Of such a
+//! pair the request is imported with the name from the call, because the request lacks its bucket. A request without a range
+//! reads or writes the whole object.
 
 use std::borrow::Cow;
 
@@ -12,35 +13,35 @@ use super::columns::{Columns, Fields, Splitter};
 use super::json::{self, Value};
 use super::labels::Labels;
 use super::multiline_record::{MultilineRecord, UNIT, without_quotes};
-use super::rank_buffers::{Names, RankBuffers, Who};
-use super::time::Calendar;
+use super::rank_buffers::{Process, RankBuffers, RowNames};
+use super::time::TimeParser;
 
-/// Longest record, over all its lines.
+/// Maximum length of a record over all its lines, bytes.
 const LONGEST: usize = 1 << 16;
-/// Threads whose last request is kept.
+/// Maximum number of threads whose last request is kept.
 const THREADS: usize = 1 << 16;
 
 #[derive(Default)]
 pub(super) struct Reader {
     layout: Option<Layout>,
     splitter: Splitter,
-    /// Warp quotes errors that have several lines.
+    /// A record of several lines: warp quotes error messages with line ends.
     open: MultilineRecord,
-    calendar: Calendar,
-    /// The last request of each thread, for the call that is logged behind it.
+    calendar: TimeParser,
+    /// The last request of each thread, until the call that is logged after it.
     requests: Requests,
-    /// The first client that has a name; rows without one are its own.
+    /// The first client with a name; rows without a client belong to it.
     client: Option<String>,
-    /// The bucket of the last call, as `s3://bucket`: that of requests without a call.
+    /// Bucket of the last call as `s3://bucket`, used for requests without a call.
     bucket: Option<String>,
 }
 
-/// The last requests of threads.
+/// The last request of each thread.
 #[derive(Default)]
 struct Requests {
     threads: Labels,
     last: Vec<Request>,
-    /// Requests of threads that were forgotten.
+    /// Requests of threads that were dropped from the table.
     forgotten: Vec<Request>,
 }
 
@@ -49,18 +50,18 @@ struct Request {
     file: String,
     start: Nanos,
     end: Nanos,
-    /// Its row, until the next line of its thread, which may be its call.
+    /// The event, kept until the next line of its thread, which may be its call.
     event: Option<Event>,
     endpoint: String,
     client: String,
     thread: String,
 }
 
-/// Where the columns are.
+/// Indices of the columns.
 struct Layout {
-    /// How a line that is a header again begins.
+    /// Beginning of the header line, by which a repeated header is recognised.
     first: String,
-    /// Whether calls are logged beside their requests, as s3dlio does; warp does not.
+    /// Whether the log has calls next to their requests, as those of s3dlio do and those of warp do not.
     calls: bool,
     count: usize,
     thread: Option<usize>,
@@ -111,7 +112,7 @@ impl Reader {
             let record = self.open.join(line);
             return self.quoted(&record, buffers);
         }
-        // Comments: warp puts what its client was told to do behind the rows.
+        // Comments: warp appends the command line of its client.
         if line.starts_with('#') || line.trim().is_empty() {
             return Ok(());
         }
@@ -123,7 +124,7 @@ impl Reader {
             return self.record(&record, UNIT as u8, buffers);
         }
         match &self.layout {
-            // Files that were put one behind the other repeat their header.
+            // Concatenated files repeat their header.
             Some(layout) if !line.starts_with(layout.first.as_str()) => {}
             _ => {
                 self.layout = Some(Layout::of(line)?);
@@ -153,7 +154,7 @@ impl Reader {
         let (endpoint, file) = (fields.get(layout.endpoint), fields.get(layout.file));
         let client = fields.get(layout.client);
         if !layout.calls {
-            let names = Names { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
+            let names = RowNames { object: text(layout.file), endpoint: text(layout.endpoint), tag: None };
             return row(&mut self.client, (client, thread), (event, names), buffers);
         }
         let Self { requests, bucket, client: first, .. } = self;
@@ -169,7 +170,7 @@ impl Reader {
             } else {
                 request.settle(first, bucket.as_deref(), buffers)?;
                 let object = Some(name.as_ref()).filter(|name| !name.is_empty());
-                let names = Names { object, endpoint: text(layout.endpoint), tag: None };
+                let names = RowNames { object, endpoint: text(layout.endpoint), tag: None };
                 row(first, (client, thread), (event, names), buffers)?;
             }
         }
@@ -179,16 +180,16 @@ impl Reader {
         Ok(())
     }
 
-    /// The file has ended: no call comes any more.
+    /// Adds the rows of the last requests at the end of the file.
     pub(super) fn done(mut self, buffers: &mut RankBuffers) -> Result<(), String> {
         let mut last = self.requests.last.iter_mut();
         last.try_for_each(|request| request.settle(&mut self.client, self.bucket.as_deref(), buffers))
     }
 
-    /// A record with quotes that hold separators or go on in the next line.
+    /// Reads a record whose quotes contain separators or continue on the next line.
     fn quoted(&mut self, record: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let plain = without_quotes(record, '\t');
-        // Who does not write quotes as Go does may have them in names.
+        // Programs that do not quote as Go does may use quotes in names.
         let count = self.layout.as_ref().map_or(0, |layout| layout.count);
         let fits = |text: &str, separator| text.matches(separator).count() + 1 == count;
         if fits(record, '\t') && !plain.as_ref().is_some_and(|plain| fits(plain, UNIT)) {
@@ -200,13 +201,13 @@ impl Reader {
         }
     }
 
-    /// What is wrong with how the file ends.
+    /// Checks the state at the end of the file.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.open.end()
     }
 }
 
-/// The columns of records that are JSON objects.
+/// Columns of records that are JSON objects.
 const JSON: [&str; 13] = [
     "idx",
     "thread",
@@ -223,7 +224,7 @@ const JSON: [&str; 13] = [
     "duration_ns",
 ];
 
-/// A record of [`JSON`]'s columns, with [`UNIT`] between them, of a JSON object that has them as members.
+/// Converts a JSON object to a record with the columns of [`JSON`], separated by [`UNIT`].
 fn of_json(line: &str) -> Result<String, String> {
     let mut fields: [Cow<'_, str>; JSON.len()] = Default::default();
     json::members(line, |inside, key, value| {
@@ -236,30 +237,30 @@ fn of_json(line: &str) -> Result<String, String> {
         Ok(())
     })?;
     if fields.iter().any(|field| field.contains(UNIT)) {
-        return Err("a control character in a text".to_owned());
+        return Err("a field contains the control character US".to_owned());
     }
     Ok(fields.join(&UNIT.to_string()))
 }
 
-/// Gives a row; `first` is the first client that has a name.
+/// Adds a row; `first` is the first client with a name.
 fn row(
     first: &mut Option<String>,
     (client, thread): (&str, &str),
-    (event, names): (Event, Names<'_>),
+    (event, names): (Event, RowNames<'_>),
     buffers: &mut RankBuffers,
 ) -> Result<(), String> {
     let who = match first {
         Some(first) if client.is_empty() => first.as_str(),
         _ => client,
     };
-    buffers.row(Who::Named(who), Some(thread), event, names)?;
+    buffers.row(Process::Named(who), Some(thread), event, names)?;
     if first.is_none() && !client.is_empty() {
         *first = Some(client.to_owned());
     }
     Ok(())
 }
 
-/// The name of what a call is about: `s3://bucket/key`, of which the columns have `s3://bucket` and `bucket/key`. A path is its name.
+/// Returns the object name of a call, `s3://bucket/key`, from its columns `s3://bucket` and `bucket/key`. A path is its own name.
 fn name_of_call<'a>(endpoint: &str, file: &'a str, bucket: &mut Option<String>) -> Cow<'a, str> {
     let Some((scheme, rest)) = endpoint.split_once("://") else { return Cow::Borrowed(file) };
     let named = rest.split('/').next().unwrap_or(rest);
@@ -277,7 +278,7 @@ fn name_of_call<'a>(endpoint: &str, file: &'a str, bucket: &mut Option<String>) 
 }
 
 impl Requests {
-    /// The last request of a thread.
+    /// Returns the last request of a thread.
     fn of(&mut self, thread: &str) -> &mut Request {
         if self.threads.len() >= THREADS {
             let last = std::mem::take(&mut self.last);
@@ -293,7 +294,7 @@ impl Requests {
 }
 
 impl Request {
-    /// Becomes another request, in the memory of the one before.
+    /// Replaces the request and reuses its memory.
     fn keep(&mut self, file: &str, event: &Event, [endpoint, client, thread]: [&str; 3]) {
         let texts = [&mut self.file, &mut self.endpoint, &mut self.client, &mut self.thread];
         for (text, now) in texts.into_iter().zip([file, endpoint, client, thread]) {
@@ -302,7 +303,7 @@ impl Request {
         (self.start, self.end, self.event) = (event.start, event.end, Some(*event));
     }
 
-    /// Gives the row of a request that has no call; its bucket is that of the last call.
+    /// Adds the row of a request without a call; its bucket is that of the last call.
     fn settle(
         &mut self,
         first: &mut Option<String>,
@@ -318,15 +319,15 @@ impl Request {
         self.emit(first, &name, buffers)
     }
 
-    /// Gives the row of a request, if it has not been given.
+    /// Adds the row of a request unless it has been added.
     fn emit(&mut self, first: &mut Option<String>, name: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(event) = self.event.take() else { return Ok(()) };
         let names =
-            Names { object: Some(name).filter(|name| !name.is_empty()), endpoint: Some(&self.endpoint), tag: None };
+            RowNames { object: Some(name).filter(|name| !name.is_empty()), endpoint: Some(&self.endpoint), tag: None };
         row(first, (&self.client, &self.thread), (event, names), buffers)
     }
 
-    /// Whether a call was made for this request.
+    /// Whether a call encloses this request.
     fn inside(&self, call: &Event, file: &str) -> bool {
         // A thread without a request has one that ended at 0.
         self.end > 0 && call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
@@ -334,12 +335,12 @@ impl Request {
 }
 
 impl Layout {
-    fn event(&self, kind: OpKind, fields: &Fields<'_>, calendar: &mut Calendar) -> Result<Event, String> {
+    fn event(&self, kind: OpKind, fields: &Fields<'_>, calendar: &mut TimeParser) -> Result<Event, String> {
         let start = fields.get(self.start);
         let start = calendar.nanos(start).ok_or_else(|| wrong("start", start))?;
         let end = self.end_of(fields, start, calendar)?;
         let bytes = fields.number(self.bytes, "bytes")?;
-        // A first byte at the very end of a GET, or the very start of a PUT, was not measured.
+        // A first byte at the end of a GET or at the start of a PUT was not measured.
         let first_byte =
             optional(fields, self.first_byte, "first_byte", calendar)?.filter(|at| *at > start && *at < end);
         let last_byte =
@@ -358,8 +359,8 @@ impl Layout {
         })
     }
 
-    /// sai3-bench's merged logs leave the end out, and say how long it took.
-    fn end_of(&self, fields: &Fields<'_>, start: Nanos, calendar: &mut Calendar) -> Result<Nanos, String> {
+    /// Returns the end of an operation. Merged logs of sai3-bench have durations instead of ends.
+    fn end_of(&self, fields: &Fields<'_>, start: Nanos, calendar: &mut TimeParser) -> Result<Nanos, String> {
         match optional(fields, self.end, "end", calendar)? {
             Some(end) if end < start => Err("it ends before it starts".to_owned()),
             Some(end) => Ok(end),
@@ -372,7 +373,7 @@ fn optional(
     fields: &Fields<'_>,
     place: Option<usize>,
     name: &str,
-    calendar: &mut Calendar,
+    calendar: &mut TimeParser,
 ) -> Result<Option<Nanos>, String> {
     match fields.get(place) {
         "" => Ok(None),
@@ -389,7 +390,7 @@ pub(super) fn kind_of(word: &str) -> Option<OpKind> {
         ("GET", OpKind::Get),
         ("GET_RANGE", OpKind::GetRange),
         ("PUT", OpKind::Put),
-        // Warp's uploads by form, and those of its Iceberg benchmarks.
+        // Form uploads of warp, and uploads of its Iceberg benchmarks.
         ("POST", OpKind::Put),
         ("UPLOAD", OpKind::Put),
         ("LIST", OpKind::List),
@@ -409,9 +410,9 @@ pub(super) fn kind_of(word: &str) -> Option<OpKind> {
     known.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
 }
 
-/// The class of an error that is told in words.
+/// Classifies an error message.
 pub(super) fn outcome_of(text: &str) -> Outcome {
-    // Our own export writes the names.
+    // This program's export writes the names of outcomes.
     if let Some(outcome) = Outcome::from_name(text.trim()) {
         return outcome;
     }

@@ -7,56 +7,56 @@ use std::sync::atomic::AtomicU64;
 use super::format::SourceFormat;
 use crate::error::{Error, Malformed};
 
-/// Lines that are quoted in messages.
+/// Number of malformed lines that are quoted in messages.
 const EXAMPLES: usize = 5;
 
-/// How to import.
+/// Options of an import.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Format of the sources; `None`: told by how each begins.
+    /// Format of the sources; `None` to detect the format of each file.
     pub format: Option<SourceFormat>,
-    /// Stop at the first line that cannot be understood.
+    /// Whether the import stops at the first malformed line.
     pub strict: bool,
-    /// Command line for the headers.
+    /// Command line, for the headers of the traces.
     pub argv: Vec<String>,
-    /// Host name for sources that tell none.
+    /// Host name for sources without one.
     pub host: String,
-    /// Bytes that are read of the sources are added to this.
+    /// Counter of the bytes read from the sources.
     pub read: Arc<AtomicU64>,
 }
 
-/// What an import did.
+/// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Imported {
-    /// Formats that were met.
+    /// Formats of the sources.
     pub formats: Vec<&'static str>,
-    /// Rows written.
+    /// Number of rows written.
     pub rows: u64,
-    /// Ranks: processes or clients of the source.
+    /// Number of ranks: processes or clients of the sources.
     pub ranks: u32,
-    /// Lines read.
+    /// Number of lines read.
     pub lines: u64,
-    /// Lines that could not be understood.
+    /// Number of lines that could not be parsed.
     pub malformed: u64,
-    /// The first of them.
+    /// The first malformed lines.
     pub examples: Vec<Malformed>,
-    /// Operations that have no equivalent here: how many lines of each name.
+    /// Number of operations without an equivalent, by name.
     pub skipped: BTreeMap<String, u64>,
-    /// Operations that had begun and whose end is not in the source.
+    /// Number of operations that began and whose end is missing in the source.
     pub unfinished: u64,
-    /// What to know before believing the trace: what sources say of what they lack, and hours between them.
+    /// Warnings about gaps: gaps that the sources report themselves, and hours without operations between sources.
     pub warnings: Vec<String>,
 }
 
 impl Imported {
-    /// Why no row was imported; `left_out`: why the first file that was left out of a folder was left out.
+    /// Returns the reason why no row was imported. `left_out` is the warning about the first file that was left out.
     pub(super) fn why_nothing(&self, left_out: Option<&str>) -> String {
         if let Some(first) = self.examples.first() {
             let Malformed { path, line, reason } = first;
             let formats = if self.formats.is_empty() { "any format".to_owned() } else { self.formats.join(", ") };
             let malformed = self.malformed;
             return format!(
-                "none of {} lines is an operation, {malformed} are no lines of {formats}; the first is {}, line {line}: {reason}",
+                "none of {} lines is an operation; {malformed} are not lines of {formats}, and the first of them is {}, line {line}: {reason}",
                 self.lines,
                 path.display()
             );
@@ -71,10 +71,10 @@ impl Imported {
         }
     }
 
-    /// Counts a line that could not be understood.
+    /// Counts a malformed line.
     ///
     /// # Errors
-    /// The line itself under `strict`.
+    /// The line as [`Error::Malformed`] if `strict` is set.
     pub(super) fn broken(&mut self, malformed: Malformed, options: &Options) -> Result<(), Error> {
         if options.strict {
             return Err(Error::Malformed(Box::new(malformed)));

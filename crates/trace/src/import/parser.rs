@@ -1,4 +1,4 @@
-//! One parser of lines for each format whose records are lines.
+//! Dispatch to the parsers of line-based formats.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::options::Options;
 use super::rank_buffers::RankBuffers;
 use super::{csv, darshan, dftracer, elbencho, fio, kv_cache, op_log};
 
-/// The state of one source file; one variant per format.
+/// Parser of one source file.
 pub(super) enum Parser {
     Dftracer(Box<dftracer::Reader>),
     OpLog(Box<op_log::Reader>),
@@ -19,7 +19,7 @@ pub(super) enum Parser {
 }
 
 impl Parser {
-    /// `None`: the format is no matter of lines.
+    /// Returns a parser; `None` if the format is not line-based.
     pub(super) fn new(format: SourceFormat, path: &Path, options: &Options) -> Option<Self> {
         let parser = match format {
             SourceFormat::Dftracer => Self::Dftracer(Box::new(dftracer::Reader::new(path, &options.host))),
@@ -46,14 +46,14 @@ impl Parser {
         }
     }
 
-    /// A line was no text: what it may have said of those that follow is not known.
+    /// Tells the parser that a line was not valid text, so that its effect on later lines is unknown.
     pub(super) fn lose(&mut self) {
         if let Self::Darshan(reader) = self {
             reader.lose();
         }
     }
 
-    /// What is wrong with how the file ends.
+    /// Checks the state at the end of the file.
     pub(super) fn end(&mut self) -> Result<(), String> {
         match self {
             Self::Csv(reader) => reader.end(),
@@ -62,7 +62,7 @@ impl Parser {
         }
     }
 
-    /// Operations whose end never came.
+    /// Returns the number of operations without an end.
     pub(super) fn unfinished(&self) -> u64 {
         match self {
             Self::Elbencho(reader) => reader.unfinished(),

@@ -1,7 +1,7 @@
-//! The rows of an import on their way to the trace files: ranks, lanes and names of the source become numbers.
+//! Buffers of imported rows, one per rank. Ranks, lanes and names of the source become numbers here.
 //!
-//! Memory: events wait, packed, until their rank has a full row group or all ranks together have [`WAITING`]; names are forgotten
-//! with the events that bear them when they take more than [`NAMES`].
+//! Memory: events stay in compact form until their rank has a full row group or all ranks together hold [`WAITING`] events. When
+//! the names take more than [`NAMES`] bytes, all events are written and the names are dropped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,44 +15,44 @@ use super::import_writer::{Files, GROUP_ROWS, ImportWriter, RowGroup};
 use super::interner::Interner;
 use super::labels::Labels;
 use super::options::{Imported, Options};
-use super::remarks::Remarks;
+use super::warnings::Warnings;
 use crate::error::Error;
 use crate::header::{ClockAnchor, Header};
 use crate::names::NameTables;
-use crate::packed::Packed;
+use crate::packed_events::PackedEvents;
 
-/// Events of all ranks that may wait to be written.
+/// Maximum number of buffered events of all ranks.
 const WAITING: usize = 4 * GROUP_ROWS;
-/// Rows whose names are looked up at a time.
+/// Number of rows whose names are looked up at a time.
 const TOGETHER: usize = 128;
-/// Bytes of names that are kept.
+/// Maximum size of the stored names, bytes.
 const NAMES: usize = 64 << 20;
-/// Ranks at most: each has a file.
+/// Maximum number of ranks, each of which has a file.
 const RANKS: usize = 4096;
-/// Ranks of a source that says them itself.
+/// Ranks in sources that contain ranks must be below this.
 const WORLD: u32 = 1 << 20;
-/// Times below this, in 1973, do not count from 1970.
+/// Times below this value, which is in 1973, are relative to the start of the source.
 const YEARS: Nanos = 100_000_000_000_000_000;
-/// Different names of operations without an equivalent that are counted apart.
+/// Maximum number of names for which unknown operations are counted separately.
 const SKIPPED: usize = 1000;
 
-/// Who did something.
+/// The process or client that issued an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who<'a> {
-    /// The source says the rank.
+pub(super) enum Process<'a> {
+    /// Rank given by the source.
     Rank(u32),
-    /// The source has a name for the process or client: ranks are given in the order of first rows.
+    /// Name of a process or client. Names get ranks in the order of their first rows.
     Named(&'a str),
 }
 
-/// Which thread of somebody did it.
+/// The thread that issued an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thread<'a> {
-    /// The main loop.
+    /// Training loop.
     Main,
-    /// The source has a name for it: lanes are given in the order of first rows.
+    /// Name of a thread. Names get lanes in the order of their first rows.
     Named(&'a str),
-    /// The source says the lane.
+    /// Lane given by the source.
     Lane(Lane),
 }
 
@@ -62,26 +62,26 @@ impl<'a> From<Option<&'a str>> for Thread<'a> {
     }
 }
 
-/// Names of a row, beside its event.
+/// Names that belong to an event.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Names<'a> {
+pub(super) struct RowNames<'a> {
     pub(super) object: Option<&'a str>,
     pub(super) endpoint: Option<&'a str>,
     pub(super) tag: Option<&'a str>,
 }
 
-/// All ranks.
+/// Buffered rows of all ranks.
 pub(super) struct RankBuffers {
     options: Options,
-    /// Ranks of names.
+    /// Ranks of named processes.
     named: Labels,
-    /// Where the buffers of ranks are.
+    /// Index into `all` for each rank.
     places: HashMap<u32, usize, RandomState>,
     all: Vec<RankBuffer>,
-    /// The rank of the last row and where its buffer is.
+    /// Rank of the last row and its index into `all`.
     last: Option<(u32, usize)>,
     names: Arc<NameTables>,
-    /// The last rows, whose names wait to be looked up, and the places of their buffers.
+    /// The newest rows, whose names have not been looked up, with their indices into `all`.
     fresh: Vec<(usize, Event)>,
     objects: Interner,
     endpoints: Labels,
@@ -90,30 +90,33 @@ pub(super) struct RankBuffers {
     rows: u64,
     writer: ImportWriter,
     failed: Option<Error>,
-    /// Whether times count from the start of the source, not from 1970.
+    /// Whether times are relative to the start of the source rather than to 1970.
     relative: bool,
-    /// Operations without an equivalent, by why they have none and by name.
+    /// Number of operations without an equivalent, by reason and name.
     skipped: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    /// Training loops of ranks, for the files of their workers.
+    /// Training loops of the ranks, which the files of their loader workers refer to.
     pub(super) loops: Loops,
-    pub(super) remarks: Remarks,
-    /// Why the first file that was left out of a folder was left out.
+    pub(super) warnings: Warnings,
+    /// Warning about the first file in a folder that was left out.
     pub(super) left_out: Option<String>,
 }
 
 struct RankBuffer {
     rank: u32,
     host: Option<String>,
-    events: Vec<Packed>,
-    /// Rows in `events`.
+    events: Vec<PackedEvents>,
+    /// Number of rows in `events`.
     waiting: usize,
-    /// Rows in all.
+    /// Number of rows so far, including those written.
     rows: u64,
     lanes: Labels,
 }
 
 impl RankBuffers {
-    /// Fails at once where nothing can be written.
+    /// Creates the buffers and the target folder.
+    ///
+    /// # Errors
+    /// [`Error::ImportTarget`] if the folder cannot be written.
     pub(super) fn create(folder: &Path, options: &Options) -> Result<Self, Error> {
         Ok(Self {
             options: options.clone(),
@@ -133,22 +136,22 @@ impl RankBuffers {
             relative: false,
             skipped: BTreeMap::new(),
             loops: Loops::default(),
-            remarks: Remarks::default(),
+            warnings: Warnings::default(),
             left_out: None,
         })
     }
 
-    /// Times of this source count from its start.
+    /// Marks the times of this source as relative to its start.
     pub(super) fn times_are_relative(&mut self) {
         self.relative = true;
     }
 
-    /// Times of this source count from 1970 if the first one is such a time.
+    /// Decides from the first time whether times are relative to the start of the source.
     pub(super) fn times_begin(&mut self, first: Nanos) {
         self.relative |= self.rows == 0 && first < YEARS;
     }
 
-    /// The host of a rank, unless it is known.
+    /// Sets the host name of a rank unless it has one.
     pub(super) fn host(&mut self, rank: u32, host: &str) -> Result<(), String> {
         let at = self.place(rank)?;
         let known = self.all.get_mut(at).map(|buffer| &mut buffer.host);
@@ -158,18 +161,18 @@ impl RankBuffers {
         Ok(())
     }
 
-    /// The rank of somebody.
-    pub(super) fn rank(&mut self, who: Who<'_>) -> u32 {
+    /// Returns the rank of a process, assigning one to a new name.
+    pub(super) fn rank(&mut self, who: Process<'_>) -> u32 {
         match who {
-            Who::Rank(rank) => rank,
-            Who::Named(name) => {
+            Process::Rank(rank) => rank,
+            Process::Named(name) => {
                 let next = |count| Ok::<_, ()>(u32::try_from(count).unwrap_or(u32::MAX));
                 self.named.get(name, next).unwrap_or(u32::MAX)
             }
         }
     }
 
-    /// Counts an operation that has no equivalent here; `why` may be empty.
+    /// Counts an operation without an equivalent. The reason `why` may be empty.
     pub(super) fn skip(&mut self, name: &str, why: &'static str) {
         let names = self.skipped.entry(why).or_default();
         let name = if names.len() >= SKIPPED && !names.contains_key(name) { "others" } else { name };
@@ -181,7 +184,7 @@ impl RankBuffers {
         }
     }
 
-    /// The first rank behind all that have been met.
+    /// Returns the first rank after all known ranks.
     pub(super) fn next_rank(&self) -> u32 {
         self.all.iter().map(|buffer| buffer.rank.saturating_add(1)).max().unwrap_or(0)
     }
@@ -189,10 +192,10 @@ impl RankBuffers {
     /// Adds a row.
     pub(super) fn row<'a>(
         &mut self,
-        who: Who<'_>,
+        who: Process<'_>,
         thread: impl Into<Thread<'a>>,
         event: Event,
-        names: Names<'_>,
+        names: RowNames<'_>,
     ) -> Result<(), String> {
         let rank = self.rank(who);
         let at = self.place(rank)?;
@@ -213,7 +216,7 @@ impl RankBuffers {
         };
         buffer.rows += 1;
         self.rows += 1;
-        self.remarks.seen(event.start, event.end);
+        self.warnings.seen(event.start, event.end);
         if let Some(name) = names.object {
             self.objects.add(name, self.fresh.len());
         }
@@ -224,7 +227,7 @@ impl RankBuffers {
         Ok(())
     }
 
-    /// Gives the last rows their names and puts them into their buffers; full buffers are handed over.
+    /// Looks up the names of the newest rows and moves the rows into the buffers of their ranks. Full buffers are written.
     fn settle(&mut self) {
         let mut fresh = std::mem::take(&mut self.fresh);
         let number = |name: &str| self.names.objects.intern(name);
@@ -249,7 +252,7 @@ impl RankBuffers {
         self.forget();
     }
 
-    /// Where the buffer of a rank is.
+    /// Returns the index of a rank's buffer, which is created if necessary.
     fn place(&mut self, rank: u32) -> Result<usize, String> {
         if let Some((last, at)) = self.last
             && last == rank
@@ -276,7 +279,7 @@ impl RankBuffers {
         Ok(at)
     }
 
-    /// Gives the events of a buffer to the writer.
+    /// Passes the events of one buffer to the writer.
     fn hand_over(&mut self, at: usize) {
         let Some(buffer) = self.all.get_mut(at).filter(|buffer| buffer.waiting > 0) else { return };
         self.waiting -= buffer.waiting;
@@ -288,7 +291,7 @@ impl RankBuffers {
         }
     }
 
-    /// Begins new tables of names when these have become large; events that wait refer to the old ones.
+    /// Writes all buffered events and starts new name tables if the names have become too large.
     fn forget(&mut self) {
         if self.objects.bytes() < NAMES {
             return;
@@ -302,17 +305,17 @@ impl RankBuffers {
         self.tags.clear();
     }
 
-    /// What keeps rows from being stored, if anything does.
+    /// Returns the error of the writer, if any.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Rows so far.
+    /// Returns the number of rows so far.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Operations without an equivalent: how many of each name.
+    /// Returns the number of operations without an equivalent by name, with the reason in parentheses.
     pub(super) fn skipped(&mut self) -> BTreeMap<String, u64> {
         let named = |(why, names): (&'static str, BTreeMap<String, u64>)| {
             names
@@ -322,7 +325,7 @@ impl RankBuffers {
         std::mem::take(&mut self.skipped).into_iter().flat_map(named).collect()
     }
 
-    /// Ends all files, which wait for their names; returns the number of ranks, too.
+    /// Writes all rows and footers. Returns the number of ranks and the files, which still have temporary names.
     pub(super) fn finish(mut self, done: &Imported) -> Result<(u32, Files), Error> {
         self.settle();
         for at in 0..self.all.len() {
@@ -345,7 +348,7 @@ impl RankBuffers {
         let config = config.to_string();
         let hosts: HashMap<u32, String> =
             self.all.into_iter().filter_map(|buffer| buffer.host.map(|host| (buffer.rank, host))).collect();
-        // Times since 1970 serve as the monotonic clock: it differs from the wall clock by nothing.
+        // Times since 1970 serve as the monotonic clock, so its offset from the wall clock is 0.
         let header = |rank| Header {
             rank,
             world,
@@ -360,7 +363,7 @@ impl RankBuffers {
     }
 }
 
-/// The number of an endpoint or a label.
+/// Returns the number of an endpoint or a label, assigning one to a new name.
 fn number(known: &mut Labels, name: &str, label: impl Fn(&str) -> u16, what: &str) -> Result<u16, String> {
     let number = known.get(name, |count| {
         let room = count < usize::from(u16::MAX);
@@ -371,7 +374,7 @@ fn number(known: &mut Labels, name: &str, label: impl Fn(&str) -> u16, what: &st
 
 impl RankBuffer {
     fn push(&mut self, event: &Event, writer: &ImportWriter) {
-        if self.events.last().is_none_or(Packed::is_full) {
+        if self.events.last().is_none_or(PackedEvents::is_full) {
             self.events.push(writer.spare());
         }
         if let Some(last) = self.events.last_mut() {

@@ -1,27 +1,27 @@
-//! Times as other programs write them.
+//! Parsing of times in foreign formats.
 
 use jiff::civil::Date;
 
-/// Reads RFC 3339 times. The times of a log are close to each other: what the last date and minute were worth is kept.
+/// Parser of RFC 3339 times. The times of a log are close to each other, so the value of the last minute is cached.
 #[derive(Debug)]
-pub(super) struct Calendar {
-    /// `2026-02-03T04:05:`
+pub(super) struct TimeParser {
+    /// The cached minute as text: `2026-02-03T04:05:`
     minute: [u8; MINUTE],
-    /// Seconds since 1970 at its beginning, in UTC.
+    /// Start of the cached minute, seconds since 1970 in UTC.
     seconds: i64,
 }
 
 const MINUTE: usize = 17;
 
-impl Default for Calendar {
+impl Default for TimeParser {
     fn default() -> Self {
-        // No text begins so.
+        // No text begins with these bytes.
         Self { minute: [0xff; MINUTE], seconds: 0 }
     }
 }
 
-impl Calendar {
-    /// Nanoseconds since 1970, as [`rfc3339`] gives them.
+impl TimeParser {
+    /// Returns nanoseconds since 1970, like [`rfc3339`].
     pub(super) fn nanos(&mut self, text: &str) -> Option<u64> {
         let bytes = text.as_bytes();
         let [zone @ .., b'Z'] = bytes else { return u64::try_from(rfc3339(text)?).ok() };
@@ -39,7 +39,7 @@ impl Calendar {
     }
 }
 
-/// Nanoseconds of `06` or `06.789`.
+/// Parses the seconds `06` or `06.789` as nanoseconds.
 fn seconds(text: &[u8]) -> Option<i64> {
     let (whole, decimals) = text.split_first_chunk::<2>()?;
     let whole = digits(whole).filter(|second| *second <= 60)? * 1_000_000_000;
@@ -50,7 +50,8 @@ fn seconds(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Nanoseconds since 1970 of an RFC 3339 time: `2026-02-03T04:05:06.789Z`, with up to nine decimals and any offset.
+/// Parses an RFC 3339 time such as `2026-02-03T04:05:06.789Z`, with any offset, as nanoseconds since 1970. Decimals after the
+/// ninth are ignored.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| digits(bytes.get(from..to)?);
@@ -75,11 +76,11 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// Seconds that a time zone is ahead of UTC.
+/// Returns the offset of a time zone from UTC, seconds.
 fn offset(zone: &[u8]) -> Option<i64> {
     match zone {
         b"Z" | b"z" => Some(0),
-        // With a colon or, as strftime writes it, without.
+        // With a colon, or without one as strftime writes it.
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
             let seconds = digits(&[*h1, *h2])? * 3_600 + digits(&[*m1, *m2])? * 60;
             Some(if *sign == b'-' { -seconds } else { seconds })
@@ -93,10 +94,10 @@ fn digits(bytes: &[u8]) -> Option<i64> {
     (!bytes.is_empty() && bytes.len() < 18).then(|| bytes.iter().try_fold(0, value)).flatten()
 }
 
-/// Eight digits at once, as a number of eight bytes: pairs, then fours, then all.
+/// Parses eight digits at once: first pairs, then groups of four, then all.
 fn eight_digits(text: [u8; 8]) -> Option<i64> {
     let word = u64::from_le_bytes(text);
-    // High nibbles are 3, and no low nibble is above 9.
+    // Each high nibble must be 3 and no low nibble may exceed 9.
     let low = word & 0x0f0f_0f0f_0f0f_0f0f;
     if word & 0xf0f0_f0f0_f0f0_f0f0 != 0x3030_3030_3030_3030
         || low.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0 != 0
@@ -109,7 +110,7 @@ fn eight_digits(text: [u8; 8]) -> Option<i64> {
     i64::try_from(all).ok()
 }
 
-/// Nanoseconds of the digits behind a decimal point; more than nine are cut.
+/// Parses the digits after a decimal point as nanoseconds; digits after the ninth are ignored.
 fn fraction(decimals: &[u8]) -> Option<i64> {
     if let [eight @ .., last] = decimals
         && let Ok(eight) = <[u8; 8]>::try_from(eight)
@@ -121,13 +122,14 @@ fn fraction(decimals: &[u8]) -> Option<i64> {
     Some(digits(kept)? * 10_i64.pow(missing))
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar; a day that its month does not have counts on into the next month.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar. A day that its month lacks counts on into the next
+/// month.
 fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let first = Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, 1).ok()?;
     Some(first.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24 + day - 1)
 }
 
-/// Nanoseconds of a decimal number of seconds, without the rounding of a floating-point number.
+/// Parses a decimal number of seconds as nanoseconds, without floating-point rounding.
 pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
     let (text, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn remembering_the_minute_changes_no_time() {
-        let mut calendar = Calendar::default();
+        let mut calendar = TimeParser::default();
         for text in [
             "2026-11-21T07:15:21.412861Z",
             "2026-11-21T07:15:59.123456789Z",

@@ -1,24 +1,24 @@
-//! Events on their way from the lanes to the writer thread, without what they do not have.
+//! Compact form of events between the lanes and the writer thread: absent fields take no space.
 //!
-//! Most fields of most events are absent or zero. An event takes seven words and one for each of the others, half of
-//! what it takes as a structure: a lane that records faster than the writer thread writes pays for the memory, page by
-//! page.
+//! Most fields of most events are absent or zero. An event takes seven 64-bit words and one more for each present field, which is
+//! half the size of the [`Event`] structure. The size matters because a lane that records faster than the writer thread writes
+//! pays for every page of memory.
 
 use dlio_event::{ConnectionId, EndpointId, Event, Lane, ObjectId, OpKind, Outcome, Phase, Position, TagId};
 
-/// Words of a buffer, a little less than what an allocator asks the system for anew each time.
+/// Capacity of a buffer in 64-bit words, a little below the size for which allocators map new pages each time.
 const WORDS: usize = 15 * 1024;
-/// Words of an event that has everything.
+/// Size in words of an event with all fields.
 const MOST: usize = 16;
 
-/// A buffer of events.
+/// A buffer of events in compact form.
 #[derive(Debug, Default)]
-pub(crate) struct Packed {
+pub(crate) struct PackedEvents {
     words: Vec<u64>,
     events: u64,
 }
 
-/// The fields that an event may lack, in the order of their bits and words.
+/// Optional fields, in the order of their bits in the mask and of their words.
 const OFFSET: u32 = 0;
 const BYTES: u32 = 1;
 const REQUESTED: u32 = 2;
@@ -29,30 +29,30 @@ const LAST_BYTE: u32 = 6;
 const FIRST_BYTE: u32 = 7;
 const OBJECT_SIZE: u32 = 8;
 
-impl Packed {
-    /// An empty buffer whose memory is there.
+impl PackedEvents {
+    /// Returns an empty buffer whose pages have been touched.
     pub(crate) fn ready() -> Self {
         let mut words = vec![1; WORDS];
         words.clear();
         Self { words, events: 0 }
     }
 
-    /// An empty buffer whose memory comes as it fills.
+    /// Returns an empty buffer whose pages are touched as it fills.
     pub(crate) fn with_room() -> Self {
         Self { words: Vec::with_capacity(WORDS), events: 0 }
     }
 
-    /// Whether one more event may not fit; true of a default buffer, which has no memory.
+    /// Whether the buffer may lack room for one more event. A default buffer, which has no memory, is full.
     pub(crate) fn is_full(&self) -> bool {
         self.words.capacity() - self.words.len() < MOST
     }
 
-    /// Events in it.
+    /// Returns the number of events.
     pub(crate) fn len(&self) -> u64 {
         self.events
     }
 
-    /// Memory that they take.
+    /// Returns the memory that the events take, bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.words.len() * size_of::<u64>()) as u64
     }
@@ -97,7 +97,7 @@ impl Packed {
         self.events += 1;
     }
 
-    /// The events, in the order in which they came.
+    /// Iterates over the events in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
         let mut words = self.words.iter().copied();
         std::iter::from_fn(move || {
@@ -106,7 +106,7 @@ impl Packed {
             let ((place, kinds), (object, connection), (epoch, block)) = (split(next()), split(next()), split(next()));
             let (step, start, end) = (split(next()).1, next(), next());
             let mut optional = |bit: u32| (mask >> bit & 1 == 1).then(&mut next);
-            // In the order of the words.
+            // The order of these reads is the order of the words.
             let (offset, bytes, requested) = (optional(OFFSET), optional(BYTES), optional(REQUESTED));
             let (sample, due, issued) = (optional(SAMPLE), optional(DUE), optional(ISSUED));
             let (last_byte, first_byte) = (optional(LAST_BYTE), optional(FIRST_BYTE));
@@ -139,7 +139,7 @@ impl Packed {
     }
 }
 
-/// The value of a closed set that has this number.
+/// Returns the value of a closed set with this number.
 fn known<T: Copy>(all: &[T], number: u8) -> Option<T> {
     all.get(usize::from(number)).copied()
 }
@@ -170,7 +170,7 @@ fn bytes(all: [u8; 4]) -> u32 {
 mod tests {
     use super::*;
 
-    /// An event whose optional fields are those of the mask.
+    /// Returns an event with the optional fields of the mask.
     fn event(mask: u32) -> Event {
         let field = |bit: u32| (mask >> bit & 1 == 1).then_some(u64::MAX - u64::from(bit));
         let at = Position { phase: Phase::Checkpoint, epoch: 1 << 31, block: 7, step: u32::MAX, sample: field(SAMPLE) };
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_event_comes_out_as_it_went_in_whatever_it_lacks() {
-        let mut packed = Packed::with_room();
+        let mut packed = PackedEvents::with_room();
         let events: Vec<Event> = (0..1 << 9).map(event).collect();
         for event in &events {
             packed.push(event);
@@ -209,13 +209,13 @@ mod tests {
 
     #[test]
     fn a_buffer_is_full_before_it_grows() {
-        let mut packed = Packed::ready();
+        let mut packed = PackedEvents::ready();
         let before = packed.words.capacity();
         while !packed.is_full() {
             packed.push(&event(u32::MAX));
         }
         assert_eq!(packed.words.capacity(), before);
         assert!(packed.len() >= (WORDS / MOST - 1) as u64);
-        assert!(Packed::default().is_full());
+        assert!(PackedEvents::default().is_full());
     }
 }

@@ -1,8 +1,8 @@
-//! The words of dftracer's traces: system calls, spans of DLIO, and the requests of our own export.
+//! Names in dftracer's traces: system calls, spans of DLIO, and requests in the export of this program.
 
 use dlio_event::OpKind;
 
-/// System calls by name, whatever their 64-bit spelling; spans by the names that DLIO gives them.
+/// Recognises system calls, with or without a 64-bit suffix, and spans by DLIO's names.
 pub(super) fn kind_of(name: &str, category: &str) -> Option<OpKind> {
     if matches!(category, "POSIX" | "STDIO" | "LIBC_IO") {
         return system_call(name);
@@ -33,7 +33,7 @@ pub(super) fn kind_of(name: &str, category: &str) -> Option<OpKind> {
     Some(span)
 }
 
-/// Requests as our own export calls them, beside `get_data` and `put_data`.
+/// Recognises the requests in the export of this program other than `get_data` and `put_data`.
 fn request(call: &str) -> Option<OpKind> {
     let kind = match call {
         "head" => OpKind::Head,

@@ -1,16 +1,16 @@
-//! Files that lie beside those that can be imported and are none: what they are, and how to get what can be imported.
+//! Files that often lie next to importable ones and have formats that cannot be imported: what they are, and how to convert them.
 
 use std::path::Path;
 
-/// What a file is that begins so, and how its operations can be imported.
+/// Returns a description of the file with this beginning, and how to import its operations.
 pub(super) fn advice(path: &Path, head: &[u8]) -> Option<&'static str> {
     binary(path, head).or_else(|| text(&String::from_utf8_lossy(&head[..head.len().min(4096)])))
 }
 
 fn binary(path: &Path, head: &[u8]) -> Option<&'static str> {
-    /// The number behind the version in a log of Darshan.
+    /// Magic number after the version in a log of Darshan.
     const DARSHAN: [u8; 8] = 6_567_223_i64.to_le_bytes();
-    /// The number in front of every record of blktrace, without its version.
+    /// Magic number of a record of blktrace, without its version.
     const BLKTRACE: [u8; 3] = [0x74, 0x61, 0x65];
     let ends = |extension: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
     let begins = |magic: &[u8]| head.starts_with(magic);
@@ -75,7 +75,7 @@ fn text(head: &str) -> Option<&'static str> {
     })
 }
 
-/// `4711 12:00:00.1 openat(AT_FDCWD, "/x", O_RDONLY) = 3`, with or without the process and the time.
+/// Whether the line is strace output, with or without process and time: `4711 12:00:00.1 openat(AT_FDCWD, "/x", O_RDONLY) = 3`.
 fn is_strace(line: &str) -> bool {
     let Some((before, _)) = line.split_once('(') else { return false };
     let call = before.rsplit([' ', ']']).next().unwrap_or(before);
@@ -84,7 +84,7 @@ fn is_strace(line: &str) -> bool {
     is_name && (line.contains(") = ") || line.contains(")  ") || line.ends_with("<unfinished ...>"))
 }
 
-/// `8,0    3        1     0.000000000   697  G   W 223490 + 8 [kjournald]`.
+/// Whether the line is blkparse output: `8,0    3        1     0.000000000   697  G   W 223490 + 8 [kjournald]`.
 fn is_blkparse(line: &str) -> bool {
     let mut words = line.split_ascii_whitespace();
     let device = words.next().and_then(|word| word.split_once(','));

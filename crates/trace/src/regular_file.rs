@@ -1,4 +1,4 @@
-//! Opening what should be a file: what is something else is an error at once, and never a wait for whoever might write into it.
+//! Opens regular files only. Any other kind of file is an error at once, so that opening a FIFO never blocks.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,27 +9,27 @@ use rustix::fs::OFlags;
 
 use crate::error::Error;
 
-/// What the process was given as an open descriptor: its standard input, and what a shell puts into the place of `<(…)`.
+/// Paths of descriptors that the process inherited: its standard input, and the path that a shell substitutes for `<(…)`.
 const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 
-/// Opens a file for reading.
+/// Opens a regular file for reading.
 pub(crate) fn open(path: &Path) -> Result<File, Error> {
     open_now(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
-/// Opens a file, or a stream that the process was given.
+/// Opens a regular file or a stream that the process inherited.
 pub(crate) fn open_source(path: &Path) -> Result<File, Error> {
     let given = DESCRIPTORS.iter().any(|name| path.to_str().is_some_and(|path| path.starts_with(name)));
     if given { File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source }) } else { open(path) }
 }
 
 fn open_now(path: &Path) -> io::Result<File> {
-    // A FIFO is opened without waiting for its other end; files know no such waiting.
+    // `O_NONBLOCK` opens a FIFO without waiting for its writer and has no effect on regular files.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let kind = match &opened {
         Ok(file) => file.metadata()?.file_type(),
-        // What the system says of a socket and of a device without a driver.
+        // The system returns `ENXIO` for a socket and for a device without a driver.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
             std::fs::metadata(path)?.file_type()
         }

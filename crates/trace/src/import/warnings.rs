@@ -1,19 +1,19 @@
-//! What a reader of an import should know before believing it: what sources say of their own gaps, and gaps between them.
+//! Warnings about an import: gaps that the sources report themselves, and gaps between sources.
 
 use std::path::Path;
 
 use dlio_event::Nanos;
 
-/// Remarks that are kept; more are counted.
+/// Maximum number of warnings that are kept; further ones are counted.
 const KEPT: usize = 20;
-/// Sources whose times are kept.
+/// Maximum number of sources whose times are kept.
 const SOURCES: usize = 1 << 16;
-/// What nobody does between two parts of one recording.
+/// Time without operations from which on two sources are probably not parts of one run, nanoseconds.
 const GAP: Nanos = 3_600_000_000_000;
-/// Times below this, in 1973, do not count from 1970.
+/// Times below this value, which is in 1973, are relative to the start of the source.
 const YEARS: Nanos = 100_000_000_000_000_000;
 
-/// A source and when its operations were.
+/// A source and the time range of its operations.
 #[derive(Debug, Clone)]
 struct Extent {
     source: String,
@@ -21,16 +21,16 @@ struct Extent {
     last: Nanos,
 }
 
-/// Remarks about all sources.
+/// Warnings about all sources.
 #[derive(Debug, Default)]
-pub(super) struct Remarks {
+pub(super) struct Warnings {
     texts: Vec<String>,
     others: u64,
     extents: Vec<Extent>,
 }
 
-impl Remarks {
-    /// Keeps a remark, once.
+impl Warnings {
+    /// Adds a warning unless it is known.
     pub(super) fn add(&mut self, text: String) {
         if self.texts.contains(&text) {
             return;
@@ -38,7 +38,7 @@ impl Remarks {
         if self.texts.len() < KEPT { self.texts.push(text) } else { self.others += 1 }
     }
 
-    /// What follows comes from this source.
+    /// Sets the source of the following operations.
     pub(super) fn source(&mut self, path: &Path) {
         if self.extents.last().is_some_and(|extent| extent.first == Nanos::MAX) {
             self.extents.pop();
@@ -48,14 +48,14 @@ impl Remarks {
         }
     }
 
-    /// An operation of the current source.
+    /// Extends the time range of the current source.
     pub(super) fn seen(&mut self, start: Nanos, end: Nanos) {
         if let Some(extent) = self.extents.last_mut() {
             (extent.first, extent.last) = (extent.first.min(start), extent.last.max(end));
         }
     }
 
-    /// All remarks; those on gaps first.
+    /// Returns all warnings, those about gaps first.
     pub(super) fn finish(mut self) -> Vec<String> {
         self.extents.retain(|extent| extent.first < Nanos::MAX);
         self.extents.sort_by_key(|extent| extent.first);
@@ -67,7 +67,7 @@ impl Remarks {
         all
     }
 
-    /// Sources between which nothing happened for hours are probably not of one run.
+    /// Finds gaps of hours between sources, which are probably not of one run.
     fn gaps(&self) -> Vec<String> {
         let mut gaps: Vec<String> = Vec::new();
         let mut extents = self.extents.iter();
@@ -111,35 +111,35 @@ mod tests {
 
     const HOUR: Nanos = GAP;
 
-    fn remarks(sources: &[(&str, Nanos, Nanos)]) -> Vec<String> {
-        let mut remarks = Remarks::default();
+    fn warnings(sources: &[(&str, Nanos, Nanos)]) -> Vec<String> {
+        let mut warnings = Warnings::default();
         for (name, first, last) in sources {
-            remarks.source(Path::new(name));
-            remarks.seen(*first, *first);
-            remarks.seen(*last, *last);
+            warnings.source(Path::new(name));
+            warnings.seen(*first, *first);
+            warnings.seen(*last, *last);
         }
-        remarks.source(Path::new("empty"));
-        remarks.finish()
+        warnings.source(Path::new("empty"));
+        warnings.finish()
     }
 
     #[test]
     fn hours_between_sources_are_told_and_sources_that_overlap_have_none() {
         let day = 20_000 * 24 * HOUR;
-        assert_eq!(remarks(&[("a", day, day + 50 * HOUR), ("b", day + HOUR, day + 2 * HOUR)]), Vec::<String>::new());
-        let told = remarks(&[("b", day + 23 * HOUR + HOUR / 2, day + 24 * HOUR), ("a", day, day + HOUR)]);
+        assert_eq!(warnings(&[("a", day, day + 50 * HOUR), ("b", day + HOUR, day + 2 * HOUR)]), Vec::<String>::new());
+        let told = warnings(&[("b", day + 23 * HOUR + HOUR / 2, day + 24 * HOUR), ("a", day, day + HOUR)]);
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with("22.5 hours lie between the end of a and the start of b"), "{told:?}");
-        let told = remarks(&[("a", 5, 6), ("b", day, day), ("c", day + 2 * HOUR, day + 2 * HOUR)]);
+        let told = warnings(&[("a", 5, 6), ("b", day, day), ("c", day + 2 * HOUR, day + 2 * HOUR)]);
         assert!(told[0].contains("count from its start") && told[1].starts_with("1 further gap"), "{told:?}");
     }
 
     #[test]
     fn a_remark_is_kept_once_and_many_are_counted() {
-        let mut remarks = Remarks::default();
+        let mut warnings = Warnings::default();
         for number in 0..2 * KEPT + 5 {
-            remarks.add(format!("remark {}", number.min(KEPT + 1)));
+            warnings.add(format!("remark {}", number.min(KEPT + 1)));
         }
-        let told = remarks.finish();
+        let told = warnings.finish();
         assert_eq!((told.len(), told[0].as_str()), (KEPT + 1, "remark 0"));
     }
 }

@@ -1,4 +1,4 @@
-//! The column chunks of a file, read whole: each is compared with its checksum before a byte of it is decoded.
+//! Reads the column chunks of a file. Each chunk is read as a whole and compared with its checksum before any of it is decoded.
 
 use std::fs::File;
 use std::io;
@@ -12,52 +12,58 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::checksum::{self, ChunkSums};
 use crate::damage::Damage;
-use crate::footer::{Found, chunk_range};
+use crate::footer::{FoundFooter, chunk_range};
 
-/// What the footer of a file says, with the checksums of its columns.
+/// Metadata from the footer of a file and the checksums of its column chunks.
 #[derive(Debug)]
-pub(crate) struct Contents {
+pub(crate) struct FileContents {
     pub(crate) metadata: Arc<ParquetMetaData>,
-    /// `None`: the format of the file has none.
+    /// `None` if the format version of the file has no checksums.
     sums: Option<ChunkSums>,
 }
 
-impl Contents {
-    pub(crate) fn new(found: Found) -> Self {
+impl FileContents {
+    pub(crate) fn new(found: FoundFooter) -> Self {
         Self { metadata: Arc::new(found.metadata), sums: found.sums }
     }
 }
 
-/// The chunks of a file, for a reader that goes through them group by group: the last one of every column stays in memory.
-pub(crate) struct Chunks {
+/// The chunks of a file, for a reader that visits its row groups in order. The chunk that was read last in each column stays in
+/// memory.
+pub(crate) struct VerifiedChunks {
     file: File,
     len: u64,
-    contents: Arc<Contents>,
-    /// Where the chunks of the wanted groups lie, in the order of the file.
-    places: Vec<Place>,
-    /// Per column the group that was read last, and its bytes.
+    contents: Arc<FileContents>,
+    /// Locations of the chunks in the selected row groups, sorted by offset.
+    places: Vec<ChunkLocation>,
+    /// For each column, the row group that was read last and the bytes of its chunk.
     loaded: Vec<Mutex<Option<(usize, Bytes)>>>,
     damage: Damage,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct ChunkLocation {
     start: u64,
     end: u64,
     group: usize,
     column: usize,
 }
 
-impl Chunks {
-    /// The chunks of one group, or of all.
-    pub(crate) fn new(file: File, contents: &Arc<Contents>, group: Option<usize>, damage: &Damage) -> io::Result<Self> {
+impl VerifiedChunks {
+    /// Opens the chunks of one row group, or of all.
+    pub(crate) fn new(
+        file: File,
+        contents: &Arc<FileContents>,
+        group: Option<usize>,
+        damage: &Damage,
+    ) -> io::Result<Self> {
         let groups = contents.metadata.row_groups().iter().enumerate();
         let wanted = groups.filter(|(number, _)| group.is_none_or(|group| group == *number));
         let mut places = Vec::new();
         for (group, metadata) in wanted {
             for (column, metadata) in metadata.columns().iter().enumerate() {
                 if let Some((start, len)) = chunk_range(metadata) {
-                    places.push(Place { start, end: start.saturating_add(len), group, column });
+                    places.push(ChunkLocation { start, end: start.saturating_add(len), group, column });
                 }
             }
         }
@@ -68,7 +74,7 @@ impl Chunks {
         Ok(Self { file, len, contents: Arc::clone(contents), places, loaded, damage: Arc::clone(damage) })
     }
 
-    /// The bytes of a chunk from a place in the file on.
+    /// Returns the bytes from offset `start` to the end of the chunk that contains it.
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
         let after = self.places.partition_point(|place| place.start <= start);
         let place = after.checked_sub(1).and_then(|at| self.places.get(at)).filter(|place| start < place.end);
@@ -87,10 +93,10 @@ impl Chunks {
         Ok(bytes.slice(usize::try_from(start - place.start).unwrap_or(usize::MAX)..))
     }
 
-    fn load(&self, place: &Place) -> Result<Bytes, ParquetError> {
+    fn load(&self, place: &ChunkLocation) -> Result<Bytes, ParquetError> {
         let damaged = |what: String| {
             let column = &self.contents.metadata.row_group(place.group).column(place.column);
-            let Place { start, end, group, .. } = place;
+            let ChunkLocation { start, end, group, .. } = place;
             let name = column.column_descr().name();
             let text = format!("column {name} of row group {group}, bytes {start} to {end} of the file: {what}");
             ParquetError::General(self.damage.get_or_init(|| text).clone())
@@ -105,13 +111,13 @@ impl Chunks {
     }
 }
 
-impl Length for Chunks {
+impl Length for VerifiedChunks {
     fn len(&self) -> u64 {
         self.len
     }
 }
 
-impl ChunkReader for Chunks {
+impl ChunkReader for VerifiedChunks {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {

@@ -1,29 +1,29 @@
-//! The events of a trace-event document, one by one: the elements of an array that is the document or its member
-//! `traceEvents`. The document is read in blocks of any length, and may be one line.
+//! Finds the events of a trace-event document: the elements of an array that is the document itself or its member `traceEvents`.
+//! The document is read in blocks of any length and may be a single line.
 
-/// Longest event.
+/// Maximum length of an event, bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Finds events in a document byte by byte.
-pub(super) struct Elements {
+/// Scanner that finds events in a document byte by byte.
+pub(super) struct EventScanner {
     place: Place,
-    /// Within a text, and behind a backslash in it.
+    /// Whether the scanner is inside a string, and after a backslash in it.
     text: bool,
     escaped: bool,
-    /// Braces and brackets that are open, within the document's object or within an event.
+    /// Number of open braces and brackets in the document's object or in an event.
     depth: usize,
-    /// The last text that the document's object has itself: the name of the member that follows.
+    /// The last string at the top level of the document's object: the name of the next member.
     name: Vec<u8>,
     event: Vec<u8>,
-    /// The line that is being read, from 1, and that in which the event began.
+    /// The current line, from 1, and the line in which the event began.
     line: u64,
     began: u64,
-    /// What is no event was told.
+    /// Whether the current error has been reported.
     told: bool,
     array: Array,
 }
 
-/// Where the array of events is.
+/// Location of the array of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Array {
     NotFound,
@@ -36,7 +36,7 @@ enum Array {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Start,
-    /// In the document's object, outside the events.
+    /// In the document's object, outside the array of events.
     Object,
     /// Between events.
     Events,
@@ -44,16 +44,16 @@ enum Place {
     End,
 }
 
-/// What was found.
+/// Result of a scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// An event, as [`Elements::event`] has it.
+    /// An event; [`EventScanner::event`] returns its text.
     Event,
-    /// What should not be there.
+    /// Unexpected text.
     Broken(String),
 }
 
-impl Default for Elements {
+impl Default for EventScanner {
     fn default() -> Self {
         Self {
             place: Place::Start,
@@ -70,18 +70,18 @@ impl Default for Elements {
     }
 }
 
-impl Elements {
-    /// The event that was found last.
+impl EventScanner {
+    /// Returns the text of the last event.
     pub(super) fn event(&self) -> &[u8] {
         &self.event
     }
 
-    /// The line in which it began.
+    /// Returns the line in which the last event began.
     pub(super) fn began(&self) -> u64 {
         self.began
     }
 
-    /// Goes on to the next thing worth telling in `block`, of which it takes what it has read.
+    /// Scans to the next event or error and removes the scanned bytes from `block`.
     pub(super) fn next(&mut self, block: &mut &[u8]) -> Option<Found> {
         while let Some((byte, rest)) = block.split_first() {
             *block = rest;
@@ -93,7 +93,7 @@ impl Elements {
         None
     }
 
-    /// What is wrong with a document that ends here; arrays may lack their bracket, as those of killed processes do.
+    /// Checks the end of the document. An array may lack its closing bracket, as those of killed processes do.
     pub(super) fn end(&mut self) -> Option<Found> {
         self.began = if self.place == Place::Event { self.began } else { self.line };
         match self.place {
@@ -143,7 +143,7 @@ impl Elements {
         }
     }
 
-    /// Tells it once.
+    /// Reports an error once.
     fn tell(&mut self, what: &str) -> Option<Found> {
         self.began = self.line;
         (!std::mem::replace(&mut self.told, true)).then(|| broken(what))
@@ -190,7 +190,7 @@ impl Elements {
             b'}' | b']' => {
                 self.depth -= 1;
                 if self.depth == 0 {
-                    // Without events, what stands behind the object is not looked at.
+                    // Without an array of events, the text after the object is ignored.
                     let found = self.array != Array::NotFound;
                     (self.place, self.depth) = if found { (Place::End, 0) } else { (Place::Object, 1) };
                 }
@@ -199,7 +199,7 @@ impl Elements {
         }
     }
 
-    /// Whether a byte belongs to a text, its quotes included.
+    /// Whether a byte belongs to a string, including its quotes.
     fn quoted(&mut self, byte: u8) -> bool {
         let within = self.text;
         match byte {
@@ -220,11 +220,11 @@ fn broken(what: &str) -> Found {
 mod tests {
     use super::*;
 
-    /// Events with their lines, and what is broken, of a document in blocks of `size` bytes.
+    /// Returns the events with their lines, and the errors, of a document read in blocks of `size` bytes.
     fn elements(text: &str, size: usize) -> (Vec<(u64, String)>, Vec<String>) {
         let (mut events, mut wrong) = (Vec::new(), Vec::new());
-        let mut elements = Elements::default();
-        let mut take = |elements: &Elements, found| match found {
+        let mut elements = EventScanner::default();
+        let mut take = |elements: &EventScanner, found| match found {
             Found::Event => events.push((elements.began(), String::from_utf8(elements.event().to_vec()).unwrap())),
             Found::Broken(reason) => wrong.push(reason),
         };

@@ -1,4 +1,4 @@
-//! Source files: found, decompressed, read line by line.
+//! Source files: listing, decompression, and reading line by line.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
-use crate::{folder, regular};
+use crate::{folder, regular_file};
 
-/// Longest line that is looked at; names in object stores have at most 1 KiB.
+/// Maximum length of a line, bytes; object names have at most 1 KiB.
 const LONGEST: usize = 1 << 20;
-/// Folders of traces in the output folder of a run.
+/// Trace folders in the output folder of a run.
 const OF_RUNS: [&str; 2] = ["trace", "trace-generate"];
-/// Folders that are named in a message.
+/// Maximum number of folders named in a message.
 const FOLDERS: usize = 5;
-/// How much is read at a time.
+/// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
 
-/// The files that paths name, the files of folders in the order of their names.
+/// Returns the files at these paths; those in a folder are sorted by name.
 pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for source in sources {
@@ -43,15 +43,15 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// The files that paths name, each once, and those that they name again.
+/// Returns the different files at these paths, and the files that were given more than once.
 pub(super) fn files_once(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
     let mut met = HashSet::new();
     let is_new = |path: &PathBuf| std::fs::canonicalize(path).map_or(true, |path| met.insert(path));
     Ok(files(sources)?.into_iter().partition(is_new))
 }
 
-/// Why a folder has nothing to import, where the names in it tell: it is empty, holds folders only, or is the output folder
-/// of a run of ours.
+/// Returns the reason why a folder contains nothing to import, as far as its file names show it: it is empty, contains only
+/// folders, or is the output folder of a run of this program.
 pub(super) fn nothing_in(folder: &Path) -> Option<String> {
     let is_traced = |inner: &Path| folder::list_dir(inner).is_ok_and(|found| !found.is_empty());
     if let Some(traces) = OF_RUNS.iter().map(|name| folder.join(name)).find(|inner| is_traced(inner)) {
@@ -79,30 +79,30 @@ pub(super) fn nothing_in(folder: &Path) -> Option<String> {
     }
 }
 
-/// A text beside recorded traces that says where they come from.
+/// Whether the file describes the origin of the traces next to it.
 fn is_origin(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("origin") || stem.eq_ignore_ascii_case("readme"))
 }
 
-/// `run.json`, in which this program lists what it exported into a folder; a trace may have this name too.
+/// Whether the file is the `run.json` that lists the exports of this program. A trace may have the same name.
 fn is_manifest(path: &Path) -> bool {
     let mut head = String::new();
     let is_named = path.file_name().is_some_and(|name| name == "run.json");
-    let opened = if is_named { regular::open(path).ok() } else { None };
+    let opened = if is_named { regular_file::open(path).ok() } else { None };
     opened.is_some_and(|file| file.take(64).read_to_string(&mut head).is_ok())
         && head.contains("\"program\": \"dlio-rs\"")
 }
 
-/// Bytes of all files that paths name, as they lie on storage; those of pipes are not known and count as none.
+/// Returns the total size of all files at these paths in bytes. Pipes count as empty.
 ///
 /// # Errors
-/// A path that cannot be looked at.
+/// [`Error::Read`] if a path cannot be examined.
 pub fn source_bytes(sources: &[PathBuf]) -> Result<u64, Error> {
     let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     Ok(files_once(sources)?.0.iter().map(size).sum())
 }
 
-/// A file that counts what is read of it.
+/// A file that counts the bytes read from it.
 struct CountedFile {
     file: std::fs::File,
     read: Arc<AtomicU64>,
@@ -116,36 +116,36 @@ impl Read for CountedFile {
     }
 }
 
-/// The lines of one file, plain, gzip or zstd.
+/// Reads the lines of one plain, gzip or zstd file.
 ///
-/// Lines are handed out where they lie in the buffer. Compressed data that end early, as those of a killed process do,
-/// give the lines before the damage, and then one that cannot be understood and says so.
-pub(super) struct Lines {
+/// LineReader are borrowed from the buffer. Compressed data that end early, as those of a killed process do, yield the lines before
+/// the damage and then one malformed line that describes it.
+pub(super) struct LineReader {
     path: PathBuf,
     input: Box<dyn Read>,
     compressed: bool,
-    /// What was read; the lines that are still to be delivered are in `from..to`.
+    /// Bytes read from the file. The lines not yet returned are in `from..to`.
     buffer: Vec<u8>,
     from: usize,
     to: usize,
     ended: bool,
-    /// Why the data end early.
+    /// Reason why the data end early.
     torn: Option<String>,
     number: u64,
 }
 
-/// Where a line was found.
+/// Result of the search for a line.
 enum Found {
     Line(usize, usize),
     Broken(String),
     End,
 }
 
-impl Lines {
-    /// Opens a source; what is read of the file, compressed or not, is added to `read`.
+impl LineReader {
+    /// Opens a source. The bytes read from the file, compressed or not, are added to `read`.
     pub(super) fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut file = CountedFile { file: regular::open_source(path)?, read: Arc::clone(read) };
+        let mut file = CountedFile { file: regular_file::open_source(path)?, read: Arc::clone(read) };
         let mut magic = [0_u8; 4];
         let mut known = 0;
         while known < magic.len() {
@@ -155,7 +155,7 @@ impl Lines {
             }
         }
         let magic = &magic[..known];
-        // Works for pipes as well: what was looked at is put in front again.
+        // The bytes that were examined are put in front again, which works for pipes as well.
         let input = std::io::Cursor::new(magic.to_vec()).chain(file);
         let input = std::io::BufReader::with_capacity(BLOCK, input);
         let (input, compressed): (Box<dyn Read>, bool) = if magic.starts_with(&[0x1f, 0x8b]) {
@@ -175,12 +175,12 @@ impl Lines {
         Ok(this)
     }
 
-    /// Number of the line delivered last, from 1.
+    /// Returns the number of the line returned last, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// How the text begins: its first kilobytes, none of it delivered by this.
+    /// Returns the first kilobytes of the text without consuming them.
     pub(super) fn head(&mut self) -> Result<&[u8], Error> {
         while !self.ended && self.to - self.from < BLOCK / 2 {
             self.fill()?;
@@ -188,7 +188,7 @@ impl Lines {
         Ok(&self.buffer[self.from..self.to])
     }
 
-    /// The next line without its end; `Err` inside for one that is no text, too long, or cut off.
+    /// Returns the next line without its line end. The inner `Err` reports a line that is invalid text, too long or cut off.
     pub(super) fn next(&mut self) -> Result<Option<Result<&str, String>>, Error> {
         let found = self.find()?;
         self.number += u64::from(!matches!(found, Found::End));
@@ -198,12 +198,12 @@ impl Lines {
             Found::Line(from, to) => {
                 let line = &self.buffer[from..to];
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
-                Some(std::str::from_utf8(line).map_err(|error| format!("no UTF-8 text: {error}")))
+                Some(std::str::from_utf8(line).map_err(|error| format!("invalid UTF-8: {error}")))
             }
         })
     }
 
-    /// What comes next, however long its lines are; `Err` inside: the data end early.
+    /// Returns the next bytes, regardless of lines. The inner `Err` reports data that end early.
     pub(super) fn block(&mut self) -> Result<Option<Result<&[u8], String>>, Error> {
         while self.from == self.to && !self.ended {
             self.fill()?;
@@ -241,7 +241,7 @@ impl Lines {
         }
     }
 
-    /// Reads another block behind what is still to be delivered.
+    /// Reads another block after the bytes not yet returned.
     fn fill(&mut self) -> Result<(), Error> {
         self.buffer.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
@@ -252,17 +252,17 @@ impl Lines {
             Ok(0) => self.ended = true,
             Ok(read) => self.to += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // The system's errors have a number; what has none was said by the decompressor.
+            // Errors of the system have a number; errors of the decompressor do not.
             Err(error) if self.compressed && error.raw_os_error().is_none() => {
                 self.ended = true;
-                self.torn = Some(format!("the compressed data end here, early or damaged: {error}"));
+                self.torn = Some(format!("the compressed data end here because they are cut off or damaged: {error}"));
             }
             Err(source) => return Err(Error::Read { path: self.path.clone(), source }),
         }
         Ok(())
     }
 
-    /// Drops what is in the buffer, to the end of the line.
+    /// Drops the bytes up to the end of the line.
     fn skip_rest(&mut self) -> Result<(), Error> {
         loop {
             self.from = self.to;
