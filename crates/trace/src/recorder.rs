@@ -341,7 +341,7 @@ impl Writer {
             if schedule.due() {
                 if self.file.uncovered() > 0 && self.failed.is_none() {
                     let result = self.file.flush(&self.shared.names, None);
-                    self.settle(result, 0);
+                    self.note_result(result, 0);
                 }
                 schedule.flushed();
             }
@@ -368,7 +368,7 @@ impl Writer {
                 None => self.file.append(&self.events, &self.shared.names),
                 Some(_) => Ok(()),
             };
-            self.settle(result, chunk.len());
+            self.note_result(result, chunk.len());
             let bytes = chunk.bytes();
             chunk.clear();
             let mut queue = lock(&self.shared.queue);
@@ -380,7 +380,7 @@ impl Writer {
     }
 
     /// Keeps the first error. Later events are only counted, so that memory does not grow.
-    fn settle(&mut self, result: std::io::Result<()>, events: u64) {
+    fn note_result(&mut self, result: std::io::Result<()>, events: u64) {
         self.shared.rows_written.store(self.file.rows_written(), Ordering::Relaxed);
         match (result, &self.failed) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
@@ -391,9 +391,9 @@ impl Writer {
                 let lost = self.file.unwritten();
                 self.shared.rows_lost.fetch_add(lost, Ordering::Relaxed);
                 *lock(&self.shared.error) = Some(error.to_string());
-                let told = lock(&self.shared.on_failure).take();
-                if let Some(OnFailure(tell)) = told {
-                    tell(&self.write_error(again(&error)));
+                let callback = lock(&self.shared.on_failure).take();
+                if let Some(OnFailure(callback)) = callback {
+                    callback(&self.write_error(clone_error(&error)));
                 } else {
                     tracing::error!("writing the trace {} failed: {error}", self.path.display());
                 }
@@ -419,7 +419,7 @@ impl Writer {
         };
         if self.failed.is_none() {
             let result = self.file.flush(&self.shared.names, ending);
-            self.settle(result, 0);
+            self.note_result(result, 0);
         }
         let Some(source) = self.failed.take() else {
             return Ok(self.file.summary(lock(&self.shared.queue).queued_bytes_max));
@@ -435,7 +435,7 @@ impl Writer {
 }
 
 /// Clones an I/O error.
-fn again(error: &std::io::Error) -> std::io::Error {
+fn clone_error(error: &std::io::Error) -> std::io::Error {
     error
         .raw_os_error()
         .map_or_else(|| std::io::Error::new(error.kind(), error.to_string()), std::io::Error::from_raw_os_error)

@@ -1,6 +1,6 @@
 //! Encoding of events into Parquet row groups.
 //!
-//! Values are taken from the events block by block, several columns at a time, so that an event is visited while it is in the
+//! Values are values from the events block by block, several columns at a time, so that an event is visited while it is in the
 //! processor's cache. Most columns of a run have the same value in all rows of a row group; such a column is encoded once, and
 //! its bytes are copied from then on. The pages are made here rather than by the Parquet library, which looks every value up by a
 //! hash of its bytes and allocates memory for every column, although names and words have numbers already
@@ -26,9 +26,9 @@ use crate::row_group::EncodedGroup;
 use chunk::{ChunkInfo, ChunkWriter, Rows, extreme_words, extremes};
 pub(crate) use table::{Cell, Cells, TableEncoder};
 
-/// Number of events whose values are taken at a time; they fit into the processor's cache.
+/// Number of events whose values are values at a time; they fit into the processor's cache.
 const BLOCK: usize = 1024;
-/// Number of columns whose values are taken at a time; the values of a full row group take a few MiB.
+/// Number of columns whose values are values at a time; the values of a full row group take a few MiB.
 const COLUMNS_AT_A_TIME: usize = 9;
 /// Key of a row without a name.
 const NO_NAME: u32 = u32::MAX;
@@ -45,14 +45,14 @@ pub(crate) struct Encoder {
 
 /// Memory for the encoding of row groups, shared by the encoders of many ranks.
 pub(crate) struct Workspace {
-    taken: [ColumnValues; COLUMNS_AT_A_TIME],
+    values: [ColumnValues; COLUMNS_AT_A_TIME],
     order: Vec<(Nanos, u32)>,
     chunks: ChunkWriter,
 }
 
 impl Workspace {
     pub(crate) fn new() -> Result<Self, ParquetError> {
-        Ok(Self { taken: Default::default(), order: Vec::new(), chunks: ChunkWriter::new()? })
+        Ok(Self { values: Default::default(), order: Vec::new(), chunks: ChunkWriter::new()? })
     }
 }
 
@@ -102,7 +102,7 @@ impl Encoder {
             };
             ColumnEncoder { column, words, constant: None }
         });
-        Ok(Self { schema: Arc::new(SchemaDescriptor::new(Arc::new(root))), place, columns: columns.collect() })
+        Ok(Self { schema: Arc::new(SchemaDescriptor::new(Arc::new(root))), context, columns: columns.collect() })
     }
 
     pub(crate) fn schema(&self) -> SchemaDescPtr {
@@ -117,7 +117,7 @@ impl Encoder {
         events: &[Event],
         names: &NameTables,
     ) -> Result<EncodedGroup, ParquetError> {
-        let Workspace { taken, order, chunks } = workspace;
+        let Workspace { values, order, chunks } = workspace;
         order.clear();
         order.extend(events.iter().zip(0_u32..).map(|(event, at)| (event.start, at)));
         order.sort_unstable();
@@ -127,16 +127,16 @@ impl Encoder {
         let mut sums = Vec::with_capacity(COLUMNS.len());
         for columns in self.columns.chunks_mut(COLUMNS_AT_A_TIME) {
             let sources = columns.iter().map(|column| &column.column.source);
-            take(sources.zip(&mut *taken), events, order, self.place);
-            for (column, taken) in columns.iter_mut().zip(&mut *taken) {
-                let value = taken.constant(&column.column.source, events.len());
+            take(sources.zip(&mut *values), events, order, self.context);
+            for (column, values) in columns.iter_mut().zip(&mut *values) {
+                let value = values.constant(&column.column.source, events.len());
                 let fits = |known: &ConstantChunk| Some(known.value) == value && known.rows == events.len();
                 let at = sink.bytes_written();
                 let info = if let Some(known) = column.constant.as_ref().filter(|known| fits(known)) {
                     sink.write_all(&known.bytes)?;
                     known.info.clone()
                 } else {
-                    let info = column.encode(taken, events.len(), names, chunks)?;
+                    let info = column.encode(values, events.len(), names, chunks)?;
                     sink.write_all(chunks.bytes())?;
                     column.constant = value.map(|value| {
                         let bytes = chunks.bytes().to_vec();
@@ -170,15 +170,15 @@ fn take<'a>(
     context: RankContext,
 ) {
     let mut columns: Vec<_> = columns.collect();
-    for (_, taken) in &mut columns {
-        taken.clear();
+    for (_, values) in &mut columns {
+        values.clear();
     }
     let mut block = Vec::with_capacity(BLOCK);
     for part in order.chunks(BLOCK) {
         block.clear();
         block.extend(part.iter().map(|(_, at)| &events[*at as usize]));
-        for (source, taken) in &mut columns {
-            taken.extend(source, &block, place);
+        for (source, values) in &mut columns {
+            values.extend(source, &block, context);
         }
     }
 }
@@ -187,7 +187,7 @@ impl ColumnEncoder {
     /// Encodes the chunk of `rows` rows in the buffer of `chunks`.
     fn encode(
         &self,
-        taken: &mut ColumnValues,
+        values: &mut ColumnValues,
         rows: usize,
         names: &NameTables,
         chunks: &mut ChunkWriter,
@@ -199,13 +199,13 @@ impl ColumnEncoder {
                 let word = |key: u32| self.words.get(key as usize).copied().unwrap_or_default();
                 let entry = |key: u32, out: &mut Vec<u8>| out.extend_from_slice(word(key).as_bytes());
                 let rows = Rows { count: rows, levels: None };
-                let mut info = chunks.texts(&rows, taken.keys.iter().copied(), entry)?;
-                info.statistics = pruned.then(|| extreme_words(&self.words, &taken.keys));
+                let mut info = chunks.texts(&rows, values.keys.iter().copied(), entry)?;
+                info.statistics = pruned.then(|| extreme_words(&self.words, &values.keys));
                 Ok(info)
             }
-            Source::Object | Source::Endpoint | Source::Tag => taken.names(source, names, chunks),
+            Source::Object | Source::Endpoint | Source::Tag => values.names(source, names, chunks),
             _ => {
-                let ColumnValues { numbers, levels, .. } = taken;
+                let ColumnValues { numbers, levels, .. } = values;
                 let small = *storage == Storage::Int32;
                 let levels = optional.then_some(levels.as_slice());
                 let described = Rows { count: rows, levels };
@@ -229,11 +229,11 @@ impl ColumnValues {
 
     fn extend(&mut self, source: &Source, block: &[&Event], context: RankContext) {
         match source {
-            Source::Int32(take) | Source::Int64(take) => take(block, place, &mut self.numbers),
+            Source::Int32(take) | Source::Int64(take) => take(block, context, &mut self.numbers),
             Source::OptionalInt32(take) | Source::OptionalInt64(take) => {
-                take(block, place, &mut self.numbers, &mut self.levels);
+                take(block, context, &mut self.numbers, &mut self.levels);
             }
-            Source::Word(take, _) => take(block, place, &mut self.keys),
+            Source::Word(take, _) => take(block, context, &mut self.keys),
             Source::Object => self.keys.extend(block.iter().map(|event| event.object.0)),
             Source::Endpoint => self.keys.extend(block.iter().map(|event| label(event.endpoint.0))),
             Source::Tag => self.keys.extend(block.iter().map(|event| label(event.tag.0))),

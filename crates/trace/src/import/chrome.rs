@@ -83,8 +83,9 @@ pub(super) fn document(
 ) -> Result<(), Error> {
     let (mut elements, mut reader) =
         (EventScanner::default(), Reader { file: path.display().to_string(), ..Reader::default() });
-    let broken =
-        |done: &mut Imported, line, reason| done.broken(Malformed { path: path.to_owned(), line, reason }, options);
+    let broken = |done: &mut Imported, line, reason| {
+        done.add_malformed(Malformed { path: path.to_owned(), line, reason }, options)
+    };
     while let Some(block) = lines.block()? {
         let mut block = match block {
             Ok(block) => block,
@@ -102,7 +103,7 @@ pub(super) fn document(
             if let Err(reason) = read {
                 broken(done, elements.began(), reason)?;
             }
-            buffers.check()?;
+            buffers.take_error()?;
         }
     }
     if let Some(Found::Broken(reason)) = elements.end() {

@@ -117,7 +117,7 @@ impl Reader {
     }
 
     /// Handles a line that is not valid text.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn lose_line(&mut self) {
         self.lost = true;
     }
 

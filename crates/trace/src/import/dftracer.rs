@@ -250,7 +250,7 @@ impl Reader {
         let object = line.args.fname.as_deref().or(hashed.map(String::as_str));
         let in_loop = !self.worker && line.tid == main;
         let Some(kind) = kind_of(&line.name, &line.cat) else {
-            if !in_loop || !told(&mut self.training, line, unit) {
+            if !in_loop || !update_loop(&mut self.training, line, unit) {
                 buffers.skip(&line.name, "");
             }
             if let Some(object) = object {
@@ -301,7 +301,7 @@ impl Reader {
     }
 
     /// Stores the epochs of the training loop at the end of its file, for the files of the rank's workers.
-    pub(super) fn done(self, buffers: &mut RankBuffers) {
+    pub(super) fn finish(self, buffers: &mut RankBuffers) {
         if self.is_open {
             let why = "the tracer's `end` is missing, so its process was killed or still runs";
             buffers.warnings.add(format!("{} is incomplete: {why}", self.name));
@@ -349,7 +349,7 @@ impl Reader {
 }
 
 /// Updates the training loop from a line without a row. Returns whether the line belongs to the loop.
-fn told(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
+fn update_loop(of: &mut Loop, line: &Line<'_>, unit: i64) -> bool {
     let end = line.ts.saturating_add(line.dur).saturating_mul(unit);
     match (line.cat.as_ref(), line.name.as_ref()) {
         ("dataloader", "fetch.block") => of.stepped(u64::try_from(end).unwrap_or(0)),
@@ -441,9 +441,9 @@ fn seek(positions: &mut HashMap<String, u64, RandomState>, object: &str, line: &
     if !matches!(line.name.trim_end_matches("64"), "lseek" | "fseek" | "fseeko") {
         return;
     }
-    let told = line.args.ret.and_then(|at| u64::try_from(at).ok()).filter(|_| line.name.starts_with("lseek"));
+    let position = line.args.ret.and_then(|at| u64::try_from(at).ok()).filter(|_| line.name.starts_with("lseek"));
     let before = positions.get(object).copied();
-    let after = match (told, line.args.whence, line.args.offset) {
+    let after = match (position, line.args.whence, line.args.offset) {
         (Some(at), _, _) | (None, Some(0), Some(at)) => Some(at),
         (None, Some(1), Some(by)) => before.and_then(|before| before.checked_add(by)),
         _ => before,

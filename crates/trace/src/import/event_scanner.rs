@@ -19,7 +19,7 @@ pub(super) struct EventScanner {
     line: u64,
     began: u64,
     /// Whether the current error has been reported.
-    told: bool,
+    is_reported: bool,
     array: Array,
 }
 
@@ -64,7 +64,7 @@ impl Default for EventScanner {
             event: Vec::new(),
             line: 1,
             began: 1,
-            told: false,
+            is_reported: false,
             array: Array::NotFound,
         }
     }
@@ -121,7 +121,7 @@ impl EventScanner {
                 None
             }
             Place::Events => self.between(byte),
-            Place::End => self.tell("text behind the end of the document"),
+            Place::End => self.report("text behind the end of the document"),
         }
     }
 
@@ -130,28 +130,28 @@ impl EventScanner {
             b'{' => {
                 self.event.clear();
                 self.event.push(byte);
-                (self.place, self.depth, self.began, self.told) = (Place::Event, 1, self.line, false);
+                (self.place, self.depth, self.began, self.is_reported) = (Place::Event, 1, self.line, false);
                 None
             }
             b',' => None,
             b']' => {
                 self.place = if self.array == Array::Document { Place::End } else { Place::Object };
-                (self.depth, self.told) = (1, false);
+                (self.depth, self.is_reported) = (1, false);
                 None
             }
-            _ => self.tell("no event: expected an object"),
+            _ => self.report("no event: expected an object"),
         }
     }
 
     /// Reports an error once.
-    fn tell(&mut self, what: &str) -> Option<Found> {
+    fn report(&mut self, what: &str) -> Option<Found> {
         self.began = self.line;
-        (!std::mem::replace(&mut self.told, true)).then(|| broken(what))
+        (!std::mem::replace(&mut self.is_reported, true)).then(|| broken(what))
     }
 
     fn in_event(&mut self, byte: u8) -> Option<Found> {
         if self.event.len() >= LONGEST {
-            (self.place, self.text, self.escaped, self.told) = (Place::Events, false, false, true);
+            (self.place, self.text, self.escaped, self.is_reported) = (Place::Events, false, false, true);
             return Some(broken(&format!("an event longer than {LONGEST} bytes")));
         }
         self.event.push(byte);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_told_once() {
+    fn text_between_events_is_reported_once() {
         for (text, events, wrong) in [
             ("[1, 2, {}, null]", 1, &["no event", "no event"][..]),
             ("[{\"a\":1", 0, &["ends within"]),

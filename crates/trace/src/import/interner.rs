@@ -65,8 +65,12 @@ impl Interner {
         self.waiting.push(Waiting { row, hash, from, to, slot: 0, head: [0; 2] });
     }
 
-    /// Looks up all waiting names in order and passes each row and number to `told`; `number` makes the number of a new name.
-    pub(super) fn resolve(&mut self, mut number: impl FnMut(&str) -> ObjectId, mut told: impl FnMut(usize, ObjectId)) {
+    /// Looks up all waiting names in order and passes each row and number to `assign`; `number` makes the number of a new name.
+    pub(super) fn resolve(
+        &mut self,
+        mut number: impl FnMut(&str) -> ObjectId,
+        mut assign: impl FnMut(usize, ObjectId),
+    ) {
         let mask = self.slots.len() - 1;
         for name in &mut self.waiting {
             name.slot = self.slots[home(name.hash, mask)];
@@ -84,7 +88,7 @@ impl Interner {
                 Some(_) => ObjectId(name.head[1]),
                 None => self.find(name.hash, bytes, &mut number),
             };
-            told(name.row, id);
+            assign(name.row, id);
         }
         (self.waiting, self.text) = (waiting, text);
         self.waiting.clear();

@@ -86,15 +86,15 @@ pub fn prepare(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Pre
     for path in files {
         // If a folder holds only one file, the user meant that file.
         let is_found = several && !sources.contains(&path);
-        one((&path, is_found), options, &mut buffers, &mut done)?;
+        import_file((&path, is_found), options, &mut buffers, &mut done)?;
     }
     (done.rows, done.skipped) = (buffers.rows(), buffers.skipped());
     done.warnings = std::mem::take(&mut buffers.warnings).finish();
     if done.rows == 0 {
         let reason = sources
             .iter()
-            .find_map(|path| sources::nothing_in(path))
-            .unwrap_or_else(|| done.why_nothing(buffers.left_out.as_deref()));
+            .find_map(|path| sources::reason_for_nothing(path))
+            .unwrap_or_else(|| done.reason_for_no_rows(buffers.left_out.as_deref()));
         let sources: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
         return Err(Error::NothingImported { sources: sources.join(", "), reason });
     }
@@ -104,7 +104,7 @@ pub fn prepare(sources: &[PathBuf], out: &Path, options: &Options) -> Result<Pre
 }
 
 /// Imports one file. `is_found` means that it was found in a folder rather than named by the user.
-fn one(
+fn import_file(
     (path, is_found): (&Path, bool),
     options: &Options,
     buffers: &mut RankBuffers,
@@ -115,13 +115,13 @@ fn one(
     let format = match options.format.or_else(|| SourceFormat::of(head)) {
         Some(format) => format,
         // A process without events leaves an empty file.
-        None if head.trim_ascii().is_empty() => return empty(path, lines, options, done),
+        None if head.trim_ascii().is_empty() => return read_empty(path, lines, options, done),
         None => {
             let unknown = match unsupported::advice(path, head) {
                 Some(advice) => Error::Unsupported { path: path.to_owned(), advice },
                 None => Error::UnknownSource { path: path.to_owned(), formats: SourceFormat::names() },
             };
-            return beside(path, unknown, is_found, buffers);
+            return leave_out(path, unknown, is_found, buffers);
         }
     };
     if !done.formats.contains(&format.name()) {
@@ -136,38 +136,38 @@ fn one(
         let read = match line {
             Ok(text) => parser.line(text, buffers),
             Err(reason) => {
-                parser.lose();
+                parser.lose_line();
                 Err(reason)
             }
         };
         if let Err(reason) = read {
             let line = lines.number();
-            done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
+            done.add_malformed(Malformed { path: path.to_owned(), line, reason }, options)?;
         }
-        buffers.check()?;
+        buffers.take_error()?;
     }
     if let Err(reason) = parser.end() {
         let line = lines.number();
-        done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
+        done.add_malformed(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
     done.unfinished += parser.unfinished();
     let done_with = match parser {
         Parser::Dftracer(reader) => {
-            reader.done(buffers);
+            reader.finish(buffers);
             Ok(())
         }
-        Parser::OpLog(reader) => reader.done(buffers),
+        Parser::OpLog(reader) => reader.finish(buffers),
         _ => Ok(()),
     };
     if let Err(reason) = done_with {
         let line = lines.number();
-        done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
+        done.add_malformed(Malformed { path: path.to_owned(), line, reason }, options)?;
     }
-    buffers.check()
+    buffers.take_error()
 }
 
 /// Handles a file that cannot be imported: an error if the user named it, a warning if it was found in a folder.
-fn beside(path: &Path, unknown: Error, is_found: bool, buffers: &mut RankBuffers) -> Result<(), Error> {
+fn leave_out(path: &Path, unknown: Error, is_found: bool, buffers: &mut RankBuffers) -> Result<(), Error> {
     if !is_found {
         return Err(unknown);
     }
@@ -182,12 +182,12 @@ fn beside(path: &Path, unknown: Error, is_found: bool, buffers: &mut RankBuffers
 }
 
 /// Reads a file without lines, which may still be damaged.
-fn empty(path: &Path, mut lines: LineReader, options: &Options, done: &mut Imported) -> Result<(), Error> {
+fn read_empty(path: &Path, mut lines: LineReader, options: &Options, done: &mut Imported) -> Result<(), Error> {
     while let Some(line) = lines.next()? {
         done.lines += 1;
         if let Err(reason) = line.map(drop) {
             let line = lines.number();
-            done.broken(Malformed { path: path.to_owned(), line, reason }, options)?;
+            done.add_malformed(Malformed { path: path.to_owned(), line, reason }, options)?;
         }
     }
     Ok(())

@@ -160,30 +160,30 @@ impl Reader {
         let Self { requests, bucket, client: first, .. } = self;
         let request = requests.of(thread);
         if endpoint.starts_with("http") {
-            request.settle(first, bucket.as_deref(), buffers)?;
+            request.add_without_call(first, bucket.as_deref(), buffers)?;
             request.keep(file, &event, [endpoint, client, thread]);
         } else {
             let name = name_of_call(endpoint, file, bucket);
-            if request.inside(&event, file) {
+            if request.is_enclosed_by(&event, file) {
                 buffers.skip(word, "the call around a request that is in the log");
-                request.emit(first, &name, buffers)?;
+                request.add_row(first, &name, buffers)?;
             } else {
-                request.settle(first, bucket.as_deref(), buffers)?;
+                request.add_without_call(first, bucket.as_deref(), buffers)?;
                 let object = Some(name.as_ref()).filter(|name| !name.is_empty());
                 let names = RowNames { object, endpoint: text(layout.endpoint), tag: None };
                 row(first, (client, thread), (event, names), buffers)?;
             }
         }
         for mut request in requests.forgotten.drain(..) {
-            request.settle(first, bucket.as_deref(), buffers)?;
+            request.add_without_call(first, bucket.as_deref(), buffers)?;
         }
         Ok(())
     }
 
     /// Adds the rows of the last requests at the end of the file.
-    pub(super) fn done(mut self, buffers: &mut RankBuffers) -> Result<(), String> {
+    pub(super) fn finish(mut self, buffers: &mut RankBuffers) -> Result<(), String> {
         let mut last = self.requests.last.iter_mut();
-        last.try_for_each(|request| request.settle(&mut self.client, self.bucket.as_deref(), buffers))
+        last.try_for_each(|request| request.add_without_call(&mut self.client, self.bucket.as_deref(), buffers))
     }
 
     /// Reads a record whose quotes contain separators or continue on the next line.
@@ -304,7 +304,7 @@ impl Request {
     }
 
     /// Adds the row of a request without a call; its bucket is that of the last call.
-    fn settle(
+    fn add_without_call(
         &mut self,
         first: &mut Option<String>,
         bucket: Option<&str>,
@@ -316,11 +316,11 @@ impl Request {
             }
             _ => self.file.clone(),
         };
-        self.emit(first, &name, buffers)
+        self.add_row(first, &name, buffers)
     }
 
     /// Adds the row of a request unless it has been added.
-    fn emit(&mut self, first: &mut Option<String>, name: &str, buffers: &mut RankBuffers) -> Result<(), String> {
+    fn add_row(&mut self, first: &mut Option<String>, name: &str, buffers: &mut RankBuffers) -> Result<(), String> {
         let Some(event) = self.event.take() else { return Ok(()) };
         let names =
             RowNames { object: Some(name).filter(|name| !name.is_empty()), endpoint: Some(&self.endpoint), tag: None };
@@ -328,7 +328,7 @@ impl Request {
     }
 
     /// Whether a call encloses this request.
-    fn inside(&self, call: &Event, file: &str) -> bool {
+    fn is_enclosed_by(&self, call: &Event, file: &str) -> bool {
         // A thread without a request has one that ended at 0.
         self.end > 0 && call.start <= self.start && self.end <= call.end && file.ends_with(&self.file)
     }

@@ -50,7 +50,7 @@ pub struct Imported {
 
 impl Imported {
     /// Returns the reason why no row was imported. `left_out` is the warning about the first file that was left out.
-    pub(super) fn why_nothing(&self, left_out: Option<&str>) -> String {
+    pub(super) fn reason_for_no_rows(&self, left_out: Option<&str>) -> String {
         if let Some(first) = self.examples.first() {
             let Malformed { path, line, reason } = first;
             let formats = if self.formats.is_empty() { "any format".to_owned() } else { self.formats.join(", ") };
@@ -75,7 +75,7 @@ impl Imported {
     ///
     /// # Errors
     /// The line as [`Error::Malformed`] if `strict` is set.
-    pub(super) fn broken(&mut self, malformed: Malformed, options: &Options) -> Result<(), Error> {
+    pub(super) fn add_malformed(&mut self, malformed: Malformed, options: &Options) -> Result<(), Error> {
         if options.strict {
             return Err(Error::Malformed(Box::new(malformed)));
         }

@@ -47,9 +47,9 @@ impl Parser {
     }
 
     /// Tells the parser that a line was not valid text, so that its effect on later lines is unknown.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn lose_line(&mut self) {
         if let Self::Darshan(reader) = self {
-            reader.lose();
+            reader.lose_line();
         }
     }
 

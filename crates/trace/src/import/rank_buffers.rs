@@ -1,7 +1,7 @@
 //! Buffers of imported rows, one per rank. Ranks, lanes and names of the source become numbers here.
 //!
-//! Memory: events stay in compact form until their rank has a full row group or all ranks together hold [`WAITING`] events. When
-//! the names take more than [`NAMES`] bytes, all events are written and the names are dropped.
+//! Memory: events stay in compact form until their rank has a full row group or all ranks together hold [`BUFFERED_EVENTS_MAX`] events. When
+//! the names take more than [`NAME_BYTES_MAX`] bytes, all events are written and the names are dropped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,19 +22,19 @@ use crate::names::NameTables;
 use crate::packed_events::PackedEvents;
 
 /// Maximum number of buffered events of all ranks.
-const WAITING: usize = 4 * GROUP_ROWS;
+const BUFFERED_EVENTS_MAX: usize = 4 * GROUP_ROWS;
 /// Number of rows whose names are looked up at a time.
-const TOGETHER: usize = 128;
+const LOOKUP_ROWS: usize = 128;
 /// Maximum size of the stored names, bytes.
-const NAMES: usize = 64 << 20;
+const NAME_BYTES_MAX: usize = 64 << 20;
 /// Maximum number of ranks, each of which has a file.
-const RANKS: usize = 4096;
+const RANKS_MAX: usize = 4096;
 /// Ranks in sources that contain ranks must be below this.
-const WORLD: u32 = 1 << 20;
+const RANK_LIMIT: u32 = 1 << 20;
 /// Times below this value, which is in 1973, are relative to the start of the source.
-const YEARS: Nanos = 100_000_000_000_000_000;
+const EARLIEST_UNIX_NS: Nanos = 100_000_000_000_000_000;
 /// Maximum number of names for which unknown operations are counted separately.
-const SKIPPED: usize = 1000;
+const SKIPPED_NAMES_MAX: usize = 1000;
 
 /// The process or client that issued an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,13 +76,13 @@ pub(super) struct RankBuffers {
     /// Ranks of named processes.
     named: Labels,
     /// Index into `all` for each rank.
-    places: HashMap<u32, usize, RandomState>,
+    indices: HashMap<u32, usize, RandomState>,
     all: Vec<RankBuffer>,
     /// Rank of the last row and its index into `all`.
     last: Option<(u32, usize)>,
     names: Arc<NameTables>,
     /// The newest rows, whose names have not been looked up, with their indices into `all`.
-    fresh: Vec<(usize, Event)>,
+    newest: Vec<(usize, Event)>,
     objects: Interner,
     endpoints: Labels,
     tags: Labels,
@@ -121,11 +121,11 @@ impl RankBuffers {
         Ok(Self {
             options: options.clone(),
             named: Labels::default(),
-            places: HashMap::default(),
+            indices: HashMap::default(),
             all: Vec::new(),
             last: None,
             names: Arc::new(NameTables::new()),
-            fresh: Vec::with_capacity(TOGETHER),
+            newest: Vec::with_capacity(LOOKUP_ROWS),
             objects: Interner::default(),
             endpoints: Labels::default(),
             tags: Labels::default(),
@@ -148,12 +148,12 @@ impl RankBuffers {
 
     /// Decides from the first time whether times are relative to the start of the source.
     pub(super) fn times_begin(&mut self, first: Nanos) {
-        self.relative |= self.rows == 0 && first < YEARS;
+        self.relative |= self.rows == 0 && first < EARLIEST_UNIX_NS;
     }
 
     /// Sets the host name of a rank unless it has one.
     pub(super) fn host(&mut self, rank: u32, host: &str) -> Result<(), String> {
-        let at = self.place(rank)?;
+        let at = self.buffer_index(rank)?;
         let known = self.all.get_mut(at).map(|buffer| &mut buffer.host);
         if let Some(known @ None) = known {
             *known = Some(host.to_owned());
@@ -175,7 +175,7 @@ impl RankBuffers {
     /// Counts an operation without an equivalent. The reason `why` may be empty.
     pub(super) fn skip(&mut self, name: &str, why: &'static str) {
         let names = self.skipped.entry(why).or_default();
-        let name = if names.len() >= SKIPPED && !names.contains_key(name) { "others" } else { name };
+        let name = if names.len() >= SKIPPED_NAMES_MAX && !names.contains_key(name) { "others" } else { name };
         match names.get_mut(name) {
             Some(count) => *count += 1,
             None => {
@@ -198,7 +198,7 @@ impl RankBuffers {
         names: RowNames<'_>,
     ) -> Result<(), String> {
         let rank = self.rank(who);
-        let at = self.place(rank)?;
+        let at = self.buffer_index(rank)?;
         let mut event = event;
         if let Some(name) = names.endpoint {
             let label = |name: &str| self.names.endpoints.intern(name);
@@ -218,60 +218,60 @@ impl RankBuffers {
         self.rows += 1;
         self.warnings.seen(event.start, event.end);
         if let Some(name) = names.object {
-            self.objects.add(name, self.fresh.len());
+            self.objects.add(name, self.newest.len());
         }
-        self.fresh.push((at, event));
-        if self.fresh.len() >= TOGETHER {
-            self.settle();
+        self.newest.push((at, event));
+        if self.newest.len() >= LOOKUP_ROWS {
+            self.store_newest();
         }
         Ok(())
     }
 
     /// Looks up the names of the newest rows and moves the rows into the buffers of their ranks. Full buffers are written.
-    fn settle(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
+    fn store_newest(&mut self) {
+        let mut newest = std::mem::take(&mut self.newest);
         let number = |name: &str| self.names.objects.intern(name);
         self.objects.resolve(number, |row, object| {
-            if let Some((_, event)) = fresh.get_mut(row) {
+            if let Some((_, event)) = newest.get_mut(row) {
                 event.object = object;
             }
         });
-        for (at, event) in &fresh {
+        for (at, event) in &newest {
             let Some(buffer) = self.all.get_mut(*at) else { continue };
             buffer.push(event, &self.writer);
             self.waiting += 1;
             let full = buffer.waiting >= GROUP_ROWS;
-            if full || self.waiting >= WAITING {
+            if full || self.waiting >= BUFFERED_EVENTS_MAX {
                 let largest = || (0..self.all.len()).max_by_key(|at| self.all[*at].waiting);
                 let which = if full { Some(*at) } else { largest() };
                 self.hand_over(which.unwrap_or(*at));
             }
         }
-        fresh.clear();
-        self.fresh = fresh;
-        self.forget();
+        newest.clear();
+        self.newest = newest;
+        self.reset_names();
     }
 
     /// Returns the index of a rank's buffer, which is created if necessary.
-    fn place(&mut self, rank: u32) -> Result<usize, String> {
+    fn buffer_index(&mut self, rank: u32) -> Result<usize, String> {
         if let Some((last, at)) = self.last
             && last == rank
         {
             return Ok(at);
         }
-        let at = match self.places.get(&rank) {
+        let at = match self.indices.get(&rank) {
             Some(at) => *at,
-            None if rank >= WORLD => {
-                return Err(format!("the rank is {rank}; expected less than {WORLD}"));
+            None if rank >= RANK_LIMIT => {
+                return Err(format!("the rank is {rank}; expected less than {RANK_LIMIT}"));
             }
-            None if self.all.len() >= RANKS => {
-                return Err(format!("more than {RANKS} processes; split the source"));
+            None if self.all.len() >= RANKS_MAX => {
+                return Err(format!("more than {RANKS_MAX} processes; split the source"));
             }
             None => {
                 let lanes = Labels::default();
                 let buffer = RankBuffer { rank, host: None, events: Vec::new(), waiting: 0, rows: 0, lanes };
                 self.all.push(buffer);
-                self.places.insert(rank, self.all.len() - 1);
+                self.indices.insert(rank, self.all.len() - 1);
                 self.all.len() - 1
             }
         };
@@ -292,8 +292,8 @@ impl RankBuffers {
     }
 
     /// Writes all buffered events and starts new name tables if the names have become too large.
-    fn forget(&mut self) {
-        if self.objects.bytes() < NAMES {
+    fn reset_names(&mut self) {
+        if self.objects.bytes() < NAME_BYTES_MAX {
             return;
         }
         for at in 0..self.all.len() {
@@ -306,7 +306,7 @@ impl RankBuffers {
     }
 
     /// Returns the error of the writer, if any.
-    pub(super) fn check(&mut self) -> Result<(), Error> {
+    pub(super) fn take_error(&mut self) -> Result<(), Error> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
@@ -327,11 +327,11 @@ impl RankBuffers {
 
     /// Writes all rows and footers. Returns the number of ranks and the files, which still have temporary names.
     pub(super) fn finish(mut self, done: &Imported) -> Result<(u32, Files), Error> {
-        self.settle();
+        self.store_newest();
         for at in 0..self.all.len() {
             self.hand_over(at);
         }
-        self.check()?;
+        self.take_error()?;
         let used = self.all.iter().filter(|buffer| buffer.rows > 0);
         let world = used.map(|buffer| buffer.rank.saturating_add(1)).max().unwrap_or(0);
         let config = serde_json::json!({

@@ -31,9 +31,9 @@ pub(super) fn files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         for entry in std::fs::read_dir(source).map_err(read_error)? {
             let path = entry.map_err(read_error)?.path();
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            let told_about = path.extension().is_some_and(|extension| extension == "txt" || extension == "md");
-            let beside = hidden || (told_about && is_origin(&path)) || is_manifest(&path);
-            if path.is_file() && !beside {
+            let is_text = path.extension().is_some_and(|extension| extension == "txt" || extension == "md");
+            let is_ignored = hidden || (is_text && is_origin(&path)) || is_manifest(&path);
+            if path.is_file() && !is_ignored {
                 inside.push(path);
             }
         }
@@ -52,7 +52,7 @@ pub(super) fn files_once(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<PathB
 
 /// Returns the reason why a folder contains nothing to import, as far as its file names show it: it is empty, contains only
 /// folders, or is the output folder of a run of this program.
-pub(super) fn nothing_in(folder: &Path) -> Option<String> {
+pub(super) fn reason_for_nothing(folder: &Path) -> Option<String> {
     let is_traced = |inner: &Path| folder::list_dir(inner).is_ok_and(|found| !found.is_empty());
     if let Some(traces) = OF_RUNS.iter().map(|name| folder.join(name)).find(|inner| is_traced(inner)) {
         return Some(format!(

@@ -5,13 +5,13 @@ use std::path::Path;
 use dlio_event::Nanos;
 
 /// Maximum number of warnings that are kept; further ones are counted.
-const KEPT: usize = 20;
+const WARNINGS_MAX: usize = 20;
 /// Maximum number of sources whose times are kept.
-const SOURCES: usize = 1 << 16;
+const SOURCES_MAX: usize = 1 << 16;
 /// Time without operations from which on two sources are probably not parts of one run, nanoseconds.
 const GAP: Nanos = 3_600_000_000_000;
 /// Times below this value, which is in 1973, are relative to the start of the source.
-const YEARS: Nanos = 100_000_000_000_000_000;
+const EARLIEST_UNIX_NS: Nanos = 100_000_000_000_000_000;
 
 /// A source and the time range of its operations.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Warnings {
         if self.texts.contains(&text) {
             return;
         }
-        if self.texts.len() < KEPT { self.texts.push(text) } else { self.others += 1 }
+        if self.texts.len() < WARNINGS_MAX { self.texts.push(text) } else { self.others += 1 }
     }
 
     /// Sets the source of the following operations.
@@ -43,7 +43,7 @@ impl Warnings {
         if self.extents.last().is_some_and(|extent| extent.first == Nanos::MAX) {
             self.extents.pop();
         }
-        if self.extents.len() < SOURCES {
+        if self.extents.len() < SOURCES_MAX {
             self.extents.push(Extent { source: path.display().to_string(), first: Nanos::MAX, last: 0 });
         }
     }
@@ -94,7 +94,7 @@ impl Warnings {
 
 fn gap_text(before: &Extent, after: &Extent, gap: Nanos) -> String {
     let advice = "they are analyzed and replayed as one run; if they are not, import each with an --out of its own";
-    if before.first < YEARS && after.first >= YEARS {
+    if before.first < EARLIEST_UNIX_NS && after.first >= EARLIEST_UNIX_NS {
         return format!(
             "the times of {} count from its start and those of {} from 1970, so neither is before the other: {advice}",
             before.source, after.source
@@ -136,10 +136,10 @@ mod tests {
     #[test]
     fn a_remark_is_kept_once_and_many_are_counted() {
         let mut warnings = Warnings::default();
-        for number in 0..2 * KEPT + 5 {
-            warnings.add(format!("remark {}", number.min(KEPT + 1)));
+        for number in 0..2 * WARNINGS_MAX + 5 {
+            warnings.add(format!("remark {}", number.min(WARNINGS_MAX + 1)));
         }
         let told = warnings.finish();
-        assert_eq!((told.len(), told[0].as_str()), (KEPT + 1, "remark 0"));
+        assert_eq!((told.len(), told[0].as_str()), (WARNINGS_MAX + 1, "remark 0"));
     }
 }
