@@ -1,7 +1,8 @@
 //! Every bundled workload, scaled down on the command line, on two ranks: it generates and trains, or saves and loads.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::{Server, json, mpirun, solo};
 
@@ -173,4 +174,34 @@ fn the_13_workloads_of_mlperf_v2_generate_and_train_or_save_and_load() {
 #[test]
 fn the_17_workloads_of_mlperf_v3_generate_and_train_or_save_and_load() {
     all_run(&bundled(|name| name.starts_with("mlperf-v3/")), 17, None);
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn bundled_workloads_pass_strictly() {
+    let mut names = Vec::new();
+    let tracked = Command::new("git").args(["ls-files", "workloads"]).current_dir(repository()).output().unwrap();
+    for path in String::from_utf8(tracked.stdout).unwrap().lines().map(Path::new) {
+        let name = path.with_extension("").strip_prefix("workloads").unwrap().to_string_lossy().into_owned();
+        let output = Command::new(env!("CARGO_BIN_EXE_dlio-rs"))
+            .arg("validate")
+            .arg(repository().join(path))
+            .arg("--strict")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", path.display());
+        names.push(name);
+    }
+    names.sort();
+    let listed = Command::new(env!("CARGO_BIN_EXE_dlio-rs")).args(["workloads", "--format", "json"]).output().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let entries = listed.as_array().unwrap().iter();
+    let mut listed: Vec<String> = entries.map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
+    listed.sort();
+    assert_eq!(names, listed, "the files in workloads/ and the bundled ones differ");
+    assert!(names.len() >= 24 + 13 + 17);
 }

@@ -1,5 +1,6 @@
 //! Two runs side by side: how much each metric changed, and how sure that is.
 
+use dlio_event::mix::{GAMMA, Lcg64};
 use serde::{Deserialize, Serialize};
 
 use crate::Report;
@@ -88,8 +89,8 @@ fn by_steps(metric: &str, old: (Vec<f64>, &[f64]), new: (Vec<f64>, &[f64])) -> C
 }
 
 /// The middle 95 % of many draws.
-fn drawn(mut draw: impl FnMut(&mut u64) -> f64) -> (f64, f64) {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+fn drawn(mut draw: impl FnMut(&mut Lcg64) -> f64) -> (f64, f64) {
+    let mut random = Lcg64::new(GAMMA);
     let mut drawn: Vec<f64> = (0..DRAWS).map(|_| draw(&mut random)).collect();
     drawn.sort_by(f64::total_cmp);
     (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40])
@@ -107,13 +108,13 @@ fn relative(base: f64, this: f64) -> f64 {
 /// One of each so many that follow each other, by chance: reads come in patterns, of which every n-th is always the same part.
 fn thinned(values: &[f64]) -> Vec<f64> {
     let every = values.len().div_ceil(VALUES).max(1);
-    let mut random = 0x5851_f42d_4c95_7f2d;
+    let mut random = Lcg64::new(0x5851_f42d_4c95_7f2d);
     values.chunks(every).map(|few| few[below(few.len(), &mut random)]).collect()
 }
 
 /// As many values, drawn with replacement, in blocks that follow each other: where a long step makes the next ones short, as
 /// prefetched batches do, steps vary less than if each were on its own.
-fn again(values: &[f64], random: &mut u64) -> Vec<f64> {
+fn again(values: &[f64], random: &mut Lcg64) -> Vec<f64> {
     let block = (1..=VALUES).take_while(|side| side * side * side <= values.len()).count().max(1);
     let mut drawn = Vec::with_capacity(values.len() + block);
     while drawn.len() < values.len() {
@@ -125,9 +126,8 @@ fn again(values: &[f64], random: &mut u64) -> Vec<f64> {
 }
 
 /// A number below another.
-fn below(count: usize, random: &mut u64) -> usize {
-    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    usize::try_from((*random >> 33) % count.max(1) as u64).unwrap_or(0)
+fn below(count: usize, random: &mut Lcg64) -> usize {
+    usize::try_from(random.below(count as u64)).unwrap_or(0)
 }
 
 fn mean(values: &mut [f64]) -> f64 {

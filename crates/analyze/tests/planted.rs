@@ -81,7 +81,7 @@ fn varied(noise: &mut u64) -> u64 {
     if *noise == 0 {
         return 0;
     }
-    *noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *noise = dlio_event::mix::Lcg64::new(*noise).next_state();
     let part = (*noise >> 40) as f64 / (1_u64 << 24) as f64;
     (part.powi(4) * 3.0 * MS as f64) as u64
 }

@@ -5,6 +5,7 @@
 
 mod ending;
 mod kind;
+pub mod mix;
 mod position;
 pub mod quantity;
 mod sink;

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use dlio_config::Workload;
+use dlio_event::mix::{fnv1a_128, split_seed};
 use serde_json::json;
 
-use crate::stream::mix;
 use crate::{FileSet, Split, World};
 
 /// Raised when equal inputs begin to mean another plan.
@@ -49,7 +49,7 @@ pub(crate) fn of(workload: &Workload, files: &FileSet, world: World) -> Fingerpr
         "training": train,
         "evaluations": evaluation,
     });
-    Fingerprint(fnv1a(decisive.to_string().as_bytes()))
+    Fingerprint(fnv1a_128(decisive.to_string().as_bytes()))
 }
 
 /// Hashes the keys that the checkpoints depend on.
@@ -68,30 +68,12 @@ pub(crate) fn of_checkpoints(workload: &Workload, world: World) -> Fingerprint {
         "model": model,
         "checkpoint": checkpoint,
     });
-    Fingerprint(fnv1a(decisive.to_string().as_bytes()))
+    Fingerprint(fnv1a_128(decisive.to_string().as_bytes()))
 }
 
 /// A number for a thing with these names; the names are kept apart by a byte that none of them has.
 pub(crate) fn number(names: &[&str], seed: u64) -> u64 {
-    let hash = fnv1a(names.join("\0").as_bytes());
+    let hash = fnv1a_128(names.join("\0").as_bytes());
     let [high, low] = [hash >> 64, hash & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default());
-    mix(&[seed, high, low])
-}
-
-/// FNV-1a, 128 bits (Fowler, Noll, Vo): stable, short, and no attacker chooses the input.
-fn fnv1a(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_is_the_published_fnv1a_of_128_bits() {
-        assert_eq!(fnv1a(b""), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
-        assert_eq!(fnv1a(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-    }
+    split_seed(&[seed, high, low])
 }

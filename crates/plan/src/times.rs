@@ -10,11 +10,11 @@ use std::time::Duration;
 use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{DataLoader, Dialect, Sampler, Shuffle};
+use dlio_event::mix::split_seed;
 
 use crate::Split;
 use crate::numpy::Mt19937;
 use crate::reading::{Kind, Reading, SplitSteps};
-use crate::stream::mix;
 
 /// The distributions, and whose generator they are drawn from.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Times {
     /// A stream of our own.
     fn own_stream(&self, (rank, split, epoch): At, lane: Option<u32>) -> Mt19937 {
         let (split, lane) = (u64::from(split == Split::Eval), lane.map_or(0, |lane| u64::from(lane) + 1));
-        let key = mix(&[u64::from(self.seed), u64::from(rank), u64::from(epoch), split, lane]);
+        let key = split_seed(&[u64::from(self.seed), u64::from(rank), u64::from(epoch), split, lane]);
         Mt19937::new(u32::try_from(key >> 32).unwrap_or_default())
     }
 }
@@ -175,7 +175,7 @@ pub(crate) fn pauses(spec: &TimeSpec, seed: u32, rank: u32) -> Drawn {
     if let Some(fixed) = fixed(spec) {
         return Box::new(std::iter::repeat(fixed));
     }
-    let key = mix(&[u64::from(seed), u64::from(rank), PAUSES]);
+    let key = split_seed(&[u64::from(seed), u64::from(rank), PAUSES]);
     let (mut generator, spec) = (Mt19937::new(u32::try_from(key >> 32).unwrap_or_default()), spec.clone());
     Box::new(std::iter::repeat_with(move || draw(&spec, &mut generator)))
 }

@@ -690,12 +690,11 @@ fn what_is_exported_and_imported_again_has_the_same_operations_and_bytes() {
 }
 
 /// A generator of numbers with a seed: the same mutations in every run.
-struct Numbers(u64);
+struct Numbers(dlio_event::mix::Lcg64);
 
 impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
+        usize::try_from(self.0.below(limit as u64)).unwrap()
     }
 }
 
@@ -749,7 +748,7 @@ fn mutated_samples_are_imported_or_refused_and_nothing_panics() {
     #[expect(clippy::disallowed_methods, reason = "longer campaigns are run by hand")]
     let rounds = std::env::var("DLIO_IMPORT_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(25);
     let folder = tempfile::tempdir().unwrap();
-    let mut numbers = Numbers(42);
+    let mut numbers = Numbers(dlio_event::mix::Lcg64::new(42));
     let traces = read_dir(&sample("unet3d-2-ranks")).unwrap();
     let (csv, chrome) = (folder.path().join("run.csv"), folder.path().join("run.json"));
     dlio_trace::export::csv::write(&traces, &mut std::fs::File::create(&csv).unwrap()).unwrap();

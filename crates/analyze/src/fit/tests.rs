@@ -17,11 +17,8 @@ fn times_of_computation_are_recognised_by_their_distribution() {
     let exponential = quantiles(|share| -0.5 * (1.0 - share).ln());
     assert!(matches!(Compute::of(&exponential), Compute::Exponential(mean) if (mean - 0.5).abs() < 0.01));
     // The sum of twelve uniform numbers is nearly normal.
-    let mut state = 1u64;
-    let mut draw = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1u64 << 53) as f64
-    };
+    let mut numbers = dlio_event::mix::Lcg64::new(1);
+    let mut draw = || (numbers.next_state() >> 11) as f64 / (1u64 << 53) as f64;
     let normal: Vec<f64> = (0..400).map(|_| 4.0 + (0..12).map(|_| draw()).sum::<f64>()).collect();
     assert!(matches!(Compute::of(&normal), Compute::Normal(..)), "{:?}", Compute::of(&normal));
 }

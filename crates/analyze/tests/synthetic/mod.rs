@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dlio_analyze::metric::Parameters;
+use dlio_event::mix::Lcg64;
 use dlio_event::{EndpointId, Event, EventSink, Lane, Nanos, ObjectId, OpKind, Outcome, Phase, Position};
 use dlio_trace::{ClockAnchor, Error, Header, TraceWriter, file_name};
 
@@ -41,7 +42,7 @@ pub(crate) fn write(folder: &Path, shape: Shape) -> Result<(), Error> {
     for rank in 0..shape.ranks {
         let header = header(rank, shape);
         let writer = TraceWriter::create(&folder.join(file_name(rank)), &header)?;
-        Loop { writer: &writer, shape, rank, random: u64::from(rank) + 1 }.run();
+        Loop { writer: &writer, shape, rank, random: Lcg64::new(u64::from(rank) + 1) }.run();
         writer.finish()?;
     }
     Ok(())
@@ -68,7 +69,7 @@ struct Loop<'a> {
     writer: &'a TraceWriter,
     shape: Shape,
     rank: u32,
-    random: u64,
+    random: Lcg64,
 }
 
 impl Loop<'_> {
@@ -149,7 +150,6 @@ impl Loop<'_> {
 
     /// A small linear congruential generator: the same run every time.
     fn draw(&mut self, below: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % below
+        self.random.below(below)
     }
 }

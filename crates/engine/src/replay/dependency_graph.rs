@@ -309,13 +309,8 @@ mod tests {
     #[test]
     fn no_chain_of_six_loses_an_edge_or_stands_still() {
         for seed in 0..8192u64 {
-            let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut draw = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
+            let mut numbers = dlio_event::mix::Lcg64::new(seed);
+            let mut draw = |below: u64| numbers.below(below);
             let mut due = 0;
             let ops: Vec<ReplayOp> = (0..6)
                 .map(|number| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dlio_event::mix::fnv1a_64;
 use dlio_format::payload::{Element, Payload, Stream};
 use dlio_storage::ChunkSource;
 
@@ -35,7 +36,7 @@ fn number_of(key: &str, offset: u64) -> u64 {
     let begin = offset.to_le_bytes();
     let piece = if offset == 0 { &[][..] } else { &begin[..] };
     let bytes = key.bytes().chain(piece.iter().copied());
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+    fnv1a_64(bytes)
 }
 
 /// The content of a write, whose beginning is generated on creation.

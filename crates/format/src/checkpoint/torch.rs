@@ -1,6 +1,8 @@
 //! The container of `torch.save`, written front to back: checksums follow the data, so nothing must be known before it is
 //! made, except the lengths.
 
+use dlio_event::mix::fnv1a_rotated;
+
 use super::pickle;
 use super::state::{Content, State, Storage};
 use super::zip::{self, Record};
@@ -109,10 +111,12 @@ impl Archive {
 
     /// Two numbers of twenty digits, over the names and over the checksums.
     fn serialization_id(&self) -> Vec<u8> {
-        let mix = |seed: u64, word: u64| (seed ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(31);
-        let names =
-            self.records.iter().flat_map(|record| record.name.bytes()).fold(1, |seed, byte| mix(seed, byte.into()));
-        let contents = self.crcs.iter().fold(2, |seed, &crc| mix(seed, crc.into()));
+        let names = self
+            .records
+            .iter()
+            .flat_map(|record| record.name.bytes())
+            .fold(1, |seed, byte| fnv1a_rotated(seed, byte.into()));
+        let contents = self.crcs.iter().fold(2, |seed, &crc| fnv1a_rotated(seed, crc.into()));
         format!("{names:020}{contents:020}").into_bytes()
     }
 }

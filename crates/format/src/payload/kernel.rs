@@ -2,8 +2,10 @@
 //!
 //! Every path runs the same Rust code, so every path makes the same bytes; only the vector width differs.
 
+use dlio_event::mix::{FINALIZE_1, FINALIZE_2, GAMMA};
+
 use super::element::Element;
-use super::key::{GAMMA, Key};
+use super::key::Key;
 
 /// An instruction set that the loop is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +105,8 @@ fn generate(key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
 fn each(key: Key, first: u64, words: &mut [[u8; 8]], shape: impl Fn(u64) -> u64) {
     let mut counter = first.wrapping_mul(GAMMA).wrapping_add(key.start);
     for target in words {
-        let mut word = (counter ^ (counter >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ key.flip;
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let mut word = (counter ^ (counter >> 30)).wrapping_mul(FINALIZE_1) ^ key.flip;
+        word = (word ^ (word >> 27)).wrapping_mul(FINALIZE_2);
         *target = shape(word ^ (word >> 31)).to_le_bytes();
         counter = counter.wrapping_add(GAMMA);
     }

@@ -9,8 +9,10 @@ mod element;
 mod kernel;
 mod key;
 
+use dlio_event::mix::{GAMMA, finalize, splitmix64};
+
 use crate::buffer::clamp;
-use key::{GAMMA, Key, mix};
+use key::Key;
 
 pub use element::Element;
 
@@ -33,8 +35,8 @@ impl Payload {
     }
 
     fn key(self, file: u64) -> Key {
-        let start = mix(mix(self.seed.wrapping_add(GAMMA)) ^ mix(file.wrapping_add(0xD1B5_4A32_D192_ED03)));
-        Key { start, flip: mix(start ^ 0x8CB9_2BA7_2F3D_8DD7) ^ mix(file ^ 0xAEF1_7502_108E_F2D9) }
+        let start = finalize(splitmix64(self.seed) ^ finalize(file.wrapping_add(0xD1B5_4A32_D192_ED03)));
+        Key { start, flip: finalize(start ^ 0x8CB9_2BA7_2F3D_8DD7) ^ finalize(file ^ 0xAEF1_7502_108E_F2D9) }
     }
 
     /// The first `len` bytes of a file's stream.
@@ -47,7 +49,7 @@ impl Payload {
     #[must_use]
     pub fn number(self, file: u64) -> u64 {
         let key = self.key(file);
-        mix(key.flip.wrapping_add(GAMMA) ^ mix(key.start))
+        finalize(key.flip.wrapping_add(GAMMA) ^ finalize(key.start))
     }
 }
 
@@ -115,6 +117,107 @@ mod tests {
         let mut buffer = vec![0; len];
         assert_eq!(Payload::new(seed).stream(file, element, len as u64).fill(&mut buffer), len);
         buffer
+    }
+
+    /// What is changed here changes the content of every file.
+    #[test]
+    fn the_first_eight_words_of_each_kind_of_element() {
+        let words = |element| -> Vec<u64> {
+            let bytes = bytes(7, 3, element, 64);
+            bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
+        };
+        assert_eq!(
+            words(Element::Raw),
+            [
+                12_374_063_650_394_193_846,
+                5_434_331_814_913_825_686,
+                10_244_033_004_051_307_362,
+                10_086_067_941_699_374_003,
+                12_794_341_799_666_812_797,
+                8_205_602_227_205_908_669,
+                542_260_926_526_315_723,
+                10_418_537_945_800_715_819
+            ]
+        );
+        assert_eq!(
+            words(Element::Float16),
+            [
+                3_995_310_040_068_209_590,
+                3_950_848_736_142_571_308,
+                4_191_225_887_995_999_940,
+                4_030_775_990_206_740_326,
+                3_618_699_647_540_804_477,
+                3_711_031_789_546_384_872,
+                4_289_181_048_298_551_499,
+                3_220_136_471_042_341_419
+            ]
+        );
+        assert_eq!(
+            words(Element::Float32),
+            [
+                4_551_935_808_846_406_524,
+                4_510_026_531_582_973_364,
+                4_543_615_374_875_286_298,
+                4_542_998_325_511_418_442,
+                4_553_577_525_735_859_468,
+                4_531_677_083_755_285_664,
+                4_391_238_061_284_732_124,
+                4_544_297_037_723_230_510
+            ]
+        );
+        assert_eq!(
+            words(Element::Float64),
+            [
+                4_604_217_242_812_070_454,
+                4_598_978_584_580_907_700,
+                4_603_177_188_785_535_842,
+                4_603_100_057_407_434_312,
+                4_604_422_456_752_144_976,
+                4_601_684_903_342_911_688,
+                4_584_130_048_385_397_568,
+                4_603_262_396_276_624_420
+            ]
+        );
+        assert_eq!(
+            words(Element::Bool),
+            [
+                72_340_168_543_109_376,
+                72_058_693_566_333_184,
+                1_103_823_438_080,
+                72_058_693_566_333_185,
+                72_057_594_037_928_193,
+                72_058_693_549_621_249,
+                72_058_693_566_332_929,
+                1_103_806_660_609
+            ]
+        );
+        assert_eq!(
+            words(Element::Bfloat16),
+            [
+                4_555_741_390_399_684_406,
+                4_527_313_336_870_256_406,
+                4_478_899_361_708_457_668,
+                4_573_474_365_464_919_859,
+                4_543_636_832_500_334_330,
+                4_566_719_567_325_511_485,
+                4_541_386_407_086_669_643,
+                4_545_888_426_175_643_180
+            ]
+        );
+        let numbers: Vec<u64> = (0..8).map(|file| Payload::new(7).number(file)).collect();
+        assert_eq!(
+            numbers,
+            [
+                14_949_066_975_222_609_298,
+                8_742_023_628_218_715_520,
+                5_813_553_503_221_429_381,
+                9_343_226_077_482_896_824,
+                435_179_980_698_267_545,
+                1_596_834_358_196_844_847,
+                8_251_535_943_058_737_279,
+                14_885_561_289_924_683_979
+            ]
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The global order of a split: file after file, or permuted as the keys ask for.
 
 use dlio_config::vocabulary::Shuffle;
+use dlio_event::mix::split_seed;
 
-use crate::stream::{Permutation, mix};
+use crate::permutation::Permutation;
 use crate::{SampleRead, Split};
 
 use super::FileList;
@@ -35,7 +36,7 @@ impl NativeOrder {
                 Shuffle::Random => 2,
             };
             let split = u64::from(at.0 == Split::Eval);
-            Some(Permutation::new(len, mix(&[purpose, stream, u64::from(seed), u64::from(at.1), split])))
+            Some(Permutation::new(len, split_seed(&[purpose, stream, u64::from(seed), u64::from(at.1), split])))
         };
         Self {
             files: permutation(shuffles.0, 1, files),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dlio_config::location::Location;
+use dlio_event::mix::{finalize, fnv1a_64};
 
 use super::Error;
 
@@ -173,10 +174,5 @@ impl Share {
 
 /// A well-mixed number of a name: FNV-1a and a finalizer, the same on every machine.
 fn spread(uri: &str) -> u64 {
-    let hash = uri
-        .bytes()
-        .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    hash ^ (hash >> 31)
+    finalize(fnv1a_64(uri.bytes()))
 }

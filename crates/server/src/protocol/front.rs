@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dlio_event::mix::fibonacci;
 use hyper::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
@@ -45,7 +46,7 @@ struct Ids {
 impl Ids {
     fn take(&self) -> u64 {
         // An odd factor maps different numbers to different ids.
-        self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.seed
+        fibonacci(self.next.fetch_add(1, Ordering::Relaxed)) ^ self.seed
     }
 }
 

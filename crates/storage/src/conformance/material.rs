@@ -42,7 +42,7 @@ impl Pattern {
     /// Returns the byte at an offset.
     #[must_use]
     pub fn at(&self, offset: u64) -> u8 {
-        let word = (offset / 8).wrapping_add(self.seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let word = dlio_event::mix::fibonacci((offset / 8).wrapping_add(self.seed << 32));
         (word ^ (word >> 29)).to_le_bytes()[(offset % 8) as usize]
     }
 

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use dlio_event::mix::splitmix64;
+
 use super::health::Health;
 use super::proxy::{self, Proxy};
 use super::retry::RetryBudget;
@@ -191,7 +193,7 @@ impl Endpoints {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let first = match self.strategy {
             LoadBalance::RoundRobin | LoadBalance::LeastOutstanding => reduce(turn, count),
-            LoadBalance::Random => reduce(mix(self.seed ^ mix(turn)), count),
+            LoadBalance::Random => reduce(splitmix64(self.seed ^ splitmix64(turn)), count),
         };
         if self.strategy != LoadBalance::LeastOutstanding {
             return &self.list[first];
@@ -215,14 +217,6 @@ impl Endpoints {
 
 fn reduce(number: u64, count: usize) -> usize {
     usize::try_from(number % count as u64).unwrap_or(0)
-}
-
-/// splitmix64: a well-mixed number per input, for choices that need no stream.
-pub(super) fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

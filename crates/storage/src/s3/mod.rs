@@ -39,9 +39,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dlio_event::TimeSource;
+use dlio_event::mix::splitmix64;
 
 pub use config::{Addressing, Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
-use endpoints::{Endpoints, mix};
+use endpoints::Endpoints;
 pub use examine::{Answered, Examination, LOOKUP_REFUSED, Step};
 pub use health::{EndpointNotice, NoticeSink, Outage};
 pub use preflight::Preflight;
@@ -85,7 +86,7 @@ struct Counts {
 impl Counts {
     /// The next number of the client's seeded stream.
     fn draw(&self, seed: u64) -> u64 {
-        mix(seed ^ mix(self.draws.fetch_add(1, Ordering::Relaxed)))
+        splitmix64(seed ^ splitmix64(self.draws.fetch_add(1, Ordering::Relaxed)))
     }
 }
 

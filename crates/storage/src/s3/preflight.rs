@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_event::OpKind;
+use dlio_event::mix::splitmix64;
 use http::Method;
 
-use super::endpoints::{Endpoints, mix};
+use super::endpoints::Endpoints;
 use super::failure::Failure;
 use super::health::Evidence;
 use super::request::{Call, Tries};
@@ -147,11 +148,12 @@ impl S3 {
 
     async fn probe(&self) -> Result<(), Error> {
         // No two processes may use the same name at the same time.
-        let draw = mix(mix(unix_seconds()) ^ mix(u64::from(std::process::id())) ^ self.shared.time.now());
+        let draw =
+            splitmix64(splitmix64(unix_seconds()) ^ splitmix64(u64::from(std::process::id())) ^ self.shared.time.now());
         let key = format!(".dlio-rs-probe-{draw:016x}");
         let mut written = [0; PROBE];
         for (place, byte) in written.iter_mut().enumerate() {
-            *byte = mix(draw ^ place as u64).to_le_bytes()[0];
+            *byte = splitmix64(draw ^ place as u64).to_le_bytes()[0];
         }
         self.write(&key, &mut Probe(written)).await?;
         let mut read = Vec::with_capacity(PROBE);

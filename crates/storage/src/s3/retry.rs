@@ -313,7 +313,7 @@ mod tests {
         let policy = RetryPolicy::default();
         let pauses = |seed: u64| {
             let mut state = RetryState::default();
-            let next = |k: u64| state.next(&policy, &refused(), at(k, k), super::super::endpoints::mix(seed ^ k));
+            let next = |k: u64| state.next(&policy, &refused(), at(k, k), dlio_event::mix::splitmix64(seed ^ k));
             (0..8).map(next).collect::<Vec<_>>()
         };
         assert_eq!(pauses(3), pauses(3));

@@ -55,7 +55,7 @@ impl Dictionary {
 
     /// Returns the slot at which the search for a value begins; similar values get distant slots.
     fn home(&self, value: i64) -> usize {
-        let mixed = (value.cast_unsigned() ^ value.cast_unsigned() >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = dlio_event::mix::fibonacci(value.cast_unsigned() ^ value.cast_unsigned() >> 32);
         usize::try_from(mixed >> 32).unwrap_or(0) & (self.slots.len() - 1)
     }
 

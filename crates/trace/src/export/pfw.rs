@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use dlio_event::mix::fnv1a_64;
 use dlio_event::{Lane, OpKind, Outcome, Phase};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -304,5 +305,5 @@ fn class_of(format: &str) -> &'static str {
 
 /// FNV-1a, so that a name has the same hash in the files of all ranks.
 fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv1a_64(name.bytes())
 }

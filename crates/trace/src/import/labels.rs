@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use dlio_event::mix::fibonacci;
 use foldhash::fast::RandomState;
 
 /// Number of recent names that are found without a hash.
@@ -54,7 +55,7 @@ fn place(name: &[u8]) -> usize {
     let end = name
         .last_chunk::<8>()
         .map_or_else(|| name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), |end| u64::from_le_bytes(*end));
-    let mixed = (end ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = fibonacci(end ^ name.len() as u64);
     usize::try_from(mixed >> 58).unwrap_or(0)
 }
 

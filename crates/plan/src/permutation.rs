@@ -1,17 +1,6 @@
-//! Seeded streams of our own, one per purpose: a new draw in one place moves nothing elsewhere.
+//! Permutations that are computed, not stored, from a seed of their own.
 
-/// Mixes the parts of a stream's name into one number; equal parts, equal number, on every machine.
-pub(crate) fn mix(parts: &[u64]) -> u64 {
-    parts.iter().fold(0x6a09_e667_f3bc_c908, |state, &part| finish(state.rotate_left(23) ^ finish(part)))
-}
-
-/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014), a bijection of 64-bit words.
-fn finish(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
+use dlio_event::mix::splitmix64;
 
 /// A permutation of `0..len` that is computed, not stored: a Feistel network over the next even power of two, walked
 /// until it lands inside. Fewer than four steps on average, no memory, random access.
@@ -44,7 +33,7 @@ impl Permutation {
         let mask = (1_u64 << self.half_bits) - 1;
         let (mut left, mut right) = (position >> self.half_bits, position & mask);
         for round in 0..ROUNDS {
-            (left, right) = (right, left ^ (finish(self.key ^ finish(right ^ (round << 56))) & mask));
+            (left, right) = (right, left ^ (splitmix64(self.key ^ splitmix64(right ^ (round << 56))) & mask));
         }
         left << self.half_bits | right
     }
