@@ -12,7 +12,7 @@ use quote::ToTokens;
 use syn::{Attribute, Item, UseTree};
 
 /// Files of a crate, and for each file the files whose items it names, with these names.
-pub type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// One module: its file, what it defines, what it imports and the tokens of its code.
 #[derive(Default)]
@@ -39,7 +39,7 @@ enum Target {
 }
 
 /// Reads the sources below `root`, a crate's `lib.rs` or `main.rs`.
-pub fn imports(root: &Path) -> Imports {
+pub(crate) fn imports(root: &Path) -> Imports {
     let mut tree = Crate { modules: Vec::new() };
     tree.read(root, root.parent().unwrap(), None);
     let mut imports: Imports = tree.modules.iter().map(|module| (module.file.clone(), BTreeMap::new())).collect();
@@ -56,7 +56,7 @@ pub fn imports(root: &Path) -> Imports {
 }
 
 /// Groups of files that import each other in a circle, largest first.
-pub fn cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
+pub(crate) fn cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     let reachable = |from: &PathBuf| {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
@@ -79,7 +79,7 @@ pub fn cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
 }
 
 /// The edges inside a cycle, one line each.
-pub fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports) -> String {
+pub(crate) fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports) -> String {
     let mut text = String::new();
     for from in cycle {
         for (to, names) in imports[from].iter().filter(|(to, _)| cycle.contains(*to)) {
@@ -90,7 +90,7 @@ pub fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports) -> String {
     text
 }
 
-pub fn is_test(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let text = attribute.meta.to_token_stream().to_string().replace(' ', "");
         text == "test" || text == "cfg(test)" || text.starts_with("cfg(all(test")

@@ -285,7 +285,7 @@ impl<'a> Fields<'a> {
             _ => {
                 let known = ["normal", "uniform", "gamma", "exponential", "poisson"];
                 let hint =
-                    crate::nearest::word(&word, &known).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    crate::similar::word(&word, &known).map_or(String::new(), |near| format!("; did you mean {near}?"));
                 let text = format!("type {word:?} is none of {}: no time is spent{hint}", known.join(", "));
                 self.warn(NoticeCode::Suspicious, path, &text);
                 return TimeSpec::None;

@@ -6,6 +6,7 @@ use crate::fields::Fields;
 use crate::nearest;
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Effect, Kind, TIME_MEMBERS};
+use crate::similar;
 use crate::units;
 
 /// Sections of a file that belong to Hydra.
@@ -70,7 +71,7 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
     if let (Kind::Time, Value::Map(members)) = (key.kind, &node.value) {
         for (name, member) in members.iter().filter(|(name, _)| !TIME_MEMBERS.contains(name)) {
             let hint =
-                nearest::word(name, TIME_MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                similar::word(name, TIME_MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
             let text = format!("{}: {path}.{name}: unknown key, ignored{hint}", member.place);
             fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
         }

@@ -1,6 +1,8 @@
 //! What the name of a place means: a path, or an address with a scheme. A scheme is acted on or refused by its name;
 //! none of them becomes a folder called `s3:`.
 
+use dlio_event::S3Uri;
+
 /// Schemes by which users name places, besides those that have `://` behind them: a folder of this name with a colon is
 /// always a slip of the pen.
 const SCHEMES: &[&str] = &[
@@ -21,7 +23,7 @@ pub enum Location<'a> {
     /// The same, past the page cache (the MLPerf fork's word).
     Direct(&'a str),
     /// Bucket and prefix, whatever the storage type.
-    S3(&'a str),
+    S3(S3Uri<'a>),
 }
 
 impl<'a> Location<'a> {
@@ -34,12 +36,12 @@ impl<'a> Location<'a> {
         let lower = scheme.to_ascii_lowercase();
         match (lower.as_str(), rest.strip_prefix("//")) {
             ("s3", Some(bucket)) if scheme == "s3" && !bucket.starts_with('/') && !bucket.is_empty() => {
-                Ok(Self::S3(bucket))
+                Ok(Self::S3(S3Uri::from_path(bucket)))
             }
             ("s3" | "s3a" | "s3n", _) => {
                 let bucket = rest.trim_start_matches('/');
                 let spelling = if bucket.is_empty() { "BUCKET[/PREFIX]" } else { bucket };
-                Err(format!("{text:?} is not how a bucket is named: write s3://{spelling}"))
+                Err(format!("{text:?} is not how a bucket is named: write {}{spelling}", S3Uri::SCHEME))
             }
             ("file" | "direct", Some(path)) if scheme == lower && path.starts_with('/') => {
                 Ok(if lower == "file" { Self::File(path) } else { Self::Direct(path) })
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn schemes_that_are_spoken_are_told_apart() {
-        assert_eq!(Location::parse("s3://bkt/p"), Ok(Location::S3("bkt/p")));
+        assert_eq!(Location::parse("s3://bkt/p"), Ok(Location::S3(S3Uri { bucket: "bkt", key: "p" })));
         assert_eq!(Location::parse("file:///mnt/x"), Ok(Location::File("/mnt/x")));
         assert_eq!(Location::parse("file://localhost/mnt"), Ok(Location::File("/mnt")));
         assert_eq!(Location::parse("direct:///mnt/x"), Ok(Location::Direct("/mnt/x")));

@@ -1,35 +1,10 @@
-//! "Did you mean": the nearest known word or key.
+//! "Did you mean": the nearest known key.
 
 use crate::fields::Fields;
 use crate::former;
 use crate::idle;
 use crate::schema::{self, Effect};
-
-/// Edits (insertions, deletions, replacements, swapped neighbours) from one word to another.
-fn distance(from: &str, to: &str) -> usize {
-    let from: Vec<char> = from.chars().collect();
-    let to: Vec<char> = to.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in to.iter().enumerate() {
-            let replaced = last[j] + usize::from(a != b);
-            let mut best = replaced.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(0)
-}
-
-fn near_enough(word: &str) -> usize {
-    const LONGEST: usize = 100;
-    if word.len() > LONGEST { 0 } else { (word.chars().count() / 3).clamp(1, 4) }
-}
+use crate::similar::{distance, near_enough};
 
 /// Letters of a name's part that is worth a guess.
 const PART_MIN: usize = 4;
@@ -38,17 +13,6 @@ const PART_MIN: usize = 4;
 fn is_part(part: &str, name: &str) -> bool {
     name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'))
         || name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))
-}
-
-/// The nearest of some words, if one is near.
-#[must_use]
-pub fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
-    let most = near_enough(found);
-    if most == 0 {
-        return None;
-    }
-    let found = found.to_lowercase();
-    words.iter().map(|word| (distance(&found, word), *word)).filter(|&(d, _)| d <= most).min().map(|(_, word)| word)
 }
 
 /// The nearest known key: one with the same name in another section, or a similar name, preferably in the same section.
@@ -128,13 +92,5 @@ mod tests {
         ] {
             assert_eq!(key(typo), expected, "{typo}");
         }
-    }
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("npz", "npz"), 0);
-        assert_eq!(distance("pytroch", "pytorch"), 1);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -5,6 +5,7 @@
 //! where compatibility with numpy's shuffles needs an array of file numbers.
 
 pub mod checkpoint;
+mod counts;
 mod error;
 mod files;
 mod fingerprint;
@@ -23,10 +24,12 @@ mod permutation;
 mod reading;
 pub mod replay;
 mod shards;
+mod split;
 mod step;
 mod summary;
 mod times;
 mod training;
+mod world;
 
 pub use checkpoint::{CheckpointFile, CheckpointPart, CheckpointPlan, checkpoints};
 pub use error::Error;
@@ -41,33 +44,8 @@ pub use lookups::Lookups;
 pub use maps::{SampleMap, sample_map};
 pub use mlperf::{Footers, Pipeline, reads_in_flight};
 pub use order::{LaneBatch, Piece, Pieces};
+pub use split::Split;
 pub use step::{LaneStep, SampleRead};
 pub use summary::{summary, totals};
 pub use training::{TrainingPlan, training, training_on};
-
-/// The ranks of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct World {
-    /// Number of ranks, at least 1.
-    pub size: u32,
-}
-
-/// Which data set a file or a step belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Split {
-    /// The training set, folder `train`.
-    Train,
-    /// The evaluation set, folder `valid`.
-    Eval,
-}
-
-impl Split {
-    /// Name of the split's folder below the data folder.
-    #[must_use]
-    pub fn folder(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Eval => "valid",
-        }
-    }
-}
+pub use world::World;

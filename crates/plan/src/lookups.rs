@@ -2,7 +2,7 @@
 
 use dlio_config::vocabulary::{DataLoader, Dialect, IndexFile};
 
-use crate::reading::Kind;
+use crate::counts::Kind;
 use crate::{Split, TrainingPlan};
 
 /// The files whose indexes a lane reads before the first sample of an epoch or evaluation.

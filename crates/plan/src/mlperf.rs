@@ -12,8 +12,7 @@ use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, RowGroupDecode, Shuffle, StorageLibrary, StorageType};
 use dlio_config::{RowGroupReader, Workload};
 
-use crate::order::Iterable;
-use crate::reading::{Counts, Kind, Reading};
+use crate::counts::{Counts, Kind};
 use crate::shards::Shards;
 use crate::{Error, Lists, Split, World};
 
@@ -92,27 +91,6 @@ impl Fork {
             piece: piece(workload),
             stagger: if staggered { mean(&train.computation_time) } else { Duration::ZERO },
         })
-    }
-}
-
-impl Reading {
-    /// The streams of an iterable data set.
-    pub(crate) fn iterable(&self, fork: &Fork, rank: u32, split: Split, epoch: u32) -> Iterable {
-        Iterable { list: fork.shards.list(rank, split, epoch), ..self.shape(fork, split) }
-    }
-
-    /// The same without its files, for what depends on their number only.
-    pub(crate) fn shape(&self, fork: &Fork, split: Split) -> Iterable {
-        let counts = self.counts(split);
-        Iterable {
-            order: self.global(split, 1),
-            list: crate::order::FileList::ALL,
-            files: counts.files / u64::from(self.world.size),
-            samples_per_file: self.samples_per_file,
-            batch_size: counts.batch_size,
-            lanes: self.lanes(),
-            piece: fork.piece,
-        }
     }
 }
 

@@ -5,49 +5,12 @@ use std::sync::Arc;
 use dlio_config::Workload;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, ReadType, Sampler, Shuffle};
 
+use crate::counts::{Counts, Kind, SplitSteps};
 use crate::mlperf::{self, Fork, TORCH_BATCHES};
-use crate::order::{Batches, FileList, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads};
+use crate::order::{
+    Batches, FileList, Iterable, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads,
+};
 use crate::{Error, FileSet, Handles, List, Lists, OwnLists, Purpose, Split, World};
-
-/// What kind of loader reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// By global sample index (pytorch, dali).
-    Index,
-    /// Per reader thread (tensorflow).
-    Iterative,
-    /// TFRecord streams (tensorflow).
-    Streams,
-    /// Whole files or row groups, dealt to the lanes (pytorch in the mlperf dialect).
-    Iterable,
-    /// Batches without data (the synthetic loader, the synthetic format).
-    Blank,
-}
-
-/// The counts of one split.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Counts {
-    /// Files that are read from: trimmed in the `dlio` dialect.
-    pub(crate) files: u64,
-    /// Files as configured.
-    pub(crate) configured: u64,
-    pub(crate) batch_size: u64,
-    /// Combined number of the first file.
-    base: u64,
-}
-
-/// Steps of one epoch of a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SplitSteps {
-    /// As the configured counts have it.
-    pub(crate) configured: u64,
-    /// What the files that are read allow.
-    pub(crate) full: u64,
-    /// What is run.
-    pub(crate) run: u64,
-    /// Batches after these that are read and dropped.
-    pub(crate) ahead: u64,
-}
 
 /// Everything about reading that does not depend on rank and epoch.
 #[derive(Debug, Clone)]
@@ -346,6 +309,25 @@ impl Reading {
             // Whole batches in turn; nobody needs to know of which files.
             _ if self.fork.is_some() => vec![u32::try_from(batch % u64::from(self.lanes().max(1))).unwrap_or_default()],
             _ => self.order(rank, split, epoch).contributors(batch),
+        }
+    }
+
+    /// The streams of an iterable data set.
+    pub(crate) fn iterable(&self, fork: &Fork, rank: u32, split: Split, epoch: u32) -> Iterable {
+        Iterable { list: fork.shards.list(rank, split, epoch), ..self.shape(fork, split) }
+    }
+
+    /// The same without its files, for what depends on their number only.
+    pub(crate) fn shape(&self, fork: &Fork, split: Split) -> Iterable {
+        let counts = self.counts(split);
+        Iterable {
+            order: self.global(split, 1),
+            list: FileList::ALL,
+            files: counts.files / u64::from(self.world.size),
+            samples_per_file: self.samples_per_file,
+            batch_size: counts.batch_size,
+            lanes: self.lanes(),
+            piece: fork.piece,
         }
     }
 

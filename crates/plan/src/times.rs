@@ -13,8 +13,9 @@ use dlio_config::vocabulary::{DataLoader, Dialect, Sampler, Shuffle};
 use dlio_event::mix::split_seed;
 
 use crate::Split;
+use crate::counts::{Kind, SplitSteps};
 use crate::numpy::Mt19937;
-use crate::reading::{Kind, Reading, SplitSteps};
+use crate::reading::Reading;
 
 /// The distributions, and whose generator they are drawn from.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use dlio_config::{Notice, Workload};
 
+use crate::counts::SplitSteps;
 use crate::mlperf::Pipeline;
 use crate::order::{Iterable, LaneBatch, Pieces};
-use crate::reading::{Reading, SplitSteps};
+use crate::reading::Reading;
 use crate::times::Times;
 use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, List, Lists, Split, World, fingerprint, notices};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dlio_event::{Lane, OpKind, Outcome, Phase};
+use dlio_event::{Lane, OpKind, Outcome, Phase, S3Uri};
 use dlio_trace::{Error, RankTrace, Row};
 
 use super::beside::{Beside, most_common};
@@ -233,7 +233,7 @@ impl Gathered {
             if let Some(count) = count_in(file) {
                 *self.named.entry(count).or_default() += 1;
             }
-            let bucket = name.strip_prefix("s3://").and_then(|rest| rest.split('/').next());
+            let bucket = S3Uri::parse(name).map(|uri| uri.bucket);
             if let Some(bucket) = bucket {
                 *buckets.entry(bucket).or_default() += 1;
             }

@@ -11,6 +11,7 @@ mod tests;
 mod trial;
 mod yaml;
 
+use dlio_event::S3Uri;
 use dlio_trace::{Error, RankTrace};
 
 pub use beside::Evaluation;
@@ -110,8 +111,8 @@ pub fn fit(traces: &[RankTrace], foresight: &dyn Foresight) -> Result<Option<Fit
 fn alone(gathered: &Gathered) -> Option<Fit> {
     let mut notes = gathered.notes.clone();
     let checkpoints = gathered.saves.alone(gathered.ranks, &mut notes)?;
-    let name = gathered.saves.object.as_deref().and_then(|name| name.strip_prefix("s3://"));
-    let bucket = name.and_then(|name| name.split('/').next()).map(str::to_owned);
+    let uri = gathered.saves.object.as_deref().and_then(S3Uri::parse);
+    let bucket = uri.map(|uri| uri.bucket.to_owned());
     let base = Fit::bare(gathered.ranks, bucket, notes);
     Some(Fit { checkpoints: Some(checkpoints), ..base })
 }

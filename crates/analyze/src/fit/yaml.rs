@@ -2,6 +2,8 @@
 
 use std::fmt::{Result, Write as _};
 
+use dlio_event::S3Uri;
+
 use super::{Checkpoints, Dialect, Evaluation, Fit, Loader, Training, When};
 
 /// Optimizer states are three tensors as large as their group.
@@ -47,7 +49,8 @@ impl Fit {
 
     /// A folder for what the workload reads or writes.
     fn folder(&self, name: &str) -> String {
-        self.bucket.as_ref().map_or_else(|| format!("{name}/fitted"), |bucket| format!("s3://{bucket}/{name}/fitted"))
+        let folder = format!("{name}/fitted");
+        self.bucket.as_ref().map_or(folder.clone(), |bucket| S3Uri { bucket, key: &folder }.to_string())
     }
 
     fn write_training(&self, training: &Training, text: &mut String) -> Result {

@@ -7,7 +7,7 @@ use crate::notice::NoticeCode;
 use crate::schema::kind;
 use crate::vocabulary::{ColumnType, Dialect};
 use crate::workload::{Parquet, ParquetColumn};
-use crate::{nearest, vocabulary::Format};
+use crate::{similar, vocabulary::Format};
 
 const COLUMNS: &str = "dataset.parquet.columns";
 /// Members of a column.
@@ -71,7 +71,7 @@ fn parse(node: &Node) -> Result<ParquetColumn, Refusal> {
         ));
     };
     if let Some((name, unknown)) = map.iter().find(|(name, _)| !MEMBERS.contains(name)) {
-        let hint = nearest::word(name, MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
+        let hint = similar::word(name, MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
         return Err(refusal(unknown, &format!("a column has no {name}, only {}{hint}", MEMBERS.join(", "))));
     }
     let member = |name: &str| map.get(name).filter(|member| member.value != Value::Null);

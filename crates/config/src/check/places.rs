@@ -1,5 +1,7 @@
 //! Where a workload's keys say that things are.
 
+use dlio_event::S3Uri;
+
 use crate::fields::Fields;
 use crate::location::{Location, local};
 use crate::vocabulary::StorageType;
@@ -19,15 +21,14 @@ pub(super) fn check(w: &Workload, f: &mut Fields<'_>) {
     }
     let named = match root {
         Some(Location::S3(root)) => Some(root),
-        Some(Location::Plain(root)) if w.storage.storage_type == StorageType::S3 => Some(root),
+        Some(Location::Plain(root)) if w.storage.storage_type == StorageType::S3 => Some(S3Uri::from_path(root)),
         _ => None,
     };
-    let bucket =
-        |text: &str| text.split('/').next().map(str::to_owned).filter(|name| !matches!(&**name, "" | "." | ".."));
+    let bucket = |uri: S3Uri<'_>| Some(uri.bucket.to_owned()).filter(|name| !matches!(&**name, "" | "." | ".."));
     if let (Some(Location::S3(data)), Some(root)) = (data, named.and_then(bucket))
         && bucket(data).as_ref() != Some(&root)
     {
-        let message = format!("names the bucket {root}, and {DATA} s3://{data}: name one bucket, or leave {ROOT} out");
+        let message = format!("names the bucket {root}, and {DATA} {data}: name one bucket, or leave {ROOT} out");
         f.refuse(ROOT, message);
     }
     let endpoints = w.storage.endpoint_file.as_deref();

@@ -1,7 +1,7 @@
 //! Section `dataset`.
 
-use super::kind::{count, record_bytes};
-use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
+use super::key::{Key, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
+use super::kind::{Kind, count, record_bytes};
 use crate::vocabulary::Format;
 
 /// Compression words of the reference, and those that its libraries take besides.

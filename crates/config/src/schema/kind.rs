@@ -1,8 +1,8 @@
 //! The types of values, their checks, and how they are called in messages and in the reference.
 
 use crate::document::{Node, Value};
-use crate::nearest;
 use crate::scalar;
+use crate::similar;
 use crate::workload::ColumnSelection;
 
 /// Members of a time specification.
@@ -121,7 +121,7 @@ impl Kind {
         }
         let mut message = format!("expected {}, found {}", self.expected(), node.value.found());
         if let (Kind::Word(words) | Kind::Switch(words), Value::Text(found)) = (self, &node.value)
-            && let Some(near) = nearest::word(found, words)
+            && let Some(near) = similar::word(found, words)
         {
             message.extend([" (did you mean ", near, "?)"]);
         }

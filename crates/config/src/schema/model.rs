@@ -1,7 +1,7 @@
 //! Sections `model` and `checkpoint`.
 
-use super::kind::{at_least, count, count32};
-use super::{Key, Kind, Preset, acts, ignored};
+use super::key::{Key, Preset, acts, ignored};
+use super::kind::{Kind, at_least, count, count32};
 use crate::vocabulary::{CheckpointMode, CheckpointType};
 
 /// Why nothing of the KSM mode acts.

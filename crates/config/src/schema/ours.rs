@@ -1,7 +1,7 @@
 //! Section `dlio_rs`: keys that only this program reads.
 
-use super::kind::{count, count32};
-use super::{Key, Kind, MLPERF, Preset, acts};
+use super::key::{Key, MLPERF, Preset, acts};
+use super::kind::{Kind, count, count32};
 use crate::vocabulary::{
     ClientProfile, Decode, Dialect, EndpointFailure, EndpointMapping, S3Client, ShapeMismatch, VerifyBy,
 };

@@ -1,8 +1,8 @@
 //! Section `reader`, also called `data_reader`.
 
 use super::dataset::NUMPY_TYPES;
-use super::kind::{count, count32, seconds};
-use super::{Key, Kind, NOT_DLIO, Preset, acts, ignored};
+use super::key::{Key, NOT_DLIO, Preset, acts, ignored};
+use super::kind::{Kind, count, count32, seconds};
 use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
 
 /// Words for shuffles, with the boolean that a bare `off` is in YAML.

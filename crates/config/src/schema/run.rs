@@ -1,7 +1,7 @@
 //! Sections `framework`, `workflow`, `train`, `evaluation`, `output`, `profiling`, `metric`.
 
-use super::kind::{count, count32, seconds};
-use super::{Key, Kind, Preset, acts, ignored};
+use super::key::{Key, Preset, acts, ignored};
+use super::kind::{Kind, count, count32, seconds};
 use crate::vocabulary::{Framework, Profiler};
 
 pub(super) const FRAMEWORK_AND_WORKFLOW: &[Key] = &[

@@ -1,7 +1,7 @@
 //! Section `storage`.
 
-use super::kind::{count, count32, seconds};
-use super::{Key, Kind, MLPERF, NOT_DLIO, Preset, acts, ignored};
+use super::key::{Key, MLPERF, NOT_DLIO, Preset, acts, ignored};
+use super::kind::{Kind, count, count32, seconds};
 use crate::vocabulary::{AddressingStyle, LoadBalance, RowGroupDecode, StorageLibrary, StorageType, UriScheme};
 
 const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client";

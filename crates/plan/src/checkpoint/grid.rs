@@ -1,9 +1,12 @@
 //! Where a rank stands in the model: tensor, pipeline and data parallelism.
 
 use dlio_config::Workload;
+use dlio_config::vocabulary::CheckpointMode;
 
-use super::is_subset;
 use crate::{Error, World};
+
+/// Every tensor and every sum stays far below 2^64.
+pub(super) const LIMIT: u128 = 1 << 60;
 
 /// The dimensions of the model's parallelism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Grid {
         let model = &workload.model;
         let (tensor, pipeline) = (u64::from(model.tensor_parallelism), u64::from(model.pipeline_parallelism));
         let (size, parts) = (u64::from(world.size), tensor * pipeline);
-        if is_subset(workload) {
+        if workload.checkpoint.mode == CheckpointMode::Subset {
             let data = u64::from(model.data_parallelism.unwrap_or(1));
             let ranks = u128::from(parts) * u128::from(data);
             if ranks < u128::from(size) {

@@ -14,7 +14,7 @@ mod states;
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::{CheckpointMode, Dialect, Framework, StorageType};
+use dlio_config::vocabulary::{Dialect, Framework, StorageType};
 use dlio_config::{Notice, Tensor, Workload};
 
 use crate::{Error, Fingerprint, World, fingerprint};
@@ -23,9 +23,6 @@ use model::Model;
 
 pub use schedule::{Alone, DuringTraining};
 pub use size::CheckpointBytes;
-
-/// Every tensor and every sum stays far below 2^64.
-const LIMIT: u128 = 1 << 60;
 
 /// What a file of a checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -213,9 +210,4 @@ impl CheckpointPlan {
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
-}
-
-/// Whether the world is only a part of the model.
-fn is_subset(workload: &Workload) -> bool {
-    workload.checkpoint.mode == CheckpointMode::Subset
 }

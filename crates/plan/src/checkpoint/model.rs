@@ -6,8 +6,7 @@ use std::ops::RangeInclusive;
 use dlio_config::Workload;
 use dlio_config::vocabulary::DType;
 
-use super::LIMIT;
-use super::grid::{Grid, Seat};
+use super::grid::{Grid, LIMIT, Seat};
 use crate::Error;
 
 /// Layers that one model may have; each of them is an entry of a file.

@@ -1,6 +1,7 @@
 //! How large a checkpoint is: as written, and as the reference counts it for its throughput.
 
-use super::{CheckpointPart, CheckpointPlan, LIMIT};
+use super::grid::LIMIT;
+use super::{CheckpointPart, CheckpointPlan};
 use crate::Error;
 
 /// Bytes of tensors by what they belong to, without the containers around them.

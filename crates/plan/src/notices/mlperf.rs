@@ -4,10 +4,11 @@ use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Format, StorageType};
 use dlio_config::{Notice, NoticeCode, Workload};
 
-use super::{key, limit, quirk, reopening, surplus};
+use super::shared::{key, limit, quirk, reopening, surplus};
 use crate::Split;
+use crate::counts::{Kind, SplitSteps};
 use crate::mlperf::Fork;
-use crate::reading::{Kind, Reading, SplitSteps};
+use crate::reading::Reading;
 
 pub(super) fn of(workload: &Workload, reading: &Reading, splits: &[(Split, SplitSteps)]) -> Vec<Notice> {
     let Some(fork) = &reading.fork else { return Vec::new() };

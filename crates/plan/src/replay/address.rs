@@ -1,5 +1,7 @@
 //! From the name of an object to the place that holds it.
 
+use dlio_event::S3Uri;
+
 use super::Error;
 
 /// Where an object is.
@@ -17,12 +19,11 @@ pub struct Address {
 /// [`Error::Address`].
 pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
     let wrong = |why: &str| Error::Address { uri: uri.to_owned(), why: why.to_owned() };
-    if let Some(rest) = uri.strip_prefix("s3://") {
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    if let Some(S3Uri { bucket, key }) = S3Uri::parse(uri) {
         if bucket.is_empty() {
             return Err(wrong("it names no bucket"));
         }
-        return Ok(Address { root: format!("s3://{bucket}"), key: key.trim_matches('/').to_owned() });
+        return Ok(Address { root: S3Uri::of_bucket(bucket).to_string(), key: key.trim_matches('/').to_owned() });
     }
     let path = uri.strip_prefix("file://").or_else(|| uri.strip_prefix("direct://")).unwrap_or(uri);
     if path.is_empty() {

@@ -20,7 +20,7 @@ mod survey;
 mod tests;
 mod writing;
 
-use dlio_event::OpKind;
+use dlio_event::{OpKind, S3Uri};
 
 pub use address::{Address, address};
 pub use error::Error;
@@ -133,8 +133,8 @@ impl ReplayPlan {
 
 /// Whether a row looks up a bucket as a whole. Recordings up to format 1.2 may name the prefix of the run in it, with a slash at its end.
 fn is_bucket(row: &Recorded) -> bool {
-    let within = row.uri.strip_prefix("s3://").filter(|_| row.kind == OpKind::Head);
-    within.is_some_and(|within| within.ends_with('/') || !within.contains('/'))
+    let uri = S3Uri::parse(&row.uri).filter(|_| row.kind == OpKind::Head);
+    uri.is_some_and(|uri| uri.key.is_empty() || uri.key.ends_with('/'))
 }
 
 /// What becomes of a recorded row.

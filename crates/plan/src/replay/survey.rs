@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use dlio_event::OpKind;
+use dlio_event::{OpKind, S3Uri};
 
 use super::folders::Folders;
 use super::notes::{Look, Notes};
@@ -307,7 +307,7 @@ impl ReplayPlan {
                 ReplayKind::Read => row.offset.saturating_add(row.bytes),
                 ReplayKind::List => {
                     // Of a bucket, any beginning of names can be listed.
-                    if !row.uri.starts_with("s3://") {
+                    if S3Uri::parse(&row.uri).is_none() {
                         sizes.entry(address.key).or_default().folder = true;
                     }
                     continue;

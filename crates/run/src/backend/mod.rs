@@ -11,7 +11,7 @@ use dlio_config::vocabulary::{
     Decode, Dialect, EndpointFailure, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
 };
 use dlio_engine::Loading;
-use dlio_event::TimeSource;
+use dlio_event::{S3Uri, TimeSource};
 use dlio_plan::CheckpointPlan;
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::s3::{self, Preflight, S3, S3Config};
@@ -52,12 +52,12 @@ impl Target {
             Location::Plain(folder) => folder,
             Location::File(path) => return Ok(folder_of(Path::new(path))),
             Location::Direct(_) => return Err(direct("dataset.data_folder")),
-            Location::S3(rest) => return bucket_and_prefix(rest, ""),
+            Location::S3(uri) => return bucket_and_prefix(uri, ""),
         };
         let on_s3 = storage.storage_type == StorageType::S3 && !names_folders(workload);
         match root {
             Location::S3(bucket) => bucket_and_prefix(bucket, folder),
-            Location::Plain(bucket) if on_s3 => bucket_and_prefix(bucket, folder),
+            Location::Plain(bucket) if on_s3 => bucket_and_prefix(S3Uri::from_path(bucket), folder),
             Location::Plain(path) | Location::File(path) | Location::Direct(path) => {
                 implemented(storage.storage_type)?;
                 // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
@@ -79,11 +79,13 @@ impl Target {
             Location::Plain(path) => path,
             Location::File(path) => return Ok(folder_of(Path::new(path))),
             Location::Direct(_) => return Err(direct(KEY)),
-            Location::S3(rest) => return bucket_and_prefix(rest, ""),
+            Location::S3(uri) => return bucket_and_prefix(uri, ""),
         };
         match located(ROOT, &storage.storage_root)? {
             Location::S3(bucket) => bucket_and_prefix(bucket, path),
-            Location::Plain(bucket) if storage.storage_type == StorageType::S3 => bucket_and_prefix(bucket, path),
+            Location::Plain(bucket) if storage.storage_type == StorageType::S3 => {
+                bucket_and_prefix(S3Uri::from_path(bucket), path)
+            }
             _ => {
                 implemented(storage.storage_type)?;
                 Ok(folder_of(Path::new(path)))
@@ -106,8 +108,7 @@ impl Target {
     pub fn name(&self) -> String {
         match self {
             Self::Local { root } => root.display().to_string(),
-            Self::S3 { bucket, prefix } if prefix.is_empty() => format!("s3://{bucket}"),
-            Self::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+            Self::S3 { bucket, prefix } => S3Uri { bucket, key: prefix }.to_string(),
         }
     }
 }
@@ -143,8 +144,7 @@ fn implemented(kind: StorageType) -> Result<(), Failure> {
     }
 }
 
-fn bucket_and_prefix(root: &str, folder: &str) -> Result<Target, Failure> {
-    let (bucket, prefix) = root.split_once('/').unwrap_or((root, ""));
+fn bucket_and_prefix(S3Uri { bucket, key: prefix }: S3Uri<'_>, folder: &str) -> Result<Target, Failure> {
     if bucket.is_empty() || bucket == "." || bucket == ".." {
         return Err(Failure::usage(
             "no bucket is named: set dataset.data_folder to s3://BUCKET[/PREFIX], or storage.storage_root to the bucket",

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dlio_event::S3Uri;
+
 use super::{Proxies, Renewal, RetryPolicy};
 
 /// A value that never appears in a log, a trace or an error.
@@ -188,12 +190,12 @@ impl S3Config {
 
     /// `s3://bucket/key` of a key relative to the root, whose prefix it has.
     pub(super) fn uri(&self, key: &str) -> String {
-        format!("s3://{}/{}", self.bucket, self.full_key(key))
+        format!("{}/{}", S3Uri::of_bucket(&self.bucket), self.full_key(key))
     }
 
     /// `s3://bucket/`, without the prefix of the root.
     pub(super) fn bucket_uri(&self) -> String {
-        format!("s3://{}/", self.bucket)
+        format!("{}/", S3Uri::of_bucket(&self.bucket))
     }
 }
 

@@ -38,8 +38,8 @@ mod xml;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use dlio_event::TimeSource;
 use dlio_event::mix::splitmix64;
+use dlio_event::{S3Uri, TimeSource};
 
 pub use config::{Addressing, Credentials, LoadBalance, Mapping, S3Config, Secret, assign};
 use endpoints::Endpoints;
@@ -163,7 +163,7 @@ fn setting_up(bucket: &str, message: String) -> Error {
     Error {
         kind: ErrorKind::Invalid,
         doing: "setting up the client for",
-        object: format!("s3://{bucket}"),
+        object: S3Uri::of_bucket(bucket).to_string(),
         range: None,
         endpoint: None,
         message,

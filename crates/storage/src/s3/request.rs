@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dlio_event::{OpKind, Outcome};
+use dlio_event::{OpKind, Outcome, S3Uri};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::BodyExt;
@@ -67,7 +67,7 @@ impl<'a> Call<'a> {
 
     /// Full name of the object, or of the bucket.
     fn object(&self, client: &Shared) -> String {
-        self.key.map_or_else(|| format!("s3://{}", client.config.bucket), |key| client.config.uri(key))
+        self.key.map_or_else(|| S3Uri::of_bucket(&client.config.bucket).to_string(), |key| client.config.uri(key))
     }
 
     /// The operation failed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dlio_event::Outcome;
+use dlio_event::{Outcome, S3Uri};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::S3;
@@ -30,9 +30,10 @@ pub struct Unfinished {
 impl std::fmt::Display for Unfinished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { bucket, key, upload_id, endpoint } = self;
+        let uri = S3Uri { bucket, key };
         write!(
             f,
-            "the upload of s3://{bucket}/{key} is unfinished and its parts take space; remove it: aws s3api abort-multipart-upload \
+            "the upload of {uri} is unfinished and its parts take space; remove it: aws s3api abort-multipart-upload \
              --endpoint-url {endpoint} --bucket {bucket} --key '{key}' --upload-id '{upload_id}'"
         )
     }

@@ -2,6 +2,7 @@
 
 use dlio_config::location::Location;
 use dlio_config::vocabulary::{Dialect, StorageType};
+use dlio_event::S3Uri;
 
 use super::Given;
 
@@ -95,7 +96,7 @@ impl Setting {
     /// Whether two sources say the same.
     pub(super) fn agree(&self, one: &str, other: &str) -> bool {
         match self.name {
-            STORAGE => kind(one) == kind(other) || one.trim_start_matches("s3://").starts_with(other),
+            STORAGE => kind(one) == kind(other) || one.trim_start_matches(S3Uri::SCHEME).starts_with(other),
             ENDPOINTS => one.trim_end_matches('/') == other.trim_end_matches('/'),
             // What is not shown may be anything.
             _ => one == other && one != "***",

@@ -3,14 +3,17 @@
 //! Each is told once, by rank 0, and names the key, the effect and the way around it.
 
 mod mlperf;
+mod shared;
 
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, Shuffle};
 use dlio_config::{Notice, NoticeCode, Workload};
 
 use dlio_event::quantity::counted;
 
-use crate::reading::{Kind, Reading, SplitSteps};
+use crate::counts::{Kind, SplitSteps};
+use crate::reading::Reading;
 use crate::{Handles, Split};
+use shared::{key, limit, quirk, reopening, surplus};
 
 const NATIVE: &str = "`dlio_rs.dialect: native`";
 
@@ -77,17 +80,6 @@ fn unmeasured(workload: &Workload, train: SplitSteps) -> Option<Notice> {
             ),
         )
     })
-}
-
-fn quirk(text: String) -> Notice {
-    Notice::warning(NoticeCode::Quirk, text)
-}
-
-fn key(split: Split) -> (&'static str, &'static str) {
-    match split {
-        Split::Train => ("dataset.num_files_train", "batch_size"),
-        Split::Eval => ("dataset.num_files_eval", "batch_size_eval"),
-    }
 }
 
 fn trimming(reading: &Reading, split: Split) -> Option<Notice> {
@@ -253,44 +245,6 @@ fn inflight(workload: &Workload, reading: &Reading) -> Option<Notice> {
         (_, Handles::PerSample) => return None,
     };
     Some(Notice::warning(NoticeCode::Suspicious, format!("dlio_rs.inflight_per_reader {wanted} {text}")))
-}
-
-fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {
-    let whole = reading.fork.as_ref().is_some_and(|fork| fork.whole)
-        || matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv | Format::Png | Format::Jpeg);
-    let samples = reading.samples_per_file;
-    (reading.kind == Kind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
-        Notice::info(
-            NoticeCode::Quirk,
-            format!(
-                "every {} file is opened and read whole for each of its {samples} samples, as in the reference, so the \
-                 bytes read are {samples} times the data set; `reader.read_type: memory` reads each file once per lane",
-                workload.dataset.format
-            ),
-        )
-    })
-}
-
-fn limit(workload: &Workload, train: SplitSteps) -> Option<Notice> {
-    let wanted = workload.train.total_training_steps?;
-    let epochs = workload.train.epochs;
-    (epochs > 1).then(|| {
-        quirk(format!(
-            "train.total_training_steps {wanted} limits every epoch, not the run, as in the reference: {epochs} epochs of \
-             {} steps; set train.epochs to 1 to run it once",
-            train.run
-        ))
-    })
-}
-
-fn surplus(splits: &[(Split, SplitSteps)]) -> Option<Notice> {
-    splits.iter().any(|(_, steps)| steps.ahead > 0).then(|| {
-        Notice::info(
-            NoticeCode::Quirk,
-            "one batch more than the steps is read per epoch and rank and never computed on, as in the reference, whose \
-             loop notices its limit only with the next batch in hand",
-        )
-    })
 }
 
 fn synthetic(workload: &Workload, train: SplitSteps) -> Option<Notice> {
