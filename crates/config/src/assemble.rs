@@ -1,4 +1,4 @@
-//! The typed [`Workload`] from the inspected tree.
+//! Builds the typed [`Workload`] from the inspected tree.
 
 mod parquet;
 mod storage;
@@ -37,7 +37,7 @@ pub(crate) fn workload(fields: &mut Fields<'_>) -> Workload {
     }
 }
 
-/// Element types under numpy's names and under those of checkpoints.
+/// Parses an element type by its numpy name or by the name that checkpoints use.
 fn dtype(word: &str) -> Option<DType> {
     match word {
         "fp16" | "half" => Some(DType::Float16),
@@ -112,7 +112,7 @@ fn dataset(f: &mut Fields<'_>) -> Dataset {
     }
 }
 
-/// Images are of bytes, whatever the key says, as in the reference.
+/// Returns the element type of a record. Images always consist of bytes, whatever the key says, as in the reference.
 fn element_type(f: &mut Fields<'_>, format: Format) -> DType {
     const KEY: &str = "dataset.record_element_type";
     let given = f.word(KEY, dtype, DType::Uint8);
@@ -123,7 +123,7 @@ fn element_type(f: &mut Fields<'_>, format: Format) -> DType {
     given
 }
 
-/// The compression that a format can have; words that the reference ignores or cannot use are reported.
+/// Returns the compression if the format supports it. Reports words that the reference ignores or cannot use.
 fn compression(f: &mut Fields<'_>, format: Format) -> Option<String> {
     const KEY: &str = "dataset.compression";
     let word = f.text_or_none(KEY).filter(|word| word != "none")?;
@@ -197,7 +197,8 @@ fn reader(f: &mut Fields<'_>, framework: Framework, workflow: Workflow) -> Reade
     }
 }
 
-/// Quirk 13: in the reference a workload without this key cannot train; here it gets its framework's loader.
+/// Quirk 13: in the reference, a workload without this key cannot train. Here it gets the default loader of its
+/// framework.
 fn data_loader(f: &mut Fields<'_>, framework: Framework, workflow: Workflow) -> DataLoader {
     const KEY: &str = "reader.data_loader";
     f.word_or_none(KEY, DataLoader::from_word).unwrap_or_else(|| {
@@ -223,7 +224,8 @@ fn sampler(f: &Fields<'_>, loader: DataLoader) -> Sampler {
     })
 }
 
-/// Quirk 7: in the references any value that is present shuffles, for the iterative sampler; in the fork for all.
+/// Quirk 7: in the references, files are shuffled whenever the key is present. This applies to the iterative sampler in
+/// `dlio_benchmark`, and to all samplers in the fork.
 fn file_shuffle(f: &mut Fields<'_>, sampler: Sampler) -> Shuffle {
     const KEY: &str = "reader.file_shuffle";
     let words = |word: &str| if word == "on" { Some(Shuffle::Seed) } else { Shuffle::from_word(word) };
@@ -243,7 +245,7 @@ fn file_shuffle(f: &mut Fields<'_>, sampler: Sampler) -> Shuffle {
     said
 }
 
-/// Quirk 9: in the reference any explicit value keeps files open, for the index sampler's readers.
+/// Quirk 9: in the reference, any explicit value keeps files open for readers of the index sampler.
 fn read_type(f: &mut Fields<'_>, sampler: Sampler) -> ReadType {
     const KEY: &str = "reader.read_type";
     let said = f.word(KEY, ReadType::from_word, ReadType::OnDemand);
@@ -294,7 +296,7 @@ fn checkpoint(f: &mut Fields<'_>) -> Checkpoint {
     }
 }
 
-/// Quirk 24: the reference makes −1 a pause of one second, and does not understand a mapping here.
+/// Quirk 24: the reference turns −1 into a pause of one second, and does not accept a mapping here.
 fn time_between_checkpoints(f: &mut Fields<'_>) -> TimeSpec {
     const KEY: &str = "checkpoint.time_between_checkpoints";
     let native = f.dialect == Dialect::Native;

@@ -1,11 +1,11 @@
-//! The reference's workload files, and those of MLPerf Storage v2.0 and v3.0, with exactly their values.
+//! The bundled workload files: those of the reference and those of MLPerf Storage v2.0 and v3.0, with unchanged values.
 
-/// Names, in alphabetical order; those of MLPerf have their folder in front: `mlperf-v3/unet3d_b200`.
+/// Returns the names in alphabetical order. Names of MLPerf workloads begin with their folder: `mlperf-v3/unet3d_b200`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
 }
 
-/// The YAML of a workload.
+/// Returns the YAML text of a bundled workload.
 #[must_use]
 pub fn yaml(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, yaml)| *yaml)

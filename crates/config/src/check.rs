@@ -1,4 +1,4 @@
-//! What is wrong between keys, and what this version does not act on yet.
+//! Checks combinations of keys, and reports keys that this version does not act on yet.
 
 mod mlperf;
 mod places;
@@ -12,7 +12,7 @@ use crate::vocabulary::{
 };
 use crate::workload::{Dataset, Workload};
 
-/// Checks a workload whose values each have the right type and range.
+/// Checks a workload whose values already have the right types and ranges.
 pub(crate) fn check(workload: &Workload, f: &mut Fields<'_>) {
     loader(workload, f);
     classes(f);
@@ -64,7 +64,7 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
-/// Plug-ins of the reference are Python.
+/// Refuses plug-in classes: the plug-ins of the reference are written in Python.
 fn classes(f: &mut Fields<'_>) {
     for (key, instead) in [
         ("reader.reader_classname", "the readers of dataset.format"),
@@ -81,7 +81,8 @@ fn classes(f: &mut Fields<'_>) {
     }
 }
 
-/// A shipped workload, `llama_1t`, leaves the format out and never reads; only a format that was asked for is refused.
+/// Refuses formats that cannot be read. The bundled workload `llama_1t` leaves the format out and never reads, so only
+/// an explicit format is refused.
 fn unreadable(f: &mut Fields<'_>) {
     const FORMAT: &str = "dataset.format";
     let message = "tfrecord cannot be read by data_loader pytorch; expected tensorflow, dali or native_dali";
@@ -137,7 +138,7 @@ fn format(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
-/// Bytes that no file has.
+/// A size in bytes that no file reaches.
 const TOO_LONG: f64 = 4_611_686_018_427_387_904.0;
 
 fn records(d: &Dataset, f: &mut Fields<'_>) {
@@ -166,7 +167,7 @@ fn records(d: &Dataset, f: &mut Fields<'_>) {
     }
     let bytes = d.record_dims.iter().try_fold(d.record_element_type.itemsize(), |size, &dim| size.checked_mul(dim));
     let file = bytes.and_then(|bytes| bytes.checked_mul(d.num_samples_per_file)).filter(|&bytes| bytes < 1 << 62);
-    // Whatever is drawn for a file stays within a few standard deviations; the format looks once more at each.
+    // Record sizes that are drawn per file stay within a few standard deviations. The format checks each file again.
     let longest = d.record_length_bytes + 10.0 * d.record_length_bytes_stdev;
     let length = longest * d.record_element_type.itemsize() as f64 * d.num_samples_per_file as f64;
     if d.record_dims.is_empty() && length >= TOO_LONG {
@@ -177,7 +178,7 @@ fn records(d: &Dataset, f: &mut Fields<'_>) {
     }
 }
 
-/// Quirk 28: the reference generates a flat folder for one sub-folder, and then refuses to train on it.
+/// Quirk 28: with one sub-folder, the reference generates a flat folder and then refuses to train on it.
 fn folders(d: &Dataset, f: &mut Fields<'_>) {
     let counts = [
         (d.num_subfolders_train, "dataset.num_subfolders_train"),
@@ -289,7 +290,7 @@ fn checkpoint(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
-/// One notice for everything that was asked for and that this version does not do.
+/// Adds one notice that lists all requested features that this version does not implement.
 fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     let mut asked = Vec::new();
     if w.storage.storage_type == StorageType::Aistore {

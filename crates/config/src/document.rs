@@ -1,17 +1,17 @@
-//! The tree between text and types: every value knows where it was written.
+//! The tree between YAML text and typed values. Every value knows where it was written.
 
 use crate::error::Place;
 
-/// One value of the tree.
+/// A value of the tree, with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) place: Place,
-    /// Text that came from the environment: it may stand for a number or a boolean.
+    /// The value is text from an environment variable, which may stand for a number or a boolean.
     pub(crate) from_environment: bool,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -23,7 +23,7 @@ pub(crate) enum Value {
     Map(Map),
 }
 
-/// A mapping in the order of its keys; sections are short, so look-up is a scan.
+/// A mapping that keeps the order of its keys. Look-up is a linear scan because sections are short.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Map(Vec<(String, Node)>);
 
@@ -36,7 +36,7 @@ impl Map {
         self.0.iter_mut().find(|(key, _)| key == name).map(|(_, node)| node)
     }
 
-    /// Sets a key, keeping its position when it exists.
+    /// Sets a key; an existing key keeps its position.
     pub(crate) fn set(&mut self, name: &str, node: Node) {
         match self.get_mut(name) {
             Some(existing) => *existing = node,
@@ -44,7 +44,7 @@ impl Map {
         }
     }
 
-    /// The node of a key, made when it is not there.
+    /// Returns the node of a key and creates it if it is missing.
     pub(crate) fn child(&mut self, name: &str, place: &Place) -> &mut Node {
         let at = self.0.iter().position(|(key, _)| key == name).unwrap_or_else(|| {
             self.0.push((name.to_owned(), Node::new(Value::Null, place.clone())));
@@ -87,7 +87,7 @@ impl Node {
         }
     }
 
-    /// The node at a path of names; a number selects from a list.
+    /// Returns the node at a path of names. A number selects an item of a list.
     pub(crate) fn at<'a>(&'a self, path: &[&str]) -> Option<&'a Node> {
         path.iter().try_fold(self, |node, name| match &node.value {
             Value::Map(map) => map.get(name),
@@ -96,7 +96,7 @@ impl Node {
         })
     }
 
-    /// Gives this node and everything below it a place.
+    /// Sets the place of this node and of everything below it.
     pub(crate) fn relocate(&mut self, place: &Place) {
         self.place = place.clone();
         match &mut self.value {
@@ -106,7 +106,7 @@ impl Node {
         }
     }
 
-    /// Number of nodes in this subtree.
+    /// Returns the number of nodes in this subtree.
     pub(crate) fn weight(&self) -> usize {
         1 + match &self.value {
             Value::List(items) => items.iter().map(Node::weight).sum(),
@@ -117,7 +117,7 @@ impl Node {
 }
 
 impl Value {
-    /// The value as an error message shows it.
+    /// Formats the value for an error message.
     pub(crate) fn found(&self) -> String {
         const LONGEST: usize = 60;
         match self {
@@ -135,7 +135,7 @@ impl Value {
         }
     }
 
-    /// The value as JSON; integers beyond 64 bits become text.
+    /// Converts the value to JSON. Integers beyond 64 bits become text.
     pub(crate) fn json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match self {

@@ -1,13 +1,14 @@
-//! Endpoints written as a template: `http://node{1...4}:900{0...1}` names eight.
+//! Lists of endpoints: templates, files and comma-separated text. The template `http://node{1...4}:900{0...1}` names
+//! eight endpoints.
 
-/// Most endpoints that one template may name.
+/// Maximum number of endpoints that one template may name.
 const MOST: u64 = 65_536;
 
-/// The endpoints of a template, the last braces counting fastest. Numbers have the width of the first, when that begins
-/// with a zero: `{01...10}`. Text without braces names itself.
+/// Expands a template into its endpoints; the last range varies fastest. If the first number of a range begins with a
+/// zero, all numbers are padded to its width: `{01...10}`. Text without braces names one endpoint.
 ///
 /// # Errors
-/// What is wrong with the template.
+/// If the template is invalid; the error says why.
 pub fn expand(template: &str) -> Result<Vec<String>, String> {
     let mut endpoints = vec![String::new()];
     let mut rest = template;
@@ -36,7 +37,7 @@ pub fn expand(template: &str) -> Result<Vec<String>, String> {
     Ok(endpoints)
 }
 
-/// First and last number of `a...b`, and the width that they are padded to.
+/// Returns the first and last number of `a...b` and the width to which numbers are padded.
 fn bounds(range: &str) -> Option<(u64, u64, usize)> {
     let (first, last) = range.split_once("...")?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -48,14 +49,14 @@ fn bounds(range: &str) -> Option<(u64, u64, usize)> {
     (first <= last).then_some((first, last, width))
 }
 
-/// The endpoints of a file with one per line; `#` begins a comment.
+/// Returns the endpoints of a file that has one endpoint per line. A `#` begins a comment.
 #[must_use]
 pub fn lines(text: &str) -> Vec<String> {
     let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     bare.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// The endpoints of a list with commas.
+/// Returns the endpoints of a comma-separated list.
 #[must_use]
 pub fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|uri| !uri.is_empty()).map(str::to_owned).collect()

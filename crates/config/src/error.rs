@@ -1,23 +1,24 @@
-//! What is wrong with a configuration: every problem with its place, its key, what was expected and what was found.
+//! Errors of a configuration. Each problem states its place, its key, the expected value and the value that was found.
 //!
-//! All errors of this crate belong to one class, "the configuration is wrong"; nothing has been read or written yet.
+//! All errors of this crate belong to one class: the configuration is invalid. When they occur, nothing has been read
+//! from or written to storage.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a key or a value was written.
+/// The place where a key or a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In a file, on a line counted from 1; `None` when the whole file is meant.
+    /// In a file.
     File {
-        /// Name of the file as the user gave it.
+        /// Name of the file, as the user gave it.
         name: Arc<str>,
-        /// Line, counted from 1.
+        /// Line number, counted from 1; `None` means the whole file.
         line: Option<u32>,
     },
-    /// On the command line; the text of the override, without secrets.
+    /// On the command line: the text of the override, with secrets hidden.
     Override(Arc<str>),
-    /// Nowhere: a default of the program.
+    /// Nowhere: the value is a default of the program.
     Default,
 }
 
@@ -32,14 +33,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written.
+    /// Place where the key or value was written.
     pub place: Place,
-    /// Dotted key without the `workload.` prefix; empty when no key is concerned.
+    /// Dotted key without the prefix `workload.`; empty if the problem concerns no key.
     pub key: String,
-    /// What was expected, what was found, what to do.
+    /// The expected value, the value that was found, and the remedy.
     pub message: String,
 }
 
@@ -48,7 +49,7 @@ impl Problem {
         Self { place: place.clone(), key: key.into(), message: message.into() }
     }
 
-    /// Line in the file, when it was written in the file.
+    /// Returns the line number, counted from 1, if the problem is in the file.
     #[must_use]
     pub fn line(&self) -> Option<u32> {
         match &self.place {
@@ -70,7 +71,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The configuration cannot be used; at least one problem, all that were found.
+/// The configuration is invalid. The error lists every problem that was found, at least one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.problems))]
 pub struct Error {
@@ -83,7 +84,7 @@ impl Error {
         Self { problems }
     }
 
-    /// What is wrong, in the order of the checks; never empty.
+    /// Returns the problems, in the order of the checks; never empty.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -1,5 +1,5 @@
-//! Typed access to the tree by key path. Types and ranges were checked by [`crate::inspect`]; a value that was refused
-//! there reads as its default here, so that all problems of a file are found in one pass.
+//! Typed access to the tree by key path. [`crate::inspect`] has already checked types and ranges. A value that it
+//! refused reads as the default of its key here, so one pass finds all problems of a file.
 
 use std::cell::OnceCell;
 
@@ -12,12 +12,12 @@ use crate::time::TimeSpec;
 use crate::units;
 use crate::vocabulary::Dialect;
 
-/// The tree below `workload`, and what has been found out about it.
+/// The tree below `workload`, with the problems and notices found so far.
 pub(crate) struct Fields<'a> {
     root: &'a Node,
-    /// The file as a whole, for problems with keys that are absent.
+    /// The whole file: the place of problems with absent keys.
     file: Place,
-    /// `reader` or `data_reader`: the one in force.
+    /// Name of the reader section that is in force: `reader` or `data_reader`.
     reader: &'static str,
     pub(crate) dialect: Dialect,
     pub(crate) problems: Vec<Problem>,
@@ -36,19 +36,19 @@ impl<'a> Fields<'a> {
         self.root
     }
 
-    /// What the workload has switched on.
+    /// Returns the features that the workload switches on.
     pub(crate) fn features(&self) -> Features {
         *self.features.get_or_init(|| Features::of(self))
     }
 
-    /// A key that another key's error speaks of, with its value: `framework: tensorflow`, or where that comes from when nobody
-    /// wrote the key.
+    /// Formats a key and its value for the error of another key: `framework: tensorflow`, or `tensorflow, the default
+    /// of framework` if the user did not write the key.
     pub(crate) fn said(&self, path: &str, value: &dyn std::fmt::Display) -> String {
         let key = self.shown(path);
         if self.given(path).is_some() { format!("{key}: {value}") } else { format!("{value}, the default of {key}") }
     }
 
-    /// The key as the user wrote it.
+    /// Returns the key as the user wrote it.
     pub(crate) fn shown(&self, path: &str) -> String {
         match path.strip_prefix("reader.") {
             Some(rest) => format!("{}.{rest}", self.reader),
@@ -56,13 +56,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The node of a key, also when it is null.
+    /// Returns the node of a key, even if its value is null.
     pub(crate) fn node(&self, path: &str) -> Option<&'a Node> {
         let shown = self.shown(path);
         self.root.at(&shown.split('.').collect::<Vec<_>>())
     }
 
-    /// The node of a key that has a value.
+    /// Returns the node of a key whose value is not null.
     pub(crate) fn given(&self, path: &str) -> Option<&'a Node> {
         self.node(path).filter(|node| node.value != Value::Null)
     }
@@ -71,7 +71,8 @@ impl<'a> Fields<'a> {
         self.node(path).map_or(Place::Default, |node| node.place.clone())
     }
 
-    /// Refuses the value of a key, unless the key belongs to something that is off.
+    /// Reports a problem with the value of a key. If the key belongs to a feature that is off, the problem becomes a
+    /// notice.
     pub(crate) fn refuse(&mut self, path: &str, message: impl Into<String>) {
         let place = match self.place(path) {
             Place::Default => self.file.clone(),
@@ -90,7 +91,7 @@ impl<'a> Fields<'a> {
         self.refuse_at(path, Problem::new(&place, self.shown(path), message));
     }
 
-    /// The same for a problem with a part of a key's value.
+    /// Like [`refuse`](Self::refuse), for a problem with a part of the value.
     pub(crate) fn refuse_at(&mut self, path: &str, problem: Problem) {
         match idle::off(self, path).or_else(|| idle::any_word(self, path)) {
             None => self.problems.push(problem),
@@ -101,13 +102,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Notes something about a key, with its place in front.
+    /// Adds an informational notice about a key, with its place in front.
     pub(crate) fn note(&mut self, code: NoticeCode, path: &str, text: &str) {
         let text = self.located(path, text);
         self.notices.push(Notice::info(code, text));
     }
 
-    /// Warns about a key, with its place in front.
+    /// Adds a warning about a key, with its place in front.
     pub(crate) fn warn(&mut self, code: NoticeCode, path: &str, text: &str) {
         let text = self.located(path, text);
         self.notices.push(Notice::warning(code, text));
@@ -127,7 +128,7 @@ impl<'a> Fields<'a> {
         key
     }
 
-    /// The node of a key when it has a value that the schema accepts and the dialect has the key.
+    /// Returns the node of a key if the dialect has the key and the schema accepts the value.
     pub(crate) fn accepted(&self, path: &str) -> Option<&'a Node> {
         let key = Self::key(path).filter(|key| key.dialects.contains(&self.dialect))?;
         self.given(path).filter(|node| key.kind.check(node).is_ok())
@@ -143,7 +144,7 @@ impl<'a> Fields<'a> {
         kind::flag(node).or_else(|| kind::flag_text(node))
     }
 
-    /// A whole number; the schema's range is expected to fit the type.
+    /// Returns a whole number. The range in the schema must fit the type.
     pub(crate) fn whole<T: TryFrom<i128> + Default>(&self, path: &str) -> T {
         let preset = match Self::key(path).map(|key| key.default) {
             Some(Preset::Whole(number)) => i128::from(number),
@@ -154,12 +155,12 @@ impl<'a> Fields<'a> {
         T::try_from(number).unwrap_or_default()
     }
 
-    /// A whole number for which the schema has no default.
+    /// Returns a whole number that has no default in the schema.
     pub(crate) fn whole_or_none<T: TryFrom<i128>>(&self, path: &str) -> Option<T> {
         self.accepted(path).and_then(kind::whole).and_then(|number| T::try_from(number).ok())
     }
 
-    /// A whole number of which everything below a minimum stands for "none".
+    /// Returns a whole number; values below a minimum mean "none".
     pub(crate) fn whole_from<T: TryFrom<i128>>(&self, path: &str, min: i128) -> Option<T> {
         Some(self.whole::<i128>(path)).filter(|&number| number >= min).and_then(|number| T::try_from(number).ok())
     }
@@ -184,14 +185,14 @@ impl<'a> Fields<'a> {
         self.accepted(path).and_then(kind::text)
     }
 
-    /// A folder, without trailing slashes.
+    /// Returns a folder without trailing slashes.
     pub(crate) fn folder(&self, path: &str) -> String {
         let text = self.text(path);
         let bare = text.trim_end_matches('/');
         if bare.is_empty() && !text.is_empty() { "/".to_owned() } else { bare.to_owned() }
     }
 
-    /// The value of a word; the default word when the key is absent.
+    /// Returns the value of a word, or the default word if the key is absent.
     pub(crate) fn word<T>(&self, path: &str, from_word: impl Fn(&str) -> Option<T>, fallback: T) -> T {
         let preset = match Self::key(path).map(|key| key.default) {
             Some(Preset::Text(word)) => from_word(word),
@@ -213,10 +214,10 @@ impl<'a> Fields<'a> {
         self.accepted(path).and_then(kind::texts).unwrap_or_default()
     }
 
-    /// A time specification with its `…_stdev` companion, as the reference reads them.
+    /// Returns a time specification together with its `…_stdev` key, as the reference reads them.
     pub(crate) fn time(&mut self, path: &str) -> TimeSpec {
         let companion = format!("{path}_stdev");
-        // Not every time has one.
+        // Some times have no `…_stdev` key.
         let stdev = schema::find(&companion).and_then(|_| self.accepted(&companion)).and_then(kind::number);
         let Some(node) = self.accepted(path) else {
             if stdev.is_some() && self.problems.is_empty() {
@@ -234,7 +235,8 @@ impl<'a> Fields<'a> {
         self.distribution(path, node, stdev)
     }
 
-    /// A time that is a text: an error in our own dialect, which has understood the units that there are.
+    /// Handles a time that is text. It is an error in dialect `native`, where all known units have already been
+    /// converted.
     fn timeless(&mut self, path: &str, text: &str) {
         let read = Self::key(path).and_then(|key| units::read(key, text));
         let (value, examples) = read.unwrap_or((None, "0.1"));
@@ -298,7 +300,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What the schema calls the default of a key, for messages.
+/// Formats the default of a key for messages.
 impl std::fmt::Display for Preset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -314,14 +316,14 @@ impl std::fmt::Display for Preset {
 }
 
 impl Preset {
-    /// The same without Markdown.
+    /// Formats the default without Markdown.
     fn plain(self) -> String {
         self.to_string().replace('`', "")
     }
 }
 
 impl Kind {
-    /// The type as the reference shows it.
+    /// Returns the type as the configuration reference shows it.
     pub(crate) fn title(self) -> String {
         match self {
             Kind::Word(words) | Kind::Switch(words) => {

@@ -1,17 +1,17 @@
-//! Spellings of the reference's release 2.0.0 that later versions no longer read. Files with them are still about, and what
-//! they mean is plain; the present spelling wins where both stand.
+//! Key names of release 2.0.0 of the reference, which later releases no longer read. Files that use them are still in
+//! circulation, and their meaning is clear. If a file has both names, the present one wins.
 
 use crate::document::{Map, Node, Value};
 use crate::notice::{Notice, NoticeCode};
 
-/// Former and present names of keys of `dataset`.
+/// Legacy names and present names of keys in section `dataset`.
 pub(crate) const DATASET: [(&str, &str); 3] = [
     ("record_length", "record_length_bytes"),
     ("record_length_stdev", "record_length_bytes_stdev"),
     ("record_length_resize", "record_length_bytes_resize"),
 ];
 
-/// Gives former spellings their present form, and says so.
+/// Renames legacy keys to their present names and adds a notice for each.
 pub(crate) fn modernise(root: &mut Node, notices: &mut Vec<Notice>) {
     let Value::Map(sections) = &mut root.value else { return };
     if let Some(Node { value: Value::Map(dataset), .. }) = sections.get_mut("dataset") {

@@ -1,5 +1,5 @@
-//! The value half of `key=value` on the command line, in Hydra's grammar: words, quoted strings, lists, mappings,
-//! interpolations. Functions (`int(…)`, `range(…)`) and sweeps are Hydra's own business and refused.
+//! Parser of the value in `key=value` on the command line, in Hydra's grammar: words, quoted strings, lists, mappings
+//! and interpolations. Functions such as `int(…)` and `range(…)` and sweeps are refused.
 
 use crate::document::{Map, Node, Value};
 use crate::error::Place;
@@ -7,7 +7,7 @@ use crate::scalar;
 
 const DEPTH_MAX: usize = 32;
 
-/// Reads a value; an error says what is wrong with it.
+/// Parses a value; the error says why it is invalid.
 pub(crate) fn parse(text: &str, place: &Place) -> Result<Node, String> {
     let mut reader = Reader { rest: text.trim(), place };
     let node = reader.value(Context::Top, 0)?;
@@ -15,8 +15,8 @@ pub(crate) fn parse(text: &str, place: &Place) -> Result<Node, String> {
     if reader.rest.is_empty() { Ok(node) } else { Err(format!("unexpected {:?} after the value", reader.rest)) }
 }
 
-/// Reads a value as a whole command line of Hydra's does: besides values there are casts (`int(3.2)`, `str(3)`), and a
-/// comma outside of quotes and brackets makes a sweep, which is an error.
+/// Parses a value as Hydra's own command line does. In addition to values, it accepts casts such as `int(3.2)` and
+/// `str(3)`. A comma outside of quotes and brackets would make a sweep, which is an error.
 pub(crate) fn parse_job(text: &str, place: &Place) -> Result<Node, String> {
     let trimmed = text.trim();
     if let Some(node) = cast(trimmed, place)? {
@@ -33,7 +33,7 @@ pub(crate) fn parse_job(text: &str, place: &Place) -> Result<Node, String> {
     Ok(node)
 }
 
-/// Whether a comma stands outside of `${…}` and is not escaped.
+/// Returns whether the text has an unescaped comma outside of `${…}`.
 fn sweeps(text: &str) -> bool {
     let (mut braces, mut escaped) = (0_usize, false);
     for c in text.chars() {
@@ -49,7 +49,7 @@ fn sweeps(text: &str) -> bool {
     false
 }
 
-/// `int(…)`, `float(…)`, `str(…)`, `bool(…)` of one value.
+/// Parses `int(…)`, `float(…)`, `str(…)` or `bool(…)` of one value.
 fn cast(text: &str, place: &Place) -> Result<Option<Node>, String> {
     let Some((name, rest)) = text.split_once('(') else { return Ok(None) };
     if !matches!(name, "int" | "float" | "str" | "bool") {
@@ -185,7 +185,7 @@ impl Reader<'_> {
         Ok(name)
     }
 
-    /// `\` escapes the quote and itself before a quote; everything else is literal.
+    /// Parses a quoted string. A `\` escapes the quote, and itself before a quote; everything else is literal.
     fn quoted(&mut self, quote: char) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1).peekable();
@@ -205,7 +205,8 @@ impl Reader<'_> {
         Err(format!("the quoted string is not closed by {quote}"))
     }
 
-    /// An unquoted word up to the end, or up to a delimiter inside a list or mapping; `${…}` is kept whole.
+    /// Parses an unquoted word up to the end of the text or, inside a list or mapping, up to a delimiter. `${…}` is
+    /// kept whole.
     fn word(&mut self, context: Context) -> Result<String, String> {
         let mut text = String::new();
         let mut braces = 0_usize;

@@ -1,7 +1,7 @@
-//! What makes two runs the same workload for MLPerf Storage: the hash `core-config-v1` of the keys that count.
+//! The identity of a workload for MLPerf Storage: the hash `core-config-v1` over the keys that count.
 //!
-//! The first 16 hexadecimal digits of SHA-256 over the flattened keys as compact JSON with sorted names, in the form that
-//! Python's `json.dumps` gives them: that form is the definition, so numbers are written as Python writes them.
+//! The hash is the first 16 hexadecimal digits of SHA-256 over the flattened keys as compact JSON with sorted names.
+//! The definition is the output of Python's `json.dumps`, so numbers are written as Python writes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::workload::Workflow;
 
-/// Which keys count.
+/// The list of keys that the hash covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CoreKeys {
     /// `training@1`
@@ -21,7 +21,8 @@ pub enum CoreKeys {
 }
 
 impl CoreKeys {
-    /// The list that goes with what a workload does: that of training, unless it only takes checkpoints.
+    /// Returns the list for a workflow: the checkpointing list if the workload only takes checkpoints, the training
+    /// list otherwise.
     pub(crate) fn of(workflow: Workflow) -> Self {
         if workflow.checkpoint && !workflow.train && !workflow.generate_data {
             Self::Checkpointing
@@ -30,7 +31,7 @@ impl CoreKeys {
         }
     }
 
-    /// The name of the list.
+    /// Returns the name of the list.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -69,12 +70,12 @@ const READER: &[&str] = &["data_loader", "batch_size", "file_shuffle", "sample_s
 const TRAIN: &[&str] = &["epochs", "computation_time", "computation_time_stdev", "total_training_steps"];
 const FREE_OF_CHECKPOINTS: &[&str] = &["checkpoint_folder", "num_checkpoints_write", "num_checkpoints_read"];
 
-/// A workload's identity.
+/// Identity of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoreConfig {
-    /// Which keys count.
+    /// The list of keys that the hash covers.
     pub keys: CoreKeys,
-    /// 16 hexadecimal digits.
+    /// The hash, 16 hexadecimal digits.
     pub hash: String,
 }
 
@@ -84,7 +85,7 @@ impl std::fmt::Display for CoreConfig {
     }
 }
 
-/// The identity of the keys below `workload`, as they were written.
+/// Computes the identity of the keys below `workload`, as they were written.
 pub(crate) fn core_config(workload: &Value, keys: CoreKeys) -> CoreConfig {
     let mut flat = BTreeMap::new();
     flatten("", workload, keys, &mut flat);
@@ -108,7 +109,7 @@ fn flatten(path: &str, value: &Value, keys: CoreKeys, flat: &mut BTreeMap<String
     }
 }
 
-/// A value as Python's JSON, after `"true"`, `"1"` and 1.0 have become `true`, 1 and 1.
+/// Formats a value as Python's JSON, after converting `"true"`, `"1"` and 1.0 to `true`, 1 and 1.
 fn canonical(value: &Value) -> String {
     match value {
         Value::String(text) => match text.to_ascii_lowercase().as_str() {
@@ -121,12 +122,12 @@ fn canonical(value: &Value) -> String {
         },
         Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, python_number),
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        // Mappings are flattened before; an empty one has no keys.
+        // Mappings have been flattened before; an empty mapping has no keys.
         other => other.to_string(),
     }
 }
 
-/// A number as Python's `repr` has it, and integers without a fraction.
+/// Formats a number as Python's `repr` does; whole numbers have no fraction.
 fn python_number(number: f64) -> String {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() <= EXACT {
@@ -143,7 +144,7 @@ fn python_number(number: f64) -> String {
     }
 }
 
-/// A text as `json.dumps` writes it: ASCII, everything else escaped.
+/// Formats a text as `json.dumps` does: in ASCII, with everything else escaped.
 fn python_text(text: &str) -> String {
     let mut quoted = String::new();
     for letter in Value::String(text.to_owned()).to_string().chars() {

@@ -1,5 +1,5 @@
-//! Keys whose value nothing in this run acts on, because the feature that they belong to is off. Their values are not
-//! checked: a file that the references run is no worse for a word in a section that is never looked at.
+//! Keys that have no effect in a run because their feature is off. Their values are not checked: an invalid word in a
+//! section that is never read does not stop a file that the references run.
 
 use crate::fields::Fields;
 use crate::location::Location;
@@ -21,7 +21,7 @@ const OF_REQUESTS: &[&str] = &[
     "storage.endpoint_uris",
 ];
 
-/// What a workload has switched on, as far as it decides whether values of other keys act.
+/// Features of a workload that decide whether the values of other keys have an effect.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the workload, each by itself")]
 pub(crate) struct Features {
@@ -36,7 +36,7 @@ pub(crate) struct Features {
 impl Features {
     pub(crate) fn of(f: &Fields<'_>) -> Self {
         let checkpoint = f.flag("workflow.checkpoint");
-        // `replay` also trains on what a file that only generates has generated.
+        // `replay` trains even on a workload that only generates a dataset.
         let train = f.flag("workflow.train") || !checkpoint;
         Self {
             train,
@@ -49,7 +49,7 @@ impl Features {
     }
 }
 
-/// Whether anything is kept as objects.
+/// Returns whether the dataset or the checkpoints are in object storage.
 fn objects(f: &Fields<'_>) -> bool {
     let storage = f.word("storage.storage_type", StorageType::from_word, StorageType::LocalFs);
     let named = |key: &str| matches!(Location::parse(&f.text(key)), Ok(Location::S3(_)));
@@ -59,13 +59,13 @@ fn objects(f: &Fields<'_>) -> bool {
         || ["storage.storage_root", "dataset.data_folder", "checkpoint.checkpoint_folder"].into_iter().any(named)
 }
 
-/// Why no value of a key acts, whatever it is; `None`: it acts.
+/// Returns why no value of a key has an effect; `None` if the key has one.
 pub(crate) fn reason(f: &Fields<'_>, key: &Key) -> Option<String> {
     let unread = matches!(key.effect, Effect::Ignored(_)) || !key.dialects.contains(&f.dialect);
     if unread { Some("nothing reads it".to_owned()) } else { off(f, key.path) }
 }
 
-/// Why the word that a key has does not matter, though the key acts: the references look whether it is present.
+/// Returns why any word is accepted for a key that has an effect: the references only test whether the key is present.
 pub(crate) fn any_word(f: &Fields<'_>, path: &str) -> Option<String> {
     let any = match path {
         "reader.file_shuffle" => f.dialect != Dialect::Native,
@@ -75,8 +75,8 @@ pub(crate) fn any_word(f: &Fields<'_>, path: &str) -> Option<String> {
     any.then(|| "the reference takes any value for this key".to_owned())
 }
 
-/// What is off that a key belongs to. Our own keys are in no file that was written for another program: they are checked
-/// always.
+/// Returns the reason why the feature of a key is off; `None` if it is on. Keys of section `dlio_rs` are always checked
+/// because no file that was written for another program has them.
 pub(crate) fn off(f: &Fields<'_>, path: &str) -> Option<String> {
     let features = f.features();
     let off = |flag: &str| Some(format!("workflow.{flag} is off"));

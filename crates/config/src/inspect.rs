@@ -1,4 +1,4 @@
-//! One walk over the tree: every key is known or reported, every value has the type and range of its key.
+//! One walk over the tree that reports unknown keys and checks the type and range of every value.
 
 use crate::document::{Map, Node, Value};
 use crate::error::Problem;
@@ -56,7 +56,7 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
             "{}: {path}: ignored: it is a key of the MLPerf fork; choose dialect {dialects} for its effect",
             node.place
         );
-        // Our own keys are in no file that was written for another program.
+        // No file that was written for another program has the keys of this section.
         let ours = path.starts_with("dlio_rs.");
         let notice = if ours { Notice::warning } else { Notice::info };
         fields.notices.push(notice(NoticeCode::IgnoredKey, text));
@@ -78,15 +78,16 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
     }
 }
 
-/// A value that its key does not take: a problem where the key acts, a notice where its feature is off. Of keys that nothing
-/// reads it was said already.
+/// Reports a value that its key does not accept: as a problem if the key has an effect, as a notice if its feature is
+/// off. Keys that nothing reads have been reported already.
 fn misfit(fields: &mut Fields<'_>, key: &schema::Key, path: &str, (node, message): (&Node, String)) {
     if !matches!(key.effect, Effect::Ignored(_)) && key.dialects.contains(&fields.dialect) {
         fields.refuse_at(key.path, Problem::new(&node.place, path, message));
     }
 }
 
-/// Says of a refused text that looks like a number with a unit where units are understood, and how they are spelt.
+/// Extends the message about a refused text that looks like a number with a unit: it says where units are understood
+/// and how they are spelled.
 fn with_unit(fields: &Fields<'_>, key: &schema::Key, node: &Node, message: String) -> String {
     let Value::Text(text) = &node.value else { return message };
     match units::read(key, text) {

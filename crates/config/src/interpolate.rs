@@ -1,6 +1,7 @@
-//! `${oc.env:NAME}`, `${oc.env:NAME,default}`, `${oc.decode:…}`, `${a.b}` and relative `${.b}`, nested and inside text.
+//! Interpolations: `${oc.env:NAME}`, `${oc.env:NAME,default}`, `${oc.decode:…}`, `${a.b}` and the relative `${.b}`,
+//! nested and inside text.
 //!
-//! Invariant: ends for every input: references are followed under a budget, and a cycle is an error.
+//! Invariant: resolution ends for every input. References are followed under a budget, and a cycle is an error.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ const TEXT_MAX: usize = 1 << 16;
 /// Replaces every interpolation below `root`, the tree below `workload`.
 ///
 /// # Errors
-/// The first one that cannot be resolved, or a mandatory value that is missing.
+/// If an interpolation cannot be resolved or a mandatory value is missing; the error is the first one.
 pub(crate) fn resolve(root: &mut Node, env: &BTreeMap<String, String>) -> Result<(), Problem> {
     let Unresolved { problems, missing } = resolve_some(root, env);
     let missing = missing
@@ -24,16 +25,16 @@ pub(crate) fn resolve(root: &mut Node, env: &BTreeMap<String, String>) -> Result
     problems.into_iter().map(|(_, problem)| problem).chain(missing).next().map_or(Ok(()), Err)
 }
 
-/// What was left out of a tree, null in its place.
+/// Values that could not be resolved; they are null in the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Unresolved {
-    /// Keys whose interpolations cannot be resolved, and why not, which may be another key's fault.
+    /// Keys whose interpolations cannot be resolved, each with the reason, which may be a problem of another key.
     pub(crate) problems: Vec<(String, Problem)>,
-    /// Keys whose value is `???`.
+    /// Keys whose value is `???`, with their places.
     pub(crate) missing: Vec<(Place, String)>,
 }
 
-/// Replaces every interpolation that can be resolved; whether the others matter depends on who reads them.
+/// Replaces every interpolation that can be resolved. Whether the others matter depends on the readers of their keys.
 pub(crate) fn resolve_some(root: &mut Node, env: &BTreeMap<String, String>) -> Unresolved {
     let raw = root.clone();
     let mut resolver = Resolver { root: &raw, env, steps: 0, unresolved: Unresolved::default() };
@@ -41,7 +42,7 @@ pub(crate) fn resolve_some(root: &mut Node, env: &BTreeMap<String, String>) -> U
     resolver.unresolved
 }
 
-/// Names in `${oc.env:NAME}`, in the order of the text.
+/// Adds the names in `${oc.env:NAME}`, in the order of the text.
 pub(crate) fn env_names(text: &str, names: &mut Vec<String>) {
     for part in text.split("${oc.env:").skip(1) {
         let name = part.split([',', '}', '$']).next().unwrap_or_default().trim().trim_matches(['\'', '"']);
@@ -58,7 +59,7 @@ struct Resolver<'a> {
     unresolved: Unresolved,
 }
 
-/// Where an interpolation stands: the key, and the keys being resolved that led here.
+/// Position of an interpolation: its key, and the keys whose resolution led to it.
 struct Site<'a> {
     node: &'a Node,
     path: &'a [String],
@@ -191,7 +192,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// An argument of a resolver: quoted text, an interpolation, or a word.
+    /// Resolves an argument of a resolver: quoted text, an interpolation, or a word.
     fn argument(&mut self, text: &str, site: &Site<'_>) -> Result<Node, Problem> {
         if text.contains("${") {
             let unquoted = text.trim_matches(['\'', '"']);
@@ -223,7 +224,7 @@ impl Resolver<'_> {
         self.target(target, &path, chain, site)
     }
 
-    /// A copy of the node that a reference names, with its own interpolations resolved.
+    /// Returns a copy of the node that a reference names, with its own interpolations resolved.
     fn target(&mut self, node: &Node, path: &[String], chain: Vec<String>, from: &Site<'_>) -> Result<Node, Problem> {
         let site = Site { node, path, chain };
         self.step(&site)?;
@@ -266,7 +267,7 @@ enum Part<'a> {
     Interpolation(&'a str),
 }
 
-/// Splits text at its outermost `${…}`; `\${` is a literal `${`.
+/// Splits text at its outermost `${…}`. `\${` is a literal `${`.
 fn split(text: &str) -> Result<Vec<Part<'_>>, String> {
     let mut parts = Vec::new();
     let mut literal = String::new();
@@ -327,7 +328,7 @@ fn resolver_name(inner: &str) -> Option<(&str, &str)> {
     word.then_some((name, arguments))
 }
 
-/// The path of a reference from the root below `workload`; leading dots climb from the key's own section.
+/// Returns the path of a reference from the root below `workload`. Leading dots climb from the section of the key.
 fn absolute(name: &str, site: &[String]) -> Option<Vec<String>> {
     let relative = name.trim_start_matches('.');
     let dots = name.len() - relative.len();

@@ -1,6 +1,6 @@
-//! DLIO YAML plus Hydra-style overrides become one validated [`Workload`].
+//! Turns DLIO YAML and Hydra-style overrides into one validated [`Workload`].
 //!
-//! Text in, value out: this crate reads no file, no environment and no clock.
+//! The crate maps text to values: it reads no file, no environment variable and no clock.
 
 mod assemble;
 pub mod bundled;

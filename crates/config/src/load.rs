@@ -1,4 +1,5 @@
-//! From text to [`Loaded`]: parse, find the workload, apply overrides, interpolate, inspect, assemble, check.
+//! From text to [`Loaded`]: parses the text, finds the workload, applies overrides, resolves interpolations, inspects
+//! the keys, builds the workload and checks it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,36 +25,36 @@ use crate::vocabulary::Dialect;
 use crate::workload::Workload;
 use crate::yaml;
 
-/// A configuration's text.
+/// Text of a configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     /// Name of the file, for messages.
     pub name: &'a str,
-    /// Its text.
+    /// The YAML text.
     pub yaml: &'a str,
 }
 
-/// A usable configuration.
+/// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What the run needs to know.
+    /// The validated workload.
     pub workload: Workload,
-    /// What the user should know.
+    /// Notices for the user.
     pub notices: Vec<Notice>,
-    /// The keys that are present after overrides and interpolation, under one top key `workload`, without secrets.
+    /// Keys that are present after overrides and interpolation, under one top key `workload`, without secrets.
     pub resolved: Json,
-    /// `hydra.run.dir`, when an override sets it.
+    /// Value of `hydra.run.dir`, if an override sets it.
     pub hydra_run_dir: Option<String>,
-    /// What makes this the same workload as another for MLPerf Storage.
+    /// Identity of the workload for MLPerf Storage.
     pub core_config: CoreConfig,
 }
 
 impl Loaded {
-    /// Refuses what only warned because it is probably a mistake in the file: unknown keys, values without effect.
-    /// Copied quirks and features that are still missing are no mistakes, and pass.
+    /// Refuses the configuration if a notice warns of a probable mistake in the file, such as an unknown key or a value
+    /// without effect. Copied quirks and features that are not implemented yet are not mistakes and pass.
     ///
     /// # Errors
-    /// At least one notice is such a warning; all of them are in the error.
+    /// If there is at least one such warning; the error lists all of them.
     pub fn strict(&self) -> Result<(), Error> {
         let no_mistake = [NoticeCode::Quirk, NoticeCode::NotYetActedOn];
         let warnings = self.notices.iter().filter(|notice| notice.severity == Severity::Warning);
@@ -63,12 +64,12 @@ impl Loaded {
     }
 }
 
-/// Loads a workload: `source` with `overrides` applied in order and `env` for `${oc.env:NAME}`.
+/// Loads a workload from `source`. Overrides are applied in order; `env` provides the values of `${oc.env:NAME}`.
 ///
-/// The dialect is the argument, else `dlio_rs.dialect`, else `dlio`.
+/// The dialect is the argument, else the value of `dlio_rs.dialect`, else `dlio`.
 ///
 /// # Errors
-/// Everything that is wrong with the text, the overrides, or the values that they amount to.
+/// If the text, an override or a resulting value is invalid; the error lists every problem.
 pub fn load(
     source: &Source<'_>,
     overrides: &[Override],
@@ -83,7 +84,7 @@ pub fn load(
         change.apply(&mut root)?;
     }
     let unresolved = interpolate::resolve_some(&mut root, env);
-    // Identity is of what was written: a former name is another key.
+    // The identity covers the keys as they were written: a legacy name is a different key.
     let written = root.value.json();
     former::modernise(&mut root, &mut notices);
     let hydra_run_dir = hydra(overrides, &mut notices);
@@ -107,8 +108,8 @@ pub fn load(
     Ok(Loaded { workload, notices, resolved: resolved(&root), hydra_run_dir, core_config })
 }
 
-/// Keys that have no value after all: an error where something reads the key and its value is an interpolation that cannot
-/// be resolved, else a notice. The reference takes `???` for an absent key.
+/// Reports keys that have no value after interpolation. It is an error if something reads the key and its interpolation
+/// cannot be resolved, and a notice otherwise. As in the reference, `???` means that the key is absent.
 fn leave_out(unresolved: Unresolved, fields: &mut Fields<'_>) {
     for (key, problem) in unresolved.problems {
         let read = schema::enclosing(&key).filter(|key| idle::reason(fields, key).is_none());
@@ -127,7 +128,7 @@ fn leave_out(unresolved: Unresolved, fields: &mut Fields<'_>) {
     }
 }
 
-/// Names of the environment variables that a configuration asks for, in the order of their first mention.
+/// Returns the names of the environment variables that a configuration refers to, in the order of their first use.
 #[must_use]
 pub fn env_names(yaml: &str, overrides: &[Override]) -> Vec<String> {
     fn texts(node: &Node, names: &mut Vec<String>) {
@@ -144,7 +145,7 @@ pub fn env_names(yaml: &str, overrides: &[Override]) -> Vec<String> {
     names
 }
 
-/// The tree below `workload`: the document itself, or its one key `workload`.
+/// Returns the tree below `workload`: the document itself, or its only key `workload`.
 fn workload_of(document: Node, notices: &mut Vec<Notice>) -> Result<Node, Error> {
     let place = document.place.clone();
     let mut map = match document.value {
@@ -178,7 +179,7 @@ fn workload_of(document: Node, notices: &mut Vec<Notice>) -> Result<Node, Error>
     }
 }
 
-/// A Hydra defaults list may name the file itself; composing other files is Hydra's.
+/// Accepts a Hydra defaults list only if it names the file itself. Hydra composes other files, not this program.
 fn only_self(defaults: &Node) -> Result<(), Problem> {
     let entries = match &defaults.value {
         Value::List(items) => items.as_slice(),

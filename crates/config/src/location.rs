@@ -1,36 +1,36 @@
-//! What the name of a place means: a path, or an address with a scheme. A scheme is acted on or refused by its name;
-//! none of them becomes a folder called `s3:`.
+//! Locations: a path, or an address with a scheme. Every scheme is either supported or refused by name; no scheme ever
+//! becomes a folder such as `s3:`.
 
 use dlio_event::S3Uri;
 
-/// Schemes by which users name places, besides those that have `://` behind them: a folder of this name with a colon is
-/// always a slip of the pen.
+/// Schemes that users write, in addition to every word before `://`. A folder name of one of these words with a colon
+/// is always a typing error.
 const SCHEMES: &[&str] = &[
     "s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasb", "wasbs", "adl", "hdfs", "webhdfs", "http", "https",
     "ftp", "sftp", "file", "direct", "hf", "oss", "cos", "obs", "swift", "minio", "memory",
 ];
 
-/// What is told with every refusal.
+/// Ends the message of every refusal.
 const SUPPORTED: &str = "expected a path, file:///PATH or s3://BUCKET[/PREFIX]";
 
-/// A place for data or checkpoints.
+/// Location of a dataset, of checkpoints, or of other data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location<'a> {
-    /// A text without a scheme: `storage.storage_type` says what it means.
+    /// Text without a scheme; `storage.storage_type` decides what it means.
     Plain(&'a str),
-    /// An absolute path of a file system, whatever the storage type.
+    /// Absolute path in a file system, for every storage type.
     File(&'a str),
-    /// The same, past the page cache (the MLPerf fork's word).
+    /// Absolute path in a file system that is read and written with `O_DIRECT` (a scheme of the MLPerf fork).
     Direct(&'a str),
-    /// Bucket and prefix, whatever the storage type.
+    /// Bucket and prefix, for every storage type.
     S3(S3Uri<'a>),
 }
 
 impl<'a> Location<'a> {
-    /// Reads the name of a place.
+    /// Parses a location.
     ///
     /// # Errors
-    /// When it has a scheme that is misspelt, or that nothing here speaks; the message has no key in front.
+    /// If the scheme is misspelled or not supported; the message does not begin with a key.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let Some((scheme, rest)) = scheme(text) else { return Ok(Self::Plain(text)) };
         let lower = scheme.to_ascii_lowercase();
@@ -62,7 +62,7 @@ impl<'a> Location<'a> {
     }
 }
 
-/// What else to do with a scheme that nothing here speaks.
+/// Returns a hint for a scheme that is not supported.
 fn beside(scheme: &str) -> &'static str {
     match scheme {
         "gs" | "gcs" | "oss" | "cos" | "obs" | "swift" | "minio" | "http" | "https" => {
@@ -75,7 +75,7 @@ fn beside(scheme: &str) -> &'static str {
     }
 }
 
-/// The scheme of a text, and what is behind the colon.
+/// Splits a text into its scheme and the text after the colon.
 fn scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let is_word = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -84,10 +84,10 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     (is_word && (known || rest.starts_with("//"))).then_some((scheme, rest))
 }
 
-/// The path of something that this program keeps or reads as local files: outputs, traces, registries, configurations.
+/// Returns the path of something that must be a local file or folder: outputs, traces, registries and configurations.
 ///
 /// # Errors
-/// When the text names something else than a local path; the message has no key in front.
+/// If the text does not name a local path; the message does not begin with a key.
 pub fn local(text: &str) -> Result<&str, String> {
     match Location::parse(text) {
         Ok(Location::Plain(path) | Location::File(path)) => Ok(path),

@@ -1,4 +1,4 @@
-//! "Did you mean": the nearest known key.
+//! Suggestions for misspelled keys ("did you mean …?").
 
 use crate::fields::Fields;
 use crate::former;
@@ -6,22 +6,23 @@ use crate::idle;
 use crate::schema::{self, Effect};
 use crate::similar::{distance, near_enough};
 
-/// Letters of a name's part that is worth a guess.
+/// Minimum length, in bytes, of a part of a name that is worth a suggestion.
 const PART_MIN: usize = 4;
 
-/// Whether a name begins or ends with these words.
+/// Returns whether a name begins or ends with these words.
 fn is_part(part: &str, name: &str) -> bool {
     name.strip_prefix(part).is_some_and(|rest| rest.starts_with('_'))
         || name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))
 }
 
-/// The nearest known key: one with the same name in another section, or a similar name, preferably in the same section.
+/// Returns the most similar known key: one with the same name in another section, or one with a similar name,
+/// preferably in the same section.
 #[must_use]
 pub fn key(path: &str) -> Option<&'static str> {
     among(path, |key| !matches!(key.effect, Effect::Ignored(_))).or_else(|| former(path))
 }
 
-/// The same among the keys that have an effect in this run.
+/// Like [`key`], among the keys that have an effect in this run.
 pub(crate) fn key_that_acts(fields: &Fields<'_>, path: &str) -> Option<&'static str> {
     among(path, |key| idle::reason(fields, key).is_none()).or_else(|| former(path))
 }
@@ -41,17 +42,17 @@ fn among(path: &str, acts: impl Fn(&schema::Key) -> bool) -> Option<&'static str
             let (known_section, known_name) = known.rsplit_once('.').unwrap_or(("", known));
             let elsewhere = usize::from(section != known_section);
             let edits = distance(&name, known_name);
-            // `checkpoint.folder` and `dataset.num_files` are parts of names.
+            // `checkpoint.folder` and `dataset.num_files` are parts of key names.
             let is_part = elsewhere == 0 && name.len() >= PART_MIN && is_part(&name, known_name);
             let edits = if is_part { edits.min(1) } else { edits };
             (edits <= most && (elsewhere == 0 || edits <= 1)).then_some((edits + elsewhere, known))
         })
-        // Of two that are as near, training is meant more often than evaluation.
+        // If two keys are equally similar, users mean training more often than evaluation.
         .min_by_key(|(cost, known)| (*cost, !known.ends_with("_train"), *known))
         .map(|(_, known)| known)
 }
 
-/// The present name where a former one is near.
+/// Returns the present name if the path is similar to a legacy name.
 fn former(path: &str) -> Option<&'static str> {
     let former = former::DATASET.iter().map(|(former, present)| (format!("dataset.{former}"), *present));
     let most = near_enough(path.rsplit('.').next()?);
@@ -60,12 +61,12 @@ fn former(path: &str) -> Option<&'static str> {
     near.and_then(|(_, present)| schema::find(&format!("dataset.{present}"))).map(|key| key.path)
 }
 
-/// `; did you mean …?`, or nothing.
+/// Returns `; did you mean …?`, or an empty text.
 pub(crate) fn hint(path: &str) -> String {
     key(path).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 
-/// The same, ready for a sentence that follows.
+/// Like [`hint`], ready to be followed by another sentence.
 pub(crate) fn sentence(path: &str) -> String {
     match hint(path) {
         hint if hint.is_empty() => ";".to_owned(),

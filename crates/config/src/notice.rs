@@ -1,62 +1,62 @@
-//! Things a user should know about a configuration that is usable.
+//! Notices about a configuration that is valid.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How much a notice matters.
+/// Severity of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// The user should know about it.
     Info,
-    /// Probably not what was meant.
+    /// The configuration probably does not say what the user meant.
     Warning,
 }
 
-/// What a notice is about.
+/// Topic of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeCode {
-    /// A key that nobody reads.
+    /// An unknown key, which nothing reads.
     UnknownKey,
     /// A key that the reference accepts and that has no effect.
     IgnoredKey,
     /// A key or section that another one replaces.
     Shadowed,
-    /// Parsed and checked, but this version does nothing with it.
+    /// A key that is parsed and checked, but that this version does not act on.
     NotYetActedOn,
-    /// The reference does something else than the key says, and so does this run.
+    /// The reference does something other than the key says, and this run copies it.
     Quirk,
-    /// A value that the reference would refuse, and what it is taken for.
+    /// A value that the reference would refuse, with the meaning that it has here.
     Accepted,
     /// An override for Hydra itself.
     IgnoredOverride,
-    /// Samples that equal steps on all ranks leave out.
+    /// Samples that are left out because all ranks run the same number of steps.
     Remainder,
-    /// A value without effect, probably a mistake.
+    /// A value without effect, which is probably a mistake.
     Suspicious,
 }
 
-/// One notice: one sentence for a user.
+/// A notice for the user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Notice {
-    /// How much it matters.
+    /// Severity.
     pub severity: Severity,
-    /// What it is about.
+    /// Topic.
     pub code: NoticeCode,
-    /// The sentence, with file and line where it has them.
+    /// The text, with file and line if they are known.
     pub text: String,
 }
 
 impl Notice {
-    /// Something worth knowing.
+    /// Returns an informational notice.
     #[must_use]
     pub fn info(code: NoticeCode, text: impl Into<String>) -> Self {
         Self { severity: Severity::Info, code, text: text.into() }
     }
 
-    /// Something that is probably not what was meant.
+    /// Returns a warning.
     #[must_use]
     pub fn warning(code: NoticeCode, text: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, code, text: text.into() }

@@ -1,5 +1,5 @@
-//! Hydra-style overrides: `++a.b=v` sets or adds, `a.b=v` sets, `+a.b=v` adds, `~a.b` deletes, `workload=NAME` selects.
-//! The prefix `workload.` may be left out.
+//! Hydra-style overrides: `++a.b=v` sets or adds a key, `a.b=v` sets it, `+a.b=v` adds it, `~a.b` deletes it, and
+//! `workload=NAME` selects a workload. The prefix `workload.` is optional.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::hydra_value;
 use crate::nearest;
 use crate::schema;
 
-/// Parts of a dotted key.
+/// Maximum number of parts in a dotted key.
 pub(crate) const PARTS_MAX: usize = 16;
 
-/// One override, parsed.
+/// A parsed override.
 #[derive(Clone, PartialEq)]
 pub struct Override {
     place: Place,
@@ -22,7 +22,7 @@ pub struct Override {
     value: Option<Node>,
 }
 
-/// What an override does to its key.
+/// Action of an override.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// `key=value`
@@ -39,17 +39,17 @@ pub(crate) enum Action {
 enum Target {
     /// `workload=NAME`
     Group(String),
-    /// A key below `workload`.
+    /// A key below `workload`, split at its dots.
     Key(Vec<String>),
     /// `hydra.…`, `hydra/…`
     Hydra(String),
 }
 
 impl Override {
-    /// Parses one argument.
+    /// Parses one argument of the command line.
     ///
     /// # Errors
-    /// The text is not an override: no `=`, an empty key, a value outside Hydra's grammar.
+    /// If the text is not an override: it has no `=`, an empty key, or a value outside Hydra's grammar.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let place = Place::Override(Arc::from(without_secret(text)));
         let fail = |key: &str, message: String| Error::from(Problem::new(&place, key, message));
@@ -62,7 +62,7 @@ impl Override {
         Ok(Self { place, action, target, value })
     }
 
-    /// The workload's name, when this is `workload=NAME`.
+    /// Returns the name of the workload if the override is `workload=NAME`.
     #[must_use]
     pub fn selects_workload(&self) -> Option<&str> {
         match &self.target {
@@ -71,7 +71,7 @@ impl Override {
         }
     }
 
-    /// The key below `hydra`, and its value, when this is an override for Hydra.
+    /// Returns the key below `hydra` and its value if the override is for Hydra.
     pub(crate) fn hydra(&self) -> Option<(&str, Option<&Node>)> {
         match &self.target {
             Target::Hydra(key) => Some((key, self.value.as_ref())),
@@ -79,7 +79,7 @@ impl Override {
         }
     }
 
-    /// The value, for finding the environment variables that it names.
+    /// Returns the value, so that callers can find the environment variables in it.
     pub(crate) fn value(&self) -> Option<&Node> {
         self.value.as_ref()
     }
@@ -150,7 +150,7 @@ impl Override {
     }
 }
 
-/// The action, the key and the value of an override as typed.
+/// Splits an override into its action, key and value.
 pub(crate) fn split(text: &str) -> (Action, &str, Option<&str>) {
     let (action, rest) = if let Some(rest) = text.strip_prefix("++") {
         (Action::SetOrAdd, rest)
@@ -167,7 +167,7 @@ pub(crate) fn split(text: &str) -> (Action, &str, Option<&str>) {
     }
 }
 
-/// Sets a key, making the sections on its way, also in the place of other values.
+/// Sets a key. Sections on the path are created, and replace other values.
 pub(crate) fn set(root: &mut Node, names: &[&str], value: &Node, place: &Place) {
     let Some((last, sections)) = names.split_last() else { return };
     let mut node = root;
@@ -181,7 +181,7 @@ pub(crate) fn set(root: &mut Node, names: &[&str], value: &Node, place: &Place) 
     }
 }
 
-/// The node as a mapping, whatever it was.
+/// Turns the node into a mapping if it is not one, and returns the mapping.
 pub(crate) fn mapping(node: &mut Node) -> &mut Map {
     if !matches!(node.value, Value::Map(_)) {
         node.value = Value::Map(Map::default());
@@ -192,7 +192,7 @@ pub(crate) fn mapping(node: &mut Node) -> &mut Map {
     }
 }
 
-/// OmegaConf's merge: mappings are merged, everything else is replaced.
+/// Merges as OmegaConf does: mappings are merged, everything else is replaced.
 pub(crate) fn merge(into: &mut Map, from: &Map) {
     for (name, node) in from.iter() {
         match (into.get_mut(name), &node.value) {
@@ -202,7 +202,7 @@ pub(crate) fn merge(into: &mut Map, from: &Map) {
     }
 }
 
-/// Removes the key at a path, if it is there.
+/// Removes the key at a path, if it exists.
 pub(crate) fn delete(node: &mut Node, names: &[&str]) {
     let Value::Map(map) = &mut node.value else { return };
     match names {
@@ -248,7 +248,7 @@ fn target(key: &str, action: Action, value: Option<&Node>) -> Result<Target, Str
     Ok(Target::Key(path))
 }
 
-/// Hides what follows the name of a secret key.
+/// Hides the text that follows the name of a secret key.
 #[must_use]
 pub fn without_secret(text: &str) -> String {
     match schema::secret_names().filter_map(|name| text.find(name).map(|at| at + name.len())).min() {

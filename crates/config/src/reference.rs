@@ -1,4 +1,4 @@
-//! The configuration reference, written from the table of keys.
+//! Generator of the configuration reference from the table of keys.
 
 use crate::schema::{self, Effect, Key};
 
@@ -23,7 +23,7 @@ The last column says what this version does with a key: **acts** on it, only **c
 act on it yet, or **ignores** it and says why.
 ";
 
-/// `docs/configuration.md`.
+/// Returns the text of `docs/configuration.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
@@ -58,7 +58,7 @@ fn row(key: &Key) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// Where a key is not one of every dialect: which it is of.
+/// Returns a note that names the dialects of a key if not every dialect has it.
 fn dialects(key: &Key) -> String {
     match key.dialects {
         [only] => format!(" in dialect `{only}`"),

@@ -1,22 +1,24 @@
-//! Which of the MLPerf fork's readers of Parquet a workload means, and what that reader asks for.
+//! Selection of the Parquet reader of the MLPerf fork that a workload imitates, and the requests of that reader.
 
 use crate::location::Location;
 use crate::vocabulary::{Dialect, Format, RowGroupDecode, StorageLibrary, StorageType};
 use crate::workload::Workload;
 
-/// A reader of Parquet in the MLPerf fork.
+/// Parquet reader of the MLPerf fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowGroupReader {
-    /// That of s3dlio: several footers at a time, several row groups per request, one window of requests.
+    /// Reader of s3dlio: fetches several footers at a time and several row groups per request, with one window of
+    /// requests.
     Index,
-    /// A window of row groups over the ranges of a file: local files, s3torchconnector, `direct`.
+    /// Reader with a window of row groups over the ranges of a file, for local files, s3torchconnector and `direct`.
     Ranges,
-    /// The same without a window: one request after the other (minio).
+    /// Reader without a window that sends one request after the other (minio).
     Serial,
 }
 
 impl Workload {
-    /// Where the data set is: the scheme of its folder decides, then that of the root, whatever `storage.storage_type` says.
+    /// Returns where the dataset is. The scheme of the data folder decides, then the scheme of the storage root, then
+    /// `storage.storage_type`.
     #[must_use]
     pub fn stored_on(&self) -> StorageType {
         let storage = &self.storage;
@@ -27,14 +29,14 @@ impl Workload {
         }
     }
 
-    /// The library whose way of reading is imitated: s3dlio where none is said and there are objects to read.
+    /// Returns the library whose reads are imitated; s3dlio if none is named and the dataset consists of objects.
     #[must_use]
     pub fn client_library(&self) -> StorageLibrary {
         let local = self.stored_on() == StorageType::LocalFs;
         self.storage.library.unwrap_or(if local { StorageLibrary::Posix } else { StorageLibrary::S3dlio })
     }
 
-    /// How Parquet files are read in dialect `mlperf`; `None`: not Parquet, or another dialect.
+    /// Returns how Parquet files are read in dialect `mlperf`; `None` for other formats and dialects.
     #[must_use]
     pub fn row_group_reader(&self) -> Option<RowGroupReader> {
         let objects = matches!(self.stored_on(), StorageType::S3 | StorageType::Aistore);
@@ -46,7 +48,8 @@ impl Workload {
         })
     }
 
-    /// Consecutive row groups of a file that one request asks for: the key of that name where its reader is meant, else 1.
+    /// Returns the number of consecutive row groups of a file per request: `coalesce_rgs` for the reader of s3dlio, 1
+    /// otherwise.
     #[must_use]
     pub fn coalesce_rgs(&self) -> u64 {
         let windows = &self.storage.windows;

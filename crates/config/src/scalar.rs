@@ -1,9 +1,9 @@
-//! What an unquoted word means: in a YAML file as `PyYAML` with OmegaConf's float rule reads it (YAML 1.1 booleans, octal,
-//! `1e-3`), on the command line as Hydra's grammar reads it.
+//! Meaning of unquoted words. A YAML file follows `PyYAML` with OmegaConf's rule for floats (YAML 1.1 booleans, octal
+//! numbers, `1e-3`); the command line follows Hydra's grammar.
 
 use crate::document::Value;
 
-/// An unquoted scalar of a YAML file.
+/// Parses an unquoted scalar of a YAML file.
 pub(crate) fn yaml(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
@@ -20,7 +20,7 @@ pub(crate) fn yaml(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// An unquoted word of a command-line override.
+/// Parses an unquoted word of a command-line override.
 pub(crate) fn hydra(text: &str) -> Value {
     if text.eq_ignore_ascii_case("null") {
         return Value::Null;
@@ -86,7 +86,7 @@ fn yaml_int(text: &str) -> Option<i128> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// `90`, `1_000`, and YAML 1.1's base-60 `1:30`.
+/// Parses `90`, `1_000`, and base-60 numbers of YAML 1.1 such as `1:30`.
 fn sexagesimal_int(body: &str) -> Option<i128> {
     let mut parts = body.split(':');
     let first = parts.next()?;
@@ -112,7 +112,7 @@ fn yaml_float(text: &str) -> Option<f64> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// `1.5`, `1.`, `.5`, `1e-3`, `1_0.5e+3`: a point or an exponent is needed, and a digit.
+/// Parses `1.5`, `1.`, `.5`, `1e-3` and `1_0.5e+3`. The text must have a digit, and a point or an exponent.
 fn decimal(body: &str) -> Option<f64> {
     let (mantissa, exponent) = match body.find(['e', 'E']) {
         Some(at) => (&body[..at], Some(&body[at + 1..])),

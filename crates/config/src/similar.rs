@@ -1,17 +1,17 @@
-//! "Did you mean": the nearest of some words.
+//! Suggestions for misspelled words ("did you mean …?").
 
-/// Edits (insertions, deletions, replacements, swapped neighbours) from one word to another.
+/// Returns the number of edits (insertions, deletions, replacements, swapped neighbors) from one word to another.
 pub(crate) fn distance(from: &str, to: &str) -> usize {
     strsim::osa_distance(from, to)
 }
 
-/// Edits that a misspelt word may be away from the word that was meant; 0: no guess is worth it.
+/// Returns the maximum number of edits for a suggestion; 0 if the word is too long for one.
 pub(crate) fn near_enough(word: &str) -> usize {
     const LONGEST: usize = 100;
     if word.len() > LONGEST { 0 } else { (word.chars().count() / 3).clamp(1, 4) }
 }
 
-/// The nearest of some words, if one is near.
+/// Returns the most similar of some words, if one is similar enough.
 #[must_use]
 pub fn word<'a>(found: &str, words: &[&'a str]) -> Option<&'a str> {
     let most = near_enough(found);

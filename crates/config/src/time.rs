@@ -2,52 +2,52 @@
 
 use serde::Serialize;
 
-/// How long one emulated computation takes. A draw is made absolute; 0 means no sleep.
+/// Duration of one emulated computation. The absolute value of a draw counts; 0 means no sleep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum TimeSpec {
-    /// No sleep at all: absent, null, `{}`, a string, or an unknown `type`.
+    /// No sleep: the key is absent, null, `{}` or a string, or its `type` is unknown.
     None,
-    /// Always this many seconds.
+    /// A constant time.
     Constant {
-        /// Seconds.
+        /// The time, in seconds.
         mean: f64,
     },
     /// Normal distribution.
     Normal {
-        /// Mean, seconds.
+        /// Mean, in seconds.
         mean: f64,
-        /// Standard deviation, seconds.
+        /// Standard deviation, in seconds.
         stdev: f64,
     },
-    /// Uniform on [min, max).
+    /// Uniform distribution over [min, max).
     Uniform {
-        /// Lower bound, seconds.
+        /// Lower bound, in seconds.
         min: f64,
-        /// Upper bound, seconds.
+        /// Upper bound, in seconds.
         max: f64,
     },
     /// Gamma distribution.
     Gamma {
-        /// Shape k.
+        /// Shape k (without a unit).
         shape: f64,
-        /// Scale θ, seconds.
+        /// Scale θ, in seconds.
         scale: f64,
     },
     /// Exponential distribution.
     Exponential {
-        /// Scale (mean), seconds.
+        /// Scale, which is the mean, in seconds.
         scale: f64,
     },
-    /// Poisson distribution: whole seconds.
+    /// Poisson distribution; draws are whole seconds.
     Poisson {
-        /// Mean λ, seconds.
+        /// Mean λ, in seconds.
         lam: f64,
     },
 }
 
 impl TimeSpec {
-    /// Mean of the distribution in seconds, before the absolute value is taken.
+    /// Returns the mean of the distribution in seconds, before absolute values are taken.
     #[must_use]
     pub fn mean(&self) -> f64 {
         match *self {

@@ -1,12 +1,12 @@
-//! What counts as true for a flag. The references ask Python: every text that is not empty and every number but 0 is true,
-//! `"False"` and `off` on the command line too. Dialect native takes booleans only.
+//! Truth values of flags. The references follow Python: every non-empty text and every number other than 0 is true,
+//! including `"False"` and `off` on the command line. Dialect `native` accepts booleans only.
 
 use crate::document::{Map, Node, Value};
 use crate::notice::{Notice, NoticeCode};
 use crate::schema::{self, Kind};
 use crate::vocabulary::Dialect;
 
-/// Puts booleans in the place of what Python takes for one, where a dialect of the references reads flags.
+/// Replaces values that Python treats as true or false by booleans, in the dialects of the references.
 pub(crate) fn resolve(root: &mut Node, dialect: Dialect, notices: &mut Vec<Notice>) {
     if let (Value::Map(map), true) = (&mut root.value, dialect != Dialect::Native) {
         walk(map, "", notices);

@@ -1,5 +1,5 @@
-//! Numbers with units: `100ms`, `4MiB`, `10k`. The references do not know them, so they are understood where the
-//! reference has no say: in dialect `native`, and for the keys of section `dlio_rs` in every dialect.
+//! Numbers with units in a configuration: `100ms`, `4MiB`, `10k`. The references do not support units, so units are
+//! accepted only in dialect `native` and, in every dialect, for keys of section `dlio_rs`.
 
 use dlio_event::quantity::Unit;
 
@@ -7,7 +7,7 @@ use crate::document::{Map, Node, Value};
 use crate::schema::{self, Key, Kind, TIME_MEMBERS};
 use crate::vocabulary::Dialect;
 
-/// Keys in bytes whose names do not say so.
+/// Keys in bytes whose names do not contain the word.
 const BYTES: &[&str] = &[
     "dlio_rs.multipart_threshold",
     "dlio_rs.multipart_part_size",
@@ -19,7 +19,7 @@ const BYTES: &[&str] = &[
     "storage.storage_options.footer_cap",
 ];
 
-/// What the numbers of a key count; `None`: it has none.
+/// Returns the unit of a key; `None` if its values are not quantities.
 fn unit_of(key: &Key) -> Option<Unit> {
     let time = ["_time", "timeout", "_seconds", "time_between", "retry_for"].iter().any(|part| key.path.contains(part));
     match key.kind {
@@ -33,17 +33,17 @@ fn unit_of(key: &Key) -> Option<Unit> {
     }
 }
 
-/// What a text would be with units, and how units of its key are spelt; `None`: the key has no units.
+/// Returns the value of a text with a unit, and example spellings for the key; `None` if the key has no unit.
 pub(crate) fn read(key: &Key, text: &str) -> Option<(Option<f64>, &'static str)> {
     unit_of(key).map(|unit| (unit.value(text), unit.examples()))
 }
 
-/// Whether a key's values may have units.
+/// Returns whether the values of a key may have units.
 pub(crate) fn understood(path: &str, dialect: Dialect) -> bool {
     dialect == Dialect::Native || path.starts_with("dlio_rs.")
 }
 
-/// Puts numbers in the place of texts with units.
+/// Replaces texts with units by numbers.
 pub(crate) fn resolve(root: &mut Node, dialect: Dialect) {
     if let Value::Map(map) = &mut root.value {
         walk(map, "", dialect);
@@ -65,7 +65,7 @@ fn walk(map: &mut Map, parent: &str, dialect: Dialect) {
     }
 }
 
-/// Times stay fractions, except where the key is a whole number of seconds.
+/// Converts a text. Times remain fractions, unless the key is a whole number of seconds.
 fn convert(node: &mut Node, unit: Unit, is_whole: bool) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match &mut node.value {
@@ -77,7 +77,7 @@ fn convert(node: &mut Node, unit: Unit, is_whole: bool) {
             node.value = whole.map_or(Value::Float(value), Value::Int);
         }
         Value::List(items) => items.iter_mut().for_each(|item| convert(item, unit, is_whole)),
-        // The members of a distribution but its name, and its shape, which is a mere number.
+        // The name and the shape of a distribution have no unit.
         Value::Map(members) => members
             .iter_mut()
             .filter(|(name, _)| TIME_MEMBERS.contains(name) && !matches!(*name, "type" | "shape" | "lam"))

@@ -1,4 +1,4 @@
-//! The closed sets of values that configuration keys take, with the words that DLIO files use for them.
+//! Closed sets of values for configuration keys, with the words that DLIO files use.
 
 use serde::Serialize;
 
@@ -9,16 +9,16 @@ macro_rules! words {
         pub enum $name { $($(#[$vmeta])* $variant,)+ }
 
         impl $name {
-            /// The words that a configuration may use, in the order of the variants.
+            /// Words that a configuration may use, in the order of the variants.
             pub const WORDS: &'static [&'static str] = &[$($text,)+];
 
-            /// The word of this value.
+            /// Returns the word for this value.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self { $($name::$variant => $text,)+ }
             }
 
-            /// The value of a word; case matters, as in the reference.
+            /// Parses a word. Words are case-sensitive, as in the reference.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($text => Some($name::$variant),)+ _ => None }
@@ -40,56 +40,56 @@ macro_rules! words {
 }
 
 words! {
-    /// How the same YAML is understood.
+    /// Dialect: the program whose interpretation of the YAML applies.
     Dialect {
-        /// As argonne-lcf/dlio_benchmark does, quirks included.
+        /// As in argonne-lcf/dlio_benchmark, quirks included.
         Dlio => "dlio",
-        /// As the MLPerf Storage v3 fork does.
+        /// As in the MLPerf Storage v3 fork.
         Mlperf => "mlperf",
-        /// What the keys say.
+        /// As the keys are documented.
         Native => "native",
     }
 }
 words! {
-    /// Where requests to S3 name the bucket.
+    /// Place of the bucket name in S3 requests.
     AddressingStyle {
-        /// In the host name at AWS, else in the path.
+        /// In the host name for AWS, in the path otherwise.
         Auto => "auto",
         /// In the path.
         Path => "path",
-        /// In the host name, before the endpoint's.
+        /// In the host name, in front of the endpoint's name.
         Virtual => "virtual",
-        /// Nowhere: the endpoint's host stands for the bucket.
+        /// Not in the request: the host of the endpoint identifies the bucket.
         Host => "host",
     }
 }
 
 words! {
-    /// What happens to the bytes of a sample besides being read.
+    /// Processing of the bytes of a sample after they are read.
     Decode {
-        /// Nothing: the structure of the file is checked, the payload is passed over.
+        /// No processing: the structure of the file is checked, and the payload is skipped.
         None => "none",
-        /// The content is compared with what was generated, or with the format's own checksums.
+        /// The content is compared with what was generated, or with the checksums of the format.
         Verify => "verify",
-        /// The work that a training reader would do: checksums, decompression, pixels, values.
+        /// The work of a training reader: checksums, decompression, and decoding of pixels and values.
         Full => "full",
     }
 }
 words! {
-    /// What the content of a sample is compared with.
+    /// Source of the expected content of a sample.
     VerifyBy {
-        /// The payload, made again from its seed.
+        /// The payload, generated again from its seed.
         Payload => "payload",
-        /// The checksums that the format itself carries; for data sets that another program wrote.
+        /// The checksums in the file, for datasets that another program wrote.
         Checksum => "checksum",
     }
 }
 words! {
-    /// What becomes of files whose shape is not the workload's.
+    /// Handling of files whose shape differs from the workload's.
     ShapeMismatch {
-        /// They are read as they are, and a warning sums them up.
+        /// The files are read as they are, and one warning summarizes them.
         Warn => "warn",
-        /// They are refused.
+        /// The files are refused.
         Error => "error",
     }
 }
@@ -103,7 +103,7 @@ words! {
     }
 }
 words! {
-    /// Data set format; the word is also the file extension.
+    /// Dataset format. The word is also the file extension.
     Format {
         /// TFRecord frames of tf.train.Example.
         TfRecord => "tfrecord",
@@ -111,11 +111,11 @@ words! {
         Hdf5 => "hdf5",
         /// CSV.
         Csv => "csv",
-        /// numpy zip archive.
+        /// A numpy zip archive.
         Npz => "npz",
-        /// numpy array.
+        /// A numpy array.
         Npy => "npy",
-        /// In the reference's enumeration, without generator or reader there.
+        /// A format of the reference's enumeration that has neither generator nor reader there.
         Hdf5Opt => "hdf5_opt",
         /// JPEG images.
         Jpeg => "jpeg",
@@ -123,31 +123,31 @@ words! {
         Png => "png",
         /// Raw bytes with two index files.
         IndexedBinary => "indexed_binary",
-        /// The same, read through a memory map.
+        /// Raw bytes with two index files, read through a memory map.
         MmapIndexedBinary => "mmap_indexed_binary",
-        /// Parquet (the MLPerf fork).
+        /// Parquet (MLPerf fork).
         Parquet => "parquet",
         /// No data.
         Synthetic => "synthetic",
     }
 }
 words! {
-    /// Kind of storage.
+    /// Type of storage.
     StorageType {
         /// A file system.
         LocalFs => "local_fs",
-        /// In the reference's enumeration, without implementation there.
+        /// A type of the reference's enumeration that has no implementation there.
         ParallelFs => "parallel_fs",
         /// S3.
         S3 => "s3",
         /// NVIDIA AIStore.
         Aistore => "aistore",
-        /// A file system read with `O_DIRECT` (the MLPerf fork).
+        /// A file system that is read with `O_DIRECT` (MLPerf fork).
         DirectFs => "direct_fs",
     }
 }
 words! {
-    /// Client library of the MLPerf fork whose way of reading is imitated.
+    /// Client library of the MLPerf fork whose reads are imitated.
     StorageLibrary {
         /// s3dlio.
         S3dlio => "s3dlio",
@@ -169,13 +169,13 @@ words! {
     }
 }
 words! {
-    /// First part of the MLPerf fork's object names.
+    /// Scheme of the MLPerf fork's object names.
     UriScheme {
         /// S3.
         S3 => "s3",
-        /// Azure; nothing here speaks it.
+        /// Azure, which is not supported.
         Az => "az",
-        /// Google Cloud Storage; nothing here speaks it.
+        /// Google Cloud Storage, which is not supported.
         Gs => "gs",
         /// A file system.
         File => "file",
@@ -184,16 +184,16 @@ words! {
     }
 }
 words! {
-    /// What the MLPerf fork's Parquet reader makes of the bytes of a row group.
+    /// Processing of a row group by the Parquet reader of the MLPerf fork.
     RowGroupDecode {
-        /// Counts them.
+        /// The bytes are counted.
         Raw => "raw",
-        /// Decodes them.
+        /// The bytes are decoded.
         Arrow => "arrow",
     }
 }
 words! {
-    /// Data loader whose behaviour is imitated.
+    /// Data loader that is imitated.
     DataLoader {
         /// tf.data.
         Tensorflow => "tensorflow",
@@ -203,7 +203,7 @@ words! {
         Dali => "dali",
         /// NVIDIA DALI's own readers.
         NativeDali => "native_dali",
-        /// A Python class of the user's.
+        /// A Python class of the user.
         Custom => "custom",
         /// No loader.
         None => "none",
@@ -212,44 +212,44 @@ words! {
     }
 }
 words! {
-    /// How samples are assigned to ranks and readers.
+    /// Assignment of samples to ranks and readers.
     Sampler {
-        /// Per reader thread, in file order (tf.data).
+        /// Each reader thread reads its files in order (tf.data).
         Iterative => "iterative",
-        /// Per global sample index (PyTorch, DALI).
+        /// Samples are assigned by their global index (PyTorch, DALI).
         Index => "index",
-        /// Neither.
+        /// No sampler.
         None => "none",
     }
 }
 words! {
-    /// Shuffling.
+    /// Shuffling of files or samples.
     Shuffle {
-        /// None.
+        /// No shuffling.
         Off => "off",
-        /// From `train.seed`.
+        /// Shuffled with `train.seed`.
         Seed => "seed",
-        /// Named random; deterministic in the reference for the numpy loaders (quirk 11).
+        /// Called random; in the reference, it is deterministic for the numpy loaders (quirk 11).
         Random => "random",
     }
 }
 words! {
-    /// Whether a file stays open between the samples that are read from it.
+    /// Whether a file stays open between reads of its samples.
     ReadType {
-        /// Opened once per reader, then kept.
+        /// The file is opened once per reader and kept open.
         Memory => "memory",
-        /// Opened for every sample.
+        /// The file is opened for every sample.
         OnDemand => "on_demand",
     }
 }
 words! {
-    /// Parsed, without effect, as in the reference.
+    /// Value of `reader.file_access`, which is parsed and has no effect, as in the reference.
     FileAccess {
         /// One file per process.
         Multi => "multi",
-        /// Shared.
+        /// A shared file.
         Shared => "shared",
-        /// Collective.
+        /// Collective access.
         Collective => "collective",
         /// MPI-IO.
         Mpio => "mpio",
@@ -258,7 +258,7 @@ words! {
     }
 }
 words! {
-    /// Start method of Python's worker processes; threads here.
+    /// Start method of Python worker processes; has no effect because readers are threads.
     MultiprocessingContext {
         /// fork.
         Fork => "fork",
@@ -269,27 +269,27 @@ words! {
     }
 }
 words! {
-    /// `checkpoint.type`; without effect in the reference.
+    /// Value of `checkpoint.type`, which has no effect in the reference.
     CheckpointType {
-        /// Rank 0.
+        /// Rank 0 writes.
         RankZero => "rank_zero",
-        /// All ranks.
+        /// All ranks write.
         AllRanks => "all_ranks",
     }
 }
 words! {
-    /// `checkpoint.mode`.
+    /// Value of `checkpoint.mode`.
     CheckpointMode {
-        /// The world is the model's.
+        /// The ranks hold the whole model.
         Default => "default",
-        /// The world is part of the model's.
+        /// The ranks hold a part of the model.
         Subset => "subset",
     }
 }
 words! {
-    /// `profiling.profiler`.
+    /// Value of `profiling.profiler`.
     Profiler {
-        /// None.
+        /// No profiler.
         None => "none",
         /// iostat on rank 0.
         Iostat => "iostat",
@@ -300,69 +300,69 @@ words! {
     }
 }
 words! {
-    /// How one rank spreads its requests over several endpoints.
+    /// Distribution of the requests of one rank over several endpoints.
     LoadBalance {
-        /// In turn.
+        /// Endpoints take turns.
         RoundRobin => "round_robin",
-        /// At random, seeded.
+        /// Endpoints are drawn at random from a seed.
         Random => "random",
-        /// To the endpoint with the fewest requests in flight.
+        /// The endpoint with the fewest requests in flight is chosen.
         LeastOutstanding => "least_outstanding",
     }
 }
 words! {
-    /// How ranks are mapped to endpoints.
+    /// Mapping of ranks to endpoints.
     EndpointMapping {
-        /// `rank mod n`.
+        /// Endpoint number `rank mod n` for n endpoints.
         Modulo => "modulo",
-        /// `rank · n / size`.
+        /// Endpoint number `rank · n / size` for n endpoints.
         Block => "block",
     }
 }
 words! {
-    /// What happens to requests to an endpoint that does not answer.
+    /// Handling of requests to an endpoint that does not respond.
     EndpointFailure {
-        /// They are repeated there; the run ends when that lasts too long.
+        /// Requests are retried on the same endpoint; the run ends if this takes too long.
         Fail => "fail",
-        /// They go to another endpoint.
+        /// Requests go to another endpoint.
         Failover => "failover",
     }
 }
 words! {
-    /// Which S3 client carries the data.
+    /// S3 client that transfers the data.
     S3Client {
-        /// This program's own, on hyper.
+        /// The built-in client, on hyper.
         Hyper => "hyper",
-        /// aws-sdk-s3, for compatibility.
+        /// The client of aws-sdk-s3, for comparison.
         Sdk => "sdk",
     }
 }
 words! {
-    /// Element types, by numpy's names (and the model datatypes of checkpoints).
+    /// Element types by their numpy names, including the model data types of checkpoints.
     DType {
-        /// 8-bit signed.
+        /// Signed 8-bit integer.
         Int8 => "int8",
-        /// 16-bit signed.
+        /// Signed 16-bit integer.
         Int16 => "int16",
-        /// 32-bit signed.
+        /// Signed 32-bit integer.
         Int32 => "int32",
-        /// 64-bit signed.
+        /// Signed 64-bit integer.
         Int64 => "int64",
-        /// 8-bit unsigned.
+        /// Unsigned 8-bit integer.
         Uint8 => "uint8",
-        /// 16-bit unsigned.
+        /// Unsigned 16-bit integer.
         Uint16 => "uint16",
-        /// 32-bit unsigned.
+        /// Unsigned 32-bit integer.
         Uint32 => "uint32",
-        /// 64-bit unsigned.
+        /// Unsigned 64-bit integer.
         Uint64 => "uint64",
-        /// Half precision.
+        /// 16-bit float.
         Float16 => "float16",
-        /// Single precision.
+        /// 32-bit float.
         Float32 => "float32",
-        /// Double precision.
+        /// 64-bit float.
         Float64 => "float64",
-        /// Brain float, checkpoints only.
+        /// Brain float (16 bits), in checkpoints only.
         Bfloat16 => "bfloat16",
         /// Boolean.
         Bool => "bool",
@@ -372,52 +372,52 @@ words! {
 words! {
     /// Types of Parquet columns.
     ColumnType {
-        /// 8-bit signed.
+        /// Signed 8-bit integer.
         Int8 => "int8",
-        /// 16-bit signed.
+        /// Signed 16-bit integer.
         Int16 => "int16",
-        /// 32-bit signed.
+        /// Signed 32-bit integer.
         Int32 => "int32",
-        /// 64-bit signed.
+        /// Signed 64-bit integer.
         Int64 => "int64",
-        /// 8-bit unsigned.
+        /// Unsigned 8-bit integer.
         Uint8 => "uint8",
-        /// 16-bit unsigned.
+        /// Unsigned 16-bit integer.
         Uint16 => "uint16",
-        /// 32-bit unsigned.
+        /// Unsigned 32-bit integer.
         Uint32 => "uint32",
-        /// 64-bit unsigned.
+        /// Unsigned 64-bit integer.
         Uint64 => "uint64",
-        /// Half precision.
+        /// 16-bit float.
         Float16 => "float16",
-        /// Single precision.
+        /// 32-bit float.
         Float32 => "float32",
-        /// Double precision.
+        /// 64-bit float.
         Float64 => "float64",
         /// Short texts.
         String => "string",
-        /// `size` bytes.
+        /// Binary values of `size` bytes.
         Binary => "binary",
         /// Boolean.
         Bool => "bool",
-        /// A list of `size` single-precision numbers.
+        /// Lists of `size` 32-bit floats.
         List => "list",
     }
 }
 
-/// A file beside a data file that says where its samples are.
+/// A file beside a data file that gives the positions of its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IndexFile {
-    /// Text with offset and length of every TFRecord frame.
+    /// Text with the offset and the length, in bytes, of every TFRecord frame.
     TfRecord,
-    /// Offset of every sample as an unsigned 64-bit number, native endian.
+    /// Offset of every sample in bytes, as an unsigned 64-bit number in native byte order.
     Offsets,
-    /// Bytes of every sample, likewise.
+    /// Size of every sample in bytes, as an unsigned 64-bit number in native byte order.
     Sizes,
 }
 
 impl Format {
-    /// The index files that go with every data file.
+    /// Returns the index files that accompany every data file of this format.
     #[must_use]
     pub fn index_files(self) -> &'static [IndexFile] {
         match self {
@@ -429,7 +429,7 @@ impl Format {
 }
 
 impl DType {
-    /// Bytes per element.
+    /// Returns the size of an element in bytes.
     #[must_use]
     pub fn itemsize(self) -> u64 {
         match self {

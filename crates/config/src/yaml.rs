@@ -1,6 +1,7 @@
-//! YAML text to a tree of [`Node`]s with lines.
+//! Parses YAML text into a tree of [`Node`]s with line numbers.
 //!
-//! Invariant: the tree is finite and shallow, whatever the text: aliases are copied under a budget, nesting has a limit.
+//! Invariant: the tree is finite and shallow for every input. Aliases are copied under a budget, and nesting is
+//! limited.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -156,7 +157,7 @@ impl<'a> Builder<'a> {
         Ok(Value::Map(map))
     }
 
-    /// `<<: *anchor` or a list of them: keys that are not given here.
+    /// Merges `<<: *anchor`, or a list of anchors: adds the keys that the mapping does not have.
     fn merge(&mut self, map: &mut Map, from: &Node, span: Span) -> Result<(), Problem> {
         match &from.value {
             Value::Map(other) => {

@@ -1,10 +1,10 @@
 //! The monotonic clock of a process.
 
-/// Nanoseconds of the process's monotonic clock.
+/// Time in nanoseconds on the monotonic clock of the process.
 pub type Nanos = u64;
 
-/// Reads the process's monotonic clock; the production clock and the virtual clock of simulations are in the engine.
+/// Reads the monotonic clock of the process. The engine has the production clock and the virtual clock of simulations.
 pub trait TimeSource: Send + Sync {
-    /// Nanoseconds since an origin that is fixed for the life of the process.
+    /// Returns the nanoseconds since an origin that is fixed for the lifetime of the process.
     fn now(&self) -> Nanos;
 }

@@ -1,56 +1,57 @@
-//! How a run ended: the one notion of it, from the engine to footers, summaries and reports.
+//! How a run ended. The engine, trace footers, summaries and reports all use this type.
 //!
-//! Invariant: [`Ending::Completed`] is said only after the last planned operation. The text of an ending is stable:
-//! `completed`, `interrupted by SIGTERM`, `aborted: …`, `failed: …`; what [`std::fmt::Display`] writes, [`str::parse`] reads.
+//! Invariant: [`Ending::Completed`] is set only after the last planned operation. The text of an ending is stable:
+//! `completed`, `interrupted by SIGTERM`, `aborted: …` or `failed: …`. [`str::parse`] reads back what
+//! [`std::fmt::Display`] writes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How one rank's part of a run ended.
+/// How the part of a run that belongs to one rank ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Ending {
-    /// The last planned operation was done.
+    /// The last planned operation was completed.
     Completed,
-    /// A signal or a caller asked the rank to end before that.
+    /// A signal or a caller stopped the rank before its last planned operation.
     Interrupted {
-        /// Name of the signal, as `SIGTERM`.
+        /// Name of the signal, for example `SIGTERM`.
         signal: String,
     },
-    /// Another rank's failure ended this rank.
+    /// The rank was stopped because another rank failed.
     Aborted {
-        /// Which rank failed, as far as this one knows.
+        /// The rank that failed, as far as this rank knows.
         message: String,
     },
-    /// An error of this rank, or one that all ranks agreed on, ended it.
+    /// An error on this rank, or an error that all ranks agreed on, stopped the rank.
     Failed {
-        /// The error in one line.
+        /// The error message, on one line.
         message: String,
     },
 }
 
 impl Ending {
-    /// A failure with this message, in one line.
+    /// Returns a failure whose message is put on one line.
     #[must_use]
     pub fn failed(message: &str) -> Self {
         Self::Failed { message: one_line(message) }
     }
 
-    /// Ended because another rank failed.
+    /// Returns the ending of a rank that was stopped because another rank failed; the message is put on one line.
     #[must_use]
     pub fn aborted(message: &str) -> Self {
         Self::Aborted { message: one_line(message) }
     }
 
-    /// Whether the last planned operation was done.
+    /// Returns whether the last planned operation was completed.
     #[must_use]
     pub fn is_completed(&self) -> bool {
         *self == Self::Completed
     }
 
-    /// The first word of the text: `completed`, `interrupted`, `aborted` or `failed`.
+    /// Returns the first word of the text: `completed`, `interrupted`, `aborted` or `failed`.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match self {
@@ -77,7 +78,7 @@ impl fmt::Display for Ending {
     }
 }
 
-/// A text that is no ending.
+/// The error for a text that does not describe an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAnEnding(String);
 
@@ -122,21 +123,21 @@ impl TryFrom<String> for Ending {
     }
 }
 
-/// How much a run was to do, as far as it was planned: what a report compares with what was done.
+/// Amount of work that was planned for a run. A report compares it with the work that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Planned {
-    /// Epochs; 0: nothing is trained.
+    /// Number of epochs; 0 if the run does not train.
     pub epochs: u32,
-    /// Training steps of each epoch.
+    /// Training steps per epoch.
     pub steps: u64,
-    /// Files of the data set that are generated or verified, by all ranks together.
+    /// Dataset files that all ranks together generate or verify.
     pub files: u64,
     /// Checkpoints that a run without training saves.
     pub checkpoints_saved: u64,
     /// Checkpoints that a run without training loads.
     pub checkpoints_loaded: u64,
-    /// Operations of a recorded trace that are replayed, by all ranks together.
+    /// Operations of a recorded trace that all ranks together replay.
     pub operations: u64,
 }
 

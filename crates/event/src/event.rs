@@ -1,55 +1,58 @@
-//! One row of a trace, before it is written.
+//! The event: one row of a trace before it is written.
 
 use crate::{ConnectionId, EndpointId, Lane, Nanos, ObjectId, OpKind, Outcome, Position, TagId};
 
-/// One thing that happened in a run: a storage operation (one event per attempt) or a span of the training loop.
+/// One event of a run: a storage operation (one event per attempt) or a span of the training loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Event {
-    /// What was done.
+    /// Kind of the operation or span.
     pub kind: OpKind,
-    /// To which object; [`ObjectId::NONE`] for spans.
+    /// Object of the operation; [`ObjectId::NONE`] for spans.
     pub object: ObjectId,
-    /// First byte of the requested range, in bytes from the start of the object.
+    /// Offset of the first byte of the requested range, in bytes from the start of the object.
     pub offset: u64,
-    /// Length of the requested range in bytes; `None`: to the end of the object, or not a range operation.
+    /// Length of the requested range in bytes; `None` for a range up to the end of the object and for operations
+    /// without a range.
     pub requested: Option<u64>,
-    /// Bytes that were really moved.
+    /// Bytes that were transferred.
     pub bytes: u64,
-    /// Which lane did it.
+    /// Lane that did the work.
     pub lane: Lane,
-    /// Where in the run it happened.
+    /// Position in the run.
     pub at: Position,
-    /// When it should have started (replayed traces) or was queued; `None`: unknown.
+    /// Time at which the operation was queued or, in a replay, at which it was due; `None` if unknown.
     pub due: Option<Nanos>,
-    /// When it started.
+    /// Start time.
     pub start: Nanos,
-    /// When the request was handed to a usable connection: from the start to here it was queued, or waited for a
-    /// connection to be opened. `None`: not measured for this kind.
+    /// Time at which the request was handed to a usable connection. Between `start` and this time, the request was
+    /// queued or waited for a connection to be opened. `None` if it is not measured for this kind.
     pub issued: Option<Nanos>,
-    /// When the last byte of the request's body was handed to the connection (writes); `None`: not measured.
+    /// Time at which the last byte of the request body was handed to the connection, for writes; `None` if it is not
+    /// measured.
     pub last_byte: Option<Nanos>,
-    /// When the first byte of the answer arrived; `None`: not measured for this kind.
+    /// Time at which the first byte of the response arrived; `None` if it is not measured for this kind.
     pub first_byte: Option<Nanos>,
-    /// When it was over.
+    /// End time.
     pub end: Nanos,
-    /// Which endpoint served it.
+    /// Endpoint that served the request.
     pub endpoint: EndpointId,
-    /// Over which connection.
+    /// Connection that carried the request.
     pub connection: ConnectionId,
-    /// Size of the whole object, in bytes, where the operation told it.
+    /// Size of the whole object in bytes, if the operation returned it.
     pub object_size: Option<u64>,
-    /// A label of the user, or of the program that an imported trace comes from.
+    /// Label that was set by the user, or by the program that recorded an imported trace.
     pub tag: TagId,
-    /// 0 for the first try, then 1, 2, …
+    /// Number of the attempt: 0 for the first one, 1 for the first retry, and so on.
     pub attempt: u8,
-    /// HTTP status, or the negated `errno`, or 0 where neither exists.
+    /// HTTP status code, or the negated `errno`, or 0 if neither applies.
     pub status: i16,
-    /// How it ended.
+    /// Result of the operation.
     pub outcome: Outcome,
 }
 
 impl Event {
-    /// A span of the training loop (compute, barrier, fetch, …): no object, no bytes, outcome ok.
+    /// Returns a span of the training loop (compute, barrier, fetch and so on), which has no object and no bytes and
+    /// whose outcome is ok.
     #[must_use]
     pub fn span(kind: OpKind, lane: Lane, at: Position, start: Nanos, end: Nanos) -> Self {
         Self {
@@ -76,7 +79,7 @@ impl Event {
         }
     }
 
-    /// How long it took, in nanoseconds.
+    /// Returns the duration in nanoseconds.
     #[must_use]
     pub fn duration(&self) -> Nanos {
         self.end.saturating_sub(self.start)

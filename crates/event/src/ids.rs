@@ -1,6 +1,6 @@
-//! Numbers that stand for ranks, lanes, names and connections in events.
+//! Identifiers of ranks, lanes, names and connections in events.
 
-/// An MPI rank: one process, hence one simulated accelerator in the `dlio` dialect.
+/// An MPI rank. A rank is one process, and one simulated accelerator in the `dlio` dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(pub u32);
 
@@ -10,47 +10,48 @@ impl std::fmt::Display for Rank {
     }
 }
 
-/// A reader lane (the reference's loader worker) within one rank; [`Lane::MAIN`] is the training loop itself.
+/// A reader lane within one rank, which is a data loader worker in the reference. [`Lane::MAIN`] is the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u16);
 
 impl Lane {
-    /// The training loop: compute, barrier, and reads when `read_threads` is 0.
+    /// The training loop, which computes, waits at barriers, and reads if `read_threads` is 0.
     pub const MAIN: Lane = Lane(u16::MAX);
 }
 
-/// A number for an object name, handed out by an [`EventSink`]; the trace stores the name once.
+/// Identifier of an object name, assigned by an [`EventSink`]. The trace stores each name once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u32);
 
 impl ObjectId {
-    /// The event concerns no object (a span, a barrier).
+    /// The event has no object, for example a span or a barrier.
     pub const NONE: ObjectId = ObjectId(u32::MAX);
 }
 
-/// A number for an endpoint name, handed out by an [`EventSink`].
+/// Identifier of an endpoint name, assigned by an [`EventSink`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u16);
 
 impl EndpointId {
-    /// No endpoint: local storage, or an event that is not storage.
+    /// The event has no endpoint: it uses local storage or is not a storage operation.
     pub const NONE: EndpointId = EndpointId(u16::MAX);
 }
 
-/// A number for a label, handed out by an [`EventSink`].
+/// Identifier of a label, assigned by an [`EventSink`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagId(pub u16);
 
 impl TagId {
-    /// No label.
+    /// The event has no label.
     pub const NONE: TagId = TagId(u16::MAX);
 }
 
-/// A connection of one process to one endpoint; numbers grow in the order in which connections were opened.
+/// Identifier of a connection from one process to one endpoint. Identifiers increase in the order in which connections
+/// are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u32);
 
 impl ConnectionId {
-    /// No connection: local storage, or not known.
+    /// The event has no connection because it uses local storage, or its connection is unknown.
     pub const NONE: ConnectionId = ConnectionId(u32::MAX);
 }

@@ -1,4 +1,4 @@
-//! The closed set of operation kinds and outcomes, with the names that they carry in a trace.
+//! Operation kinds and outcomes: two closed sets, with the names that they have in a trace.
 
 macro_rules! named_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+ }) => {
@@ -8,16 +8,16 @@ macro_rules! named_enum {
         pub enum $name { $($(#[$vmeta])* $variant,)+ }
 
         impl $name {
-            /// Every value, in the order of the numbers.
+            /// All values, in the order of their numbers.
             pub const ALL: &[$name] = &[$($name::$variant,)+];
 
-            /// The name in traces and reports.
+            /// Returns the name that is used in traces and reports.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)+ }
             }
 
-            /// The value with this name.
+            /// Returns the value with this name.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some($name::$variant),)+ _ => None }
@@ -33,7 +33,7 @@ macro_rules! named_enum {
 }
 
 named_enum! {
-    /// What an event is: a storage operation, or a span of the training loop.
+    /// Kind of an event: a storage operation or a span of the training loop.
     OpKind {
         /// S3 GET of a whole object.
         Get => "get",
@@ -51,71 +51,71 @@ named_enum! {
         MultipartAbort => "multipart_abort",
         /// S3 HeadObject or HeadBucket.
         Head => "head",
-        /// A listing request or a directory read.
+        /// An S3 list request, or the reading of a directory.
         List => "list",
-        /// Removal of an object or file.
+        /// The removal of an object or a file.
         Delete => "delete",
-        /// CreateBucket or mkdir.
+        /// S3 CreateBucket, or `mkdir(2)`.
         CreateNamespace => "create_namespace",
-        /// `open(2)`, with the `fstat` that follows it.
+        /// `open(2)` and the `fstat(2)` that follows it.
         Open => "open",
-        /// `read(2)`/`pread(2)` of a range, however many system calls it took.
+        /// `read(2)` or `pread(2)` of one range, regardless of the number of system calls.
         Read => "read",
-        /// The writes of one file.
+        /// All writes of one file.
         Write => "write",
         /// `fsync(2)`.
         Fsync => "fsync",
-        /// `rename(2)` from the temporary to the final name.
+        /// `rename(2)` from a temporary name to the final name.
         Rename => "rename",
         /// `close(2)`.
         Close => "close",
         /// `stat(2)`.
         Stat => "stat",
-        /// CPU work on bytes that were read, apart from storage time.
+        /// CPU work on bytes that were read; storage time is not included.
         Decode => "decode",
         /// Emulated per-sample preprocessing (`preprocess_time`).
         Preprocess => "preprocess",
-        /// Span: the training loop waited for its next batch (the reference's `load`).
+        /// Span: the training loop waits for its next batch (`load` in the reference).
         Fetch => "fetch",
         /// Span: emulated accelerator computation.
         Compute => "compute",
-        /// Span: waiting for all ranks at the end of a step.
+        /// Span: the rank waits for all other ranks at the end of a step.
         Barrier => "barrier",
-        /// Span: one block of steps, from its start to its end.
+        /// Span: one block of steps.
         Block => "block",
-        /// Span: one epoch (training and evaluation).
+        /// Span: one epoch, which is its training part and its evaluation.
         Epoch => "epoch",
         /// Span: the evaluation part of an epoch.
         Eval => "eval",
-        /// Span: one batch read by a lane, from its first operation to its hand-over.
+        /// Span: a lane reads one batch, from its first operation to its hand-over to the training loop.
         Batch => "batch",
-        /// Span: one sample read by a lane, its operations and checks included; the one row per sample of every format.
+        /// Span: a lane reads one sample, operations and checks included. Every format has one such row per sample.
         Sample => "sample",
-        /// Span: generation of one file, encoding included.
+        /// Span: one file is generated, encoding included.
         GenerateFile => "generate_file",
-        /// Span: saving a checkpoint.
+        /// Span: a checkpoint is saved.
         CheckpointSave => "checkpoint_save",
-        /// Span: loading a checkpoint.
+        /// Span: a checkpoint is loaded.
         CheckpointLoad => "checkpoint_load",
     }
 }
 
 impl OpKind {
-    /// Whether the event is an operation on storage (and not a span or CPU work).
+    /// Returns whether the event is a storage operation, that is, neither a span nor CPU work.
     #[must_use]
     #[inline]
     pub fn is_storage(self) -> bool {
         self <= OpKind::Stat
     }
 
-    /// Whether the bytes of the event were read from storage.
+    /// Returns whether the bytes of the event were read from storage.
     #[must_use]
     #[inline]
     pub fn is_read(self) -> bool {
         matches!(self, OpKind::Get | OpKind::GetRange | OpKind::Read)
     }
 
-    /// Whether the bytes of the event were written to storage.
+    /// Returns whether the bytes of the event were written to storage.
     #[must_use]
     #[inline]
     pub fn is_write(self) -> bool {
@@ -124,29 +124,29 @@ impl OpKind {
 }
 
 named_enum! {
-    /// How an operation ended.
+    /// Result of an operation.
     Outcome {
-        /// It did what it should.
+        /// The operation succeeded.
         Ok => "ok",
-        /// No answer within the time limit.
+        /// No response arrived within the time limit.
         Timeout => "timeout",
-        /// The connection could not be made or broke.
+        /// The connection could not be established, or it broke.
         Connect => "connect",
-        /// HTTP 4xx other than 404 and 429.
+        /// HTTP status 4xx other than 404 and 429.
         ClientError => "client_error",
-        /// HTTP 404, `ENOENT`.
+        /// HTTP status 404, or `ENOENT`.
         NotFound => "not_found",
-        /// HTTP 429 or 503: the server asks for less.
+        /// HTTP status 429 or 503: the server asks for fewer requests.
         Throttled => "throttled",
-        /// HTTP 5xx other than 503.
+        /// HTTP status 5xx other than 503.
         ServerError => "server_error",
-        /// Fewer bytes than promised.
+        /// Fewer bytes arrived than were announced.
         ShortRead => "short_read",
-        /// The content is not what the format requires.
+        /// The content violates the file format.
         Corrupt => "corrupt",
-        /// An operating-system error.
+        /// The operating system returned an error.
         Io => "io",
-        /// Given up because the run ended.
+        /// The operation was abandoned because the run ended.
         Cancelled => "cancelled",
     }
 }

@@ -1,7 +1,8 @@
-//! The words that every other crate shares: what an operation is, where in a run it happened, how it ended.
+//! The vocabulary that all other crates share: events, operation kinds, positions in a run, timings, quantities and
+//! endings.
 //!
-//! Invariant: this crate does no I/O, starts no thread and reads no clock. Times are nanoseconds of one monotonic
-//! clock per process ([`Nanos`]); the trace file carries what is needed to align the clocks of different ranks.
+//! Invariant: this crate does no I/O, starts no thread and reads no clock. All times are nanoseconds on one monotonic
+//! clock per process ([`Nanos`]). The trace file stores what is needed to align the clocks of different ranks.
 
 mod clock;
 mod ending;

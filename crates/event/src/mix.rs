@@ -1,10 +1,11 @@
-//! Mixing functions and seed splitting: the source of every number that is drawn without numpy's generator.
+//! Mixing functions and seed splitting: the source of every random number that does not come from numpy's generator.
 //!
-//! Invariant: every function is pure and gives the same numbers on every machine and in every version, because files,
-//! plans and draws are made from them. numpy's Mersenne Twister, which the references draw from, is `plan::numpy`.
+//! Invariant: every function is pure and returns the same numbers on every machine and in every version, because
+//! dataset files, plans and random draws depend on them. The Mersenne Twister of numpy, which the references use, is in
+//! `plan::numpy`.
 
-/// Increment of `SplitMix64`: 2^64 divided by the golden ratio, odd (Steele, Lea, Flood: "Fast Splittable Pseudorandom
-/// Number Generators", OOPSLA 2014).
+/// Increment of `SplitMix64`: 2^64 divided by the golden ratio, as an odd number (Steele, Lea, Flood: "Fast Splittable
+/// Pseudorandom Number Generators", OOPSLA 2014).
 pub const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// First multiplier of [`finalize`].
@@ -13,8 +14,8 @@ pub const FINALIZE_1: u64 = 0xBF58_476D_1CE4_E5B9;
 /// Second multiplier of [`finalize`].
 pub const FINALIZE_2: u64 = 0x94D0_49BB_1331_11EB;
 
-/// Finalizer of `SplitMix64`, which is variant 13 of David Stafford's "Better Bit Mixing" (2011): a bijection of 64-bit
-/// words that maps 0 to 0.
+/// The finalizer of `SplitMix64`, which is variant 13 of David Stafford's "Better Bit Mixing" (2011). It is a bijection
+/// of 64-bit words and maps 0 to 0.
 #[inline]
 #[must_use]
 pub const fn finalize(word: u64) -> u64 {
@@ -23,34 +24,37 @@ pub const fn finalize(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// First output of `SplitMix64` from this state: [`finalize`] of the state plus [`GAMMA`], a bijection of 64-bit words.
+/// Returns the first output of `SplitMix64` for this state: [`finalize`] of the state plus [`GAMMA`]. It is a bijection
+/// of 64-bit words.
 #[inline]
 #[must_use]
 pub const fn splitmix64(state: u64) -> u64 {
     finalize(state.wrapping_add(GAMMA))
 }
 
-/// Seed of an independent stream with a name of several parts, such as (seed, rank, epoch): a new stream for one purpose
-/// changes no other. Our own construction: the
-/// parts are folded with [`splitmix64`] and a rotation, from the fractional bits of √2 (the first constant of SHA-512).
+/// Returns the seed of an independent stream whose name consists of several parts, such as (seed, rank, epoch). A new
+/// stream for one purpose does not change any other stream.
+///
+/// The construction is our own: it folds the parts with [`splitmix64`] and a rotation, starting from the fractional
+/// bits of √2, which are the first constant of SHA-512.
 #[must_use]
 pub fn split_seed(parts: &[u64]) -> u64 {
     const START: u64 = 0x6A09_E667_F3BC_C908;
     parts.iter().fold(START, |state, &part| splitmix64(state.rotate_left(23) ^ splitmix64(part)))
 }
 
-/// Fibonacci hashing (Knuth, "The Art of Computer Programming", volume 3, section 6.4): an odd multiple of the word, hence
-/// a bijection, whose high bits depend on all bits of the word.
+/// Fibonacci hashing (Knuth, "The Art of Computer Programming", volume 3, section 6.4): multiplies the word by an odd
+/// constant. It is a bijection, and the high bits of the result depend on all bits of the word.
 #[inline]
 #[must_use]
 pub const fn fibonacci(word: u64) -> u64 {
     word.wrapping_mul(GAMMA)
 }
 
-/// Prime of 64-bit FNV.
+/// The prime of 64-bit FNV.
 const FNV_PRIME: u64 = 0x0000_0100_0000_01B3;
 
-/// FNV-1a with 64 bits (Fowler, Noll, Vo).
+/// Returns the 64-bit FNV-1a hash of some bytes (Fowler, Noll, Vo).
 #[inline]
 #[must_use]
 pub fn fnv1a_64(bytes: impl IntoIterator<Item = u8>) -> u64 {
@@ -58,7 +62,7 @@ pub fn fnv1a_64(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
 }
 
-/// FNV-1a with 128 bits (Fowler, Noll, Vo).
+/// Returns the 128-bit FNV-1a hash of some bytes (Fowler, Noll, Vo).
 #[must_use]
 pub fn fnv1a_128(bytes: &[u8]) -> u128 {
     const OFFSET: u128 = 0x6C62_272E_07BB_0142_62B8_2175_6295_C58D;
@@ -66,34 +70,34 @@ pub fn fnv1a_128(bytes: &[u8]) -> u128 {
     bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }
 
-/// One step of FNV-1a over a whole word, with a rotation that spreads its high bits: our own, for the serialization id of
-/// PyTorch containers.
+/// One step of FNV-1a on a whole word, followed by a rotation that spreads its high bits. The construction is our own;
+/// the serialization id of PyTorch containers uses it.
 #[inline]
 #[must_use]
 pub const fn fnv1a_rotated(state: u64, word: u64) -> u64 {
     (state ^ word).wrapping_mul(FNV_PRIME).rotate_left(31)
 }
 
-/// 64-bit linear congruential generator with the constants of Knuth's MMIX: small and fast. Only its high bits are good,
-/// so draws take those.
+/// A 64-bit linear congruential generator with the constants of Knuth's MMIX. It is small and fast; draws use the high
+/// bits because the low bits are of poor quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lcg64(u64);
 
 impl Lcg64 {
-    /// A generator whose state is the seed.
+    /// Returns a generator whose state is the seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next state, 64 bits.
+    /// Advances the generator and returns its state (64 bits).
     #[inline]
     pub fn next_state(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0
     }
 
-    /// A number below `limit` (at least 1) from the 31 high bits of the next state.
+    /// Returns a number from 0 up to, but not including, `limit` (at least 1), from the 31 high bits of the next state.
     #[inline]
     pub fn below(&mut self, limit: u64) -> u64 {
         (self.next_state() >> 33) % limit.max(1)

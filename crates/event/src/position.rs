@@ -1,27 +1,27 @@
-//! Where in a run something happened.
+//! Position of an event in a run.
 
-/// Which part of a run an event belongs to.
+/// Phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
 pub enum Phase {
-    /// Before the first epoch: preflight, listing, creation of folders.
+    /// Before the first epoch: preflight checks, listing, and creation of folders.
     #[default]
     Setup,
-    /// Writing the data set.
+    /// Generation of the dataset.
     Generate,
-    /// The training part of an epoch.
+    /// Training part of an epoch.
     Train,
-    /// The evaluation part of an epoch.
+    /// Evaluation part of an epoch.
     Eval,
-    /// Saving or loading a checkpoint.
+    /// A checkpoint is saved or loaded.
     Checkpoint,
 }
 
 impl Phase {
-    /// Every value, in the order of the numbers.
+    /// All values, in the order of their numbers.
     pub const ALL: &[Phase] = &[Phase::Setup, Phase::Generate, Phase::Train, Phase::Eval, Phase::Checkpoint];
 
-    /// The name in traces, plans and reports.
+    /// Returns the name that is used in traces, plans and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,25 +33,25 @@ impl Phase {
         }
     }
 
-    /// The value with this name.
+    /// Returns the value with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Phase::ALL.iter().copied().find(|phase| phase.name() == name)
     }
 }
 
-/// Epoch, block, step and sample of an event. Epochs, blocks and steps count from 1 as the reference does;
-/// 0 means "not in one". Steps count within their epoch (they do not restart with a block).
+/// Epoch, block, step and sample of an event. As in the reference, epochs, blocks and steps are counted from 1; 0 means
+/// that the event is outside of any. Step numbers continue across the blocks of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
-    /// Part of the run.
+    /// Phase of the run.
     pub phase: Phase,
-    /// Epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u32,
-    /// Block of the epoch, from 1.
+    /// Number of the block within the epoch, from 1.
     pub block: u32,
-    /// Step of the epoch, from 1.
+    /// Number of the step within the epoch, from 1.
     pub step: u32,
-    /// Global sample index, where one sample is concerned.
+    /// Global sample index, if the event concerns one sample.
     pub sample: Option<u64>,
 }

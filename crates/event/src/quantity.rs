@@ -1,15 +1,15 @@
-//! Numbers with units, as people write and read them: `100ms`, `4MiB`, `10k`; `1.5 GiB`, `3 ranks`.
+//! Numbers with units: parses `100ms`, `4MiB` and `10k`, and formats `1.5 GiB` and `3 ranks`.
 //!
-//! Invariant: this is the only parser of units and the only table of their spellings.
+//! Invariant: this module has the only parser of units and the only table of their spellings.
 
-/// What a number counts.
+/// Quantity that a number measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Time.
+    /// Time, in seconds.
     Seconds,
-    /// Sizes.
+    /// Size, in bytes.
     Bytes,
-    /// Pieces.
+    /// A plain count.
     Count,
 }
 
@@ -40,7 +40,7 @@ const SIZES: &[(&str, f64)] = &[
 ];
 
 impl Unit {
-    /// Spellings, for messages.
+    /// Returns example spellings for messages.
     #[must_use]
     pub fn examples(self) -> &'static str {
         match self {
@@ -50,14 +50,15 @@ impl Unit {
         }
     }
 
-    /// The value, in seconds, bytes or pieces, of a number with a unit; `None`: the text is none, or has no unit.
+    /// Parses a number with a unit and returns it in seconds, bytes or pieces. Returns `None` if the text is not a
+    /// number or has no unit.
     #[must_use]
     pub fn value(self, text: &str) -> Option<f64> {
         let (number, unit) = split(text)?;
         Some(number * self.factor(unit)?).filter(|value| value.is_finite())
     }
 
-    /// The same where a number alone counts multiples of `bare`.
+    /// Parses a number like [`value`](Self::value), but accepts one without a unit, which is multiplied by `bare`.
     #[must_use]
     pub fn value_or(self, text: &str, bare: f64) -> Option<f64> {
         match split(text)? {
@@ -66,7 +67,8 @@ impl Unit {
         }
     }
 
-    /// How much one of this unit is. Case matters for times and pieces (`m` and `M`), and for sizes only in that `Gb` would be bits.
+    /// Returns the size of one unit in seconds, bytes or pieces. Times and counts are case-sensitive (`m` and `M`).
+    /// Sizes are not, except that `Gb` is refused because it would mean bits.
     fn factor(self, unit: &str) -> Option<f64> {
         let find = |table: &[(&str, f64)]| table.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         match self {
@@ -81,12 +83,12 @@ impl Unit {
     }
 }
 
-/// A number, 0 or more, and what stands behind it.
+/// Splits a non-negative number from the text that follows it.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let digit = |c: char| c.is_ascii_digit() || c == '.' || c == '_';
     let end = text.find(|c: char| !digit(c)).unwrap_or(text.len());
-    // An exponent belongs to the number: `1e3` is no `1` of unit `e3`.
+    // The exponent is part of the number: `1e3` is not 1 with the unit `e3`.
     let exponent = text[end..].strip_prefix(['e', 'E']).map(|rest| (rest, rest.trim_start_matches(['+', '-'])));
     let end = match exponent {
         Some((rest, digits)) if digits.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -99,7 +101,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
     number.is_finite().then(|| (number, text[end..].trim_start()))
 }
 
-/// Bytes in the largest unit of which there is one: `512 B`, `1.5 MiB`, `12.50 GiB`.
+/// Formats a size in bytes in the largest unit that it reaches: `512 B`, `1.5 MiB`, `12.50 GiB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     match count {
@@ -112,7 +114,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// Throughput in the units of [`bytes`]: `1.5 MiB/s`.
+/// Formats a throughput given in bytes per second: `1.5 MiB/s`.
 #[must_use]
 pub fn rate(bytes_per_second: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded to a byte; `as` saturates")]
@@ -120,14 +122,14 @@ pub fn rate(bytes_per_second: f64) -> String {
     format!("{}/s", bytes(whole))
 }
 
-/// A number and its noun, in the singular where there is one: `1 rank`, `2 ranks`, `3 recorded processes`, `0 entries`.
+/// Formats a count with its noun in the right number: `1 rank`, `2 ranks`, `3 recorded processes`, `0 entries`.
 #[must_use]
 pub fn counted(count: impl TryInto<u128> + std::fmt::Display, noun: &str) -> String {
     let text = count.to_string();
     format!("{text} {}", noun_of(count, noun))
 }
 
-/// The noun alone, in the number that `count` asks for.
+/// Returns the noun in the singular or plural, as the count requires.
 #[must_use]
 pub fn noun_of(count: impl TryInto<u128>, noun: &str) -> String {
     if count.try_into().is_ok_and(|count| count == 1) {

@@ -1,25 +1,25 @@
-//! Where events go.
+//! The destination of events.
 
 use std::sync::Mutex;
 
 use crate::{EndpointId, Event, ObjectId, TagId};
 
-/// Receives the events of one rank from all its lanes.
+/// Receives the events of all lanes of one rank.
 ///
-/// Recording is on the measured path: an implementation appends to memory and returns. It never drops an event
-/// silently and never blocks for I/O.
+/// Recording is on the measured path: an implementation appends to memory and returns. It never drops an event silently
+/// and never blocks on I/O.
 pub trait EventSink: Send + Sync {
-    /// The number of an object name; the same name always gets the same number.
+    /// Returns the identifier of an object name; equal names have equal identifiers.
     fn object(&self, name: &str) -> ObjectId;
-    /// The number of an endpoint name (`http://host:port`).
+    /// Returns the identifier of an endpoint name (`http://host:port`).
     fn endpoint(&self, name: &str) -> EndpointId;
-    /// The number of a label.
+    /// Returns the identifier of a label.
     fn tag(&self, name: &str) -> TagId;
-    /// Takes one event.
+    /// Records one event.
     fn record(&self, event: Event);
 }
 
-/// Discards every event: for runs without a trace.
+/// An [`EventSink`] that discards every event, for runs without a trace.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NullSink;
 
@@ -39,7 +39,7 @@ impl EventSink for NullSink {
     fn record(&self, _event: Event) {}
 }
 
-/// Keeps every event in memory: for tests and small runs.
+/// An [`EventSink`] that keeps every event in memory, for tests and small runs.
 #[derive(Debug, Default)]
 pub struct CollectingSink {
     inner: Mutex<Collected>,
@@ -54,25 +54,25 @@ struct Collected {
 }
 
 impl CollectingSink {
-    /// A copy of the events so far, in the order in which they were recorded.
+    /// Returns a copy of the events so far, in the order in which they were recorded.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.lock().events.clone()
     }
 
-    /// The name behind an object number.
+    /// Returns the object name with this identifier.
     #[must_use]
     pub fn object_name(&self, id: ObjectId) -> Option<String> {
         self.lock().objects.get(id.0 as usize).cloned()
     }
 
-    /// The name behind an endpoint number.
+    /// Returns the endpoint name with this identifier.
     #[must_use]
     pub fn endpoint_name(&self, id: EndpointId) -> Option<String> {
         self.lock().endpoints.get(usize::from(id.0)).cloned()
     }
 
-    /// The name behind a label's number.
+    /// Returns the label with this identifier.
     #[must_use]
     pub fn tag_name(&self, id: TagId) -> Option<String> {
         self.lock().tags.get(usize::from(id.0)).cloned()

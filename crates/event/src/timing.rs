@@ -1,66 +1,66 @@
-//! What the training loop measured: the lists that the reference's metrics are computed from.
+//! Times measured by the training loop: the inputs of the reference's metrics.
 //!
-//! The engine fills these while it runs; the analyzer rebuilds the same values from the spans of a trace and applies
-//! the same formulas, so that live and recomputed metrics can be compared.
+//! The engine records them during the run. The analyzer rebuilds the same values from the spans of a trace and applies
+//! the same formulas, so live metrics can be compared with recomputed ones.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Nanos;
 
-/// Times of the steps of one block (training) or one evaluation.
+/// Times of all steps of one training block or of one evaluation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BlockTimings {
-    /// Block of the epoch, from 1; 0 for an evaluation.
+    /// Number of the block within the epoch, from 1; 0 for an evaluation.
     pub block: u32,
-    /// Start of the block.
+    /// Start time of the block.
     pub start: Nanos,
-    /// End of the block.
+    /// End time of the block.
     pub end: Nanos,
-    /// Per step: waiting for the batch, nanoseconds.
+    /// Time that each step waited for its batch, in nanoseconds.
     pub load: Vec<Nanos>,
-    /// Per step: emulated computation, nanoseconds.
+    /// Emulated computation time of each step, in nanoseconds.
     pub compute: Vec<Nanos>,
-    /// Per step: from the start of the wait to the end of the computation, nanoseconds.
+    /// Time of each step from the start of its wait to the end of its computation, in nanoseconds.
     pub proc: Vec<Nanos>,
 }
 
-/// One saved or loaded checkpoint.
+/// A checkpoint that was saved or loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointTimings {
-    /// Number in its key (`save_ckpt<k>`, `load_ckpt<k>`).
+    /// Number in the key of the metric (`save_ckpt<k>`, `load_ckpt<k>`).
     pub number: u32,
-    /// Whether it was loaded rather than saved.
+    /// `true` if the checkpoint was loaded, `false` if it was saved.
     pub load: bool,
-    /// Start.
+    /// Start time.
     pub start: Nanos,
-    /// End.
+    /// End time.
     pub end: Nanos,
 }
 
-/// One epoch of one rank.
+/// Times of one epoch on one rank.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EpochTimings {
-    /// Epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u32,
-    /// Start of the training part.
+    /// Start time of the training part.
     pub start: Nanos,
-    /// End of the training part, its checkpoints included.
+    /// End time of the training part, its checkpoints included.
     pub train_end: Nanos,
-    /// End of the epoch, evaluation included.
+    /// End time of the epoch, its evaluation included.
     pub end: Nanos,
-    /// Blocks in order.
+    /// Blocks, in order.
     pub blocks: Vec<BlockTimings>,
-    /// Evaluation, if there was one.
+    /// The evaluation, if the epoch has one.
     pub eval: Option<BlockTimings>,
-    /// Checkpoints in order.
+    /// Checkpoints, in order.
     pub checkpoints: Vec<CheckpointTimings>,
 }
 
-/// Everything one rank measured.
+/// All times measured by one rank.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RankTimings {
-    /// Rank.
+    /// Number of the rank.
     pub rank: u32,
-    /// Epochs in order.
+    /// Epochs, in order.
     pub epochs: Vec<EpochTimings>,
 }

@@ -1,34 +1,35 @@
-//! Names of buckets and of objects in them, as `s3://BUCKET[/KEY]`: the only place that takes them apart and puts them
-//! together.
+//! Names of S3 buckets and objects, `s3://BUCKET[/KEY]`.
+//!
+//! Invariant: this module has the only parser and formatter of such names.
 
 use std::fmt;
 
-/// A bucket, or an object or prefix in it.
+/// An S3 bucket, or an object or prefix in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct S3Uri<'a> {
-    /// Name of the bucket; empty if the text named none.
+    /// Name of the bucket; empty if the parsed text has none.
     pub bucket: &'a str,
-    /// Key or prefix in the bucket; empty for the bucket itself.
+    /// Key or prefix within the bucket; empty for the bucket itself.
     pub key: &'a str,
 }
 
 impl<'a> S3Uri<'a> {
-    /// What every such name begins with.
+    /// Scheme of every S3 name.
     pub const SCHEME: &'static str = "s3://";
 
-    /// The name of a whole bucket.
+    /// Returns the name of a whole bucket.
     #[must_use]
     pub const fn of_bucket(bucket: &'a str) -> Self {
         Self { bucket, key: "" }
     }
 
-    /// Takes a name apart; `None` if the text has another scheme or none.
+    /// Parses a name; returns `None` if the text does not begin with [`SCHEME`](Self::SCHEME).
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         text.strip_prefix(Self::SCHEME).map(Self::from_path)
     }
 
-    /// Takes `BUCKET[/KEY]` apart, a name without its scheme.
+    /// Parses `BUCKET[/KEY]`, a name without its scheme.
     #[must_use]
     pub fn from_path(path: &'a str) -> Self {
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));

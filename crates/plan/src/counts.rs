@@ -1,41 +1,41 @@
-//! The kinds of loaders, and the counts of a split: what reading and the dialects share.
+//! Kinds of data loaders and the counts of a split, shared by the reading order and the dialects.
 
-/// What kind of loader reads.
+/// Kind of data loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// By global sample index (pytorch, dali).
+    /// Reads by global sample index (pytorch, dali).
     Index,
-    /// Per reader thread (tensorflow).
+    /// Reads per reader thread (tensorflow).
     Iterative,
-    /// TFRecord streams (tensorflow).
+    /// Reads TFRecord streams (tensorflow).
     Streams,
-    /// Whole files or row groups, dealt to the lanes (pytorch in the mlperf dialect).
+    /// Reads whole files or row groups that are assigned to the lanes (pytorch in the mlperf dialect).
     Iterable,
-    /// Batches without data (the synthetic loader, the synthetic format).
+    /// Delivers batches without data (the synthetic loader and the synthetic format).
     Blank,
 }
 
-/// The counts of one split.
+/// Counts of one split.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
-    /// Files that are read from: trimmed in the `dlio` dialect.
+    /// Number of files that are read; trimmed in the `dlio` dialect.
     pub(crate) files: u64,
-    /// Files as configured.
+    /// Number of files in the configuration.
     pub(crate) configured: u64,
     pub(crate) batch_size: u64,
-    /// Combined number of the first file.
+    /// Combined number of the first file of the split.
     pub(crate) base: u64,
 }
 
-/// Steps of one epoch of a split.
+/// Steps per epoch of one split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SplitSteps {
-    /// As the configured counts have it.
+    /// Steps that follow from the configured counts.
     pub(crate) configured: u64,
-    /// What the files that are read allow.
+    /// Steps that the files allow.
     pub(crate) full: u64,
-    /// What is run.
+    /// Steps that are run.
     pub(crate) run: u64,
-    /// Batches after these that are read and dropped.
+    /// Batches after the last step that are read and dropped.
     pub(crate) ahead: u64,
 }

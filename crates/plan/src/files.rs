@@ -1,8 +1,9 @@
-//! The data set's files: names, folders and shapes, computed from the workload; only names that somebody else gave are
-//! listed.
+//! The files of a dataset: names, folders and shapes. They are computed from the workload; only names that another
+//! program chose are stored.
 //!
-//! Invariant: file numbers, names and the reference's sorted file list agree. The reference sorts by full path (flat)
-//! or by base name (sub-folders); with numbers padded to one width both orders are the order of the numbers.
+//! Invariant: file numbers, names and the sorted file list of the reference agree. The reference sorts by full path
+//! (flat) or by base name (sub-folders). Because numbers are padded to one width, both orders equal the order of the
+//! numbers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,10 +13,10 @@ use dlio_config::vocabulary::{Format, IndexFile};
 use crate::numpy::Mt19937;
 use crate::{Error, Split};
 
-/// Seed of the reference's generators.
+/// Seed of the generators in the reference.
 const DIMENSION_SEED: u32 = 10;
 
-/// All files of a data set: the training files, then the evaluation files, numbered through ("combined").
+/// All files of a dataset: the training files, followed by the evaluation files, with continuous ("combined") numbers.
 #[derive(Debug, Clone)]
 pub struct FileSet {
     train: Naming,
@@ -25,29 +26,30 @@ pub struct FileSet {
     shape: Shape,
 }
 
-/// How the files of one split are named.
+/// Naming of the files of one split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Naming {
     split: Split,
     len: u64,
-    /// The count that the names carry (`_of_N`); differs from `len` when part of a larger data set is used.
+    /// Number of files that the names contain (`_of_N`). It differs from `len` if only a part of a larger dataset is
+    /// used.
     of: u64,
     subfolders: u64,
-    /// Sub-folders have the names that the MLPerf fork expects where it does not list.
+    /// Sub-folders have the names that the MLPerf fork expects if it does not list the dataset.
     is_short: bool,
     prefix: String,
     format: Format,
-    /// The names instead of computed ones.
+    /// Listed names, which replace the computed ones.
     listed: Option<Arc<Names>>,
 }
 
-/// Names that were listed, one after the other in one text.
+/// Listed names, concatenated into one text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Names {
     text: String,
-    /// Where each ends.
+    /// End of each name in the text, in bytes.
     ends: Vec<usize>,
-    /// Bytes of all these files together, where the listing told them.
+    /// Total size of the files in bytes, if the listing returned sizes.
     bytes: Option<u64>,
 }
 
@@ -62,37 +64,37 @@ impl Names {
 /// Shape of the records of a file.
 #[derive(Debug, Clone)]
 enum Shape {
-    /// The same for all files.
+    /// All files have the same shape.
     Equal(Vec<u64>),
-    /// Drawn per file; the draws are made once, when the first one is needed, and shared by all clones.
+    /// Shapes are drawn per file. The draws are made once, when the first one is needed, and shared by all clones.
     Drawn { side: f64, stdev: f64, files: u64, draws: Arc<OnceLock<Box<[[u32; 2]]>>> },
 }
 
 /// One file of a [`FileSet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Number among all files: training files, then evaluation files.
+    /// Number among all files, training files first.
     pub combined: u64,
-    /// The split that it belongs to.
+    /// Split that the file belongs to.
     pub split: Split,
-    /// Number within its split.
+    /// Number within the split.
     pub index: u64,
     /// Name relative to the data folder, for example `train/img_0_of_8.npz`.
     pub key: String,
-    /// Format, which decides what index files there are.
+    /// Format, which determines the index files.
     pub format: Format,
-    /// Shape of one record, in elements.
+    /// Shape of one record in elements.
     pub dims: Vec<u64>,
-    /// Samples in the file.
+    /// Number of samples in the file.
     pub samples: u64,
 }
 
 impl FileSet {
-    /// The files that a workload names.
+    /// Returns the files that a workload describes.
     ///
     /// # Errors
     ///
-    /// If a file holds no samples, or if there are more files than 64 bits count.
+    /// If a file holds no samples, or the number of files exceeds 64 bits.
     pub fn new(workload: &Workload) -> Result<FileSet, Error> {
         let dataset = &workload.dataset;
         if dataset.num_samples_per_file == 0 {
@@ -102,7 +104,7 @@ impl FileSet {
         let files = files.ok_or(Error::Overflow { what: "the files" })?;
         let largest = dataset.num_files_train.max(dataset.num_files_eval);
         largest.checked_mul(dataset.num_samples_per_file).ok_or(Error::Overflow { what: "the samples" })?;
-        // A part of a larger data set is named, and sized, as a part of it.
+        // A part of a larger dataset has the names and sizes of that dataset.
         let generated = dataset.num_files_generated.unwrap_or(0).max(dataset.num_files_train);
         let files = files.max(generated.saturating_add(dataset.num_files_eval));
         let naming = |split, len, subfolders| Naming {
@@ -133,11 +135,11 @@ impl FileSet {
         })
     }
 
-    /// The same files as the first ones of a larger data set that was generated with these counts: the names carry
-    /// the count of the data set, not the count that is used.
+    /// Returns these files as the first ones of a larger dataset that was generated with these counts. The names then
+    /// contain the number of files of that dataset.
     ///
     /// Shapes drawn by `record_length_bytes_stdev` depend on the position among all generated files, so the evaluation
-    /// files take the draws that follow those of the `train` files generated.
+    /// files take the draws that follow those of the `train` generated training files.
     #[must_use]
     pub fn generated_as(mut self, train: u64, eval: u64) -> FileSet {
         self.train.of = train.max(self.train.len);
@@ -149,8 +151,9 @@ impl FileSet {
         self
     }
 
-    /// The same files, whose names in a split are these, relative to the data folder, in the order of the reference's sorted
-    /// list: files that another program made. Names beyond the number of files that are read are left out.
+    /// Replaces the names of a split by listed ones, for files that another program wrote. Names are relative to the
+    /// data folder and in the order of the reference's sorted list. Names beyond the number of files that are read are
+    /// dropped.
     #[must_use]
     pub fn listed<'a>(mut self, split: Split, keys: impl IntoIterator<Item = &'a str>) -> FileSet {
         let naming = match split {
@@ -166,7 +169,7 @@ impl FileSet {
         self
     }
 
-    /// The same files, of which those listed of a split hold so many bytes together.
+    /// Sets the total size in bytes of the listed files of a split.
     #[must_use]
     pub fn holding(mut self, split: Split, bytes: u64) -> FileSet {
         let naming = match split {
@@ -179,7 +182,7 @@ impl FileSet {
         self
     }
 
-    /// Bytes of a training sample on average where the training files were listed, with their sizes.
+    /// Returns the mean size in bytes of a training sample, if the training files were listed with their sizes.
     #[must_use]
     pub fn listed_sample_bytes(&self) -> Option<f64> {
         let names = self.train.listed.as_ref()?;
@@ -187,21 +190,22 @@ impl FileSet {
         Some(names.bytes? as f64 / samples.max(1) as f64)
     }
 
-    /// Whether the names of any files were listed: nothing is known of what such files hold.
+    /// Returns whether any names were listed. The content of such files is unknown.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.train.listed.is_some() || self.eval.listed.is_some()
     }
 
-    /// Whether the MLPerf fork expects other names of a split's sub-folders than it generates where it does not list
-    /// (`dataset.skip_listing`): their numbers are as wide as the last one's, and one sub-folder is a folder too.
+    /// Returns whether the MLPerf fork, if it does not list the dataset (`dataset.skip_listing`), expects other names
+    /// of sub-folders than it generates. In those names, numbers are as wide as the last one, and a single sub-folder
+    /// exists too.
     #[must_use]
     pub fn has_short_folders(&self, split: Split) -> bool {
         let count = self.naming(split).subfolders;
         count == 1 || count > 1 && digits(count) != digits(count - 1)
     }
 
-    /// The same files in sub-folders of a split with those names.
+    /// Switches the sub-folders of a split to those names.
     #[must_use]
     pub fn with_short_folders(mut self, split: Split) -> FileSet {
         match split {
@@ -211,31 +215,31 @@ impl FileSet {
         self
     }
 
-    /// Number of files of a split, as configured (nothing trimmed).
+    /// Returns the configured number of files of a split, before trimming.
     #[must_use]
     pub fn len(&self, split: Split) -> u64 {
         self.naming(split).len
     }
 
-    /// Number of all files.
+    /// Returns the number of all files.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.train.len + self.eval.len
     }
 
-    /// Samples in every file.
+    /// Returns the number of samples per file.
     #[must_use]
     pub fn samples_per_file(&self) -> u64 {
         self.samples
     }
 
-    /// Format of all files.
+    /// Returns the format of all files.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Combined number of file `index` of a split.
+    /// Returns the combined number of file `index` of a split.
     #[must_use]
     pub fn combined(&self, split: Split, index: u64) -> u64 {
         match split {
@@ -244,7 +248,7 @@ impl FileSet {
         }
     }
 
-    /// The file with this combined number; below [`FileSet::total`] it exists.
+    /// Returns the file with this combined number, which must be less than [`FileSet::total`].
     #[must_use]
     pub fn file(&self, combined: u64) -> File {
         let (naming, index) = self.place(combined);
@@ -259,14 +263,14 @@ impl FileSet {
         }
     }
 
-    /// Name of a file alone, relative to the data folder.
+    /// Returns the name of a file, relative to the data folder.
     #[must_use]
     pub fn key(&self, combined: u64) -> String {
         let (naming, index) = self.place(combined);
         naming.key(index)
     }
 
-    /// Shape of the records of a file, in elements.
+    /// Returns the shape of the records of a file, in elements.
     #[must_use]
     pub fn dims(&self, combined: u64) -> Vec<u64> {
         match &self.shape {
@@ -281,13 +285,13 @@ impl FileSet {
         }
     }
 
-    /// Whether the records of all files have one shape; otherwise each file's is drawn.
+    /// Returns whether all records have the same shape; otherwise, a shape is drawn for each file.
     #[must_use]
     pub fn has_equal_shapes(&self) -> bool {
         matches!(self.shape, Shape::Equal(_))
     }
 
-    /// Folders below the data folder that generation creates, parents first.
+    /// Returns the folders below the data folder that generation creates, parents first.
     #[must_use]
     pub fn folders(&self) -> Vec<String> {
         let mut folders = Vec::new();
@@ -319,8 +323,8 @@ impl FileSet {
 }
 
 impl File {
-    /// Names of the index files, relative to the data folder: `index/train/img_0_of_8.tfrecord.idx`, or the data file's
-    /// own name with `.off.idx` and `.sz.idx`.
+    /// Returns the names of the index files, relative to the data folder: `index/train/img_0_of_8.tfrecord.idx`, or the
+    /// name of the data file with `.off.idx` and `.sz.idx`.
     #[must_use]
     pub fn index_keys(&self) -> Vec<(IndexFile, String)> {
         let key = &self.key;
@@ -361,19 +365,19 @@ impl Naming {
     }
 }
 
-/// Decimal digits of a count: the reference pads to the width of N, not of N − 1.
+/// Returns the number of decimal digits of a count. The reference pads numbers to the width of N, not of N − 1.
 fn digits(count: u64) -> usize {
     count.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
-/// One pair of dimensions per file, as every generator of the reference draws them on every rank.
+/// Draws one pair of dimensions per file, as every generator of the reference does on every rank.
 fn draw_dimensions(side: f64, stdev: f64, files: u64) -> Box<[[u32; 2]]> {
     let mut generator = Mt19937::new(DIMENSION_SEED);
     let mut draw = || u32::try_from(whole(generator.normal(side, stdev)).max(1)).unwrap_or(u32::MAX);
     (0..files).map(|_| [draw(), draw()]).collect()
 }
 
-/// Truncation toward zero; negative values and NaN become 0.
+/// Truncates toward zero; negative values and NaN become 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is what is meant")]
 fn whole(value: f64) -> u64 {
     value as u64

@@ -1,4 +1,4 @@
-//! A hash of what decides a plan.
+//! Fingerprints: hashes of everything that determines a plan.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_json::json;
 
 use crate::{FileSet, Split, World};
 
-/// Raised when equal inputs begin to mean another plan.
+/// Version of the planning rules; increased when equal inputs produce a different plan.
 const PLAN_VERSION: u32 = 1;
 
-/// Hash of everything that decides a plan: equal fingerprints, equal plans, whatever the machine.
+/// Hash of everything that determines a plan. Equal fingerprints mean equal plans on every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub u128);
 
 impl Fingerprint {
-    /// The hash as bytes, most significant first.
+    /// Returns the hash as bytes, most significant byte first.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -29,7 +29,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Hashes the keys that the plan depends on; how requests are carried (endpoints, parts, windows) is left out.
+/// Hashes the keys that the plan depends on. Keys that concern requests (endpoints, parts, windows) are excluded.
 pub(crate) fn of(workload: &Workload, files: &FileSet, world: World) -> Fingerprint {
     let Workload { workflow, dataset, reader, train, evaluation, dlio_rs, .. } = workload;
     let names = [Split::Train, Split::Eval].map(|split| match files.len(split) {
@@ -71,7 +71,8 @@ pub(crate) fn of_checkpoints(workload: &Workload, world: World) -> Fingerprint {
     Fingerprint(fnv1a_128(decisive.to_string().as_bytes()))
 }
 
-/// A number for a thing with these names; the names are kept apart by a byte that none of them has.
+/// Returns a number that identifies an object with these names. The names are joined with a byte that none of them
+/// contains.
 pub(crate) fn number(names: &[&str], seed: u64) -> u64 {
     let hash = fnv1a_128(names.join("\0").as_bytes());
     let [high, low] = [hash >> 64, hash & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or_default());

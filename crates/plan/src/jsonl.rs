@@ -1,17 +1,17 @@
-//! The plan as JSON lines: one object per sample read.
+//! Output of a plan as JSON lines, one object per sample read.
 
 use serde::Serialize;
 
 use crate::{LaneStep, SampleRead, Split, TrainingPlan};
 
-/// Which part of a plan is written.
+/// The part of a plan to output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Only this rank; `None`: all.
+    /// The rank to output; `None` for all ranks.
     pub rank: Option<u32>,
-    /// Only this epoch; `None`: all.
+    /// The epoch to output; `None` for all epochs.
     pub epoch: Option<u32>,
-    /// Only this split; `None`: training and, after the epochs that have one, evaluation.
+    /// The split to output; `None` for training and, after epochs that have one, evaluation.
     pub split: Option<Split>,
 }
 
@@ -30,7 +30,7 @@ struct Record<'a> {
     surplus: bool,
 }
 
-/// Where a lane's steps belong.
+/// Rank, epoch, split and lane of some steps.
 #[derive(Clone, Copy)]
 struct Place {
     epoch: u32,
@@ -39,9 +39,9 @@ struct Place {
     split: Split,
 }
 
-/// One JSON object per sample read, without line ends, lazily: epoch by epoch, rank by rank, training before evaluation,
-/// worker by worker, each in the order in which that worker reads. Reads of an evaluation carry `"phase":"eval"`, a
-/// batch that is read but never computed on `"surplus":true`. Worker numbers start at 0.
+/// Returns one JSON object per sample read, without newlines and computed lazily: epoch by epoch, rank by rank,
+/// training before evaluation, and worker by worker in the reading order of the worker. Reads of an evaluation have
+/// `"phase":"eval"`, and a batch that is read but not computed on has `"surplus":true`. Worker numbers start at 0.
 pub fn jsonl(plan: &TrainingPlan, selection: Selection) -> impl Iterator<Item = String> {
     places(plan, selection)
         .flat_map(|place| {
@@ -77,6 +77,6 @@ fn record(plan: &TrainingPlan, place: Place, (step, surplus): (u64, bool), sampl
     let file = &plan.files().key(sample.file);
     let SampleRead { index, sample, .. } = sample;
     let record = Record { epoch, rank, worker, phase, step, index, file, sample, surplus };
-    // Numbers, booleans and strings cannot fail to serialise.
+    // Serializing numbers, booleans and strings cannot fail.
     serde_json::to_string(&record).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
-//! Who does what, in which order: the plan of a run, computed from a workload and a world, never stored.
+//! The plan of a run: which rank does what, in which order. It is computed from a workload and a world and never
+//! stored.
 //!
-//! Invariant: everything here is a pure function of (workload, world, rank, epoch, index). No I/O, no clock, no
-//! environment, no threads; iterators are lazy and a plan for 50 million files costs no more than one for 8, except
-//! where compatibility with numpy's shuffles needs an array of file numbers.
+//! Invariant: everything here is a pure function of (workload, world, rank, epoch, index), without I/O, clocks,
+//! environment variables or threads. Iterators are lazy. A plan for 50 million files costs no more than a plan for 8
+//! files, except that compatibility with numpy's shuffles requires an array of file numbers.
 
 pub mod checkpoint;
 mod counts;

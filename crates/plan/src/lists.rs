@@ -1,50 +1,51 @@
-//! Lists of numbers that cannot be computed place by place, because numpy's shuffles permute them as a whole.
+//! Lists of numbers that cannot be computed element by element, because numpy's shuffles permute them as a whole.
 //!
-//! A list is made when its epoch is first asked for, and may be as large as memory allows. Who keeps it is a seam: a
-//! process for itself ([`OwnLists`]), or one copy for all ranks of a node.
+//! A list is computed when its epoch is first requested, and may be as large as memory allows. Its storage is a seam: a
+//! process keeps its own lists ([`OwnLists`]), or all ranks of a node share one copy.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a list is for.
+/// Purpose of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// The file lists of all ranks: the training files, then the evaluation files.
+    /// File lists of all ranks: the training files, followed by the evaluation files.
     Files,
-    /// The order of a rank's samples; the same for all ranks with as many.
+    /// Order of the samples of a rank; equal for all ranks with the same number of samples.
     Samples,
-    /// The training files of all ranks, one rank after the other (mlperf dialect).
+    /// Training files of all ranks, concatenated in the order of the ranks (mlperf dialect).
     TrainShards,
-    /// The evaluation files of all ranks, one rank after the other (mlperf dialect).
+    /// Evaluation files of all ranks, concatenated in the order of the ranks (mlperf dialect).
     EvalShards,
 }
 
-/// One list, which has other numbers in every epoch.
+/// Identifies a list, whose numbers differ between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct List {
-    /// What it is for.
+    /// Purpose.
     pub purpose: Purpose,
-    /// Numbers in it.
+    /// Number of elements.
     pub len: u32,
 }
 
-/// Brings the numbers of a list to an epoch; it is told which epoch's they are, `None`: nobody's.
+/// Computes the numbers of a list for an epoch from the numbers in the slice. The argument is the epoch of those
+/// numbers, or `None` if they are uninitialized.
 pub type Make<'a> = &'a mut dyn FnMut(Option<u32>, &mut [u32]);
 
-/// Keeps lists.
+/// Storage of lists.
 pub trait Lists: fmt::Debug + Send + Sync {
-    /// The numbers of a list in an epoch: those that are there, or what `make` makes.
+    /// Returns the numbers of a list in an epoch: the stored ones, or those that `make` computes.
     fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers;
 }
 
-/// The numbers of a list in one epoch; they stay as they are as long as anybody has them.
+/// Numbers of a list in one epoch. They do not change as long as a reference to them exists.
 #[derive(Clone)]
 pub struct Numbers(Arc<dyn AsRef<[u32]> + Send + Sync>);
 
 impl Numbers {
-    /// Numbers that somebody keeps.
+    /// Wraps numbers that are stored elsewhere.
     #[must_use]
     pub fn new(kept: Arc<dyn AsRef<[u32]> + Send + Sync>) -> Self {
         Self(kept)
@@ -65,7 +66,8 @@ impl fmt::Debug for Numbers {
     }
 }
 
-/// Lists in the memory of one process. The last epoch of each is kept, because all lanes of an epoch ask for the same.
+/// Lists in the memory of one process. The latest epoch of each list is kept because all lanes of an epoch request the
+/// same numbers.
 #[derive(Debug, Default)]
 pub struct OwnLists {
     kept: Mutex<HashMap<List, Arc<Mutex<Option<Kept>>>>>,
@@ -79,7 +81,7 @@ struct Kept {
 
 impl Lists for OwnLists {
     fn numbers(&self, list: List, epoch: u32, make: Make<'_>) -> Numbers {
-        // A lock for each list, so that two can be made at the same time.
+        // Each list has its own lock, so that two lists can be computed at the same time.
         let place = Arc::clone(lock(&self.kept).entry(list).or_default());
         let mut kept = lock(&place);
         let (have, mut numbers) = match kept.take().filter(|kept| kept.epoch <= epoch) {
@@ -87,7 +89,7 @@ impl Lists for OwnLists {
             None => (None, Arc::new(vec![0_u32; list.len as usize])),
         };
         if have != Some(epoch) {
-            // In place, unless a lane of an earlier epoch still reads by these numbers.
+            // The numbers are updated in place, unless a lane of an earlier epoch still uses them.
             make(have, Arc::<Vec<u32>>::make_mut(&mut numbers).as_mut_slice());
         }
         *kept = Some(Kept { epoch, numbers: Arc::clone(&numbers) });
@@ -96,11 +98,11 @@ impl Lists for OwnLists {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept is complete at all times, so a panic elsewhere cannot have spoilt it.
+    // The stored lists are always complete, so a panic of another thread cannot have damaged them.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts 0, 1, 2, … into a list.
+/// Fills a list with 0, 1, 2, and so on.
 pub(crate) fn count_up(numbers: &mut [u32]) {
     for (number, value) in numbers.iter_mut().zip(0..) {
         *number = value;
@@ -113,7 +115,7 @@ mod tests {
 
     const LIST: List = List { purpose: Purpose::Files, len: 3 };
 
-    /// Writes which epoch was made of which.
+    /// Records which epoch was computed from which.
     fn made(lists: &OwnLists, epoch: u32) -> Numbers {
         lists.numbers(LIST, epoch, &mut |have, numbers| numbers.fill(100 * have.unwrap_or(99) + epoch))
     }

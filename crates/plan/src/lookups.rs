@@ -1,4 +1,4 @@
-//! What a reader looks up when it is made, before its first sample: the indexes of all files that it may read.
+//! Index lookups of a reader when it is created, before its first sample.
 
 use dlio_config::vocabulary::{DataLoader, Dialect, IndexFile};
 
@@ -7,18 +7,19 @@ use crate::{Split, TrainingPlan};
 
 /// The files whose indexes a lane reads before the first sample of an epoch or evaluation.
 pub struct Lookups {
-    /// The loader makes a new reader for this epoch, which knows nothing of what an earlier one has read.
+    /// The loader creates a new reader for this epoch, which has no indexes from earlier epochs.
     pub fresh: bool,
-    /// Combined numbers of the files, in the order of the reader's map; a file may come again.
+    /// Combined numbers of the files, in the order of the reader's map; a file may occur several times.
     pub files: Box<dyn Iterator<Item = u64> + Send>,
 }
 
 impl TrainingPlan {
-    /// The lookups of a lane's reader. Empty for formats without an index of offsets, and where an index is only read
-    /// when its file is opened: in every dialect but `dlio`.
+    /// Returns the lookups of a lane's reader. They are empty for formats without an index of offsets, and in dialects
+    /// other than `dlio`, where an index is read only when its file is opened.
     ///
-    /// The reference's index readers look up every file of their rank, in every worker, in the order of the shuffled samples
-    /// (the only trace of that shuffle under torch); its iterative readers those of their thread, anew in every epoch.
+    /// In the reference, every worker of an index reader looks up every file of its rank, in the order of the shuffled
+    /// samples; under torch, this is the only effect of that shuffle. An iterative reader looks up the files of its
+    /// thread, in every epoch again.
     #[must_use]
     pub fn lookups(&self, rank: u32, split: Split, epoch: u32, lane: u32) -> Lookups {
         let reading = self.reading();
@@ -39,7 +40,7 @@ impl TrainingPlan {
                 let records = self.files().samples_per_file();
                 let first = self.files().combined(split, start / records);
                 let files = (start % records + samples).div_ceil(records);
-                // The loader of torch pickles the map of the first epoch.
+                // The torch loader pickles the map of the first epoch.
                 let epoch = if fresh { epoch } else { 1 };
                 match u32::try_from(samples).ok().filter(|_| files > 1) {
                     Some(samples) if let Some(order) = reading.shuffles.sample_order(samples, epoch) => {

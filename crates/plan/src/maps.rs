@@ -1,7 +1,7 @@
-//! The sample maps that the reference builds, as a view for tests and for the curious.
+//! The sample maps that the reference builds, for tests and for inspection.
 //!
-//! They are built before the main program trims the file list, and for the index sampler they are in order of
-//! construction: the loader reads in ascending order all the same.
+//! The reference builds them before its main program trims the file list. Maps of the index sampler are in the order of
+//! their construction, although the loader reads in ascending order.
 
 use dlio_config::Workload;
 use dlio_config::vocabulary::Sampler;
@@ -9,16 +9,16 @@ use dlio_config::vocabulary::Sampler;
 use crate::reading::Reading;
 use crate::{Error, FileSet, SampleRead, Split, World};
 
-/// One rank's map of one epoch.
+/// Sample map of one rank in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SampleMap {
-    /// Index sampler: the rank's samples in order of construction.
+    /// Index sampler: the samples of the rank, in the order of construction.
     Index(Vec<SampleRead>),
-    /// Iterative sampler: per reader thread.
+    /// Iterative sampler: the samples of each reader thread.
     Threads(Vec<Vec<SampleRead>>),
 }
 
-/// The map that the reference builds for a rank, of the untrimmed file list, whatever the dialect.
+/// Returns the map that the reference builds for a rank from the untrimmed file list, regardless of the dialect.
 ///
 /// # Errors
 ///

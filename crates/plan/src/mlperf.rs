@@ -1,9 +1,10 @@
-//! How the loaders of the MLPerf Storage fork read: which data set class, how deep its windows are, how much of a file.
+//! Reading behavior of the loaders of the MLPerf Storage fork: the class of the dataset, the depth of its windows, and
+//! the part of a file that is read.
 //!
-//! The fork keeps the bytes of everything that it has read ahead; here nobody holds a record, so windows are numbers of
-//! operations only. Two of its client artefacts are not copied: that batches of the libraries other than s3dlio wait for
-//! whole chunks of files (the window slides instead, as deep as the fork's and no further ahead than its chunk), and
-//! that its workers keep the file list of the first epoch.
+//! The fork keeps the bytes of everything that it has read ahead. This program does not keep records, so its windows
+//! only count operations. Two artifacts of the fork's client are not copied. First, batches of libraries other than
+//! s3dlio wait for whole chunks of files; here, the window slides, as deep as the fork's and at most one chunk ahead.
+//! Second, the fork's workers keep the file list of the first epoch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,50 +15,50 @@ use dlio_config::{RowGroupReader, Workload};
 
 use crate::counts::{Counts, Kind};
 use crate::shards::Shards;
-use crate::{Error, Lists, Split, World};
+use crate::{Error, Lists, World};
 
-/// Operations that torch lets a worker of an iterable data set begin before the loop takes a batch.
+/// Batches that a torch worker of an iterable dataset may begin before the training loop takes a batch.
 pub(crate) const TORCH_BATCHES: u32 = 2;
 
-/// How the lanes of an iterable data set read ahead.
+/// Read-ahead of the lanes of an iterable dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pipeline {
-    /// Pieces of a lane in flight at the same time.
+    /// Pieces of a lane that are in flight at the same time.
     pub in_flight: u32,
-    /// Pieces of a lane that are in flight or have arrived without being part of a batch yet.
+    /// Pieces of a lane that are in flight, or that have arrived and are not part of a batch yet.
     pub begun: u32,
-    /// While one is waited for, one more than that is begun.
+    /// While the lane waits for a piece, it begins one piece more than `begun`.
     pub eager: bool,
-    /// Pieces become batches in the order of the plan; otherwise in the order in which they arrive.
+    /// Pieces become batches in the order of the plan; otherwise, in the order of their arrival.
     pub ordered: bool,
-    /// Pieces are row groups, which the footers of their files tell; `None`: they are files.
+    /// Pieces are row groups, which are found in the footers of their files; `None` if pieces are files.
     pub footers: Option<Footers>,
 }
 
-/// When the footers of the files of a lane are read.
+/// Time at which a lane reads the footers of its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Footers {
-    /// Those of all files before the first row group.
+    /// All footers are read before the first row group.
     First {
-        /// So many at a time; the next ones follow when all of these have come.
+        /// Footers that are read at a time. The next ones are requested when all of these have arrived.
         at_a_time: u32,
-        /// Those of one epoch are known in the next.
+        /// Footers are kept for the following epochs.
         kept: bool,
     },
-    /// That of each file before the row groups of the file before it, anew in every epoch.
+    /// The footer of each file is read before the row groups of the preceding file, in every epoch again.
     Ahead,
 }
 
-/// What of the reading is the fork's own.
+/// Reading behavior that is specific to the mlperf dialect.
 #[derive(Debug, Clone)]
 pub(crate) struct Fork {
     pub(crate) shards: Shards,
     pub(crate) pipeline: Option<Pipeline>,
-    /// Files are read whole and not looked into.
+    /// Files are read as a whole and not parsed.
     pub(crate) whole: bool,
-    /// Samples of one piece of an iterable data set.
+    /// Samples per piece of an iterable dataset.
     pub(crate) piece: u64,
-    /// Lane k begins every epoch after k times this long.
+    /// Lane k delays the start of every epoch by k times this duration.
     pub(crate) stagger: Duration,
 }
 
@@ -94,18 +95,19 @@ impl Fork {
     }
 }
 
-/// The kind of data set that reads a format from a storage under pytorch.
+/// Returns the kind of dataset class that pytorch uses for the format on this storage.
 pub(crate) fn kind(workload: &Workload) -> Kind {
     let objects = !matches!(workload.stored_on(), StorageType::LocalFs | StorageType::ParallelFs);
     match workload.dataset.format {
         Format::Npz | Format::Npy | Format::Jpeg | Format::Png if objects => Kind::Iterable,
-        // The fork reads Parquet with direct_fs sample by sample, every lane the row groups of all; that is not copied.
+        // With direct_fs, the fork reads Parquet sample by sample, and every lane reads the row groups of all lanes;
+        // this is not copied.
         Format::Parquet => Kind::Iterable,
         _ => Kind::Index,
     }
 }
 
-/// Reads that a rank has in flight at most where its lanes stream files or row groups; 1 where they do not.
+/// Returns the maximum number of reads that a rank has in flight if its lanes stream files or row groups; 1 otherwise.
 #[must_use]
 pub fn reads_in_flight(workload: &Workload) -> u32 {
     let Workload { reader, dlio_rs, .. } = workload;
@@ -117,7 +119,7 @@ pub fn reads_in_flight(workload: &Workload) -> u32 {
     }
 }
 
-/// How deep the lanes of an iterable data set read ahead.
+/// Returns how the lanes of an iterable dataset read ahead.
 fn pipeline(workload: &Workload) -> Pipeline {
     if let Some(reader) = workload.row_group_reader() {
         return row_groups(workload, reader);
@@ -132,14 +134,15 @@ fn pipeline(workload: &Workload) -> Pipeline {
         (_, StorageLibrary::S3TorchConnector) => chunked(1),
         _ => {
             let in_flight = windows.prefetch_window.unwrap_or(64).max(1);
-            // What has arrived waits in a queue as long as the window.
+            // Arrived files wait in a queue that is as long as the window.
             files(in_flight, in_flight.saturating_mul(2), false)
         }
     }
 }
 
-/// The windows of the fork's readers of Parquet. s3dlio begins a request when one is used up; the others begin the next
-/// and then wait for the one they need, their threads being the limit of what is in flight.
+/// Returns the windows of the fork's Parquet readers. The reader of s3dlio begins a request when one is consumed. The
+/// others begin the next request and then wait for the one that they need; their threads limit the number of requests
+/// in flight.
 fn row_groups(workload: &Workload, reader: RowGroupReader) -> Pipeline {
     let windows = &workload.storage.windows;
     let window = windows.prefetch_window.unwrap_or(64).max(1);
@@ -161,7 +164,7 @@ fn row_groups(workload: &Workload, reader: RowGroupReader) -> Pipeline {
     Pipeline { in_flight, begun, eager: reader == RowGroupReader::Ranges, ordered: true, footers: Some(footers) }
 }
 
-/// Whether files are read whole, without a look into them.
+/// Returns whether files are read as a whole, without being parsed.
 fn whole(workload: &Workload) -> bool {
     let Workload { reader, dataset, .. } = workload;
     let objects = matches!(workload.stored_on(), StorageType::S3 | StorageType::Aistore);
@@ -174,7 +177,8 @@ fn whole(workload: &Workload) -> bool {
     }
 }
 
-/// Samples of one piece: a file, or the row groups of one request, as long as the configuration has them.
+/// Returns the number of samples per piece. A piece is a file, or the row groups of one request with the configured row
+/// group size.
 fn piece(workload: &Workload) -> u64 {
     let file = workload.dataset.num_samples_per_file;
     let request = || workload.dataset.parquet.row_group_size.saturating_mul(workload.coalesce_rgs());
@@ -184,7 +188,7 @@ fn piece(workload: &Workload) -> u64 {
 fn mean(time: &TimeSpec) -> Duration {
     let seconds = match *time {
         TimeSpec::Constant { mean } | TimeSpec::Normal { mean, .. } => mean,
-        // The fork looks for a mean, and takes 0 where there is none.
+        // The fork reads the mean of the specification, or 0 if it has none.
         _ => 0.0,
     };
     Duration::try_from_secs_f64(seconds).unwrap_or_default()

@@ -1,9 +1,10 @@
-//! Permutations that are computed, not stored, from a seed of their own.
+//! Permutations that are computed rather than stored.
 
 use dlio_event::mix::splitmix64;
 
-/// A permutation of `0..len` that is computed, not stored: a Feistel network over the next even power of two, walked
-/// until it lands inside. Fewer than four steps on average, no memory, random access.
+/// A permutation of `0..len` that is computed rather than stored. It is a Feistel network over the next even power of
+/// two, applied repeatedly until the result is in range: fewer than four times on average. It needs no memory and has
+/// random access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Permutation {
     len: u64,
@@ -19,7 +20,7 @@ impl Permutation {
         Self { len, half_bits: bits.div_ceil(2).max(1), key }
     }
 
-    /// Where position `at` (below the length) goes.
+    /// Returns the image of position `at`, which must be less than the length.
     pub(crate) fn apply(&self, at: u64) -> u64 {
         debug_assert!(at < self.len, "position {at} is outside a permutation of {}", self.len);
         let mut position = self.scramble(at);

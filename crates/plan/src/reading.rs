@@ -1,4 +1,4 @@
-//! How a workload's loader and sampler read: which of the orders, with which counts.
+//! The reading order and the counts that follow from a workload's loader and sampler.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::order::{
 };
 use crate::{Error, FileSet, Handles, List, Lists, OwnLists, Purpose, Split, World};
 
-/// Everything about reading that does not depend on rank and epoch.
+/// Properties of reading that do not depend on rank and epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
     pub(crate) kind: Kind,
@@ -22,7 +22,7 @@ pub(crate) struct Reading {
     pub(crate) train: Counts,
     pub(crate) eval: Counts,
     pub(crate) shuffles: Shuffles,
-    /// What is special to the mlperf dialect.
+    /// Reading behavior that is specific to the mlperf dialect.
     pub(crate) fork: Option<Fork>,
     loader: DataLoader,
     native_shuffles: (Shuffle, Shuffle),
@@ -30,7 +30,7 @@ pub(crate) struct Reading {
     prefetch: u32,
     handles: Handles,
     epochs: u32,
-    /// See [`Streams`].
+    /// Records in the shuffle buffer; see [`Streams`].
     buffered: u64,
 }
 
@@ -69,7 +69,8 @@ impl Reading {
             limit(train_counts.files.saturating_add(eval_counts.files), "the training and evaluation files")?;
             (limit(train_counts.files, "the training files")?, limit(eval_counts.files, "the evaluation files")?)
         } else {
-            // Nobody asks for the lists themselves then; the lengths only matter for what the shuffles draw.
+            // The lists are not requested in this case. Only their lengths matter, because they determine the draws of
+            // the shuffles.
             (saturated(train_counts.files), saturated(eval_counts.files))
         };
         let lists: Arc<dyn Lists> = Arc::new(OwnLists::default());
@@ -91,7 +92,7 @@ impl Reading {
             prefetch: reader.prefetch_size,
             handles: handles(kind, reader.read_type, dataset.format),
             epochs: train.epochs,
-            // A shuffle of the native dialect is one of the whole order.
+            // In the native dialect, a shuffle permutes the whole order, without a buffer.
             buffered: if list_samples && dlio_rs.dialect != Dialect::Native {
                 reader.shuffle_size.saturating_sub(1)
             } else {
@@ -102,7 +103,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// Reading of the untrimmed lists with the reference's shares.
+    /// Returns the reading of untrimmed lists with the shares of the reference.
     pub(crate) fn untrimmed(workload: &Workload, files: &FileSet, world: World) -> Result<Self, Error> {
         let mut reading = Self::new(workload, files, world)?;
         for counts in [&mut reading.train, &mut reading.eval] {
@@ -113,7 +114,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// The same, with its lists kept elsewhere.
+    /// Returns the same reading with another storage of its lists.
     pub(crate) fn with_lists(mut self, lists: &Arc<dyn Lists>) -> Self {
         self.shuffles.lists = Arc::clone(lists);
         if let Some(fork) = &mut self.fork {
@@ -122,7 +123,7 @@ impl Reading {
         self
     }
 
-    /// The lists that reading a split in the order of an epoch takes.
+    /// Returns the lists that reading a split in the order of an epoch requires.
     pub(crate) fn lists(&self, split: Split) -> Vec<List> {
         if self.counts(split).files == 0 {
             return Vec::new();
@@ -130,7 +131,7 @@ impl Reading {
         match (&self.fork, self.kind, self.dialect) {
             (Some(fork), ..) => fork.shards.of(split).into_iter().collect(),
             (None, Kind::Iterative, Dialect::Dlio) => {
-                // All ranks have equally many samples after trimming, so rank 0 stands for all.
+                // After trimming, all ranks have the same number of samples, so rank 0 is representative.
                 let samples = self.shuffles.samples(saturated(self.share(0, split).1));
                 self.shuffles.files().into_iter().chain(samples).collect()
             }
@@ -138,7 +139,7 @@ impl Reading {
         }
     }
 
-    /// Makes a list of an epoch, if it is not there.
+    /// Computes a list of an epoch if it is not stored.
     pub(crate) fn make_list(&self, list: List, epoch: u32) {
         match (list.purpose, &self.fork) {
             (Purpose::Files, _) => drop(self.shuffles.file_numbers(list, epoch)),
@@ -166,7 +167,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The steps of a split.
+    /// Returns the steps of a split.
     pub(crate) fn steps(&self, workload: &Workload, split: Split) -> Result<SplitSteps, Error> {
         let counts = self.counts(split);
         let per_step = counts.batch_size.saturating_mul(u64::from(self.world.size));
@@ -180,20 +181,20 @@ impl Reading {
             full = 0;
         }
         if self.loader == DataLoader::Synthetic && self.dialect == Dialect::Dlio {
-            // The loader counts to the batches of the whole world, not of the rank, and stops one short of them.
+            // The loader counts the batches of the whole world rather than of the rank, and stops one batch early.
             full = full.min((self.samples(split) / counts.batch_size).saturating_sub(1));
         }
         let run = limit.map_or(full, |limit| limit.min(full));
-        // All ranks have equally many samples after trimming, so rank 0 stands for all.
+        // After trimming, all ranks have the same number of samples, so rank 0 is representative.
         let native = self.dialect == Dialect::Native;
         let left = if native || run == 0 { 0 } else { self.available(split).saturating_sub(run) };
-        // The loop fetches one batch before it sees that it is over. The generators of tf.data run ahead of a loop that no
-        // limit stops: each has then read its last, padded batch.
+        // The training loop fetches one batch before it notices that it has finished. Without a limit, the generators
+        // of tf.data run ahead, and each has read its last, padded batch by then.
         let ahead = if self.kind == Kind::Iterative && run == full { left } else { left.min(1) };
         Ok(SplitSteps { configured, full, run, ahead })
     }
 
-    /// Steps that the files that are read allow.
+    /// Returns the number of steps that the files allow.
     fn full(&self, split: Split) -> u64 {
         let counts = self.counts(split);
         match (&self.fork, self.kind) {
@@ -203,7 +204,8 @@ impl Reading {
         }
     }
 
-    /// Batches that rank 0's loader would deliver in an epoch if nobody stopped it. Needs no shuffled order.
+    /// Returns the number of batches that the loader of rank 0 would deliver in an epoch without a limit. Does not
+    /// compute a shuffled order.
     fn available(&self, split: Split) -> u64 {
         match (self.kind, &self.fork, self.dialect) {
             (Kind::Blank, ..) => 0,
@@ -216,7 +218,7 @@ impl Reading {
         }
     }
 
-    /// Samples of a split in the files that are read from.
+    /// Returns the number of samples of a split, in the files that are read.
     pub(crate) fn samples(&self, split: Split) -> u64 {
         self.counts(split).files * self.samples_per_file
     }
@@ -243,7 +245,7 @@ impl Reading {
     pub(crate) fn lanes(&self) -> u32 {
         match self.kind {
             Kind::Index | Kind::Blank if self.loader != DataLoader::Tensorflow => self.read_threads,
-            // tf.data has no lane-less mode; an iterable data set reads ahead while the loop computes in any case.
+            // tf.data always has a lane. An iterable dataset reads ahead while the loop computes in any case.
             _ => self.read_threads.max(1),
         }
     }
@@ -254,7 +256,7 @@ impl Reading {
         match self.loader {
             _ if self.lanes() == 0 => 1,
             _ if self.kind == Kind::Iterable => TORCH_BATCHES.min(self.read_threads.saturating_add(1)),
-            // torch's prefetch_factor; 0 is refused there, and the reference then leaves it at its default.
+            // The prefetch_factor of torch. Torch refuses 0, and the reference then keeps the default.
             DataLoader::Pytorch => {
                 if per_lane == 0 {
                     2
@@ -262,9 +264,11 @@ impl Reading {
                     per_lane
                 }
             }
-            // One pipeline: all streams together may be `prefetch_size` batches ahead of the one being made.
+            // All streams form one pipeline, which may be `prefetch_size` batches ahead of the batch that is being
+            // assembled.
             DataLoader::Tensorflow if self.kind == Kind::Streams => self.prefetch + 1,
-            // Beside the prefetched batches, tf.data's interleave keeps a finished one and one in the making per thread.
+            // In addition to the prefetched batches, the interleave of tf.data holds one finished and one unfinished
+            // batch per thread.
             DataLoader::Tensorflow => per_lane + 2,
             _ => {
                 if self.prefetch == 0 {
@@ -276,7 +280,7 @@ impl Reading {
         }
     }
 
-    /// Order of one rank's reading.
+    /// Returns the reading order of one rank.
     pub(crate) fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
         match (self.kind, self.dialect) {
             (Kind::Iterable, _) if let Some(fork) = &self.fork => {
@@ -286,7 +290,7 @@ impl Reading {
             (Kind::Streams, _) => {
                 let mut streams = self.streams(rank, split, epoch);
                 if let Some(fork) = &self.fork {
-                    // The files of a stream are sorted by name, whatever their list.
+                    // The files of a stream are sorted by name, regardless of the order of the list.
                     let list = fork.shards.list(rank, split, epoch).sorted(streams.share.full);
                     streams.files = StreamFiles::List(list);
                 }
@@ -296,7 +300,7 @@ impl Reading {
         }
     }
 
-    /// The lanes that read a part of a batch; no shuffle moves a batch from one lane to another.
+    /// Returns the lanes that read a part of a batch. Shuffles do not move batches between lanes.
     pub(crate) fn contributors(&self, rank: u32, split: Split, epoch: u32, batch: u64) -> Vec<u32> {
         match (self.kind, self.dialect) {
             (Kind::Iterable, _) if let Some(fork) = &self.fork => {
@@ -306,18 +310,18 @@ impl Reading {
                 Order::Threads(self.sorted_threads(rank, split)).contributors(batch)
             }
             (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)).contributors(batch),
-            // Whole batches in turn; nobody needs to know of which files.
+            // Lanes take whole batches in turn, so the files do not matter.
             _ if self.fork.is_some() => vec![u32::try_from(batch % u64::from(self.lanes().max(1))).unwrap_or_default()],
             _ => self.order(rank, split, epoch).contributors(batch),
         }
     }
 
-    /// The streams of an iterable data set.
+    /// Returns the streams of an iterable dataset.
     pub(crate) fn iterable(&self, fork: &Fork, rank: u32, split: Split, epoch: u32) -> Iterable {
         Iterable { list: fork.shards.list(rank, split, epoch), ..self.shape(fork, split) }
     }
 
-    /// The same without its files, for what depends on their number only.
+    /// Returns the streams without their list of files, for values that depend only on the number of files.
     pub(crate) fn shape(&self, fork: &Fork, split: Split) -> Iterable {
         let counts = self.counts(split);
         Iterable {
@@ -356,11 +360,11 @@ impl Reading {
         ascending.shuffled(counts.files, self.native_shuffles, self.shuffles.seed, (split, epoch))
     }
 
-    /// First sample and number of samples of a rank, in the global order.
+    /// Returns the first sample and the number of samples of a rank in the global order.
     pub(crate) fn share(&self, rank: u32, split: Split) -> (u64, u64) {
         let (samples, size, rank) = (self.samples(split), u64::from(self.world.size), u64::from(rank));
         if self.fork.is_some() {
-            // In its own list.
+            // The position is relative to the rank's own list.
             return (0, samples / size);
         }
         if self.dialect == Dialect::Native {
@@ -383,7 +387,7 @@ impl Reading {
         Threads { list, sample_order, ..threads }
     }
 
-    /// The reader threads' entries without any shuffle.
+    /// Returns the entries of the reader threads before any shuffle.
     pub(crate) fn sorted_threads(&self, rank: u32, split: Split) -> Threads {
         let counts = self.counts(split);
         let (start, samples) = self.share(rank, split);
@@ -419,10 +423,11 @@ impl Reading {
             let share = Share { head, head_sample, full: rest / records, tail: rest % records };
             (StreamFiles::From(start / records), share, 1)
         } else {
-            // Trimming left a multiple of the ranks, so there are never fewer files than ranks (record shards).
+            // After trimming, the number of files is a multiple of the number of ranks, so there are never fewer files
+            // than ranks (record shards).
             let share = Share { head: 0, head_sample: 0, full: counts.files / size, tail: 0 };
             let sharded = FileList::Strided { first: u64::from(rank), step: size };
-            // The fork shards the rank's files once more and repeats what is left; that is not copied.
+            // The fork shards the files of the rank a second time and repeats the remainder; this is not copied.
             let passes = if self.fork.is_some() { 1 } else { u64::from(self.epochs) };
             (StreamFiles::List(sharded), share, passes)
         };
@@ -439,7 +444,7 @@ impl Reading {
     }
 }
 
-/// Trimming as the reference does it (quirk 12): a count of files, rounded down to a multiple of a count of samples.
+/// Trims a number of files as the reference does (quirk 12): rounds it down to a multiple of a number of samples.
 fn trimmed(files: u64, unit: u128) -> u64 {
     let kept = u128::from(files) / unit * unit;
     u64::try_from(kept).unwrap_or(files)
@@ -467,9 +472,9 @@ fn kind(loader: DataLoader, sampler: Sampler, format: Format) -> Result<Kind, Er
 fn handles(kind: Kind, read_type: ReadType, format: Format) -> Handles {
     match kind {
         Kind::Iterative | Kind::Streams => Handles::PerFile,
-        // The memory-mapping reader maps every file when it is made and ignores `read_type`.
+        // The memory-mapping reader maps every file when it is created, and ignores `read_type`.
         Kind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
-        // A row group serves all its rows, and a footer all epochs, only while the file stays open.
+        // A row group serves all of its rows, and a footer serves all epochs, only as long as the file stays open.
         Kind::Index | Kind::Iterable if format == Format::Parquet => Handles::Cached,
         Kind::Index | Kind::Iterable | Kind::Blank => match read_type {
             ReadType::OnDemand => Handles::PerSample,

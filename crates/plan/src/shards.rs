@@ -1,13 +1,13 @@
-//! Which files are a rank's own in the mlperf dialect, and how they change hands from epoch to epoch.
+//! The files of each rank in the mlperf dialect, and their exchange between epochs.
 //!
-//! Rank r begins with files r, r + P, r + 2P, …; all ranks have equally many, the remainder is left out. With
-//! `file_shuffle` every epoch shuffles each rank's list, sends element j of rank m's list to rank (j + m) mod P and
-//! shuffles what arrived, starting from the lists of the epoch before.
+//! Rank r begins with files r, r + P, r + 2P, and so on, for P ranks. All ranks have the same number of files; the
+//! remainder is left out. With `file_shuffle`, every epoch starts from the lists of the preceding epoch, shuffles the
+//! list of each rank, sends element j of rank m's list to rank (j + m) mod P, and shuffles the received lists.
 //!
-//! Invariant: every file of a split is in exactly one list, and all lists are equally long at all times.
+//! Invariant: every file of a split is in exactly one list, and all lists have the same length at all times.
 //!
-//! Where a list goes depends on all lists before it, so whoever makes them makes all: one array of file numbers per
-//! split, and a second one while an epoch's lists are made. Without a shuffle nothing is stored.
+//! A list depends on all lists before it, so all lists are computed together. This needs one array of file numbers per
+//! split, and a second one while the lists of an epoch are computed. Without a shuffle, nothing is stored.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::lists::{List, Lists, Numbers, Purpose, count_up};
 use crate::numpy::Mt19937;
 use crate::order::FileList;
 
-/// What the fork adds to the seed of a rank's second shuffle, per rank.
+/// Number that the fork adds, per rank, to the seed of a rank's second shuffle.
 const RANK_SEED: u32 = 31;
 
 /// The lists of all ranks.
@@ -24,17 +24,17 @@ const RANK_SEED: u32 = 31;
 pub(crate) struct Shards {
     size: u32,
     seed: u32,
-    /// Add the epoch to the seed of the first shuffle; the second always has it.
+    /// The epoch is added to the seed of the first shuffle; it is always added to the seed of the second one.
     change: bool,
     reshuffle: bool,
-    /// Files of one rank: train, eval.
+    /// Files per rank: training, evaluation.
     files: [u32; 2],
-    /// Who keeps the lists.
+    /// Storage of the lists.
     pub(crate) lists: Arc<dyn Lists>,
 }
 
 impl Shards {
-    /// `files`: those of one rank; they only matter with `reshuffle`.
+    /// Returns the lists. `files` is the number of files per rank of each split, which matters only with `reshuffle`.
     pub(crate) fn new(
         size: u32,
         (seed, change): (u32, bool),
@@ -45,23 +45,23 @@ impl Shards {
         Self { size, seed, change, reshuffle, files, lists }
     }
 
-    /// Whether the lists change from epoch to epoch.
+    /// Returns whether the lists change between epochs.
     pub(crate) fn reshuffles(&self) -> bool {
         self.reshuffle
     }
 
-    /// The lists of all ranks, one after the other, as one; `None` where nothing is stored.
+    /// Returns the lists of all ranks, concatenated into one list; `None` if nothing is stored.
     pub(crate) fn of(&self, split: Split) -> Option<List> {
         let purpose = match split {
             Split::Train => Purpose::TrainShards,
             Split::Eval => Purpose::EvalShards,
         };
-        // The files of all ranks are no more than there are files, whose number fits.
+        // The files of all ranks are no more than the files of the split, whose number fits.
         let len = self.files[split as usize].saturating_mul(self.size);
         self.reshuffle.then_some(List { purpose, len })
     }
 
-    /// A rank's list in an epoch.
+    /// Returns the list of a rank in an epoch.
     pub(crate) fn list(&self, rank: u32, split: Split, epoch: u32) -> FileList {
         let Some(list) = self.of(split) else {
             return FileList::Strided { first: u64::from(rank), step: u64::from(self.size) };
@@ -70,7 +70,7 @@ impl Shards {
         FileList::Listed { numbers: self.numbers(list, epoch), first }
     }
 
-    /// All lists of an epoch.
+    /// Returns all lists of an epoch.
     pub(crate) fn numbers(&self, list: List, epoch: u32) -> Numbers {
         self.lists.numbers(list, epoch, &mut |have, numbers| {
             if have.is_none() {
@@ -82,7 +82,7 @@ impl Shards {
         })
     }
 
-    /// Before any shuffle: every rank has the files that are congruent to it.
+    /// Fills the lists before any shuffle: every rank has the files that are congruent to its number.
     fn begin(&self, numbers: &mut [u32]) {
         for (rank, list) in (0..).zip(numbers.chunks_exact_mut(self.files_of(numbers).max(1))) {
             for (number, place) in list.iter_mut().zip(0..) {
@@ -91,23 +91,23 @@ impl Shards {
         }
     }
 
-    /// Files of one rank among those of all.
+    /// Returns the number of files per rank.
     fn files_of(&self, numbers: &[u32]) -> usize {
         numbers.len() / self.size as usize
     }
 
-    /// From the lists of the epoch before to those of this one.
+    /// Turns the lists of the preceding epoch into those of this one.
     fn advance(&self, epoch: u32, numbers: &mut [u32]) {
         let (files, size) = (self.files_of(numbers), self.size as usize);
         let first = self.seed.wrapping_add(if self.change { epoch } else { 0 });
         let second = |rank: u32| self.seed.wrapping_add(epoch).wrapping_add(rank.wrapping_mul(RANK_SEED));
         if size == 1 {
-            // A rank that sends to itself only shuffles twice, which needs no second array.
+            // A single rank only shuffles twice, which needs no second array.
             Mt19937::new(first).shuffle(numbers);
             Mt19937::new(second(0)).shuffle(numbers);
             return;
         }
-        // The same on all ranks, because their lists are equally long.
+        // The order is the same on all ranks because their lists have the same length.
         let mut places = vec![0; files];
         count_up(&mut places);
         Mt19937::new(first).shuffle(&mut places);

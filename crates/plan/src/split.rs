@@ -1,16 +1,16 @@
-//! Training set or evaluation set.
+//! The two splits of a dataset.
 
-/// Which data set a file or a step belongs to.
+/// Split of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// The training set, folder `train`.
+    /// Training files, in folder `train`.
     Train,
-    /// The evaluation set, folder `valid`.
+    /// Evaluation files, in folder `valid`.
     Eval,
 }
 
 impl Split {
-    /// Name of the split's folder below the data folder.
+    /// Returns the name of the split's folder below the data folder.
     #[must_use]
     pub fn folder(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The plan in a few lines of text.
+//! A summary of a plan in a few lines of text.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Handles, Split, TrainingPlan};
 
-/// What the plan amounts to, for people; one fact per line, each ending in a newline.
+/// Summarizes the plan for users. Each line states one fact and ends in a newline.
 #[must_use]
 pub fn summary(plan: &TrainingPlan) -> String {
     let files = plan.files();
@@ -57,7 +57,7 @@ pub fn summary(plan: &TrainingPlan) -> String {
     text
 }
 
-/// The same as one JSON object.
+/// Returns the summary as one JSON object.
 #[must_use]
 pub fn totals(plan: &TrainingPlan) -> Value {
     let phase = |split: Split| {

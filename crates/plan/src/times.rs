@@ -1,9 +1,9 @@
 //! Emulated computation and preprocessing times, drawn from their distributions.
 //!
-//! The reference draws them from numpy's global generator of the process that sleeps. Where the configuration has
-//! reseeded that generator at the start of the epoch (any shuffle that the sampler performs), the main process's draws
-//! are a function of the seed and are reproduced. Elsewhere the reference's generator holds operating-system entropy;
-//! a stream of our own, named by seed, rank, epoch, split and lane, takes its place.
+//! In the reference, the process that sleeps draws the times from the global generator of numpy. If the configuration
+//! reseeds that generator at the start of the epoch, which every shuffle of the sampler does, the draws of the main
+//! process are a function of the seed and are reproduced. Otherwise, the generator of the reference is seeded by the
+//! operating system; a stream of our own, identified by seed, rank, epoch, split and lane, takes its place.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::counts::{Kind, SplitSteps};
 use crate::numpy::Mt19937;
 use crate::reading::Reading;
 
-/// The distributions, and whose generator they are drawn from.
+/// The distributions, and the generator that they are drawn from.
 #[derive(Debug)]
 pub(crate) struct Times {
     seed: u32,
@@ -25,22 +25,23 @@ pub(crate) struct Times {
     eval: TimeSpec,
     preprocess: TimeSpec,
     reseeded: Reseeded,
-    /// Preprocessing sleeps in the main process, sample by sample before each step's computation.
+    /// The main process sleeps for preprocessing, sample by sample, before the computation of each step.
     inline: bool,
 }
 
-/// What the sampler's shuffles do to the main process's generator at the start of every epoch.
+/// Effect of the sampler's shuffles on the generator of the main process at the start of every epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reseeded {
-    /// Nothing, or nothing that can be repeated.
+    /// The generator is not seeded, or not in a reproducible way.
     No,
-    /// Seeded, then both file lists are shuffled.
+    /// The generator is seeded, then both file lists are shuffled.
     ForFiles,
-    /// Seeded, then the rank's evaluation samples are shuffled: each map reseeds, and this one is made last.
+    /// The generator is seeded, then the evaluation samples of the rank are shuffled. Each map reseeds the generator,
+    /// and this map is built last.
     ForSamples,
 }
 
-/// (rank, split, epoch)
+/// Rank, split and epoch.
 pub(crate) type At = (u32, Split, u32);
 
 pub(crate) type Drawn = Box<dyn Iterator<Item = Duration> + Send>;
@@ -48,11 +49,13 @@ pub(crate) type Drawn = Box<dyn Iterator<Item = Duration> + Send>;
 impl Times {
     pub(crate) fn new(workload: &Workload, reading: &Reading) -> Self {
         let reader = &workload.reader;
-        // tf.data of the reference never sleeps for TFRecord, and its synthetic reader not at all (quirk 36).
+        // In the reference, tf.data never sleeps for TFRecord, and the synthetic reader does not sleep at all (quirk
+        // 36).
         let silent = reading.dialect == Dialect::Dlio && matches!(reading.kind, Kind::Streams | Kind::Blank);
         let preprocess = if silent { TimeSpec::None } else { reader.preprocess_time.clone() };
         let inline = matches!(reader.data_loader, DataLoader::Pytorch) && reader.read_threads == 0;
-        // TensorFlow's reader threads share the process, hence the generator, at the mercy of their scheduling.
+        // The reader threads of TensorFlow share the process and its generator, so their draws depend on thread
+        // scheduling.
         let mixed = is_random(&preprocess) && !inline && reader.data_loader != DataLoader::Pytorch;
         let reseeded = if mixed || reading.dialect != Dialect::Dlio {
             Reseeded::No
@@ -73,7 +76,7 @@ impl Times {
         }
     }
 
-    /// Computation times of the steps of an epoch or evaluation.
+    /// Returns the computation times of the steps of an epoch or evaluation.
     pub(crate) fn compute(&self, reading: &Reading, at: At, train: SplitSteps) -> Drawn {
         let spec = self.spec(at.1).clone();
         if let Some(fixed) = fixed(&spec) {
@@ -93,7 +96,7 @@ impl Times {
         }))
     }
 
-    /// Preprocessing times of a lane's samples.
+    /// Returns the preprocessing times of a lane's samples.
     pub(crate) fn preprocess(&self, reading: &Reading, at: At, lane: u32, train: SplitSteps) -> Drawn {
         let spec = self.preprocess.clone();
         if let Some(fixed) = fixed(&spec) {
@@ -122,13 +125,13 @@ impl Times {
         }
     }
 
-    /// Preprocessing draws of the main process before each computation.
+    /// Returns the preprocessing draws of the main process before each computation.
     fn inline_draws(&self, batch_size: u64) -> (TimeSpec, u64) {
         let drawn = self.inline && is_random(&self.preprocess);
         (self.preprocess.clone(), if drawn { batch_size } else { 0 })
     }
 
-    /// The main process's generator when the epoch's training (or evaluation) begins.
+    /// Returns the generator of the main process at the start of the epoch's training or evaluation.
     fn main_process(&self, reading: &Reading, (rank, split, epoch): At, train: SplitSteps) -> Mt19937 {
         let mut generator = reading.shuffles.generator(epoch);
         if self.reseeded == Reseeded::ForSamples {
@@ -143,7 +146,7 @@ impl Times {
         generator
     }
 
-    /// Draws what the training of the epoch draws before its evaluation begins.
+    /// Consumes the draws of the epoch's training, which precede those of its evaluation.
     fn skip_training(&self, generator: &mut Mt19937, reading: &Reading, train: SplitSteps) {
         let (preprocess, samples) = self.inline_draws(reading.train.batch_size);
         let batch = |generator: &mut Mt19937| {
@@ -160,7 +163,7 @@ impl Times {
         }
     }
 
-    /// A stream of our own.
+    /// Returns a stream of our own.
     fn own_stream(&self, (rank, split, epoch): At, lane: Option<u32>) -> Mt19937 {
         let (split, lane) = (u64::from(split == Split::Eval), lane.map_or(0, |lane| u64::from(lane) + 1));
         let key = split_seed(&[u64::from(self.seed), u64::from(rank), u64::from(epoch), split, lane]);
@@ -168,10 +171,10 @@ impl Times {
     }
 }
 
-/// Keeps the pauses' stream apart from those of [`Times`].
+/// Separates the stream of pauses from the streams of [`Times`].
 const PAUSES: u64 = 0x6368_6563_6b70_6f69;
 
-/// Pauses of a rank between checkpoints. The reference draws them from a generator that nothing has seeded.
+/// Returns the pauses of a rank between checkpoints. The reference draws them from a generator that is not seeded.
 pub(crate) fn pauses(spec: &TimeSpec, seed: u32, rank: u32) -> Drawn {
     if let Some(fixed) = fixed(spec) {
         return Box::new(std::iter::repeat(fixed));
@@ -181,7 +184,7 @@ pub(crate) fn pauses(spec: &TimeSpec, seed: u32, rank: u32) -> Drawn {
     Box::new(std::iter::repeat_with(move || draw(&spec, &mut generator)))
 }
 
-/// The one value of a specification that draws nothing.
+/// Returns the constant value of a specification that needs no draw.
 fn fixed(spec: &TimeSpec) -> Option<Duration> {
     match *spec {
         TimeSpec::None => Some(Duration::ZERO),
@@ -206,7 +209,7 @@ fn draw(spec: &TimeSpec, generator: &mut Mt19937) -> Duration {
     })
 }
 
-/// A draw is made absolute; what no duration holds sleeps for ever, as it would in the reference.
+/// Takes the absolute value of a draw. A value that no duration can hold sleeps forever, as in the reference.
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value.abs()).unwrap_or(Duration::MAX)
 }

@@ -12,17 +12,17 @@ use crate::reading::Reading;
 use crate::times::Times;
 use crate::{Error, FileSet, Fingerprint, Handles, LaneStep, List, Lists, Split, World, fingerprint, notices};
 
-/// What every rank reads and computes, epoch by epoch and step by step.
+/// The plan of a training run: what every rank reads and computes, epoch by epoch and step by step.
 ///
-/// # What of the reference's reading is reproduced
+/// # Reproduced reads of the reference
 ///
-/// Every read that the reference needs for its steps, per lane in its order, plus one surplus batch where its loop
-/// fetches one before it notices the limit, and the padded last batches of its generators ([`LaneStep::surplus`]). What its
-/// loaders prefetch beyond that depends on
-/// timing (workers are stopped in the middle of their queue, TensorFlow's threads run ahead by the size of their
-/// buffers) and is not planned; [`TrainingPlan::window`] says how far a lane may run ahead of the training loop.
-/// A TFRecord shuffle buffer decides only which record lands in which batch: reading stays sequential, so the plan
-/// hands records to batches in stream order.
+/// The plan has every read that the reference needs for its steps, per lane and in order. It also has one surplus batch
+/// if the loop of the reference fetches a batch before it notices its limit, and the padded last batches of its
+/// generators ([`LaneStep::surplus`]). Further prefetching by the loaders depends on timing and is not planned: workers
+/// are stopped in the middle of their queue, and TensorFlow's threads run ahead by the size of their buffers.
+/// [`TrainingPlan::window`] limits how far a lane may run ahead of the training loop. A TFRecord shuffle buffer only
+/// decides which record is in which batch. Reading stays sequential, so the plan assigns records to batches in the
+/// order of the stream.
 #[derive(Debug, Clone)]
 pub struct TrainingPlan {
     files: FileSet,
@@ -37,14 +37,14 @@ pub struct TrainingPlan {
     fingerprint: Fingerprint,
 }
 
-/// Which epochs are followed by an evaluation.
+/// The epochs that are followed by an evaluation.
 #[derive(Debug, Clone, Copy)]
 struct Evaluations {
     after: u32,
     between: u32,
 }
 
-/// Plans the training run of a workload on a data set that was generated with the workload's counts.
+/// Plans the training run of a workload on a dataset that was generated with the counts of the workload.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn training(workload: &Workload, world: World) -> Result<TrainingPlan, Error
     training_on(FileSet::new(workload)?, workload, world)
 }
 
-/// Plans the training run of a workload on these files, for data sets larger than what is used
+/// Plans the training run of a workload on these files, for datasets that are larger than the part that is used
 /// ([`FileSet::generated_as`]).
 ///
 /// # Errors
@@ -81,69 +81,69 @@ pub fn training_on(files: FileSet, workload: &Workload, world: World) -> Result<
     })
 }
 
-/// Whether an evaluation follows an epoch, from 1 on. The reference moves a threshold along, from `after` on: an epoch that reaches it is
-/// followed by an evaluation and moves it by `between`.
+/// Returns whether an evaluation follows an epoch, counted from 1. The reference keeps a threshold that begins at
+/// `after`: an epoch that reaches it is followed by an evaluation and increases it by `between`.
 fn follows(epoch: u32, after: u32, between: u32) -> bool {
     match (after, between) {
         (_, 0) => epoch >= after,
-        // A threshold of 0 lags behind by one epoch: the first is reached at once.
+        // A threshold of 0 lags behind by one epoch because the first epoch exceeds it.
         (0, _) => epoch == 1 || between == 1 || epoch.is_multiple_of(between),
         _ => epoch >= after && (epoch - after).is_multiple_of(between),
     }
 }
 
 impl TrainingPlan {
-    /// The data set.
+    /// Returns the files of the dataset.
     #[must_use]
     pub fn files(&self) -> &FileSet {
         &self.files
     }
 
-    /// The ranks.
+    /// Returns the ranks.
     #[must_use]
     pub fn world(&self) -> World {
         self.world
     }
 
-    /// What a user should know about this plan: copied quirks that change what it reads, samples left out.
+    /// Returns notices for the user: copied quirks that change what is read, and samples that are left out.
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
     }
 
-    /// Number of epochs; epochs count from 1.
+    /// Returns the number of epochs; epochs are counted from 1.
     #[must_use]
     pub fn epochs(&self) -> u32 {
         self.epochs
     }
 
-    /// Steps per epoch (or evaluation) that are run, after trimming and `total_training_steps`.
+    /// Returns the steps per epoch or evaluation that are run, after trimming and `total_training_steps`.
     #[must_use]
     pub fn steps(&self, split: Split) -> u64 {
         self.split(split).run
     }
 
-    /// Steps that the configured, untrimmed counts amount to: `floor(N · files / batch / size)`. The metrics' window
-    /// uses them (quirk 18).
+    /// Returns the steps that follow from the configured, untrimmed counts: `floor(N · files / batch / size)`. The
+    /// window of the metrics uses them (quirk 18).
     #[must_use]
     pub fn configured_steps(&self, split: Split) -> u64 {
         self.split(split).configured
     }
 
-    /// Samples of one step on one rank.
+    /// Returns the number of samples per step and rank.
     #[must_use]
     pub fn batch_size(&self, split: Split) -> u64 {
         self.reading.batch_size(split)
     }
 
-    /// Whether an evaluation follows this epoch.
+    /// Returns whether an evaluation follows this epoch.
     #[must_use]
     pub fn evaluates(&self, epoch: u32) -> bool {
         let Some(Evaluations { after, between }) = self.evaluation else { return false };
         (1..=self.epochs).contains(&epoch) && follows(epoch, after, between)
     }
 
-    /// Evaluations of the whole run.
+    /// Returns the number of evaluations of the whole run.
     #[must_use]
     pub fn evaluations(&self) -> u64 {
         let Some(Evaluations { after, between }) = self.evaluation else { return 0 };
@@ -157,40 +157,40 @@ impl TrainingPlan {
         }
     }
 
-    /// Reader lanes (`read_threads`); 0: the training loop reads by itself, inline, as its one lane number 0.
+    /// Returns the number of reader lanes (`read_threads`). With 0, the training loop itself reads, as lane number 0.
     #[must_use]
     pub fn lanes(&self) -> u32 {
         self.reading.lanes()
     }
 
-    /// Steps that a lane may have begun but not yet handed over to the training loop.
+    /// Returns the number of steps that a lane may have begun without having handed them over to the training loop.
     #[must_use]
     pub fn window(&self) -> u32 {
         self.reading.window()
     }
 
-    /// How long a lane keeps its files open.
+    /// Returns how long a lane keeps its files open.
     #[must_use]
     pub fn handles(&self) -> Handles {
         self.reading.handles()
     }
 
-    /// The lists of numbers that reading a split takes: what the shuffles permute. Without shuffles there are none, nor
-    /// with those of the native dialect.
+    /// Returns the lists of numbers that reading a split requires, which are permuted by shuffles. There are none
+    /// without shuffles and in the native dialect.
     #[must_use]
     pub fn lists(&self, split: Split) -> Vec<List> {
         self.reading.lists(split)
     }
 
-    /// The same plan with its lists kept by `lists`; a plan keeps its own otherwise.
+    /// Returns the same plan with its lists stored in `lists`; by default, a plan stores its own.
     #[must_use]
     pub fn with_lists(self, lists: &Arc<dyn Lists>) -> Self {
         let reading = Arc::unwrap_or_clone(self.reading).with_lists(lists);
         Self { reading: Arc::new(reading), ..self }
     }
 
-    /// Makes one of the [`lists`](Self::lists) for an epoch if it is not there; otherwise who asks for the first step
-    /// that needs it makes it. Several threads may make different lists at the same time.
+    /// Computes one of the [`lists`](Self::lists) for an epoch if it is not stored. Otherwise, the first caller that
+    /// needs a step of the epoch computes it. Several threads may compute different lists at the same time.
     pub fn make_list(&self, list: List, epoch: u32) {
         self.reading.make_list(list, epoch);
     }
@@ -199,7 +199,7 @@ impl TrainingPlan {
         &self.reading
     }
 
-    /// The steps that a lane reads for, in its order.
+    /// Returns the steps that a lane reads for, in order.
     #[must_use]
     pub fn lane_steps(
         &self,
@@ -215,26 +215,26 @@ impl TrainingPlan {
         Box::new(self.reading.order(rank, split, epoch).lane_steps(lane, run, ahead))
     }
 
-    /// How the lanes read ahead where they stream whole files or row groups, and [`pieces`](Self::pieces) and
-    /// [`lane_batches`](Self::lane_batches) say what; `None`: they read step by step.
+    /// Returns how the lanes read ahead if they stream whole files or row groups; [`pieces`](Self::pieces) and
+    /// [`lane_batches`](Self::lane_batches) then return the work. `None` if lanes read step by step.
     #[must_use]
     pub fn pipeline(&self) -> Option<Pipeline> {
         self.reading.fork.as_ref().and_then(|fork| fork.pipeline)
     }
 
-    /// Whether files are read whole without being looked into.
+    /// Returns whether files are read as a whole, without being parsed.
     #[must_use]
     pub fn whole_files(&self) -> bool {
         self.reading.fork.as_ref().is_some_and(|fork| fork.whole)
     }
 
-    /// How long a lane waits before it begins an epoch.
+    /// Returns how long a lane waits before it begins an epoch.
     #[must_use]
     pub fn stagger(&self, lane: u32) -> Duration {
         self.reading.fork.as_ref().map_or(Duration::ZERO, |fork| fork.stagger.saturating_mul(lane))
     }
 
-    /// What a lane of a [`pipeline`](Self::pipeline) fetches, in its order.
+    /// Returns what a lane of a [`pipeline`](Self::pipeline) fetches, in order.
     #[must_use]
     pub fn pieces(&self, rank: u32, split: Split, epoch: u32, lane: u32) -> Pieces {
         let SplitSteps { run, ahead, .. } = self.split(split);
@@ -250,8 +250,8 @@ impl TrainingPlan {
         }
     }
 
-    /// Requests for row groups that every rank makes in an epoch (or an evaluation), where files have the row groups of the
-    /// configuration, and the files whose footers it reads for that; `None`: no row groups are asked for.
+    /// Returns the number of row group requests of every rank in an epoch or evaluation, if files have the configured
+    /// row groups, and the number of files whose footers are read for them. `None` if no row groups are requested.
     #[must_use]
     pub fn row_group_requests(&self, split: Split) -> Option<(u64, u64)> {
         self.pipeline()?.footers?;
@@ -261,7 +261,7 @@ impl TrainingPlan {
         }))
     }
 
-    /// The batches that a lane of a [`pipeline`](Self::pipeline) makes of its pieces, in order.
+    /// Returns the batches that a lane of a [`pipeline`](Self::pipeline) forms from its pieces, in order.
     #[must_use]
     pub fn lane_batches(&self, split: Split, lane: u32) -> Box<dyn Iterator<Item = LaneBatch> + Send + 'static> {
         let SplitSteps { run, ahead, .. } = self.split(split);
@@ -276,14 +276,15 @@ impl TrainingPlan {
         Some(self.reading.shape(fork, split))
     }
 
-    /// Whether the first batch of each epoch is read once before that epoch, and once more after the last, outside all
-    /// times (the MLPerf fork's way of starting its workers).
+    /// Returns whether the first batch of each epoch is also read before that epoch, and once more after the last
+    /// epoch, outside of all measured times. The MLPerf fork starts its workers in this way.
     #[must_use]
     pub fn prewarms(&self) -> bool {
         self.reading.fork.is_some() && self.train.run > 0
     }
 
-    /// What a lane reads to warm up for an epoch, up to one beyond the last: its part of step 1, as surplus.
+    /// Returns what a lane reads to warm up for an epoch, up to one epoch beyond the last: its part of step 1, as
+    /// surplus.
     #[must_use]
     pub fn prewarm(&self, rank: u32, epoch: u32, lane: u32) -> Option<LaneStep> {
         let order = || self.reading.order(rank, Split::Train, epoch);
@@ -291,20 +292,20 @@ impl TrainingPlan {
         planned.then(|| order().lane_steps(lane, 0, 1).next()).flatten()
     }
 
-    /// The pieces of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
+    /// Returns the pieces of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
     #[must_use]
     pub fn prewarm_pieces(&self, rank: u32, epoch: u32, lane: u32) -> Pieces {
         self.pieces_until((rank, Split::Train, epoch), lane, u64::from(self.prewarms()))
     }
 
-    /// The batch of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
+    /// Returns the batch of [`prewarm`](Self::prewarm) in a [`pipeline`](Self::pipeline).
     #[must_use]
     pub fn prewarm_batch(&self, lane: u32) -> Option<LaneBatch> {
         let shape = self.shape(Split::Train).filter(|_| lane < self.lanes() && self.prewarms())?;
         shape.lane_totals(lane, 0, 1).next()
     }
 
-    /// The lanes that deliver a part of a step (counted from 1), in ascending order.
+    /// Returns the lanes that deliver a part of a step (counted from 1), in ascending order.
     pub fn contributors(
         &self,
         rank: u32,
@@ -318,12 +319,14 @@ impl TrainingPlan {
         lanes.into_iter()
     }
 
-    /// Emulated computation per step, drawn as the reference's main process draws it where that is deterministic.
+    /// Returns the emulated computation time of each step. If the draws of the reference's main process are
+    /// deterministic, they are reproduced.
     pub fn compute_times(&self, rank: u32, split: Split, epoch: u32) -> impl Iterator<Item = Duration> + Send + use<> {
         self.times.compute(&self.reading, (rank, split, epoch), self.train)
     }
 
-    /// Emulated preprocessing per sample of a lane, in the order in which the lane reads its samples.
+    /// Returns the emulated preprocessing time of each sample of a lane, in the order in which the lane reads its
+    /// samples.
     pub fn preprocess_times(
         &self,
         rank: u32,
@@ -334,7 +337,7 @@ impl TrainingPlan {
         self.times.preprocess(&self.reading, (rank, split, epoch), lane, self.train)
     }
 
-    /// Hash of everything that decides the plan; equal on all ranks of a run, or they do not run the same thing.
+    /// Returns the hash of everything that determines the plan. It is equal on all ranks that run the same plan.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

@@ -10,9 +10,10 @@ use crate::workload::{Parquet, ParquetColumn};
 use crate::{similar, vocabulary::Format};
 
 const COLUMNS: &str = "dataset.parquet.columns";
-/// Members of a column.
+/// Keys of a column.
 const MEMBERS: &[&str] = &["name", "dtype", "size", "read"];
-/// Elements of one value; far beyond any embedding, and small enough that a row group's length cannot overflow.
+/// Maximum number of elements per value. It exceeds every embedding, and keeps the length of a row group from
+/// overflowing.
 const SIZE_MAX: u64 = 1 << 31;
 
 pub(super) fn parquet(f: &mut Fields<'_>, format: Format) -> Parquet {
@@ -51,7 +52,7 @@ fn columns(f: &mut Fields<'_>) -> Vec<ParquetColumn> {
     columns
 }
 
-/// What is wrong with a column, and where.
+/// Place and reason of an invalid column.
 type Refusal = (Place, String);
 
 fn column(f: &mut Fields<'_>, node: &Node) -> Option<ParquetColumn> {
@@ -59,7 +60,7 @@ fn column(f: &mut Fields<'_>, node: &Node) -> Option<ParquetColumn> {
     parse(node).map_err(refused).ok()
 }
 
-/// One column; a bare text is the name of a float32 one.
+/// Parses a column. A bare text is the name of a float32 column.
 fn parse(node: &Node) -> Result<ParquetColumn, Refusal> {
     if let Value::Text(name) = &node.value {
         return Ok(ParquetColumn { name: name.clone(), dtype: ColumnType::Float32, size: 1, read: true });

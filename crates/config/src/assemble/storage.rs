@@ -1,4 +1,4 @@
-//! Section `storage`, with the keys by which the MLPerf fork's readers are shaped.
+//! Section `storage`, including the keys that shape the reads of the MLPerf fork.
 
 use crate::fields::Fields;
 use crate::location::Location;
@@ -10,7 +10,8 @@ use crate::vocabulary::{
 };
 use crate::workload::{Requests, Secret, Storage, Windows};
 
-/// The word of a fork whose storage is the library s3dlio: what the names of places say, or else S3.
+/// Returns the storage type. For `s3dlio`, a fork's word for its storage library, the schemes of the locations decide,
+/// and S3 is the default.
 fn storage_type(f: &mut Fields<'_>) -> StorageType {
     const KEY: &str = "storage.storage_type";
     let by_library = f.word_or_none(KEY, |word| (word == S3DLIO).then_some(())).is_some();
@@ -59,12 +60,13 @@ pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
     }
 }
 
-/// What a key says; nothing where it is empty, as then another place may say it.
+/// Returns the text of a key; `None` if it is empty, because another source may then provide the value.
 fn said(f: &Fields<'_>, path: &str) -> Option<String> {
     f.text_or_none(path).filter(|text| !text.trim().is_empty())
 }
 
-/// Whether certificates are checked, and against which authorities: boto3's `verify` is a flag or a path.
+/// Returns whether certificates are checked, and the file of certificate authorities. As in boto3, `verify` is a flag
+/// or a path.
 fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
     let ssl = f.flag_or_none("storage.storage_options.verify_ssl").unwrap_or(true);
     match said(f, "storage.storage_options.verify") {
@@ -77,7 +79,8 @@ fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
     }
 }
 
-/// The fork wants a library to be named where there is no plain file system; here its usual one is taken.
+/// Returns the client library. The fork requires one unless the storage is a plain file system; its usual library is
+/// the default here.
 fn library(f: &Fields<'_>, storage_type: StorageType) -> Option<StorageLibrary> {
     let word = |path| f.word_or_none(path, StorageLibrary::from_word);
     let usual = matches!(storage_type, StorageType::S3 | StorageType::DirectFs | StorageType::Aistore);
@@ -103,7 +106,7 @@ fn windows(f: &Fields<'_>) -> Windows {
     }
 }
 
-/// `storage_options.decode: arrow` is the fork's way to ask for values.
+/// Returns how samples are decoded. `storage_options.decode: arrow` is the fork's way to ask for decoded values.
 pub(super) fn decode(f: &Fields<'_>) -> Decode {
     match f.word("storage.storage_options.decode", RowGroupDecode::from_word, RowGroupDecode::Raw) {
         RowGroupDecode::Raw => Decode::None,
@@ -111,7 +114,8 @@ pub(super) fn decode(f: &Fields<'_>) -> Decode {
     }
 }
 
-/// s3dlio asks for sizes only where records are large, and reads files with `O_DIRECT` page by page.
+/// Returns how requests are made. s3dlio asks for object sizes only if records are large, and reads files with
+/// `O_DIRECT` page by page.
 pub(super) fn requests(f: &Fields<'_>) -> Requests {
     const LARGE: f64 = 16_777_216.0;
     const RANGES: u64 = 32 << 20;

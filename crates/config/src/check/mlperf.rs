@@ -1,4 +1,4 @@
-//! What the MLPerf fork's keys require of each other.
+//! Checks combinations of keys of the MLPerf fork.
 
 use crate::fields::Fields;
 use crate::notice::NoticeCode;
@@ -20,7 +20,7 @@ pub(super) fn check(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
-/// Which libraries go with which storage.
+/// Checks that the client library supports the storage type.
 fn library(w: &Workload, f: &mut Fields<'_>) {
     let key = if f.given("storage.storage_library").is_some() {
         "storage.storage_library"
@@ -64,7 +64,7 @@ fn scheme(w: &Workload, f: &mut Fields<'_>) {
     }
 }
 
-/// The fork looks every sample up by its own number, so that this shuffle changes nothing that is read.
+/// Warns that the shuffle has no effect on reads: the fork looks up every sample by its own number.
 fn shuffles(w: &Workload, f: &mut Fields<'_>) {
     let index = w.reader.sampler == Sampler::Index && w.reader.data_loader != DataLoader::Tensorflow;
     if index && w.workflow.train && w.reader.sample_shuffle != Shuffle::Off {

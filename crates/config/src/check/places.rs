@@ -1,4 +1,4 @@
-//! Where a workload's keys say that things are.
+//! Checks the locations in a workload.
 
 use dlio_event::S3Uri;
 
@@ -11,7 +11,7 @@ const DATA: &str = "dataset.data_folder";
 const ROOT: &str = "storage.storage_root";
 const CHECKPOINTS: &str = "checkpoint.checkpoint_folder";
 
-/// Refuses places that mean nothing here, and places that contradict each other.
+/// Refuses unsupported locations, and locations that contradict each other.
 pub(super) fn check(w: &Workload, f: &mut Fields<'_>) {
     let aistore = w.storage.storage_type == StorageType::Aistore;
     let data = if aistore { None } else { folder(DATA, &w.dataset.data_folder, f) };
@@ -49,7 +49,7 @@ fn place<'a>(key: &str, text: &'a str, f: &mut Fields<'_>) -> Option<Location<'a
     Location::parse(text).map_err(|why| f.refuse(key, why)).ok()
 }
 
-/// A folder for data or checkpoints: everything but the fork's word for a bucket past the page cache.
+/// Checks a folder for data or checkpoints. Every location is accepted except for `direct://`.
 fn folder<'a>(key: &str, text: &'a str, f: &mut Fields<'_>) -> Option<Location<'a>> {
     let place = place(key, text, f);
     if let Some(Location::Direct(path)) = place {

@@ -1,5 +1,5 @@
-//! One override as Hydra applies it to a composed configuration: a key must be there to be set, must not be there to be
-//! added.
+//! Overrides as Hydra applies them to a composed configuration: only an existing key can be set, and only a missing key
+//! can be added.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::error::{Error, Place, Problem};
 use crate::hydra_value;
 use crate::overrides::{self, Action};
 
-/// One word of the command line.
+/// An override on the command line.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
-    /// As typed.
+    /// The text, as the user typed it.
     pub(super) text: String,
     place: Place,
     action: Action,
@@ -19,12 +19,12 @@ pub(super) struct Change {
     value: Option<Node>,
 }
 
-/// What a change is about.
+/// Target of an override.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     /// `workload=NAME`
     Workload(String),
-    /// A key from the root of the job's configuration.
+    /// A key, counted from the root of the job's configuration.
     Job(Vec<String>),
     /// A key below `hydra`.
     Hydra(Vec<String>),
@@ -33,10 +33,10 @@ pub(super) enum Target {
 }
 
 impl Change {
-    /// Parses one word.
+    /// Parses one override.
     ///
     /// # Errors
-    /// No `=`, a bad key, a value outside Hydra's grammar, or a sweep.
+    /// If the text has no `=`, an invalid key, a value outside Hydra's grammar, or a sweep.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let place = Place::Override(Arc::from(overrides::without_secret(text)));
         let fail = |key: &str, message: String| Error::from(Problem::new(&place, key, message));
@@ -52,10 +52,10 @@ impl Change {
         Ok(Self { text: text.to_owned(), place, action, target, value })
     }
 
-    /// Applies the change to the job's configuration or, when it is about a key below `hydra`, to that.
+    /// Applies the override to the configuration of the job or, for a key below `hydra`, to the settings of Hydra.
     ///
     /// # Errors
-    /// A key that is missing, or is there already.
+    /// If the key to set is missing, or the key to add exists.
     pub(super) fn apply(&self, job: &mut Node, hydra: &mut Node) -> Result<(), Problem> {
         match &self.target {
             Target::Job(path) => self.on(job, path, ""),
@@ -101,7 +101,7 @@ impl Change {
     }
 }
 
-/// The mapping at a path, made where it is not there.
+/// Returns the mapping at a path and creates missing sections.
 pub(super) fn section<'a>(root: &'a mut Node, path: &[&str], place: &Place) -> &'a mut Map {
     let mut node = root;
     for name in path {

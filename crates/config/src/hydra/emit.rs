@@ -1,7 +1,7 @@
-//! A tree as YAML text, in the form in which OmegaConf prints configurations: block style, two blanks, texts quoted only
-//! where they would read as something else, long texts folded after column 80.
+//! Writes a tree as YAML in the form in which OmegaConf prints configurations: block style, an indent of two blanks,
+//! quotes only around texts that would otherwise be read as another type, and long texts folded after column 80.
 //!
-//! Invariant: what is written reads back as the same tree.
+//! Invariant: the output parses into the same tree.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::scalar;
 const COLUMN_MAX: usize = 80;
 const BREAKS: [char; 4] = ['\n', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// YAML of a tree, with a final line end.
+/// Formats a tree as YAML, with a final newline.
 pub(crate) fn document(node: &Node) -> String {
     let mut emitter = Emitter::default();
     match &node.value {
@@ -43,7 +43,7 @@ impl Emitter {
                     self.out.push('\n');
                     self.mapping(inner, indent + 2);
                 }
-                // A list under a key stands at the key's own column.
+                // A list under a key is indented to the column of the key.
                 Value::List(items) if !items.is_empty() => {
                     self.out.push('\n');
                     self.list(items, indent);
@@ -106,7 +106,7 @@ impl Emitter {
         }
     }
 
-    /// Words; a single blank beyond the last column becomes a line end.
+    /// Writes words; a single blank beyond the last column becomes a newline.
     fn plain(&mut self, text: &str, indent: usize) {
         for (position, run) in runs(text).enumerate() {
             if run == " " && position > 0 && self.column() > COLUMN_MAX {
@@ -126,7 +126,7 @@ impl Emitter {
             if run == " " && self.column() > COLUMN_MAX && !first && !last {
                 self.new_line(indent);
             } else if run.starts_with(BREAKS) {
-                // The first line end of a run is doubled: a lone one would read as a blank.
+                // The first newline of a run is doubled because YAML folds a single one into a blank.
                 if run.starts_with('\n') {
                     self.out.push('\n');
                 }
@@ -185,7 +185,7 @@ impl Emitter {
     }
 }
 
-/// Splits text into runs of blanks, of line ends, and of everything else.
+/// Splits text into runs of blanks, runs of newlines, and the rest.
 fn runs(text: &str) -> impl Iterator<Item = &str> {
     let kind = |c: char| {
         if c == ' ' {
@@ -224,8 +224,8 @@ impl Style {
     }
 }
 
-/// Words to which YAML 1.1 gives a type that configurations do not have: dates, `<<`, `=`, and what reads as a number
-/// elsewhere.
+/// Returns whether YAML 1.1 gives the word a type that configurations do not have: dates, `<<`, `=`, and number formats
+/// of other languages.
 fn other_type(text: &str) -> bool {
     let date = || {
         let mut parts = text.split('-');
@@ -236,7 +236,7 @@ fn other_type(text: &str) -> bool {
             && all(parts.next(), &[1, 2])
             && parts.next().is_some_and(|day| day.starts_with(|c: char| c.is_ascii_digit()))
     };
-    // OmegaConf quotes whatever Python's int() and float() take, and the booleans in any case.
+    // OmegaConf quotes every text that Python's int() and float() accept, and booleans in any case.
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.replace('_', "");
     let unsigned = number.trim_start_matches(['+', '-']);
@@ -246,7 +246,7 @@ fn other_type(text: &str) -> bool {
     date() || numeric || boolean || special || matches!(text, "<<" | "=")
 }
 
-/// Which styles a text allows.
+/// Quoting styles that a text allows.
 struct Shape {
     plain: bool,
     single: bool,
@@ -282,7 +282,7 @@ impl Shape {
     }
 }
 
-/// Printable beyond ASCII.
+/// Returns whether a character beyond ASCII is printable.
 fn wide(c: char) -> bool {
     c == '\u{85}' || ('\u{a0}'..='\u{d7ff}').contains(&c) || (c >= '\u{e000}' && c != '\u{feff}' && c < '\u{10ffff}')
 }
@@ -325,7 +325,7 @@ fn escape(c: char, out: &mut String) {
     out.push(short);
 }
 
-/// A float as Python prints it, with the point that YAML 1.1 wants before an exponent.
+/// Formats a float as Python prints it, with the point that YAML 1.1 requires before an exponent.
 pub(crate) fn float(number: f64) -> String {
     if number.is_nan() {
         return ".nan".to_owned();
@@ -337,7 +337,8 @@ pub(crate) fn float(number: f64) -> String {
     if text.contains('e') && !text.contains('.') { text.replacen('e', ".0e", 1) } else { text }
 }
 
-/// Python's `repr` of a finite float: the shortest digits, an exponent of two digits at least.
+/// Formats a finite float as Python's `repr` does: with the fewest digits that identify it, and at least two digits in
+/// an exponent.
 #[must_use]
 pub fn python_float(number: f64) -> String {
     let text = format!("{number:?}");

@@ -1,4 +1,4 @@
-//! Interpolations of Hydra's own settings: `${workload.model.name}`, `${now:%Y-%m-%d}`, `${oc.env:NAME,default}`,
+//! Interpolations in Hydra's own settings: `${workload.model.name}`, `${now:%Y-%m-%d}`, `${oc.env:NAME,default}`,
 //! `${hydra.job.name}`, `${hydra:runtime.choices.workload}`.
 
 use std::collections::BTreeMap;
@@ -8,17 +8,17 @@ use crate::document::{Node, Value};
 
 const STEPS_MAX: usize = 200;
 
-/// What interpolations may refer to.
+/// Values that interpolations may refer to.
 pub(super) struct Context<'a> {
     pub(super) job: &'a Node,
     pub(super) hydra: &'a Node,
-    /// `YYYY-MM-DDTHH:MM:SS.ffffff`
+    /// Start time, `YYYY-MM-DDTHH:MM:SS.ffffff`.
     pub(super) stamp: &'a str,
     pub(super) env: &'a BTreeMap<String, String>,
 }
 
 impl Context<'_> {
-    /// Replaces interpolations from the inside out.
+    /// Replaces interpolations from the innermost to the outermost.
     pub(super) fn expand(&self, text: &str) -> Result<String, String> {
         let mut text = text.to_owned();
         for _ in 0..STEPS_MAX {
@@ -53,7 +53,7 @@ impl Context<'_> {
     }
 }
 
-/// A value as Python prints it inside text.
+/// Formats a value as Python prints it inside text.
 pub(super) fn printed(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some("None".to_owned()),
@@ -65,7 +65,7 @@ pub(super) fn printed(value: &Value) -> Option<String> {
     }
 }
 
-/// `strftime` of a time stamp, for the fields that the stamp has.
+/// Formats a time stamp as `strftime` does, for the fields that the stamp has.
 fn moment(stamp: &str, format: &str) -> Result<String, String> {
     let field = |from: usize, to: usize| stamp.get(from..to).unwrap_or_default();
     let mut out = String::new();

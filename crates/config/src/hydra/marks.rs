@@ -1,4 +1,4 @@
-//! By what a job of the MLPerf Storage fork is known. Its harness calls the fork by the reference's name.
+//! Signs that a job belongs to the MLPerf Storage fork, whose harness calls the fork by the name of the reference.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::document::{Node, Value};
 use crate::schema;
 use crate::vocabulary::Dialect;
 
-/// Keys and sections of the fork, or of its harness, that the table of keys has for every dialect.
+/// Keys and sections of the fork or of its harness that the table of keys accepts in every dialect.
 const KEYS: &[&str] = &[
     "storage.s3_force_path_style",
     "storage.storage_options.use_full_object_uri",
@@ -24,14 +24,14 @@ const KEYS: &[&str] = &[
     "dataset.total_disk_bytes",
     "reader.write_threads",
 ];
-/// Values that only the fork takes.
+/// Values that only the fork accepts.
 const VALUES: &[(&str, &str)] = &[("dataset.format", "parquet"), ("storage.storage_type", "direct_fs")];
-/// Parts of names of accelerators and models that only the fork has workloads for.
+/// Parts of the names of accelerators and models that only the fork has workloads for.
 const PARTS: &[&str] = &["b200", "mi355", "mi355x", "retinanet", "flux"];
-/// The package of the harness, from version 3 on.
+/// Python package of the harness, from version 3 on.
 const PACKAGE: &str = "mlpstorage_py";
 
-/// A key of a workload, or a key with its value.
+/// Returns a key, or a key with its value, that only the fork has.
 pub(super) fn key(workload: &Node) -> Option<String> {
     let at = |key: &str| workload.at(&key.split('.').collect::<Vec<_>>()).filter(|node| node.value != Value::Null);
     let of_table =
@@ -42,23 +42,23 @@ pub(super) fn key(workload: &Node) -> Option<String> {
     keys.find(|key| at(key).is_some()).map(str::to_owned).or_else(|| word().map(|(key, word)| format!("{key}: {word}")))
 }
 
-/// Whether a workload or a model of this name exists in the fork only.
+/// Returns whether only the fork has a workload or a model of this name.
 #[must_use]
 pub fn is_fork_workload(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let parts: Vec<&str> = lower.split(['_', '-', '/', '.']).collect();
-    // The reference has a workload dlrm; those of the fork have an accelerator or a purpose behind the name.
+    // The reference has a workload `dlrm`. In the fork, the name of an accelerator or a purpose follows.
     let dlrm = parts.first() == Some(&"dlrm") && parts.len() > 1;
     dlrm || parts.iter().any(|part| PARTS.contains(part))
 }
 
-/// A name of a workload or of a model.
+/// Returns the name of a workload or of a model if only the fork has it.
 pub(super) fn name(names: [(&str, &str); 2]) -> Option<String> {
     let found = names.into_iter().find(|(_, name)| is_fork_workload(name));
     found.map(|(what, name)| format!("the {what} {name} exists in the MLPerf Storage fork only"))
 }
 
-/// The folder of a workload's file.
+/// Returns the folder of the workload's file if it belongs to the fork.
 pub(super) fn folder(path: &str) -> Option<String> {
     let found = Path::new(path).components().any(|part| part.as_os_str() == PACKAGE);
     found.then(|| format!("{path} belongs to the harness of MLPerf Storage v3"))

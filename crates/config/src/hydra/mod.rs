@@ -1,7 +1,7 @@
-//! A job's configuration as Hydra composes it: a primary configuration, the workload that it or the command line chooses,
-//! and overrides; and the three files that Hydra leaves beside a job's outputs.
+//! The configuration of a job as Hydra composes it: a primary configuration, the workload that it or the command line
+//! selects, and overrides. Also writes the three files that Hydra leaves beside the outputs of a job.
 //!
-//! Texts come from a look-up that the caller gives, so this module reads no file. What it returns feeds
+//! The caller provides a look-up function for texts, so this module reads no file. The result is the input of
 //! [`load`](crate::load()).
 
 mod change;
@@ -25,32 +25,32 @@ pub use self::emit::python_float;
 pub use self::marks::is_fork_workload;
 pub use self::record::{ConfigSource, Files, Runtime, Show};
 
-/// The primary configuration that is taken where the configuration directory has none of its name.
+/// Name of the built-in primary configuration, used if the configuration directory has no file of this name.
 const PRIMARY: &str = "config";
 const GLOBAL: &str = "@package _global_";
 
-/// A configuration file.
+/// A configuration file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Path, for messages.
     pub path: String,
-    /// Text.
+    /// Content of the file.
     pub text: String,
 }
 
-/// Finds `NAME` or `workload/NAME`, without the suffix.
+/// Finds the file `NAME` or `workload/NAME`, given without its suffix.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Found>;
 
-/// Why nothing could be composed.
+/// Error of a composition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
-    /// There is no primary configuration of this name.
+    /// The primary configuration of this name does not exist.
     #[error("there is no configuration {0}.yaml in the configuration directory")]
     NoPrimary(String),
-    /// There is no workload of this name.
+    /// The workload of this name does not exist.
     #[error("there is no workload/{0}.yaml in the configuration directory, and no bundled workload of this name")]
     NoWorkload(String),
-    /// A text or an override is wrong.
+    /// A file or an override is invalid.
     #[error(transparent)]
     Wrong(#[from] Error),
 }
@@ -61,7 +61,7 @@ impl From<Problem> for ComposeError {
     }
 }
 
-/// A composed job.
+/// The composed configuration of a job.
 #[derive(Debug, Clone)]
 pub struct Composition {
     job: Node,
@@ -82,7 +82,7 @@ struct Part {
 /// Composes `primary` with the overrides of a command line.
 ///
 /// # Errors
-/// A file that is missing or no YAML, or an override that cannot be applied.
+/// If a file is missing or is not valid YAML, or an override cannot be applied.
 pub fn compose(primary: &str, words: &[String], lookup: Lookup<'_>) -> Result<Composition, ComposeError> {
     let changes = words.iter().map(|word| Change::parse(word)).collect::<Result<Vec<_>, Error>>()?;
     let place = Place::Default;
@@ -117,19 +117,19 @@ pub fn compose(primary: &str, words: &[String], lookup: Lookup<'_>) -> Result<Co
 }
 
 impl Composition {
-    /// The chosen workload.
+    /// Returns the name of the selected workload.
     #[must_use]
     pub fn workload(&self) -> &str {
         &self.workload
     }
 
-    /// The file of the workload, or what all files together amount to; the overrides are still to be applied.
+    /// Returns the file of the workload, or the merged text of all files. Overrides are not applied yet.
     #[must_use]
     pub fn source(&self) -> &Found {
         &self.source
     }
 
-    /// The overrides that change the workload, as typed.
+    /// Returns the overrides that change the workload, as the user typed them.
     pub fn workload_overrides(&self) -> impl Iterator<Item = &str> {
         self.changes.iter().filter_map(|change| match &change.target {
             Target::Job(path) => {
@@ -141,7 +141,7 @@ impl Composition {
         })
     }
 
-    /// Dotted keys at the root that no part of the program reads.
+    /// Returns dotted keys at the root that this program does not read.
     pub fn stray_keys(&self) -> impl Iterator<Item = &str> {
         let map = self.job.map();
         map.into_iter()
@@ -150,7 +150,7 @@ impl Composition {
             .filter(|name| !matches!(*name, "workload" | "dlio_rs"))
     }
 
-    /// A value below `hydra` as text: `output_subdir`, `job.chdir`, `mode`.
+    /// Returns a value below `hydra` as text, for example of `output_subdir`, `job.chdir` or `mode`.
     #[must_use]
     pub fn hydra_text(&self, path: &str) -> Option<String> {
         let names: Vec<&str> = path.split('.').collect();
@@ -160,10 +160,11 @@ impl Composition {
         }
     }
 
-    /// `hydra.run.dir` with its interpolations resolved; `stamp` is the start, `YYYY-MM-DDTHH:MM:SS.ffffff`.
+    /// Returns `hydra.run.dir` with its interpolations resolved. `stamp` is the start time,
+    /// `YYYY-MM-DDTHH:MM:SS.ffffff`.
     ///
     /// # Errors
-    /// An interpolation that cannot be resolved; for the default folder that is a missing `model.name`.
+    /// If an interpolation cannot be resolved; the default folder needs `model.name`.
     pub fn run_dir(&self, stamp: &str, env: &BTreeMap<String, String>) -> Result<String, Error> {
         let text = self.hydra_text("run.dir").unwrap_or_default();
         let context = expand::Context { job: &self.job, hydra: &self.hydra, stamp, env };
@@ -175,7 +176,8 @@ impl Composition {
         Ok(folder)
     }
 
-    /// What of this job exists in the MLPerf Storage fork or its harness only: a key, a value, a name or a folder, in words.
+    /// Returns a description of a key, value, name or folder of this job that only the MLPerf Storage fork or its
+    /// harness has.
     #[must_use]
     pub fn fork_mark(&self) -> Option<String> {
         let workload = self.job.at(&["workload"])?;
@@ -186,7 +188,7 @@ impl Composition {
             .or_else(|| marks::folder(&self.source.path))
     }
 
-    /// The whole tree below `workload` with its interpolations resolved.
+    /// Returns the whole tree below `workload`, with its interpolations resolved.
     fn resolved(&self, env: &BTreeMap<String, String>) -> Result<Node, Problem> {
         let mut job = self.job.clone();
         if let Value::Map(map) = &mut job.value
@@ -197,7 +199,7 @@ impl Composition {
         Ok(job)
     }
 
-    /// `hydra.overrides`, `hydra.job.override_dirname` and the chosen workload.
+    /// Records the overrides, `hydra.job.override_dirname` and the selected workload in Hydra's settings.
     fn note_overrides(&mut self) {
         let place = Place::Default;
         let text = |text: &str| Node::new(Value::Text(overrides::without_secret(text)), Place::Default);
@@ -223,7 +225,7 @@ fn empty() -> Node {
     Node::new(Value::Map(Map::default()), Place::Default)
 }
 
-/// Hydra's own settings as they are before anything changes them.
+/// Returns Hydra's settings before any change.
 fn skeleton() -> Result<Node, Problem> {
     yaml::parse(&Arc::from("hydra.yaml"), include_str!("hydra.yaml"))
 }
@@ -233,14 +235,14 @@ struct Composer<'a> {
     job: Node,
     hydra: Node,
     workload: Option<(String, Found)>,
-    /// From the command line; wins over every defaults list.
+    /// Workload that the command line selects; it has precedence over every defaults list.
     chosen: Option<String>,
-    /// The workload's tree is one file as it stands.
+    /// The tree of the workload is one unmodified file.
     plain: bool,
 }
 
 impl Composer<'_> {
-    /// Merges a primary configuration and what its defaults list names.
+    /// Merges a primary configuration and the files in its defaults list.
     fn primary(&mut self, name: &str, depth: usize) -> Result<(), ComposeError> {
         const DEPTH_MAX: usize = 8;
         let found = (self.lookup)(name);
@@ -272,7 +274,7 @@ impl Composer<'_> {
                 Default::Hydra => {}
             }
         }
-        // Hydra puts a file that does not name itself after its defaults.
+        // Hydra places a file that does not name itself after its defaults.
         if let Some((rest, hydra)) = itself {
             self.merge(&rest, hydra.as_ref());
         }
@@ -301,7 +303,7 @@ impl Composer<'_> {
         Ok(())
     }
 
-    /// Merges a file of the group `workload` and those that its own defaults list names.
+    /// Merges a file of the group `workload` and the files in its defaults list.
     fn group(&mut self, name: &str, depth: usize) -> Result<Found, ComposeError> {
         const DEPTH_MAX: usize = 8;
         let found =
@@ -341,16 +343,16 @@ impl Composer<'_> {
     }
 }
 
-/// One entry of a defaults list.
+/// An entry of a defaults list.
 enum Default<'a> {
     Itself,
     Config(&'a str),
     Workload(&'a str),
-    /// Settings of Hydra's own groups: nothing here depends on them.
+    /// Settings of Hydra's own groups, which have no effect here.
     Hydra,
 }
 
-/// `override workload: NAME` holds for the lists that this one includes as well.
+/// Returns the workload of `override workload: NAME`, which also applies to included lists.
 fn overriding(entry: &Node) -> Option<String> {
     match &entry.map()?.get("override workload")?.value {
         Value::Text(name) => Some(name.clone()),

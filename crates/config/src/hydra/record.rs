@@ -1,4 +1,4 @@
-//! What Hydra writes beside a job's outputs, and what it shows instead of running one.
+//! The files that Hydra writes beside the outputs of a job, and the text of `--cfg`.
 
 use std::collections::BTreeMap;
 
@@ -9,52 +9,52 @@ use crate::error::{Error, Place, Problem};
 use crate::overrides;
 use crate::schema;
 
-/// What is known only when the job starts.
+/// Values that are known only when the job starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
     /// Working directory.
     pub cwd: String,
-    /// Absolute run directory.
+    /// Absolute path of the run directory.
     pub output_dir: String,
-    /// Where configurations are looked for, in this order.
+    /// Search path of configurations, in order.
     pub sources: Vec<ConfigSource>,
 }
 
-/// One place of the search path.
+/// An entry of the search path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigSource {
-    /// `main` or `command-line`.
+    /// Provider: `main` or `command-line`.
     pub provider: &'static str,
-    /// `pkg` or `file`.
+    /// Scheme: `pkg` or `file`.
     pub schema: &'static str,
-    /// Folder, or name of the package.
+    /// Folder, or name of the Python package.
     pub path: String,
 }
 
-/// The three files of a job, as text.
+/// Contents of the three files of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// `config.yaml`
+    /// Content of `config.yaml`.
     pub config: String,
-    /// `hydra.yaml`
+    /// Content of `hydra.yaml`.
     pub hydra: String,
-    /// `overrides.yaml`
+    /// Content of `overrides.yaml`.
     pub overrides: String,
 }
 
-/// What `--cfg` shows.
+/// Configuration that `--cfg` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
-    /// The job's configuration.
+    /// The configuration of the job.
     Job,
-    /// Hydra's settings.
+    /// The settings of Hydra.
     Hydra,
     /// Both.
     All,
 }
 
 impl Composition {
-    /// The files that Hydra would write for this run. Secrets are starred.
+    /// Returns the files that Hydra would write for this run. Secrets are replaced by asterisks.
     #[must_use]
     pub fn files(&self, runtime: &Runtime) -> Files {
         let mut job = self.job.clone();
@@ -65,10 +65,11 @@ impl Composition {
         Files { config: emit::document(&job), hydra, overrides }
     }
 
-    /// What `--cfg` prints. `resolve` resolves interpolations with these environment values.
+    /// Returns the text that `--cfg` prints. With `resolve`, interpolations are resolved with these environment
+    /// variables.
     ///
     /// # Errors
-    /// The package is not there, or an interpolation cannot be resolved.
+    /// If the package does not exist, or an interpolation cannot be resolved.
     pub fn show(
         &self,
         what: Show,
@@ -99,7 +100,8 @@ impl Composition {
         Ok(format!("# @package {package}\n{}", emit::document(node)))
     }
 
-    /// The defaults list: configuration, package, whether it names itself, parent.
+    /// Returns the defaults list; each entry has the configuration, the package, whether it names itself, and its
+    /// parent.
     #[must_use]
     pub fn defaults(&self) -> Vec<[String; 4]> {
         let row =

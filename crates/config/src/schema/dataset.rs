@@ -4,10 +4,10 @@ use super::key::{Key, MLPERF, NOT_DLIO, Preset, acts, ignored, later};
 use super::kind::{Kind, count, record_bytes};
 use crate::vocabulary::Format;
 
-/// Compression words of the reference, and those that its libraries take besides.
+/// Compression methods of the reference, and those that its libraries accept in addition.
 pub(crate) const COMPRESSIONS: &[&str] = &["none", "gzip", "lzf", "bz2", "zip", "xz", "szip", "zstd", "tar", "snappy"];
 
-/// numpy's names of element types.
+/// Names of element types in numpy.
 pub(crate) const NUMPY_TYPES: &[&str] = &[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "bool",
     "half", "single", "double", "float", "int",

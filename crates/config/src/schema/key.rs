@@ -1,9 +1,9 @@
-//! What the table says of one key.
+//! The rows of the key table.
 
 use super::kind::Kind;
 use crate::vocabulary::Dialect;
 
-/// One key.
+/// A configuration key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
     /// Dotted path below `workload`.
@@ -11,45 +11,45 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     pub(crate) default: Preset,
     pub(crate) effect: Effect,
-    /// Dialects that have the key; elsewhere it is told as without effect and reads as its default.
+    /// Dialects that have the key. In other dialects, the key is reported as having no effect and reads as its default.
     pub(crate) dialects: &'static [Dialect],
-    /// One sentence or two, in Markdown.
+    /// Description: one or two sentences in Markdown.
     pub(crate) doc: &'static str,
 }
 
-/// The value of a key that is absent or null.
+/// Default of a key, used if the key is absent or null.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Preset {
-    /// Nothing.
+    /// No value.
     Unset,
-    /// Nothing, and in words what that amounts to.
+    /// No value; the text describes the effective default.
     Derived(&'static str),
     Flag(bool),
     Whole(i64),
     Number(f64),
     Text(&'static str),
-    /// `[]`
+    /// An empty list.
     Empty,
 }
 
-/// Whether anything acts on a key.
+/// Whether a key has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Acts,
-    /// Checked only; a later version acts on it. Reported when it is present.
+    /// The key is checked and reported, but has no effect yet.
     Later,
-    /// Accepted without effect; the reason.
+    /// The key is accepted and has no effect, for this reason.
     Ignored(&'static str),
 }
 
 const ALL: &[Dialect] = &[Dialect::Dlio, Dialect::Mlperf, Dialect::Native];
-/// Dialects that have the keys of the MLPerf fork which describe one of its readers.
+/// Dialects of keys that describe a reader of the MLPerf fork.
 pub(super) const MLPERF: &[Dialect] = &[Dialect::Mlperf];
-/// Dialects that have the keys of the MLPerf fork whose meaning does not depend on its code.
+/// Dialects of keys of the MLPerf fork whose meaning does not depend on its code.
 pub(super) const NOT_DLIO: &[Dialect] = &[Dialect::Mlperf, Dialect::Native];
 
 impl Key {
-    /// The same key, only in these dialects.
+    /// Returns the key with a restricted list of dialects.
     pub(super) const fn only(self, dialects: &'static [Dialect]) -> Key {
         Key { dialects, ..self }
     }

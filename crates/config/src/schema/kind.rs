@@ -1,20 +1,20 @@
-//! The types of values, their checks, and how they are called in messages and in the reference.
+//! Types of values, the checks of values, and the names of types in messages and in the configuration reference.
 
 use crate::document::{Node, Value};
 use crate::scalar;
 use crate::similar;
 use crate::workload::ColumnSelection;
 
-/// Members of a time specification.
+/// Keys of a time specification.
 pub(crate) const TIME_MEMBERS: &[&str] = &["type", "mean", "stdev", "min", "max", "shape", "scale", "lam"];
 
-/// Type of a key's value.
+/// Type of the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Flag,
-    /// A boolean, or the words `true` and `false` as text.
+    /// A boolean, or the text `true` or `false`.
     FlagText,
-    /// A whole number in a closed range; a float without fraction counts.
+    /// A whole number in a closed range. A float without a fraction is accepted.
     Whole {
         min: i64,
         max: i64,
@@ -27,54 +27,54 @@ pub(crate) enum Kind {
     Text,
     Secret,
     Word(&'static [&'static str]),
-    /// One of the words; the booleans that bare `off` and `on` are in YAML count as these words.
+    /// One of the words. Booleans that YAML makes of bare `off` and `on` count as these words.
     Switch(&'static [&'static str]),
-    /// A list of whole numbers, each at least this.
+    /// A list of whole numbers with a minimum for each.
     Wholes {
         min: i64,
     },
-    /// A list of texts, or one text with commas.
+    /// A list of texts, or one comma-separated text.
     Texts,
-    /// A list of names or a list of numbers from 0.
+    /// A list of names, or a list of numbers counted from 0.
     Columns,
     Time,
-    /// Anything.
+    /// A value of any type.
     Free,
 }
 
-/// Whole numbers from a minimum up to what an unsigned 32-bit number holds.
+/// Returns the type of whole numbers from a minimum up to the largest unsigned 32-bit number.
 pub(crate) const fn count32(min: i64) -> Kind {
     Kind::Whole { min, max: u32::MAX as i64 }
 }
 
-/// Whole numbers from a minimum up.
+/// Returns the type of whole numbers with a minimum.
 pub(crate) const fn count(min: i64) -> Kind {
     Kind::Whole { min, max: i64::MAX }
 }
 
-/// Longest emulated time, seconds: thirty years, and well within the clock's nanoseconds.
+/// Longest emulated time in seconds. It is about thirty years and fits the nanoseconds of the clock.
 pub(crate) const SECONDS_MAX: f64 = 1e9;
 
-/// Most bytes of a record: a file of it has to stay below 2^62.
+/// Largest record in bytes. A file of records must stay below 2^62 bytes.
 pub(crate) const BYTES_MAX: f64 = 1_125_899_906_842_624.0;
 
-/// Seconds.
+/// Returns the type of times in seconds.
 pub(crate) const fn seconds() -> Kind {
     Kind::Number { min: 0.0, max: SECONDS_MAX }
 }
 
-/// Bytes of a record from a minimum up.
+/// Returns the type of record sizes in bytes with a minimum.
 pub(crate) const fn record_bytes(min: f64) -> Kind {
     Kind::Number { min, max: BYTES_MAX }
 }
 
-/// Numbers from a minimum up.
+/// Returns the type of numbers with a minimum.
 pub(crate) const fn at_least(min: f64) -> Kind {
     Kind::Number { min, max: f64::MAX }
 }
 
 impl Kind {
-    /// What a value must be, for "expected …".
+    /// Describes the accepted values, to follow "expected" in a message.
     pub(crate) fn expected(self) -> String {
         match self {
             Kind::Flag => "true or false".to_owned(),
@@ -96,7 +96,7 @@ impl Kind {
         .to_owned()
     }
 
-    /// Checks a value that is not null; an error is the message.
+    /// Checks a value that is not null; the error is the message.
     pub(crate) fn check(self, node: &Node) -> Result<(), String> {
         let fits = match self {
             Kind::Flag => flag(node).is_some(),
@@ -146,7 +146,7 @@ fn range(min: &dyn std::fmt::Display, max: &dyn std::fmt::Display, no_min: bool,
     }
 }
 
-/// Text from the environment stands for what it would mean without quotes.
+/// Returns the value that text from the environment would have without quotes; other values are unchanged.
 fn plain(node: &Node) -> std::borrow::Cow<'_, Value> {
     match &node.value {
         Value::Text(text) if node.from_environment => std::borrow::Cow::Owned(scalar::yaml(text.trim())),
@@ -188,7 +188,7 @@ pub(crate) fn number(node: &Node) -> Option<f64> {
     }
 }
 
-/// Text; a bare number or boolean counts as what Python prints for it (`file_prefix: 12`).
+/// Returns the text. A bare number or boolean becomes the text that Python prints for it (`file_prefix: 12`).
 pub(crate) fn text(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
@@ -206,7 +206,7 @@ pub(crate) fn word(node: &Node) -> Option<String> {
     }
 }
 
-/// A word, or `off` and `on` for the booleans that YAML makes of them.
+/// Returns a word. Booleans that YAML makes of bare words become `off` and `on`.
 pub(crate) fn switch(node: &Node) -> Option<String> {
     match &node.value {
         Value::Bool(flag) => Some(if *flag { "on" } else { "off" }.to_owned()),
@@ -241,7 +241,7 @@ pub(crate) fn columns(node: &Node) -> Option<ColumnSelection> {
     items.iter().map(word).collect::<Option<Vec<_>>>().map(ColumnSelection::Names)
 }
 
-/// A number, a mapping with numbers, or text (which the reference ignores).
+/// Checks a time: a number, a mapping with numbers, or text, which the reference ignores.
 fn time(node: &Node) -> Result<(), String> {
     let sane = |n: f64| n.abs() <= SECONDS_MAX;
     let wrong = |what: &str, node: &Node| {

@@ -1,7 +1,7 @@
-//! Every key that a configuration may have: its type, its default, what it does, and whether anything acts on it.
+//! The table of all configuration keys, with type, default, meaning and effect.
 //!
-//! This table is the only place where a key is declared: checking, defaults, suggestions for misspelt keys and
-//! `docs/configuration.md` all read it.
+//! Invariant: keys are declared only in this table. Checks, defaults, suggestions for misspelled keys and
+//! `docs/configuration.md` are derived from it.
 
 mod dataset;
 mod key;
@@ -18,7 +18,7 @@ pub(crate) use storage::S3DLIO;
 
 use crate::vocabulary::Dialect;
 
-/// The tables, in the order of the reference's sections.
+/// Tables in the order of the reference's sections.
 const TABLES: &[&[Key]] = &[
     model::KEYS,
     run::FRAMEWORK_AND_WORKFLOW,
@@ -31,12 +31,12 @@ const TABLES: &[&[Key]] = &[
     ours::KEYS,
 ];
 
-/// All keys.
+/// Returns all keys.
 pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
     TABLES.iter().flat_map(|table| table.iter())
 }
 
-/// The key of a path, with `data_reader` taken for `reader`.
+/// Returns the key at a path. `data_reader` is accepted in place of `reader`.
 pub(crate) fn find(path: &str) -> Option<&'static Key> {
     match path.strip_prefix("data_reader.") {
         Some(rest) => keys().find(|key| key.path.strip_prefix("reader.") == Some(rest)),
@@ -44,25 +44,25 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
     }
 }
 
-/// The key that a path is, or is inside of.
+/// Returns the key at a path, or the key that contains the path.
 pub(crate) fn enclosing(path: &str) -> Option<&'static Key> {
     path.match_indices('.').map(|(at, _)| &path[..at]).chain([path]).find_map(find)
 }
 
-/// Whether a dialect has a key of this path.
+/// Returns whether a dialect has a key at this path.
 #[must_use]
 pub fn has_key(path: &str, dialect: Dialect) -> bool {
     find(path).is_some_and(|key| key.dialects.contains(&dialect))
 }
 
-/// Whether a path is a section: a proper prefix of some key.
+/// Returns whether a path is a section, that is, a proper prefix of some key.
 #[must_use]
 pub fn is_section(path: &str) -> bool {
     let path = if path == "data_reader" { "reader" } else { path };
     keys().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// Whether a path is a key, a section, or a member of a time specification.
+/// Returns whether a path is a key, a section, or a member of a time specification.
 pub(crate) fn knows(path: &str) -> bool {
     find(path).is_some() || is_section(path) || is_time_member(path) || is_inside_free(path)
 }
@@ -78,7 +78,7 @@ fn is_inside_free(path: &str) -> bool {
     parents.into_iter().any(|parent| find(parent).is_some_and(|key| key.kind == Kind::Free))
 }
 
-/// Last parts of the keys whose values must not be shown.
+/// Returns the last parts of keys whose values must not be shown.
 pub(crate) fn secret_names() -> impl Iterator<Item = &'static str> {
     keys().filter(|key| key.kind == Kind::Secret).filter_map(|key| key.path.rsplit('.').next())
 }

@@ -4,10 +4,10 @@ use super::key::{Key, Preset, acts, ignored};
 use super::kind::{Kind, at_least, count, count32};
 use crate::vocabulary::{CheckpointMode, CheckpointType};
 
-/// Why nothing of the KSM mode acts.
+/// Reason why keys of the KSM mode have no effect.
 const NO_PAGES: &str = "tensors are made while they are written, so there are no pages of them that could be merged";
 
-/// Element types of checkpoints, by the names that DLIO files use.
+/// Element types of checkpoints, with the names that DLIO files use.
 pub(crate) const DATATYPES: &[&str] = &["fp16", "bf16", "fp32", "fp64", "int8", "uint8"];
 
 const ANY_COUNT: Kind = Kind::Whole { min: -1, max: i64::MAX };

@@ -6,9 +6,9 @@ use crate::vocabulary::{
     ClientProfile, Decode, Dialect, EndpointFailure, EndpointMapping, S3Client, ShapeMismatch, VerifyBy,
 };
 
-/// Smallest part that S3 takes, except for the last one of an object.
+/// Smallest part of a multipart upload in bytes; the last part may be smaller.
 pub(crate) const PART_MIN: i64 = 5 << 20;
-/// Largest object of one `PutObject`, and largest part.
+/// Largest object of one `PutObject` request, and largest part, in bytes.
 pub(crate) const PUT_MAX: i64 = 5 << 30;
 
 pub(super) const KEYS: &[Key] = &[

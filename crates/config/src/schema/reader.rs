@@ -5,9 +5,9 @@ use super::key::{Key, NOT_DLIO, Preset, acts, ignored};
 use super::kind::{Kind, count, count32, seconds};
 use crate::vocabulary::{DataLoader, FileAccess, MultiprocessingContext, ReadType, Sampler};
 
-/// Words for shuffles, with the boolean that a bare `off` is in YAML.
+/// Words for shuffling; YAML turns a bare `off` into a boolean.
 pub(crate) const SAMPLE_SHUFFLES: &[&str] = &["off", "seed", "random"];
-/// The same, and `on`, which the reference takes as it takes every other value.
+/// Words for shuffling files. The reference accepts `on`, as it accepts every other value.
 pub(crate) const FILE_SHUFFLES: &[&str] = &["off", "seed", "random", "on"];
 
 pub(super) const KEYS: &[Key] = &[

@@ -8,7 +8,7 @@ const ONE_CLIENT: &str = "this program has its own S3 client: dlio_rs.s3_client"
 const DRY_RUN: &str = "`dlio-rs plan` prints what would be read";
 const LIBRARY: &str = "Client library whose way of reading is imitated; the requests are always this program's own.";
 
-/// The library by whose name a fork calls its storage.
+/// Name of the storage library that a fork uses as its storage type.
 pub(crate) const S3DLIO: &str = "s3dlio";
 /// Words for `storage_type`.
 pub(crate) const STORAGE_TYPES: &[&str] = &[
@@ -20,7 +20,7 @@ pub(crate) const STORAGE_TYPES: &[&str] = &[
     S3DLIO,
 ];
 
-/// Words for `load_balance_strategy`; the last is the fork's name of `least_outstanding`.
+/// Words for `load_balance_strategy`; the last one is the fork's name of `least_outstanding`.
 pub(crate) const STRATEGIES: &[&str] =
     &[LoadBalance::WORDS[0], LoadBalance::WORDS[1], LoadBalance::WORDS[2], "least_connections"];
 

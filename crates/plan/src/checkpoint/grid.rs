@@ -1,32 +1,32 @@
-//! Where a rank stands in the model: tensor, pipeline and data parallelism.
+//! Position of a rank in the model: tensor, pipeline and data parallelism.
 
 use dlio_config::Workload;
 use dlio_config::vocabulary::CheckpointMode;
 
 use crate::{Error, World};
 
-/// Every tensor and every sum stays far below 2^64.
+/// Upper limit of every number of elements, far below 2^64 so that sums of bytes cannot overflow.
 pub(super) const LIMIT: u128 = 1 << 60;
 
-/// The dimensions of the model's parallelism.
+/// Degrees of the model's parallelism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
     pub(super) tensor: u64,
     pub(super) pipeline: u64,
     pub(super) data: u64,
-    /// The world holds only the first ranks of the grid.
+    /// The world consists of only the first ranks of the grid.
     pub(super) subset: bool,
 }
 
-/// The place of one rank.
+/// Position of one rank in the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seat {
     pub(super) rank: u32,
     /// Pipeline stage.
     pub(super) pp: u64,
-    /// Number among the copies of the model.
+    /// Number of the copy of the model.
     pub(super) dp: u64,
-    /// Number among the parts of one copy.
+    /// Number of the part within a copy.
     pub(super) mp: u64,
 }
 
@@ -49,12 +49,12 @@ impl Grid {
         Ok(Self { tensor, pipeline, data: size / parts, subset: false })
     }
 
-    /// Parts of one copy of the model.
+    /// Returns the number of parts of one copy of the model.
     pub(super) fn parts(self) -> u64 {
         self.tensor * self.pipeline
     }
 
-    /// Ranks of the whole model.
+    /// Returns the number of ranks of the whole model.
     pub(super) fn ranks(self) -> u64 {
         self.parts().saturating_mul(self.data)
     }

@@ -1,4 +1,4 @@
-//! The checkpoints in a few lines of text, and as JSON.
+//! Summary of the checkpoints in a few lines of text, and as JSON.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use super::{CheckpointBytes, CheckpointFile, CheckpointPart, CheckpointPlan};
 const GIB: f64 = (1_u64 << 30) as f64;
 
 impl CheckpointPlan {
-    /// What the checkpoints amount to, for people; one fact per line, each ending in a newline. `training` are the epochs
-    /// and the steps of each, in a run that trains.
+    /// Summarizes the checkpoints for users. Each line states one fact and ends in a newline. In a run that trains,
+    /// `training` is the number of epochs and the number of steps per epoch.
     #[must_use]
     pub fn summary(&self, training: Option<(u32, u64)>) -> String {
         let mut text = String::new();
@@ -60,7 +60,7 @@ impl CheckpointPlan {
         text
     }
 
-    /// One line per file of a rank.
+    /// Returns one line per file of a rank.
     #[must_use]
     pub fn rank_summary(&self, rank: u32) -> String {
         self.files(rank).iter().fold(String::new(), |mut text, file| {
@@ -84,7 +84,8 @@ impl CheckpointPlan {
         format!("{count} taken in training{names}")
     }
 
-    /// What ranks write, and how many of them write so much, in ascending order of bytes.
+    /// Returns the sizes that ranks write, in ascending order of bytes, each with the number of ranks that write this
+    /// size.
     fn shares(&self) -> Vec<(u64, CheckpointBytes)> {
         let mut kinds = self.kinds();
         kinds.sort_by_key(|(_, bytes)| (bytes.total(), bytes.files));
@@ -98,15 +99,15 @@ impl CheckpointPlan {
         shares
     }
 
-    /// The files of the ranks as JSON objects without line ends, the same at every checkpoint.
+    /// Returns the files of the ranks as JSON objects without newlines. They are the same for every checkpoint.
     pub fn jsonl(&self, rank: Option<u32>) -> impl Iterator<Item = String> {
         let ranks = rank.map_or(0..self.world().size, |rank| rank..rank.saturating_add(1));
         let files = ranks.flat_map(|rank| self.files(rank).into_iter().map(move |file| (rank, file)));
-        // Numbers and strings cannot fail to serialise.
+        // Serializing numbers and strings cannot fail.
         files.map(|(rank, file)| serde_json::to_string(&record(rank, &file)).unwrap_or_default())
     }
 
-    /// The totals as one JSON object; with a rank, also its files.
+    /// Returns the totals as one JSON object; for a single rank, also its files.
     #[must_use]
     pub fn totals(&self, rank: Option<u32>, training: Option<(u32, u64)>) -> Value {
         let written = self.written();
@@ -159,7 +160,7 @@ fn word(part: CheckpointPart) -> &'static str {
     }
 }
 
-/// The least and the most that a rank writes.
+/// Returns the smallest and the largest size in bytes that a rank writes.
 fn ends(shares: &[(u64, CheckpointBytes)]) -> (u64, u64) {
     let total = |share: Option<&(u64, CheckpointBytes)>| share.map_or(0, |(_, bytes)| bytes.total());
     (total(shares.first()), total(shares.last()))

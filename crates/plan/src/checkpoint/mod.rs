@@ -1,8 +1,8 @@
-//! The plan of a run's checkpoints: which rank writes (and reads) which files with which tensors, when, and how large they
-//! are.
+//! The plan of a run's checkpoints: which rank writes and reads which files and tensors, at which time, and their
+//! sizes.
 //!
-//! Invariant: the files of a rank are a function of (workload, world, rank); nothing is stored per rank, so that a model
-//! of a trillion parameters on thousands of ranks is planned as fast as a small one.
+//! Invariant: the files of a rank are a function of (workload, world, rank). Nothing is stored per rank, so a model
+//! with a trillion parameters on thousands of ranks is planned as fast as a small one.
 
 mod grid;
 mod lines;
@@ -24,12 +24,12 @@ use model::Model;
 pub use schedule::{Alone, DuringTraining};
 pub use size::CheckpointBytes;
 
-/// What a file of a checkpoint holds.
+/// Content of a checkpoint file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CheckpointPart {
     /// The generic state of `model.model_size_bytes`.
     Model,
-    /// Layers of a transformer, or of `model.layer_parameters`.
+    /// Layers of a transformer, or the layers in `model.layer_parameters`.
     Layers,
     /// The state of the optimizer.
     Optimizer,
@@ -38,18 +38,18 @@ pub enum CheckpointPart {
 /// One file of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointFile {
-    /// Name in the checkpoint's folder, for example `model_states-0.pt`. TensorFlow appends to it.
+    /// Name in the folder of the checkpoint, for example `model_states-0.pt`. TensorFlow appends to it.
     pub name: String,
-    /// What it holds.
+    /// Content of the file.
     pub part: CheckpointPart,
-    /// Its tensors, in the order of the mapping.
+    /// Tensors, in the order of the mapping.
     pub tensors: Vec<Tensor>,
-    /// Paths of the mappings in the file that hold no tensor at all, because every one of theirs would be empty.
+    /// Paths of the mappings in the file that hold no tensor because all of their tensors would be empty.
     pub empty: Vec<Vec<String>>,
 }
 
 impl CheckpointFile {
-    /// Bytes of the tensors, a shared storage once, without the container around them.
+    /// Returns the size of the tensors in bytes, without the container. Shared storage counts once.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let mut next = 0;
@@ -62,7 +62,7 @@ impl CheckpointFile {
     }
 }
 
-/// The checkpoints of a run.
+/// The plan of a run's checkpoints.
 #[derive(Debug, Clone)]
 pub struct CheckpointPlan {
     world: World,
@@ -81,12 +81,12 @@ pub struct CheckpointPlan {
     fingerprint: Fingerprint,
 }
 
-/// Plans the checkpoints of a workload, whether or not `workflow.checkpoint` asks for them.
+/// Plans the checkpoints of a workload, whether or not `workflow.checkpoint` is set.
 ///
 /// # Errors
 ///
-/// If the ranks do not fit the model's parallelism, or the model is larger than any number here; the error says what to
-/// change.
+/// If the ranks do not fit the parallelism of the model, or the model exceeds the supported sizes; the error says what
+/// to change.
 pub fn checkpoints(workload: &Workload, world: World) -> Result<CheckpointPlan, Error> {
     if world.size == 0 {
         return Err(Error::EmptyWorld);
@@ -100,7 +100,7 @@ pub fn checkpoints(workload: &Workload, world: World) -> Result<CheckpointPlan, 
         grid,
         extension: extension(workload),
         dialect,
-        // The reference loses the key in a misspelt attribute; the fork syncs whatever the key says.
+        // The reference loses the value in a misspelled attribute. The fork syncs regardless of the key.
         fsync: checkpoint.fsync || dialect == Dialect::Mlperf,
         rank_shift: checkpoint.recovery_rank_shift && dialect == Dialect::Native,
         payload_seed: workload.dlio_rs.payload_seed,
@@ -121,39 +121,39 @@ pub fn checkpoints(workload: &Workload, world: World) -> Result<CheckpointPlan, 
 fn extension(workload: &Workload) -> &'static str {
     match (workload.framework, workload.storage.storage_type) {
         (Framework::Tensorflow, _) => "pb",
-        // The fork writes its streams to every storage under one name.
+        // The fork uses one name on every storage.
         (Framework::Pytorch, StorageType::S3) if workload.dlio_rs.dialect != Dialect::Mlperf => "pts3",
         (Framework::Pytorch, _) => "pt",
     }
 }
 
 impl CheckpointPlan {
-    /// The ranks.
+    /// Returns the ranks.
     #[must_use]
     pub fn world(&self) -> World {
         self.world
     }
 
-    /// Name of a checkpoint's folder below `checkpoint.checkpoint_folder`.
+    /// Returns the name of a checkpoint's folder below `checkpoint.checkpoint_folder`.
     #[must_use]
     pub fn folder(&self, epoch: u32, step: u64) -> String {
         format!("global_epoch{epoch}_step{step}")
     }
 
-    /// The files that a rank writes, in its order; it reads the same ones in the same order. Empty for a rank that
-    /// holds no state.
+    /// Returns the files that a rank writes, in order. It reads the same files in the same order. Empty for a rank
+    /// without state.
     #[must_use]
     pub fn files(&self, rank: u32) -> Vec<CheckpointFile> {
         let mut files = self.states(rank);
         if self.dialect == Dialect::Mlperf {
-            // A stream of nothing is not written.
+            // An empty stream is not written.
             files.retain(|file| file.bytes() > 0);
         }
         files
     }
 
-    /// The rank whose files a rank loads: itself, unless `checkpoint.recovery_rank_shift` acts and there is more than one
-    /// node of this many ranks.
+    /// Returns the rank whose files a rank loads. It is the rank itself, unless `checkpoint.recovery_rank_shift` is in
+    /// effect and there is more than one node with this number of ranks.
     #[must_use]
     pub fn loads_files_of(&self, rank: u32, ranks_per_node: u32) -> u32 {
         if !self.rank_shift || ranks_per_node == 0 || self.world.size / ranks_per_node < 2 {
@@ -163,49 +163,50 @@ impl CheckpointPlan {
         u32::try_from(shifted).unwrap_or(rank)
     }
 
-    /// Whether every file is forced to stable storage before it counts as written.
+    /// Returns whether every file is flushed to stable storage before its write is complete.
     #[must_use]
     pub fn fsync(&self) -> bool {
         self.fsync
     }
 
-    /// When checkpoints are taken in the training loop; `None` in a run that does not train.
+    /// Returns when the training loop saves checkpoints; `None` in a run that does not train.
     #[must_use]
     pub fn during_training(&self) -> Option<DuringTraining> {
         self.during
     }
 
-    /// The checkpoints of a run that does nothing else; `None` in a run that trains.
+    /// Returns the checkpoints of a run that only saves and loads checkpoints; `None` in a run that trains.
     #[must_use]
     pub fn alone(&self) -> Option<&Alone> {
         self.alone.as_ref()
     }
 
-    /// Ranks of the whole model where the world is only a part of it (`checkpoint.mode: subset`).
+    /// Returns the number of ranks of the whole model if the world is only a part of it (`checkpoint.mode: subset`).
     #[must_use]
     pub fn subset_of(&self) -> Option<u64> {
         self.grid.subset.then(|| self.grid.ranks())
     }
 
-    /// Parameters of the transformer; 0 without `model.num_layers`.
+    /// Returns the number of parameters of the transformer; 0 without `model.num_layers`.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         self.model.parameters
     }
 
-    /// Number that names the content of a file, for the payload generator: another one for every checkpoint and file.
+    /// Returns the number that identifies the content of a file for the payload generator. It differs for every
+    /// checkpoint and file.
     #[must_use]
     pub fn content(&self, folder: &str, name: &str) -> u64 {
         fingerprint::number(&[folder, name], self.payload_seed)
     }
 
-    /// What a user should know about this plan.
+    /// Returns notices for the user.
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
     }
 
-    /// Hash of everything that decides the plan; equal on all ranks of a run, or they do not run the same thing.
+    /// Returns the hash of everything that determines the plan. It is equal on all ranks that run the same plan.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

@@ -1,5 +1,5 @@
-//! The state of the model and of its optimizer, in elements: the formulas of the reference, floor divisions from left
-//! to right.
+//! State of the model and of its optimizer in elements. The formulas are those of the reference, with floor divisions
+//! from left to right.
 
 use std::ops::RangeInclusive;
 
@@ -9,23 +9,23 @@ use dlio_config::vocabulary::DType;
 use super::grid::{Grid, LIMIT, Seat};
 use crate::Error;
 
-/// Layers that one model may have; each of them is an entry of a file.
+/// Maximum number of layers of a model; each layer is an entry of a file.
 const LAYERS_MAX: i64 = 1 << 20;
 
-/// Everything about the model that decides its checkpoint.
+/// Everything about a model that determines its checkpoint.
 #[derive(Debug)]
 pub(super) struct Model {
     grid: Grid,
     pub(super) zero_stage: i8,
-    /// `model.num_layers`, 0 for none.
+    /// Value of `model.num_layers`; 0 for none.
     pub(super) layers: u64,
-    /// Bytes of the generic state; 0: none.
+    /// Size of the generic state in bytes; 0 for none.
     pub(super) generic: u64,
-    /// `model.layer_parameters`; empty: the transformer's formulas.
+    /// Value of `model.layer_parameters`; if it is empty, the formulas of the transformer apply.
     pub(super) layer_parameters: Vec<u64>,
-    /// `model.optimization_groups`; empty: the transformer's formulas.
+    /// Value of `model.optimization_groups`; if it is empty, the formulas of the transformer apply.
     pub(super) groups: Vec<u64>,
-    /// Parameters of the transformer.
+    /// Number of parameters of the transformer.
     pub(super) parameters: u64,
     pub(super) dtype: DType,
     pub(super) optimizer_dtype: DType,
@@ -37,7 +37,7 @@ struct Sizes {
     vocabulary: u64,
     hidden: u64,
     ffn: u64,
-    /// Columns of the key and value matrices together.
+    /// Columns of the key matrix and the value matrix together.
     key_value: u64,
 }
 
@@ -85,20 +85,20 @@ impl Model {
                 vocabulary: model.vocab_size,
                 hidden: model.hidden_size,
                 ffn: model.ffn_hidden_size,
-                // Not used without layers, and with them a factor of what was found small enough.
+                // Unused without layers. With layers, it is a factor of a number that was found to be small enough.
                 key_value: u64::try_from(key_value).unwrap_or(u64::MAX),
             },
         })
     }
 
-    /// Whether a rank holds state at all: at stage 0 only the first copy of the model does; stage -1 is no stage that the
-    /// reference asks for anywhere, so that every copy does.
+    /// Returns whether a rank holds state. At ZeRO stage 0, only the first copy of the model does. The reference never
+    /// tests for stage -1, so every copy holds state there.
     pub(super) fn holds_state(&self, seat: Seat) -> bool {
         self.zero_stage != 0 || seat.dp == 0
     }
 
-    /// The layers of a pipeline stage, the embedding (0), the head (L + 1) and the final norm (L + 2) included where they
-    /// follow from the transformer's formulas.
+    /// Returns the layers of a pipeline stage. With the formulas of the transformer, they include the embedding (0),
+    /// the head (L + 1) and the final norm (L + 2).
     pub(super) fn stage(&self, pp: u64) -> RangeInclusive<u64> {
         let stages = self.grid.pipeline;
         let (each, rest) = (self.layers / stages, self.layers % stages);
@@ -120,7 +120,8 @@ impl Model {
         start..=end
     }
 
-    /// Elements of the tensors of a layer; an entry of 0 is left out of the file, but keeps its key.
+    /// Returns the numbers of elements of the tensors of a layer. A tensor with 0 elements is not in the file, but
+    /// keeps its key.
     pub(super) fn layer(&self, layer: u64) -> Vec<u64> {
         let Sizes { vocabulary, hidden, ffn, key_value } = self.sizes;
         let shards = if self.zero_stage == 3 { self.grid.data } else { 1 };
@@ -141,7 +142,7 @@ impl Model {
         }
     }
 
-    /// Elements of the transformer's optimizer groups; empty without layers.
+    /// Returns the numbers of elements of the transformer's optimizer groups; empty without layers.
     pub(super) fn optimizer(&self) -> Vec<u64> {
         let shards = if self.zero_stage > 0 { self.grid.ranks() } else { self.grid.parts() };
         match self.parameters / shards {
@@ -155,7 +156,7 @@ fn sum(counts: &[u64]) -> u128 {
     counts.iter().map(|&count| u128::from(count)).sum()
 }
 
-/// The number, if eight bytes for each of a few times as many elements are still far from 2^64.
+/// Returns the number if eight bytes for each of several times as many elements are far below 2^64.
 fn small(number: Option<u128>, key: &'static str) -> Result<u64, Error> {
     let fits = number.filter(|&number| number < LIMIT / 64).and_then(|number| u64::try_from(number).ok());
     fits.ok_or(Error::ModelTooLarge { key })

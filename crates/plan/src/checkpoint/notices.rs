@@ -1,4 +1,4 @@
-//! What a user must be told about checkpoints: where the reference counts, ignores or fails, and what this run does.
+//! Notices about checkpoints: deviations and errors of the reference, and what this run does instead.
 
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{Dialect, Framework};
@@ -107,7 +107,7 @@ fn generic(plan: &CheckpointPlan) -> Option<Notice> {
     })
 }
 
-/// Quirk 23: a benchmark that was asked to sync and does not would measure memory.
+/// Quirk 23: a benchmark that should sync and does not would measure memory.
 fn fsync(workload: &Workload) -> Option<Notice> {
     let text = match (workload.dlio_rs.dialect, workload.checkpoint.fsync) {
         (Dialect::Dlio, true) => {

@@ -1,4 +1,4 @@
-//! When checkpoints are taken.
+//! Times at which checkpoints are saved and loaded.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use dlio_config::workload::Checkpoint;
 
 use crate::times;
 
-/// When a training loop takes checkpoints.
+/// When a training loop saves checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuringTraining {
-    /// After every so many steps of an epoch; each ends the current block of the metrics.
+    /// After a number of steps within an epoch; each checkpoint ends the current block of the metrics.
     Steps {
-        /// `checkpoint.steps_between_checkpoints`, at least 1.
+        /// Value of `checkpoint.steps_between_checkpoints`, in steps, at least 1.
         between: u64,
     },
     /// After epochs, outside of blocks.
     Epochs {
-        /// `checkpoint.checkpoint_after_epoch`, the first one.
+        /// Value of `checkpoint.checkpoint_after_epoch`: the first epoch with a checkpoint.
         after: u32,
-        /// `checkpoint.epochs_between_checkpoints`, at least 1.
+        /// Value of `checkpoint.epochs_between_checkpoints`, in epochs, at least 1.
         between: u32,
     },
-    /// Not at all.
+    /// Never.
     Never,
 }
 
@@ -32,7 +32,7 @@ impl DuringTraining {
         match checkpoint.steps_between_checkpoints {
             Some(0) => Self::Never,
             Some(between) => Self::Steps { between },
-            // The reference waits for the epoch to become equal to a threshold that begins at 0, so for ever.
+            // The reference waits until the epoch equals a threshold that begins at 0, which never happens.
             None if checkpoint.checkpoint_after_epoch == 0 => Self::Never,
             None => Self::Epochs {
                 after: checkpoint.checkpoint_after_epoch,
@@ -41,26 +41,28 @@ impl DuringTraining {
         }
     }
 
-    /// Whether a checkpoint is taken right after this step of an epoch, counted from 1; the step is its number.
+    /// Returns whether a checkpoint is saved directly after this step of an epoch, counted from 1. The step is the
+    /// number of the checkpoint.
     #[must_use]
     pub fn after_step(self, step: u64) -> bool {
         matches!(self, Self::Steps { between } if step > 0 && step.is_multiple_of(between))
     }
 
-    /// Whether a checkpoint is taken at the end of this epoch, counted from 1; its number is
+    /// Returns whether a checkpoint is saved at the end of this epoch, counted from 1. Its number is
     /// [`epoch_step`](Self::epoch_step).
     #[must_use]
     pub fn after_epoch(self, epoch: u32) -> bool {
         matches!(self, Self::Epochs { after, between } if epoch >= after && (epoch - after).is_multiple_of(between))
     }
 
-    /// Step number of a checkpoint after an epoch of so many steps: one more, as in the reference (quirk 20).
+    /// Returns the step number of a checkpoint after an epoch with this number of steps: one more than the last step,
+    /// as in the reference (quirk 20).
     #[must_use]
     pub fn epoch_step(steps: u64) -> u64 {
         steps + 1
     }
 
-    /// The checkpoints of a run with so many steps in each of its epochs, in order: epoch and step number.
+    /// Returns the epoch and step number of each checkpoint, in order, for a run with this number of steps per epoch.
     pub fn taken(self, epochs: u32, steps: u64) -> impl Iterator<Item = (u32, u64)> + Send {
         (1..=epochs).flat_map(move |epoch| {
             let (first, every, last) = match self {
@@ -74,15 +76,15 @@ impl DuringTraining {
     }
 }
 
-/// The checkpoints of a run that does nothing else: all are written, then all are read. Each is of epoch 1, and its step
-/// is its number, from 1.
+/// The checkpoints of a run that does nothing else: all are written, then all are read. All belong to epoch 1, and
+/// their step numbers count from 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alone {
-    /// Checkpoints to write.
+    /// Number of checkpoints to write.
     pub writes: u64,
-    /// Checkpoints to read.
+    /// Number of checkpoints to read.
     pub reads: u64,
-    /// Whether the time of a checkpoint includes waiting for the slowest rank.
+    /// The time of a checkpoint includes waiting for the slowest rank.
     pub rank_sync: bool,
     pause: TimeSpec,
     seed: u32,
@@ -100,12 +102,12 @@ impl Alone {
         }
     }
 
-    /// How a rank waits before each checkpoint: one pause for every write, then one for every read.
+    /// Returns the pauses of a rank before each checkpoint: one per write, then one per read.
     pub fn pauses(&self, rank: u32) -> impl Iterator<Item = Duration> + Send + use<> {
         times::pauses(&self.pause, self.seed, rank)
     }
 
-    /// Mean of the pauses, in seconds.
+    /// Returns the mean of the pauses, in seconds.
     #[must_use]
     pub fn mean_pause(&self) -> f64 {
         self.pause.mean().abs()

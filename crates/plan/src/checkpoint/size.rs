@@ -1,22 +1,22 @@
-//! How large a checkpoint is: as written, and as the reference counts it for its throughput.
+//! Size of a checkpoint: as written, and as the reference computes it for its throughput.
 
 use super::grid::LIMIT;
 use super::{CheckpointPart, CheckpointPlan};
 use crate::Error;
 
-/// Bytes of tensors by what they belong to, without the containers around them.
+/// Sizes of tensors in bytes, by content, without the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CheckpointBytes {
-    /// Generic state and layers.
+    /// Bytes of the generic state and of the layers.
     pub model: u64,
-    /// State of the optimizer.
+    /// Bytes of the optimizer state.
     pub optimizer: u64,
     /// Number of files.
     pub files: u64,
 }
 
 impl CheckpointBytes {
-    /// Model and optimizer.
+    /// Returns the bytes of model and optimizer together.
     #[must_use]
     pub fn total(self) -> u64 {
         self.model + self.optimizer
@@ -41,32 +41,33 @@ impl CheckpointBytes {
 }
 
 impl CheckpointPlan {
-    /// What the throughput of saving and loading is computed with. In the dialects `dlio` and `mlperf` it is the
-    /// reference's number, which is not always what is written; a notice tells when they differ.
+    /// Returns the size in bytes that the throughput of saving and loading is computed with. In the dialects `dlio` and
+    /// `mlperf`, it is the reference's number, which may differ from the number of written bytes; a notice reports a
+    /// difference.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.reported.total()
     }
 
-    /// The parts of [`size_bytes`](Self::size_bytes).
+    /// Returns the parts of [`size_bytes`](Self::size_bytes).
     #[must_use]
     pub fn reported(&self) -> CheckpointBytes {
         self.reported
     }
 
-    /// What all ranks together write for one checkpoint.
+    /// Returns the bytes that all ranks together write for one checkpoint.
     #[must_use]
     pub fn written(&self) -> CheckpointBytes {
         self.written
     }
 
-    /// Bytes of the tensors that a rank writes for one checkpoint.
+    /// Returns the bytes of the tensors that a rank writes for one checkpoint.
     #[must_use]
     pub fn rank_bytes(&self, rank: u32) -> u64 {
         self.rank_parts(rank).total()
     }
 
-    /// The same, part by part.
+    /// Returns the parts of [`rank_bytes`](Self::rank_bytes).
     #[must_use]
     pub fn rank_parts(&self, rank: u32) -> CheckpointBytes {
         let mut bytes = CheckpointBytes::default();
@@ -80,7 +81,8 @@ impl CheckpointPlan {
         bytes
     }
 
-    /// What the ranks write, by kind of rank: all ranks of a kind write equally much.
+    /// Returns the number of ranks of each kind with the bytes that each of them writes. All ranks of a kind write the
+    /// same number of bytes.
     #[must_use]
     pub fn kinds(&self) -> Vec<(u64, CheckpointBytes)> {
         self.representatives().map(|(rank, count)| (count, self.rank_parts(rank))).collect()
@@ -90,8 +92,9 @@ impl CheckpointPlan {
         add_up(self.representatives().map(|(rank, count)| (self.rank_parts(rank), count)))
     }
 
-    /// The reference's own count: what its ranks hold in memory. Predefined layers and groups are forgotten, a model that
-    /// stage 2 keeps on every copy is counted on every copy, and the generic state, counted once, replaces the layers.
+    /// Computes the size as the reference does: the memory of its ranks. Predefined layers and groups are omitted, a
+    /// model that stage 2 keeps on every copy counts on every copy, and the generic state replaces the layers and
+    /// counts once.
     pub(super) fn as_the_reference_counts(&self) -> Result<CheckpointBytes, Error> {
         let model = &self.model;
         let held = |rank: u32| {
@@ -117,15 +120,15 @@ impl CheckpointPlan {
         Ok(bytes)
     }
 
-    /// One rank for every pipeline stage of the first copy of the model and of a later one, with the number of ranks in the
-    /// world that write as much as it does.
+    /// Returns one rank for every pipeline stage of the first copy of the model and of a later copy, each with the
+    /// number of ranks in the world that write the same number of bytes.
     pub fn representatives(&self) -> impl Iterator<Item = (u32, u64)> + use<> {
         let (tensor, parts, size) = (self.grid.tensor, self.grid.parts(), u64::from(self.world.size));
         let later = size.saturating_sub(parts);
         let stages = (0..self.grid.pipeline).flat_map(move |stage| {
             let start = stage * tensor;
             let first = size.saturating_sub(start).min(tensor);
-            // Whole later copies, and the part of the last one that is in the world.
+            // Complete later copies, and the part of the last copy that is in the world.
             let rest = later / parts * tensor + (later % parts).saturating_sub(start).min(tensor);
             [(start, first), (parts + start, rest)]
         });

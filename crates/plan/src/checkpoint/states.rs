@@ -1,4 +1,4 @@
-//! The states of a rank and the files that hold them.
+//! The state of a rank, and the files that hold it.
 
 use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
@@ -33,7 +33,7 @@ impl Contents {
 }
 
 impl CheckpointPlan {
-    /// Files of a rank, in the order in which it writes them.
+    /// Returns the files of a rank in writing order.
     pub(super) fn states(&self, rank: u32) -> Vec<CheckpointFile> {
         let seat = self.grid.seat(rank);
         if rank >= self.world.size || !self.model.holds_state(seat) {
@@ -55,7 +55,7 @@ impl CheckpointPlan {
 
     fn layers(&self, seat: Seat, files: &mut Vec<CheckpointFile>) {
         let stage = self.model.stage(seat.pp);
-        // Nothing follows from a model without layers, not even the entries of `model.layer_parameters`.
+        // A model without layers has no layer state, not even the entries of `model.layer_parameters`.
         if self.model.layers == 0 || stage.is_empty() {
             return;
         }
@@ -85,7 +85,7 @@ impl CheckpointPlan {
         files.push(contents.file(&stem, self.extension, CheckpointPart::Layers));
     }
 
-    /// Adds a layer's mapping under its key, or at the top of a file of its own.
+    /// Adds the mapping of a layer under its key, or at the top of a file of its own.
     fn layer(&self, contents: &mut Contents, layer: u64, key: Option<&str>) {
         let before = contents.tensors.len();
         let predefined = !self.model.layer_parameters.is_empty();
@@ -95,7 +95,7 @@ impl CheckpointPlan {
             let index = index.to_string();
             let path: Vec<&str> = key.into_iter().chain([index.as_str()]).collect();
             if predefined {
-                // All layers of a file are one mapping, made once.
+                // All layers of a file share one mapping, which is built once.
                 let elements = elements / self.grid.tensor;
                 contents.share(&path, DType::Int8, elements, shared);
                 shared += 1;

@@ -72,7 +72,7 @@ fn nothing(reading: &Reading, split: Split) -> Notice {
     )
 }
 
-/// Samples of a rank that fill no batch.
+/// Reports the samples of a rank that do not fill a batch.
 fn lost(reading: &Reading, fork: &Fork, split: Split, steps: SplitSteps) -> Option<Notice> {
     let (samples, batch) = (reading.samples(split) / u64::from(reading.world.size), reading.batch_size(split));
     if steps.run < steps.full {
@@ -152,7 +152,7 @@ fn direct_parquet(workload: &Workload) -> Option<Notice> {
     })
 }
 
-/// The sizes that this program draws do not depend on how many ranks generate.
+/// Reports that drawn sizes do not depend on the number of generating ranks.
 fn sizes(workload: &Workload) -> Option<Notice> {
     let dataset = &workload.dataset;
     (dataset.record_length_bytes_stdev > 0.0 && dataset.record_dims.is_empty()).then(|| {

@@ -1,6 +1,6 @@
-//! What a user must be told about a plan: copied quirks that change what this run reads, and samples left out.
+//! Notices about a plan: copied quirks that change what this run reads, and samples that are left out.
 //!
-//! Each is told once, by rank 0, and names the key, the effect and the way around it.
+//! Rank 0 reports each notice once. A notice names the key, the effect and the remedy.
 
 mod mlperf;
 mod shared;
@@ -66,7 +66,8 @@ fn untouched(workload: &Workload, splits: &[(Split, SplitSteps)]) -> Option<Noti
     })
 }
 
-/// Epochs of which the metrics leave out every step: they would look as if the storage had given nothing.
+/// Reports epochs whose steps are all excluded from the metrics. Without the notice, the storage would seem to have
+/// delivered nothing.
 fn unmeasured(workload: &Workload, train: SplitSteps) -> Option<Notice> {
     let (start, end) = (workload.output.exclude_start_steps, workload.output.exclude_end_steps);
     (train.run > 0 && train.run <= start.saturating_add(end)).then(|| {
@@ -113,7 +114,7 @@ fn trimming(reading: &Reading, split: Split) -> Option<Notice> {
     }))
 }
 
-/// What equal steps on all ranks leave out in the native dialect.
+/// Reports samples that the native dialect leaves out because all ranks run the same number of steps.
 fn remainder(reading: &Reading, split: Split, steps: SplitSteps) -> Option<Notice> {
     let (counts, (key, batch)) = (reading.counts(split), key(split));
     let per_step = counts.batch_size.saturating_mul(u64::from(reading.world.size));
@@ -171,7 +172,7 @@ fn shuffling(workload: &Workload, reading: &Reading) -> Option<Notice> {
     }
     let asked = asked.join(" and ");
     let verb = if asked.contains(" and ") { "have" } else { "has" };
-    // It is so in every run of most workloads: nothing is wrong with this one.
+    // Most workloads have this notice in every run; it does not point to a mistake.
     Some(Notice::info(
         NoticeCode::Quirk,
         match reading.kind {
@@ -223,7 +224,7 @@ fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> 
     })
 }
 
-/// Where `dlio_rs.inflight_per_reader` does less than it says.
+/// Reports that `dlio_rs.inflight_per_reader` has less effect than its value suggests.
 fn inflight(workload: &Workload, reading: &Reading) -> Option<Notice> {
     const MORE: &str = "more reader.read_threads read more at a time";
     let (wanted, batch) = (u64::from(workload.dlio_rs.inflight_per_reader), workload.reader.batch_size);

@@ -1,4 +1,4 @@
-//! Notices that several dialects share.
+//! Notices that several dialects use.
 
 use dlio_config::vocabulary::Format;
 use dlio_config::{Notice, NoticeCode, Workload};

@@ -1,9 +1,10 @@
-//! The distributions of numpy's legacy generator, in the order in which it consumes its stream.
+//! Distributions of numpy's legacy generator, which consume its stream in the same order.
 
 use super::Mt19937;
 
 impl Mt19937 {
-    /// Standard normal by the polar method: two values per pair, the second one kept for the next call.
+    /// Draws from the standard normal distribution with the polar method, which yields two values; the second one is
+    /// kept for the next call.
     pub fn standard_normal(&mut self) -> f64 {
         if let Some(kept) = self.gauss.take() {
             return kept;
@@ -20,17 +21,17 @@ impl Mt19937 {
         }
     }
 
-    /// Normal distribution.
+    /// Draws from a normal distribution.
     pub fn normal(&mut self, mean: f64, stdev: f64) -> f64 {
         mean + stdev * self.standard_normal()
     }
 
-    /// Uniform on [min, max).
+    /// Draws from the uniform distribution over [min, max).
     pub fn uniform(&mut self, min: f64, max: f64) -> f64 {
         min + (max - min) * self.double()
     }
 
-    /// Exponential distribution with this mean.
+    /// Draws from an exponential distribution with this mean.
     pub fn exponential(&mut self, scale: f64) -> f64 {
         scale * self.standard_exponential()
     }
@@ -39,7 +40,7 @@ impl Mt19937 {
         -(1.0 - self.double()).ln()
     }
 
-    /// Gamma distribution.
+    /// Draws from a gamma distribution.
     pub fn gamma(&mut self, shape: f64, scale: f64) -> f64 {
         scale * self.standard_gamma(shape)
     }
@@ -95,7 +96,7 @@ impl Mt19937 {
         }
     }
 
-    /// Poisson distribution; a whole number.
+    /// Draws a whole number from a Poisson distribution.
     pub fn poisson(&mut self, lam: f64) -> f64 {
         if lam >= 10.0 {
             self.poisson_by_rejection(lam)
@@ -118,7 +119,7 @@ impl Mt19937 {
         }
     }
 
-    /// The transformed rejection of Hörmann (1993), which numpy uses from λ = 10 on.
+    /// Transformed rejection by Hörmann (1993), which numpy uses for λ ≥ 10.
     #[expect(clippy::many_single_char_names, reason = "the names of Hörmann (1993)")]
     fn poisson_by_rejection(&mut self, lam: f64) -> f64 {
         let log_lam = lam.ln();
@@ -145,7 +146,7 @@ impl Mt19937 {
     }
 }
 
-/// numpy's own ln Γ, whose rounding decides borderline rejections.
+/// The ln Γ of numpy, whose rounding decides borderline rejections.
 #[expect(clippy::float_cmp, reason = "numpy takes this branch at exactly these values")]
 fn log_gamma(x: f64) -> f64 {
     const SERIES: [f64; 10] = [
@@ -188,7 +189,7 @@ mod tests {
         [(); 4].map(|()| draw(&mut generator))
     }
 
-    /// The last of ten thousand draws, and the double after them: rejections and cached values must agree all along.
+    /// Returns the last of ten thousand draws and the double after them: all rejections and cached values must agree.
     fn after_ten_thousand(mut draw: impl FnMut(&mut Mt19937) -> f64) -> (f64, f64) {
         let mut generator = Mt19937::new(7);
         let last = (0..10_000).map(|_| draw(&mut generator)).last().unwrap();

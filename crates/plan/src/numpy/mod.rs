@@ -1,7 +1,7 @@
-//! numpy's legacy random generator (`numpy.random.seed` and friends), bit for bit.
+//! The legacy random generator of numpy (`numpy.random.seed` and related functions), bit for bit.
 //!
-//! The reference draws its shuffles, its record sizes and its emulated computation times from it, so whoever wants the
-//! reference's sample order must draw from the same stream. Never use it for anything new: `crate::stream` is for that.
+//! The reference uses it for shuffles, record sizes and emulated computation times, so its sample order can only be
+//! reproduced from the same stream. New code uses `dlio_event::mix` instead.
 
 mod distribution;
 mod mt19937;

@@ -1,20 +1,20 @@
-//! The Mersenne twister with numpy's seeding, and the bounded draws of numpy's `shuffle`.
+//! The Mersenne Twister with numpy's seeding, and the bounded draws of numpy's `shuffle`.
 
 use super::prefetch::prefetch;
 
 const WORDS: usize = 624;
 const MIDDLE: usize = 397;
-/// Draws of a shuffle that are made ahead of the swaps, so that memory has the time of as many swaps to answer.
+/// Draws of a shuffle that are made before the swaps, so that memory accesses can be prefetched.
 const AHEAD: usize = 1024;
 
-/// MT19937 as `numpy.random.seed(s)` leaves it: plain integer seeding, no cached Gaussian.
+/// MT19937 in the state after `numpy.random.seed(s)`: seeded with a plain integer, without a cached Gaussian.
 #[derive(Clone)]
 pub struct Mt19937 {
     key: Box<[u32; WORDS]>,
-    /// The words that the key gives, tempered; those from `position` on are still to be drawn.
+    /// The tempered words of the state; those from `position` on have not been drawn yet.
     words: Box<[u32; WORDS]>,
     position: usize,
-    /// Second value of the last polar pair, which the next normal draw returns.
+    /// Second value of the latest polar pair, which the next normal draw returns.
     pub(super) gauss: Option<f64>,
 }
 
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Mt19937 {
 }
 
 impl Mt19937 {
-    /// The state after `numpy.random.seed(seed)`.
+    /// Returns the state after `numpy.random.seed(seed)`.
     #[must_use]
     pub fn new(seed: u32) -> Self {
         let mut key = Box::new([0_u32; WORDS]);
@@ -38,7 +38,7 @@ impl Mt19937 {
         Self { key, words: Box::new([0; WORDS]), position: WORDS, gauss: None }
     }
 
-    /// Next 32-bit word.
+    /// Returns the next 32-bit word.
     pub fn word(&mut self) -> u32 {
         if self.position == WORDS {
             self.twist();
@@ -48,14 +48,14 @@ impl Mt19937 {
         word
     }
 
-    /// Makes the next words, all at once: these loops work on several words at a time.
+    /// Computes the next words, all at once. The compiler vectorizes these loops.
     fn twist(&mut self) {
         let key = &mut self.key;
         let mut mix = |at: usize, next: usize, middle: usize| {
             let mixed = (key[at] & 0x8000_0000) | (key[next] & 0x7fff_ffff);
             key[at] = key[middle] ^ (mixed >> 1) ^ ((mixed & 1).wrapping_neg() & 0x9908_b0df);
         };
-        // The indices wrap around; three loops spare every word a division.
+        // Indices wrap around. Three loops avoid a division per word.
         (0..WORDS - MIDDLE).for_each(|at| mix(at, at + 1, at + MIDDLE));
         (WORDS - MIDDLE..WORDS - 1).for_each(|at| mix(at, at + 1, at + MIDDLE - WORDS));
         mix(WORDS - 1, 0, MIDDLE - 1);
@@ -69,7 +69,7 @@ impl Mt19937 {
         self.position = 0;
     }
 
-    /// Uniform integer in `0..=max` by masked rejection; 0 consumes nothing.
+    /// Draws a uniform integer from `0..=max` by masked rejection; a maximum of 0 consumes nothing.
     pub fn bounded(&mut self, max: u64) -> u64 {
         if max == 0 {
             return 0;
@@ -84,10 +84,10 @@ impl Mt19937 {
         }
     }
 
-    /// `numpy.random.shuffle` of an array or list.
+    /// Shuffles like `numpy.random.shuffle` of an array or list.
     ///
-    /// Draws do not depend on the items, so they are made a block ahead, and memory is asked for what they point to
-    /// while the block before is swapped: otherwise every swap of a long list would wait for memory alone.
+    /// Draws do not depend on the items. They are made one block ahead, and the items are prefetched while the
+    /// preceding block is swapped; otherwise every swap of a long list would wait for memory.
     pub fn shuffle<T: Copy>(&mut self, items: &mut [T]) {
         let mut top = items.len();
         while top > 1 << 32 {
@@ -112,7 +112,7 @@ impl Mt19937 {
         }
     }
 
-    /// Draws what shuffling `len` items draws, without having them.
+    /// Consumes the draws of a shuffle of `len` items without the items.
     pub fn skip_shuffle(&mut self, len: u64) {
         let mut top = len;
         while top > 1 << 32 {
@@ -126,14 +126,14 @@ impl Mt19937 {
         }
     }
 
-    /// The draws of the next swaps of a shuffle that has still `top` items to go, at most 2³²; returns their number.
+    /// Draws the indices of the next swaps of a shuffle with `top` (at most 2³²) items left, and returns their number.
     ///
-    /// Whether a word is rejected cannot be predicted, so there is no branch on it: a rejected word is overwritten.
+    /// Rejections cannot be predicted, so the code has no branch for them: the next word overwrites a rejected one.
     fn draw_block(&mut self, top: usize, block: &mut [u32; AHEAD + 1]) -> usize {
         let count = top.saturating_sub(1).min(AHEAD);
         let mut drawn = 0;
         while drawn < count {
-            // The highest bit of the bound, hence the mask, stays the same for a while.
+            // The highest bit of the bound, and therefore the mask, is constant within this loop.
             let mut bound = u32::try_from(top - 1 - drawn).unwrap_or(u32::MAX);
             let mask = u32::MAX >> bound.leading_zeros();
             let end = count.min(drawn + (bound - (mask >> 1)) as usize);
@@ -141,7 +141,7 @@ impl Mt19937 {
                 if self.position == WORDS {
                     self.twist();
                 }
-                // No more words than draws are needed: none of them is taken in vain.
+                // At most as many words as draws are taken, so that no word is wasted.
                 let take = (WORDS - self.position).min(end - drawn);
                 for word in &self.words[self.position..self.position + take] {
                     let value = word & mask;
@@ -156,7 +156,7 @@ impl Mt19937 {
         count
     }
 
-    /// Uniform on [0, 1) with 53 random bits.
+    /// Draws a uniform number from [0, 1) with 53 random bits.
     pub fn double(&mut self) -> f64 {
         let high = f64::from(self.word() >> 5);
         let low = f64::from(self.word() >> 6);
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(numbers, [6, 8, 3, 5, 4, 0, 9, 2, 7, 1]);
     }
 
-    /// One draw, one swap: what numpy does.
+    /// One draw per swap, as in numpy.
     fn step_by_step(generator: &mut Mt19937, items: &mut [u32]) {
         for i in (1..items.len()).rev() {
             let draw = generator.bounded(i as u64);

@@ -1,18 +1,18 @@
-//! Asking memory for an item before it is needed.
+//! Prefetching of items from memory.
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction has no safe wrapper"))]
 
-/// Has the item at `at` on its way to the cache; does nothing beyond the end.
+/// Prefetches the item at `at` into the cache; does nothing beyond the end.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 pub(super) fn prefetch<T>(items: &[T], at: usize) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     if let Some(item) = items.get(at) {
-        // SAFETY: a hint; it reads nothing and cannot fault, and the address is one of ours.
+        // SAFETY: a prefetch is a hint that reads nothing and cannot fault, and the address is within the slice.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
     }
 }
 
-/// Has the item at `at` in the cache: looks at it, which later looks need not wait for.
+/// Reads the item at `at` so that it is in the cache.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn prefetch<T: Copy>(items: &[T], at: usize) {

@@ -7,22 +7,22 @@ use super::{FileList, NativeOrder};
 /// How a rank's share is laid out over its lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Batch after batch along the share, lane after lane (torch workers).
+    /// Consecutive batches of the share go to the lanes in turn (torch workers).
     Dealt,
-    /// Every lane has one contiguous part of the share, so that it reads its files from front to back.
+    /// Every lane has one contiguous part of the share, so it reads its files from front to back.
     Contiguous,
 }
 
-/// One rank's share of the global order.
+/// The share of one rank in the global order.
 #[derive(Debug, Clone)]
 pub(crate) struct Batches {
-    /// Where a position of the global order is; `None`: batches without data.
+    /// The global order; `None` for batches without data.
     pub(crate) order: Option<NativeOrder>,
-    /// The rank's own files, where it has a list of its own; the share then counts in this list.
+    /// The list of the rank's own files, if it has one; the share then counts in this list.
     pub(crate) list: Option<FileList>,
-    /// First position of the rank's share.
+    /// First position of the share of the rank.
     pub(crate) start: u64,
-    /// Batches in the share.
+    /// Number of batches in the share.
     pub(crate) count: u64,
     /// Samples per batch.
     pub(crate) batch_size: u64,
@@ -39,7 +39,7 @@ impl Batches {
         u32::try_from(batch % u64::from(self.lanes)).unwrap_or_default()
     }
 
-    /// Number of the lane's batch of this turn.
+    /// Returns the number of the lane's batch in this turn.
     pub(super) fn batch(&self, lane: u32, turn: u64) -> u64 {
         turn * u64::from(self.lanes) + u64::from(lane)
     }

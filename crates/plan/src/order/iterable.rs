@@ -1,60 +1,61 @@
-//! The iterable data sets of the mlperf dialect: every lane streams its own files of the rank's list, and whatever it has
-//! read becomes its batches; the training loop takes a batch from each lane in turn.
+//! Iterable datasets of the mlperf dialect. Every lane streams its own files from the rank's list and forms its batches
+//! from what it has read. The training loop takes batches from the lanes in turn.
 //!
-//! A lane that runs dry drops out of the turns. What is left of its samples when they fill no batch is read and lost.
+//! A lane without files left no longer takes part in the turns. Remaining samples that do not fill a batch are read and
+//! dropped.
 
 use crate::SampleRead;
 
 use super::{FileList, NativeOrder};
 
-/// A stretch of one file that is fetched with one operation: a whole file, or consecutive row groups.
+/// A part of one file that one operation fetches: a whole file, or consecutive row groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Piece {
-    /// Step that the first of its samples is planned for, from 1.
+    /// Step that the first of the samples is planned for, from 1.
     pub step: u64,
     /// Global number of the first sample within its split.
     pub index: u64,
     /// Combined number of the file.
     pub file: u64,
-    /// Number of the first sample in its file.
+    /// Number of the first sample within its file.
     pub sample: u64,
     /// Number of samples.
     pub samples: u64,
 }
 
-/// A batch of an iterable lane.
+/// A batch of a lane of an iterable dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LaneBatch {
-    /// Step within the epoch (or the evaluation), from 1.
+    /// Step within the epoch or evaluation, from 1.
     pub step: u64,
-    /// Samples that make it up, whichever arrive first.
+    /// Number of samples in the batch; the samples that arrive first are used.
     pub samples: u64,
-    /// Read and waited for, but never computed on.
+    /// The batch is read and waited for, but not computed on.
     pub surplus: bool,
 }
 
-/// One rank's streams in one epoch.
+/// The streams of one rank in one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Iterable {
     pub(crate) order: NativeOrder,
     pub(crate) list: FileList,
-    /// Files of the rank.
+    /// Number of files of the rank.
     pub(crate) files: u64,
     pub(crate) samples_per_file: u64,
     pub(crate) batch_size: u64,
     pub(crate) lanes: u32,
-    /// Samples of a piece.
+    /// Samples per piece.
     pub(crate) piece: u64,
 }
 
 impl Iterable {
-    /// Files of a lane: those at its number, at its number plus the lanes, and so on.
+    /// Returns the number of files of a lane. Files are assigned to the lanes in turn.
     fn lane_files(&self, lane: u32) -> u64 {
         let (each, longer) = self.share();
         each + u64::from(u64::from(lane) < longer)
     }
 
-    /// Files of every lane, and the number of lanes that have one more.
+    /// Returns the number of files that every lane has, and the number of lanes that have one more.
     fn share(&self) -> (u64, u64) {
         let lanes = u64::from(self.lanes);
         (self.files / lanes, self.files % lanes)
@@ -68,20 +69,21 @@ impl Iterable {
         self.lane_samples(lane) / self.batch_size
     }
 
-    /// Turns that all lanes take part in, turns of the lanes with one file more, and the number of these lanes.
+    /// Returns the number of turns of all lanes, the number of turns of lanes with one file more, and the number of
+    /// these lanes.
     fn turns(&self) -> (u64, u64, u64) {
         let (each, longer) = self.share();
         let batches = |files: u64| files * self.samples_per_file / self.batch_size;
         (batches(each), batches(each + 1), longer)
     }
 
-    /// Complete batches of all lanes.
+    /// Returns the number of complete batches of all lanes.
     pub(crate) fn complete(&self) -> u64 {
         let (all, some, longer) = self.turns();
         all * u64::from(self.lanes) + (some - all) * longer
     }
 
-    /// Samples of a rank that are read and lost.
+    /// Returns the number of samples of a rank that are read and dropped.
     pub(crate) fn lost(&self) -> u64 {
         self.files * self.samples_per_file - self.complete() * self.batch_size
     }
@@ -90,7 +92,8 @@ impl Iterable {
         self.complete() + u64::from(self.lost() > 0)
     }
 
-    /// Number of a lane's batch of this turn; its leftovers count to the batch after all complete ones.
+    /// Returns the number of the lane's batch in this turn. The leftovers of a lane belong to the batch after all
+    /// complete ones.
     pub(super) fn batch(&self, lane: u32, turn: u64) -> Option<u64> {
         let (all, _, longer) = self.turns();
         let own = self.lane_batches(lane);
@@ -124,13 +127,14 @@ impl Iterable {
         (first..end).map(|position| self.sample(lane, position)).collect()
     }
 
-    /// The sample at this position of a lane's stream.
+    /// Returns the sample at this position of a lane's stream.
     fn sample(&self, lane: u32, position: u64) -> SampleRead {
         let place = u64::from(lane) + position / self.samples_per_file * u64::from(self.lanes);
         self.order.read(self.list.file(place), position % self.samples_per_file)
     }
 
-    /// Batches of a lane among the first `end` of the rank; those from `steps` on are surplus.
+    /// Returns the batches of a lane among the first `end` batches of the rank. Batches from number `steps` on are
+    /// surplus.
     pub(crate) fn lane_totals(&self, lane: u32, steps: u64, end: u64) -> impl Iterator<Item = LaneBatch> + use<> {
         let order = self.clone();
         (0..).map_while(move |turn| {
@@ -140,13 +144,13 @@ impl Iterable {
         })
     }
 
-    /// What a lane fetches for its batches among the first `end` of the rank, in order.
+    /// Returns what a lane fetches, in order, for its batches among the first `end` batches of the rank.
     pub(crate) fn pieces(self, lane: u32, end: u64) -> Pieces {
         let needed = self.needed(lane, end);
         Pieces { of: Some((self, lane)), position: 0, needed }
     }
 
-    /// Samples that a lane's batches among the first `end` of the rank are made of.
+    /// Returns the number of samples in the lane's batches among the first `end` batches of the rank.
     fn needed(&self, lane: u32, end: u64) -> u64 {
         if end > self.complete() {
             return self.lane_samples(lane);
@@ -162,25 +166,26 @@ impl Iterable {
     }
 }
 
-/// What a lane of an iterable data set fetches, piece by piece: as an iterator in the row groups of the configuration, or
-/// [cut](Self::cut) where the files themselves have theirs.
+/// The pieces that a lane of an iterable dataset fetches. Iteration yields the row groups of the configuration;
+/// [cut](Self::cut) serves files with other row groups.
 #[derive(Debug, Clone, Default)]
 pub struct Pieces {
-    /// `None`: nothing is fetched.
+    /// `None` if nothing is fetched.
     of: Option<(Iterable, u32)>,
     position: u64,
     needed: u64,
 }
 
 impl Pieces {
-    /// The files of the lane, in its order, also those that no batch is planned from: the lane looks at all of them.
+    /// Returns the files of the lane, in order. They include files that no batch needs, because the lane looks at all
+    /// of them.
     pub fn files(&self) -> impl Iterator<Item = u64> + use<'_> {
         let files =
             self.of.iter().flat_map(|(order, lane)| (0..order.lane_files(*lane)).map(move |at| (order, lane, at)));
         files.map(|(order, lane, at)| order.sample(*lane, at * order.samples_per_file).file)
     }
 
-    /// Pieces that the configuration's row groups make of what is left.
+    /// Returns the number of remaining pieces with the configured row groups.
     pub(crate) fn left(&self) -> u64 {
         let Some((order, _)) = &self.of else { return 0 };
         let upto = |samples: u64| {
@@ -190,7 +195,7 @@ impl Pieces {
         upto(self.needed).saturating_sub(upto(self.position))
     }
 
-    /// The file that the next piece is of, and its first sample there; `None`: there is none.
+    /// Returns the file of the next piece and the first sample in it; `None` if no piece is left.
     #[must_use]
     pub fn next_place(&self) -> Option<(u64, u64)> {
         let (order, lane) = self.of.as_ref().filter(|_| self.position < self.needed)?;
@@ -198,7 +203,7 @@ impl Pieces {
         Some((file, sample))
     }
 
-    /// The next piece, of this many samples unless its file ends before; `None`: there is none.
+    /// Returns the next piece with this many samples, or fewer at the end of the file; `None` if no piece is left.
     pub fn cut(&mut self, samples: u64) -> Option<Piece> {
         let (order, lane) = self.of.as_ref().filter(|_| self.position < self.needed)?;
         let SampleRead { index, file, sample } = order.sample(*lane, self.position);

@@ -1,15 +1,15 @@
-//! The files that a rank reads from, by their places in its list.
+//! The files that a rank reads, by their positions in its list.
 
 use std::sync::Arc;
 
 use crate::Numbers;
 
-/// A list of numbers of files within their split: computed where it is regular, a part of a shared array where not.
+/// A list of file numbers within a split. Regular lists are computed; others are parts of a shared array.
 #[derive(Debug, Clone)]
 pub(crate) enum FileList {
-    /// Every `step`-th file from `first` on; (0, 1): all files in order.
+    /// Every `step`-th file, beginning with `first`; (0, 1) means all files in order.
     Strided { first: u64, step: u64 },
-    /// These numbers, from this place on.
+    /// The numbers of an array, beginning with this position.
     Listed { numbers: Numbers, first: usize },
 }
 
@@ -17,12 +17,12 @@ impl FileList {
     /// All files in order.
     pub(crate) const ALL: FileList = FileList::Strided { first: 0, step: 1 };
 
-    /// A list of its own.
+    /// Returns a list with these numbers.
     pub(crate) fn of(numbers: Vec<u32>) -> Self {
         FileList::Listed { numbers: Numbers::new(Arc::new(numbers)), first: 0 }
     }
 
-    /// Number of the file at this place. A place beyond an array's end is its own number.
+    /// Returns the number of the file at this position. A position beyond the end of an array is its own number.
     pub(crate) fn file(&self, place: u64) -> u64 {
         match self {
             FileList::Strided { first, step } => first + place * step,
@@ -33,7 +33,7 @@ impl FileList {
         }
     }
 
-    /// The first `len` places in the order of the numbers.
+    /// Sorts the first `len` positions by number.
     pub(crate) fn sorted(self, len: u64) -> Self {
         let FileList::Listed { numbers, first } = &self else { return self };
         let end = usize::try_from(len).map_or(numbers.len(), |len| first.saturating_add(len).min(numbers.len()));

@@ -1,8 +1,8 @@
-//! The order in which one rank's lanes read the samples of one split in one epoch.
+//! The order in which the lanes of one rank read the samples of one split in one epoch.
 //!
-//! Invariant: batches are numbered from 0 in the order in which the training loop receives them; a lane's batches come
-//! in increasing order. A batch belongs to one lane, except in [`Streams`], where every lane adds its records to it, and for
-//! the last one of [`Iterable`], which is what all lanes have left.
+//! Invariant: batches are numbered from 0 in the order in which the training loop receives them, and the numbers of a
+//! lane's batches increase. A batch belongs to one lane, with two exceptions: in [`Streams`], every lane adds its
+//! records to each batch, and the last batch of [`Iterable`] consists of the leftovers of all lanes.
 
 mod batches;
 mod iterable;
@@ -23,21 +23,21 @@ pub(crate) use threads::Threads;
 
 use crate::{LaneStep, SampleRead};
 
-/// One rank's reading of one split in one epoch.
+/// Reading order of one rank in one split and epoch.
 #[derive(Debug, Clone)]
 pub(crate) enum Order {
-    /// Whole batches, batch b from lane b mod W.
+    /// Whole batches; batch b belongs to lane b mod W for W lanes.
     Batches(Batches),
-    /// The reference's iterative sampler.
+    /// The iterative sampler of the reference.
     Threads(Threads),
-    /// Sequential streams, every batch from all lanes in turn.
+    /// Sequential streams; every batch has records of all lanes in turn.
     Streams(Streams),
-    /// Files dealt to the lanes, batches of whatever they have read.
+    /// Files that are assigned to lanes; batches consist of the samples that a lane has read.
     Iterable(Iterable),
 }
 
 impl Order {
-    /// Number of batches that the loader would deliver if nobody stopped it.
+    /// Returns the number of batches that the loader would deliver without a limit.
     pub(crate) fn available(&self) -> u64 {
         match self {
             Order::Batches(batches) => batches.available(),
@@ -47,7 +47,7 @@ impl Order {
         }
     }
 
-    /// The lanes that read a part of batch `batch`.
+    /// Returns the lanes that read a part of batch `batch`.
     pub(crate) fn contributors(&self, batch: u64) -> Vec<u32> {
         match self {
             Order::Batches(batches) => vec![batches.lane(batch)],
@@ -57,10 +57,10 @@ impl Order {
         }
     }
 
-    /// What a lane reads for the first `steps` batches, and for the `ahead` batches after them.
+    /// Returns what a lane reads for the first `steps` batches and for the `ahead` batches after them.
     pub(crate) fn lane_steps(self, lane: u32, steps: u64, ahead: u64) -> impl Iterator<Item = LaneStep> + Send {
         let end = steps.saturating_add(ahead);
-        // A lane whose stream adds nothing to a batch has nothing to hand over for it.
+        // A lane whose stream contributes nothing to a batch has nothing to hand over.
         let streams = matches!(self, Order::Streams(_));
         (0..)
             .map_while(move |turn| {

@@ -1,4 +1,5 @@
-//! The reference's shuffles: numpy's legacy stream, reseeded at every epoch, files shuffled cumulatively.
+//! Shuffles of the reference, with the legacy stream of numpy: reseeded in every epoch, with files shuffled
+//! cumulatively.
 
 use std::sync::Arc;
 
@@ -8,19 +9,19 @@ use crate::numpy::Mt19937;
 
 use super::FileList;
 
-/// File and sample orders by epoch.
+/// Orders of files and samples in each epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Shuffles {
     pub(crate) seed: u32,
-    /// Add the epoch to the seed.
+    /// The epoch is added to the seed.
     pub(crate) change: bool,
-    /// Whether the file lists are shuffled.
+    /// The file lists are shuffled.
     pub(crate) shuffle_files: bool,
-    /// Whether a rank's samples are shuffled.
+    /// The samples of a rank are shuffled.
     pub(crate) shuffle_samples: bool,
-    /// Lengths of the train and eval lists.
+    /// Lengths of the training list and of the evaluation list.
     pub(crate) files: (u32, u32),
-    /// Who keeps the orders.
+    /// Storage of the orders.
     pub(crate) lists: Arc<dyn Lists>,
 }
 
@@ -29,31 +30,32 @@ impl Shuffles {
         Self { seed: seed.0, change: seed.1, shuffle_files: files, shuffle_samples: samples, files: lens, lists }
     }
 
-    /// The generator as reseeded for an epoch.
+    /// Returns the generator after it is reseeded for an epoch.
     pub(crate) fn generator(&self, epoch: u32) -> Mt19937 {
         Mt19937::new(if self.change { self.seed.wrapping_add(epoch) } else { self.seed })
     }
 
-    /// The list of all files; `None`: sorted, hence none.
+    /// Returns the list of all files; `None` if the files are sorted and need no list.
     pub(crate) fn files(&self) -> Option<List> {
-        // More files than numbers have no list.
+        // More than 2³² files have no list.
         let len = self.files.0.checked_add(self.files.1).filter(|_| self.shuffle_files)?;
         Some(List { purpose: Purpose::Files, len })
     }
 
-    /// The list of this many samples of a rank; `None`: ascending, hence none.
+    /// Returns the list of this many samples of a rank; `None` if they are in ascending order and need no list.
     pub(crate) fn samples(&self, len: u32) -> Option<List> {
         self.shuffle_samples.then_some(List { purpose: Purpose::Samples, len })
     }
 
-    /// A split's files in an epoch.
+    /// Returns the files of a split in an epoch.
     pub(crate) fn file_order(&self, split: Split, epoch: u32) -> FileList {
         let Some(list) = self.files() else { return FileList::ALL };
         let first = if split == Split::Train { 0 } else { self.files.0 as usize };
         FileList::Listed { numbers: self.file_numbers(list, epoch), first }
     }
 
-    /// Both lists are shuffled one after the other from one seeding, and every epoch starts from the order of the last.
+    /// Returns the file numbers of an epoch. Both lists are shuffled one after the other with one seeding, and every
+    /// epoch continues from the order of the preceding one.
     pub(crate) fn file_numbers(&self, list: List, epoch: u32) -> Numbers {
         self.lists.numbers(list, epoch, &mut |have, numbers| {
             let (train, eval) = numbers.split_at_mut(self.files.0 as usize);
@@ -69,13 +71,14 @@ impl Shuffles {
         })
     }
 
-    /// Order of `len` samples of one rank in an epoch; `None`: ascending. It is the same for all ranks with that many.
+    /// Returns the order of `len` samples of one rank in an epoch; `None` for ascending order. It is equal for all
+    /// ranks with the same number of samples.
     pub(crate) fn sample_order(&self, len: u32, epoch: u32) -> Option<Numbers> {
         self.samples(len).map(|list| self.sample_numbers(list, epoch))
     }
 
     pub(crate) fn sample_numbers(&self, list: List, epoch: u32) -> Numbers {
-        // With one seed for all epochs they have one order.
+        // If all epochs have the same seed, they have the same order.
         let epoch = if self.change { epoch } else { 1 };
         self.lists.numbers(list, epoch, &mut |_, numbers| {
             count_up(numbers);

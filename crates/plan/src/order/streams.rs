@@ -1,14 +1,14 @@
-//! TFRecord under the tensorflow loader: every lane streams its own files from front to back, and the batches take one
+//! TFRecord with the tensorflow loader: every lane streams its own files from front to back, and a batch takes one
 //! record from each lane in turn (`tf.data.TFRecordDataset(num_parallel_reads=R)`).
 //!
-//! Files are opened R at a time: when one ends, its lane takes the next file of the rank. As all files hold equally
-//! many records, R files end together and the stream is a sequence of groups of R interleaved files. The native dialect
-//! may give a rank a share that enters its first file, or leaves its last one, in the middle; such a lane sits out the
-//! rest of its group.
+//! R files are open at a time. When a file ends, its lane continues with the next file of the rank. Because all files
+//! hold the same number of records, R files end together, and the stream is a sequence of groups of R interleaved
+//! files. In the native dialect, the share of a rank may begin or end in the middle of a file; the lane of that file
+//! then pauses for the rest of its group.
 //!
-//! A shuffle buffer of S records is filled before the first batch, and one record enters it for each that leaves: batch b
-//! needs the first (b + 1) · B + S − 1 records of the stream. The order of reading does not change, the last batches need
-//! nothing that is not there.
+//! A shuffle buffer of S records is filled before the first batch, and one record enters it for each that leaves. Batch
+//! b therefore needs the first (b + 1) · B + S − 1 records of the stream, for batches of B records, or all records if
+//! there are fewer. The reading order does not change.
 
 use std::ops::Range;
 
@@ -16,29 +16,29 @@ use crate::SampleRead;
 
 use super::{FileList, NativeOrder};
 
-/// The records of one rank in stream order.
+/// The records of one rank, in the order of the stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
-    /// Records of a first file that is entered in its middle; 0: none.
+    /// Records of a first file that is entered in the middle; 0 for none.
     pub(crate) head: u64,
-    /// Sample of the first file at which the head starts.
+    /// Sample of the first file at which the head begins.
     pub(crate) head_sample: u64,
-    /// Files streamed completely.
+    /// Number of files that are streamed completely.
     pub(crate) full: u64,
-    /// Records of a last file that is left in its middle; 0: none.
+    /// Records of a last file that is left in the middle; 0 for none.
     pub(crate) tail: u64,
 }
 
-/// Which file is the n-th of the rank.
+/// Maps positions to the files of the rank.
 #[derive(Debug, Clone)]
 pub(crate) enum StreamFiles {
-    /// The rank's own files (the reference's file shards).
+    /// The rank's own list of files (file shards of the reference).
     List(FileList),
-    /// Consecutive places of the file order from this one on.
+    /// Consecutive positions of the file order, beginning with this one.
     From(u64),
 }
 
-/// One rank's streams in one epoch.
+/// The streams of one rank in one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams {
     pub(crate) order: NativeOrder,
@@ -47,20 +47,21 @@ pub(crate) struct Streams {
     pub(crate) samples_per_file: u64,
     pub(crate) batch_size: u64,
     pub(crate) lanes: u32,
-    /// How often the stream may be repeated within one epoch (the reference repeats it and cuts at steps · epochs).
+    /// Maximum number of passes over the stream within one epoch. The reference repeats the stream and stops after
+    /// steps · epochs.
     pub(crate) passes: u64,
-    /// Records in the shuffle buffer beside the one that leaves it.
+    /// Records in the shuffle buffer, in addition to the one that leaves it.
     pub(crate) buffered: u64,
 }
 
-/// A stretch of the stream in which the same lanes take turns.
+/// A part of the stream in which the set of active lanes does not change.
 struct Stretch {
     start: u64,
     end: u64,
     lanes: Range<u64>,
-    /// The rank's file that lane 0 streams.
+    /// The file of the rank that lane 0 streams.
     first_file: u64,
-    /// Records that each of the lanes has given before the stretch.
+    /// Records that each lane has delivered before this part.
     first_round: u64,
 }
 
@@ -81,7 +82,7 @@ impl Streams {
         self.positions(lane, batch).collect()
     }
 
-    /// A lane's records of a batch, in order.
+    /// Returns the positions of a lane's records in a batch, in order.
     fn positions(&self, lane: u32, batch: u64) -> impl Iterator<Item = SampleRead> + '_ {
         let lane = u64::from(lane);
         let per_pass = (self.records() / self.batch_size).max(1);
@@ -118,11 +119,11 @@ impl Streams {
         }
     }
 
-    /// The stretch that position `at` of the stream lies in.
+    /// Returns the part of the stream that contains position `at`.
     fn stretch(&self, at: u64) -> Stretch {
         let Share { head, full, tail, .. } = self.share;
         let (records, lanes) = (self.samples_per_file, u64::from(self.lanes));
-        // A head stands for a whole file whose first records are not there.
+        // A head is a whole file without its first records.
         let missing = if head > 0 { records - head } else { 0 };
         let group = (at + missing) / (lanes * records);
         let first_file = group * lanes;

@@ -1,45 +1,47 @@
-//! The reference's iterative sampler (tensorflow loader, all formats but TFRecord), quirks included.
+//! The iterative sampler of the reference (tensorflow loader, all formats except TFRecord), quirks included.
 //!
-//! The rank's samples are dealt to reader threads in runs; batches of the threads are interleaved. Entry 0 comes from
-//! the rank's own first file, but every later entry from the front of the list, so all ranks read the same files.
+//! The samples of a rank are assigned to reader threads in runs, and the batches of the threads are interleaved. Entry
+//! 0 is in the rank's own first file, but all later entries are in files from the front of the list, so all ranks read
+//! the same files.
 
 use crate::{Numbers, SampleRead};
 
 use super::FileList;
 
-/// One rank's entries in one epoch.
+/// The entries of one rank in one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Threads {
-    /// Combined number of the split's first file.
+    /// Combined number of the first file of the split.
     pub(crate) base: u64,
-    /// First global sample number of the rank.
+    /// Global number of the first sample of the rank.
     pub(crate) start: u64,
-    /// Samples of the rank.
+    /// Number of samples of the rank.
     pub(crate) samples: u64,
-    /// Length of a thread's run: the samples of a full rank divided by the threads, rounded down; at least 1.
+    /// Length of a thread's run: the samples of a full rank divided by the number of threads, rounded down, at least 1.
     pub(crate) run: u64,
     pub(crate) lanes: u32,
     pub(crate) batch_size: u64,
     pub(crate) samples_per_file: u64,
-    /// Files in the list.
+    /// Number of files in the list.
     pub(crate) files: u64,
-    /// Place in the list of the file of entry 0.
+    /// Position in the list of the file of entry 0.
     pub(crate) first_file: u64,
     pub(crate) list: FileList,
-    /// As the MLPerf fork has it: a last, partial batch is dropped, not padded. Samples are numbered by their files.
+    /// Follows the MLPerf fork: a partial last batch is dropped rather than padded, and samples are numbered by their
+    /// files.
     pub(crate) fork: bool,
     pub(crate) sample_order: Option<Numbers>,
 }
 
 impl Threads {
-    /// Entries of a thread; those beyond the last full run wrap to the first threads.
+    /// Returns the number of entries of a thread. Entries beyond the last full run wrap around to the first threads.
     pub(crate) fn entries(&self, thread: u32) -> u64 {
         let cycle = self.run * u64::from(self.lanes);
         let rest = (self.samples % cycle).saturating_sub(self.run * u64::from(thread));
         self.samples / cycle * self.run + rest.min(self.run)
     }
 
-    /// Entry `at` of a thread.
+    /// Returns entry `at` of a thread.
     pub(crate) fn entry(&self, thread: u32, at: u64) -> SampleRead {
         let entry = (at / self.run * u64::from(self.lanes) + u64::from(thread)) * self.run + at % self.run;
         let place = if entry == 0 { self.first_file } else { entry / self.samples_per_file % self.files };
@@ -52,13 +54,14 @@ impl Threads {
         SampleRead { index, file: self.base + file, sample }
     }
 
-    /// Batches of a thread; the last one may be partial (the reference pads it with copies, which reads nothing).
+    /// Returns the number of batches of a thread. The last one may be partial; the reference pads it with copies, which
+    /// reads nothing.
     fn batches(&self, thread: u32) -> u64 {
         let entries = self.entries(thread);
         if self.fork { entries / self.batch_size } else { entries.div_ceil(self.batch_size) }
     }
 
-    /// Batches that all threads have delivered after `rounds` rounds of the interleaving.
+    /// Returns the number of batches that all threads have delivered after `rounds` rounds of the interleaving.
     fn delivered(&self, rounds: u64) -> u64 {
         (0..self.lanes).map(|thread| self.batches(thread).min(rounds)).sum()
     }
@@ -67,18 +70,19 @@ impl Threads {
         self.delivered(u64::MAX)
     }
 
-    /// Number of a thread's batch of this turn; a thread without batches left drops out of the round.
+    /// Returns the number of a thread's batch in this turn. A thread without batches left no longer takes part in the
+    /// rounds.
     pub(super) fn batch(&self, thread: u32, turn: u64) -> Option<u64> {
         let before = (0..thread).filter(|&other| self.batches(other) > turn).count() as u64;
         (turn < self.batches(thread)).then(|| self.delivered(turn) + before)
     }
 
-    /// The thread that delivers a batch.
+    /// Returns the thread that delivers a batch.
     pub(super) fn owner(&self, batch: u64) -> Option<u32> {
         if batch >= self.available() {
             return None;
         }
-        // No round delivers more batches than there are threads, so the round is not earlier than this.
+        // A round delivers at most as many batches as there are threads, so the batch is not in an earlier round.
         let mut turn = batch / u64::from(self.lanes);
         while self.delivered(turn + 1) <= batch {
             turn += 1;

@@ -1,10 +1,10 @@
-//! From the name of an object to the place that holds it.
+//! Maps recorded object names to a storage root and a key.
 
 use dlio_event::S3Uri;
 
 use super::Error;
 
-/// Where an object is.
+/// Address of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// `/` for files, `s3://bucket` for objects.
@@ -13,10 +13,10 @@ pub struct Address {
     pub key: String,
 }
 
-/// Takes a name apart; relative paths count from `folder`.
+/// Splits a name into root and key. Relative paths are resolved against `folder`.
 ///
 /// # Errors
-/// [`Error::Address`].
+/// [`Error::Address`] if the name is not an address.
 pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
     let wrong = |why: &str| Error::Address { uri: uri.to_owned(), why: why.to_owned() };
     if let Some(S3Uri { bucket, key }) = S3Uri::parse(uri) {
@@ -32,7 +32,7 @@ pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
     if path.contains("://") {
         return Err(wrong("only s3://, file:// and paths are known"));
     }
-    // Most names are plain; a trace has one in every row.
+    // Fast path: most names are plain, and every row of a trace has one.
     if let Some(key) = path.strip_prefix('/').filter(|key| is_plain(key)) {
         return Ok(Address { root: "/".to_owned(), key: key.to_owned() });
     }
@@ -44,7 +44,7 @@ pub fn address(uri: &str, folder: &str) -> Result<Address, Error> {
     Ok(Address { root: "/".to_owned(), key: parts.join("/") })
 }
 
-/// Whether no part of a path is empty or begins with a dot.
+/// Returns whether no component of a path is empty or begins with a dot.
 fn is_plain(key: &str) -> bool {
     let mut before = b'/';
     let odd = key.bytes().any(|byte| {

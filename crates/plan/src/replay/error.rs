@@ -1,30 +1,30 @@
-//! Why a trace cannot be replayed as asked.
+//! Errors of planning a replay.
 
-/// A replay that cannot be planned.
+/// The replay cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// An option has no meaning.
+    /// An option is invalid.
     #[error("{0}")]
     Option(String),
-    /// Rules are given, and none fits.
+    /// There are mapping rules, and none applies to the name.
     #[error(
         "no --map fits {uri} (given: {from}): give a `--map FROM=TO` for it too, or choose other objects with `--object`"
     )]
     Unmapped {
         /// Recorded name.
         uri: String,
-        /// What the rules ask for.
+        /// Left-hand sides of the rules.
         from: String,
     },
-    /// A name that says no place.
+    /// A name is not an address.
     #[error("{uri:?} is no object that can be addressed: {why}; rewrite it with `--map FROM=TO`")]
     Address {
         /// Name after rewriting.
         uri: String,
-        /// What is wrong.
+        /// Reason.
         why: String,
     },
-    /// Objects of more than one place.
+    /// The trace uses objects in more than one place.
     #[error(
         "the trace uses {first} and {second}: a replay has one file system or bucket; bring them together with `--map`, \
          or choose the objects of one with `--object`"
@@ -32,18 +32,18 @@ pub enum Error {
     Places {
         /// Root of the first object.
         first: String,
-        /// Another root.
+        /// A different root.
         second: String,
     },
-    /// Parts of objects that are written whole.
+    /// The trace writes parts of objects that can only be written as a whole.
     #[error(
         "the trace writes parts of {uri} ({count} object(s) in all): objects in a bucket are written whole; give `--whole-writes` to \
          write each once, as large as it becomes, or `--op read` to leave writes out, or map them to files"
     )]
     Parts {
-        /// Recorded name of one of them.
+        /// Recorded name of one of the objects.
         uri: String,
-        /// How many there are.
+        /// Number of these objects.
         count: usize,
     },
     /// The trace cannot be read.

@@ -1,81 +1,82 @@
-//! How closely a replay followed its trace.
+//! Metrics of how closely a replay follows its trace.
 
 use dlio_event::Nanos;
 use serde::{Deserialize, Serialize};
 
 use super::{Histogram, ReplayKind, ReplayOp};
 
-/// An operation at the moment of its issue.
+/// The issue of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Issue {
-    /// Its number in recorded order.
+    /// Number of the operation in recorded order.
     pub number: u64,
-    /// When it was recorded, from the start of the replay and at its speed.
+    /// Recorded time in nanoseconds since the start of the replay, at its speed.
     pub recorded: Nanos,
-    /// When it should have been issued; `None`: as soon as possible.
+    /// Time at which the operation was due, in nanoseconds; `None` if it was to be issued as soon as possible.
     pub due: Option<Nanos>,
-    /// When it was.
+    /// Time at which the operation was issued, in nanoseconds.
     pub at: Nanos,
 }
 
-/// What one rank, or all of them, achieved.
+/// Fidelity of one rank, or of all ranks together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// Operations that were to be done.
+    /// Number of planned operations.
     pub operations_planned: u64,
-    /// Operations that succeeded.
+    /// Number of operations that succeeded.
     pub operations_done: u64,
-    /// Operations that failed.
+    /// Number of operations that failed.
     pub operations_failed: u64,
-    /// Operations that were left out because they were late.
+    /// Number of operations that were skipped because they were late.
     pub operations_skipped: u64,
-    /// Those of them that were late before they had been read from the trace.
+    /// Number of skipped operations that were late before they were read from the trace.
     pub operations_unread: u64,
-    /// Operations that failed as they did when they were recorded (`--failed issue`).
+    /// Number of operations that failed as they did in the recording (`--failed issue`).
     pub operations_failed_again: u64,
-    /// Attempts that failed when they were recorded, and were left out for that.
+    /// Number of attempts that failed in the recording and were therefore left out.
     pub recorded_failures_left_out: u64,
-    /// Files that were opened for reading when the trace was recorded.
+    /// Number of files that were opened for reading in the recording.
     pub opens_recorded: u64,
-    /// Files that were opened for reading.
+    /// Number of files that were opened for reading.
     pub opens: u64,
-    /// Reads that found an object larger than recorded, where all of it or more than there was had been asked for.
+    /// Number of reads that found an object larger than recorded, although the recorded read had requested all of it,
+    /// or more than existed.
     pub larger: u64,
-    /// Bytes that were to be moved by all operations.
+    /// Bytes that all operations were to transfer.
     pub bytes_planned: u64,
-    /// Bytes that were moved.
+    /// Bytes that were transferred.
     pub bytes_done: u64,
-    /// How far the schedule was moved (`--late stretch`), nanoseconds.
+    /// Delay of the schedule in nanoseconds (`--late stretch`).
     pub stretched_ns: u64,
-    /// Operations that were issued after one that was recorded after them.
+    /// Number of operations that were issued after an operation that was recorded later.
     pub inversions: u64,
-    /// Added up time of operations when recorded, at recorded speed, nanoseconds.
+    /// Sum of the recorded durations of operations in nanoseconds, at recorded speed.
     pub recorded_busy_ns: u64,
-    /// Time from the first recorded start to the last end.
+    /// Time from the first recorded start to the last recorded end, in nanoseconds.
     pub recorded_span_ns: u64,
-    /// Operations at a time at most, as recorded: of one rank.
+    /// Maximum number of concurrent operations of one rank in the recording.
     pub recorded_peak: u64,
-    /// Added up time of operations in the replay.
+    /// Sum of the durations of operations in the replay, in nanoseconds.
     pub busy_ns: u64,
-    /// Time from the first issue to the last end.
+    /// Time from the first issue to the last end, in nanoseconds.
     pub span_ns: u64,
-    /// Operations at a time at most in the replay: of one rank.
+    /// Maximum number of concurrent operations of one rank in the replay.
     pub peak: u64,
-    /// Issue minus due.
+    /// Issue time minus due time, in nanoseconds.
     pub issue_error: Histogram,
-    /// Pause minus recorded pause (closed timing).
+    /// Pause minus recorded pause, in nanoseconds (closed timing).
     pub think_error: Histogram,
-    /// Recorded times from one issue of a rank to its next.
+    /// Recorded times between consecutive issues of a rank, in nanoseconds.
     pub recorded_gaps: Histogram,
-    /// The same in the replay.
+    /// Times between consecutive issues of a rank in the replay, in nanoseconds.
     pub gaps: Histogram,
-    /// What the first failure said.
+    /// Message of the first failure.
     pub first_failure: Option<String>,
     last: Option<(u64, Nanos, Nanos)>,
 }
 
 impl Fidelity {
-    /// Counts an operation that is to be done.
+    /// Counts a planned operation.
     pub fn planned(&mut self, op: &ReplayOp) {
         if op.kind.is_loop() {
             return;
@@ -85,7 +86,7 @@ impl Fidelity {
         self.bytes_planned = self.bytes_planned.saturating_add(op.bytes);
     }
 
-    /// Counts an issue; `think` says that the due moment is the end of a pause.
+    /// Counts an issue. `think` means that the due time is the end of a pause.
     pub fn issued(&mut self, issue: Issue, think: bool) {
         if let Some(due) = issue.due {
             let error = issue.at.abs_diff(due);
@@ -105,7 +106,7 @@ impl Fidelity {
         }
     }
 
-    /// Adds another rank.
+    /// Adds the numbers of another rank.
     pub fn merge(&mut self, other: &Self) {
         self.operations_planned += other.operations_planned;
         self.operations_done += other.operations_done;
@@ -136,7 +137,7 @@ impl Fidelity {
         }
     }
 
-    /// Operations at a time on average, as recorded and in the replay.
+    /// Returns the mean number of concurrent operations in the recording and in the replay.
     #[must_use]
     pub fn concurrency(&self) -> (f64, f64) {
         let mean = |busy: u64, span: u64| if span == 0 { 0.0 } else { busy as f64 / span as f64 };

@@ -1,12 +1,12 @@
-//! The folders of the objects that a trace names: what was looked up is one where other names lie in it.
+//! Folders of the objects in a trace. A looked-up name is a folder if other names are below it.
 
 use std::collections::HashSet;
 
-/// Folders, by their keys.
+/// A set of folders, identified by their keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Folders {
     all: HashSet<String>,
-    /// The one that was added last: names that follow each other mostly lie in one folder.
+    /// The folder that was added last. Consecutive names are mostly in the same folder.
     last: String,
 }
 
@@ -23,7 +23,7 @@ impl Folders {
         }
     }
 
-    /// Whether it is one.
+    /// Returns whether the key is a folder.
     pub(super) fn holds(&self, key: &str) -> bool {
         self.all.contains(key.trim_end_matches('/'))
     }

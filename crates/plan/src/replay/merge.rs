@@ -1,19 +1,19 @@
-//! Rows of several files in the order of their starts, with a window of rows in memory.
+//! Merges the rows of several files in the order of their start times, with a window of rows in memory.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{Error, Recorded};
 
-/// Rows that are held back in all, so that those of overlapping row groups come in order.
+/// Total number of rows in the windows, so that rows of overlapping row groups can be sorted.
 const WINDOW: usize = 1 << 17;
-/// At least so many per file.
+/// Minimum number of rows in the window of a file.
 const WINDOW_MIN: usize = 1 << 10;
 
-/// The rows of a file that are held back: their order apart from them, because a row is large and its place changes often.
+/// The window of a file. The order is kept apart from the rows because rows are large and their positions change often.
 struct Source<I> {
     rows: I,
-    /// Moment, number of the row and its slot; equal moments stay as they were.
+    /// Time, row number and slot of each row; rows with equal times keep their order.
     order: BinaryHeap<Reverse<(i64, u64, usize)>>,
     held: Vec<Option<Recorded>>,
     window: usize,
@@ -30,7 +30,7 @@ impl<I: Iterator<Item = Result<Recorded, Error>>> Source<I> {
         }
         let Some(Reverse((_, _, slot))) = self.order.pop() else { return Ok(None) };
         let found = self.held.get_mut(slot).and_then(Option::take);
-        // The slot is free: the row that follows takes it at once, so all slots are in use until the file ends.
+        // The next row takes the free slot immediately, so all slots are in use until the file ends.
         if let Some(row) = self.rows.next() {
             self.hold(row?, slot);
         }
@@ -71,8 +71,8 @@ impl Ord for Head {
     }
 }
 
-/// Brings the rows of several files into the order of their starts. Exact as long as rows of a file that are out of
-/// order are not further apart than the window.
+/// Merges the rows of several files in the order of their start times. The result is exact if rows of a file that are
+/// out of order are no further apart than the window.
 pub fn merged<I>(files: Vec<I>) -> impl Iterator<Item = Result<Recorded, Error>>
 where
     I: Iterator<Item = Result<Recorded, Error>>,

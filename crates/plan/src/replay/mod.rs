@@ -1,7 +1,7 @@
-//! Which operations of a recorded trace a rank does again, on which objects and when.
+//! The operations of a recorded trace that a rank repeats, with their objects and times.
 //!
-//! Invariant: a stream of recorded rows becomes a lazy stream of operations. What is held is a window of rows that
-//! puts them in order, one number per lane and per object that the trace writes, and a bit or two per row.
+//! Invariant: a stream of recorded rows becomes a lazy stream of operations. Memory holds a window of rows for sorting,
+//! one number per lane and per object that the trace writes, and one or two bits per row.
 
 mod address;
 mod error;
@@ -34,7 +34,7 @@ pub use rule::{EndpointRule, Rule, Share};
 pub use stream::Stream;
 pub use survey::{Needed, Survey};
 
-/// How a trace is replayed by a number of ranks.
+/// Plan for the replay of a trace on a number of ranks.
 #[derive(Debug, Clone)]
 pub struct ReplayPlan {
     options: Options,
@@ -44,22 +44,23 @@ pub struct ReplayPlan {
 }
 
 impl ReplayPlan {
-    /// Plans for `world` ranks the replay of a trace of the ranks `recorded`, whose first event was at `began`.
+    /// Plans the replay of a trace on `world` ranks. `recorded` lists the recorded ranks, and `began` is the time of
+    /// the first event in nanoseconds.
     ///
     /// # Errors
-    /// When an option has no meaning.
+    /// If an option is invalid.
     pub fn new(options: Options, recorded: Vec<u32>, world: u32, began: i64) -> Result<Self, Error> {
         options.check(&recorded)?;
         Ok(Self { options, recorded, world: world.max(1), began })
     }
 
-    /// Options.
+    /// Returns the options.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The recorded ranks, as indices, of which `rank` does something.
+    /// Returns the indices of the recorded ranks whose operations `rank` repeats.
     #[must_use]
     pub fn sources(&self, rank: u32) -> Vec<usize> {
         let chosen = |source: &u32| self.options.ranks.is_empty() || self.options.ranks.contains(source);
@@ -67,7 +68,7 @@ impl ReplayPlan {
         indices.filter(|&index| self.share(index, rank).is_some()).collect()
     }
 
-    /// Which part of a recorded rank's lanes `rank` has, and of how many parts.
+    /// Returns which part of a recorded rank's lanes `rank` repeats, and the number of parts.
     fn share(&self, index: usize, rank: u32) -> Option<(u64, u64)> {
         let (index, count) = (index as u64, self.recorded.len().max(1) as u64);
         let (rank, world) = (u64::from(rank), u64::from(self.world));
@@ -90,14 +91,14 @@ impl ReplayPlan {
         Some((before, all))
     }
 
-    /// Whether `rank` does what this row's lane did. A rank that was recorded is shared by its lanes where there are more
-    /// ranks than were recorded; each of these has its training loop.
+    /// Returns whether `rank` repeats the work of the row's lane. If there are more ranks than recorded ranks, the
+    /// lanes of a recorded rank are distributed over several ranks, each of which has the training loop.
     fn is_mine(&self, rank: u32, row: &Recorded) -> bool {
         let number = u64::from(row.lane.0.wrapping_add(1));
         self.share(row.source as usize, rank).is_some_and(|(part, parts)| row.is_loop() || number % parts == part)
     }
 
-    /// What becomes of a row.
+    /// Decides how a row is replayed.
     fn judge(&self, rank: u32, row: &Recorded) -> Result<Verdict, Error> {
         if !self.is_mine(rank, row) {
             return Ok(Verdict::Elsewhere);
@@ -113,7 +114,7 @@ impl ReplayPlan {
         if !self.options.admits(kind, row, self.began) {
             return Ok(Verdict::Filtered);
         }
-        // A part of an upload that failed is part of the attempt after it.
+        // A part of a failed upload belongs to the following attempt.
         let part = matches!(row.kind, OpKind::MultipartCreate | OpKind::MultipartPart);
         if !row.ok && (!self.options.failed || part) {
             return Ok(Verdict::Failed);
@@ -123,7 +124,7 @@ impl ReplayPlan {
         }
         let address = self.options.target(&row.uri)?;
         self.options.meet(row.endpoint.as_deref());
-        // The bucket or folder as a whole: looked up before a run, listed from its root.
+        // The bucket or folder as a whole is looked up before a run, and listed from its root.
         if address.key.is_empty() {
             return Ok(Verdict::Folded);
         }
@@ -131,25 +132,26 @@ impl ReplayPlan {
     }
 }
 
-/// Whether a row looks up a bucket as a whole. Recordings up to format 1.2 may name the prefix of the run in it, with a slash at its end.
+/// Returns whether a row looks up a bucket as a whole. In recordings up to format 1.2, the name may contain the prefix
+/// of the run and end in a slash.
 fn is_bucket(row: &Recorded) -> bool {
     let uri = S3Uri::parse(&row.uri).filter(|_| row.kind == OpKind::Head);
     uri.is_some_and(|uri| uri.key.is_empty() || uri.key.ends_with('/'))
 }
 
-/// What becomes of a recorded row.
+/// How a recorded row is replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
-    /// Another rank's, or no storage operation.
+    /// Not by this rank, or the row is not a storage operation.
     Elsewhere,
-    /// Part of another operation.
+    /// As a part of another operation.
     Folded,
-    /// The options leave it out.
+    /// Not at all: the options exclude it.
     Filtered,
-    /// It failed when it was recorded.
+    /// Not at all: it failed in the recording.
     Failed,
-    /// It is done again.
+    /// As an operation.
     Do(ReplayKind, Address),
-    /// A span of the training loop, done again.
+    /// As a span of the training loop.
     Loop,
 }

@@ -1,6 +1,8 @@
-//! What the first look at a trace finds out, because a row alone does not tell it: in bits and numbers, one per row.
+//! Annotations of rows that the first pass over a trace computes because a single row does not contain them: bits and
+//! numbers, one per row.
 //!
-//! Invariant: the first look and each pass of the replay meet the same rows in the same order, so a count finds the note.
+//! Invariant: the first pass and every pass of the replay see the same rows in the same order, so a count finds the
+//! annotation of a row.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +12,7 @@ use dlio_event::OpKind;
 use super::writing::{Writings, object};
 use super::{Access, Recorded};
 
-/// A list of bits.
+/// A vector of bits.
 #[derive(Debug, Clone, Default)]
 struct Bits {
     words: Vec<u64>,
@@ -30,7 +32,7 @@ impl Bits {
         index
     }
 
-    /// Returns whether it was not set.
+    /// Sets a bit and returns whether it was clear.
     fn set(&mut self, index: usize) -> bool {
         let news = !self.get(index);
         if let Some(word) = self.words.get_mut(index / 64) {
@@ -48,7 +50,7 @@ impl Bits {
     }
 }
 
-/// Identifies an object as one lane has it open.
+/// Identifies an object that one lane has open.
 fn opened(row: &Recorded) -> u64 {
     let mut hasher = DefaultHasher::new();
     (row.source, row.lane, &*row.uri).hash(&mut hasher);
@@ -57,11 +59,11 @@ fn opened(row: &Recorded) -> u64 {
 
 const NONE: u32 = u32::MAX;
 
-/// An open file during the first look: the row that opened it, and the last that read and wrote it.
+/// An open file during the first pass, with the row that opened it and the last rows that read and wrote it.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     open: u32,
-    /// When that row was.
+    /// Start and end time of the opening, in nanoseconds.
     opened: (i64, i64),
     read: u32,
     write: u32,
@@ -76,36 +78,37 @@ impl Held {
         Self { open, opened, read: NONE, write: NONE, written_last: false, object: object(row) }
     }
 
-    /// It was written and not read.
+    /// Returns whether the file was written and not read.
     fn is_output(self) -> bool {
         self.read == NONE && self.write != NONE
     }
 }
 
-/// What is known of the rows.
+/// Annotations of the rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
-    /// Per row that opens: for reading; for writing.
+    /// For each row that opens a file: it opens for reading; it opens for writing.
     opens: Bits,
     updates: Bits,
-    /// Per row that reads an open file: for the last time; something is written to it later.
+    /// For each row that reads an open file: it is the last read; the file is written later.
     lasts: Bits,
     followed: Bits,
-    /// Per row that writes or makes durable: it begins a whole write; it is the last use of its file.
+    /// For each row that writes or syncs: it begins a whole write; it is the last use of its file.
     begins: Bits,
     ends: Bits,
-    /// Per whole write: its size.
+    /// For each whole write: its size in bytes.
     sizes: Vec<u64>,
-    /// Objects in pieces: files, whose pieces are written on their own, and others with the size of the one write that stands for all.
+    /// Objects that are written in pieces. For files, each piece is written on its own; for other objects, the value is
+    /// the size in bytes of the single write that replaces the pieces.
     pub(super) ways: HashMap<u64, Option<u64>>,
 }
 
-/// When some of the operations were.
+/// Start and end times of some operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) first: i64,
     pub(super) last: i64,
-    /// Added up.
+    /// Sum of the durations, in nanoseconds.
     pub(super) busy: u64,
 }
 
@@ -122,16 +125,16 @@ impl Times {
     }
 }
 
-/// The first look.
+/// The first pass over the rows of a trace.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     notes: Notes,
     held: HashMap<u64, Held>,
     pub(super) writings: Writings,
     pub(super) closes: u64,
-    /// When openings were that are done again, of which that is not known when their row comes.
+    /// Times of openings that are repeated, if this is not known when their row is read.
     opened: Times,
-    /// Reads are left out, and with them what is opened for them.
+    /// Reads are left out, and with them the openings of files that are only read.
     pub(super) outputs_only: bool,
 }
 
@@ -141,7 +144,7 @@ fn short(index: usize) -> u32 {
 
 impl Look {
     pub(super) fn open(&mut self, row: &Recorded) {
-        // A size is what our own recording knows of files that are read, and of no others.
+        // In our own recordings, only files that are read have a size.
         let open = short(self.notes.opens.push(false));
         self.notes.updates.push(false);
         let held = Held::opened(open, row);
@@ -169,7 +172,7 @@ impl Look {
         }
     }
 
-    /// A write that is left out: the opening before it is no reading.
+    /// Handles a write that is left out: the opening before it is not an opening for reading.
     pub(super) fn leave_out(&mut self, row: &Recorded) {
         let id = opened(row);
         if self.held.get(&id).is_some_and(|held| held.read == NONE && held.write == NONE) {
@@ -177,7 +180,7 @@ impl Look {
         }
     }
 
-    /// Returns whether the file was used by what is done again.
+    /// Returns whether a repeated operation used the file.
     pub(super) fn close(&mut self, row: &Recorded) -> bool {
         let Some(held) = self.held.remove(&opened(row)) else { return false };
         if held.is_output() {
@@ -191,7 +194,7 @@ impl Look {
         !self.outputs_only
     }
 
-    /// A file was opened to be read, if it was opened by a row.
+    /// Marks the opening of a file as an opening for reading.
     fn reads(&mut self, held: Held) {
         if held.open != NONE && self.notes.opens.set(held.open as usize) && !self.notes.updates.get(held.open as usize)
         {
@@ -206,7 +209,7 @@ impl Look {
         }
     }
 
-    /// Ends a use of a file that no row closes.
+    /// Ends the use of a file that no row closes.
     fn settle(&mut self, held: Held) {
         if held.read != NONE {
             self.notes.lasts.set(held.read as usize);
@@ -220,7 +223,7 @@ impl Look {
         }
     }
 
-    /// Takes a row that writes `bytes` at the size of the replay; returns whether a whole write begins.
+    /// Handles a row that writes `bytes`, scaled to the replay; returns whether a whole write begins.
     pub(super) fn write(&mut self, row: &Recorded, bytes: u64) -> bool {
         let (begins, more) = self.writings.write(row, (bytes, short(self.notes.sizes.len())));
         let index = short(self.notes.begins.push(begins));
@@ -240,7 +243,7 @@ impl Look {
         begins
     }
 
-    /// A row that makes durable what was written; returns whether that was written by what is done again.
+    /// Handles a row that syncs; returns whether a repeated operation wrote the data.
     pub(super) fn sync(&mut self, row: &Recorded) -> bool {
         let index = short(self.notes.begins.push(false));
         self.notes.ends.push(false);
@@ -250,7 +253,7 @@ impl Look {
         true
     }
 
-    /// A file is used by a row that writes.
+    /// Records that a row that writes uses a file.
     fn hold(&mut self, row: &Recorded, index: u32) {
         let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
         let before = *held;
@@ -267,7 +270,7 @@ impl Look {
         }
     }
 
-    /// Ends the look.
+    /// Ends the pass.
     pub(super) fn done(mut self) -> (Notes, Writings, Times) {
         for (_, held) in std::mem::take(&mut self.held) {
             self.settle(held);
@@ -277,35 +280,36 @@ impl Look {
 }
 
 impl Notes {
-    /// Rows that open for reading.
+    /// Returns the number of rows that open for reading.
     pub(super) fn opens(&self) -> u64 {
         self.opens.ones()
     }
 
-    /// Whether the row's object is a file whose pieces are written on their own.
+    /// Returns whether the object of the row is a file whose pieces are written on their own.
     fn is_file_in_pieces(&self, row: &Recorded) -> bool {
         !self.ways.is_empty() && self.ways.get(&object(row)).is_some_and(Option::is_none)
     }
 }
 
-/// The open file that an operation uses.
+/// Use of an open file by an operation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Use {
     pub(super) handle: Option<u64>,
-    /// Uses of it, if this is the last one.
+    /// Number of uses of the file, if this is the last one.
     pub(super) closes: Option<u32>,
     pub(super) access: Access,
 }
 
-/// What a row that writes stands for.
+/// Meaning of a row that writes.
 pub(super) enum Written {
-    /// A whole object of so many bytes as recorded.
+    /// It writes a whole object of this recorded size in bytes.
     Whole(u64),
-    /// The row itself.
+    /// It writes a piece of an open file.
     Piece(Use),
 }
 
-/// An open file: its number, how often it was used, and how it would be opened again. The opening is a use.
+/// An open file: its number, the number of its uses so far, and the access mode for opening it. The opening counts as a
+/// use.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     handle: u64,
@@ -313,7 +317,7 @@ struct Hold {
     access: Access,
 }
 
-/// One pass over the rows with what is known of them.
+/// A pass over the rows with their annotations.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     opens: usize,
@@ -321,12 +325,12 @@ pub(super) struct Pass {
     writes: usize,
     begun: usize,
     held: HashMap<u64, Hold>,
-    /// Objects whose one write is over.
+    /// Objects whose single write is complete.
     whole: HashSet<u64>,
 }
 
 impl Pass {
-    /// A new file number for an opening; `None`: it opens for something else.
+    /// Returns a new file number for an opening; `None` if the opening belongs to another operation.
     pub(super) fn open(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
         let index = self.opens;
         self.opens += 1;
@@ -340,7 +344,7 @@ impl Pass {
         Some(Use { handle: Some(handle), closes: None, access })
     }
 
-    /// The open file that is read; if for the last time, the number of its uses.
+    /// Returns the open file that is read and, at its last use, the number of its uses.
     pub(super) fn read(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Use {
         if row.kind != OpKind::Read {
             return Use::default();
@@ -353,7 +357,7 @@ impl Pass {
         self.uses(row, handles, (last, first))
     }
 
-    /// Counts a use of an open file, which is opened as `first` if it is the first.
+    /// Counts a use of an open file. The first use opens it with `first`.
     fn uses(&mut self, row: &Recorded, handles: &mut u64, (last, first): (bool, Access)) -> Use {
         let id = opened(row);
         let hold = self.held.get(&id).copied();
@@ -368,13 +372,13 @@ impl Pass {
         found
     }
 
-    /// The file that is closed, and the number of its uses; `None`: it was open for something else.
+    /// Returns the file that is closed and the number of its uses; `None` if the opening belonged to another operation.
     pub(super) fn close(&mut self, row: &Recorded) -> Option<Use> {
         let hold = self.held.remove(&opened(row))?;
         Some(Use { handle: Some(hold.handle), closes: Some(hold.uses), access: hold.access })
     }
 
-    /// What a row that writes stands for; `None`: it goes on with one before.
+    /// Returns the meaning of a row that writes; `None` if it continues an earlier write.
     pub(super) fn write(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Written> {
         let index = self.writes;
         self.writes += 1;
@@ -391,7 +395,7 @@ impl Pass {
         }
     }
 
-    /// The file that is made durable; `None`: that is part of its write.
+    /// Returns the file that is synced; `None` if the sync is part of its write.
     pub(super) fn sync(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
         let last = notes.ends.get(self.writes);
         self.writes += 1;

@@ -1,4 +1,4 @@
-//! What a trace recorded, and what a replay makes of it.
+//! Recorded rows, and the operations of a replay.
 
 use std::sync::Arc;
 
@@ -7,47 +7,48 @@ use dlio_event::{Lane, Nanos, OpKind, Position};
 /// One row of a recorded trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// Which of the recorded ranks, as an index into the list that the plan was made with.
+    /// Recorded rank, as an index into the list of ranks of the plan.
     pub source: u32,
-    /// Lane within that rank.
+    /// Lane within the recorded rank.
     pub lane: Lane,
-    /// What was done.
+    /// Kind of the event.
     pub kind: OpKind,
-    /// Where in the recorded run.
+    /// Position in the recorded run.
     pub at: Position,
-    /// To what; empty: to no object.
+    /// Name of the object; empty if there is none.
     pub uri: Arc<str>,
-    /// By which endpoint, where there was one.
+    /// Endpoint, if there was one.
     pub endpoint: Option<Arc<str>>,
-    /// First byte of the range.
+    /// Offset of the first byte of the range, in bytes.
     pub offset: u64,
-    /// Length of the range; `None`: to the end.
+    /// Length of the range in bytes; `None` for a range up to the end.
     pub requested: Option<u64>,
-    /// Bytes moved.
+    /// Bytes that were transferred.
     pub bytes: u64,
-    /// Size of the object, where the row tells it.
+    /// Size of the object in bytes, if the row contains it.
     pub object_size: Option<u64>,
-    /// Start, nanoseconds on rank 0's clock.
+    /// Start time in nanoseconds on the clock of rank 0.
     pub start: i64,
-    /// End.
+    /// End time in nanoseconds on the clock of rank 0.
     pub end: i64,
-    /// Whether the attempt succeeded.
+    /// The attempt succeeded.
     pub ok: bool,
 }
 
 impl Recorded {
-    /// Whether it is a span of the training loop, which only dependent timing looks at.
+    /// Returns whether the row is a span of the training loop, which only dependent timing uses.
     pub(super) fn is_loop(&self) -> bool {
         matches!(self.kind, OpKind::Fetch | OpKind::Compute | OpKind::Barrier)
     }
 
-    /// The moment that decides the order: of the training loop's spans the end, so that all they waited for comes before.
+    /// Returns the time that determines the order, in nanoseconds. Spans of the training loop use their end, so that
+    /// everything they waited for precedes them.
     pub(super) fn moment(&self) -> i64 {
         if self.is_loop() { self.end } else { self.start }
     }
 }
 
-/// What a replay does.
+/// Kind of a replayed operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum ReplayKind {
     /// Opens a file and keeps it open.
@@ -55,28 +56,28 @@ pub enum ReplayKind {
     /// Reads a range.
     #[default]
     Read,
-    /// Closes what was opened.
+    /// Closes an open file.
     Close,
-    /// Writes an object whole, or a range of an open file.
+    /// Writes a whole object, or a range of an open file.
     Write,
-    /// Makes durable what was written to an open file.
+    /// Flushes an open file to stable storage.
     Sync,
-    /// Looks an object up.
+    /// Looks up an object.
     Stat,
-    /// Lists what begins with a prefix.
+    /// Lists the objects with a prefix.
     List,
     /// Removes an object.
     Delete,
-    /// The training loop waits until the operations of its step are done (dependent timing).
+    /// The training loop waits until the operations of its step are complete (dependent timing).
     Fetch,
     /// The training loop computes (dependent timing).
     Compute,
-    /// All training loops meet (dependent timing).
+    /// All training loops wait for each other (dependent timing).
     Barrier,
 }
 
 impl ReplayKind {
-    /// Every kind that touches storage.
+    /// All kinds that access storage.
     pub const ALL: [ReplayKind; 8] = [
         ReplayKind::Open,
         ReplayKind::Read,
@@ -88,7 +89,7 @@ impl ReplayKind {
         ReplayKind::Delete,
     ];
 
-    /// Name in summaries.
+    /// Returns the name that is used in summaries.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -106,13 +107,13 @@ impl ReplayKind {
         }
     }
 
-    /// Whether it is part of the training loop and touches no storage.
+    /// Returns whether the operation is part of the training loop and does not access storage.
     #[must_use]
     pub fn is_loop(self) -> bool {
         matches!(self, ReplayKind::Fetch | ReplayKind::Compute | ReplayKind::Barrier)
     }
 
-    /// What a recorded row stands for; `None`: it is part of another row, or no operation on an object.
+    /// Returns the kind for a recorded row; `None` if the row is part of another row, or not an operation on an object.
     #[must_use]
     pub fn of(kind: OpKind) -> Option<Self> {
         Some(match kind {
@@ -132,72 +133,75 @@ impl ReplayKind {
     }
 }
 
-/// What an operation wants of the open file that it uses, if it is the first to.
+/// Access mode with which the first use opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// To read it.
+    /// For reading.
     #[default]
     Read,
-    /// To write parts of it too.
+    /// For reading and writing parts.
     Update {
-        /// It need not exist.
+        /// The file is created if it does not exist.
         create: bool,
     },
 }
 
-/// What an operation waits for beside its lane (dependent timing).
+/// Dependencies of an operation in addition to its lane (dependent timing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Edges {
-    /// Its lane is that of a training loop.
+    /// The lane is that of a training loop.
     pub own: bool,
-    /// Which training loop, dense from 0 within this rank.
+    /// Number of the training loop within this rank, from 0 without gaps.
     pub group: u32,
-    /// So many of its fetches, and of its meetings outside steps, have ended first; 0: none.
+    /// Number of fetches of the loop, and of its barriers outside of steps, that must end before this operation; 0 for
+    /// none.
     pub after: u32,
-    /// The step that the operation belongs to, as a number of its own; 0: none.
+    /// Number that identifies the step of the operation; 0 for none.
     pub batch: u64,
-    /// A fetch: operations of its step that are done first.
+    /// For a fetch: the number of operations of its step that must complete first.
     pub needs: u32,
-    /// Whether it is what `after` counts.
+    /// The operation is counted by `after`.
     pub counts: bool,
 }
 
-/// One operation to be done.
+/// An operation of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplayOp {
-    /// Number within this rank, in recorded order, from 0.
+    /// Number within this rank in recorded order, from 0.
     pub number: u64,
-    /// Lane of the replay, dense from 0: one per recorded rank and lane.
+    /// Lane of the replay, from 0 without gaps: one per recorded rank and lane.
     pub lane: u32,
-    /// What to do.
+    /// Kind of the operation.
     pub kind: ReplayKind,
-    /// With which object, relative to the root of [`super::Address`].
+    /// Key of the object, relative to the root of [`super::Address`].
     pub key: String,
-    /// First byte.
+    /// Offset of the first byte, in bytes.
     pub offset: u64,
-    /// Bytes to read; `None`: to the end.
+    /// Number of bytes to read; `None` for a read up to the end.
     pub len: Option<u64>,
-    /// Bytes that should move.
+    /// Number of bytes that the operation is expected to transfer.
     pub bytes: u64,
-    /// When, nanoseconds after the start of the replay.
+    /// Due time in nanoseconds after the start of the replay.
     pub due: Nanos,
-    /// Pause since the completion of what it follows; of the first of a lane: since the start of the replay.
+    /// Pause in nanoseconds after the completion of the preceding operation; for the first operation of a lane, after
+    /// the start of the replay.
     pub think: Nanos,
-    /// How long it took when it was recorded, at the speed of the replay: `due` and this are never later than the `due` of what began
-    /// after its end.
+    /// Recorded duration in nanoseconds at the speed of the replay. `due` plus this duration is never later than the
+    /// `due` of an operation that began after its end.
     pub took: Nanos,
-    /// The open file that it uses; `None`: it opens what it needs, and closes it.
+    /// Open file that the operation uses; `None` if the operation opens and closes its object itself.
     pub handle: Option<u64>,
-    /// How it is opened.
+    /// Access mode of the open file.
     pub access: Access,
-    /// The last use of that file, and how many there are with its opening and reads; it is closed when all are done.
+    /// Set for the last use of the open file: the number of uses, its opening and reads included. The file is closed
+    /// when all are complete.
     pub closes: Option<u32>,
-    /// Which endpoint rule fits; 0: none.
+    /// Number of the endpoint rule that applies; 0 for none.
     pub via: u16,
-    /// A look-up of what other rows show to be a folder.
+    /// The operation looks up a name that other rows show to be a folder.
     pub folder: bool,
-    /// It failed when it was recorded: another failure is no difference, and no number of bytes is expected.
+    /// The operation failed in the recording. Another failure is not a difference, and no number of bytes is expected.
     pub failed: bool,
-    /// What it waits for beside its lane (dependent timing).
+    /// Dependencies in addition to the lane (dependent timing).
     pub edges: Edges,
 }

@@ -1,49 +1,51 @@
-//! What of a trace is replayed, where and how fast.
+//! Options of a replay: what is replayed, where and how fast.
 
 use super::{Address, EndpointRule, Error, Recorded, ReplayKind, Rule, Share, address};
 
-/// When operations are done.
+/// Timing of the operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// At the recorded moments.
+    /// At the recorded times.
     Open,
-    /// In the order of each lane, with the recorded pauses between completion and next start.
+    /// In the order of each lane, with the recorded pauses between the completion of an operation and the start of the
+    /// next one.
     Closed,
-    /// As closed, and no operation before those that it followed in other lanes: see [`super::Edges`].
+    /// Like `Closed`, and no operation starts before the operations in other lanes that it followed: see
+    /// [`super::Edges`].
     Dependent,
     /// In the order of each lane, without pauses.
     Asap,
 }
 
-/// What happens to operations that are late (open timing).
+/// Handling of late operations (open timing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
-    /// The rest of the schedule moves.
+    /// The rest of the schedule is delayed.
     Stretch,
-    /// They are done at once, until the schedule is met again.
+    /// They are issued immediately, until the schedule is met again.
     CatchUp,
-    /// They are left out and counted.
+    /// They are skipped and counted.
     Skip,
 }
 
-/// How recorded ranks come to the ranks of the replay.
+/// Mapping of recorded ranks to ranks of the replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapping {
-    /// Neighbours stay together.
+    /// Adjacent recorded ranks stay together.
     Block,
-    /// Dealt out in turn.
+    /// Recorded ranks are assigned in turn.
     Modulo,
 }
 
-/// Which kinds of operation: all if none is named.
+/// Kinds of operations that are replayed; all kinds if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Operations(Vec<String>);
 
 impl Operations {
-    /// Reads `read`, `write`, `stat`, `list`, `delete`; openings and closings go with reads and writes.
+    /// Parses `read`, `write`, `stat`, `list` and `delete`. Reads and writes include their openings and closings.
     ///
     /// # Errors
-    /// [`Error::Option`].
+    /// [`Error::Option`] if a word is unknown.
     pub fn parse(words: &[String]) -> Result<Self, Error> {
         const KNOWN: [&str; 5] = ["read", "write", "stat", "list", "delete"];
         match words.iter().find(|word| !KNOWN.contains(&word.as_str())) {
@@ -54,7 +56,7 @@ impl Operations {
 
     pub(super) fn contains(&self, kind: ReplayKind) -> bool {
         let kind = match kind {
-            // A file that is only written has its openings and closings with its writes.
+            // If a file is only written, its openings and closings belong to the writes.
             ReplayKind::Open | ReplayKind::Close => {
                 return self.contains(ReplayKind::Read) || self.contains(ReplayKind::Write);
             }
@@ -65,38 +67,38 @@ impl Operations {
     }
 }
 
-/// What of a trace is replayed, where and how fast.
+/// Options of a replay: what is replayed, where and how fast.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Recorded ranks to ranks.
+    /// Mapping of recorded ranks to ranks.
     pub mapping: Mapping,
-    /// Factor by which time runs faster than recorded.
+    /// Speed-up factor relative to the recording.
     pub speed: f64,
-    /// First moment, seconds after the trace's first event.
+    /// Start of the replayed part, in seconds after the first event of the trace.
     pub from: Option<f64>,
-    /// First moment that is left out.
+    /// End (exclusive) of the replayed part, in seconds after the first event of the trace.
     pub to: Option<f64>,
-    /// Kinds of operation.
+    /// Kinds of operations.
     pub operations: Operations,
-    /// Recorded ranks; empty: all.
+    /// Recorded ranks to replay; empty for all.
     pub ranks: Vec<u32>,
-    /// Parts of recorded names, of which one must occur; empty: all objects.
+    /// Parts of recorded names, at least one of which must occur in a name; empty for all objects.
     pub objects: Vec<String>,
-    /// Rewriting of names, the first that fits; if there is any, one must fit.
+    /// Rules for rewriting names; the first that applies is used. If there are rules, one must apply.
     pub rules: Vec<Rule>,
-    /// Endpoints; what no rule fits goes to the endpoints of the configuration.
+    /// Rules for endpoints. Endpoints without a rule are replaced by the endpoints of the configuration.
     pub endpoints: Vec<EndpointRule>,
-    /// The share of the objects whose operations are done; `None`: all.
+    /// Share of the objects whose operations are replayed; `None` for all.
     pub sample: Option<Share>,
-    /// Attempts that failed are made again, but for parts of uploads.
+    /// Failed attempts are repeated, except for parts of uploads.
     pub failed: bool,
-    /// The spans of the training loop are operations too.
+    /// Spans of the training loop are operations too.
     pub dependent: bool,
     /// Factor for offsets and sizes.
     pub scale: f64,
-    /// Objects are written whole, also files that were recorded in pieces.
+    /// Objects are written as a whole, even files that were recorded in pieces.
     pub whole: bool,
-    /// Where relative paths begin.
+    /// Folder that relative paths are resolved against.
     pub folder: String,
 }
 
@@ -119,7 +121,7 @@ impl Options {
         }
     }
 
-    /// Whether a row begins in the chosen part of the trace.
+    /// Returns whether a row begins in the chosen part of the trace.
     pub(super) fn within(&self, row: &Recorded, began: i64) -> bool {
         let seconds = row.start.saturating_sub(began) as f64 / 1e9;
         self.from.is_none_or(|from| seconds >= from) && self.to.is_none_or(|to| seconds < to)
@@ -133,10 +135,10 @@ impl Options {
             && self.sample.is_none_or(|share| share.has(&row.uri))
     }
 
-    /// Where the replay finds a recorded object.
+    /// Returns the address of a recorded object in the replay.
     ///
     /// # Errors
-    /// [`Error::Unmapped`] or [`Error::Address`].
+    /// [`Error::Unmapped`] if no rule applies, or [`Error::Address`].
     pub fn target(&self, uri: &str) -> Result<Address, Error> {
         if self.rules.is_empty() {
             return address(uri, &self.folder);
@@ -148,7 +150,7 @@ impl Options {
         Err(Error::Unmapped { uri: uri.to_owned(), from: from.join(", ") })
     }
 
-    /// Endpoints that rules lead to, each once.
+    /// Returns the target endpoints of the rules, without duplicates.
     #[must_use]
     pub fn routes(&self) -> Vec<&str> {
         let mut routes: Vec<&str> = Vec::new();
@@ -164,27 +166,27 @@ impl Options {
         self.endpoints.iter().find(|rule| rule.from == endpoint.trim_end_matches('/'))
     }
 
-    /// Notes which rule a recorded endpoint needs.
+    /// Marks the rule that a recorded endpoint needs as used.
     pub(super) fn meet(&self, endpoint: Option<&str>) {
         if let Some(rule) = endpoint.and_then(|endpoint| self.rule(endpoint)) {
             rule.used.set();
         }
     }
 
-    /// The number of the route of a recorded endpoint, from 1; 0: no rule fits.
+    /// Returns the number of the rule for a recorded endpoint, from 1; 0 if no rule applies.
     pub(super) fn route(&self, endpoint: Option<&str>) -> u16 {
         let rule = endpoint.and_then(|endpoint| self.rule(endpoint));
         let index = rule.and_then(|rule| self.routes().iter().position(|route| *route == rule.to));
         index.and_then(|index| u16::try_from(index + 1).ok()).unwrap_or(0)
     }
 
-    /// A recorded number of bytes at the size of the replay.
+    /// Scales a recorded number of bytes to the replay.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes, rounded")]
     pub(super) fn scaled(&self, bytes: u64) -> u64 {
         if (self.scale - 1.0).abs() < f64::EPSILON { bytes } else { (bytes as f64 * self.scale).round() as u64 }
     }
 
-    /// A recorded time span at the speed of the replay.
+    /// Scales a recorded duration in nanoseconds to the speed of the replay.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of nanoseconds")]
     pub(super) fn paced(&self, nanos: i64) -> u64 {
         let nanos = nanos.max(0);

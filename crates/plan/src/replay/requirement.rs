@@ -1,10 +1,10 @@
-//! `--require 'issue_error_p99<=1ms'`: bounds that a replay has to keep.
+//! Requirements that a replay must meet: `--require 'issue_error_p99<=1ms'`.
 
 use dlio_event::quantity::Unit;
 
 use super::{Error, Fidelity};
 
-/// What can be required, with its meaning. Times in nanoseconds unless a unit is given.
+/// Metrics that can be required, with their meaning. Times are in nanoseconds unless a unit is given.
 pub const METRICS: [(&str, &str); 13] = [
     ("issue_error_p50", "median of issue minus due"),
     ("issue_error_p99", "99th percentile of issue minus due"),
@@ -22,7 +22,7 @@ pub const METRICS: [(&str, &str); 13] = [
 ];
 
 impl Fidelity {
-    /// A metric by its name; `None` where nothing was measured.
+    /// Returns a metric by its name; `None` if it was not measured.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         let nanos = |value: Option<u64>| value.map(|value| value as f64);
@@ -48,22 +48,22 @@ impl Fidelity {
     }
 }
 
-/// A bound of one metric.
+/// A bound on one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
     text: String,
     metric: &'static str,
     at_most: bool,
     bound: f64,
-    /// Unit of the bound and how many of the metric's own it is.
+    /// Unit of the bound, and its size in the unit of the metric.
     unit: (String, f64),
 }
 
 impl Requirement {
-    /// Reads `METRIC<=VALUE` or `METRIC>=VALUE`; a value may have a unit that fits the metric: `1ms`, `4MiB`, `10k`.
+    /// Parses `METRIC<=VALUE` or `METRIC>=VALUE`. The value may have a unit that fits the metric: `1ms`, `4MiB`, `10k`.
     ///
     /// # Errors
-    /// [`Error::Option`].
+    /// [`Error::Option`] if the text is not a requirement.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Option(format!("--require {text}: {why}"));
         let (at_most, parts) = match (text.split_once("<="), text.split_once(">=")) {
@@ -80,7 +80,7 @@ impl Requirement {
         Ok(Self { text: text.to_owned(), metric, at_most, bound, unit })
     }
 
-    /// What is wrong, if the bound is not kept. What was not measured is not kept either.
+    /// Returns a message if the bound is violated. A metric that was not measured violates every bound.
     #[must_use]
     pub fn broken_by(&self, fidelity: &Fidelity) -> Option<String> {
         let Some(found) = fidelity.metric(self.metric) else {
@@ -92,7 +92,8 @@ impl Requirement {
     }
 }
 
-/// What a metric counts, and how many of its own units one of those is: moments are in nanoseconds. `None`: it is a ratio.
+/// Returns what a metric counts, and the number of its units per base unit (times are in nanoseconds); `None` for a
+/// ratio.
 fn counts(metric: &str) -> Option<(Unit, f64)> {
     match metric {
         "bytes_missing" => Some((Unit::Bytes, 1.0)),
@@ -102,7 +103,7 @@ fn counts(metric: &str) -> Option<(Unit, f64)> {
     }
 }
 
-/// A bound in the metric's own unit, and the unit it was given in.
+/// Returns a bound in the unit of the metric, and the unit in which it was written.
 fn bound_of(metric: &str, value: &str) -> Result<(f64, (String, f64)), String> {
     if let Ok(bound) = value.parse::<f64>() {
         return if bound.is_finite() {

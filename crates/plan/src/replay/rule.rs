@@ -1,4 +1,4 @@
-//! Rewriting of recorded names and endpoints, and the choice of a share of all objects.
+//! Rules that rewrite recorded names and endpoints, and the selection of a share of all objects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use dlio_event::mix::{finalize, fnv1a_64};
 
 use super::Error;
 
-/// Whether a rule has fitted anything.
+/// Records whether a rule has been applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Used(Arc<AtomicBool>);
 
@@ -22,7 +22,7 @@ impl Used {
     }
 }
 
-/// Rules are the same whatever they have met.
+/// Rules are equal even if only one of them has been applied.
 impl PartialEq for Used {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -31,12 +31,12 @@ impl PartialEq for Used {
 
 impl Eq for Used {}
 
-/// A rewriting of names.
+/// A rule that rewrites names.
 #[derive(Debug, Clone)]
 pub struct Rule {
     used: Used,
     from: From,
-    /// What stands there instead: one of these for each object.
+    /// Replacements, one of which is chosen per object.
     to: Vec<String>,
 }
 
@@ -47,11 +47,11 @@ enum From {
 }
 
 impl Rule {
-    /// Reads `FROM=TO`, two beginnings of names, or `re:PATTERN=>TO`, a regular expression and what takes the place of its match (`$1`,
-    /// `${name}`: its groups). Several targets are separated by `|`.
+    /// Parses `FROM=TO`, which replaces a prefix, or `re:PATTERN=>TO`, which replaces the match of a regular expression
+    /// (`$1` and `${name}` are its groups). Several targets are separated by `|`.
     ///
     /// # Errors
-    /// [`Error::Option`].
+    /// [`Error::Option`] if the text is not a rule.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |why: &str| Error::Option(format!("--map {text}: {why}"));
         let (from, to) = if let Some(rest) = text.strip_prefix("re:") {
@@ -72,13 +72,13 @@ impl Rule {
         Ok(Self { used: Used::default(), from, to })
     }
 
-    /// Whether it has fitted an object of this rank so far.
+    /// Returns whether the rule has been applied to an object of this rank.
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.used.get()
     }
 
-    /// How the rule begins, for messages.
+    /// Returns the left-hand side of the rule, for messages.
     pub(super) fn from(&self) -> String {
         match &self.from {
             From::Prefix(prefix) => prefix.clone(),
@@ -86,7 +86,8 @@ impl Rule {
         }
     }
 
-    /// The name that `uri` becomes; `None`: the rule does not fit. An object has the same of several targets on every rank and in every pass.
+    /// Returns the rewritten name of `uri`; `None` if the rule does not apply. If there are several targets, every rank
+    /// and every pass chooses the same target for an object.
     pub(super) fn apply(&self, uri: &str) -> Option<String> {
         let to = || {
             let count = self.to.len() as u64;
@@ -100,7 +101,7 @@ impl Rule {
     }
 }
 
-/// What follows a beginning of a name; `./x` and `x` are one name.
+/// Returns the part of a name after a prefix; `./x` and `x` are the same name.
 fn rest<'a>(uri: &'a str, prefix: &str) -> Option<&'a str> {
     let is_relative = !uri.starts_with('/') && !uri.contains("://");
     let begins = |prefix: &&str| is_relative || !prefix.is_empty();
@@ -108,7 +109,7 @@ fn rest<'a>(uri: &'a str, prefix: &str) -> Option<&'a str> {
         .or_else(|| Some(plain(prefix)).filter(begins).and_then(|prefix| plain(uri).strip_prefix(prefix)))
 }
 
-/// A name without `./` before it.
+/// Removes a leading `./`.
 fn plain(name: &str) -> &str {
     let mut name = name;
     while let Some(rest) = name.strip_prefix("./") {
@@ -117,10 +118,10 @@ fn plain(name: &str) -> &str {
     name
 }
 
-/// A rewriting of endpoints.
+/// A rule that rewrites endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRule {
-    /// Endpoint as recorded.
+    /// Recorded endpoint.
     pub from: String,
     /// Endpoint of the replay.
     pub to: String,
@@ -128,10 +129,10 @@ pub struct EndpointRule {
 }
 
 impl EndpointRule {
-    /// Reads `FROM=TO`, two endpoints (`http://host:port`).
+    /// Parses `FROM=TO` with two endpoints (`http://host:port`).
     ///
     /// # Errors
-    /// [`Error::Option`].
+    /// [`Error::Option`] if the text is not a rule.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong =
             || Error::Option(format!("--map-endpoint {text}: expected FROM=TO, such as http://a:9000=http://b:9000"));
@@ -143,22 +144,22 @@ impl EndpointRule {
         Ok(Self { from: from.to_owned(), to: to.to_owned(), used: Used::default() })
     }
 
-    /// Whether it has fitted an operation of this rank so far.
+    /// Returns whether the rule has been applied to an operation of this rank.
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.used.get()
     }
 }
 
-/// A share of all objects, chosen by their names alone.
+/// A share of all objects, selected by their names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share(f64);
 
 impl Share {
-    /// Reads `N%` with N above 0 and at most 100.
+    /// Parses `N%`, where N is above 0 and at most 100.
     ///
     /// # Errors
-    /// [`Error::Option`].
+    /// [`Error::Option`] if the text is not a share.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
         match number {
@@ -172,7 +173,7 @@ impl Share {
     }
 }
 
-/// A well-mixed number of a name: FNV-1a and a finalizer, the same on every machine.
+/// Returns a well-mixed number for a name, which is the same on every machine.
 fn spread(uri: &str) -> u64 {
     finalize(fnv1a_64(uri.bytes()))
 }

@@ -1,4 +1,4 @@
-//! The operations of one rank, one after the other.
+//! The operations of one rank, in order.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,7 +8,7 @@ use dlio_event::{Lane, OpKind};
 use super::notes::{Pass, Use, Written};
 use super::{Edges, Error, Recorded, ReplayKind, ReplayOp, ReplayPlan, Survey, Verdict};
 
-/// What stays from one pass over the trace to the next.
+/// State that is kept between the passes over the trace.
 #[derive(Debug, Default)]
 struct Memory {
     lanes: HashMap<(u32, Lane), (u32, Option<i64>)>,
@@ -21,19 +21,19 @@ struct Memory {
 #[derive(Debug, Default)]
 struct Group {
     number: u32,
-    /// What [`Edges::after`] counts, and the recorded end of the last.
+    /// Number of operations that [`Edges::after`] counts, and the recorded end of the last one.
     ended: u32,
     last: Option<i64>,
-    /// Recorded ends of the operations of steps that no fetch has waited for yet.
+    /// Recorded ends, in nanoseconds, of operations of steps that no fetch has waited for yet.
     steps: HashMap<u64, Vec<i64>>,
 }
 
-/// The operations of one rank: pass after pass over its rows.
+/// The operations of one rank: one pass over its rows after the other.
 pub struct Stream<'p, F, I> {
     plan: &'p ReplayPlan,
     rank: u32,
     survey: &'p Survey,
-    /// Start of the first operation of all ranks and end of the last one, nanoseconds as recorded.
+    /// Recorded start of the first operation and end of the last operation of all ranks, in nanoseconds.
     window: (i64, i64),
     open: F,
     rows: Option<I>,
@@ -45,8 +45,9 @@ pub struct Stream<'p, F, I> {
 }
 
 impl ReplayPlan {
-    /// The operations of `rank` in `passes` passes; `window` is the start of the first operation of all ranks and the end
-    /// of the last one; `open` gives this rank's rows in the order of their starts, anew for each pass.
+    /// Returns the operations of `rank` in `passes` passes. `window` is the start of the first operation and the end of
+    /// the last operation of all ranks, in nanoseconds. `open` returns the rows of this rank in the order of their
+    /// start times, for each pass again.
     pub fn stream<'p, F, I>(
         &'p self,
         (rank, survey): (u32, &'p Survey),
@@ -117,7 +118,7 @@ where
         }
     }
 
-    /// What is done with how many bytes of which open file; `None`: the row is part of another one.
+    /// Determines the operation, its bytes and its open file; `None` if the row is part of another operation.
     fn sized(&mut self, kind: ReplayKind, key: String, row: &Recorded) -> Option<ReplayOp> {
         let (options, notes) = (&self.plan.options, &self.survey.notes);
         let handles = &mut self.memory.handles;
@@ -152,7 +153,7 @@ where
         })
     }
 
-    /// When, and after what.
+    /// Sets the due time and the dependencies.
     fn timed(&mut self, op: ReplayOp, row: &Recorded) -> ReplayOp {
         let (plan, (origin, _), shift) = (self.plan, self.window, self.shift);
         let (edges, before) =
@@ -184,7 +185,7 @@ where
 }
 
 impl Memory {
-    /// What a row waits for beside its lane, and the recorded end of that.
+    /// Returns the dependencies of a row in addition to its lane, and the recorded end of the latest one.
     fn edges(&mut self, row: &Recorded, pass: u32) -> (Edges, Option<i64>) {
         let count = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         let group = self.groups.entry(row.source).or_insert_with(|| Group { number: count, ..Group::default() });
@@ -199,7 +200,7 @@ impl Memory {
                 edges.batch = step;
                 group.steps.entry(step).or_default().push(row.end);
             }
-            // The loop's own operations follow it anyway.
+            // The operations of the loop itself follow it anyway.
             let before = group.last.filter(|_| group.ended > 0);
             return (edges, before);
         }

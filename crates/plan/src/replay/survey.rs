@@ -1,4 +1,5 @@
-//! A first look at what a rank will replay: how much, from when to when, and what a row alone does not tell.
+//! The survey: a first pass over the rows of a rank that determines how much is replayed, over which time, and what a
+//! single row does not contain.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -11,39 +12,39 @@ use super::notes::{Look, Notes};
 use super::writing::{Way, Writings};
 use super::{Error, Recorded, ReplayKind, ReplayPlan, Verdict};
 
-/// What a rank will replay.
+/// Summary of what a rank replays.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
-    /// Start of the first operation, nanoseconds as recorded; `None`: there is none.
+    /// Recorded start of the first operation in nanoseconds; `None` if there is none.
     pub first: Option<i64>,
-    /// End of the last.
+    /// Recorded end of the last operation in nanoseconds.
     pub last: i64,
-    /// Operations and bytes by kind.
+    /// Number of operations and bytes by kind.
     pub kinds: BTreeMap<ReplayKind, (u64, u64)>,
-    /// Rows that are part of another operation, or name no object.
+    /// Number of rows that are part of another operation or have no object.
     pub folded: u64,
-    /// Rows that the options leave out.
+    /// Number of rows that the options exclude.
     pub filtered: u64,
-    /// Rows that failed when they were recorded, and are left out.
+    /// Number of rows that are left out because they failed in the recording.
     pub failed: u64,
-    /// Those of them that are parts of uploads, which are left out in any case.
+    /// Number of failed rows that are parts of uploads, which are always left out.
     pub failed_parts: u64,
-    /// Lanes.
+    /// Number of lanes.
     pub lanes: u32,
-    /// Recorded ranks with a training loop (dependent timing), and the meetings that all of them have.
+    /// Number of recorded ranks with a training loop, and number of barriers that all of them have (dependent timing).
     pub loops: (u32, u32),
-    /// Time that operations took, added up, nanoseconds.
+    /// Sum of the durations of the operations, in nanoseconds.
     pub busy: u64,
-    /// Operations at a time, at most.
+    /// Maximum number of concurrent operations.
     pub peak: u64,
     /// Root of all objects.
     pub root: Option<String>,
-    /// Key of one object, below the root.
+    /// Key of one object, relative to the root.
     pub sample: Option<String>,
     pub(super) notes: Notes,
-    /// Until it is known what all ranks write.
+    /// State until it is known what all ranks write.
     writings: Writings,
-    /// Openings for reading.
+    /// Number of openings for reading.
     opens: u64,
     /// Pieces of files are written on their own.
     pieces: bool,
@@ -54,35 +55,35 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Operations.
+    /// Returns the number of operations.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.kinds.values().map(|(operations, _)| operations).sum()
     }
 
-    /// Bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.kinds.values().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Files that the trace opens for reading.
+    /// Returns the number of files that the trace opens for reading.
     #[must_use]
     pub fn opens(&self) -> u64 {
         self.opens
     }
 
-    /// Objects that this rank writes in place, as numbers, and how large they become.
+    /// Returns the objects that this rank writes in place, as hashes, with their final sizes in bytes.
     #[must_use]
     pub fn in_place(&self) -> Vec<(u64, u64)> {
         let objects = self.writings.objects.iter().filter(|(_, writing)| writing.way == Way::InPlace);
         objects.map(|(id, writing)| (*id, writing.extent)).collect()
     }
 
-    /// Decides how objects are written, where `in_place` is what all ranks have told.
+    /// Decides how objects are written. `in_place` combines the answers of all ranks.
     ///
     /// # Errors
-    /// When a part of an object would have to be written.
+    /// If a part of an object would have to be written.
     pub fn settle(&mut self, plan: &ReplayPlan, in_place: &[(u64, u64)]) -> Result<(), Error> {
         let options = plan.options();
         if let (false, false, Some(uri)) = (self.pieces, options.whole, &self.writings.example) {
@@ -120,7 +121,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Whether storage is changed.
+    /// Returns whether the replay changes the storage.
     #[must_use]
     pub fn changes(&self) -> bool {
         let writes = !self.writings.objects.is_empty() || self.kinds.contains_key(&ReplayKind::Write);
@@ -146,18 +147,18 @@ impl Survey {
     }
 }
 
-/// How large an object must be that the trace reads.
+/// Requirement for an object that the trace reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needed {
-    /// As large as its farthest byte, or as the trace says.
+    /// Required size in bytes: the end of the farthest read, or the recorded size.
     pub bytes: u64,
-    /// The trace says how large it was: it was not larger.
+    /// The size was recorded, so the object was not larger.
     pub exact: bool,
-    /// It is a folder, which need only be there.
+    /// The object is a folder, which only has to exist.
     pub folder: bool,
 }
 
-/// What is counted on the way.
+/// Counters of the pass.
 #[derive(Default)]
 struct Counting {
     look: Look,
@@ -168,7 +169,7 @@ struct Counting {
 }
 
 impl Counting {
-    /// Returns whether the row is an operation of its own that is known to be one already.
+    /// Returns whether the row is already known to be an operation of its own.
     fn take(&mut self, survey: &mut Survey, kind: ReplayKind, (row, bytes): (&Recorded, u64)) -> bool {
         self.lanes.insert((row.source, row.lane));
         let (own, counts) = match kind {
@@ -202,7 +203,7 @@ impl Counting {
         own
     }
 
-    /// Counts the time of a row that is, or is part of, an operation.
+    /// Counts the time of a row that is an operation or a part of one.
     fn spend(&mut self, survey: &mut Survey, row: &Recorded) {
         survey.last = survey.last.max(row.end);
         survey.busy += u64::try_from(row.end.saturating_sub(row.start)).unwrap_or(0);
@@ -215,10 +216,10 @@ impl Counting {
 }
 
 impl ReplayPlan {
-    /// Looks at the rows of `rank` in the order of their starts.
+    /// Surveys the rows of `rank`, which are in the order of their start times.
     ///
     /// # Errors
-    /// When the trace cannot be read, or an object has no place.
+    /// If the trace cannot be read, or an object has no address.
     pub fn survey(&self, rank: u32, rows: impl Iterator<Item = Result<Recorded, Error>>) -> Result<Survey, Error> {
         let mut survey = Survey::default();
         let mut counting = Counting::default();
@@ -253,7 +254,7 @@ impl ReplayPlan {
                         survey.first = Some(survey.first.map_or(row.start, |first| first.min(row.start)));
                     }
                     match kind {
-                        // Known when all has been seen.
+                        // Decided when all rows have been seen.
                         ReplayKind::Write => {}
                         ReplayKind::Read => survey.count(kind, 1, self.options.scaled(row.bytes)),
                         _ => survey.count(kind, u64::from(own), 0),
@@ -281,32 +282,32 @@ impl ReplayPlan {
         Ok(survey)
     }
 
-    /// The objects that the trace reads or looks up, and how large they must be. Every rank asks for all recorded ranks
-    /// and creates its share.
+    /// Returns the objects that the trace reads or looks up, with their required sizes. Every rank computes them for
+    /// all recorded ranks and creates its share.
     ///
     /// # Errors
-    /// As [`ReplayPlan::survey`].
+    /// As for [`ReplayPlan::survey`].
     pub fn needed(
         &self,
         rows: impl Iterator<Item = Result<Recorded, Error>>,
     ) -> Result<BTreeMap<String, Needed>, Error> {
         let mut sizes: BTreeMap<String, Needed> = BTreeMap::new();
         let mut folders = Folders::default();
-        // Opened, and neither read nor written so far.
+        // Files that were opened and have neither been read nor written so far.
         let mut opened: HashMap<(u32, dlio_event::Lane, Arc<str>), String> = HashMap::new();
         let alone = Self { world: 1, ..self.clone() };
         for row in rows {
             let row = row?;
             let Verdict::Do(kind, address) = alone.judge(0, &row)? else { continue };
             folders.add(&address.key);
-            // What failed was not there, or not as large.
+            // A failed operation does not show that the object existed.
             if !row.ok {
                 continue;
             }
             let asked = match kind {
                 ReplayKind::Read => row.offset.saturating_add(row.bytes),
                 ReplayKind::List => {
-                    // Of a bucket, any beginning of names can be listed.
+                    // In a bucket, every prefix can be listed.
                     if S3Uri::parse(&row.uri).is_none() {
                         sizes.entry(address.key).or_default().folder = true;
                     }
@@ -327,7 +328,7 @@ impl ReplayPlan {
                 _ => continue,
             };
             opened.remove(&(row.source, row.lane, Arc::clone(&row.uri)));
-            // All of it was read, or more was asked for than there was.
+            // The read covered all of the object, or requested more than it contained.
             let to_the_end = kind == ReplayKind::Read && row.requested.is_none_or(|requested| requested > row.bytes);
             let known = sizes.entry(address.key).or_default();
             known.bytes = known.bytes.max(self.options.scaled(row.object_size.unwrap_or(0).max(asked)));
@@ -337,7 +338,7 @@ impl ReplayPlan {
             sizes.entry(key).or_default();
         }
         for (key, needed) in &mut sizes {
-            // What has bytes is read, so it is none; what holds others is one, whatever was done with it.
+            // An object with bytes is not a folder; a name with objects below it is always a folder.
             needed.folder = (needed.folder && needed.bytes == 0) || folders.holds(key);
         }
         Ok(sizes)

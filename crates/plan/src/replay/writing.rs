@@ -1,4 +1,4 @@
-//! How recorded objects are written: each time whole, or in pieces, of which a file takes each at its moment.
+//! How recorded objects are written: as a whole, or in pieces that a file receives at their recorded times.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,44 +7,44 @@ use dlio_event::OpKind;
 
 use super::Recorded;
 
-/// The way in which an object is written; the latter includes the former.
+/// Way in which an object is written. Each value includes the preceding ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Way {
-    /// Each write is all of it.
+    /// Every write covers the whole object.
     #[default]
     Whole,
-    /// Pieces follow each other from its beginning, or what is open for writing is read too.
+    /// Consecutive pieces from the beginning of the object, or writes to a file that is also read while it is open.
     Pieces,
-    /// Pieces are where no other ended, or what is read lies behind them: the rest of the file stays.
+    /// Pieces at other offsets, or pieces before data that is read; the rest of the file is preserved.
     InPlace,
 }
 
-/// Identifies an object, whoever writes it.
+/// Returns a hash that identifies an object across ranks.
 pub(super) fn object(row: &Recorded) -> u64 {
     let mut hasher = DefaultHasher::new();
     row.uri.hash(&mut hasher);
     hasher.finish()
 }
 
-/// What the rows so far tell of an object that is written.
+/// State of an object that is written, up to the current row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Writing {
     pub(super) way: Way,
-    /// Where among the sizes the latest whole write is.
+    /// Index of the latest whole write among the sizes.
     pub(super) index: u32,
-    /// Where the latest piece ended.
+    /// End of the latest piece, in bytes.
     end: u64,
-    /// Farthest byte that is written or read.
+    /// End of the farthest write or read, in bytes.
     pub(super) extent: u64,
-    /// Whole writes and their bytes.
+    /// Number of whole writes and their bytes.
     pub(super) begun: u64,
     pub(super) whole_bytes: u64,
-    /// Rows and their bytes.
+    /// Number of rows and their bytes.
     pub(super) rows: u64,
     pub(super) bytes: u64,
-    /// Rows that make it durable.
+    /// Number of rows that sync the object.
     pub(super) syncs: u64,
-    /// Openings and closings of files that are written and not read.
+    /// Number of openings and closings of files that are written and not read.
     pub(super) opens: u64,
     pub(super) closes: u64,
 }
@@ -53,12 +53,13 @@ pub(super) struct Writing {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Writings {
     pub(super) objects: HashMap<u64, Writing>,
-    /// The name of one that is written in place.
+    /// Name of an object that is written in place.
     pub(super) example: Option<String>,
 }
 
 impl Writings {
-    /// Takes a row that writes, and `bytes` at the size of the replay; returns whether it begins a whole write, and the bytes to add to that.
+    /// Handles a row that writes `bytes`, scaled to the replay. Returns whether the row begins a whole write, and the
+    /// bytes to add to that write.
     pub(super) fn write(&mut self, row: &Recorded, (bytes, index): (u64, u32)) -> (bool, u64) {
         let new = !self.objects.contains_key(&object(row));
         let writing = self.objects.entry(object(row)).or_default();
@@ -80,7 +81,7 @@ impl Writings {
                 self.example.get_or_insert_with(|| row.uri.to_string());
             }
             let end = row.offset.saturating_add(size);
-            // A piece that failed is written again from where it began.
+            // A failed piece is written again from its beginning.
             let upto = if row.ok { end } else { row.offset };
             more = if begins { end } else { end.saturating_sub(writing.end) };
             writing.end = if begins { upto } else { writing.end.max(upto) };
@@ -96,7 +97,7 @@ impl Writings {
         (begins, more)
     }
 
-    /// Takes a read of a file.
+    /// Handles a read of a file.
     pub(super) fn read(&mut self, row: &Recorded) {
         if let Some(writing) = self.objects.get_mut(&object(row)) {
             let end = row.offset.saturating_add(row.bytes);
@@ -108,7 +109,7 @@ impl Writings {
         }
     }
 
-    /// A file is read and written while it is open.
+    /// Records that a file is read and written while it is open.
     pub(super) fn mixed(&mut self, id: u64) {
         let writing = self.objects.entry(id).or_default();
         writing.way = writing.way.max(Way::Pieces);
