@@ -51,7 +51,7 @@ fn encoders(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What one small file costs beside its bytes: an encoder and a decoder of 4 KiB.
+/// Cost of one small file apart from its bytes: an encoder and a decoder of 4 KiB.
 fn small_files(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("file of 4 KiB");
     group.sample_size(10);

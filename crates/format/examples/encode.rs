@@ -1,5 +1,5 @@
-//! Writes one data-set file, for inspection with other readers:
-//! `cargo run --release -p dlio-format --example encode -- npz out.npz uint8 4 256 256` (format, path, type, samples, dims).
+//! Writes one dataset file for inspection with other readers: `cargo run --release -p dlio-format --example encode --
+//! npz out.npz uint8 4 256 256` (format, path, type, samples, dims).
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,6 @@
-//! Writes one Parquet file with the columns of MLPerf's DLRM (200 of mixed types, row groups of 8192) and tells how fast:
-//! `cargo run --release -p dlio-format --example parquet -- ROWS PATH`. `scripts/bench/parquet` runs pyarrow beside it.
+//! Writes one Parquet file with the columns of MLPerf's DLRM (200 of mixed types, row groups of 8192) and prints the
+//! rate: `cargo run --release -p dlio-format --example parquet -- ROWS PATH`. `scripts/bench/parquet` runs pyarrow
+//! for comparison.
 
 #![expect(clippy::print_stdout, reason = "the measurement is the output")]
 
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Seconds since the call.
+/// Returns a clock of the seconds since this call.
 fn stopwatch() -> impl Fn() -> f64 {
     #[expect(clippy::disallowed_methods, reason = "a measurement, not a run")]
     let start = std::time::Instant::now();

@@ -1,11 +1,11 @@
-//! Small helpers of everything that fills a caller's buffer.
+//! Helpers for code that fills a caller's buffer.
 
-/// The smaller of a number of bytes left in a file and of the room in a buffer.
+/// Returns the smaller of the bytes left in a file and the room in a buffer, in bytes.
 pub(crate) fn clamp(left: u64, room: usize) -> usize {
     usize::try_from(left).map_or(room, |left| left.min(room))
 }
 
-/// Bytes that are made in batches and handed out in pieces.
+/// Bytes that are produced in batches and copied out in pieces of any size.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
@@ -13,12 +13,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// The first batch.
+    /// Creates a buffer whose first batch is `bytes`.
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes, written: 0 }
     }
 
-    /// Fills the buffer; `next` makes the next batch in a place that is empty.
+    /// Fills `buffer`. `next` appends the next batch to an empty vector.
     pub(crate) fn fill(&mut self, mut buffer: &mut [u8], mut next: impl FnMut(&mut Vec<u8>)) {
         while !buffer.is_empty() {
             if self.written == self.bytes.len() {

@@ -1,51 +1,52 @@
-//! Comparing what is read with what was generated, in passing and in O(1) memory.
+//! Comparison of what is read with what was generated, chunk by chunk and in O(1) memory.
 //!
-//! How a format checks content: its decoder is made with a [`Scrutiny`](crate::scrutiny::Scrutiny). Under `Scrutiny::Payload` it keeps a [`Check`]
-//! over the bytes that it expects from some offset on, and hands it every chunk after its own look at the structure, so that
-//! a damaged structure is reported as such:
+//! A decoder is created with a [`CheckLevel`](crate::check_level::CheckLevel). Under `CheckLevel::Payload` it keeps a
+//! [`Check`] over the bytes that it expects from some offset on. It passes every chunk to that check after it has
+//! parsed the structure, so that damaged structure is reported as such:
 //!
-//! * a file that is read from front to back: [`Check::new`], the file encoded again beside the read;
-//! * a range of payload (a sample at an offset): [`Check::payload`], one per range;
-//! * compressed content: decompress in the decoder and hand the plain bytes to a check over the payload.
+//! * a file that is read from front to back uses [`Check::new`] with the file's own encoder;
+//! * a range of payload, such as a sample at an offset, uses one [`Check::payload`] per range;
+//! * compressed content is decompressed by the decoder, and the plain bytes are checked against the payload.
 //!
-//! Under `Scrutiny::Checksums` it computes the checksums that the format carries and compares nothing with the seed, so
-//! that files of other programs can be checked. `Scrutiny::Full` is the work of a training reader: checksums that its
-//! library computes, decompression, pixels, values. Work of all three is done inside [`Decoder::chunk`](crate::Decoder::chunk)
-//! and [`Decoder::end`](crate::Decoder::end), which the engine times apart from the read.
+//! Under `CheckLevel::Checksums` the decoder computes the checksums that the format carries and compares nothing with
+//! the seed, so that files written by other programs can be checked. `CheckLevel::Full` does the work of a training
+//! reader: the checksums that its library computes, decompression, pixels and values. All of this work happens inside
+//! [`Decoder::chunk`](crate::Decoder::chunk) and [`Decoder::end`](crate::Decoder::end), which the engine times
+//! separately from the read.
 
 use crate::encode::{Encoder, Piece};
 use crate::error::Error;
 use crate::payload::{Payload, Stream};
 
-/// Expected bytes are made in blocks of this size, which stay in the first-level cache.
+/// Size in bytes of the blocks in which expected bytes are generated; a block stays in the first-level cache.
 const BLOCK: usize = crate::crc::BLOCK;
-/// Bytes that a message shows from the first difference on.
+/// Number of bytes that an error message shows from the first difference on.
 const SHOWN: usize = 8;
 
-/// The bytes that should come next.
+/// A comparison of a byte stream with the output of an encoder.
 #[derive(Debug)]
 pub(crate) struct Check {
-    /// As it was before its first byte, and where that is in the file.
+    /// The encoder before its first byte, kept for [`Check::restart`].
     whole: Encoder,
     start: u64,
     expected: Encoder,
-    /// Offset in the file of the next byte to be compared.
+    /// Offset in the file of the next byte to compare.
     offset: u64,
-    /// Expected bytes that were made and not yet compared: `block[from..to]`.
+    /// Expected bytes; `block[from..to]` is generated and not yet compared.
     block: Vec<u8>,
     from: usize,
     to: usize,
-    /// Seed of the payload, for the message.
+    /// Payload seed, which error messages name.
     seed: u64,
 }
 
 impl Check {
-    /// A check of a run of payload that begins at `offset` of the file.
+    /// Checks a run of payload that begins at byte `offset` of the file.
     pub(crate) fn payload(seed: u64, stream: Stream, offset: u64) -> Self {
         Self::new(seed, Encoder::pieces([Piece::payload(stream)]), offset)
     }
 
-    /// A check of what an encoder makes, which begins at `offset` of the file; `seed` is for the message.
+    /// Checks the output of `expected`, which begins at byte `offset` of the file. Error messages name `seed`.
     pub(crate) fn new(seed: u64, expected: Encoder, offset: u64) -> Self {
         let whole = expected.clone();
         Self { whole, start: offset, expected, offset, block: Vec::new(), from: 0, to: 0, seed }
@@ -54,7 +55,7 @@ impl Check {
     /// Compares the next bytes.
     ///
     /// # Errors
-    /// The first byte that differs, or the first one behind the expected end.
+    /// Returns the first byte that differs, or the first byte beyond the expected end.
     pub(crate) fn take(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             if self.from == self.to {
@@ -77,7 +78,7 @@ impl Check {
         Ok(())
     }
 
-    /// Begins again with the first byte.
+    /// Restarts the comparison at the first byte.
     pub(crate) fn restart(&mut self) {
         self.expected = self.whole.clone();
         (self.offset, self.from, self.to) = (self.start, 0, 0);
@@ -96,7 +97,7 @@ impl Check {
     }
 }
 
-/// Compares a whole object (a file of the data set, or an index) with what its encoder makes.
+/// A comparison of a whole object, such as a dataset file or an index, with the output of its encoder.
 #[derive(Debug)]
 pub struct Comparison {
     check: Check,
@@ -104,24 +105,24 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// A comparison with what an encoder makes of a payload.
+    /// Creates a comparison with `encoder`, whose content comes from `payload`.
     #[must_use]
     pub fn new(payload: Payload, encoder: Encoder) -> Self {
         Self { len: encoder.len(), check: Check::new(payload.seed(), encoder, 0) }
     }
 
-    /// Takes the next bytes of the object.
+    /// Compares the next bytes of the object.
     ///
     /// # Errors
-    /// The first byte that differs, or the first one behind the end.
+    /// Returns the first byte that differs, or the first byte beyond the end.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.check.take(bytes)
     }
 
-    /// The object has ended.
+    /// Completes the comparison at the end of the object.
     ///
     /// # Errors
-    /// It should be longer.
+    /// Returns an error if the object is too short.
     pub fn end(&self) -> Result<(), Error> {
         let found = self.check.offset;
         if found < self.len {

@@ -1,24 +1,24 @@
-//! Which format's code encodes and decodes the files of a layout: the crate's entry points, and the only place, with
-//! `decode`, that names every format.
+//! The entry points of the crate: the encoders and decoders of a layout's files. This module and `decode` are the
+//! only ones that name every format.
 
 use dlio_config::vocabulary::{Decode, IndexFile};
 
 use crate::check::{Check, Comparison};
+use crate::check_level::CheckLevel;
 use crate::dataset::{csv, hdf5, indexed, jpeg, npy, npz, parquet, png, synthetic, tfrecord};
 use crate::decode::Decoder;
 use crate::encode::Encoder;
 use crate::error::Error;
 use crate::layout::{Layout, Options};
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 use indexed::IndexDecoder;
 use parquet::Footer;
 
 impl Layout {
-    /// The encoder of one file.
+    /// Returns the encoder of one file.
     ///
     /// # Errors
-    /// A shape that the format cannot hold.
+    /// Returns an error if the format cannot hold the shape.
     pub fn encoder(&self, shape: &FileShape) -> Result<Encoder, Error> {
         self.data_bytes(shape)?;
         match &self.options {
@@ -35,7 +35,8 @@ impl Layout {
         }
     }
 
-    /// The encoders of the index files that go with a data file, in the order of [`Format::index_files`].
+    /// Returns the encoders of the index files that belong to a data file, in the order of
+    /// [`Format::index_files`](dlio_config::vocabulary::Format::index_files).
     #[must_use]
     pub fn index_encoders(&self, shape: &FileShape) -> Vec<(IndexFile, Encoder)> {
         let encoder = |index| match index {
@@ -45,32 +46,37 @@ impl Layout {
         self.format().index_files().iter().map(|&index| (index, encoder(index))).collect()
     }
 
-    /// A decoder for a freshly opened file that should have this shape. It looks at the structure and passes over payload.
+    /// Returns a decoder for a newly opened file of the given shape. The decoder checks the structure and skips the
+    /// payload.
     #[must_use]
     pub fn decoder(&self, shape: &FileShape) -> Decoder {
-        Decoder::new(self, shape, Scrutiny::Structure, None)
+        Decoder::new(self, shape, CheckLevel::Structure, None)
     }
 
-    /// A decoder that also verifies the content, or does the work of a training reader.
+    /// Returns a decoder that also verifies the content or does the work of a training reader.
     ///
     /// # Errors
-    /// A verification that the format does not allow (see [`Self::allows`]), or a shape that it cannot hold.
+    /// Returns an error if the format does not support this verification (see [`Self::allows`]) or cannot hold the
+    /// shape.
     pub fn decoder_with(&self, shape: &FileShape, decode: Decode) -> Result<Decoder, Error> {
-        let scrutiny = self.scrutiny(decode)?;
-        let check = match scrutiny {
-            Scrutiny::Payload if self.is_read_whole() => Some(Check::new(self.payload.seed(), self.encoder(shape)?, 0)),
+        let check_level = self.check_level(decode)?;
+        let check = match check_level {
+            CheckLevel::Payload if self.is_read_whole() => {
+                Some(Check::new(self.payload.seed(), self.encoder(shape)?, 0))
+            }
             _ => None,
         };
-        Ok(Decoder::new(self, shape, scrutiny, check))
+        Ok(Decoder::new(self, shape, check_level, check))
     }
 
-    /// A comparison of a whole object, file or index, with what its encoder makes.
+    /// Returns a comparison of a whole object, a data file or an index, with the output of its encoder.
     #[must_use]
     pub fn comparison(&self, encoder: Encoder) -> Comparison {
         Comparison::new(self.payload, encoder)
     }
 
-    /// Whether a decoder takes a file from its first byte to its last, so that a file encoded again is compared with it.
+    /// Returns whether decoders read a file from its first byte to its last, so that it can be compared with a newly
+    /// encoded file.
     fn is_read_whole(&self) -> bool {
         match self.options {
             Options::Npz { .. } | Options::Npy | Options::TfRecord | Options::Csv(_) | Options::Png | Options::Jpeg => {
@@ -80,16 +86,17 @@ impl Layout {
         }
     }
 
-    /// The decoder of a data file's index files, for formats that say there where a sample is: read each of them
-    /// ([`Format::index_files`]) whole, then give the result to [`Decoder::locate`].
+    /// Returns the decoder of a data file's index files, for formats whose index locates the samples. The caller
+    /// reads each index file ([`Format::index_files`](dlio_config::vocabulary::Format::index_files)) whole and gives
+    /// the result to [`Decoder::locate`].
     #[must_use]
     pub fn index_decoder(&self, shape: &FileShape) -> Option<IndexDecoder> {
         let has_offsets = self.format().index_files().contains(&IndexFile::Offsets);
         has_offsets.then(|| IndexDecoder::new(self, shape))
     }
 
-    /// Samples from `sample` on that one request brings, in a file with this footer: those of its row group and of the row
-    /// groups that are read with it.
+    /// Returns the number of samples, from `sample` on, that one request covers in a file with this footer: those in
+    /// the sample's row group and in the row groups read together with it.
     #[must_use]
     pub fn request_samples(&self, footer: &Footer, sample: u64) -> u64 {
         match &self.options {

@@ -1,8 +1,8 @@
-//! Running checksums: CRC-32 as zip and PNG have it, CRC-32C as TFRecord and TensorFlow have it.
+//! Running checksums: CRC-32 of zip and PNG, CRC-32C of TFRecord and TensorFlow.
 
-/// Payload is checksummed while it is still in the first-level cache.
+/// Size in bytes of the blocks in which payload is checksummed; a block is still in the first-level cache.
 pub(crate) const BLOCK: usize = 16 * 1024;
-/// A running CRC-32.
+/// A running CRC-32 (ISO-HDLC).
 #[derive(Debug, Clone)]
 pub(crate) struct Crc32(crc32fast::Hasher);
 
@@ -20,13 +20,13 @@ impl Crc32 {
     }
 }
 
-/// CRC-32 of a few bytes.
+/// Returns the CRC-32 of `bytes`.
 #[cfg(test)]
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// A running CRC-32C.
+/// A running CRC-32C (iSCSI).
 #[derive(Debug, Clone)]
 pub(crate) struct Crc32c(crc_fast::Digest);
 
@@ -43,18 +43,19 @@ impl Crc32c {
         self.0.finalize() as u32
     }
 
-    /// As TFRecord stores it: rotated, so that a CRC over data with embedded CRCs stays useful.
+    /// Returns the CRC as TFRecord stores it: rotated and offset, so that a CRC over data that contains CRCs stays
+    /// useful.
     pub(crate) fn masked(&self) -> u32 {
         mask(self.0.finalize())
     }
 }
 
-/// Masked CRC-32C of a few bytes.
+/// Returns the masked CRC-32C of `bytes`.
 pub(crate) fn masked_crc32c(bytes: &[u8]) -> u32 {
     mask(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes))
 }
 
-/// CRC-32C of a word over and over, for this many bytes, in a time that grows with the digits of the length only.
+/// Returns the CRC-32C of `bytes` bytes that repeat the little-endian `word`. The time is logarithmic in the length.
 pub(crate) fn crc32c_repeated(word: u64, bytes: u64) -> u64 {
     use crc_fast::{CrcAlgorithm::Crc32Iscsi, checksum, checksum_combine};
     let word = word.to_le_bytes();

@@ -1,5 +1,5 @@
-//! How the files of one dataset are laid out: the options of the configuration that decide bytes, and nothing that acts on
-//! them. What a layout's files are encoded and decoded with is chosen in one place, the `codec` module.
+//! The layout of a dataset's files: the configuration options that decide their bytes. This module holds data; the
+//! `codec` module chooses the encoders and decoders.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use dlio_config::Workload;
 use dlio_config::vocabulary::{DType, Decode, Dialect, Format, VerifyBy};
 use dlio_config::workload::Dataset;
 
+use crate::check_level::CheckLevel;
 use crate::dataset::access::Access;
 use crate::dataset::csv::compression::Compression;
 use crate::dataset::hdf5::options::{Filter as Hdf5Filter, Options as Hdf5Options};
@@ -15,16 +16,15 @@ use crate::encode::preset_crc::PresetCrc;
 use crate::error::Error;
 use crate::mismatch::{Mismatch, Mismatches};
 use crate::payload::{Element, Payload};
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// Bytes per read of a TFRecord stream unless `reader.transfer_size` says otherwise.
+/// Bytes per read of a TFRecord stream unless `reader.transfer_size` is set.
 const TRANSFER_SIZE: u64 = 256 * 1024;
 
 /// A format that is written and read, with the options that only its files have.
 #[derive(Debug, Clone)]
 pub(crate) enum Options {
-    /// Members are deflated, or stored.
+    /// Members are deflated rather than stored.
     Npz {
         is_deflated: bool,
     },
@@ -35,14 +35,16 @@ pub(crate) enum Options {
     Png,
     Jpeg,
     Synthetic,
-    /// Indexed binary files, mapped into memory or not.
+    /// Indexed binary files, read by ranges or through a memory map.
     Indexed(Access),
     Parquet(Arc<ParquetOptions>),
 }
 
 impl Options {
+    /// Returns the options of the dataset's format.
+    ///
     /// # Errors
-    /// A format that is neither written nor read, or an option that its files cannot have.
+    /// Returns an error if the format is neither written nor read, or does not support an option.
     fn new(dataset: &Dataset) -> Result<Self, Error> {
         Ok(match dataset.format {
             Format::Npz => Self::Npz { is_deflated: dataset.compression.as_deref() == Some("zip") },
@@ -74,21 +76,21 @@ pub struct Layout {
     pub(crate) verify_by: VerifyBy,
     pub(crate) numpy_reads: bool,
     pub(crate) dialect: Dialect,
-    /// Files are read whole, unless their content matters.
-    pub(crate) opaque: bool,
-    /// Files are what they are: shapes, types and numbers of samples are not compared with the workload's.
+    /// Files are read whole without being parsed, unless their content is asked for.
+    pub(crate) reads_whole: bool,
+    /// Files are read as found: shapes, element types and sample counts are not compared with the workload's.
     pub(crate) as_found: bool,
-    /// Files of another shape that were read as they are.
+    /// Files of another shape that were read.
     mismatches: Arc<Mismatches>,
-    /// Files of another shape are refused, where their format can tell.
+    /// Files of another shape are refused, where the format reveals the shape.
     refuses_mismatches: bool,
 }
 
 impl Layout {
-    /// The layout that a dataset's configuration asks for.
+    /// Returns the layout for a dataset's configuration.
     ///
     /// # Errors
-    /// A format, element type or option that cannot be written or read.
+    /// Returns an error for a format, element type or option that cannot be written or read.
     pub fn new(dataset: &Dataset, payload_seed: u64) -> Result<Self, Error> {
         let (format, dtype) = (dataset.format, dataset.record_element_type);
         if format == Format::Hdf5Opt {
@@ -106,44 +108,44 @@ impl Layout {
             verify_by: VerifyBy::Payload,
             numpy_reads: false,
             dialect: Dialect::Dlio,
-            opaque: false,
+            reads_whole: false,
             as_found: false,
             mismatches: Arc::default(),
             refuses_mismatches: true,
         })
     }
 
-    /// The same layout as a dialect means it: rows of CSV files are equal in `dlio` only, and images have one byte per pixel
-    /// in `mlperf`. Without this it is `dlio`.
+    /// Sets the dialect, `dlio` by default: in `dlio` all rows of a CSV file are equal, and in `mlperf` image files
+    /// have one byte per pixel.
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
         self
     }
 
-    /// The same layout, read in ranges of this many bytes where the format is a stream (`reader.transfer_size`).
+    /// Sets the range size in bytes for formats that are read as a stream (`reader.transfer_size`).
     #[must_use]
     pub fn with_transfer_size(mut self, bytes: Option<u64>) -> Self {
         self.transfer_size = bytes.filter(|&bytes| bytes > 0).unwrap_or(TRANSFER_SIZE);
         self
     }
 
-    /// The same layout, whose content is verified by this (`dlio_rs.verify_by`).
+    /// Sets the method by which content is verified (`dlio_rs.verify_by`).
     #[must_use]
     pub fn with_verify_by(mut self, by: VerifyBy) -> Self {
         self.verify_by = by;
         self
     }
 
-    /// The same layout; archives and arrays whose size is known are read as numpy reads them from a file: directory first, then
-    /// the member with the samples; a header twice before the file.
+    /// Reads npz and npy files of known size as numpy reads them from a file: for archives first the directory and
+    /// then the member with the samples, for arrays the header twice before the data.
     #[must_use]
     pub fn with_numpy_reads(mut self) -> Self {
         self.numpy_reads = true;
         self
     }
 
-    /// The same layout; the samples of memory-mapped files are looked up but never looked at.
+    /// Locates the samples of memory-mapped files without touching their bytes.
     #[must_use]
     pub fn with_untouched_maps(mut self) -> Self {
         if let Options::Indexed(access @ Access::Pages) = &mut self.options {
@@ -152,48 +154,49 @@ impl Layout {
         self
     }
 
-    /// The same layout, whose files are read whole and not looked into, unless their content is asked for (the MLPerf fork).
+    /// Reads files whole without parsing them, unless their content is asked for, as the MLPerf fork does.
     #[must_use]
     pub fn read_whole(mut self) -> Self {
-        self.opaque = true;
+        self.reads_whole = true;
         self
     }
 
-    /// The same layout for files that another program made: what they hold is read as it is, whatever shapes, element types
-    /// and numbers of samples the workload names.
+    /// Reads files of another program as they are, whatever shapes, element types and sample counts the workload
+    /// specifies.
     #[must_use]
     pub fn as_found(mut self) -> Self {
         self.as_found = true;
         self
     }
 
-    /// The same layout; files of another shape than the workload's are read as they are, and noted.
+    /// Reads files of another shape than the workload's as they are, and records them.
     #[must_use]
     pub fn noting_mismatches(mut self) -> Self {
         (self.mismatches, self.refuses_mismatches) = (Arc::default(), false);
         self
     }
 
-    /// The files of another shape that readers of this layout and of its copies have read.
+    /// Returns the files of another shape that readers of this layout and of its clones have read.
     #[must_use]
     pub fn mismatches(&self) -> &Mismatches {
         &self.mismatches
     }
 
-    /// Whether files of another shape are refused, where their format can tell.
+    /// Returns whether files of another shape are refused, where the format reveals the shape.
     #[must_use]
     pub fn refuses_mismatches(&self) -> bool {
         self.refuses_mismatches
     }
 
-    /// Whether reading a sample of this layout touches no byte: a view of a memory map is made and dropped.
+    /// Returns whether reading a sample of this layout touches no byte: a view of the memory map is created and
+    /// dropped.
     #[must_use]
     pub fn is_untouched(&self, decode: Decode) -> bool {
         matches!(self.options, Options::Indexed(Access::View)) && decode == Decode::None
     }
 
-    /// The same layout, read in the shapes that the workload asks for: ranges of TFRecord streams; footers, row groups and
-    /// columns of Parquet; what content is verified by.
+    /// Sets how the workload reads: the range size of TFRecord streams, the footers, row groups and columns of
+    /// Parquet files, and the verification method.
     #[must_use]
     pub fn with_reading(mut self, workload: &Workload) -> Self {
         if let Options::Parquet(options) = &mut self.options {
@@ -202,13 +205,13 @@ impl Layout {
         self.with_transfer_size(workload.reader.transfer_size).with_verify_by(workload.dlio_rs.verify_by)
     }
 
-    /// The format.
+    /// Returns the format.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Bytes of one sample of shape `dims`, without any framing; saturates.
+    /// Returns the size in bytes of one sample of shape `dims`, without framing; saturates.
     #[must_use]
     pub fn sample_bytes(&self, dims: &[u64]) -> u64 {
         let bytes = |dims: &[u64]| dims.iter().fold(self.dtype.itemsize(), |bytes, &dim| bytes.saturating_mul(dim));
@@ -219,8 +222,8 @@ impl Layout {
         }
     }
 
-    /// Whether the length of a file follows from its shape alone; otherwise its content decides: the digits of numbers
-    /// written as text, or how well it compresses.
+    /// Returns whether the length of a file depends only on its shape. Otherwise it depends on the content: on the
+    /// digits of numbers written as text, or on how well the content compresses.
     #[must_use]
     pub fn length_follows_from_shape(&self) -> bool {
         match &self.options {
@@ -232,42 +235,42 @@ impl Layout {
         }
     }
 
-    /// Whether files as a whole are verified by comparing them with what their encoders make; otherwise their samples'
-    /// checksums are computed.
+    /// Returns whether whole files are verified by comparison with their encoders' output. Otherwise the checksums
+    /// that the format carries are verified.
     #[must_use]
     pub fn compares_files(&self) -> bool {
         self.verify_by == VerifyBy::Payload
     }
 
-    /// Whether files of this layout can be decoded so; for a check before anything is read.
+    /// Checks that files of this layout can be decoded in this way, before anything is read.
     ///
     /// # Errors
-    /// Why not, and what to use.
+    /// Returns the reason why not, and the remedy.
     pub fn allows(&self, decode: Decode) -> Result<(), Error> {
-        self.scrutiny(decode).map(drop)
+        self.check_level(decode).map(drop)
     }
 
-    /// How closely the decoders of this layout look.
+    /// Returns the check level of this layout's decoders.
     ///
     /// # Errors
-    /// Checksums of a format that has none.
-    pub(crate) fn scrutiny(&self, decode: Decode) -> Result<Scrutiny, Error> {
-        Scrutiny::new(self.format, self.verify_by, decode)
+    /// Returns an error if checksums are asked for and the format carries none.
+    pub(crate) fn check_level(&self, decode: Decode) -> Result<CheckLevel, Error> {
+        CheckLevel::new(self.format, self.verify_by, decode)
     }
 
-    /// What the reader of a file does if that has another shape.
-    pub(crate) fn mismatch(&self, shape: &FileShape, scrutiny: Scrutiny) -> Mismatch {
-        Mismatch::new(&self.mismatches, self.refuses_mismatches, shape.file, scrutiny)
+    /// Returns the policy of a file's reader for another shape.
+    pub(crate) fn mismatch(&self, shape: &FileShape, check_level: CheckLevel) -> Mismatch {
+        Mismatch::new(&self.mismatches, self.refuses_mismatches, shape.file, check_level)
     }
 
-    /// Bytes of all samples of a file.
+    /// Returns the total size of a file's samples in bytes.
     pub(crate) fn data_bytes(&self, shape: &FileShape) -> Result<u64, Error> {
         let bytes = shape
             .dims
             .iter()
             .chain([&shape.samples])
             .try_fold(self.dtype.itemsize(), |bytes, &dim| bytes.checked_mul(dim))
-            // Half of the address range leaves room for headers in every later sum.
+            // Staying below a quarter of the address range leaves room for headers in every later sum.
             .filter(|&bytes| bytes < 1 << 62);
         bytes.ok_or_else(|| Error::Shape {
             dims: shape.dims.to_vec(),

@@ -1,8 +1,10 @@
-//! Sans-I/O encoders and decoders for the dataset formats of DLIO, and the seeded payload generator.
+//! Sans-I/O encoders and decoders for the dataset formats of DLIO, checkpoint containers, and the seeded payload
+//! generator.
 //!
-//! Invariants owned here: a file's bytes are a function of (layout, payload seed, file number, shape) and of nothing
-//! else; the length of a file is known before its first byte; an encoder runs once, from front to back, in O(1) memory;
-//! a decoder says what must be read and never keeps payload; how closely it looks at what passes is `check`'s matter.
+//! Invariants of this crate: the bytes of a file depend only on the layout, the payload seed, the file number and the
+//! shape. The length of a file is known before its first byte. An encoder runs once, from front to back, in O(1)
+//! memory. A decoder asks for the byte ranges that it needs and keeps no payload; its
+//! [`CheckLevel`](check_level::CheckLevel) decides how closely it examines what it is given.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -11,6 +13,7 @@
 
 mod buffer;
 mod check;
+mod check_level;
 pub mod checkpoint;
 mod codec;
 mod crc;
@@ -23,7 +26,6 @@ mod mismatch;
 mod need;
 pub mod payload;
 mod protobuf;
-mod scrutiny;
 mod shape;
 mod zip;
 

@@ -1,12 +1,12 @@
-//! Files whose shape is not the workload's: refused, or noted and read as they are.
+//! Files whose shape differs from the workload's: a reader refuses them, or records them and reads them as they are.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::check_level::CheckLevel;
 use crate::error::Error;
-use crate::scrutiny::Scrutiny;
 
-/// What was found of files that have another shape than the workload says; one for all readers of a rank.
+/// A record of the files whose shape differs from the workload's, shared by all readers of a rank.
 #[derive(Debug, Default)]
 pub struct Mismatches(Mutex<Found>);
 
@@ -25,23 +25,23 @@ impl Mismatches {
         }
     }
 
-    /// Combined numbers of the files, in their order.
+    /// Returns the combined numbers of the files, in ascending order.
     #[must_use]
     pub fn files(&self) -> Vec<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).files.iter().copied().collect()
     }
 
-    /// The first of them, by number, and how it differs.
+    /// Returns the file with the lowest number and how it differs.
     #[must_use]
     pub fn first(&self) -> Option<(u64, Error)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).first.clone()
     }
 }
 
-/// What one reader does about the shape of its file.
+/// The policy of one reader for a file of another shape.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mismatch {
-    /// `None`: content is compared, which says more.
+    /// Where differences are recorded; `None` if the content is compared, which reports more.
     noted_in: Option<Arc<Mismatches>>,
     /// Another shape is an error.
     refused: bool,
@@ -49,34 +49,35 @@ pub(crate) struct Mismatch {
 }
 
 impl Mismatch {
-    /// For a reader of this file. Content that is compared with what was generated has to have its shape.
-    pub(crate) fn new(mismatches: &Arc<Mismatches>, refused: bool, file: u64, scrutiny: Scrutiny) -> Self {
-        let noted_in = (scrutiny != Scrutiny::Payload).then(|| Arc::clone(mismatches));
+    /// Creates the policy for the reader of `file`. Content that is compared with generated content must have its
+    /// shape.
+    pub(crate) fn new(mismatches: &Arc<Mismatches>, refused: bool, file: u64, check_level: CheckLevel) -> Self {
+        let noted_in = (check_level != CheckLevel::Payload).then(|| Arc::clone(mismatches));
         Self { noted_in, refused, file }
     }
 
-    /// Whether another shape is read.
+    /// Returns whether files of another shape are read and recorded.
     pub(crate) fn is_noted(&self) -> bool {
         self.notes() && !self.refused
     }
 
-    /// Whether what is never refused is noted.
+    /// Returns whether differences that are never refused are recorded.
     pub(crate) fn notes(&self) -> bool {
         self.noted_in.is_some()
     }
 
-    /// Notes that the file differs in something that is never refused.
+    /// Records a difference that is never refused.
     pub(crate) fn note(&self, error: Error) {
         if let Some(noted_in) = &self.noted_in {
             noted_in.note(self.file, error);
         }
     }
 
-    /// Notes that the file differs.
+    /// Records that the file differs.
     ///
     /// # Errors
-    /// The difference, where it is refused.
-    pub(crate) fn take(&self, error: Error) -> Result<(), Error> {
+    /// Returns the difference if the policy refuses it.
+    pub(crate) fn refuse_or_note(&self, error: Error) -> Result<(), Error> {
         if self.is_noted() {
             self.note(error);
             return Ok(());

@@ -1,6 +1,7 @@
-//! The little of protocol buffers that TFRecord examples and TensorFlow bundles need.
+//! The subset of protocol buffers that TFRecord examples and TensorFlow bundles use.
 
-/// A message, field by field in ascending order of their numbers; fields with their default value are left out.
+/// A message whose fields are appended in ascending order of their numbers. Fields with their default value are left
+/// out.
 #[derive(Debug, Default)]
 pub(crate) struct Message(pub(crate) Vec<u8>);
 
@@ -25,7 +26,7 @@ impl Message {
         if text.is_empty() { self } else { self.bytes(field, text.as_bytes()) }
     }
 
-    /// A message within a message is there even if it is empty.
+    /// Appends a nested message, which is written even if it is empty.
     pub(crate) fn message(self, field: u8, message: &Message) -> Self {
         self.bytes(field, &message.0)
     }
@@ -38,7 +39,7 @@ impl Message {
     }
 }
 
-/// Appends a number in groups of seven bits, the lowest first.
+/// Appends a varint: groups of seven bits, lowest group first.
 pub(crate) fn varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

@@ -1,4 +1,4 @@
-//! Signatures and fields of zip archives, for those of numpy, pandas and PyTorch alike.
+//! Signatures and fields of zip archives, shared by the archives of numpy, pandas and PyTorch.
 
 /// Compression method: none.
 pub(crate) const STORED: u16 = 0;
@@ -7,7 +7,7 @@ pub(crate) const DEFLATED: u16 = 8;
 
 /// Signature of a local header.
 pub(crate) const LOCAL: [u8; 4] = *b"PK\x03\x04";
-/// Signature of the checksum and sizes behind a member's data.
+/// Signature of the descriptor behind a member's data, which holds its checksum and sizes.
 pub(crate) const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 /// Signature of an entry of the central directory.
 pub(crate) const CENTRAL: [u8; 4] = *b"PK\x01\x02";

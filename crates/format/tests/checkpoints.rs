@@ -1,11 +1,11 @@
-//! Checkpoint containers as a whole: the bytes that the frameworks write, whatever the buffers.
+//! Checkpoint containers are byte for byte those that the frameworks write, whatever the buffer size.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
 mod state;
 
 use dlio_config::vocabulary::{DType, Dialect, Framework};
-use dlio_format::checkpoint::{Container, Content, Ends, Error, State};
+use dlio_format::checkpoint::{Container, Content, Error, IntegrityCheck, State};
 use dlio_format::payload::Payload;
 use state::{Spec, make};
 
@@ -16,7 +16,7 @@ const TORCH: [(&str, &[u8]); 4] = [
     ("groups", include_bytes!("golden/torch/groups.pt")),
 ];
 
-/// The states of the recorded files.
+/// Returns the state of a recorded file.
 fn recorded(name: &str) -> State {
     let shared = [1, 2, 10].map(|layer| [(format!("{layer}/0"), 0, 5), (format!("{layer}/2"), 1, 300)]);
     match name {
@@ -52,7 +52,7 @@ fn content(randomize: bool) -> Content {
     Content { payload: Payload::new(7), number: 3, randomize }
 }
 
-/// The only object of a state, made with buffers of this size.
+/// Encodes the only object of a state with buffers of `buffer` bytes.
 fn encode(container: Container, state: &State, content: Content, buffer: usize) -> Vec<u8> {
     let mut objects = container.encoders("name.pt", state, content);
     assert_eq!(objects.len(), 1);
@@ -71,12 +71,12 @@ fn encode(container: Container, state: &State, content: Content, buffer: usize) 
     bytes
 }
 
-/// Blanks the forty digits that torch makes up, and their checksums.
+/// Blanks the forty digits that torch generates, and their checksums.
 fn without_id(mut file: Vec<u8>) -> Vec<u8> {
     const NAME: &[u8] = b"/.data/serialization_id";
     let at = file.windows(NAME.len()).position(|window| window == NAME).unwrap();
     let data = (at + NAME.len()).next_multiple_of(64);
-    // Digits, then the checksum behind the signature.
+    // The digits, then the checksum after the signature.
     file[data..data + 40].fill(b'0');
     file[data + 44..data + 48].fill(0);
     let central = file.windows(NAME.len()).rposition(|window| window == NAME).unwrap() - "archive".len();
@@ -178,7 +178,7 @@ fn states_of_ones_are_the_bundles_of_tensorflow_to_the_byte() {
     }
 }
 
-/// A transformer of two layers under `ZeRO` stage 3, of so many ranks, as the golden files have it.
+/// Returns a transformer of two layers under `ZeRO` stage 3 with `ranks` ranks, as in the golden files.
 fn transformer(ranks: u64) -> [State; 2] {
     let (hidden, vocabulary, ffn, key_value) = (64, 320, 128, 64);
     let inner = [hidden, hidden * (hidden + key_value), hidden * hidden, hidden, hidden * 2 * ffn, hidden * ffn];
@@ -212,11 +212,11 @@ fn recorded_bundles_have_the_lengths_that_the_reference_wrote() {
     }
 }
 
-/// Checks a whole object that is read in chunks of this size.
+/// Checks a whole object that is read in chunks of `chunk` bytes.
 fn check(container: Container, name: &str, bytes: &[u8], chunk: usize) -> Result<(), Error> {
-    let mut ends = Ends::new(container, name);
-    bytes.chunks(chunk).for_each(|chunk| ends.see(chunk));
-    ends.check(bytes.len() as u64, true, true)
+    let mut integrity = IntegrityCheck::new(container, name);
+    bytes.chunks(chunk).for_each(|chunk| integrity.update(chunk));
+    integrity.check(bytes.len() as u64, true, true)
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_torn_object_is_noticed_from_its_ends() {
             let torn = check(Container::Torch, "a.pt", &torch[..torch.len() - cut], chunk);
             assert!(torn.is_err(), "{chunk} {cut}");
         }
-        // A hole in the middle: both ends are right.
+        // Bytes are missing in the middle; both ends are intact.
         let hole = [&torch[..500], &torch[700..]].concat();
         let text = check(Container::Torch, "a.pt", &hole, chunk).unwrap_err().to_string();
         assert!(text.contains(&format!("a file of {} bytes", torch.len())), "{text}");

@@ -1,4 +1,4 @@
-//! The content of samples: what was generated passes, and any byte that is another one is found and told.
+//! Content of samples: generated content passes, and any changed byte is found and reported.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -11,14 +11,14 @@ use dlio_format::{Decoder, Error, FileShape, Layout, Need};
 use proptest::prelude::*;
 
 const SHAPE: FileShape = FileShape { file: 3, dims: &[30, 40], samples: 5 };
-/// Seed 42 makes the payload.
+/// Payload seed.
 const SEED: u64 = 42;
 
 fn layout(format: Format) -> Layout {
     Layout::new(&dataset(format), SEED).unwrap()
 }
 
-/// Layouts whose files are laid out differently, by name.
+/// Returns differently laid out layouts, by name.
 fn layouts() -> Vec<(&'static str, Layout)> {
     let hdf5 = |change: fn(&mut Dataset)| {
         let mut dataset = dataset(Format::Hdf5);
@@ -105,7 +105,7 @@ fn samples_can_be_verified_in_any_order_and_again() {
 fn one_changed_bit_of_the_payload_is_told_with_its_offset_and_both_values() {
     for (name, layout) in layouts().into_iter().filter(|(name, _)| !name.contains("chunks") && !name.contains("with")) {
         let good = encode(&layout);
-        // Behind every header of 2048 bytes, before the labels and the directory of archives.
+        // After every header of 2048 bytes, and before the labels and the directory of archives.
         for at in [2600, 4000, good.len() - 700] {
             let mut file = good.clone();
             file[at] ^= 0x10;
@@ -138,7 +138,7 @@ fn any_changed_byte_of_a_file_that_is_read_whole_is_noticed() {
 fn a_changed_chunk_of_hdf5_is_told_with_its_address() {
     for (name, layout) in layouts().into_iter().filter(|(name, _)| name.contains("chunks") || name.contains("with")) {
         let mut file = encode(&layout);
-        // Random data do not compress, so that most of the file is chunks.
+        // Random data does not compress, so most of the file is chunks.
         let middle = file.len() / 2;
         file[middle] ^= 0x10;
         let error = read_all(&layout, Decode::Verify, &file).expect_err(name);
@@ -148,7 +148,7 @@ fn a_changed_chunk_of_hdf5_is_told_with_its_address() {
     }
 }
 
-/// h5py 3.16 wrote the payload of `SHAPE` in chunks of (2, 16, 40); scale and offset are undone by the parser of the file.
+/// h5py 3.16 wrote the payload of `SHAPE` in chunks of (2, 16, 40); hdf5-pure decodes the scale-offset filter.
 #[test]
 fn chunks_with_filters_of_the_library_are_decoded() {
     let (_, layout) = layouts().remove(6);
@@ -217,7 +217,7 @@ fn members_are_not_passed_unchecked() {
     let shape = FileShape { file: 0, dims: &[4, 5], samples: 6 };
     let layout = layout(Format::Npz).with_verify_by(VerifyBy::Checksum);
     let read = |file| read(&mut layout.decoder_with(&shape, Decode::Verify).unwrap(), file, 0, 100);
-    // A deflated member tells its own end.
+    // A deflated member contains its own end.
     read(include_bytes!("golden/streamed.npz")).unwrap();
     let file = include_bytes!("golden/streamed_stored.npz");
     assert!(read(file).is_err(), "a stored member whose length follows it cannot be checked in passing");
@@ -237,7 +237,7 @@ proptest! {
         let (name, layout) = layouts().swap_remove(number);
         let good = encode(&layout);
         let mut file = good.clone();
-        // The labels of HDF5, at the end, are read by nobody.
+        // The labels at the end of an HDF5 file are not read.
         let at = at.index(good.len());
         file[at] = value;
         if let Some(cut) = cut {
@@ -250,7 +250,7 @@ proptest! {
     }
 }
 
-/// Reads one sample in ranges; returns them.
+/// Reads one sample in ranges and returns the ranges.
 fn ranges(layout: &Layout, decode: Decode, file: &[u8]) -> Result<Vec<(u64, u64)>, Error> {
     let mut decoder = layout.decoder_with(&SHAPE, decode)?;
     decoder.size(file.len() as u64)?;
@@ -271,7 +271,7 @@ fn archives_are_read_in_the_order_in_which_numpy_reads_a_file() {
     let layout = layout(Format::Npz).with_numpy_reads();
     let file = encode(&layout);
     let size = file.len() as u64;
-    // The member is 183 bytes of headers and 6000 of samples; what follows it comes with the last buffer.
+    // The member has 183 bytes of headers and 6000 bytes of samples; the last buffer contains what follows it.
     let directory = size - 22 - 2 * 51;
     let expected =
         [(0, 4096), (size - 22, 22), (size - 42, 42), (directory, size - directory), (0, 4096), (4096, size - 4096)];
@@ -286,7 +286,7 @@ fn archives_are_read_in_the_order_in_which_numpy_reads_a_file() {
     assert!(ranges(&layout, Decode::Full, &damaged).is_err(), "the checksum of the member");
 }
 
-/// As `strace` showed of numpy 2.4.
+/// Recorded with `strace` from numpy 2.4.
 #[test]
 fn arrays_are_read_after_two_looks_at_the_header() {
     let layout = layout(Format::Npy).with_numpy_reads();

@@ -1,4 +1,4 @@
-//! Files as a whole: what encoders write is what the reference writes, and decoders accept it and nothing else.
+//! Whole files: encoders write what the reference writes, and decoders accept that and nothing else.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -18,7 +18,7 @@ fn layout(format: Format, dtype: DType) -> Layout {
     Layout::new(&dataset, 42).unwrap()
 }
 
-/// Reads one sample as the engine does and returns the ranges that were asked for.
+/// Reads one sample as the engine does and returns the requested ranges.
 fn read(decoder: &mut Decoder, file: &[u8], sample: u64, chunk: usize) -> Result<Vec<(u64, Option<u64>)>, Error> {
     let mut ranges = Vec::new();
     decoder.sample(sample)?;
@@ -89,7 +89,7 @@ fn npz_structure_is_the_recorded_one() {
         let header: Vec<u8> = member["npy_header"].as_str().unwrap().chars().map(|c| c as u8).collect();
         assert_eq!(file[data_at..data_at + header.len()], header);
     }
-    // The labels are zeros in both, so their checksum is a fact.
+    // The labels are zeros in both files, so their checksum is known.
     let labels_crc = u32::try_from(facts["members"][1]["crc"].as_u64().unwrap()).unwrap();
     assert_eq!(file[262_327 + 14..262_327 + 18], labels_crc.to_le_bytes());
     let stored = u32::from_le_bytes(file[14..18].try_into().unwrap());
@@ -145,7 +145,8 @@ fn hdf5_structure_is_the_recorded_one() {
         let (address, size) = (fact["offset"].as_u64(), fact["storage"].as_u64().unwrap());
         assert_eq!(dataset.layout().unwrap(), hdf5_pure::Layout::Contiguous { address, size });
     }
-    // The reference's library reads 512 bytes at 195 for the first dataset's header, and writes 731 bytes of metadata.
+    // The reference's library reads 512 bytes at offset 195 for the first dataset's header, and writes 731 bytes of
+    // metadata.
     assert_eq!(&file[195..199], b"OHDR");
     assert!(file[731..2048].iter().all(|&byte| byte == 0));
 }
@@ -180,7 +181,7 @@ fn hdf5_cuts_records_into_datasets_of_equal_data() {
 #[test]
 fn hdf5_files_of_the_library_are_read() {
     let files: [(&str, &[u8], &[usize]); 5] = [
-        // The library's buffer takes the rest of so small a dataset.
+        // The library's sieve buffer covers the rest of so small a dataset.
         ("latest", include_bytes!("golden/h5py_latest.h5"), &[60]),
         ("earliest", include_bytes!("golden/h5py_earliest.h5"), &[60]),
         // Chunks of (2, 2, 5): a sample needs the two chunks that hold it.
@@ -197,7 +198,7 @@ fn hdf5_files_of_the_library_are_read() {
                 decoder.size(file.len() as u64).unwrap();
             }
             read(&mut decoder, file, 0, 7).unwrap_or_else(|error| panic!("{name}: {error}"));
-            // Metadata are kept: the next sample needs its data only.
+            // Metadata is kept: the next sample needs only its data.
             let ranges = read(&mut decoder, file, 3, 7).unwrap();
             let lengths: Vec<usize> = ranges.iter().map(|range| usize::try_from(range.1.unwrap()).unwrap()).collect();
             if data.is_empty() {
@@ -209,7 +210,7 @@ fn hdf5_files_of_the_library_are_read() {
     }
 }
 
-/// As `strace` showed of h5py 3.14 with HDF5 1.14.6, which the reference reads with.
+/// Recorded with `strace` from h5py 3.14 with HDF5 1.14.6, which the reference uses.
 #[test]
 fn hdf5_is_read_in_the_ranges_of_the_library() {
     let shape = FileShape { file: 0, dims: &[200, 200], samples: 4 };
@@ -221,8 +222,8 @@ fn hdf5_is_read_in_the_ranges_of_the_library() {
     assert_eq!(read(&mut decoder, &file, 2, 4096).unwrap(), [(82_048, Some(65_536))]);
     assert_eq!(read(&mut decoder, &file, 3, 4096).unwrap(), [(122_048, Some(40_000))]);
 
-    // One header after the other, each before the data of its dataset; the labels' is not looked at. The group's links are
-    // in continuation blocks of its header, or in a heap with a tree of names.
+    // Each header precedes the data of its dataset; the labels' header is not read. The group's links are in
+    // continuation blocks of its header, or in a heap with a tree of names.
     let groups: [(u64, &[(u64, u64)]); 3] = [
         (3, &[(1267, 30)]),
         (7, &[(1567, 54), (1267, 32), (1889, 99)]),
@@ -291,11 +292,11 @@ fn hdf5_is_chunked_compressed_and_resizable_as_configured() {
     }
 }
 
-/// Samples, dimensions, datasets, compression, `chunk_dims`, `max_shape`, bytes of the file.
+/// Samples, dimensions, datasets, compression, `chunk_dims`, `max_shape`, length of the file in bytes.
 type Sized = (u64, &'static [u64], u64, &'static str, &'static [u64], &'static [u64], usize);
 
-/// As h5py 3.14 (HDF5 1.14.6) writes them: the sizes were recorded, and the bytes compared with its files of the same data, which
-/// differ in the times of the root group only (and, where something can be compressed, in what the compressor makes of it).
+/// Files of h5py 3.14 (HDF5 1.14.6): the lengths were recorded, and the bytes compared with h5py's files of the same
+/// data. These differ only in the times of the root group and, where data can be compressed, in the compressed bytes.
 const SIZED: [Sized; 22] = [
     (4, &[10, 10], 1, "", &[], &[], 2480),
     (4, &[30, 10], 3, "", &[], &[], 3280),
@@ -349,10 +350,11 @@ fn hdf5_files_have_the_sizes_and_the_content_of_those_of_the_library() {
     }
 }
 
-/// Compression, `chunk_dims`, `max_shape`, the first ranges behind the opening.
+/// Compression, `chunk_dims`, `max_shape`, the first ranges after opening.
 type Paged = (&'static str, [u64; 3], &'static [u64], &'static [(u64, u64)]);
 
-/// As `strace` showed of h5py 3.14 for the second sample of four: a page of the index before the first chunk that is in it.
+/// Recorded with `strace` from h5py 3.14 for the second sample of four: the library reads a page of the index before
+/// the first chunk in that page.
 #[test]
 fn pages_of_the_index_of_hdf5_chunks_are_read_when_a_chunk_in_them_is() {
     let opening = [(0, 8), (0, 48), (48, 512), (195, 512), (463, 28)];
@@ -381,7 +383,7 @@ fn pages_of_the_index_of_hdf5_chunks_are_read_when_a_chunk_in_them_is() {
             let page = ranges.iter().position(|range| *range == (135_258, 8196)).unwrap();
             assert_eq!([ranges[page - 1], ranges[page + 1]], [(509_938, 64), (510_002, 64)]);
         }
-        // The next sample needs its chunks, and pages that were not read before.
+        // The next sample needs its chunks and the pages that were not read before.
         let next = read(&mut decoder, &file, 2, 4096).unwrap().len() as u64;
         assert!((chunks..=chunks + 3).contains(&next), "{next}");
         let mut damaged = file.clone();
@@ -403,7 +405,7 @@ fn hdf5_of_many_datasets_has_a_group_that_is_found_through() {
     assert_eq!(parsed.dataset("records_4999").unwrap().read_u8().unwrap().len(), 4);
 }
 
-/// As h5py 3.14 writes them (recorded sizes).
+/// Lengths recorded from h5py 3.14.
 #[test]
 fn uncompressed_chunks_have_the_layout_of_the_library() {
     for (dims, samples, chunk_dims, max_shape, size) in [
@@ -412,7 +414,7 @@ fn uncompressed_chunks_have_the_layout_of_the_library() {
         (&[200, 200], 4, vec![], vec![400, 400], 162_080),
         (&[30, 40], 4, vec![1, 15, 40], vec![], 6880),
         (&[30, 40], 2, vec![1, 15, 40], vec![60, 80], 4464),
-        // Chunks at the edges are stored whole.
+        // Edge chunks are stored whole.
         (&[30, 40], 2, vec![1, 16, 33], vec![], 2048 + 2 * 4 * 16 * 33 + 16),
     ] {
         let mut dataset = dataset(Format::Hdf5);
@@ -430,7 +432,7 @@ fn uncompressed_chunks_have_the_layout_of_the_library() {
             read(&mut layout.decoder(&shape), &file, sample, 4096).unwrap();
         }
         if size == 6880 {
-            // As `strace` showed.
+            // Recorded with `strace`.
             let ranges = read(&mut layout.decoder(&shape), &file, 1, 4096).unwrap();
             let metadata =
                 [(0, Some(8)), (0, Some(48)), (48, Some(512)), (195, Some(512)), (463, Some(28)), (491, Some(82))];
@@ -484,7 +486,7 @@ fn tfrecords_are_streamed_in_ranges_of_the_transfer_size() {
 
 #[test]
 fn tfrecords_of_any_length_are_read() {
-    // Two files' frames one after the other: lengths differ from those of the workload.
+    // The frames of two files in sequence: their lengths differ from the workload's.
     let layout = layout(Format::TfRecord, DType::Uint8);
     let long = encode(&layout, &FileShape { file: 0, dims: &[1000], samples: 1 });
     let short = encode(&layout, &FileShape { file: 1, dims: &[1], samples: 2 });
@@ -528,13 +530,13 @@ fn every_truncation_is_noticed() {
                 continue;
             }
             let error = result.expect_err(&format!("{format} cut at {length}"));
-            // A file that ends with a frame has fewer samples, whatever came after it.
+            // A file that ends with a frame has fewer samples, whatever followed it.
             if format == Format::TfRecord && length == file.len() / 2 {
                 assert_eq!(error, Error::Sample { sample, samples: 1 });
                 continue;
             }
             let Error::Truncated { expected, found, .. } = error else { panic!("{format} cut at {length}: {error}") };
-            // A range that begins behind the end of the file only tells that the file ends before it.
+            // A range that begins beyond the end of the file shows only that the file ends before it.
             let exact = format != Format::Hdf5 || length < 707;
             assert!(expected > found && (found == length as u64 || !exact), "{format} cut at {length}: {error}");
         }
@@ -602,14 +604,14 @@ fn a_sample_beyond_the_file_is_refused() {
 
 #[test]
 fn formats_and_options_that_are_not_there_are_refused_by_name() {
-    // The configuration refuses it as well; a layout must not rely on that.
+    // The configuration refuses the format as well; a layout must not rely on that.
     let unwritten = dlio_config::workload::Dataset { format: Format::Hdf5Opt, ..dataset(Format::Hdf5) };
     let error = Layout::new(&unwritten, 0).unwrap_err();
     assert!(error.to_string().contains("hdf5_opt"), "{error}");
     let mut hdf5 = dataset(Format::Hdf5);
     hdf5.compression = Some("bz2".to_owned());
     assert!(Layout::new(&hdf5, 0).unwrap_err().to_string().contains("bz2"));
-    // numpy archives are never compressed, whatever the configuration says.
+    // npz archives are not compressed, whatever the configuration says.
     let mut npz = dataset(Format::Npz);
     npz.compression = Some("gzip".to_owned());
     Layout::new(&npz, 0).unwrap();
@@ -638,7 +640,7 @@ fn deflated_archives_are_read_with_their_content_unchecked() {
     let file = include_bytes!("golden/deflated.npz");
     let shape = FileShape { file: 0, dims: &[4, 5], samples: 6 };
     check(&layout(Format::Npz, DType::Uint8), &shape, file).unwrap();
-    // The same to a stream that cannot seek: sizes follow the data.
+    // Written to a stream that cannot seek: sizes follow the data.
     let file = include_bytes!("golden/streamed.npz");
     check(&layout(Format::Npz, DType::Uint8), &shape, file).unwrap();
     let file = include_bytes!("golden/streamed_stored.npz");
@@ -721,7 +723,7 @@ proptest! {
             _ => encode(&layout, &shape),
         };
         for (at, value) in damage {
-            // Structure is at the front.
+            // The structure is at the front.
             let length = if early { bytes.len().min(600) } else { bytes.len() };
             bytes[at.index(length)] = value;
         }
@@ -730,7 +732,7 @@ proptest! {
         }
         let mut decoder = layout.decoder(&shape);
         if !known || decoder.size(bytes.len() as u64).is_ok() {
-            // Damage to payload goes unnoticed; all that counts is to come back.
+            // Damage to payload goes unnoticed; the decoder must only return.
             let _ = read(&mut decoder, &bytes, 2, 100);
         }
     }

@@ -1,4 +1,4 @@
-//! Indexed binary: the two index files and what is read with them.
+//! Indexed binary files: the two index files and the ranges read with them.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -12,7 +12,7 @@ use dlio_format::{Decoder, Error, FileShape, Layout, Need, SampleIndex};
 use proptest::prelude::*;
 
 const SHAPE: FileShape = FileShape { file: 3, dims: &[6, 4, 8], samples: 3 };
-/// Bytes of one sample of that shape.
+/// Size of a sample of that shape in bytes.
 const SAMPLE: u64 = 768;
 
 fn layout(format: Format) -> Layout {
@@ -37,7 +37,7 @@ fn index(samples: u64, offsets: &[u8], sizes: &[u8], step: usize) -> Result<Samp
     decoder.finish()
 }
 
-/// The range that is read for a sample, of a data file of this size.
+/// Returns the range that is read for a sample of a data file of `size` bytes.
 fn aim(decoder: &mut Decoder, sample: u64) -> Result<Option<(u64, u64)>, Error> {
     decoder.sample(sample)?;
     match decoder.need() {
@@ -121,7 +121,7 @@ fn index_files_of_another_length_are_refused() {
     for (offsets, sizes) in [(&good[..23], &good[..]), (&[], &good), (&good, &good[..9])] {
         assert!(matches!(index(3, offsets, sizes, 5), Err(Error::Truncated { expected: 24, .. })));
     }
-    // Whole numbers are those of another number of samples.
+    // Index files with whole numbers belong to another number of samples.
     for (offsets, sizes) in [(&good[..16], &good[..]), (&good, &good[..8])] {
         assert!(matches!(index(3, offsets, sizes, 5), Err(Error::Differs { .. })));
     }
@@ -160,7 +160,7 @@ fn data_files_of_another_length_are_refused_but_for_whole_buffers_of_the_referen
     let buffer = (1_u64 << 30) / SAMPLE * SAMPLE;
     assert_eq!(size(buffer), Ok(()));
     assert!(matches!(size(buffer + 1), Err(Error::Trailing { .. })));
-    // As long as its index says, and not as the workload does: another shape.
+    // The length matches the index but not the workload: another shape.
     let mut decoder = layout.decoder(&SHAPE);
     decoder.size(30).unwrap();
     assert!(matches!(decoder.locate(located(&[0, 10, 20], &[10; 3])), Err(Error::Differs { .. })));

@@ -1,4 +1,4 @@
-//! Parquet: what is written is read by the `parquet` crate, and what is asked for of a file is its footer and row groups.
+//! Parquet: the `parquet` crate reads what is written, and reading requests only the footer and row groups.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -50,7 +50,7 @@ fn of(columns: Vec<ParquetColumn>, row_group_size: u64, compression: Option<&str
     dataset
 }
 
-/// Every type as a scalar and as a list.
+/// Returns a scalar column and a list column of every type.
 fn all_types() -> Vec<ParquetColumn> {
     let named = |dtype: &ColumnType, size| column(&format!("{dtype}_{size}"), *dtype, size, size == 1);
     TYPES.iter().flat_map(|dtype| [1, 3, 70].map(|size| named(dtype, size))).collect()
@@ -69,7 +69,7 @@ fn batches(file: &[u8]) -> Vec<RecordBatch> {
     reader.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect()
 }
 
-/// Reads one row as the engine does; returns the ranges that were asked for.
+/// Reads one row as the engine does and returns the requested ranges.
 fn read(decoder: &mut Decoder, file: &[u8], row: u64, chunk: usize) -> Result<Vec<(u64, u64)>, Error> {
     let mut ranges = Vec::new();
     decoder.sample(row)?;
@@ -140,7 +140,7 @@ fn zeros_are_compressed() {
     let few = of(vec![column("a", ColumnType::Int8, 4000, true)], 50, None);
     let mut packed = few.clone();
     packed.compression = Some("zstd".to_owned());
-    // Few values are written plain: three of four bytes of each are the sign's.
+    // Few values are written plain: three of the four bytes of each are sign extension.
     let one_row = |dataset: &Dataset| Layout::new(dataset, 1).unwrap().encoder(&shape(1)).unwrap().len();
     let (mut few, mut packed) = (few, packed);
     few.parquet.columns[0].size = 300;
@@ -152,7 +152,7 @@ fn zeros_are_compressed() {
 fn bytes_are_indices_into_a_dictionary_of_all_bytes() {
     let layout = Layout::new(&of(Vec::new(), 1000, None), 42).unwrap();
     let file = encode(&layout, 64, 4096);
-    // As recorded from the fork: 64 rows of 4096 bytes were 264579 bytes, one per value and some for levels.
+    // Recorded from the fork: 64 rows of 4096 bytes took 264,579 bytes, one per value and some for levels.
     assert!(file.len() < 64 * 99 * 5 / 4 + 4000, "{}", file.len());
     let batch = batches(&file).remove(0);
     assert!(matches!(batch.schema().field(0).data_type(), DataType::FixedSizeList(_, 99)));
@@ -258,7 +258,8 @@ fn a_small_footer_cap_takes_a_second_read_and_coalescing_reads_row_groups_togeth
 
 #[test]
 fn a_window_over_ranges_reads_the_footer_as_pyarrow_does() {
-    // pyarrow 26 read 65536 bytes at the end of such a file, and then its whole footer without the last 8 bytes.
+    // Recorded from pyarrow 26: it reads 65,536 bytes at the end of such a file, and then the whole footer without
+    // the last 8 bytes.
     let columns: Vec<_> = (0..60).map(|index| column(&format!("c{index}"), ColumnType::Float32, 1, true)).collect();
     let posix = Layout::new(&of(columns, 7, None), 42).unwrap().with_reading(&workload("mlperf", &[]));
     let file = encode(&posix, 300, 1 << 16);
@@ -290,7 +291,7 @@ fn a_footer_alone_says_which_rows_one_request_brings() {
         let rows = [0, 20, 21, 39].map(|row| s3dlio.request_samples(&footer, row));
         assert_eq!(rows, [21, 15, 19, 1], "three row groups of at most 7 rows from its own on");
         assert_eq!(s3dlio.request_samples(&footer, 40), 0);
-        // Whoever knows it reads the row groups and nothing else, however closely they are looked at.
+        // A reader that has the footer reads the row groups and nothing else, at every check level.
         let mut other = s3dlio.decoder_with(&shape(40), decode).unwrap();
         other.set_footer(footer);
         assert_eq!(read(&mut other, &file, 21, 500).unwrap().len(), 1, "{decode}");

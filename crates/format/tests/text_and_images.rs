@@ -1,4 +1,5 @@
-//! CSV, PNG, JPEG, synthetic and compressed files: what is written is read, in every mode, and nothing else is.
+//! CSV, PNG, JPEG, synthetic and compressed files: decoders accept what encoders write, in every mode, and nothing
+//! else.
 
 #![expect(clippy::unwrap_used, reason = "also the helpers of tests are tests")]
 
@@ -19,7 +20,7 @@ fn layout(format: Format, dtype: DType, compression: Option<&str>) -> Layout {
     Layout::new(&dataset, 42).unwrap()
 }
 
-/// Layouts whose files are laid out differently, by name.
+/// Returns differently laid out layouts, by name.
 fn layouts() -> Vec<(&'static str, Layout)> {
     let csv = |compression| layout(Format::Csv, DType::Uint8, compression);
     let npz = layout(Format::Npz, DType::Float32, Some("zip"));
@@ -40,7 +41,7 @@ fn layouts() -> Vec<(&'static str, Layout)> {
     ]
 }
 
-/// Reads a sample of a freshly opened file as the engine does.
+/// Reads a sample of a newly opened file as the engine does.
 fn read(layout: &Layout, shape: &FileShape, decode: Decode, file: &[u8], chunk: usize) -> Result<(), Error> {
     let mut decoder = layout.decoder_with(shape, decode)?;
     decoder.size(file.len() as u64)?;
@@ -79,7 +80,7 @@ fn images_have_the_length_that_pillow_gives_noise() {
             );
         }
     }
-    // Large ones differ by the deflate blocks of Pillow's zlib, and by chance.
+    // Large images differ by the deflate blocks of Pillow's zlib, and by chance.
     for (format, expected) in [(Format::Png, 65_917), (Format::Jpeg, 36_709)] {
         let shape = FileShape { file: 0, dims: &[256, 256], samples: 4 };
         let found = layout(format, DType::Uint8, None).encoder(&shape).unwrap().len();
@@ -231,7 +232,7 @@ fn trailing_bytes_are_noticed() {
         file.extend(b"1,2,3\n");
         let error = read(&layout, &SHAPE, Decode::None, &file, 4096).unwrap_err();
         let expected = |error: &Error| match error {
-            // Text is counted before it was compressed.
+            // Text lengths are counted before compression.
             Error::Trailing { expected, .. } => *expected == length || name.contains("with"),
             _ => false,
         };
@@ -328,7 +329,7 @@ fn files_of_other_programs_are_decoded() {
         let layout = layout(Format::Csv, DType::Float32, Some(compression));
         let shape = FileShape { file: 0, dims: &[7, 3], samples: 4 };
         read(&layout, &shape, Decode::Full, file, 50).unwrap_or_else(|error| panic!("{compression}: {error}"));
-        // Their readers take files that were appended to each other.
+        // The readers of these compressions accept concatenated files.
         if compression != "zip" {
             let shape = FileShape { samples: 8, ..shape };
             read(&layout, &shape, Decode::Full, &[file, file].concat(), 50).unwrap();
@@ -419,7 +420,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        // Damage to payload goes unnoticed in some modes; all that counts is to come back.
+        // Damage to payload goes unnoticed in some modes; the decoder must only return.
         let _ = read(&layout, &SHAPE, decode, &bytes, 100);
     }
 }

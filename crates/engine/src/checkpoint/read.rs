@@ -1,7 +1,7 @@
 //! Reads of blocks of checkpoint files, whose bytes are compared or dropped.
 
 use dlio_event::{Event, OpKind};
-use dlio_format::checkpoint::Ends;
+use dlio_format::checkpoint::IntegrityCheck;
 use dlio_format::{Comparison, Decode};
 use dlio_storage::{ByteRange, ErrorKind, Object};
 
@@ -12,7 +12,7 @@ use crate::decode_timer::DecodeTimer;
 
 /// Checks that the bytes of an object pass through.
 struct ContentCheck {
-    ends: Ends,
+    integrity: IntegrityCheck,
     /// Comparison with the expected content, for objects that are read front to back.
     comparison: Option<Comparison>,
 }
@@ -45,9 +45,9 @@ impl CheckpointLane {
         if let Some(size) = known {
             self.check_size(&block, size)?;
         }
-        let ends = Ends::new(self.checkpoints.container, &block.key);
+        let integrity = IntegrityCheck::new(self.checkpoints.container, &block.key);
         let comparison = block.expected.clone().map(|encoder| Comparison::new(self.checkpoints.payload, encoder));
-        let mut look = ContentCheck { ends, comparison };
+        let mut look = ContentCheck { integrity, comparison };
         let bytes = self.read_range(&*object, &block, (start, end), &mut look).await?;
         if let Some(end) = end.filter(|end| start + bytes < *end) {
             let what = format!("it ends after {} bytes, {} were expected", start + bytes, end);
@@ -61,7 +61,7 @@ impl CheckpointLane {
         look.comparison
             .map_or(Ok(()), |comparison| comparison.end())
             .map_err(|source| self.damaged(&block, source.to_string()))?;
-        look.ends.check(size, first, last).map_err(|source| self.damaged(&block, source.to_string()))?;
+        look.integrity.check(size, first, last).map_err(|source| self.damaged(&block, source.to_string()))?;
         Ok(JobDone::Read(bytes))
     }
 
@@ -85,7 +85,7 @@ impl CheckpointLane {
             let range = if next == 0 && len.is_none() { ByteRange::ALL } else { ByteRange { offset: next, len } };
             let (mut work, mut refused) = (DecodeTimer::new(&*self.clock, decode), None);
             let mut sink = |bytes: &[u8]| {
-                look.ends.see(bytes);
+                look.integrity.update(bytes);
                 if self.halt.is_set() {
                     return Err("the run was ended".to_owned());
                 }

@@ -1,8 +1,9 @@
-//! TensorFlow's bundle: a data file with the tensors one behind the other, an index with their places and checksums, and the
-//! graph of objects that `tf.train.Checkpoint` restores from.
+//! TensorFlow's bundle: a data file with contiguous tensors, an index with their offsets and checksums, and the
+//! object graph that `tf.train.Checkpoint` restores from.
 //!
-//! The index is made apart from the data, so the checksum of a tensor is chosen before the tensor exists: its last bytes are
-//! bent to it, or it follows from its length where all elements are ones.
+//! The index is encoded separately from the data, so the checksum of a tensor is chosen before the tensor exists: the
+//! tensor's last bytes are adjusted to the checksum, or the checksum is computed from the length if all elements are
+//! ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,18 +18,18 @@ use crate::encode::preset_crc::{PresetCrc, PresetPayload};
 use crate::encode::segment::Numbers;
 use crate::protobuf::{Message, varint};
 
-/// Every saver counts its saves; each of ours saves once.
+/// Variable in which a TensorFlow saver counts its saves; it is 1 here.
 const COUNTER: &str = "save_counter";
 const GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 const INT64: u64 = 9;
 const STRING: u64 = 7;
 
-/// One object of the graph.
+/// An object of the graph.
 #[derive(Debug, Default)]
 struct Node {
     children: Vec<(String, usize)>,
     value: Option<Variable>,
-    /// Whether it or one below it has a value.
+    /// Whether this object or one below it has a value.
     values: bool,
 }
 
@@ -36,7 +37,7 @@ struct Node {
 struct Variable {
     key: String,
     full_name: &'static str,
-    /// `None`: the save counter.
+    /// Storage number, or `None` for the save counter.
     storage: Option<u32>,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct Bundle {
     pub(super) index: Vec<u8>,
 }
 
-/// What the index says about a tensor.
+/// A tensor's entry in the index.
 struct Entry {
     dtype: u64,
     elements: Option<u64>,
@@ -65,7 +66,7 @@ impl Entry {
     }
 }
 
-/// The framework's number of an element type.
+/// Returns TensorFlow's number of an element type.
 fn number(dtype: DType) -> u64 {
     match dtype {
         DType::Float32 => 1,
@@ -78,7 +79,7 @@ fn number(dtype: DType) -> u64 {
     }
 }
 
-/// The bundle of a state.
+/// Returns the bundle of a state.
 pub(super) fn bundle(state: &State, content: Content) -> Bundle {
     let nodes = graph(state);
     let storages: Vec<Storage> = state.storages().collect();
@@ -113,12 +114,12 @@ pub(super) fn bundle(state: &State, content: Content) -> Bundle {
     Bundle { data, index }
 }
 
-/// Bytes of the data file of a state.
+/// Returns the length of a state's data file in bytes.
 pub(super) fn data_len(state: &State) -> u64 {
     state.bytes() + 8 + string(&serialized(&graph(state))).0.len() as u64
 }
 
-/// A tensor's bytes and its masked checksum.
+/// Returns a tensor's bytes and its masked CRC-32C.
 fn tensor(
     content: Content,
     (number, storage): (u32, Storage),
@@ -136,11 +137,11 @@ fn tensor(
     (Piece::Preset(Box::new(payload)), crc::mask(crc.into()))
 }
 
-/// The objects of a state, breadth first, as the framework numbers them.
+/// Returns the objects of a state in breadth-first order, as TensorFlow numbers them.
 fn graph(state: &State) -> Vec<Node> {
     let mut nodes = vec![Node::default()];
     let mut variables: HashMap<u32, usize> = HashMap::new();
-    // Node, the tensors below it, the mappings below it that are empty, and how deep it is.
+    // Node, tensors below it, empty mappings below it, and depth.
     let mut open = VecDeque::new();
     let mut items: Vec<(&[String], Option<u32>)> = state
         .tensors
@@ -148,7 +149,7 @@ fn graph(state: &State) -> Vec<Node> {
         .map(|tensor| (tensor.path.as_slice(), Some(tensor.storage)))
         .chain(state.empty.iter().map(|path| (path.as_slice(), None)))
         .collect();
-    // The saver sorts what it is given; mappings below keep their order.
+    // The saver sorts the top-level keys; nested mappings keep their order.
     items.sort_by(|one, other| one.0.first().cmp(&other.0.first()));
     open.push_back((0, items, 0));
     while let Some((node, items, depth)) = open.pop_front() {
@@ -208,7 +209,8 @@ fn serialized(nodes: &[Node]) -> Vec<u8> {
     graph.0
 }
 
-/// A text tensor with one element, and its masked checksum: over the length, over the length's checksum, over the text.
+/// Returns a string tensor with one element and its masked checksum, which covers the length, the length's checksum
+/// and the text.
 fn string(text: &[u8]) -> (Vec<u8>, u32) {
     let mut bytes = Vec::new();
     varint(&mut bytes, text.len() as u64);
@@ -225,7 +227,7 @@ fn string(text: &[u8]) -> (Vec<u8>, u32) {
     (bytes, crc.masked())
 }
 
-/// The file that names the latest checkpoint of a folder.
+/// Returns the content of the file that names the latest checkpoint of a folder.
 pub(super) fn latest(name: &str) -> Vec<u8> {
     format!("model_checkpoint_path: \"{name}\"\nall_model_checkpoint_paths: \"{name}\"\n").into_bytes()
 }

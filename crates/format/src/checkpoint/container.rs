@@ -8,22 +8,22 @@ use super::torch::Archive;
 use crate::encode::{Encoder, Piece};
 use crate::payload::Element;
 
-/// The file in which TensorFlow names the latest checkpoint of a folder.
+/// Name of the file in which TensorFlow records the latest checkpoint of a folder.
 const LATEST: &str = "checkpoint";
 
-/// What is written around the tensors.
+/// The format around the tensors of a checkpoint file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
-    /// The archive of `torch.save`.
+    /// The zip archive of `torch.save`.
     Torch,
-    /// As many bytes as the tensors have, and nothing else.
+    /// A stream of exactly as many bytes as the tensors have.
     Stream,
-    /// The bundle of `tf.train.Checkpoint`.
+    /// The bundle of `tf.train.Checkpoint`: a data file and an index.
     Bundle,
 }
 
 impl Container {
-    /// The container of a framework in a dialect.
+    /// Returns the container of a framework in a dialect.
     #[must_use]
     pub fn new(dialect: Dialect, framework: Framework) -> Self {
         match (framework, dialect) {
@@ -33,8 +33,8 @@ impl Container {
         }
     }
 
-    /// Bytes that an object of the container of a state must have, where that does not depend on who wrote it: `None` for
-    /// an archive, which has more than its tensors, and for an index.
+    /// Returns the exact length in bytes of an object of the container, or `None` if the length depends on the
+    /// program that wrote it: an archive has bytes beside those of its tensors, and so has an index.
     #[must_use]
     pub fn exact_len(self, name: &str, state: &State) -> Option<u64> {
         match self {
@@ -44,8 +44,8 @@ impl Container {
         }
     }
 
-    /// The names of the objects that a file of the plan becomes and that loading reads, in the order in which they are
-    /// written.
+    /// Returns the names of the objects that represent a planned file and that loading reads, in the order in which
+    /// they are written.
     #[must_use]
     pub fn names(self, name: &str) -> Vec<String> {
         match self {
@@ -54,9 +54,9 @@ impl Container {
         }
     }
 
-    /// The objects that a state becomes, in the order in which they are written: names, from the name of the file in the
-    /// plan, and bytes. A bundle also writes the file `checkpoint` of its folder, which names the latest one; that is
-    /// not read when a checkpoint is loaded, and every bundle of the folder replaces it.
+    /// Returns the objects that represent a state, in the order in which they are written: the name, derived from the
+    /// name of the planned file, and the encoder. A bundle also writes the file `checkpoint` of its folder, which
+    /// names the latest checkpoint. Loading does not read that file, and every bundle of the folder replaces it.
     #[must_use]
     pub fn encoders(self, name: &str, state: &State, content: Content) -> Vec<(String, Encoder)> {
         let encoders = match self {

@@ -1,5 +1,5 @@
-//! The pickle of a state: nested mappings of tensors whose storages lie beside it, byte for byte as Python's pickler
-//! writes them with protocol 2.
+//! The pickle of a state: nested mappings of tensors whose storages are separate records, byte for byte as Python's
+//! pickler writes them with protocol 2.
 
 use std::collections::HashMap;
 
@@ -7,30 +7,30 @@ use dlio_config::Tensor;
 
 use super::state::{State, storage_class};
 
-/// Items of a mapping that are set at once.
+/// Number of items that Python's pickler sets with one opcode.
 const BATCH: usize = 1000;
 
-/// An entry of a mapping: a tensor, or a mapping of its own where the path goes on or nothing follows.
+/// An entry of a mapping: a tensor, or a nested mapping if the path continues or nothing follows.
 #[derive(Clone, Copy)]
 struct Item<'a> {
     path: &'a [String],
     tensor: Option<&'a Tensor>,
 }
 
-/// Writes one pickle, remembering what a second use refers to.
+/// A writer of one pickle, with the memo of objects that are used again.
 #[derive(Default)]
 struct Pickler {
     bytes: Vec<u8>,
     memo: u32,
-    /// Words and classes that are one object wherever they stand.
+    /// Memo numbers of strings and classes that are one object wherever they occur.
     words: HashMap<String, u32>,
-    /// Mappings by the storages and keys in them: tensors that are shared together are one mapping.
+    /// Memo numbers of mappings, by the keys and storages in them: tensors that are shared together are one mapping.
     mappings: HashMap<Vec<(String, u32)>, u32>,
-    /// Tensors by their storages.
+    /// Memo numbers of tensors, by storage number.
     tensors: HashMap<u32, u32>,
 }
 
-/// Pickles a state.
+/// Returns the pickle of a state.
 pub(super) fn pickle(state: &State) -> Vec<u8> {
     let tensors = state.tensors.iter().map(|tensor| Item { path: &tensor.path, tensor: Some(tensor) });
     let empty = state.empty.iter().map(|path| Item { path, tensor: None });
@@ -74,7 +74,7 @@ impl Pickler {
             self.bytes.push(b'u');
         }
         if !entries.is_empty() && entries.len().is_multiple_of(BATCH) {
-            // The pickler notices the end only after it has begun another batch.
+            // Python's pickler notices the end only after it has begun another batch.
             self.bytes.extend(b"(u");
         }
     }
@@ -82,7 +82,7 @@ impl Pickler {
     fn entry(&mut self, items: &[Item<'_>], depth: usize) {
         let key = &items[0].path[depth];
         if key.bytes().all(|byte| byte.is_ascii_digit()) {
-            // A number turned to text is a new object every time.
+            // A number that Python converts to text is a new object every time.
             self.text(key);
         } else {
             self.word(key);
@@ -136,7 +136,7 @@ impl Pickler {
         self.words.insert(class, memo);
     }
 
-    /// A text that is one object wherever it stands.
+    /// Writes a string that is one object wherever it occurs.
     fn word(&mut self, word: &str) {
         if let Some(&memo) = self.words.get(word) {
             return self.get(memo);
@@ -162,7 +162,7 @@ impl Pickler {
             self.bytes.push(b'J');
             self.bytes.extend(long.to_le_bytes());
         } else {
-            // As many bytes as the number and a sign need.
+            // Length in bytes of the number including a sign bit.
             let count = number.ilog2() as usize / 8 + 1 + usize::from(number.ilog2() % 8 == 7);
             self.bytes.extend([0x8A, count as u8]);
             self.bytes.extend(&u128::from(number).to_le_bytes()[..count]);

@@ -1,4 +1,4 @@
-//! What one file of a checkpoint holds: tensors, their storages, and what fills them.
+//! The state in one checkpoint file: tensors, their storages, and the content that fills them.
 
 use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
@@ -7,10 +7,10 @@ use super::error::Error;
 use crate::encode::segment::{Numbers, Segment};
 use crate::payload::{Element, Payload};
 
-/// All sizes stay below this, so that no sum of them overflows.
+/// Limit of all sizes in bytes, so that no sum of them overflows.
 const LIMIT: u64 = 1 << 61;
 
-/// What one file of a checkpoint holds.
+/// The tensors of one checkpoint file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub(super) tensors: Vec<Tensor>,
@@ -18,7 +18,7 @@ pub struct State {
     bytes: u64,
 }
 
-/// One run of elements that is stored once.
+/// A run of elements that is stored once, whichever tensors share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Storage {
     pub(super) dtype: DType,
@@ -32,10 +32,11 @@ impl Storage {
 }
 
 impl State {
-    /// A state of these tensors; `empty` are the paths of mappings without any.
+    /// Creates a state of `tensors`; `empty` lists the paths of mappings without any tensor.
     ///
     /// # Errors
-    /// Element types that no framework stores, storages out of order, or more bytes than can be counted.
+    /// Returns an error for an element type that no framework stores, storages that are out of order, or more than
+    /// 2^61 bytes.
     pub fn new(tensors: Vec<Tensor>, empty: Vec<Vec<String>>) -> Result<Self, Error> {
         let (mut next, mut bytes) = (0, 0_u64);
         for tensor in &tensors {
@@ -56,19 +57,19 @@ impl State {
         Ok(Self { tensors, empty, bytes })
     }
 
-    /// The tensors, in the order of the mapping.
+    /// Returns the tensors, in the order of the mapping.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// Bytes of the storages.
+    /// Returns the total size of the storages in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The storages by number; a tensor that is the first one with a number owns it.
+    /// Returns the storages in the order of their numbers. The first tensor with a number defines its storage.
     pub(super) fn storages(&self) -> impl Iterator<Item = Storage> {
         let mut next = 0;
         self.tensors.iter().filter_map(move |tensor| {
@@ -79,19 +80,19 @@ impl State {
     }
 }
 
-/// What the tensors of a file are filled with.
+/// The content that fills the tensors of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    /// The payload of the run.
+    /// Payload generator of the run.
     pub payload: Payload,
-    /// Number that names the file's content.
+    /// Number that identifies the content of the file.
     pub number: u64,
-    /// Random elements rather than ones (`checkpoint.randomize_tensor`).
+    /// Fills with random elements rather than ones (`checkpoint.randomize_tensor`).
     pub randomize: bool,
 }
 
 impl Content {
-    /// The bytes of a storage.
+    /// Returns the bytes of storage `number`.
     pub(super) fn segment(self, number: u32, storage: Storage) -> Segment {
         let bytes = storage.bytes();
         if self.randomize {
@@ -102,12 +103,12 @@ impl Content {
     }
 }
 
-/// What random elements of a type look like: uniform on [0, 1), or any bits of an integer.
+/// Returns the random elements of a type: uniform on [0, 1) for floats, any bits for integers.
 pub(super) fn element(dtype: DType) -> Element {
     Element::new(dtype).unwrap_or(Element::Bfloat16)
 }
 
-/// Eight bytes of ones, as one number.
+/// Returns eight bytes of elements of value 1, as one little-endian number.
 pub(super) fn ones(dtype: DType) -> u64 {
     match dtype {
         DType::Float16 => 0x3C00_3C00_3C00_3C00,
@@ -118,7 +119,7 @@ pub(super) fn ones(dtype: DType) -> u64 {
     }
 }
 
-/// The class of a storage, by its element type; `None` for types that no checkpoint has.
+/// Returns PyTorch's storage class for an element type, or `None` for types that no checkpoint has.
 pub(super) fn storage_class(dtype: DType) -> Option<&'static str> {
     Some(match dtype {
         DType::Int8 => "CharStorage",

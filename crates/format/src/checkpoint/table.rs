@@ -1,13 +1,14 @@
-//! The sorted table that is a bundle's index: blocks of keys that share prefixes, an index of the blocks, a footer.
+//! The sorted string table that is a bundle's index: blocks of keys with shared prefixes, an index of the blocks, and
+//! a footer.
 
 use crate::crc::masked_crc32c;
 use crate::protobuf::varint;
 
-/// A block ends when it has grown to so many bytes.
+/// Size in bytes at which a block ends.
 const BLOCK: usize = 256 * 1024;
-/// Every so many keys one is written whole.
+/// Number of keys between two keys that are written without a shared prefix.
 const RESTART: usize = 16;
-/// Bytes of the two handles in the footer.
+/// Length in bytes of the two handles in the footer.
 const HANDLES: usize = 40;
 pub(super) const MAGIC: u64 = 0xDB47_7524_8B80_FB57;
 
@@ -43,14 +44,14 @@ impl Block {
         self.bytes.len() + 4 * self.restarts.len() + 4
     }
 
-    /// Appends the block and returns its handle: offset and length.
+    /// Appends the block to `table` and returns its handle: offset and length.
     fn finish(mut self, table: &mut Vec<u8>) -> Vec<u8> {
         let count = self.restarts.len() as u32;
         self.bytes.extend(self.restarts.into_iter().chain([count]).flat_map(u32::to_le_bytes));
         let mut handle = Vec::new();
         varint(&mut handle, table.len() as u64);
         varint(&mut handle, self.bytes.len() as u64);
-        // Not compressed; the checksum includes that.
+        // The block type, which the checksum covers: not compressed.
         self.bytes.push(0);
         let crc = masked_crc32c(&self.bytes);
         table.extend(self.bytes);
@@ -63,7 +64,7 @@ fn common(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
-/// A short key from `last` on and before `next`.
+/// Returns a short key that is at least `last` and less than `next`.
 fn separator(last: &[u8], next: &[u8]) -> Vec<u8> {
     let at = common(last, next);
     match (last.get(at), next.get(at)) {
@@ -72,7 +73,7 @@ fn separator(last: &[u8], next: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A short key from `last` on.
+/// Returns a short key that is at least `last`.
 fn successor(last: &[u8]) -> Vec<u8> {
     match last.iter().position(|&byte| byte < 0xFF) {
         Some(at) => [&last[..at], &[last[at] + 1]].concat(),
@@ -80,10 +81,10 @@ fn successor(last: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The table of these entries, whose keys ascend.
+/// Returns the table of `entries`, whose keys ascend.
 pub(super) fn table<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
     let (mut table, mut index, mut block) = (Vec::new(), Block::new(), Block::new());
-    // The last block that is finished: its last key, and its handle.
+    // Last key and handle of the block that was finished last.
     let mut finished: Option<(Vec<u8>, Vec<u8>)> = None;
     for (key, value) in entries {
         if let Some((last, handle)) = finished.take() {
@@ -129,7 +130,7 @@ mod tests {
         let table = table(keys.iter().map(|key| (key.as_bytes(), value.as_slice())));
         let footer = &table[table.len() - 48..];
         assert_eq!(footer[40..], MAGIC.to_le_bytes());
-        // Each key shares its tail with nobody, so a block holds about 5,000 of them.
+        // Consecutive keys share no tail, so a block holds about 5,000 of them.
         assert!(table.len() > 2 * BLOCK);
     }
 }

@@ -1,5 +1,5 @@
-//! The container of `torch.save`, written front to back: checksums follow the data, so nothing must be known before it is
-//! made, except the lengths.
+//! The container of `torch.save`, written front to back. Checksums follow the data, so only lengths must be known in
+//! advance.
 
 use dlio_event::mix::fnv1a_rotated;
 
@@ -9,12 +9,12 @@ use super::zip::{self, Record};
 use crate::crc::{BLOCK, Crc32};
 use crate::encode::segment::Segment;
 
-/// Top folder of every archive that is written through an open file.
+/// Top folder of every archive that `torch.save` writes through an open file.
 pub(super) const TOP: &str = "archive";
-/// Records before the storages.
+/// Number of records before the storages.
 const HEAD: usize = 4;
 
-/// The bytes of a container, in order.
+/// An encoder of the container's bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive {
     content: Content,
@@ -23,9 +23,9 @@ pub(crate) struct Archive {
     crcs: Vec<u32>,
     /// The pickle, until it is written.
     pickle: Vec<u8>,
-    /// Bytes that are made, and how many of them are written.
+    /// Bytes that are ready, and the number of them already written.
     ready: (Vec<u8>, usize),
-    /// Data of the record that is being written.
+    /// Data of the record that is being written, and its running CRC.
     data: Option<(Segment, Crc32)>,
     directory_written: bool,
 }
@@ -46,14 +46,14 @@ impl Archive {
         }
     }
 
-    /// Length of the whole container.
+    /// Returns the length of the whole container in bytes.
     pub(super) fn len(&self) -> u64 {
         // The length of the directory does not depend on the checksums.
         let directory = zip::directory(&self.records, &vec![0; self.records.len()]).len() as u64;
         self.records.last().map_or(0, Record::end) + directory
     }
 
-    /// Writes the next bytes and returns how many; 0 at the end.
+    /// Writes the next bytes and returns their number: 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             let (bytes, written) = &mut self.ready;
@@ -64,7 +64,7 @@ impl Archive {
                 return count;
             }
             if let Some((segment, crc)) = &mut self.data {
-                // Checksummed while it is still in the cache.
+                // The CRC is computed while the bytes are in the cache.
                 let room = buffer.len().min(BLOCK);
                 let count = segment.fill(&mut buffer[..room]);
                 if count > 0 {
@@ -78,7 +78,7 @@ impl Archive {
         }
     }
 
-    /// Makes what comes next; false at the end.
+    /// Prepares the next bytes; returns false at the end.
     fn advance(&mut self) -> bool {
         let at = self.crcs.len();
         if let Some((_, crc)) = self.data.take() {
@@ -109,7 +109,7 @@ impl Archive {
         true
     }
 
-    /// Two numbers of twenty digits, over the names and over the checksums.
+    /// Returns two numbers of twenty digits: a hash of the record names and a hash of the checksums.
     fn serialization_id(&self) -> Vec<u8> {
         let names = self
             .records
@@ -121,7 +121,7 @@ impl Archive {
     }
 }
 
-/// The records of the container of a state, with a pickle of this length.
+/// Returns the records of the container of a state whose pickle has `pickle` bytes.
 pub(super) fn records(state: &State, pickle: u64) -> Vec<Record> {
     let head = [("data.pkl", pickle), (".format_version", 1), (".storage_alignment", 2), ("byteorder", 6)];
     let storages = state.storages().enumerate().map(|(number, storage)| (format!("data/{number}"), storage.bytes()));

@@ -1,17 +1,17 @@
-//! The zip archive of `torch.save`: stored records aligned to 64 bytes, checksums behind the data, zip64 fields for what
-//! lies or grows beyond 4 GiB, and a zip64 end record always.
+//! The zip archive of `torch.save`: stored records aligned to 64 bytes, checksums behind the data, zip64 fields for
+//! sizes and offsets of 4 GiB and more, and always a zip64 end record.
 
 use crate::zip::{CENTRAL, DESCRIPTOR, END, END64, LOCAL, LOCATOR64, put16, put32, put64};
 
-/// Alignment of every record's data; the padding is an extra field of its own.
+/// Alignment of every record's data in bytes; the padding is an extra field.
 const ALIGNMENT: u64 = 64;
-/// Sizes and offsets from here on are in zip64 fields.
+/// Sizes and offsets of this value and more are stored in zip64 fields.
 const WIDE: u64 = u32::MAX as u64;
-/// Names are UTF-8, and size and checksum follow the data.
+/// Flags: names are UTF-8, and size and checksum follow the data.
 const UTF8: u16 = 0x0800;
 const FOLLOWS: u16 = 0x0008;
 
-/// One record of an archive.
+/// A record of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) name: String,
@@ -20,8 +20,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Size, stored size and offset as the zip64 extra field has them; empty if none needs it. The local header comes
-    /// before the data and leaves the stored size at 0.
+    /// Returns the zip64 extra field with size, stored size and offset, or nothing if all fit into 32 bits. The local
+    /// header precedes the data and has a stored size of 0.
     fn wide(&self, stored: u64) -> Vec<u8> {
         let mut fields = Vec::new();
         if self.size >= WIDE {
@@ -42,7 +42,7 @@ impl Record {
         UTF8 | if self.size > 0 { FOLLOWS } else { 0 }
     }
 
-    /// The local header, with the padding that aligns what follows it.
+    /// Returns the local header, including the padding that aligns the data.
     pub(super) fn local(&self) -> Vec<u8> {
         let wide = self.wide(0);
         let unpadded = self.offset + 30 + self.name.len() as u64 + wide.len() as u64 + 4;
@@ -60,7 +60,7 @@ impl Record {
         bytes
     }
 
-    /// Checksum and sizes behind the data; an empty record has none.
+    /// Returns the checksum and sizes that follow the data. An empty record has none.
     pub(super) fn descriptor(&self, crc: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         if self.size > 0 {
@@ -75,12 +75,12 @@ impl Record {
         bytes
     }
 
-    /// Where the record's data begin.
+    /// Returns the offset of the record's data in bytes.
     pub(super) fn data(&self) -> u64 {
         self.offset + self.local().len() as u64
     }
 
-    /// Where the next record begins.
+    /// Returns the offset of the next record in bytes.
     pub(super) fn end(&self) -> u64 {
         self.data() + self.size + self.descriptor(0).len() as u64
     }
@@ -99,7 +99,7 @@ impl Record {
     }
 }
 
-/// The records of these names and sizes, one behind the other.
+/// Returns contiguous records with these names and sizes.
 pub(super) fn records(contents: impl Iterator<Item = (String, u64)>) -> Vec<Record> {
     let mut offset = 0;
     let place = |(name, size)| {
@@ -110,7 +110,7 @@ pub(super) fn records(contents: impl Iterator<Item = (String, u64)>) -> Vec<Reco
     contents.map(place).collect()
 }
 
-/// Central directory and end records; the checksums are those of the records, in order.
+/// Returns the central directory and the end records. `crcs` are the checksums of `records`, in order.
 pub(super) fn directory(records: &[Record], crcs: &[u32]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (record, &crc) in records.iter().zip(crcs) {
@@ -146,7 +146,7 @@ mod tests {
         bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
-    /// Recorded from torch with storages beyond 4 GiB, whose data it was told to leave out.
+    /// Recorded from torch with storages of more than 4 GiB whose data was left out.
     #[test]
     fn records_beyond_four_gibibytes_are_those_of_torch() {
         let contents = [

@@ -1,12 +1,12 @@
-//! How the samples of indexed binary files are accessed.
+//! Access methods of indexed binary files.
 
-/// How the samples of a data file are read.
+/// How the samples of an indexed binary file are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Exactly their bytes.
+    /// Exactly the bytes of the sample.
     Range,
-    /// The pages that they lie in, as a memory map that is looked at brings them in.
+    /// The pages that contain the sample, as a memory map loads them when its bytes are used.
     Pages,
-    /// Not at all, as a memory map that nobody looks at: the reference's reader makes a view and drops it.
+    /// No bytes, as with a memory map whose bytes are never used: the reference's reader creates a view and drops it.
     View,
 }

@@ -1,7 +1,8 @@
-//! What images have in common: their dimensions, and the length that a dialect gives them.
+//! Image dimensions, and the file length that a dialect prescribes.
 //!
-//! The reference stores one grayscale image per file, whatever the number of samples. Dialect `mlperf` stands for a program
-//! that writes one random byte per pixel and no image at all; here such a file is an image of exactly that length.
+//! The reference stores one grayscale image per file, whatever the number of samples. The MLPerf fork writes one
+//! random byte per pixel and no image at all; in dialect `mlperf` this program writes an image of exactly that
+//! length.
 
 use dlio_config::vocabulary::Dialect;
 
@@ -10,7 +11,7 @@ use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::shape::FileShape;
 
-/// Height and width.
+/// Height and width of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dims {
     pub(crate) height: u64,
@@ -18,10 +19,10 @@ pub(crate) struct Dims {
 }
 
 impl Dims {
-    /// Of a file's record, each at most `max`.
+    /// Returns the dimensions of a file's record, each at most `max` pixels.
     ///
     /// # Errors
-    /// A record that is no image, or one that the format cannot hold.
+    /// Returns an error if the record is not an image or the format cannot store it.
     pub(crate) fn new(shape: &FileShape, max: u64) -> Result<Self, Error> {
         let refuse = |reason| Err(Error::Shape { dims: shape.dims.to_vec(), samples: shape.samples, reason });
         let &[height, width] = shape.dims else {
@@ -34,7 +35,8 @@ impl Dims {
         }
     }
 
-    /// Of a file that is to be read, if it must have some; a record that is no image equals none.
+    /// Returns the dimensions that a file to be read must have, or `None` if any will do. A record that is not an
+    /// image matches no file.
     pub(crate) fn expected(layout: &Layout, shape: &FileShape) -> Option<Self> {
         match *shape.dims {
             _ if layout.as_found => None,
@@ -47,15 +49,15 @@ impl Dims {
         self.height.saturating_mul(self.width)
     }
 
-    /// Checks the dimensions that a file has.
+    /// Checks the dimensions found in a file.
     ///
     /// # Errors
-    /// Others than these, where they are refused.
+    /// Returns an error for other dimensions, if they are refused.
     pub(crate) fn check(self, found: Self, mismatch: &Mismatch) -> Result<(), Error> {
         if self == found {
             return Ok(());
         }
-        mismatch.take(Error::Differs {
+        mismatch.refuse_or_note(Error::Differs {
             noun: "shape of the image (height x width)",
             expected: self.text(),
             found: found.text(),
@@ -67,12 +69,12 @@ impl Dims {
     }
 }
 
-/// The length that a file must have; `None`: that which the format gives it.
+/// Returns the length in bytes that a file must have, or `None` if the format determines it.
 pub(crate) fn wanted_length(layout: &Layout, dims: Dims) -> Option<u64> {
     (layout.dialect == Dialect::Mlperf).then(|| dims.pixels())
 }
 
-/// The refusal of a length that no image of this shape can have.
+/// Returns the error for a length that no image of this shape can have.
 pub(crate) fn too_small(shape: &FileShape, wanted: u64, smallest: u64) -> Error {
     Error::Shape {
         dims: shape.dims.to_vec(),
@@ -84,7 +86,8 @@ pub(crate) fn too_small(shape: &FileShape, wanted: u64, smallest: u64) -> Error 
     }
 }
 
-/// Length of a file that the MLPerf fork wrote: random bytes, no image. Only in the dialect that reads them.
+/// Returns the length in bytes of a file that the MLPerf fork wrote: random bytes that are not an image. Only dialect
+/// `mlperf` reads such files.
 pub(crate) fn raw_length(layout: &Layout, dims: Option<Dims>) -> Option<u64> {
     wanted_length(layout, dims?)
 }

@@ -1,11 +1,11 @@
-//! Indexed binary: the bytes of all samples, and two index files with the offset and the size of each.
+//! Indexed binary files: the bytes of all samples, and two index files with the offset and the size of each sample.
 //!
-//! The index files are plain arrays of unsigned 64-bit numbers, as Megatron's readers map them. The arrays are
-//! native-endian; this program runs on little-endian machines, which a constant asserts.
+//! The index files are plain arrays of unsigned 64-bit numbers, which Megatron's readers map into memory. The arrays
+//! are native-endian; this program requires a little-endian machine, which a constant asserts.
 //!
-//! Offsets rise through the whole file. In the reference they restart in every buffer of `generation_buffer_size`, and
-//! with at most as many files as ranks every file has about 1 GiB; both make files that cannot be read, so neither is
-//! copied.
+//! Offsets increase through the whole file. In the reference they restart in every buffer of
+//! `generation_buffer_size`, and with at most as many files as ranks every file has about 1 GiB. Both result in files
+//! that cannot be read, so neither is reproduced.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use dlio_config::vocabulary::IndexFile;
 
 use super::access::Access;
 use crate::check::Check;
+use crate::check_level::CheckLevel;
 use crate::encode::Encoder;
 use crate::encode::Piece;
 use crate::encode::segment::Numbers;
@@ -22,12 +23,11 @@ use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
 use crate::payload::Stream;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
 const _: () = assert!(cfg!(target_endian = "little"), "index files are native-endian");
 
-/// Bytes of one number of an index file.
+/// Size of a number in an index file, in bytes.
 const NUMBER: u64 = 8;
 
 pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Encoder {
@@ -41,17 +41,18 @@ pub(crate) fn index_encoder(layout: &Layout, shape: &FileShape, index: IndexFile
     Encoder::pieces([Piece::numbers(Numbers::new(first, step, shape.samples))])
 }
 
-/// The numbers of one index file: three numbers while they rise evenly, otherwise all of them.
+/// The numbers of one index file: first number, step and count while the numbers are evenly spaced, otherwise all of
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Column {
+enum IndexNumbers {
     Even { first: u64, step: u64, count: u64 },
     Listed(Vec<u64>),
 }
 
-impl Column {
+impl IndexNumbers {
     fn push(&mut self, number: u64) {
         match self {
-            Column::Even { first, step, count } => {
+            IndexNumbers::Even { first, step, count } => {
                 let even = match *count {
                     0 => Some((number, 0)),
                     1 => number.checked_sub(*first).map(|step| (*first, step)),
@@ -63,23 +64,23 @@ impl Column {
                 }
                 let mut listed: Vec<u64> = (0..*count).filter_map(|index| at(*first, *step, index)).collect();
                 listed.push(number);
-                *self = Column::Listed(listed);
+                *self = IndexNumbers::Listed(listed);
             }
-            Column::Listed(numbers) => numbers.push(number),
+            IndexNumbers::Listed(numbers) => numbers.push(number),
         }
     }
 
     fn get(&self, index: u64) -> Option<u64> {
         match self {
-            Column::Even { first, step, count } => (index < *count).then(|| at(*first, *step, index)).flatten(),
-            Column::Listed(numbers) => usize::try_from(index).ok().and_then(|index| numbers.get(index)).copied(),
+            IndexNumbers::Even { first, step, count } => (index < *count).then(|| at(*first, *step, index)).flatten(),
+            IndexNumbers::Listed(numbers) => usize::try_from(index).ok().and_then(|index| numbers.get(index)).copied(),
         }
     }
 
     fn len(&self) -> u64 {
         match self {
-            Column::Even { count, .. } => *count,
-            Column::Listed(numbers) => numbers.len() as u64,
+            IndexNumbers::Even { count, .. } => *count,
+            IndexNumbers::Listed(numbers) => numbers.len() as u64,
         }
     }
 }
@@ -88,59 +89,60 @@ fn at(first: u64, step: u64, index: u64) -> Option<u64> {
     first.checked_add(step.checked_mul(index)?)
 }
 
-/// Where the samples of one file are.
+/// Offsets and sizes of the samples of one file.
 ///
-/// Memory is O(1) for offsets that rise evenly and sizes that are equal, as every generated file has them, and 8 bytes
-/// per number otherwise.
+/// Memory is O(1) for evenly spaced offsets and equal sizes, as every generated file has them, and 8 bytes per number
+/// otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleIndex {
-    offsets: Column,
-    sizes: Column,
+    offsets: IndexNumbers,
+    sizes: IndexNumbers,
 }
 
 impl SampleIndex {
-    /// Offset and size of a sample, in bytes; `None` behind the last one.
+    /// Returns the offset and the size of a sample in bytes, or `None` beyond the last sample.
     #[must_use]
     pub fn get(&self, sample: u64) -> Option<(u64, u64)> {
         self.offsets.get(sample).zip(self.sizes.get(sample))
     }
 
-    /// Number of samples.
+    /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.offsets.len()
     }
 
-    /// Whether there is no sample.
+    /// Returns whether the index is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Reads the two index files of one data file, each whole and in any order; then [`finish`](Self::finish).
+/// A decoder of the two index files of one data file. The caller feeds each file whole, in any order, and then calls
+/// [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct IndexDecoder {
     samples: u64,
-    /// More samples than the workload names are as good.
+    /// More samples than the workload specifies are accepted.
     as_found: bool,
     mismatch: Mismatch,
-    offsets: Half,
-    sizes: Half,
+    offsets: IndexFileReader,
+    sizes: IndexFileReader,
 }
 
-/// One of the two files.
+/// A reader of one of the two index files.
 #[derive(Debug)]
-struct Half {
-    column: Column,
-    /// Bytes of a number whose rest has not come.
+struct IndexFileReader {
+    column: IndexNumbers,
+    /// First bytes of a number that is not yet complete.
     rest: [u8; 8],
     position: u64,
 }
 
-impl Half {
+impl IndexFileReader {
     fn new() -> Self {
-        Self { column: Column::Even { first: 0, step: 0, count: 0 }, rest: [0; 8], position: 0 }
+        Self { column: IndexNumbers::Even { first: 0, step: 0, count: 0 }, rest: [0; 8], position: 0 }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -169,26 +171,26 @@ impl IndexDecoder {
         Self {
             samples: shape.samples,
             as_found: layout.as_found,
-            mismatch: layout.mismatch(shape, Scrutiny::Structure),
-            offsets: Half::new(),
-            sizes: Half::new(),
+            mismatch: layout.mismatch(shape, CheckLevel::Structure),
+            offsets: IndexFileReader::new(),
+            sizes: IndexFileReader::new(),
         }
     }
 
-    fn half(&mut self, index: IndexFile) -> (&mut Half, &'static str) {
+    fn file_reader(&mut self, index: IndexFile) -> (&mut IndexFileReader, &'static str) {
         match index {
             IndexFile::Sizes => (&mut self.sizes, "the index of sizes (.sz.idx)"),
             IndexFile::Offsets | IndexFile::TfRecord => (&mut self.offsets, "the index of offsets (.off.idx)"),
         }
     }
 
-    /// Tells the size of an index file in bytes, where the storage knows it without reading.
+    /// Sets the size of an index file in bytes, for storage that knows it without a read.
     ///
     /// # Errors
-    /// A size that does not go with the number of samples.
+    /// Returns an error if the size contradicts the number of samples.
     pub fn size(&mut self, index: IndexFile, bytes: u64) -> Result<(), Error> {
         let expected = self.samples.saturating_mul(NUMBER);
-        let (_, noun) = self.half(index);
+        let (_, noun) = self.file_reader(index);
         let whole = bytes.is_multiple_of(NUMBER) && bytes > 0;
         let differs = || Error::Differs {
             noun: "number of samples in the index",
@@ -199,7 +201,7 @@ impl IndexDecoder {
             Ordering::Less if whole => Err(differs()),
             Ordering::Less => Err(Error::Truncated { noun, expected, found: bytes }),
             Ordering::Greater if self.as_found && whole => Ok(()),
-            Ordering::Greater if self.mismatch.is_noted() && whole => self.mismatch.take(differs()),
+            Ordering::Greater if self.mismatch.is_noted() && whole => self.mismatch.refuse_or_note(differs()),
             Ordering::Greater => Err(Error::Trailing { noun, expected, found: bytes }),
             Ordering::Equal => Ok(()),
         }
@@ -208,11 +210,11 @@ impl IndexDecoder {
     /// Takes the next bytes of an index file.
     ///
     /// # Errors
-    /// More numbers than the file has samples.
+    /// Returns an error if the index has more numbers than the file has samples.
     pub fn chunk(&mut self, index: IndexFile, bytes: &[u8]) -> Result<(), Error> {
         let expected = self.samples.saturating_mul(NUMBER);
         let as_found = self.as_found || self.mismatch.is_noted();
-        let (half, noun) = self.half(index);
+        let (half, noun) = self.file_reader(index);
         let found = half.position + bytes.len() as u64;
         if found > expected && !as_found {
             return Err(Error::Trailing { noun, expected, found });
@@ -221,19 +223,19 @@ impl IndexDecoder {
         Ok(())
     }
 
-    /// An index file has been read to its end.
+    /// Completes an index file.
     ///
     /// # Errors
-    /// It is truncated.
+    /// Returns an error if the file is truncated.
     pub fn end(&mut self, index: IndexFile) -> Result<(), Error> {
-        let position = self.half(index).0.position;
+        let position = self.file_reader(index).0.position;
         self.size(index, position)
     }
 
-    /// Both files have been read.
+    /// Returns the sample index once both files have been read.
     ///
     /// # Errors
-    /// One of them was not, or not to its end.
+    /// Returns an error if an index file is missing or incomplete.
     pub fn finish(mut self) -> Result<SampleIndex, Error> {
         self.end(IndexFile::Offsets)?;
         self.end(IndexFile::Sizes)?;
@@ -241,58 +243,58 @@ impl IndexDecoder {
     }
 }
 
-/// What the index of sizes has one of for every sample.
+/// Name of a number in the index of sizes, for error messages.
 const SAMPLE_SIZE: &str = "size of the sample in the index (.sz.idx)";
-/// Bytes of a page.
+/// Size of a memory page in bytes.
 const PAGE: u64 = 4096;
-/// The reference's collective generator writes at least one buffer of about this size.
+/// Minimum size in bytes of a buffer that the reference's collective generator writes, approximately.
 const COLLECTIVE_BUFFER: u64 = 1 << 30;
 
-/// A reader of data files: one range per sample, from the index where there is one.
+/// A reader of data files. It reads one range per sample, which the index locates if there is one.
 #[derive(Debug)]
 pub(crate) struct Reader {
     access: Access,
-    /// Samples are as long as the index says.
+    /// Samples have the size that the index specifies.
     as_found: bool,
     mismatch: Mismatch,
-    /// As the workload has it.
+    /// Size of a sample in the workload, in bytes.
     sample_bytes: u64,
     samples: u64,
     index: Option<Arc<SampleIndex>>,
     size: Option<u64>,
-    aim: Option<Aim>,
-    /// The file's payload, where it is compared, and the comparison of the sample aimed at.
+    aim: Option<AimedRange>,
+    /// Seed and payload of the file, if its content is compared.
     payload: Option<(u64, Stream)>,
     check: Option<Check>,
 }
 
-/// The sample aimed at.
+/// The range of the selected sample.
 #[derive(Debug, Clone, Copy)]
-struct Aim {
-    /// What is read.
+struct AimedRange {
+    /// Offset of the range in bytes.
     offset: u64,
     len: u64,
-    /// How many bytes of that must exist.
+    /// Number of bytes of the range that must exist.
     least: u64,
     taken: u64,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, access: Access, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+    pub(crate) fn new(layout: &Layout, access: Access, shape: &FileShape, check_level: CheckLevel) -> Self {
         let sample_bytes = layout.sample_bytes(shape.dims);
-        let payload = (scrutiny == Scrutiny::Payload).then(|| {
+        let payload = (check_level == CheckLevel::Payload).then(|| {
             let stream = layout.payload.stream(shape.file, layout.element, sample_bytes.saturating_mul(shape.samples));
             (layout.payload.seed(), stream)
         });
         let access = match access {
-            // Who checks the content looks at it.
-            Access::View if scrutiny != Scrutiny::Structure => Access::Pages,
+            // A check of the content uses the bytes of the map.
+            Access::View if check_level != CheckLevel::Structure => Access::Pages,
             access => access,
         };
         Self {
             access,
             as_found: layout.as_found,
-            mismatch: layout.mismatch(shape, scrutiny),
+            mismatch: layout.mismatch(shape, check_level),
             sample_bytes,
             samples: shape.samples,
             index: None,
@@ -303,8 +305,8 @@ impl Reader {
         }
     }
 
-    /// Tells where the samples are. A file that is as long as its index says, and not as the workload does, has another
-    /// shape; one that is shorter than its index says is cut off. The sizes count, as offsets may begin again at 0.
+    /// Sets the sample index. A file whose length matches its index but not the workload has another shape; a file
+    /// that is shorter than its index implies is truncated. Sizes are summed, because offsets may restart at 0.
     pub(crate) fn locate(&mut self, index: Arc<SampleIndex>) -> Result<(), Error> {
         let compared = self.compare(&index);
         self.index = Some(index);
@@ -320,7 +322,7 @@ impl Reader {
         let (first, expected) = (index.get(0).map_or(0, |(_, len)| len), self.sample_bytes);
         if first != expected {
             let (expected, found) = (format!("{expected} bytes"), format!("{first} bytes"));
-            self.mismatch.take(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
+            self.mismatch.refuse_or_note(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
         }
         match self.size {
             Some(size) if size < end => Err(truncated(end, size)),
@@ -337,14 +339,14 @@ impl Reader {
         if bytes == 0 && expected > 0 && !self.as_found { Err(truncated(expected, bytes)) } else { Ok(()) }
     }
 
-    /// Whether the size that was told is not the workload's, so that only the index can say why.
+    /// Returns whether the file size differs from the workload's, so that only the index can explain it.
     pub(crate) fn is_in_doubt(&self) -> bool {
         let expected = self.sample_bytes.saturating_mul(self.samples);
         !self.as_found && self.size.is_some_and(|bytes| bytes != expected && !self.is_collective(bytes))
     }
 
-    /// Whether a file that is too long looks like one that the reference's ranks wrote together: whole buffers of
-    /// samples, of which only the first ones are in the index.
+    /// Returns whether a file that is too long looks like one that the reference's ranks wrote collectively: whole
+    /// buffers of samples, of which only the first are in the index.
     fn is_collective(&self, bytes: u64) -> bool {
         let least = COLLECTIVE_BUFFER.checked_rem(self.sample_bytes).map(|rest| COLLECTIVE_BUFFER - rest);
         least.is_some_and(|least| least > 0 && bytes >= least && bytes.is_multiple_of(self.sample_bytes))
@@ -357,16 +359,16 @@ impl Reader {
         };
         if len != self.sample_bytes && !self.as_found {
             let (expected, found) = (format!("{} bytes", self.sample_bytes), format!("{len} bytes"));
-            self.mismatch.take(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
+            self.mismatch.refuse_or_note(Error::Differs { noun: SAMPLE_SIZE, expected, found })?;
         }
         let end = offset.checked_add(len).filter(|&end| end <= self.size.unwrap_or(u64::MAX - PAGE));
         let end = end.ok_or_else(|| self.outside(sample, offset))?;
         let aim = match self.access {
-            Access::Range => Aim { offset, len, least: len, taken: 0 },
+            Access::Range => AimedRange { offset, len, least: len, taken: 0 },
             Access::Pages => {
                 let start = offset - offset % PAGE;
                 let stop = end.next_multiple_of(PAGE).min(self.size.unwrap_or(u64::MAX));
-                Aim { offset: start, len: stop - start, least: end - start, taken: 0 }
+                AimedRange { offset: start, len: stop - start, least: end - start, taken: 0 }
             }
             Access::View => return Ok(()),
         };
@@ -392,7 +394,7 @@ impl Reader {
     }
 
     pub(crate) fn need(&self) -> Need {
-        self.aim.map_or(Need::Done, |Aim { offset, len, .. }| Need::Bytes { offset, len: Some(len) })
+        self.aim.map_or(Need::Done, |AimedRange { offset, len, .. }| Need::Bytes { offset, len: Some(len) })
     }
 
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -404,7 +406,9 @@ impl Reader {
 
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         match self.aim.take() {
-            Some(Aim { offset, least, taken, .. }) if taken < least => Err(truncated(offset + least, offset + taken)),
+            Some(AimedRange { offset, least, taken, .. }) if taken < least => {
+                Err(truncated(offset + least, offset + taken))
+            }
             _ => Ok(()),
         }
     }

@@ -1,8 +1,9 @@
-//! numpy's array format: the header as numpy writes it, and a reader that checks what it needs and skips the rest.
+//! numpy's array format: the header as numpy writes it, and a reader that checks the header and skips the data.
 
 use dlio_config::vocabulary::DType;
 
 use super::progress::Progress;
+use crate::check_level::CheckLevel;
 use crate::encode::Encoder;
 use crate::encode::Piece;
 use crate::error::Error;
@@ -10,16 +11,15 @@ use crate::error::excerpt;
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// numpy leaves room for the first axis to grow to this many digits without moving the data.
+/// Number of digits to which the first axis can grow without moving the data; numpy reserves this space.
 const GROWTH_DIGITS: usize = 21;
-/// Longest header that is read; numpy itself refuses to evaluate more than 10 000 bytes.
+/// Maximum header length in bytes; numpy itself refuses to evaluate more than 10,000 bytes.
 const HEADER_MAX: u64 = 64 * 1024;
 
-/// numpy's name of a little-endian element type.
+/// Returns numpy's name of a little-endian element type.
 pub(crate) fn descr(dtype: DType) -> &'static str {
     match dtype {
         DType::Int8 => "|i1",
@@ -34,12 +34,12 @@ pub(crate) fn descr(dtype: DType) -> &'static str {
         DType::Float32 => "<f4",
         DType::Float64 => "<f8",
         DType::Bool => "|b1",
-        // `Layout::new` lets no bfloat16 through: numpy has no such type.
+        // `Layout::new` refuses bfloat16: numpy has no such type.
         DType::Bfloat16 => "|V2",
     }
 }
 
-/// The header of an array in C order, byte for byte as numpy writes it.
+/// Returns the header of an array in C order, byte for byte as numpy writes it.
 pub(crate) fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
     let mut dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {}, }}", tuple(shape));
     let digits = shape.first().map_or(0, |first| first.to_string().len());
@@ -58,7 +58,7 @@ pub(crate) fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// A shape as Python prints it.
+/// Formats a shape as Python prints it.
 pub(crate) fn tuple(shape: &[u64]) -> String {
     let mut text = String::from("(");
     for (index, dim) in shape.iter().enumerate() {
@@ -71,7 +71,7 @@ pub(crate) fn tuple(shape: &[u64]) -> String {
     text
 }
 
-/// The shape of a file's array: the sample axis is the last.
+/// Returns the shape of a file's array: the sample axis is the last.
 pub(crate) fn array_shape(shape: &FileShape) -> Vec<u64> {
     shape.dims.iter().copied().chain([shape.samples]).collect()
 }
@@ -83,19 +83,19 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     Ok(Encoder::pieces([Piece::bytes(header), Piece::payload(payload)]))
 }
 
-/// What an array's header must say.
+/// The element type and the shape that an array's header must contain.
 #[derive(Debug, Clone)]
-pub(crate) struct Expected {
-    /// `None`: type and shape are those of the header.
+pub(crate) struct ExpectedArray {
+    /// Expected element type, or `None` if the header determines type and shape.
     descr: Option<&'static str>,
     itemsize: u64,
     shape: Vec<u64>,
     mismatch: Mismatch,
 }
 
-impl Expected {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let mismatch = layout.mismatch(shape, scrutiny);
+impl ExpectedArray {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
+        let mismatch = layout.mismatch(shape, check_level);
         if layout.as_found {
             return Self { descr: None, itemsize: 0, shape: Vec::new(), mismatch };
         }
@@ -103,7 +103,7 @@ impl Expected {
         Self { descr, itemsize, shape: array_shape(shape), mismatch }
     }
 
-    /// Takes a header that says something else for what is expected, where such files are read.
+    /// Accepts a header that differs from what is expected, if files of another shape are read.
     fn adopt(&mut self, descr: &str, shape: Vec<u64>, itemsize: Option<u64>) -> Result<(), Error> {
         let samples = |shape: &[u64]| shape.last().copied().unwrap_or(0);
         let (own, found) = (samples(&self.shape), samples(&shape));
@@ -112,47 +112,48 @@ impl Expected {
         }
         if shape != self.shape {
             let noun = "shape of the array (*record, samples)";
-            self.mismatch.take(differs(noun, &tuple(&self.shape), &tuple(&shape)))?;
+            self.mismatch.refuse_or_note(differs(noun, &tuple(&self.shape), &tuple(&shape)))?;
         }
         let own = self.descr.unwrap_or_default();
         if descr != own {
             let error = differs("element type of the array", own, descr);
             self.itemsize = itemsize.ok_or_else(|| error.clone())?;
-            self.mismatch.take(error)?;
+            self.mismatch.refuse_or_note(error)?;
         }
         self.shape = shape;
         Ok(())
     }
 
-    /// Bytes of the array's data. Saturates; a file of that size is refused elsewhere.
+    /// Returns the size of the array's data in bytes. Saturates; a file of that size is refused elsewhere.
     fn data_bytes(&self) -> u64 {
         self.shape.iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
     }
 }
 
-/// Gathers a header from chunks of any size and checks it.
+/// Collects a header from chunks of any size and checks it.
 #[derive(Debug)]
 pub(crate) struct Header {
-    expected: Expected,
-    /// Offset of the array in the file, for messages.
+    expected: ExpectedArray,
+    /// Offset of the array in the file, for error messages.
     start: u64,
     seen: Vec<u8>,
-    /// Length of the whole header, once the prefix is there.
+    /// Length of the whole header in bytes, once the prefix is known.
     length: Option<usize>,
 }
 
 impl Header {
-    pub(crate) fn new(expected: Expected, start: u64) -> Self {
+    pub(crate) fn new(expected: ExpectedArray, start: u64) -> Self {
         Self { expected, start, seen: Vec::new(), length: None }
     }
 
-    /// Bytes of the header that are known to be missing.
+    /// Returns the number of header bytes that are known to be missing.
     fn missing(&self) -> usize {
         let needed = self.length.unwrap_or(if self.seen.get(6).is_some_and(|&major| major > 1) { 12 } else { 10 });
         needed.saturating_sub(self.seen.len())
     }
 
-    /// Takes bytes from the front of `bytes`. Returns how many, and the length of header and data once both are known.
+    /// Takes bytes from the front of `bytes`. Returns their number, and the lengths of header and data once both are
+    /// known.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<(u64, u64)>), Error> {
         let mut used = 0;
         loop {
@@ -173,7 +174,7 @@ impl Header {
         }
     }
 
-    /// Length of the file that the header needs, for a message about a truncated file.
+    /// Returns the minimum length of the file in bytes, for the error about a truncated file.
     pub(crate) fn needs(&self) -> u64 {
         self.start + (self.seen.len() + self.missing()) as u64
     }
@@ -190,7 +191,7 @@ impl Header {
         Err(self.malformed("npy magic", 0, "\"\\x93NUMPY\"", excerpt(seen)))
     }
 
-    /// Length of the whole header, from its prefix.
+    /// Returns the length of the whole header in bytes, from its prefix.
     fn measure(&self) -> Result<usize, Error> {
         let (major, minor) = (self.seen[6], self.seen[7]);
         let (prefix, length) = match (major, minor) {
@@ -219,7 +220,7 @@ impl Header {
             (self.expected.itemsize, self.expected.shape) = (itemsize, shape);
             return Ok(());
         };
-        // The byte order of single bytes is written `|`, and `=` is the order of the machine, which is little-endian.
+        // Byte order is `|` for single bytes; `=` stands for the order of the machine, which is little-endian.
         let found = found.replace('=', "<");
         if found != expected || shape != self.expected.shape {
             let itemsize = itemsize_of(&found);
@@ -233,7 +234,8 @@ fn differs(noun: &'static str, expected: &str, found: &str) -> Error {
     Error::Differs { noun, expected: expected.to_owned(), found: found.to_owned() }
 }
 
-/// Bytes of an element of numpy's type `<f4`, `|S10`, `<U3` or `<M8[ns]`; `None` for pickled objects.
+/// Returns the element size in bytes of a numpy type such as `<f4`, `|S10`, `<U3` or `<M8[ns]`, or `None` for pickled
+/// objects.
 fn itemsize_of(descr: &str) -> Option<u64> {
     let plain = descr.trim_start_matches(['<', '>', '|', '=']);
     let kind = plain.chars().next().filter(|kind| "?biufcSUVmM".contains(*kind))?;
@@ -241,7 +243,7 @@ fn itemsize_of(descr: &str) -> Option<u64> {
     number.checked_mul(if kind == 'U' { 4 } else { 1 })
 }
 
-/// What follows a key of a Python dictionary literal.
+/// Returns the text after a key of a Python dictionary literal.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     ["'", "\""].iter().find_map(|quote| {
         let (_, after) = text.split_once(&format!("{quote}{key}{quote}"))?;
@@ -263,58 +265,68 @@ fn shape_value(text: &str) -> Option<Vec<u64>> {
     if inside.is_empty() { Some(Vec::new()) } else { inside.split(',').map(number).collect() }
 }
 
-/// Bytes that a buffered file reads at once.
+/// Size of Python's read buffer in bytes.
 const BUFFER: u64 = 4096;
 
-/// What is read before the file as a whole.
+/// The read that precedes the read of the whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum HeaderRead {
     /// Python's buffer, in which numpy finds the header.
     Buffer,
-    /// Up to the data, where the C library begins.
+    /// The header, up to the offset where the C library begins to read.
     Header(u64),
-    /// Nothing.
+    /// No such read remains.
     Over,
 }
 
-/// A reader of npy files: the whole file once per open file, where its size is known as numpy reads it: its header twice before.
+/// A reader of npy files. It reads the whole file once per open file. If it knows the size, it reads the header twice
+/// before that, as numpy does.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// Whether files of known size are read as numpy does.
-    looks: bool,
-    look: Look,
+    /// Reads the header of files of known size first, as numpy does.
+    reads_header_first: bool,
+    header_read: HeaderRead,
     size: u64,
-    /// What was seen of the header.
+    /// First bytes of the header.
     seen: Vec<u8>,
     header: Header,
-    /// Length of the file that header and data imply.
+    /// Length of the file in bytes that header and data imply.
     length: Option<u64>,
     position: u64,
     progress: Progress,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let header = Header::new(Expected::new(layout, shape, scrutiny), 0);
-        let (looks, look) = (layout.numpy_reads, Look::Over);
-        Self { looks, look, size: 0, seen: Vec::new(), header, length: None, position: 0, progress: Progress::Idle }
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
+        let header = Header::new(ExpectedArray::new(layout, shape, check_level), 0);
+        let (reads_header_first, header_read) = (layout.numpy_reads, HeaderRead::Over);
+        Self {
+            reads_header_first,
+            header_read,
+            size: 0,
+            seen: Vec::new(),
+            header,
+            length: None,
+            position: 0,
+            progress: Progress::Idle,
+        }
     }
 
     pub(crate) fn size(&mut self, bytes: u64) -> Result<(), Error> {
-        // How long the array must be is said by its header.
+        // Only the header determines the length of the array.
         let smallest = MAGIC.len() as u64 + 4;
         if bytes < smallest {
             return Err(Error::Truncated { noun: "npy array", expected: smallest, found: bytes });
         }
-        if self.looks && self.progress == Progress::Idle {
-            (self.look, self.size) = (Look::Buffer, bytes);
+        if self.reads_header_first && self.progress == Progress::Idle {
+            (self.header_read, self.size) = (HeaderRead::Buffer, bytes);
         }
         Ok(())
     }
 
-    /// Whether the bytes that come are the file from its front on.
+    /// Returns whether the next bytes are those of the file from its start.
     pub(crate) fn is_front(&self) -> bool {
-        self.look == Look::Over
+        self.header_read == HeaderRead::Over
     }
 
     pub(crate) fn sample(&mut self) {
@@ -322,17 +334,17 @@ impl Reader {
     }
 
     pub(crate) fn need(&self) -> Need {
-        let bytes = match self.look {
+        let bytes = match self.header_read {
             _ if self.progress != Progress::Wanted => return Need::Done,
-            Look::Buffer => BUFFER,
-            Look::Header(bytes) => bytes,
-            Look::Over => return self.progress.need(),
+            HeaderRead::Buffer => BUFFER,
+            HeaderRead::Header(bytes) => bytes,
+            HeaderRead::Over => return self.progress.need(),
         };
         Need::Bytes { offset: 0, len: Some(bytes.min(self.size)) }
     }
 
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if self.look != Look::Over {
+        if self.header_read != HeaderRead::Over {
             let room = MEASURED.saturating_sub(self.seen.len()).min(bytes.len());
             self.seen.extend_from_slice(&bytes[..room]);
             return Ok(());
@@ -351,10 +363,11 @@ impl Reader {
     }
 
     pub(crate) fn end(&mut self) -> Result<(), Error> {
-        if self.look != Look::Over {
-            // What is wrong with a header is said when the file is read.
-            let length = Some(&self.seen).filter(|_| self.look == Look::Buffer).and_then(|seen| header_bytes(seen));
-            self.look = length.filter(|&length| length <= BUFFER).map_or(Look::Over, Look::Header);
+        if self.header_read != HeaderRead::Over {
+            // Errors in the header are reported when the whole file is read.
+            let length =
+                Some(&self.seen).filter(|_| self.header_read == HeaderRead::Buffer).and_then(|seen| header_bytes(seen));
+            self.header_read = length.filter(|&length| length <= BUFFER).map_or(HeaderRead::Over, HeaderRead::Header);
             return Ok(());
         }
         let expected = self.length.unwrap_or_else(|| self.header.needs());
@@ -366,10 +379,10 @@ impl Reader {
     }
 }
 
-/// Bytes of a header that tell its length.
+/// Number of bytes at the start of a header that determine its length.
 const MEASURED: usize = 12;
 
-/// Length of the header that begins so, if it is one.
+/// Returns the length in bytes of the header that begins with `seen`, or `None` if it is not a header.
 fn header_bytes(seen: &[u8]) -> Option<u64> {
     let (prefix, length) = match seen.strip_prefix(&MAGIC[..])? {
         [1, 0, low, high, ..] => (10, u64::from(u16::from_le_bytes([*low, *high]))),

@@ -1,15 +1,15 @@
-//! How far the read of a file that is read whole has come.
+//! Progress of a file that is read whole.
 
 use crate::need::Need;
 
-/// How far the one read of a whole file has come.
+/// The progress of the single read of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// No sample was asked for.
+    /// No sample has been requested.
     Idle,
-    /// The file is wanted.
+    /// The file is to be read.
     Wanted,
-    /// The file has been read and found good.
+    /// The file has been read without an error.
     Done,
 }
 

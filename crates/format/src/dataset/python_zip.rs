@@ -1,35 +1,35 @@
-//! Zip archives as Python's `zipfile` writes them: numpy's npz files, and CSV files that pandas compressed with zip.
+//! Zip archives as Python's `zipfile` writes them: numpy's npz files, and CSV files that pandas compresses with zip.
 
 use crate::zip::{CENTRAL, DEFLATED, END, END64, LOCAL, LOCATOR64, STORED, put16, put32, put64};
 
-/// Sizes and offsets above this make Python's zipfile use zip64 records.
+/// Sizes and offsets in bytes above which Python's zipfile uses zip64 records.
 const ZIP64_LIMIT: u64 = (1 << 31) - 1;
 /// Version 4.5: zip64.
 const VERSION: u16 = 45;
 /// 1980-01-01.
 const DATE: u16 = 0x21;
-/// Read and write for the owner, in the upper half as Unix has it.
+/// Unix permissions in the upper half: read and write for the owner.
 const ATTRIBUTES: u32 = 0o600 << 16;
 const UNIX: u8 = 3;
 
-/// A member as the directory describes it.
+/// A member of an archive.
 pub(crate) struct Member {
     pub(crate) name: &'static str,
     pub(crate) method: u16,
     pub(crate) crc: u32,
     pub(crate) size: u64,
-    /// Bytes in the file.
+    /// Length of the stored data in bytes.
     pub(crate) packed: u64,
     pub(crate) offset: u64,
 }
 
 impl Member {
-    /// A member that is stored as it is.
+    /// Creates a member that is not compressed.
     pub(crate) fn stored(name: &'static str, crc: u32, size: u64, offset: u64) -> Self {
         Self { name, method: STORED, crc, size, packed: size, offset }
     }
 
-    /// The first member of an archive, deflated.
+    /// Creates the first member of an archive, deflated.
     pub(crate) fn deflated(name: &'static str, crc: u32, size: u64, packed: u64) -> Self {
         Self { name, method: DEFLATED, crc, size, packed, offset: 0 }
     }
@@ -38,7 +38,7 @@ impl Member {
         let mut bytes = LOCAL.to_vec();
         // Version, flags, method, time, date.
         put16(&mut bytes, [VERSION, 0, self.method, 0, DATE]);
-        // Both sizes are in the zip64 field, always: numpy forces it.
+        // Both sizes are in the zip64 field, because numpy always forces zip64.
         put32(&mut bytes, [self.crc, u32::MAX, u32::MAX]);
         put16(&mut bytes, [self.name.len() as u16, 20]);
         bytes.extend_from_slice(self.name.as_bytes());
@@ -77,7 +77,7 @@ impl Member {
     }
 }
 
-/// Central directory and end records.
+/// Returns the central directory, which begins at `offset`, and the end records.
 pub(crate) fn directory(members: &[Member], offset: u64) -> Vec<u8> {
     let mut bytes: Vec<u8> = members.iter().flat_map(Member::central).collect();
     let size = bytes.len() as u64;
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(hex(&directory(&[x, y], end)), recorded);
     }
 
-    /// Recorded with two members of 1.5 GiB: only the directory lies beyond the limit.
+    /// Recorded with two members of 1.5 GiB: only the directory is beyond the limit.
     #[test]
     fn a_directory_beyond_two_gibibytes_has_a_zip64_end_record() {
         let member = |name, offset| Member::stored(name, 0x400A_E278, 3 << 29, offset);

@@ -1,4 +1,4 @@
-//! The data set that holds no data: every file is the decimal number of itself, and reading looks at nothing.
+//! The dataset without data: every file contains its own number in decimal, and reading it reads nothing.
 
 use crate::encode::Encoder;
 use crate::encode::Piece;

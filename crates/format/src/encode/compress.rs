@@ -1,8 +1,8 @@
 //! Compressed parts of files.
 //!
-//! How long they get is known only after compressing. So a part is compressed when its encoder is made, to measure it; up to
-//! a few MiB the result is kept, a longer part is compressed again while it is written. Memory stays bounded, at the price of
-//! twice the CPU time for long files.
+//! The length of compressed data is known only after compression. A part is therefore compressed when its encoder is
+//! created, to measure it. Up to 4 MiB the result is kept; a longer part is compressed again while it is written.
+//! This bounds memory at the price of twice the CPU time for long files.
 
 use bzip2::{Action as BzAction, Compress as Bzip2, Status as BzStatus};
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -13,23 +13,24 @@ use super::{Encoder, Piece};
 use crate::buffer::clamp;
 use crate::crc::Crc32;
 
-/// Compressed bytes that are kept from measuring.
+/// Number of compressed bytes that are kept from the measurement.
 const KEPT_MAX: usize = 4 << 20;
-/// Bytes that go through at a time.
+/// Number of bytes per call of a compressor.
 const BLOCK: usize = 64 * 1024;
-/// Defaults of the libraries, as numpy and pandas use them.
+/// Default levels of the libraries, as numpy and pandas use them.
 const DEFLATE_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 const BZIP2_WORK: u32 = 30;
 const XZ_PRESET: u32 = 6;
-/// The preset's dictionary; of shorter texts no more is kept than they have (an encoder takes 11 times its dictionary).
+/// Dictionary size of the preset. Shorter texts get a smaller dictionary, because an encoder needs 11 times its
+/// dictionary in memory.
 const XZ_DICTIONARY: u64 = 8 << 20;
 const XZ_DICTIONARY_MIN: u64 = 1 << 16;
 
-/// How a part is compressed.
+/// Compression method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// Deflate without any frame.
+    /// Raw deflate data without a frame.
     Deflate,
     /// A zstd frame.
     Zstd,
@@ -39,18 +40,18 @@ pub(crate) enum Method {
     Xz,
 }
 
-/// A part and what was measured.
-pub(crate) struct Measured {
+/// A compressed part and its measurements.
+pub(crate) struct CompressedPart {
     pub(crate) piece: Piece,
-    /// Length of the piece.
+    /// Length of the compressed part in bytes.
     pub(crate) bytes: u64,
-    /// CRC-32 of what was compressed.
+    /// CRC-32 of the uncompressed bytes.
     pub(crate) crc: u32,
 }
 
-/// Compresses everything that an encoder will produce.
-pub(crate) fn compress(plain: &Encoder, method: Method) -> Measured {
-    let mut run = Run::new(plain.clone(), method);
+/// Compresses everything that `plain` produces.
+pub(crate) fn compress(plain: &Encoder, method: Method) -> CompressedPart {
+    let mut run = CompressorRun::new(plain.clone(), method);
     let mut kept = Vec::new();
     let mut bytes = 0;
     while run.step() {
@@ -72,23 +73,23 @@ pub(crate) fn compress(plain: &Encoder, method: Method) -> Measured {
             left: bytes,
         }))
     };
-    Measured { piece, bytes, crc }
+    CompressedPart { piece, bytes, crc }
 }
 
-/// A compressed part that is made while it is written.
+/// A compressed part that is produced while it is written.
 #[derive(Debug)]
 pub(crate) struct Compressed {
     plain: Encoder,
     method: Method,
-    /// `None` before the first byte.
-    run: Option<Run>,
-    /// Bytes that the caller has of those that are ready.
+    /// Compressor in progress, or `None` before the first byte.
+    run: Option<CompressorRun>,
+    /// Number of ready bytes that the caller already has.
     written: usize,
     bytes: u64,
     left: u64,
 }
 
-/// A compressor cannot be copied, but it does the same again.
+/// A compressor cannot be cloned, so the clone compresses again up to the same position.
 impl Clone for Compressed {
     fn clone(&self) -> Self {
         let mut fresh = Self {
@@ -113,15 +114,15 @@ impl Compressed {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
-        let run = self.run.get_or_insert_with(|| Run::new(self.plain.clone(), self.method));
+        let run = self.run.get_or_insert_with(|| CompressorRun::new(self.plain.clone(), self.method));
         while !buffer.is_empty() {
             if self.written == run.ready().len() {
                 self.written = 0;
                 if !run.step() {
-                    // Cannot happen: the measured run was as long.
+                    // Unreachable: the measurement had the same length.
                     buffer.fill(0);
                     return;
                 }
@@ -136,8 +137,8 @@ impl Compressed {
     }
 }
 
-/// One pass through a compressor.
-struct Run {
+/// One pass of a compressor over its input.
+struct CompressorRun {
     plain: Encoder,
     codec: Codec,
     crc: Crc32,
@@ -154,17 +155,17 @@ enum Codec {
     Zstd(Zstd<'static>),
     Bzip2(Box<Bzip2>),
     Xz(Box<Xz>),
-    /// A compressor that could not be made; nothing comes out.
+    /// Stands for a compressor that could not be created; it produces nothing.
     None,
 }
 
-impl std::fmt::Debug for Run {
+impl std::fmt::Debug for CompressorRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("CompressorRun").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
-impl Run {
+impl CompressorRun {
     fn new(plain: Encoder, method: Method) -> Self {
         let codec = match method {
             Method::Deflate => Codec::Deflate(Box::new(Compress::new(Compression::new(DEFLATE_LEVEL), false))),
@@ -189,7 +190,7 @@ impl Run {
         &self.output[..self.ready]
     }
 
-    /// Makes the next bytes ready; false at the end.
+    /// Produces the next output; returns false at the end.
     fn step(&mut self) -> bool {
         self.ready = 0;
         while self.ready == 0 && !self.ended {
@@ -208,7 +209,7 @@ impl Run {
     }
 }
 
-/// An encoder of a text of this length.
+/// Creates an xz encoder for an input of `bytes` bytes.
 fn xz(bytes: u64) -> Result<Xz, liblzma::stream::Error> {
     let mut options = LzmaOptions::new_preset(XZ_PRESET)?;
     let dictionary = bytes.next_power_of_two().clamp(XZ_DICTIONARY_MIN, XZ_DICTIONARY);
@@ -217,7 +218,8 @@ fn xz(bytes: u64) -> Result<Xz, liblzma::stream::Error> {
 }
 
 impl Codec {
-    /// Bytes taken, bytes made, and whether that was the end. Without input the stream is finished.
+    /// Returns the number of bytes consumed, the number of bytes produced, and whether the stream has ended. Empty
+    /// input finishes the stream if `last` is true.
     fn run(&mut self, input: &[u8], output: &mut [u8], last: bool) -> (usize, usize, bool) {
         match self {
             Codec::Deflate(compress) => {

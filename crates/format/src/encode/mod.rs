@@ -1,6 +1,8 @@
-//! The one encoder type: a queue of pieces, or a stream of TFRecord frames, Parquet pages or checkpoint records.
+//! The encoder type of the crate: a queue of pieces, or a stream of TFRecord frames, Parquet pages or checkpoint
+//! records.
 //!
-//! This folder knows the byte sources of every format, and no source knows it, except those that compress another encoder.
+//! This folder imports the byte sources of every format. Byte sources do not import this folder, except those that
+//! compress the output of another encoder.
 
 mod compress;
 mod piece;
@@ -11,12 +13,12 @@ use std::collections::VecDeque;
 
 use crate::checkpoint::torch::Archive;
 use crate::dataset::parquet::pages::Pages;
-use crate::dataset::tfrecord::frames::{Frames, Lines};
+use crate::dataset::tfrecord::frames::{Frames, IndexLines};
 
 pub(crate) use compress::{Method, compress};
 pub(crate) use piece::Piece;
 
-/// Produces the bytes of one file, front to back.
+/// An encoder that produces the bytes of one file, front to back.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     len: u64,
@@ -27,7 +29,7 @@ pub struct Encoder {
 enum Source {
     Pieces(VecDeque<Piece>),
     Frames(Box<Frames>),
-    Lines(Lines),
+    IndexLines(IndexLines),
     Archive(Box<Archive>),
     Pages(Box<Pages>),
 }
@@ -46,28 +48,28 @@ impl Encoder {
         Self { len, source: Source::Archive(Box::new(archive)) }
     }
 
-    pub(crate) fn lines(len: u64, lines: Lines) -> Self {
-        Self { len, source: Source::Lines(lines) }
+    pub(crate) fn lines(len: u64, lines: IndexLines) -> Self {
+        Self { len, source: Source::IndexLines(lines) }
     }
 
     pub(crate) fn pages(len: u64, pages: Pages) -> Self {
         Self { len, source: Source::Pages(Box::new(pages)) }
     }
 
-    /// Length of the whole file in bytes, however much of it has been produced.
+    /// Returns the length of the whole file in bytes, independent of the progress.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether the whole file has no byte.
+    /// Returns whether the file is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Writes the next bytes of the file to the front of `buffer` and returns how many: the whole buffer, unless the
-    /// file ends before that; 0 at the end of the file.
+    /// Writes the next bytes of the file to the front of `buffer` and returns their number: the length of the buffer,
+    /// unless the file ends before that, and 0 at the end of the file.
     pub fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -83,7 +85,7 @@ impl Encoder {
                     continue;
                 }
                 Source::Frames(frames) => frames.fill(room),
-                Source::Lines(lines) => lines.fill(room),
+                Source::IndexLines(lines) => lines.fill(room),
                 Source::Archive(archive) => archive.fill(room),
                 Source::Pages(pages) => pages.fill(room),
             };

@@ -1,10 +1,10 @@
-//! The parts that a file is a queue of: plain segments, and what each format makes in a way of its own.
+//! The pieces of a file: plain segments, and the byte sources of the formats.
 
 use super::compress::Compressed;
 use super::preset_crc::PresetPayload;
 use super::segment::{Numbers, Segment};
 use crate::buffer::clamp;
-use crate::dataset::csv::text::Text;
+use crate::dataset::csv::text::CsvText;
 use crate::dataset::hdf5::chunk_bytes::ChunkBytes;
 use crate::dataset::hdf5::compressed_chunks::CompressedChunks;
 use crate::dataset::hdf5::fixed_array::FixedArray;
@@ -12,26 +12,26 @@ use crate::dataset::jpeg::scan::Scan;
 use crate::dataset::png::idat::IdatChunks;
 use crate::payload::Stream;
 
-/// A part of a file.
+/// A piece of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum Piece {
-    /// Bytes that need no format.
+    /// Bytes that are not specific to a format.
     Segment(Segment),
-    /// Payload with a CRC that was chosen before.
+    /// Payload whose CRC was chosen in advance.
     Preset(Box<PresetPayload>),
     /// The IDAT chunks of a PNG image.
     IdatChunks(Box<IdatChunks>),
     /// The scan of a JPEG image.
     Scan(Box<Scan>),
     /// CSV text.
-    Text(Box<Text>),
-    /// A compressed part.
+    CsvText(Box<CsvText>),
+    /// Compressed data.
     Compressed(Box<Compressed>),
     /// The chunks of an HDF5 dataset.
     Hdf5Chunks(Box<ChunkBytes>),
     /// Compressed chunks of an HDF5 dataset.
     CompressedHdf5Chunks(Box<CompressedChunks>),
-    /// The index of an HDF5 dataset's chunks.
+    /// The fixed array that indexes an HDF5 dataset's chunks.
     FixedArray(Box<FixedArray>),
 }
 
@@ -58,7 +58,7 @@ impl Piece {
             Self::Preset(preset) => preset.remaining(),
             Self::IdatChunks(chunks) => chunks.remaining(),
             Self::Scan(scan) => scan.remaining(),
-            Self::Text(text) => text.remaining(),
+            Self::CsvText(text) => text.remaining(),
             Self::Compressed(compressed) => compressed.remaining(),
             Self::Hdf5Chunks(chunks) => chunks.remaining(),
             Self::CompressedHdf5Chunks(chunks) => chunks.remaining(),
@@ -66,7 +66,7 @@ impl Piece {
         }
     }
 
-    /// Writes the next bytes and returns how many: 0 when the piece is spent or the buffer is empty.
+    /// Writes the next bytes and returns their number: 0 when the piece is exhausted or the buffer is empty.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         if let Self::Segment(segment) = self {
             return segment.fill(buffer);
@@ -78,7 +78,7 @@ impl Piece {
             Self::Preset(preset) => preset.fill(target),
             Self::IdatChunks(chunks) => chunks.fill(target),
             Self::Scan(scan) => scan.fill(target),
-            Self::Text(text) => text.fill(target),
+            Self::CsvText(text) => text.fill(target),
             Self::Compressed(compressed) => compressed.fill(target),
             Self::Hdf5Chunks(chunks) => chunks.fill(target),
             Self::CompressedHdf5Chunks(chunks) => chunks.fill(target),

@@ -1,9 +1,9 @@
 //! Payload whose CRC is chosen before the payload exists.
 //!
 //! A zip local header carries the CRC-32 of the data that follow, and an upload cannot go back to fill it in. CRC is
-//! linear: flipping 32 suitable bits near the end of the data can bring it to any value. So the value is drawn first, and
-//! the last bytes of the payload are bent to it: one pass, whatever the length. Only bits that leave an element in its range
-//! are flipped (mantissas of floats, the lowest bit of a bool).
+//! linear: flipping 32 suitable bits near the end of the data can bring it to any value. So the value is drawn first,
+//! and the last bytes of the payload are adjusted to it: one pass, whatever the length. Only bits that leave an
+//! element in its range are flipped (mantissas of floats, the lowest bit of a bool).
 
 use std::sync::Arc;
 
@@ -11,36 +11,37 @@ use crate::buffer::clamp;
 use crate::crc::{BLOCK, Crc32, Crc32c};
 use crate::payload::{Element, Stream};
 
-/// Bytes at the end of a payload among whose bits those to flip are chosen. A multiple of every element size.
+/// Number of bytes at the end of a payload whose bits may be flipped; a multiple of every element size.
 const TAIL: usize = 64;
 /// The reflected polynomial of CRC-32 (ISO-HDLC, as in zip).
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 /// The reflected polynomial of CRC-32C (iSCSI).
 const CASTAGNOLI: u32 = 0x82F6_3B78;
 
-/// The bits that bring a CRC-32 to a wanted value, for one kind of element.
+/// The bit flips that set a CRC to a chosen value, for one element type and one polynomial.
 #[derive(Debug)]
 pub(crate) struct PresetCrc {
-    /// By leading bit: a change of the CRC, and the flips (one bit per position) that cause it.
+    /// Change of the CRC whose leading bit is the index, and the flips (one bit per position) that cause it.
     rows: [(u32, u32); 32],
-    /// Where each flip happens: byte of the tail, bit of the byte.
+    /// Position of each flip: byte of the tail, bit of the byte.
     positions: Vec<(usize, u8)>,
 }
 
 impl PresetCrc {
-    /// For CRC-32.
+    /// Computes the flips for CRC-32.
     pub(crate) fn crc32(element: Element) -> Self {
         Self::over(POLYNOMIAL, element)
     }
 
-    /// For CRC-32C.
+    /// Computes the flips for CRC-32C.
     pub(crate) fn crc32c(element: Element) -> Self {
         Self::over(CASTAGNOLI, element)
     }
 
     fn over(polynomial: u32, element: Element) -> Self {
         let mut preset = Self { rows: [(0, 0); 32], positions: Vec::with_capacity(32) };
-        // Change of the CRC by flipping the bit that is `distance` bits from the end; 1 is the last one.
+        // Change of the CRC when the bit that is `distance` bits from the end is flipped; the last bit has distance
+        // 1.
         let mut change = 1_u32;
         for distance in 1..=TAIL * 8 {
             change = if change & 1 == 1 { change >> 1 ^ polynomial } else { change >> 1 };
@@ -52,7 +53,7 @@ impl PresetCrc {
         preset
     }
 
-    /// Keeps a position if its change is independent of those that are kept already.
+    /// Keeps a position if its change is linearly independent of those already kept.
     fn add(&mut self, mut change: u32, position: (usize, u8)) {
         let mut flips = 1_u32 << self.positions.len();
         while change != 0 {
@@ -67,13 +68,13 @@ impl PresetCrc {
         }
     }
 
-    /// Changes the tail so that the CRC changes by `difference`.
-    fn bend(&self, mut difference: u32, tail: &mut [u8; TAIL]) {
+    /// Flips bits of the tail so that the CRC changes by `difference`.
+    fn adjust(&self, mut difference: u32, tail: &mut [u8; TAIL]) {
         let mut flips = 0_u32;
         while difference != 0 {
             let (change, caused_by) = self.rows[difference.ilog2() as usize];
             if change == 0 {
-                // Cannot happen: all 32 rows exist for every element (tested).
+                // Unreachable: all 32 rows exist for every element (tested).
                 return;
             }
             difference ^= change;
@@ -85,7 +86,7 @@ impl PresetCrc {
     }
 }
 
-/// Whether an element stays in its range when this bit of the tail is flipped.
+/// Returns whether an element stays in its range when this bit of the tail is flipped.
 fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
     match element {
         Element::Raw => byte >= TAIL - 4,
@@ -97,56 +98,56 @@ fn may_flip(element: Element, byte: usize, bit: u8) -> bool {
     }
 }
 
-/// Payload that ends so that prefix and payload together have the CRC-32 that was wanted.
+/// Payload whose last bytes give prefix and payload together a chosen CRC.
 #[derive(Debug, Clone)]
 pub(crate) struct PresetPayload {
     body: Stream,
     tail: Stream,
-    /// The bent tail and how much of it is written.
-    bent: Option<([u8; TAIL], usize)>,
-    crc: Running,
+    /// The adjusted tail and the number of its bytes already written.
+    adjusted: Option<([u8; TAIL], usize)>,
+    crc: RunningCrc,
     wanted: u32,
     preset: Arc<PresetCrc>,
 }
 
-/// A running checksum of either kind.
+/// A running checksum of either polynomial.
 #[derive(Debug, Clone)]
-enum Running {
+enum RunningCrc {
     Zip(Crc32),
     Castagnoli(Box<Crc32c>),
 }
 
-impl Running {
+impl RunningCrc {
     fn update(&mut self, bytes: &[u8]) {
         match self {
-            Running::Zip(crc) => crc.update(bytes),
-            Running::Castagnoli(crc) => crc.update(bytes),
+            RunningCrc::Zip(crc) => crc.update(bytes),
+            RunningCrc::Castagnoli(crc) => crc.update(bytes),
         }
     }
 
     fn value(&self) -> u32 {
         match self {
-            Running::Zip(crc) => crc.value(),
-            Running::Castagnoli(crc) => crc.value(),
+            RunningCrc::Zip(crc) => crc.value(),
+            RunningCrc::Castagnoli(crc) => crc.value(),
         }
     }
 }
 
 impl PresetPayload {
-    /// Returns the payload, and the CRC-32 of prefix and payload: `wanted`, unless the payload is so short that it keeps
-    /// its own CRC.
+    /// Returns the payload and the CRC-32 of prefix and payload. The CRC is `wanted`, unless the payload is so short
+    /// that it keeps its own CRC.
     pub(crate) fn crc32(preset: &Arc<PresetCrc>, prefix: &[u8], payload: Stream, wanted: u32) -> (Self, u32) {
         let mut crc = Crc32::new();
         crc.update(prefix);
-        Self::bent_to(wanted, preset, Running::Zip(crc), payload)
+        Self::with_crc(wanted, preset, RunningCrc::Zip(crc), payload)
     }
 
-    /// The same with CRC-32C and without a prefix; the preset must be of that kind.
+    /// Returns the payload and its CRC-32C, without a prefix. `preset` must have been computed for CRC-32C.
     pub(crate) fn crc32c(preset: &Arc<PresetCrc>, payload: Stream, wanted: u32) -> (Self, u32) {
-        Self::bent_to(wanted, preset, Running::Castagnoli(Box::new(Crc32c::new())), payload)
+        Self::with_crc(wanted, preset, RunningCrc::Castagnoli(Box::new(Crc32c::new())), payload)
     }
 
-    fn bent_to(wanted: u32, preset: &Arc<PresetCrc>, mut crc: Running, mut payload: Stream) -> (Self, u32) {
+    fn with_crc(wanted: u32, preset: &Arc<PresetCrc>, mut crc: RunningCrc, mut payload: Stream) -> (Self, u32) {
         let (len, preset) = (payload.remaining(), Arc::clone(preset));
         if len <= TAIL as u64 {
             let mut tail = [0; TAIL];
@@ -156,21 +157,21 @@ impl PresetPayload {
             let own = crc.value();
             let spent = payload.range(len, len);
             return (
-                Self { body: spent.clone(), tail: spent, bent: Some((tail, from)), crc, wanted: own, preset },
+                Self { body: spent.clone(), tail: spent, adjusted: Some((tail, from)), crc, wanted: own, preset },
                 own,
             );
         }
         let cut = len - TAIL as u64;
         let (body, tail) = (payload.range(0, cut), payload.range(cut, len));
-        (Self { body, tail, bent: None, crc, wanted, preset }, wanted)
+        (Self { body, tail, adjusted: None, crc, wanted, preset }, wanted)
     }
 
     pub(crate) fn remaining(&self) -> u64 {
-        let bent = self.bent.as_ref().map_or(0, |(_, written)| TAIL - written);
-        self.body.remaining() + self.tail.remaining() + bent as u64
+        let adjusted = self.adjusted.as_ref().map_or(0, |(_, written)| TAIL - written);
+        self.body.remaining() + self.tail.remaining() + adjusted as u64
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         let body = clamp(self.body.remaining(), buffer.len());
         let (front, back) = buffer.split_at_mut(body);
@@ -181,11 +182,11 @@ impl PresetPayload {
         if back.is_empty() {
             return;
         }
-        let (tail, written) = self.bent.get_or_insert_with(|| {
+        let (tail, written) = self.adjusted.get_or_insert_with(|| {
             let mut tail = [0; TAIL];
             self.tail.fill(&mut tail);
             self.crc.update(&tail);
-            self.preset.bend(self.crc.value() ^ self.wanted, &mut tail);
+            self.preset.adjust(self.crc.value() ^ self.wanted, &mut tail);
             (tail, 0)
         });
         back.copy_from_slice(&tail[*written..*written + back.len()]);
@@ -256,7 +257,7 @@ mod tests {
             for bytes in tail(Element::Float32, wanted).as_chunks::<4>().0 {
                 assert!((0.0..1.0).contains(&f32::from_le_bytes(*bytes)));
             }
-            // Halves order like their bits; 0x3C00 is 1.
+            // Half-precision numbers are ordered like their bits; 0x3C00 is 1.
             for bytes in tail(Element::Float16, wanted).as_chunks::<2>().0 {
                 assert!(u16::from_le_bytes(*bytes) < 0x3C00);
             }

@@ -1,18 +1,18 @@
-//! Stretches of bytes that need no format: literal bytes, zeros, payload and numbers.
+//! Segments of a file that are not specific to a format: literal bytes, zeros, payload and numbers.
 
 use crate::buffer::clamp;
 use crate::payload::Stream;
 
-/// A stretch of bytes of a file.
+/// A segment of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum Segment {
-    /// These bytes, from the cursor on.
+    /// Literal bytes, from the cursor on.
     Bytes(Vec<u8>, usize),
     /// This many zero bytes.
     Zeros(u64),
     /// Payload.
     Payload(Stream),
-    /// Numbers of 64 bits.
+    /// Unsigned 64-bit numbers.
     Numbers(Numbers),
 }
 
@@ -30,7 +30,7 @@ impl Segment {
         }
     }
 
-    /// Writes the next bytes and returns how many: 0 when the segment is spent or the buffer is empty.
+    /// Writes the next bytes and returns their number: 0 when the segment is exhausted or the buffer is empty.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let count = clamp(self.remaining(), buffer.len());
         let target = &mut buffer[..count];
@@ -52,7 +52,7 @@ impl Segment {
     }
 }
 
-/// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all `first`.
+/// `count` unsigned 64-bit numbers, little-endian: 0, `step`, 2 · `step` … or, with step 0, all equal to `first`.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbers {
     first: u64,
@@ -66,12 +66,12 @@ impl Numbers {
         Self { first, step, position: 0, end: count.saturating_mul(8) }
     }
 
-    /// A number over and over, for this many bytes, the last one cut off where they end.
+    /// Creates a sequence that repeats `number` for `bytes` bytes; the last number is cut off at the end.
     pub(crate) fn repeated(number: u64, bytes: u64) -> Self {
         Self { first: number, step: 0, position: 0, end: bytes }
     }
 
-    /// The number at the position.
+    /// Returns the bytes of the number at the position.
     fn next(&self) -> [u8; 8] {
         self.first.wrapping_add(self.step.wrapping_mul(self.position / 8)).to_le_bytes()
     }

@@ -2,7 +2,7 @@
 
 use dlio_config::vocabulary::DType;
 
-/// What the elements of a payload look like.
+/// The value distribution of payload elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
     /// Any bits: integers.
@@ -20,7 +20,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// The elements of a numpy type; `None` for types that data sets cannot have.
+    /// Returns the elements of a numpy type, or `None` for types that datasets cannot have.
     #[must_use]
     pub fn new(dtype: DType) -> Option<Self> {
         Some(match dtype {
@@ -28,7 +28,7 @@ impl Element {
             DType::Float32 => Self::Float32,
             DType::Float64 => Self::Float64,
             DType::Bool => Self::Bool,
-            // A checkpoint's; no data set has them.
+            // Only checkpoints have bfloat16.
             DType::Bfloat16 => return None,
             DType::Int8
             | DType::Int16

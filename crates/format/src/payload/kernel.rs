@@ -1,6 +1,7 @@
-//! The inner loop of the generator, compiled once per instruction set from one source.
+//! The inner loop of the payload generator, compiled once per instruction set from one source.
 //!
-//! Every path runs the same Rust code, so every path makes the same bytes; only the vector width differs.
+//! Every instruction set runs the same Rust code and therefore generates the same bytes; only the vector width
+//! differs.
 
 use dlio_event::mix::{FINALIZE_1, FINALIZE_2, GAMMA};
 
@@ -17,7 +18,7 @@ pub(super) enum Level {
     Avx512,
 }
 
-/// The instruction sets of this processor, best first. Detection is cached by the standard library.
+/// Returns the best instruction set of this processor. The standard library caches the detection.
 #[cfg(target_arch = "x86_64")]
 fn best() -> Level {
     if is_x86_feature_detected!("avx512f")
@@ -33,13 +34,13 @@ fn best() -> Level {
     }
 }
 
-/// Other processors have their vectors switched on at compile time.
+/// Other processors have their vector instructions enabled at compile time.
 #[cfg(not(target_arch = "x86_64"))]
 fn best() -> Level {
     Level::Portable
 }
 
-/// All levels that can run here.
+/// Returns all levels that this processor supports.
 #[cfg(test)]
 pub(super) fn available() -> Vec<Level> {
     match best() {
@@ -51,12 +52,12 @@ pub(super) fn available() -> Vec<Level> {
     }
 }
 
-/// Writes the words `first..` of a stream with the best instructions that there are.
+/// Writes the words of a stream from word `first` on, with the best available instruction set.
 pub(super) fn fill(key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
     fill_at(best(), key, element, first, words);
 }
 
-/// The same at a given level, which must be available.
+/// Writes the words of a stream with a given instruction set, which must be available.
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls code compiled for detected instruction sets"))]
 pub(super) fn fill_at(level: Level, key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
     match level {
@@ -82,7 +83,7 @@ fn avx2(key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
     generate(key, element, first, words);
 }
 
-/// With the instructions that the whole program may use.
+/// Writes the words of a stream with the instruction set that the whole program is compiled for.
 pub(super) fn portable(key: Key, element: Element, first: u64, words: &mut [[u8; 8]]) {
     generate(key, element, first, words);
 }
@@ -112,14 +113,14 @@ fn each(key: Key, first: u64, words: &mut [[u8; 8]], shape: impl Fn(u64) -> u64)
     }
 }
 
-/// 52 random bits behind the exponent of 1, minus 1.
+/// Converts a word to a number in [0, 1): 52 random bits behind the exponent of 1, minus 1.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
 fn float64(word: u64) -> u64 {
     (f64::from_bits((word >> 12) | 0x3FF0_0000_0000_0000) - 1.0).to_bits()
 }
 
-/// The same with 23 bits, for both halves of the word.
+/// Converts both halves of a word to numbers in [0, 1): 23 random bits behind the exponent of 1, minus 1.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
 fn float32(word: u64) -> u64 {
@@ -130,7 +131,8 @@ fn float32(word: u64) -> u64 {
     one(word) | one(word >> 32) << 32
 }
 
-/// Eleven random bits as an integer, in single precision, cut down to half: exact, because halves hold eleven bits.
+/// Converts eleven random bits to a half-precision number by way of single precision. The conversion is exact,
+/// because a half has eleven significant bits.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
 fn float16(word: u64) -> u64 {
@@ -143,7 +145,7 @@ fn float16(word: u64) -> u64 {
     one(word) | one(word >> 16) << 16 | one(word >> 32) << 32 | one(word >> 48) << 48
 }
 
-/// Eight random bits as an integer, in single precision, of which a brain float is the upper half.
+/// Converts eight random bits to a brain float: the upper half of the single-precision number.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
 fn bfloat16(word: u64) -> u64 {

@@ -1,9 +1,9 @@
 //! Payload bytes: seeded, seekable, unique per file and position, and incompressible.
 //!
-//! A stream is a counter put through `SplitMix64`'s finalizer, with a second key mixed in half way. Word `i` of a file
-//! depends on (seed, file, `i`) alone, so any range can be made without the ones before it, on any rank and with any
-//! instruction set. Within a file no two words are equal, because the finalizer is a bijection of the counter; across
-//! files the two keys (128 bits) differ.
+//! A stream is a counter passed through the finalizer of `SplitMix64`, with a second key mixed in half way. Word `i`
+//! of a file depends on (seed, file, `i`) alone, so any range can be generated without the bytes before it, on any
+//! rank and with any instruction set. No two words of a file are equal, because the finalizer is a bijection of the
+//! counter. The keys of different files (128 bits) differ.
 
 mod element;
 mod kernel;
@@ -16,20 +16,20 @@ use key::Key;
 
 pub use element::Element;
 
-/// The payload of a whole data set: a seed.
+/// The payload generator of a whole dataset, defined by a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
     seed: u64,
 }
 
 impl Payload {
-    /// The payload of `dlio_rs.payload_seed`.
+    /// Creates the generator for `dlio_rs.payload_seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The seed.
+    /// Returns the seed.
     pub(crate) fn seed(self) -> u64 {
         self.seed
     }
@@ -39,13 +39,13 @@ impl Payload {
         Key { start, flip: finalize(start ^ 0x8CB9_2BA7_2F3D_8DD7) ^ finalize(file ^ 0xAEF1_7502_108E_F2D9) }
     }
 
-    /// The first `len` bytes of a file's stream.
+    /// Returns the first `len` bytes of a file's stream.
     #[must_use]
     pub fn stream(self, file: u64, element: Element, len: u64) -> Stream {
         Stream { key: self.key(file), element, position: 0, end: len }
     }
 
-    /// A number that belongs to a file but to no position of its stream.
+    /// Returns a number that belongs to a file but to no position of its stream.
     #[must_use]
     pub fn number(self, file: u64) -> u64 {
         let key = self.key(file);
@@ -53,7 +53,7 @@ impl Payload {
     }
 }
 
-/// A range of a file's payload, produced from front to back.
+/// A range of a file's payload, generated from front to back.
 #[derive(Debug, Clone)]
 pub struct Stream {
     key: Key,
@@ -63,19 +63,19 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The same stream from byte `from` to byte `to`.
+    /// Returns the part of the stream from byte `from` to byte `to`.
     #[must_use]
     pub fn range(&self, from: u64, to: u64) -> Self {
         Self { position: from, end: to, ..self.clone() }
     }
 
-    /// Bytes that are still to come.
+    /// Returns the number of bytes that remain.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.position)
     }
 
-    /// Writes the next bytes over the front of `buffer`, as many as fit and remain, and returns their number.
+    /// Writes as many of the next bytes as fit into `buffer` and remain, and returns their number.
     pub fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let count = clamp(self.remaining(), buffer.len());
         let buffer = &mut buffer[..count];
@@ -317,7 +317,7 @@ mod tests {
         assert!(bytes(1, 1, Element::Bool, 1000).iter().all(|&byte| byte < 2));
     }
 
-    /// A finite half-precision number.
+    /// Returns the value of a finite half-precision number.
     fn half(bits: u16) -> f64 {
         let exponent = i32::from(bits >> 10 & 31);
         let mantissa = f64::from(bits & 1023) / 1024.0;

@@ -1,4 +1,4 @@
-//! A data set's configuration with the reference's defaults, and its files in memory.
+//! A dataset configuration with the reference's defaults, and its files in memory.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
@@ -9,7 +9,7 @@ use dlio_config::vocabulary::{DType, Dialect, Format};
 use dlio_config::workload::Dataset;
 use dlio_format::{Encoder, FileShape, Layout};
 
-/// Defaults, in the given format.
+/// Returns the default configuration for a format.
 pub(crate) fn dataset(format: Format) -> Dataset {
     let yaml = format!("workflow: {{train: false}}\ndataset: {{data_folder: data, format: {format}}}\n");
     let source = Source { name: "test.yaml", yaml: &yaml };
@@ -33,7 +33,7 @@ pub(crate) const TYPES: [DType; 12] = [
     DType::Bool,
 ];
 
-/// What an encoder writes into buffers of these sizes in turn.
+/// Returns the output of an encoder, written into buffers of these sizes in turn.
 pub(crate) fn bytes(mut encoder: Encoder, buffers: &[usize]) -> Vec<u8> {
     let mut file = Vec::new();
     for &size in buffers.iter().cycle() {
@@ -49,12 +49,12 @@ pub(crate) fn bytes(mut encoder: Encoder, buffers: &[usize]) -> Vec<u8> {
     file
 }
 
-/// A file, made with buffers of these sizes in turn.
+/// Encodes a file with buffers of these sizes in turn.
 pub(crate) fn encode_in(layout: &Layout, shape: &FileShape, buffers: &[usize]) -> Vec<u8> {
     bytes(layout.encoder(shape).expect("a file of this shape"), buffers)
 }
 
-/// A file.
+/// Encodes a file.
 pub(crate) fn encode(layout: &Layout, shape: &FileShape) -> Vec<u8> {
     encode_in(layout, shape, &[1 << 20])
 }

@@ -1,10 +1,10 @@
-//! The compressions of pandas.
+//! Compression methods of CSV files, which are those of pandas.
 
 use dlio_config::workload::Dataset;
 
 use crate::error::Error;
 
-/// How the text is packed.
+/// Compression of a CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Compression {
     #[default]
@@ -27,7 +27,7 @@ impl Compression {
             Some("xz") => Ok(Self::Xz),
             Some(word) => Err(Error::Option {
                 option: format!("dataset.compression: {word}"),
-                reason: "CSV files are not written or read so, also not by the reference; use gzip, zip, zstd, bz2, xz or none"
+                reason: "CSV files are neither written nor read with this compression, as in the reference; use gzip, zip, zstd, bz2, xz or none"
                     .to_owned(),
             }),
         }

@@ -1,14 +1,15 @@
-//! CSV as pandas writes it: one row per sample, no header, no index; `,` between values and a newline behind each row.
+//! CSV as pandas writes it: one row per sample, no header, no index; `,` between values and a newline after each row.
 //!
-//! In dialect `dlio` all rows of a file are equal, as in the reference. The length of the text depends on the values, so an
-//! encoder makes it twice, once to measure (a row of integers is measured without being written); it holds a thousand
-//! values. The compressions of pandas stream through `encode::compress`; the file name does not show them.
+//! In dialect `dlio` all rows of a file are equal, as in the reference. The length of the text depends on the values,
+//! so an encoder generates it twice, once to measure it (a row of integers is measured without being written); it
+//! holds a thousand values. Compressed text is streamed through `encode::compress`; the file name does not show the
+//! compression, as in the reference.
 
 pub(crate) mod compression;
+mod decompress;
 mod number;
 mod read;
 pub(crate) mod text;
-mod unpack;
 
 use dlio_config::vocabulary::Dialect;
 
@@ -18,22 +19,22 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::shape::FileShape;
 use compression::Compression;
-use text::Text;
+use text::CsvText;
 
 pub(crate) use read::Reader;
 
-/// The member of a zip archive; readers take the only one that there is.
+/// Name of the member in a zip archive; readers take the only member, whatever its name.
 const MEMBER: &str = "records.csv";
 
 pub(crate) fn encoder(layout: &Layout, compression: Compression, shape: &FileShape) -> Result<Encoder, Error> {
     let payload = layout.payload.stream(shape.file, layout.element, layout.data_bytes(shape)?);
-    let text = Text::new(layout.dtype, payload, shape.samples, layout.dialect == Dialect::Dlio);
-    let plain = Encoder::pieces([Piece::Text(Box::new(text))]);
+    let text = CsvText::new(layout.dtype, payload, shape.samples, layout.dialect == Dialect::Dlio);
+    let plain = Encoder::pieces([Piece::CsvText(Box::new(text))]);
     Ok(match compression {
         Compression::None => plain,
         Compression::Gzip => {
             let packed = compress(&plain, Method::Deflate);
-            // Deflate, no name, no time, unknown system; behind the data checksum and length.
+            // Gzip head: deflate, no name, no time, unknown system. Checksum and length follow the data.
             let head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
             let tail = [packed.crc.to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
             Encoder::pieces([Piece::bytes(head), packed.piece, Piece::bytes(tail)])

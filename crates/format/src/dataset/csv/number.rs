@@ -1,10 +1,10 @@
-//! Numbers as numpy prints them: integers in decimal, floats with the fewest digits that give the same value back.
+//! Numbers as numpy prints them: integers in decimal, floats with the fewest digits that parse to the same value.
 
 use std::io::Write as _;
 
 use dlio_config::vocabulary::DType;
 
-/// Every byte with the separator behind it, and the length of both.
+/// The text of every byte value followed by the separator, and the length of both.
 const BYTES: [([u8; 4], u8); 256] = {
     let mut table = [([b','; 4], 0); 256];
     let mut value = 0_usize;
@@ -38,7 +38,7 @@ macro_rules! each {
     };
 }
 
-/// Appends the numbers, a separator behind each.
+/// Appends the numbers, each followed by a separator.
 pub(super) fn append(dtype: DType, bytes: &[u8], out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     let mut integer = |text: &mut itoa::Buffer, value: i128| {
@@ -60,7 +60,7 @@ pub(super) fn append(dtype: DType, bytes: &[u8], out: &mut Vec<u8>) {
         DType::Uint64 => each!(u64, bytes, |value| integer(&mut digits, value.into())),
         DType::Float32 => each!(f32, bytes, |value| float32(value, out)),
         DType::Float64 => each!(f64, bytes, |value| float64(value, out)),
-        // `Layout::new` lets no bfloat16 through.
+        // `Layout::new` refuses bfloat16.
         DType::Float16 | DType::Bfloat16 => each!(u16, bytes, |value| float16(value, out)),
         DType::Bool => each!(u8, bytes, |value| out.extend_from_slice(truth(value))),
     }
@@ -81,7 +81,8 @@ fn truth(value: u8) -> &'static [u8] {
     if value == 0 { b"False," } else { b"True," }
 }
 
-/// Length of what `append` appends. `scratch` is for types whose text must be made to know.
+/// Returns the length of what `append` would append, in bytes. `scratch` is a buffer for types whose text must be
+/// generated for this.
 pub(super) fn length(dtype: DType, bytes: &[u8], scratch: &mut Vec<u8>) -> u64 {
     if dtype == DType::Uint8 {
         return bytes.iter().map(|&byte| 2 + u64::from(byte >= 10) + u64::from(byte >= 100)).sum();
@@ -91,7 +92,7 @@ pub(super) fn length(dtype: DType, bytes: &[u8], scratch: &mut Vec<u8>) -> u64 {
     scratch.len() as u64
 }
 
-/// Below this, Python prints an exponent.
+/// Python prints an exponent for numbers below this limit.
 const SMALL: f64 = 1e-4;
 
 fn float64(value: f64, out: &mut Vec<u8>) {
@@ -110,14 +111,15 @@ fn float32(value: f32, out: &mut Vec<u8>) {
     out.push(b',');
 }
 
-/// Python's exponents have two digits: `1e-5` becomes `1e-05`.
+/// Appends a number in Python's form, with two digits in the exponent: `1e-5` becomes `1e-05`.
 fn exponent(text: &str, out: &mut Vec<u8>) {
     let (mantissa, power) = text.split_once("e-").unwrap_or((text, "0"));
     // Writing to a vector cannot fail.
     let _ = write!(out, "{mantissa}e-{power:0>2},");
 }
 
-/// The fewest digits whose value lies closer to this half than to its neighbours. Values are in [0, 1).
+/// Appends the fewest digits whose value is closer to this half-precision number than to its neighbours. Values are
+/// in [0, 1).
 fn float16(bits: u16, out: &mut Vec<u8>) {
     let (power, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
     let step = 2_f64.powi(power.max(1) - 25);
@@ -151,7 +153,7 @@ mod tests {
         assert_eq!(text(DType::Bool, &[0, 1]), "False,True,");
     }
 
-    /// As `str(numpy.float64(x))`, `str(numpy.float32(x))` and `str(numpy.float16(x))` print them.
+    /// Expected texts are those of `str(numpy.float64(x))`, `str(numpy.float32(x))` and `str(numpy.float16(x))`.
     #[test]
     fn floats_are_what_numpy_prints() {
         let doubles =

@@ -1,39 +1,39 @@
-//! Reading CSV: rows and their values are counted in passing; a full look also parses every value.
+//! A reader of CSV files, which counts rows and their values. At check level `Full` it also parses every value.
 
 use dlio_config::vocabulary::DType;
 
 use super::super::progress::Progress;
 use super::compression::Compression;
-use super::unpack::Unpack;
+use super::decompress::Decompressor;
+use crate::check_level::CheckLevel;
 use crate::error::Error;
 use crate::error::excerpt;
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// No number has more characters.
+/// Maximum number of characters in a number.
 const VALUE_MAX: usize = 64;
 
-/// A reader of CSV files: the whole file once per open file.
+/// A reader of CSV files, which reads the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    unpack: Option<Unpack>,
-    rows: Rows,
+    decompressor: Option<Decompressor>,
+    rows: RowChecker,
     progress: Progress,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, compression: Compression, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let parse = scrutiny == Scrutiny::Full;
-        let unpack = (compression != Compression::None).then(|| Unpack::new(compression));
-        let rows = Rows::new(layout, shape, parse);
-        let mismatch = layout.mismatch(shape, scrutiny);
-        Self { unpack, rows: Rows { mismatch, ..rows }, progress: Progress::Idle }
+    pub(crate) fn new(layout: &Layout, compression: Compression, shape: &FileShape, check_level: CheckLevel) -> Self {
+        let parse = check_level == CheckLevel::Full;
+        let decompressor = (compression != Compression::None).then(|| Decompressor::new(compression));
+        let rows = RowChecker::new(layout, shape, parse);
+        let mismatch = layout.mismatch(shape, check_level);
+        Self { decompressor, rows: RowChecker { mismatch, ..rows }, progress: Progress::Idle }
     }
 
-    /// Any size will do but 0: the rows say how long they are.
+    /// Accepts any size but 0, because the rows determine the length.
     pub(crate) fn size(bytes: u64) -> Result<(), Error> {
         if bytes == 0 {
             return Err(Error::Truncated { noun: "CSV file", expected: 1, found: bytes });
@@ -51,15 +51,15 @@ impl Reader {
 
     pub(crate) fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let rows = &mut self.rows;
-        match &mut self.unpack {
-            Some(unpack) => unpack.take(bytes, &mut |text| rows.take(text)),
+        match &mut self.decompressor {
+            Some(decompressor) => decompressor.take(bytes, &mut |text| rows.take(text)),
             None => rows.take(bytes),
         }
     }
 
     pub(crate) fn end(&mut self) -> Result<(), Error> {
-        if let Some(unpack) = &self.unpack {
-            unpack.end()?;
+        if let Some(decompressor) = &self.decompressor {
+            decompressor.end()?;
         }
         self.rows.end()?;
         self.progress = Progress::Done;
@@ -67,26 +67,26 @@ impl Reader {
     }
 }
 
-/// The rows of a text.
+/// Checks the rows of a text.
 #[derive(Debug)]
-struct Rows {
-    /// Any text: values, columns and rows are only counted.
+struct RowChecker {
+    /// Accepts any text: values, columns and rows are only counted.
     as_found: bool,
     mismatch: Mismatch,
     dtype: DType,
     columns: u64,
     wanted: u64,
-    /// Whole rows so far, separators in the present one, bytes of it.
+    /// Number of complete rows.
     passed: u64,
     separators: u64,
     row_bytes: u64,
     /// Offset in the text.
     position: u64,
-    /// The value that is being gathered, where values are parsed.
+    /// Value that is not yet complete, if values are parsed.
     value: Option<Vec<u8>>,
 }
 
-impl Rows {
+impl RowChecker {
     fn new(layout: &Layout, shape: &FileShape, parse: bool) -> Self {
         Self {
             as_found: layout.as_found,
@@ -111,7 +111,7 @@ impl Rows {
             let part = &bytes[..end.unwrap_or(bytes.len())];
             if self.passed == self.wanted && !self.as_found {
                 let found = self.position + bytes.len() as u64;
-                self.mismatch.take(Error::Trailing {
+                self.mismatch.refuse_or_note(Error::Trailing {
                     noun: "the last row of the CSV file",
                     expected: self.position,
                     found,
@@ -126,7 +126,7 @@ impl Rows {
         Ok(())
     }
 
-    /// A part of a row.
+    /// Takes a part of a row.
     fn part(&mut self, part: &[u8]) -> Result<(), Error> {
         if self.value.is_some() {
             for (index, field) in part.split(|&byte| byte == b',').enumerate() {
@@ -159,11 +159,11 @@ impl Rows {
                 expected: self.columns.to_string(),
                 found: format!("{} in row {row}", if short { "fewer".to_owned() } else { found.to_string() }),
             };
-            // The first row says how many the others have.
+            // The first row determines the number of values in the others.
             if short || row > 0 {
                 return Err(error);
             }
-            self.mismatch.take(error)?;
+            self.mismatch.refuse_or_note(error)?;
             self.columns = found;
         }
         self.passed += 1;
@@ -181,7 +181,7 @@ impl Rows {
 
     fn end_value(&mut self) -> Result<(), Error> {
         let Some(value) = &mut self.value else { return Ok(()) };
-        // Whatever becomes of it, a value of another program is parsed.
+        // Values of other programs are parsed whatever the result.
         if !is_value(self.dtype, value.strip_suffix(b"\r").unwrap_or(value)) && !self.as_found {
             return Err(self.not_a_value());
         }
@@ -200,7 +200,7 @@ impl Rows {
         }
     }
 
-    /// Refuses characters that no number has.
+    /// Refuses characters that do not occur in numbers.
     fn check_characters(&self, bytes: &[u8]) -> Result<(), Error> {
         // `True`, `False`, `nan`, `inf` and exponents.
         let words: &[u8] = match self.dtype {
@@ -256,7 +256,7 @@ impl Rows {
     }
 }
 
-/// Whether a field is a number that the type holds.
+/// Returns whether a field is a number that fits the type.
 fn is_value(dtype: DType, field: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(field) else { return false };
     match dtype {

@@ -6,25 +6,26 @@ use super::number;
 use crate::buffer::Batch;
 use crate::payload::Stream;
 
-/// Values made at a time.
+/// Number of values generated at a time.
 const BATCH: u64 = 1024;
-/// The text of a file.
+/// An encoder of the text of a file.
 #[derive(Debug, Clone)]
-pub(crate) struct Text {
+pub(crate) struct CsvText {
     dtype: DType,
     payload: Stream,
-    /// Bytes of payload in a row, and whether every row is made of the same.
+    /// Bytes of payload in a row.
     row: u64,
     repeated: bool,
     rows: u64,
-    /// Where in its row the next value is.
+    /// Offset in the row's payload of the next value.
     column: u64,
     out: Batch,
     left: u64,
 }
 
-impl Text {
-    /// The text of `rows` rows; `payload` is that of the whole file, whose first row serves for all if `repeated`.
+impl CsvText {
+    /// Creates the text of `rows` rows. `payload` is that of the whole file; if `repeated` is true, the first row's
+    /// payload is used for all rows.
     pub(super) fn new(dtype: DType, payload: Stream, rows: u64, repeated: bool) -> Self {
         let row = payload.remaining() / rows.max(1);
         let text = Self { dtype, payload, row, repeated, rows, column: 0, out: Batch::default(), left: 0 };
@@ -32,7 +33,7 @@ impl Text {
         Self { left, ..text }
     }
 
-    /// Bytes of the whole text.
+    /// Returns the length of the whole text in bytes.
     fn measure(&self) -> u64 {
         let rows = if self.repeated { self.rows.min(1) } else { self.rows };
         let mut payload = self.payload.range(0, self.row * rows);
@@ -52,7 +53,7 @@ impl Text {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         let mut out = std::mem::take(&mut self.out);

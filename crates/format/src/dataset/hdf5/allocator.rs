@@ -1,26 +1,27 @@
-//! Where the HDF5 library (1.14, its default strategy) puts the parts of a file: two blocks of 2 KiB that are handed out piece by
-//! piece, one for metadata and one for data, and lists of what is free again. Large parts go to the end of the file.
+//! File space allocation of the HDF5 library (1.14, default strategy): two blocks of 2 KiB from which small objects
+//! are cut, one for metadata and one for data, and lists of free sections. Large objects are placed at the end of the
+//! file.
 
 use std::collections::BTreeMap;
 
-/// Size of the blocks that small parts are cut from.
+/// Size in bytes of the blocks from which small objects are cut.
 const BLOCK: u64 = 2048;
-/// A part may grow into a block at the end of the file by so much of it without the file growing.
+/// An object may grow by up to 1/10 of a block at the end of the file without extending the file.
 const GROWTH: u64 = 10;
 
-/// What a part is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SpaceKind {
     Metadata,
     Data,
 }
 
-/// A block that parts are cut from; unused while all is 0.
+/// A block from which objects are cut; all fields are 0 while it is unused.
 #[derive(Debug, Clone, Copy, Default)]
 struct Block {
     address: u64,
     size: u64,
-    /// Bytes ever taken for it without a break.
+    /// Number of bytes allocated for the block in one contiguous run.
     total: u64,
 }
 
@@ -37,19 +38,19 @@ impl Block {
     }
 }
 
-/// The space of a file under construction.
+/// The allocator of a file under construction.
 #[derive(Debug, Default)]
 pub(super) struct Allocator {
     end: u64,
     blocks: [Block; 2],
-    /// Free sections by address; a list is only kept once something other than the end of the file was freed.
-    free: [Option<BTreeMap<u64, u64>>; 2],
+    /// Free sections by address. A list exists only once something other than the end of the file was freed.
+    free_sections: [Option<BTreeMap<u64, u64>>; 2],
 }
 
 impl Allocator {
-    /// The address of a new part.
-    pub(super) fn take(&mut self, kind: Kind, size: u64) -> u64 {
-        if let Some(address) = self.take_free(kind, size) {
+    /// Allocates `size` bytes and returns their address.
+    pub(super) fn allocate(&mut self, kind: SpaceKind, size: u64) -> u64 {
+        if let Some(address) = self.allocate_from_free(kind, size) {
             return address;
         }
         let block = self.blocks[kind as usize];
@@ -66,7 +67,7 @@ impl Allocator {
                 return block.address - size;
             }
             (true, false) => {
-                self.drop_other(kind);
+                self.shrink_other_block(kind);
                 self.end += size;
                 return self.end - size;
             }
@@ -77,12 +78,12 @@ impl Allocator {
                 block.total += BLOCK;
             }
             (false, false) => {
-                self.drop_other(kind);
+                self.shrink_other_block(kind);
                 let address = self.end;
                 self.end += BLOCK;
                 let rest = self.blocks[kind as usize];
                 if rest.size > 0 {
-                    self.give(kind, rest.address, rest.size);
+                    self.free(kind, rest.address, rest.size);
                 }
                 self.blocks[kind as usize] = Block { address, size: BLOCK, total: BLOCK };
             }
@@ -90,20 +91,21 @@ impl Allocator {
         self.blocks[kind as usize].cut(size)
     }
 
-    /// The smallest free section that is large enough, the first of these.
-    fn take_free(&mut self, kind: Kind, size: u64) -> Option<u64> {
-        let free = self.free[kind as usize].as_mut()?;
+    /// Allocates from the smallest free section that is large enough, the first of equal ones.
+    fn allocate_from_free(&mut self, kind: SpaceKind, size: u64) -> Option<u64> {
+        let free = self.free_sections[kind as usize].as_mut()?;
         let fitting = free.iter().filter(|&(_, &length)| length >= size);
         let (address, length) = fitting.min_by_key(|&(&address, &length)| (length, address)).map(|(&a, &l)| (a, l))?;
         free.remove(&address);
         if length > size {
-            self.add(kind, address + size, length - size);
+            self.add_free_section(kind, address + size, length - size);
         }
         Some(address)
     }
 
-    /// Gives the rest of the other block back, if it is the end of the file and was used well.
-    fn drop_other(&mut self, kind: Kind) {
+    /// Returns the rest of the other block to the file, if the block is at the end of the file and was used for at
+    /// least 2 KiB.
+    fn shrink_other_block(&mut self, kind: SpaceKind) {
         let other = &mut self.blocks[1 - kind as usize];
         if other.size > 0 && other.end() == self.end && other.total - other.size.min(other.total) >= BLOCK {
             self.end = other.address;
@@ -111,19 +113,19 @@ impl Allocator {
         }
     }
 
-    /// Frees a part.
-    pub(super) fn give(&mut self, kind: Kind, address: u64, size: u64) {
-        if self.free[kind as usize].is_none() && self.absorb(kind, address, size, false).is_none() {
+    /// Frees an object of `size` bytes.
+    pub(super) fn free(&mut self, kind: SpaceKind, address: u64, size: u64) {
+        if self.free_sections[kind as usize].is_none() && self.merge_with_block(kind, address, size, false).is_none() {
             return;
         }
-        self.add(kind, address, size);
+        self.add_free_section(kind, address, size);
     }
 
-    /// Adds a free section: joined with its neighbours, then with the end of the file or a block.
-    fn add(&mut self, kind: Kind, address: u64, size: u64) {
+    /// Adds a free section, merged with its neighbours and then with the end of the file or a block.
+    fn add_free_section(&mut self, kind: SpaceKind, address: u64, size: u64) {
         let mut section = Some((address, size));
         loop {
-            let free = self.free[kind as usize].get_or_insert_default();
+            let free = self.free_sections[kind as usize].get_or_insert_default();
             let Some((mut address, mut size)) = section.or_else(|| free.pop_last()) else { return };
             if let Some((&before, &length)) = free.range(..address).next_back()
                 && before + length == address
@@ -134,9 +136,9 @@ impl Allocator {
             if let Some(length) = free.remove(&(address + size)) {
                 size += length;
             }
-            section = match self.absorb(kind, address, size, true) {
+            section = match self.merge_with_block(kind, address, size, true) {
                 Some(same) if same == (address, size) => {
-                    self.free[kind as usize].get_or_insert_default().insert(address, size);
+                    self.free_sections[kind as usize].get_or_insert_default().insert(address, size);
                     return;
                 }
                 changed => changed,
@@ -144,8 +146,9 @@ impl Allocator {
         }
     }
 
-    /// Lets the file's end or the kind's block take a section, or (`larger`) the section take the block; what is left of it.
-    fn absorb(&mut self, kind: Kind, address: u64, size: u64, larger: bool) -> Option<(u64, u64)> {
+    /// Merges a section into the end of the file or into the block of its kind, or, if `larger` is true, the block
+    /// into the section. Returns the section that remains.
+    fn merge_with_block(&mut self, kind: SpaceKind, address: u64, size: u64, larger: bool) -> Option<(u64, u64)> {
         if address + size == self.end {
             self.end = address;
             return None;
@@ -169,8 +172,8 @@ impl Allocator {
         None
     }
 
-    /// Whether a part could grow by `extra` bytes where it is.
-    pub(super) fn grow(&mut self, kind: Kind, address: u64, size: u64, extra: u64) -> bool {
+    /// Extends an object by `extra` bytes in place, if possible, and returns whether it was.
+    pub(super) fn extend(&mut self, kind: SpaceKind, address: u64, size: u64, extra: u64) -> bool {
         let behind = address + size;
         if behind == self.end {
             self.end += extra;
@@ -189,30 +192,30 @@ impl Allocator {
                 return true;
             }
         }
-        let Some(length) = self.free[kind as usize].as_mut().and_then(|free| {
+        let Some(length) = self.free_sections[kind as usize].as_mut().and_then(|free| {
             let fits = free.get(&behind).is_some_and(|&length| length >= extra);
             if fits { free.remove(&behind) } else { None }
         }) else {
             return false;
         };
         if length > extra {
-            self.add(kind, behind + extra, length - extra);
+            self.add_free_section(kind, behind + extra, length - extra);
         }
         true
     }
 
-    /// Frees what is left of the blocks, as before the last parts are written.
-    pub(super) fn settle(&mut self) {
+    /// Frees the rest of both blocks, as the library does before it writes the last objects.
+    pub(super) fn free_blocks(&mut self) {
         let [metadata, data] = self.blocks;
         let order = if metadata.address < data.address {
-            [(Kind::Data, data), (Kind::Metadata, metadata)]
+            [(SpaceKind::Data, data), (SpaceKind::Metadata, metadata)]
         } else {
-            [(Kind::Metadata, metadata), (Kind::Data, data)]
+            [(SpaceKind::Metadata, metadata), (SpaceKind::Data, data)]
         };
         for (kind, block) in order {
             self.blocks[kind as usize] = Block::default();
             if block.size > 0 {
-                self.give(kind, block.address, block.size);
+                self.free(kind, block.address, block.size);
             }
         }
     }

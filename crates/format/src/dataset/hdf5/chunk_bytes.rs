@@ -1,25 +1,25 @@
-//! Chunks: their grid, and their bytes, made chunk by chunk. Chunks at the edges are stored whole, with zeros behind the data.
+//! The chunk grid of a dataset, and the bytes of its chunks. Edge chunks are stored whole, padded with zeros.
 
 use crate::buffer::clamp;
 use crate::payload::Stream;
 
-/// How a dataset is cut.
+/// The division of a dataset into chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChunkGrid {
     pub(super) extent: Vec<u64>,
     pub(super) chunk: Vec<u64>,
-    /// What the dataset may be extended to.
+    /// Maximum shape to which the dataset can be extended.
     pub(super) largest: Vec<u64>,
     pub(super) itemsize: u64,
 }
 
 impl ChunkGrid {
-    /// Whether it is one chunk and stays so.
+    /// Returns whether the dataset is and remains a single chunk.
     pub(super) fn is_single(&self) -> bool {
         self.extent == self.chunk && self.extent == self.largest
     }
 
-    /// Chunks that it may have.
+    /// Returns the number of chunks at the maximum shape.
     pub(super) fn entries(&self) -> u64 {
         counts(&self.largest, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
     }
@@ -28,17 +28,17 @@ impl ChunkGrid {
         self.chunk.iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
     }
 
-    /// Bytes of all chunks.
+    /// Returns the size of all chunks in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.chunks().saturating_mul(self.chunk_bytes())
     }
 
-    /// Chunks that it has.
+    /// Returns the number of chunks at the current shape.
     pub(super) fn chunks(&self) -> u64 {
         counts(&self.extent, &self.chunk).iter().fold(1, |all, &count| all.saturating_mul(count))
     }
 
-    /// Whether an entry of the index has a chunk.
+    /// Returns whether an entry of the index has a chunk.
     pub(super) fn is_present(&self, entry: u64) -> bool {
         if self.extent == self.largest {
             return true;
@@ -48,12 +48,12 @@ impl ChunkGrid {
     }
 }
 
-/// Chunks along each axis.
+/// Returns the number of chunks along each axis.
 fn counts(extent: &[u64], chunk: &[u64]) -> Vec<u64> {
     extent.iter().zip(chunk).map(|(extent, chunk)| extent.div_ceil(*chunk)).collect()
 }
 
-/// A number in the mixed radix of these counts, the last one fastest.
+/// Returns a number in the mixed radix `counts`, last digit fastest.
 fn digits(mut number: u64, counts: &[u64]) -> Vec<u64> {
     let mut digits: Vec<u64> = counts.iter().rev().map(|&count| digit(&mut number, count)).collect();
     digits.reverse();
@@ -66,7 +66,7 @@ fn digit(number: &mut u64, count: u64) -> u64 {
     digit
 }
 
-/// The bytes of all chunks of a dataset, whose payload is in the order of its elements.
+/// An encoder of the bytes of all chunks of a dataset; the payload is in the order of the dataset's elements.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkBytes {
     payload: Stream,
@@ -81,7 +81,7 @@ pub(crate) struct ChunkBytes {
 impl ChunkBytes {
     pub(super) fn new(grid: &ChunkGrid, payload: Stream) -> Self {
         let (mut extent, mut chunk) = (grid.extent.clone(), grid.chunk.clone());
-        // Axes that every chunk covers whole are part of the row before them.
+        // Axes that every chunk covers completely are merged into the axis before them.
         while let ([.., outer, inner], [.., chunk_outer, chunk_inner]) = (&mut extent[..], &mut chunk[..])
             && inner == chunk_inner
         {
@@ -94,7 +94,7 @@ impl ChunkBytes {
         Self { payload, extent, chunk, itemsize, chunk_bytes, position: 0, end: grid.bytes() }
     }
 
-    /// These chunks of it.
+    /// Returns an encoder of the chunks from `from` to `to`.
     pub(super) fn range(&self, from: u64, to: u64) -> Self {
         Self { position: from * self.chunk_bytes, end: to * self.chunk_bytes, ..self.clone() }
     }
@@ -103,7 +103,7 @@ impl ChunkBytes {
         self.end - self.position
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
         while !buffer.is_empty() {
             let (run, payload) = self.run();
@@ -120,7 +120,7 @@ impl ChunkBytes {
         }
     }
 
-    /// Bytes from the position on that follow each other, and where they are in the payload; zeros otherwise.
+    /// Returns the number of contiguous bytes at the position and their offset in the payload, or `None` for zeros.
     fn run(&self) -> (u64, Option<u64>) {
         let last = self.chunk.len() - 1;
         let row_bytes = self.chunk[last] * self.itemsize;

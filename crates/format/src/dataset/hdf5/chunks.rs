@@ -1,20 +1,21 @@
-//! The chunks of a dataset, and the ranges that the HDF5 library reads of them for one sample.
+//! The chunks of a dataset, and the ranges that the HDF5 library reads from them for one sample.
 
 use std::collections::VecDeque;
 
 use super::filters::Filters;
 
-/// The library's chunk cache, as h5py leaves it: an uncompressed chunk that does not fit is read in runs.
+/// Size in bytes of the library's chunk cache with h5py's settings. An uncompressed chunk that does not fit is read
+/// in runs.
 const CHUNK_CACHE: u64 = 1 << 20;
 
-/// A range that is read.
+/// A range of the file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) offset: u64,
     pub(super) len: u64,
-    /// Bytes at its beginning that belong to the sample.
+    /// Number of bytes at the beginning of the range that belong to the sample.
     pub(super) wanted: u64,
-    /// The chunk that it is, of chunks that are decoded: its first element, and a bit for each filter that was left out.
+    /// For a chunk that is decoded: its first element, and a bit for each skipped filter.
     pub(super) chunk: Option<(Vec<u64>, u32)>,
 }
 
@@ -27,27 +28,27 @@ impl Range {
 /// The chunks of a dataset.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    /// In the order of their samples.
+    /// Chunks in the order of their samples.
     pub(super) all: Vec<Chunk>,
     /// Shape of a chunk; samples are the first axis.
     pub(super) shape: Vec<u64>,
     /// Shape of the dataset.
     pub(super) extent: Vec<u64>,
     pub(super) itemsize: u64,
-    /// A chunk is only useful as a whole: it is compressed, or its content is looked at.
+    /// Chunks are only useful as a whole: they are compressed, or their content is checked.
     pub(super) whole: bool,
-    /// What decodes them, if they are.
+    /// Filters of the chunks, if they are decoded.
     pub(super) filters: Option<Filters>,
 }
 
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Its first element in the dataset.
+    /// First element of the chunk in the dataset.
     pub(super) offset: Vec<u64>,
     pub(super) address: u64,
-    /// Bytes in the file.
+    /// Stored size in bytes.
     pub(super) stored: u64,
-    /// A bit for each filter that was left out.
+    /// A bit for each skipped filter.
     pub(super) left_out: u32,
 }
 
@@ -59,7 +60,7 @@ impl From<hdf5_pure::Chunk> for Chunk {
 }
 
 impl Chunks {
-    /// Those that a sample is in.
+    /// Returns the chunks that contain a part of a sample.
     pub(super) fn of(&self, sample: u64) -> &[Chunk] {
         let each = self.shape.first().copied().unwrap_or(1).max(1);
         let first = |chunk: &Chunk| chunk.offset.first().copied().unwrap_or(0) / each;
@@ -68,7 +69,7 @@ impl Chunks {
         &self.all[from..to]
     }
 
-    /// Puts a sample's part of a chunk into the bytes of the sample.
+    /// Copies a sample's part of a chunk into the sample.
     pub(super) fn scatter(&self, first: &[u64], sample: u64, plain: &[u8], into: &mut [u8]) {
         let axes = self.shape.len();
         let row = sample.saturating_sub(first.first().copied().unwrap_or(0));
@@ -96,7 +97,7 @@ impl Chunks {
         }
     }
 
-    /// Bytes of a chunk that is not compressed.
+    /// Returns the uncompressed size of a chunk in bytes.
     pub(super) fn chunk_bytes(&self) -> u64 {
         self.stride(0).saturating_mul(self.shape.first().copied().unwrap_or(1))
     }
@@ -121,21 +122,21 @@ impl Chunks {
         }
     }
 
-    /// Bytes of a chunk from one element of an axis to the next.
+    /// Returns the number of bytes in a chunk between consecutive elements of an axis.
     fn stride(&self, axis: usize) -> u64 {
         self.shape.iter().skip(axis + 1).fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim))
     }
 
-    /// The runs of a sample in a chunk that are without a break both in the file and in the sample.
+    /// Adds the runs of a sample in a chunk that are contiguous both in the file and in the sample.
     fn runs(&self, chunk: &Chunk, row: u64, out: &mut VecDeque<Range>) {
         let axes = self.shape.len();
         let start = chunk.address.saturating_add(row.saturating_mul(self.stride(0)));
-        // Elements of an axis of the chunk that are in the dataset.
+        // Number of the chunk's elements along an axis that are inside the dataset.
         let inside = |axis: usize| {
             let first = chunk.offset.get(axis).copied().unwrap_or(0);
             self.extent.get(axis).map_or(1, |extent| extent.saturating_sub(first)).min(self.shape[axis])
         };
-        // A run goes on over every axis that the chunk covers whole.
+        // A run continues over every axis that the chunk covers completely.
         let mut last = axes - 1;
         while last > 1 && self.extent.get(last) == Some(&self.shape[last]) {
             last -= 1;
@@ -157,7 +158,7 @@ impl Chunks {
     }
 }
 
-/// Copies bytes from one place to another, as far as there are such places.
+/// Copies bytes between two buffers, if both ranges exist.
 fn copy(from: &[u8], at: u64, into: &mut [u8], to: u64, bytes: u64) {
     let range = |start: u64| Some(usize::try_from(start).ok()?..usize::try_from(start.checked_add(bytes)?).ok()?);
     if let (Some(from), Some(into)) =
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_put_together_of_its_parts_of_chunks() {
-        // Samples of 3 × 5 bytes, two of them, in chunks of 2 × 2 × 2.
+        // Two samples of 3 × 5 bytes in chunks of 2 × 2 × 2.
         let chunks = Chunks {
             all: Vec::new(),
             shape: vec![2, 2, 2],

@@ -1,6 +1,7 @@
-//! Compressed chunks. How long they get is known only after compressing, and the file's metadata come before them. So the chunks
-//! are compressed when an encoder is made, to measure them; up to a few MiB the result is kept, larger datasets are compressed
-//! again while they are written. One chunk is held, and four bytes per chunk.
+//! Compressed chunks. The size of a compressed chunk is known only after compression, but the metadata in front of
+//! the chunks contains it. The chunks are therefore compressed when an encoder is created, to measure them. Up to 4
+//! MiB the result is kept; larger datasets are compressed again while they are written. Memory is one chunk, and four
+//! bytes per chunk.
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use super::chunk_bytes::{ChunkBytes, ChunkGrid};
 use super::lzf;
 use super::options::Filter;
 
-/// Compressed bytes that are kept from measuring.
+/// Number of compressed bytes that are kept from the measurement.
 const KEPT_MAX: usize = 4 << 20;
-/// Numbers of the filters, and that they may be left out where they are of no use.
+/// Filter numbers, and the flag that a filter may be skipped for chunks that it does not make smaller.
 const GZIP: u16 = 1;
 const LZF: u16 = 32_000;
 const OPTIONAL: u16 = 1;
-/// Versions of h5py's filter and of the method, as that writes them.
+/// Versions of h5py's LZF filter and of LZF, as h5py writes them.
 const LZF_VERSION: u32 = 4;
 const LZF_METHOD: u32 = 0x0105;
 
-/// Compresses chunk after chunk.
+/// A compressor that processes one chunk after another.
 struct ChunkCompressor {
     plain_chunks: ChunkBytes,
     plain: Vec<u8>,
@@ -28,7 +29,7 @@ struct ChunkCompressor {
     is_packed: bool,
     table: lzf::Table,
     deflate: Option<Box<Compress>>,
-    /// Second byte of zlib's header, which tells the level.
+    /// Second byte of zlib's header, which encodes the level.
     flags: u8,
 }
 
@@ -64,17 +65,18 @@ impl ChunkCompressor {
         };
     }
 
-    /// The chunk as it is stored.
+    /// Returns the chunk as stored.
     fn stored(&self) -> &[u8] {
         if self.is_packed { &self.packed } else { &self.plain }
     }
 }
 
-/// A zlib stream of the input, whose header says what zlib's would; `false` if the compressor failed, which it has no reason to.
+/// Compresses to a zlib stream with zlib's own header. Returns `false` if the compressor failed, which is not
+/// expected.
 fn pack(deflate: &mut Compress, flags: u8, input: &[u8], output: &mut Vec<u8>) -> bool {
     deflate.reset();
     output.clear();
-    // Room for blocks that are stored as they are.
+    // Room for blocks that are stored uncompressed.
     output.reserve(input.len() + input.len() / 1000 + 64);
     let status = deflate.compress_vec(input, output, FlushCompress::Finish);
     if let Some(byte) = output.get_mut(1) {
@@ -84,7 +86,7 @@ fn pack(deflate: &mut Compress, flags: u8, input: &[u8], output: &mut Vec<u8>) -
 }
 
 impl Filter {
-    /// Body of the message that describes it; `None` for no filter.
+    /// Returns the body of the message that describes the filter, or `None` without a filter.
     pub(super) fn message(self, chunk_bytes: u64) -> Option<Vec<u8>> {
         // Version, number of filters.
         let mut body = vec![2, 1];
@@ -96,7 +98,7 @@ impl Filter {
                 vec![level]
             }
             Filter::Lzf => {
-                // Filters beyond the library's own have a name.
+                // Filters that are not part of the library have a name.
                 put(&[LZF, 4, OPTIONAL, 3]);
                 body.extend(b"lzf\0");
                 vec![LZF_VERSION, LZF_METHOD, chunk_bytes as u32]
@@ -107,19 +109,19 @@ impl Filter {
     }
 }
 
-/// What was measured of the chunks of a dataset.
+/// The measurements of a dataset's chunks.
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
     filter: Filter,
     chunk_bytes: u64,
-    /// Stored bytes of each chunk.
+    /// Stored size of each chunk in bytes.
     sizes: Arc<[u32]>,
-    /// All of them, if they are few.
+    /// All compressed chunks, if they are small.
     kept: Option<Arc<[u8]>>,
 }
 
 impl Measured {
-    /// Compresses all chunks.
+    /// Compresses and measures all chunks.
     pub(super) fn new(grid: &ChunkGrid, plain_chunks: &ChunkBytes, filter: Filter) -> Self {
         let chunk_bytes = grid.chunk_bytes();
         let count = grid.chunks();
@@ -137,10 +139,10 @@ impl Measured {
         Self { filter, chunk_bytes, sizes: sizes.into(), kept: kept.map(Into::into) }
     }
 
-    /// Stored bytes of a chunk, and whether the filter was left out.
+    /// Returns the stored size of a chunk in bytes, and whether the filter was skipped.
     pub(super) fn chunk(&self, number: u64) -> (u64, bool) {
         let size = u64::from(self.sizes.get(number as usize).copied().unwrap_or(0));
-        // LZF is left out where it does not shorten; deflate never is.
+        // LZF is skipped for chunks that it does not make smaller; deflate never is.
         (size, self.filter == Filter::Lzf && size == self.chunk_bytes)
     }
 
@@ -148,7 +150,7 @@ impl Measured {
         self.sizes[from as usize..to as usize].iter().map(|&size| u64::from(size)).sum()
     }
 
-    /// These chunks of a dataset, as they are stored.
+    /// Returns an encoder of the chunks from `from` to `to` as stored.
     pub(super) fn range(&self, plain_chunks: &ChunkBytes, from: u64, to: u64) -> CompressedChunks {
         let skipped = self.kept.as_ref().map_or(0, |_| self.bytes(0, from) as usize);
         let (measured, plain_chunks, left) = (self.clone(), plain_chunks.clone(), self.bytes(from, to));
@@ -156,16 +158,16 @@ impl Measured {
     }
 }
 
-/// A run of compressed chunks, made again while it is written.
+/// An encoder of a run of compressed chunks, which compresses them again unless they were kept.
 pub(crate) struct CompressedChunks {
     measured: Measured,
-    /// Of the whole dataset.
+    /// Chunks of the whole dataset.
     plain_chunks: ChunkBytes,
-    /// At the next chunk; `None` before its first byte.
+    /// Compressor at the next chunk, or `None` before its first byte.
     compressor: Option<Box<ChunkCompressor>>,
     next: u64,
     end: u64,
-    /// What was passed on of the next chunk, or of all that is kept.
+    /// Number of bytes already written of the next chunk, or of all kept chunks.
     cursor: usize,
     left: u64,
 }
@@ -176,7 +178,7 @@ impl std::fmt::Debug for CompressedChunks {
     }
 }
 
-/// A compressor cannot be copied, but it makes the same chunk again.
+/// A compressor cannot be cloned, so the clone compresses the current chunk again.
 impl Clone for CompressedChunks {
     fn clone(&self) -> Self {
         let Self { measured, plain_chunks, compressor: _, next, end, cursor, left } = self;
@@ -190,7 +192,7 @@ impl CompressedChunks {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         if let Some(kept) = &self.measured.kept {

@@ -1,14 +1,15 @@
-//! A file from its first byte to its last, part for part where the HDF5 library puts it: what `h5py.File(…, libver="latest")`
-//! does for each dataset in turn is repeated on an empty space, then the parts are written in the order of their addresses.
+//! The plan of a file, with every object at the address where the HDF5 library puts it. The operations of
+//! `h5py.File(…, libver="latest")` for each dataset are repeated on an empty allocator; then the objects are written
+//! in the order of their addresses.
 
 use dlio_config::vocabulary::DType;
 
-use super::allocator::{Allocator, Kind};
+use super::allocator::{Allocator, SpaceKind};
 use super::chunk_bytes::{ChunkBytes, ChunkGrid};
 use super::compressed_chunks::Measured;
-use super::fixed_array::{self, Index, Run};
-use super::group::{Group, Placed};
-use super::header::{Description, SUPERBLOCK, superblock};
+use super::fixed_array::{self, ChunkRun, Index};
+use super::group::{Group, PlacedBlock};
+use super::header::{DatasetHeader, SUPERBLOCK, superblock};
 use super::options::{Filter, Options, name};
 use super::source::{HEADER, SIGNATURE};
 use crate::encode::Encoder;
@@ -17,30 +18,30 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::shape::FileShape;
 
-/// A dataset and where it is.
+/// A dataset and its addresses.
 #[derive(Debug)]
 struct Dataset {
     header: u64,
     header_bytes: u64,
-    data: Data,
+    data: DataPlacement,
 }
 
 #[derive(Debug)]
-enum Data {
-    /// In one piece.
+enum DataPlacement {
+    /// One contiguous block.
     Contiguous {
         address: u64,
         bytes: u64,
     },
     Chunked {
-        runs: Vec<Run>,
+        runs: Vec<ChunkRun>,
         header: u64,
         array: u64,
     },
 }
 
-/// How the datasets of records are stored.
-struct Records<'a> {
+/// How a dataset of records is stored.
+struct RecordStorage<'a> {
     dtype: DType,
     dims: &'a [u64],
     grid: Option<&'a ChunkGrid>,
@@ -48,67 +49,68 @@ struct Records<'a> {
     index: Option<Index>,
 }
 
-impl Records<'_> {
-    fn header(&self, dataset: &Data) -> Vec<u8> {
+impl RecordStorage<'_> {
+    fn header(&self, dataset: &DataPlacement) -> Vec<u8> {
         let (filter, layout) = match (&self.index, dataset) {
-            (Some(index), Data::Chunked { header, runs, .. }) => {
+            (Some(index), DataPlacement::Chunked { header, runs, .. }) => {
                 let address = if *header > 0 { *header } else { runs.first().map_or(0, |run| run.address) };
                 (self.filter.as_deref(), index.message(address))
             }
-            (_, Data::Contiguous { address, bytes }) => (None, contiguous(*address, *bytes)),
-            (None, Data::Chunked { .. }) => (None, Vec::new()),
+            (_, DataPlacement::Contiguous { address, bytes }) => (None, contiguous(*address, *bytes)),
+            (None, DataPlacement::Chunked { .. }) => (None, Vec::new()),
         };
         let largest = self.grid.map_or(self.dims, |grid| &grid.largest);
         let (dtype, shapes) = (self.dtype, [self.dims, largest]);
-        Description { dtype, shapes, is_chunked: self.grid.is_some(), filter, layout: &layout }.header()
+        DatasetHeader { dtype, shapes, is_chunked: self.grid.is_some(), filter, layout: &layout }.header()
     }
 
-    /// Takes the space of a dataset's data.
-    fn place(&self, allocator: &mut Allocator) -> Data {
+    /// Allocates the space of a dataset's data.
+    fn place(&self, allocator: &mut Allocator) -> DataPlacement {
         let Some((grid, index)) = self.grid.zip(self.index.as_ref()) else {
             let bytes = self.dims.iter().product::<u64>() * self.dtype.itemsize();
-            return Data::Contiguous { address: allocator.take(Kind::Data, bytes), bytes };
+            return DataPlacement::Contiguous { address: allocator.allocate(SpaceKind::Data, bytes), bytes };
         };
-        let header = if grid.is_single() { 0 } else { allocator.take(Kind::Metadata, fixed_array::HEADER_BYTES) };
-        let (mut runs, mut array): (Vec<Run>, u64) = (Vec::new(), 0);
+        let header =
+            if grid.is_single() { 0 } else { allocator.allocate(SpaceKind::Metadata, fixed_array::HEADER_BYTES) };
+        let (mut runs, mut array): (Vec<ChunkRun>, u64) = (Vec::new(), 0);
         let mut behind = 0;
         for chunk in 0..grid.chunks() {
             let bytes = index.stored(chunk);
-            let address = allocator.take(Kind::Data, bytes);
+            let address = allocator.allocate(SpaceKind::Data, bytes);
             match runs.last_mut() {
                 Some(run) if address == behind => run.end = chunk + 1,
-                _ => runs.push(Run { address, first: chunk, end: chunk + 1 }),
+                _ => runs.push(ChunkRun { address, first: chunk, end: chunk + 1 }),
             }
             behind = address + bytes;
-            // The library makes the array when the first chunk is there.
+            // The library allocates the array with the first chunk.
             if chunk == 0 && header > 0 {
-                array = allocator.take(Kind::Metadata, index.array_bytes());
+                array = allocator.allocate(SpaceKind::Metadata, index.array_bytes());
             }
         }
-        Data::Chunked { runs, header, array }
+        DataPlacement::Chunked { runs, header, array }
     }
 }
 
-/// Body of the message on the layout of a dataset in one piece.
+/// Returns the body of the layout message of a contiguous dataset.
 fn contiguous(address: u64, bytes: u64) -> Vec<u8> {
     [&[4, 1], address.to_le_bytes().as_slice(), &bytes.to_le_bytes()].concat()
 }
 
-/// A file's parts and where they are.
+/// The objects of a file and their addresses.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct FilePlan {
     /// Datasets of records, then the labels.
     datasets: Vec<Dataset>,
-    /// Superblock, group and headers; the group's blocks that are read come behind the superblock,
-    /// in that order.
-    metadata: Vec<Placed>,
-    /// Blocks of the group that are read.
+    /// Superblock, group and headers. The group's blocks that are read follow the superblock, in the order in which
+    /// they are read.
+    metadata: Vec<PlacedBlock>,
+    /// Number of the group's blocks that are read.
     group: usize,
     index: Option<Index>,
     length: u64,
 }
 
-impl Plan {
+impl FilePlan {
     pub(super) fn new(
         layout: &Layout,
         options: &Options,
@@ -128,39 +130,39 @@ impl Plan {
         }
         let filter = grid.and_then(|grid| options.filter.message(grid.chunk_bytes()));
         let index = grid.map(|grid| Index::new(grid, measured));
-        let records = Records { dtype: layout.dtype, dims: &dims, grid, filter, index };
+        let records = RecordStorage { dtype: layout.dtype, dims: &dims, grid, filter, index };
         let label_dims = [shape.samples];
-        let labels = Records { dtype: DType::Int64, dims: &label_dims, grid: None, filter: None, index: None };
+        let labels = RecordStorage { dtype: DType::Int64, dims: &label_dims, grid: None, filter: None, index: None };
         Ok(Self::place(options.datasets, &records, &labels))
     }
 
-    fn place(count: u64, records: &Records, labels: &Records) -> Self {
+    fn place(count: u64, records: &RecordStorage, labels: &RecordStorage) -> Self {
         let names: Vec<String> = (0..count).map(name).chain(["labels".to_owned()]).collect();
         let mut allocator = Allocator::default();
-        allocator.take(Kind::Metadata, SUPERBLOCK);
+        allocator.allocate(SpaceKind::Metadata, SUPERBLOCK);
         let mut group = Group::new(names.iter().map(String::as_str), &mut allocator);
         let (mut datasets, mut metadata) = (Vec::with_capacity(names.len()), Vec::new());
         for (number, name) in names.into_iter().enumerate() {
             let kind = if number as u64 == count { labels } else { records };
-            // A header has the same length whatever it points at.
-            let unplaced = Data::Contiguous { address: 0, bytes: 0 };
+            // The length of a header does not depend on the addresses in it.
+            let unplaced = DataPlacement::Contiguous { address: 0, bytes: 0 };
             let nowhere = match kind.grid {
-                Some(_) => Data::Chunked { runs: Vec::new(), header: 0, array: 0 },
+                Some(_) => DataPlacement::Chunked { runs: Vec::new(), header: 0, array: 0 },
                 None => unplaced,
             };
             let header_bytes = kind.header(&nowhere).len() as u64;
-            let header = allocator.take(Kind::Metadata, header_bytes);
+            let header = allocator.allocate(SpaceKind::Metadata, header_bytes);
             group.link(name, header, &mut allocator);
             let data = kind.place(&mut allocator);
             metadata.push((header, kind.header(&data)));
-            if let (Some(index), Data::Chunked { header, array, .. }) = (&kind.index, &data)
+            if let (Some(index), DataPlacement::Chunked { header, array, .. }) = (&kind.index, &data)
                 && *header > 0
             {
                 metadata.push((*header, index.header(*array)));
             }
             datasets.push(Dataset { header, header_bytes, data });
         }
-        allocator.settle();
+        allocator.free_blocks();
         let (blocks, others) = group.finish(&mut allocator);
         let group = blocks.len();
         let mut plan = Self { datasets, metadata: Vec::new(), group, index: records.index.clone(), length: 0 };
@@ -171,13 +173,13 @@ impl Plan {
         plan
     }
 
-    /// End of the last part.
+    /// Returns the end of the last object in bytes.
     fn end(&self) -> u64 {
         let metadata = self.metadata.iter().map(|(address, bytes)| address + bytes.len() as u64);
         let data = self.datasets.iter().map(|dataset| match &dataset.data {
-            Data::Contiguous { address, bytes } => address + bytes,
-            Data::Chunked { runs, array, .. } => {
-                let stored = |run: &Run| match &self.index {
+            DataPlacement::Contiguous { address, bytes } => address + bytes,
+            DataPlacement::Chunked { runs, array, .. } => {
+                let stored = |run: &ChunkRun| match &self.index {
                     Some(index) => (run.first..run.end).map(|chunk| index.stored(chunk)).sum(),
                     None => 0,
                 };
@@ -190,22 +192,22 @@ impl Plan {
     }
 }
 
-/// Reading a file of this plan.
-impl Plan {
-    /// Length of the file.
+/// Ranges and addresses for reading a file of this plan.
+impl FilePlan {
+    /// Returns the length of the file in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where a dataset of records in one piece begins.
+    /// Returns the address of a contiguous dataset of records.
     pub(super) fn address(&self, dataset: u64) -> u64 {
         match self.datasets.get(dataset as usize).map(|dataset| &dataset.data) {
-            Some(Data::Contiguous { address, .. }) => *address,
+            Some(DataPlacement::Contiguous { address, .. }) => *address,
             _ => 0,
         }
     }
 
-    /// The ranges that the library reads to open the file and its first dataset.
+    /// Returns the ranges that the library reads to open the file and its first dataset: (offset, length) in bytes.
     pub(super) fn first_ranges(&self) -> Vec<(u64, u64)> {
         let superblock = [(0, SIGNATURE.len() as u64), (0, SUPERBLOCK), (SUPERBLOCK, HEADER)];
         let group = self.metadata.iter().skip(2).take(self.group - 1);
@@ -213,7 +215,7 @@ impl Plan {
         superblock.into_iter().chain(group).chain(self.header_ranges(0)).collect()
     }
 
-    /// The ranges that it reads to open a dataset: what may be all of its header, then the rest.
+    /// Returns the ranges that the library reads to open a dataset: the first 512 bytes of its header, then the rest.
     pub(super) fn header_ranges(&self, dataset: u64) -> Vec<(u64, u64)> {
         let Some(&Dataset { header, header_bytes, .. }) = self.datasets.get(dataset as usize) else {
             return Vec::new();
@@ -222,7 +224,7 @@ impl Plan {
         [(header, HEADER)].into_iter().chain(rest).collect()
     }
 
-    /// Whether these bytes of a file are those of this plan, as far as they are metadata.
+    /// Returns whether the metadata in these bytes of a file agree with this plan.
     pub(super) fn agrees(&self, offset: u64, bytes: &[u8]) -> bool {
         let end = offset + bytes.len() as u64;
         self.metadata.iter().filter(|(address, block)| *address < end && offset < address + block.len() as u64).all(
@@ -235,9 +237,9 @@ impl Plan {
     }
 }
 
-/// Writing it.
-impl Plan {
-    /// The file, whose payload in each dataset is the same, as in the reference.
+/// The encoder of a file of this plan.
+impl FilePlan {
+    /// Returns the encoder of the file. All datasets have the same payload, as in the reference.
     pub(super) fn encoder(
         self,
         payload: &crate::payload::Stream,
@@ -248,9 +250,11 @@ impl Plan {
         let labels = self.datasets.len() - 1;
         for (number, dataset) in self.datasets.iter().enumerate() {
             match &dataset.data {
-                Data::Contiguous { address, bytes } if number == labels => parts.push((*address, Piece::zeros(*bytes))),
-                Data::Contiguous { address, .. } => parts.push((*address, Piece::payload(payload.clone()))),
-                Data::Chunked { runs, header, array } => {
+                DataPlacement::Contiguous { address, bytes } if number == labels => {
+                    parts.push((*address, Piece::zeros(*bytes)))
+                }
+                DataPlacement::Contiguous { address, .. } => parts.push((*address, Piece::payload(payload.clone()))),
+                DataPlacement::Chunked { runs, header, array } => {
                     for run in runs {
                         let piece = match (tiles, measured) {
                             (Some(tiles), Some(measured)) => {
@@ -298,6 +302,6 @@ pub(super) fn encoder(
         (Some(grid), Some(tiles), filter) => Some(Measured::new(grid, tiles, filter)),
         _ => None,
     };
-    let plan = Plan::new(layout, options, shape, grid, measured.as_ref())?;
+    let plan = FilePlan::new(layout, options, shape, grid, measured.as_ref())?;
     Ok(plan.encoder(&payload, tiles.as_ref(), measured.as_ref()))
 }

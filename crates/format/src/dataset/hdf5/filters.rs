@@ -1,4 +1,4 @@
-//! Undoing the filters of chunks: deflate, shuffle, Fletcher's checksum and LZF. One chunk is held at a time.
+//! Decoding of chunk filters: deflate, shuffle, Fletcher-32 and LZF, one chunk at a time.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -8,23 +8,23 @@ const DEFLATE: u16 = 1;
 const SHUFFLE: u16 = 2;
 const FLETCHER32: u16 = 3;
 const LZF: u16 = 32_000;
-/// Bytes of the checksum behind a chunk.
+/// Length in bytes of the checksum after a chunk.
 const CHECKSUM_BYTES: usize = 4;
-/// Words whose sums fit into 32 bits before they are folded.
+/// Number of words whose sums fit into 32 bits before they are folded.
 const WORDS: usize = 360;
 
-/// The filters of a dataset.
+/// The filter pipeline of a dataset.
 pub(super) enum Filters {
-    /// In the order in which they were applied.
+    /// Filters that are decoded here, in the order in which they were applied.
     Known(Vec<Filter>),
-    /// Others: the parser of the file knows them.
+    /// A pipeline with other filters, which hdf5-pure decodes.
     Foreign(hdf5_pure::Dataset),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
     Deflate,
-    /// Bytes of elements of this size are sorted by their place in them.
+    /// The bytes of elements of this size are grouped by their position in the element.
     Shuffle(usize),
     Fletcher32,
     Lzf,
@@ -56,26 +56,26 @@ impl Filters {
     }
 }
 
-/// Undoes filters, with buffers that it keeps.
+/// A decoder of filter pipelines, which reuses its buffers.
 #[derive(Default)]
-pub(super) struct Unpacker {
+pub(super) struct FilterDecoder {
     plain: Vec<u8>,
     next: Vec<u8>,
     inflater: Option<Box<Decompress>>,
 }
 
-impl std::fmt::Debug for Unpacker {
+impl std::fmt::Debug for FilterDecoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unpacker").field("plain", &self.plain.len()).finish_non_exhaustive()
+        f.debug_struct("FilterDecoder").field("plain", &self.plain.len()).finish_non_exhaustive()
     }
 }
 
-impl Unpacker {
-    /// The chunk of so many bytes that was stored; `left_out` has a bit for each filter that was not applied to it.
+impl FilterDecoder {
+    /// Decodes a stored chunk to `bytes` bytes; `left_out` has a bit for each filter that was skipped.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub(super) fn unpack(
+    /// Returns a description of the damage.
+    pub(super) fn decode(
         &mut self,
         filters: &[Filter],
         left_out: u32,
@@ -93,13 +93,13 @@ impl Unpacker {
             self.next.clear();
             match filter {
                 Filter::Deflate => {
-                    // Checksums of filters before this one are in it.
+                    // The input contains the checksums of earlier filters.
                     let sums = filters[..number].iter().filter(|filter| **filter == Filter::Fletcher32).count();
                     let inflater = self.inflater.get_or_insert_with(|| Box::new(Decompress::new(true)));
                     inflate(inflater, input, whole.saturating_add(sums * CHECKSUM_BYTES), &mut self.next)?;
                 }
-                Filter::Shuffle(itemsize) => sort_back(input, *itemsize, &mut self.next),
-                Filter::Fletcher32 => self.next.extend_from_slice(summed(input)?),
+                Filter::Shuffle(itemsize) => unshuffle(input, *itemsize, &mut self.next),
+                Filter::Fletcher32 => self.next.extend_from_slice(strip_fletcher32(input)?),
                 Filter::Lzf => lzf::expand(input, whole, &mut self.next)?,
             }
             std::mem::swap(&mut self.plain, &mut self.next);
@@ -115,7 +115,7 @@ impl Unpacker {
 
 fn inflate(inflater: &mut Decompress, input: &[u8], most: usize, output: &mut Vec<u8>) -> Result<(), String> {
     inflater.reset(true);
-    // The decoder looks at the end of the stream only while there is room.
+    // The decoder notices the end of the stream only if there is room in the output.
     let room = most.saturating_add(1);
     output.try_reserve(room).map_err(|error| format!("a chunk of {most} bytes: {error}"))?;
     let status = inflater.decompress_vec(input, output, FlushDecompress::Finish).map_err(|error| error.to_string())?;
@@ -128,14 +128,14 @@ fn inflate(inflater: &mut Decompress, input: &[u8], most: usize, output: &mut Ve
     }
 }
 
-fn sort_back(input: &[u8], itemsize: usize, output: &mut Vec<u8>) {
+fn unshuffle(input: &[u8], itemsize: usize, output: &mut Vec<u8>) {
     if itemsize <= 1 {
         output.extend_from_slice(input);
         return;
     }
     let items = input.len() / itemsize;
     output.resize(input.len(), 0);
-    // Bytes behind the last whole element stay where they are.
+    // Bytes after the last whole element stay in place.
     let (sorted, rest) = input.split_at(items * itemsize);
     for (place, bytes) in sorted.chunks_exact(items.max(1)).enumerate() {
         for (item, byte) in bytes.iter().enumerate() {
@@ -145,8 +145,8 @@ fn sort_back(input: &[u8], itemsize: usize, output: &mut Vec<u8>) {
     output[items * itemsize..].copy_from_slice(rest);
 }
 
-/// The bytes in front of their checksum.
-fn summed(input: &[u8]) -> Result<&[u8], String> {
+/// Verifies the checksum at the end of `input` and returns the bytes before it.
+fn strip_fletcher32(input: &[u8]) -> Result<&[u8], String> {
     let Some((bytes, stored)) = input.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(format!("{} bytes, too few for a checksum", input.len()));
     };
@@ -154,7 +154,7 @@ fn summed(input: &[u8]) -> Result<&[u8], String> {
     if found == stored { Ok(bytes) } else { Err(format!("checksum {found:#010x} of the bytes, {stored:#010x} stored")) }
 }
 
-/// Fletcher's checksum over big-endian words of 16 bits, as the HDF5 library computes it.
+/// Returns the Fletcher-32 checksum over big-endian words of 16 bits, as the HDF5 library computes it.
 fn fletcher32(bytes: &[u8]) -> u32 {
     let (mut first, mut second) = (0_u32, 0_u32);
     let fold = |sum: u32| (sum & 0xFFFF) + (sum >> 16);
@@ -181,23 +181,23 @@ mod tests {
 
     #[test]
     fn filters_are_undone_from_the_last_to_the_first_but_for_those_left_out() {
-        // Four numbers of two bytes, low bytes first, then high ones.
+        // Four numbers of two bytes: low bytes first, then high bytes.
         let (plain, sorted) = ([1, 10, 2, 20, 3, 30, 4, 40], [1, 2, 3, 4, 10, 20, 30, 40]);
         let with_sum = [&sorted[..], &fletcher32(&sorted).to_le_bytes()].concat();
         let filters = [Filter::Shuffle(2), Filter::Fletcher32, Filter::Deflate];
-        let mut unpacker = Unpacker::default();
-        assert_eq!(unpacker.unpack(&filters, 0, &deflated(&with_sum), 8).unwrap(), plain);
-        assert_eq!(unpacker.unpack(&filters, 0b100, &with_sum, 8).unwrap(), plain);
-        assert_eq!(unpacker.unpack(&filters, 0b110, &sorted, 8).unwrap(), plain);
-        assert_eq!(unpacker.unpack(&filters, 0b111, &plain, 8).unwrap(), plain);
-        assert_eq!(unpacker.unpack(&[], 0, &plain, 8).unwrap(), plain);
+        let mut decoder = FilterDecoder::default();
+        assert_eq!(decoder.decode(&filters, 0, &deflated(&with_sum), 8).unwrap(), plain);
+        assert_eq!(decoder.decode(&filters, 0b100, &with_sum, 8).unwrap(), plain);
+        assert_eq!(decoder.decode(&filters, 0b110, &sorted, 8).unwrap(), plain);
+        assert_eq!(decoder.decode(&filters, 0b111, &plain, 8).unwrap(), plain);
+        assert_eq!(decoder.decode(&[], 0, &plain, 8).unwrap(), plain);
     }
 
     #[test]
     fn damaged_chunks_are_told_apart() {
-        let mut unpacker = Unpacker::default();
+        let mut decoder = FilterDecoder::default();
         let packed = deflated(&[7; 1000]);
-        let mut said = |filter, stored: &[u8], bytes| unpacker.unpack(&[filter], 0, stored, bytes).unwrap_err();
+        let mut said = |filter, stored: &[u8], bytes| decoder.decode(&[filter], 0, stored, bytes).unwrap_err();
         assert!(said(Filter::Deflate, &packed[..packed.len() - 6], 1000).contains("without an end"));
         assert!(said(Filter::Deflate, &packed, 999).contains("999"));
         assert_eq!(said(Filter::Deflate, &packed, 1001), "1000 bytes where a chunk has 1001");

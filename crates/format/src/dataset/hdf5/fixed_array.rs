@@ -1,29 +1,30 @@
-//! The index of a chunked dataset, as HDF5 1.14 stores it with the latest format bounds: a dataset that is one chunk has none, any
-//! other one a fixed array of addresses over its largest extent, in pages where it is long. The array is made page by page.
+//! The chunk index of a dataset, as HDF5 1.14 stores it with the latest format bounds. A dataset with a single chunk
+//! has no index. Any other dataset has a fixed array of addresses over its maximum shape, with pages if the array is
+//! long. The array is generated page by page.
 
 use super::chunk_bytes::ChunkGrid;
 use super::compressed_chunks::Measured;
 use super::header::{UNDEFINED, with_checksum};
 use crate::buffer::Batch;
 
-/// Entries of a page; an array of no more has no pages.
+/// Binary logarithm of the number of entries in a page; a shorter array has no pages.
 const PAGE_BITS: u8 = 10;
 const PAGE: u64 = 1 << PAGE_BITS;
 pub(super) const HEADER_BYTES: u64 = 28;
-/// Signature, version, client and address of the header.
+/// Length in bytes of signature, version, client and header address.
 const PREFIX_BYTES: u64 = 14;
 const CHECKSUM_BYTES: u64 = 4;
 
-/// Chunks that lie one behind another.
+/// A run of chunks that are contiguous in the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+pub(super) struct ChunkRun {
     pub(super) address: u64,
     pub(super) first: u64,
-    /// Number of the chunk behind the last.
+    /// Number of the first chunk after the run.
     pub(super) end: u64,
 }
 
-/// How the index of a grid is written.
+/// The index of a chunk grid.
 #[derive(Debug, Clone)]
 pub(super) struct Index {
     grid: ChunkGrid,
@@ -35,18 +36,18 @@ impl Index {
         Self { grid: grid.clone(), measured: measured.cloned() }
     }
 
-    /// Stored bytes of a chunk.
+    /// Returns the stored size of a chunk in bytes.
     pub(super) fn stored(&self, chunk: u64) -> u64 {
         self.measured.as_ref().map_or(self.grid.chunk_bytes(), |measured| measured.chunk(chunk).0)
     }
 
-    /// Bytes that tell the stored size of a chunk: one more than its plain size needs.
+    /// Returns the width in bytes of a chunk's stored size: one more than its plain size needs.
     fn size_width(&self) -> usize {
         (1 + (self.grid.chunk_bytes().max(1).ilog2() as usize + 8) / 8).min(8)
     }
 
     fn entry_bytes(&self) -> u64 {
-        // Address; for compressed chunks also size and the mask of filters that were left out.
+        // Address; for compressed chunks also the size and the mask of skipped filters.
         8 + if self.measured.is_some() { self.size_width() as u64 + 4 } else { 0 }
     }
 
@@ -55,7 +56,7 @@ impl Index {
         if entries > PAGE { entries.div_ceil(PAGE) } else { 0 }
     }
 
-    /// Bytes of the array.
+    /// Returns the length of the array in bytes.
     pub(super) fn array_bytes(&self) -> u64 {
         let pages = self.pages();
         PREFIX_BYTES
@@ -64,7 +65,7 @@ impl Index {
             + self.grid.entries().saturating_mul(self.entry_bytes())
     }
 
-    /// Body of the message on the layout, with the address of the index, or of the only chunk.
+    /// Returns the body of the layout message, with the address of the index or of the only chunk.
     pub(super) fn message(&self, address: u64) -> Vec<u8> {
         let dims = || self.grid.chunk.iter().chain([&self.grid.itemsize]);
         let width = dims().map(|dim| (64 - dim.leading_zeros()).div_ceil(8)).max().unwrap_or(1) as usize;
@@ -86,12 +87,12 @@ impl Index {
         body
     }
 
-    /// Whether the array has compressed chunks.
+    /// Returns the client id: 1 for compressed chunks, 0 for others.
     fn client(&self) -> u8 {
         u8::from(self.measured.is_some())
     }
 
-    /// The header of the array.
+    /// Returns the header of the array.
     pub(super) fn header(&self, array: u64) -> Vec<u8> {
         let mut bytes = b"FAHD\0".to_vec();
         bytes.extend([self.client(), self.entry_bytes() as u8, PAGE_BITS]);
@@ -100,8 +101,8 @@ impl Index {
         with_checksum(bytes)
     }
 
-    /// The array itself.
-    pub(super) fn array(&self, header: u64, runs: &[Run]) -> FixedArray {
+    /// Returns the encoder of the array.
+    pub(super) fn array(&self, header: u64, runs: &[ChunkRun]) -> FixedArray {
         let mut prefix = b"FADB\0".to_vec();
         prefix.push(self.client());
         prefix.extend(header.to_le_bytes());
@@ -127,19 +128,19 @@ impl Index {
         array
     }
 
-    /// Whether a page has a chunk; the library does not write others.
+    /// Returns whether a page contains a chunk; the library does not write other pages.
     fn page_is_used(&self, page: u64) -> bool {
         let end = ((page + 1) * PAGE).min(self.grid.entries());
         (page * PAGE..end).any(|entry| self.grid.is_present(entry))
     }
 }
 
-/// The bytes of a fixed array.
+/// An encoder of a fixed array.
 #[derive(Debug, Clone)]
 pub(crate) struct FixedArray {
     index: Index,
-    runs: Vec<Run>,
-    /// The next entry, and the next chunk that is there: its number, address and run.
+    runs: Vec<ChunkRun>,
+    /// Number of the next entry.
     entry: u64,
     next: (u64, u64, usize),
     out: Batch,
@@ -151,7 +152,7 @@ impl FixedArray {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         let mut out = std::mem::take(&mut self.out);

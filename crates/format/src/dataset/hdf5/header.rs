@@ -5,7 +5,7 @@ use dlio_config::vocabulary::DType;
 use super::lookup3::checksum;
 
 pub(super) const SUPERBLOCK: u64 = 48;
-/// Message space of a dataset's header, at least.
+/// Minimum space for messages in a dataset's header, in bytes.
 const DATASET_SPACE: usize = 256;
 pub(super) const UNDEFINED: [u8; 8] = [0xFF; 8];
 
@@ -21,15 +21,15 @@ pub(super) mod message {
     pub(in super::super) const GROUP_INFO: u8 = 10;
     pub(super) const FILTERS: u8 = 11;
     pub(in super::super) const CONTINUATION: u8 = 16;
-    /// Flag: the message does not change.
+    /// Flag: the message is constant.
     pub(in super::super) const CONSTANT: u8 = 1;
 }
 
-/// Messages of an object header under construction.
+/// The messages of an object header under construction.
 #[derive(Default)]
-pub(super) struct Messages(pub(super) Vec<u8>);
+pub(super) struct HeaderMessages(pub(super) Vec<u8>);
 
-impl Messages {
+impl HeaderMessages {
     pub(super) fn push(&mut self, kind: u8, flags: u8, body: &[u8]) {
         self.0.push(kind);
         self.0.extend((body.len() as u16).to_le_bytes());
@@ -37,7 +37,7 @@ impl Messages {
         self.0.extend_from_slice(body);
     }
 
-    /// Fills the space that is left with a NIL message, or with a gap where that is too short for one.
+    /// Fills the remaining space with a NIL message, or with a gap if the space is too small for a message.
     pub(super) fn pad(&mut self, space: usize) {
         match space.saturating_sub(self.0.len()) {
             left @ 0..4 => self.0.resize(self.0.len() + left, 0),
@@ -46,30 +46,30 @@ impl Messages {
     }
 }
 
-/// A dataset as its header describes it.
-pub(super) struct Description<'a> {
+/// The properties of a dataset that its header describes.
+pub(super) struct DatasetHeader<'a> {
     pub(super) dtype: DType,
-    /// Its shape, then the largest.
+    /// Current shape, then maximum shape.
     pub(super) shapes: [&'a [u64]; 2],
     pub(super) is_chunked: bool,
-    /// Body of the message on its filter.
+    /// Body of the filter message.
     pub(super) filter: Option<&'a [u8]>,
-    /// Body of the message on where its data are.
+    /// Body of the layout message.
     pub(super) layout: &'a [u8],
 }
 
-impl Description<'_> {
-    /// The object header.
+impl DatasetHeader<'_> {
+    /// Returns the object header.
     pub(super) fn header(&self) -> Vec<u8> {
-        let mut messages = Messages::default();
+        let mut messages = HeaderMessages::default();
         let mut dataspace = vec![2, self.shapes[0].len() as u8, 1, 1];
         for dim in self.shapes.concat() {
             dataspace.extend(dim.to_le_bytes());
         }
         messages.push(message::DATASPACE, 0, &dataspace);
         messages.push(message::DATATYPE, message::CONSTANT, &datatype(self.dtype));
-        // Version 3; space is allocated late (for chunks: as it is written), the fill value is written if set and is the
-        // default.
+        // Version 3; space is allocated late (for chunks: incrementally), the fill value is written if set, and it is
+        // the default.
         messages.push(message::FILL_VALUE, message::CONSTANT, &[3, if self.is_chunked { 0x0B } else { 0x0A }]);
         if let Some(filter) = self.filter {
             messages.push(message::FILTERS, message::CONSTANT, filter);
@@ -77,7 +77,7 @@ impl Description<'_> {
         messages.push(message::LAYOUT, 0, self.layout);
         messages.pad(DATASET_SPACE);
         let size = messages.0.len();
-        // The library gives datasets a two-byte size even where one byte would do.
+        // The library uses a two-byte size for datasets even if one byte is enough.
         let (flags, width) = if size > 0xFFFF { (2, 4) } else { (1, 2) };
         let mut bytes = b"OHDR\x02".to_vec();
         bytes.push(flags);
@@ -87,14 +87,14 @@ impl Description<'_> {
     }
 }
 
-/// Appends the checksum of a block.
+/// Appends the checksum of `block` to it.
 pub(super) fn with_checksum(mut block: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&block);
     block.extend(sum.to_le_bytes());
     block
 }
 
-/// The superblock of a file of this length.
+/// Returns the superblock of a file of `end` bytes.
 pub(super) fn superblock(end: u64) -> Vec<u8> {
     // Version 3, offsets and lengths of 8 bytes, no flags.
     let mut bytes = b"\x89HDF\r\n\x1a\n\x03\x08\x08\x00".to_vec();
@@ -105,7 +105,7 @@ pub(super) fn superblock(end: u64) -> Vec<u8> {
     with_checksum(bytes)
 }
 
-/// The datatype message of an element type, little-endian.
+/// Returns the datatype message of an element type, little-endian.
 fn datatype(dtype: DType) -> Vec<u8> {
     let size = dtype.itemsize() as u8;
     let bits = size * 8;

@@ -1,6 +1,6 @@
-//! Bob Jenkins' lookup3 (`hashlittle`, initial value 0): the checksum of HDF5's metadata.
+//! Bob Jenkins' lookup3 (`hashlittle` with initial value 0), which is the checksum of HDF5 metadata.
 
-/// The checksum of a block of metadata.
+/// Returns the checksum of a metadata block.
 pub(super) fn checksum(bytes: &[u8]) -> u32 {
     let start = 0xDEAD_BEEF_u32.wrapping_add(bytes.len() as u32);
     let mut state = [start; 3];

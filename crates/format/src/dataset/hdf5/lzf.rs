@@ -1,20 +1,21 @@
-//! LZF compression, as h5py's filter 32000 has it: literal runs and references to the last 8 KiB.
+//! LZF compression as h5py's filter 32000 implements it: literal runs and references into the last 8 KiB.
 
-/// Entries of the table of last positions.
+/// Binary logarithm of the size of the table of last positions.
 const TABLE_BITS: u32 = 14;
-/// Farthest and longest reference, longest literal run.
+/// Maximum distance and length of a reference, and maximum length of a literal run, in bytes.
 const DISTANCE_MAX: usize = 1 << 13;
 const MATCH_MAX: usize = 264;
 const LITERALS_MAX: usize = 32;
-/// Shortest reference that is written.
+/// Minimum length of a reference in bytes.
 const MATCH_MIN: usize = 3;
 /// A reference whose length does not fit into three bits has another byte.
 const SHORT: usize = 7;
 
-/// Where three bytes of this hash were last.
+/// Last position of three bytes, by their hash.
 pub(super) type Table = Vec<u32>;
 
-/// Compresses input of less than 4 GiB to output; `false` if the output would not be shorter, which is then worthless.
+/// Compresses less than 4 GiB of input. Returns `false` if the output would not be shorter than the input; the output
+/// is then invalid.
 pub(super) fn compress(input: &[u8], table: &mut Table, output: &mut Vec<u8>) -> bool {
     output.clear();
     table.clear();
@@ -43,10 +44,10 @@ pub(super) fn compress(input: &[u8], table: &mut Table, output: &mut Vec<u8>) ->
     output.len() < input.len()
 }
 
-/// Expands compressed bytes to output, of at most so many.
+/// Expands `packed` to at most `most` bytes of output.
 ///
 /// # Errors
-/// What is wrong with them.
+/// Returns a description of the damage.
 pub(super) fn expand(mut packed: &[u8], most: usize, output: &mut Vec<u8>) -> Result<(), String> {
     let cut = || "LZF data that end in the middle".to_owned();
     while let [control, rest @ ..] = packed {

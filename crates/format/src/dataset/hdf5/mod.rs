@@ -1,14 +1,14 @@
 //! HDF5 as h5py writes it with the latest file-format bounds: datasets `records_0`, `records_1`, … and `labels`.
 //!
-//! Every file is laid out here, part for part as the HDF5 library would, and streamed: an encoder holds the metadata, of
-//! compressed files one chunk and four bytes per chunk, and the index of chunks page by page.
+//! This crate lays out every file as the HDF5 library would, and streams it. An encoder holds the metadata; for
+//! compressed files also one chunk and four bytes per chunk; and one page of the chunk index at a time.
 
 mod allocator;
 pub(crate) mod chunk_bytes;
-mod chunked;
+mod chunk_shape;
 mod chunks;
 pub(crate) mod compressed_chunks;
-mod content;
+mod content_check;
 mod file_plan;
 mod filters;
 pub(crate) mod fixed_array;
@@ -17,10 +17,10 @@ mod header;
 mod lookup3;
 mod lzf;
 pub(crate) mod options;
-mod paged;
-mod place;
+mod paged_index;
 mod read;
 mod source;
+mod storage_layout;
 
 use crate::encode::Encoder;
 use crate::error::Error;
@@ -39,8 +39,8 @@ pub(crate) fn encoder(layout: &Layout, options: &Options, shape: &FileShape) -> 
         return refuse("an axis has length 0 (after division by num_dset_per_record)");
     }
     if dims.len() > 32 {
-        return refuse("HDF5 allows 31 axes beside the samples");
+        return refuse("HDF5 allows at most 31 axes besides the sample axis");
     }
-    let grid = if options.is_contiguous() { None } else { Some(chunked::grid(layout, options, shape)?) };
+    let grid = if options.is_contiguous() { None } else { Some(chunk_shape::grid(layout, options, shape)?) };
     file_plan::encoder(layout, options, shape, grid.as_ref())
 }

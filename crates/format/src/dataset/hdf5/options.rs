@@ -5,19 +5,19 @@ use dlio_config::workload::Dataset;
 use crate::error::Error;
 use crate::shape::FileShape;
 
-/// The options of the data set that only HDF5 has.
+/// The options that only HDF5 files have.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// `record_dims` is given: then a first axis of 1 is dropped.
+    /// Whether `record_dims` is set; then a first axis of length 1 is dropped.
     explicit_dims: bool,
-    /// Datasets that a record is cut into.
+    /// Number of datasets that a record is split into.
     pub(crate) datasets: u64,
     pub(crate) chunk_dims: Vec<u64>,
     pub(crate) max_shape: Vec<u64>,
     pub(crate) filter: Filter,
 }
 
-/// Compression of the records.
+/// Compression filter of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filter {
     None,
@@ -40,7 +40,7 @@ impl Options {
             Some(other) => {
                 return Err(Error::Option {
                     option: format!("dataset.compression: {other}"),
-                    reason: "HDF5 has no such filter here; use gzip or lzf, or leave the key out".to_owned(),
+                    reason: "this HDF5 filter is not supported; use gzip or lzf, or omit the key".to_owned(),
                 });
             }
         };
@@ -56,7 +56,7 @@ impl Options {
         Ok(Self { explicit_dims, datasets, chunk_dims, max_shape, filter })
     }
 
-    /// Shape of one sample in each dataset.
+    /// Returns the shape of one sample in each dataset.
     pub(crate) fn sample_dims(&self, dims: &[u64]) -> Vec<u64> {
         let mut dims = dims.to_vec();
         if self.explicit_dims && !dims.is_empty() {
@@ -68,7 +68,7 @@ impl Options {
         dims
     }
 
-    /// Shape of each dataset of a file: the sample axis is the first.
+    /// Returns the shape of each dataset of a file; the first axis is the sample axis.
     pub(super) fn dataset_shape(&self, shape: &FileShape) -> Vec<u64> {
         let mut dims = self.sample_dims(shape.dims);
         dims.insert(0, shape.samples);
@@ -80,7 +80,7 @@ impl Options {
     }
 }
 
-/// Name of a dataset of records.
+/// Returns the name of a dataset of records.
 pub(super) fn name(index: u64) -> String {
     format!("records_{index}")
 }

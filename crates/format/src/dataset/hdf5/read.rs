@@ -1,8 +1,8 @@
-//! Reading samples: metadata through hdf5-pure over the ranges read so far, then the ranges of the sample, dataset by
-//! dataset, each range as the HDF5 library reads it.
+//! A reader of HDF5 samples. hdf5-pure parses the metadata from the ranges read so far; then the reader reads the
+//! ranges of the sample, dataset by dataset, each range as the HDF5 library reads it.
 //!
-//! A range that the parser misses is asked for and the parser runs again. Files of this program's own layout are recognised
-//! by the bytes that are read and need neither parser nor retry.
+//! If the parser needs a range that is missing, the reader requests it and runs the parser again. Files with this
+//! program's own layout are recognised by their bytes and need neither the parser nor repeated runs.
 
 use crate::buffer::clamp;
 use std::collections::VecDeque;
@@ -10,85 +10,85 @@ use std::collections::VecDeque;
 use hdf5_pure::File;
 
 use super::chunks::{Chunks, Range};
-use super::content::{Content, Sample};
-use super::file_plan::Plan;
+use super::content_check::{ContentCheck, Sample};
+use super::file_plan::FilePlan;
 use super::filters::Filters;
 use super::options::{Options, name};
-use super::paged::{Paged, Pages};
-use super::place::Place;
-use super::source::{METADATA_MAX, SIGNATURE, SUPERBLOCK, Sparse};
+use super::paged_index::{PagedArray, PagedChunks};
+use super::source::{METADATA_MAX, SIGNATURE, SUPERBLOCK, SparseSource};
+use super::storage_layout::StorageLayout;
+use crate::check_level::CheckLevel;
 use crate::error::Error;
 use crate::error::excerpt;
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// Most ranges of metadata: each costs another run of the parser.
+/// Maximum number of metadata ranges; each costs another run of the parser.
 const RANGES_MAX: usize = 4096;
 
-/// What the reader does next.
+/// What the reader reads next.
 #[derive(Debug)]
 enum Stage {
-    /// Reading a range of metadata.
+    /// A range of metadata.
     Metadata { offset: u64, len: u64, bytes: Vec<u8> },
-    /// Reading the ranges of the sample; this much of the first one has passed.
+    /// The ranges of the sample; `taken` bytes of the first range have been read.
     Samples { taken: u64 },
 }
 
-/// Reads samples of one open file.
+/// A reader of the samples of one open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// Shape of each dataset of records; with `as_found`, that of the first one once it is known.
+    /// Shape of each dataset of records; with `as_found`, that of the first dataset once it is known.
     shape: Vec<u64>,
     as_found: bool,
     mismatch: Mismatch,
     itemsize: u64,
     datasets: u64,
-    /// The file as this program lays it out, as long as what was read is that.
-    own: Option<Plan>,
-    /// Ranges of its metadata that come next.
+    /// The file as this program lays it out, as long as the bytes read agree with it.
+    own: Option<FilePlan>,
+    /// Ranges of its metadata that remain to be read.
     own_ranges: VecDeque<(u64, u64)>,
-    source: Sparse,
-    /// Of the first datasets; a dataset is looked up when its turn comes.
-    places: Vec<Place>,
+    source: SparseSource,
+    /// Storage layouts of the first datasets; the layout of a dataset is determined when it is needed.
+    layouts: Vec<StorageLayout>,
     stage: Stage,
     ranges: VecDeque<Range>,
     aim: Option<u64>,
-    /// The dataset of the sample aimed at that is read.
+    /// The dataset that is being read for the selected sample.
     dataset: u64,
-    /// Chunks of its sample whose ranges were found.
+    /// Number of the sample's chunks in that dataset whose ranges are known.
     cursor: u64,
-    /// The block of its index that comes next.
+    /// Range of the next index block to read.
     block: Option<(u64, u64)>,
-    content: Content,
+    content: ContentCheck,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+    pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, check_level: CheckLevel) -> Self {
         let own = if options.is_contiguous() && !layout.as_found {
-            Plan::new(layout, options, shape, None, None).ok()
+            FilePlan::new(layout, options, shape, None, None).ok()
         } else {
             None
         };
         Self {
             shape: options.dataset_shape(shape),
             as_found: layout.as_found,
-            mismatch: layout.mismatch(shape, scrutiny),
+            mismatch: layout.mismatch(shape, check_level),
             itemsize: layout.dtype.itemsize(),
             datasets: options.datasets,
-            own_ranges: own.as_ref().map(Plan::first_ranges).unwrap_or_default().into(),
+            own_ranges: own.as_ref().map(FilePlan::first_ranges).unwrap_or_default().into(),
             own,
-            source: Sparse::default(),
-            places: Vec::new(),
+            source: SparseSource::default(),
+            layouts: Vec::new(),
             stage: Stage::Metadata { offset: 0, len: SIGNATURE.len() as u64, bytes: Vec::new() },
             ranges: VecDeque::new(),
             aim: None,
             dataset: 0,
             cursor: 0,
             block: None,
-            content: Content::new(layout, shape, scrutiny),
+            content: ContentCheck::new(layout, shape, check_level),
         }
     }
 
@@ -104,27 +104,27 @@ impl Reader {
     }
 
     pub(crate) fn sample(&mut self, sample: u64) -> Result<(), Error> {
-        if !self.places.is_empty() && sample >= self.shape[0] {
+        if !self.layouts.is_empty() && sample >= self.shape[0] {
             return Err(Error::Sample { sample, samples: self.shape[0] });
         }
         self.aim = Some(sample);
         (self.dataset, self.cursor, self.block) = (0, 0, None);
         self.ranges.clear();
         self.content.begin();
-        // Metadata may have been asked for when the aim was taken before.
-        if !self.places.is_empty() {
+        // Metadata may already have been requested for a previously selected sample.
+        if !self.layouts.is_empty() {
             self.stage = Stage::Samples { taken: 0 };
-            self.aim_at_ranges()?;
+            self.queue_ranges()?;
         }
         Ok(())
     }
 
-    /// Goes on to the next dataset with a place and something to read, of its sample or of its index; returns whether one
-    /// without a place comes first.
-    fn aim_at_ranges(&mut self) -> Result<bool, Error> {
+    /// Continues to the next dataset that has ranges to read, of its sample or of its index. Returns whether a
+    /// dataset with an unknown layout comes first.
+    fn queue_ranges(&mut self) -> Result<bool, Error> {
         self.stage = Stage::Samples { taken: 0 };
         while self.ranges.is_empty() && self.dataset < self.datasets {
-            let (Some(place), Some(aim)) = (self.places.get(self.dataset as usize), self.aim) else { return Ok(true) };
+            let (Some(place), Some(aim)) = (self.layouts.get(self.dataset as usize), self.aim) else { return Ok(true) };
             self.block = place.ranges(aim, self.shape[0], &mut self.cursor, &mut self.ranges);
             match self.block.filter(|_| self.ranges.is_empty()) {
                 Some((offset, len)) => {
@@ -138,10 +138,10 @@ impl Reader {
         Ok(false)
     }
 
-    /// Nothing more of the sample is in this dataset.
+    /// Completes the current dataset of the sample and continues with the next.
     fn next_dataset(&mut self) -> Result<(), Error> {
         let sample = self.aimed();
-        let chunks = self.places.get(self.dataset as usize).and_then(Place::chunks);
+        let chunks = self.layouts.get(self.dataset as usize).and_then(StorageLayout::chunks);
         if let Some(chunks) = chunks.filter(|chunks| chunks.filters.is_some()) {
             self.content.dataset_ended((self.dataset, chunks), sample, &self.source)?;
         }
@@ -178,7 +178,7 @@ impl Reader {
         }
     }
 
-    /// The sample aimed at, in any dataset.
+    /// Returns the selected sample, which has the same size in every dataset.
     fn aimed(&self) -> Sample {
         let bytes = self.shape[1..].iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim));
         Sample { number: self.aim.unwrap_or(0), bytes }
@@ -198,7 +198,7 @@ impl Reader {
                         let (expected, found) = (offset.saturating_add(len), offset.saturating_add(taken));
                         return Err(truncated("HDF5 dataset of records", expected, found));
                     }
-                    let chunks = self.places.get(self.dataset as usize).and_then(Place::chunks);
+                    let chunks = self.layouts.get(self.dataset as usize).and_then(StorageLayout::chunks);
                     self.content.range_ended(&range, chunks, self.aimed())?;
                 }
                 if self.ranges.is_empty() && self.block.is_none() {
@@ -207,15 +207,15 @@ impl Reader {
             }
         }
         if matches!(self.stage, Stage::Samples { .. }) {
-            while self.aim_at_ranges()? && self.look_up()? {}
+            while self.queue_ranges()? && self.locate_next_dataset()? {}
         }
         Ok(())
     }
 
-    /// A range of metadata has arrived.
+    /// Takes a complete range of metadata.
     fn metadata(&mut self, offset: u64, asked: u64, bytes: Vec<u8>) -> Result<(), Error> {
         let received = bytes.len() as u64;
-        if let Some(Place::Paged(paged)) = self.places.get_mut(self.dataset as usize) {
+        if let Some(StorageLayout::Paged(paged)) = self.layouts.get_mut(self.dataset as usize) {
             if received < asked {
                 return Err(truncated("index of HDF5 chunks", offset.saturating_add(asked), offset + received));
             }
@@ -237,13 +237,14 @@ impl Reader {
         self.own_ranges.pop_front();
         self.source.with(|known| known.ranges.push((offset, bytes)));
         self.stage = Stage::Samples { taken: 0 };
-        self.look_up().map(|_| ())
+        self.locate_next_dataset().map(|_| ())
     }
 
-    /// Finds the place of the next dataset, or asks for metadata; returns whether it was found.
-    fn look_up(&mut self) -> Result<bool, Error> {
-        let index = self.places.len() as u64;
-        let Some(own) = &self.own else { return self.look_up_parsed(index) };
+    /// Determines the storage layout of the next dataset, or requests metadata. Returns whether the layout was
+    /// determined.
+    fn locate_next_dataset(&mut self) -> Result<bool, Error> {
+        let index = self.layouts.len() as u64;
+        let Some(own) = &self.own else { return self.locate_by_parsing(index) };
         if let Some(&(offset, len)) = self.own_ranges.front() {
             let len =
                 self.source.with(|known| known.length).map_or(len, |end| len.min(end.saturating_sub(offset)).max(1));
@@ -261,11 +262,11 @@ impl Reader {
         let sample_bytes = self.shape[1..].iter().fold(self.itemsize, |bytes, &dim| bytes.saturating_mul(dim));
         let address = own.address(index);
         self.own_ranges = own.header_ranges(index + 1).into();
-        self.place(Place::Contiguous { address, sample_bytes })?;
+        self.add_layout(StorageLayout::Contiguous { address, sample_bytes })?;
         Ok(true)
     }
 
-    fn look_up_parsed(&mut self, index: u64) -> Result<bool, Error> {
+    fn locate_by_parsing(&mut self, index: u64) -> Result<bool, Error> {
         let known = self.source.with(|known| {
             known.missing = None;
             known.ranges.len()
@@ -274,7 +275,7 @@ impl Reader {
         let (missing, length) = self.source.with(|known| (known.missing, known.length));
         let error = match (parsed, missing) {
             (Ok(place), _) => {
-                self.place(place)?;
+                self.add_layout(place)?;
                 return Ok(true);
             }
             (Err(error), None) => error,
@@ -299,28 +300,28 @@ impl Reader {
         Err(first.map_or(error, |bytes| no_signature(&bytes)))
     }
 
-    fn place(&mut self, place: Place) -> Result<(), Error> {
-        if self.content.is_compared() && matches!(place, Place::Nowhere) {
+    fn add_layout(&mut self, layout: StorageLayout) -> Result<(), Error> {
+        if self.content.is_compared() && matches!(layout, StorageLayout::NoRanges) {
             return Err(differs("place of the records", "contiguous or chunked", "compact, or never written"));
         }
-        let (end, length) = (place.end(self.shape[0]), self.source.with(|known| known.length));
+        let (end, length) = (layout.end(self.shape[0]), self.source.with(|known| known.length));
         if let Some(length) = length.filter(|&length| length < end) {
             return Err(truncated("HDF5 dataset of records", end, length));
         }
-        self.places.push(place);
-        let is_foreign = |place: &Place| {
+        self.layouts.push(layout);
+        let is_foreign = |place: &StorageLayout| {
             let filters = place.chunks().and_then(|chunks| chunks.filters.as_ref());
             matches!(filters, Some(Filters::Foreign(_)))
         };
-        // Nobody needs metadata after the last place, but a parser that decodes chunks.
-        if self.places.len() as u64 == self.datasets && !self.places.iter().any(is_foreign) {
-            self.source = Sparse::default();
+        // Metadata are no longer needed after the last layout, except by hdf5-pure for decoding chunks.
+        if self.layouts.len() as u64 == self.datasets && !self.layouts.iter().any(is_foreign) {
+            self.source = SparseSource::default();
             self.source.with(|known| known.length = length);
         }
         Ok(())
     }
 
-    fn parse(&mut self, index: u64) -> Result<Place, Error> {
+    fn parse(&mut self, index: u64) -> Result<StorageLayout, Error> {
         let file = File::from_source(self.source.clone()).map_err(|error| malformed("HDF5 superblock", &error))?;
         let expected = file.superblock().eof_address;
         if let Some(found) = self.source.with(|known| known.length).filter(|&found| found < expected) {
@@ -329,7 +330,7 @@ impl Reader {
         self.parse_dataset(&file, &name(index))
     }
 
-    /// Compares what a dataset is with what the others or the workload say; the first one may decide.
+    /// Compares a dataset with the other datasets or the workload. The first dataset may determine the shape.
     fn compare_shape(&mut self, shape: &[u64], itemsize: u64) -> Result<(), Error> {
         let error = if shape != self.shape {
             differs("shape of the dataset (samples, *record)", &self.shape, shape)
@@ -339,9 +340,9 @@ impl Reader {
             return Ok(());
         };
         match shape.first() {
-            Some(&samples) if self.places.is_empty() && (self.as_found || self.mismatch.is_noted()) => {
+            Some(&samples) if self.layouts.is_empty() && (self.as_found || self.mismatch.is_noted()) => {
                 if !self.as_found {
-                    self.mismatch.take(error)?;
+                    self.mismatch.refuse_or_note(error)?;
                 }
                 (self.shape, self.itemsize) = (shape.to_vec(), itemsize);
                 let missing = self.aim.filter(|&sample| sample >= samples);
@@ -351,7 +352,7 @@ impl Reader {
         }
     }
 
-    fn parse_dataset(&mut self, file: &File, name: &str) -> Result<Place, Error> {
+    fn parse_dataset(&mut self, file: &File, name: &str) -> Result<StorageLayout, Error> {
         let broken = |error: hdf5_pure::Error| malformed("HDF5 dataset of records", &error);
         let dataset = file.dataset(name).map_err(broken)?;
         let shape = dataset.shape().map_err(broken)?;
@@ -364,10 +365,10 @@ impl Reader {
                 if size != expected {
                     return Err(differs("size of the dataset in bytes", expected, size));
                 }
-                Ok(Place::Contiguous { address, sample_bytes })
+                Ok(StorageLayout::Contiguous { address, sample_bytes })
             }
             hdf5_pure::Layout::Contiguous { address: None, .. } | hdf5_pure::Layout::Compact { .. } => {
-                Ok(Place::Nowhere)
+                Ok(StorageLayout::NoRanges)
             }
             hdf5_pure::Layout::Chunked { chunk_shape, index } => {
                 let filters = self.content.is_decoded().then(|| Filters::of(&dataset, itemsize));
@@ -376,23 +377,23 @@ impl Reader {
                     index == hdf5_pure::ChunkIndex::FixedArray && !matches!(filters, Some(Filters::Foreign(_)));
                 let (all, largest) = (Vec::new(), largest(&dataset, &shape).map_err(broken)?);
                 let mut chunks = Chunks { all, shape: chunk_shape, extent: shape, itemsize, whole, filters };
-                // The header of the array is what was read last, if the places of the chunks were asked for before.
+                // The header of the array is the last range that was read, if the chunk layout was parsed before.
                 let header = self.source.with(|known| known.ranges.last().map(|(_, bytes)| bytes.clone()));
-                let array = header.filter(|_| is_fixed).and_then(|header| Pages::new(&header, &chunks, &largest));
+                let array = header.filter(|_| is_fixed).and_then(|header| PagedArray::new(&header, &chunks, &largest));
                 if let Some(array) = array {
-                    return Ok(Place::Paged(Paged::new(array, chunks)));
+                    return Ok(StorageLayout::Paged(PagedChunks::new(array, chunks)));
                 }
                 chunks.all = dataset.chunks().map_err(broken)?.into_iter().map(Into::into).collect();
-                // Indexes of the library have this order; others need not.
+                // The library's indexes have this order; those of other programs may not.
                 chunks.all.sort_by_key(|chunk| chunk.offset.first().copied());
-                Ok(Place::Chunked(chunks))
+                Ok(StorageLayout::Chunked(chunks))
             }
             other => Err(differs("layout of the dataset", "contiguous or chunked", other)),
         }
     }
 }
 
-/// What a dataset of this shape may be extended to.
+/// Returns the maximum shape of a dataset with this shape.
 fn largest(dataset: &hdf5_pure::Dataset, shape: &[u64]) -> Result<Vec<u64>, hdf5_pure::Error> {
     let largest = dataset.maxshape()?.unwrap_or_default();
     let fixed = largest.into_iter().map(|extent| match extent {
@@ -403,7 +404,7 @@ fn largest(dataset: &hdf5_pure::Dataset, shape: &[u64]) -> Result<Vec<u64>, hdf5
     Ok(fixed.filter(|fixed| fixed.len() == shape.len()).unwrap_or_else(|| shape.to_vec()))
 }
 
-/// The first bytes: the signature, or those of a user block, at whose end it is looked for later.
+/// Checks the first bytes: the signature, or a user block, after which the signature is searched for later.
 fn check_signature(bytes: &[u8], asked: u64) -> Result<(), Error> {
     let found = bytes.len() as u64;
     let begins = SIGNATURE.starts_with(&bytes[..bytes.len().min(SIGNATURE.len())]);

@@ -1,35 +1,36 @@
-//! Ready-made blocks of coefficients, and the bits of a scan.
+//! Templates of coefficient blocks, and the bit writer of a scan.
 //!
-//! The coefficients of white noise with the values 0 to 254 are nearly normal with a deviation of 73.6 at every frequency;
-//! divided by the quantizers of quality 75 they have the sizes that a block is made of here. Only whole numbers are used, so
-//! that every machine makes the same blocks.
+//! The coefficients of white noise with the values 0 to 254 are nearly normal with a standard deviation of 73.6 at
+//! every frequency. Divided by the quantizers of quality 75 they have the sizes that the templates are made from.
+//! Only integers are used, so that every machine generates the same blocks.
 
 use std::sync::LazyLock;
 
 use crate::payload::{Element, Payload};
 
-/// Words of payload per block: one chooses the block and its DC value, the others are its magnitude bits.
+/// Number of payload words per block: one selects the template and the DC value, the others supply the magnitude
+/// bits.
 pub(super) const WORDS: usize = 1 + BLOCK_WORDS;
-/// Bits of the shortest block: no difference, end of block.
+/// Length in bits of the shortest block: no DC difference, end of block.
 pub(super) const FLAT_BITS: u64 = 6;
-/// Words of the longest ready-made block.
+/// Number of words in the longest template.
 const BLOCK_WORDS: usize = 6;
 const COUNT: usize = 256;
-/// Of so many drawn blocks those of middle length are kept.
+/// Number of templates drawn, of which those of middle length are kept.
 const DRAWN: usize = 384;
-/// A deviation of 73.6, in tenths.
+/// Standard deviation of the coefficients in tenths: 73.6.
 const DEVIATION: i64 = 736;
 
-/// Luminance at quality 75, in zigzag order.
+/// Luminance quantizers at quality 75, in zigzag order.
 pub(super) const QUANTIZERS: [u8; 64] = [
     8, 6, 6, 7, 6, 5, 8, 7, 7, 7, 9, 9, 8, 10, 12, 20, 13, 12, 11, 11, 12, 25, 18, 19, 15, 20, 29, 26, 31, 30, 29, 26,
     28, 28, 32, 36, 46, 39, 32, 34, 44, 35, 28, 28, 40, 55, 41, 44, 48, 49, 52, 52, 52, 31, 39, 57, 61, 56, 50, 60, 46,
     51, 52, 50,
 ];
-/// The usual Huffman table for DC differences of luminance: class and number, codes of each length, symbols.
+/// The standard Huffman table for luminance DC differences: class and number, codes of each length, symbols.
 pub(super) const DC_TABLE: [u8; 29] =
     [0, 0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-/// The usual one for AC coefficients.
+/// The standard Huffman table for luminance AC coefficients.
 pub(super) const AC_TABLE: [u8; 179] = [
     0x10, 0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 0x7d, 0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21,
     0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07, 0x22, 0x71, 0x14, 0x32, 0x81, 0x91, 0xa1, 0x08, 0x23, 0x42, 0xb1, 0xc1,
@@ -42,40 +43,40 @@ pub(super) const AC_TABLE: [u8; 179] = [
     0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9,
     0xfa,
 ];
-/// Symbol of sixteen zeros; symbol of the end of a block, whose code is 1010.
+/// Symbol of sixteen zeros, and symbol of the end of a block, whose code is 1010.
 const ZEROS: u8 = 0xf0;
 const END_OF_BLOCK: u8 = 0;
-/// Codes of AC symbols without a run, by magnitude bits: code, its length.
+/// Codes of AC symbols without a run, by number of magnitude bits: code and its length in bits.
 const PLAIN: [(u64, u32); 6] = [(0b00, 2), (0b01, 2), (0b100, 3), (0b1011, 4), (0b1_1010, 5), (0b111_1000, 7)];
 
-/// The AC coefficients of a block: bits from the top of the first word on, and which of them are free.
+/// The AC coefficients of a block: its bits from the top of the first word on, and the mask of its magnitude bits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
+pub(super) struct BlockTemplate {
     fixed: [u64; BLOCK_WORDS],
     free: [u64; BLOCK_WORDS],
     bits: u32,
 }
 
-/// The blocks of every image.
-pub(super) static BLOCKS: LazyLock<Blocks> = LazyLock::new(Blocks::new);
+/// The templates of every image.
+pub(super) static BLOCK_TEMPLATES: LazyLock<BlockTemplates> = LazyLock::new(BlockTemplates::new);
 
-/// Ready-made blocks, shorter ones first, and the codes of DC differences.
+/// The block templates, shorter ones first, and the codes of DC differences.
 #[derive(Debug)]
-pub(super) struct Blocks {
-    blocks: Vec<Block>,
+pub(super) struct BlockTemplates {
+    blocks: Vec<BlockTemplate>,
     dc: [(u16, u8); 12],
 }
 
-impl Blocks {
+impl BlockTemplates {
     fn new() -> Self {
         let codes = codes(&AC_TABLE);
         let mut noise = Payload::new(0x4a46_4946).stream(0, Element::Raw, u64::MAX);
-        let mut drawn: Vec<Block> = std::iter::repeat_with(|| {
-            let mut block = Block { fixed: [0; BLOCK_WORDS], free: [0; BLOCK_WORDS], bits: 0 };
+        let mut drawn: Vec<BlockTemplate> = std::iter::repeat_with(|| {
+            let mut block = BlockTemplate { fixed: [0; BLOCK_WORDS], free: [0; BLOCK_WORDS], bits: 0 };
             block.draw(&codes, || {
                 let mut bytes = [0; 24];
                 noise.fill(&mut bytes);
-                // The sum of twelve uniform numbers is nearly normal with a deviation of 65 536.
+                // The sum of twelve uniform numbers is nearly normal with a standard deviation of 65,536.
                 bytes.as_chunks::<2>().0.iter().map(|&pair| i64::from(u16::from_le_bytes(pair))).sum::<i64>()
                     - 6 * 65_535
             });
@@ -94,14 +95,14 @@ impl Blocks {
         Self { blocks, dc }
     }
 
-    /// A block of the longer or the shorter half.
-    pub(super) fn pick(&self, number: u8, longer: bool) -> &Block {
+    /// Returns a template from the longer or the shorter half.
+    pub(super) fn pick(&self, number: u8, longer: bool) -> &BlockTemplate {
         let half = if longer { COUNT / 2 } else { 0 };
         &self.blocks[half + usize::from(number) % (COUNT / 2)]
     }
 }
 
-/// Symbols of a Huffman table with their codes and code lengths.
+/// Returns the symbols of a Huffman table with their codes and code lengths.
 fn codes_of(table: &[u8]) -> impl Iterator<Item = (u8, u16, u8)> {
     let mut code = 0_u16;
     let mut length = 1;
@@ -124,7 +125,7 @@ fn codes(table: &[u8]) -> [(u16, u8); 256] {
     codes
 }
 
-impl Block {
+impl BlockTemplate {
     /// Draws 63 coefficients.
     fn draw(&mut self, codes: &[(u16, u8); 256], mut normal: impl FnMut() -> i64) {
         let mut run = 0;
@@ -155,7 +156,7 @@ impl Block {
         self.put(u64::from(code), 0, u32::from(length));
     }
 
-    /// Appends bits; a block that gets too long only counts them.
+    /// Appends bits. If the block gets too long, only counts them.
     fn put(&mut self, fixed: u64, free: u64, count: u32) {
         for bit in (0..count).rev() {
             let (word, shift) = ((self.bits / 64) as usize, 63 - self.bits % 64);
@@ -168,16 +169,16 @@ impl Block {
     }
 }
 
-/// Bits of a scan, with a zero byte stuffed behind every byte of ones.
+/// The bit writer of a scan, which stuffs a zero byte after every byte 0xff.
 #[derive(Debug, Clone)]
-pub(super) struct Bits {
+pub(super) struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits that are in no byte yet, from the top on.
+    /// Bits that do not yet fill a byte, from the top on.
     held: u64,
     holds: u32,
 }
 
-impl Bits {
+impl BitWriter {
     pub(super) fn new() -> Self {
         Self { bytes: Vec::new(), held: 0, holds: 0 }
     }
@@ -190,12 +191,12 @@ impl Bits {
         self.bytes.clear();
     }
 
-    /// Bits that were put since the last `clear`, and those that were held then.
+    /// Returns the number of bits written since the last `clear`, including those held then.
     pub(super) fn count(&self) -> u64 {
         self.bytes.len() as u64 * 8 + u64::from(self.holds)
     }
 
-    /// Appends the lowest `count` bits of `bits`, whose others are zero; 1 to 64.
+    /// Appends the lowest `count` bits of `bits`, 1 to 64; all other bits must be zero.
     #[inline]
     fn put(&mut self, bits: u64, count: u32) {
         let room = 64 - self.holds;
@@ -213,7 +214,7 @@ impl Bits {
     #[inline]
     fn push(&mut self, word: u64) {
         const ONES: u64 = 0x0101_0101_0101_0101;
-        // A byte of the complement is zero where the word has a byte of ones.
+        // A byte of the complement is zero where the word has a byte 0xff.
         if (!word).wrapping_sub(ONES) & word & (ONES << 7) == 0 {
             self.bytes.extend_from_slice(&word.to_be_bytes());
         } else {
@@ -229,7 +230,7 @@ impl Bits {
         }
     }
 
-    /// Turns the held bits into bytes, up to the last seven.
+    /// Writes the held bits as bytes, except for the last seven at most.
     pub(super) fn settle(&mut self) {
         while self.holds >= 8 {
             self.push_byte((self.held >> 56) as u8);
@@ -238,19 +239,19 @@ impl Bits {
         }
     }
 
-    /// The difference of a DC value to the one before: its size, then its magnitude.
+    /// Appends the difference between a DC value and the previous one: its size, then its magnitude.
     #[inline]
     pub(super) fn difference(&mut self, difference: i32) {
         let size = 32 - difference.unsigned_abs().leading_zeros();
-        let (code, length) = BLOCKS.dc[size as usize];
-        // A negative number is one less, without its sign.
+        let (code, length) = BLOCK_TEMPLATES.dc[size as usize];
+        // A negative value is decremented and written without its sign.
         let value = (difference - i32::from(difference < 0)).cast_unsigned() & ((1 << size) - 1);
         self.put(u64::from(code) << size | u64::from(value), u32::from(length) + size);
     }
 
-    /// The coefficients of a block with these magnitude bits.
+    /// Appends the coefficients of a template with these magnitude bits.
     #[inline]
-    pub(super) fn block(&mut self, block: &Block, noise: &[u64]) {
+    pub(super) fn block(&mut self, block: &BlockTemplate, noise: &[u64]) {
         let mut left = block.bits;
         for ((fixed, free), noise) in block.fixed.iter().zip(&block.free).zip(noise) {
             let word = fixed | free & noise;
@@ -263,13 +264,13 @@ impl Bits {
         }
     }
 
-    /// A block like the one before without any detail.
+    /// Appends a block without detail, equal to the previous block's DC value.
     pub(super) fn flat_block(&mut self) {
         self.put(0b00_1010, FLAT_BITS as u32);
     }
 
-    /// A block with no DC difference that takes this many bits, up to seven of them as the padding of the last byte.
-    /// Its magnitude bits are zeros: it has no byte of ones.
+    /// Appends a block without a DC difference that takes exactly `room` bits, up to seven of them as padding of the
+    /// last byte. Its magnitude bits are zeros, so it contains no byte 0xff.
     pub(super) fn exact_block(&mut self, room: u64) {
         let mut left = room.saturating_sub(FLAT_BITS);
         self.put(0b00, 2);
@@ -290,7 +291,7 @@ impl Bits {
         self.settle();
     }
 
-    /// Fill bytes, which may stand in front of any marker.
+    /// Appends fill bytes, which may precede any marker.
     pub(super) fn fill_up(&mut self) {
         self.bytes.resize(self.bytes.len() + 64, 0xff);
     }
@@ -302,10 +303,11 @@ mod tests {
 
     #[test]
     fn blocks_of_both_halves_lie_on_either_side_of_pillows_mean() {
-        let blocks = Blocks::new();
-        let mean = |part: &[Block]| part.iter().map(|block| f64::from(block.bits)).sum::<f64>() / part.len() as f64;
+        let blocks = BlockTemplates::new();
+        let mean =
+            |part: &[BlockTemplate]| part.iter().map(|block| f64::from(block.bits)).sum::<f64>() / part.len() as f64;
         let (shorter, longer) = blocks.blocks.split_at(COUNT / 2);
-        // 35.53 bytes with about 7.5 bits of DC and 1.1 of stuffing.
+        // 35.53 bytes, minus about 7.5 bits of DC and 1.1 bits of stuffing.
         let wanted = 35.53 * 8.0 - 8.6;
         assert!(mean(shorter) + 3.0 < wanted && wanted + 3.0 < mean(longer), "{} {}", mean(shorter), mean(longer));
         assert!(blocks.blocks[COUNT - 1].bits - blocks.blocks[0].bits < 60);
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn half_of_the_bits_of_a_block_are_payload() {
-        let blocks = Blocks::new();
+        let blocks = BlockTemplates::new();
         let free: u32 = blocks.blocks.iter().flat_map(|block| block.free).map(u64::count_ones).sum();
         let all: u32 = blocks.blocks.iter().map(|block| block.bits).sum();
         assert!(free * 10 > all * 4, "{free} of {all}");
@@ -326,15 +328,15 @@ mod tests {
         for (plain, &(code, length)) in PLAIN.iter().enumerate() {
             assert_eq!(ac[plain + 1], (code as u16, length as u8));
         }
-        assert_eq!(Blocks::new().dc[0], (0, 2));
-        assert_eq!(Blocks::new().dc[11], (0b1_1111_1110, 9));
+        assert_eq!(BlockTemplates::new().dc[0], (0, 2));
+        assert_eq!(BlockTemplates::new().dc[11], (0b1_1111_1110, 9));
     }
 
     #[test]
     fn a_last_block_takes_any_room() {
         for room in 6..700 {
             for held in 0..8 {
-                let mut bits = Bits::new();
+                let mut bits = BitWriter::new();
                 if held > 0 {
                     bits.put((1 << held) - 1, held);
                 }

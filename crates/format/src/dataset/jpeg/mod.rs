@@ -1,9 +1,10 @@
-//! JPEG as Pillow writes noise: one grayscale image, baseline, quality 75, JFIF 1.1, the usual Huffman tables.
+//! JPEG as Pillow writes noise: one grayscale image, baseline, quality 75, JFIF 1.1, standard Huffman tables.
 //!
-//! Noise needs no transform: the coefficients of white noise are noise themselves, so they are drawn, not computed. A block
-//! is one of a few hundred ready-made bit strings (see [`blocks`]) whose magnitude bits, about half of them, are payload.
-//! The length of a file follows from its shape alone: blocks are chosen shorter or longer so that the scan comes out at a
-//! length fixed before its first byte, and the last block has exactly the bits that are left.
+//! Noise needs no transform: the coefficients of white noise are noise themselves, so they are drawn and not
+//! computed. A block is one of a few hundred prepared bit strings (see [`blocks`]) whose magnitude bits, about half
+//! of them, are payload. The length of a file depends only on its shape: shorter or longer blocks are chosen so that
+//! the scan gets the length that was fixed before its first byte, and the last block has exactly the bits that
+//! remain.
 
 mod blocks;
 mod read;
@@ -20,18 +21,18 @@ use scan::{SLACK, Scan};
 
 pub(crate) use read::Reader;
 
-/// What libjpeg accepts.
+/// Maximum side length in pixels that libjpeg accepts.
 const SIDE_MAX: u64 = 65_500;
 /// Hundredths of a byte that Pillow needs for a block of noise.
 const WHOLE: u64 = 3551;
-/// The same for a block at the edge that has 1 to 7 columns or rows of the image; the others repeat the last one.
+/// Hundredths of a byte for an edge block with 1 to 7 columns or rows of the image; the others repeat the last one.
 const PARTIAL: [u64; 7] = [1460, 2898, 3253, 3400, 3478, 3545, 3551];
 /// Start of image, JFIF 1.1 without a density or thumbnail.
 const START: [u8; 20] = *b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
-/// One component, spectral selection 0 to 63.
+/// Scan header: one component, spectral selection 0 to 63.
 const SCAN: [u8; 10] = [0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0];
 const END: [u8; 2] = [0xff, 0xd9];
-/// Marker and length of a comment, and its longest text.
+/// Length in bytes of a comment's marker and length field.
 const COMMENT: u64 = 4;
 const TEXT_MAX: u64 = 65_533;
 pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
@@ -47,7 +48,7 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
             let smallest = (count * FLAT_BITS).div_ceil(8) + SLACK;
             let room = wanted.checked_sub(frame).filter(|&room| room >= smallest);
             let room = room.ok_or_else(|| image::too_small(shape, wanted, frame + smallest))?;
-            // A rest that is too small for a comment goes to the scan.
+            // A remainder that is too small for a comment is added to the scan.
             if room < natural + COMMENT { (room, 0) } else { (natural, room - natural) }
         }
     };
@@ -61,7 +62,7 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     Ok(Encoder::pieces(pieces))
 }
 
-/// Length of a scan that looks like Pillow's.
+/// Returns the length in bytes of a scan like Pillow's.
 fn natural_bytes(dims: Dims) -> u64 {
     let edge = |side: u64| PARTIAL.get((side % 8).wrapping_sub(1) as usize).copied().unwrap_or(0);
     let (rows, columns) = (dims.height / 8, dims.width / 8);
@@ -69,7 +70,7 @@ fn natural_bytes(dims: Dims) -> u64 {
     (rows * columns * WHOLE + rows * right + columns * bottom + right * bottom / WHOLE).div_ceil(100)
 }
 
-/// Everything in front of comments and scan.
+/// Returns everything before the comments and the scan.
 fn front(dims: Dims) -> Vec<u8> {
     let mut bytes = START.to_vec();
     bytes.extend([0xff, 0xdb, 0, 67, 0]);
@@ -87,12 +88,12 @@ fn front(dims: Dims) -> Vec<u8> {
     bytes
 }
 
-/// Comment segments of payload that take this many bytes, from position `from` of the payload on.
+/// Returns comment segments of payload that take `left` bytes, from byte `from` of the payload on.
 fn comments(mut left: u64, payload: &Stream, mut from: u64) -> Vec<Piece> {
     let mut pieces = Vec::new();
     while left > 0 {
         let mut text = (left - COMMENT).min(TEXT_MAX);
-        // What remains is nothing or enough for another segment.
+        // The remainder is zero or large enough for another segment.
         let rest = left - COMMENT - text;
         if (1..COMMENT).contains(&rest) {
             text -= COMMENT;

@@ -1,5 +1,5 @@
-//! Reading JPEG: segments are walked, the dimensions compared, and the scan is searched for its end; a full look also decodes
-//! the pixels, for which the compressed file, up to a limit, is held in memory.
+//! A reader of JPEG files, which walks the segments, compares the dimensions and searches the scan for its end. At
+//! check level `Full` it also decodes the pixels; for this it holds the compressed file, up to a limit, in memory.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -7,17 +7,17 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::super::image::{self, Dims};
 use super::super::progress::Progress;
+use crate::check_level::CheckLevel;
 use crate::error::Error;
 use crate::error::{excerpt, malformed};
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// The largest file whose pixels are decoded.
+/// Maximum length in bytes of a file whose pixels are decoded.
 const FILE_MAX: usize = 256 << 20;
-/// The smallest file that can be an image at all.
+/// Minimum length in bytes of an image file.
 const FILE_MIN: u64 = 107;
 /// Start of image and the first byte of another marker.
 const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
@@ -26,29 +26,30 @@ const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Magic,
-    /// The code of a marker, behind at least one 0xff.
+    /// The code of a marker, after at least one 0xff.
     Code,
     /// The 0xff of a marker.
     Marker,
     /// The two bytes of a segment's length.
     Length,
-    /// The frame header: sizes, so far as they are gathered.
+    /// The frame header, whose dimensions are being collected.
     Frame(u16),
-    /// Bytes of a segment that nobody looks at.
+    /// Bytes of a segment that is skipped.
     Skip(u16),
     /// Entropy-coded data.
     Scan,
-    /// A byte of ones in entropy-coded data.
+    /// A byte 0xff in entropy-coded data.
     ScanMarker,
     End,
-    /// No image at all, but a file of the length that the MLPerf fork gives it.
+    /// A file of the length that the MLPerf fork prescribes, which is not an image.
     Raw,
 }
 
-/// A reader of JPEG files: the whole file once per open file.
+/// A reader of JPEG files, which reads the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// `None`: what follows the image does not matter either, as to other readers.
+    /// Expected dimensions, or `None` if any will do; then bytes after the image are accepted too, as other readers
+    /// do.
     expected: Option<Dims>,
     mismatch: Mismatch,
     raw_length: Option<u64>,
@@ -59,17 +60,17 @@ pub(crate) struct Reader {
     has_frame: bool,
     has_scan: bool,
     progress: Progress,
-    /// The file so far, where it is to be decoded.
+    /// The file so far, if it is to be decoded.
     file: Option<Vec<u8>>,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
         let expected = Dims::expected(layout, shape);
         Self {
             expected,
-            mismatch: layout.mismatch(shape, scrutiny),
-            raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
+            mismatch: layout.mismatch(shape, check_level),
+            raw_length: image::raw_length(layout, expected).filter(|_| check_level == CheckLevel::Structure),
             stage: Stage::Magic,
             seen: Vec::new(),
             code: 0,
@@ -77,7 +78,7 @@ impl Reader {
             has_frame: false,
             has_scan: false,
             progress: Progress::Idle,
-            file: (scrutiny == Scrutiny::Full).then(Vec::new),
+            file: (check_level == CheckLevel::Full).then(Vec::new),
         }
     }
 
@@ -154,7 +155,7 @@ impl Reader {
         Ok(used)
     }
 
-    /// A marker's code.
+    /// Parses a marker's code.
     fn code(&mut self, code: u8) -> Result<usize, Error> {
         self.code = code;
         self.stage = match code {
@@ -170,7 +171,7 @@ impl Reader {
             0xc0..=0xfe if !matches!(code, 0xd8 | 0xd9) => Stage::Length,
             _ => {
                 let found = format!("0xff 0x{code:02x}");
-                return Err(malformed("marker", self.position - 1, "one that may stand here", found));
+                return Err(malformed("marker", self.position - 1, "a marker that is allowed here", found));
             }
         };
         Ok(1)
@@ -185,7 +186,7 @@ impl Reader {
             let Some(left) = length.checked_sub(2) else {
                 return Err(malformed("length of a segment", start, "at least 2", length.to_string()));
             };
-            // All frames but tables that lie between their codes.
+            // Frame headers; the tables whose codes lie between theirs are excluded.
             let frame = matches!(self.code, 0xc0..=0xcf) && !matches!(self.code, 0xc4 | 0xc8 | 0xcc);
             if frame && (left < 9 || self.has_frame) {
                 let found = format!("{length} bytes{}", if self.has_frame { ", the second one" } else { "" });
@@ -200,7 +201,7 @@ impl Reader {
         Ok(1)
     }
 
-    /// Precision, height, width; what follows concerns nobody here.
+    /// Parses precision, height and width; the rest of the header is skipped.
     fn frame(&mut self, bytes: &[u8], left: u16) -> Result<usize, Error> {
         let used = bytes.len().min(5 - self.seen.len());
         self.seen.extend_from_slice(&bytes[..used]);
@@ -232,7 +233,7 @@ impl Reader {
         Stage::Marker
     }
 
-    /// A stuffed zero and restarts go on with the scan; anything else ends it.
+    /// Continues the scan after a stuffed zero or a restart marker; any other marker ends it.
     fn scan_marker(&mut self, code: u8) -> Result<usize, Error> {
         match code {
             0 | 0xd0..=0xd7 => {
@@ -250,7 +251,7 @@ impl Reader {
             (Stage::End, _) => {}
             (Stage::Raw, Some(length)) if position == length => {}
             (Stage::Raw, Some(length)) => {
-                let expected = format!("an image, or {length} bytes of the MLPerf fork's that are none");
+                let expected = format!("an image, or a file of {length} bytes as the MLPerf fork writes it");
                 return Err(malformed("JPEG start", 0, &expected, format!("{position} bytes")));
             }
             (stage, _) => {
@@ -270,7 +271,7 @@ impl Reader {
     }
 }
 
-/// Makes the pixels, in the file's own color space, and drops them.
+/// Decodes the pixels in the file's own color space and drops them.
 fn decode(file: &[u8]) -> Result<(), Error> {
     let mut options = DecoderOptions::default().set_strict_mode(true);
     options = options.set_max_width(usize::from(u16::MAX)).set_max_height(usize::from(u16::MAX));

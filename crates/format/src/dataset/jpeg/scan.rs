@@ -1,32 +1,33 @@
-//! The entropy-coded bytes of a JPEG image, made block by block.
+//! The entropy-coded data of a JPEG image, generated block by block.
 
-use super::blocks::{BLOCKS, Bits, FLAT_BITS, WORDS};
+use super::blocks::{BLOCK_TEMPLATES, BitWriter, FLAT_BITS, WORDS};
 use crate::payload::Stream;
 
-/// A block may exceed its share by this many bits before a flat one makes up for it.
+/// Number of bits by which the scan may exceed its share before a flat block compensates.
 pub(super) const SLACK: u64 = 60;
-/// Bits that any block but a flat one must find free: the longest ready-made one, its DC difference, and stuffing.
+/// Number of bits that must be free for any block but a flat one: the longest template, its DC difference, and
+/// stuffing.
 const LONGEST: u64 = 512;
-/// Blocks made at a time; their bits stay in the first-level cache.
+/// Number of blocks generated at a time; their bits stay in the first-level cache.
 const BATCH: u64 = 64;
 
-/// The entropy-coded bytes of an image.
+/// An encoder of the entropy-coded data of an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     payload: Stream,
-    /// Blocks in all and blocks made.
+    /// Total number of blocks.
     count: u64,
     made: u64,
-    /// Bits in all, bits that the blocks so far should have taken, and the remainder of that division.
+    /// Total number of bits.
     total: u64,
     share: u64,
     remainder: u64,
-    /// DC value of the last block.
+    /// DC value of the previous block.
     dc: i32,
-    bits: Bits,
-    /// Bytes that the caller has of those in `bits`.
+    bits: BitWriter,
+    /// Number of bytes in `bits` that the caller already has.
     written: usize,
-    /// Bytes handed out before those.
+    /// Number of bytes written before those in `bits`.
     passed: u64,
     left: u64,
 }
@@ -41,7 +42,7 @@ impl Scan {
             share: 0,
             remainder: 0,
             dc: 0,
-            bits: Bits::new(),
+            bits: BitWriter::new(),
             written: 0,
             passed: 0,
             left: bytes,
@@ -52,7 +53,7 @@ impl Scan {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         while !buffer.is_empty() {
@@ -71,7 +72,7 @@ impl Scan {
         }
     }
 
-    /// Bits made so far, stuffing included.
+    /// Returns the number of bits generated so far, including stuffing.
     fn used(&self) -> u64 {
         self.passed * 8 + self.bits.count()
     }
@@ -80,7 +81,7 @@ impl Scan {
         let mut noise = [[[0_u8; 8]; WORDS]; BATCH as usize];
         let now = (self.count - self.made).min(BATCH);
         if now == 0 {
-            // Only a scan whose last block did not find room can come here; its length is kept.
+            // Reached only if the last block did not fit; the length of the scan is kept.
             self.bits.fill_up();
             return;
         }
@@ -101,8 +102,9 @@ impl Scan {
         if used > self.share + SLACK || self.total - used.min(self.total) < needed {
             self.bits.flat_block();
         } else {
-            let block = BLOCKS.pick(words[0] as u8, used < self.share);
-            // The sum of four random bytes: a deviation of 9.2 quantization steps, as the mean of a noise block has.
+            let block = BLOCK_TEMPLATES.pick(words[0] as u8, used < self.share);
+            // The sum of four random bytes has a standard deviation of 9.2 quantization steps, like the mean of a
+            // noise block.
             let sum: i32 = (words[0] >> 8).to_le_bytes()[..4].iter().map(|&byte| i32::from(byte)).sum();
             let dc = (sum - 510) >> 4;
             self.bits.difference(dc - self.dc);

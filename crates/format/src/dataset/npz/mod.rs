@@ -1,8 +1,8 @@
-//! numpy's zip archives: members `x.npy` and `y.npy`, stored, byte for byte as `numpy.savez` lays them out; or deflated, as
-//! `numpy.savez_compressed` lays them out.
+//! numpy's zip archives with the members `x.npy` and `y.npy`: stored, byte for byte as `numpy.savez` writes them, or
+//! deflated, as `numpy.savez_compressed` writes them.
 
-mod inflated;
-mod members;
+mod deflated;
+mod numpy_order;
 mod read;
 
 use super::npy;
@@ -16,8 +16,8 @@ use crate::layout::Layout;
 use crate::payload::Stream;
 use crate::shape::FileShape;
 
-pub(crate) use members::Members;
-pub(crate) use read::Archive;
+pub(crate) use numpy_order::NumpyOrderReader;
+pub(crate) use read::ArchiveReader;
 
 pub(crate) fn encoder(layout: &Layout, is_deflated: bool, shape: &FileShape) -> Result<Encoder, Error> {
     let data = layout.data_bytes(shape)?;
@@ -30,7 +30,7 @@ pub(crate) fn encoder(layout: &Layout, is_deflated: bool, shape: &FileShape) -> 
     })?;
     let payload = layout.payload.stream(shape.file, layout.element, data);
     if is_deflated {
-        return Ok(deflated(x_header, payload, y_header, labels));
+        return Ok(compressed_archive(x_header, payload, y_header, labels));
     }
     let wanted = layout.payload.number(shape.file) as u32;
     let (payload, crc) = PresetPayload::crc32(&layout.preset_crc, &x_header, payload, wanted);
@@ -51,8 +51,8 @@ pub(crate) fn encoder(layout: &Layout, is_deflated: bool, shape: &FileShape) -> 
     ]))
 }
 
-/// The archive that `numpy.savez_compressed` writes.
-fn deflated(x_header: Vec<u8>, payload: Stream, y_header: Vec<u8>, labels: u64) -> Encoder {
+/// Returns the archive that `numpy.savez_compressed` writes.
+fn compressed_archive(x_header: Vec<u8>, payload: Stream, y_header: Vec<u8>, labels: u64) -> Encoder {
     let x = Encoder::pieces([Piece::bytes(x_header), Piece::payload(payload)]);
     let y = Encoder::pieces([Piece::bytes(y_header), Piece::zeros(labels)]);
     let (mut members, mut pieces, mut offset) = (Vec::new(), Vec::new(), 0);

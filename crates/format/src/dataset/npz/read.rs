@@ -1,74 +1,74 @@
-//! Reading an archive: structure is checked in passing, payload is skipped; where checksums are wanted, each member's is
-//! computed in passing too.
+//! A reader of npz files that checks the structure and skips the payload. If checksums are wanted, it computes that
+//! of each member.
 
-use super::inflated::{Inflated, Outcome};
+use super::deflated::{DeflatedMember, Outcome};
 use crate::buffer::clamp;
+use crate::check_level::CheckLevel;
 use crate::crc::Crc32;
-use crate::dataset::npy::{Expected, Header};
+use crate::dataset::npy::{ExpectedArray, Header};
 use crate::dataset::progress::Progress;
 use crate::error::Error;
 use crate::error::excerpt;
 use crate::layout::Layout;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 use crate::zip::{CENTRAL, DEFLATED, END, END_BYTES, END64, LOCAL, LOCAL_BYTES, STORED};
 
-/// Longest directory that is kept for checking; numpy's has about 100 bytes.
+/// Maximum length in bytes of a directory that is kept for checking; numpy's has about 100 bytes.
 const DIRECTORY_MAX: usize = 1 << 20;
 
-/// What the archive's reader expects at its position.
+/// What the reader expects at its position.
 #[derive(Debug)]
 enum Stage {
-    /// A record's signature and what follows it; gathered in `seen`.
+    /// The signature of a record and its fixed fields, collected in `seen`.
     Record,
-    /// The array header of `x.npy`; the member's size if the archive tells it.
+    /// The array header of `x.npy`, and the size of the member in bytes if the archive contains it.
     Array(Box<Header>, Option<u64>),
-    /// A deflated member whose content is looked at.
-    Inflated(Box<Inflated>),
-    /// Bytes that nobody looks at.
+    /// A deflated member whose content is checked.
+    Deflated(Box<DeflatedMember>),
+    /// Bytes that are not checked.
     Skip(u64),
-    /// What follows a member whose length was not known; gathered in `seen`.
+    /// The descriptor after a member whose length was unknown, collected in `seen`.
     Descriptor,
-    /// A member whose length is not known: nothing is, before the end of the file.
+    /// The rest of the file after a member whose length is unknown; only the end record is checked.
     Unchecked,
-    /// Central directory and end records; gathered in `seen`.
+    /// Central directory and end records, collected in `seen`.
     Directory,
 }
 
-/// A reader of npz files: the whole file once per open file.
+/// A reader of npz files, which reads the whole file once per open file.
 #[derive(Debug)]
-pub(crate) struct Archive {
-    expected: Expected,
+pub(crate) struct ArchiveReader {
+    expected: ExpectedArray,
     stage: Stage,
     seen: Vec<u8>,
-    /// Bytes taken so far.
+    /// Number of bytes taken so far.
     position: u64,
-    /// Where the record in `seen` began.
+    /// Offset of the record in `seen`.
     record_start: u64,
-    /// Length of the file that is implied so far, for a message.
+    /// Minimum length of the file in bytes that the records imply so far, for error messages.
     implied: u64,
     found_x: bool,
-    /// The length of `x.npy` follows its data, in a descriptor whose form only the directory tells.
+    /// The length of `x.npy` follows its data, in a descriptor whose form only the directory reveals.
     streamed: bool,
-    /// Length of the file, if it was told.
+    /// Length of the file in bytes, if known.
     size: Option<u64>,
     progress: Progress,
-    /// The present member's checksum in the making, where checksums are wanted.
-    sum: Option<Sum>,
+    /// Running CRC of the current member, if checksums are verified.
+    sum: Option<MemberCrc>,
 }
 
-/// A member's checksum in the making.
+/// The running CRC of a member.
 #[derive(Debug)]
-struct Sum {
+struct MemberCrc {
     computed: Crc32,
     stored: u32,
-    /// Offset in the file of the member's data.
+    /// Offset of the member's data in the file.
     start: u64,
     noun: &'static str,
 }
 
-impl Sum {
+impl MemberCrc {
     fn compare(&self) -> Result<(), Error> {
         let (stored, computed) = (self.stored, self.computed.value());
         if stored == computed {
@@ -78,11 +78,16 @@ impl Sum {
     }
 }
 
-impl Archive {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+impl ArchiveReader {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
         Self {
-            sum: scrutiny.sums().then(|| Sum { computed: Crc32::new(), stored: 0, start: 0, noun: "" }),
-            expected: Expected::new(layout, shape, scrutiny),
+            sum: check_level.computes_checksums().then(|| MemberCrc {
+                computed: Crc32::new(),
+                stored: 0,
+                start: 0,
+                noun: "",
+            }),
+            expected: ExpectedArray::new(layout, shape, check_level),
             stage: Stage::Record,
             seen: Vec::new(),
             position: 0,
@@ -129,12 +134,12 @@ impl Archive {
                     *left -= used as u64;
                     used
                 }
-                Stage::Inflated(member) => {
+                Stage::Deflated(member) => {
                     let (used, outcome) =
                         member.take(bytes, self.position, self.sum.as_mut().map(|sum| &mut sum.computed))?;
                     match outcome {
                         Outcome::More => {}
-                        // The rest is only inflated for its checksum.
+                        // The rest is inflated only for its checksum.
                         Outcome::Header if self.sum.is_some() => {}
                         Outcome::Header => {
                             let left = member.left();
@@ -165,7 +170,7 @@ impl Archive {
             }
             bytes = &bytes[used..];
             if let Stage::Skip(0) = self.stage {
-                self.sum.as_ref().map_or(Ok(()), Sum::compare)?;
+                self.sum.as_ref().map_or(Ok(()), MemberCrc::compare)?;
                 self.begin_record();
             }
         }
@@ -178,7 +183,7 @@ impl Archive {
         self.record_start = self.position;
     }
 
-    /// Gathers a record; returns the bytes used.
+    /// Collects a record and returns the number of bytes used.
     fn record(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let used = bytes.len().min(record_length(&self.seen) - self.seen.len());
         self.seen.extend_from_slice(&bytes[..used]);
@@ -200,9 +205,9 @@ impl Archive {
         Ok(used)
     }
 
-    /// A local header is complete: decides how its data are read.
+    /// Decides how the data after a complete local header are read.
     fn begin_member(&mut self, data_start: u64) -> Result<(), Error> {
-        let local = Local::parse(&self.seen);
+        let local = LocalHeader::parse(&self.seen);
         let is_x = local.name == b"x.npy";
         self.found_x |= is_x;
         self.streamed = local.compressed.is_none();
@@ -227,12 +232,12 @@ impl Archive {
                 b"y.npy" => "member y.npy",
                 _ => "member of the archive",
             };
-            *sum = Sum { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start, noun };
+            *sum = MemberCrc { computed: Crc32::new(), stored: u32_at(&self.seen, 14), start: data_start, noun };
         }
         self.stage = match (local.method, local.compressed) {
             (DEFLATED, size) if is_x || self.sum.is_some() => {
                 let header = is_x.then(|| Header::new(self.expected.clone(), data_start));
-                Stage::Inflated(Box::new(Inflated::new(header, size)))
+                Stage::Deflated(Box::new(DeflatedMember::new(header, size)))
             }
             (STORED, size) if is_x => Stage::Array(Box::new(Header::new(self.expected.clone(), data_start)), size),
             (_, Some(size)) => Stage::Skip(size),
@@ -254,7 +259,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The checksum behind a member whose length was not known, with or without a signature.
+    /// Checks the checksum after a member whose length was unknown, with or without a signature.
     fn descriptor(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let used = bytes.len().min(8 - self.seen.len());
         self.seen.extend_from_slice(&bytes[..used]);
@@ -294,7 +299,7 @@ impl Archive {
                 let expected = self.position.saturating_add(*left).saturating_add(END_BYTES as u64);
                 return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
             }
-            Stage::Record | Stage::Array(..) | Stage::Inflated(_) | Stage::Descriptor => {
+            Stage::Record | Stage::Array(..) | Stage::Deflated(_) | Stage::Descriptor => {
                 let expected = self.implied.max(self.position + 1);
                 return Err(Error::Truncated { noun: "npz archive", expected, found: self.position });
             }
@@ -312,7 +317,7 @@ impl Archive {
     }
 }
 
-/// Length of a local header of which these bytes are known, as far as they tell.
+/// Returns the length in bytes of a local header, as far as its first bytes `seen` determine it.
 fn record_length(seen: &[u8]) -> usize {
     match seen.get(26..30) {
         Some(lengths) => LOCAL_BYTES + usize::from(u16_at(lengths, 0)) + usize::from(u16_at(lengths, 2)),
@@ -321,7 +326,7 @@ fn record_length(seen: &[u8]) -> usize {
     }
 }
 
-/// Bytes of a stored array behind its header, given the length of the member if it is known.
+/// Returns the size in bytes of a stored array's data, given the length of the member if it is known.
 fn array_left(header: u64, data: u64, member: Option<u64>, record_start: u64) -> Result<u64, Error> {
     match member {
         Some(member) if member != header.saturating_add(data) => Err(Error::Malformed {
@@ -334,16 +339,16 @@ fn array_left(header: u64, data: u64, member: Option<u64>, record_start: u64) ->
     }
 }
 
-/// The fields of a local header that matter.
-struct Local<'a> {
+/// The fields of a local header that are used.
+struct LocalHeader<'a> {
     name: &'a [u8],
     method: u16,
-    /// Size in the file; `None` if it follows the data.
+    /// Stored size in bytes, or `None` if it follows the data.
     compressed: Option<u64>,
 }
 
-impl<'a> Local<'a> {
-    /// `record` is a whole local header, name and extra fields included.
+impl<'a> LocalHeader<'a> {
+    /// Parses a whole local header, including name and extra fields.
     fn parse(record: &'a [u8]) -> Self {
         let name_end = LOCAL_BYTES + usize::from(u16_at(record, 26));
         let streamed = u16_at(record, 6) & 8 != 0;
@@ -358,7 +363,7 @@ impl<'a> Local<'a> {
     }
 }
 
-/// The compressed size in a zip64 extra field, where the uncompressed one comes first.
+/// Returns the compressed size from a zip64 extra field, in which the uncompressed size comes first.
 fn zip64_compressed(mut extra: &[u8]) -> Option<u64> {
     while extra.len() >= 4 {
         let (id, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
@@ -371,7 +376,7 @@ fn zip64_compressed(mut extra: &[u8]) -> Option<u64> {
     None
 }
 
-/// Checks the bytes from the directory to the end of the file, which began at `start`.
+/// Checks the bytes from the directory to the end of the file; `start` is the offset of the directory.
 fn check_directory(bytes: &[u8], start: u64) -> Result<(), Error> {
     let truncated = |at: usize| Error::Truncated {
         noun: "zip directory",
@@ -391,7 +396,7 @@ fn check_directory(bytes: &[u8], start: u64) -> Result<(), Error> {
     }
     let size = at as u64;
     if bytes[at..].starts_with(&END64) {
-        // The end record of zip64 (its length excludes the first twelve bytes) and its locator.
+        // The zip64 end record (its length excludes the first twelve bytes) and its locator.
         let fixed = bytes.get(at..at + 12).ok_or_else(|| truncated(at + 56 + 20))?;
         let skip = usize::try_from(u64_at(fixed, 4)).ok().and_then(|length| length.checked_add(12 + 20 + at));
         at = skip.filter(|&skip| skip <= bytes.len()).ok_or_else(|| truncated(at + 56 + 20))?;

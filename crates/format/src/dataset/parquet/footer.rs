@@ -1,7 +1,7 @@
-//! The footer of a file, reduced to what reading needs: which rows and which bytes each row group has.
+//! The footer of a file, reduced to what reading needs: the rows and the byte ranges of each row group.
 //!
-//! Memory is 32 bytes per row group, and 16 more per further range of one where columns are selected, whatever the number
-//! of columns. Where content is looked at, what that takes is kept with it.
+//! Memory is 32 bytes per row group, whatever the number of columns, plus 16 bytes per additional range of a row
+//! group if columns are selected. If the content is checked, the data for that check is kept with the footer.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,67 +9,69 @@ use std::sync::Arc;
 use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use dlio_config::workload::ColumnSelection;
 
-use super::options::Selected;
+use super::options::SelectedColumns;
 use super::plan::FilePlan;
 use super::schema::{Column, physical_name};
 use super::thrift::{self, Reader};
 use crate::error::Error;
 
-/// Where the row groups of a file are.
+/// The rows and the byte ranges of a file's row groups.
 #[derive(Debug, Clone, Default)]
 pub struct Footer {
-    /// Rows up to the end of each row group.
+    /// Number of rows up to the end of each row group.
     ends: Vec<u64>,
-    /// Ranges of the row groups, those of the first one first.
+    /// Byte ranges of the row groups, in order.
     ranges: Vec<Range<u64>>,
     /// Number of ranges up to the end of each row group.
     marks: Vec<usize>,
-    /// Leaf columns that were selected.
+    /// Selected leaf columns.
     selected: Vec<usize>,
-    /// Rows and values per leaf column of the first row group.
+    /// Number of rows of the first row group, and its number of values per leaf column.
     first: (u64, Vec<u64>),
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub(super) size: u64,
-    /// How this program would write the file, where that is compared.
+    /// The plan by which this program would write the file, if the content is compared.
     pub(super) plan: Option<Arc<FilePlan>>,
-    /// What decoding the values takes, where they are decoded.
+    /// Metadata for decoding the values, if they are decoded.
     pub(super) values: Option<ArrowReaderMetadata>,
 }
 
 impl Footer {
-    /// Rows of the file.
+    /// Returns the number of rows in the file.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Number of row groups.
+    /// Returns the number of row groups.
     #[must_use]
     pub fn row_groups(&self) -> usize {
         self.ends.len()
     }
 
-    /// The row group that a row is in; `None` behind the last row.
+    /// Returns the row group that contains a row, or `None` beyond the last row.
     #[must_use]
     pub fn row_group(&self, row: u64) -> Option<usize> {
         Some(self.ends.partition_point(|&end| end <= row)).filter(|&group| group < self.ends.len())
     }
 
-    /// What must be read for a row group, in the order of the file.
+    /// Returns the byte ranges to read for a row group, in the order of the file.
     #[must_use]
     pub fn ranges(&self, group: usize) -> &[Range<u64>] {
         let from = group.checked_sub(1).and_then(|before| self.marks.get(before)).copied().unwrap_or(0);
         self.marks.get(group).and_then(|&to| self.ranges.get(from..to)).unwrap_or_default()
     }
 
-    /// Rows from `row` to the end of `groups` row groups, the first of which is its own; 0 behind the last row.
+    /// Returns the number of rows from `row` to the end of `groups` row groups, of which the first contains `row`; 0
+    /// beyond the last row.
     pub(crate) fn rows_ahead(&self, row: u64, groups: usize) -> u64 {
         let end = |group: usize| self.ends.get(group.saturating_add(groups.max(1) - 1)).or(self.ends.last());
         self.row_group(row).and_then(end).map_or(0, |end| end - row)
     }
 
-    /// The first column whose rows do not have as many values as the workload's: that number and the file's.
-    pub(super) fn unlike(&self, columns: &[Column]) -> Option<(String, String)> {
+    /// Returns the first column whose number of values per row differs from the workload's: the expected and the
+    /// found number.
+    pub(super) fn row_width_difference(&self, columns: &[Column]) -> Option<(String, String)> {
         let (rows, values) = &self.first;
         let per_row = |values: &u64| values.checked_div(*rows).unwrap_or(0);
         let mut pairs = columns.iter().zip(values.iter().map(per_row));
@@ -89,7 +91,7 @@ struct Leaf {
     physical: i64,
 }
 
-/// One element of the schema, as it is stored.
+/// An element of the schema as stored.
 #[derive(Debug, Default)]
 struct Element {
     name: String,
@@ -97,8 +99,13 @@ struct Element {
     children: u64,
 }
 
-/// Parses the footer `bytes`, which lie at `base` in the file.
-pub(super) fn parse(bytes: &[u8], base: u64, columns: Option<&[Column]>, selected: &Selected) -> Result<Footer, Error> {
+/// Parses the footer `bytes`, which begins at offset `base` of the file.
+pub(super) fn parse(
+    bytes: &[u8],
+    base: u64,
+    columns: Option<&[Column]>,
+    selected: &SelectedColumns,
+) -> Result<Footer, Error> {
     let mut leaves = Vec::new();
     let mut rows = None;
     let mut footer = Footer::default();
@@ -138,7 +145,7 @@ fn schema(r: &mut Reader<'_>) -> Result<Vec<Leaf>, Error> {
         return Err(r.malformed("a schema"));
     }
     let mut leaves = Vec::new();
-    // Names of the groups around an element, each with the number of children that are still to come.
+    // Names of the enclosing groups, each with the number of its remaining children.
     let mut groups: Vec<(String, u64)> = Vec::new();
     for at in 0..len {
         let element = element(r)?;
@@ -174,7 +181,7 @@ fn element(r: &mut Reader<'_>) -> Result<Element, Error> {
     Ok(element)
 }
 
-/// The columns must have the names and physical types of the workload, in its order, where it names any.
+/// Checks that the columns have the names and physical types of the workload, in its order, if it names any.
 fn check_schema(leaves: &[Leaf], columns: Option<&[Column]>) -> Result<(), Error> {
     let Some(columns) = columns else { return Ok(()) };
     let found = leaves.iter().map(|leaf| (leaf.path.first().map_or("", String::as_str), leaf.physical));
@@ -191,7 +198,7 @@ fn check_schema(leaves: &[Leaf], columns: Option<&[Column]>) -> Result<(), Error
     Err(Error::Differs { noun: "a column", expected: shown(expected), found: shown(found) })
 }
 
-fn select(leaves: &[Leaf], selected: &Selected) -> Result<Vec<usize>, Error> {
+fn select(leaves: &[Leaf], selected: &SelectedColumns) -> Result<Vec<usize>, Error> {
     let by_name = |name: &String| {
         let is = |leaf: &Leaf| leaf.path.first() == Some(name) || leaf.path.join(".") == *name;
         let at = leaves.iter().position(is);
@@ -210,9 +217,11 @@ fn select(leaves: &[Leaf], selected: &Selected) -> Result<Vec<usize>, Error> {
         })
     };
     match selected {
-        Selected::All => Ok((0..leaves.len()).collect()),
-        Selected::Span(ColumnSelection::Names(names)) | Selected::Only(names) => names.iter().map(by_name).collect(),
-        Selected::Span(ColumnSelection::Indices(numbers)) => numbers.iter().map(by_number).collect(),
+        SelectedColumns::All => Ok((0..leaves.len()).collect()),
+        SelectedColumns::Span(ColumnSelection::Names(names)) | SelectedColumns::Only(names) => {
+            names.iter().map(by_name).collect()
+        }
+        SelectedColumns::Span(ColumnSelection::Indices(numbers)) => numbers.iter().map(by_number).collect(),
     }
 }
 
@@ -220,7 +229,7 @@ fn row_group(
     r: &mut Reader<'_>,
     limit: u64,
     leaves: usize,
-    selected: &Selected,
+    selected: &SelectedColumns,
     footer: &mut Footer,
 ) -> Result<(), Error> {
     let (mut chunks, mut values, mut rows) = (Vec::with_capacity(leaves), Vec::new(), None);
@@ -249,14 +258,14 @@ fn row_group(
     let Some((rows, mut ranges)) = rows.zip(footer.selected.iter().map(|&leaf| chunks[leaf].clone()).collect()) else {
         return Err(r.malformed("column chunks that lie between the magic bytes and the footer"));
     };
-    merge(&mut ranges, !matches!(selected, Selected::Only(_)));
+    merge(&mut ranges, !matches!(selected, SelectedColumns::Only(_)));
     footer.ends.push(rows);
     footer.ranges.append(&mut ranges);
     footer.marks.push(footer.ranges.len());
     Ok(())
 }
 
-/// Joins ranges that touch, or all of them.
+/// Joins ranges that touch, or all ranges.
 pub(super) fn merge(ranges: &mut Vec<Range<u64>>, all: bool) {
     ranges.sort_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {
@@ -268,7 +277,7 @@ pub(super) fn merge(ranges: &mut Vec<Range<u64>>, all: bool) {
     });
 }
 
-/// Where a column chunk is, `None` when it says nothing sensible about that, and the number of its values.
+/// Returns the byte range of a column chunk, or `None` if its offsets are invalid, and the number of its values.
 fn chunk(r: &mut Reader<'_>) -> Result<(Option<Range<u64>>, u64), Error> {
     let (mut data, mut dictionary, mut len, mut values) = (None, None, None, 0);
     r.fields(|r, id, kind| {

@@ -1,8 +1,8 @@
 //! Parquet: written page by page with a length that is known in advance, read row group by row group.
 //!
-//! The pages are written here and not by a library, because a library holds a row group and knows the length of a file
-//! when it is written, and because payload goes into plain pages as it is. Reading only needs the footer, and of that
-//! only where the row groups are; values are decoded by the `parquet` crate, when they are decoded at all.
+//! The pages are written here and not by a library, because a library holds a row group in memory, knows the length
+//! of a file only after writing it, and cannot use payload as plain pages. Reading needs only the locations of the
+//! row groups in the footer. If values are decoded, the `parquet` crate decodes them.
 
 mod footer;
 pub(crate) mod options;
@@ -13,7 +13,7 @@ mod plan;
 mod read;
 mod schema;
 mod thrift;
-mod values;
+mod value_decoder;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use plan::{FilePlan, MAGIC};
 pub use footer::Footer;
 pub(crate) use read::Reader;
 
-/// The encoder of a file.
+/// Returns the encoder of a file.
 pub(crate) fn encoder(layout: &Layout, options: &Options, shape: &FileShape) -> Result<Encoder, Error> {
     let plan = Arc::new(FilePlan::measured(layout, options, shape)?);
     let (mut offset, mut footer) = (MAGIC.len() as u64, 0);

@@ -1,4 +1,4 @@
-//! What the configuration says about Parquet files.
+//! The options that only Parquet files have.
 
 use std::io::Write as _;
 
@@ -9,12 +9,12 @@ use dlio_config::workload::{ColumnSelection, Dataset, Workload};
 use super::schema;
 use crate::error::Error;
 
-/// Bytes read from the end of a file for its footer, unless `footer_cap` says otherwise.
+/// Bytes read from the end of a file for its footer, unless `footer_cap` is set.
 const FOOTER_CAP: u64 = 4 << 20;
-/// What pyarrow reads from the end of a file; of a longer footer it then reads all.
+/// Bytes that pyarrow reads from the end of a file; it reads a longer footer whole after that.
 const PYARROW_TAIL: u64 = 64 << 10;
 
-/// How pages are compressed.
+/// Compression codec of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
     None,
@@ -24,7 +24,7 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    /// Parquet's number of it.
+    /// Returns Parquet's number of the codec.
     pub(super) fn number(self) -> i32 {
         match self {
             Self::None => 0,
@@ -34,14 +34,14 @@ impl Codec {
         }
     }
 
-    /// The same bytes always give the same page. No codec refuses bytes that fit into a page.
+    /// Compresses a page. Equal input gives equal output; no codec fails on input that fits into a page.
     pub(super) fn compress(self, plain: Vec<u8>) -> Vec<u8> {
         match self {
             Self::None => plain,
             Self::Snappy => snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default(),
             Self::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                // Writing to memory does not fail.
+                // Writing to memory cannot fail.
                 encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default()
             }
             Self::Zstd => zstd::bulk::compress(&plain, 1).unwrap_or_default(),
@@ -49,34 +49,34 @@ impl Codec {
     }
 }
 
-/// Which columns are read.
+/// The columns that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Selected {
+pub(super) enum SelectedColumns {
     All,
-    /// From the first of these to the last, with whatever lies between.
+    /// From the first to the last of these columns, including those between.
     Span(ColumnSelection),
-    /// The columns of these names and nothing between.
+    /// Only the columns with these names.
     Only(Vec<String>),
 }
 
-/// What the configuration says about Parquet files.
+/// The Parquet options of the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Empty: one column of bytes.
+    /// Columns; if empty, a single column of bytes.
     pub(super) columns: Vec<schema::Column>,
     pub(super) row_group_size: u64,
     pub(super) codec: Codec,
     pub(super) footer_cap: u64,
-    /// A footer longer than that is read once more from its start, and not only what is missing of it.
+    /// A longer footer is read again from its start, rather than only its missing part.
     pub(super) footer_again: bool,
-    /// Row groups that are read in one range.
+    /// Number of row groups that are read in one range.
     pub(crate) coalesce: u64,
-    pub(super) selected: Selected,
+    pub(super) selected: SelectedColumns,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (columns, selected) = (Vec::new(), Selected::All);
+        let (columns, selected) = (Vec::new(), SelectedColumns::All);
         let (footer_cap, footer_again) = (FOOTER_CAP, false);
         Self { columns, row_group_size: 1, codec: Codec::None, footer_cap, footer_again, coalesce: 1, selected }
     }
@@ -84,7 +84,7 @@ impl Default for Options {
 
 impl Options {
     /// # Errors
-    /// A compression that pages cannot have.
+    /// Returns an error for a compression that pages do not support.
     pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
         let codec = match dataset.compression.as_deref() {
             None => Codec::None,
@@ -106,7 +106,7 @@ impl Options {
         })
     }
 
-    /// The shape of reads: the footer's, coalesced row groups and selected columns as the dialect has them.
+    /// Sets how the workload reads: the footer, coalesced row groups and selected columns, as the dialect prescribes.
     pub(crate) fn read_as(&mut self, workload: &Workload) {
         let windows = &workload.storage.windows;
         self.footer_again =
@@ -115,15 +115,15 @@ impl Options {
         self.coalesce = workload.coalesce_rgs();
         let only = |column: &schema::Column| column.read.then(|| column.name.clone());
         self.selected = match &windows.columns {
-            Some(selection) => Selected::Span(selection.clone()),
+            Some(selection) => SelectedColumns::Span(selection.clone()),
             None if workload.dlio_rs.dialect == Dialect::Native && self.columns.iter().any(|column| !column.read) => {
-                Selected::Only(self.columns.iter().filter_map(only).collect())
+                SelectedColumns::Only(self.columns.iter().filter_map(only).collect())
             }
-            None => Selected::All,
+            None => SelectedColumns::All,
         };
     }
 
-    /// Whether pages are compressed, so that their content decides their length.
+    /// Returns whether pages are compressed, so that their length depends on their content.
     pub(crate) fn is_compressed(&self) -> bool {
         self.codec != Codec::None
     }
@@ -136,7 +136,7 @@ impl Options {
         self.columns.clone()
     }
 
-    /// Bytes of the values of one sample; saturates.
+    /// Returns the size in bytes of the values of one sample; saturates.
     pub(crate) fn sample_bytes(&self, dims: &[u64]) -> u64 {
         let columns = self.columns(dims);
         let bytes = |column: &schema::Column| match column.values {

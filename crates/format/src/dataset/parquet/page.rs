@@ -1,34 +1,36 @@
-//! Pages: what stands before the values of a data page, the dictionary of bytes, and the values themselves.
+//! Pages: levels and header of a data page, the dictionary of bytes, and the values themselves.
 //!
-//! Every value is there: levels say "defined" throughout, in one run. Values of one byte are written as indices into a
-//! dictionary of all 256, so that they take one byte each instead of four; the index is the payload itself.
+//! No value is null: all definition levels are "defined", in one run. Values of one byte are written as indices into
+//! a dictionary of all 256 values, so that they take one byte each instead of four; the indices are the payload
+//! itself.
 
 use super::schema::{Column, TEXT, Values};
 use super::thrift::{self, Writer};
 use crate::buffer::clamp;
 use crate::payload::Stream;
 
-/// Bytes of values that one data page has, unless a single row has more.
+/// Size in bytes of the values in a data page, unless a single row has more.
 const PAGE: u64 = 1 << 20;
 /// Encodings of Parquet.
 pub(super) const PLAIN: i32 = 0;
 pub(super) const RLE: i32 = 3;
 pub(super) const RLE_DICTIONARY: i32 = 8;
-/// Values of a dictionary of all bytes.
+/// Number of values in the dictionary of bytes.
 const DICTIONARY: u64 = 256;
-/// Rows from which a list's repetition levels are written row by row, as two runs, instead of one bit per value.
+/// List length from which repetition levels are written row by row, as two runs, instead of one bit per value.
 const LONG_LIST: u64 = 64;
 
-/// How the values of a chunk are written.
+/// The encoding of the values of a column chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum PageEncoding {
     Plain,
-    /// Indices of one byte.
+    /// Indices of one byte into the dictionary.
     Dictionary,
 }
 
-impl Coding {
-    /// A dictionary pays for bytes unless there are few.
+impl PageEncoding {
+    /// Returns the encoding of a column chunk with `rows` rows. The dictionary makes bytes smaller unless there are
+    /// few.
     pub(super) fn of(column: &Column, rows: u64) -> Self {
         let bytes = matches!(column.values, Values::Widened { bytes: 1, .. });
         if bytes && rows.saturating_mul(column.per_row()) * 3 > 4 * DICTIONARY + 64 {
@@ -39,34 +41,34 @@ impl Coding {
     }
 }
 
-/// Rows of a full page of a column.
-pub(super) fn rows_per_page(column: &Column, coding: Coding) -> u64 {
+/// Returns the number of rows in a full page of a column.
+pub(super) fn rows_per_page(column: &Column, encoding: PageEncoding) -> u64 {
     if column.values == Values::Bits {
         return PAGE * 8;
     }
-    let row = match coding {
-        Coding::Plain => column.values.plain(column.per_row()),
-        Coding::Dictionary => Some(column.per_row()),
+    let row = match encoding {
+        PageEncoding::Plain => column.values.plain(column.per_row()),
+        PageEncoding::Dictionary => Some(column.per_row()),
     };
     (PAGE / row.unwrap_or(u64::MAX).max(1)).max(1)
 }
 
-/// What a data page has around its values.
+/// The parts of a data page around its values.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
-    /// Levels, and what introduces the values.
+pub(super) struct PageFrame {
+    /// Levels and the header of the encoded values.
     pub(super) head: Vec<u8>,
-    /// Bytes of the values.
+    /// Length of the values in bytes.
     pub(super) body: u64,
-    /// Zero bytes after them.
+    /// Number of zero bytes after the values.
     pub(super) pad: u64,
     /// Number of values.
     pub(super) values: u64,
 }
 
-impl Frame {
-    /// The frame of this many rows; `None` when they do not fit into a page.
-    pub(super) fn new(column: &Column, coding: Coding, rows: u64) -> Option<Self> {
+impl PageFrame {
+    /// Creates the frame of `rows` rows, or returns `None` if they do not fit into a page.
+    pub(super) fn new(column: &Column, encoding: PageEncoding, rows: u64) -> Option<Self> {
         let values = rows.checked_mul(column.per_row())?;
         let mut head = Vec::new();
         let levels = match column.list {
@@ -83,10 +85,10 @@ impl Frame {
         defined.push(levels);
         head.extend((defined.len() as u32).to_le_bytes());
         head.extend(defined);
-        let (body, pad) = match coding {
-            Coding::Plain => (column.values.plain(values)?, 0),
-            Coding::Dictionary => {
-                // Width of an index in bits, then one run of bit-packed groups of eight.
+        let (body, pad) = match encoding {
+            PageEncoding::Plain => (column.values.plain(values)?, 0),
+            PageEncoding::Dictionary => {
+                // Bit width of an index, then one run of bit-packed groups of eight.
                 head.push(8);
                 thrift::varint(&mut head, values.div_ceil(8) << 1 | 1);
                 (values, values.next_multiple_of(8) - values)
@@ -96,13 +98,13 @@ impl Frame {
         i32::try_from(frame.len()).is_ok().then_some(frame)
     }
 
-    /// Bytes of the page behind its header, uncompressed.
+    /// Returns the uncompressed length of the page without its header, in bytes.
     pub(super) fn len(&self) -> u64 {
         self.head.len() as u64 + self.body + self.pad
     }
 }
 
-/// Repetition levels of rows of equal length: 0 for the first value of a row, 1 for the others.
+/// Returns the repetition levels of rows of equal length: 0 for the first value of a row, 1 for the others.
 fn repetition(rows: u64, list: u64) -> Vec<u8> {
     let mut out = Vec::new();
     if list < LONG_LIST {
@@ -126,9 +128,9 @@ fn repetition(rows: u64, list: u64) -> Vec<u8> {
     out
 }
 
-/// Header of a data page.
-pub(super) fn data_header(frame: &Frame, coding: Coding, compressed: u64) -> Vec<u8> {
-    let encoding = if coding == Coding::Dictionary { RLE_DICTIONARY } else { PLAIN };
+/// Returns the header of a data page with `compressed` bytes of data.
+pub(super) fn data_header(frame: &PageFrame, encoding: PageEncoding, compressed: u64) -> Vec<u8> {
+    let encoding = if encoding == PageEncoding::Dictionary { RLE_DICTIONARY } else { PLAIN };
     header(0, frame.len(), compressed, |w| {
         w.inner(5, |w| {
             w.i32(1, frame.values as i32);
@@ -150,7 +152,8 @@ fn header(kind: i32, plain: u64, compressed: u64, rest: impl FnOnce(&mut Writer<
     out
 }
 
-/// The dictionary page of a column of bytes: all 256 in the order of their bits.
+/// Returns the dictionary page of a column of bytes, which holds all 256 values, and its length in bytes without
+/// compression.
 pub(super) fn dictionary(signed: bool, compress: impl FnOnce(Vec<u8>) -> Vec<u8>) -> (Vec<u8>, u64) {
     let value = |byte: u8| if signed { i32::from(byte.cast_signed()) } else { i32::from(byte) };
     let plain: Vec<u8> = (0..=255).flat_map(|byte| value(byte).to_le_bytes()).collect();
@@ -167,17 +170,17 @@ pub(super) fn dictionary(signed: bool, compress: impl FnOnce(Vec<u8>) -> Vec<u8>
     (page, plain)
 }
 
-/// Plain values that are not payload as it is.
+/// An encoder of plain values that differ from the payload they are generated from.
 #[derive(Debug, Clone)]
 pub(crate) struct PlainValues {
     values: Values,
     payload: Stream,
-    /// Bytes still to come.
+    /// Remaining bytes.
     left: u64,
-    /// Values that were made and not yet taken: from the cursor on.
+    /// Generated values; those from the cursor on are not yet written.
     block: Vec<u8>,
     cursor: usize,
-    /// Bytes of the present binary value that are still to come.
+    /// Remaining bytes of the current binary value.
     inside: u64,
 }
 
@@ -190,7 +193,7 @@ impl PlainValues {
         self.left
     }
 
-    /// Fills the buffer, which is not longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         let mut rest = buffer;
@@ -246,7 +249,7 @@ impl PlainValues {
                     self.block.extend_from_slice(format!("s_{number}").as_bytes());
                 }
             }
-            // Payload as it is needs no making.
+            // Values that are payload need no conversion.
             Values::Raw(_) | Values::Bits => self.inside = self.payload.remaining(),
         }
     }
@@ -256,7 +259,7 @@ impl PlainValues {
 mod tests {
     use super::*;
 
-    /// Decodes a hybrid of runs of width one.
+    /// Decodes a sequence of runs and bit-packed groups of bit width 1.
     fn levels(mut bytes: &[u8], count: usize) -> Vec<u8> {
         let mut levels = Vec::new();
         while levels.len() < count {

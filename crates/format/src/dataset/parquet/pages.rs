@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::options::Codec;
-use super::page::{self, Coding};
+use super::page::{self, PageEncoding};
 use super::part::Part;
 use super::plan::{FilePlan, MAGIC};
 
-/// The bytes of a file from a column chunk on.
+/// An encoder of a file from a column chunk on.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     plan: Arc<FilePlan>,
@@ -20,7 +20,7 @@ pub(crate) struct Pages {
     parts: VecDeque<Part>,
 }
 
-/// What of the footer comes next.
+/// The part of the footer that comes next.
 #[derive(Debug, Clone, Copy)]
 enum Footer {
     Head,
@@ -34,13 +34,13 @@ impl Pages {
         Self { plan, group, column, row: 0, footer: Footer::Head, footer_len: 0, parts: VecDeque::new() }
     }
 
-    /// A whole file, whose footer has this many bytes.
+    /// Creates an encoder of the whole file; `footer_len` is the length of its footer in bytes.
     pub(super) fn whole_file(plan: Arc<FilePlan>, footer_len: u32) -> Self {
         let magic = VecDeque::from([Part::bytes(MAGIC.to_vec())]);
         Self { footer_len, parts: magic, ..Self::new(plan, 0, 0) }
     }
 
-    /// Writes the next bytes; 0 at the end.
+    /// Writes the next bytes and returns their number: 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             while let Some(part) = self.parts.front_mut() {
@@ -58,7 +58,7 @@ impl Pages {
         }
     }
 
-    /// Makes the next parts; `false` at the end.
+    /// Prepares the next parts; returns `false` at the end.
     fn next(&mut self) -> bool {
         let plan = self.plan.clone();
         if self.group >= plan.groups() {
@@ -66,13 +66,13 @@ impl Pages {
         }
         let rows = plan.group(self.group).rows;
         let column = &plan.columns[self.column];
-        let coding = Coding::of(column, rows);
+        let encoding = PageEncoding::of(column, rows);
         if self.row == 0
-            && let Some((dictionary, _)) = plan.dictionary(column, coding)
+            && let Some((dictionary, _)) = plan.dictionary(column, encoding)
         {
             self.parts.push_back(Part::bytes(dictionary));
         }
-        let end = rows.min(self.row + page::rows_per_page(column, coding));
+        let end = rows.min(self.row + page::rows_per_page(column, encoding));
         if plan.codec == Codec::None {
             self.parts.extend(plan.page(self.group, self.column, self.row..end));
         } else {

@@ -1,4 +1,4 @@
-//! The parts that a Parquet file is made of.
+//! The parts of a Parquet file.
 
 use super::page::PlainValues;
 use crate::buffer::clamp;
@@ -8,9 +8,9 @@ use crate::payload::Stream;
 /// A part of a page or of the footer.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
-    /// Bytes that need no format.
+    /// Bytes that are not specific to Parquet.
     Segment(Segment),
-    /// Values of a page that are not payload as it is.
+    /// Values that differ from the payload they are generated from.
     Values(Box<PlainValues>),
 }
 
@@ -34,7 +34,7 @@ impl Part {
         }
     }
 
-    /// Writes the next bytes and returns how many: 0 when the part is spent or the buffer is empty.
+    /// Writes the next bytes and returns their number: 0 when the part is exhausted or the buffer is empty.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         match self {
             Self::Segment(segment) => segment.fill(buffer),

@@ -1,11 +1,12 @@
-//! A Parquet file from front to back: pages as they come, the footer last, one page of memory.
+//! The plan of a Parquet file, which is written from front to back: pages in order, the footer last, one page in
+//! memory.
 //!
-//! Plain pages of plain values have lengths that can be computed, so the length of the file is known before its first
-//! byte. Compressed pages do not: the file is compressed once to measure it and once more to write it. What depends on
-//! content is the length of every column chunk, 16 bytes each, which the footer of the file holds anyway.
+//! The length of plain pages can be computed, so the length of the file is known before its first byte. The length of
+//! compressed pages depends on their content: the file is compressed once to measure it and again to write it. Only
+//! the lengths of the column chunks depend on the content, 16 bytes each, which the footer contains anyway.
 
 use super::options::{Codec, Options};
-use super::page::{self, Coding, Frame, PlainValues};
+use super::page::{self, PageEncoding, PageFrame, PlainValues};
 use super::part::Part;
 use super::schema::{Column, Values, arrow_schema};
 use super::thrift::{self, Writer};
@@ -16,40 +17,40 @@ use crate::shape::FileShape;
 
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
-/// Lengths of one column chunk.
+/// Lengths of a column chunk in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Chunk {
-    /// Bytes of the dictionary page; 0: none.
+pub(super) struct ColumnChunk {
+    /// Length of the dictionary page, or 0 without one.
     dictionary: u64,
-    /// Bytes of all pages.
+    /// Length of all pages as stored.
     stored: u64,
-    /// The same before compression.
+    /// Length of all pages before compression.
     plain: u64,
 }
 
-/// What the row groups of one number of rows look like.
+/// The layout of all row groups with the same number of rows.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct RowGroup {
     pub(super) rows: u64,
-    /// Per column, without compression.
-    chunks: Vec<Chunk>,
-    /// Bytes of all chunks.
+    /// Column chunks without compression.
+    chunks: Vec<ColumnChunk>,
+    /// Total length of the chunks in bytes.
     stored: u64,
 }
 
-/// One file: everything that its pages and its footer are made of.
+/// The plan of a file: everything that its pages and its footer are generated from.
 #[derive(Debug)]
 pub(super) struct FilePlan {
     pub(super) columns: Vec<Column>,
     pub(super) codec: Codec,
     rows: u64,
     group_size: u64,
-    full: Group,
-    last: Group,
-    /// Compressed chunks, all columns of the first row group, then of the next.
-    measured: Vec<Chunk>,
+    full: RowGroup,
+    last: RowGroup,
+    /// Compressed column chunks: all columns of the first row group, then those of the next.
+    measured: Vec<ColumnChunk>,
     payload: Stream,
-    /// Where the payload of each column begins in that of its row group, and the length of the latter.
+    /// Offset in bytes of each column's payload within that of its row group.
     starts: Vec<u64>,
     stride: u64,
     arrow: String,
@@ -65,7 +66,7 @@ impl FilePlan {
         let columns = options.columns(shape.dims);
         let group_size = options.row_group_size.min(shape.samples).max(1);
         let too_wide = || refuse("a page of one row has more than 2 GiB");
-        let group = |rows| Group::new(&columns, rows).ok_or_else(too_wide);
+        let group = |rows| RowGroup::new(&columns, rows).ok_or_else(too_wide);
         let (mut starts, mut stride) = (Vec::new(), 0_u64);
         for column in &columns {
             starts.push(stride);
@@ -92,7 +93,7 @@ impl FilePlan {
         })
     }
 
-    /// The plan of a file, with the lengths of its compressed chunks.
+    /// Creates the plan of a file, including the lengths of its compressed chunks.
     pub(super) fn measured(layout: &Layout, options: &Options, shape: &FileShape) -> Result<Self, Error> {
         let mut plan = Self::new(layout, options, shape)?;
         if plan.codec != Codec::None {
@@ -101,7 +102,7 @@ impl FilePlan {
         Ok(plan)
     }
 
-    /// The row group and the column whose chunk begins at an offset of the file.
+    /// Returns the row group and the column whose chunk begins at byte `offset` of the file.
     pub(super) fn chunk_at(&self, offset: u64) -> Option<(u64, usize)> {
         let mut start = MAGIC.len() as u64;
         let mut group = 0;
@@ -130,11 +131,11 @@ impl FilePlan {
         self.rows.div_ceil(self.group_size)
     }
 
-    pub(super) fn group(&self, group: u64) -> &Group {
+    pub(super) fn group(&self, group: u64) -> &RowGroup {
         if (group + 1).saturating_mul(self.group_size) <= self.rows { &self.full } else { &self.last }
     }
 
-    pub(super) fn chunks(&self, group: u64) -> &[Chunk] {
+    pub(super) fn chunks(&self, group: u64) -> &[ColumnChunk] {
         let from = group as usize * self.columns.len();
         self.measured.get(from..from + self.columns.len()).unwrap_or(&self.group(group).chunks)
     }
@@ -146,7 +147,7 @@ impl FilePlan {
         self.chunks(group).iter().map(|chunk| chunk.stored).sum()
     }
 
-    /// Payload of a chunk from one row to another, both within the row group.
+    /// Returns the payload of a chunk for a range of rows of the row group.
     fn payload(&self, group: u64, column: usize, rows: std::ops::Range<u64>) -> Stream {
         let (values, per_row) = (self.columns[column].values, self.columns[column].per_row());
         // These products are parts of those that were checked for the whole file.
@@ -161,11 +162,11 @@ impl FilePlan {
         for group in 0..self.groups() {
             for (index, column) in self.columns.iter().enumerate() {
                 let rows = self.group(group).rows;
-                let coding = Coding::of(column, rows);
+                let encoding = PageEncoding::of(column, rows);
                 let mut chunk = self.group(group).chunks[index];
-                chunk.dictionary = self.dictionary(column, coding).map_or(0, |(page, _)| page.len() as u64);
+                chunk.dictionary = self.dictionary(column, encoding).map_or(0, |(page, _)| page.len() as u64);
                 chunk.stored = chunk.dictionary;
-                let step = page::rows_per_page(column, coding);
+                let step = page::rows_per_page(column, encoding);
                 let mut row = 0;
                 while row < rows {
                     let end = rows.min(row + step);
@@ -178,41 +179,41 @@ impl FilePlan {
         self.measured = measured;
     }
 
-    pub(super) fn dictionary(&self, column: &Column, coding: Coding) -> Option<(Vec<u8>, u64)> {
-        match (coding, column.values) {
-            (Coding::Dictionary, Values::Widened { signed, .. }) => {
+    pub(super) fn dictionary(&self, column: &Column, encoding: PageEncoding) -> Option<(Vec<u8>, u64)> {
+        match (encoding, column.values) {
+            (PageEncoding::Dictionary, Values::Widened { signed, .. }) => {
                 Some(page::dictionary(signed, |plain| self.codec.compress(plain)))
             }
             _ => None,
         }
     }
 
-    /// The pieces of one data page, without compression.
+    /// Returns the parts of one data page, without compression.
     pub(super) fn page(&self, group: u64, index: usize, rows: std::ops::Range<u64>) -> [Part; 3] {
         let column = &self.columns[index];
-        let coding = Coding::of(column, self.group(group).rows);
+        let encoding = PageEncoding::of(column, self.group(group).rows);
         let payload = self.payload(group, index, rows.clone());
-        // The same frame was made when the file was planned.
-        let Some(frame) = Frame::new(column, coding, rows.end - rows.start) else {
+        // The same frame was created when the file was planned.
+        let Some(frame) = PageFrame::new(column, encoding, rows.end - rows.start) else {
             return [Part::zeros(0), Part::zeros(0), Part::zeros(0)];
         };
-        let values = match (coding, column.values) {
-            (Coding::Dictionary, _) | (_, Values::Raw(_) | Values::Bits) => Part::payload(payload),
-            (Coding::Plain, values) => Part::Values(Box::new(PlainValues::new(values, payload, frame.body))),
+        let values = match (encoding, column.values) {
+            (PageEncoding::Dictionary, _) | (_, Values::Raw(_) | Values::Bits) => Part::payload(payload),
+            (PageEncoding::Plain, values) => Part::Values(Box::new(PlainValues::new(values, payload, frame.body))),
         };
         let mut head = Vec::new();
         if self.codec == Codec::None {
-            head = page::data_header(&frame, coding, frame.len());
+            head = page::data_header(&frame, encoding, frame.len());
         }
         head.extend_from_slice(&frame.head);
         [Part::bytes(head), values, Part::zeros(frame.pad)]
     }
 
-    /// One data page with its header, compressed.
+    /// Returns one compressed data page with its header.
     pub(super) fn compressed_page(&self, group: u64, index: usize, rows: std::ops::Range<u64>) -> Vec<u8> {
         let column = &self.columns[index];
-        let coding = Coding::of(column, self.group(group).rows);
-        let Some(frame) = Frame::new(column, coding, rows.end - rows.start) else { return Vec::new() };
+        let encoding = PageEncoding::of(column, self.group(group).rows);
+        let Some(frame) = PageFrame::new(column, encoding, rows.end - rows.start) else { return Vec::new() };
         let mut parts = self.page(group, index, rows);
         let mut plain = vec![0; parts.iter().map(Part::remaining).sum::<u64>() as usize];
         let mut rest = &mut plain[..];
@@ -223,12 +224,12 @@ impl FilePlan {
             }
         }
         let body = self.codec.compress(plain);
-        let mut page = page::data_header(&frame, coding, body.len() as u64);
+        let mut page = page::data_header(&frame, encoding, body.len() as u64);
         page.extend(body);
         page
     }
 
-    /// Everything of the footer before the row groups.
+    /// Returns the part of the footer before the row groups.
     pub(super) fn footer_head(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut w = Writer::new(&mut out);
@@ -248,7 +249,7 @@ impl FilePlan {
         out
     }
 
-    /// A row group whose first byte is at `offset`.
+    /// Returns the metadata of the row group whose first byte is at `offset`.
     pub(super) fn group_meta(&self, group: u64, offset: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let rows = self.group(group).rows;
@@ -271,15 +272,15 @@ impl FilePlan {
         out
     }
 
-    fn chunk_meta(&self, out: &mut Vec<u8>, (column, chunk): (&Column, &Chunk), start: u64, rows: u64) {
-        let coding = Coding::of(column, rows);
+    fn chunk_meta(&self, out: &mut Vec<u8>, (column, chunk): (&Column, &ColumnChunk), start: u64, rows: u64) {
+        let encoding = PageEncoding::of(column, rows);
         thrift::structure(out, |w| {
             w.i64(2, 0);
             w.inner(3, |w| {
                 w.i32(1, column.physical());
-                let encodings: &[i32] = match coding {
-                    Coding::Plain => &[page::PLAIN, page::RLE],
-                    Coding::Dictionary => &[page::PLAIN, page::RLE, page::RLE_DICTIONARY],
+                let encodings: &[i32] = match encoding {
+                    PageEncoding::Plain => &[page::PLAIN, page::RLE],
+                    PageEncoding::Dictionary => &[page::PLAIN, page::RLE, page::RLE_DICTIONARY],
                 };
                 let list = w.list(2, thrift::I32, encodings.len() as u64);
                 for &encoding in encodings {
@@ -295,14 +296,15 @@ impl FilePlan {
                 w.i64(6, chunk.plain);
                 w.i64(7, chunk.stored);
                 w.i64(9, start + chunk.dictionary);
-                // Also without a dictionary page, where it is the offset of the first data page: the MLPerf fork compares
-                // this field with a number without asking whether it is there. Readers take the smaller of both offsets.
+                // The field is also written without a dictionary page, with the offset of the first data page: the
+                // MLPerf fork compares it with a number without checking that it is set. Readers take the smaller of
+                // both offsets.
                 w.i64(11, start);
             });
         });
     }
 
-    /// Everything of the footer after the row groups.
+    /// Returns the part of the footer after the row groups.
     pub(super) fn footer_tail(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut w = Writer::after(&mut out, 4);
@@ -317,23 +319,23 @@ impl FilePlan {
     }
 }
 
-impl Group {
-    /// `None`: a page would be too long.
+impl RowGroup {
+    /// Creates the layout of `rows` rows, or returns `None` if a page would be too long.
     fn new(columns: &[Column], rows: u64) -> Option<Self> {
         let mut chunks = Vec::new();
         for column in columns {
-            let coding = Coding::of(column, rows);
-            let step = page::rows_per_page(column, coding);
-            let mut chunk = Chunk::default();
-            if let (Coding::Dictionary, Values::Widened { signed, .. }) = (coding, column.values) {
+            let encoding = PageEncoding::of(column, rows);
+            let step = page::rows_per_page(column, encoding);
+            let mut chunk = ColumnChunk::default();
+            if let (PageEncoding::Dictionary, Values::Widened { signed, .. }) = (encoding, column.values) {
                 (chunk.dictionary, chunk.plain) = {
                     let (page, plain) = page::dictionary(signed, |plain| plain);
                     (page.len() as u64, plain)
                 };
             }
             let page = |rows| {
-                let frame = Frame::new(column, coding, rows)?;
-                Some(page::data_header(&frame, coding, frame.len()).len() as u64 + frame.len())
+                let frame = PageFrame::new(column, encoding, rows)?;
+                Some(page::data_header(&frame, encoding, frame.len()).len() as u64 + frame.len())
             };
             if rows / step > 0 {
                 chunk.plain = page(step)?.checked_mul(rows / step)?.checked_add(chunk.plain)?;

@@ -1,73 +1,74 @@
-//! Reads a file: the tail with the footer once, then the row group of each sample, once while samples stay in it.
+//! A reader of Parquet files. It reads the footer once, then the row group of each sample, and again only when a
+//! sample is in another row group.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::footer::{self, Footer};
-use super::options::{Options, Selected};
+use super::options::{Options, SelectedColumns};
 use super::pages::Pages;
 use super::plan::{FilePlan, MAGIC};
-use super::values::{self, Values};
+use super::value_decoder::{self, ValueDecoder};
 use crate::check::Check;
+use crate::check_level::CheckLevel;
 use crate::encode::Encoder;
 use crate::error::Error;
 use crate::error::excerpt;
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// Magic bytes at both ends, and the length of the footer.
+/// Minimum length of a file in bytes: magic at both ends, and the length of the footer.
 const SMALLEST: u64 = 12;
-/// Length of the footer and the magic bytes after it.
+/// Length in bytes of the footer's length field and the magic after it.
 const END: u64 = 8;
 
 /// A reader of one file.
 #[derive(Debug)]
 pub(crate) struct Reader {
     options: Options,
-    /// `None`: those that the file has, and as many rows.
+    /// Expected columns, or `None` if the file determines its columns and rows.
     columns: Option<Vec<super::schema::Column>>,
     mismatch: Mismatch,
     rows: u64,
     size: Option<u64>,
     stage: Stage,
-    /// Row groups whose ranges are being read or have been.
+    /// Row groups whose ranges are being read or have been read.
     window: Range<usize>,
     wanted: VecDeque<Range<u64>>,
-    /// Bytes of the first of the wanted ranges that have come.
+    /// Number of bytes read of the first wanted range.
     taken: u64,
-    /// What is aimed at before the footer is known.
+    /// What to read once the footer is known.
     target: Option<Target>,
-    /// The row that was read last: a row before it, as in the next epoch, is read again.
+    /// The row that was read last. A row before it, as in the next epoch, is read again.
     last: Option<u64>,
-    scrutiny: Scrutiny,
-    /// What the file is to be compared with.
-    recipe: Option<Box<Recipe>>,
+    check_level: CheckLevel,
+    /// The file that this program would write, if the content is compared.
+    own_file: Option<Box<OwnFile>>,
     check: Option<Check>,
-    values: Option<Box<Values>>,
+    values: Option<Box<ValueDecoder>>,
     seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Row(u64),
-    /// Nothing behind it.
+    /// The footer alone.
     Footer,
 }
 
-/// How this program would write a file.
+/// The inputs from which this program would write the file.
 #[derive(Debug)]
-struct Recipe {
+struct OwnFile {
     layout: Layout,
     file: u64,
     dims: Vec<u64>,
     samples: u64,
 }
 
-impl Recipe {
+impl OwnFile {
     fn plan(&self, options: &Options) -> Result<Arc<FilePlan>, Error> {
         let shape = FileShape { file: self.file, dims: &self.dims, samples: self.samples };
         FilePlan::measured(&self.layout, options, &shape).map(Arc::new)
@@ -76,7 +77,7 @@ impl Recipe {
 
 #[derive(Debug)]
 enum Stage {
-    /// The last bytes of the file, from this offset on; `rest` follows them, when they were read in two parts.
+    /// The end of the file, from offset `from` on. If it is read in two ranges, `rest` is the second part.
     Tail {
         from: u64,
         bytes: Vec<u8>,
@@ -86,12 +87,12 @@ enum Stage {
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+    pub(crate) fn new(layout: &Layout, options: &Options, shape: &FileShape, check_level: CheckLevel) -> Self {
         let FileShape { file, dims, samples } = *shape;
-        let recipe = || Recipe { layout: layout.clone(), file, dims: dims.to_vec(), samples };
+        let own_file = || OwnFile { layout: layout.clone(), file, dims: dims.to_vec(), samples };
         Self {
             columns: (!layout.as_found).then(|| options.columns(shape.dims)),
-            mismatch: layout.mismatch(shape, scrutiny),
+            mismatch: layout.mismatch(shape, check_level),
             options: options.clone(),
             rows: shape.samples,
             size: None,
@@ -101,40 +102,40 @@ impl Reader {
             taken: 0,
             target: None,
             last: None,
-            scrutiny,
-            recipe: (scrutiny == Scrutiny::Payload).then(|| Box::new(recipe())),
+            check_level,
+            own_file: (check_level == CheckLevel::Payload).then(|| Box::new(own_file())),
             check: None,
             values: None,
             seed: layout.payload.seed(),
         }
     }
 
-    /// The same file was open before, and looked at as closely: its footer need not be read again.
+    /// Reuses the footer from a previous open of the same file, if the check level then was sufficient.
     pub(crate) fn set_footer(&mut self, footer: Arc<Footer>) {
-        let known = match self.scrutiny {
-            Scrutiny::Payload => footer.plan.is_some(),
-            Scrutiny::Full => footer.values.is_some(),
-            Scrutiny::Structure | Scrutiny::Checksums => true,
+        let known = match self.check_level {
+            CheckLevel::Payload => footer.plan.is_some(),
+            CheckLevel::Full => footer.values.is_some(),
+            CheckLevel::Structure | CheckLevel::Checksums => true,
         };
         if known {
             self.wanted.clear();
-            self.be_ready(footer);
+            self.set_ready(footer);
         }
     }
 
-    fn be_ready(&mut self, footer: Arc<Footer>) {
-        self.values = footer.values.clone().map(|metadata| Box::new(Values::new(footer.size, metadata)));
+    fn set_ready(&mut self, footer: Arc<Footer>) {
+        self.values = footer.values.clone().map(|metadata| Box::new(ValueDecoder::new(footer.size, metadata)));
         self.stage = Stage::Ready(footer);
     }
 
-    /// Aims at the footer alone.
+    /// Selects the footer alone.
     pub(crate) fn aim_at_footer(&mut self) {
         if matches!(self.stage, Stage::Tail { .. }) {
             self.target = Some(Target::Footer);
         }
     }
 
-    /// The footer, once it has been read.
+    /// Returns the footer once it has been read.
     pub(crate) fn footer(&self) -> Option<&Arc<Footer>> {
         match &self.stage {
             Stage::Ready(footer) => Some(footer),
@@ -155,7 +156,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Aims at a row.
+    /// Selects a row.
     pub(crate) fn sample(&mut self, row: u64) -> Result<(), Error> {
         let Stage::Ready(footer) = &self.stage else {
             self.target = Some(Target::Row(row));
@@ -169,13 +170,13 @@ impl Reader {
         let end = group.saturating_add(usize::try_from(self.options.coalesce).unwrap_or(usize::MAX));
         self.window = group..end.min(footer.row_groups());
         let mut ranges: Vec<_> = self.window.clone().flat_map(|group| footer.ranges(group).to_vec()).collect();
-        footer::merge(&mut ranges, !matches!(self.options.selected, Selected::Only(_)));
+        footer::merge(&mut ranges, !matches!(self.options.selected, SelectedColumns::Only(_)));
         ranges.retain(|range| !range.is_empty());
         self.wanted = ranges.into();
         self.begin_range()
     }
 
-    /// What is looked at while the next range passes.
+    /// Prepares the checks for the next range.
     fn begin_range(&mut self) -> Result<(), Error> {
         self.taken = 0;
         let (Some(range), Stage::Ready(footer)) = (self.wanted.front(), &self.stage) else { return Ok(()) };
@@ -235,15 +236,15 @@ impl Reader {
         self.begin_range()
     }
 
-    /// Parses the footer, which lies at `start`, and compares it with the workload.
+    /// Parses the footer at offset `start` and compares it with the workload.
     fn parse(&self, bytes: &[u8], start: u64) -> Result<Footer, Error> {
         let selected = &self.options.selected;
         let Some(columns) = &self.columns else { return footer::parse(bytes, start, None, selected) };
         let footer = match footer::parse(bytes, start, Some(columns), selected) {
             Err(error @ Error::Differs { .. }) if self.mismatch.is_noted() => {
-                // Columns that are to be read and are not there are missing here too.
+                // Missing columns that are to be read are an error here too.
                 let footer = footer::parse(bytes, start, None, selected)?;
-                self.mismatch.take(error)?;
+                self.mismatch.refuse_or_note(error)?;
                 footer
             }
             parsed => parsed?,
@@ -253,15 +254,15 @@ impl Reader {
         match found.cmp(&own) {
             std::cmp::Ordering::Equal => {}
             std::cmp::Ordering::Less => return Err(error()),
-            std::cmp::Ordering::Greater => self.mismatch.take(error())?,
+            std::cmp::Ordering::Greater => self.mismatch.refuse_or_note(error())?,
         }
-        if let Some((expected, found)) = footer.unlike(columns) {
+        if let Some((expected, found)) = footer.row_width_difference(columns) {
             self.mismatch.note(Error::Differs { noun: "number of values of a column in a row", expected, found });
         }
         Ok(footer)
     }
 
-    /// Looks at the end of the file; asks for what is missing of the footer, or goes on to the row aimed at.
+    /// Parses the end of the file. Requests the missing part of the footer, or continues with the selected row.
     fn tail(&mut self, from: u64, tail: Vec<u8>) -> Result<(), Error> {
         let size = from + tail.len() as u64;
         let malformed = |offset, expected: &str, found: String| Error::Malformed {
@@ -277,7 +278,7 @@ impl Reader {
         if magic != MAGIC {
             let hint = if magic == b"PARE" { " (an encrypted footer, which is not read)" } else { "" };
             let found = format!(
-                "{}{hint}; the file is no Parquet file, is cut off, or has bytes after its end",
+                "{}{hint}; the file is not a Parquet file, is truncated, or has bytes after its end",
                 excerpt(magic)
             );
             return Err(malformed(size - 4, "\"PAR1\"", found));
@@ -297,11 +298,11 @@ impl Reader {
         let bytes = &tail[(start - from) as usize..tail.len() - END as usize];
         let mut footer = self.parse(bytes, start)?;
         footer.size = size;
-        footer.plan = self.recipe.as_ref().map(|recipe| recipe.plan(&self.options)).transpose()?;
-        if self.scrutiny == Scrutiny::Full {
-            footer.values = Some(values::metadata(size, from, tail)?);
+        footer.plan = self.own_file.as_ref().map(|own_file| own_file.plan(&self.options)).transpose()?;
+        if self.check_level == CheckLevel::Full {
+            footer.values = Some(value_decoder::metadata(size, from, tail)?);
         }
-        self.be_ready(Arc::new(footer));
+        self.set_ready(Arc::new(footer));
         match self.target.take() {
             Some(Target::Row(row)) => self.sample(row),
             Some(Target::Footer) | None => Ok(()),
@@ -309,13 +310,14 @@ impl Reader {
     }
 }
 
-/// Room for so many bytes, as many footers come at a time; what a file claims beyond any sensible footer has to come first.
+/// Allocates a buffer for `bytes` bytes, limited to the size of any plausible footer; a longer footer must arrive
+/// before memory is allocated for it.
 fn room(bytes: u64) -> Vec<u8> {
     const SENSIBLE: u64 = 64 << 20;
     Vec::with_capacity(bytes.min(SENSIBLE) as usize)
 }
 
-/// The length of the footer and the magic bytes.
+/// Returns the length field of the footer and the magic.
 fn end_bytes(tail: &[u8]) -> Vec<u8> {
     tail[tail.len().saturating_sub(END as usize)..].to_vec()
 }

@@ -1,4 +1,4 @@
-//! Columns of a Parquet file: their schema elements, and how the values of one look on a page.
+//! Columns of a Parquet file: their schema elements, and the representation of their values in pages.
 
 use arrow_schema::{DataType, Field, Schema};
 use dlio_config::vocabulary::ColumnType;
@@ -17,27 +17,27 @@ pub(super) mod physical {
     pub(in super::super) const FIXED: i32 = 7;
 }
 
-/// Bytes of a text value, `s_` and ten digits: of the fork's `s_{number}` those whose number has ten digits, so that the
-/// length of a file does not depend on its content.
+/// Length of a text value in bytes: `s_` and ten digits. The fork writes `s_{number}`; numbers here always have ten
+/// digits, so that the length of a file does not depend on its content.
 pub(super) const TEXT: u64 = 12;
 
-/// How plain values are made of payload.
+/// How plain values are generated from payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Payload as it is, this many bytes per value.
+    /// Payload without conversion, this many bytes per value.
     Raw(u64),
     /// Integers of one or two bytes, each widened to four.
     Widened { bytes: u64, signed: bool },
     /// One bit per value.
     Bits,
-    /// Length and text.
+    /// A length and a text.
     Texts,
-    /// Length and this many bytes.
+    /// A length and this many bytes.
     Bytes(u64),
 }
 
 impl Values {
-    /// Bytes of this many plain values.
+    /// Returns the size of `count` plain values in bytes.
     pub(super) fn plain(self, count: u64) -> Option<u64> {
         match self {
             Self::Raw(bytes) => count.checked_mul(bytes),
@@ -48,7 +48,7 @@ impl Values {
         }
     }
 
-    /// Bytes of payload that they are made of.
+    /// Returns the size of the payload for `count` values in bytes.
     pub(super) fn payload(self, count: u64) -> Option<u64> {
         match self {
             Self::Widened { bytes, .. } => count.checked_mul(bytes),
@@ -59,15 +59,15 @@ impl Values {
     }
 }
 
-/// One column.
+/// A column.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) dtype: ColumnType,
-    /// Elements of a fixed-size list; `None`: no list.
+    /// Number of elements of a fixed-size list, or `None` for a single value.
     pub(super) list: Option<u64>,
     pub(super) values: Values,
-    /// Whether dialect native reads it.
+    /// Whether dialect `native` reads the column.
     pub(super) read: bool,
 }
 
@@ -91,13 +91,13 @@ impl Column {
         Self { name: column.name.clone(), dtype: column.dtype, list, values, read: column.read }
     }
 
-    /// The column of data sets without `columns`: a list of bytes.
+    /// Returns the column of datasets without `columns`: a list of bytes.
     pub(super) fn bytes(size: u64) -> Self {
         let values = Values::Widened { bytes: 1, signed: false };
         Self { name: "data".to_owned(), dtype: ColumnType::Uint8, list: Some(size), values, read: true }
     }
 
-    /// Values of one row.
+    /// Returns the number of values in a row.
     pub(super) fn per_row(&self) -> u64 {
         self.list.unwrap_or(1)
     }
@@ -114,7 +114,7 @@ impl Column {
         }
     }
 
-    /// Converted type and integer annotation: (converted type, bits, signed).
+    /// Returns the integer annotation: (converted type, bits, signed).
     fn integer(&self) -> Option<(i32, u8, bool)> {
         Some(match self.dtype {
             ColumnType::Uint8 => (11, 8, false),
@@ -127,7 +127,7 @@ impl Column {
         })
     }
 
-    /// Names from the root to the leaf.
+    /// Returns the names from the root to the leaf.
     pub(super) fn path(&self) -> Vec<&str> {
         match self.list {
             Some(_) => vec![&self.name, "list", "element"],
@@ -135,12 +135,12 @@ impl Column {
         }
     }
 
-    /// Number of schema elements.
+    /// Returns the number of schema elements.
     pub(super) fn elements(&self) -> u64 {
         self.path().len() as u64
     }
 
-    /// The schema elements: of a list three, of others one.
+    /// Writes the schema elements: three for a list, otherwise one.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         const OPTIONAL: i32 = 1;
         const REPEATED: i32 = 2;
@@ -204,7 +204,7 @@ impl Column {
             ColumnType::Bool => DataType::Boolean,
         };
         let dtype = match self.list {
-            // A list has at most 2^31 − 1 elements: larger ones are refused where a file is planned.
+            // A list has at most 2^31 − 1 elements; larger lists are refused when a file is planned.
             Some(size) => DataType::FixedSizeList(
                 Field::new("element", element, true).into(),
                 i32::try_from(size).unwrap_or(i32::MAX),
@@ -215,13 +215,13 @@ impl Column {
     }
 }
 
-/// The Arrow schema as readers expect it in the footer; without it fixed-size lists are read as lists.
+/// Returns the Arrow schema that readers expect in the footer. Without it, fixed-size lists are read as lists.
 pub(super) fn arrow_schema(columns: &[Column]) -> String {
     let fields: Vec<Field> = columns.iter().map(Column::field).collect();
     ::parquet::arrow::encode_arrow_schema(&Schema::new(fields))
 }
 
-/// What a physical type is called.
+/// Returns the name of a physical type.
 pub(super) fn physical_name(number: i64) -> &'static str {
     let names = ["BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"];
     usize::try_from(number).ok().and_then(|number| names.get(number)).copied().unwrap_or("unknown")

@@ -1,4 +1,4 @@
-//! Thrift's compact protocol, as far as Parquet's page headers and footers need it.
+//! The subset of Thrift's compact protocol that Parquet's page headers and footers use.
 
 use crate::error::Error;
 use crate::error::excerpt;
@@ -17,10 +17,10 @@ pub(super) const SET: u8 = 10;
 pub(super) const MAP: u8 = 11;
 pub(super) const STRUCT: u8 = 12;
 
-/// Structs inside structs that a reader follows.
+/// Maximum depth of nested structs.
 const DEPTH_MAX: u32 = 32;
 
-/// Writes structs to the end of a buffer.
+/// A writer that appends a struct to a buffer.
 #[derive(Debug)]
 pub(super) struct Writer<'b> {
     out: &'b mut Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Writer<'b> {
 }
 
 impl<'b> Writer<'b> {
-    /// A struct whose fields follow `last`.
+    /// Creates a writer of a struct whose next field number is greater than `last`.
     pub(super) fn after(out: &'b mut Vec<u8>, last: i16) -> Self {
         Self { out, last }
     }
@@ -57,7 +57,7 @@ impl<'b> Writer<'b> {
         varint(self.out, zigzag(i64::from(value)));
     }
 
-    /// A length or an offset.
+    /// Writes a length or an offset.
     pub(super) fn i64(&mut self, id: i16, value: u64) {
         self.field(id, I64);
         // Files have less than 2^63 bytes.
@@ -78,7 +78,7 @@ impl<'b> Writer<'b> {
         text(self.out, value);
     }
 
-    /// A list; its elements are written next.
+    /// Writes the head of a list; the caller writes its elements next.
     pub(super) fn list(&mut self, id: i16, kind: u8, len: u64) -> &mut Vec<u8> {
         self.field(id, LIST);
         if len < 15 {
@@ -90,14 +90,14 @@ impl<'b> Writer<'b> {
         self.out
     }
 
-    /// A struct inside this one.
+    /// Writes a nested struct.
     pub(super) fn inner(&mut self, id: i16, write: impl FnOnce(&mut Writer<'_>)) {
         self.field(id, STRUCT);
         structure(self.out, write);
     }
 }
 
-/// A whole struct.
+/// Writes a whole struct.
 pub(super) fn structure(out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
     write(&mut Writer::new(out));
     out.push(0);
@@ -120,12 +120,13 @@ pub(super) fn text(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
-/// Reads the footer of a file; every length is checked against what is left, every error says where.
+/// A reader of a file's footer. Every length is checked against the remaining bytes, and every error contains its
+/// offset.
 #[derive(Debug)]
 pub(super) struct Reader<'f> {
     bytes: &'f [u8],
     at: usize,
-    /// Offset of the bytes in the file.
+    /// Offset of the footer in the file.
     base: u64,
     depth: u32,
 }
@@ -169,7 +170,7 @@ impl<'f> Reader<'f> {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// A number of bytes or rows, or an offset.
+    /// Reads a number of bytes or rows, or an offset.
     pub(super) fn size(&mut self) -> Result<u64, Error> {
         let number = self.number()?;
         u64::try_from(number).map_err(|_| self.malformed("a number that is not negative"))
@@ -184,18 +185,19 @@ impl<'f> Reader<'f> {
         Ok(text)
     }
 
-    /// Head of a list: wire type and number of its elements.
+    /// Reads the head of a list: wire type and number of its elements.
     pub(super) fn list(&mut self) -> Result<(u8, u64), Error> {
         let head = self.byte()?;
         let len = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-        // Every element takes a byte at least.
+        // Every element takes at least one byte.
         if len > (self.bytes.len() - self.at) as u64 {
             return Err(self.malformed("a list that ends in the footer"));
         }
         Ok((head & 15, len))
     }
 
-    /// Walks over the fields of a struct; `field` reads the value of those that it knows and returns whether it did.
+    /// Iterates over the fields of a struct. `field` reads the value of the fields it supports and returns whether it
+    /// did.
     pub(super) fn fields(
         &mut self,
         mut field: impl FnMut(&mut Self, i16, u8) -> Result<bool, Error>,
@@ -244,7 +246,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    /// Booleans take a byte inside lists.
+    /// Skips an element of a list, in which booleans take a byte.
     fn skip_element(&mut self, kind: u8) -> Result<(), Error> {
         if matches!(kind, TRUE | FALSE) {
             return self.byte().map(drop);

@@ -1,15 +1,15 @@
-//! The frame of a PNG file and of its chunks.
+//! The structure of a PNG file and its chunks.
 
 use crate::crc::Crc32;
 
-/// First bytes of every file.
+/// Signature of a PNG file.
 pub(super) const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
-/// Length, type and checksum of a chunk.
+/// Length in bytes of a chunk without its data: length, type and CRC.
 pub(super) const CHUNK: u64 = 12;
-/// Signature, IHDR and IEND.
+/// Length in bytes of a file without its IDAT chunks: signature, IHDR and IEND.
 pub(super) const FRAME: u64 = 8 + CHUNK + 13 + CHUNK;
 
-/// Returns a whole chunk: length, name, data and CRC.
+/// Returns a complete chunk: length, name, data and CRC.
 pub(super) fn chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = Crc32::new();
     crc.update(&name);

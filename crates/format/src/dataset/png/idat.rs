@@ -1,4 +1,4 @@
-//! The image data of a PNG file: how its rows are laid out, and the IDAT chunks that hold them.
+//! The image data of a PNG file: the layout of its rows, and the IDAT chunks that hold them.
 
 use super::chunk::{CHUNK, FRAME};
 use crate::buffer::{Batch, clamp};
@@ -6,30 +6,30 @@ use crate::crc::Crc32;
 use crate::dataset::image::Dims;
 use crate::payload::Stream;
 
-/// Pillow's buffer: bytes of an IDAT chunk.
+/// Size of an IDAT chunk's data in bytes, which is Pillow's buffer size.
 const IDAT: usize = 64 * 1024;
-/// Bytes of a stored deflate block; a file up to this size has exactly the length that Pillow gives it.
+/// Size of a stored deflate block in bytes; a file of at most this size has exactly the length that Pillow gives it.
 const BLOCK: u64 = 16 * 1024;
-/// zlib's header (32 KiB window, no dictionary) and its checksum.
+/// zlib's header (32 KiB window, no dictionary).
 const ZLIB_HEADER: [u8; 2] = [0x78, 0x01];
 const ZLIB: u64 = 2 + 4;
 
-/// How an image is laid out.
+/// The layout of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct ImagePlan {
     pub(super) dims: Dims,
-    /// Rows of zeros at the end.
+    /// Number of rows of zeros at the end.
     pub(super) flat_rows: u64,
-    /// Bytes of the padding chunk, its frame included.
+    /// Length of the padding chunk in bytes, including its frame.
     pub(super) padding: u64,
 }
 
-impl Plan {
+impl ImagePlan {
     pub(super) fn new(dims: Dims) -> Self {
         Self { dims, flat_rows: 0, padding: 0 }
     }
 
-    /// Bytes of a row: filter and pixels.
+    /// Returns the length of a row in bytes: filter byte and pixels.
     fn row(&self) -> u64 {
         self.dims.width + 1
     }
@@ -43,7 +43,7 @@ impl Plan {
     }
 
     fn zlib_bytes(&self) -> u64 {
-        let tail = Tail::new(self.flat()).map_or(0, |tail| tail.bytes());
+        let tail = ZeroRows::new(self.flat()).map_or(0, |tail| tail.bytes());
         ZLIB + self.noise() + self.noise().div_ceil(BLOCK) * 5 + tail
     }
 
@@ -52,7 +52,7 @@ impl Plan {
         FRAME + zlib + zlib.div_ceil(IDAT as u64) * CHUNK + self.padding
     }
 
-    /// The plan with the fewest rows of zeros that has exactly this length.
+    /// Returns the plan with the fewest rows of zeros whose file has exactly `wanted` bytes.
     pub(super) fn exactly(dims: Dims, wanted: u64) -> Option<Self> {
         let plan = |flat_rows| Self { flat_rows, ..Self::new(dims) };
         let (mut low, mut high) = (0, dims.height);
@@ -67,28 +67,28 @@ impl Plan {
     }
 }
 
-/// The IDAT chunks of an image.
+/// An encoder of the IDAT chunks of an image.
 #[derive(Debug, Clone)]
 pub(crate) struct IdatChunks {
     row: u64,
     pixels: Stream,
-    /// Bytes of noise rows, filters included, that are still to come, and where in its row the next one is.
+    /// Remaining bytes of noise rows, including filter bytes.
     noise: u64,
     column: u64,
     flat: u64,
-    tail: Option<Tail>,
-    /// Checksum of the rows so far.
+    tail: Option<ZeroRows>,
+    /// Running Adler-32 of the rows.
     adler: u32,
-    /// Bytes of the zlib stream that are made and in no chunk yet.
+    /// Bytes of the zlib stream that are not yet in a chunk.
     zlib: Vec<u8>,
     zlib_left: u64,
-    /// The present chunk.
+    /// The current chunk.
     chunk: Batch,
     left: u64,
 }
 
 impl IdatChunks {
-    pub(super) fn new(plan: Plan, pixels: Stream) -> Self {
+    pub(super) fn new(plan: ImagePlan, pixels: Stream) -> Self {
         let zlib_left = plan.zlib_bytes();
         Self {
             row: plan.row(),
@@ -96,7 +96,7 @@ impl IdatChunks {
             noise: plan.noise(),
             column: 0,
             flat: plan.flat(),
-            tail: Tail::new(plan.flat()),
+            tail: ZeroRows::new(plan.flat()),
             adler: 1,
             zlib: ZLIB_HEADER.to_vec(),
             zlib_left,
@@ -109,7 +109,7 @@ impl IdatChunks {
         self.left
     }
 
-    /// Writes the next bytes; the buffer is no longer than what remains.
+    /// Writes the next bytes. `buffer` must not be longer than what remains.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         self.left -= buffer.len() as u64;
         let mut chunk = std::mem::take(&mut self.chunk);
@@ -131,7 +131,7 @@ impl IdatChunks {
         self.zlib_left -= length as u64;
     }
 
-    /// The next part of the zlib stream: a stored block, a part of the tail, or the checksum.
+    /// Appends the next part of the zlib stream: a stored block, a part of the rows of zeros, or the checksum.
     fn next_block(&mut self) {
         if self.noise > 0 {
             let length = self.noise.min(BLOCK);
@@ -169,7 +169,7 @@ fn adler(checksum: u32, bytes: &[u8]) -> u32 {
     sum.finish()
 }
 
-/// IdatChunks of noise: a filter byte, which is zero, and pixels.
+/// Fills rows of noise: a filter byte of zero, then pixels.
 fn fill_rows(pixels: &mut Stream, row: u64, column: &mut u64, mut target: &mut [u8]) {
     while !target.is_empty() {
         if *column == 0 {
@@ -185,9 +185,9 @@ fn fill_rows(pixels: &mut Stream, row: u64, column: &mut u64, mut target: &mut [
     }
 }
 
-/// The last deflate block of an image that ends in zeros: fixed codes, a literal and copies of 258 bytes.
+/// The last deflate block of an image that ends in zeros: fixed codes, literals, and copies of 258 bytes.
 #[derive(Debug, Clone)]
-struct Tail {
+struct ZeroRows {
     literals: u64,
     copies: u64,
     bits: u64,
@@ -196,11 +196,11 @@ struct Tail {
     ended: bool,
 }
 
-/// Bytes of the longest copy.
+/// Length of the longest copy in bytes.
 const COPY: u64 = 258;
 
-impl Tail {
-    /// Of this many zeros; `None` for none.
+impl ZeroRows {
+    /// Creates the block for this many zeros, or `None` for no zeros.
     fn new(zeros: u64) -> Option<Self> {
         let rest = zeros.checked_sub(1)?;
         let (literals, copies) = (1 + rest % COPY, rest / COPY);
@@ -211,7 +211,7 @@ impl Tail {
         (3 + 8 * self.literals + 13 * self.copies + 7).div_ceil(8)
     }
 
-    /// Appends some bytes; false when all are written.
+    /// Appends bytes; returns false when all are written.
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
         if self.ended {
             return false;
@@ -258,7 +258,7 @@ mod tests {
     fn a_wanted_length_is_met_to_the_byte() {
         for (height, width) in [(568, 568), (64, 64), (40, 1000), (1000, 40), (33, 35), (2000, 3), (20, 500_000)] {
             let dims = Dims { height, width };
-            let plan = Plan::exactly(dims, dims.pixels()).unwrap();
+            let plan = ImagePlan::exactly(dims, dims.pixels()).unwrap();
             assert_eq!(plan.bytes(), dims.pixels(), "{height} x {width}");
             let rows = IdatChunks::new(
                 plan,
@@ -266,12 +266,12 @@ mod tests {
             );
             assert_eq!(rows.remaining() + FRAME + plan.padding, dims.pixels());
         }
-        assert_eq!(Plan::exactly(Dims { height: 5, width: 5 }, 25), None);
+        assert_eq!(ImagePlan::exactly(Dims { height: 5, width: 5 }, 25), None);
     }
 
     #[test]
     fn few_rows_of_an_image_of_a_wanted_length_are_flat() {
         let dims = Dims { height: 568, width: 568 };
-        assert_eq!(Plan::exactly(dims, dims.pixels()).unwrap().flat_rows, 2);
+        assert_eq!(ImagePlan::exactly(dims, dims.pixels()).unwrap().flat_rows, 2);
     }
 }

@@ -1,8 +1,8 @@
-//! PNG as Pillow writes noise: one grayscale image, 8 bits per pixel, rows unfiltered, deflate blocks stored, IDAT chunks
-//! of 64 KiB.
+//! PNG as Pillow writes noise: one grayscale image, 8 bits per pixel, unfiltered rows, stored deflate blocks, IDAT
+//! chunks of 64 KiB.
 //!
-//! An encoder holds one chunk. A file of a given length (see [`image`](crate::image)) ends its image in rows of zeros,
-//! which are the only ones that deflate makes smaller, and has a private chunk as padding.
+//! An encoder holds one chunk. If the length of the file is prescribed (see `dataset::image`), the image ends in rows
+//! of zeros, the only rows that deflate makes smaller, and a private chunk is added as padding.
 
 mod chunk;
 pub(crate) mod idat;
@@ -18,21 +18,21 @@ use crate::layout::Layout;
 use crate::payload::Element;
 use crate::shape::FileShape;
 use chunk::{CHUNK, SIGNATURE, chunk};
-use idat::{IdatChunks, Plan};
+use idat::{IdatChunks, ImagePlan};
 
 pub(crate) use read::Reader;
 
-/// The largest side that the format has.
+/// Maximum side length of the format in pixels.
 const SIDE_MAX: u64 = (1 << 31) - 1;
-/// A private ancillary chunk, which every reader passes over.
+/// Type of a private ancillary chunk, which readers skip.
 const PADDING: [u8; 4] = *b"dlIo";
 
 pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Error> {
     let dims = Dims::new(shape, SIDE_MAX)?;
     let plan = match image::wanted_length(layout, dims) {
-        None => Plan::new(dims),
-        Some(wanted) => Plan::exactly(dims, wanted).ok_or_else(|| {
-            let smallest = Plan { flat_rows: dims.height, ..Plan::new(dims) }.bytes();
+        None => ImagePlan::new(dims),
+        Some(wanted) => ImagePlan::exactly(dims, wanted).ok_or_else(|| {
+            let smallest = ImagePlan { flat_rows: dims.height, ..ImagePlan::new(dims) }.bytes();
             image::too_small(shape, wanted, smallest)
         })?,
     };
@@ -54,7 +54,7 @@ pub(crate) fn encoder(layout: &Layout, shape: &FileShape) -> Result<Encoder, Err
     Ok(Encoder::pieces(pieces))
 }
 
-/// Width, height, 8 bits, grayscale, and the only methods that there are.
+/// Returns the IHDR data: width, height, 8 bits, grayscale, and the only defined methods.
 fn header(dims: Dims) -> Vec<u8> {
     let mut bytes = (dims.width as u32).to_be_bytes().to_vec();
     bytes.extend((dims.height as u32).to_be_bytes());

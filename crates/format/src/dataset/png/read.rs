@@ -1,5 +1,5 @@
-//! Reading PNG: chunks are walked and the dimensions compared; a full look also computes the checksums, inflates the image
-//! and undoes the filters of its rows, holding two rows.
+//! A reader of PNG files, which walks the chunks and compares the dimensions. At check level `Full` it also computes
+//! the checksums, inflates the image and undoes the row filters, holding two rows.
 
 use crate::buffer::clamp;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -7,16 +7,16 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::super::image::{self, Dims};
 use super::super::progress::Progress;
 use super::chunk::{CHUNK, FRAME, SIGNATURE};
+use crate::check_level::CheckLevel;
 use crate::crc::Crc32;
 use crate::error::Error;
 use crate::error::{excerpt, malformed};
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// Longest row that is decoded; two of them are held.
+/// Maximum length in bytes of a row that is decoded; two rows are held.
 const ROW_MAX: u64 = 64 << 20;
 
 /// What the reader expects at its position.
@@ -25,44 +25,45 @@ enum Stage {
     Signature,
     /// Length and type of a chunk.
     Head,
-    /// Data of a chunk of which this much is left.
+    /// Data of a chunk; this many bytes remain.
     Data(u64),
-    /// A chunk's checksum.
+    /// The CRC of a chunk.
     Sum,
-    /// Nothing: IEND has passed.
+    /// The end of the file, after IEND.
     End,
-    /// No image at all, but a file of the length that the MLPerf fork gives it.
+    /// A file of the length that the MLPerf fork prescribes, which is not an image.
     Raw,
 }
 
-/// A reader of PNG files: the whole file once per open file.
+/// A reader of PNG files, which reads the whole file once per open file.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// `None`: what follows the image does not matter either, as to other readers.
+    /// Expected dimensions, or `None` if any will do; then bytes after the image are accepted too, as other readers
+    /// do.
     expected: Option<Dims>,
     mismatch: Mismatch,
     raw_length: Option<u64>,
     stage: Stage,
-    /// Fixed-size fields that are being gathered.
+    /// Bytes of a fixed-size field that is not yet complete.
     seen: Vec<u8>,
     name: [u8; 4],
     position: u64,
-    /// Offset of the present chunk.
+    /// Offset of the current chunk.
     start: u64,
     has_data: bool,
     progress: Progress,
     sum: Option<Crc32>,
-    pixels: Option<Box<Pixels>>,
+    pixels: Option<Box<RowDecoder>>,
     decode: bool,
 }
 
 impl Reader {
-    pub(crate) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+    pub(crate) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
         let expected = Dims::expected(layout, shape);
         Self {
             expected,
-            mismatch: layout.mismatch(shape, scrutiny),
-            raw_length: image::raw_length(layout, expected).filter(|_| scrutiny == Scrutiny::Structure),
+            mismatch: layout.mismatch(shape, check_level),
+            raw_length: image::raw_length(layout, expected).filter(|_| check_level == CheckLevel::Structure),
             stage: Stage::Signature,
             seen: Vec::new(),
             name: [0; 4],
@@ -70,9 +71,9 @@ impl Reader {
             start: 0,
             has_data: false,
             progress: Progress::Idle,
-            sum: scrutiny.sums().then(Crc32::new),
+            sum: check_level.computes_checksums().then(Crc32::new),
             pixels: None,
-            decode: scrutiny == Scrutiny::Full,
+            decode: check_level == CheckLevel::Full,
         }
     }
 
@@ -111,7 +112,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Gathers a field of `wanted` bytes and takes it when it is complete.
+    /// Collects a field of `wanted` bytes and parses it when it is complete. Returns the number of bytes used.
     fn gather(&mut self, bytes: &[u8], wanted: usize) -> Result<usize, Error> {
         let used = bytes.len().min(wanted - self.seen.len());
         self.seen.extend_from_slice(&bytes[..used]);
@@ -123,7 +124,7 @@ impl Reader {
             match self.stage {
                 Stage::Signature => self.stage = Stage::Head,
                 Stage::Head => self.head(&field, self.position + used as u64 - 8)?,
-                _ => self.sum_passed(&field)?,
+                _ => self.check_crc(&field)?,
             }
         }
         Ok(used)
@@ -201,13 +202,13 @@ impl Reader {
         }
         self.expected.map_or(Ok(()), |expected| expected.check(found, &self.mismatch))?;
         if self.decode {
-            self.pixels = Some(Box::new(Pixels::new(found, channels * u64::from(bits), interlace == 1)?));
+            self.pixels = Some(Box::new(RowDecoder::new(found, channels * u64::from(bits), interlace == 1)?));
         }
         Ok(())
     }
 
-    /// A chunk's checksum has passed.
-    fn sum_passed(&mut self, field: &[u8]) -> Result<(), Error> {
+    /// Checks the CRC of a chunk.
+    fn check_crc(&mut self, field: &[u8]) -> Result<(), Error> {
         let stored = u32_at(field, 0);
         if let Some(sum) = &self.sum
             && sum.value() != stored
@@ -238,7 +239,7 @@ impl Reader {
             (Stage::End, _) => {}
             (Stage::Raw, Some(length)) if position == length => {}
             (Stage::Raw, Some(length)) => {
-                let expected = format!("an image, or {length} bytes of the MLPerf fork's that are none");
+                let expected = format!("an image, or a file of {length} bytes as the MLPerf fork writes it");
                 return Err(malformed("PNG signature", 0, &expected, format!("{position} bytes")));
             }
             (stage, _) => {
@@ -247,7 +248,7 @@ impl Reader {
                     Stage::Signature | Stage::Head => 8 - self.seen.len() as u64,
                     _ => 4 - self.seen.len() as u64,
                 };
-                // Behind any other chunk IEND must follow.
+                // After any other chunk an IEND chunk must follow.
                 let end = if self.name == *b"IEND" && stage == Stage::Sum { 0 } else { CHUNK };
                 let expected = position + missing + if stage == Stage::Head { CHUNK - 8 } else { end };
                 return Err(Error::Truncated { noun: "PNG image", expected, found: position });
@@ -258,11 +259,11 @@ impl Reader {
     }
 }
 
-/// The decoded image in passing.
+/// A streaming decoder of the image rows.
 #[derive(Debug)]
-struct Pixels {
+struct RowDecoder {
     inflate: Decompress,
-    /// Bytes of a row with its filter, bytes from one pixel to the next; rows are of equal length unless interlaced.
+    /// Length in bytes of a row including its filter byte; rows are of equal length unless interlaced.
     row: usize,
     stride: usize,
     interlaced: bool,
@@ -273,7 +274,7 @@ struct Pixels {
     ended: bool,
 }
 
-impl Pixels {
+impl RowDecoder {
     fn new(dims: Dims, bits: u64, interlaced: bool) -> Result<Self, Error> {
         let row = dims.width.saturating_mul(bits).div_ceil(8) + 1;
         if row > ROW_MAX {
@@ -298,7 +299,7 @@ impl Pixels {
         })
     }
 
-    /// Takes compressed bytes that lie at `offset` of the file.
+    /// Takes compressed bytes at `offset` of the file.
     fn take(&mut self, mut bytes: &[u8], offset: u64) -> Result<(), Error> {
         let malformed = |expected: &str, found| malformed("image data", offset, expected, found);
         loop {
@@ -330,7 +331,7 @@ impl Pixels {
         }
     }
 
-    /// Undoes the filter of the row that is complete.
+    /// Undoes the filter of the completed row.
     fn row_done(&mut self) -> Result<(), String> {
         self.filled = 0;
         if self.interlaced {
@@ -365,12 +366,12 @@ impl Pixels {
             noun: "image data",
             offset,
             expected: "as many rows as the height says".to_owned(),
-            found: format!("{} too few, or an open stream", self.rows_left),
+            found: format!("{} too few, or an unfinished stream", self.rows_left),
         })
     }
 }
 
-/// The one of the three neighbours that is nearest to left + above - corner.
+/// Returns the neighbour that is closest to left + above - corner.
 fn paeth(left: u8, above: u8, corner: u8) -> u8 {
     let guess = i16::from(left) + i16::from(above) - i16::from(corner);
     let distance = |neighbour: u8| (guess - i16::from(neighbour)).abs();

@@ -5,11 +5,11 @@ use crate::crc::{BLOCK, Crc32c, masked_crc32c};
 use crate::payload::Stream;
 use crate::protobuf::varint;
 
-/// Length and its checksum, before a frame's payload.
+/// Length in bytes of a frame's head: the payload length and its checksum.
 pub(super) const HEAD: usize = 12;
-/// Checksum behind a frame's payload.
+/// Length in bytes of the checksum after a frame's payload.
 pub(super) const FOOT: u64 = 4;
-/// What surrounds the image bytes in every frame of a file.
+/// The bytes around the image in every frame of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     /// Frame head and message up to the image.
@@ -50,7 +50,7 @@ impl Frame {
     }
 }
 
-/// Tag and length of a length-delimited field.
+/// Returns the tag and the length of a length-delimited field.
 fn open(number: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     varint(&mut bytes, length);
@@ -63,12 +63,12 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An entry of the map of features.
+/// Returns an entry of the feature map.
 fn entry(key: &str, feature: &[u8]) -> Vec<u8> {
     field(1, &[field(1, key.as_bytes()), field(2, feature)].concat())
 }
 
-/// Where in a frame the encoder is.
+/// The encoder's position within a frame.
 #[derive(Debug, Clone)]
 enum Stage {
     Head(usize),
@@ -77,7 +77,7 @@ enum Stage {
     Crc([u8; 4], usize),
 }
 
-/// The frames of a file, one after the other.
+/// An encoder of the frames of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {
     frame: Frame,
@@ -90,12 +90,12 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// The frames of `samples` records whose images begin every `stride` bytes of `payload`.
+    /// Creates the frames of `samples` records whose images begin every `stride` bytes of `payload`.
     pub(super) fn new(frame: Frame, payload: Stream, stride: u64, samples: u64) -> Self {
         Self { frame, payload, stride, record: 0, samples, stage: Stage::Head(0), crc: Crc32c::new() }
     }
 
-    /// Writes the next bytes; 0 at the end.
+    /// Writes the next bytes and returns their number: 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         if self.record == self.samples {
             return 0;
@@ -107,7 +107,7 @@ impl Frames {
         count
     }
 
-    /// Writes bytes of the present stage and moves to the next when it is spent.
+    /// Writes bytes of the current stage, and moves to the next stage at its end.
     fn step(&mut self, buffer: &mut [u8]) -> usize {
         match &mut self.stage {
             Stage::Head(cursor) => {
@@ -158,9 +158,9 @@ fn copy(from: &[u8], cursor: &mut usize, buffer: &mut [u8]) -> usize {
     count
 }
 
-/// The text index: one line `<offset> <frame length>` per record.
+/// An encoder of the text index: one line `<offset> <frame length>` per record, in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Lines {
+pub(crate) struct IndexLines {
     frame: u64,
     record: u64,
     samples: u64,
@@ -168,18 +168,19 @@ pub(crate) struct Lines {
     cursor: usize,
 }
 
-impl Lines {
-    /// The index of `samples` frames of `frame` bytes each.
+impl IndexLines {
+    /// Creates the index of `samples` frames of `frame` bytes each.
     pub(super) fn new(frame: u64, samples: u64) -> Self {
         Self { frame, record: 0, samples, line: Vec::new(), cursor: 0 }
     }
 
-    /// Length of the whole text: per line a blank, a newline, the digits of the length and those of the offset.
+    /// Returns the length of the text in bytes: per line a space, a newline, the digits of the length and those of
+    /// the offset.
     pub(super) fn len(&self) -> u64 {
         let mut len = self.samples.saturating_mul(3 + u64::from(self.frame.ilog10() + 1));
         let mut power = 10_u64;
         loop {
-            // Offsets of at least `power` have one digit more.
+            // Offsets of at least `power` have one more digit.
             let first = power.div_ceil(self.frame);
             if first >= self.samples {
                 return len;
@@ -192,7 +193,7 @@ impl Lines {
         }
     }
 
-    /// Writes the next bytes; 0 at the end.
+    /// Writes the next bytes and returns their number: 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         if self.cursor == self.line.len() {
             if self.record == self.samples {

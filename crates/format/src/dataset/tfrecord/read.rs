@@ -1,53 +1,53 @@
-//! Reading a TFRecord file: a stream of ranges whose frames are followed.
+//! A reader of TFRecord files, which streams ranges and parses the frames in them.
 
 use super::frames::{FOOT, Frame, HEAD};
 use crate::buffer::clamp;
+use crate::check_level::CheckLevel;
 use crate::crc::{Crc32c, masked_crc32c};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::mismatch::Mismatch;
 use crate::need::Need;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// Streams a file in ranges and follows its frames.
+/// Reads a file as a stream of ranges and parses its frames.
 #[derive(Debug)]
 pub(crate) struct Reader {
     transfer_size: u64,
     size: Option<u64>,
-    /// File offset up to which bytes were taken.
+    /// Offset in the file up to which bytes have been taken.
     position: u64,
-    /// Where the range that is being read began; equal to `position` between ranges.
+    /// Offset of the range that is being read; equal to `position` between ranges.
     range_start: u64,
-    /// Frames whose last byte has passed.
+    /// Number of frames that have been read completely.
     complete: u64,
-    /// The sample aimed at.
+    /// The selected sample.
     aim: Option<u64>,
     head: [u8; HEAD],
     head_len: usize,
-    /// Bytes of the present frame behind its head that have not passed.
+    /// Remaining bytes of the current frame after its head.
     left: u64,
-    /// Checksum of the present frame's content and the stored one, where they are compared.
-    sums: Option<Sums>,
-    /// Length of a frame's content as the workload has it, where files of another are noted.
+    /// Checksums of the current frame's content, if they are compared.
+    frame_crc: Option<FrameCrc>,
+    /// Expected length of a frame's content in bytes, if files of another shape are recorded.
     noted: Option<(Mismatch, u64)>,
 }
 
-/// The checksum of a frame's content in the making, and the one behind it as far as it has come.
+/// The running checksum of a frame's content, and the stored checksum as far as it has been read.
 #[derive(Debug)]
-struct Sums {
+struct FrameCrc {
     computed: Crc32c,
     stored: [u8; FOOT as usize],
-    /// Offset in the file of the content.
+    /// Offset of the content in the file.
     start: u64,
 }
 
-impl Sums {
+impl FrameCrc {
     fn new() -> Self {
         Self { computed: Crc32c::new(), stored: [0; FOOT as usize], start: 0 }
     }
 
-    /// Takes bytes of a frame behind its head, of which `left` have not passed.
+    /// Takes bytes of a frame after its head, of which `left` bytes remain.
     fn take(&mut self, bytes: &[u8], left: u64) {
         let (content, foot) = bytes.split_at(clamp(left.saturating_sub(FOOT), bytes.len()));
         self.computed.update(content);
@@ -65,18 +65,19 @@ impl Sums {
 }
 
 impl Reader {
-    /// A reader of a file of this shape: a frame says how long it is, so that a file of another shape is only noted.
-    pub(crate) fn of(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
-        let mismatch = layout.mismatch(shape, scrutiny);
+    /// Creates a reader of a file of this shape. Every frame contains its length, so a file of another shape is only
+    /// recorded.
+    pub(crate) fn of(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
+        let mismatch = layout.mismatch(shape, check_level);
         let content = || Frame::new(layout.sample_bytes(shape.dims).min(1 << 62)).len() - HEAD as u64 - FOOT;
         let noted = (mismatch.notes() && !layout.as_found).then(|| (mismatch, content()));
-        Self { noted, ..Self::new(layout.transfer_size, scrutiny) }
+        Self { noted, ..Self::new(layout.transfer_size, check_level) }
     }
 
-    fn new(transfer_size: u64, scrutiny: Scrutiny) -> Self {
+    fn new(transfer_size: u64, check_level: CheckLevel) -> Self {
         Self {
             noted: None,
-            sums: scrutiny.sums().then(Sums::new),
+            frame_crc: check_level.computes_checksums().then(FrameCrc::new),
             transfer_size,
             size: None,
             position: 0,
@@ -97,14 +98,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns whether the file is streamed again from its start.
+    /// Selects a sample and returns whether the file is streamed again from its start.
     pub(crate) fn sample(&mut self, sample: u64) -> bool {
-        // A record behind the one aimed at may already have passed in the same range. One before it has to be streamed again.
+        // A record after the selected one may already have been read in the same range. A record before it has to be
+        // streamed again.
         let again = self.aim.is_some_and(|aim| sample <= aim);
         if again {
-            let sums = self.sums.as_ref().map(|_| Sums::new());
+            let frame_crc = self.frame_crc.as_ref().map(|_| FrameCrc::new());
             let noted = self.noted.take();
-            *self = Self { size: self.size, sums, noted, ..Self::new(self.transfer_size, Scrutiny::Structure) };
+            *self = Self { size: self.size, frame_crc, noted, ..Self::new(self.transfer_size, CheckLevel::Structure) };
         }
         self.aim = Some(sample);
         again
@@ -129,19 +131,19 @@ impl Reader {
                     return Ok(());
                 }
                 self.left = self.frame_length()?;
-                if let Some(sums) = &mut self.sums {
-                    (sums.computed, sums.start) = (Crc32c::new(), self.position);
+                if let Some(frame_crc) = &mut self.frame_crc {
+                    (frame_crc.computed, frame_crc.start) = (Crc32c::new(), self.position);
                 }
             }
             let count = clamp(self.left, bytes.len());
-            if let Some(sums) = &mut self.sums {
-                sums.take(&bytes[..count], self.left);
+            if let Some(frame_crc) = &mut self.frame_crc {
+                frame_crc.take(&bytes[..count], self.left);
             }
             self.left -= count as u64;
             self.position += count as u64;
             bytes = &bytes[count..];
             if self.left == 0 {
-                self.sums.as_ref().map_or(Ok(()), Sums::compare)?;
+                self.frame_crc.as_ref().map_or(Ok(()), FrameCrc::compare)?;
                 self.complete += 1;
                 self.head_len = 0;
             }
@@ -149,7 +151,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Bytes of a frame behind its head, after checks.
+    /// Checks the head of a frame and returns the number of bytes after it.
     fn frame_length(&self) -> Result<u64, Error> {
         let [l0, l1, l2, l3, l4, l5, l6, l7, crc @ ..] = self.head;
         let length = [l0, l1, l2, l3, l4, l5, l6, l7];
@@ -208,9 +210,9 @@ impl Reader {
         })
     }
 
-    /// Length of the range that begins at `range_start`.
+    /// Returns the length in bytes of the range that begins at `range_start`.
     fn asked(&self) -> u64 {
-        // At the end of the file one more byte is asked for, and `end` reports that it is missing.
+        // At the end of the file one more byte is requested, and `end` reports that it is missing.
         self.size.map_or(self.transfer_size, |size| size.saturating_sub(self.range_start).clamp(1, self.transfer_size))
     }
 }

@@ -1,27 +1,27 @@
-//! How closely a decoder looks at what passes.
+//! The thoroughness with which a decoder examines a file.
 
 use dlio_config::vocabulary::{Decode, Format, VerifyBy};
 
 use crate::error::Error;
 
-/// How closely a decoder looks at what passes.
+/// How thoroughly a decoder examines a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scrutiny {
-    /// The structure only.
+pub(crate) enum CheckLevel {
+    /// Only the structure is checked.
     Structure,
-    /// Every byte is compared with what the seed makes.
+    /// Every byte is compared with the output of the generator.
     Payload,
-    /// The checksums of the format are computed.
+    /// The checksums that the format carries are verified.
     Checksums,
-    /// The work of a training reader.
+    /// The decoder does the work of a training reader: checksums, decompression, pixels, values.
     Full,
 }
 
-impl Scrutiny {
-    /// What a layout asks of its decoders.
+impl CheckLevel {
+    /// Returns the check level for `decode` and `verify_by`.
     ///
     /// # Errors
-    /// Checksums of a format that has none.
+    /// Returns an error if checksums are asked for and the format carries none.
     pub(crate) fn new(format: Format, verify_by: VerifyBy, decode: Decode) -> Result<Self, Error> {
         match (decode, verify_by) {
             (Decode::None, _) => Ok(Self::Structure),
@@ -31,20 +31,20 @@ impl Scrutiny {
             (Decode::Verify, VerifyBy::Checksum) => Err(Error::Option {
                 option: "dlio_rs.verify_by: checksum".to_owned(),
                 reason: format!(
-                    "{} files carry no checksum of their content; use payload for a data set of this program",
+                    "{} files carry no checksum of their content; use payload for a dataset of this program",
                     format
                 ),
             }),
         }
     }
 
-    /// Whether the checksums of the format are computed.
-    pub(crate) fn sums(self) -> bool {
+    /// Returns whether decoders verify the checksums of the format.
+    pub(crate) fn computes_checksums(self) -> bool {
         matches!(self, Self::Checksums | Self::Full)
     }
 }
 
-/// Formats whose files carry checksums of their content.
+/// Returns whether files of the format carry checksums of their content.
 fn has_checksums(format: Format) -> bool {
     matches!(format, Format::Npz | Format::TfRecord | Format::Png)
 }

@@ -1,4 +1,4 @@
-//! How records are cut into chunks.
+//! The shape of chunks: configured, or chosen as h5py does.
 
 use super::chunk_bytes::ChunkGrid;
 use super::options::Options;
@@ -6,16 +6,19 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::shape::FileShape;
 
-/// Bytes of a chunk are less than this in the format.
+/// Limit of the size of a chunk in bytes, exclusive.
 const CHUNK_BYTES_MAX: u64 = 1 << 32;
-/// The index has an entry for every chunk that there may ever be.
+/// Limit of the number of chunks at the maximum shape; the index has an entry for each.
 const ENTRIES_MAX: u64 = 1 << 40;
-/// h5py's bounds of the size of a chunk that it chooses.
+/// h5py's bounds of the chunk sizes that it chooses, in bytes.
 const CHUNK_BASE: f64 = 16.0 * 1024.0;
 const CHUNK_MIN: f64 = 8.0 * 1024.0;
 const CHUNK_MAX: f64 = 1024.0 * 1024.0;
 
-/// How the records are cut.
+/// Returns the chunk grid of the records.
+///
+/// # Errors
+/// Returns an error for chunks that the format cannot store.
 pub(super) fn grid(layout: &Layout, options: &Options, shape: &FileShape) -> Result<ChunkGrid, Error> {
     let extent = options.dataset_shape(shape);
     let chunk = chunk_dims(options, &extent, layout.dtype.itemsize());
@@ -37,7 +40,7 @@ pub(super) fn grid(layout: &Layout, options: &Options, shape: &FileShape) -> Res
     Ok(grid)
 }
 
-/// The shape of a chunk: configured, or as h5py chooses it.
+/// Returns the shape of a chunk: configured, or as h5py chooses it.
 fn chunk_dims(options: &Options, dims: &[u64], itemsize: u64) -> Result<Vec<u64>, String> {
     let wanted = &options.max_shape;
     if !wanted.is_empty()
@@ -60,7 +63,8 @@ fn chunk_dims(options: &Options, dims: &[u64], itemsize: u64) -> Result<Vec<u64>
     Ok(chunks.clone())
 }
 
-/// h5py's choice: halves the axes in turn until a chunk is near a target that grows with the dataset.
+/// Returns h5py's choice: it halves the axes in turn until the chunk size is near a target that grows with the
+/// dataset.
 fn guess_chunk(dims: &[u64], itemsize: u64) -> Vec<u64> {
     let mut chunk = dims.to_vec();
     let bytes = |chunk: &[u64]| chunk.iter().fold(itemsize as f64, |bytes, &dim| bytes * dim as f64);

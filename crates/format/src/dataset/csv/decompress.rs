@@ -1,4 +1,4 @@
-//! The compressions of CSV files, undone in passing.
+//! Streaming decompression of CSV files.
 
 use crate::buffer::clamp;
 use bzip2::{Decompress as Bzip2, Status as BzStatus};
@@ -11,37 +11,37 @@ use crate::crc::Crc32;
 use crate::error::Error;
 use crate::error::excerpt;
 
-/// Bytes that are made at a time.
+/// Number of bytes that are decompressed at a time.
 const BLOCK: usize = 64 * 1024;
-/// Longest directory of a zip archive with one member.
+/// Maximum length in bytes of a zip directory with one member.
 const DIRECTORY_MAX: usize = 128 * 1024;
-/// Most memory of an xz decoder: the largest dictionary of xz's presets, and its tables.
+/// Memory limit of an xz decoder in bytes: the largest dictionary of xz's presets, and its tables.
 const XZ_MEMORY_MAX: u64 = 80 << 20;
-/// Longest head of a gzip member: nobody's names are longer.
+/// Maximum length in bytes of a gzip member's head, including its name.
 const GZIP_HEAD_MAX: usize = 4096;
 
-/// Where text goes.
+/// Receiver of the decompressed text.
 type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), Error> + 's;
 
-/// What is expected at the position.
+/// What the decompressor expects at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Magic and head of a gzip member or zip archive, gathered in `seen`.
+    /// Magic and head of a gzip member or zip archive, collected in `seen`.
     Head,
     /// Compressed data.
     Data,
-    /// Stored data of a zip member, of which this much is left.
+    /// Stored data of a zip member; this many bytes remain.
     Stored(u64),
-    /// Checksum and length behind a gzip member, gathered in `seen`.
+    /// Checksum and length after a gzip member, collected in `seen`.
     Tail,
-    /// Descriptor, directory and end of a zip archive, gathered in `seen`.
+    /// Descriptor, directory and end record of a zip archive, collected in `seen`.
     Directory,
-    /// Nothing, or another member or frame.
+    /// The end, or another member or frame.
     Between,
 }
 
-/// Undoes one kind of compression.
-pub(super) struct Unpack {
+/// A decompressor of one compression method.
+pub(super) struct Decompressor {
     compression: Compression,
     stage: Stage,
     seen: Vec<u8>,
@@ -50,7 +50,7 @@ pub(super) struct Unpack {
     output: Vec<u8>,
     crc: Crc32,
     bytes: u64,
-    /// Checksum that a zip member's head tells.
+    /// Checksum in the head of a zip member.
     stored_crc: Option<u32>,
 }
 
@@ -61,16 +61,16 @@ enum Codec {
     Xz(Box<Xz>),
 }
 
-impl std::fmt::Debug for Unpack {
+impl std::fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unpack")
+        f.debug_struct("Decompressor")
             .field("compression", &self.compression)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
 }
 
-impl Unpack {
+impl Decompressor {
     pub(super) fn new(compression: Compression) -> Self {
         let codec = Codec::new(compression);
         let stage = if compression.has_head() { Stage::Head } else { Stage::Data };
@@ -120,7 +120,7 @@ impl Unpack {
         Error::Malformed { noun, offset: self.position, expected: expected.to_owned(), found }
     }
 
-    /// Gathers a head one byte at a time until it is whole.
+    /// Collects a head one byte at a time until it is complete.
     fn head(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let magic: &[u8] = if self.compression == Compression::Gzip { b"\x1f\x8b\x08" } else { b"PK\x03\x04" };
         for (index, &byte) in bytes.iter().enumerate() {
@@ -215,7 +215,7 @@ impl Unpack {
         Ok(used)
     }
 
-    /// Members and frames may follow one another.
+    /// Continues after a member or frame; several may follow one another.
     fn between(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let first = match self.compression {
             Compression::Gzip => 0x1f,
@@ -261,14 +261,15 @@ impl Unpack {
 }
 
 impl Compression {
-    /// Whether a head that is looked at here comes before the compressed data.
+    /// Returns whether a head that is parsed here precedes the compressed data.
     fn has_head(self) -> bool {
         matches!(self, Self::Gzip | Self::Zip)
     }
 }
 
 impl Codec {
-    /// A decoder of a member or frame; where one cannot be made for want of memory, every frame is told to be wrong.
+    /// Creates a decoder of a member or frame. If memory for it is lacking, a decoder that refuses every frame takes
+    /// its place.
     fn new(compression: Compression) -> Self {
         let inflate = || Codec::Inflate(Box::new(Decompress::new(false)));
         match compression {
@@ -281,7 +282,7 @@ impl Codec {
         }
     }
 
-    /// Bytes taken, bytes made, and whether that was the end of the member.
+    /// Returns the number of bytes consumed, the number of bytes produced, and whether the member has ended.
     fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<(usize, usize, bool), String> {
         match self {
             Codec::Inflate(inflate) => {
@@ -314,7 +315,7 @@ impl Codec {
     }
 }
 
-/// Whether these bytes are a whole head of a gzip member.
+/// Returns whether `seen` is the complete head of a gzip member.
 fn gzip_head(seen: &[u8]) -> bool {
     let Some(&flags) = seen.get(3) else { return false };
     let mut length = 10;
@@ -322,7 +323,7 @@ fn gzip_head(seen: &[u8]) -> bool {
         let Some(extra) = seen.get(10..12) else { return false };
         length += 2 + usize::from(u16::from_le_bytes([extra[0], extra[1]]));
     }
-    // Name and comment end with a zero.
+    // Name and comment end with a zero byte.
     for _ in 0..(flags >> 3 & 1) + (flags >> 4 & 1) {
         let Some(end) = seen.get(length..).and_then(|text| memchr::memchr(0, text)) else { return false };
         length += end + 1;
@@ -331,7 +332,7 @@ fn gzip_head(seen: &[u8]) -> bool {
     seen.len() >= length
 }
 
-/// Whether these bytes are a whole local header of a zip member.
+/// Returns whether `seen` is the complete local header of a zip member.
 fn zip_head(seen: &[u8]) -> bool {
     let Some(lengths) = seen.get(26..30) else { return false };
     let part = |at: usize| usize::from(u16::from_le_bytes([lengths[at], lengths[at + 1]]));

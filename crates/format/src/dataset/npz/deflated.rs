@@ -1,4 +1,4 @@
-//! A deflated member of an archive: its array header is looked at, its content goes through a checksum and is dropped.
+//! A deflated member of an archive: its array header is checked, and its content is checksummed and dropped.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -8,44 +8,45 @@ use crate::dataset::npy::Header;
 use crate::error::Error;
 use crate::error::malformed;
 
-/// Bytes that are made at a time.
+/// Number of bytes that are inflated at a time.
 const BLOCK: usize = 16 * 1024;
 
-/// What a member has come to.
+/// The result of taking bytes of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// More bytes are wanted.
+    /// More bytes are needed.
     More,
-    /// The array header is there and good, just now.
+    /// The array header has just been completed and accepted.
     Header,
     /// The member is complete.
     End,
 }
 
-/// A member in passing.
+/// A decoder of a deflated member.
 #[derive(Debug)]
-pub(super) struct Inflated {
+pub(super) struct DeflatedMember {
     inflate: Decompress,
     output: Vec<u8>,
-    /// Of an array, until it is complete.
+    /// Array header, until it is complete.
     header: Option<Header>,
-    /// Bytes of an array that are still to come, once its header is there.
+    /// Remaining bytes of the array's data, once its header is complete.
     array_left: Option<u64>,
-    /// Compressed bytes before the next call, if their number is known.
+    /// Compressed bytes that remained before the current call, if known.
     left: Option<u64>,
 }
 
-impl Inflated {
+impl DeflatedMember {
     pub(super) fn new(header: Option<Header>, left: Option<u64>) -> Self {
         Self { inflate: Decompress::new(false), output: vec![0; BLOCK], header, array_left: None, left }
     }
 
-    /// Compressed bytes of the member that were there before the last call that did not end in [`Outcome::More`].
+    /// Returns the number of compressed bytes that remained before the last call, unless that call returned
+    /// [`Outcome::More`].
     pub(super) fn left(&self) -> Option<u64> {
         self.left
     }
 
-    /// Takes bytes that lie at `position` of the file; returns how many.
+    /// Takes bytes at offset `position` of the file. Returns the number of bytes used, and the outcome.
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
@@ -99,7 +100,8 @@ impl Inflated {
     }
 }
 
-/// Takes content of a member; true when that completes its array header. An error without a text: surplus content.
+/// Takes inflated content of a member. Returns true when it completes the array header. An error of `None` means
+/// surplus content.
 fn content(header: &mut Option<Header>, left: &mut Option<u64>, made: &[u8]) -> Result<bool, Option<Error>> {
     let mut rest = made;
     let mut complete = false;

@@ -1,34 +1,34 @@
-//! Looking at the content of samples. Contiguous samples are compared as they pass; a chunk is kept until it is whole, decoded,
-//! and its part of the sample put where it belongs, so that such a check holds a chunk and a sample.
+//! Checks of the content of samples. Contiguous samples are compared as they are read. A chunk is held until it is
+//! complete, decoded, and copied into the sample, so the check holds one chunk and one sample.
 
 use super::chunks::{Chunks, Range};
-use super::filters::{Filters, Unpacker};
+use super::filters::{FilterDecoder, Filters};
 use super::options::name;
-use super::source::Sparse;
+use super::source::SparseSource;
 use crate::check::Check;
+use crate::check_level::CheckLevel;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::payload::Stream;
-use crate::scrutiny::Scrutiny;
 use crate::shape::FileShape;
 
-/// What becomes of the bytes of samples.
+/// A check of the content of samples.
 #[derive(Debug)]
-pub(super) struct Content {
-    scrutiny: Scrutiny,
+pub(super) struct ContentCheck {
+    check_level: CheckLevel,
     seed: u64,
-    /// Payload of any of the datasets, from its first byte.
+    /// Payload of each dataset, from its first byte.
     payload: Stream,
-    /// Of the range that is passing.
+    /// Comparison of the current contiguous range.
     check: Option<Check>,
-    /// The chunk that is passing.
+    /// Stored bytes of the current chunk.
     packed: Vec<u8>,
-    unpacker: Unpacker,
-    /// The sample as far as its chunks were decoded; empty before the first one.
+    decoder: FilterDecoder,
+    /// The sample, as far as its chunks are decoded; empty before the first chunk.
     plain: Vec<u8>,
-    /// Address of the first of these.
+    /// Address of the first chunk of the sample.
     first: u64,
-    /// Chunks that only the parser of the file can decode.
+    /// Chunks that only hdf5-pure can decode.
     foreign: Vec<(u64, Vec<u8>)>,
 }
 
@@ -36,50 +36,50 @@ pub(super) struct Content {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) number: u64,
-    /// Bytes in one dataset.
+    /// Size of the sample in one dataset in bytes.
     pub(super) bytes: u64,
 }
 
-impl Content {
-    pub(super) fn new(layout: &Layout, shape: &FileShape, scrutiny: Scrutiny) -> Self {
+impl ContentCheck {
+    pub(super) fn new(layout: &Layout, shape: &FileShape, check_level: CheckLevel) -> Self {
         let (seed, payload) = (layout.payload.seed(), layout.payload.stream(shape.file, layout.element, 0));
         Self {
-            scrutiny,
+            check_level,
             seed,
             payload,
             check: None,
             packed: Vec::new(),
-            unpacker: Unpacker::default(),
+            decoder: FilterDecoder::default(),
             plain: Vec::new(),
             first: 0,
             foreign: Vec::new(),
         }
     }
 
-    /// Whether samples have to be found outside the metadata.
+    /// Returns whether samples are compared, so that they must be stored outside the metadata.
     pub(super) fn is_compared(&self) -> bool {
-        self.scrutiny == Scrutiny::Payload
+        self.check_level == CheckLevel::Payload
     }
 
-    /// Whether chunks are decoded.
+    /// Returns whether chunks are decoded.
     pub(super) fn is_decoded(&self) -> bool {
-        matches!(self.scrutiny, Scrutiny::Payload | Scrutiny::Full)
+        matches!(self.check_level, CheckLevel::Payload | CheckLevel::Full)
     }
 
-    /// Forgets what it has of a sample.
+    /// Drops what is held of a sample.
     pub(super) fn begin(&mut self) {
         self.packed.clear();
         self.plain.clear();
         self.foreign.clear();
     }
 
-    /// Takes bytes of a range of a sample, the first of them if `first`.
+    /// Takes bytes of a sample's range; `first` is true for the first bytes of the range.
     pub(super) fn take(&mut self, range: &Range, first: bool, sample: Sample, bytes: &[u8]) -> Result<(), Error> {
         if range.chunk.is_some() {
             self.packed.extend_from_slice(bytes);
             return Ok(());
         }
-        if self.scrutiny != Scrutiny::Payload {
+        if self.check_level != CheckLevel::Payload {
             return Ok(());
         }
         if first {
@@ -93,7 +93,7 @@ impl Content {
         self.payload.range(from, from.saturating_add(sample.bytes))
     }
 
-    /// A range has come whole: decodes the chunk that it is.
+    /// Completes a range: decodes its chunk.
     pub(super) fn range_ended(&mut self, range: &Range, chunks: Option<&Chunks>, sample: Sample) -> Result<(), Error> {
         let (Some((first, left_out)), Some(chunks)) = (&range.chunk, chunks) else { return Ok(()) };
         let Some(Filters::Known(filters)) = &chunks.filters else {
@@ -108,18 +108,18 @@ impl Content {
             room.map_err(|error| broken(format!("a sample of {bytes} bytes: {error}")))?;
             self.plain.resize(bytes, 0);
         }
-        let plain = self.unpacker.unpack(filters, *left_out, &self.packed, chunks.chunk_bytes()).map_err(broken)?;
+        let plain = self.decoder.decode(filters, *left_out, &self.packed, chunks.chunk_bytes()).map_err(broken)?;
         chunks.scatter(first, sample.number, plain, &mut self.plain);
         self.packed.clear();
         Ok(())
     }
 
-    /// All chunks of the sample in a dataset have come: compares it, where that is wanted.
+    /// Completes a sample's chunks in a dataset: compares the sample, if it is to be compared.
     pub(super) fn dataset_ended(
         &mut self,
         (index, chunks): (u64, &Chunks),
         sample: Sample,
-        source: &Sparse,
+        source: &SparseSource,
     ) -> Result<(), Error> {
         if let (Some(Filters::Foreign(dataset)), Some((first, _))) = (&chunks.filters, self.foreign.first()) {
             self.first = *first;
@@ -133,8 +133,8 @@ impl Content {
             self.plain = decoded.map_err(|error| malformed(self.first, DECODABLE.to_owned(), error.to_string()))?;
         }
         let plain = std::mem::take(&mut self.plain);
-        if self.scrutiny != Scrutiny::Payload {
-            // Its room serves the next sample.
+        if self.check_level != CheckLevel::Payload {
+            // The buffer is reused for the next sample.
             self.plain = plain;
             self.plain.clear();
             return Ok(());

@@ -1,33 +1,34 @@
-//! Whether an object that was read is whole, from its first and last bytes alone: a reader keeps nothing else.
+//! Completeness check of a checkpoint object from its first and last bytes; a reader keeps nothing else of it.
 
 use super::container::Container;
 use super::error::Error;
 use crate::zip::{END, END64, LOCAL, LOCATOR64};
 
-/// End records of `torch.save`: zip64 end record, its locator, end record.
+/// Length in bytes of the end records of `torch.save`: zip64 end record, its locator, and end record.
 const TAIL: usize = 56 + 20 + 22;
-/// Footer of a bundle's index.
+/// Length in bytes of the footer of a bundle's index.
 const FOOTER: usize = 48;
 
-/// The kind of an object of a checkpoint.
+/// The kind of a checkpoint object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Archive,
     Index,
-    /// Raw bytes: only their number tells.
+    /// Raw bytes, of which only the length can be checked.
     Raw,
 }
 
-/// The first and last bytes of a range of an object that is read front to back, in chunks of any size.
+/// Checks that an object is complete, from the first and last bytes of a range that is read front to back in chunks
+/// of any size.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct IntegrityCheck {
     kind: Kind,
     first: Vec<u8>,
     last: Vec<u8>,
 }
 
-impl Ends {
-    /// For an object of a container, by its name.
+impl IntegrityCheck {
+    /// Creates a check for an object of `container` with this name.
     #[must_use]
     pub fn new(container: Container, name: &str) -> Self {
         let kind = match container {
@@ -39,7 +40,7 @@ impl Ends {
     }
 
     /// Takes the next bytes of the range.
-    pub fn see(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         let more = LOCAL.len().saturating_sub(self.first.len()).min(bytes.len());
         self.first.extend_from_slice(&bytes[..more]);
         let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
@@ -47,11 +48,11 @@ impl Ends {
         self.last.extend_from_slice(tail);
     }
 
-    /// Checks an object of this size of which the range covers the beginning (`first`) or the end (`last`). A range that
-    /// is shorter than the records at the end can only be checked in part.
+    /// Checks an object of `size` bytes. The range covers the beginning of the object if `first` is true, and its end
+    /// if `last` is true. A range shorter than the end records can only be checked in part.
     ///
     /// # Errors
-    /// The object is cut off, or is not of this kind.
+    /// Returns an error if the object is truncated or of another kind.
     pub fn check(&self, size: u64, first: bool, last: bool) -> Result<(), Error> {
         match self.kind {
             Kind::Archive => self.archive(size, first, last),
@@ -73,13 +74,13 @@ impl Ends {
             return Err(torn);
         }
         if self.last.len() < TAIL || at(42, 4) != Some(&LOCATOR64) || at(TAIL, 4) != Some(&END64) {
-            // Written by something that has no zip64 records, or the range is too short to tell.
+            // The writer does not use zip64 records, or the range is too short to contain them.
             return Ok(());
         }
         let number = |from_end: usize| {
             at(from_end, 8).and_then(|bytes| bytes.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes)
         };
-        // Size and place of the central directory, which ends where the end records begin.
+        // Length and offset of the central directory, which ends where the end records begin.
         let (length, offset) = (number(TAIL - 40), number(TAIL - 48));
         let end = offset.checked_add(length).and_then(|end| end.checked_add(TAIL as u64));
         if end != Some(size) {

@@ -1,25 +1,25 @@
-//! Reading an archive as numpy does from a file: its magic, the end record, the directory, then the member `x.npy` in whole
-//! buffers, so that the beginning of `y.npy` may come with it.
+//! A reader of npz files that reads ranges in numpy's order: the magic, the end record, the directory, then the
+//! member `x.npy` in whole buffers, which may include the beginning of `y.npy`.
 //!
-//! Needs the size of the file. An archive that numpy would read in another order (a comment, zip64 records, `x.npy` not
-//! first) is read whole from the front, and so is one that is damaged, for the sake of the message.
+//! It needs the size of the file. An archive that numpy would read in another order (a comment, zip64 records,
+//! `x.npy` not first) is read whole from the front. So is a damaged archive, so that the error message is precise.
 
-use super::read::Archive;
+use super::read::ArchiveReader;
 use crate::error::Error;
 use crate::need::Need;
 use crate::zip::{CENTRAL, END, END_BYTES, LOCAL, LOCAL_BYTES};
 
-/// Bytes that a buffered file reads at once.
+/// Size of Python's read buffer in bytes.
 const BUFFER: u64 = 4096;
-/// The end record and the locator of zip64 records before it.
+/// Length in bytes of the end record and of the zip64 locator before it.
 const TAIL: u64 = 42;
-/// Longest directory that is read in one piece; numpy's has about 100 bytes.
+/// Maximum length in bytes of a directory that is read in one range; numpy's has about 100 bytes.
 const DIRECTORY_MAX: u64 = 1 << 16;
 
-/// The range that is read next.
+/// The next range to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Everything from the front: no size is known, or the archive is another one.
+    /// The whole file from the front: its size is unknown, or numpy would read the archive in another order.
     Whole,
     Magic,
     End,
@@ -27,32 +27,32 @@ enum Stage {
     Directory {
         offset: u64,
     },
-    /// Local header and the first data; the member's size is told by the directory.
+    /// Local header and the first data; the directory contains the size of the member in bytes.
     Head {
         size: u64,
     },
-    /// The rest of the member.
+    /// The rest of the member, up to this offset.
     Data {
         end: u64,
     },
     Done,
 }
 
-/// A reader of npz files, in numpy's order.
+/// A reader of npz files in numpy's order.
 #[derive(Debug)]
-pub(crate) struct Members {
-    archive: Archive,
+pub(crate) struct NumpyOrderReader {
+    archive: ArchiveReader,
     stage: Stage,
     size: u64,
-    /// The bytes of the range, where they are looked at as a whole.
+    /// Bytes of a range that is parsed as a whole.
     seen: Vec<u8>,
-    /// Bytes of the member and its header that have passed.
+    /// Number of bytes read of the member and its header.
     passed: u64,
     wanted: bool,
 }
 
-impl Members {
-    pub(crate) fn new(archive: Archive) -> Self {
+impl NumpyOrderReader {
+    pub(crate) fn new(archive: ArchiveReader) -> Self {
         Self { archive, stage: Stage::Whole, size: 0, seen: Vec::new(), passed: 0, wanted: false }
     }
 
@@ -67,7 +67,7 @@ impl Members {
         self.archive.sample();
     }
 
-    /// Whether the bytes that come are the file from its front on.
+    /// Returns whether the next bytes are those of the file from its start.
     pub(crate) fn is_front(&self) -> bool {
         matches!(self.stage, Stage::Whole | Stage::Head { .. } | Stage::Data { .. })
     }
@@ -81,7 +81,7 @@ impl Members {
             Stage::End => range(self.size - END_BYTES as u64, self.size),
             Stage::Locator => range(self.size.saturating_sub(TAIL), self.size),
             Stage::Directory { offset } => range(offset, self.size),
-            // The buffered file ends with a whole buffer, or with the file.
+            // The read ends with a whole buffer, or with the file.
             Stage::Data { end } => range(BUFFER, end.next_multiple_of(BUFFER)),
             Stage::Done => Need::Done,
         }
@@ -121,7 +121,7 @@ impl Members {
         Ok(())
     }
 
-    /// The member has been read if that many bytes from the front have passed.
+    /// Completes the member if `end` bytes from the front have been read.
     fn complete(&self, end: u64) -> Result<Stage, Error> {
         if self.passed < end {
             return Err(Error::Truncated { noun: "npz archive", expected: end, found: self.passed });
@@ -135,21 +135,22 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-/// Offset of the directory, if this is the end record of an archive of this size without comment or zip64 records.
+/// Returns the offset of the directory, if `bytes` is the end record of an archive of `size` bytes without a comment
+/// or zip64 records.
 fn end_record(bytes: &[u8], size: u64) -> Option<u64> {
     let (length, offset) = (number(bytes, 12, 4)?, number(bytes, 16, 4)?);
     let fits = offset.checked_add(length)? + END_BYTES as u64 == size && length <= DIRECTORY_MAX;
     (bytes.starts_with(&END) && number(bytes, 20, 2)? == 0 && fits).then_some(offset)
 }
 
-/// Size in the file of the member that the directory lists first, if that is `x.npy` at the front.
+/// Returns the stored size of the directory's first member, if that is `x.npy` at the start of the file.
 fn first_member(directory: &[u8]) -> Option<u64> {
     let size = number(directory, 20, 4)?;
     let is_x = directory.starts_with(&CENTRAL) && directory.get(46..51)? == b"x.npy" && number(directory, 28, 2)? == 5;
     (is_x && number(directory, 42, 4)? == 0 && size != u64::from(u32::MAX)).then_some(size)
 }
 
-/// Where the data of the member with this local header begin.
+/// Returns the offset of the data of the member whose local header is `head`.
 fn member_start(head: &[u8]) -> u64 {
     let lengths = number(head, 26, 2).zip(number(head, 28, 2)).map_or(0, |(name, extra)| name + extra);
     LOCAL_BYTES as u64 + lengths

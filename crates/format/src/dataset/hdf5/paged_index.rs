@@ -1,5 +1,5 @@
-//! Fixed arrays in pages: the index of a dataset of more than 1024 chunks. The HDF5 library reads a page when it needs the place of
-//! a chunk in it, so the pages are asked for between the chunks of a sample.
+//! Fixed arrays with pages, which index datasets of more than 1024 chunks. The HDF5 library reads a page when it
+//! needs the address of a chunk in it, so pages are requested between the chunks of a sample.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,19 +10,19 @@ use crate::error::Error;
 use crate::error::excerpt;
 
 const HEADER_BYTES: usize = 28;
-/// Signature, version, client and address of the header.
+/// Length in bytes of signature, version, client and header address.
 const PREFIX_BYTES: u64 = 14;
 const CHECKSUM_BYTES: u64 = 4;
-/// Bytes of an address, and of the mask of filters that were left out.
+/// Length in bytes of an address, and of the mask of skipped filters.
 const ADDRESS_BYTES: u64 = 8;
 const MASK_BYTES: u64 = 4;
-/// Widest size of a chunk.
+/// Maximum width of a chunk size in bytes.
 const SIZE_BYTES_MAX: u64 = 8;
 
-/// A paged array, as its header describes it.
+/// A fixed array with pages, as its header describes it.
 #[derive(Debug)]
-pub(super) struct Pages {
-    /// Chunks along each axis that there are, and that there may be.
+pub(super) struct PagedArray {
+    /// Number of chunks along each axis, at the current and at the maximum shape.
     counts: Vec<u64>,
     largest: Vec<u64>,
     address: u64,
@@ -32,18 +32,19 @@ pub(super) struct Pages {
     is_filtered: bool,
 }
 
-/// The array and the chunks that it tells the places of.
+/// A fixed array and the chunks that it locates.
 #[derive(Debug)]
-pub(super) struct Paged {
+pub(super) struct PagedChunks {
     pub(super) chunks: Chunks,
-    array: Pages,
-    /// Which pages were written; read first.
+    array: PagedArray,
+    /// Bit mask of the initialized pages, which is read first.
     used: Option<Vec<u8>>,
     pages: BTreeMap<u64, Vec<u8>>,
 }
 
-impl Pages {
-    /// The array with this header, if it has pages and fits the dataset; `largest` is what that may be extended to.
+impl PagedArray {
+    /// Returns the array of this header, if it has pages and matches the dataset; `largest` is the dataset's maximum
+    /// shape.
     pub(super) fn new(header: &[u8], chunks: &Chunks, largest: &[u64]) -> Option<Self> {
         let (body, sum) = header.get(..HEADER_BYTES)?.split_at_checked(HEADER_BYTES - 4)?;
         let [b'F', b'A', b'H', b'D', 0, client @ 0..=1, entry_bytes, page_bits @ 0..64, numbers @ ..] = body else {
@@ -64,7 +65,7 @@ impl Pages {
         }
         let (entry_bytes, page_bits) = (u64::from(*entry_bytes), u32::from(*page_bits));
         let pages = Self { counts, largest, address, entries, entry_bytes, page_bits, is_filtered };
-        // A corrupt header may name any size; a block is held while it is read.
+        // A corrupt header may contain any size; a block is held in memory while it is read.
         (pages.prefix_bytes().max(pages.range(0).1) <= METADATA_MAX).then_some(pages)
     }
 
@@ -76,7 +77,7 @@ impl Pages {
         PREFIX_BYTES + self.entries.div_ceil(self.page()).div_ceil(8) + CHECKSUM_BYTES
     }
 
-    /// Where a page is.
+    /// Returns the range of a page: (offset, length) in bytes.
     fn range(&self, page: u64) -> (u64, u64) {
         let bytes = |entries: u64| entries.saturating_mul(self.entry_bytes).saturating_add(CHECKSUM_BYTES);
         let before = page.saturating_mul(bytes(self.page()));
@@ -85,13 +86,13 @@ impl Pages {
     }
 }
 
-impl Paged {
-    pub(super) fn new(array: Pages, chunks: Chunks) -> Self {
+impl PagedChunks {
+    pub(super) fn new(array: PagedArray, chunks: Chunks) -> Self {
         Self { chunks, array, used: None, pages: BTreeMap::new() }
     }
 
-    /// Adds the ranges of a sample from its chunk `cursor` on, up to one whose place is in a block of the array that was not read;
-    /// returns that block's range.
+    /// Adds the ranges of a sample from its chunk `cursor` on, up to a chunk whose address is in a block of the array
+    /// that has not been read. Returns the range of that block.
     pub(super) fn ranges(&self, sample: u64, cursor: &mut u64, out: &mut VecDeque<Range>) -> Option<(u64, u64)> {
         let row = sample / self.chunks.shape[0].max(1);
         let inner = self.array.counts[1..].iter().fold(1_u64, |all, &count| all.saturating_mul(count));
@@ -111,7 +112,7 @@ impl Paged {
         None
     }
 
-    /// The entry of a chunk of a row of chunks, and its first element.
+    /// Returns the entry of chunk `number` in a row of chunks, and the first element of that chunk.
     fn chunk(&self, row: u64, mut number: u64) -> (u64, Vec<u64>) {
         let mut offset = vec![0; self.array.counts.len()];
         for axis in (1..self.array.counts.len()).rev() {
@@ -124,7 +125,8 @@ impl Paged {
         (entry, offset)
     }
 
-    /// Address, stored bytes and filters that were left out of an entry of a page; `None`: there is no such chunk.
+    /// Returns the address, the stored size in bytes and the skipped filters of a page's entry, or `None` if there is
+    /// no such chunk.
     fn entry(&self, page: &[u8], entry: u64) -> Option<(u64, u64, u32)> {
         let at = (entry * self.array.entry_bytes) as usize;
         let address = number(page, at, 8).filter(|&address| address != u64::MAX)?;
@@ -136,7 +138,7 @@ impl Paged {
         Some((address, stored, u32::try_from(left_out).ok()?))
     }
 
-    /// A block of the array has arrived.
+    /// Takes a block of the array.
     pub(super) fn take(&mut self, offset: u64, mut bytes: Vec<u8>) -> Result<(), Error> {
         let is_prefix = self.used.is_none();
         let body = bytes.len().saturating_sub(CHECKSUM_BYTES as usize);
@@ -157,7 +159,7 @@ impl Paged {
     }
 }
 
-/// A little-endian number of up to eight bytes.
+/// Returns a little-endian number of up to eight bytes.
 fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(width)?)?;
     Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))

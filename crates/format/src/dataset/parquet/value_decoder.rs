@@ -1,4 +1,5 @@
-//! Decodes the values of row groups, as a training reader would: with the `parquet` crate, on bytes that were read.
+//! A decoder of the values of row groups, which does the work of a training reader: it passes the bytes that were
+//! read to the `parquet` crate.
 
 use std::ops::Range;
 
@@ -10,38 +11,38 @@ use bytes::{Buf as _, Bytes};
 
 use crate::error::Error;
 
-/// Rows of one batch of values.
+/// Number of rows in a batch of values.
 const BATCH: usize = 1024;
 
-/// What the library needs to know of a file whose footer is in `tail`, which begins at `from`.
+/// Parses the metadata that the library needs; `tail` is the end of the file from offset `from` on.
 pub(super) fn metadata(size: u64, from: u64, tail: Vec<u8>) -> Result<ArrowReaderMetadata, Error> {
-    let parts = Parts { size, parts: vec![(from, tail.into())] };
+    let parts = FetchedRanges { size, parts: vec![(from, tail.into())] };
     let metadata = ArrowReaderMetadata::load(&parts, ArrowReaderOptions::default());
     metadata.map_err(|error| malformed("footer of the Parquet file", from, &error))
 }
 
-/// The values of one file. Memory is what is kept of the row groups that are being read.
+/// A decoder of one file's values. It holds the bytes of the row groups that are being read.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct ValueDecoder {
     size: u64,
     metadata: ArrowReaderMetadata,
     parts: Vec<(u64, Vec<u8>)>,
 }
 
-/// Parts of a file.
+/// Byte ranges of a file.
 #[derive(Debug, Clone)]
-struct Parts {
+struct FetchedRanges {
     size: u64,
     parts: Vec<(u64, Bytes)>,
 }
 
-impl Values {
-    /// The values of a file of this size.
+impl ValueDecoder {
+    /// Creates a decoder for a file of `size` bytes.
     pub(super) fn new(size: u64, metadata: ArrowReaderMetadata) -> Self {
         Self { size, metadata, parts: Vec::new() }
     }
 
-    /// The next bytes begin at this offset.
+    /// Begins a range at byte `offset` of the file.
     pub(super) fn begin(&mut self, offset: u64) {
         self.parts.push((offset, Vec::new()));
     }
@@ -52,7 +53,7 @@ impl Values {
         }
     }
 
-    /// Decodes these row groups, all of whose bytes have come, and lets go of the bytes.
+    /// Decodes row groups whose bytes are complete, and drops the bytes.
     pub(super) fn decode(&mut self, groups: Range<usize>, leaves: &[usize]) -> Result<(), Error> {
         let offset = self.parts.first().map_or(0, |(offset, _)| *offset);
         let failed = |error: &dyn std::fmt::Display| malformed("a row group", offset, error);
@@ -60,8 +61,10 @@ impl Values {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves.iter().copied());
         let rows = groups.clone().map(|group| self.metadata.metadata().row_group(group).num_rows().unsigned_abs());
         let rows: u64 = rows.sum();
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(Parts { size: self.size, parts }, self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            FetchedRanges { size: self.size, parts },
+            self.metadata.clone(),
+        );
         let reader = builder.with_row_groups(groups.collect()).with_projection(mask).with_batch_size(BATCH).build();
         let mut decoded = 0;
         for batch in reader.map_err(|error| failed(&error))? {
@@ -79,21 +82,21 @@ fn malformed(noun: &'static str, offset: u64, error: &dyn std::fmt::Display) -> 
     Error::Malformed { noun, offset, expected: "values that can be decoded".to_owned(), found: error.to_string() }
 }
 
-impl Parts {
+impl FetchedRanges {
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
         let part = self.parts.iter().find(|(offset, part)| (*offset..offset + part.len() as u64).contains(&start));
         let part = part.map(|(offset, part)| part.slice((start - offset) as usize..));
-        part.ok_or_else(|| ParquetError::EOF(format!("offset {start} is outside of what the footer says is there")))
+        part.ok_or_else(|| ParquetError::EOF(format!("offset {start} is outside the ranges in the footer")))
     }
 }
 
-impl Length for Parts {
+impl Length for FetchedRanges {
     fn len(&self) -> u64 {
         self.size
     }
 }
 
-impl ChunkReader for Parts {
+impl ChunkReader for FetchedRanges {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {

@@ -1,8 +1,8 @@
-//! Files that are read whole without being looked into: every byte counts, none is decoded.
+//! Files that are read whole without being parsed.
 //!
-//! The readers of the MLPerf fork do so, and what its generators write under the name of an image is no image. So only
-//! what costs nothing is checked: that there are bytes, as many as the storage said, and that a format with a fixed
-//! beginning begins so. Anything more wants `decode: verify`.
+//! The readers of the MLPerf fork do this, and the files that its generators write as images are not images. So only
+//! checks that cost nothing are made: the file has as many bytes as the storage reported, at least one, and a format
+//! with a fixed beginning starts with it. Stricter checks need `decode: verify`.
 
 use dlio_config::vocabulary::Format;
 
@@ -10,16 +10,16 @@ use super::npy;
 use crate::error::Error;
 use crate::need::Need;
 
-/// The reader of one such file.
+/// The reader of a file that is read whole.
 #[derive(Debug)]
-pub(crate) struct Opaque {
+pub(crate) struct WholeFileReader {
     beginning: &'static [u8],
     size: Option<u64>,
     seen: u64,
     read: bool,
 }
 
-impl Opaque {
+impl WholeFileReader {
     pub(crate) fn new(format: Format) -> Self {
         let beginning: &[u8] = match format {
             Format::Npy => npy::MAGIC,
@@ -68,24 +68,24 @@ impl Opaque {
 mod tests {
     use super::*;
 
-    fn read(format: Format, chunks: &[&[u8]], size: Option<u64>) -> Result<Opaque, Error> {
-        let mut opaque = Opaque::new(format);
+    fn read(format: Format, chunks: &[&[u8]], size: Option<u64>) -> Result<WholeFileReader, Error> {
+        let mut reader = WholeFileReader::new(format);
         if let Some(size) = size {
-            opaque.size(size);
+            reader.size(size);
         }
-        assert_eq!(opaque.need(), Need::Bytes { offset: 0, len: None });
+        assert_eq!(reader.need(), Need::Bytes { offset: 0, len: None });
         for chunk in chunks {
-            opaque.chunk(chunk)?;
+            reader.chunk(chunk)?;
         }
-        opaque.end()?;
-        Ok(opaque)
+        reader.end()?;
+        Ok(reader)
     }
 
     #[test]
     fn a_file_is_read_from_end_to_end_once_in_pieces_of_any_size() {
-        let opaque = read(Format::Npz, &[b"P", b"K\x03", b"\x04anything at all"], Some(19)).expect("a file");
-        assert_eq!(opaque.need(), Need::Done);
-        // What the fork writes under the name of a JPEG.
+        let reader = read(Format::Npz, &[b"P", b"K\x03", b"\x04anything at all"], Some(19)).expect("a file");
+        assert_eq!(reader.need(), Need::Done);
+        // Content that the fork writes to a JPEG file.
         read(Format::Jpeg, &[b"random bytes"], None).expect("a file");
     }
 
