@@ -31,7 +31,7 @@ def failed(rows):
 
 
 def percentile(values, share):
-    """By nearest rank: the smallest value that this share of the values does not exceed."""
+    """Returns the nearest-rank percentile: the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(math.ceil(round(len(ordered) * share, 6)), 1) - 1]
 
@@ -67,7 +67,7 @@ def operations(report, rows):
 
 
 def utilisation(report, rows, parameters):
-    """DLIO's AU: computation of the steps that count by the time of the block without those that do not."""
+    """Returns DLIO's AU: compute time of the counted steps, divided by the time of the block without the other steps."""
     first, last = parameters["exclude_start_steps"], parameters["train_steps"] - parameters["exclude_end_steps"]
     train = rows[(rows.phase == "train") & (rows.epoch > 0)]
     for (epoch, rank), group in train.groupby(["epoch", "rank"]):
@@ -90,7 +90,7 @@ def utilisation(report, rows, parameters):
 
 
 def concurrency(report, rows):
-    """Operations in flight between the first fetch and the end of the last computation of each rank."""
+    """Returns the number of operations in flight between each rank's first fetch and the end of its last computation."""
     for row in report["why"]["overlap"]:
         mine = rows[rows["rank"] == row["rank"]]
         loop = mine[mine.op.isin(["fetch", "compute"]) & (mine.phase == "train")]

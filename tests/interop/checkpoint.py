@@ -2,10 +2,10 @@
 
     checkpoint.py FILE...
 
-A container of torch.save is taken apart with zipfile and pickletools; where torch can be imported it also loads the file, in
-the safe mode and in the unsafe one, and writes it again to compare the bytes. `torch` is null where that was not possible.
-The index of a TensorFlow bundle (FILE.index) is a table of LevelDB's format; it is taken apart here with all its checksums
-and those of the tensors, and opened with TensorFlow where that can be imported (`tensorflow` is null where not).
+A container of torch.save is parsed with zipfile and pickletools. If torch can be imported, it loads the file with and without
+weights_only and writes it again to compare the bytes; otherwise `torch` is null. The index of a TensorFlow bundle (FILE.index) is a
+table in LevelDB's format. It is parsed here, including all of its checksums and those of the tensors. If TensorFlow can be imported, it
+opens the bundle; otherwise `tensorflow` is null.
 """
 import hashlib
 import io
@@ -23,7 +23,7 @@ DTYPE = {"CharStorage": "int8", "ByteStorage": "uint8", "HalfStorage": "float16"
 
 
 class Loader(pickle.Unpickler):
-    """Understands the few classes of a checkpoint and nothing else."""
+    """Unpickles only the classes that occur in a checkpoint."""
 
     def __init__(self, archive, top):
         super().__init__(io.BytesIO(archive.read(f"{top}/data.pkl")))
@@ -85,7 +85,7 @@ def without_id(data):
 
 
 def fresh(state, made):
-    """The mapping with the keys that str(number) makes; what was shared stays shared."""
+    """Returns the mapping with number keys converted by str(); shared objects stay shared."""
     if id(state) not in made:
         made[id(state)] = {(str(int(key)) if key.isdigit() else sys.intern(key)):
                            (fresh(value, made) if isinstance(value, dict) else value) for key, value in state.items()}
@@ -142,7 +142,7 @@ def varint(data, at):
 
 
 def block(data, handle):
-    """The entries of a block of a LevelDB table."""
+    """Returns the entries of a block of a LevelDB table."""
     offset, at = varint(handle, 0)
     size, _ = varint(handle, at)
     content, kind = data[offset:offset + size], data[offset + size]
@@ -160,7 +160,7 @@ def block(data, handle):
 
 
 def message(data):
-    """The fields of a protocol buffer."""
+    """Returns the fields of a protocol buffer message."""
     fields, at = {}, 0
     while at < len(data):
         tag, at = varint(data, at)

@@ -1,4 +1,4 @@
-"""Reads a data set with numpy, h5py, pyarrow, Pillow, csv or an independent TFRecord parser; prints facts about every file as JSON.
+"""Reads a dataset with numpy, h5py, pyarrow, Pillow, csv or an independent TFRecord parser; prints facts about every file as JSON.
 
     dataset.py FORMAT FOLDER
 """
@@ -120,7 +120,7 @@ def image(path):
 
 
 def indexed(path):
-    """Memory-maps the index files and the samples, as Megatron's data sets do."""
+    """Memory-maps the index files and the samples, as Megatron's datasets do."""
     import numpy
     offsets = numpy.memmap(f"{path}.off.idx", dtype=numpy.uint64, mode="r")
     sizes = numpy.memmap(f"{path}.sz.idx", dtype=numpy.uint64, mode="r")
@@ -133,14 +133,14 @@ def indexed(path):
 
 
 def parquet(path):
-    """Reads every value of every row group, then again column by column of the last row group."""
+    """Reads every value of every row group, then the last row group again column by column."""
     import pyarrow.parquet
     file = pyarrow.parquet.ParquetFile(path)
     table = file.read()
     table.validate(full=True)
     last = file.metadata.num_row_groups - 1
     again = file.read_row_group(last)
-    # As text: NaNs are not equal to themselves.
+    # Compared as text, because NaNs are not equal to themselves.
     assert repr(again.to_pylist()) == repr(table.slice(table.num_rows - again.num_rows).to_pylist())
     groups = [file.metadata.row_group(group) for group in range(last + 1)]
     body = b"".join(buffer for column in table.columns for chunk in column.chunks

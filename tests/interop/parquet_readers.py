@@ -1,5 +1,5 @@
-"""Reads every Parquet file below a folder with pyarrow, DuckDB and Polars, and takes its row groups as the MLPerf fork's readers do:
-one range per row group, from offsets that pyarrow reports and that are compared with 0 without a look whether they are there.
+"""Reads every Parquet file below a folder with pyarrow, DuckDB and Polars, and computes its row groups as the MLPerf fork's readers do:
+one range per row group, from the offsets that pyarrow reports, which the fork compares with 0 without checking for None.
 
     parquet_readers.py FOLDER
 """
@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 
 def spans(path):
-    """The byte range of each row group; a missing offset is an error here, as it is there."""
+    """Returns the byte range of each row group. A missing offset is an error, as in the fork."""
     metadata = pyarrow.parquet.ParquetFile(path).metadata
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         columns = [group.column(index) for index in range(group.num_columns)]
@@ -29,7 +29,7 @@ def facts(path):
     ducks = duckdb.from_parquet(str(path)).to_arrow_table()
     bears = polars.read_parquet(path)
     for name in table.column_names:
-        # As text: NaNs are not equal to themselves.
+        # Compared as text, because NaNs are not equal to themselves.
         expected = repr(table[name].to_pylist())
         assert expected == repr(ducks[name].to_pylist()), f"DuckDB reads {name} differently"
         assert expected == repr(bears[name].to_list()), f"Polars reads {name} differently"

@@ -1,4 +1,4 @@
-"""Runs every Python block of a document in a folder, as a reader of the document would; prints how many there were.
+"""Runs every Python block of a document in a folder, as a reader of the document would; prints their number.
 
     queries.py DOCUMENT FOLDER
 """

@@ -1,5 +1,5 @@
-"""Compares the row groups that a run asked for in its training steps with the metadata of the same files, read by pyarrow;
-prints as JSON how many requests there were, how many of other ranges, and how many reads went to footers in each phase.
+"""Compares the row groups that a run requested in its training steps with the metadata of the same files, read by pyarrow.
+Prints as JSON the number of requests, the number of requests for other ranges, and the number of footer reads in each phase.
 
     row_groups.py TRACE DATA_FOLDER ROW_GROUPS_PER_REQUEST
 """
@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 
 def spans(path, together):
-    """The range of each request, and where the footer begins."""
+    """Returns the range of each request, and the offset of the footer."""
     metadata = pyarrow.parquet.ParquetFile(path).metadata
     groups = []
     for number in range(metadata.num_row_groups):

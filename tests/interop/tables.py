@@ -1,4 +1,4 @@
-"""Reads the side tables of a trace folder with pyarrow; prints what they say as JSON.
+"""Reads the side tables of a trace folder with pyarrow; prints their contents as JSON.
 
     tables.py FOLDER
 """

@@ -1,4 +1,4 @@
-"""Reads the trace files of a run with pyarrow; prints what they say as JSON: samples read per epoch, bytes per endpoint.
+"""Reads the trace files of a run with pyarrow; prints as JSON: samples read per epoch, bytes per endpoint.
 
     trace.py FOLDER
 """

@@ -1,4 +1,4 @@
-//! Helpers for code that fills a caller's buffer.
+//! Helpers for byte buffers.
 
 /// Returns the smaller of the bytes left in a file and the room in a buffer, in bytes.
 pub(crate) fn clamp(left: u64, room: usize) -> usize {
@@ -34,4 +34,10 @@ impl Batch {
             buffer = back;
         }
     }
+}
+
+/// Returns the little-endian number of `width` bytes, at most eight, at offset `at`, or `None` beyond the end.
+pub(crate) fn little_endian(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at.checked_add(width)?)?;
+    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }

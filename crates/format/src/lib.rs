@@ -3,8 +3,8 @@
 //!
 //! Invariants of this crate: the bytes of a file depend only on the layout, the payload seed, the file number and the
 //! shape. The length of a file is known before its first byte. An encoder runs once, from front to back, in O(1)
-//! memory. A decoder asks for the byte ranges that it needs and keeps no payload; its
-//! [`CheckLevel`](check_level::CheckLevel) decides how closely it examines what it is given.
+//! memory. A decoder asks for the byte ranges that it needs and keeps no payload; its `CheckLevel` decides how closely it
+//! examines what it is given.
 
 #![expect(
     clippy::cast_possible_truncation,

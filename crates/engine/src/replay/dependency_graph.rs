@@ -152,7 +152,7 @@ impl Dependencies {
             self.graphs.remove(&id);
         }
         let Some(Entry { issue_successors, done_successors, .. }) = entry else { return Vec::new() };
-        self.release(issue_successors.into_iter().graph(done_successors))
+        self.release(issue_successors.into_iter().chain(done_successors))
     }
 
     fn release(&mut self, numbers: impl IntoIterator<Item = u64>) -> Vec<ReplayOp> {

@@ -5,9 +5,8 @@ use dlio_config::workload::Dataset;
 use crate::error::Error;
 
 /// Compression of a CSV file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
-    #[default]
     None,
     Gzip,
     Zip,

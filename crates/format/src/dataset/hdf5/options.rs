@@ -25,12 +25,6 @@ pub(crate) enum Filter {
     Lzf,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { explicit_dims: false, datasets: 1, chunk_dims: Vec::new(), max_shape: Vec::new(), filter: Filter::None }
-    }
-}
-
 impl Options {
     pub(crate) fn new(dataset: &Dataset) -> Result<Self, Error> {
         let filter = match dataset.compression.as_deref() {

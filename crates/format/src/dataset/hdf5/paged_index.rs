@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::chunks::{Chunk, Chunks, Range};
 use super::lookup3::checksum;
 use super::source::METADATA_MAX;
+use crate::buffer::little_endian;
 use crate::error::Error;
 use crate::error::excerpt;
 
@@ -50,7 +51,7 @@ impl PagedArray {
         let [b'F', b'A', b'H', b'D', 0, client @ 0..=1, entry_bytes, page_bits @ 0..64, numbers @ ..] = body else {
             return None;
         };
-        let (entries, address) = (number(numbers, 0, 8)?, number(numbers, 8, 8)?);
+        let (entries, address) = (little_endian(numbers, 0, 8)?, little_endian(numbers, 8, 8)?);
         let count = |extent: &[u64]| -> Vec<u64> {
             extent.iter().zip(&chunks.shape).map(|(extent, chunk)| extent.div_ceil((*chunk).max(1))).collect()
         };
@@ -129,12 +130,13 @@ impl PagedChunks {
     /// no such chunk.
     fn entry(&self, page: &[u8], entry: u64) -> Option<(u64, u64, u32)> {
         let at = (entry * self.array.entry_bytes) as usize;
-        let address = number(page, at, 8).filter(|&address| address != u64::MAX)?;
+        let address = little_endian(page, at, 8).filter(|&address| address != u64::MAX)?;
         if !self.array.is_filtered {
             return Some((address, self.chunks.chunk_bytes(), 0));
         }
         let width = (self.array.entry_bytes - ADDRESS_BYTES - MASK_BYTES) as usize;
-        let (stored, left_out) = (number(page, at + 8, width)?, number(page, at + 8 + width, MASK_BYTES as usize)?);
+        let (stored, left_out) =
+            (little_endian(page, at + 8, width)?, little_endian(page, at + 8 + width, MASK_BYTES as usize)?);
         Some((address, stored, u32::try_from(left_out).ok()?))
     }
 
@@ -157,10 +159,4 @@ impl PagedChunks {
         }
         Ok(())
     }
-}
-
-/// Returns a little-endian number of up to eight bytes.
-fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(width)?)?;
-    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }

@@ -5,6 +5,7 @@
 //! `x.npy` not first) is read whole from the front. So is a damaged archive, so that the error message is precise.
 
 use super::read::ArchiveReader;
+use crate::buffer::little_endian;
 use crate::error::Error;
 use crate::need::Need;
 use crate::zip::{CENTRAL, END, END_BYTES, LOCAL, LOCAL_BYTES};
@@ -130,28 +131,24 @@ impl NumpyOrderReader {
     }
 }
 
-fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at + len)?;
-    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-}
-
 /// Returns the offset of the directory, if `bytes` is the end record of an archive of `size` bytes without a comment
 /// or zip64 records.
 fn end_record(bytes: &[u8], size: u64) -> Option<u64> {
-    let (length, offset) = (number(bytes, 12, 4)?, number(bytes, 16, 4)?);
+    let (length, offset) = (little_endian(bytes, 12, 4)?, little_endian(bytes, 16, 4)?);
     let fits = offset.checked_add(length)? + END_BYTES as u64 == size && length <= DIRECTORY_MAX;
-    (bytes.starts_with(&END) && number(bytes, 20, 2)? == 0 && fits).then_some(offset)
+    (bytes.starts_with(&END) && little_endian(bytes, 20, 2)? == 0 && fits).then_some(offset)
 }
 
 /// Returns the stored size of the directory's first member, if that is `x.npy` at the start of the file.
 fn first_member(directory: &[u8]) -> Option<u64> {
-    let size = number(directory, 20, 4)?;
-    let is_x = directory.starts_with(&CENTRAL) && directory.get(46..51)? == b"x.npy" && number(directory, 28, 2)? == 5;
-    (is_x && number(directory, 42, 4)? == 0 && size != u64::from(u32::MAX)).then_some(size)
+    let size = little_endian(directory, 20, 4)?;
+    let is_x =
+        directory.starts_with(&CENTRAL) && directory.get(46..51)? == b"x.npy" && little_endian(directory, 28, 2)? == 5;
+    (is_x && little_endian(directory, 42, 4)? == 0 && size != u64::from(u32::MAX)).then_some(size)
 }
 
 /// Returns the offset of the data of the member whose local header is `head`.
 fn member_start(head: &[u8]) -> u64 {
-    let lengths = number(head, 26, 2).zip(number(head, 28, 2)).map_or(0, |(name, extra)| name + extra);
+    let lengths = little_endian(head, 26, 2).zip(little_endian(head, 28, 2)).map_or(0, |(name, extra)| name + extra);
     LOCAL_BYTES as u64 + lengths
 }
