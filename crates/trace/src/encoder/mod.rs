@@ -1,6 +1,6 @@
 //! Encoding of events into Parquet row groups.
 //!
-//! Values are values from the events block by block, several columns at a time, so that an event is visited while it is in the
+//! Values are taken from the events block by block, several columns at a time, so that an event is visited while it is in the
 //! processor's cache. Most columns of a run have the same value in all rows of a row group; such a column is encoded once, and
 //! its bytes are copied from then on. The pages are made here rather than by the Parquet library, which looks every value up by a
 //! hash of its bytes and allocates memory for every column, although names and words have numbers already
@@ -26,9 +26,9 @@ use crate::row_group::EncodedGroup;
 use chunk::{ChunkInfo, ChunkWriter, Rows, extreme_words, extremes};
 pub(crate) use table::{Cell, Cells, TableEncoder};
 
-/// Number of events whose values are values at a time; they fit into the processor's cache.
+/// Number of events whose values are taken at a time; they fit into the processor's cache.
 const BLOCK: usize = 1024;
-/// Number of columns whose values are values at a time; the values of a full row group take a few MiB.
+/// Number of columns whose values are taken at a time; the values of a full row group take a few MiB.
 const COLUMNS_AT_A_TIME: usize = 9;
 /// Key of a row without a name.
 const NO_NAME: u32 = u32::MAX;
