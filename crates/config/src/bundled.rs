@@ -1,5 +1,7 @@
 //! The bundled workload files: those of the reference and those of MLPerf Storage v2.0 and v3.0, with unchanged values.
 
+use crate::vocabulary::Dialect;
+
 /// Returns the names in alphabetical order. Names of MLPerf workloads begin with their folder: `mlperf-v3/unet3d_b200`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
@@ -9,6 +11,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn yaml(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, yaml)| *yaml)
+}
+
+/// The dialect that a workload is written for, where its YAML does not say: MLPerf's own are for its fork.
+#[must_use]
+pub fn dialect(name: &str) -> Dialect {
+    if name.starts_with("mlperf-v3/") { Dialect::Mlperf } else { Dialect::Native }
 }
 
 const FILES: &[(&str, &str)] = &[

@@ -5,6 +5,7 @@
 mod assemble;
 pub mod bundled;
 mod check;
+pub mod dialect;
 mod document;
 pub mod endpoints;
 mod error;

@@ -155,7 +155,7 @@ impl<'r> Batches<'r> {
         let (plan, rig, place) = (self.plan, self.rig, watchdog.place(at));
         watchdog.announce(at, Activity::Loading);
         let defect = |what: String| Error::Defect { place, what };
-        let object = |status: &LaneStatus| status.file().map(|file| rig.storage.uri(&plan.files().key(file)));
+        let object = |status: &LaneStatus| status.file().map(|file| rig.storage.uri(&plan.files().name(file)));
         match &mut self.source {
             Source::Lanes { lanes, statuses } => {
                 let mut bytes = 0;

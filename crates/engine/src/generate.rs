@@ -85,7 +85,7 @@ pub async fn generate(
         totals.bytes += if file.kept { 0 } else { file.bytes };
         rig.observer.file_done(&file);
     };
-    let uri = |number| rig.storage.uri(&files.key(number));
+    let uri = |number| rig.storage.uri(&files.name(number));
     let outcome = match WorkQueue::start(rig, &mut watchdog, &queue_options, writer) {
         Ok(queue) => queue.run(numbers, uri, &mut watchdog, count).await,
         Err(error) => Err(error),

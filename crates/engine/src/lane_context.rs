@@ -105,14 +105,14 @@ impl LaneContext {
 
     async fn fetch_sample(&self, open: &mut OpenFile, read: SampleRead, at: Position) -> Result<u64, Error> {
         let aimed = open.reader.aim(read.sample);
-        aimed.map_err(|source| self.corrupt(source, &self.files.key(read.file), at))?;
+        aimed.map_err(|source| self.corrupt(source, &self.files.name(read.file), at))?;
         self.fetch_needed(open, read.file, at).await
     }
 
     /// Executes the steps of the reader of an open file until it is done; returns the number of bytes read.
     pub(crate) async fn fetch_needed(&self, open: &mut OpenFile, file: u64, at: Position) -> Result<u64, Error> {
         self.status.set(file);
-        let corrupt = |source| self.corrupt(source, &self.files.key(file), at);
+        let corrupt = |source| self.corrupt(source, &self.files.name(file), at);
         let OpenFile { object, name, reader } = open;
         let mut bytes = 0;
         loop {
@@ -160,7 +160,7 @@ impl LaneContext {
 
     /// Requests the size in bytes of a file whose opening did not report it.
     async fn size_of(&self, file: u64, name: ObjectId, at: Position) -> Result<u64, Error> {
-        let key = self.files.key(file);
+        let key = self.files.name(file);
         let (metadata, receipt) = self.storage.stat(&key).await.map_err(|error| self.storage_error(error, name, at))?;
         self.record(&receipt.attempts, name, at);
         Ok(metadata.size)

@@ -95,7 +95,7 @@ impl LaneContext {
     /// Records a sample that is mapped but not read, as an event without an operation.
     pub(crate) fn view(&self, read: SampleRead, at: Position) {
         let now = self.clock.now();
-        let object = self.events.object(&self.storage.uri(&self.files.key(read.file)));
+        let object = self.events.object(&self.storage.uri(&self.files.name(read.file)));
         self.events.record(Event { object, ..Event::span(OpKind::Sample, self.lane, at, now, now) });
     }
 }

@@ -99,7 +99,7 @@ pub async fn verify(
     let lanes = options.inflight.clamp(1, u32::try_from(plan.total().max(1)).unwrap_or(u32::MAX));
     let queue_options = WorkQueueOptions { name: "verify", done: "read", lanes, at: AT, cancel: &options.cancel };
     let mut mine = Verified::default();
-    let uri = |number| rig.storage.uri(&files.key(number));
+    let uri = |number| rig.storage.uri(&files.name(number));
     let numbers = plan.files(rank);
     rig.observer.verification_started(numbers.size_hint().1.map_or(0, |count| count as u64));
     let add = |seen| {

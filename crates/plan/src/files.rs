@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use dlio_config::Workload;
 use dlio_config::vocabulary::{Format, IndexFile};
 
+use crate::file_names::{Names, Naming};
 use crate::numpy::Mt19937;
 use crate::{Error, Split};
 
@@ -24,41 +25,6 @@ pub struct FileSet {
     samples: u64,
     format: Format,
     shape: Shape,
-}
-
-/// Naming of the files of one split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Naming {
-    split: Split,
-    len: u64,
-    /// Number of files that the names contain (`_of_N`). It differs from `len` if only a part of a larger dataset is
-    /// used.
-    of: u64,
-    subfolders: u64,
-    /// Sub-folders have the names that the MLPerf fork expects if it does not list the dataset.
-    is_short: bool,
-    prefix: String,
-    format: Format,
-    /// Listed names, which replace the computed ones.
-    listed: Option<Arc<Names>>,
-}
-
-/// Listed names, concatenated into one text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Names {
-    text: String,
-    /// End of each name in the text, in bytes.
-    ends: Vec<usize>,
-    /// Total size of the files in bytes, if the listing returned sizes.
-    bytes: Option<u64>,
-}
-
-impl Names {
-    fn get(&self, index: u64) -> &str {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.ends.get(at).and_then(|&end| self.text.get(start..end)).unwrap_or_default()
-    }
 }
 
 /// Shape of the records of a file.
@@ -162,8 +128,7 @@ impl FileSet {
         };
         let mut names = Names::default();
         for key in keys.into_iter().take(usize::try_from(naming.len).unwrap_or(usize::MAX)) {
-            names.text.push_str(key);
-            names.ends.push(names.text.len());
+            names.push(key);
         }
         naming.listed = Some(Arc::new(names));
         self
@@ -186,7 +151,7 @@ impl FileSet {
     #[must_use]
     pub fn listed_sample_bytes(&self) -> Option<f64> {
         let names = self.train.listed.as_ref()?;
-        let samples = names.ends.len() as u64 * self.samples_per_file();
+        let samples = names.len() as u64 * self.samples_per_file();
         Some(names.bytes? as f64 / samples.max(1) as f64)
     }
 
@@ -201,8 +166,7 @@ impl FileSet {
     /// exists too.
     #[must_use]
     pub fn has_short_folders(&self, split: Split) -> bool {
-        let count = self.naming(split).subfolders;
-        count == 1 || count > 1 && digits(count) != digits(count - 1)
+        self.naming(split).has_short_folders()
     }
 
     /// Switches the sub-folders of a split to those names.
@@ -256,18 +220,32 @@ impl FileSet {
             combined,
             split: naming.split,
             index,
-            key: naming.key(index),
+            key: naming.name(index),
             format: self.format,
             dims: self.dims(combined),
             samples: self.samples,
         }
     }
 
-    /// Returns the name of a file, relative to the data folder.
+    /// Name of the file with this combined number, relative to the data folder; the inverse of [`FileSet::parse`].
     #[must_use]
-    pub fn key(&self, combined: u64) -> String {
+    pub fn name(&self, combined: u64) -> String {
         let (naming, index) = self.place(combined);
-        naming.key(index)
+        naming.name(index)
+    }
+
+    /// Combined number of the file that has this name; `None`: the dataset has no such file. The inverse of
+    /// [`FileSet::name`].
+    #[must_use]
+    pub fn parse(&self, name: &str) -> Option<u64> {
+        let find = |split| self.naming(split).parse(name).map(|index| self.combined(split, index));
+        find(Split::Train).or_else(|| find(Split::Eval))
+    }
+
+    /// Combined numbers of the files of a split in ascending order of their names; of listed files, in the order given.
+    pub fn by_name(&self, split: Split) -> impl Iterator<Item = u64> {
+        let first = self.combined(split, 0);
+        self.naming(split).by_name().map(move |index| first + index)
     }
 
     /// Returns the shape of the records of a file, in elements.
@@ -338,36 +316,6 @@ impl File {
         };
         self.format.index_files().iter().map(|index| (*index, name(index))).collect()
     }
-}
-
-impl Naming {
-    fn key(&self, index: u64) -> String {
-        match &self.listed {
-            Some(names) => names.get(index).to_owned(),
-            None => format!("{}/{}", self.folder(index), self.base_name(index)),
-        }
-    }
-
-    fn base_name(&self, index: u64) -> String {
-        let Self { of, prefix, format, .. } = self;
-        format!("{prefix}_{index:0width$}_of_{of}.{format}", width = digits(*of))
-    }
-
-    fn folder(&self, index: u64) -> String {
-        let folder = self.split.folder();
-        if self.is_short && self.subfolders > 0 {
-            format!("{folder}/{:0width$}", index % self.subfolders, width = digits(self.subfolders - 1))
-        } else if self.subfolders > 1 {
-            format!("{folder}/{:0width$}", index % self.subfolders, width = digits(self.subfolders))
-        } else {
-            folder.to_owned()
-        }
-    }
-}
-
-/// Returns the number of decimal digits of a count. The reference pads numbers to the width of N, not of N − 1.
-fn digits(count: u64) -> usize {
-    count.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
 /// Draws one pair of dimensions per file, as every generator of the reference does on every rank.

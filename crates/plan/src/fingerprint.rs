@@ -34,7 +34,7 @@ pub(crate) fn of(workload: &Workload, files: &FileSet, world: World) -> Fingerpr
     let Workload { workflow, dataset, reader, train, evaluation, dlio_rs, .. } = workload;
     let names = [Split::Train, Split::Eval].map(|split| match files.len(split) {
         0 => String::new(),
-        len => files.key(files.combined(split, len - 1)),
+        len => files.name(files.combined(split, len - 1)),
     });
     let decisive = json!({
         "version": PLAN_VERSION,

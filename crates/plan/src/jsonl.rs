@@ -74,7 +74,7 @@ fn chosen(one: Option<u32>, first: u32, last: u32) -> std::ops::RangeInclusive<u
 fn record(plan: &TrainingPlan, place: Place, (step, surplus): (u64, bool), sample: SampleRead) -> String {
     let Place { epoch, rank, worker, split } = place;
     let phase = (split == Split::Eval).then_some("eval");
-    let file = &plan.files().key(sample.file);
+    let file = &plan.files().name(sample.file);
     let SampleRead { index, sample, .. } = sample;
     let record = Record { epoch, rank, worker, phase, step, index, file, sample, surplus };
     // Serializing numbers, booleans and strings cannot fail.

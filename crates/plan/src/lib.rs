@@ -8,6 +8,7 @@
 pub mod checkpoint;
 mod counts;
 mod error;
+mod file_names;
 mod files;
 mod fingerprint;
 mod generate;
@@ -34,6 +35,7 @@ mod world;
 
 pub use checkpoint::{CheckpointFile, CheckpointPart, CheckpointPlan, checkpoints};
 pub use error::Error;
+pub use file_names::FileName;
 pub use files::{File, FileSet};
 pub use fingerprint::Fingerprint;
 pub use generate::GeneratePlan;

@@ -10,16 +10,16 @@ fn files(overrides: &[&str]) -> FileSet {
     FileSet::new(&small(overrides)).expect("files")
 }
 
-fn key(count: &str, combined: u64) -> String {
-    files(&[&format!("dataset.num_files_train={count}")]).key(combined)
+fn name_of(count: &str, combined: u64) -> String {
+    files(&[&format!("dataset.num_files_train={count}")]).name(combined)
 }
 
 #[test]
 fn numbers_are_padded_to_the_digits_of_the_count() {
-    assert_eq!(key("8", 0), "train/img_0_of_8.npz");
-    assert_eq!(key("9", 8), "train/img_8_of_9.npz");
-    assert_eq!(key("10", 0), "train/img_00_of_10.npz");
-    assert_eq!(key("168", 7), "train/img_007_of_168.npz");
+    assert_eq!(name_of("8", 0), "train/img_0_of_8.npz");
+    assert_eq!(name_of("9", 8), "train/img_8_of_9.npz");
+    assert_eq!(name_of("10", 0), "train/img_00_of_10.npz");
+    assert_eq!(name_of("168", 7), "train/img_007_of_168.npz");
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn evaluation_files_follow_the_training_files() {
 #[test]
 fn sub_folders_are_padded_and_hold_every_nth_file_and_one_sub_folder_is_none() {
     let twelve = files(&["dataset.num_files_train=24", "dataset.num_subfolders_train=12"]);
-    assert_eq!(twelve.key(12), "train/00/img_12_of_24.npz");
-    assert_eq!(twelve.key(23), "train/11/img_23_of_24.npz");
+    assert_eq!(twelve.name(12), "train/00/img_12_of_24.npz");
+    assert_eq!(twelve.name(23), "train/11/img_23_of_24.npz");
     assert_eq!(twelve.folders().len(), 14);
     assert_eq!(twelve.folders()[..3], ["train", "train/00", "train/01"]);
     let one = files(&["dataset.num_subfolders_train=1"]);
-    assert_eq!((one.key(0).as_str(), one.folders()), ("train/img_0_of_8.npz", vec!["train".into(), "valid".into()]));
+    assert_eq!((one.name(0).as_str(), one.folders()), ("train/img_0_of_8.npz", vec!["train".into(), "valid".into()]));
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn sub_folders_have_the_names_that_the_mlperf_fork_expects_without_a_listing() {
         [(1, "train", Some("train/0")), (9, "train/8", None), (10, "train/08", Some("train/8"))]
     {
         let files = files(&["dataset.num_files_train=24", &format!("dataset.num_subfolders_train={count}")]);
-        assert!(files.key(8).starts_with(&format!("{generated}/img_08_of_24")), "{}", files.key(8));
+        assert!(files.name(8).starts_with(&format!("{generated}/img_08_of_24")), "{}", files.name(8));
         assert_eq!(files.has_short_folders(Split::Train), expected.is_some());
         let short = files.with_short_folders(Split::Train);
         let expected = format!("{}/img_08_of_24", expected.unwrap_or(generated));
-        assert!(short.key(8).starts_with(&expected), "{}", short.key(8));
+        assert!(short.name(8).starts_with(&expected), "{}", short.name(8));
         assert!(!short.has_short_folders(Split::Eval));
     }
 }
@@ -92,7 +92,7 @@ fn a_subset_of_a_larger_data_set_keeps_the_names_and_shapes_of_that_data_set() {
     let stdev = ["dataset.record_length_bytes=10000", "dataset.record_length_bytes_stdev=4000"];
     let part = files(&[&stdev[..], &["dataset.num_files_train=3", "dataset.num_files_eval=1"]].concat());
     let part = part.generated_as(5, 2);
-    let keys: Vec<_> = (0..part.total()).map(|combined| part.key(combined)).collect();
+    let keys: Vec<_> = (0..part.total()).map(|combined| part.name(combined)).collect();
     assert_eq!(
         keys,
         ["img_0_of_5", "img_1_of_5", "img_2_of_5", "img_0_of_2"].map(|name| {
@@ -107,7 +107,7 @@ fn a_subset_of_a_larger_data_set_keeps_the_names_and_shapes_of_that_data_set() {
 fn listed_names_take_the_place_of_computed_ones_in_their_split_only() {
     let part = files(&["dataset.num_files_train=2", "dataset.num_files_eval=1"]);
     let part = part.listed(Split::Train, ["train/cat.npz", "train/dog.npz", "train/eel.npz"]);
-    let keys: Vec<_> = (0..part.total()).map(|combined| part.key(combined)).collect();
+    let keys: Vec<_> = (0..part.total()).map(|combined| part.name(combined)).collect();
     assert_eq!(keys, ["train/cat.npz", "train/dog.npz", "valid/img_0_of_1.npz"]);
     assert!(part.is_listed() && part.file(1).key == keys[1]);
 }

@@ -313,7 +313,7 @@ fn tfrecord_streams_of_tensorflow_read_a_ranks_files_once() {
 #[test]
 fn a_prefix_of_a_larger_data_set_keeps_the_names_of_the_larger_one() {
     let plan = plan(1, &[MLPERF, "dataset.num_files_generated=1000"]);
-    assert_eq!(plan.files().key(7), "train/img_0007_of_1000.npz");
+    assert_eq!(plan.files().name(7), "train/img_0007_of_1000.npz");
 }
 
 #[test]

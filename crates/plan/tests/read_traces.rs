@@ -153,7 +153,7 @@ fn every_recorded_step_count_is_planned() {
 fn recorded_file_names_are_the_planned_ones() {
     for (name, case) in golden(include_str!("golden/read_traces.json")) {
         let plan = plan_of(&case);
-        let keys: Vec<_> = (0..plan.files().total()).map(|combined| plan.files().key(combined)).collect();
+        let keys: Vec<_> = (0..plan.files().total()).map(|combined| plan.files().name(combined)).collect();
         for file in case["files"].as_array().expect("files") {
             assert!(keys.iter().any(|key| key == file.as_str().expect("a name")), "{name}: {file} is not planned");
         }

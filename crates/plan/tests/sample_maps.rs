@@ -17,7 +17,7 @@ fn every_recorded_sample_map_is_reproduced() {
     for (name, case) in golden(include_str!("golden/sample_maps.json")) {
         let workload = workload(&case["workload"].to_string(), &[]);
         let world = World { size: number(&case["np"]) };
-        assert_eq!(FileSet::new(&workload).expect("files").key(0), case["file"], "{name}");
+        assert_eq!(FileSet::new(&workload).expect("files").name(0), case["file"], "{name}");
         for (rank, epochs) in (0..).zip(case["ranks"].as_array().expect("ranks")) {
             for (epoch, recorded) in (1..).zip(epochs.as_array().expect("epochs")) {
                 let map = sample_map(&workload, world, Split::Train, rank, epoch).expect("a map");

@@ -61,7 +61,7 @@ impl Prepared {
             // What there is to load is found out before the first file is.
             return Ok(());
         }
-        backend::preflight_writing(session, client).await
+        backend::preflight_writing(&*session.comm, client).await
     }
 
     /// Says the sizes, as the reference does before the run.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
-use dlio_config::vocabulary::{Dialect, StorageType};
+use dlio_config::vocabulary::StorageType;
 use dlio_engine::{
     Checkpoints, ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions,
 };
@@ -159,7 +159,7 @@ async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Opti
         session.agree(checked).await?;
     }
     if let (true, Some(data)) = (work.list, &prepared.data) {
-        let listed = crate::dataset::listing::list(session, &*opened.storage, &data.files).await;
+        let listed = crate::dataset::listing::compare(session, &*opened.storage, &data.files).await;
         session.agree(listed).await?;
     }
     Ok((opened, prepared, empty))
@@ -230,7 +230,7 @@ async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work
     let purpose = if work.generate { Purpose::Generate } else { Purpose::Read };
     let first = data.files.file(0).key;
     match (&opened.s3, purpose) {
-        (Some(client), Purpose::Generate) => backend::preflight_writing(session, client).await?,
+        (Some(client), Purpose::Generate) => backend::preflight_writing(&*session.comm, client).await?,
         (Some(client), Purpose::Read) => client.preflight(Preflight::Read(&first)).await?,
         (None, Purpose::Generate) => {}
         (None, Purpose::Read) => check_local(session, opened, &first).await?,
@@ -284,8 +284,8 @@ async fn in_order(
     if let (true, Some(data)) = (work.verify, &prepared.data) {
         verify(session, data, &counted, stall_after).await?;
     }
-    if let (Some(_), Some(data), Dialect::Mlperf) =
-        (&prepared.plan, &prepared.data, session.loaded.workload.dlio_rs.dialect)
+    if let (Some(_), Some(data)) = (&prepared.plan, &prepared.data)
+        && session.loaded.workload.dlio_rs.dialect.rules().checks_dataset
         && !data.files.is_listed()
     {
         let present = presence::check(session, &*opened.storage, data).await;

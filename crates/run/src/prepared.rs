@@ -1,7 +1,7 @@
 //! What a run is made of: the data set and its layout, the plan of the training, the checkpoints.
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::{Dialect, ShapeMismatch};
+use dlio_config::vocabulary::ShapeMismatch;
 use dlio_event::Planned;
 use dlio_event::quantity::counted;
 use dlio_format::{Decode, FileShape, Layout};
@@ -121,12 +121,10 @@ pub fn layout(workload: &Workload) -> Result<Layout, Failure> {
         ShapeMismatch::Warn => layout.noting_mismatches(),
         ShapeMismatch::Error => layout,
     };
-    // Dialects other than the reference's do with a sample what its name says: they look at it.
-    Ok(match workload.dlio_rs.dialect {
-        Dialect::Dlio if workload.reader.odirect => layout.with_untouched_maps(),
-        Dialect::Dlio => layout.with_untouched_maps().with_numpy_reads(),
-        Dialect::Native | Dialect::Mlperf => layout,
-    })
+    let rules = workload.dlio_rs.dialect.rules();
+    let layout = if rules.leaves_mapped_samples_untouched { layout.with_untouched_maps() } else { layout };
+    let like_numpy = rules.reads_like_numpy && !workload.reader.odirect;
+    Ok(if like_numpy { layout.with_numpy_reads() } else { layout })
 }
 
 /// Why a training has no step to train; `None`: it has some.

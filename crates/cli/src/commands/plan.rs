@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dlio_config::vocabulary::Dialect;
 use dlio_config::{Loaded, Workload};
 use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
@@ -159,7 +158,10 @@ fn write_text(
         writeln!(out, "note: {}", notice.text)?;
     }
     let workload = &loaded.workload;
-    if workload.dlio_rs.dialect == Dialect::Mlperf && plans.training.is_some() && workload.reader.read_threads == 1 {
+    if workload.dlio_rs.dialect.rules().thread_sizing.is_some()
+        && plans.training.is_some()
+        && workload.reader.read_threads == 1
+    {
         writeln!(out, "note: reader.read_threads is 1, for which a run takes a number that follows from its machine")?;
     }
     writeln!(out, "{}", loaded.core_config)?;
@@ -201,7 +203,7 @@ fn write_rank(out: &mut impl std::io::Write, plan: &TrainingPlan, rank: u32, epo
                 }
             }
             let files = ends.map_or_else(String::new, |(first, last)| {
-                format!(", from {} to {}", plan.files().key(first), plan.files().key(last))
+                format!(", from {} to {}", plan.files().name(first), plan.files().name(last))
             });
             let folder = split.folder();
             writeln!(

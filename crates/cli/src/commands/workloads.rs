@@ -2,7 +2,6 @@
 
 use dlio_analyze::render::Grid;
 use dlio_config::time::TimeSpec;
-use dlio_config::vocabulary::Dialect;
 use dlio_config::{Source, Workload, bundled};
 use dlio_event::quantity::bytes;
 use dlio_plan::World;
@@ -60,10 +59,8 @@ struct Entry {
 impl Entry {
     fn new(name: &'static str) -> Result<Self, Failure> {
         let yaml = bundled::yaml(name).unwrap_or_default();
-        // MLPerf's own are written for its fork.
-        let dialect = if name.starts_with("mlperf-v3/") { Dialect::Mlperf } else { Dialect::Native };
         let source = Source { name, yaml };
-        let loaded = dlio_config::load(&source, &[], &std::collections::BTreeMap::new(), Some(dialect));
+        let loaded = dlio_config::load(&source, &[], &std::collections::BTreeMap::new(), Some(bundled::dialect(name)));
         let workload = loaded.map_err(|error| Failure::new(Code::Unexpected, error))?.workload;
         let workflow = workload.workflow;
         let alone = workflow.checkpoint && !workflow.train && !workflow.generate_data;

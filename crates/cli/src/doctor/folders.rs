@@ -47,7 +47,7 @@ fn refused(folder: &Path, error: &io::Error) -> Verdict {
 /// Judges a data set whose first file is there by its last one.
 fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
     let count = files.len(Split::Train);
-    let last = files.key(count.saturating_sub(1));
+    let last = files.name(count.saturating_sub(1));
     if root.join(&last).exists() {
         return Verdict::pass(format!("{first} is there, {bytes} bytes, and so is {last}"));
     }
@@ -60,7 +60,7 @@ fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
 
 /// Judges whether the first file of the data set and the last one are there.
 pub(crate) fn first_file(root: &Path, files: &FileSet) -> Verdict {
-    let key = files.key(0);
+    let key = files.name(0);
     let path = root.join(&key);
     match std::fs::metadata(&path) {
         Ok(found) => last_file(root, files, &key, found.len()),
@@ -120,9 +120,9 @@ mod tests {
         assert_eq!(first_file(folder.path(), &files).word(), "fail");
         std::fs::write(folder.path().join("train/other.npz"), "x").unwrap();
         assert!(matches!(first_file(folder.path(), &files), Verdict::NotChecked(text) if text.contains("other.npz")));
-        std::fs::write(folder.path().join(files.key(0)), "xyz").unwrap();
+        std::fs::write(folder.path().join(files.name(0)), "xyz").unwrap();
         assert!(matches!(first_file(folder.path(), &files), Verdict::Fail { code: Code::Data, .. }));
-        std::fs::write(folder.path().join(files.key(files.len(Split::Train) - 1)), "xyz").unwrap();
+        std::fs::write(folder.path().join(files.name(files.len(Split::Train) - 1)), "xyz").unwrap();
         assert!(matches!(first_file(folder.path(), &files), Verdict::Pass(text) if text.contains("3 bytes")));
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::Dialect;
 use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan};
 use rustix::process::{Resource, getrlimit};
 
@@ -47,7 +46,7 @@ pub(crate) async fn check(subject: &Subject<'_>, plans: &Plans) -> Checks {
         let of = Use {
             reads: !generates,
             writes: generates,
-            lists: workload.dlio_rs.dialect == Dialect::Mlperf && !workload.dataset.skip_listing,
+            lists: workload.dlio_rs.dialect.rules().checks_dataset && !workload.dataset.skip_listing,
         };
         place(&mut checks, subject, (Target::of(workload), of), Some(files)).await;
     }
@@ -103,7 +102,7 @@ async fn place(
                     return checks.add("endpoint.client", name, verdict);
                 }
             };
-            let first = files.filter(|_| of.reads).map(|files| files.key(0));
+            let first = files.filter(|_| of.reads).map(|files| files.name(0));
             let found = client.examine(first.as_deref(), STEP).await;
             let now = Anchor::now(&*time).unix_nanos / 1_000_000_000;
             for found in found {

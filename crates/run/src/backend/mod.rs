@@ -1,209 +1,25 @@
 //! From configuration to a storage: which root, which endpoints for this rank, which client.
 
-use std::path::{Path, PathBuf};
+pub mod assign;
+pub mod location;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_comm::Place;
+use dlio_comm::{Communicator, Place};
 use dlio_config::Workload;
-use dlio_config::location::Location;
-use dlio_config::vocabulary::{
-    Decode, Dialect, EndpointFailure, EndpointMapping, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme,
-};
+use dlio_config::vocabulary::{Decode, EndpointFailure, LoadBalance, S3Client, StorageLibrary, StorageType, UriScheme};
 use dlio_engine::Loading;
-use dlio_event::{S3Uri, TimeSource};
+use dlio_event::TimeSource;
 use dlio_plan::CheckpointPlan;
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::s3::{self, Preflight, S3, S3Config};
 use dlio_storage::{RangedGet, RangedGetRules, Storage};
 
+pub use crate::backend::assign::{Share, share};
+pub use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
 use crate::resolve::request::Request;
-use crate::session::Session;
-
-/// Where the data set lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A folder of a file system.
-    Local {
-        /// The folder.
-        root: PathBuf,
-    },
-    /// A prefix of a bucket.
-    S3 {
-        /// Bucket.
-        bucket: String,
-        /// Prefix without slashes at its ends; empty: the whole bucket.
-        prefix: String,
-    },
-}
-
-impl Target {
-    /// The target of a workload: the scheme of `dataset.data_folder` decides, then that of `storage.storage_root`, then
-    /// `storage.*`.
-    ///
-    /// # Errors
-    /// When the storage type has no implementation or names no bucket.
-    pub fn of(workload: &Workload) -> Result<Self, Failure> {
-        let storage = &workload.storage;
-        let folder = workload.dataset.data_folder.as_str();
-        let root = located(ROOT, &storage.storage_root)?;
-        let folder = match located("dataset.data_folder", folder)? {
-            Location::Plain(folder) => folder,
-            Location::File(path) => return Ok(folder_of(Path::new(path))),
-            Location::Direct(_) => return Err(direct("dataset.data_folder")),
-            Location::S3(uri) => return bucket_and_prefix(uri, ""),
-        };
-        let on_s3 = storage.storage_type == StorageType::S3 && !names_folders(workload);
-        match root {
-            Location::S3(bucket) => bucket_and_prefix(bucket, folder),
-            Location::Plain(bucket) if on_s3 => bucket_and_prefix(S3Uri::from_path(bucket), folder),
-            Location::Plain(path) | Location::File(path) | Location::Direct(path) => {
-                implemented(storage.storage_type)?;
-                // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
-                Ok(folder_of(&Path::new(path).join(folder)))
-            }
-        }
-    }
-
-    /// The target of a workload's checkpoints. The scheme of `checkpoint.checkpoint_folder` decides; without one it is, on
-    /// object storage, a prefix in the bucket, and elsewhere a folder that `storage.storage_root` is not put before, as in
-    /// the reference.
-    ///
-    /// # Errors
-    /// As [`Target::of`].
-    pub fn of_checkpoints(workload: &Workload) -> Result<Self, Failure> {
-        const KEY: &str = "checkpoint.checkpoint_folder";
-        let storage = &workload.storage;
-        let path = match located(KEY, &workload.checkpoint.checkpoint_folder)? {
-            Location::Plain(path) => path,
-            Location::File(path) => return Ok(folder_of(Path::new(path))),
-            Location::Direct(_) => return Err(direct(KEY)),
-            Location::S3(uri) => return bucket_and_prefix(uri, ""),
-        };
-        match located(ROOT, &storage.storage_root)? {
-            Location::S3(bucket) => bucket_and_prefix(bucket, path),
-            Location::Plain(bucket) if storage.storage_type == StorageType::S3 => {
-                bucket_and_prefix(S3Uri::from_path(bucket), path)
-            }
-            _ => {
-                implemented(storage.storage_type)?;
-                Ok(folder_of(Path::new(path)))
-            }
-        }
-    }
-
-    /// Where it is, whatever the current folder: a URI, or an absolute path.
-    pub fn place(&self) -> String {
-        match self {
-            Self::Local { root } => match std::path::absolute(root) {
-                Ok(path) => path.components().collect::<PathBuf>().display().to_string(),
-                Err(_) => root.display().to_string(),
-            },
-            Self::S3 { .. } => self.name(),
-        }
-    }
-
-    /// Name for messages.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Local { root } => root.display().to_string(),
-            Self::S3 { bucket, prefix } => S3Uri { bucket, key: prefix }.to_string(),
-        }
-    }
-}
-
-const ROOT: &str = "storage.storage_root";
-
-/// What a key names.
-fn located<'a>(key: &str, text: &'a str) -> Result<Location<'a>, Failure> {
-    Location::parse(text).map_err(|why| Failure::usage(format_args!("{key}: {why}")))
-}
-
-fn direct(key: &str) -> Failure {
-    Failure::usage(format_args!(
-        "{key}: direct:// is a word of storage.storage_root only; for reads past the page cache write a path and reader.odirect: true"
-    ))
-}
-
-fn folder_of(path: &Path) -> Target {
-    Target::Local { root: path.components().collect() }
-}
-
-/// Whether the fork's `uri_scheme` makes a bucket a folder.
-fn names_folders(workload: &Workload) -> bool {
-    matches!(workload.storage.uri_scheme, Some(UriScheme::File | UriScheme::Direct))
-}
-
-fn implemented(kind: StorageType) -> Result<(), Failure> {
-    match kind {
-        StorageType::S3 | StorageType::LocalFs | StorageType::DirectFs => Ok(()),
-        StorageType::ParallelFs | StorageType::Aistore => Err(Failure::usage(format_args!(
-            "storage.storage_type: {kind} has no implementation here; use local_fs for a mounted file system, s3 for an object store"
-        ))),
-    }
-}
-
-fn bucket_and_prefix(S3Uri { bucket, key: prefix }: S3Uri<'_>, folder: &str) -> Result<Target, Failure> {
-    if bucket.is_empty() || bucket == "." || bucket == ".." {
-        return Err(Failure::usage(
-            "no bucket is named: set dataset.data_folder to s3://BUCKET[/PREFIX], or storage.storage_root to the bucket",
-        ));
-    }
-    let parts = [prefix, folder].into_iter().flat_map(|part| part.split('/'));
-    let prefix = parts.filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
-    Ok(Target::S3 { bucket: bucket.to_owned(), prefix })
-}
-
-/// Which of the endpoints one rank uses, and what is to be said about it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Endpoints of this rank.
-    pub endpoints: Vec<String>,
-    /// A notice for the user.
-    pub notice: Option<String>,
-}
-
-/// Gives a rank its endpoints: one by the mapping, or all of them.
-pub fn share(workload: &Workload, endpoints: &[String], rank: u32, size: u32) -> Share {
-    let count = endpoints.len();
-    let wanted = workload.storage.use_mpi_endpoint_distribution;
-    // The fork gives every rank one endpoint, however many there are.
-    let one_each = workload.dlio_rs.dialect == Dialect::Mlperf || size as usize >= count;
-    let distribute = wanted.unwrap_or(one_each);
-    if count <= 1 || !distribute {
-        let notice = (count > 1 && wanted.is_none()).then(|| {
-            format!(
-                "{count} endpoints and {size} rank(s): every rank spreads its requests over all endpoints ({})",
-                workload.storage.load_balance_strategy
-            )
-        });
-        return Share { endpoints: endpoints.to_vec(), notice };
-    }
-    let mapping = workload.dlio_rs.endpoint_mapping.unwrap_or(match workload.dlio_rs.dialect {
-        Dialect::Native => EndpointMapping::Block,
-        Dialect::Dlio | Dialect::Mlperf => EndpointMapping::Modulo,
-    });
-    let assign = |rank: u32| {
-        let mapping = match mapping {
-            EndpointMapping::Modulo => s3::Mapping::Modulo,
-            EndpointMapping::Block => s3::Mapping::Block,
-        };
-        s3::assign(rank, size, endpoints, mapping)
-    };
-    let notice = if (size as usize) < count {
-        let used: Vec<usize> = (0..size).map(assign).collect();
-        let unused: Vec<&str> =
-            (0..count).filter(|index| !used.contains(index)).map(|index| endpoints[index].as_str()).collect();
-        Some(format!(
-            "{count} endpoints for {size} rank(s), one per rank ({mapping}): unused are {}",
-            unused.join(", ")
-        ))
-    } else {
-        Some(format!("{size} ranks over {count} endpoints, one per rank ({mapping})"))
-    };
-    Share { endpoints: vec![endpoints[assign(rank)].clone()], notice }
-}
 
 /// What the storage is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,7 +113,7 @@ pub fn open_checkpoints(
     time: Arc<dyn TimeSource>,
     plan: &CheckpointPlan,
 ) -> Result<Opened, Failure> {
-    let mlperf = workload.dlio_rs.dialect == Dialect::Mlperf;
+    let rules = workload.dlio_rs.dialect.rules();
     match Target::of_checkpoints(workload)? {
         Target::Local { root } => {
             let direct = is_direct(workload);
@@ -305,16 +121,16 @@ pub fn open_checkpoints(
                 odirect_read: direct,
                 odirect_write: direct,
                 durable: plan.fsync(),
-                drop_cache: mlperf,
+                drop_cache: rules.drops_checkpoint_pages,
                 ..LocalOptions::default()
             };
             Ok(Opened { storage: Arc::new(Local::new(root, time, options)), s3: None })
         }
         Target::S3 { bucket, prefix } => {
             let mut config = shared_config(workload, request, place, bucket, prefix)?;
-            if mlperf {
-                config.part_size = 32 << 20;
-                config.part_concurrency = per_rank(place);
+            if let Some(upload) = rules.checkpoint_upload {
+                config.part_size = upload.part_bytes;
+                config.part_concurrency = upload.parts.per_rank(place.size);
             }
             open_s3(workload, config, time)
         }
@@ -324,22 +140,13 @@ pub fn open_checkpoints(
 /// How the files of a checkpoint are read.
 pub fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loading {
     let keys = &workload.dlio_rs;
-    let (blocks, read_bytes) = match (keys.dialect, s3) {
-        (Dialect::Mlperf, false) => (4, Some(128 << 20)),
-        (Dialect::Mlperf, true) => (per_rank(place), Some(128 << 20)),
-        (Dialect::Dlio | Dialect::Native, false) => (1, None),
-        (Dialect::Dlio | Dialect::Native, true) => (4, Some(16 << 20)),
-    };
+    let rules = keys.dialect.rules();
+    let usual = if s3 { rules.remote_checkpoint_read } else { rules.local_checkpoint_read };
     Loading {
-        blocks: keys.checkpoint_read_blocks.unwrap_or(blocks),
-        read_bytes: keys.checkpoint_read_bytes.or(read_bytes),
+        blocks: keys.checkpoint_read_blocks.unwrap_or_else(|| usual.blocks.per_rank(place.size)),
+        read_bytes: keys.checkpoint_read_bytes.or(usual.read_bytes),
         verify: keys.decode == Decode::Verify,
     }
-}
-
-/// Requests in flight that the MLPerf fork gives each rank of a checkpoint: 16 over the ranks, at least 2.
-fn per_rank(place: &Place) -> u32 {
-    16_u32.div_ceil(place.size.max(1)).max(2)
 }
 
 /// This rank's share of the endpoints, and the client's settings for it.
@@ -449,13 +256,13 @@ fn seconds(number: f64) -> Duration {
 ///
 /// # Errors
 /// When an endpoint, the credentials or the bucket do not work.
-pub async fn preflight_writing(session: &Session, client: &S3) -> Result<(), Failure> {
-    if session.rank() == 0 {
+pub async fn preflight_writing(comm: &dyn Communicator, client: &S3) -> Result<(), Failure> {
+    if comm.place().rank == 0 {
         let checked = client.preflight(Preflight::Write).await;
-        session.comm.barrier().await?;
+        comm.barrier().await?;
         return Ok(checked?);
     }
-    session.comm.barrier().await?;
+    comm.barrier().await?;
     Ok(client.preflight(Preflight::Write).await?)
 }
 

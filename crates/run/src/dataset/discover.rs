@@ -3,15 +3,16 @@
 //! Names are computed, so that fifty million files need no listing. Where the first one is not there, the folder is listed
 //! as the reference does it, and the first files of the sorted list are read.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::Ordering;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use dlio_config::vocabulary::{Dialect, Format};
-use dlio_plan::{FileSet, Split};
+use dlio_config::dialect::ListingOrder;
+use dlio_config::vocabulary::Format;
+use dlio_plan::{FileName, FileSet, Split};
 use dlio_storage::{ErrorKind, Found, Storage};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::presence::{count_of, listed};
+use crate::dataset::listing::{self, Listing};
 use crate::execute::Work;
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
@@ -50,7 +51,7 @@ pub async fn files(
     if work.generate || !(work.train || work.verify) {
         return Ok(None);
     }
-    if workload.dlio_rs.dialect == Dialect::Mlperf && workload.dataset.skip_listing {
+    if workload.dlio_rs.dialect.rules().pads_unlisted_subfolders_short && workload.dataset.skip_listing {
         let files = short_folders(session, storage, files).await?;
         return Ok(files.map(|files| Discovered { files, present: Vec::new() }));
     }
@@ -92,8 +93,8 @@ async fn short_folders(session: &Session, storage: &dyn Storage, files: &FileSet
     for split in [Split::Train, Split::Eval] {
         if session.rank() == 0 && files.len(split) > 0 && files.has_short_folders(split) {
             let first = files.combined(split, 0);
-            let short = files.clone().with_short_folders(split).key(first);
-            if is_missing(storage, &files.key(first)).await? && !is_missing(storage, &short).await? {
+            let short = files.clone().with_short_folders(split).name(first);
+            if is_missing(storage, &files.name(first)).await? && !is_missing(storage, &short).await? {
                 session.inform(&format!("the sub-folders of {} are named as in {short}", split.folder()));
                 mine.push(split == Split::Train);
             }
@@ -124,9 +125,9 @@ async fn look(
 ) -> Result<Vec<Names>, Failure> {
     let mut found = Vec::new();
     for &split in splits {
-        let first = files.key(files.combined(split, 0));
+        let first = files.name(files.combined(split, 0));
         let names = if is_missing(storage, &first).await? {
-            list(session, storage, files, split).await?
+            names(session, storage, files, split).await?
         } else {
             Names::Computed
         };
@@ -135,38 +136,107 @@ async fn look(
     Ok(found)
 }
 
-/// What a listing found.
-#[derive(Debug, Default)]
-struct Listing {
+/// Files of the dataset's format at one depth below the folder of a split.
+///
+/// As long as they may be the files of a larger dataset of this program, one bit stands for each name; otherwise every name is
+/// kept, because it will be read.
+struct Level<'a> {
+    files: &'a FileSet,
+    split: Split,
+    order: ListingOrder,
+    keeps_names: bool,
+    count: u64,
+    /// The first name in the reference's order.
+    first: Option<String>,
+    /// Number of files of the larger dataset that the first listed name belongs to, and which of the wanted ones are there.
+    larger: Option<(u64, Listing)>,
+    /// All files, unless `larger` stands for them.
+    names: Vec<Found>,
+}
+
+impl Level<'_> {
+    fn add(&mut self, found: &Found) {
+        let key = found.key.as_str();
+        self.count += 1;
+        if self.first.as_deref().is_none_or(|first| compare(self.order, key, first).is_lt()) {
+            self.first = Some(key.to_owned());
+        }
+        if self.count == 1 && !self.keeps_names {
+            self.larger = self.larger_dataset(key);
+        }
+        match &mut self.larger {
+            Some((_, listing)) => listing.add(key, found.size),
+            None => self.names.push(found.clone()),
+        }
+    }
+
+    /// The dataset that a name belongs to if it is one of this program's with at least as many files as wanted.
+    fn larger_dataset(&self, key: &str) -> Option<(u64, Listing)> {
+        let Self { files, split, .. } = self;
+        let count = FileName::parse(key, files.format())?.count;
+        let (train, eval) = match split {
+            Split::Train => (count, files.len(Split::Eval)),
+            Split::Eval => (files.len(Split::Train), count),
+        };
+        let whole = || Listing::new((*files).clone().generated_as(train, eval));
+        (count >= files.len(*split)).then(|| (count, whole()))
+    }
+
+    /// Number of files of the larger dataset whose first files these are.
+    fn part_of(&self) -> Option<u64> {
+        let (count, listing) = self.larger.as_ref()?;
+        let first = FileName::parse(self.first.as_deref()?, self.files.format())?;
+        (first.count == *count && listing.present() == self.files.len(self.split)).then_some(*count)
+    }
+}
+
+/// Files below the folder of a split.
+struct Folder<'a> {
     /// Files of the format in the folder itself.
-    flat: Vec<Found>,
-    /// In its sub-folders.
-    below: Vec<Found>,
-    /// These sub-folders.
-    folders: BTreeSet<String>,
-    /// Some other file.
+    flat: Level<'a>,
+    /// Files of the format in its subfolders.
+    below: Level<'a>,
+    /// Names of these subfolders.
+    subfolders: BTreeSet<String>,
+    /// The first file that is neither.
     other: Option<String>,
 }
 
-impl Listing {
-    /// Takes a file as the reference does: by the end of its name in the folder itself, where case counts, by its extension
-    /// in small or capital letters in a sub-folder, and not at all further down.
-    fn take(&mut self, found: &Found, folder: &str, ending: &str) {
+impl<'a> Folder<'a> {
+    fn new(files: &'a FileSet, split: Split, order: ListingOrder, keeps_names: bool) -> Self {
+        let level =
+            || Level { files, split, order, keeps_names, count: 0, first: None, larger: None, names: Vec::new() };
+        Self { flat: level(), below: level(), subfolders: BTreeSet::new(), other: None }
+    }
+
+    /// Adds a file as the reference does: by the end of its name in the folder itself, where case counts, by its extension
+    /// in small or capital letters in a subfolder, and not at all further down.
+    fn add(&mut self, found: &Found, ending: &str) {
         let key = found.key.as_str();
-        let Some(rest) = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) else { return };
+        let rest = key.strip_prefix(self.flat.split.folder()).and_then(|rest| rest.strip_prefix('/'));
+        let Some(rest) = rest else { return };
         match rest.split_once('/') {
-            None if rest.ends_with(ending) => self.flat.push(found.clone()),
+            None if rest.ends_with(ending) => self.flat.add(found),
             Some((below, name)) if !name.contains('/') && has_extension(name, ending) => {
-                if !self.folders.contains(below) {
-                    self.folders.insert(below.to_owned());
+                if !self.subfolders.contains(below) {
+                    self.subfolders.insert(below.to_owned());
                 }
-                self.below.push(found.clone());
+                self.below.add(found);
             }
             _ => {
                 if self.other.is_none() {
                     self.other = Some(key.to_owned());
                 }
             }
+        }
+    }
+
+    /// The files that are read, and the number of their subfolders.
+    fn chosen(self, subfolders: u64) -> (Level<'a>, u64) {
+        if self.below.count > 0 && (subfolders > 1 || self.flat.count == 0) {
+            (self.below, self.subfolders.len() as u64)
+        } else {
+            (self.flat, 0)
         }
     }
 }
@@ -176,45 +246,38 @@ fn has_extension(name: &str, ending: &str) -> bool {
     extension.is_some_and(|extension| extension == ending || extension == ending.to_ascii_uppercase())
 }
 
-/// Lists a folder, in which `wanted` files are expected; `None`: there is no such folder.
-async fn listing(
+/// Lists the folder of a split; `None`: there is no such folder.
+async fn list<'a>(
     session: &Session,
     storage: &dyn Storage,
-    (folder, ending): (&str, &str),
-    wanted: u64,
-) -> Result<Option<Listing>, Failure> {
-    let (mut listing, shows) = (Listing::default(), Shows::new(session));
-    let _meter = shows.begin(Task::counting("Listing", "files", wanted));
-    let mut page = |found: &[Found]| {
-        shows.tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
-        for object in found {
-            listing.take(object, folder, ending);
-        }
-    };
-    match storage.list(&format!("{folder}/"), &mut page).await {
+    (files, split): (&'a FileSet, Split),
+    keeps_names: bool,
+) -> Result<Option<Folder<'a>>, Failure> {
+    let (ending, order) = (files.format().word(), session.loaded.workload.dlio_rs.dialect.rules().listing_order);
+    let (mut folder, shows) = (Folder::new(files, split, order, keeps_names), Shows::new(session));
+    let _meter = shows.begin(Task::counting("Listing", "files", files.len(split)));
+    match listing::walk(storage, split.folder(), &shows.tally, |found| folder.add(found, ending)).await {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        listed => listed.map(|_| Some(listing)).map_err(Failure::from),
+        listed => listed.map(|()| Some(folder)).map_err(Failure::from),
     }
 }
 
-async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: Split) -> Result<Names, Failure> {
-    let (dataset, ending) = (&session.loaded.workload.dataset, files.format().to_string());
-    let (folder, wanted) = (split.folder(), files.len(split));
-    let Some(listing) = listing(session, storage, (folder, &ending), wanted).await? else { return Ok(Names::Computed) };
+/// Finds out what the files of a split are called whose first computed name does not exist.
+async fn names(session: &Session, storage: &dyn Storage, files: &FileSet, split: Split) -> Result<Names, Failure> {
+    let (dataset, ending) = (&session.loaded.workload.dataset, files.format());
+    let Some(folder) = list(session, storage, (files, split), false).await? else { return Ok(Names::Computed) };
     let (subfolders, key) = match split {
         Split::Train => (dataset.num_subfolders_train, "dataset.num_subfolders_train"),
         Split::Eval => (dataset.num_subfolders_eval, "dataset.num_subfolders_eval"),
     };
-    let place = storage.uri(folder);
-    let deep = !listing.below.is_empty() && (subfolders > 1 || listing.flat.is_empty());
-    let folders = if deep { listing.folders.len() as u64 } else { 0 };
-    let mut names = if deep { listing.below } else { listing.flat };
-    if names.is_empty() {
-        if let Some(other) = listing.other {
+    let (place, other) = (storage.uri(split.folder()), folder.other.clone());
+    let (level, folders) = folder.chosen(subfolders);
+    let Some(first) = &level.first else {
+        if let Some(other) = other {
             session.warn(&format!("{place} holds files, such as {other}, but none that ends in {ending}"));
         }
         return Ok(Names::Computed);
-    }
+    };
     if folders != subfolders && folders.max(subfolders) > 1 {
         return Err(Failure::new(
             Code::Data,
@@ -223,98 +286,129 @@ async fn list(session: &Session, storage: &dyn Storage, files: &FileSet, split: 
             ),
         ));
     }
-    sort(&mut names, session.loaded.workload.dlio_rs.dialect);
-    let found = names.len() as u64;
+    let (found, wanted) = (level.count, files.len(split));
     let (what, number) = match split {
         Split::Train => ("training", "dataset.num_files_train"),
         Split::Eval => ("evaluation", "dataset.num_files_eval"),
     };
     if found < wanted {
         let text = format!("Not enough {what} dataset is found; {}", crate::remedy::generate_more(session));
-        let detail =
-            format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {}", names[0].key);
+        let detail = format!("{number}: {wanted}; {place} holds {found} {ending} file(s), the first one is {first}");
         return Err(Failure::new(Code::Data, format!("{text} ({detail})")));
     }
     if found > wanted {
         session.log.warning(&format!(
-            "Number of files for {what} in {}/{folder} ({found}) is more than requested ({wanted}). A subset of files will be used ",
-            dataset.data_folder
+            "Number of files for {what} in {}/{} ({found}) is more than requested ({wanted}). A subset of files will be used ",
+            dataset.data_folder,
+            split.folder()
         ));
     }
-    if let Some(count) = part_of(files, split, &names) {
-        if session.loaded.workload.dlio_rs.dialect == Dialect::Mlperf {
-            session.say(&listed(split, found, wanted));
+    if let Some(count) = level.part_of() {
+        if session.loaded.workload.dlio_rs.dialect.rules().checks_dataset {
+            session.say(&listing::complete(split, found, wanted));
         }
         return Ok(Names::Part(count));
     }
+    if level.larger.is_none() {
+        return Ok(foreign(session, &place, level, wanted));
+    }
+    // The names were not kept, because they looked like those of a larger dataset.
+    let folder = list(session, storage, (files, split), true).await?;
+    Ok(folder.map_or(Names::Computed, |folder| foreign(session, &place, folder.chosen(subfolders).0, wanted)))
+}
+
+/// The first of some names that another program has given, and the size of these files.
+fn foreign(session: &Session, place: &str, level: Level<'_>, wanted: u64) -> Names {
+    let Level { mut names, order, .. } = level;
+    names.sort_by(|one, other| compare(order, &one.key, &other.key));
     names.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let (Some(first), Some(last)) = (names.first(), names.last()) else { return Names::Computed };
     session.warn(&format!(
         "{place} holds files that this configuration does not name so: {wanted} listed one(s) are read, from {} to {}, and what \
          they hold is not compared with the configuration",
-        names[0].key,
-        names[names.len() - 1].key
+        first.key, last.key
     ));
     let bytes = names.iter().map(|found| found.size).sum();
-    Ok(Names::Listed(names.into_iter().map(|found| found.key).collect(), bytes))
+    Names::Listed(names.into_iter().map(|found| found.key).collect(), bytes)
 }
 
-/// The reference sorts files of sub-folders by their own names, the fork by folder.
-fn sort(names: &mut [Found], dialect: Dialect) {
-    let own = |name: &str| name.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
-    match dialect {
-        Dialect::Dlio => names.sort_by(|Found { key: one, .. }, Found { key: other, .. }| {
-            one[own(one)..].cmp(&other[own(other)..]).then(one.cmp(other))
-        }),
-        Dialect::Mlperf | Dialect::Native => names.sort_unstable(),
+/// Order of two names in the reference's sorted list.
+fn compare(order: ListingOrder, one: &str, other: &str) -> Ordering {
+    let base = |name: &str| name.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
+    match order {
+        ListingOrder::BaseName => one[base(one)..].cmp(&other[base(other)..]).then(one.cmp(other)),
+        ListingOrder::Key => one.cmp(other),
     }
-}
-
-/// How many files the data set has that these names are of, if they are those that this program gives its first files.
-fn part_of(files: &FileSet, split: Split, names: &[Found]) -> Option<u64> {
-    let ending = format!(".{}", files.format());
-    let count = count_of(&names.first()?.key, &ending)?;
-    let (train, eval) = match split {
-        Split::Train => (count, files.len(Split::Eval)),
-        Split::Eval => (files.len(Split::Train), count),
-    };
-    let whole = files.clone().generated_as(train, eval);
-    let there: HashSet<&str> = names.iter().map(|found| found.key.as_str()).collect();
-    let all = (0..files.len(split)).all(|index| there.contains(whole.key(whole.combined(split, index)).as_str()));
-    (count >= files.len(split) && all).then_some(count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(key: &str) -> Found {
-        Found { key: key.to_owned(), size: 1 }
+    fn files(train: u64) -> FileSet {
+        let yaml = format!(
+            "framework: pytorch\nworkflow: {{train: true}}\n\
+             dataset: {{format: npz, num_files_train: {train}, num_samples_per_file: 1, record_length_bytes: 4096}}\n\
+             reader: {{data_loader: pytorch, batch_size: 1, read_threads: 1}}\ntrain: {{epochs: 1}}\n"
+        );
+        let source = dlio_config::Source { name: "test.yaml", yaml: &yaml };
+        let loaded = dlio_config::load(&source, &[], &std::collections::BTreeMap::new(), None).unwrap();
+        FileSet::new(&loaded.workload).unwrap()
     }
 
-    fn listing(keys: &[&str], ending: &str) -> Listing {
-        let mut listing = Listing::default();
+    fn folder<'a>(files: &'a FileSet, order: ListingOrder, keys: &[&str]) -> Folder<'a> {
+        let mut folder = Folder::new(files, Split::Train, order, false);
         for key in keys {
-            listing.take(&found(key), "train", ending);
+            folder.add(&Found { key: (*key).to_owned(), size: 1 }, "npz");
         }
-        listing
+        folder
+    }
+
+    fn keys(level: &Level<'_>) -> Vec<String> {
+        level.names.iter().map(|found| found.key.clone()).collect()
     }
 
     #[test]
     fn files_count_by_the_end_of_their_name_and_in_sub_folders_by_their_extension() {
-        let found =
-            listing(&["train/a.npz", "train/b_npz", "train/c.NPZ", "train/d.npz.off.idx", "train/x/e.npz"], "npz");
-        assert_eq!(found.flat, ["train/a.npz", "train/b_npz"].map(self::found));
+        let (files, order) = (files(2), ListingOrder::BaseName);
+        let names = ["train/a.npz", "train/b_npz", "train/c.NPZ", "train/d.npz.off.idx", "train/x/e.npz"];
+        let found = folder(&files, order, &names);
+        assert_eq!(keys(&found.flat), ["train/a.npz", "train/b_npz"]);
         assert_eq!(found.other.as_deref(), Some("train/c.NPZ"));
-        let found = listing(&["train/x/a.npz", "train/y/b.NPZ", "train/y/c_npz", "train/x/y/d.npz"], "npz");
-        assert_eq!((found.below.len(), found.folders.len()), (2, 2));
+        let names = ["train/x/a.npz", "train/y/b.NPZ", "train/y/c_npz", "train/x/y/d.npz"];
+        let found = folder(&files, order, &names);
+        assert_eq!((found.below.count, found.below.names.len(), found.subfolders.len()), (2, 2, 2));
     }
 
     #[test]
     fn names_are_sorted_as_each_reference_does() {
-        let mut names = ["train/b/1.npz", "train/a/2.npz", "train/a/1.npz"].map(found);
-        sort(&mut names, Dialect::Dlio);
-        assert_eq!(names, ["train/a/1.npz", "train/b/1.npz", "train/a/2.npz"].map(found));
-        sort(&mut names, Dialect::Mlperf);
-        assert_eq!(names, ["train/a/1.npz", "train/a/2.npz", "train/b/1.npz"].map(found));
+        let sorted = |order| {
+            let mut names = ["train/b/1.npz", "train/a/2.npz", "train/a/1.npz"];
+            names.sort_by(|one, other| compare(order, one, other));
+            names
+        };
+        assert_eq!(sorted(ListingOrder::BaseName), ["train/a/1.npz", "train/b/1.npz", "train/a/2.npz"]);
+        assert_eq!(sorted(ListingOrder::Key), ["train/a/1.npz", "train/a/2.npz", "train/b/1.npz"]);
+        let files = files(2);
+        for (order, first) in [(ListingOrder::BaseName, "train/b/1.npz"), (ListingOrder::Key, "train/a/2.npz")] {
+            let found = folder(&files, order, &["train/b/1.npz", "train/a/2.npz"]);
+            assert_eq!(found.below.first.as_deref(), Some(first));
+        }
+    }
+
+    #[test]
+    fn the_first_files_of_a_larger_dataset_are_found_without_keeping_their_names() {
+        let (files, order) = (files(3), ListingOrder::BaseName);
+        let all =
+            ["train/img_00_of_12.npz", "train/img_01_of_12.npz", "train/img_02_of_12.npz", "train/img_11_of_12.npz"];
+        let part = |names: &[&str]| folder(&files, order, names).flat.part_of();
+        assert_eq!(part(&all), Some(12));
+        assert!(folder(&files, order, &all).flat.names.is_empty());
+        assert_eq!(part(&[all[2], "train/zzz.npz", all[0], all[1]]), Some(12));
+        // One of the first is missing, the first name of all is another, or there are fewer files than wanted.
+        assert_eq!(part(&[all[0], all[1], all[3]]), None);
+        assert_eq!(part(&[all[0], all[1], all[2], "train/aaa.npz"]), None);
+        assert_eq!(part(&["train/img_0_of_2.npz", "train/img_1_of_2.npz"]), None);
+        assert_eq!(part(&["train/aaa.npz", all[0], all[1], all[2]]), None);
     }
 }

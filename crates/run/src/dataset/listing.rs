@@ -1,63 +1,243 @@
-//! `--list`: the computed file set against what the storage lists.
+//! A dataset as the storage lists it, compared with the names that the configuration computes.
+//!
+//! Invariant: memory does not grow with the number of names that are listed. One bit per computed name says whether it was
+//! listed, which is 6 MiB for 50 million files; of names that the dataset does not have, a few examples are kept.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use dlio_plan::FileSet;
-use dlio_storage::Storage;
+use dlio_plan::{FileSet, Split};
+use dlio_storage::{Error, Found, Storage};
 
 use crate::failure::{Code, Failure};
-use crate::outputs::meter::Task;
+use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::Shows;
 use crate::session::Session;
 
-/// How many names a message shows.
-const SHOWN: usize = 5;
+/// Names that a message shows at most.
+pub const EXAMPLES: usize = 5;
 
-/// Rank 0 lists and compares; the others have nothing to do.
+/// The files of a dataset that a storage has listed.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    files: FileSet,
+    /// One bit per file, by combined number.
+    listed: Box<[u64]>,
+    present: u64,
+    bytes: u64,
+    unexpected: Unexpected,
+}
+
+/// Listed names that are not in the dataset.
+#[derive(Debug, Clone, Default)]
+pub struct Unexpected {
+    /// Number of these names.
+    pub count: u64,
+    /// The first of them, at most [`EXAMPLES`].
+    pub first: Vec<String>,
+    /// The last of them.
+    pub last: Option<String>,
+}
+
+impl Unexpected {
+    fn add(&mut self, name: &str) {
+        self.count += 1;
+        if self.first.len() < EXAMPLES {
+            self.first.push(name.to_owned());
+        }
+        match &mut self.last {
+            Some(last) => name.clone_into(last),
+            None => self.last = Some(name.to_owned()),
+        }
+    }
+}
+
+impl Listing {
+    /// A listing of these files in which none has been found yet.
+    #[must_use]
+    pub fn new(files: FileSet) -> Self {
+        let words = usize::try_from(files.total().div_ceil(64)).unwrap_or(usize::MAX);
+        let listed = vec![0; words].into_boxed_slice();
+        Self { files, listed, present: 0, bytes: 0, unexpected: Unexpected::default() }
+    }
+
+    /// Adds an object with its size in bytes. A name that is listed twice counts as unexpected the second time.
+    pub fn add(&mut self, name: &str, size: u64) {
+        match self.files.parse(name).and_then(|combined| self.bit(combined)) {
+            Some((word, bit)) if self.listed[word] & bit == 0 => {
+                self.listed[word] |= bit;
+                self.present += 1;
+                self.bytes += size;
+            }
+            _ => self.unexpected.add(name),
+        }
+    }
+
+    /// The dataset's files.
+    #[must_use]
+    pub fn files(&self) -> &FileSet {
+        &self.files
+    }
+
+    /// Number of the dataset's files that were listed.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// Size of these files together, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Number of the dataset's files that were not listed.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.files.total() - self.present
+    }
+
+    /// Names that were not listed, in ascending order: at most `most` of them.
+    #[must_use]
+    pub fn missing_names(&self, most: usize) -> Vec<String> {
+        let all = [Split::Train, Split::Eval].into_iter().flat_map(|split| self.files.by_name(split));
+        all.filter(|&combined| !self.has(combined)).take(most).map(|combined| self.files.name(combined)).collect()
+    }
+
+    /// Whether the file with this combined number was listed.
+    #[must_use]
+    pub fn has(&self, combined: u64) -> bool {
+        self.bit(combined).is_some_and(|(word, bit)| self.listed[word] & bit != 0)
+    }
+
+    /// Listed names that are not in the dataset.
+    #[must_use]
+    pub fn unexpected(&self) -> &Unexpected {
+        &self.unexpected
+    }
+
+    /// Heap memory of the bits, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.listed)
+    }
+
+    fn bit(&self, combined: u64) -> Option<(usize, u64)> {
+        let word = usize::try_from(combined / 64).ok().filter(|word| *word < self.listed.len())?;
+        Some((word, 1 << (combined % 64)))
+    }
+}
+
+/// Passes every object below a folder of the data folder to `each`, and counts it in `tally`.
 ///
 /// # Errors
-/// When files are missing; unexpected ones are a warning.
-pub async fn list(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
+/// When the storage cannot list the folder.
+pub async fn walk(
+    storage: &dyn Storage,
+    folder: &str,
+    tally: &Tally,
+    mut each: impl FnMut(&Found),
+) -> Result<(), Error> {
+    let mut page = |found: &[Found]| {
+        tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
+        found.iter().for_each(&mut each);
+    };
+    storage.list(&format!("{folder}/"), &mut page).await.map(|_| ())
+}
+
+/// The line for a listing in which no file is missing.
+pub fn complete(split: Split, found: u64, expected: u64) -> String {
+    format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
+}
+
+/// Compares the dataset with what the storage lists (`--list`); only rank 0 does.
+///
+/// # Errors
+/// When files are missing; unexpected objects are a warning.
+pub async fn compare(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
     if session.rank() != 0 {
         return Ok(());
     }
-    let mut missing: BTreeSet<String> = (0..files.total()).map(|number| files.file(number).key).collect();
-    let (mut expected, mut unexpected, mut bytes) = (0u64, 0u64, 0u64);
+    let mut listing = Listing::new(files.clone());
     let shows = Shows::new(session);
     let meter = shows.begin(Task::counting("Listing", "files", files.total()));
-    for folder in ["train/", "valid/"] {
-        let mut page = |found: &[dlio_storage::Found]| {
-            shows.tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
-            for object in found {
-                if missing.remove(&object.key) {
-                    expected += 1;
-                    bytes += object.size;
-                } else {
-                    unexpected += 1;
-                }
-            }
-        };
-        storage.list(folder, &mut page).await?;
+    for split in [Split::Train, Split::Eval] {
+        walk(storage, split.folder(), &shows.tally, |found| listing.add(&found.key, found.size)).await?;
     }
     drop(meter);
-    session.say(&format!("Listing: {expected} of {} expected file(s), {bytes} bytes", files.total()));
-    if unexpected > 0 {
+    let (total, present, bytes) = (files.total(), listing.present(), listing.bytes());
+    session.say(&format!("Listing: {present} of {total} expected file(s), {bytes} bytes"));
+    let unexpected = listing.unexpected();
+    if unexpected.count > 0 {
         session.warn(&format!(
-            "Listing: {unexpected} object(s) in the data folder are not part of this workload; they are not read"
+            "Listing: {} object(s) in the data folder are not part of this workload, among them {}; they are not read",
+            unexpected.count,
+            unexpected.first.join(", ")
         ));
     }
-    if missing.is_empty() {
+    if listing.missing() == 0 {
         return Ok(());
     }
-    let names: Vec<&str> = missing.iter().take(SHOWN).map(String::as_str).collect();
     Err(Failure::new(
         Code::Data,
         format_args!(
-            "{} file(s) of the data set are missing in {}, among them {}: generate it with the same configuration",
-            missing.len(),
+            "{} file(s) of the dataset are missing in {}, among them {}: generate it with the same configuration",
+            listing.missing(),
             storage.uri(""),
-            names.join(", ")
+            listing.missing_names(EXAMPLES).join(", ")
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(train: u64, eval: u64, subfolders: u64) -> FileSet {
+        let yaml = format!(
+            "framework: pytorch\nworkflow: {{train: true}}\n\
+             dataset: {{format: npz, num_files_train: {train}, num_files_eval: {eval}, num_subfolders_train: {subfolders}, \
+             num_samples_per_file: 1, record_length_bytes: 4096}}\n\
+             reader: {{data_loader: pytorch, batch_size: 1, read_threads: 1}}\ntrain: {{epochs: 1}}\n"
+        );
+        let source = dlio_config::Source { name: "test.yaml", yaml: &yaml };
+        let loaded = dlio_config::load(&source, &[], &std::collections::BTreeMap::new(), None).unwrap();
+        FileSet::new(&loaded.workload).unwrap()
+    }
+
+    #[test]
+    fn files_are_present_missing_or_unexpected() {
+        let files = files(12, 2, 3);
+        let mut listing = Listing::new(files.clone());
+        for combined in (0..14).filter(|combined| ![1, 3, 5, 13].contains(combined)) {
+            listing.add(&files.name(combined), 10);
+        }
+        let strange = ["train/0/img_03_of_13.npz", "train/0/img_01_of_12.npz", "valid/img_0_of_2.npz.tmp"];
+        strange.into_iter().for_each(|name| listing.add(name, 1));
+        listing.add("train/0/img_00_of_12.npz", 10);
+        assert_eq!((listing.present(), listing.missing(), listing.bytes()), (10, 4, 100));
+        assert_eq!(
+            listing.missing_names(3),
+            ["train/0/img_03_of_12.npz", "train/1/img_01_of_12.npz", "train/2/img_05_of_12.npz"]
+        );
+        assert_eq!(listing.missing_names(9)[3], "valid/img_1_of_2.npz");
+        assert_eq!(
+            (listing.unexpected().count, &listing.unexpected().first[..3]),
+            (4, &strange.map(str::to_owned)[..])
+        );
+        assert_eq!(listing.unexpected().last.as_deref(), Some("train/0/img_00_of_12.npz"));
+    }
+
+    #[test]
+    fn fifty_million_names_take_less_than_twenty_mebibytes() {
+        let files = files(50_000_000, 100_000, 1000);
+        let mut listing = Listing::new(files.clone());
+        let before = listing.heap_bytes();
+        for combined in (0..50_100_000).step_by(1009) {
+            listing.add(&files.name(combined), 1);
+            listing.add(&format!("train/strange_{combined}"), 1);
+        }
+        assert_eq!((listing.missing(), listing.unexpected().count), (50_100_000 - 49_654, 49_654));
+        assert_eq!((listing.heap_bytes(), listing.unexpected().first.len()), (before, EXAMPLES));
+        assert!(before < 20 << 20, "{before}");
+    }
 }

@@ -1,13 +1,13 @@
 //! Whether a data set is there before it is read, as the MLPerf fork finds out: by listing, or by looking up some names.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use dlio_config::workload::Dataset;
-use dlio_plan::{FileSet, Split};
-use dlio_storage::{ErrorKind, Storage};
+use dlio_plan::{FileName, FileSet, Split};
+use dlio_storage::{ErrorKind, Found, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::dataset::listing::{self, Listing};
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::Shows;
@@ -64,7 +64,7 @@ async fn look_up(
     (wanted, tally): (&BTreeSet<u64>, &Tally),
 ) -> Result<String, Failure> {
     let count = files.len(split);
-    let keys = wanted.iter().map(|&index| files.key(files.combined(split, index)));
+    let keys = wanted.iter().map(|&index| files.name(files.combined(split, index)));
     let found = futures::stream::iter(keys).map(|key| async move {
         match storage.stat(&key).await {
             Ok(_) => Ok(None),
@@ -95,56 +95,6 @@ fn shown(names: &[String]) -> String {
     names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// What a listing found.
-#[derive(Debug, Default)]
-struct Listing {
-    /// Files of the format.
-    files: u64,
-    /// Those with a name of this data set, a bit each.
-    expected: Vec<u64>,
-    /// Some other name.
-    other: Option<String>,
-}
-
-impl Listing {
-    fn take(&mut self, key: &str, files: &FileSet, split: Split, ending: &str) {
-        if !key.ends_with(ending) {
-            return;
-        }
-        self.files += 1;
-        let index = index_of(key, ending).filter(|&index| index < files.len(split));
-        let known = index.filter(|&index| files.key(files.combined(split, index)) == key);
-        match known.and_then(|index| usize::try_from(index).ok()) {
-            Some(index) => {
-                if self.expected.len() <= index / 64 {
-                    self.expected.resize(index / 64 + 1, 0);
-                }
-                self.expected[index / 64] |= 1 << (index % 64);
-            }
-            None => self.other = Some(key.to_owned()),
-        }
-    }
-
-    fn present(&self) -> u64 {
-        self.expected.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
-}
-
-/// `7` of `train/img_07_of_12.npz`, whatever stands before.
-fn index_of(key: &str, ending: &str) -> Option<u64> {
-    key.strip_suffix(ending)?.rsplit_once("_of_")?.0.rsplit_once('_')?.1.parse().ok()
-}
-
-/// `12` of `train/img_07_of_12.npz`.
-pub fn count_of(key: &str, ending: &str) -> Option<u64> {
-    key.strip_suffix(ending)?.rsplit_once("_of_")?.1.parse().ok()
-}
-
-/// What is said of a listing with all files.
-pub fn listed(split: Split, found: u64, expected: u64) -> String {
-    format!("Listing [{}]: {found} file(s), {expected} expected", split.folder())
-}
-
 async fn list(
     storage: &dyn Storage,
     files: &FileSet,
@@ -152,30 +102,31 @@ async fn list(
     (dataset, tally): (&Dataset, &Tally),
 ) -> Result<String, Failure> {
     let ending = format!(".{}", dataset.format);
-    let mut listing = Listing::default();
-    let mut page = |found: &[dlio_storage::Found]| {
-        tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
-        for object in found {
-            listing.take(&object.key, files, split, &ending);
+    let mut listing = Listing::new(files.clone());
+    let mut found = 0;
+    let add = |object: &Found| {
+        if object.key.ends_with(&ending) {
+            found += 1;
+            listing.add(&object.key, object.size);
         }
     };
-    storage.list(&format!("{}/", split.folder()), &mut page).await?;
-    let (expected, found, folder) = (files.len(split), listing.files, storage.uri(split.folder()));
+    listing::walk(storage, split.folder(), tally, add).await?;
+    let (expected, present, folder) = (files.len(split), listing.present(), storage.uri(split.folder()));
     if found < expected {
         return Err(Failure::new(
             Code::Data,
             format_args!(
-                "expected {expected} file(s) in {folder}, found {found}: generate the data set with the same configuration"
+                "expected {expected} file(s) in {folder}, found {found}: generate the dataset with the same configuration"
             ),
         ));
     }
-    let present = listing.present();
     if present == expected {
-        return Ok(listed(split, found, expected));
+        return Ok(listing::complete(split, found, expected));
     }
-    let other = listing.other.unwrap_or_default();
-    let advice = match count_of(&other, &ending).filter(|&count| count > expected) {
-        Some(count) => format!("they are of a larger data set: set dataset.num_files_generated to {count}"),
+    let other = listing.unexpected().last.as_deref().unwrap_or_default();
+    let count = FileName::parse(other, dataset.format).map(|name| name.count).filter(|&count| count > expected);
+    let advice = match count {
+        Some(count) => format!("they are of a larger dataset: set dataset.num_files_generated to {count}"),
         None => "files are read by the names that this configuration generates".to_owned(),
     };
     Err(Failure::new(
@@ -183,7 +134,7 @@ async fn list(
         format_args!(
             "{folder} has {found} file(s), but only {present} of the {expected} expected, such as {}; others are named like \
              {other}: {advice}",
-            files.key(files.combined(split, 0)),
+            files.name(files.combined(split, 0)),
         ),
     ))
 }
@@ -200,13 +151,5 @@ mod tests {
         assert_eq!(sampled(3, 1).into_iter().collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(sampled(1, 5).len(), 1);
         assert!(sampled(10, 0).is_empty());
-    }
-
-    #[test]
-    fn a_name_tells_its_number_and_how_many_there_are() {
-        assert_eq!(index_of("train/3/img_of_x_07_of_12.npz", ".npz"), Some(7));
-        assert_eq!(count_of("train/img_07_of_12.npz", ".npz"), Some(12));
-        assert_eq!(index_of("train/other.npz", ".npz"), None);
-        assert_eq!(index_of("train/img_07_of_12.idx", ".npz"), None);
     }
 }

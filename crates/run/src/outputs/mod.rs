@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use dlio_analyze::metric::{self, Aggregate, Formula, Parameters, RankMetric};
 use dlio_analyze::outputs::{self as bytes, Host, Metrics, RankRecord, RequestTroubles, Summary, WallClock};
 use dlio_config::Workload;
-use dlio_config::vocabulary::{Dialect, Format};
+use dlio_config::dialect::Reference;
+use dlio_config::vocabulary::Format;
 use dlio_engine::Trained;
 use dlio_event::{Ending, TimeSource as _};
 use dlio_plan::{CheckpointPlan, Split, TrainingPlan};
@@ -62,9 +63,9 @@ pub fn parameters(
 
 /// Which reference's formulas a workload's metrics follow.
 pub fn formula(workload: &Workload) -> Formula {
-    match workload.dlio_rs.dialect {
-        Dialect::Mlperf => Formula::Mlperf,
-        Dialect::Dlio | Dialect::Native => Formula::Dlio,
+    match workload.dlio_rs.dialect.rules().metrics {
+        Reference::Mlperf => Formula::Mlperf,
+        Reference::Dlio => Formula::Dlio,
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use dlio_analyze::outputs as bytes;
 use dlio_config::Workload;
-use dlio_config::vocabulary::Dialect;
 use dlio_engine::{Observer, Stall, StepDone};
 use dlio_event::TimeSource;
 
@@ -124,7 +123,7 @@ fn counted(session: &Session, workload: &Workload, requested: u64, batch: u64) -
     let samples = workload.dataset.num_samples_per_file;
     let step = batch.saturating_mul(u64::from(session.comm.place().size)).max(1);
     let aligned = samples.saturating_mul(step).max(1);
-    let trims = workload.dlio_rs.dialect == Dialect::Dlio;
+    let trims = workload.dlio_rs.dialect.rules().trims_files;
     let files = if trims { requested / aligned * aligned } else { requested };
     Counted {
         batch,

@@ -10,7 +10,7 @@ use dlio_engine::MonotonicClock;
 use dlio_storage::s3::{Addressing, PROXY_VARIABLES, Proxies, S3, S3Config};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Target;
+use crate::backend::location::Target;
 use crate::failure::Failure;
 use crate::launch::Environment;
 use crate::resolve::settings::Report;

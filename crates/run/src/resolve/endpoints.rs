@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dlio_config::Workload;
 use dlio_config::endpoints::{expand, lines, list};
-use dlio_config::vocabulary::{Dialect, StorageLibrary};
+use dlio_config::vocabulary::StorageLibrary;
 
 use crate::failure::Failure;
 use crate::resolve::location;
@@ -40,7 +40,9 @@ pub fn choose(workload: &Workload, given: &Given<'_>) -> Result<Vec<String>, Fai
 /// Without an endpoint requests go to AWS. The fork does not let s3torchconnector do that.
 fn none(workload: &Workload) -> Result<Vec<String>, Failure> {
     let Workload { storage, dlio_rs, .. } = workload;
-    if dlio_rs.dialect == Dialect::Mlperf && storage.library == Some(StorageLibrary::S3TorchConnector) {
+    if dlio_rs.dialect.rules().torch_connector_needs_endpoint
+        && storage.library == Some(StorageLibrary::S3TorchConnector)
+    {
         return Err(Failure::usage(
             "storage_library s3torchconnector needs an endpoint, or it would send every request to AWS: set \
              storage.storage_options.endpoint_url or AWS_ENDPOINT_URL (for AWS itself: https://s3.REGION.amazonaws.com)",

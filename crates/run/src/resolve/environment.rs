@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use dlio_config::vocabulary::Dialect;
 use dlio_config::{Loaded, Override};
 use serde_json::Value;
 
@@ -73,7 +72,7 @@ pub struct Settings {
 pub fn settings(env: &Environment, loaded: &Loaded) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
     let strategy = ("S3_LOAD_BALANCE_STRATEGY", Meaning::Key("storage.load_balance_strategy"));
-    let fork: &[_] = if loaded.workload.dlio_rs.dialect == Dialect::Mlperf { VARIABLES } else { &[] };
+    let fork: &[_] = if loaded.workload.dlio_rs.dialect.rules().reads_fork_environment { VARIABLES } else { &[] };
     for (name, meaning) in std::iter::once(&strategy).chain(fork) {
         let Some(value) = env.get(*name).map(|value| value.trim()).filter(|value| !value.is_empty()) else { continue };
         let (key, value) = match meaning {

@@ -8,7 +8,7 @@ use dlio_storage::registry::{self, KeyPair};
 
 use crate::options::Options;
 
-use crate::backend::Target;
+use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
 use crate::launch::Environment;
 use crate::resolve::aws_profile::Profile;

@@ -159,8 +159,9 @@ impl Request {
         const FILE: &str = ".env";
         let loaded = self.load()?;
         let mut env = env.clone();
-        let mlperf = loaded.workload.dlio_rs.dialect == Dialect::Mlperf;
-        if let Some(text) = dotenv_text(Path::new(FILE), mlperf)? {
+        if let Some(text) =
+            dotenv_text(Path::new(FILE), loaded.workload.dlio_rs.dialect.rules().reads_fork_environment)?
+        {
             let before = env.len();
             for (name, value) in environment::dotenv(&text) {
                 env.entry(name).or_insert(value);

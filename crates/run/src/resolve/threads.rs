@@ -5,7 +5,8 @@
 
 use dlio_comm::Communicator;
 use dlio_config::Workload;
-use dlio_config::vocabulary::{Dialect, StorageType};
+use dlio_config::dialect::ThreadSizing;
+use dlio_config::vocabulary::StorageType;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -35,14 +36,12 @@ pub async fn apply(
     processors: u64,
     workload: &mut Workload,
 ) -> Result<Option<String>, Failure> {
-    if workload.dlio_rs.dialect != Dialect::Mlperf {
-        return Ok(None);
-    }
+    let Some(sizing) = workload.dlio_rs.dialect.rules().thread_sizing else { return Ok(None) };
     let node = Node {
         processors: u32::try_from(processors).unwrap_or(u32::MAX).max(1),
         ranks: comm.place().local_size.max(1),
     };
-    let mine = threads(workload, node);
+    let mine = threads(workload, node, sizing);
     let all: Vec<Threads> = gather(comm, &mine).await?;
     let least = |pick: fn(&Threads) -> u32| all.iter().map(pick).min().unwrap_or(1);
     let sized = Threads { read: least(|threads| threads.read), write: least(|threads| threads.write) };
@@ -60,17 +59,19 @@ pub async fn apply(
     )))
 }
 
-fn threads(workload: &Workload, node: Node) -> Threads {
+fn threads(workload: &Workload, node: Node, sizing: ThreadSizing) -> Threads {
     let cap = workload.dlio_rs.max_auto_threads;
     let share = (node.processors / node.ranks).max(1);
     let waits = matches!(workload.storage.storage_type, StorageType::S3 | StorageType::DirectFs);
     let read = match workload.reader.read_threads {
-        1 => share.min(cap.unwrap_or(8)),
+        1 => share.min(cap.unwrap_or(sizing.read_max)),
         said => said,
     };
     let write = match workload.reader.write_threads {
-        None | Some(1) if waits => share.saturating_mul(2).min(cap.unwrap_or(32)).max(8),
-        None | Some(1) => share.min(cap.unwrap_or(32)),
+        None | Some(1) if waits => {
+            share.saturating_mul(2).min(cap.unwrap_or(sizing.write_max)).max(sizing.waiting_write_min)
+        }
+        None | Some(1) => share.min(cap.unwrap_or(sizing.write_max)),
         Some(said) => said.max(1),
     };
     Threads { read, write }
@@ -90,7 +91,9 @@ mod tests {
     }
 
     fn sized(overrides: &[&str], processors: u32, ranks: u32) -> (u32, u32) {
-        let Threads { read, write } = threads(&workload(overrides), Node { processors, ranks });
+        let workload = workload(overrides);
+        let Threads { read, write } =
+            threads(&workload, Node { processors, ranks }, workload.dlio_rs.dialect.rules().thread_sizing.unwrap());
         (read, write)
     }
 

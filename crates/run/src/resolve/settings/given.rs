@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dlio_config::Loaded;
+use dlio_config::dialect::Rules;
 use dlio_config::location::Location;
-use dlio_config::vocabulary::Dialect;
 use serde_json::Value;
 
 use super::Source;
@@ -43,8 +43,8 @@ pub fn flags(wanted: &Wanted, target: &Options) -> BTreeMap<String, String> {
 }
 
 impl Given<'_> {
-    pub(super) fn dialect(&self) -> Dialect {
-        self.loaded.workload.dlio_rs.dialect
+    pub(super) fn rules(&self) -> &'static Rules {
+        self.loaded.workload.dlio_rs.dialect.rules()
     }
 
     /// What a source says; `None`: nothing.
@@ -52,7 +52,9 @@ impl Given<'_> {
         let said = match source {
             Source::Flag(name) => self.flags.get(name).cloned(),
             Source::Key("hydra.run.dir") => self.hydra_folder(),
-            Source::Key(key) => self.key(key).filter(|_| dlio_config::has_key(key, self.dialect())),
+            Source::Key(key) => {
+                self.key(key).filter(|_| dlio_config::has_key(key, self.loaded.workload.dlio_rs.dialect))
+            }
             // A root without a scheme counts beside a folder without one, with which it makes one place.
             Source::Scheme(ROOT) if self.has_scheme(DATA) => {
                 self.key(ROOT).filter(|root| !matches!(root.as_str(), "." | "./"))
@@ -96,7 +98,7 @@ impl Given<'_> {
 
     /// In dialect `mlperf`, by the reference's name.
     fn output_variable(&self) -> Option<String> {
-        let run = self.wanted.hydra.as_ref().filter(|_| self.dialect() == Dialect::Mlperf)?;
+        let run = self.wanted.hydra.as_ref().filter(|_| self.rules().reads_fork_environment)?;
         run.output.as_ref().map(|path| path.display().to_string())
     }
 

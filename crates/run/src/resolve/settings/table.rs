@@ -1,7 +1,7 @@
 //! The table.
 
 use dlio_config::location::Location;
-use dlio_config::vocabulary::{Dialect, StorageType};
+use dlio_config::vocabulary::StorageType;
 use dlio_event::S3Uri;
 
 use super::Given;
@@ -66,14 +66,14 @@ impl Setting {
     pub(super) fn order(&self, given: &Given<'_>) -> Vec<Source> {
         const SEVERAL: Source = Source::Variable("S3_ENDPOINT_URIS");
         let mut order = self.sources.to_vec();
-        if self.scope == Scope::Mlperf && given.dialect() != Dialect::Mlperf {
+        if self.scope == Scope::Mlperf && !given.rules().reads_fork_environment {
             order.retain(|source| !matches!(source, Source::Variable(_)));
         }
         // A list of several in the environment comes before the fork's one URL.
         let several = given.text(SEVERAL).is_some_and(|text| dlio_config::endpoints::list(&text).len() > 1);
         let (one, list) =
             (order.iter().position(|source| *source == URL), order.iter().position(|source| *source == SEVERAL));
-        if let (Some(one), Some(list), true, Dialect::Mlperf) = (one, list, several, given.dialect()) {
+        if let (Some(one), Some(list), true) = (one, list, several && given.rules().endpoint_list_before_url) {
             let moved = order.remove(list);
             order.insert(one, moved);
         }
