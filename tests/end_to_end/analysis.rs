@@ -1,4 +1,4 @@
-//! `dlio-rs analyze`: its options, its ranks, its exit codes, and what it says of bad input.
+//! `dlio-rs analyze`: options, ranks, exit codes and messages for bad input.
 
 use std::path::Path;
 
@@ -69,27 +69,27 @@ fn bad_input_is_named_with_what_to_do() {
     solo(&["analyze", at.join("missing").to_str().unwrap()]).failed(6, &["does not exist"]);
     let whole = std::fs::read(Path::new(&recorded()).join("rank-00000.parquet")).unwrap();
     let file = at.join("rank-00000.parquet");
-    // A torn tail is read up to its last footer, and the report says so.
+    // A truncated file is read up to its last footer, and the report says so.
     std::fs::write(&file, [&whole[..], b"half a row group"].concat()).unwrap();
     let said = solo(&["analyze", text, "--no-files"]).ok();
-    // Lines are broken at the width of the terminal.
+    // Lines are wrapped at the width of the terminal.
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let lost = "the trace of rank 0 stops";
     assert!(words(&said.out).contains(lost) && said.out.contains("ranks have a trace"), "{}", said.out);
-    // Cut in the middle, only the footer of the beginning is left; with nothing but magic bytes, none.
+    // A file that is cut in the middle has only the first footer; a file of magic bytes alone has none.
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     let said = solo(&["analyze", text, "--no-files"]).ok();
     assert!(words(&said.out).contains(lost) && said.out.contains("hold no events"), "{}", said.out);
     std::fs::write(&file, &whole[..16]).unwrap();
     solo(&["analyze", text]).failed(6, &["rank-00000.parquet"]);
-    // Row groups whose bytes are overwritten, under a whole footer.
+    // The bytes of row groups are overwritten, but the footer is intact.
     let tail = whole.len() - 8;
     let footer = usize::try_from(u32::from_le_bytes(whole[tail..tail + 4].try_into().unwrap())).unwrap();
     let mut damaged = whole.clone();
     damaged[4..tail - footer].fill(0xff);
     std::fs::write(&file, &damaged).unwrap();
     solo(&["analyze", text]).failed(6, &["rank-00000.parquet", "damaged"]);
-    // A later major version, in every footer.
+    // Every footer has a later major version.
     let key = b"dlio.trace.version";
     let mut later = whole.clone();
     for at in (0..whole.len() - key.len()).filter(|at| whole[*at..].starts_with(key)) {

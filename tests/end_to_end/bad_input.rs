@@ -1,10 +1,10 @@
-//! One clear error each: it names the thing, what was expected and what to do.
+//! Bad input causes one clear error that names the item, the expected value and a remedy.
 
 use std::path::Path;
 
 use crate::support::{Server, mpirun, solo, solo_with};
 
-/// Every format with content.
+/// All formats with content.
 const FORMATS: [&str; 10] =
     ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg", "indexed_binary", "mmap_indexed_binary", "parquet"];
 
@@ -42,20 +42,20 @@ fn one_missing_file_is_named_and_ends_all_ranks() {
     assert!(said.code != Some(0) && said.err.contains("img_09_of_16.npz"), "{}", said.err);
 }
 
-/// Damage to one file of a data set with what its error must say beside the file's name; `None`: this format does not
-/// show it without a look at the content.
+/// A kind of damage to one file of a dataset, with the text that the error must contain in addition to the file's name; `None`: the
+/// format does not detect it without decoding the content.
 fn damage(format: &str, kind: &str) -> Option<&'static [&'static str]> {
     let truncated: &[&str] = &["truncated", "the file ends after"];
     Some(match (kind, format) {
-        // A frame is as long as it says; rows follow each other; an index tells lengths only.
+        // A frame has the length in its header; rows have no separators; an index contains only lengths.
         ("shape", "tfrecord" | "parquet") | ("magic", "indexed_binary" | "mmap_indexed_binary") => return None,
         ("shape", "indexed_binary" | "mmap_indexed_binary") => &["size of the sample in the index", "65536 bytes"],
         ("shape", _) => &["in the file, but", "in the workload"],
         ("magic", _) => &["offset", "expected", "found"],
-        // Two frames or rows of equal length: what is left is a file of one sample.
+        // There are two frames or rows of equal length, so a file of one sample remains.
         ("cut in half", "csv") => &["number of rows (samples) of the CSV file is 1 in the file"],
         ("cut in half", "tfrecord") => &["sample 1 was asked for", "the file holds 1"],
-        // The end of the file tells where everything is.
+        // The end of the file contains the offsets of everything.
         (_, "parquet") if kind != "empty" => &["end of the Parquet file", "expected \"PAR1\""],
         ("trailing", "csv") => &["CSV file at offset", "commas and newlines", "found \"abc\""],
         ("trailing", _) => &["bytes in the file, expected"],
@@ -92,7 +92,7 @@ fn damage_of_every_kind_is_one_clear_error_in_every_format() {
         for kind in KINDS {
             std::fs::write(&file, damaged(&good, kind)).unwrap();
             let more = if kind == "shape" { "dataset.record_length_bytes=16384" } else { "dlio_rs.decode=none" };
-            // Damage is told from another shape whether or not that is read.
+            // Damage is distinguished from another shape, even if the dialect reads other shapes.
             let refuses = if kind == "shape" { "error" } else { "warn" };
             let refuses = format!("++dlio_rs.shape_mismatch={refuses}");
             let words = [&["replay", &path, more, &refuses], &fast[..]].concat();

@@ -1,4 +1,4 @@
-//! Every bundled workload, scaled down on the command line, on two ranks: it generates and trains, or saves and loads.
+//! Every bundled workload, scaled down on the command line, generates and trains, or saves and loads, on two ranks.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Server, json, mpirun, solo};
 
-/// Scales a workload with a data set down: few small files, short steps, a checkpoint of a few thousand bytes.
+/// Scales down a workload with a dataset: few small files, short steps, a checkpoint of a few thousand bytes.
 const SMALL_TRAINING: [&str; 9] = [
     "workflow.generate_data=True",
     "dataset.num_files_train=16",
@@ -19,7 +19,7 @@ const SMALL_TRAINING: [&str; 9] = [
     "train.epochs=2",
 ];
 
-/// Scales a transformer down to what two ranks hold.
+/// Scales down a transformer so that two ranks can hold it.
 const SMALL_MODEL: [&str; 9] = [
     "model.num_layers=2",
     "model.parallelism.tensor=1",
@@ -51,13 +51,13 @@ const CHECKPOINT: [&str; 4] = [
     "checkpoint_duration_stdev_seconds",
 ];
 
-/// The text of a bundled workload.
+/// Returns the YAML text of a bundled workload.
 fn text(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../workloads/{name}.yaml"));
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The overrides that scale one workload down, beyond those of its kind.
+/// Returns the overrides that scale down one workload, in addition to those of its kind.
 fn more(name: &str) -> &'static [&'static str] {
     match name {
         "default" => &["dataset.num_files_eval=8", "evaluation.eval_time=0.001"],
@@ -80,7 +80,7 @@ fn more(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// The metric keys that a workload's `summary.json` must have; none where nothing is measured.
+/// Returns the metric keys that a workload's `summary.json` must have; none if nothing is measured.
 fn expected(text: &str) -> BTreeSet<String> {
     let says = |key: &str| text.lines().any(|line| line.trim() == key);
     let mut keys = Vec::new();
@@ -94,7 +94,7 @@ fn expected(text: &str) -> BTreeSet<String> {
     if says("checkpoint: true") {
         keys.extend(named("save", &CHECKPOINT));
         keys.push("checkpoint_size_GB".to_owned());
-        // Read in checkpoint-only runs.
+        // These keys are read in runs that only take checkpoints.
         if says("train: false") {
             keys.extend(named("load", &CHECKPOINT));
         }
@@ -102,7 +102,7 @@ fn expected(text: &str) -> BTreeSet<String> {
     keys.into_iter().collect()
 }
 
-/// Runs one workload, scaled down, and checks what it leaves.
+/// Runs one workload, scaled down, and checks its output.
 fn runs_scaled_down(name: &str, server: Option<&Server>) {
     let folder = tempfile::tempdir().unwrap();
     let text = text(name);
@@ -144,7 +144,7 @@ fn runs_scaled_down(name: &str, server: Option<&Server>) {
     }
 }
 
-/// The bundled workloads whose name passes.
+/// Returns the bundled workloads whose names match.
 fn bundled(pass: impl Fn(&str) -> bool) -> Vec<String> {
     let listed: serde_json::Value = serde_json::from_str(&solo(&["workloads", "--format", "json"]).ok().out).unwrap();
     let entries = listed.as_array().unwrap().iter();

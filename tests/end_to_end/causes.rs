@@ -1,11 +1,11 @@
-//! Runs against a server with one cause of slowness that is known: the analysis names it first. Causes are large, and only
-//! names and orders are compared, so that a busy machine changes nothing.
+//! Runs against a server with one known cause of slowness, which the analysis must name first. Causes are large, and only
+//! names and orders are compared, so that the load of the test machine does not matter.
 
 use std::time::Duration;
 
 use crate::support::{Server, mpirun, mpirun_command, rank_of, ranks_of, solo};
 
-/// Steps of a rank, each with two samples.
+/// Number of steps per rank, each with two samples.
 const STEPS: u32 = 64;
 
 struct Run {
@@ -15,7 +15,7 @@ struct Run {
 }
 
 impl Run {
-    /// A server with trouble, and a data set on it.
+    /// A server with trouble, and a dataset on it.
     fn prepare(endpoints: usize, trouble: &[&str], computation_time: f64) -> Self {
         let rules: Vec<&str> = trouble.iter().flat_map(|rule| ["--trouble", rule]).collect();
         let server = Server::start(endpoints, &rules);
@@ -40,14 +40,14 @@ impl Run {
     }
 
     fn words(&self) -> Vec<String> {
-        // However often a request is refused, it is tried again.
+        // Requests are retried however often they are refused.
         let patience = "storage.storage_options.s3_max_attempts=100";
         ["-q", "replay", &self.yaml, patience, "--registry", self.server.registry(), "--output", &self.out()]
             .map(str::to_owned)
             .to_vec()
     }
 
-    /// Two ranks train, and the analysis says what stands out: codes and subjects.
+    /// Trains with two ranks and returns the codes and subjects of the analysis' findings.
     fn found(&self) -> Vec<(String, String)> {
         let words = self.words();
         mpirun(2, &words.iter().map(String::as_str).collect::<Vec<_>>()).ok();
@@ -85,7 +85,7 @@ fn one_endpoint_behind_a_narrow_line_is_named_first() {
 
 #[test]
 fn a_time_of_little_bandwidth_is_named_first() {
-    // Four seconds in which both ranks together get twelve samples per second, an eighth of what they compute on otherwise.
+    // For four seconds both ranks together get twelve samples per second, an eighth of their usual rate.
     let run = Run::prepare(1, &["bytes=200000,s=1..5"], 0.04);
     let found = run.found();
     assert_eq!(found[0].0, "slow_period", "{found:?}");
@@ -100,7 +100,7 @@ fn a_storage_that_refuses_for_a_while_is_named_first() {
 
 #[test]
 fn one_connection_that_opens_slowly_is_named_first() {
-    // One connection ends in the middle of the run, and whatever opens then waits for its first answer.
+    // One connection is closed in the middle of the run, and the next one waits for its first response.
     let run = Run::prepare(1, &["close,gets=100..101", "ms=3000,first,gets=101.."], 0.01);
     assert_eq!(run.found()[0].0, "cold_connections");
 }
@@ -111,14 +111,14 @@ fn one_rank_that_is_held_up_is_named_first() {
     let words = run.words();
     let mut command = mpirun_command(2, &words.iter().map(String::as_str).collect::<Vec<_>>());
     let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-    // Rank 1 is stopped most of the time.
+    // Rank 1 is suspended most of the time.
     let mut held = None;
     let code = loop {
         let is_second = |pid: &u32| rank_of(*pid) == Some(1);
         held = held.or_else(|| ranks_of(&child).into_iter().find(is_second));
         let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
         if let Some(pid) = held.filter(alive) {
-            // It may end at any moment, and then there is nothing to stop.
+            // The process may end at any moment, and then there is nothing to suspend.
             for (name, pause) in [("STOP", 80), ("CONT", 20)] {
                 let _ = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
                 std::thread::sleep(Duration::from_millis(pause));

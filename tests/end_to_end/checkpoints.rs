@@ -1,4 +1,4 @@
-//! Checkpoints of the real binary: against recorded runs of the reference, on disk and on S3, complete or not there.
+//! Checkpoints of the real binary, compared with recorded runs of the reference, on disk and on S3; each is complete or absent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::{
     Server, assert_ended, json, mpirun, mpirun_command, python, ranks_of, signal, solo, tree, wait_at_most,
 };
 
-/// A transformer that is small, on four ranks of `ZeRO` stage 3.
+/// A small transformer on four ranks with `ZeRO` stage 3.
 const LLAMA: &str = "model: {name: m, type: transformer, num_layers: 4, model_datatype: fp16, optimizer_datatype: fp32, \
      parallelism: {tensor: 1, pipeline: 1, zero_stage: 3}, \
      transformer: {vocab_size: 320, hidden_size: 64, ffn_hidden_size: 128, num_attention_heads: 8, num_kv_heads: 4}}\n\
@@ -21,7 +21,7 @@ fn write(folder: &Path, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The names and sizes of the files below a folder.
+/// Returns names and sizes in bytes of the files below a folder.
 fn files(folder: &Path) -> BTreeMap<String, u64> {
     if !folder.exists() {
         return BTreeMap::new();
@@ -29,7 +29,7 @@ fn files(folder: &Path) -> BTreeMap<String, u64> {
     tree(folder).into_iter().map(|(name, content)| (name, content.len() as u64)).collect()
 }
 
-/// The lines about checkpoints in a log, without level and time; times and rates are not compared.
+/// Returns the lines about checkpoints in a log without level and time, so that times and rates are not compared.
 fn checkpoint_lines(log: &str) -> Vec<String> {
     let marks =
         ["Model size", "Optimizer state", "Total checkpoint", "Total number of", "Performing subset", "Saved model"];
@@ -42,7 +42,7 @@ fn checkpoint_lines(log: &str) -> Vec<String> {
     log.lines().filter(about).map(|line| measured_out(line.splitn(3, ' ').nth(2).unwrap_or(line))).collect()
 }
 
-/// A line with its measured numbers taken out.
+/// Returns a line without its measured numbers.
 fn measured_out(line: &str) -> String {
     let measured = ["Finished", "Saved", "Loaded"].iter().any(|word| line.starts_with(word));
     let words = line.trim_end().split(' ').map(|word| if measured && word.contains('.') { "#" } else { word });
@@ -142,7 +142,7 @@ fn checkpoints_on_s3_are_saved_loaded_and_counted() {
         assert_eq!(facts["endpoints"].as_object().unwrap().len(), 2, "{facts}");
         let summary = json(&out.join("summary.json"));
         assert!(summary["metric"]["load_checkpoint_io_mean_GB_per_second"].as_f64().unwrap() > 0.0);
-        // What is there can be loaded by a later run; more than that cannot.
+        // A later run can load the existing checkpoints, but not more.
         let later = ["++workload.checkpoint.num_checkpoints_write=0"];
         mpirun(4, &[&["replay", &path], &words[..], &later, &target[..]].concat()).ok();
         let more = ["++workload.checkpoint.num_checkpoints_write=0", "++workload.checkpoint.num_checkpoints_read=5"];
@@ -176,7 +176,7 @@ fn training_with_checkpoints_on_s3_in_every_schedule() {
     }
 }
 
-/// The ranks that `mpirun` started.
+/// Returns the ranks that `mpirun` has started.
 /// Starts four ranks that save large checkpoints, and kills one in the middle of the first.
 fn kill_one_while_all_save(words: &[&str], begun: impl Fn() -> bool) {
     let mut child = mpirun_command(4, words).stderr(Stdio::null()).spawn().unwrap();
@@ -212,7 +212,7 @@ fn a_rank_that_is_killed_while_it_saves_leaves_no_checkpoint_and_no_rank_that_ha
     let visible = |files: BTreeMap<String, u64>| -> Vec<String> {
         files.into_keys().filter(|name| !name.rsplit('/').next().unwrap().starts_with('.')).collect()
     };
-    // The kill may come after the first ones: what is there is whole, and the one that was cut short is not there.
+    // The process may be killed after the first checkpoints: existing ones are complete, and the interrupted one is absent.
     let mut checkpoints: BTreeMap<String, usize> = BTreeMap::new();
     for name in visible(files(&saved)) {
         *checkpoints.entry(name.split('/').next().unwrap().to_owned()).or_default() += 1;

@@ -1,4 +1,4 @@
-//! How runs get to their endpoints: proxies, TLS that is none, and what `validate`, `doctor` and a run say of the same mistake.
+//! Connections to endpoints: proxies, servers without TLS, and the messages of `validate`, `doctor` and a run for the same mistake.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use crate::support::{Said, Server, solo_with};
 
 const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 
-/// Variables of the environment.
+/// Environment variables.
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
 fn yaml(folder: &Path) -> String {
@@ -23,7 +23,7 @@ fn yaml(folder: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A command with keys, an endpoint and more of the environment.
+/// Runs a command with keys, an endpoint and further environment variables.
 fn with_endpoint(endpoint: &str, env: &[(&str, &str)], words: &[&str]) -> Said {
     let env = [&CREDENTIALS[..], &[("AWS_ENDPOINT_URL", endpoint)], env].concat();
     solo_with(&env, words)
@@ -39,7 +39,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
-/// A proxy for plain HTTP that passes everything on to one server; the first line of every connection is remembered.
+/// A proxy for plain HTTP that forwards everything to one server and records the first line of every connection.
 fn proxy(to: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, lines) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -87,7 +87,7 @@ fn both_clients_go_through_the_proxy_of_the_environment_and_past_it_where_that_i
         with_endpoint(&endpoint, &[("HTTP_PROXY", &address), ("NO_PROXY", "127.0.0.0/8")], &words).ok();
         assert_eq!(lines.lock().unwrap().len(), seen, "a connection came through the proxy");
     }
-    // A connection that is only tried brings no line.
+    // A connection attempt without a request has no line.
     let lines = lines.lock().unwrap();
     assert!(lines.iter().filter(|line| !line.is_empty()).all(|line| line.contains(&format!(" {endpoint}/bkt"))));
 }

@@ -1,11 +1,11 @@
-//! What a newcomer meets: tips for mistakes, the catalogue, pages and completions, values with units.
+//! First contact with the program: suggestions for mistakes, the catalogue, manual pages and completions, values with units.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{solo, solo_with};
 
-/// A data set of four files and a configuration that trains on it for a moment.
+/// A dataset of four files and a configuration with a short training.
 fn small(folder: &Path) -> Vec<String> {
     let data = folder.join("data");
     [

@@ -1,4 +1,4 @@
-//! Checkpoint containers, read by independent readers: every element type, shared storages, empty tensors and mappings.
+//! Checkpoint containers in independent readers: every element type, shared storages, empty tensors and mappings.
 
 use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
@@ -23,7 +23,7 @@ fn states() -> Vec<State> {
         let keys = [(number / 6).to_string(), (number % 6).to_string()];
         tensor(&[&keys[0], &keys[1]], TYPES[number as usize % 6], 3, number)
     });
-    // Exactly one batch of the pickler, and one more.
+    // The number of items is exactly one batch of the pickler, and one more.
     let batch = (0..1000).map(|number| tensor(&[&number.to_string()], DType::Int8, 1, number));
     let batches = (0..1001_u32)
         .map(|number| tensor(&[&number.to_string()], DType::Float16, 70_000 / u64::from(number + 1), number));
@@ -41,7 +41,7 @@ fn states() -> Vec<State> {
     ]
 }
 
-/// What a reader should find in a file.
+/// The content that a reader should find in a file.
 fn expected(state: &State) -> serde_json::Map<String, Value> {
     state.tensors().iter().map(|t| (t.path.join("/"), json!([t.dtype.word(), t.elements, t.storage]))).collect()
 }
@@ -74,11 +74,11 @@ fn independent_readers_load_every_kind_of_torch_container() {
         assert_eq!(found, wanted, "{path}");
         if let Some(version) = file["torch"]["version"].as_str() {
             torch = Some(version.to_owned());
-            // Older versions align otherwise or store no alignment.
+            // Older versions use another alignment or store none.
             assert!(file["torch"]["same_bytes"] == true || !version.starts_with("2.15"), "{path}: torch {version}");
         }
     }
-    // zipfile and pickle have read every file; torch, where it is installed, has read the same.
+    // zipfile and pickle have read every file; torch, if it is installed, has read the same content.
     if let Some(version) = torch {
         println!("loaded by torch {version}");
     }
@@ -105,7 +105,7 @@ fn independent_readers_load_every_kind_of_bundle() {
         }
     }
     let facts = python("checkpoint.py", &paths.iter().map(String::as_str).collect::<Vec<_>>());
-    // The independent reader of tables has read every file; TensorFlow, where it is installed, must have read the same.
+    // The independent reader of tables has read every file; TensorFlow, if it is installed, must have read the same content.
     for (path, wanted) in paths.iter().zip(wanted) {
         let found = facts[path]["bundle"].as_object().unwrap();
         assert!(facts[path]["tensorflow"].is_null() || facts[path]["tensorflow"] == facts[path]["bundle"], "{path}");

@@ -1,4 +1,4 @@
-//! The content of data sets: `verify`, `--verify`, and what `dataset.keep_files: false` leaves.
+//! The content of datasets: `verify`, `--verify`, and the files that `dataset.keep_files: false` leaves.
 
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ fn what_nobody_reads_is_verified_too() {
     solo(&set.words(&["generate"])).ok();
     let path = set.file("train/0/img_0_of_8.hdf5");
     let length = usize::try_from(std::fs::metadata(&path).unwrap().len()).unwrap();
-    // The labels are the last bytes of the file.
+    // The last bytes of the file are labels.
     flip(&path, length - 1);
     solo(&set.words(&["replay", "--verify"])).ok();
     solo(&set.words(&["verify"])).failed(4, &["img_0_of_8.hdf5", &format!("offset {}", length - 1)]);

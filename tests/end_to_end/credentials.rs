@@ -1,4 +1,4 @@
-//! Where credentials come from: the configuration, the environment, the AWS profile and what it names, and what is said where none has any.
+//! Sources of credentials: the configuration, the environment, the AWS profile and its sources, and the error if none has any.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,12 +27,12 @@ impl Run {
         self.folder.path().join(name)
     }
 
-    /// Lets the home folder's configuration file say this.
+    /// Writes this text to the configuration file in the home folder.
     fn configure(&self, text: &str) {
         std::fs::write(self.path(".aws/config"), text).unwrap();
     }
 
-    /// A command on the workload that writes into one folder, with no other source of credentials than `more` and the profile.
+    /// Runs a command on the workload with the variables `more` and the profile as the only sources of credentials.
     fn run(&self, command: &str, server: &Server, more: &[(&str, &str)], words: &[&str]) -> Said {
         let (home, uris) = (self.folder.path().to_str().unwrap(), server.endpoints().join(","));
         let env = [("HOME", home), ("S3_ENDPOINT_URIS", uris.as_str()), ("AWS_EC2_METADATA_DISABLED", "true")];
@@ -75,7 +75,7 @@ fn what_is_empty_is_not_given() {
     run.run("replay", &server, &KEYS, &half).failed(2, &["secret_access_key is not; set both or none"]);
 }
 
-/// Every file below a folder that holds these bytes.
+/// Returns every file below a folder that contains these bytes.
 fn holding(folder: &Path, text: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
@@ -151,7 +151,7 @@ fn a_rank_that_knows_no_profile_renews_from_the_source_that_rank_0_found() {
     assert!(by("0") >= 2 && by("1") >= 2, "{asked}");
 }
 
-/// Two ranks, of which the second has neither a home folder nor a profile.
+/// Starts two ranks; the second one has neither a home folder nor a profile.
 fn without_profile_on_rank_1(run: &Run, server: &Server, words: &[&str]) -> Command {
     let mut command = mpirun_command(1, words);
     command.args([":", "-np", "1", "env", "-u", "AWS_PROFILE", "HOME=/nonexistent", binary()]).args(words);

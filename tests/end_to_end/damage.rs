@@ -1,4 +1,4 @@
-//! Damaged traces and things that are no files: refused at once and by name, by whatever reads them.
+//! Damaged traces and paths that are not regular files: every command rejects them at once and names them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn a_flipped_bit_of_a_trace_is_refused_by_whatever_reads_it() {
     let whole = std::fs::read(&trace).unwrap();
     let length = u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().unwrap());
     let footer = whole.len() - 8 - usize::try_from(length).unwrap();
-    // The end of the last column chunk of the last row group, and the middle of the footer.
+    // These offsets are the end of the last column chunk of the last row group and the middle of the footer.
     for (at, words) in [
         (footer - 1, ["column tag of row group 0", "its checksum does not match"]),
         (footer + 300, ["the checksum of its footer", "does not match"]),
@@ -49,7 +49,7 @@ fn a_flipped_bit_of_a_trace_is_refused_by_whatever_reads_it() {
         ];
         for command in commands {
             let words = [file, words[0], words[1]];
-            // Only an export needs every column.
+            // Only an export reads every column.
             if at > footer || command[1] == "export" {
                 solo(command).failed(6, &words);
             }
@@ -89,7 +89,7 @@ fn a_fifo_in_the_place_of_a_file_is_named_at_once() {
     solo(&["validate", &yaml]).failed(2, &["my.yaml", "it is a FIFO, not a file"]);
 }
 
-/// Reads one after the other, of which some take fifty times as long, by a program that has no training loop.
+/// A trace of sequential reads of a program without a training loop; some reads take fifty times as long.
 fn slow_stretch() -> String {
     let mut text =
         "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tend\tduration_ns\n"

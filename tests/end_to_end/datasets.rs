@@ -1,11 +1,11 @@
-//! Generated data sets, read by independent readers.
+//! Generated datasets in independent readers.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::support::{Server, json, mpirun, python, solo, solo_with, tree};
 
-/// Every format whose content is made here.
+/// All formats whose content this program generates.
 const FORMATS: [&str; 10] =
     ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg", "indexed_binary", "mmap_indexed_binary", "parquet"];
 
@@ -111,7 +111,7 @@ fn pyarrow_reads_columns_of_every_type_compressed_or_not() {
         assert_eq!(file["schema"]["float16"], "halffloat");
         assert_eq!(file["schema"]["uint64_list"], "fixed_size_list<element: uint64>[13]");
         assert!(file["samples"]["s"].as_str().unwrap().starts_with("s_"), "{file}");
-        // The reference's own arithmetic leaves no step of so few files.
+        // The arithmetic of the reference leaves no steps for so few files.
         let native = ["-q", "replay", &path, "--dialect", "native", "--verify", "--output", out.to_str().unwrap()];
         mpirun(2, &[&native[..], &[words[5]]].concat()).ok();
     }

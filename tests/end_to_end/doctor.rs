@@ -1,4 +1,4 @@
-//! `dlio-rs doctor`: a failure is planted for each check, and the check that fails is that one; nothing is changed.
+//! `dlio-rs doctor`: for each check one failure is provoked, and only that check fails; nothing is changed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -34,13 +34,13 @@ fn report(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", said.out, said.err))
 }
 
-/// The verdict of the first check of that name.
+/// Returns the verdict of the first check with that name.
 fn verdict<'a>(report: &'a Value, name: &str) -> &'a str {
     let found = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
     found.unwrap_or_else(|| panic!("no check {name}: {report:#}"))["verdict"].as_str().unwrap()
 }
 
-/// The doctor's report when it must fail with this code for this check alone; what builds on that is not checked.
+/// Returns the report if it must fail with this code for this check alone; dependent checks are not made.
 fn fails(words: &[&str], code: i32, name: &str) -> Value {
     let said = solo(&[&["doctor", "--format", "json"], words].concat()).failed(code, &[name]);
     let report = report(&said);
@@ -51,7 +51,7 @@ fn fails(words: &[&str], code: i32, name: &str) -> Value {
     report
 }
 
-/// An endpoint that answers every connection with these bytes, or takes it and says nothing.
+/// Starts an endpoint that answers every connection with these bytes, or accepts it and stays silent.
 fn stub(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -134,7 +134,7 @@ fn wrong_keys_missing_buckets_and_missing_data_are_told_apart() {
     fails(&[&wrong], 3, "endpoint.credentials");
     let right = workload(folder.path(), "set", false, &storage(&endpoint, "sekret"));
     fails(&[&right], 3, "bucket");
-    // A run that generates makes the bucket, so its absence is no failure, and no proof either.
+    // A run that generates creates the bucket, so its absence is neither a failure nor a success.
     let said = solo(&["doctor", &right, "++workload.workflow.generate_data=true"]).ok();
     assert!(said.out.contains("nothing failed") && !said.out.contains("all is well: "), "{}", said.out);
     let out = folder.path().join("out");

@@ -1,4 +1,4 @@
-//! The binary called as `dlio_benchmark`: command line, files, log lines, exit codes.
+//! The binary under the name `dlio_benchmark`: command line, files, log lines, exit codes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,7 +53,7 @@ impl Bench {
     }
 }
 
-/// Numbers with a point, time stamps and folders are masked; a verdict depends on the machine.
+/// Masks decimal numbers, time stamps and folders, because they depend on the machine.
 fn masked(log: &str, output: &Path) -> Vec<String> {
     let log = log.replace(output.to_str().unwrap(), "/out").replace(": success", ": fail");
     log.lines().map(|line| line.split(' ').map(mask).collect::<Vec<_>>().join(" ")).collect()

@@ -1,5 +1,4 @@
-//! How runs end: every way of ending one leaves the same word in the footers, the summary, the log, the reports and the
-//! exit code.
+//! The end of a run: every kind of ending is recorded consistently in the footers, the summary, the log, the reports and the exit code.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Server, assert_ended, binary, clean, json, mpirun_command, ranks_of, signal, solo, wait_at_most};
 
-/// Longer than any of these runs takes to end.
+/// Time limit for the end of a run.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A workload of 16 files that trains for minutes, and its data set.
+/// A workload of 16 files that trains for minutes, and its dataset.
 fn workload(folder: &Path) -> String {
     let path = folder.join("w.yaml");
     let text = format!(
@@ -28,7 +27,7 @@ fn workload(folder: &Path) -> String {
     path
 }
 
-/// What the footers say; `-` where one says nothing.
+/// Returns the endings in the footers; `-` for a footer without an ending.
 fn endings(out: &Path, trace: &str) -> Vec<String> {
     let traces = dlio_trace::read_dir(&out.join(trace)).unwrap();
     let text = |trace: &dlio_trace::RankTrace| {
@@ -57,14 +56,14 @@ fn start(mut command: Command, out: &Path, ranks: usize) -> Child {
     child
 }
 
-/// Under `nohup` tests inherit that SIGHUP is ignored, which the program respects.
+/// Under `nohup` the tests ignore SIGHUP, and the program inherits that.
 fn alone(words: &[&str]) -> Command {
     let mut command = Command::new("env");
     clean(command.arg("--default-signal=HUP").arg(binary()).args(words));
     command
 }
 
-/// The report says how the run ended, and nothing of its target.
+/// The report states how the run ended, and does not judge its target.
 fn assert_no_verdict(out: &Path, state: &str, text: &str) {
     let said = solo(&["analyze", out.to_str().unwrap()]).ok();
     assert!(said.out.contains("no verdict") && !said.out.contains(": reached"), "{}", said.out);
@@ -82,7 +81,7 @@ fn assert_no_verdict(out: &Path, state: &str, text: &str) {
     solo(&[&base[..], &["--allow-partial"]].concat()).ok();
 }
 
-/// The summary has no metric that a harness could take for a result, and the log says the same.
+/// The summary has no metric that a harness could mistake for a result, and the log states the same ending.
 fn assert_summary(out: &Path, text: &str) {
     let summary = json(&out.join("summary.json"));
     assert!(summary["ending"].as_str().unwrap().contains(text), "{summary}");
@@ -132,7 +131,7 @@ fn ranks_that_a_launcher_ends_say_so_and_a_killed_one_is_lost() {
     signal(ranks[1], "KILL");
     assert!(wait_at_most(&mut child, LIMIT).is_some_and(|code| code != 0));
     assert_ended(&ranks);
-    // Where the launcher kills the others at once, nobody is left to write a summary.
+    // If the launcher kills the other ranks at once, no rank can write a summary.
     let gently = crate::mpis::chosen().ends_ranks_gently();
     let (killed, text) = if gently { (1, "its trace stops") } else { (2, "their traces stop") };
     assert_eq!(endings(&out, "trace").iter().filter(|ending| *ending == "-").count(), killed);
@@ -142,7 +141,7 @@ fn ranks_that_a_launcher_ends_say_so_and_a_killed_one_is_lost() {
     }
     assert!(json(&out.join("summary.json"))["metric"].is_null());
 
-    // A trace that is not there is a lost rank as well.
+    // A missing trace counts as a lost rank as well.
     std::fs::remove_file(out.join("trace").join(dlio_trace::file_name(1))).unwrap();
     assert_no_verdict(&out, "lost", "lost rank 1: its trace is not here");
 }
@@ -209,7 +208,7 @@ fn a_trace_that_cannot_be_written_any_more_ends_the_run_with_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = workload(folder.path());
     let out = folder.path().join("out");
-    // The limit on the size of files, in KiB for bash, stands for a full disk.
+    // A limit on the size of files, which bash takes in KiB, emulates a full disk.
     let script = format!(
         "ulimit -f 64; exec {} replay {path} ++workload.train.computation_time=0.002 ++workload.train.epochs=5000 --output {}",
         binary(),
@@ -223,7 +222,7 @@ fn a_trace_that_cannot_be_written_any_more_ends_the_run_with_the_cause() {
     assert!(!err.contains("holds everything"), "{err}");
     let ending = endings(&out, "trace").remove(0);
     assert!(ending.starts_with("failed: writing the trace"), "{ending}");
-    // The log has met the same limit.
+    // The log is subject to the same limit.
     assert!(json(&out.join("summary.json"))["ending"].as_str().unwrap().contains("File too large"));
 }
 
@@ -241,7 +240,7 @@ fn a_run_that_does_all_says_completed_and_one_without_steps_is_an_error() {
     assert_eq!(json(&out.join("report.json"))["train"]["au_meets_expectation"], true);
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("\"tone\":\"good\""));
 
-    // What was not measured is not judged.
+    // Metrics that were not measured are not judged.
     let said = solo(&[&words[..], &["++workload.reader.batch_size=16"]].concat()).ok();
     assert!(said.err.contains("an epoch has 1 step, and the metrics leave out the first 1"), "{}", said.err);
     let said = solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
@@ -281,7 +280,7 @@ fn an_interrupted_upload_is_aborted() {
     assert!(err.matches("abort-multipart-upload").count() == left, "{left} uploads are left: {err}");
 }
 
-/// Uploads that the server holds.
+/// Returns the unfinished uploads of the server.
 fn unfinished(server: &Server, keys: [(&str, &str); 2]) -> usize {
     let endpoint = server.endpoints().remove(0);
     let user = format!("{}:{}", keys[0].1, keys[1].1);

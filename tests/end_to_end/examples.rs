@@ -1,5 +1,5 @@
-//! Every command that help, README and docs print, run as it is printed: by the shell, from top to bottom of its text, in a folder that
-//! has what the texts take for granted (`my.yaml` with its data, a run in `out`, one in `before`, a server behind `reg`).
+//! Runs every command in the help, README and docs as it is printed: with the shell, in the order of the text, in a folder with the files
+//! that the texts assume (`my.yaml` with its data, a run in `out`, one in `before`, a server in the registry `reg`).
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use crate::support::{Server, binary, clean, signal, wait_at_most};
 
-/// A user without rights; the folder of a test belongs to it.
+/// An unprivileged user, who owns the folder of a test.
 const NOBODY: u32 = 65534;
 
-/// Longest time of one command.
+/// Time limit of one command.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// A command and where it stands.
+/// A command and its position in the text.
 #[derive(Debug, Clone)]
 struct Example {
     place: String,
     line: String,
 }
 
-/// Joins lines that end in a backslash, and keeps those that run this program.
+/// Joins lines that end with a backslash, and returns those that run this program.
 fn commands<'a>(place: &str, lines: impl Iterator<Item = &'a str>) -> Vec<Example> {
     let mut found = Vec::new();
     let mut open = String::new();
@@ -39,7 +39,7 @@ fn commands<'a>(place: &str, lines: impl Iterator<Item = &'a str>) -> Vec<Exampl
     found
 }
 
-/// The commands in the fenced blocks of a text.
+/// Returns the commands in the fenced code blocks of a text.
 fn of_text(path: &Path) -> Vec<Example> {
     let text = std::fs::read_to_string(path).unwrap();
     let mut inside = false;
@@ -57,14 +57,14 @@ fn help(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The names of the commands that a help lists.
+/// Returns the names of the commands that a help text lists.
 fn subcommands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with(' '));
     let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// The commands in the help of a command and of those below it.
+/// Returns the commands in the help of a command and of its subcommands.
 fn of_help(words: &[&str]) -> Vec<Vec<Example>> {
     let text = help(words);
     let examples = text.lines().skip_while(|line| *line != "Examples:").skip(1);
@@ -75,11 +75,11 @@ fn of_help(words: &[&str]) -> Vec<Vec<Example>> {
     all
 }
 
-/// What the texts take for granted.
+/// The files and servers that the texts assume.
 struct Scene {
     folder: tempfile::TempDir,
     _server: Server,
-    /// Servers that the text has started.
+    /// Servers that commands of the text have started.
     started: Vec<Child>,
     as_nobody: bool,
 }
@@ -89,7 +89,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("bin")).unwrap();
-        // Others may not look into the folder where it was built.
+        // Other users may not be able to access the build folder.
         std::fs::copy(binary(), at("bin/dlio-rs")).unwrap();
         std::os::unix::fs::symlink("dlio-rs", at("bin/dlio_benchmark")).unwrap();
         let server = Server::start(2, &[]);
@@ -128,7 +128,7 @@ impl Scene {
         scene
     }
 
-    /// Makes everything so far the property of nobody.
+    /// Changes the owner of all files to the unprivileged user.
     fn give_away(&self) {
         let changed = Command::new("chown").args(["-R", &NOBODY.to_string()]).arg(self.folder.path()).status().unwrap();
         assert!(changed.success());
@@ -151,7 +151,7 @@ impl Scene {
         command
     }
 
-    /// Runs a command to its end; a server goes on until the scene is over.
+    /// Runs a command to its end; a server continues until the text is done.
     fn run(&mut self, example: &Example) -> Result<(), String> {
         let Example { place, line } = example;
         let serves = line.contains("dlio-rs serve ");
@@ -172,7 +172,7 @@ impl Scene {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            // The port of an example may be another program's here.
+            // The port of an example may be in use by another program.
             if text().contains("Address already in use") {
                 return Ok(());
             }
@@ -192,7 +192,7 @@ impl Drop for Scene {
     }
 }
 
-/// The documents at the top and in `docs`.
+/// Returns the documents at the top level and in `docs`.
 fn documents() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut docs: Vec<PathBuf> =
@@ -219,11 +219,11 @@ fn run_all(as_nobody: bool) {
     assert!(count > 40, "only {count} examples were found");
 }
 
-/// Both kinds of users after each other: some examples name a port.
+/// Runs the commands as both users in sequence, because some examples use a fixed port.
 #[test]
 fn every_printed_command_works_as_it_stands() {
     run_all(false);
-    // Only root can become somebody else; whoever else runs the tests is a user without rights.
+    // Only root can switch to another user; other users are unprivileged already.
     if rustix::process::getuid().is_root() {
         run_all(true);
     }

@@ -1,4 +1,4 @@
-//! Workloads that traces amount to do what the traces did: they are run and recorded again. Only counts are compared.
+//! Workloads that are fitted to traces repeat the operations of the traces: they are run and recorded again, and counts are compared.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use dlio_event::{OpKind, Phase};
 
 use crate::support::{Server, events, mpirun, solo};
 
-/// What a recording did in a phase.
+/// Counts of a recording in a phase.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Done {
     steps: f64,
@@ -34,7 +34,7 @@ impl Done {
         }
     }
 
-    /// Numbers that differ by no more than this share.
+    /// Returns whether numbers differ by at most this share.
     fn is_like(&self, other: &Self, share: f64) -> bool {
         let numbers = |done: &Self| [done.steps, done.bytes, done.reads, done.opens, done.saves, done.written];
         let near = |(one, other): (f64, f64)| (one - other).abs() <= share * one.max(other);
@@ -42,7 +42,7 @@ impl Done {
     }
 }
 
-/// What a comment of a workload says was recorded and is foreseen.
+/// Returns the recorded and the predicted number in a comment of a workload.
 fn said(yaml: &str, name: &str) -> (f64, f64) {
     let line = yaml.lines().find_map(|line| line.strip_prefix(&format!("#   {name}: ")));
     let line = line.unwrap_or_else(|| panic!("{name}: {yaml}"));
@@ -50,7 +50,7 @@ fn said(yaml: &str, name: &str) -> (f64, f64) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// Fits a trace and runs the workload on so many ranks; returns its text.
+/// Fits a trace, runs the workload on a number of ranks and returns its text.
 fn fitted(trace: &Path, ranks: u32, again: &Path, more: &[&str]) -> String {
     let yaml = solo(&["trace", "fit", trace.to_str().unwrap()]).ok().out;
     let model = again.with_extension("yaml");
@@ -62,7 +62,7 @@ fn fitted(trace: &Path, ranks: u32, again: &Path, more: &[&str]) -> String {
     yaml
 }
 
-/// A run with these overrides on so many ranks, in a folder.
+/// Runs a workload with these overrides on a number of ranks in a folder.
 fn recorded(at: &Path, ranks: u32, framework: &str, more: &[&str]) {
     let text = format!(
         "model: {{name: t}}\nframework: {framework}\nworkflow: {{generate_data: true, train: true}}\n\
@@ -208,7 +208,7 @@ fn sample_traces_of_every_format_give_workloads_that_run() {
         let (trace, again) = (at.join("trace"), at.join("again"));
         let mut sources: Vec<String> = vec![samples.join(sample).to_str().unwrap().to_owned()];
         if sample.starts_with("dftracer/") {
-            // Its reader is a process of its own.
+            // The reader is a separate process.
             sources
                 .push(samples.join("dftracer/trace-0-of-2-0c1a769f48349fb2-fork.pfw.gz").to_str().unwrap().to_owned());
         }
@@ -223,7 +223,7 @@ fn sample_traces_of_every_format_give_workloads_that_run() {
         let after = Done::of(&again, Phase::Train);
         let (recorded, found) = (steps * each, after.bytes);
         assert!((0.75..1.35).contains(&(found / recorded)), "{sample}: {recorded} {found}\n{yaml}");
-        // An op-log names a bucket: what is foreseen is read of objects, and here it is read of files.
+        // An op-log names a bucket, so the prediction is for objects, but here files are read.
         let near = if sample.starts_with("op-log") { 0.12 } else { 0.05 };
         assert!((found / after.steps / foreseen - 1.0).abs() < near, "{sample}: {foreseen} {after:?}\n{yaml}");
     }

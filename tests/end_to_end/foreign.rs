@@ -1,10 +1,10 @@
-//! Data sets whose files this program did not name: made by others, or parts of larger ones.
+//! Datasets with other file names: made by other programs, or parts of larger datasets.
 
 use std::path::Path;
 
 use crate::support::{Said, Server, mpirun, python, solo, solo_with};
 
-/// A workload of eight files in `folder/data`; `more` goes into its data set.
+/// A workload of eight files in `folder/data`; `more` are further keys of its dataset.
 fn workload(folder: &Path, format: &str, more: &str) -> String {
     let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
     let path = folder.join("my.yaml");
@@ -24,7 +24,7 @@ fn replay(folder: &Path, words: &[&str]) -> Said {
     solo(&[&["replay"][..], words, &["--output", out.to_str().unwrap()]].concat())
 }
 
-/// The names of the files in a folder of the data set, sorted.
+/// Returns the sorted names of the files in a folder of the dataset.
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -32,7 +32,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Gives the files of `data/train` names that this program does not give.
+/// Renames the files of `data/train` to names that this program does not use.
 fn rename(folder: &Path) {
     let train = folder.join("data/train");
     for name in names(&train) {
@@ -92,7 +92,7 @@ fn a_part_of_a_larger_data_set_is_found_on_disk_and_on_s3() {
     {
         let words = [&yaml, &place, "--output", out.to_str().unwrap()];
         solo_with(&env, &[&["-q", "generate", "dataset.num_files_train=12"][..], &words].concat()).ok();
-        // The shapes of the larger set are known, so contents can be verified.
+        // The shapes of the larger dataset are known, so contents can be verified.
         let said = solo_with(&env, &[&["replay", "--verify"][..], &words].concat()).ok();
         assert!(said.err.contains("train (12) is more than requested (8)"), "{}", said.err);
         assert!(!said.err.contains("listed one(s)"), "{}", said.err);
@@ -112,7 +112,7 @@ fn folders_that_are_not_the_configured_ones_are_refused_with_what_is_there() {
     for (number, name) in names(&train).iter().enumerate() {
         let class = train.join(["cat", "dog"][number % 2]);
         std::fs::create_dir_all(&class).unwrap();
-        // Case does not matter in a sub-folder.
+        // Case does not matter in a subfolder.
         let ending = ["jpeg", "JPEG"][number / 4];
         std::fs::rename(train.join(name), class.join(format!("{number}.{ending}"))).unwrap();
     }
@@ -122,7 +122,7 @@ fn folders_that_are_not_the_configured_ones_are_refused_with_what_is_there() {
     assert!(right.err.contains("from train/cat/0.jpeg to train/dog/7.JPEG"), "{}", right.err);
     let said = replay(at, &[&words[..], &["dataset.num_subfolders_train=2", "dataset.format=png"]].concat());
     said.failed(4, &["none that ends in png", "does not exist"]);
-    // Nobody removes what somebody else made.
+    // Files of other programs are never removed.
     let run = [&words[..], &["dataset.num_subfolders_train=2", "dataset.keep_files=false"]].concat();
     let said = replay(at, &run).ok();
     assert!(said.err.contains("they stay") && train.join("cat/0.jpeg").exists(), "{}", said.err);

@@ -1,10 +1,10 @@
-//! Imported traces, and recordings under a prefix, as they are replayed and analyzed.
+//! Imported traces, and recordings under a prefix, are replayed and analyzed.
 
 use std::path::Path;
 
 use crate::support::{Said, Server, json, solo, solo_with};
 
-/// Imports texts that are written to files of these names; returns what was said.
+/// Writes texts to files with these names, imports them and returns the output.
 fn import(folder: &Path, sources: &[(&str, &str)]) -> Said {
     let paths = sources.iter().map(|(name, text)| {
         let path = folder.join(name);
@@ -115,7 +115,7 @@ fn what_a_source_says_it_lacks_stands_in_the_report_of_its_import() {
     assert!(report.out.contains("is incomplete: Darshan says"), "{}", report.out);
 }
 
-/// AU of training and of evaluation, per epoch, of a sample that is imported.
+/// Returns the AU of training and evaluation per epoch of an imported sample.
 fn utilisation(sample: &str) -> [Vec<f64>; 2] {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("imported");
@@ -131,7 +131,7 @@ fn utilisation(sample: &str) -> [Vec<f64>; 2] {
 
 #[test]
 fn an_imported_run_of_the_reference_has_the_au_of_its_own_summary() {
-    // As the summaries have them; the evaluations are means of both ranks.
+    // The values are those of the summaries; evaluations are means of both ranks.
     let runs = [
         ("dftracer-epochs", [[58.527, 86.038, 85.981], [81.120, 84.546, 82.790]]),
         ("dftracer-blocks", [[81.115, 79.038, 79.191], [74.012, 72.640, 68.990]]),
@@ -139,7 +139,7 @@ fn an_imported_run_of_the_reference_has_the_au_of_its_own_summary() {
     for (sample, expected) in runs {
         for (found, expected) in utilisation(sample).iter().zip(expected) {
             assert_eq!(found.len(), expected.len(), "{sample}: {found:?}");
-            // The reference measures some 0.1 ms of each step, of 10 and 20 ms, outside of its spans.
+            // The reference measures about 0.1 ms of each step of 10 or 20 ms outside of its spans.
             let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1.2);
             assert!(near, "{sample}: {found:?}, its summary says {expected:?}");
         }

@@ -1,4 +1,4 @@
-//! The real binary, under `mpirun`, against real servers and independent readers.
+//! Tests of the real binary under `mpirun` with real servers and independent readers.
 #![expect(clippy::disallowed_methods, reason = "tests start processes, wait for them and look at the environment")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

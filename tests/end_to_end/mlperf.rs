@@ -1,4 +1,4 @@
-//! Dialect `mlperf`: the bundled workloads scaled down, how their data set is found, where requests go.
+//! Dialect `mlperf`: scaled-down bundled workloads, the search for their dataset, and the endpoints of requests.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ fn a_small_unet3d_of_v3_has_the_outputs_and_the_formulas_of_the_fork() {
     let throughput = metric["train_throughput_mean_samples_per_second"].as_f64().unwrap();
     let io = metric["train_io_mean_MB_per_second"].as_f64().unwrap();
     assert!((io - throughput * 4096.0 / 1_048_576.0).abs() < 1e-9 * io, "{metric}");
-    // Every rank: 8 files, 4 steps of 2 samples, of which the first is left out.
+    // Every rank has 8 files and 4 steps of 2 samples; the first step is excluded.
     for rank in 0..2 {
         let output = json(&out.join(format!("{rank}_output.json")));
         let epoch = &output["1"];
@@ -52,7 +52,7 @@ fn a_small_unet3d_of_v3_has_the_outputs_and_the_formulas_of_the_fork() {
         let (au, rate) = (epoch["au"]["block1"].as_f64().unwrap(), epoch["throughput"]["block1"].as_f64().unwrap());
         let computed: f64 =
             epoch["compute"]["block1"].as_array().unwrap()[1..].iter().map(|s| s.as_f64().unwrap()).sum();
-        // Both divide by the same time: throughput = 3 steps x 2 samples / T, AU = 100 x computed / T.
+        // Throughput and AU are divided by the same time T: throughput = 3 steps × 2 samples / T, AU = 100 × computation / T.
         assert!((au / rate - 100.0 * computed / 6.0).abs() < 1e-6, "{epoch}");
     }
 }
@@ -62,7 +62,7 @@ fn a_part_of_a_larger_data_set_is_read_by_the_number_in_its_names() {
     let folder = tempfile::tempdir().unwrap();
     let words = small(folder.path());
     mpirun(2, &run("generate", &words, &["++workload.dataset.num_files_train=120"])).ok();
-    // A listing finds the larger set; without one, the message says what to set.
+    // A listing finds the larger dataset; without one, the message names the key to set.
     let larger = ["++workload.dataset.skip_listing=False"];
     let said = mpirun(2, &run("replay", &words, &larger)).ok();
     assert!(said.err.contains("(120) is more than requested (16)"), "{}", said.err);
@@ -75,7 +75,7 @@ fn a_part_of_a_larger_data_set_is_read_by_the_number_in_its_names() {
     assert_eq!(facts["samples"]["1"].as_array().unwrap().len(), 16, "{facts}");
 }
 
-/// The fork generates `00` … `09` for ten sub-folders and expects `0` … `9` without a listing; a single one it does not generate.
+/// The fork generates `00` … `09` for ten subfolders but expects `0` … `9` without a listing; it does not generate a single subfolder.
 #[test]
 fn sub_folders_are_read_in_both_spellings_of_the_fork() {
     for (count, generated, expected) in [("10", "train/00", "train/0"), ("1", "train", "train/0")] {
@@ -145,7 +145,7 @@ fn endpoints_come_from_a_template_and_s3dlios_requests_are_imitated() {
     let facts = python("trace.py", &[folder.path().join("out/trace").to_str().unwrap()]);
     let endpoints = facts["endpoints"].as_object().unwrap();
     assert_eq!(endpoints.keys().collect::<Vec<_>>(), [&format!("http://127.0.0.1:{port}")]);
-    // 16 objects of four ranges in each of two epochs, and what is read beside them; sizes are asked for once.
+    // Two epochs read 16 objects in four ranges each, and further objects; sizes are requested once.
     let ops = |name: &str| facts["ops"][name].as_u64().unwrap_or(0);
     assert!(ops("get_range") >= 128 && ops("get_range") % 4 == 0 && ops("get") == 0, "{facts}");
     assert_eq!(ops("head"), 16, "{facts}");

@@ -1,4 +1,4 @@
-//! The mlperf dialect with four ranks, on disk and on objects: what was read is what the plan says.
+//! Dialect `mlperf` with four ranks, on disk and on objects: the recorded reads are those of the plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn yaml(folder: &Path, data: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Samples per (epoch, rank) that the plan reads, and how many of them it computes on.
+/// Samples per (epoch, rank) that the plan reads, and the number of samples that it computes on.
 fn planned(path: &str) -> (BTreeMap<String, Vec<u64>>, usize) {
     let said = solo(&["plan", path, "--ranks", "4", "--format", "jsonl"]).ok();
     let (mut reads, mut computed) = (BTreeMap::<String, Vec<u64>>::new(), 0);
@@ -53,9 +53,9 @@ fn files_on_disk_are_read_as_planned_in_every_shuffled_epoch() {
     let facts = train(&path, &out, &[]);
     let (reads, computed) = planned(&path);
     assert_eq!(facts["samples"], serde_json::to_value(&reads).unwrap());
-    // 66 files on 4 ranks: 16 each, 8 batches of 2.
+    // With 66 files on 4 ranks, each rank reads 16 files in 8 batches of 2.
     assert_eq!(computed, 2 * 64);
-    // Beside them the batch that warms up, before each epoch and after the last.
+    // In addition, the warm-up batch is read before each epoch and after the last.
     assert_eq!(facts["ops"]["sample"], 2 * 64 + 3 * 4 * 2);
     let summary = json(&out.join("summary.json"));
     assert_eq!(summary["num_accelerators"], 4);
@@ -73,12 +73,12 @@ fn objects_stream_through_the_windows_of_every_lane_and_nothing_is_read_twice() 
     let (reads, computed) = planned(&path);
     assert_eq!(facts["samples"], serde_json::to_value(&reads).unwrap());
     assert_eq!(computed, 2 * 64);
-    // Whole objects: one request each, no look at a header first.
+    // Objects are read whole with one request each, without reading a header first.
     assert_eq!(facts["ops"]["get"], facts["ops"]["sample"]);
     assert_eq!(facts["ops"].get("get_range"), None);
 }
 
-/// The bundled DLRM workload with a thousandth of its rows: 8 files of 16 row groups of 200 columns.
+/// The bundled DLRM workload with a thousandth of its rows: 8 files with 16 row groups of 200 columns.
 fn dlrm<'a>(verb: &[&'a str], data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let scaled = [
         "mlperf-v3/dlrm_b200",
@@ -115,12 +115,12 @@ fn dlrm_asks_for_the_row_groups_that_the_plan_says_on_disk_and_for_eight_togethe
     let local = folder.path().join("data");
     let local = local.to_str().unwrap();
     let footers = row_groups(local, local, 1, &[]);
-    // Longer than 64 KiB, hence two reads each; for the epoch and for what warms up after it.
-    // What warms up may still be under way when the run ends.
+    // The footers are longer than 64 KiB and need two reads each, for the epoch and for the warm-up after it.
+    // The warm-up may still be in progress when the run ends.
     let setup = footers["setup"].as_u64().unwrap();
     assert!(footers.as_object().unwrap().len() == 1 && (2 * 8..=2 * 2 * 8).contains(&setup), "{footers}");
     let server = Server::start(2, &[]);
-    // The seed makes the same files there.
+    // The same seed generates the same files there.
     let footers = row_groups("s3://bucket/dlrm", local, 8, &["--registry", server.registry()]);
     let read = footers["setup"].as_u64().unwrap();
     assert!((8..=16).contains(&read), "{footers}: one request each, again only for files dealt anew");

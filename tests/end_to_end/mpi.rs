@@ -1,11 +1,11 @@
-//! Which MPI library the ranks of a launcher take, and what they say where there is none.
+//! The MPI library that the ranks of a launcher open, and the error if there is none.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Said, binary, json, mpirun, solo, solo_with};
 
-/// A launcher's variables, as a process of a world of four sees them.
+/// Environment variables of a launcher in a process of a world of four ranks.
 const OPEN_MPI: [(&str, &str); 2] = [("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "0")];
 const HYDRA: [(&str, &str); 2] = [("PMI_SIZE", "4"), ("PMI_RANK", "1")];
 
@@ -20,7 +20,7 @@ fn workload(folder: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A library that calls itself this, made by the C compiler that linked this test.
+/// Builds a library with this name, using the C compiler that linked this test.
 fn library(folder: &Path, version: &str) -> String {
     let folder = folder.join(version.replace(' ', "-"));
     std::fs::create_dir(&folder).unwrap();
@@ -58,7 +58,7 @@ fn the_library_of_a_run_is_in_its_log_and_its_traces() {
         let library = &trace.header.host_facts["mpi"];
         assert!(library.contains(version) && library.contains("libmpi"), "{library}");
     }
-    // One rank under the launcher is a world of MPI, too; alone it is not.
+    // A single rank under a launcher is a world of MPI as well; without a launcher it is not.
     let (one, alone) = (folder.path().join("one"), folder.path().join("alone"));
     assert!(mpirun(1, &["replay", &path, "--output", one.to_str().unwrap()]).ok().err.contains("World: 1 rank"));
     solo(&["replay", &path, "--output", alone.to_str().unwrap()]).ok();
@@ -85,7 +85,7 @@ fn a_library_that_cannot_be_used_is_named_with_its_reason() {
     let half = library(folder.path(), "MPICH Version: 4.0.2");
     with(&half, &HYDRA).failed(5, &[&half, "it has no MPI_Init_thread"]);
     with("/no/such/libmpi.so", &OPEN_MPI).failed(5, &["/no/such/libmpi.so", "cannot open shared object"]);
-    // The flag counts before the variable, and needs no launcher with `--comm mpi`.
+    // The option takes precedence over the variable, and needs no launcher with `--comm mpi`.
     let env = [("DLIO_RS_MPI", "/no/such/libmpi.so")];
     solo_with(&env, &["replay", &path, "--comm", "mpi", "--mpi", &platform]).failed(5, &["Platform MPI 9.1"]);
     solo_with(&env, &["replay", &path, "--comm", "mpi"]).failed(5, &["/no/such/libmpi.so"]);

@@ -1,4 +1,4 @@
-//! Nothing that a user names is ignored without a word: places, schemes, endpoints, worlds, units, settings.
+//! Nothing that a user sets is ignored silently: locations, schemes, endpoints, worlds, units, settings.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ fn yaml(folder: &Path, more: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// One run into `out` of a folder.
+/// Runs a workload with the output folder `out`.
 fn run(folder: &Path, env: &[(&str, &str)], words: &[&str]) -> Said {
     let (path, out) = (yaml(folder, ""), folder.join("out"));
     solo_with(env, &[&["run", &path, "--output", out.to_str().unwrap()], words].concat())
@@ -215,7 +215,7 @@ fn endpoint_region_and_keys_of_an_aws_profile_go_together() {
         said.err
     );
     run(folder.path(), &env("other"), &data).failed(2, &["AWS_PROFILE", "[profile other]"]);
-    // Local data ask no profile.
+    // Local data need no AWS profile.
     run(folder.path(), &env("other"), &[]).ok();
 }
 

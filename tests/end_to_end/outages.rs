@@ -1,4 +1,4 @@
-//! Endpoints that go away, stay silent or come back, and credentials that end.
+//! Endpoints that fail, stay silent or return, and credentials that expire.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use super::support::{Said, Server, binary, clean, json, mpirun_command, solo_wit
 const KEYS: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_EC2_METADATA_DISABLED", "true")];
 
-/// A workload on S3, its data on a server that keeps them in a folder.
+/// A workload on S3, with its data on a server that stores them in a folder.
 struct Run {
     folder: tempfile::TempDir,
     yaml: String,
@@ -130,7 +130,7 @@ fn an_endpoint_that_accepts_and_never_answers_is_named_before_the_run() {
     assert!(said.err.contains(&format!("nothing has come from {uri} for 3 s")), "{}", said.err);
 }
 
-/// Gives out credentials that end two seconds later; counts how often it was asked.
+/// Serves credentials that expire after two seconds, and counts the requests.
 fn issuer() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/credentials", listener.local_addr().unwrap());
@@ -172,7 +172,7 @@ fn credentials_that_end_are_renewed_on_every_rank() {
         .env("HOME", "/nonexistent");
     let said = Said::from(command.output().unwrap()).ok();
     assert!(!said.err.contains("cannot renew"), "{}", said.err);
-    // Once for the run, once for the proof of rank 1, and again on both.
+    // One request is for the run, one for the check of rank 1, and both ranks renew.
     let asked = asked.load(Ordering::Relaxed);
     assert!(asked >= 4, "asked {asked} times");
 }

@@ -1,4 +1,4 @@
-//! Output folders: made for one run, locked while it writes, replaced as `run.json` lists them, and never otherwise.
+//! Output folders are created for one run, locked while it writes, and only the files in `run.json` are replaced.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use crate::support::{
     assert_ended, binary, clean, json, mpirun, mpirun_command, ranks_of, signal, solo, tree, wait_at_most,
 };
 
-/// A small data set on disk, generated, and a workload that reads it.
+/// A small generated dataset on disk, and a workload that reads it.
 struct Place {
     folder: tempfile::TempDir,
     yaml: String,
@@ -39,7 +39,7 @@ impl Place {
         [&["replay", &self.yaml, "--output", out.to_str().unwrap()], more].concat()
     }
 
-    /// Starts a long run into a folder and waits until it measures.
+    /// Starts a long run with an output folder and waits until it measures.
     fn long(&self, out: &Path) -> Child {
         let mut command = Command::new(binary());
         clean(command.args(self.replay(out, &["train.computation_time=0.2", "train.epochs=100"])));

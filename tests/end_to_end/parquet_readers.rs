@@ -1,10 +1,10 @@
-//! Parquet data sets under the programs that read them: the readers of the MLPerf fork, pyarrow, `DuckDB` and Polars.
+//! Parquet datasets in independent readers: the readers of the MLPerf fork, pyarrow, `DuckDB` and Polars.
 
 use std::path::Path;
 
 use crate::support::{python, solo};
 
-/// Flux and DLRM with fewer and smaller columns, the column of bytes of other workloads, and every type.
+/// Flux and DLRM with fewer and smaller columns, the byte column of other workloads, and every type.
 const SCHEMAS: [(&str, &str); 4] = [
     (
         "flux",

@@ -1,10 +1,10 @@
-//! Launchers, and what happens to the world when one rank fails.
+//! Launchers, and the end of the world when one rank fails.
 
 use std::time::Duration;
 
 use crate::support::{assert_ended, binary, mpirun, mpirun_command, ranks_of, signal, solo, solo_with, wait_at_most};
 
-/// Waits until so many ranks are in the middle of their reads, and their traces tell.
+/// Waits until the traces of a number of ranks show that they are reading.
 fn wait_for_reads(out: &std::path::Path, ranks: usize) {
     let reads = |trace: &dlio_trace::RankTrace| {
         let mut batches = trace.batches().into_iter().flatten().flatten();
@@ -33,7 +33,7 @@ fn yaml(folder: &std::path::Path) -> String {
 
 #[test]
 fn a_launcher_that_the_mpi_library_does_not_see_is_an_error_that_names_both() {
-    // What a process looks like to us when another MPI's mpirun started it.
+    // The environment of a process that the mpirun of another MPI has started.
     let folder = tempfile::tempdir().unwrap();
     let path = yaml(folder.path());
     let env = [("PMI_SIZE", "4"), ("PMI_RANK", "0")];
@@ -88,7 +88,7 @@ fn an_interrupted_run_ends_at_once_and_keeps_its_trace() {
     solo(&["analyze", out.to_str().unwrap(), "--no-files"]).ok();
 }
 
-/// Nobody wrote the data: the error tells which file a rank began with, and that must be the one of numpy's shuffle.
+/// The dataset does not exist, so the error names the first file of a rank, which must be the first one of numpy's shuffle.
 #[test]
 fn a_shuffled_list_of_millions_of_files_is_shared_by_the_ranks_and_leads_to_the_same_files() {
     const FILES: u32 = 2_100_000;
@@ -105,7 +105,7 @@ fn a_shuffled_list_of_millions_of_files_is_shared_by_the_ranks_and_leads_to_the_
     dlio_plan::numpy::Mt19937::new(43).shuffle(&mut list);
     let said = mpirun(3, &["replay", path.to_str().unwrap(), "--no-preflight"]);
     assert_eq!(said.code, Some(4), "{}", said.err);
-    // The three ranks begin in three parts of the list, a second thread of each further on.
+    // The three ranks begin in three parts of the list, and the second thread of each rank begins further on.
     let begins: Vec<String> = [0, FILES / 3, 2 * FILES / 3, FILES / 6]
         .iter()
         .map(|place| format!("img_{:07}_of_{FILES}.npz", list[*place as usize]))
@@ -119,7 +119,7 @@ fn ranks_that_fail_at_once_say_so_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = yaml(folder.path());
     solo(&["-q", "generate", &path, "--output", folder.path().join("generated").to_str().unwrap()]).ok();
-    // The first file, at which every run looks before it starts, stays.
+    // The first file is kept, because every run looks it up before it starts.
     let data = folder.path().join("data/train");
     for entry in std::fs::read_dir(&data).unwrap() {
         let file = entry.unwrap().path();

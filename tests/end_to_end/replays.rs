@@ -1,4 +1,4 @@
-//! Traces that are done again.
+//! Replays of traces.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use dlio_event::{Event, Nanos, OpKind, TimeSource as _};
 
 use crate::support::{Said, Server, events, json, mpirun, solo, solo_with};
 
-/// A small run of two ranks with its trace, in `folder`.
+/// Runs a small workload on two ranks and keeps its trace in `folder`.
 fn recorded(folder: &Path) {
     let data = format!("dataset.data_folder={}", folder.join("data").display());
     let out = folder.join("out");
@@ -68,9 +68,9 @@ fn a_recording_of_our_own_run_replays_with_every_operation_and_byte_on_any_numbe
             .sum::<u64>()
     };
     assert_eq!(size("copy"), size("data"));
-    // The run wrote its data set, and read it whole and the directories of its archives.
+    // The run wrote its dataset, and read its files and the directories of its archives completely.
     assert!(operations[0].1.as_u64().unwrap() >= 2 * size("data"));
-    // The trace of a replay is a trace: it replays too.
+    // The trace of a replay can be replayed as well.
     let closed = ["--timing", "closed", "--repeat", "2", "--op", "read"];
     let again = [
         "replay",
@@ -102,7 +102,7 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
     solo(&["replay", "unet3d_h100", "--speed", "2"]).failed(2, &["no folder with a trace", "unet3d_h100 is none"]);
     solo(&["replay", "/no/such/trace"]).failed(2, &["there is no /no/such/trace"]);
     solo(&["replay", "/no/such.parquet"]).failed(6, &["/no/such.parquet"]);
-    // One rank's file is a trace; the replay must not take its place either.
+    // The file of one rank is a trace; the replay must not overwrite it either.
     let file = at.join("out/trace/rank-00001.parquet");
     let file = ["replay", file.to_str().unwrap(), "--op", "read", "--timing", "asap", "--output"];
     solo(&[&file[..], &[at.join("one").to_str().unwrap()]].concat()).ok();
@@ -114,7 +114,7 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
         .failed(7, &["not measured"]);
 }
 
-/// A relay in front of an endpoint that notes when each request came in, on the clock that traces have.
+/// A relay in front of an endpoint that records the arrival time of each request on the clock of traces.
 struct Relay {
     address: String,
     came: Arc<Mutex<Vec<(Nanos, String)>>>,
@@ -139,7 +139,7 @@ impl Relay {
         Self { address, came }
     }
 
-    /// Requests of a method, in the order of their coming.
+    /// Returns the requests of a method in the order of arrival.
     fn of(&self, method: &str) -> Vec<Nanos> {
         let came = self.came.lock().unwrap();
         came.iter().filter(|(_, found)| found == method).map(|(at, _)| *at).collect()
@@ -147,7 +147,7 @@ impl Relay {
 }
 
 fn note(came: &Mutex<Vec<(Nanos, String)>>, bytes: &[u8]) {
-    // A request without a body begins where a piece begins.
+    // A request without a body begins at the beginning of a chunk.
     let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
     if ["GET", "PUT", "HEAD", "DELETE", "POST"].iter().any(|known| known.as_bytes() == method) {
         came.lock().unwrap().push((MonotonicClock.now(), String::from_utf8_lossy(method).into_owned()));
@@ -165,27 +165,26 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// What a trace read, in the order of starts.
+/// Returns the reads of a trace in the order of their starts.
 fn reads(folder: &Path) -> Vec<Event> {
     let mut found: Vec<Event> = events(folder).into_iter().filter(|event| event.kind.is_read()).collect();
     found.sort_unstable_by_key(|event| event.start);
     found
 }
 
-/// One value of each event, in order.
+/// Returns one value of each event, in order.
 fn sorted(events: &[Event], value: impl Fn(&Event) -> Nanos) -> Vec<Nanos> {
     let mut values: Vec<Nanos> = events.iter().map(value).collect();
     values.sort_unstable();
     values
 }
 
-/// The value that a share of all values does not exceed.
+/// Returns the percentile of values for a share between 0 and 1.
 fn quantile(sorted: &[Nanos], percent: usize) -> Nanos {
     sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
 }
 
-/// What `replay.json` says of lateness is within what each read allows: at least `low`, at most `high`; its percentiles are at most
-/// one part in 128 too large.
+/// Checks that the lateness in `replay.json` is between `low` and `high`; its percentiles are at most 1/128 too large.
 fn lateness_is_between(output: &Path, low: &[Nanos], high: &[Nanos]) {
     let found = json(&output.join("replay.json"));
     assert_eq!(found["issue_error_ns"]["count"], low.len(), "{found}");
@@ -226,20 +225,20 @@ fn a_recording_of_files_replays_on_s3_and_the_server_sees_every_request_at_its_m
     assert!(relays.iter().all(|relay| !relay.of("GET").is_empty()), "both endpoints are used");
     let found = json(&output.join("replay.json"));
     assert_eq!(found["bytes_done"], found["bytes_planned"]);
-    // The trace of the replay tells when each read was due: as long after the first one as it was recorded.
+    // The trace of the replay contains the due time of each read: its recorded distance to the first read.
     let done = reads(&output);
     let due = sorted(&done, |event| event.due.unwrap());
     let after: Vec<Nanos> = recorded.iter().map(|event| event.start - recorded[0].start).collect();
     assert_eq!(due.iter().map(|at| at - due[0]).collect::<Vec<_>>(), after, "moments of the schedule");
-    // On the way, each request was seen after its operation began and before that ended; how late it was depends on the machine.
+    // The relay saw each request after the start and before the end of its operation; the lateness depends on the machine.
     let (starts, ends) = (sorted(&done, |event| event.start), sorted(&done, |event| event.end));
     for (number, at) in came.iter().enumerate() {
         assert!(due[number] <= starts[number], "read {number} began before it was due");
         assert!((starts[number]..=ends[number]).contains(at), "request {number} was seen outside of its operation");
     }
 
-    // The trace of that replay names the endpoints: a rule leads one to the other. It holds no openings, only requests, and how late
-    // these were is what the replay says.
+    // The trace of that replay names the endpoints, and a rule maps one to another. It contains no opens, only requests, whose lateness
+    // is in the replay's report.
     for relay in &relays {
         relay.came.lock().unwrap().clear();
     }
@@ -275,7 +274,7 @@ fn the_lateness_that_a_slow_server_causes_is_told() {
         slow.to_str().unwrap(),
     ];
     solo(&[&words[..], &registry[..]].concat()).ok();
-    // One at a time: a read is issued after the one before it has ended, and before its request begins.
+    // With one operation in flight, a read is issued after the previous one has ended and before its request begins.
     let done = reads(&slow);
     assert!(done.iter().all(|event| event.end - event.start >= 20_000_000), "the server is slower than that");
     let ends = std::iter::once(0).chain(done.iter().map(|event| event.end));
@@ -363,7 +362,7 @@ fn a_file_that_was_written_in_its_middle_stays_as_it_is_elsewhere_and_no_object_
 /// Operation, bytes, name, error, thread, and start and end in microseconds.
 type Line<'t> = (&'t str, u64, &'t str, &'t str, u32, u32, u32);
 
-/// Imports an op-log of these lines.
+/// Imports an op-log with these lines.
 fn imported(at: &Path, lines: &[Line<'_>]) -> String {
     let head =
         "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tend\tduration_ns\n";
@@ -404,7 +403,7 @@ fn of_a_whole_object_that_has_grown_the_recorded_bytes_are_read_and_prepare_brin
     assert!(said.err.contains("a difference: 3 read(s)"), "{}", said.err);
     let grown = found("grown");
     assert_eq!((&grown["larger_than_recorded"], &grown["bytes_done"]), (&3.into(), &4_000_000.into()));
-    // The files are those of the recording: nothing but `--in-place` rewrites them.
+    // The files are those of the recording, so only `--in-place` may rewrite them.
     sizes([1_500_000, 1_000_000, 10]);
     let said = replay("left", &["--prepare", "--object", "/a"]).ok();
     assert!(said.err.contains("1 have another size") && said.err.contains("has 1500000 bytes"), "{}", said.err);
@@ -413,7 +412,7 @@ fn of_a_whole_object_that_has_grown_the_recorded_bytes_are_read_and_prepare_brin
     assert!(said.err.contains("3 object(s): 0 written, 2 of another size rewritten, 1 were there"), "{}", said.err);
     assert_eq!(found("prepared")["larger_than_recorded"], 0);
     assert!(names.iter().all(|name| std::fs::metadata(name).unwrap().len() == 1_000_000));
-    // Objects in a bucket, larger by half: the first bytes of each answer, and the connection is not used again.
+    // Objects in a bucket are larger by half: only the first bytes of each response are read, and the connection is not reused.
     let server = Server::start(1, &[]);
     let map = format!("{}=s3://bucket/set", data.display());
     let target = ["--map", &map, "--registry", server.registry()];
@@ -471,7 +470,7 @@ fn a_workload_that_was_recorded_is_recovered_and_runs() {
         assert!((value(key) - expected).abs() < 1e-9, "{key}: {yaml}");
     }
     assert!((value("record_length_bytes") / 262_144.0 - 1.0).abs() < 0.05, "{yaml}");
-    // A busy machine computes for longer than it was told; what was recorded counts, of whatever distribution that is.
+    // A busy machine computes longer than configured; the recorded times are used, whatever their distribution.
     let line = yaml.lines().find(|line| line.trim_start().starts_with("computation_time:")).unwrap();
     let numbers = line.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|word| word.parse::<f64>().ok());
     let told: Vec<f64> = numbers.collect();

@@ -1,4 +1,4 @@
-//! The main job: serve, generate, replay, analyze; numbers that can be checked from outside.
+//! The main sequence of serve, generate, replay and analyze, with numbers that can be verified independently.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ fn endpoints_with_stores_of_their_own_hold_what_the_mapping_gives_them() {
     let out = folder.path().join("out");
     let target = ["--registry", server.registry(), "--output", out.to_str().unwrap()];
     mpirun(2, &[&["-q", "generate", &path], &target[..]].concat()).ok();
-    // Rank r wrote files r, r+2, …; a single rank finds half of them behind the endpoint that it uses alone.
+    // Rank r wrote files r, r+2, …; a single rank finds half of them at the only endpoint that it uses.
     let forced = ["replay", &path, "++storage.use_mpi_endpoint_distribution=true", "reader.read_threads=0"];
     let said = solo(&[&forced[..], &target[..]].concat()).failed(4, &["img_01_of_32.npz"]);
     assert!(said.err.contains("unused are"), "{}", said.err);
@@ -109,7 +109,7 @@ fn endpoints_and_credentials_come_from_the_configuration_or_the_environment() {
 
 #[test]
 fn utilisation_against_a_known_delay_is_what_one_computes_by_hand() {
-    // One inline reader: every step waits for two requests of 40 ms each, one after the other, then computes 80 ms.
+    // With one inline reader, every step waits for two sequential requests of 40 ms each and then computes for 80 ms.
     let server = Server::start(1, &["--delay-ms", "40"]);
     let folder = tempfile::tempdir().unwrap();
     let path = yaml(folder.path(), "");
@@ -118,7 +118,7 @@ fn utilisation_against_a_known_delay_is_what_one_computes_by_hand() {
     let overrides =
         ["reader.read_threads=0", "train.computation_time=0.08", "train.epochs=1", "dataset.num_files_train=24"];
     solo(&[&["-q", "run", &path], &overrides[..], &more[..]].concat()).ok();
-    // How long requests and computation took beyond that is the machine's business: the trace tells, and the rest follows.
+    // The machine may take longer for requests and computation; the trace contains these times, and the expected values follow.
     let mut spans: [Vec<(u64, u64)>; 3] = [OpKind::Fetch, OpKind::Compute, OpKind::Block].map(|kind| {
         let found = events(&out).into_iter().filter(|event| event.kind == kind && event.at.phase == Phase::Train);
         found.map(|event| (event.start, event.end)).collect()
@@ -129,14 +129,14 @@ fn utilisation_against_a_known_delay_is_what_one_computes_by_hand() {
     let [fetched, computed, blocks] = &spans;
     assert_eq!((fetched.len(), computed.len(), blocks.len()), (12, 12, 1));
     assert!(fetched.iter().chain(computed).all(|(start, end)| end - start >= 80_000_000), "{spans:?}");
-    // The first step is not counted.
+    // The first step is excluded.
     let counted: u64 = computed[1..].iter().map(|(start, end)| end - start).sum();
     let outside = computed[0].1 - fetched[0].0;
     let by_hand = 100.0 * counted as f64 / (blocks[0].1 - blocks[0].0 - outside) as f64;
     let summary = json(&out.join("summary.json"));
     let au = summary["metric"]["train_au_mean_percentage"].as_f64().unwrap();
     assert!((au - by_hand).abs() < 1e-6, "AU {au} %, by hand {by_hand} %");
-    // 50 % for the delays alone, where computation takes as long as asked.
+    // The AU is 50 % if requests and computation take exactly the configured time.
     let most = 100.0 * counted as f64 / (counted + 11 * 80_000_000) as f64;
     assert!(au <= most, "AU {au} %, the delays allow {most} %");
 }

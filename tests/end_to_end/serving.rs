@@ -1,4 +1,4 @@
-//! `dlio-rs serve` and its clients: who owns a registry, who waits for whom, folders that nodes do not share, limits.
+//! `dlio-rs serve` and its clients: ownership of a registry, waiting for servers, folders that nodes do not share, limits.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ fn workload(folder: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Waits until `holds`.
+/// Waits until `holds` returns true.
 fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
@@ -25,7 +25,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The announcements in a registry.
+/// Returns the announcements in a registry.
 fn entries(registry: &Path) -> Vec<PathBuf> {
     let Ok(found) = std::fs::read_dir(registry) else { return Vec::new() };
     let mut names: Vec<PathBuf> = found.map(|entry| entry.unwrap().path()).collect();
@@ -34,7 +34,7 @@ fn entries(registry: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// A server that is stopped with the test.
+/// A server that is stopped at the end of the test.
 struct Serving(Child);
 
 impl Serving {
@@ -65,7 +65,7 @@ fn clients_that_start_before_the_registry_exists_wait_for_every_rank() {
     let registry_text = registry.to_str().unwrap();
     let words = ["run", &path, "--registry", registry_text, "--output", out.to_str().unwrap()];
     let client = mpirun_command(2, &words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Long enough for the client to look in vain; nothing is wrong if it is not.
+    // The client usually looks once in vain within this time; the test also passes if it does not.
     std::thread::sleep(Duration::from_millis(500));
     let data = folder.path().join("objects");
     let server = mpirun_command(3, &["serve", "--data", data.to_str().unwrap(), "--registry", registry_text]);
@@ -143,7 +143,7 @@ fn objects_that_do_not_fit_the_memory_are_refused_and_named() {
     solo(&["generate", &path, "--registry", larger.registry(), "--output", out.to_str().unwrap()]).ok();
 }
 
-/// Ranks with a host name, and for `shared` a folder, of their own, as on nodes without a shared file system.
+/// Starts ranks with separate host names and, for `shared`, separate folders, as on nodes without a shared file system.
 fn on_islands(ranks: u32, folder: &Path, shared: &Path, words: &[&str]) -> Said {
     let script = folder.join("island.sh");
     let text = format!(
@@ -170,7 +170,7 @@ fn folders_that_nodes_do_not_share_are_found_and_the_nodes_named() {
     let data = format!("++workload.dataset.data_folder={shared_text}/set");
     let generate = ["generate", &path, &data, "--output", out.to_str().unwrap()];
     on_islands(2, folder.path(), &shared, &generate).failed(3, &["the data folder", "node1", "dlio_rs.node_local"]);
-    // Where it is meant, every node must have the folder, as a mounted disk would be.
+    // If separate folders are intended, every node must have the folder, like a mounted disk.
     for rank in 0..2 {
         std::fs::create_dir(folder.path().join(format!("island-{rank}/set"))).unwrap();
     }
@@ -182,7 +182,7 @@ fn folders_that_nodes_do_not_share_are_found_and_the_nodes_named() {
     }
 }
 
-/// A GET of the list of buckets, signed by curl for a region.
+/// Requests the list of buckets, signed by curl for a region.
 fn list_buckets(endpoint: &str, access_key: &str, secret_key: &str, region: &str) -> String {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--aws-sigv4", &format!("aws:amz:{region}:s3"), "--user", &format!("{access_key}:{secret_key}")]);

@@ -1,4 +1,4 @@
-//! `scripts/setup` on machines that lack things, played by stand-ins of `apt-get`, `cargo` and the installer of Rust.
+//! `scripts/setup` on machines without required programs, emulated by replacements of `apt-get`, `cargo` and the Rust installer.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use crate::support::skipped;
 
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/setup");
 
-/// An executable script in `folder`.
+/// Writes an executable script to `folder`.
 fn script(folder: &Path, name: &str, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(folder).unwrap();
@@ -16,7 +16,7 @@ fn script(folder: &Path, name: &str, text: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A cargo that has every component and this version.
+/// A cargo stand-in with every component and this version.
 fn cargo(folder: &Path, version: &str) {
     script(
         folder,
@@ -25,7 +25,7 @@ fn cargo(folder: &Path, version: &str) {
     );
 }
 
-/// A machine with every tool of the build but Rust, in a folder of its own.
+/// A machine with every build tool except Rust, emulated in a separate folder.
 struct Machine(tempfile::TempDir);
 
 impl Machine {

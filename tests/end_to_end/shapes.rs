@@ -1,4 +1,4 @@
-//! Files that have the workload's names and another shape: read with one warning, or refused.
+//! Files with the workload's names but another shape are read with one warning, or rejected.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::support::{Said, Server, mpirun, python, solo, solo_with};
 const FORMATS: [&str; 10] =
     ["npz", "npy", "hdf5", "tfrecord", "csv", "png", "jpeg", "indexed_binary", "mmap_indexed_binary", "parquet"];
 
-/// Formats whose files tell nothing of shapes that could be refused.
+/// Formats whose files contain no shape that could be rejected.
 const NEVER_REFUSED: [&str; 2] = ["tfrecord", "parquet"];
 
-/// A workload of sixteen files of four samples in `place`.
+/// A workload of sixteen files with four samples each in `place`.
 fn yaml(folder: &Path, place: &str, format: &str) -> String {
     let loader = if format == "tfrecord" { "tensorflow" } else { "pytorch" };
     let path = folder.join("my.yaml");
@@ -25,7 +25,7 @@ fn yaml(folder: &Path, place: &str, format: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// One line of warning, with these parts.
+/// Asserts that there is one warning line that contains these parts.
 fn warned(said: &Said, parts: &[&str]) {
     let lines: Vec<&str> = said.err.lines().filter(|line| line.contains("another shape than the workload")).collect();
     assert_eq!(lines.len(), 1, "{}", said.err);
@@ -110,7 +110,7 @@ fn other_shapes_are_read_from_s3_as_well() {
         ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test".to_owned()),
     ];
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    // Of a map nothing is read, and objects do not tell their size unasked.
+    // Nothing is read from a map, and the size of an object is not known without a request.
     for format in FORMATS.into_iter().filter(|format| *format != "mmap_indexed_binary") {
         let folder = tempfile::tempdir().unwrap();
         let path = yaml(folder.path(), &format!("s3://bucket/{format}"), format);

@@ -1,4 +1,4 @@
-//! Sizes before the first byte: what `plan` says is what is written and read, and what does not fit is refused.
+//! Sizes before the first byte: the sizes in `plan` are written and read, and output that does not fit is rejected.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,12 +7,12 @@ use dlio_event::{OpKind, Phase};
 
 use crate::support::{Said, binary, clean, events, solo, tree};
 
-/// A workload with 12 training and 4 evaluation files; `more` are further keys of its data set.
+/// A workload with 12 training and 4 evaluation files; `more` are further keys of its dataset.
 fn workload(folder: &Path, format: &str, more: &str) -> String {
     let path = folder.join("my.yaml");
     let data = folder.join("data");
     let (loader, framework) = if format == "tfrecord" { ("tensorflow", "tensorflow") } else { ("pytorch", "pytorch") };
-    // An image holds one sample.
+    // An image file holds one sample.
     let samples = if matches!(format, "png" | "jpeg") { 1 } else { 3 };
     let text = format!(
         "model: {{name: t}}\nframework: {framework}\nworkflow: {{generate_data: true, train: true}}\n\
@@ -30,7 +30,7 @@ fn plan(words: &[&str]) -> serde_json::Value {
     serde_json::from_str(&solo(&[&["plan", "--format", "json"], words].concat()).ok().out).unwrap()
 }
 
-/// Bytes of the files below a folder whose names contain this.
+/// Returns the size in bytes of the files below a folder whose names contain this text.
 fn stored(folder: &Path, part: &str) -> u64 {
     tree(folder).iter().filter(|(name, _)| name.contains(part)).map(|(_, bytes)| bytes.len() as u64).sum()
 }
@@ -82,7 +82,7 @@ fn estimates_say_so_and_are_near_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
     for (format, more) in [("csv", ""), ("csv", ", compression: gzip"), ("npz", ", compression: zip")] {
         let path = workload(folder.path(), format, more);
-        // More samples than are encoded to measure the files.
+        // The dataset has more samples than are encoded to measure its files.
         let overrides = ["dataset.record_length_bytes=16384", "dataset.num_samples_per_file=8", "--dialect", "native"];
         solo(
             &[
@@ -134,7 +134,7 @@ fn checkpoints_are_sized_with_their_containers_and_the_least_duration_is_computa
         let out = folder.path().join("out");
         solo(&[&["-q", "run", "--output", out.to_str().unwrap()], &words[..]].concat()).ok();
         let sizes = &plan(&[&words[..], &["--ranks", "1"]].concat())["sizes"];
-        // TensorFlow's file of this name lies in the folder of each checkpoint.
+        // TensorFlow's file of this name is in the folder of each checkpoint.
         assert_eq!(sizes["checkpoint"]["kept_bytes"], stored(&kept, ""), "{framework} {dialect}: {sizes:#}");
         assert_eq!(sizes["checkpoint"]["objects"], tree(&kept).len() as u64 / 3, "{framework} {dialect}");
         let least = sizes["duration"]["at_least_seconds"].as_f64().unwrap();
@@ -157,7 +157,7 @@ fn what_does_not_fit_is_refused_before_the_first_byte() {
         &["the data set in", "are needed and", "are free on", "dataset.data_folder", "dlio_rs.space_check=false"],
     );
     assert!(!folder.path().join("data").exists(), "nothing may be written");
-    // With the override it begins; the limit on the size of a file ends it soon.
+    // With the override the run begins; the limit on the size of files ends it soon.
     let mut command = Command::new("sh");
     let line = format!("ulimit -f 2000; exec {} {} ++dlio_rs.space_check=false", binary(), words.join(" "));
     let said: Said = clean(command.args(["-c", &line]).current_dir(folder.path())).output().unwrap().into();

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the binary, ranks, a server, Python.
+//! Helpers of the end-to-end tests: the binary, ranks, a server, Python.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_dlio-rs")
 }
 
-/// What a finished command said.
+/// Output and exit code of a finished command.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
@@ -22,7 +22,7 @@ impl Said {
         self
     }
 
-    /// It failed with this code, and its error names all of these.
+    /// Asserts that the command failed with this code and that its error contains all of these texts.
     pub(crate) fn failed(self, code: i32, names: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         for name in names {
@@ -42,7 +42,7 @@ impl From<Output> for Said {
     }
 }
 
-/// A clean environment: nothing of the caller's AWS or MPI settings leaks into a test.
+/// Returns a clean environment without the caller's AWS and MPI settings.
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars() {
         let prefixes = ["AWS_", "S3_", "OMPI_", "PMI", "SLURM_", "DLIO_", "RUST_LOG", "WORLD_SIZE", "JOB_COMPLETION"];
@@ -53,26 +53,26 @@ pub(crate) fn clean(command: &mut Command) -> &mut Command {
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1").stdin(Stdio::null())
 }
 
-/// The binary without MPI.
+/// Runs the binary without MPI.
 pub(crate) fn solo(words: &[&str]) -> Said {
     let mut command = Command::new(binary());
     clean(command.args(words)).output().unwrap().into()
 }
 
-/// The binary without MPI, with environment variables.
+/// Runs the binary without MPI, with environment variables.
 pub(crate) fn solo_with(env: &[(&str, &str)], words: &[&str]) -> Said {
     let mut command = Command::new(binary());
     clean(command.args(words)).envs(env.iter().copied()).output().unwrap().into()
 }
 
-/// A command line for `ranks` ranks.
+/// Returns a command line for `ranks` ranks.
 pub(crate) fn mpirun_command(ranks: u32, words: &[&str]) -> Command {
     let mut command = ranks_command(ranks);
     command.arg(binary()).args(words);
     command
 }
 
-/// The rank that a process is, as its launcher told it.
+/// Returns the rank of a process from its launcher's variables.
 pub(crate) fn rank_of(process: u32) -> Option<usize> {
     let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
     let variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
@@ -83,7 +83,7 @@ pub(crate) fn rank_of(process: u32) -> Option<usize> {
     variables.into_iter().find_map(|variable| rank_in(&variable))
 }
 
-/// A launcher of `ranks` ranks, to which the program is added: Open MPI's, or that of `DLIO_TEST_MPI`.
+/// Returns the command of a launcher for `ranks` ranks, without the program: that of Open MPI, or of `DLIO_TEST_MPI`.
 pub(crate) fn ranks_command(ranks: u32) -> Command {
     let mpi = crate::mpis::chosen();
     let mut command = mpi.ranks(ranks as usize);
@@ -92,12 +92,12 @@ pub(crate) fn ranks_command(ranks: u32) -> Command {
     command
 }
 
-/// The binary under `mpirun`.
+/// Runs the binary under `mpirun`.
 pub(crate) fn mpirun(ranks: u32, words: &[&str]) -> Said {
     mpirun_command(ranks, words).output().unwrap().into()
 }
 
-/// A running `dlio-rs serve`, stopped when dropped.
+/// A running `dlio-rs serve`, which is stopped when it is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) registry: PathBuf,
@@ -105,7 +105,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `endpoints` endpoints in one process, objects in memory.
+    /// Starts a server with `endpoints` endpoints in one process and objects in memory.
     pub(crate) fn start(endpoints: usize, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry = folder.path().join("registry");
@@ -144,7 +144,7 @@ impl Server {
         found
     }
 
-    /// The announced endpoints.
+    /// Returns the announced endpoints.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let read =
             |path: &PathBuf| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
@@ -155,7 +155,7 @@ impl Server {
         self.registry.to_str().unwrap()
     }
 
-    /// Ends it with SIGTERM; returns its exit code.
+    /// Ends the server with SIGTERM and returns its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         signal(self.child.id(), "TERM");
         self.child.wait().unwrap().code()
@@ -176,7 +176,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.success(), "kill -{name} {pid}");
 }
 
-/// Waits for a child at most this long; `None`: still running (and then killed).
+/// Waits for a child with a time limit; `None`: it was still running and has been killed.
 pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Option<i32> {
     let deadline = Instant::now() + limit;
     loop {
@@ -191,14 +191,14 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Option<i32> {
     }
 }
 
-/// The processes that `mpirun` has started.
+/// Returns the processes that `mpirun` has started.
 pub(crate) fn ranks_of(mpirun: &Child) -> Vec<u32> {
     let mut ranks: Vec<u32> = descendants(mpirun.id()).into_iter().filter(|pid| rank_of(*pid).is_some()).collect();
     ranks.sort_unstable_by_key(|pid| rank_of(*pid));
     ranks
 }
 
-/// The processes below a process: launchers may have a helper between.
+/// Returns the descendants of a process, because launchers may start a helper process in between.
 fn descendants(process: u32) -> Vec<u32> {
     let found = Command::new("pgrep").args(["-P", &process.to_string()]).output().unwrap();
     let children =
@@ -207,11 +207,11 @@ fn descendants(process: u32) -> Vec<u32> {
     [children, below].concat()
 }
 
-/// No rank is left behind its `mpirun`, which does not wait until the kernel has taken a killed process apart.
+/// Asserts that no rank outlives its `mpirun`, which does not wait until the kernel has removed a killed process.
 pub(crate) fn assert_ended(ranks: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(10);
     for pid in ranks {
-        // Whoever inherits the process may not have asked for its exit status yet.
+        // The process that inherits it may not have collected its exit status yet.
         let ended = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
         while !ended() {
             assert!(Instant::now() < deadline, "rank {pid} is left");
@@ -220,7 +220,7 @@ pub(crate) fn assert_ended(ranks: &[u32]) {
     }
 }
 
-/// Runs a script of `tests/interop` with the packages that `scripts/test` installs; returns the JSON that it prints.
+/// Runs a script of `tests/interop` with the packages that `scripts/test` installs, and returns the JSON that it prints.
 pub(crate) fn python(script: &str, words: &[&str]) -> serde_json::Value {
     let interpreter = std::env::var("DLIO_TEST_PYTHON").unwrap_or_else(|_| {
         let home = std::env::var("HOME").unwrap();
@@ -235,7 +235,7 @@ pub(crate) fn python(script: &str, words: &[&str]) -> serde_json::Value {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.out))
 }
 
-/// Every file below a folder: relative name and bytes.
+/// Returns the relative name and the content of every file below a folder.
 pub(crate) fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -254,12 +254,12 @@ pub(crate) fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// The JSON of a file.
+/// Parses a JSON file.
 pub(crate) fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
-/// What an output folder's trace tells, of all ranks; names are left out.
+/// Returns the trace in an output folder for all ranks, without names.
 pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
     let traces = dlio_trace::read_dir(&output.join("trace")).unwrap();
     let batches = traces.iter().flat_map(|trace| trace.batches().unwrap()).map(Result::unwrap);

@@ -1,4 +1,4 @@
-//! What commands print: results for programs, progress, width, once per world.
+//! Output of commands: JSON results, progress, width, one copy per world.
 
 use std::process::Command;
 
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::support::{Said, Server, binary, clean, mpirun, solo, solo_with};
 
-/// Standard output is one JSON object and nothing else.
+/// Asserts that standard output is exactly one JSON object.
 fn object(said: &Said) -> Value {
     let value: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}:\n{}", said.out));
     assert!(value.is_object(), "{}", said.out);
     value
 }
 
-/// A small workload in a folder of its own; the folder and the words that choose it.
+/// A small workload in a separate folder; returns the folder and the arguments that select it.
 fn workload() -> (tempfile::TempDir, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -95,12 +95,12 @@ fn traces_tell_programs_their_results() {
     assert_eq!((&read["rows"], &read["formats"][0]), (&written["rows"], &Value::from("csv")));
     let repaired = object(&solo(&["trace", "repair", &imported, "--format", "json"]).ok());
     assert_eq!(repaired["files"][0]["cut_bytes"], 0);
-    // The name of a source is told from that of the output.
+    // The name of a source format is distinguished from that of an output format.
     solo(&["trace", "import", &csv, "--out", &path("second"), "--format", "csv"]).ok();
     solo(&["trace", "import", &csv, "--out", &path("third"), "--from", "csv", "--format", "json"]).ok();
 }
 
-/// The trace of a small run.
+/// Returns the trace of a small run.
 fn made_trace(folder: &tempfile::TempDir) -> String {
     let (data, out) = (folder.path().join("data"), folder.path().join("run"));
     let data = format!("dataset.data_folder={}", data.display());
@@ -133,7 +133,7 @@ fn commands_without_ranks_speak_once() {
 fn tables_and_sentences_fit_the_width() {
     let folder = tempfile::tempdir().unwrap();
     let trace = made_trace(&folder);
-    // Paths and keys are never broken.
+    // Paths and keys are never wrapped.
     let fits = |line: &str, width: usize| {
         line.chars().count() <= width || line.split_whitespace().any(|word| word.len() > width / 2)
     };
@@ -169,7 +169,7 @@ fn slow_work_shows_progress_and_fast_work_does_not() {
     let (_folder, rest) = workload();
     let fast = solo(&words("generate", &rest, &[])).ok();
     assert!(!fast.err.contains("ETA"), "{}", fast.err);
-    // Every request is 400 ms late, one after the other.
+    // Every request takes 400 ms, one after the other.
     let server = Server::start(1, &["--delay-ms", "400"]);
     let data = ["dataset.data_folder=s3://slow/data", "++dlio_rs.generate_inflight=1", "--registry", server.registry()];
     let made = solo(&words("generate", &rest, &data)).ok();
@@ -191,7 +191,7 @@ fn a_terminal_has_one_live_line() {
     let run = words("replay", &rest, &["train.epochs=1", "train.computation_time=0.4"]).join(" ");
     let mut command = Command::new("script");
     command.args(["-qec", &format!("stty cols 80; {} {run}", binary())]).arg(&script);
-    // `script` is part of util-linux, as the shell is of the system.
+    // `script` is part of util-linux and available like the shell.
     let said: Said = clean(&mut command).output().unwrap().into();
     let shown = std::fs::read_to_string(&script).unwrap();
     assert_eq!(said.code, Some(0), "{shown}");

@@ -1,4 +1,4 @@
-//! What needs no storage: help, plan, validate, completions.
+//! Commands without storage: help, plan, validate, completions.
 
 use crate::support::solo;
 

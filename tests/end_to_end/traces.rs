@@ -1,4 +1,4 @@
-//! What a run leaves in its trace folder, as others read it.
+//! The trace folder of a run in independent readers.
 
 use std::io::Write;
 
@@ -54,7 +54,7 @@ fn a_torn_trace_is_repaired_for_readers_that_want_its_footer_last() {
     solo(&["trace", "repair", path.to_str().unwrap()]).failed(6, &["rank-00000.parquet"]);
 }
 
-/// Imports a sample, and returns what was said.
+/// Imports a sample and returns the output.
 fn import(sample: &str, out: &std::path::Path) -> String {
     let source = format!("{}/../../traces/{sample}", env!("CARGO_MANIFEST_DIR"));
     solo(&["trace", "import", &source, "--out", out.to_str().unwrap()]).ok().out
@@ -73,7 +73,7 @@ fn traces_of_other_programs_are_imported_analyzed_and_replayed() {
         solo(&["analyze", imported]).ok();
         let again = format!("{}/../../traces/{sample}", env!("CARGO_MANIFEST_DIR"));
         solo(&["trace", "import", &again, "--out", imported]).failed(6, &["holds traces already"]);
-        // Only op-logs name buckets.
+        // Only op-logs contain names of buckets.
         let from = if sample == "op-log" { "s3://" } else { "" };
         let map = format!("{from}={}/", folder.path().join("data").display());
         let output = folder.path().join("replayed");

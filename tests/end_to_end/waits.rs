@@ -1,4 +1,4 @@
-//! Waits of ranks for each other: what is said of them, and what ends them.
+//! Waits of ranks for each other: their reports, and how they end.
 
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,7 @@ use crate::support::{
     Said, assert_ended, binary, clean, mpirun_command, rank_of, ranks_of, signal, solo, solo_with, wait_at_most,
 };
 
-/// A run of three ranks in which one is stopped.
+/// A run of three ranks, one of which is suspended.
 struct Stopped {
     folder: tempfile::TempDir,
     child: Child,
@@ -30,7 +30,7 @@ fn workload(folder: &Path, more: &str) -> String {
 }
 
 impl Stopped {
-    /// Starts a training and stops a rank when all are at work.
+    /// Starts a training and suspends a rank when all ranks are working.
     fn rank(rank: usize, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = workload(folder.path(), "");
@@ -118,7 +118,7 @@ fn a_signal_ends_a_rank_that_waits_for_others_at_once() {
     signal(waiting, "TERM");
     let gone = || std::fs::read_to_string(format!("/proc/{waiting}/stat")).map_or(true, |stat| stat.contains(") Z "));
     while !gone() {
-        // The last resort of a run that does not end by itself comes after 3 s.
+        // A run that does not end by itself is ended after 3 s.
         assert!(sent.elapsed() < Duration::from_secs(2), "rank 2 still waits");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -127,7 +127,7 @@ fn a_signal_ends_a_rank_that_waits_for_others_at_once() {
 #[test]
 fn a_rank_that_hangs_before_the_first_step_is_named_too() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody answers the ranks that look for the bucket.
+    // The ranks look up the bucket, but nothing answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let path = workload(folder.path(), "storage: {storage_type: s3, storage_root: b}\n");
     let endpoint = format!("++workload.storage.storage_options.endpoint_url=http://{}", silent.local_addr().unwrap());
@@ -143,7 +143,7 @@ fn a_rank_that_hangs_before_the_first_step_is_named_too() {
     assert!(said.contains("has been setting up for") && said.contains("(--stall-timeout)"), "{said}");
 }
 
-/// Words that are no Unicode, for the binary under a name of its own.
+/// Arguments that are not Unicode, for the binary under another name.
 fn bytes(program: &Path, words: &[&[u8]]) -> Said {
     let mut command = Command::new(program);
     let words = words.iter().map(|word| std::ffi::OsStr::from_bytes(word));

@@ -1,5 +1,5 @@
-//! What clap cannot know about the command line: values behind a blank that belong to a flag, and what somebody meant who wrote
-//! a key as a flag, a workload as a command, or another program's flag.
+//! Parsing beyond clap: optional values behind a blank, and suggestions for keys written as flags, workloads written as commands,
+//! and flags of other programs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use dlio_config::{has_key, nearest_key, vocabulary::Dialect};
 
 use dlio_run::resolve::suggest;
 
-/// What `--overwrite` may be followed by.
+/// Values of `--overwrite`.
 const OVERWRITES: [&str; 3] = ["data", "output", "all"];
 
-/// Flags of other programs, and what says the same here.
+/// Flags of other programs, and their equivalents.
 const FOREIGN: &[(&str, &str)] = &[
     ("--host", "--listen HOST:PORT"),
     ("--port", "--listen HOST:PORT"),
@@ -31,8 +31,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("--debug", "-vv"),
 ];
 
-/// The words as clap is to read them: `--overwrite data` is `--overwrite=data`, unless something of that name lies here, which may be
-/// the trace or the configuration. `--version --verbose` is found beforehand, because clap ends at the first of the two.
+/// Prepares the arguments for clap: `--overwrite data` becomes `--overwrite=data`, unless a file or folder has that name, which may be
+/// the trace or the configuration. `--version --verbose` is detected here, because clap stops at the first of the two.
 pub(crate) fn words(words: impl Iterator<Item = OsString>) -> Words {
     let mut all: Vec<OsString> = Vec::new();
     for word in words {
@@ -50,7 +50,7 @@ pub(crate) fn words(words: impl Iterator<Item = OsString>) -> Words {
     long_version(&all).unwrap_or(Words::Parse(all))
 }
 
-/// Whether the words are `--version --verbose`, beside which the MPI library may be named: its file, if it is.
+/// Detects `--version --verbose`, optionally with `--mpi FILE`.
 fn long_version(all: &[OsString]) -> Option<Words> {
     let (mut version, mut verbose, mut mpi) = (false, false, None);
     let mut words = all.iter().skip(1).map(|word| word.to_string_lossy());
@@ -68,15 +68,15 @@ fn long_version(all: &[OsString]) -> Option<Words> {
     (version && verbose).then_some(Words::LongVersion(mpi))
 }
 
-/// What the words amount to.
+/// The prepared arguments.
 pub(crate) enum Words {
-    /// For clap.
+    /// Arguments for clap.
     Parse(Vec<OsString>),
     /// `--version --verbose`, with the MPI library of `--mpi`.
     LongVersion(Option<PathBuf>),
 }
 
-/// Puts what helps in the place of clap's tips.
+/// Replaces clap's suggestions with better ones.
 pub(crate) fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -89,7 +89,7 @@ pub(crate) fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error 
             if tip.is_some() {
                 error.remove(ContextKind::SuggestedArg);
             }
-            // To pass a flag "as a value" helps nobody: no word of ours begins with a dash.
+            // Clap suggests passing the flag as a value, but no value here begins with a dash.
             error.remove(ContextKind::Suggested);
             tip
         }
@@ -109,7 +109,7 @@ pub(crate) fn advise(mut error: clap::Error, words: &[OsString]) -> clap::Error 
     error
 }
 
-/// What an unknown flag stands for: a key, or another program's flag.
+/// Returns a suggestion for an unknown flag that is a key or a flag of another program.
 fn flag_tip(flag: &str, words: &[OsString]) -> Option<String> {
     let name = flag.split('=').next().unwrap_or(flag);
     let command = words.get(1).and_then(|word| word.to_str());
@@ -129,7 +129,7 @@ fn flag_tip(flag: &str, words: &[OsString]) -> Option<String> {
     known.into_iter().find(|(foreign, _)| *foreign == name).map(|(_, here)| format!("here: {here}"))
 }
 
-/// The value of a flag among the words: behind its `=`, or the next word.
+/// Returns the value of a flag: the text after `=`, or the next argument.
 fn value_of(flag: &str, words: &[OsString]) -> Option<String> {
     let at = words.iter().position(|word| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag)))?;
     let word = words[at].to_str()?;
@@ -137,7 +137,7 @@ fn value_of(flag: &str, words: &[OsString]) -> Option<String> {
     word.split_once('=').map(|(_, value)| value).or_else(next).map(str::to_owned)
 }
 
-/// What a word that is no command may be: a configuration, an override or a trace whose command is missing.
+/// Returns a suggestion for a word that is not a command: a configuration, an override or a trace without a command.
 fn command_tip(word: &str) -> Option<String> {
     let path = Path::new(word);
     let is_yaml = matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"));
@@ -202,8 +202,7 @@ mod tests {
         assert_eq!(command_tip("replai"), None);
     }
 
-    /// The command lines among the examples of a help text, as a shell would divide them; `mpirun` and what is done with the output
-    /// are left out.
+    /// Returns the command lines among the examples of a help text, split like a shell, without `mpirun` and redirections.
     fn examples(help: &str) -> Vec<Vec<String>> {
         let (_, text) = help.split_once("Examples:\n").unwrap_or_default();
         let text = text.replace("\\\n", " ");

@@ -1,4 +1,4 @@
-//! How much memory this process may take: the machine's, or what its control group leaves of it.
+//! The memory that this process may use: that of the machine, or the limit of its control group.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use dlio_event::quantity::bytes;
 use crate::quantity::Size;
 use dlio_run::failure::Failure;
 
-/// What of the available memory objects may take where nothing else is said.
+/// Default share of the available memory for objects.
 const SHARE: f64 = 0.8;
 
-/// The limit of one serving process: bytes as they are given, a share of what is available to the ranks of this node
-/// together. `None`: it cannot be found out.
+/// Returns the memory limit of one serving process in bytes: a given size, or a share of the memory that is available to all ranks
+/// of this node. `None`: the available memory is unknown.
 ///
 /// # Errors
-/// More bytes than the machine has.
+/// The size is larger than the machine's memory.
 pub(crate) fn limit(asked: Option<Size>, place: &Place) -> Result<Option<u64>, Failure> {
     let share = match asked {
         Some(Size::Bytes(limit)) => return at_most(limit, total(Path::new("/"))).map(Some),
@@ -27,7 +27,7 @@ pub(crate) fn limit(asked: Option<Size>, place: &Place) -> Result<Option<u64>, F
     Ok(Some((available as f64 * share / f64::from(place.local_size.max(1))) as u64))
 }
 
-/// A limit that the machine can keep: one that it cannot would end in the kernel's choice of a process.
+/// Returns a limit that the machine can hold; beyond it the kernel would kill a process.
 fn at_most(limit: u64, total: Option<u64>) -> Result<u64, Failure> {
     match total {
         Some(total) if limit > total => Err(Failure::usage(format_args!(
@@ -39,13 +39,13 @@ fn at_most(limit: u64, total: Option<u64>) -> Result<u64, Failure> {
     }
 }
 
-/// Memory of the machine, in bytes.
+/// Returns the memory of the machine in bytes.
 fn total(root: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     line_of(&text, "MemTotal:")
 }
 
-/// Memory that can still be taken without swapping, in bytes: the least of the machine's and every enclosing group's.
+/// Returns the memory that is available without swapping in bytes: the minimum over the machine and all enclosing control groups.
 fn available(root: &Path) -> Option<u64> {
     let of_machine = std::fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| meminfo(&text));
     let of_groups = groups(root).into_iter().filter_map(|folder| left_of_group(&folder));
@@ -56,13 +56,13 @@ fn meminfo(text: &str) -> Option<u64> {
     line_of(text, "MemAvailable:")
 }
 
-/// A line of `/proc/meminfo`, in bytes.
+/// Returns a value of `/proc/meminfo` in bytes.
 fn line_of(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib.saturating_mul(1024))
 }
 
-/// Folders of the process's memory group and of all around it, in either version of the interface.
+/// Returns the folders of the process's memory control group and of its parents, for both versions of the interface.
 fn groups(root: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut folders = Vec::new();
@@ -74,7 +74,7 @@ fn groups(root: &Path) -> Vec<PathBuf> {
             list if list.split(',').any(|name| name == "memory") => root.join("sys/fs/cgroup/memory"),
             _ => continue,
         };
-        // In a container the path may be the host's; its own group is then the top one.
+        // In a container the path may be that of the host; the container's own group is then the root.
         let inner = top.join(path.trim_start_matches('/'));
         folders.extend(inner.ancestors().take_while(|folder| folder.starts_with(&top)).map(Path::to_path_buf));
         folders.push(top);
@@ -82,7 +82,7 @@ fn groups(root: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// What a group's limit leaves; page cache that can be dropped counts as free. `None`: it has no limit.
+/// Returns the memory that a group's limit leaves in bytes; page cache that can be dropped counts as free. `None`: there is no limit.
 fn left_of_group(folder: &Path) -> Option<u64> {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();

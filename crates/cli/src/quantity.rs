@@ -1,22 +1,22 @@
-//! Values of flags with their units: clap's parsers for times, sizes and numbers of things.
+//! Parsers of option values with units: times, sizes and counts.
 
 use std::time::Duration;
 
 use dlio_event::quantity::Unit;
 
-/// A size: a number of bytes, or a share of what there is.
+/// A size in bytes, or as a share of the available amount.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Size {
     /// Bytes.
     Bytes(u64),
-    /// A share, from 0 to 1.
+    /// A share between 0 and 1.
     Share(f64),
 }
 
-/// Reads a size: `8GiB`, `500MB`, `50%`, `1073741824`.
+/// Parses a size such as `8GiB`, `500MB`, `50%` or `1073741824` (bytes).
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn size(text: &str) -> Result<Size, String> {
     const EXPECTED: &str =
         "expected a size above 0 with a unit, for example 8GiB, 500MiB, 20GB, or a share of the memory such as 50%";
@@ -32,27 +32,27 @@ pub(crate) fn size(text: &str) -> Result<Size, String> {
     Ok(Size::Bytes(bytes as u64))
 }
 
-/// Reads a time: `60` and `60s` are seconds, `500ms`, `2m` and `1h` what they say.
+/// Parses a time such as `60` or `60s` (seconds), `500ms`, `2m` or `1h`.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     duration(text, 1.0)
         .ok_or_else(|| "expected a time, 0 or more, for example 60s, 500ms, 2min; a number alone is seconds".to_owned())
 }
 
-/// As [`time`], in seconds.
+/// Parses a time like [`time`] and returns seconds.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     time(text).map(|time| time.as_secs_f64())
 }
 
-/// As [`time`], and not 0.
+/// Parses a time like [`time`] that must not be 0.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn time_above_zero(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("expected a time above 0, for example 30s".into()),
@@ -60,20 +60,20 @@ pub(crate) fn time_above_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// As [`time`], for flags whose numbers alone are milliseconds.
+/// Parses a time like [`time`], but plain numbers are milliseconds.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn milliseconds(text: &str) -> Result<Duration, String> {
     duration(text, 1e-3).ok_or_else(|| {
         "expected a time, 0 or more, for example 5, 5ms, 0.1s; a number alone is milliseconds".to_owned()
     })
 }
 
-/// Reads a number of things, 1 or more: `500`, `10k`, `2M`.
+/// Parses a count of at least 1, such as `500`, `10k` or `2M`.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let whole = Unit::Count.value_or(text, 1.0).filter(|count| (1.0..9e15).contains(count) && count.fract() == 0.0);
     let whole = whole.ok_or("expected a whole number from 1 on, for example 8, 10k, 2M")?;
@@ -81,10 +81,10 @@ pub(crate) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     T::try_from(whole as u64).map_err(|_| format!("{text} is more than this number can be"))
 }
 
-/// Reads a number of operations in flight, from 1 to 4096.
+/// Parses a number of operations in flight between 1 and 4096.
 ///
 /// # Errors
-/// What was expected.
+/// Returns a description of the expected value.
 pub(crate) fn inflight(text: &str) -> Result<u32, String> {
     count(text).ok().filter(|count| *count <= 4096).ok_or_else(|| "expected a whole number from 1 to 4096".to_owned())
 }

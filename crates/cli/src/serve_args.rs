@@ -1,4 +1,4 @@
-//! The flags of `serve`.
+//! The options of `serve`.
 
 use std::path::PathBuf;
 
@@ -10,51 +10,51 @@ use crate::location::local_path;
 #[command(group = clap::ArgGroup::new("store").required(true))]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct ServeArgs {
-    /// Keep objects in memory; they are gone when the server ends.
+    /// Keep objects in memory; they are lost when the server ends.
     #[arg(long, group = "store")]
     pub(crate) memory: bool,
     /// Keep objects in this directory; when its disk is full, writes are answered with 507.
     #[arg(long, value_name = "DIR", group = "store", value_parser = local_path())]
     pub(crate) data: Option<PathBuf>,
-    /// Memory that objects may take in each process, such as `8GiB` or `50%` of what the node has available for its
-    /// ranks together; what does not fit is answered with 507. Default: 80% of what is available at the start.
+    /// Memory for objects in each process, such as `8GiB`, or `50%` of the memory that is available to all ranks of the
+    /// node; writes beyond it are answered with 507. Default: 80% of the memory that is available at the start.
     #[arg(long, value_name = "SIZE", requires = "memory", value_parser = crate::quantity::size)]
     pub(crate) memory_limit: Option<crate::quantity::Size>,
-    /// Announce the endpoints in this directory, where clients find them with `--registry`. It is refused while
-    /// another running server has it.
+    /// Announce the endpoints in this directory, where clients find them with `--registry`. Refused while another
+    /// running server uses the directory.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) registry: Option<PathBuf>,
-    /// Announce the endpoints beside those of other running servers; clients use all of them together.
+    /// Add the endpoints to those of other running servers; clients use all of them.
     #[arg(long, requires = "registry")]
     pub(crate) add: bool,
-    /// Address to listen on (also `--bind`); port 0 picks a free one; with `--endpoints N` the next N−1 ports follow.
+    /// Address to listen on (also `--bind`); port 0 picks a free port; with `--endpoints N` the next N−1 ports are used as well.
     #[arg(long, alias = "bind", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
-    /// Host name or address that clients are told; default: the listening address.
+    /// Host name or address in the announced endpoints; default: the listening address.
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
-    /// Domain whose subdomains are buckets (`BUCKET.DOMAIN`), beside `localhost`, for clients that do not name buckets in the
-    /// path. Repeatable.
+    /// Domain whose subdomains are buckets (`BUCKET.DOMAIN`), in addition to `localhost`, for clients with virtual-hosted
+    /// requests. Repeatable.
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Vec<String>,
     /// Ports per process.
     #[arg(long, value_name = "N", default_value = "1", value_parser = crate::quantity::count::<u16>)]
     pub(crate) endpoints: u16,
-    /// Give each endpoint a store of its own.
+    /// Give each endpoint its own object store.
     #[arg(long)]
     pub(crate) separate: bool,
-    /// Access key; default: `AWS_ACCESS_KEY_ID`, else the registry's, else a new pair is made: it is left in the registry,
-    /// readable by its owner alone, or printed after the endpoints where there is no registry.
+    /// Access key; default: `AWS_ACCESS_KEY_ID`, then the registry's key, then a new key pair, which is stored in the
+    /// registry (readable by its owner only) or, without a registry, printed after the endpoints.
     #[arg(long, value_name = "KEY", requires = "secret_key")]
     pub(crate) access_key: Option<String>,
     /// Secret key; default: `AWS_SECRET_ACCESS_KEY`.
     #[arg(long, value_name = "SECRET", requires = "access_key")]
     pub(crate) secret_key: Option<String>,
-    /// Further users, each with buckets of their own: a file in the form of the AWS CLI's `credentials`, whose sections
-    /// name users and hold their key pairs. A section `dlio-rs` is another key pair of the server's own user.
+    /// File with further users, each with their own buckets, in the format of the AWS CLI's `credentials`: each section
+    /// names a user and holds a key pair. The section `dlio-rs` is another key pair of the server's own user.
     #[arg(long, value_name = "FILE", value_parser = local_path())]
     pub(crate) users: Option<PathBuf>,
-    /// Time by which every answer is delayed, as a storage of known latency would: `5` and `5ms` are milliseconds.
+    /// Delay of every response, to emulate storage with a known latency; `5` and `5ms` both mean milliseconds.
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = crate::quantity::milliseconds)]
     pub(crate) delay_ms: std::time::Duration,
     /// Trouble for some requests, words with commas: `ms=N` later, bodies that share `bytes=N` per second at each endpoint, `refuse`d with 503, or
@@ -62,35 +62,35 @@ pub(crate) struct ServeArgs {
     /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
     #[arg(long, value_name = "RULE")]
     pub(crate) trouble: Vec<dlio_server::Trouble>,
-    /// Entity tags of objects: `md5` as S3's, which clients may compare with what they sent; `opaque` ones cost no time
-    /// and look like no digest, for benchmarks.
+    /// Entity tags of objects: `md5` like S3, so that clients can compare them with their data, or `opaque`, which takes
+    /// no CPU time, for benchmarks.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = EtagArg::Md5)]
     pub(crate) etag: EtagArg,
-    /// Do not force objects to stable storage before they are acknowledged (directory only).
+    /// Acknowledge writes without fsync (with `--data` only).
     #[arg(long)]
     pub(crate) no_fsync: bool,
-    /// Close a connection on which half a request has come and nothing more for this long.
+    /// Close a connection that has sent an incomplete request and then nothing for this long.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::quantity::time_above_zero)]
     pub(crate) request_timeout: std::time::Duration,
-    /// How endpoints, and a key pair that was made, are printed.
+    /// Output format of the endpoints and of a new key pair.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: ServeFormat,
 }
 
-/// How a server prints where it is.
+/// Output format of the server's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ServeFormat {
-    /// One URL a line; a key pair as lines for the environment.
+    /// One URL per line, and a new key pair as environment variables.
     Text,
-    /// One JSON object in one line: `endpoints`, and `access_key_id` and `secret_access_key` of a pair that was made.
+    /// One JSON object on one line: `endpoints`, and `access_key_id` and `secret_access_key` of a new key pair.
     Json,
 }
 
-/// What entity tags are made of.
+/// Content of entity tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum EtagArg {
-    /// MD5 of the object, or of its parts' MD5s.
+    /// MD5 of the object, or of the MD5s of its parts.
     Md5,
-    /// Nothing that is computed of the object.
+    /// A value that does not depend on the object's content.
     Opaque,
 }

@@ -4,80 +4,80 @@ use clap::{Args, ValueEnum};
 use dlio_plan::replay::{Late, Mapping, Timing};
 use dlio_run::replay::options::TraceOptions;
 
-/// Options of a replayed trace; there are none unless they are given.
+/// Options of a replayed trace; an option that is not given has no value.
 #[derive(Debug, Args, Default, PartialEq)]
 #[command(next_help_heading = "When the argument is a folder with a trace")]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(crate) struct TraceReplayArgs {
-    /// When operations are issued; default: open.
+    /// When operations are issued; default: `open`.
     #[arg(long, value_enum)]
     timing: Option<TimingArg>,
-    /// What happens to operations that are more than 10 ms late, with open timing; default: catch-up.
+    /// With `--timing open`, treatment of operations that are more than 10 ms late; default: `catch-up`.
     #[arg(long, value_enum)]
     late: Option<LateArg>,
-    /// How recorded ranks come to the ranks of the replay; default: block.
+    /// Assignment of recorded ranks to the ranks of the replay; default: `block`.
     #[arg(long, value_enum)]
     mapping: Option<MappingArg>,
-    /// Factor by which time runs faster than recorded.
+    /// Factor by which the replay runs faster than the recording.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) speed: Option<f64>,
-    /// First moment, counted from the trace's first event: `90`, `90s`, `1.5min`.
+    /// Start of the replayed interval, counted from the first event of the trace: `90`, `90s`, `1.5min`.
     #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
     pub(crate) from: Option<f64>,
-    /// First moment that is left out, counted likewise.
+    /// End of the replayed interval (exclusive), counted from the first event of the trace.
     #[arg(long, value_name = "TIME", value_parser = crate::quantity::seconds)]
     pub(crate) to: Option<f64>,
-    /// Only these operations: read, write, stat, list, delete.
+    /// Replay only these operations: read, write, stat, list, delete.
     #[arg(long, value_name = "OP", value_delimiter = ',')]
     pub(crate) op: Vec<String>,
-    /// Only these recorded ranks.
+    /// Replay only these recorded ranks.
     #[arg(long, value_name = "R", value_delimiter = ',')]
     pub(crate) rank: Vec<u32>,
-    /// Only objects whose recorded name contains this text; repeatable.
+    /// Replay only operations on objects whose recorded name contains this text. Repeatable.
     #[arg(long, value_name = "TEXT")]
     pub(crate) object: Vec<String>,
-    /// Only the operations on this share of all objects, such as 10%, chosen by their names alone.
+    /// Replay only operations on this share of all objects, such as `10%`; a hash of the name selects them.
     #[arg(long, value_name = "N%")]
     pub(crate) sample_objects: Option<String>,
-    /// Names that begin with FROM begin with TO instead, or `re:PATTERN=>TO` for a regular expression; TO1|TO2 deals objects out. The first
-    /// rule that fits counts, and one must. Repeatable.
+    /// Replace the prefix FROM of object names with TO, or use `re:PATTERN=>TO` for a regular expression; `TO1|TO2` distributes objects.
+    /// The first matching rule applies, and every name must match one. Repeatable.
     #[arg(long, value_name = "FROM=TO")]
     pub(crate) map: Vec<String>,
-    /// What was recorded at endpoint FROM goes to endpoint TO, and the rest to those of the configuration. Repeatable.
+    /// Send operations that were recorded at endpoint FROM to endpoint TO; others go to the configured endpoints. Repeatable.
     #[arg(long, value_name = "FROM=TO")]
     pub(crate) map_endpoint: Vec<String>,
-    /// What becomes of attempts that failed when they were recorded; default: skip.
+    /// Treatment of attempts that failed when they were recorded; default: `skip`.
     #[arg(long, value_enum)]
     failed: Option<FailedArg>,
-    /// Write objects whole, once, also files that were written in pieces: as large as they become.
+    /// Write every object once with its final size, including files that were written in pieces.
     #[arg(long)]
     pub(crate) whole_writes: bool,
     /// Factor for offsets and sizes.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) scale_size: Option<f64>,
-    /// Do it so often, one pass after the other.
+    /// Number of passes, one after the other.
     #[arg(long, value_name = "N", value_parser = crate::quantity::count::<u32>)]
     pub(crate) repeat: Option<u32>,
-    /// Operations of a rank at a time, at most; default: 64.
+    /// Largest number of operations in flight per rank; default: 64.
     #[arg(long, value_name = "N", value_parser = crate::quantity::inflight)]
     pub(crate) max_inflight: Option<u32>,
-    /// First bring the objects that the trace reads to their recorded sizes: where they are missing, and with --map or --in-place where they
-    /// have another one.
+    /// First create missing objects that the trace reads, with their recorded sizes; with --map or --in-place, also resize objects of a
+    /// different size.
     #[arg(long)]
     pub(crate) prepare: bool,
-    /// Say what would be done, and do nothing.
+    /// Print what would be done without doing it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Write and delete objects where they were recorded.
+    /// Write and delete the recorded objects themselves.
     #[arg(long)]
     pub(crate) in_place: bool,
-    /// Exit with 7 unless METRIC<=VALUE or METRIC>=VALUE holds, such as `issue_error_p99<=1ms`; `docs/replay.md` lists the metrics. Repeatable.
+    /// Exit with code 7 unless METRIC<=VALUE or METRIC>=VALUE holds, such as `issue_error_p99<=1ms`; `docs/replay.md` lists the metrics. Repeatable.
     #[arg(long, value_name = "BOUND")]
     pub(crate) require: Vec<String>,
 }
 
 impl TraceReplayArgs {
-    /// What is asked of the replay.
+    /// Returns the options of the replay.
     pub(crate) fn options(self) -> TraceOptions {
         let Self {
             timing,
@@ -127,7 +127,7 @@ impl TraceReplayArgs {
         }
     }
 
-    /// Whether `--late` says something that the timing cannot do.
+    /// Returns whether `--late` is given with a timing that has no schedule.
     pub(crate) fn late_without_schedule(&self) -> bool {
         self.late.is_some() && !matches!(self.timing, None | Some(TimingArg::Open))
     }
@@ -165,11 +165,11 @@ impl From<MappingArg> for Mapping {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TimingArg {
-    /// At the recorded moments.
+    /// At the recorded times.
     Open,
-    /// In the order of each recorded lane, pauses between completion and next start kept.
+    /// In the order of each recorded lane, with the recorded pauses between completion and next start.
     Closed,
-    /// As closed, and what waited for the training loop or for other ranks waits for them again.
+    /// Like `closed`, and operations that waited for the training loop or for other ranks wait for them again.
     Dependent,
     /// In the order of each recorded lane, without pauses.
     Asap,
@@ -177,26 +177,26 @@ enum TimingArg {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LateArg {
-    /// The rest of the schedule moves.
+    /// Delay the rest of the schedule.
     Stretch,
-    /// They are done at once, until the schedule is met again.
+    /// Issue them immediately until the schedule is met again.
     CatchUp,
-    /// They are left out and counted.
+    /// Leave them out and count them.
     Skip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum MappingArg {
-    /// Neighbours stay together.
+    /// Contiguous blocks of recorded ranks.
     Block,
-    /// Dealt out in turn.
+    /// Round-robin.
     Modulo,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FailedArg {
-    /// They are left out and counted.
+    /// Leave them out and count them.
     Skip,
-    /// They are made again, but for parts of uploads; failing again is no failure.
+    /// Issue them again, except parts of uploads; failing again is no error.
     Issue,
 }

@@ -10,21 +10,21 @@ use crate::location::local_path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TraceCommand {
-    /// Cut off what a killed process left behind the last whole footer, so that every Parquet reader opens the files.
+    /// Truncate the files of a killed process after their last complete footer, so that every Parquet reader can open them.
     #[command(after_help = "Examples:
   dlio-rs trace repair out/trace")]
     Repair(TraceRepairArgs),
-    /// Make traces of other programs ours: dftracer, s3dlio, sai3-bench, warp, elbencho, fio, KV-cache, Darshan DXT.
+    /// Convert traces of other programs: dftracer, s3dlio, sai3-bench, warp, elbencho, fio, KV-cache, Darshan DXT.
     #[command(after_help = "Examples:
   dlio-rs trace import run/*.pfw.gz --out imported/
   dlio-rs trace import warp-get.csv.zst --out warp/ --strict")]
     Import(TraceImportArgs),
-    /// Write traces for other programs: Chrome and Perfetto, spreadsheets, dftracer's tools, warp.
+    /// Convert a trace for other programs: Chrome and Perfetto, spreadsheets, dftracer's tools, warp.
     #[command(after_help = "Examples:
   dlio-rs trace export out/trace --to chrome --out run.json
   dlio-rs trace export out/trace --to pfw --out pfw/")]
     Export(TraceExportArgs),
-    /// Print a workload that loads storage in a statistically similar way, and how similar.
+    /// Print a workload with a statistically similar storage load, and a measure of the similarity.
     #[command(after_help = "Examples:
   dlio-rs trace fit out/trace > model.yaml
   dlio-rs generate model.yaml && dlio-rs replay model.yaml")]
@@ -43,25 +43,25 @@ pub(crate) struct TraceExportArgs {
     /// Trace folder, output folder or trace file.
     #[arg(value_name = "TRACES", value_parser = local_path())]
     pub(crate) traces: PathBuf,
-    /// Format.
+    /// Target format.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) to: ExportFormat,
-    /// File to write; a folder for pfw, which has one file per rank.
+    /// Output file; for `pfw`, a folder with one file per rank.
     #[arg(long, value_name = "PATH", value_parser = local_path())]
     pub(crate) out: PathBuf,
-    /// With pfw: replace files in the folder that no earlier export lists.
+    /// With `pfw`: replace files in the folder that no earlier export lists.
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// How the result is printed.
+    /// Format of the result.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OutputFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// Trace events of Chrome as JSON: open it in Perfetto.
+    /// Chrome trace events as JSON, for Perfetto.
     Chrome,
-    /// Every column, comma-separated.
+    /// All columns as comma-separated values.
     Csv,
     /// dftracer's JSON lines.
     Pfw,
@@ -77,10 +77,10 @@ pub(crate) struct TraceImportArgs {
     /// Folder for the traces: one file per process or client of the source.
     #[arg(long, value_name = "DIR", value_parser = local_path())]
     pub(crate) out: PathBuf,
-    /// Format of the sources; default: told by how each begins.
+    /// Format of the sources; default: detected from the beginning of each file.
     #[arg(long, value_name = "FORMAT", value_parser = source_format())]
     pub(crate) from: Option<String>,
-    /// How the result is printed. The name of a source format is taken for `--from`.
+    /// Format of the result. The name of a source format is accepted as a synonym of `--from`.
     #[arg(long, value_name = "text|json", default_value = "text", hide_possible_values = true, value_parser = source_or_output_format())]
     pub(crate) format: String,
     /// Stop at the first line that cannot be understood.
@@ -92,7 +92,7 @@ pub(crate) struct TraceImportArgs {
 }
 
 impl TraceImportArgs {
-    /// The format of the sources, if it was given, and how the result is printed.
+    /// Returns the format of the sources, if it was given, and the format of the result.
     pub(crate) fn formats(&self) -> (Option<SourceFormat>, OutputFormat) {
         let source = |name: &str| SourceFormat::ALL.iter().find(|(_, known)| *known == name).map(|(format, _)| *format);
         let output = if self.format == "json" { OutputFormat::Json } else { OutputFormat::Text };
@@ -114,7 +114,7 @@ pub(crate) struct TraceRepairArgs {
     /// Trace folders or trace files.
     #[arg(required = true, value_name = "PATH", value_parser = local_path())]
     pub(crate) paths: Vec<PathBuf>,
-    /// How the result is printed.
+    /// Format of the result.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: OutputFormat,
 }

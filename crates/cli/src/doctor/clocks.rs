@@ -1,4 +1,4 @@
-//! Judges clocks: those of servers, those of the ranks' nodes, and the wall clock against the monotonic one.
+//! Checks of clocks: those of servers, those of the ranks' nodes, and the wall clock against the monotonic clock.
 
 use jiff::civil::Date;
 
@@ -6,14 +6,14 @@ use super::verdict::Verdict;
 use dlio_run::failure::Code;
 use dlio_run::host::wall_clock::Anchor;
 
-/// Seconds between a server's clock and ours from which something is wrong; S3 refuses signatures from 900 on.
+/// Difference between a server's clock and ours in seconds that counts as wrong; S3 rejects signatures from 900 s on.
 const SKEW_MAX: i64 = 300;
-/// Seconds between the clocks of nodes; time stamps of their logs are compared.
+/// Largest difference between the clocks of nodes in seconds, so that time stamps of their logs can be compared.
 const APART_MAX: f64 = 1.0;
-/// Seconds that the wall clock may be ahead of or behind the monotonic one after a check.
+/// Largest drift of the wall clock against the monotonic clock during a check, in seconds.
 const STEP_MAX: f64 = 0.5;
 
-/// Judges a server's clock that is so many seconds ahead of ours.
+/// Checks the clock of a server that is `ahead` seconds ahead of ours.
 pub(crate) fn skew(ahead: i64) -> Verdict {
     let text = match ahead {
         -1..=1 => "the server's clock is ours, to a second".to_owned(),
@@ -29,7 +29,7 @@ pub(crate) fn skew(ahead: i64) -> Verdict {
     )
 }
 
-/// Judges the wall clocks of hosts, read at about the same moment, Unix nanoseconds.
+/// Checks the wall clocks of hosts, which were read at about the same time, in nanoseconds since 1970.
 pub(crate) fn apart(clocks: &[(String, i64)]) -> Verdict {
     let (Some(first), Some(last)) = (clocks.iter().min_by_key(|(_, at)| *at), clocks.iter().max_by_key(|(_, at)| *at))
     else {
@@ -49,7 +49,7 @@ pub(crate) fn apart(clocks: &[(String, i64)]) -> Verdict {
     )
 }
 
-/// Judges the wall clock by two readings of both clocks.
+/// Checks the wall clock by two readings of both clocks.
 pub(crate) fn steady(before: &Anchor, after: &Anchor) -> Verdict {
     let monotonic = after.monotonic.saturating_sub(before.monotonic) as f64 / 1e9;
     let wall = after.unix_nanos.saturating_sub(before.unix_nanos) as f64 / 1e9;
@@ -63,7 +63,7 @@ pub(crate) fn steady(before: &Anchor, after: &Anchor) -> Verdict {
     )
 }
 
-/// Unix seconds of an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` to seconds since 1970.
 pub(crate) fn http_date(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(',')?.1.split_whitespace();

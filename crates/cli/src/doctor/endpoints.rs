@@ -1,4 +1,4 @@
-//! Judges what endpoints answered.
+//! Checks of the responses of endpoints.
 
 use dlio_storage::s3::{Answered, Examination, LOOKUP_REFUSED, Step};
 
@@ -6,18 +6,18 @@ use super::clocks;
 use super::verdict::{Checks, Verdict};
 use dlio_run::failure::Code;
 
-/// What a workload does with a bucket.
+/// Access of a workload to a bucket or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// It reads what must be there already.
+    /// Objects that must exist are read.
     pub(crate) reads: bool,
-    /// It writes.
+    /// Objects are written.
     pub(crate) writes: bool,
-    /// It lists in any case.
+    /// Objects are always listed.
     pub(crate) lists: bool,
 }
 
-/// Judges one endpoint; `target` names bucket and prefix, `now` is this node's wall clock at the answer, Unix seconds.
+/// Checks one endpoint; `target` names bucket and prefix, `now` is this node's wall clock at the response, in seconds since 1970.
 pub(crate) fn judge(checks: &mut Checks, found: &Examination, target: &str, of: Use, now: i64) {
     let subject = found.endpoint.as_str();
     let reach = "check that the server runs there, that storage.endpoint_uris names it, and the network between";
@@ -61,7 +61,7 @@ fn step<T>(step: &Step<T>, remedy: &str, evidence: impl FnOnce(&T) -> String) ->
     }
 }
 
-/// What to do where the evidence says itself what is wrong, whatever was asked.
+/// Returns the remedy for errors whose message names the cause, independent of the request.
 fn named(why: &str) -> Option<&'static str> {
     const WAYS: [(&str, &str); 5] = [
         ("clock of this node", "set the clocks of this node and of the server right (chrony, NTP)"),

@@ -1,4 +1,4 @@
-//! Looks at folders of this machine: whether they can be written, and whether the data set is there. Changes nothing.
+//! Checks of local folders without changing them: whether they are writable, and whether the dataset exists.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::verdict::Verdict;
 use dlio_run::failure::Code;
 use dlio_run::space::existing;
 
-/// Judges whether files can be made in a folder, which may not exist yet.
+/// Checks whether files can be created in a folder, which may not exist yet.
 pub(crate) fn writable(folder: &Path) -> Verdict {
     let nearest = match existing(folder) {
         Ok(nearest) => nearest,
@@ -22,7 +22,7 @@ pub(crate) fn writable(folder: &Path) -> Verdict {
     if let Err(error) = rustix::fs::access(&nearest, Access::WRITE_OK | Access::EXEC_OK) {
         return refused(&nearest, &error.into());
     }
-    // A file without a name: it is gone when it is closed.
+    // A file without a name, which disappears when it is closed.
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     let tried = rustix::fs::open(&nearest, flags, Mode::RUSR | Mode::WUSR);
     let whose = if nearest == folder { String::new() } else { format!(" (it will be made in {})", nearest.display()) };
@@ -44,7 +44,7 @@ fn refused(folder: &Path, error: &io::Error) -> Verdict {
     )
 }
 
-/// Judges a data set whose first file is there by its last one.
+/// Checks the last file of a dataset whose first file exists.
 fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
     let count = files.len(Split::Train);
     let last = files.name(count.saturating_sub(1));
@@ -58,7 +58,7 @@ fn last_file(root: &Path, files: &FileSet, first: &str, bytes: u64) -> Verdict {
     )
 }
 
-/// Judges whether the first file of the data set and the last one are there.
+/// Checks whether the first and the last file of the dataset exist.
 pub(crate) fn first_file(root: &Path, files: &FileSet) -> Verdict {
     let key = files.name(0);
     let path = root.join(&key);

@@ -1,27 +1,27 @@
-//! Judges limits of the process: open files and threads.
+//! Checks of the limits of the process: open files and threads.
 
 use dlio_config::Workload;
 use dlio_plan::{CheckpointPlan, Handles, Split, TrainingPlan};
 
 use super::verdict::Verdict;
 
-/// Files that are open whatever the workload does: standard streams, log, trace, MPI's.
+/// Number of files that are open for every workload: standard streams, log, trace, MPI.
 const ALWAYS: u64 = 64;
-/// Files of a lane's own runtime: what it polls with, timers, wake-ups.
+/// Number of files of a lane's own runtime: polling, timers, wake-ups.
 const PER_LANE: u64 = 4;
-/// Threads beside the lanes: main, signals, sampler, trace writers.
+/// Number of threads in addition to the lanes: main, signals, sampler, trace writers.
 const BESIDE: u64 = 12;
 
-/// What one rank needs.
+/// Resources that one rank needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Needed {
-    /// Open files and connections.
+    /// Number of open files and connections.
     pub(crate) files: u64,
     /// Threads.
     pub(crate) threads: u64,
 }
 
-/// What a rank needs for this workload; `endpoints` are those that it uses, 0 for local files.
+/// Returns the resources that a rank needs for a workload; `endpoints` is the number of endpoints that it uses, 0 for local files.
 pub(crate) fn needed(
     workload: &Workload,
     training: Option<&TrainingPlan>,
@@ -33,7 +33,7 @@ pub(crate) fn needed(
     let writers = u64::from(workload.reader.write_threads.unwrap_or(keys.generate_inflight).max(1));
     let (mut files, mut threads) = (0, 0);
     if workload.workflow.generate_data {
-        // Connections of uploads stay open at each endpoint that was used.
+        // Connections for uploads stay open at each endpoint that has been used.
         let parts = if endpoints > 0 { u64::from(keys.multipart_concurrency).saturating_mul(per_request) } else { 1 };
         (files, threads) = (writers.saturating_mul(parts), writers);
     }
@@ -41,7 +41,7 @@ pub(crate) fn needed(
         let lanes = u64::from(plan.lanes().max(1));
         let reads = u64::from(dlio_plan::reads_in_flight(workload).max(1)).max(lanes);
         let open = match plan.handles() {
-            // A lane keeps every file that it has read, and comes to read any.
+            // A lane keeps every file open that it has read, and may read all of them.
             Handles::Cached if endpoints == 0 => {
                 let steps = plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train));
                 let samples = steps.saturating_mul(u64::from(plan.epochs())).div_ceil(lanes);
@@ -62,7 +62,7 @@ pub(crate) fn needed(
     Needed { files: files.saturating_add(ALWAYS), threads: threads.saturating_add(BESIDE) }
 }
 
-/// Judges the limit of open files of a process.
+/// Checks the limit of open files of a process.
 pub(crate) fn files(needed: u64, (soft, hard): (Option<u64>, Option<u64>)) -> Verdict {
     let Some(soft) = soft else { return Verdict::pass(format!("unlimited, about {needed} are needed")) };
     if needed <= soft {
@@ -79,7 +79,7 @@ pub(crate) fn files(needed: u64, (soft, hard): (Option<u64>, Option<u64>)) -> Ve
     Verdict::fail(format!("a rank may open {soft} files and needs about {needed} (readers, connections)"), remedy)
 }
 
-/// Judges the limit of threads, which is one of the user on a node; `ranks` run there. `None`: unlimited, as for root.
+/// Checks the limit of threads, which applies to the user on a node with `ranks` ranks. `None`: unlimited, as for root.
 pub(crate) fn threads(needed: u64, ranks: u64, limit: Option<u64>) -> Verdict {
     let all = needed.saturating_mul(ranks);
     match limit {

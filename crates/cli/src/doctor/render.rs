@@ -6,24 +6,24 @@ use serde_json::{Value, json};
 
 use super::verdict::{Check, Verdict};
 
-/// What the doctor has to say.
+/// The report of all checks.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// Name of the configuration.
     pub(crate) workload: String,
-    /// What decided about the run: where endpoints, credentials and worlds come from, and what was given in vain.
+    /// Origins of the settings (endpoints, credentials, launcher), and settings that were given but are not used.
     pub(crate) settings: Vec<String>,
-    /// All checks, of all hosts.
+    /// Checks of all hosts.
     pub(crate) checks: Vec<Check>,
 }
 
 impl Report {
-    /// Checks with this result.
+    /// Returns the number of checks with this result.
     pub(crate) fn count(&self, word: &str) -> usize {
         self.checks.iter().filter(|check| check.verdict.word() == word).count()
     }
 
-    /// The conclusion in one line.
+    /// Returns the conclusion in one line.
     pub(crate) fn conclusion(&self) -> String {
         let (failed, unknown) = (self.count("fail"), self.count("not checked"));
         match (failed, unknown) {
@@ -34,7 +34,7 @@ impl Report {
         }
     }
 
-    /// For people.
+    /// Formats the result as text.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n\nsettings\n", self.workload);
         for line in &self.settings {
@@ -53,7 +53,7 @@ impl Report {
         text
     }
 
-    /// For programs; `docs/doctor.md` describes the keys.
+    /// Formats the report as JSON; `docs/doctor.md` describes the keys.
     pub(crate) fn json(&self) -> Value {
         let check = |check: &Check| {
             let (evidence, remedy) = parts(&check.verdict);
@@ -78,7 +78,7 @@ impl Report {
     }
 }
 
-/// Evidence or reason, and the remedy of a failure.
+/// Returns the evidence or the reason, and the remedy of a failure.
 fn parts(verdict: &Verdict) -> (&str, Option<&str>) {
     match verdict {
         Verdict::Pass(evidence) => (evidence, None),

@@ -1,41 +1,41 @@
-//! What a check found: pass, fail with the evidence and a remedy, or not checked with the reason.
+//! The result of a check: pass, fail with evidence and remedy, or not checked with a reason.
 
 use serde::{Deserialize, Serialize};
 
 use dlio_run::failure::Code;
 
-/// The result of a check; unknown is a value.
+/// The result of a check, which may be unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Verdict {
-    /// As the workload needs it; the evidence.
+    /// The requirement is met; the evidence.
     Pass(String),
-    /// Not as the workload needs it.
+    /// The requirement is not met.
     Fail {
-        /// What was seen.
+        /// Observed facts.
         evidence: String,
-        /// What to do.
+        /// Advice to the user.
         remedy: String,
-        /// How the program exits for it.
+        /// Exit code of the program for this failure.
         code: Code,
     },
-    /// Nobody knows; why.
+    /// The check was not possible; the reason.
     NotChecked(String),
 }
 
-/// One check of one thing.
+/// One check of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
     /// Stable name: `endpoint.tcp`, `space`, …
     pub(crate) name: String,
-    /// What was checked: an endpoint, a folder, a host.
+    /// The checked item: an endpoint, a folder, a host.
     pub(crate) subject: String,
-    /// The host that checked it.
+    /// Host that ran the check.
     pub(crate) host: String,
     /// The result.
     pub(crate) verdict: Verdict,
 }
 
-/// Where checks are collected.
+/// A collection of checks.
 #[derive(Debug)]
 pub(crate) struct Checks {
     host: String,
@@ -43,12 +43,12 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// None yet, of this host.
+    /// Creates an empty collection for a host.
     pub(crate) fn new(host: &str) -> Self {
         Self { host: host.to_owned(), list: Vec::new() }
     }
 
-    /// Adds one.
+    /// Adds a check.
     pub(crate) fn add(&mut self, name: &str, subject: impl Into<String>, verdict: Verdict) {
         let (name, subject, host) = (name.to_owned(), subject.into(), self.host.clone());
         self.list.push(Check { name, subject, host, verdict });
@@ -60,12 +60,12 @@ impl Verdict {
         Self::Pass(evidence.into())
     }
 
-    /// A failure of the storage.
+    /// Creates a failure with the exit code of storage.
     pub(crate) fn fail(evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::fail_as(Code::Storage, evidence, remedy)
     }
 
-    /// A failure of another class.
+    /// Creates a failure with another exit code.
     pub(crate) fn fail_as(code: Code, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Fail { evidence: evidence.into(), remedy: remedy.into(), code }
     }
@@ -74,7 +74,7 @@ impl Verdict {
         Self::NotChecked(reason.into())
     }
 
-    /// The word for people and programs.
+    /// Returns the word in text and JSON reports.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Pass(_) => "pass",

@@ -1,14 +1,14 @@
-//! Whether a configuration directory is that of the MLPerf Storage harness from version 3 on, which starts the fork by the
-//! reference's name. Its workloads for checkpoints and older accelerators say nothing of the fork themselves.
+//! Detects configuration directories of the MLPerf Storage harness (version 3 and later), which starts the fork under the name of the
+//! reference. Its workloads for checkpoints and older accelerators do not mention the fork themselves.
 
 use std::path::Path;
 
-/// The harness's package, beside whose configuration directory or around which the workloads lie.
+/// Name of the harness's Python package, which lies next to the configuration directory or contains the workloads.
 const PACKAGE: &str = "mlpstorage_py";
-/// Folders above a workload's file in which the package is looked for.
+/// Number of parent folders of a workload's file in which the package is searched.
 const LEVELS: usize = 5;
 
-/// What tells that a workload's file belongs to that harness, in words.
+/// Returns a description of the evidence that a workload's file belongs to the harness.
 pub(super) fn mark(file: &Path) -> Option<String> {
     let folder = file.parent().filter(|_| file.is_file())?;
     let mut names: Vec<String> = std::fs::read_dir(folder)

@@ -1,5 +1,5 @@
-//! Where `workload/NAME.yaml` is looked for: the directory of `--config-dir`, then the bundled workloads or, in their
-//! place, the directory of `--config-path`.
+//! The search path for `workload/NAME.yaml`: the directory of `--config-dir`, then the bundled workloads or, if it is given, the
+//! directory of `--config-path`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use super::words::Line;
 use dlio_run::failure::Failure;
 use dlio_run::resolve::suggest;
 
-/// Name of the primary configuration that needs no file.
+/// Name of the built-in primary configuration.
 pub(super) const PRIMARY: &str = "config";
 
 /// The search path.
 pub(super) struct Search {
     config_dir: Option<PathBuf>,
-    /// Stands in the place of the bundled workloads.
+    /// Replaces the bundled workloads.
     config_path: Option<PathBuf>,
 }
 
 impl Search {
-    /// From the flags.
+    /// Creates the search path from the options.
     ///
     /// # Errors
-    /// A directory that does not exist.
+    /// A directory does not exist.
     pub(super) fn new(line: &Line) -> Result<Self, Failure> {
         let folder = |flag: &str, path: &Option<PathBuf>| match path {
             None => Ok(None),
@@ -42,8 +42,8 @@ impl Search {
 
     /// Finds `NAME` or `workload/NAME`.
     pub(super) fn find(&self, name: &str) -> Option<Found> {
-        // As in the reference, the program's own primary configuration comes first: a config.yaml beside the workloads
-        // belongs to something else.
+        // As in the reference, the program's own primary configuration takes precedence: a config.yaml next to the workloads
+        // belongs to another program.
         if name == PRIMARY && self.config_path.is_none() {
             return None;
         }
@@ -58,13 +58,13 @@ impl Search {
         Some(Found { path: format!("workloads/{bundled_name}.yaml"), text })
     }
 
-    /// Whether a file of the directory hides a bundled workload, which the reference would have taken.
+    /// Returns whether a file of the directory hides a bundled workload that the reference would have used.
     pub(super) fn hides_bundled(&self, workload: &str) -> bool {
         let own = self.config_dir.as_ref().is_some_and(|dir| dir.join(format!("workload/{workload}.yaml")).is_file());
         own && self.config_path.is_none() && bundled::yaml(workload).is_some()
     }
 
-    /// Hydra's view of the path.
+    /// Returns the search path as Hydra prints it.
     pub(super) fn sources(&self) -> Vec<ConfigSource> {
         let source = |provider, schema, path: &str| ConfigSource { provider, schema, path: path.to_owned() };
         let folder = |provider, path: &Path| source(provider, "file", &path.display().to_string());
@@ -78,7 +78,7 @@ impl Search {
         sources
     }
 
-    /// The refusal of a workload that is nowhere, with what there is.
+    /// Returns the error for an unknown workload, with the available ones.
     pub(super) fn no_workload(&self, name: &str) -> Failure {
         let mut text = format!("In 'config': Could not find 'workload/{name}'\n\nAvailable options in 'workload':");
         for option in self.options() {
@@ -98,7 +98,7 @@ impl Search {
         Failure::usage(text)
     }
 
-    /// All workloads that can be chosen, in alphabetical order.
+    /// Returns the names of all available workloads in alphabetical order.
     pub(super) fn options(&self) -> Vec<String> {
         let mut names: Vec<String> = match &self.config_path {
             Some(_) => Vec::new(),

@@ -2,7 +2,7 @@
 
 use dlio_plan::replay::{Late, Mapping, Timing};
 
-/// Options of a replayed trace; there are none unless they are given.
+/// Options of a replayed trace; an option that is not given has no value.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct TraceOptions {
@@ -12,15 +12,15 @@ pub struct TraceOptions {
     pub late: Option<Late>,
     /// How recorded ranks come to the ranks of the replay; `None`: block.
     pub mapping: Option<Mapping>,
-    /// Factor by which time runs faster than recorded.
+    /// Factor by which the replay runs faster than the recording.
     pub speed: Option<f64>,
     /// First moment, in seconds from the trace's first event.
     pub from: Option<f64>,
-    /// First moment that is left out, counted likewise.
+    /// End of the replayed interval (exclusive), counted from the first event of the trace.
     pub to: Option<f64>,
-    /// Only these operations: read, write, stat, list, delete.
+    /// Replay only these operations: read, write, stat, list, delete.
     pub op: Vec<String>,
-    /// Only these recorded ranks.
+    /// Replay only these recorded ranks.
     pub rank: Vec<u32>,
     /// Only objects whose recorded name contains one of these texts.
     pub object: Vec<String>,
@@ -44,7 +44,7 @@ pub struct TraceOptions {
     pub prepare: bool,
     /// Report what would be done, and do nothing.
     pub dry_run: bool,
-    /// Write and delete objects where they were recorded.
+    /// Write and delete the recorded objects themselves.
     pub in_place: bool,
     /// Bounds `METRIC<=VALUE` or `METRIC>=VALUE` that the replay must keep.
     pub require: Vec<String>,

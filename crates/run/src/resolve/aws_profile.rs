@@ -1,4 +1,4 @@
-//! What the shared AWS configuration files say about S3, as the AWS CLI reads them: the profile that the environment names, and its
+//! S3 settings in the shared AWS configuration files, read like the AWS CLI: the profile that the environment names, and its
 //! section `services`.
 
 use dlio_config::vocabulary::AddressingStyle;
@@ -7,36 +7,36 @@ use dlio_storage::s3::chain::Profiles;
 use crate::failure::Failure;
 use crate::launch::Environment;
 
-/// A profile.
+/// The S3 settings of an AWS profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Its name, where a variable chose it; `None`: the default one.
+    /// Name of the profile if a variable selects it; `None`: the default profile.
     pub chosen: Option<String>,
     /// `region`
     pub region: Option<String>,
     /// `endpoint_url` of S3 in the profile's section `services`.
     pub service_endpoint: Option<String>,
-    /// What is wrong where it names a section `services` that is not there.
+    /// Error message if the profile names a section `services` that does not exist.
     pub missing_services: Option<String>,
     /// `endpoint_url` of the profile.
     pub endpoint: Option<String>,
-    /// Configured endpoint URLs do not count, those of the environment included.
+    /// Configured endpoint URLs are ignored, including those of the environment.
     pub ignores_endpoints: bool,
     /// `ca_bundle`
     pub ca_bundle: Option<String>,
-    /// `addressing_style` of its member `s3`
+    /// `addressing_style` in the subsection `s3`
     pub addressing_style: Option<String>,
-    /// The setting by which it comes by keys; `None`: it has none.
+    /// The setting from which the profile gets keys; `None`: there is none.
     pub keys_by: Option<&'static str>,
-    /// All profiles, where credentials are looked for.
+    /// All profiles, for the search of credentials.
     pub files: Profiles,
 }
 
 impl Profile {
-    /// Reads the files that the environment names; files that do not exist are empty.
+    /// Reads the files that the environment names; missing files count as empty.
     ///
     /// # Errors
-    /// When a file cannot be read, says of the bucket's place what nobody knows, or the profile that a variable names is in none.
+    /// A file cannot be read, its addressing style is unknown, or no file has the profile that a variable names.
     pub fn read(env: &Environment) -> Result<Self, Failure> {
         let files = Profiles::read(env).map_err(Failure::usage)?;
         let get = |key: &str| files.get(key).map(str::to_owned);
@@ -83,7 +83,7 @@ mod tests {
         );
     }
 
-    /// What botocore made of the same files and variables; the storage crate records it.
+    /// Results of botocore for the same files and variables, recorded in the storage crate.
     #[test]
     fn endpoints_of_a_profile_and_of_the_environment_come_in_the_order_of_the_aws_cli() {
         let cases: Value = serde_json::from_str(include_str!("../../../storage/tests/aws_config/cases.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Which credentials a run uses: those given to it, by the registry or the configuration, before those of the AWS chain.
+//! The credentials of a run: those of the registry or the configuration take precedence over the AWS credential chain.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use crate::resolve::places::Places;
 const ID: &str = "storage.storage_options.access_key_id";
 const SECRET: &str = "storage.storage_options.secret_access_key";
 
-/// Keys that somebody gave to this run; where nobody did, `before` says who might have.
+/// Returns the key pair that the registry or the configuration gives; otherwise `before` receives the places that were searched.
 ///
 /// # Errors
-/// When only half of a pair is given.
+/// Only half of a key pair is given.
 pub fn given(storage: &Storage, places: &Places<'_>, before: &mut Vec<Tried>) -> Result<Option<Credentials>, Failure> {
     if let Some(registry) = &places.registry {
         if let Some(pair) = &registry.credentials {
@@ -30,7 +30,7 @@ pub fn given(storage: &Storage, places: &Places<'_>, before: &mut Vec<Tried>) ->
                 .to_owned(),
         });
     }
-    // What is empty is not given.
+    // An empty value counts as missing.
     let id = storage.access_key_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
     let secret =
         storage.secret_access_key.as_ref().map(|secret| secret.expose().trim()).filter(|text| !text.is_empty());
@@ -49,7 +49,7 @@ pub fn given(storage: &Storage, places: &Places<'_>, before: &mut Vec<Tried>) ->
     }
 }
 
-/// Where to look for others.
+/// Returns the options for a search along the AWS credential chain.
 pub fn options<'a>(places: &'a Places<'_>, ca_bundle: Option<PathBuf>, before: Vec<Tried>) -> ChainOptions<'a> {
     let no_metadata = places.registry.as_ref().map(|_| {
         "not asked: servers of a registry know the keys of their command lines only (--access-key)".to_owned()
@@ -57,11 +57,11 @@ pub fn options<'a>(places: &'a Places<'_>, ca_bundle: Option<PathBuf>, before: V
     ChainOptions { variables: places.env, profiles: &places.profile.files, ca_bundle, before, no_metadata }
 }
 
-/// The source that a run would ask first, without asking anybody; `None`: nothing is on S3, a registry
+/// Returns the source that a run would ask first, without any request; `None`: nothing is on S3, a registry
 /// may have keys, or no source is configured.
 ///
 /// # Errors
-/// When a source is configured wrongly: a run would end with the same words.
+/// A source is configured wrongly; a run would fail with the same message.
 pub fn source(workload: &Workload, places: &Places<'_>) -> Result<Option<String>, Failure> {
     if !places.on_s3 || places.has_registry() {
         return Ok(None);
@@ -73,7 +73,7 @@ pub fn source(workload: &Workload, places: &Places<'_>) -> Result<Option<String>
     chain::configured(&options(places, None, before)).map_err(failure)
 }
 
-/// What an error of the chain is to a command: a mistake in the configuration, or a source that gives nothing.
+/// Converts an error of the chain to a failure: a wrong configuration, or a source without credentials.
 pub fn failure(error: Error) -> Failure {
     if error.kind == ErrorKind::Invalid { Failure::usage(error) } else { error.into() }
 }

@@ -1,4 +1,4 @@
-//! Which endpoints a run may use: the first of several places that names any.
+//! The endpoints of a run, taken from the first source that names any.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::resolve::location;
 use crate::resolve::settings::{self, ENDPOINTS, Given, Source};
 
-/// The endpoints of the first source that the table of settings has for them and that names any.
+/// Returns the endpoints of the first source in the table of settings that names any.
 ///
 /// # Errors
-/// When the profile should have said it and cannot, a template is none, a file cannot be read or names no endpoint, or an endpoint has no scheme.
+/// The profile names a missing section, a template is invalid, a file cannot be read or has no endpoints, or an endpoint has no scheme.
 pub fn choose(workload: &Workload, given: &Given<'_>) -> Result<Vec<String>, Failure> {
     let first = settings::first(ENDPOINTS, given);
     if let (None | Some((_, Source::Profile(_), _)), Some(wrong)) = (&first, &given.profile.missing_services)
@@ -37,7 +37,7 @@ pub fn choose(workload: &Workload, given: &Given<'_>) -> Result<Vec<String>, Fai
     Ok(endpoints)
 }
 
-/// Without an endpoint requests go to AWS. The fork does not let s3torchconnector do that.
+/// Returns no endpoint, so that requests go to AWS. The fork rejects that for s3torchconnector.
 fn none(workload: &Workload) -> Result<Vec<String>, Failure> {
     let Workload { storage, dlio_rs, .. } = workload;
     if dlio_rs.dialect.rules().torch_connector_needs_endpoint
@@ -65,7 +65,7 @@ fn file(name: &str, path: &str) -> Result<Vec<String>, Failure> {
     Ok(endpoints)
 }
 
-/// What the environment and a profile of the AWS CLI say, to a workload that says nothing.
+/// Returns the endpoints from the environment and a profile of the AWS CLI for a workload without endpoints.
 #[cfg(test)]
 pub fn of_aws(env: &crate::launch::Environment, profile: &crate::resolve::aws_profile::Profile) -> Vec<String> {
     tests::of_profile(&["~storage.storage_options.endpoint_url"], env, profile).unwrap()

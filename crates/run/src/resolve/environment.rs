@@ -1,5 +1,5 @@
-//! The environment variables of the MLPerf fork and its harness: each stands for a key that the configuration leaves out,
-//! or is told as without effect.
+//! Environment variables of the MLPerf fork and its harness: each one sets a key that the configuration does not set, or is reported
+//! as ineffective.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::launch::Environment;
 
-/// What a variable is.
+/// Meaning of a variable.
 enum Meaning {
-    /// A key, in the same words.
+    /// A key that takes the same values.
     Key(&'static str),
-    /// A key in bytes, where the variable counts MiB.
+    /// A key in bytes; the variable is in MiB.
     Mebibytes(&'static str),
-    /// A key that says the opposite.
+    /// A key with the inverse meaning.
     Not(&'static str),
-    /// A switch of which false makes a key 0.
+    /// A switch that sets a key to 0 if it is false.
     ZeroUnless(&'static str),
-    /// Nothing here; the reason.
+    /// No effect, for this reason.
     Nothing(&'static str),
 }
 
@@ -52,23 +52,23 @@ const VARIABLES: &[(&str, Meaning)] = &[
     ("S3DLIO_RT_THREADS", Meaning::Nothing("every reader lane has one thread")),
 ];
 
-/// Keys that have an effect with a profile only, so that their variables do not change other runs.
+/// Keys that have an effect only with a client profile; their variables do not change other runs.
 const OF_THE_PROFILE: &[&str] =
     &["dlio_rs.split_threshold", "dlio_rs.split_chunk", "dlio_rs.split_concurrency", "dlio_rs.head_before_get"];
 
-/// Overrides that the environment amounts to, and what is to be said about them.
+/// Overrides from environment variables, and remarks about them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// In Hydra's form.
+    /// Overrides in Hydra's syntax.
     pub overrides: Vec<String>,
-    /// For the log.
+    /// Remarks for the log.
     pub remarks: Vec<String>,
 }
 
-/// What the environment adds to a configuration.
+/// Returns the overrides that the environment adds to a configuration.
 ///
 /// # Errors
-/// When a variable that counts has a value that its key does not take.
+/// A variable has a value that its key does not accept.
 pub fn settings(env: &Environment, loaded: &Loaded) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
     let strategy = ("S3_LOAD_BALANCE_STRATEGY", Meaning::Key("storage.load_balance_strategy"));
@@ -100,7 +100,7 @@ pub fn settings(env: &Environment, loaded: &Loaded) -> Result<Settings, Failure>
     Ok(settings)
 }
 
-/// The variables that stand for keys.
+/// Returns the names of the variables that set keys.
 #[cfg(test)]
 pub fn keys() -> impl Iterator<Item = &'static str> {
     VARIABLES.iter().filter(|(_, meaning)| !matches!(meaning, Meaning::Nothing(_))).map(|(name, _)| *name)
@@ -121,7 +121,7 @@ fn flag(name: &str, value: &str) -> Result<bool, Failure> {
 }
 
 fn is_said(loaded: &Loaded, key: &str) -> bool {
-    // The library has two places.
+    // The storage library can be set by two keys.
     let beside = key == "storage.storage_options.storage_library" && given(loaded, "storage.storage_library");
     beside || given(loaded, key)
 }
@@ -131,7 +131,7 @@ fn given(loaded: &Loaded, key: &str) -> bool {
     loaded.resolved.pointer(&pointer).is_some_and(|value| *value != Value::Null)
 }
 
-/// The variables of a `.env` file: `KEY=VALUE` lines, quotes around the value left out; `#` begins a comment line.
+/// Parses the variables of a `.env` file: `KEY=VALUE` lines, where quotes around the value are removed and `#` begins a comment line.
 pub fn dotenv(text: &str) -> Environment {
     let mut variables = BTreeMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {

@@ -1,4 +1,4 @@
-//! From what was asked for to what all ranks do: configuration, environment, settings, endpoints, credentials.
+//! Resolves the options and the configuration of a run: environment, settings, endpoints, credentials.
 
 pub mod aws_profile;
 pub mod connections;

@@ -1,22 +1,22 @@
-//! "Did you mean": bundled workloads and files whose names are near to what was typed.
+//! "Did you mean": bundled workloads and files whose names resemble the given name.
 
 use std::path::Path;
 
 use dlio_config::{bundled, nearest_word};
 
-/// Names that one message proposes at most.
+/// Largest number of names in a suggestion.
 const SHOWN: usize = 4;
 
-/// `; did you mean unet3d_a100, unet3d_h100 or …?` for a configuration that is neither a file nor bundled; nothing where no
-/// name is near.
+/// Returns `; did you mean unet3d_a100, unet3d_h100 or …?` for a configuration that is neither a file nor a bundled workload, or an
+/// empty text if no name is similar.
 pub fn configuration(name: &str) -> String {
     let mut near: Vec<String> = file(name).into_iter().collect();
     near.extend(workloads(name).into_iter().map(str::to_owned));
     question(&near)
 }
 
-/// Bundled workloads that may be meant: those that are named so but for case, dashes, folder or ending; then those that contain
-/// the words; then the nearest spelling.
+/// Returns similar bundled workloads: names that differ only in case, dashes, folder or extension; otherwise names that begin with
+/// the given name; otherwise the nearest spelling.
 pub fn workloads(name: &str) -> Vec<&'static str> {
     let plain = plain(name);
     if plain.is_empty() {
@@ -38,13 +38,13 @@ pub fn workloads(name: &str) -> Vec<&'static str> {
     nearest_word(&plain, &all).or_else(|| nearest_word(&plain, &leaves)).into_iter().collect()
 }
 
-/// The reference's own workloads before those of MLPerf, and of those the newest accelerators.
+/// Sorts the reference's own workloads before those of MLPerf, and newer accelerators first.
 fn own_first(mut names: Vec<&'static str>) -> Vec<&'static str> {
     names.sort_by_key(|name| (name.contains('/'), !name.ends_with("h100"), *name));
     names
 }
 
-/// A name as the bundled ones are written: without folders of a checkout, ending or dashes.
+/// Normalizes a name like those of bundled workloads: without folders of a checkout, extension or dashes.
 fn plain(name: &str) -> String {
     let name = name.trim_end_matches('/');
     let name = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name);
@@ -52,7 +52,7 @@ fn plain(name: &str) -> String {
     from_checkout.map_or(name, |(_, rest)| rest).replace('-', "_").to_ascii_lowercase().replace("mlperf_v", "mlperf-v")
 }
 
-/// The file beside the one that is named whose name is nearest.
+/// Returns the file in the same folder with the most similar name.
 fn file(name: &str) -> Option<String> {
     let path = Path::new(name);
     let wanted = path.file_name()?.to_str()?;
@@ -63,13 +63,13 @@ fn file(name: &str) -> Option<String> {
         .filter(|name| [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending)))
         .collect();
     let near = names.iter().map(String::as_str).collect::<Vec<_>>();
-    // `my` for `my.yaml` is nearer than any misspelling.
+    // `my` for `my.yaml` takes precedence over any misspelling.
     let whole = near.iter().find(|known| known.rsplit_once('.').is_some_and(|(stem, _)| stem == wanted)).copied();
     let found = whole.or_else(|| nearest_word(wanted, &near))?;
     Some(parent.map_or_else(|| found.to_owned(), |parent| parent.join(found).display().to_string()))
 }
 
-/// The question for some names.
+/// Returns the question for some names.
 pub fn question<T: AsRef<str>>(names: &[T]) -> String {
     match &names[..names.len().min(SHOWN)] {
         [] => String::new(),
@@ -81,7 +81,7 @@ pub fn question<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-/// A question and the word that goes on: `; did you mean unet3d_h100? Give`, or `; give` where there is no question.
+/// Returns a question and the next word of the sentence: `; did you mean unet3d_h100? Give`, or `; give` without a question.
 pub fn then(question: &str, word: &str) -> String {
     if question.is_empty() {
         return format!("; {word}");

@@ -1,4 +1,4 @@
-//! Paths on their way from rank 0 to the others: as bytes, because a path need not be Unicode.
+//! Serialization of paths as bytes for messages between ranks, because a path need not be Unicode.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -18,7 +18,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     Vec::deserialize(deserializer).map(from_bytes)
 }
 
-/// A path that may be missing.
+/// Serialization of an optional path.
 pub mod optional {
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Bytes of the checkpoints on storage.
+//! Sizes of checkpoints on storage.
 
 use dlio_config::Workload;
 use dlio_format::checkpoint::Container;
@@ -6,28 +6,28 @@ use dlio_plan::CheckpointPlan;
 
 use crate::failure::Failure;
 
-/// The checkpoints of a run.
+/// Sizes of the checkpoints of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointSizes {
-    /// Checkpoints that the run saves; all of them are kept.
+    /// Number of checkpoints that the run saves and keeps.
     pub writes: u64,
-    /// Checkpoints that it loads.
+    /// Number of checkpoints that the run loads.
     pub reads: u64,
-    /// Objects of one checkpoint.
+    /// Number of objects of one checkpoint.
     pub objects: u64,
-    /// Bytes of one checkpoint on storage, containers included.
+    /// Size of one checkpoint on storage in bytes, including containers.
     pub stored: u64,
-    /// Bytes of its tensors.
+    /// Size of the tensors of one checkpoint in bytes.
     pub payload: u64,
-    /// Mean pause before each checkpoint of a run of checkpoints alone, in seconds.
+    /// Mean pause before each checkpoint in seconds, in a run that only takes checkpoints.
     pub pause: f64,
 }
 
 impl CheckpointSizes {
-    /// The sizes of these checkpoints; `training` are the epochs and the steps of each, in a run that trains.
+    /// Computes the sizes of checkpoints; `training` is the number of epochs and of steps per epoch, in a run that trains.
     ///
     /// # Errors
-    /// A tensor that the container cannot hold.
+    /// The container cannot hold a tensor.
     pub fn new(workload: &Workload, plan: &CheckpointPlan, training: Option<(u32, u64)>) -> Result<Self, Failure> {
         let container = Container::new(workload.dlio_rs.dialect, workload.framework);
         let (mut objects, mut stored, mut latest) = (0_u64, 0_u64, None);
@@ -41,7 +41,7 @@ impl CheckpointSizes {
                 stored = stored.saturating_add(bytes.saturating_mul(ranks));
             }
         }
-        // All ranks write the one file of this name; one of them is left.
+        // All ranks write the file of this name, and one version of it remains.
         if let Some(bytes) = latest {
             (objects, stored) = (objects + 1, stored.saturating_add(bytes));
         }
@@ -55,7 +55,7 @@ impl CheckpointSizes {
         })
     }
 
-    /// Checkpoints that a run saves.
+    /// Returns the number of checkpoints that a run saves.
     pub fn writes(plan: &CheckpointPlan, training: Option<(u32, u64)>) -> u64 {
         match (plan.alone(), training.zip(plan.during_training())) {
             (Some(alone), _) => alone.writes,
@@ -64,7 +64,7 @@ impl CheckpointSizes {
         }
     }
 
-    /// Their folders.
+    /// Returns the folders of the checkpoints.
     pub fn folders(plan: &CheckpointPlan, training: Option<(u32, u64)>) -> Box<dyn Iterator<Item = String> + '_> {
         match (plan.alone(), training.zip(plan.during_training())) {
             (Some(alone), _) => Box::new((1..=alone.writes).map(|step| plan.folder(1, step))),
@@ -75,16 +75,16 @@ impl CheckpointSizes {
         }
     }
 
-    /// Bytes that the run holds in the end, when it has removed nothing.
+    /// Returns the size of all checkpoints at the end of the run in bytes, if none is removed.
     pub fn kept(&self) -> u64 {
         self.stored.saturating_mul(self.writes)
     }
 }
 
-/// Names and lengths of the objects that a rank writes for one checkpoint.
+/// Returns names and lengths in bytes of the objects that a rank writes for one checkpoint.
 ///
 /// # Errors
-/// A tensor that the container cannot hold.
+/// The container cannot hold a tensor.
 pub fn rank_objects(container: Container, plan: &CheckpointPlan, rank: u32) -> Result<Vec<(String, u64)>, Failure> {
     let mut objects = Vec::new();
     for file in plan.files(rank) {
@@ -93,7 +93,7 @@ pub fn rank_objects(container: Container, plan: &CheckpointPlan, rank: u32) -> R
     Ok(objects)
 }
 
-/// Whether every rank writes the object under the same name.
+/// Returns whether every rank writes the object under the same name.
 fn is_shared(name: &str) -> bool {
     name == "checkpoint"
 }

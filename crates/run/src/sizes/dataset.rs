@@ -1,4 +1,4 @@
-//! Bytes of the data set on storage.
+//! Sizes of the dataset on storage.
 
 use dlio_config::Workload;
 use dlio_config::vocabulary::Format;
@@ -7,50 +7,50 @@ use dlio_plan::{FileSet, Split};
 
 use crate::failure::Failure;
 
-/// Files whose drawn shapes are all looked at; of larger sets the first ones stand for all.
+/// Largest number of files whose drawn shapes are all evaluated; in larger datasets a sample of the first files is used.
 const SHAPES: u64 = 20_000;
-/// Files that stand for the others where shapes are drawn.
+/// Number of files in that sample.
 const SAMPLE: u64 = 4096;
-/// Bytes of samples that are encoded to measure files whose content decides their length.
+/// Bytes of samples that are encoded to measure files whose length depends on their content.
 const MEASURED: u64 = 1 << 20;
-/// Files among which these are divided.
+/// Number of files that these bytes are divided among.
 const PIECES: u64 = 4;
 
-/// The data set.
+/// Sizes of the dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSizes {
-    /// Training files.
+    /// The training files.
     pub train: SplitSizes,
-    /// Evaluation files.
+    /// The evaluation files.
     pub eval: SplitSizes,
     /// How the sizes were estimated; `None`: they are exact.
     pub method: Option<String>,
 }
 
-/// One split of the data set.
+/// Sizes of one split of the dataset.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SplitSizes {
-    /// Data files.
+    /// Number of data files.
     pub files: u64,
-    /// Data files and index files.
+    /// Number of data files and index files.
     pub objects: u64,
-    /// Bytes of all of them on storage.
+    /// Size of all files on storage in bytes.
     pub stored: u64,
-    /// Bytes of the samples, without the format around them.
+    /// Size of the samples in bytes, without the overhead of the format.
     pub payload: u64,
-    /// Bytes of the objects of one file, data file first: exact, or the mean.
+    /// Size of the data file and of its index files in bytes, exact or as mean.
     pub per_file: Vec<f64>,
 }
 
 impl SplitSizes {
-    /// Bytes that `files` of these files occupy in blocks of this size.
+    /// Returns the bytes that this number of files occupies in blocks of this size.
     pub fn allocated(&self, files: u64, block: u64) -> u64 {
         let block = block.max(1) as f64;
         let of_one: f64 = self.per_file.iter().map(|bytes| (bytes / block).ceil() * block).sum();
         rounded(of_one * files as f64)
     }
 
-    /// The same, for files whose objects have these lengths.
+    /// Returns the bytes that files with objects of these lengths occupy in blocks.
     fn of(files: u64, payload: u64, objects: &[u64]) -> Self {
         Self {
             files,
@@ -63,10 +63,10 @@ impl SplitSizes {
 }
 
 impl DataSizes {
-    /// The sizes of these files.
+    /// Computes the sizes of a dataset.
     ///
     /// # Errors
-    /// A shape that the format cannot hold.
+    /// The format cannot hold a shape.
     pub fn new(workload: &Workload, files: &FileSet, layout: &Layout) -> Result<Self, Failure> {
         let measure = Measure { workload, files, layout };
         let (train, how) = measure.split(Split::Train)?;
@@ -74,18 +74,18 @@ impl DataSizes {
         Ok(Self { train, eval, method: how.or(eval_how) })
     }
 
-    /// Whether every number is exact.
+    /// Returns whether all sizes are exact.
     pub fn is_exact(&self) -> bool {
         self.method.is_none()
     }
 
-    /// Bytes on storage, of both splits.
+    /// Returns the size of both splits on storage in bytes.
     pub fn stored(&self) -> u64 {
         self.train.stored.saturating_add(self.eval.stored)
     }
 }
 
-/// What one file has.
+/// Sizes of one file.
 #[derive(Debug, Clone, Default)]
 struct One {
     payload: u64,
@@ -126,7 +126,7 @@ impl Measure<'_> {
         self.drawn(count)
     }
 
-    /// Every file by itself.
+    /// Measures every file individually.
     fn each(&self, files: &FileSet, numbers: std::ops::Range<u64>) -> Result<SplitSizes, Failure> {
         let mut sum = SplitSizes::default();
         for number in numbers {
@@ -145,7 +145,7 @@ impl Measure<'_> {
         Ok(sum)
     }
 
-    /// A file of this shape: the length of its encoders.
+    /// Measures a file of this shape by the length of its encoders.
     fn file(&self, number: u64, dims: &[u64], samples: u64) -> Result<One, Failure> {
         let shape = FileShape { file: number, dims, samples };
         let data = self.layout.encoder(&shape).map_err(Failure::usage)?.len();
@@ -154,12 +154,12 @@ impl Measure<'_> {
         Ok(One { payload: self.layout.sample_bytes(dims).saturating_mul(samples), objects })
     }
 
-    /// Bytes of the samples of a file.
+    /// Returns the size of the samples of a file in bytes.
     fn payload(&self, dims: &[u64]) -> u64 {
         self.layout.sample_bytes(dims).saturating_mul(self.files.samples_per_file())
     }
 
-    /// Files that hold the decimal number of themselves.
+    /// Measures files that contain their own decimal number.
     fn numbers(&self, split: Split) -> SplitSizes {
         let (first, count) = (self.files.combined(split, 0), self.files.len(split));
         let stored = digits_below(first + count).saturating_sub(digits_below(first));
@@ -167,7 +167,7 @@ impl Measure<'_> {
         SplitSizes { files: count, objects: count, stored, payload, per_file: vec![stored as f64 / count as f64] }
     }
 
-    /// Equal shapes whose content decides the length: a few files, or parts of them, are encoded.
+    /// Measures files of equal shape whose length depends on their content: encodes a few files, or parts of them.
     fn measured(&self, first: u64, count: u64) -> Result<(SplitSizes, Option<String>), Failure> {
         let dims = self.files.dims(first);
         let (encoded, stored, parts) = self.sample(first, count, &dims)?;
@@ -180,7 +180,7 @@ impl Measure<'_> {
         Ok((SplitSizes::of(count, payload, &[data]), Some(method)))
     }
 
-    /// Encodes parts of a few files: bytes of their samples, bytes that they became, and how many files.
+    /// Encodes parts of a few files; returns the bytes of their samples, the encoded bytes, and the number of files.
     fn sample(&self, first: u64, count: u64, dims: &[u64]) -> Result<(u64, u64, u64), Failure> {
         let parts = count.min(PIECES);
         let (dims, samples) = self.cut(dims, MEASURED / parts);
@@ -195,14 +195,14 @@ impl Measure<'_> {
         Ok((encoded, stored, parts))
     }
 
-    /// A shape of the same kind whose samples have about this many bytes: fewer samples, and if need be fewer rows.
+    /// Returns a similar shape whose samples have about this many bytes: with fewer samples and, if necessary, fewer rows.
     fn cut(&self, dims: &[u64], bytes: u64) -> (Vec<u64>, u64) {
         let (mut dims, one) = (dims.to_vec(), self.layout.sample_bytes(dims).max(1));
         let samples = self.files.samples_per_file().min(bytes / one).max(1);
         if one <= bytes {
             return (dims, samples);
         }
-        // Chunks of HDF5 files stay whole.
+        // Chunks of HDF5 files are not divided.
         let chunk = self.workload.dataset.hdf5_chunk_dims.first().copied().unwrap_or(1).max(1);
         if let Some(rows) = dims.first_mut() {
             let row = (one / (*rows).max(1)).max(1);
@@ -211,7 +211,7 @@ impl Measure<'_> {
         (dims, samples)
     }
 
-    /// Drawn shapes, too many to look at each, or whose content decides: the first ones stand for all.
+    /// Measures files with drawn shapes by a sample of the first ones, if there are many or their length depends on their content.
     fn drawn(&self, count: u64) -> Result<(SplitSizes, Option<String>), Failure> {
         let by_shape = self.layout.length_follows_from_shape();
         let sample = count.min(SAMPLE);
@@ -250,9 +250,9 @@ impl Measure<'_> {
     }
 }
 
-/// Decimal digits of the numbers 0 to `end` − 1, together.
+/// Returns the total number of decimal digits of the numbers 0 to `end` − 1.
 fn digits_below(end: u64) -> u64 {
-    // Every number has one digit, those from 10 on one more, and so on.
+    // Every number has one digit, numbers from 10 on have one more, and so on.
     let mut digits = end;
     let mut power = 10_u64;
     while power < end {
@@ -263,7 +263,7 @@ fn digits_below(end: u64) -> u64 {
     digits
 }
 
-/// A number of bytes; saturates.
+/// Converts a number of bytes, saturating.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is what is meant")]
 pub(super) fn rounded(bytes: f64) -> u64 {
     bytes.round() as u64

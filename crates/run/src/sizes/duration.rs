@@ -1,4 +1,4 @@
-//! How long a run takes at least.
+//! A lower bound of the duration of a run.
 
 use std::fmt::Write as _;
 
@@ -7,16 +7,16 @@ use dlio_plan::{Split, TrainingPlan};
 
 use super::CheckpointSizes;
 
-/// A lower bound: what a run spends without waiting for its storage, in seconds.
+/// The time that a run takes without waiting for storage, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Duration {
-    /// Emulated computation of all training steps of a rank.
+    /// Emulated computation of all training steps of a rank, in seconds.
     pub computation: f64,
-    /// The same of the evaluation steps.
+    /// Emulated computation of all evaluation steps of a rank, in seconds.
     pub evaluation: f64,
-    /// Emulated preprocessing beyond the computation: what the lanes of a rank need longer than its steps.
+    /// Emulated preprocessing that exceeds the computation of a rank, in seconds.
     pub preprocessing: f64,
-    /// Pauses before the checkpoints of a run of checkpoints alone.
+    /// Pauses before checkpoints in a run that only takes checkpoints, in seconds.
     pub pauses: f64,
 }
 
@@ -37,7 +37,7 @@ impl Duration {
                 steps * plan.batch_size(Split::Train) as f64 + eval_steps * plan.batch_size(Split::Eval) as f64;
             let preprocess = samples * workload.reader.preprocess_time.mean().abs();
             least.preprocessing = match plan.lanes() {
-                // The training loop reads by itself, so one comes after the other.
+                // The training loop reads by itself, so preprocessing and computation do not overlap.
                 0 => preprocess,
                 lanes => (preprocess / f64::from(lanes) - least.computation - least.evaluation).max(0.0),
             };
@@ -48,13 +48,13 @@ impl Duration {
         least
     }
 
-    /// All of it.
+    /// Returns the sum of all parts in seconds.
     pub fn seconds(&self) -> f64 {
         let Self { computation, evaluation, preprocessing, pauses } = self;
         computation + evaluation + preprocessing + pauses
     }
 
-    /// What it consists of, in words.
+    /// Returns a description of the parts.
     pub fn parts(&self) -> String {
         let Self { computation, evaluation, preprocessing, pauses } = *self;
         let named = [
@@ -73,7 +73,7 @@ impl Duration {
     }
 }
 
-/// A time in the largest units that fit: `3 h 12 min`, `4.2 s`.
+/// Formats a time in the largest suitable units: `3 h 12 min`, `4.2 s`.
 pub(super) fn clock(seconds: f64) -> String {
     match seconds {
         ..60.0 => format!("{seconds:.3} s"),

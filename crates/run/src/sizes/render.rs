@@ -1,4 +1,4 @@
-//! Sizes in a few lines of text, and as JSON.
+//! Sizes as lines of text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use super::duration::clock;
 use super::{CheckpointSizes, DataSizes, ReadSizes, Sizes, SplitSizes};
 
-/// An estimate's mark.
+/// Returns the mark of an estimate.
 fn mark(is_exact: bool) -> &'static str {
     if is_exact { "" } else { "≈ " }
 }
 
-/// Bytes as a number and in units.
+/// Formats bytes as a number and with a unit.
 pub fn amount(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} bytes") } else { format!("{bytes} bytes ({})", bytes_of(bytes)) }
 }
 
 impl Sizes {
-    /// One fact per line, each ending in a newline.
+    /// Returns one fact per line, each with a newline.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -53,7 +53,7 @@ impl Sizes {
         text
     }
 
-    /// The same as one JSON object.
+    /// Returns the sizes as one JSON object.
     pub fn json(&self) -> Value {
         let duration = self.duration;
         json!({
@@ -72,7 +72,7 @@ impl Sizes {
         })
     }
 
-    /// Bytes per second that all ranks must read for their computation never to wait, and what they read in an epoch.
+    /// Returns the bytes per second that all ranks must read so that their computation never waits, and the bytes per epoch.
     fn required_rate(&self) -> Option<(u64, u64)> {
         let reads = self.reads.as_ref()?;
         let epoch = self.duration.computation / f64::from(reads.epochs.max(1));

@@ -1,4 +1,4 @@
-//! The file system that a folder is, or will be, on.
+//! The file system of a folder, which may not exist yet.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds that nodes share, with the numbers by which statfs(2) tells them.
+/// Types of file systems that nodes share, with their statfs(2) numbers.
 const SHARED: &[(u64, &str)] = &[
     (0x6969, "nfs"),
     (0x0BD0_0BD0, "lustre"),
@@ -24,7 +24,7 @@ const SHARED: &[(u64, &str)] = &[
     (0x5742_4653, "weka"),
 ];
 
-/// The usual local ones.
+/// Usual types of local file systems.
 const LOCAL: &[(u64, &str)] = &[
     (0xEF53, "ext4"),
     (0x5846_5342, "xfs"),
@@ -37,35 +37,35 @@ const LOCAL: &[(u64, &str)] = &[
     (0xCA45_1A4E, "bcachefs"),
 ];
 
-/// A file system and what is free on it, to this user.
+/// A file system and its free space for this user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileSystem {
-    /// Kind: `ext4`, or the number of statfs(2).
+    /// Type, such as `ext4`, or the statfs(2) number.
     pub kind: String,
-    /// Where it is mounted.
+    /// Mount point.
     pub mount: PathBuf,
     /// Device number on this node.
     pub device: u64,
-    /// Bytes of its blocks.
+    /// Block size in bytes.
     pub block: u64,
-    /// Bytes of all of it.
+    /// Total size in bytes.
     pub total: u64,
-    /// Bytes that are free.
+    /// Free space in bytes.
     pub free: u64,
-    /// Inodes that are free; `None`: it does not count them.
+    /// Free inodes; `None`: the file system does not count them.
     pub free_inodes: Option<u64>,
 }
 
 impl FileSystem {
-    /// The file system of a folder, or of the nearest one above it that exists.
+    /// Returns the file system of a folder, or of its nearest existing parent.
     ///
     /// # Errors
-    /// When no folder above it can be looked at.
+    /// No parent folder can be accessed.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let existing = existing(folder)?;
         let (space, kind) = (rustix::fs::statvfs(&existing)?, rustix::fs::statfs(&existing)?);
         let block = if space.f_frsize > 0 { space.f_frsize } else { space.f_bsize }.max(1);
-        // What is kept back counts for nobody: the root of a container may not use it either.
+        // Reserved blocks are not counted as free, because root in a container may not use them either.
         let (free, inodes) = (space.f_bavail, space.f_favail);
         let device = std::fs::metadata(&existing)?.dev();
         #[expect(clippy::cast_sign_loss, reason = "the kind is a bit pattern")]
@@ -81,18 +81,18 @@ impl FileSystem {
         })
     }
 
-    /// Whether nodes share it.
+    /// Returns whether nodes share the file system.
     pub fn is_shared(&self) -> bool {
         SHARED.iter().any(|(_, name)| *name == self.kind)
     }
 
-    /// What tells it from others: on a node its device, among nodes its kind and size.
+    /// Returns the identity of the file system: its device on a node, its type and size across nodes.
     pub fn identity(&self) -> String {
         if self.is_shared() { format!("{} {}", self.kind, self.total) } else { self.device.to_string() }
     }
 }
 
-/// The nearest folder that exists, the folder itself or one above it.
+/// Returns the nearest existing folder: the folder itself or a parent.
 pub fn existing(folder: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(folder)?;
     loop {
@@ -104,7 +104,7 @@ pub fn existing(folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The highest folder on the same device.
+/// Returns the topmost parent folder on the same device.
 fn mount(folder: &Path, device: u64) -> PathBuf {
     let resolved = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let same = |path: &&Path| std::fs::metadata(path).is_ok_and(|found| found.dev() == device);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_kept_back_from_most_users_is_free_for_none() {
         let folder = tempfile::tempdir().unwrap();
-        // Others may write at the same time: what is free lies between what was free before and after.
+        // Other processes may write meanwhile, so the free space lies between the values before and after.
         let available = || {
             let space = rustix::fs::statvfs(folder.path()).unwrap();
             space.f_bavail * space.f_frsize

@@ -1,4 +1,4 @@
-//! The table.
+//! The table of settings.
 
 use dlio_config::location::Location;
 use dlio_config::vocabulary::StorageType;
@@ -6,70 +6,70 @@ use dlio_event::S3Uri;
 
 use super::Given;
 
-/// A place that can say something about a setting.
+/// A source of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// An option of the command line.
     Flag(&'static str),
     /// A key of the configuration, in the file or as an override.
     Key(&'static str),
-    /// The same, where its value has a scheme.
+    /// A key of the configuration whose value has a scheme.
     Scheme(&'static str),
-    /// A variable of the environment; in dialect `mlperf` also of the file `.env`.
+    /// A variable of the environment, or in dialect `mlperf` of the file `.env`.
     Variable(&'static str),
-    /// A member of the profile in the shared AWS configuration files.
+    /// A value of the profile in the shared AWS configuration files.
     Profile(&'static str),
-    /// The endpoints that servers have announced in the registry.
+    /// The endpoints that servers have announced in a registry.
     Registry,
-    /// The keys that they have left there.
+    /// The key pair in a registry.
     RegistryKeys,
-    /// What only the MLPerf Storage fork and its harness have.
+    /// Evidence that the configuration is for the MLPerf Storage fork.
     Marks,
-    /// Who started the ranks.
+    /// The launcher of the ranks.
     Launcher,
 }
 
 impl Source {
-    /// Whether somebody said it for this run, rather than for every program of this environment.
+    /// Returns whether the source is specific to this run instead of the whole environment.
     pub(super) fn is_of_the_run(self) -> bool {
         matches!(self, Self::Flag(_) | Self::Key(_) | Self::Scheme(_) | Self::Registry | Self::RegistryKeys)
     }
 }
 
-/// Which runs a setting concerns.
+/// The runs to which a setting applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// All runs.
     Every,
-    /// Those with data or checkpoints on S3.
+    /// Runs with data or checkpoints on S3.
     S3,
-    /// All, but variables count in dialect `mlperf` only.
+    /// All runs; variables only in dialect `mlperf`.
     Mlperf,
-    /// Those with data or checkpoints on S3 whose endpoints are not a registry's.
+    /// Runs with data or checkpoints on S3 whose endpoints do not come from a registry.
     Proxy,
-    /// None: nothing here reads it.
+    /// No run: the setting is not implemented.
     Never,
 }
 
-/// A setting, and the places that can say it in the order of precedence.
+/// A setting with its sources in the order of precedence.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     pub name: &'static str,
     pub sources: &'static [Source],
     pub scope: Scope,
-    /// Whoever gave it in any other place would be misled; otherwise only who gave it for this run.
+    /// Whether every unused value causes a warning; otherwise only those that are specific to the run.
     pub warns: bool,
 }
 
 impl Setting {
-    /// The sources in the order that holds for this run.
+    /// Returns the sources in the order of precedence for this run.
     pub(super) fn order(&self, given: &Given<'_>) -> Vec<Source> {
         const SEVERAL: Source = Source::Variable("S3_ENDPOINT_URIS");
         let mut order = self.sources.to_vec();
         if self.scope == Scope::Mlperf && !given.rules().reads_fork_environment {
             order.retain(|source| !matches!(source, Source::Variable(_)));
         }
-        // A list of several in the environment comes before the fork's one URL.
+        // In the fork, a list of several endpoints in the environment takes precedence over the configured URL.
         let several = given.text(SEVERAL).is_some_and(|text| dlio_config::endpoints::list(&text).len() > 1);
         let (one, list) =
             (order.iter().position(|source| *source == URL), order.iter().position(|source| *source == SEVERAL));
@@ -80,7 +80,7 @@ impl Setting {
         order
     }
 
-    /// Whether the setting concerns this run; else why not.
+    /// Checks whether the setting applies to this run.
     pub(super) fn concerns(&self, given: &Given<'_>) -> Result<(), Excluded> {
         let local = || Excluded { why: "neither data nor checkpoints are on S3", environment: false };
         match self.scope {
@@ -93,25 +93,25 @@ impl Setting {
         }
     }
 
-    /// Whether two sources say the same.
+    /// Returns whether the values of two sources are equivalent.
     pub(super) fn agree(&self, one: &str, other: &str) -> bool {
         match self.name {
             STORAGE => kind(one) == kind(other) || one.trim_start_matches(S3Uri::SCHEME).starts_with(other),
             ENDPOINTS => one.trim_end_matches('/') == other.trim_end_matches('/'),
-            // What is not shown may be anything.
+            // Masked values cannot be compared.
             _ => one == other && one != "***",
         }
     }
 }
 
-/// Why a setting does not concern a run.
+/// The reason why a setting does not apply to a run.
 pub(super) struct Excluded {
     pub(super) why: &'static str,
-    /// Also who gave it to all programs of this environment would be misled.
+    /// Whether a value from the environment causes a warning as well.
     pub(super) environment: bool,
 }
 
-/// What a scheme and what a storage type stand for.
+/// Returns the storage type of a URI scheme or a storage type's name.
 fn kind(text: &str) -> Option<StorageType> {
     match Location::parse(text) {
         Ok(Location::S3(_)) => Some(StorageType::S3),
@@ -129,15 +129,15 @@ const fn setting(name: &'static str, scope: Scope, sources: &'static [Source]) -
     Setting { name, sources, scope, warns: false }
 }
 
-/// A setting of which everything that is not used is said.
+/// Creates a setting whose unused values all cause a warning.
 const fn loud(name: &'static str, scope: Scope, sources: &'static [Source]) -> Setting {
     Setting { name, sources, scope, warns: true }
 }
 
-/// Name of the row of endpoints.
+/// Name of the setting of endpoints.
 pub const ENDPOINTS: &str = "endpoints";
 
-/// Every setting that more than one place can say.
+/// All settings that several sources can give.
 pub const SETTINGS: &[Setting] = &[
     setting("dialect", Scope::Every, &[Source::Flag("--dialect"), Source::Key("dlio_rs.dialect"), Source::Marks]),
     setting("ranks", Scope::Every, &[Source::Variable("DLIO_RS_COMM"), Source::Launcher]),

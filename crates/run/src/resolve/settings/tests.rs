@@ -1,4 +1,4 @@
-//! Every row of the table, source by source.
+//! Tests of every source of every setting in the table.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::launch::Environment;
 use crate::resolve::aws_profile::Profile;
 use crate::resolve::source::Wanted;
 
-/// A place for what the sources of a row say.
+/// The values that the sources of a setting give.
 #[derive(Default)]
 struct Said {
     overrides: Vec<String>,
@@ -23,7 +23,7 @@ struct Said {
 }
 
 impl Said {
-    /// Lets a source say something that no other says.
+    /// Lets a source give a value that no other source gives.
     fn by(mut self, source: Source, number: usize) -> Self {
         let url = Some(format!("http://host{number}:1"));
         match source {
@@ -81,7 +81,7 @@ fn word(name: &str, number: usize) -> String {
     }
 }
 
-/// A value that a key takes, another one for every number.
+/// Returns a valid value of a key that differs for every number.
 fn value(key: &str, number: usize) -> String {
     let bytes = (6 << 20) + number;
     let of = |words: [&str; 2]| words[number % 2].to_owned();
@@ -112,7 +112,7 @@ fn value(key: &str, number: usize) -> String {
     }
 }
 
-/// What a row needs besides its own sources to concern a run.
+/// Returns the other values that make a setting apply to a run.
 fn setting_of_a_run(setting: &Setting) -> Said {
     let needs_mlperf =
         setting.scope == table::Scope::Mlperf || matches!(setting.name, "decoding" | "files generated at a time");
@@ -122,7 +122,7 @@ fn setting_of_a_run(setting: &Setting) -> Said {
 #[test]
 fn of_every_row_the_first_source_is_used_and_each_other_one_is_told() {
     for setting in SETTINGS.iter().filter(|setting| setting.scope != table::Scope::Never) {
-        // Hydra's folder and the fork's variable are of runs by the reference's name.
+        // Hydra's folder and the fork's variable apply to runs as `dlio_benchmark`.
         let sources: Vec<Source> = setting
             .sources
             .iter()
