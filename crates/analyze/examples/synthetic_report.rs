@@ -1,7 +1,7 @@
-//! Writes the traces of a synthetic run into a folder, and the report on them in every form next to them.
+//! Writes the traces of a synthetic run into a folder, and the report on them in every format next to them.
 //!
 //! `cargo run --release -p dlio-analyze --example synthetic_report -- FOLDER [RANKS STEPS]`; with `--read` instead of
-//! the numbers, the traces that are already there are reported on.
+//! the numbers, it reports on the traces that are already there.
 
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;

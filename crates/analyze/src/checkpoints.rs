@@ -1,15 +1,42 @@
-//! The checkpoints of a run over its ranks: rank 0's time, which the reference reports, and what it does not show.
+//! Checkpoints over all ranks: rank 0's time, which the reference reports, and the times of all ranks, which it does
+//! not.
 
 use std::collections::BTreeMap;
 
 use dlio_event::{CheckpointTimings, RankTimings};
+use serde::{Deserialize, Serialize};
 
 use crate::metric;
-use crate::report::CheckpointRow;
 
 const GB: f64 = 1_073_741_824.0;
 
-/// One row per checkpoint that was saved or loaded, in the order in which they began; `bytes` is the size of one over all ranks.
+/// One checkpoint over all ranks. GB are 2³⁰ bytes of the size that the reference's throughput uses.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CheckpointRow {
+    /// Epoch, from 1.
+    pub epoch: u32,
+    /// Number in the keys of the checkpoint (`save_ckpt<k>`, `load_ckpt<k>`).
+    pub number: u32,
+    /// Whether the checkpoint was loaded rather than saved.
+    pub load: bool,
+    /// Number of ranks that took part.
+    pub ranks: u32,
+    /// Rank 0's duration in seconds, which the reference reports.
+    pub seconds_rank0: Option<f64>,
+    /// Duration of the fastest rank, seconds.
+    pub seconds_min: f64,
+    /// Duration of the slowest rank, seconds.
+    pub seconds_max: f64,
+    /// Time from the first rank's start to the last rank's end, seconds.
+    pub seconds_all: f64,
+    /// Size by rank 0's duration, which the reference reports; `None` if the traces do not contain the size.
+    pub gb_per_second_rank0: Option<f64>,
+    /// Size by the time of all ranks: the throughput of the storage. `None` if the traces do not contain the size.
+    pub gb_per_second_all: Option<f64>,
+}
+
+/// Returns one row per saved or loaded checkpoint, in the order of their starts; `bytes` is the size of one checkpoint
+/// over all ranks.
 pub(crate) fn rows<'t>(ranks: impl Iterator<Item = &'t RankTimings>, bytes: Option<u64>) -> Vec<CheckpointRow> {
     type Of<'t> = Vec<(u32, &'t CheckpointTimings)>;
     let mut all: BTreeMap<(u32, bool, u32), Of<'_>> = BTreeMap::new();
@@ -27,7 +54,7 @@ pub(crate) fn rows<'t>(ranks: impl Iterator<Item = &'t RankTimings>, bytes: Opti
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// The same checkpoint on all its ranks; also returns when the first of them began.
+/// Returns the row of one checkpoint over its ranks, and the earliest start of a rank, nanoseconds.
 fn row(epoch: u32, of: &[(u32, &CheckpointTimings)], size_gb: Option<f64>) -> (u64, CheckpointRow) {
     let start = of.iter().map(|(_, timings)| timings.start).min().unwrap_or(0);
     let end = of.iter().map(|(_, timings)| timings.end).max().unwrap_or(0);

@@ -1,7 +1,7 @@
-//! How a run ended, concluded from how each of its ranks did, and how far it came.
+//! How a run ended, derived from how each of its ranks ended, and how far it came.
 //!
-//! Invariant: a run completed only if the traces of all its ranks say so; nothing is concluded from traces that do not say
-//! how they ended, as imports and those of earlier formats.
+//! Invariant: a run is complete only if the traces of all ranks say so. Nothing is derived from traces without an
+//! ending, such as imports and traces of earlier formats.
 
 use std::collections::BTreeMap;
 
@@ -9,54 +9,56 @@ use dlio_event::{Ending, Planned};
 use dlio_trace::RankTrace;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{CheckpointRow, Epoch};
+use crate::checkpoints::CheckpointRow;
+use crate::epochs::Epoch;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// The traces do not say.
+    /// The traces do not contain it.
     #[default]
     Unknown,
-    /// All ranks did all that was planned.
+    /// All ranks did everything that was planned.
     Completed,
-    /// A signal ended it.
+    /// A signal interrupted the run.
     Interrupted,
     /// A rank failed.
     Failed,
-    /// A rank is gone: its trace stops or is not there.
+    /// A rank was lost: its trace stops early or is missing.
     Lost,
 }
 
 /// How a run ended and how far it came.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunEnd {
-    /// In one word.
+    /// Kind of the ending.
     pub state: RunState,
-    /// In words: `completed`, `interrupted by SIGTERM`, `failed: …`, `lost rank 3: …`; `unknown`.
+    /// Description of the ending: `completed`, `interrupted by SIGTERM`, `failed: …`, `lost rank 3: …`, or `unknown`.
     pub text: String,
-    /// Ranks whose traces stop or are not there.
+    /// Ranks whose traces stop early or are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_ranks: Vec<u32>,
-    /// What the run was to do, if its traces say.
+    /// The work that was planned, if the traces contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<Planned>,
-    /// The last epoch that a rank trained in; `None`: in none.
+    /// The last epoch in which a rank trained; `None` if no rank did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached_epoch: Option<u32>,
-    /// Steps that were done in it.
+    /// Number of steps that were done in that epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached_step: Option<u64>,
-    /// First and last epoch that were not trained to their end.
+    /// First and last epoch that were not trained completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_epochs: Option<(u32, u32)>,
-    /// How far it came and what is missing, in words; empty for a run that completed.
+    /// Description of how far the run came and what is missing; empty for a complete run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub missing: String,
 }
 
 impl RunEnd {
-    /// Whether the run is known to have ended before it had done all that was planned: nothing can be said of a target then.
+    /// Returns whether the run is known to have ended before it had done everything that was planned. Targets cannot be
+    /// judged then.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         !matches!(self.state, RunState::Completed | RunState::Unknown)
@@ -66,51 +68,51 @@ impl RunEnd {
 /// How the trace of one rank ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RankEnd {
-    /// It does not say.
+    /// The trace does not contain it.
     Unknown,
-    Said(Ending),
-    /// It has no last footer.
-    Stops,
-    /// There is no file.
-    Absent,
+    Stated(Ending),
+    /// The trace has no final footer.
+    Truncated,
+    /// There is no trace file.
+    Missing,
 }
 
 impl RankEnd {
     fn of(trace: &RankTrace) -> Self {
         match &trace.ending {
-            Some(ending) => Self::Said(ending.clone()),
+            Some(ending) => Self::Stated(ending.clone()),
             None if trace.complete => Self::Unknown,
-            None => Self::Stops,
+            None => Self::Truncated,
         }
     }
 
     fn is_lost(&self) -> bool {
-        matches!(self, Self::Stops | Self::Absent)
+        matches!(self, Self::Truncated | Self::Missing)
     }
 }
 
-/// How the trace of one rank ends, in words.
+/// Describes how the trace of one rank ends.
 pub(crate) fn rank_text(trace: &RankTrace) -> String {
     match RankEnd::of(trace) {
         RankEnd::Unknown => "unknown".to_owned(),
-        RankEnd::Said(ending) => ending.to_string(),
-        RankEnd::Stops | RankEnd::Absent => "its trace stops".to_owned(),
+        RankEnd::Stated(ending) => ending.to_string(),
+        RankEnd::Truncated | RankEnd::Missing => "its trace stops".to_owned(),
     }
 }
 
-/// The end of the run that these traces are of.
+/// Returns how the run of these traces ended.
 pub(crate) fn of(traces: &[RankTrace], epochs: &[Epoch], checkpoints: &[CheckpointRow], operations: u64) -> RunEnd {
     let world = traces.iter().map(|trace| trace.header.world).max().unwrap_or(0);
-    let mut ranks: BTreeMap<u32, RankEnd> = (0..world).map(|rank| (rank, RankEnd::Absent)).collect();
+    let mut ranks: BTreeMap<u32, RankEnd> = (0..world).map(|rank| (rank, RankEnd::Missing)).collect();
     for trace in traces {
         let end = RankEnd::of(trace);
-        // Of two traces of one rank, the one that ended worse counts.
-        let worse = ranks.get(&trace.header.rank).is_none_or(|known| badness(&end) >= badness(known));
-        if worse || ranks.get(&trace.header.rank) == Some(&RankEnd::Absent) {
+        // If a rank has two traces, the worse ending counts.
+        let worse = ranks.get(&trace.header.rank).is_none_or(|known| severity(&end) >= severity(known));
+        if worse || ranks.get(&trace.header.rank) == Some(&RankEnd::Missing) {
             ranks.insert(trace.header.rank, end);
         }
     }
-    let (state, text) = conclude(&ranks);
+    let (state, text) = derive_ending(&ranks);
     let planned = traces.iter().find_map(|trace| trace.header.planned);
     let lost_ranks = if state == RunState::Unknown { Vec::new() } else { lost(&ranks) };
     let mut run = RunEnd { state, text, lost_ranks, planned, ..RunEnd::default() };
@@ -122,13 +124,13 @@ pub(crate) fn of(traces: &[RankTrace], epochs: &[Epoch], checkpoints: &[Checkpoi
     run
 }
 
-fn badness(end: &RankEnd) -> u8 {
+fn severity(end: &RankEnd) -> u8 {
     match end {
-        RankEnd::Said(Ending::Completed) => 0,
+        RankEnd::Stated(Ending::Completed) => 0,
         RankEnd::Unknown => 1,
-        RankEnd::Said(_) => 2,
-        RankEnd::Stops => 3,
-        RankEnd::Absent => 4,
+        RankEnd::Stated(_) => 2,
+        RankEnd::Truncated => 3,
+        RankEnd::Missing => 4,
     }
 }
 
@@ -136,30 +138,30 @@ fn lost(ranks: &BTreeMap<u32, RankEnd>) -> Vec<u32> {
     ranks.iter().filter(|(_, end)| end.is_lost()).map(|(rank, _)| *rank).collect()
 }
 
-/// What the ends of the ranks amount to. A rank's own failure explains what became of the others, and a rank that is gone
-/// explains why a launcher ended them.
-fn conclude(ranks: &BTreeMap<u32, RankEnd>) -> (RunState, String) {
-    let silent = |end: &RankEnd| matches!(end, RankEnd::Unknown | RankEnd::Absent);
+/// Derives the ending of the run from those of its ranks. A rank's own failure explains the endings of the others, and
+/// a lost rank explains why a launcher stopped them.
+fn derive_ending(ranks: &BTreeMap<u32, RankEnd>) -> (RunState, String) {
+    let silent = |end: &RankEnd| matches!(end, RankEnd::Unknown | RankEnd::Missing);
     if ranks.values().all(silent) {
         return (RunState::Unknown, "unknown".to_owned());
     }
-    if ranks.values().all(|end| *end == RankEnd::Said(Ending::Completed)) {
+    if ranks.values().all(|end| *end == RankEnd::Stated(Ending::Completed)) {
         return (RunState::Completed, Ending::Completed.to_string());
     }
-    let said = || {
+    let stated = || {
         ranks
             .iter()
-            .filter_map(|(rank, end)| if let RankEnd::Said(ending) = end { Some((*rank, ending)) } else { None })
+            .filter_map(|(rank, end)| if let RankEnd::Stated(ending) = end { Some((*rank, ending)) } else { None })
     };
     let gone = lost(ranks);
     let and_lost = if gone.is_empty() { String::new() } else { format!("; {}", lost_text(ranks, &gone)) };
-    let failed: Vec<(u32, &str)> = said()
+    let failed: Vec<(u32, &str)> = stated()
         .filter_map(
             |(rank, ending)| if let Ending::Failed { message } = ending { Some((rank, &**message)) } else { None },
         )
         .collect();
     if let Some((rank, message)) = failed.first() {
-        // What all ranks agreed on needs no name; nor does a message that has it.
+        // A failure that all ranks agreed on needs no rank number, and neither does a message that contains it.
         let agreed = failed.len() == ranks.len() && failed.iter().all(|(_, other)| other == message);
         let who =
             if agreed || message.contains(&format!("rank {rank}")) { String::new() } else { format!("rank {rank}: ") };
@@ -167,29 +169,29 @@ fn conclude(ranks: &BTreeMap<u32, RankEnd>) -> (RunState, String) {
         let also = if others.is_empty() { String::new() } else { format!(" ({} failed as well)", named(&others)) };
         return (RunState::Failed, format!("failed: {who}{message}{also}{and_lost}"));
     }
-    let aborted = said().find(|(_, ending)| matches!(ending, Ending::Aborted { .. }));
+    let aborted = stated().find(|(_, ending)| matches!(ending, Ending::Aborted { .. }));
     if !gone.is_empty() {
-        let other = aborted.or_else(|| said().find(|(_, ending)| !ending.is_completed()));
+        let other = aborted.or_else(|| stated().find(|(_, ending)| !ending.is_completed()));
         let others = other.map_or_else(String::new, |(rank, ending)| format!("; rank {rank}: {ending}"));
         return (RunState::Lost, format!("{}{others}", lost_text(ranks, &gone)));
     }
     if let Some((_, ending)) = aborted {
         return (RunState::Failed, ending.to_string());
     }
-    let interrupted: Vec<u32> = said().filter(|(_, ending)| !ending.is_completed()).map(|(rank, _)| rank).collect();
-    let Some((_, ending)) = said().find(|(_, ending)| !ending.is_completed()) else {
+    let interrupted: Vec<u32> = stated().filter(|(_, ending)| !ending.is_completed()).map(|(rank, _)| rank).collect();
+    let Some((_, ending)) = stated().find(|(_, ending)| !ending.is_completed()) else {
         return (RunState::Unknown, "unknown".to_owned());
     };
     let some = if interrupted.len() == ranks.len() { String::new() } else { format!(" ({})", named(&interrupted)) };
     (RunState::Interrupted, format!("{ending}{some}"))
 }
 
-/// `lost rank 3: its trace stops`
+/// Describes lost ranks, such as `lost rank 3: its trace stops`.
 fn lost_text(ranks: &BTreeMap<u32, RankEnd>, gone: &[u32]) -> String {
     let of = |wanted: RankEnd| -> Vec<u32> {
         gone.iter().copied().filter(|rank| ranks.get(rank) == Some(&wanted)).collect()
     };
-    let (stops, absent) = (of(RankEnd::Stops), of(RankEnd::Absent));
+    let (stops, absent) = (of(RankEnd::Truncated), of(RankEnd::Missing));
     let one = gone.len() == 1;
     let why = match (stops.is_empty(), absent.is_empty()) {
         (false, true) if one => "its trace stops".to_owned(),
@@ -203,11 +205,11 @@ fn lost_text(ranks: &BTreeMap<u32, RankEnd>, gone: &[u32]) -> String {
             format!("the {} of {stops} {}, {} of {absent} {} not here", first.0, first.1, second.0, second.1)
         }
     };
-    let all = if gone.len() == ranks.len() { ", because the run was killed or still goes on" } else { "" };
+    let all = if gone.len() == ranks.len() { ", because the run was killed or is still running" } else { "" };
     format!("lost {}: {why}{all}", named(gone))
 }
 
-/// `rank 3`, or `ranks 1, 2`; a long list is cut.
+/// Names ranks: `rank 3`, or `ranks 1, 2`; long lists are cut.
 fn named(ranks: &[u32]) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = ranks.iter().take(SHOWN).map(u32::to_string).collect();
@@ -218,7 +220,7 @@ fn named(ranks: &[u32]) -> String {
     }
 }
 
-/// Says how far a run came that did not do all.
+/// Describes how far an incomplete run came.
 fn missing(run: &mut RunEnd, checkpoints: &[CheckpointRow], operations: u64) {
     let Some(planned) = run.planned else { return };
     let mut parts = Vec::new();
@@ -275,51 +277,55 @@ mod tests {
         (0..).zip(ends.iter().cloned()).collect()
     }
 
-    fn said(text: &str) -> RankEnd {
-        RankEnd::Said(text.parse().unwrap())
+    fn stated(text: &str) -> RankEnd {
+        RankEnd::Stated(text.parse().unwrap())
     }
 
     #[track_caller]
     fn expect(ends: &[RankEnd], state: RunState, text: &str) {
-        assert_eq!(conclude(&ranks(ends)), (state, text.to_owned()));
+        assert_eq!(derive_ending(&ranks(ends)), (state, text.to_owned()));
     }
 
     #[test]
     fn a_run_completed_only_if_all_ranks_say_so() {
-        let (done, unknown) = (said("completed"), RankEnd::Unknown);
+        let (done, unknown) = (stated("completed"), RankEnd::Unknown);
         expect(&[done.clone(), done.clone()], RunState::Completed, "completed");
         expect(&[unknown.clone(), unknown.clone()], RunState::Unknown, "unknown");
         expect(&[done.clone(), unknown], RunState::Unknown, "unknown");
-        expect(&[done.clone(), RankEnd::Stops], RunState::Lost, "lost rank 1: its trace stops");
-        expect(&[done.clone(), RankEnd::Absent], RunState::Lost, "lost rank 1: its trace is not here");
-        expect(&[done, said("interrupted by SIGTERM")], RunState::Interrupted, "interrupted by SIGTERM (rank 1)");
+        expect(&[done.clone(), RankEnd::Truncated], RunState::Lost, "lost rank 1: its trace stops");
+        expect(&[done.clone(), RankEnd::Missing], RunState::Lost, "lost rank 1: its trace is not here");
+        expect(&[done, stated("interrupted by SIGTERM")], RunState::Interrupted, "interrupted by SIGTERM (rank 1)");
     }
 
     #[test]
     fn a_failure_explains_a_lost_rank_and_a_lost_rank_explains_a_signal() {
-        let ended = said("interrupted by SIGTERM");
+        let ended = stated("interrupted by SIGTERM");
         expect(&[ended.clone(), ended.clone()], RunState::Interrupted, "interrupted by SIGTERM");
         expect(
-            &[ended.clone(), RankEnd::Stops],
+            &[ended.clone(), RankEnd::Truncated],
             RunState::Lost,
             "lost rank 1: its trace stops; rank 0: interrupted by SIGTERM",
         );
         expect(
-            &[said("aborted: rank 1 failed"), said("failed: no space left"), RankEnd::Stops],
+            &[stated("aborted: rank 1 failed"), stated("failed: no space left"), RankEnd::Truncated],
             RunState::Failed,
             "failed: rank 1: no space left; lost rank 2: its trace stops",
         );
-        expect(&[said("failed: bad key"), said("failed: bad key")], RunState::Failed, "failed: bad key");
-        expect(&[said("failed: a"), said("failed: b")], RunState::Failed, "failed: rank 0: a (rank 1 failed as well)");
-        expect(&[said("aborted: rank 9 failed"), ended], RunState::Failed, "aborted: rank 9 failed");
+        expect(&[stated("failed: bad key"), stated("failed: bad key")], RunState::Failed, "failed: bad key");
+        expect(
+            &[stated("failed: a"), stated("failed: b")],
+            RunState::Failed,
+            "failed: rank 0: a (rank 1 failed as well)",
+        );
+        expect(&[stated("aborted: rank 9 failed"), ended], RunState::Failed, "aborted: rank 9 failed");
     }
 
     #[test]
     fn traces_that_all_stop_were_killed_or_are_still_written() {
-        let text = "lost ranks 0, 1: their traces stop, because the run was killed or still goes on";
-        expect(&[RankEnd::Stops, RankEnd::Stops], RunState::Lost, text);
-        let text = "lost ranks 0, 1: the trace of rank 0 stops, that of rank 1 is not here, because the run was killed or still goes on";
-        expect(&[RankEnd::Stops, RankEnd::Absent], RunState::Lost, text);
+        let text = "lost ranks 0, 1: their traces stop, because the run was killed or is still running";
+        expect(&[RankEnd::Truncated, RankEnd::Truncated], RunState::Lost, text);
+        let text = "lost ranks 0, 1: the trace of rank 0 stops, that of rank 1 is not here, because the run was killed or is still running";
+        expect(&[RankEnd::Truncated, RankEnd::Missing], RunState::Lost, text);
     }
 
     fn partial(planned: Planned, reached: Option<(u32, u64)>) -> RunEnd {

@@ -1,4 +1,4 @@
-//! JSON whose keys keep the order in which they were added, indented as Python's `json.dump(…, indent=4)` does.
+//! JSON whose keys keep their insertion order, indented as Python's `json.dump(…, indent=4)` does.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -13,7 +13,7 @@ pub(crate) enum Value {
     Object(Object),
 }
 
-/// Keys and values in order.
+/// Keys and values in insertion order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Object(Vec<(String, Value)>);
 
@@ -27,7 +27,7 @@ impl Object {
         self.0.push((key.into(), value.into()));
     }
 
-    /// The bytes of a file.
+    /// Returns the contents of the JSON file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");

@@ -13,19 +13,20 @@ use crate::ordered::{Object, Value};
 const GB: f64 = 1_073_741_824.0;
 const SEPARATOR: &str = "==========================================================";
 
-/// How times of the monotonic clock become the reference's timestamps (local time, despite its name `utcnow`).
+/// Converts times of the monotonic clock to the reference's timestamps (local time, although the reference calls it
+/// `utcnow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WallClock {
-    /// A moment on the monotonic clock.
+    /// A moment on the monotonic clock, nanoseconds.
     pub monotonic_ns: Nanos,
-    /// The same moment, nanoseconds since 1970-01-01 UTC.
+    /// Unix time of that moment, nanoseconds since 1970-01-01 UTC.
     pub wall_unix_ns: i64,
     /// Local time minus UTC, seconds.
     pub utc_offset_seconds: i32,
 }
 
 impl WallClock {
-    /// The timestamp of a moment of the monotonic clock.
+    /// Returns the timestamp of a moment on the monotonic clock.
     #[must_use]
     pub fn timestamp(&self, at: Nanos) -> String {
         let elapsed = i128::from(at) - i128::from(self.monotonic_ns);
@@ -34,7 +35,7 @@ impl WallClock {
     }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.ffffff`
+/// Formats a time as `YYYY-MM-DDTHH:MM:SS.ffffff`.
 #[must_use]
 pub fn timestamp(wall_unix_ns: i64, utc_offset_seconds: i32) -> String {
     let local = wall_unix_ns.saturating_add(i64::from(utc_offset_seconds) * 1_000_000_000);
@@ -42,7 +43,7 @@ pub fn timestamp(wall_unix_ns: i64, utc_offset_seconds: i32) -> String {
     Offset::UTC.to_datetime(time).strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
 
-/// What the reference records about a host.
+/// The reference's record of a host.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Host {
     /// Host name.
@@ -53,26 +54,26 @@ pub struct Host {
     pub processor_name: String,
     /// Memory, GB (2³⁰ bytes).
     pub memory_gb: f64,
-    /// `/proc/cpuinfo` as pairs; `None` where there is none.
+    /// `/proc/cpuinfo` as pairs; `None` on systems without it.
     pub cpuinfo: Option<Vec<(String, String)>>,
-    /// `/proc/meminfo` as pairs; `None` where there is none.
+    /// `/proc/meminfo` as pairs; `None` on systems without it.
     pub meminfo: Option<Vec<(String, String)>>,
 }
 
-/// Whether the data set of a host fits in its memory, so that a second epoch may not reach storage.
+/// Returns whether the dataset of a host fits into its memory, so that a second epoch may not reach storage.
 #[must_use]
 pub fn potential_caching(host_memory_gb: f64, data_size_per_host_gb: f64) -> bool {
     host_memory_gb > data_size_per_host_gb
 }
 
-/// The reference's `data_size_per_host_GB`.
+/// Returns the reference's `data_size_per_host_GB`.
 #[must_use]
 pub fn data_size_per_host_gb(ranks_per_node: u64, ranks: u64, train_samples: u64, record_bytes: f64) -> f64 {
     (ranks_per_node.saturating_mul(train_samples) / ranks.max(1)) as f64 * record_bytes / GB
 }
 
-/// The pairs of `/proc/cpuinfo` or `/proc/meminfo` as the reference parses them: a line with exactly one colon gives a
-/// key and a value, later lines overwrite earlier ones, `processor` is left out.
+/// Parses `/proc/cpuinfo` or `/proc/meminfo` as the reference does: a line with exactly one colon is a key and a value,
+/// later lines overwrite earlier ones, and `processor` is left out.
 #[must_use]
 pub fn proc_pairs(text: &str) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = Vec::new();
@@ -91,20 +92,20 @@ pub fn proc_pairs(text: &str) -> Vec<(String, String)> {
     pairs
 }
 
-/// The metrics of a run, each part present when the run had it.
+/// The metrics of a run; each part is present if the run had it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics {
-    /// Checkpoints, when the workflow had any.
+    /// Metrics of checkpoints.
     pub checkpoint: Option<Checkpoints>,
-    /// Training, when the workflow trained.
+    /// Metrics of training.
     pub train: Option<Aggregate>,
-    /// Evaluation, when the workflow evaluated.
+    /// Metrics of evaluation.
     pub eval: Option<Aggregate>,
-    /// Which reference's keys and units.
+    /// The reference whose keys and units are used.
     pub formula: Formula,
 }
 
-/// What `summary.json` says besides the metrics.
+/// The contents of `summary.json` besides the metrics.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Summary {
     /// Timestamp of the start.
@@ -125,41 +126,41 @@ pub struct Summary {
     pub hosts: Vec<Host>,
     /// [`data_size_per_host_gb`]
     pub data_size_per_host_gb: f64,
-    /// Trained epochs, 0 for a run of checkpoints only.
+    /// Number of trained epochs; 0 for a run of checkpoints only.
     pub epochs: u32,
-    /// Metrics.
+    /// Metrics of the run.
     pub metrics: Metrics,
-    /// How the run ended: a key that the reference does not have.
+    /// How the run ended; the reference does not have this key.
     pub ending: Option<Ending>,
-    /// S3 requests that failed and were sent again; `None`: none was.
+    /// S3 requests that failed and were sent again; `None` if there were none.
     pub troubles: Option<RequestTroubles>,
 }
 
-/// What went wrong on the way to S3 endpoints, and was overcome.
+/// Failures of S3 requests and endpoints from which the run recovered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RequestTroubles {
-    /// Requests that were sent again.
+    /// Number of requests that were sent again.
     pub retries: u64,
-    /// Requests that went to another endpoint than the one they were meant for.
+    /// Number of requests that went to another endpoint than intended.
     pub elsewhere: u64,
-    /// Times in which an endpoint did not answer, by their start.
+    /// Outages of endpoints, by their start.
     pub outages: Vec<EndpointOutage>,
 }
 
-/// A time in which an endpoint did not answer.
+/// A period in which an endpoint did not answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EndpointOutage {
     /// `http://host:port`
     pub endpoint: String,
     /// Timestamp of the start.
     pub start: String,
-    /// Seconds that it lasted.
+    /// Duration of the outage, seconds.
     pub seconds: f64,
-    /// Requests that failed, or waited for it.
+    /// Number of requests that failed, or waited for the endpoint.
     pub affected: u64,
 }
 
-/// `summary.json`
+/// Returns the contents of `summary.json`.
 #[must_use]
 pub fn summary_json(summary: &Summary) -> Vec<u8> {
     let first = summary.hosts.first().cloned().unwrap_or_default();
@@ -192,7 +193,7 @@ pub fn summary_json(summary: &Summary) -> Vec<u8> {
     json.to_bytes()
 }
 
-/// `summary.json` of a run that ended before it had measured all: without metrics, so that nobody takes it for a result.
+/// Returns `summary.json` of a run that ended early: without metrics, so that it cannot be mistaken for a result.
 #[must_use]
 pub fn unfinished_json(start: &str, end: &str, num_accelerators: u32, ending: &Ending) -> Vec<u8> {
     Object::default()
@@ -275,8 +276,8 @@ fn verdict(aggregate: &Aggregate) -> &'static str {
     if aggregate.au_meets_expectation == Some(true) { "success" } else { "fail" }
 }
 
-/// The lines that the reference prints at the end, without a line break at the end; `checkpoints_written` and
-/// `checkpoints_read` are the configured numbers (those of checkpoint-only runs).
+/// Returns the lines that the reference prints at the end of a run, without a final line break. `checkpoints_written`
+/// and `checkpoints_read` are the configured numbers (of checkpoint-only runs).
 #[must_use]
 pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, checkpoints_read: u64) -> String {
     let mut text = String::from("Averaged metric over all steps/epochs\n");
@@ -318,33 +319,34 @@ pub fn metric_lines(metrics: &Metrics, ranks: u32, checkpoints_written: u64, che
 
 fn spread(label: &str, spread: Option<Spread>, decimals: usize) -> String {
     match spread {
-        // A negative rate, as the reference's formula gives where there are fewer than two steps, is none, and has no deviation.
+        // The reference's formula gives a negative rate for fewer than two steps; it is treated as missing, and has no
+        // deviation.
         Some(Spread { mean, .. }) if mean < 0.0 => format!("{label}: {0:.decimals$} ({0:.decimals$})", 0.0),
         Some(Spread { mean, stdev }) => format!("{label}: {mean:.decimals$} ({stdev:.decimals$})"),
         None => format!("{label}: nan (nan)"),
     }
 }
 
-/// What one rank knows when it writes its files.
+/// Everything that one rank needs to write its files.
 #[derive(Debug, Clone)]
 pub struct RankRecord<'a> {
-    /// What it measured.
+    /// Measured times.
     pub timings: &'a RankTimings,
-    /// The metrics of the same times.
+    /// Metrics of the same times.
     pub metric: &'a RankMetric,
-    /// Its clock.
+    /// Clock of the rank.
     pub clock: WallClock,
-    /// Its host.
+    /// Host of the rank.
     pub host: &'a Host,
-    /// [`potential_caching`] of its host.
+    /// [`potential_caching`] of the host.
     pub potential_caching: bool,
     /// Size of one checkpoint over all ranks, bytes.
     pub checkpoint_bytes: u64,
-    /// Whether the run had neither training nor evaluation.
+    /// Returns whether the run had neither training nor evaluation.
     pub checkpoint_only: bool,
 }
 
-/// `<rank>_output.json`
+/// Returns the contents of `<rank>_output.json`.
 #[must_use]
 pub fn rank_output_json(record: &RankRecord<'_>) -> Vec<u8> {
     let host = record.host;
@@ -400,7 +402,7 @@ fn epoch_output(record: &RankRecord<'_>, epoch: &EpochTimings) -> Object {
     json.with("end", record.clock.timestamp(epoch.end))
 }
 
-/// `<rank>_per_epoch_stats.json`
+/// Returns the contents of `<rank>_per_epoch_stats.json`.
 #[must_use]
 pub fn per_epoch_stats_json(record: &RankRecord<'_>) -> Vec<u8> {
     let epochs = record.timings.epochs.iter();
@@ -443,7 +445,7 @@ fn epoch_stats(record: &RankRecord<'_>, epoch: &EpochTimings) -> Object {
     json
 }
 
-/// Seconds as text with two decimals.
+/// Formats seconds with two decimals.
 fn two_decimals(start: Nanos, end: Nanos) -> String {
     format!("{:.2}", end.saturating_sub(start) as f64 / 1e9)
 }

@@ -1,44 +1,145 @@
-//! The run from step to step, over ranks and time; when it was warm; in which order and how fast epochs read; whose clock is
-//! wrong.
+//! Overview of a run: its steps, ranks over time, warm-up, order and speed of reads by epoch, and the clocks of the
+//! ranks.
 
 use std::collections::BTreeMap;
 
 use dlio_trace::RankTrace;
+use serde::{Deserialize, Serialize};
 
-use crate::pass::Summary;
-use crate::pass::part::RankPart;
+use crate::pass::rank_stats::RankStats;
 use crate::pass::samples::{EpochSamples, Order};
-use crate::report::{CacheRow, Clock, ClockRow, Heat, ShuffleRow, Steady, StepRow};
-use crate::timeline::{Extent, SLICES};
-use crate::why::between;
+use crate::pass::summary::Summary;
+use crate::timeline::{Extent, SLICES, between};
 
-/// Rows of steps in a report.
+/// Largest number of rows for steps in a report.
 const STEP_ROWS: usize = 400;
-/// Rows and columns of a heat map.
+/// Largest numbers of rows and columns of a heat map.
 const HEAT_ROWS: usize = 64;
 const HEAT_COLUMNS: usize = 100;
-/// Slices that MSER-5 takes together.
+/// Number of slices in one batch of MSER-5.
 const BATCH: usize = 5;
-/// Both halves of a steady rest agree within this.
+/// Largest relative difference between both halves of a steady period.
 const AGREE: f64 = 0.1;
 
+/// Consecutive steps over all ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// First step.
+    pub from: u32,
+    /// Last step.
+    pub to: u32,
+    /// AU: computation by the sum of computation and waiting, percent.
+    pub au_percentage: f64,
+    /// Mean wait of a rank, nanoseconds.
+    pub wait_ns: f64,
+    /// Longest wait of a rank, nanoseconds.
+    pub wait_ns_max: u64,
+}
+
+/// Heat maps with one row per rank (or group of neighbouring ranks) and one column per slice of time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Heat {
+    /// First and last rank of each row.
+    pub ranks: Vec<(u32, u32)>,
+    /// Width of a column, seconds.
+    pub slice_seconds: f64,
+    /// Bytes read per second, mean over the ranks of the row.
+    pub read_bytes_per_second: Vec<Vec<f64>>,
+    /// Share of the time that the training loop waited for data, mean over the ranks of the row, percent.
+    pub waiting_percentage: Vec<Vec<f64>>,
+}
+
+/// Steady state of the run, by MSER-5 on the bytes per slice between the first and the last traffic.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Steady {
+    /// Time from the start of the run to the end of the warm-up, where the standard error of the remaining mean is
+    /// smallest, seconds.
+    pub warm_up_seconds: f64,
+    /// Whether the remaining run is steady: the warm-up takes less than half of it, and both halves of the rest agree
+    /// within 10 %.
+    pub steady: bool,
+    /// Mean after the warm-up, bytes per second.
+    pub bytes_per_second: f64,
+    /// Standard deviation of the slices after the warm-up by their mean, percent.
+    pub variation_percentage: f64,
+}
+
+/// Order in which one epoch read its samples, mean over the ranks; objects where the traces name no samples.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ShuffleRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// Correlation of position and sample number: 1 for reading in order, 0 for a shuffle.
+    pub with_numbers: Option<f64>,
+    /// Correlation of each sample number with the next one.
+    pub with_next: Option<f64>,
+    /// Correlation of positions with those of the previous epoch.
+    pub with_before: Option<f64>,
+    /// Share of a rank's samples that it had also read in the previous epoch, percent.
+    pub kept_percentage: Option<f64>,
+    /// Share of samples that more than one rank read in this epoch, percent.
+    pub shared_percentage: Option<f64>,
+}
+
+/// Read speed of one epoch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CacheRow {
+    /// Epoch.
+    pub epoch: u32,
+    /// Speed of a read relative to the first epoch.
+    pub speed_by_first: f64,
+    /// Share of reads of at least 16 KiB that were faster than 4 GB/s, percent of all reads.
+    pub from_memory_percentage: f64,
+}
+
+/// Clocks of the ranks, from the headers of the traces, and violations of causality between ranks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Clock {
+    /// One row per rank.
+    pub ranks: Vec<ClockRow>,
+    /// Number of barriers that were checked.
+    pub barriers: u64,
+    /// Number of barriers that a rank left before the last one had arrived, by more than the uncertainty of both
+    /// clocks.
+    pub violations: u64,
+    /// Largest violation, nanoseconds.
+    pub worst_ns: u64,
+}
+
+/// Clock of one rank.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ClockRow {
+    /// Rank.
+    pub rank: u32,
+    /// Offset that was added to the rank's times, nanoseconds.
+    pub offset_ns: i64,
+    /// Uncertainty of the offset: half a round trip, nanoseconds.
+    pub uncertainty_ns: u64,
+    /// Change of the offset until the end of the run, nanoseconds; `None` if it was not measured again.
+    pub moved_ns: Option<i64>,
+    /// Drift that was removed from the times, parts per million; 0 if it was within the uncertainty.
+    pub drift_ppm: f64,
+}
+
 pub(crate) fn steps(summary: &Summary) -> Vec<StepRow> {
-    let known: Vec<_> = summary.met.list.iter().filter(|(_, meeting)| meeting.ranks > 0).collect();
+    let known: Vec<_> = summary.barriers.list.iter().filter(|(_, step)| step.ranks > 0).collect();
     let size = known.len().div_ceil(STEP_ROWS).max(1);
     let mut rows: Vec<StepRow> = Vec::new();
     for epoch in known.chunk_by(|one, other| one.0.0 == other.0.0) {
         rows.extend(epoch.chunks(size).map(|together| {
-            let sum = |pick: fn(&crate::pass::meetings::Meeting) -> u64| {
-                together.iter().map(|(_, meeting)| pick(meeting)).sum::<u64>() as f64
+            let sum = |pick: fn(&crate::pass::barriers::StepBarrier) -> u64| {
+                together.iter().map(|(_, step)| pick(step)).sum::<u64>() as f64
             };
-            let (computed, fetched) = (sum(|meeting| meeting.computed), sum(|meeting| meeting.fetched));
+            let (computed, fetched) = (sum(|step| step.computed), sum(|step| step.fetched));
             StepRow {
                 epoch: together.first().map_or(0, |(at, _)| at.0),
                 from: together.first().map_or(0, |(at, _)| at.1),
                 to: together.last().map_or(0, |(at, _)| at.1),
                 au_percentage: rounded(100.0 * computed / (computed + fetched).max(1.0), 100.0),
-                wait_ns: (fetched / sum(|meeting| meeting.ranks).max(1.0)).round(),
-                wait_ns_max: together.iter().map(|(_, meeting)| meeting.fetched_most).max().unwrap_or(0),
+                wait_ns: (fetched / sum(|step| step.ranks).max(1.0)).round(),
+                wait_ns_max: together.iter().map(|(_, step)| step.fetched_most).max().unwrap_or(0),
             }
         }));
     }
@@ -49,11 +150,11 @@ pub(crate) fn rounded(value: f64, places: f64) -> f64 {
     (value * places).round() / places
 }
 
-pub(crate) fn heat(parts: &[RankPart], extent: Extent) -> Heat {
+pub(crate) fn heat(parts: &[RankStats], extent: Extent) -> Heat {
     let size = parts.len().div_ceil(HEAT_ROWS).max(1);
     let squeeze = SLICES / HEAT_COLUMNS;
     let width = extent.slice_seconds() * squeeze as f64;
-    let mut sorted: Vec<&RankPart> = parts.iter().collect();
+    let mut sorted: Vec<&RankStats> = parts.iter().collect();
     sorted.sort_by_key(|part| part.rank);
     let mut heat = Heat { slice_seconds: width, ..Heat::default() };
     if width <= 0.0 {
@@ -61,7 +162,7 @@ pub(crate) fn heat(parts: &[RankPart], extent: Extent) -> Heat {
     }
     for together in sorted.chunks(size) {
         let ranks = together.len() as f64;
-        let row = |pick: fn(&RankPart) -> &[f64], scale: f64, places: f64| {
+        let row = |pick: fn(&RankStats) -> &[f64], scale: f64, places: f64| {
             let column = |from: usize| {
                 let sum: f64 = together.iter().flat_map(|part| &pick(part)[from..from + squeeze]).sum();
                 rounded(sum * scale / (width * ranks), places)
@@ -69,14 +170,14 @@ pub(crate) fn heat(parts: &[RankPart], extent: Extent) -> Heat {
             (0..SLICES).step_by(squeeze).map(column).collect::<Vec<f64>>()
         };
         heat.ranks.push((together.first().map_or(0, |part| part.rank), together.last().map_or(0, |part| part.rank)));
-        heat.read_bytes_per_second.push(row(|part| &part.lines.reads.amounts, 1.0, 1.0));
-        heat.waiting_percentage.push(row(|part| &part.lines.waiting.amounts, 100.0 / 1e9, 100.0));
+        heat.read_bytes_per_second.push(row(|part| &part.timelines.reads.amounts, 1.0, 1.0));
+        heat.waiting_percentage.push(row(|part| &part.timelines.waiting.amounts, 100.0 / 1e9, 100.0));
     }
     heat
 }
 
-/// MSER-5 (White 1997): of all starts within the first half, the one that makes the standard error of the mean of the rest
-/// smallest.
+/// Returns the steady state by MSER-5 (White 1997): of all starts in the first half, the one for which the standard
+/// error of the mean of the rest is smallest.
 pub(crate) fn steady(bytes_per_second: &[f64], extent: Extent) -> Option<Steady> {
     let first = bytes_per_second.iter().position(|rate| *rate > 0.0)?;
     let last = bytes_per_second.iter().rposition(|rate| *rate > 0.0)?;
@@ -116,7 +217,7 @@ pub(crate) fn shuffle(summary: &Summary) -> Vec<ShuffleRow> {
 }
 
 fn shuffled(epoch: u32, orders: &[Order], samples: Option<&EpochSamples>) -> ShuffleRow {
-    // Weighted by what each rank read.
+    // The mean is weighted by the number of samples that each rank read.
     let mean = |pick: fn(&Order) -> Option<f64>| {
         let known: Vec<(f64, f64)> =
             orders.iter().filter_map(|order| pick(order).map(|value| (value, order.count as f64))).collect();
@@ -138,7 +239,7 @@ fn shuffled(epoch: u32, orders: &[Order], samples: Option<&EpochSamples>) -> Shu
     }
 }
 
-pub(crate) fn cache(parts: &[RankPart]) -> Vec<CacheRow> {
+pub(crate) fn cache(parts: &[RankStats]) -> Vec<CacheRow> {
     let mut epochs: BTreeMap<u32, (u64, u64, u64, u64)> = BTreeMap::new();
     for (epoch, reads) in parts.iter().flat_map(|part| &part.epochs) {
         let sums = epochs.entry(*epoch).or_default();
@@ -175,10 +276,10 @@ pub(crate) fn clock(traces: &[RankTrace], summary: &Summary) -> Clock {
     let mut clock = Clock { ranks: traces.iter().map(row).collect(), ..Clock::default() };
     let of = |index: u32| traces.get(index as usize).map_or(0, uncertain);
     let ranks = summary.parts.len() as u64;
-    for (_, meeting) in summary.met.list.iter().filter(|(_, meeting)| ranks > 1 && meeting.arrived == ranks) {
+    for (_, step) in summary.barriers.list.iter().filter(|(_, step)| ranks > 1 && step.arrived == ranks) {
         clock.barriers += 1;
-        let early = between(meeting.left_first.0, meeting.last.0);
-        if early > of(meeting.left_first.1) + of(meeting.last.2) {
+        let early = between(step.left_first.0, step.last.0);
+        if early > of(step.left_first.1) + of(step.last.2) {
             clock.violations += 1;
             clock.worst_ns = clock.worst_ns.max(early);
         }

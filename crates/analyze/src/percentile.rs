@@ -1,8 +1,13 @@
-//! Percentiles by nearest rank, and what the report says of a group of durations.
+//! Statistics of durations in a report: percentiles by nearest rank ([`dlio_event::percentile`]), and distributions.
 
+use dlio_event::Histogram;
+use dlio_event::histogram::bucket;
+use dlio_event::percentile::{P50, P90, P99, P999, P9999};
 use serde::{Deserialize, Serialize};
 
-/// Latencies of one group of operations, nanoseconds.
+use crate::bucket_values::{Values, percentile};
+
+/// Latency statistics of a group of operations, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// Number of values.
@@ -25,65 +30,87 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Sorts the values and takes the percentiles by nearest rank.
-    #[must_use]
-    pub fn of(values: &mut [u64]) -> Self {
-        values.sort_unstable();
-        Self::of_sorted(values)
-    }
-
-    /// The same for values in ascending order.
-    #[must_use]
-    pub fn of_sorted(sorted: &[u64]) -> Self {
-        let total: u128 = sorted.iter().map(|value| u128::from(*value)).sum();
+    /// Returns the percentiles of a histogram: exact where `values` has their buckets.
+    pub(crate) fn of(histogram: &Histogram, values: &mut Values) -> Self {
+        let mut at = |parts: u64| percentile(histogram, parts, values);
         Self {
-            count: sorted.len() as u64,
-            mean_ns: if sorted.is_empty() { 0.0 } else { total as f64 / sorted.len() as f64 },
-            p50_ns: nearest_rank(sorted, 500),
-            p90_ns: nearest_rank(sorted, 900),
-            p99_ns: nearest_rank(sorted, 990),
-            p999_ns: nearest_rank(sorted, 999),
-            p9999_ns: of_ten_thousand(sorted, 9_999),
-            max_ns: sorted.last().copied().unwrap_or(0),
+            count: histogram.count(),
+            mean_ns: histogram.mean(),
+            p50_ns: at(P50),
+            p90_ns: at(P90),
+            p99_ns: at(P99),
+            p999_ns: at(P999),
+            p9999_ns: at(P9999),
+            max_ns: histogram.max().unwrap_or(0),
         }
     }
 }
 
-/// The smallest value that at least `per_mille` thousandths of the values do not exceed; 0 for an empty list.
-#[must_use]
-pub fn nearest_rank(sorted: &[u64], per_mille: usize) -> u64 {
-    of_ten_thousand(sorted, per_mille * 10)
-}
-
-fn of_ten_thousand(sorted: &[u64], parts: usize) -> u64 {
-    let rank = (sorted.len() * parts).div_ceil(10_000);
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
-}
-
-/// How many values fall between successive bounds that grow by the square root of two, and a percentile curve.
+/// Histogram whose bucket bounds grow by the square root of two, and a percentile curve.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Distribution {
     /// Upper bound of each bucket, nanoseconds.
     pub bounds_ns: Vec<u64>,
-    /// Values in each bucket.
+    /// Number of values in each bucket.
     pub counts: Vec<u64>,
-    /// (per mille, nanoseconds), ascending.
+    /// Points of the percentile curve (per mille, nanoseconds), ascending.
     pub curve: Vec<(u32, u64)>,
+}
+
+impl Distribution {
+    /// Returns the distribution of a histogram. The points of the curve are exact where `values` has their buckets, so that the
+    /// curve goes through the percentiles of [`Latency`].
+    pub(crate) fn of(histogram: &Histogram, values: &mut Values) -> Self {
+        let mut result = Self::default();
+        let (Some(first), Some(max)) = (histogram.counts().iter().position(|count| *count > 0), histogram.max()) else {
+            return result;
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 2⁶³")]
+        let half = |at: u32| (f64::from(at) / 2.0).exp2().round() as u64;
+        let start = (0..126).find(|at| bucket(half(at + 1)) > first).unwrap_or(0);
+        let mut from = bucket(half(start));
+        let all = histogram.counts();
+        for at in start + 1..127 {
+            let upto = bucket(half(at));
+            let counts = all.get(from.min(all.len())..upto.min(all.len()));
+            result.bounds_ns.push(half(at) - 1);
+            result.counts.push(counts.unwrap_or_default().iter().sum());
+            from = upto;
+            if half(at) > max {
+                break;
+            }
+        }
+        let steps = (0..=90).step_by(5).chain([92, 94, 96, 98]).map(|percent| percent * 10);
+        let points = steps.chain([985, 990, 993, 996, 998, 999, 1000]);
+        let mut value =
+            |mille: u32| if mille == 1000 { max } else { percentile(histogram, u64::from(mille) * 10, values) };
+        result.curve = points.map(|mille: u32| (mille, value(mille))).collect();
+        result
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use dlio_event::histogram::RELATIVE_ERROR;
+    use dlio_event::percentile::nearest_rank;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bucket_values::percentile_buckets;
 
-    /// The definition, taken literally.
-    fn naive(values: &[u64], per_mille: usize) -> u64 {
+    fn of(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|value| histogram.record(*value));
+        histogram
+    }
+
+    /// Applies the definition of a percentile literally.
+    fn naive(values: &[u64], parts: u64) -> u64 {
         let mut candidates = values.to_vec();
         candidates.sort_unstable();
         let enough = |value: u64| {
-            let not_above = values.iter().filter(|other| **other <= value).count();
-            not_above * 1_000 >= per_mille * values.len()
+            let not_above = values.iter().filter(|other| **other <= value).count() as u64;
+            not_above * 10_000 >= parts * values.len() as u64
         };
         candidates.into_iter().find(|value| enough(*value)).unwrap_or(0)
     }
@@ -91,13 +118,55 @@ mod tests {
     proptest! {
         #[test]
         fn percentiles_follow_their_definition(mut values in proptest::collection::vec(0_u64..200, 0..120)) {
-            let original = values.clone();
-            let latency = Latency::of(&mut values);
-            prop_assert_eq!(latency.p50_ns, naive(&original, 500));
-            prop_assert_eq!(latency.p90_ns, naive(&original, 900));
-            prop_assert_eq!(latency.p99_ns, naive(&original, 990));
-            prop_assert_eq!(latency.p999_ns, naive(&original, 999));
-            prop_assert_eq!(latency.max_ns, original.iter().copied().max().unwrap_or(0));
+            let latency = Latency::of(&of(&values), &mut Values::default());
+            for (found, parts) in [(latency.p50_ns, P50), (latency.p90_ns, P90), (latency.p99_ns, P99), (latency.p999_ns, P999)] {
+                prop_assert_eq!(found, naive(&values, parts));
+                values.sort_unstable();
+                prop_assert_eq!(found, nearest_rank(&values, parts).unwrap_or(0));
+            }
+            prop_assert_eq!(latency.max_ns, values.iter().copied().max().unwrap_or(0));
+        }
+
+        #[test]
+        fn percentiles_are_within_their_error_and_exact_with_the_values_of_their_buckets(
+            values in proptest::collection::vec(0_u64..50_000_000, 1..400), split in 0_usize..400,
+        ) {
+            let (one, other) = values.split_at(split.min(values.len()));
+            let mut merged = of(one);
+            merged.merge(&of(other));
+            prop_assert_eq!(&merged, &of(&values));
+            let mut buckets = Vec::new();
+            percentile_buckets(&merged, &mut buckets);
+            let mut kept = Values::default();
+            for value in &values {
+                if buckets.contains(&bucket(*value)) {
+                    kept.take(bucket(*value), *value);
+                }
+            }
+            let found = Latency::of(&merged, &mut kept);
+            for (found, parts) in [(found.p50_ns, P50), (found.p90_ns, P90), (found.p99_ns, P99), (found.p999_ns, P999), (found.p9999_ns, P9999)] {
+                prop_assert_eq!(found, naive(&values, parts));
+            }
+            let curve = Distribution::of(&merged, &mut kept).curve;
+            prop_assert!(curve.is_sorted_by_key(|point| point.1));
+            for (mille, expected) in [(500, found.p50_ns), (900, found.p90_ns), (990, found.p99_ns), (999, found.p999_ns), (1000, found.max_ns)] {
+                let point = curve.iter().find(|point| point.0 == mille);
+                prop_assert_eq!(point, Some(&(mille, expected)));
+            }
+            let about = Latency::of(&merged, &mut Values::default());
+            for (about, exact) in [(about.p50_ns, found.p50_ns), (about.p99_ns, found.p99_ns), (about.p9999_ns, found.p9999_ns)] {
+                prop_assert!((about as f64 - exact as f64).abs() <= RELATIVE_ERROR * exact as f64 + 0.5);
+            }
+            let text = serde_json::to_string(&merged).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Histogram>(&text).unwrap(), merged);
+        }
+
+        #[test]
+        fn a_distribution_loses_no_value(values in proptest::collection::vec(0_u64..u64::MAX / 4, 1..200)) {
+            let shown = Distribution::of(&of(&values), &mut Values::default());
+            prop_assert_eq!(shown.counts.iter().sum::<u64>(), values.len() as u64);
+            prop_assert!(shown.bounds_ns.is_sorted());
+            prop_assert!(shown.bounds_ns.last() >= values.iter().max());
         }
     }
 }

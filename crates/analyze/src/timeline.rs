@@ -1,11 +1,17 @@
-//! Quantities spread over equal slices of the run: what an operation moved counts in every slice that it touched.
+//! Quantities spread over equal slices of the run. The amount of an operation is divided among all slices that it
+//! touches.
 
 use serde::{Deserialize, Serialize};
 
-/// Slices of a run.
+/// Returns the nanoseconds from `start` to `end`; 0 if `end` is earlier.
+pub(crate) fn between(start: i64, end: i64) -> u64 {
+    u64::try_from(end.saturating_sub(start)).unwrap_or(0)
+}
+
+/// Number of slices of a run.
 pub(crate) const SLICES: usize = 200;
 
-/// The time that the slices divide.
+/// The period that is divided into slices, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
     pub(crate) start: i64,
@@ -21,14 +27,14 @@ impl Extent {
         self.seconds() / SLICES as f64
     }
 
-    /// The axis of slices.
+    /// Returns the axis of slices.
     pub(crate) fn axis(self) -> Axis {
         let width = self.end.saturating_sub(self.start).max(1) as f64;
         Axis { start: self.start, scale: SLICES as f64 / width }
     }
 }
 
-/// Where slices begin, and how many there are per nanosecond.
+/// Axis of slices: its start, and the number of slices per nanosecond.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
     start: i64,
@@ -40,32 +46,32 @@ impl Axis {
         (at.saturating_sub(self.start) as f64 * self.scale).clamp(0.0, SLICES as f64)
     }
 
-    /// The slices that an interval touches.
-    pub(crate) fn stretch(self, start: i64, end: i64) -> Stretch {
+    /// Returns the slices that an interval touches.
+    pub(crate) fn stretch(self, start: i64, end: i64) -> SliceSpan {
         let (from, to) = (self.place(start), self.place(end));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=SLICES")]
         let (first, last) = (from as usize, to as usize);
-        Stretch { from, to, first, last }
+        SliceSpan { from, to, first, last }
     }
 }
 
 /// An interval on the axis of slices.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stretch {
+pub(crate) struct SliceSpan {
     from: f64,
     to: f64,
     first: usize,
     last: usize,
 }
 
-/// One quantity over time.
+/// A quantity over time, by slice.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub(crate) struct Timeline {
     pub(crate) amounts: Vec<f64>,
 }
 
-/// Bit patterns: text would not give back every number.
+/// Serialised as bit patterns, because decimal text would not restore every number.
 impl From<Timeline> for Vec<u64> {
     fn from(line: Timeline) -> Self {
         line.amounts.into_iter().map(f64::to_bits).collect()
@@ -86,8 +92,8 @@ impl Default for Timeline {
 
 impl Timeline {
     /// Spreads `amount` evenly over an interval.
-    pub(crate) fn add(&mut self, stretch: Stretch, amount: f64) {
-        let Stretch { from, to, first, last } = stretch;
+    pub(crate) fn add(&mut self, stretch: SliceSpan, amount: f64) {
+        let SliceSpan { from, to, first, last } = stretch;
         if first >= last || to <= from {
             self.amounts[first.min(SLICES - 1)] += amount;
             return;
@@ -105,13 +111,14 @@ impl Timeline {
         }
     }
 
-    /// Whole units per second: fractions of a byte would only swell the report.
+    /// Returns the rate per second of each slice, rounded to whole units to keep the report small.
     pub(crate) fn per_second(&self, extent: Extent) -> Vec<f64> {
         let width = extent.slice_seconds();
         self.amounts.iter().map(|amount| if width > 0.0 { (amount / width).round() } else { 0.0 }).collect()
     }
 
-    /// Of nanoseconds: how many went on at a time, to three places.
+    /// Returns the mean number of simultaneous activities in each slice, from a sum of nanoseconds, rounded to three
+    /// decimals.
     pub(crate) fn at_a_time(&self, extent: Extent) -> Vec<f64> {
         let width = extent.slice_seconds() * 1e9;
         self.amounts.iter().map(|nanos| if width > 0.0 { (1e3 * nanos / width).round() / 1e3 } else { 0.0 }).collect()

@@ -1,19 +1,20 @@
-//! What a reader should know before believing the numbers.
+//! Warnings about the numbers.
 
 use dlio_trace::RankTrace;
 use serde_json::Value;
 
-use crate::pass::part::RankPart;
-use crate::report::{Epoch, Report, Warning};
+use crate::epochs::Epoch;
+use crate::pass::rank_stats::RankStats;
+use crate::report::{Report, Warning};
 
-/// An epoch whose reads are this much faster than the first one's was probably served from memory.
+/// Speed-up over the first epoch above which reads were probably served from memory.
 const CACHED_SPEEDUP: f64 = 3.0;
-/// Share of the readers' time in decoding and preprocessing above which the client is the limit.
+/// Share of the readers' time in decoding and preprocessing above which the client is the bottleneck.
 const CLIENT_SHARE: f64 = 0.5;
-/// Share of the time spent waiting for data above which it matters who is the limit.
+/// Share of time spent waiting for data above which a bottleneck is reported.
 const WAITING_SHARE: f64 = 0.1;
 
-pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], parameters_known: bool) -> Vec<Warning> {
+pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankStats], parameters_known: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
     if report.run.traces < report.run.world {
@@ -32,7 +33,7 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
         warn("incomplete", format!("the run did not complete: {}{missing}", ending.text));
     }
     if report.run.events == 0 {
-        warn("empty", "the traces hold no events: the run ended before it did anything".to_owned());
+        warn("empty", "the traces contain no events: the run ended before it did anything".to_owned());
         return warnings;
     }
     if report.run.errors > 0 {
@@ -61,7 +62,7 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
     client(report, parts, &mut warn);
     for epoch in &report.epochs {
         if let Some(missing) = epoch.coverage.missing.filter(|missing| *missing > 0) {
-            warn("samples_missing", format!("epoch {}: {missing} samples were read by nobody", epoch.epoch));
+            warn("samples_missing", format!("epoch {}: no rank read {missing} samples", epoch.epoch));
         }
         if epoch.coverage.duplicates > 0 {
             warn(
@@ -73,20 +74,21 @@ pub(crate) fn all(traces: &[RankTrace], report: &Report, parts: &[RankPart], par
     warnings
 }
 
-/// Ranks of one run have one command line and world, and each its own number.
+/// Warns about traces of several runs: ranks of one run have the same command line and world size, and different
+/// numbers.
 fn several_runs(traces: &[RankTrace]) -> Option<String> {
     let first = &traces.first()?.header;
     let other = |trace: &&RankTrace| trace.header.world != first.world || trace.header.argv != first.argv;
     let twice = traces.windows(2).find(|pair| pair[0].header.rank == pair[1].header.rank).map(|pair| &pair[1]);
     let trace = traces.iter().find(other).or(twice)?;
     Some(format!(
-        "{} and {} are not of one run: sums and percentiles are of all, and nothing that relates ranks to each other holds",
+        "{} and {} do not belong to the same run: sums and percentiles cover all traces, and comparisons between ranks are meaningless",
         traces.first()?.path.display(),
         trace.path.display()
     ))
 }
 
-/// What the import of a foreign trace said of its sources.
+/// Returns the warnings of the import that made these traces.
 fn of_import(traces: &[RankTrace]) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for trace in traces {
@@ -105,7 +107,7 @@ fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {
     let Some(first) = epochs.first().filter(|first| first.read_bytes > 0) else { return };
     for epoch in &epochs[1..] {
         let share = epoch.read_bytes as f64 / first.read_bytes as f64;
-        // Of a first epoch that took no time nothing can be said.
+        // A first epoch without read time has no speed to compare with.
         let before = Some(first.bytes_per_operation_second).filter(|rate| *rate > 0.0);
         let speedup = before.map_or(0.0, |before| epoch.bytes_per_operation_second / before);
         if epoch.steps >= first.steps && share < 0.99 {
@@ -131,10 +133,10 @@ fn cached(epochs: &[Epoch], warn: &mut impl FnMut(&str, String)) {
     }
 }
 
-fn client(report: &Report, parts: &[RankPart], warn: &mut impl FnMut(&str, String)) {
+fn client(report: &Report, parts: &[RankStats], warn: &mut impl FnMut(&str, String)) {
     let total: f64 = report.times.iter().map(|row| row.total).sum();
     let waiting: f64 = report.times.iter().map(|row| row.waiting).sum();
-    let sum = |pick: fn(&RankPart) -> u64| parts.iter().map(pick).sum::<u64>() as f64;
+    let sum = |pick: fn(&RankStats) -> u64| parts.iter().map(pick).sum::<u64>() as f64;
     let (client, storage) = (sum(|rank| rank.lanes.client), sum(|rank| rank.lanes.storage));
     if total == 0.0 || waiting / total < WAITING_SHARE || client + storage == 0.0 {
         return;

@@ -1,11 +1,11 @@
-//! The aggregation of block values against whole runs of the reference.
+//! Compares the aggregation of block values with whole runs of the reference.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 use dlio_analyze::metric::{self, EpochMetric, Measure, Parameters, RankMetric};
 use serde_json::Value;
 
-/// Per run: ranks, record length, per rank and epoch the recorded block values, and the recorded `metric` object.
+/// Per run: number of ranks, record length, recorded block values per rank and epoch, and the recorded `metric` object.
 fn runs() -> Vec<Value> {
     serde_json::from_str(include_str!("golden/runs.json")).unwrap()
 }
@@ -90,7 +90,7 @@ fn training_metrics_of_recorded_runs_are_reproduced() {
     assert!(checked >= 30, "{checked} runs");
 }
 
-/// With several ranks the reference concatenates instead of adding; there we differ on purpose.
+/// With several ranks the reference concatenates values instead of adding them; dlio-rs deliberately differs.
 #[test]
 fn evaluation_metrics_of_recorded_runs_with_one_rank_are_reproduced() {
     let mut checked = 0;

@@ -1,19 +1,17 @@
-//! Two runs against each other.
+//! Comparison of two runs.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
-use dlio_analyze::Report;
-use dlio_analyze::compare::{Threshold, compare};
-use dlio_analyze::report::Epoch;
+use dlio_analyze::compare::{Samples, Threshold, compare};
 
-fn run(factor: f64) -> Report {
-    let mut report = Report::default();
-    report.why.samples.au = (0..40).map(|at| factor * (80.0 + f64::from(at % 5))).collect();
-    report.why.samples.read = (1..=1_000).map(|at| f64::from(at) / 1e5 / factor).collect();
-    report
+fn run(factor: f64) -> Samples {
+    let mut samples = Samples::default();
+    samples.au = (0..40).map(|at| factor * (80.0 + f64::from(at % 5))).collect();
+    samples.read = (1..=1_000).map(|at| f64::from(at) / 1e5 / factor).collect();
+    samples
 }
 
-fn crossed(threshold: &str, base: &Report, this: &Report) -> bool {
+fn crossed(threshold: &str, base: &Samples, this: &Samples) -> bool {
     threshold.parse::<Threshold>().unwrap().crossed(&compare(base, this)).is_some()
 }
 
@@ -47,18 +45,18 @@ fn a_threshold_that_cannot_be_judged_is_refused() {
     assert!(crossed("wait>1%", &run(1.0), &run(1.0)), "neither run has waits");
 }
 
-/// Steps that are long and short in turn, as with batches that come in pairs, of one epoch.
-fn in_pairs(factor: f64) -> Report {
-    let mut report = Report::default();
+/// One epoch with alternating long and short steps, as with batches that come in pairs.
+fn in_pairs(factor: f64) -> Samples {
+    let mut samples = Samples::default();
     let noise = |at: u32| 1.0 + f64::from((at + 1).wrapping_mul(2_654_435_761) >> 16) / 160_000.0;
-    report.why.samples.step = (0..300).map(|at| factor * noise(at) * if at % 2 == 0 { 0.02 } else { 0.001 }).collect();
-    report.why.samples.round.clone_from(&report.why.samples.step);
-    report.why.samples.au = vec![50.0 / factor];
-    report.epochs.push(Epoch { samples_per_second: 100.0 / factor, ..Epoch::default() });
-    // Reads of five kinds in turn.
-    report.why.samples.read =
+    samples.step = (0..300).map(|at| factor * noise(at) * if at % 2 == 0 { 0.02 } else { 0.001 }).collect();
+    samples.round.clone_from(&samples.step);
+    samples.au = vec![50.0 / factor];
+    samples.samples_per_second = vec![100.0 / factor];
+    // Five kinds of reads in turn.
+    samples.read =
         (0..10_000).map(|at| factor * noise(at) * [0.001, 0.002, 0.004, 0.008, 0.016][at as usize % 5]).collect();
-    report
+    samples
 }
 
 #[test]

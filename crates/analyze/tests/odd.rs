@@ -1,4 +1,4 @@
-//! Reports on traces that no run of ours leaves: whatever is in them, no number in a report is NaN or infinite.
+//! Reports on traces that dlio-rs never writes: no number in a report may be NaN or infinite.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -26,10 +26,10 @@ fn reported(folder: &Path, events: &[Event], ranks: u32) -> Report {
     report(&read_dir(folder).unwrap(), &Options::default()).unwrap()
 }
 
-/// Fails where a number of a report is none.
+/// Fails if a number of a report is not finite.
 fn check(report: &Report) {
     let json = render::json(report);
-    // JSON has no NaN; it would be a null where a number belongs.
+    // JSON has no NaN, which would become a null in place of a number.
     serde_json::from_slice::<Report>(&json).unwrap();
     let page = String::from_utf8(render::html(report)).unwrap();
     let data = page.split("application/json").nth(1).unwrap_or_default();
@@ -42,7 +42,7 @@ fn check(report: &Report) {
     assert!(!odd(&serde_json::to_string(report).unwrap()));
 }
 
-/// Whether a text has a number that is none, as Rust writes it.
+/// Returns whether a text contains a non-finite number as Rust formats it.
 fn odd(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric());
     words.into_iter().any(|word| word == "NaN" || word == "inf")
@@ -64,7 +64,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         Just(OpKind::CheckpointSave),
     ];
     let place = (0_usize..Phase::ALL.len(), 0_u32..3, 0_u32..2, 0_u32..4);
-    // Moments and durations of which many are the same, and zero.
+    // Times and durations with many equal values and zeros.
     let times =
         (prop_oneof![Just(0_u64), 0..1_000_u64, 0..10_000_000_000_u64], prop_oneof![Just(0_u64), 0..2_000_000_u64]);
     let rest = (0_u64..5_000, 0_usize..Outcome::ALL.len(), 0_u32..4, 0_u32..3, any::<bool>());
@@ -86,7 +86,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop_oneof![
         proptest::collection::vec(event.clone(), 0..4),
         proptest::collection::vec(event.clone(), 0..60),
-        // Many equal ones, as a loop leaves them, and a few others.
+        // Many equal values, as a loop produces them, and a few others.
         (event.clone(), 1_u64..400, proptest::collection::vec(event, 0..20)).prop_map(|(one, times, more)| {
             let turn = (one.end - one.start).max(7);
             let moved = |event: &Event, by: u64| Event {
@@ -110,12 +110,12 @@ proptest! {
         let found = reported(folder.path(), &events, ranks);
         check(&found);
         let mut compared = found.clone();
-        compared.comparison = compare(&found, &found);
+        compared.comparison = compare(&found.diagnosis.samples, &found.diagnosis.samples);
         check(&compared);
     }
 }
 
-/// Reads one after the other, of which some take fifty times as long, without a training loop that waits for them.
+/// Sequential reads, some of which take fifty times as long, without a training loop that waits for them.
 #[test]
 fn a_slow_stretch_that_nobody_waited_for_has_no_share_of_the_waiting() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,6 +130,6 @@ fn a_slow_stretch_that_nobody_waited_for_has_no_share_of_the_waiting() {
         .collect();
     let report = reported(folder.path(), &events, 1);
     check(&report);
-    let text = &report.why.findings.iter().find(|finding| finding.code == "slow_period").unwrap().text;
+    let text = &report.diagnosis.findings.iter().find(|finding| finding.code == "slow_period").unwrap().text;
     assert!(text.ends_with("times as long as usual"), "{text}");
 }

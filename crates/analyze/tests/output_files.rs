@@ -1,4 +1,4 @@
-//! The reference's files: keys, order, types and number formats.
+//! Files of the reference: keys, order, types and number formats.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -77,7 +77,7 @@ fn record<'a>(timings: &'a RankTimings, metric: &'a metric::RankMetric, host: &'
     }
 }
 
-/// Compares with the snapshot; on a difference the test prints what the file should be now.
+/// Compares with the snapshot; on a difference the test prints the new contents of the file.
 fn snapshot(name: &str, found: &[u8], expected: &str) {
     let found = std::str::from_utf8(found).unwrap();
     assert!(found == expected, "{name} differs from its snapshot; it is now:\n{found}");

@@ -1,5 +1,5 @@
-//! The HTML page: one file without references to others, well-formed, harmless whatever names a trace holds, small however
-//! large the run; and, where Chromium is installed, drawn without an error.
+//! Tests of the HTML page: a single well-formed file without references to others, safe with any names in a trace,
+//! small for any size of run, and drawn without errors where Chromium is installed.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -9,8 +9,8 @@ use std::io::Write;
 use std::process::Command;
 
 use dlio_analyze::compare::compare;
+use dlio_analyze::diagnosis::{CriticalRank, EpochLoss, WaterfallEntry};
 use dlio_analyze::report::{Endpoint, RankRow, TimeRow, Warning};
-use dlio_analyze::why::{CriticalRank, Fall, Loss};
 use dlio_analyze::{Options, Report, render, report};
 use synthetic::Shape;
 
@@ -18,7 +18,7 @@ const HOSTILE: &str =
     "</script><script>document.documentElement.dataset.owned='1'</script><img src=x onerror=alert(1)>{{data}}";
 /// Sections of a page on a training run.
 const SECTIONS: [&str; 6] = ["loss", "time", "latency", "balance", "steps", "details"];
-/// Plots that every page has, with something drawn or a sentence that says why not.
+/// Plots of every page, with data or a sentence that explains their absence.
 const PLOTS: [&str; 8] = [
     "Where AU was lost",
     "Accelerator utilisation",
@@ -37,7 +37,7 @@ fn trained() -> Report {
     report(&dlio_trace::read_dir(folder.path()).unwrap(), &Options::default()).unwrap()
 }
 
-/// Names as an attacker would choose them, wherever a name is shown.
+/// Hostile names in all places where names are shown.
 fn hostile() -> Report {
     let mut report = trained();
     report.run.model = Some(HOSTILE.to_owned());
@@ -48,13 +48,13 @@ fn hostile() -> Report {
     report.hosts.iter_mut().for_each(|host| HOSTILE.clone_into(&mut host.host));
     report.endpoints.iter_mut().for_each(|endpoint| HOSTILE.clone_into(&mut endpoint.endpoint));
     report.curves.iter_mut().for_each(|curve| HOSTILE.clone_into(&mut curve.op));
-    for finding in &mut report.why.findings {
+    for finding in &mut report.diagnosis.findings {
         (finding.text, finding.subject) = (HOSTILE.to_owned(), HOSTILE.to_owned());
     }
-    for step in &mut report.why.slow_steps {
+    for step in &mut report.diagnosis.slow_steps {
         (step.object, step.endpoint) = (HOSTILE.to_owned(), HOSTILE.to_owned());
     }
-    report.why.stragglers.iter_mut().for_each(|row| HOSTILE.clone_into(&mut row.name));
+    report.diagnosis.stragglers.iter_mut().for_each(|row| HOSTILE.clone_into(&mut row.name));
     report.fidelity = Some(serde_json::json!({"note": HOSTILE, "ranks": [{"rank": HOSTILE}, {"rank": 1}]}));
     report
 }
@@ -75,7 +75,7 @@ fn data(page: &str) -> serde_json::Value {
     serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
 }
 
-/// Tags of the page with nothing open at the end; what is inside scripts and styles is not markup.
+/// Checks that all tags of the page are closed; the contents of scripts and styles are not markup.
 fn tags(page: &str) -> Vec<String> {
     let (mut rest, mut open, mut seen) = (page, Vec::new(), Vec::new());
     while let Some((_, tag)) = rest.split_once('<') {
@@ -101,7 +101,7 @@ fn tags(page: &str) -> Vec<String> {
 #[test]
 fn the_page_is_one_well_formed_file_that_refers_to_nothing_outside() {
     let page = text(render::html(&trained()));
-    // What an SVG cuts off by is in the page.
+    // Clip paths of SVG elements must be in the page.
     let program = program(&page).replace("url(#", "");
     for outside in ["src=", "@import", "url(", "fetch(", "XMLHttpRequest", "import ", "innerHTML", "eval("] {
         assert!(!program.contains(outside), "{outside}");
@@ -128,17 +128,17 @@ fn names_from_a_trace_cannot_leave_their_place() {
 fn the_page_of_a_large_run_is_small_and_says_what_it_leaves_out() {
     let mut report = trained();
     let (rank, endpoint) = (report.ranks[0].clone(), report.endpoints[0].clone());
-    let (time, loss) = (report.times[0].clone(), report.why.losses[0].clone());
+    let (time, loss) = (report.times[0].clone(), report.diagnosis.losses[0].clone());
     report.ranks = (0..8192).map(|number| RankRow { rank: number, ..rank.clone() }).collect();
     report.endpoints = (0..2048)
         .map(|number| Endpoint { endpoint: format!("http://10.0.0.1:{number}"), ..endpoint.clone() })
         .collect();
     let each = || (1..=200).flat_map(|epoch| (0..512).map(move |rank| (epoch, rank)));
     report.times = each().map(|(epoch, rank)| TimeRow { epoch, rank, ..time.clone() }).collect();
-    report.why.losses = each().map(|(epoch, rank)| Loss { epoch, rank, ..loss.clone() }).collect();
-    let mut step = report.why.slow_steps[0].clone();
+    report.diagnosis.losses = each().map(|(epoch, rank)| EpochLoss { epoch, rank, ..loss.clone() }).collect();
+    let mut step = report.diagnosis.slow_steps[0].clone();
     step.object = "k".repeat(1024);
-    report.why.slow_steps = vec![step; 20];
+    report.diagnosis.slow_steps = vec![step; 20];
     report.run.hosts = (0..4096).map(|number| format!("node{number:05}")).collect();
     let page = text(render::html(&report));
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
@@ -158,13 +158,14 @@ fn the_first_sentence_is_the_verdict() {
     assert!(headline.starts_with("AU 7") && headline.ends_with("misses the target of 90 %"), "{headline}");
     let sentences = missed["sentences"].to_string();
     assert!(missed["tone"] == "bad" && sentences.contains("% of AU was lost"), "{missed}");
-    report.why.waterfall = vec![Fall { part: "barrier".to_owned(), percentage: 20.0, au_without: 95.0, seconds: 9.0 }];
-    report.why.critical_ranks =
+    report.diagnosis.waterfall =
+        vec![WaterfallEntry { part: "barrier".to_owned(), percentage: 20.0, au_without: 95.0, seconds: 9.0 }];
+    report.diagnosis.critical_ranks =
         vec![CriticalRank { seconds: 9.0, waiting_percentage: 90.0, ..CriticalRank::default() }];
     let behind =
         "Without waits for other ranks AU would be 95.0 %. The ranks that came last waited for their data: 90 %";
     assert!(verdict(&report)["sentences"].to_string().contains(behind), "{}", verdict(&report));
-    report.comparison = compare(&report, &report);
+    report.comparison = compare(&report.diagnosis.samples, &report.diagnosis.samples);
     assert!(verdict(&report)["sentences"].to_string().contains("nothing changed that chance does not explain"));
     report.train.as_mut().unwrap().au_meets_expectation = Some(true);
     assert_eq!(verdict(&report)["tone"], "good");
@@ -172,7 +173,7 @@ fn the_first_sentence_is_the_verdict() {
     assert!(verdict(&report)["headline"].as_str().unwrap().contains("checkpoints saved in"), "{}", verdict(&report));
     report.checkpoints.clear();
     assert!(verdict(&report)["headline"].as_str().unwrap().contains("storage operations in"));
-    assert_eq!(verdict(&Report::default())["headline"], "The traces hold no events");
+    assert_eq!(verdict(&Report::default())["headline"], "The traces contain no events");
 }
 
 /// Reports a check that could not run: on standard error, past the capture of output, and in the list that `scripts/test` prints at its end.
@@ -185,13 +186,13 @@ fn skipped(what: &str) {
     }
 }
 
-/// What Chromium makes of a page; `None` where there is no Chromium.
+/// Returns the page as drawn by Chromium; `None` without Chromium.
 fn drawn(page: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.html");
-    // Every plot is zoomed into and read with the keyboard: what that throws counts as an error, too.
-    // Frames of an animation come at once: a browser without a screen may leave them out.
-    // Then two fingers are spread on each, and one finger moves what they enlarged; events that no finger made cannot be captured.
+    // Zooms into every plot and reads it with the keyboard; exceptions count as errors. Animation frames are run at
+    // once, because a browser without a display may omit them. Then two fingers spread on each plot, and one finger
+    // moves the zoomed part; synthetic pointer events cannot be captured.
     let exercise = "<script>requestAnimationFrame = (work) => setTimeout(work, 5);
         addEventListener('error', () => { document.documentElement.dataset.thrown = '1'; });
         const all = (selector) => [...document.querySelectorAll(selector)], left = document.documentElement.dataset;
@@ -242,7 +243,7 @@ fn drawn(page: &str) -> Option<String> {
     Some(text(output.stdout))
 }
 
-/// A number that the page left on its first element.
+/// Returns a number that the page has set on its root element.
 fn left(dom: &str, name: &str) -> Option<u32> {
     let (_, rest) = dom.split_once("<html")?.1.split_once('>')?.0.split_once(&format!("data-{name}=\""))?;
     rest.split('"').next()?.parse().ok()
@@ -251,7 +252,7 @@ fn left(dom: &str, name: &str) -> Option<u32> {
 #[test]
 fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
     let mut compared = hostile();
-    compared.comparison = compare(&compared, &compared);
+    compared.comparison = compare(&compared.diagnosis.samples, &compared.diagnosis.samples);
     let pages = [
         ("training", render::html(&trained()), 18),
         ("hostile names against a base", render::html_against(&compared, &compared), 19),
@@ -265,7 +266,7 @@ fn a_browser_draws_every_plot_and_zooms_into_it_without_an_error() {
         let number = |what: &str| left(&dom, what).unwrap_or_else(|| panic!("{name}: no {what} in {dom:.2000}"));
         assert_eq!(number("errors"), 0, "{name}");
         assert!(number("drawn") >= plots, "{name}: {} plots", number("drawn"));
-        // On paper all have its width; then they are as before.
+        // In print all tables have the full width; afterwards they are as before.
         for gesture in ["zoomed", "spread", "moved", "paper", "screen"] {
             assert_eq!(number(gesture), number("drawn"), "{name}: {gesture}");
         }

@@ -1,4 +1,4 @@
-//! Runs with one planted cause each: the report names it, and only it.
+//! Runs with one planted cause each: the report must name that cause, and no other.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
@@ -11,7 +11,7 @@ const MS: u64 = 1_000_000;
 const RANKS: u32 = 4;
 const STEPS: u32 = 60;
 
-/// What is wrong with the run.
+/// The planted cause.
 #[derive(Clone, Copy, PartialEq)]
 enum Planted {
     Nothing,
@@ -19,24 +19,24 @@ enum Planted {
     SlowRank,
     Throttled,
     ColdConnection,
-    /// One rank is slow at every tenth step, and otherwise last as often as the others.
+    /// One rank is slow at every tenth step, and otherwise arrives last as often as the others.
     SlowBatches,
     /// One rank begins to read later than the others, and is as fast.
     LateRank,
     /// One connection opens slowly in the first step, which AU leaves out.
     ColdStart,
-    /// All connections do.
+    /// All connections open slowly.
     SlowStart,
-    /// Bandwidth of a tenth for a while.
+    /// The bandwidth drops to a tenth for a while.
     SlowTime,
 }
 
-/// Every rank reads a batch of four objects within the wait, computes for 50 ms and meets the others.
+/// Every rank reads a batch of four objects within the wait, computes for 50 ms and enters the barrier.
 fn planted(cause: Planted) -> Report {
     run(cause, STEPS, 0)
 }
 
-/// `noise`: a seed of latencies that vary by a factor of four; 0: none.
+/// `noise` is the seed of latencies that vary by a factor of four; 0 for constant latencies.
 fn run(cause: Planted, steps: u32, noise: u64) -> Report {
     let mut noise = noise;
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn run(cause: Planted, steps: u32, noise: u64) -> Report {
     report(&read_dir(folder.path()).unwrap(), &Options::default()).unwrap()
 }
 
-/// Nanoseconds up to 3 ms, mostly few.
+/// Returns up to 3 ms in nanoseconds; short times are more likely.
 fn varied(noise: &mut u64) -> u64 {
     if *noise == 0 {
         return 0;
@@ -86,7 +86,7 @@ fn varied(noise: &mut u64) -> u64 {
     (part.powi(4) * 3.0 * MS as f64) as u64
 }
 
-/// Queued for 0.1 ms, first byte after 1 ms, the rest in 1 ms; returns the end.
+/// An operation that queues for 0.1 ms, has its first byte after 1 ms and takes 1 ms for the rest; returns the end.
 fn one_read(
     writer: &TraceWriter,
     cause: Planted,
@@ -94,7 +94,7 @@ fn one_read(
     (rank, read): (u32, u32),
     (start, extra): (u64, u64),
 ) -> u64 {
-    // Ranks take turns at the endpoints, so that a slow one delays each of them alike.
+    // Ranks use the endpoints in turn, so that a slow endpoint delays all of them alike.
     let server = (read + at.step + rank) % 4;
     let object = writer.object(&format!("train/file_{:05}", (at.step * RANKS + rank) * 4 + read));
     let endpoint = writer.endpoint(&format!("http://10.0.0.{server}:9000"));
@@ -135,12 +135,12 @@ fn one_read(
 }
 
 fn named(report: &Report) -> Vec<(&str, &str)> {
-    report.why.findings.iter().map(|found| (found.code.as_str(), found.subject.as_str())).collect()
+    report.diagnosis.findings.iter().map(|found| (found.code.as_str(), found.subject.as_str())).collect()
 }
 
-/// Nanoseconds that all ranks lost to a part.
+/// Returns the nanoseconds that all ranks lost to a component.
 fn lost(report: &Report, part: &str) -> u64 {
-    let parts = report.why.losses.iter().flat_map(|loss| loss.parts.named());
+    let parts = report.diagnosis.losses.iter().flat_map(|loss| loss.parts.named());
     parts.filter(|(name, _)| *name == part).map(|(_, amount)| amount).sum()
 }
 
@@ -148,10 +148,11 @@ fn lost(report: &Report, part: &str) -> u64 {
 fn a_run_without_a_cause_has_no_finding_and_its_time_is_explained() {
     let report = planted(Planted::Nothing);
     assert_eq!(named(&report), []);
-    for loss in &report.why.losses {
+    for loss in &report.diagnosis.losses {
         let parts: u64 = loss.parts.named().iter().map(|(_, amount)| amount).sum();
         assert_eq!((loss.compute + parts, loss.parts.rest, loss.steps), (loss.total, 0, u64::from(STEPS) - 1));
-        // Per step: four reads of 2.1 ms, 50 ms of computation, 0.1 ms at the barrier; that of the step left out counts, too.
+        // Each step has four reads of 2.1 ms, 50 ms of computation, and 0.1 ms at the barrier; the barrier of the step
+        // that is left out counts, too.
         assert_eq!(loss.parts.first_byte, u64::from(STEPS - 1) * 4 * MS);
         let counted = f64::from(STEPS - 1);
         let au = |step: f64| 100.0 * 50.0 * counted / (step * counted + 0.1);
@@ -159,7 +160,7 @@ fn a_run_without_a_cause_has_no_finding_and_its_time_is_explained() {
         let without = loss.without.iter().find(|without| without.part == "transfer").unwrap();
         assert!((without.au_percentage - au(54.5)).abs() < 1e-9);
     }
-    let fallen: f64 = report.why.waterfall.iter().map(|fall| fall.percentage).sum();
+    let fallen: f64 = report.diagnosis.waterfall.iter().map(|fall| fall.percentage).sum();
     let headline = report.train.as_ref().unwrap().au.unwrap().mean;
     assert!((fallen + headline - 100.0).abs() < 1e-9, "{fallen} below 100 % is not {headline}");
 }
@@ -168,20 +169,20 @@ fn a_run_without_a_cause_has_no_finding_and_its_time_is_explained() {
 fn a_slow_endpoint_is_named() {
     let report = planted(Planted::SlowEndpoint);
     assert_eq!(named(&report), [("slow_endpoint", "http://10.0.0.3:9000")]);
-    let worst = report.why.stragglers.iter().find(|row| row.by == "endpoint");
+    let worst = report.diagnosis.stragglers.iter().find(|row| row.by == "endpoint");
     assert!(worst.is_none_or(|row| row.name == "http://10.0.0.3:9000"));
-    assert!(report.why.slow_steps.iter().all(|step| step.endpoint == "http://10.0.0.3:9000"));
+    assert!(report.diagnosis.slow_steps.iter().all(|step| step.endpoint == "http://10.0.0.3:9000"));
 }
 
 #[test]
 fn a_slow_rank_is_named_with_what_it_did() {
     let report = planted(Planted::SlowRank);
     assert_eq!(named(&report), [("slow_rank", "1")]);
-    assert!(report.why.findings[0].text.contains("rank 1 on node1 was the last at 60 barriers, mostly waiting"));
-    let late = &report.why.critical_ranks[0];
+    assert!(report.diagnosis.findings[0].text.contains("rank 1 on node1 was the last at 60 barriers, mostly waiting"));
+    let late = &report.diagnosis.critical_ranks[0];
     assert!(late.waiting_percentage > 99.9, "it computes as long as the others: {}", late.waiting_percentage);
     assert!(lost(&report, "barrier") > lost(&report, "transfer"));
-    let waiting = report.why.imbalance.iter().find(|row| row.quantity == "waiting per rank").unwrap();
+    let waiting = report.diagnosis.imbalance.iter().find(|row| row.quantity == "waiting per rank").unwrap();
     assert!(waiting.max_by_mean > 2.0 && waiting.gini > 0.3);
 }
 
@@ -189,14 +190,17 @@ fn a_slow_rank_is_named_with_what_it_did() {
 fn a_rank_that_is_slow_at_some_barriers_is_named_although_chance_decides_the_others() {
     for seed in 1..=10 {
         let report = run(Planted::SlowBatches, 2 * STEPS, seed);
-        assert_eq!(named(&report), [("slow_rank", "1")], "seed {seed} {:?}", report.why.critical_ranks);
+        assert_eq!(named(&report), [("slow_rank", "1")], "seed {seed} {:?}", report.diagnosis.critical_ranks);
     }
 }
 
 #[test]
 fn a_rank_that_is_last_because_it_began_last_is_not_slow() {
     let report = planted(Planted::LateRank);
-    assert_eq!((report.why.critical_ranks[0].rank, report.why.critical_ranks[0].steps), (1, u64::from(STEPS)));
+    assert_eq!(
+        (report.diagnosis.critical_ranks[0].rank, report.diagnosis.critical_ranks[0].steps),
+        (1, u64::from(STEPS))
+    );
     assert_eq!(named(&report), []);
 }
 
@@ -204,20 +208,20 @@ fn a_rank_that_is_last_because_it_began_last_is_not_slow() {
 fn a_time_of_throttling_is_named_with_its_ends() {
     let report = planted(Planted::Throttled);
     assert_eq!(named(&report), [("throttled", "storage")]);
-    let text = &report.why.findings[0].text;
+    let text = &report.diagnosis.findings[0].text;
     assert!(text.contains("refused 40 requests (429, 503) from 0:01 to 0:02 of the run"), "{text}");
-    // Per rank, ten refusals of 2 ms and pauses of 20 ms.
+    // Each rank has ten throttled requests of 2 ms, and pauses of 20 ms.
     assert_eq!(lost(&report, "retries"), u64::from(RANKS) * 10 * 22 * MS);
-    assert!(report.why.slow_steps.iter().take(20).all(|step| (20..30).contains(&step.step)));
+    assert!(report.diagnosis.slow_steps.iter().take(20).all(|step| (20..30).contains(&step.step)));
 }
 
 #[test]
 fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it() {
     let report = planted(Planted::ColdConnection);
     assert_eq!(named(&report), [("cold_connections", "2")]);
-    let cold = &report.why.findings[0];
-    assert!(cold.text.contains("opened in 0.901 s on rank 2, epoch 1, step 31"), "{}", cold.text);
-    let slowest = &report.why.slow_steps[0];
+    let cold = &report.diagnosis.findings[0];
+    assert!(cold.text.contains("took 0.901 s to open on rank 2, epoch 1, step 31"), "{}", cold.text);
+    let slowest = &report.diagnosis.slow_steps[0];
     assert_eq!((slowest.rank, slowest.step, slowest.object.as_str()), (2, 31, "train/file_00507"));
     assert!(slowest.parts.queueing >= 900 * MS);
 }
@@ -226,9 +230,11 @@ fn a_connection_that_opened_slowly_is_named_with_the_object_that_waited_for_it()
 fn a_connection_that_opened_slowly_in_a_step_without_au_is_named_for_those_who_waited_at_its_barrier() {
     let report = planted(Planted::ColdStart);
     assert_eq!(named(&report), [("cold_connections", "2")]);
-    let text = &report.why.findings[0].text;
+    let text = &report.diagnosis.findings[0].text;
     assert!(
-        text.contains("the other ranks waiting for 2.700 s; the longest opened in 0.901 s on rank 2, epoch 1, step 1"),
+        text.contains(
+            "the other ranks waiting for 2.700 s; the slowest one took 0.901 s to open on rank 2, epoch 1, step 1"
+        ),
         "{text}"
     );
     let all = planted(Planted::SlowStart);
@@ -238,7 +244,7 @@ fn a_connection_that_opened_slowly_in_a_step_without_au_is_named_for_those_who_w
 #[test]
 fn a_time_of_slow_transfers_without_a_refusal_is_named_with_its_ends() {
     let report = planted(Planted::SlowTime);
-    let [found] = &report.why.findings[..] else { panic!("{:?}", report.why.findings) };
+    let [found] = &report.diagnosis.findings[..] else { panic!("{:?}", report.diagnosis.findings) };
     assert_eq!((found.code.as_str(), found.subject.as_str()), ("slow_period", "0:01–0:02"));
 }
 
@@ -247,7 +253,7 @@ fn a_clean_run_with_noise_has_no_finding_however_short_it_is() {
     for seed in 1..=40 {
         for steps in [1, 3, 10, STEPS] {
             let report = run(Planted::Nothing, steps, seed);
-            assert_eq!(named(&report), [], "seed {seed}, {steps} steps: {:?}", report.why.findings);
+            assert_eq!(named(&report), [], "seed {seed}, {steps} steps: {:?}", report.diagnosis.findings);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One process or several, rows kept or not: the same numbers.
+//! Results do not depend on the number of processes, or on whether rows are retained.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -8,17 +8,17 @@ use dlio_analyze::{Analysis, Options, Report, render, report};
 use dlio_trace::read_dir;
 use synthetic::Shape;
 
-/// What `processes` processes find together.
+/// Returns the report that `processes` processes make together.
 fn together(folder: &std::path::Path, processes: usize) -> Report {
     let traces = read_dir(folder).unwrap();
     let analysis = Analysis::new(&traces, &Options::default());
     let shares: Vec<_> = (0..processes).map(|process| analysis.read(process, processes).unwrap()).collect();
-    let first: Vec<Vec<u8>> = shares.iter().map(dlio_analyze::Share::first).collect();
-    let asked = analysis.ask(&first).unwrap();
-    let second: Vec<Vec<u8>> = shares.iter().map(|share| share.second(&asked)).collect();
-    let asked = asked.learn(&second).unwrap();
-    let third: Vec<Vec<u8>> = shares.iter().map(|share| share.third(&asked)).collect();
-    analysis.finish(asked, &third).unwrap().unwrap()
+    let first: Vec<Vec<u8>> = shares.iter().map(dlio_analyze::TraceShare::round1).collect();
+    let merged = analysis.merge(&first).unwrap();
+    let second: Vec<Vec<u8>> = shares.iter().map(|share| share.round2(&merged)).collect();
+    let merged = merged.merge(&second).unwrap();
+    let third: Vec<Vec<u8>> = shares.iter().map(|share| share.round3(&merged)).collect();
+    analysis.finish(merged, &third).unwrap().unwrap()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn two_three_and_more_processes_than_traces_find_what_one_finds() {
 fn a_message_of_something_else_is_refused() {
     let traces = Vec::new();
     let analysis = Analysis::new(&traces, &Options::default());
-    assert!(analysis.ask(&[b"{}".to_vec()]).is_none());
+    assert!(analysis.merge(&[b"{}".to_vec()]).is_none());
 }
 
 #[test]
@@ -61,10 +61,13 @@ fn a_streaming_analysis_is_within_its_error() {
             assert!((found as f64 / value as f64 - 1.0).abs() <= 1.0 / 256.0, "{found} for {value}");
         }
     }
-    assert_eq!((&about.train, &about.epochs, &about.why.losses), (&exact.train, &exact.epochs, &exact.why.losses));
-    assert!(exact.why.stragglers.iter().any(|group| group.by == "object"));
-    assert_eq!(about.why.stragglers, exact.why.stragglers);
-    assert_eq!((&about.why.overlap, &about.series), (&exact.why.overlap, &exact.series));
+    assert_eq!(
+        (&about.train, &about.epochs, &about.diagnosis.losses),
+        (&exact.train, &exact.epochs, &exact.diagnosis.losses)
+    );
+    assert!(exact.diagnosis.stragglers.iter().any(|group| group.by == "object"));
+    assert_eq!(about.diagnosis.stragglers, exact.diagnosis.stragglers);
+    assert_eq!((&about.diagnosis.overlap, &about.series), (&exact.diagnosis.overlap, &exact.series));
     assert!(render::table(&about, 100).contains("streaming: percentiles within 0.4 %"));
 }
 

@@ -1,4 +1,4 @@
-//! Reports on synthetic traces: worked out by hand where that can be done, and as snapshots.
+//! Reports on synthetic traces, with results computed by hand where possible, and as snapshots.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -53,7 +53,7 @@ fn the_table_fits_narrow_terminals_and_loses_nothing() {
         assert!(table.lines().all(|line| line.chars().count() <= width), "{table}");
         assert!(!table.contains('…'), "something is cut off at {width}:\n{table}");
         let missing: Vec<_> = whole.difference(&words(&table)).cloned().collect();
-        // Bars of letters have as many as there is room for.
+        // Bars have as many letters as there is room for.
         let lost: Vec<_> = missing.iter().filter(|word| !word.starts_with("ccc")).collect();
         assert!(lost.is_empty(), "{lost:?} of 120 columns are not in {width}");
     }
@@ -155,7 +155,7 @@ fn metrics_from_the_trace_equal_the_live_ones() {
     let live = [metric::rank(&recorded(&writer), &parameters)];
     writer.finish().unwrap();
     let report = report_on(folder.path());
-    let fallen: f64 = report.why.waterfall.iter().map(|fall| fall.percentage).sum();
+    let fallen: f64 = report.diagnosis.waterfall.iter().map(|fall| fall.percentage).sum();
     let headline = report.train.as_ref().unwrap().au.unwrap().mean;
     assert!((fallen + headline - 100.0).abs() < 1e-9, "{fallen} below 100 % is not {headline}");
     assert_eq!(report.train.unwrap(), metric::training(&live, &parameters));
@@ -270,7 +270,7 @@ fn ranks_in_traces_of_different_versions_are_one_run() {
     writer.finish().unwrap();
     let (mixed, one) = (report_on(folder.path()), report_on(older(0).parent().unwrap()));
     assert_eq!(render::table(&mixed, 100), render::table(&one, 100));
-    assert_eq!((&mixed.operations, &mixed.times, &mixed.why), (&one.operations, &one.times, &one.why));
+    assert_eq!((&mixed.operations, &mixed.times, &mixed.diagnosis), (&one.operations, &one.times, &one.diagnosis));
     assert!(!codes(&mixed).contains(&"several_runs"));
 }
 

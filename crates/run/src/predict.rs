@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dlio_analyze::fit::{Foresight, Load};
+use dlio_analyze::fit::{Load, WorkloadPredictor};
 use dlio_config::vocabulary::StorageType;
 use dlio_config::{Source, Workload};
 use dlio_engine::{FileReader, IndexReader, LaneFiles, Lookup, MapReader, ReaderState, Step};
@@ -26,7 +26,7 @@ const KEPT_BYTES: u64 = 64 << 20;
 const FILES: u64 = 64;
 const PIECE_BYTES: usize = 1 << 20;
 
-impl Foresight for Foreseer {
+impl WorkloadPredictor for Foreseer {
     fn file_bytes(&self, yaml: &str) -> Option<f64> {
         let workload = workload(yaml)?;
         let (layout, files) = (prepared::layout(&workload).ok()?, FileSet::new(&workload).ok()?);

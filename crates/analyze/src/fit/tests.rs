@@ -1,8 +1,8 @@
-//! Distributions that are recognised, and rates that are computed by hand.
+//! Tests that distributions are recognised, with rates that were computed by hand.
 
-use super::shape::{Compute, Simulated, distance, distance_to_point, normal_cdf};
+use super::distribution::{Compute, Simulated, distance, distance_to_point, normal_cdf};
 
-/// Values at the quantiles of a distribution.
+/// Returns values at the quantiles of a distribution.
 fn quantiles(inverse: impl Fn(f64) -> f64) -> Vec<f64> {
     (0..400).map(|number| inverse((f64::from(number) + 0.5) / 400.0)).collect()
 }

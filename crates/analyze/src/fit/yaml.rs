@@ -1,20 +1,22 @@
-//! The text of a workload, with comments that say how similar it is.
+//! Text of a workload, with comments on its similarity to the trace.
 
 use std::fmt::{Result, Write as _};
 
 use dlio_event::S3Uri;
 
-use super::{Checkpoints, Dialect, Evaluation, Fit, Loader, Training, When};
+use super::checkpoints::{CheckpointSchedule, Checkpoints};
+use super::eval_preprocess::Evaluation;
+use super::workload::{Dialect, Fit, Loader, Training};
 
-/// Optimizer states are three tensors as large as their group.
+/// Optimizer state consists of three tensors of the size of their group.
 const TENSORS_OF_GROUP: u64 = 3;
 
 impl Fit {
-    /// The workload, with comments that say how similar it is.
+    /// Returns the workload as YAML, with comments on its similarity to the trace.
     #[must_use]
     pub fn yaml(&self) -> String {
         let mut text = String::new();
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = self.write(&mut text);
         text
     }
@@ -22,7 +24,7 @@ impl Fit {
     fn write(&self, text: &mut String) -> Result {
         let before = if self.training.is_some() { ", after `dlio-rs generate`" } else { "" };
         writeln!(text, "# Derived from a trace of {} rank(s): run it on as many{before}.", self.ranks)?;
-        writeln!(text, "# Recorded, and foreseen of this workload; times with the recorded times of reading:")?;
+        writeln!(text, "# Recorded value, and prediction for this workload with the recorded read durations:")?;
         for (name, recorded, fitted) in &self.similarity {
             let change =
                 if *recorded > 0.0 { format!(" ({:+.1} %)", (fitted / recorded - 1.0) * 100.0) } else { String::new() };
@@ -47,7 +49,7 @@ impl Fit {
         self.checkpoints.as_ref().map_or(Ok(()), |checkpoints| self.write_checkpoints(checkpoints, text))
     }
 
-    /// A folder for what the workload reads or writes.
+    /// Returns the folder for data that the workload reads or writes.
     fn folder(&self, name: &str) -> String {
         let folder = format!("{name}/fitted");
         self.bucket.as_ref().map_or(folder.clone(), |bucket| S3Uri { bucket, key: &folder }.to_string())
@@ -90,7 +92,8 @@ impl Fit {
         }
     }
 
-    /// A file of a checkpoint is the generic state, a second one an optimizer's, one between them that of layers.
+    /// The first file of a checkpoint has the generic state, the last of several has the optimizer's, and one between
+    /// them has that of layers.
     fn write_model(&self, text: &mut String) -> Result {
         writeln!(text, "model:\n  name: fitted")?;
         if let Some(Checkpoints { files, ranks, .. }) = &self.checkpoints {
@@ -114,14 +117,14 @@ impl Fit {
         if checkpoints.fsync {
             writeln!(text, "  fsync: true")?;
         }
-        match checkpoints.when {
-            When::Steps(between) => writeln!(text, "  steps_between_checkpoints: {between}"),
-            When::Epochs(after, between) => {
+        match checkpoints.schedule {
+            CheckpointSchedule::Steps(between) => writeln!(text, "  steps_between_checkpoints: {between}"),
+            CheckpointSchedule::Epochs(after, between) => {
                 writeln!(text, "  checkpoint_after_epoch: {after}\n  epochs_between_checkpoints: {between}")
             }
-            When::Alone { writes, reads, pause } => {
+            CheckpointSchedule::WithoutTraining { writes, reads, pause } => {
                 writeln!(text, "  num_checkpoints_write: {writes}\n  num_checkpoints_read: {reads}")?;
-                // The reference understands a number only here.
+                // The reference only accepts a number here.
                 writeln!(text, "  time_between_checkpoints: {pause:.9}")
             }
         }

@@ -1,37 +1,33 @@
 //! Accelerator utilisation and throughput, as the reference defines them.
 //!
-//! Formulas: DLIO's statscounter. With `C` the compute times and `P` the step times of a block, `a` the steps left
-//! out at the start and `b` the last step counted, and Python's slices:
+//! Formulas of DLIO's statscounter. `C` are the compute times and `P` the step times of a block, `a` is the number of
+//! steps left out at the start and `b` the last counted step, in Python's slice notation:
 //!
 //! - `T = block time − Σ P[:a] − Σ P[b+1:]`
 //! - `AU = Σ C[a:b+1] / T`
-//! - `throughput = (len(C) − 2) / T × batch size`; the 2 is the reference's, whatever `a` and `b` are.
+//! - `throughput = (len(C) − 2) / T × batch size`; the 2 is a constant of the reference, independent of `a` and `b`.
 //!
-//! The MLPerf Storage fork counts the same window in both: `throughput = len(C[a:b+1]) / T × batch size`, and both are 0
-//! where the window is empty ([`Formula::Mlperf`]).
+//! The MLPerf Storage fork uses the same window for both: `throughput = len(C[a:b+1]) / T × batch size`. Both are 0 if
+//! the window is empty ([`Formula::Mlperf`]).
 //!
-//! One deviation, on purpose: the reference concatenates the evaluation values of all ranks instead of adding them, so
-//! that its eval AU is too small by the number of ranks. Here evaluation is aggregated like training: mean AU and sum of
-//! throughputs over the ranks. With one rank both are the same.
+//! There is one deliberate deviation: the reference concatenates the evaluation values of all ranks instead of adding
+//! them, so that its evaluation AU is too small by a factor of the number of ranks. Here evaluation is aggregated like
+//! training: mean AU and sum of throughputs over the ranks. With one rank both methods agree.
 
 mod parameters;
 #[cfg(test)]
 mod tests;
 
-use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, RankTimings};
+use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, RankTimings};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use parameters::Window;
 pub use parameters::{Formula, Parameters};
 
-/// Bytes in what the reference calls a MB.
+/// Bytes in the reference's MB.
 const MB: f64 = 1_048_576.0;
-/// Bytes in what the reference calls a GB.
+/// Bytes in the reference's GB.
 const GB: f64 = 1_073_741_824.0;
-fn sum(list: &[Nanos]) -> i128 {
-    list.iter().map(|value| i128::from(*value)).sum()
-}
-
 fn seconds(nanos: i128) -> f64 {
     nanos as f64 / 1e9
 }
@@ -39,7 +35,7 @@ fn seconds(nanos: i128) -> f64 {
 /// AU and throughput of one block, one epoch or one evaluation on one rank.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measure {
-    /// Steps.
+    /// Number of steps.
     pub steps: u64,
     /// Accelerator utilisation, percent.
     pub au_percentage: f64,
@@ -52,15 +48,15 @@ pub struct Measure {
 pub struct EpochMetric {
     /// Epoch, from 1.
     pub epoch: u32,
-    /// Number and measure of every training block.
+    /// Number and metrics of each training block.
     pub blocks: Vec<(u32, Measure)>,
     /// Mean over the blocks, weighted by their steps.
     pub train: Measure,
-    /// Evaluation, if there was one.
+    /// Metrics of the evaluation, if there was one.
     pub eval: Option<Measure>,
 }
 
-/// All epochs of one rank; rank 0 gathers these.
+/// Metrics of all epochs of one rank, which rank 0 gathers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RankMetric {
     /// Rank.
@@ -70,7 +66,8 @@ pub struct RankMetric {
 }
 
 impl RankMetric {
-    /// The same without the negative rates that the reference's formula gives blocks of fewer than two steps.
+    /// Returns the metrics without the negative rates that the reference's formula gives for blocks of fewer than two
+    /// steps.
     pub(crate) fn without_negatives(mut self) -> Self {
         for epoch in &mut self.epochs {
             let blocks = epoch.blocks.iter_mut().map(|(_, measure)| measure);
@@ -82,7 +79,8 @@ impl RankMetric {
     }
 }
 
-/// Computation of the steps of a training block that count, and the time that it is divided by for AU (`T`), nanoseconds.
+/// Returns the computation of the counted steps of a training block, and the time that AU divides it by (`T`),
+/// nanoseconds.
 #[must_use]
 pub(crate) fn counted(timings: &BlockTimings, parameters: &Parameters) -> (u64, u64) {
     let window = parameters.train_window();
@@ -91,13 +89,13 @@ pub(crate) fn counted(timings: &BlockTimings, parameters: &Parameters) -> (u64, 
     (whole(window.inside(&timings.compute)), whole(time))
 }
 
-/// The measure of one training block.
+/// Returns the metrics of one training block.
 #[must_use]
 pub fn block(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     let window = parameters.train_window();
     let time = i128::from(timings.end) - i128::from(timings.start) - window.outside(&timings.proc);
     let counted = match parameters.formula {
-        // The reference's count, -2 included; blocks of one step come out negative there too.
+        // The reference's count, including the constant -2, which is negative for blocks of one step.
         Formula::Dlio => timings.compute.len() as f64 - 2.0,
         Formula::Mlperf => window.steps(timings.compute.len()) as f64,
     };
@@ -108,7 +106,7 @@ pub fn block(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     }
 }
 
-/// The measure of one evaluation: no step is left out of its throughput.
+/// Returns the metrics of one evaluation; its throughput counts all steps.
 #[must_use]
 pub fn evaluation(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     let window = parameters.eval_window();
@@ -121,7 +119,8 @@ pub fn evaluation(timings: &BlockTimings, parameters: &Parameters) -> Measure {
     }
 }
 
-/// Why AU and throughput of the training say nothing: none of its steps counts. `None`: some do, or it has none.
+/// Returns a message if AU and throughput of the training are meaningless because none of its steps is counted;
+/// otherwise `None`.
 pub(crate) fn nothing_measured(ranks: &[RankMetric], parameters: &Parameters) -> Option<String> {
     let blocks = ranks.iter().flat_map(|rank| &rank.epochs).flat_map(|epoch| &epoch.blocks);
     let steps = blocks.map(|(_, block)| usize::try_from(block.steps).unwrap_or(usize::MAX));
@@ -140,7 +139,7 @@ pub(crate) fn nothing_measured(ranks: &[RankMetric], parameters: &Parameters) ->
     ))
 }
 
-/// Mean and deviation of the computations of a block that count, in seconds; `None` where none does.
+/// Returns mean and standard deviation of the counted computations of a block, seconds; `None` if no step is counted.
 #[must_use]
 pub fn compute_seconds(timings: &BlockTimings, parameters: &Parameters) -> Option<Spread> {
     let (first, end) = parameters.train_window().bounds(timings.compute.len());
@@ -148,7 +147,7 @@ pub fn compute_seconds(timings: &BlockTimings, parameters: &Parameters) -> Optio
     Spread::of(&counted.iter().map(|nanos| seconds(i128::from(*nanos))).collect::<Vec<_>>())
 }
 
-/// Percent; 0 where the reference would divide by a time that is not positive.
+/// Returns percent; 0 where the reference would divide by a time that is not positive.
 fn au(compute: i128, time: i128) -> f64 {
     if compute == 0 || time <= 0 { 0.0 } else { 100.0 * seconds(compute) / seconds(time) }
 }
@@ -157,7 +156,7 @@ fn per_second(samples: f64, time: i128) -> f64 {
     if time <= 0 { 0.0 } else { samples / seconds(time) }
 }
 
-/// Mean of the blocks, weighted by their steps; zero without steps.
+/// Returns the mean of the blocks, weighted by their steps; zero without steps.
 #[must_use]
 pub fn epoch_mean(blocks: &[Measure]) -> Measure {
     let steps: u64 = blocks.iter().map(|block| block.steps).sum();
@@ -170,7 +169,7 @@ pub fn epoch_mean(blocks: &[Measure]) -> Measure {
     Measure { steps, au_percentage: mean(|block| block.au_percentage), throughput: mean(|block| block.throughput) }
 }
 
-/// The measures of one epoch.
+/// Returns the metrics of one epoch.
 #[must_use]
 pub fn epoch(timings: &EpochTimings, parameters: &Parameters) -> EpochMetric {
     let blocks: Vec<_> = timings.blocks.iter().map(|timings| (timings.block, block(timings, parameters))).collect();
@@ -183,14 +182,14 @@ pub fn epoch(timings: &EpochTimings, parameters: &Parameters) -> EpochMetric {
     }
 }
 
-/// The measures of all epochs of one rank.
+/// Returns the metrics of all epochs of one rank.
 #[must_use]
 pub fn rank(timings: &RankTimings, parameters: &Parameters) -> RankMetric {
     let epochs = timings.epochs.iter().map(|timings| epoch(timings, parameters));
     RankMetric { rank: timings.rank, epochs: epochs.collect() }
 }
 
-/// Mean and population standard deviation (numpy's `mean` and `std`).
+/// Mean and population standard deviation, like numpy's `mean` and `std`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
@@ -200,7 +199,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` for an empty list, where numpy gives NaN.
+    /// Returns `None` for an empty list, for which numpy gives NaN.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         if values.is_empty() {
@@ -213,21 +212,21 @@ impl Spread {
     }
 }
 
-/// Training or evaluation of the whole run, over all ranks.
+/// Metrics of training or evaluation over the whole run and all ranks.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Aggregate {
-    /// Per epoch: mean AU of the ranks, percent.
+    /// Mean AU of the ranks, per epoch, percent.
     pub au_percentage: Vec<f64>,
-    /// Over the epochs; `None` without an epoch.
+    /// AU over the epochs, percent; `None` without an epoch.
     pub au: Option<Spread>,
-    /// Whether the mean reaches the threshold; `None` without an epoch, for a run that did not complete, and where a report finds that
-    /// no step counts.
+    /// Whether the mean AU reaches the threshold; `None` without an epoch, for an incomplete run, and if a report finds
+    /// that no step is counted.
     pub au_meets_expectation: Option<bool>,
-    /// Per epoch: sum of the ranks' throughputs, samples per second.
+    /// Sum of the ranks' throughputs, per epoch, samples per second.
     pub throughput: Vec<f64>,
-    /// Over the epochs.
+    /// Throughput over the epochs, samples per second.
     pub throughput_spread: Option<Spread>,
-    /// Over the epochs, in MB (2²⁰ bytes) per second.
+    /// Throughput over the epochs, MB (2²⁰ bytes) per second.
     pub io_mb: Option<Spread>,
 }
 
@@ -247,8 +246,9 @@ impl Aggregate {
     }
 }
 
-/// Over all ranks: per epoch, the mean of AU and the sum of throughput of `pick`'s measures. Epochs without any measure
-/// are left out; ranks without one (a killed rank's trace) do not enter the mean of that epoch.
+/// Aggregates over all ranks: per epoch, the mean AU and the sum of throughputs of the measures that `pick` returns.
+/// Epochs without any measure are left out; ranks without one (of a truncated trace) do not count in the mean of that
+/// epoch.
 fn aggregate(
     ranks: &[RankMetric],
     parameters: &Parameters,
@@ -268,13 +268,13 @@ fn aggregate(
     Aggregate::of(au, throughput, parameters)
 }
 
-/// Training over all ranks.
+/// Returns the metrics of training over all ranks.
 #[must_use]
 pub fn training(ranks: &[RankMetric], parameters: &Parameters) -> Aggregate {
     aggregate(ranks, parameters, |epoch| Some(epoch.train))
 }
 
-/// Evaluation over all ranks.
+/// Returns the metrics of evaluation over all ranks.
 #[must_use]
 pub fn evaluations(ranks: &[RankMetric], parameters: &Parameters) -> Aggregate {
     aggregate(ranks, parameters, |epoch| epoch.eval)
@@ -283,24 +283,25 @@ pub fn evaluations(ranks: &[RankMetric], parameters: &Parameters) -> Aggregate {
 /// Durations and throughputs of saved or loaded checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct CheckpointIo {
-    /// GB (2³⁰ bytes) per second; `None` without a checkpoint.
+    /// Throughput, GB (2³⁰ bytes) per second; `None` without a checkpoint.
     pub gb_per_second: Option<Spread>,
-    /// Seconds.
+    /// Duration, seconds.
     pub duration: Option<Spread>,
 }
 
-/// Checkpoints of the run: rank 0's own records, as in the reference.
+/// Checkpoints of the run from rank 0's records, as in the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Checkpoints {
-    /// Saved.
+    /// Saved checkpoints.
     pub save: CheckpointIo,
-    /// Loaded; absent if none was.
+    /// Loaded checkpoints, if there were any.
     pub load: Option<CheckpointIo>,
     /// Size of one checkpoint over all ranks, GB.
     pub size_gb: f64,
 }
 
-/// Seconds and GB per second of one checkpoint; seconds have microseconds, as in the reference's records.
+/// Returns the duration of one checkpoint in seconds, rounded to microseconds as in the reference's records, and its
+/// throughput in GB per second.
 #[must_use]
 pub fn checkpoint(timings: &CheckpointTimings, size_gb: f64) -> (f64, f64) {
     let micros = timings.end.saturating_sub(timings.start).saturating_add(500) / 1_000;
@@ -308,7 +309,7 @@ pub fn checkpoint(timings: &CheckpointTimings, size_gb: f64) -> (f64, f64) {
     (duration, if micros == 0 { 0.0 } else { size_gb / duration })
 }
 
-/// The checkpoints of rank 0.
+/// Returns the checkpoints of rank 0.
 #[must_use]
 pub fn checkpoints(rank0: &RankTimings, checkpoint_bytes: u64) -> Checkpoints {
     let size_gb = checkpoint_bytes as f64 / GB;

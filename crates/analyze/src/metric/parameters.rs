@@ -1,25 +1,28 @@
-//! What the formulas need to know besides the times, and which steps they count.
+//! Parameters of the metric formulas, and the window of counted steps.
 
 use dlio_event::Nanos;
 use serde::{Deserialize, Serialize};
 
-use super::sum;
-
-/// Where [`Parameters::embed`] puts the parameters in a trace's configuration.
+/// Key of the parameters in a trace's configuration; see [`Parameters::embed`].
 const CONFIG_KEY: &str = "metric_parameters";
 
-/// Which of the two references defines the metrics.
+/// Returns the sum of durations, nanoseconds.
+fn sum(list: &[Nanos]) -> i128 {
+    list.iter().map(|value| i128::from(*value)).sum()
+}
+
+/// The reference that defines the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Formula {
-    /// DLIO's.
+    /// DLIO.
     #[default]
     Dlio,
-    /// The MLPerf Storage fork's.
+    /// The MLPerf Storage fork of DLIO.
     Mlperf,
 }
 
-/// What the formulas need to know besides the times.
+/// Parameters of the metric formulas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
     /// `output.exclude_start_steps`: steps left out at the start of every block.
@@ -34,22 +37,22 @@ pub struct Parameters {
     pub batch_size: u64,
     /// Samples per evaluation step and rank.
     pub eval_batch_size: u64,
-    /// `record_length_bytes`: what one sample counts in MB/s.
+    /// `record_length_bytes`: size of a sample in MB/s figures.
     pub record_bytes: f64,
     /// `metric.au`: the AU that must be reached, as a fraction.
     pub au_threshold: f64,
-    /// Samples that all ranks together must read in an epoch, if known: what coverage is checked against.
+    /// Number of samples that all ranks together must read in an epoch, if known; coverage is checked against it.
     pub train_samples: Option<u64>,
-    /// Which reference defines the metrics; DLIO in traces that do not say.
+    /// The reference that defines the metrics; DLIO for traces without this field.
     #[serde(default)]
     pub formula: Formula,
-    /// Size of one checkpoint over all ranks, bytes: what its throughput is computed with; `None`: no checkpoints.
+    /// Size of one checkpoint over all ranks, bytes, which gives its throughput; `None` without checkpoints.
     #[serde(default)]
     pub checkpoint_bytes: Option<u64>,
 }
 
 impl Parameters {
-    /// Adds the parameters to a configuration, as the text that goes into a trace's header.
+    /// Returns a configuration with these parameters added, as the text of a trace's header.
     #[must_use]
     pub fn embed(&self, config: serde_json::Value) -> String {
         let mut config = match config {
@@ -62,7 +65,7 @@ impl Parameters {
         serde_json::Value::Object(config).to_string()
     }
 
-    /// The parameters in a trace's configuration, if it has any.
+    /// Returns the parameters in a trace's configuration, if it has any.
     #[must_use]
     pub fn from_config(config_json: &str) -> Option<Self> {
         let mut config: serde_json::Value = serde_json::from_str(config_json).ok()?;
@@ -78,7 +81,7 @@ impl Parameters {
     }
 }
 
-/// The steps that count: `[first : end]` with Python's meaning of a negative `end`.
+/// Window of counted steps: `[first : end]` with Python's meaning of a negative `end`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) first: u64,
@@ -86,7 +89,7 @@ pub(crate) struct Window {
 }
 
 impl Default for Window {
-    /// The reference's default: all steps but the first.
+    /// The reference's default window: all steps but the first.
     fn default() -> Self {
         Self { first: 1, end: i64::MAX }
     }
@@ -107,19 +110,19 @@ impl Window {
         (first, end)
     }
 
-    /// len(list[first:end])
+    /// Returns `len(list[first:end])`.
     pub(super) fn steps(self, len: usize) -> usize {
         let (first, end) = self.bounds(len);
         end.saturating_sub(first)
     }
 
-    /// Σ list[first:end]
+    /// Returns `Σ list[first:end]`.
     pub(super) fn inside(self, list: &[Nanos]) -> i128 {
         let (first, end) = self.bounds(list.len());
         list.get(first..end).map_or(0, sum)
     }
 
-    /// Σ list[:first] + Σ list[end:]
+    /// Returns `Σ list[:first] + Σ list[end:]`.
     pub(super) fn outside(self, list: &[Nanos]) -> i128 {
         let (first, end) = self.bounds(list.len());
         sum(&list[..first]) + sum(&list[end..])

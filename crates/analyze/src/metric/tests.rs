@@ -1,4 +1,4 @@
-//! Values worked out by hand.
+//! Metrics that were computed by hand.
 
 use super::*;
 

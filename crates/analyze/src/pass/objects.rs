@@ -1,5 +1,5 @@
-//! The objects of a run: known by a hash of their name, so that ten million names need no memory, with the ranges that were
-//! read of each. A name is looked up in its trace when a report needs it.
+//! Objects of a run, identified by a hash of their name so that ten million names need no memory, with the byte ranges
+//! that were read of each. The report reads the few names that it needs from the trace.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -7,21 +7,21 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// The hash of no object.
+/// Hash value for rows without an object.
 pub(crate) const NO_OBJECT: u64 = 0;
-/// Parts of a window that are followed or not: 64 MiB, as a power of two.
+/// Unit of sampling within an object: 64 MiB, as a power of two.
 const PART: u32 = 26;
 
-/// Where a name can be read.
+/// Location of a row from which an object's name can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Locator {
-    /// Trace, in the order of all traces.
+    /// Index of the trace among all traces.
     pub(crate) trace: u32,
     pub(crate) group: u32,
     pub(crate) row: u32,
 }
 
-/// The hash of a name: the same in every process.
+/// Returns the hash of a name, which is the same in every process.
 pub(crate) fn hash(name: &str) -> u64 {
     const FACTOR: u64 = 0x9fb2_1c65_1e98_df25;
     let bytes = name.as_bytes();
@@ -37,11 +37,11 @@ pub(crate) fn hash(name: &str) -> u64 {
     (state ^ (state >> 32)).wrapping_mul(FACTOR).max(NO_OBJECT + 1)
 }
 
-/// For keys that are numbers of ours: mixed well enough by one multiplication.
+/// Hasher for keys that are numbers: one multiplication mixes them well enough.
 #[derive(Default)]
-pub(crate) struct Mixing(u64);
+pub(crate) struct MixHasher(u64);
 
-impl Hasher for Mixing {
+impl Hasher for MixHasher {
     fn finish(&self) -> u64 {
         self.0 ^ (self.0 >> 32)
     }
@@ -61,10 +61,10 @@ impl Hasher for Mixing {
     }
 }
 
-/// A map with cheap hashing.
-pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mixing>>;
+/// A map with a cheap hash function.
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<MixHasher>>;
 
-/// Adds counts to others; of each, where its first was.
+/// Adds counts by key, and keeps the first location of each.
 pub(crate) fn add_counts<K: Eq + Hash>(
     mine: &mut Map<K, (Locator, u64)>,
     more: impl Iterator<Item = (K, (Locator, u64))>,
@@ -75,26 +75,27 @@ pub(crate) fn add_counts<K: Eq + Hash>(
     }
 }
 
-/// A range that was read: 64 bits of the object's hash, 32 of its first byte, 32 of its last. One number, so that sorting
-/// compares once and a range takes 16 bytes; what lies beyond 4 GiB of an object counts as another object.
+/// A byte range that was read: 64 bits for the object's hash, 32 for the first byte and 32 for the last one. As a
+/// single number it takes 16 bytes and one comparison when sorting. Each further 4 GiB of an object count as another
+/// object.
 type Range = u128;
 
-/// Bytes of an object that ranges know by one number, as a power of two.
+/// Bytes of an object that share one key, as a power of two.
 const WINDOW: u32 = 32;
-/// A read of more windows than these (4 TiB) is an error of the trace; it counts as that many.
+/// Largest number of windows of a read (4 TiB); a longer read is an error of the trace, and counts as this many.
 const WINDOWS: u64 = 1 << 10;
 
 fn range(key: u64, first: u64, last: u64) -> Range {
     u128::from(key) << 64 | u128::from(first) << 32 | u128::from(last)
 }
 
-/// Key, first and last byte.
+/// Returns key, first and last byte of a range.
 fn unpacked(range: Range) -> (u64, u64, u64) {
     let low = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
     (low(range >> 64), low(range >> 32) & u64::from(u32::MAX), low(range) & u64::from(u32::MAX))
 }
 
-/// The windows of an object that bytes from `start` to `end` lie in, each with its key.
+/// Returns the windows that bytes `start` to `end` of an object lie in, as ranges with their keys.
 fn windows(object: u64, start: u64, end: u64) -> impl Iterator<Item = Range> {
     let last = end.saturating_sub(1).max(start);
     let (from, upto) = (start >> WINDOW, (last >> WINDOW).min((start >> WINDOW) + WINDOWS - 1));
@@ -106,25 +107,25 @@ fn windows(object: u64, start: u64, end: u64) -> impl Iterator<Item = Range> {
     })
 }
 
-/// Which of many are followed where there are too many to follow all: those whose hash begins with this many zeros. Whoever
-/// looks at the same thing decides alike, in every rank and process.
+/// Sampling rate of 1 in 2ⁿ: of too many things, only those are included whose hash begins with n zeros. The decision
+/// depends on the hash alone, so that it is the same in every rank and process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub(crate) struct OneIn(u32);
+pub(crate) struct SamplingRate(u32);
 
-impl OneIn {
-    /// How often the followed can be halved until a thing with this number is no longer one of them.
+impl SamplingRate {
+    /// Returns the largest number of halvings after which a thing with this number is still included.
     pub(crate) fn level(number: u64) -> usize {
         let mixed = (number ^ (number >> 29)).wrapping_mul(0x9fb2_1c65_1e98_df25);
         let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0x517c_c1b7_2722_0a95);
         (mixed ^ (mixed >> 32)).leading_zeros() as usize
     }
 
-    /// Whether a thing with this number is followed.
-    pub(crate) fn follows(self, number: u64) -> bool {
+    /// Returns whether a thing with this number is included.
+    pub(crate) fn includes(self, number: u64) -> bool {
         self.0 == 0 || Self::level(number) >= self.0 as usize
     }
 
-    /// Of values by level, those of the followed.
+    /// Returns the values of the levels that are included.
     pub(crate) fn of_levels<T>(self, levels: &[T]) -> &[T] {
         levels.get(self.0 as usize..).unwrap_or_default()
     }
@@ -133,56 +134,56 @@ impl OneIn {
         self.0 == 0
     }
 
-    /// How many things stand behind one that is followed.
+    /// Returns the number of things that one included thing stands for.
     pub(crate) fn factor(self) -> u64 {
         1_u64.checked_shl(self.0).unwrap_or(u64::MAX)
     }
 
-    /// Half as many.
+    /// Halves the sampling rate.
     pub(crate) fn halve(&mut self) {
         self.0 = (self.0 + 1).min(63);
     }
 }
 
-/// Parts of the hashes of objects, which have their ranges in lists of their own: lists that fit into the processor's cache,
-/// and that no growth copies as a whole.
+/// Number of lists that ranges are divided into, by hash. Lists fit into the processor cache, and no growth copies all
+/// ranges.
 const LISTS: usize = 256;
-/// Ranges that a list takes before it is sorted.
+/// Number of ranges that a list takes before it is sorted.
 const UNSORTED: usize = 512;
 
 fn list_of(range: Range) -> usize {
     (range >> 120) as usize
 }
 
-/// The ranges that one rank read.
+/// Ranges that one rank read.
 #[derive(Debug)]
 pub(crate) struct ReadRanges {
-    /// Each sorted and disjoint up to a place.
+    /// Each list is sorted and disjoint up to the given length.
     lists: Vec<(Vec<Range>, usize)>,
-    followed: OneIn,
+    sampling: SamplingRate,
 }
 
 impl Default for ReadRanges {
     fn default() -> Self {
-        Self { lists: vec![(Vec::new(), 0); LISTS], followed: OneIn::default() }
+        Self { lists: vec![(Vec::new(), 0); LISTS], sampling: SamplingRate::default() }
     }
 }
 
 impl ReadRanges {
-    /// Adds what was read of an object: bytes from `start` to `end`, at least one.
+    /// Adds bytes `start` to `end` of an object, at least one.
     pub(crate) fn add(&mut self, object: u64, start: u64, end: u64) {
         for range in windows(object, start, end) {
-            if self.followed.all() {
+            if self.sampling.all() {
                 self.push(range);
             } else {
-                for range in followed(&[range], self.followed) {
+                for range in sampled(&[range], self.sampling) {
                     self.push(range);
                 }
             }
         }
     }
 
-    /// Follows fewer where there are more than `most`.
+    /// Lowers the sampling rate until at most `most` ranges are left.
     pub(crate) fn limit(&mut self, most: usize) {
         let count = |lists: &[(Vec<Range>, usize)]| lists.iter().map(|(list, _)| list.len()).sum::<usize>();
         if count(&self.lists) <= most {
@@ -192,10 +193,10 @@ impl ReadRanges {
             join(list);
             *sorted = list.len();
         }
-        while count(&self.lists) > most / 2 && self.followed.factor() < 1 << 40 {
-            self.followed.halve();
+        while count(&self.lists) > most / 2 && self.sampling.factor() < 1 << 40 {
+            self.sampling.halve();
             for (list, sorted) in &mut self.lists {
-                *list = followed(list, self.followed);
+                *list = sampled(list, self.sampling);
                 *sorted = list.len();
             }
         }
@@ -211,12 +212,12 @@ impl ReadRanges {
     }
 }
 
-/// What remains of a list when fewer parts of objects are followed.
-fn followed(list: &[Range], one_in: OneIn) -> Vec<Range> {
+/// Returns the parts of ranges that a lower sampling rate includes.
+fn sampled(list: &[Range], rate: SamplingRate) -> Vec<Range> {
     let mut rest = Vec::new();
     for (key, first, last) in list.iter().copied().map(unpacked) {
         for part in first >> PART..=last >> PART {
-            if one_in.follows(key ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25)) {
+            if rate.includes(key ^ part.wrapping_mul(0x9fb2_1c65_1e98_df25)) {
                 let (begins, ends) = (part << PART, ((part + 1) << PART) - 1);
                 rest.push(range(key, first.max(begins), last.min(ends)));
             }
@@ -225,7 +226,7 @@ fn followed(list: &[Range], one_in: OneIn) -> Vec<Range> {
     rest
 }
 
-/// Sorts ranges and joins those that touch.
+/// Sorts ranges and joins adjacent ones.
 #[expect(clippy::stable_sort_primitive, reason = "most of it is sorted, which only the stable sort makes use of")]
 fn join(list: &mut Vec<Range>) {
     list.sort();
@@ -239,23 +240,23 @@ fn join(list: &mut Vec<Range>) {
     });
 }
 
-/// The ranges that all ranks of one process read.
+/// Ranges that all ranks of one process read.
 #[derive(Debug, Default)]
 pub(crate) struct AllRanges(Mutex<Ranges>);
 
-/// Lists of sorted, disjoint ranges, and of which parts of objects.
+/// Lists of sorted, disjoint ranges, and their sampling rate.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Ranges {
     lists: Vec<Vec<Range>>,
-    pub(crate) followed: OneIn,
+    pub(crate) sampling: SamplingRate,
 }
 
 impl AllRanges {
-    /// Adds those of a rank that is done with.
+    /// Adds the ranges of a rank whose trace has been read.
     pub(crate) fn add(&self, rank: ReadRanges) {
         let lists = rank.lists.into_iter().map(|(list, _)| list).collect();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.merge(Ranges { lists, followed: rank.followed });
+        all.merge(Ranges { lists, sampling: rank.sampling });
     }
 
     pub(crate) fn take(self) -> Ranges {
@@ -264,16 +265,16 @@ impl AllRanges {
 }
 
 impl Ranges {
-    fn follow(&mut self, one_in: OneIn) {
-        if one_in > self.followed {
-            self.followed = one_in;
-            self.lists.iter_mut().for_each(|list| *list = followed(list, one_in));
+    fn follow(&mut self, rate: SamplingRate) {
+        if rate > self.sampling {
+            self.sampling = rate;
+            self.lists.iter_mut().for_each(|list| *list = sampled(list, rate));
         }
     }
 
     pub(crate) fn merge(&mut self, mut other: Self) {
-        self.follow(other.followed);
-        other.follow(self.followed);
+        self.follow(other.sampling);
+        other.follow(self.sampling);
         self.lists.resize(self.lists.len().max(other.lists.len()), Vec::new());
         for (mine, theirs) in self.lists.iter_mut().zip(other.lists) {
             if mine.is_empty() {
@@ -286,21 +287,21 @@ impl Ranges {
         }
     }
 
-    /// Bytes in the union of all lists.
+    /// Returns the number of distinct bytes in all lists.
     pub(crate) fn different_bytes(&self) -> u64 {
         let bytes: u64 =
             self.lists.iter().flatten().map(|range| unpacked(*range)).map(|(_, first, last)| last - first + 1).sum();
-        bytes.saturating_mul(self.followed.factor())
+        bytes.saturating_mul(self.sampling.factor())
     }
 }
 
-/// Where the lanes of a rank read last: of each, the last objects and where the read ended.
+/// End of the last reads of each lane, by object.
 #[derive(Debug, Default)]
 pub(crate) struct LastReads {
     lanes: Vec<LaneReads>,
 }
 
-/// The last objects of a lane, where the read of each ended, and which of them is replaced next.
+/// The last eight objects of a lane, the end of the last read of each, and the entry that is replaced next.
 #[derive(Debug)]
 struct LaneReads {
     lane: u16,
@@ -309,7 +310,8 @@ struct LaneReads {
 }
 
 impl LastReads {
-    /// Whether the read continues the lane's last one of the object; `None` if the object is none of its last eight.
+    /// Records a read. Returns whether it continues the lane's previous read of the object; `None` if the object is not
+    /// among the lane's last eight.
     pub(crate) fn read(&mut self, lane: u16, object: u64, start: u64, end: u64) -> Option<bool> {
         let at = self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
             self.lanes.push(LaneReads { lane, last: [(NO_OBJECT, 0); 8], next: 0 });
@@ -385,7 +387,7 @@ mod tests {
         let all = AllRanges::default();
         all.add(ranges);
         let ranges = all.take();
-        assert!(ranges.followed.factor() >= 8 && ranges.lists.iter().map(Vec::len).sum::<usize>() <= 5_000);
+        assert!(ranges.sampling.factor() >= 8 && ranges.lists.iter().map(Vec::len).sum::<usize>() <= 5_000);
         let expected = (50_u64 << 30) + 50 * (1_000 * 1_000 + 999 * 1_000 / 2);
         let found = ranges.different_bytes() as f64;
         assert!((found / expected as f64 - 1.0).abs() < 0.25, "{found} and not {expected}");

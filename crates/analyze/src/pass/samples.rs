@@ -1,42 +1,42 @@
-//! Which samples each epoch read, and in which order: coverage, and the quality of the shuffle.
+//! Samples that each epoch read, and their order: coverage, and the quality of the shuffle.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::OneIn;
+use super::objects::SamplingRate;
 
-/// Samples (or objects, where traces name no samples) are numbered in one space: objects have this bit.
+/// Marks objects in the common number space of samples and objects (objects are used if traces name no samples).
 pub(crate) const IS_OBJECT: u64 = 1 << 63;
-/// Samples that are followed or not together, as a power of two.
+/// Number of neighbouring samples that are included together, as a power of two.
 const BLOCK: u32 = 12;
 
 /// Samples of one epoch over all ranks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct EpochSamples {
-    /// By level ([`OneIn::level`]): readings (several reads by one step of one rank are parts of one reading), and different
-    /// samples of each rank, added up.
+    /// By level ([`SamplingRate::level`]): number of readings (several reads by one step of one rank are one reading),
+    /// and the sum of distinct samples over ranks.
     levels: Vec<(u64, u64)>,
-    /// Words of 64 samples, sorted: the number of each, and a bit for every sample.
+    /// Sorted words of 64 samples: the number of each word, and one bit per sample.
     words: Vec<(u64, u64)>,
-    followed: OneIn,
+    sampling: SamplingRate,
     /// Block and level of the last sample.
     #[serde(skip)]
     last: Option<(u64, usize)>,
 }
 
-fn followed(one_in: OneIn, sample: u64) -> bool {
-    one_in.follows(sample >> BLOCK)
+fn includes_block(rate: SamplingRate, sample: u64) -> bool {
+    rate.includes(sample >> BLOCK)
 }
 
 impl EpochSamples {
-    /// The next sample, in ascending order, and how often a rank read it.
+    /// Adds the next sample in ascending order, with the number of its readings by a rank.
     fn take(&mut self, sample: u64, readings: u64) {
         let block = sample >> BLOCK;
         let level = match self.last {
             Some((known, level)) if known == block => level,
-            _ => OneIn::level(block),
+            _ => SamplingRate::level(block),
         };
         self.last = Some((block, level));
         if level >= self.levels.len() {
@@ -51,13 +51,13 @@ impl EpochSamples {
         }
     }
 
-    /// Which samples these are.
-    pub(crate) fn followed(&self) -> OneIn {
-        self.followed
+    /// Returns the sampling rate.
+    pub(crate) fn sampling(&self) -> SamplingRate {
+        self.sampling
     }
 
     fn sum(&self, of: fn(&(u64, u64)) -> u64) -> u64 {
-        self.followed.of_levels(&self.levels).iter().map(of).sum::<u64>() * self.followed.factor()
+        self.sampling.of_levels(&self.levels).iter().map(of).sum::<u64>() * self.sampling.factor()
     }
 
     pub(crate) fn readings(&self) -> u64 {
@@ -69,20 +69,20 @@ impl EpochSamples {
     }
 
     pub(crate) fn distinct(&self) -> u64 {
-        self.words.iter().map(|(_, bits)| u64::from(bits.count_ones())).sum::<u64>() * self.followed.factor()
+        self.words.iter().map(|(_, bits)| u64::from(bits.count_ones())).sum::<u64>() * self.sampling.factor()
     }
 
-    /// Follows no more than these.
-    fn follow(&mut self, one_in: OneIn) {
-        if one_in > self.followed {
-            self.words.retain(|(word, _)| followed(one_in, word * 64));
-            self.followed = one_in;
+    /// Lowers the sampling rate to the given one.
+    fn follow(&mut self, rate: SamplingRate) {
+        if rate > self.sampling {
+            self.words.retain(|(word, _)| includes_block(rate, word * 64));
+            self.sampling = rate;
         }
     }
 
     pub(crate) fn merge(&mut self, mut other: Self) {
-        self.follow(other.followed);
-        other.follow(self.followed);
+        self.follow(other.sampling);
+        other.follow(self.sampling);
         if self.levels.len() < other.levels.len() {
             self.levels.resize(other.levels.len(), (0, 0));
         }
@@ -105,17 +105,17 @@ impl EpochSamples {
     }
 }
 
-/// Joins two sorted runs that follow each other.
+/// Joins two consecutive sorted runs.
 #[expect(clippy::stable_sort_primitive, reason = "only the stable sort makes use of sorted runs")]
 fn sort_runs(words: &mut [(u64, u64)]) {
     words.sort();
 }
 
-/// Samples of all epochs.
+/// Collects the samples of all epochs.
 #[derive(Debug, Default)]
-pub(crate) struct Coverages(Mutex<BTreeMap<u32, EpochSamples>>);
+pub(crate) struct CoverageCollector(Mutex<BTreeMap<u32, EpochSamples>>);
 
-impl Coverages {
+impl CoverageCollector {
     pub(crate) fn take(self) -> BTreeMap<u32, EpochSamples> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,41 +126,41 @@ impl Coverages {
     }
 }
 
-/// The order of one epoch on one rank.
+/// Order of one epoch on one rank.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) epoch: u32,
-    /// Different samples or objects.
+    /// Number of distinct samples or objects.
     pub(crate) count: u64,
-    /// Correlation of position and sample number (Spearman), as bits; only for samples.
+    /// Spearman correlation of position and sample number, as bits; only for samples.
     pub(crate) with_numbers: Option<u64>,
-    /// Correlation of each sample number with the next, as bits; only for samples.
+    /// Correlation of each sample number with the next one, as bits; only for samples.
     pub(crate) with_next: Option<u64>,
-    /// Correlation of positions with those of the epoch before, of what both read, as bits.
+    /// Correlation of positions with those of the previous epoch, over the samples of both, as bits.
     pub(crate) with_before: Option<u64>,
-    /// How many of them the rank had read in the epoch before.
+    /// Number of samples that the rank had also read in the previous epoch.
     pub(crate) kept: Option<u64>,
 }
 
-/// What one rank reads, epoch by epoch. Three epochs are in memory at a time.
+/// Samples that one rank reads, by epoch. Three epochs are in memory at a time.
 #[derive(Debug)]
 pub(crate) struct Samples {
     read: Read,
     common: Common,
 }
 
-/// Samples as short as they are: fewer bytes to move, and the sort of them is the most that there is to do.
+/// Samples in the shortest sufficient type: sorting them takes the most time, and it is faster with fewer bytes.
 #[derive(Debug)]
 enum Read {
     Short(Epochs<u32>),
     Long(Epochs<u64>),
 }
 
-/// What does not depend on the length of samples.
+/// State that does not depend on the type of samples.
 #[derive(Debug, Default)]
 struct Common {
-    followed: OneIn,
-    /// Readings of an epoch, at most.
+    sampling: SamplingRate,
+    /// Expected largest number of readings in an epoch.
     expected: usize,
     orders: Vec<Order>,
 }
@@ -168,11 +168,11 @@ struct Common {
 /// The readings of some epochs.
 #[derive(Debug, Default)]
 struct Epochs<S> {
-    /// The epoch of the last reads, what it read, and that of other epochs.
+    /// The current epoch, its readings, and those of other open epochs.
     current: u32,
     list: Vec<Reading<S>>,
     open: BTreeMap<u32, Vec<Reading<S>>>,
-    /// Epoch, and what it read, sorted, with positions.
+    /// The previous epoch, and its sorted samples with positions.
     before: Option<(u32, Vec<(S, u32)>)>,
     spare: Vec<Vec<Reading<S>>>,
 }
@@ -182,7 +182,7 @@ type Reading<S> = (u32, S);
 
 /// The number of a sample.
 trait Sample: Copy + Ord + Into<u64> {
-    /// Sample and position as one number.
+    /// Returns sample and position as one number.
     type Placed: Ord;
 
     fn placed(self, position: u32) -> Self::Placed;
@@ -211,21 +211,21 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Of a trace of so many rows.
+    /// Creates the state for a trace with `rows` rows.
     pub(crate) fn new(rows: u64) -> Self {
         let mut samples = Self::default();
-        // A damaged file may promise any number.
+        // The limit guards against a damaged file with an arbitrary number.
         samples.common.expected = usize::try_from(rows).unwrap_or(0).min(4 << 20);
         samples
     }
 
-    /// At most `most` readings of an epoch are kept, or half of them.
+    /// Adds a reading; keeps at most `most` readings of an epoch, and halves the sampling rate beyond that.
     pub(crate) fn read(&mut self, epoch: u32, step: u32, sample: u64, most: usize) {
         if let (Read::Short(short), Err(_)) = (&mut self.read, u32::try_from(sample)) {
             self.read = Read::Long(std::mem::take(short).lengthened());
         }
         match &mut self.read {
-            // A long one has just made all of them long.
+            // The samples have just been converted to the long type.
             Read::Short(short) => {
                 let sample = u32::try_from(sample).unwrap_or(u32::MAX);
                 short.read(epoch, (step, sample), most, &mut self.common);
@@ -234,15 +234,15 @@ impl Samples {
         }
     }
 
-    /// Closes the epochs that can have no more reads: all but the last two, or all.
-    pub(crate) fn close(&mut self, all: bool, into: &Coverages) {
+    /// Closes epochs that can have no more reads: all but the last two, or all.
+    pub(crate) fn close(&mut self, all: bool, into: &CoverageCollector) {
         match &mut self.read {
             Read::Short(short) => short.close(all, &mut self.common, into),
             Read::Long(long) => long.close(all, &mut self.common, into),
         }
     }
 
-    /// Of the epochs that are closed.
+    /// Returns the order of each closed epoch.
     pub(crate) fn orders(self) -> Vec<Order> {
         self.common.orders
     }
@@ -270,23 +270,23 @@ impl<S: Sample> Epochs<S> {
                 self.open.insert(self.current, list);
             }
             self.current = epoch;
-            // A list that grows by copying costs more than one that is large from the start.
+            // Allocating a large list at once is faster than growing it by copying.
             let fresh = || self.spare.pop().unwrap_or_else(|| Vec::with_capacity(most.min(common.expected)));
             self.list = self.open.remove(&epoch).unwrap_or_else(fresh);
         }
-        // A sample that takes several reads takes them one after the other.
-        if self.list.last() == Some(&reading) || !followed(common.followed, reading.1.into()) {
+        // The reads of one sample follow each other.
+        if self.list.last() == Some(&reading) || !includes_block(common.sampling, reading.1.into()) {
             return;
         }
         self.list.push(reading);
         if self.list.len() > most {
-            common.followed.halve();
-            let one_in = common.followed;
-            self.list.retain(|(_, sample)| followed(one_in, (*sample).into()));
+            common.sampling.halve();
+            let rate = common.sampling;
+            self.list.retain(|(_, sample)| includes_block(rate, (*sample).into()));
         }
     }
 
-    fn close(&mut self, all: bool, common: &mut Common, into: &Coverages) {
+    fn close(&mut self, all: bool, common: &mut Common, into: &CoverageCollector) {
         if all && !self.list.is_empty() {
             self.open.insert(self.current, std::mem::take(&mut self.list));
         }
@@ -295,7 +295,7 @@ impl<S: Sample> Epochs<S> {
         while self.open.len() > keep {
             let first = self.open.first_key_value().map(|(epoch, _)| *epoch);
             if others == 1 && first.is_some_and(|first| first > self.current) {
-                // Late reads of an early epoch: it is the one to close.
+                // Late reads of an earlier epoch: that epoch is closed first.
                 let list = std::mem::take(&mut self.list);
                 return self.close_one(self.current, list, (common, into));
             }
@@ -304,14 +304,14 @@ impl<S: Sample> Epochs<S> {
         }
     }
 
-    fn close_one(&mut self, epoch: u32, mut list: Vec<Reading<S>>, (common, into): (&mut Common, &Coverages)) {
-        let one_in = common.followed;
-        if !one_in.all() {
-            list.retain(|(_, sample)| followed(one_in, (*sample).into()));
+    fn close_one(&mut self, epoch: u32, mut list: Vec<Reading<S>>, (common, into): (&mut Common, &CoverageCollector)) {
+        let rate = common.sampling;
+        if !rate.all() {
+            list.retain(|(_, sample)| includes_block(rate, (*sample).into()));
         }
-        // Lanes interleave; the order of steps is the order of training.
+        // Lanes interleave, so the order of steps is the order of training.
         list.sort_by_key(|(step, _)| *step);
-        let mut all = EpochSamples { followed: one_in, ..EpochSamples::default() };
+        let mut all = EpochSamples { sampling: rate, ..EpochSamples::default() };
         let (order, sorted) = readings(&list, &mut all);
         list.clear();
         self.spare.push(list);
@@ -327,7 +327,7 @@ impl<S: Sample> Epochs<S> {
             found.with_next = correlation(order.iter().map(number).zip(order.iter().skip(1).map(number)));
         }
         if let Some((_, before)) = self.before.as_mut().filter(|(number, _)| number + 1 == epoch) {
-            before.retain(|(sample, _)| followed(one_in, (*sample).into()));
+            before.retain(|(sample, _)| includes_block(rate, (*sample).into()));
             let both = || common_positions(before, &sorted);
             found.kept = Some(both().count() as u64);
             found.with_before = correlation(both().map(|(one, other)| (f64::from(one), f64::from(other))));
@@ -337,8 +337,8 @@ impl<S: Sample> Epochs<S> {
     }
 }
 
-/// The samples in the order in which they were first read, and sorted, with their positions in that order. A step's reads of
-/// one sample are one reading.
+/// Returns the samples in the order of their first reading, and sorted with their positions in that order. Reads of one
+/// sample in one step are one reading.
 fn readings<S: Sample>(list: &[Reading<S>], all: &mut EpochSamples) -> (Vec<S>, Vec<(S, u32)>) {
     let mut sorted: Vec<(S, u32)> = list.iter().map(|(_, sample)| *sample).zip(0..).collect();
     sorted.sort_unstable_by_key(|(sample, position)| sample.placed(*position));
@@ -374,7 +374,7 @@ fn readings<S: Sample>(list: &[Reading<S>], all: &mut EpochSamples) -> (Vec<S>, 
     (order, sorted)
 }
 
-/// Positions of what both lists hold.
+/// Returns the positions of samples that are in both lists.
 fn common_positions<S: Sample>(one: &[(S, u32)], other: &[(S, u32)]) -> impl Iterator<Item = (u32, u32)> + Clone {
     let mut others = other.iter().peekable();
     one.iter().filter_map(move |(sample, position)| {
@@ -383,7 +383,8 @@ fn common_positions<S: Sample>(one: &[(S, u32)], other: &[(S, u32)]) -> impl Ite
     })
 }
 
-/// Pearson's correlation of pairs, as bits; of positions and ranks it is Spearman's. `None` where one of both does not vary.
+/// Returns Pearson's correlation of pairs, as bits; for positions and ranks it is Spearman's. Returns `None` if one of
+/// the two is constant.
 fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> Option<u64> {
     let (mut count, mut x_sum, mut y_sum) = (0.0, 0.0, 0.0);
     for (x, y) in pairs.clone() {
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn parts_of_one_reading_are_not_duplicates_and_other_steps_are() {
-        let all = Coverages::default();
+        let all = CoverageCollector::default();
         for reads in [vec![(1, 7), (1, 7), (2, 8), (3, 8)], vec![(1, 7)]] {
             let mut samples = Samples::default();
             for (step, sample) in reads {
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn long_numbers_change_nothing_about_what_was_read_before_them() {
         let found = |base: u64| {
-            let all = Coverages::default();
+            let all = CoverageCollector::default();
             let mut samples = Samples::default();
             for (epoch, step) in (1..4).flat_map(|epoch| (1..50).map(move |step| (epoch, step))) {
                 let sample = u64::from(step * 7 % 50);
@@ -449,7 +450,7 @@ mod tests {
             samples.read(1, at + 1, u64::from(at), usize::MAX);
             samples.read(2, at + 1, 99 - u64::from(at), usize::MAX);
         }
-        samples.close(true, &Coverages::default());
+        samples.close(true, &CoverageCollector::default());
         let value = |bits: Option<u64>| f64::from_bits(bits.unwrap());
         let orders = samples.orders();
         let [first, second] = &orders[..] else { panic!("two epochs") };
@@ -459,7 +460,7 @@ mod tests {
     }
     #[test]
     fn many_samples_are_estimated_from_some() {
-        let all = Coverages::default();
+        let all = CoverageCollector::default();
         for rank in 0..2 {
             let mut samples = Samples::default();
             for at in 0..500_000_u64 {
@@ -475,7 +476,7 @@ mod tests {
         }
         let epoch = &all.take()[&1];
         assert!(
-            !epoch.followed().all() && (epoch.distinct() as f64 / 500_000.0 - 1.0).abs() < 0.3,
+            !epoch.sampling().all() && (epoch.distinct() as f64 / 500_000.0 - 1.0).abs() < 0.3,
             "{}",
             epoch.distinct()
         );

@@ -1,10 +1,10 @@
-//! A comparison of two runs as text.
+//! Text of a comparison of two runs.
 
+use super::diagnosis::Section;
 use super::grid::Grid;
-use super::why::Section;
 use crate::compare::Change;
 
-/// For a terminal.
+/// Returns the lines for a terminal.
 pub(crate) fn comparison(changes: &[Change]) -> Section {
     let mut grid = Grid::new(1).left("metric", 19).right("base", 14).right("this", 14).right("change", 10);
     grid = grid.left("  interval", 0);
@@ -18,5 +18,5 @@ pub(crate) fn comparison(changes: &[Change]) -> Section {
             format!("  {low:+.2} to {high:+.2} %"),
         ]);
     }
-    Section::of_grid("Against the base (95 % confidence interval of the change)", grid)
+    Section::of_grid("Comparison with the base (95 % confidence interval of the change)", grid)
 }

@@ -1,8 +1,9 @@
-//! Tables of a terminal: columns that fit its width, and, where not all of them do, one table below the other.
+//! Tables for a terminal: columns fit the width, and columns that do not fit go into further tables below.
 //!
-//! Invariant: nothing is cut off. What does not fit beside the rest stands below it, with the columns that name the rows repeated.
+//! Invariant: nothing is cut off. Columns that do not fit are shown below, with the columns that identify the rows
+//! repeated.
 
-/// Which side the cells of a column keep to.
+/// Alignment of the cells of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Left,
@@ -14,7 +15,7 @@ enum Side {
 struct Column {
     head: String,
     side: Side,
-    /// Wished-for width, where there is room.
+    /// Preferred width, if there is room.
     width: usize,
 }
 
@@ -23,37 +24,37 @@ struct Column {
 pub struct Grid {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
-    /// Columns from the left that name a row.
+    /// Number of columns from the left that identify a row.
     keys: usize,
 }
 
 impl Grid {
-    /// A table whose first `keys` columns name its rows.
+    /// Creates a table whose first `keys` columns identify its rows.
     #[must_use]
     pub fn new(keys: usize) -> Self {
         Self { keys, ..Self::default() }
     }
 
-    /// A column whose cells begin at its left side.
+    /// Adds a left-aligned column.
     #[must_use]
     pub fn left(mut self, head: &str, width: usize) -> Self {
         self.columns.push(Column { head: head.to_owned(), side: Side::Left, width });
         self
     }
 
-    /// A column whose cells end at its right side.
+    /// Adds a right-aligned column.
     #[must_use]
     pub fn right(mut self, head: &str, width: usize) -> Self {
         self.columns.push(Column { head: head.to_owned(), side: Side::Right, width });
         self
     }
 
-    /// A row with a cell for every column; missing ones are empty.
+    /// Adds a row with a cell for every column; missing cells are empty.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Whether there is a row.
+    /// Returns whether the table has no rows.
     pub(crate) fn has_rows(&self) -> bool {
         !self.rows.is_empty()
     }
@@ -62,7 +63,7 @@ impl Grid {
         self.rows[row].get(column).map_or("", String::as_str)
     }
 
-    /// The lines, at most `width` columns wide where the cells of one row allow it.
+    /// Returns the lines, at most `width` columns wide if the cells of a row allow it.
     #[must_use]
     pub fn lines(&self, width: usize) -> Vec<String> {
         let needed: Vec<usize> = (0..self.columns.len()).map(|column| self.needed(column)).collect();
@@ -95,13 +96,13 @@ impl Grid {
         lines
     }
 
-    /// What a column takes at least; 0: it is empty.
+    /// Returns the minimum width of a column; 0 if it is empty.
     fn needed(&self, column: usize) -> usize {
         let cells = (0..self.rows.len()).map(|row| self.cell(row, column));
         cells.chain([self.columns[column].head.as_str()]).map(|text| text.chars().count()).max().unwrap_or(0)
     }
 
-    /// The head and the rows of some columns.
+    /// Returns the header and the rows of some columns.
     fn part(&self, columns: &[usize], widths: &[usize]) -> Vec<String> {
         let line = |text: &dyn Fn(usize) -> String| {
             let cells = columns.iter().map(|column| {
@@ -119,7 +120,8 @@ impl Grid {
     }
 }
 
-/// Text broken at blanks so that lines have at most `width` columns; those after the first begin `hang` columns in. Words stay whole.
+/// Wraps text at spaces into lines of at most `width` columns; lines after the first are indented by `hang` columns.
+/// Words are not broken.
 pub(crate) fn wrapped(text: &str, width: usize, hang: usize) -> Vec<String> {
     if text.chars().count() <= width {
         return vec![text.to_owned()];
@@ -142,7 +144,7 @@ pub(crate) fn wrapped(text: &str, width: usize, hang: usize) -> Vec<String> {
     lines
 }
 
-/// The end of a name that is too long: there names differ.
+/// Shortens a long name to its end, because names differ there.
 pub(crate) fn tail(name: &str, width: usize) -> String {
     let length = name.chars().count();
     if length <= width {

@@ -1,12 +1,12 @@
-//! The report as one HTML page that needs no network: styles, script and data are inside, and the page forbids itself to
-//! load anything.
+//! The report as one HTML page without external references: styles, script and data are embedded, and a content policy
+//! forbids loading anything.
 
 use super::page_data::PageData;
 use crate::Report;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-/// In the order of their use of each other.
+/// Scripts in the order of their dependencies.
 const SCRIPTS: [&str; 6] = [
     include_str!("page/words.js"),
     include_str!("page/chart.js"),
@@ -16,13 +16,13 @@ const SCRIPTS: [&str; 6] = [
     include_str!("page/details.js"),
 ];
 
-/// The page on a run.
+/// Returns the page of a run.
 #[must_use]
 pub fn html(report: &Report) -> Vec<u8> {
     page(report, None)
 }
 
-/// The page on a run that was compared with another one.
+/// Returns the page of a run that was compared with another one.
 #[must_use]
 pub fn html_against(report: &Report, base: &Report) -> Vec<u8> {
     page(report, Some(base))
@@ -34,7 +34,7 @@ fn page(report: &Report, base: Option<&Report>) -> Vec<u8> {
     let script = SCRIPTS.join("\n");
     let mut page = String::new();
     let mut rest = PAGE;
-    // Piece by piece: a name that looks like a place in the page must not be filled in.
+    // The template is expanded piece by piece, so that placeholders within names are not expanded.
     while let Some((before, (name, after))) =
         rest.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?)))
     {
@@ -53,7 +53,7 @@ fn page(report: &Report, base: Option<&Report>) -> Vec<u8> {
     page.into_bytes()
 }
 
-/// JSON inside a script element: nothing in it may end the element or begin a comment.
+/// Returns JSON for a script element, escaped so that it can neither end the element nor begin a comment.
 fn embedded(data: &PageData<'_>) -> String {
     // Text keys and plain values: serialising to memory cannot fail.
     serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()).replace('<', "\\u003c")

@@ -1,24 +1,24 @@
-//! A report as bytes: a table for terminals, JSON for programs, CSV and Markdown, one HTML page for people.
+//! Renders a report as bytes: a table for terminals, JSON for programs, CSV and Markdown, and an HTML page.
 
 mod comparison;
+mod csv_markdown;
+mod diagnosis;
 mod grid;
 mod html;
 mod overview;
 mod page_data;
-mod sheets;
 mod table;
 mod units;
-mod why;
-mod words;
+mod verdict;
 
+pub use csv_markdown::{csv, markdown};
 pub use grid::Grid;
 pub use html::{html, html_against};
-pub use sheets::{csv, markdown};
 pub use table::table;
 
 use crate::Report;
 
-/// The report as JSON, indented, with a line break at the end.
+/// Returns the report as indented JSON with a final line break.
 #[must_use]
 pub fn json(report: &Report) -> Vec<u8> {
     // Text keys and plain values: serialising to memory cannot fail.

@@ -1,11 +1,11 @@
-//! How the run went as a whole, as lines of a terminal: warm-up, order and cache, clocks, fidelity, hosts.
+//! Overview of a run for a terminal: warm-up, order and cache, clocks, fidelity, hosts.
 
+use super::diagnosis::Section;
 use super::grid::{Grid, tail};
 use super::units::{bytes, nanos, seconds};
-use super::why::Section;
 use crate::Report;
 
-/// Rows that are listed of epochs, hosts and clocks.
+/// Largest number of listed epochs, hosts and clocks.
 const LISTED: usize = 8;
 
 pub(crate) fn sections(report: &Report) -> Vec<Section> {
@@ -66,23 +66,27 @@ fn clock(report: &Report) -> Section {
         }));
         let drifting = clock.ranks.iter().filter(|row| row.drift_ppm != 0.0);
         lines.extend(
-            drifting.take(LISTED).map(|row| {
-                format!("rank {}: a drift of {:.3} ppm was taken out of its times", row.rank, row.drift_ppm)
-            }),
+            drifting
+                .take(LISTED)
+                .map(|row| format!("rank {}: a clock drift of {:.3} ppm was corrected", row.rank, row.drift_ppm)),
         );
     }
     if clock.barriers > 0 {
         let found = if clock.violations == 0 {
-            "none was left before the last rank had come".to_owned()
+            "none was left before the last rank had arrived".to_owned()
         } else {
-            format!("{} were left before the last rank had come, by up to {}", clock.violations, nanos(clock.worst_ns))
+            format!(
+                "{} were left before the last rank had arrived, by up to {}",
+                clock.violations,
+                nanos(clock.worst_ns)
+            )
         };
         lines.push(format!("of {} barriers {found}", clock.barriers));
     }
     Section::of_lines("Clocks", lines)
 }
 
-/// What a replay wrote of itself: names and numbers, whatever they are.
+/// Fidelity as a replay wrote it: any names and numbers.
 fn fidelity(report: &Report) -> Section {
     let mut lines = Vec::new();
     if let Some(serde_json::Value::Object(object)) = &report.fidelity {

@@ -1,5 +1,5 @@
-//! What the page shows of a report. Its size does not grow with the run: sums over ranks and epochs instead of a row for
-//! each, and of long lists the rows that matter most, with how many are left out.
+//! Data of the HTML page. Their size does not grow with the run: they have sums over ranks and epochs instead of single
+//! rows, and the most important rows of long lists with the number of omitted ones.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,44 +7,45 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::words::{Verdict, verdict};
+use super::verdict::{Verdict, verdict};
 use crate::Report;
+use crate::diagnosis::{Finding, Waterfall, WaterfallEntry};
+use crate::epochs::TimeRow;
 use crate::percentile::Distribution;
-use crate::report::{FlowRow, TimeRow};
-use crate::why::{Bar, Fall, Finding};
+use crate::report::FlowRow;
 
-/// Rows of the long tables.
+/// Largest number of rows of long tables.
 const ROWS: usize = 128;
-/// Rows of plots with one row per rank or epoch.
+/// Largest number of rows of plots by rank or epoch.
 const BARS: usize = 40;
-/// Epochs that the page keeps apart.
+/// Largest number of epochs that the page shows separately.
 const EPOCHS: usize = 100;
-/// Characters of the command line.
+/// Largest number of characters of the command line.
 const COMMAND: usize = 2_000;
 
 #[derive(Debug, Serialize)]
 pub(super) struct PageData<'a> {
     pub(super) verdict: Verdict,
     report: Cow<'a, Report>,
-    all_losses: Bar,
-    epoch_losses: Vec<EpochLoss>,
+    all_losses: Waterfall,
+    epoch_losses: Vec<EpochWaterfall>,
     epoch_times: Vec<TimeRow>,
     rank_times: Vec<TimeRow>,
     epoch_ranks: Vec<EpochRanks>,
-    /// Rows that are left out.
+    /// Numbers of omitted rows, by list.
     more: BTreeMap<&'static str, usize>,
     base: Option<Base<'a>>,
 }
 
-/// Where the AU of one epoch was lost.
+/// Lost AU of one epoch by cause.
 #[derive(Debug, Default, Serialize)]
-struct EpochLoss {
+struct EpochWaterfall {
     epoch: u32,
     #[serde(flatten)]
-    bar: Bar,
+    bar: Waterfall,
 }
 
-/// The ranks with the lowest and the highest AU of an epoch.
+/// The ranks with the lowest and highest AU of an epoch.
 #[derive(Debug, Serialize)]
 struct EpochRanks {
     epoch: u32,
@@ -52,12 +53,12 @@ struct EpochRanks {
     highest: (u32, f64),
 }
 
-/// What is shown of the run that this one is compared with.
+/// Data of the base run of a comparison.
 #[derive(Debug, Serialize)]
 struct Base<'a> {
     read_latency: &'a Distribution,
     write_latency: &'a Distribution,
-    waterfall: &'a [Fall],
+    waterfall: &'a [WaterfallEntry],
     findings: &'a [Finding],
 }
 
@@ -65,7 +66,7 @@ impl<'a> PageData<'a> {
     pub(super) fn new(report: &'a Report, base: Option<&'a Report>) -> Self {
         let mut data = Self {
             verdict: verdict(report),
-            all_losses: Bar::of(&report.why.losses),
+            all_losses: Waterfall::of(&report.diagnosis.losses),
             epoch_losses: losses(report),
             epoch_times: sums(report, |row| row.epoch),
             rank_times: sums(report, |row| row.rank),
@@ -74,8 +75,8 @@ impl<'a> PageData<'a> {
             base: base.map(|base| Base {
                 read_latency: &base.read_latency,
                 write_latency: &base.write_latency,
-                waterfall: &base.why.waterfall,
-                findings: &base.why.findings,
+                waterfall: &base.diagnosis.waterfall,
+                findings: &base.diagnosis.findings,
             }),
             report: Cow::Borrowed(report),
         };
@@ -89,9 +90,9 @@ impl<'a> PageData<'a> {
         last(&mut self.epoch_times, BARS, "epoch_times", more);
         most(&mut self.rank_times, BARS, "rank_times", more, |row| share(row.compute, row.total));
         let report = self.report.to_mut();
-        // The sums above are what the page shows of these.
+        // The page shows only the sums above.
         report.times = Vec::new();
-        report.why.losses = Vec::new();
+        report.diagnosis.losses = Vec::new();
         for aggregate in [&mut report.train, &mut report.eval].into_iter().flatten() {
             aggregate.au_percentage = Vec::new();
             aggregate.throughput = Vec::new();
@@ -106,8 +107,8 @@ impl<'a> PageData<'a> {
         let au = |row: &crate::report::RankRow| row.au_percentage.unwrap_or(row.flow.bytes_per_second);
         most(&mut report.ranks, ROWS, "ranks", more, au);
         most(&mut report.clock.ranks, BARS, "clock_ranks", more, |row| -(row.uncertainty_ns as f64));
-        most(&mut report.why.overlap, BARS, "overlap", more, |row| -row.io);
-        first(&mut report.why.critical_ranks, BARS, "critical_ranks", more);
+        most(&mut report.diagnosis.overlap, BARS, "overlap", more, |row| -row.io);
+        first(&mut report.diagnosis.critical_ranks, BARS, "critical_ranks", more);
         first(&mut report.warnings, BARS, "warnings", more);
         first(&mut report.run.hosts, 8, "hosts_named", more);
         if let Some(Value::Array(ranks)) = report.fidelity.as_mut().and_then(|fidelity| fidelity.get_mut("ranks")) {
@@ -158,12 +159,12 @@ fn most<T>(
     rows.retain(|_| flags.next().unwrap_or(false));
 }
 
-fn losses(report: &Report) -> Vec<EpochLoss> {
-    let epochs = report.why.losses.chunk_by(|one, next| one.epoch == next.epoch);
-    epochs.map(|losses| EpochLoss { epoch: losses[0].epoch, bar: Bar::of(losses) }).collect()
+fn losses(report: &Report) -> Vec<EpochWaterfall> {
+    let epochs = report.diagnosis.losses.chunk_by(|one, next| one.epoch == next.epoch);
+    epochs.map(|losses| EpochWaterfall { epoch: losses[0].epoch, bar: Waterfall::of(losses) }).collect()
 }
 
-/// Times added up over what `key` leaves together.
+/// Returns the sums of times over rows with the same `key`.
 fn sums(report: &Report, key: fn(&TimeRow) -> u32) -> Vec<TimeRow> {
     let mut sums: BTreeMap<u32, TimeRow> = BTreeMap::new();
     for row in &report.times {

@@ -1,28 +1,29 @@
-//! The report for a terminal: at most `width` columns, Unicode bars and sparklines, no colours. What does not fit is broken into
-//! more lines or stands in a table below; only names lose their beginnings, and show it.
+//! The report for a terminal: at most `width` columns, Unicode bars and sparklines, no colours. Long lines are wrapped,
+//! and columns that do not fit go into a table below; only names are shortened, which is marked.
 
 use std::fmt::Write;
 
 use dlio_event::quantity::counted;
 
+use super::diagnosis::Section;
 use super::grid::{Grid, tail, wrapped};
 use super::units::{bytes, nanos, seconds, things};
-use super::why::Section;
 use crate::Report;
+use crate::epochs::TimeRow;
 use crate::percentile::Latency;
-use crate::report::{FlowRow, Operation, TimeRow};
+use crate::report::{FlowRow, Operation};
 
-/// Narrower terminals break lines by themselves.
+/// Terminals narrower than this wrap lines themselves.
 const MIN_WIDTH: usize = 40;
 const MAX_WIDTH: usize = 100;
-/// Ranks that are listed one by one; of more, the slowest.
+/// Largest number of listed ranks; of more, the slowest are listed.
 const RANKS_SHOWN: usize = 16;
-/// Characters of names of hosts and endpoints; of longer ones the end is shown.
+/// Largest number of characters of host and endpoint names; of longer names the end is shown.
 const NAME: usize = 44;
-/// Checkpoints that are listed.
+/// Largest number of listed checkpoints.
 const CHECKPOINTS_SHOWN: usize = 32;
 
-/// The report as text.
+/// Returns the report as text.
 #[must_use]
 pub fn table(report: &Report, width: usize) -> String {
     let mut page = Page { text: String::new(), width: width.clamp(MIN_WIDTH, MAX_WIDTH) };
@@ -34,7 +35,9 @@ pub fn table(report: &Report, width: usize) -> String {
     page.series(report);
     page.times(report);
     page.utilisation(report);
-    for section in super::why::sections(&report.why, page.width).into_iter().chain(super::overview::sections(report)) {
+    for section in
+        super::diagnosis::sections(&report.diagnosis, page.width).into_iter().chain(super::overview::sections(report))
+    {
         page.section(&section);
     }
     page.operations("Storage operations", &report.operations);
@@ -47,7 +50,7 @@ pub fn table(report: &Report, width: usize) -> String {
     page.text
 }
 
-/// A label, then cells of equal width.
+/// Writes a label, then cells of equal width.
 fn cells(label: &str, values: impl Iterator<Item = String>) -> String {
     values.fold(format!("{label:<10}"), |mut line, value| {
         // Writing to a string cannot fail.
@@ -62,7 +65,7 @@ struct Page {
 }
 
 impl Page {
-    /// A line, in as many as it takes.
+    /// Writes a line, wrapped if necessary.
     fn line(&mut self, line: &str) {
         let indent = line.chars().take_while(|letter| *letter == ' ').count();
         self.hanging(line, indent + 2);
@@ -94,7 +97,7 @@ impl Page {
         section.lines.iter().for_each(|line| self.line(line));
     }
 
-    /// Text with an indent from the second line on.
+    /// Writes text with a hanging indent.
     fn wrapped(&mut self, first: &str, text: &str) {
         self.hanging(&format!("{first}{text}"), first.chars().count());
     }
@@ -144,7 +147,7 @@ impl Page {
     }
 
     fn findings(&mut self, report: &Report) {
-        for finding in &report.why.findings {
+        for finding in &report.diagnosis.findings {
             self.wrapped("→ ", &format!("{} ({})", finding.text, seconds(finding.seconds)));
         }
     }
@@ -265,7 +268,7 @@ impl Page {
         }
     }
 
-    /// AU per epoch and rank: of many ranks the extremes, of few each one.
+    /// Writes AU per epoch and rank: each rank if there are few, the extremes otherwise.
     fn utilisation(&mut self, report: &Report) {
         let last = report.times.iter().map(|row| row.epoch).max().unwrap_or(0);
         let of = |epoch: u32| report.times.iter().filter(move |row| row.epoch == epoch);
@@ -355,12 +358,12 @@ impl Page {
     }
 }
 
-/// Five cells: three percentiles, the tail and the largest.
+/// Returns five cells: p50, p90, p99, p99.9 and the maximum.
 fn percentiles(latency: &Latency) -> [String; 5] {
     [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns].map(nanos)
 }
 
-/// The columns of [`flow`], the first of them so wide.
+/// Adds the columns of [`flow`]; `first` is the width of the first one.
 fn flow_columns(grid: Grid, first: usize) -> Grid {
     let heads = [("read", 9), ("written", 9), ("rate", 12), ("errors", 6), ("p50", 8), ("p99", 8)];
     heads.iter().fold(grid.right("ops", first), |grid, (head, width)| grid.right(head, *width))
@@ -378,7 +381,7 @@ fn flow(row: &FlowRow) -> [String; 7] {
     ]
 }
 
-/// The whole part of a share of `columns`.
+/// Returns a share of `columns`, rounded down.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=columns")]
 fn part(share: f64, columns: usize) -> usize {
     (share * columns as f64).round().clamp(0.0, columns as f64) as usize
@@ -389,7 +392,7 @@ fn bar(share: f64, columns: usize) -> String {
     format!("{}{}", "█".repeat(full), "░".repeat(columns - full))
 }
 
-/// A bar of letters, with the share of each part behind it.
+/// Returns a bar of letters, followed by the share of each component.
 fn stacked(parts: &[(char, f64)], total: f64, columns: usize) -> String {
     let named: Vec<String> = parts
         .iter()
@@ -410,7 +413,7 @@ fn stacked(parts: &[(char, f64)], total: f64, columns: usize) -> String {
     format!("{text} {legend}")
 }
 
-/// Means of neighbours, so that at most `columns` values remain; values that are not numbers do not count.
+/// Returns means of neighbouring values, so that at most `columns` remain; missing values are ignored.
 fn squeeze(values: &[f64], columns: usize) -> Vec<f64> {
     let size = values.len().div_ceil(columns.max(1)).max(1);
     let mean = |chunk: &[f64]| {

@@ -1,6 +1,6 @@
-//! Numbers for people: four significant places at most, and a unit.
+//! Formats numbers for people: at most four significant digits, and a unit.
 
-/// `1.5 GiB`
+/// Formats bytes: `1.5 GiB`.
 pub(crate) fn bytes(value: f64) -> String {
     const UNITS: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut scaled = value;
@@ -12,7 +12,7 @@ pub(crate) fn bytes(value: f64) -> String {
     if unit == 0 { format!("{scaled:.0} B") } else { format!("{} {}", three(scaled), UNITS[unit]) }
 }
 
-/// `12.3 µs`
+/// Formats nanoseconds: `12.3 µs`.
 pub(crate) fn nanos(value: u64) -> String {
     let value = value as f64;
     match value {
@@ -23,7 +23,7 @@ pub(crate) fn nanos(value: u64) -> String {
     }
 }
 
-/// `1 m 12 s`, `3.20 s`
+/// Formats seconds: `1 m 12 s`, `3.20 s`.
 pub(crate) fn seconds(value: f64) -> String {
     if value < 1.0 {
         return format!("{} ms", three(value * 1e3));
@@ -35,12 +35,12 @@ pub(crate) fn seconds(value: f64) -> String {
     format!("{:.0} m {:02.0} s", (whole / 60.0).floor(), whole % 60.0)
 }
 
-/// `12 345 678 events`, `1 event`
+/// Formats a number of things: `12 345 678 events`, `1 event`.
 pub(crate) fn things(value: u64, noun: &str) -> String {
     format!("{} {}", count(value), dlio_event::quantity::noun_of(value, noun))
 }
 
-/// `12 345 678`
+/// Formats a number: `12 345 678`.
 pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -53,7 +53,7 @@ pub(crate) fn count(value: u64) -> String {
     text
 }
 
-/// Three significant digits.
+/// Formats a number with three significant digits.
 fn three(value: f64) -> String {
     match value {
         _ if value < 10.0 => format!("{value:.2}"),

@@ -1,4 +1,4 @@
-//! A run that never happened, with times that can be worked out by hand.
+//! A synthetic run with times that can be checked by hand.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use dlio_trace::{ClockAnchor, Error, Header, TraceWriter, file_name};
 
 const MS: u64 = 1_000_000;
 
-/// How large the run is.
+/// Size of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) ranks: u32,
@@ -73,8 +73,9 @@ struct Loop<'a> {
 }
 
 impl Loop<'_> {
-    /// Every epoch: steps that fetch for 20 ms and more, compute for 100 ms and meet for 5 ms; the first step of an
-    /// epoch fetches for 200 ms; every 16th sample needs a second attempt; a checkpoint of 50 ms ends each epoch.
+    /// Writes every epoch: steps that fetch for at least 20 ms, compute for 100 ms and enter a barrier for 5 ms. The
+    /// first step of an epoch fetches for 200 ms, every 16th sample needs a second attempt, and a checkpoint of 50 ms
+    /// ends each epoch.
     fn run(&mut self) {
         let mut now = 10 * MS;
         for epoch in 1..=self.shape.epochs {
@@ -148,7 +149,7 @@ impl Loop<'_> {
         self.writer.record(Event { object: ObjectId::NONE, ..event });
     }
 
-    /// A small linear congruential generator: the same run every time.
+    /// Returns a number from a small linear congruential generator, which is the same in every run.
     fn draw(&mut self, below: u64) -> u64 {
         self.random.below(below)
     }

@@ -45,7 +45,7 @@ async fn make(
     };
     Ok(report.map(|mut report| {
         if let Some(base) = &base {
-            report.comparison = compare::compare(base, &report);
+            report.comparison = compare::compare(&base.diagnosis.samples, &report.diagnosis.samples);
         }
         (report, base)
     }))
@@ -126,17 +126,17 @@ async fn report_on(
     }
     let analysis = Analysis::new(&traces, &options);
     let share = agree(comm, analysis.read(rank, size).map_err(trace_failure)).await?;
-    let first = comm.all_gather(&share.first()).await?;
+    let first = comm.all_gather(&share.round1()).await?;
     let torn = || {
         Failure::new(Code::Ranks, "a rank sent something that is no part of an analysis: run one version of dlio-rs")
     };
-    let asked = analysis.ask(&first).ok_or_else(torn)?;
+    let merged = analysis.merge(&first).ok_or_else(torn)?;
     drop(first);
-    let second = comm.all_gather(&share.second(&asked)).await?;
-    let asked = asked.learn(&second).ok_or_else(torn)?;
-    let third = comm.all_gather(&share.third(&asked)).await?;
+    let second = comm.all_gather(&share.round2(&merged)).await?;
+    let merged = merged.merge(&second).ok_or_else(torn)?;
+    let third = comm.all_gather(&share.round3(&merged)).await?;
     let finish = || {
-        let report = analysis.finish(asked, &third).map_err(trace_failure)?.ok_or_else(torn)?;
+        let report = analysis.finish(merged, &third).map_err(trace_failure)?.ok_or_else(torn)?;
         Ok(Report { fidelity: fidelity(paths)?, ..report })
     };
     agree(comm, (rank == 0).then(finish).transpose()).await

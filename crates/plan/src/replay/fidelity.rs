@@ -1,9 +1,9 @@
 //! Metrics of how closely a replay follows its trace.
 
-use dlio_event::Nanos;
+use dlio_event::{Histogram, Nanos};
 use serde::{Deserialize, Serialize};
 
-use super::{Histogram, ReplayKind, ReplayOp};
+use super::{ReplayKind, ReplayOp};
 
 /// The issue of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Requirements that a replay must meet: `--require 'issue_error_p99<=1ms'`.
 
+use dlio_event::percentile::{P50, P99};
 use dlio_event::quantity::Unit;
 
 use super::{Error, Fidelity};
@@ -27,11 +28,11 @@ impl Fidelity {
     pub fn metric(&self, name: &str) -> Option<f64> {
         let nanos = |value: Option<u64>| value.map(|value| value as f64);
         match name {
-            "issue_error_p50" => nanos(self.issue_error.quantile(0.5)),
-            "issue_error_p99" => nanos(self.issue_error.quantile(0.99)),
+            "issue_error_p50" => nanos(self.issue_error.percentile(P50)),
+            "issue_error_p99" => nanos(self.issue_error.percentile(P99)),
             "issue_error_max" => nanos(self.issue_error.max()),
-            "think_error_p50" => nanos(self.think_error.quantile(0.5)),
-            "think_error_p99" => nanos(self.think_error.quantile(0.99)),
+            "think_error_p50" => nanos(self.think_error.percentile(P50)),
+            "think_error_p99" => nanos(self.think_error.percentile(P99)),
             "think_error_max" => nanos(self.think_error.max()),
             "inversions" => Some(self.inversions as f64),
             "operations_missing" => Some(self.operations_planned.saturating_sub(self.operations_done) as f64),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dlio_plan::replay::{Fidelity, Histogram, METRICS, Options};
+use dlio_event::Histogram;
+use dlio_event::percentile::{P50, P90, P99, P999};
+use dlio_plan::replay::{Fidelity, METRICS, Options};
 
 use crate::failure::Failure;
 use crate::replay::options::TraceOptions;
@@ -120,8 +122,9 @@ fn value(fidelity: &Fidelity) -> serde_json::Value {
 
 /// Percentiles by their names.
 fn percentiles(histogram: &Histogram) -> serde_json::Value {
-    let shares = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
-    let found: BTreeMap<&str, Option<u64>> =
-        shares.iter().map(|(name, share)| (*name, histogram.quantile(*share))).collect();
-    serde_json::json!({ "count": histogram.total(), "percentiles": found })
+    let named = [("p50", P50), ("p90", P90), ("p99", P99), ("p99.9", P999)];
+    let mut found: BTreeMap<&str, Option<u64>> =
+        named.iter().map(|(name, parts)| (*name, histogram.percentile(*parts))).collect();
+    found.insert("max", histogram.max());
+    serde_json::json!({ "count": histogram.count(), "percentiles": found })
 }

@@ -21,7 +21,7 @@ function choice(bar, label, names, choose) {
 const swatch = (name, dashed) => { const mark = h('i', dashed ? { class: 'dash' } : {}); mark.style.background = color(name); return mark; };
 const legendOf = (entries) => h('div', { class: 'legend' }, ...entries.map(([name, label, dashed]) => h('span', {}, swatch(name, dashed), label)));
 
-/// A card with a plot. `make` gives the plot's description, or a sentence that says why there is nothing to draw.
+/// A card with a plot. `make` returns the plot's description, or a sentence that explains why there is nothing to draw.
 /// `options`: wide, legend, choices [[label, names, set]], above (an element over the plot).
 function plot(title, note, options, make) {
   const target = h('div', {});
@@ -51,7 +51,7 @@ function plot(title, note, options, make) {
   return { again: use };
 }
 
-/// A table of at most `most` rows; what is left out is said. A cell is text, an element, or { long: text }.
+/// A table of at most `most` rows, followed by the number of omitted ones. A cell is text, an element, or { long: text }.
 function table(title, note, head, rows, options) {
   const { lefts = 1, most = 64, more = 0 } = options || {};
   if (!rows.length) return;

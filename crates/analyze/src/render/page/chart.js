@@ -110,7 +110,7 @@ class Chart {
     this.pending = requestAnimationFrame(() => { this.pending = 0; this.draw(); });
   }
 
-  /// A line at the value, here and in the plots that share the view.
+  /// Shows a line at the value, here and in the plots that share the view.
   cross(value) {
     for (const chart of this.view.charts) {
       if (!chart.over) continue;
@@ -167,7 +167,7 @@ class Chart {
     svg.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') this.leave(); });
     svg.addEventListener('dblclick', () => this.reset());
     svg.addEventListener('blur', () => this.leave());
-    // Without a key held or the focus in the plot the wheel moves the page.
+    // The wheel scrolls the page unless a modifier key is held or the plot has the focus.
     svg.addEventListener('wheel', (event) => {
       if (!(event.ctrlKey || event.metaKey || document.activeElement === svg)) return;
       event.preventDefault();
@@ -175,7 +175,7 @@ class Chart {
     }, { passive: false });
     svg.addEventListener('keydown', (event) => this.key(event));
   }
-  /// Mouse: marks a range. Finger: moves what is zoomed.
+  /// A mouse selects a range; a finger moves the zoomed part.
   pull(x) {
     const { drag, frame } = this;
     if (drag.touch) {
@@ -187,7 +187,7 @@ class Chart {
     hideTip();
     fill(this.chosen, { x: from, width: to - from, visibility: 'visible' }, []);
   }
-  /// Two fingers: the values under them stay under them.
+  /// Pinching keeps the values under the two fingers.
   spread() {
     const [one, other] = [...this.pointers.values()], { a, b } = this.pinch, { left, right } = this.frame;
     if (Math.abs(one - other) < 8) return;
@@ -210,7 +210,7 @@ class Chart {
     event.preventDefault();
     keys[event.key]();
   }
-  /// The first point that can be seen.
+  /// Returns the first visible point.
   first() {
     for (let index = 0; index < this.spec.points; index += 1) {
       const point = this.spec.point(index, this.frame);

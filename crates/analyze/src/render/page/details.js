@@ -67,7 +67,7 @@ function fidelity() {
 
 function finish() {
   const method = R.method || {}, from = (method.estimated || []).length ? ` Estimated: ${method.estimated.join('; ')}.` : '';
-  const left = method.streaming ? ` Rows were not kept: percentiles are within ${+(100 * method.percentile_error).toFixed(1)} %.${from}` : '';
+  const left = method.streaming ? ` Rows were not retained: percentiles are within ${+(100 * method.percentile_error).toFixed(1)} %.${from}` : '';
   const command = run.argv.length ? `Command: ${run.argv.join(' ')}. ` : '';
   page.append(h('footer', {}, h('p', { class: 'hint' }, 'Plots: drag over a range, pinch, or use Ctrl and the wheel to zoom; a double click or Reset shows everything. Plots over time zoom together. With the keyboard: Tab to a plot, arrows read values, + and − zoom, 0 resets.'),
     h('p', {}, `${command}${trained ? 'AU and throughput follow DLIO: the first step of each block is left out, and two steps are taken off its count of samples.' : ''}${left} ${plural(run.events, 'row')} of ${plural(run.traces, 'trace')}.`)));
@@ -75,13 +75,13 @@ function finish() {
 
 const PARTS_OF_PAGE = [['The head', head], ['The figures', figures], ['The comparison', comparison], ['The plots over time', overTime], ['Latency', latency], ['Balance', balances],
   ['Epochs and steps', steps], ['The numbers', details], ['The end', finish]];
-// Where AU went comes first in a run that has one; in others, what its checkpoints did.
+// A run with AU begins with its lost AU, other runs with their checkpoints.
 PARTS_OF_PAGE.splice(trained ? 3 : 7, 0, ['AU', () => { section('loss', 'AU'); losses(); utilisation(); }]);
 if (!trained) PARTS_OF_PAGE.splice(3, 0, ['Checkpoints', () => { section('checkpoints', 'Checkpoints'); checkpoints(); }]);
 for (const [name, part] of PARTS_OF_PAGE) {
   try { part(); } catch (error) { page.append(failed(name, error)); }
 }
-// A narrow card alone in its row takes all of it.
+// A narrow card that is alone in its row takes the whole width.
 for (const box of page.querySelectorAll('.grid')) {
   let alone = null;
   for (const one of box.children) {
@@ -89,7 +89,7 @@ for (const box of page.querySelectorAll('.grid')) {
   }
   if (alone) alone.classList.add('wide');
 }
-// A section without a card has nothing to say.
+// Sections without a card are removed.
 for (const title of page.querySelectorAll('h2')) {
   if (title.nextElementSibling && title.nextElementSibling.childElementCount === 0) { nav.querySelector(`a[href="#${title.id}"]`).remove(); title.nextElementSibling.remove(); title.remove(); }
 }
@@ -103,7 +103,7 @@ new ResizeObserver(() => {
 }).observe(page);
 window.addEventListener('scroll', hideTip, { passive: true });
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-// Paper has a width of its own.
+// The width differs in print.
 const paper = (is) => { document.documentElement.classList.toggle('paper', is); redraw(); };
 window.addEventListener('beforeprint', () => paper(true));
 window.addEventListener('afterprint', () => paper(false));

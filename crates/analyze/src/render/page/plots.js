@@ -12,7 +12,7 @@ function ticksOf(lo, hi, step) {
   for (let at = Math.ceil(lo / step - 1e-9); at * step <= hi + step * 1e-6; at += 1) ticks.push(at * step);
   return ticks;
 }
-// Steps of bytes are powers of two, so that labels are round.
+// Ticks of byte axes are powers of two, for round labels.
 function valueTicks(most, binary) {
   const wanted = 4;
   if (!binary) return ticksOf(0, most, niceStep(most, wanted));
@@ -46,7 +46,7 @@ const plainTicks = (label) => (frame) => ticksOf(frame.lo, frame.hi, niceStep(fr
 function overSlices(options) {
   const { label, lines, slice, group, most, binary, tick, mark, shade, ticks = timeTicks, title = (at) => `${seconds(at * slice, short)} – ${seconds((at + 1) * slice, short)}` } = options;
   const points = Math.max(...lines.map((line) => line.values.length));
-  // For those who cannot see the plot.
+  // Text for screen readers.
   const told = lines.map((line) => {
     const values = line.values.filter((value) => value !== null);
     return values.length ? `${line.label}: mean ${line.format(values.reduce((sum, value) => sum + value, 0) / values.length)}, highest ${line.format(Math.max(...values))}` : `${line.label}: nothing measured`;
@@ -86,7 +86,7 @@ function overSlices(options) {
   };
 }
 
-// Operations by duration; the buckets have bounds that grow by a factor.
+// Operations by duration, in buckets whose bounds grow by a constant factor.
 function histogram({ label, distribution: { bounds_ns: bounds, counts }, name, logarithmic }) {
   const total = counts.reduce((sum, value) => sum + value, 0);
   const range = (at) => (at ? `${nanos(bounds[at - 1])} – ${nanos(bounds[at])}` : `up to ${nanos(bounds[0])}`);
@@ -117,7 +117,7 @@ function powers(low, high) {
   for (let power = Math.floor(Math.log10(Math.max(low, 1))); power <= Math.ceil(Math.log10(Math.max(high, 1))); power += 1) found.push(10 ** power);
   return found;
 }
-// Decades, and in between where decades are few.
+// Ticks at decades, with intermediate ticks if there are few decades.
 function logTicks(lo, hi) {
   const found = [];
   const parts = hi - lo > 3 ? [1] : hi - lo > 1.2 ? [1, 3] : [1, 2, 3, 5, 7];
@@ -125,7 +125,7 @@ function logTicks(lo, hi) {
   return found.filter((value) => Math.log10(value) >= lo - 1e-9 && Math.log10(value) <= hi + 1e-9);
 }
 
-// Percentile curves: the horizontal axis stretches towards 100 %, where the interesting part is.
+// Percentile curves: the horizontal axis is stretched towards 100 %, where the slow operations are.
 const stretch = (mille) => -Math.log10(Math.max(1 - mille / 1000, 0.0002));
 const MILLES = [1000, 500, 900, 990, 999, 0, 750, 950, 980, 995, 998, 250, 970, 985, 850];
 function percentileCurves({ label, curves }) {
@@ -169,8 +169,8 @@ function percentileCurves({ label, curves }) {
   };
 }
 
-// One row per thing. A row has label, value (text at the end), lines (for the reader's pointer), and either parts (bars one
-// after another: color, from, to) or dots (color, value) on a line.
+// One row per item. A row has a label, a value (text at the end), lines (for the tooltip), and either parts (stacked bars:
+// color, from, to) or dots (color, value) on a line.
 function rowsOf({ label, rows, domain, ticks, fair, least }) {
   return {
     label, points: rows.length, domain, least: least || 0.02, ticks, stride: 1,
@@ -207,7 +207,7 @@ function rowsOf({ label, rows, domain, ticks, fair, least }) {
   };
 }
 
-// Ranks and time: the more of the colour, the more of the quantity. One picture with a pixel per cell.
+// Heat map of ranks over time: a stronger colour is a larger value. It is one image with a pixel per cell.
 function heatMap({ label, ranks, slice, values, most, name, format, group }) {
   const columns = Math.max(...values.map((row) => row.length)), rows = values.length;
   const who = (at) => (ranks[at][0] === ranks[at][1] ? `rank ${ranks[at][0]}` : `ranks ${ranks[at][0]}–${ranks[at][1]}`);

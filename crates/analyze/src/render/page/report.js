@@ -1,9 +1,9 @@
-// The page: what a reader wants to know first comes first.
+// The page, with the most important information first.
 const run = R.run, more = DATA.more || {}, base = DATA.base;
 const trained = Boolean(R.train && R.train.au);
 const amount = (list, key) => (list || []).length + (more[key] || 0);
 
-// What a wait or a loss consisted of: key, name, whom it points to.
+// Components of a wait or a loss: key, name, responsible party.
 const LOSSES = [['queueing', 'queueing', 'client'], ['first_byte', 'first byte', 'waiting'], ['transfer', 'transfer', 'waiting'], ['retries', 'retries', 'waiting'],
   ['decode', 'decode', 'client'], ['barrier', 'barrier', 'barrier'], ['checkpoint', 'checkpoint', 'checkpoint'], ['rest', 'unexplained', 'other']];
 const BLAME = [['waiting', 'storage'], ['client', 'this client'], ['barrier', 'other ranks'], ['checkpoint', 'checkpoints'], ['other', 'no row explains it'], ['compute', 'computation']];
@@ -19,9 +19,9 @@ function head() {
   page.append(h('div', { class: `verdict ${verdict.tone}`, role: 'status' }, h('b', {}, together(verdict.headline)), ...verdict.sentences.map((text) => h('p', {}, together(text))),
     findings.length ? h('ul', {}, ...findings.slice(0, 6).map((finding) => h('li', {}, `${together(capital(finding.text))}${finding.seconds > 0 ? ` (${seconds(finding.seconds)} of waiting)` : ''}.`))) : null));
 }
-// A number stays on the line of its unit.
+// Non-breaking spaces keep numbers and units together.
 const together = (text) => text.replace(/(\d) (%|[KMGTP]?i?B\b|[nµm]?s\b)/g, '$1\u00a0$2');
-// Names of endpoints stay as they are.
+// Endpoint names are not changed.
 const capital = (text) => (/^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 
 function figures() {
@@ -61,7 +61,7 @@ function comparison() {
     const tone = !sure ? 'other' : (change.change_percentage > 0) === more ? 'good' : 'bad';
     return { change, low, high, sure, tone, label, text: `${format(change.base)} → ${format(change.this)}` };
   });
-  // One metric that changed beyond all measure must not flatten the others.
+  // The axis is limited, so that one extreme change does not flatten the others.
   const limit = Math.min(150, Math.max(1, ...rows.flatMap((row) => [row.low, row.high, row.change.change_percentage].map(Math.abs))) * 1.08);
   const within = (x) => Math.min(Math.max(x, -limit * 0.98), limit * 0.98);
   plot('Change of each metric', 'Dot: change in percent of the base; line: 95 % confidence interval. Where the line crosses 0 the runs may be equal.', { wide: true, legend: [['good', 'better'], ['bad', 'worse'], ['other', 'not sure']] }, () => (rows.length ? rowsOf({
@@ -99,10 +99,10 @@ function losses() {
   const shown = epochs.length > 1 ? [all, ...epochs] : epochs;
   const used = BLAME.filter(([blame]) => blame === 'compute' || LOSSES.some(([key, , whom]) => whom === blame && fallOf(all, key)));
   let at = 0;
-  plot('Where AU was lost', 'From 100 % down to the AU of the first line: what the time that AU is computed of went to. Barriers are those of all steps, as in its formula.', { legend: epochs.length ? used : [],
+  plot('Where AU was lost', 'From 100 % down to the AU of the first line: the time in the AU formula, by cause. Barriers are those of all steps, as in the formula.', { legend: epochs.length ? used : [],
     choices: [['Epoch', shown.map((row) => (row === all ? 'all epochs' : `epoch ${row.epoch}`)), (chosen) => { at = chosen; }]] },
   () => (shown.length ? rowsOf({ label: 'Where AU was lost', domain: [0, 100], ticks: plainTicks((x) => `${short(x)} %`), rows: lossRows(shown[at]) })
-    : 'No training steps that AU counts: there is none to lose.'));
+    : 'No training steps that AU counts, so no AU was lost.'));
 }
 
 function utilisation() {
@@ -111,7 +111,7 @@ function utilisation() {
   const waiting = (series.waiting_percentage || []).some((value) => value !== null);
   plot('Accelerator utilisation', 'Shares of the training time of all ranks; no step left out.', { legend: measured ? [['compute', 'computation (AU)'], ...(waiting ? [['waiting', 'waiting for data']] : []), ...(target === null ? [] : [['bad', `target ${+target.toFixed(2)} %`, true]])] : [] },
     () => (measured ? perTime([{ color: 'compute', label: 'AU', values: series.au_percentage, format: percent }, ...(waiting ? [{ color: 'waiting', label: 'waiting', values: series.waiting_percentage, format: percent, bare: true }] : [])], 100, (x) => `${x} %`, { label: 'Accelerator utilisation over time', mark: target })
-      : 'No training steps in this run: there is no AU.'));
+      : 'This run has no training steps, and therefore no AU.'));
 }
 
 const perTime = (lines, most, tick, extra) => overSlices({ slice: R.series.slice_seconds, group: 'time', lines, most, tick, ...extra });
@@ -124,7 +124,7 @@ function overTime() {
   const settled = steady ? ` ${warm ? `Grey: warm-up of ${seconds(warm)}; then` : 'Throughout'} ${rate(steady.bytes_per_second)} on average${steady.steady ? '' : ', not steady'} (deviation ${about(steady.variation_percentage)}).` : '';
   plot('Throughput', `Bytes of each operation spread over its duration.${settled}`, { legend: moved.map(([name, label]) => [name, label]) },
     () => (moved.length ? perTime(moved.map(([name, label, values]) => ({ color: name, label, values, format: rate })), 0, rateTick, { label: 'Throughput over time', binary: true, shade: warm })
-      : 'No operation of this run moved a byte.'));
+      : 'No operation of this run transferred data.'));
   if (somewhere(series.operations_per_second)) {
     plot('Operations', 'Storage operations per second, spread over their duration.', {}, () => perTime([{ color: 'read', label: 'operations', values: series.operations_per_second, format: (x) => `${many(x)}/s` }], 0, (x) => (x ? `${many(x)}/s` : '0'), { label: 'Operations per second over time' }));
   }
@@ -162,7 +162,7 @@ const CYCLE = ['read', 'write', 'compute', 'checkpoint', 'client', 'evaluation',
 function latency() {
   section('latency', 'Latency');
   const error = R.method && R.method.percentile_error;
-  const exact = error ? `Within ${about(100 * error)} of the value.` : 'Exact values.';
+  const exact = error ? `Within ${about(100 * error)} of the exact value.` : 'Exact values.';
   const kinds = (R.curves || []).filter((curve) => curve.latency.counts.length).map((curve) => ({ ...curve, total: curve.latency.counts.reduce((sum, value) => sum + value, 0) })).sort((one, other) => other.total - one.total);
   const distributions = [['all reads', R.read_latency, 'read'], ['all writes', R.write_latency, 'write'], ...kinds.map((curve) => [curve.op, curve.latency, 'checkpoint'])].filter(([, distribution]) => distribution.counts.length);
   let at = 0, logarithmic = false;
@@ -189,7 +189,7 @@ function latency() {
   }
 }
 
-// What ranks, hosts and endpoints moved, and how long it took them.
+// Throughput and latency of ranks, hosts and endpoints.
 const ROWS = 40;
 function balance(title, rows, hidden) {
   const named = rows.map((row) => ({ label: row.label, flow: row.flow, moved: row.flow.read_bytes + row.flow.written_bytes }));
@@ -204,7 +204,7 @@ function balance(title, rows, hidden) {
       return { label: row.label, value: rate(row.flow.bytes_per_second), parts: [['read', 0, read], ['write', read, row.flow.bytes_per_second]],
         lines: [['read', `read ${bytes(row.flow.read_bytes)}`], ['write', `written ${bytes(row.flow.written_bytes)}`], `${plural(row.flow.operations, 'operation')}, ${plural(row.flow.errors, 'error')}`] };
     }),
-  }) : 'Nothing was moved.'));
+  }) : 'No data were transferred.'));
   const timed = list.filter((row) => row.flow.latency.count > 0);
   const log = (value) => Math.log10(Math.max(value, 1));
   const low = Math.min(...timed.map((row) => log(row.flow.latency.p50_ns))), high = Math.max(...timed.map((row) => log(row.flow.latency.max_ns)));
@@ -220,8 +220,8 @@ function balances() {
   else card('Throughput per endpoint', null, {}, h('p', { class: 'empty' }, 'No operation named an endpoint.'));
   if (amount(R.hosts, 'hosts') > 1) balance('host', R.hosts.map((row) => ({ label: row.host || 'unnamed', flow: row.flow })), more.hosts || 0);
   if (amount(R.ranks, 'ranks') > 1) balance('rank', R.ranks.map((row) => ({ label: `rank ${row.rank}`, flow: row.flow })), more.ranks || 0);
-  table('How even', 'Largest by mean: 1 where all have the same; Gini: 0.', ['quantity', 'largest by mean', 'Gini'], R.why.imbalance.map((row) => [row.quantity, row.max_by_mean.toFixed(2), row.gini.toFixed(3)]));
-  table('Where the slowest 5 % of the reads are', 'Groups with more than their share of them.', ['which', 'by', 'slow', 'reads', 'times its share'], R.why.stragglers.map((row) => [{ long: row.name }, row.by, count(row.slow), count(row.reads), row.factor.toFixed(1)]), { most: 24 });
+  table('How even', 'Equal shares have a largest value of 1 × the mean and a Gini coefficient of 0.', ['quantity', 'largest by mean', 'Gini'], R.why.imbalance.map((row) => [row.quantity, row.max_by_mean.toFixed(2), row.gini.toFixed(3)]));
+  table('Where the slowest 5 % of the reads are', 'Groups with more than their share of slow reads.', ['which', 'by', 'slow', 'reads', 'times its share'], R.why.stragglers.map((row) => [{ long: row.name }, row.by, count(row.slow), count(row.reads), row.factor.toFixed(1)]), { most: 24 });
 }
 
 function timeRows(rows, label) {

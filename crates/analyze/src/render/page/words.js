@@ -1,5 +1,5 @@
 'use strict';
-// Elements, numbers with units, and the one place that shows what went wrong. Text from a trace only ever becomes a text
+// Elements, numbers with units, and the only place that shows errors. Text from a trace always becomes a text
 // node or an attribute's value, never markup.
 const DATA = JSON.parse(document.getElementById('data').textContent);
 const R = DATA.report;
@@ -19,7 +19,7 @@ const color = (name) => `var(--${name})`;
 
 // Numbers: three significant digits and a unit.
 const three = (x) => (Math.abs(x) < 10 ? x.toFixed(2) : Math.abs(x) < 100 ? x.toFixed(1) : x.toFixed(0));
-// Without zeros that say nothing: for axes.
+// Axis labels without trailing zeros.
 const short = (x) => String(+three(x));
 function scaled(x, base, units) {
   let unit = 0;
@@ -62,7 +62,7 @@ const signed = (x) => `${x > 0 ? '+' : x < 0 ? '−' : '±'}${Math.abs(x).toFixe
 const plural = (number, one, more) => `${count(number)} ${number === 1 ? one : more || `${one}s`}`;
 const known = (value, format) => (value === null || value === undefined ? '–' : format(value));
 
-// What could not be shown is said on the page, and counted for whoever checks it.
+// A part that cannot be drawn is reported on the page, and counted for tests.
 let drawn = 0;
 let failures = 0;
 function failed(where, error) {
