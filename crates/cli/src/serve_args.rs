@@ -61,7 +61,7 @@ pub(crate) struct ServeArgs {
     /// the last of their connection (`close`); at `endpoint=N`, GETs number `gets=FROM..TO`, so many seconds after the first GET
     /// (`s=FROM..TO`), the `first` of a connection. Repeatable.
     #[arg(long, value_name = "RULE")]
-    pub(crate) trouble: Vec<dlio_server::Trouble>,
+    pub(crate) trouble: Vec<dlio_server::FaultRule>,
     /// Entity tags of objects: `md5` like S3, so that clients can compare them with their data, or `opaque`, which takes
     /// no CPU time, for benchmarks.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = EtagArg::Md5)]

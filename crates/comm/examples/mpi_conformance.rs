@@ -1,4 +1,4 @@
-//! The communicators' conformance suite under a real launcher, and what waiting costs:
+//! Runs the conformance suite of communicators under a real launcher, and measures the cost of waiting:
 //!
 //! ```text
 //! mpirun --oversubscribe -np 3 mpi_conformance check     # the suite; prints `ok` per rank
@@ -14,7 +14,7 @@
 
 use std::time::{Duration, Instant};
 
-use dlio_comm::{Activity, Collective, Communicator, Doing, Mpi, Place, conformance, launcher};
+use dlio_comm::{Activity, Collective, Communicator, Mpi, Place, RankStatus, conformance, launcher};
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
@@ -49,7 +49,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// CPU time of this process so far.
 fn cpu() -> Duration {
-    // utime and stime are fields 14 and 15, in ticks of 10 ms, which is precise enough for a share of seconds.
+    // utime and stime are fields 14 and 15, in ticks of 10 ms, which is precise enough for a CPU share over seconds.
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
@@ -89,20 +89,20 @@ async fn abort(mpi: &Mpi) -> Result<(), dlio_comm::Error> {
     mpi.barrier().await
 }
 
-/// Rank 1 unwinds, which must not wait for the others, and ends with an exit code that makes the launcher end them.
+/// Rank 1 panics, which must not wait for the other ranks, and exits with a code that makes the launcher end them.
 async fn panic(mpi: &Mpi) -> Result<(), dlio_comm::Error> {
     mpi.barrier().await?;
     assert!(mpi.place().rank != 1, "rank 1 panics");
     mpi.barrier().await
 }
 
-/// Every collective of rank 0 is polled while the others are kept away, by files that rank 0 makes after that.
+/// Polls every collective of rank 0 while the other ranks wait for files that rank 0 creates afterwards.
 async fn pending(mpi: &Mpi, folder: &std::path::Path) -> Result<(), dlio_comm::Error> {
     let Place { rank, size, local_size, .. } = *mpi.place();
     for round in 0..12u32 {
         let go = folder.join(round.to_string());
-        let doing = Doing { activity: Activity::Computing, epoch: 1, step: round };
-        mpi.note(doing);
+        let status = RankStatus { activity: Activity::Computing, epoch: 1, step: round };
+        mpi.note(status);
         mpi.barrier().await?;
         if rank > 0 {
             while !go.exists() {
@@ -113,25 +113,25 @@ async fn pending(mpi: &Mpi, folder: &std::path::Path) -> Result<(), dlio_comm::E
         }
         let mut entered = collective(mpi, round);
         assert!(futures::poll!(&mut entered).is_pending(), "round {round}: done without the others");
-        // Timers and everything else go on while it waits.
+        // Timers and other tasks keep running while this rank waits.
         assert!(tokio::time::timeout(Duration::from_millis(5), &mut entered).await.is_err());
-        let absent = mpi.absent();
-        // Those of this node are seen; of other nodes nobody has said that they are here.
+        let absent = mpi.missing();
+        // Missing ranks of this node are visible; whether those of other nodes have arrived is unknown.
         assert!(absent.ranks.iter().map(|seen| seen.rank).eq(1..size), "{absent}");
         let here = absent.ranks.iter().take(local_size as usize - 1);
-        assert!(here.into_iter().all(|seen| seen.doing == Some(doing) && seen.process.is_some()), "{absent}");
+        assert!(here.into_iter().all(|seen| seen.status == Some(status) && seen.process.is_some()), "{absent}");
         std::fs::write(&go, "").map_err(|error| dlio_comm::Error::Library(error.to_string()))?;
         if round % 2 == 0 {
             entered.await?;
         }
-        // Else it is dropped: the others have what this rank passed, and the next barrier comes after it.
+        // Otherwise the future is dropped: the other ranks receive this rank's part, and the next barrier follows it.
     }
     let all = mpi.all_gather(&rank.to_le_bytes()).await?;
     assert!(all.iter().zip(0..).all(|(part, rank): (_, u32)| **part == rank.to_le_bytes()), "{all:?}");
     Ok(())
 }
 
-/// One of the three, by turns; rank 0's part is long enough to go in several calls.
+/// One of three collectives in turn; rank 0's part is long enough to need several calls.
 fn collective(mpi: &Mpi, round: u32) -> Collective<'_, ()> {
     Box::pin(async move {
         let part = vec![1; 100_000];

@@ -1,20 +1,21 @@
-//! The seam between a run and its ranks: a place in the world, and collectives.
+//! The interface between a run and its ranks: each rank's place in the world, and collectives.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::doing::{Absence, Doing};
 use crate::error::Error;
+use crate::rank_status::{MissingRanks, RankStatus};
 
-/// A boxed future of a collective. Not `Send`: MPI is used from one thread.
+/// A boxed future of a collective. It is not `Send`, because MPI is used from one thread.
 ///
-/// The rank enters the collective when the future is first polled; a poll never waits for other ranks. A future that is
-/// dropped after that stays entered: the other ranks have what this one passed, and its later collectives come after it.
-/// Under MPI it is polled within a tokio runtime that has I/O; elsewhere every poll takes up to a millisecond.
+/// The rank enters the collective when the future is first polled; a poll never waits for other ranks. A future that
+/// is dropped afterwards has still entered: the other ranks receive this rank's part, and this rank's later
+/// collectives follow it. Under MPI the future must be polled within a tokio runtime with I/O; otherwise every poll
+/// takes up to a millisecond.
 pub type Collective<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
 
-/// Where a rank stands.
+/// Position of a rank in the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Rank, from 0.
@@ -29,38 +30,39 @@ pub struct Place {
     pub local_rank: u32,
     /// Ranks on this node.
     pub local_size: u32,
-    /// Host name of this node.
+    /// Host name of this rank's node.
     pub host: String,
 }
 
-/// The ranks of one run.
+/// The ranks of a run.
 pub trait Communicator {
-    /// Where this rank stands.
+    /// Returns this rank's position.
     fn place(&self) -> &Place;
 
-    /// Waits until every rank is here; does not burn a core while it waits.
+    /// Waits until every rank has arrived, without occupying a core.
     fn barrier(&self) -> Collective<'_, ()>;
 
-    /// Every rank's bytes, in rank order. Lengths may differ.
+    /// Returns every rank's bytes, in rank order. Their lengths may differ.
     fn all_gather<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<Vec<u8>>>;
 
-    /// Rank 0's bytes on every rank; what the others pass is ignored.
+    /// Returns rank 0's bytes on every rank; the bytes passed by the other ranks are ignored.
     fn broadcast<'a>(&'a self, bytes: &'a [u8]) -> Collective<'a, Vec<u8>>;
 
-    /// Says what this rank does from now on, for those that will wait for it; cheap enough for every step.
-    fn note(&self, doing: Doing) {
-        let _ = doing;
+    /// Records what this rank does from now on, for ranks that wait for it. It is cheap enough to be called in every
+    /// step.
+    fn note(&self, status: RankStatus) {
+        let _ = status;
     }
 
-    /// Said now and then while this rank waits in a collective: for how long already.
+    /// Called now and then while this rank waits in a collective, with the time it has waited so far.
     fn waiting(&self, waited: Duration) {
         let _ = waited;
     }
 
-    /// Who has not come to the collective that this rank waits in.
-    fn absent(&self) -> Absence;
+    /// Returns the ranks that have not arrived at the collective in which this rank waits.
+    fn missing(&self) -> MissingRanks;
 
-    /// Ends all ranks because this one failed. Where it can return (solo, simulated) the other ranks' collectives
-    /// fail with [`Error::Aborted`]; under MPI it does not return.
+    /// Ends all ranks because this one failed. Where it returns (solo, simulated), the other ranks' collectives fail
+    /// with [`Error::Aborted`]; under MPI it does not return.
     fn abort(&self, message: &str, exit_code: i32);
 }

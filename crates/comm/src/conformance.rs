@@ -1,4 +1,4 @@
-//! What every communicator must do; each rank of the world calls [`check`].
+//! The conformance suite of communicators; each rank of the world calls [`check`].
 #![expect(clippy::panic, reason = "a conformance suite fails by panicking with what was expected")]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::shared::{Failures, SharedArrays, share};
 /// Runs the suite on this rank.
 ///
 /// # Panics
-/// When the communicator does not behave as the trait says; the message names the rank and the call.
+/// When the communicator violates the trait's contract; the message names the rank and the call.
 pub async fn check(comm: &dyn Communicator) {
     let Place { rank, size, .. } = *comm.place();
     assert!(rank < size, "rank {rank} of {size}");
@@ -29,7 +29,7 @@ async fn gather(comm: &dyn Communicator, bytes: &[u8]) -> Vec<Vec<u8>> {
     comm.all_gather(bytes).await.unwrap_or_else(|error| panic!("rank {rank}: all_gather: {error}"))
 }
 
-/// Ranks, nodes and local ranks are numbered without gaps, and every rank has the same picture.
+/// Ranks, nodes and local ranks are numbered without gaps, and every rank sees the same numbering.
 async fn places_agree(comm: &dyn Communicator) {
     let Place { rank, size, node, nodes, local_rank, local_size, host } = comm.place().clone();
     assert!(!host.is_empty(), "rank {rank} has no host name");
@@ -60,7 +60,7 @@ async fn places_agree(comm: &dyn Communicator) {
     }
 }
 
-/// Bytes that tell which rank and round they belong to.
+/// Bytes that identify the rank and the round they belong to.
 fn part(rank: u32, len: usize) -> Vec<u8> {
     let seed = rank as usize * 7 + 1;
     (0..len).map(|index| index.wrapping_mul(31).wrapping_add(seed).to_le_bytes()[0]).collect()
@@ -91,7 +91,7 @@ async fn broadcasts_from_rank_0(comm: &dyn Communicator) {
     }
 }
 
-/// A fast rank may be one collective ahead of a slow one; parts of different collectives do not mix.
+/// A fast rank may be one collective ahead of a slow one; parts of different collectives are not mixed.
 async fn interleaves(comm: &dyn Communicator) {
     let Place { rank, size, .. } = *comm.place();
     for round in 0..20 {
@@ -104,7 +104,8 @@ async fn interleaves(comm: &dyn Communicator) {
     }
 }
 
-/// A version of an array in which every number is 1000 times what was there before, plus the version and a share of the maker.
+/// Version of an array in which every number is 1000 times its previous value, plus the version and a number of the
+/// maker.
 fn version(arrays: &SharedArrays, version: u32, rank: u32) -> Vec<u32> {
     let made = arrays.version(1, version, &mut |have, numbers| {
         numbers.fill(1000 * have.unwrap_or(0) + 100 * version + rank);
@@ -112,7 +113,7 @@ fn version(arrays: &SharedArrays, version: u32, rank: u32) -> Vec<u32> {
     made.unwrap_or_else(|reason| panic!("rank {rank}: version {version} of an array: {reason}")).as_ref().to_vec()
 }
 
-/// The ranks of a node see what one of them made; those of other nodes have their own.
+/// All ranks of a node see what one of them made; other nodes have their own arrays.
 async fn shares_arrays(comm: &dyn Communicator) {
     let Place { rank, node, local_size, .. } = *comm.place();
     let sharing = share(comm, &[10, 70_000]).await.unwrap_or_else(|error| panic!("rank {rank}: share: {error}"));
@@ -133,7 +134,7 @@ async fn shares_arrays(comm: &dyn Communicator) {
     }
 }
 
-/// Of the ranks of a node that fail one tells, and knows the others.
+/// Of the ranks of a node that fail, exactly one reports the failures, and it knows the others.
 async fn failures_are_told_once(comm: &dyn Communicator) {
     let Place { rank, node, local_size, .. } = *comm.place();
     let failures = Failures::share(comm).await.unwrap_or_else(|error| panic!("rank {rank}: failures: {error}"));
@@ -141,7 +142,7 @@ async fn failures_are_told_once(comm: &dyn Communicator) {
     if let Some(failures) = &failures {
         failures.add();
     }
-    // All have failed from here on.
+    // All ranks have failed from here on.
     let places = gather(comm, &[node.to_le_bytes(), rank.to_le_bytes()].concat()).await;
     let node_of = |place: &Vec<u8>| number(&place[..4]);
     let mut expected: Vec<u32> =

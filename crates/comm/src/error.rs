@@ -1,23 +1,23 @@
-//! What can go wrong in a collective.
+//! Errors of collectives.
 
 /// A collective that could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another rank ended with an error while this one waited.
+    /// Another rank failed while this one waited.
     #[error("rank {rank} ended the run: {message}")]
     Aborted {
         /// The rank that failed.
         rank: u32,
-        /// Its message.
+        /// Its error message.
         message: String,
     },
-    /// The MPI library reported an error, or the world is not what the launcher promised.
+    /// The MPI library reported an error, or the world differs from what the launcher announced.
     #[error("{0}")]
     Library(String),
-    /// The run was asked to end while this rank waited.
+    /// The run was cancelled while this rank waited.
     #[error("the run was asked to end while this rank waited for the other ranks")]
     Cancelled,
-    /// The others did not come in time; the text says who is missing.
+    /// Other ranks did not arrive in time; the text names them.
     #[error("{0}")]
     Stalled(String),
 }

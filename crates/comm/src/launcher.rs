@@ -1,82 +1,82 @@
-//! Which launcher started this process, and whether the MPI library agrees with it.
+//! Detects the launcher that started this process, and checks that the MPI library sees the same world.
 //!
-//! A launcher of another MPI than the one that the binary was built with silently gives N worlds of one rank: each
-//! would generate the whole data set and report its own metrics. This is found before the first operation.
+//! If the launcher belongs to another MPI than the library, the result is N worlds of one rank, without an error:
+//! each would generate the whole dataset and report its own metrics. The check finds this before the first operation.
 
 use crate::error::Error;
-use crate::mpi_world::Family;
+use crate::mpi_family::Family;
 
-/// Variable by which a user says how ranks find each other; see [`World`].
+/// Environment variable that selects how ranks find each other; see [`World`].
 pub const COMM: &str = "DLIO_RS_COMM";
 
-/// Variable that names the file of the MPI library.
+/// Environment variable that names the file of the MPI library.
 pub const MPI: &str = "DLIO_RS_MPI";
 
 /// How the ranks of a run find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum World {
-    /// Through MPI where an MPI launcher is seen, else this process is alone.
+    /// Through MPI if an MPI launcher is detected; otherwise this process is alone.
     #[default]
     Auto,
-    /// Through MPI, whatever has started this process.
+    /// Through MPI, even if no launcher is detected.
     Mpi,
-    /// Every process is a world of its own.
+    /// Not at all: every process is a world of its own.
     Solo,
 }
 
-/// A launcher that left its variables in the environment.
+/// A launcher detected by its environment variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
-    /// What it is, for messages.
+    /// Its name, for messages.
     pub name: &'static str,
-    /// Ranks that it says it started (at least, where it only tells those of this node).
+    /// Number of ranks that it started, or a lower bound if it only provides the number on this node.
     pub size: Option<u32>,
-    /// Rank that it gave this process.
+    /// Rank of this process.
     pub rank: Option<u32>,
-    /// The variable that gave it away.
+    /// The variable by which it was detected.
     pub variable: &'static str,
-    /// The MPI libraries through which its processes can find each other, best first; none: it is no MPI launcher.
+    /// MPI families through which its processes can find each other, best first; empty if it is not an MPI launcher.
     pub families: &'static [Family],
     /// The variables of its table row that are set, as `NAME=value`.
     pub variables: Vec<String>,
 }
 
-/// What one launcher sets.
-struct Signs {
+/// The environment variables of a launcher.
+struct LauncherRow {
     name: &'static str,
     size: &'static str,
     rank: &'static str,
-    /// Variable with the rank within the node; empty where the launcher sets none or its name is not known.
+    /// Variable with the rank within the node; empty if the launcher sets none or its name is unknown.
     local_rank: &'static str,
-    /// Variables that must be set for this launcher to be recognized.
+    /// Variables that must be set for this launcher to be detected.
     proof: Proof,
-    /// As in [`Launcher`].
+    /// See [`Launcher::families`].
     families: &'static [Family],
 }
 
-/// Variables that prove which launcher started a process.
+/// Environment variables that prove which launcher started a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Proof {
     /// The size; the rank may be missing.
     Size,
-    /// The rank: there is no variable for the size.
+    /// The rank; the launcher sets no size.
     Rank,
-    /// Size and rank: several launchers set the size, or the names are common words.
+    /// Both, because several launchers set the size, or because the names are common words.
     Both,
 }
 
 /// Open MPI's ranks find each other through its own launchers and `PMIx`.
 const OPEN_MPI: &[Family] = &[Family::OpenMpi];
-/// MPICH's and its kin's through PMI.
+/// Ranks of MPICH and its derivatives find each other through PMI.
 const MPICH: &[Family] = &[Family::Mpich];
-/// Through a service that both speak; which one is meant, the library tells that is installed.
+/// Both families can use this launcher's service; the installed library decides.
 const EITHER: &[Family] = &[Family::OpenMpi, Family::Mpich];
-/// As before, where MPICH's kin is the vendor's.
+/// As above, but MPICH's derivative is the vendor's library and is preferred.
 const VENDOR: &[Family] = &[Family::Mpich, Family::OpenMpi];
-/// Nothing here makes one world of them.
+/// The launcher has no service through which ranks of MPI find each other.
 const NONE: &[Family] = &[];
 
-impl Signs {
+impl LauncherRow {
     const fn new(name: &'static str, size: &'static str, rank: &'static str, proof: Proof) -> Self {
         Self { name, size, rank, local_rank: "", proof, families: NONE }
     }
@@ -90,76 +90,80 @@ impl Signs {
     }
 }
 
-/// In the order of trust: an MPI launcher inside a Slurm step counts before the step, and before whatever has started the
-/// container that it runs in. `SLURM_NTASKS` is not here: a mere allocation sets it.
-const KNOWN: &[Signs] = &[
-    Signs::new("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", Proof::Size)
+/// Known launchers in order of precedence: an MPI launcher inside a Slurm step precedes the step, which precedes the
+/// launcher of the container. `SLURM_NTASKS` is not used, because an allocation without a step sets it too.
+const KNOWN: &[LauncherRow] = &[
+    LauncherRow::new("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", Proof::Size)
         .mpi(OPEN_MPI)
         .local_rank("OMPI_COMM_WORLD_LOCAL_RANK"),
-    Signs::new("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", Proof::Size).mpi(MPICH),
-    Signs::new("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", Proof::Both).mpi(VENDOR),
-    Signs::new("PALS (Cray's mpiexec)", "", "PALS_RANKID", Proof::Rank).mpi(VENDOR).local_rank("PALS_LOCAL_RANKID"),
-    Signs::new("Flux", "PMI_SIZE", "FLUX_TASK_RANK", Proof::Both).mpi(EITHER),
-    Signs::new("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", Proof::Size).mpi(MPICH),
-    Signs::new("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", Proof::Size)
+    LauncherRow::new("MVAPICH2's mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", Proof::Size).mpi(MPICH),
+    LauncherRow::new("PALS (Cray's mpiexec)", "PMI_SIZE", "PALS_RANKID", Proof::Both).mpi(VENDOR),
+    LauncherRow::new("PALS (Cray's mpiexec)", "", "PALS_RANKID", Proof::Rank)
+        .mpi(VENDOR)
+        .local_rank("PALS_LOCAL_RANKID"),
+    LauncherRow::new("Flux", "PMI_SIZE", "FLUX_TASK_RANK", Proof::Both).mpi(EITHER),
+    LauncherRow::new("a PMI launcher (MPICH's or Intel MPI's mpiexec)", "PMI_SIZE", "PMI_RANK", Proof::Size).mpi(MPICH),
+    LauncherRow::new("Hydra (MPICH's or Intel MPI's mpiexec)", "MPI_LOCALNRANKS", "PMI_RANK", Proof::Size)
         .mpi(MPICH)
         .local_rank("MPI_LOCALRANKID"),
-    Signs::new("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", Proof::Size)
+    LauncherRow::new("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", Proof::Size)
         .mpi(EITHER)
         .local_rank("SLURM_LOCALID"),
-    Signs::new("a PMIx launcher", "", "PMIX_RANK", Proof::Rank).mpi(EITHER),
-    Signs::new("Flux without PMI", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", Proof::Both),
-    Signs::new("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", Proof::Both),
-    Signs::new("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", Proof::Both),
-    Signs::new("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", Proof::Both),
-    Signs::new("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX", Proof::Rank),
+    LauncherRow::new("a PMIx launcher", "", "PMIX_RANK", Proof::Rank).mpi(EITHER),
+    LauncherRow::new("Flux without PMI", "FLUX_JOB_SIZE", "FLUX_TASK_RANK", Proof::Both),
+    LauncherRow::new("Horovod", "HOROVOD_SIZE", "HOROVOD_RANK", Proof::Both),
+    LauncherRow::new("torchrun or a PyTorch job", "WORLD_SIZE", "RANK", Proof::Both),
+    LauncherRow::new("AWS Batch", "AWS_BATCH_JOB_NUM_NODES", "AWS_BATCH_JOB_NODE_INDEX", Proof::Both),
+    LauncherRow::new("an Indexed Job of Kubernetes", "", "JOB_COMPLETION_INDEX", Proof::Rank),
 ];
 
-/// Finds the launcher of this process; `env` looks a variable up.
+/// Detects the launcher of this process; `env` looks up an environment variable.
 #[must_use]
 pub fn detect(env: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
     let number = |name: &str| env(name).and_then(|value| value.trim().parse::<u32>().ok());
-    KNOWN.iter().find_map(|signs| {
-        let (size, rank) = (number(signs.size), number(signs.rank));
-        let variable = match (signs.proof, size, rank) {
-            (Proof::Rank, _, Some(_)) => signs.rank,
-            (Proof::Both, Some(_), Some(_)) | (Proof::Size, Some(_), _) => signs.size,
+    KNOWN.iter().find_map(|row| {
+        let (size, rank) = (number(row.size), number(row.rank));
+        let variable = match (row.proof, size, rank) {
+            (Proof::Rank, _, Some(_)) => row.rank,
+            (Proof::Both, Some(_), Some(_)) | (Proof::Size, Some(_), _) => row.size,
             _ => return None,
         };
         let shown = |name: &str| env(name).map(|value| format!("{name}={}", value.trim()));
-        let variables = [signs.size, signs.rank].iter().filter_map(|name| shown(name)).collect();
-        // Slurm's own PMI: every task of the step is a rank. Hydra's helpers are tasks of a step as well, but one per node.
-        let is_srun = signs.size == "PMI_SIZE"
+        let variables = [row.size, row.rank].iter().filter_map(|name| shown(name)).collect();
+        // Slurm's own PMI makes every task of the step a rank. Hydra's proxies are tasks of a step too, but one per
+        // node.
+        let is_srun = row.size == "PMI_SIZE"
             && (number("SLURM_STEP_NUM_TASKS"), number("SLURM_PROCID")) == (size, rank)
             && rank.is_some()
             && env("MPI_LOCALNRANKS").is_none();
-        let (name, families) = if is_srun { ("Slurm's srun (PMI)", VENDOR) } else { (signs.name, signs.families) };
+        let (name, families) = if is_srun { ("Slurm's srun (PMI)", VENDOR) } else { (row.name, row.families) };
         Some(Launcher { name, size, rank, variable, families, variables })
     })
 }
 
-/// The variable that holds the rank of this process within its node, and its value; `env` looks a variable up.
+/// Returns the variable with this process's rank within its node, and its value; `env` looks up an environment
+/// variable.
 #[must_use]
 pub fn local_rank(env: &dyn Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
-    let known = KNOWN.iter().map(|signs| signs.local_rank).filter(|name| !name.is_empty());
+    let known = KNOWN.iter().map(|row| row.local_rank).filter(|name| !name.is_empty());
     known.map(|name| (name, env(name))).find_map(|(name, value)| Some((name, value?)))
 }
 
 impl Launcher {
-    /// Whether its processes find each other through MPI.
+    /// Returns whether its processes find each other through MPI.
     #[must_use]
     pub fn is_mpi(&self) -> bool {
         !self.families.is_empty()
     }
 
-    /// Whether there is somebody to find through MPI. The one task of a Slurm step, as an interactive shell is one, needs nobody,
-    /// and most MPI libraries cannot join there.
+    /// Returns whether MPI is needed to find other ranks. The single task of a Slurm step, such as an interactive
+    /// shell, needs none, and most MPI libraries cannot join there.
     #[must_use]
     pub fn needs_mpi(&self) -> bool {
         self.is_mpi() && !(self.variable == "SLURM_STEP_NUM_TASKS" && self.size == Some(1))
     }
 
-    /// Whether it says that there are more processes than this one, or cannot say that there are not.
+    /// Returns whether the launcher started, or may have started, more than one process.
     #[must_use]
     pub fn is_plural(&self) -> bool {
         match (self.size, self.rank) {
@@ -170,10 +174,10 @@ impl Launcher {
     }
 }
 
-/// Checks that a world of one rank is what the launcher started; `library` says which MPI library sees it, if one does.
+/// Checks a world of one rank against the launcher; `library` names the MPI library in use, if any.
 ///
 /// # Errors
-/// When the launcher announced more ranks than one and the MPI library sees only this one.
+/// When the launcher started several ranks and the MPI library sees only this one.
 pub fn check(launcher: Option<&Launcher>, world_size: u32, library: Option<&str>) -> Result<(), Error> {
     let Some(launcher) = launcher.filter(|launcher| launcher.is_plural() && world_size <= 1) else { return Ok(()) };
     let variables = launcher.variables.join(", ");
@@ -194,10 +198,10 @@ pub fn check(launcher: Option<&Launcher>, world_size: u32, library: Option<&str>
     )))
 }
 
-/// What [`COMM`] says.
+/// Parses the value of [`COMM`].
 ///
 /// # Errors
-/// A word that means nothing.
+/// When the value is unknown.
 pub fn world(word: Option<&str>) -> Result<World, Error> {
     match word.map(str::trim) {
         None | Some("" | "auto") => Ok(World::Auto),
@@ -248,7 +252,7 @@ mod tests {
         assert_eq!((srun.name, srun.families), ("Slurm's srun (PMI)", super::VENDOR));
         let hydra = found(&[ranks[0], ranks[1], ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "1")]).unwrap();
         assert_eq!((hydra.rank, hydra.families), (Some(3), super::MPICH));
-        // One rank per node: the numbers are alike, but Hydra says of itself that it is there.
+        // One rank per node: the numbers are equal, but a variable of Hydra's is set.
         let step = [("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "3"), ("MPI_LOCALNRANKS", "1")];
         assert_eq!(found(&[&ranks[..], &step].concat()).map(|hydra| hydra.families), Some(super::MPICH));
     }
@@ -291,19 +295,19 @@ mod tests {
 
     #[test]
     fn every_row_of_several_ranks_is_refused_in_a_world_of_one_by_its_variables() {
-        for signs in KNOWN {
+        for row in KNOWN {
             let variables: Vec<(&str, &str)> =
-                [(signs.size, "4"), (signs.rank, "1")].into_iter().filter(|(name, _)| !name.is_empty()).collect();
+                [(row.size, "4"), (row.rank, "1")].into_iter().filter(|(name, _)| !name.is_empty()).collect();
             let launcher = found(&variables).unwrap();
-            assert_eq!((launcher.name, launcher.rank), (signs.name, Some(1)));
+            assert_eq!((launcher.name, launcher.rank), (row.name, Some(1)));
             let message = check(Some(&launcher), 1, None).unwrap_err().to_string();
             for (name, value) in &variables {
                 assert!(message.contains(&format!("{name}={value}")), "{message}");
             }
             assert!(message.contains("mpirun") && message.contains("DLIO_RS_COMM=solo"), "{message}");
-            if !signs.size.is_empty() {
-                let one = found(&[(signs.size, "1"), (signs.rank, "0")]);
-                assert!(check(one.as_ref(), 1, None).is_ok(), "{} with one rank", signs.name);
+            if !row.size.is_empty() {
+                let one = found(&[(row.size, "1"), (row.rank, "0")]);
+                assert!(check(one.as_ref(), 1, None).is_ok(), "{} with one rank", row.name);
             }
         }
     }

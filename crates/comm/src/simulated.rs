@@ -1,7 +1,7 @@
-//! Many ranks in one process, on one thread or on several: for simulation and tests.
+//! Simulated worlds: many ranks in one process, on one or several threads, for simulation and tests.
 //!
-//! Invariant: a rank that can never arrive (it aborted, it was dropped, it called another collective) makes the
-//! others' collectives fail; nobody waits for ever.
+//! Invariant: if a rank can never arrive (it aborted, was dropped, or called another collective), the other ranks'
+//! collectives fail instead of waiting forever.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,29 +11,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::communicator::{Collective, Communicator, Place};
-use crate::doing::{Absence, Doing, Sighting};
 use crate::error::Error;
+use crate::rank_status::{MissingRank, MissingRanks, RankStatus};
 
-/// One rank of a simulated world.
+/// A rank of a simulated world.
 pub struct Simulated {
     place: Place,
     world: Arc<Mutex<World>>,
-    /// Number of the next collective of this rank; equal numbers meet.
+    /// Number of this rank's next collective; ranks meet in collectives of the same number.
     next: Cell<u64>,
 }
 
 #[derive(Default)]
 struct World {
     size: usize,
-    rounds: BTreeMap<u64, Round>,
-    /// What each rank does, and where it is.
-    doing: Vec<(Doing, String)>,
+    rounds: BTreeMap<u64, BarrierRound>,
+    /// Status and host of each rank.
+    status: Vec<(RankStatus, String)>,
     /// Ranks that were dropped.
     gone: Vec<usize>,
     end: Option<End>,
 }
 
-/// Why no collective can succeed any more.
+/// Reason why no further collective can succeed.
 #[derive(Clone)]
 enum End {
     Aborted { rank: u32, message: String },
@@ -47,8 +47,8 @@ enum Kind {
     Broadcast,
 }
 
-/// One collective, from the first rank that enters it to the last that leaves it.
-struct Round {
+/// A collective from the arrival of the first rank to the departure of the last.
+struct BarrierRound {
     kind: Kind,
     parts: Vec<Option<Vec<u8>>>,
     wakers: Vec<Option<Waker>>,
@@ -57,19 +57,19 @@ struct Round {
 }
 
 impl Simulated {
-    /// `size` ranks on one node.
+    /// Creates `size` ranks on one node.
     #[must_use]
     pub fn world(size: u32) -> Vec<Simulated> {
         Self::on_nodes(&[size])
     }
 
-    /// `ranks[n]` ranks on node `n`, numbered node by node.
+    /// Creates `ranks[n]` ranks on node `n`, numbered node by node.
     #[must_use]
     pub fn on_nodes(ranks: &[u32]) -> Vec<Simulated> {
         let size: u32 = ranks.iter().sum();
         let hosts = (0..).zip(ranks).flat_map(|(node, ranks)| (0..*ranks).map(move |_| host(node)));
-        let doing = hosts.map(|host| (Doing::default(), host)).collect();
-        let world = Arc::new(Mutex::new(World { size: size as usize, doing, ..World::default() }));
+        let status = hosts.map(|host| (RankStatus::default(), host)).collect();
+        let world = Arc::new(Mutex::new(World { size: size as usize, status, ..World::default() }));
         let nodes = u32::try_from(ranks.len()).unwrap_or(u32::MAX);
         let places = (0..nodes)
             .zip(ranks)
@@ -99,7 +99,7 @@ impl Simulated {
 
 impl World {
     fn wake_all(&mut self) -> Vec<Waker> {
-        self.rounds.values_mut().flat_map(Round::wakers).collect()
+        self.rounds.values_mut().flat_map(BarrierRound::wakers).collect()
     }
 
     fn finish(&mut self, end: End) -> Vec<Waker> {
@@ -107,7 +107,7 @@ impl World {
         self.wake_all()
     }
 
-    /// Whether the world has ended, as the error that every rank sees.
+    /// Returns the error that every rank sees, if the world has ended.
     fn check(&self) -> Result<(), Error> {
         match self.end.clone() {
             None => Ok(()),
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// A rank is through with a round; the last one removes it.
+    /// Records that a rank has left a collective; the last one removes it.
     fn leave(&mut self, number: u64) {
         if let Some(round) = self.rounds.get_mut(&number) {
             round.left += 1;
@@ -127,7 +127,7 @@ impl World {
     }
 }
 
-impl Round {
+impl BarrierRound {
     fn new(kind: Kind, size: usize) -> Self {
         Self { kind, parts: vec![None; size], wakers: vec![None; size], arrived: 0, left: 0 }
     }
@@ -136,7 +136,7 @@ impl Round {
         self.wakers.iter_mut().filter_map(Option::take).collect()
     }
 
-    /// What the collective gives; `None` while a rank is missing.
+    /// Returns the result of the collective; `None` while a rank is missing.
     fn result(&self) -> Option<Vec<Vec<u8>>> {
         if self.arrived < self.parts.len() {
             return None;
@@ -154,10 +154,10 @@ fn host(node: u32) -> String {
     format!("simulated-{node}")
 }
 
-/// The parts of all ranks, of rank 0, or of none, as the kind says.
+/// Combines the parts of all ranks, of rank 0, or of none, depending on the kind.
 type Joined = Result<Vec<Vec<u8>>, Error>;
 
-/// A rank within a collective. It enters when it is first polled, as a call to MPI would.
+/// A rank in a collective, which it enters when it is first polled, like a call to MPI.
 struct Joining<'a> {
     rank: &'a Simulated,
     kind: Kind,
@@ -166,13 +166,13 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Puts this rank's part into its round; returns the ranks to wake.
+    /// Adds this rank's part to its collective; returns the ranks to wake.
     fn arrive(&mut self, world: &mut World) -> Vec<Waker> {
         let number = self.rank.next.get();
         self.rank.next.set(number + 1);
         self.round = Some(number);
         let size = world.size;
-        let round = world.rounds.entry(number).or_insert_with(|| Round::new(self.kind, size));
+        let round = world.rounds.entry(number).or_insert_with(|| BarrierRound::new(self.kind, size));
         if round.kind != self.kind {
             let message = format!(
                 "rank {} called {:?} where another rank called {:?} (collective {number}); every rank must call the \
@@ -264,30 +264,30 @@ impl Communicator for Simulated {
         Box::pin(async move { self.enter(Kind::Broadcast, bytes).await.map(|mut parts| parts.swap_remove(0)) })
     }
 
-    fn note(&self, doing: Doing) {
+    fn note(&self, status: RankStatus) {
         let index = self.index();
-        if let Some(place) = self.lock().doing.get_mut(index) {
-            place.0 = doing;
+        if let Some(place) = self.lock().status.get_mut(index) {
+            place.0 = status;
         }
     }
 
-    fn absent(&self) -> Absence {
+    fn missing(&self) -> MissingRanks {
         let world = self.lock();
         // The collective that this rank entered last.
         let round = self.next.get().checked_sub(1).and_then(|number| world.rounds.get(&number));
-        let Some(round) = round else { return Absence::default() };
+        let Some(round) = round else { return MissingRanks::default() };
         let is_missing = |rank: usize| round.parts.get(rank).is_none_or(Option::is_none);
-        let ranks = (0..).zip(&world.doing).filter(|(rank, _)| is_missing(*rank as usize));
-        let ranks = ranks.map(|(rank, (doing, host))| Sighting {
+        let ranks = (0..).zip(&world.status).filter(|(rank, _)| is_missing(*rank as usize));
+        let ranks = ranks.map(|(rank, (status, host))| MissingRank {
             rank,
             host: host.clone(),
             process: None,
-            doing: Some(*doing),
+            status: Some(*status),
         });
-        Absence {
+        MissingRanks {
             ranks: ranks.collect(),
             unseen: false,
-            told_elsewhere: (0..self.index()).any(|rank| !is_missing(rank)),
+            reported_elsewhere: (0..self.index()).any(|rank| !is_missing(rank)),
         }
     }
 

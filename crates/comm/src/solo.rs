@@ -1,11 +1,11 @@
-//! One rank alone: every collective is done as soon as it is called.
+//! The world of a single rank: every collective completes immediately.
 
 use std::cell::RefCell;
 
 use crate::communicator::{Collective, Communicator, Place};
-use crate::doing::Absence;
 use crate::error::Error;
 use crate::host;
+use crate::rank_status::MissingRanks;
 
 /// The communicator of a run with one rank.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Solo {
 }
 
 impl Solo {
-    /// A world of one rank on this node.
+    /// Creates a world of one rank on this node.
     #[must_use]
     pub fn new() -> Self {
         let place = Place { rank: 0, size: 1, node: 0, nodes: 1, local_rank: 0, local_size: 1, host: host::name() };
@@ -53,8 +53,8 @@ impl Communicator for Solo {
         Box::pin(async move { self.check().map(|()| bytes.to_vec()) })
     }
 
-    fn absent(&self) -> Absence {
-        Absence::default()
+    fn missing(&self) -> MissingRanks {
+        MissingRanks::default()
     }
 
     fn abort(&self, message: &str, _exit_code: i32) {

@@ -1,4 +1,4 @@
-//! The conformance suite on the communicators that need no launcher, and what is special about them.
+//! Runs the conformance suite on the communicators that need no launcher, and tests their specific behaviour.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -116,14 +116,14 @@ fn a_collective_that_was_given_up_does_not_disturb_the_next() {
     });
 }
 
-/// The arrays of the ranks of one node.
+/// Returns the arrays of the ranks of one node.
 fn shared(ranks: u32, lens: &[usize]) -> Vec<SharedArrays> {
     let world = Simulated::world(ranks);
     let sharing = block_on(join_all(world.iter().map(|rank| share(rank, lens))));
     sharing.into_iter().map(|sharing| sharing.expect("ranks that talk").arrays.expect("arrays")).collect()
 }
 
-/// A version that says which version it is and which it was made of.
+/// Makes a version that records its number and the version from which it was made.
 fn made(arrays: &SharedArrays, version: u32) -> SharedArray {
     let make = &mut |have: Option<u32>, numbers: &mut [u32]| numbers.fill(10 * have.unwrap_or(0) + version);
     arrays.version(0, version, make).expect("a place for the version")

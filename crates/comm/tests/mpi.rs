@@ -1,4 +1,5 @@
-//! The conformance suite under the launcher of every MPI that is here. This binary starts itself, in the modes of the example.
+//! Runs the conformance suite under the launcher of every installed MPI. This binary starts itself, in the modes of
+//! the example.
 
 mod mpis;
 #[path = "../examples/mpi_conformance.rs"]
@@ -8,12 +9,12 @@ use std::process::Output;
 
 use mpis::TestMpi;
 
-/// A run under the launcher, and what it must show.
+/// A run under the launcher, and its expected result.
 struct Case {
     says: &'static str,
     processes: usize,
     arguments: &'static [&'static str],
-    /// `None`: any but 0; launchers report a rank that ended by itself in different ways.
+    /// `None`: any code but 0, because launchers report a rank that ended on its own in different ways.
     exit_code: Option<i32>,
     oks: usize,
 }
@@ -51,7 +52,7 @@ fn launch(mpi: &TestMpi, case: &Case) -> Result<Output, Box<dyn std::error::Erro
     Ok(command.output().map_err(|error| format!("the launcher of {} cannot be started: {error}", mpi.name))?)
 }
 
-/// Whether it ended as the case says, and which library the ranks had.
+/// Checks that the run ended as expected, and returns the library that the ranks used.
 fn check(mpi: &TestMpi, case: &Case, output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
     let oks = text.lines().filter(|line| line.starts_with("ok ")).count();
@@ -77,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let (here, missing) = mpis::all();
     assert!(here.iter().any(|mpi| mpi.name == "openmpi"), "Open MPI's mpirun is not in PATH");
-    // A linked build has its own library only.
+    // A linked build can use its own library only.
     let here = if cfg!(feature = "rsmpi") { &here[..1] } else { &here[..] };
     for mpi in here {
         for case in CASES {

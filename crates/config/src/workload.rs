@@ -1,6 +1,7 @@
 //! The validated workload: what a DLIO YAML file, its overrides and the defaults amount to. Invariant: a value of these types has
 //! been checked; nobody re-checks. Values that follow from others are methods.
 
+use dlio_event::Secret;
 use serde::Serialize;
 
 use crate::time::TimeSpec;
@@ -264,30 +265,6 @@ pub enum ColumnSelection {
     Names(Vec<String>),
     /// By number, from 0.
     Indices(Vec<u64>),
-}
-
-/// A value that never appears in a log, a trace or an error.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The secret itself, for the code that must sign with it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// Section `reader` or `data_reader`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dlio_comm::Absence;
+use dlio_comm::MissingRanks;
 use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos};
 use dlio_plan::CheckpointPart;
 
@@ -277,7 +277,7 @@ impl Waiting {
     /// Returns whether another rank of the node reports the same wait.
     #[must_use]
     pub fn is_reported_elsewhere(&self) -> bool {
-        matches!(self, Waiting::Ranks { absent } if absent.told_elsewhere)
+        matches!(self, Waiting::Ranks { absent } if absent.reported_elsewhere)
     }
 }
 
@@ -294,7 +294,7 @@ pub enum Waiting {
     /// The other ranks, in a barrier or another collective.
     Ranks {
         /// The ranks that are absent.
-        absent: Absence,
+        absent: MissingRanks,
     },
     /// Work without an object.
     Work {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use dlio_comm::{Activity, Collective, Doing};
+use dlio_comm::{Activity, Collective, RankStatus};
 use dlio_event::{Nanos, Position};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -38,7 +38,7 @@ impl<'r> Watchdog<'r> {
 
     /// Announces to the other ranks what this rank does next.
     pub(crate) fn announce(&self, at: Position, activity: Activity) {
-        self.rig.comm.note(Doing { activity, epoch: at.epoch, step: at.step });
+        self.rig.comm.note(RankStatus { activity, epoch: at.epoch, step: at.step });
     }
 
     /// Waits for `future`; `waiting` describes the wait if it takes too long.
@@ -94,7 +94,7 @@ impl<'r> Watchdog<'r> {
     pub(crate) async fn collective<T>(&mut self, at: Position, collective: Collective<'_, T>) -> Result<T, Error> {
         let (place, rig) = (self.place(at), self.rig);
         self.announce(at, Activity::Meeting);
-        let waiting = || Waiting::Ranks { absent: rig.comm.absent() };
+        let waiting = || Waiting::Ranks { absent: rig.comm.missing() };
         let ticked = |waited| rig.comm.waiting(waited);
         self.wait_with_ticks(at, (waiting, ticked), collective).await?.map_err(|source| Error::Comm { place, source })
     }

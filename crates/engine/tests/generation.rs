@@ -90,7 +90,7 @@ fn a_write_that_takes_too_long_is_named() {
     assert_eq!(told(1), "rank 1 has waited 60 s for memory://train/img_3_of_4.npy to be written");
     assert_eq!(
         told(0),
-        "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last working on files of the data set)"
+        "rank 0 has waited 60 s for rank 1 on simulated-0 (it was last working on files of the dataset)"
     );
 }
 

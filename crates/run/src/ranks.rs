@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use dlio_comm::{Absence, Collective, Communicator, Doing, Error, Place};
+use dlio_comm::{Collective, Communicator, Error, MissingRanks, Place, RankStatus};
 use dlio_engine::StallLimits;
 
 use crate::failure::Code;
@@ -70,13 +70,14 @@ impl Ranks {
             }
             self.inner.waiting(waited);
             let StallLimits { report_after, end_after } = self.limits.get();
-            let absent = || self.inner.absent();
-            let text =
-                |absent: &Absence| format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs());
+            let absent = || self.inner.missing();
+            let text = |absent: &MissingRanks| {
+                format!("rank {} has waited {} s for {absent}", self.place().rank, waited.as_secs())
+            };
             if !report_after.is_zero() && waited >= report_after.saturating_mul(told.saturating_add(1)) {
                 told += 1;
                 let absent = absent();
-                if !absent.told_elsewhere {
+                if !absent.reported_elsewhere {
                     crate::outputs::log::note(&text(&absent));
                 }
             }
@@ -104,12 +105,12 @@ impl Communicator for Ranks {
         Box::pin(self.attend(self.inner.broadcast(bytes)))
     }
 
-    fn note(&self, doing: Doing) {
-        self.inner.note(doing);
+    fn note(&self, status: RankStatus) {
+        self.inner.note(status);
     }
 
-    fn absent(&self) -> Absence {
-        self.inner.absent()
+    fn missing(&self) -> MissingRanks {
+        self.inner.missing()
     }
 
     fn abort(&self, message: &str, exit_code: i32) {

@@ -1,4 +1,4 @@
-//! Accepting connections and speaking HTTP/1.1 on them, until told to stop.
+//! Accepts connections and serves HTTP/1.1 on them until the server is told to stop.
 
 use std::fs::File;
 use std::future::Future;
@@ -19,58 +19,58 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::gate::{Gate, Member, Membership, Verdict};
-use crate::line::Narrowed;
-use crate::pace::Pacer;
-use crate::protocol::Front;
-use crate::trouble::{Asked, Due, Troubles};
-use crate::watched::{Answer, Awaited, WatchedStream};
+use crate::connection_limiter::{CloseMode, ConnectionLimiter, ConnectionSlot, TrackedConnection};
+use crate::fault_rule::{FaultEffect, FaultRules, RequestFacts};
+use crate::latency::LatencyTimer;
+use crate::protocol::S3HttpService;
+use crate::token_bucket::ThrottledBody;
+use crate::tracking::{TrackedRequestBody, TrackedResponseBody, TrackedStream};
 
-/// Bytes read or gathered for writing at a time.
+/// Size of the read buffer, and bytes gathered for one write.
 const BUFFER_BYTES: usize = 512 << 10;
-/// After a failed accept (no file descriptors left), so that the loop does not spin.
+/// Pause after a failed accept (for example, no file descriptors left), so that the accept loop does not spin.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a refused connection may take to be told so.
+/// Longest time spent on answering a connection that is refused.
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long the rest of a refused request is waited for.
+/// Longest wait for the rest of a request that is refused.
 const LAST_BYTES: Duration = Duration::from_millis(100);
 
-/// What a server refuses a request with.
+/// The 503 response to a refused connection.
 const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
 /// The HTTP service of one endpoint.
 #[derive(Clone)]
 pub(crate) struct Http {
-    s3: Front,
-    slowness: Option<Slowness>,
+    s3: S3HttpService,
+    injection: Option<FaultInjection>,
 }
 
-/// The same for one connection.
-struct Conversation {
+/// The HTTP service of one connection.
+struct ServedConnection {
     http: Http,
-    member: Arc<Member>,
-    /// Whether the connection has had a request.
+    member: Arc<TrackedConnection>,
+    /// Whether the connection has already carried a request.
     used: AtomicBool,
 }
 
-/// What makes answers late, and which ones.
+/// Artificial latency and fault rules of one endpoint.
 #[derive(Clone)]
-pub(crate) struct Slowness {
-    pub(crate) pacer: Arc<Pacer>,
-    pub(crate) troubles: Arc<Troubles>,
+pub(crate) struct FaultInjection {
+    pub(crate) timer: Arc<LatencyTimer>,
+    pub(crate) fault_rules: Arc<FaultRules>,
     pub(crate) endpoint: usize,
 }
 
 impl Http {
-    pub(crate) fn new(s3: Front, slowness: Option<Slowness>) -> Self {
-        Self { s3, slowness }
+    pub(crate) fn new(s3: S3HttpService, injection: Option<FaultInjection>) -> Self {
+        Self { s3, injection }
     }
 }
 
-impl Service<Request<Incoming>> for Conversation {
-    type Response = Response<Answer>;
+impl Service<Request<Incoming>> for ServedConnection {
+    type Response = Response<TrackedResponseBody>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -78,29 +78,32 @@ impl Service<Request<Incoming>> for Conversation {
         self.member.begin_request();
         let member = Arc::clone(&self.member);
         let s3 = self.http.s3.clone();
-        let Some(Slowness { pacer, troubles, endpoint }) = self.http.slowness.clone() else {
+        let Some(FaultInjection { timer, fault_rules, endpoint }) = self.http.injection.clone() else {
             return Box::pin(async move {
-                let response = s3.call(request.map(|body| Awaited::body(body.into(), &member))).await?;
-                Ok(response.map(|body| Answer::new(body, member)))
+                let response = s3.call(request.map(|body| TrackedRequestBody::body(body.into(), &member))).await?;
+                Ok(response.map(|body| TrackedResponseBody::new(body, member)))
             });
         };
         let arrived = Instant::now();
         let first_of_connection = !self.used.swap(true, Ordering::Relaxed);
         let get = request.method() == Method::GET;
-        let Due { delay, refuse, close, lines } = troubles.due(Asked { endpoint, get, first_of_connection, arrived });
+        let FaultEffect { delay, refuse, close, buckets } =
+            fault_rules.due(RequestFacts { endpoint, get, first_of_connection, arrived });
         Box::pin(async move {
             let response = if refuse {
                 refusal()
             } else {
-                let received = |body: Incoming| Narrowed::body(Awaited::body(body.into(), &member), &lines, &pacer);
+                let received = |body: Incoming| {
+                    ThrottledBody::body(TrackedRequestBody::body(body.into(), &member), &buckets, &timer)
+                };
                 s3.call(request.map(received)).await?
             };
-            let mut response = response.map(|body| Narrowed::body(body, &lines, &pacer));
+            let mut response = response.map(|body| ThrottledBody::body(body, &buckets, &timer));
             if close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            pacer.first_byte(arrived, delay).await;
-            Ok(response.map(|body| Answer::new(body, member)))
+            timer.first_byte(arrived, delay).await;
+            Ok(response.map(|body| TrackedResponseBody::new(body, member)))
         })
     }
 }
@@ -112,21 +115,21 @@ fn refusal() -> Response<Body> {
     response
 }
 
-/// What an endpoint accepts connections with.
-pub(crate) struct Door {
+/// Everything an endpoint needs to accept connections.
+pub(crate) struct ListeningEndpoint {
     pub(crate) listener: TcpListener,
     pub(crate) http: Http,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<ConnectionLimiter>,
 }
 
-/// Serves connections until `stopped`, then lets those in flight end within `drain`.
-pub(crate) async fn serve(door: Door, mut stopped: watch::Receiver<()>, drain: Duration) {
-    let Door { listener, http, gate } = door;
+/// Serves connections until `stopped` changes, then gives requests in flight the time `drain` to end.
+pub(crate) async fn serve(door: ListeningEndpoint, mut stopped: watch::Receiver<()>, drain: Duration) {
+    let ListeningEndpoint { listener, http, gate } = door;
     let mut connections = JoinSet::new();
     let mut spare = spare();
     loop {
         tokio::select! {
-            // A change and a dropped sender both mean: stop.
+            // A change and a dropped sender both mean that the server stops.
             _ = stopped.changed() => break,
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else {
@@ -148,16 +151,16 @@ pub(crate) async fn serve(door: Door, mut stopped: watch::Receiver<()>, drain: D
         }
     }
     drop(listener);
-    // What does not end in time is cut when the set is dropped.
+    // Connections that have not ended by then are closed when the set is dropped.
     let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-/// A descriptor that is given up when there is no other, to accept a connection and close it.
+/// A spare descriptor, closed when no other is left, so that a waiting connection can be accepted and closed.
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Closes the connection that waits, so that its client learns of it instead of waiting for ever.
+/// Closes the connection that waits to be accepted, so that its client gets an error instead of waiting forever.
 async fn turn_away(listener: &TcpListener, held: &mut Option<File>) {
     if held.take().is_some() {
         let _ = timeout(ACCEPT_AGAIN, listener.accept()).await;
@@ -167,7 +170,7 @@ async fn turn_away(listener: &TcpListener, held: &mut Option<File>) {
     *held = spare();
 }
 
-/// Answers the first request of a connection that there is no room for, whatever it is, and closes.
+/// Answers the first request on a connection that exceeds the limit with 503 and closes the connection.
 async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
@@ -175,13 +178,14 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
         SLOW_DOWN.len()
     );
     let mut sink = vec![0; 16 << 10];
-    // An answer before the request would be taken for a broken connection.
+    // Clients take a response that arrives before their request for a broken connection.
     if stream.read(&mut sink).await? == 0 {
         return Ok(());
     }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    // Closing before the request is read would make the kernel take the answer back.
+    // If the socket is closed with unread data, the kernel resets the connection and the client never sees the
+    // response.
     while let Ok(read) = timeout(LAST_BYTES, stream.read(&mut sink)).await {
         if read? == 0 {
             break;
@@ -190,26 +194,26 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn converse(stream: TcpStream, http: Http, membership: Membership, mut stopped: watch::Receiver<()>) {
-    // Without it a small answer on a kept connection waits 40 ms for an acknowledgement.
+async fn converse(stream: TcpStream, http: Http, membership: ConnectionSlot, mut stopped: watch::Receiver<()>) {
+    // Without TCP_NODELAY a small response on a kept connection waits 40 ms for a delayed acknowledgement.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let member = &membership.member;
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.max_buf_size(BUFFER_BYTES);
-    let conversation = Conversation { http, member: Arc::clone(member), used: AtomicBool::new(false) };
-    let stream = TokioIo::new(WatchedStream::new(stream, Arc::clone(member)));
+    let conversation = ServedConnection { http, member: Arc::clone(member), used: AtomicBool::new(false) };
+    let stream = TokioIo::new(TrackedStream::new(stream, Arc::clone(member)));
     let connection = builder.serve_connection(stream, conversation);
     tokio::pin!(connection);
     tokio::select! {
-        // An error is the client's, who has hung up.
+        // An error here means that the client has closed the connection.
         _ = connection.as_mut() => return,
-        verdict = member.told() => if verdict == Verdict::Cut { return },
+        verdict = member.told() => if verdict == CloseMode::Cut { return },
         _ = stopped.changed() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let cut = async { while member.told().await != Verdict::Cut {} };
+    let cut = async { while member.told().await != CloseMode::Cut {} };
     tokio::select! {
         _ = connection.as_mut() => {}
         () = cut => {}

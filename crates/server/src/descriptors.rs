@@ -1,11 +1,11 @@
-//! What the limit on file descriptors leaves for connections.
+//! Number of connections that the limit on file descriptors allows.
 
-/// Descriptors that are left for listeners, the runtime, refused connections and files of the program itself.
+/// Descriptors reserved for listeners, the runtime, refused connections and the program's own files.
 const KEPT_BACK: u64 = 96;
-/// Fewest connections, however low the limit is.
+/// Smallest number of connections, however low the descriptor limit is.
 const LEAST: u64 = 8;
 
-/// Connections that may be open at a time under a limit, where each needs `each` descriptors.
+/// Returns how many connections may be open at a time under a descriptor `limit`, if each needs `each` descriptors.
 pub(crate) fn connections(limit: Option<u64>, each: u64) -> usize {
     let most = limit.map_or(u64::MAX, |limit| limit.saturating_sub(KEPT_BACK) / each.max(1));
     usize::try_from(most.max(LEAST)).unwrap_or(usize::MAX)

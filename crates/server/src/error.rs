@@ -1,39 +1,39 @@
-//! What can go wrong while a server starts.
+//! Errors that occur while a server starts.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A server that cannot start.
+/// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The address is taken or not ours.
+    /// The address is in use or does not belong to this host.
     #[error("binding {address}: choose a free port with --listen, or port 0 for any")]
     Bind {
-        /// Address asked for.
+        /// Address to bind.
         address: std::net::SocketAddr,
-        /// The system's words.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
     /// The data directory cannot be used.
     #[error("{doing} {}", path.display())]
     Data {
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
-        /// Path.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The system's words.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
     /// The registry cannot be used.
     #[error(transparent)]
     Registry(#[from] dlio_storage::registry::Error),
-    /// A configuration that cannot be served.
+    /// The configuration is contradictory or out of range.
     #[error("{0}")]
     Config(String),
-    /// The operating system gives no random bytes.
+    /// The operating system provides no random bytes.
     #[error("reading /dev/urandom for a key pair")]
     Random(#[source] io::Error),
     /// The threads of the server cannot be started.
@@ -41,7 +41,7 @@ pub enum Error {
     Runtime(#[source] io::Error),
 }
 
-/// Which limit the threads ran into: themselves, or the descriptors that they wait with.
+/// Names the limit that was reached: threads, or the descriptors that threads wait on.
 fn allow_more(error: &io::Error) -> &'static str {
     match rustix::io::Errno::from_io_error(error) {
         Some(rustix::io::Errno::MFILE) => "allow more open files (ulimit -n)",

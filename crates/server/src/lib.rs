@@ -1,11 +1,12 @@
-//! The S3 server behind `dlio-rs serve`: [`Vault`]s of objects in memory or in a directory, served over S3 with
+//! The S3 server behind `dlio-rs serve`: it serves an [`ObjectStore`] in memory or in a directory over S3 with
 //! signature version 4.
 //!
-//! Invariant: an object appears under its key only when it is complete, and stays as it was for whoever reads it.
-//! Nothing below `--data` is reachable that is not an object of a bucket: keys never become paths unescaped.
+//! Invariant: an object appears under its key only when it is complete, and a reader keeps the version that it
+//! opened. Only objects of buckets are reachable below `--data`: keys become paths only through an encoding.
 //!
-//! Entity tags are S3's (the MD5 of an object or of its parts' MD5s) or, as [`EntityTags`] says, opaque ones that cost
-//! nothing and look like no digest. Checksums that a client sends (`Content-MD5`, `x-amz-checksum-*`, also as trailers) are verified.
+//! Entity tags are those of S3 (the MD5 of an object or of its parts' MD5s) or, with [`EntityTags::Opaque`], tags
+//! that cost nothing and do not look like a digest. Checksums sent by clients (`Content-MD5`, `x-amz-checksum-*`,
+//! also in trailers) are verified.
 //!
 //! ```
 //! # fn main() -> Result<(), dlio_server::Error> {
@@ -20,22 +21,23 @@
 
 mod clock;
 mod connection;
+mod connection_limiter;
 mod descriptors;
 mod error;
-mod gate;
-mod line;
-mod pace;
+mod fault_rule;
+mod latency;
+mod percent;
 mod protocol;
 mod serve;
 mod signature;
-mod trouble;
+mod store;
+mod token_bucket;
+mod tracking;
 mod users;
-mod vault;
-mod watched;
 
 pub use error::Error;
-pub use pace::Pace;
+pub use fault_rule::FaultRule;
+pub use latency::LatencyModel;
 pub use serve::{Running, ServeConfig, Server, Store, THREAD_NAME};
-pub use trouble::Trouble;
+pub use store::{EntityTags, ObjectStore};
 pub use users::{OWNER, User};
-pub use vault::{EntityTags, Vault};

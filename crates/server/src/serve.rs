@@ -1,6 +1,6 @@
-//! Starting, announcing and draining the server.
+//! Starts, announces and drains the server.
 //!
-//! The server has threads of its own, so that it neither disturbs nor depends on the runtime of whoever starts it.
+//! The server runs on its own threads, so that it neither disturbs the caller's runtime nor depends on it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -14,80 +14,81 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connection::{self, Door, Http, Slowness};
+use crate::connection::{self, FaultInjection, Http, ListeningEndpoint};
+use crate::connection_limiter::{ConnectionLimiter, Limits};
 use crate::descriptors;
-use crate::gate::{Gate, Limits};
-use crate::pace::Pacer;
-use crate::trouble::Troubles;
+use crate::fault_rule::FaultRules;
+use crate::latency::LatencyTimer;
+use crate::store::{Budget, EntityTags};
 use crate::users::{User, Users};
-use crate::vault::{Budget, EntityTags};
-use crate::{Error, Pace, Trouble, Vault, protocol};
+use crate::{Error, FaultRule, LatencyModel, ObjectStore, protocol};
 
-/// Where the objects live.
+/// Where objects are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// In memory, until the server ends.
     Memory,
-    /// In this directory; see [`Vault::directory`].
+    /// In a directory; see [`ObjectStore::directory`].
     Directory(PathBuf),
 }
 
-/// What to serve, and where.
+/// Configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Where the objects live.
+    /// Where objects are stored.
     pub store: Store,
     /// Whether an object is on stable storage before its write is acknowledged. Ignored in memory.
     pub durable: bool,
-    /// Entity tags of what is written.
+    /// Kind of entity tag given to new objects.
     pub tags: EntityTags,
-    /// Address of the first endpoint. Port 0 takes any free port; another port is counted up for further endpoints.
+    /// Address of the first endpoint. Port 0 takes any free port; further endpoints use the ports that follow a fixed
+    /// one.
     pub bind: SocketAddr,
     /// Number of ports to open, all in this process.
     pub endpoints: usize,
-    /// Whether each endpoint has a store of its own instead of all having the same.
+    /// Whether each endpoint has its own store instead of sharing one.
     pub separate: bool,
-    /// Rank of this process among the serving processes: part of the announcement's name and, with `separate`, of
-    /// the store's directory.
+    /// Rank of this process among the serving processes. It is part of the name of the announcement and, with
+    /// `separate`, of the store's directory.
     pub rank: u32,
     /// Number of serving processes.
     pub ranks: u32,
-    /// Key pair that clients must sign with. `None`: the pair that the registry holds, or else a new one, which is
-    /// left in the registry if there is one.
+    /// Key pair that clients sign with. `None`: the pair in the registry, or a new one, which is stored in the
+    /// registry if there is one.
     pub credentials: Option<KeyPair>,
-    /// Users beside the server's own, each with buckets of their own.
+    /// Users in addition to the server's own, each with their own buckets.
     pub users: Vec<User>,
-    /// Directory to announce the endpoints in.
+    /// Registry directory in which the endpoints are announced.
     pub registry: Option<PathBuf>,
-    /// Whether the endpoints may be announced beside those of other jobs that live.
+    /// Whether the endpoints may be announced next to those of other running jobs.
     pub add: bool,
-    /// Id of the job, the same on all of its ranks. `None`: a new one, of this process alone.
+    /// Job id, the same on all ranks. `None`: a new id for this process alone.
     pub job: Option<String>,
-    /// Hosts of all ranks, in rank order; empty where they are not known.
+    /// Hosts of all ranks, in rank order; empty if unknown.
     pub hosts: Vec<String>,
-    /// Host name or address that clients reach this host by. `None`: the address bound, or the host's name when
-    /// every address of the host is bound.
+    /// Host name or address under which clients reach this host. `None`: the bound address, or the host name if all
+    /// addresses of the host are bound.
     pub advertise: Option<String>,
-    /// Domains whose subdomains are buckets, beside `localhost`.
+    /// Domains whose subdomains are buckets, in addition to `localhost`.
     pub domains: Vec<String>,
-    /// Slowness on purpose.
-    pub pace: Pace,
-    /// Trouble that some requests have.
-    pub troubles: Vec<Trouble>,
-    /// Threads that serve. `None`: one per core, at most 8.
+    /// Artificial latency and bandwidth.
+    pub latency: LatencyModel,
+    /// Faults injected into some requests.
+    pub fault_rules: Vec<FaultRule>,
+    /// Number of serving threads. `None`: one per core, at most 8.
     pub threads: Option<usize>,
-    /// Bytes that objects in memory may take together, in this process. `None`: no limit.
+    /// Memory limit for the objects of this process, in bytes. `None`: unlimited.
     pub memory_limit: Option<u64>,
-    /// Connections open at a time. `None`: as many as the limit on file descriptors allows.
+    /// Most connections open at a time. `None`: as many as the descriptor limit allows.
     pub connections: Option<usize>,
-    /// How long half a request may stay without its other half before the connection is closed.
+    /// How long an incomplete request may stay without further bytes before its connection is closed.
     pub request_timeout: Duration,
-    /// How long requests in flight may take to end after the server was told to.
+    /// How long requests in flight may take to end once the server is told to stop.
     pub drain: Duration,
 }
 
 impl Default for ServeConfig {
-    /// One endpoint in memory on a free port of 127.0.0.1.
+    /// Returns a configuration with one in-memory endpoint on a free port of 127.0.0.1.
     fn default() -> Self {
         Self {
             store: Store::Memory,
@@ -106,8 +107,8 @@ impl Default for ServeConfig {
             hosts: Vec::new(),
             advertise: None,
             domains: Vec::new(),
-            pace: Pace::default(),
-            troubles: Vec::new(),
+            latency: LatencyModel::default(),
+            fault_rules: Vec::new(),
             threads: None,
             memory_limit: None,
             connections: None,
@@ -117,13 +118,13 @@ impl Default for ServeConfig {
     }
 }
 
-/// Starts servers.
+/// Entry point that starts servers.
 #[derive(Debug)]
 pub struct Server;
 
 impl Server {
-    /// Opens the store, binds the endpoints, serves, and announces them. Returns once clients can connect. Waits for
-    /// the file system, but for nobody else.
+    /// Opens the store, binds and announces the endpoints, and starts serving. Returns once clients can connect.
+    /// Blocks on the file system only.
     ///
     /// # Errors
     /// When the configuration contradicts itself, or the store, an address or the registry cannot be used.
@@ -132,35 +133,41 @@ impl Server {
             return Err(Error::Config("a server needs at least one endpoint: give --endpoints 1 or more".into()));
         }
         let mut notices = Vec::new();
-        let vaults = open_vaults(config, &mut notices)?;
+        let stores = open_stores(config, &mut notices)?;
         let job = job(config)?;
         let credentials = choose_credentials(config, &job, &mut notices)?;
         let users = Arc::new(Users::new(&credentials, &config.users)?);
         if let Some(unknown) =
-            config.troubles.iter().filter_map(|rule| rule.endpoint).find(|at| *at >= config.endpoints)
+            config.fault_rules.iter().filter_map(|rule| rule.endpoint).find(|at| *at >= config.endpoints)
         {
             let last = config.endpoints - 1;
             return Err(Error::Config(format!(
-                "trouble at endpoint {unknown}: the endpoints of a process are 0 to {last}"
+                "fault rule for endpoint {unknown}: the endpoints of a process are 0 to {last}"
             )));
         }
-        let unhindered = config.pace.is_unhindered();
-        let pacer =
-            if !unhindered || !config.troubles.is_empty() { Some(Arc::new(Pacer::start(config.pace)?)) } else { None };
-        let troubles = Arc::new(Troubles::new(config.troubles.clone(), config.endpoints));
+        let unhindered = config.latency.is_unhindered();
+        let timer = if !unhindered || !config.fault_rules.is_empty() {
+            Some(Arc::new(LatencyTimer::start(config.latency)?))
+        } else {
+            None
+        };
+        let fault_rules = Arc::new(FaultRules::new(config.fault_rules.clone(), config.endpoints));
         let threads = Threads::start(config.threads)?;
         let (stop, stopped) = watch::channel(());
-        let gate = Gate::new(limits(config));
-        threads.handle.spawn(Gate::watch(Arc::downgrade(&gate), gate.tick()));
+        let gate = ConnectionLimiter::new(limits(config));
+        threads.handle.spawn(ConnectionLimiter::watch(Arc::downgrade(&gate), gate.tick()));
         let (mut endpoints, mut acceptors) = (Vec::new(), Vec::new());
-        for (index, vault) in vaults.into_iter().enumerate() {
+        for (index, store) in stores.into_iter().enumerate() {
             let (listener, address) = listen(&threads.handle, nth_address(config.bind, index)?)?;
             endpoints.push(url(config, address));
-            let slowness =
-                pacer.clone().map(|pacer| Slowness { pacer, troubles: Arc::clone(&troubles), endpoint: index });
-            let sending = pacer.clone().filter(|_| !unhindered);
-            let http = Http::new(protocol::service(vault, &users, &config.domains, sending)?, slowness);
-            let door = Door { listener, http, gate: Arc::clone(&gate) };
+            let injection = timer.clone().map(|timer| FaultInjection {
+                timer,
+                fault_rules: Arc::clone(&fault_rules),
+                endpoint: index,
+            });
+            let sending = timer.clone().filter(|_| !unhindered);
+            let http = Http::new(protocol::service(store, &users, &config.domains, sending)?, injection);
+            let door = ListeningEndpoint { listener, http, gate: Arc::clone(&gate) };
             acceptors.push(threads.handle.spawn(connection::serve(door, stopped.clone(), config.drain)));
         }
         let mut running = Running {
@@ -181,7 +188,7 @@ impl Server {
     }
 }
 
-/// A server that serves. Dropping it ends it at once; [`Running::shutdown`] lets requests in flight end.
+/// A running server. Dropping it stops it immediately; [`Running::shutdown`] lets requests in flight end.
 #[derive(Debug)]
 pub struct Running {
     endpoints: Vec<String>,
@@ -190,44 +197,45 @@ pub struct Running {
     guards: Vec<registry::Guard>,
     acceptors: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
-    gate: Arc<Gate>,
+    gate: Arc<ConnectionLimiter>,
     drain: Duration,
-    /// Kept for as long as the server serves.
+    /// Dropping it stops the serving threads.
     _threads: Threads,
 }
 
 impl Running {
-    /// The endpoints' URLs, as clients reach them.
+    /// URLs under which clients reach the endpoints.
     #[must_use]
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 
-    /// The key pair that clients must sign with.
+    /// The key pair that clients sign with.
     #[must_use]
     pub fn credentials(&self) -> &KeyPair {
         &self.credentials
     }
 
-    /// What the user should know about this server, one sentence each.
+    /// Notices for the user about this server, one sentence each.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// What has happened since the last call that the user should know, one sentence each; the same is said again only
-    /// after ten seconds.
+    /// Returns warnings for the user about events since the last call, one sentence each. The same warning is
+    /// repeated after ten seconds at the earliest.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.gate.warnings()
     }
 
-    /// Takes the announcements away, stops accepting, lets requests in flight end within the drain time, and ends.
+    /// Removes the announcements, stops accepting connections, lets requests in flight end within the drain time, and
+    /// stops.
     pub async fn shutdown(mut self) {
         self.guards.clear();
-        // The acceptors live in `runtime`, which is still there; one that is gone needs no word.
+        // The acceptors run in the runtime, which still exists; one that has already ended needs no message.
         let _ = self.stop.send(());
-        // Each acceptor keeps to the drain time itself; the margin is for a runtime that is stuck.
+        // Each acceptor observes the drain time itself; the margin is for a stuck runtime.
         let all = futures::future::join_all(self.acceptors.drain(..));
         let _ = tokio::time::timeout(self.drain + Duration::from_secs(1), all).await;
     }
@@ -240,10 +248,10 @@ impl Running {
     }
 }
 
-/// Name of the threads that serve.
+/// Name of the serving threads.
 pub const THREAD_NAME: &str = "serve";
 
-/// The bounds on connections, with the limit on descriptors raised as far as it may be.
+/// Raises the descriptor limit as far as possible and returns the limits on connections.
 fn limits(config: &ServeConfig) -> Limits {
     let descriptors = raise_descriptor_limit();
     // An object in a directory is an open file while it is sent or received.
@@ -252,7 +260,7 @@ fn limits(config: &ServeConfig) -> Limits {
     Limits { connections, descriptors, request_timeout: config.request_timeout }
 }
 
-/// The job as announcements describe it.
+/// Returns the job as it is announced.
 fn job(config: &ServeConfig) -> Result<Job, Error> {
     Ok(Job {
         id: config.job.clone().map_or_else(registry::new_job_id, Ok)?,
@@ -264,11 +272,11 @@ fn job(config: &ServeConfig) -> Result<Job, Error> {
     })
 }
 
-/// The threads that serve.
+/// The serving threads.
 #[derive(Debug)]
 struct Threads {
     handle: Handle,
-    /// Taken when dropped.
+    /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
 }
 
@@ -276,7 +284,7 @@ impl Threads {
     fn start(count: Option<usize>) -> Result<Self, Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = count.unwrap_or(cores.min(8)).max(1);
-        // One more than its own: the first of those that wait for files.
+        // One thread more than the runtime's own: the first blocking thread for files.
         can_start(count + 1).map_err(Error::Runtime)?;
         let built = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(count)
@@ -289,14 +297,15 @@ impl Threads {
     }
 }
 
-/// Tries whether so many threads can be started: a runtime panics without its first one and says nothing of the others.
+/// Checks that this many threads can be started: a runtime panics without its first thread and hides failures of the
+/// others.
 fn can_start(count: usize) -> std::io::Result<()> {
     let (gate, wait) = std::sync::mpsc::channel::<()>();
     let wait = Arc::new(std::sync::Mutex::new(wait));
     let threads: Vec<_> = (0..count)
         .map(|_| {
             let wait = Arc::clone(&wait);
-            // The gate sends nothing: who waits for it goes when it is dropped.
+            // Nothing is ever sent: the threads end when the sender is dropped.
             let stay = move || drop(wait.lock().map(|wait| wait.recv()));
             std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(stay)
         })
@@ -317,7 +326,7 @@ impl Drop for Threads {
     }
 }
 
-fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Vault>, Error> {
+fn open_stores(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<ObjectStore>, Error> {
     let all_separate = config.separate || (config.store == Store::Memory && config.ranks > 1);
     if all_separate && (config.endpoints > 1 || config.ranks > 1) {
         let cause = if config.separate { "--separate" } else { "--memory with several ranks" };
@@ -328,11 +337,11 @@ fn open_vaults(config: &ServeConfig, notices: &mut Vec<String>) -> Result<Vec<Va
     }
     let budget = Budget::new(config.memory_limit);
     let open = |index: usize| match &config.store {
-        Store::Memory => Vault::memory_within(Arc::clone(&budget), config.tags),
+        Store::Memory => ObjectStore::memory_within(Arc::clone(&budget), config.tags),
         Store::Directory(path) if config.separate => {
-            Vault::directory(&path.join(registry::stem(config.rank, index)), config.durable, config.tags)
+            ObjectStore::directory(&path.join(registry::stem(config.rank, index)), config.durable, config.tags)
         }
-        Store::Directory(path) => Vault::directory(path, config.durable, config.tags),
+        Store::Directory(path) => ObjectStore::directory(path, config.durable, config.tags),
     };
     if config.separate {
         return (0..config.endpoints).map(open).collect();
@@ -372,7 +381,7 @@ fn nth_address(first: SocketAddr, index: usize) -> Result<SocketAddr, Error> {
     Ok(address)
 }
 
-/// Connections that may wait to be accepted: a job's ranks all connect in the same moment.
+/// Connections that may wait to be accepted: all ranks of a job connect at the same time.
 const BACKLOG: u32 = 4096;
 
 fn listen(runtime: &Handle, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -1,4 +1,4 @@
-//! The users that a server knows: its own, and others that are named in a file.
+//! The users of a server: its own, and others listed in a file.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use dlio_storage::registry::KeyPair;
 
 use crate::Error;
 
-/// Canonical id and display name of the user whose key pair the server is started with.
+/// Canonical id and display name of the server's own user.
 pub const OWNER: &str = "dlio-rs";
 
-/// Somebody beside the server's own user, with buckets of their own.
+/// A user in addition to the server's own, with their own buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Canonical id and display name.
@@ -20,11 +20,12 @@ pub struct User {
 }
 
 impl User {
-    /// Reads users from text in the form of the AWS CLI's `credentials` file: each section names a user and holds
-    /// `aws_access_key_id` and `aws_secret_access_key`.
+    /// Parses users from text in the format of the AWS CLI's `credentials` file: each section names a user and
+    /// contains `aws_access_key_id` and `aws_secret_access_key`.
     ///
     /// # Errors
-    /// When a line is neither a section, a key with a value nor a comment, or a section lacks one of the two keys.
+    /// When a line is neither a section, nor a key with a value, nor a comment, or when a section lacks one of the
+    /// two keys.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
         let mut users: Vec<Self> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -63,12 +64,12 @@ impl User {
 #[derive(Debug)]
 pub(crate) struct Users {
     by_access_key: HashMap<String, User>,
-    /// Whether all key pairs are the server's own user's.
+    /// Whether the server's own user is the only one.
     sole: bool,
 }
 
 impl Users {
-    /// The server's own user and others.
+    /// Creates the table from the server's own key pair and the other users.
     pub(crate) fn new(own: &KeyPair, others: &[User]) -> Result<Self, Error> {
         let own = User { id: OWNER.to_owned(), credentials: own.clone() };
         let mut by_access_key = HashMap::new();
@@ -82,17 +83,17 @@ impl Users {
         Ok(Self { sole: others.iter().all(|user| user.id == OWNER), by_access_key })
     }
 
-    /// The user with an access key.
+    /// Returns the user with an access key.
     pub(crate) fn by_access_key(&self, access_key: &str) -> Option<&User> {
         self.by_access_key.get(access_key)
     }
 
-    /// Whether a user has this canonical id.
+    /// Returns whether a user has this canonical id.
     pub(crate) fn knows(&self, id: &str) -> bool {
         self.by_access_key.values().any(|user| user.id == id)
     }
 
-    /// Whether nobody but the server's own user can sign requests.
+    /// Returns whether only the server's own user can sign requests.
     pub(crate) fn is_sole(&self) -> bool {
         self.sole
     }

@@ -1,4 +1,5 @@
-//! Our own client against our own server: the suite that every storage passes, over both kinds of vault.
+//! The conformance suite of all storages, run with this workspace's client against this server, for both kinds of
+//! store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 

@@ -1,4 +1,4 @@
-//! Entity tags through an SDK that we did not write: digests as S3 gives them, or opaque ones.
+//! Entity tags seen through an independent SDK: digests as S3 defines them, or opaque ones.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -11,13 +11,14 @@ use support::{BUCKET, World, code, in_directory, over_both, pattern};
 
 /// `printf hello | md5sum`
 const HELLO: &str = "\"5d41402abc4b2a76b9719d911017c592\"";
-/// The same in base64.
+/// `printf hello | md5sum`, in base64.
 const HELLO_BASE64: &str = "XUFAKrxLKna5cZ2REBfFkg==";
 const PART_BYTES: usize = 5 << 20;
-/// Of [`pattern`] bytes: `(for i in 0 1; do part $i | md5sum | xxd -r -p; done) | md5sum`.
+/// MD5 of the MD5s of two parts of [`pattern`] bytes: `(for i in 0 1; do part $i | md5sum | xxd -r -p; done) |
+/// md5sum`.
 const TWO_PARTS: &str = "\"5279ab22979aac10cbd96010fd505933-2\"";
 
-/// Uploads [`PART_BYTES`] of the pattern and one byte more; returns the tag of the whole.
+/// Uploads [`PART_BYTES`] of the pattern and one more byte in two parts; returns the tag of the object.
 async fn upload(world: &World, key: &str) -> String {
     let client = &world.client;
     let begun = client.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap();
@@ -41,7 +42,7 @@ async fn upload(world: &World, key: &str) -> String {
     complete.send().await.unwrap().e_tag.unwrap()
 }
 
-/// What HEAD, GET and a listing say of an object, which must be the same.
+/// Returns what HEAD, GET and a listing report for an object, which must be the same.
 async fn tag_of(world: &World, key: &str) -> String {
     let head = world.client.head_object().bucket(BUCKET).key(key).send().await.unwrap().e_tag.unwrap();
     let get = world.client.get_object().bucket(BUCKET).key(key).send().await.unwrap().e_tag.unwrap();
@@ -88,7 +89,7 @@ async fn a_checksum_goes_with_the_content_that_it_is_of() {
             let got = client.get_object().bucket(BUCKET).key(key).checksum_mode(ChecksumMode::Enabled).send().await;
             let got = got.unwrap();
             let (checksum, kind) = (got.checksum_crc32().map(str::to_owned), got.content_type().map(str::to_owned));
-            // The client verifies what it is told.
+            // The client verifies the tag.
             (got.body.collect().await.unwrap().to_vec(), checksum, kind)
         };
         for key in ["changed", "kept"] {

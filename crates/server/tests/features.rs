@@ -1,4 +1,4 @@
-//! What S3 does beside storing bytes, through an SDK that we did not write.
+//! Features of S3 beyond storing bytes, seen through an independent SDK.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -14,19 +14,19 @@ use support::{BUCKET, World, code, get, over_both, pattern};
 
 const PART_BYTES: usize = 5 << 20;
 
-/// Begins an upload; returns its id.
+/// Creates an upload and returns its id.
 async fn begin(world: &World, key: &str) -> String {
     world.client.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap().upload_id.unwrap()
 }
 
-/// Uploads a part; returns it as a completion lists it.
+/// Uploads a part and returns it as a completion lists it.
 async fn part(world: &World, key: &str, id: &str, (number, bytes): (i32, Vec<u8>)) -> CompletedPart {
     let body = ByteStream::from(bytes);
     let sent = world.client.upload_part().bucket(BUCKET).key(key).upload_id(id).part_number(number).body(body);
     CompletedPart::builder().part_number(number).e_tag(sent.send().await.unwrap().e_tag.unwrap()).build()
 }
 
-/// Completes an upload; returns the object's entity tag or the error's code.
+/// Completes an upload; returns the object's entity tag or the code of the error.
 async fn complete(world: &World, key: &str, id: &str, parts: Vec<CompletedPart>) -> Result<String, String> {
     let list = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
     let sent = world.client.complete_multipart_upload().bucket(BUCKET).key(key).upload_id(id).multipart_upload(list);
@@ -161,7 +161,7 @@ async fn tags_are_kept_changed_and_removed() {
     over_both(async |world| {
         world.put("k", "x").await;
         let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
-        // More than fits into an extended attribute.
+        // Longer than an extended attribute can be.
         let many: Vec<Tag> =
             (0..10).map(|index| tag(&format!("{index}{}", "k".repeat(126)), &"v".repeat(256))).collect();
         for set in [vec![tag("a", "ü")], many, vec![tag("b", "")]] {
@@ -266,7 +266,8 @@ async fn keys_that_xml_cannot_hold_are_removed_without_an_error() {
         }
         let objects = keys.map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
         let delete = Delete::builder().set_objects(Some(objects.to_vec())).build().unwrap();
-        // The SDK cannot read the answer where XML cannot hold a key; the server's answer is a success all the same.
+        // The SDK cannot parse a response if XML cannot represent a key; the server's response is nevertheless a
+        // success.
         match world.client.delete_objects().bucket(BUCKET).delete(delete).send().await {
             Ok(done) => assert_eq!((done.deleted().len(), done.errors().len()), (4, 0)),
             Err(error) => assert_eq!(error.raw_response().unwrap().status().as_u16(), 200),

@@ -1,5 +1,5 @@
-//! Requests as foreign clients send them, recorded: those of version 2 word for word, as their signature does not age;
-//! the others with a signature that curl makes of the same headers and body.
+//! Recorded requests of other clients: those with signature version 2 are verbatim, because their signature does not
+//! expire; the others are signed by curl over the same headers and body.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -13,7 +13,7 @@ use dlio_server::ServeConfig;
 use dlio_storage::registry::KeyPair;
 use support::{BUCKET, World, over_both};
 
-/// Sends text and returns everything that is answered.
+/// Sends bytes and returns the whole response.
 fn exchange(world: &World, request: &str) -> String {
     let mut stream = TcpStream::connect(world.running.endpoints()[0].strip_prefix("http://").unwrap()).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -37,7 +37,7 @@ fn put(world: &World, key: &str, headers: &[&str], body: &str) -> String {
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
-/// `aws-sdk-js` 3.1174: a stream of five bytes, its checksum behind it.
+/// `aws-sdk-js` 3.1174: a stream of five bytes, followed by its checksum.
 const JAVASCRIPT: [&str; 5] = [
     "x-amz-sdk-checksum-algorithm: CRC32",
     "x-amz-decoded-content-length: 5",

@@ -1,4 +1,4 @@
-//! What a server does when clients want more than there is: connections, memory, patience.
+//! Limits of a server: connections, memory, and time for a request.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -16,19 +16,19 @@ const MIB: usize = 1 << 20;
 
 fn connect(world: &World) -> TcpStream {
     let stream = TcpStream::connect(world.running.endpoints()[0].strip_prefix("http://").unwrap()).unwrap();
-    // Only a server that does not keep its word lets this pass.
+    // Reached only if the server keeps the connection longer than it should.
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
 }
 
-/// Reads until the server closes.
+/// Reads until the server closes the connection.
 fn rest(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The S3 error code and the status of a request that must fail.
+/// Returns the S3 error code and the status of a request that must fail.
 async fn refused(world: &World, key: &str, bytes: Vec<u8>) -> (String, u16) {
     let put = world.client.put_object().bucket(BUCKET).key(key).body(ByteStream::from(bytes)).send().await;
     let error = put.unwrap_err();
@@ -111,7 +111,7 @@ async fn writers_at_once_do_not_exceed_the_memory_together() {
     let done = futures::future::join_all(puts).await;
     let codes: Vec<String> = done.iter().filter_map(|put| put.as_ref().err()).map(support::code).collect();
     assert!(codes.iter().all(|code| code == "InsufficientStorage"), "{codes:?}");
-    // Writes in flight have their memory too, so that fewer than fit in the end may have succeeded.
+    // Writes in flight reserve memory too, so fewer than would finally fit may have succeeded.
     let stored = world.keys().await.len();
     assert_eq!(stored, 12 - codes.len());
     assert!((1..=4).contains(&stored), "{stored}");
@@ -120,7 +120,7 @@ async fn writers_at_once_do_not_exceed_the_memory_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_limit_connections_are_refused_until_others_are_idle() {
     let world = World::start(&ServeConfig { connections: Some(8), ..ServeConfig::default() });
-    // Requests that have not ended: their body is announced and does not come.
+    // Requests that do not end: their body is announced but never sent.
     let head = format!("PUT /{BUCKET}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n");
     let half = "GET /";
     let mut kept: Vec<TcpStream> = (0..8).map(|_| connect(&world)).collect();
@@ -160,6 +160,6 @@ async fn half_requests_are_closed_and_whole_ones_are_not() {
     assert_eq!(rest(body), "");
     assert!(world.running.warnings()[0].contains("closed: half a request"));
     assert_eq!(world.get("half").await, None);
-    // The SDK's kept connection was idle for longer than that.
+    // The SDK's kept connection has been idle for longer than that.
     assert_eq!(world.get("k").await.unwrap(), b"kept");
 }

@@ -1,4 +1,4 @@
-//! Listings and uploads in parts, through an SDK that we did not write, over both kinds of vault.
+//! Listings and multipart uploads through an independent SDK, over both kinds of store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -24,7 +24,7 @@ async fn page(
     (keys, prefixes, page.next_continuation_token)
 }
 
-/// All pages of two entries each, keys and prefixes in the order in which they came.
+/// Returns all pages of two entries each, keys and prefixes in the order in which they were listed.
 async fn all(world: &World, prefix: &str, delimiter: Option<&str>) -> Vec<String> {
     let (mut found, mut token) = (Vec::new(), None);
     loop {
@@ -97,7 +97,7 @@ async fn a_listing_starts_after_a_key_or_a_marker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_longer_than_a_file_name_are_listed_in_order() {
     over_both(async |world| {
-        // Long components that share their beginning, one of them as folder, object, and part of a name.
+        // Long components with a common beginning, one of them as a folder, as an object, and as part of a name.
         let stem = "n".repeat(239);
         let mut keys = vec![
             stem.clone(),
@@ -121,7 +121,7 @@ async fn names_longer_than_a_file_name_are_listed_in_order() {
     .await;
 }
 
-/// Starts an upload and sends parts of these sizes; returns its id and the list that completes it.
+/// Creates an upload and sends parts of these sizes; returns its id and the list that completes it.
 async fn upload(world: &World, key: &str, parts: &[&[u8]]) -> (String, Vec<CompletedPart>) {
     let begun = world.client.create_multipart_upload().bucket(BUCKET).key(key).content_type("a/b").send().await;
     let id = begun.unwrap().upload_id.unwrap();

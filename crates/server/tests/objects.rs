@@ -1,4 +1,4 @@
-//! Operations on buckets and objects, through an SDK that we did not write, over both kinds of vault.
+//! Operations on buckets and objects through an independent SDK, over both kinds of store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 

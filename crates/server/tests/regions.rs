@@ -1,4 +1,4 @@
-//! Requests signed for regions of every name, through an SDK that we did not write.
+//! Requests signed for regions of every name, through an independent SDK.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 

@@ -1,4 +1,4 @@
-//! The server as a process sees it: who is let in, who shares what, what a restart and an interruption leave.
+//! The server as a process: access, shared directories, and what a restart and an interruption leave.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use dlio_server::{Pace, Running, ServeConfig, Server};
+use dlio_server::{LatencyModel, Running, ServeConfig, Server};
 use dlio_storage::registry::{self, KeyPair};
 use support::{BUCKET, World, client, files, get, in_directory, pattern};
 
@@ -30,7 +30,7 @@ async fn only_the_right_key_pair_is_let_in() {
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("AccessDenied"), "{answer}");
 }
 
-/// Sends a request as it is and reads the answer until the server closes.
+/// Sends a raw request and reads the response until the server closes the connection.
 fn raw(endpoint: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -85,7 +85,7 @@ async fn servers_on_one_directory_see_the_same_objects() {
     assert_eq!(head(&one).await, head(&two).await, "both tell the same tag and time");
     two.client.delete_object().bucket(BUCKET).key("train/x").send().await.unwrap();
     assert_eq!(one.get("train/x").await, None);
-    // An upload that begins at one server ends at another.
+    // An upload that is created at one server is completed at another.
     let begun = one.client.create_multipart_upload().bucket(BUCKET).key("m").send().await.unwrap();
     let id = begun.upload_id().unwrap();
     let part = two.client.upload_part().bucket(BUCKET).key("m").upload_id(id).part_number(1);
@@ -101,7 +101,7 @@ async fn a_restart_keeps_the_objects_and_removes_what_was_left_behind() {
     world.put("train/x", "kept").await;
     let tag = world.put("train/y", pattern(2_000_000)).await;
     world.running.shutdown().await;
-    // As a killed server leaves it.
+    // Files as a killed server leaves them.
     let left = dir.path().join(".dlio-rs/drafts/dead");
     std::fs::create_dir_all(&left).unwrap();
     std::fs::write(left.join("0"), "half an object").unwrap();
@@ -159,8 +159,8 @@ async fn servers_announce_themselves_and_take_their_announcements_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_lets_a_request_in_flight_end_and_accepts_no_other() {
-    let pace = Pace { first_byte: Duration::ZERO, bytes_per_second: NonZeroU64::new(20_000_000) };
-    let world = World::with_bucket(&ServeConfig { pace, ..ServeConfig::default() }).await;
+    let pace = LatencyModel { first_byte: Duration::ZERO, bytes_per_second: NonZeroU64::new(20_000_000) };
+    let world = World::with_bucket(&ServeConfig { latency: pace, ..ServeConfig::default() }).await;
     let bytes = pattern(4_000_000);
     world.put("k", bytes.clone()).await;
     let endpoint = world.running.endpoints()[0].clone();
@@ -172,8 +172,8 @@ async fn a_shutdown_lets_a_request_in_flight_end_and_accepts_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_is_at_least_as_slow_as_asked() {
-    let pace = Pace { first_byte: Duration::from_millis(60), bytes_per_second: NonZeroU64::new(10_000_000) };
-    let world = World::with_bucket(&ServeConfig { pace, ..ServeConfig::default() }).await;
+    let pace = LatencyModel { first_byte: Duration::from_millis(60), bytes_per_second: NonZeroU64::new(10_000_000) };
+    let world = World::with_bucket(&ServeConfig { latency: pace, ..ServeConfig::default() }).await;
     world.put("k", pattern(1_000_000)).await;
     #[expect(clippy::disallowed_methods, reason = "the wall time of a request is what is tested")]
     let begin = Instant::now();
@@ -183,8 +183,8 @@ async fn a_slow_server_is_at_least_as_slow_as_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_an_endpoint_share_its_narrow_line_in_both_directions() {
-    let troubles = vec!["bytes=1000000,endpoint=1".parse().unwrap()];
-    let world = World::with_bucket(&ServeConfig { endpoints: 2, troubles, ..ServeConfig::default() }).await;
+    let fault_rules = vec!["bytes=1000000,endpoint=1".parse().unwrap()];
+    let world = World::with_bucket(&ServeConfig { endpoints: 2, fault_rules, ..ServeConfig::default() }).await;
     let narrow = client(&world.running.endpoints()[1], world.running.credentials());
     let bytes = pattern(100_000);
     #[expect(clippy::disallowed_methods, reason = "the wall time of requests is what is tested")]

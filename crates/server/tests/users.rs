@@ -1,4 +1,4 @@
-//! Several users: who may do what, through an SDK that we did not write.
+//! Access control with several users, through an independent SDK.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -12,7 +12,7 @@ use dlio_server::{ServeConfig, User};
 use dlio_storage::registry::KeyPair;
 use support::{BUCKET, World, client, code, get, in_directory};
 
-/// A server on which `ann` has a key pair beside its own user.
+/// A server on which `ann` has a key pair in addition to the server's own user.
 async fn with_ann(config: ServeConfig) -> (World, Client) {
     let pair = KeyPair { access_key: "ANN".into(), secret_key: "ann's".into() };
     let user = User { id: "ann".into(), credentials: pair.clone() };
@@ -21,7 +21,7 @@ async fn with_ann(config: ServeConfig) -> (World, Client) {
     (world, ann)
 }
 
-/// A client that does not sign.
+/// A client that does not sign requests.
 fn anonymous(world: &World) -> Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -121,7 +121,7 @@ async fn owners_and_lists_outlive_a_server_on_a_directory() {
     put(&ann, "anns", "k").await.unwrap();
     world.running.shutdown().await;
     let world = World::start(&in_directory(dir.path()));
-    // A server with one user is that user's.
+    // On a server with one user, everything belongs to that user.
     world.client.get_object().bucket("anns").key("k").send().await.unwrap();
     let owner = world.client.get_bucket_acl().bucket("anns").send().await.unwrap();
     assert_eq!(owner.owner().unwrap().id(), Some("ann"));

@@ -1,4 +1,4 @@
-//! Runs the conformance suite against a third-party server.
+//! Runs the conformance suite against an independent server.
 //!
 //! `cargo run --release -p dlio-storage --example s3_conformance -- http://host:port bucket access-key secret-key [sdk]`
 #![allow(clippy::print_stdout, reason = "it says that it is done")]

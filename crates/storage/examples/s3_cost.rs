@@ -1,7 +1,8 @@
-//! CPU time per request of the two S3 clients, with a trivial server in the same process.
+//! Measures the CPU time per request of both S3 clients, against a trivial server in the same process.
 //!
-//! `cargo run --release -p dlio-storage --example s3_cost`. The client runs on a thread of its own; the kernel's account
-//! of that thread (`/proc/thread-self/schedstat`) is what counts, so the server's cost and other load do not.
+//! `cargo run --release -p dlio-storage --example s3_cost`. The client runs on its own thread, and the kernel's
+//! accounting of that thread (`/proc/thread-self/schedstat`) is used, so the server's cost and other load do not
+//! count.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement that prints; it stops when it cannot run")]
 
 #[path = "../tests/stub/mod.rs"]
@@ -17,7 +18,7 @@ use stub::{Stub, Ticks, ok, status};
 
 const IN_FLIGHT: usize = 8;
 
-/// A source that costs nothing.
+/// A source whose frames cost nothing.
 struct Anything(u64);
 
 impl ChunkSource for Anything {
@@ -36,7 +37,7 @@ enum Op {
     Put(u64),
 }
 
-/// Nanoseconds of CPU that this thread has used.
+/// Returns the CPU time of this thread in nanoseconds.
 fn cpu_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0)
@@ -66,7 +67,7 @@ async fn many(storage: &dyn Storage, op: Op, count: u32) {
     while running.next().await.is_some() {}
 }
 
-/// Microseconds of CPU per request.
+/// Returns the CPU time per request in microseconds.
 fn measure(make: impl FnOnce() -> Box<dyn Storage> + Send + 'static, op: Op, count: u32) -> f64 {
     let thread = std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 0.0 };

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Returns random bytes for keys, upload ids and names of temporary files, which must be unpredictable or unique across processes. The plan
-/// of a run never depends on them.
+/// Returns random bytes for keys, upload ids and names of temporary files, which must not be guessed or must not
+/// collide between processes. No run plan depends on them.
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -16,7 +16,7 @@ pub fn random_hex<const N: usize>() -> io::Result<String> {
     Ok(hex(&random::<N>()?))
 }
 
-/// Formats bytes as lower-case hexadecimal digits, two per byte.
+/// Returns lower-case hexadecimal digits, two per byte.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

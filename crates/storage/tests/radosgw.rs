@@ -1,4 +1,4 @@
-//! Both S3 clients against Debian's radosgw: a server that we did not write.
+//! Both S3 clients against Debian's radosgw, a server that is independent of this project.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader};
@@ -14,10 +14,10 @@ use dlio_storage::s3::{Credentials, Preflight, S3, S3Config};
 use dlio_storage::{ByteRange, Error, ErrorKind, Storage};
 
 const BUCKET: &str = "interoperability";
-/// The smallest part that S3 takes.
+/// Smallest part that S3 accepts.
 const PART: u64 = 5 << 20;
 
-/// A server that ends with this value, and with this process however that ends.
+/// A server that ends when this value is dropped or this process ends.
 struct Radosgw {
     script: Child,
     folder: tempfile::TempDir,
@@ -41,7 +41,7 @@ impl Radosgw {
         Self { script, folder, endpoint }
     }
 
-    /// The name of a key, and the key.
+    /// The access key id and the secret key.
     fn keys(&self) -> (String, String) {
         let keys = std::fs::read_to_string(self.folder.path().join("keys")).unwrap();
         let (access, secret) = keys.trim_end().split_once(' ').unwrap();
@@ -78,7 +78,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Writes an object of several parts, the last of them short, with one client and reads it with the other.
+/// Writes an object of several parts, the last of them shorter, with one client and reads it with the other.
 async fn parts_join_to_the_object(writer: &dyn Storage, reader: &dyn Storage) {
     let key = "parts/größe 10%.npz";
     let pattern = Pattern::new(2 * PART + 4097, 7);
@@ -97,7 +97,7 @@ async fn parts_join_to_the_object(writer: &dyn Storage, reader: &dyn Storage) {
 fn is_denied<T>(result: Result<T, Error>, endpoint: &str, what: &str) {
     let Err(error) = result else { panic!("{what} should be refused") };
     assert_eq!(error.kind, ErrorKind::Denied, "{what}: {error}");
-    // A look that is refused without a reason is followed by one that tells it.
+    // A HEAD that is refused without a reason is followed by a request that returns it.
     assert!((1..=2).contains(&error.attempts.len()), "{what}: asking again does not help: {error}");
     let text = error.to_string();
     for told in ["403", endpoint, "AWS_"] {
@@ -105,7 +105,7 @@ fn is_denied<T>(result: Result<T, Error>, endpoint: &str, what: &str) {
     }
 }
 
-/// A wrong key, an unknown key and no key at all.
+/// Requests with a wrong key, an unknown key and no key.
 async fn strangers_are_refused(server: &Radosgw) {
     let (access, _) = server.keys();
     let wrong = [Some(Credentials::new(access, "wrong")), Some(Credentials::new("NOBODY", "dlio-rados-secret")), None];
@@ -123,7 +123,7 @@ async fn strangers_are_refused(server: &Radosgw) {
     }
 }
 
-/// Uploads that were begun, neither completed nor aborted: they would cost their owner money for ever.
+/// Uploads that are neither completed nor aborted would occupy paid storage forever.
 async fn unfinished_uploads(server: &Radosgw) -> usize {
     let (access, secret) = server.keys();
     let config = aws_sdk_s3::Config::builder()
@@ -137,7 +137,7 @@ async fn unfinished_uploads(server: &Radosgw) -> usize {
     answer.uploads().len()
 }
 
-// One function, because starting the server costs seconds.
+// A single test function, because starting the server takes seconds.
 #[test]
 fn radosgw_keeps_what_the_storage_trait_promises_to_both_clients() {
     let server = Radosgw::start();

@@ -1,4 +1,4 @@
-//! Sources of credentials that need a request, against stand-ins of the services on this machine.
+//! Credential sources that send requests, tested against local stand-ins for the services.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use dlio_storage::Error;
 use dlio_storage::s3::Temporary;
 use dlio_storage::s3::chain::{self, ChainOptions, Profiles, Provider, Tried};
 
-/// A request that a stand-in got.
+/// A request that a stand-in received.
 #[derive(Debug, Clone, Default)]
 struct Asked {
     /// Method and path.
@@ -22,7 +22,7 @@ struct Asked {
     body: String,
 }
 
-/// A service that answers what a function says.
+/// A service whose responses are computed by a function.
 struct StandIn {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -78,7 +78,7 @@ struct Place {
 }
 
 impl Place {
-    /// With a configuration file, and no instance metadata.
+    /// Adds a configuration file and disables the instance metadata.
     fn new(config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir_all(home.path().join(".aws/sso/cache")).unwrap();
@@ -158,7 +158,7 @@ fn a_role_is_taken_with_the_keys_of_its_source_profile() {
     );
     let signed = &asked.headers["authorization"];
     assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=BASE/") && signed.contains("/eu-west-1/sts/"), "{signed}");
-    // The same source is asked again for new ones, also on another rank.
+    // The same source is asked again for new credentials, also on another rank.
     let sent: Provider = serde_json::from_str(&serde_json::to_string(&provider).unwrap()).unwrap();
     expect(&run(sent.fetch()).unwrap(), "STS", Some("a+b"));
     assert_eq!(service.asked().len(), 2);
@@ -199,7 +199,7 @@ fn a_role_is_taken_with_the_token_of_an_identity_provider() {
     assert!(place.fails().contains("reading the web identity token /"));
 }
 
-/// A place whose role is taken at a host that only a proxy knows.
+/// An environment whose role is assumed at a host that only a proxy can resolve.
 fn behind_a_proxy(proxy: &str) -> Place {
     let place = Place::new("");
     fs::write(place.path("token"), "T").unwrap();
@@ -258,7 +258,7 @@ fn a_proxy_that_does_not_help_is_named() {
 const CORP: &str = "[profile lab]\nsso_session = corp\nsso_account_id = 123\nsso_role_name = reader\n[sso-session corp]\n\
                     sso_region = eu-west-1\nsso_start_url = https://corp.example/start\n";
 
-/// What `aws sso login` leaves for the session `corp`: the name is the SHA-1 of `corp`.
+/// The cache file that `aws sso login` writes for the session `corp`: its name is the SHA-1 of `corp`.
 fn login(place: &Place, ends: &str, more: &str) -> std::path::PathBuf {
     let path = place.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json");
     fs::write(&path, format!("{{\"accessToken\": \"T1\", \"expiresAt\": \"{ends}\"{more}}}")).unwrap();
@@ -324,7 +324,7 @@ fn a_token_of_sso_is_renewed_and_kept_for_other_programs() {
     );
 }
 
-/// Answers to every path but `/nothing` and those without a token where they ask for one.
+/// Answers all paths except `/nothing`, and refuses requests without a required token.
 fn container() -> StandIn {
     let keys = |id: &str| {
         format!(
@@ -372,7 +372,7 @@ fn a_containers_token_goes_to_no_other_machine_in_the_clear() {
     }
 }
 
-/// The metadata service; it refuses version 2 where `old`, and wants its token otherwise.
+/// A metadata service; it refuses version 2 if `old` is set, and requires its token otherwise.
 fn instance(old: bool) -> StandIn {
     StandIn::new(move |asked| {
         let token = asked.headers.get("x-aws-ec2-metadata-token").map(String::as_str);

@@ -1,4 +1,4 @@
-//! What the S3 client does when a server misbehaves, told by a server whose every answer is scripted.
+//! The behaviour of the S3 client with a misbehaving server, tested with a server whose responses are scripted.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod stub;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dlio_event::{ConnectionId, OpKind, Outcome};
+use dlio_event::{ConnectionId, OpKind, Outcome, Secret};
 use dlio_storage::s3::{
     Addressing, CredentialSource, Credentials, EndpointNotice, LoadBalance, Preflight, Renewal, RetryPolicy, S3,
-    S3Config, Secret, Temporary,
+    S3Config, Temporary,
 };
 use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
@@ -137,7 +137,7 @@ fn a_server_that_ignores_ranges_is_refused() {
     assert!(error.to_string().contains("must honour byte ranges"), "{error}");
 }
 
-/// Serves `Pattern::bytes(1000)` but breaks off after 300 bytes of every whole answer.
+/// Serves `Pattern::bytes(1000)`, but breaks off every response to a whole GET after 300 bytes.
 fn breaking(request: &Request) -> Reply {
     let whole = Pattern::bytes(1000);
     let head = |first: usize| {
@@ -405,7 +405,7 @@ fn a_lost_answer_to_the_completion_is_no_failure_when_the_object_is_there() {
         "HEAD" => Reply::Answer(200, vec![("content-length", (12 * MIB).to_string())], vec![]),
         _ => multipart(request),
     });
-    // The first answer says at once that the upload is gone: nothing was completed by us, so it is an error.
+    // The first response says that the upload does not exist: this client completed nothing, so it is an error.
     run(client(in_parts(&server)).write("a", &mut Pattern::new(12 * MIB))).unwrap_err();
 
     let server = Stub::start(|request| match request.method.as_str() {
@@ -619,7 +619,7 @@ fn every_attempt_knows_its_connection_and_the_moments_in_between() {
     assert_eq!(later.attempts[0].connection, ConnectionId(1), "a new runtime opens a connection of its own");
 }
 
-/// A client whose endpoints fail over, with the notices that it gives.
+/// Creates a client with failover, and returns the notices that it gives.
 fn telling(config: S3Config) -> (S3, Arc<Mutex<Vec<EndpointNotice>>>) {
     let (s3, told) = (client(config), Arc::new(Mutex::new(Vec::new())));
     let notices = Arc::clone(&told);
@@ -627,7 +627,7 @@ fn telling(config: S3Config) -> (S3, Arc<Mutex<Vec<EndpointNotice>>>) {
     (s3, told)
 }
 
-/// An address that is taken, and where nobody listens.
+/// Returns an address on which nothing listens.
 fn nobody() -> (String, tokio::net::TcpSocket) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -651,10 +651,13 @@ fn an_outage_is_ridden_out_and_told() {
         let attempts = first.unwrap().1.attempts.len() + second.unwrap().1.attempts.len();
         assert!(attempts > 2 && server.seen().len() == 2, "{attempts} attempts");
     });
-    let outages = s3.troubles().outages;
+    let outages = s3.problems().outages;
     assert_eq!((outages.len(), &*outages[0].endpoint, outages[0].affected), (1, &*address, 2));
     let told = told.lock().unwrap();
-    assert!(matches!(&told[..], [EndpointNotice::Down { .. }, EndpointNotice::Back { affected: 2, .. }]), "{told:?}");
+    assert!(
+        matches!(&told[..], [EndpointNotice::Down { .. }, EndpointNotice::Recovered { affected: 2, .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -683,7 +686,7 @@ fn a_dead_endpoint_costs_one_request_where_others_stand_in() {
         }
         assert_eq!(failed, 1, "only the first request found it out");
     });
-    assert_eq!(s3.troubles().elsewhere, 20);
+    assert_eq!(s3.problems().elsewhere, 20);
 }
 
 #[test]
@@ -712,7 +715,7 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     assert!(receipt.attempts[1].start - receipt.attempts[0].end >= 1_000_000_000);
 }
 
-/// Credentials number `number`, which end at once.
+/// Returns credentials number `number`, which expire immediately.
 fn temporary(number: u64) -> Temporary {
     let token = Some(Secret::new(format!("token-{number}")));
     let credentials = Credentials { session_token: token, ..Credentials::new("AKID", "secret") };

@@ -1,4 +1,4 @@
-//! How both clients get to an endpoint: TLS, proxies, the place of the bucket, and what they say of a wrong address.
+//! How both clients reach an endpoint: TLS, proxies, the place of the bucket, and the messages for a wrong address.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod stub;
@@ -36,7 +36,7 @@ fn both(config: &S3Config) -> [Box<dyn Storage>; 2] {
     [Box::new(own), Box::new(SdkS3::new(config.clone(), time()).unwrap())]
 }
 
-/// Reads an object with both clients; all of them must get it.
+/// Reads an object with both clients, which must succeed.
 fn both_read(config: &S3Config) {
     for client in both(config) {
         let (bytes, _) = run(read(&*client, "a", ByteRange::ALL)).unwrap();
@@ -44,12 +44,12 @@ fn both_read(config: &S3Config) {
     }
 }
 
-/// What both clients say when they cannot read.
+/// Returns the messages of both clients when they cannot read.
 fn both_fail(config: &S3Config) -> [Error; 2] {
     both(config).map(|client| run(read(&*client, "a", ByteRange::ALL)).unwrap_err())
 }
 
-/// Runs a server on a thread of its own.
+/// Runs a server on its own thread.
 fn background<F>(accept: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
@@ -76,7 +76,7 @@ struct Identity {
     key: KeyPair,
 }
 
-/// A certificate for these names that signed itself.
+/// Creates a self-signed certificate for these names.
 fn self_signed(names: &[&str], change: impl Fn(&mut CertificateParams)) -> Identity {
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     change(&mut params);
@@ -88,7 +88,7 @@ fn authority(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
-/// TLS in front of a plain server.
+/// Puts TLS in front of a plain server.
 fn tls(identity: &Identity, behind: SocketAddr) -> SocketAddr {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -106,7 +106,7 @@ fn tls(identity: &Identity, behind: SocketAddr) -> SocketAddr {
     })
 }
 
-/// A PEM file with this certificate.
+/// Writes a PEM file with this certificate.
 fn bundle(folder: &tempfile::TempDir, certificate: &Certificate) -> PathBuf {
     let path = folder.path().join("bundle.pem");
     std::fs::write(&path, format!("# ours\n{}", certificate.pem())).unwrap();
@@ -122,7 +122,7 @@ fn trusting(address: SocketAddr, certificate: &Certificate) -> (S3Config, tempfi
 #[test]
 fn a_certificate_that_is_its_own_authority_is_accepted_where_the_bundle_holds_it() {
     let server = Stub::start(|_| ok("hello"));
-    // The last one has its host as the common name only, as `openssl req -x509 -subj /CN=HOST` makes it.
+    // The last one has its host only as the common name, as `openssl req -x509 -subj /CN=HOST` creates it.
     let bare = |params: &mut CertificateParams| {
         authority(params);
         params.subject_alt_names.clear();
@@ -213,7 +213,7 @@ fn a_bundle_is_nothing_to_plain_http_and_one_that_cannot_be_read_is_named() {
 fn plain_http_at_a_tls_port_is_named_at_once() {
     let server = Stub::start(|_| ok("hello"));
     let address = tls(&self_signed(&["127.0.0.1"], authority), server.address);
-    // Servers differ in what they answer to plain HTTP.
+    // Servers differ in their response to plain HTTP.
     let polite = background(|mut socket| async move {
         let mut first = [0; 1];
         let Ok(1) = socket.peek(&mut first).await else { return };
@@ -239,7 +239,7 @@ fn plain_http_at_a_tls_port_is_named_at_once() {
 #[test]
 fn tls_at_a_plain_port_is_named_at_once() {
     let server = Stub::start(|_| ok("hello"));
-    // One closes the connection at the sight of TLS, another waits for the end of a line that never comes.
+    // One server closes the connection when it receives TLS, another waits for the end of a line.
     let mute = background(|mut socket| async move {
         let mut first = [0; 1];
         let Ok(1) = socket.peek(&mut first).await else { return };
@@ -270,7 +270,7 @@ fn tls_at_a_plain_port_is_named_at_once() {
     }
 }
 
-/// A proxy that opens tunnels to one server, whoever is asked for, and remembers the heads of requests.
+/// A proxy that opens tunnels to one server for every host, and records the heads of requests.
 fn tunnels(to: SocketAddr, refuse: Option<&'static str>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let log = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&log);
@@ -330,7 +330,7 @@ fn a_proxy_may_be_spoken_to_through_tls() {
     assert_eq!(heads.lock().unwrap().len(), 2);
 }
 
-/// Takes a role at an https service through a proxy.
+/// Assumes a role at an https service through a proxy.
 fn take_role(proxy: &str, ca_bundle: PathBuf) -> Result<String, Error> {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
@@ -454,7 +454,7 @@ fn both_clients_name_the_bucket_in_the_same_place() {
     }
 }
 
-/// Whether a signature holds, by the SDK's own signer.
+/// Returns whether a signature is valid according to the SDK's signer.
 fn is_signed_for(request: &stub::Request, path: &str) -> bool {
     use aws_sigv4::http_request::{
         PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -578,7 +578,7 @@ fn an_examination_finds_the_wrong_scheme_and_the_untrusted_certificate_too() {
 
 #[test]
 fn a_completion_that_was_lost_is_known_by_the_tag_of_its_parts() {
-    // MD5 of five MiB of the pattern is not needed: the stub says what the tags of parts are.
+    // The MD5 of the pattern is not needed, because the stub defines the tags of parts.
     const PART: &str = "\"0cc175b9c0f1b6a831c399e269772661\"";
     for (tag, completed) in [("\"3bb1a4d6ca1ad6ad1d2c4d2d3dd3f4e0-2\"", false), ("\"opaque\"", true)] {
         let server = Stub::start(move |request| match (request.method.as_str(), request.nth) {

@@ -1,4 +1,4 @@
-//! Answers that lie about what they hold: both clients give every byte that was asked for, or an error; never fewer.
+//! Responses with false lengths or contents: both clients return every requested byte or an error, never fewer bytes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod stub;
@@ -11,7 +11,7 @@ use dlio_storage::s3::{Credentials, S3, S3Config};
 use dlio_storage::{ByteRange, Error, ErrorKind, Receipt, Split, SplitRules, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, read, refusal, run};
 
-/// Size of the object.
+/// Size of the object in bytes.
 const SIZE: usize = 1000;
 
 fn clients(server: &Stub) -> [Arc<dyn Storage>; 2] {
@@ -24,7 +24,7 @@ fn clients(server: &Stub) -> [Arc<dyn Storage>; 2] {
     [Arc::new(S3::new(config.clone(), time()).unwrap()), Arc::new(SdkS3::new(config, time()).unwrap())]
 }
 
-/// An answer with these headers and this body, after which the connection ends.
+/// A response with these headers and this body, after which the connection closes.
 fn cut(request: &Request, code: u16, headers: &[(&'static str, String)], body: &[u8]) -> Reply {
     Reply::Cut(stub::answer(request, code, headers, body))
 }
@@ -37,7 +37,7 @@ fn range(first: usize, last: usize, total: &str) -> (&'static str, String) {
     ("content-range", format!("bytes {first}-{last}/{total}"))
 }
 
-/// What a server says to the first GET (whole, but cut after 300 bytes), to those that follow, and to HEAD.
+/// Responses of the server to the first GET (whole, but cut after 300 bytes), to later ones, and to HEAD.
 fn resumed(later: fn(&Request) -> Reply, head: usize) -> Stub {
     Stub::start(move |request| match (request.method.as_str(), request.header("range")) {
         ("HEAD", _) => size(head),
@@ -70,7 +70,7 @@ fn refused(outcomes: Vec<Result<(Vec<u8>, Receipt), Error>>, kind: ErrorKind, wo
 fn a_rest_that_is_refused_as_beyond_the_end_is_an_error() {
     let server = resumed(|_| refusal(416, "InvalidRange"), SIZE);
     refused(whole(&server), ErrorKind::Corrupt, "ended after 300 of 1000 bytes");
-    // The server says that the object is as short as what came: so its first answer was wrong, not the bytes.
+    // HEAD returns the length of the truncated body, so the first response was wrong and the bytes were complete.
     for outcome in whole(&resumed(|_| refusal(416, "InvalidRange"), 300)) {
         let (bytes, receipt) = outcome.unwrap();
         assert_eq!((bytes, receipt.bytes), (Pattern::bytes(300), 300));
@@ -119,7 +119,7 @@ fn ranges_in_small_answers_are_put_together() {
             assert_eq!(outcome.unwrap().0, Pattern::bytes(1000)[expected.clone()]);
         }
     }
-    // More answers than attempts are allowed for one operation.
+    // More scripted responses than one operation has attempts.
     refused(reads(&server, ByteRange::new(0, 1000)), ErrorKind::Corrupt, "of 1000 bytes");
 }
 

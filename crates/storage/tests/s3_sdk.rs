@@ -1,4 +1,4 @@
-//! The SDK's client behaves as the other one does: same attempts, same bytes, same messages.
+//! The SDK's client behaves like the other one: the same attempts, bytes and messages.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod stub;

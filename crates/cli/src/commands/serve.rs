@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dlio_comm::{Communicator, Place};
 use dlio_event::quantity::bytes;
-use dlio_server::{EntityTags, Pace, Running, ServeConfig, Server, Store, User};
+use dlio_server::{EntityTags, LatencyModel, Running, ServeConfig, Server, Store, User};
 use dlio_storage::registry::{self, KeyPair};
 
 use super::serve_keys::{self, Keys};
@@ -200,8 +200,8 @@ fn config(args: ServeArgs, env: &Environment, place: &Place) -> Result<(ServeCon
         request_timeout,
         advertise,
         domains: domain,
-        pace: Pace { first_byte: delay_ms, ..Pace::default() },
-        troubles: trouble,
+        latency: LatencyModel { first_byte: delay_ms, ..LatencyModel::default() },
+        fault_rules: trouble,
         ..ServeConfig::default()
     };
     Ok((config, keys))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dlio_storage::{beside, replace_file};
 use dlio_trace::RankTrace;
 use dlio_trace::export::{chrome, csv, pfw, warp};
 use dlio_trace::import::{self, Imported, Options};
@@ -65,24 +66,19 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     }
     keeps_the_recording(&traces, out)?;
     output_folder::keep_manifest(out)?;
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = out.with_file_name(name);
+    let temporary = beside(out, ".tmp");
     let failed = |error: std::io::Error| Failure::file("writing", out, &error);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&temporary).map_err(failed)?);
-    let written = match to {
-        ExportFormat::Chrome => chrome::write(&traces, &mut file).map(|rows| (rows, BTreeMap::new())),
-        ExportFormat::Csv => csv::write(&traces, &mut file).map(|rows| (rows, BTreeMap::new())),
-        ExportFormat::Warp | ExportFormat::Pfw => warp::write(&traces, &mut file),
-    };
-    let ended = written.and_then(|written| {
+    let written = replace_file(&temporary, out, |_| {
+        let written = match to {
+            ExportFormat::Chrome => (chrome::write(&traces, &mut file)?, BTreeMap::new()),
+            ExportFormat::Csv => (csv::write(&traces, &mut file)?, BTreeMap::new()),
+            ExportFormat::Warp | ExportFormat::Pfw => warp::write(&traces, &mut file)?,
+        };
         file.flush()?;
-        std::fs::rename(&temporary, out)?;
-        Ok(written)
+        Ok::<_, dlio_trace::export::Failed>(written)
     });
-    let (rows, skipped) = ended.map_err(|error| {
-        // What could not be written whole is not left behind.
-        let _ = std::fs::remove_file(&temporary);
+    let (rows, skipped) = written.map_err(|error| {
         Failure::new(Code::Trace, format_args!("{}: {}", out.display(), dlio_run::execute::chain(&error)))
     })?;
     drop(shown);

@@ -1,6 +1,6 @@
 //! Checks of the responses of endpoints.
 
-use dlio_storage::s3::{Answered, Examination, LOOKUP_REFUSED, Step};
+use dlio_storage::s3::{Examination, LOOKUP_REFUSED, Step, UnsignedResponse};
 
 use super::clocks;
 use super::verdict::{Checks, Verdict};
@@ -76,8 +76,10 @@ fn named(why: &str) -> Option<&'static str> {
     WAYS.iter().find(|(sign, _)| why.contains(sign)).map(|(_, remedy)| *remedy)
 }
 
-fn clock(answer: &Step<Answered>, now: i64) -> Verdict {
-    let Step::Done(Answered { date, .. }) = answer else { return Verdict::not_checked("there is no HTTP answer") };
+fn clock(answer: &Step<UnsignedResponse>, now: i64) -> Verdict {
+    let Step::Done(UnsignedResponse { date, .. }) = answer else {
+        return Verdict::not_checked("there is no HTTP answer");
+    };
     let Some(date) = date else { return Verdict::not_checked("the answer has no Date") };
     match clocks::http_date(date) {
         Some(theirs) => clocks::skew(theirs.saturating_sub(now)),
@@ -149,7 +151,8 @@ mod tests {
     const READS: Use = Use { reads: true, writes: false, lists: false };
 
     fn good() -> Examination {
-        let answered = Answered { status: 403, date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()), latency: 1_500_000 };
+        let answered =
+            UnsignedResponse { status: 403, date: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()), latency: 1_500_000 };
         Examination {
             endpoint: "http://a:1".into(),
             connect: Step::Done(200_000),
@@ -240,7 +243,7 @@ mod tests {
         let mut checks = Checks::new("here");
         judge(&mut checks, &found, "s3://b", READS, 784_111_777 + 3600);
         assert!(checks.list.iter().any(|check| check.name == "endpoint.clock" && check.verdict.word() == "fail"));
-        found.answer = Step::Done(Answered { status: 200, date: None, latency: 1 });
+        found.answer = Step::Done(UnsignedResponse { status: 200, date: None, latency: 1 });
         assert_eq!(verdict(&found, READS, "endpoint.clock").word(), "not checked");
     }
 

@@ -1,5 +1,5 @@
-//! The MPI calls that are used, with their errors as values. Collectives are started here and give a [`Request`], which
-//! owns the buffers that MPI works on.
+//! The MPI calls in use, with errors as values. A collective is started here and returns a [`Request`], which owns
+//! the buffers that MPI works on.
 #![expect(unsafe_code, reason = "calls functions of the MPI library, which was opened at run time")]
 
 use std::ffi::{c_int, c_void};
@@ -8,11 +8,11 @@ use super::library::{Handle, Library, Part, Parts, in_use};
 use super::request::Request;
 use crate::error::Error;
 
-/// The library while MPI is initialized; dropping it finalizes MPI.
+/// An initialized MPI library; dropping it finalizes MPI.
 pub(super) struct Session(&'static Library);
 
 impl Session {
-    /// Initializes MPI so that this thread alone calls it (`MPI_THREAD_FUNNELED`).
+    /// Initializes MPI for calls from this thread only (`MPI_THREAD_FUNNELED`).
     pub(super) fn start(library: &'static Library) -> Result<Self, Error> {
         if library.calls.is_active() {
             return Err(Error::Library("MPI was initialized before; a process can do it once".to_owned()));
@@ -34,7 +34,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Finalizing is collective: the other ranks do not come to it while this one unwinds.
+        // Finalizing is collective, and the other ranks do not finalize while this one panics.
         if !std::thread::panicking() {
             // SAFETY: initialized by `start` and finalized once, after all communicators are freed.
             unsafe { self.0.calls.finalize() };
@@ -42,7 +42,7 @@ impl Drop for Session {
     }
 }
 
-/// A communicator that is freed when dropped; it must go before the library is finalized.
+/// A communicator that is freed when dropped, which must happen before the library is finalized.
 pub(super) struct Comm {
     library: &'static Library,
     handle: Handle,
@@ -52,13 +52,13 @@ fn count(len: usize) -> Result<c_int, Error> {
     c_int::try_from(len).map_err(|_| Error::Library(format!("{len} elements are more than one MPI call can move")))
 }
 
-/// A length that another rank sent, as one of this process.
+/// Converts a length that another rank sent.
 pub(super) fn to_usize(len: u64) -> Result<usize, Error> {
     usize::try_from(len).map_err(|_| Error::Library(format!("{len} bytes do not fit into this process's memory")))
 }
 
 impl Comm {
-    /// A copy of the world, so that nobody else's messages meet ours, with errors returned.
+    /// Duplicates the world, so that messages do not mix with those of others; errors are returned.
     pub(super) fn world(session: &Session) -> Result<Self, Error> {
         let library = session.0;
         let Library { constants, calls, .. } = library;
@@ -74,7 +74,7 @@ impl Comm {
         Ok(world)
     }
 
-    /// A communicator that a call makes.
+    /// Wraps the communicator that a call creates.
     fn made(library: &'static Library, name: &str, call: impl FnOnce(&mut Handle) -> c_int) -> Result<Self, Error> {
         let mut handle = library.constants.comm_null;
         library.check(name, call(&mut handle))?;
@@ -85,7 +85,7 @@ impl Comm {
         self.library.check(call, code)
     }
 
-    /// The ranks that share this rank's memory, in the order of their ranks here.
+    /// Splits off the ranks that share this rank's memory, in their current order.
     pub(super) fn node(&self) -> Result<Self, Error> {
         let key = c_int::try_from(self.rank()?).unwrap_or(0);
         let Library { constants, calls, .. } = self.library;
@@ -95,7 +95,7 @@ impl Comm {
         })
     }
 
-    /// The ranks that pass the same number, in the order of their ranks here.
+    /// Splits off the ranks that pass the same `color`, in their current order.
     pub(super) fn split(&self, color: u32) -> Result<Self, Error> {
         let key = c_int::try_from(self.rank()?).unwrap_or(0);
         let color = c_int::try_from(color).unwrap_or(0);
@@ -105,13 +105,13 @@ impl Comm {
         })
     }
 
-    /// Lets the library move messages on.
+    /// Lets the library make progress on messages.
     pub(super) fn progress(&self) -> Result<(), Error> {
         let constants = &self.library.constants;
         self.probe((constants.any_source, constants.any_tag)).map(|_| ())
     }
 
-    /// Whether a message of this source and tag is there; it is not received.
+    /// Returns whether a message from this source with this tag has arrived, without receiving it.
     fn probe(&self, from: (c_int, c_int)) -> Result<bool, Error> {
         let mut flag: c_int = 0;
         // SAFETY: a valid communicator.
@@ -135,12 +135,12 @@ impl Comm {
         Ok(size.unsigned_abs())
     }
 
-    /// Bytes as MPI takes them.
+    /// Describes a byte buffer to MPI.
     fn bytes(&self, at: *mut u8, len: usize) -> Result<Part, Error> {
         Ok(Part { at: at.cast::<c_void>(), count: count(len)?, kind: self.library.constants.byte })
     }
 
-    /// Starts a nonblocking call, which is given the buffers and where the request goes.
+    /// Starts a nonblocking call; `call` receives the buffers and the location of the request.
     fn start<B>(
         &self,
         name: &'static str,
@@ -160,7 +160,7 @@ impl Comm {
         })
     }
 
-    /// A short message that has arrived; all messages on this communicator have the length `LEN`.
+    /// Receives a short message if one has arrived; all messages on this communicator have the length `LEN`.
     pub(super) fn receive<const LEN: usize>(&self) -> Result<Option<[u8; LEN]>, Error> {
         let mut bytes = [0; LEN];
         let constants = &self.library.constants;
@@ -183,7 +183,7 @@ impl Comm {
         })
     }
 
-    /// Starts to gather every rank's number, in rank order, as bytes in native order.
+    /// Starts to gather one number from every rank, in rank order, as bytes in native order.
     pub(super) fn all_gather_number(&self, mine: u64) -> Result<Request<Gather>, Error> {
         let all = vec![0; self.size()? as usize * size_of::<u64>()];
         let buffers = Gather { mine: mine.to_ne_bytes().to_vec(), all, ..Gather::default() };
@@ -195,7 +195,7 @@ impl Comm {
         })
     }
 
-    /// Gathers the bytes of all ranks, whose lengths may differ; only while the world is set up.
+    /// Gathers the bytes of all ranks, whose lengths may differ. It blocks, so it is used only during initialization.
     pub(super) fn all_gather_now(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let lengths = self.all_gather_number(mine.len() as u64)?.block()?.numbers();
         let lengths = lengths.into_iter().map(to_usize).collect::<Result<Vec<_>, _>>()?;
@@ -209,7 +209,8 @@ impl Comm {
         Ok(parts.collect())
     }
 
-    /// Starts to gather every rank's bytes, one after the other; `lengths` tells how many each rank passes.
+    /// Starts to gather the bytes of all ranks, concatenated in rank order; `lengths` contains the length of each
+    /// rank's bytes.
     pub(super) fn all_gather_bytes(&self, mine: Vec<u8>, lengths: &[usize]) -> Result<Request<Gather>, Error> {
         let counts = lengths.iter().map(|len| count(*len)).collect::<Result<Vec<_>, _>>()?;
         let mut total = 0;
@@ -231,7 +232,7 @@ impl Comm {
         })
     }
 
-    /// Starts to send rank 0's bytes to all; the buffer has the same length on every rank.
+    /// Starts to broadcast rank 0's bytes; the buffer has the same length on every rank.
     pub(super) fn broadcast(&self, bytes: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
         self.start("MPI_Ibcast", bytes, |bytes, request| {
             let part = self.bytes(bytes.as_mut_ptr(), bytes.len())?;
@@ -241,7 +242,7 @@ impl Comm {
     }
 }
 
-/// The buffers of a gathering.
+/// The buffers of a gather.
 #[derive(Default)]
 pub(super) struct Gather {
     mine: Vec<u8>,
@@ -251,19 +252,19 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Every rank's bytes, one after the other.
+    /// Returns the bytes of all ranks, concatenated.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.all
     }
 
-    /// Every rank's number.
+    /// Returns the numbers of all ranks.
     pub(super) fn numbers(&self) -> Vec<u64> {
         self.all.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect()
     }
 }
 
-/// Ends every process of the world, where MPI is in use; otherwise it does nothing and returns. It is also called from threads
-/// that panic: MPI promises less for them, but its libraries only tell the launcher and end the process.
+/// Ends every process of the world if MPI is in use; otherwise returns without effect. Panicking threads call it too:
+/// the MPI standard does not cover this, but libraries only inform the launcher and exit.
 pub(super) fn abort(exit_code: i32) {
     let Some(Library { constants, calls, .. }) = in_use() else { return };
     if calls.is_active() {
@@ -274,7 +275,7 @@ pub(super) fn abort(exit_code: i32) {
 
 impl Drop for Comm {
     fn drop(&mut self) {
-        // Freeing is collective: the other ranks do not come to it while this one unwinds.
+        // Freeing is collective, and the other ranks do not free while this one panics.
         if std::thread::panicking() {
             return;
         }

@@ -1,14 +1,14 @@
-//! A collective of MPI that is under way, and the buffers that it works on.
+//! A nonblocking MPI call in progress, with the buffers that it uses.
 //!
-//! Invariant: MPI has the buffers until the request is done. A request that is dropped before leaves them where they are:
-//! their memory is never given back.
+//! Invariant: MPI may access the buffers until the request is done. If a request is dropped before that, its buffers
+//! are leaked.
 #![expect(unsafe_code, reason = "calls functions of the MPI library, which was opened at run time")]
 
 use std::ffi::c_int;
 use std::task::{Context, Poll};
 
+use super::backoff::{self, PollBackoff, Timer};
 use super::library::{Handle, Library};
-use super::pause::{self, Patience, Timer};
 use crate::error::Error;
 
 /// An active request with its buffers.
@@ -16,13 +16,13 @@ pub(super) struct Request<B> {
     library: &'static Library,
     call: &'static str,
     handle: Handle,
-    /// `None`: it is done.
+    /// `None` once it is done.
     buffers: Option<Box<B>>,
-    patience: Patience,
+    backoff: PollBackoff,
 }
 
 impl<B> Request<B> {
-    /// Starts a call; `start` is given the buffers and where the request goes, and returns MPI's code.
+    /// Starts a call; `start` receives the buffers and the location of the request, and returns MPI's error code.
     pub(super) fn start(
         library: &'static Library,
         call: &'static str,
@@ -32,10 +32,10 @@ impl<B> Request<B> {
         let mut buffers = Box::new(buffers);
         let mut handle = library.constants.request_null;
         library.check(call, start(&mut buffers, &mut handle)?)?;
-        Ok(Self { library, call, handle, buffers: Some(buffers), patience: Patience::default() })
+        Ok(Self { library, call, handle, buffers: Some(buffers), backoff: PollBackoff::default() })
     }
 
-    /// Whether it is done; lets the library move messages on.
+    /// Returns whether the request is done, and lets the library make progress.
     pub(super) fn test(&mut self) -> Result<bool, Error> {
         let mut flag: c_int = 0;
         let Library { constants, calls, .. } = self.library;
@@ -45,13 +45,13 @@ impl<B> Request<B> {
         Ok(flag != 0)
     }
 
-    /// Looks whether it is done; the buffers are given back once.
+    /// Polls the request; returns the buffers once it is done.
     pub(super) fn poll(&mut self, timer: &Timer, context: &mut Context<'_>) -> Poll<Result<B, Error>> {
-        let done = if self.patience.spins() { pause::spin(|| self.test()) } else { self.test() };
+        let done = if self.backoff.spins() { backoff::spin(|| self.test()) } else { self.test() };
         match done {
             Err(error) => Poll::Ready(Err(error)),
             Ok(false) => {
-                timer.wake_after(self.patience.pause(), context);
+                timer.wake_after(self.backoff.pause(), context);
                 Poll::Pending
             }
             Ok(true) => match self.buffers.take() {
@@ -61,15 +61,15 @@ impl<B> Request<B> {
         }
     }
 
-    /// Waits for it.
+    /// Waits until the request is done.
     pub(super) async fn done(mut self, timer: &Timer) -> Result<B, Error> {
         std::future::poll_fn(|context| self.poll(timer, context)).await
     }
 
-    /// Blocks until it is done: only while the world is set up, when the library blocks as well.
+    /// Blocks until the request is done; used only during initialization, when the library blocks as well.
     pub(super) fn block(mut self) -> Result<B, Error> {
-        while !pause::spin(|| self.test())? {
-            pause::sleep(self.patience.pause());
+        while !backoff::spin(|| self.test())? {
+            backoff::sleep(self.backoff.pause());
         }
         self.buffers
             .take()

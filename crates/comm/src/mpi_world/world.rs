@@ -1,36 +1,36 @@
-//! What the collectives of an MPI run share: communicators, the meeting of the node, the order of collectives.
+//! State that the collectives of an MPI run share: communicators, the node's barrier, the queue of collectives.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::backoff::Timer;
 use super::calls::{Comm, Session, to_usize};
-use super::meeting::Meeting;
-use super::pause::Timer;
-use super::queue::Queue;
-use super::roll_call::RollCall;
+use super::collective_queue::CollectiveQueue;
+use super::missing_ranks::MissingRankReports;
+use super::node_barrier::NodeBarrier;
 use crate::communicator::Place;
-use crate::doing::{Absence, ProcessState, Sighting};
 use crate::error::Error;
+use crate::rank_status::{MissingRank, MissingRanks, ProcessState};
 
-/// What collectives need, which may outlive their futures.
+/// State of the collectives, which may outlive their futures.
 pub(super) struct World {
     pub(super) place: Place,
     pub(super) limit: Cell<usize>,
-    /// Collectives that were dropped before they were done, and whose turn it is.
-    pub(super) queue: Queue,
+    /// This rank's collectives, including those that were dropped before they were done.
+    pub(super) queue: CollectiveQueue,
     pub(super) timer: Timer,
-    pub(super) roll_call: RollCall,
-    // The order matters: communicators are freed before the library is finalized.
-    /// Where the ranks of this node meet; `None` if some node cannot share memory.
-    pub(super) meeting: Option<Meeting>,
-    /// The first ranks of all nodes (of which this is one), or the others, who do not use it.
+    pub(super) reports: MissingRankReports,
+    // The order of the fields matters: communicators are freed before the library is finalized.
+    /// The barrier of this node's ranks; `None` if some node cannot share memory.
+    pub(super) node_barrier: Option<NodeBarrier>,
+    /// The first ranks of all nodes, including this one; on other ranks a communicator that is not used.
     pub(super) leaders: Comm,
     pub(super) comm: Comm,
     pub(super) _session: Session,
 }
 
 impl World {
-    /// Lengths first, then rounds in which every rank passes at most its share of the limit.
+    /// Gathers the lengths first, then the bytes in rounds in which every rank passes at most its share of the limit.
     pub(super) async fn gather(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
         let ranks = self.place.size as usize;
         let lengths = self.comm.all_gather_number(mine.len() as u64)?.done(&self.timer).await?.numbers();
@@ -53,7 +53,7 @@ impl World {
         Ok(all)
     }
 
-    /// The length first, then parts of at most the limit.
+    /// Broadcasts the length first, then the bytes in parts of at most the limit.
     pub(super) async fn broadcast(self: Rc<Self>, mine: Vec<u8>) -> Result<Vec<u8>, Error> {
         let root = self.place.rank == 0;
         let len = (mine.len() as u64).to_le_bytes().to_vec();
@@ -69,48 +69,48 @@ impl World {
         Ok(all)
     }
 
-    /// Ranks that have not come to the collective that this rank is in, or have come and hang since: those of this node, and,
-    /// where this rank speaks for all, what other nodes have said.
-    pub(super) fn absent(&self) -> Absence {
-        let mut absence = self.absent_here();
+    /// Returns the ranks that have not arrived at this rank's collective or have hung since: those of this node and,
+    /// if this rank reports for all, those that other nodes reported.
+    pub(super) fn missing(&self) -> MissingRanks {
+        let mut missing = self.missing_here();
         let Place { rank, node, nodes, .. } = self.place;
         if nodes > 1 {
-            // What cannot be received is not known.
-            let elsewhere = self.roll_call.hear(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
-            absence.ranks.extend(elsewhere.into_iter().flatten());
-            absence.ranks.sort_unstable_by_key(|seen| seen.rank);
+            // Reports that cannot be received are treated as missing.
+            let elsewhere = self.reports.hear(&self.comm, (rank, node), self.queue.entered()).unwrap_or_default();
+            missing.ranks.extend(elsewhere.into_iter().flatten());
+            missing.ranks.sort_unstable_by_key(|seen| seen.rank);
         }
-        absence.unseen = absence.ranks.is_empty() && nodes > 1;
-        absence
+        missing.unseen = missing.ranks.is_empty() && nodes > 1;
+        missing
     }
 
-    pub(super) fn absent_here(&self) -> Absence {
-        let Some(meeting) = &self.meeting else { return Absence::default() };
+    pub(super) fn missing_here(&self) -> MissingRanks {
+        let Some(node_barrier) = &self.node_barrier else { return MissingRanks::default() };
         let entered = self.queue.entered();
-        let mut absence = Absence::default();
+        let mut missing = MissingRanks::default();
         let mut teller = self.place.rank;
-        for seen in meeting.board().all().filter(|seen| seen.rank != self.place.rank) {
+        for seen in node_barrier.board().all().filter(|seen| seen.rank != self.place.rank) {
             let state = ProcessState::of(seen.process);
             let is_here = entered.wrapping_sub(seen.entered).cast_signed() <= 0;
             if is_here && state == ProcessState::Alive {
                 teller = teller.min(seen.rank);
                 continue;
             }
-            absence.ranks.push(Sighting {
+            missing.ranks.push(MissingRank {
                 rank: seen.rank,
-                host: self.roll_call.host(seen.rank),
+                host: self.reports.host(seen.rank),
                 process: Some((seen.process, state)),
-                doing: Some(seen.doing),
+                status: Some(seen.status),
             });
         }
-        absence.told_elsewhere = teller != self.place.rank;
-        absence
+        missing.reported_elsewhere = teller != self.place.rank;
+        missing
     }
 
-    /// Tells the ranks of the node that this one has come to its next collective.
+    /// Tells the ranks of the node that this one has entered its next collective.
     pub(super) fn has_entered(&self, collectives: u32) {
-        if let Some(meeting) = &self.meeting {
-            meeting.board().enter(collectives);
+        if let Some(node_barrier) = &self.node_barrier {
+            node_barrier.board().enter(collectives);
         }
     }
 }

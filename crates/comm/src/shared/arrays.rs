@@ -1,64 +1,66 @@
-//! Arrays of numbers that the ranks of a node make once and all read.
+//! Arrays of numbers that one rank of a node makes and all its ranks read.
 //!
-//! An array has versions that follow each other. Whoever asks for one that is not there makes it, in the place of the
-//! version before if nobody reads that any more, and the others wait; who is behind keeps the version that it reads,
-//! in a second place, which is empty otherwise. Between calls of [`share`] nobody needs anybody: no collective.
+//! An array has successive versions. A rank that needs a missing version makes it while the others wait, in the place
+//! of the previous version if nobody reads that any more. A rank that is behind keeps reading its version in a second
+//! place, which is otherwise empty. After [`share`], no collective is needed.
 //!
-//! Invariant: numbers are written only by the process that holds the array's lock, and only where nobody reads.
+//! Invariant: numbers are written only by the process that holds the array's lock, and only to a place without
+//! readers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::memory::{Memory, is_alive};
-use super::offer::{ALIGN, memory_of_node};
+use super::memory_offer::{ALIGN, memory_of_node};
 use crate::communicator::Communicator;
 use crate::error::Error;
 use crate::futex::{sleep_while, wake};
 
-/// How long the maker of a version waits for the readers of the one before, rather than to copy it.
+/// How long the maker of a version waits for the readers of the previous one before it copies that version.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How often a waiting rank looks whether the one that it waits for still lives.
+/// Interval at which a waiting rank checks whether the process that it waits for still lives.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of an array's words.
+/// Bytes of an array's control words.
 const WORDS: usize = 64;
 /// Places for versions of an array.
 const PLACES: usize = 2;
 
-/// The arrays as one rank sees them.
+/// A rank's view of the shared arrays.
 #[derive(Debug)]
 pub struct SharedArrays {
     memory: Arc<Memory>,
     arrays: Vec<Array>,
 }
 
-/// What became of sharing on all ranks.
+/// Result of sharing on all ranks.
 #[derive(Debug)]
 pub struct Sharing {
-    /// The arrays; `None` where this rank is alone on its node or could not share.
+    /// The arrays; `None` if this rank is alone on its node or could not share.
     pub arrays: Option<SharedArrays>,
-    /// Ranks that could not share, and why.
+    /// Ranks that could not share, with the reasons.
     pub refused: Vec<(u32, String)>,
 }
 
-/// One version of an array, which stays as it is as long as anybody has it.
+/// A version of an array, which does not change while a reference to it exists.
 #[derive(Debug, Clone)]
 pub struct SharedArray(Arc<Reading>);
 
-/// Brings numbers to a version; it is told which version they are, `None`: none.
+/// Computes the numbers of a version in place; the first argument is the version that the slice contains, if any.
 pub type Make<'a> = &'a mut dyn FnMut(Option<u32>, &mut [u32]);
 
 #[derive(Debug)]
 struct Array {
     number: usize,
     len: usize,
-    /// Where its places begin.
+    /// Offset of its places in bytes.
     from: usize,
-    /// What this rank uses: it needs no look at the shared words to get it again, and keeps it from being replaced.
+    /// The version that this rank uses. It can be returned again without reading the shared words, and is protected
+    /// from replacement.
     held: Mutex<Option<SharedArray>>,
 }
 
-/// A reader that is counted.
+/// A counted reader of a version.
 #[derive(Debug)]
 struct Reading {
     memory: Arc<Memory>,
@@ -66,7 +68,7 @@ struct Reading {
     version: u32,
 }
 
-/// Where a version is.
+/// Location of a version.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     array: usize,
@@ -75,10 +77,11 @@ struct Place {
     len: usize,
 }
 
-/// Shares arrays of these lengths between the ranks of each node. Nothing takes memory until it is asked for.
+/// Shares arrays of the given lengths between the ranks of each node. Memory is allocated when a version is first
+/// made.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// When communication between the ranks fails.
 pub async fn share(comm: &dyn Communicator, lens: &[usize]) -> Result<Sharing, Error> {
     let (memory, refused) = memory_of_node(comm, bytes_of(lens), words_of(lens)).await?;
     Ok(Sharing { arrays: memory.map(|memory| SharedArrays::new(memory, lens)), refused })
@@ -88,7 +91,7 @@ fn words_of(lens: &[usize]) -> usize {
     (lens.len() * WORDS).next_multiple_of(ALIGN)
 }
 
-/// Bytes of one place of an array.
+/// Returns the bytes of one place of an array.
 fn place_of(len: usize) -> usize {
     (len * size_of::<u32>()).next_multiple_of(ALIGN)
 }
@@ -108,17 +111,18 @@ impl SharedArrays {
         Self { arrays: arrays.collect(), memory: Arc::new(memory) }
     }
 
-    /// A version, from 1 on, of array `number`: what another rank made, or what `make` makes of an earlier version.
+    /// Returns a version, from 1 on, of array `number`: made by another rank, or by `make` from an earlier version.
     ///
     /// # Errors
-    /// When this rank must help itself, and why: there is no memory, or the version is so old that nobody has it.
+    /// When this rank must make its own copy, with the reason: there is no memory, or no rank has a version this old
+    /// any more.
     pub fn version(&self, number: usize, version: u32, make: Make<'_>) -> Result<SharedArray, String> {
         let array = self.arrays.get(number).ok_or("there is no such array")?;
         let mut held = array.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = held.as_ref().filter(|held| held.0.version == version) {
             return Ok(held.clone());
         }
-        // Let go before anything else: the maker of the next version may be waiting for that.
+        // Released first, because the maker of the next version may be waiting for it.
         *held = None;
         let words = Words { memory: &self.memory, array };
         let at = words.locked(|| words.find(version).map_or_else(|| words.make(version, make), Ok))?;
@@ -128,7 +132,7 @@ impl SharedArrays {
     }
 }
 
-/// The shared words of an array.
+/// The control words of an array.
 #[derive(Clone, Copy)]
 struct Words<'a> {
     memory: &'a Memory,
@@ -140,7 +144,7 @@ impl Words<'_> {
         self.memory.word(self.array.number * WORDS + at * size_of::<u32>())
     }
 
-    /// Number of the process that holds the lock; 0: none.
+    /// Process that holds the lock; 0: none.
     fn owner(&self) -> &AtomicU32 {
         self.word(0)
     }
@@ -150,7 +154,7 @@ impl Words<'_> {
         self.word(1 + place)
     }
 
-    /// Processes that read a place.
+    /// Number of processes that read a place.
     fn readers(&self, place: usize) -> &AtomicU32 {
         readers(self.memory, self.array.number, place)
     }
@@ -160,7 +164,7 @@ impl Words<'_> {
         Place { array: number, number: place, from: from + place * place_of(len), len }
     }
 
-    /// Does the work while no other process does any on this array.
+    /// Runs `work` while no other process works on this array.
     fn locked<T>(&self, work: impl FnOnce() -> T) -> T {
         struct Unlock<'a>(&'a AtomicU32);
         impl Drop for Unlock<'_> {
@@ -175,7 +179,7 @@ impl Words<'_> {
             expected = 0;
             if seen != 0 {
                 sleep_while(owner, seen, LOOK);
-                // A process that died while it had the lock left no version where it worked.
+                // A process that died while it held the lock left no version at the place it was writing.
                 if owner.load(Ordering::Acquire) == seen && !is_alive(seen) {
                     expected = seen;
                 }
@@ -185,7 +189,7 @@ impl Words<'_> {
         work()
     }
 
-    /// A version that is there, with this reader counted.
+    /// Returns the place of an existing version, with this reader counted.
     fn find(&self, version: u32) -> Option<Place> {
         let place = (0..PLACES).find(|place| self.version(*place).load(Ordering::Acquire) == version)?;
         self.readers(place).fetch_add(1, Ordering::AcqRel);
@@ -193,7 +197,7 @@ impl Words<'_> {
         Some(self.place(place))
     }
 
-    /// Makes a version out of the one before, where that is, or in the other place while somebody reads it.
+    /// Makes a version from the previous one, in the same place or, if that has readers, in the other place.
     fn make(&self, version: u32, make: Make<'_>) -> Result<Place, String> {
         let (place, have) = self.choose(version)?;
         let at = self.place(place);
@@ -208,7 +212,7 @@ impl Words<'_> {
         Ok(at)
     }
 
-    /// A place without readers, and the version that is there to begin with.
+    /// Returns a place without readers, and the version that it contains.
     fn choose(&self, version: u32) -> Result<(usize, Option<u32>), String> {
         let versions: [u32; PLACES] = std::array::from_fn(|place| self.version(place).load(Ordering::Acquire));
         let before =
@@ -218,7 +222,7 @@ impl Words<'_> {
         }
         let free =
             (0..PLACES).find(|place| Some(*place) != before && self.readers(*place).load(Ordering::Acquire) == 0);
-        // A later version that nobody reads right now is still what the others go on from.
+        // A later version without current readers is still needed by the other ranks.
         let free = free.filter(|place| versions[*place] < version);
         let free = free.ok_or_else(|| format!("the other ranks of the node are not near epoch {version}"))?;
         let at = self.place(free);
@@ -238,7 +242,7 @@ impl Words<'_> {
         Ok((free, Some(versions[before])))
     }
 
-    /// Waits a moment for the readers of a place; tells whether they have left.
+    /// Waits briefly for the readers of a place; returns whether they have left.
     fn is_left(&self, place: usize) -> bool {
         let readers = self.readers(place);
         let step = Duration::from_millis(1);
@@ -253,14 +257,14 @@ impl Words<'_> {
         }
     }
 
-    /// Gives the memory of an older version back when nobody reads it.
+    /// Releases the memory of an older version if it has no readers.
     fn clear_older(&self, than: usize, version: u32) {
         for place in (0..PLACES).filter(|place| *place != than) {
             let older = (1..version).contains(&self.version(place).load(Ordering::Acquire));
             if older && self.readers(place).load(Ordering::Acquire) == 0 {
                 self.version(place).store(0, Ordering::Release);
                 let at = self.place(place);
-                // What cannot be given back is used again later.
+                // Memory that cannot be released is reused later.
                 let _ = self.memory.release(at.from, place_of(at.len));
             }
         }

@@ -1,15 +1,15 @@
-//! Which ranks of a node have failed, and which one of them says so for all.
+//! Records which ranks of a node have failed, and selects one of them to report all failures.
 
 use std::sync::atomic::Ordering;
 
 use super::memory::Memory;
-use super::offer::{ALIGN, memory_of_node};
+use super::memory_offer::{ALIGN, memory_of_node};
 use crate::communicator::Communicator;
 use crate::error::Error;
 
 const WORD: usize = size_of::<u32>();
 
-/// The failures of a node's ranks as all of them see them. A word is the number of a rank and one, or 0.
+/// The failures of a node's ranks, shared by all of them. A word contains the rank number plus one, or 0.
 #[derive(Debug)]
 pub struct Failures {
     memory: Memory,
@@ -19,10 +19,10 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Shares them between the ranks of each node; `None` where this rank is alone on its node or could not share.
+    /// Shares the record between the ranks of each node; `None` if this rank is alone on its node or could not share.
     ///
     /// # Errors
-    /// When the ranks cannot talk.
+    /// When communication between the ranks fails.
     pub async fn share(comm: &dyn Communicator) -> Result<Option<Self>, Error> {
         let place = comm.place();
         let (rank, local_rank, local_size) = (place.rank, place.local_rank as usize, place.local_size as usize);
@@ -31,19 +31,19 @@ impl Failures {
         Ok(memory.map(|memory| Self { memory, rank, local_rank, local_size }))
     }
 
-    /// This rank has failed.
+    /// Records that this rank has failed.
     pub fn add(&self) {
         self.memory.word((1 + self.local_rank) * WORD).store(self.rank + 1, Ordering::Release);
     }
 
-    /// Whether this rank is the first that asks: it is the one that tells.
+    /// Returns whether this rank is the first caller, which reports the failures.
     #[must_use]
     pub fn tell(&self) -> bool {
         let teller = self.memory.word(0);
         teller.compare_exchange(0, self.rank + 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The other ranks that have failed so far.
+    /// Returns the other ranks that have failed so far.
     #[must_use]
     pub fn others(&self) -> Vec<u32> {
         let word = |local: usize| self.memory.word((1 + local) * WORD).load(Ordering::Acquire);

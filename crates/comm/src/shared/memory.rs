@@ -1,4 +1,4 @@
-//! One stretch of memory that several processes map: an anonymous file of the kernel, which nothing outlives.
+//! Memory that several processes map: an anonymous file of the kernel, which disappears with its last user.
 #![expect(unsafe_code, reason = "memory shared between processes has no safe wrapper")]
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-/// The mapping of one process.
+/// A mapping of the memory into this process.
 #[derive(Debug)]
 pub(crate) struct Memory {
     file: File,
@@ -16,13 +16,13 @@ pub(crate) struct Memory {
     bytes: usize,
 }
 
-// SAFETY: plain memory; who may touch which part of it when is the users' protocol, in this process as in others.
+// SAFETY: plain memory; the protocol of its users regulates access, within this process and between processes.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Makes a file of `bytes` zeroes, of which nothing takes memory until it is touched.
+    /// Creates a zeroed file of `bytes` bytes; pages are allocated when they are first touched.
     pub(super) fn create(bytes: usize) -> io::Result<Self> {
         // SAFETY: the name is a C string; the descriptor is owned by the file from here on.
         let file = unsafe {
@@ -36,7 +36,7 @@ impl Memory {
         Self::map(file, bytes)
     }
 
-    /// Maps a file that another process made.
+    /// Maps a file that another process created.
     pub(super) fn map(file: File, bytes: usize) -> io::Result<Self> {
         if file.metadata()?.len() != bytes as u64 {
             return Err(Error::other("the file is not as long as it must be"));
@@ -51,32 +51,34 @@ impl Memory {
         Ok(Self { file, start, bytes })
     }
 
-    /// Number of the descriptor, under which `/proc/<pid>/fd` shows the file to other processes.
+    /// Returns the descriptor number, under which `/proc/<pid>/fd` shows the file to other processes.
     pub(super) fn descriptor(&self) -> i32 {
         self.file.as_raw_fd()
     }
 
-    /// What tells the file from all others of this kernel.
+    /// Returns device and inode, which identify the file on this machine.
     pub(super) fn identity(file: &File) -> io::Result<(u64, u64)> {
         file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
-    /// The file behind the memory.
+    /// Returns the underlying file.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Takes memory for a part of the file: without it a full machine would end the process at some later touch.
+    /// Allocates memory for a part of the file. Without this, a process on a machine without free memory would be
+    /// killed when it first touches a page.
     pub(super) fn reserve(&self, from: usize, bytes: usize) -> io::Result<()> {
         self.allocate(0, from, bytes)?;
-        // Mapping all pages at once is cheaper than one by one; where the kernel cannot, it is done one by one.
+        // Mapping all pages at once is cheaper than one by one; if the kernel cannot, the pages are touched one by
+        // one.
         let part = self.part(from, bytes);
         // SAFETY: the part lies within the mapping (`part` checks it); the content does not change.
         unsafe { libc::madvise(part.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
         Ok(())
     }
 
-    /// Gives the memory of a part back; it reads as zeroes afterwards.
+    /// Releases the memory of a part, which then reads as zeroes.
     pub(super) fn release(&self, from: usize, bytes: usize) -> io::Result<()> {
         self.allocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, from, bytes)
     }
@@ -97,21 +99,21 @@ impl Memory {
         }
     }
 
-    /// Start of a part that lies within the mapping.
+    /// Returns the address of a part that lies within the mapping.
     fn part(&self, from: usize, bytes: usize) -> NonNull<u8> {
         assert!(from.checked_add(bytes).is_some_and(|end| end <= self.bytes), "a part beyond the shared memory");
         // SAFETY: within the mapping.
         unsafe { self.start.add(from) }
     }
 
-    /// Where a value of this type is, which consists of atomic words only.
+    /// Returns the address of a value that consists of atomic words only.
     pub(crate) fn at<T>(&self, from: usize) -> NonNull<T> {
         let part = self.part(from, size_of::<T>()).cast::<T>();
         assert!(part.is_aligned());
         part
     }
 
-    /// A word that is only ever used atomically; `at` is a multiple of 4.
+    /// Returns a word that is only accessed atomically; `at` is a multiple of 4.
     pub(super) fn word(&self, at: usize) -> &AtomicU32 {
         let part = self.part(at, size_of::<AtomicU32>()).cast::<AtomicU32>();
         assert!(part.is_aligned());
@@ -119,7 +121,7 @@ impl Memory {
         unsafe { part.as_ref() }
     }
 
-    /// Numbers that nobody changes while they are read.
+    /// Returns numbers that nobody changes while they are read.
     ///
     /// # Safety
     /// No process writes to these numbers while the slice lives.
@@ -130,7 +132,7 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(part.as_ptr(), len) }
     }
 
-    /// Numbers that nobody else touches.
+    /// Returns numbers that nobody else accesses.
     ///
     /// # Safety
     /// No other process or thread reads or writes these numbers while the slice lives.
@@ -138,7 +140,7 @@ impl Memory {
     pub(super) unsafe fn numbers_mut(&self, from: usize, len: usize) -> &mut [u32] {
         let part = self.part(from, len * size_of::<u32>()).cast::<u32>();
         assert!(part.is_aligned());
-        // SAFETY: inside the mapping; any bytes are numbers; the caller is alone.
+        // SAFETY: inside the mapping; any bytes are numbers; the caller has exclusive access.
         unsafe { std::slice::from_raw_parts_mut(part.as_ptr(), len) }
     }
 }
@@ -150,10 +152,10 @@ impl Drop for Memory {
     }
 }
 
-/// Whether a process of this number may still be there.
+/// Returns whether a process with this id may still exist.
 pub(super) fn is_alive(process: u32) -> bool {
     let Ok(process) = libc::pid_t::try_from(process) else { return true };
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks for existence.
     let code = unsafe { libc::kill(process, 0) };
     code == 0 || Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }

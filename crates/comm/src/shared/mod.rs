@@ -1,11 +1,11 @@
-//! Memory that the ranks of a node share: arrays of numbers, and which ranks have failed.
+//! Memory shared by the ranks of a node: arrays of numbers, and a record of failed ranks.
 
 mod arrays;
 mod failures;
 mod memory;
-mod offer;
+mod memory_offer;
 
 pub use arrays::{Make, SharedArray, SharedArrays, Sharing, share};
 pub use failures::Failures;
 pub(crate) use memory::Memory;
-pub(crate) use offer::{Offer, accept};
+pub(crate) use memory_offer::{MemoryOffer, accept};

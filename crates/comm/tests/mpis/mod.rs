@@ -1,23 +1,23 @@
-//! The MPIs of this machine, side by side: Debian's Open MPI and MPICH by the paths of their launchers, and those of `PyPI` in the
-//! folder that `DLIO_TEST_MPIS` names (`scripts/setup --tests` makes it).
+//! The MPIs installed on this machine: Debian's Open MPI and MPICH, found by their launchers, and those from `PyPI`
+//! in the folder that `DLIO_TEST_MPIS` names (`scripts/setup --tests` creates it).
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::disallowed_methods, reason = "finds the launchers by the environment")]
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// An MPI: its launcher, and the library where that is not the launcher's own.
+/// An MPI: its launcher, and its library if it differs from the launcher's own.
 pub(crate) struct TestMpi {
     pub(crate) name: &'static str,
     launcher: PathBuf,
     library: Option<PathBuf>,
-    /// More ranks than cores are an error without this flag.
+    /// Flag without which more ranks than cores are an error.
     oversubscribe: bool,
-    /// What its library says of itself.
+    /// Beginning of the library's version text.
     pub(crate) version: &'static str,
 }
 
-/// Those that are here, and the names of those that are not.
+/// Returns the installed MPIs, and the names of those that are missing.
 pub(crate) fn all() -> (Vec<TestMpi>, Vec<&'static str>) {
     let folder = std::env::var_os("DLIO_TEST_MPIS").map(PathBuf::from).unwrap_or_default();
     let beside = |name: &str| folder.join(name);
@@ -48,7 +48,7 @@ pub(crate) fn all() -> (Vec<TestMpi>, Vec<&'static str>) {
     (here, missing)
 }
 
-/// The one that `DLIO_TEST_MPI` names; Open MPI's by default.
+/// Returns the MPI that `DLIO_TEST_MPI` names; Open MPI by default.
 pub(crate) fn chosen() -> TestMpi {
     let wanted = std::env::var("DLIO_TEST_MPI").unwrap_or_else(|_| "openmpi".to_owned());
     let (here, missing) = all();
@@ -57,25 +57,26 @@ pub(crate) fn chosen() -> TestMpi {
 }
 
 impl TestMpi {
-    /// Whether its launcher lets ranks say their last words when another has died or when it gets SIGHUP; Hydra kills them.
+    /// Whether its launcher lets ranks write their last messages after another rank has died or the launcher got
+    /// SIGHUP; Hydra kills them.
     pub(crate) fn ends_ranks_gently(&self) -> bool {
         self.oversubscribe
     }
 
-    /// A launcher of so many ranks, to which the program is added.
+    /// Returns a launcher command for `ranks` ranks, to which the program is appended.
     pub(crate) fn ranks(&self, ranks: usize) -> Command {
         let mut command = Command::new(&self.launcher);
         if self.oversubscribe {
             command.arg("--oversubscribe");
         }
         command.args(["-np", &ranks.to_string()]);
-        // Root in containers: Open MPI asks for leave by these.
+        // Open MPI requires these variables to run as root, for example in containers.
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         self.with_library(&mut command);
         command
     }
 
-    /// Says which library the ranks take, if it is not the launcher's own.
+    /// Selects the library that the ranks use, if it is not the launcher's own.
     pub(crate) fn with_library(&self, command: &mut Command) {
         match &self.library {
             Some(library) => command.env("DLIO_RS_MPI", library),
@@ -84,7 +85,7 @@ impl TestMpi {
     }
 }
 
-/// The first of these programs that is in `PATH`.
+/// Returns the first of these programs in `PATH`.
 fn in_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     names

@@ -1,5 +1,7 @@
 //! Section `storage`, including the keys that shape the reads of the MLPerf fork.
 
+use dlio_event::Secret;
+
 use crate::fields::Fields;
 use crate::location::Location;
 use crate::notice::NoticeCode;
@@ -8,7 +10,7 @@ use crate::vocabulary::{
     AddressingStyle, ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType,
     UriScheme,
 };
-use crate::workload::{Requests, Secret, Storage, Windows};
+use crate::workload::{Requests, Storage, Windows};
 
 /// Returns the storage type. For `s3dlio`, a fork's word for its storage library, the schemes of the locations decide,
 /// and S3 is the default.

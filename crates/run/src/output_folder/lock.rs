@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use dlio_storage::process::look;
+use dlio_storage::process::process_state;
 
 use super::owner::{Fate, Owner};
 
@@ -75,7 +75,7 @@ pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
 
 /// The owner, if it is provably gone.
 fn gone(owner: Owner, here: &Owner) -> Result<Owner, Refusal> {
-    match owner.fate(here, look) {
+    match owner.fate(here, process_state) {
         Fate::Gone => Ok(owner),
         Fate::Alive => Err(Refusal::Held(Box::new(owner))),
         Fate::Unknown => Err(Refusal::Unknown(Box::new(owner))),

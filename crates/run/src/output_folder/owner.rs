@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlio_storage::process::{Here, Process, own_start_ticks};
+use dlio_storage::process::{ProcessScope, ProcessState, own_start_ticks};
 use serde::{Deserialize, Serialize};
 
 use crate::launch::Environment;
@@ -50,7 +50,7 @@ impl Owner {
     pub(super) fn this_process(argv: &[String], started: &str, job: Option<String>) -> Self {
         static TAKEN: AtomicU64 = AtomicU64::new(0);
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let Here { host, boot, pid_namespace } = Here::now();
+        let ProcessScope { host, boot, pid_namespace } = ProcessScope::now();
         let (boot_id, pid_namespace) = (known(boot), known(pid_namespace));
         let start_ticks = own_start_ticks();
         let number = TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -66,17 +66,17 @@ impl Owner {
     }
 
     /// What becomes of it, seen from the process `here`.
-    pub(super) fn fate(&self, here: &Self, look: impl Fn(i32) -> Process) -> Fate {
+    pub(super) fn fate(&self, here: &Self, process_state: impl Fn(i32) -> ProcessState) -> Fate {
         let same = |mine: &Option<String>, theirs: &Option<String>| mine.is_some() && mine == theirs;
         if !same(&self.boot_id, &here.boot_id) || !same(&self.pid_namespace, &here.pid_namespace) {
             return Fate::Unknown;
         }
-        match look(self.pid) {
-            Process::Absent | Process::Present { zombie: true, .. } => Fate::Gone,
-            Process::Present { start_ticks, .. } if self.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
+        match process_state(self.pid) {
+            ProcessState::Absent | ProcessState::Present { zombie: true, .. } => Fate::Gone,
+            ProcessState::Present { start_ticks, .. } if self.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
                 Fate::Gone
             }
-            Process::Hidden | Process::Present { .. } => Fate::Alive,
+            ProcessState::Hidden | ProcessState::Present { .. } => Fate::Alive,
         }
     }
 }
@@ -102,7 +102,7 @@ pub fn job(env: &Environment) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use dlio_storage::process::look;
+    use dlio_storage::process::process_state;
 
     use super::*;
 
@@ -113,25 +113,25 @@ mod tests {
     #[test]
     fn this_process_is_alive() {
         let owner = owner();
-        assert_eq!(owner.fate(&owner, look), Fate::Alive);
+        assert_eq!(owner.fate(&owner, process_state), Fate::Alive);
     }
 
     #[test]
     fn a_process_id_that_nobody_has_or_that_was_given_again_is_gone() {
         let mut owner = owner();
         owner.start_ticks = Some(7);
-        assert_eq!(owner.fate(&owner, |_| Process::Absent), Fate::Gone);
-        let present = |zombie, start_ticks| move |_| Process::Present { zombie, start_ticks };
+        assert_eq!(owner.fate(&owner, |_| ProcessState::Absent), Fate::Gone);
+        let present = |zombie, start_ticks| move |_| ProcessState::Present { zombie, start_ticks };
         assert_eq!(owner.fate(&owner, present(false, 7)), Fate::Alive);
         assert_eq!(owner.fate(&owner, present(false, 8)), Fate::Gone, "another process has the id");
         assert_eq!(owner.fate(&owner, present(true, 7)), Fate::Gone, "a zombie writes nothing any more");
-        assert_eq!(owner.fate(&owner, |_| Process::Hidden), Fate::Alive);
+        assert_eq!(owner.fate(&owner, |_| ProcessState::Hidden), Fate::Alive);
     }
 
     #[test]
     fn another_boot_or_container_cannot_be_judged() {
         let here = owner();
-        let absent = |_| Process::Absent;
+        let absent = |_| ProcessState::Absent;
         let other_boot = Owner { boot_id: Some("other".to_owned()), ..here.clone() };
         assert_eq!(other_boot.fate(&here, absent), Fate::Unknown);
         let other_container = Owner { pid_namespace: Some("pid:[1]".to_owned()), ..here.clone() };

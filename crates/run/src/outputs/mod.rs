@@ -19,6 +19,7 @@ use dlio_config::vocabulary::Format;
 use dlio_engine::Trained;
 use dlio_event::{Ending, TimeSource as _};
 use dlio_plan::{CheckpointPlan, Split, TrainingPlan};
+use dlio_storage::{beside, replace_file};
 use serde::{Deserialize, Serialize};
 
 use crate::closing::Closing;
@@ -208,16 +209,8 @@ fn summarise(
 /// # Errors
 /// When the folder takes no file.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let failed = |error: std::io::Error| Failure::file("writing", path, &error);
-    let written = std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|error| {
-        // What could not be written whole is not left behind.
-        let _ = std::fs::remove_file(&temporary);
-        failed(error)
-    })
+    let write = |temporary: &Path| std::fs::write(temporary, content);
+    replace_file(&beside(path, ".tmp"), path, write).map_err(|error| Failure::file("writing", path, &error))
 }
 
 impl From<HostFacts> for Host {

@@ -67,7 +67,7 @@ impl Speaker {
             EndpointNotice::Down { endpoint, reason, seconds } if self.claim(endpoint) => {
                 format!("{endpoint} has not answered for {seconds:.1} s: {}: {reason}", self.policy)
             }
-            EndpointNotice::Back { endpoint, seconds, affected } if self.release(endpoint) => {
+            EndpointNotice::Recovered { endpoint, seconds, affected } if self.release(endpoint) => {
                 format!(
                     "{endpoint} answers again after {seconds:.1} s; {affected} request(s) of this rank failed or waited"
                 )
@@ -124,7 +124,7 @@ pub async fn collect(session: &Session) -> Result<Option<RequestTroubles>, Failu
     let now = session.clock.now();
     let mut mine = Told::default();
     for client in session.clients.borrow().iter() {
-        let troubles = client.troubles();
+        let troubles = client.problems();
         mine.retries += troubles.retries;
         mine.elsewhere += troubles.elsewhere;
         mine.outages.extend(troubles.outages.into_iter().map(|outage| {

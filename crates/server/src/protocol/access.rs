@@ -1,5 +1,6 @@
-//! Who may do what. With one user, whoever signs with that user's key pair may do everything, and nothing is looked up;
-//! with several users, and for requests that are not signed, buckets and objects have owners and access control lists.
+//! Access control. With a single user, requests signed with that user's key pair may do everything, and nothing is
+//! looked up. With several users, and for unsigned requests, owners and access control lists of buckets and objects
+//! decide.
 
 use std::sync::Arc;
 
@@ -8,45 +9,45 @@ use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
+use crate::store::{Acl, BucketSettings, Caller, ObjectStore, Permission, StoreError, Upload, allows};
 use crate::users::{OWNER, Users};
-use crate::vault::{Acl, BucketSettings, Caller, Fault, Permission, Upload, Vault, allows};
 
-/// Header by which a client says whose bucket it expects.
+/// Header in which a client names the owner that it expects for a bucket.
 const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
 
-/// Checks every request before it is carried out.
+/// Checks every request before it is executed.
 #[derive(Clone)]
 pub(super) struct Access {
-    vault: Vault,
+    store: ObjectStore,
     users: Arc<Users>,
 }
 
-/// What an operation asks for.
+/// What a request must be allowed to do.
 #[derive(Clone, Copy)]
-enum Needs {
-    /// Nothing: what it answers depends on who asks.
+enum RequiredAccess {
+    /// Nothing: the response depends on the caller.
     Nothing,
-    /// A user, whoever it is.
+    /// The caller is a user.
     User,
-    /// A permission on the bucket.
+    /// The caller has a permission on the bucket.
     Bucket(Permission),
-    /// A permission on the object.
+    /// The caller has a permission on the object.
     Object(Permission),
-    /// To have begun the upload, or to own the bucket.
+    /// The caller created the upload or owns the bucket.
     Upload,
-    /// To own the object.
+    /// The caller owns the object.
     OwnObject,
-    /// To own the bucket.
+    /// The caller owns the bucket.
     OwnBucket,
 }
 
-/// What each operation asks for.
-fn needs(operation: &str) -> Needs {
+/// Returns what the caller of an operation must be allowed to do.
+fn needs(operation: &str) -> RequiredAccess {
     match operation {
-        "ListBuckets" => Needs::Nothing,
-        "CreateBucket" => Needs::User,
+        "ListBuckets" => RequiredAccess::Nothing,
+        "CreateBucket" => RequiredAccess::User,
         "HeadBucket" | "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "ListMultipartUploads" => {
-            Needs::Bucket(Permission::Read)
+            RequiredAccess::Bucket(Permission::Read)
         }
         "PutObject"
         | "PostObject"
@@ -56,28 +57,28 @@ fn needs(operation: &str) -> Needs {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "DeleteObject"
-        | "DeleteObjects" => Needs::Bucket(Permission::Write),
-        "GetBucketAcl" => Needs::Bucket(Permission::ReadAcp),
-        "PutBucketAcl" => Needs::Bucket(Permission::WriteAcp),
-        "GetObject" | "HeadObject" | "GetObjectAttributes" => Needs::Object(Permission::Read),
-        "GetObjectAcl" => Needs::Object(Permission::ReadAcp),
-        "PutObjectAcl" => Needs::Object(Permission::WriteAcp),
-        "AbortMultipartUpload" | "ListParts" => Needs::Upload,
-        "GetObjectTagging" | "PutObjectTagging" | "DeleteObjectTagging" => Needs::OwnObject,
-        _ => Needs::OwnBucket,
+        | "DeleteObjects" => RequiredAccess::Bucket(Permission::Write),
+        "GetBucketAcl" => RequiredAccess::Bucket(Permission::ReadAcp),
+        "PutBucketAcl" => RequiredAccess::Bucket(Permission::WriteAcp),
+        "GetObject" | "HeadObject" | "GetObjectAttributes" => RequiredAccess::Object(Permission::Read),
+        "GetObjectAcl" => RequiredAccess::Object(Permission::ReadAcp),
+        "PutObjectAcl" => RequiredAccess::Object(Permission::WriteAcp),
+        "AbortMultipartUpload" | "ListParts" => RequiredAccess::Upload,
+        "GetObjectTagging" | "PutObjectTagging" | "DeleteObjectTagging" => RequiredAccess::OwnObject,
+        _ => RequiredAccess::OwnBucket,
     }
 }
 
-/// Who makes a request.
+/// Returns the sender of a request.
 pub(super) fn caller<T>(request: &S3Request<T>) -> Caller {
-    // Only where there is more than one user does the check leave a note.
+    // The access check records the caller only if there is more than one user.
     request.extensions.get::<Caller>().cloned().unwrap_or_else(|| Caller::User(OWNER.to_owned()))
 }
 
-/// The canonical id under which anonymous users own what they write, as S3's.
+/// The canonical id that S3 uses as the owner of what anonymous clients write.
 const ANONYMOUS: &str = "65a011a29cdf8ec533ec3d1ccaae921c";
 
-/// What is noted as the owner of something that `caller` makes; nothing for the server's own user.
+/// Returns the owner to store for something that `caller` creates; `None` for the server's own user.
 pub(super) fn owner_of(caller: &Caller) -> Option<String> {
     match caller {
         Caller::User(id) if id == OWNER => None,
@@ -86,28 +87,28 @@ pub(super) fn owner_of(caller: &Caller) -> Option<String> {
     }
 }
 
-/// The canonical id of a noted owner.
+/// Returns the canonical id of a stored owner.
 pub(super) fn owner_id(noted: Option<&String>) -> &str {
     noted.map_or(OWNER, String::as_str)
 }
 
 impl Access {
-    pub(super) fn new(vault: Vault, users: Arc<Users>) -> Self {
-        Self { vault, users }
+    pub(super) fn new(store: ObjectStore, users: Arc<Users>) -> Self {
+        Self { store, users }
     }
 
     async fn may_bucket(&self, bucket: &str, caller: &Caller, wanted: Permission) -> S3Result<()> {
-        let settings = self.vault.settings(bucket).await?;
+        let settings = self.store.settings(bucket).await?;
         let acl = effective(&settings, settings.acl.as_ref());
         allow(allows(owner_id(settings.owner.as_ref()), acl.as_ref(), caller, wanted))
     }
 
     async fn may_object(&self, bucket: &str, key: &str, caller: &Caller, wanted: Permission) -> S3Result<()> {
-        let settings = self.vault.settings(bucket).await?;
-        let attributes = match self.vault.open(bucket, key).await {
+        let settings = self.store.settings(bucket).await?;
+        let attributes = match self.store.open(bucket, key).await {
             Ok(opened) => opened.attributes,
-            // Whether a key exists is told only to those who may list the bucket.
-            Err(Fault::NoSuchKey) => {
+            // Only callers who may list the bucket learn that a key does not exist.
+            Err(StoreError::NoSuchKey) => {
                 let acl = effective(&settings, settings.acl.as_ref());
                 return allow(allows(owner_id(settings.owner.as_ref()), acl.as_ref(), caller, Permission::Read));
             }
@@ -118,21 +119,21 @@ impl Access {
     }
 
     async fn owns_bucket(&self, bucket: &str, caller: &Caller) -> S3Result<()> {
-        let settings = self.vault.settings(bucket).await?;
+        let settings = self.store.settings(bucket).await?;
         allow(is_owner(caller, settings.owner.as_ref()))
     }
 
     async fn owns_object(&self, bucket: &str, key: &str, caller: &Caller) -> S3Result<()> {
-        match self.vault.open(bucket, key).await {
+        match self.store.open(bucket, key).await {
             Ok(opened) if is_owner(caller, opened.attributes.owner.as_ref()) => Ok(()),
-            Ok(_) | Err(Fault::NoSuchKey) => self.owns_bucket(bucket, caller).await,
+            Ok(_) | Err(StoreError::NoSuchKey) => self.owns_bucket(bucket, caller).await,
             Err(fault) => Err(fault.into()),
         }
     }
 
     async fn owns_upload(&self, upload: Upload, caller: &Caller) -> S3Result<()> {
         let bucket = upload.bucket.clone();
-        match self.vault.upload_attributes(upload).await {
+        match self.store.upload_attributes(upload).await {
             Ok(attributes) if is_owner(caller, attributes.owner.as_ref()) => Ok(()),
             _ => self.owns_bucket(&bucket, caller).await,
         }
@@ -145,7 +146,7 @@ impl Access {
 
     async fn check_owner(&self, bucket: Option<&str>, expected: &[u8]) -> S3Result<()> {
         let Some(bucket) = bucket else { return Ok(()) };
-        let settings = self.vault.settings(bucket).await?;
+        let settings = self.store.settings(bucket).await?;
         allow(owner_id(settings.owner.as_ref()).as_bytes() == expected)
     }
 
@@ -156,13 +157,13 @@ impl Access {
             S3Path::Object { bucket, key } => (&**bucket, &**key),
         };
         match needs(operation) {
-            Needs::Nothing => Ok(()),
-            Needs::User => allow(*caller != Caller::Anonymous),
-            Needs::Bucket(wanted) => self.may_bucket(bucket, caller, wanted).await,
-            Needs::Object(wanted) => self.may_object(bucket, key, caller, wanted).await,
-            Needs::OwnObject => self.owns_object(bucket, key, caller).await,
-            Needs::OwnBucket => self.owns_bucket(bucket, caller).await,
-            Needs::Upload => {
+            RequiredAccess::Nothing => Ok(()),
+            RequiredAccess::User => allow(*caller != Caller::Anonymous),
+            RequiredAccess::Bucket(wanted) => self.may_bucket(bucket, caller, wanted).await,
+            RequiredAccess::Object(wanted) => self.may_object(bucket, key, caller, wanted).await,
+            RequiredAccess::OwnObject => self.owns_object(bucket, key, caller).await,
+            RequiredAccess::OwnBucket => self.owns_bucket(bucket, caller).await,
+            RequiredAccess::Upload => {
                 let id = query.split('&').find_map(|pair| pair.strip_prefix("uploadId=")).unwrap_or_default();
                 let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() };
                 self.owns_upload(upload, caller).await
@@ -210,7 +211,7 @@ fn is_owner(caller: &Caller, noted: Option<&String>) -> bool {
     matches!(caller, Caller::User(id) if id == owner_id(noted))
 }
 
-/// The list that counts, given what of public access the bucket blocks.
+/// Returns the effective list, given the public access block of the bucket.
 fn effective(settings: &BucketSettings, acl: Option<&Acl>) -> Option<Acl> {
     let ignores = settings.public_access_block.is_some_and(|block| block.ignore_public_acls);
     acl.map(|acl| if ignores { acl.without_public() } else { acl.clone() })

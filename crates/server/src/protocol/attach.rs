@@ -1,22 +1,23 @@
-//! What a request attaches to an object: headers, user metadata, tags, owner, access control list.
+//! Metadata in requests: headers, user metadata, tags, owner and access control list.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use percent_encoding::percent_decode_str;
 use s3s::dto::{Tag, Timestamp};
 use s3s::{S3Result, s3_error};
 
 use crate::signature;
-use crate::vault::Attributes;
+use crate::store::Attributes;
 
-/// Most bytes of user metadata, names and values together, as S3's.
+/// Most bytes of user metadata, names and values together; the limit of S3.
 const METADATA_BYTES: usize = 2048;
-/// Most tags of an object, as S3's.
+/// Most tags of an object; the limit of S3.
 const OBJECT_TAGS: usize = 10;
-/// Most tags of a bucket, as S3's.
+/// Most tags of a bucket; the limit of S3.
 pub(super) const BUCKET_TAGS: usize = 50;
 
-/// The attributes that the headers of a request ask for; the inputs of `PutObject`, `CreateMultipartUpload` and
-/// `CopyObject` have the same fields without having the same type.
+/// Returns the attributes in the headers of a request. The inputs of `PutObject`, `CreateMultipartUpload` and
+/// `CopyObject` have the same fields but different types.
 macro_rules! attributes {
     ($input:expr) => {{
         let input = &mut $input;
@@ -28,7 +29,7 @@ macro_rules! attributes {
             input.object_lock_mode.is_some()
                 || input.object_lock_legal_hold_status.as_ref().is_some_and(|status| status.as_str() == "ON"),
         )?;
-        let attributes = $crate::vault::Attributes {
+        let attributes = $crate::store::Attributes {
             content_type: input.content_type.take(),
             content_encoding: $crate::protocol::attach::content_encoding(input.content_encoding.take()),
             content_language: input.content_language.take(),
@@ -38,7 +39,7 @@ macro_rules! attributes {
             website_redirect: input.website_redirect_location.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
             tags: $crate::protocol::attach::tags_of_header(input.tagging.as_deref())?,
-            ..$crate::vault::Attributes::default()
+            ..$crate::store::Attributes::default()
         };
         $crate::protocol::attach::check_metadata(&attributes)?;
         attributes
@@ -63,7 +64,7 @@ pub(super) fn refuse_locks(asked: bool) -> S3Result<()> {
     if asked { Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration")) } else { Ok(()) }
 }
 
-/// The content encoding without `aws-chunked`, which is of the transfer and not of the object.
+/// Returns the content encoding without `aws-chunked`, which describes the transfer and not the object.
 pub(super) fn content_encoding(sent: Option<String>) -> Option<String> {
     let sent = sent?;
     if !sent.contains("aws-chunked") {
@@ -88,17 +89,17 @@ pub(super) fn unix_seconds(time: &Timestamp) -> Option<u64> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// A time of the protocol in the standard library's type.
+/// Converts a time of the protocol to the standard library's type.
 pub(super) fn system_time(time: &Timestamp) -> SystemTime {
     time::OffsetDateTime::from(time.clone()).into()
 }
 
-/// Seconds since 1970 in the protocol's type.
+/// Converts seconds since 1970 to the protocol's type.
 pub(super) fn timestamp(unix_s: u64) -> Timestamp {
     (UNIX_EPOCH + Duration::from_secs(unix_s)).into()
 }
 
-/// Tags as the header `x-amz-tagging` writes them: `key=value&key=value`, percent-encoded.
+/// Parses the header `x-amz-tagging`: `key=value&key=value`, percent-encoded.
 pub(super) fn tags_of_header(header: Option<&str>) -> S3Result<Vec<(String, String)>> {
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(Vec::new()) };
     let pair = |pair: &str| {
@@ -112,13 +113,13 @@ pub(super) fn tags_of_header(header: Option<&str>) -> S3Result<Vec<(String, Stri
     check_tags(tags, OBJECT_TAGS)
 }
 
-/// Tags as a body writes them.
+/// Parses tags in a request body.
 pub(super) fn tags_of_body(set: Vec<Tag>, most: Option<usize>) -> S3Result<Vec<(String, String)>> {
     let tags = set.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
     check_tags(tags, most.unwrap_or(OBJECT_TAGS))
 }
 
-/// Tags as an answer writes them.
+/// Returns tags as a response contains them.
 pub(super) fn tag_set(tags: &[(String, String)]) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
 }
@@ -141,21 +142,15 @@ fn check_tags(tags: Vec<(String, String)>, most: usize) -> S3Result<Vec<(String,
     Ok(tags)
 }
 
+/// Returns the text of a form field; `None` if an escape is malformed or the bytes are not UTF-8.
 fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

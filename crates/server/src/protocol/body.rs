@@ -1,4 +1,5 @@
-//! Bodies: receiving one into a draft while checking what the client said of it, and sending one at a given pace.
+//! Request and response bodies: receives a body into a writer while checking the client's digests, and sends a body
+//! with limited bandwidth.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,36 +15,36 @@ use s3s::{S3Error, S3Result, StdError, TrailingHeaders, s3_error};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::pace::Pacer;
-use crate::vault::{Algorithm, Draft, Reader, Vault};
+use crate::latency::LatencyTimer;
+use crate::store::{Algorithm, ObjectStore, Reader, UploadWriter};
 
-/// Largest piece of a body that is sent at once.
+/// Largest piece of a body that is sent at once, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
-/// With a limited bandwidth, pieces are small, so that bytes come evenly.
+/// With limited bandwidth, pieces are small, so that bytes arrive evenly.
 const PACED_PIECE_BYTES: usize = 16 << 10;
 
-pub(super) fn piece_bytes(pacer: Option<&Arc<Pacer>>) -> usize {
-    if pacer.is_some() { PACED_PIECE_BYTES } else { PIECE_BYTES }
+pub(super) fn piece_bytes(timer: Option<&Arc<LatencyTimer>>) -> usize {
+    if timer.is_some() { PACED_PIECE_BYTES } else { PIECE_BYTES }
 }
 
-/// What a client says of the bytes it sends.
-pub(super) struct Claims {
-    /// Base64 digests from the request's headers.
+/// Digests and checksums that a client sends with a body.
+pub(super) struct DeclaredDigests {
+    /// Base64 digests in the request's headers.
     pub(super) header: Checksum,
     pub(super) content_md5: Option<String>,
     pub(super) length: Option<i64>,
-    /// The names in `x-amz-trailer`: digests that follow the body.
+    /// Names in `x-amz-trailer`: digests that follow the body.
     pub(super) trailers: Vec<String>,
     pub(super) trailing: Option<TrailingHeaders>,
-    /// An algorithm whose checksum is wanted, whether the client sends it or not.
+    /// Algorithm whose checksum is computed even if the client sends none.
     pub(super) required: Option<Algorithm>,
 }
 
-/// The claims of a `PutObject` or an `UploadPart`, whose inputs have the same fields without having the same type.
+/// Returns the digests of a `PutObject` or an `UploadPart`, whose inputs have the same fields but different types.
 macro_rules! claims {
     ($request:expr) => {{
         let (input, names) = (&mut $request.input, $request.headers.get("x-amz-trailer"));
-        $crate::protocol::body::Claims {
+        $crate::protocol::body::DeclaredDigests {
             header: s3s::dto::Checksum {
                 checksum_crc32: input.checksum_crc32.take(),
                 checksum_crc32c: input.checksum_crc32c.take(),
@@ -65,7 +66,7 @@ macro_rules! claims {
 }
 pub(super) use claims;
 
-impl Claims {
+impl DeclaredDigests {
     fn claimed(&self, name: &str) -> Option<String> {
         let header = match name {
             "x-amz-checksum-crc32" => &self.header.checksum_crc32,
@@ -122,15 +123,15 @@ impl Claims {
     }
 }
 
-/// Receives a body into a draft; returns the draft with the digests that the client asked to be checked. What does not
-/// fit is refused after the rest of the body, as [`discard`] says.
+/// Receives a body into a writer, and returns the writer with the digests that the client asked to be checked. If the
+/// body does not fit, the rest is read first, as by [`discard`].
 pub(super) async fn receive(
-    vault: &Vault,
+    store: &ObjectStore,
     body: Option<StreamingBlob>,
-    claims: Claims,
+    claims: DeclaredDigests,
     headers: &hyper::HeaderMap,
-) -> S3Result<(Draft, Checksum)> {
-    let mut draft = match vault.draft(claims.length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)) {
+) -> S3Result<(UploadWriter, Checksum)> {
+    let mut draft = match store.writer(claims.length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)) {
         Ok(draft) => draft,
         Err(refusal) => {
             discard(body, headers).await;
@@ -159,15 +160,15 @@ pub(super) async fn receive(
     Ok((draft, computed))
 }
 
-/// Reads what a refused request still sends, so that the client sees the refusal instead of a broken connection.
-/// One that waits for `100 Continue` has sent nothing and is not asked to.
+/// Reads the rest of a refused request, so that the client sees the refusal instead of a broken connection. A client
+/// that waits for `100 Continue` has sent nothing and is not asked to.
 pub(super) async fn discard(body: Option<StreamingBlob>, headers: &hyper::HeaderMap) {
     if let Some(mut body) = body.filter(|_| !headers.contains_key(hyper::header::EXPECT)) {
         while let Some(Ok(_)) = body.next().await {}
     }
 }
 
-/// The streams that check signatures keep their error types to themselves; their text tells them apart.
+/// The streams that check signatures do not export their error types; the text of the error identifies them.
 fn broken_body(error: &StdError) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
@@ -192,27 +193,27 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A body on its way out.
-pub(super) struct Sending {
+/// A response body with limited bandwidth.
+pub(super) struct ResponseStream {
     reader: Reader,
-    paced: Option<Paced>,
+    paced: Option<PacedReader>,
 }
 
-struct Paced {
-    pacer: Arc<Pacer>,
+struct PacedReader {
+    timer: Arc<LatencyTimer>,
     begin: Option<Instant>,
     sent: u64,
     held: Option<(Bytes, oneshot::Receiver<()>)>,
 }
 
-impl Sending {
-    pub(super) fn blob(reader: Reader, pacer: Option<Arc<Pacer>>) -> StreamingBlob {
-        let slowed = |pacer| Paced { pacer, begin: None, sent: 0, held: None };
-        StreamingBlob::new(Self { reader, paced: pacer.map(slowed) })
+impl ResponseStream {
+    pub(super) fn blob(reader: Reader, timer: Option<Arc<LatencyTimer>>) -> StreamingBlob {
+        let slowed = |timer| PacedReader { timer, begin: None, sent: 0, held: None };
+        StreamingBlob::new(Self { reader, paced: timer.map(slowed) })
     }
 }
 
-impl Stream for Sending {
+impl Stream for ResponseStream {
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -222,18 +223,18 @@ impl Stream for Sending {
             let begin = *paced.begin.get_or_insert_with(Instant::now);
             let Some(bytes) = ready!(Pin::new(reader).poll_next(context)?) else { return Poll::Ready(None) };
             paced.sent += bytes.len() as u64;
-            let Some(due) = paced.pacer.sent(begin, paced.sent) else { return Poll::Ready(Some(Ok(bytes))) };
+            let Some(due) = paced.timer.sent(begin, paced.sent) else { return Poll::Ready(Some(Ok(bytes))) };
             paced.held = Some((bytes, due));
         }
         if let Some((_, due)) = &mut paced.held {
-            // An ended timer lets everything pass.
+            // If the timer thread has ended, bytes pass without delay.
             let _ = ready!(Pin::new(due).poll(context));
         }
         Poll::Ready(paced.held.take().map(|(bytes, _)| Ok(bytes)))
     }
 }
 
-impl ByteStream for Sending {
+impl ByteStream for ResponseStream {
     fn remaining_length(&self) -> RemainingLength {
         let held = self.paced.as_ref().and_then(|paced| paced.held.as_ref()).map_or(0, |(bytes, _)| bytes.len());
         RemainingLength::new_exact(usize::try_from(self.reader.remaining()).unwrap_or(usize::MAX) + held)

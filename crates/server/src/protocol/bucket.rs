@@ -1,5 +1,5 @@
-//! Buckets and what is configured of them. What cannot be configured here is answered as S3 answers for a bucket where
-//! it never was; `docs/server.md` has the list.
+//! Buckets and their configuration. A configuration that this server does not support is answered as S3 answers for a
+//! bucket where it was never set; `docs/server.md` lists them.
 
 use s3s::dto::{
     Bucket, BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, GetBucketLocationInput,
@@ -12,14 +12,14 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::access::{caller, owner_id, owner_of};
 use super::attach::{BUCKET_TAGS, tag_set, tags_of_body};
-use super::control::person;
-use super::{Gateway, Reply, is_bucket_name};
+use super::control::{granted, person};
+use super::{Gateway, Reply};
+use crate::store::{BucketSettings, Caller, ListStart, PublicAccessBlock, Query, StoreError, is_bucket_name};
 use crate::users::OWNER;
-use crate::vault::{BucketSettings, Caller, Fault, From, Permission, PublicAccessBlock, Query};
 
-/// What Ceph tells of a user without a quota of their own.
+/// Bucket limit that Ceph reports for a user without a quota.
 const BUCKETS_OF_USER: u64 = 1000;
-/// Most buckets of a page, as S3's.
+/// Most buckets on a page; the limit of S3.
 const BUCKETS: usize = 10_000;
 
 impl Gateway {
@@ -32,20 +32,14 @@ impl Gateway {
             return Err(s3_error!(NotImplemented, "This server has no object lock"));
         }
         let owner = owner_of(&caller);
-        let granted = [
-            (Permission::FullControl, input.grant_full_control.as_deref()),
-            (Permission::Read, input.grant_read.as_deref()),
-            (Permission::Write, input.grant_write.as_deref()),
-            (Permission::ReadAcp, input.grant_read_acp.as_deref()),
-            (Permission::WriteAcp, input.grant_write_acp.as_deref()),
-        ];
+        let granted = granted!(input, grant_write);
         let id = owner_id(owner.as_ref());
         let acl = self.list_of(input.acl.as_ref().map(BucketCannedACL::as_str), &granted, id, id)?;
         let location = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
         let location = location.map(|name| name.as_str().to_owned()).filter(|name| !name.is_empty());
         let settings = BucketSettings { owner: owner.clone(), acl, location, ..BucketSettings::default() };
-        match self.vault.create_bucket(&bucket, settings).await {
-            Err(Fault::BucketExists) => self.made_before(&bucket, owner.as_ref()).await?,
+        match self.store.create_bucket(&bucket, settings).await {
+            Err(StoreError::BucketExists) => self.made_before(&bucket, owner.as_ref()).await?,
             made => made?,
         }
         Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")) }))
@@ -53,7 +47,7 @@ impl Gateway {
 
     pub(super) async fn look_at_bucket(&self, request: S3Request<HeadBucketInput>) -> Reply<HeadBucketOutput> {
         let bucket = &request.input.bucket;
-        let bucket_region = self.vault.settings(bucket).await?.location;
+        let bucket_region = self.store.settings(bucket).await?.location;
         let mut response = S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() });
         if request.uri.query().is_some_and(|query| query.contains("read-stats=true")) {
             let (objects, bytes) = self.usage(bucket).await?;
@@ -69,12 +63,12 @@ impl Gateway {
         Ok(response)
     }
 
-    /// The objects of a bucket and their bytes, by listing them all.
+    /// Returns number and total size of a bucket's objects, by listing all of them.
     async fn usage(&self, bucket: &str) -> S3Result<(u64, u64)> {
-        let (mut objects, mut bytes, mut from) = (0, 0, From::Start);
+        let (mut objects, mut bytes, mut from) = (0, 0, ListStart::Start);
         loop {
             let query = Query { prefix: String::new(), delimiter: None, from, limit: 10_000 };
-            let page = self.vault.list(bucket, query).await?;
+            let page = self.store.list(bucket, query).await?;
             objects += page.objects.len() as u64;
             bytes += page.objects.iter().map(|(_, stat)| stat.size).sum::<u64>();
             match page.next {
@@ -84,9 +78,9 @@ impl Gateway {
         }
     }
 
-    /// Making a bucket again is no error for its owner, as in us-east-1.
+    /// Creating a bucket again is no error for its owner, as in us-east-1.
     async fn made_before(&self, bucket: &str, owner: Option<&String>) -> S3Result<()> {
-        let settings = self.vault.settings(bucket).await?;
+        let settings = self.store.settings(bucket).await?;
         if settings.owner.as_ref() == owner {
             return Ok(());
         }
@@ -106,7 +100,7 @@ impl Gateway {
                 .ok_or_else(|| s3_error!(InvalidArgument, "max-buckets is not within 1..={BUCKETS}"))?,
         };
         let mut found = Vec::new();
-        for (name, created) in self.vault.buckets().await? {
+        for (name, created) in self.store.buckets().await? {
             if name.starts_with(&prefix) && name > after && self.is_bucket_of(&name, &caller).await {
                 found.push((name, created));
             }
@@ -136,19 +130,19 @@ impl Gateway {
         if self.users.is_sole() {
             return true;
         }
-        let settings = self.vault.settings(bucket).await.unwrap_or_default();
+        let settings = self.store.settings(bucket).await.unwrap_or_default();
         settings.owner.as_deref().unwrap_or(OWNER) == id
     }
 
     pub(super) async fn location(&self, input: GetBucketLocationInput) -> Reply<GetBucketLocationOutput> {
-        // An absent constraint is how S3 spells us-east-1.
-        let location = self.vault.settings(&input.bucket).await?.location;
+        // S3 reports us-east-1 as an absent constraint.
+        let location = self.store.settings(&input.bucket).await?.location;
         let location_constraint = location.map(BucketLocationConstraint::from);
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
 
     pub(super) async fn bucket_tags(&self, input: GetBucketTaggingInput) -> Reply<GetBucketTaggingOutput> {
-        let tags = self.vault.settings(&input.bucket).await?.tags;
+        let tags = self.store.settings(&input.bucket).await?.tags;
         if tags.is_empty() {
             return Err(s3_error!(NoSuchTagSet, "The TagSet does not exist"));
         }
@@ -157,12 +151,12 @@ impl Gateway {
 
     pub(super) async fn put_bucket_tags(&self, input: PutBucketTaggingInput) -> Reply<PutBucketTaggingOutput> {
         let tags = tags_of_body(input.tagging.tag_set, Some(BUCKET_TAGS))?;
-        self.vault.change_settings(&input.bucket, move |settings| settings.tags = tags).await?;
+        self.store.change_settings(&input.bucket, move |settings| settings.tags = tags).await?;
         Ok(S3Response::new(PutBucketTaggingOutput::default()))
     }
 
     pub(super) async fn blocked(&self, input: GetPublicAccessBlockInput) -> Reply<GetPublicAccessBlockOutput> {
-        let Some(block) = self.vault.settings(&input.bucket).await?.public_access_block else {
+        let Some(block) = self.store.settings(&input.bucket).await?.public_access_block else {
             return Err(missing(
                 "NoSuchPublicAccessBlockConfiguration",
                 "The public access block configuration was not found",
@@ -186,12 +180,13 @@ impl Gateway {
             block_public_policy: asked.block_public_policy.unwrap_or(false),
             restrict_public_buckets: asked.restrict_public_buckets.unwrap_or(false),
         };
-        self.vault.change_settings(&input.bucket, move |settings| settings.public_access_block = Some(block)).await?;
+        self.store.change_settings(&input.bucket, move |settings| settings.public_access_block = Some(block)).await?;
         Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
     }
 }
 
-/// Refuses names that a new bucket cannot have: S3's rules, but for upper case and `_`, which DLIO's users write.
+/// Refuses names that a new bucket cannot have: S3's rules, extended by upper-case letters and `_`, which DLIO's
+/// users write.
 fn check_name(name: &str) -> S3Result<()> {
     let is_ip = name.parse::<std::net::Ipv4Addr>().is_ok();
     let ends = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '_');
@@ -206,7 +201,7 @@ fn check_name(name: &str) -> S3Result<()> {
     ))
 }
 
-/// The answer where something was never configured.
+/// Returns the response for a configuration that was never set.
 pub(super) fn missing(code: &'static str, message: &'static str) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(hyper::StatusCode::NOT_FOUND);

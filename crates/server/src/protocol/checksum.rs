@@ -1,4 +1,5 @@
-//! Checksums: which one a request brings, how those of parts become one of the object, and how they are answered.
+//! Checksums: which one a request contains, how those of parts are combined for an object, and how responses contain
+//! them.
 
 use crc_fast::{CrcAlgorithm, checksum_combine};
 use s3s::S3Result;
@@ -7,9 +8,9 @@ use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{Checksum, ChecksumType};
 use s3s::s3_error;
 
-use crate::vault::{Algorithm, StoredChecksum, StoredPart};
+use crate::store::{Algorithm, StoredChecksum, StoredPart};
 
-/// Fills the fields for checksums of an answer, whose types have the same fields without having the same type.
+/// Fills the checksum fields of a response; the output types have the same fields but no common type.
 macro_rules! answer_checksum {
     ($output:expr, $stored:expr) => {{
         let fields = $crate::protocol::checksum::fields($stored);
@@ -22,7 +23,7 @@ macro_rules! answer_checksum {
 }
 pub(super) use answer_checksum;
 
-/// Takes the checksum fields of a request's input or of one of its elements.
+/// Takes the checksum fields out of a request's input or one of its elements.
 macro_rules! sent_checksum {
     ($input:expr) => {
         s3s::dto::Checksum {
@@ -37,7 +38,7 @@ macro_rules! sent_checksum {
 }
 pub(super) use sent_checksum;
 
-/// The fields by which a checksum is answered.
+/// The checksum fields of a response.
 pub(super) fn fields(stored: Option<&StoredChecksum>) -> Checksum {
     let mut fields = Checksum::default();
     let Some(StoredChecksum { algorithm, value, .. }) = stored else { return fields };
@@ -53,13 +54,13 @@ pub(super) fn fields(stored: Option<&StoredChecksum>) -> Checksum {
     fields
 }
 
-/// How the type of a checksum is answered.
+/// Returns the protocol's type of a checksum.
 pub(super) fn kind(stored: Option<&StoredChecksum>) -> Option<ChecksumType> {
     let name = if stored?.composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
     Some(ChecksumType::from_static(name))
 }
 
-/// The value of one algorithm among the fields of a request.
+/// Returns the value of one algorithm among the checksum fields of a request.
 pub(super) fn value(fields: &Checksum, algorithm: Algorithm) -> Option<&String> {
     match algorithm {
         Algorithm::Crc32 => fields.checksum_crc32.as_ref(),
@@ -70,7 +71,7 @@ pub(super) fn value(fields: &Checksum, algorithm: Algorithm) -> Option<&String> 
     }
 }
 
-/// What is kept of the checksums computed of a body: that of `wanted`, else the first.
+/// Returns the computed checksum to store: that of the algorithm `wanted`, otherwise the first.
 pub(super) fn stored(computed: &Checksum, wanted: Option<Algorithm>) -> Option<StoredChecksum> {
     let all = [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64nvme, Algorithm::Sha1, Algorithm::Sha256];
     let found = |algorithm: Algorithm| {
@@ -80,7 +81,7 @@ pub(super) fn stored(computed: &Checksum, wanted: Option<Algorithm>) -> Option<S
     wanted.into_iter().chain(all).find_map(found)
 }
 
-/// A hasher of one algorithm.
+/// Returns a hasher for one algorithm.
 pub(super) fn hasher(algorithm: Option<Algorithm>) -> ChecksumHasher {
     let is = |one: Algorithm| algorithm == Some(one);
     ChecksumHasher {
@@ -92,7 +93,7 @@ pub(super) fn hasher(algorithm: Option<Algorithm>) -> ChecksumHasher {
     }
 }
 
-/// The checksum that an upload will have, without its value, from what its creation asks for.
+/// Returns the checksum, without its value, that a new upload asks for.
 pub(super) fn of_upload(algorithm: Option<&str>, kind: Option<&str>) -> S3Result<Option<StoredChecksum>> {
     let Some(name) = algorithm else {
         return match kind {
@@ -115,7 +116,7 @@ pub(super) fn of_upload(algorithm: Option<&str>, kind: Option<&str>) -> S3Result
     Ok(Some(StoredChecksum { algorithm, value: String::new(), composite }))
 }
 
-/// The checksum of an object that is joined of `parts`; `None` where one of them has none.
+/// Returns the checksum of an object assembled from `parts`; `None` if one of them has none.
 pub(super) fn of_parts(upload: &StoredChecksum, parts: &[StoredPart]) -> Option<StoredChecksum> {
     let digests: Vec<Vec<u8>> = parts.iter().map(|part| decode(part.checksum.as_ref()?)).collect::<Option<_>>()?;
     let value = if upload.composite {
@@ -177,7 +178,7 @@ mod tests {
     fn a_composite_checksum_is_that_of_the_digests_with_the_number_of_parts() {
         let upload = of_upload(Some("sha256"), None).unwrap().unwrap();
         let sum = of_parts(&upload, &parts(Algorithm::Sha256)).unwrap();
-        // sha256 of the concatenated digests of 1234, 567 and 89, computed with Python's hashlib.
+        // SHA-256 of the concatenated digests of 1234, 567 and 89, computed with Python's hashlib.
         assert_eq!(sum.value, "4f11QsBHiNzXIqaKZsWVYWBUVt8LRHJnkYu4ck9s0cw=-3");
     }
 

@@ -1,4 +1,4 @@
-//! Access control lists as the protocol writes them.
+//! Access control lists in the form of the protocol.
 
 use s3s::dto::{
     AccessControlPolicy, BucketCannedACL, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
@@ -10,21 +10,30 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::access::{caller, owner_id, owner_of};
 use super::read::check_version;
 use super::{Gateway, Reply};
-use crate::vault::{Acl, Caller, Grant, Grantee, Permission};
+use crate::store::{Acl, Caller, Grant, Grantee, Permission};
 
 const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 
-/// The access control list that the headers of a write ask for; `None` where they ask for none.
+/// Pairs each permission with the header that grants it; `grant_write` is passed if the request can have that header.
+macro_rules! granted {
+    ($input:expr $(, $grant_write:ident)?) => {
+        [
+            ($crate::store::Permission::FullControl, $input.grant_full_control.as_deref()),
+            ($crate::store::Permission::Read, $input.grant_read.as_deref()),
+            $(($crate::store::Permission::Write, $input.$grant_write.as_deref()),)?
+            ($crate::store::Permission::ReadAcp, $input.grant_read_acp.as_deref()),
+            ($crate::store::Permission::WriteAcp, $input.grant_write_acp.as_deref()),
+        ]
+    };
+}
+pub(super) use granted;
+
+/// Returns the access control list in the headers of a write; `None` if they contain none.
 macro_rules! acl_of {
     ($gateway:expr, $input:expr, $caller:expr, $bucket:expr) => {{
         let canned = $input.acl.as_ref().map(|canned| canned.as_str());
-        let granted = [
-            ($crate::vault::Permission::FullControl, $input.grant_full_control.as_deref()),
-            ($crate::vault::Permission::Read, $input.grant_read.as_deref()),
-            ($crate::vault::Permission::ReadAcp, $input.grant_read_acp.as_deref()),
-            ($crate::vault::Permission::WriteAcp, $input.grant_write_acp.as_deref()),
-        ];
+        let granted = $crate::protocol::control::granted!($input);
         if canned.is_none() && granted.iter().all(|(_, header)| header.is_none()) {
             None
         } else {
@@ -34,11 +43,12 @@ macro_rules! acl_of {
 }
 pub(super) use acl_of;
 
-/// Permissions with the headers that grant them.
+/// Permissions with the values of the headers that grant them.
 type Granted<'a> = [(Permission, Option<&'a str>)];
 
 impl Gateway {
-    /// The list that a canned name or headers of grants ask for, of something that `caller` makes in `bucket`.
+    /// Returns the list that a canned name or grant headers describe, for something that `caller` creates in
+    /// `bucket`.
     pub(super) async fn acl_of_headers(
         &self,
         canned: Option<&str>,
@@ -46,14 +56,14 @@ impl Gateway {
         caller: &Caller,
         bucket: &str,
     ) -> S3Result<Option<Acl>> {
-        let settings = self.vault.settings(bucket).await.unwrap_or_default();
+        let settings = self.store.settings(bucket).await.unwrap_or_default();
         let owner = owner_of(caller);
         let acl = self.list_of(canned, granted, owner_id(owner.as_ref()), owner_id(settings.owner.as_ref()))?;
         self.refuse_blocked(bucket, acl.as_ref()).await?;
         Ok(acl)
     }
 
-    /// The list that a canned name or headers of grants stand for.
+    /// Returns the list that a canned name or grant headers describe.
     pub(super) fn list_of(
         &self,
         canned: Option<&str>,
@@ -71,7 +81,7 @@ impl Gateway {
             (Some(_), false) => {
                 Err(s3_error!(InvalidRequest, "Specifying both Canned ACLs and Header Grants is not allowed"))
             }
-            // A private list is what there is without one.
+            // A private list is the same as none.
             (Some("private") | None, true) => Ok(None),
             (Some(name), true) => match Acl::canned(name, owner, bucket_owner) {
                 Some(acl) => Ok(Some(acl)),
@@ -81,7 +91,7 @@ impl Gateway {
         }
     }
 
-    /// A grantee in the form `id="…"` or `uri="…"`.
+    /// Parses a grantee of the form `id="…"` or `uri="…"`.
     fn grantee_of_header(&self, text: &str) -> S3Result<Grantee> {
         let (kind, value) = text.split_once('=').unwrap_or((text, ""));
         let value = value.trim().trim_matches('"');
@@ -99,7 +109,7 @@ impl Gateway {
         Err(s3_error!(InvalidArgument, "Invalid id: no user {id}"))
     }
 
-    /// The list that the body of a request spells out.
+    /// Returns the list in the body of a request.
     fn list_of_body(&self, policy: AccessControlPolicy, owner: &str) -> S3Result<Acl> {
         if policy.owner.and_then(|named| named.id).is_some_and(|named| named != owner) {
             return Err(s3_error!(AccessDenied, "The owner cannot be changed"));
@@ -120,10 +130,10 @@ impl Gateway {
         Ok(Acl(policy.grants.unwrap_or_default().into_iter().map(grant).collect::<S3Result<_>>()?))
     }
 
-    /// Refuses a public list where the bucket blocks such lists.
+    /// Refuses a public list if the bucket blocks public lists.
     pub(super) async fn refuse_blocked(&self, bucket: &str, acl: Option<&Acl>) -> S3Result<()> {
         let Some(acl) = acl.filter(|acl| acl.is_public()) else { return Ok(()) };
-        let settings = self.vault.settings(bucket).await.unwrap_or_default();
+        let settings = self.store.settings(bucket).await.unwrap_or_default();
         if settings.public_access_block.is_some_and(|block| block.block_public_acls) && !acl.0.is_empty() {
             return Err(s3_error!(AccessDenied, "The bucket blocks public access control lists"));
         }
@@ -131,7 +141,7 @@ impl Gateway {
     }
 
     pub(super) async fn bucket_acl(&self, input: GetBucketAclInput) -> Reply<GetBucketAclOutput> {
-        let settings = self.vault.settings(&input.bucket).await?;
+        let settings = self.store.settings(&input.bucket).await?;
         let owner = owner_id(settings.owner.as_ref());
         let grants = Some(grants(settings.acl.as_ref(), owner));
         Ok(S3Response::new(GetBucketAclOutput { grants, owner: Some(person(owner)) }))
@@ -139,7 +149,7 @@ impl Gateway {
 
     pub(super) async fn object_acl(&self, input: GetObjectAclInput) -> Reply<GetObjectAclOutput> {
         check_version(input.version_id.as_deref())?;
-        let attributes = self.vault.open(&input.bucket, &input.key).await?.attributes;
+        let attributes = self.store.open(&input.bucket, &input.key).await?.attributes;
         let owner = owner_id(attributes.owner.as_ref());
         let grants = Some(grants(attributes.acl.as_ref(), owner));
         let owner = Some(person(owner));
@@ -147,21 +157,15 @@ impl Gateway {
     }
 
     pub(super) async fn set_bucket_acl(&self, input: PutBucketAclInput) -> Reply<PutBucketAclOutput> {
-        let settings = self.vault.settings(&input.bucket).await?;
+        let settings = self.store.settings(&input.bucket).await?;
         let owner = owner_id(settings.owner.as_ref()).to_owned();
-        let granted = [
-            (Permission::FullControl, input.grant_full_control.as_deref()),
-            (Permission::Read, input.grant_read.as_deref()),
-            (Permission::Write, input.grant_write.as_deref()),
-            (Permission::ReadAcp, input.grant_read_acp.as_deref()),
-            (Permission::WriteAcp, input.grant_write_acp.as_deref()),
-        ];
+        let granted = granted!(input, grant_write);
         let acl = match input.access_control_policy {
             Some(policy) => Some(self.list_of_body(policy, &owner)?),
             None => self.list_of(input.acl.as_ref().map(BucketCannedACL::as_str), &granted, &owner, &owner)?,
         };
         self.refuse_blocked(&input.bucket, acl.as_ref()).await?;
-        self.vault.change_settings(&input.bucket, move |settings| settings.acl = acl).await?;
+        self.store.change_settings(&input.bucket, move |settings| settings.acl = acl).await?;
         Ok(S3Response::new(PutBucketAclOutput::default()))
     }
 
@@ -169,16 +173,10 @@ impl Gateway {
         let caller = caller(&request);
         let input = request.input;
         check_version(input.version_id.as_deref())?;
-        let settings = self.vault.settings(&input.bucket).await?;
-        let attributes = self.vault.open(&input.bucket, &input.key).await?.attributes;
+        let settings = self.store.settings(&input.bucket).await?;
+        let attributes = self.store.open(&input.bucket, &input.key).await?.attributes;
         let owner = owner_id(attributes.owner.as_ref()).to_owned();
-        let granted = [
-            (Permission::FullControl, input.grant_full_control.as_deref()),
-            (Permission::Read, input.grant_read.as_deref()),
-            (Permission::Write, input.grant_write.as_deref()),
-            (Permission::ReadAcp, input.grant_read_acp.as_deref()),
-            (Permission::WriteAcp, input.grant_write_acp.as_deref()),
-        ];
+        let granted = granted!(input, grant_write);
         let canned = input.acl.as_ref().map(ObjectCannedACL::as_str);
         let acl = match input.access_control_policy {
             Some(policy) => Some(self.list_of_body(policy, &owner)?),
@@ -188,7 +186,7 @@ impl Gateway {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
         self.refuse_blocked(&input.bucket, acl.as_ref()).await?;
-        self.vault.change_attributes(&input.bucket, &input.key, move |attributes| attributes.acl = acl).await?;
+        self.store.change_attributes(&input.bucket, &input.key, move |attributes| attributes.acl = acl).await?;
         Ok(S3Response::new(PutObjectAclOutput::default()))
     }
 }
@@ -201,7 +199,7 @@ fn group(uri: &str) -> S3Result<Grantee> {
     }
 }
 
-/// A user as answers name one.
+/// Returns a user as responses describe one.
 pub(super) fn person(id: &str) -> Owner {
     Owner { display_name: Some(id.to_owned()), id: Some(id.to_owned()) }
 }

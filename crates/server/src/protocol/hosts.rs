@@ -1,4 +1,4 @@
-//! Buckets named by the host of a request, `BUCKET.DOMAIN`, beside those named by its path.
+//! Buckets named by the host of a request, `BUCKET.DOMAIN`, in addition to those named by its path.
 
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
@@ -7,13 +7,13 @@ use s3s::host::{S3Host, VirtualHost};
 pub(super) struct Domains(Vec<String>);
 
 impl Domains {
-    /// `localhost`, which many systems resolve with all its subdomains, and those given.
+    /// Returns the given domains and `localhost`, whose subdomains many systems resolve.
     pub(super) fn new(given: &[String]) -> Self {
         let given = given.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase());
         Self(given.chain(["localhost".to_owned()]).collect())
     }
 
-    /// The bucket that a host names; `None`: the path has it.
+    /// Returns the bucket that a host names; `None` if the path names it.
     fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = port.map_or(host, |(name, _)| name).trim_end_matches('.');

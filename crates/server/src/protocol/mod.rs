@@ -1,4 +1,4 @@
-//! S3 over a vault: what each operation of the protocol means here. Parsing, signatures and XML are `s3s`'s.
+//! S3 over an object store: implements the operations of the protocol. Parsing, signatures and XML are done by `s3s`.
 
 mod access;
 mod attach;
@@ -7,10 +7,11 @@ mod bucket;
 mod checksum;
 mod config;
 mod control;
-mod front;
 mod hosts;
+mod http_service;
 mod listing;
 mod operations;
+mod page;
 mod read;
 mod upload;
 mod uploads;
@@ -25,36 +26,29 @@ use s3s::validation::NameValidation;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, s3_error};
 
 use crate::Error;
-use crate::pace::Pacer;
+use crate::latency::LatencyTimer;
+use crate::store::{ObjectStore, StoreError, Tag, TagPattern, is_bucket_name};
 use crate::users::Users;
-use crate::vault::{Fault, Tag, TagPattern, Vault};
 use access::Access;
-pub(crate) use front::Front;
+pub(crate) use http_service::S3HttpService;
 
-/// The service behind one or more listeners.
+/// Creates the service of one or more endpoints.
 ///
 /// # Errors
-/// When the operating system gives no random bytes.
+/// When the operating system provides no random bytes.
 pub(crate) fn service(
-    vault: Vault,
+    store: ObjectStore,
     users: &Arc<Users>,
     domains: &[String],
-    pacer: Option<Arc<Pacer>>,
-) -> Result<Front, Error> {
-    let access = Access::new(vault.clone(), Arc::clone(users));
-    let mut builder = S3ServiceBuilder::new(Gateway { vault, users: Arc::clone(users), pacer });
+    timer: Option<Arc<LatencyTimer>>,
+) -> Result<S3HttpService, Error> {
+    let access = Access::new(store.clone(), Arc::clone(users));
+    let mut builder = S3ServiceBuilder::new(Gateway { store, users: Arc::clone(users), timer });
     builder.set_auth(KeyPairs(Arc::clone(users)));
     builder.set_host(hosts::Domains::new(domains));
     builder.set_access(access);
     builder.set_validation(BucketNames);
-    Front::new(builder.build(), Arc::clone(users))
-}
-
-/// Whether buckets may have this name: as S3's rules, and also upper case and `_`, which DLIO's users write. What is
-/// allowed is a plain file name without a leading dot. (`s3s` wants S3's own rules of the source of a copy.)
-pub(crate) fn is_bucket_name(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    (1..=63).contains(&name.len()) && name.bytes().all(inner) && name.as_bytes()[0].is_ascii_alphanumeric()
+    S3HttpService::new(builder.build(), Arc::clone(users))
 }
 
 struct BucketNames;
@@ -65,7 +59,7 @@ impl NameValidation for BucketNames {
     }
 }
 
-/// Knows the users' key pairs.
+/// Looks up the users' secret keys for `s3s`.
 struct KeyPairs(Arc<Users>);
 
 #[async_trait::async_trait]
@@ -82,31 +76,31 @@ impl S3Auth for KeyPairs {
 }
 
 struct Gateway {
-    vault: Vault,
+    store: ObjectStore,
     users: Arc<Users>,
-    pacer: Option<Arc<Pacer>>,
+    timer: Option<Arc<LatencyTimer>>,
 }
 
-impl From<Fault> for S3Error {
-    fn from(fault: Fault) -> Self {
+impl From<StoreError> for S3Error {
+    fn from(fault: StoreError) -> Self {
         let code = match &fault {
-            Fault::NoSuchBucket => S3ErrorCode::NoSuchBucket,
-            Fault::NoSuchKey => S3ErrorCode::NoSuchKey,
-            Fault::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
-            Fault::BucketNotEmpty => S3ErrorCode::BucketNotEmpty,
-            Fault::NoSuchUpload => S3ErrorCode::NoSuchUpload,
-            Fault::InvalidPart(_) => S3ErrorCode::InvalidPart,
-            Fault::Condition => S3ErrorCode::PreconditionFailed,
-            Fault::Full { .. } | Fault::NoMemory { .. } => return insufficient(fault.to_string()),
-            Fault::Io { doing, source } if is_full(source) => {
+            StoreError::NoSuchBucket => S3ErrorCode::NoSuchBucket,
+            StoreError::NoSuchKey => S3ErrorCode::NoSuchKey,
+            StoreError::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
+            StoreError::BucketNotEmpty => S3ErrorCode::BucketNotEmpty,
+            StoreError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+            StoreError::InvalidPart(_) => S3ErrorCode::InvalidPart,
+            StoreError::Condition => S3ErrorCode::PreconditionFailed,
+            StoreError::Full { .. } | StoreError::NoMemory { .. } => return insufficient(fault.to_string()),
+            StoreError::Io { doing, source } if is_full(source) => {
                 return insufficient(format!("the server's data directory is full: {doing}: {source}"));
             }
-            Fault::Io { doing, source } if lacks_descriptors(source) => {
+            StoreError::Io { doing, source } if lacks_descriptors(source) => {
                 let message = format!("the server has no file descriptor left (ulimit -n): {doing}: {source}");
                 return S3Error::with_message(S3ErrorCode::SlowDown, message);
             }
-            Fault::Io { doing, source } => {
-                // The client sees the system's words too: it is the same person's server.
+            StoreError::Io { doing, source } => {
+                // The client may see the system's error, because client and server belong to the same user.
                 return S3Error::with_message(S3ErrorCode::InternalError, format!("{doing}: {source}"));
             }
         };
@@ -114,7 +108,8 @@ impl From<Fault> for S3Error {
     }
 }
 
-/// The answer where nothing more fits: repeating the request does not help, so that it is none of S3's codes for that.
+/// Returns the response for a full store. Repeating the request does not help, so none of S3's retryable codes is
+/// used.
 fn insufficient(message: String) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
     error.set_status_code(hyper::StatusCode::INSUFFICIENT_STORAGE);
@@ -134,7 +129,7 @@ fn etag(tag: Tag) -> ETag {
     ETag::Strong(tag.to_string())
 }
 
-/// The entity tag that a condition asks for.
+/// Returns the entity tag of a condition.
 fn pattern(condition: &ETagCondition) -> TagPattern {
     match condition {
         ETagCondition::Any => TagPattern::Any,
@@ -143,7 +138,7 @@ fn pattern(condition: &ETagCondition) -> TagPattern {
     }
 }
 
-/// A size in the type that the protocol's messages use.
+/// Converts a size to the type of the protocol's messages.
 fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The operations that are answered, each with what answers it. All others are answered with 501.
+//! Dispatches the supported operations to their implementations. All others are answered with 501.
 
 #![allow(clippy::wildcard_imports, reason = "two types of each operation, which its name says")]
 
@@ -16,7 +16,7 @@ impl S3 for Gateway {
     }
 
     async fn delete_bucket(&self, request: S3Request<DeleteBucketInput>) -> Reply<DeleteBucketOutput> {
-        self.vault.delete_bucket(&request.input.bucket).await?;
+        self.store.delete_bucket(&request.input.bucket).await?;
         Ok(S3Response::new(DeleteBucketOutput::default()))
     }
 
@@ -175,7 +175,7 @@ impl S3 for Gateway {
         &self,
         request: S3Request<DeleteBucketTaggingInput>,
     ) -> Reply<DeleteBucketTaggingOutput> {
-        self.vault.change_settings(&request.input.bucket, |settings| settings.tags = Vec::new()).await?;
+        self.store.change_settings(&request.input.bucket, |settings| settings.tags = Vec::new()).await?;
         Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
     }
 
@@ -183,7 +183,7 @@ impl S3 for Gateway {
         &self,
         request: S3Request<DeletePublicAccessBlockInput>,
     ) -> Reply<DeletePublicAccessBlockOutput> {
-        self.vault.change_settings(&request.input.bucket, |settings| settings.public_access_block = None).await?;
+        self.store.change_settings(&request.input.bucket, |settings| settings.public_access_block = None).await?;
         Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
     }
 
@@ -290,7 +290,7 @@ impl S3 for Gateway {
         &self,
         request: S3Request<GetBucketRequestPaymentInput>,
     ) -> Reply<GetBucketRequestPaymentOutput> {
-        self.vault.head_bucket(&request.input.bucket).await?;
+        self.store.head_bucket(&request.input.bucket).await?;
         let payer = Some(Payer::from_static(Payer::BUCKET_OWNER));
         Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
     }
@@ -299,7 +299,7 @@ impl S3 for Gateway {
         &self,
         request: S3Request<GetBucketPolicyStatusInput>,
     ) -> Reply<GetBucketPolicyStatusOutput> {
-        let acl = self.vault.settings(&request.input.bucket).await?.acl;
+        let acl = self.store.settings(&request.input.bucket).await?.acl;
         let is_public = Some(acl.is_some_and(|acl| acl.is_public()));
         Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(PolicyStatus { is_public }) }))
     }

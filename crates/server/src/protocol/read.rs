@@ -1,4 +1,4 @@
-//! Reading objects: GET, HEAD and what is told of an object without its bytes.
+//! Reads objects: GET, HEAD and `GetObjectAttributes`.
 
 use std::ops::Range as Bytes;
 use std::sync::Arc;
@@ -12,26 +12,44 @@ use s3s::dto::{
 use s3s::{S3Error, S3Response, S3Result, s3_error};
 
 use super::attach::{system_time, timestamp};
-use super::body::{self, Sending};
+use super::body::{self, ResponseStream};
 use super::checksum::{self, answer_checksum};
 use super::{Gateway, Reply, etag, pattern, signed};
-use crate::vault::{Attributes, Fault, Opened, Stat, StoredChecksum};
+use crate::store::{Attributes, OpenObject, Stat, StoreError, StoredChecksum};
 
-/// Most parts of a page of `GetObjectAttributes`, as S3's.
+/// Most parts on a page of `GetObjectAttributes`; the limit of S3.
 const PARTS: usize = 1000;
 
-/// What of an object is asked for.
-struct Wanted {
+/// The part of an object that a request asks for.
+struct RequestedBytes {
     bytes: Bytes<u64>,
-    /// The answer's `Content-Range`; `None` where the whole object is asked for.
+    /// The response's `Content-Range`; `None` if the whole object is requested.
     content_range: Option<String>,
-    /// How many parts the object has, where a part is asked for.
+    /// Number of parts of the object, if a part is requested.
     parts: Option<i32>,
-    /// The checksum of what is asked for.
+    /// Checksum of the requested bytes.
     checksum: Option<StoredChecksum>,
 }
 
-/// Fills the fields that the answers of GET and HEAD share without having the same type.
+/// Opens the object of a GET or a HEAD, checks the conditions of the request, and determines the requested bytes. The
+/// two inputs have the same fields but different types.
+macro_rules! open_wanted {
+    ($gateway:expr, $input:expr) => {{
+        check_version($input.version_id.as_deref())?;
+        let opened = $gateway.store.open(&$input.bucket, &$input.key).await?;
+        let condition = ReadCondition {
+            matches: $input.if_match.as_ref(),
+            differs: $input.if_none_match.as_ref(),
+            modified_since: $input.if_modified_since.as_ref(),
+            unmodified_since: $input.if_unmodified_since.as_ref(),
+        };
+        condition.check(&opened.stat)?;
+        let wanted = wanted(&opened, $input.range.as_ref(), $input.part_number)?;
+        (opened, wanted)
+    }};
+}
+
+/// Fills the fields that the responses to GET and HEAD share without a common type.
 macro_rules! describe {
     ($output:expr, $stat:expr, $attributes:expr, $wanted:expr, $verify:expr) => {{
         let (output, attributes): (_, &Attributes) = (&mut $output, &$attributes);
@@ -65,7 +83,7 @@ pub(super) struct ReadCondition<'a> {
 }
 
 impl ReadCondition<'_> {
-    /// Checks an object. An entity tag, where there is one, decides instead of the time beside it.
+    /// Checks the conditions against an object. A condition on the entity tag takes precedence over one on the time.
     pub(super) fn check(&self, stat: &Stat) -> S3Result<()> {
         let second = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let modified_after = |time: &Timestamp| second(stat.modified) > second(system_time(time));
@@ -75,7 +93,7 @@ impl ReadCondition<'_> {
             (None, None) => true,
         };
         if !holds {
-            return Err(Fault::Condition.into());
+            return Err(StoreError::Condition.into());
         }
         let unchanged = match (self.differs, self.modified_since) {
             (Some(condition), _) => pattern(condition).fits(stat),
@@ -86,7 +104,7 @@ impl ReadCondition<'_> {
     }
 }
 
-/// The answer to somebody who has the object as it is; it tells which one that is.
+/// Returns the 304 response, which names the current version.
 fn not_modified(stat: &Stat) -> S3Error {
     let mut error = s3_error!(NotModified, "Not Modified");
     let mut headers = HeaderMap::new();
@@ -104,7 +122,7 @@ fn not_modified(stat: &Stat) -> S3Error {
     error
 }
 
-/// Refuses a version that cannot exist: buckets here never had versions, so that each object's only one is `null`.
+/// Refuses version ids other than `null`, because buckets have no versioning.
 pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("" | "null") => Ok(()),
@@ -114,36 +132,18 @@ pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
 
 impl Gateway {
     pub(super) async fn get(&self, input: GetObjectInput) -> Reply<GetObjectOutput> {
-        check_version(input.version_id.as_deref())?;
-        let opened = self.vault.open(&input.bucket, &input.key).await?;
-        let condition = ReadCondition {
-            matches: input.if_match.as_ref(),
-            differs: input.if_none_match.as_ref(),
-            modified_since: input.if_modified_since.as_ref(),
-            unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        condition.check(&opened.stat)?;
-        let wanted = wanted(&opened, input.range.as_ref(), input.part_number)?;
+        let (opened, wanted) = open_wanted!(self, input);
         let (bytes, verify) = (wanted.bytes.clone(), verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str)));
         let mut output = GetObjectOutput::default();
         describe!(output, opened.stat, opened.attributes, wanted, verify);
         output.tag_count = i32::try_from(opened.attributes.tags.len()).ok().filter(|count| *count > 0);
-        let reader = opened.read(bytes, body::piece_bytes(self.pacer.as_ref()));
-        output.body = Some(Sending::blob(reader, self.pacer.clone()));
+        let reader = opened.read(bytes, body::piece_bytes(self.timer.as_ref()));
+        output.body = Some(ResponseStream::blob(reader, self.timer.clone()));
         Ok(S3Response::new(output))
     }
 
     pub(super) async fn head(&self, input: HeadObjectInput) -> Reply<HeadObjectOutput> {
-        check_version(input.version_id.as_deref())?;
-        let opened = self.vault.open(&input.bucket, &input.key).await?;
-        let condition = ReadCondition {
-            matches: input.if_match.as_ref(),
-            differs: input.if_none_match.as_ref(),
-            modified_since: input.if_modified_since.as_ref(),
-            unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        condition.check(&opened.stat)?;
-        let wanted = wanted(&opened, input.range.as_ref(), input.part_number)?;
+        let (opened, wanted) = open_wanted!(self, input);
         let partial = wanted.content_range.is_some();
         let verify = verifies(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
         let mut output = HeadObjectOutput::default();
@@ -161,8 +161,8 @@ impl Gateway {
 
     pub(super) async fn object_attributes(&self, input: GetObjectAttributesInput) -> Reply<GetObjectAttributesOutput> {
         check_version(input.version_id.as_deref())?;
-        let Opened { stat, attributes, .. } = self.vault.open(&input.bucket, &input.key).await?;
-        // Clients write the names into one header, or into one each.
+        let OpenObject { stat, attributes, .. } = self.store.open(&input.bucket, &input.key).await?;
+        // Clients write the names into one header, or into one header each.
         let names = || input.object_attributes.iter().flat_map(|header| header.as_str().split(',')).map(str::trim);
         let asked = |name: &str| names().any(|asked| asked == name);
         if input.object_attributes.is_empty() {
@@ -189,8 +189,8 @@ fn verifies(mode: Option<&str>) -> bool {
     mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
 }
 
-/// What of an object a range or a part number asks for.
-fn wanted(opened: &Opened, range: Option<&Range>, part: Option<i32>) -> S3Result<Wanted> {
+/// Determines the bytes that a range or a part number asks for.
+fn wanted(opened: &OpenObject, range: Option<&Range>, part: Option<i32>) -> S3Result<RequestedBytes> {
     let size = opened.stat.size;
     let named = |bytes: &Bytes<u64>| format!("bytes {}-{}/{size}", bytes.start, bytes.end.saturating_sub(1));
     match (range, part) {
@@ -199,23 +199,23 @@ fn wanted(opened: &Opened, range: Option<&Range>, part: Option<i32>) -> S3Result
         }
         (Some(range), None) => {
             let bytes = satisfiable(range, size)?;
-            Ok(Wanted { content_range: Some(named(&bytes)), bytes, parts: None, checksum: None })
+            Ok(RequestedBytes { content_range: Some(named(&bytes)), bytes, parts: None, checksum: None })
         }
         (None, Some(number)) => {
             let (bytes, checksum) = part_of(opened, number)?;
             let parts = i32::try_from(opened.attributes.parts.len()).ok().filter(|count| *count > 0);
             let content_range = (bytes.end > bytes.start).then(|| named(&bytes));
-            Ok(Wanted { bytes, content_range, parts, checksum })
+            Ok(RequestedBytes { bytes, content_range, parts, checksum })
         }
         (None, None) => {
             let checksum = opened.attributes.checksum.clone();
-            Ok(Wanted { bytes: 0..size, content_range: None, parts: None, checksum })
+            Ok(RequestedBytes { bytes: 0..size, content_range: None, parts: None, checksum })
         }
     }
 }
 
-/// Where the part with a number lies. An object that was written at once is its own only part.
-fn part_of(opened: &Opened, number: i32) -> S3Result<(Bytes<u64>, Option<StoredChecksum>)> {
+/// Returns where the part with a number lies. An object written in one request consists of one part.
+fn part_of(opened: &OpenObject, number: i32) -> S3Result<(Bytes<u64>, Option<StoredChecksum>)> {
     let attributes: &Arc<Attributes> = &opened.attributes;
     if number == 1 && attributes.parts.is_empty() {
         return Ok((0..opened.stat.size, attributes.checksum.clone()));
@@ -233,12 +233,12 @@ fn part_of(opened: &Opened, number: i32) -> S3Result<(Bytes<u64>, Option<StoredC
     Err(s3_error!(InvalidPart, "The object has no part {number}"))
 }
 
-/// The bytes that a range asks for; one that begins behind the end is an error that says how long the object is.
+/// Returns the bytes of a range. A range that begins after the end is an error, which states the size of the object.
 fn satisfiable(range: &Range, size: u64) -> S3Result<Bytes<u64>> {
     range.check(size).map_err(|_| s3_error!(InvalidRange, "The range begins behind the object's {size} bytes"))
 }
 
-/// A page of the parts of an object; `None` for an object that was written at once.
+/// Returns a page of the parts of an object; `None` for an object written in one request.
 fn page_of_parts(attributes: &Attributes, most: Option<i32>, after: Option<i32>) -> Option<GetObjectAttributesParts> {
     if attributes.parts.is_empty() {
         return None;

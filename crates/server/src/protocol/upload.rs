@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Checksum, ChecksumAlgorithm, ChecksumType,
@@ -16,15 +16,15 @@ use super::control::acl_of;
 use super::read::ReadCondition;
 use super::write::write_condition;
 use super::{Gateway, Reply, etag};
-use crate::vault::{Attributes, Completion, Fault, Part, Stat, StoredChecksum, StoredPart, Target, Upload};
+use crate::store::{Attributes, Completion, Part, Stat, StoreError, StoredChecksum, StoredPart, Target, Upload};
 
-/// Highest part number, as S3's.
+/// Highest part number; the limit of S3.
 const PARTS_MAX: u16 = 10_000;
-/// Fewest bytes of a part that is not the last, as S3's.
+/// Smallest size in bytes of a part that is not the last; the limit of S3.
 const PART_BYTES_MIN: u64 = 5 << 20;
 
-/// A part as the list that completes an upload names it.
-struct Listed {
+/// A part as named in the list that completes an upload.
+struct ListedPart {
     number: u16,
     tag: String,
     checksum: Checksum,
@@ -45,7 +45,7 @@ impl Gateway {
             input.checksum_type.as_ref().map(ChecksumType::as_str),
         )?;
         let checksum = attributes.checksum.clone();
-        let upload_id = self.vault.create_upload(&input.bucket, &input.key, attributes).await?;
+        let upload_id = self.store.create_upload(&input.bucket, &input.key, attributes).await?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -68,7 +68,7 @@ impl Gateway {
             }
         };
         claims.required = algorithm;
-        let (draft, computed) = body::receive(&self.vault, input.body, claims, &headers).await?;
+        let (draft, computed) = body::receive(&self.store, input.body, claims, &headers).await?;
         let stored = checksum::stored(&computed, algorithm);
         let stat = draft.commit(Target::Part { upload, number, checksum: stored.clone() }).await?;
         let mut output = UploadPartOutput { e_tag: Some(etag(stat.tag)), ..UploadPartOutput::default() };
@@ -76,10 +76,11 @@ impl Gateway {
         Ok(S3Response::new(output))
     }
 
-    /// Checks a part before its body is received; returns its number and the algorithm that its checksum must have.
-    async fn may_upload(&self, number: i32, upload: &Upload) -> S3Result<(u16, Option<crate::vault::Algorithm>)> {
+    /// Checks a part before its body is received, and returns its number and the algorithm that its checksum must
+    /// have.
+    async fn may_upload(&self, number: i32, upload: &Upload) -> S3Result<(u16, Option<crate::store::Algorithm>)> {
         let number = part_number(number)?;
-        let begun = self.vault.upload_attributes(upload.clone()).await?;
+        let begun = self.store.upload_attributes(upload.clone()).await?;
         Ok((number, begun.checksum.as_ref().map(|stored| stored.algorithm)))
     }
 
@@ -93,7 +94,7 @@ impl Gateway {
             modified_since: input.copy_source_if_modified_since.as_ref(),
             unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
         };
-        condition.check(&source.stat).map_err(|_| S3Error::from(Fault::Condition))?;
+        condition.check(&source.stat).map_err(|_| S3Error::from(StoreError::Condition))?;
         let range = source_range(input.copy_source_range.as_deref(), source.stat.size)?;
         let (draft, computed) = self.copy_range(source, range, algorithm).await?;
         let stored = checksum::stored(&computed, algorithm);
@@ -114,11 +115,11 @@ impl Gateway {
         let sent = sent_checksum!(input);
         let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
         let listed = listed(input.multipart_upload)?;
-        let begun = match self.vault.upload_attributes(upload.clone()).await {
-            Err(Fault::NoSuchUpload) => return self.completed_before(upload).await,
+        let begun = match self.store.upload_attributes(upload.clone()).await {
+            Err(StoreError::NoSuchUpload) => return self.completed_before(upload).await,
             begun => begun?,
         };
-        let chosen = choose(&listed, self.vault.parts(upload.clone()).await?, begun.checksum.as_ref())?;
+        let chosen = choose(&listed, self.store.parts(upload.clone()).await?, begun.checksum.as_ref())?;
         let size: u64 = chosen.iter().map(|part| part.size).sum();
         if input.mpu_object_size.is_some_and(|expected| u64::try_from(expected) != Ok(size)) {
             return Err(s3_error!(InvalidRequest, "The parts have {size} bytes, not those of x-amz-mp-object-size"));
@@ -139,24 +140,24 @@ impl Gateway {
             attributes,
             condition: write_condition(input.if_match.as_ref(), input.if_none_match.as_ref()),
         };
-        let stat = self.vault.complete_upload(upload.clone(), completion).await?;
+        let stat = self.store.complete_upload(upload.clone(), completion).await?;
         Ok(completed(upload, &stat, made.as_ref()))
     }
 
-    /// Answers a completion that is repeated, perhaps because its answer was lost, as the first.
+    /// Answers a repeated completion, whose first response may have been lost, like the first.
     async fn completed_before(&self, upload: Upload) -> Reply<CompleteMultipartUploadOutput> {
-        match self.vault.open(&upload.bucket, &upload.key).await {
+        match self.store.open(&upload.bucket, &upload.key).await {
             Ok(opened) if opened.attributes.upload_id.as_ref() == Some(&upload.id) => {
                 Ok(completed(upload, &opened.stat, opened.attributes.checksum.as_ref()))
             }
-            Err(Fault::NoSuchBucket) => Err(Fault::NoSuchBucket.into()),
-            _ => Err(Fault::NoSuchUpload.into()),
+            Err(StoreError::NoSuchBucket) => Err(StoreError::NoSuchBucket.into()),
+            _ => Err(StoreError::NoSuchUpload.into()),
         }
     }
 
     pub(super) async fn abort_upload(&self, input: AbortMultipartUploadInput) -> Reply<AbortMultipartUploadOutput> {
         let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
-        self.vault.abort_upload(upload).await?;
+        self.store.abort_upload(upload).await?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }
@@ -179,43 +180,43 @@ fn completed(
     S3Response::new(output)
 }
 
-/// The parts that a completion lists, in ascending order.
-fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<Listed>> {
+/// Returns the parts that a completion lists, in ascending order.
+fn listed(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<ListedPart>> {
     let parts = upload.and_then(|upload| upload.parts).unwrap_or_default();
     if parts.is_empty() {
         return Err(s3_error!(MalformedXML, "An upload is completed with a list of at least one part"));
     }
-    let mut listed: Vec<Listed> = Vec::with_capacity(parts.len());
+    let mut listed: Vec<ListedPart> = Vec::with_capacity(parts.len());
     for part in parts {
         let number = part_number(part.part_number.unwrap_or(0))?;
         match listed.last().map(|before| before.number) {
             Some(before) if before > number => {
                 return Err(s3_error!(InvalidPartOrder, "Part {number} is not listed in ascending order"));
             }
-            // A part that was sent twice and is listed twice counts as it was sent last.
+            // Of a part that was uploaded and listed twice, the last upload counts.
             Some(before) if before == number => drop(listed.pop()),
             _ => {}
         }
         let checksum = sent_checksum!(part);
         let tag = part.e_tag.ok_or_else(|| s3_error!(MalformedXML, "Part {number} has no ETag"))?;
-        listed.push(Listed { number, tag: tag.into_value(), checksum });
+        listed.push(ListedPart { number, tag: tag.into_value(), checksum });
     }
     Ok(listed)
 }
 
-/// The uploaded parts that are listed; all but the last must be large enough.
-fn choose(listed: &[Listed], uploaded: Vec<Part>, upload: Option<&StoredChecksum>) -> S3Result<Vec<StoredPart>> {
+/// Returns the listed parts that were uploaded, and refuses parts before the last that are too small.
+fn choose(listed: &[ListedPart], uploaded: Vec<Part>, upload: Option<&StoredChecksum>) -> S3Result<Vec<StoredPart>> {
     let mut chosen = Vec::with_capacity(listed.len());
     let mut uploaded = uploaded.into_iter();
-    for Listed { number, tag, checksum } in listed {
+    for ListedPart { number, tag, checksum } in listed {
         let part =
             uploaded.by_ref().find(|part| part.number == *number).filter(|part| part.stat.tag.to_string() == *tag);
-        let Part { stat, checksum: stored, .. } = part.ok_or(Fault::InvalidPart(*number))?;
+        let Part { stat, checksum: stored, .. } = part.ok_or(StoreError::InvalidPart(*number))?;
         let differs = |stored: &StoredChecksum| {
             checksum::value(checksum, stored.algorithm).is_some_and(|claimed| *claimed != stored.value)
         };
         if stored.as_ref().is_some_and(differs) {
-            return Err(Fault::InvalidPart(*number).into());
+            return Err(StoreError::InvalidPart(*number).into());
         }
         let of_upload = stored.filter(|stored| upload.is_some_and(|upload| upload.algorithm == stored.algorithm));
         chosen.push(StoredPart { number: *number, size: stat.size, checksum: of_upload.map(|stored| stored.value) });
@@ -231,7 +232,7 @@ fn choose(listed: &[Listed], uploaded: Vec<Part>, upload: Option<&StoredChecksum
     }
 }
 
-/// The bytes of a copy's source; a range has both ends here, and they lie within the source.
+/// Returns the byte range of a copy source, which must have both ends and lie within the source.
 fn source_range(header: Option<&str>, size: u64) -> S3Result<std::ops::Range<u64>> {
     let Some(header) = header else { return Ok(0..size) };
     match Range::parse(header) {

@@ -1,24 +1,22 @@
-//! Listings of uploads in progress and of their parts.
+//! Lists multipart uploads in progress and their parts.
 
+use s3s::S3Response;
 use s3s::dto::{
     ChecksumAlgorithm, CommonPrefix, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
     ListPartsOutput, MultipartUpload, Part as PartDto, StorageClass,
 };
-use s3s::{S3Response, S3Result, s3_error};
 
 use super::access::owner_id;
 use super::checksum::{self, answer_checksum};
 use super::control::person;
-use super::listing::Names;
+use super::listing::KeyEncoder;
+use super::page::page_limit;
 use super::{Gateway, Reply, etag, signed};
-use crate::vault::{Begun, Part, Upload};
+use crate::store::{Part, Upload, UploadInProgress};
 
-/// Most entries of a page, as S3's.
-const PAGE: usize = 1000;
-
-/// An entry of a page of uploads.
+/// An entry on a page of uploads.
 enum Entry {
-    Upload(Begun),
+    Upload(UploadInProgress),
     Prefix(String),
 }
 
@@ -27,8 +25,8 @@ impl Gateway {
         let upload = Upload { bucket: input.bucket, key: input.key, id: input.upload_id };
         let after = input.part_number_marker.unwrap_or(0);
         let limit = page_limit(input.max_parts, "max-parts")?;
-        let begun = self.vault.upload_attributes(upload.clone()).await?;
-        let mut found = self.vault.parts(upload.clone()).await?;
+        let begun = self.store.upload_attributes(upload.clone()).await?;
+        let mut found = self.store.parts(upload.clone()).await?;
         found.retain(|part| i32::from(part.number) > after);
         let is_truncated = found.len() > limit;
         found.truncate(limit);
@@ -54,11 +52,11 @@ impl Gateway {
     }
 
     pub(super) async fn uploads(&self, input: ListMultipartUploadsInput) -> Reply<ListMultipartUploadsOutput> {
-        let names = Names::new(input.encoding_type.as_ref());
+        let names = KeyEncoder::new(input.encoding_type.as_ref());
         let limit = page_limit(input.max_uploads, "max-uploads")?;
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
-        let mut found = self.vault.uploads(&input.bucket).await?;
+        let mut found = self.store.uploads(&input.bucket).await?;
         found.retain(|begun| begun.upload.key.starts_with(&prefix));
         let key_marker = input.key_marker.filter(|marker| !marker.is_empty());
         if let Some(marker) = &key_marker {
@@ -97,8 +95,8 @@ impl Gateway {
     }
 }
 
-/// Drops the uploads up to the one that both markers name, or all up to the last of the key.
-fn skip_to(found: &mut Vec<Begun>, marker: &str, id: Option<&str>) {
+/// Removes the uploads up to the one that both markers name, or all up to the last of the key.
+fn skip_to(found: &mut Vec<UploadInProgress>, marker: &str, id: Option<&str>) {
     let at = found.iter().position(|begun| begun.upload.key == *marker && Some(begun.upload.id.as_str()) == id);
     match at {
         Some(position) => drop(found.drain(..=position)),
@@ -106,8 +104,8 @@ fn skip_to(found: &mut Vec<Begun>, marker: &str, id: Option<&str>) {
     }
 }
 
-/// Uploads, and in place of those whose keys go on behind a delimiter their common prefixes.
-fn grouped(found: Vec<Begun>, prefix: &str, delimiter: Option<&str>, after: Option<&str>) -> Vec<Entry> {
+/// Returns the uploads; those whose keys continue after a delimiter are replaced by their common prefixes.
+fn grouped(found: Vec<UploadInProgress>, prefix: &str, delimiter: Option<&str>, after: Option<&str>) -> Vec<Entry> {
     let Some(delimiter) = delimiter else { return found.into_iter().map(Entry::Upload).collect() };
     let mut entries = Vec::new();
     for begun in found {
@@ -137,7 +135,7 @@ fn part(part: &Part) -> PartDto {
     answer
 }
 
-fn upload(begun: Begun, names: &Names) -> MultipartUpload {
+fn upload(begun: UploadInProgress, names: &KeyEncoder) -> MultipartUpload {
     let owner = owner_id(begun.attributes.owner.as_ref());
     let checksum = begun.attributes.checksum.as_ref();
     MultipartUpload {
@@ -154,11 +152,4 @@ fn upload(begun: Begun, names: &Names) -> MultipartUpload {
 
 fn initiator(id: &str) -> Initiator {
     Initiator { display_name: Some(id.to_owned()), id: Some(id.to_owned()) }
-}
-
-/// Entries of a page: what was asked for, as far as a page goes.
-pub(super) fn page_limit(asked: Option<i32>, name: &str) -> S3Result<usize> {
-    let Some(asked) = asked else { return Ok(PAGE) };
-    let asked = usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument, "{name} is negative"))?;
-    Ok(asked.min(PAGE))
 }

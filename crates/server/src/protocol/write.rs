@@ -1,4 +1,4 @@
-//! Writing, copying and removing objects.
+//! Writes, copies and removes objects.
 
 use futures::StreamExt;
 use s3s::dto::{
@@ -15,11 +15,11 @@ use super::checksum::{self, answer_checksum};
 use super::control::acl_of;
 use super::read::{ReadCondition, check_version};
 use super::{Gateway, Reply, etag, pattern};
-use crate::vault::{Algorithm, Condition, Deletion, Draft, Fault, Opened, Target};
+use crate::store::{Algorithm, Condition, Deletion, OpenObject, StoreError, Target, UploadWriter};
 
-/// Most keys of one `DeleteObjects`, as S3's.
+/// Most keys of one `DeleteObjects`; the limit of S3.
 const DELETIONS: usize = 1000;
-/// Longest key in bytes, as S3's.
+/// Longest key in bytes; the limit of S3.
 const KEY_BYTES: usize = 1024;
 
 impl Gateway {
@@ -45,7 +45,7 @@ impl Gateway {
                 return Err(refusal);
             }
         };
-        let (draft, computed) = body::receive(&self.vault, input.body, claims, &headers).await?;
+        let (draft, computed) = body::receive(&self.store, input.body, claims, &headers).await?;
         let stored = checksum::stored(&computed, None);
         attributes.checksum.clone_from(&stored);
         let (bucket, key) = (input.bucket, input.key);
@@ -56,16 +56,16 @@ impl Gateway {
         Ok(S3Response::new(output))
     }
 
-    /// Refuses a write before its body is received.
+    /// Refuses an invalid write before its body is received.
     pub(super) async fn may_write(&self, bucket: &str, key: &str, condition: &Condition) -> S3Result<()> {
         if key.is_empty() {
             return Err(s3_error!(InvalidRequest, "The key is empty"));
         }
-        self.vault.head_bucket(bucket).await?;
+        self.store.head_bucket(bucket).await?;
         if condition.is_always() {
             return Ok(());
         }
-        let present = self.vault.open(bucket, key).await.ok().map(|opened| opened.stat);
+        let present = self.store.open(bucket, key).await.ok().map(|opened| opened.stat);
         Ok(condition.check(present.as_ref())?)
     }
 
@@ -78,8 +78,8 @@ impl Gateway {
             modified: input.if_match_last_modified_time.as_ref().map(system_time),
             size: input.if_match_size.and_then(|size| u64::try_from(size).ok()),
         };
-        let outcome = self.vault.delete(&bucket, vec![Deletion { key, condition }]).await?;
-        outcome.into_iter().collect::<Result<Vec<()>, Fault>>()?;
+        let outcome = self.store.delete(&bucket, vec![Deletion { key, condition }]).await?;
+        outcome.into_iter().collect::<Result<Vec<()>, StoreError>>()?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -102,12 +102,12 @@ impl Gateway {
                     named.push((object.key.clone(), version_id));
                     deletions.push(deletion(object));
                 }
-                // A version that does not exist is as good as removed.
+                // A version that does not exist counts as removed.
                 Err(error) if *error.code() == s3s::S3ErrorCode::NoSuchVersion => {}
                 Err(error) => refused.push(entry(object.key, version_id, &error)),
             }
         }
-        let outcomes = self.vault.delete(&input.bucket, deletions).await?;
+        let outcomes = self.store.delete(&input.bucket, deletions).await?;
         let mut deleted = Vec::new();
         for ((key, version_id), outcome) in named.into_iter().zip(outcomes) {
             match outcome {
@@ -133,8 +133,8 @@ impl Gateway {
             modified_since: input.copy_source_if_modified_since.as_ref(),
             unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
         };
-        // A copy has no use for 304.
-        condition.check(&source.stat).map_err(|_| S3Error::from(Fault::Condition))?;
+        // A copy cannot answer 304.
+        condition.check(&source.stat).map_err(|_| S3Error::from(StoreError::Condition))?;
         let condition = conditions_of_headers(&request.headers)?;
         self.may_write(&input.bucket, &input.key, &condition).await?;
         let is = |directive: Option<&str>, name: &str| directive == Some(name);
@@ -158,7 +158,7 @@ impl Gateway {
         attributes.acl = acl_of!(self, input, &caller, &input.bucket);
         (attributes.parts, attributes.upload_id) = (Vec::new(), None);
         let size = source.stat.size;
-        // A checksum of parts is none of the copy, which has no parts.
+        // A checksum of parts does not apply to the copy, which has no parts.
         let before = source.attributes.checksum.clone();
         let algorithm = asked.or(before.as_ref().map(|stored| stored.algorithm));
         attributes.checksum =
@@ -179,28 +179,28 @@ impl Gateway {
         Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
     }
 
-    pub(super) async fn open_source(&self, source: &CopySource) -> S3Result<Opened> {
+    pub(super) async fn open_source(&self, source: &CopySource) -> S3Result<OpenObject> {
         match source {
             CopySource::Bucket { bucket, key, version_id } => {
                 check_version(version_id.as_deref())?;
-                Ok(self.vault.open(bucket, key).await?)
+                Ok(self.store.open(bucket, key).await?)
             }
             _ => Err(s3_error!(NotImplemented, "A copy source is a bucket and a key here")),
         }
     }
 
-    /// Copies a range into a draft and computes a checksum of it, if one is asked for.
+    /// Copies a range into a writer, and computes a checksum of it if `algorithm` is given.
     pub(super) async fn copy_range(
         &self,
-        source: Opened,
+        source: OpenObject,
         range: std::ops::Range<u64>,
         algorithm: Option<Algorithm>,
-    ) -> S3Result<(Draft, Checksum)> {
-        let mut draft = self.vault.draft(range.end - range.start)?;
+    ) -> S3Result<(UploadWriter, Checksum)> {
+        let mut draft = self.store.writer(range.end - range.start)?;
         let mut hasher = checksum::hasher(algorithm);
         let mut reader = source.read(range, body::piece_bytes(None));
         while let Some(bytes) = reader.next().await {
-            let bytes = bytes.map_err(Fault::io("reading the source of a copy"))?;
+            let bytes = bytes.map_err(StoreError::io("reading the source of a copy"))?;
             hasher.update(&bytes);
             draft.push(bytes).await?;
         }
@@ -218,7 +218,7 @@ fn deletion(object: ObjectIdentifier) -> Deletion {
     Deletion { key: object.key, condition }
 }
 
-/// What is answered of a key that could not be removed.
+/// Returns the entry for a key that could not be removed.
 fn entry(key: String, version_id: Option<String>, error: &S3Error) -> Error {
     Error {
         code: Some(error.code().as_str().to_owned()),
@@ -228,7 +228,7 @@ fn entry(key: String, version_id: Option<String>, error: &S3Error) -> Error {
     }
 }
 
-/// Whether a copy would put an object onto itself as it is.
+/// Returns whether a copy would replace an object by itself without changes.
 fn changes_nothing(input: &CopyObjectInput) -> bool {
     let CopySource::Bucket { bucket, key, .. } = &input.copy_source else { return false };
     let is_same = **bucket == *input.bucket && **key == *input.key;
@@ -242,7 +242,7 @@ pub(super) fn write_condition(matches: Option<&ETagCondition>, differs: Option<&
     Condition { matches: matches.map(pattern), differs: differs.map(pattern), ..Condition::default() }
 }
 
-/// The conditions that `If-Match` and `If-None-Match` put on the target of a copy.
+/// Returns the conditions that `If-Match` and `If-None-Match` impose on the target of a copy.
 fn conditions_of_headers(headers: &hyper::HeaderMap) -> S3Result<Condition> {
     let parse = |name: hyper::header::HeaderName| {
         let parsed = headers.get(&name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));

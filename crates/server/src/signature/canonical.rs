@@ -1,27 +1,28 @@
-//! The text that a signature of version 4 covers: method, path, query, headers and payload in one form, whatever the
-//! spelling on the wire.
-
-use std::fmt::Write as _;
+//! The canonical request that a signature of version 4 covers: method, path, query, headers and payload in one form,
+//! whatever their spelling on the wire.
 
 use hyper::{HeaderMap, Uri};
+use percent_encoding::{percent_decode_str, percent_encode};
+
+use crate::percent::{PATH, QUERY};
 
 /// How the path is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathForm {
     /// Decoded and encoded again.
     Encoded,
-    /// As the client sent it: some sign characters unencoded that should not be.
+    /// As the client sent it: some clients sign characters unencoded that should be encoded.
     AsSent,
 }
 
-/// What is signed of a request.
+/// The signed parts of a request.
 pub(super) struct Canonical<'a> {
     pub(super) method: &'a str,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     /// Names of the signed headers, sorted.
     pub(super) names: &'a [String],
-    /// Hash of the payload, or what stands for it.
+    /// Hash of the payload, or its placeholder.
     pub(super) payload: &'a str,
 }
 
@@ -62,7 +63,7 @@ impl Canonical<'_> {
     }
 }
 
-/// Names and values of a query.
+/// Returns names and values of a query, decoded.
 pub(super) fn decoded(query: &str) -> Vec<(String, String)> {
     let text = |text: &str| String::from_utf8_lossy(&percent_decoded(text, true)).into_owned();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
@@ -72,35 +73,12 @@ pub(super) fn decoded(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Percent-encodes what the signature's rules want encoded; a slash stays where `is_path`.
+/// Percent-encodes bytes as signatures require; a slash is kept if `is_path`.
 pub(super) fn encode(bytes: &[u8], is_path: bool) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        let plain =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') || (is_path && byte == b'/');
-        if plain {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    percent_encode(bytes, if is_path { PATH } else { QUERY }).to_string()
 }
 
-/// Resolves percent escapes; one that is malformed stays as it is. In a query a `+` is a space.
+/// Decodes percent escapes; a malformed one is kept. In a query, `+` is a space.
 fn percent_decoded(text: &str, is_query: bool) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = after.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = escaped.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        if let Some(value) = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            bytes.push(value);
-            rest = &after[2..];
-        } else {
-            bytes.push(if is_query && byte == b'+' { b' ' } else { byte });
-            rest = after;
-        }
-    }
-    bytes
+    if is_query { percent_decode_str(&text.replace('+', " ")).collect() } else { percent_decode_str(text).collect() }
 }

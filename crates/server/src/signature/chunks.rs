@@ -1,39 +1,39 @@
-//! Bodies in signed chunks (`aws-chunked`): every chunk is verified and passed on without its signature.
+//! Bodies in signed chunks (`aws-chunked`): verifies every chunk and passes it on without its signature.
 //!
-//! Invariant: the end of the body is passed on only when every chunk, and the trailer, carries the signature that
-//! follows from the one before; until then bytes may have been passed on, and an error ends them.
+//! Invariant: the end of the body is passed on only if every chunk and the trailer carry the signature that follows
+//! from the previous one. Before that, bytes may have been passed on; an error ends the body.
 
 use bytes::{Buf, Bytes, BytesMut};
+use dlio_storage::random::hex;
 use futures::StreamExt;
 use s3s::dto::StreamingBlob;
 use s3s::{Body, StdError};
 use sha2::{Digest, Sha256};
 
-use super::{Key, equal};
-use dlio_storage::random::hex;
+use super::key::{Key, equal};
 
-/// Longest line between chunks.
+/// Longest line between chunks, in bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
-/// Most lines of a trailer.
+/// Most lines in a trailer.
 const TRAILER_LINES_MAX: usize = 64;
 
-/// What is left of the chunks.
+/// The framing that remains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// Nothing: plain bytes.
+    /// None: plain bytes.
     None,
-    /// The chunks, without signatures, and the trailer that follows them.
+    /// Chunks without signatures, and the trailer that follows them.
     WithTrailer,
 }
 
-/// What the signatures of the chunks follow from.
+/// The seed from which the signatures of the chunks follow.
 pub(super) struct Seed {
     pub(super) key: Key,
     /// Signature of the request.
     pub(super) signature: String,
 }
 
-/// The name is what the receiver of a body in chunks tells errors of signatures by.
+/// The receiver of a chunked body recognises signature errors by this name.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error("SignatureMismatch")]
@@ -46,7 +46,7 @@ enum Broken {
     Receiving(StdError),
 }
 
-/// The body, verified.
+/// Returns the body, which is verified while it is read.
 pub(super) fn verified(body: Body, seed: Seed, framing: Framing) -> Body {
     let Seed { key, signature } = seed;
     let blob = StreamingBlob::from(body);
@@ -68,21 +68,21 @@ pub(super) fn verified(body: Body, seed: Seed, framing: Framing) -> Body {
 
 struct Chunks {
     blob: StreamingBlob,
-    /// Received and not yet looked at.
+    /// Received bytes that have not been processed.
     arrived: Bytes,
     key: Key,
-    /// Signature that the next one follows from.
+    /// The signature from which the next one follows.
     previous: String,
     framing: Framing,
-    /// Of the chunk so far.
+    /// Hash of the current chunk so far.
     hash: Sha256,
     place: Place,
 }
 
 enum Place {
-    /// Before the line of a chunk.
+    /// Before the header line of a chunk.
     Head,
-    /// Within a chunk that has so many bytes left.
+    /// Within a chunk that has this many bytes left.
     Data {
         left: u64,
         signature: String,
@@ -91,7 +91,7 @@ enum Place {
 }
 
 impl Chunks {
-    /// The next bytes to pass on.
+    /// Returns the next bytes to pass on.
     async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         loop {
             match std::mem::replace(&mut self.place, Place::End) {
@@ -125,7 +125,7 @@ impl Chunks {
         }
     }
 
-    /// Reads the line of a chunk; after the last one also what follows it.
+    /// Reads the header line of a chunk and, after the last chunk, what follows it.
     async fn head(&mut self) -> Result<Option<Bytes>, Broken> {
         let line = self.line().await?;
         let (size, signature) = parse_head(&line).ok_or(Broken::Malformed)?;
@@ -136,7 +136,7 @@ impl Chunks {
         }
         self.verify_chunk(&signature)?;
         if self.framing == Framing::None {
-            // The end of the request's body may come without an empty line.
+            // The request body may end without an empty line.
             while self.receive().await? {}
             return Ok(None);
         }
@@ -149,7 +149,7 @@ impl Chunks {
         self.follow(signature, "AWS4-HMAC-SHA256-PAYLOAD", &lines.each_ref().map(String::as_str))
     }
 
-    /// The end of the chunks with the verified trailer.
+    /// Reads the end of the chunks with the verified trailer.
     async fn trailer(&mut self) -> Result<Bytes, Broken> {
         let (mut fields, mut signature) = (Vec::new(), None);
         for _ in 0..TRAILER_LINES_MAX {
@@ -158,7 +158,7 @@ impl Chunks {
             }
             let line = self.line().await?;
             if line.is_empty() {
-                // Some senders end the last chunk, which is empty, with a line of its own.
+                // Some senders end the last, empty chunk with a line end of its own.
                 if fields.is_empty() && signature.is_none() {
                     continue;
                 }
@@ -189,7 +189,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// The next line, without its end, which the last line of a body need not have.
+    /// Returns the next line without its line end, which the last line of a body may lack.
     async fn line(&mut self) -> Result<String, Broken> {
         let mut line = BytesMut::new();
         loop {
@@ -216,7 +216,7 @@ impl Chunks {
         }
     }
 
-    /// Receives more; `false` at the end of the body.
+    /// Receives more bytes; returns `false` at the end of the body.
     async fn receive(&mut self) -> Result<bool, Broken> {
         let Some(bytes) = self.blob.next().await else { return Ok(false) };
         self.arrived = bytes.map_err(Broken::Receiving)?;
@@ -224,12 +224,12 @@ impl Chunks {
     }
 }
 
-/// Names and values, each with the line end given.
+/// Returns names and values, each followed by the given line end.
 fn joined(fields: &[(String, String)], end: &str) -> String {
     fields.iter().map(|(name, value)| format!("{name}:{value}{end}")).collect::<Vec<_>>().concat()
 }
 
-/// Size and signature in the line of a chunk.
+/// Parses size and signature in the header line of a chunk.
 fn parse_head(line: &str) -> Option<(u64, String)> {
     let (size, signature) = line.split_once(";chunk-signature=")?;
     Some((u64::from_str_radix(size.trim(), 16).ok()?, signature.trim().to_owned()))

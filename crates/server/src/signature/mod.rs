@@ -1,18 +1,19 @@
-//! Signatures whose scope names a region that `s3s` does not take for one, such as `US` of s3cmd or Ceph's `RegionOne`:
-//! `s3s` refuses them after it has verified them, without a hook.
+//! Verifies signatures whose scope names a region that `s3s` does not accept, such as `US` (s3cmd) or `RegionOne`
+//! (Ceph): `s3s` refuses them after it has verified them, and has no hook for this.
 //!
-//! Such a request is verified here, in front of `s3s`, and signed again with [`REGION`] in the place of its region. What
-//! does not verify is passed on with a signature that cannot be valid, so that `s3s` refuses it as any other. Chunks of a body that are signed themselves are verified by [`chunks`] and passed on without
-//! signatures.
+//! Such a request is verified here, before `s3s` sees it, and signed again with [`REGION`] as its region. A request
+//! that fails verification is passed on with a signature that cannot be valid, so that `s3s` refuses it like any
+//! other. Signed chunks of a body are verified by [`chunks`] and passed on without signatures.
 //!
 //! Invariant: a request that is signed again was signed by its sender with the secret key of the access key it names.
 
 mod canonical;
 mod chunks;
+mod key;
 mod scope;
 mod version2;
 
-use hmac::{Hmac, KeyInit, Mac};
+use dlio_storage::random::hex;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Uri};
@@ -21,12 +22,11 @@ use sha2::{Digest, Sha256};
 
 use canonical::{Canonical, PathForm};
 use chunks::{Framing, Seed};
+use key::{Key, equal};
 use scope::{Carrier, Signed};
-
-use dlio_storage::random::hex;
 pub(crate) use version2::with_slash;
 
-/// The region in the place of one that `s3s` refuses.
+/// The region that replaces one that `s3s` refuses.
 const REGION: &str = "us-east-1";
 /// A signature of the right length.
 const NEVER_VALID: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -37,13 +37,13 @@ const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 const CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 const CHUNKS_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
 
-/// Knows the secret key of an access key.
+/// Looks up secret keys.
 pub(crate) trait Secrets: Send + Sync {
-    /// `None`: there is no such access key.
+    /// Returns the secret key of an access key; `None` if there is no such access key.
     fn secret(&self, access_key: &str) -> Option<String>;
 }
 
-/// Makes a request one that `s3s` verifies, whatever region it is signed for.
+/// Converts a request so that `s3s` can verify it, whatever region it is signed for.
 pub(crate) fn with_known_region(request: Request<Body>, secrets: &dyn Secrets) -> Request<Body> {
     let Some(signed) = Signed::of(request.method(), request.uri(), request.headers()) else { return request };
     if is_region(&signed.region) {
@@ -60,19 +60,19 @@ pub(crate) fn with_known_region(request: Request<Body>, secrets: &dyn Secrets) -
         return Request::from_parts(parts, body);
     };
     let body = verified_body(&mut parts, body, &signed, key);
-    // The credential in the query is signed, so that it is renamed first.
+    // The credential in the query is part of the signed text, so it is renamed first.
     write(&mut parts, &renamed, "");
     let signature = sign(&parts, &renamed, &Key::new(&secret, &renamed, REGION), form);
     write(&mut parts, &renamed, &signature);
     Request::from_parts(parts, body)
 }
 
-/// What `s3s` takes for a region; an empty one is allowed.
+/// Returns whether `s3s` accepts this as a region; an empty one is accepted.
 fn is_region(region: &str) -> bool {
     region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// The form of the path with which the signature is valid.
+/// Returns the form of the path with which the signature is valid.
 fn verify(parts: &Parts, signed: &Signed, key: &Key) -> Option<PathForm> {
     [PathForm::Encoded, PathForm::AsSent]
         .into_iter()
@@ -89,7 +89,7 @@ fn sign(parts: &Parts, signed: &Signed, key: &Key, form: PathForm) -> String {
     key.sign("AWS4-HMAC-SHA256", &[&hex(&Sha256::digest(canonical))])
 }
 
-/// The body with its signed chunks verified; the headers say what is left of it.
+/// Returns the body with verified chunks; the headers describe the framing that remains.
 fn verified_body(parts: &mut Parts, body: Body, signed: &Signed, key: Key) -> Body {
     let payload = parts.headers.get(CONTENT_SHA256).map(|value| value.as_bytes().to_vec());
     let length = parts.headers.get(DECODED_LENGTH).cloned();
@@ -98,7 +98,7 @@ fn verified_body(parts: &mut Parts, body: Body, signed: &Signed, key: Key) -> Bo
         Some(payload) if payload == CHUNKS.as_bytes() => (Framing::None, UNSIGNED),
         _ => return body,
     };
-    // Without its length `s3s` refuses the request.
+    // Without the length `s3s` refuses the request.
     let Some(length) = length else { return body };
     parts.headers.insert(CONTENT_SHA256, HeaderValue::from_static(now));
     if framing == Framing::None {
@@ -109,7 +109,7 @@ fn verified_body(parts: &mut Parts, body: Body, signed: &Signed, key: Key) -> Bo
     chunks::verified(body, Seed { key, signature: signed.signature.clone() }, framing)
 }
 
-/// Takes `aws-chunked`, which is no encoding of the object, out of `Content-Encoding`.
+/// Removes `aws-chunked` from `Content-Encoding`, because it describes the transfer and not the object.
 pub(crate) fn drop_chunked_encoding(headers: &mut HeaderMap) {
     let Some(value) = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()) else { return };
     let others = without_chunked(value);
@@ -123,7 +123,7 @@ pub(crate) fn drop_chunked_encoding(headers: &mut HeaderMap) {
     }
 }
 
-/// The encodings of an object; `None`: there are none.
+/// Returns the encodings of an object; `None` if there are none.
 pub(crate) fn without_chunked(value: &str) -> Option<String> {
     let encodings = value.split(',').map(str::trim);
     let others: Vec<_> =
@@ -131,7 +131,7 @@ pub(crate) fn without_chunked(value: &str) -> Option<String> {
     (!others.is_empty()).then(|| others.join(","))
 }
 
-/// Writes scope and signature to where the request carries them.
+/// Writes scope and signature into the header or the query, where the request carries them.
 fn write(parts: &mut Parts, signed: &Signed, signature: &str) {
     match signed.carrier {
         Carrier::Header => {
@@ -148,42 +148,6 @@ fn write(parts: &mut Parts, signed: &Signed, signature: &str) {
             parts.uri = Uri::from_parts(uri).unwrap_or_default();
         }
     }
-}
-
-/// A key for the scope of a signature, and what every string that it signs begins with.
-#[derive(Clone)]
-pub(crate) struct Key {
-    mac: [u8; 32],
-    /// Time and scope, each with its line feed.
-    head: String,
-}
-
-impl Key {
-    fn new(secret: &str, signed: &Signed, region: &str) -> Self {
-        let mut key = mac(format!("AWS4{secret}").as_bytes(), signed.day.as_bytes());
-        for part in [region, &signed.service, "aws4_request"] {
-            key = mac(&key, part.as_bytes());
-        }
-        let Signed { time, day, service, .. } = signed;
-        Self { mac: key, head: format!("{time}\n{day}/{region}/{service}/aws4_request\n") }
-    }
-
-    /// Signs lines after algorithm, time and scope.
-    fn sign(&self, algorithm: &str, lines: &[&str]) -> String {
-        hex(&mac(&self.mac, format!("{algorithm}\n{}{}", self.head, lines.join("\n")).as_bytes()))
-    }
-}
-
-fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length; the fallback is never taken.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
-    mac.update(text);
-    mac.finalize().into_bytes().into()
-}
-
-/// Compares without telling by its time where the texts differ.
-fn equal(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 #[cfg(test)]

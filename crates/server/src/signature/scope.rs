@@ -1,4 +1,4 @@
-//! What a request says of its signature, in the header `Authorization` or in the query.
+//! The signature of a request, in the header `Authorization` or in the query.
 
 use hyper::header::AUTHORIZATION;
 use hyper::{HeaderMap, Method, Uri};
@@ -12,7 +12,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 pub(super) enum Carrier {
     /// `Authorization`
     Header,
-    /// `X-Amz-Signature` and its kin: a presigned URL.
+    /// `X-Amz-Signature` and related parameters: a presigned URL.
     Query,
 }
 
@@ -33,12 +33,12 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    /// `None` where there is no signature of version 4, or one that is malformed: that is for others to refuse.
+    /// Parses the signature; `None` if there is none of version 4 or it is malformed, which `s3s` then refuses.
     pub(super) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Self> {
         if let Some(value) = headers.get(AUTHORIZATION) {
             return Self::of_header(value.to_str().ok()?, headers);
         }
-        // Forms carry their signature themselves.
+        // Forms contain their signature in the body.
         let query = uri.query().filter(|query| *method != Method::POST || query.contains("X-Amz-Signature"))?;
         if query.contains("X-Amz-Signature=") { Self::of_query(query) } else { None }
     }
@@ -77,13 +77,13 @@ impl Signed {
         format!("{access_key}/{day}/{region}/{service}/aws4_request")
     }
 
-    /// The value of the header.
+    /// Returns the value of the header.
     pub(super) fn authorization(&self, signature: &str) -> String {
         let (credential, headers) = (self.credential(), self.headers.join(";"));
         format!("{ALGORITHM} Credential={credential}, SignedHeaders={headers}, Signature={signature}")
     }
 
-    /// A query with this credential and this signature in the place of those it has.
+    /// Returns a query with this credential and this signature in place of the existing ones.
     pub(super) fn query(&self, query: &str, signature: &str) -> String {
         let pairs = query.split('&').map(|pair| match pair.split_once('=').map_or(pair, |(name, _)| name) {
             "X-Amz-Credential" => format!("X-Amz-Credential={}", encode(self.credential().as_bytes(), false)),

@@ -1,4 +1,4 @@
-//! Signatures against the examples of AWS's documentation, and requests signed for regions that `s3s` refuses.
+//! Signatures compared with the examples of AWS's documentation, and requests signed for regions that `s3s` refuses.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -33,7 +33,7 @@ fn authorization(region: &str, headers: &str, signature: &str) -> String {
     )
 }
 
-/// A GET with headers, as the documentation has it.
+/// A GET with headers, as in the documentation.
 fn get(region: &str, signature: &str) -> Request<Body> {
     let authorization = authorization(region, "host;range;x-amz-content-sha256;x-amz-date", signature);
     let headers = [
@@ -90,7 +90,7 @@ fn a_request_of_another_region_becomes_the_one_of_the_known_region() {
 
 #[test]
 fn what_does_not_verify_is_not_signed_again() {
-    // Also one that would be valid for the region that is put in its place.
+    // This includes one that would be valid for the replacing region.
     for forged in [get("US", GET_SIGNATURE), presigned("US", PRESIGNED), presigned("US", "")] {
         let passed_on = with_known_region(forged, &Example);
         assert_eq!(
@@ -100,7 +100,7 @@ fn what_does_not_verify_is_not_signed_again() {
     }
 }
 
-/// The upload in signed chunks of the documentation, with the signatures given.
+/// The upload in signed chunks from the documentation, with the given signatures.
 fn chunked(region: &str, seed: &str) -> Request<Body> {
     let names = "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class";
     let authorization = authorization(region, names, seed);
@@ -126,7 +126,7 @@ const CHUNK_SIGNATURES: [&str; 3] = [
 ];
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
 
-/// The body of [`chunked`], cut into frames of so many bytes.
+/// Returns the body of [`chunked`], cut into frames of the given size.
 fn chunked_body(signatures: &[String], frame: usize) -> Body {
     let mut bytes = Vec::new();
     for (size, signature) in CHUNK_BYTES.into_iter().zip(signatures) {
@@ -139,7 +139,7 @@ fn chunked_body(signatures: &[String], frame: usize) -> Body {
     Body::from(StreamingBlob::wrap(futures::stream::iter(frames)))
 }
 
-/// Signatures of the chunks, each following from the one before.
+/// Returns the signatures of the chunks, each following from the previous one.
 fn chunk_signatures(key: &Key, seed: &str) -> Vec<String> {
     let mut previous = seed.to_owned();
     let sign = |size: &usize| {

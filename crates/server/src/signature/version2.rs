@@ -1,12 +1,12 @@
-//! Signatures of version 2 of requests for a bucket: some clients (botocore) sign `/BUCKET/` and send `/BUCKET`.
+//! Signatures of version 2 for buckets: some clients (botocore) sign `/BUCKET/` and send `/BUCKET`.
 
 use hyper::header::AUTHORIZATION;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Uri};
 use s3s::Body;
 
-/// The request as it would be signed with a slash after the bucket; `None` where there is no other reading, or a body,
-/// which is gone after the first.
+/// Returns the request with a slash after the bucket; `None` if that makes no difference, or if the request has a
+/// body, which cannot be read twice.
 pub(crate) fn with_slash(request: &Request<Body>) -> Option<Request<Body>> {
     let is_version2 = request.headers().get(AUTHORIZATION)?.as_bytes().starts_with(b"AWS ");
     let (path, query) = (request.uri().path(), request.uri().query());

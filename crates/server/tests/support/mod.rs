@@ -1,4 +1,4 @@
-//! Servers for tests: each on ports of its own, with an SDK that we did not write as the client.
+//! Test servers on their own ports, with an independent SDK as the client.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-/// Reads an object, or tells the error's code.
+/// Reads an object, or returns the code of the error.
 pub(crate) async fn get(client: &Client, key: &str, range: Option<&str>) -> Result<Vec<u8>, String> {
     let get = client.get_object().bucket(BUCKET).key(key).set_range(range.map(str::to_owned)).send().await;
     let body = get.map_err(|error| code(&error))?.body.collect().await.map_err(|error| error.to_string())?;
@@ -74,23 +74,23 @@ pub(crate) fn client(endpoint: &str, credentials: &KeyPair) -> Client {
 }
 
 pub(crate) fn in_directory(path: &Path) -> ServeConfig {
-    // Durable is the default in service; syncing every small object would be what these tests measure.
+    // Durability is the default in production; syncing every small object would dominate these tests.
     ServeConfig { store: Store::Directory(path.to_path_buf()), durable: false, ..ServeConfig::default() }
 }
 
-/// Runs a test over both kinds of vault.
+/// Runs a test over both kinds of store.
 pub(crate) async fn over_both<F: AsyncFn(World)>(test: F) {
     test(World::with_bucket(&ServeConfig::default()).await).await;
     let dir = tempfile::tempdir().unwrap();
     test(World::with_bucket(&in_directory(dir.path())).await).await;
 }
 
-/// Bytes that differ from place to place.
+/// Bytes that differ from position to position.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)).to_le_bytes()[0]).collect()
 }
 
-/// Every file below a directory, by its path relative to it.
+/// Returns every file below a directory, by its path relative to it.
 pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];

@@ -1,4 +1,4 @@
-//! Announcement of a server's endpoints, and removal of stale announcements.
+//! Announces the endpoints of a server, and removes stale announcements.
 
 use std::fs;
 use std::io;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use super::announcement::{Announcement, EXTENSION, FORMAT, stem};
 use super::error::Error;
 use super::files::{content_error, failed, publish, read_json, sync};
-use super::owner::{Life, life_or_probe};
+use super::owner::{Liveness, liveness_or_probe};
 use super::read::{Stale, read, read_announcement};
-use crate::process::{Here, own_start_ticks};
+use crate::process::{ProcessScope, own_start_ticks};
 use crate::random::random_hex;
 
 /// The job whose endpoints are announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Id of the job, which is the same on all ranks.
+    /// Job id, the same on all ranks.
     pub id: String,
     /// Rank of this process.
     pub rank: u32,
@@ -23,9 +23,9 @@ pub struct Job {
     pub ranks: u32,
     /// Number of endpoints of each rank.
     pub endpoints: usize,
-    /// Hosts of all ranks in rank order; empty if they are unknown.
+    /// Hosts of all ranks, in rank order; empty if unknown.
     pub hosts: Vec<String>,
-    /// Whether the job may be announced while other jobs are running.
+    /// Whether the job may be announced next to other running jobs.
     pub add: bool,
 }
 
@@ -37,7 +37,7 @@ pub fn new_job_id() -> Result<String, Error> {
     random_hex::<8>().map_err(Error::Random)
 }
 
-/// Guard that removes an announcement when it is dropped.
+/// An announcement; dropping it removes its file.
 #[derive(Debug)]
 #[must_use = "the announcement is removed when this is dropped"]
 pub struct Guard {
@@ -47,21 +47,21 @@ pub struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Best effort: readers recognise a leftover file as stale. Announcements of other processes are not removed.
+        // Best effort: readers recognise a file that stays as stale. A file of another process is not removed.
         if matches!(read_announcement(&self.path), Ok(Some(there)) if there == self.mine) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Announces one endpoint of this process.
+/// Announces an endpoint of this process.
 ///
 /// # Errors
-/// [`Error::Occupied`] when its name belongs to a running process; other errors when the directory cannot be written.
+/// [`Error::Occupied`] if the file belongs to a running process; otherwise when the directory cannot be written.
 pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<Guard, Error> {
     let stem = stem(job.rank, index);
     let file_name = if job.add { format!("{stem}-{}{EXTENSION}", job.id) } else { format!("{stem}{EXTENSION}") };
-    let (path, here) = (dir.join(&file_name), Here::now());
+    let (path, here) = (dir.join(&file_name), ProcessScope::now());
     let mine = Announcement {
         format: FORMAT,
         endpoint: endpoint.to_owned(),
@@ -85,10 +85,10 @@ pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<G
             return Ok(Guard { path, mine });
         }
         match read_announcement(&path)? {
-            // A link may exist although the response to its creation was lost.
+            // The link was made, although its response was lost.
             Some(there) if there == mine => return Ok(Guard { path, mine }),
-            Some(there) => match life_or_probe(&there, &here) {
-                Life::Dead(_) => take_away(dir, &there)?,
+            Some(there) => match liveness_or_probe(&there, &here) {
+                Liveness::Dead(_) => take_away(dir, &there)?,
                 _ => return Err(occupied(dir, &there)),
             },
             None => {}
@@ -96,7 +96,7 @@ pub fn announce(dir: &Path, job: &Job, index: usize, endpoint: &str) -> Result<G
     }
 }
 
-/// Returns the time in seconds since 1970.
+/// Returns the seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "announcements carry wall-clock time by definition")]
 fn unix_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
@@ -107,17 +107,18 @@ fn occupied(dir: &Path, there: &Announcement) -> Error {
     Error::Occupied { dir: dir.to_path_buf(), name: there.file_name.clone(), owner: there.owner() }
 }
 
-/// Creates the directory and removes announcements of dead servers; returns the removed announcements.
+/// Creates the directory and removes stale announcements; returns what was removed.
 ///
 /// # Errors
-/// [`Error::Occupied`] when another job is running and `job` may not be added; other errors when the directory cannot be used.
+/// [`Error::Occupied`] if another running job uses the directory and `job` may not be added; otherwise when the
+/// directory cannot be used.
 pub fn prepare(dir: &Path, job: &Job) -> Result<Vec<Stale>, Error> {
     fs::create_dir_all(dir).map_err(failed("creating", dir))?;
-    let (registry, here) = (read(dir)?, Here::now());
+    let (registry, here) = (read(dir)?, ProcessScope::now());
     let mut gone = registry.stale;
     for other in registry.endpoints.iter().filter(|one| one.job != job.id) {
-        match life_or_probe(other, &here) {
-            Life::Dead(reason) => gone.push(Stale { name: other.file_name.clone(), reason }),
+        match liveness_or_probe(other, &here) {
+            Liveness::Dead(reason) => gone.push(Stale { name: other.file_name.clone(), reason }),
             _ if job.add => {}
             _ => return Err(occupied(dir, other)),
         }
@@ -130,7 +131,7 @@ pub fn prepare(dir: &Path, job: &Job) -> Result<Vec<Stale>, Error> {
     Ok(gone)
 }
 
-/// Removes an announcement, unless it was replaced since it was read.
+/// Removes an announcement, unless another one has replaced it meanwhile.
 fn take_away(dir: &Path, dead: &Announcement) -> Result<(), Error> {
     let path = dir.join(&dead.file_name);
     let aside = dir.join(format!(".stale-{}", new_job_id()?));
@@ -140,7 +141,8 @@ fn take_away(dir: &Path, dead: &Announcement) -> Result<(), Error> {
     }
     let there = read_json::<Announcement>(&aside).ok().flatten();
     if there.is_some_and(|there| Announcement { file_name: dead.file_name.clone(), ..there } != *dead) {
-        // Best effort: the owner was faster and the next look finds its file, or it announces itself again.
+        // Best effort: another process has replaced the announcement; the next look finds it, or its owner announces
+        // it again.
         let _ = fs::hard_link(&aside, &path);
     }
     fs::remove_file(&aside).map_err(failed("removing", &aside))

@@ -4,42 +4,42 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// An error of the registry.
+/// A registry that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The registry directory cannot be used.
+    /// A registry file or directory cannot be accessed.
     #[error("{doing} registry file {}", path.display())]
     File {
-        /// The failed operation.
+        /// Operation that failed.
         doing: &'static str,
-        /// Path.
+        /// Path of the file or directory.
         path: PathBuf,
         /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A file of the registry is malformed.
+    /// A registry file has invalid content.
     #[error("registry file {} is not valid: remove it and start `dlio-rs serve` again", path.display())]
     Content {
-        /// Path.
+        /// Path of the file.
         path: PathBuf,
         /// Error of the parser.
         #[source]
         source: serde_json::Error,
     },
-    /// A file of the registry has a later version than this program supports.
+    /// A registry file has a newer format.
     #[error(
         "registry file {} has format {found}, of a newer dlio-rs; this one knows formats up to {known}: use the same \
          version for servers and clients",
         path.display()
     )]
     Format {
-        /// Path.
+        /// Path of the file.
         path: PathBuf,
-        /// Version of the file.
+        /// Format of the file.
         found: u32,
-        /// Latest supported version.
+        /// Newest supported format.
         known: u32,
     },
     /// The registry belongs to a running server.
@@ -53,7 +53,7 @@ pub enum Error {
         dir: PathBuf,
         /// File name of the announcement.
         name: String,
-        /// Endpoint, process and host of the server.
+        /// Endpoint, process and host.
         owner: String,
     },
     /// Announcements of one job contradict each other.
@@ -65,14 +65,14 @@ pub enum Error {
     Contradiction {
         /// Registry directory.
         dir: PathBuf,
-        /// Job.
+        /// Id of the job.
         job: String,
         /// Content of one announcement.
         one: String,
-        /// Content of another announcement.
+        /// Content of the other announcement.
         other: String,
     },
-    /// An endpoint that is only reachable on its own machine.
+    /// The endpoint can only be reached from its own machine.
     #[error(
         "registry file {name}: {endpoint} is announced by {host} and cannot be reached from here; start the servers with \
          --listen 0.0.0.0:0 there, or remove the file if its server is gone"
@@ -80,12 +80,12 @@ pub enum Error {
     Loopback {
         /// File name of the announcement.
         name: String,
-        /// Endpoint.
+        /// URL of the endpoint.
         endpoint: String,
-        /// Host that announced the endpoint.
+        /// Host that announced it.
         host: String,
     },
-    /// Too few servers announced themselves in time.
+    /// Not enough servers announced themselves in time.
     #[error(
         "registry {} lists {found} of {expected} endpoints{}; missing: {missing}. Look whether every rank \
          of `dlio-rs serve` runs with this --registry{}",
@@ -100,9 +100,9 @@ pub enum Error {
         found: usize,
         /// Number of endpoints expected.
         expected: usize,
-        /// Description of the missing ranks.
+        /// Missing ranks, for the message.
         missing: String,
-        /// Duration of the wait.
+        /// Time waited.
         waited: Duration,
     },
     /// No server announced itself in time.
@@ -119,7 +119,7 @@ pub enum Error {
         dir: PathBuf,
         /// Description of what was found instead.
         found: String,
-        /// Duration of the wait.
+        /// Time waited.
         waited: Duration,
     },
     /// The operating system provides no random bytes.
@@ -127,12 +127,12 @@ pub enum Error {
     Random(#[source] io::Error),
 }
 
-/// Returns the duration of the wait as text; empty for a single look.
+/// Returns the time waited for the message; empty if the registry was read only once.
 fn after(waited: Duration) -> String {
     if waited.is_zero() { String::new() } else { format!(" after {waited:.0?}") }
 }
 
-/// Returns how to wait longer; empty for a single look.
+/// Returns the advice to wait longer, if the registry was waited for.
 fn longer(waited: Duration) -> &'static str {
     if waited.is_zero() { "" } else { "; --registry-wait TIME waits longer" }
 }

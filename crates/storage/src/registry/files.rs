@@ -1,4 +1,4 @@
-//! Files of the registry, which are read completely, and created atomically, exclusively and with `fsync`.
+//! Registry files: reads them whole, and creates them whole, exclusively and synced.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::error::Error;
 use crate::random::random_hex;
 
-/// Reads a file; a pipe in its place is an error and is not waited for.
+/// Reads a file; opening a pipe in the directory must not block the reader.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -23,7 +23,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Turns the error of a missing file into `None`.
+/// Reads a JSON file; `None` if it does not exist.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     match read_file(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| content_error(path, source)),
@@ -32,7 +32,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
     }
 }
 
-/// Writes a file with `fsync` and exactly this mode, under a name that readers ignore.
+/// Writes a synced file with exactly this mode, under a name that readers ignore.
 fn write_draft(dir: &Path, text: &[u8], mode: u32) -> Result<PathBuf, Error> {
     let path = dir.join(format!(".draft-{}", random_hex::<8>().map_err(Error::Random)?));
     let write = || {
@@ -46,10 +46,10 @@ fn write_draft(dir: &Path, text: &[u8], mode: u32) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Makes a complete file visible under its name; returns `false` if the name is taken.
+/// Makes a complete file appear under its name; returns `false` if the name exists.
 pub(super) fn publish(dir: &Path, path: &Path, text: &[u8], mode: u32) -> Result<bool, Error> {
     let draft = write_draft(dir, text, mode)?;
-    // Unlike a rename, a hard link fails if another process was faster.
+    // Unlike a rename, a link fails if another process was first.
     let linked = match fs::hard_link(&draft, path) {
         Err(error) if cannot_link(&error) => write_in_place(path, text, mode),
         linked => linked,
@@ -62,13 +62,13 @@ pub(super) fn publish(dir: &Path, path: &Path, text: &[u8], mode: u32) -> Result
     }
 }
 
-/// Returns whether the error means that the file system has no hard links, as some FUSE and most SMB file systems.
+/// Returns whether the file system has no hard links, like some FUSE and most SMB file systems.
 fn cannot_link(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK))
 }
 
-/// Writes a file in place; readers treat a truncated file as one that is being written.
+/// Writes the file in place. Readers treat a file that ends early as one that is being written.
 fn write_in_place(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text)?;

@@ -1,4 +1,4 @@
-//! The key pair with which clients sign.
+//! The key pair that clients sign with.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::random::random;
 /// Name of the file that holds the key pair.
 pub(super) const CREDENTIALS: &str = "credentials";
 
-/// An access key with its secret, which `Debug` hides.
+/// An access key id with its secret key. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
     /// Access key id, sent with every request.
@@ -24,13 +24,13 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Returns a random pair with 80 bits of access key and 200 bits of secret, from the operating system's generator.
+    /// Generates a random pair from the operating system's generator: 80 bits of access key, 200 bits of secret.
     ///
     /// # Errors
     /// When the operating system provides no random bytes.
     pub fn generate() -> Result<Self, Error> {
         let bytes: [u8; 56] = random().map_err(Error::Random)?;
-        // The alphabet has 32 letters, so 5 bits of each byte select one without bias.
+        // 32 letters: 5 bits of each byte are used, without bias.
         let letters: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect();
         let (access, secret) = letters.split_at(16);
         Ok(Self { access_key: format!("DLIO{access}"), secret_key: secret.to_ascii_lowercase() })
@@ -45,8 +45,8 @@ impl fmt::Debug for KeyPair {
 
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// Returns the registry's key pair, and creates it if it does not exist. If several servers start together, one creates it and the others
-/// read it.
+/// Returns the registry's key pair, which is generated if there is none. If several servers start together, one
+/// generates it and the others read it.
 ///
 /// # Errors
 /// When the registry cannot be read or written.
@@ -64,7 +64,8 @@ pub fn key_pair(dir: &Path) -> Result<KeyPair, Error> {
     read_json(&path)?.ok_or_else(|| failed("reading", &path)(io::ErrorKind::NotFound.into()))
 }
 
-/// Removes a stored key pair that differs from the given one, because servers would reject it.
+/// Removes a key pair other than the given one, because it would not be valid for clients. Returns whether it was
+/// removed.
 pub fn withdraw_other_key_pair(dir: &Path, given: &KeyPair) -> Result<bool, Error> {
     let path = dir.join(CREDENTIALS);
     if read_json::<KeyPair>(&path)?.is_none_or(|known| known == *given) {

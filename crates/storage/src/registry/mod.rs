@@ -1,9 +1,9 @@
-//! The registry directory, in which servers announce their addresses and clients find them.
+//! The registry directory, where servers announce their endpoints and clients find them.
 //!
-//! It has one JSON file per endpoint, `endpoint-<rank>-<n>.json` (5 digits of rank and 3 of n; with `-<job>` if jobs share the
-//! directory), and at most one file `credentials` (mode 0600). A file belongs to the process that it names: that process creates it
-//! exclusively and atomically, and only that process removes it. A file whose process is gone is *stale*: readers ignore it, and the
-//! next server replaces it.
+//! There is one JSON file per endpoint, `endpoint-<rank>-<n>.json` (rank in 5 digits, n in 3; followed by `-<job>` if
+//! jobs share the directory), and at most one file `credentials` (mode 0600). A file belongs to the process that it
+//! names, which creates it exclusively and whole, and is the only one to remove it. A file whose process has ended is
+//! *stale*: readers ignore it, and the next server replaces it.
 
 mod announce;
 mod announcement;

@@ -1,20 +1,21 @@
-//! The process that owns an announcement, and whether it is still running.
+//! Determines whether the process that made an announcement still runs.
 //!
-//! A process id is only meaningful on the machine and in the process namespace that assigned it. There, the start time distinguishes a
-//! process from a later one with the same id. Everywhere else, a connection to the announced address decides.
+//! A process id has a meaning only on the machine and in the process namespace that assigned it; there, the start
+//! time distinguishes a process from a later one with the same id. Everywhere else, a connection to the announced
+//! address decides.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::announcement::Announcement;
-use crate::process::{Here, Process, look};
+use crate::process::{ProcessScope, ProcessState, process_state};
 
-/// Time after which a connection attempt to another machine is ended and its server is assumed to be slow.
+/// Longest wait for a connection to another machine; a server that does not answer in time is assumed to be slow.
 const PROBE: Duration = Duration::from_secs(2);
 
-impl Here {
-    /// Returns whether the announcement's process id is meaningful to this process.
+impl ProcessScope {
+    /// Returns whether the announcement's process id is valid in this namespace.
     fn sees_processes_of(&self, announcement: &Announcement) -> bool {
         if announcement.format == 1 {
             return announcement.host == self.host;
@@ -37,51 +38,55 @@ impl Here {
 
 /// State of an announcement's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum Liveness {
     Alive,
-    /// The process is gone, with the evidence.
+    /// The process has ended; the text says how that is known.
     Dead(String),
-    /// The process runs where its id has no meaning for this process.
+    /// The process runs where its id has no meaning here.
     Elsewhere,
 }
 
-/// Returns the state of the process, as far as it is known without a connection.
-pub(super) fn life(announcement: &Announcement, here: &Here) -> Life {
+/// Returns the state of the process as far as it is known without a connection.
+pub(super) fn liveness(announcement: &Announcement, here: &ProcessScope) -> Liveness {
     if !here.sees_processes_of(announcement) {
-        return Life::Elsewhere;
+        return Liveness::Elsewhere;
     }
     let pid = announcement.pid;
-    match i32::try_from(pid).map_or(Process::Absent, look) {
-        Process::Absent | Process::Present { zombie: true, .. } => Life::Dead(format!("process {pid} is gone")),
-        Process::Present { start_ticks, .. } if announcement.start_ticks.is_some_and(|ticks| ticks != start_ticks) => {
-            Life::Dead(format!("process {pid} is another one now"))
+    match i32::try_from(pid).map_or(ProcessState::Absent, process_state) {
+        ProcessState::Absent | ProcessState::Present { zombie: true, .. } => {
+            Liveness::Dead(format!("process {pid} is gone"))
         }
-        Process::Hidden | Process::Present { .. } => Life::Alive,
+        ProcessState::Present { start_ticks, .. }
+            if announcement.start_ticks.is_some_and(|ticks| ticks != start_ticks) =>
+        {
+            Liveness::Dead(format!("process {pid} is another one now"))
+        }
+        ProcessState::Hidden | ProcessState::Present { .. } => Liveness::Alive,
     }
 }
 
-/// Returns the state of the process as [`life`] does, and tries a connection if that is inconclusive. Only a refused connection means that
-/// the server is gone, because a timeout may have other causes.
-pub(super) fn life_or_probe(announcement: &Announcement, here: &Here) -> Life {
-    match life(announcement, here) {
-        Life::Elsewhere if here.cannot_reach(announcement) => Life::Alive,
-        Life::Elsewhere => probe(&announcement.endpoint),
+/// Like [`liveness`], but connects to the address if the state is unknown. Only a refused connection means that the
+/// server is gone; no answer may be caused by the network.
+pub(super) fn liveness_or_probe(announcement: &Announcement, here: &ProcessScope) -> Liveness {
+    match liveness(announcement, here) {
+        Liveness::Elsewhere if here.cannot_reach(announcement) => Liveness::Alive,
+        Liveness::Elsewhere => probe(&announcement.endpoint),
         known => known,
     }
 }
 
-fn probe(endpoint: &str) -> Life {
+fn probe(endpoint: &str) -> Liveness {
     let addresses: Vec<SocketAddr> = match address(endpoint).to_socket_addrs() {
         Ok(addresses) => addresses.collect(),
-        Err(_) => return Life::Alive,
+        Err(_) => return Liveness::Alive,
     };
     let refused = |address: &SocketAddr| {
         TcpStream::connect_timeout(address, PROBE).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
     if !addresses.is_empty() && addresses.iter().all(refused) {
-        return Life::Dead(format!("nothing listens at {endpoint}"));
+        return Liveness::Dead(format!("nothing listens at {endpoint}"));
     }
-    Life::Alive
+    Liveness::Alive
 }
 
 /// Returns `host:port` of an endpoint's URL.
@@ -95,7 +100,7 @@ mod tests {
     use crate::process::own_start_ticks;
 
     fn announcement() -> Announcement {
-        let here = Here::now();
+        let here = ProcessScope::now();
         Announcement {
             host: here.host,
             boot: here.boot,
@@ -108,32 +113,37 @@ mod tests {
 
     #[test]
     fn a_process_is_told_from_a_later_one_with_its_id() {
-        let here = Here::now();
+        let here = ProcessScope::now();
         let mine = announcement();
-        assert_eq!(life(&mine, &here), Life::Alive);
+        assert_eq!(liveness(&mine, &here), Liveness::Alive);
         let before = Announcement { start_ticks: mine.start_ticks.map(|ticks| ticks + 1), ..mine.clone() };
-        assert!(matches!(life(&before, &here), Life::Dead(reason) if reason.contains("another one")));
+        assert!(matches!(liveness(&before, &here), Liveness::Dead(reason) if reason.contains("another one")));
         let gone = Announcement { pid: i32::MAX as u32, ..mine };
-        assert!(matches!(life(&gone, &here), Life::Dead(reason) if reason.contains("gone")));
+        assert!(matches!(liveness(&gone, &here), Liveness::Dead(reason) if reason.contains("gone")));
     }
 
     #[test]
     fn another_machine_and_another_namespace_are_asked_by_a_connection() {
-        let here = Here::now();
+        let here = ProcessScope::now();
         let rebooted = Announcement { boot: "another".into(), ..announcement() };
         let contained = Announcement { pid_namespace: "pid:[1]".into(), ..announcement() };
-        assert_eq!((life(&rebooted, &here), life(&contained, &here)), (Life::Elsewhere, Life::Elsewhere));
+        assert_eq!(
+            (liveness(&rebooted, &here), liveness(&contained, &here)),
+            (Liveness::Elsewhere, Liveness::Elsewhere)
+        );
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let contained = Announcement { endpoint: url, ..contained };
-        assert_eq!(life_or_probe(&contained, &here), Life::Alive);
+        assert_eq!(liveness_or_probe(&contained, &here), Liveness::Alive);
         drop(listener);
-        assert!(matches!(life_or_probe(&contained, &here), Life::Dead(reason) if reason.contains("nothing listens")));
+        assert!(
+            matches!(liveness_or_probe(&contained, &here), Liveness::Dead(reason) if reason.contains("nothing listens"))
+        );
     }
 
     #[test]
     fn a_loopback_address_of_another_machine_cannot_be_reached() {
-        let here = Here::now();
+        let here = ProcessScope::now();
         assert!(!here.cannot_reach(&announcement()));
         let other = Announcement { boot: "another".into(), ..announcement() };
         assert!(here.cannot_reach(&other));

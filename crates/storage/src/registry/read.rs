@@ -1,4 +1,4 @@
-//! Reads of the registry.
+//! Reads the registry.
 
 use std::fs;
 use std::io;
@@ -8,41 +8,42 @@ use super::announcement::{Announcement, EXTENSION, FORMAT};
 use super::error::Error;
 use super::files::{failed, read_json};
 use super::key_pair::{CREDENTIALS, KeyPair};
-use super::owner::{Life, life};
-use crate::process::Here;
+use super::owner::{Liveness, liveness};
+use crate::process::ProcessScope;
 
-/// Content of a registry directory.
+/// The contents of a registry directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registry {
-    /// Endpoints in order of their file names: by rank, then by number within the rank.
+    /// Endpoints in the order of their file names: by rank, then by number within the rank.
     pub endpoints: Vec<Announcement>,
-    /// Key pair of the servers, if they created one.
+    /// Key pair that the servers generated, if any.
     pub credentials: Option<KeyPair>,
-    /// Files whose server is gone; their endpoints are omitted.
+    /// Stale files; their endpoints are not listed.
     pub stale: Vec<Stale>,
-    /// Files that are still being written.
+    /// Files that are being written.
     pub pending: Vec<String>,
 }
 
-/// A stale announcement.
+/// An announcement whose server is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
     /// File name.
     pub name: String,
-    /// Evidence that the announcement is stale.
+    /// How that is known.
     pub reason: String,
 }
 
-/// Reads the current announcements. A missing directory is an empty registry. Servers on other machines are assumed to be running.
+/// Reads the current announcements. A directory that does not exist is an empty registry. Servers on other machines
+/// are assumed to run.
 ///
 /// # Errors
 /// When the directory or one of its files cannot be read.
 pub fn read(dir: &Path) -> Result<Registry, Error> {
-    let (mut registry, here) = (Registry::default(), Here::now());
+    let (mut registry, here) = (Registry::default(), ProcessScope::now());
     for name in announcements(dir)? {
         match read_announcement(&dir.join(&name)) {
-            Ok(Some(announcement)) => match life(&announcement, &here) {
-                Life::Dead(reason) => registry.stale.push(Stale { name, reason }),
+            Ok(Some(announcement)) => match liveness(&announcement, &here) {
+                Liveness::Dead(reason) => registry.stale.push(Stale { name, reason }),
                 _ => registry.endpoints.push(announcement),
             },
             // The file was removed between listing and reading.
@@ -73,7 +74,7 @@ fn announcements(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Reads the announcement in a file; returns `None` if the file does not exist.
+/// Reads an announcement; `None` if the file does not exist.
 pub(super) fn read_announcement(path: &Path) -> Result<Option<Announcement>, Error> {
     let Some(read) = read_json::<Announcement>(path)? else { return Ok(None) };
     if read.format > FORMAT {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::announcement::FORMAT;
 use super::key_pair::CREDENTIALS;
 use super::*;
-use crate::process::{Here, host_name};
+use crate::process::{ProcessScope, host_name};
 
 pub(super) fn announcement(endpoint: &str, pid: u32) -> Announcement {
     Announcement {
@@ -20,8 +20,8 @@ pub(super) fn announcement(endpoint: &str, pid: u32) -> Announcement {
         pid,
         start_ticks: None,
         host: host_name(),
-        boot: Here::now().boot,
-        pid_namespace: Here::now().pid_namespace,
+        boot: ProcessScope::now().boot,
+        pid_namespace: ProcessScope::now().pid_namespace,
         started: 1,
         file_name: String::new(),
     }

@@ -1,4 +1,4 @@
-//! Waits until every endpoint of every job in a registry is announced, and reports the missing ones.
+//! Waits until every endpoint of every job in a registry is announced, and names the missing ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,38 +6,38 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::error::Error;
-use super::owner::{Life, life, life_or_probe};
+use super::owner::{Liveness, liveness, liveness_or_probe};
 use super::read::{Registry, Stale, read};
-use crate::process::Here;
+use crate::process::ProcessScope;
 
 /// Interval at which [`wait`] reads the registry.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Time after which [`wait`] reports that it is waiting.
+/// Time after which [`wait`] reports that it waits.
 const SAY_AFTER: Duration = Duration::from_secs(3);
-/// Maximum number of missing ranks that a message names.
+/// Most missing ranks that a message names.
 const NAMED: usize = 8;
 
-/// Numbers of present and expected endpoints.
+/// Number of announced and expected endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Census {
+pub(super) struct EndpointCount {
     pub(super) there: usize,
-    /// Number of endpoints of all jobs in the registry; 0 if nothing was announced.
+    /// Sum over the jobs in the registry; 0: there is no announcement.
     pub(super) expected: usize,
-    /// Description of the missing ranks.
+    /// Missing ranks, for messages.
     pub(super) missing: Vec<String>,
 }
 
-impl Census {
+impl EndpointCount {
     /// Counts the endpoints of each job.
     ///
     /// # Errors
-    /// When announcements of one job differ in its number of endpoints.
+    /// When announcements of one job differ in the number of its endpoints or ranks.
     pub(super) fn of(dir: &Path, registry: &Registry) -> Result<Self, Error> {
         let mut jobs: BTreeMap<&str, Vec<&Announcement>> = BTreeMap::new();
         for one in &registry.endpoints {
             jobs.entry(&one.job).or_default().push(one);
         }
-        let mut census = Self { there: registry.endpoints.len(), expected: 0, missing: Vec::new() };
+        let mut count = Self { there: registry.endpoints.len(), expected: 0, missing: Vec::new() };
         for (job, members) in jobs {
             let Some(first) = members.first() else { continue };
             if let Some(other) = members.iter().find(|one| (one.of, one.ranks) != (first.of, first.ranks)) {
@@ -48,15 +48,13 @@ impl Census {
                     other: format!("rank {} says {} of {} rank(s)", other.rank, other.of, other.ranks),
                 });
             }
-            census.expected += first.of.max(members.len());
+            count.expected += first.of.max(members.len());
             if members.len() < first.of {
-                census.missing.extend(missing(&members, first));
+                count.missing.extend(missing(&members, first));
             }
         }
-        census
-            .missing
-            .extend(registry.pending.iter().map(|name| format!("the rest of {name}, which is being written")));
-        Ok(census)
+        count.missing.extend(registry.pending.iter().map(|name| format!("the rest of {name}, which is being written")));
+        Ok(count)
     }
 
     fn is_complete(&self) -> bool {
@@ -64,7 +62,7 @@ impl Census {
     }
 }
 
-/// Returns the ranks of a job that have not announced all of their endpoints.
+/// Returns the ranks of a job that have announced fewer endpoints than they have.
 fn missing(members: &[&Announcement], first: &Announcement) -> Vec<String> {
     let each = first.of / first.ranks.max(1) as usize;
     let hosts = members.iter().map(|one| &one.hosts).find(|hosts| !hosts.is_empty());
@@ -81,65 +79,62 @@ fn missing(members: &[&Announcement], first: &Announcement) -> Vec<String> {
     names
 }
 
-/// Describes missing ranks in one phrase, the first few by name.
+/// Joins missing ranks into a phrase; only the first few are named.
 fn named(missing: &[String]) -> String {
     let more = missing.len().saturating_sub(NAMED);
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{tail}", missing[..missing.len() - more].join(", "))
 }
 
-/// Waits until all endpoints of all jobs in the registry are announced; the directory may not exist yet. After three seconds it reports
-/// once how many there are. It tries one connection to each server on another machine.
+/// Waits until all endpoints of all jobs in the registry are announced; the directory may appear later. Reports once,
+/// after three seconds, how many endpoints there are. Servers on other machines are probed once with a connection.
 ///
 /// # Errors
-/// [`Error::Missing`] or [`Error::Nobody`] when endpoints are missing after `patience`; other errors when the directory or one of its files
-/// cannot be read, or when announcements contradict each other.
+/// [`Error::Missing`] or [`Error::Nobody`] if endpoints are missing after `patience`; otherwise when the directory or
+/// one of its files cannot be read, or announcements contradict each other.
 pub async fn wait(dir: &Path, patience: Duration, mut say: impl FnMut(&str)) -> Result<Registry, Error> {
     let begin = tokio::time::Instant::now();
-    let here = Here::now();
+    let here = ProcessScope::now();
     let mut asked = BTreeMap::new();
     let mut said = false;
     loop {
         let mut registry = read(dir)?;
-        ask_others(&mut registry, &here, &mut asked).await?;
-        let census = Census::of(dir, &registry)?;
-        if census.is_complete() {
+        probe_others(&mut registry, &here, &mut asked).await?;
+        let count = EndpointCount::of(dir, &registry)?;
+        if count.is_complete() {
             return Ok(registry);
         }
         let waited = begin.elapsed();
         if waited >= patience {
-            return Err(in_vain(dir, &registry, &census, patience));
+            return Err(in_vain(dir, &registry, &count, patience));
         }
         if waited >= SAY_AFTER && !said {
             said = true;
-            say(&waiting(dir, &census, patience));
+            say(&waiting(dir, &count, patience));
         }
         tokio::time::sleep(LOOK_AGAIN.min(patience.saturating_sub(waited))).await;
     }
 }
 
-fn waiting(dir: &Path, census: &Census, patience: Duration) -> String {
+fn waiting(dir: &Path, count: &EndpointCount, patience: Duration) -> String {
     let dir = dir.display();
     let most = format!("waiting for at most {patience:?} (--registry-wait)");
-    if census.expected == 0 {
+    if count.expected == 0 {
         return format!("registry {dir}: no endpoint is announced yet; {most}");
     }
-    let (there, expected) = (census.there, census.expected);
-    format!(
-        "registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}",
-        named(&census.missing)
-    )
+    let (there, expected) = (count.there, count.expected);
+    format!("registry {dir}: {there} of {expected} endpoints are announced, missing: {}; {most}", named(&count.missing))
 }
 
-fn in_vain(dir: &Path, registry: &Registry, census: &Census, waited: Duration) -> Error {
+fn in_vain(dir: &Path, registry: &Registry, count: &EndpointCount, waited: Duration) -> Error {
     let dir = dir.to_path_buf();
-    if census.expected > 0 {
-        let (found, expected, missing) = (census.there, census.expected, named(&census.missing));
+    if count.expected > 0 {
+        let (found, expected, missing) = (count.there, count.expected, named(&count.missing));
         return Error::Missing { dir, found, expected, missing, waited };
     }
     let found = match registry.stale.first() {
         _ if !dir.is_dir() => "the folder does not exist".to_owned(),
-        _ if !census.missing.is_empty() => format!("missing is {}", named(&census.missing)),
+        _ if !count.missing.is_empty() => format!("missing is {}", named(&count.missing)),
         None => "the folder holds no announcement".to_owned(),
         Some(stale) => {
             let count = registry.stale.len();
@@ -153,12 +148,12 @@ fn in_vain(dir: &Path, registry: &Registry, census: &Census, waited: Duration) -
 }
 
 /// Known states of servers on other machines, by file name and process.
-type Asked = BTreeMap<(String, String, u32), Life>;
+type Probed = BTreeMap<(String, String, u32), Liveness>;
 
-/// Tries connections to all servers on other machines at once, and treats those that refuse as gone.
-async fn ask_others(registry: &mut Registry, here: &Here, asked: &mut Asked) -> Result<(), Error> {
+/// Probes the servers on other machines concurrently, and moves those that refuse a connection to the stale ones.
+async fn probe_others(registry: &mut Registry, here: &ProcessScope, asked: &mut Probed) -> Result<(), Error> {
     let key = |one: &Announcement| (one.file_name.clone(), one.job.clone(), one.pid);
-    let elsewhere = |one: &&Announcement| life(one, here) == Life::Elsewhere;
+    let elsewhere = |one: &&Announcement| liveness(one, here) == Liveness::Elsewhere;
     let others: Vec<Announcement> = registry.endpoints.iter().filter(elsewhere).cloned().collect();
     if let Some(lost) = others.iter().find(|one| here.cannot_reach(one)) {
         return Err(Error::Loopback {
@@ -170,18 +165,18 @@ async fn ask_others(registry: &mut Registry, here: &Here, asked: &mut Asked) -> 
     let probes = others.into_iter().filter(|one| !asked.contains_key(&key(one))).map(|one| {
         let here = here.clone();
         tokio::task::spawn_blocking(move || {
-            let life = life_or_probe(&one, &here);
-            ((one.file_name, one.job, one.pid), life)
+            let liveness = liveness_or_probe(&one, &here);
+            ((one.file_name, one.job, one.pid), liveness)
         })
     });
     for probed in futures::future::join_all(probes.collect::<Vec<_>>()).await {
-        // A probe that did not run is no evidence.
+        // A probe that did not run has no result.
         asked.extend(probed);
     }
     let (mut alive, mut stale) = (Vec::new(), Vec::new());
     for one in registry.endpoints.drain(..) {
         match asked.get(&key(&one)) {
-            Some(Life::Dead(reason)) => stale.push(Stale { name: one.file_name, reason: reason.clone() }),
+            Some(Liveness::Dead(reason)) => stale.push(Stale { name: one.file_name, reason: reason.clone() }),
             _ => alive.push(one),
         }
     }
@@ -200,30 +195,30 @@ mod tests {
         Announcement { job: "j".into(), rank, ranks, of, hosts, ..announcement("http://a:1", 1) }
     }
 
-    fn census(endpoints: Vec<Announcement>) -> Result<Census, Error> {
-        Census::of(Path::new("reg"), &Registry { endpoints, ..Registry::default() })
+    fn count(endpoints: Vec<Announcement>) -> Result<EndpointCount, Error> {
+        EndpointCount::of(Path::new("reg"), &Registry { endpoints, ..Registry::default() })
     }
 
     #[test]
     fn a_job_says_who_of_it_is_missing() {
-        let found = census(vec![member(0, 3, 6), member(0, 3, 6), member(2, 3, 6)]).unwrap();
+        let found = count(vec![member(0, 3, 6), member(0, 3, 6), member(2, 3, 6)]).unwrap();
         assert_eq!((found.there, found.expected, found.is_complete()), (3, 6, false));
         assert_eq!(found.missing, ["rank 1 on b", "rank 2 on c (1 of its 2 endpoints are there)"]);
-        assert!(census(vec![member(0, 1, 1)]).unwrap().is_complete());
-        assert!(!census(Vec::new()).unwrap().is_complete(), "nobody is not everybody");
+        assert!(count(vec![member(0, 1, 1)]).unwrap().is_complete());
+        assert!(!count(Vec::new()).unwrap().is_complete(), "nobody is not everybody");
     }
 
     #[test]
     fn several_jobs_are_counted_each_for_itself() {
         let other = Announcement { job: "k".into(), ..member(0, 2, 2) };
-        let found = census(vec![member(0, 1, 1), other]).unwrap();
+        let found = count(vec![member(0, 1, 1), other]).unwrap();
         assert_eq!((found.there, found.expected), (2, 3));
         assert_eq!(found.missing, ["rank 1 on b"]);
     }
 
     #[test]
     fn announcements_that_differ_in_their_count_are_an_error_that_names_both() {
-        let error = census(vec![member(0, 2, 2), member(1, 2, 4)]).unwrap_err().to_string();
+        let error = count(vec![member(0, 2, 2), member(1, 2, 4)]).unwrap_err().to_string();
         assert!(error.contains("rank 0 says 2 of 2") && error.contains("rank 1 says 4 of 2"), "{error}");
     }
 

@@ -1,4 +1,4 @@
-//! Bodies of requests: frames of bytes that are shared, never copied, and return to a pool when the answer is there.
+//! Request bodies: frames of bytes that are shared, never copied, and return to a pool once the response has arrived.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::ChunkSource;
 
-/// Bytes of a frame: small enough to stay in cache between being made and being sent.
+/// Size of a frame in bytes: small enough to stay in cache between being filled and being sent.
 pub(super) const FRAME: usize = 256 << 10;
-/// Frames that a thread keeps for the next write.
+/// Frames that a thread keeps for later writes.
 const POOLED: usize = 256;
 
 #[derive(Debug)]
@@ -25,23 +25,23 @@ enum Content {
     Stream(mpsc::Receiver<Bytes>),
 }
 
-/// The body of one request, with a length known beforehand.
+/// The body of a request, whose length is known in advance.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct RequestBody {
     content: Content,
     left: u64,
-    sent: Option<Arc<Sent>>,
+    sent: Option<Arc<SendProgress>>,
 }
 
-/// How far a body has been handed to its connection.
-pub(super) struct Sent {
+/// How much of a body has been handed to its connection.
+pub(super) struct SendProgress {
     bytes: AtomicU64,
-    /// When the last byte went, on the storage's time source; 0: not yet.
+    /// Time of the last byte, on the storage's time source; 0: not yet.
     ended: AtomicU64,
     time: Arc<dyn TimeSource>,
 }
 
-impl Sent {
+impl SendProgress {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -51,33 +51,34 @@ impl Sent {
     }
 }
 
-impl std::fmt::Debug for Sent {
+impl std::fmt::Debug for SendProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sent({})", self.bytes())
+        write!(f, "SendProgress({})", self.bytes())
     }
 }
 
-impl Outgoing {
+impl RequestBody {
     pub(super) fn empty() -> Self {
         Self { content: Content::Frames(VecDeque::new()), left: 0, sent: None }
     }
 
-    /// A body that is in memory.
+    /// Creates a body from frames in memory.
     pub(super) fn frames(frames: impl IntoIterator<Item = Bytes>) -> Self {
         let frames: VecDeque<Bytes> = frames.into_iter().collect();
         let left = frames.iter().map(|frame| frame.len() as u64).sum();
         Self { content: Content::Frames(frames), left, sent: None }
     }
 
-    /// A body whose frames come one by one.
+    /// Creates a body whose frames arrive one by one.
     pub(super) fn stream(len: u64) -> (mpsc::Sender<Bytes>, Self) {
         let (sender, receiver) = mpsc::channel(1);
         (sender, Self { content: Content::Stream(receiver), left: len, sent: None })
     }
 
-    /// Follows the bytes that the connection takes.
-    pub(super) fn watch(&mut self, time: &Arc<dyn TimeSource>) -> Arc<Sent> {
-        let fresh = || Arc::new(Sent { bytes: AtomicU64::new(0), ended: AtomicU64::new(0), time: Arc::clone(time) });
+    /// Returns a counter of the bytes that the connection takes.
+    pub(super) fn watch(&mut self, time: &Arc<dyn TimeSource>) -> Arc<SendProgress> {
+        let fresh =
+            || Arc::new(SendProgress { bytes: AtomicU64::new(0), ended: AtomicU64::new(0), time: Arc::clone(time) });
         Arc::clone(self.sent.get_or_insert_with(fresh))
     }
 
@@ -86,7 +87,7 @@ impl Outgoing {
     }
 }
 
-impl Body for Outgoing {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -115,14 +116,14 @@ impl Body for Outgoing {
     }
 }
 
-/// Frames that wait for their next use; one pool per thread.
+/// Unused frames; one pool per thread.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     frames: Vec<BytesMut>,
 }
 
 impl Pool {
-    /// A buffer of `len` bytes, at most [`FRAME`]; its content is left over from earlier.
+    /// Returns a buffer of `len` bytes, at most [`FRAME`], with arbitrary content.
     pub(super) fn take(&mut self, len: usize) -> BytesMut {
         if len < FRAME / 4 {
             return BytesMut::zeroed(len);
@@ -133,7 +134,7 @@ impl Pool {
         frame
     }
 
-    /// Takes back what nobody else holds any more.
+    /// Takes back frames that are not referenced elsewhere.
     pub(super) fn give(&mut self, frames: impl IntoIterator<Item = Bytes>) {
         for frame in frames {
             if self.frames.len() >= POOLED {
@@ -149,22 +150,22 @@ impl Pool {
 }
 
 /// Draws frames from a source.
-pub(super) struct Feed<'a> {
+pub(super) struct FrameSource<'a> {
     source: &'a mut dyn ChunkSource,
-    /// Bytes not yet drawn.
+    /// Bytes not drawn yet.
     pub(super) left: u64,
 }
 
-impl<'a> Feed<'a> {
+impl<'a> FrameSource<'a> {
     pub(super) fn new(source: &'a mut dyn ChunkSource) -> Self {
         let left = source.len();
         Self { source, left }
     }
 
-    /// The next frame, of at most `limit` bytes; `None` at the end.
+    /// Draws the next frame, of at most `limit` bytes; `None` at the end.
     ///
     /// # Errors
-    /// When the source has fewer bytes than it announced.
+    /// When the source has fewer bytes than announced.
     pub(super) fn next(&mut self, pool: &mut Pool, limit: u64) -> Result<Option<Bytes>, String> {
         let want = usize::try_from(self.left.min(limit)).unwrap_or(FRAME).min(FRAME);
         if want == 0 {
@@ -203,7 +204,7 @@ mod tests {
     fn frames_are_used_again_once_nobody_holds_them() {
         let mut pool = Pool::default();
         let mut source = Counting(3 * FRAME as u64, u64::MAX);
-        let mut feed = Feed::new(&mut source);
+        let mut feed = FrameSource::new(&mut source);
         let first = feed.next(&mut pool, u64::MAX).unwrap().unwrap();
         let address = first.as_ptr();
         let held = first.clone();
@@ -219,6 +220,8 @@ mod tests {
     #[test]
     fn a_source_that_ends_early_is_an_error() {
         let mut source = Counting(100, 40);
-        assert!(Feed::new(&mut source).next(&mut Pool::default(), u64::MAX).unwrap_err().contains("60 bytes early"));
+        assert!(
+            FrameSource::new(&mut source).next(&mut Pool::default(), u64::MAX).unwrap_err().contains("60 bytes early")
+        );
     }
 }

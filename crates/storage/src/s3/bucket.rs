@@ -1,4 +1,4 @@
-//! Operations without a payload: size, listing, removal, and the bucket itself.
+//! Operations without a payload: size, listing and removal of objects, and the bucket itself.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -8,41 +8,42 @@ use bytes::Bytes;
 use dlio_event::OpKind;
 use http::{Method, header};
 
-use super::request::{Call, Failed};
-use super::{Shared, chain, encode, xml};
+use super::client_state::ClientState;
+use super::request_spec::{Failed, RequestSpec};
+use super::{aws, encode, xml};
 use crate::{Attempts, Error, ErrorKind, Found, Metadata, Receipt};
 
-/// Pages without a key that a listing may have in a row.
+/// Most consecutive pages of a listing without a key.
 const EMPTY_PAGES: u32 = 1000;
 
-/// Adds what was done before to an error.
+/// Prepends earlier attempts to those of an error.
 pub(super) fn after(earlier: Attempts, mut error: Error) -> Error {
     let later = std::mem::replace(&mut error.attempts, earlier);
     error.attempts.extend(later);
     error
 }
 
-/// A failure that is no failure: what was tried still counts.
+/// Converts an expected failure into a success with its attempts.
 pub(super) fn forgiven(failed: Box<Failed>) -> Receipt {
     Receipt { bytes: 0, attempts: failed.error.attempts }
 }
 
-/// The pages of a listing, checked for a server that never comes to an end.
+/// Checks the pages of a listing, to detect a server whose listing never ends.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Hashes of the continuation tokens and of the first key of each page.
     tokens: HashSet<u64>,
     firsts: HashSet<u64>,
-    /// Pages without a key, in a row.
+    /// Consecutive pages without a key.
     empty: u32,
     count: u64,
 }
 
 impl Pages {
-    /// Takes what a page says of the next one; returns the token to ask for it, `None` after the last page.
+    /// Returns the continuation token of the next page, given the current one; `None` after the last page.
     ///
     /// # Errors
-    /// What is wrong with the server, when the listing would not end or would be cut off.
+    /// The server's fault, if the listing would never end or would be truncated.
     pub(super) fn next(
         &mut self,
         found: &[Found],
@@ -76,9 +77,14 @@ impl Pages {
         Ok(Some(token))
     }
 
-    /// The error of a listing of `prefix` that the server does not do right.
-    pub(super) fn error(client: &Shared, call: &Call<'_>, prefix: &str, (why, tried): (String, Attempts)) -> Error {
-        let mut error = call.error(client, ErrorKind::Server, why);
+    /// Returns the error for an incorrect listing of `prefix`.
+    pub(super) fn error(
+        client: &ClientState,
+        spec: &RequestSpec<'_>,
+        prefix: &str,
+        (why, tried): (String, Attempts),
+    ) -> Error {
+        let mut error = spec.error(client, ErrorKind::Server, why);
         error.object = client.config.uri(prefix);
         error.endpoint = tried.last().and_then(|attempt| attempt.endpoint.as_deref().map(str::to_owned));
         error.attempts = tried;
@@ -92,47 +98,47 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-impl Shared {
-    /// HEAD of an object.
+impl ClientState {
+    /// Sends HEAD for an object.
     pub(super) async fn head(self: &Arc<Self>, key: &str) -> Result<(Metadata, Receipt), Error> {
         self.head_tag(key).await.map(|(metadata, _, receipt)| (metadata, receipt))
     }
 
-    /// HEAD of an object, with its entity tag.
+    /// Sends HEAD for an object, and also returns its entity tag.
     pub(super) async fn head_tag(self: &Arc<Self>, key: &str) -> Result<(Metadata, Option<String>, Receipt), Error> {
-        let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, Some(key));
-        call.check(self)?;
-        let answer = match self.simple(&call, Bytes::new()).await {
+        let spec = RequestSpec::new(self, "looking up", OpKind::Head, Method::HEAD, Some(key));
+        spec.check(self)?;
+        let answer = match self.simple(&spec, Bytes::new()).await {
             Ok(answer) => answer,
             Err(refused) => return Err(self.with_reason(key, refused).await),
         };
         let size = answer.header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
         let Some(size) = size else {
-            let error = call.error(self, ErrorKind::Server, "the answer to HEAD has no Content-Length");
+            let error = spec.error(self, ErrorKind::Server, "the answer to HEAD has no Content-Length");
             return Err(after(answer.receipt.attempts, error));
         };
         let tag = answer.header(header::ETAG).map(str::to_owned);
         Ok((Metadata { size }, tag, answer.receipt))
     }
 
-    /// Every key that starts with the prefix, page by page.
+    /// Lists all keys that start with the prefix, page by page.
     pub(super) async fn list(self: &Arc<Self>, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
         let root = self.config.full_key("");
-        let mut call = Call::new(self, "listing", OpKind::List, Method::GET, None);
+        let mut spec = RequestSpec::new(self, "listing", OpKind::List, Method::GET, None);
         let mut receipt = Receipt::default();
         let mut token: Option<String> = None;
         let (mut found, mut pages) = (Vec::new(), Pages::default());
         loop {
-            call.query.clear();
+            spec.query.clear();
             if let Some(token) = &token {
-                call.query.push_str("continuation-token=");
-                encode::query(&mut call.query, token);
-                call.query.push('&');
+                spec.query.push_str("continuation-token=");
+                encode::query(&mut spec.query, token);
+                spec.query.push('&');
             }
-            call.query.push_str("encoding-type=url&list-type=2&max-keys=1000&prefix=");
-            encode::query(&mut call.query, &root);
-            encode::query(&mut call.query, prefix);
-            let answer = match self.simple(&call, Bytes::new()).await {
+            spec.query.push_str("encoding-type=url&list-type=2&max-keys=1000&prefix=");
+            encode::query(&mut spec.query, &root);
+            encode::query(&mut spec.query, prefix);
+            let answer = match self.simple(&spec, Bytes::new()).await {
                 Ok(answer) => answer,
                 Err(failed) => return Err(after(receipt.attempts, failed.error)),
             };
@@ -140,7 +146,7 @@ impl Shared {
             if !is_whole_listing(&answer.body) {
                 let why =
                     "the answer to a listing is not a ListBucketResult, or only a part of one: is this an S3 endpoint?";
-                return Err(Pages::error(self, &call, prefix, (why.to_owned(), receipt.attempts)));
+                return Err(Pages::error(self, &spec, prefix, (why.to_owned(), receipt.attempts)));
             }
             found.clear();
             entries(&answer.body, &root, &mut found);
@@ -149,35 +155,37 @@ impl Shared {
             match pages.next(&found, truncated, xml::text(&answer.body, "NextContinuationToken")) {
                 Ok(None) => return Ok(receipt),
                 Ok(next) => token = next,
-                Err(why) => return Err(Pages::error(self, &call, prefix, (why, receipt.attempts))),
+                Err(why) => return Err(Pages::error(self, &spec, prefix, (why, receipt.attempts))),
             }
         }
     }
 
-    /// DELETE of an object; its absence is what was wanted.
+    /// Sends DELETE for an object; a missing object is no error.
     pub(super) async fn remove(self: &Arc<Self>, key: &str) -> Result<Receipt, Error> {
-        let call = Call::new(self, "deleting", OpKind::Delete, Method::DELETE, Some(key));
-        call.check(self)?;
-        match self.simple(&call, Bytes::new()).await {
+        let spec = RequestSpec::new(self, "deleting", OpKind::Delete, Method::DELETE, Some(key));
+        spec.check(self)?;
+        match self.simple(&spec, Bytes::new()).await {
             Ok(answer) => Ok(answer.receipt),
             Err(failed) if failed.failure.is(404, "NoSuchKey") => Ok(forgiven(failed)),
             Err(failed) => Err(failed.error),
         }
     }
 
-    /// HEAD of the bucket.
+    /// Sends HEAD for the bucket.
     pub(super) async fn head_bucket(self: &Arc<Self>) -> Result<Receipt, Box<Failed>> {
-        let call = Call::new(self, "looking up", OpKind::Head, Method::HEAD, None);
-        self.simple(&call, Bytes::new()).await.map(|answer| answer.receipt)
+        let spec = RequestSpec::new(self, "looking up", OpKind::Head, Method::HEAD, None);
+        self.simple(&spec, Bytes::new()).await.map(|answer| answer.receipt)
     }
 
-    /// Where a new bucket must be said to be: AWS wants it outside its first region, others may refuse it.
+    /// Returns the location constraint of a new bucket: AWS requires it outside its first region, other servers may
+    /// refuse it.
     pub(super) fn location_constraint(&self) -> Option<&str> {
-        let amazon = self.endpoints.iter().any(|endpoint| chain::is_of_aws(&endpoint.host));
+        let amazon = self.endpoints.iter().any(|endpoint| aws::is_of_aws(&endpoint.host));
         (amazon && self.config.region != "us-east-1").then_some(&*self.config.region)
     }
 
-    /// Makes the bucket exist: asking comes first, as many may use a bucket that few may create.
+    /// Creates the bucket if it is missing. HEAD comes first, because many users may use a bucket and few may create
+    /// one.
     pub(super) async fn create_bucket(self: &Arc<Self>) -> Result<Receipt, Error> {
         let earlier = match self.head_bucket().await {
             Ok(receipt) => return Ok(receipt),
@@ -185,7 +193,7 @@ impl Shared {
             Err(failed) if failed.failure.lacks_reason() => return self.why_denied(failed.error).await,
             Err(failed) => return Err(failed.error),
         };
-        let call = Call::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);
+        let spec = RequestSpec::new(self, "creating", OpKind::CreateNamespace, Method::PUT, None);
         let body = self.location_constraint().map_or_else(String::new, |region| {
             format!(
                 "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}\
@@ -193,9 +201,9 @@ impl Shared {
                 xml::escape(region)
             )
         });
-        let mut receipt = match self.simple(&call, Bytes::from(body)).await {
+        let mut receipt = match self.simple(&spec, Bytes::from(body)).await {
             Ok(answer) => answer.receipt,
-            // Another rank was faster.
+            // Another rank has created it.
             Err(failed) if failed.failure.is(409, "BucketAlreadyOwnedByYou") => forgiven(failed),
             Err(failed) => return Err(after(earlier.attempts, failed.error)),
         };
@@ -204,7 +212,7 @@ impl Shared {
     }
 }
 
-/// Whether an answer is a listing from its beginning to its end, with or without a namespace prefix.
+/// Returns whether a response is a complete listing, with or without a namespace prefix.
 pub(super) fn is_whole_listing(body: &str) -> bool {
     const ROOT: &str = "ListBucketResult";
     let body = body.trim_end();
@@ -213,7 +221,7 @@ pub(super) fn is_whole_listing(body: &str) -> bool {
         || body.ends_with("<ListBucketResult/>")
 }
 
-/// The entries of one page of a listing, with keys relative to the root.
+/// Parses the entries on a page of a listing; keys are relative to the root.
 fn entries(body: &str, root: &str, found: &mut Vec<Found>) {
     let encoded = xml::text(body, "EncodingType").is_some_and(|text| text == "url");
     for content in xml::each(body, "Contents") {

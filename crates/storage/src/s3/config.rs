@@ -1,73 +1,28 @@
-//! How to reach a bucket: plain values, made by the command line from the workload.
+//! Configuration of the client: plain values that the caller derives from the workload.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dlio_event::S3Uri;
 
-use super::{Proxies, Renewal, RetryPolicy};
+use super::credentials::Credentials;
+use super::proxy::Proxies;
+use super::renewal::Renewal;
+use super::retry::RetryPolicy;
 
-/// A value that never appears in a log, a trace or an error.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The secret itself, for the code that must sign or send it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// What requests are signed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// Public name of the key.
-    pub access_key_id: String,
-    /// The key.
-    pub secret_access_key: Secret,
-    /// Token of temporary credentials.
-    pub session_token: Option<Secret>,
-}
-
-impl Credentials {
-    /// Long-lived credentials.
-    #[must_use]
-    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
-        Self {
-            access_key_id: access_key_id.into(),
-            secret_access_key: Secret::new(secret_access_key),
-            session_token: None,
-        }
-    }
-}
-
-/// How one rank spreads its requests over several endpoints.
+/// How a rank spreads its requests over several endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoadBalance {
     /// In turn.
     #[default]
     RoundRobin,
-    /// At random, seeded.
+    /// Randomly, with a seed.
     Random,
     /// To the endpoint with the fewest requests of this process in flight.
     LeastOutstanding,
 }
 
-/// How ranks are mapped to endpoints when every rank uses one.
+/// How ranks are mapped to endpoints if every rank uses one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mapping {
     /// `rank mod n`: neighbours use different endpoints.
@@ -77,7 +32,7 @@ pub enum Mapping {
     Block,
 }
 
-/// Index of the endpoint that a rank of a world of `size` uses; 0 when there is none to choose from.
+/// Returns the index of the endpoint that a rank of a world of `size` ranks uses; 0 if there are no endpoints.
 #[must_use]
 pub fn assign(rank: u32, size: u32, endpoints: &[String], mapping: Mapping) -> usize {
     let count = endpoints.len() as u64;
@@ -95,67 +50,68 @@ pub fn assign(rank: u32, size: u32, endpoints: &[String], mapping: Mapping) -> u
 /// Where requests name the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Addressing {
-    /// In the host name at AWS, else in the path.
+    /// In the host name at AWS, otherwise in the path.
     #[default]
     Auto,
     /// In the path.
     Path,
-    /// In the host name, before the endpoint's; in the path where no host can be named so, as botocore does it.
+    /// In the host name, before the endpoint's; in the path if no such host name is possible, as in botocore.
     Virtual,
-    /// Nowhere: the endpoint's host stands for the bucket.
+    /// Nowhere: the endpoint's host is the bucket.
     Host,
 }
 
-/// Everything that the client must know.
+/// Configuration of a client.
 #[derive(Debug, Clone)]
 pub struct S3Config {
     /// `http(s)://host[:port][/path]`; empty: the regional endpoint of AWS.
     pub endpoints: Vec<String>,
     /// Bucket.
     pub bucket: String,
-    /// Prefix of every key, without a slash at its end; may be empty.
+    /// Prefix of every key, without a trailing slash; may be empty.
     pub prefix: String,
-    /// Region that signatures name.
+    /// Region in signatures.
     pub region: String,
-    /// `None`: requests are not signed.
+    /// Credentials; `None`: requests are not signed.
     pub credentials: Option<Credentials>,
-    /// Newer credentials than those, where they end.
+    /// Source of newer credentials, if these expire.
     pub renewal: Option<Renewal>,
     /// Where requests name the bucket.
     pub addressing: Addressing,
-    /// When requests that fail are sent again.
+    /// Retry policy.
     pub retry: RetryPolicy,
-    /// Requests to an endpoint that fails go to the others; `false`: they wait for it.
+    /// Whether requests to a failing endpoint go to the others; otherwise they wait for it.
     pub failover: bool,
-    /// Endpoints at the end of the list that are used only while none of the others answers.
+    /// Number of endpoints at the end of the list that are used only while none of the others answers.
     pub spares: usize,
     /// Choice among several endpoints.
     pub load_balance: LoadBalance,
-    /// Objects of this many bytes and more are written in parts.
+    /// Size in bytes from which objects are written in parts.
     pub multipart_threshold: u64,
-    /// Bytes of a part (S3 wants at least 5 MiB); grows for objects that would need more than 10,000 parts.
+    /// Size of a part in bytes (S3 requires at least 5 MiB); larger for objects that would need more than 10,000
+    /// parts.
     pub part_size: u64,
-    /// Parts of one object that exist in memory at a time: the memory of one write is at most
-    /// `part_concurrency × part_size`.
+    /// Most parts of one object in memory at a time: one write uses at most `part_concurrency × part_size` bytes.
     pub part_concurrency: u32,
-    /// An attempt is given up when no byte moved for this long.
+    /// An attempt fails when no byte moved for this long.
     pub request_timeout: Duration,
-    /// An attempt is given up when no connection was made for this long.
+    /// An attempt fails when no connection was made for this long.
     pub connect_timeout: Duration,
-    /// Sign uploads without a hash of their bytes; `false` hashes every body (about 0.7 CPU-seconds per GiB).
+    /// Whether uploads are signed without a hash of their bytes; otherwise every body is hashed (about 0.7
+    /// CPU-seconds per GiB).
     pub unsigned_payload: bool,
-    /// PEM file of certificate authorities that https endpoints may use beside the system's.
+    /// PEM file with certificate authorities for https endpoints, in addition to the system's.
     pub ca_bundle: Option<PathBuf>,
-    /// Check the certificates of https endpoints; `false` accepts every one.
+    /// Whether the certificates of https endpoints are checked; otherwise all are accepted.
     pub verify: bool,
-    /// Proxies that lead to endpoints.
+    /// Proxies for the endpoints.
     pub proxies: Proxies,
-    /// Seed of the random choices (pauses, endpoints).
+    /// Seed of random choices (pauses, endpoints).
     pub seed: u64,
 }
 
 impl S3Config {
-    /// The defaults for a bucket behind these endpoints.
+    /// Returns the default configuration for a bucket behind these endpoints.
     #[must_use]
     pub fn new(endpoints: Vec<String>, bucket: impl Into<String>) -> Self {
         Self {
@@ -183,17 +139,17 @@ impl S3Config {
         }
     }
 
-    /// Full key of a key relative to the root.
+    /// Returns the full key of a key relative to the root.
     pub(super) fn full_key(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix.trim_end_matches('/')) }
     }
 
-    /// `s3://bucket/key` of a key relative to the root, whose prefix it has.
+    /// Returns `s3://bucket/key` of a key relative to the root, including the prefix.
     pub(super) fn uri(&self, key: &str) -> String {
         format!("{}/{}", S3Uri::of_bucket(&self.bucket), self.full_key(key))
     }
 
-    /// `s3://bucket/`, without the prefix of the root.
+    /// Returns `s3://bucket/`, without the prefix of the root.
     pub(super) fn bucket_uri(&self) -> String {
         format!("{}/", S3Uri::of_bucket(&self.bucket))
     }
@@ -201,6 +157,8 @@ impl S3Config {
 
 #[cfg(test)]
 mod tests {
+    use dlio_event::Secret;
+
     use super::*;
 
     fn names(count: usize) -> Vec<String> {

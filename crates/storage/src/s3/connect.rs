@@ -1,7 +1,7 @@
-//! Connections: one pool per thread and client, so that no connection, buffer or lock is shared between lanes.
+//! Connections: one pool per thread and client, so that lanes share no connection, buffer or lock.
 //!
-//! A connection is driven by a task on the runtime of the thread that opened it. When that runtime ends, the task ends
-//! with it and the connection counts as closed: the next request opens a new one.
+//! A task on the runtime of the thread that opened a connection drives it. When that runtime ends, the task ends too
+//! and the connection counts as closed: the next request opens a new one.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -15,30 +15,33 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::body::{Outgoing, Pool};
+use super::body::{Pool, RequestBody};
+use super::client_state::ClientState;
+use super::config::Addressing;
+use super::credentials::Credentials;
 use super::endpoints::Endpoint;
 use super::failure::Failure;
 use super::sign::Signer;
-use super::{Addressing, Credentials, Shared, resolve, tls, tunnel};
+use super::{resolve, tls, tunnel};
 
-/// Largest read from a socket in one go; hyper starts small and grows to it while reads fill the buffer.
+/// Largest single read from a socket; hyper starts with less and grows to it while reads fill the buffer.
 const READ_BUFFER: usize = 128 << 10;
-/// Longest wait for an idle connection to be ready for its next request.
+/// Longest wait until an idle connection is ready for its next request.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
 
 /// An open connection.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) requests: SendRequest<Outgoing>,
+    pub(super) requests: SendRequest<RequestBody>,
 }
 
-/// What one thread keeps for one client.
+/// A thread's state for one client.
 struct Lane {
-    client: Weak<Shared>,
-    /// Idle connections per endpoint, the last used on top.
+    client: Weak<ClientState>,
+    /// Idle connections of each endpoint, the most recently used last.
     idle: Vec<Vec<Connection>>,
     signer: Signer,
-    /// The newest credentials that this thread knows, and which they are.
+    /// Generation and value of the newest credentials that this thread knows.
     renewed: (u64, Option<Arc<Credentials>>),
     pool: Pool,
 }
@@ -47,8 +50,8 @@ thread_local! {
     static LANES: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `with` on this thread's part of the client.
-fn lane<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Lane) -> T) -> T {
+/// Runs `with` on this thread's state for the client.
+fn lane<T>(client: &Arc<ClientState>, with: impl FnOnce(&mut Lane) -> T) -> T {
     LANES.with_borrow_mut(|lanes| {
         let address = Arc::as_ptr(client);
         let known = lanes.iter().position(|lane| std::ptr::eq(lane.client.as_ptr(), address));
@@ -63,40 +66,43 @@ fn lane<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Lane) -> T) -> T {
     })
 }
 
-/// This thread's signer, and the credentials to use instead of the first ones.
-pub(super) fn with_signer<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Signer, Option<&Credentials>) -> T) -> T {
+/// Runs `with` on this thread's signer and, if they were renewed, the newest credentials.
+pub(super) fn with_signer<T>(
+    client: &Arc<ClientState>,
+    with: impl FnOnce(&mut Signer, Option<&Credentials>) -> T,
+) -> T {
     lane(client, |lane| {
         if let Some(renewal) = &client.config.renewal
             && renewal.generation() != lane.renewed.0
         {
             lane.renewed = (renewal.generation(), Some(renewal.newest().0));
-            // Its key is made of the old secret.
+            // Its key is derived from the old secret.
             lane.signer = Signer::new();
         }
         with(&mut lane.signer, lane.renewed.1.as_deref())
     })
 }
 
-/// This thread's frames.
-pub(super) fn with_pool<T>(client: &Arc<Shared>, with: impl FnOnce(&mut Pool) -> T) -> T {
+/// Runs `with` on this thread's frames.
+pub(super) fn with_pool<T>(client: &Arc<ClientState>, with: impl FnOnce(&mut Pool) -> T) -> T {
     lane(client, |lane| with(&mut lane.pool))
 }
 
-/// Puts a connection that has nothing left to send or receive back for the next request of this thread.
-pub(super) fn release(client: &Arc<Shared>, endpoint: usize, connection: Connection) {
+/// Returns an idle connection to this thread's pool.
+pub(super) fn release(client: &Arc<ClientState>, endpoint: usize, connection: Connection) {
     if !connection.requests.is_closed() {
         lane(client, |lane| lane.idle[endpoint].push(connection));
     }
 }
 
-/// An idle connection that still lives.
-pub(super) async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Connection> {
+/// Returns an idle connection that is still open.
+pub(super) async fn reuse(client: &Arc<ClientState>, endpoint: usize) -> Option<Connection> {
     loop {
         let mut connection = lane(client, |lane| lane.idle[endpoint].pop())?;
         if connection.requests.is_closed() {
             continue;
         }
-        // Its task may still have to notice that the last answer was complete.
+        // Its task may not have noticed yet that the last response is complete.
         let requests = &mut connection.requests;
         if requests.is_ready() || matches!(tokio::time::timeout(SETTLE, requests.ready()).await, Ok(Ok(()))) {
             return Some(connection);
@@ -105,13 +111,13 @@ pub(super) async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Conne
 }
 
 /// Opens a connection.
-pub(super) async fn open(client: &Shared, endpoint: &Endpoint) -> Result<Connection, Failure> {
+pub(super) async fn open(client: &ClientState, endpoint: &Endpoint) -> Result<Connection, Failure> {
     let requests = handshake(client, endpoint).await?;
     let id = ConnectionId(client.connections.fetch_add(1, Ordering::Relaxed));
     Ok(Connection { id, requests })
 }
 
-async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<Outgoing>, Failure> {
+async fn handshake(client: &ClientState, endpoint: &Endpoint) -> Result<SendRequest<RequestBody>, Failure> {
     match stream(client, endpoint).await? {
         Stream::Plain(socket) => drive(TokioIo::new(socket)).await,
         Stream::Tls(stream) => drive(TokioIo::new(*stream)).await,
@@ -119,29 +125,29 @@ async fn handshake(client: &Shared, endpoint: &Endpoint) -> Result<SendRequest<O
     }
 }
 
-/// What requests to an endpoint are sent on.
+/// A stream to an endpoint.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// TLS through a proxy that is itself spoken to through TLS.
+    /// TLS through a proxy that itself uses TLS.
     Nested(Box<TlsStream<TlsStream<TcpStream>>>),
 }
 
-/// The way to an endpoint before TLS with it.
+/// A stream to an endpoint before the TLS handshake with it.
 pub(super) enum Path {
     Direct(TcpStream),
-    /// Through a proxy that is spoken to through TLS.
+    /// Through a proxy that uses TLS.
     Secure(Box<TlsStream<TcpStream>>),
 }
 
-/// Opens the whole way to an endpoint.
-pub(super) async fn stream(client: &Shared, endpoint: &Endpoint) -> Result<Stream, Failure> {
+/// Opens a stream to an endpoint.
+pub(super) async fn stream(client: &ClientState, endpoint: &Endpoint) -> Result<Stream, Failure> {
     let path = path(client, endpoint).await?;
     secure(client, endpoint, path).await
 }
 
-/// Opens the way to an endpoint: a socket, or one to its proxy, which opens a tunnel for https.
-pub(super) async fn path(client: &Shared, endpoint: &Endpoint) -> Result<Path, Failure> {
+/// Opens a socket to an endpoint or to its proxy, which opens a tunnel for https.
+pub(super) async fn path(client: &ClientState, endpoint: &Endpoint) -> Result<Path, Failure> {
     let Some(proxy) = &endpoint.proxy else {
         let socket = socket(&endpoint.host, endpoint.port).await;
         return socket.map(Path::Direct).map_err(|error| unreachable(client, endpoint, &error));
@@ -168,8 +174,8 @@ pub(super) async fn path(client: &Shared, endpoint: &Endpoint) -> Result<Path, F
     Ok(path)
 }
 
-/// TLS with an https endpoint.
-pub(super) async fn secure(client: &Shared, endpoint: &Endpoint, path: Path) -> Result<Stream, Failure> {
+/// Performs the TLS handshake with an https endpoint.
+pub(super) async fn secure(client: &ClientState, endpoint: &Endpoint, path: Path) -> Result<Stream, Failure> {
     let Some(tls) = client.tls.as_ref().filter(|_| endpoint.tls) else {
         return Ok(match path {
             Path::Direct(socket) => Stream::Plain(socket),
@@ -196,7 +202,7 @@ async fn socket(host: &str, port: u16) -> Result<TcpStream, std::io::Error> {
     Ok(socket)
 }
 
-fn unreachable(client: &Shared, endpoint: &Endpoint, error: &std::io::Error) -> Failure {
+fn unreachable(client: &ClientState, endpoint: &Endpoint, error: &std::io::Error) -> Failure {
     let bucket = &client.config.bucket;
     if client.config.addressing == Addressing::Virtual && endpoint.host.starts_with(bucket.as_str()) {
         return Failure::connect(format!(
@@ -208,7 +214,7 @@ fn unreachable(client: &Shared, endpoint: &Endpoint, error: &std::io::Error) -> 
     Failure::connect(error)
 }
 
-/// Speaks HTTP on a stream.
+/// Performs the HTTP handshake on a stream.
 pub(super) async fn drive<T, B>(io: T) -> Result<SendRequest<B>, Failure>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -216,7 +222,7 @@ where
 {
     let handshake = Builder::new().max_buf_size(READ_BUFFER).handshake(io).await;
     let (sender, connection) = handshake.map_err(|error| Failure::broken(&error))?;
-    // Its error reaches the request that is under way; an idle connection may close in peace.
+    // The request in flight gets its error; an idle connection may close without one.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }

@@ -1,18 +1,18 @@
-//! Which part of an object an answer says that it is.
+//! The header `Content-Range`.
 
-/// What `Content-Range` says: `bytes 0-99/200`, or `bytes 0-99/*`.
+/// A parsed `Content-Range`: `bytes 0-99/200`, or `bytes 0-99/*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentRange {
     /// First byte.
     pub(super) first: u64,
     /// Number of bytes.
     pub(super) len: u64,
-    /// Size of the whole object, where it is told.
+    /// Size of the whole object, if known.
     pub(super) total: Option<u64>,
 }
 
 impl ContentRange {
-    /// `None`: no range of bytes, or one that no object has.
+    /// Parses the header; `None` if it is not a valid range of bytes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
@@ -25,7 +25,7 @@ impl ContentRange {
         total.is_none_or(|total| last < total).then_some(Self { first, len, total })
     }
 
-    /// The size of the object that has nothing where it was asked: `bytes */200`.
+    /// Returns the size of the object from the `Content-Range` of a 416 response: `bytes */200`.
     pub(super) fn size_refused(text: &str) -> Option<u64> {
         text.trim().strip_prefix("bytes */")?.trim().parse().ok()
     }

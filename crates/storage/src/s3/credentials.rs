@@ -1,12 +1,46 @@
-//! The form in which rank 0 tells the other ranks the credentials that it found.
+//! Credentials, and the form in which rank 0 broadcasts them.
 
-use super::{Credentials, Secret};
+use std::time::Duration;
+
+use dlio_event::Secret;
 
 /// First byte of the broadcast form.
 const FORM: u8 = 1;
 
+/// Credentials for signing requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Access key id.
+    pub access_key_id: String,
+    /// Secret access key.
+    pub secret_access_key: Secret,
+    /// Session token of temporary credentials.
+    pub session_token: Option<Secret>,
+}
+
 impl Credentials {
-    /// The form in which rank 0 tells the others. It contains the secret: send it, never store or print it.
+    /// Returns long-lived credentials.
+    #[must_use]
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: Secret::new(secret_access_key),
+            session_token: None,
+        }
+    }
+}
+
+/// Credentials with their expiry time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temporary {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// Expiry time since 1970; `None`: never.
+    pub ends: Option<Duration>,
+}
+
+impl Credentials {
+    /// Returns the form that rank 0 broadcasts. It contains the secret: send it, never store or print it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let token = self.session_token.as_ref().map(Secret::expose);
@@ -18,7 +52,7 @@ impl Credentials {
         out
     }
 
-    /// Reads [`Credentials::to_bytes`]; `None` when the bytes are something else.
+    /// Parses [`Credentials::to_bytes`]; `None` if the bytes have another form.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&[form, token], mut rest) = bytes.split_first_chunk::<2>()?;

@@ -1,46 +1,26 @@
-//! Percent-encoding as Signature Version 4 wants it: everything but `A-Z a-z 0-9 - _ . ~` is escaped, per UTF-8 byte.
+//! Percent-encoding as Signature Version 4 requires it: everything but `A-Z a-z 0-9 - _ . ~` is escaped, per UTF-8
+//! byte.
 
-/// Appends a key; `/` stays.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// Characters that are escaped in a query value.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Characters that are escaped in a path.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+
+/// Appends an encoded key; `/` is not escaped.
 pub(super) fn path(out: &mut String, key: &str) {
-    escape(out, key, true);
+    out.extend(utf8_percent_encode(key, PATH));
 }
 
-/// Appends a query value; `/` is escaped.
+/// Appends an encoded query value; `/` is escaped.
 pub(super) fn query(out: &mut String, value: &str) {
-    escape(out, value, false);
+    out.extend(utf8_percent_encode(value, QUERY));
 }
 
-fn escape(out: &mut String, text: &str, slash: bool) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') || (slash && byte == b'/') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push(char::from(HEX[usize::from(byte >> 4)]));
-            out.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-}
-
-/// Undoes the `encoding-type=url` of a listing, where a space is `+`.
+/// Decodes the `encoding-type=url` of a listing, where a space is `+`.
 pub(super) fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match (bytes[at], escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (_, Some(byte)) => {
-                out.push(byte);
-                at += 2;
-            }
-            (b'+', None) => out.push(b' '),
-            (byte, None) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

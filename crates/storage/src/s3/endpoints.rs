@@ -1,4 +1,4 @@
-//! The endpoints of a client and the choice among them, with a count of the requests in flight on each.
+//! The endpoints of a client, and the choice among them, with a count of the requests in flight on each.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -6,36 +6,37 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dlio_event::mix::splitmix64;
 
+use super::config::{Addressing, LoadBalance, S3Config};
 use super::health::Health;
 use super::proxy::{self, Proxy};
 use super::retry::RetryBudget;
-use super::{Addressing, LoadBalance, S3Config, chain, encode};
+use super::{aws, encode};
 
-/// One `http(s)://host[:port][/path]`.
+/// An endpoint: `http(s)://host[:port][/path]`.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// Place in the list.
+    /// Index in the list.
     pub(super) index: usize,
-    /// As it appears in traces and messages.
+    /// Name in traces and messages.
     pub(super) name: Arc<str>,
     pub(super) tls: bool,
-    /// Name that is looked up and verified; without brackets.
+    /// Host name for lookup and verification; without brackets.
     pub(super) host: String,
     pub(super) port: u16,
     /// Value of the `Host` header.
     pub(super) authority: http::HeaderValue,
-    /// What stands before the key in every request's target: scheme and host for a proxy that takes whole addresses, the endpoint's own
-    /// path, and the bucket where the path names it.
+    /// Beginning of every request target, before the key: scheme and host for a proxy that requires absolute URLs,
+    /// the endpoint's own path, and the bucket if the path names it.
     pub(super) base: String,
-    /// Bytes of `base` that are no part of the path.
+    /// Length of the part of `base` that precedes the path.
     pub(super) origin: usize,
-    /// The proxy that leads to it.
+    /// The endpoint's proxy, if any.
     pub(super) proxy: Option<Proxy>,
-    /// What this proxy takes for an authorization, where requests go to it directly.
+    /// `Proxy-Authorization` for a proxy that forwards plain HTTP.
     pub(super) proxy_authorization: Option<http::HeaderValue>,
     pub(super) health: Health,
     pub(super) budget: RetryBudget,
-    /// Whether it was found out which scheme it speaks, or that this cannot be found out.
+    /// Whether the check of the endpoint's scheme has been made.
     pub(super) looked_at: AtomicBool,
     in_flight: AtomicU32,
 }
@@ -46,7 +47,7 @@ pub(super) struct InFlight<'a>(&'a Endpoint);
 
 impl Endpoint {
     fn parse(index: usize, text: &str, config: &S3Config) -> Result<Self, String> {
-        // A user may come with a password.
+        // The proxy's user may have a password.
         let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("***@{host}"));
         let wrong = |why: &str| {
             format!("endpoint `{shown}` {why}; expected http://host[:port][/path] or https://host[:port][/path]")
@@ -114,7 +115,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Where the bucket stands.
+/// Where the bucket is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Path,
@@ -122,23 +123,24 @@ enum Place {
     Nowhere,
 }
 
-/// Where requests to a host name the bucket.
+/// Decides where requests to a host name the bucket.
 fn place(config: &S3Config, host: &str, tls: bool) -> Place {
     let bucket = config.bucket.as_str();
     let wanted = match config.addressing {
         Addressing::Path => return Place::Path,
         Addressing::Host => return Place::Nowhere,
         Addressing::Virtual => true,
-        Addressing::Auto => chain::is_of_aws(host),
+        Addressing::Auto => aws::is_of_aws(host),
     };
     if !wanted || !names_a_host(bucket, !tls) || host.parse::<Ipv4Addr>().is_ok() || host.starts_with('[') {
         return Place::Path;
     }
-    // Who gives the bucket's own host as the endpoint has named it already.
+    // An endpoint that is the bucket's own host already names it.
     if host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.')) { Place::Nowhere } else { Place::Host }
 }
 
-/// Whether a bucket may stand before a host; certificates are for one more label, so dots are for plain HTTP.
+/// Returns whether a bucket can precede a host name. Wildcard certificates match one label, so a bucket with dots
+/// requires plain HTTP.
 fn names_a_host(bucket: &str, dots: bool) -> bool {
     let is_label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -157,14 +159,14 @@ pub(super) struct Endpoints {
     strategy: LoadBalance,
     turn: AtomicU64,
     seed: u64,
-    /// Endpoints from here on are spares.
+    /// Index of the first spare.
     own: usize,
     failover: bool,
 }
 
 impl Endpoints {
     pub(super) fn new(config: &S3Config) -> Result<Self, String> {
-        let regional = [format!("https://s3.{}.{}", config.region, chain::domain(&config.region))];
+        let regional = [format!("https://s3.{}.{}", config.region, aws::domain(&config.region))];
         let texts = if config.endpoints.is_empty() { &regional[..] } else { &config.endpoints };
         let list =
             texts.iter().enumerate().map(|(k, text)| Endpoint::parse(k, text, config)).collect::<Result<_, _>>()?;
@@ -178,7 +180,7 @@ impl Endpoints {
         self.list.iter()
     }
 
-    /// Those that are not spares.
+    /// Endpoints that are not spares.
     pub(super) fn own(&self) -> impl Iterator<Item = &Endpoint> {
         self.list[..self.own].iter()
     }
@@ -187,7 +189,7 @@ impl Endpoints {
         &self.list[index]
     }
 
-    /// The endpoint of the next request, whatever its health.
+    /// Returns the endpoint of the next request, regardless of its health.
     pub(super) fn pick(&self) -> &Endpoint {
         let count = self.own;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -202,8 +204,8 @@ impl Endpoints {
         in_turn.min_by_key(|endpoint| endpoint.in_flight.load(Ordering::Relaxed)).unwrap_or(&self.list[0])
     }
 
-    /// Where a request goes instead of an endpoint that fails: to the next one that answers, of the rank's own first. `None`: every
-    /// request stays with its endpoint, or no other answers.
+    /// Returns the endpoint that takes requests of a failing one: the next one that answers, first among the rank's
+    /// own. `None` if requests stay with their endpoint or no other answers.
     pub(super) fn instead_of(&self, index: usize) -> Option<&Endpoint> {
         if !self.failover {
             return None;
@@ -221,8 +223,8 @@ fn reduce(number: u64, count: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Proxies;
     use super::super::health::Evidence;
+    use super::super::proxy::Proxies;
     use super::*;
 
     fn endpoints(count: usize, strategy: LoadBalance) -> Endpoints {

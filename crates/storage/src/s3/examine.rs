@@ -1,6 +1,6 @@
-//! What one endpoint says when it is asked the questions of a run, one after the other: for a diagnosis, not for a run.
+//! Examines single endpoints for a diagnosis, step by step, with the requests that a run would send.
 //!
-//! Invariant: nothing is changed, every step has a deadline, and a step that failed ends those that build on it.
+//! Invariant: nothing is changed, every step has a deadline, and a failed step ends those that depend on it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,61 +13,63 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 
 use super::bucket::is_whole_listing;
+use super::client::S3;
+use super::client_state::ClientState;
 use super::connect::{self, Stream};
 use super::endpoints::Endpoint;
 use super::failure::Failure;
-use super::request::{Call, Failed, invalid};
-use super::{S3, Shared, encode, scheme, tunnel, xml};
+use super::request_spec::{Failed, RequestSpec};
+use super::{encode, scheme, tunnel, xml};
 use crate::ErrorKind;
 
-/// Begins the reason why it is not known whether a bucket is there, where the server says it to nobody with these credentials.
+/// Beginning of the reason if the server does not tell these credentials whether a bucket exists.
 pub const LOOKUP_REFUSED: &str = "looking it up is refused";
 
-/// How one step went.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<T> {
-    /// As it should.
+    /// Successful.
     Done(T),
-    /// Why not.
+    /// Failed, with the reason.
     Failed(String),
-    /// It was not tried; why.
+    /// Not tried, with the reason.
     Skipped(String),
 }
 
-/// The answer to an unsigned request for nothing.
+/// The response to an unsigned request without a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    /// Status of the answer; a refusal is an answer.
+pub struct UnsignedResponse {
+    /// Status of the response; any response counts.
     pub status: u16,
     /// Value of its `Date` header.
     pub date: Option<String>,
-    /// From the request to the head of the answer, nanoseconds.
+    /// Time from the request to the head of the response, in nanoseconds.
     pub latency: Nanos,
 }
 
-/// What one endpoint answered.
+/// Results of the examination of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examination {
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// Opening a TCP connection, nanoseconds.
+    /// Time to open a TCP connection, in nanoseconds.
     pub connect: Step<Nanos>,
-    /// TLS on it, nanoseconds.
+    /// Time of the TLS handshake, in nanoseconds.
     pub tls: Step<Nanos>,
-    /// HTTP on that.
-    pub answer: Step<Answered>,
+    /// An unsigned HTTP request.
+    pub answer: Step<UnsignedResponse>,
     /// A signed request.
     pub credentials: Step<()>,
     /// The bucket.
     pub bucket: Step<()>,
     /// A listing of one key below the prefix; the key, if there is one.
     pub listing: Step<Option<String>>,
-    /// Size of the object that was asked for, bytes.
+    /// Size of the requested object in bytes.
     pub object: Step<u64>,
 }
 
 impl S3 {
-    /// Examines every endpoint, all at the same time; `object` is a key that should exist. Each step may take `limit`.
+    /// Examines all endpoints concurrently; `object` is a key that should exist. Each step may take `limit`.
     pub async fn examine(&self, object: Option<&str>, limit: Duration) -> Vec<Examination> {
         let endpoints = self.shared.endpoints.iter();
         futures::future::join_all(endpoints.map(|endpoint| self.examine_one(endpoint, object, limit))).await
@@ -107,7 +109,7 @@ impl S3 {
             }
         };
         match self.timed(limit, ask(stream, endpoint)).await {
-            Ok(((status, date), latency)) => found.answer = Step::Done(Answered { status, date, latency }),
+            Ok(((status, date), latency)) => found.answer = Step::Done(UnsignedResponse { status, date, latency }),
             Err(why) => {
                 found.answer = Step::Failed(through(endpoint, told(endpoint, why).await));
                 return found;
@@ -123,7 +125,7 @@ impl S3 {
         found
     }
 
-    /// Waits for a step at most this long; returns what it gave and how long it took, or why it failed.
+    /// Waits for a step for at most `limit`, and returns its result and duration, or the reason of its failure.
     async fn timed<T>(
         &self,
         limit: Duration,
@@ -138,12 +140,12 @@ impl S3 {
     }
 }
 
-/// The failure of a step, or the reason that is behind it: the endpoint speaks the other scheme.
+/// Returns the failure of a step, or its underlying reason: the endpoint uses the other scheme.
 async fn told(endpoint: &Endpoint, why: String) -> String {
     scheme::mismatch(endpoint).await.map_or(why, |failure| failure.message)
 }
 
-/// A failure, with the proxy that the endpoint is behind.
+/// Returns a failure that names the proxy of the endpoint.
 fn through(endpoint: &Endpoint, why: String) -> String {
     match &endpoint.proxy {
         Some(proxy) => format!("through the proxy {proxy}: {why}"),
@@ -151,7 +153,7 @@ fn through(endpoint: &Endpoint, why: String) -> String {
     }
 }
 
-/// An unsigned request for nothing: status and date of the answer.
+/// Sends an unsigned request without a bucket; returns status and date of the response.
 async fn ask(stream: Stream, endpoint: &Endpoint) -> Result<(u16, Option<String>), Failure> {
     let mut requests = match stream {
         Stream::Plain(socket) => connect::drive(TokioIo::new(socket)).await?,
@@ -160,7 +162,7 @@ async fn ask(stream: Stream, endpoint: &Endpoint) -> Result<(u16, Option<String>
     };
     let mut request = Request::new(Empty::<Bytes>::new());
     let target = format!("{}/", &endpoint.base[..endpoint.origin]);
-    *request.uri_mut() = target.parse().map_err(|_| invalid("the endpoint makes no valid address"))?;
+    *request.uri_mut() = target.parse().map_err(|_| Failure::invalid("the endpoint makes no valid address"))?;
     request.headers_mut().insert(header::HOST, endpoint.authority.clone());
     if let Some(authorization) = &endpoint.proxy_authorization {
         request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
@@ -173,13 +175,13 @@ async fn ask(stream: Stream, endpoint: &Endpoint) -> Result<(u16, Option<String>
     Ok((answer.status().as_u16(), date))
 }
 
-impl Shared {
-    /// Asks signed questions: a listing of one key, the bucket where that is refused, an object.
+impl ClientState {
+    /// Sends signed requests: a listing of one key; the bucket, if the listing is refused; an object.
     async fn ask_signed(self: &Arc<Self>, found: &mut Examination, object: Option<&str>, limit: Duration) {
-        let mut call = Call::new(self, "listing", OpKind::List, Method::GET, None);
-        call.query.push_str("encoding-type=url&list-type=2&max-keys=1&prefix=");
-        encode::query(&mut call.query, &self.config.full_key(""));
-        match tokio::time::timeout(limit, self.simple(&call, Bytes::new())).await {
+        let mut spec = RequestSpec::new(self, "listing", OpKind::List, Method::GET, None);
+        spec.query.push_str("encoding-type=url&list-type=2&max-keys=1&prefix=");
+        encode::query(&mut spec.query, &self.config.full_key(""));
+        match tokio::time::timeout(limit, self.simple(&spec, Bytes::new())).await {
             Err(_) => found.credentials = Step::Failed(format!("no answer within {} s", limit.as_secs_f64())),
             Ok(Ok(answer)) if !is_whole_listing(&answer.body) => {
                 let why =
@@ -198,7 +200,7 @@ impl Shared {
         }
     }
 
-    /// A listing was refused: whether for the credentials, the bucket, or the permission.
+    /// Determines whether a listing was refused because of the credentials, the bucket, or the permission.
     async fn refused(self: &Arc<Self>, found: &mut Examination, failed: Failed, limit: Duration) {
         let Failed { error, failure } = failed;
         match (failure.status, failure.code.as_str()) {
@@ -213,7 +215,8 @@ impl Shared {
                 found.bucket = match tokio::time::timeout(limit, self.head_bucket()).await {
                     Ok(Ok(_)) => Step::Done(()),
                     Ok(Err(failed)) if failed.error.kind == ErrorKind::NotFound => Step::Failed(failed.error.message),
-                    // Who may not list a bucket may still read what is in it. The answer to HEAD has no reason; that to the listing had.
+                    // Credentials that may not list a bucket may still be allowed to read from it. The response to
+                    // HEAD contains no reason; that to the listing did.
                     Ok(Err(failed)) => {
                         let told = if failed.failure.lacks_reason() { refused } else { failed.error.message };
                         Step::Skipped(format!("{LOOKUP_REFUSED}: {told}"))

@@ -1,38 +1,38 @@
-//! Why a request failed, whether trying again makes sense, and what the user can do about it.
+//! Failures of requests: the reason, whether a retry makes sense, and what the user can do.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dlio_event::Outcome;
 use http::{HeaderMap, StatusCode, header};
 
-use super::sign::unix_seconds;
+use super::clock::unix_seconds;
 use super::xml;
 use crate::ErrorKind;
 
-/// One request that did not succeed.
+/// The failure of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) outcome: Outcome,
     pub(super) status: i16,
-    /// Code of the server's answer (`NoSuchKey`), empty when it sent none.
+    /// Error code of the response (`NoSuchKey`), empty if it contained none.
     pub(super) code: String,
     pub(super) message: String,
     pub(super) retry: Retry,
-    /// How long the server asks to be left alone.
+    /// Pause that the server asks for.
     pub(super) retry_after: Option<Duration>,
     /// How long no byte had moved when the attempt was given up.
     pub(super) silent: Duration,
 }
 
-/// What to do after a failure.
+/// Whether a failed request is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It would fail again.
+    /// Never, because it would fail again.
     Never,
     /// After a pause.
     Later,
-    /// At once and without counting: an idle connection turned out to be closed by the server.
+    /// Immediately and without counting, because the server had closed an idle connection.
     Free,
 }
 
@@ -50,6 +50,11 @@ impl Failure {
         }
     }
 
+    /// An invalid request or response, for which a retry makes no sense.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, Outcome::ClientError, message)
+    }
+
     pub(super) fn later(mut self) -> Self {
         self.retry = Retry::Later;
         self
@@ -61,7 +66,7 @@ impl Failure {
         Self { silent: limit, ..Self::new(ErrorKind::Unreachable, Outcome::Timeout, message).later() }
     }
 
-    /// Nothing can be had from the endpoint.
+    /// The endpoint cannot be reached.
     pub(super) fn unreachable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unreachable, Outcome::Connect, message).later()
     }
@@ -71,7 +76,7 @@ impl Failure {
         Self::new(ErrorKind::Unreachable, Outcome::Connect, text).later()
     }
 
-    /// The connection broke before an answer.
+    /// The connection broke before the response.
     pub(super) fn broken(error: &dyn std::error::Error) -> Self {
         let mut text = format!("the connection broke: {error}");
         if let Some(source) = error.source() {
@@ -85,14 +90,14 @@ impl Failure {
         Self::new(ErrorKind::Corrupt, Outcome::ShortRead, message).later()
     }
 
-    /// The status is one that says so.
+    /// Returns whether the failure has this status and, if the response contained a code, this code.
     pub(super) fn is(&self, status: i16, code: &str) -> bool {
         self.status == status && (self.code.is_empty() || self.code == code)
     }
 }
 
-/// An answer that is not a success, in words.
-pub(super) struct Refusal<'a> {
+/// A response other than success, with what is needed to explain it.
+pub(super) struct S3Error<'a> {
     pub(super) bucket: &'a str,
     pub(super) region: &'a str,
     pub(super) signed: bool,
@@ -101,7 +106,7 @@ pub(super) struct Refusal<'a> {
     pub(super) body: &'a str,
 }
 
-impl Refusal<'_> {
+impl S3Error<'_> {
     pub(super) fn failure(&self) -> Failure {
         let code = xml::text(self.body, "Code").unwrap_or_default();
         let said = xml::text(self.body, "Message").unwrap_or_default();
@@ -137,11 +142,12 @@ impl Refusal<'_> {
         Failure { kind, outcome, status, code, message, retry, retry_after, silent: Duration::ZERO }
     }
 
-    /// How far the clock of this node is before the server's (negative: behind), where that explains a refusal, in seconds.
+    /// Returns by how many seconds this node's clock is ahead of the server's (negative: behind), if that explains
+    /// the error.
     fn skew(&self, code: &str, now: u64) -> Option<i64> {
         let least = match (code, self.status.as_u16()) {
             ("RequestTimeTooSkewed", _) => 0,
-            // Servers that do not compare times find another signature.
+            // Servers that do not compare times compute another signature.
             ("SignatureDoesNotMatch" | "InvalidRequest" | "RequestExpired" | "AuthFailure" | "", 400 | 401 | 403) => {
                 300
             }
@@ -169,17 +175,17 @@ impl Refusal<'_> {
                     .into()
             }
             ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) => {
-                "the temporary credentials (AWS_SESSION_TOKEN) are over: get new ones".into()
+                "the temporary credentials (AWS_SESSION_TOKEN) have expired: get new ones".into()
             }
             ("RequestTimeTooSkewed", _) => {
                 "the clock of this node and the server's are too far apart: synchronise it (chrony, NTP)".into()
             }
             ("NoSuchBucket", _) => format!(
-                "check the bucket name `{}` (dataset.data_folder or storage.storage_root), or generate the data set there first: \
+                "check the bucket name `{}` (dataset.data_folder or storage.storage_root), or generate the dataset there first: \
                  `generate` makes the bucket",
                 self.bucket
             ),
-            ("NoSuchKey", _) => "generate the data set first, or check data_folder and the file counts".into(),
+            ("NoSuchKey", _) => "generate the dataset first, or check data_folder and the file counts".into(),
             ("EntityTooLarge", _) => "lower the size from which objects are written in parts".into(),
             (_, 301 | 302 | 307 | 308) | ("AuthorizationHeaderMalformed", _) => self.elsewhere()?,
             (_, 401 | 403) if !self.signed => {
@@ -187,7 +193,7 @@ impl Refusal<'_> {
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     .into()
             }
-            // An answer to HEAD has no body that could say which of them it is.
+            // A response to HEAD has no body that could distinguish the cases.
             ("", 401 | 403) => format!(
                 "the credentials are wrong or may not do this in bucket `{}`: check \
                  storage.storage_options.access_key_id and secret_access_key, or AWS_ACCESS_KEY_ID and \
@@ -206,7 +212,7 @@ impl Refusal<'_> {
         Some(text)
     }
 
-    /// Where a redirect points.
+    /// Returns the target of a redirect.
     fn elsewhere(&self) -> Option<String> {
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let region = header("x-amz-bucket-region").or_else(|| xml::text(self.body, "Region"));
@@ -221,7 +227,7 @@ impl Refusal<'_> {
         Some(format!("the server sends this elsewhere: put {target} into storage.endpoint_uris"))
     }
 
-    /// The endpoint in an address that may go on with the path of a request, or begin with the bucket.
+    /// Returns the endpoint in an address that may contain a request path or begin with the bucket.
     fn without_bucket(&self, target: &str) -> String {
         let (scheme, rest) = target.split_once("://").unwrap_or(("https", target));
         let host = rest.split('/').next().unwrap_or(rest);
@@ -230,7 +236,7 @@ impl Refusal<'_> {
     }
 }
 
-/// `Retry-After`, in seconds or as a date; `now` in seconds since 1970.
+/// Parses `Retry-After`, in seconds or as a date; `now` is in seconds since 1970.
 fn retry_after(headers: &HeaderMap, now: u64) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -239,7 +245,7 @@ fn retry_after(headers: &HeaderMap, now: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds_since_1970(text)?.saturating_sub(now)))
 }
 
-/// A date of an HTTP header, in seconds since 1970.
+/// Parses the date of an HTTP header into seconds since 1970.
 fn seconds_since_1970(date: &str) -> Option<u64> {
     let date: SystemTime = httpdate::parse_http_date(date).ok()?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
@@ -266,7 +272,7 @@ mod tests {
     fn refused(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let status = StatusCode::from_u16(status).unwrap();
-        Refusal { bucket: "data", region: "us-east-1", signed: true, status, headers: &headers, body }.failure()
+        S3Error { bucket: "data", region: "us-east-1", signed: true, status, headers: &headers, body }.failure()
     }
 
     #[test]
@@ -321,7 +327,7 @@ mod tests {
             [(header::DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap())].into_iter().collect();
         let skew = |code: &str, now| {
             let (status, body) = (StatusCode::FORBIDDEN, "");
-            Refusal { bucket: "b", region: "r", signed: true, status, headers: &headers, body }.skew(code, now)
+            S3Error { bucket: "b", region: "r", signed: true, status, headers: &headers, body }.skew(code, now)
         };
         let date = 1_445_412_480;
         assert_eq!(skew("SignatureDoesNotMatch", date + 3600), Some(3600));

@@ -1,8 +1,8 @@
-//! What is known of an endpoint's health, shared by all lanes of a rank: whether it answers, who asks it whether it is back, and what
-//! the outages of the run were.
+//! Health of an endpoint, shared by all lanes of a rank: whether it answers, which request probes it while it is
+//! down, and the outages of the run.
 //!
-//! Invariant: while an endpoint is down, one request at a time is sent to it. A healthy endpoint costs a request one load and one
-//! store.
+//! Invariant: while an endpoint is down, only one request at a time is sent to it. For a healthy endpoint, a request
+//! costs one load and one store.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,34 +15,34 @@ use super::retry::nanos;
 
 /// A request without a byte for this long is reported.
 pub(super) const NOTICE: Duration = Duration::from_secs(3);
-/// An outage that is over sooner is counted but not reported.
+/// A shorter outage is counted but not reported.
 const BLIP: Duration = Duration::from_secs(1);
-/// A slow endpoint is not reported as silent again before this much time has passed.
+/// Shortest interval between two reports of silence of a slow endpoint.
 const SILENCE_PAUSE: Duration = Duration::from_mins(1);
-/// First pause between probes of an endpoint that is down; it doubles with each.
+/// First pause between probes of an endpoint that is down; it doubles with each probe.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between probes.
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Connections that break before an answer, in a row, by which an endpoint counts as down.
+/// Consecutive connections broken before a response, after which an endpoint counts as down.
 const STRIKES: u32 = 2;
-/// Outages that are remembered one by one.
+/// Most outages that are recorded individually.
 const REMEMBERED: usize = 1000;
 
 const UP: u8 = 0;
-/// Requests are sent, but none has been answered for a while, and that was reported.
+/// Requests are sent, but none has been answered for a while, which was reported.
 const SILENT: u8 = 1;
 const DOWN: u8 = 2;
 
-/// Something about an endpoint that its users should know at once.
+/// A change in the health of an endpoint that users should know immediately.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EndpointNotice {
-    /// A request waits, and nothing has come from the endpoint for this long.
+    /// A request has waited for this long without a byte from the endpoint.
     Silent {
         /// Endpoint.
         endpoint: Arc<str>,
-        /// What waits: `reading s3://bucket/key`.
+        /// The waiting operation: `reading s3://bucket/key`.
         waiting: String,
-        /// For how long.
+        /// Time waited.
         seconds: f64,
     },
     /// Requests to the endpoint fail.
@@ -51,50 +51,50 @@ pub enum EndpointNotice {
         endpoint: Arc<str>,
         /// The last failure.
         reason: String,
-        /// For how long already.
+        /// Time since the outage began.
         seconds: f64,
     },
     /// The endpoint answers again.
-    Back {
+    Recovered {
         /// Endpoint.
         endpoint: Arc<str>,
-        /// How long it did not.
+        /// Duration of the outage.
         seconds: f64,
-        /// Requests that failed, or waited for it.
+        /// Requests that failed or waited.
         affected: u64,
     },
 }
 
-/// Takes notices, from any thread.
+/// Receives notices, from any thread.
 pub type NoticeSink = Arc<dyn Fn(EndpointNotice) + Send + Sync>;
 
-/// A time in which an endpoint did not answer.
+/// A period in which an endpoint did not answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outage {
     /// Endpoint.
     pub endpoint: Arc<str>,
     /// Start, on the storage's time source.
     pub start: Nanos,
-    /// End; `None`: it lasts.
+    /// End; `None`: it has not ended.
     pub end: Option<Nanos>,
-    /// Requests that failed, or waited for it.
+    /// Requests that failed or waited.
     pub affected: u64,
 }
 
-/// Health of one endpoint.
+/// Health of an endpoint.
 pub(super) struct Health {
     state: AtomicU8,
-    /// When the last answer was complete.
+    /// Time of the last complete response.
     answered: AtomicU64,
-    /// Start of the present outage.
+    /// Start of the current outage.
     since: AtomicU64,
     affected: AtomicU64,
     reported: AtomicBool,
-    /// When silence may be reported again.
+    /// Earliest time of the next report of silence.
     quiet_until: AtomicU64,
     strikes: AtomicU32,
     probing: AtomicBool,
-    /// Probes that failed in this outage.
+    /// Failed probes of this outage.
     probes: AtomicU32,
     next_probe: AtomicU64,
     turn: Notify,
@@ -107,12 +107,12 @@ struct Cold {
     past: Vec<Outage>,
 }
 
-/// What an attempt that failed says of its endpoint.
+/// What a failed attempt shows about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// No connection was made.
     Refused,
-    /// A connection broke, or stayed silent, before an answer.
+    /// A connection broke or stayed silent before a response.
     Unanswered,
 }
 
@@ -134,24 +134,24 @@ impl Health {
         }
     }
 
-    /// Whether nothing is known against the endpoint.
+    /// Returns whether the endpoint is healthy.
     #[inline]
     pub(super) fn is_up(&self) -> bool {
         self.state.load(Ordering::Relaxed) == UP
     }
 
-    /// Whether the endpoint has ever answered.
+    /// Returns whether the endpoint has ever answered.
     pub(super) fn has_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether requests must wait for their turn.
+    /// Returns whether requests must wait.
     #[inline]
     pub(super) fn is_down(&self) -> bool {
         self.state.load(Ordering::Relaxed) == DOWN
     }
 
-    /// The endpoint has answered; returns what there is to report.
+    /// Records a response; returns the notice to report, if any.
     #[inline]
     pub(super) fn answered(&self, endpoint: &Arc<str>, now: Nanos) -> Option<EndpointNotice> {
         self.answered.store(now, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Health {
         }
         drop(cold);
         self.turn.notify_waiters();
-        reported.then(|| EndpointNotice::Back { endpoint: Arc::clone(endpoint), seconds, affected })
+        reported.then(|| EndpointNotice::Recovered { endpoint: Arc::clone(endpoint), seconds, affected })
     }
 
     fn outage(&self, endpoint: &Arc<str>, end: Option<Nanos>) -> Outage {
@@ -186,7 +186,7 @@ impl Health {
         Outage { endpoint: Arc::clone(endpoint), start, end, affected }
     }
 
-    /// An attempt that began at `start` has failed without an answer; returns what there is to report.
+    /// Records an attempt that began at `start` and failed without a response; returns the notice to report, if any.
     pub(super) fn failed(
         &self,
         endpoint: &Arc<str>,
@@ -212,7 +212,7 @@ impl Health {
         self.report(endpoint, now)
     }
 
-    /// Reports an outage that has lasted for a while, once.
+    /// Returns a notice once an outage has lasted for a while.
     pub(super) fn report(&self, endpoint: &Arc<str>, now: Nanos) -> Option<EndpointNotice> {
         let lasted = now.saturating_sub(self.since.load(Ordering::Relaxed));
         if !self.is_down() || lasted < nanos(BLIP) || self.reported.swap(true, Ordering::AcqRel) {
@@ -222,7 +222,7 @@ impl Health {
         Some(EndpointNotice::Down { endpoint: Arc::clone(endpoint), reason, seconds: seconds(lasted) })
     }
 
-    /// A request that began to wait at `start` has had no byte until now; returns what there is to report.
+    /// Records a request that has waited since `start` without a byte; returns the notice to report, if any.
     pub(super) fn silent(
         &self,
         endpoint: &Arc<str>,
@@ -247,22 +247,22 @@ impl Health {
         Some(EndpointNotice::Silent { endpoint: Arc::clone(endpoint), waiting: waiting(), seconds })
     }
 
-    /// One more operation has failed at, or waits for, the endpoint.
+    /// Counts an operation that failed or waits.
     pub(super) fn affect(&self) {
         self.affected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last failure in words.
+    /// Returns the message of the last failure.
     pub(super) fn reason(&self) -> String {
         self.cold.lock().unwrap_or_else(PoisonError::into_inner).reason.clone()
     }
 
-    /// Whether somebody should ask the endpoint whether it is back.
+    /// Returns whether a probe is due.
     pub(super) fn is_probe_due(&self, now: Nanos) -> bool {
         now >= self.next_probe.load(Ordering::Relaxed) && !self.probing.load(Ordering::Relaxed)
     }
 
-    /// Takes the turn to ask the endpoint whether it is back, if that is due.
+    /// Takes the right to probe the endpoint, if a probe is due.
     pub(super) fn probe(&self, now: Nanos) -> Option<Probe<'_>> {
         if now < self.next_probe.load(Ordering::Relaxed) {
             return None;
@@ -271,27 +271,27 @@ impl Health {
         taken.is_ok().then_some(Probe { health: self })
     }
 
-    /// The next probe comes later than the one that failed at `now`.
+    /// Schedules the next probe after one that failed at `now`.
     pub(super) fn probe_failed(&self, now: Nanos) {
         let failed = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
         let pause = PROBE_PAUSE.saturating_mul(2_u32.saturating_pow(failed)).min(PROBE_PAUSE_MAX);
         self.next_probe.store(now + nanos(pause), Ordering::Relaxed);
     }
 
-    /// Waits until something may have changed.
+    /// Waits until the state may have changed.
     pub(super) async fn change(&self, time: &dyn TimeSource, most: Duration) {
         let changed = self.turn.notified();
         if !self.is_down() {
             return;
         }
         let due = self.next_probe.load(Ordering::Relaxed).saturating_sub(time.now());
-        // Somebody who was to ask may have gone away without a word: look again now and then.
+        // A probing request may have been dropped without a result, so the state is checked now and then.
         let pause = if due > 0 && !self.probing.load(Ordering::Relaxed) { Duration::from_nanos(due) } else { BLIP };
         let pause = pause.min(most).max(Duration::from_millis(1));
         let _ = tokio::time::timeout(pause, changed).await;
     }
 
-    /// All outages so far, the present one included.
+    /// Returns all outages so far, including the current one.
     pub(super) fn outages(&self, endpoint: &Arc<str>) -> Vec<Outage> {
         let mut all = self.cold.lock().unwrap_or_else(PoisonError::into_inner).past.clone();
         if self.is_down() {
@@ -307,7 +307,7 @@ impl std::fmt::Debug for Health {
     }
 }
 
-/// The turn to ask an endpoint that is down; dropping it lets the next request ask.
+/// The right to probe an endpoint that is down; dropping it lets the next request probe.
 #[derive(Debug)]
 pub(super) struct Probe<'a> {
     health: &'a Health,
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(told, Some(EndpointNotice::Down { endpoint: name(), reason: "refused".into(), seconds: 2.0 }));
         assert_eq!(health.failed(&name(), Evidence::Refused, (4 * SECOND, 4 * SECOND), "refused"), None, "one line");
         let told = health.answered(&name(), 5 * SECOND);
-        assert_eq!(told, Some(EndpointNotice::Back { endpoint: name(), seconds: 4.0, affected: 1 }));
+        assert_eq!(told, Some(EndpointNotice::Recovered { endpoint: name(), seconds: 4.0, affected: 1 }));
         assert!(health.is_up());
         let outage = Outage { endpoint: name(), start: SECOND, end: Some(5 * SECOND), affected: 1 };
         assert_eq!(health.outages(&name()), [outage]);
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(health.silent(&name(), (SECOND, 4 * SECOND), waiting), None);
         assert!(!health.is_up() && !health.is_down());
         assert!(
-            matches!(health.answered(&name(), 9 * SECOND), Some(EndpointNotice::Back { seconds, .. }) if seconds > 7.9)
+            matches!(health.answered(&name(), 9 * SECOND), Some(EndpointNotice::Recovered { seconds, .. }) if seconds > 7.9)
         );
         assert_eq!(health.outages(&name()).len(), 1);
         assert_eq!(health.silent(&name(), (8 * SECOND, 11 * SECOND), waiting), None, "answered at 9 s");

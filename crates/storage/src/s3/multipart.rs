@@ -1,26 +1,29 @@
-//! Writes in parts. Invariant: at most `part_concurrency` parts of an object exist in memory, the one being filled
-//! included, and an upload that does not complete is aborted, also when the write is dropped midway.
+//! Multipart uploads. Invariant: at most `part_concurrency` parts of an object exist in memory, including the one
+//! that is being filled, and an upload that is not completed is aborted, also if the write is dropped.
 
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use dlio_event::OpKind;
+use dlio_event::{OpKind, Outcome};
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use http::Method;
 use md5::Digest as _;
 
-use super::body::{Feed, Outgoing};
+use super::body::{FrameSource, RequestBody};
 use super::bucket::after;
+use super::client_state::ClientState;
+use super::config::S3Config;
 use super::connect::with_pool;
-use super::request::{Call, Failed, Tries};
+use super::request_spec::{Failed, RequestSpec};
+use super::retry_loop::{ActiveAttempt, RetryLoop};
 use super::sign::{UNSIGNED_PAYLOAD, hex, sha256};
-use super::{S3Config, Shared, encode, uploads, xml};
+use super::{encode, xml};
 use crate::staged::Ticket;
 use crate::{Attempts, ChunkSource, Error, ErrorKind, Receipt, Staged};
 
-/// Smallest part that S3 accepts, but for the last.
+/// Smallest part that S3 accepts, except for the last.
 const PART_MIN: u64 = 5 << 20;
 /// Most parts of an upload.
 const PARTS_MAX: u64 = 10_000;
@@ -28,71 +31,89 @@ const PARTS_MAX: u64 = 10_000;
 /// Number and entity tag of a part.
 type Tag = (u64, String);
 
-/// A part that is to be stored.
+/// A part to be uploaded.
 pub(super) struct Part {
-    /// From 1.
+    /// Part number, from 1.
     pub(super) number: u64,
     pub(super) offset: u64,
     pub(super) len: u64,
     pub(super) frames: Vec<Bytes>,
 }
 
-/// A part that is stored.
-pub(super) struct Stored {
+/// An uploaded part.
+pub(super) struct UploadedPart {
     pub(super) number: u64,
     pub(super) etag: String,
     pub(super) attempts: Attempts,
 }
 
-/// Sends the requests of an upload.
+/// Sends the requests of multipart uploads.
 pub(super) trait Uploader: Clone {
-    fn client(&self) -> &Arc<Shared>;
-    /// Identifier of a new upload.
+    fn client(&self) -> &Arc<ClientState>;
+    /// Creates an upload and returns its id.
     async fn create(&self, key: &str) -> Result<(String, Attempts), Error>;
-    async fn part(&self, key: &str, id: &str, part: Part) -> Result<Stored, Error>;
-    /// `parts`: numbers and entity tags in order.
+    async fn part(&self, key: &str, id: &str, part: Part) -> Result<UploadedPart, Error>;
+    /// Completes an upload; `parts` are numbers and entity tags in order.
     async fn complete(&self, key: &str, id: &str, parts: &[Tag]) -> Result<Attempts, Box<Failed>>;
-    /// Size and entity tag of an object.
+    /// Returns size and entity tag of an object.
     async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error>;
     fn abort(&self, key: String, id: String) -> impl Future<Output = Attempts> + Send + 'static;
 }
 
-/// An upload that was begun; dropping it before its end aborts it.
-struct Begun<'a, U: Uploader> {
+/// An upload in progress; dropping it before its end aborts it.
+struct OpenUpload<'a, U: Uploader> {
     uploader: &'a U,
     key: &'a str,
     id: String,
     open: bool,
 }
 
-impl<U: Uploader> Begun<'_, U> {
+impl<U: Uploader> OpenUpload<'_, U> {
     async fn abort(mut self) -> Attempts {
         self.open = false;
-        uploads::abort(self.uploader, self.key.to_owned(), self.id.clone()).await
+        abort(self.uploader, self.key.to_owned(), self.id.clone()).await
     }
 }
 
-impl<U: Uploader> Drop for Begun<'_, U> {
+impl<U: Uploader> Drop for OpenUpload<'_, U> {
     fn drop(&mut self) {
         if !self.open {
             return;
         }
-        // Cancelled midway: the best that can be done is to ask, as long as this thread's runtime lasts.
+        // The write was dropped. Aborting is only possible while this thread's runtime exists.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(uploads::abort(self.uploader, self.key.to_owned(), self.id.clone()));
+            runtime.spawn(abort(self.uploader, self.key.to_owned(), self.id.clone()));
         }
+    }
+}
+
+/// Aborts an upload, and removes it from the record of uploads if that succeeded.
+pub(super) fn abort<U: Uploader>(
+    uploader: &U,
+    key: String,
+    id: String,
+) -> impl Future<Output = Attempts> + Send + 'static {
+    let client = Arc::clone(uploader.client());
+    let aborting = uploader.abort(key, id.clone());
+    async move {
+        let attempts = aborting.await;
+        // An upload that no longer exists needs no abort.
+        if attempts.last().is_some_and(|last| matches!(last.outcome, Outcome::Ok | Outcome::NotFound)) {
+            client.uploads.ended(&id);
+        }
+        attempts
     }
 }
 
 /// The parts of an upload.
 struct Parts<'a, 'l> {
-    running: FuturesUnordered<LocalBoxFuture<'a, Result<Stored, Error>>>,
+    running: FuturesUnordered<LocalBoxFuture<'a, Result<UploadedPart, Error>>>,
     stored: Vec<Tag>,
     log: &'l mut Attempts,
 }
 
 impl Parts<'_, '_> {
-    fn take(&mut self, done: Option<Result<Stored, Error>>) -> Result<(), Error> {
+    fn take(&mut self, done: Option<Result<UploadedPart, Error>>) -> Result<(), Error> {
         match done {
             Some(Ok(part)) => {
                 self.log.extend(part.attempts);
@@ -110,7 +131,7 @@ impl Parts<'_, '_> {
         self.take(done)
     }
 
-    /// Gives sockets and parts a turn, without waiting.
+    /// Lets the uploads of parts progress, without waiting.
     async fn go_on(&mut self) -> Result<(), Error> {
         tokio::task::yield_now().await;
         loop {
@@ -123,12 +144,12 @@ impl Parts<'_, '_> {
     }
 }
 
-/// Whether an object of this size is written in parts.
+/// Returns whether an object of this size is written in parts.
 pub(super) fn wanted(config: &S3Config, len: u64) -> bool {
     len >= config.multipart_threshold && len > PART_MIN
 }
 
-/// Bytes per part.
+/// Returns the size of a part in bytes.
 fn part_size(len: u64, configured: u64) -> u64 {
     configured.max(PART_MIN).max(len.div_ceil(PARTS_MAX))
 }
@@ -151,14 +172,14 @@ pub(super) async fn put_parts<U: Uploader>(
     }
 }
 
-/// Stores all parts of an object and leaves the upload to be completed later.
+/// Uploads all parts of an object and leaves the upload to be completed later.
 pub(super) async fn stage_parts<U: Uploader>(
     uploader: &U,
     key: &str,
     source: &mut dyn ChunkSource,
 ) -> Result<Staged, Error> {
-    let call = Call::new(uploader.client(), "writing", OpKind::MultipartCreate, Method::POST, Some(key));
-    call.check(uploader.client())?;
+    let spec = RequestSpec::new(uploader.client(), "writing", OpKind::MultipartCreate, Method::POST, Some(key));
+    spec.check(uploader.client())?;
     let bytes = source.len();
     let (mut begun, parts, attempts) = begin(uploader, key, source).await?;
     begun.open = false;
@@ -169,8 +190,8 @@ pub(super) async fn stage_parts<U: Uploader>(
 /// Completes a staged upload.
 pub(super) async fn publish<U: Uploader>(uploader: &U, staged: &Staged) -> Result<Receipt, Error> {
     let (id, parts) = upload_of(uploader, staged)?;
-    // Not open: an upload whose completion fails stays for whoever discards it.
-    let begun = Begun { uploader, key: &staged.key, id: id.to_owned(), open: false };
+    // Not open: an upload whose completion fails remains until it is discarded.
+    let begun = OpenUpload { uploader, key: &staged.key, id: id.to_owned(), open: false };
     let attempts = complete(&begun, parts, staged.bytes).await?;
     Ok(Receipt { bytes: 0, attempts })
 }
@@ -178,7 +199,7 @@ pub(super) async fn publish<U: Uploader>(uploader: &U, staged: &Staged) -> Resul
 /// Aborts a staged upload.
 pub(super) async fn discard<U: Uploader>(uploader: &U, staged: &Staged) -> Result<Receipt, Error> {
     let (id, _) = upload_of(uploader, staged)?;
-    let attempts = uploads::abort(uploader, staged.key.clone(), id.to_owned()).await;
+    let attempts = abort(uploader, staged.key.clone(), id.to_owned()).await;
     Ok(Receipt { bytes: 0, attempts })
 }
 
@@ -187,21 +208,22 @@ fn upload_of<'s, U: Uploader>(uploader: &U, staged: &'s Staged) -> Result<(&'s s
         Ticket::Upload { id, parts } => Ok((id, parts)),
         Ticket::File(_) | Ticket::Memory(_) => {
             let client = uploader.client();
-            let call = Call::new(client, "completing", OpKind::MultipartComplete, Method::POST, Some(&staged.key));
-            Err(call.error(client, ErrorKind::Invalid, staged.foreign()))
+            let spec =
+                RequestSpec::new(client, "completing", OpKind::MultipartComplete, Method::POST, Some(&staged.key));
+            Err(spec.error(client, ErrorKind::Invalid, staged.foreign()))
         }
     }
 }
 
-/// Creates an upload and stores all its parts; also returns what was done, in order.
+/// Creates an upload and uploads all its parts; also returns the attempts in order.
 async fn begin<'a, U: Uploader>(
     uploader: &'a U,
     key: &'a str,
     source: &mut dyn ChunkSource,
-) -> Result<(Begun<'a, U>, Vec<Tag>, Attempts), Error> {
+) -> Result<(OpenUpload<'a, U>, Vec<Tag>, Attempts), Error> {
     let (id, mut log) = uploader.create(key).await?;
     uploader.client().uploads.begun(&id, key);
-    let begun = Begun { uploader, key, id, open: true };
+    let begun = OpenUpload { uploader, key, id, open: true };
     match send_parts(&begun, source, &mut log).await {
         Ok(parts) => {
             log.sort_by_key(|attempt| attempt.start);
@@ -211,28 +233,28 @@ async fn begin<'a, U: Uploader>(
     }
 }
 
-/// Aborts an upload that failed; the error then tells everything that was done.
-async fn given_up<U: Uploader>(begun: Begun<'_, U>, log: Attempts, error: Error) -> Error {
+/// Aborts a failed upload; the returned error contains all attempts.
+async fn given_up<U: Uploader>(begun: OpenUpload<'_, U>, log: Attempts, error: Error) -> Error {
     let mut error = after(log, error);
     error.attempts.extend(begun.abort().await);
     error
 }
 
-/// Fills one part while others are on their way; returns the entity tags in order.
+/// Fills a part while others are being uploaded; returns the entity tags in order.
 async fn send_parts<U: Uploader>(
-    begun: &Begun<'_, U>,
+    begun: &OpenUpload<'_, U>,
     source: &mut dyn ChunkSource,
     log: &mut Attempts,
 ) -> Result<Vec<Tag>, Error> {
     let client = begun.uploader.client();
     let size = part_size(source.len(), client.config.part_size);
     let most = usize::try_from(client.config.part_concurrency.max(1)).unwrap_or(1);
-    let mut feed = Feed::new(source);
+    let mut feed = FrameSource::new(source);
     let mut parts = Parts { running: FuturesUnordered::new(), stored: Vec::new(), log };
     let mut offset = 0;
     for number in 1.. {
         let len = feed.left.min(size);
-        // An object without bytes still has one part: an upload without any cannot be completed.
+        // An empty object still has one part, because an upload without parts cannot be completed.
         if len == 0 && number > 1 {
             break;
         }
@@ -251,10 +273,10 @@ async fn send_parts<U: Uploader>(
     Ok(parts.stored)
 }
 
-/// Draws the bytes of a part, and lets the parts that are on their way go on after each frame.
+/// Draws the bytes of a part, and lets uploads progress after each frame.
 async fn fill<U: Uploader>(
-    begun: &Begun<'_, U>,
-    feed: &mut Feed<'_>,
+    begun: &OpenUpload<'_, U>,
+    feed: &mut FrameSource<'_>,
     len: u64,
     parts: &mut Parts<'_, '_>,
 ) -> Result<Vec<Bytes>, Error> {
@@ -266,8 +288,8 @@ async fn fill<U: Uploader>(
         match with_pool(client, |pool| feed.next(pool, limit)) {
             Ok(frame) => frames.extend(frame),
             Err(fault) => {
-                let call = Call::new(client, "writing", OpKind::MultipartPart, Method::PUT, Some(begun.key));
-                return Err(call.error(client, ErrorKind::Invalid, fault));
+                let spec = RequestSpec::new(client, "writing", OpKind::MultipartPart, Method::PUT, Some(begun.key));
+                return Err(spec.error(client, ErrorKind::Invalid, fault));
             }
         }
         parts.go_on().await?;
@@ -275,7 +297,8 @@ async fn fill<U: Uploader>(
     Ok(frames)
 }
 
-/// Whether an object is the one that these parts make: by its entity tag where the server makes it as S3 does, else by its size.
+/// Returns whether an object was assembled from these parts: by its entity tag if the server computes it like S3,
+/// otherwise by its size.
 fn is_of_parts(parts: &[Tag], len: u64, (size, tag): (u64, Option<&str>)) -> bool {
     match (expected_tag(parts), tag.map(bare)) {
         (Some(expected), Some(tag)) if is_multipart_tag(tag) => tag == expected,
@@ -283,7 +306,7 @@ fn is_of_parts(parts: &[Tag], len: u64, (size, tag): (u64, Option<&str>)) -> boo
     }
 }
 
-/// The entity tag that S3 gives an object of these parts: the MD5 of their MD5s, and how many they are.
+/// Returns the entity tag that S3 gives an object of these parts: the MD5 of their MD5s, and their number.
 fn expected_tag(parts: &[Tag]) -> Option<String> {
     let mut md5 = md5::Md5::new();
     for (_, tag) in parts {
@@ -308,7 +331,7 @@ fn is_multipart_tag(tag: &str) -> bool {
     })
 }
 
-async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) -> Result<Attempts, Error> {
+async fn complete<U: Uploader>(begun: &OpenUpload<'_, U>, parts: &[Tag], len: u64) -> Result<Attempts, Error> {
     let failed = match begun.uploader.complete(begun.key, &begun.id, parts).await {
         Ok(attempts) => {
             begun.uploader.client().uploads.ended(&begun.id);
@@ -316,7 +339,7 @@ async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) ->
         }
         Err(failed) => failed,
     };
-    // When the answer to an earlier try was lost, the upload is gone because it was completed.
+    // If the response to an earlier attempt was lost, the upload no longer exists because it was completed.
     if !failed.failure.is(404, "NoSuchUpload") || failed.error.attempts.len() < 2 {
         return Err(failed.error);
     }
@@ -329,49 +352,44 @@ async fn complete<U: Uploader>(begun: &Begun<'_, U>, parts: &[Tag], len: u64) ->
     }
 }
 
-impl Uploader for Arc<Shared> {
-    fn client(&self) -> &Arc<Shared> {
+impl Uploader for Arc<ClientState> {
+    fn client(&self) -> &Arc<ClientState> {
         self
     }
 
     async fn create(&self, key: &str) -> Result<(String, Attempts), Error> {
-        let mut call = Call::new(self, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
-        call.query.push_str("uploads=");
-        let answer = self.simple(&call, Bytes::new()).await?;
+        let mut spec = RequestSpec::new(self, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
+        spec.query.push_str("uploads=");
+        let answer = self.simple(&spec, Bytes::new()).await?;
         let Some(id) = xml::text(&answer.body, "UploadId") else {
-            let error = call.error(self, ErrorKind::Server, "the answer to CreateMultipartUpload has no UploadId");
+            let error = spec.error(self, ErrorKind::Server, "the answer to CreateMultipartUpload has no UploadId");
             return Err(after(answer.receipt.attempts, error));
         };
         Ok((id, answer.receipt.attempts))
     }
 
-    async fn part(&self, key: &str, id: &str, part: Part) -> Result<Stored, Error> {
-        let mut call = Call::new(self, "writing a part of", OpKind::MultipartPart, Method::PUT, Some(key));
-        call.query = format!("partNumber={}&{}", part.number, upload_id(id));
-        call.range = Some(crate::ByteRange::new(part.offset, part.len));
+    async fn part(&self, key: &str, id: &str, part: Part) -> Result<UploadedPart, Error> {
+        let mut spec = RequestSpec::new(self, "writing a part of", OpKind::MultipartPart, Method::PUT, Some(key));
+        spec.query = format!("partNumber={}&{}", part.number, upload_id(id));
+        spec.range = Some(crate::ByteRange::new(part.offset, part.len));
         let hash = if self.config.unsigned_payload {
             UNSIGNED_PAYLOAD.to_owned()
         } else {
             sha256(part.frames.iter().map(AsRef::as_ref))
         };
-        let mut tries = Tries::new(self, &call);
-        loop {
-            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len)).await?;
-            let body = Outgoing::frames(part.frames.iter().cloned());
-            match self.put_body(&mut attempt, &call, &hash, body).await {
-                Ok(etag) => {
-                    with_pool(self, |pool| pool.give(part.frames));
-                    let attempts = tries.succeed(attempt, part.len).attempts;
-                    return Ok(Stored { number: part.number, etag, attempts });
-                }
-                Err(failure) => tries.failed(attempt, failure).await?,
-            }
-        }
+        let once = async |attempt: &mut ActiveAttempt<'_>| {
+            let body = RequestBody::frames(part.frames.iter().cloned());
+            self.put_body(attempt, &spec, &hash, body).await
+        };
+        let what = (spec.kind, part.offset, Some(part.len));
+        let (etag, receipt) = RetryLoop::new(self, &spec).run(what, part.len, once).await?;
+        with_pool(self, |pool| pool.give(part.frames));
+        Ok(UploadedPart { number: part.number, etag, attempts: receipt.attempts })
     }
 
     async fn complete(&self, key: &str, id: &str, parts: &[Tag]) -> Result<Attempts, Box<Failed>> {
-        let mut call = Call::new(self, "completing", OpKind::MultipartComplete, Method::POST, Some(key));
-        call.query = upload_id(id);
+        let mut spec = RequestSpec::new(self, "completing", OpKind::MultipartComplete, Method::POST, Some(key));
+        spec.query = upload_id(id);
         let mut body = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
         for (number, etag) in parts {
             let (number, etag) = (number.to_string(), xml::escape(etag));
@@ -380,7 +398,7 @@ impl Uploader for Arc<Shared> {
             }
         }
         body.push_str("</CompleteMultipartUpload>");
-        self.simple(&call, Bytes::from(body)).await.map(|answer| answer.receipt.attempts)
+        self.simple(&spec, Bytes::from(body)).await.map(|answer| answer.receipt.attempts)
     }
 
     async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error> {
@@ -391,9 +409,9 @@ impl Uploader for Arc<Shared> {
         let client = Arc::clone(self);
         async move {
             let doing = "aborting the upload of";
-            let mut call = Call::new(&client, doing, OpKind::MultipartAbort, Method::DELETE, Some(&key));
-            call.query = upload_id(&id);
-            match client.simple(&call, Bytes::new()).await {
+            let mut spec = RequestSpec::new(&client, doing, OpKind::MultipartAbort, Method::DELETE, Some(&key));
+            spec.query = upload_id(&id);
+            match client.simple(&spec, Bytes::new()).await {
                 Ok(answer) => answer.receipt.attempts,
                 Err(failed) => failed.error.attempts,
             }

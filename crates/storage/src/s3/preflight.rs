@@ -1,4 +1,4 @@
-//! The check before a run: every endpoint takes part in it, so that a wrong one is found before hours of I/O.
+//! The check before a run: it uses every endpoint, so that a wrong one is found before hours of I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,26 +7,30 @@ use dlio_event::OpKind;
 use dlio_event::mix::splitmix64;
 use http::Method;
 
+use super::client::{S3, setting_up};
+use super::client_state::ClientState;
+use super::clock::unix_seconds;
+use super::config::S3Config;
+use super::connect;
 use super::endpoints::Endpoints;
 use super::failure::Failure;
 use super::health::Evidence;
-use super::request::{Call, Tries};
-use super::sign::unix_seconds;
-use super::{S3, S3Config, Shared, connect};
+use super::request_spec::RequestSpec;
+use super::retry_loop::RetryLoop;
 use crate::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
 
-/// Bytes of the probe object.
+/// Size of the probe object in bytes.
 const PROBE: usize = 64;
 
-/// How long an endpoint is asked that others can stand in for.
+/// How long an unreachable endpoint is retried if others can take its requests.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 
 /// What the run will do with the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preflight<'a> {
-    /// It writes: the bucket is created if it is missing, and a small object is written, read back and deleted.
+    /// Writing: the bucket is created if it is missing, and a small object is written, read back and deleted.
     Write,
-    /// It reads: this key, the first of the data set, must exist.
+    /// Reading: this key, the first of the dataset, must exist.
     Read(&'a str),
 }
 
@@ -45,7 +49,7 @@ impl ChunkSource for Probe {
 }
 
 impl S3 {
-    /// Looks the first object up. An answer to HEAD has no body to say what is wrong, hence one byte is asked for then.
+    /// Looks up the first object. A refused HEAD has no body with the reason, so one byte is then requested with GET.
     async fn look_at(&self, key: &str) -> Result<(), Error> {
         let Err(error) = self.stat(key).await else { return Ok(()) };
         if !matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::Invalid) {
@@ -55,7 +59,7 @@ impl S3 {
         let told = self.open(key).await?.read(ByteRange::new(0, 1), &mut ignore).await.err();
         let mut error = told.unwrap_or(error);
         if error.kind == ErrorKind::NotFound {
-            error.message += "; the first object of the data set is not there: generate it first, or check bucket, \
+            error.message += "; the first object of the dataset does not exist: generate the dataset first, or check bucket, \
                 data_folder and file counts";
         }
         Err(error)
@@ -64,11 +68,11 @@ impl S3 {
     /// Checks credentials, bucket and permissions at every endpoint.
     ///
     /// # Errors
-    /// The first failure; it names the endpoint, the bucket, the status and what to set.
+    /// The first failure, which names the endpoint, the bucket, the status and the setting to change.
     pub async fn preflight(&self, mode: Preflight<'_>) -> Result<(), Error> {
         self.each_endpoint(async |alone| match mode {
             Preflight::Write => {
-                // Endpoints need not share a store: each has its bucket made.
+                // Endpoints may have separate stores, so the bucket is created at each.
                 alone.create_root().await?;
                 alone.probe().await
             }
@@ -77,18 +81,18 @@ impl S3 {
         .await
     }
 
-    /// Makes a connection to every endpoint, so that a wrong address is told before anything else waits for it.
+    /// Connects to every endpoint, so that a wrong address is reported before anything waits for it.
     ///
     /// # Errors
-    /// The first endpoint that takes no connection.
+    /// The failure of the first endpoint that accepts no connection.
     pub async fn reach(&self) -> Result<(), Error> {
         self.each_endpoint(async |alone| alone.connect().await).await
     }
 
-    /// Does something at every endpoint of this client by itself. Where requests may go elsewhere, one endpoint that answers is
-    /// enough, and the others are known to be down from then on.
+    /// Runs an operation at every endpoint separately. With failover, one endpoint that answers is enough, and the
+    /// others are marked as down.
     async fn each_endpoint(&self, check: impl AsyncFn(&S3) -> Result<(), Error>) -> Result<(), Error> {
-        let Shared { endpoints, config, time, .. } = &*self.shared;
+        let ClientState { endpoints, config, time, .. } = &*self.shared;
         let (mut sound, mut first) = (false, None);
         for endpoint in endpoints.own() {
             if endpoint.health.is_down() {
@@ -113,33 +117,33 @@ impl S3 {
 
     async fn connect(&self) -> Result<(), Error> {
         let client = &self.shared;
-        let call = Call::new(client, "connecting for", OpKind::Head, Method::HEAD, None);
-        let mut tries = Tries::new(client, &call);
+        let spec = RequestSpec::new(client, "connecting for", OpKind::Head, Method::HEAD, None);
+        let mut retries = RetryLoop::new(client, &spec);
         loop {
-            let attempt = tries.begin(OpKind::Head, 0, None).await?;
+            let attempt = retries.begin(OpKind::Head, 0, None).await?;
             let limit = client.config.connect_timeout.min(attempt.limit);
             match client.patient(&attempt, limit, connect::open(client, attempt.endpoint)).await {
                 Some(Ok(_)) => {
-                    tries.succeed(attempt, 0);
+                    retries.succeed(attempt, 0);
                     return Ok(());
                 }
-                Some(Err(failure)) => tries.failed(attempt, failure).await?,
-                None => tries.failed(attempt, Failure::timeout("no connection was made", limit)).await?,
+                Some(Err(failure)) => retries.failed(attempt, failure).await?,
+                None => retries.failed(attempt, Failure::timeout("no connection was made", limit)).await?,
             }
         }
     }
 
-    /// The same client with one endpoint.
+    /// Returns a client with the same settings and one endpoint.
     pub(super) fn only(&self, endpoint: &str) -> Result<S3, Error> {
         let mut config = S3Config { endpoints: vec![endpoint.to_owned()], ..self.shared.config.clone() };
-        // The limit of the run is that of the check; a wrong address is told soon.
+        // The run's own time limit applies, but a wrong address is reported early.
         (config.retry.at_start, config.spares) = (true, 0);
         if std::mem::take(&mut config.failover) {
             config.retry.retry_for = config.retry.retry_for.min(PATIENCE_WITH_OTHERS);
         }
-        let endpoints = Endpoints::new(&config).map_err(|message| super::setting_up(&config.bucket, message))?;
+        let endpoints = Endpoints::new(&config).map_err(|message| setting_up(&config.bucket, message))?;
         let (tls, time) = (self.shared.tls.clone(), Arc::clone(&self.shared.time));
-        let alone = S3 { shared: Arc::new(Shared::new(config, endpoints, tls, time)) };
+        let alone = S3 { shared: Arc::new(ClientState::new(config, endpoints, tls, time)) };
         if let Some(sink) = self.shared.notices.get() {
             alone.on_notice(Arc::clone(sink));
         }

@@ -1,30 +1,31 @@
-//! Which proxy leads to an endpoint, as curl and botocore read the variables: `http_proxy`, `https_proxy`, `all_proxy` and
-//! `no_proxy`, each also in capitals; where both are there, lower case counts, also when it is empty.
+//! Selects the proxy of an endpoint from the environment, like curl and botocore: `http_proxy`, `https_proxy`,
+//! `all_proxy` and `no_proxy`, each also in upper case. If both exist, the lower-case variable is used, even if it is
+//! empty.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dlio_event::Secret;
 use http::{HeaderValue, Uri};
-
-use super::Secret;
+use percent_encoding::percent_decode_str;
 
 /// An HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
-    /// Name that is looked up and verified; without brackets.
+    /// Host name for lookup and verification; without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Whether the proxy itself is spoken to through TLS.
+    /// Whether the connection to the proxy uses TLS.
     pub(super) tls: bool,
     /// Value of `Proxy-Authorization`.
     authorization: Option<Secret>,
-    /// Variable that names it.
+    /// Variable that names the proxy.
     variable: String,
 }
 
-/// The proxies of a process's environment.
+/// The proxies named by the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     http: Option<Result<Proxy, String>>,
@@ -32,12 +33,12 @@ pub struct Proxies {
     except: Exceptions,
 }
 
-/// The names of the variables that are read, in lower case.
+/// Names of the variables, in lower case.
 pub const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 impl Proxies {
-    /// The proxies that variables name; `variable` gives the value of one, if it is set. What is no HTTP proxy is an error only to
-    /// who would go through it.
+    /// Reads the proxies from the environment; `variable` returns the value of a variable. A value that is not an
+    /// HTTP proxy is an error only for requests that would use it.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| {
             let upper = name.to_ascii_uppercase();
@@ -46,7 +47,7 @@ impl Proxies {
         };
         let [http, https, all, except] = PROXY_VARIABLES.map(get);
         let chosen = |own: Option<(String, String)>| {
-            // An empty value of its own means no proxy at all.
+            // An empty variable disables the proxy.
             own.or_else(|| all.clone()).filter(|(_, value)| !value.trim().is_empty())
         };
         let parse = |own| chosen(own).map(|(name, value)| Proxy::parse(&name, value.trim()));
@@ -57,24 +58,24 @@ impl Proxies {
         }
     }
 
-    /// The proxy that leads to a host, if one does.
+    /// Returns the proxy for a host, if any.
     ///
     /// # Errors
-    /// When it is no HTTP proxy; the message names the variable and never shows a password.
+    /// When the value is not an HTTP proxy; the message names the variable and never contains a password.
     pub(super) fn to(&self, tls: bool, host: &str, port: u16) -> Result<Option<&Proxy>, String> {
         let proxy = if tls { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.except.hold(host, port)).map(Result::as_ref).transpose().map_err(Clone::clone)
     }
 
-    /// Whether requests to these endpoints, to those of AWS where there are none, can go through the proxies that they have.
+    /// Checks the proxies of these endpoints, or of the AWS endpoints if there are none.
     ///
     /// # Errors
-    /// When one would go through what is no HTTP proxy.
+    /// When one of the proxies is not an HTTP proxy.
     pub fn check(&self, endpoints: &[String]) -> Result<(), String> {
         if endpoints.is_empty() {
             return self.to(true, "s3.amazonaws.com", 443).map(drop);
         }
-        // What is no address is told by those who read it.
+        // Invalid endpoint addresses are reported where they are parsed.
         let uris = endpoints.iter().filter_map(|text| text.parse::<Uri>().ok());
         uris.into_iter().try_for_each(|uri| {
             let tls = uri.scheme_str() == Some("https");
@@ -102,25 +103,27 @@ impl Proxy {
         let uri: Uri = format!("{scheme}://{address}").parse().map_err(|_| wrong("is no address"))?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
         let port = port(&uri, tls).ok_or_else(|| wrong("has a port that is none from 1 to 65535"))?;
-        let authorization = user.map(|user| Secret::new(format!("Basic {}", STANDARD.encode(unescaped(user)))));
+        let authorization = user.map(|user| {
+            Secret::new(format!("Basic {}", STANDARD.encode(percent_decode_str(user).collect::<Vec<u8>>())))
+        });
         let host = host.trim_matches(['[', ']']).to_owned();
         Ok(Self { host, port, tls, authorization, variable: variable.to_owned() })
     }
 
-    /// Value of `Proxy-Authorization`.
+    /// Returns the value of `Proxy-Authorization`.
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(self.authorization.as_ref()?.expose()).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
-    /// Whether a user and a password are known for it.
+    /// Returns whether user and password are known.
     pub(super) fn has_user(&self) -> bool {
         self.authorization.is_some()
     }
 }
 
-/// Its address without the password, and the variable that names it.
+/// Shows the address without the password, and the variable that names the proxy.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, tls, variable, .. } = self;
@@ -130,29 +133,12 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// The port of an address; `None`: it is none from 1 to 65535.
+/// Returns the port of an address; `None` if it is not between 1 and 65535.
 pub(super) fn port(uri: &Uri, tls: bool) -> Option<u16> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    // Only those of an IPv6 address are between brackets.
+    // The colons of an IPv6 address are inside the brackets.
     let has_port = authority.rsplit(['@', ']']).next().is_some_and(|rest| rest.contains(':'));
     if has_port { uri.port_u16().filter(|&port| port > 0) } else { Some(if tls { 443 } else { 80 }) }
-}
-
-/// Undoes the percent-encoding of a user and a password; `+` is itself.
-fn unescaped(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            out.push(byte);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    out
 }
 
 /// Hosts that are reached without a proxy.
@@ -164,9 +150,9 @@ struct Exceptions {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Exception {
-    /// A host and all below it.
+    /// A host and its subdomains.
     Domain(String),
-    /// Addresses that share so many first bits.
+    /// An address and the number of leading bits that must match.
     Network(IpAddr, u32),
 }
 
@@ -221,7 +207,7 @@ fn exception(entry: &str) -> (Exception, Option<u16>) {
     (Exception::Domain(domain), port)
 }
 
-/// Whether two addresses of one family have the same first bits.
+/// Returns whether two addresses of the same family have the same leading bits.
 fn shares(network: IpAddr, address: IpAddr, bits: u32) -> bool {
     let (ours, theirs, width) = match (network, address) {
         (IpAddr::V4(ours), IpAddr::V4(theirs)) => (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32),

@@ -1,6 +1,6 @@
-//! Temporary credentials that are renewed before they end, beside the requests and without holding one up.
+//! Temporary credentials that are renewed before they expire, without delaying requests.
 //!
-//! Invariant: requests see the newest credentials at the price of one comparison; a thread of its own asks for new ones.
+//! Invariant: requests see the newest credentials at the cost of one comparison; a separate thread fetches new ones.
 
 use std::fmt;
 use std::future::Future;
@@ -11,52 +11,43 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::failure::{Failure, Retry};
-use super::sign::unix_time;
-use super::{Credentials, Shared};
+use super::clock::unix_time;
+use super::credentials::{Credentials, Temporary};
 
-/// Credentials are renewed at least this long before they end, where they live long enough.
+/// Credentials are renewed at least this long before they expire, if their lifetime permits.
 const LEAD: Duration = Duration::from_mins(5);
-/// Shortest pause between two questions for new credentials.
+/// Shortest pause between two renewals.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a request whose credentials were refused as over waits for new ones.
+/// How long a request waits for new credentials after its own were refused as expired.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Credentials with the moment in which they end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Temporary {
-    /// What requests are signed with.
-    pub credentials: Credentials,
-    /// End, since 1970; `None`: never.
-    pub ends: Option<Duration>,
-}
-
-/// Finds new credentials; its error is in words.
+/// Fetches new credentials; the error is a message.
 pub type CredentialSource =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Temporary, String>> + Send>> + Send + Sync>;
 
-/// Credentials that stay new; clones share them.
+/// Credentials that are renewed automatically; clones share them.
 #[derive(Clone)]
-pub struct Renewal(Arc<Shelf>);
+pub struct Renewal(Arc<SharedCredentials>);
 
-struct Shelf {
+struct SharedCredentials {
     newest: Mutex<(Arc<Credentials>, Option<Duration>)>,
-    /// Grows with every renewal; from 1.
+    /// Incremented with every renewal; starts at 1.
     generation: AtomicU64,
-    /// Somebody wants new credentials at once.
+    /// Notified when new credentials are needed immediately.
     wanted: Notify,
-    /// New ones are here, or could not be had.
+    /// Notified after each renewal, successful or not.
     asked: Notify,
     trouble: Mutex<String>,
 }
 
 impl Renewal {
-    /// Begins with `first` and asks `source` for new credentials when a fifth of their time is left, 5 min at most.
+    /// Starts with `first`, and calls `source` for new credentials when a fifth of their lifetime is left, at most 5
+    /// min before they expire.
     ///
     /// # Errors
-    /// When the thread that asks cannot be started.
+    /// When the renewing thread cannot be started.
     pub fn start(first: Temporary, source: CredentialSource) -> std::io::Result<Self> {
-        let shelf = Arc::new(Shelf {
+        let shelf = Arc::new(SharedCredentials {
             newest: Mutex::new((Arc::new(first.credentials), first.ends)),
             generation: AtomicU64::new(1),
             wanted: Notify::new(),
@@ -79,8 +70,8 @@ impl Renewal {
         self.0.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for new credentials and waits until they are here, for a moment.
-    async fn ask(&self) {
+    /// Requests new credentials, and waits briefly until they have arrived.
+    pub(super) async fn ask(&self) {
         let before = self.generation();
         let asked = self.0.asked.notified();
         self.0.wanted.notify_one();
@@ -89,7 +80,7 @@ impl Renewal {
         }
     }
 
-    /// Why there are no newer credentials; empty: nothing went wrong.
+    /// Returns why the last renewal failed; empty if it succeeded.
     #[must_use]
     pub fn trouble(&self) -> String {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -102,8 +93,8 @@ impl fmt::Debug for Renewal {
     }
 }
 
-/// Asks for new credentials in time, until nobody uses them any more.
-async fn keep_new(shelf: &Weak<Shelf>, source: &CredentialSource, first: Option<Duration>) {
+/// Renews credentials in time, until they are no longer in use.
+async fn keep_new(shelf: &Weak<SharedCredentials>, source: &CredentialSource, first: Option<Duration>) {
     let (mut got, mut ends) = (unix_time(), first);
     loop {
         {
@@ -130,39 +121,19 @@ async fn keep_new(shelf: &Weak<Shelf>, source: &CredentialSource, first: Option<
     }
 }
 
-/// How long to wait before credentials that were got then, and end then, are renewed.
+/// Returns how long to wait before renewing credentials that were obtained at `got` and expire at `ends`.
 fn due(now: Duration, got: Duration, ends: Duration) -> Duration {
     let lead = (ends.saturating_sub(got) / 5).min(LEAD);
     ends.saturating_sub(lead).saturating_sub(now).max(PAUSE)
 }
 
-impl Shelf {
+impl SharedCredentials {
     fn put(&self, found: Temporary) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if *newest.0 != found.credentials {
             *newest = (Arc::new(found.credentials), found.ends);
             self.generation.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
-impl Shared {
-    /// A request that was refused because its credentials are over is sent again with new ones.
-    pub(super) async fn renew_if_expired(&self, failure: &mut Failure) {
-        let Some(renewal) = &self.config.renewal else { return };
-        // An answer to HEAD has no body that could say it.
-        let unsaid = failure.code.is_empty() && matches!(failure.status, 400 | 403);
-        let over = unsaid && renewal.newest().1.is_some_and(|ends| ends <= unix_time());
-        if !over && !matches!(failure.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
-        {
-            return;
-        }
-        renewal.ask().await;
-        failure.retry = Retry::Later;
-        let trouble = renewal.trouble();
-        if !trouble.is_empty() {
-            failure.message = format!("{}; they could not be renewed: {trouble}", failure.message);
         }
     }
 }

@@ -1,161 +1,87 @@
-//! One request from its description to its answer.
+//! Sends one request and receives its response.
 //!
-//! Invariant: every request that was handed to a connection is one [`Attempt`]; none is tried again silently.
+//! Invariant: every request that was handed to a connection is one [`Attempt`]; none is repeated silently.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dlio_event::{OpKind, Outcome, S3Uri};
+use dlio_event::OpKind;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::body::{Outgoing, Sent};
+use super::body::{RequestBody, SendProgress};
+use super::client_state::ClientState;
 use super::connect::{self, Connection};
 use super::endpoints::Endpoint;
-use super::failure::{Failure, Refusal, Retry};
+use super::failure::{Failure, S3Error};
 use super::health::{EndpointNotice, Evidence, NOTICE};
-use super::retry::nanos;
+use super::request_spec::{Failed, RequestSpec};
+use super::retry::{self, nanos};
+use super::retry_loop::{ActiveAttempt, RetryLoop};
 use super::sign::{EMPTY_SHA256, Signed};
-pub(super) use super::tries::{Tries, Try};
-use super::{Shared, encode};
-use crate::{Attempt, Attempts, ByteRange, Error, ErrorKind, Receipt};
+use crate::{Attempt, Receipt};
 
-/// Most bytes of a refusal or listing that are kept.
+/// Most bytes of an error response or a listing that are kept.
 const TEXT_LIMIT: usize = 16 << 20;
-/// Longest silence of an endpoint that is asked whether it is back while others take its requests.
+/// Longest silence of an endpoint that is probed while others take its requests.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// What is asked for; the same in every try.
-#[derive(Debug, Clone)]
-pub(super) struct Call<'a> {
-    /// For messages: `reading`, `writing`, …
-    pub(super) doing: &'static str,
-    pub(super) kind: OpKind,
-    pub(super) method: Method,
-    /// Key relative to the root; `None`: the bucket.
-    pub(super) key: Option<&'a str>,
-    /// Percent-encoded and sorted.
-    pub(super) query: String,
-    pub(super) range: Option<ByteRange>,
-    /// Percent-encoded; what stands before it is the endpoint's.
-    path: String,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn new(
-        client: &Shared,
-        doing: &'static str,
-        kind: OpKind,
-        method: Method,
-        key: Option<&'a str>,
-    ) -> Self {
-        let config = &client.config;
-        let mut path = String::with_capacity(96);
-        if let Some(key) = key {
-            path.push('/');
-            if !config.prefix.is_empty() {
-                encode::path(&mut path, config.prefix.trim_end_matches('/'));
-                path.push('/');
-            }
-            encode::path(&mut path, key);
-        }
-        Self { doing, kind, method, key, query: String::new(), range: None, path }
-    }
-
-    /// Full name of the object, or of the bucket.
-    fn object(&self, client: &Shared) -> String {
-        self.key.map_or_else(|| S3Uri::of_bucket(&client.config.bucket).to_string(), |key| client.config.uri(key))
-    }
-
-    /// The operation failed.
-    pub(super) fn error(&self, client: &Shared, kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error {
-            kind,
-            doing: self.doing,
-            object: self.object(client),
-            range: self.range,
-            endpoint: None,
-            message: message.into(),
-            attempts: Attempts::new(),
-        }
-    }
-
-    /// Refuses keys that name nothing below the root.
-    pub(super) fn check(&self, client: &Shared) -> Result<(), Error> {
-        let Some(key) = self.key else { return Ok(()) };
-        crate::check_key(key).map_err(|why| self.error(client, ErrorKind::Invalid, why))
-    }
-}
-
-/// An operation that failed for good, with the server's code.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: Error,
-    pub(super) failure: Failure,
-}
-
-impl From<Box<Failed>> for Error {
-    fn from(failed: Box<Failed>) -> Self {
-        failed.error
-    }
-}
-
-/// Head of an answer, with the body still to come.
-pub(super) struct Answer {
+/// Head of a response, with the body still to come.
+pub(super) struct ResponseHead {
     pub(super) head: response::Parts,
     pub(super) body: Incoming,
     connection: Connection,
-    /// Whether the request had been sent whole when the answer came.
+    /// Whether the whole request had been sent when the response arrived.
     reusable: bool,
 }
 
-/// The whole of a short answer.
-pub(super) struct Text {
+/// A short response, received completely.
+pub(super) struct TextResponse {
     pub(super) headers: HeaderMap,
     pub(super) body: String,
     pub(super) receipt: Receipt,
 }
 
-impl Text {
+impl TextResponse {
     pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-impl Shared {
-    /// A signed request.
+impl ClientState {
+    /// Builds a signed request.
     pub(super) fn request(
         self: &Arc<Self>,
         endpoint: &Endpoint,
-        call: &Call<'_>,
+        spec: &RequestSpec<'_>,
         payload: &str,
-        body: Outgoing,
-    ) -> Result<Request<Outgoing>, Failure> {
-        let mut target = String::with_capacity(endpoint.base.len() + call.path.len() + call.query.len() + 2);
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, Failure> {
+        let mut target = String::with_capacity(endpoint.base.len() + spec.path.len() + spec.query.len() + 2);
         target.push_str(&endpoint.base);
-        target.push_str(&call.path);
+        target.push_str(&spec.path);
         if target.len() == endpoint.origin {
             target.push('/');
         }
         let end = target.len();
-        if !call.query.is_empty() {
+        if !spec.query.is_empty() {
             target.push('?');
-            target.push_str(&call.query);
+            target.push_str(&spec.query);
         }
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::HOST, endpoint.authority.clone());
         if let Some(authorization) = &endpoint.proxy_authorization {
             headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
         }
-        if call.method == Method::PUT || call.method == Method::POST {
+        if spec.method == Method::PUT || spec.method == Method::POST {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         if let Some(credentials) = &self.config.credentials {
             let (host, path) = (endpoint.host_header(), &target[endpoint.origin..end]);
-            let signed = Signed { method: call.method.as_str(), path, query: &call.query, host, payload };
+            let signed = Signed { method: spec.method.as_str(), path, query: &spec.query, host, payload };
             connect::with_signer(self, |signer, renewed| {
                 let credentials = renewed.unwrap_or(credentials);
                 let (date, authorization) = signer.sign(credentials, &self.config.region, &signed);
@@ -169,19 +95,20 @@ impl Shared {
                 }
             })?;
         }
-        let uri = target.try_into().map_err(|error| invalid(format!("the key makes no valid address: {error}")))?;
+        let uri =
+            target.try_into().map_err(|error| Failure::invalid(format!("the key makes no valid address: {error}")))?;
         let mut request = Request::new(body);
-        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (call.method.clone(), uri, headers);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (spec.method.clone(), uri, headers);
         Ok(request)
     }
 
-    /// Sends a request and waits for the head of its answer. A connection that the server closed while it was idle is
-    /// replaced.
+    /// Sends a request and waits for the head of its response. A connection that the server closed while it was idle
+    /// is replaced.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        attempt: &mut Try<'_>,
-        mut request: Request<Outgoing>,
-    ) -> Result<Answer, Failure> {
+        attempt: &mut ActiveAttempt<'_>,
+        mut request: Request<RequestBody>,
+    ) -> Result<ResponseHead, Failure> {
         let endpoint = attempt.endpoint;
         let len = request.body().len();
         let sent = (len > 0).then(|| request.body_mut().watch(&self.time));
@@ -199,45 +126,36 @@ impl Shared {
             };
             attempt.record.connection = connection.id;
             attempt.record.issued = Some(self.time.now());
-            let answer = connection.requests.try_send_request(request);
-            let outcome = self.while_moving(attempt, sent.as_deref(), answer).await;
-            attempt.record.last_byte = sent.as_deref().and_then(Sent::ended);
+            let response = connection.requests.try_send_request(request);
+            let outcome = self.while_moving(attempt, sent.as_deref(), response).await;
+            attempt.record.last_byte = sent.as_deref().and_then(SendProgress::ended);
             let outcome = outcome?;
             match outcome {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
                     attempt.record.status = i16::try_from(head.status.as_u16()).unwrap_or(0);
                     let reusable = sent.is_none_or(|sent| sent.bytes() == len);
-                    return Ok(Answer { head, body, connection, reusable });
+                    return Ok(ResponseHead { head, body, connection, reusable });
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if reused => request = unsent,
-                    _ => {
-                        let mut failure = Failure::broken(error.error());
-                        if reused {
-                            failure.retry = Retry::Free;
-                        }
-                        return Err(failure);
-                    }
-                },
+                Err(error) => request = retry::unsent(error, reused)?,
             }
         }
     }
 
-    /// Gives the connection of a completely received answer back.
-    pub(super) fn finish(self: &Arc<Self>, attempt: &Try<'_>, answer: Answer) {
-        if answer.reusable {
-            connect::release(self, attempt.endpoint.index, answer.connection);
+    /// Returns the connection of a completely received response to the pool.
+    pub(super) fn finish(self: &Arc<Self>, attempt: &ActiveAttempt<'_>, response: ResponseHead) {
+        if response.reusable {
+            connect::release(self, attempt.endpoint.index, response.connection);
         }
     }
 
-    /// The text of an answer.
+    /// Receives the body of a response.
     pub(super) async fn text(
         self: &Arc<Self>,
-        attempt: &Try<'_>,
-        answer: Answer,
+        attempt: &ActiveAttempt<'_>,
+        response: ResponseHead,
     ) -> Result<(response::Parts, Bytes), Failure> {
-        let Answer { head, mut body, connection, reusable } = answer;
+        let ResponseHead { head, mut body, connection, reusable } = response;
         let limit = self.config.request_timeout;
         let mut text = BytesMut::new();
         loop {
@@ -248,7 +166,7 @@ impl Shared {
                 Some(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default();
                     if text.len() + data.len() > TEXT_LIMIT {
-                        return Err(invalid("the answer is too long to be S3's"));
+                        return Err(Failure::invalid("the response is too long to be S3's"));
                     }
                     text.extend_from_slice(&data);
                 }
@@ -260,9 +178,9 @@ impl Shared {
         Ok((head, text.freeze()))
     }
 
-    /// What an answer that is no success means.
-    pub(super) async fn refusal(self: &Arc<Self>, attempt: &Try<'_>, answer: Answer) -> Failure {
-        match self.text(attempt, answer).await {
+    /// Converts a response other than success into a failure.
+    pub(super) async fn refusal(self: &Arc<Self>, attempt: &ActiveAttempt<'_>, response: ResponseHead) -> Failure {
+        match self.text(attempt, response).await {
             Ok((head, body)) => self.judge(head.status, &head.headers, &body),
             Err(failure) => failure,
         }
@@ -272,19 +190,20 @@ impl Shared {
         let body = &String::from_utf8_lossy(body);
         let config = &self.config;
         let signed = config.credentials.is_some();
-        Refusal { bucket: &config.bucket, region: &config.region, signed, status, headers, body }.failure()
+        S3Error { bucket: &config.bucket, region: &config.region, signed, status, headers, body }.failure()
     }
 
-    /// Asks an endpoint whether it is back while others take its requests.
+    /// Probes an endpoint that is down while others take its requests.
     pub(super) async fn ask_whether_back(self: Arc<Self>, index: usize) {
         let endpoint = self.endpoints.get(index);
         let start = self.time.now();
         let Some(probe) = endpoint.health.probe(start) else { return };
-        let call = Call::new(&self, "asking for", OpKind::Head, Method::HEAD, None);
+        let spec = RequestSpec::new(&self, "asking for", OpKind::Head, Method::HEAD, None);
         let record = Attempt::started(OpKind::Head, start);
         let guard = endpoint.enter();
-        let mut attempt = Try { record, endpoint, limit: PROBE_LIMIT, call: &call, probe: Some(probe), _guard: guard };
-        let asked = self.simple_once(&mut attempt, &call, EMPTY_SHA256, Outgoing::empty()).await;
+        let mut attempt =
+            ActiveAttempt { record, endpoint, limit: PROBE_LIMIT, spec: &spec, probe: Some(probe), _guard: guard };
+        let asked = self.simple_once(&mut attempt, &spec, EMPTY_SHA256, RequestBody::empty()).await;
         let now = self.time.now();
         let notice = match asked {
             Err(failure) if failure.status == 0 => {
@@ -296,48 +215,52 @@ impl Shared {
         self.tell(notice);
     }
 
-    /// A request with a short body and a short answer, with its tries.
-    pub(super) async fn simple(self: &Arc<Self>, call: &Call<'_>, body: Bytes) -> Result<Text, Box<Failed>> {
+    /// Sends a request with a short body and a short response, with retries.
+    pub(super) async fn simple(
+        self: &Arc<Self>,
+        spec: &RequestSpec<'_>,
+        body: Bytes,
+    ) -> Result<TextResponse, Box<Failed>> {
         let hash = if body.is_empty() { EMPTY_SHA256.to_owned() } else { super::sign::sha256([&body[..]]) };
-        let mut tries = Tries::new(self, call);
+        let mut retries = RetryLoop::new(self, spec);
         loop {
-            let mut attempt = tries.begin(call.kind, 0, None).await?;
-            let outgoing = if body.is_empty() { Outgoing::empty() } else { Outgoing::frames([body.clone()]) };
-            match self.simple_once(&mut attempt, call, &hash, outgoing).await {
+            let mut attempt = retries.begin(spec.kind, 0, None).await?;
+            let outgoing = if body.is_empty() { RequestBody::empty() } else { RequestBody::frames([body.clone()]) };
+            match self.simple_once(&mut attempt, spec, &hash, outgoing).await {
                 Ok((head, body)) => {
                     let body = String::from_utf8_lossy(&body).into_owned();
-                    return Ok(Text { headers: head.headers, body, receipt: tries.succeed(attempt, 0) });
+                    return Ok(TextResponse { headers: head.headers, body, receipt: retries.succeed(attempt, 0) });
                 }
-                Err(failure) => tries.failed(attempt, failure).await?,
+                Err(failure) => retries.failed(attempt, failure).await?,
             }
         }
     }
 
     async fn simple_once(
         self: &Arc<Self>,
-        attempt: &mut Try<'_>,
-        call: &Call<'_>,
+        attempt: &mut ActiveAttempt<'_>,
+        spec: &RequestSpec<'_>,
         hash: &str,
-        body: Outgoing,
+        body: RequestBody,
     ) -> Result<(response::Parts, Bytes), Failure> {
-        let request = self.request(attempt.endpoint, call, hash, body)?;
-        let answer = self.exchange(attempt, request).await?;
+        let request = self.request(attempt.endpoint, spec, hash, body)?;
+        let response = self.exchange(attempt, request).await?;
         attempt.record.first_byte = Some(self.time.now());
-        if !answer.head.status.is_success() {
-            return Err(self.refusal(attempt, answer).await);
+        if !response.head.status.is_success() {
+            return Err(self.refusal(attempt, response).await);
         }
-        let (head, body) = self.text(attempt, answer).await?;
-        // S3 may find out that it failed after it has sent the head.
-        if call.method == Method::POST && body.windows(7).any(|window| window == b"<Error>") {
+        let (head, body) = self.text(attempt, response).await?;
+        // S3 may report an error after it has sent a success status.
+        if spec.method == Method::POST && body.windows(7).any(|window| window == b"<Error>") {
             return Err(self.judge(StatusCode::INTERNAL_SERVER_ERROR, &head.headers, &body));
         }
         Ok((head, body))
     }
 
-    /// Waits for something of an attempt, `None`: longer than `limit`; where nothing has come for a while, that is reported.
+    /// Waits for a part of an attempt, for at most `limit`. If nothing arrives for a while, the silence is reported.
     pub(super) async fn patient<T>(
         &self,
-        attempt: &Try<'_>,
+        attempt: &ActiveAttempt<'_>,
         limit: Duration,
         something: impl Future<Output = T>,
     ) -> Option<T> {
@@ -353,28 +276,28 @@ impl Shared {
     }
 
     #[cold]
-    fn report_silence(&self, attempt: &Try<'_>) {
+    fn report_silence(&self, attempt: &ActiveAttempt<'_>) {
         let now = self.time.now();
         let start = now.saturating_sub(nanos(NOTICE)).max(attempt.record.start);
-        let Try { endpoint, call, .. } = attempt;
-        let waiting = || format!("{} {}", call.doing, call.object(self));
+        let ActiveAttempt { endpoint, spec, .. } = attempt;
+        let waiting = || format!("{} {}", spec.doing, spec.object(self));
         self.tell(endpoint.health.silent(&endpoint.name, (start, now), waiting));
     }
 
-    /// Waits for an answer as long as bytes of the request move.
+    /// Waits for a response as long as bytes of the request are being sent.
     pub(super) async fn while_moving<T>(
         &self,
-        attempt: &Try<'_>,
-        sent: Option<&Sent>,
-        answer: impl Future<Output = T>,
+        attempt: &ActiveAttempt<'_>,
+        sent: Option<&SendProgress>,
+        response: impl Future<Output = T>,
     ) -> Result<T, Failure> {
-        let mut answer = std::pin::pin!(answer);
+        let mut response = std::pin::pin!(response);
         let (mut before, mut limit) = (0, attempt.limit);
         loop {
-            if let Some(answer) = self.patient(attempt, limit, &mut answer).await {
-                return Ok(answer);
+            if let Some(response) = self.patient(attempt, limit, &mut response).await {
+                return Ok(response);
             }
-            let now = sent.map_or(0, Sent::bytes);
+            let now = sent.map_or(0, SendProgress::bytes);
             if now == before {
                 return Err(Failure::timeout("no byte moved", limit));
             }
@@ -382,7 +305,7 @@ impl Shared {
         }
     }
 
-    /// Passes a notice on.
+    /// Passes a notice to the sink.
     pub(super) fn tell(&self, notice: Option<EndpointNotice>) {
         if let (Some(notice), Some(sink)) = (notice, self.notices.get()) {
             sink(notice);
@@ -392,12 +315,8 @@ impl Shared {
 
 pub(super) fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
     let value = HeaderValue::from_str(value).map_err(|_| {
-        invalid(format!("the value for {name} has characters that no header may have; check the credentials"))
+        Failure::invalid(format!("the value for {name} has characters that no header may have; check the credentials"))
     })?;
     headers.insert(name, value);
     Ok(())
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Invalid, Outcome::ClientError, message)
 }

@@ -1,15 +1,15 @@
-//! Addresses of a host. The resolver of the C library blocks, so it has a thread; tokio would start one as well, and panic where
-//! the system allows no more threads.
+//! Resolves host names. The C library's resolver blocks, so it gets its own thread; tokio would start a thread too,
+//! and panic if the system allows no more threads.
 
 use std::io::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use tokio::sync::oneshot;
 
-/// The addresses of a host, in the order in which they are to be tried.
+/// Returns the addresses of a host, in the order in which they should be tried.
 ///
 /// # Errors
-/// When no thread can be started, or the host is not known.
+/// When no thread can be started, or the host is unknown.
 pub(super) async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {

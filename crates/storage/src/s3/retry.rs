@@ -1,44 +1,48 @@
-//! The retry policy of every S3 request: whether a request that failed is sent again, and when.
+//! The retry policy of all S3 requests: whether a failed request is sent again, and when.
 //!
-//! Invariant: all decisions are made here, by a state machine without clock, randomness or I/O of its own. An operation is given up
-//! when no byte of it has moved for `retry_for`; a transfer that moves is never ended by that limit.
+//! Invariant: all decisions are made here, by a state machine without clock, randomness or I/O. An operation is given
+//! up when no byte of it has moved for `retry_for`; this limit never ends a transfer whose bytes keep moving.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dlio_event::{Nanos, Outcome};
+use http::Request;
+use hyper::client::conn::TrySendError;
 
 use super::failure::{Failure, Retry};
 
-/// Longest pause between two attempts that the server did not ask for.
+/// Longest pause between two attempts, unless the server asks for more.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Answers in a row that may end early before the server counts as broken rather than as unavailable.
+/// Consecutive truncated responses after which the server counts as broken rather than as unavailable.
 const SHORT_MAX: u32 = 5;
-/// An answer that delivered this many bytes before it ended early does not count towards [`SHORT_MAX`].
+/// A truncated response that delivered this many bytes does not count towards [`SHORT_MAX`].
 const SHORT_PROGRESS: u64 = 1 << 20;
-/// How long the check before a run goes on asking an endpoint that refuses connections.
+/// How long the check before a run retries an endpoint that refuses connections.
 const REFUSED_AT_START: Duration = Duration::from_secs(5);
-/// Shortest time that an attempt gets, however little is left.
+/// Shortest time limit of an attempt, however little time is left.
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);
-/// Longest wait for the first byte of an answer where other endpoints can take the request.
+/// Longest wait for the first byte of a response if other endpoints can take the request.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(5);
-/// Retries that one client may send to an endpoint at once, and then per second.
+/// Retries that a client may send to an endpoint in a burst.
 const BUDGET_BURST: u64 = 32;
-/// Time in which the budget earns one retry.
+/// Interval at which further retries are allowed.
 const BUDGET_INTERVAL: Duration = Duration::from_millis(50);
 
-/// When requests that fail are sent again.
+/// When failed requests are sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts of one request, the first included, but for those that reach nobody; `None`: as many as `retry_for` has room for.
+    /// Most attempts of one request, including the first; attempts without a connection do not count. `None`: as many
+    /// as fit into `retry_for`.
     pub max_attempts: Option<u32>,
-    /// An operation is given up when no byte of it has moved for this long; zero: nothing is sent twice.
+    /// An operation is given up when no byte of it has moved for this long; zero: no retries.
     pub retry_for: Duration,
-    /// What the user calls that limit, for messages: a key or a flag.
+    /// Name of that limit in messages: a key or a flag.
     pub named: &'static str,
-    /// First pause between attempts; it doubles with each up to 5 s, times a seeded factor of 0.5 to 1.
+    /// First pause between attempts. It doubles with each attempt up to 5 s, and is multiplied by a seeded random
+    /// factor between 0.5 and 1.
     pub backoff: Duration,
-    /// This is the check before a run: an endpoint that refuses connections is given up after 5 s.
+    /// Whether this is the check before a run, in which an endpoint that refuses connections is given up after 5 s.
     pub at_start: bool,
 }
 
@@ -54,50 +58,57 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What the policy must know of an attempt that failed.
+/// The properties of a failed attempt that the policy needs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
-    /// When the attempt began.
+pub(super) struct FailedAttempt {
+    /// Start of the attempt.
     pub(super) start: Nanos,
-    /// When it failed.
+    /// Time of the failure.
     pub(super) end: Nanos,
-    /// Bytes of an answer that were passed on: they need not be asked for again.
+    /// Bytes of the response that were delivered and need not be requested again.
     pub(super) delivered: u64,
-    /// Bytes of a request's body that were sent.
+    /// Bytes of the request's body that were sent.
     pub(super) sent: u64,
 }
 
-/// What is to be done after an attempt that failed.
+/// Decision after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Send it again at once; it does not count.
+pub(super) enum RetryDecision {
+    /// Send it again immediately, without counting the attempt.
     Again,
     /// Send it again after this pause.
     After(Duration),
-    /// It failed for good.
+    /// Give up.
     GiveUp,
 }
 
-/// The attempts of one operation so far.
+/// State of an operation's retries.
 #[derive(Debug, Default)]
 pub(super) struct RetryState {
     counted: u32,
-    /// Failures since a byte was delivered: the exponent of the next pause.
+    /// Failures since a byte was delivered, which is the exponent of the next pause.
     streak: u32,
     short: u32,
     freed: bool,
-    /// Since when no byte has moved; `None`: nothing has failed, or bytes came since.
+    /// Time since which no byte has moved; `None` if nothing has failed or bytes have arrived since.
     since: Option<Nanos>,
 }
 
 impl RetryState {
-    /// Decides after a failed attempt; `draw` is a number of the client's seeded stream.
-    pub(super) fn next(&mut self, policy: &RetryPolicy, failure: &Failure, seen: Seen, draw: u64) -> Next {
+    /// Decides what happens after a failed attempt; `draw` is the next number of the client's seeded stream.
+    pub(super) fn next(
+        &mut self,
+        policy: &RetryPolicy,
+        failure: &Failure,
+        seen: FailedAttempt,
+        draw: u64,
+    ) -> RetryDecision {
         if failure.retry == Retry::Free && !self.freed {
             self.freed = true;
-            return Next::Again;
+            return RetryDecision::Again;
         }
-        // DLIO's files name 5 attempts: meant for requests that a server refuses, not for the time of its restart.
+        // DLIO's files set 5 attempts, which is meant for refused requests and not for the time that a server needs
+        // to restart.
         self.counted += u32::from(failure.outcome != Outcome::Connect);
         self.note(failure, seen);
         let waited = self.waited(seen.end);
@@ -105,17 +116,17 @@ impl RetryState {
         let refused = policy.at_start && failure.outcome == Outcome::Connect && waited >= REFUSED_AT_START;
         let broken = self.short >= SHORT_MAX;
         if failure.retry == Retry::Never || attempts || refused || broken || waited >= policy.retry_for {
-            return Next::GiveUp;
+            return RetryDecision::GiveUp;
         }
         let growth = 2_u32.saturating_pow(self.streak.saturating_sub(1));
         let factor = 0.5 + (draw >> 11) as f64 / (1_u64 << 54) as f64;
         let pause = policy.backoff.saturating_mul(growth).min(PAUSE_MAX).mul_f64(factor);
         let pause = failure.retry_after.map_or(pause, |asked| asked.max(pause));
-        // The last attempt comes at the end of the time, not after it.
-        Next::After(pause.min(policy.retry_for.saturating_sub(waited)))
+        // The last attempt takes place at the end of the time limit, not after it.
+        RetryDecision::After(pause.min(policy.retry_for.saturating_sub(waited)))
     }
 
-    fn note(&mut self, failure: &Failure, seen: Seen) {
+    fn note(&mut self, failure: &Failure, seen: FailedAttempt) {
         let is_short = failure.outcome == Outcome::ShortRead;
         let stalled = seen.end.saturating_sub(nanos(failure.silent));
         self.streak += 1;
@@ -123,7 +134,7 @@ impl RetryState {
             (self.since, self.streak) = (Some(stalled), 1);
         }
         match &mut self.since {
-            // The time in which a body was on its way is no silence.
+            // The time during which a body was being sent is not silence.
             Some(since) if seen.sent > 0 => *since += stalled.saturating_sub(seen.start.max(*since)),
             Some(_) => {}
             None => self.since = Some(stalled),
@@ -131,17 +142,17 @@ impl RetryState {
         self.short = if is_short && seen.delivered < SHORT_PROGRESS { self.short + 1 } else { 0 };
     }
 
-    /// An operation that waits for an endpoint without having sent anything.
+    /// Records that an operation waits for an endpoint without having sent anything.
     pub(super) fn wait_from(&mut self, now: Nanos) {
         self.since.get_or_insert(now);
     }
 
-    /// How long no byte has moved.
+    /// Returns how long no byte has moved.
     pub(super) fn waited(&self, now: Nanos) -> Duration {
         Duration::from_nanos(self.since.map_or(0, |since| now.saturating_sub(since)))
     }
 
-    /// Longest silence that the next attempt is allowed.
+    /// Returns the longest silence allowed in the next attempt.
     pub(super) fn limit(
         &self,
         policy: &RetryPolicy,
@@ -158,15 +169,30 @@ impl RetryState {
     }
 }
 
-/// Limits the retries that reach one endpoint, so that they cannot make an outage worse: a burst of 32, then 20 per second.
+/// Decides what happens to a request that got no response on its connection. If the server had closed the idle
+/// connection (`reused`) before the request was sent, the request is returned and must be sent on another connection.
+///
+/// # Errors
+/// The failure of the attempt in all other cases.
+pub(super) fn unsent<B>(mut error: TrySendError<Request<B>>, reused: bool) -> Result<Request<B>, Failure> {
+    match error.take_message() {
+        Some(request) if reused => Ok(request),
+        _ => {
+            let failure = Failure::broken(error.error());
+            Err(if reused { Failure { retry: Retry::Free, ..failure } } else { failure })
+        }
+    }
+}
+
+/// Limits the retries to one endpoint, so that they do not make an outage worse: a burst of 32, then 20 per second.
 #[derive(Debug, Default)]
 pub(super) struct RetryBudget {
-    /// When the last retry that was granted is paid for.
+    /// Time up to which the budget has been used.
     paid: AtomicU64,
 }
 
 impl RetryBudget {
-    /// Takes one retry; returns how long it must wait for its turn.
+    /// Takes one retry from the budget; returns how long it must wait.
     pub(super) fn take(&self, now: Nanos) -> Duration {
         let interval = nanos(BUDGET_INTERVAL);
         let grant = |paid: u64| paid.max(now) + interval;
@@ -200,11 +226,12 @@ mod tests {
         Failure::short(100, 10)
     }
 
-    fn at(start: u64, end: u64) -> Seen {
-        Seen { start, end, delivered: 0, sent: 0 }
+    fn at(start: u64, end: u64) -> FailedAttempt {
+        FailedAttempt { start, end, delivered: 0, sent: 0 }
     }
 
-    /// Lets an operation fail in the same way until it is given up; returns its attempts and the time in seconds.
+    /// Lets an operation fail in the same way until it is given up; returns the number of attempts and the time in
+    /// seconds.
     fn endure(policy: &RetryPolicy, lasts: u64, fail: impl Fn() -> Failure) -> (u32, f64) {
         let (mut state, mut now, mut attempts) = (RetryState::default(), 7 * SECOND, 0);
         loop {
@@ -212,9 +239,9 @@ mod tests {
             now += lasts;
             attempts += 1;
             match state.next(policy, &fail(), at(start, now), u64::from(attempts) << 40) {
-                Next::After(pause) => now += nanos(pause),
-                Next::Again => {}
-                Next::GiveUp => return (attempts, (now - 7 * SECOND) as f64 / 1e9),
+                RetryDecision::After(pause) => now += nanos(pause),
+                RetryDecision::Again => {}
+                RetryDecision::GiveUp => return (attempts, (now - 7 * SECOND) as f64 / 1e9),
             }
         }
     }
@@ -270,8 +297,10 @@ mod tests {
         let mut state = RetryState::default();
         for turn in 1..1000 {
             let start = turn * 20 * SECOND;
-            let seen = Seen { delivered: 2 << 20, ..at(start, start + 19 * SECOND) };
-            assert!(matches!(state.next(&policy, &short(), seen, 0), Next::After(pause) if pause < policy.backoff));
+            let seen = FailedAttempt { delivered: 2 << 20, ..at(start, start + 19 * SECOND) };
+            assert!(
+                matches!(state.next(&policy, &short(), seen, 0), RetryDecision::After(pause) if pause < policy.backoff)
+            );
         }
     }
 
@@ -288,9 +317,9 @@ mod tests {
         let mut state = RetryState::default();
         let mut now = 0;
         for _ in 0..4 {
-            let seen = Seen { sent: 1 << 30, ..at(now, now + 100 * SECOND) };
+            let seen = FailedAttempt { sent: 1 << 30, ..at(now, now + 100 * SECOND) };
             now += 100 * SECOND;
-            assert_ne!(state.next(&policy, &throttled(None), seen, 0), Next::GiveUp, "at {now}");
+            assert_ne!(state.next(&policy, &throttled(None), seen, 0), RetryDecision::GiveUp, "at {now}");
         }
         assert!(state.waited(now) < Duration::from_secs(1));
         let small = || throttled(None);
@@ -302,10 +331,10 @@ mod tests {
         let policy = RetryPolicy::default();
         let mut state = RetryState::default();
         let asked = state.next(&policy, &throttled(Some(20)), at(0, 0), 0);
-        assert_eq!(asked, Next::After(Duration::from_secs(20)));
+        assert_eq!(asked, RetryDecision::After(Duration::from_secs(20)));
         let capped = state.next(&policy, &throttled(Some(3600)), at(20 * SECOND, 20 * SECOND), 0);
-        assert_eq!(capped, Next::After(Duration::from_secs(40)));
-        assert_eq!(state.next(&policy, &throttled(Some(1)), at(60 * SECOND, 60 * SECOND), 0), Next::GiveUp);
+        assert_eq!(capped, RetryDecision::After(Duration::from_secs(40)));
+        assert_eq!(state.next(&policy, &throttled(Some(1)), at(60 * SECOND, 60 * SECOND), 0), RetryDecision::GiveUp);
     }
 
     #[test]
@@ -320,7 +349,10 @@ mod tests {
         assert_ne!(pauses(3), pauses(4));
         for (turn, next) in pauses(3).into_iter().enumerate() {
             let full = Duration::from_millis(100 << turn).min(PAUSE_MAX);
-            assert!(matches!(next, Next::After(pause) if pause >= full / 2 && pause <= full), "{next:?} of {full:?}");
+            assert!(
+                matches!(next, RetryDecision::After(pause) if pause >= full / 2 && pause <= full),
+                "{next:?} of {full:?}"
+            );
         }
     }
 
@@ -329,8 +361,8 @@ mod tests {
         let policy = RetryPolicy::default();
         let closed = || Failure { retry: Retry::Free, ..refused() };
         let mut state = RetryState::default();
-        assert_eq!(state.next(&policy, &closed(), at(0, 0), 0), Next::Again);
-        assert!(matches!(state.next(&policy, &closed(), at(0, 0), 0), Next::After(_)));
+        assert_eq!(state.next(&policy, &closed(), at(0, 0), 0), RetryDecision::Again);
+        assert!(matches!(state.next(&policy, &closed(), at(0, 0), 0), RetryDecision::After(_)));
     }
 
     #[test]

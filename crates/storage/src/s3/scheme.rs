@@ -1,4 +1,4 @@
-//! Tells an endpoint that speaks the other scheme than its address says: TLS at an `http://` port and the reverse.
+//! Detects an endpoint that uses another scheme than its address: TLS at an `http://` port, or the reverse.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::endpoints::Endpoint;
 use super::failure::{Failure, Retry};
 use super::{resolve, tls};
 
-/// Longest time that finding out takes.
+/// Time limit of the detection.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Bytes of an answer that are looked at.
+/// Bytes of a response that are examined.
 const HEAD: usize = 1024;
 
-/// The failure to tell instead of the one that led here, if the endpoint speaks the other scheme.
+/// Returns the failure to report instead of the original one, if the endpoint uses the other scheme.
 pub(super) async fn mismatch(endpoint: &Endpoint) -> Option<Failure> {
-    // Behind a proxy it is the proxy that would answer.
+    // Behind a proxy, the proxy would answer.
     if endpoint.proxy.is_some() || endpoint.looked_at.load(Ordering::Relaxed) {
         return None;
     }
@@ -71,7 +71,7 @@ async fn speaks_http(mut socket: TcpStream, endpoint: &Endpoint) -> Option<()> {
         }
     }
     let text = String::from_utf8_lossy(&answer);
-    // Servers that speak TLS answer plain HTTP like this.
+    // Servers with TLS answer plain HTTP in this way.
     let complains = text.contains(" 400 ") && ["HTTPS", "SSL", "TLS"].iter().any(|word| text.contains(word));
     (text.starts_with("HTTP/") && !complains).then_some(())
 }

@@ -1,23 +1,20 @@
-//! Signature Version 4, with what does not change from request to request kept: the key of the day and the text of the
-//! second. Invariant: the signature covers method, path, query, host, date, payload hash and session token.
-
-use std::time::{Duration, UNIX_EPOCH};
+//! Signature Version 4. The signing key of the day and the formatted time of the second are kept between requests.
+//! Invariant: the signature covers method, path, query, host, date, payload hash and session token.
 
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::SignedDuration;
-use jiff::civil::DateTime;
 use sha2::{Digest, Sha256};
 
-use super::Credentials;
+use super::clock::{iso_basic, unix_seconds};
+use super::credentials::Credentials;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// SHA-256 of nothing.
+/// SHA-256 of the empty string.
 pub(super) const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// Stands for the hash of a body that is not hashed.
+/// Placeholder for the hash of a body that is not hashed.
 pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// What a signature covers. Path and query are percent-encoded; the query is sorted by name.
+/// The signed parts of a request. Path and query are percent-encoded; the query is sorted by name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
     pub(super) method: &'a str,
@@ -27,7 +24,7 @@ pub(super) struct Signed<'a> {
     pub(super) payload: &'a str,
 }
 
-/// Signs requests; one per thread, as it remembers.
+/// Signs requests; each thread has its own signer, which caches the key.
 #[derive(Debug)]
 pub(super) struct Signer {
     second: u64,
@@ -42,7 +39,7 @@ impl Signer {
         Self { second: u64::MAX, date: String::new(), scope: String::new(), key: None }
     }
 
-    /// Values of `x-amz-date` and `authorization`.
+    /// Returns the values of `x-amz-date` and `authorization`.
     pub(super) fn sign(&mut self, credentials: &Credentials, region: &str, signed: &Signed<'_>) -> (&str, String) {
         self.sign_at(unix_seconds(), credentials, region, signed)
     }
@@ -89,7 +86,7 @@ impl Signer {
         (&self.date, authorization)
     }
 
-    /// Brings date and key up to this second.
+    /// Updates date and key to this second.
     fn turn_to(&mut self, second: u64, credentials: &Credentials, region: &str) {
         if self.second == second {
             return;
@@ -111,7 +108,7 @@ impl Signer {
     }
 }
 
-/// HMAC-SHA256 of a text.
+/// Returns the HMAC-SHA256 of a text.
 pub(super) fn mac(key: &[u8], text: &str) -> Vec<u8> {
     // HMAC takes keys of any length; the fallback is never taken.
     let Ok(mut mac) = HmacSha256::new_from_slice(key) else { return Vec::new() };
@@ -119,7 +116,7 @@ pub(super) fn mac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Lower-case hexadecimal.
+/// Returns lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = String::with_capacity(bytes.len() * 2);
@@ -130,7 +127,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     out
 }
 
-/// Hash of a body.
+/// Returns the SHA-256 of a body in hexadecimal.
 pub(super) fn sha256<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for frame in frames {
@@ -139,33 +136,10 @@ pub(super) fn sha256<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> String {
     hex(&hash.finalize())
 }
 
-/// Seconds since 1970 by the wall clock, which is what a server compares a signature with.
-pub(super) fn unix_seconds() -> u64 {
-    unix_time().as_secs()
-}
-
-/// Time since 1970 by the wall clock.
-pub(super) fn unix_time() -> Duration {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "signatures and ends of credentials are wall-clock times; no measurement is"
-    )]
-    let now = std::time::SystemTime::now();
-    now.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// `20130524T000000Z`: a number of seconds since 1970 in the basic format of ISO 8601, UTC; years end with 9999.
-pub(super) fn iso_basic(second: u64) -> String {
-    let since = SignedDuration::from_secs(i64::try_from(second).unwrap_or(i64::MAX));
-    let time = DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(since);
-    let (year, month, day) = (time.year(), time.month(), time.day());
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::Secret;
+    use dlio_event::Secret;
 
     #[test]
     fn dates_are_civil() {
@@ -212,13 +186,13 @@ mod tests {
             payload: EMPTY_SHA256,
         };
         let mut signer = Signer::new();
-        // A first signature on the day before must not leave its key behind.
+        // A signature on the previous day must not leave its key in the cache.
         signer.sign_at(1_369_353_599, &credentials, "us-east-1", &covered);
         let (_, authorization) = signer.sign_at(1_369_353_600, &credentials, "us-east-1", &covered);
         assert_eq!(signature(&authorization), "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
     }
 
-    /// The SDK's own signer is the oracle for what the documentation shows no example of.
+    /// The SDK's signer is the oracle for cases without an example in the documentation.
     #[test]
     fn tokens_and_odd_keys_sign_as_the_sdk_signs_them() {
         use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
@@ -237,7 +211,7 @@ mod tests {
             .identity(&identity)
             .region("eu-west-3")
             .name("s3")
-            .time(UNIX_EPOCH + std::time::Duration::from_secs(second))
+            .time(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second))
             .settings(settings)
             .build()
             .unwrap()

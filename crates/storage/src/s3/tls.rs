@@ -1,5 +1,6 @@
-//! TLS as curl and the AWS CLI accept it: the system's authorities and those of a bundle, and a certificate that is itself among
-//! them, even where it is an authority's. Invariant: name and validity are always checked, unless checks are switched off.
+//! TLS as curl and the AWS CLI accept it: certificates signed by the system's authorities or those of a bundle, and
+//! certificates that are themselves in the bundle, even CA certificates. Invariant: name and validity are always
+//! checked, unless checks are disabled.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,10 +17,10 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore, SignatureScheme,
 };
 
-use super::S3Config;
+use super::config::S3Config;
 use super::failure::{Failure, Retry};
 
-/// Makes the connector of a client.
+/// Creates the TLS connector of a client.
 ///
 /// # Errors
 /// When the bundle cannot be used, or no authority is known.
@@ -51,10 +52,10 @@ pub(super) fn connector(config: &S3Config) -> Result<TlsConnector, String> {
     with_verifier(provider, Arc::new(TrustedOrSigned { webpki, trusted }))
 }
 
-/// A connector that accepts every certificate.
+/// Creates a connector that accepts every certificate.
 ///
 /// # Errors
-/// When the library refuses its own defaults.
+/// When the library rejects its own defaults.
 pub(super) fn unverified() -> Result<TlsConnector, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     with_verifier(Arc::clone(&provider), Arc::new(Anyone(provider)))
@@ -69,7 +70,7 @@ fn with_verifier(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVeri
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// The certificates of a PEM file.
+/// Reads the certificates of a PEM file.
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: String| format!("the CA bundle {} {why}; expected certificates in PEM", path.display());
     let certificates =
@@ -77,7 +78,7 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     certificates.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(format!("is malformed: {error}")))
 }
 
-/// Accepts certificates that a trusted authority has signed, and trusted certificates themselves.
+/// Accepts certificates signed by a trusted authority, and trusted certificates themselves.
 #[derive(Debug)]
 struct TrustedOrSigned {
     webpki: Arc<WebPkiServerVerifier>,
@@ -96,18 +97,18 @@ impl ServerCertVerifier for TrustedOrSigned {
         let judged = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let Err(error) = judged else { return judged };
         if !self.trusted.contains(end_entity.as_ref()) {
-            // Nobody known has signed an authority's certificate either.
+            // A self-signed CA certificate has no known issuer either.
             let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
             return Err(if is_authority(&error) { unknown } else { error });
         }
-        // The second: an authority of that name is known that has another key.
+        // The second case: an authority with this name but another key is known.
         let unknown = matches!(
             error,
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
         );
         let named = if is_authority(&error) || unknown {
-            // webpki looks at the validity before it refuses an authority's certificate as a server's, and before it looks for
-            // who signed it.
+            // webpki checks the validity before it rejects a CA certificate as a server's, and before it looks for
+            // the issuer.
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
         } else {
             Err(error)
@@ -141,13 +142,13 @@ impl ServerCertVerifier for TrustedOrSigned {
     }
 }
 
-/// Whether a server's certificate was refused because it is an authority's.
+/// Returns whether a server's certificate was rejected because it is a CA certificate.
 fn is_authority(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// Whether a certificate was refused because it has no `subjectAltName`.
+/// Returns whether a certificate was rejected because it has no `subjectAltName`.
 fn has_no_names(error: &Error) -> bool {
     matches!(
         error,
@@ -155,7 +156,7 @@ fn has_no_names(error: &Error) -> bool {
     )
 }
 
-/// Whether a certificate's common name, which counts where it has no other names, is a host's.
+/// Returns whether a certificate's common name, which counts only if there are no other names, is that of the host.
 fn is_common_name(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
     /// Object identifier 2.5.4.3.
     const COMMON_NAME: [u8; 5] = [6, 3, 0x55, 4, 3];
@@ -207,7 +208,7 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// Why the TLS handshake with a host failed, and what to do.
+/// Converts a TLS handshake error into a failure with advice.
 pub(super) fn failure(host: &str, port: u16, error: &io::Error) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let Some(inner) = inner else { return Failure::connect(format!("TLS with {host}: {error}")) };
@@ -222,11 +223,11 @@ pub(super) fn failure(host: &str, port: u16, error: &io::Error) -> Failure {
         }
         other => format!("TLS with {host}: {other}"),
     };
-    // A certificate does not get better by asking again.
+    // A certificate error is permanent, so it is not retried.
     Failure { retry: Retry::Never, ..Failure::unreachable(text) }
 }
 
-/// Whether an error of a handshake shows that the other side speaks TLS.
+/// Returns whether a handshake error shows that the other side uses TLS.
 pub(super) fn is_tls(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     matches!(
@@ -240,7 +241,7 @@ pub(super) fn is_tls(error: &io::Error) -> bool {
     )
 }
 
-/// `host` of `DnsName("host")`, and `127.0.0.1` of `IpAddress(127.0.0.1)`.
+/// Returns `host` of `DnsName("host")`, and `127.0.0.1` of `IpAddress(127.0.0.1)`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')

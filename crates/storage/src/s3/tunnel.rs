@@ -1,14 +1,14 @@
-//! The tunnel through a proxy to an https endpoint: one CONNECT request and its answer.
+//! Opens a tunnel through a proxy to an https endpoint: one CONNECT request and its response.
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::failure::{Failure, Retry};
 use super::proxy::Proxy;
 
-/// Most bytes of the head of a proxy's answer.
+/// Most bytes of the head of a proxy's response.
 const HEAD: usize = 16 << 10;
 
-/// Asks a proxy for a tunnel to a host; what is read and written afterwards is the host's.
+/// Asks a proxy for a tunnel to a host; afterwards the stream belongs to the host.
 pub(super) async fn open<T>(stream: &mut T, proxy: &Proxy, (host, port): (&str, u16)) -> Result<(), Failure>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -24,7 +24,7 @@ where
     let broken = |error: std::io::Error| Failure::unreachable(format!("asking for a tunnel to {target}: {error}"));
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut head = Vec::with_capacity(256);
-    // The host says nothing before it is spoken to, so nothing of it is read here.
+    // The host sends nothing before it receives something, so none of its bytes are read here.
     while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
         match stream.read_u8().await {
             Ok(byte) => head.push(byte),
@@ -35,7 +35,7 @@ where
     judge(&String::from_utf8_lossy(&head), &target, proxy)
 }
 
-/// Whether the tunnel is open; else what to do.
+/// Returns whether the tunnel is open; otherwise a failure with advice.
 fn judge(head: &str, target: &str, proxy: &Proxy) -> Result<(), Failure> {
     let status = head.lines().next().unwrap_or_default();
     let code = status.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse::<u16>().ok());
@@ -57,7 +57,7 @@ fn judge(head: &str, target: &str, proxy: &Proxy) -> Result<(), Failure> {
     }
 }
 
-/// What a proxy means that asks who is there.
+/// Returns the failure for a proxy that requires authentication.
 pub(super) fn unauthorized(proxy: &Proxy) -> String {
     let what = if proxy.has_user() { "refuses the user or the password" } else { "wants a user and a password" };
     format!("the proxy {what} (HTTP 407): write http://USER:PASSWORD@HOST:PORT into the variable")
@@ -65,7 +65,7 @@ pub(super) fn unauthorized(proxy: &Proxy) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Proxies;
+    use super::super::proxy::Proxies;
     use super::*;
 
     fn judged(head: &str, address: &str) -> Result<(), Failure> {

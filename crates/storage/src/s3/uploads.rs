@@ -1,20 +1,15 @@
-//! Multipart uploads that were begun and neither completed nor aborted: what a run that ends early has to clean up.
+//! Records multipart uploads that were neither completed nor aborted, which a run that ends early must clean up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use dlio_event::{Outcome, S3Uri};
-use futures::stream::{FuturesUnordered, StreamExt};
+use dlio_event::S3Uri;
 
-use super::S3;
-use super::multipart::Uploader;
-use crate::Attempts;
-
-/// Keys of uploads by their identifiers.
+/// Keys of uploads by their ids.
 #[derive(Debug, Default)]
 pub(super) struct Uploads(Mutex<BTreeMap<String, String>>);
 
-/// An upload whose parts take space until somebody aborts it.
+/// An upload whose parts occupy space until it is aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     /// Bucket.
@@ -48,50 +43,8 @@ impl Uploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    fn all(&self) -> Vec<(String, String)> {
+    pub(super) fn all(&self) -> Vec<(String, String)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(id, key)| (id.clone(), key.clone())).collect()
-    }
-}
-
-/// Aborts an upload, and forgets it if that worked.
-pub(super) fn abort<U: Uploader>(
-    uploader: &U,
-    key: String,
-    id: String,
-) -> impl Future<Output = Attempts> + Send + 'static {
-    let client = Arc::clone(uploader.client());
-    let aborting = uploader.abort(key, id.clone());
-    async move {
-        let attempts = aborting.await;
-        // One that is not there any more needs no aborting either.
-        if attempts.last().is_some_and(|last| matches!(last.outcome, Outcome::Ok | Outcome::NotFound)) {
-            client.uploads.ended(&id);
-        }
-        attempts
-    }
-}
-
-impl S3 {
-    /// Aborts all uploads of this process that are unfinished; what is left of them afterwards, also when dropped midway, is
-    /// what [`S3::unfinished`] lists.
-    pub async fn abort_uploads(&self) {
-        let all = self.shared.uploads.all();
-        let mut running: FuturesUnordered<_> = all.into_iter().map(|(id, key)| abort(&self.shared, key, id)).collect();
-        while running.next().await.is_some() {}
-    }
-
-    /// Uploads of this process that were begun and neither completed nor aborted.
-    #[must_use]
-    pub fn unfinished(&self) -> Vec<Unfinished> {
-        let endpoint =
-            self.shared.endpoints.iter().next().map(|endpoint| endpoint.name.to_string()).unwrap_or_default();
-        let one = |(upload_id, key): (String, String)| Unfinished {
-            bucket: self.shared.config.bucket.clone(),
-            key: self.shared.config.full_key(&key),
-            upload_id,
-            endpoint: endpoint.clone(),
-        };
-        self.shared.uploads.all().into_iter().map(one).collect()
     }
 }

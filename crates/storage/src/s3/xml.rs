@@ -1,52 +1,46 @@
-//! The little XML that S3 speaks: flat elements without attributes that matter, looked up by name.
+//! XML of S3: elements are looked up by name; attributes are ignored.
+//!
+//! Many responses of servers and gateways are not well-formed, so parsing continues as far as possible.
 
-/// Content of each element of that name, in order.
+use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::Event;
+
+/// Returns the content of each element with that name, in order.
 pub(super) fn each<'a>(xml: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let mut rest = xml;
-    std::iter::from_fn(move || {
-        let (content, after) = next(rest, name)?;
-        rest = after;
-        Some(content)
-    })
+    let mut reader = lenient(xml);
+    std::iter::from_fn(move || next(&mut reader, xml, name))
 }
 
-/// Text of the first element of that name, entities decoded.
+/// Returns the text of the first element with that name, with entities resolved.
 pub(super) fn text(xml: &str, name: &str) -> Option<String> {
-    next(xml, name).map(|(content, _)| unescape(content.trim()))
+    next(&mut lenient(xml), xml, name).map(|content| unescape(content.trim()))
 }
 
-/// Content of the first element of that name, and what follows it.
-fn next<'a>(xml: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
-    let mut rest = xml;
+/// Returns a reader that tolerates as many errors as possible.
+fn lenient(xml: &str) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(xml);
+    let config = reader.config_mut();
+    (config.check_end_names, config.allow_unmatched_ends, config.allow_dangling_amp) = (false, true, true);
+    reader
+}
+
+/// Returns the content of the next element with that name, including markup.
+fn next<'a>(reader: &mut Reader<&'a [u8]>, xml: &'a str, name: &str) -> Option<&'a str> {
     loop {
-        let at = rest.find('<')?;
-        rest = &rest[at + 1..];
-        let Some(tail) = rest.strip_prefix(name) else { continue };
-        if !tail.starts_with(['>', ' ', '/', '\n', '\t', '\r']) {
-            continue;
+        match reader.read_event().ok()? {
+            Event::Start(start) if start.name().as_ref() == name.as_bytes() => {
+                let content = reader.read_to_end(start.name()).ok()?;
+                return xml.get(usize::try_from(content.start).ok()?..usize::try_from(content.end).ok()?);
+            }
+            Event::Empty(empty) if empty.name().as_ref() == name.as_bytes() => return Some(""),
+            Event::Eof => return None,
+            _ => {}
         }
-        let close = tail.find('>')?;
-        let after = &tail[close + 1..];
-        if tail[..close].ends_with('/') {
-            return Some(("", after));
-        }
-        let end = find_end(after, name)?;
-        let behind = &after[end..];
-        return Some((&after[..end], &behind[behind.find('>')? + 1..]));
     }
 }
 
-fn find_end(xml: &str, name: &str) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + xml[from..].find("</")?;
-        if xml[at + 2..].strip_prefix(name).is_some_and(|tail| tail.trim_start().starts_with('>')) {
-            return Some(at);
-        }
-        from = at + 2;
-    }
-}
-
+/// Resolves entities; an unknown one is kept.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -63,26 +57,17 @@ fn unescape(text: &str) -> String {
 }
 
 fn decode(entity: &str) -> Option<char> {
-    match entity {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let number = entity.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
-        }
-    }
+    let Some(number) = entity.strip_prefix('#') else { return resolve_xml_entity(entity)?.chars().next() };
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    char::from_u32(code)
 }
 
-/// Text as the content of an element.
+/// Escapes text for the content of an element.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    quick_xml::escape::escape(text).into_owned()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A scripted HTTP/1.1 server on its own thread: every request goes to a handler that says what happens on the wire.
+//! A scripted HTTP/1.1 server on its own thread: a handler determines the response to every request.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "every user needs another part of it")]
 #![allow(clippy::unwrap_used, reason = "a test server that cannot start is a failed test")]
 
@@ -19,9 +19,9 @@ pub struct Request {
     pub target: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// 0 for the first request to this server.
+    /// Number of the request, from 0.
     pub nth: usize,
-    /// Which connection brought it.
+    /// Number of the connection.
     pub connection: usize,
 }
 
@@ -38,13 +38,13 @@ impl Request {
 #[derive(Debug, Clone)]
 pub enum Reply {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// These bytes of head and body, then the end of the connection.
+    /// Sends these bytes of head and body, then closes the connection.
     Cut(Vec<u8>),
-    /// Nothing, ever.
+    /// Never answers.
     Silence,
-    /// The end of the connection.
+    /// Closes the connection.
     Close,
-    /// An answer, and the end of the connection without an announcement.
+    /// Answers, then closes the connection without announcing it.
     AnswerAndClose(u16, Vec<u8>),
 }
 
@@ -72,12 +72,12 @@ impl Stub {
         Self::new(true, handler)
     }
 
-    /// A server that remembers nothing.
+    /// Starts a server whose handler has no state.
     pub fn forgetful(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::new(false, handler)
     }
 
-    /// A server on a socket that listens already.
+    /// Starts a server on a listening socket.
     pub fn on(listener: std::net::TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::listening(listener, true, handler)
     }
@@ -208,7 +208,7 @@ fn parse(head: &[u8], body: &[u8]) -> Request {
     Request { method, target, headers, body: body.to_vec(), nth: 0, connection: 0 }
 }
 
-/// The runtime's clock, which also ticks when it is read.
+/// The runtime's clock, which also advances whenever it is read.
 #[derive(Debug)]
 pub struct Ticks(AtomicU64, tokio::time::Instant);
 
@@ -225,7 +225,7 @@ impl dlio_event::TimeSource for Ticks {
     }
 }
 
-/// Produces `len` bytes, `k mod 251` at place k.
+/// Produces `len` bytes with the value `k mod 251` at position k.
 #[derive(Debug)]
 pub struct Pattern {
     pub len: u64,
@@ -261,12 +261,12 @@ impl dlio_storage::ChunkSource for Pattern {
     }
 }
 
-/// A runtime for one test's requests.
+/// Creates a runtime for the requests of one test.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Reads a range whole.
+/// Reads a whole range.
 pub async fn read(s3: &dyn Storage, key: &str, range: ByteRange) -> Result<(Vec<u8>, Receipt), Error> {
     let mut bytes = Vec::new();
     let mut sink = |chunk: &[u8]| {
@@ -277,7 +277,7 @@ pub async fn read(s3: &dyn Storage, key: &str, range: ByteRange) -> Result<(Vec<
     Ok((bytes, receipt))
 }
 
-/// How each attempt ended.
+/// Returns the outcome of each attempt.
 pub fn outcomes(receipt: &Receipt) -> Vec<Outcome> {
     receipt.attempts.iter().map(|attempt| attempt.outcome).collect()
 }

@@ -1,24 +1,24 @@
-//! The binary interfaces of MPI libraries: how wide a handle is, and what its constants are.
+//! The binary interfaces (ABIs) of MPI libraries: the width of handles, and the values of constants.
 //!
-//! Sources of the numbers: `mpi.h` of Open MPI 5.0,
-//! `mpi.h` of MPICH 4.0 and 5.0 (whose ABI Intel MPI, Cray MPICH and MVAPICH share), and chapter 20 of the MPI 5.0 standard.
+//! Sources of the numbers: `mpi.h` of Open MPI 5.0, `mpi.h` of MPICH 4.0 and 5.0 (whose ABI Intel MPI, Cray MPICH and
+//! MVAPICH share), and chapter 20 of the MPI 5.0 standard.
 
 use std::ffi::c_int;
 use std::fmt;
 
-/// A handle of any library: an address, or a number in its lower half.
-pub(in crate::mpi_world) type Handle = usize;
+/// A handle of any library: an address, or a number in the lower half.
+pub(crate) type Handle = usize;
 
-/// A binary interface.
+/// A binary interface of MPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abi {
     /// Open MPI 4 and later: handles are addresses of exported symbols.
     OpenMpi,
-    /// MPICH 3.1 and later, and what is compatible with it: handles are 32-bit integers.
+    /// MPICH 3.1 and later, and compatible libraries: handles are 32-bit integers.
     Mpich,
     /// The standard ABI of MPI 5: handles are small numbers of the width of an address.
     Standard,
-    /// That of the headers with which this program was compiled.
+    /// The ABI of the headers with which this program was compiled.
     Linked,
 }
 
@@ -33,43 +33,25 @@ impl fmt::Display for Abi {
     }
 }
 
-/// Which MPI a library comes from, as far as launchers care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Open MPI.
-    OpenMpi,
-    /// MPICH, Intel MPI, Cray MPICH, MVAPICH.
-    Mpich,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenMpi => "Open MPI",
-            Self::Mpich => "MPICH or one of its kin (Intel MPI, Cray MPICH, MVAPICH)",
-        })
-    }
-}
-
-/// The constants of an interface that are used here.
+/// The constants of an ABI that are used here.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::mpi_world) struct Constants {
-    pub(in crate::mpi_world) comm_world: Handle,
-    pub(in crate::mpi_world) comm_null: Handle,
-    pub(in crate::mpi_world) byte: Handle,
-    pub(in crate::mpi_world) info_null: Handle,
-    pub(in crate::mpi_world) errors_return: Handle,
-    pub(in crate::mpi_world) request_null: Handle,
+pub(crate) struct Constants {
+    pub(crate) comm_world: Handle,
+    pub(crate) comm_null: Handle,
+    pub(crate) byte: Handle,
+    pub(crate) info_null: Handle,
+    pub(crate) errors_return: Handle,
+    pub(crate) request_null: Handle,
     /// `MPI_STATUS_IGNORE`, an address.
-    pub(in crate::mpi_world) status_ignore: usize,
-    pub(in crate::mpi_world) any_source: c_int,
-    pub(in crate::mpi_world) any_tag: c_int,
-    pub(in crate::mpi_world) type_shared: c_int,
-    pub(in crate::mpi_world) funneled: c_int,
+    pub(crate) status_ignore: usize,
+    pub(crate) any_source: c_int,
+    pub(crate) any_tag: c_int,
+    pub(crate) type_shared: c_int,
+    pub(crate) funneled: c_int,
 }
 
 impl Constants {
-    /// Those of MPICH's ABI.
+    /// The constants of MPICH's ABI.
     #[cfg(not(feature = "rsmpi"))]
     pub(super) const MPICH: Self = Self {
         comm_world: 0x4400_0000,
@@ -85,7 +67,7 @@ impl Constants {
         funneled: 1,
     };
 
-    /// Those of the standard.
+    /// The constants of the standard ABI.
     #[cfg(not(feature = "rsmpi"))]
     pub(super) const STANDARD: Self = Self {
         comm_world: 0x101,
@@ -101,7 +83,7 @@ impl Constants {
         funneled: 1024,
     };
 
-    /// Those of Open MPI, with handles at the addresses of these symbols.
+    /// The constants of Open MPI, whose handles are the addresses of these symbols.
     #[cfg(not(feature = "rsmpi"))]
     pub(super) fn open_mpi(address: &dyn Fn(&'static str) -> Result<usize, String>) -> Result<Self, String> {
         Ok(Self {

@@ -1,18 +1,18 @@
-//! The functions of an MPI library, as addresses, with the handles of its binary interface.
+//! The functions of an MPI library as addresses, called with the handles of its ABI.
 #![expect(unsafe_code, reason = "calls functions of a library that is opened at run time")]
 
 use std::ffi::{c_char, c_int, c_void};
 
 use super::abi::Handle;
 
-/// Room for the longest text of a version or an error in any library (MPICH: 8192 bytes).
+/// Buffer size for the longest version or error text of any library, in bytes (MPICH: 8192).
 const TEXT: usize = 8192;
 
-/// How a library passes handles.
+/// Form in which a library passes handles.
 pub(super) trait Width: Copy + 'static {
-    /// The library's form of a handle.
+    /// Converts a handle to the library's form.
     fn of(handle: Handle) -> Self;
-    /// The handle behind it.
+    /// Converts the library's form to a handle.
     fn handle(self) -> Handle;
 }
 
@@ -37,7 +37,7 @@ impl Width for c_int {
     }
 }
 
-/// One place for the names, fields and types of the functions.
+/// Defines names, fields and types of the functions in one place.
 macro_rules! functions {
     ($($field:ident = $name:literal: ($($argument:ty),*);)*) => {
         /// The functions of a library whose handles are `H`.
@@ -46,14 +46,14 @@ macro_rules! functions {
         }
 
         impl<H: Width> Functions<H> {
-            /// Looks all of them up.
+            /// Looks up the address of each function.
             ///
             /// # Safety
             /// The addresses are those of MPI functions of a library whose handles are `H`.
             pub(super) unsafe fn load(
                 address: &dyn Fn(&'static str) -> Result<usize, String>,
             ) -> Result<Self, String> {
-                // SAFETY: as the caller says; every MPI has these functions with these arguments.
+                // SAFETY: guaranteed by the caller; every MPI has these functions with these arguments.
                 unsafe {
                     Ok(Self {
                         $($field: std::mem::transmute::<usize, unsafe extern "C" fn($($argument),*) -> c_int>(
@@ -91,7 +91,7 @@ functions! {
         (*const c_void, c_int, H, *mut c_void, *const c_int, *const c_int, H, H, *mut H);
 }
 
-/// The text that a call writes.
+/// Returns the text that a call writes.
 pub(super) fn text(call: impl FnOnce(*mut c_char, *mut c_int) -> c_int) -> String {
     let mut bytes = vec![0u8; TEXT + 1];
     let mut len: c_int = 0;
@@ -100,15 +100,15 @@ pub(super) fn text(call: impl FnOnce(*mut c_char, *mut c_int) -> c_int) -> Strin
     String::from_utf8_lossy(&bytes).trim_end_matches(['\0', '\n']).to_owned()
 }
 
-/// MPI's functions with handles of one width. Each returns MPI's code.
+/// MPI's functions for handles of one width. Each returns MPI's error code.
 ///
 /// # Safety
-/// Of all that are unsafe: the handles are this library's and valid, the library is initialized, pointers are valid for the
-/// call, and those of nonblocking calls until their request is done.
-pub(in crate::mpi_world) trait Calls: Send + Sync {
-    /// Code and the level of threads that the library gives.
+/// For all unsafe methods: the handles are valid and belong to this library, the library is initialized, and pointers
+/// are valid for the call or, for nonblocking calls, until their request is done.
+pub(crate) trait Calls: Send + Sync {
+    /// Returns the error code and the thread level that the library provides.
     unsafe fn init(&self, level: c_int) -> (c_int, c_int);
-    /// Whether MPI was initialized and has not been finalized; allowed at any time from any thread.
+    /// Returns whether MPI is initialized and not finalized; may be called at any time from any thread.
     fn is_active(&self) -> bool;
     unsafe fn finalize(&self) -> c_int;
     unsafe fn abort(&self, comm: Handle, exit_code: c_int) -> c_int;
@@ -116,7 +116,7 @@ pub(in crate::mpi_world) trait Calls: Send + Sync {
     unsafe fn set_errhandler(&self, comm: Handle, handler: Handle) -> c_int;
     unsafe fn dup(&self, comm: Handle, new: &mut Handle) -> c_int;
     unsafe fn split(&self, comm: Handle, color: c_int, key: c_int, new: &mut Handle) -> c_int;
-    /// `key`: the order of the ranks, and hints.
+    /// `key`: order of the ranks, and hints.
     unsafe fn split_type(&self, comm: Handle, kind: c_int, key: (c_int, Handle), new: &mut Handle) -> c_int;
     unsafe fn free(&self, comm: Handle) -> c_int;
     unsafe fn rank(&self, comm: Handle, rank: &mut c_int) -> c_int;
@@ -128,25 +128,25 @@ pub(in crate::mpi_world) trait Calls: Send + Sync {
     unsafe fn test(&self, request: &mut Handle, flag: &mut c_int, status: usize) -> c_int;
     unsafe fn ibarrier(&self, comm: Handle, request: &mut Handle) -> c_int;
     unsafe fn ibcast(&self, part: Part, root: c_int, comm: Handle, request: &mut Handle) -> c_int;
-    /// Every rank passes as many elements.
+    /// Every rank passes the same number of elements.
     unsafe fn iallgather(&self, part: Part, all: *mut c_void, comm: Handle, request: &mut Handle) -> c_int;
     unsafe fn iallgatherv(&self, part: Part, all: Parts, comm: Handle, request: &mut Handle) -> c_int;
 }
 
 /// Elements of a type at an address.
 #[derive(Clone, Copy)]
-pub(in crate::mpi_world) struct Part {
-    pub(in crate::mpi_world) at: *mut c_void,
-    pub(in crate::mpi_world) count: c_int,
-    pub(in crate::mpi_world) kind: Handle,
+pub(crate) struct Part {
+    pub(crate) at: *mut c_void,
+    pub(crate) count: c_int,
+    pub(crate) kind: Handle,
 }
 
-/// Where the elements of each rank go: how many, and how far from the beginning.
+/// Destination of each rank's elements: counts and offsets.
 #[derive(Clone, Copy)]
-pub(in crate::mpi_world) struct Parts {
-    pub(in crate::mpi_world) at: *mut c_void,
-    pub(in crate::mpi_world) counts: *const c_int,
-    pub(in crate::mpi_world) offsets: *const c_int,
+pub(crate) struct Parts {
+    pub(crate) at: *mut c_void,
+    pub(crate) counts: *const c_int,
+    pub(crate) offsets: *const c_int,
 }
 
 /// Lets a call write a handle of the library's width.
@@ -157,7 +157,7 @@ fn written<H: Width>(handle: &mut Handle, call: impl FnOnce(*mut H) -> c_int) ->
     code
 }
 
-/// An address that MPI takes as a constant.
+/// Converts an address that MPI defines as a constant.
 fn status_at(status: usize) -> *mut c_void {
     std::ptr::without_provenance_mut(status)
 }
@@ -165,7 +165,7 @@ fn status_at(status: usize) -> *mut c_void {
 impl<H: Width> Calls for Functions<H> {
     unsafe fn init(&self, level: c_int) -> (c_int, c_int) {
         let mut provided = 0;
-        // SAFETY: the arguments of the program are not passed, as MPI 2 allows.
+        // SAFETY: the program's arguments are not passed, which MPI 2 allows.
         let code = unsafe { (self.init_thread)(std::ptr::null_mut(), std::ptr::null_mut(), level, &raw mut provided) };
         (code, provided)
     }

@@ -1,4 +1,4 @@
-//! The MPI library that this program is linked with, through the bindings that rsmpi made of its headers.
+//! The MPI library with which this program is linked, called through rsmpi's bindings.
 #![expect(unsafe_code, reason = "reads constants of the library")]
 
 use std::ffi::c_int;
@@ -9,7 +9,7 @@ use super::abi::{Abi, Constants, Handle};
 use super::functions::{Calls, Functions, text};
 use super::loaded::{Library, LibraryInfo, file_of, first_line};
 
-/// A handle of the headers' type.
+/// Converts a handle of the headers' type.
 fn handle<H: Copy>(handle: H) -> Handle {
     // SAFETY: handles are integers of 32 bits or addresses, in every MPI.
     unsafe {
@@ -39,7 +39,7 @@ fn address(name: &'static str) -> Result<usize, String> {
     )
 }
 
-/// The library.
+/// Returns the linked library.
 pub(super) fn library() -> Result<Library, String> {
     // SAFETY: constants of the library; the functions are those of the headers, and have handles of their width.
     let (constants, calls): (Constants, Box<dyn Calls>) = unsafe {

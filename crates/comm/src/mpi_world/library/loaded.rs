@@ -1,4 +1,4 @@
-//! An MPI library in use: what it says of itself, its constants and its functions.
+//! An MPI library in use: its version, its constants and its functions.
 #![expect(unsafe_code, reason = "asks the loader for the file of an address, for which libc has no safe wrapper")]
 
 use std::ffi::{CStr, c_int};
@@ -9,12 +9,12 @@ use super::abi::{Abi, Constants};
 use super::functions::Calls;
 use crate::error::Error;
 
-/// Which MPI library a process uses.
+/// Identifies the MPI library of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryInfo {
-    /// The first line of what it says of itself.
+    /// First line of its version text.
     pub version: String,
-    /// Its file, as the loader has found it.
+    /// Its file, as found by the dynamic loader.
     pub file: PathBuf,
     /// Its binary interface.
     pub abi: Abi,
@@ -26,16 +26,16 @@ impl std::fmt::Display for LibraryInfo {
     }
 }
 
-/// A library in use.
-pub(in crate::mpi_world) struct Library {
-    pub(in crate::mpi_world) info: LibraryInfo,
-    pub(in crate::mpi_world) constants: Constants,
-    pub(in crate::mpi_world) calls: Box<dyn Calls>,
+/// An MPI library in use.
+pub(crate) struct Library {
+    pub(crate) info: LibraryInfo,
+    pub(crate) constants: Constants,
+    pub(crate) calls: Box<dyn Calls>,
 }
 
 impl Library {
-    /// Turns the return code of a call into an error with MPI's words.
-    pub(in crate::mpi_world) fn check(&self, call: &str, code: c_int) -> Result<(), Error> {
+    /// Converts the return code of a call into an error with MPI's message.
+    pub(crate) fn check(&self, call: &str, code: c_int) -> Result<(), Error> {
         if code == 0 {
             return Ok(());
         }
@@ -43,15 +43,15 @@ impl Library {
     }
 }
 
-/// Name and number; what else stands in the line tells how the library was built.
+/// Returns name and version; the rest of the line describes how the library was built.
 pub(super) fn first_line(version: &str) -> String {
     let line = version.lines().next().unwrap_or_default();
     let line = line.split(',').next().unwrap_or_default();
-    // MPICH's lines are columns with tabs between.
+    // MPICH's lines are columns separated by tabs.
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The file of the library that has this address.
+/// Returns the file of the library that contains this address.
 pub(super) fn file_of(address: usize) -> Option<PathBuf> {
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: any address may be asked for; the loader fills what it knows, zero is valid for the rest.

@@ -1,6 +1,6 @@
-//! The MPI library of this process, opened at run time: nothing of MPI is needed until ranks are.
+//! The MPI library of this process, opened at run time: MPI is not needed unless there are several ranks.
 //!
-//! Invariant: at most one library is taken into use in a process, and it stays open until the process ends.
+//! Invariant: a process uses at most one library, which stays open until the process ends.
 
 mod abi;
 mod functions;
@@ -17,8 +17,8 @@ mod search;
 use std::path::Path;
 use std::sync::OnceLock;
 
+pub use self::abi::Abi;
 pub(super) use self::abi::Handle;
-pub use self::abi::{Abi, Family};
 pub(super) use self::functions::{Part, Parts};
 pub(super) use self::loaded::Library;
 pub use self::loaded::LibraryInfo;
@@ -27,18 +27,18 @@ use self::opened::find;
 use crate::error::Error;
 use crate::launcher::Launcher;
 
-/// The one that this process uses.
+/// The library that this process uses.
 static IN_USE: OnceLock<Library> = OnceLock::new();
 
-/// The library in use, if MPI was started.
+/// Returns the library in use; `None` if MPI was not started.
 pub(super) fn in_use() -> Option<&'static Library> {
     IN_USE.get()
 }
 
-/// Opens a library: the file that `wanted` names, or one that fits the launcher.
+/// Opens a library: the file `wanted`, or one that fits the launcher.
 ///
 /// # Errors
-/// When there is none, or what there is cannot be used: the text names each file and its reason.
+/// When no usable library is found; the text names each file with the reason.
 pub(super) fn open(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result<&'static Library, Error> {
     if let Some(library) = IN_USE.get() {
         return Ok(library);
@@ -47,10 +47,10 @@ pub(super) fn open(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result
     Ok(IN_USE.get_or_init(|| library))
 }
 
-/// The library that would be used, without starting MPI.
+/// Returns the library that would be used, without starting MPI.
 ///
 /// # Errors
-/// As [`super::Mpi::init`] would have for the library.
+/// The same errors as [`super::Mpi::init`], as far as they concern the library.
 pub fn look(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result<LibraryInfo, Error> {
     match IN_USE.get() {
         Some(library) => Ok(library.info.clone()),

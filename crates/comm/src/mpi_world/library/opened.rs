@@ -1,18 +1,19 @@
-//! Opening an MPI library and asking it what it is.
+//! Opens an MPI library and identifies it.
 #![expect(unsafe_code, reason = "opens a library and looks its symbols up, for which libc has no safe wrapper")]
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::abi::{Abi, Constants, Family, Handle};
+use super::abi::{Abi, Constants, Handle};
 use super::functions::{Calls, Functions, text};
 use super::loaded::{Library, LibraryInfo, file_of, first_line};
 use super::recognize::{family, recognize};
 use super::search;
 use crate::launcher::Launcher;
+use crate::mpi_family::Family;
 
-/// The file that `wanted` names, or the first one that fits the launcher.
+/// Opens the file `wanted`, or the first library that fits the launcher.
 pub(super) fn find(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result<Library, String> {
     if let Some(file) = wanted {
         let opened = Opened::new(file).and_then(|opened| opened.belongs_to(launcher).map(|()| opened));
@@ -46,7 +47,7 @@ pub(super) fn find(wanted: Option<&Path>, launcher: Option<&Launcher>) -> Result
     ))
 }
 
-/// A library that is open, and what it says of itself.
+/// An open library with its version and ABI.
 struct Opened {
     handle: *mut c_void,
     name: CString,
@@ -55,10 +56,10 @@ struct Opened {
 }
 
 impl Opened {
-    /// Opens it without letting other libraries see its symbols yet.
+    /// Opens the library without exporting its symbols to other libraries.
     fn new(file: &Path) -> Result<Self, String> {
         let name = CString::new(file.as_os_str().as_bytes()).map_err(|_| "its name holds a zero byte".to_owned())?;
-        // SAFETY: a C string; the library's constructors run, as those of any library that a program is linked with.
+        // SAFETY: the name is a C string; the library's constructors run, as for any linked library.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
         if handle.is_null() {
             return Err(other_machine(file).unwrap_or_else(|| loader_error(file)));
@@ -67,7 +68,7 @@ impl Opened {
         Ok(Self { handle, name, version, abi })
     }
 
-    /// Refuses a library of another MPI than the launcher's: every rank would be a world of its own.
+    /// Refuses a library of another MPI family than the launcher's, because every rank would be a world of its own.
     fn belongs_to(&self, launcher: Option<&Launcher>) -> Result<(), String> {
         let Some((launcher, family)) = launcher.zip(family(&self.version)) else { return Ok(()) };
         if launcher.families.contains(&family) {
@@ -83,7 +84,7 @@ impl Opened {
         ))
     }
 
-    /// Takes it into use: Open MPI's plug-ins look for its symbols in the global scope.
+    /// Takes the library into use: Open MPI's plug-ins look for its symbols in the global scope.
     fn library(self) -> Result<Library, String> {
         // SAFETY: a library that is open; only the scope of its symbols changes.
         let global =
@@ -92,7 +93,7 @@ impl Opened {
             return Err(loader_error(Path::new(&*self.name.to_string_lossy())));
         }
         let address = |name| symbol(self.handle, name);
-        // SAFETY: the library says of itself that it has this interface, which decides the width of its handles.
+        // SAFETY: the library reports this ABI, which determines the width of its handles.
         let (calls, constants): (Box<dyn Calls>, _) = unsafe {
             match self.abi {
                 Abi::OpenMpi => (Box::new(Functions::<Handle>::load(&address)?), Constants::open_mpi(&address)?),
@@ -107,7 +108,7 @@ impl Opened {
     }
 }
 
-/// Asks a library for its version and its binary interface; both may be asked before MPI is initialized.
+/// Asks a library for its version and ABI, which is allowed before MPI is initialized.
 fn identify(handle: *mut c_void) -> Result<(String, Abi), String> {
     type Version = unsafe extern "C" fn(*mut std::ffi::c_char, *mut c_int) -> c_int;
     type Standard = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
@@ -124,7 +125,7 @@ fn identify(handle: *mut c_void) -> Result<(String, Abi), String> {
     Ok((version, abi))
 }
 
-/// The address of a symbol.
+/// Returns the address of a symbol.
 fn symbol(handle: *mut c_void, name: &'static str) -> Result<usize, String> {
     let c_name = CString::new(name).map_err(|error| error.to_string())?;
     // SAFETY: an open library and a C string.
@@ -132,7 +133,7 @@ fn symbol(handle: *mut c_void, name: &'static str) -> Result<usize, String> {
     if address.is_null() { Err(format!("it has no {name}")) } else { Ok(address.expose_provenance()) }
 }
 
-/// What the loader says went wrong last in this thread, without the name of the file, which the message has anyway.
+/// Returns the loader's last error in this thread, without the file name, which the message contains anyway.
 fn loader_error(file: &Path) -> String {
     // SAFETY: the text is the loader's, valid until the next call in this thread, and copied at once.
     let text = unsafe { libc::dlerror().as_ref().map(|text| CStr::from_ptr(text).to_string_lossy().into_owned()) };
@@ -140,7 +141,7 @@ fn loader_error(file: &Path) -> String {
     text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned()
 }
 
-/// Says so if a file is a library for another kind of machine, of which the loader says that it is not there.
+/// Explains that a file is a library for another architecture, which the loader reports as a missing file.
 fn other_machine(file: &Path) -> Option<String> {
     let theirs = machine(file)?;
     let ours = machine(Path::new("/proc/self/exe"))?;
@@ -149,7 +150,7 @@ fn other_machine(file: &Path) -> Option<String> {
     })
 }
 
-/// Width and number of the machine that an ELF file is for.
+/// Returns class (32 or 64 bit) and machine number of an ELF file.
 fn machine(file: &Path) -> Option<(u8, u16)> {
     use std::io::Read as _;
     let mut head = [0u8; 20];

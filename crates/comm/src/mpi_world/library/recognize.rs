@@ -1,10 +1,11 @@
-//! A library is known by what it says of itself, never by the name of its file.
+//! Identifies a library by the version text that it reports, never by its file name.
 
 use std::ffi::c_int;
 
-use super::abi::{Abi, Family};
+use super::abi::Abi;
+use crate::mpi_family::Family;
 
-/// What a library's texts of its version begin with, in lower case.
+/// Beginnings of version texts, in lower case.
 const NAMES: &[(&str, Family)] = &[
     ("open mpi v", Family::OpenMpi),
     ("mpich version", Family::Mpich),
@@ -14,19 +15,19 @@ const NAMES: &[(&str, Family)] = &[
     ("mvapich", Family::Mpich),
 ];
 
-/// The oldest Open MPI whose interface is the one in use today.
+/// Oldest Open MPI with the ABI in use today.
 const OPEN_MPI_MIN: u32 = 4;
 
-/// The family of a library by its own words.
+/// Returns the family of a library, given its version text.
 pub(super) fn family(version: &str) -> Option<Family> {
     let version = version.trim_start().to_lowercase();
     NAMES.iter().find(|(name, _)| version.starts_with(name)).map(|(_, family)| *family)
 }
 
-/// The interface of a library that calls itself `version` and has this major version of the standard ABI (0: it has not).
+/// Returns the ABI of a library with this version text and this major version of the standard ABI (0: none).
 ///
 /// # Errors
-/// Why it cannot be used.
+/// When the library cannot be used, with the reason.
 pub(super) fn recognize(version: &str, standard: c_int) -> Result<Abi, String> {
     if standard > 1 {
         return Err(format!(
@@ -52,7 +53,7 @@ pub(super) fn recognize(version: &str, standard: c_int) -> Result<Abi, String> {
     }
 }
 
-/// The number behind `Open MPI v`.
+/// Returns the number after `Open MPI v`.
 fn major(version: &str) -> Option<u32> {
     let (_, number) = version.split_once(" v")?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

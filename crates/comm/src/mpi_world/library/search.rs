@@ -1,10 +1,12 @@
-//! Where an MPI library is looked for: beside the launcher that started this process, then where the system's loader looks.
+//! Searches for MPI libraries: first next to the launcher that started this process, then where the dynamic loader
+//! looks.
 
 use std::path::{Path, PathBuf};
 
-use super::abi::Family;
+use crate::mpi_family::Family;
 
-/// Names of the libraries of a family, newest interface last: what a program is linked with today comes first.
+/// Returns the file names of a family's libraries, newest ABI last: the ABI that programs link with today comes
+/// first.
 fn names(family: Family) -> &'static [&'static str] {
     match family {
         Family::OpenMpi => &["libmpi.so.40"],
@@ -13,10 +15,10 @@ fn names(family: Family) -> &'static [&'static str] {
     }
 }
 
-/// Names that say nothing about the family.
+/// File names that are common to all families.
 const COMMON: &[&str] = &["libmpi_abi.so.1", "libmpi_abi.so.0", "libmpi_abi.so", "libmpi.so"];
 
-/// Programs that start ranks, or stand between a launcher and its ranks.
+/// Programs that start ranks, or run between a launcher and its ranks.
 const LAUNCHERS: &[&str] = &[
     "orterun",
     "orted",
@@ -33,11 +35,11 @@ const LAUNCHERS: &[&str] = &[
     "mpiexec.gforker",
 ];
 
-/// Folders of libraries, relative to the folder of a launcher.
+/// Library folders, relative to the folder of a launcher.
 const FOLDERS: &[&str] =
     &["../lib", "../lib64", "../lib/release", "../lib/x86_64-linux-gnu", "../lib/aarch64-linux-gnu"];
 
-/// What may be the library of the ranks that a launcher of these families started, best first; `launcher` is its program.
+/// Returns candidate library files for a launcher of these families, best first; `launcher` is its program.
 pub(super) fn candidates(families: &[Family], launcher: Option<&Path>) -> Vec<PathBuf> {
     let names = || families.iter().flat_map(|family| names(*family)).chain(COMMON);
     let beside = launcher.and_then(Path::parent).into_iter().flat_map(|folder| {
@@ -47,9 +49,9 @@ pub(super) fn candidates(families: &[Family], launcher: Option<&Path>) -> Vec<Pa
     beside.chain(names().map(PathBuf::from)).collect()
 }
 
-/// The program of the launcher that started this process, if it is among the nearest ancestors.
+/// Returns the program of the launcher that started this process, if it is among the nearest ancestors.
 pub(super) fn launcher_program() -> Option<PathBuf> {
-    /// Shells, wrappers and debuggers may stand between.
+    /// Ancestors to look at, because shells, wrappers and debuggers may run in between.
     const ANCESTORS: usize = 6;
     let mut process = std::process::id();
     for _ in 0..ANCESTORS {
@@ -63,10 +65,10 @@ pub(super) fn launcher_program() -> Option<PathBuf> {
     None
 }
 
-/// The parent of a process; none for the first one.
+/// Returns the parent of a process; `None` for the first process.
 fn parent(process: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // State and parent stand behind the program's name, which may hold spaces and brackets.
+    // State and parent follow the program's name, which may contain spaces and brackets.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 0)
 }

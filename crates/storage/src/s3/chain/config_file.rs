@@ -1,20 +1,20 @@
-//! The syntax of the shared AWS configuration files, as the AWS CLI reads them.
+//! The syntax of the shared AWS configuration files, as the AWS CLI parses it.
 //!
-//! Invariant: a line that is indented deeper than the key above it continues that key's value, even after blank lines and comments;
-//! what each value means is decided by whoever asks for it.
+//! Invariant: a line that is indented more deeply than the key above it continues that key's value, even after blank
+//! lines and comments. The caller interprets values.
 
 use std::collections::BTreeMap;
 
-/// Keys of one section, in lower case, with their values; a value of several lines keeps its line breaks.
+/// Keys of a section, in lower case, with their values; a value of several lines keeps its line breaks.
 pub(super) type Section = BTreeMap<String, String>;
 
-/// Sections in the order of the file; a name that appears twice is one section.
+/// Sections in the order of the file; a repeated name is one section.
 pub(super) type Sections = Vec<(String, Section)>;
 
-/// Reads a file's text.
+/// Parses the text of a file.
 ///
 /// # Errors
-/// When a line is neither a section, a key with a value, a continuation nor a comment.
+/// When a line is neither a section, nor a key with a value, nor a continuation, nor a comment.
 pub(super) fn parse(text: &str) -> Result<Sections, String> {
     let mut sections = Sections::new();
     let mut key: Option<String> = None;
@@ -55,20 +55,20 @@ pub(super) fn parse(text: &str) -> Result<Sections, String> {
     Ok(sections)
 }
 
-/// The name in a section's line; what follows the last bracket does not count.
+/// Returns the name in a section's line; text after the last bracket is ignored.
 fn header(line: &str) -> Option<&str> {
     let inner = line.strip_prefix('[')?;
     inner.rfind(']').map(|end| &inner[..end]).filter(|name| !name.is_empty())
 }
 
-/// Makes a section the last one, where its keys go.
+/// Makes a section the current one, which receives the following keys.
 fn enter(sections: &mut Sections, name: &str) {
     let known = sections.iter().position(|(known, _)| known == name);
     let section = known.map_or_else(|| (name.to_owned(), Section::new()), |index| sections.remove(index));
     sections.push(section);
 }
 
-/// A value of one line, without a comment behind it; `None`: there is nothing.
+/// Returns a value of one line without a trailing comment; `None` if it is empty.
 pub(super) fn plain(value: &str) -> Option<&str> {
     let mut end = value.len();
     for (at, _) in value.match_indices(['#', ';']) {
@@ -80,7 +80,7 @@ pub(super) fn plain(value: &str) -> Option<&str> {
     Some(value[..end].trim()).filter(|value| !value.is_empty())
 }
 
-/// The keys below a key, as those below `s3 =`; `None`: the value is a plain one.
+/// Returns the keys nested below a key, such as `s3 =`; `None` if the value is a plain one.
 ///
 /// # Errors
 /// When one of its lines has no `=`.
@@ -97,10 +97,10 @@ pub(super) fn nested(value: &str) -> Result<Option<Section>, String> {
     Ok(Some(section))
 }
 
-/// Splits a command, or a section's name, into words as a POSIX shell does, without running or expanding anything.
+/// Splits a command or a section's name into words like a POSIX shell, without executing or expanding anything.
 ///
 /// # Errors
-/// When a quotation is not closed, or a backslash stands at the end.
+/// When a quotation is not closed, or a backslash is the last character.
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -120,7 +120,7 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// The rest of a quotation; in double quotes a backslash protects a quote and another backslash.
+/// Parses the rest of a quotation; in double quotes a backslash escapes a quote or a backslash.
 fn quoted(letters: &mut std::str::Chars<'_>, word: &mut String, quote: char) -> Result<(), String> {
     let open = || format!("a quotation with {quote} is not closed");
     loop {

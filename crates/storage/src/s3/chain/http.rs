@@ -1,4 +1,5 @@
-//! One request to a service that hands out credentials: a connection for each, as there are few of them.
+//! Sends a request to a service that issues credentials, on a new connection each time because there are few
+//! requests.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,88 +15,90 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::source::Services;
+use super::services::Services;
+use crate::s3::config::S3Config;
 use crate::s3::proxy::{self, Proxies, Proxy};
-use crate::s3::{S3Config, resolve, tls, tunnel};
+use crate::s3::{resolve, tls, tunnel};
 
-/// Largest answer that is read.
+/// Largest response body in bytes.
 const MOST: usize = 1 << 20;
 
-/// What to ask.
+/// A request to a credential service.
 #[derive(Debug)]
 pub(super) struct Query<'a> {
     pub(super) method: Method,
     pub(super) url: &'a str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
-    /// Longest wait for a connection, and then for the whole answer.
+    /// Longest wait for a connection, and then for the whole response.
     pub(super) limit: Duration,
-    /// Certificates that count besides the system's.
+    /// Certificates that are trusted in addition to the system's.
     pub(super) ca_bundle: Option<&'a Path>,
-    /// Variables about proxies.
+    /// Environment variables that name proxies.
     pub(super) proxies: &'a [(String, String)],
 }
 
 impl<'a> Query<'a> {
-    /// Asks directly, as what is on this machine is asked.
+    /// Creates a request that is sent directly, for services on this machine.
     pub(super) fn get(url: &'a str, limit: Duration) -> Self {
         let (method, headers, body) = (Method::GET, Vec::new(), Vec::new());
         Self { method, url, headers, body, limit, ca_bundle: None, proxies: &[] }
     }
 
-    /// Asks a service, through its proxy where it has one.
+    /// Creates a request to a service, which is sent through its proxy if it has one.
     pub(super) fn of(services: &'a Services, url: &'a str, limit: Duration) -> Self {
         let Services { ca_bundle, proxies, .. } = services;
         Self { ca_bundle: ca_bundle.as_deref(), proxies, ..Self::get(url, limit) }
     }
 }
 
-/// What came back.
+/// The response to a request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ServiceResponse {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-/// Why nothing did.
+/// The reason why there was no response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Silence {
-    /// The address is none.
+pub(super) enum NoResponse {
+    /// The URL is invalid.
     Address(String),
     /// No connection was made.
     Unconnected(String),
-    /// The connection gave no complete answer.
+    /// The connection broke before the response was complete.
     Unanswered(String),
 }
 
-impl Silence {
-    /// The reason, in words.
+impl NoResponse {
+    /// Returns the message.
     pub(super) fn why(self) -> String {
         let (Self::Address(why) | Self::Unconnected(why) | Self::Unanswered(why)) = self;
         why
     }
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request and reads the response.
 ///
 /// # Errors
-/// When there is no answer; one that refuses is an answer.
-pub(super) async fn ask(query: &Query<'_>) -> Result<Answer, Silence> {
-    let uri: Uri = query.url.parse().map_err(|error| Silence::Address(format!("{:?}: {error}", query.url)))?;
-    let wrong = || Silence::Address(format!("expected http://host or https://host, found {:?}", query.url));
+/// When there is no response; an error status is a response.
+pub(super) async fn ask(query: &Query<'_>) -> Result<ServiceResponse, NoResponse> {
+    let uri: Uri = query.url.parse().map_err(|error| NoResponse::Address(format!("{:?}: {error}", query.url)))?;
+    let wrong = || NoResponse::Address(format!("expected http://host or https://host, found {:?}", query.url));
     let tls = match uri.scheme_str() {
         Some("http") => false,
         Some("https") => true,
         _ => return Err(wrong()),
     };
     let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']);
-    let port =
-        proxy::port(&uri, tls).ok_or_else(|| Silence::Address(format!("{:?}: no port from 1 to 65535", query.url)))?;
+    let port = proxy::port(&uri, tls)
+        .ok_or_else(|| NoResponse::Address(format!("{:?}: no port from 1 to 65535", query.url)))?;
     let variable = |name: &str| query.proxies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let proxies = Proxies::from_variables(variable);
-    let proxy = proxies.to(tls, host, port).map_err(Silence::Address)?;
+    let proxy = proxies.to(tls, host, port).map_err(NoResponse::Address)?;
     let way = Way { tls, host, port, proxy, uri: &uri };
-    let unconnected = |why: String| Silence::Unconnected(way.told(&format!("no connection to {}{why}", way.first())));
+    let unconnected =
+        |why: String| NoResponse::Unconnected(way.told(&format!("no connection to {}{why}", way.first())));
     let connecting = async {
         let (host, port) = way.proxy.map_or((host, port), |proxy| (proxy.host.as_str(), proxy.port));
         TcpStream::connect(resolve::addresses(host, port).await?.as_slice()).await
@@ -104,15 +107,15 @@ pub(super) async fn ask(query: &Query<'_>) -> Result<Answer, Silence> {
     let connected = tokio::time::timeout(limit, connecting).await;
     let socket = connected.map_err(|_| unconnected(format!(" within {limit:?}")))?;
     let socket = socket.map_err(|error| unconnected(format!(": {error}")))?;
-    let late = |_| Silence::Unanswered(way.told(&format!("no answer from {host}:{port} within {limit:?}")));
+    let late = |_| NoResponse::Unanswered(way.told(&format!("no answer from {host}:{port} within {limit:?}")));
     let answered = tokio::time::timeout(limit, way.answer(socket, query)).await.map_err(late)?;
-    answered.map_err(|why| Silence::Unanswered(way.told(&format!("{host}:{port}: {why}"))))
+    answered.map_err(|why| NoResponse::Unanswered(way.told(&format!("{host}:{port}: {why}"))))
 }
 
-/// How a request gets to its host.
+/// The target of a connection.
 struct Way<'a> {
     tls: bool,
-    /// Without brackets.
+    /// Host name without brackets.
     host: &'a str,
     port: u16,
     proxy: Option<&'a Proxy>,
@@ -120,20 +123,20 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// The address that a connection is made to.
+    /// Returns the address to connect to.
     fn first(&self) -> String {
         let (host, port) = self.proxy.map_or((self.host, self.port), |proxy| (&proxy.host, proxy.port));
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    /// A failure, with the proxy that the host is behind.
+    /// Adds the proxy's name to a message.
     fn told(&self, why: &str) -> String {
         let Some(proxy) = self.proxy else { return why.to_owned() };
         format!("through the proxy {proxy}: {why}; where {} is reached directly, put it into NO_PROXY", self.host)
     }
 
-    /// Sends the request on a connection to the host or to its proxy, and reads the answer.
-    async fn answer(&self, socket: TcpStream, query: &Query<'_>) -> Result<Answer, String> {
+    /// Sends the request on a connection to the host or its proxy, and reads the response.
+    async fn answer(&self, socket: TcpStream, query: &Query<'_>) -> Result<ServiceResponse, String> {
         let proxy = self.proxy.filter(|proxy| proxy.tls);
         if !self.tls && proxy.is_none() {
             return exchange(socket, query, self).await;
@@ -146,8 +149,13 @@ impl Way<'_> {
         }
     }
 
-    /// The same on a stream to the host or to its proxy.
-    async fn beyond<T: Stream>(&self, mut stream: T, query: &Query<'_>, tls: &TlsConnector) -> Result<Answer, String> {
+    /// Sends the request on a stream to the host or its proxy, and reads the response.
+    async fn beyond<T: Stream>(
+        &self,
+        mut stream: T,
+        query: &Query<'_>,
+        tls: &TlsConnector,
+    ) -> Result<ServiceResponse, String> {
         if !self.tls {
             return exchange(stream, query, self).await;
         }
@@ -158,24 +166,24 @@ impl Way<'_> {
     }
 }
 
-/// What requests are sent on.
+/// A stream that can carry a request.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-/// Agrees on TLS with a host.
+/// Performs the TLS handshake with a host.
 async fn secured<T: Stream>(tls: &TlsConnector, host: &str, stream: T) -> Result<TlsStream<T>, String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     tls.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))
 }
 
 /// Sends the request over an open connection.
-async fn exchange<T: Stream>(stream: T, query: &Query<'_>, way: &Way<'_>) -> Result<Answer, String> {
+async fn exchange<T: Stream>(stream: T, query: &Query<'_>, way: &Way<'_>) -> Result<ServiceResponse, String> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Its error reaches the request.
+    // The request gets the connection's error.
     tokio::spawn(async move { drop(connection.await) });
     let uri = way.uri;
-    // A proxy of plain HTTP takes the whole address.
+    // A proxy for plain HTTP requires absolute URLs.
     let proxy = way.proxy.filter(|_| !way.tls);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
@@ -195,5 +203,5 @@ async fn exchange<T: Stream>(stream: T, query: &Query<'_>, way: &Way<'_>) -> Res
         return Err(tunnel::unauthorized(proxy));
     }
     let body = Limited::new(response.into_body(), MOST).collect().await.map_err(|error| error.to_string())?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+    Ok(ServiceResponse { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
 }

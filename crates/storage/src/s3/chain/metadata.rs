@@ -1,28 +1,30 @@
-//! Credentials of the machine or the container that this process runs in: the container endpoint of ECS and EKS, and the instance
-//! metadata service of EC2, version 2 and, where that is refused, version 1.
+//! Credentials of the machine or container of this process: the container endpoint of ECS and EKS, and the instance
+//! metadata service of EC2, version 2 or, if that is refused, version 1.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dlio_event::Secret;
 use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::http::{Answer, Query, Silence, ask};
-use super::source::{Services, expiring};
-use crate::s3::{Credentials, Secret, Temporary};
+use super::expiry::expiring;
+use super::http::{NoResponse, Query, ServiceResponse, ask};
+use super::services::Services;
+use crate::s3::credentials::{Credentials, Temporary};
 
 /// Host of `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
 pub(super) const CONTAINER_HOST: &str = "http://169.254.170.2";
-/// Where the instance metadata service is, by `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`.
+/// Addresses of the instance metadata service, by `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`.
 pub(super) const INSTANCE: [&str; 2] = ["http://169.254.169.254", "http://[fd00:ec2::254]"];
-/// Hosts that plain HTTP may go to besides those of this machine.
+/// Hosts to which plain HTTP is allowed, in addition to those of this machine.
 const HOSTS: [&str; 4] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "localhost"];
 /// Longest wait for the container endpoint, per attempt.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Attempts at the container endpoint, and the pause between two of them.
+/// Attempts at the container endpoint, and the pause between them.
 const ATTEMPTS: (u32, Duration) = (3, Duration::from_secs(1));
-/// Path of the names of roles.
+/// Path of the role names.
 const ROLES: &str = "latest/meta-data/iam/security-credentials/";
 
 /// The container endpoint.
@@ -30,7 +32,7 @@ const ROLES: &str = "latest/meta-data/iam/security-credentials/";
 pub(super) struct Container {
     pub(super) url: String,
     pub(super) token: Option<String>,
-    /// It is read for every request, as its content changes.
+    /// Read for every request, because its content changes.
     pub(super) token_file: Option<PathBuf>,
 }
 
@@ -43,10 +45,10 @@ pub(super) struct Metadata {
     pub(super) v1_disabled: bool,
 }
 
-/// What both answer.
+/// Response of both services.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Given {
+struct CredentialResponse {
     code: Option<String>,
     message: Option<String>,
     access_key_id: Option<String>,
@@ -55,10 +57,10 @@ struct Given {
     expiration: Option<String>,
 }
 
-/// Whether a container's credentials may be asked for there: the token that goes along is a secret.
+/// Checks whether credentials may be requested from the URL of a container endpoint, to which a secret token is sent.
 ///
 /// # Errors
-/// When the URL is none, or a host that others can listen on without TLS.
+/// When the URL is invalid, or names a host without TLS on which others can listen.
 pub(super) fn check_host(url: &str) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
     let host = uri.host().unwrap_or_default();
@@ -76,7 +78,7 @@ pub(super) fn check_host(url: &str) -> Result<(), String> {
 }
 
 /// # Errors
-/// When the endpoint gives none, in words.
+/// When the endpoint provides no credentials, with the reason.
 pub(super) async fn of_container(container: &Container, services: &Services) -> Result<Temporary, String> {
     check_host(&container.url)?;
     let token =
@@ -89,7 +91,7 @@ pub(super) async fn of_container(container: &Container, services: &Services) -> 
     if token.as_ref().is_some_and(|token| token.contains(['\r', '\n'])) {
         return Err("the authorization token has a line break, which no header can have".to_owned());
     }
-    // Plain HTTP is for this machine and its agents, which no proxy leads to.
+    // Plain HTTP is used for this machine and its agents, which are not behind a proxy.
     let secure = container.url.starts_with("https:");
     let get = Query::get(&container.url, LIMIT);
     let mut query = if secure { Query::of(services, &container.url, LIMIT) } else { get };
@@ -100,8 +102,8 @@ pub(super) async fn of_container(container: &Container, services: &Services) -> 
         let why = match ask(&query).await {
             Ok(answer) if answer.status == 200 => break answer,
             Ok(answer) => refused(&container.url, &answer),
-            Err(silence @ Silence::Address(_)) => return Err(silence.why()),
-            Err(silence) => silence.why(),
+            Err(failure @ NoResponse::Address(_)) => return Err(failure.why()),
+            Err(failure) => failure.why(),
         };
         if attempt == ATTEMPTS.0 {
             return Err(format!("{why} ({attempt} attempts)"));
@@ -113,11 +115,11 @@ pub(super) async fn of_container(container: &Container, services: &Services) -> 
 }
 
 /// # Errors
-/// When nobody answers, or there is no role, in words.
+/// When the service does not respond or there is no role, with the reason.
 pub(super) async fn of_instance(metadata: &Metadata) -> Result<Temporary, String> {
     let base = metadata.url.trim_end_matches('/');
     let token = instance_token(metadata, base).await?;
-    let get = async |path: &str| -> Result<Answer, String> {
+    let get = async |path: &str| -> Result<ServiceResponse, String> {
         let url = format!("{base}/{path}");
         let mut query = Query::get(&url, metadata.limit);
         query.headers.extend(token.clone().map(|token| ("x-aws-ec2-metadata-token", token)));
@@ -128,7 +130,7 @@ pub(super) async fn of_instance(metadata: &Metadata) -> Result<Temporary, String
             }
             answer = ask(&query).await;
         }
-        match answer.map_err(Silence::why)? {
+        match answer.map_err(NoResponse::why)? {
             answer if answer.status == 200 && !answer.body.trim().is_empty() => Ok(answer),
             answer if answer.status == 404 || answer.status == 200 => {
                 Err(format!("{base} knows no role of this instance ({path})"))
@@ -143,7 +145,7 @@ pub(super) async fn of_instance(metadata: &Metadata) -> Result<Temporary, String
     given(&format!("{base}/{path}"), &answer)
 }
 
-/// The token of version 2; `None`: version 1 has to do.
+/// Requests the token of version 2; `None` if version 1 must be used.
 async fn instance_token(metadata: &Metadata, base: &str) -> Result<Option<String>, String> {
     let url = format!("{base}/latest/api/token");
     let mut query = Query { method: Method::PUT, ..Query::get(&url, metadata.limit) };
@@ -155,9 +157,9 @@ async fn instance_token(metadata: &Metadata, base: &str) -> Result<Option<String
             Ok(answer) if matches!(answer.status, 403..=405) => break refused(&url, &answer),
             Ok(answer) if answer.status == 400 => return Err(refused(&url, &answer)),
             Ok(answer) => refused(&url, &answer),
-            // A hop limit of 1 lets the request through to a container, and the answer not.
-            Err(Silence::Unanswered(why)) => break why,
-            Err(silence) => silence.why(),
+            // With a hop limit of 1, the request reaches the service from a container but the response is dropped.
+            Err(NoResponse::Unanswered(why)) => break why,
+            Err(failure) => failure.why(),
         };
         if attempt >= metadata.attempts {
             return Err(retry);
@@ -167,14 +169,14 @@ async fn instance_token(metadata: &Metadata, base: &str) -> Result<Option<String
     if metadata.v1_disabled { Err(format!("{why}; version 1 of the service is disabled")) } else { Ok(None) }
 }
 
-fn refused(url: &str, answer: &Answer) -> String {
+fn refused(url: &str, answer: &ServiceResponse) -> String {
     let said: String = answer.body.trim().chars().take(200).collect();
     let said = if said.is_empty() { said } else { format!(": {said}") };
     format!("{url} answers HTTP {}{said}", answer.status)
 }
 
-fn given(url: &str, answer: &Answer) -> Result<Temporary, String> {
-    let given: Given = serde_json::from_str(&answer.body)
+fn given(url: &str, answer: &ServiceResponse) -> Result<Temporary, String> {
+    let given: CredentialResponse = serde_json::from_str(&answer.body)
         .map_err(|error| format!("{url} answers no JSON that can be read ({error})"))?;
     if let Some(code) = given.code.filter(|code| code != "Success") {
         return Err(format!("{url} answers {code}: {}", given.message.unwrap_or_default()));

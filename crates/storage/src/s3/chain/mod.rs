@@ -1,14 +1,18 @@
-//! Credentials as the AWS CLI finds them: environment, profile, role, identity provider, SSO, command, container, instance.
+//! Credentials as the AWS CLI finds them: environment, profile, role, identity provider, SSO, command, container,
+//! instance.
 //!
-//! Invariant: nothing here reads the environment; it comes as a value. The first source that is configured is the one that counts: where
-//! it fails, no other is asked, as otherwise a run would go on as somebody else.
+//! Invariant: nothing here reads the environment, which is passed as a value. The first configured source is
+//! decisive: if it fails, no other is asked, because the run would otherwise use another identity.
 
 mod config_file;
+mod expiry;
 mod http;
 mod metadata;
+mod options;
 mod order;
 mod process;
 mod profiles;
+mod services;
 mod sign;
 mod source;
 mod sso;
@@ -16,45 +20,23 @@ mod sts;
 mod time;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Temporary;
+use super::credentials::Temporary;
 use crate::{Attempts, Error, ErrorKind};
-use order::Nothing;
+pub use options::{ChainOptions, Tried};
+use order::NoCredentials;
 pub use profiles::{Profiles, Variables};
-use source::{Services, Source};
+use services::Services;
+use source::Source;
 
-/// After this long somebody is told what is waited for.
+/// Time after which the user is told what is being waited for.
 const NOTICE: Duration = Duration::from_secs(3);
 
-/// Where to look for credentials.
-#[derive(Debug)]
-pub struct ChainOptions<'a> {
-    /// The environment.
-    pub variables: &'a Variables,
-    /// The configuration files.
-    pub profiles: &'a Profiles,
-    /// Certificates that count besides the system's.
-    pub ca_bundle: Option<PathBuf>,
-    /// What was looked at before the chain.
-    pub before: Vec<Tried>,
-    /// Why the container and the instance are not to be asked; `None`: they are.
-    pub no_metadata: Option<String>,
-}
-
-/// A source that gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// Its name.
-    pub source: String,
-    /// Why it gave nothing.
-    pub why: String,
-}
-
-/// A source that gave credentials, to be asked again before they end. It may hold secrets: send it, never store or print it.
+/// A source that provided credentials, to be asked again before they expire. It may contain secrets: send it, never
+/// store or print it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Provider {
     name: String,
@@ -63,16 +45,16 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The name of the source, for messages.
+    /// Returns the name of the source for messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks for new credentials.
+    /// Fetches new credentials.
     ///
     /// # Errors
-    /// When the source gives none, in words.
+    /// When the source provides none, with the reason.
     pub async fn fetch(&self) -> Result<Temporary, String> {
         self.source.fetch(&self.services).await.map_err(|why| format!("{}: {why}", self.name))
     }
@@ -84,39 +66,41 @@ impl fmt::Debug for Provider {
     }
 }
 
-/// The name of the source that would be asked first, without asking anybody; `None`: none is configured, or only what every
-/// process may ask for, the instance metadata.
+/// Returns the name of the source that would be asked first, without asking it; `None` if none is configured, apart
+/// from the instance metadata that every process may ask.
 ///
 /// # Errors
-/// When a source is configured wrongly.
+/// When a source is configured incorrectly.
 pub fn configured(options: &ChainOptions<'_>) -> Result<Option<String>, Error> {
     for step in order::STEPS {
         match step(options) {
             Ok((_, Source::Metadata(_))) => return Ok(None),
             Ok((name, _)) => return Ok(Some(name)),
-            Err(Nothing::Wrong(source, why)) => return Err(failed(ErrorKind::Invalid, &source, &why, &options.before)),
-            Err(Nothing::Absent(..) | Nothing::Silent) => {}
+            Err(NoCredentials::Wrong(source, why)) => {
+                return Err(failed(ErrorKind::Invalid, &source, &why, &options.before));
+            }
+            Err(NoCredentials::Absent(..) | NoCredentials::Silent) => {}
         }
     }
     Ok(None)
 }
 
-/// Asks one source after the other; `notice` hears of the one that lets everybody wait.
+/// Asks one source after the other; `notice` is called with the name of a slow one.
 ///
 /// # Errors
-/// When no source has credentials, or one that is configured fails.
+/// When no source has credentials, or a configured one fails.
 pub async fn find(options: ChainOptions<'_>, notice: &dyn Fn(&str)) -> Result<(Temporary, Provider), Error> {
     let mut tried = options.before.clone();
     let services = order::services(&options);
     for step in order::STEPS {
         let (name, source) = match step(&options) {
             Ok(found) => found,
-            Err(Nothing::Absent(source, why)) => {
+            Err(NoCredentials::Absent(source, why)) => {
                 tried.push(Tried { source, why });
                 continue;
             }
-            Err(Nothing::Silent) => continue,
-            Err(Nothing::Wrong(source, why)) => return Err(failed(ErrorKind::Invalid, &source, &why, &tried)),
+            Err(NoCredentials::Silent) => continue,
+            Err(NoCredentials::Wrong(source, why)) => return Err(failed(ErrorKind::Invalid, &source, &why, &tried)),
         };
         let last = matches!(source, Source::Metadata(_));
         let provider = Provider { name, source, services: services.clone() };
@@ -152,7 +136,7 @@ fn list(tried: &[Tried]) -> String {
     tried.iter().map(|Tried { source, why }| format!("\n  {source}: {why}")).collect::<Vec<_>>().concat()
 }
 
-pub(super) fn error(kind: ErrorKind, message: String) -> Error {
+fn error(kind: ErrorKind, message: String) -> Error {
     Error {
         kind,
         doing: "finding credentials for",
@@ -163,27 +147,6 @@ pub(super) fn error(kind: ErrorKind, message: String) -> Error {
         attempts: Attempts::new(),
     }
 }
-
-/// The domain of AWS's services in a region.
-pub(super) fn domain(region: &str) -> &'static str {
-    OTHERS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("amazonaws.com", |(_, domain)| domain)
-}
-
-/// Whether a host is in a domain of AWS's services.
-pub(super) fn is_of_aws(host: &str) -> bool {
-    let within = |domain: &str| host.strip_suffix(domain).is_some_and(|before| before.ends_with('.'));
-    within("amazonaws.com") || OTHERS.iter().any(|(_, domain)| within(domain))
-}
-
-/// Beginnings of the regions whose services have another domain, and these domains.
-const OTHERS: [(&str, &str); 6] = [
-    ("cn-", "amazonaws.com.cn"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("us-isof-", "csp.hci.ic.gov"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-    ("eusc-", "amazonaws.eu"),
-];
 
 #[cfg(test)]
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {

@@ -1,34 +1,36 @@
-//! The order of the sources, and which of them the environment and the profile configure. Pure: nobody is asked here.
+//! The order of the sources, and which of them the environment and the profile configure. This module performs no
+//! I/O.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ChainOptions;
 use super::metadata::{CONTAINER_HOST, Container, INSTANCE, Metadata, check_host};
+use super::options::ChainOptions;
 use super::profiles::{Profiles, Variables, expand, value, variable};
-use super::source::{Keys, Services, Source};
+use super::services::Services;
+use super::source::{Keys, Source};
 use super::sso::{Sso, cache_name};
 use super::sts::{Role, WebIdentity};
-use crate::s3::PROXY_VARIABLES;
+use crate::s3::proxy::PROXY_VARIABLES;
 
-/// Why a source is not asked.
-pub(super) enum Nothing {
-    /// Its name, and what it lacks.
+/// Reason why a source is not asked.
+pub(super) enum NoCredentials {
+    /// Name of the source, and what it lacks.
     Absent(String, String),
-    /// The same of a source that another one's line stands for.
+    /// As above, but the message of another source covers it.
     Silent,
-    /// Its name, and what is wrong with it.
+    /// Name of the source, and the error in its configuration.
     Wrong(String, String),
 }
 
 /// A source and its name.
-type Step = Result<(String, Source), Nothing>;
+type Step = Result<(String, Source), NoCredentials>;
 
 /// The sources in the order of the AWS CLI.
 pub(super) const STEPS: [fn(&ChainOptions<'_>) -> Step; 6] =
     [of_environment, of_role, of_web_identity, of_profile, of_container, of_instance];
 
-/// Variables and profiles.
+/// Environment variables and profiles.
 #[derive(Clone, Copy)]
 struct Places<'a> {
     variables: &'a Variables,
@@ -47,9 +49,9 @@ fn of_environment(options: &ChainOptions<'_>) -> Step {
         Ok(Some(keys)) => Ok((NAME.to_owned(), Source::Keys(keys))),
         Ok(None) => {
             let empty = options.variables.contains_key(NAME);
-            Err(Nothing::Absent(NAME.to_owned(), if empty { "empty" } else { "not set" }.to_owned()))
+            Err(NoCredentials::Absent(NAME.to_owned(), if empty { "empty" } else { "not set" }.to_owned()))
         }
-        Err(why) => Err(Nothing::Wrong(NAME.to_owned(), why)),
+        Err(why) => Err(NoCredentials::Wrong(NAME.to_owned(), why)),
     }
 }
 
@@ -64,16 +66,16 @@ fn of_role(options: &ChainOptions<'_>) -> Step {
     let places = Places::of(options);
     let profile = places.profiles.name();
     if !takes_role(places.profiles, profile) {
-        return Err(Nothing::Silent);
+        return Err(NoCredentials::Silent);
     }
     let name = format!("role_arn of the AWS profile {profile}");
     match role(places, profile, &mut vec![profile.to_owned()]) {
         Ok(source) => Ok((name, source)),
-        Err(why) => Err(Nothing::Wrong(name, why)),
+        Err(why) => Err(NoCredentials::Wrong(name, why)),
     }
 }
 
-/// Whether a profile is a role that other credentials take.
+/// Returns whether a profile is a role that is assumed with other credentials.
 fn takes_role(profiles: &Profiles, profile: &str) -> bool {
     profiles.setting(profile, "role_arn").is_some() && profiles.setting(profile, "web_identity_token_file").is_none()
 }
@@ -82,7 +84,8 @@ fn has_static_keys(profiles: &Profiles, profile: &str) -> bool {
     ["aws_access_key_id", "aws_secret_access_key"].iter().any(|key| profiles.setting(profile, key).is_some())
 }
 
-/// The role of a profile, with the credentials that take it; `visited` holds the profiles on the way to it.
+/// Returns the role of a profile, with the credentials that assume it; `visited` contains the profiles on the way to
+/// it.
 fn role(places: Places<'_>, profile: &str, visited: &mut Vec<String>) -> Result<Source, String> {
     let get = |key| places.profiles.setting(profile, key);
     if let Some(device) = get("mfa_serial") {
@@ -116,7 +119,7 @@ fn role(places: Places<'_>, profile: &str, visited: &mut Vec<String>) -> Result<
     })))
 }
 
-/// A profile may be its own source only where it has keys.
+/// Checks for loops: a profile may be its own source only if it has keys.
 fn check_loop(profiles: &Profiles, profile: &str, source: &str, visited: &[String]) -> Result<(), String> {
     if !profiles.has(source) {
         return Err(format!("source_profile: there is no profile {source:?}"));
@@ -160,12 +163,13 @@ fn of_web_identity(options: &ChainOptions<'_>) -> Step {
     let places = Places::of(options);
     match web_identity(places, places.profiles.name(), true) {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(Nothing::Absent(FILE.to_owned(), "not set".to_owned())),
-        Err(why) => Err(Nothing::Wrong("web identity".to_owned(), why)),
+        Ok(None) => Err(NoCredentials::Absent(FILE.to_owned(), "not set".to_owned())),
+        Err(why) => Err(NoCredentials::Wrong("web identity".to_owned(), why)),
     }
 }
 
-/// The role that the bearer of a token takes; variables come before the profile's settings where they count.
+/// Returns the role assumed with a web identity token; environment variables take precedence over the profile's
+/// settings where they apply.
 fn web_identity(places: Places<'_>, profile: &str, environment: bool) -> Result<Option<(String, Source)>, String> {
     let get = |name: &'static str, key: &'static str| {
         let said = variable(places.variables, name).filter(|_| environment).map(|value| (name, value));
@@ -192,14 +196,15 @@ fn of_profile(options: &ChainOptions<'_>) -> Step {
         Ok(Some(found)) => Ok(found),
         Ok(None) if places.profiles.has(profile) => {
             let why = "it has no keys, role_arn, web_identity_token_file, SSO or credential_process";
-            Err(Nothing::Absent(name, why.to_owned()))
+            Err(NoCredentials::Absent(name, why.to_owned()))
         }
-        Ok(None) => Err(Nothing::Absent(name, "it is in neither of the AWS configuration files".to_owned())),
-        Err(why) => Err(Nothing::Wrong(name, why)),
+        Ok(None) => Err(NoCredentials::Absent(name, "it is in neither of the AWS configuration files".to_owned())),
+        Err(why) => Err(NoCredentials::Wrong(name, why)),
     }
 }
 
-/// What a profile has besides a role: SSO, keys of the credentials file, a command, keys of the configuration file.
+/// Returns the credentials of a profile without a role: SSO, keys of the credentials file, a command, or keys of the
+/// configuration file.
 fn keys_of_profile(places: Places<'_>, profile: &str) -> Result<Option<(String, Source)>, String> {
     let profiles = places.profiles;
     if let Some(sso) = sso(places, profile)? {
@@ -269,12 +274,12 @@ const NO_CONTAINER: &str =
 fn of_container(options: &ChainOptions<'_>) -> Step {
     const NAME: &str = "container credentials";
     if let Some(why) = &options.no_metadata {
-        return Err(Nothing::Absent(NAME.to_owned(), why.clone()));
+        return Err(NoCredentials::Absent(NAME.to_owned(), why.clone()));
     }
     match container(options.variables) {
         Ok(Some(source)) => Ok((NAME.to_owned(), source)),
-        Ok(None) => Err(Nothing::Absent(NAME.to_owned(), NO_CONTAINER.to_owned())),
-        Err(why) => Err(Nothing::Wrong(NAME.to_owned(), why)),
+        Ok(None) => Err(NoCredentials::Absent(NAME.to_owned(), NO_CONTAINER.to_owned())),
+        Err(why) => Err(NoCredentials::Wrong(NAME.to_owned(), why)),
     }
 }
 
@@ -296,11 +301,11 @@ fn container(variables: &Variables) -> Result<Option<Source>, String> {
 fn of_instance(options: &ChainOptions<'_>) -> Step {
     const NAME: &str = "instance metadata";
     if let Some(why) = &options.no_metadata {
-        return Err(Nothing::Absent(NAME.to_owned(), why.clone()));
+        return Err(NoCredentials::Absent(NAME.to_owned(), why.clone()));
     }
     match instance(Places::of(options)) {
         Ok(source) => Ok((NAME.to_owned(), source)),
-        Err(why) => Err(Nothing::Absent(NAME.to_owned(), why)),
+        Err(why) => Err(NoCredentials::Absent(NAME.to_owned(), why)),
     }
 }
 
@@ -325,7 +330,7 @@ fn instance(places: Places<'_>) -> Result<Source, String> {
     }))
 }
 
-/// Where the services are that sources ask: the AWS CLI's own endpoints, which are not those of a workload.
+/// Returns the endpoints of the services: those configured for the AWS CLI, which differ from those of a workload.
 pub(super) fn services(options: &ChainOptions<'_>) -> Services {
     let Places { variables, profiles } = Places::of(options);
     let configured = |service: &str| {
@@ -356,7 +361,7 @@ mod tests {
     use super::*;
     use crate::s3::chain::config_file::words;
 
-    /// What a source would ask, in the words of the recorded cases.
+    /// Describes the request of a source, in the form of the recorded cases.
     fn words_of(source: &Source) -> Value {
         match source {
             Source::Keys(keys) => json!({"keys": [keys.id, keys.secret, keys.token]}),
@@ -373,14 +378,14 @@ mod tests {
         }
     }
 
-    /// The first source that is configured.
+    /// Returns the first configured source.
     fn chosen(variables: &Variables, profiles: &Profiles) -> Value {
         let options =
             ChainOptions { variables, profiles, ca_bundle: None, before: Vec::new(), no_metadata: Some(String::new()) };
         for step in STEPS {
             match step(&options) {
                 Ok((_, source)) => return words_of(&source),
-                Err(Nothing::Wrong(..)) => return json!("wrong"),
+                Err(NoCredentials::Wrong(..)) => return json!("wrong"),
                 Err(_) => {}
             }
         }

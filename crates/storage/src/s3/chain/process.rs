@@ -1,22 +1,23 @@
-//! `credential_process`: a command that prints credentials. It is run without a shell, as the AWS CLI runs it.
+//! `credential_process`: a command that prints credentials. It runs without a shell, as in the AWS CLI.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use dlio_event::Secret;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::config_file::words;
-use super::source::expiring;
-use crate::s3::{Credentials, Secret, Temporary};
+use super::expiry::expiring;
+use crate::s3::credentials::{Credentials, Temporary};
 
-/// Longest wait for the command: it may ask a person for a code.
+/// Longest wait for the command, which may ask a person for a code.
 const LIMIT: Duration = Duration::from_mins(2);
-/// Most bytes that are read of each of its outputs.
+/// Most bytes read from each of its outputs.
 const MOST: u64 = 1 << 20;
 
-/// What the command prints.
+/// The JSON that the command prints.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Printed {
@@ -35,10 +36,10 @@ struct Ended {
     err: Vec<u8>,
 }
 
-/// Runs the command and reads what it prints.
+/// Runs the command and parses its output.
 ///
 /// # Errors
-/// When it cannot be run, fails, or prints something else.
+/// When the command cannot be run, fails, or prints something else.
 pub(super) async fn credentials(command: &str) -> Result<Temporary, String> {
     let named = |why: String| format!("the command {command:?} {why}");
     let words = words(command).map_err(|why| named(format!("cannot be split into words: {why}")))?;
@@ -60,7 +61,8 @@ pub(super) async fn credentials(command: &str) -> Result<Temporary, String> {
     read(&ended.out).map_err(|why| named(format!("{why}{said}")))
 }
 
-/// Waits for the command on threads of its own, as the C library's calls block, and ends it when its time is over.
+/// Waits for the command on separate threads, because the C library's calls block, and kills it when its time is
+/// over.
 async fn wait<O, E>(mut child: Child, (out, err): (Option<O>, Option<E>)) -> Result<Ended, String>
 where
     O: Read + Send + 'static,
@@ -89,13 +91,13 @@ fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     started.map(drop).map_err(|error| format!("needs a thread to be waited for: {error}"))
 }
 
-/// All that comes out of a pipe.
+/// Reads a pipe until its end.
 async fn collect(pipe: Option<impl Read + Send + 'static>) -> Result<Vec<u8>, String> {
     let Some(pipe) = pipe else { return Ok(Vec::new()) };
     let (sender, bytes) = oneshot::channel();
     thread(move || {
         let mut found = Vec::new();
-        // What was read before an error is worth showing.
+        // Bytes read before an error are still worth showing.
         let _ = pipe.take(MOST).read_to_end(&mut found);
         drop(sender.send(found));
     })?;

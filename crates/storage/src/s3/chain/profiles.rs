@@ -1,19 +1,19 @@
-//! The profiles of the shared AWS configuration files, and which of them the environment chooses.
+//! The profiles of the shared AWS configuration files, and the selection of one by the environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::config_file::{Section, Sections, nested, parse, plain, words};
 
-/// Environment variables by name: whoever reads the environment passes them on as a value.
+/// Environment variables by name, passed as a value by the code that reads the environment.
 pub type Variables = BTreeMap<String, String>;
 
-/// A variable that says something.
+/// Returns a variable that is set and not empty.
 pub(super) fn variable<'a>(variables: &'a Variables, name: &str) -> Option<&'a str> {
     variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// What both files say, and the profile that was chosen.
+/// The contents of both files, and the selected profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profiles {
     /// Profiles of the configuration file.
@@ -22,15 +22,15 @@ pub struct Profiles {
     credentials: BTreeMap<String, Section>,
     sso_sessions: BTreeMap<String, Section>,
     services: BTreeMap<String, Section>,
-    /// Variable that chose the profile, and its name.
+    /// Variable that selected the profile, and the profile's name.
     chosen: Option<(&'static str, String)>,
 }
 
 impl Profiles {
-    /// Reads the files that the environment names, else those in `~/.aws`; what is no file is empty, as for the AWS CLI.
+    /// Reads the files that the environment names, or those in `~/.aws`. A missing file is empty, as for the AWS CLI.
     ///
     /// # Errors
-    /// When a file cannot be read or understood, or the profile that a variable names is in none.
+    /// When a file cannot be read or parsed, or neither contains the profile that a variable names.
     pub fn read(variables: &Variables) -> Result<Self, String> {
         let config = read(variables, "AWS_CONFIG_FILE", "~/.aws/config")?;
         let credentials = read(variables, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")?;
@@ -61,7 +61,7 @@ impl Profiles {
         profiles
     }
 
-    /// Takes the profile that the environment names.
+    /// Selects the profile that the environment names.
     fn choose(&mut self, variables: &Variables) -> Result<(), String> {
         let named = |name| variable(variables, name).map(|value| (name, value.to_owned()));
         self.chosen = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"].into_iter().find_map(named);
@@ -74,7 +74,7 @@ impl Profiles {
         ))
     }
 
-    /// Names of all profiles, sorted.
+    /// Returns the names of all profiles, sorted.
     fn names(&self) -> impl Iterator<Item = &str> {
         let more = self.credentials.keys().filter(|name| !self.config.contains_key(*name));
         let mut names: Vec<&str> = self.config.keys().chain(more).map(String::as_str).collect();
@@ -82,55 +82,55 @@ impl Profiles {
         names.into_iter()
     }
 
-    /// Whether a profile is in one of the files.
+    /// Returns whether a profile is in one of the files.
     pub(super) fn has(&self, profile: &str) -> bool {
         self.config.contains_key(profile) || self.credentials.contains_key(profile)
     }
 
-    /// Name of the profile that a variable chose; `None`: it is the default one.
+    /// Returns the name of the profile that a variable selected; `None` for the default profile.
     #[must_use]
     pub fn chosen(&self) -> Option<&str> {
         self.chosen.as_ref().map(|(_, name)| name.as_str())
     }
 
-    /// Name of the profile that counts.
+    /// Returns the name of the selected profile.
     pub(super) fn name(&self) -> &str {
         self.chosen().unwrap_or("default")
     }
 
-    /// A setting of the chosen profile; the credentials file comes first, as for the AWS CLI.
+    /// Returns a setting of the selected profile; the credentials file takes precedence, as for the AWS CLI.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.setting(self.name(), key)
     }
 
-    /// The same of a path, where `~` stands for the home folder.
+    /// Returns a path setting, in which `~` is the home folder.
     #[must_use]
     pub fn path(&self, key: &str, variables: &Variables) -> Option<PathBuf> {
         expand(variables, self.get(key)?)
     }
 
-    /// A setting of a profile.
+    /// Returns a setting of a profile.
     pub(super) fn setting(&self, profile: &str, key: &str) -> Option<&str> {
         self.in_credentials(profile, key).or_else(|| self.in_config(profile, key))
     }
 
-    /// The same of the credentials file alone.
+    /// Returns a setting from the credentials file only.
     pub(super) fn in_credentials(&self, profile: &str, key: &str) -> Option<&str> {
         value(self.credentials.get(profile)?, key)
     }
 
-    /// The same of the configuration file alone.
+    /// Returns a setting from the configuration file only.
     pub(super) fn in_config(&self, profile: &str, key: &str) -> Option<&str> {
         value(self.config.get(profile)?, key)
     }
 
-    /// The section `[sso-session NAME]`.
+    /// Returns the section `[sso-session NAME]`.
     pub(super) fn sso_session(&self, name: &str) -> Option<&Section> {
         self.sso_sessions.get(name)
     }
 
-    /// A setting below a key of the chosen profile, as `addressing_style` below `s3`.
+    /// Returns a setting nested below a key of the selected profile, such as `addressing_style` below `s3`.
     #[must_use]
     pub fn below(&self, key: &str, inner: &str) -> Option<String> {
         let name = self.name();
@@ -138,14 +138,15 @@ impl Profiles {
         sections.into_iter().flatten().find_map(|section| inside(section, key, inner))
     }
 
-    /// `endpoint_url` of a service in the section `services` that the chosen profile names.
+    /// Returns `endpoint_url` of a service in the section `services` that the selected profile names.
     #[must_use]
     pub fn service_endpoint(&self, service: &str) -> Option<String> {
         let services = self.services.get(self.get("services")?)?;
         inside(services, service, "endpoint_url")
     }
 
-    /// What is wrong where the chosen profile names a section `services` that is not there: the store is another one than was meant.
+    /// Returns an error if the selected profile names a section `services` that does not exist, because requests
+    /// would go to the wrong store.
     #[must_use]
     pub fn missing_services(&self) -> Option<String> {
         let name = self.get("services").filter(|name| !self.services.contains_key(*name))?;
@@ -155,7 +156,7 @@ impl Profiles {
         ))
     }
 
-    /// Whether configured endpoint URLs do not count: the variable decides, else the profile.
+    /// Returns whether configured endpoint URLs are ignored; the variable takes precedence over the profile.
     #[must_use]
     pub fn ignores_endpoints(&self, variables: &Variables) -> bool {
         let said = variable(variables, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
@@ -163,7 +164,8 @@ impl Profiles {
             .is_some_and(|word| word.eq_ignore_ascii_case("true"))
     }
 
-    /// The setting by which the chosen profile comes by keys, in the order in which they count; `None`: it has none.
+    /// Returns the setting from which the selected profile gets keys, in order of precedence; `None` if there is
+    /// none.
     #[must_use]
     pub fn keys_by(&self) -> Option<&'static str> {
         const WAYS: [&str; 7] = [
@@ -182,7 +184,7 @@ impl Profiles {
     }
 }
 
-/// A value of one line. A command is taken whole, as ` #` may belong to it.
+/// Returns a value of one line. A command is taken whole, because ` #` may belong to it.
 pub(super) fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
     let value = section.get(key)?;
     if key == "credential_process" { Some(value.as_str()).filter(|value| !value.is_empty()) } else { plain(value) }
@@ -193,7 +195,7 @@ fn inside(section: &Section, key: &str, inner: &str) -> Option<String> {
     plain(below.get(inner)?).map(str::to_owned)
 }
 
-/// The sections of a file that a variable names.
+/// Reads the sections of a file that a variable names.
 fn read(variables: &Variables, name: &str, usual: &str) -> Result<Sections, String> {
     let named = variable(variables, name);
     let Some(path) = expand(variables, named.unwrap_or(usual)) else { return Ok(Sections::new()) };
@@ -214,7 +216,7 @@ fn read(variables: &Variables, name: &str, usual: &str) -> Result<Sections, Stri
     Ok(sections)
 }
 
-/// A path with `~` and the variables in it replaced; `None`: it needs a home folder, and there is none.
+/// Replaces `~` and variables in a path; `None` if it needs a home folder and there is none.
 pub(super) fn expand(variables: &Variables, path: &str) -> Option<PathBuf> {
     let path = substitute(variables, path);
     match path.strip_prefix('~') {
@@ -226,7 +228,7 @@ pub(super) fn expand(variables: &Variables, path: &str) -> Option<PathBuf> {
     }
 }
 
-/// Replaces `$NAME` and `${NAME}`; what is not set stays as it is.
+/// Replaces `$NAME` and `${NAME}`; unset variables are kept.
 fn substitute(variables: &Variables, text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,14 +1,15 @@
-//! Signature Version 4 of the few requests that ask for credentials; those to S3 have a signer of their own, which remembers.
+//! Signature Version 4 for the few requests for credentials; requests to S3 have their own signer with a cache.
 
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::s3::Credentials;
-use crate::s3::sign::{hex, iso_basic, mac, sha256};
+use crate::s3::clock::iso_basic;
+use crate::s3::credentials::Credentials;
+use crate::s3::sign::{hex, mac, sha256};
 
-/// What is signed: a POST of a form to the root of a host.
+/// The signed request: a POST of a form to the root of a host.
 #[derive(Debug)]
 pub(super) struct Form<'a> {
     pub(super) service: &'a str,
@@ -18,10 +19,10 @@ pub(super) struct Form<'a> {
     pub(super) body: &'a str,
 }
 
-/// Type of a form's body.
+/// Content type of a form.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// The headers that sign a form at a moment since 1970.
+/// Returns the headers that sign a form at a time since 1970.
 pub(super) fn headers(form: &Form<'_>, credentials: &Credentials, now: Duration) -> Vec<(&'static str, String)> {
     let date = iso_basic(now.as_secs());
     let mut covered =
@@ -60,9 +61,9 @@ mod tests {
     use aws_sigv4::sign::v4::SigningParams;
 
     use super::*;
-    use crate::s3::Secret;
+    use dlio_event::Secret;
 
-    /// The SDK's own signer is the oracle.
+    /// The SDK's signer is the oracle.
     #[test]
     fn forms_sign_as_the_sdk_signs_them() {
         let second = 1_700_000_000;

@@ -1,19 +1,22 @@
-//! IAM Identity Center (SSO): the token that `aws sso login` has left in `~/.aws/sso/cache` is exchanged for a role's credentials, and
-//! renewed before it ends where it can be.
+//! IAM Identity Center (SSO): exchanges the token that `aws sso login` stored in `~/.aws/sso/cache` for a role's
+//! credentials, and renews the token before it expires, if possible.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dlio_event::Secret;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::http::{Answer, Query, Silence, ask};
-use super::source::{Services, until};
+use super::expiry::until;
+use super::http::{NoResponse, Query, ServiceResponse, ask};
+use super::services::Services;
 use super::sts::{ATTEMPTS, LIMIT};
 use super::time;
-use crate::s3::sign::unix_time;
-use crate::s3::{Credentials, Secret, Temporary, encode};
+use crate::s3::clock::unix_time;
+use crate::s3::credentials::{Credentials, Temporary};
+use crate::s3::{aws, encode};
 
 /// A token with less time left than this is renewed.
 const LEAD: Duration = Duration::from_mins(15);
@@ -28,24 +31,24 @@ pub(super) struct Sso {
     pub(super) role: String,
     /// File of the token.
     pub(super) cache: PathBuf,
-    /// The profile has an `sso_session`, whose tokens can be renewed.
+    /// Whether the profile has an `sso_session`, whose tokens can be renewed.
     pub(super) renewable: bool,
 }
 
-/// Name of the cache file of a session or, without one, of a start URL.
+/// Returns the name of the cache file of a session or, without one, of a start URL.
 pub(super) fn cache_name(session_or_url: &str) -> String {
     use sha1::{Digest as _, Sha1};
     format!("{}.json", crate::s3::sign::hex(&Sha1::digest(session_or_url.as_bytes())))
 }
 
 /// # Errors
-/// When nobody is logged in, or the service refuses, in words.
+/// When there is no valid login, or the service refuses, with the reason.
 pub(super) async fn credentials(sso: &Sso, services: &Services) -> Result<Temporary, String> {
     let token = token(sso, services).await?;
     let base = services
         .sso
         .clone()
-        .unwrap_or_else(|| format!("https://portal.sso.{}.{}", sso.region, super::domain(&sso.region)));
+        .unwrap_or_else(|| format!("https://portal.sso.{}.{}", sso.region, aws::domain(&sso.region)));
     let base = base.trim_end_matches('/');
     let mut url = format!("{base}/federation/credentials?role_name=");
     encode::query(&mut url, &sso.role);
@@ -66,24 +69,24 @@ pub(super) async fn credentials(sso: &Sso, services: &Services) -> Result<Tempor
     }
 }
 
-/// Asks, several times where the service does not answer or is overloaded.
-async fn answered(query: &Query<'_>) -> Result<Answer, String> {
+/// Sends a request, with retries if the service does not respond or is overloaded.
+async fn answered(query: &Query<'_>) -> Result<ServiceResponse, String> {
     let mut attempt = 1;
     loop {
         let answer = ask(query).await;
         let passing = match &answer {
             Ok(answer) => answer.status >= 500 || answer.status == 429,
-            Err(silence) => !matches!(silence, Silence::Address(_)),
+            Err(failure) => !matches!(failure, NoResponse::Address(_)),
         };
         if !passing || attempt == ATTEMPTS.0 {
-            return answer.map_err(Silence::why);
+            return answer.map_err(NoResponse::why);
         }
         attempt += 1;
         tokio::time::sleep(ATTEMPTS.1).await;
     }
 }
 
-/// The access token, renewed where its end is near.
+/// Returns the access token, renewed if it expires soon.
 async fn token(sso: &Sso, services: &Services) -> Result<String, String> {
     let path = &sso.cache;
     let shown = path.display();
@@ -116,8 +119,8 @@ async fn token(sso: &Sso, services: &Services) -> Result<String, String> {
     Ok(token.to_owned())
 }
 
-/// Exchanges a token for a new one, which goes into the cache for the other programs as well; `None`: it has nothing to be
-/// renewed with.
+/// Exchanges a token for a new one, which is also stored in the cache for other programs; `None` if the token cannot
+/// be renewed.
 async fn renew(sso: &Sso, kept: &Map<String, Value>, services: &Services) -> Result<Option<String>, String> {
     let field = |name: &str| kept.get(name).and_then(Value::as_str);
     let (Some(client), Some(secret), Some(refresh)) = (field("clientId"), field("clientSecret"), field("refreshToken"))
@@ -130,7 +133,7 @@ async fn renew(sso: &Sso, kept: &Map<String, Value>, services: &Services) -> Res
     let base = services
         .sso_oidc
         .clone()
-        .unwrap_or_else(|| format!("https://oidc.{}.{}", sso.region, super::domain(&sso.region)));
+        .unwrap_or_else(|| format!("https://oidc.{}.{}", sso.region, aws::domain(&sso.region)));
     let url = format!("{}/token", base.trim_end_matches('/'));
     let body = serde_json::json!({
         "grantType": "refresh_token", "clientId": client, "clientSecret": secret, "refreshToken": refresh,
@@ -154,7 +157,7 @@ async fn renew(sso: &Sso, kept: &Map<String, Value>, services: &Services) -> Res
     if let Some(refresh) = given.get("refreshToken") {
         kept.insert("refreshToken".to_owned(), refresh.clone());
     }
-    // A cache that cannot be written costs the next program a login, not this one its credentials.
+    // If the cache cannot be written, the next program must log in again, but this one has its credentials.
     let _ = keep(&sso.cache, &Value::Object(kept).to_string());
     Ok(Some(token))
 }
@@ -164,12 +167,13 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let beside = path.with_extension(format!("json.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&beside, path)
+    crate::replace_file(&beside, path, |beside| {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
+        file.write_all(text.as_bytes())
+    })
 }
 
-/// What to do where nobody is logged in.
+/// Returns advice for a missing login.
 fn login(sso: &Sso, why: &str) -> String {
     format!(
         "the SSO session of profile {0:?} has to be begun again: {why}; run `aws sso login --profile {0}`",
@@ -177,7 +181,7 @@ fn login(sso: &Sso, why: &str) -> String {
     )
 }
 
-fn message(answer: &Answer) -> String {
+fn message(answer: &ServiceResponse) -> String {
     let said: Option<Map<String, Value>> = serde_json::from_str(&answer.body).ok();
     let said = said.and_then(|said| {
         let words = ["message", "error_description", "error"].iter().find_map(|name| said.get(*name)?.as_str());
@@ -186,10 +190,10 @@ fn message(answer: &Answer) -> String {
     said.unwrap_or_else(|| answer.body.trim().chars().take(200).collect())
 }
 
-fn read(base: &str, answer: &Answer) -> Result<Temporary, String> {
+fn read(base: &str, answer: &ServiceResponse) -> Result<Temporary, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Given {
+    struct CredentialResponse {
         role_credentials: Keys,
     }
     #[derive(Deserialize)]
@@ -198,10 +202,10 @@ fn read(base: &str, answer: &Answer) -> Result<Temporary, String> {
         access_key_id: String,
         secret_access_key: String,
         session_token: Option<String>,
-        /// Milliseconds since 1970.
+        /// Time in milliseconds since 1970.
         expiration: u64,
     }
-    let Given { role_credentials: keys } =
+    let CredentialResponse { role_credentials: keys } =
         serde_json::from_str(&answer.body).map_err(|error| format!("{base} answers no credentials ({error})"))?;
     let credentials = Credentials {
         access_key_id: keys.access_key_id,

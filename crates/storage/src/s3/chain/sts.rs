@@ -1,45 +1,49 @@
-//! Roles of the Security Token Service: with other credentials, or with the token of an identity provider.
+//! Roles of the Security Token Service, assumed with other credentials or with the token of an identity provider.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dlio_event::Secret;
 use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::http::{Answer, Query, Silence, ask};
+use super::expiry::expiring;
+use super::http::{NoResponse, Query, ServiceResponse, ask};
+use super::services::Services;
 use super::sign::{self, FORM, Form};
-use super::source::{Services, Source, expiring};
-use crate::s3::sign::unix_time;
-use crate::s3::{Credentials, Secret, Temporary, encode, xml};
+use super::source::Source;
+use crate::s3::clock::unix_time;
+use crate::s3::credentials::{Credentials, Temporary};
+use crate::s3::{aws, encode, xml};
 
-/// Longest wait for an answer.
+/// Longest wait for a response.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
-/// Attempts where a service does not answer or is overloaded, and the pause between two of them.
+/// Attempts if the service does not respond or is overloaded, and the pause between them.
 pub(super) const ATTEMPTS: (u32, Duration) = (3, Duration::from_millis(500));
 
-/// A role that other credentials may take.
+/// A role that is assumed with other credentials.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Role {
     pub(super) arn: String,
     pub(super) session: Option<String>,
     pub(super) external_id: Option<String>,
     pub(super) seconds: Option<u32>,
-    /// Where the other credentials come from, and its name in messages.
+    /// Source of the other credentials, and its name in messages.
     pub(super) base: Source,
     pub(super) base_name: String,
 }
 
-/// A role that the bearer of a token may take.
+/// A role that is assumed with a web identity token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WebIdentity {
     pub(super) arn: String,
     pub(super) session: Option<String>,
-    /// It is read for every request, as its content changes.
+    /// Read for every request, because its content changes.
     pub(super) token_file: PathBuf,
 }
 
 /// # Errors
-/// When the other credentials cannot be had, or the service refuses, in words.
+/// When the other credentials are not available, or the service refuses, with the reason.
 pub(super) async fn assume(role: &Role, services: &Services) -> Result<Temporary, String> {
     let base = role.base.fetch(services).await.map_err(|why| format!("{}: {why}", role.base_name))?;
     let mut fields = fields("AssumeRole", &role.arn, role.session.as_deref());
@@ -49,7 +53,7 @@ pub(super) async fn assume(role: &Role, services: &Services) -> Result<Temporary
 }
 
 /// # Errors
-/// When the token cannot be read, or the service refuses, in words.
+/// When the token cannot be read, or the service refuses, with the reason.
 pub(super) async fn assume_with_token(identity: &WebIdentity, services: &Services) -> Result<Temporary, String> {
     let path = &identity.token_file;
     let token = crate::regular_file::read_text(path)
@@ -69,7 +73,7 @@ fn fields(action: &str, arn: &str, session: Option<&str>) -> Vec<(&'static str, 
     ]
 }
 
-/// Sends a form, signed where there are credentials, and reads the credentials in the answer.
+/// Sends a form, signed if there are credentials, and parses the credentials in the response.
 async fn call(
     fields: &[(&'static str, String)],
     signer: Option<&Credentials>,
@@ -101,8 +105,8 @@ async fn call(
         let (why, passing) = match ask(&query).await {
             Ok(answer) if answer.status == 200 => return read(&url, &answer),
             Ok(answer) => (refusal(&url, &answer), is_passing(&answer)),
-            Err(silence @ Silence::Address(_)) => (format!("STS: {}", silence.why()), false),
-            Err(silence) => (format!("STS: {}", silence.why()), true),
+            Err(failure @ NoResponse::Address(_)) => (format!("STS: {}", failure.why()), false),
+            Err(failure) => (format!("STS: {}", failure.why()), true),
         };
         if !passing || attempt == ATTEMPTS.0 {
             return Err(why);
@@ -112,16 +116,16 @@ async fn call(
     }
 }
 
-/// The service's endpoint in a region; the global one where none is named.
+/// Returns the service's endpoint in a region; the global one if no region is given.
 fn endpoint(region: Option<&str>) -> String {
     match region {
-        Some(region) => format!("https://sts.{region}.{}", super::domain(region)),
+        Some(region) => format!("https://sts.{region}.{}", aws::domain(region)),
         None => "https://sts.amazonaws.com".to_owned(),
     }
 }
 
-/// Whether an answer may be another one in a moment.
-fn is_passing(answer: &Answer) -> bool {
+/// Returns whether a later attempt may have another result.
+fn is_passing(answer: &ServiceResponse) -> bool {
     answer.status >= 500
         || answer.status == 429
         || ["Throttling", "IDPCommunicationError"]
@@ -129,14 +133,14 @@ fn is_passing(answer: &Answer) -> bool {
             .any(|code| xml::text(&answer.body, "Code").is_some_and(|found| found.starts_with(code)))
 }
 
-fn refusal(url: &str, answer: &Answer) -> String {
+fn refusal(url: &str, answer: &ServiceResponse) -> String {
     let (code, message) = (xml::text(&answer.body, "Code"), xml::text(&answer.body, "Message"));
     let words: Vec<String> = [code, message].into_iter().flatten().collect();
     let said = if words.is_empty() { answer.body.trim().chars().take(200).collect() } else { words.join(": ") };
     format!("{url} answers HTTP {}{}{said}", answer.status, if said.is_empty() { "" } else { " " })
 }
 
-fn read(url: &str, answer: &Answer) -> Result<Temporary, String> {
+fn read(url: &str, answer: &ServiceResponse) -> Result<Temporary, String> {
     let field = |name: &str| {
         let found = xml::text(&answer.body, name).filter(|text| !text.is_empty());
         found.ok_or_else(|| format!("{url} answers without {name}"))

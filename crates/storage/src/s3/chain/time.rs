@@ -1,13 +1,13 @@
-//! Moments in the text forms that credential sources use.
+//! Times in the text forms that credential sources use.
 
 use std::time::Duration;
 
 use jiff::civil::Date;
 
-use crate::s3::sign::iso_basic;
+use crate::s3::clock::iso_basic;
 
-/// Reads `2026-11-29T17:00:00Z` and its kin: a fraction of a second, an offset, `UTC`, or no zone, which is UTC. The result counts
-/// since 1970; `None`: it is no moment, or one before.
+/// Parses times such as `2026-11-29T17:00:00Z`, with a fraction of a second, an offset, `UTC`, or no zone, which is
+/// UTC. Returns the time since 1970; `None` if it is invalid or before 1970.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (date, time) = text.split_once(['T', 't', ' '])?;
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
-/// Seconds by which a zone is ahead of UTC.
+/// Returns the offset of a zone from UTC in seconds.
 fn offset(zone: &str) -> Option<i64> {
     let zone = zone.trim();
     if matches!(zone, "" | "Z" | "z" | "UTC" | "GMT") {
@@ -45,15 +45,15 @@ fn offset(zone: &str) -> Option<i64> {
     }
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar; a day that its month does not have counts on into the next month, and
-/// years end with 9999.
+/// Returns the days from 1970-01-01 to a date of the Gregorian calendar. A day beyond the end of its month continues
+/// in the next month, and years end with 9999.
 fn days(year: u32, month: u32, day: u32) -> Option<i64> {
     let year = i16::try_from(year).unwrap_or(i16::MAX).min(9999);
     let first = Date::new(year, i8::try_from(month).ok()?, 1).ok()?;
     Some(first.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24 + i64::from(day) - 1)
 }
 
-/// `2026-11-29T17:00:00Z`.
+/// Formats a time: `2026-11-29T17:00:00Z`.
 pub(super) fn format(moment: Duration) -> String {
     let basic = iso_basic(moment.as_secs());
     let (date, time) = basic.split_at(8);

@@ -1,5 +1,5 @@
-//! The SDK's requests over this crate's connections, so that TLS, proxies and addresses are those of the other client. Connections
-//! belong to the thread that opened them, as they do there.
+//! Sends the SDK's requests over this crate's connections, so that TLS, proxies and addresses are the same as for the
+//! other client. Connections belong to the thread that opened them.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -20,17 +20,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 
+use super::super::client_state::ClientState;
 use super::super::connect::{self, SETTLE, Stream};
 use super::super::endpoints::Endpoint;
-use super::super::failure::{Failure, Retry};
-use super::super::request::invalid;
-use super::Shared;
+use super::super::failure::Failure;
+use super::super::retry;
 
 type Connection = SendRequest<SdkBody>;
 
-/// Idle connections of one client, per endpoint.
+/// Idle connections of a client, by endpoint.
 struct Idle {
-    client: Weak<Shared>,
+    client: Weak<ClientState>,
     lists: Vec<Vec<Connection>>,
 }
 
@@ -38,8 +38,8 @@ thread_local! {
     static IDLE: RefCell<Vec<Idle>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The idle connections of this thread to an endpoint.
-fn idle<T>(client: &Arc<Shared>, endpoint: usize, with: impl FnOnce(&mut Vec<Connection>) -> T) -> T {
+/// Runs `with` on this thread's idle connections to an endpoint.
+fn idle<T>(client: &Arc<ClientState>, endpoint: usize, with: impl FnOnce(&mut Vec<Connection>) -> T) -> T {
     IDLE.with_borrow_mut(|all| {
         let known = all.iter().position(|idle| std::ptr::eq(idle.client.as_ptr(), Arc::as_ptr(client)));
         let index = known.unwrap_or_else(|| {
@@ -52,15 +52,15 @@ fn idle<T>(client: &Arc<Shared>, endpoint: usize, with: impl FnOnce(&mut Vec<Con
     })
 }
 
-/// Carries the requests of one client to one of its endpoints.
+/// Sends the requests of a client to one of its endpoints.
 #[derive(Clone)]
 pub(super) struct Connector {
-    client: Weak<Shared>,
+    client: Weak<ClientState>,
     endpoint: usize,
 }
 
 impl Connector {
-    pub(super) fn new(client: &Arc<Shared>, endpoint: &Endpoint) -> Self {
+    pub(super) fn new(client: &Arc<ClientState>, endpoint: &Endpoint) -> Self {
         Self { client: Arc::downgrade(client), endpoint: endpoint.index }
     }
 }
@@ -71,17 +71,17 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-/// The failure of a request on its way through the SDK.
+/// A failure that is passed through the SDK.
 #[derive(Debug)]
-pub(super) struct Told(pub(super) Failure);
+pub(super) struct SdkFailure(pub(super) Failure);
 
-impl std::fmt::Display for Told {
+impl std::fmt::Display for SdkFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for SdkFailure {}
 
 impl HttpClient for Connector {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
@@ -93,23 +93,23 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self { client, endpoint } = self.clone();
         HttpConnectorFuture::new(async move {
-            let told = |failure| ConnectorError::io(Box::new(Told(failure)));
-            let gone = || told(invalid("the client is gone"));
+            let told = |failure| ConnectorError::io(Box::new(SdkFailure(failure)));
+            let gone = || told(Failure::invalid("the client is gone"));
             let client = client.upgrade().ok_or_else(gone)?;
             let answer = send(&client, client.endpoints.get(endpoint), request).await.map_err(told)?;
             let (head, body) = answer.into_parts();
             let answer = http::Response::from_parts(head, SdkBody::from_body_1_x(body));
-            HttpResponse::try_from(answer).map_err(|error| told(invalid(error.to_string())))
+            HttpResponse::try_from(answer).map_err(|error| told(Failure::invalid(error.to_string())))
         })
     }
 }
 
 /// Sends a request; a connection that the server closed while it was idle is replaced.
 async fn send(
-    client: &Arc<Shared>,
+    client: &Arc<ClientState>,
     endpoint: &Endpoint,
     request: HttpRequest,
-) -> Result<http::Response<AnswerBody>, Failure> {
+) -> Result<http::Response<ResponseBody>, Failure> {
     let mut request = prepared(endpoint, request)?;
     loop {
         let kept = reuse(client, endpoint.index).await;
@@ -120,29 +120,21 @@ async fn send(
         };
         match connection.try_send_request(request).await {
             Ok(answer) => {
-                let mut back = Back { client: Arc::downgrade(client), endpoint: endpoint.index, connection: None };
+                let mut back =
+                    ReturnOnEnd { client: Arc::downgrade(client), endpoint: endpoint.index, connection: None };
                 back.connection = Some(connection);
                 let (head, body) = answer.into_parts();
                 if body.is_end_stream() {
                     back.give();
                 }
-                return Ok(http::Response::from_parts(head, AnswerBody { body, back }));
+                return Ok(http::Response::from_parts(head, ResponseBody { body, back }));
             }
-            Err(mut error) => match error.take_message() {
-                Some(unsent) if reused => request = unsent,
-                _ => {
-                    let mut failure = Failure::broken(error.error());
-                    if reused {
-                        failure.retry = Retry::Free;
-                    }
-                    return Err(failure);
-                }
-            },
+            Err(error) => request = retry::unsent(error, reused)?,
         }
     }
 }
 
-async fn open(client: &Arc<Shared>, endpoint: &Endpoint) -> Result<Connection, Failure> {
+async fn open(client: &Arc<ClientState>, endpoint: &Endpoint) -> Result<Connection, Failure> {
     let limit = client.config.connect_timeout;
     let opened = async {
         match connect::stream(client, endpoint).await? {
@@ -155,8 +147,8 @@ async fn open(client: &Arc<Shared>, endpoint: &Endpoint) -> Result<Connection, F
     opened.unwrap_or_else(|_| Err(Failure::timeout("no connection was made", limit)))
 }
 
-/// An idle connection that still lives.
-async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Connection> {
+/// Returns an idle connection that is still open.
+async fn reuse(client: &Arc<ClientState>, endpoint: usize) -> Option<Connection> {
     loop {
         let mut connection = idle(client, endpoint, Vec::pop)?;
         if connection.is_closed() {
@@ -168,14 +160,14 @@ async fn reuse(client: &Arc<Shared>, endpoint: usize) -> Option<Connection> {
     }
 }
 
-/// The SDK's request with what belongs to the way to the endpoint.
+/// Adds what the connection to the endpoint requires to the SDK's request.
 fn prepared(endpoint: &Endpoint, request: HttpRequest) -> Result<Request<SdkBody>, Failure> {
-    let mut request = request.try_into_http1x().map_err(|error| invalid(error.to_string()))?;
+    let mut request = request.try_into_http1x().map_err(|error| Failure::invalid(error.to_string()))?;
     request.headers_mut().insert(header::HOST, endpoint.authority.clone());
     if let Some(authorization) = &endpoint.proxy_authorization {
         request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
     }
-    // Only a proxy takes whole addresses.
+    // Only a proxy accepts absolute URLs.
     if endpoint.origin == 0
         && let Some(path) = request.uri().path_and_query()
     {
@@ -184,14 +176,14 @@ fn prepared(endpoint: &Endpoint, request: HttpRequest) -> Result<Request<SdkBody
     Ok(request)
 }
 
-/// A connection that is given back when its answer has ended.
-struct Back {
-    client: Weak<Shared>,
+/// A connection that returns to the pool when its response has ended.
+struct ReturnOnEnd {
+    client: Weak<ClientState>,
     endpoint: usize,
     connection: Option<Connection>,
 }
 
-impl Back {
+impl ReturnOnEnd {
     fn give(&mut self) {
         if let (Some(client), Some(connection)) = (self.client.upgrade(), self.connection.take())
             && !connection.is_closed()
@@ -201,19 +193,19 @@ impl Back {
     }
 }
 
-/// The body of an answer.
-pub(super) struct AnswerBody {
+/// The body of a response.
+pub(super) struct ResponseBody {
     body: Incoming,
-    back: Back,
+    back: ReturnOnEnd,
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // Whoever knows the length does not ask for the end.
+        // A reader that knows the length does not poll for the end.
         if frame.is_none() || self.body.is_end_stream() {
             self.back.give();
         }
@@ -229,18 +221,18 @@ impl Body for AnswerBody {
     }
 }
 
-/// Where requests of one client go: to one endpoint, with the bucket where the other client would put it.
+/// Resolves all requests of an SDK client to one endpoint, with the bucket where the other client would put it.
 #[derive(Debug)]
-pub(super) struct Fixed(String);
+pub(super) struct FixedEndpoint(String);
 
-impl Fixed {
+impl FixedEndpoint {
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         let scheme = if endpoint.tls { "https" } else { "http" };
         Self(format!("{scheme}://{}{}", endpoint.host_header(), &endpoint.base[endpoint.origin..]))
     }
 }
 
-impl ResolveEndpoint for Fixed {
+impl ResolveEndpoint for FixedEndpoint {
     fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
         EndpointFuture::ready(Ok(Resolved::builder().url(self.0.clone()).build()))
     }

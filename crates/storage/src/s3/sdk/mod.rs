@@ -1,7 +1,7 @@
-//! The same storage through `aws-sdk-s3`: slower (it has a floor of about 75 µs of CPU per request), but it is the
-//! client that other tools use. For comparison, and for endpoints that only it gets along with.
+//! The same storage through `aws-sdk-s3`: slower (at least about 75 µs of CPU time per request), but it is the client
+//! that other tools use. It serves for comparison, and for endpoints that only work with the SDK.
 //!
-//! Choice of endpoint, retries, attempts and messages are those of [`S3`]; the SDK's own retries are off.
+//! Choice of endpoint, retries, attempts and messages are those of [`S3`]; the SDK's own retries are disabled.
 //! Payloads are never hashed.
 
 mod connector;
@@ -22,64 +22,68 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use dlio_event::{OpKind, Outcome, TimeSource};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use connector::{Connector, Fixed, Told};
+use connector::{Connector, FixedEndpoint, SdkFailure};
 
 use super::bucket::{Pages, after, forgiven};
+use super::client::S3;
+use super::client_state::ClientState;
+use super::config::S3Config;
 use super::endpoints::Endpoint;
 use super::failure::Failure;
 use super::multipart;
+use super::reading::RemoteObject;
 use super::renewal::Renewal;
-use super::request::{Call, Failed, Tries, invalid};
-use super::{S3, S3Config, Shared};
+use super::request_spec::{Failed, RequestSpec};
+use super::retry_loop::RetryLoop;
 use crate::traits::{look_up_object, no_folder, no_updates};
 use crate::{
     Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
     Update,
 };
 
-struct Lane {
-    owner: Weak<Shared>,
+struct ThreadClients {
+    owner: Weak<ClientState>,
     clients: Vec<Client>,
 }
 
 thread_local! {
-    /// The SDK's clients of this thread, one per endpoint: their connections belong to the thread's runtime.
-    static LANES: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+    /// The SDK clients of this thread, one per endpoint, because their connections belong to the thread's runtime.
+    static CLIENTS: RefCell<Vec<ThreadClients>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A bucket through the AWS SDK.
 #[derive(Clone)]
 pub struct SdkS3 {
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
 }
 
 impl SdkS3 {
-    /// A client for a bucket; connects to nothing yet.
+    /// Creates a client for a bucket, without connecting.
     ///
     /// # Errors
-    /// As [`S3::new`].
+    /// The same as [`S3::new`].
     pub fn new(config: S3Config, time: Arc<dyn TimeSource>) -> Result<Self, Error> {
         S3::new(config, time).map(|S3 { shared }| Self { shared })
     }
 
-    /// The same bucket as another client's, with what that one knows of its endpoints.
+    /// Returns a client for the same bucket that shares the state of `client`, such as the health of its endpoints.
     #[must_use]
     pub fn beside(client: &S3) -> Self {
         Self { shared: Arc::clone(&client.shared) }
     }
 
-    /// This thread's client for an endpoint.
+    /// Returns this thread's SDK client for an endpoint.
     fn client(&self, endpoint: &Endpoint) -> Client {
-        LANES.with_borrow_mut(|lanes| {
+        CLIENTS.with_borrow_mut(|threads_clients| {
             let address = Arc::as_ptr(&self.shared);
-            let known = lanes.iter().position(|lane| std::ptr::eq(lane.owner.as_ptr(), address));
+            let known = threads_clients.iter().position(|lane| std::ptr::eq(lane.owner.as_ptr(), address));
             let index = known.unwrap_or_else(|| {
-                lanes.retain(|lane| lane.owner.strong_count() > 0);
+                threads_clients.retain(|lane| lane.owner.strong_count() > 0);
                 let clients = self.shared.endpoints.iter().map(|endpoint| connect(&self.shared, endpoint)).collect();
-                lanes.push(Lane { owner: Arc::downgrade(&self.shared), clients });
-                lanes.len() - 1
+                threads_clients.push(ThreadClients { owner: Arc::downgrade(&self.shared), clients });
+                threads_clients.len() - 1
             });
-            lanes[index].clients[endpoint.index].clone()
+            threads_clients[index].clients[endpoint.index].clone()
         })
     }
 
@@ -87,26 +91,30 @@ impl SdkS3 {
         &self.shared.config.bucket
     }
 
-    /// A request without a payload, with its tries.
-    async fn simple<T, E, F>(&self, call: &Call<'_>, send: impl Fn(Client) -> F) -> Result<(T, Attempts), Box<Failed>>
+    /// Sends a request without a payload, with retries.
+    async fn simple<T, E, F>(
+        &self,
+        spec: &RequestSpec<'_>,
+        send: impl Fn(Client) -> F,
+    ) -> Result<(T, Attempts), Box<Failed>>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: std::future::Future<Output = Result<T, SdkError<E>>>,
     {
-        let mut tries = Tries::new(&self.shared, call);
+        let mut retries = RetryLoop::new(&self.shared, spec);
         loop {
-            let mut attempt = tries.begin(call.kind, 0, None).await?;
+            let mut attempt = retries.begin(spec.kind, 0, None).await?;
             let answer = send(self.client(attempt.endpoint));
             let failure = match self.shared.while_moving(&attempt, None, answer).await {
                 Ok(Ok(answer)) => {
                     attempt.record.status = 200;
                     attempt.record.first_byte = Some(self.shared.time.now());
-                    return Ok((answer, tries.succeed(attempt, 0).attempts));
+                    return Ok((answer, retries.succeed(attempt, 0).attempts));
                 }
                 Ok(Err(error)) => failure(&self.shared, &error),
                 Err(failure) => failure,
             };
-            tries.failed(attempt, failure).await?;
+            retries.failed(attempt, failure).await?;
         }
     }
 
@@ -115,11 +123,11 @@ impl SdkS3 {
     }
 
     async fn head_tag(&self, key: &str) -> Result<(Metadata, Option<String>, Receipt), Error> {
-        let call = Call::new(&self.shared, "looking up", OpKind::Head, Method::HEAD, Some(key));
-        call.check(&self.shared)?;
+        let spec = RequestSpec::new(&self.shared, "looking up", OpKind::Head, Method::HEAD, Some(key));
+        spec.check(&self.shared)?;
         let full = self.shared.config.full_key(key);
         let send = |client: Client| client.head_object().bucket(self.bucket()).key(&full).send();
-        let (answer, attempts) = match self.simple(&call, send).await {
+        let (answer, attempts) = match self.simple(&spec, send).await {
             Ok(answered) => answered,
             Err(refused) => return Err(self.shared.with_reason(key, refused).await),
         };
@@ -129,7 +137,7 @@ impl SdkS3 {
     }
 
     async fn list_all(&self, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
-        let call = Call::new(&self.shared, "listing", OpKind::List, Method::GET, None);
+        let spec = RequestSpec::new(&self.shared, "listing", OpKind::List, Method::GET, None);
         let root = self.shared.config.full_key("");
         let full = format!("{root}{prefix}");
         let mut receipt = Receipt::default();
@@ -140,7 +148,7 @@ impl SdkS3 {
                 let request = client.list_objects_v2().bucket(self.bucket()).prefix(&full);
                 request.set_continuation_token(token.clone()).send()
             };
-            let (answer, attempts) = match self.simple(&call, send).await {
+            let (answer, attempts) = match self.simple(&spec, send).await {
                 Ok(answered) => answered,
                 Err(failed) => return Err(after(receipt.attempts, failed.error)),
             };
@@ -155,16 +163,16 @@ impl SdkS3 {
             match pages.next(&found, answer.is_truncated() == Some(true), next) {
                 Ok(None) => return Ok(receipt),
                 Ok(next) => token = next,
-                Err(why) => return Err(Pages::error(&self.shared, &call, prefix, (why, receipt.attempts))),
+                Err(why) => return Err(Pages::error(&self.shared, &spec, prefix, (why, receipt.attempts))),
             }
         }
     }
 
     async fn remove(&self, key: &str) -> Result<Receipt, Error> {
-        let call = Call::new(&self.shared, "deleting", OpKind::Delete, Method::DELETE, Some(key));
-        call.check(&self.shared)?;
+        let spec = RequestSpec::new(&self.shared, "deleting", OpKind::Delete, Method::DELETE, Some(key));
+        spec.check(&self.shared)?;
         let full = self.shared.config.full_key(key);
-        match self.simple(&call, |client| client.delete_object().bucket(self.bucket()).key(&full).send()).await {
+        match self.simple(&spec, |client| client.delete_object().bucket(self.bucket()).key(&full).send()).await {
             Ok((_, attempts)) => Ok(Receipt { bytes: 0, attempts }),
             Err(failed) if failed.failure.is(404, "NoSuchKey") => Ok(forgiven(failed)),
             Err(failed) => Err(failed.error),
@@ -172,21 +180,21 @@ impl SdkS3 {
     }
 
     async fn create_bucket(&self) -> Result<Receipt, Error> {
-        let call = Call::new(&self.shared, "looking up", OpKind::Head, Method::HEAD, None);
-        let earlier = match self.simple(&call, |client| client.head_bucket().bucket(self.bucket()).send()).await {
+        let spec = RequestSpec::new(&self.shared, "looking up", OpKind::Head, Method::HEAD, None);
+        let earlier = match self.simple(&spec, |client| client.head_bucket().bucket(self.bucket()).send()).await {
             Ok((_, attempts)) => return Ok(Receipt { bytes: 0, attempts }),
             Err(failed) if failed.error.kind == ErrorKind::NotFound => failed.error.attempts,
             Err(failed) if failed.failure.lacks_reason() => return self.shared.why_denied(failed.error).await,
             Err(failed) => return Err(failed.error),
         };
-        let call = Call::new(&self.shared, "creating", OpKind::CreateNamespace, Method::PUT, None);
+        let spec = RequestSpec::new(&self.shared, "creating", OpKind::CreateNamespace, Method::PUT, None);
         let place = self.shared.location_constraint().map(|region| {
             CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
         });
         let send = |client: Client| {
             client.create_bucket().bucket(self.bucket()).set_create_bucket_configuration(place.clone()).send()
         };
-        let later = match self.simple(&call, send).await {
+        let later = match self.simple(&spec, send).await {
             Ok((_, attempts)) => attempts,
             Err(failed) if failed.failure.is(409, "BucketAlreadyOwnedByYou") => failed.error.attempts,
             Err(failed) => return Err(after(earlier, failed.error)),
@@ -195,13 +203,13 @@ impl SdkS3 {
     }
 }
 
-/// The SDK's client for one endpoint.
-fn connect(client: &Arc<Shared>, endpoint: &Endpoint) -> Client {
+/// Creates the SDK client for one endpoint.
+fn connect(client: &Arc<ClientState>, endpoint: &Endpoint) -> Client {
     let config = &client.config;
     let mut builder = Builder::new()
         .behavior_version_latest()
         .region(Region::new(config.region.clone()))
-        .endpoint_resolver(Fixed::new(endpoint))
+        .endpoint_resolver(FixedEndpoint::new(endpoint))
         .http_client(Connector::new(client, endpoint))
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -210,7 +218,7 @@ fn connect(client: &Arc<Shared>, endpoint: &Endpoint) -> Client {
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     builder = match (&config.credentials, &config.renewal) {
         (Some(_), Some(renewal)) => {
-            // They are kept new elsewhere.
+            // The renewal is done elsewhere.
             builder.credentials_provider(renewal.clone()).identity_cache(IdentityCache::no_cache())
         }
         (Some(given), None) => {
@@ -223,8 +231,8 @@ fn connect(client: &Arc<Shared>, endpoint: &Endpoint) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// What an error of the SDK means.
-fn failure<E>(client: &Shared, error: &SdkError<E>) -> Failure
+/// Converts an error of the SDK into a failure.
+fn failure<E>(client: &ClientState, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -251,19 +259,19 @@ where
         SdkError::TimeoutError(_) => Failure::timeout("no connection was made", client.config.connect_timeout),
         SdkError::DispatchFailure(why) => {
             let source = why.as_connector_error().and_then(std::error::Error::source);
-            match source.and_then(|source| source.downcast_ref::<Told>()) {
-                Some(Told(failure)) => failure.clone(),
+            match source.and_then(|source| source.downcast_ref::<SdkFailure>()) {
+                Some(SdkFailure(failure)) => failure.clone(),
                 None => Failure::connect(DisplayErrorContext(error)),
             }
         }
         SdkError::ResponseError(_) => Failure::broken(error),
-        _ => invalid(DisplayErrorContext(error).to_string()),
+        _ => Failure::invalid(DisplayErrorContext(error).to_string()),
     }
 }
 
 impl Storage for SdkS3 {
     fn open<'a>(&'a self, key: &'a str) -> Future<'a, Box<dyn Object>> {
-        let object = transfer::SdkObject::new(self, key);
+        let object = RemoteObject::new(self.clone(), key);
         Box::pin(std::future::ready(Ok(Box::new(object) as Box<dyn Object>)))
     }
 

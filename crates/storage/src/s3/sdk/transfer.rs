@@ -1,4 +1,4 @@
-//! Reads and writes of payload through the SDK, with the bookkeeping of the other client.
+//! Reads and writes payload through the SDK, with the same accounting as the other client.
 
 use std::sync::Arc;
 
@@ -8,86 +8,35 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use dlio_event::OpKind;
 use http::Method;
 
-use super::super::body::Outgoing;
+use super::super::body::RequestBody;
+use super::super::client_state::ClientState;
 use super::super::connect::with_pool;
 use super::super::content_range::ContentRange;
 use super::super::failure::Failure;
-use super::super::get::{Promise, Reading};
-use super::super::multipart::{self, Part, Stored, Uploader};
+use super::super::multipart::{self, Part, UploadedPart, Uploader};
 use super::super::put::Upload;
-use super::super::request::{Call, Failed, Tries, Try};
-use super::{SdkS3, Shared, failure};
-use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, Object, Receipt, Version};
+use super::super::reading::{BodyHeaders, Reader, Reading};
+use super::super::request_spec::{Failed, RequestSpec};
+use super::super::retry_loop::{ActiveAttempt, RetryLoop};
+use super::{SdkS3, failure};
+use crate::{Attempts, ByteRange, ChunkSource, Error, Metadata, Receipt};
 
-/// An object of a bucket; opening it asked the server nothing.
-pub(super) struct SdkObject {
-    storage: SdkS3,
-    key: Box<str>,
-    opened: Attempts,
-}
-
-impl SdkObject {
-    pub(super) fn new(storage: &SdkS3, key: &str) -> Self {
-        Self { storage: storage.clone(), key: key.into(), opened: Attempts::new() }
-    }
-}
-
-impl Object for SdkObject {
-    fn size(&self) -> Option<u64> {
-        None
+impl Reader for SdkS3 {
+    fn client(&self) -> &Arc<ClientState> {
+        &self.shared
     }
 
-    fn opened(&self) -> &Attempts {
-        &self.opened
+    async fn size(&self, key: &str) -> Result<(Metadata, Receipt), Error> {
+        self.head(key).await
     }
 
-    fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(&self.key, Reading::new(range, sink)))
-    }
-
-    fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(&self.key, Reading::first(limit, sink)))
-    }
-
-    fn read_part<'a>(
-        &'a self,
-        range: ByteRange,
-        version: &'a Version,
-        sink: &'a mut dyn ChunkSink,
-    ) -> Future<'a, Receipt> {
-        Box::pin(self.storage.get(&self.key, Reading::new(range, sink).of(version)))
-    }
-}
-
-impl SdkS3 {
-    async fn get(&self, key: &str, mut reading: Reading<'_>) -> Result<Receipt, Error> {
-        let range = reading.range();
-        let mut call = Call::new(&self.shared, "reading", OpKind::Get, Method::GET, Some(key));
-        call.check(&self.shared)?;
-        if range.len == Some(0) {
-            return Ok(Receipt::default());
-        }
-        call.range = (range != ByteRange::ALL).then_some(range);
-        let full = self.shared.config.full_key(key);
-        let (mut tries, mut asked) = (Tries::new(&self.shared, &call), Attempts::new());
-        loop {
-            let mut attempt = reading.begin(&mut tries).await?;
-            let outcome = match self.get_once(&mut attempt, &full, &mut reading).await {
-                Ok(()) if reading.is_in_doubt() => reading.settle(self.head(key).await, &mut asked),
-                outcome => outcome,
-            };
-            match outcome {
-                Ok(()) => {
-                    let mut receipt = tries.succeed(attempt, reading.delivered());
-                    receipt.attempts.extend(asked);
-                    return Ok(receipt);
-                }
-                Err(failure) => tries.failed(attempt, failure).await?,
-            }
-        }
-    }
-
-    async fn get_once(&self, attempt: &mut Try<'_>, full: &str, reading: &mut Reading<'_>) -> Result<(), Failure> {
+    async fn get_once(
+        &self,
+        attempt: &mut ActiveAttempt<'_>,
+        spec: &RequestSpec<'_>,
+        reading: &mut Reading<'_>,
+    ) -> Result<(), Failure> {
+        let full = self.shared.config.full_key(spec.key.unwrap_or_default());
         let limit = self.shared.config.request_timeout;
         let request = self.client(attempt.endpoint).get_object().bucket(self.bucket()).key(full);
         let request = request.set_range(reading.header()).set_if_match(reading.version().map(str::to_owned));
@@ -96,7 +45,7 @@ impl SdkS3 {
             Err(error) => {
                 let failure = failure(&self.shared, &error);
                 if failure.status == 416 && !reading.is_whole() {
-                    // Beyond the end there is nothing to read, which is no error.
+                    // A range beyond the end is empty, which is no error.
                     attempt.record.status = failure.status;
                     attempt.record.first_byte = Some(self.shared.time.now());
                     return reading.nothing_there(None);
@@ -107,7 +56,7 @@ impl SdkS3 {
         attempt.record.status = if answer.content_range().is_some() { 206 } else { 200 };
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         attempt.record.object_size = answer.content_range().map_or(length, |text| ContentRange::parse(text)?.total);
-        reading.expect(&Promise { length, content_range: answer.content_range(), etag: answer.e_tag() })?;
+        reading.expect(&BodyHeaders { length, content_range: answer.content_range(), etag: answer.e_tag() })?;
         while !reading.is_complete() {
             match self.shared.patient(attempt, limit, answer.body.next()).await {
                 None => return Err(Failure::timeout("no byte moved", limit)),
@@ -118,30 +67,33 @@ impl SdkS3 {
         }
         reading.end(attempt, &self.shared)
     }
+}
 
+impl SdkS3 {
     pub(super) async fn put(&self, key: &str, source: &mut dyn ChunkSource) -> Result<Receipt, Error> {
-        let call = Call::new(&self.shared, "writing", OpKind::Put, Method::PUT, Some(key));
-        call.check(&self.shared)?;
+        let spec = RequestSpec::new(&self.shared, "writing", OpKind::Put, Method::PUT, Some(key));
+        spec.check(&self.shared)?;
         let len = source.len();
         if multipart::wanted(&self.shared.config, len) {
             return Box::pin(multipart::put_parts(self, key, source)).await;
         }
         let full = self.shared.config.full_key(key);
         let mut upload = Upload::new(&self.shared, source);
-        let mut tries = Tries::new(&self.shared, &call);
-        let receipt = loop {
-            let mut attempt = tries.begin(OpKind::Put, 0, Some(len)).await?;
-            let send = async |body| self.put_once(&mut attempt, &full, body).await;
-            match upload.through(&self.shared, send).await {
-                Ok(()) => break tries.succeed(attempt, len),
-                Err(failure) => tries.failed(attempt, failure).await?,
-            }
+        let once = async |attempt: &mut ActiveAttempt<'_>| {
+            let send = async |body| self.put_once(attempt, &full, body).await;
+            upload.through(&self.shared, send).await
         };
+        let ((), receipt) = RetryLoop::new(&self.shared, &spec).run((OpKind::Put, 0, Some(len)), len, once).await?;
         upload.done(&self.shared);
         Ok(receipt)
     }
 
-    async fn put_once(&self, attempt: &mut Try<'_>, full: &str, mut body: Outgoing) -> Result<(), Failure> {
+    async fn put_once(
+        &self,
+        attempt: &mut ActiveAttempt<'_>,
+        full: &str,
+        mut body: RequestBody,
+    ) -> Result<(), Failure> {
         let sent = body.watch(&self.shared.time);
         let len = i64::try_from(body.len()).unwrap_or(i64::MAX);
         let request = self.client(attempt.endpoint).put_object().bucket(self.bucket()).key(full).content_length(len);
@@ -154,12 +106,12 @@ impl SdkS3 {
         Ok(())
     }
 
-    /// Sends a part; returns its entity tag.
+    /// Uploads a part; returns its entity tag.
     async fn part_once(
         &self,
-        attempt: &mut Try<'_>,
+        attempt: &mut ActiveAttempt<'_>,
         place: (&str, &str, u64),
-        mut body: Outgoing,
+        mut body: RequestBody,
     ) -> Result<String, Failure> {
         let (full, id, number) = place;
         let sent = body.watch(&self.shared.time);
@@ -176,49 +128,45 @@ impl SdkS3 {
     }
 }
 
-fn stream(body: Outgoing) -> ByteStream {
+fn stream(body: RequestBody) -> ByteStream {
     ByteStream::new(SdkBody::from_body_1_x(body))
 }
 
-/// At most 10,000 by the choice of the part size.
+/// At most 10,000, by the choice of the part size.
 fn part_number(number: u64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 impl Uploader for SdkS3 {
-    fn client(&self) -> &Arc<Shared> {
+    fn client(&self) -> &Arc<ClientState> {
         &self.shared
     }
 
     async fn create(&self, key: &str) -> Result<(String, Attempts), Error> {
-        let call = Call::new(&self.shared, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
+        let spec = RequestSpec::new(&self.shared, "writing", OpKind::MultipartCreate, Method::POST, Some(key));
         let full = self.shared.config.full_key(key);
         let send = |client: Client| client.create_multipart_upload().bucket(self.bucket()).key(&full).send();
-        let (answer, attempts) = Box::pin(self.simple(&call, send)).await?;
+        let (answer, attempts) = Box::pin(self.simple(&spec, send)).await?;
         Ok((answer.upload_id().unwrap_or_default().to_owned(), attempts))
     }
 
-    async fn part(&self, key: &str, id: &str, part: Part) -> Result<Stored, Error> {
-        let mut call = Call::new(&self.shared, "writing a part of", OpKind::MultipartPart, Method::PUT, Some(key));
-        call.range = Some(ByteRange::new(part.offset, part.len));
+    async fn part(&self, key: &str, id: &str, part: Part) -> Result<UploadedPart, Error> {
+        let mut spec =
+            RequestSpec::new(&self.shared, "writing a part of", OpKind::MultipartPart, Method::PUT, Some(key));
+        spec.range = Some(ByteRange::new(part.offset, part.len));
         let full = self.shared.config.full_key(key);
-        let mut tries = Tries::new(&self.shared, &call);
-        loop {
-            let mut attempt = tries.begin(call.kind, part.offset, Some(part.len)).await?;
-            let body = Outgoing::frames(part.frames.iter().cloned());
-            match self.part_once(&mut attempt, (&full, id, part.number), body).await {
-                Ok(etag) => {
-                    with_pool(&self.shared, |pool| pool.give(part.frames));
-                    let attempts = tries.succeed(attempt, part.len).attempts;
-                    return Ok(Stored { number: part.number, etag, attempts });
-                }
-                Err(failure) => tries.failed(attempt, failure).await?,
-            }
-        }
+        let once = async |attempt: &mut ActiveAttempt<'_>| {
+            let body = RequestBody::frames(part.frames.iter().cloned());
+            self.part_once(attempt, (&full, id, part.number), body).await
+        };
+        let what = (spec.kind, part.offset, Some(part.len));
+        let (etag, receipt) = RetryLoop::new(&self.shared, &spec).run(what, part.len, once).await?;
+        with_pool(&self.shared, |pool| pool.give(part.frames));
+        Ok(UploadedPart { number: part.number, etag, attempts: receipt.attempts })
     }
 
     async fn complete(&self, key: &str, id: &str, parts: &[(u64, String)]) -> Result<Attempts, Box<Failed>> {
-        let call = Call::new(&self.shared, "completing", OpKind::MultipartComplete, Method::POST, Some(key));
+        let spec = RequestSpec::new(&self.shared, "completing", OpKind::MultipartComplete, Method::POST, Some(key));
         let full = self.shared.config.full_key(key);
         let parts = parts
             .iter()
@@ -228,7 +176,7 @@ impl Uploader for SdkS3 {
             let request = client.complete_multipart_upload().bucket(self.bucket()).key(&full).upload_id(id);
             request.multipart_upload(done.clone()).send()
         };
-        self.simple(&call, send).await.map(|(_, attempts)| attempts)
+        self.simple(&spec, send).await.map(|(_, attempts)| attempts)
     }
 
     async fn stored(&self, key: &str) -> Result<(u64, Option<String>, Attempts), Error> {
@@ -239,11 +187,11 @@ impl Uploader for SdkS3 {
         let storage = self.clone();
         async move {
             let doing = "aborting the upload of";
-            let call = Call::new(&storage.shared, doing, OpKind::MultipartAbort, Method::DELETE, Some(&key));
+            let spec = RequestSpec::new(&storage.shared, doing, OpKind::MultipartAbort, Method::DELETE, Some(&key));
             let full = storage.shared.config.full_key(&key);
             let bucket = storage.bucket();
             let send = |client: Client| client.abort_multipart_upload().bucket(bucket).key(&full).upload_id(&id).send();
-            match storage.simple(&call, send).await {
+            match storage.simple(&spec, send).await {
                 Ok((_, attempts)) => attempts,
                 Err(failed) => failed.error.attempts,
             }
