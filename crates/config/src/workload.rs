@@ -306,9 +306,9 @@ pub struct Reader {
     pub odirect: bool,
     /// Emulated preprocessing per sample.
     pub preprocess_time: TimeSpec,
-    /// Shape of the sample handed to the loop; affects nothing that is read.
+    /// Shape of the in-memory sample in the reference. It affects no read; it is part of the plan's fingerprint.
     pub transformed_record_dims: Vec<u64>,
-    /// Element type of the sample handed to the loop.
+    /// Element type of the in-memory sample in the reference. It affects no read; it is part of the plan's fingerprint.
     pub transformed_record_element_type: DType,
 }
 

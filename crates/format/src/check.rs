@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_difference_is_told_with_its_offset_in_the_file() {
+    fn the_first_difference_is_reported_with_its_offset_in_the_file() {
         for at in [0, 1, BLOCK - 1, BLOCK, 77_777, 99_999] {
             let mut damaged = bytes(100_000);
             damaged[at] ^= 1;

@@ -220,7 +220,7 @@ fn check(container: Container, name: &str, bytes: &[u8], chunk: usize) -> Result
 }
 
 #[test]
-fn a_torn_object_is_noticed_from_its_ends() {
+fn a_truncated_object_is_detected_from_its_ends() {
     let torch = encode(Container::Torch, &recorded("nested"), content(true), 1 << 16);
     for chunk in [1, 21, 97, 98, 99, 100_000] {
         check(Container::Torch, "a.pt", &torch, chunk).unwrap();

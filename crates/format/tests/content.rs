@@ -102,7 +102,7 @@ fn samples_can_be_verified_in_any_order_and_again() {
 }
 
 #[test]
-fn one_changed_bit_of_the_payload_is_told_with_its_offset_and_both_values() {
+fn one_changed_bit_of_the_payload_is_reported_with_its_offset_and_both_values() {
     for (name, layout) in layouts().into_iter().filter(|(name, _)| !name.contains("chunks") && !name.contains("with")) {
         let good = encode(&layout);
         // After every header of 2048 bytes, and before the labels and the directory of archives.
@@ -122,7 +122,7 @@ fn one_changed_bit_of_the_payload_is_told_with_its_offset_and_both_values() {
 }
 
 #[test]
-fn any_changed_byte_of_a_file_that_is_read_whole_is_noticed() {
+fn any_changed_byte_of_a_file_that_is_read_whole_is_detected() {
     for format in [Format::Npz, Format::Npy, Format::TfRecord] {
         let layout = layout(format);
         let good = encode(&layout);
@@ -172,7 +172,7 @@ fn chunks_with_filters_of_the_library_are_decoded() {
 }
 
 #[test]
-fn data_of_another_seed_file_or_program_are_told_apart_and_pass_by_their_checksums() {
+fn data_of_another_seed_file_or_program_differ_but_pass_by_their_checksums() {
     for format in [Format::Npz, Format::TfRecord] {
         let theirs = encode(&Layout::new(&dataset(format), 7).unwrap());
         let ours = layout(format);

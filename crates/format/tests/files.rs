@@ -517,7 +517,7 @@ fn the_fingerprints_of_files_have_not_changed() {
 }
 
 #[test]
-fn every_truncation_is_noticed() {
+fn every_truncation_is_detected() {
     let shape = FileShape { file: 0, dims: &[5, 5], samples: 2 };
     for format in FORMATS {
         let layout = layout(format, DType::Uint8);
@@ -555,7 +555,7 @@ fn a_size_that_cannot_be_right_is_refused_before_reading() {
 }
 
 #[test]
-fn trailing_garbage_is_noticed() {
+fn trailing_garbage_is_detected() {
     let shape = FileShape { file: 0, dims: &[5, 5], samples: 2 };
     for format in [Format::Npz, Format::Npy] {
         let layout = layout(format, DType::Uint8);
@@ -568,7 +568,7 @@ fn trailing_garbage_is_noticed() {
 }
 
 #[test]
-fn a_file_of_another_format_is_noticed() {
+fn a_file_of_another_format_is_detected() {
     let shape = FileShape { file: 0, dims: &[50, 50], samples: 2 };
     for format in FORMATS {
         for other in FORMATS.into_iter().filter(|&other| other != format) {

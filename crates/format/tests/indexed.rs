@@ -171,7 +171,7 @@ fn data_files_of_another_length_are_refused_but_for_whole_buffers_of_the_referen
 }
 
 #[test]
-fn what_is_looked_up_in_the_index_of_a_huge_file_costs_no_memory_of_its_size() {
+fn looking_up_a_sample_in_a_huge_index_costs_no_memory_of_that_size() {
     let layout = layout(Format::MmapIndexedBinary);
     let shape = FileShape { samples: 277_203_535, ..SHAPE };
     let lengths: Vec<u64> = layout.index_encoders(&shape).iter().map(|(_, encoder)| encoder.len()).collect();

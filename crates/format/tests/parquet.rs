@@ -274,7 +274,7 @@ fn a_window_over_ranges_reads_the_footer_as_pyarrow_does() {
 }
 
 #[test]
-fn a_footer_alone_says_which_rows_one_request_brings() {
+fn a_footer_alone_determines_which_rows_one_request_covers() {
     let more = ["storage.storage_type=s3", "storage.storage_root=bucket", "storage.storage_options.coalesce_rgs=3"];
     let s3dlio = Layout::new(&of(all_types(), 7, None), 42).unwrap().with_reading(&workload("mlperf", &more));
     let file = encode(&s3dlio, 40, 1000);
@@ -343,7 +343,7 @@ fn verifying_and_decoding_find_a_damaged_value() {
 }
 
 #[test]
-fn files_that_are_not_what_the_workload_says_are_refused() {
+fn files_that_differ_from_the_workload_are_refused() {
     let layout = Layout::new(&of(all_types(), 7, None), 42).unwrap();
     let file = encode(&layout, 17, 1000);
     let size = file.len();

@@ -168,7 +168,7 @@ fn an_npz_is_deflated_for_zip_and_read_whatever_the_configuration_says() {
 }
 
 #[test]
-fn archives_that_users_deflated_are_looked_into() {
+fn archives_that_users_deflated_are_checked() {
     for file in [&include_bytes!("golden/deflated.npz")[..], include_bytes!("golden/streamed.npz")] {
         let shape = FileShape { file: 0, dims: &[4, 5], samples: 6 };
         let layout = layout(Format::Npz, DType::Uint8, None);
@@ -207,7 +207,7 @@ fn every_element_type_has_a_csv_text_that_parses() {
 }
 
 #[test]
-fn any_cut_is_noticed() {
+fn any_truncation_is_detected() {
     for (name, layout) in layouts() {
         let file = encode(&layout, &SHAPE);
         let all = file.len();
@@ -225,7 +225,7 @@ fn any_cut_is_noticed() {
 }
 
 #[test]
-fn trailing_bytes_are_noticed() {
+fn trailing_bytes_are_detected() {
     for (name, layout) in layouts() {
         let mut file = encode(&layout, &SHAPE);
         let length = file.len() as u64;
@@ -241,7 +241,7 @@ fn trailing_bytes_are_noticed() {
 }
 
 #[test]
-fn another_magic_is_told_at_offset_zero() {
+fn another_magic_is_reported_at_offset_zero() {
     for (name, layout) in layouts().into_iter().filter(|(name, _)| !name.contains("length")) {
         let mut file = encode(&layout, &SHAPE);
         file[..4].fill(b'x');
@@ -251,7 +251,7 @@ fn another_magic_is_told_at_offset_zero() {
 }
 
 #[test]
-fn another_shape_is_told_with_both() {
+fn another_shape_is_reported_with_both_shapes() {
     for (name, layout) in layouts().into_iter().filter(|(name, _)| !name.contains("npz")) {
         let file = encode(&layout, &SHAPE);
         let error = read(&layout, &FileShape { dims: &[30, 39], ..SHAPE }, Decode::None, &file, 4096).unwrap_err();
@@ -271,7 +271,7 @@ fn another_shape_is_told_with_both() {
 }
 
 #[test]
-fn what_is_not_a_number_is_told_with_its_place() {
+fn text_that_is_not_a_number_is_reported_with_its_offset() {
     let csv = layout(Format::Csv, DType::Uint8, None);
     let shape = FileShape { file: 0, dims: &[1, 3], samples: 2 };
     for (text, decode, at) in [
@@ -291,7 +291,7 @@ fn what_is_not_a_number_is_told_with_its_place() {
 }
 
 #[test]
-fn a_damaged_png_is_noticed_by_its_checksums() {
+fn a_damaged_png_is_detected_by_its_checksums() {
     let layout = layout(Format::Png, DType::Uint8, None);
     let good = encode(&layout, &SHAPE);
     for at in [20, 29, 45, 300, good.len() - 20, good.len() - 1] {

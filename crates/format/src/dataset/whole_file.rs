@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_a_short_one_and_one_of_another_format_are_told() {
+    fn an_empty_file_a_short_file_and_a_file_of_another_format_are_refused() {
         let told = |format, chunks: &[&[u8]], size| read(format, chunks, size).expect_err("a fault").to_string();
         assert_eq!(told(Format::Png, &[], None), "truncated: the file needs 1 bytes, but the file ends after 0");
         assert_eq!(

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_chunks_are_told_apart() {
+    fn each_kind_of_damage_to_a_chunk_has_its_own_message() {
         let mut decoder = FilterDecoder::default();
         let packed = deflated(&[7; 1000]);
         let mut said = |filter, stored: &[u8], bytes| decoder.decode(&[filter], 0, stored, bytes).unwrap_err();
