@@ -47,7 +47,7 @@ struct Job {
     request: Request,
     at: Position,
     footer: Option<Arc<Footer>>,
-    /// Index of the file, if the lane knows it.
+    /// Index of the file, if it is known.
     index: Option<Arc<SampleIndex>>,
     answer: oneshot::Sender<Result<Answer, Error>>,
 }

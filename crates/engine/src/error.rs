@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// The plans of the ranks differ.
     #[error(
-        "{} would not run what rank 0 runs (its plan is {expected}): start every rank with the same workload, \
+        "the plan of {} differs from the plan of rank 0 ({expected}): start every rank with the same workload, \
          overrides, environment and version of dlio-rs",
         name_ranks(ranks)
     )]
@@ -117,7 +117,7 @@ pub enum Error {
         started: u32,
     },
     /// A collective failed, because another rank aborted or the communicator is broken.
-    #[error("{place}: the ranks could not meet")]
+    #[error("{place}: a collective of the ranks failed")]
     Comm {
         /// Rank, epoch and step.
         place: Place,
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_plan_mismatch_names_the_ranks() {
         let error = Error::PlanMismatch { ranks: vec![1, 3], expected: "ab12".into() };
-        assert!(error.to_string().starts_with("ranks 1, 3 would not run what rank 0 runs (its plan is ab12)"));
+        assert!(error.to_string().starts_with("the plan of ranks 1, 3 differs from the plan of rank 0 (ab12)"));
         assert_eq!(name_ranks(&(1..=10).collect::<Vec<_>>()), "ranks 1, 2, 3, 4, 5, 6, 7, 8 and 2 others");
     }
 }

@@ -1,7 +1,7 @@
 //! The steps by which a reader lane reads its files: open, read the index, read, decode, close. No I/O and no clock.
 //!
-//! Invariant: whoever reads files takes these steps in this order: the engine's lanes with storage behind them, and the predictor of
-//! `dlio-run` with encoders. So both come to the same opens, reads and bytes.
+//! Invariant: every reader of dataset files takes these steps in this order. The engine's lanes execute them with storage, and the predictor
+//! of `dlio-run` executes them with encoders, so both make the same opens and reads of the same bytes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,48 +10,48 @@ use std::sync::Arc;
 use dlio_format::{Decode, Decoder, Error, FileShape, Footer, IndexDecoder, IndexFile, Layout, Need, SampleIndex};
 use dlio_plan::{File, HandleState, Handles, TrainingPlan};
 
-/// What the reader of a lane knows: the layout of the files, how samples are decoded, and the indexes and footers read so far.
+/// State of a lane's reader: the layout of the files, the kind of decoding, and the indexes and footers read so far.
 #[derive(Debug)]
 pub struct ReaderState {
     layout: Layout,
     decode: Decode,
-    /// By combined number of the file; `None`: mapped without being read.
+    /// Indexes by combined number of the file; `None` if the file was mapped and its index was not read.
     indexes: RefCell<HashMap<u64, Option<Arc<SampleIndex>>>>,
     footers: RefCell<HashMap<u64, Arc<Footer>>>,
 }
 
-/// What a lane does with a file that its reader looks up before the first sample.
+/// Action that looks up a file before its first sample.
 #[derive(Debug)]
 pub enum Lookup {
-    /// Nothing: the index is known, or the format has none.
+    /// Nothing, because the index is known or the format has none.
     Nothing,
-    /// Map the index files and the data file: open and close them.
+    /// Map the index files and the data file, that is, open and close them.
     Map(Box<MapReader>),
     /// Read the index files.
     Index(Box<IndexReader>),
 }
 
 impl ReaderState {
-    /// A reader that knows nothing of its files yet.
+    /// Returns the state of a new reader, without indexes and footers.
     #[must_use]
     pub fn new(layout: Layout, decode: Decode) -> Self {
         Self { layout, decode, indexes: RefCell::default(), footers: RefCell::default() }
     }
 
-    /// The reader of a plan's lanes: where the plan reads files whole, they are not looked into.
+    /// Returns the state of a new reader for the lanes of a plan. If the plan reads whole files, their content is not parsed.
     #[must_use]
     pub fn for_plan(plan: &TrainingPlan, layout: &Layout, decode: Decode) -> Self {
         let layout = layout.clone();
         Self::new(if plan.whole_files() { layout.read_whole() } else { layout }, decode)
     }
 
-    /// A reader of the same files that knows nothing of them yet.
+    /// Returns the state of a new reader of the same files, without indexes and footers.
     #[must_use]
     pub fn fresh(&self) -> Self {
         Self::new(self.layout.clone(), self.decode)
     }
 
-    /// The layout of the files.
+    /// Returns the layout of the files.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -63,19 +63,19 @@ impl ReaderState {
         self.decode
     }
 
-    /// Whether samples are mapped and never touched: no byte of them is read.
+    /// Returns whether samples are mapped and none of their bytes are read.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         self.layout.is_untouched(self.decode)
     }
 
-    /// The footer of a file, by combined number.
+    /// Returns the footer of a file by combined number, if it is known.
     #[must_use]
     pub fn footer(&self, file: u64) -> Option<Arc<Footer>> {
         self.footers.borrow().get(&file).cloned()
     }
 
-    /// Whether the footer of a file is known.
+    /// Returns whether the footer of a file is known.
     #[must_use]
     pub fn knows_footer(&self, file: u64) -> bool {
         self.footers.borrow().contains_key(&file)
@@ -86,7 +86,7 @@ impl ReaderState {
         self.footers.borrow_mut().insert(file, footer);
     }
 
-    /// The index of a file, by combined number.
+    /// Returns the index of a file by combined number, if it is known.
     #[must_use]
     pub fn index(&self, file: u64) -> Option<Arc<SampleIndex>> {
         self.indexes.borrow().get(&file).cloned().flatten()
@@ -103,7 +103,7 @@ impl ReaderState {
         self.indexes.borrow_mut().insert(file, Some(index));
     }
 
-    /// Forgets all indexes: the reader is made anew.
+    /// Forgets all indexes, as for a new reader.
     pub fn forget_indexes(&self) {
         self.indexes.borrow_mut().clear();
     }
@@ -113,7 +113,7 @@ impl ReaderState {
         self.footers.borrow_mut().clear();
     }
 
-    /// What is to be done to look up a file before its first sample.
+    /// Returns the action that looks up a file before its first sample.
     ///
     /// # Errors
     /// When samples of this format cannot be decoded as asked.
@@ -127,7 +127,7 @@ impl ReaderState {
         }
     }
 
-    /// What reads the index of a file; `None`: the format has none.
+    /// Returns a reader of the index of a file; `None` if the format has no index.
     #[must_use]
     pub fn index_reader(&self, file: &File) -> Option<IndexReader> {
         let decoder = self.layout.index_decoder(&shape(file))?;
@@ -140,25 +140,25 @@ fn shape(file: &File) -> FileShape<'_> {
     FileShape { file: file.combined, dims: &file.dims, samples: file.samples }
 }
 
-/// Reads the index files of one data file.
+/// Reader of the index files of one data file.
 #[derive(Debug)]
 pub struct IndexReader {
     number: u64,
     decoder: IndexDecoder,
-    /// In reverse order.
+    /// Index files that were not read yet, in reverse order.
     left: Vec<IndexFile>,
 }
 
 impl IndexReader {
-    /// The index file that is to be opened, read whole and closed next; `None`: all have been.
+    /// Returns the index file to open, read completely and close next; `None` after the last one.
     pub fn next_file(&mut self) -> Option<IndexFile> {
         self.left.pop()
     }
 
-    /// Takes the size of an index file in bytes, where opening it told the size.
+    /// Checks the size of an index file in bytes, if opening reported it.
     ///
     /// # Errors
-    /// A size that does not go with the number of samples.
+    /// When the size does not match the number of samples.
     pub fn size(&mut self, index: IndexFile, bytes: u64) -> Result<(), Error> {
         self.decoder.size(index, bytes)
     }
@@ -166,12 +166,12 @@ impl IndexReader {
     /// Takes the next bytes of an index file.
     ///
     /// # Errors
-    /// More numbers than the file has samples.
+    /// When the index has more entries than the file has samples.
     pub fn chunk(&mut self, index: IndexFile, bytes: &[u8]) -> Result<(), Error> {
         self.decoder.chunk(index, bytes)
     }
 
-    /// Takes note that an index file has been read to its end.
+    /// Ends an index file that was read to its end.
     ///
     /// # Errors
     /// When the file is truncated.
@@ -179,7 +179,7 @@ impl IndexReader {
         self.decoder.end(index)
     }
 
-    /// Joins the index files to the index of the data file, which the reader keeps.
+    /// Combines the index files into the index of the data file, and keeps it in the state.
     ///
     /// # Errors
     /// When the index files contradict each other or the data file.
@@ -190,7 +190,7 @@ impl IndexReader {
     }
 }
 
-/// Maps the index files and the data file of one file: opens and closes them, and compares their sizes.
+/// Mapping of one data file and its index files, which are opened and closed, and whose sizes are compared.
 #[derive(Debug)]
 pub struct MapReader {
     number: u64,
@@ -205,17 +205,17 @@ impl MapReader {
         Ok(Self { number: file.combined, index: state.layout.index_decoder(&shape), data })
     }
 
-    /// The files to open, in order: index files, then the data file (`None`), with their keys.
+    /// Returns the files to open with their keys, in order: the index files, then the data file (`None`).
     #[must_use]
     pub fn files(file: &File) -> Vec<(Option<IndexFile>, String)> {
         let indexes = file.index_keys().into_iter().map(|(kind, key)| (Some(kind), key));
         indexes.chain([(None, file.key.clone())]).collect()
     }
 
-    /// Takes the size of an index file, or of the data file (`None`), in bytes.
+    /// Checks the size in bytes of an index file, or of the data file (`None`).
     ///
     /// # Errors
-    /// A size that does not go with the number of samples.
+    /// When the size does not match the number of samples.
     pub fn size(&mut self, index: Option<IndexFile>, bytes: u64) -> Result<(), Error> {
         match (index, &mut self.index) {
             (Some(kind), Some(index)) => index.size(kind, bytes),
@@ -224,16 +224,16 @@ impl MapReader {
         }
     }
 
-    /// Whether the sizes leave open what the file is, so that its index must be read.
+    /// Returns whether the sizes do not identify the file, so that its index must be read.
     #[must_use]
     pub fn needs_index(&self) -> bool {
         self.data.is_in_doubt()
     }
 
-    /// Ends the look-up; `index` is the index, where it was read.
+    /// Ends the mapping; `index` is the index, if it was read.
     ///
     /// # Errors
-    /// When the index does not go with the data file.
+    /// When the index does not match the data file.
     pub fn finish(mut self, state: &ReaderState, index: Option<Arc<SampleIndex>>) -> Result<(), Error> {
         if let Some(index) = index {
             self.data.locate(index)?;
@@ -243,23 +243,23 @@ impl MapReader {
     }
 }
 
-/// What the reader of an open file needs next.
+/// Next step of the reader of an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Bytes from `offset`; `len` of them, or all to the end of the file.
+    /// Read a range of the file.
     Read {
-        /// First byte.
+        /// Offset of the first byte.
         offset: u64,
-        /// Number of bytes; `None`: to the end.
+        /// Number of bytes; `None` means up to the end of the file.
         len: Option<u64>,
     },
-    /// The size of the file.
+    /// Request the size of the file.
     Size,
-    /// Nothing: the sample, or the footer, is complete.
+    /// Nothing, because the sample or the footer is complete.
     Done,
 }
 
-/// Reads samples of one open file.
+/// Reader of samples of one open file.
 #[derive(Debug)]
 pub struct FileReader {
     number: u64,
@@ -268,10 +268,10 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// The reader of a file that was just opened; `size` is its size in bytes, where opening told it.
+    /// Returns the reader of a file that was just opened; `size` is its size in bytes, if opening reported it.
     ///
     /// # Errors
-    /// A size, or an index known from before, that does not go with the file's samples.
+    /// When the size or the known index does not match the file's samples.
     pub fn new(state: &ReaderState, file: &File, size: Option<u64>) -> Result<Self, Error> {
         let mut decoder = state.layout.decoder_with(&shape(file), state.decode)?;
         if let Some(footer) = state.footer(file.combined) {
@@ -292,21 +292,21 @@ impl FileReader {
         Ok(Self { number: file.combined, decoder, index })
     }
 
-    /// What reads the index of the file, where that must be read before the first sample; the caller hands the index to
+    /// Returns the reader of the file's index, if the index must be read before the first sample. The caller passes the index to
     /// [`FileReader::locate`].
     pub fn take_index_reader(&mut self) -> Option<Box<IndexReader>> {
         self.index.take()
     }
 
-    /// Takes the index of the file.
+    /// Sets the index of the file.
     ///
     /// # Errors
-    /// When the index does not go with the file's size.
+    /// When the index does not match the file's size.
     pub fn locate(&mut self, index: Arc<SampleIndex>) -> Result<(), Error> {
         self.decoder.locate(index)
     }
 
-    /// Turns to a sample, by number in the file.
+    /// Selects the next sample, by number in the file.
     ///
     /// # Errors
     /// When the file has no such sample.
@@ -314,12 +314,12 @@ impl FileReader {
         self.decoder.sample(sample)
     }
 
-    /// Turns to the footer of the file and nothing else.
+    /// Selects the footer of the file instead of a sample.
     pub fn aim_at_footer(&mut self) {
         self.decoder.aim_at_footer();
     }
 
-    /// What is needed next. At the end the state keeps the footer, where the file has one.
+    /// Returns the next step. After the last step, the state keeps the footer, if the file has one.
     pub fn step(&mut self, state: &ReaderState) -> Step {
         match self.decoder.need() {
             Need::Bytes { offset, len } => Step::Read { offset, len },
@@ -333,31 +333,31 @@ impl FileReader {
         }
     }
 
-    /// Takes the size of the file in bytes.
+    /// Sets the size of the file in bytes.
     ///
     /// # Errors
-    /// A size that does not go with the file's samples.
+    /// When the size does not match the file's samples.
     pub fn size(&mut self, bytes: u64) -> Result<(), Error> {
         self.decoder.size(bytes)
     }
 
-    /// Takes the next bytes of the range that was asked for.
+    /// Takes the next bytes of the requested range.
     ///
     /// # Errors
-    /// Bytes that are not what the format requires there.
+    /// When the bytes violate the format.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.decoder.chunk(bytes)
     }
 
-    /// Takes note that the range that was asked for has come.
+    /// Ends the requested range.
     ///
     /// # Errors
-    /// When the range ended before the format allows it.
+    /// When the range ended early.
     pub fn end(&mut self) -> Result<(), Error> {
         self.decoder.end()
     }
 
-    /// The footer of the file, where it has one and it was read.
+    /// Returns the footer of the file, if it has one and it was read.
     #[must_use]
     pub fn footer(&self) -> Option<Arc<Footer>> {
         self.decoder.footer()
@@ -374,7 +374,7 @@ pub struct LaneFiles<H> {
 }
 
 impl<H> LaneFiles<H> {
-    /// A lane without open files.
+    /// Returns a lane without open files.
     #[must_use]
     pub fn new(handles: Handles, samples_per_file: u64) -> Self {
         let access = HandleState::new(handles, samples_per_file);
@@ -386,12 +386,12 @@ impl<H> LaneFiles<H> {
         self.access.access(file).close
     }
 
-    /// The open file of this number.
+    /// Returns the handle of the file of this number, if it is open.
     pub fn get(&mut self, file: u64) -> Option<&mut H> {
         self.open.get_mut(&file)
     }
 
-    /// Keeps a file open that was just opened.
+    /// Keeps a file open; returns its handle.
     pub fn insert(&mut self, file: u64, handle: H) -> &mut H {
         self.open.entry(file).insert_entry(handle).into_mut()
     }
@@ -401,7 +401,7 @@ impl<H> LaneFiles<H> {
         self.open.remove(&file);
     }
 
-    /// The epoch or evaluation is over: closes all files that are not kept for the run.
+    /// Ends an epoch or evaluation and closes all files that are not kept open for the run.
     pub fn end_pass(&mut self) {
         self.access = HandleState::new(self.handles, self.samples_per_file);
         if self.handles != Handles::Cached {

@@ -240,7 +240,7 @@ impl std::fmt::Display for Stall {
         write!(f, "rank {} has waited {} s", self.rank, self.waited.as_secs())?;
         match &self.waiting {
             Waiting::Batch { lane, object: Some(object) } => write!(f, " for lane {lane}, which reads {object}")?,
-            Waiting::Batch { lane, object: None } => write!(f, " for lane {lane}, which reads nothing")?,
+            Waiting::Batch { lane, object: None } => write!(f, " for lane {lane}, which is idle")?,
             Waiting::Ranks { absent } => write!(f, " for {absent}")?,
             Waiting::Checkpoint { objects } if objects.is_empty() => write!(f, " for a checkpoint lane")?,
             Waiting::Checkpoint { objects } => write!(f, " for the checkpoint file {}", objects.join(", "))?,

@@ -27,7 +27,7 @@ pub(crate) struct BatchDone {
     pub(crate) bytes: u64,
 }
 
-/// The position of a pass: lanes do not know the blocks of an epoch, because a checkpoint may end one while they read ahead.
+/// Returns the position of a pass. It has no later block than the first, because a checkpoint may end a block while lanes read ahead.
 pub(crate) fn pass_at(phase: Phase, epoch: u32) -> Position {
     Position { phase, epoch, block: u32::from(phase == Phase::Train), ..Position::default() }
 }

@@ -5,7 +5,7 @@ use dlio_plan::Piece;
 /// A read that is done from opening to closing by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Request {
-    /// The footer of a file, by combined number.
+    /// Returns the footer of a file by combined number, if it is known.
     Footer(u64),
     /// Samples of a file: row groups, or the whole file.
     Piece(Piece),

@@ -11,7 +11,7 @@ const SECOND: Nanos = 1_000_000_000;
 /// Returns `CLOCK_MONOTONIC` in nanoseconds.
 pub(crate) fn monotonic() -> Nanos {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    #[expect(unsafe_code, reason = "std::time::Instant hides the number that clock_nanosleep needs")]
+    #[expect(unsafe_code, reason = "std::time::Instant does not expose the value that clock_nanosleep needs")]
     // SAFETY: `time` is a valid timespec that the call writes to; CLOCK_MONOTONIC exists on every Linux.
     unsafe {
         libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
@@ -54,7 +54,7 @@ pub(crate) fn doze_unless(at: Nanos, word: &AtomicU32, value: u32) {
     let time = libc::timespec { tv_sec: seconds, tv_nsec: nanos };
     while word.load(Ordering::Acquire) == value && monotonic() < at {
         tighten_timer();
-        #[expect(unsafe_code, reason = "std parks threads for a duration, not until a moment")]
+        #[expect(unsafe_code, reason = "std parks threads for a duration, not until a point in time")]
         // SAFETY: `word` is a valid aligned u32 that outlives the call, `time` a valid timespec; FUTEX_WAIT_BITSET reads both, takes its
         // time as a moment of CLOCK_MONOTONIC and writes nothing.
         unsafe {
@@ -73,7 +73,7 @@ pub(crate) fn doze_unless(at: Nanos, word: &AtomicU32, value: u32) {
 
 /// Wakes all threads that wait on `word` in [`doze_unless`].
 pub(crate) fn wake(word: &AtomicU32) {
-    #[expect(unsafe_code, reason = "std wakes parked threads by their handle only")]
+    #[expect(unsafe_code, reason = "std can wake parked threads only by their handle")]
     // SAFETY: `word` is a valid aligned u32; FUTEX_WAKE uses its address only.
     unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX);
@@ -102,7 +102,7 @@ fn tighten_timer() {
 /// Returns the user and system CPU time of all threads of this process so far.
 pub(crate) fn process_cpu() -> Duration {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    #[expect(unsafe_code, reason = "the standard library does not tell CPU time")]
+    #[expect(unsafe_code, reason = "the standard library does not report CPU time")]
     // SAFETY: getrusage fills the structure; an all-zero rusage is valid if the call fails.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());

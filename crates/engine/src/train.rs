@@ -72,7 +72,7 @@ struct Run<'r> {
 }
 
 /// Progress of an epoch or evaluation.
-struct Pace {
+struct StepProgress {
     split: Split,
     /// Next step, from 1.
     next: u64,
@@ -95,7 +95,7 @@ impl Run<'_> {
         let mut timings = RankTimings { rank: self.rank(), epochs: Vec::new() };
         for epoch in 1..=plan.epochs() {
             if let Some(BeforeEpoch(work)) = &self.before_epoch {
-                let waiting = || Waiting::Work { what: "what is to be done before the epoch" };
+                let waiting = || Waiting::Work { what: "the work before the epoch" };
                 self.watchdog.wait_for(pass_at(Phase::Train, epoch), waiting, work(epoch)).await?;
                 self.barrier(pass_at(Phase::Train, epoch)).await?;
             }
@@ -139,23 +139,23 @@ impl Run<'_> {
     /// Runs the training steps of an epoch in blocks that end with checkpoints. A checkpoint after the last step is followed by an empty
     /// block (quirk 21).
     async fn blocks(&mut self, at: Position, timings: &mut EpochTimings) -> Result<(), Error> {
-        let mut pace = self.pace(Split::Train, at.epoch);
+        let mut progress = self.progress(Split::Train, at.epoch);
         self.batches.begin(&mut self.watchdog, Split::Train, Position { block: 1, ..at }).await?;
         for block in 1.. {
             let at = Position { block, ..at };
             let start = self.now();
             self.rig.observer.block_started(at.epoch, block);
-            let mut measured = self.steps(&mut pace, at).await?;
+            let mut measured = self.steps(&mut progress, at).await?;
             (measured.block, measured.start, measured.end) = (block, start, self.now());
             self.span(OpKind::Block, at, measured.start, measured.end);
             self.rig.observer.block_ended(at.epoch, &measured);
             timings.blocks.push(measured);
-            let done = pace.next - 1;
-            if !self.is_due(&pace) {
+            let done = progress.next - 1;
+            if !self.is_due(&progress) {
                 return Ok(());
             }
             // The checkpoint belongs to the block that has ended; the same step must not end the next block too.
-            pace.saved = done;
+            progress.saved = done;
             let saved = self.save(CheckpointAt { epoch: at.epoch, number: block, steps: done, step: done }).await?;
             timings.checkpoints.extend(saved);
         }
@@ -163,19 +163,21 @@ impl Run<'_> {
     }
 
     /// Returns the number of steps until the block ends.
-    fn steps_ahead(&self, pace: &Pace) -> u64 {
-        let left = (self.plan.steps(pace.split) + 1).saturating_sub(pace.next);
+    fn steps_ahead(&self, progress: &StepProgress) -> u64 {
+        let left = (self.plan.steps(progress.split) + 1).saturating_sub(progress.next);
         match self.saver.as_ref().and_then(|saver| saver.plan().during_training()) {
-            Some(DuringTraining::Steps { between }) if pace.split == Split::Train => left.min(between),
+            Some(DuringTraining::Steps { between }) if progress.split == Split::Train => left.min(between),
             _ => left,
         }
     }
 
     /// Returns whether a checkpoint is due after the steps so far.
-    fn is_due(&self, pace: &Pace) -> bool {
-        let done = pace.next - 1;
+    fn is_due(&self, progress: &StepProgress) -> bool {
+        let done = progress.next - 1;
         let schedule = self.saver.as_ref().and_then(|saver| saver.plan().during_training());
-        pace.split == Split::Train && done > pace.saved && schedule.is_some_and(|schedule| schedule.after_step(done))
+        progress.split == Split::Train
+            && done > progress.saved
+            && schedule.is_some_and(|schedule| schedule.after_step(done))
     }
 
     /// Saves the checkpoint that follows an epoch outside of its blocks, if the schedule has one.
@@ -198,18 +200,18 @@ impl Run<'_> {
         Ok(Some(timings))
     }
 
-    fn pace(&self, split: Split, epoch: u32) -> Pace {
+    fn progress(&self, split: Split, epoch: u32) -> StepProgress {
         let compute_times = Box::new(self.plan.compute_times(self.rank(), split, epoch));
-        Pace { split, next: 1, saved: 0, compute_times }
+        StepProgress { split, next: 1, saved: 0, compute_times }
     }
 
     async fn eval(&mut self, epoch: u32) -> Result<BlockTimings, Error> {
         let at = pass_at(Phase::Eval, epoch);
         let start = self.now();
         self.rig.observer.eval_started(epoch);
-        let mut pace = self.pace(Split::Eval, epoch);
+        let mut progress = self.progress(Split::Eval, epoch);
         self.batches.begin(&mut self.watchdog, Split::Eval, at).await?;
-        let mut timings = self.steps(&mut pace, at).await?;
+        let mut timings = self.steps(&mut progress, at).await?;
         (timings.start, timings.end) = (start, self.now());
         self.span(OpKind::Eval, at, timings.start, timings.end);
         self.rig.observer.eval_ended(epoch, &timings);
@@ -217,23 +219,23 @@ impl Run<'_> {
     }
 
     /// Runs the steps of one evaluation or of one training block: fetch, compute, barrier.
-    async fn steps(&mut self, pace: &mut Pace, at: Position) -> Result<BlockTimings, Error> {
-        let split = pace.split;
+    async fn steps(&mut self, progress: &mut StepProgress, at: Position) -> Result<BlockTimings, Error> {
+        let split = progress.split;
         let steps = self.plan.steps(split);
         let mut timings = BlockTimings::default();
-        let reserve = usize::try_from(self.steps_ahead(pace)).unwrap_or(0).min(1 << 20);
+        let reserve = usize::try_from(self.steps_ahead(progress)).unwrap_or(0).min(1 << 20);
         timings.load.reserve(reserve);
         timings.compute.reserve(reserve);
         timings.proc.reserve(reserve);
 
         let mut loading = self.now();
-        while pace.next <= steps {
-            let step = pace.next;
+        while progress.next <= steps {
+            let step = progress.next;
             let here = Position { step: u32::try_from(step).unwrap_or(u32::MAX), ..at };
             self.watchdog.check_cancelled(here)?;
             let bytes = self.batches.fetch(&mut self.watchdog, here, step).await?;
             let loaded = self.now();
-            let compute = pace.compute_times.next().unwrap_or_default();
+            let compute = progress.compute_times.next().unwrap_or_default();
             if !compute.is_zero() {
                 self.watchdog.sleep_until(here, loaded.saturating_add(nanos(compute))).await?;
             }
@@ -249,8 +251,8 @@ impl Run<'_> {
             loading = if split == Split::Train { self.barrier(here).await? } else { computed };
             let eval = split == Split::Eval;
             self.rig.observer.step_ended(&StepDone { epoch: at.epoch, step, eval, load, compute, bytes });
-            pace.next += 1;
-            if self.is_due(pace) {
+            progress.next += 1;
+            if self.is_due(progress) {
                 return Ok(timings);
             }
         }

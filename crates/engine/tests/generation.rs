@@ -69,7 +69,7 @@ fn the_first_error_ends_all_lanes_and_ranks() {
     assert_eq!(error.class(), ErrorClass::Storage(ErrorKind::Io));
     assert_eq!(error.to_string(), "rank 1");
     let source = std::error::Error::source(error).unwrap().to_string();
-    assert_eq!(source, "writing memory://train/img_0005_of_1000.npy: a fault of kind Io that the test asked for");
+    assert_eq!(source, "writing memory://train/img_0005_of_1000.npy: an injected fault of kind Io");
     assert_eq!(generated.ranks[0].outcome.as_ref().unwrap_err().class(), ErrorClass::Aborted);
     assert!(generated.memory.len() < 600, "rank 1 must not have written on");
 }

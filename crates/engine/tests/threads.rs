@@ -101,7 +101,7 @@ struct Met {
 
 impl Object for Met {
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        assert!(self.meeting.meet(), "so many reads never were under way at a time");
+        assert!(self.meeting.meet(), "too few reads were in flight at the same time");
         self.object.read(range, sink)
     }
 

@@ -8,12 +8,12 @@ mod support;
 use std::sync::Arc;
 
 use dlio_server::{Running, ServeConfig, Server};
-use dlio_storage::conformance::{self, Ticks, Traits};
+use dlio_storage::conformance::{self, Capabilities, Ticks};
 use dlio_storage::s3::{Credentials, S3, S3Config};
 use support::in_directory;
 
 /// Sizes that cross the thresholds set below, and listings of more than one page.
-const TRAITS: Traits = Traits { folders: false, updates: false, large: (11 << 20) + 17, many: 1203 };
+const CAPABILITIES: Capabilities = Capabilities { folders: false, updates: false, large: (11 << 20) + 17, many: 1203 };
 
 fn storage(running: &Running) -> S3Config {
     let mut config = S3Config::new(running.endpoints().to_vec(), "conformance");
@@ -28,7 +28,7 @@ async fn check(config: &ServeConfig, change: impl FnOnce(&mut S3Config)) {
     let running = Server::start(config).unwrap();
     let mut client = storage(&running);
     change(&mut client);
-    conformance::check(&S3::new(client, Arc::new(Ticks::default())).unwrap(), TRAITS).await;
+    conformance::check(&S3::new(client, Arc::new(Ticks::default())).unwrap(), CAPABILITIES).await;
     running.shutdown().await;
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dlio_storage::Storage;
-use dlio_storage::conformance::{self, Ticks, Traits};
+use dlio_storage::conformance::{self, Capabilities, Ticks};
 use dlio_storage::s3::sdk::SdkS3;
 use dlio_storage::s3::{Credentials, Preflight, S3, S3Config};
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         storage.create_root().await?;
         hyper.preflight(Preflight::Write).await?;
-        conformance::check(&*storage, Traits::default()).await;
+        conformance::check(&*storage, Capabilities::default()).await;
         println!("{endpoint} keeps what the storage trait promises");
         Ok(())
     })

@@ -58,14 +58,14 @@ pub type Sleep = Arc<dyn Fn(Duration) -> Pin<Box<dyn StdFuture<Output = ()>>> + 
 /// Attempts carry the delayed times. On tokio's clock, delays are rounded to whole milliseconds.
 pub struct Delayed<S> {
     inner: S,
-    pace: Pace,
+    timer: DelayTimer,
     /// Delays of individual keys, which replace the general ones.
     keys: HashMap<String, Delays>,
 }
 
 /// The delays of one operation, and the clock and sleep function that apply them.
 #[derive(Clone)]
-struct Pace {
+struct DelayTimer {
     time: Arc<dyn TimeSource>,
     delays: Delays,
     sleep: Sleep,
@@ -75,7 +75,7 @@ impl<S: Storage> Delayed<S> {
     /// Delays `inner` with the function `sleep`; `time` must be the clock on which `sleep` waits.
     #[must_use]
     pub fn new(inner: S, delays: Delays, time: Arc<dyn TimeSource>, sleep: Sleep) -> Self {
-        Self { inner, pace: Pace { time, delays, sleep }, keys: HashMap::new() }
+        Self { inner, timer: DelayTimer { time, delays, sleep }, keys: HashMap::new() }
     }
 
     /// Delays `inner` on tokio's clock, which may be paused.
@@ -97,13 +97,13 @@ impl<S: Storage> Delayed<S> {
     }
 
     /// Returns the delays of operations on this key.
-    fn pace(&self, key: &str) -> Pace {
-        let delays = self.keys.get(key).copied().unwrap_or(self.pace.delays);
-        Pace { delays, ..self.pace.clone() }
+    fn timer(&self, key: &str) -> DelayTimer {
+        let delays = self.keys.get(key).copied().unwrap_or(self.timer.delays);
+        DelayTimer { delays, ..self.timer.clone() }
     }
 }
 
-impl Pace {
+impl DelayTimer {
     async fn pause(&self, pause: Duration) {
         if !pause.is_zero() {
             (self.sleep)(pause).await;
@@ -152,17 +152,17 @@ impl Pace {
 
 struct DelayedObject<O: ?Sized> {
     inner: Box<O>,
-    pace: Pace,
+    timer: DelayTimer,
     opened: Attempts,
 }
 
 impl<O: Updatable + ?Sized> Updatable for DelayedObject<O> {
     fn write<'a>(&'a self, offset: u64, source: &'a mut dyn ChunkSource) -> Future<'a, Receipt> {
-        Box::pin(self.pace.run_receipt(self.pace.delays.write, self.inner.write(offset, source)))
+        Box::pin(self.timer.run_receipt(self.timer.delays.write, self.inner.write(offset, source)))
     }
 
     fn sync(&self) -> Future<'_, Receipt> {
-        Box::pin(self.pace.run_receipt(self.pace.delays.other, self.inner.sync()))
+        Box::pin(self.timer.run_receipt(self.timer.delays.other, self.inner.sync()))
     }
 }
 
@@ -172,11 +172,11 @@ impl<O: Object + ?Sized> Object for DelayedObject<O> {
     }
 
     fn read<'a>(&'a self, range: ByteRange, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read(range, sink)))
+        Box::pin(self.timer.run_receipt(self.timer.delays.read, self.inner.read(range, sink)))
     }
 
     fn read_first<'a>(&'a self, limit: u64, sink: &'a mut dyn ChunkSink) -> Future<'a, Receipt> {
-        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read_first(limit, sink)))
+        Box::pin(self.timer.run_receipt(self.timer.delays.read, self.inner.read_first(limit, sink)))
     }
 
     fn read_part<'a>(
@@ -185,7 +185,7 @@ impl<O: Object + ?Sized> Object for DelayedObject<O> {
         version: &'a Version,
         sink: &'a mut dyn ChunkSink,
     ) -> Future<'a, Receipt> {
-        Box::pin(self.pace.run_receipt(self.pace.delays.read, self.inner.read_part(range, version, sink)))
+        Box::pin(self.timer.run_receipt(self.timer.delays.read, self.inner.read_part(range, version, sink)))
     }
 
     forward_object!(self => self.inner; size);
@@ -194,15 +194,15 @@ impl<O: Object + ?Sized> Object for DelayedObject<O> {
 impl<S: Storage> Delayed<S> {
     /// Delays an operation that returns a receipt.
     fn receipt<'a>(&'a self, key: &str, delay: fn(&Delays) -> Delay, work: Future<'a, Receipt>) -> Future<'a, Receipt> {
-        let pace = self.pace(key);
-        Box::pin(async move { pace.run_receipt(delay(&pace.delays), work).await })
+        let timer = self.timer(key);
+        Box::pin(async move { timer.run_receipt(delay(&timer.delays), work).await })
     }
 
     /// Delays an operation that returns a value and a receipt.
     fn answer<'a, T: 'a>(&'a self, key: &str, work: Future<'a, (T, Receipt)>) -> Future<'a, (T, Receipt)> {
-        let pace = self.pace(key);
+        let timer = self.timer(key);
         Box::pin(async move {
-            pace.run(pace.delays.other, work, |(_, receipt)| (&mut receipt.attempts, receipt.bytes)).await
+            timer.run(timer.delays.other, work, |(_, receipt)| (&mut receipt.attempts, receipt.bytes)).await
         })
     }
 
@@ -212,13 +212,13 @@ impl<S: Storage> Delayed<S> {
         key: &str,
         opening: Future<'_, Box<O>>,
     ) -> Result<Box<DelayedObject<O>>, Error> {
-        let pace = self.pace(key);
+        let timer = self.timer(key);
         let opening = async {
             let inner = opening.await?;
             let opened = inner.opened().clone();
-            Ok(Box::new(DelayedObject { inner, pace: pace.clone(), opened }))
+            Ok(Box::new(DelayedObject { inner, timer: timer.clone(), opened }))
         };
-        pace.run(pace.delays.open, opening, |object| (&mut object.opened, 0)).await
+        timer.run(timer.delays.open, opening, |object| (&mut object.opened, 0)).await
     }
 }
 
@@ -236,9 +236,9 @@ impl<S: Storage> Storage for Delayed<S> {
     }
 
     fn stage<'a>(&'a self, key: &'a str, source: &'a mut dyn ChunkSource) -> Future<'a, Staged> {
-        let (pace, staging) = (self.pace(key), self.inner.stage(key, source));
+        let (timer, staging) = (self.timer(key), self.inner.stage(key, source));
         Box::pin(
-            async move { pace.run(pace.delays.write, staging, |staged| (&mut staged.attempts, staged.bytes)).await },
+            async move { timer.run(timer.delays.write, staging, |staged| (&mut staged.attempts, staged.bytes)).await },
         )
     }
 

@@ -210,7 +210,7 @@ impl Faults {
             object,
             range: None,
             endpoint: None,
-            message: format!("a fault of kind {kind:?} that the test asked for"),
+            message: format!("an injected fault of kind {kind:?}"),
             attempts: Attempts::from_iter([attempt]),
         }
     }

@@ -187,7 +187,8 @@ pub(crate) fn no_updates<'a>(object: String) -> Future<'a, Box<dyn Updatable>> {
         object,
         range: None,
         endpoint: None,
-        message: "objects here are written whole: parts of one can be written where it is a file".to_owned(),
+        message: "this storage only writes whole objects; parts of objects can only be written on a file system"
+            .to_owned(),
         attempts: Attempts::new(),
     })))
 }

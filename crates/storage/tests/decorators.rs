@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dlio_event::{Nanos, OpKind, Outcome, TimeSource};
-use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
+use dlio_storage::conformance::{self, Capabilities, Pattern, Ticks, read};
 use dlio_storage::delay::{Delay, Delayed, Delays};
 use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::local::{Local, LocalOptions};
@@ -48,20 +48,23 @@ async fn a_delayed_storage_conforms() {
     let delays = Delays { open: delay, read: delay, write: delay, other: delay };
     let time = tokio_time();
     let storage = Delayed::on_tokio(Memory::new(Arc::clone(&time)), delays, time);
-    conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
+    conformance::check(&storage, Capabilities { updates: true, ..Capabilities::default() }).await;
 }
 
 #[tokio::test]
 async fn a_faulty_storage_without_faults_conforms() {
-    conformance::check(&Faulty::new(Memory::new(ticks()), ticks()), Traits { updates: true, ..Traits::default() })
-        .await;
+    conformance::check(
+        &Faulty::new(Memory::new(ticks()), ticks()),
+        Capabilities { updates: true, ..Capabilities::default() },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_counted_storage_conforms_and_counts_what_moves() {
     let bytes = Arc::new(AtomicU64::new(0));
     let storage = Counted::new(Arc::new(Memory::new(ticks())), Arc::clone(&bytes));
-    conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
+    conformance::check(&storage, Capabilities { updates: true, ..Capabilities::default() }).await;
     bytes.store(0, Ordering::Relaxed);
     storage.write("counted/a", &mut Pattern::new(1000, 1)).await.unwrap();
     assert_eq!(bytes.load(Ordering::Relaxed), 1000);
@@ -239,7 +242,7 @@ async fn a_storage_that_splits_reads_conforms() {
     for head in [false, true] {
         let rules = RangedGetRules { head, threshold: Some(1), chunk: Some(7 << 10), concurrency: Some(3), cores: 1 };
         let storage = RangedGet::new(Arc::new(Memory::new(ticks())), rules);
-        conformance::check(&storage, Traits { updates: true, ..Traits::default() }).await;
+        conformance::check(&storage, Capabilities { updates: true, ..Capabilities::default() }).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dlio_event::{OpKind, Outcome, TimeSource};
-use dlio_storage::conformance::{self, Pattern, Ticks, Traits, list, read};
+use dlio_storage::conformance::{self, Capabilities, Pattern, Ticks, list, read};
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::memory::Memory;
 use dlio_storage::{ByteRange, ChunkSource, Error, ErrorKind, Storage};
@@ -23,11 +23,11 @@ fn direct() -> LocalOptions {
     LocalOptions { odirect_read: true, odirect_write: true, ..LocalOptions::default() }
 }
 
-const FILES: Traits = Traits { folders: true, updates: true, large: (20 << 20) + 17, many: 1203 };
+const FILES: Capabilities = Capabilities { folders: true, updates: true, large: (20 << 20) + 17, many: 1203 };
 
 #[tokio::test]
 async fn memory_conforms() {
-    conformance::check(&Memory::new(ticks()), Traits { updates: true, ..Traits::default() }).await;
+    conformance::check(&Memory::new(ticks()), Capabilities { updates: true, ..Capabilities::default() }).await;
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn local_files_conform() {
 async fn durable_files_in_odd_chunks_conform() {
     let folder = tempfile::tempdir().unwrap();
     let options = LocalOptions { durable: true, chunk: 5000, ..LocalOptions::default() };
-    conformance::check(&local(folder.path(), options), Traits { large: 9 << 20, many: 20, ..FILES }).await;
+    conformance::check(&local(folder.path(), options), Capabilities { large: 9 << 20, many: 20, ..FILES }).await;
 }
 
 /// Checks that direct I/O on this checkout's file system either works or reports that it is not supported.
@@ -49,7 +49,7 @@ async fn direct_io_conforms_or_is_refused_by_name() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let storage = local(folder.path(), direct());
     match storage.write("probe", &mut Pattern::new(5000, 1)).await {
-        Ok(_) => conformance::check(&storage, Traits { many: 20, ..FILES }).await,
+        Ok(_) => conformance::check(&storage, Capabilities { many: 20, ..FILES }).await,
         Err(error) => {
             assert!(
                 error.kind == ErrorKind::Invalid && error.to_string().contains("dlio_rs.generate_odirect"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use dlio_event::OpKind;
-use dlio_storage::conformance::{self, Pattern, Ticks, Traits, read};
+use dlio_storage::conformance::{self, Capabilities, Pattern, Ticks, read};
 use dlio_storage::s3::sdk::SdkS3;
 use dlio_storage::s3::{Credentials, Preflight, S3, S3Config};
 use dlio_storage::{ByteRange, Error, ErrorKind, Storage};
@@ -148,8 +148,8 @@ fn radosgw_keeps_what_the_storage_trait_promises_to_both_clients() {
         hyper(server.config("with hyper+")).preflight(Preflight::Write).await.unwrap();
     });
     std::thread::scope(|scope| {
-        scope.spawn(|| run(conformance::check(&hyper(server.config("with hyper+")), Traits::default())));
-        scope.spawn(|| run(conformance::check(&sdk(server.config("with sdk+")), Traits::default())));
+        scope.spawn(|| run(conformance::check(&hyper(server.config("with hyper+")), Capabilities::default())));
+        scope.spawn(|| run(conformance::check(&sdk(server.config("with sdk+")), Capabilities::default())));
     });
     run(async {
         let hashed = S3Config { unsigned_payload: false, ..server.config("shared") };

@@ -89,7 +89,7 @@ impl<'r> CheckpointLanes<'r> {
     /// Returns the error for an unexpected result.
     pub(super) fn defect(&self, at: Position, done: &JobDone) -> Error {
         let place = Place { rank: self.rig.comm.place().rank, at };
-        Error::Defect { place, what: format!("a checkpoint lane reported {done:?} out of turn") }
+        Error::Defect { place, what: format!("a checkpoint lane reported an unexpected {done:?}") }
     }
 
     /// Stops the lanes and waits for them for a limited time, because an operation may hang in the kernel. Returns stored files whose results

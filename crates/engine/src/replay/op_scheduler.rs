@@ -86,7 +86,7 @@ struct State {
     /// Time by which the schedule has been delayed, in nanoseconds.
     shift: Nanos,
     /// Typical duration of an operation in nanoseconds, by kind.
-    pace: [Option<Nanos>; KINDS],
+    typical_durations: [Option<Nanos>; KINDS],
     spin_budget: SpinBudget,
 }
 
@@ -350,9 +350,11 @@ impl OpScheduler {
 
     /// Adapts the typical duration of an operation kind, in nanoseconds.
     pub(super) fn record_duration(&self, kind: ReplayKind, time: Nanos) {
-        if let Some(pace) = self.state().pace.get_mut(kind as usize) {
+        if let Some(duration) = self.state().typical_durations.get_mut(kind as usize) {
             // Moves towards the median, because one slow operation does not predict the next.
-            *pace = Some(pace.map_or(time, |pace| if time > pace { pace + pace / 8 + 100 } else { pace - pace / 8 }));
+            *duration = Some(duration.map_or(time, |duration| {
+                if time > duration { duration + duration / 8 + 100 } else { duration - duration / 8 }
+            }));
         }
     }
 }
@@ -431,8 +433,8 @@ impl State {
 
     /// Assigns operations to a worker that it can issue in time after `op`.
     fn keep_after(&mut self, me: usize, op: &ReplayOp, (now, start): (Nanos, Nanos)) {
-        let Some(pace) = self.pace[op.kind as usize % KINDS] else { return };
-        let free = self.due(op, start).max(now).saturating_add(pace);
+        let Some(duration) = self.typical_durations[op.kind as usize % KINDS] else { return };
+        let free = self.due(op, start).max(now).saturating_add(duration);
         self.keep(me, (op.lane, free), (now, start), |_| true);
     }
 
@@ -451,17 +453,17 @@ impl State {
             if kept == RUN || due > now.saturating_add(HORIZON) {
                 return;
             }
-            let Some(pace) = self.pace[next.kind as usize % KINDS] else { continue };
+            let Some(duration) = self.typical_durations[next.kind as usize % KINDS] else { continue };
             let close = if next.lane == lane { CLOSE_IN_LANE } else { CLOSE };
             if *owner == Some(me) {
-                free = free.max(due).saturating_add(pace);
+                free = free.max(due).saturating_add(duration);
                 continue;
             }
             if owner.is_some() || free > due.saturating_add(close) || !wanted(next) {
                 continue;
             }
             self.pending[index].1 = Some(me);
-            free = free.max(due).saturating_add(pace);
+            free = free.max(due).saturating_add(duration);
             kept += 1;
         }
     }

@@ -195,7 +195,7 @@ impl WorkerPool {
     }
 }
 
-/// Returns the queue of an operation among `all` queues, of which all lanes share the first `shared`.
+/// Returns the number of the queue of an operation; all lanes share the first `shared` of `all` queues.
 fn queue_of(op: &ReplayOp, (all, shared): (usize, usize)) -> usize {
     let queue = match op.edges {
         Edges { own: true, group, .. } => shared + group as usize % (all - shared).max(1),

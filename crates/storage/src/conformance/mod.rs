@@ -12,7 +12,7 @@ use crate::{ByteRange, Error, ErrorKind, Storage, Update, Version};
 
 /// Properties in which storages may differ.
 #[derive(Debug, Clone, Copy)]
-pub struct Traits {
+pub struct Capabilities {
     /// Keys are paths in folders, so `a` and `a/b` cannot both exist.
     pub folders: bool,
     /// Parts of objects can be written in place.
@@ -23,7 +23,7 @@ pub struct Traits {
     pub many: u64,
 }
 
-impl Default for Traits {
+impl Default for Capabilities {
     fn default() -> Self {
         Self { folders: false, updates: false, large: (20 << 20) + 17, many: 1203 }
     }
@@ -33,7 +33,7 @@ impl Default for Traits {
 ///
 /// # Panics
 /// When the storage does not behave as its trait documents; the message names the key and the expectation.
-pub async fn check(storage: &dyn Storage, traits: Traits) {
+pub async fn check(storage: &dyn Storage, capabilities: Capabilities) {
     done(storage.create_root().await, "create_root");
     done(storage.create_root().await, "create_root, again");
     done(storage.create_folder("conformance/folder").await, "create_folder");
@@ -47,22 +47,22 @@ pub async fn check(storage: &dyn Storage, traits: Traits) {
     missing_objects_are_named(storage).await;
     odd_keys_work(storage).await;
     keys_stay_below_the_root(storage).await;
-    if !traits.folders {
+    if !capabilities.folders {
         a_key_may_be_a_prefix_of_another(storage).await;
     }
     a_failing_source_leaves_nothing(storage).await;
-    what_is_staged_appears_when_it_is_published(storage, traits.large).await;
+    what_is_staged_appears_when_it_is_published(storage, capabilities.large).await;
     a_refusing_sink_stops_the_read(storage).await;
-    if traits.updates {
+    if capabilities.updates {
         parts_are_written_in_place(storage).await;
     } else {
         parts_are_refused(storage).await;
     }
     deleting_twice_is_no_error(storage).await;
     operations_run_at_once(storage).await;
-    large_objects_come_back(storage, traits.large).await;
+    large_objects_come_back(storage, capabilities.large).await;
     lists_in_key_order(storage).await;
-    lists_many(storage, traits.many).await;
+    lists_many(storage, capabilities.many).await;
     clean(storage).await;
     let left = done(list(storage, "conformance/").await, "listing after cleaning");
     assert!(left.is_empty(), "deleted objects are still listed: {left:?}");

@@ -76,7 +76,7 @@ impl OpenFile {
                 attempt.outcome = Outcome::ShortRead;
                 operation.record(attempt, None);
                 let message = format!(
-                    "the file had {size} bytes and now ends before byte {at}: it was shortened while it was being read"
+                    "the file had {size} bytes and now ends before byte {at}: it was truncated during the read"
                 );
                 Err(operation.refused(&self.path, Some(range), ErrorKind::Corrupt, message))
             }
@@ -109,7 +109,7 @@ impl OpenFile {
         chunk.min((range + 2 * block).next_multiple_of(block))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "lengths within the buffer, which is a slice")]
+    #[expect(clippy::cast_possible_truncation, reason = "the lengths are within the buffer, which is a slice")]
     /// Reads `offset..end`. With direct I/O whole blocks around the range are read, and only the range is delivered;
     /// a short read in mid-file leads to a second read of its last, incomplete block.
     fn pass(&self, offset: u64, end: u64, buffer: &mut [u8], sink: &mut dyn ChunkSink) -> Pass {

@@ -51,7 +51,7 @@ pub(super) fn direct_alignment(file: &File) -> io::Result<Direct> {
     if result != 0 {
         return Ok(Direct::Unknown);
     }
-    // SAFETY: all-zero is a valid statx, and the kernel filled in what it knows.
+    // SAFETY: an all-zero statx is valid, and the kernel has filled in the available fields.
     let stat = unsafe { stat.assume_init() };
     if stat.stx_mask & libc::STATX_DIOALIGN == 0 {
         return Ok(Direct::Unknown);
