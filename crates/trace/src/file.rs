@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_say_the_same_throughout_a_group_are_read_back_from_every_group() {
+    fn constant_columns_are_read_back_from_every_row_group() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.parquet");
         let names = names();

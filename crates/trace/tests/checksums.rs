@@ -1,4 +1,4 @@
-//! A flipped bit is refused by name or changes nothing: every bit of small files is tried.
+//! Damage by flipped bits: every bit of small files is flipped, and the reader refuses the file by name or returns the same rows.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -11,7 +11,7 @@ use dlio_event::{Event, EventSink, Lane, OpKind, Position};
 use dlio_trace::tables::{self, CounterRow};
 use dlio_trace::{Error, Header, TraceWriter, file_name, read_file, repair};
 
-/// What a reader makes of a trace.
+/// Returns everything that a reader finds in a trace.
 fn content(path: &Path) -> Result<String, Error> {
     let trace = read_file(path)?;
     let mut text = format!("{:?} {} {} {:?}", trace.header, trace.complete, trace.torn_bytes, trace.time_range());
@@ -28,7 +28,7 @@ fn span(at: u64) -> Event {
     Event::span(OpKind::Compute, Lane::MAIN, Position::default(), at * 10, at * 10 + 5)
 }
 
-/// A trace with a superseded footer and one row group.
+/// Writes a trace with a superseded footer and one row group.
 fn write(path: &Path) {
     let writer = TraceWriter::create(path, &Header { world: 1, ..Header::default() }).unwrap();
     let object = writer.object("a/b");
@@ -36,7 +36,7 @@ fn write(path: &Path) {
     writer.finish().unwrap();
 }
 
-/// Flips each bit of some bytes of a file in turn; `look` looks at each file, and is told the byte and whether it is its first bit.
+/// Flips each bit of some bytes of a file in turn. `look` examines each file and gets the byte and whether the bit is its first.
 fn flip(path: &Path, bytes: std::ops::Range<usize>, mut look: impl FnMut(usize, bool)) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let whole = std::fs::read(path).unwrap();
@@ -70,7 +70,7 @@ fn every_flipped_bit_of_a_trace_is_refused_or_changes_nothing() {
         }
     });
     assert_eq!(content(&path).unwrap(), expected);
-    // What may differ is the footer that was there before the first event.
+    // Only the footer from before the first event may differ.
     assert!(refused > same, "{refused} refused, {same} without a change");
 }
 
@@ -104,7 +104,7 @@ fn a_torn_trace_is_as_safe_and_is_not_repaired_when_damaged() {
     OpenOptions::new().append(true).open(&path).unwrap().write_all_at(&[1; 100], whole.len() as u64).unwrap();
     let expected = content(&path).unwrap();
     assert!(expected.contains("false 100"), "{expected}");
-    // The last footer, by its own length.
+    // Returns the last footer, found by its length field.
     let length = u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().unwrap());
     let footer = whole.len() - 8 - usize::try_from(length).unwrap();
     flip(&path, footer..whole.len() + 100, |at, first| {
@@ -137,7 +137,7 @@ fn every_flipped_bit_of_a_table_is_refused_or_changes_nothing() {
     assert_eq!(same, 0, "every byte of a table is its head, a column or the footer");
 }
 
-/// The pages of a file, as offset of the checksum's owner and its bytes, found by decoding the headers by hand.
+/// Returns the pages of a file as checksum and bytes, by decoding the page headers.
 #[test]
 fn pages_have_the_checksums_of_parquet() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -168,14 +168,14 @@ fn pages_have_the_checksums_of_parquet() {
     assert!(pages >= dlio_trace::COLUMNS.len());
 }
 
-/// The first four fields of a page header (all of them numbers), and the length of the header.
+/// Returns the first four fields of a page header, which are numbers, and the length of the header.
 fn header_of(bytes: &[u8]) -> ([i64; 4], usize) {
     let (mut at, mut fields) = (0, [0; 4]);
     for (number, field) in fields.iter_mut().enumerate() {
         assert_eq!(bytes[at], 0x15, "field {} is a 32-bit number", number + 1);
         (*field, at) = varint(bytes, at + 1);
     }
-    // The structure of a dictionary page or a data page: numbers and truths.
+    // Skips the structure of a dictionary or data page: numbers and booleans.
     at += 1;
     while bytes[at] != 0 {
         let kind = bytes[at] & 15;

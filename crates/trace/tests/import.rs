@@ -1,4 +1,4 @@
-//! Every format, from the samples in `traces/` and from lines that are broken on purpose.
+//! Import of every format, from the samples in `traces/` and from malformed lines.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn sample(format: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces")).join(format)
 }
 
-/// A row with its names.
+/// An event with its names.
 struct Row {
     event: Event,
     object: String,
@@ -76,7 +76,7 @@ fn dftracer_gives_system_calls_with_files_and_the_spans_of_the_loop() {
 }
 
 #[test]
-fn dftracers_older_layouts_say_the_same_in_other_words() {
+fn dftracers_older_layouts_give_the_same_rows() {
     let (done, ranks) = imported(&[sample("dftracer-older")]);
     assert_eq!((done.rows, done.ranks, done.malformed, done.skipped["lseek"]), (74, 2, 0, 6));
     for rank in &ranks {
@@ -126,7 +126,7 @@ fn a_log_of_an_older_warp_has_the_columns_of_an_op_log() {
 }
 
 #[test]
-fn warp_tells_first_and_last_bytes_clients_and_errors() {
+fn warp_gives_first_and_last_bytes_clients_and_errors() {
     let (done, ranks) = imported(&[sample("warp").join("get-full.tsv")]);
     assert_eq!((done.formats.clone(), done.rows, done.ranks, done.malformed), (vec!["warp"], 60, 2, 0));
     let get = ranks[0].iter().find(|row| row.event.kind == OpKind::Get).unwrap();
@@ -158,7 +158,7 @@ fn elbencho_pairs_begin_and_end() {
 }
 
 #[test]
-fn a_number_of_elbencho_is_the_file_that_its_worker_opened_before() {
+fn a_file_number_of_elbencho_stands_for_the_file_that_its_worker_opened_before() {
     let folder = tempfile::tempdir().unwrap();
     let done = |worker: i32, op: &str, entry: &str, failed: bool| {
         [false, true].map(|ends| {
@@ -195,7 +195,7 @@ fn a_number_of_elbencho_is_the_file_that_its_worker_opened_before() {
 }
 
 #[test]
-fn elbenchos_operations_without_an_end_are_counted_and_twins_are_told_apart() {
+fn elbenchos_operations_without_an_end_are_counted_and_equal_ones_are_kept_apart() {
     let folder = tempfile::tempdir().unwrap();
     let line = |at: u32, file: &str, ends: bool| {
         format!(
@@ -319,7 +319,7 @@ fn darshan_gives_segments_of_ranks_threads_and_hosts() {
 }
 
 #[test]
-fn lustres_targets_are_no_threads() {
+fn targets_of_lustre_are_not_threads() {
     let folder = tempfile::tempdir().unwrap();
     let text = "# DXT, file_id: 1, file_name: /a b/c\n# DXT, rank: 3, hostname: n1\n\
                  X_POSIX 3 write 0 0 10 0.5 0.6 [4] [7]\n X_POSIX 3 read 0 0 10 0.7 0.8 [4] 77\n\
@@ -333,7 +333,7 @@ fn lustres_targets_are_no_threads() {
 }
 
 #[test]
-fn segments_whose_file_is_named_in_no_text_are_of_no_other_file() {
+fn segments_whose_file_name_is_unreadable_belong_to_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
     let text =
         b"# DXT, file_id: 1, file_name: /a\nX_POSIX 0 read 0 0 10 0.5 0.6\n# DXT, file_id: 2, file_name: /\xe9\n\
@@ -347,7 +347,7 @@ fn segments_whose_file_is_named_in_no_text_are_of_no_other_file() {
 }
 
 #[test]
-fn dftracers_unit_of_time_is_seen_where_it_is_told_at_the_end_only() {
+fn dftracers_time_unit_is_guessed_if_only_the_last_line_has_it() {
     let folder = tempfile::tempdir().unwrap();
     for (name, ts, dur) in
         [("s", 1_785_104_602_i64, 2), ("ms", 1_785_104_602_000, 2_000), ("us", 1_785_104_602_000_000, 2_000_000)]
@@ -369,7 +369,7 @@ fn write(folder: &Path, name: &str, text: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn broken_lines_are_counted_with_examples_and_stop_a_strict_import() {
+fn malformed_lines_are_counted_with_examples_and_stop_a_strict_import() {
     let folder = tempfile::tempdir().unwrap();
     let sound = "Timestamp,Operation,Object_Size_Bytes,Tier,Key,Phase\n1795248000.1,Read,7,Tier-1,k,Decode\n";
     let broken = format!("{sound}1795248000.1,Read,x,Tier-1,k,Decode\n\u{1}\n1795248000.1,Read\n");
@@ -395,7 +395,7 @@ fn a_file_of_no_known_format_is_named() {
 }
 
 #[test]
-fn a_line_without_end_takes_no_more_memory_than_the_longest_that_is_looked_at() {
+fn a_line_without_end_takes_no_more_memory_than_the_longest_accepted_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = b"fio version 3 iolog\n".to_vec();
     text.extend(std::iter::repeat_n(b'x', 5 << 20));
@@ -427,7 +427,7 @@ fn an_import_without_a_row_fails_and_leaves_nothing() {
 }
 
 #[test]
-fn a_folder_with_nothing_to_import_is_told_by_what_is_in_it() {
+fn a_folder_with_nothing_to_import_is_described_by_its_contents() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let run = folder.path().join("run");
@@ -444,7 +444,7 @@ fn a_folder_with_nothing_to_import_is_told_by_what_is_in_it() {
     import(&[sample("elbencho")], &trace, &Options::default()).unwrap();
     std::fs::write(run.join("dlio.log"), "[OUTPUT] 2026-01-01 a line\n").unwrap();
     fails(&run, &["run/trace holds traces of dlio-rs, which need no import"]);
-    // Alone, and beside others.
+    // Alone, and together with other sources.
     fails(&trace, &["need no import"]);
     std::fs::copy(trace.join("rank-00000.parquet"), trace.join("rank-09999.parquet")).unwrap();
     fails(&trace, &["none of its files can be imported", "rank-00000.parquet", "need no import"]);
@@ -462,10 +462,10 @@ fn a_source_that_is_named_twice_is_imported_once() {
 }
 
 #[test]
-fn a_target_that_cannot_be_written_is_known_before_anything_is_read() {
+fn an_unwritable_target_is_reported_before_anything_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "file", b"");
-    // A pipe that nobody writes: reading it would never end.
+    // Reading a FIFO without a writer would block forever.
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let error = import(&[pipe], &file.join("out"), &Options::default()).unwrap_err();
@@ -492,7 +492,7 @@ fn text_of(path: &Path) -> Vec<u8> {
     text
 }
 
-/// One file of each format and layout.
+/// Returns one file of each format and layout.
 fn samples() -> Vec<PathBuf> {
     let mut files = Vec::new();
     for format in
@@ -506,7 +506,7 @@ fn samples() -> Vec<PathBuf> {
     files
 }
 
-/// What an import says, without the formats' own names of files.
+/// Returns the result of an import without file names that depend on the format.
 fn facts(path: &Path, text: &[u8]) -> (u64, u64, u64, u32, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -546,7 +546,7 @@ fn pytorchs_profile_gives_the_waits_for_batches() {
 }
 
 #[test]
-fn odd_lines_of_an_op_log_are_rows_or_are_told_apart() {
+fn unusual_lines_of_an_op_log_are_rows_or_malformed() {
     let folder = tempfile::tempdir().unwrap();
     let head = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tlast_byte\tend\tduration_ns\tcat";
     let row = |op: &str, bytes: &str, file: &str, error: &str, start: &str, end: &str| {
@@ -604,13 +604,13 @@ fn tables_may_have_comments_other_orders_and_unknown_columns() {
 }
 
 #[test]
-fn compressed_data_that_end_early_give_their_lines_and_one_that_is_broken() {
+fn truncated_compressed_data_give_their_lines_and_one_malformed_line() {
     let folder = tempfile::tempdir().unwrap();
     let text = text_of(&sample("elbencho").join("ops.jsonl"));
     let whole = facts(Path::new("ops"), &text).0;
     for (name, mut bytes) in [("a.gz", in_gzip(&text)), ("a.zst", zstd::encode_all(&text[..], 1).unwrap())] {
         bytes.truncate(bytes.len() - 40);
-        // Enough in front that some blocks are whole.
+        // Enough lines before the damage that some compressed blocks are complete.
         let first = if name == "a.gz" { in_gzip(&text) } else { zstd::encode_all(&text[..], 1).unwrap() };
         let path = write(folder.path(), name, &[first, bytes].concat());
         let (done, _) = imported(std::slice::from_ref(&path));
@@ -623,7 +623,7 @@ fn compressed_data_that_end_early_give_their_lines_and_one_that_is_broken() {
 }
 
 #[test]
-fn names_are_forgotten_with_their_events_and_large_sources_make_many_row_groups() {
+fn names_are_dropped_with_their_events_and_large_sources_make_many_row_groups() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::from("fio version 3 iolog\n");
     let rows = 150_000_u64;
@@ -644,11 +644,11 @@ fn names_are_forgotten_with_their_events_and_large_sources_make_many_row_groups(
     }
 }
 
-/// Operations and bytes of each kind, and the objects that they name.
+/// Returns the number of operations and the bytes of each kind, and the object names.
 fn totals(folder: &Path, kinds: &[OpKind]) -> std::collections::BTreeMap<(String, String), (u64, u64)> {
     let mut totals = std::collections::BTreeMap::new();
     for row in rows(folder).iter().flatten().filter(|row| kinds.contains(&row.event.kind)) {
-        // Requests of whole objects and of ranges have one name in the formats of others.
+        // Foreign formats have one name for requests of objects and of ranges.
         let name = match row.event.kind {
             OpKind::GetRange | OpKind::Read => "get",
             OpKind::Stat => "head",
@@ -689,7 +689,7 @@ fn what_is_exported_and_imported_again_has_the_same_operations_and_bytes() {
     assert_eq!(ranges(&back).len(), ranges(&recorded).len());
 }
 
-/// A generator of numbers with a seed: the same mutations in every run.
+/// A seeded random number generator, so that every run makes the same mutations.
 struct Numbers(dlio_event::mix::Lcg64);
 
 impl Numbers {
@@ -698,7 +698,7 @@ impl Numbers {
     }
 }
 
-/// Changes a few places: bytes, whole stretches, numbers at their limits.
+/// Changes a few bytes, ranges and numbers.
 fn mutate(text: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     const WITH: &[&[u8]] = &[
         b"",
@@ -731,7 +731,7 @@ fn mutate(text: &[u8], numbers: &mut Numbers) -> Vec<u8> {
         let length = if numbers.below(8) == 0 { numbers.below(bytes.len()) } else { numbers.below(12) };
         let to = (at + length).min(bytes.len());
         let with = match numbers.below(4) {
-            // A stretch of the same text, elsewhere.
+            // A copy of another part of the text.
             0 => {
                 let from = numbers.below(text.len());
                 text[from..(from + numbers.below(200)).min(text.len())].to_vec()

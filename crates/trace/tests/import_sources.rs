@@ -1,4 +1,4 @@
-//! What imports say of their sources, and which source an operation is of: processes, days, logs that are incomplete.
+//! Warnings of imports, and the assignment of operations to processes, for sources of several days and incomplete logs.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Imports sources; returns what was said, and the rows of each rank.
+/// Imports sources and returns the result and the rows of each rank.
 fn imported(sources: &[PathBuf]) -> (Imported, Vec<(u32, Vec<Rows>)>) {
     let out = tempfile::tempdir().unwrap();
     let done = import(sources, out.path(), &Options::default()).unwrap();
@@ -28,7 +28,7 @@ fn starts(rank: &(u32, Vec<Rows>)) -> Vec<i64> {
     rank.1.iter().flat_map(|batch| batch.start.iter().copied()).collect()
 }
 
-/// A log of one process that is no MPI job, as `darshan-dxt-parser` prints it.
+/// Returns the log of one process without MPI in the format of `darshan-dxt-parser`.
 fn darshan(start_time: u64, file: &str, warning: &str) -> String {
     format!(
         "# darshan log version: 3.41\n# exe: python3 train.py\n# jobid: 2110361\n# start_time: {start_time}\n# nprocs: 1\n\n{warning}\
@@ -38,7 +38,7 @@ fn darshan(start_time: u64, file: &str, warning: &str) -> String {
 }
 
 #[test]
-fn logs_of_darshan_that_are_of_one_process_each_are_ranks_each_at_its_time() {
+fn logs_of_darshan_with_one_process_each_become_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let first = write(folder.path(), "w0.txt", &darshan(1_734_633_357, "/data/f0.npz", ""));
     let second = write(folder.path(), "w1.txt", &darshan(1_734_633_380, "/data/f1.npz", ""));
@@ -46,14 +46,14 @@ fn logs_of_darshan_that_are_of_one_process_each_are_ranks_each_at_its_time() {
     assert_eq!((done.ranks, done.malformed, done.warnings.len()), (2, 0, 0));
     assert_eq!(starts(&ranks[0]), [1_734_633_358_000_000_000]);
     assert_eq!(starts(&ranks[1]), [1_734_633_381_000_000_000]);
-    // The same, one behind the other in one text.
+    // Both logs concatenated in one file.
     let text = darshan(1_734_633_357, "/data/f0.npz", "") + &darshan(1_734_633_380, "/data/f1.npz", "");
     let (done, ranks) = imported(&[write(folder.path(), "both.txt", &text)]);
     assert_eq!((done.ranks, starts(&ranks[1])), (2, vec![1_734_633_381_000_000_000]));
 }
 
 #[test]
-fn a_log_that_says_it_is_incomplete_is_imported_with_its_warning() {
+fn a_log_that_declares_itself_incomplete_is_imported_with_its_warning() {
     let folder = tempfile::tempdir().unwrap();
     let warning = "# *WARNING*: The DXT_POSIX module contains incomplete data!\n#            This happens when a module runs out of\n";
     let (done, _) = imported(&[write(folder.path(), "dxt.txt", &darshan(0, "/tmp/with, comma and: colon/f", warning))]);
@@ -82,7 +82,7 @@ fn span(name: &str, cat: &str, (start, dur): (u64, u64), args: &str) -> String {
     )
 }
 
-/// Two steps at `begin`, as the tracer of the reference writes them: the computation first, then the fetch before it.
+/// Returns two steps that start at `begin` in the order of the reference's tracer: each computation before its fetch.
 fn steps(begin: u64, epoch: &str) -> String {
     let step = |number: u64| {
         let at = begin + 100 * (number - 1);
@@ -95,8 +95,8 @@ fn steps(begin: u64, epoch: &str) -> String {
 }
 
 #[test]
-fn an_epoch_of_the_reference_has_the_number_that_its_own_span_counts_and_evaluation_is_none_of_training() {
-    // The argument `epoch` is that of the next epoch, and is missing in the first.
+fn an_epoch_of_the_reference_has_the_number_in_its_span_and_evaluation_is_not_training() {
+    // The argument `epoch` has the number of the next epoch and is missing in the first.
     let mut text = String::from("[\n");
     for (number, begin, said) in [(1, 0, ""), (2, 1_000, ",\"epoch\":2")] {
         let next = format!("\"step\":2,\"epoch\":{}", number + 1);
@@ -157,7 +157,7 @@ fn objects_that_end_with_a_comma_as_in_2023_are_read() {
 }
 
 #[test]
-fn what_lies_beside_a_trace_in_a_folder_is_named_and_left_out() {
+fn other_files_in_a_trace_folder_are_named_and_left_out() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "dxt.txt", &darshan(1_734_633_357, "/data/f0.npz", ""));
     write(folder.path(), "job.darshan", "3.41");
@@ -172,7 +172,7 @@ fn what_lies_beside_a_trace_in_a_folder_is_named_and_left_out() {
 }
 
 #[test]
-fn an_op_log_of_json_lines_is_that_of_a_table() {
+fn an_op_log_of_json_lines_equals_the_tab_separated_one() {
     let folder = tempfile::tempdir().unwrap();
     let line = |op: &str, second: u32| {
         format!(

@@ -1,4 +1,4 @@
-//! A trace in dftracer's format: JSON lines that its own tools and the golden traces of the reference agree with.
+//! Export in dftracer's format: JSON lines that agree with dftracer's tools and with the golden traces of the reference.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 

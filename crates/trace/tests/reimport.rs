@@ -1,4 +1,4 @@
-//! What we export comes back: the same operations, bytes, names and times, as far as the format has a place for them.
+//! Reimport of exports: operations, bytes, names and times are preserved as far as the format can represent them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const NAMES: [&str; 4] = ["train/img_0.npz", "a, \"b\"\tc", "übung/é 😀", "t
 /// An event with its names.
 type Row = (Event, String, String, String);
 
-/// Two ranks with a row of every kind and outcome; times since 1970.
+/// Writes traces of two ranks with every kind of row and every outcome, and times since 1970.
 fn recorded(folder: &Path, names: &[&str]) -> Vec<RankTrace> {
     for rank in 0..2 {
         let path = folder.join(format!("rank-{rank:05}.parquet"));
@@ -112,7 +112,7 @@ fn csv_comes_back_whole() {
 }
 
 #[test]
-fn the_trace_events_of_chrome_come_back_but_for_moments_within_an_operation() {
+fn chrome_trace_events_come_back_except_for_times_within_an_operation() {
     let folder = tempfile::tempdir().unwrap();
     let traces = recorded(folder.path(), &NAMES);
     let path = folder.path().join("run.json");

@@ -1,4 +1,4 @@
-//! What is recorded is what is read, whatever happened to the file in between.
+//! Round trip from recorded events to rows, including files that were cut or damaged in between.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
@@ -31,7 +31,7 @@ fn header(rank: u32) -> Header {
     }
 }
 
-/// An event whose every field depends on `i`.
+/// Returns an event whose fields all depend on `i`.
 fn event(i: u64, object: ObjectId, endpoint: EndpointId) -> Event {
     let small = u32::try_from(i % 7).unwrap();
     Event {
@@ -87,7 +87,7 @@ fn batches(trace: &RankTrace) -> Vec<Rows> {
     trace.batches().unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// The `i` of every row, after checking that the row says everything that event `i` said.
+/// Returns the `i` of every row after comparing all fields of the row with event `i`.
 fn check_rows(trace: &RankTrace) -> Vec<u64> {
     let mut seen = Vec::new();
     for batch in batches(trace) {
@@ -191,7 +191,7 @@ fn a_writer_that_is_dropped_leaves_an_incomplete_but_readable_trace() {
     assert_eq!((trace.rows, trace.complete), (100, false));
 }
 
-/// Events of three seconds, the clock of the schedule: a footer is due long before the end of the run.
+/// The events span three seconds, by which footers are scheduled, so a footer is due before the end of the run.
 #[test]
 fn the_trace_of_a_running_process_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +221,7 @@ fn an_event_after_the_end_is_counted_as_lost() {
     assert!(matches!(writer.finish(), Err(Error::Finished { .. })));
 }
 
-/// A file with several row groups and footers, cut everywhere that could matter and at many places that should not.
+/// Returns a file with several row groups and footers, to be cut at every critical offset and at many others.
 #[test]
 fn a_file_cut_anywhere_is_read_up_to_its_last_whole_footer() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +255,7 @@ fn a_file_cut_anywhere_is_read_up_to_its_last_whole_footer() {
 }
 
 #[test]
-fn rubbish_behind_the_footer_is_reported_and_skipped() {
+fn garbage_after_the_footer_is_reported_and_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(file_name(0));
     write(&path, 1_000);
@@ -298,7 +298,7 @@ fn errors_name_the_file_and_what_to_do() {
     assert!(torn.contains("no complete footer"), "{torn}");
 }
 
-/// Puts a new checksum into the footer of a file, as `docs/trace-format.md` describes it.
+/// Writes a new checksum into the footer of a file as specified in `docs/trace-format.md`.
 fn seal(bytes: &mut [u8]) {
     let length = &bytes[bytes.len() - 8..bytes.len() - 4];
     let from = bytes.len() - 8 - usize::try_from(u32::from_le_bytes(length.try_into().unwrap())).unwrap();

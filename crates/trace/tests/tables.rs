@@ -1,4 +1,4 @@
-//! The side tables, the clocks of a whole run, and the repair of torn files.
+//! Side tables, clock drift and the repair of torn files.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Write;
@@ -45,7 +45,7 @@ fn a_folder_without_counters_has_none() {
 }
 
 #[test]
-fn a_table_that_is_none_is_named() {
+fn a_file_that_is_not_a_table_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(tables::COUNTERS), b"PAR1 not PAR1").unwrap();
     let error = tables::read_counters(folder.path()).unwrap_err();
@@ -79,7 +79,7 @@ fn anchor(monotonic_ns: u64, offset_to_rank0_ns: i64) -> ClockAnchor {
     ClockAnchor { monotonic_ns, wall_unix_ns: 0, offset_to_rank0_ns, rtt_ns: 20 }
 }
 
-/// A clock that is 1000 ns behind at first and, after a million, 1500: half of the drift has come up half-way.
+/// The clock is 1000 ns behind at first and 1500 ns after a million ns; half of the drift has accumulated at half of the time.
 #[test]
 fn the_drift_of_a_clock_is_taken_out_when_reading() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ fn the_drift_of_a_clock_is_taken_out_when_reading() {
 }
 
 #[test]
-fn a_difference_that_the_measurements_cannot_tell_apart_is_no_drift() {
+fn a_difference_within_the_measurement_error_is_not_drift() {
     let header = Header { clock: anchor(0, 1_000), clock_end: Some(anchor(1_000_000, 1_020)), ..Header::default() };
     assert_eq!(header.drift(), None, "each measurement may be wrong by 10 ns");
     let header = Header { clock_end: Some(anchor(1_000_000, 1_021)), ..header };

@@ -113,7 +113,7 @@ mod tests {
     use super::calendar;
 
     #[test]
-    fn moments_become_times_of_the_calendar() {
+    fn unix_times_become_rfc_3339_times() {
         assert_eq!(calendar(0), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(calendar(1_709_251_199_123_456_789), "2024-02-29T23:59:59.123456789Z");
         assert_eq!(calendar(1_795_245_321_412_861_000), "2026-11-21T07:15:21.412861000Z");

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_stands_for_another_name_in_new_tables_is_that_name() {
+    fn a_number_with_another_meaning_in_new_name_tables_is_written_with_that_meaning() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = ImportWriter::start(folder.path()).unwrap();
         for name in ["first", "second"] {

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_told_with_the_object_that_they_are_in() {
+    fn members_are_passed_on_with_the_key_of_their_object() {
         let line = r#" {"a":"x\"\u00e9","b":-1.5e3, "args":{"c":true,"d":[1,{"e":[]}],"f":{"g":null}},"h":null} "#;
         let told = told(line).unwrap();
         assert_eq!(

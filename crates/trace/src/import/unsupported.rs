@@ -16,14 +16,16 @@ fn binary(path: &Path, head: &[u8]) -> Option<&'static str> {
     let begins = |magic: &[u8]| head.starts_with(magic);
     Some(match () {
         () if head.get(8..16) == Some(&DARSHAN) || ends("darshan") => {
-            "a log of Darshan: convert it with `darshan-dxt-parser LOG > LOG.txt` and import the text; only programs that ran with \
-             DXT_ENABLE_IO_TRACE=1 have operations in it"
+            "a log of Darshan: convert it with `darshan-dxt-parser LOG > LOG.txt` and import the text; it contains operations only \
+             if the program ran with DXT_ENABLE_IO_TRACE=1"
         }
         () if head.get(1..4) == Some(&BLKTRACE) => {
-            "a trace of blktrace, which has blocks of a device and no files: convert it with fio, `fio --name=x --read_iolog=TRACE \
+            "a trace of blktrace, which has device blocks instead of files: convert it with fio, `fio --name=x --read_iolog=TRACE \
              --replay_redirect=FILE --write_iolog=LOG`, and import LOG"
         }
-        () if begins(b"PAR1") => "a Parquet file: traces of dlio-rs need no import, analyze and replay read them",
+        () if begins(b"PAR1") => {
+            "a Parquet file: traces of dlio-rs need no import because analyze and replay read them"
+        }
         () if begins(b"PERFILE2") => {
             "a recording of perf: convert it with `perf data convert --to-json`, or record with dftracer"
         }
@@ -39,7 +41,7 @@ fn binary(path: &Path, head: &[u8]) -> Option<&'static str> {
             "a database: export it as Chrome's trace events (nsys export --type json) if it is a profile"
         }
         () if ends("mt") || ends("cfg") && head.contains(&0) => {
-            "a trace of Recorder: no text of it can be imported; record with dftracer or Darshan's DXT"
+            "a trace of Recorder, which has no importable text form: record with dftracer or Darshan's DXT"
         }
         () => return None,
     })
@@ -53,23 +55,23 @@ fn text(head: &str) -> Option<&'static str> {
         () if is_json
             && (has(&["\"v\"", "\"total\""]) || has(&["\"throughput_by_host\""]) || has(&["\"by_op_type\""])) =>
         {
-            "the statistics of a benchmark of warp, which have no operations: run `warp … --full`, and import its .csv.zst"
+            "statistics of warp, which contain no operations: run `warp … --full`, and import its .csv.zst"
         }
         () if is_json && has(&["\"fio version\""]) => {
-            "the results of fio, which have no operations: record them with --write_iolog, and import that log"
+            "results of fio, which contain no operations: record the operations with --write_iolog and import that log"
         }
         () if first.starts_with("ISO DATE") || has(&["operation,", "entries/s"]) || has(&["\"ISO DATE\""]) => {
-            "the results of elbencho, which have no operations: record them with --opslog, and import that file"
+            "results of elbencho, which contain no operations: record the operations with --opslog and import that file"
         }
         () if is_strace(first) => {
-            "the text of strace, of which nothing is imported: record the calls with dftracer (LD_PRELOAD) and import its .pfw.gz"
+            "output of strace, which cannot be imported: record the calls with dftracer (LD_PRELOAD) and import its .pfw.gz"
         }
         () if is_blkparse(first) => {
-            "the text of blkparse, which has blocks of a device and no files: `blkparse -d` makes one binary file of a trace, which fio \
+            "output of blkparse, which has device blocks instead of files: `blkparse -d` makes one binary file of a trace, which fio \
              converts (--read_iolog, --replay_redirect, --write_iolog); import that log"
         }
         () if is_json && has(&["\"metric\"", "\"num_accelerators\""]) => {
-            "the summary of a run of DLIO; its traces are *.pfw.gz beside it"
+            "the summary of a run of DLIO, whose traces are the *.pfw.gz files next to it"
         }
         () => return None,
     })
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_named_with_the_way_to_convert_them() {
+    fn unsupported_files_are_named_with_the_way_to_convert_them() {
         let mut darshan = b"3.41\0\0\0\0".to_vec();
         darshan.extend(6_567_223_i64.to_le_bytes());
         let cases: [(&str, &[u8], &str); 11] = [

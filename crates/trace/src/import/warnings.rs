@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_between_sources_are_told_and_sources_that_overlap_have_none() {
+    fn hours_between_sources_are_reported_unless_the_sources_overlap() {
         let day = 20_000 * 24 * HOUR;
         assert_eq!(warnings(&[("a", day, day + 50 * HOUR), ("b", day + HOUR, day + 2 * HOUR)]), Vec::<String>::new());
         let told = warnings(&[("b", day + 23 * HOUR + HOUR / 2, day + 24 * HOUR), ("a", day, day + HOUR)]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remark_is_kept_once_and_many_are_counted() {
+    fn a_warning_is_kept_once_and_further_ones_are_counted() {
         let mut warnings = Warnings::default();
         for number in 0..2 * WARNINGS_MAX + 5 {
             warnings.add(format!("remark {}", number.min(WARNINGS_MAX + 1)));
