@@ -263,7 +263,7 @@ pub(crate) fn json(path: &Path) -> serde_json::Value {
 pub(crate) fn events(output: &Path) -> Vec<dlio_event::Event> {
     let traces = dlio_trace::read_dir(&output.join("trace")).unwrap();
     let batches = traces.iter().flat_map(|trace| trace.batches().unwrap()).map(Result::unwrap);
-    batches.flat_map(|batch| batch.iter().map(|row| row.event()).collect::<Vec<_>>()).collect()
+    batches.flat_map(|batch| batch.views().map(dlio_trace::Row::event).collect::<Vec<_>>()).collect()
 }
 
 /// Reports a check that cannot run on this machine: on standard error, past the capture of output, and in the list that

@@ -261,7 +261,7 @@ fn ranks_in_traces_of_different_versions_are_one_run() {
     let writer = TraceWriter::create(&folder.path().join(file_name(1)), &trace.header).unwrap();
     for batch in trace.batches().unwrap() {
         let batch = batch.unwrap();
-        for row in batch.iter() {
+        for row in batch.views() {
             let object = row.object().map_or(dlio_event::ObjectId::NONE, |name| writer.object(name));
             let endpoint = row.endpoint().map_or(dlio_event::EndpointId::NONE, |name| writer.endpoint(name));
             writer.record(Event { object, endpoint, ..row.event() });

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for trace in dlio_trace::read_dir(Path::new(&folder))? {
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in batch.iter().filter(|row| row.kind().is_read()) {
+            for row in batch.views().filter(|row| row.kind().is_read()) {
                 let name = row.object().unwrap_or_default().to_owned();
                 let len = usize::try_from(row.bytes())?;
                 let lane = lanes.entry((trace.header.rank, row.lane().0)).or_default();

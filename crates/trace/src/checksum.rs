@@ -1,7 +1,7 @@
 //! Checksums of a file: one for each column chunk, including its page headers, and one for the footer that holds them.
 //!
 //! Invariant: every byte that this crate's reader interprets is covered by a checksum. The footer's checksum is its last
-//! key-value pair, so that it can be found among bytes that no longer form a footer. This tells a damaged footer, which was
+//! key-value pair, so that it can be found among bytes that no longer form a footer. This distinguishes a damaged footer, which was
 //! written completely and cannot be read, from a torn one, which was cut short. All checksums are CRC-32 as in zip and in
 //! Parquet's page headers.
 

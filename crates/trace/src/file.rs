@@ -317,7 +317,7 @@ mod tests {
         let mut read = Vec::new();
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
             let batch = batch.unwrap();
-            read.extend(batch.iter().map(|row| (row.object().map(str::to_owned), row.event())));
+            read.extend(batch.views().map(|row| (row.object().map(str::to_owned), row.event())));
         }
         let plain =
             |(name, event): &(Option<String>, Event)| (name.clone(), Event { object: ObjectId::NONE, ..*event });
@@ -348,7 +348,7 @@ mod tests {
         let mut read = 0;
         for batch in crate::read_file(&path).unwrap().batches().unwrap() {
             let batch = batch.unwrap();
-            for (row, i) in batch.iter().zip(read..) {
+            for (row, i) in batch.views().zip(read..) {
                 assert_eq!(row.object(), name(i).as_deref());
                 assert_eq!(row.endpoint(), Some(["a", "b", "c"][(i / 50 % 3) as usize]));
                 assert_eq!((row.offset(), row.bytes(), row.start()), (number(i) << 40, i, i.cast_signed()));

@@ -1,10 +1,10 @@
-//! Files that take their name only when they are whole.
+//! Files that get their final name only when they are complete.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file that is written under a temporary name beside its final one. If it is dropped before [`ReplacementFile::publish`], it is removed.
+/// A file that is written under a temporary name next to its final one. Dropping it before [`ReplacementFile::publish`] removes it.
 #[derive(Debug)]
 pub(crate) struct ReplacementFile {
     pub(crate) file: File,
@@ -14,7 +14,7 @@ pub(crate) struct ReplacementFile {
 }
 
 impl ReplacementFile {
-    /// Creates the file that is going to be at `path`; its temporary name is that name and `suffix`.
+    /// Creates the file for `path` under a temporary name, which is the final name with `suffix` appended.
     ///
     /// # Errors
     /// As [`File::create`].
@@ -26,7 +26,7 @@ impl ReplacementFile {
         Ok(Self { file, path: path.to_owned(), temporary, is_published: false })
     }
 
-    /// Gives the file its name, in place of a file that has it.
+    /// Gives the file its final name, replacing an existing file.
     ///
     /// # Errors
     /// As [`fs::rename`]; the temporary file is removed then.

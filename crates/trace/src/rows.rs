@@ -150,7 +150,7 @@ impl Rows {
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.start.len()
@@ -162,7 +162,7 @@ impl Rows {
         self.start.is_empty()
     }
 
-    /// A view of one row.
+    /// Returns a view of one row.
     ///
     /// # Panics
     /// The methods of the view panic if there is no such row.
@@ -171,12 +171,12 @@ impl Rows {
         Row { rows: self, at }
     }
 
-    /// Views of all rows, in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+    /// Returns views of all rows, in their order.
+    pub fn views(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         (0..self.len()).map(|at| self.row(at))
     }
 
-    /// Replaces these rows by those of a record batch and reuses their memory. The error says what does not fit.
+    /// Replaces these rows with those of a record batch and reuses their memory. The error names the column that does not fit.
     pub(crate) fn fill(
         &mut self,
         record: &RecordBatch,

@@ -17,7 +17,7 @@ fn content(path: &Path) -> Result<String, Error> {
     let mut text = format!("{:?} {} {} {:?}", trace.header, trace.complete, trace.torn_bytes, trace.time_range());
     for batch in trace.batches()? {
         let batch = batch?;
-        for row in batch.iter() {
+        for row in batch.views() {
             let _ = write!(text, "{:?} {:?}", row.event(), row.object());
         }
     }

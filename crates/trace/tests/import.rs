@@ -31,7 +31,7 @@ fn rows(folder: &Path) -> Vec<Vec<Row>> {
                 endpoint: text(row.endpoint()),
                 tag: text(row.tag()),
             };
-            batch.iter().map(row).collect()
+            batch.views().map(row).collect()
         };
         batches.iter().flat_map(of_batch).collect()
     };

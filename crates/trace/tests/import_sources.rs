@@ -120,7 +120,7 @@ fn an_epoch_of_the_reference_has_the_number_in_its_span_and_evaluation_is_not_tr
     let mut told = Vec::new();
     for batch in &ranks[0].1 {
         let row = |row: Row<'_>| (row.kind(), row.phase(), row.epoch(), row.block(), row.step());
-        told.extend(batch.iter().map(row));
+        told.extend(batch.views().map(row));
     }
     for epoch in [1, 2] {
         for (step, phase, block) in

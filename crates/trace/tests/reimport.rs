@@ -71,7 +71,7 @@ fn rows(traces: &[RankTrace]) -> Vec<Vec<Row>> {
         let mut rows: Vec<Row> = Vec::new();
         for batch in trace.batches().unwrap() {
             let batch = batch.unwrap();
-            rows.extend(batch.iter().map(|row| {
+            rows.extend(batch.views().map(|row| {
                 let plain =
                     Event { object: ObjectId::NONE, endpoint: EndpointId::NONE, tag: TagId::NONE, ..row.event() };
                 (plain, text(row.object()), text(row.endpoint()), text(row.tag()))

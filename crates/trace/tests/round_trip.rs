@@ -91,7 +91,7 @@ fn batches(trace: &RankTrace) -> Vec<Rows> {
 fn check_rows(trace: &RankTrace) -> Vec<u64> {
     let mut seen = Vec::new();
     for batch in batches(trace) {
-        for row in batch.iter() {
+        for row in batch.views() {
             let found = row.event();
             let i = (found.start - 100) / 1000;
             let expected = Event { tag: found.tag, ..event(i, found.object, found.endpoint) };

@@ -103,7 +103,7 @@ impl TraceProfile {
         for trace in traces {
             for batch in trace.batches()? {
                 let batch = batch?;
-                for row in batch.iter() {
+                for row in batch.views() {
                     if let Some(what) = profile.take(trace.header.rank, row, &mut found) {
                         *left_out.entry(what).or_default() += 1;
                     }

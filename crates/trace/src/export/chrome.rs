@@ -23,7 +23,7 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, ExportEr
         writeln!(out, "{}{process}", if rows == 0 && rank == traces[0].header.rank { "" } else { "," })?;
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in batch.iter() {
+            for row in batch.views() {
                 writeln!(out, ",{}", event(row, rank))?;
                 rows += 1;
             }

@@ -20,7 +20,7 @@ pub fn write(traces: &[RankTrace], out: &mut impl Write) -> Result<u64, ExportEr
     for trace in traces {
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in batch.iter() {
+            for row in batch.views() {
                 line(row, trace.header.rank, out)?;
                 rows += 1;
             }

@@ -108,7 +108,7 @@ impl Exporter {
     /// # Errors
     /// An I/O error of `out`.
     pub fn rows(&mut self, rows: &Rows, out: &mut impl Write) -> std::io::Result<()> {
-        for row in rows.iter() {
+        for row in rows.views() {
             self.event(row, out)?;
         }
         Ok(())

@@ -36,7 +36,7 @@ fn write_lines(traces: &[RankTrace], out: &mut impl Write) -> Result<(u64, BTree
         let mut threads = 0;
         for batch in trace.batches()? {
             let batch = batch?;
-            for row in batch.iter() {
+            for row in batch.views() {
                 let lane = row.lane();
                 let thread = if lane == Lane::MAIN { 0 } else { u64::from(lane.0) + 1 };
                 threads = threads.max(thread + 1);

@@ -296,7 +296,7 @@ mod tests {
         let mut found = Vec::new();
         for batch in trace.batches().unwrap() {
             let batch = batch.unwrap();
-            found.extend(batch.iter().map(|row| row.endpoint().unwrap_or_default().to_owned()));
+            found.extend(batch.views().map(|row| row.endpoint().unwrap_or_default().to_owned()));
         }
         assert_eq!(found.iter().filter(|name| *name == "first").count(), 100);
         assert_eq!(found.iter().filter(|name| *name == "second").count(), 100);

@@ -46,7 +46,7 @@ impl Parser {
         }
     }
 
-    /// Tells the parser that a line was not valid text, so that its effect on later lines is unknown.
+    /// Handles a line that was not valid text, so that its effect on later lines is unknown.
     pub(super) fn lose_line(&mut self) {
         if let Self::Darshan(reader) = self {
             reader.lose_line();
