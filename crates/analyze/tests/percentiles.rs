@@ -26,7 +26,7 @@ fn durations(traces: &[RankTrace]) -> Durations {
     for trace in traces {
         for batch in trace.batches().unwrap() {
             let batch = batch.unwrap();
-            for row in batch.iter() {
+            for row in batch.views() {
                 let (kind, nanos) = (row.kind(), row.duration());
                 all.kinds.entry(kind.name().to_owned()).or_default().push(nanos);
                 if kind.is_read() || kind.is_write() {
@@ -131,7 +131,7 @@ fn good_reads(folder: &std::path::Path) -> Vec<u64> {
     for trace in read_dir(folder).unwrap() {
         for batch in trace.batches().unwrap() {
             let batch = batch.unwrap();
-            let good = batch.iter().filter(|row| row.kind() == OpKind::Get && row.outcome() == Outcome::Ok);
+            let good = batch.views().filter(|row| row.kind() == OpKind::Get && row.outcome() == Outcome::Ok);
             all.extend(good.map(dlio_trace::Row::duration));
         }
     }
