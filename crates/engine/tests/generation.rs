@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use dlio_engine::{ErrorClass, FileTotals};
 use dlio_storage::memory::Memory;
-use dlio_storage::{ErrorKind, Found, Storage};
+use dlio_storage::{ErrorKind, ListEntry, Storage};
 use futures::FutureExt as _;
 use world::{MS, sim};
 
 /// Returns every object with its content.
 fn contents(memory: &Memory) -> BTreeMap<String, Bytes> {
     let mut names = Vec::new();
-    let mut take = |page: &[Found]| names.extend(page.iter().map(|found| found.key.clone()));
+    let mut take = |page: &[ListEntry]| names.extend(page.iter().map(|found| found.key.clone()));
     memory.list("", &mut take).now_or_never().unwrap().unwrap();
     names.into_iter().map(|name| (name.clone(), memory.get(&name).unwrap())).collect()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dlio_event::{Nanos, TimeSource};
 
 use crate::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Future, Metadata, Object, Receipt, Staged, Storage,
+    Attempts, ByteRange, ChunkSink, ChunkSource, Error, Future, ListEntry, Metadata, Object, Receipt, Staged, Storage,
     Updatable, Update, Version, forward_object, forward_storage,
 };
 
@@ -258,7 +258,7 @@ impl<S: Storage> Storage for Delayed<S> {
         self.answer(key, self.inner.look_up(key))
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         self.receipt(prefix, |delays| delays.other, self.inner.list(prefix, page))
     }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dlio_event::{OpKind, Outcome, TimeSource};
 
 use crate::{
-    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Future, ListEntry, Metadata, Object,
+    Receipt, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
 };
 
 /// Kind of an operation that can be made to fail.
@@ -379,7 +379,7 @@ impl<S: Storage> Storage for Faulty<S> {
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         Box::pin(async move {
             self.pass(Operation::List, prefix)?;
             self.inner.list(prefix, page).await

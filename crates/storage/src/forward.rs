@@ -64,7 +64,7 @@ macro_rules! forward_storage {
         fn list<'a>(
             &'a $self,
             prefix: &'a str,
-            page: &'a mut dyn FnMut(&[$crate::Found]),
+            page: &'a mut dyn FnMut(&[$crate::ListEntry]),
         ) -> $crate::Future<'a, $crate::Receipt> {
             $inner.list(prefix, page)
         }

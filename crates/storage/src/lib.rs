@@ -35,4 +35,4 @@ pub use receipt::{Attempt, Attempts, Receipt};
 pub use replace::{beside, replace_file};
 pub use staged::Staged;
 pub use traced::{Recorder, record_attempts};
-pub use traits::{ChunkSink, ChunkSource, Found, Future, Metadata, Object, Storage, Updatable, Update, Version};
+pub use traits::{ChunkSink, ChunkSource, Future, ListEntry, Metadata, Object, Storage, Updatable, Update, Version};

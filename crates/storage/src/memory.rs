@@ -11,8 +11,8 @@ use crate::key::check_key;
 use crate::staged::Ticket;
 use crate::traits::{look_up_object, no_folder};
 use crate::{
-    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt,
-    Staged, Storage, Updatable, Update, Version,
+    Attempt, Attempts, ByteRange, ChunkSink, ChunkSource, Error, ErrorKind, Future, ListEntry, Metadata, Object,
+    Receipt, Staged, Storage, Updatable, Update, Version,
 };
 
 /// Bytes per chunk of a read; sinks receive objects in pieces, as from other storage.
@@ -151,13 +151,13 @@ impl Memory {
     }
 
     /// Returns the next page of a listing: at most [`PAGE`] objects with this prefix whose keys follow `after`.
-    fn page(&self, prefix: &str, after: Option<&str>) -> Vec<Found> {
+    fn page(&self, prefix: &str, after: Option<&str>) -> Vec<ListEntry> {
         let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
         self.objects()
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .take(PAGE)
-            .map(|(key, content)| Found { key: key.clone(), size: content.len() as u64 })
+            .map(|(key, content)| ListEntry { key: key.clone(), size: content.len() as u64 })
             .collect()
     }
 }
@@ -347,7 +347,7 @@ impl Storage for Memory {
         look_up_object(self, key)
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         Box::pin(async move {
             let mut attempts = Attempts::new();
             let mut last: Option<String> = None;

@@ -49,7 +49,7 @@ pub struct Metadata {
 
 /// One entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
+pub struct ListEntry {
     /// Key relative to the storage's root, with `/` between its parts.
     pub key: String,
     /// Size in bytes.
@@ -154,7 +154,7 @@ pub trait Storage: Send + Sync + 'static {
     fn look_up<'a>(&'a self, key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)>;
 
     /// Lists all objects whose keys start with `prefix`, in key order, and passes each page to `page`.
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt>;
 
     /// Removes an object; a missing object is not an error.
     fn delete<'a>(&'a self, key: &'a str) -> Future<'a, Receipt>;

@@ -11,8 +11,8 @@ use dlio_storage::faults::{Faulty, Operation, When};
 use dlio_storage::local::{Local, LocalOptions};
 use dlio_storage::memory::Memory;
 use dlio_storage::{
-    Attempts, ByteRange, ChunkSink, ChunkSource, Counted, Error, ErrorKind, Found, Future, Metadata, Object, RangedGet,
-    RangedGetRules, Receipt, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
+    Attempts, ByteRange, ChunkSink, ChunkSource, Counted, Error, ErrorKind, Future, ListEntry, Metadata, Object,
+    RangedGet, RangedGetRules, Receipt, Staged, Storage, Updatable, Update, Version, forward_object, forward_storage,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -387,7 +387,7 @@ impl Storage for Noting {
         discard(staged: &'a Staged) -> Future<'a, Receipt>;
         stat(key: &'a str) -> Future<'a, (Metadata, Receipt)>;
         look_up(key: &'a str) -> Future<'a, (Option<Metadata>, Receipt)>;
-        list(prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt>;
+        list(prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt>;
         delete(key: &'a str) -> Future<'a, Receipt>;
         create_root() -> Future<'a, Receipt>;
         create_folder(key: &'a str) -> Future<'a, Receipt>;

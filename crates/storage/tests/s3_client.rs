@@ -12,7 +12,7 @@ use dlio_storage::s3::{
     Addressing, CredentialSource, Credentials, EndpointNotice, LoadBalance, Preflight, Renewal, RetryPolicy, S3,
     S3Config, Temporary,
 };
-use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
+use dlio_storage::{ByteRange, ErrorKind, ListEntry, Storage};
 use stub::{Pattern, Reply, Request, Stub, Ticks, ok, outcomes, read, refusal, run, status};
 
 const MIB: u64 = 1 << 20;
@@ -448,7 +448,7 @@ fn a_listing_goes_on_until_its_last_page() {
     config.prefix = "run".into();
     let mut found = Vec::new();
     let receipt = run(client(config).list("train/", &mut |page| found.extend_from_slice(page))).unwrap();
-    let names = ["train/a", "train/b c"].map(|key| Found { key: key.into(), size: 3 });
+    let names = ["train/a", "train/b c"].map(|key| ListEntry { key: key.into(), size: 3 });
     assert_eq!(found, names);
     assert_eq!(receipt.attempts.len(), 2);
     assert_eq!(server.lines()[0], "GET /bucket?encoding-type=url&list-type=2&max-keys=1000&prefix=run%2Ftrain%2F");

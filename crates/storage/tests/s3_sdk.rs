@@ -9,7 +9,7 @@ use std::time::Duration;
 use dlio_event::{OpKind, Outcome};
 use dlio_storage::s3::sdk::SdkS3;
 use dlio_storage::s3::{Credentials, S3Config};
-use dlio_storage::{ByteRange, ErrorKind, Found, Storage};
+use dlio_storage::{ByteRange, ErrorKind, ListEntry, Storage};
 use stub::{Pattern, Reply, Stub, Ticks, ok, outcomes, read, refusal, run, status};
 
 const MIB: u64 = 1 << 20;
@@ -128,7 +128,7 @@ fn listing_looking_up_and_deleting_work() {
         assert_eq!(s3.stat("gone").await.unwrap_err().kind, ErrorKind::NotFound);
         let mut found = Vec::new();
         s3.list("t/", &mut |page| found.extend_from_slice(page)).await.unwrap();
-        assert_eq!(found, [Found { key: "t/a".into(), size: 3 }]);
+        assert_eq!(found, [ListEntry { key: "t/a".into(), size: 3 }]);
         s3.delete("a").await.unwrap();
         s3.create_root().await.unwrap();
     });

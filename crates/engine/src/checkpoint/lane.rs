@@ -89,7 +89,7 @@ impl CheckpointLane {
         let mut names: Vec<String> = Vec::new();
         let storage = &self.checkpoints.storage;
         self.status.set(Some(storage.uri("")));
-        let mut page = |found: &[dlio_storage::Found]| {
+        let mut page = |found: &[dlio_storage::ListEntry]| {
             for found in found {
                 // A checkpoint is a folder that is not empty.
                 if let Some((name, _)) = found.key.split_once('/')

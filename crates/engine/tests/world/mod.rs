@@ -640,7 +640,7 @@ impl TrainedWorld {
 /// Returns the keys in a storage, in order.
 pub fn keys(memory: &Memory) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut page = |found: &[dlio_storage::Found]| keys.extend(found.iter().map(|found| found.key.clone()));
+    let mut page = |found: &[dlio_storage::ListEntry]| keys.extend(found.iter().map(|found| found.key.clone()));
     futures::FutureExt::now_or_never(memory.list("", &mut page)).unwrap().unwrap();
     keys
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use dlio_config::dialect::ListingOrder;
 use dlio_config::vocabulary::Format;
 use dlio_plan::{FileName, FileSet, Split};
-use dlio_storage::{ErrorKind, Found, Storage};
+use dlio_storage::{ErrorKind, ListEntry, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::listing::{self, Listing};
@@ -151,11 +151,11 @@ struct Level<'a> {
     /// Number of files of the larger dataset that the first listed name belongs to, and which of the wanted ones are there.
     larger: Option<(u64, Listing)>,
     /// All files, unless `larger` stands for them.
-    names: Vec<Found>,
+    names: Vec<ListEntry>,
 }
 
 impl Level<'_> {
-    fn add(&mut self, found: &Found) {
+    fn add(&mut self, found: &ListEntry) {
         let key = found.key.as_str();
         self.count += 1;
         if self.first.as_deref().is_none_or(|first| compare(self.order, key, first).is_lt()) {
@@ -211,7 +211,7 @@ impl<'a> Folder<'a> {
 
     /// Adds a file as the reference does: by the end of its name in the folder itself, where case counts, by its extension
     /// in small or capital letters in a subfolder, and not at all further down.
-    fn add(&mut self, found: &Found, ending: &str) {
+    fn add(&mut self, found: &ListEntry, ending: &str) {
         let key = found.key.as_str();
         let rest = key.strip_prefix(self.flat.split.folder()).and_then(|rest| rest.strip_prefix('/'));
         let Some(rest) = rest else { return };
@@ -359,7 +359,7 @@ mod tests {
     fn folder<'a>(files: &'a FileSet, order: ListingOrder, keys: &[&str]) -> Folder<'a> {
         let mut folder = Folder::new(files, Split::Train, order, false);
         for key in keys {
-            folder.add(&Found { key: (*key).to_owned(), size: 1 }, "npz");
+            folder.add(&ListEntry { key: (*key).to_owned(), size: 1 }, "npz");
         }
         folder
     }

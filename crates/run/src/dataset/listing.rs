@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use dlio_plan::{FileSet, Split};
-use dlio_storage::{Error, Found, Storage};
+use dlio_storage::{Error, ListEntry, Storage};
 
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::{Tally, Task};
@@ -135,9 +135,9 @@ pub async fn walk(
     storage: &dyn Storage,
     folder: &str,
     tally: &Tally,
-    mut each: impl FnMut(&Found),
+    mut each: impl FnMut(&ListEntry),
 ) -> Result<(), Error> {
-    let mut page = |found: &[Found]| {
+    let mut page = |found: &[ListEntry]| {
         tally.done().fetch_add(found.len() as u64, Ordering::Relaxed);
         found.iter().for_each(&mut each);
     };

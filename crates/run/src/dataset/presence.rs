@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dlio_config::workload::Dataset;
 use dlio_plan::{FileName, FileSet, Split};
-use dlio_storage::{ErrorKind, Found, Storage};
+use dlio_storage::{ErrorKind, ListEntry, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::dataset::listing::{self, Listing};
@@ -104,7 +104,7 @@ async fn list(
     let ending = format!(".{}", dataset.format);
     let mut listing = Listing::new(files.clone());
     let mut found = 0;
-    let add = |object: &Found| {
+    let add = |object: &ListEntry| {
         if object.key.ends_with(&ending) {
             found += 1;
             listing.add(&object.key, object.size);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlio_analyze::fit::Foresight as _;
+use dlio_analyze::fit::WorkloadPredictor as _;
 use dlio_comm::Solo;
 use dlio_config::Source;
 use dlio_engine::{GenerateOptions, LaneHost, Rig, Silent, TrainOptions, VirtualClock, generate, train};

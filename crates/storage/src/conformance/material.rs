@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlio_event::{Nanos, TimeSource};
 
-use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, Found, Receipt, Storage};
+use crate::{Attempts, ByteRange, ChunkSink, ChunkSource, Error, ListEntry, Receipt, Storage};
 
 /// A test clock that advances by one nanosecond each time it is read.
 #[derive(Debug, Default)]
@@ -112,9 +112,9 @@ pub async fn read(storage: &dyn Storage, key: &str, range: ByteRange) -> Result<
 ///
 /// # Errors
 /// The error of the listing.
-pub async fn list(storage: &dyn Storage, prefix: &str) -> Result<Vec<Found>, Error> {
+pub async fn list(storage: &dyn Storage, prefix: &str) -> Result<Vec<ListEntry>, Error> {
     let mut found = Vec::new();
-    storage.list(prefix, &mut |page: &[Found]| found.extend_from_slice(page)).await?;
+    storage.list(prefix, &mut |page: &[ListEntry]| found.extend_from_slice(page)).await?;
     Ok(found)
 }
 

@@ -435,7 +435,7 @@ async fn lists_many(storage: &dyn Storage, many: u64) {
         done(storage.write(&key(number), &mut Pattern::new(number % 3, 90)).await, "writing many objects");
     }
     let (mut next, mut pages) = (0, 0);
-    let mut page = |found: &[crate::Found]| {
+    let mut page = |found: &[crate::ListEntry]| {
         pages += 1;
         for found in found {
             assert_eq!((&found.key, found.size), (&key(next), next % 3), "listing many objects: number {next}");

@@ -9,7 +9,7 @@ use dlio_event::{OpKind, TimeSource};
 use super::operation::Operation;
 use super::temporary::is_temporary;
 use crate::key::check_key;
-use crate::{Error, ErrorKind, Found, Receipt};
+use crate::{Error, ErrorKind, ListEntry, Receipt};
 
 /// Entries per page, as in S3 listings.
 const PAGE: usize = 1000;
@@ -19,7 +19,7 @@ pub(super) struct Walk<'a> {
     pub(super) root: &'a Path,
     pub(super) time: &'a dyn TimeSource,
     pub(super) prefix: &'a str,
-    pub(super) page: &'a mut dyn FnMut(&[Found]),
+    pub(super) page: &'a mut dyn FnMut(&[ListEntry]),
 }
 
 /// A folder to visit, or a file to report; ordered by key, where a folder's key ends with `/`.
@@ -69,7 +69,7 @@ impl Walk<'_> {
             match fs::metadata(&path) {
                 // FIFOs and sockets cannot be read as objects.
                 Ok(metadata) if !metadata.is_file() => {}
-                Ok(metadata) => found.push(Found { key: entry.key, size: metadata.len() }),
+                Ok(metadata) => found.push(ListEntry { key: entry.key, size: metadata.len() }),
                 // The file was removed during the listing, or the entry is a dangling symbolic link.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(operation.failed(&path, None, &error)),

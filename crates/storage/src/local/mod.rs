@@ -28,7 +28,7 @@ use self::read::OpenFile;
 use self::sys::Direct;
 use crate::key::check_key;
 use crate::{
-    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Attempts, ChunkSource, Error, ErrorKind, Future, ListEntry, Metadata, Object, Receipt, Staged, Storage, Updatable,
     Update, regular_file,
 };
 
@@ -198,7 +198,7 @@ impl Storage for Local {
         Box::pin(async move { self.look_up_now(key) })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         Box::pin(async move { Walk { root: &self.root, time: &*self.time, prefix, page }.run() })
     }
 

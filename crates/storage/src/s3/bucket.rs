@@ -11,7 +11,7 @@ use http::{Method, header};
 use super::client_state::ClientState;
 use super::request_spec::{Failed, RequestSpec};
 use super::{aws, encode, xml};
-use crate::{Attempts, Error, ErrorKind, Found, Metadata, Receipt};
+use crate::{Attempts, Error, ErrorKind, ListEntry, Metadata, Receipt};
 
 /// Most consecutive pages of a listing without a key.
 const EMPTY_PAGES: u32 = 1000;
@@ -46,7 +46,7 @@ impl Pages {
     /// The server's fault, if the listing would never end or would be truncated.
     pub(super) fn next(
         &mut self,
-        found: &[Found],
+        found: &[ListEntry],
         truncated: bool,
         token: Option<String>,
     ) -> Result<Option<String>, String> {
@@ -122,7 +122,11 @@ impl ClientState {
     }
 
     /// Lists all keys that start with the prefix, page by page.
-    pub(super) async fn list(self: &Arc<Self>, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        prefix: &str,
+        page: &mut dyn FnMut(&[ListEntry]),
+    ) -> Result<Receipt, Error> {
         let root = self.config.full_key("");
         let mut spec = RequestSpec::new(self, "listing", OpKind::List, Method::GET, None);
         let mut receipt = Receipt::default();
@@ -222,14 +226,14 @@ pub(super) fn is_whole_listing(body: &str) -> bool {
 }
 
 /// Parses the entries on a page of a listing; keys are relative to the root.
-fn entries(body: &str, root: &str, found: &mut Vec<Found>) {
+fn entries(body: &str, root: &str, found: &mut Vec<ListEntry>) {
     let encoded = xml::text(body, "EncodingType").is_some_and(|text| text == "url");
     for content in xml::each(body, "Contents") {
         let Some(key) = xml::text(content, "Key") else { continue };
         let key = if encoded { encode::decode(&key) } else { key };
         let Some(key) = key.strip_prefix(root) else { continue };
         let size = xml::text(content, "Size").and_then(|text| text.parse().ok()).unwrap_or(0);
-        found.push(Found { key: key.to_owned(), size });
+        found.push(ListEntry { key: key.to_owned(), size });
     }
 }
 
@@ -257,11 +261,11 @@ mod tests {
                     <Contents><Key>other</Key><Size>1</Size></Contents>";
         let mut found = Vec::new();
         entries(body, "run/", &mut found);
-        assert_eq!(found, [Found { key: "a b/ü".into(), size: 7 }]);
+        assert_eq!(found, [ListEntry { key: "a b/ü".into(), size: 7 }]);
     }
 
-    fn page(key: &str) -> [Found; 1] {
-        [Found { key: key.into(), size: 1 }]
+    fn page(key: &str) -> [ListEntry; 1] {
+        [ListEntry { key: key.into(), size: 1 }]
     }
 
     #[test]

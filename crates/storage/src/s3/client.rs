@@ -15,7 +15,7 @@ use super::uploads::Unfinished;
 use super::{multipart, tls};
 use crate::traits::{look_up_object, no_folder, no_updates};
 use crate::{
-    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Attempts, ChunkSource, Error, ErrorKind, Future, ListEntry, Metadata, Object, Receipt, Staged, Storage, Updatable,
     Update,
 };
 
@@ -127,7 +127,7 @@ impl Storage for S3 {
         look_up_object(self, key)
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         Box::pin(self.shared.list(prefix, page))
     }
 

@@ -37,7 +37,7 @@ use super::request_spec::{Failed, RequestSpec};
 use super::retry_loop::RetryLoop;
 use crate::traits::{look_up_object, no_folder, no_updates};
 use crate::{
-    Attempts, ChunkSource, Error, ErrorKind, Found, Future, Metadata, Object, Receipt, Staged, Storage, Updatable,
+    Attempts, ChunkSource, Error, ErrorKind, Future, ListEntry, Metadata, Object, Receipt, Staged, Storage, Updatable,
     Update,
 };
 
@@ -136,7 +136,7 @@ impl SdkS3 {
         Ok((Metadata { size }, tag, Receipt { bytes: 0, attempts }))
     }
 
-    async fn list_all(&self, prefix: &str, page: &mut dyn FnMut(&[Found])) -> Result<Receipt, Error> {
+    async fn list_all(&self, prefix: &str, page: &mut dyn FnMut(&[ListEntry])) -> Result<Receipt, Error> {
         let spec = RequestSpec::new(&self.shared, "listing", OpKind::List, Method::GET, None);
         let root = self.shared.config.full_key("");
         let full = format!("{root}{prefix}");
@@ -155,9 +155,9 @@ impl SdkS3 {
             receipt.attempts.extend(attempts);
             let found = answer.contents().iter().filter_map(|entry| {
                 let size = entry.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                Some(Found { key: entry.key()?.strip_prefix(&root)?.to_owned(), size })
+                Some(ListEntry { key: entry.key()?.strip_prefix(&root)?.to_owned(), size })
             });
-            let found: Vec<Found> = found.collect();
+            let found: Vec<ListEntry> = found.collect();
             page(&found);
             let next = answer.next_continuation_token().map(str::to_owned);
             match pages.next(&found, answer.is_truncated() == Some(true), next) {
@@ -303,7 +303,7 @@ impl Storage for SdkS3 {
         look_up_object(self, key)
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[Found])) -> Future<'a, Receipt> {
+    fn list<'a>(&'a self, prefix: &'a str, page: &'a mut dyn FnMut(&[ListEntry])) -> Future<'a, Receipt> {
         Box::pin(self.list_all(prefix, page))
     }
 
