@@ -35,7 +35,11 @@ fn a_place_that_is_misspelt_or_of_another_kind_is_refused_before_anything_is_mad
             refused(key, &format!("'{text}'"), &[key, text, "write s3://bkt/p"]);
         }
         for scheme in ["gs", "az", "hdfs", "http"] {
-            refused(key, &format!("'{scheme}://x/y'"), &[key, &format!("nothing here speaks {scheme}"), "s3://BUCKET"]);
+            refused(
+                key,
+                &format!("'{scheme}://x/y'"),
+                &[key, &format!("the scheme {scheme} is not supported"), "s3://BUCKET"],
+            );
         }
         refused(key, "'file://node/data'", &[key, "the host"]);
     }

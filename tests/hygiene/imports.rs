@@ -1,8 +1,8 @@
-//! The import graph of a crate, read from its sources: which file names items of which other file.
+//! The import graph of a crate, derived from its sources. Edges lead from a file to the files whose items it names.
 //!
-//! A module is a file; inline modules belong to the file that has them. An edge is a path (`use` or in code) outside
-//! `#[cfg(test)]` that leads to an item of another file. Re-exports are followed to the file that defines the item. A `mod`
-//! line, and a re-export of a name that the file does not use itself, are no edges.
+//! A module is a file; inline modules belong to the file that contains them. An edge is a path (in a `use` or in code)
+//! outside of `#[cfg(test)]` that leads to an item of another file. Re-exports are followed to the file that defines
+//! the item. A `mod` line is not an edge, nor is a re-export of a name that the file itself does not use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, Item, UseTree};
 
-/// Files of a crate, and for each file the files whose items it names, with these names.
+/// The import graph: for each file, the files whose items it names, with these names.
 pub(crate) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
-/// One module: its file, what it defines, what it imports and the tokens of its code.
+/// A module: its file, the names that it defines and imports, and the tokens of its code.
 #[derive(Default)]
 struct Module {
     file: PathBuf,
@@ -22,7 +22,7 @@ struct Module {
     children: BTreeMap<String, usize>,
     defined: BTreeSet<String>,
     imported: BTreeMap<String, Vec<String>>,
-    /// Names that are imported in order to be passed on.
+    /// Names that are imported only to be re-exported.
     passed_on: BTreeSet<String>,
     globs: Vec<Vec<String>>,
     code: Vec<TokenStream>,
@@ -32,13 +32,13 @@ struct Crate {
     modules: Vec<Module>,
 }
 
-/// What a path leads to.
+/// Target of a path.
 enum Target {
     Module(usize),
     Item { module: usize, name: String },
 }
 
-/// Reads the sources below `root`, a crate's `lib.rs` or `main.rs`.
+/// Builds the import graph of the crate whose root, `lib.rs` or `main.rs`, is `root`.
 pub(crate) fn imports(root: &Path) -> Imports {
     let mut tree = Crate { modules: Vec::new() };
     tree.read(root, root.parent().unwrap(), None);
@@ -55,7 +55,7 @@ pub(crate) fn imports(root: &Path) -> Imports {
     imports
 }
 
-/// Groups of files that import each other in a circle, largest first.
+/// Returns the groups of files that import each other in a cycle, the largest group first.
 pub(crate) fn cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     let reachable = |from: &PathBuf| {
         let mut seen = BTreeSet::new();
@@ -78,7 +78,7 @@ pub(crate) fn cycles(imports: &Imports) -> Vec<BTreeSet<PathBuf>> {
     cycles
 }
 
-/// The edges inside a cycle, one line each.
+/// Returns the edges within a cycle, one per line.
 pub(crate) fn describe(cycle: &BTreeSet<PathBuf>, imports: &Imports) -> String {
     let mut text = String::new();
     for from in cycle {
@@ -115,7 +115,7 @@ fn attributes(item: &Item) -> &[Attribute] {
 }
 
 impl Crate {
-    /// Adds the module of a file; its child modules lie in `folder`.
+    /// Adds the module of a file, whose child modules are in `folder`.
     fn read(&mut self, file: &Path, folder: &Path, parent: Option<usize>) -> usize {
         let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -142,7 +142,8 @@ impl Crate {
                 Item::Trait(item) => item.ident.to_string(),
                 Item::Type(item) => item.ident.to_string(),
                 Item::Union(item) => item.ident.to_string(),
-                // What a macro defines has capital names behind the keywords that define types.
+                // Types that a macro defines follow the keywords `enum` and `struct`, or are capitalized words at its
+                // beginning.
                 Item::Macro(item) => {
                     let tokens: Vec<String> = flatten(item.mac.tokens.clone());
                     let defining = tokens.windows(2).filter(|pair| matches!(pair[0].as_str(), "enum" | "struct"));
@@ -208,7 +209,7 @@ impl Crate {
                 } else {
                     [prefix.as_slice(), &[rename.ident.to_string()]].concat()
                 };
-                // Two traits may be imported as `_`.
+                // Several traits may be imported as `_`.
                 let name = rename.rename.to_string();
                 let name = if name == "_" { path.join("::") } else { name };
                 self.modules[index].imported.insert(name, path);
@@ -218,7 +219,7 @@ impl Crate {
         }
     }
 
-    /// The paths that a module imports or spells in its code.
+    /// Returns the paths that a module imports or names in its code.
     fn paths(&self, index: usize) -> BTreeSet<Vec<String>> {
         let module = &self.modules[index];
         let code: Vec<Vec<String>> = module.code.iter().map(|tokens| flatten(tokens.clone())).collect();
@@ -269,7 +270,7 @@ impl Crate {
             return Some(Target::Item { module: at, name: name.to_owned() });
         }
         if let Some(path) = module.imported.get(name) {
-            // `use event::Event` begins at a crate, unless a module has the name.
+            // `use event::Event` begins with a crate, unless a module has the name.
             let itself = path.first().is_some_and(|first| first == name);
             return if itself { None } else { self.resolve(at, path, depth + 1) };
         }
@@ -301,7 +302,7 @@ fn flatten(tokens: TokenStream) -> Vec<String> {
     flat
 }
 
-/// Adds every path of some code: words with `::` between them, and groups of names behind a last `::`.
+/// Adds every path in the tokens: words joined by `::`, and groups of names after a trailing `::`.
 fn spelled(tokens: &[String], paths: &mut BTreeSet<Vec<String>>) {
     let is_word = |token: &String| token.starts_with(|c: char| c.is_alphabetic() || c == '_');
     let joins = |at: usize| tokens.get(at).is_some_and(|t| t == ":") && tokens.get(at + 1).is_some_and(|t| t == ":");

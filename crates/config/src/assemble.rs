@@ -117,7 +117,7 @@ fn element_type(f: &mut Fields<'_>, format: Format) -> DType {
     const KEY: &str = "dataset.record_element_type";
     let given = f.word(KEY, dtype, DType::Uint8);
     if matches!(format, Format::Jpeg | Format::Png) && given != DType::Uint8 {
-        f.warn(NoticeCode::Quirk, KEY, &format!("{given} is taken for uint8, the only element type of {format}"));
+        f.warn(NoticeCode::Quirk, KEY, &format!("{given} is treated as uint8, the only element type of {format}"));
         return DType::Uint8;
     }
     given
@@ -207,8 +207,9 @@ fn data_loader(f: &mut Fields<'_>, framework: Framework, workflow: Workflow) -> 
             Framework::Pytorch => DataLoader::Pytorch,
         };
         if workflow.train {
-            let text =
-                format!("absent, taken for {loader}, the framework's own; the reference cannot train without it");
+            let text = format!(
+                "absent, treated as {loader}, the loader of the framework; the reference cannot train without it"
+            );
             f.note(NoticeCode::Accepted, KEY, &text);
         }
         loader

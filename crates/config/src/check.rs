@@ -89,7 +89,7 @@ fn unreadable(f: &mut Fields<'_>) {
     if f.given(FORMAT).is_some() || f.given("reader.data_loader").is_some() {
         f.refuse(FORMAT, message);
     } else {
-        f.note(NoticeCode::Accepted, FORMAT, &format!("absent, taken for tfrecord; {message}"));
+        f.note(NoticeCode::Accepted, FORMAT, &format!("absent, treated as tfrecord; {message}"));
     }
 }
 

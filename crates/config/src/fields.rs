@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 
 use crate::document::{Node, Value};
 use crate::error::{Place, Problem};
-use crate::idle::{self, Features};
+use crate::inactive_keys::{self, Features};
 use crate::notice::{Notice, NoticeCode};
-use crate::schema::{self, Key, Kind, Preset, kind};
+use crate::schema::{self, DefaultValue, Key, ValueType, value_type};
 use crate::time::TimeSpec;
 use crate::units;
 use crate::vocabulary::Dialect;
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
             && let Some(key) = schema::find(path)
         {
             let default = match key.default {
-                Preset::Unset => String::new(),
+                DefaultValue::Unset => String::new(),
                 default => ["; its default: ", &default.plain()].concat(),
             };
             message.extend([" (the key is absent", &default, ")"]);
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
 
     /// Like [`refuse`](Self::refuse), for a problem with a part of the value.
     pub(crate) fn refuse_at(&mut self, path: &str, problem: Problem) {
-        match idle::off(self, path).or_else(|| idle::any_word(self, path)) {
+        match inactive_keys::off(self, path).or_else(|| inactive_keys::any_word(self, path)) {
             None => self.problems.push(problem),
             Some(why) => {
                 let text = format!("{problem}; not used, as {why}");
@@ -135,29 +135,29 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn flag(&self, path: &str) -> bool {
-        let preset = || matches!(Self::key(path).map(|key| key.default), Some(Preset::Flag(true)));
+        let preset = || matches!(Self::key(path).map(|key| key.default), Some(DefaultValue::Flag(true)));
         self.flag_or_none(path).unwrap_or_else(preset)
     }
 
     pub(crate) fn flag_or_none(&self, path: &str) -> Option<bool> {
         let node = self.accepted(path)?;
-        kind::flag(node).or_else(|| kind::flag_text(node))
+        value_type::flag(node).or_else(|| value_type::flag_text(node))
     }
 
     /// Returns a whole number. The range in the schema must fit the type.
     pub(crate) fn whole<T: TryFrom<i128> + Default>(&self, path: &str) -> T {
         let preset = match Self::key(path).map(|key| key.default) {
-            Some(Preset::Whole(number)) => i128::from(number),
+            Some(DefaultValue::Whole(number)) => i128::from(number),
             _ => 0,
         };
-        let number = self.accepted(path).and_then(kind::whole).unwrap_or(preset);
+        let number = self.accepted(path).and_then(value_type::whole).unwrap_or(preset);
         debug_assert!(T::try_from(number).is_ok(), "{path}: the range of the schema is wider than the type");
         T::try_from(number).unwrap_or_default()
     }
 
     /// Returns a whole number that has no default in the schema.
     pub(crate) fn whole_or_none<T: TryFrom<i128>>(&self, path: &str) -> Option<T> {
-        self.accepted(path).and_then(kind::whole).and_then(|number| T::try_from(number).ok())
+        self.accepted(path).and_then(value_type::whole).and_then(|number| T::try_from(number).ok())
     }
 
     /// Returns a whole number; values below a minimum mean "none".
@@ -167,22 +167,22 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn number(&self, path: &str) -> f64 {
         let preset = match Self::key(path).map(|key| key.default) {
-            Some(Preset::Number(number)) => number,
+            Some(DefaultValue::Number(number)) => number,
             _ => 0.0,
         };
-        self.accepted(path).and_then(kind::number).unwrap_or(preset)
+        self.accepted(path).and_then(value_type::number).unwrap_or(preset)
     }
 
     pub(crate) fn text(&self, path: &str) -> String {
         let preset = match Self::key(path).map(|key| key.default) {
-            Some(Preset::Text(text)) => text,
+            Some(DefaultValue::Text(text)) => text,
             _ => "",
         };
         self.text_or_none(path).unwrap_or_else(|| preset.to_owned())
     }
 
     pub(crate) fn text_or_none(&self, path: &str) -> Option<String> {
-        self.accepted(path).and_then(kind::text)
+        self.accepted(path).and_then(value_type::text)
     }
 
     /// Returns a folder without trailing slashes.
@@ -195,37 +195,37 @@ impl<'a> Fields<'a> {
     /// Returns the value of a word, or the default word if the key is absent.
     pub(crate) fn word<T>(&self, path: &str, from_word: impl Fn(&str) -> Option<T>, fallback: T) -> T {
         let preset = match Self::key(path).map(|key| key.default) {
-            Some(Preset::Text(word)) => from_word(word),
+            Some(DefaultValue::Text(word)) => from_word(word),
             _ => None,
         };
         self.word_or_none(path, from_word).or(preset).unwrap_or(fallback)
     }
 
     pub(crate) fn word_or_none<T>(&self, path: &str, from_word: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.accepted(path).and_then(kind::switch).and_then(|word| from_word(&word))
+        self.accepted(path).and_then(value_type::switch).and_then(|word| from_word(&word))
     }
 
     pub(crate) fn wholes(&self, path: &str) -> Vec<u64> {
-        let all = self.accepted(path).and_then(kind::wholes).unwrap_or_default();
+        let all = self.accepted(path).and_then(value_type::wholes).unwrap_or_default();
         all.into_iter().filter_map(|number| u64::try_from(number).ok()).collect()
     }
 
     pub(crate) fn texts(&self, path: &str) -> Vec<String> {
-        self.accepted(path).and_then(kind::texts).unwrap_or_default()
+        self.accepted(path).and_then(value_type::texts).unwrap_or_default()
     }
 
     /// Returns a time specification together with its `…_stdev` key, as the reference reads them.
     pub(crate) fn time(&mut self, path: &str) -> TimeSpec {
         let companion = format!("{path}_stdev");
         // Some times have no `…_stdev` key.
-        let stdev = schema::find(&companion).and_then(|_| self.accepted(&companion)).and_then(kind::number);
+        let stdev = schema::find(&companion).and_then(|_| self.accepted(&companion)).and_then(value_type::number);
         let Some(node) = self.accepted(path) else {
             if stdev.is_some() && self.problems.is_empty() {
                 self.warn(NoticeCode::Suspicious, &companion, &format!("has no effect without {path}"));
             }
             return TimeSpec::None;
         };
-        if let Some(mean) = kind::number(node) {
+        if let Some(mean) = value_type::number(node) {
             return stdev.map_or(TimeSpec::Constant { mean }, |stdev| TimeSpec::Normal { mean, stdev });
         }
         if let Value::Text(text) = &node.value {
@@ -243,7 +243,7 @@ impl<'a> Fields<'a> {
         if self.dialect == Dialect::Native {
             let message = format!(
                 "expected {}, found the text {text:?}; with a unit for example {examples}",
-                Kind::Time.expected()
+                ValueType::Time.expected()
             );
             self.refuse(path, message);
             return;
@@ -257,9 +257,9 @@ impl<'a> Fields<'a> {
     }
 
     fn distribution(&mut self, path: &str, node: &Node, stdev: Option<f64>) -> TimeSpec {
-        let member = |name: &str| node.at(&[name]).and_then(kind::number);
+        let member = |name: &str| node.at(&[name]).and_then(value_type::number);
         let stdev = stdev.or_else(|| member("stdev"));
-        let Some(word) = node.at(&["type"]).and_then(kind::text) else {
+        let Some(word) = node.at(&["type"]).and_then(value_type::text) else {
             return match (member("mean"), stdev) {
                 (Some(mean), Some(stdev)) => TimeSpec::Normal { mean, stdev },
                 (Some(mean), None) => TimeSpec::Constant { mean },
@@ -286,8 +286,8 @@ impl<'a> Fields<'a> {
             "poisson" => TimeSpec::Poisson { lam: need("lam", member("lam")) },
             _ => {
                 let known = ["normal", "uniform", "gamma", "exponential", "poisson"];
-                let hint =
-                    crate::similar::word(&word, &known).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                let hint = crate::similar_words::word(&word, &known)
+                    .map_or(String::new(), |near| format!("; did you mean {near}?"));
                 let text = format!("type {word:?} is none of {}: no time is spent{hint}", known.join(", "));
                 self.warn(NoticeCode::Suspicious, path, &text);
                 return TimeSpec::None;
@@ -301,36 +301,36 @@ impl<'a> Fields<'a> {
 }
 
 /// Formats the default of a key for messages.
-impl std::fmt::Display for Preset {
+impl std::fmt::Display for DefaultValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Preset::Unset => f.write_str("–"),
-            Preset::Derived(text) => f.write_str(text),
-            Preset::Flag(flag) => write!(f, "`{flag}`"),
-            Preset::Whole(number) => write!(f, "`{number}`"),
-            Preset::Number(number) => write!(f, "`{number}`"),
-            Preset::Text(text) => write!(f, "`{text}`"),
-            Preset::Empty => f.write_str("`[]`"),
+            DefaultValue::Unset => f.write_str("–"),
+            DefaultValue::Derived(text) => f.write_str(text),
+            DefaultValue::Flag(flag) => write!(f, "`{flag}`"),
+            DefaultValue::Whole(number) => write!(f, "`{number}`"),
+            DefaultValue::Number(number) => write!(f, "`{number}`"),
+            DefaultValue::Text(text) => write!(f, "`{text}`"),
+            DefaultValue::Empty => f.write_str("`[]`"),
         }
     }
 }
 
-impl Preset {
+impl DefaultValue {
     /// Formats the default without Markdown.
     fn plain(self) -> String {
         self.to_string().replace('`', "")
     }
 }
 
-impl Kind {
+impl ValueType {
     /// Returns the type as the configuration reference shows it.
     pub(crate) fn title(self) -> String {
         match self {
-            Kind::Word(words) | Kind::Switch(words) => {
+            ValueType::Word(words) | ValueType::Switch(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
             }
-            Kind::Secret => "text".to_owned(),
-            Kind::Time => "seconds or distribution".to_owned(),
+            ValueType::Secret => "text".to_owned(),
+            ValueType::Time => "seconds or distribution".to_owned(),
             _ => self.expected(),
         }
     }

@@ -3,10 +3,10 @@
 use crate::document::{Map, Node, Value};
 use crate::error::Problem;
 use crate::fields::Fields;
-use crate::nearest;
+use crate::key_suggestions;
 use crate::notice::{Notice, NoticeCode};
-use crate::schema::{self, Effect, Kind, TIME_MEMBERS};
-use crate::similar;
+use crate::schema::{self, Effect, TIME_MEMBERS, ValueType};
+use crate::similar_words;
 use crate::units;
 
 /// Sections of a file that belong to Hydra.
@@ -57,8 +57,8 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
             node.place
         );
         // No file that was written for another program has the keys of this section.
-        let ours = path.starts_with("dlio_rs.");
-        let notice = if ours { Notice::warning } else { Notice::info };
+        let is_dlio_rs = path.starts_with("dlio_rs.");
+        let notice = if is_dlio_rs { Notice::warning } else { Notice::info };
         fields.notices.push(notice(NoticeCode::IgnoredKey, text));
     }
     if node.value == Value::Null {
@@ -68,10 +68,10 @@ fn leaf(fields: &mut Fields<'_>, key: &schema::Key, path: &str, node: &Node) {
         let message = with_unit(fields, key, node, message);
         misfit(fields, key, path, (node, message));
     }
-    if let (Kind::Time, Value::Map(members)) = (key.kind, &node.value) {
+    if let (ValueType::Time, Value::Map(members)) = (key.kind, &node.value) {
         for (name, member) in members.iter().filter(|(name, _)| !TIME_MEMBERS.contains(name)) {
             let hint =
-                similar::word(name, TIME_MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                similar_words::word(name, TIME_MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
             let text = format!("{}: {path}.{name}: unknown key, ignored{hint}", member.place);
             fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
         }
@@ -102,7 +102,7 @@ fn with_unit(fields: &Fields<'_>, key: &schema::Key, node: &Node, message: Strin
 }
 
 fn unknown(fields: &mut Fields<'_>, path: &str, node: &Node) {
-    let hint = nearest::key_that_acts(fields, path)
+    let hint = key_suggestions::key_that_acts(fields, path)
         .map_or_else(String::new, |known| format!("; did you mean {}?", fields.shown(known)));
     let text = format!("{}: {path}: unknown key, ignored{hint}", node.place);
     fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));

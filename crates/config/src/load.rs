@@ -11,15 +11,15 @@ use crate::check;
 use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::fields::Fields;
-use crate::former;
 use crate::identity::{self, CoreConfig, CoreKeys};
-use crate::idle;
+use crate::inactive_keys;
 use crate::inspect;
 use crate::interpolate::{self, Unresolved};
+use crate::legacy_keys;
 use crate::notice::{Notice, NoticeCode, Severity};
 use crate::overrides::Override;
-use crate::schema::{self, kind};
-use crate::truth;
+use crate::python_bool;
+use crate::schema::{self, value_type};
 use crate::units;
 use crate::vocabulary::Dialect;
 use crate::workload::Workload;
@@ -86,12 +86,12 @@ pub fn load(
     let unresolved = interpolate::resolve_some(&mut root, env);
     // The identity covers the keys as they were written: a legacy name is a different key.
     let written = root.value.json();
-    former::modernise(&mut root, &mut notices);
+    legacy_keys::apply(&mut root, &mut notices);
     let hydra_run_dir = hydra(overrides, &mut notices);
 
     let dialect = dialect.unwrap_or_else(|| dialect_of(&root));
     units::resolve(&mut root, dialect);
-    truth::resolve(&mut root, dialect, &mut notices);
+    python_bool::resolve(&mut root, dialect, &mut notices);
     let mut fields = Fields::new(&root, Place::File { name, line: None }, dialect);
     leave_out(unresolved, &mut fields);
     inspect::inspect(&mut fields);
@@ -112,7 +112,7 @@ pub fn load(
 /// cannot be resolved, and a notice otherwise. As in the reference, `???` means that the key is absent.
 fn leave_out(unresolved: Unresolved, fields: &mut Fields<'_>) {
     for (key, problem) in unresolved.problems {
-        let read = schema::enclosing(&key).filter(|key| idle::reason(fields, key).is_none());
+        let read = schema::enclosing(&key).filter(|key| inactive_keys::reason(fields, key).is_none());
         if read.is_some() {
             if !fields.problems.contains(&problem) {
                 fields.problems.push(problem);
@@ -123,7 +123,9 @@ fn leave_out(unresolved: Unresolved, fields: &mut Fields<'_>) {
         }
     }
     for (place, key) in unresolved.missing {
-        let text = format!("{place}: {key}: ??? stands for a value to be given; taken for absent, as in the reference");
+        let text = format!(
+            "{place}: {key}: ??? stands for a missing value; the key is treated as absent, as in the reference"
+        );
         fields.notices.push(Notice::warning(NoticeCode::Accepted, text));
     }
 }
@@ -198,7 +200,7 @@ fn only_self(defaults: &Node) -> Result<(), Problem> {
 }
 
 fn dialect_of(root: &Node) -> Dialect {
-    let word = root.at(&["dlio_rs", "dialect"]).and_then(kind::word);
+    let word = root.at(&["dlio_rs", "dialect"]).and_then(value_type::word);
     word.and_then(|word| Dialect::from_word(&word)).unwrap_or(Dialect::Dlio)
 }
 
@@ -206,7 +208,7 @@ fn hydra(overrides: &[Override], notices: &mut Vec<Notice>) -> Option<String> {
     let mut run_dir = None;
     for change in overrides {
         match change.hydra() {
-            Some(("run.dir", Some(node))) => run_dir = kind::text(node),
+            Some(("run.dir", Some(node))) => run_dir = value_type::text(node),
             Some(_) => {
                 let text =
                     format!("override {change}: ignored: of Hydra's settings only hydra.run.dir has a meaning here");

@@ -41,7 +41,7 @@ impl<'a> Location<'a> {
             ("s3" | "s3a" | "s3n", _) => {
                 let bucket = rest.trim_start_matches('/');
                 let spelling = if bucket.is_empty() { "BUCKET[/PREFIX]" } else { bucket };
-                Err(format!("{text:?} is not how a bucket is named: write {}{spelling}", S3Uri::SCHEME))
+                Err(format!("{text:?} does not name a bucket: write {}{spelling}", S3Uri::SCHEME))
             }
             ("file" | "direct", Some(path)) if scheme == lower && path.starts_with('/') => {
                 Ok(if lower == "file" { Self::File(path) } else { Self::Direct(path) })
@@ -55,18 +55,18 @@ impl<'a> Location<'a> {
             )),
             ("file" | "direct", _) => {
                 let path = rest.trim_start_matches('/');
-                Err(format!("{text:?} is not how a path is named: write {lower}:///{path}, or /{path}"))
+                Err(format!("{text:?} does not name a path: write {lower}:///{path}, or /{path}"))
             }
-            _ => Err(format!("{text:?}: nothing here speaks {lower}; {SUPPORTED}{}", beside(&lower))),
+            _ => Err(format!("{text:?}: the scheme {lower} is not supported; {SUPPORTED}{}", remedy(&lower))),
         }
     }
 }
 
 /// Returns a hint for a scheme that is not supported.
-fn beside(scheme: &str) -> &'static str {
+fn remedy(scheme: &str) -> &'static str {
     match scheme {
         "gs" | "gcs" | "oss" | "cos" | "obs" | "swift" | "minio" | "http" | "https" => {
-            " (a service that speaks S3: its address goes to storage.storage_options.endpoint_url, the bucket to s3://)"
+            " (for a service with an S3 interface, set storage.storage_options.endpoint_url to its address and name the bucket with s3://)"
         }
         "hdfs" | "webhdfs" | "az" | "abfs" | "abfss" | "wasb" | "wasbs" | "adl" | "hf" => {
             " (a file system of this kind must be mounted)"
@@ -92,10 +92,10 @@ pub fn local(text: &str) -> Result<&str, String> {
     match Location::parse(text) {
         Ok(Location::Plain(path) | Location::File(path)) => Ok(path),
         Ok(Location::S3(_) | Location::Direct(_)) => {
-            Err(format!("{text:?} is no local path, and only local ones do here"))
+            Err(format!("{text:?} is not a local path, and only local paths are supported here"))
         }
         Err(why) if scheme(text).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("file")) => Err(why),
-        Err(_) => Err(format!("{text:?} is no local path, and only local ones do here")),
+        Err(_) => Err(format!("{text:?} is not a local path, and only local paths are supported here")),
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
         {
             let why = Location::parse(text).unwrap_err();
             let scheme = text.split(':').next().unwrap();
-            assert!(why.contains(&format!("nothing here speaks {scheme}")) && why.contains(SUPPORTED), "{why}");
+            assert!(why.contains(&format!("the scheme {scheme} is not supported")) && why.contains(SUPPORTED), "{why}");
         }
         assert!(Location::parse("file://node7/data").unwrap_err().contains("the host \"node7\""));
         for text in ["file:/mnt/x", "file:mnt/x", "FILE:///mnt/x"] {
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(local("file:///out"), Ok("/out"));
         assert_eq!(local("out"), Ok("out"));
         for text in ["s3://bkt/out", "s3:/bkt/out", "gs://b", "direct:///x", "hdfs:out"] {
-            assert!(local(text).unwrap_err().contains("is no local path"), "{text}");
+            assert!(local(text).unwrap_err().contains("is not a local path"), "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::hydra_value;
-use crate::nearest;
+use crate::key_suggestions;
 use crate::schema;
 
 /// Maximum number of parts in a dotted key.
@@ -114,7 +114,7 @@ impl Override {
             }
             (Action::Set, Some(value)) => {
                 if existing.is_none() && !schema::knows(&key) {
-                    let message = format!("there is no such key{} ++ adds a key", nearest::sentence(&key));
+                    let message = format!("there is no such key{} ++ adds a key", key_suggestions::sentence(&key));
                     return Err(Problem::new(&self.place, key, message));
                 }
                 self.set(workload, &names, value)

@@ -4,7 +4,7 @@
 use dlio_event::quantity::Unit;
 
 use crate::document::{Map, Node, Value};
-use crate::schema::{self, Key, Kind, TIME_MEMBERS};
+use crate::schema::{self, Key, TIME_MEMBERS, ValueType};
 use crate::vocabulary::Dialect;
 
 /// Keys in bytes whose names do not contain the word.
@@ -23,12 +23,14 @@ const BYTES: &[&str] = &[
 fn unit_of(key: &Key) -> Option<Unit> {
     let time = ["_time", "timeout", "_seconds", "time_between", "retry_for"].iter().any(|part| key.path.contains(part));
     match key.kind {
-        Kind::Time => Some(Unit::Seconds),
-        Kind::Whole { .. } | Kind::Number { .. } if time => Some(Unit::Seconds),
-        Kind::Whole { .. } | Kind::Number { .. } if key.path.contains("bytes") || BYTES.contains(&key.path) => {
+        ValueType::Time => Some(Unit::Seconds),
+        ValueType::Whole { .. } | ValueType::Number { .. } if time => Some(Unit::Seconds),
+        ValueType::Whole { .. } | ValueType::Number { .. }
+            if key.path.contains("bytes") || BYTES.contains(&key.path) =>
+        {
             Some(Unit::Bytes)
         }
-        Kind::Whole { .. } | Kind::Wholes { .. } => Some(Unit::Count),
+        ValueType::Whole { .. } | ValueType::Wholes { .. } => Some(Unit::Count),
         _ => None,
     }
 }
@@ -60,7 +62,7 @@ fn walk(map: &mut Map, parent: &str, dialect: Dialect) {
             continue;
         };
         if let Some(unit) = unit_of(key).filter(|_| understood(key.path, dialect)) {
-            convert(node, unit, matches!(key.kind, Kind::Whole { .. }));
+            convert(node, unit, matches!(key.kind, ValueType::Whole { .. }));
         }
     }
 }

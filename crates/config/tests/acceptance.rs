@@ -1,4 +1,5 @@
-//! What files of the references may say where nothing acts on it, and what is still refused where something does.
+//! Values that files of the references may have for keys without an effect, and values that are refused because their
+//! key has an effect.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
@@ -7,7 +8,7 @@ use dlio_config::vocabulary::{Dialect, ReadType, ShapeMismatch, Shuffle, Storage
 use dlio_config::{NoticeCode, Severity};
 use support::yaml;
 
-/// A file is used, and a notice says these words of it.
+/// Asserts that a file is valid and that a notice contains these words.
 fn told(text: &str, severity: Severity, words: &str) {
     let loaded = yaml(text).ok();
     let found = loaded.notices.iter().find(|notice| notice.text.contains(words));
@@ -89,7 +90,7 @@ fn an_interpolation_that_nobody_reads_stops_nothing() {
     told("log_level: '${oc.env:NOWHERE}'\n", Severity::Info, "NOWHERE is not set");
     told("checkpoint: {checkpoint_folder: '${nowhere.at.all}'}\n", Severity::Info, "there is no key nowhere.at.all");
     assert!(yaml("dataset: {data_folder: '${nowhere}'}\n").load().is_err());
-    // A key that is read asks for one that is not.
+    // A key that is read refers to a key that is not.
     let text = "paths: {root: '${oc.env:NOWHERE}'}\ndataset: {data_folder: '${paths.root}/x'}\n";
     assert_eq!(yaml(text).refused().lines().count(), 1);
     assert!(yaml("dataset: {record_dims: [1, '${nowhere}']}\n").load().is_err());

@@ -1,4 +1,4 @@
-//! The bundled workloads are the reference's, value for value; they and recorded ones pass strict.
+//! The bundled workloads equal those of the reference, value for value. They and recorded workloads pass `--strict`.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn every_workload_has_exactly_the_values_of_the_reference() {
     }
 }
 
-/// Workloads that were run with the reference; JSON is YAML.
+/// Workloads that were run with the reference, as JSON, which is valid YAML.
 #[test]
 fn what_the_reference_ran_loads_without_an_unknown_key() {
     let recorded = include_str!("golden/recorded.json");

@@ -1,4 +1,4 @@
-//! Composition against what Hydra 1.3.2 composed and wrote for the reference.
+//! Composition, compared with what Hydra 1.3.2 composed and wrote for the reference.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ fn the_files_beside_a_run_are_those_that_hydra_writes() {
     assert_eq!(without_help(&files.hydra), without_help(include_str!("golden/hydra/hydra.yaml")));
 }
 
-/// The program's name and its help texts are ours.
+/// Removes the name of the program and its help texts, which differ.
 fn without_help(yaml: &str) -> Vec<&str> {
     let mut kept = Vec::new();
     let mut inside = false;

@@ -1,4 +1,4 @@
-//! What keys mean together: refusals between keys, quirks, dialects.
+//! Combinations of keys: refusals, quirks and dialects.
 
 mod support;
 

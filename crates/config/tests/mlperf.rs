@@ -1,4 +1,4 @@
-//! The keys of the MLPerf fork: what they are in its dialect, and that the other dialects say so.
+//! Keys of the MLPerf fork: their meaning in its dialect, and the notices about them in other dialects.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn an_object_store_without_a_library_is_read_as_s3dlio_does() {
     let text = "framework: pytorch\ndataset: {format: npz}\nstorage: {storage_type: s3, storage_root: b}\n";
     assert_eq!(mlperf(text).ok().workload.storage.library, Some(StorageLibrary::S3dlio));
     let told = mlperf(text).notices(NoticeCode::Accepted);
-    assert!(told.iter().any(|text| text.contains("absent, taken for s3dlio")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("absent, treated as s3dlio")), "{told:?}");
 }
 
 #[test]

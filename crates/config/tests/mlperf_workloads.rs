@@ -1,5 +1,5 @@
-//! The workloads of MLPerf Storage: v2.0's files value for value, and those of v3.0 by the hashes that its results were
-//! registered with and by the numbers of its rules.
+//! The workloads of MLPerf Storage: the files of v2.0, value for value, and those of v3.0 by the hashes with which its
+//! results were registered and by the numbers in its rules.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Overrides, interpolation and the two shapes of a file.
+//! Overrides, interpolation, and the two layouts of a file.
 
 mod support;
 
@@ -160,10 +160,10 @@ fn cycles_and_unknown_names_are_refused_with_key_and_line() {
     assert!(yaml("model: {name: \"${model.nmae}\"}\n").refused().contains("there is no key model.nmae"));
     assert!(yaml("model: {name: \"${now:%Y}\"}\n").refused().contains("the resolver \"now\""));
     assert!(yaml("model: {name: \"${model\"}\n").refused().contains("not closed"));
-    // The reference takes ??? for an absent key.
+    // The reference treats `???` as an absent key.
     let loaded = yaml("model: {name: ???}\n").ok();
     assert_eq!(loaded.workload.model.name, "default");
-    assert!(loaded.notices.iter().any(|notice| notice.text.contains("model.name: ??? stands for a value")));
+    assert!(loaded.notices.iter().any(|notice| notice.text.contains("model.name: ??? stands for a missing value")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The configuration reference is what the table of keys says.
+//! The configuration reference is up to date with the table of keys.
 
 #[test]
 fn the_configuration_reference_is_up_to_date() {

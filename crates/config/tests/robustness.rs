@@ -1,4 +1,4 @@
-//! Whatever the text, loading ends with a workload or an error.
+//! Loading ends with a workload or an error for every text.
 
 use std::collections::BTreeMap;
 

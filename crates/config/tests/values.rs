@@ -1,4 +1,4 @@
-//! Types, ranges, defaults, and what the messages say.
+//! Types, ranges, defaults and messages of values.
 
 mod support;
 
@@ -323,7 +323,7 @@ fn columns_of_parquet_files_have_types_sizes_and_a_name_each() {
         [("a", "int8", 1, true), ("b", "float32", 1, true), ("c", "float16", 4, false), ("data", "binary", 9, true)];
     assert_eq!(columns, expected);
     assert_eq!((parquet.row_group_size, parquet.record_bytes()), (1024, Some(1 + 4 + 8 + 36)));
-    // The sizes of the fork's `record_size`, and 4 bytes for what it does not list.
+    // Sizes of the fork's `record_size`, and 4 bytes for types that it does not list.
     let each = [
         ("uint64", 8),
         ("int64", 8),

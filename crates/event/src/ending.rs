@@ -80,22 +80,22 @@ impl fmt::Display for Ending {
 
 /// The error for a text that does not describe an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotAnEnding(String);
+pub struct ParseEndingError(String);
 
-impl fmt::Display for NotAnEnding {
+impl fmt::Display for ParseEndingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no ending of a run: expected `completed`, `interrupted by SIGNAL`, `aborted: …` or `failed: …`",
+            "{:?} is not an ending of a run: expected `completed`, `interrupted by SIGNAL`, `aborted: …` or `failed: …`",
             self.0
         )
     }
 }
 
-impl std::error::Error for NotAnEnding {}
+impl std::error::Error for ParseEndingError {}
 
 impl FromStr for Ending {
-    type Err = NotAnEnding;
+    type Err = ParseEndingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let after = |prefix: &str| text.strip_prefix(prefix).map(str::to_owned);
@@ -105,7 +105,7 @@ impl FromStr for Ending {
         let interrupted = || after("interrupted by ").map(|signal| Self::Interrupted { signal });
         let aborted = || after("aborted: ").map(|message| Self::Aborted { message });
         let failed = || after("failed: ").map(|message| Self::Failed { message });
-        interrupted().or_else(aborted).or_else(failed).ok_or_else(|| NotAnEnding(text.to_owned()))
+        interrupted().or_else(aborted).or_else(failed).ok_or_else(|| ParseEndingError(text.to_owned()))
     }
 }
 
@@ -116,7 +116,7 @@ impl From<Ending> for String {
 }
 
 impl TryFrom<String> for Ending {
-    type Error = NotAnEnding;
+    type Error = ParseEndingError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()

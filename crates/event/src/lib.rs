@@ -20,7 +20,7 @@ mod timing;
 mod uri;
 
 pub use clock::{Nanos, TimeSource};
-pub use ending::{Ending, NotAnEnding, Planned};
+pub use ending::{Ending, ParseEndingError, Planned};
 pub use event::Event;
 pub use histogram::Histogram;
 pub use ids::{ConnectionId, EndpointId, Lane, ObjectId, Rank, TagId};

@@ -2,7 +2,7 @@
 
 /// Kind of data loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LoaderKind {
     /// Reads by global sample index (pytorch, dali).
     Index,
     /// Reads per reader thread (tensorflow).

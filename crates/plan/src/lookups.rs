@@ -2,7 +2,7 @@
 
 use dlio_config::vocabulary::{DataLoader, Dialect, IndexFile};
 
-use crate::counts::Kind;
+use crate::counts::LoaderKind;
 use crate::{Split, TrainingPlan};
 
 /// The files whose indexes a lane reads before the first sample of an epoch or evaluation.
@@ -29,13 +29,13 @@ impl TrainingPlan {
             return Lookups { fresh, files: Box::new(std::iter::empty()) };
         }
         let files: Box<dyn Iterator<Item = u64> + Send> = match reading.kind {
-            Kind::Iterative => {
+            LoaderKind::Iterative => {
                 let threads = reading.threads(rank, split, epoch);
                 let mut last = None;
                 let entries = (0..threads.entries(lane)).map(move |at| threads.entry(lane, at).file);
                 Box::new(entries.filter(move |&file| last.replace(file) != Some(file)))
             }
-            Kind::Index => {
+            LoaderKind::Index => {
                 let (start, samples) = reading.share(rank, split);
                 let records = self.files().samples_per_file();
                 let first = self.files().combined(split, start / records);

@@ -13,7 +13,7 @@ use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, RowGroupDecode, Shuffle, StorageLibrary, StorageType};
 use dlio_config::{RowGroupReader, Workload};
 
-use crate::counts::{Counts, Kind};
+use crate::counts::{Counts, LoaderKind};
 use crate::shards::Shards;
 use crate::{Error, Lists, World};
 
@@ -51,7 +51,7 @@ pub enum Footers {
 
 /// Reading behavior that is specific to the mlperf dialect.
 #[derive(Debug, Clone)]
-pub(crate) struct Fork {
+pub(crate) struct MlperfReading {
     pub(crate) shards: Shards,
     pub(crate) pipeline: Option<Pipeline>,
     /// Files are read as a whole and not parsed.
@@ -62,15 +62,15 @@ pub(crate) struct Fork {
     pub(crate) stagger: Duration,
 }
 
-impl Fork {
+impl MlperfReading {
     pub(crate) fn new(
         workload: &Workload,
-        (kind, world): (Kind, World),
+        (kind, world): (LoaderKind, World),
         counts: [&Counts; 2],
         lists: &Arc<dyn Lists>,
     ) -> Result<Self, Error> {
         let Workload { reader, dataset, train, storage, .. } = workload;
-        let reshuffle = reader.file_shuffle != Shuffle::Off && kind != Kind::Blank;
+        let reshuffle = reader.file_shuffle != Shuffle::Off && kind != LoaderKind::Blank;
         let mut files = [0, 0];
         for ((files, counts), what) in files.iter_mut().zip(counts).zip(["the training files", "the evaluation files"])
         {
@@ -80,8 +80,8 @@ impl Fork {
             }
             *files = fits.unwrap_or_default() / world.size;
         }
-        let pipeline = (kind == Kind::Iterable).then(|| pipeline(workload));
-        let staggered = kind == Kind::Iterable
+        let pipeline = (kind == LoaderKind::Iterable).then(|| pipeline(workload));
+        let staggered = kind == LoaderKind::Iterable
             && dataset.format != Format::Parquet
             && workload.client_library() != StorageLibrary::S3dlio
             && storage.windows.stagger_workers;
@@ -96,14 +96,14 @@ impl Fork {
 }
 
 /// Returns the kind of dataset class that pytorch uses for the format on this storage.
-pub(crate) fn kind(workload: &Workload) -> Kind {
+pub(crate) fn kind(workload: &Workload) -> LoaderKind {
     let objects = !matches!(workload.stored_on(), StorageType::LocalFs | StorageType::ParallelFs);
     match workload.dataset.format {
-        Format::Npz | Format::Npy | Format::Jpeg | Format::Png if objects => Kind::Iterable,
+        Format::Npz | Format::Npy | Format::Jpeg | Format::Png if objects => LoaderKind::Iterable,
         // With direct_fs, the fork reads Parquet sample by sample, and every lane reads the row groups of all lanes;
         // this is not copied.
-        Format::Parquet => Kind::Iterable,
-        _ => Kind::Index,
+        Format::Parquet => LoaderKind::Iterable,
+        _ => LoaderKind::Index,
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn kind(workload: &Workload) -> Kind {
 pub fn reads_in_flight(workload: &Workload) -> u32 {
     let Workload { reader, dlio_rs, .. } = workload;
     let streams = dlio_rs.dialect == Dialect::Mlperf && reader.data_loader == DataLoader::Pytorch;
-    if streams && kind(workload) == Kind::Iterable {
+    if streams && kind(workload) == LoaderKind::Iterable {
         reader.read_threads.max(1).saturating_mul(pipeline(workload).in_flight)
     } else {
         1

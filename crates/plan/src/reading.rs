@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dlio_config::Workload;
 use dlio_config::vocabulary::{DataLoader, Dialect, Format, ReadType, Sampler, Shuffle};
 
-use crate::counts::{Counts, Kind, SplitSteps};
-use crate::mlperf::{self, Fork, TORCH_BATCHES};
+use crate::counts::{Counts, LoaderKind, SplitSteps};
+use crate::mlperf::{self, MlperfReading, TORCH_BATCHES};
 use crate::order::{
     Batches, FileList, Iterable, Layout, NativeOrder, Order, Share, Shuffles, StreamFiles, Streams, Threads,
 };
@@ -15,7 +15,7 @@ use crate::{Error, FileSet, Handles, List, Lists, OwnLists, Purpose, Split, Worl
 /// Properties of reading that do not depend on rank and epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
-    pub(crate) kind: Kind,
+    pub(crate) kind: LoaderKind,
     pub(crate) dialect: Dialect,
     pub(crate) world: World,
     pub(crate) samples_per_file: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Reading {
     pub(crate) eval: Counts,
     pub(crate) shuffles: Shuffles,
     /// Reading behavior that is specific to the mlperf dialect.
-    pub(crate) fork: Option<Fork>,
+    pub(crate) mlperf: Option<MlperfReading>,
     loader: DataLoader,
     native_shuffles: (Shuffle, Shuffle),
     read_threads: u32,
@@ -41,8 +41,8 @@ impl Reading {
             return Err(Error::EmptyWorld);
         }
         let mut kind = kind(reader.data_loader, reader.sampler, dataset.format)?;
-        let fork = dlio_rs.dialect == Dialect::Mlperf;
-        if fork && kind == Kind::Index && reader.data_loader == DataLoader::Pytorch {
+        let mlperf = dlio_rs.dialect == Dialect::Mlperf;
+        if mlperf && kind == LoaderKind::Index && reader.data_loader == DataLoader::Pytorch {
             kind = mlperf::kind(workload);
         }
         let counts = |split, batch_size: u64, key| {
@@ -65,7 +65,7 @@ impl Reading {
         let (list_files, list_samples) =
             (iterative && reader.file_shuffle != Shuffle::Off, reader.sample_shuffle != Shuffle::Off);
         let limit = |count: u64, what| u32::try_from(count).map_err(|_| Error::TooManyToShuffle { what, count });
-        let lens = if kind == Kind::Iterative && dlio_rs.dialect == Dialect::Dlio && list_files {
+        let lens = if kind == LoaderKind::Iterative && dlio_rs.dialect == Dialect::Dlio && list_files {
             limit(train_counts.files.saturating_add(eval_counts.files), "the training and evaluation files")?;
             (limit(train_counts.files, "the training files")?, limit(eval_counts.files, "the evaluation files")?)
         } else {
@@ -74,12 +74,12 @@ impl Reading {
             (saturated(train_counts.files), saturated(eval_counts.files))
         };
         let lists: Arc<dyn Lists> = Arc::new(OwnLists::default());
-        let fork = fork.then(|| Fork::new(workload, (kind, world), [&train_counts, &eval_counts], &lists));
-        let fork = fork.transpose()?;
+        let mlperf = mlperf.then(|| MlperfReading::new(workload, (kind, world), [&train_counts, &eval_counts], &lists));
+        let mlperf = mlperf.transpose()?;
         let seed = (train.seed, train.seed_change_epoch);
         let reading = Self {
             kind,
-            fork,
+            mlperf,
             dialect: dlio_rs.dialect,
             world,
             samples_per_file: files.samples_per_file(),
@@ -109,7 +109,7 @@ impl Reading {
         for counts in [&mut reading.train, &mut reading.eval] {
             counts.files = counts.configured;
         }
-        (reading.dialect, reading.fork) = (Dialect::Dlio, None);
+        (reading.dialect, reading.mlperf) = (Dialect::Dlio, None);
         reading.shuffles.files = (saturated(reading.train.files), saturated(reading.eval.files));
         Ok(reading)
     }
@@ -117,8 +117,8 @@ impl Reading {
     /// Returns the same reading with another storage of its lists.
     pub(crate) fn with_lists(mut self, lists: &Arc<dyn Lists>) -> Self {
         self.shuffles.lists = Arc::clone(lists);
-        if let Some(fork) = &mut self.fork {
-            fork.shards.lists = Arc::clone(lists);
+        if let Some(mlperf) = &mut self.mlperf {
+            mlperf.shards.lists = Arc::clone(lists);
         }
         self
     }
@@ -128,9 +128,9 @@ impl Reading {
         if self.counts(split).files == 0 {
             return Vec::new();
         }
-        match (&self.fork, self.kind, self.dialect) {
-            (Some(fork), ..) => fork.shards.of(split).into_iter().collect(),
-            (None, Kind::Iterative, Dialect::Dlio) => {
+        match (&self.mlperf, self.kind, self.dialect) {
+            (Some(mlperf), ..) => mlperf.shards.of(split).into_iter().collect(),
+            (None, LoaderKind::Iterative, Dialect::Dlio) => {
                 // After trimming, all ranks have the same number of samples, so rank 0 is representative.
                 let samples = self.shuffles.samples(saturated(self.share(0, split).1));
                 self.shuffles.files().into_iter().chain(samples).collect()
@@ -141,16 +141,16 @@ impl Reading {
 
     /// Computes a list of an epoch if it is not stored.
     pub(crate) fn make_list(&self, list: List, epoch: u32) {
-        match (list.purpose, &self.fork) {
+        match (list.purpose, &self.mlperf) {
             (Purpose::Files, _) => drop(self.shuffles.file_numbers(list, epoch)),
             (Purpose::Samples, _) => drop(self.shuffles.sample_numbers(list, epoch)),
-            (Purpose::TrainShards | Purpose::EvalShards, Some(fork)) => drop(fork.shards.numbers(list, epoch)),
+            (Purpose::TrainShards | Purpose::EvalShards, Some(mlperf)) => drop(mlperf.shards.numbers(list, epoch)),
             (Purpose::TrainShards | Purpose::EvalShards, None) => {}
         }
     }
 
     fn check(&self, evaluation: bool) -> Result<(), Error> {
-        if self.kind != Kind::Iterative || self.dialect == Dialect::Native {
+        if self.kind != LoaderKind::Iterative || self.dialect == Dialect::Native {
             return Ok(());
         }
         for split in [Split::Train, Split::Eval] {
@@ -190,16 +190,16 @@ impl Reading {
         let left = if native || run == 0 { 0 } else { self.available(split).saturating_sub(run) };
         // The training loop fetches one batch before it notices that it has finished. Without a limit, the generators
         // of tf.data run ahead, and each has read its last, padded batch by then.
-        let ahead = if self.kind == Kind::Iterative && run == full { left } else { left.min(1) };
+        let ahead = if self.kind == LoaderKind::Iterative && run == full { left } else { left.min(1) };
         Ok(SplitSteps { configured, full, run, ahead })
     }
 
     /// Returns the number of steps that the files allow.
     fn full(&self, split: Split) -> u64 {
         let counts = self.counts(split);
-        match (&self.fork, self.kind) {
-            (Some(fork), Kind::Iterable) => self.shape(fork, split).complete(),
-            (Some(_), Kind::Iterative) => Order::Threads(self.sorted_threads(0, split)).available(),
+        match (&self.mlperf, self.kind) {
+            (Some(mlperf), LoaderKind::Iterable) => self.shape(mlperf, split).complete(),
+            (Some(_), LoaderKind::Iterative) => Order::Threads(self.sorted_threads(0, split)).available(),
             _ => counts.files * self.samples_per_file / counts.batch_size.saturating_mul(u64::from(self.world.size)),
         }
     }
@@ -207,10 +207,10 @@ impl Reading {
     /// Returns the number of batches that the loader of rank 0 would deliver in an epoch without a limit. Does not
     /// compute a shuffled order.
     fn available(&self, split: Split) -> u64 {
-        match (self.kind, &self.fork, self.dialect) {
-            (Kind::Blank, ..) => 0,
-            (Kind::Iterable, Some(fork), _) => Order::Iterable(self.shape(fork, split)).available(),
-            (Kind::Iterative, _, Dialect::Dlio | Dialect::Mlperf) => {
+        match (self.kind, &self.mlperf, self.dialect) {
+            (LoaderKind::Blank, ..) => 0,
+            (LoaderKind::Iterable, Some(mlperf), _) => Order::Iterable(self.shape(mlperf, split)).available(),
+            (LoaderKind::Iterative, _, Dialect::Dlio | Dialect::Mlperf) => {
                 Order::Threads(self.sorted_threads(0, split)).available()
             }
             (_, Some(_), _) => self.full(split),
@@ -244,7 +244,7 @@ impl Reading {
 
     pub(crate) fn lanes(&self) -> u32 {
         match self.kind {
-            Kind::Index | Kind::Blank if self.loader != DataLoader::Tensorflow => self.read_threads,
+            LoaderKind::Index | LoaderKind::Blank if self.loader != DataLoader::Tensorflow => self.read_threads,
             // tf.data always has a lane. An iterable dataset reads ahead while the loop computes in any case.
             _ => self.read_threads.max(1),
         }
@@ -255,7 +255,7 @@ impl Reading {
         let per_lane = self.prefetch.div_ceil(self.lanes().max(1));
         match self.loader {
             _ if self.lanes() == 0 => 1,
-            _ if self.kind == Kind::Iterable => TORCH_BATCHES.min(self.read_threads.saturating_add(1)),
+            _ if self.kind == LoaderKind::Iterable => TORCH_BATCHES.min(self.read_threads.saturating_add(1)),
             // The prefetch_factor of torch. Torch refuses 0, and the reference then keeps the default.
             DataLoader::Pytorch => {
                 if per_lane == 0 {
@@ -266,7 +266,7 @@ impl Reading {
             }
             // All streams form one pipeline, which may be `prefetch_size` batches ahead of the batch that is being
             // assembled.
-            DataLoader::Tensorflow if self.kind == Kind::Streams => self.prefetch + 1,
+            DataLoader::Tensorflow if self.kind == LoaderKind::Streams => self.prefetch + 1,
             // In addition to the prefetched batches, the interleave of tf.data holds one finished and one unfinished
             // batch per thread.
             DataLoader::Tensorflow => per_lane + 2,
@@ -283,15 +283,17 @@ impl Reading {
     /// Returns the reading order of one rank.
     pub(crate) fn order(&self, rank: u32, split: Split, epoch: u32) -> Order {
         match (self.kind, self.dialect) {
-            (Kind::Iterable, _) if let Some(fork) = &self.fork => {
-                Order::Iterable(self.iterable(fork, rank, split, epoch))
+            (LoaderKind::Iterable, _) if let Some(mlperf) = &self.mlperf => {
+                Order::Iterable(self.iterable(mlperf, rank, split, epoch))
             }
-            (Kind::Iterative, Dialect::Dlio | Dialect::Mlperf) => Order::Threads(self.threads(rank, split, epoch)),
-            (Kind::Streams, _) => {
+            (LoaderKind::Iterative, Dialect::Dlio | Dialect::Mlperf) => {
+                Order::Threads(self.threads(rank, split, epoch))
+            }
+            (LoaderKind::Streams, _) => {
                 let mut streams = self.streams(rank, split, epoch);
-                if let Some(fork) = &self.fork {
+                if let Some(mlperf) = &self.mlperf {
                     // The files of a stream are sorted by name, regardless of the order of the list.
-                    let list = fork.shards.list(rank, split, epoch).sorted(streams.share.full);
+                    let list = mlperf.shards.list(rank, split, epoch).sorted(streams.share.full);
                     streams.files = StreamFiles::List(list);
                 }
                 Order::Streams(streams)
@@ -303,26 +305,28 @@ impl Reading {
     /// Returns the lanes that read a part of a batch. Shuffles do not move batches between lanes.
     pub(crate) fn contributors(&self, rank: u32, split: Split, epoch: u32, batch: u64) -> Vec<u32> {
         match (self.kind, self.dialect) {
-            (Kind::Iterable, _) if let Some(fork) = &self.fork => {
-                Order::Iterable(self.shape(fork, split)).contributors(batch)
+            (LoaderKind::Iterable, _) if let Some(mlperf) = &self.mlperf => {
+                Order::Iterable(self.shape(mlperf, split)).contributors(batch)
             }
-            (Kind::Iterative, Dialect::Dlio | Dialect::Mlperf) => {
+            (LoaderKind::Iterative, Dialect::Dlio | Dialect::Mlperf) => {
                 Order::Threads(self.sorted_threads(rank, split)).contributors(batch)
             }
-            (Kind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)).contributors(batch),
+            (LoaderKind::Streams, _) => Order::Streams(self.streams(rank, split, epoch)).contributors(batch),
             // Lanes take whole batches in turn, so the files do not matter.
-            _ if self.fork.is_some() => vec![u32::try_from(batch % u64::from(self.lanes().max(1))).unwrap_or_default()],
+            _ if self.mlperf.is_some() => {
+                vec![u32::try_from(batch % u64::from(self.lanes().max(1))).unwrap_or_default()]
+            }
             _ => self.order(rank, split, epoch).contributors(batch),
         }
     }
 
     /// Returns the streams of an iterable dataset.
-    pub(crate) fn iterable(&self, fork: &Fork, rank: u32, split: Split, epoch: u32) -> Iterable {
-        Iterable { list: fork.shards.list(rank, split, epoch), ..self.shape(fork, split) }
+    pub(crate) fn iterable(&self, mlperf: &MlperfReading, rank: u32, split: Split, epoch: u32) -> Iterable {
+        Iterable { list: mlperf.shards.list(rank, split, epoch), ..self.shape(mlperf, split) }
     }
 
     /// Returns the streams without their list of files, for values that depend only on the number of files.
-    pub(crate) fn shape(&self, fork: &Fork, split: Split) -> Iterable {
+    pub(crate) fn shape(&self, mlperf: &MlperfReading, split: Split) -> Iterable {
         let counts = self.counts(split);
         Iterable {
             order: self.global(split, 1),
@@ -331,7 +335,7 @@ impl Reading {
             samples_per_file: self.samples_per_file,
             batch_size: counts.batch_size,
             lanes: self.lanes(),
-            piece: fork.piece,
+            piece: mlperf.piece,
         }
     }
 
@@ -340,13 +344,13 @@ impl Reading {
         let (start, samples) = self.share(rank, split);
         let native = self.dialect == Dialect::Native;
         Batches {
-            order: (self.kind != Kind::Blank).then(|| self.global(split, epoch)),
-            list: self.fork.as_ref().map(|fork| fork.shards.list(rank, split, epoch)),
+            order: (self.kind != LoaderKind::Blank).then(|| self.global(split, epoch)),
+            list: self.mlperf.as_ref().map(|mlperf| mlperf.shards.list(rank, split, epoch)),
             start,
             count: samples / counts.batch_size,
             batch_size: counts.batch_size,
             lanes: self.lanes().max(1),
-            layout: if native && self.kind == Kind::Iterative { Layout::Contiguous } else { Layout::Dealt },
+            layout: if native && self.kind == LoaderKind::Iterative { Layout::Contiguous } else { Layout::Dealt },
         }
     }
 
@@ -363,7 +367,7 @@ impl Reading {
     /// Returns the first sample and the number of samples of a rank in the global order.
     pub(crate) fn share(&self, rank: u32, split: Split) -> (u64, u64) {
         let (samples, size, rank) = (self.samples(split), u64::from(self.world.size), u64::from(rank));
-        if self.fork.is_some() {
+        if self.mlperf.is_some() {
             // The position is relative to the rank's own list.
             return (0, samples / size);
         }
@@ -379,8 +383,8 @@ impl Reading {
 
     pub(crate) fn threads(&self, rank: u32, split: Split, epoch: u32) -> Threads {
         let threads = self.sorted_threads(rank, split);
-        if let Some(fork) = &self.fork {
-            return Threads { list: fork.shards.list(rank, split, epoch), ..threads };
+        if let Some(mlperf) = &self.mlperf {
+            return Threads { list: mlperf.shards.list(rank, split, epoch), ..threads };
         }
         let sample_order = self.shuffles.sample_order(saturated(threads.samples), epoch);
         let list = self.shuffles.file_order(split, epoch);
@@ -394,9 +398,9 @@ impl Reading {
         let (size, threads) = (u64::from(self.world.size), self.lanes());
         let run = self.samples(split).div_ceil(size) / u64::from(threads);
         let files_per_rank = (counts.files / size).checked_rem(counts.files).unwrap_or_default();
-        let fork = self.fork.is_some();
+        let mlperf = self.mlperf.is_some();
         let (files, first_file) =
-            if fork { (counts.files / size, 0) } else { (counts.files, u64::from(rank) * files_per_rank) };
+            if mlperf { (counts.files / size, 0) } else { (counts.files, u64::from(rank) * files_per_rank) };
         Threads {
             base: counts.base,
             start,
@@ -408,7 +412,7 @@ impl Reading {
             files: files.max(1),
             first_file,
             list: FileList::ALL,
-            fork,
+            mlperf,
             sample_order: None,
         }
     }
@@ -428,7 +432,7 @@ impl Reading {
             let share = Share { head: 0, head_sample: 0, full: counts.files / size, tail: 0 };
             let sharded = FileList::Strided { first: u64::from(rank), step: size };
             // The fork shards the files of the rank a second time and repeats the remainder; this is not copied.
-            let passes = if self.fork.is_some() { 1 } else { u64::from(self.epochs) };
+            let passes = if self.mlperf.is_some() { 1 } else { u64::from(self.epochs) };
             (StreamFiles::List(sharded), share, passes)
         };
         Streams {
@@ -454,29 +458,29 @@ fn saturated(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn kind(loader: DataLoader, sampler: Sampler, format: Format) -> Result<Kind, Error> {
-    let needs = |expected: Sampler, kind: Kind| {
+fn kind(loader: DataLoader, sampler: Sampler, format: Format) -> Result<LoaderKind, Error> {
+    let needs = |expected: Sampler, kind: LoaderKind| {
         if sampler == expected { Ok(kind) } else { Err(Error::LoaderSampler { loader, sampler, expected }) }
     };
     let kind = match loader {
-        DataLoader::Pytorch | DataLoader::Dali => needs(Sampler::Index, Kind::Index)?,
-        DataLoader::NativeDali => Kind::Index,
-        DataLoader::Tensorflow if format == Format::TfRecord => Kind::Streams,
-        DataLoader::Tensorflow => needs(Sampler::Iterative, Kind::Iterative)?,
-        DataLoader::Synthetic => Kind::Blank,
+        DataLoader::Pytorch | DataLoader::Dali => needs(Sampler::Index, LoaderKind::Index)?,
+        DataLoader::NativeDali => LoaderKind::Index,
+        DataLoader::Tensorflow if format == Format::TfRecord => LoaderKind::Streams,
+        DataLoader::Tensorflow => needs(Sampler::Iterative, LoaderKind::Iterative)?,
+        DataLoader::Synthetic => LoaderKind::Blank,
         DataLoader::Custom | DataLoader::None => return Err(Error::Loader { loader }),
     };
-    Ok(if format == Format::Synthetic { Kind::Blank } else { kind })
+    Ok(if format == Format::Synthetic { LoaderKind::Blank } else { kind })
 }
 
-fn handles(kind: Kind, read_type: ReadType, format: Format) -> Handles {
+fn handles(kind: LoaderKind, read_type: ReadType, format: Format) -> Handles {
     match kind {
-        Kind::Iterative | Kind::Streams => Handles::PerFile,
+        LoaderKind::Iterative | LoaderKind::Streams => Handles::PerFile,
         // The memory-mapping reader maps every file when it is created, and ignores `read_type`.
-        Kind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
+        LoaderKind::Index if format == Format::MmapIndexedBinary => Handles::Cached,
         // A row group serves all of its rows, and a footer serves all epochs, only as long as the file stays open.
-        Kind::Index | Kind::Iterable if format == Format::Parquet => Handles::Cached,
-        Kind::Index | Kind::Iterable | Kind::Blank => match read_type {
+        LoaderKind::Index | LoaderKind::Iterable if format == Format::Parquet => Handles::Cached,
+        LoaderKind::Index | LoaderKind::Iterable | LoaderKind::Blank => match read_type {
             ReadType::OnDemand => Handles::PerSample,
             ReadType::Memory => Handles::Cached,
         },

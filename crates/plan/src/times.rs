@@ -13,7 +13,7 @@ use dlio_config::vocabulary::{DataLoader, Dialect, Sampler, Shuffle};
 use dlio_event::mix::split_seed;
 
 use crate::Split;
-use crate::counts::{Kind, SplitSteps};
+use crate::counts::{LoaderKind, SplitSteps};
 use crate::numpy::Mt19937;
 use crate::reading::Reading;
 
@@ -51,7 +51,8 @@ impl Times {
         let reader = &workload.reader;
         // In the reference, tf.data never sleeps for TFRecord, and the synthetic reader does not sleep at all (quirk
         // 36).
-        let silent = reading.dialect == Dialect::Dlio && matches!(reading.kind, Kind::Streams | Kind::Blank);
+        let silent =
+            reading.dialect == Dialect::Dlio && matches!(reading.kind, LoaderKind::Streams | LoaderKind::Blank);
         let preprocess = if silent { TimeSpec::None } else { reader.preprocess_time.clone() };
         let inline = matches!(reader.data_loader, DataLoader::Pytorch) && reader.read_threads == 0;
         // The reader threads of TensorFlow share the process and its generator, so their draws depend on thread

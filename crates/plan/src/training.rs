@@ -219,19 +219,19 @@ impl TrainingPlan {
     /// [`lane_batches`](Self::lane_batches) then return the work. `None` if lanes read step by step.
     #[must_use]
     pub fn pipeline(&self) -> Option<Pipeline> {
-        self.reading.fork.as_ref().and_then(|fork| fork.pipeline)
+        self.reading.mlperf.as_ref().and_then(|mlperf| mlperf.pipeline)
     }
 
     /// Returns whether files are read as a whole, without being parsed.
     #[must_use]
     pub fn whole_files(&self) -> bool {
-        self.reading.fork.as_ref().is_some_and(|fork| fork.whole)
+        self.reading.mlperf.as_ref().is_some_and(|mlperf| mlperf.whole)
     }
 
     /// Returns how long a lane waits before it begins an epoch.
     #[must_use]
     pub fn stagger(&self, lane: u32) -> Duration {
-        self.reading.fork.as_ref().map_or(Duration::ZERO, |fork| fork.stagger.saturating_mul(lane))
+        self.reading.mlperf.as_ref().map_or(Duration::ZERO, |mlperf| mlperf.stagger.saturating_mul(lane))
     }
 
     /// Returns what a lane of a [`pipeline`](Self::pipeline) fetches, in order.
@@ -242,9 +242,9 @@ impl TrainingPlan {
     }
 
     fn pieces_until(&self, (rank, split, epoch): (u32, Split, u32), lane: u32, end: u64) -> Pieces {
-        match &self.reading.fork {
-            Some(fork) if fork.pipeline.is_some() && rank < self.world.size && lane < self.lanes() => {
-                self.reading.iterable(fork, rank, split, epoch).pieces(lane, end)
+        match &self.reading.mlperf {
+            Some(mlperf) if mlperf.pipeline.is_some() && rank < self.world.size && lane < self.lanes() => {
+                self.reading.iterable(mlperf, rank, split, epoch).pieces(lane, end)
             }
             _ => Pieces::default(),
         }
@@ -272,15 +272,15 @@ impl TrainingPlan {
     }
 
     fn shape(&self, split: Split) -> Option<Iterable> {
-        let fork = self.reading.fork.as_ref().filter(|fork| fork.pipeline.is_some())?;
-        Some(self.reading.shape(fork, split))
+        let mlperf = self.reading.mlperf.as_ref().filter(|mlperf| mlperf.pipeline.is_some())?;
+        Some(self.reading.shape(mlperf, split))
     }
 
     /// Returns whether the first batch of each epoch is also read before that epoch, and once more after the last
     /// epoch, outside of all measured times. The MLPerf fork starts its workers in this way.
     #[must_use]
     pub fn prewarms(&self) -> bool {
-        self.reading.fork.is_some() && self.train.run > 0
+        self.reading.mlperf.is_some() && self.train.run > 0
     }
 
     /// Returns what a lane reads to warm up for an epoch, up to one epoch beyond the last: its part of step 1, as

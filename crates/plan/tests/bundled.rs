@@ -1,4 +1,4 @@
-//! Every bundled workload that trains has a plan, and one that would read nothing says so.
+//! Every bundled workload that trains has a plan, and a workload that would read nothing has a notice.
 
 mod support;
 

@@ -10,7 +10,7 @@ use dlio_plan::{CheckpointFile, CheckpointPart, CheckpointPlan, Split, World, ch
 use serde_json::{Value, json};
 use support::{golden, number, workload};
 
-/// The plan of a workload that only writes checkpoints; `model` is YAML in flow style.
+/// Returns the plan of a workload that only writes checkpoints. `model` is YAML in flow style.
 fn plan(size: u32, model: &str, overrides: &[&str]) -> CheckpointPlan {
     let yaml = format!(
         "model: {model}\nframework: pytorch\nworkflow: {{train: false, checkpoint: true}}\n\
@@ -26,7 +26,7 @@ fn small_transformer(layers: u32, grid: &str) -> String {
     )
 }
 
-/// All files of all ranks by name; a name is written by one rank only.
+/// Returns the files of all ranks by name; only one rank writes each name.
 fn all_files(plan: &CheckpointPlan) -> BTreeMap<String, CheckpointFile> {
     let mut files = BTreeMap::new();
     for file in (0..plan.world().size).flat_map(|rank| plan.files(rank)) {
@@ -36,7 +36,7 @@ fn all_files(plan: &CheckpointPlan) -> BTreeMap<String, CheckpointFile> {
     files
 }
 
-/// The mapping of a file as the golden file has it.
+/// Returns the mapping of a file in the form of the golden file.
 fn state(file: &CheckpointFile) -> Value {
     let mut state = json!({});
     for tensor in &file.tensors {
@@ -49,7 +49,7 @@ fn state(file: &CheckpointFile) -> Value {
     state
 }
 
-/// The checkpoints of a golden entry: epoch and step.
+/// Returns the checkpoints of a golden entry, as epoch and step.
 fn taken(entry: &Value, plan: &CheckpointPlan) -> BTreeSet<String> {
     let alone = plan.alone().map(|alone| (1..=alone.writes).map(|step| (1, step)).collect::<Vec<_>>());
     let taken = alone.unwrap_or_else(|| {
@@ -84,7 +84,7 @@ fn files_tensors_and_sizes_are_the_recorded_ones() {
             for (file, planned) in planned.iter().filter(|_| !tensorflow) {
                 let recorded = &recorded[&format!("{folder}/{file}")];
                 assert_eq!(state(planned), recorded["state"], "{name} {file}");
-                // The recording adds a shared storage up for every tensor, and the file holds it once.
+                // The recording counts a shared storage once per tensor, but the file contains it once.
                 let tensors: u64 = planned.tensors.iter().map(Tensor::bytes).sum();
                 assert_eq!(json!(tensors), recorded["tensor_bytes"], "{name} {file}");
                 let size = recorded["size"].as_u64().expect("a size");
@@ -100,7 +100,7 @@ fn files_tensors_and_sizes_are_the_recorded_ones() {
     assert!(entries.len() == 22 && compared > 80, "{} entries, {compared} files", entries.len());
 }
 
-/// The size that the reference reports, from its metrics and from its log.
+/// Compares the size that the reference reports in its metrics and in its log.
 fn sizes(name: &str, entry: &Value, plan: &CheckpointPlan) {
     const GIB: f64 = (1_u64 << 30) as f64;
     let reported = plan.reported();

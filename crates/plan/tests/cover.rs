@@ -1,4 +1,4 @@
-//! Properties of every plan: coverage, equal steps, and lanes whose parts make whole steps.
+//! Properties of every plan: coverage, equal steps, and lanes whose parts form whole steps.
 
 mod support;
 
@@ -35,7 +35,7 @@ enum Loader {
     Index,
     Iterative,
     Streams,
-    /// Objects under pytorch in the mlperf dialect.
+    /// Objects with pytorch in the mlperf dialect.
     Iterable,
 }
 
@@ -64,7 +64,7 @@ fn workload(case: &Case, loader: Loader, dialect: Dialect) -> Workload {
 }
 
 fn plans(case: &Case, loader: Loader, dialect: Dialect) -> Option<TrainingPlan> {
-    // The only refusal in these ranges is more reader threads than samples.
+    // Within these ranges, a plan is refused only because there are more reader threads than samples.
     training(&workload(case, loader, dialect), World { size: case.size }).ok()
 }
 
@@ -72,7 +72,8 @@ fn phases(plan: &TrainingPlan) -> Vec<(Split, u32)> {
     vec![(Split::Train, 1), (Split::Train, plan.epochs()), (Split::Eval, 1), (Split::Eval, plan.epochs())]
 }
 
-/// Every rank delivers every step once, from the lanes that `contributors` names, in increasing order per lane.
+/// Asserts that every rank delivers every step once, from the lanes that `contributors` names, and in increasing order
+/// per lane.
 fn assert_steps_are_whole(plan: &TrainingPlan, size: u32, exact: bool) {
     for (split, epoch) in phases(plan) {
         for rank in 0..size {
@@ -88,7 +89,8 @@ fn assert_steps_are_whole(plan: &TrainingPlan, size: u32, exact: bool) {
                 part.2 = step.surplus;
             }
             let surplus = parts.values().filter(|part| part.2).count() as u64;
-            // One batch that the loop fetches in vain, or the padded last batch of each generator of tf.data.
+            // The surplus is one batch that the loop fetches in vain, or the padded last batch of each generator of
+            // tf.data.
             assert!(surplus <= u64::from(plan.lanes().max(1)));
             let expected: Vec<u64> = (1..=plan.steps(split) + surplus).collect();
             assert_eq!(parts.keys().copied().collect::<Vec<_>>(), expected, "rank {rank} {split:?} {epoch}");
@@ -107,7 +109,7 @@ fn assert_steps_are_whole(plan: &TrainingPlan, size: u32, exact: bool) {
     }
 }
 
-/// No sample twice in an epoch, and as many as the steps need.
+/// Asserts that no sample occurs twice in an epoch, and that there are as many as the steps need.
 fn assert_covered_once(plan: &TrainingPlan, size: u32) {
     for (split, epoch) in phases(plan) {
         let reads: Vec<_> = (0..size).flat_map(|rank| computed(plan, rank, split, epoch)).collect();
@@ -122,7 +124,8 @@ fn assert_covered_once(plan: &TrainingPlan, size: u32) {
     }
 }
 
-/// What an iterable lane fetches is what its batches are made of; without a limit all of the rank's samples are fetched.
+/// Asserts that the pieces of an iterable lane equal the samples of its batches. Without a limit, all samples of the
+/// rank are fetched.
 fn assert_streams_are_whole(plan: &TrainingPlan, case: &Case) {
     for (split, epoch) in phases(plan) {
         let mut fetched = 0;
@@ -135,7 +138,7 @@ fn assert_streams_are_whole(plan: &TrainingPlan, case: &Case) {
             let samples: Vec<_> = pieces.flat_map(|p| (0..p.samples).map(move |at| (p.file, p.sample + at))).collect();
             let wanted: Vec<_> = steps.iter().flat_map(|s| &s.samples).map(|read| (read.file, read.sample)).collect();
             assert_eq!(samples.get(..wanted.len()), Some(&wanted[..]));
-            // The last file is fetched whole, whatever the batches take of it.
+            // The last file is fetched as a whole, regardless of how much of it the batches use.
             assert!(samples.len() < wanted.len() + usize::try_from(case.samples).expect("few"));
             fetched += samples.len() as u64;
         }

@@ -1,4 +1,4 @@
-//! Names, folders and shapes of the data set's files.
+//! Names, folders and shapes of dataset files.
 
 mod support;
 

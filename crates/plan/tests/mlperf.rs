@@ -1,4 +1,4 @@
-//! The mlperf dialect: the shards and steps that the MLPerf fork itself was seen to make, and what follows by hand.
+//! The mlperf dialect: recorded shards and steps of the MLPerf fork, and results computed by hand.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{computed, golden, number, plan, rank_steps, small};
 const MLPERF: &str = "dlio_rs.dialect=mlperf";
 const ONE: &str = "dataset.num_samples_per_file=1";
 
-/// The small workload on objects, which the fork streams with a library of its own.
+/// Overrides of a small workload on objects, which the fork streams with one of its libraries.
 fn objects(overrides: &[&str]) -> Vec<String> {
     let fixed = [MLPERF, "storage.storage_type=s3", "storage.storage_root=bucket"];
     fixed.iter().chain(overrides).map(|text| (*text).to_owned()).collect()
@@ -30,7 +30,7 @@ fn files(reads: &[SampleRead]) -> Vec<u64> {
     reads.iter().map(|read| read.file).collect()
 }
 
-/// A golden entry's lists, rank by rank.
+/// Returns the lists of a golden entry, rank by rank.
 fn lists(entry: &serde_json::Value, split: &str) -> Vec<Vec<u64>> {
     let lists = entry[split].as_array().expect("lists").iter();
     lists
@@ -51,7 +51,7 @@ fn every_rank_reads_the_files_that_the_fork_dealt_to_it_in_the_forks_order() {
         workload.train.seed_change_epoch = entry["change"].as_bool().expect("a flag");
         workload.dataset.num_files_train = number(&entry["files"]).into();
         workload.dataset.num_files_eval = number(&entry["eval_files"]).into();
-        // Batches of one file: the whole list is read, and steps count files.
+        // With one sample per file, the whole list is read, and steps count files.
         workload.dataset.num_samples_per_file = 1;
         (workload.reader.batch_size, workload.reader.batch_size_eval) = (1, 1);
         let (size, epoch) = (number(&entry["size"]), number(&entry["epoch"]));
@@ -64,7 +64,7 @@ fn every_rank_reads_the_files_that_the_fork_dealt_to_it_in_the_forks_order() {
                 compared += 1;
             }
         }
-        // The steps that the fork agreed on, with its own samples and batches.
+        // The steps of the fork, with its own samples and batches.
         workload.dataset.num_samples_per_file = number(&entry["samples"]).into();
         workload.reader.batch_size = number(&entry["batch"]).into();
         let plan = training(&workload, World { size }).expect("a plan");
@@ -73,8 +73,8 @@ fn every_rank_reads_the_files_that_the_fork_dealt_to_it_in_the_forks_order() {
     assert!(compared > 100, "{compared}");
 }
 
-/// A run of the fork itself (f6796ed, 4 ranks with 2 workers each, npz on disk): the file of every sample that each worker
-/// read inside the epochs, in its order.
+/// A recorded run of the fork (f6796ed, 4 ranks with 2 workers each, npz on disk): the file of every sample that each
+/// worker read within the epochs, in order.
 #[test]
 fn a_run_of_the_fork_read_what_the_plan_says_epoch_by_epoch_and_worker_by_worker() {
     let run: serde_json::Value = serde_json::from_str(include_str!("golden/mlperf_run.json")).expect("JSON");
@@ -88,7 +88,7 @@ fn a_run_of_the_fork_read_what_the_plan_says_epoch_by_epoch_and_worker_by_worker
     (workload.reader.batch_size, workload.reader.batch_size_eval) = (count("batch").into(), count("batch_eval").into());
     let plan = training(&workload, World { size: count("size") }).expect("a plan");
     let reads = run["reads"].as_array().expect("reads");
-    // Three epochs and the two evaluations that follow the first and the third, on 4 ranks of 2 workers.
+    // Three epochs and two evaluations, which follow the first and the third epoch, on 4 ranks with 2 workers.
     assert_eq!(reads.len(), (3 + 2) * 4 * 2);
     for read in reads {
         let split = if read["phase"] == "eval" { Split::Eval } else { Split::Train };
@@ -103,7 +103,7 @@ fn a_run_of_the_fork_read_what_the_plan_says_epoch_by_epoch_and_worker_by_worker
 
 #[test]
 fn map_style_reads_take_a_ranks_files_in_order_and_batches_go_round_the_lanes() {
-    // 8 files of 4 samples on 3 ranks: two files each, the last two left out; batches of 2 on 2 lanes.
+    // 8 files of 4 samples on 3 ranks: two files each, and the last two are left out; batches of 2 on 2 lanes.
     let plan = plan(3, &[MLPERF]);
     assert_eq!((plan.steps(Split::Train), plan.configured_steps(Split::Train), plan.lanes()), (4, 5, 2));
     assert!(plan.pipeline().is_none() && plan.whole_files());
@@ -119,7 +119,8 @@ fn map_style_reads_take_a_ranks_files_in_order_and_batches_go_round_the_lanes() 
 
 #[test]
 fn an_iterable_lane_makes_batches_of_its_own_files_and_loses_what_is_left() {
-    // 7 files of 1 sample on one rank, 2 lanes: lane 0 has files 0, 2, 4, 6 and lane 1 files 1, 3, 5; batches of 3.
+    // 7 files of 1 sample on one rank with 2 lanes: lane 0 has files 0, 2, 4, 6, and lane 1 has files 1, 3, 5; batches
+    // of 3.
     let plan = object_plan(1, &[ONE, "dataset.num_files_train=7", "reader.batch_size=3"]);
     let lane = |lane| plan.lane_steps(0, Split::Train, 1, lane).collect::<Vec<_>>();
     let step = |step, files: &[u64], surplus| {
@@ -135,7 +136,7 @@ fn an_iterable_lane_makes_batches_of_its_own_files_and_loses_what_is_left() {
 
 #[test]
 fn a_lane_with_more_files_goes_on_alone_when_the_others_have_run_dry() {
-    // Lane 0: files 0 and 2 of 4 samples, four batches of 2; lane 1: file 1, two batches.
+    // Lane 0 has files 0 and 2 of 4 samples, which are four batches of 2; lane 1 has file 1, which is two batches.
     let plan = object_plan(1, &["dataset.num_files_train=3"]);
     let steps: Vec<_> = rank_steps(&plan, 0, Split::Train, 1).iter().map(|(lane, step)| (step.step, *lane)).collect();
     assert_eq!(steps, [(1, 0), (2, 1), (3, 0), (4, 1), (5, 0), (6, 0)]);
@@ -163,9 +164,10 @@ fn windows_are_those_of_the_library_that_is_named() {
     assert!(plan(1, &[MLPERF, "dataset.data_folder=s3://bucket/set"]).pipeline().is_some(), "the folder decides");
 }
 
-/// What the fork's readers of Parquet put into their thread pools, as their code has it: `ParquetReaderS3dlio` seeds
-/// `min(prefetch_workers, max_outstanding)` requests of `coalesce_rgs` row groups; `TorchIterableDataset` submits
-/// `prefetch_window` row groups and one more before it waits; without a pool it asks one by one.
+/// Numbers of requests that the fork's Parquet readers submit to their thread pools, according to its code:
+/// `ParquetReaderS3dlio` begins with `min(prefetch_workers, max_outstanding)` requests of `coalesce_rgs` row groups;
+/// `TorchIterableDataset` submits `prefetch_window` row groups and one more before it waits. Without a pool, row groups
+/// are requested one by one.
 #[test]
 fn row_groups_have_the_windows_of_the_readers_that_the_fork_chooses() {
     let window = |overrides: &[&str]| {
@@ -201,14 +203,15 @@ fn row_groups_have_the_windows_of_the_readers_that_the_fork_chooses() {
     assert_eq!(window(&local), (ranges(2, 1), 2));
     let serial = Pipeline { in_flight: 1, begun: 1, eager: false, ordered: true, footers: Some(Footers::Ahead) };
     assert_eq!(window(&["storage.storage_library=minio"]), (serial, 2));
-    // On files that library's name means nothing.
+    // The name of that library has no effect on files.
     assert_eq!(window(&["storage.storage_type=local_fs", "storage.storage_library=minio"]), (ranges(64, 64), 2));
     assert_eq!(window(&["storage.storage_type=direct_fs"]), (index(32, 16), 16));
 }
 
 #[test]
 fn a_lane_asks_for_the_row_groups_of_its_files_in_order_and_looks_at_every_footer() {
-    // Two lanes: files 0, 2, 4, 6 and 1, 3, 5, 7, each of 3 row groups of 4, 4 and 2 rows, two at a time.
+    // Two lanes with files 0, 2, 4, 6 and 1, 3, 5, 7. Each file has 3 row groups of 4, 4 and 2 rows, and 2 row groups
+    // are requested at a time.
     let plan = object_plan(
         1,
         &[
@@ -225,13 +228,13 @@ fn a_lane_asks_for_the_row_groups_of_its_files_in_order_and_looks_at_every_foote
         let pieces = plan.pieces(0, Split::Train, 1, lane);
         pieces.map(|piece| (piece.step, piece.file, piece.sample, piece.samples)).collect()
     };
-    // Steps 1 and 3 are of lane 0, step 2 and the surplus one of lane 1: a file each.
+    // Steps 1 and 3 belong to lane 0, step 2 and the surplus step to lane 1; each is a file.
     assert_eq!(asked(0), [(1, 0, 0, 8), (3, 0, 8, 2)]);
     assert_eq!(asked(1), [(2, 1, 0, 8), (4, 1, 8, 2)]);
     assert_eq!(plan.pieces(0, Split::Train, 1, 1).files().collect::<Vec<_>>(), [1, 3, 5, 7]);
     assert_eq!(plan.prewarm_pieces(0, 1, 1).files().count(), 4, "before the first batch, though none of it is there");
     assert!(plan.prewarm_pieces(0, 1, 1).next().is_none());
-    // Files that are not what the configuration says are cut as they are.
+    // Files with other row groups than configured are cut at their own row groups.
     let mut pieces = plan.pieces(0, Split::Train, 1, 0);
     assert_eq!(pieces.next_place(), Some((0, 0)));
     assert_eq!(pieces.cut(3).map(|piece| piece.samples), Some(3));
@@ -262,7 +265,7 @@ fn formats_are_read_as_the_forks_readers_read_them_on_disk_and_on_objects() {
         let streamed = disk && object;
         assert_eq!((on_objects.whole_files(), on_objects.pipeline().is_some()), (object, streamed), "{format}");
     }
-    // The readers for direct I/O are the reference's.
+    // The readers for direct I/O are those of the reference.
     assert!(!plan(1, &[MLPERF, "reader.odirect=true"]).whole_files());
 }
 
@@ -271,7 +274,7 @@ fn a_limit_reads_one_batch_in_vain_and_nothing_behind_it() {
     let plan = object_plan(1, &["train.total_training_steps=3", "train.epochs=1"]);
     let numbers: Vec<_> = rank_steps(&plan, 0, Split::Train, 1).iter().map(|(_, s)| (s.step, s.surplus)).collect();
     assert_eq!(numbers, [(1, false), (2, false), (3, false), (4, true)]);
-    // Batches 1 and 3 are of lane 0: its first file. Batches 2 and 4 are of lane 1.
+    // Batches 1 and 3 belong to lane 0 and its first file; batches 2 and 4 belong to lane 1.
     let pieces: Vec<_> =
         (0..2).flat_map(|lane| plan.pieces(0, Split::Train, 1, lane)).map(|piece| piece.file).collect();
     assert_eq!(pieces, [0, 1]);

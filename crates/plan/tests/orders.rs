@@ -5,7 +5,7 @@ mod support;
 use dlio_plan::{Error, HandleState, Handles, LaneStep, Split, TrainingPlan, World, training};
 use support::{TENSORFLOW, computed, plan, rank_steps, small};
 
-/// `step:index index …` of a lane.
+/// Formats the steps of a lane as `step:index,index …`.
 fn lane(plan: &TrainingPlan, rank: u32, epoch: u32, lane: u32) -> String {
     let steps = plan.lane_steps(rank, Split::Train, epoch, lane).map(|LaneStep { step, samples, surplus }| {
         let numbers: Vec<_> = samples.iter().map(|read| read.index.to_string()).collect();
@@ -38,7 +38,7 @@ fn a_limit_leaves_one_surplus_batch_in_the_lane_whose_turn_it_is() {
 
 #[test]
 fn generators_that_divide_unevenly_read_their_padded_last_batches_ahead() {
-    // As the reference was seen to read: 16 samples of a rank over three threads in batches of 4.
+    // As observed in the reference: 16 samples of a rank over three threads, in batches of 4.
     let uneven = [
         "dataset.num_files_train=24",
         "dataset.num_samples_per_file=2",
@@ -52,7 +52,7 @@ fn generators_that_divide_unevenly_read_their_padded_last_batches_ahead() {
     assert_eq!(lane(&plan, 1, 1, 2), "3:26,27,28,29 6*:30");
 }
 
-/// As `strace` showed of the reference with the torch loader on two ranks.
+/// As `strace` recorded for the reference with the torch loader on two ranks.
 #[test]
 fn indexes_are_looked_up_in_the_order_of_the_shuffled_samples() {
     let overrides = [
@@ -81,8 +81,8 @@ fn indexes_are_looked_up_in_the_order_of_the_shuffled_samples() {
     assert_eq!(order(1, Split::Eval), [5, 6, 7, 4]);
 }
 
-/// Seen in the reference: before its first batch it reads as many records as its shuffle buffer holds, or all there are,
-/// and the batch that its loop fetches in vain fills the buffer once more.
+/// As observed in the reference: before its first batch, it reads as many records as its shuffle buffer holds, or all
+/// records, and the batch that its loop fetches in vain fills the buffer once more.
 #[test]
 fn a_shuffle_buffer_is_filled_before_the_first_batch() {
     let shuffled = ["dataset.num_files_train=16", "reader.batch_size=1", "reader.sample_shuffle=seed"];
@@ -99,7 +99,7 @@ fn a_shuffle_buffer_is_filled_before_the_first_batch() {
 
 #[test]
 fn tfrecord_lanes_stream_their_files_and_every_step_takes_records_in_turn() {
-    // Two ranks, 16 files of 4 records: rank 1 has the odd files, two of them interleaved at a time.
+    // Two ranks and 16 files of 4 records: rank 1 has the odd files, two of which are interleaved at a time.
     let plan = tfrecord(2, &["dataset.num_files_train=16", "train.epochs=1", "reader.batch_size=1"]);
     assert_eq!(
         lane(&plan, 1, 1, 0),
@@ -122,7 +122,7 @@ fn a_tfrecord_stream_that_is_repeated_for_later_epochs_fetches_its_first_batch_a
 
 #[test]
 fn native_tfrecord_shares_that_cut_a_file_leave_and_enter_it_in_its_middle() {
-    // 3 files of 4 records over 2 ranks: rank 0 leaves file 1 after two records, rank 1 enters it there.
+    // 3 files of 4 records on 2 ranks: rank 0 leaves file 1 after two records, and rank 1 enters it there.
     let plan = tfrecord(2, &["dlio_rs.dialect=native", "dataset.num_files_train=3", "train.epochs=1"]);
     assert_eq!(lane(&plan, 0, 1, 0), "1:0 2:1 3:2,3");
     assert_eq!(lane(&plan, 0, 1, 1), "1:4 2:5");
@@ -163,7 +163,7 @@ fn native_lanes_of_the_tensorflow_loader_read_contiguous_runs() {
 
 #[test]
 fn the_iterative_sampler_reads_the_recorded_files_in_epoch_two() {
-    // Appendix B.1 of the reference's description: 2 ranks, 8 files of 4 samples, both shuffles, seed 123.
+    // Appendix B.1 of the description of the reference: 2 ranks, 8 files of 4 samples, both shuffles, seed 123.
     let overrides = ["reader.file_shuffle=seed", "reader.sample_shuffle=seed", "reader.read_threads=1"];
     let plan = plan(2, &[&TENSORFLOW[..], &overrides, &["reader.batch_size=1"]].concat());
     let reads = |rank, epoch| {
@@ -224,6 +224,6 @@ fn workloads_without_a_plan_say_what_to_change() {
 fn handles_close_after_as_many_samples_as_a_file_has() {
     let mut state = HandleState::new(Handles::PerFile, 2);
     let accesses: Vec<_> = [7, 0, 0, 1, 7].map(|file| state.access(file)).iter().map(|a| (a.open, a.close)).collect();
-    // File 7 is never the last of a pair, so it stays open.
+    // File 7 is never the last file of a pair, so it stays open.
     assert_eq!(accesses, [(true, false), (true, true), (true, false), (true, true), (false, false)]);
 }

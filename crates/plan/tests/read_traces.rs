@@ -1,4 +1,4 @@
-//! What the reference's reader processes opened and read, against the plan.
+//! Files that the reader processes of the reference opened and read, compared with the plan.
 
 mod support;
 
@@ -6,7 +6,7 @@ use dlio_plan::{File, FileSet, HandleState, Handles, Split, TrainingPlan, World,
 use serde_json::Value;
 use support::{golden, number, workload};
 
-/// (split, epoch) and what was opened (`+t3`) and read (`t3.0`) in it.
+/// The files that were opened (`+t3`) and the samples that were read (`t3.0`) in one split and epoch.
 struct Phase {
     split: Split,
     epoch: u32,
@@ -19,7 +19,7 @@ fn phases(plan: &TrainingPlan) -> Vec<(Split, u32)> {
     phases.filter(|&(split, epoch)| split == Split::Train || plan.evaluates(epoch)).collect()
 }
 
-/// What a lane opens and reads, phase by phase, with its handles living as long as the plan says.
+/// Returns what a lane opens and reads in each phase, with its files open as long as the plan says.
 fn planned(plan: &TrainingPlan, rank: u32, lane: u32) -> Vec<Phase> {
     let fresh = || HandleState::new(plan.handles(), plan.files().samples_per_file());
     let (mut train, mut eval) = (fresh(), fresh());
@@ -53,7 +53,7 @@ fn contains_in_order(all: &[String], part: &[String]) -> bool {
     part.iter().all(|wanted| rest.any(|event| event == wanted))
 }
 
-/// Lanes share the process in the tensorflow loader, so what it did is some interleaving of what the lanes do.
+/// Lanes share one process in the tensorflow loader, so the recorded events are an interleaving of those of the lanes.
 fn assert_interleaved(name: &str, recorded: &[String], lanes: &[Vec<String>]) {
     for lane in lanes {
         assert!(contains_in_order(recorded, lane), "{name}: {lane:?} is not in order in {recorded:?}");
@@ -68,13 +68,14 @@ fn assert_interleaved(name: &str, recorded: &[String], lanes: &[Vec<String>]) {
 
 fn plan_of(case: &Value) -> TrainingPlan {
     let workload = workload(&case["workload"].to_string(), &[]);
-    // The runs without generation used part of a data set of 16 files.
+    // The runs without generation used a part of a dataset of 16 files.
     let generated = if workload.workflow.generate_data { workload.dataset.num_files_train } else { 16 };
     let files = FileSet::new(&workload).expect("files").generated_as(generated, workload.dataset.num_files_eval);
     training_on(files, &workload, World { size: number(&case["np"]) }).expect("a plan")
 }
 
-/// Whether the format's reader leaves opens in the record: the memory-mapping one has none with the index sampler.
+/// Removes opens that the reader of the format does not cause: with the index sampler, the memory-mapping reader has
+/// none.
 fn without_opens(case: &Value, events: &[String]) -> Vec<String> {
     let maps = case["workload"]["dataset"]["format"] == "mmap_indexed_binary"
         && case["workload"]["reader"]["data_loader"] == "pytorch";
@@ -100,7 +101,7 @@ fn every_recorded_read_and_open_is_planned_in_its_order_and_nothing_else() {
                 let of_phase = |phase: &&Phase| match kind {
                     "train" => (phase.split, phase.epoch) == (Split::Train, epoch),
                     "eval" => (phase.split, phase.epoch) == (Split::Eval, epoch),
-                    // A worker process knows no epochs.
+                    // A worker process does not distinguish epochs.
                     _ => true,
                 };
                 let lanes: Vec<_> = lanes
@@ -131,7 +132,7 @@ fn every_recorded_step_count_is_planned() {
     for (name, case) in golden(include_str!("golden/read_traces.json")) {
         let plan = plan_of(&case);
         if case["failed"] == true {
-            // The reference crashed at an evaluation list that was trimmed to nothing; here it has no steps.
+            // The reference crashed because trimming left an empty evaluation list; here, the evaluation has no steps.
             assert_eq!(plan.steps(Split::Eval), 0, "{name}");
             continue;
         }

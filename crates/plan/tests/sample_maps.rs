@@ -1,4 +1,4 @@
-//! The maps that the reference's samplers built, against the plan's view of them.
+//! Maps that the samplers of the reference built, compared with those of the plan.
 
 mod support;
 

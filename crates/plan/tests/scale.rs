@@ -1,4 +1,4 @@
-//! A plan costs nothing until it is asked, whatever the size of the run.
+//! Creating a plan costs nothing, regardless of the size of the run.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn first_step(overrides: &[&str], rank: u32, lane: u32) -> LaneStep {
     let fixed = [files.as_str(), "dataset.num_samples_per_file=1", "reader.batch_size=4", "reader.read_threads=8"];
     let workload = small(&[overrides, &fixed].concat());
     let plan = training(&workload, World { size: RANKS }).expect("a plan");
-    // Lanes that make batches each for itself lose up to one each.
+    // Lanes that form their own batches lose up to one batch each.
     let steps = FILES / (4 * u64::from(RANKS));
     let lost = if plan.pipeline().is_some() { 3 } else { 0 };
     assert_eq!(plan.steps(Split::Train), steps - lost);
@@ -44,7 +44,8 @@ fn the_mlperf_dialect_begins_at_once_when_nothing_is_shuffled() {
     let mlperf = ["dlio_rs.dialect=mlperf", "storage.storage_type=s3", "storage.storage_root=bucket"];
     for rank in (0..RANKS).step_by(100) {
         for overrides in [&mlperf[..1], &mlperf] {
-            // Map-style lane 3 begins with batch 3, an iterable one with the fourth file and every eighth after it.
+            // Map-style lane 3 begins with batch 3; an iterable lane begins with the fourth file and continues with
+            // every eighth file.
             let places = if overrides.len() == 1 { [12, 13, 14, 15] } else { [3, 11, 19, 27] };
             let files = places.map(|place| u64::from(rank) + place * u64::from(RANKS));
             assert_eq!(first_step(overrides, rank, 3).samples.iter().map(|read| read.file).collect::<Vec<_>>(), files);
@@ -55,7 +56,7 @@ fn the_mlperf_dialect_begins_at_once_when_nothing_is_shuffled() {
 #[test]
 fn tfrecord_streams_and_unshuffled_threads_come_at_once_too() {
     let tfrecord = [&TENSORFLOW[..], &["dataset.format=tfrecord"]].concat();
-    // Batches of 4 over 8 streams: lane 0 begins with the rank's own first file.
+    // Batches of 4 over 8 streams: lane 0 begins with the first file of the rank.
     assert_eq!(first_step(&tfrecord, 1023, 0).samples[0].file, 1023);
     assert_eq!(first_step(&TENSORFLOW, 0, 7).step, 8);
 }

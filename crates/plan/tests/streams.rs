@@ -1,4 +1,5 @@
-//! The first eight numbers of every stream that plans and draws come from: another number here is another workload.
+//! The first eight numbers of every stream that plans and draws depend on. Different numbers would mean different
+//! workloads.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Emulated times: numpy's stream where the reference's is reproducible, a stream of our own elsewhere.
+//! Emulated times: numpy's stream if the times of the reference are reproducible, and a stream of our own otherwise.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn constants_are_constant_and_nothing_is_no_sleep() {
 
 #[test]
 fn draws_continue_numpys_stream_after_the_shuffle_of_the_evaluation_samples() {
-    // 8 evaluation samples; recorded with numpy 2.4: seed(124), shuffle(arange(8)), normal(0.5, 0.1).
+    // 8 evaluation samples, recorded with numpy 2.4: seed(124), shuffle(arange(8)), normal(0.5, 0.1).
     let overrides = ["reader.sample_shuffle=seed", "train.computation_time={type: normal, mean: 0.5, stdev: 0.1}"];
     let eval = "evaluation.eval_time={type: normal, mean: 0.2, stdev: 0.05}";
     let plan = plan(1, &[&EVALUATION[..], &overrides, &[eval, "reader.batch_size_eval=2"]].concat());
@@ -35,7 +35,7 @@ fn draws_continue_numpys_stream_after_the_shuffle_of_the_evaluation_samples() {
     let expected =
         [0.353_262_406_601_878_8, 0.425_145_230_786_411_6, 0.398_247_863_703_735_55, 0.663_506_680_102_499_1];
     assert_eq!(plan.steps(Split::Eval), 0, "trimming leaves none of the two evaluation files");
-    // Nothing is left to shuffle after trimming, so the stream starts right after the seeding.
+    // After trimming, there is nothing to shuffle, so the stream starts directly after the seeding.
     assert_ne!(times, recorded(expected));
     let kept = support::plan(
         1,

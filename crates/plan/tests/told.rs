@@ -1,4 +1,4 @@
-//! What users are told: notices, JSON lines, the summary.
+//! Output for users: notices, JSON lines, and the summary.
 
 mod support;
 
@@ -10,7 +10,7 @@ fn told(plan: &TrainingPlan) -> Vec<&str> {
     plan.notices().iter().map(|notice| notice.text.as_str()).collect()
 }
 
-/// The only notice that mentions all of these.
+/// Returns the only notice that contains all of these words.
 fn only<'a>(plan: &'a TrainingPlan, words: &[&str]) -> &'a str {
     let matching: Vec<_> = told(plan).into_iter().filter(|text| words.iter().all(|word| text.contains(word))).collect();
     assert_eq!(matching.len(), 1, "{words:?} in {:#?}", told(plan));

@@ -4,10 +4,10 @@ use crate::document::{Node, Value};
 use crate::error::{Place, Problem};
 use crate::fields::Fields;
 use crate::notice::NoticeCode;
-use crate::schema::kind;
+use crate::schema::value_type;
 use crate::vocabulary::{ColumnType, Dialect};
 use crate::workload::{Parquet, ParquetColumn};
-use crate::{similar, vocabulary::Format};
+use crate::{similar_words, vocabulary::Format};
 
 const COLUMNS: &str = "dataset.parquet.columns";
 /// Keys of a column.
@@ -72,12 +72,12 @@ fn parse(node: &Node) -> Result<ParquetColumn, Refusal> {
         ));
     };
     if let Some((name, unknown)) = map.iter().find(|(name, _)| !MEMBERS.contains(name)) {
-        let hint = similar::word(name, MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
+        let hint = similar_words::word(name, MEMBERS).map_or(String::new(), |near| format!("; did you mean {near}?"));
         return Err(refusal(unknown, &format!("a column has no {name}, only {}{hint}", MEMBERS.join(", "))));
     }
     let member = |name: &str| map.get(name).filter(|member| member.value != Value::Null);
     let name = member("name").map_or(Ok("data".to_owned()), |node| {
-        let name = kind::text(node).filter(|name| !name.is_empty());
+        let name = value_type::text(node).filter(|name| !name.is_empty());
         name.ok_or_else(|| refusal(node, &format!("name: expected text, found {}", node.value.found())))
     })?;
     let wrong = |node: &Node, member: &str, expected: &str| {
@@ -85,16 +85,16 @@ fn parse(node: &Node) -> Result<ParquetColumn, Refusal> {
         refusal(node, &format!("column {name:?}: {member}: expected {expected}, found {found}"))
     };
     let dtype = member("dtype").map_or(Ok(ColumnType::Float32), |node| {
-        let dtype = kind::word(node).as_deref().and_then(ColumnType::from_word);
+        let dtype = value_type::word(node).as_deref().and_then(ColumnType::from_word);
         dtype.ok_or_else(|| wrong(node, "dtype", &format!("one of {}", ColumnType::WORDS.join(", "))))
     })?;
     let size = member("size").map_or(Ok(1), |node| {
-        let size = kind::whole(node).and_then(|size| u64::try_from(size).ok());
+        let size = value_type::whole(node).and_then(|size| u64::try_from(size).ok());
         let size = size.filter(|size| (1..=SIZE_MAX).contains(size));
         size.ok_or_else(|| wrong(node, "size", &format!("a whole number from 1 to {SIZE_MAX}")))
     })?;
-    let read =
-        member("read").map_or(Ok(true), |node| kind::flag(node).ok_or_else(|| wrong(node, "read", "true or false")))?;
+    let read = member("read")
+        .map_or(Ok(true), |node| value_type::flag(node).ok_or_else(|| wrong(node, "read", "true or false")))?;
     Ok(ParquetColumn { name, dtype, size, read })
 }
 

@@ -5,7 +5,7 @@ use dlio_event::Secret;
 use crate::fields::Fields;
 use crate::location::Location;
 use crate::notice::NoticeCode;
-use crate::schema::{S3DLIO, kind};
+use crate::schema::{S3DLIO, value_type};
 use crate::vocabulary::{
     AddressingStyle, ClientProfile, Decode, Dialect, LoadBalance, RowGroupDecode, StorageLibrary, StorageType,
     UriScheme,
@@ -26,7 +26,7 @@ fn storage_type(f: &mut Fields<'_>) -> StorageType {
         Ok(Location::Direct(_)) => (StorageType::DirectFs, "direct_fs, as storage.storage_root says"),
         _ => (StorageType::S3, "s3"),
     };
-    f.note(NoticeCode::Accepted, KEY, &format!("s3dlio is a library, not a kind of storage: taken for {what}"));
+    f.note(NoticeCode::Accepted, KEY, &format!("s3dlio is a library, not a storage type: treated as {what}"));
     found
 }
 
@@ -102,7 +102,7 @@ fn windows(f: &Fields<'_>) -> Windows {
         max_outstanding: f.whole_or_none("storage.storage_options.max_outstanding"),
         footer_cap: f.whole("storage.storage_options.footer_cap"),
         footer_batch_size: f.whole("storage.storage_options.footer_batch_size"),
-        columns: f.accepted("storage.storage_options.columns").and_then(kind::columns),
+        columns: f.accepted("storage.storage_options.columns").and_then(value_type::columns),
         decode: f.word("storage.storage_options.decode", RowGroupDecode::from_word, RowGroupDecode::Raw),
         stagger_workers: f.flag("storage.storage_options.stagger_workers"),
     }

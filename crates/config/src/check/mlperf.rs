@@ -43,7 +43,7 @@ fn library(w: &Workload, f: &mut Fields<'_>) {
             f.refuse(key, message);
         }
         Some(library) if !said => {
-            f.note(NoticeCode::Accepted, key, &format!("absent, taken for {library}; the fork refuses to guess"));
+            f.note(NoticeCode::Accepted, key, &format!("absent, treated as {library}; the fork requires a value"));
         }
         _ => {}
     }

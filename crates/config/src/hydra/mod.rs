@@ -4,26 +4,26 @@
 //! The caller provides a look-up function for texts, so this module reads no file. The result is the input of
 //! [`load`](crate::load()).
 
-mod change;
-mod emit;
 mod expand;
-mod marks;
+mod fork_detection;
+mod job_override;
 mod record;
+mod yaml_writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::change::{Change, Target, section};
+use self::job_override::{JobOverride, Target, section};
 use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::interpolate;
 use crate::overrides;
-use crate::schema::kind;
+use crate::schema::value_type;
 use crate::yaml;
 
-pub use self::emit::python_float;
-pub use self::marks::is_fork_workload;
+pub use self::fork_detection::is_fork_workload;
 pub use self::record::{ConfigSource, Files, Runtime, Show};
+pub use self::yaml_writer::python_float;
 
 /// Name of the built-in primary configuration, used if the configuration directory has no file of this name.
 const PRIMARY: &str = "config";
@@ -69,7 +69,7 @@ pub struct Composition {
     primary: String,
     workload: String,
     source: Found,
-    changes: Vec<Change>,
+    changes: Vec<JobOverride>,
 }
 
 /// The parts of one configuration file.
@@ -84,7 +84,7 @@ struct Part {
 /// # Errors
 /// If a file is missing or is not valid YAML, or an override cannot be applied.
 pub fn compose(primary: &str, words: &[String], lookup: Lookup<'_>) -> Result<Composition, ComposeError> {
-    let changes = words.iter().map(|word| Change::parse(word)).collect::<Result<Vec<_>, Error>>()?;
+    let changes = words.iter().map(|word| JobOverride::parse(word)).collect::<Result<Vec<_>, Error>>()?;
     let place = Place::Default;
     let mut composer = Composer {
         lookup,
@@ -106,7 +106,7 @@ pub fn compose(primary: &str, words: &[String], lookup: Lookup<'_>) -> Result<Co
         found
     } else {
         let tree = job.at(&["workload"]).cloned().unwrap_or_else(empty);
-        Found { path: found.path, text: emit::document(&tree) }
+        Found { path: found.path, text: yaml_writer::document(&tree) }
     };
     for change in &changes {
         change.apply(&mut job, &mut hydra)?;
@@ -134,8 +134,8 @@ impl Composition {
         self.changes.iter().filter_map(|change| match &change.target {
             Target::Job(path) => {
                 let first = path.first().map(String::as_str);
-                let ours = first == Some("dlio_rs") || (first == Some("workload") && path.len() > 1);
-                ours.then_some(change.text.as_str())
+                let is_read = first == Some("dlio_rs") || (first == Some("workload") && path.len() > 1);
+                is_read.then_some(change.text.as_str())
             }
             _ => None,
         })
@@ -181,11 +181,11 @@ impl Composition {
     #[must_use]
     pub fn fork_mark(&self) -> Option<String> {
         let workload = self.job.at(&["workload"])?;
-        let name = workload.at(&["model", "name"]).and_then(kind::text).unwrap_or_default();
-        marks::key(workload)
+        let name = workload.at(&["model", "name"]).and_then(value_type::text).unwrap_or_default();
+        fork_detection::key(workload)
             .map(|key| format!("{key} exists in the MLPerf Storage fork only"))
-            .or_else(|| marks::name([("workload", &self.workload), ("model", &name)]))
-            .or_else(|| marks::folder(&self.source.path))
+            .or_else(|| fork_detection::name([("workload", &self.workload), ("model", &name)]))
+            .or_else(|| fork_detection::folder(&self.source.path))
     }
 
     /// Returns the whole tree below `workload`, with its interpolations resolved.
@@ -203,9 +203,9 @@ impl Composition {
     fn note_overrides(&mut self) {
         let place = Place::Default;
         let text = |text: &str| Node::new(Value::Text(overrides::without_secret(text)), Place::Default);
-        let (of_hydra, task): (Vec<&Change>, Vec<&Change>) =
+        let (of_hydra, task): (Vec<&JobOverride>, Vec<&JobOverride>) =
             self.changes.iter().partition(|change| matches!(change.target, Target::Hydra(_) | Target::HydraGroup(..)));
-        let list = |changes: &[&Change]| changes.iter().map(|change| text(&change.text)).collect::<Vec<_>>();
+        let list = |changes: &[&JobOverride]| changes.iter().map(|change| text(&change.text)).collect::<Vec<_>>();
         let mut names: Vec<String> = task.iter().map(|change| overrides::without_secret(&change.text)).collect();
         names.sort_unstable();
         let (of_hydra, task) = (list(&of_hydra), list(&task));

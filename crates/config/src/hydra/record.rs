@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::change::{Target, section};
-use super::{Composition, emit};
+use super::job_override::{Target, section};
+use super::{Composition, yaml_writer};
 use crate::document::{Map, Node, Value};
 use crate::error::{Error, Place, Problem};
 use crate::overrides;
@@ -60,9 +60,9 @@ impl Composition {
         let mut job = self.job.clone();
         redact(&mut job);
         let task = self.hydra.at(&["overrides", "task"]).cloned();
-        let overrides = task.map_or_else(|| "[]\n".to_owned(), |list| emit::document(&list));
-        let hydra = emit::document(&below("hydra", self.hydra_at(Some(runtime))));
-        Files { config: emit::document(&job), hydra, overrides }
+        let overrides = task.map_or_else(|| "[]\n".to_owned(), |list| yaml_writer::document(&list));
+        let hydra = yaml_writer::document(&below("hydra", self.hydra_at(Some(runtime))));
+        Files { config: yaml_writer::document(&job), hydra, overrides }
     }
 
     /// Returns the text that `--cfg` prints. With `resolve`, interpolations are resolved with these environment
@@ -92,12 +92,14 @@ impl Composition {
                 all
             }
         };
-        let Some(package) = package.filter(|package| *package != "_global_") else { return Ok(emit::document(&root)) };
+        let Some(package) = package.filter(|package| *package != "_global_") else {
+            return Ok(yaml_writer::document(&root));
+        };
         let names: Vec<&str> = package.split('.').collect();
         let Some(node) = root.at(&names) else {
             return Err(Problem::new(&Place::Default, package, "there is no such package in the configuration").into());
         };
-        Ok(format!("# @package {package}\n{}", emit::document(node)))
+        Ok(format!("# @package {package}\n{}", yaml_writer::document(node)))
     }
 
     /// Returns the defaults list; each entry has the configuration, the package, whether it names itself, and its

@@ -1,6 +1,6 @@
 //! The rows of the key table.
 
-use super::kind::Kind;
+use super::value_type::ValueType;
 use crate::vocabulary::Dialect;
 
 /// A configuration key.
@@ -8,8 +8,8 @@ use crate::vocabulary::Dialect;
 pub(crate) struct Key {
     /// Dotted path below `workload`.
     pub(crate) path: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) default: Preset,
+    pub(crate) kind: ValueType,
+    pub(crate) default: DefaultValue,
     pub(crate) effect: Effect,
     /// Dialects that have the key. In other dialects, the key is reported as having no effect and reads as its default.
     pub(crate) dialects: &'static [Dialect],
@@ -19,7 +19,7 @@ pub(crate) struct Key {
 
 /// Default of a key, used if the key is absent or null.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Preset {
+pub(crate) enum DefaultValue {
     /// No value.
     Unset,
     /// No value; the text describes the effective default.
@@ -55,14 +55,14 @@ impl Key {
     }
 }
 
-pub(super) const fn acts(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
+pub(super) const fn acts(path: &'static str, kind: ValueType, default: DefaultValue, doc: &'static str) -> Key {
     Key { path, kind, default, effect: Effect::Acts, dialects: ALL, doc }
 }
 
-pub(super) const fn later(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
+pub(super) const fn later(path: &'static str, kind: ValueType, default: DefaultValue, doc: &'static str) -> Key {
     Key { path, kind, default, effect: Effect::Later, dialects: ALL, doc }
 }
 
-pub(super) const fn ignored(path: &'static str, kind: Kind, default: Preset, reason: &'static str) -> Key {
+pub(super) const fn ignored(path: &'static str, kind: ValueType, default: DefaultValue, reason: &'static str) -> Key {
     Key { path, kind, default, effect: Effect::Ignored(reason), dialects: ALL, doc: "" }
 }

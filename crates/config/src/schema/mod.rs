@@ -4,17 +4,17 @@
 //! `docs/configuration.md` are derived from it.
 
 mod dataset;
+mod dlio_rs_keys;
 mod key;
-pub(crate) mod kind;
 mod model;
-mod ours;
 mod reader;
 mod run;
 mod storage;
+pub(crate) mod value_type;
 
-pub(crate) use key::{Effect, Key, Preset};
-pub(crate) use kind::{Kind, TIME_MEMBERS};
+pub(crate) use key::{DefaultValue, Effect, Key};
 pub(crate) use storage::S3DLIO;
+pub(crate) use value_type::{TIME_MEMBERS, ValueType};
 
 use crate::vocabulary::Dialect;
 
@@ -28,7 +28,7 @@ const TABLES: &[&[Key]] = &[
     run::TRAIN_AND_EVALUATION,
     model::CHECKPOINT,
     run::OUTPUT_AND_METRIC,
-    ours::KEYS,
+    dlio_rs_keys::KEYS,
 ];
 
 /// Returns all keys.
@@ -69,18 +69,18 @@ pub(crate) fn knows(path: &str) -> bool {
 
 fn is_time_member(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(parent, member)| {
-        TIME_MEMBERS.contains(&member) && find(parent).is_some_and(|key| key.kind == Kind::Time)
+        TIME_MEMBERS.contains(&member) && find(parent).is_some_and(|key| key.kind == ValueType::Time)
     })
 }
 
 fn is_inside_free(path: &str) -> bool {
     let parents = path.match_indices('.').map(|(at, _)| &path[..at]);
-    parents.into_iter().any(|parent| find(parent).is_some_and(|key| key.kind == Kind::Free))
+    parents.into_iter().any(|parent| find(parent).is_some_and(|key| key.kind == ValueType::Free))
 }
 
 /// Returns the last parts of keys whose values must not be shown.
 pub(crate) fn secret_names() -> impl Iterator<Item = &'static str> {
-    keys().filter(|key| key.kind == Kind::Secret).filter_map(|key| key.path.rsplit('.').next())
+    keys().filter(|key| key.kind == ValueType::Secret).filter_map(|key| key.path.rsplit('.').next())
 }
 
 #[cfg(test)]
@@ -102,12 +102,12 @@ mod tests {
     fn every_default_is_a_value_that_its_key_accepts() {
         for key in keys() {
             let value = match key.default {
-                Preset::Unset | Preset::Derived(_) => continue,
-                Preset::Flag(flag) => Value::Bool(flag),
-                Preset::Whole(number) => Value::Int(number.into()),
-                Preset::Number(number) => Value::Float(number),
-                Preset::Text(text) => Value::Text(text.to_owned()),
-                Preset::Empty => Value::List(Vec::new()),
+                DefaultValue::Unset | DefaultValue::Derived(_) => continue,
+                DefaultValue::Flag(flag) => Value::Bool(flag),
+                DefaultValue::Whole(number) => Value::Int(number.into()),
+                DefaultValue::Number(number) => Value::Float(number),
+                DefaultValue::Text(text) => Value::Text(text.to_owned()),
+                DefaultValue::Empty => Value::List(Vec::new()),
             };
             assert_eq!(key.kind.check(&Node::new(value, Place::Default)), Ok(()), "{}", key.path);
         }

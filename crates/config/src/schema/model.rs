@@ -1,110 +1,175 @@
 //! Sections `model` and `checkpoint`.
 
-use super::key::{Key, Preset, acts, ignored};
-use super::kind::{Kind, at_least, count, count32};
+use super::key::{DefaultValue, Key, acts, ignored};
+use super::value_type::{ValueType, at_least, count, count32};
 use crate::vocabulary::{CheckpointMode, CheckpointType};
 
 /// Reason why keys of the KSM mode have no effect.
-const NO_PAGES: &str = "tensors are made while they are written, so there are no pages of them that could be merged";
+const NO_PAGES: &str = "tensors are generated while they are written, so there are no pages to merge";
 
 /// Element types of checkpoints, with the names that DLIO files use.
 pub(crate) const DATATYPES: &[&str] = &["fp16", "bf16", "fp32", "fp64", "int8", "uint8"];
 
-const ANY_COUNT: Kind = Kind::Whole { min: -1, max: i64::MAX };
+const ANY_COUNT: ValueType = ValueType::Whole { min: -1, max: i64::MAX };
 
 pub(super) const KEYS: &[Key] = &[
-    acts("model.name", Kind::Text, Preset::Text("default"), "Name of the model; also in the default output folder."),
-    acts("model.type", Kind::Text, Preset::Unset, "Only `transformer` has an effect."),
+    acts(
+        "model.name",
+        ValueType::Text,
+        DefaultValue::Text("default"),
+        "Name of the model, which is also part of the default output folder.",
+    ),
+    acts("model.type", ValueType::Text, DefaultValue::Unset, "Type of the model; only `transformer` has an effect."),
     acts(
         "model.model_size_bytes",
-        Kind::Whole { min: 0, max: (1 << 60) - 1 },
-        Preset::Whole(10240),
+        ValueType::Whole { min: 0, max: (1 << 60) - 1 },
+        DefaultValue::Whole(10240),
         "Bytes of the generic model state.",
     ),
-    ignored("model.model_size", Kind::Free, Preset::Unset, "the reference reads model.model_size_bytes only"),
-    acts("model.optimization_groups", Kind::Wholes { min: 0 }, Preset::Empty, "Elements of each optimizer group."),
+    ignored(
+        "model.model_size",
+        ValueType::Free,
+        DefaultValue::Unset,
+        "the reference reads model.model_size_bytes only",
+    ),
+    acts(
+        "model.optimization_groups",
+        ValueType::Wholes { min: 0 },
+        DefaultValue::Empty,
+        "Number of elements of each optimizer group.",
+    ),
     acts(
         "model.num_layers",
-        Kind::Whole { min: i64::MIN, max: i64::MAX },
-        Preset::Whole(-1),
-        "Transformer layers; 0 or less: no layer state.",
+        ValueType::Whole { min: i64::MIN, max: i64::MAX },
+        DefaultValue::Whole(-1),
+        "Number of transformer layers; 0 or less for no layer state.",
     ),
-    acts("model.layer_parameters", Kind::Wholes { min: 0 }, Preset::Empty, "Elements of each tensor of a layer."),
-    acts("model.model_datatype", Kind::Word(DATATYPES), Preset::Text("fp16"), "Element type of the model state."),
+    acts(
+        "model.layer_parameters",
+        ValueType::Wholes { min: 0 },
+        DefaultValue::Empty,
+        "Number of elements of each tensor of a layer.",
+    ),
+    acts(
+        "model.model_datatype",
+        ValueType::Word(DATATYPES),
+        DefaultValue::Text("fp16"),
+        "Element type of the model state.",
+    ),
     acts(
         "model.optimizer_datatype",
-        Kind::Word(DATATYPES),
-        Preset::Text("fp32"),
+        ValueType::Word(DATATYPES),
+        DefaultValue::Text("fp32"),
         "Element type of the optimizer state.",
     ),
-    acts("model.parallelism.tensor", count32(1), Preset::Whole(1), "Tensor parallelism."),
-    acts("model.parallelism.pipeline", count32(1), Preset::Whole(1), "Pipeline parallelism."),
+    acts("model.parallelism.tensor", count32(1), DefaultValue::Whole(1), "Degree of tensor parallelism."),
+    acts("model.parallelism.pipeline", count32(1), DefaultValue::Whole(1), "Degree of pipeline parallelism."),
     acts(
         "model.parallelism.data",
-        Kind::Whole { min: -1, max: u32::MAX as i64 },
-        Preset::Whole(-1),
-        "Data parallelism; only with `checkpoint.mode: subset`.",
+        ValueType::Whole { min: -1, max: u32::MAX as i64 },
+        DefaultValue::Whole(-1),
+        "Degree of data parallelism; used only with `checkpoint.mode: subset`.",
     ),
     acts(
         "model.parallelism.zero_stage",
-        Kind::Whole { min: -1, max: 3 },
-        Preset::Whole(0),
-        "ZeRO stage; -1, as in old files of the reference, is 0 with every rank writing its own files.",
+        ValueType::Whole { min: -1, max: 3 },
+        DefaultValue::Whole(0),
+        "ZeRO stage. -1, which occurs in old files of the reference, means stage 0 with every rank writing its own files.",
     ),
-    acts("model.transformer.vocab_size", count(1), Preset::Whole(32000), "Size of the vocabulary."),
-    acts("model.transformer.hidden_size", count(1), Preset::Whole(2048), "Width of a layer."),
-    acts("model.transformer.ffn_hidden_size", count(1), Preset::Whole(8192), "Width of the feed-forward layer."),
-    acts("model.transformer.num_attention_heads", count(1), Preset::Whole(32), "Attention heads."),
-    acts("model.transformer.num_kv_heads", count(1), Preset::Whole(8), "Key-value heads."),
+    acts("model.transformer.vocab_size", count(1), DefaultValue::Whole(32000), "Size of the vocabulary."),
+    acts("model.transformer.hidden_size", count(1), DefaultValue::Whole(2048), "Width of a layer."),
+    acts("model.transformer.ffn_hidden_size", count(1), DefaultValue::Whole(8192), "Width of the feed-forward layer."),
+    acts("model.transformer.num_attention_heads", count(1), DefaultValue::Whole(32), "Number of attention heads."),
+    acts("model.transformer.num_kv_heads", count(1), DefaultValue::Whole(8), "Number of key-value heads."),
 ];
 
 pub(super) const CHECKPOINT: &[Key] = &[
     acts(
         "checkpoint.checkpoint_folder",
-        Kind::Text,
-        Preset::Text("./checkpoints/"),
+        ValueType::Text,
+        DefaultValue::Text("./checkpoints/"),
         "Folder of the checkpoints; a trailing `/` is dropped.",
     ),
-    acts("checkpoint.checkpoint_after_epoch", count32(0), Preset::Whole(1), "First epoch with a checkpoint."),
-    acts("checkpoint.epochs_between_checkpoints", count32(1), Preset::Whole(1), "Epochs between checkpoints."),
+    acts("checkpoint.checkpoint_after_epoch", count32(0), DefaultValue::Whole(1), "First epoch with a checkpoint."),
+    acts(
+        "checkpoint.epochs_between_checkpoints",
+        count32(1),
+        DefaultValue::Whole(1),
+        "Number of epochs between checkpoints.",
+    ),
     acts(
         "checkpoint.steps_between_checkpoints",
         ANY_COUNT,
-        Preset::Whole(-1),
-        "Steps between checkpoints; -1: after epochs, 0: never.",
+        DefaultValue::Whole(-1),
+        "Number of steps between checkpoints; -1 for checkpoints after epochs, 0 for none.",
     ),
     ignored(
         "checkpoint.type",
-        Kind::Word(CheckpointType::WORDS),
-        Preset::Text("rank_zero"),
-        "the reference checks it and does nothing with it",
+        ValueType::Word(CheckpointType::WORDS),
+        DefaultValue::Text("rank_zero"),
+        "the reference checks it and does not use it",
     ),
     acts(
         "checkpoint.mode",
-        Kind::Word(CheckpointMode::WORDS),
-        Preset::Text("default"),
-        "Whether the ranks are the whole model or part of it.",
+        ValueType::Word(CheckpointMode::WORDS),
+        DefaultValue::Text("default"),
+        "Whether the ranks hold the whole model or a part of it.",
     ),
     acts(
         "checkpoint.checkpoint_mechanism_classname",
-        Kind::Text,
-        Preset::Unset,
-        "A dotted Python class; refused, as no Python runs here.",
+        ValueType::Text,
+        DefaultValue::Unset,
+        "Dotted name of a Python class; refused, because this program does not run Python.",
     ),
-    acts("checkpoint.fsync", Kind::Flag, Preset::Flag(false), "Force checkpoints to stable storage."),
-    acts("checkpoint.recovery_rank_shift", Kind::Flag, Preset::Flag(false), "Load what another node wrote."),
-    acts("checkpoint.rank_sync", Kind::Flag, Preset::Flag(false), "Barrier after every checkpoint."),
+    acts("checkpoint.fsync", ValueType::Flag, DefaultValue::Flag(false), "Flush checkpoint files to stable storage."),
+    acts(
+        "checkpoint.recovery_rank_shift",
+        ValueType::Flag,
+        DefaultValue::Flag(false),
+        "Load the checkpoint files that another node wrote.",
+    ),
+    acts(
+        "checkpoint.rank_sync",
+        ValueType::Flag,
+        DefaultValue::Flag(false),
+        "Include a barrier in the time of every checkpoint.",
+    ),
     acts(
         "checkpoint.time_between_checkpoints",
-        Kind::Time,
-        Preset::Whole(-1),
-        "Pause before each checkpoint of a checkpoint-only run; the reference makes -1 a pause of 1 s.",
+        ValueType::Time,
+        DefaultValue::Whole(-1),
+        "Pause in seconds before each checkpoint of a run without training; the reference turns -1 into a pause of 1 s.",
     ),
-    acts("checkpoint.num_checkpoints_write", ANY_COUNT, Preset::Whole(-1), "Checkpoints to write."),
-    acts("checkpoint.num_checkpoints_read", ANY_COUNT, Preset::Whole(-1), "Checkpoints to read."),
-    acts("checkpoint.randomize_tensor", Kind::Flag, Preset::Flag(true), "Random tensors rather than ones."),
-    ignored("checkpoint.ksm.madv_mergeable_id", count32(0), Preset::Whole(12), NO_PAGES),
-    ignored("checkpoint.ksm.high_ram_trigger", Kind::Number { min: 0.0, max: 100.0 }, Preset::Number(30.0), NO_PAGES),
-    ignored("checkpoint.ksm.low_ram_exit", Kind::Number { min: 0.0, max: 100.0 }, Preset::Number(15.0), NO_PAGES),
-    ignored("checkpoint.ksm.await_time", at_least(0.0), Preset::Number(200.0), NO_PAGES),
+    acts(
+        "checkpoint.num_checkpoints_write",
+        ANY_COUNT,
+        DefaultValue::Whole(-1),
+        "Number of checkpoints to write in a run without training.",
+    ),
+    acts(
+        "checkpoint.num_checkpoints_read",
+        ANY_COUNT,
+        DefaultValue::Whole(-1),
+        "Number of checkpoints to read in a run without training.",
+    ),
+    acts(
+        "checkpoint.randomize_tensor",
+        ValueType::Flag,
+        DefaultValue::Flag(true),
+        "Fill tensors with random values rather than with ones.",
+    ),
+    ignored("checkpoint.ksm.madv_mergeable_id", count32(0), DefaultValue::Whole(12), NO_PAGES),
+    ignored(
+        "checkpoint.ksm.high_ram_trigger",
+        ValueType::Number { min: 0.0, max: 100.0 },
+        DefaultValue::Number(30.0),
+        NO_PAGES,
+    ),
+    ignored(
+        "checkpoint.ksm.low_ram_exit",
+        ValueType::Number { min: 0.0, max: 100.0 },
+        DefaultValue::Number(15.0),
+        NO_PAGES,
+    ),
+    ignored("checkpoint.ksm.await_time", at_least(0.0), DefaultValue::Number(200.0), NO_PAGES),
 ];

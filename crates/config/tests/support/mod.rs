@@ -1,4 +1,4 @@
-//! A configuration in one expression, and its values by their keys.
+//! Helpers to load a configuration in one expression and to look up values by key.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
@@ -48,13 +48,13 @@ impl<'a> Case<'a> {
         self.load().expect_err("the configuration is refused").to_string()
     }
 
-    /// Texts of the notices with a code.
+    /// Returns the texts of the notices with a code.
     pub(crate) fn notices(&self, code: NoticeCode) -> Vec<String> {
         self.ok().notices.into_iter().filter(|notice| notice.code == code).map(|notice| notice.text).collect()
     }
 }
 
-/// The leaves of a value, by dotted keys.
+/// Collects the leaves of a value by their dotted keys.
 pub(crate) fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(map) => {

@@ -20,7 +20,7 @@ pub(super) struct Grid {
 
 /// Position of one rank in the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(super) struct GridPosition {
     pub(super) rank: u32,
     /// Pipeline stage.
     pub(super) pp: u64,
@@ -59,8 +59,13 @@ impl Grid {
         self.parts().saturating_mul(self.data)
     }
 
-    pub(super) fn seat(self, rank: u32) -> Seat {
+    pub(super) fn position(self, rank: u32) -> GridPosition {
         let number = u64::from(rank);
-        Seat { rank, pp: number / self.tensor % self.pipeline, dp: number / self.parts(), mp: number % self.parts() }
+        GridPosition {
+            rank,
+            pp: number / self.tensor % self.pipeline,
+            dp: number / self.parts(),
+            mp: number % self.parts(),
+        }
     }
 }

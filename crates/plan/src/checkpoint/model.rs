@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use dlio_config::Workload;
 use dlio_config::vocabulary::DType;
 
-use super::grid::{Grid, LIMIT, Seat};
+use super::grid::{Grid, GridPosition, LIMIT};
 use crate::Error;
 
 /// Maximum number of layers of a model; each layer is an entry of a file.
@@ -93,8 +93,8 @@ impl Model {
 
     /// Returns whether a rank holds state. At ZeRO stage 0, only the first copy of the model does. The reference never
     /// tests for stage -1, so every copy holds state there.
-    pub(super) fn holds_state(&self, seat: Seat) -> bool {
-        self.zero_stage != 0 || seat.dp == 0
+    pub(super) fn holds_state(&self, position: GridPosition) -> bool {
+        self.zero_stage != 0 || position.dp == 0
     }
 
     /// Returns the layers of a pipeline stage. With the formulas of the transformer, they include the embedding (0),

@@ -98,13 +98,13 @@ impl CheckpointPlan {
     pub(super) fn as_the_reference_counts(&self) -> Result<CheckpointBytes, Error> {
         let model = &self.model;
         let held = |rank: u32| {
-            let seat = self.grid.seat(rank);
+            let position = self.grid.position(rank);
             let mut bytes = CheckpointBytes::default();
-            if !model.holds_state(seat) || model.layers == 0 {
+            if !model.holds_state(position) || model.layers == 0 {
                 return bytes;
             }
-            if model.layer_parameters.is_empty() && (model.zero_stage != 1 || seat.dp == 0) {
-                let elements: u64 = model.stage(seat.pp).flat_map(|layer| model.layer(layer)).sum();
+            if model.layer_parameters.is_empty() && (model.zero_stage != 1 || position.dp == 0) {
+                let elements: u64 = model.stage(position.pp).flat_map(|layer| model.layer(layer)).sum();
                 bytes.model = elements * model.dtype.itemsize();
             }
             if model.groups.is_empty() {

@@ -3,7 +3,7 @@
 use dlio_config::Tensor;
 use dlio_config::vocabulary::DType;
 
-use super::grid::Seat;
+use super::grid::GridPosition;
 use super::{CheckpointFile, CheckpointPart, CheckpointPlan};
 
 /// Collects the tensors of one file.
@@ -35,31 +35,31 @@ impl Contents {
 impl CheckpointPlan {
     /// Returns the files of a rank in writing order.
     pub(super) fn states(&self, rank: u32) -> Vec<CheckpointFile> {
-        let seat = self.grid.seat(rank);
-        if rank >= self.world.size || !self.model.holds_state(seat) {
+        let position = self.grid.position(rank);
+        if rank >= self.world.size || !self.model.holds_state(position) {
             return Vec::new();
         }
-        let mut files: Vec<_> = self.generic(seat).into_iter().collect();
-        self.layers(seat, &mut files);
-        files.extend(self.optimizer(seat));
+        let mut files: Vec<_> = self.generic(position).into_iter().collect();
+        self.layers(position, &mut files);
+        files.extend(self.optimizer(position));
         files
     }
 
-    fn generic(&self, seat: Seat) -> Option<CheckpointFile> {
+    fn generic(&self, position: GridPosition) -> Option<CheckpointFile> {
         (self.model.generic > 0).then(|| {
             let mut contents = Contents::default();
             contents.add(&["a"], DType::Int8, self.model.generic);
-            contents.file(&format!("model_states-{}", seat.rank), self.extension, CheckpointPart::Model)
+            contents.file(&format!("model_states-{}", position.rank), self.extension, CheckpointPart::Model)
         })
     }
 
-    fn layers(&self, seat: Seat, files: &mut Vec<CheckpointFile>) {
-        let stage = self.model.stage(seat.pp);
+    fn layers(&self, position: GridPosition, files: &mut Vec<CheckpointFile>) {
+        let stage = self.model.stage(position.pp);
         // A model without layers has no layer state, not even the entries of `model.layer_parameters`.
         if self.model.layers == 0 || stage.is_empty() {
             return;
         }
-        let Seat { dp, mp, .. } = seat;
+        let GridPosition { dp, mp, .. } = position;
         let sharded = matches!(self.model.zero_stage, -1 | 0 | 3);
         if !sharded && dp != 0 {
             return;
@@ -109,7 +109,7 @@ impl CheckpointPlan {
         }
     }
 
-    fn optimizer(&self, seat: Seat) -> Option<CheckpointFile> {
+    fn optimizer(&self, position: GridPosition) -> Option<CheckpointFile> {
         let mut contents = Contents::default();
         if self.model.groups.is_empty() {
             for (index, elements) in self.model.optimizer().into_iter().enumerate() {
@@ -123,7 +123,7 @@ impl CheckpointPlan {
             }
             contents.add(&["combined"], DType::Int8, self.model.groups.iter().sum());
         }
-        let stem = format!("zero_pp_rank_{}_mp_rank_{}_optim_states", seat.dp, seat.mp);
+        let stem = format!("zero_pp_rank_{}_mp_rank_{}_optim_states", position.dp, position.mp);
         (!contents.tensors.is_empty()).then(|| contents.file(&stem, self.extension, CheckpointPart::Optimizer))
     }
 }

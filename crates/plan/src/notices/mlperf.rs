@@ -6,22 +6,26 @@ use dlio_config::{Notice, NoticeCode, Workload};
 
 use super::shared::{key, limit, quirk, reopening, surplus};
 use crate::Split;
-use crate::counts::{Kind, SplitSteps};
-use crate::mlperf::Fork;
+use crate::counts::{LoaderKind, SplitSteps};
+use crate::mlperf::MlperfReading;
 use crate::reading::Reading;
 
 pub(super) fn of(workload: &Workload, reading: &Reading, splits: &[(Split, SplitSteps)]) -> Vec<Notice> {
-    let Some(fork) = &reading.fork else { return Vec::new() };
+    let Some(mlperf) = &reading.mlperf else { return Vec::new() };
     let mut notices = Vec::new();
     for &(split, steps) in splits {
         notices.extend(trimmed(reading, split));
-        notices.extend(if steps.full == 0 { Some(nothing(reading, split)) } else { lost(reading, fork, split, steps) });
+        notices.extend(if steps.full == 0 {
+            Some(nothing(reading, split))
+        } else {
+            lost(reading, mlperf, split, steps)
+        });
     }
     let Some(&(_, train)) = splits.iter().find(|(split, steps)| *split == Split::Train && steps.run > 0) else {
         return notices;
     };
     notices.push(prewarm(workload));
-    notices.extend(lists(reading, fork));
+    notices.extend(lists(reading, mlperf));
     notices.extend(streams(reading));
     notices.extend(reopening(workload, reading));
     notices.extend(limit(workload, train));
@@ -53,7 +57,7 @@ fn trimmed(reading: &Reading, split: Split) -> Option<Notice> {
 fn nothing(reading: &Reading, split: Split) -> Notice {
     let (counts, (key, batch)) = (reading.counts(split), key(split));
     let size = reading.world.size;
-    let lanes = if reading.kind == Kind::Iterable {
+    let lanes = if reading.kind == LoaderKind::Iterable {
         format!(" over {} reader lanes that make batches each for itself", reading.lanes())
     } else {
         String::new()
@@ -73,13 +77,13 @@ fn nothing(reading: &Reading, split: Split) -> Notice {
 }
 
 /// Reports the samples of a rank that do not fill a batch.
-fn lost(reading: &Reading, fork: &Fork, split: Split, steps: SplitSteps) -> Option<Notice> {
+fn lost(reading: &Reading, mlperf: &MlperfReading, split: Split, steps: SplitSteps) -> Option<Notice> {
     let (samples, batch) = (reading.samples(split) / u64::from(reading.world.size), reading.batch_size(split));
     if steps.run < steps.full {
         return None;
     }
-    if reading.kind == Kind::Iterable {
-        let lost = reading.shape(fork, split).lost();
+    if reading.kind == LoaderKind::Iterable {
+        let lost = reading.shape(mlperf, split).lost();
         return (lost > 0).then(|| {
             info(format!(
                 "every epoch reads {lost} of the {samples} samples that each rank has of `{}` and drops them, as in the \
@@ -106,9 +110,9 @@ fn prewarm(workload: &Workload) -> Notice {
     ))
 }
 
-fn lists(reading: &Reading, fork: &Fork) -> Option<Notice> {
-    let kept = matches!(reading.kind, Kind::Iterable | Kind::Iterative | Kind::Streams);
-    (fork.shards.reshuffles() && kept).then(|| {
+fn lists(reading: &Reading, mlperf: &MlperfReading) -> Option<Notice> {
+    let kept = matches!(reading.kind, LoaderKind::Iterable | LoaderKind::Iterative | LoaderKind::Streams);
+    (mlperf.shards.reshuffles() && kept).then(|| {
         Notice::info(
             NoticeCode::Accepted,
             "every epoch reads the files that its shuffle dealt to each rank; the fork shuffles as well, but its workers \
@@ -118,7 +122,7 @@ fn lists(reading: &Reading, fork: &Fork) -> Option<Notice> {
 }
 
 fn streams(reading: &Reading) -> Option<Notice> {
-    (reading.kind == Kind::Streams && reading.world.size > 1).then(|| {
+    (reading.kind == LoaderKind::Streams && reading.world.size > 1).then(|| {
         Notice::info(
             NoticeCode::Accepted,
             format!(
@@ -132,7 +136,7 @@ fn streams(reading: &Reading) -> Option<Notice> {
 
 fn preprocessing(workload: &Workload, reading: &Reading) -> Option<Notice> {
     let asked = !matches!(workload.reader.preprocess_time, TimeSpec::None);
-    (asked && reading.kind == Kind::Iterable).then(|| {
+    (asked && reading.kind == LoaderKind::Iterable).then(|| {
         quirk(
             "reader.preprocess_time has no effect: what streams whole objects or row groups emulates no preprocessing, as \
              in the fork"

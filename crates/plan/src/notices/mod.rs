@@ -10,7 +10,7 @@ use dlio_config::{Notice, NoticeCode, Workload};
 
 use dlio_event::quantity::counted;
 
-use crate::counts::{Kind, SplitSteps};
+use crate::counts::{LoaderKind, SplitSteps};
 use crate::reading::Reading;
 use crate::{Handles, Split};
 use shared::{key, limit, quirk, reopening, surplus};
@@ -49,7 +49,7 @@ pub(crate) fn of(workload: &Workload, reading: &Reading, train: SplitSteps, eval
         notices.extend(surplus(&splits));
         notices.extend(synthetic(workload, train));
     }
-    if reading.dialect == Dialect::Native && reading.kind == Kind::Streams {
+    if reading.dialect == Dialect::Native && reading.kind == LoaderKind::Streams {
         notices.extend(stream_shuffle(workload));
     }
     notices
@@ -176,27 +176,27 @@ fn shuffling(workload: &Workload, reading: &Reading) -> Option<Notice> {
     Some(Notice::info(
         NoticeCode::Quirk,
         match reading.kind {
-            Kind::Index => format!(
+            LoaderKind::Index => format!(
                 "{asked} {verb} no effect with the {} loader, as in the reference: every epoch reads the same samples in \
              ascending order; {NATIVE} shuffles",
                 workload.reader.data_loader
             ),
-            Kind::Streams => format!(
+            LoaderKind::Streams => format!(
                 "{asked} {verb} no effect on what is read from TFRecord files, as in the reference: names are sorted, and \
              the shuffle buffer only decides which record joins which batch; with {NATIVE} file_shuffle shuffles files"
             ),
-            Kind::Iterative if samples != Shuffle::Off => format!(
+            LoaderKind::Iterative if samples != Shuffle::Off => format!(
                 "reader.sample_shuffle {samples} changes only the sample numbers that are reported, not what is read, as in \
              the reference; {NATIVE} shuffles"
             ),
-            Kind::Iterative | Kind::Iterable | Kind::Blank => return None,
+            LoaderKind::Iterative | LoaderKind::Iterable | LoaderKind::Blank => return None,
         },
     ))
 }
 
 fn same_files(reading: &Reading) -> Option<Notice> {
     let size = reading.world.size;
-    (reading.kind == Kind::Iterative && size > 1).then(|| {
+    (reading.kind == LoaderKind::Iterative && size > 1).then(|| {
         quirk(format!(
             "all {size} ranks read the same first files of the list, apart from their first sample, as in the reference: \
              about {} of {} files are read at all, {size} times each; {NATIVE} gives every rank its own samples",
@@ -211,7 +211,8 @@ fn padding(reading: &Reading, splits: &[(Split, SplitSteps)]) -> Option<Notice> 
         let threads = reading.sorted_threads(0, split);
         (0..reading.lanes()).any(|thread| !threads.entries(thread).is_multiple_of(threads.batch_size))
     };
-    let uneven = reading.kind == Kind::Iterative && splits.iter().any(|&(split, steps)| steps.run > 0 && uneven(split));
+    let uneven =
+        reading.kind == LoaderKind::Iterative && splits.iter().any(|&(split, steps)| steps.run > 0 && uneven(split));
     uneven.then(|| {
         Notice::info(
             NoticeCode::Quirk,
@@ -230,7 +231,7 @@ fn inflight(workload: &Workload, reading: &Reading) -> Option<Notice> {
     let (wanted, batch) = (u64::from(workload.dlio_rs.inflight_per_reader), workload.reader.batch_size);
     let text = match (reading.kind, reading.handles()) {
         _ if wanted <= 1 => return None,
-        (Kind::Iterable, _) => {
+        (LoaderKind::Iterable, _) => {
             "has no effect: these readers have windows of their own (storage.storage_options.prefetch_window)"
                 .to_owned()
         }

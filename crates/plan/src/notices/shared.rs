@@ -3,7 +3,7 @@
 use dlio_config::vocabulary::Format;
 use dlio_config::{Notice, NoticeCode, Workload};
 
-use crate::counts::{Kind, SplitSteps};
+use crate::counts::{LoaderKind, SplitSteps};
 use crate::reading::Reading;
 use crate::{Handles, Split};
 
@@ -19,10 +19,10 @@ pub(super) fn key(split: Split) -> (&'static str, &'static str) {
 }
 
 pub(super) fn reopening(workload: &Workload, reading: &Reading) -> Option<Notice> {
-    let whole = reading.fork.as_ref().is_some_and(|fork| fork.whole)
+    let whole = reading.mlperf.as_ref().is_some_and(|mlperf| mlperf.whole)
         || matches!(workload.dataset.format, Format::Npz | Format::Npy | Format::Csv | Format::Png | Format::Jpeg);
     let samples = reading.samples_per_file;
-    (reading.kind == Kind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
+    (reading.kind == LoaderKind::Index && reading.handles() == Handles::PerSample && whole && samples > 1).then(|| {
         Notice::info(
             NoticeCode::Quirk,
             format!(

@@ -29,7 +29,7 @@ pub(crate) struct Threads {
     pub(crate) list: FileList,
     /// Follows the MLPerf fork: a partial last batch is dropped rather than padded, and samples are numbered by their
     /// files.
-    pub(crate) fork: bool,
+    pub(crate) mlperf: bool,
     pub(crate) sample_order: Option<Numbers>,
 }
 
@@ -46,7 +46,7 @@ impl Threads {
         let entry = (at / self.run * u64::from(self.lanes) + u64::from(thread)) * self.run + at % self.run;
         let place = if entry == 0 { self.first_file } else { entry / self.samples_per_file % self.files };
         let (file, sample) = (self.list.file(place), entry % self.samples_per_file);
-        let index = if self.fork {
+        let index = if self.mlperf {
             file * self.samples_per_file + sample
         } else {
             self.start + ordered(self.sample_order.as_deref(), entry)
@@ -58,7 +58,7 @@ impl Threads {
     /// reads nothing.
     fn batches(&self, thread: u32) -> u64 {
         let entries = self.entries(thread);
-        if self.fork { entries / self.batch_size } else { entries.div_ceil(self.batch_size) }
+        if self.mlperf { entries / self.batch_size } else { entries.div_ceil(self.batch_size) }
     }
 
     /// Returns the number of batches that all threads have delivered after `rounds` rounds of the interleaving.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use dlio_event::{Lane, OpKind};
 
-use super::notes::{Pass, Use, Written};
+use super::row_annotations::{FileUse, ReplayPass, Written};
 use super::{Edges, Error, Recorded, ReplayKind, ReplayOp, ReplayPlan, Survey, Verdict};
 
 /// State that is kept between the passes over the trace.
@@ -40,7 +40,7 @@ pub struct Stream<'p, F, I> {
     passes: std::ops::Range<u32>,
     number: u32,
     shift: i64,
-    pass: Pass,
+    pass: ReplayPass,
     memory: Memory,
 }
 
@@ -69,7 +69,7 @@ impl ReplayPlan {
             passes: 0..passes,
             number: 0,
             shift: 0,
-            pass: Pass::default(),
+            pass: ReplayPass::default(),
             memory: Memory::default(),
         }
     }
@@ -94,7 +94,7 @@ where
         let (origin, end) = self.window;
         self.number = pass;
         self.shift = i64::from(pass).saturating_mul(end.saturating_sub(origin));
-        self.pass = Pass::default();
+        self.pass = ReplayPass::default();
         Ok(true)
     }
 
@@ -128,13 +128,13 @@ where
             ReplayKind::Read => (self.pass.read(notes, row, handles), row.bytes),
             ReplayKind::Sync => (self.pass.sync(notes, row, handles)?, 0),
             ReplayKind::Write => match self.pass.write(notes, row, handles)? {
-                Written::Whole(size) => (Use::default(), size),
+                Written::Whole(size) => (FileUse::default(), size),
                 Written::Piece(file) if row.ok => (file, row.bytes),
                 Written::Piece(file) => (file, row.requested.unwrap_or(row.bytes)),
             },
-            _ => (Use::default(), 0),
+            _ => (FileUse::default(), 0),
         };
-        let Use { handle, closes, access } = file;
+        let FileUse { handle, closes, access } = file;
         let bytes = options.scaled(bytes);
         let folder = kind == ReplayKind::Stat && self.survey.folders.holds(&key);
         Some(ReplayOp {

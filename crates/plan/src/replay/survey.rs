@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dlio_event::{OpKind, S3Uri};
 
 use super::folders::Folders;
-use super::notes::{Look, Notes};
+use super::row_annotations::{FirstPass, RowAnnotations};
 use super::writing::{Way, Writings};
 use super::{Error, Recorded, ReplayKind, ReplayPlan, Verdict};
 
@@ -41,7 +41,7 @@ pub struct Survey {
     pub root: Option<String>,
     /// Key of one object, relative to the root.
     pub sample: Option<String>,
-    pub(super) notes: Notes,
+    pub(super) notes: RowAnnotations,
     /// State until it is known what all ranks write.
     writings: Writings,
     /// Number of openings for reading.
@@ -161,7 +161,7 @@ pub struct Needed {
 /// Counters of the pass.
 #[derive(Default)]
 struct Counting {
-    look: Look,
+    look: FirstPass,
     lanes: HashSet<(u32, dlio_event::Lane)>,
     meetings: HashMap<u32, u32>,
     running: BinaryHeap<Reverse<i64>>,

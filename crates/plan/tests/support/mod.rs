@@ -1,4 +1,4 @@
-//! Shared by the tests of this crate: golden files and workloads in a line.
+//! Helpers for the tests of this crate: golden files, and workloads in one line.
 
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
@@ -8,21 +8,21 @@ use dlio_config::{Override, Source, Workload};
 use dlio_plan::{LaneStep, SampleRead, Split, TrainingPlan, World};
 use serde_json::Value;
 
-/// A golden file of this crate, entry by entry.
+/// Parses a golden file of this crate into its entries.
 pub(crate) fn golden(text: &str) -> Vec<(String, Value)> {
     let entries: serde_json::Map<String, Value> = serde_json::from_str(text).expect("the golden file is a JSON object");
     assert!(!entries.is_empty());
     entries.into_iter().collect()
 }
 
-/// The workload of a golden entry: JSON is YAML.
+/// Returns the workload of a golden entry, whose JSON is valid YAML.
 pub(crate) fn workload(yaml: &str, overrides: &[&str]) -> Workload {
     let overrides: Vec<_> = overrides.iter().map(|text| Override::parse(text).expect("an override")).collect();
     let source = Source { name: "test.yaml", yaml };
     dlio_config::load(&source, &overrides, &BTreeMap::new(), None).expect("a valid workload").workload
 }
 
-/// A small workload: pytorch, npz, 8 files of 4 samples, batches of 2, two lanes; overrides change it.
+/// Returns a small workload: pytorch, npz, 8 files of 4 samples, batches of 2, two lanes. Overrides change it.
 pub(crate) fn small(overrides: &[&str]) -> Workload {
     let yaml = "framework: pytorch\n\
                 workflow: {train: true}\n\
@@ -32,15 +32,15 @@ pub(crate) fn small(overrides: &[&str]) -> Workload {
     workload(yaml, overrides)
 }
 
-/// The plan of a small workload.
+/// Returns the plan of the small workload.
 pub(crate) fn plan(size: u32, overrides: &[&str]) -> TrainingPlan {
     dlio_plan::training(&small(overrides), World { size }).expect("a plan")
 }
 
-/// Overrides that turn the small workload into one of the tensorflow loader.
+/// Overrides for the tensorflow loader.
 pub(crate) const TENSORFLOW: [&str; 2] = ["framework=tensorflow", "reader.data_loader=tensorflow"];
 
-/// All steps of all lanes of a rank, in the order of (step, lane).
+/// Returns all steps of all lanes of a rank, in the order of (step, lane).
 pub(crate) fn rank_steps(plan: &TrainingPlan, rank: u32, split: Split, epoch: u32) -> Vec<(u32, LaneStep)> {
     let lanes = 0..plan.lanes().max(1);
     let mut steps: Vec<_> =
@@ -49,13 +49,13 @@ pub(crate) fn rank_steps(plan: &TrainingPlan, rank: u32, split: Split, epoch: u3
     steps
 }
 
-/// The samples that a rank computes on.
+/// Returns the samples that a rank computes on.
 pub(crate) fn computed(plan: &TrainingPlan, rank: u32, split: Split, epoch: u32) -> Vec<SampleRead> {
     let steps = rank_steps(plan, rank, split, epoch).into_iter().filter(|(_, step)| !step.surplus);
     steps.flat_map(|(_, step)| step.samples).collect()
 }
 
-/// The numbers in a golden field.
+/// Returns the number in a golden field.
 pub(crate) fn number(value: &Value) -> u32 {
     value.as_u64().and_then(|number| u32::try_from(number).ok()).expect("a small number")
 }

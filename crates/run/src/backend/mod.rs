@@ -87,19 +87,23 @@ fn is_direct(workload: &Workload) -> bool {
 /// Lets whole objects be asked for as the workload's client profile does. Files know their size, and one thread reads
 /// them; only what has a way to the server is split.
 fn as_asked(workload: &Workload, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+    match split_rules(workload) {
+        Some(rules) => Arc::new(RangedGet::new(storage, rules)),
+        None => storage,
+    }
+}
+
+/// Returns how whole objects are requested; `None` if each is one request.
+fn split_rules(workload: &Workload) -> Option<RangedGetRules> {
     let requests = workload.dlio_rs.requests;
     let remote = matches!(Target::of(workload), Ok(Target::S3 { .. }));
-    if !remote || (!requests.head_before_get && requests.split_threshold.is_none()) {
-        return storage;
-    }
-    let rules = RangedGetRules {
+    (remote && (requests.head_before_get || requests.split_threshold.is_some())).then(|| RangedGetRules {
         head: requests.head_before_get,
         threshold: requests.split_threshold,
         chunk: requests.split_chunk,
         concurrency: requests.split_concurrency.and_then(|count| usize::try_from(count).ok()),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
-    Arc::new(RangedGet::new(storage, rules))
+    })
 }
 
 /// Opens the storage of the checkpoints for this rank.
@@ -217,7 +221,6 @@ fn s3_config(
     bucket: String,
     prefix: String,
 ) -> Result<S3Config, Failure> {
-    let keys = &workload.dlio_rs;
     let credentials = s3::Credentials::from_bytes(&request.credentials)
         .ok_or_else(|| Failure::new(Code::Unexpected, "the credentials that rank 0 sent cannot be read"))?;
     let mut config = S3Config::new(endpoints, bucket);
@@ -226,11 +229,18 @@ fn s3_config(
     config.credentials = Some(credentials);
     config.renewal.clone_from(&request.renewal);
     request.connections.apply(workload, &mut config)?;
-    config.retry.max_attempts = workload.storage.s3_max_attempts;
-    config.retry.retry_for = seconds(keys.retry_for);
     if request.has_retry_flag() {
         config.retry.named = "--retry-for";
     }
+    set_from_keys(workload, &mut config);
+    Ok(config)
+}
+
+/// Sets what the keys of a workload alone decide.
+fn set_from_keys(workload: &Workload, config: &mut S3Config) {
+    let keys = &workload.dlio_rs;
+    config.retry.max_attempts = workload.storage.s3_max_attempts;
+    config.retry.retry_for = seconds(keys.retry_for);
     config.failover = keys.on_endpoint_failure == EndpointFailure::Failover;
     config.seed = u64::from(workload.train.seed);
     config.load_balance = match workload.storage.load_balance_strategy {
@@ -243,7 +253,6 @@ fn s3_config(
     config.part_concurrency = keys.multipart_concurrency;
     config.request_timeout = seconds(keys.request_timeout_seconds);
     config.connect_timeout = seconds(keys.connect_timeout_seconds);
-    Ok(config)
 }
 
 /// The configuration allows no number that is no duration.
@@ -265,6 +274,9 @@ pub async fn preflight_writing(comm: &dyn Communicator, client: &S3) -> Result<(
     comm.barrier().await?;
     Ok(client.preflight(Preflight::Write).await?)
 }
+
+#[cfg(test)]
+mod every_key_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,10 @@
 //! Suggestions for misspelled keys ("did you mean …?").
 
 use crate::fields::Fields;
-use crate::former;
-use crate::idle;
+use crate::inactive_keys;
+use crate::legacy_keys;
 use crate::schema::{self, Effect};
-use crate::similar::{distance, near_enough};
+use crate::similar_words::{distance, near_enough};
 
 /// Minimum length, in bytes, of a part of a name that is worth a suggestion.
 const PART_MIN: usize = 4;
@@ -19,12 +19,12 @@ fn is_part(part: &str, name: &str) -> bool {
 /// preferably in the same section.
 #[must_use]
 pub fn key(path: &str) -> Option<&'static str> {
-    among(path, |key| !matches!(key.effect, Effect::Ignored(_))).or_else(|| former(path))
+    among(path, |key| !matches!(key.effect, Effect::Ignored(_))).or_else(|| legacy(path))
 }
 
 /// Like [`key`], among the keys that have an effect in this run.
 pub(crate) fn key_that_acts(fields: &Fields<'_>, path: &str) -> Option<&'static str> {
-    among(path, |key| idle::reason(fields, key).is_none()).or_else(|| former(path))
+    among(path, |key| inactive_keys::reason(fields, key).is_none()).or_else(|| legacy(path))
 }
 
 fn among(path: &str, acts: impl Fn(&schema::Key) -> bool) -> Option<&'static str> {
@@ -53,11 +53,11 @@ fn among(path: &str, acts: impl Fn(&schema::Key) -> bool) -> Option<&'static str
 }
 
 /// Returns the present name if the path is similar to a legacy name.
-fn former(path: &str) -> Option<&'static str> {
-    let former = former::DATASET.iter().map(|(former, present)| (format!("dataset.{former}"), *present));
+fn legacy(path: &str) -> Option<&'static str> {
+    let legacy = legacy_keys::DATASET.iter().map(|(legacy, present)| (format!("dataset.{legacy}"), *present));
     let most = near_enough(path.rsplit('.').next()?);
     let near =
-        former.filter(|(former, _)| distance(path, former) <= most).min_by_key(|(former, _)| distance(path, former));
+        legacy.filter(|(legacy, _)| distance(path, legacy) <= most).min_by_key(|(legacy, _)| distance(path, legacy));
     near.and_then(|(_, present)| schema::find(&format!("dataset.{present}"))).map(|key| key.path)
 }
 

@@ -10,7 +10,7 @@ use crate::overrides::{self, Action};
 
 /// An override on the command line.
 #[derive(Debug, Clone)]
-pub(super) struct Change {
+pub(super) struct JobOverride {
     /// The text, as the user typed it.
     pub(super) text: String,
     place: Place,
@@ -32,7 +32,7 @@ pub(super) enum Target {
     HydraGroup(String, String),
 }
 
-impl Change {
+impl JobOverride {
     /// Parses one override.
     ///
     /// # Errors

@@ -12,17 +12,17 @@ pub(crate) const DATASET: [(&str, &str); 3] = [
 ];
 
 /// Renames legacy keys to their present names and adds a notice for each.
-pub(crate) fn modernise(root: &mut Node, notices: &mut Vec<Notice>) {
+pub(crate) fn apply(root: &mut Node, notices: &mut Vec<Notice>) {
     let Value::Map(sections) = &mut root.value else { return };
     if let Some(Node { value: Value::Map(dataset), .. }) = sections.get_mut("dataset") {
-        for (former, present) in DATASET {
-            rename(dataset, former, present, notices);
+        for (legacy, present) in DATASET {
+            rename(dataset, legacy, present, notices);
         }
     }
     if let Some(model) = sections.get_mut("model")
         && let Value::Text(_) = model.value
     {
-        let text = format!("{}: model: a bare name, as release 2.0.0 had it, is taken for model.name", model.place);
+        let text = format!("{}: model: a bare name, as in release 2.0.0, is treated as model.name", model.place);
         notices.push(Notice::info(NoticeCode::Accepted, text));
         let name = model.clone();
         let mut section = Map::default();
@@ -31,13 +31,13 @@ pub(crate) fn modernise(root: &mut Node, notices: &mut Vec<Notice>) {
     }
 }
 
-fn rename(section: &mut Map, former: &str, present: &str, notices: &mut Vec<Notice>) {
+fn rename(section: &mut Map, legacy: &str, present: &str, notices: &mut Vec<Notice>) {
     if section.get(present).is_some() {
         return;
     }
-    let Some(node) = section.remove(former) else { return };
+    let Some(node) = section.remove(legacy) else { return };
     let text = format!(
-        "{}: dataset.{former}: release 2.0.0's name is taken for dataset.{present}; later versions of the reference ignore it",
+        "{}: dataset.{legacy}: the name in release 2.0.0 of dataset.{present}, which it is treated as; later releases of the reference ignore it",
         node.place
     );
     notices.push(Notice::info(NoticeCode::Accepted, text));

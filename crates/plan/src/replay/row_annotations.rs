@@ -61,7 +61,7 @@ const NONE: u32 = u32::MAX;
 
 /// An open file during the first pass, with the row that opened it and the last rows that read and wrote it.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct SurveyedFile {
     open: u32,
     /// Start and end time of the opening, in nanoseconds.
     opened: (i64, i64),
@@ -72,7 +72,7 @@ struct Held {
     object: u64,
 }
 
-impl Held {
+impl SurveyedFile {
     fn opened(open: u32, row: &Recorded) -> Self {
         let opened = (row.start, row.end);
         Self { open, opened, read: NONE, write: NONE, written_last: false, object: object(row) }
@@ -86,7 +86,7 @@ impl Held {
 
 /// Annotations of the rows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes {
+pub(super) struct RowAnnotations {
     /// For each row that opens a file: it opens for reading; it opens for writing.
     opens: Bits,
     updates: Bits,
@@ -127,9 +127,9 @@ impl Times {
 
 /// The first pass over the rows of a trace.
 #[derive(Debug, Default)]
-pub(super) struct Look {
-    notes: Notes,
-    held: HashMap<u64, Held>,
+pub(super) struct FirstPass {
+    notes: RowAnnotations,
+    held: HashMap<u64, SurveyedFile>,
     pub(super) writings: Writings,
     pub(super) closes: u64,
     /// Times of openings that are repeated, if this is not known when their row is read.
@@ -142,12 +142,12 @@ fn short(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NONE)
 }
 
-impl Look {
+impl FirstPass {
     pub(super) fn open(&mut self, row: &Recorded) {
         // In our own recordings, only files that are read have a size.
         let open = short(self.notes.opens.push(false));
         self.notes.updates.push(false);
-        let held = Held::opened(open, row);
+        let held = SurveyedFile::opened(open, row);
         if row.object_size.is_some() && !self.outputs_only {
             self.reads(held);
         }
@@ -162,7 +162,7 @@ impl Look {
         }
         let last = short(self.notes.lasts.push(false));
         self.notes.followed.push(false);
-        let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
+        let held = self.held.entry(opened(row)).or_insert_with(|| SurveyedFile::opened(NONE, row));
         (held.read, held.written_last) = (last, false);
         let held = *held;
         self.reads(held);
@@ -195,14 +195,14 @@ impl Look {
     }
 
     /// Marks the opening of a file as an opening for reading.
-    fn reads(&mut self, held: Held) {
+    fn reads(&mut self, held: SurveyedFile) {
         if held.open != NONE && self.notes.opens.set(held.open as usize) && !self.notes.updates.get(held.open as usize)
         {
             self.opened.add(held.opened);
         }
     }
 
-    fn count_output(&mut self, held: Held, closes: u64) {
+    fn count_output(&mut self, held: SurveyedFile, closes: u64) {
         if let Some(writing) = self.writings.objects.get_mut(&held.object) {
             writing.opens += u64::from(held.open != NONE);
             writing.closes += closes;
@@ -210,7 +210,7 @@ impl Look {
     }
 
     /// Ends the use of a file that no row closes.
-    fn settle(&mut self, held: Held) {
+    fn settle(&mut self, held: SurveyedFile) {
         if held.read != NONE {
             self.notes.lasts.set(held.read as usize);
         } else if held.is_output() {
@@ -255,7 +255,7 @@ impl Look {
 
     /// Records that a row that writes uses a file.
     fn hold(&mut self, row: &Recorded, index: u32) {
-        let held = self.held.entry(opened(row)).or_insert_with(|| Held::opened(NONE, row));
+        let held = self.held.entry(opened(row)).or_insert_with(|| SurveyedFile::opened(NONE, row));
         let before = *held;
         (held.write, held.written_last) = (index, true);
         if before.read != NONE {
@@ -271,7 +271,7 @@ impl Look {
     }
 
     /// Ends the pass.
-    pub(super) fn done(mut self) -> (Notes, Writings, Times) {
+    pub(super) fn done(mut self) -> (RowAnnotations, Writings, Times) {
         for (_, held) in std::mem::take(&mut self.held) {
             self.settle(held);
         }
@@ -279,7 +279,7 @@ impl Look {
     }
 }
 
-impl Notes {
+impl RowAnnotations {
     /// Returns the number of rows that open for reading.
     pub(super) fn opens(&self) -> u64 {
         self.opens.ones()
@@ -293,7 +293,7 @@ impl Notes {
 
 /// Use of an open file by an operation.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Use {
+pub(super) struct FileUse {
     pub(super) handle: Option<u64>,
     /// Number of uses of the file, if this is the last one.
     pub(super) closes: Option<u32>,
@@ -305,13 +305,13 @@ pub(super) enum Written {
     /// It writes a whole object of this recorded size in bytes.
     Whole(u64),
     /// It writes a piece of an open file.
-    Piece(Use),
+    Piece(FileUse),
 }
 
 /// An open file: its number, the number of its uses so far, and the access mode for opening it. The opening counts as a
 /// use.
 #[derive(Debug, Clone, Copy)]
-struct Hold {
+struct ReplayedFile {
     handle: u64,
     uses: u32,
     access: Access,
@@ -319,19 +319,19 @@ struct Hold {
 
 /// A pass over the rows with their annotations.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct ReplayPass {
     opens: usize,
     reads: usize,
     writes: usize,
     begun: usize,
-    held: HashMap<u64, Hold>,
+    held: HashMap<u64, ReplayedFile>,
     /// Objects whose single write is complete.
     whole: HashSet<u64>,
 }
 
-impl Pass {
+impl ReplayPass {
     /// Returns a new file number for an opening; `None` if the opening belongs to another operation.
-    pub(super) fn open(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
+    pub(super) fn open(&mut self, notes: &RowAnnotations, row: &Recorded, handles: &mut u64) -> Option<FileUse> {
         let index = self.opens;
         self.opens += 1;
         let updates = notes.updates.get(index) && notes.is_file_in_pieces(row);
@@ -340,14 +340,14 @@ impl Pass {
         }
         let handle = next(handles);
         let access = if updates { Access::Update { create: true } } else { Access::Read };
-        self.held.insert(opened(row), Hold { handle, uses: 1, access });
-        Some(Use { handle: Some(handle), closes: None, access })
+        self.held.insert(opened(row), ReplayedFile { handle, uses: 1, access });
+        Some(FileUse { handle: Some(handle), closes: None, access })
     }
 
     /// Returns the open file that is read and, at its last use, the number of its uses.
-    pub(super) fn read(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Use {
+    pub(super) fn read(&mut self, notes: &RowAnnotations, row: &Recorded, handles: &mut u64) -> FileUse {
         if row.kind != OpKind::Read {
-            return Use::default();
+            return FileUse::default();
         }
         let index = self.reads;
         self.reads += 1;
@@ -358,12 +358,12 @@ impl Pass {
     }
 
     /// Counts a use of an open file. The first use opens it with `first`.
-    fn uses(&mut self, row: &Recorded, handles: &mut u64, (last, first): (bool, Access)) -> Use {
+    fn uses(&mut self, row: &Recorded, handles: &mut u64, (last, first): (bool, Access)) -> FileUse {
         let id = opened(row);
         let hold = self.held.get(&id).copied();
-        let mut hold = hold.unwrap_or_else(|| Hold { handle: next(handles), uses: 0, access: first });
+        let mut hold = hold.unwrap_or_else(|| ReplayedFile { handle: next(handles), uses: 0, access: first });
         hold.uses += 1;
-        let found = Use { handle: Some(hold.handle), closes: last.then_some(hold.uses), access: hold.access };
+        let found = FileUse { handle: Some(hold.handle), closes: last.then_some(hold.uses), access: hold.access };
         if last {
             self.held.remove(&id);
         } else {
@@ -373,13 +373,13 @@ impl Pass {
     }
 
     /// Returns the file that is closed and the number of its uses; `None` if the opening belonged to another operation.
-    pub(super) fn close(&mut self, row: &Recorded) -> Option<Use> {
+    pub(super) fn close(&mut self, row: &Recorded) -> Option<FileUse> {
         let hold = self.held.remove(&opened(row))?;
-        Some(Use { handle: Some(hold.handle), closes: Some(hold.uses), access: hold.access })
+        Some(FileUse { handle: Some(hold.handle), closes: Some(hold.uses), access: hold.access })
     }
 
     /// Returns the meaning of a row that writes; `None` if it continues an earlier write.
-    pub(super) fn write(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Written> {
+    pub(super) fn write(&mut self, notes: &RowAnnotations, row: &Recorded, handles: &mut u64) -> Option<Written> {
         let index = self.writes;
         self.writes += 1;
         let begins = notes.begins.get(index);
@@ -396,7 +396,7 @@ impl Pass {
     }
 
     /// Returns the file that is synced; `None` if the sync is part of its write.
-    pub(super) fn sync(&mut self, notes: &Notes, row: &Recorded, handles: &mut u64) -> Option<Use> {
+    pub(super) fn sync(&mut self, notes: &RowAnnotations, row: &Recorded, handles: &mut u64) -> Option<FileUse> {
         let last = notes.ends.get(self.writes);
         self.writes += 1;
         if !notes.is_file_in_pieces(row) {

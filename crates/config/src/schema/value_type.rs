@@ -2,7 +2,7 @@
 
 use crate::document::{Node, Value};
 use crate::scalar;
-use crate::similar;
+use crate::similar_words;
 use crate::workload::ColumnSelection;
 
 /// Keys of a time specification.
@@ -10,7 +10,7 @@ pub(crate) const TIME_MEMBERS: &[&str] = &["type", "mean", "stdev", "min", "max"
 
 /// Type of the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     Flag,
     /// A boolean, or the text `true` or `false`.
     FlagText,
@@ -43,13 +43,13 @@ pub(crate) enum Kind {
 }
 
 /// Returns the type of whole numbers from a minimum up to the largest unsigned 32-bit number.
-pub(crate) const fn count32(min: i64) -> Kind {
-    Kind::Whole { min, max: u32::MAX as i64 }
+pub(crate) const fn count32(min: i64) -> ValueType {
+    ValueType::Whole { min, max: u32::MAX as i64 }
 }
 
 /// Returns the type of whole numbers with a minimum.
-pub(crate) const fn count(min: i64) -> Kind {
-    Kind::Whole { min, max: i64::MAX }
+pub(crate) const fn count(min: i64) -> ValueType {
+    ValueType::Whole { min, max: i64::MAX }
 }
 
 /// Longest emulated time in seconds. It is about thirty years and fits the nanoseconds of the clock.
@@ -59,38 +59,40 @@ pub(crate) const SECONDS_MAX: f64 = 1e9;
 pub(crate) const BYTES_MAX: f64 = 1_125_899_906_842_624.0;
 
 /// Returns the type of times in seconds.
-pub(crate) const fn seconds() -> Kind {
-    Kind::Number { min: 0.0, max: SECONDS_MAX }
+pub(crate) const fn seconds() -> ValueType {
+    ValueType::Number { min: 0.0, max: SECONDS_MAX }
 }
 
 /// Returns the type of record sizes in bytes with a minimum.
-pub(crate) const fn record_bytes(min: f64) -> Kind {
-    Kind::Number { min, max: BYTES_MAX }
+pub(crate) const fn record_bytes(min: f64) -> ValueType {
+    ValueType::Number { min, max: BYTES_MAX }
 }
 
 /// Returns the type of numbers with a minimum.
-pub(crate) const fn at_least(min: f64) -> Kind {
-    Kind::Number { min, max: f64::MAX }
+pub(crate) const fn at_least(min: f64) -> ValueType {
+    ValueType::Number { min, max: f64::MAX }
 }
 
-impl Kind {
+impl ValueType {
     /// Describes the accepted values, to follow "expected" in a message.
     pub(crate) fn expected(self) -> String {
         match self {
-            Kind::Flag => "true or false".to_owned(),
-            Kind::FlagText => "true or false, as a boolean or in quotes".to_owned(),
-            Kind::Whole { min, max } => {
+            ValueType::Flag => "true or false".to_owned(),
+            ValueType::FlagText => "true or false, as a boolean or in quotes".to_owned(),
+            ValueType::Whole { min, max } => {
                 format!("a whole number {}", range(&min, &max, min == i64::MIN, max == i64::MAX))
             }
-            Kind::Number { min, max } => format!("a number {}", range(&min, &max, min <= f64::MIN, max >= f64::MAX)),
-            Kind::Text => "text".to_owned(),
-            Kind::Secret => "text (not shown)".to_owned(),
-            Kind::Word(words) | Kind::Switch(words) => format!("one of {}", words.join(", ")),
-            Kind::Wholes { min } => format!("a list of whole numbers ≥ {min}"),
-            Kind::Texts => "a list of texts, or one text with commas".to_owned(),
-            Kind::Columns => "a list of column names or of column numbers".to_owned(),
-            Kind::Time => "seconds as a number, or a mapping such as {mean: 0.1, stdev: 0.01}".to_owned(),
-            Kind::Free => "anything".to_owned(),
+            ValueType::Number { min, max } => {
+                format!("a number {}", range(&min, &max, min <= f64::MIN, max >= f64::MAX))
+            }
+            ValueType::Text => "text".to_owned(),
+            ValueType::Secret => "text (not shown)".to_owned(),
+            ValueType::Word(words) | ValueType::Switch(words) => format!("one of {}", words.join(", ")),
+            ValueType::Wholes { min } => format!("a list of whole numbers ≥ {min}"),
+            ValueType::Texts => "a list of texts, or one text with commas".to_owned(),
+            ValueType::Columns => "a list of column names or of column numbers".to_owned(),
+            ValueType::Time => "seconds as a number, or a mapping such as {mean: 0.1, stdev: 0.01}".to_owned(),
+            ValueType::Free => "anything".to_owned(),
         }
         .trim_end()
         .to_owned()
@@ -99,38 +101,38 @@ impl Kind {
     /// Checks a value that is not null; the error is the message.
     pub(crate) fn check(self, node: &Node) -> Result<(), String> {
         let fits = match self {
-            Kind::Flag => flag(node).is_some(),
-            Kind::FlagText => flag_text(node).is_some(),
-            Kind::Whole { min, max } => whole(node).is_some_and(|n| i128::from(min) <= n && n <= i128::from(max)),
-            Kind::Number { min, max } => number(node).is_some_and(|n| (min..=max).contains(&n)),
-            Kind::Text | Kind::Secret => text(node).is_some(),
-            Kind::Word(words) => word(node).is_some_and(|found| words.contains(&found.as_str())),
-            Kind::Switch(words) => switch(node).is_some_and(|found| words.contains(&found.as_str())),
-            Kind::Wholes { min } => wholes(node).is_some_and(|all| all.iter().all(|&n| n >= i128::from(min))),
-            Kind::Texts => texts(node).is_some(),
-            Kind::Columns => columns(node).is_some(),
-            Kind::Time => return time(node),
-            Kind::Free => true,
+            ValueType::Flag => flag(node).is_some(),
+            ValueType::FlagText => flag_text(node).is_some(),
+            ValueType::Whole { min, max } => whole(node).is_some_and(|n| i128::from(min) <= n && n <= i128::from(max)),
+            ValueType::Number { min, max } => number(node).is_some_and(|n| (min..=max).contains(&n)),
+            ValueType::Text | ValueType::Secret => text(node).is_some(),
+            ValueType::Word(words) => word(node).is_some_and(|found| words.contains(&found.as_str())),
+            ValueType::Switch(words) => switch(node).is_some_and(|found| words.contains(&found.as_str())),
+            ValueType::Wholes { min } => wholes(node).is_some_and(|all| all.iter().all(|&n| n >= i128::from(min))),
+            ValueType::Texts => texts(node).is_some(),
+            ValueType::Columns => columns(node).is_some(),
+            ValueType::Time => return time(node),
+            ValueType::Free => true,
         };
         if fits { Ok(()) } else { Err(self.refusal(node)) }
     }
 
     fn refusal(self, node: &Node) -> String {
-        if self == Kind::Secret {
+        if self == ValueType::Secret {
             return "expected text; the value is not shown".to_owned();
         }
         let mut message = format!("expected {}, found {}", self.expected(), node.value.found());
-        if let (Kind::Word(words) | Kind::Switch(words), Value::Text(found)) = (self, &node.value)
-            && let Some(near) = similar::word(found, words)
+        if let (ValueType::Word(words) | ValueType::Switch(words), Value::Text(found)) = (self, &node.value)
+            && let Some(near) = similar_words::word(found, words)
         {
             message.extend([" (did you mean ", near, "?)"]);
         }
-        if let (Kind::Whole { .. } | Kind::Number { .. }, Value::Text(found)) = (self, &node.value)
+        if let (ValueType::Whole { .. } | ValueType::Number { .. }, Value::Text(found)) = (self, &node.value)
             && matches!(scalar::yaml(found), Value::Int(_) | Value::Float(_))
         {
             message.push_str("; remove the quotes");
         }
-        if let (Kind::Word(_), Value::Bool(_)) = (self, &node.value) {
+        if let (ValueType::Word(_), Value::Bool(_)) = (self, &node.value) {
             message.push_str("; unquoted off, no, on and yes are booleans in YAML: quote the word");
         }
         message
@@ -254,7 +256,7 @@ fn time(node: &Node) -> Result<(), String> {
         None => {}
     }
     let Value::Map(map) = &node.value else {
-        return Err(format!("expected {}, found {}", Kind::Time.expected(), node.value.found()));
+        return Err(format!("expected {}, found {}", ValueType::Time.expected(), node.value.found()));
     };
     for (name, member) in map.iter().filter(|(_, member)| member.value != Value::Null) {
         match name {

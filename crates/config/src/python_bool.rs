@@ -3,7 +3,7 @@
 
 use crate::document::{Map, Node, Value};
 use crate::notice::{Notice, NoticeCode};
-use crate::schema::{self, Kind};
+use crate::schema::{self, ValueType};
 use crate::vocabulary::Dialect;
 
 /// Replaces values that Python treats as true or false by booleans, in the dialects of the references.
@@ -17,7 +17,7 @@ fn walk(map: &mut Map, parent: &str, notices: &mut Vec<Notice>) {
     for (name, node) in map.iter_mut() {
         let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
         match schema::find(&path) {
-            Some(key) if key.kind == Kind::Flag && !path.starts_with("dlio_rs.") => convert(&path, node, notices),
+            Some(key) if key.kind == ValueType::Flag && !path.starts_with("dlio_rs.") => convert(&path, node, notices),
             Some(_) => {}
             None => {
                 if let Value::Map(inner) = &mut node.value {
@@ -29,7 +29,7 @@ fn walk(map: &mut Map, parent: &str, notices: &mut Vec<Notice>) {
 }
 
 fn convert(path: &str, node: &mut Node, notices: &mut Vec<Notice>) {
-    if crate::schema::kind::flag(node).is_some() {
+    if crate::schema::value_type::flag(node).is_some() {
         return;
     }
     let truth = match &node.value {
