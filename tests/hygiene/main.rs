@@ -30,7 +30,7 @@ const LINES_MAX: usize = 500;
 const CYCLE_FILES_MAX: usize = 5;
 
 /// Number of files, per crate, in cycles that still break this rule. The numbers only decrease.
-const CYCLES_LEFT: &[(&str, usize)] = &[("analyze", 14), ("run", 55), ("server", 14), ("storage", 29)];
+const CYCLES_LEFT: &[(&str, usize)] = &[("run", 55)];
 
 /// Number of incomplete doc comments of public items that are left, per crate. The numbers only decrease.
 const UNDOCUMENTED_LEFT: &[(&str, usize)] = &[("run", 59)];

@@ -230,34 +230,34 @@ fn sampler(f: &Fields<'_>, loader: DataLoader) -> Sampler {
 fn file_shuffle(f: &mut Fields<'_>, sampler: Sampler) -> Shuffle {
     const KEY: &str = "reader.file_shuffle";
     let words = |word: &str| if word == "on" { Some(Shuffle::Seed) } else { Shuffle::from_word(word) };
-    let said = f.word(KEY, words, Shuffle::Off);
+    let configured = f.word(KEY, words, Shuffle::Off);
     let quirky = match f.dialect {
         Dialect::Dlio => sampler == Sampler::Iterative,
         Dialect::Mlperf => true,
         Dialect::Native => false,
     };
     let copied = quirky && f.node(KEY).is_some();
-    if copied && said == Shuffle::Off {
+    if copied && configured == Shuffle::Off {
         let text = "files are shuffled all the same, as the reference shuffles whenever this key is present; remove the \
                     key, or use dialect native, for no shuffling";
         f.warn(NoticeCode::Quirk, KEY, text);
         return Shuffle::Seed;
     }
-    said
+    configured
 }
 
 /// Quirk 9: in the reference, any explicit value keeps files open for readers of the index sampler.
 fn read_type(f: &mut Fields<'_>, sampler: Sampler) -> ReadType {
     const KEY: &str = "reader.read_type";
-    let said = f.word(KEY, ReadType::from_word, ReadType::OnDemand);
+    let configured = f.word(KEY, ReadType::from_word, ReadType::OnDemand);
     let copied = f.dialect == Dialect::Dlio && sampler == Sampler::Index && f.node(KEY).is_some();
-    if copied && said == ReadType::OnDemand {
+    if copied && configured == ReadType::OnDemand {
         let text = "files stay open all the same, as in the reference, where any explicit value means memory; remove the \
                     key, or use dialect native, to open a file for every sample";
         f.warn(NoticeCode::Quirk, KEY, text);
         return ReadType::Memory;
     }
-    said
+    configured
 }
 
 fn train(f: &mut Fields<'_>) -> Train {

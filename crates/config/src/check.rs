@@ -37,7 +37,7 @@ fn loader(w: &Workload, f: &mut Fields<'_>) {
         (Framework::Tensorflow, DataLoader::Pytorch) | (Framework::Pytorch, DataLoader::Tensorflow)
     );
     if foreign {
-        let framework = f.said("framework", &w.framework);
+        let framework = f.key_with_value("framework", &w.framework);
         let message = format!("{loader} does not go with {framework}; set both to the same");
         f.refuse(LOADER, message);
     }
@@ -171,7 +171,7 @@ fn records(d: &Dataset, f: &mut Fields<'_>) {
     let longest = d.record_length_bytes + 10.0 * d.record_length_bytes_stdev;
     let length = longest * d.record_element_type.itemsize() as f64 * d.num_samples_per_file as f64;
     if d.record_dims.is_empty() && length >= TOO_LONG {
-        let samples = f.said("dataset.num_samples_per_file", &d.num_samples_per_file);
+        let samples = f.key_with_value("dataset.num_samples_per_file", &d.num_samples_per_file);
         f.refuse("dataset.record_length_bytes", format!("a file would have more than 2^62 bytes ({samples})"));
     } else if !d.record_dims.is_empty() && file.is_none() {
         f.refuse(DIMS, "a file of this shape has more than 2^62 bytes");
@@ -298,7 +298,7 @@ fn not_yet(w: &Workload, f: &mut Fields<'_>) {
     }
     for key in schema::keys().filter(|key| key.effect == Effect::Later && key.dialects.contains(&f.dialect)) {
         if f.given(key.path).is_some() {
-            asked.push(f.shown(key.path));
+            asked.push(f.as_written(key.path));
         }
     }
     if !asked.is_empty() {

@@ -43,13 +43,13 @@ impl<'a> Fields<'a> {
 
     /// Formats a key and its value for the error of another key: `framework: tensorflow`, or `tensorflow, the default
     /// of framework` if the user did not write the key.
-    pub(crate) fn said(&self, path: &str, value: &dyn std::fmt::Display) -> String {
-        let key = self.shown(path);
+    pub(crate) fn key_with_value(&self, path: &str, value: &dyn std::fmt::Display) -> String {
+        let key = self.as_written(path);
         if self.given(path).is_some() { format!("{key}: {value}") } else { format!("{value}, the default of {key}") }
     }
 
     /// Returns the key as the user wrote it.
-    pub(crate) fn shown(&self, path: &str) -> String {
+    pub(crate) fn as_written(&self, path: &str) -> String {
         match path.strip_prefix("reader.") {
             Some(rest) => format!("{}.{rest}", self.reader),
             None => path.to_owned(),
@@ -58,8 +58,8 @@ impl<'a> Fields<'a> {
 
     /// Returns the node of a key, even if its value is null.
     pub(crate) fn node(&self, path: &str) -> Option<&'a Node> {
-        let shown = self.shown(path);
-        self.root.at(&shown.split('.').collect::<Vec<_>>())
+        let written = self.as_written(path);
+        self.root.at(&written.split('.').collect::<Vec<_>>())
     }
 
     /// Returns the node of a key whose value is not null.
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
             };
             message.extend([" (the key is absent", &default, ")"]);
         }
-        self.refuse_at(path, Problem::new(&place, self.shown(path), message));
+        self.refuse_at(path, Problem::new(&place, self.as_written(path), message));
     }
 
     /// Like [`refuse`](Self::refuse), for a problem with a part of the value.
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
     }
 
     fn located(&self, path: &str, text: &str) -> String {
-        let key = self.shown(path);
+        let key = self.as_written(path);
         match self.place(path) {
             Place::Default => format!("{key}: {text}"),
             place => format!("{place}: {key}: {text}"),

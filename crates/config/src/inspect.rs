@@ -103,7 +103,7 @@ fn with_unit(fields: &Fields<'_>, key: &schema::Key, node: &Node, message: Strin
 
 fn unknown(fields: &mut Fields<'_>, path: &str, node: &Node) {
     let hint = key_suggestions::key_that_acts(fields, path)
-        .map_or_else(String::new, |known| format!("; did you mean {}?", fields.shown(known)));
+        .map_or_else(String::new, |known| format!("; did you mean {}?", fields.as_written(known)));
     let text = format!("{}: {path}: unknown key, ignored{hint}", node.place);
     fields.notices.push(Notice::warning(NoticeCode::UnknownKey, text));
 }

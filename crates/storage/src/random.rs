@@ -5,6 +5,9 @@ use std::io::{self, Read};
 
 /// Returns random bytes for keys, upload ids and names of temporary files, which must not be guessed or must not
 /// collide between processes. No run plan depends on them.
+///
+/// # Errors
+/// If the operating system provides no random bytes.
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -12,6 +15,9 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// Returns random lower-case hexadecimal digits, two per byte.
+///
+/// # Errors
+/// If the operating system provides no random bytes.
 pub fn random_hex<const N: usize>() -> io::Result<String> {
     Ok(hex(&random::<N>()?))
 }

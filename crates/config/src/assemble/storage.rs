@@ -37,15 +37,15 @@ pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
     };
     let (verify, ca_bundle) = verify(f);
     let storage_type = storage_type(f);
-    let said = |path| said(f, path);
+    let non_empty = |path| non_empty(f, path);
     Storage {
         storage_type,
         storage_root: f.text("storage.storage_root"),
-        endpoint_url: said("storage.storage_options.endpoint_url"),
+        endpoint_url: non_empty("storage.storage_options.endpoint_url"),
         endpoint_uris: f.texts("storage.endpoint_uris"),
-        endpoint_template: said("storage.endpoint_template"),
-        endpoint_file: said("storage.endpoint_file"),
-        region: said("storage.storage_options.region"),
+        endpoint_template: non_empty("storage.endpoint_template"),
+        endpoint_file: non_empty("storage.endpoint_file"),
+        region: non_empty("storage.storage_options.region"),
         access_key_id: f.text_or_none("storage.storage_options.access_key_id"),
         secret_access_key: f.text_or_none("storage.storage_options.secret_access_key").map(Secret::new),
         s3_force_path_style: f.flag_or_none("storage.storage_options.s3_force_path_style"),
@@ -63,7 +63,7 @@ pub(super) fn storage(f: &mut Fields<'_>) -> Storage {
 }
 
 /// Returns the text of a key; `None` if it is empty, because another source may then provide the value.
-fn said(f: &Fields<'_>, path: &str) -> Option<String> {
+fn non_empty(f: &Fields<'_>, path: &str) -> Option<String> {
     f.text_or_none(path).filter(|text| !text.trim().is_empty())
 }
 
@@ -71,7 +71,7 @@ fn said(f: &Fields<'_>, path: &str) -> Option<String> {
 /// or a path.
 fn verify(f: &Fields<'_>) -> (bool, Option<String>) {
     let ssl = f.flag_or_none("storage.storage_options.verify_ssl").unwrap_or(true);
-    match said(f, "storage.storage_options.verify") {
+    match non_empty(f, "storage.storage_options.verify") {
         None => (ssl, None),
         Some(text) => match text.to_ascii_lowercase().as_str() {
             "false" | "no" | "off" | "0" => (false, None),

@@ -34,7 +34,7 @@ fn library(w: &Workload, f: &mut Fields<'_>) {
         StorageType::DirectFs => &[StorageLibrary::S3dlio],
         _ => return,
     };
-    let said = f.given(key).is_some();
+    let is_given = f.given(key).is_some();
     match w.storage.library {
         Some(library) if !allowed.contains(&library) => {
             let words: Vec<_> = allowed.iter().map(|library| library.word()).collect();
@@ -42,7 +42,7 @@ fn library(w: &Workload, f: &mut Fields<'_>) {
                 format!("expected {} with storage_type {}; found {library}", words.join(", "), w.storage.storage_type);
             f.refuse(key, message);
         }
-        Some(library) if !said => {
+        Some(library) if !is_given => {
             f.note(NoticeCode::Accepted, key, &format!("absent, treated as {library}; the fork requires a value"));
         }
         _ => {}

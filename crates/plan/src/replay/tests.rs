@@ -527,7 +527,7 @@ fn what_other_rows_lie_in_is_looked_up_and_prepared_as_a_folder() {
     let folders: Vec<_> = done.iter().filter(|op| op.folder).map(|op| op.key.as_str()).collect();
     assert_eq!(folders, ["data/train"]);
     let needed = plan.needed(rows.iter().cloned().map(Ok)).unwrap();
-    let told: Vec<_> = needed.iter().map(|(key, needed)| (key.as_str(), needed.folder)).collect();
+    let found: Vec<_> = needed.iter().map(|(key, needed)| (key.as_str(), needed.folder)).collect();
     let expected = [
         ("data/alone", false),
         ("data/listed", true),
@@ -535,5 +535,5 @@ fn what_other_rows_lie_in_is_looked_up_and_prepared_as_a_folder() {
         ("data/train", true),
         ("data/train/a", false),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
 }

@@ -142,6 +142,7 @@ const DIFFERENT: &[(&str, &str, [&str; 2])] = &[
     ("checkpoint.epochs_between_checkpoints", "", ["1", "2"]),
     ("checkpoint.steps_between_checkpoints", "", ["-1", "2"]),
     ("checkpoint.mode", "model.parallelism.data=4", ["default", "subset"]),
+    ("checkpoint.checkpoint_mechanism_classname", "", ["-", "a.B"]),
     ("checkpoint.fsync", NATIVE, ["false", "true"]),
     ("checkpoint.recovery_rank_shift", NATIVE, ["false", "true"]),
     ("checkpoint.rank_sync", ALONE, ["false", "true"]),

@@ -66,6 +66,9 @@ pub fn key_pair(dir: &Path) -> Result<KeyPair, Error> {
 
 /// Removes a key pair other than the given one, because it would not be valid for clients. Returns whether it was
 /// removed.
+///
+/// # Errors
+/// If the file cannot be read or removed.
 pub fn withdraw_other_key_pair(dir: &Path, given: &KeyPair) -> Result<bool, Error> {
     let path = dir.join(CREDENTIALS);
     if read_json::<KeyPair>(&path)?.is_none_or(|known| known == *given) {
