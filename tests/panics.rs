@@ -4,9 +4,11 @@
 
 #[path = "../crates/comm/tests/mpis/mod.rs"]
 mod mpis;
+#[expect(unused_imports, reason = "its unit tests need a harness")]
+#[path = "../crates/cli/src/panics.rs"]
+mod panics;
 
 use dlio_comm::{Communicator as _, Mpi, launcher};
-use dlio_run::panics;
 
 /// What panics, the main thread or another, and ranks per node.
 const CASES: [(&str, &str); 4] = [("main", "9"), ("main", "1"), ("lane", "9"), ("lane", "1")];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dlio_config::vocabulary::{Decode, Dialect};
-use dlio_run::options::{self, ConfigWords, Options};
+use dlio_run::options::{self, ConfigWords, Configuration, Options};
 
 use crate::location::local_path;
 use crate::serve_args::ServeArgs;
@@ -248,6 +248,11 @@ pub(crate) struct TargetArgs {
 }
 
 impl ConfigArgs {
+    /// Where a run finds its configuration; `default`: its name where the words have none.
+    pub(crate) fn configuration(&self, default: Option<String>) -> Configuration {
+        Configuration::Words { words: self.words(), default }
+    }
+
     /// The same without clap.
     pub(crate) fn words(&self) -> ConfigWords {
         let Self { words, dialect, strict } = self;
@@ -278,7 +283,7 @@ impl TargetArgs {
             stall_seconds,
             stall_timeout,
             no_verify_ssl,
-            format,
+            format: _,
         } = self;
         Options {
             registry: registry.clone(),
@@ -290,8 +295,7 @@ impl TargetArgs {
             stall_seconds: *stall_seconds,
             stall_timeout: *stall_timeout,
             no_verify_ssl: *no_verify_ssl,
-            format: options::OutputFormat::from(*format),
-            tool_version: crate::version::line().to_owned(),
+            ..Options::default()
         }
     }
 }
@@ -314,15 +318,6 @@ pub(crate) enum Overwrite {
     Data,
     /// Files in the output folder that no earlier run lists.
     Output,
-}
-
-impl From<OutputFormat> for options::OutputFormat {
-    fn from(format: OutputFormat) -> Self {
-        match format {
-            OutputFormat::Text => Self::Text,
-            OutputFormat::Json => Self::Json,
-        }
-    }
 }
 
 impl From<Overwrite> for options::Overwrite {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::args::Command;
-use dlio_run::launch::{self, Environment};
+use crate::launch::{self, Environment};
 
 /// How long a rank above 0 waits before it says what is wrong with a command line of all ranks: the launcher ends it as soon as rank 0,
 /// which says the same, has.

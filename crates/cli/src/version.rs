@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use dlio_run::launch;
+use crate::launch;
 
 /// The commit, where the build knew it.
 const COMMIT: Option<&str> = option_env!("DLIO_RS_COMMIT");

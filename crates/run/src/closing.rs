@@ -20,7 +20,7 @@ use crate::outputs::log::LogFile;
 use crate::outputs::recording::Recording;
 use crate::outputs::write_file;
 use crate::session::Session;
-use crate::signals::Caught;
+use crate::stop::{Signal, StopHandle};
 
 /// What rank 0 leaves besides its trace.
 pub struct Notes {
@@ -37,6 +37,7 @@ pub struct Notes {
 pub struct Closing {
     state: Mutex<State>,
     failures: Option<Arc<Failures>>,
+    stop: StopHandle,
     notes: Option<Notes>,
 }
 
@@ -61,13 +62,17 @@ pub struct Closed {
 }
 
 impl Closing {
-    pub fn new(recording: Option<Recording>, failures: Option<Arc<Failures>>, notes: Option<Notes>) -> Self {
+    pub fn new(
+        recording: Option<Recording>,
+        (failures, stop): (Option<Arc<Failures>>, StopHandle),
+        notes: Option<Notes>,
+    ) -> Self {
         let state = State { traced: recording.is_some(), recording, ..State::default() };
-        Self { state: Mutex::new(state), failures, notes }
+        Self { state: Mutex::new(state), failures, stop, notes }
     }
 
     /// The ending of a rank that a signal ended: a launcher sends one to all ranks when one has failed.
-    pub fn interruption(&self, signal: Caught) -> Ending {
+    pub fn interruption(&self, signal: Signal) -> Ending {
         let failed = self.failures.as_ref().map(|failures| failures.others()).unwrap_or_default();
         let names: Vec<String> = failed.iter().map(u32::to_string).collect();
         match names.len() {
@@ -92,7 +97,7 @@ impl Closing {
                 _ => ending,
             };
             state.lost = written.err();
-            crate::output_folder::ended(&ending);
+            self.stop.ended(&ending);
             self.note(&state, &ending);
             state.decided = Some(ending);
         }
@@ -138,35 +143,35 @@ pub async fn end<T>(
         }
         Err(failure) => (None, Err(failure)),
     };
-    let ran = ran.map_err(|failure| match session.signals.trouble() {
-        Some(trouble) if session.signals.received().is_none() => trouble,
+    let ran = ran.map_err(|failure| match session.front.stop.lost() {
+        Some(trouble) if session.front.stop.received().is_none() => trouble,
         _ => failure,
     });
-    let ending = match (&ran, session.signals.received()) {
+    let ending = match (&ran, session.front.stop.received()) {
         (Ok(_), _) => Ending::Completed,
         (Err(_), Some(signal)) => closing.interruption(signal),
         (Err(failure), None) => Ending::failed(&failure.message),
     };
     let closed = closing.end(ending, clock);
-    session.signals.disarm();
+    session.front.stop.disarm();
     if ran.is_err() {
-        abort_uploads(clients).await;
+        abort_uploads(session, clients).await;
     }
-    match (ran, session.signals.received()) {
+    match (ran, session.front.stop.received()) {
         // A signal came between the last operation and the last row.
         (Ok(_), Some(signal)) if !closed.ending.is_completed() && closed.trace.is_ok() => {
-            Err(interrupted(session, &closed, signal).await)
+            Err(interrupted(session, &closed, signal))
         }
         // From here on every rank's trace and counters are whole.
         (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
         (Err(failure), _) if failure.said => Err(failure),
-        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal).await),
-        (Err(failure), None) => Err(session.abort(&failure).await),
+        (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
+        (Err(failure), None) => Err(session.alone(&failure).await),
     }
 }
 
 /// Aborts what a run that ends early leaves half uploaded, within a second and a half, and names the rest.
-async fn abort_uploads(clients: &[&Arc<S3>]) {
+async fn abort_uploads(session: &Session, clients: &[&Arc<S3>]) {
     const PATIENCE: Duration = Duration::from_millis(1_500);
     const NAMED: usize = 20;
     let all = clients.iter().map(|client| client.abort_uploads());
@@ -174,37 +179,24 @@ async fn abort_uploads(clients: &[&Arc<S3>]) {
     let _ = tokio::time::timeout(PATIENCE, futures::future::join_all(all)).await;
     let left: Vec<_> = clients.iter().flat_map(|client| client.unfinished()).collect();
     for upload in left.iter().take(NAMED) {
-        crate::outputs::log::note(&upload.to_string());
+        session.front.observer.note(&upload.to_string());
     }
     if left.len() > NAMED {
-        crate::outputs::log::note(&format!(
-            "{} more uploads are unfinished: aws s3api list-multipart-uploads",
-            left.len() - NAMED
-        ));
+        session
+            .front
+            .observer
+            .note(&format!("{} more uploads are unfinished: aws s3api list-multipart-uploads", left.len() - NAMED));
     }
 }
 
-/// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
-/// first process that exits ends that sleep, and with it the ranks that are still writing.
-pub const STAY: Duration = Duration::from_millis(400);
-
-/// Ends this rank after a signal. Every rank gets the signal from the launcher; waiting for the others in the MPI
-/// library, as a return from here would, could last for ever.
-async fn interrupted(session: &Session, closed: &Closed, signal: Caught) -> Failure {
+/// The failure of this rank after a signal. Every rank gets the signal from the launcher, and none waits for another one.
+fn interrupted(session: &Session, closed: &Closed, signal: Signal) -> Failure {
     let failure = interruption(closed, signal);
-    if session.comm.place().size == 1 {
-        return failure;
-    }
-    if session.rank() == 0 {
-        crate::outputs::log::failure(&failure);
-    }
-    crate::output_folder::end_early();
-    tokio::time::sleep(STAY).await;
-    std::process::exit(signal.code as i32)
+    if session.comm.place().size == 1 { failure } else { failure.of_this_rank() }
 }
 
 /// What is said of a rank that a signal ended.
-pub fn interruption(closed: &Closed, signal: Caught) -> Failure {
+pub fn interruption(closed: &Closed, signal: Signal) -> Failure {
     let trace = match &closed.trace {
         Ok(()) if closed.traced => "; the trace holds everything up to here".to_owned(),
         Ok(()) => String::new(),

@@ -1,71 +1,17 @@
 //! What ranks do together besides the run itself: they agree on failures, gather values, compare clocks and end.
 
-use std::rc::Rc;
-
 use dlio_comm::Communicator;
 use dlio_engine::MonotonicClock;
 use dlio_event::TimeSource as _;
 
 use crate::failure::{Code, Failure};
 use crate::ranks::Ranks;
-use crate::{launch, panics};
-
-/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
-///
-/// # Errors
-/// The command's own failure.
-pub fn on_ranks<F, W>(work: F) -> Result<(), Failure>
-where
-    F: FnOnce(Rc<Ranks>) -> W,
-    W: Future<Output = Result<(), Failure>>,
-{
-    let comm = Rc::new(Ranks::new(launch::communicator(&launch::environment())?));
-    panics::introduce(comm.place().rank, &comm.place().host);
-    let worked = launch::block_on(work(Rc::clone(&comm)));
-    if worked.is_ok() {
-        // Before the library is finalized, which waits for all ranks.
-        crate::output_folder::completed();
-    }
-    if comm.place().size == 1 {
-        return worked;
-    }
-    match worked {
-        // All ranks know it, one has said it, and all are on their way out.
-        Err(failure) if failure.said => Err(failure),
-        Err(failure) => Err(end_alone(&comm, &failure)),
-        // The library's own end waits for all ranks without a word about those that are missing.
-        Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(end_alone(&comm, &failure)),
-        },
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
-fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
-    if let Some(code) = comm.signalled() {
-        if comm.place().rank == 0 {
-            crate::outputs::log::failure(&Failure { code, ..failure.clone() });
-        }
-        crate::output_folder::end_early();
-        // Nothing can be done about a runtime that cannot be made.
-        let _ = launch::block_on(async {
-            tokio::time::sleep(crate::closing::STAY).await;
-            Ok(())
-        });
-        std::process::exit(code as i32);
-    }
-    crate::outputs::log::failure(failure);
-    comm.abort(&failure.message, failure.code as i32);
-    failure.clone().already_said()
-}
 
 /// Ends all ranks with a failure that all of them know: rank 0 says it, and only then may anybody leave, because the
 /// launcher ends the others as soon as one rank has failed.
-pub async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure {
+pub async fn end_together(comm: &dyn Communicator, report: &dyn Fn(&Failure), failure: Failure) -> Failure {
     if comm.place().rank == 0 {
-        crate::outputs::log::failure(&failure);
+        report(&failure);
     }
     // The failure is what counts, whatever becomes of this.
     let _ = comm.barrier().await;
@@ -75,8 +21,20 @@ pub async fn end_together(comm: &dyn Communicator, failure: Failure) -> Failure 
 /// Makes every rank return an error if one has one.
 ///
 /// # Errors
-/// The failure of the lowest rank that has one; rank 0 has said it.
-pub async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Result<T, Failure> {
+/// The failure of the lowest rank that has one; rank 0 has reported it.
+pub async fn agree<T>(comm: &Ranks, result: Result<T, Failure>) -> Result<T, Failure> {
+    agree_on(comm, &|failure| comm.report(failure), result).await
+}
+
+/// As [`agree`], on any communicator; rank 0 reports the failure with `report`.
+///
+/// # Errors
+/// The failure of the lowest rank that has one; rank 0 has reported it.
+pub async fn agree_on<T>(
+    comm: &dyn Communicator,
+    report: &dyn Fn(&Failure),
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
     let mine = encode(&result.as_ref().err())?;
     let all = comm.all_gather(&mine).await?;
     for (rank, wire) in all.iter().enumerate() {
@@ -85,7 +43,7 @@ pub async fn agree<T>(comm: &dyn Communicator, result: Result<T, Failure>) -> Re
             if rank > 0 {
                 failure.message = format!("rank {rank}: {failure}");
             }
-            return Err(end_together(comm, failure).await);
+            return Err(end_together(comm, report, failure).await);
         }
     }
     result

@@ -19,6 +19,7 @@ use dlio_trace::tables;
 
 use crate::backend::{self, Opened, Purpose, Target};
 use crate::closing::{Closing, end};
+use crate::dataset::listing;
 use crate::dataset::{discover, mismatches, presence};
 use crate::failure::{Code, Failure};
 use crate::host::page_cache;
@@ -28,7 +29,7 @@ use crate::outputs::meter::Task;
 use crate::outputs::progress::{Facts, Progress, Shows};
 use crate::outputs::recording;
 use crate::outputs::reference_log::{self, StepLines};
-use crate::outputs::{self, outages, result};
+use crate::outputs::{self, outages};
 use crate::prepared::{DataSet, Prepared};
 pub use crate::remedy::chain;
 use crate::session::{Begun, Session};
@@ -124,8 +125,7 @@ pub async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
     if !(work.train || work.checkpoint) {
         conclude(session).await?;
     }
-    let printed = result::print(session);
-    session.agree(printed).await?;
+    session.outcome.borrow_mut().complete = true;
     // The reference runs and writes its files; that it trained nothing must still not look like a success.
     session.agree(empty.map_or(Ok(()), Err)).await
 }
@@ -159,7 +159,7 @@ async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Opti
         session.agree(checked).await?;
     }
     if let (true, Some(data)) = (work.list, &prepared.data) {
-        let listed = crate::dataset::listing::compare(session, &*opened.storage, &data.files).await;
+        let listed = listing::compare(session, &*opened.storage, &data.files).await;
         session.agree(listed).await?;
     }
     Ok((opened, prepared, empty))
@@ -271,11 +271,11 @@ async fn in_order(
             inflight: files_at_a_time(&session.loaded.workload),
             overwrite: work.overwrite,
             stall_after,
-            cancel: session.signals.cancel_flag(),
+            cancel: session.front.stop.cancel_flag(),
         };
         let generated = dlio_engine::generate(&plan, files, layout, &counted, options).await;
         let generated = generated.map_err(|error| remedy::failure(session, &error))?;
-        session.result.add("generated", result::generated(&generated));
+        session.outcome.borrow_mut().generated = Some(generated);
         settle(session).await?;
     }
     if let Some(checkpoints) = &prepared.checkpoints {
@@ -323,7 +323,7 @@ async fn measure(
         inflight: session.loaded.workload.dlio_rs.inflight_per_reader,
         decode: session.loaded.workload.dlio_rs.decode,
         stall_after,
-        cancel: session.signals.cancel_flag(),
+        cancel: session.front.stop.cancel_flag(),
         checkpoints: checkpoints.clone(),
     };
     let profiler = session.agree(Profiler::start(session)).await?;
@@ -346,7 +346,7 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         session.warn("dataset.keep_files is false, but the files were made by another program: they stay");
         return Ok(());
     }
-    let removed = dlio_engine::remove(&data.files, rig, session.signals.cancel_flag(), stall_after).await;
+    let removed = dlio_engine::remove(&data.files, rig, session.front.stop.cancel_flag(), stall_after).await;
     let removed = removed.map_err(|error| remedy::failure(session, &error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
     session.say_own(&format!(
@@ -363,7 +363,7 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
     let options = VerifyOptions {
         inflight: session.loaded.workload.dlio_rs.generate_inflight,
         stall_after,
-        cancel: session.signals.cancel_flag(),
+        cancel: session.front.stop.cancel_flag(),
     };
     let found = dlio_engine::verify(&plan, &data.files, &data.layout, rig, options).await;
     let found = found.map_err(|error| remedy::failure(session, &error))?;
@@ -376,7 +376,7 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         found.bytes as f64 / 1e6 / seconds.max(1e-9),
         found.bad
     ));
-    session.result.add("verified", result::verified(&found));
+    session.outcome.borrow_mut().verified = Some(found.clone());
     let outcome = match found.first {
         None => Ok(()),
         Some(first) => Err(Failure::new(
@@ -385,8 +385,8 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
         )),
     };
     // The numbers are there, whatever they say.
-    let printed = if outcome.is_err() { result::print(session) } else { Ok(()) };
-    session.agree(printed.and(outcome)).await
+    session.outcome.borrow_mut().complete = outcome.is_err();
+    session.agree(outcome).await
 }
 
 /// Files that a rank generates at a time.

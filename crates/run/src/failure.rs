@@ -1,67 +1,75 @@
-//! Failures and their exit codes, as `--help` documents them.
+//! Failures of a run, and their classes, which front ends turn into exit codes.
 
 use std::fmt;
 
-/// Class of a failure; its number is the exit code of the process.
+/// Class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Code {
     /// Unexpected.
-    Unexpected = 1,
+    Unexpected,
     /// Command line or configuration.
-    Usage = 2,
+    Usage,
     /// Endpoint, credentials, bucket, permission, space.
-    Storage = 3,
+    Storage,
     /// Missing or damaged data.
-    Data = 4,
+    Data,
     /// Launcher, communicator, differing plans, another rank.
-    Ranks = 5,
+    Ranks,
     /// A trace cannot be read or written.
-    Trace = 6,
+    Trace,
     /// A replay did not keep a bound of `--require`.
-    Requirement = 7,
+    Requirement,
     /// A metric crossed a threshold of `analyze --fail-if`.
-    Threshold = 8,
+    Threshold,
     /// A wait lasted longer than `--stall-timeout`.
-    Stalled = 9,
+    Stalled,
     /// The output folder is in use, or holds files that are not replaced.
-    Folder = 10,
+    Folder,
     /// SIGHUP: the terminal went away.
-    HungUp = 129,
+    HungUp,
     /// SIGINT: Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
     /// SIGQUIT.
-    Quit = 131,
+    Quit,
     /// SIGUSR1.
-    User1 = 138,
+    User1,
     /// SIGUSR2.
-    User2 = 140,
+    User2,
     /// SIGTERM.
-    Terminated = 143,
+    Terminated,
     /// SIGXCPU: the limit on CPU time.
-    CpuTime = 152,
+    CpuTime,
 }
 
 /// A failure of a command: what to print and how to exit.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
-    /// Exit code.
+    /// Class.
     pub code: Code,
     /// One clear error: the noun, what was expected, what to do.
     pub message: String,
     /// Somebody has said it already.
     #[serde(default)]
     pub said: bool,
+    /// This rank alone knows of it: the front end has to end the other ranks, with [`dlio_comm::Communicator::abort`].
+    #[serde(default)]
+    pub alone: bool,
 }
 
 impl Failure {
     /// A failure with this class and text.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), said: false }
+        Self { code, message: message.to_string(), said: false, alone: false }
     }
 
     /// The same failure, to be returned but not printed.
     pub fn already_said(self) -> Self {
         Self { said: true, ..self }
+    }
+
+    /// The same failure of a rank whose others do not know of it.
+    pub(crate) fn of_this_rank(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// Something the user typed or wrote is wrong.

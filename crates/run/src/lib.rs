@@ -1,4 +1,19 @@
 //! A run as a library: resolve a configuration, open back ends, agree across ranks, execute, write outputs.
+//!
+//! A front end calls [`run::run`] with [`options::Options`] and an [`options::Action`] on a communicator, and gets an
+//! [`outcome::Ended`]. What a run needs from outside comes in a [`front_end::FrontEnd`]: the environment as a value, a
+//! [`stop::StopHandle`], and a [`front_end::RunObserver`] that gets messages, progress and failures.
+//!
+//! Invariant: nothing here prints, ends the process, handles signals or panics, reads the environment, or keeps state between
+//! runs. One process can run many times, and on several threads at once.
+//!
+//! # A whole run
+//!
+//! This is `examples/one_run.rs`, which a test of this crate runs.
+//!
+//! ```ignore
+#![doc = include_str!("../examples/one_run.rs")]
+//! ```
 
 #![allow(missing_docs, reason = "the parts that front ends need are not yet separated from the others")]
 
@@ -9,23 +24,24 @@ pub mod collective;
 pub mod dataset;
 pub mod execute;
 pub mod failure;
+pub mod front_end;
 pub mod host;
 pub mod launch;
 pub mod options;
+pub mod outcome;
 pub mod output_folder;
 pub mod outputs;
-pub mod panics;
 pub mod predict;
 pub mod prepared;
 pub mod ranks;
 pub mod remedy;
 pub mod replay;
 pub mod resolve;
+pub mod run;
 pub mod session;
 pub mod set_up;
 pub mod shared_folder;
 pub mod shared_permutations;
-pub mod signals;
 pub mod sizes;
 pub mod space;
-pub mod terminal;
+pub mod stop;

@@ -1,14 +1,31 @@
 //! What is asked of a run, whoever asks: no type of any command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_config::vocabulary::Dialect;
+use dlio_config::vocabulary::{Decode, Dialect};
 use dlio_engine::StallLimits;
 
-/// What is asked of a run besides its configuration.
-#[derive(Debug, Clone)]
+use crate::failure::Failure;
+use crate::outputs::log::Verbosity;
+use crate::replay::options::TraceOptions;
+use crate::resolve::source::Wanted;
+
+/// What is asked of a run.
+#[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Options {
+    /// Configuration and overrides.
+    pub configuration: Configuration,
+    /// How much the observer is told.
+    pub verbosity: Verbosity,
+    /// Compare the computed file set with what the storage lists, before the run.
+    pub list: bool,
+    /// Run even if the training has no steps.
+    pub allow_empty: bool,
+    /// What is done with samples besides reading them; `None`: `dlio_rs.decode`.
+    pub decode: Option<Decode>,
     /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
     pub registry: Option<PathBuf>,
     /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once.
@@ -27,10 +44,28 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// Accept every certificate of https endpoints.
     pub no_verify_ssl: bool,
-    /// What goes to standard output at the end.
-    pub format: OutputFormat,
-    /// Version of the program, for the traces.
-    pub tool_version: String,
+}
+
+impl Default for Options {
+    /// The defaults of the command line, and no configuration.
+    fn default() -> Self {
+        Self {
+            configuration: Configuration::Words { words: ConfigWords::default(), default: None },
+            verbosity: Verbosity::Normal,
+            list: false,
+            allow_empty: false,
+            decode: None,
+            registry: None,
+            registry_wait: Duration::from_mins(1),
+            output: None,
+            overwrite: None,
+            no_preflight: false,
+            retry_for: None,
+            stall_seconds: Duration::from_mins(1),
+            stall_timeout: Duration::ZERO,
+            no_verify_ssl: false,
+        }
+    }
 }
 
 impl Options {
@@ -64,14 +99,40 @@ pub enum Overwrite {
     Output,
 }
 
-/// What goes to standard output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// What people read.
-    #[default]
-    Text,
-    /// One JSON object; docs/json.md describes its keys.
-    Json,
+/// What a run does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Writes the dataset.
+    Generate,
+    /// The training loop, whatever `workflow.*` says, unless it asks for nothing but checkpoints.
+    Train,
+    /// What `workflow.*` says.
+    Workflow,
+    /// Checks the content of the whole dataset.
+    Verify,
+    /// Does the operations of a recorded trace again.
+    Trace {
+        /// Folder of the trace, or the output folder that holds it.
+        folder: PathBuf,
+        /// What is replayed, and how.
+        options: Box<TraceOptions>,
+    },
+    /// What `workflow.*` says, with the log and the files of `dlio_benchmark`.
+    Reference,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone)]
+pub enum Configuration {
+    /// Words as on a command line.
+    Words {
+        /// The words.
+        words: ConfigWords,
+        /// Name of the configuration where the words name none.
+        default: Option<String>,
+    },
+    /// A function that finds it; rank 0 alone calls it.
+    Found(Arc<dyn Fn() -> Result<Wanted, Failure> + Send + Sync>),
 }
 
 /// A configuration as it is asked for.

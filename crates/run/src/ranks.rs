@@ -5,13 +5,15 @@ use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dlio_comm::{Collective, Communicator, Error, MissingRanks, Place, RankStatus};
 use dlio_engine::StallLimits;
 
-use crate::failure::Code;
-use crate::signals::Signals;
+use crate::failure::{Code, Failure};
+use crate::front_end::FrontEnd;
+use crate::stop::{Signal, StopHandle};
 
 /// How long a wait goes on before it looks for signals and stalls.
 const TICK: Duration = Duration::from_millis(100);
@@ -22,13 +24,14 @@ pub const REPORT_AFTER: Duration = Duration::from_mins(1);
 pub struct Ranks {
     inner: Rc<dyn Communicator>,
     limits: Cell<StallLimits>,
-    signals: OnceCell<Signals>,
+    stop: OnceCell<StopHandle>,
+    front: Arc<FrontEnd>,
 }
 
 impl Ranks {
     /// Looks after the waits of a communicator.
-    pub fn new(inner: Rc<dyn Communicator>) -> Self {
-        Self { inner, limits: Cell::new(StallLimits::reporting_after(REPORT_AFTER)), signals: OnceCell::new() }
+    pub fn new(inner: Rc<dyn Communicator>, front: Arc<FrontEnd>) -> Self {
+        Self { inner, limits: Cell::new(StallLimits::reporting_after(REPORT_AFTER)), stop: OnceCell::new(), front }
     }
 
     /// The communicator itself, for an engine that looks after its own waits.
@@ -42,20 +45,30 @@ impl Ranks {
     }
 
     /// From now on waits end at a signal.
-    pub fn set_signals(&self, signals: Signals) {
-        // The first ones stay: there is one set of signals in a process.
-        let _ = self.signals.set(signals);
+    pub fn end_at_signals(&self) {
+        // It is the same handle every time.
+        let _ = self.stop.set(self.front.stop.clone());
+    }
+
+    /// What the front end has given.
+    pub fn front(&self) -> &Arc<FrontEnd> {
+        &self.front
+    }
+
+    /// Reports a failure.
+    pub fn report(&self, failure: &Failure) {
+        self.front.report(failure);
     }
 
     /// The exit code that a received signal asks for.
     pub fn signalled(&self) -> Option<Code> {
-        self.signals.get().and_then(Signals::received).map(|signal| signal.code)
+        self.stop.get().and_then(StopHandle::received).map(|signal: Signal| signal.code)
     }
 
     async fn attend<T>(&self, collective: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut collective = pin!(collective);
         let (mut waited, mut told) = (Duration::ZERO, 0u32);
-        let cancelled = || self.signals.get().is_some_and(|signals| signals.cancel_flag().is_cancelled());
+        let cancelled = || self.stop.get().is_some_and(|stop| stop.cancel_flag().is_cancelled());
         loop {
             // After a signal there is no time for one tick after the other.
             let tick = if cancelled() { Duration::ZERO } else { TICK };
@@ -78,7 +91,7 @@ impl Ranks {
                 told += 1;
                 let absent = absent();
                 if !absent.reported_elsewhere {
-                    crate::outputs::log::note(&text(&absent));
+                    self.front.observer.note(&text(&absent));
                 }
             }
             if !end_after.is_zero() && waited >= end_after {
@@ -120,14 +133,25 @@ impl Communicator for Ranks {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use dlio_comm::Simulated;
+
+    use crate::front_end::Silent;
 
     use super::*;
 
     fn first_of_two() -> (Ranks, Simulated) {
         let mut world = Simulated::world(2);
         let second = world.pop().unwrap();
-        (Ranks::new(Rc::new(world.pop().unwrap())), second)
+        let front = FrontEnd {
+            environment: BTreeMap::new(),
+            command_line: Vec::new(),
+            tool_version: String::new(),
+            stop: StopHandle::default(),
+            observer: Arc::new(Silent),
+        };
+        (Ranks::new(Rc::new(world.pop().unwrap()), Arc::new(front)), second)
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,12 +169,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_within_a_tick_of_a_signal() {
         let (first, _second) = first_of_two();
-        let signals = Signals::unwatched();
-        first.set_signals(signals.clone());
+        first.end_at_signals();
+        let stop = first.front().stop.clone();
         let waiting = first.all_gather(b"x");
         let signal = async {
             tokio::time::sleep(Duration::from_secs(7)).await;
-            signals.cancel_flag().cancel();
+            stop.stop(Signal::ALL[0]);
             tokio::time::Instant::now()
         };
         let (waited, at) = tokio::join!(waiting, signal);

@@ -18,27 +18,26 @@ use dlio_trace::{ClockAnchor, Header, TraceWriter};
 use crate::backend::Opened;
 use crate::closing::{Closing, Notes};
 use crate::failure::{Code, Failure};
+use crate::front_end::FrontEnd;
 use crate::host::HostFacts;
 use crate::host::counters::Sampler;
 use crate::options::Options;
+use crate::outcome::Outcome;
 use crate::output_folder::{self, Claim};
 use crate::outputs::log::{Level, Log, Verbosity};
-use crate::outputs::meter::Screen;
 use crate::outputs::outages::Speaker;
 use crate::outputs::recording::Recording;
-use crate::outputs::result::RunResult;
 use crate::outputs::{opening, outages};
-use crate::panics;
 use crate::ranks::Ranks;
 use crate::resolve::request::Request;
 use crate::resolve::source::Wanted;
 use crate::resolve::{renewal, threads, unheeded};
-use crate::signals::{self, Signals};
 
 use crate::collective::align_clocks;
-pub use crate::collective::{agree, gather, on_ranks};
+pub use crate::collective::{agree, gather};
 pub use crate::output_folder::Writes;
 use crate::set_up::share_request;
+use crate::stop;
 
 /// What a command wants of a session.
 pub struct Start<'a> {
@@ -56,6 +55,8 @@ pub struct Start<'a> {
 pub struct Session {
     /// The ranks.
     pub comm: Rc<dyn Communicator>,
+    /// The same, for agreements.
+    ranks: Rc<Ranks>,
     /// The same, for an engine that looks after its own waits.
     pub bare: Rc<dyn Communicator>,
     /// The clock.
@@ -66,22 +67,18 @@ pub struct Session {
     pub loaded: Loaded,
     /// Rank 0's log; silent elsewhere.
     pub log: Rc<Log>,
-    /// Signals.
-    pub signals: Signals,
+    /// Variables, observer and more, from the front end.
+    pub front: Arc<FrontEnd>,
     /// When a wait is reported, and when it ends the run.
     pub limits: StallLimits,
     /// The S3 clients of this rank, for the summary.
     pub clients: RefCell<Vec<Arc<S3>>>,
     /// Lines about S3 endpoints.
     speaker: OnceCell<Arc<Speaker>>,
-    /// Where progress is shown: on rank 0, unless the reference was called, whose log has none.
-    pub screen: Option<Screen>,
-    /// What programs are told at the end.
-    pub result: RunResult,
+    /// What was done so far.
+    pub outcome: RefCell<Outcome>,
     /// What to add to this rank's clock to get rank 0's, and the round trip that bounds its error, nanoseconds.
     pub clock_offset: (i64, u64),
-    /// Version of the program, for the trace.
-    tool_version: String,
     /// Who of this node has failed.
     failures: Option<Arc<Failures>>,
     /// Rank 0's hold on the output folder.
@@ -112,53 +109,62 @@ impl Session {
     pub async fn start(comm: Rc<Ranks>, start: Start<'_>) -> Result<Self, Failure> {
         comm.set_limits(start.target.stall_limits());
         let clock = Arc::new(MonotonicClock);
-        let (mut request, output, signals) = share_request(&*comm, &*clock, &start).await?;
-        output_folder::check_shared(&*comm, &request).await?;
-        let renewal = renewal::start(&*comm, &mut request).await?;
+        let front = Arc::clone(comm.front());
+        let (mut request, output) = share_request(&comm, &*clock, &start).await?;
+        output_folder::check_shared(&comm, &request).await?;
+        let renewal = renewal::start(&comm, &mut request).await?;
         let mut loaded = request.load()?;
         let sized = threads::apply(&*comm, HostFacts::read(&comm.place().host).cpu_count, &mut loaded.workload).await?;
         let rank = comm.place().rank;
         let log_file = request.output.join(&loaded.workload.output.log_file);
         let made = match (&request.wanted.hydra, rank) {
-            (None, 0) => make_log_folder(&log_file).and_then(|()| Log::create(&log_file, start.verbosity)),
+            (None, 0) => {
+                make_log_folder(&log_file).and_then(|()| Log::create(&log_file, start.verbosity, &front.observer))
+            }
             (Some(run), 0) => run
                 .write()
                 .and_then(|()| make_log_folder(&log_file))
-                .and_then(|()| Log::create(&log_file, start.verbosity))
+                .and_then(|()| Log::create(&log_file, start.verbosity, &front.observer))
                 .map(|log| log.at_level(run.level)),
             (_, _) => Ok(Log::silent()),
         };
-        let mut log = agree(&*comm, made).await?;
+        let mut log = agree(&comm, made).await?;
         if let Some(run) = &request.wanted.hydra {
             if rank > 0 {
-                log = Log::append(&log_file).at_level(run.level);
+                log = Log::append(&log_file, &front.observer).at_level(run.level);
             }
-            let entered = if run.chdir { enter(&run.folder) } else { Ok(()) };
-            agree(&*comm, entered).await?;
+            let entered = if run.chdir { enter(&front, &run.folder) } else { Ok(()) };
+            agree(&comm, entered).await?;
         }
         let log = Rc::new(log);
         let clock_offset = align_clocks(&*comm, &clock).await?;
         let failures = Failures::share(&*comm).await?.map(Arc::new);
-        comm.set_signals(signals.clone());
-        let (bare, comm): (_, Rc<dyn Communicator>) = (comm.inner(), comm);
-        let own = log.speaker(&log_file, start.verbosity);
+        comm.end_at_signals();
+        let (bare, ranks): (_, Rc<dyn Communicator>) = (comm.inner(), comm.clone());
+        let own = log.speaker(&log_file, start.verbosity, &front.observer);
         let (clients, speaker, limits) = (RefCell::default(), OnceCell::new(), start.target.stall_limits());
-        let screen = (rank == 0 && request.wanted.hydra.is_none()).then(|| screen(&log, &clock, &request));
+        let place = comm.place();
+        let outcome = Outcome {
+            workload: request.wanted.name.clone(),
+            ranks: place.size,
+            nodes: place.nodes,
+            output: request.output.clone(),
+            ..Outcome::default()
+        };
         let session = Self {
-            comm,
+            comm: ranks,
+            ranks: comm,
             bare,
             clock,
             request,
             loaded,
             log,
-            signals,
+            front,
             limits,
             clients,
             speaker,
-            screen,
-            result: RunResult::new(start.target.format),
+            outcome: RefCell::new(outcome),
             clock_offset,
-            tool_version: start.target.tool_version.clone(),
             failures,
             output,
         };
@@ -222,9 +228,9 @@ impl Session {
         self.log.warning(&format!("{} {text}", self.stamp()));
     }
 
-    /// Ends all ranks for a failure that this rank has while it works; returns where there is only one. Ranks of a node that fail
-    /// at about the same time, as on a full disk, say it once.
-    pub async fn abort(&self, failure: &Failure) -> Failure {
+    /// A failure that this rank has while it works, and the others do not know of, as it is reported: with the rank, where there are
+    /// several. Ranks of a node that fail at about the same time, as on a full disk, report it once.
+    pub async fn alone(&self, failure: &Failure) -> Failure {
         let place = self.comm.place();
         if place.size == 1 {
             return failure.clone();
@@ -237,7 +243,7 @@ impl Session {
             tokio::time::sleep(SAME_MOMENT).await;
             if !failures.tell() {
                 // The one that tells ends this process; should it be gone, this one does.
-                tokio::time::sleep(signals::GRACE).await;
+                tokio::time::sleep(stop::GRACE).await;
             }
             let others: Vec<String> = failures.others().iter().map(u32::to_string).collect();
             if !others.is_empty() {
@@ -245,10 +251,7 @@ impl Session {
                 told.message = format!("{} ({ranks} {} failed as well)", told.message, others.join(", "));
             }
         }
-        crate::outputs::log::failure(&told);
-        output_folder::end_early();
-        self.comm.abort(&told.message, failure.code as i32);
-        failure.clone().already_said()
+        told.of_this_rank()
     }
 
     /// Ends the session with the same failure on every rank if any rank has one.
@@ -256,7 +259,7 @@ impl Session {
     /// # Errors
     /// The failure of the lowest rank that has one; rank 0 has said it.
     pub async fn agree<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
-        agree(&*self.comm, result).await
+        agree(&self.ranks, result).await
     }
 
     /// Opens this rank's trace under `folder` of the output folder, `config_json` in its header, and prepares the end of the
@@ -280,12 +283,13 @@ impl Session {
             clock: self.clock.clone(),
             ranks: self.comm.place().size,
         });
-        let closing = Arc::new(Closing::new(recording, self.failures.clone(), notes));
-        let (last, rank) = (Arc::clone(&closing), self.rank());
-        self.signals.set_last_words(move |signal| {
+        let stop = self.front.stop.clone();
+        let closing = Arc::new(Closing::new(recording, (self.failures.clone(), stop), notes));
+        let (last, rank, front) = (Arc::clone(&closing), self.rank(), Arc::clone(&self.front));
+        self.front.stop.on_signal(move |signal| {
             let closed = last.end(last.interruption(signal), None);
             if rank == 0 {
-                crate::outputs::log::failure(&crate::closing::interruption(&closed, signal));
+                front.report(&crate::closing::interruption(&closed, signal));
             }
         });
         Ok(Begun { closing, events, traces })
@@ -303,14 +307,14 @@ impl Session {
         let writer = TraceWriter::create(&path, &header)
             .map_err(|error| Failure::new(Code::Trace, crate::execute::chain(&error)));
         let writer = Arc::new(self.agree(writer).await?);
-        let (signals, rank) = (self.signals.clone(), self.rank());
+        let (front, rank) = (Arc::clone(&self.front), self.rank());
         writer.on_failure(move |error| {
             let failure = Failure::new(Code::Trace, crate::execute::chain(error));
-            crate::outputs::log::note(&format!("rank {rank} loses its trace, so the run ends: {failure}"));
-            signals.end_with(failure);
+            front.observer.note(&format!("rank {rank} loses its trace, so the run ends: {failure}"));
+            front.stop.end_with(failure);
         });
         let last = Arc::downgrade(&writer);
-        panics::set_last_words(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
+        self.front.stop.on_panic(move || last.upgrade().iter().for_each(|writer| writer.give_up()));
         let sampler = Sampler::start(self.clock.clone(), self.rank(), self.clock_offset.0);
         Ok(Some(Recording::new(writer, sampler, folder, self.rank())))
     }
@@ -324,7 +328,7 @@ impl Session {
             None if !wants_traces => return Ok(name.to_owned()),
             None => {
                 let wish = output_folder::traces_as_reference(&self.request, self.comm.place().size);
-                Claim::take_first_free(&self.trace_folder(name), &wish)?
+                Claim::take_first_free(&self.trace_folder(name), &wish, &self.front.stop)?
             }
         };
         if let Some(text) = claim.replace_earlier()? {
@@ -380,7 +384,7 @@ impl Session {
             clock_end: None,
             argv: self.request.argv.clone(),
             config_json,
-            tool_version: self.tool_version.clone(),
+            tool_version: self.front.tool_version.clone(),
             host_facts: self.host_facts(),
             planned: None,
         }
@@ -408,7 +412,7 @@ impl Session {
         }
         // On the screen, but in no file: who called the reference by its name may read that line by line.
         if let Some(line) = opening::unasked(self).filter(|_| self.log.hears(Level::Warning)) {
-            crate::outputs::log::note(&line);
+            self.front.observer.note(&line);
         }
         for warning in
             self.request.wanted.hydra.iter().flat_map(|run| &run.warnings).chain(&self.request.report.notices())
@@ -454,13 +458,6 @@ impl Session {
     }
 }
 
-/// Live lines beside the lines of the log, or plain lines in it.
-fn screen(log: &Log, clock: &Arc<MonotonicClock>, request: &Request) -> Screen {
-    let (lines, anchor, time) = (log.handle(), request.anchor, Arc::clone(clock));
-    let say = move |line: &str| lines.line(&format!("{} {line}", anchor.stamp(time.now())));
-    Screen::new(log.bars(), clock.clone(), say).live()
-}
-
 /// Makes the folder of the log file.
 fn make_log_folder(log_file: &Path) -> Result<(), Failure> {
     let folder = log_file.parent().unwrap_or(Path::new("."));
@@ -477,6 +474,6 @@ fn remove(file: &Path) -> Result<(), Failure> {
     }
 }
 
-fn enter(folder: &Path) -> Result<(), Failure> {
-    std::env::set_current_dir(folder).map_err(|error| Failure::file("entering the run folder", folder, &error))
+fn enter(front: &FrontEnd, folder: &Path) -> Result<(), Failure> {
+    front.observer.enter(folder).map_err(|error| Failure::file("entering the run folder", folder, &error))
 }

@@ -10,11 +10,11 @@ use dlio_event::{Ending, TimeSource};
 
 use crate::collective::{decode, encode, end_together};
 use crate::failure::{Code, Failure};
-use crate::launch;
+use crate::front_end::FrontEnd;
 use crate::output_folder::{self, Claim};
+use crate::ranks::Ranks;
 use crate::resolve::request::Request;
 use crate::session::{Session, Start};
-use crate::signals::{self, Signals};
 
 impl Session {
     /// Does work that waits for storage before the run has begun, unless a signal ends it.
@@ -49,7 +49,7 @@ impl Session {
             if !end_after.is_zero() && waited >= end_after.saturating_add(late) {
                 return Err(Failure::new(Code::Stalled, format_args!("{text}; this ends the run (--stall-timeout)")));
             }
-            if let Some(signal) = self.signals.received() {
+            if let Some(signal) = self.front.stop.received() {
                 let ending = Ending::Interrupted { signal: signal.name.to_owned() };
                 let text = format!("the run did not complete: {ending}; it had not begun");
                 self.log.file().line(&format!("[ERROR] {} {text}", self.stamp()));
@@ -65,36 +65,36 @@ impl Session {
 /// When the ranks cannot talk.
 pub async fn resolved(
     comm: &dyn Communicator,
+    front: &FrontEnd,
     time: &dyn TimeSource,
     start: &Start<'_>,
 ) -> Result<Result<Request, Failure>, Failure> {
     let mut wire = Vec::new();
     if comm.place().rank == 0 {
-        wire = encode(&resolve(time, start).await)?;
+        wire = encode(&resolve(front, time, start).await)?;
     }
     decode(&comm.broadcast(&wire).await?)
 }
 
-async fn resolve(time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
-    Box::pin(Request::resolve((start.find)()?, start.target, &launch::environment(), time)).await
+async fn resolve(front: &FrontEnd, time: &dyn TimeSource, start: &Start<'_>) -> Result<Request, Failure> {
+    Box::pin(Request::resolve((start.find)()?, start.target, front, time)).await
 }
 
 /// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
 /// locked, so that it is released when one comes.
 pub async fn share_request(
-    comm: &dyn Communicator,
+    comm: &Ranks,
     time: &dyn TimeSource,
     start: &Start<'_>,
-) -> Result<(Request, Option<Arc<Claim>>, Signals), Failure> {
-    let place = comm.place();
-    let resolved = if place.rank == 0 { Some(resolve(time, start).await) } else { None };
-    let signals = Signals::watch(signals::GRACE);
-    output_folder::watch(&signals, place.size > 1);
+) -> Result<(Request, Option<Arc<Claim>>), Failure> {
+    let (place, front) = (comm.place(), comm.front());
+    let resolved = if place.rank == 0 { Some(resolve(front, time, start).await) } else { None };
+    front.observer.resolved(place.size > 1);
     let (mut wire, mut output) = (Vec::new(), None);
     if let Some(resolved) = resolved {
         let claimed = resolved.and_then(|mut request| {
             let asked = (start.writes, start.target);
-            output = output_folder::claim(&mut request, asked, &launch::environment(), place.size)?;
+            output = output_folder::claim(&mut request, asked, front, place.size)?;
             Ok(request)
         });
         wire = encode(&claimed)?;
@@ -102,7 +102,7 @@ pub async fn share_request(
     let wire = comm.broadcast(&wire).await?;
     let resolved: Result<Request, Failure> = decode(&wire)?;
     match resolved {
-        Ok(request) => Ok((request, output, signals)),
-        Err(failure) => Err(end_together(comm, failure).await),
+        Ok(request) => Ok((request, output)),
+        Err(failure) => Err(end_together(comm, &|failure| comm.report(failure), failure).await),
     }
 }

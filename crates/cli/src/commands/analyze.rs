@@ -5,36 +5,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dlio_analyze::{Analysis, Options, Report, compare, render};
-use dlio_comm::Communicator;
+use dlio_comm::Communicator as _;
 use dlio_trace::RankTrace;
 
 use crate::args::{AnalyzeArgs, ReportFormat};
+use crate::log::print;
+use crate::meter::Screen;
+use crate::on_ranks::on_ranks;
+use crate::terminal;
 use dlio_run::failure::{Code, Failure};
+use dlio_run::front_end::FrontEnd;
 use dlio_run::output_folder::Reports;
-use dlio_run::outputs::log::{Verbosity, print};
-use dlio_run::outputs::meter::{Screen, Tally, Task};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::outputs::meter::{Tally, Task};
 use dlio_run::outputs::write_file;
-use dlio_run::session::{agree, on_ranks};
-use dlio_run::terminal;
+use dlio_run::ranks::Ranks;
+use dlio_run::session::agree;
 
 /// What a replay of a trace says of itself, in its output folder.
 const FIDELITY: &str = "replay.json";
 
 pub(super) fn run(args: AnalyzeArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    on_ranks(|comm| async move {
+    on_ranks(verbosity, |comm| async move {
         let screen = if comm.place().rank == 0 { Screen::stderr(verbosity) } else { None };
-        let made = make(&*comm, &args, screen.as_ref()).await?;
+        let made = make(&comm, &args, screen.as_ref()).await?;
         let told = match made {
-            Some((report, base)) => tell(&report, base.as_ref(), args).await,
+            Some((report, base)) => tell(comm.front(), &report, base.as_ref(), args).await,
             None => Ok(()),
         };
-        agree(&*comm, told).await
+        agree(&comm, told).await
     })
 }
 
 /// The report and that of the base, on rank 0.
 async fn make(
-    comm: &dyn Communicator,
+    comm: &Ranks,
     args: &AnalyzeArgs,
     screen: Option<&Screen>,
 ) -> Result<Option<(Report, Option<Report>)>, Failure> {
@@ -52,12 +57,12 @@ async fn make(
 }
 
 /// Prints and writes.
-async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
+async fn tell(front: &FrontEnd, report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Result<(), Failure> {
     let AnalyzeArgs { paths, json, html, streaming: _, no_files, overwrite, base: _, fail_if, allow_partial, format } =
         args;
     match format {
         ReportFormat::Table => {
-            let columns = terminal::table_columns(&dlio_run::launch::environment());
+            let columns = terminal::table_columns(&crate::launch::environment());
             print(render::table(report, columns).as_bytes())?;
         }
         ReportFormat::Json => print(&render::json(report))?,
@@ -66,7 +71,7 @@ async fn tell(report: &Report, base: Option<&Report>, args: AnalyzeArgs) -> Resu
     }
     if !no_files {
         let folder = paths.first().map(|path| beside(path)).unwrap_or_default();
-        let reports = Reports::claim(&folder, (json, html), overwrite).await?;
+        let reports = Reports::claim(front, &folder, (json, html), overwrite).await?;
         write_file(&reports.json, &render::json(report))?;
         let page = base.map_or_else(|| render::html(report), |base| render::html_against(report, base));
         write_file(&reports.html, &page)?;
@@ -103,7 +108,7 @@ fn judgeable(report: &Report, base: Option<&Report>) -> Result<(), Failure> {
 
 /// The report on one run, on rank 0; the other ranks help.
 async fn report_on(
-    comm: &dyn Communicator,
+    comm: &Ranks,
     paths: &[PathBuf],
     streaming: bool,
     screen: Option<&Screen>,

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::drop_in;
+use crate::log::print;
 use crate::text_args::InstallLinksArgs;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::outputs::log::print;
 
 pub(super) fn run(args: InstallLinksArgs) -> Result<(), Failure> {
     let InstallLinksArgs { folder, force } = args;

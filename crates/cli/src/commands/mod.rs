@@ -20,13 +20,14 @@ use clap::Parser;
 
 use crate::args::{Cli, CommArg, Command};
 use crate::command_line::{self, Words};
-use crate::{drop_in, once};
+use crate::{drop_in, exit, once};
 use dlio_run::failure::{Code, Failure};
+use dlio_run::options::Action;
 
 /// Parses the command line, runs the command and renders its failure.
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    dlio_run::panics::end_the_run(dlio_server::THREAD_NAME);
-    dlio_run::launch::use_small_pages();
+    crate::panics::end_the_run(dlio_server::THREAD_NAME);
+    crate::launch::use_small_pages();
     // Lanes and endpoints multiply files and connections.
     let limit = dlio_storage::process::raise_descriptor_limit();
     tracing::debug!("limit on file descriptors: {limit:?}");
@@ -37,43 +38,43 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words = match command_line::words(words) {
         Words::Parse(words) => words,
         Words::LongVersion(mpi) => {
-            dlio_run::launch::heed(None, mpi.as_deref());
+            crate::launch::heed(None, mpi.as_deref());
             // As with clap's own answers, nothing is left to do if it cannot be printed.
-            let _ = dlio_run::outputs::log::print(crate::version::long().as_bytes());
+            let _ = crate::log::print(crate::version::long().as_bytes());
             return ExitCode::SUCCESS;
         }
     };
-    let env = dlio_run::launch::environment();
+    let env = crate::launch::environment();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         // Rank 0 says it, and its exit code is that of all.
         Err(_) if once::is_another(&env) => return ExitCode::SUCCESS,
         Err(error) => {
             let error = command_line::advise(error, &words);
-            let code = if error.use_stderr() { Code::Usage as u8 } else { 0 };
+            let code = if error.use_stderr() { exit::code(Code::Usage) } else { 0 };
             // Nothing is left to do if even the message cannot be printed.
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
-    dlio_run::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
-    let env = dlio_run::launch::environment();
+    crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
+    let env = crate::launch::environment();
     if once::needs_no_ranks(&cli.command) && once::is_another(&env) {
         return ExitCode::SUCCESS;
     }
-    let verbosity = dlio_run::outputs::log::Verbosity::new(cli.quiet, cli.verbose);
-    dlio_run::outputs::log::init(verbosity, &env);
+    let verbosity = crate::log::verbosity(cli.quiet, cli.verbose);
+    crate::log::init(verbosity, &env);
     match dispatch(cli.command, verbosity) {
         Ok(()) => {
-            dlio_run::output_folder::completed();
+            crate::front::stop().completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
             if failure.said || once::speaks_after_rank_0(&env) {
-                dlio_run::outputs::log::failure(&failure);
+                crate::log::failure(&failure);
             }
-            dlio_run::output_folder::end_early();
-            ExitCode::from(failure.code as u8)
+            crate::front::stop().end_early();
+            ExitCode::from(exit::code(failure.code))
         }
     }
 }
@@ -82,12 +83,12 @@ fn dispatch(command: Command, verbosity: dlio_run::outputs::log::Verbosity) -> R
     match command {
         Command::Generate(args) => generate::run(args, verbosity),
         Command::Replay(args) => replay::replay(args, verbosity),
-        Command::Run(args) => replay::run(args, replay::What::Workflow, verbosity),
+        Command::Run(args) => replay::run(args, Action::Workflow, verbosity),
         Command::Verify(args) => verify::run(args, verbosity),
         Command::Analyze(args) => analyze::run(args, verbosity),
         Command::Trace(command) => trace::run(command, verbosity),
         Command::Plan(args) => plan::run(args, verbosity),
-        Command::Validate(args) => validate::run(args),
+        Command::Validate(args) => validate::run(args, verbosity),
         Command::Doctor(args) => crate::doctor::run(args, verbosity),
         Command::Serve(args) => serve::run(args, verbosity),
         Command::Workloads(args) => workloads::run(args),

@@ -7,14 +7,15 @@ use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
+use crate::launch::{self, Environment};
+use crate::meter::Screen;
+use crate::terminal;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::launch::{self, Environment};
 use dlio_run::outputs::log::Verbosity;
-use dlio_run::outputs::meter::{Screen, Task};
+use dlio_run::outputs::meter::Task;
 use dlio_run::resolve::places::Places;
 use dlio_run::resolve::{credentials, request, source};
 use dlio_run::sizes::Sizes;
-use dlio_run::terminal;
 
 pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;

@@ -11,34 +11,37 @@ use dlio_server::{EntityTags, LatencyModel, Running, ServeConfig, Server, Store,
 use dlio_storage::registry::{self, KeyPair};
 
 use super::serve_keys::{self, Keys};
+use crate::launch::{self, Environment};
 use crate::memory;
+use crate::on_ranks::on_ranks;
 use crate::serve_args::{EtagArg, ServeArgs, ServeFormat};
+use crate::signals;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::launch::{self, Environment};
 use dlio_run::outputs::log::Verbosity;
 use dlio_run::ranks::Ranks;
-use dlio_run::session::{agree, gather, on_ranks};
+use dlio_run::session::{agree, gather};
 use dlio_run::shared_folder::{self, Sharing};
-use dlio_run::signals::{self, Signals};
 use dlio_run::space::FileSystem;
+use dlio_run::stop::GRACE;
 
 /// How often the server looks whether it was told to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    on_ranks(|comm| async move {
+    on_ranks(verbosity, |comm| async move {
         let format = args.format;
-        let (mut config, keys) = agree(&*comm, config(args, &launch::environment(), comm.place())).await?;
-        share_job(&*comm, &mut config).await?;
-        check_folders(&*comm, &config, verbosity).await?;
-        let signals = Signals::watch(config.drain + signals::GRACE);
-        comm.set_signals(signals.clone());
+        let (mut config, keys) = agree(&comm, config(args, &launch::environment(), comm.place())).await?;
+        share_job(&comm, &mut config).await?;
+        check_folders(&comm, &config, verbosity).await?;
+        signals::watch(config.drain + GRACE, false);
+        comm.end_at_signals();
+        let stopped = comm.front().stop.cancel_flag();
         let started = start_in_turn(&comm, &config).await?;
         notices(&comm, &config, &started, verbosity);
         announce(&comm, &started, &keys, format).await?;
-        while !signals.cancel_flag().is_cancelled() {
+        while !stopped.is_cancelled() {
             tokio::time::sleep(LOOK_EVERY).await;
-            started.warnings().iter().for_each(|warning| dlio_run::outputs::log::note(&format!("warning: {warning}")));
+            started.warnings().iter().for_each(|warning| crate::log::note(&format!("warning: {warning}")));
         }
         started.shutdown().await;
         Ok(())
@@ -46,7 +49,7 @@ pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> 
 }
 
 /// Gives all ranks rank 0's id of the job and key pair, and everybody's host.
-async fn share_job(comm: &dyn Communicator, config: &mut ServeConfig) -> Result<(), Failure> {
+async fn share_job(comm: &Ranks, config: &mut ServeConfig) -> Result<(), Failure> {
     let id = agree(comm, registry::new_job_id().map_err(|error| storage_failure(&error))).await?;
     let pair = config.credentials.take().filter(|_| comm.place().rank == 0);
     let all: Vec<(String, String, Option<KeyPair>)> = gather(comm, &(id, comm.place().host.clone(), pair)).await?;
@@ -60,7 +63,7 @@ async fn share_job(comm: &dyn Communicator, config: &mut ServeConfig) -> Result<
 
 /// Ends the job where a folder that all ranks must see is another one on some node: their endpoints would never be
 /// found, or would have different objects.
-async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity: Verbosity) -> Result<(), Failure> {
+async fn check_folders(comm: &Ranks, config: &ServeConfig, verbosity: Verbosity) -> Result<(), Failure> {
     let data = match &config.store {
         Store::Directory(folder) if !config.separate => Some(folder),
         _ => None,
@@ -86,10 +89,7 @@ async fn check_folders(comm: &dyn Communicator, config: &ServeConfig, verbosity:
             && verbosity > Verbosity::Normal
             && comm.place().rank == 0
         {
-            dlio_run::outputs::log::note(&format!(
-                "whether {what} {} is shared was not checked: {reason}",
-                folder.display()
-            ));
+            crate::log::note(&format!("whether {what} {} is shared was not checked: {reason}", folder.display()));
         }
         let islands = sharing.islands(what, folder);
         let checked = islands.map_or(Ok(()), |text| Err(Failure::new(Code::Storage, format_args!("{text}; {remedy}"))));
@@ -120,26 +120,23 @@ async fn announce(comm: &Rc<Ranks>, running: &Running, keys: &Keys, format: Serv
     if comm.place().rank != 0 {
         return Ok(());
     }
-    dlio_run::outputs::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
+    crate::log::print(serve_keys::text(&all.concat(), running, keys.are_made(), format)?.as_bytes())
 }
 
 /// Rank 0 says what the user should know about the server.
 fn notices(comm: &Rc<Ranks>, config: &ServeConfig, running: &Running, verbosity: Verbosity) {
     if verbosity > Verbosity::Quiet && comm.place().rank == 0 {
         for notice in running.notices() {
-            dlio_run::outputs::log::note(notice);
+            crate::log::note(notice);
         }
         if let (Store::Memory, Some(limit)) = (&config.store, config.memory_limit) {
             let each = if config.ranks > 1 { " in each process" } else { "" };
-            dlio_run::outputs::log::note(&format!(
-                "objects may take {} of memory{each} (--memory-limit)",
-                bytes(limit)
-            ));
+            crate::log::note(&format!("objects may take {} of memory{each} (--memory-limit)", bytes(limit)));
         }
         if let Store::Directory(folder) = &config.store
             && let Ok(system) = FileSystem::of(folder)
         {
-            dlio_run::outputs::log::note(&format!(
+            crate::log::note(&format!(
                 "{} are free on {} ({})",
                 bytes(system.free),
                 system.mount.display(),

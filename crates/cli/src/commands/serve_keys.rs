@@ -96,7 +96,7 @@ pub(super) fn text(
             .map_err(|error| Failure::new(Code::Unexpected, format_args!("printing the endpoints: {error}")));
     }
     let keys = pair.map(|pair| format!("{ACCESS_KEY}={}\n{SECRET_KEY}={}\n", pair.access_key, pair.secret_key));
-    Ok(dlio_run::outputs::log::lines(endpoints) + &keys.unwrap_or_default())
+    Ok(crate::log::lines(endpoints) + &keys.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use clap_complete::Shell;
 use dlio_config::bundled;
 
 use crate::args::Cli;
+use crate::log::print;
 use crate::text_args::{CompletionsArgs, ManArgs};
 use dlio_run::failure::{Code, Failure};
-use dlio_run::outputs::log::print;
 
 /// Name of the program, of its pages and scripts.
 const NAME: &str = "dlio-rs";
@@ -89,7 +89,7 @@ pub(super) fn man(args: ManArgs) -> Result<(), Failure> {
             std::fs::write(&path, page).map_err(|error| failed(&error))?;
             written.push(path.display().to_string());
         }
-        return print(dlio_run::outputs::log::lines(written).as_bytes());
+        return print(crate::log::lines(written).as_bytes());
     }
     let (mut found, mut name) = (&root, NAME.to_owned());
     for word in &command {

@@ -14,22 +14,25 @@ use dlio_trace::import::{self, Imported, Options};
 use serde_json::{Value, json};
 
 use crate::args::OutputFormat;
+use crate::log::print;
+use crate::meter::{Meter, Screen};
 use crate::trace_command_args::{
     ExportFormat, TraceCommand, TraceExportArgs, TraceFitArgs, TraceImportArgs, TraceRepairArgs,
 };
+use crate::{front, signals};
 use dlio_run::failure::{Code, Failure};
+use dlio_run::front_end::FrontEnd;
 use dlio_run::output_folder;
-use dlio_run::outputs::log::{Verbosity, print};
-use dlio_run::outputs::meter::{Meter, Screen, Tally, Task};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::outputs::meter::{Tally, Task};
 use dlio_run::predict::Foreseer;
-use dlio_run::signals::Signals;
 
 /// Names of operations without an equivalent that are printed.
 const NAMED: usize = 6;
 
 pub(super) fn run(command: TraceCommand, verbosity: Verbosity) -> Result<(), Failure> {
     // A signal ends these commands at once; folders are released and half-written files removed on the way out.
-    output_folder::watch(&Signals::watch(Duration::ZERO), false);
+    signals::watch(Duration::ZERO, false);
     match command {
         TraceCommand::Repair(TraceRepairArgs { paths, format }) => repair(&paths, format, verbosity),
         TraceCommand::Import(args) => import(args, verbosity),
@@ -59,9 +62,9 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let TraceExportArgs { traces: from, to, out, overwrite, format } = args;
     let (traces, shown) = shown(from, ("Exporting", 1), verbosity)?;
     if *to == ExportFormat::Pfw {
-        let files = export_pfw(&traces, out, *overwrite)?;
+        let files = export_pfw(&front::front_end(verbosity), &traces, out, *overwrite)?;
         drop(shown);
-        let text = dlio_run::outputs::log::lines(files.iter().map(|(path, rows)| format!("{path}: {rows} rows")));
+        let text = crate::log::lines(files.iter().map(|(path, rows)| format!("{path}: {rows} rows")));
         return told(*format, &text, &exported(&files, traces.len(), &BTreeMap::new()));
     }
     keeps_the_recording(&traces, out)?;
@@ -85,7 +88,7 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
     lines.extend(skipped.iter().map(|(name, count)| format!("no equivalent: {count} of {name}")));
     let files = [(out.display().to_string(), rows)];
-    told(*format, &dlio_run::outputs::log::lines(lines), &exported(&files, traces.len(), &skipped))
+    told(*format, &crate::log::lines(lines), &exported(&files, traces.len(), &skipped))
 }
 
 /// What an export wrote, for programs.
@@ -138,11 +141,16 @@ fn keeps_the_recording(traces: &[RankTrace], out: &Path) -> Result<(), Failure> 
 }
 
 /// Writes a file per rank; returns their paths and rows.
-fn export_pfw(traces: &[RankTrace], folder: &Path, overwrite: bool) -> Result<Vec<(String, u64)>, Failure> {
+fn export_pfw(
+    front: &FrontEnd,
+    traces: &[RankTrace],
+    folder: &Path,
+    overwrite: bool,
+) -> Result<Vec<(String, u64)>, Failure> {
     let name = |trace: &RankTrace| format!("trace-{}-of-{}.pfw.gz", trace.header.rank, trace.header.world);
-    let claim = output_folder::for_export(folder, traces.iter().map(name), overwrite)?;
+    let claim = output_folder::for_export(front, folder, traces.iter().map(name), overwrite)?;
     if let Some(text) = claim.replace_earlier()? {
-        dlio_run::outputs::log::note(&text);
+        crate::log::note(&text);
     }
     let write = |trace: &RankTrace| {
         let path = folder.join(name(trace));
@@ -164,15 +172,17 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
         );
         return Err(Failure::new(Code::Trace, text));
     }
-    let claim = output_folder::for_import(&out, overwrite).map_err(|failure| match failure.code {
-        Code::Storage => Failure::new(Code::Trace, format_args!("cannot write the imported traces: {failure}")),
-        _ => failure,
+    let claim = output_folder::for_import(&front::front_end(verbosity), &out, overwrite).map_err(|failure| {
+        match failure.code {
+            Code::Storage => Failure::new(Code::Trace, format_args!("cannot write the imported traces: {failure}")),
+            _ => failure,
+        }
     })?;
     let tally = Arc::new(Tally::default());
     let options = Options {
         format: source_format,
         strict,
-        argv: dlio_run::launch::command_line(),
+        argv: crate::launch::command_line(),
         host: String::new(),
         read: Arc::clone(tally.bytes()),
     };
@@ -184,7 +194,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
     drop(shown);
     // Only now: what cannot be imported replaces nothing.
     if let Some(text) = claim.replace_earlier()? {
-        dlio_run::outputs::log::note(&text);
+        crate::log::note(&text);
     }
     let done = whole.publish().map_err(failed)?;
     let made = in_folder(&out)?;
@@ -231,7 +241,7 @@ fn imported(done: &Imported, out: &Path) -> String {
                 .map(|example| format!("  {}, line {}: {}", example.path.display(), example.line, example.reason)),
         );
     }
-    dlio_run::outputs::log::lines(lines)
+    crate::log::lines(lines)
 }
 
 /// What has no equivalent here: all names if there are few, else the most frequent ones.
@@ -283,13 +293,13 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
             }
             Err(failure) => {
                 if let Some(earlier) = failed.replace(failure) {
-                    dlio_run::outputs::log::failure(&earlier);
+                    crate::log::failure(&earlier);
                 }
             }
         }
     }
     drop(meter);
-    told(format, &dlio_run::outputs::log::lines(lines), &json!({ "files": done }))?;
+    told(format, &crate::log::lines(lines), &json!({ "files": done }))?;
     failed.map_or(Ok(()), Err)
 }
 

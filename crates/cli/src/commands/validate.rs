@@ -7,23 +7,27 @@ use dlio_plan::{FileSet, World};
 use serde_json::{Value, json};
 
 use crate::args::{OutputFormat, ValidateArgs};
+use crate::log::print;
+use crate::terminal;
+use crate::{front, launch};
 use dlio_run::backend::Target;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::launch::{self, Environment};
-use dlio_run::outputs::log::print;
+use dlio_run::front_end::FrontEnd;
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::prepared;
 use dlio_run::resolve::connections::Connections;
 use dlio_run::resolve::places::Places;
 use dlio_run::resolve::settings::Report;
 use dlio_run::resolve::source::Wanted;
 use dlio_run::resolve::{credentials, endpoints, request, source};
-use dlio_run::{prepared, terminal};
 
-pub(super) fn run(args: ValidateArgs) -> Result<(), Failure> {
+pub(super) fn run(args: ValidateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let ValidateArgs { config, registry, format } = args;
-    let env = launch::environment();
-    let checked = source::find(&config.words(), None).and_then(|wanted| Valid::new(wanted, registry, &env));
+    let front = front::front_end(verbosity);
+    let env = &front.environment;
+    let checked = source::find(&config.words(), None).and_then(|wanted| Valid::new(wanted, registry, &front));
     let text = match (format, &checked) {
-        (OutputFormat::Text, Ok(valid)) => terminal::wrapped(&valid.text(), terminal::columns(&env)),
+        (OutputFormat::Text, Ok(valid)) => terminal::wrapped(&valid.text(), terminal::columns(env)),
         (OutputFormat::Json, Ok(valid)) => format!("{:#}\n", valid.json()),
         (OutputFormat::Json, Err(failure)) if failure.code == Code::Usage => {
             let answer = json!({ "valid": false, "workload": config.words.first(), "error": failure.message });
@@ -45,7 +49,8 @@ struct Valid {
 }
 
 impl Valid {
-    fn new(wanted: Wanted, registry: Option<PathBuf>, env: &Environment) -> Result<Self, Failure> {
+    fn new(wanted: Wanted, registry: Option<PathBuf>, front: &FrontEnd) -> Result<Self, Failure> {
+        let env = &front.environment;
         let mut loaded = request::load(&wanted, env)?;
         let target = Target::of(&loaded.workload)?;
         has_files(&loaded.workload)?;
@@ -54,7 +59,7 @@ impl Valid {
         flags.extend(registry.map(|folder| ("--registry".to_owned(), folder.display().to_string())));
         let mut places = Places::new(&wanted, flags, (&loaded, &loaded), env)?;
         let mut remarks = Vec::new();
-        launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &mut remarks))?;
+        launch::block_on(places.look_into_registry(std::time::Duration::ZERO, &*front.observer, &mut remarks))?;
         let source = credentials::source(&loaded.workload, &places)?;
         let mut report = Report::new(&places.given());
         if places.on_s3 && !places.has_registry() {
@@ -82,7 +87,7 @@ impl Valid {
         ));
         lines.push(format!("{name}: {}", loaded.core_config));
         lines.extend(settings.iter().cloned());
-        dlio_run::outputs::log::lines(lines)
+        crate::log::lines(lines)
     }
 
     /// For programs; `docs/json.md` describes the keys.

@@ -7,12 +7,12 @@ use dlio_event::quantity::bytes;
 use dlio_plan::World;
 use serde_json::json;
 
+use crate::log::print;
 use crate::text_args::{ListFormat, WorkloadsArgs};
+use crate::{launch, terminal};
 use dlio_run::failure::{Code, Failure};
-use dlio_run::outputs::log::print;
 use dlio_run::resolve::suggest;
 use dlio_run::sizes::Sizes;
-use dlio_run::{launch, terminal};
 
 /// Names of accelerators that names of workloads end in.
 const ACCELERATORS: [&str; 5] = ["v100", "a100", "h100", "b200", "mi355"];
@@ -173,14 +173,14 @@ fn narrow(entries: &[Entry], width: usize) -> String {
         grid.row(entry.cells());
         grid
     });
-    dlio_run::outputs::log::lines(filled.lines(width))
+    crate::log::lines(filled.lines(width))
 }
 
 /// One line each: words begin, numbers end at the same column.
 fn wide(entries: &[Entry]) -> String {
     let head = COLUMNS.map(|(title, _)| title.to_owned());
     let rows = std::iter::once(head).chain(entries.iter().map(Entry::cells));
-    dlio_run::outputs::log::lines(rows.map(|row| {
+    crate::log::lines(rows.map(|row| {
         let mut line = String::new();
         let mut end = 0;
         for (column, (cell, (_, width))) in row.iter().zip(COLUMNS).enumerate() {

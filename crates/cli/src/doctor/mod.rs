@@ -22,18 +22,22 @@ use dlio_event::quantity::counted;
 use dlio_plan::{FileSet, World};
 
 use crate::args::{DoctorArgs, OutputFormat};
+use crate::front;
+use crate::launch::{self, Environment};
+use crate::meter::Screen;
+use crate::terminal;
+use dlio_run::collective::agree_on;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::host::HostFacts;
 use dlio_run::host::wall_clock::Anchor;
-use dlio_run::launch::{self, Environment};
 use dlio_run::options::Options;
 use dlio_run::outputs::log::Verbosity;
-use dlio_run::outputs::meter::{Screen, Task};
+use dlio_run::outputs::meter::Task;
+use dlio_run::prepared;
 use dlio_run::resolve::request::Request;
 use dlio_run::resolve::{source, threads};
-use dlio_run::session::{self, Start, agree, gather};
+use dlio_run::session::{self, Start, gather};
 use dlio_run::space::{self, Writes};
-use dlio_run::{prepared, terminal};
 use node::Plans;
 use render::Report;
 use verdict::{Check, Checks, Verdict};
@@ -73,7 +77,7 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
         let mut report = outcome.report;
         let clocks = clocks(&*comm).await?;
         if comm.place().rank > 0 {
-            return agree(&*comm, Ok(())).await;
+            return agree_on(&*comm, &|failure| crate::log::failure(failure), Ok(())).await;
         }
         let mut world = Checks::new(&comm.place().host);
         world.add("ranks", "world", ranks);
@@ -85,7 +89,7 @@ pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure>
         report.checks.extend(world.list);
         let printed = print(&report, args.format);
         let result = printed.and_then(|()| conclude(&report, outcome.code));
-        agree(&*comm, result).await
+        agree_on(&*comm, &|failure| crate::log::failure(failure), result).await
     })
 }
 
@@ -103,19 +107,15 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
         registry: registry.clone(),
         registry_wait: Duration::ZERO,
         output: output.clone(),
-        overwrite: None,
         no_preflight: true,
-        retry_for: None,
         no_verify_ssl: *no_verify_ssl,
         stall_seconds: Duration::ZERO,
-        stall_timeout: Duration::ZERO,
-        format: args.format.into(),
-        tool_version: crate::version::line().to_owned(),
+        ..Options::default()
     };
     let words = config.words();
     let find = || source::find(&words, Some("default"));
     let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
-    let resolved = dlio_run::set_up::resolved(comm, &MonotonicClock, &start).await?;
+    let resolved = dlio_run::set_up::resolved(comm, &front::front_end(verbosity), &MonotonicClock, &start).await?;
     let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
     let (request, mut loaded) = match loaded {
         Ok(loaded) => loaded,
@@ -271,7 +271,7 @@ fn print(report: &Report, format: OutputFormat) -> Result<(), Failure> {
         OutputFormat::Text => terminal::wrapped(&report.text(), terminal::columns(&launch::environment())),
         OutputFormat::Json => format!("{:#}\n", report.json()),
     };
-    dlio_run::outputs::log::print(text.as_bytes())
+    crate::log::print(text.as_bytes())
 }
 
 /// The exit status: that of the first failure.

@@ -10,13 +10,13 @@ mod words;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use self::words::Line;
-use dlio_run::execute::{Work, execute};
+use crate::on_ranks::on_ranks;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::options::{Options, OutputFormat};
+use dlio_run::options::{Action, Configuration, Options};
 use dlio_run::outputs::log::Verbosity;
-use dlio_run::session::{Session, Start, Writes, on_ranks};
 
 /// Names under which the binary is another program.
 pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
@@ -41,7 +41,7 @@ pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
 
 /// Runs the other program with the words after its name.
 pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
-    dlio_run::outputs::log::init(Verbosity::Normal, &dlio_run::launch::environment());
+    crate::log::init(Verbosity::Normal, &crate::launch::environment());
     let words = words.map(|word| {
         word.into_string()
             .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
@@ -52,47 +52,28 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
     });
     match ran {
         Ok(()) => {
-            dlio_run::output_folder::completed();
+            crate::front::stop().completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            dlio_run::outputs::log::failure(&failure);
-            dlio_run::output_folder::end_early();
-            ExitCode::from(failure.code as u8)
+            crate::log::failure(&failure);
+            crate::front::stop().end_early();
+            ExitCode::from(crate::exit::code(failure.code))
         }
     }
 }
 
 fn benchmark(line: &Line) -> Result<(), Failure> {
     if let Some(text) = show::instead_of_a_run(line)? {
-        return dlio_run::outputs::log::print(text.as_bytes());
+        return crate::log::print(text.as_bytes());
     }
-    let target = Options {
-        registry: None,
-        registry_wait: std::time::Duration::from_mins(1),
-        output: None,
-        overwrite: None,
-        no_preflight: false,
-        retry_for: None,
-        no_verify_ssl: false,
-        stall_seconds: std::time::Duration::from_mins(1),
-        stall_timeout: std::time::Duration::ZERO,
-        format: OutputFormat::Text,
-        tool_version: crate::version::line().to_owned(),
-    };
-    on_ranks(|comm| async move {
-        let find = || begin::wanted(line, &dlio_run::launch::environment());
-        let session = Session::start(
-            comm,
-            Start { find: &find, target: &target, verbosity: Verbosity::Normal, writes: Writes::AsReference },
-        )
-        .await?;
-        let asked = Work::of_workflow(&session.loaded.workload, &target);
-        // As the reference: what is there already is written again.
-        let asked = asked.map(|work| Work { overwrite: true, ..work });
-        let work = session.agree(asked).await?;
-        execute(&session, work).await
-    })
+    let line = line.clone();
+    let find = move || begin::wanted(&line, &crate::launch::environment());
+    let options = Options { configuration: Configuration::Found(Arc::new(find)), ..Options::default() };
+    on_ranks(
+        options.verbosity,
+        |ranks| async move { dlio_run::run::run(ranks, &options, &Action::Reference).await.result },
+    )
 }
 
 /// A failure of composing a configuration.

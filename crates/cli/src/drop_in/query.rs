@@ -111,9 +111,9 @@ const ALWAYS: &[(&str, &str)] = &[("checkpoint.fsync", "False"), ("checkpoint.re
 /// When the configuration cannot be composed or is wrong.
 pub(super) fn run(line: &Line) -> Result<(), Failure> {
     if let Some(text) = super::show::instead_of_a_run(line)? {
-        return dlio_run::outputs::log::print(text.as_bytes());
+        return crate::log::print(text.as_bytes());
     }
-    let env = dlio_run::launch::environment();
+    let env = crate::launch::environment();
     let Composed { search, composition } = composed(line)?;
     let hydra = hydra_run(&search, &composition, &env)?;
     hydra.write()?;
@@ -132,7 +132,7 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
     let workload = &loaded.resolved["workload"];
     let asked = workload["workflow"]["query"].as_str();
     let value = asked.and_then(|key| answer(workload, key, &output));
-    dlio_run::outputs::log::print(format!("{}\n", value.unwrap_or_else(|| "None".to_owned())).as_bytes())
+    crate::log::print(format!("{}\n", value.unwrap_or_else(|| "None".to_owned())).as_bytes())
 }
 
 /// The value of a key; `None`: no such key.

@@ -7,7 +7,7 @@ use dlio_config::hydra::Show;
 use dlio_run::failure::Failure;
 
 /// What the words ask for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     /// `key=value` words, in their order.
     pub(super) overrides: Vec<String>,

@@ -104,7 +104,7 @@ fn start_iostat(session: &Session) -> Result<Child, Failure> {
 
 /// Darshan watches a process from inside, through a library that is loaded before it.
 fn darshan(session: &Session) -> Result<(), Failure> {
-    let loaded = crate::launch::environment().get("LD_PRELOAD").is_some_and(|text| text.contains("libdarshan"));
+    let loaded = session.front.environment.get("LD_PRELOAD").is_some_and(|text| text.contains("libdarshan"));
     if !loaded {
         return Err(Failure::usage(
             "Please set darshan runtime library in LD_PRELOAD (profiling.profiler: darshan): LD_PRELOAD=…/libdarshan.so, \

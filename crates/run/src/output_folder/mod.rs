@@ -1,7 +1,6 @@
 //! Output folders: created exclusively where nobody named one, locked while a run writes, described by `run.json`. A run replaces
 //! what an earlier run of this program wrote there and nothing else. Only rank 0 looks at the folder and decides.
 
-mod ending;
 mod lock;
 mod manifest;
 mod owner;
@@ -16,7 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use ending::{completed, end_early, ended, failed, last_chance, watch};
 pub use manifest::{FILE, Section};
 pub use owner::job;
 pub use planned::Planned;
@@ -27,6 +25,7 @@ use self::lock::{Lock, Refusal};
 use self::manifest::{Manifest, Output, RUNNING, Run};
 use self::owner::Owner;
 use crate::failure::{Code, Failure};
+use crate::stop::{COMPLETED, StopHandle};
 
 /// Name of the lock file.
 pub const LOCK: &str = "run.lock";
@@ -101,7 +100,7 @@ impl Claim {
     ///
     /// # Errors
     /// When another run has it, when it holds files that no run lists, or when it takes no file.
-    pub fn take(folder: &Path, wish: Wish) -> Result<Arc<Self>, Denied> {
+    pub fn take(folder: &Path, wish: Wish, stop: &StopHandle) -> Result<Arc<Self>, Denied> {
         let made = !folder.exists();
         make(folder, wish.section).map_err(Denied::Unusable)?;
         let claim = Self::lock(folder, wish, made);
@@ -110,7 +109,8 @@ impl Claim {
             let _ = fs::remove_dir(folder);
         }
         let claim = Arc::new(claim?);
-        ending::register(&claim);
+        let held = Arc::clone(&claim);
+        stop.at_end(move |state| held.finish(state));
         Ok(claim)
     }
 
@@ -163,9 +163,9 @@ impl Claim {
     ///
     /// # Errors
     /// When a folder takes no file.
-    pub fn take_first_free(folder: &Path, wish: &Wish) -> Result<Arc<Self>, Failure> {
+    pub fn take_first_free(folder: &Path, wish: &Wish, stop: &StopHandle) -> Result<Arc<Self>, Failure> {
         for number in 1..NAMES_MAX {
-            match Self::take(&numbered(folder, number), wish.clone()) {
+            match Self::take(&numbered(folder, number), wish.clone(), stop) {
                 Err(Denied::Taken(_)) => {}
                 claimed => return claimed.map_err(Failure::from),
             }
@@ -235,7 +235,7 @@ impl Claim {
         let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
             return;
         };
-        if matches!(section, Section::Import | Section::Export) && state != ending::COMPLETED {
+        if matches!(section, Section::Import | Section::Export) && state != COMPLETED {
             remove_drafts(&self.folder);
         }
         let mut names: BTreeSet<String> = planned.files.into_iter().collect();
@@ -244,12 +244,12 @@ impl Claim {
         }
         // After an early end other ranks, or other threads, may still be writing: their files are listed too, without a size.
         let alone = matches!(section, Section::Import | Section::Export | Section::Analyze);
-        let all = replaced && !alone && state != ending::COMPLETED;
+        let all = replaced && !alone && state != COMPLETED;
         let found = names.into_iter().map(|name| output(&self.folder, name));
         let files: Vec<Output> = found.filter(|file| all || file.bytes.is_some()).collect();
         run = match before {
             // The outputs that are there are still those of the run before.
-            Some(before) if !replaced && state != ending::COMPLETED => Run { files, ..before },
+            Some(before) if !replaced && state != COMPLETED => Run { files, ..before },
             _ => Run { state: state.to_owned(), files, ..run },
         };
         let wrote = !run.files.is_empty();

@@ -1,7 +1,7 @@
 //! Who holds an output folder, and whether that process is provably gone.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use dlio_storage::process::{ProcessScope, ProcessState, own_start_ticks};
 use serde::{Deserialize, Serialize};
@@ -48,12 +48,12 @@ pub(super) enum Fate {
 impl Owner {
     /// This process.
     pub(super) fn this_process(argv: &[String], started: &str, job: Option<String>) -> Self {
-        static TAKEN: AtomicU64 = AtomicU64::new(0);
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let ProcessScope { host, boot, pid_namespace } = ProcessScope::now();
         let (boot_id, pid_namespace) = (known(boot), known(pid_namespace));
         let start_ticks = own_start_ticks();
-        let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+        // Tells the locks of one process apart: the keys of a hasher are random.
+        let number = RandomState::new().build_hasher().finish();
         // A recycled process id has another start; another host or container has another name, boot or namespace.
         let token = format!(
             "{}/{}/{pid}/{}/{number}",

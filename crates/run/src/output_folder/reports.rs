@@ -9,24 +9,24 @@ use dlio_event::TimeSource as _;
 
 use super::{Claim, Denied, Planned, Section, Wish};
 use crate::failure::{Code, Failure};
+use crate::front_end::FrontEnd;
 use crate::host::wall_clock::Anchor;
-use crate::launch;
 
 /// How often and how long a process waits for another one's reports, which are written in a moment.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What this process wants of a folder.
-fn wish(section: Section, planned: Planned, overwrite: bool) -> Wish {
+fn wish(front: &FrontEnd, section: Section, planned: Planned, overwrite: bool) -> Wish {
     let clock = MonotonicClock;
     Wish {
         section,
         planned,
         overwrite,
         reads: None,
-        command: launch::command_line(),
+        command: front.command_line.clone(),
         started: Anchor::now(&clock).stamp(clock.now()),
-        job: super::job(&launch::environment()),
+        job: super::job(&front.environment),
         ranks: 1,
     }
 }
@@ -47,6 +47,7 @@ impl Reports {
     /// # Errors
     /// When another run has the folder and keeps it, when it holds files of the default names that no analysis lists, or takes no file.
     pub async fn claim(
+        front: &FrontEnd,
         folder: &Path,
         (json, html): (Option<PathBuf>, Option<PathBuf>),
         overwrite: bool,
@@ -62,7 +63,8 @@ impl Reports {
         let mut claim = None;
         if !meant.is_empty() || !defaults.is_empty() {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            let taken = wait_for(here, &wish(Section::Analyze, Planned::files(defaults), overwrite)).await?;
+            let taken =
+                wait_for(front, here, &wish(front, Section::Analyze, Planned::files(defaults), overwrite)).await?;
             // A file that the command line names is meant, whoever wrote it.
             taken.add(meant);
             claim = Some(taken);
@@ -74,29 +76,29 @@ impl Reports {
     /// The reports are written.
     pub fn finish(self) {
         if let Some(claim) = self.claim {
-            claim.finish(super::ending::COMPLETED);
+            claim.finish(crate::stop::COMPLETED);
         }
     }
 }
 
 /// Another analysis has the folder for a moment only.
-async fn wait_for(folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
+async fn wait_for(front: &FrontEnd, folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
     for _ in 1..TRIES {
-        match Claim::take(folder, wish.clone()) {
+        match Claim::take(folder, wish.clone(), &front.stop) {
             Err(Denied::Taken(failure)) if failure.code == Code::Folder && super::unused(folder).is_err() => {}
             claimed => return Ok(claimed?),
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(Claim::take(folder, wish.clone())?)
+    Ok(Claim::take(folder, wish.clone(), &front.stop)?)
 }
 
 /// Claims a folder for the traces that an import makes, however many ranks they turn out to have.
 ///
 /// # Errors
 /// As [`Claim::take`].
-pub fn for_import(folder: &Path, overwrite: bool) -> Result<Arc<Claim>, Failure> {
-    Ok(Claim::take(folder, wish(Section::Import, Planned::default().and_traces("", 0), overwrite))?)
+pub fn for_import(front: &FrontEnd, folder: &Path, overwrite: bool) -> Result<Arc<Claim>, Failure> {
+    Ok(Claim::take(folder, wish(front, Section::Import, Planned::default().and_traces("", 0), overwrite), &front.stop)?)
 }
 
 /// Claims a folder for files of these names.
@@ -104,9 +106,10 @@ pub fn for_import(folder: &Path, overwrite: bool) -> Result<Arc<Claim>, Failure>
 /// # Errors
 /// As [`Claim::take`].
 pub fn for_export(
+    front: &FrontEnd,
     folder: &Path,
     names: impl IntoIterator<Item = String>,
     overwrite: bool,
 ) -> Result<Arc<Claim>, Failure> {
-    Ok(Claim::take(folder, wish(Section::Export, Planned::files(names), overwrite))?)
+    Ok(Claim::take(folder, wish(front, Section::Export, Planned::files(names), overwrite), &front.stop)?)
 }

@@ -8,8 +8,9 @@ use dlio_config::Workload;
 
 use super::{Claim, Planned, Section, Wish};
 use crate::failure::{Code, Failure};
-use crate::launch::Environment;
+use crate::front_end::FrontEnd;
 use crate::options::Options;
+use crate::ranks::Ranks;
 use crate::resolve::request::Request;
 use crate::session::gather;
 
@@ -56,7 +57,7 @@ impl Writes<'_> {
 pub fn claim(
     request: &mut Request,
     (writes, target): (Writes<'_>, &Options),
-    env: &Environment,
+    front: &FrontEnd,
     ranks: u32,
 ) -> Result<Option<Arc<Claim>>, Failure> {
     if matches!(writes, Writes::AsReference) {
@@ -78,10 +79,10 @@ pub fn claim(
         reads,
         command: request.argv.clone(),
         started: request.anchor.stamp(request.anchor.monotonic),
-        job: super::job(env),
+        job: super::job(&front.environment),
         ranks,
     };
-    let claim = Claim::take(&request.output, wish)?;
+    let claim = Claim::take(&request.output, wish, &front.stop)?;
     claim.token().clone_into(&mut request.output_token);
     Ok(Some(claim))
 }
@@ -105,7 +106,7 @@ pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
 ///
 /// # Errors
 /// When a node does not see rank 0's lock file, the same on every rank.
-pub async fn check_shared(comm: &dyn Communicator, request: &Request) -> Result<(), Failure> {
+pub async fn check_shared(comm: &Ranks, request: &Request) -> Result<(), Failure> {
     let place = comm.place();
     if place.nodes == 1 || request.output_token.is_empty() {
         return Ok(());

@@ -7,7 +7,6 @@ pub mod outages;
 pub mod progress;
 pub mod recording;
 pub mod reference_log;
-pub mod result;
 
 use std::path::{Path, PathBuf};
 
@@ -183,8 +182,7 @@ fn summarise(
     let path = folder.join(SUMMARY);
     let json = bytes::summary_json(&summary);
     write_file(&path, &json)?;
-    // What programs read here is what they would read there.
-    session.result.add("summary", serde_json::from_slice(&json).unwrap_or_default());
+    session.outcome.borrow_mut().summary = Some(summary.clone());
     if let Some(troubles) = &summary.troubles {
         outages::say(session, troubles);
     }

@@ -16,7 +16,7 @@ pub fn lines(session: &Session) -> Vec<String> {
         return Vec::new();
     }
     let place = session.comm.place();
-    let launcher = launch::detect(&launch::environment());
+    let launcher = launch::detect(&session.front.environment);
     let world = match launcher {
         Some(launcher) if place.size > 1 => {
             let library = dlio_comm::Mpi::library().map(|library| format!(" and {library}")).unwrap_or_default();

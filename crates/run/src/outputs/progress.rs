@@ -1,5 +1,6 @@
 //! Progress of a run on rank 0: the reference's log lines, and a meter beside them.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use dlio_event::{BlockTimings, CheckpointTimings, EpochTimings, Nanos, TimeSourc
 use dlio_plan::CheckpointPart;
 use dlio_storage::{Counted, Storage};
 
+use crate::front_end::RunObserver;
 use crate::host::wall_clock::Anchor;
 use crate::outputs::log::{Level, Log};
-use crate::outputs::meter::{Meter, Screen, Tally, Task};
+use crate::outputs::meter::{Tally, Task};
 use crate::outputs::reference_log::StepLines;
 use crate::session::Session;
 
@@ -44,21 +46,27 @@ pub struct Facts {
 /// What is shown while a run works.
 #[derive(Clone)]
 pub struct Shows {
-    /// Where; `None`: nowhere, as in the reference's own log.
-    pub screen: Option<Screen>,
+    /// Who shows it; `None`: nobody, as in the reference's own log.
+    observer: Option<Arc<dyn RunObserver>>,
+    /// Stamps and logs plain lines.
+    lines: Arc<dyn Fn(&str) + Send + Sync>,
     /// Counts of whatever is under way.
     pub tally: Arc<Tally>,
 }
 
 impl Shows {
-    /// What a session shows.
+    /// What a session shows: on rank 0, unless the reference was called, whose log has no progress.
     pub fn new(session: &Session) -> Self {
-        Self { screen: session.screen.clone(), tally: Arc::default() }
+        let shown = session.rank() == 0 && !session.as_reference();
+        let observer = shown.then(|| Arc::clone(&session.front.observer));
+        let (log, anchor, clock) = (session.log.handle(), session.request.anchor, session.clock.clone());
+        let lines = move |line: &str| log.line(&format!("{} {line}", anchor.stamp(clock.now())));
+        Self { observer, lines: Arc::new(lines), tally: Arc::default() }
     }
 
     /// The same storage; where progress is shown, its bytes are counted while they move.
     pub fn count(&self, storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
-        match &self.screen {
+        match &self.observer {
             Some(_) => Arc::new(Counted::new(Arc::clone(storage), Arc::clone(self.tally.bytes()))),
             None => Arc::clone(storage),
         }
@@ -66,10 +74,19 @@ impl Shows {
 
     /// Shows a task until the meter is dropped, its counts from 0.
     pub fn begin(&self, task: Task) -> Option<Meter> {
-        self.tally.reset(0);
-        self.screen.as_ref().map(|screen| screen.begin(task, &self.tally))
+        self.resume(task, 0)
+    }
+
+    /// Shows a task of which `done` is done already until the meter is dropped.
+    pub fn resume(&self, task: Task, done: u64) -> Option<Meter> {
+        self.tally.reset(done);
+        let lines = Arc::clone(&self.lines);
+        self.observer.as_ref()?.progress(task, &self.tally, Box::new(move |line| lines(line)))
     }
 }
+
+/// A task is shown until this is dropped.
+pub type Meter = Box<dyn Any>;
 
 /// Rank 0's observer.
 pub struct Progress {
@@ -109,9 +126,8 @@ impl Progress {
     /// Shows a task from here on, of which so many are done already.
     fn start(&self, task: Task, done: u64) {
         self.end();
-        self.shows.tally.reset(done);
-        let task = Task { ranks: self.facts.size, ..task };
-        self.state.borrow_mut().meter = self.shows.screen.as_ref().map(|screen| screen.begin(task, &self.shows.tally));
+        let meter = self.shows.resume(Task { ranks: self.facts.size, ..task }, done);
+        self.state.borrow_mut().meter = meter;
     }
 
     /// Nothing is shown any more.

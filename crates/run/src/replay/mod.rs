@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_comm::Communicator;
+use dlio_comm::{Communicator, Place};
 use dlio_engine::{LaneHost, ReplayOptions, Rig};
 use dlio_event::quantity::counted;
 use dlio_event::{EventSink, NullSink, OpKind, Planned};
@@ -25,11 +25,13 @@ use crate::backend::{self, Opened};
 use crate::closing::end;
 use crate::execute::{chain, conclude, failure};
 use crate::failure::{Code, Failure};
+use crate::front_end::FrontEnd;
 use crate::options::{ConfigWords, Options};
+use crate::outcome::PlannedOperations;
+use crate::outputs;
 use crate::outputs::log::Verbosity;
-use crate::outputs::meter::{Screen, Tally, Task};
+use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::{Replaying, Shows};
-use crate::outputs::{self, result};
 use crate::ranks::Ranks;
 use crate::replay::options::TraceOptions;
 use crate::replay::prepare::prepare;
@@ -57,20 +59,20 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
-pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failure> {
+pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>, started: &mut Option<Session>) -> Result<(), Failure> {
     let place = comm.place().clone();
-    let mut job = agree(&*comm, Job::new(&wanted, place.rank, place.size)).await?;
+    let mut job = agree(&comm, Job::new(&wanted, comm.front(), &place)).await?;
     let in_place = gather(&*comm, &job.survey.in_place()).await?.concat();
     let settled = job.survey.settle(&job.plan, &in_place).map_err(plan_failure);
-    agree(&*comm, settled).await?;
+    agree(&comm, settled).await?;
     let bounds = gather(&*comm, &(job.survey.first, job.survey.last, job.survey.root.clone())).await?;
     let window = (bounds.iter().filter_map(|(first, ..)| *first).min(), bounds.iter().map(|(_, last, _)| *last).max());
-    let (Some(origin), Some(end)) = window else { return agree(&*comm, Err(nothing(&job))).await };
+    let (Some(origin), Some(end)) = window else { return agree(&comm, Err(nothing(&job))).await };
     let roots: std::collections::BTreeSet<String> = bounds.into_iter().filter_map(|(_, _, root)| root).collect();
     let mut roots = roots.into_iter();
     let root = roots.next().unwrap_or_default();
     if let Some(second) = roots.next() {
-        return agree(&*comm, Err(Failure::usage(PlanError::Places { first: root, second }))).await;
+        return agree(&comm, Err(Failure::usage(PlanError::Places { first: root, second }))).await;
     }
     let config = ConfigWords {
         words: wanted.config.words.iter().cloned().chain([format!("dataset.data_folder={root}")]).collect(),
@@ -80,9 +82,9 @@ pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failure> {
     let (target, verbosity) = (wanted.target, wanted.verbosity);
     let writes = Writes::Trace { read: &job.folder, dry_run: wanted.args.dry_run };
     let start = Start { find: &|| source::find(&config, Some(source::REPLAY)), target, verbosity, writes };
-    let session = Session::start(comm, start).await?;
-    describe(&session, &job, (origin, end)).await?;
-    let idle = idle_rules(&session, &job).await?;
+    let session = &*started.insert(Session::start(comm, start).await?);
+    describe(session, &job, (origin, end)).await?;
+    let idle = idle_rules(session, &job).await?;
     for rule in &idle {
         session.warn(&format!("{rule} has no effect: it fits nothing that is replayed"));
     }
@@ -90,28 +92,29 @@ pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>) -> Result<(), Failure> {
         if job.changes_the_recorded() {
             session.say(&format!("  without --dry-run it would not begin: {CHANGES}"));
         }
-        return result::print(&session);
+        session.outcome.borrow_mut().complete = true;
+        return Ok(());
     }
     let place = session.comm.place();
     let opened = backend::open(&session.loaded.workload, &session.request, place, session.clock.clone());
     let opened = session.watch(session.agree(opened).await?);
     if let backend::Target::Local { root } = backend::Target::of(&session.loaded.workload)? {
         let purpose = if wanted.args.prepare { Use::Generate } else { Use::Read };
-        let shared = shared_folder::examine(&session, &root, purpose).await;
+        let shared = shared_folder::examine(session, &root, purpose).await;
         session.agree(shared).await?;
     }
-    crate::space::of_replay(&session, job.written()).await?;
+    crate::space::of_replay(session, job.written()).await?;
     if !target.no_preflight {
-        let checked = session.unless_signalled(preflight(&session, &opened, &job)).await;
+        let checked = session.unless_signalled(preflight(session, &opened, &job)).await;
         session.agree(checked).await?;
     }
     if wanted.args.prepare {
-        session.unless_signalled(Box::pin(prepare(&session, &opened, &job))).await?;
+        session.unless_signalled(Box::pin(prepare(session, &opened, &job))).await?;
     }
-    let replayed = replay(&session, &opened, &job, (origin, end)).await?;
-    let told = finish(&session, &job, replayed).await;
+    let replayed = replay(session, &opened, &job, (origin, end)).await?;
+    let told = finish(session, &job, replayed).await;
     session.agree(told).await?;
-    conclude(&session).await
+    conclude(session).await
 }
 
 fn nothing(job: &Job<'_>) -> Failure {
@@ -135,7 +138,8 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(wanted: &Wanted<'a>, rank: u32, size: u32) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted<'a>, front: &FrontEnd, place: &Place) -> Result<Self, Failure> {
+        let (rank, size) = (place.rank, place.size);
         let args = wanted.args;
         let inside = wanted.folder.join("trace");
         let folder = if inside.is_dir() { inside } else { wanted.folder.clone() };
@@ -168,7 +172,7 @@ impl<'a> Job<'a> {
         let began = traces.iter().filter_map(RankTrace::time_range).map(|(start, _)| start).min().unwrap_or(0);
         let recorded = traces.iter().map(|trace| trace.header.rank).collect();
         let plan = ReplayPlan::new(options, recorded, size, began).map_err(plan_failure)?;
-        let survey = survey(wanted, &mut traces, (&plan, rank))?;
+        let survey = survey(wanted, front, &mut traces, (&plan, rank))?;
         let requirements = requirements.map_err(plan_failure)?;
         let job = Self { folder, traces, plan, survey, requirements, args, target: wanted.target, rank };
         if job.changes_the_recorded() && !args.dry_run {
@@ -205,21 +209,27 @@ impl<'a> Job<'a> {
             seed: session.loaded.workload.dlio_rs.payload_seed,
             lead: Duration::from_millis(100),
             stall_after: self.target.stall_limits(),
-            cancel: session.signals.cancel_flag(),
+            cancel: session.front.stop.cancel_flag(),
         }
     }
 }
 
 /// Looks at all rows of this rank once; rank 0 shows how far that is.
-fn survey(wanted: &Wanted<'_>, traces: &mut [RankTrace], (plan, rank): (&ReplayPlan, u32)) -> Result<Survey, Failure> {
+fn survey(
+    wanted: &Wanted<'_>,
+    front: &FrontEnd,
+    traces: &mut [RankTrace],
+    (plan, rank): (&ReplayPlan, u32),
+) -> Result<Survey, Failure> {
     let (sources, tally) = (plan.sources(rank), Arc::new(Tally::default()));
     for trace in traces.iter_mut() {
         trace.count_rows_in(tally.done());
     }
-    let screen = if rank == 0 { Screen::stderr(wanted.verbosity) } else { None };
     let total = sources.iter().map(|source| traces[*source].rows).sum();
     let task = Task::counting("Reading the trace", "rows", total);
-    let _shown = screen.map(|screen| screen.begin(task, &tally));
+    let notes = Arc::clone(&front.observer);
+    let shows = rank == 0 && wanted.verbosity > Verbosity::Quiet;
+    let _shown = shows.then(|| front.observer.progress(task, &tally, Box::new(move |line| notes.note(line))));
     plan.survey(rank, rows(traces, &sources)?).map_err(plan_failure)
 }
 
@@ -306,16 +316,16 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
         job.plan.options().speed,
         counted(job.args.repeat.unwrap_or(1), "pass")
     ));
-    let mut planned = serde_json::Map::new();
+    let mut planned = BTreeMap::new();
     for kind in ReplayKind::ALL {
         let found = all.iter().flat_map(|(kinds, _)| kinds).filter(|(name, ..)| name == kind.name());
         let (count, bytes) = found.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
         if count > 0 {
             session.say(&format!("  {:<6} {}, {bytes} bytes per pass", kind.name(), counted(count, "operation")));
-            planned.insert(kind.name().to_owned(), serde_json::json!({ "operations": count, "bytes": bytes }));
+            planned.insert(kind.name().to_owned(), PlannedOperations { operations: count, bytes });
         }
     }
-    session.result.add("planned", planned.into());
+    session.outcome.borrow_mut().planned = Some(planned);
     let rest = all.iter().map(|(_, rest)| *rest);
     let (folded, filtered, failed, parts) =
         rest.reduce(|sum, rest| (sum.0 + rest.0, sum.1 + rest.1, sum.2 + rest.2, sum.3 + rest.3)).unwrap_or_default();
@@ -436,9 +446,9 @@ async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), 
     if session.rank() == 0 {
         let setting = fidelity::Setting { folder: &job.folder, args: job.args, options: job.plan.options() };
         let written = fidelity::write(&session.request.output, &setting, (&ranks, &all))?;
-        session.result.add("replayed", written);
-        result::print(session)?;
+        session.outcome.borrow_mut().replayed = Some(written);
     }
+    session.outcome.borrow_mut().complete = true;
     if all.operations_failed > 0 {
         let (failed, planned) = (all.operations_failed, all.operations_planned);
         let first = all.first_failure.clone().unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::options::Options;
 
 use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
+use crate::front_end::RunObserver;
 use crate::launch::Environment;
 use crate::resolve::aws_profile::Profile;
 use crate::resolve::location;
@@ -63,19 +64,25 @@ impl<'a> Places<'a> {
     ///
     /// # Errors
     /// When it cannot be read, or endpoints are missing when time is up.
-    pub async fn read_registry(&mut self, target: &Options, remarks: &mut Vec<String>) -> Result<(), Failure> {
+    pub async fn read_registry(
+        &mut self,
+        target: &Options,
+        observer: &dyn RunObserver,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), Failure> {
         self.folder = target.registry.clone().or(self.folder.take());
-        self.look_into_registry(target.registry_wait, remarks).await
+        self.look_into_registry(target.registry_wait, observer, remarks).await
     }
 
     /// As [`Self::read_registry`], waiting this long for the registry that the flags or the configuration name.
     pub async fn look_into_registry(
         &mut self,
         patience: std::time::Duration,
+        observer: &dyn RunObserver,
         remarks: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
-        let found = registry::wait(folder, patience, crate::outputs::log::note)
+        let found = registry::wait(folder, patience, |text| observer.note(text))
             .await
             .map_err(|error| Failure::new(Code::Storage, crate::execute::chain(&error)))?;
         for stale in &found.stale {

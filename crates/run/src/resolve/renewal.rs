@@ -7,6 +7,7 @@ use dlio_storage::s3::chain::Provider;
 use dlio_storage::s3::{self, CredentialSource, Renewal, Temporary};
 
 use crate::failure::{Code, Failure};
+use crate::ranks::Ranks;
 use crate::resolve::request::Request;
 use crate::session::{agree, gather};
 
@@ -17,7 +18,7 @@ const PROOF: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When a thread cannot be started, on any rank.
-pub async fn start(comm: &dyn Communicator, request: &mut Request) -> Result<Option<String>, Failure> {
+pub async fn start(comm: &Ranks, request: &mut Request) -> Result<Option<String>, Failure> {
     let (Some(ends), Some(provider)) = (request.credentials_end, request.provider.clone()) else { return Ok(None) };
     let place = comm.place();
     let proof = match place.rank {

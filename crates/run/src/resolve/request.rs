@@ -14,6 +14,7 @@ use dlio_storage::s3::{Renewal, Temporary};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::front_end::{FrontEnd, RunObserver};
 use crate::host::wall_clock::Anchor;
 use crate::launch::Environment;
 use crate::options::Options;
@@ -88,9 +89,10 @@ impl Request {
     pub async fn resolve(
         wanted: Wanted,
         target: &Options,
-        env: &Environment,
+        front: &FrontEnd,
         time: &dyn TimeSource,
     ) -> Result<Self, Failure> {
+        let env = &front.environment;
         let overrides = parse_overrides(wanted.overrides.iter().map(String::as_str))?;
         let env_of_config = dlio_config::env_names(&wanted.yaml, &overrides)
             .into_iter()
@@ -111,7 +113,7 @@ impl Request {
             output_named_here: false,
             output_token: String::new(),
             anchor: Anchor::now(time),
-            argv: crate::launch::command_line(),
+            argv: front.command_line.clone(),
             remarks: Vec::new(),
             report: Report::default(),
         };
@@ -124,13 +126,13 @@ impl Request {
         let wanted = request.wanted.clone();
         let flags = settings::flags(&wanted, target);
         let mut places = Places::new(&wanted, flags, (&written, &loaded), env)?;
-        places.read_registry(target, &mut request.remarks).await?;
+        places.read_registry(target, &*front.observer, &mut request.remarks).await?;
         request.report = Report::new(&places.given());
         request.report.settle("dialect", loaded.workload.dlio_rs.dialect.word());
         request.output = request.output_folder(&loaded, target, time)?;
         if places.on_s3 {
             let loaded = request.take_addressing(loaded, &places)?;
-            request.resolve_s3(&loaded.workload, &places).await?;
+            request.resolve_s3(&loaded.workload, &places, &*front.observer).await?;
         }
         Ok(request)
     }
@@ -203,7 +205,12 @@ impl Request {
     }
 
     /// Endpoints, keys, region and certificates: those of the registry belong together, whatever the file says about others.
-    async fn resolve_s3(&mut self, workload: &Workload, places: &Places<'_>) -> Result<(), Failure> {
+    async fn resolve_s3(
+        &mut self,
+        workload: &Workload,
+        places: &Places<'_>,
+        observer: &dyn RunObserver,
+    ) -> Result<(), Failure> {
         self.endpoints = match &places.registry {
             Some(found) => found.endpoints.clone(),
             None => endpoints::choose(workload, &places.given())?,
@@ -213,16 +220,21 @@ impl Request {
         self.connections = Connections::find(workload, &mut self.report, places.env, places.registry.is_some());
         self.remarks.extend(self.connections.check(workload, &self.endpoints, region.as_deref())?);
         self.region = region.unwrap_or_else(|| "us-east-1".to_owned());
-        self.find_credentials(&workload.storage, places).await
+        self.find_credentials(&workload.storage, places, observer).await
     }
 
     /// The registry's keys or the configuration's come first, then the AWS chain.
-    async fn find_credentials(&mut self, storage: &Storage, places: &Places<'_>) -> Result<(), Failure> {
+    async fn find_credentials(
+        &mut self,
+        storage: &Storage,
+        places: &Places<'_>,
+        observer: &dyn RunObserver,
+    ) -> Result<(), Failure> {
         let mut before = Vec::new();
         let Some(keys) = credentials::given(storage, places, &mut before)? else {
             let options = credentials::options(places, self.connections.ca_bundle.clone(), before);
             let (found, provider) =
-                chain::find(options, &crate::outputs::log::note).await.map_err(credentials::failure)?;
+                chain::find(options, &|text: &str| observer.note(text)).await.map_err(credentials::failure)?;
             let Temporary { credentials, ends } = found;
             self.remarks.push(format!("credentials: {}", provider.name()));
             self.credentials = credentials.to_bytes();

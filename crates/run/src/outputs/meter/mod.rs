@@ -1,143 +1,13 @@
-//! Progress of whatever takes long: a live line on a terminal, a plain line now and then elsewhere, nothing for short work.
-//!
-//! Who works stores numbers; a thread of the meter looks at them and speaks, so a file that takes minutes shows its progress too.
+//! Progress of whatever takes long: what is done, counted by those who do it, and lines about it.
 
 mod text;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-use dlio_event::{Nanos, TimeSource};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use dlio_event::Nanos;
 
-use crate::outputs::log::Verbosity;
-pub use text::Task;
-use text::{Counts, Estimate, FIRST_AFTER, Pace};
-
-/// How often a meter looks at its counts.
-const TICK: Duration = Duration::from_millis(200);
-
-/// Where progress is shown, of one task at a time.
-#[derive(Clone)]
-pub struct Screen {
-    clock: Arc<dyn TimeSource>,
-    desk: Arc<Mutex<Desk>>,
-}
-
-/// What the thread of a screen looks at.
-struct Desk {
-    /// Live lines, on a terminal.
-    bars: Option<MultiProgress>,
-    /// Takes plain lines where there is no terminal.
-    say: Box<dyn Fn(&str) + Send>,
-    shown: Option<Shown>,
-}
-
-/// A task that is shown.
-struct Shown {
-    task: Task,
-    tally: Arc<Tally>,
-    began: Nanos,
-    estimate: Estimate,
-    pace: Pace,
-    bar: Option<ProgressBar>,
-}
-
-impl Screen {
-    /// A screen with live lines on `bars`, or else plain lines that `say` takes.
-    pub fn new(bars: Option<MultiProgress>, clock: Arc<dyn TimeSource>, say: impl Fn(&str) + Send + 'static) -> Self {
-        let desk = Arc::new(Mutex::new(Desk { bars, say: Box::new(say), shown: None }));
-        Self { clock, desk }
-    }
-
-    /// The same, with a thread that looks at the counts as long as somebody has the screen.
-    pub fn live(self) -> Self {
-        let (desk, clock) = (Arc::downgrade(&self.desk), Arc::clone(&self.clock));
-        let look = move || {
-            loop {
-                #[expect(clippy::disallowed_methods, reason = "the thread that shows progress measures nothing")]
-                std::thread::sleep(TICK);
-                let Some(desk) = Weak::upgrade(&desk) else { return };
-                lock(&desk).tick(clock.now());
-            }
-        };
-        // Without a thread nothing is shown, and nothing else is lost.
-        drop(std::thread::Builder::new().name("progress".to_owned()).spawn(look));
-        self
-    }
-
-    /// Standard error, for commands without a log; `None`: the user wants quiet.
-    pub fn stderr(verbosity: Verbosity) -> Option<Self> {
-        let bars = crate::outputs::log::bars();
-        let clock = Arc::new(dlio_engine::MonotonicClock);
-        (verbosity > Verbosity::Quiet).then(|| Self::new(bars, clock, crate::outputs::log::note).live())
-    }
-
-    /// Shows a task until the meter is dropped; its counts are those of `tally`.
-    pub fn begin(&self, task: Task, tally: &Arc<Tally>) -> Meter {
-        let (began, mut estimate) = (self.clock.now(), Estimate::default());
-        estimate.observe(began, &task, &tally.counts());
-        let mut desk = lock(&self.desk);
-        desk.end();
-        desk.shown = Some(Shown { task, tally: Arc::clone(tally), began, estimate, pace: Pace::default(), bar: None });
-        Meter { desk: Arc::clone(&self.desk) }
-    }
-}
-
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    // A panic has been told; what is shown afterwards is of no consequence.
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Desk {
-    /// Looks at the counts, and speaks if it is time to.
-    fn tick(&mut self, now: Nanos) {
-        let Some(Shown { task, tally, began, estimate, pace, bar }) = &mut self.shown else { return };
-        let counts = tally.counts();
-        estimate.observe(now, task, &counts);
-        let elapsed = now.saturating_sub(*began);
-        if elapsed < FIRST_AFTER {
-            return;
-        }
-        match &self.bars {
-            Some(bars) => {
-                let width = crate::terminal::error_width().unwrap_or(usize::MAX);
-                let line = task.line_within(width, &counts, (elapsed, estimate));
-                bar.get_or_insert_with(|| live_line(bars)).set_message(line);
-            }
-            None if pace.is_due(*began, now) => (self.say)(&task.line(&counts, elapsed, estimate)),
-            None => {}
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(bar) = self.shown.take().and_then(|shown| shown.bar) {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A line that is drawn again and again, cut where the terminal ends.
-fn live_line(bars: &MultiProgress) -> ProgressBar {
-    let bar = bars.add(ProgressBar::new_spinner());
-    match ProgressStyle::with_template("{wide_msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// A task that is shown until this is dropped.
-#[must_use]
-pub struct Meter {
-    desk: Arc<Mutex<Desk>>,
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        lock(&self.desk).end();
-    }
-}
+pub use text::{Counts, Estimate, FIRST_AFTER, Pace, Task};
 
 /// What was done, counted by those who do it.
 #[derive(Debug, Default)]
@@ -186,81 +56,11 @@ impl Tally {
         self.spent.store(spent, Ordering::Relaxed);
     }
 
-    fn counts(&self) -> Counts {
+    /// The counts now.
+    pub fn counts(&self) -> Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (computed, spent) = (of(&self.computed), of(&self.spent));
         let au = if spent == 0 { None } else { Some(computed as f64 * 100.0 / spent as f64) };
         Counts { done: of(&self.done), kept: of(&self.kept), bytes: of(&self.bytes), au }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A clock that stands still until it is set.
-    #[derive(Default)]
-    struct Set(AtomicU64);
-
-    impl TimeSource for Set {
-        fn now(&self) -> Nanos {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    /// Plain lines of some work, one tick per second; `work` does what is done in that second.
-    fn lines(task: Task, seconds: u64, work: impl Fn(u64, &Tally)) -> Vec<String> {
-        let (clock, said) = (Arc::new(Set::default()), Arc::new(Mutex::new(Vec::new())));
-        let heard = Arc::clone(&said);
-        let screen = Screen::new(None, clock.clone(), move |line| heard.lock().unwrap().push(line.to_owned()));
-        let tally = Arc::new(Tally::default());
-        let meter = screen.begin(task, &tally);
-        for second in 1..=seconds {
-            work(second, &tally);
-            clock.0.store(second * 1_000_000_000, Ordering::Relaxed);
-            lock(&screen.desk).tick(clock.now());
-        }
-        drop(meter);
-        // What is over is not spoken of.
-        lock(&screen.desk).tick(clock.now() + 60_000_000_000);
-        said.lock().unwrap().clone()
-    }
-
-    fn files(total: u64) -> Task {
-        Task { label: "Verifying".into(), unit: "files", total, ranks: 1, ..Task::default() }
-    }
-
-    #[test]
-    fn work_of_half_a_minute_says_four_lines_and_the_last_is_nearly_done() {
-        let said = lines(files(32), 32, |_, tally| {
-            tally.add(false);
-            tally.bytes().fetch_add(10_000_000, Ordering::Relaxed);
-        });
-        assert_eq!(said.len(), 4);
-        assert_eq!(said[0], "Verifying: 2 of 32 files, 6 %, 10.0 MB/s, ETA 0:30");
-        assert_eq!(said[3], "Verifying: 32 of 32 files, 100 %, 10.0 MB/s, ETA 0:00");
-    }
-
-    #[test]
-    fn work_that_ends_within_two_seconds_says_nothing() {
-        assert!(lines(files(1), 1, |_, tally| tally.add(false)).is_empty());
-    }
-
-    #[test]
-    fn one_large_file_moves_on_by_its_bytes() {
-        let task = Task { bytes_each: 100_000_000, ..files(1) };
-        let said = lines(task, 12, |_, tally| {
-            tally.bytes().fetch_add(5_000_000, Ordering::Relaxed);
-        });
-        let expected =
-            ["Verifying: 0 of 1 files, 10 %, 5.0 MB/s, ETA 0:18", "Verifying: 0 of 1 files, 60 %, 5.0 MB/s, ETA 0:08"];
-        assert_eq!(said, expected);
-    }
-
-    #[test]
-    fn a_wait_without_progress_keeps_speaking() {
-        let said = lines(files(4), 25, |second, tally| tally.set(u64::from(second > 0)));
-        assert_eq!(said.len(), 3);
-        assert!(said[2].starts_with("Verifying: 1 of 4 files, 25 %, ETA "), "{}", said[2]);
     }
 }

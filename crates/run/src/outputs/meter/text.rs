@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use dlio_event::Nanos;
 
 /// Work that ends within this time has no progress, only its result.
-pub(super) const FIRST_AFTER: Nanos = 2_000_000_000;
+pub const FIRST_AFTER: Nanos = 2_000_000_000;
 /// Time between two plain lines.
-pub(super) const LINE_EVERY: Nanos = 10_000_000_000;
+const LINE_EVERY: Nanos = 10_000_000_000;
 /// The time to go follows from what was done within this time.
 const WINDOW: Nanos = 30_000_000_000;
 /// Time between two observations of the window.
@@ -165,14 +165,14 @@ impl Estimate {
 
 /// When plain lines about a task are due: not before it has lasted a while, and not sooner after each other.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     /// When the last line was said.
     last: Option<Nanos>,
 }
 
 impl Pace {
     /// Whether a line about a task that began at `began` is due; it counts as said then.
-    pub(super) fn is_due(&mut self, began: Nanos, now: Nanos) -> bool {
+    pub fn is_due(&mut self, began: Nanos, now: Nanos) -> bool {
         let waited = self.last.is_none_or(|last| now.saturating_sub(last) >= LINE_EVERY);
         let due = waited && now.saturating_sub(began) >= FIRST_AFTER;
         if due {
@@ -183,7 +183,7 @@ impl Pace {
 }
 
 /// Bytes in decimal units, as throughputs are.
-pub(super) fn size(bytes: u64) -> String {
+fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 999.95 && unit + 1 < UNITS.len() {

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::failure::Code;
-
+/// Exit code of an unexpected error.
+const UNEXPECTED: i32 = 1;
 /// Seconds after which the kernel ends a process that cannot end itself.
 const LAST: u32 = 5;
 
@@ -17,7 +17,7 @@ static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
 type LastWords = Box<dyn FnOnce() + Send>;
 
 /// From now on a panic in any thread but those of this name ends the process, and with it all ranks.
-pub fn end_the_run(but: &'static str) {
+pub(crate) fn end_the_run(but: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let message = message(panic);
         let _ = std::io::stderr().write_all(format!("dlio-rs: error: {message}\n").as_bytes());
@@ -28,12 +28,12 @@ pub fn end_the_run(but: &'static str) {
 }
 
 /// Names this process in the message.
-pub fn introduce(rank: u32, host: &str) {
+pub(crate) fn introduce(rank: u32, host: &str) {
     let _ = WHO.set(format!("rank {rank} on {host}: "));
 }
 
 /// What to save first, in place of what was to be saved before.
-pub fn set_last_words(words: impl FnOnce() + Send + 'static) {
+pub(crate) fn set_last_words(words: impl FnOnce() + Send + 'static) {
     *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(words));
 }
 
@@ -65,8 +65,8 @@ fn end() -> ! {
             words();
         }
     }
-    dlio_comm::abort_world(Code::Unexpected as i32);
-    std::process::exit(Code::Unexpected as i32)
+    dlio_comm::abort_world(UNEXPECTED);
+    std::process::exit(UNEXPECTED)
 }
 
 /// Lets the kernel end the process after so many seconds, whatever its threads do.

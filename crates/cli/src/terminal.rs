@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use crate::launch::Environment;
+use dlio_run::launch::Environment;
 
 /// Columns of tables where nobody says how many there are.
 const UNKNOWN: usize = 100;
@@ -13,18 +13,18 @@ const UNKNOWN: usize = 100;
 const LEAST: usize = 40;
 
 /// Columns of standard output, if somebody says how many there are.
-pub fn columns(env: &Environment) -> Option<usize> {
+pub(crate) fn columns(env: &Environment) -> Option<usize> {
     let seen = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
     told(env).or_else(seen).map(|columns| columns.max(LEAST))
 }
 
 /// Columns of standard error, if somebody says how many there are.
-pub fn error_columns(env: &Environment) -> Option<usize> {
+pub(crate) fn error_columns(env: &Environment) -> Option<usize> {
     told(env).or_else(error_width).map(|columns| columns.max(LEAST))
 }
 
 /// Columns of the terminal that standard error is.
-pub fn error_width() -> Option<usize> {
+pub(crate) fn error_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0))
 }
 
@@ -34,12 +34,12 @@ fn told(env: &Environment) -> Option<usize> {
 }
 
 /// Columns of tables on standard output.
-pub fn table_columns(env: &Environment) -> usize {
+pub(crate) fn table_columns(env: &Environment) -> usize {
     columns(env).unwrap_or(UNKNOWN)
 }
 
 /// Whether output may be coloured: on a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise; `CLICOLOR_FORCE` says so anywhere.
-pub fn takes_colours(env: &Environment, is_terminal: bool) -> bool {
+pub(crate) fn takes_colours(env: &Environment, is_terminal: bool) -> bool {
     let set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
     let forced = env.get("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
     let refused = set("NO_COLOR") || env.get("CLICOLOR").is_some_and(|value| value == "0");
@@ -48,7 +48,7 @@ pub fn takes_colours(env: &Environment, is_terminal: bool) -> bool {
 }
 
 /// Passes lines on, broken at blanks where they are longer than the output is wide; words are never broken.
-pub struct Wrapped<W: Write> {
+pub(crate) struct Wrapped<W: Write> {
     inner: W,
     width: Option<usize>,
     line: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct Wrapped<W: Write> {
 
 impl<W: Write> Wrapped<W> {
     /// Breaks lines that have more than `width` columns; `None`: none.
-    pub fn new(inner: W, width: Option<usize>) -> Self {
+    pub(crate) fn new(inner: W, width: Option<usize>) -> Self {
         Self { inner, width, line: Vec::new() }
     }
 }
@@ -85,7 +85,7 @@ impl<W: Write> Write for Wrapped<W> {
 }
 
 /// Text of several lines, each broken as [`Wrapped`] does.
-pub fn wrapped(text: &str, width: Option<usize>) -> String {
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
     match width {
         Some(width) => text.lines().map(|line| wrap(line, width)).collect(),
         None => text.to_owned(),

@@ -1,0 +1,149 @@
+//! How this process was started: the environment, read once, and the communicator that follows from it.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use dlio_comm::launcher::{Launcher, World};
+use dlio_comm::{Communicator, launcher};
+
+pub(crate) use dlio_run::launch::{Environment, detect, is_solo};
+
+use dlio_run::failure::{Code, Failure};
+use dlio_run::ranks::REPORT_AFTER;
+
+/// What flags of the command line say in place of variables.
+static FLAGS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+
+/// Lets the flags that every command has take the place of their variables: how ranks find each other, and through which library.
+pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
+    let comm = comm.map(|word| (launcher::COMM, word.to_owned()));
+    let mpi = mpi.map(|file| (launcher::MPI, file.to_string_lossy().into_owned()));
+    // The command line is read once.
+    let _ = FLAGS.set(comm.into_iter().chain(mpi).collect());
+}
+
+/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them. Without `HOME`
+/// the home folder is the user's, as for the AWS CLI.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn environment() -> Environment {
+    // MPI libraries add variables of their own when they are initialized.
+    static READ: OnceLock<Environment> = OnceLock::new();
+    let read = || {
+        let mut variables: Environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        if !variables.contains_key("HOME") {
+            let home = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok());
+            variables.extend(home.map(|home| ("HOME".to_owned(), home)));
+        }
+        variables
+    };
+    let mut variables = READ.get_or_init(read).clone();
+    variables.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
+}
+
+/// The command line, for a trace: in words that are not Unicode, other bytes are replaced; secrets are starred.
+pub(crate) fn command_line() -> Vec<String> {
+    shown(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+}
+
+/// Words of a command line without the secrets among them.
+fn shown(words: impl Iterator<Item = String>) -> Vec<String> {
+    const OPTION: &str = "--secret-key";
+    let mut follows = false;
+    let star = |word: String| {
+        let is_secret = std::mem::replace(&mut follows, word == OPTION);
+        let (name, _) = word.split_once('=').unwrap_or((&word, ""));
+        match name {
+            _ if is_secret => "***".to_owned(),
+            OPTION if name != word => format!("{OPTION}=***"),
+            _ => dlio_config::without_secret(&word),
+        }
+    };
+    words.map(star).collect()
+}
+
+/// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
+/// there (reading from the page cache takes the same CPU time, shuffling fifty million files half the system time without
+/// them) and cost 20 MiB a rank; 128 threads beside two lanes take 112 MiB in place of 815 MiB. An analysis of ten million
+/// events takes a quarter less time and a tenth less memory without them.
+pub(crate) fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("huge pages stay: {error}");
+    }
+}
+
+/// Joins the ranks that a launcher started, or makes a world of one.
+///
+/// # Errors
+/// When a launcher announces more ranks than the MPI library sees, or no MPI library can be used.
+pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Failure> {
+    let launcher = detect(env);
+    match launcher::world(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)? {
+        World::Solo => return Ok(Rc::new(dlio_comm::Solo::new())),
+        World::Auto if mpi_library(env).is_none() && !launcher.as_ref().is_some_and(Launcher::needs_mpi) => {
+            launcher::check(launcher.as_ref(), 1, None)?;
+            return Ok(Rc::new(dlio_comm::Solo::new()));
+        }
+        World::Auto | World::Mpi => {}
+    }
+    // Launchers that are none of MPI's say nothing about the library.
+    let launcher = launcher.filter(Launcher::is_mpi);
+    let comm = join(mpi_library(env).as_deref(), launcher.as_ref())?;
+    let library = dlio_comm::Mpi::library().map(|library| library.to_string());
+    launcher::check(launcher.as_ref(), comm.place().size, library.as_deref())?;
+    Ok(comm)
+}
+
+/// The file of the MPI library that the user names.
+pub(crate) fn mpi_library(env: &Environment) -> Option<PathBuf> {
+    env.get(launcher::MPI).map(|file| file.trim()).filter(|file| !file.is_empty()).map(PathBuf::from)
+}
+
+fn join(library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Rc<dyn Communicator>, Failure> {
+    // The library waits for all ranks and can be asked for nothing meanwhile.
+    let name = launcher.map_or("the launcher", |launcher| launcher.name);
+    let (joined, waiting) = std::sync::mpsc::channel::<()>();
+    let watch = move || {
+        let mut waited = std::time::Duration::ZERO;
+        while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = waiting.recv_timeout(REPORT_AFTER) {
+            waited += REPORT_AFTER;
+            crate::log::note(&format!(
+                "waiting {} s for all ranks that {name} has started to join (MPI_Init)",
+                waited.as_secs()
+            ));
+        }
+    };
+    // Without it nothing is said, and nothing else is lost.
+    drop(std::thread::Builder::new().name("joining".to_owned()).spawn(watch));
+    let world = dlio_comm::Mpi::init(library, launcher);
+    drop(joined);
+    Ok(Rc::new(world?))
+}
+
+/// Runs a command's asynchronous part on this thread.
+///
+/// # Errors
+/// When the runtime cannot be made, or what the command returns.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Unexpected, format_args!("starting the I/O runtime: {error}")))?;
+    tokio::task::LocalSet::new().block_on(&runtime, work)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_command_line_is_kept_without_its_secrets() {
+        let words =
+            "dlio-rs --secret-key a --secret-key=b ++x.secret_access_key=c x={secret_access_key:d,region:r} --output e";
+        let kept = super::shown(words.split(' ').map(str::to_owned)).join(" ");
+        let expected =
+            "dlio-rs --secret-key *** --secret-key=*** ++x.secret_access_key=*** x={secret_access_key=*** --output e";
+        assert_eq!(kept, expected);
+    }
+}

@@ -1,0 +1,83 @@
+//! A command on all ranks: the communicator, and the end of the process that a failure asks for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use dlio_comm::Communicator as _;
+use dlio_run::failure::Failure;
+use dlio_run::options::{Action, Options};
+use dlio_run::outputs::log::Verbosity;
+use dlio_run::ranks::Ranks;
+
+use crate::args::OutputFormat;
+use crate::{exit, front, launch, outcome, panics};
+
+/// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
+/// first process that exits ends that sleep, and with it the ranks that are still writing.
+const STAY: Duration = Duration::from_millis(400);
+
+/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
+///
+/// # Errors
+/// The command's own failure.
+pub(crate) fn on_ranks<F, W>(verbosity: Verbosity, work: F) -> Result<(), Failure>
+where
+    F: FnOnce(Rc<Ranks>) -> W,
+    W: Future<Output = Result<(), Failure>>,
+{
+    let comm = launch::communicator(&launch::environment())?;
+    let comm = Rc::new(Ranks::new(comm, front::front_end(verbosity)));
+    panics::introduce(comm.place().rank, &comm.place().host);
+    panics::set_last_words(|| front::stop().save_in_panic());
+    let worked = launch::block_on(work(Rc::clone(&comm)));
+    if worked.is_ok() {
+        // Before the library is finalized, which waits for all ranks.
+        front::stop().completed();
+    }
+    if comm.place().size == 1 {
+        return worked;
+    }
+    match worked {
+        // All ranks know it, one has said it, and all are on their way out.
+        Err(failure) if failure.said && !failure.alone => Err(failure),
+        Err(failure) => Err(end_alone(&comm, &failure)),
+        // The library's own end waits for all ranks without a word about those that are missing.
+        Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(end_alone(&comm, &failure)),
+        },
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
+fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
+    if let Some(code) = comm.signalled() {
+        if comm.place().rank == 0 {
+            crate::log::failure(&Failure { code, ..failure.clone() });
+        }
+        front::stop().end_early();
+        // Nothing can be done about a runtime that cannot be made.
+        let _ = launch::block_on(async {
+            tokio::time::sleep(STAY).await;
+            Ok(())
+        });
+        std::process::exit(exit::code(code).into());
+    }
+    crate::log::failure(failure);
+    front::stop().end_early();
+    comm.abort(&failure.message, exit::code(failure.code).into());
+    failure.clone().already_said()
+}
+
+/// Does what the options ask for on all ranks, and prints what was done, if programs are to read it.
+///
+/// # Errors
+/// The failure of the run.
+pub(crate) fn run_on_ranks(format: OutputFormat, options: Options, action: Action) -> Result<(), Failure> {
+    on_ranks(options.verbosity, |ranks| async move {
+        let rank = ranks.place().rank;
+        let ended = dlio_run::run::run(ranks, &options, &action).await;
+        outcome::print(format, rank, ended)
+    })
+}
