@@ -154,7 +154,7 @@ fn what_does_not_fit_is_refused_before_the_first_byte() {
     let output = ["--output", out.to_str().unwrap()];
     solo(&[&words[..], &output[..]].concat()).failed(
         3,
-        &["the data set in", "are needed and", "are free on", "dataset.data_folder", "dlio_rs.space_check=false"],
+        &["the dataset in", "are needed and", "are free on", "dataset.data_folder", "dlio_rs.space_check=false"],
     );
     assert!(!folder.path().join("data").exists(), "nothing may be written");
     // With the override the run begins; the limit on the size of files ends it soon.

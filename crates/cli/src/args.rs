@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dlio_config::vocabulary::{Decode, Dialect};
-use dlio_run::options::{self, ConfigWords, Configuration, Options};
+use dlio_run::options::{self, Configuration, Options};
+use dlio_run::resolve::source::ConfigWords;
 
 use crate::location::local_path;
 use crate::serve_args::ServeArgs;

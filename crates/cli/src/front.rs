@@ -1,30 +1,24 @@
 //! What this program gives to runs: the environment, the command line, and an observer that shows everything on standard error.
 
 use std::any::Any;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use dlio_run::failure::Failure;
 use dlio_run::front_end::{FrontEnd, ProgressLine, RunObserver};
-use dlio_run::outputs::log::{Level, Verbosity};
+use dlio_run::message::{Level, Verbosity};
 use dlio_run::outputs::meter::{Tally, Task};
-use dlio_run::stop::StopHandle;
 use indicatif::MultiProgress;
 
-use crate::meter::Screen;
-
-/// The handle that signals, panics and the end of this process go through.
-pub(crate) fn stop() -> &'static StopHandle {
-    static STOP: OnceLock<StopHandle> = OnceLock::new();
-    STOP.get_or_init(StopHandle::default)
-}
+use crate::meter::{Screen, bars};
+use crate::stop::stop;
 
 /// What every command gives to runs.
 pub(crate) fn front_end(verbosity: Verbosity) -> Arc<FrontEnd> {
     release_at_exit();
     Arc::new(FrontEnd {
-        environment: crate::launch::environment(),
+        environment: crate::environment::environment(),
         command_line: crate::launch::command_line(),
         tool_version: crate::version::line().to_owned(),
         stop: stop().clone(),
@@ -46,11 +40,6 @@ fn release_at_exit() {
 
 extern "C" fn at_exit() {
     stop().end_early();
-}
-
-/// Where live lines are drawn: standard error, if it is a terminal.
-pub(crate) fn bars() -> Option<MultiProgress> {
-    std::io::stderr().is_terminal().then(MultiProgress::new)
 }
 
 /// Shows a run on standard error.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use dlio_run::failure::{Code, Failure};
 use dlio_run::launch::Environment;
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::message::Verbosity;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -53,12 +53,12 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
 pub(crate) fn failure(failure: &Failure) {
     /// What was said last: two threads may find the same end of the run.
     static SAID: Mutex<String> = Mutex::new(String::new());
-    crate::front::stop().failed(failure);
+    crate::stop::stop().failed(failure);
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !failure.said && !failure.message.is_empty() && *said != failure.message {
         said.clone_from(&failure.message);
         let line = format!("dlio-rs: error: {failure}\n");
-        let columns = crate::terminal::error_columns(&crate::launch::environment());
+        let columns = crate::terminal::error_columns(&crate::environment::environment());
         let _ = std::io::stderr().write_all(crate::terminal::wrapped(&line, columns).as_bytes());
     }
 }

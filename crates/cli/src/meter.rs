@@ -2,12 +2,13 @@
 //!
 //! Who works stores numbers; a thread of the meter looks at them and speaks, so a file that takes minutes shows its progress too.
 
+use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use dlio_event::{Nanos, TimeSource};
 use dlio_run::front_end::ProgressLine;
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::message::Verbosity;
 use dlio_run::outputs::meter::{Estimate, FIRST_AFTER, Pace, Tally, Task};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -64,7 +65,7 @@ impl Screen {
 
     /// Standard error, for commands without a log; `None`: the user wants quiet.
     pub(crate) fn stderr(verbosity: Verbosity) -> Option<Self> {
-        let bars = crate::front::bars();
+        let bars = bars();
         let clock = Arc::new(dlio_engine::MonotonicClock);
         (verbosity > Verbosity::Quiet).then(|| Self::new(bars, clock).live())
     }
@@ -117,6 +118,11 @@ impl Desk {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Where live lines are drawn: standard error, if it is a terminal.
+pub(crate) fn bars() -> Option<MultiProgress> {
+    std::io::stderr().is_terminal().then(MultiProgress::new)
 }
 
 /// A line that is drawn again and again, cut where the terminal ends.

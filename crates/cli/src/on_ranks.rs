@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dlio_comm::Communicator as _;
 use dlio_run::failure::Failure;
+use dlio_run::message::Verbosity;
 use dlio_run::options::{Action, Options};
-use dlio_run::outputs::log::Verbosity;
 use dlio_run::ranks::Ranks;
 
 use crate::args::OutputFormat;
@@ -25,14 +25,14 @@ where
     F: FnOnce(Rc<Ranks>) -> W,
     W: Future<Output = Result<(), Failure>>,
 {
-    let comm = launch::communicator(&launch::environment())?;
+    let comm = launch::communicator(&crate::environment::environment())?;
     let comm = Rc::new(Ranks::new(comm, front::front_end(verbosity)));
     panics::introduce(comm.place().rank, &comm.place().host);
-    panics::set_last_words(|| front::stop().save_in_panic());
+    panics::set_last_words(|| crate::stop::stop().save_in_panic());
     let worked = launch::block_on(work(Rc::clone(&comm)));
     if worked.is_ok() {
         // Before the library is finalized, which waits for all ranks.
-        front::stop().completed();
+        crate::stop::stop().completed();
     }
     if comm.place().size == 1 {
         return worked;
@@ -56,7 +56,7 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
         if comm.place().rank == 0 {
             crate::log::failure(&Failure { code, ..failure.clone() });
         }
-        front::stop().end_early();
+        crate::stop::stop().end_early();
         // Nothing can be done about a runtime that cannot be made.
         let _ = launch::block_on(async {
             tokio::time::sleep(STAY).await;
@@ -65,7 +65,7 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
         std::process::exit(exit::code(code).into());
     }
     crate::log::failure(failure);
-    front::stop().end_early();
+    crate::stop::stop().end_early();
     comm.abort(&failure.message, exit::code(failure.code).into());
     failure.clone().already_said()
 }

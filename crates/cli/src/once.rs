@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::args::Command;
-use crate::launch::{self, Environment};
+use dlio_run::launch::Environment;
 
 /// How long a rank above 0 waits before it says what is wrong with a command line of all ranks: the launcher ends it as soon as rank 0,
 /// which says the same, has.
@@ -11,8 +11,9 @@ const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
 /// Whether this process is one of several that a launcher started, and not the first.
 pub(crate) fn is_another(env: &Environment) -> bool {
-    !launch::is_solo(env)
-        && launch::detect(env).is_some_and(|launcher| launcher.is_mpi() && launcher.rank.is_some_and(|rank| rank > 0))
+    !dlio_run::launch::is_solo(env)
+        && dlio_run::launch::detect(env)
+            .is_some_and(|launcher| launcher.is_mpi() && launcher.rank.is_some_and(|rank| rank > 0))
 }
 
 /// Whether a command has nothing to share out among ranks.

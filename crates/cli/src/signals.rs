@@ -9,7 +9,7 @@ use dlio_run::stop::{Signal, StopHandle};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::oneshot;
 
-use crate::{exit, front};
+use crate::exit;
 
 /// Numbers of the signals that end a run, as [`Signal::ALL`] has them.
 const NUMBERS: [i32; 7] =
@@ -28,7 +28,7 @@ const RELEASE: Duration = Duration::from_millis(400);
 /// Starts watching for signals on a thread of its own, for the process's stop handle; `grace` is how long the command may take to end
 /// in order, and `launched` says that a launcher kills this process soon after a signal.
 pub(crate) fn watch(grace: Duration, launched: bool) {
-    let stop = front::stop().clone();
+    let stop = crate::stop::stop().clone();
     let started = std::thread::Builder::new().name("signals".to_owned()).spawn(move || wait(&stop, grace, launched));
     if let Err(error) = started {
         tracing::warn!("{UNWATCHED}: {error}");
@@ -95,9 +95,9 @@ fn save(stop: &StopHandle, signal: Signal) -> oneshot::Receiver<()> {
 async fn launcher_gone() {
     const LOOK: Duration = Duration::from_millis(100);
     let parent = rustix::process::getppid();
-    let env = crate::launch::environment();
-    let launcher = crate::launch::detect(&env).filter(dlio_comm::launcher::Launcher::needs_mpi);
-    if launcher.is_none() || crate::launch::is_solo(&env) {
+    let env = crate::environment::environment();
+    let launcher = dlio_run::launch::detect(&env).filter(dlio_comm::launcher::Launcher::needs_mpi);
+    if launcher.is_none() || dlio_run::launch::is_solo(&env) {
         return std::future::pending().await;
     }
     while rustix::process::getppid() == parent {

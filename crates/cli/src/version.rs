@@ -37,8 +37,8 @@ fn features() -> &'static str {
 
 /// The MPI library that ranks would use, or why there is none.
 fn library() -> String {
-    let env = launch::environment();
-    let launcher = launch::detect(&env);
+    let env = crate::environment::environment();
+    let launcher = dlio_run::launch::detect(&env);
     let found = dlio_comm::look(launch::mpi_library(&env).as_deref(), launcher.as_ref());
     found.map_or_else(|error| format!("none: {error}"), |library| library.to_string())
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use dlio_comm::Solo;
 use dlio_run::failure::Failure;
 use dlio_run::front_end::{FrontEnd, RunObserver};
-use dlio_run::options::{Action, ConfigWords, Configuration, Options};
+use dlio_run::message::Level;
+use dlio_run::options::{Action, Configuration, Options};
 use dlio_run::outcome::Outcome;
-use dlio_run::outputs::log::Level;
 use dlio_run::ranks::Ranks;
+use dlio_run::resolve::source::ConfigWords;
 use dlio_run::stop::StopHandle;
 
 /// Keeps the messages of a run in memory.

@@ -1,4 +1,4 @@
-//! The checkpoints of a run: from configuration to what the engine needs, and what is said about them.
+//! Checkpoints of a run: plan, storage and the lines that DLIO logs about them.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::session::Session;
 
 const GIB: f64 = 1_073_741_824.0;
 
-/// Plan and storage of the checkpoints.
-pub struct Prepared {
-    /// What the engine gets.
-    pub checkpoints: Checkpoints,
+/// Plan and open storage of the checkpoints of a run.
+pub(crate) struct Prepared {
+    /// Input of the engine.
+    pub(crate) checkpoints: Checkpoints,
     opened: Opened,
 }
 
@@ -26,14 +26,14 @@ impl Prepared {
     /// Plans the checkpoints and opens their storage.
     ///
     /// # Errors
-    /// When the ranks do not fit the model, or the storage cannot be used.
-    pub fn new(session: &Session) -> Result<Self, Failure> {
+    /// If the number of ranks does not fit the model's parallelism, or the storage cannot be used.
+    pub(crate) fn new(session: &Session) -> Result<Self, Failure> {
         let workload = &session.loaded.workload;
         let place = session.comm.place();
         let plan = dlio_plan::checkpoints(workload, World { size: place.size }).map_err(Failure::usage)?;
         let container = Container::new(workload.dlio_rs.dialect, workload.framework);
         let opened = backend::open_checkpoints(workload, &session.request, place, session.clock.clone(), &plan)?;
-        let opened = session.watch(opened);
+        let opened = crate::outputs::outages::watch(session, opened);
         let checkpoints = Checkpoints {
             plan,
             container,
@@ -45,27 +45,27 @@ impl Prepared {
         Ok(Self { checkpoints, opened })
     }
 
-    /// The client of their bucket.
-    pub fn client(&self) -> Option<&Arc<S3>> {
+    /// The S3 client of the checkpoints' bucket; `None` on local storage.
+    pub(crate) fn client(&self) -> Option<&Arc<S3>> {
         self.opened.s3.as_ref()
     }
 
-    /// Checks the endpoints of the checkpoints; a bucket that is missing is made when something will be saved.
+    /// Checks the endpoints of the checkpoints. A missing bucket is created if checkpoints will be saved.
     ///
     /// # Errors
-    /// When an endpoint, the credentials or the bucket do not work.
-    pub async fn preflight(&self, session: &Session) -> Result<(), Failure> {
+    /// If an endpoint, the credentials or the bucket cannot be used.
+    pub(crate) async fn preflight(&self, session: &Session) -> Result<(), Failure> {
         let Some(client) = &self.opened.s3 else { return Ok(()) };
         let plan = &self.checkpoints.plan;
         if plan.alone().is_some_and(|alone| alone.writes == 0) {
-            // What there is to load is found out before the first file is.
+            // Which checkpoints can be loaded is checked before the first file is read.
             return Ok(());
         }
         backend::preflight_writing(&*session.comm, client).await
     }
 
-    /// Says the sizes, as the reference does before the run.
-    pub fn say(&self, session: &Session) {
+    /// Logs the notices of the plan and the model sizes, as DLIO does before a run.
+    pub(crate) fn say(&self, session: &Session) {
         let plan = &self.checkpoints.plan;
         for notice in plan.notices() {
             match notice.severity {
@@ -79,7 +79,7 @@ impl Prepared {
     }
 }
 
-/// The reference's lines about a model.
+/// Returns DLIO's log lines about the size of a model.
 fn lines(plan: &CheckpointPlan, mode: CheckpointMode) -> Vec<String> {
     let gb = |bytes: u64| format!("{:.6} GB", bytes as f64 / GIB);
     let suffix = if mode == CheckpointMode::Subset { " (subset)" } else { "" };

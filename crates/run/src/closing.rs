@@ -1,7 +1,7 @@
-//! The end of this rank's part of a run, said once: to the trace's footer, the summary and the log.
+//! The end of this rank's part of a run, recorded once in the trace's footer, the summary and the log.
 //!
-//! Invariant: whoever comes first - the run itself, or the thread that watches for signals - decides how the rank ended,
-//! and all that the rank leaves says the same.
+//! Invariant: whichever comes first, the run itself or the thread that watches for signals, decides how the rank ended,
+//! and all files of the rank record the same ending.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,25 +16,25 @@ use dlio_trace::ClockAnchor;
 
 use crate::failure::Failure;
 use crate::host::wall_clock::Anchor;
+use crate::outputs::file::write_file;
 use crate::outputs::log::LogFile;
 use crate::outputs::recording::Recording;
-use crate::outputs::write_file;
 use crate::session::Session;
 use crate::stop::{Signal, StopHandle};
 
-/// What rank 0 leaves besides its trace.
-pub struct Notes {
-    /// Of the run.
-    pub log: LogFile,
-    /// `summary.json`, if a run that does not complete leaves one.
-    pub summary: Option<PathBuf>,
-    pub anchor: Anchor,
-    pub clock: Arc<MonotonicClock>,
-    pub ranks: u32,
+/// What rank 0 writes besides its trace when a run does not complete.
+pub(crate) struct Notes {
+    /// Log file of the run.
+    pub(crate) log: LogFile,
+    /// Path of `summary.json`; `None` if a run that does not complete writes none.
+    pub(crate) summary: Option<PathBuf>,
+    pub(crate) anchor: Anchor,
+    pub(crate) clock: Arc<MonotonicClock>,
+    pub(crate) ranks: u32,
 }
 
-/// The end of this rank's part of a run.
-pub struct Closing {
+/// Records how this rank's part of a run ended, exactly once.
+pub(crate) struct Closing {
     state: Mutex<State>,
     failures: Option<Arc<Failures>>,
     stop: StopHandle,
@@ -45,24 +45,24 @@ pub struct Closing {
 struct State {
     recording: Option<Recording>,
     traced: bool,
-    /// What was written to `summary.json`.
+    /// Path and content of `summary.json` once it is written.
     summary: Option<(PathBuf, Summary)>,
     decided: Option<Ending>,
-    /// Why the trace is not whole.
+    /// Why the trace is incomplete.
     lost: Option<Failure>,
 }
 
-/// How a rank ended, and what became of its trace.
-pub struct Closed {
-    pub ending: Ending,
+/// How a rank ended, and whether its trace is complete.
+pub(crate) struct Closed {
+    pub(crate) ending: Ending,
     /// An error if the trace could not be written.
-    pub trace: Result<(), Failure>,
-    /// Whether there is a trace.
-    pub traced: bool,
+    pub(crate) trace: Result<(), Failure>,
+    /// Whether the run writes a trace.
+    pub(crate) traced: bool,
 }
 
 impl Closing {
-    pub fn new(
+    pub(crate) fn new(
         recording: Option<Recording>,
         (failures, stop): (Option<Arc<Failures>>, StopHandle),
         notes: Option<Notes>,
@@ -71,8 +71,9 @@ impl Closing {
         Self { state: Mutex::new(state), failures, stop, notes }
     }
 
-    /// The ending of a rank that a signal ended: a launcher sends one to all ranks when one has failed.
-    pub fn interruption(&self, signal: Signal) -> Ending {
+    /// Returns the ending of a rank that received a signal. If other ranks of the node have failed, the signal came
+    /// from the launcher, which sends one to all ranks after a failure.
+    pub(crate) fn interruption(&self, signal: Signal) -> Ending {
         let failed = self.failures.as_ref().map(|failures| failures.others()).unwrap_or_default();
         let names: Vec<String> = failed.iter().map(u32::to_string).collect();
         match names.len() {
@@ -82,13 +83,13 @@ impl Closing {
         }
     }
 
-    /// Remembers the summary, which must say so should the run not complete after all.
-    pub fn wrote_summary(&self, path: PathBuf, summary: Summary) {
+    /// Remembers the summary, which is rewritten if the run does not complete after all.
+    pub(crate) fn wrote_summary(&self, path: PathBuf, summary: Summary) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).summary = Some((path, summary));
     }
 
-    /// Ends the rank in this way, if it has not ended yet.
-    pub fn end(&self, ending: Ending, clock: Option<ClockAnchor>) -> Closed {
+    /// Records this ending unless one is recorded already, and returns the recorded one.
+    pub(crate) fn end(&self, ending: Ending, clock: Option<ClockAnchor>) -> Closed {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.decided.is_none() {
             let written = state.recording.take().map_or(Ok(()), |recording| recording.close(&ending, clock));
@@ -105,7 +106,7 @@ impl Closing {
         Closed { ending, trace: state.lost.clone().map_or(Ok(()), Err), traced: state.traced }
     }
 
-    /// A run that completes has nothing to correct.
+    /// Corrects the log and `summary.json` of a run that did not complete.
     fn note(&self, state: &State, ending: &Ending) {
         let Some(notes) = self.notes.as_ref().filter(|_| !ending.is_completed()) else { return };
         let now = notes.anchor.stamp(notes.clock.now());
@@ -122,12 +123,12 @@ impl Closing {
     }
 }
 
-/// Ends this rank's part of the run, as what it did says: nothing of its trace is lost, also when it failed. Ranks that all
-/// came to the end compare their clocks once more.
+/// Ends this rank's part of the run with the result `ran`. The trace is complete even if the run failed. If the run
+/// succeeded, the ranks compare their clocks once more.
 ///
 /// # Errors
-/// The failure of the run, or that of writing its trace.
-pub async fn end<T>(
+/// The failure of the run, or of writing its trace.
+pub(crate) async fn end<T>(
     session: &Session,
     (closing, clients): (&Closing, &[&Arc<S3>]),
     ran: Result<T, Failure>,
@@ -158,11 +159,11 @@ pub async fn end<T>(
         abort_uploads(session, clients).await;
     }
     match (ran, session.front.stop.received()) {
-        // A signal came between the last operation and the last row.
+        // A signal arrived after the last operation but before the trace was closed.
         (Ok(_), Some(signal)) if !closed.ending.is_completed() && closed.trace.is_ok() => {
             Err(interrupted(session, &closed, signal))
         }
-        // From here on every rank's trace and counters are whole.
+        // From here on, traces and counters of all ranks are complete.
         (Ok(value), _) => session.agree(closed.trace.map(|()| value)).await,
         (Err(failure), _) if failure.said => Err(failure),
         (Err(_), Some(signal)) => Err(interrupted(session, &closed, signal)),
@@ -170,12 +171,12 @@ pub async fn end<T>(
     }
 }
 
-/// Aborts what a run that ends early leaves half uploaded, within a second and a half, and names the rest.
+/// Aborts multipart uploads that a failed run left unfinished, for at most 1.5 s, and reports those that remain.
 async fn abort_uploads(session: &Session, clients: &[&Arc<S3>]) {
     const PATIENCE: Duration = Duration::from_millis(1_500);
     const NAMED: usize = 20;
     let all = clients.iter().map(|client| client.abort_uploads());
-    // What is left then is named.
+    // Uploads that are not aborted in time are reported below.
     let _ = tokio::time::timeout(PATIENCE, futures::future::join_all(all)).await;
     let left: Vec<_> = clients.iter().flat_map(|client| client.unfinished()).collect();
     for upload in left.iter().take(NAMED) {
@@ -189,20 +190,21 @@ async fn abort_uploads(session: &Session, clients: &[&Arc<S3>]) {
     }
 }
 
-/// The failure of this rank after a signal. Every rank gets the signal from the launcher, and none waits for another one.
+/// Returns the failure of this rank after a signal. The launcher sends the signal to every rank, so no rank waits for
+/// another one.
 fn interrupted(session: &Session, closed: &Closed, signal: Signal) -> Failure {
     let failure = interruption(closed, signal);
     if session.comm.place().size == 1 { failure } else { failure.of_this_rank() }
 }
 
-/// What is said of a rank that a signal ended.
-pub fn interruption(closed: &Closed, signal: Signal) -> Failure {
+/// Returns the failure that is reported for a rank that received a signal.
+pub(crate) fn interruption(closed: &Closed, signal: Signal) -> Failure {
     let trace = match &closed.trace {
         Ok(()) if closed.traced => "; the trace holds everything up to here".to_owned(),
         Ok(()) => String::new(),
         Err(failure) => format!("; not all of the trace could be written: {failure}"),
     };
     let failure = Failure::new(signal.code, format_args!("the run did not complete: {}{trace}", closed.ending));
-    // The rank that failed has said why.
+    // The rank that failed has reported the reason.
     if matches!(closed.ending, Ending::Aborted { .. }) { failure.already_said() } else { failure }
 }

@@ -1,4 +1,5 @@
-//! What ranks do together besides the run itself: they agree on failures, gather values, compare clocks and end.
+//! Collective operations of the ranks besides the run itself: agreement on failures, gathering of values, alignment of
+//! clocks.
 
 use dlio_comm::Communicator;
 use dlio_engine::MonotonicClock;
@@ -7,29 +8,29 @@ use dlio_event::TimeSource as _;
 use crate::failure::{Code, Failure};
 use crate::ranks::Ranks;
 
-/// Ends all ranks with a failure that all of them know: rank 0 says it, and only then may anybody leave, because the
-/// launcher ends the others as soon as one rank has failed.
+/// Ends all ranks with a failure that all of them know. Rank 0 reports it before any rank returns, because the launcher
+/// kills the other ranks as soon as one of them exits with an error.
 pub async fn end_together(comm: &dyn Communicator, report: &dyn Fn(&Failure), failure: Failure) -> Failure {
     if comm.place().rank == 0 {
         report(&failure);
     }
-    // The failure is what counts, whatever becomes of this.
+    // An error of the barrier changes nothing: the ranks end anyway.
     let _ = comm.barrier().await;
     failure.already_said()
 }
 
-/// Makes every rank return an error if one has one.
+/// Returns the same error on every rank if any rank has one.
 ///
 /// # Errors
-/// The failure of the lowest rank that has one; rank 0 has reported it.
+/// The failure of the lowest rank that has one. Rank 0 has reported it.
 pub async fn agree<T>(comm: &Ranks, result: Result<T, Failure>) -> Result<T, Failure> {
     agree_on(comm, &|failure| comm.report(failure), result).await
 }
 
-/// As [`agree`], on any communicator; rank 0 reports the failure with `report`.
+/// Does the same as [`agree`] on any communicator; rank 0 reports the failure with `report`.
 ///
 /// # Errors
-/// The failure of the lowest rank that has one; rank 0 has reported it.
+/// The failure of the lowest rank that has one. Rank 0 has reported it.
 pub async fn agree_on<T>(
     comm: &dyn Communicator,
     report: &dyn Fn(&Failure),
@@ -49,10 +50,10 @@ pub async fn agree_on<T>(
     result
 }
 
-/// Every rank's value, in rank order.
+/// Returns every rank's value, in rank order.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// If the collective operation fails.
 pub async fn gather<T>(comm: &dyn Communicator, value: &T) -> Result<Vec<T>, Failure>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
@@ -71,8 +72,9 @@ pub fn decode<T: serde::de::DeserializeOwned>(wire: &[u8]) -> Result<T, Failure>
         .map_err(|error| Failure::new(Code::Unexpected, format_args!("decoding a message from a rank: {error}")))
 }
 
-/// What to add to this rank's clock to get rank 0's, and twice its error bound. Ranks of one host read the same clock; elsewhere the best of a few barriers
-/// bounds the error by the time that the barrier takes to release everybody.
+/// Returns the offset that turns this rank's clock into rank 0's, and twice its error bound, both in nanoseconds. Ranks
+/// on one host read the same clock. Between hosts, the best of eight barriers bounds the error by the time that the
+/// barrier takes to release all ranks.
 pub async fn align_clocks(comm: &dyn Communicator, clock: &MonotonicClock) -> Result<(i64, u64), Failure> {
     const ROUNDS: usize = 8;
     let place = comm.place();

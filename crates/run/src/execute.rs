@@ -1,4 +1,4 @@
-//! Generation and training on all ranks: from a session to files, traces and metrics.
+//! Executes a run on all ranks: generation, verification, training and checkpoints, with traces and metrics.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -8,9 +8,7 @@ use std::time::Duration;
 use dlio_config::Workload;
 use dlio_config::time::TimeSpec;
 use dlio_config::vocabulary::StorageType;
-use dlio_engine::{
-    Checkpoints, ErrorClass, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions,
-};
+use dlio_engine::{Checkpoints, GenerateOptions, LaneHost, Observer, Rig, StallLimits, TrainOptions, VerifyOptions};
 use dlio_event::NullSink;
 use dlio_plan::{GeneratePlan, Split, TrainingPlan, World};
 use dlio_storage::s3::Preflight;
@@ -19,89 +17,29 @@ use dlio_trace::tables;
 
 use crate::backend::{self, Opened, Purpose, Target};
 use crate::closing::{Closing, end};
+use crate::dataset::files::DataSet;
 use crate::dataset::listing;
 use crate::dataset::{discover, mismatches, presence};
-use crate::failure::{Code, Failure};
+use crate::failure::{self, Code, Failure};
 use crate::host::page_cache;
 use crate::host::profiler::{self, Profiler};
-use crate::options::Options;
 use crate::outputs::meter::Task;
 use crate::outputs::progress::{Facts, Progress, Shows};
 use crate::outputs::recording;
 use crate::outputs::reference_log::{self, StepLines};
-use crate::outputs::{self, outages};
-use crate::prepared::{DataSet, Prepared};
-pub use crate::remedy::chain;
-use crate::session::{Begun, Session};
+use crate::outputs::trace_folder::{self, Begun};
+use crate::outputs::{outages, parameters, results};
+use crate::prepared::Prepared;
+use crate::session::Session;
 use crate::shared_folder::{self, Use};
+use crate::work::Work;
 use crate::{remedy, shared_permutations, space};
 
-/// What is to be done and how.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
-pub struct Work {
-    /// Write the data set.
-    pub generate: bool,
-    /// Train on it.
-    pub train: bool,
-    /// Look at the content of the data set.
-    pub verify: bool,
-    /// Leave the data set where it is.
-    pub keep: bool,
-    /// Take checkpoints: in the training, or, without one, nothing but checkpoints.
-    pub checkpoint: bool,
-    /// Write complete files again.
-    pub overwrite: bool,
-    /// Compare the computed file set with a listing.
-    pub list: bool,
-    /// Check endpoints before the run.
-    pub preflight: bool,
-    /// When a wait is reported, and when it ends the run.
-    pub stall_limits: StallLimits,
-    /// Train even if there is no step to train.
-    pub allow_empty: bool,
-}
-
-impl Work {
-    /// Training, with the switches of the command line.
-    pub fn training(target: &Options) -> Self {
-        Self {
-            generate: false,
-            train: true,
-            verify: false,
-            keep: true,
-            checkpoint: false,
-            overwrite: false,
-            list: false,
-            preflight: !target.no_preflight,
-            stall_limits: target.stall_limits(),
-            allow_empty: false,
-        }
-    }
-
-    /// What `workflow.*` says.
-    ///
-    /// # Errors
-    /// It asks for nothing.
-    pub fn of_workflow(workload: &Workload, target: &Options) -> Result<Self, Failure> {
-        let workflow = workload.workflow;
-        if !workflow.generate_data && !workflow.train && !workflow.checkpoint {
-            return Err(Failure::usage(
-                "the workload asks for nothing that can be done: workflow.generate_data, workflow.train and workflow.checkpoint are all false",
-            ));
-        }
-        // As in the reference, what is only generated stays.
-        let keep = workload.dataset.keep_files || !workflow.train;
-        let (generate, train, checkpoint) = (workflow.generate_data, workflow.train, workflow.checkpoint);
-        Ok(Self { generate, train, keep, checkpoint, ..Self::training(target) })
-    }
-}
-
-/// Does the work; every rank calls it.
+/// Executes `work`. Every rank calls this function.
 ///
 /// # Errors
-/// One failure for the whole run; silent on the ranks that did not cause it.
-pub async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
+/// One failure for the whole run, which only the rank that caused it, or rank 0, reports.
+pub(crate) async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
     let shown = Shows::new(session).begin(Task { label: "Setting up".into(), ..Task::default() });
     let (opened, prepared, empty) = session.unless_signalled(Box::pin(set_up(session, work))).await?;
     drop(shown);
@@ -110,9 +48,10 @@ pub async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
         Work { verify: true, .. } => "trace-verify",
         _ => "trace-generate",
     };
-    let parameters = outputs::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
+    let parameters =
+        parameters::parameters(&session.loaded.workload, prepared.plan.as_ref(), prepared.checkpoint_plan());
     let config = parameters.embed(session.loaded.resolved.clone());
-    let begun = session.begin(folder, config, prepared.planned(work)).await?;
+    let begun = trace_folder::begin(session, folder, config, prepared.planned(work)).await?;
     let traces = begun.traces.clone().unwrap_or_else(|| session.trace_folder(folder));
     let ran = in_order(session, &opened, &prepared, (work, &begun)).await;
     let clients = opened.s3.iter().chain(prepared.checkpoints.iter().filter_map(|prepared| prepared.client()));
@@ -126,11 +65,12 @@ pub async fn execute(session: &Session, work: Work) -> Result<(), Failure> {
         conclude(session).await?;
     }
     session.outcome.borrow_mut().complete = true;
-    // The reference runs and writes its files; that it trained nothing must still not look like a success.
+    // DLIO runs a training without steps and writes its files. The exit code must still be that of a failure.
     session.agree(empty.map_or(Ok(()), Err)).await
 }
 
-/// What comes before the first operation: storage, plans, checks. Gives the reason why nothing would be trained, too.
+/// Does everything before the first operation: opens storage, makes plans, checks them. Also returns the failure of a
+/// training without steps.
 async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Option<Failure>), Failure> {
     let opened = session.agree(open(session)).await?;
     let mut prepared = session.agree(Prepared::new(session, work)).await?;
@@ -165,8 +105,8 @@ async fn set_up(session: &Session, work: Work) -> Result<(Opened, Prepared, Opti
     Ok((opened, prepared, empty))
 }
 
-/// Says what went wrong on the way to the endpoints and was overcome.
-pub async fn conclude(session: &Session) -> Result<(), Failure> {
+/// Reports S3 requests that were retried and endpoints that did not answer for a while.
+pub(crate) async fn conclude(session: &Session) -> Result<(), Failure> {
     let troubles = outages::collect(session).await?;
     if let (0, Some(troubles)) = (session.rank(), &troubles) {
         outages::say(session, troubles);
@@ -176,10 +116,10 @@ pub async fn conclude(session: &Session) -> Result<(), Failure> {
 
 fn open(session: &Session) -> Result<Opened, Failure> {
     let opened = backend::open(&session.loaded.workload, &session.request, session.comm.place(), session.clock.clone());
-    opened.map(|opened| session.watch(opened))
+    opened.map(|opened| outages::watch(session, opened))
 }
 
-/// Whether the folders of this run are the same on all nodes.
+/// Checks whether the folders of this run are the same on all nodes.
 async fn folders_are_shared(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     if let (Some(_), Target::Local { root }) = (&prepared.data, Target::of(workload)?) {
@@ -221,7 +161,8 @@ fn say_start(session: &Session, prepared: &Prepared, work: Work) {
     }
 }
 
-/// Every rank checks the endpoints that it uses, so every node checks every endpoint that it will use.
+/// Checks endpoints, credentials and data. Every rank checks the endpoints that it uses, so every node checks every
+/// endpoint that it will use.
 async fn preflight(session: &Session, opened: &Opened, prepared: &Prepared, work: Work) -> Result<(), Failure> {
     if let Some(checkpoints) = &prepared.checkpoints {
         checkpoints.preflight(session).await?;
@@ -244,7 +185,7 @@ async fn check_local(session: &Session, opened: &Opened, first: &str) -> Result<
         Err(error) if error.kind == ErrorKind::NotFound => Err(Failure::new(
             Code::Data,
             format_args!(
-                "{} does not exist{}; the data set is not there or is another one: {}, or correct dataset.data_folder",
+                "{} does not exist{}; the dataset is not there or is another one: {}, or correct dataset.data_folder",
                 error.object,
                 remedy::from_here(&error.object),
                 remedy::generate(session)
@@ -261,7 +202,7 @@ async fn in_order(
     (work, begun): (Work, &Begun),
 ) -> Result<(), Failure> {
     let shows = Shows::new(session);
-    // The reads of a training are counted by its steps.
+    // Progress of a training comes from its steps, so its storage is not counted.
     let storages = [shows.count(&opened.storage), opened.storage.clone()];
     let [counted, rig] = storages.map(|storage| rig(session, storage, (prepared, begun), &shows));
     let stall_after = work.stall_limits;
@@ -307,7 +248,7 @@ async fn in_order(
     }
 }
 
-/// Trains, or takes nothing but checkpoints, and writes what was measured.
+/// Runs the training, or checkpoints without a training, and writes the metrics.
 async fn measure(
     session: &Session,
     prepared: &Prepared,
@@ -337,10 +278,10 @@ async fn measure(
     };
     let ran = ran.map_err(|error| remedy::failure(session, &error))?;
     session.agree(profiler.stop(session)).await?;
-    outputs::write(session, (prepared.plan.as_ref(), prepared.checkpoint_plan()), &ran, closing).await
+    results::write(session, (prepared.plan.as_ref(), prepared.checkpoint_plan()), &ran, closing).await
 }
 
-/// Removes the data set.
+/// Removes the dataset.
 async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
     if data.files.is_listed() {
         session.warn("dataset.keep_files is false, but the files were made by another program: they stay");
@@ -350,14 +291,14 @@ async fn remove(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
     let removed = removed.map_err(|error| remedy::failure(session, &error))?;
     let folder = if removed.folder { ", the folder too" } else { "" };
     session.say_own(&format!(
-        "dataset.keep_files is false: removed {} file(s) of the data set in {}{folder}",
+        "dataset.keep_files is false: removed {} file(s) of the dataset in {}{folder}",
         removed.files,
         rig.storage.uri("")
     ));
     Ok(())
 }
 
-/// Looks at every file and says what was found; bad files are one failure of all ranks.
+/// Checks the content of every file and logs the result. Bad files are one failure of all ranks.
 async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: StallLimits) -> Result<(), Failure> {
     let plan = GeneratePlan::new(&data.files, World { size: session.comm.place().size });
     let options = VerifyOptions {
@@ -384,17 +325,17 @@ async fn verify(session: &Session, data: &DataSet, rig: &Rig, stall_after: Stall
             format_args!("{} of {} file(s) are bad; the first one: {}", found.bad, found.files, first.reason),
         )),
     };
-    // The numbers are there, whatever they say.
+    // The counts are complete even if files are bad.
     session.outcome.borrow_mut().complete = outcome.is_err();
     session.agree(outcome).await
 }
 
-/// Files that a rank generates at a time.
+/// Number of files that a rank generates concurrently.
 fn files_at_a_time(workload: &Workload) -> u32 {
     workload.reader.write_threads.unwrap_or(workload.dlio_rs.generate_inflight).max(1)
 }
 
-/// Waits after generation for stores that show new objects late.
+/// Waits after generation for object stores that list new objects with a delay.
 async fn settle(session: &Session) -> Result<(), Failure> {
     let keys = &session.loaded.workload.storage;
     let seconds = keys.post_generation_settle_seconds;
@@ -436,13 +377,13 @@ fn facts(session: &Session, prepared: &Prepared) -> Facts {
         announced_eval_steps: steps(Split::Eval),
         steps_overridden: workload.train.total_training_steps.is_some(),
         computation_time: set_value(&workload.train.computation_time),
-        parameters: outputs::parameters(workload, prepared.plan.as_ref(), prepared.checkpoint_plan()),
+        parameters: parameters::parameters(workload, prepared.plan.as_ref(), prepared.checkpoint_plan()),
         file_bytes: prepared.data.as_ref().map_or(0, DataSet::bytes_of_first),
         checkpoint_bytes: prepared.checkpoint_plan().map_or(0, |plan| plan.rank_bytes(0)),
     }
 }
 
-/// A time specification as the reference prints it: a Python dictionary.
+/// Formats a time specification as DLIO prints it: as a Python dictionary.
 fn set_value(time: &TimeSpec) -> String {
     let (kind, members): (&str, &[(&str, f64)]) = match time {
         TimeSpec::None => return "{}".to_owned(),
@@ -458,14 +399,15 @@ fn set_value(time: &TimeSpec) -> String {
     format!("{{{}}}", kind.into_iter().chain(members).collect::<Vec<_>>().join(", "))
 }
 
-/// What rank 0 adds when all traces are written: the counters of all ranks as one table, and the list of files.
+/// Writes the tables that rank 0 adds to complete traces: the counters of all ranks, and the list of files.
 fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: &Path) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     if session.rank() > 0 || !workload.dlio_rs.trace {
         return Ok(());
     }
     let world = session.comm.place().size;
-    let joined = tables::join_counters(folder, world).map_err(|error| Failure::new(Code::Trace, chain(&error)))?;
+    let joined =
+        tables::join_counters(folder, world).map_err(|error| Failure::new(Code::Trace, failure::chain(&error)))?;
     if joined < world {
         session.warn(&format!(
             "the counters of {joined} of {world} ranks are in {}; they stay in tables of their own, beside each rank's trace",
@@ -476,19 +418,4 @@ fn side_tables(session: &Session, opened: &Opened, prepared: &Prepared, folder: 
         Some(data) => recording::list_files(folder, workload, &data.files, &data.layout, &*opened.storage),
         None => Ok(()),
     }
-}
-
-pub fn failure(error: &dlio_engine::Error) -> Failure {
-    let code = match error.class() {
-        // A limit of the machine, as `doctor` says.
-        _ if matches!(error, dlio_engine::Error::LaneStart { .. }) => Code::Storage,
-        ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,
-        ErrorClass::Storage(_) => Code::Storage,
-        ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,
-        ErrorClass::Cancelled => Code::Interrupted,
-        ErrorClass::Stalled => Code::Stalled,
-        ErrorClass::Trace => Code::Trace,
-        ErrorClass::Internal => Code::Unexpected,
-    };
-    Failure::new(code, chain(error))
 }

@@ -1,19 +1,22 @@
-//! Failures of a run, and their classes, which front ends turn into exit codes.
+//! Failures of a run and their classes. Front ends map classes to exit codes.
 
 use std::fmt;
+
+use dlio_engine::ErrorClass;
+use dlio_storage::ErrorKind;
 
 /// Class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Code {
-    /// Unexpected.
+    /// An unexpected error.
     Unexpected,
-    /// Command line or configuration.
+    /// The command line or the configuration is wrong.
     Usage,
-    /// Endpoint, credentials, bucket, permission, space.
+    /// The storage cannot be used: endpoint, credentials, bucket, permission, space.
     Storage,
-    /// Missing or damaged data.
+    /// Data are missing or damaged.
     Data,
-    /// Launcher, communicator, differing plans, another rank.
+    /// A problem of the ranks: launcher, communicator, differing plans, failure of another rank.
     Ranks,
     /// A trace cannot be read or written.
     Trace,
@@ -21,7 +24,7 @@ pub enum Code {
     Requirement,
     /// A metric crossed a threshold of `analyze --fail-if`.
     Threshold,
-    /// A wait lasted longer than `--stall-timeout`.
+    /// A wait lasted longer than the stall timeout.
     Stalled,
     /// The output folder is in use, or holds files that are not replaced.
     Folder,
@@ -41,43 +44,44 @@ pub enum Code {
     CpuTime,
 }
 
-/// A failure of a command: what to print and how to exit.
+/// A failure of a command.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
-    /// Class.
+    /// Class of the failure.
     pub code: Code,
-    /// One clear error: the noun, what was expected, what to do.
+    /// Text for the user: the object, what was expected, and what to do.
     pub message: String,
-    /// Somebody has said it already.
+    /// The failure has been reported already, or another rank reports it.
     #[serde(default)]
     pub said: bool,
-    /// This rank alone knows of it: the front end has to end the other ranks, with [`dlio_comm::Communicator::abort`].
+    /// Only this rank knows of the failure: the front end has to end the other ranks with
+    /// [`dlio_comm::Communicator::abort`].
     #[serde(default)]
     pub alone: bool,
 }
 
 impl Failure {
-    /// A failure with this class and text.
+    /// Creates a failure.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string(), said: false, alone: false }
     }
 
-    /// The same failure, to be returned but not printed.
+    /// Marks the failure as reported: it is returned but not printed.
     pub fn already_said(self) -> Self {
         Self { said: true, ..self }
     }
 
-    /// The same failure of a rank whose others do not know of it.
+    /// Marks the failure as known to this rank alone.
     pub(crate) fn of_this_rank(self) -> Self {
         Self { alone: true, ..self }
     }
 
-    /// Something the user typed or wrote is wrong.
+    /// Creates a failure of class [`Code::Usage`]: something that the user typed or wrote is wrong.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Code::Usage, message)
     }
 
-    /// Reading or writing an output file failed.
+    /// Creates a failure of reading or writing the file `path`; `doing` is the first word of the message.
     pub fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Code::Storage, format_args!("{doing} {}: {error}", path.display()))
     }
@@ -93,7 +97,6 @@ impl std::error::Error for Failure {}
 
 impl From<dlio_storage::Error> for Failure {
     fn from(error: dlio_storage::Error) -> Self {
-        use dlio_storage::ErrorKind;
         let code = match error.kind {
             ErrorKind::NotFound | ErrorKind::Corrupt => Code::Data,
             _ => Code::Storage,
@@ -111,4 +114,34 @@ impl From<dlio_comm::Error> for Failure {
         };
         Self::new(code, error)
     }
+}
+
+/// Converts an error of the engine.
+#[must_use]
+pub fn of_engine(error: &dlio_engine::Error) -> Failure {
+    let code = match error.class() {
+        // A resource limit of the machine; `doctor` puts it into the same class.
+        _ if matches!(error, dlio_engine::Error::LaneStart { .. }) => Code::Storage,
+        ErrorClass::Storage(ErrorKind::NotFound | ErrorKind::Corrupt) | ErrorClass::Corrupt => Code::Data,
+        ErrorClass::Storage(_) => Code::Storage,
+        ErrorClass::Plan | ErrorClass::Aborted | ErrorClass::Comm => Code::Ranks,
+        ErrorClass::Cancelled => Code::Interrupted,
+        ErrorClass::Stalled => Code::Stalled,
+        ErrorClass::Trace => Code::Trace,
+        ErrorClass::Internal => Code::Unexpected,
+    };
+    Failure::new(code, chain(error))
+}
+
+/// Formats an error and its sources on one line, separated by colons.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }

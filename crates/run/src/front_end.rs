@@ -1,4 +1,4 @@
-//! The seam between runs and whoever starts them: what a front end gives to a run, and what it is told meanwhile.
+//! The interface between a run and its front end.
 
 use std::any::Any;
 use std::io;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::failure::Failure;
 use crate::launch::Environment;
-use crate::outputs::log::Level;
+use crate::message::Level;
 use crate::outputs::meter::{Tally, Task};
 use crate::stop::StopHandle;
 
-/// What a front end gives to every run.
+/// Values that a front end passes to every run.
 pub struct FrontEnd {
     /// Variables that the run may read in place of the process's environment.
     pub environment: Environment,
@@ -33,9 +33,9 @@ impl FrontEnd {
     }
 }
 
-/// Gets what a run has to say. Calls come from any thread of the run; every method does nothing unless it is implemented.
+/// Receives messages of a run, from any of its threads. Every method does nothing by default.
 pub trait RunObserver: Send + Sync {
-    /// A line of the run's log, with its level and time stamp, that is also meant for the user at once.
+    /// A line of the run's log, with level and time stamp, that the user should see at once.
     fn message(&self, level: Level, line: &str) {
         let _ = (level, line);
     }
@@ -45,20 +45,20 @@ pub trait RunObserver: Send + Sync {
         let _ = text;
     }
 
-    /// The failure that ends the run, on the rank that reports it. One marked as `said` is already known to the user.
+    /// The failure that ends the run, on the rank that reports it. The user knows a failure marked as `said` already.
     fn failure(&self, failure: &Failure) {
         let _ = failure;
     }
 
-    /// A task begins; it has ended when the value that is returned is dropped. `line` takes plain lines about it to where the
-    /// task's other messages go.
+    /// A task begins. It ends when the returned value is dropped. `line` sends plain lines about the task to the
+    /// destination of the task's other messages.
     fn progress(&self, task: Task, tally: &Arc<Tally>, line: ProgressLine) -> Option<Box<dyn Any>> {
         let _ = (task, tally, line);
         None
     }
 
-    /// The configuration is resolved and the output folder is about to be locked: from here on, signals should reach the
-    /// [`StopHandle`]. `launched`: there are other ranks, whose launcher kills them soon after a signal.
+    /// The configuration is resolved, and the output folder will be locked next: from here on, signals should reach the
+    /// [`StopHandle`]. `launched`: there are other ranks, whose launcher kills all ranks soon after a signal.
     fn resolved(&self, launched: bool) {
         let _ = launched;
     }
@@ -66,14 +66,14 @@ pub trait RunObserver: Send + Sync {
     /// The run asks for `folder` as working directory of the process (Hydra's `job.chdir`).
     ///
     /// # Errors
-    /// When the directory cannot be entered, or the front end does not allow it, which is the default.
+    /// If the directory cannot be entered, or the front end does not allow it. The default does not.
     fn enter(&self, folder: &Path) -> io::Result<()> {
         let _ = folder;
         Err(io::Error::new(io::ErrorKind::Unsupported, "hydra.job.chdir is not available here"))
     }
 }
 
-/// Takes a plain line about a task.
+/// Destination of plain lines about a task.
 pub type ProgressLine = Box<dyn Fn(&str) + Send>;
 
 /// An observer that ignores everything.

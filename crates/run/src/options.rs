@@ -1,42 +1,42 @@
-//! What is asked of a run, whoever asks: no type of any command line.
+//! Options of a run, without types of a command line parser.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dlio_config::vocabulary::{Decode, Dialect};
+use dlio_config::vocabulary::Decode;
 use dlio_engine::StallLimits;
 
 use crate::failure::Failure;
-use crate::outputs::log::Verbosity;
+use crate::message::Verbosity;
 use crate::replay::options::TraceOptions;
-use crate::resolve::source::Wanted;
+use crate::resolve::source::{ConfigWords, Wanted};
 
-/// What is asked of a run.
+/// Options of a run.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Options {
     /// Configuration and overrides.
     pub configuration: Configuration,
-    /// How much the observer is told.
+    /// Which messages the observer gets.
     pub verbosity: Verbosity,
-    /// Compare the computed file set with what the storage lists, before the run.
+    /// Compare the computed file set with a listing of the storage before the run.
     pub list: bool,
     /// Run even if the training has no steps.
     pub allow_empty: bool,
-    /// What is done with samples besides reading them; `None`: `dlio_rs.decode`.
+    /// Processing of samples after reading; `None`: as `dlio_rs.decode` says.
     pub decode: Option<Decode>,
-    /// Registry directory of `dlio-rs serve`: its endpoints and credentials are used.
+    /// Registry directory of `dlio-rs serve`, whose endpoints and credentials are used.
     pub registry: Option<PathBuf>,
-    /// How long to wait until every endpoint of the registry's servers is announced; 0 looks once.
+    /// Maximum wait until all endpoints of the registry's servers are announced; 0: look once.
     pub registry_wait: Duration,
-    /// Output folder; `None`: `output.folder`, then a dated folder under `hydra_log`.
+    /// Output folder; `None`: `output.folder`, or else a dated folder below `hydra_log`.
     pub output: Option<PathBuf>,
-    /// Files that are written again although they are there.
+    /// Existing files that are written again; `None`: none.
     pub overwrite: Option<Overwrite>,
     /// Skip the check of endpoints, credentials and bucket before the run.
     pub no_preflight: bool,
-    /// Time without a byte after which an S3 operation ends the run; `None`: `dlio_rs.retry_for`.
+    /// Time without a byte after which a retried S3 operation ends the run; `None`: `dlio_rs.retry_for`.
     pub retry_for: Option<Duration>,
     /// Time without progress after which a wait is reported; 0: never.
     pub stall_seconds: Duration,
@@ -69,7 +69,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// When a wait is reported, and when it ends the run.
+    /// Returns the times after which a wait is reported and ends the run.
     #[must_use]
     pub fn stall_limits(&self) -> StallLimits {
         StallLimits { report_after: self.stall_seconds, end_after: self.stall_timeout }
@@ -81,25 +81,25 @@ impl Options {
         matches!(self.overwrite, Some(Overwrite::All | Overwrite::Data))
     }
 
-    /// Whether files in the output folder are replaced that no run lists.
+    /// Whether files in the output folder are replaced that no earlier run lists.
     #[must_use]
     pub fn overwrites_output(&self) -> bool {
         matches!(self.overwrite, Some(Overwrite::All | Overwrite::Output))
     }
 }
 
-/// Files that are written again although they are there.
+/// Existing files that are written again; `None`: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Both.
+    /// Both kinds of files.
     All,
     /// Complete files of the dataset.
     Data,
-    /// Files in the output folder that no earlier run lists.
+    /// Files in the output folder that no earlier run lists in `run.json`.
     Output,
 }
 
-/// What a run does.
+/// Kind of run.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Writes the dataset.
@@ -110,11 +110,11 @@ pub enum Action {
     Workflow,
     /// Checks the content of the whole dataset.
     Verify,
-    /// Does the operations of a recorded trace again.
+    /// Repeats the storage operations of a recorded trace.
     Trace {
         /// Folder of the trace, or the output folder that holds it.
         folder: PathBuf,
-        /// What is replayed, and how.
+        /// Options of the replay.
         options: Box<TraceOptions>,
     },
     /// What `workflow.*` says, with the log and the files of `dlio_benchmark`.
@@ -124,24 +124,13 @@ pub enum Action {
 /// Where the configuration comes from.
 #[derive(Clone)]
 pub enum Configuration {
-    /// Words as on a command line.
+    /// Words, as on a command line.
     Words {
         /// The words.
         words: ConfigWords,
-        /// Name of the configuration where the words name none.
+        /// Name of the configuration if the words have none.
         default: Option<String>,
     },
-    /// A function that finds it; rank 0 alone calls it.
+    /// A function that finds the configuration; only rank 0 calls it.
     Found(Arc<dyn Fn() -> Result<Wanted, Failure> + Send + Sync>),
-}
-
-/// A configuration as it is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct ConfigWords {
-    /// DLIO YAML file or name of a bundled workload, and overrides in Hydra's form.
-    pub words: Vec<String>,
-    /// How the keys are understood; `None`: `dlio_rs.dialect`, then `dlio`.
-    pub dialect: Option<Dialect>,
-    /// Unknown keys are errors.
-    pub strict: bool,
 }

@@ -1,4 +1,4 @@
-//! What a run did, for whoever started it.
+//! Results of a run for its front end.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use dlio_engine::{Generated, Verified};
 
 use crate::failure::Failure;
 
-/// What a run did. Numbers of all ranks are those of rank 0, which gathers them; other ranks have only some of them.
+/// Results of a run. Rank 0 gathers the numbers of all ranks; other ranks have only some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Name of the configuration: a path or a bundled name.
@@ -27,9 +27,10 @@ pub struct Outcome {
     pub summary: Option<Summary>,
     /// Operations and bytes of one pass of a replayed trace, by kind of operation.
     pub planned: Option<BTreeMap<String, PlannedOperations>>,
-    /// How closely a trace was followed: the content of `replay.json`.
+    /// How closely the schedule of a trace was followed: the content of `replay.json`.
     pub replayed: Option<serde_json::Value>,
-    /// The run came to its end, so that this is complete, whatever was found.
+    /// The run came to its end, so the results are complete, even if the run then failed, for example because of bad
+    /// files.
     pub complete: bool,
 }
 
@@ -45,14 +46,14 @@ pub struct PlannedOperations {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What was done; `None`: the run ended before there was anything to report.
+    /// Results; `None` if the run ended before it started its work.
     pub outcome: Option<Outcome>,
-    /// The failure of the run: one for all ranks.
+    /// The failure of the run, the same on all ranks.
     pub result: Result<(), Failure>,
 }
 
 impl Ended {
-    /// What was done, where nothing failed.
+    /// Returns the results of a run that did not fail.
     ///
     /// # Errors
     /// The failure of the run.

@@ -10,7 +10,7 @@ use dlio_engine::{FileReader, IndexReader, LaneFiles, Lookup, MapReader, ReaderS
 use dlio_format::{Decode, Encoder, FileShape, Layout, SampleIndex};
 use dlio_plan::{File, FileSet, Handles, LaneStep, SampleRead, Split, TrainingPlan, World};
 
-use crate::prepared;
+use crate::layout::layout;
 
 /// Foresees workloads on so many ranks.
 pub struct Foreseer {
@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 1 << 20;
 impl WorkloadPredictor for Foreseer {
     fn file_bytes(&self, yaml: &str) -> Option<f64> {
         let workload = workload(yaml)?;
-        let (layout, files) = (prepared::layout(&workload).ok()?, FileSet::new(&workload).ok()?);
+        let (layout, files) = (layout(&workload).ok()?, FileSet::new(&workload).ok()?);
         let count = files.total().min(FILES);
         let bytes: Option<u64> =
             (0..count).map(|number| encoder(&layout, &files.file(number)).map(|file| file.len())).sum();
@@ -39,7 +39,7 @@ impl WorkloadPredictor for Foreseer {
     fn training(&self, yaml: &str) -> Option<Load> {
         let workload = workload(yaml)?;
         let plan = dlio_plan::training(&workload, World { size: self.ranks }).ok()?;
-        let layout = prepared::layout(&workload).ok()?;
+        let layout = layout(&workload).ok()?;
         let mut walk = Walk {
             plan: &plan,
             sized: workload.stored_on() != StorageType::S3,

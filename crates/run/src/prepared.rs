@@ -1,38 +1,29 @@
-//! What a run is made of: the data set and its layout, the plan of the training, the checkpoints.
+//! Parts of a run that follow from its configuration: the dataset and its layout, the training plan, the checkpoints.
 
 use dlio_config::Workload;
-use dlio_config::vocabulary::ShapeMismatch;
 use dlio_event::Planned;
 use dlio_event::quantity::counted;
-use dlio_format::{Decode, FileShape, Layout};
-use dlio_plan::{CheckpointPlan, FileSet, Split, TrainingPlan, World};
+use dlio_plan::{CheckpointPlan, Split, TrainingPlan, World};
 
 use crate::checkpoints;
 use crate::dataset::discover::Discovered;
-use crate::execute::Work;
+use crate::dataset::files::DataSet;
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::work::Work;
 
-/// What follows from the configuration alone.
+/// Plans of a run.
 pub struct Prepared {
-    /// The data set; a run that only takes checkpoints has none.
+    /// The dataset; `None` in a run that only takes checkpoints.
     pub data: Option<DataSet>,
-    /// The training.
+    /// The training plan; `None` if the run does not train.
     pub plan: Option<TrainingPlan>,
-    /// The checkpoints.
-    pub checkpoints: Option<checkpoints::Prepared>,
-}
-
-/// Which files there are, and what is in them.
-pub struct DataSet {
-    pub files: FileSet,
-    pub layout: Layout,
-    /// Splits of which all files are known to be there.
-    pub present: Vec<Split>,
+    /// The checkpoints; `None` if the run takes none.
+    pub(crate) checkpoints: Option<checkpoints::Prepared>,
 }
 
 impl Prepared {
-    pub fn new(session: &Session, work: Work) -> Result<Self, Failure> {
+    pub(crate) fn new(session: &Session, work: Work) -> Result<Self, Failure> {
         let workload = &session.loaded.workload;
         let data = (work.generate || work.train || work.verify).then(|| DataSet::new(workload, work)).transpose()?;
         let world = World { size: session.comm.place().size };
@@ -41,8 +32,8 @@ impl Prepared {
         Ok(Self { data, plan, checkpoints })
     }
 
-    /// Reads these files instead of those that the configuration names.
-    pub fn adopt(&mut self, session: &Session, found: Discovered) -> Result<(), Failure> {
+    /// Replaces the computed files with the files that were found.
+    pub(crate) fn adopt(&mut self, session: &Session, found: Discovered) -> Result<(), Failure> {
         let Discovered { files, present } = found;
         let (workload, world) = (&session.loaded.workload, World { size: session.comm.place().size });
         if self.plan.is_some() {
@@ -57,18 +48,18 @@ impl Prepared {
         Ok(())
     }
 
-    /// Why the training would have no step; `None`: it has some, or nothing is trained.
-    pub fn empty(&self, session: &Session) -> Option<Failure> {
+    /// Returns the failure of a training without steps; `None` if it has steps or nothing is trained.
+    pub(crate) fn empty(&self, session: &Session) -> Option<Failure> {
         let mut failure = self.plan.as_ref().and_then(|plan| no_steps(plan, &session.loaded.workload))?;
-        // The reference has no such flag.
+        // `dlio_benchmark` has no such option.
         if !session.as_reference() {
             failure.message.push_str(" (--allow-empty: run all the same)");
         }
         Some(failure)
     }
 
-    /// How much is to be done.
-    pub fn planned(&self, work: Work) -> Planned {
+    /// Returns the amounts of work, for the header of the trace.
+    pub(crate) fn planned(&self, work: Work) -> Planned {
         let files = self.data.as_ref().filter(|_| work.generate || work.verify).map_or(0, |data| data.files.total());
         let trained = self.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
         let alone = self.checkpoint_plan().filter(|_| trained.is_none()).and_then(CheckpointPlan::alone);
@@ -77,57 +68,13 @@ impl Prepared {
         Planned { epochs, steps, files, checkpoints_saved, checkpoints_loaded, operations: 0 }
     }
 
-    /// The plan of the checkpoints.
+    /// The checkpoint plan; `None` if the run takes no checkpoints.
     pub fn checkpoint_plan(&self) -> Option<&CheckpointPlan> {
         self.checkpoints.as_ref().map(|prepared| &prepared.checkpoints.plan)
     }
 }
 
-impl DataSet {
-    fn new(workload: &Workload, work: Work) -> Result<Self, Failure> {
-        let layout = layout(workload)?;
-        if work.verify {
-            layout.allows(Decode::Verify).map_err(Failure::usage)?;
-        }
-        if work.train {
-            layout.allows(workload.dlio_rs.decode).map_err(Failure::usage)?;
-        }
-        let files = FileSet::new(workload).map_err(Failure::usage)?;
-        Ok(Self { files, layout, present: Vec::new() })
-    }
-
-    /// Bytes of the first file, its index included, where they follow from its shape; 0: nobody knows.
-    pub fn bytes_of_first(&self) -> u64 {
-        if self.files.total() == 0 || self.files.is_listed() || !self.layout.length_follows_from_shape() {
-            return 0;
-        }
-        let file = self.files.file(0);
-        let shape = FileShape { file: 0, dims: &file.dims, samples: file.samples };
-        let indexes: u64 = self.layout.index_encoders(&shape).iter().map(|(_, index)| index.len()).sum();
-        self.layout.encoder(&shape).map_or(0, |encoder| encoder.len() + indexes)
-    }
-}
-
-/// What is in the files of a workload, and how they are read.
-///
-/// # Errors
-/// When there is no such file.
-pub fn layout(workload: &Workload) -> Result<Layout, Failure> {
-    let layout = Layout::new(&workload.dataset, workload.dlio_rs.payload_seed)
-        .map_err(Failure::usage)?
-        .with_reading(workload)
-        .with_dialect(workload.dlio_rs.dialect);
-    let layout = match workload.dlio_rs.shape_mismatch {
-        ShapeMismatch::Warn => layout.noting_mismatches(),
-        ShapeMismatch::Error => layout,
-    };
-    let rules = workload.dlio_rs.dialect.rules();
-    let layout = if rules.leaves_mapped_samples_untouched { layout.with_untouched_maps() } else { layout };
-    let like_numpy = rules.reads_like_numpy && !workload.reader.odirect;
-    Ok(if like_numpy { layout.with_numpy_reads() } else { layout })
-}
-
-/// Why a training has no step to train; `None`: it has some.
+/// Returns the failure of a training without steps; `None` if it has steps.
 pub fn no_steps(plan: &TrainingPlan, workload: &Workload) -> Option<Failure> {
     if plan.epochs() > 0 && plan.steps(Split::Train) > 0 {
         return None;
@@ -135,7 +82,8 @@ pub fn no_steps(plan: &TrainingPlan, workload: &Workload) -> Option<Failure> {
     let ranks = plan.world().size;
     let (files, samples) = (workload.dataset.num_files_train, workload.dataset.num_samples_per_file);
     let batch = plan.batch_size(Split::Train);
-    // The plan knows why a reference's arithmetic leaves nothing of files that would do otherwise.
+    // The plan's notices explain cases in which DLIO's or the fork's arithmetic leaves no steps although there are
+    // enough files.
     let nothing = plan.notices().iter().filter_map(|notice| notice.text.strip_prefix("NOTHING WILL BE READ for "));
     let told = nothing.into_iter().find(|told| told.starts_with("training") || told.starts_with("`train`"));
     let why = if plan.epochs() == 0 {

@@ -1,5 +1,5 @@
-//! The ranks as the commands see them: waits of set-up and wind-down end at a signal, are reported when they last, and end the
-//! run when they last too long, as those of the engine do.
+//! A communicator whose waits, outside of the engine, end at a signal, are reported when they take long, and end the
+//! run when they exceed the stall timeout.
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
@@ -15,12 +15,12 @@ use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
 use crate::stop::{Signal, StopHandle};
 
-/// How long a wait goes on before it looks for signals and stalls.
+/// Interval at which a wait looks for signals and stalls.
 const TICK: Duration = Duration::from_millis(100);
-/// Until the command line says otherwise.
+/// Time after which a wait is reported unless the options set another one.
 pub const REPORT_AFTER: Duration = Duration::from_mins(1);
 
-/// A communicator with open eyes.
+/// A communicator that watches its own waits.
 pub struct Ranks {
     inner: Rc<dyn Communicator>,
     limits: Cell<StallLimits>,
@@ -29,28 +29,28 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Looks after the waits of a communicator.
+    /// Wraps a communicator.
     pub fn new(inner: Rc<dyn Communicator>, front: Arc<FrontEnd>) -> Self {
         Self { inner, limits: Cell::new(StallLimits::reporting_after(REPORT_AFTER)), stop: OnceCell::new(), front }
     }
 
-    /// The communicator itself, for an engine that looks after its own waits.
+    /// The inner communicator, for the engine, which watches its own waits.
     pub fn inner(&self) -> Rc<dyn Communicator> {
         Rc::clone(&self.inner)
     }
 
-    /// From now on waits are reported, and end the run, after these times.
+    /// Sets the times after which waits are reported and end the run.
     pub fn set_limits(&self, limits: StallLimits) {
         self.limits.set(limits);
     }
 
-    /// From now on waits end at a signal.
+    /// Lets waits end at a signal from now on.
     pub fn end_at_signals(&self) {
-        // It is the same handle every time.
+        // Later calls would set the same handle.
         let _ = self.stop.set(self.front.stop.clone());
     }
 
-    /// What the front end has given.
+    /// The front end of this run.
     pub fn front(&self) -> &Arc<FrontEnd> {
         &self.front
     }
@@ -60,7 +60,7 @@ impl Ranks {
         self.front.report(failure);
     }
 
-    /// The exit code that a received signal asks for.
+    /// Class of the failure that a received signal causes; `None` if no signal was received.
     pub fn signalled(&self) -> Option<Code> {
         self.stop.get().and_then(StopHandle::received).map(|signal: Signal| signal.code)
     }
@@ -70,7 +70,7 @@ impl Ranks {
         let (mut waited, mut told) = (Duration::ZERO, 0u32);
         let cancelled = || self.stop.get().is_some_and(|stop| stop.cancel_flag().is_cancelled());
         loop {
-            // After a signal there is no time for one tick after the other.
+            // After a signal, waits end at once.
             let tick = if cancelled() { Duration::ZERO } else { TICK };
             tokio::select! {
                 biased;

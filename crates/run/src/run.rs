@@ -1,20 +1,24 @@
-//! A whole run, from what is asked for to what was done.
+//! A whole run, from options to results.
 
 use std::rc::Rc;
 
 use dlio_config::workload::Workflow;
 
-use crate::execute::{Work, execute};
+use crate::execute::execute;
 use crate::failure::Failure;
-use crate::options::{Action, ConfigWords, Configuration, Options, Overwrite};
+use crate::options::{Action, Configuration, Options, Overwrite};
 use crate::outcome::Ended;
+use crate::output_folder::Writes;
 use crate::ranks::Ranks;
 use crate::replay;
-use crate::resolve::source::{self, Wanted};
-use crate::session::{Session, Start, Writes};
+use crate::resolve::source::{self, ConfigWords, Wanted};
+use crate::session::Session;
+use crate::set_up::Start;
+use crate::start::start;
+use crate::work::Work;
 
-/// Does what the options ask for; every rank calls it with the same options, on a thread with a current-thread runtime and a local
-/// set of tokio's. The communicator stays the caller's.
+/// Executes a run. Every rank calls this function with the same options, on a thread with a current-thread runtime and
+/// a local set of tokio. The communicator stays the caller's.
 pub async fn run(ranks: Rc<Ranks>, options: &Options, action: &Action) -> Ended {
     let mut session = None;
     let result = Box::pin(act(ranks, options, action, &mut session)).await;
@@ -44,14 +48,15 @@ async fn act(
             return Box::pin(replay::run(ranks, wanted, started)).await;
         }
     };
-    let start = Start { find: &find, target: options, verbosity: options.verbosity, writes };
-    let session = started.insert(Session::start(ranks, start).await?);
+    let asked = Start { find: &find, target: options, verbosity: options.verbosity, writes };
+    let session = started.insert(start(ranks, asked).await?);
     if let Some(chosen) = options.decode {
         session.loaded.workload.dlio_rs.decode = chosen;
     }
     let work = work(session, options, action);
     let work = session.agree(work).await?;
-    if options.overwrite == Some(Overwrite::Data) && !work.generate {
+    let told = matches!(action, Action::Train | Action::Workflow);
+    if told && options.overwrite == Some(Overwrite::Data) && !work.generate {
         session.warn("--overwrite=data has no effect: this run generates nothing");
     }
     if options.list && !work.generate && !work.train {
@@ -60,7 +65,7 @@ async fn act(
     execute(session, work).await
 }
 
-/// The configuration that the options name; only rank 0 looks for it.
+/// Finds the configuration that the options name. Only rank 0 calls this function.
 fn find(options: &Options) -> Result<Wanted, Failure> {
     match &options.configuration {
         Configuration::Words { words, default } => {
@@ -72,7 +77,7 @@ fn find(options: &Options) -> Result<Wanted, Failure> {
     }
 }
 
-/// What is to be done.
+/// Returns the work of the run.
 fn work(session: &mut Session, options: &Options, action: &Action) -> Result<Work, Failure> {
     let workload = &mut session.loaded.workload;
     let overwrite = options.overwrites_data();
@@ -81,7 +86,7 @@ fn work(session: &mut Session, options: &Options, action: &Action) -> Result<Wor
         Action::Verify => Work { train: false, verify: true, ..Work::training(options) },
         Action::Train => {
             if workload.workflow.train || !workload.workflow.checkpoint {
-                // The file may be one that only generates; this trains on what it generated.
+                // The configuration may only generate; this run trains on what was generated.
                 workload.workflow.train = true;
             }
             let Workflow { train, checkpoint, .. } = workload.workflow;
@@ -89,7 +94,7 @@ fn work(session: &mut Session, options: &Options, action: &Action) -> Result<Wor
             Work { train, keep, checkpoint, ..Work::training(options) }
         }
         Action::Workflow => Work::of_workflow(workload, options)?,
-        // As the reference: what is there already is written again.
+        // As in DLIO, existing files are written again.
         Action::Reference => return Ok(Work { overwrite: true, ..Work::of_workflow(workload, options)? }),
         Action::Trace { .. } => Work::training(options),
     };

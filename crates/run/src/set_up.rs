@@ -1,4 +1,5 @@
-//! The beginning of a run: rank 0 resolves what was asked for, and nothing that is waited for hides a signal or a stall.
+//! Rank 0 resolves the options and sends the result to all ranks. Waits before the run begins end at signals and are
+//! reported when they take long.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,21 +12,37 @@ use dlio_event::{Ending, TimeSource};
 use crate::collective::{decode, encode, end_together};
 use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
+use crate::message::Verbosity;
+use crate::options::Options;
+use crate::output_folder::Writes;
 use crate::output_folder::{self, Claim};
 use crate::ranks::Ranks;
 use crate::resolve::request::Request;
-use crate::session::{Session, Start};
+use crate::resolve::source::Wanted;
+use crate::session::Session;
+
+/// Input of the start of a run.
+pub struct Start<'a> {
+    /// Finds the configuration. Only rank 0 calls it.
+    pub find: &'a dyn Fn() -> Result<Wanted, Failure>,
+    /// Options of the run.
+    pub target: &'a Options,
+    /// Which messages the observer gets.
+    pub verbosity: Verbosity,
+    /// Kind of files that go into the output folder.
+    pub writes: Writes<'a>,
+}
 
 impl Session {
-    /// Does work that waits for storage before the run has begun, unless a signal ends it.
+    /// Awaits `work`, which waits for storage before the run has begun, unless a signal arrives.
     ///
     /// # Errors
-    /// Those of the work, and the signal.
+    /// The errors of `work`; a signal; a wait longer than the stall timeout.
     pub async fn unless_signalled<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         const LOOK: Duration = Duration::from_millis(50);
         let mut work = pin!(work);
         let (mut waited, mut told) = (Duration::ZERO, 0u32);
-        // A rank that waits for this one names it, which says more.
+        // A rank that waits for this one reports this one's name, which helps more, so it gets one second to do so.
         let late = if self.comm.place().size > 1 { Duration::from_secs(1) } else { Duration::ZERO };
         loop {
             tokio::select! {
@@ -59,10 +76,10 @@ impl Session {
     }
 }
 
-/// What rank 0 resolved, or why it could not; the same on every rank.
+/// Returns the resolved run, or rank 0's failure to resolve it: the same on every rank.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// If the broadcast fails.
 pub async fn resolved(
     comm: &dyn Communicator,
     front: &FrontEnd,
@@ -80,8 +97,8 @@ async fn resolve(front: &FrontEnd, time: &dyn TimeSource, start: &Start<'_>) -> 
     Box::pin(Request::resolve((start.find)()?, start.target, front, time)).await
 }
 
-/// Rank 0 resolves the request and claims the output folder, and every rank gets the request. Signals are watched before the folder is
-/// locked, so that it is released when one comes.
+/// Resolves the options and locks the output folder on rank 0, and returns the resolved run on every rank. The front
+/// end is called before the folder is locked, so that signals are handled and release it.
 pub async fn share_request(
     comm: &Ranks,
     time: &dyn TimeSource,

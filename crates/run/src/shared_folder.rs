@@ -1,9 +1,9 @@
-//! Whether a folder is one and the same for all ranks, or every node has its own of that name.
+//! Finds out whether all ranks see the same folder, or every node has its own folder of that name.
 //!
-//! Rank 0 leaves a hidden file with a name that nobody can guess, the first rank of every other view of the file system
-//! looks for it, and it is removed. A view is a node and, within it, a mount namespace: containers of one node may have
-//! folders of their own. Where rank 0 cannot write, identity and time stamp of the folder are compared instead: equal ones
-//! are one folder, different ones prove nothing.
+//! Rank 0 creates a hidden file with a random name, the first rank of every other view of the file system looks for it,
+//! and rank 0 removes it. A view is a mount namespace on a node: containers on one node may have separate folders. If
+//! rank 0 cannot write, inode and modification time of the folder are compared instead: equal ones mean the same
+//! folder, different ones prove nothing.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -14,33 +14,34 @@ use std::time::Duration;
 use dlio_comm::{Communicator, Place};
 use serde::{Deserialize, Serialize};
 
+use crate::collective::gather;
 use crate::failure::{Code, Failure};
-use crate::session::{Session, gather};
+use crate::session::Session;
 
-/// How often a rank looks before a file that others have made is not there: file systems of networks show it late.
+/// Number of looks before a file counts as missing, because network file systems show new files late.
 const LOOKS: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Hosts that a message names.
+/// Number of hosts that a message lists by name.
 const NAMED: usize = 6;
 
-/// What was found out about a folder.
+/// Result of the check of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sharing {
     /// All ranks see the same folder.
     Shared,
-    /// Some see another folder than rank 0.
+    /// Some ranks see another folder than rank 0.
     Islands {
-        /// Host of rank 0.
+        /// Host name of rank 0.
         host: String,
-        /// Hosts whose ranks see another folder, or none.
+        /// Host names of ranks that see another folder, or none.
         without: Vec<String>,
     },
-    /// It could not be found out.
+    /// The check was not possible, for this reason.
     NotChecked(String),
 }
 
 impl Sharing {
-    /// What a message says of the hosts; `None` when the folder is shared or was not checked.
+    /// Returns the first half of a message about the hosts; `None` if the folder is shared or was not checked.
     pub fn islands(&self, what: &str, folder: &Path) -> Option<String> {
         let Sharing::Islands { host, without } = self else { return None };
         let more = without.len().saturating_sub(NAMED);
@@ -53,24 +54,24 @@ impl Sharing {
     }
 }
 
-/// What a folder is used for in a run.
+/// Use of a folder in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// Data are written that other ranks will read.
+    /// Ranks write data that other ranks will read.
     Generate,
-    /// Data are read, which may have been copied to every node.
+    /// Ranks read data, which may have been copied to every node.
     Read,
-    /// Checkpoints are written and loaded.
+    /// Ranks save and load checkpoints.
     Checkpoints,
 }
 
-/// Looks whether a run's folder is shared between its nodes. Data that are generated into folders of several nodes would be
-/// found in part by each, so that this is an error; what is read may be a copy, and a checkpoint may be loaded where it was
-/// saved, so that these are warnings. Nothing is looked at on one node, or where `dlio_rs.node_local` says that it is meant.
+/// Checks whether the nodes of a run share a folder. Generated data would be scattered over the nodes' folders, which
+/// is an error. Data to be read may be copies, and a checkpoint may be loaded on the node where it was saved, so these
+/// cases are warnings. Nothing is checked on a single node or with `dlio_rs.node_local`.
 ///
 /// # Errors
-/// When data are to be generated into folders of several nodes.
-pub async fn examine(session: &Session, folder: &Path, purpose: Use) -> Result<(), Failure> {
+/// If data would be generated into separate folders of several nodes.
+pub(crate) async fn examine(session: &Session, folder: &Path, purpose: Use) -> Result<(), Failure> {
     if session.loaded.workload.dlio_rs.node_local {
         return Ok(());
     }
@@ -111,12 +112,12 @@ pub async fn examine(session: &Session, folder: &Path, purpose: Use) -> Result<(
     }
 }
 
-/// As [`check`], of a folder that rank 0 makes first. It is removed again if nothing else has come into it, since it is
-/// the run's to make.
+/// Does the same as [`check`] for a folder that rank 0 creates first. The folder is removed afterwards if it is still
+/// empty, because creating it is the run's task.
 async fn check_made(comm: &dyn Communicator, folder: &Path) -> Result<Sharing, Failure> {
     let missing: Vec<&Path> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    // That it cannot be made is what the check then says.
+    // If the folder cannot be created, the check reports it.
     let _ = fs::create_dir_all(folder);
     let found = check(comm, folder).await;
     for path in missing {
@@ -125,27 +126,27 @@ async fn check_made(comm: &dyn Communicator, folder: &Path) -> Result<Sharing, F
     found
 }
 
-/// What rank 0 left for the others to find.
+/// What the other ranks compare with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Mark {
-    /// A file of this name.
+    /// A file with this name, created by rank 0.
     File(String),
-    /// Nothing, since it cannot write: this is the folder's inode and modification time, and why.
+    /// Inode and modification time of the folder, and the reason why rank 0 could not create a file.
     Folder { inode: u64, modified: (i64, i64), reason: String },
-    /// Not even that: why.
+    /// Nothing, for this reason.
     Nothing(String),
 }
 
-/// What one rank saw.
+/// What one rank found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Seen {
-    /// It need not look: a lower rank has the same view.
+    /// Not checked, because a lower rank has the same view.
     Nothing,
     Same,
     Other,
 }
 
-/// Removes rank 0's file however the check ends.
+/// Removes rank 0's file when dropped, however the check ends.
 struct Left(Option<PathBuf>);
 
 impl Drop for Left {
@@ -156,15 +157,16 @@ impl Drop for Left {
     }
 }
 
-/// Finds out whether all ranks see the folder that rank 0 sees; every rank calls it. The folder of rank 0 must exist.
+/// Finds out whether all ranks see the folder that rank 0 sees. Every rank calls this function. The folder must exist
+/// on rank 0.
 ///
 /// # Errors
-/// When the ranks cannot talk.
+/// If a collective operation fails.
 pub async fn check(comm: &dyn Communicator, folder: &Path) -> Result<Sharing, Failure> {
     check_as(comm, folder, &mount_namespace()).await
 }
 
-/// As [`check`], with the name of this rank's mount namespace.
+/// Does the same as [`check`]; `mounts` identifies this rank's mount namespace.
 async fn check_as(comm: &dyn Communicator, folder: &Path, mounts: &str) -> Result<Sharing, Failure> {
     let place = comm.place();
     let views: Vec<(u32, String)> = gather(comm, &(place.node, mounts.to_owned())).await?;
@@ -194,7 +196,7 @@ fn conclude(mark: &Mark, all: Vec<(Seen, String)>, place: &Place) -> Sharing {
 }
 
 async fn share(comm: &dyn Communicator, mark: &Mark) -> Result<Mark, Failure> {
-    // Only rank 0's counts; an all-gather of a few bytes spares a second kind of message.
+    // Only rank 0's value is used. An all-gather of a few bytes avoids a second message type.
     let mut all: Vec<Mark> = gather(comm, mark).await?;
     Ok(all.swap_remove(0))
 }
@@ -216,7 +218,7 @@ fn leave(folder: &Path) -> (Mark, Left) {
     (mark, Left(None))
 }
 
-/// Digits that differ from run to run.
+/// Random digits.
 fn token() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     id.trim().replace('-', "")
@@ -226,7 +228,7 @@ async fn look(folder: &Path, mark: &Mark) -> Seen {
     match mark {
         Mark::File(name) => {
             for _ in 0..LOOKS {
-                // Reading the folder makes a network file system ask for its newest state.
+                // Reading the folder makes a network file system fetch its newest state.
                 let listed = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
                 if listed && fs::symlink_metadata(folder.join(name)).is_ok() {
                     return Seen::Same;

@@ -1,4 +1,4 @@
-//! Long lists of a plan: one copy for all ranks of a node.
+//! Shares long permutations of a plan between the ranks of a node, in one copy.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use dlio_plan::{List, Lists, Make, Numbers, OwnLists, Split, TrainingPlan};
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// A list of fewer numbers (4 MiB) costs every rank less than sharing it would.
+/// Minimum length of a shared permutation, in numbers: below it (4 MiB), sharing costs more than a copy.
 const LONG: u32 = 1 << 20;
 
-/// The lists of this rank: long ones shared with the other ranks of its node, the others its own.
+/// The permutations of this rank: long ones are shared with the other ranks of the node.
 #[derive(Debug)]
 struct NodeLists {
     arrays: SharedArrays,
-    /// Which list each array is.
+    /// The permutation that each shared array holds.
     shared: Vec<List>,
     own: OwnLists,
 }
 
-/// The same plan with its long lists made once per node; every rank calls it.
+/// Returns the same plan with its long permutations computed once per node. Every rank calls this function.
 ///
 /// # Errors
-/// When the ranks cannot talk. A rank that cannot share keeps its own lists, and rank 0 says so.
-pub async fn share(session: &Session, plan: TrainingPlan) -> Result<TrainingPlan, Failure> {
+/// If a collective operation fails. A rank that cannot share memory keeps its own copies, and rank 0 logs a warning.
+pub(crate) async fn share(session: &Session, plan: TrainingPlan) -> Result<TrainingPlan, Failure> {
     let mut long = Vec::new();
     for list in [Split::Train, Split::Eval].into_iter().flat_map(|split| plan.lists(split)) {
         if list.len >= LONG && !long.contains(&list) {
             long.push(list);
         }
     }
-    // The plan and the number of ranks are the same on all of them, so all share or none does.
+    // Plan and number of ranks are the same on all ranks, so either all of them share or none does.
     if long.is_empty() || session.comm.place().size == 1 {
         return Ok(plan);
     }

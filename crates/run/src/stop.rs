@@ -1,6 +1,6 @@
-//! How a front end stops a run and what it saves when the process ends early: one value, shared by both.
+//! The stop handle: how a front end stops a run, and what is saved when the process ends early.
 //!
-//! Invariant: the first failure or signal decides how the run ended; everything that was registered is finished once.
+//! Invariant: the first failure or signal decides how the run ended, and each registered end is called once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 /// How long a run may take to end in order after the first signal.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// State of a run that completed, as `run.json` has it.
+/// State of a completed run in `run.json`.
 pub const COMPLETED: &str = "completed";
 
 /// A signal that ends a run.
@@ -21,12 +21,12 @@ pub const COMPLETED: &str = "completed";
 pub struct Signal {
     /// Name, such as `SIGTERM`.
     pub name: &'static str,
-    /// Class of the failure that it causes.
+    /// Class of the failure that the signal causes.
     pub code: Code,
 }
 
 impl Signal {
-    /// Every signal that ends a run.
+    /// All signals that end a run.
     pub const ALL: [Self; 7] = [
         Self { name: "SIGHUP", code: Code::HungUp },
         Self { name: "SIGINT", code: Code::Interrupted },
@@ -37,7 +37,7 @@ impl Signal {
         Self { name: "SIGXCPU", code: Code::CpuTime },
     ];
 
-    /// The signal that causes failures of this class.
+    /// Returns the signal that causes failures of this class; `None` for other classes.
     #[must_use]
     pub fn of_code(code: Code) -> Option<Self> {
         Self::ALL.into_iter().find(|signal| signal.code == code)
@@ -48,7 +48,7 @@ type OnSignal = Box<dyn FnOnce(Signal) + Send>;
 type OnPanic = Box<dyn FnOnce() + Send>;
 type AtEnd = Box<dyn FnOnce(&str) + Send>;
 
-/// The handle through which a front end stops a run. A clone is the same handle.
+/// Handle through which a front end stops a run. Clones are the same handle.
 #[derive(Clone, Default)]
 pub struct StopHandle {
     cancel: CancelFlag,
@@ -67,24 +67,25 @@ struct State {
 #[derive(Default)]
 struct Ends {
     at_end: Vec<AtEnd>,
-    /// How the run ended, after the first failure that was reported.
+    /// How the run ended: the first failure that was reported.
     failed: Option<String>,
 }
 
 impl StopHandle {
-    /// Stops the run because of a signal; the first one counts. Front ends call this.
+    /// Stops the run because of a signal. The first signal counts. Called by front ends.
     pub fn stop(&self, signal: Signal) {
         lock(&self.state.signal).get_or_insert(signal);
         self.cancel.cancel();
     }
 
-    /// Saves what a run that does not end in time would lose: the rest of its trace, and how it ended. It may block as long as
-    /// the disk does. Front ends call this; `None`: there is nothing left to save.
+    /// Returns a function that saves the rest of the trace and the ending of a run that does not end in time; it may
+    /// block as long as the disk does. `None` if nothing is left to save. Called by front ends.
     pub fn save(&self) -> Option<impl FnOnce(Signal) + Send + 'static> {
         lock(&self.state.on_signal).take()
     }
 
-    /// Saves what can be saved while another thread panics, without a wait. Front ends call this from their panic hook.
+    /// Saves, without waiting for locks, what can be saved while a thread panics. Called by the panic hook of front
+    /// ends.
     pub fn save_in_panic(&self) {
         let save = self.state.on_panic.try_lock().ok().and_then(|mut save| save.take());
         if let Some(save) = save {
@@ -92,12 +93,13 @@ impl StopHandle {
         }
     }
 
-    /// Releases the output folders of a command that came to its end. Front ends call this.
+    /// Releases the output folders after a command has completed. Called by front ends.
     pub fn completed(&self) {
         self.finish(|_| COMPLETED.to_owned());
     }
 
-    /// Releases the output folders of a process that ends, or is about to be ended, before its command. Front ends call this.
+    /// Releases the output folders of a process that ends, or will be killed, before its command completes. Called by
+    /// front ends.
     pub fn end_early(&self) {
         let signal = self.received();
         self.finish(|failed| match (failed, signal) {
@@ -107,63 +109,63 @@ impl StopHandle {
         });
     }
 
-    /// Remembers a failure that was reported: the first one is how the run ended.
+    /// Remembers a reported failure. The first one is how the run ended.
     pub fn failed(&self, failure: &Failure) {
         lock(&self.state.ends).failed.get_or_insert_with(|| state(failure));
     }
 
-    /// The flag that waits and lanes look at.
+    /// The flag that cancels waits and reader lanes.
     #[must_use]
     pub fn cancel_flag(&self) -> CancelFlag {
         self.cancel.clone()
     }
 
-    /// The signal that was received first.
+    /// The signal that was received first; `None` if there was none.
     #[must_use]
     pub fn received(&self) -> Option<Signal> {
         *lock(&self.state.signal)
     }
 
-    /// Remembers how this rank's part of the run ended, which says more than the failure that follows from it.
+    /// Remembers how this rank's part of the run ended, which is more precise than the failure that follows from it.
     pub(crate) fn ended(&self, ending: &Ending) {
         if !ending.is_completed() {
             lock(&self.state.ends).failed.get_or_insert_with(|| ending.to_string());
         }
     }
 
-    /// Calls `end` with the state of the run when the command or the process ends.
+    /// Registers `end`, which is called with the state of the run when the command or the process ends.
     pub(crate) fn at_end(&self, end: impl FnOnce(&str) + Send + 'static) {
         lock(&self.state.ends).at_end.push(Box::new(end));
     }
 
-    /// Ends the run because it lost something that it cannot go on without.
+    /// Ends the run because of a failure in the background, such as a trace that cannot be written.
     pub(crate) fn end_with(&self, failure: Failure) {
         lock(&self.state.lost).get_or_insert(failure);
         self.cancel.cancel();
     }
 
-    /// The first failure that [`Self::end_with`] was given.
+    /// The first failure that [`Self::end_with`] was called with.
     pub(crate) fn lost(&self) -> Option<Failure> {
         lock(&self.state.lost).clone()
     }
 
-    /// Sets what is saved if the run does not end in time after a signal, in place of what was set before.
+    /// Sets what [`Self::save`] returns.
     pub(crate) fn on_signal(&self, save: impl FnOnce(Signal) + Send + 'static) {
         *lock(&self.state.on_signal) = Some(Box::new(save));
     }
 
-    /// Sets what is saved when a thread panics, in place of what was set before.
+    /// Sets what [`Self::save_in_panic`] calls.
     pub(crate) fn on_panic(&self, save: impl FnOnce() + Send + 'static) {
         *lock(&self.state.on_panic) = Some(Box::new(save));
     }
 
-    /// The run has ended in order: a signal has nothing left to save.
+    /// Clears what [`Self::save`] returns: the run has ended in order.
     pub(crate) fn disarm(&self) {
         lock(&self.state.on_signal).take();
     }
 
     fn finish(&self, state: impl Fn(Option<&str>) -> String) {
-        // Kept while the folders are released: an exit on another thread waits for that.
+        // The lock is held while folders are released, so that an exit on another thread waits for it.
         let mut ends = lock(&self.state.ends);
         let state = state(ends.failed.as_deref());
         for end in std::mem::take(&mut ends.at_end) {
@@ -172,7 +174,7 @@ impl StopHandle {
     }
 }
 
-/// How a run that failed ended.
+/// Returns the state of a failed run for `run.json`.
 fn state(failure: &Failure) -> String {
     match Signal::of_code(failure.code) {
         Some(signal) => Ending::Interrupted { signal: signal.name.to_owned() }.to_string(),

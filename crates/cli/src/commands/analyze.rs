@@ -13,14 +13,14 @@ use crate::log::print;
 use crate::meter::Screen;
 use crate::on_ranks::on_ranks;
 use crate::terminal;
+use dlio_run::collective::agree;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::front_end::FrontEnd;
+use dlio_run::message::Verbosity;
 use dlio_run::output_folder::Reports;
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::outputs::file::write_file;
 use dlio_run::outputs::meter::{Tally, Task};
-use dlio_run::outputs::write_file;
 use dlio_run::ranks::Ranks;
-use dlio_run::session::agree;
 
 /// What a replay of a trace says of itself, in its output folder.
 const FIDELITY: &str = "replay.json";
@@ -62,7 +62,7 @@ async fn tell(front: &FrontEnd, report: &Report, base: Option<&Report>, args: An
         args;
     match format {
         ReportFormat::Table => {
-            let columns = terminal::table_columns(&crate::launch::environment());
+            let columns = terminal::table_columns(&crate::environment::environment());
             print(render::table(report, columns).as_bytes())?;
         }
         ReportFormat::Json => print(&render::json(report))?,
@@ -185,5 +185,5 @@ fn beside(path: &Path) -> PathBuf {
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn trace_failure(error: dlio_trace::Error) -> Failure {
-    Failure::new(Code::Trace, dlio_run::execute::chain(&error))
+    Failure::new(Code::Trace, dlio_run::failure::chain(&error))
 }

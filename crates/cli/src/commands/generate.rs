@@ -1,8 +1,8 @@
 //! `dlio-rs generate`: the data set of a workload.
 
 use dlio_run::failure::Failure;
+use dlio_run::message::Verbosity;
 use dlio_run::options::{Action, Options};
-use dlio_run::outputs::log::Verbosity;
 
 use crate::args::GenerateArgs;
 use crate::on_ranks::run_on_ranks;

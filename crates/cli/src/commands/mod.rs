@@ -38,13 +38,13 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words = match command_line::words(words) {
         Words::Parse(words) => words,
         Words::LongVersion(mpi) => {
-            crate::launch::heed(None, mpi.as_deref());
+            crate::environment::heed(None, mpi.as_deref());
             // As with clap's own answers, nothing is left to do if it cannot be printed.
             let _ = crate::log::print(crate::version::long().as_bytes());
             return ExitCode::SUCCESS;
         }
     };
-    let env = crate::launch::environment();
+    let env = crate::environment::environment();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         // Rank 0 says it, and its exit code is that of all.
@@ -57,8 +57,8 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    crate::launch::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
-    let env = crate::launch::environment();
+    crate::environment::heed(cli.comm.map(CommArg::word), cli.mpi.as_deref());
+    let env = crate::environment::environment();
     if once::needs_no_ranks(&cli.command) && once::is_another(&env) {
         return ExitCode::SUCCESS;
     }
@@ -66,20 +66,20 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     crate::log::init(verbosity, &env);
     match dispatch(cli.command, verbosity) {
         Ok(()) => {
-            crate::front::stop().completed();
+            crate::stop::stop().completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
             if failure.said || once::speaks_after_rank_0(&env) {
                 crate::log::failure(&failure);
             }
-            crate::front::stop().end_early();
+            crate::stop::stop().end_early();
             ExitCode::from(exit::code(failure.code))
         }
     }
 }
 
-fn dispatch(command: Command, verbosity: dlio_run::outputs::log::Verbosity) -> Result<(), Failure> {
+fn dispatch(command: Command, verbosity: dlio_run::message::Verbosity) -> Result<(), Failure> {
     match command {
         Command::Generate(args) => generate::run(args, verbosity),
         Command::Replay(args) => replay::replay(args, verbosity),

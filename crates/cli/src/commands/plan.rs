@@ -7,11 +7,11 @@ use dlio_event::quantity::counted;
 use dlio_plan::{CheckpointPlan, Selection, Split, TrainingPlan, World};
 
 use crate::args::{PlanArgs, PlanFormat};
-use crate::launch::{self, Environment};
 use crate::meter::Screen;
 use crate::terminal;
 use dlio_run::failure::{Code, Failure};
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::launch::Environment;
+use dlio_run::message::Verbosity;
 use dlio_run::outputs::meter::Task;
 use dlio_run::resolve::places::Places;
 use dlio_run::resolve::{credentials, request, source};
@@ -19,7 +19,7 @@ use dlio_run::sizes::Sizes;
 
 pub(super) fn run(args: PlanArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let PlanArgs { config, ranks, rank, epoch, format } = args;
-    let env = launch::environment();
+    let env = crate::environment::environment();
     let wanted = source::find(&config.words(), None)?;
     let loaded = request::load(&wanted, &env)?;
     // What a run would refuse of the AWS profile is refused here as well.
@@ -74,7 +74,7 @@ impl Ranks {
         if let Some(number) = given {
             return Self { number, from: "--ranks".to_owned() };
         }
-        let started = launch::detect(env).filter(dlio_comm::launcher::Launcher::is_mpi);
+        let started = dlio_run::launch::detect(env).filter(dlio_comm::launcher::Launcher::is_mpi);
         if let Some((launcher, number)) = started.and_then(|launcher| launcher.size.map(|size| (launcher, size))) {
             return Self { number: number.max(1), from: format!("from {}", launcher.name) };
         }

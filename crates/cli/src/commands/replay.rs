@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use dlio_run::failure::Failure;
+use dlio_run::message::Verbosity;
 use dlio_run::options::{Action, Options};
-use dlio_run::outputs::log::Verbosity;
 use dlio_trace::import::SourceFormat;
 
 use crate::args::{ConfigArgs, ReplayArgs, ReplayOrTraceArgs};

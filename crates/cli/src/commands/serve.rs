@@ -11,15 +11,15 @@ use dlio_server::{EntityTags, LatencyModel, Running, ServeConfig, Server, Store,
 use dlio_storage::registry::{self, KeyPair};
 
 use super::serve_keys::{self, Keys};
-use crate::launch::{self, Environment};
 use crate::memory;
 use crate::on_ranks::on_ranks;
 use crate::serve_args::{EtagArg, ServeArgs, ServeFormat};
 use crate::signals;
+use dlio_run::collective::{agree, gather};
 use dlio_run::failure::{Code, Failure};
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::launch::Environment;
+use dlio_run::message::Verbosity;
 use dlio_run::ranks::Ranks;
-use dlio_run::session::{agree, gather};
 use dlio_run::shared_folder::{self, Sharing};
 use dlio_run::space::FileSystem;
 use dlio_run::stop::GRACE;
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) fn run(args: ServeArgs, verbosity: Verbosity) -> Result<(), Failure> {
     on_ranks(verbosity, |comm| async move {
         let format = args.format;
-        let (mut config, keys) = agree(&comm, config(args, &launch::environment(), comm.place())).await?;
+        let (mut config, keys) = agree(&comm, config(args, &crate::environment::environment(), comm.place())).await?;
         share_job(&comm, &mut config).await?;
         check_folders(&comm, &config, verbosity).await?;
         signals::watch(config.drain + GRACE, false);
@@ -99,7 +99,7 @@ async fn check_folders(comm: &Ranks, config: &ServeConfig, verbosity: Verbosity)
 }
 
 fn storage_failure(error: &dyn std::error::Error) -> Failure {
-    Failure::new(Code::Storage, dlio_run::execute::chain(error))
+    Failure::new(Code::Storage, dlio_run::failure::chain(error))
 }
 
 /// Rank 0 starts first: it makes the key pair that the others find in the registry.

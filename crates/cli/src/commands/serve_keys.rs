@@ -44,7 +44,7 @@ impl Keys {
             (None, None) if has_registry => Ok(Self::InRegistry),
             (None, None) => {
                 let made = KeyPair::generate();
-                made.map(Self::Made).map_err(|error| Failure::new(Code::Storage, dlio_run::execute::chain(&error)))
+                made.map(Self::Made).map_err(|error| Failure::new(Code::Storage, dlio_run::failure::chain(&error)))
             }
         }
     }

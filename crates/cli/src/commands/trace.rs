@@ -22,8 +22,8 @@ use crate::trace_command_args::{
 use crate::{front, signals};
 use dlio_run::failure::{Code, Failure};
 use dlio_run::front_end::FrontEnd;
+use dlio_run::message::Verbosity;
 use dlio_run::output_folder;
-use dlio_run::outputs::log::Verbosity;
 use dlio_run::outputs::meter::{Tally, Task};
 use dlio_run::predict::Foreseer;
 
@@ -82,7 +82,7 @@ fn export(args: &TraceExportArgs, verbosity: Verbosity) -> Result<(), Failure> {
         Ok::<_, dlio_trace::export::Failed>(written)
     });
     let (rows, skipped) = written.map_err(|error| {
-        Failure::new(Code::Trace, format_args!("{}: {}", out.display(), dlio_run::execute::chain(&error)))
+        Failure::new(Code::Trace, format_args!("{}: {}", out.display(), dlio_run::failure::chain(&error)))
     })?;
     drop(shown);
     let mut lines = vec![format!("{}: {rows} rows of {} rank(s)", out.display(), traces.len())];
@@ -115,7 +115,7 @@ fn fit(from: &Path, verbosity: Verbosity) -> Result<(), Failure> {
     let (traces, shown) = shown(from, ("Fitting", 2), verbosity)?;
     let foreseer = Foreseer { ranks: u32::try_from(traces.len()).unwrap_or(u32::MAX) };
     let fitted = dlio_analyze::fit::fit(&traces, &foreseer)
-        .map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))?;
+        .map_err(|error| Failure::new(Code::Trace, dlio_run::failure::chain(&error)))?;
     drop(shown);
     let Some(fitted) = fitted else {
         let text = format_args!(
@@ -154,7 +154,7 @@ fn export_pfw(
     }
     let write = |trace: &RankTrace| {
         let path = folder.join(name(trace));
-        pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))?;
+        pfw::write_file(trace, &path).map_err(|error| Failure::new(Code::Trace, dlio_run::failure::chain(&error)))?;
         Ok((path.display().to_string(), trace.rows))
     };
     traces.iter().map(write).collect()
@@ -186,7 +186,7 @@ fn import(args: TraceImportArgs, verbosity: Verbosity) -> Result<(), Failure> {
         host: String::new(),
         read: Arc::clone(tally.bytes()),
     };
-    let failed = |error| Failure::new(Code::Trace, dlio_run::execute::chain(&error));
+    let failed = |error| Failure::new(Code::Trace, dlio_run::failure::chain(&error));
     let total_bytes = import::source_bytes(&sources).map_err(failed)?;
     let task = Task { label: "Importing".to_owned(), total_bytes, ..Task::default() };
     let shown = Screen::stderr(verbosity).map(|screen| screen.begin(task, &tally));
@@ -273,7 +273,7 @@ fn repair(paths: &[PathBuf], format: OutputFormat, verbosity: Verbosity) -> Resu
         let above = folder.parent().map_or_else(|| folder.join(".."), Path::to_owned);
         let unused = output_folder::unused(folder).and_then(|()| output_folder::unused(&above));
         let repaired = unused.and_then(|()| {
-            dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))
+            dlio_trace::repair(&file).map_err(|error| Failure::new(Code::Trace, dlio_run::failure::chain(&error)))
         });
         tally.add(false);
         match repaired {
@@ -324,5 +324,5 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    dlio_trace::list_dir(folder).map_err(|error| Failure::new(Code::Trace, dlio_run::execute::chain(&error)))
+    dlio_trace::list_dir(folder).map_err(|error| Failure::new(Code::Trace, dlio_run::failure::chain(&error)))
 }

@@ -10,16 +10,16 @@ use crate::args::{OutputFormat, ValidateArgs};
 use crate::log::print;
 use crate::terminal;
 use crate::{front, launch};
-use dlio_run::backend::Target;
+use dlio_run::backend::location::Target;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::front_end::FrontEnd;
-use dlio_run::outputs::log::Verbosity;
-use dlio_run::prepared;
+use dlio_run::message::Verbosity;
 use dlio_run::resolve::connections::Connections;
 use dlio_run::resolve::places::Places;
 use dlio_run::resolve::settings::Report;
 use dlio_run::resolve::source::Wanted;
 use dlio_run::resolve::{credentials, endpoints, request, source};
+use dlio_run::{layout, prepared};
 
 pub(super) fn run(args: ValidateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let ValidateArgs { config, registry, format } = args;
@@ -111,7 +111,7 @@ impl Valid {
 fn has_files(workload: &Workload) -> Result<(), Failure> {
     let workflow = workload.workflow;
     if workflow.train || workflow.generate_data || !workflow.checkpoint {
-        prepared::layout(workload)?;
+        layout::layout(workload)?;
         FileSet::new(workload).map_err(Failure::usage)?;
     }
     Ok(())

@@ -8,8 +8,8 @@ use dlio_plan::World;
 use serde_json::json;
 
 use crate::log::print;
+use crate::terminal;
 use crate::text_args::{ListFormat, WorkloadsArgs};
-use crate::{launch, terminal};
 use dlio_run::failure::{Code, Failure};
 use dlio_run::resolve::suggest;
 use dlio_run::sizes::Sizes;
@@ -23,7 +23,9 @@ pub(super) fn run(args: WorkloadsArgs) -> Result<(), Failure> {
         None => {
             let entries = bundled::names().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
             match format {
-                ListFormat::Text => table(&entries, terminal::columns(&launch::environment()).unwrap_or(WIDTH)),
+                ListFormat::Text => {
+                    table(&entries, terminal::columns(&crate::environment::environment()).unwrap_or(WIDTH))
+                }
                 ListFormat::Json => format!("{:#}\n", entries.iter().map(Entry::json).collect::<serde_json::Value>()),
             }
         }

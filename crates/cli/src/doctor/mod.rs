@@ -23,21 +23,24 @@ use dlio_plan::{FileSet, World};
 
 use crate::args::{DoctorArgs, OutputFormat};
 use crate::front;
-use crate::launch::{self, Environment};
+use crate::launch;
 use crate::meter::Screen;
 use crate::terminal;
 use dlio_run::collective::agree_on;
+use dlio_run::collective::gather;
 use dlio_run::failure::{Code, Failure};
 use dlio_run::host::HostFacts;
 use dlio_run::host::wall_clock::Anchor;
+use dlio_run::launch::Environment;
+use dlio_run::message::Verbosity;
 use dlio_run::options::Options;
-use dlio_run::outputs::log::Verbosity;
+use dlio_run::output_folder;
 use dlio_run::outputs::meter::Task;
-use dlio_run::prepared;
 use dlio_run::resolve::request::Request;
 use dlio_run::resolve::{source, threads};
-use dlio_run::session::{self, Start, gather};
+use dlio_run::set_up::Start;
 use dlio_run::space::{self, Writes};
+use dlio_run::{layout, prepared};
 use node::Plans;
 use render::Report;
 use verdict::{Check, Checks, Verdict};
@@ -60,7 +63,7 @@ const OBSERVED: Duration = Duration::from_millis(500);
 /// # Errors
 /// Something that the workload needs is not there.
 pub(crate) fn run(args: DoctorArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    let env = launch::environment();
+    let env = crate::environment::environment();
     let (comm, refused): (Rc<dyn Communicator>, _) = match launch::communicator(&env) {
         Ok(comm) => (comm, None),
         // Without a world all would be the first rank of one, and each would print a report.
@@ -114,7 +117,7 @@ async fn examine(comm: &dyn Communicator, args: &DoctorArgs, verbosity: Verbosit
     };
     let words = config.words();
     let find = || source::find(&words, Some("default"));
-    let start = Start { find: &find, target: &target, writes: session::Writes::Workflow, verbosity };
+    let start = Start { find: &find, target: &target, writes: output_folder::Writes::Workflow, verbosity };
     let resolved = dlio_run::set_up::resolved(comm, &front::front_end(verbosity), &MonotonicClock, &start).await?;
     let loaded = resolved.as_ref().map_err(Clone::clone).and_then(|request| Ok((request, request.load()?)));
     let (request, mut loaded) = match loaded {
@@ -198,7 +201,7 @@ fn plans(checks: &mut Checks, workload: &Workload, place: &Place) -> Plans {
 /// Free space and inodes against what all ranks will write.
 async fn spaces(comm: &dyn Communicator, subject: &Subject<'_>, plans: &Plans) -> Result<Vec<Check>, Failure> {
     let workload = subject.workload;
-    let layout = prepared::layout(workload).ok();
+    let layout = layout::layout(workload).ok();
     let generated = plans.files.as_ref().filter(|_| workload.workflow.generate_data);
     let writes = Writes {
         workload,
@@ -268,7 +271,7 @@ async fn clocks(comm: &dyn Communicator) -> Result<Vec<(String, i64)>, Failure> 
 
 fn print(report: &Report, format: OutputFormat) -> Result<(), Failure> {
     let text = match format {
-        OutputFormat::Text => terminal::wrapped(&report.text(), terminal::columns(&launch::environment())),
+        OutputFormat::Text => terminal::wrapped(&report.text(), terminal::columns(&crate::environment::environment())),
         OutputFormat::Json => format!("{:#}\n", report.json()),
     };
     crate::log::print(text.as_bytes())

@@ -14,7 +14,7 @@ use super::words::Line;
 use dlio_run::failure::Failure;
 use dlio_run::host::wall_clock::Anchor;
 use dlio_run::launch::Environment;
-use dlio_run::outputs::log::Level;
+use dlio_run::message::Level;
 use dlio_run::resolve::source::{HydraRun, Wanted};
 
 /// A composed command line.

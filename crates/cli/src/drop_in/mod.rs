@@ -15,8 +15,8 @@ use std::sync::Arc;
 use self::words::Line;
 use crate::on_ranks::on_ranks;
 use dlio_run::failure::{Code, Failure};
+use dlio_run::message::Verbosity;
 use dlio_run::options::{Action, Configuration, Options};
-use dlio_run::outputs::log::Verbosity;
 
 /// Names under which the binary is another program.
 pub(crate) const NAMES: [&str; 2] = ["dlio_benchmark", "dlio_benchmark_query"];
@@ -41,7 +41,7 @@ pub(crate) fn program(first: Option<&OsString>) -> Option<Program> {
 
 /// Runs the other program with the words after its name.
 pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> ExitCode {
-    crate::log::init(Verbosity::Normal, &crate::launch::environment());
+    crate::log::init(Verbosity::Normal, &crate::environment::environment());
     let words = words.map(|word| {
         word.into_string()
             .map_err(|word| Failure::usage(format_args!("the argument {} is not Unicode", word.display())))
@@ -52,12 +52,12 @@ pub(crate) fn main(program: Program, words: impl Iterator<Item = OsString>) -> E
     });
     match ran {
         Ok(()) => {
-            crate::front::stop().completed();
+            crate::stop::stop().completed();
             ExitCode::SUCCESS
         }
         Err(failure) => {
             crate::log::failure(&failure);
-            crate::front::stop().end_early();
+            crate::stop::stop().end_early();
             ExitCode::from(crate::exit::code(failure.code))
         }
     }
@@ -68,7 +68,7 @@ fn benchmark(line: &Line) -> Result<(), Failure> {
         return crate::log::print(text.as_bytes());
     }
     let line = line.clone();
-    let find = move || begin::wanted(&line, &crate::launch::environment());
+    let find = move || begin::wanted(&line, &crate::environment::environment());
     let options = Options { configuration: Configuration::Found(Arc::new(find)), ..Options::default() };
     on_ranks(
         options.verbosity,

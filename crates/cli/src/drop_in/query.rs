@@ -113,7 +113,7 @@ pub(super) fn run(line: &Line) -> Result<(), Failure> {
     if let Some(text) = super::show::instead_of_a_run(line)? {
         return crate::log::print(text.as_bytes());
     }
-    let env = crate::launch::environment();
+    let env = crate::environment::environment();
     let Composed { search, composition } = composed(line)?;
     let hydra = hydra_run(&search, &composition, &env)?;
     hydra.write()?;

@@ -60,7 +60,7 @@ fn help(line: &Line) -> Result<String, Failure> {
 }
 
 fn configuration(line: &Line, composition: &Composition, what: Show) -> Result<String, Failure> {
-    let env: Option<Environment> = line.resolve.then(crate::launch::environment);
+    let env: Option<Environment> = line.resolve.then(crate::environment::environment);
     composition.show(what, line.package.as_deref(), env.as_ref()).map_err(Failure::usage)
 }
 

@@ -4,16 +4,16 @@ use dlio_config::Workload;
 use dlio_config::vocabulary::EndpointMapping;
 use dlio_storage::s3;
 
-/// Which of the endpoints one rank uses, and what is to be said about it.
+/// The endpoints that one rank uses, and a notice about the assignment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Share {
     /// Endpoints of this rank.
     pub endpoints: Vec<String>,
-    /// A notice for the user.
+    /// Notice for the user; `None` if there is nothing to report.
     pub notice: Option<String>,
 }
 
-/// Gives a rank its endpoints: one by the mapping, or all of them.
+/// Assigns endpoints to `rank`: one by the configured mapping, or all of them.
 pub fn share(workload: &Workload, endpoints: &[String], rank: u32, size: u32) -> Share {
     let count = endpoints.len();
     let wanted = workload.storage.use_mpi_endpoint_distribution;

@@ -9,29 +9,29 @@ use dlio_event::S3Uri;
 
 use crate::failure::Failure;
 
-/// Where the data set lives.
+/// Location of a dataset or of checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A folder of a file system.
     Local {
-        /// The folder.
+        /// Path of the folder.
         root: PathBuf,
     },
     /// A prefix of a bucket.
     S3 {
-        /// Bucket.
+        /// Name of the bucket.
         bucket: String,
-        /// Prefix without slashes at its ends; empty: the whole bucket.
+        /// Prefix without leading and trailing slashes; empty if it is the whole bucket.
         prefix: String,
     },
 }
 
 impl Target {
-    /// The target of a workload: the scheme of `dataset.data_folder` decides, then that of `storage.storage_root`, then
-    /// `storage.*`.
+    /// Returns the location of a workload's dataset. The scheme of `dataset.data_folder` decides, then that of
+    /// `storage.storage_root`, then `storage.storage_type`.
     ///
     /// # Errors
-    /// When the storage type has no implementation or names no bucket.
+    /// If the storage type is not implemented, or no bucket is named.
     pub fn of(workload: &Workload) -> Result<Self, Failure> {
         let storage = &workload.storage;
         let folder = workload.dataset.data_folder.as_str();
@@ -48,18 +48,18 @@ impl Target {
             Location::Plain(bucket) if on_s3 => bucket_and_prefix(S3Uri::from_path(bucket), folder),
             Location::Plain(path) | Location::File(path) | Location::Direct(path) => {
                 implemented(storage.storage_type)?;
-                // Components leave out what `.` and doubled slashes add to `./` joined with `./data`.
+                // Collecting path components removes `.` and doubled slashes, as in `./` joined with `./data`.
                 Ok(folder_of(&Path::new(path).join(folder)))
             }
         }
     }
 
-    /// The target of a workload's checkpoints. The scheme of `checkpoint.checkpoint_folder` decides; without one it is, on
-    /// object storage, a prefix in the bucket, and elsewhere a folder that `storage.storage_root` is not put before, as in
-    /// the reference.
+    /// Returns the location of a workload's checkpoints. The scheme of `checkpoint.checkpoint_folder` decides. Without
+    /// a scheme it is a prefix in the bucket on object storage, and elsewhere a folder to which, as in DLIO,
+    /// `storage.storage_root` is not prepended.
     ///
     /// # Errors
-    /// As [`Target::of`].
+    /// The same as those of [`Target::of`].
     pub fn of_checkpoints(workload: &Workload) -> Result<Self, Failure> {
         const KEY: &str = "checkpoint.checkpoint_folder";
         let storage = &workload.storage;
@@ -81,7 +81,7 @@ impl Target {
         }
     }
 
-    /// Where it is, whatever the current folder: a URI, or an absolute path.
+    /// Returns the URI or the absolute path.
     pub fn place(&self) -> String {
         match self {
             Self::Local { root } => match std::path::absolute(root) {
@@ -92,7 +92,7 @@ impl Target {
         }
     }
 
-    /// Name for messages.
+    /// Returns the URI, or the path as it was configured, for messages.
     pub fn name(&self) -> String {
         match self {
             Self::Local { root } => root.display().to_string(),
@@ -103,7 +103,7 @@ impl Target {
 
 const ROOT: &str = "storage.storage_root";
 
-/// What a key names.
+/// Parses the location that the configuration key `key` names.
 fn located<'a>(key: &str, text: &'a str) -> Result<Location<'a>, Failure> {
     Location::parse(text).map_err(|why| Failure::usage(format_args!("{key}: {why}")))
 }
@@ -118,7 +118,7 @@ fn folder_of(path: &Path) -> Target {
     Target::Local { root: path.components().collect() }
 }
 
-/// Whether the fork's `uri_scheme` makes a bucket a folder.
+/// Whether the MLPerf fork's `uri_scheme` turns the bucket into a folder.
 fn names_folders(workload: &Workload) -> bool {
     matches!(workload.storage.uri_scheme, Some(UriScheme::File | UriScheme::Direct))
 }

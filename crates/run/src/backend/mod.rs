@@ -1,4 +1,4 @@
-//! From configuration to a storage: which root, which endpoints for this rank, which client.
+//! Opens storage back ends: location, endpoints of this rank and client settings follow from the configuration.
 
 pub mod assign;
 pub mod location;
@@ -21,27 +21,27 @@ pub use crate::backend::location::Target;
 use crate::failure::{Code, Failure};
 use crate::resolve::request::Request;
 
-/// What the storage is opened for.
+/// What a storage is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Writing a data set.
+    /// Writing a dataset.
     Generate,
-    /// Reading one.
+    /// Reading a dataset.
     Read,
 }
 
-/// The opened storage of this rank.
+/// An open storage of this rank.
 pub struct Opened {
     /// The storage.
     pub storage: Arc<dyn Storage>,
-    /// The S3 client behind it, for the preflight.
+    /// The S3 client behind the storage; `None` for local storage.
     pub s3: Option<Arc<S3>>,
 }
 
-/// Opens the storage for this rank.
+/// Opens the storage of the dataset for this rank.
 ///
 /// # Errors
-/// When the configuration does not make a usable client.
+/// If the configuration does not give a usable client.
 pub fn open(
     workload: &Workload,
     request: &Request,
@@ -61,11 +61,12 @@ pub fn open(
     }
 }
 
-/// Files past the page cache: for `reader.odirect`, and for what the fork calls `direct` in three places.
+/// Options of local storage. `O_DIRECT` is used for `reader.odirect` and for the three keys with which the MLPerf fork
+/// asks for direct I/O.
 fn local_options(workload: &Workload) -> LocalOptions {
     const BUFFERS: usize = 32 << 20;
     let direct_fs = workload.storage.storage_type == StorageType::DirectFs;
-    // Every read in flight has a buffer; all of a rank have so much together, and none is too small for a device.
+    // Every read in flight has its own buffer. The buffers of a rank share 32 MiB, but none is smaller than 128 KiB.
     let share = BUFFERS / dlio_plan::reads_in_flight(workload).max(1) as usize;
     LocalOptions {
         read_buffer: share.max(128 << 10),
@@ -76,7 +77,7 @@ fn local_options(workload: &Workload) -> LocalOptions {
     }
 }
 
-/// Whether the fork would go past the page cache.
+/// Whether the MLPerf fork would bypass the page cache.
 fn is_direct(workload: &Workload) -> bool {
     let storage = &workload.storage;
     storage.storage_type == StorageType::DirectFs
@@ -84,8 +85,8 @@ fn is_direct(workload: &Workload) -> bool {
         || storage.uri_scheme == Some(UriScheme::Direct)
 }
 
-/// Lets whole objects be asked for as the workload's client profile does. Files know their size, and one thread reads
-/// them; only what has a way to the server is split.
+/// Reads whole objects the way the workload's client profile does: with a HEAD request first, or in concurrent ranges.
+/// Local files know their size and are read by one thread, so only remote storage is wrapped.
 fn as_asked(workload: &Workload, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
     match split_rules(workload) {
         Some(rules) => Arc::new(RangedGet::new(storage, rules)),
@@ -109,7 +110,7 @@ fn split_rules(workload: &Workload) -> Option<RangedGetRules> {
 /// Opens the storage of the checkpoints for this rank.
 ///
 /// # Errors
-/// When the configuration does not make a usable client.
+/// If the configuration does not give a usable client.
 pub fn open_checkpoints(
     workload: &Workload,
     request: &Request,
@@ -141,7 +142,7 @@ pub fn open_checkpoints(
     }
 }
 
-/// How the files of a checkpoint are read.
+/// Returns how the files of a checkpoint are read: number of concurrent blocks, bytes per read, verification.
 pub fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loading {
     let keys = &workload.dlio_rs;
     let rules = keys.dialect.rules();
@@ -153,7 +154,7 @@ pub fn checkpoint_loading(workload: &Workload, place: &Place, s3: bool) -> Loadi
     }
 }
 
-/// This rank's share of the endpoints, and the client's settings for it.
+/// Returns the S3 client settings of this rank, with its share of the endpoints.
 fn shared_config(
     workload: &Workload,
     request: &Request,
@@ -170,7 +171,7 @@ fn shared_config(
     }
     let mut config = s3_config(workload, request, share.endpoints, bucket, prefix)?;
     config.spares = if failover { count } else { 0 };
-    // Every rank draws its own numbers from the workload's seed.
+    // Every rank draws its own random numbers from the workload's seed.
     config.seed = (config.seed << 32) | u64::from(place.rank);
     Ok(config)
 }
@@ -182,10 +183,10 @@ fn spares(all: &[String], own: &[String]) -> Vec<String> {
     behind.iter().chain(before).filter(|endpoint| !own.contains(endpoint)).cloned().collect()
 }
 
-/// A client of all endpoints of the run, whose requests are tried once: for a diagnosis.
+/// Returns a client for all endpoints of the run that never retries a request, for diagnosis.
 ///
 /// # Errors
-/// When the configuration does not make a usable client.
+/// If the configuration does not give a usable client.
 pub fn client_of_all(
     workload: &Workload,
     request: &Request,
@@ -255,16 +256,16 @@ fn set_from_keys(workload: &Workload, config: &mut S3Config) {
     config.connect_timeout = seconds(keys.connect_timeout_seconds);
 }
 
-/// The configuration allows no number that is no duration.
+/// Converts seconds to a duration. The configuration accepts only valid numbers.
 fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or_default()
 }
 
-/// Checks that this rank's endpoints take objects, and makes the bucket where it is missing: by rank 0 first, since some servers
-/// refuse to create the same bucket twice at once.
+/// Checks that this rank's endpoints accept objects, and creates the bucket if it is missing. Rank 0 goes first,
+/// because some servers refuse to create the same bucket twice at once.
 ///
 /// # Errors
-/// When an endpoint, the credentials or the bucket do not work.
+/// If an endpoint, the credentials or the bucket cannot be used.
 pub async fn preflight_writing(comm: &dyn Communicator, client: &S3) -> Result<(), Failure> {
     if comm.place().rank == 0 {
         let checked = client.preflight(Preflight::Write).await;

@@ -12,12 +12,13 @@ use dlio_plan::{FileName, FileSet, Split};
 use dlio_storage::{ErrorKind, ListEntry, Storage};
 use serde::{Deserialize, Serialize};
 
+use crate::collective::gather;
 use crate::dataset::listing::{self, Listing};
-use crate::execute::Work;
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
 use crate::outputs::progress::Shows;
-use crate::session::{Session, gather};
+use crate::session::Session;
+use crate::work::Work;
 
 /// What the files of a split are called.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct Discovered {
 ///
 /// # Errors
 /// There are too few files, or sub-folders other than configured.
-pub async fn files(
+pub(crate) async fn files(
     session: &Session,
     storage: &dyn Storage,
     files: &FileSet,

@@ -153,7 +153,7 @@ pub fn complete(split: Split, found: u64, expected: u64) -> String {
 ///
 /// # Errors
 /// When files are missing; unexpected objects are a warning.
-pub async fn compare(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
+pub(crate) async fn compare(session: &Session, storage: &dyn Storage, files: &FileSet) -> Result<(), Failure> {
     if session.rank() != 0 {
         return Ok(());
     }

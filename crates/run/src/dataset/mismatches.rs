@@ -6,8 +6,8 @@ use dlio_format::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::collective::gather;
+use crate::dataset::files::DataSet;
 use crate::failure::Failure;
-use crate::prepared::DataSet;
 use crate::session::Session;
 
 /// What one rank met: combined numbers of files, and how the first of them differs.
@@ -21,7 +21,7 @@ struct Met {
 ///
 /// # Errors
 /// When the ranks cannot talk.
-pub async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
+pub(crate) async fn say(session: &Session, data: &DataSet) -> Result<(), Failure> {
     let mismatches = data.layout.mismatches();
     let first = mismatches.first().map(|(file, error)| (file, difference(&error)));
     let all = gather(&*session.comm, &Met { files: mismatches.files(), first }).await?;

@@ -7,11 +7,11 @@ use dlio_plan::{FileName, FileSet, Split};
 use dlio_storage::{ErrorKind, ListEntry, Storage};
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::dataset::files::DataSet;
 use crate::dataset::listing::{self, Listing};
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::Shows;
-use crate::prepared::DataSet;
 use crate::session::Session;
 
 /// Look-ups at a time.
@@ -23,7 +23,7 @@ const SHOWN: usize = 3;
 ///
 /// # Errors
 /// When files are missing.
-pub async fn check(session: &Session, storage: &dyn Storage, data: &DataSet) -> Result<(), Failure> {
+pub(crate) async fn check(session: &Session, storage: &dyn Storage, data: &DataSet) -> Result<(), Failure> {
     let DataSet { files, present, .. } = data;
     if session.rank() != 0 {
         return Ok(());

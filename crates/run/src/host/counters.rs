@@ -1,4 +1,4 @@
-//! What this process and its host consume, once a second: CPU, memory, network, disks.
+//! Samples once a second what this process and its host consume: CPU, memory, network, disks.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -7,22 +7,23 @@ use std::time::Duration;
 use dlio_event::TimeSource;
 use dlio_trace::tables::CounterRow;
 
-/// From one sample to the next.
+/// Interval between two samples.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Nanoseconds of a tick of `/proc/self/stat`: Linux shows 100 per second to programs whatever it counts inside.
+/// Nanoseconds per tick of `/proc/self/stat`: Linux reports 100 ticks per second to programs, whatever its internal
+/// rate.
 const TICK_NS: i64 = 10_000_000;
-/// Bytes of a sector of `/proc/diskstats`, whatever the disk's own are.
+/// Bytes per sector in `/proc/diskstats`, whatever the disk's own sector size.
 const SECTOR: i64 = 512;
 
-/// Samples on a thread of its own until it is stopped.
-pub struct Sampler {
+/// Takes samples on its own thread until it is stopped.
+pub(crate) struct Sampler {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<Vec<CounterRow>>>,
 }
 
 impl Sampler {
-    /// Starts; `offset_ns` is what to add to this rank's clock to get rank 0's.
-    pub fn start(time: Arc<dyn TimeSource>, rank: u32, offset_ns: i64) -> Self {
+    /// Starts the thread. `offset_ns` is the offset that turns this rank's clock into rank 0's.
+    pub(crate) fn start(time: Arc<dyn TimeSource>, rank: u32, offset_ns: i64) -> Self {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&stop);
         let work = move || sample_until(&seen, &*time, rank, offset_ns);
@@ -33,8 +34,8 @@ impl Sampler {
         Self { stop, thread: thread.ok() }
     }
 
-    /// Takes a last sample and stops.
-    pub fn stop(mut self) -> Vec<CounterRow> {
+    /// Takes a last sample, stops, and returns all samples.
+    pub(crate) fn stop(mut self) -> Vec<CounterRow> {
         let (stopped, wake) = &*self.stop;
         *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         wake.notify_one();
@@ -56,7 +57,7 @@ fn sample_until(stop: &(Mutex<bool>, Condvar), time: &dyn TimeSource, rank: u32,
     }
 }
 
-/// Counters that a system does not have are 0.
+/// Takes one sample. Counters that the system does not have are 0.
 fn read() -> CounterRow {
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (cpu_user_ns, cpu_system_ns) = cpu(&text("/proc/self/stat"));
@@ -75,7 +76,7 @@ fn read() -> CounterRow {
     }
 }
 
-/// Fields 14 and 15; the second field, the program's name, may hold spaces.
+/// Returns fields 14 and 15, user and system time in ticks. Field 2, the program's name, may contain spaces.
 fn cpu(stat: &str) -> (i64, i64) {
     let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = behind_name.split_ascii_whitespace().skip(11);
@@ -89,7 +90,7 @@ fn resident(status: &str) -> i64 {
     kib.map_or(0, |kib| kib * 1024)
 }
 
-/// Received and sent bytes of all interfaces but the loopback.
+/// Returns the bytes received and sent by all interfaces except loopback.
 fn network(dev: &str) -> (i64, i64) {
     let mut sums = (0, 0);
     for (name, values) in dev.lines().filter_map(|line| line.split_once(':')) {
@@ -101,7 +102,8 @@ fn network(dev: &str) -> (i64, i64) {
     sums
 }
 
-/// Read and written bytes of all whole disks; what is stacked on others, or in memory, would count twice or never.
+/// Returns the bytes read and written by all whole disks. Stacked devices would be counted twice, and memory devices
+/// are no disks.
 fn disks(diskstats: &str, whole: impl Fn(&str) -> bool) -> (i64, i64) {
     let mut sums = (0, 0);
     for line in diskstats.lines() {

@@ -1,29 +1,29 @@
-//! Facts about this host that the reference puts into its output files.
+//! Facts about this host that DLIO writes into its output files; counters, page cache, profilers and the wall clock.
 
-pub mod counters;
+pub(crate) mod counters;
 pub mod page_cache;
-pub mod profiler;
+pub(crate) mod profiler;
 pub mod wall_clock;
 
 use dlio_analyze::outputs::proc_pairs;
 
-/// CPU and memory of the host of one rank.
+/// CPU and memory of the host of a rank.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct HostFacts {
     /// Host name.
     pub hostname: String,
-    /// Logical processors.
+    /// Number of logical processors.
     pub cpu_count: u64,
-    /// Memory in bytes.
+    /// Memory size in bytes.
     pub memory_bytes: u64,
-    /// `/proc/cpuinfo`; `None` where there is none.
+    /// Content of `/proc/cpuinfo`, parsed; `None` if it does not exist.
     pub cpuinfo: Option<Vec<(String, String)>>,
-    /// `/proc/meminfo`; `None` where there is none.
+    /// Content of `/proc/meminfo`, parsed; `None` if it does not exist.
     pub meminfo: Option<Vec<(String, String)>>,
 }
 
 impl HostFacts {
-    /// Reads them.
+    /// Reads the facts from `/proc`.
     pub fn read(hostname: &str) -> Self {
         let cpu_text = std::fs::read_to_string("/proc/cpuinfo").ok();
         let meminfo = std::fs::read_to_string("/proc/meminfo").ok().map(|text| proc_pairs(&text));
@@ -37,12 +37,12 @@ impl HostFacts {
         }
     }
 
-    /// Memory in GiB.
+    /// Memory size in GiB.
     pub fn memory_gib(&self) -> f64 {
         self.memory_bytes as f64 / f64::from(1u32 << 30)
     }
 
-    /// The processor's name.
+    /// Model name of the processor.
     pub fn processor(&self) -> &str {
         let pairs = self.cpuinfo.as_deref().unwrap_or_default();
         pairs.iter().find(|(key, _)| key == "model name").map_or("", |(_, value)| value.as_str())

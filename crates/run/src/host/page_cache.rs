@@ -1,7 +1,7 @@
 //! Drops the page cache of a node before an epoch, so that its reads come from the storage.
 //!
-//! The MLPerf fork does so on the first node only; here one rank of every node does. What is not allowed is told once and
-//! not tried again; what takes too long is told and tried again before the next epoch.
+//! The MLPerf fork drops it on the first node only; here one rank of every node does. A missing permission is reported
+//! once and dropping is not tried again. A timeout is reported, and dropping is tried again before the next epoch.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::session::Session;
 
-/// Where the kernel takes the order.
+/// File through which the kernel drops its caches.
 const CONTROL: &str = "/proc/sys/vm/drop_caches";
-/// Pause between two looks at a process.
+/// Interval at which the end of a child process is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The page cache of one node.
@@ -28,7 +28,7 @@ struct PageCache {
     forbidden: Cell<bool>,
 }
 
-/// How one attempt ended.
+/// Result of one attempt.
 enum Attempt {
     Done,
     Forbidden(String),
@@ -36,12 +36,12 @@ enum Attempt {
 }
 
 impl PageCache {
-    /// The page cache that `control` drops within `limit`.
+    /// Returns the page cache that a write to `control` drops within `limit`.
     fn new(control: impl Into<PathBuf>, limit: Duration) -> Self {
         Self { control: control.into(), limit, forbidden: Cell::new(false) }
     }
 
-    /// Drops the cache; returns what is to be said about a failure.
+    /// Drops the cache; returns a warning if it was not dropped.
     async fn drop_before(&self, epoch: u32) -> Option<String> {
         if self.forbidden.get() {
             return None;
@@ -68,7 +68,7 @@ impl PageCache {
     async fn attempt(&self) -> Attempt {
         let (told, answer) = oneshot::channel();
         let control = self.control.clone();
-        // The kernel may take long, and a thread that waits for it must not keep the program from ending.
+        // The write runs on its own thread, because the kernel may take long and must not keep the program from ending.
         let order = move || drop(told.send(std::fs::OpenOptions::new().write(true).open(control).and_then(write)));
         if let Err(error) = std::thread::Builder::new().name("drop-caches".to_owned()).spawn(order) {
             return Attempt::Forbidden(error.to_string());
@@ -93,7 +93,7 @@ impl PageCache {
             Ok(Ok(status)) => Attempt::Forbidden(format!("sudo -n: {status}")),
             Ok(Err(error)) => Attempt::Forbidden(format!("sudo: {error}")),
             Err(_) => {
-                // It may be beyond signals, inside the kernel; then it ends by itself.
+                // A process inside the kernel does not react to signals and ends by itself.
                 drop(child.kill());
                 Attempt::Late
             }
@@ -101,23 +101,23 @@ impl PageCache {
     }
 }
 
-/// Whether the page cache of this node may be dropped, without dropping it.
+/// Checks whether the page cache of this node may be dropped, without dropping it; returns what allows it.
 ///
 /// # Errors
-/// Why not, and what would allow it.
+/// The reason why it may not.
 pub async fn rights(limit: Duration) -> Result<String, String> {
     may_drop(Path::new(CONTROL), limit).await
 }
 
 async fn may_drop(control: &Path, limit: Duration) -> Result<String, String> {
     let name = control.display();
-    // Opening it orders nothing; only what is written does.
+    // Opening the file drops nothing; only a write does.
     let Err(error) = std::fs::OpenOptions::new().write(true).open(control) else {
         return Ok(format!("{name} can be written"));
     };
     let order = format!("echo 3 > {name}");
     let mut sudo = Command::new("sudo");
-    // With `-l` it only says whether the command is allowed.
+    // With `-l`, sudo only reports whether the command is allowed.
     sudo.args(["-n", "-l", "sh", "-c", &order]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let why = match sudo.spawn() {
         Err(sudo) => format!("sudo: {sudo}"),
@@ -134,8 +134,9 @@ async fn may_drop(control: &Path, limit: Duration) -> Result<String, String> {
     Err(format!("{name}: {error}; {why}"))
 }
 
-/// What the first rank of every node does before an epoch, while the others wait.
-pub fn before_epoch(session: &Session) -> Option<BeforeEpoch> {
+/// Returns the hook that drops the page cache on the first rank of every node before an epoch, while the other ranks
+/// wait; `None` if it is not configured.
+pub(crate) fn before_epoch(session: &Session) -> Option<BeforeEpoch> {
     let keys = &session.loaded.workload.dlio_rs;
     if !keys.drop_caches {
         return None;
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&control).unwrap(), "");
         match may_drop(Path::new("/nowhere/at/all/drop_caches"), Duration::from_secs(10)).await {
             Err(why) => assert!(why.contains("/nowhere/at/all/drop_caches") && why.contains("sudo"), "{why}"),
-            // A sudo that allows everything allows this too.
+            // A sudo configuration that allows everything allows this, too.
             Ok(how) => assert!(how.contains("sudo"), "{how}"),
         }
     }

@@ -1,5 +1,5 @@
-//! `workflow.profiling`: iostat beside the run on rank 0, as the reference starts and stops it. And the run's trace in
-//! dftracer's format, where `DFTRACER_ENABLE` asks for it.
+//! Profilers: iostat on rank 0 for `workflow.profiling`, started and stopped as in DLIO; the trace in DFTracer's format
+//! for `DFTRACER_ENABLE`.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,17 +10,17 @@ use dlio_config::vocabulary::Profiler as Kind;
 use crate::failure::{Code, Failure};
 use crate::session::Session;
 
-/// A profiler around the training loop; ended with the value, whatever happens.
-pub struct Profiler {
+/// A profiler that runs during the training loop; dropping it stops it.
+pub(crate) struct Profiler {
     iostat: Option<Child>,
 }
 
 impl Profiler {
-    /// Starts what the workload asks for.
+    /// Starts the profiler that the workload asks for.
     ///
     /// # Errors
-    /// A profiler that is not there or that this program cannot drive.
-    pub fn start(session: &Session) -> Result<Self, Failure> {
+    /// If the profiler is not installed or not supported.
+    pub(crate) fn start(session: &Session) -> Result<Self, Failure> {
         let workload = &session.loaded.workload;
         let mut iostat = None;
         if workload.workflow.profiling {
@@ -40,11 +40,11 @@ impl Profiler {
         Ok(Self { iostat })
     }
 
-    /// Stops it; its file is complete then.
+    /// Stops the profiler, whose file is complete afterwards.
     ///
     /// # Errors
-    /// When iostat ended before it was stopped.
-    pub fn stop(mut self, session: &Session) -> Result<(), Failure> {
+    /// If iostat ended before it was stopped.
+    pub(crate) fn stop(mut self, session: &Session) -> Result<(), Failure> {
         if session.loaded.workload.workflow.profiling {
             session.inform("Profiling stopped");
         }
@@ -71,7 +71,7 @@ impl Drop for Profiler {
     }
 }
 
-/// With a stronger signal iostat would leave its JSON unfinished.
+/// Sends SIGINT: iostat leaves its JSON incomplete after SIGTERM or SIGKILL.
 #[expect(unsafe_code, reason = "the standard library can only kill")]
 fn interrupt(child: &Child) {
     let Ok(pid) = libc::pid_t::try_from(child.id()) else { return };
@@ -79,7 +79,8 @@ fn interrupt(child: &Child) {
     let _ = unsafe { libc::kill(pid, libc::SIGINT) };
 }
 
-/// Megabytes, devices, extended, time stamps, CPU, without the report since boot, as JSON, every second.
+/// Starts iostat with one report per second as JSON: MB/s, devices, extended statistics, time stamps, CPU, without the
+/// report since boot.
 fn start_iostat(session: &Session) -> Result<Child, Failure> {
     let path = session.request.output.join("iostat.json");
     let failed = |error: std::io::Error| Failure::file("creating", &path, &error);
@@ -88,7 +89,7 @@ fn start_iostat(session: &Session) -> Result<Child, Failure> {
     let mut command = Command::new("iostat");
     command.args(["-mdxtcy", "-o", "JSON"]).args(&session.loaded.workload.profiling.iostat_devices).arg("1");
     command.stdin(Stdio::null()).stdout(out).stderr(errors);
-    // Its own group: a Ctrl-C of the terminal must not end it before its last report.
+    // Its own process group: Ctrl-C on the terminal must not end it before its last report.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().map_err(|error| {
         let text = if error.kind() == std::io::ErrorKind::NotFound {
@@ -102,7 +103,7 @@ fn start_iostat(session: &Session) -> Result<Child, Failure> {
     })
 }
 
-/// Darshan watches a process from inside, through a library that is loaded before it.
+/// Checks that Darshan's library is preloaded; it instruments a process from inside.
 fn darshan(session: &Session) -> Result<(), Failure> {
     let loaded = session.front.environment.get("LD_PRELOAD").is_some_and(|text| text.contains("libdarshan"));
     if !loaded {
@@ -115,11 +116,11 @@ fn darshan(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes this rank's trace once more, in dftracer's format.
+/// Writes this rank's trace in DFTracer's format as well.
 ///
 /// # Errors
-/// When traces are switched off, or the file cannot be written.
-pub fn export_pfw(session: &Session, traces: &Path) -> Result<(), Failure> {
+/// If the trace cannot be read or the file cannot be written.
+pub(crate) fn export_pfw(session: &Session, traces: &Path) -> Result<(), Failure> {
     let place = session.comm.place();
     let output = &session.request.output;
     if !session.loaded.workload.dlio_rs.trace {

@@ -1,5 +1,5 @@
-//! A lock file: created exclusively and with its whole content, taken over when its owner is provably gone. It needs no
-//! `flock`, which many parallel and network file systems lack.
+//! A lock file: created exclusively with its whole content, and taken over if its owner is provably gone. It does not
+//! need `flock`, which many parallel and network file systems lack.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,41 +9,41 @@ use dlio_storage::process::process_state;
 
 use super::owner::{Fate, Owner};
 
-/// How often a lock that vanishes while it is looked at is tried again.
+/// Number of attempts if the lock file disappears while it is being read.
 const TRIES: u32 = 20;
-/// Lock files of takers that died while they took over another lock, one within the other, that are looked through.
+/// Maximum depth of nested lock files of processes that died while they took over another lock.
 const DEPTH: u32 = 3;
 
-/// A held lock; its file is removed when it is dropped.
+/// A held lock, whose file is removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
     owner: Owner,
 }
 
-/// Why a lock was not taken.
+/// Reason why a lock was not taken.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Its owner runs.
+    /// The owner is alive.
     Held(Box<Owner>),
-    /// Its owner cannot be judged from here.
+    /// Whether the owner is alive cannot be determined from here.
     Unknown(Box<Owner>),
     /// The file names no owner that this version understands.
     Unreadable,
-    /// The folder takes no file.
+    /// The folder cannot be written.
     Io(io::Error),
 }
 
 impl Lock {
-    /// Takes the lock `path` for `owner`; also tells whose lock was taken over, if one was.
+    /// Takes the lock `path` for `owner`. Also returns the previous owner if the lock was taken over.
     ///
     /// # Errors
-    /// When another process has it or may have it, or the folder takes no file.
+    /// If another process has or may have the lock, or the folder cannot be written.
     pub(super) fn take(path: &Path, owner: &Owner) -> Result<(Self, Option<Owner>), Refusal> {
         take(path, owner, DEPTH)
     }
 
-    /// The value that tells this lock apart from all others.
+    /// Value that identifies this lock among all others.
     pub(super) fn token(&self) -> &str {
         &self.owner.token
     }
@@ -51,21 +51,21 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Somebody who removed the file by hand may have let another run in.
+        // If a user removed the file by hand, another run may have the folder by now.
         if matches!(read(&self.path), Ok(Some(found)) if found.token == self.owner.token) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Who holds the lock `path`, as far as can be said from here; `None`: nobody.
+/// Checks that nobody holds the lock `path`, as far as can be determined from here.
 ///
 /// # Errors
-/// As [`Lock::take`], for an owner that lives or may live.
+/// The same as those of [`Lock::take`].
 pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
     match read(path) {
         Ok(None) => Ok(()),
-        // A file cannot hold a lock.
+        // There is no lock if the folder is a file.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(()),
         Ok(Some(owner)) => gone(owner, here).map(drop),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Refusal::Unreadable),
@@ -73,7 +73,7 @@ pub(super) fn check(path: &Path, here: &Owner) -> Result<(), Refusal> {
     }
 }
 
-/// The owner, if it is provably gone.
+/// Returns the owner if it is provably gone.
 fn gone(owner: Owner, here: &Owner) -> Result<Owner, Refusal> {
     match owner.fate(here, process_state) {
         Fate::Gone => Ok(owner),
@@ -90,14 +90,14 @@ fn take(path: &Path, owner: &Owner, depth: u32) -> Result<(Lock, Option<Owner>),
         }
         let found = match read(path) {
             Ok(Some(found)) => gone(found, owner)?,
-            // Removed in the meantime.
+            // The file was removed in the meantime.
             Ok(None) => continue,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Refusal::Unreadable),
             Err(error) => return Err(Refusal::Io(error)),
         };
         let Some(deeper) = depth.checked_sub(1) else { return Err(Refusal::Unknown(Box::new(found))) };
-        // Of several that find the same left-over lock, the holder of this second lock alone may remove it; whoever comes
-        // later finds another token.
+        // Of several processes that find the same stale lock, only the holder of this second lock may remove it. Later
+        // processes find another token.
         let mut name = path.as_os_str().to_owned();
         name.push(".takeover");
         let (_takeover, _) = take(Path::new(&name), owner, deeper)?;
@@ -109,7 +109,7 @@ fn take(path: &Path, owner: &Owner, depth: u32) -> Result<(Lock, Option<Owner>),
     Err(Refusal::Unreadable)
 }
 
-/// The owner that a lock file names; `None`: there is no such file.
+/// Reads the owner from a lock file; `None` if there is no such file.
 fn read(path: &Path) -> io::Result<Option<Owner>> {
     match fs::read(path) {
         Ok(bytes) => {
@@ -120,8 +120,8 @@ fn read(path: &Path) -> io::Result<Option<Owner>> {
     }
 }
 
-/// Creates the file with its whole content unless it exists: a hard link to a complete file, else a rename that replaces nothing,
-/// else, on file systems that have neither, an exclusive creation.
+/// Creates the file with its whole content unless it exists: with a hard link to a complete file, else with a rename
+/// that replaces nothing, else, on file systems that have neither, with an exclusive creation.
 fn create(path: &Path, owner: &Owner) -> io::Result<bool> {
     let content = format!("{}\n", serde_json::to_string_pretty(owner)?);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -131,7 +131,7 @@ fn create(path: &Path, owner: &Owner) -> io::Result<bool> {
     let created = [by_link, by_rename].into_iter().find_map(|way| match way(&temporary, path) {
         Ok(()) => Some(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(false),
-        // A network file system may report a failure of what was done.
+        // A network file system may report an error for an operation that succeeded.
         Err(_) if matches!(read(path), Ok(Some(found)) if found.token == owner.token) => Some(true),
         Err(_) => None,
     });
@@ -156,7 +156,7 @@ fn by_rename(temporary: &Path, path: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE)?)
 }
 
-/// Creates a file that must not exist; what could not be written whole is not left behind.
+/// Creates a file that must not exist. An incomplete file is removed.
 fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = fs::File::options().write(true).create_new(true).open(path)?;
     file.write_all(content.as_bytes()).inspect_err(|_| {
@@ -172,7 +172,7 @@ mod tests {
         Owner::this_process(&["dlio-rs".to_owned()], "2026-01-01T00:00:00", None)
     }
 
-    /// No process has an id beyond the kernel's largest.
+    /// No process has an id above the kernel's maximum.
     fn dead() -> Owner {
         Owner { pid: i32::MAX, token: "dead".to_owned(), ..owner() }
     }

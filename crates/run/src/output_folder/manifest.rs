@@ -1,4 +1,4 @@
-//! `run.json`: what the runs of this program wrote into a folder, one section for each kind of run.
+//! `run.json` lists what the runs of this program wrote into a folder, in one section per kind of run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,14 +7,15 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-/// Name of the manifest.
+/// File name of the manifest.
 pub const FILE: &str = "run.json";
-/// Version of its format: a reader of another major version does not understand it.
+/// Format version of the manifest. A reader of another major version does not understand it.
 const VERSION: &str = "1.0";
-/// Name by which this program recognises its own manifests.
+/// Program name by which this program recognizes its own manifests.
 const PROGRAM: &str = "dlio-rs";
 
-/// Kinds of runs; each replaces what it wrote itself, so that a data set's generation and its replay may share a folder.
+/// Kind of run. Each kind replaces only its own files, so the generation of a dataset and its replay may share a
+/// folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
@@ -35,7 +36,8 @@ pub enum Section {
 }
 
 impl Section {
-    /// Sections whose files a run of this kind replaces: its own, and reports on what it replaces.
+    /// Returns the sections whose files a run of this kind replaces: its own, and reports about the files that it
+    /// replaces.
     pub(super) fn replaces(self) -> &'static [Self] {
         match self {
             Self::Generate => &[Self::Generate],
@@ -48,7 +50,7 @@ impl Section {
         }
     }
 
-    /// How to write elsewhere.
+    /// Returns how to choose another destination, for messages.
     pub(super) fn elsewhere(self) -> &'static str {
         match self {
             Self::Generate | Self::Replay | Self::DryRun | Self::Verify => "give another folder with --output",
@@ -57,7 +59,7 @@ impl Section {
         }
     }
 
-    /// How to replace what no run lists.
+    /// Returns how to replace files that no run lists, for messages.
     pub(super) fn overwrite(self) -> &'static str {
         match self {
             Self::Generate | Self::Replay | Self::DryRun | Self::Verify => "--overwrite=output",
@@ -66,12 +68,12 @@ impl Section {
     }
 }
 
-/// One file.
+/// One output file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Output {
     /// Name relative to the folder; absolute for a log file elsewhere.
     pub(super) name: String,
-    /// Size in bytes at the end of the run; absent while it runs.
+    /// Size in bytes at the end of the run; absent during the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<u64>,
 }
@@ -87,24 +89,24 @@ pub(super) struct Run {
     pub(super) host: String,
     /// Process id of rank 0.
     pub(super) pid: i32,
-    /// Variable and number of the scheduler's job.
+    /// Variable and number of the scheduler's job; `None` without a scheduler.
     pub(super) job: Option<String>,
     /// Number of ranks.
     pub(super) ranks: u32,
     /// `running`, `completed`, `interrupted by …` or `failed: …`.
     pub(super) state: String,
-    /// Local time of the start.
+    /// Local time at the start of the run.
     pub(super) started: String,
-    /// What it wrote; while it runs, what it may write.
+    /// Files that the run wrote; during the run, files that it may write.
     pub(super) files: Vec<Output>,
 }
 
-/// State of a run that has not ended.
+/// State of a run during the run.
 pub(super) const RUNNING: &str = "running";
-/// State of a run whose process vanished.
+/// State of a run whose process disappeared.
 const VANISHED: &str = "failed: the process ended without recording how, as after SIGKILL or a power failure";
 
-/// The whole file.
+/// Content of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     program: String,
@@ -119,10 +121,10 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest of a folder; `None`: there is none of this program.
+    /// Reads the manifest of a folder; `None` if this program wrote none there.
     ///
     /// # Errors
-    /// When there is one that cannot be read.
+    /// If the manifest cannot be read.
     pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
         let bytes = match fs::read(folder.join(FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -132,49 +134,49 @@ impl Manifest {
         Ok(serde_json::from_slice(&bytes).ok().filter(ours))
     }
 
-    /// Its bytes.
+    /// Returns the manifest as JSON.
     pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// One section.
+    /// Returns the run of a section.
     pub(super) fn run(&self, section: Section) -> Option<&Run> {
         self.runs.get(&section)
     }
 
-    /// Whether any run is listed.
+    /// Whether no run is listed.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Whether another kind of run than reports has written here.
+    /// Whether a kind of run other than reports has written here.
     pub(super) fn has_runs(&self) -> bool {
         self.runs.keys().any(|section| *section != Section::Analyze)
     }
 
-    /// Names that any run lists.
+    /// Returns the names that any run lists.
     pub(super) fn listed(&self) -> BTreeSet<&str> {
         self.runs.values().flat_map(|run| &run.files).map(|file| file.name.as_str()).collect()
     }
 
-    /// Names below the folder that a run of this kind replaces. A manifest is a file that anybody can edit: names that lead out of
-    /// the folder are left alone.
+    /// Returns the names below the folder that a run of this kind replaces. Anybody can edit a manifest, so names that
+    /// lead out of the folder are left out.
     pub(super) fn replaced_by(&self, section: Section) -> Vec<String> {
         let runs = section.replaces().iter().filter_map(|section| self.runs.get(section));
         let names = runs.flat_map(|run| &run.files).map(|file| &file.name);
         names.filter(|name| is_below(name)).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Takes sections out whose files are gone.
+    /// Removes sections whose files are gone.
     pub(super) fn forget(&mut self, section: Section) {
         for replaced in section.replaces() {
             self.runs.remove(replaced);
         }
     }
 
-    /// Sets a section, or takes it out; a file belongs to the run that wrote it last.
+    /// Sets or removes a section. A file belongs to the run that wrote it last.
     pub(super) fn set(&mut self, section: Section, run: Option<Run>) {
         let Some(run) = run else {
             self.runs.remove(&section);
@@ -187,7 +189,7 @@ impl Manifest {
         self.runs.insert(section, run);
     }
 
-    /// Says of runs that are listed as running, and cannot be as the caller holds the lock, that they vanished.
+    /// Marks listed runs as disappeared that are still listed as running: the caller holds the lock, so they cannot be.
     pub(super) fn settle(&mut self) {
         for run in self.runs.values_mut().filter(|run| run.state == RUNNING) {
             VANISHED.clone_into(&mut run.state);

@@ -1,5 +1,6 @@
-//! Output folders: created exclusively where nobody named one, locked while a run writes, described by `run.json`. A run replaces
-//! what an earlier run of this program wrote there and nothing else. Only rank 0 looks at the folder and decides.
+//! Output folders: created exclusively if nobody named one, locked while a run writes, described by `run.json`. A run
+//! replaces files that an earlier run of this program wrote there and nothing else. Only rank 0 accesses the folder and
+//! decides.
 
 mod lock;
 mod manifest;
@@ -27,33 +28,33 @@ use self::owner::Owner;
 use crate::failure::{Code, Failure};
 use crate::stop::{COMPLETED, StopHandle};
 
-/// Name of the lock file.
+/// File name of the lock.
 pub const LOCK: &str = "run.lock";
-/// Folders of one second that are tried.
+/// Maximum number of folder names that are tried for one time stamp.
 const NAMES_MAX: u32 = 100_000;
 
-/// What a run wants of a folder.
+/// Request of a run for a folder.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// Kind of run.
     pub section: Section,
-    /// What it may write.
+    /// Files that the run may write.
     pub planned: Planned,
-    /// Replace files that no run lists, too.
+    /// Also replace files that no run lists.
     pub overwrite: bool,
-    /// Trace file or folder that the run reads: it must stay.
+    /// Trace file or folder that the run reads and that must stay.
     pub reads: Option<PathBuf>,
     /// Command line.
     pub command: Vec<String>,
-    /// Local time.
+    /// Local time at the start of the run.
     pub started: String,
-    /// Scheduler's job.
+    /// The scheduler's job.
     pub job: Option<String>,
     /// Number of ranks.
     pub ranks: u32,
 }
 
-/// A folder that this process writes into; its lock is released at the end of the run, however it ends.
+/// A locked output folder of this process. The lock is released at the end of the run, however it ends.
 #[derive(Debug)]
 pub struct Claim {
     folder: PathBuf,
@@ -68,23 +69,23 @@ struct Held {
     manifest: Manifest,
     section: Section,
     planned: Planned,
-    /// The section's run before this one.
+    /// Previous run of the section.
     before: Option<Run>,
     run: Run,
-    /// Files that are in the way and that no run lists.
+    /// Existing files with planned names that no run lists.
     strangers: Vec<PathBuf>,
-    /// The folder was made for this run.
+    /// The folder was created for this run.
     made: bool,
-    /// What the run before wrote is gone.
+    /// The files of the previous run are removed.
     replaced: bool,
 }
 
-/// Why a folder is not claimed.
+/// Reason why a folder is not claimed.
 #[derive(Debug)]
 pub enum Denied {
-    /// Another run has it, or it holds files that are not replaced.
+    /// Another run has the folder, or it contains files that are not replaced.
     Taken(Failure),
-    /// It cannot be used at all.
+    /// The folder cannot be used.
     Unusable(Failure),
 }
 
@@ -96,16 +97,17 @@ impl From<Denied> for Failure {
 }
 
 impl Claim {
-    /// Makes the folder exist, locks it and lists in `run.json` what the run may write. Nothing is replaced yet.
+    /// Creates the folder if it is missing, locks it, and lists in `run.json` the files that the run may write. No file
+    /// is replaced yet. `stop` releases the folder at the end of the run.
     ///
     /// # Errors
-    /// When another run has it, when it holds files that no run lists, or when it takes no file.
+    /// If another run has the folder, if it contains files that no run lists, or if it cannot be written.
     pub fn take(folder: &Path, wish: Wish, stop: &StopHandle) -> Result<Arc<Self>, Denied> {
         let made = !folder.exists();
         make(folder, wish.section).map_err(Denied::Unusable)?;
         let claim = Self::lock(folder, wish, made);
         if claim.is_err() && made {
-            // Only an empty folder can be removed so.
+            // This removes only an empty folder.
             let _ = fs::remove_dir(folder);
         }
         let claim = Arc::new(claim?);
@@ -159,10 +161,10 @@ impl Claim {
         Ok(Self { folder: folder.to_owned(), token, taken_over, held: Mutex::new(Some(held)) })
     }
 
-    /// Claims `folder` or, where that is taken, the first of `folder-2`, `folder-3`, … that is not.
+    /// Claims `folder` or, if it is taken, the first of `folder-2`, `folder-3`, … that is free.
     ///
     /// # Errors
-    /// When a folder takes no file.
+    /// If a folder cannot be written.
     pub fn take_first_free(folder: &Path, wish: &Wish, stop: &StopHandle) -> Result<Arc<Self>, Failure> {
         for number in 1..NAMES_MAX {
             match Self::take(&numbered(folder, number), wish.clone(), stop) {
@@ -173,25 +175,26 @@ impl Claim {
         Err(no_name_left(folder))
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The value in the lock file that tells this claim apart from all others.
+    /// Value in the lock file that identifies this claim.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Says whose lock was taken over.
+    /// Message about the previous owner if its lock was taken over.
     pub fn taken_over(&self) -> Option<&str> {
         self.taken_over.as_deref()
     }
 
-    /// Removes what an earlier run of this kind wrote, and with `--overwrite` what is in the way; says so in one line.
+    /// Removes the files of an earlier run of this kind and, with `--overwrite`, other files with planned names.
+    /// Returns a log line about it if there were any.
     ///
     /// # Errors
-    /// When a file cannot be removed.
+    /// If a file cannot be removed.
     pub fn replace_earlier(&self) -> Result<Option<String>, Failure> {
         let mut guard = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = guard.as_mut().filter(|held| !held.replaced) else { return Ok(None) };
@@ -222,14 +225,15 @@ impl Claim {
         Ok((!parts.is_empty()).then(|| format!("Replaced in {}: {}", self.folder.display(), parts.join(", "))))
     }
 
-    /// Adds files to those that the run writes.
+    /// Adds files to the list of files that the run writes.
     pub fn add(&self, names: impl IntoIterator<Item = String>) {
         if let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             held.planned.files.extend(names);
         }
     }
 
-    /// Writes how the run ended and what it wrote, and releases the folder; only the first call counts.
+    /// Writes the ending of the run and its files into `run.json` and releases the folder. Only the first call has an
+    /// effect.
     pub fn finish(&self, state: &str) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Held { lock, mut manifest, section, planned, before, mut run, made, replaced, .. }) = held else {
@@ -242,13 +246,14 @@ impl Claim {
         if !replaced {
             names.extend(names_of(before.as_ref()));
         }
-        // After an early end other ranks, or other threads, may still be writing: their files are listed too, without a size.
+        // After an early end, other ranks or threads may still be writing: their files are listed as well, without a
+        // size.
         let alone = matches!(section, Section::Import | Section::Export | Section::Analyze);
         let all = replaced && !alone && state != COMPLETED;
         let found = names.into_iter().map(|name| output(&self.folder, name));
         let files: Vec<Output> = found.filter(|file| all || file.bytes.is_some()).collect();
         run = match before {
-            // The outputs that are there are still those of the run before.
+            // The existing outputs are still those of the previous run.
             Some(before) if !replaced && state != COMPLETED => Run { files, ..before },
             _ => Run { state: state.to_owned(), files, ..run },
         };
@@ -269,30 +274,30 @@ impl Claim {
     }
 }
 
-/// Removes what an import or an export that ends early has under temporary names.
+/// Removes temporary files of an import or export that ended early.
 fn remove_drafts(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().ends_with(b".parquet.tmp") {
-            // What cannot be removed stays, under a name that nobody takes for a trace.
+            // A file that cannot be removed stays under a name that nothing takes for a trace.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Whether another run, which lives or may live, is writing into a folder.
+/// Checks that no other run that is or may be alive writes into a folder.
 ///
 /// # Errors
-/// When there is one.
+/// If there is such a run.
 pub fn unused(folder: &Path) -> Result<(), Failure> {
     let here = Owner::this_process(&[], "", None);
     let checked = lock::check(&folder.join(LOCK), &here);
     checked.map_err(|refusal| refused(folder, refusal, "choose another one").into())
 }
 
-/// Refuses a file to be written that is the list of a folder's outputs.
+/// Refuses to overwrite the manifest of a folder.
 ///
 /// # Errors
-/// When it is.
+/// If `file` is a manifest.
 pub fn keep_manifest(file: &Path) -> Result<(), Failure> {
     let folder = file.parent().filter(|_| file.file_name().is_some_and(|name| name == FILE));
     match folder.and_then(|folder| Manifest::read(folder).ok().flatten()) {
@@ -303,15 +308,16 @@ pub fn keep_manifest(file: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whether this process sees the lock file that the owner of `token` made: whether the folder is the same one.
+/// Whether this process sees the lock file with this token, that is, whether it sees the same folder as the lock's
+/// owner.
 pub fn sees(folder: &Path, token: &str) -> bool {
     fs::read_to_string(folder.join(LOCK)).is_ok_and(|text| text.contains(token))
 }
 
-/// Makes a folder that did not exist: `folder`, else `folder-2`, `folder-3`, ….
+/// Creates a folder that did not exist: `folder`, else `folder-2`, `folder-3`, ….
 ///
 /// # Errors
-/// When a folder cannot be made.
+/// If a folder cannot be created.
 pub fn create_new(folder: &Path) -> Result<PathBuf, Failure> {
     make(folder.parent().unwrap_or(Path::new(".")), Section::Replay)?;
     for number in 1..NAMES_MAX {
@@ -345,7 +351,7 @@ fn make(folder: &Path, section: Section) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| unusable(folder, &error, section))
 }
 
-/// A folder that cannot be made: which part of its path is the reason.
+/// Returns the failure for a folder that cannot be created, with the part of the path that is the reason.
 fn unusable(folder: &Path, error: &io::Error, section: Section) -> Failure {
     let wrong = |part: &&Path| part.symlink_metadata().is_ok() && !part.is_dir();
     let why = folder.ancestors().find(wrong).map(|part| match fs::read_link(part) {
@@ -357,7 +363,7 @@ fn unusable(folder: &Path, error: &io::Error, section: Section) -> Failure {
     Failure::new(Code::Storage, format_args!("creating the output folder {}: {why}; {elsewhere}", folder.display()))
 }
 
-/// What is said of a lock that another process has; `elsewhere`: what to do about it.
+/// Returns the failure for a lock that another process holds; `elsewhere` is the remedy.
 fn refused(folder: &Path, refusal: Refusal, elsewhere: &str) -> Denied {
     let (folder, lock) = (folder.display(), folder.join(LOCK));
     let lock = lock.display();
@@ -394,7 +400,7 @@ fn in_the_way((folder, section): (&Path, Section), first: &Path, count: usize) -
     )
 }
 
-/// Files in the places of planned ones that no run lists, and traces beside planned ones.
+/// Returns existing files with planned names that no run lists, and traces beside planned ones.
 fn strangers(folder: &Path, planned: &Planned, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
     let listed = manifest.listed();
     let mut found = Vec::new();
@@ -413,7 +419,7 @@ fn strangers(folder: &Path, planned: &Planned, manifest: &Manifest) -> Result<Ve
     let Some(traces) = planned.traces.as_ref().map(|name| folder.join(name)).filter(|traces| traces.is_dir()) else {
         return Ok(found);
     };
-    let unreadable = |error: dlio_trace::Error| Failure::new(Code::Trace, crate::execute::chain(&error));
+    let unreadable = |error: dlio_trace::Error| Failure::new(Code::Trace, crate::failure::chain(&error));
     let tables = dlio_trace::tables::list_dir(&traces).map_err(unreadable)?;
     for path in dlio_trace::list_dir(&traces).map_err(unreadable)?.into_iter().chain(tables) {
         let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
@@ -426,7 +432,7 @@ fn strangers(folder: &Path, planned: &Planned, manifest: &Manifest) -> Result<Ve
     Ok(found)
 }
 
-/// Names in a folder; none where there is no folder.
+/// Returns the names in a folder; none if it does not exist.
 fn entries(folder: &Path) -> Result<BTreeSet<OsString>, Failure> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
@@ -438,7 +444,7 @@ fn entries(folder: &Path) -> Result<BTreeSet<OsString>, Failure> {
     }
 }
 
-/// Whether a file that the run reads is in a folder where it replaces or writes traces.
+/// Whether a file that the run reads is in a folder where the run replaces or writes traces.
 fn touches(folder: &Path, planned: &Planned, replaced: &[String], source: &Path) -> bool {
     let read = if source.is_file() { source.parent() } else { Some(source) };
     let Some(read) = read.and_then(|read| fs::canonicalize(read).ok()) else { return false };
@@ -464,7 +470,7 @@ fn stale_reports(folder: &Path, held: &Held) -> Result<u64, Failure> {
     Ok(removed)
 }
 
-/// Removes a file; tells whether it was there.
+/// Removes a file; returns whether it existed.
 fn remove(path: &Path) -> Result<bool, Failure> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -473,7 +479,7 @@ fn remove(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Removes the folders below `folder` in which an earlier run's files were, where nothing is left in them.
+/// Removes folders below `folder` that contained files of an earlier run, if they are empty.
 fn remove_empty_folders(folder: &Path, names: &[String]) {
     let parents: BTreeSet<&Path> = names.iter().filter_map(|name| Path::new(name).parent()).collect();
     for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -485,7 +491,7 @@ fn names_of(run: Option<&Run>) -> impl Iterator<Item = String> {
     run.into_iter().flat_map(|run| &run.files).map(|file| file.name.clone())
 }
 
-/// The entry of a file, with its size if it is there.
+/// Returns the manifest entry of a file, with its size if the file exists.
 fn output(folder: &Path, name: String) -> Output {
     let bytes = fs::metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file).map(|found| found.len());
     Output { name, bytes }
@@ -494,7 +500,7 @@ fn output(folder: &Path, name: String) -> Output {
 fn write(folder: &Path, manifest: &Manifest) -> Result<(), Failure> {
     let path = folder.join(FILE);
     let bytes = manifest.to_bytes().map_err(|error| Failure::file("writing", &path, &error))?;
-    crate::outputs::write_file(&path, &bytes)
+    crate::outputs::file::write_file(&path, &bytes)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who holds an output folder, and whether that process is provably gone.
+//! The owner of an output folder, and whether its process is provably gone.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::Environment;
 
-/// Variables in which schedulers give a job its number.
+/// Environment variables that hold a scheduler's job number.
 const JOB_VARIABLES: [&str; 6] = ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "COBALT_JOBID", "JOB_ID"];
 
-/// The process that holds a folder, as its lock file describes it.
+/// The process that holds a folder, as described by the lock file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     /// Name of the host.
     pub(super) host: String,
-    /// Random number of the kernel's boot; process ids mean something only within it.
+    /// The kernel's boot id: process ids are unique only within one boot.
     pub(super) boot_id: Option<String>,
-    /// Namespace of the process id; containers of one host have several.
+    /// Namespace of the process id: containers on one host have several.
     pub(super) pid_namespace: Option<String>,
     /// Process id.
     pub(super) pid: i32,
-    /// Start of the process in clock ticks since boot: tells it apart from a later process with the same id.
+    /// Start time of the process in clock ticks since boot: distinguishes it from a later process with the same id.
     pub(super) start_ticks: Option<u64>,
     /// Variable and number of the scheduler's job.
     pub(super) job: Option<String>,
@@ -30,31 +30,31 @@ pub(super) struct Owner {
     pub(super) command: String,
     /// Local time at which the run started.
     pub(super) started: String,
-    /// Different for every lock that was ever taken.
+    /// Value that is different for every lock.
     pub(super) token: String,
 }
 
-/// What can be said about an owner from here.
+/// State of an owner as seen from this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The process runs.
+    /// The process is alive.
     Alive,
     /// The process has ended.
     Gone,
-    /// It belongs to another host, another boot or another container, where nobody can look from here.
+    /// The process belongs to another host, boot or container, which cannot be inspected from here.
     Unknown,
 }
 
 impl Owner {
-    /// This process.
+    /// Describes this process.
     pub(super) fn this_process(argv: &[String], started: &str, job: Option<String>) -> Self {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let ProcessScope { host, boot, pid_namespace } = ProcessScope::now();
         let (boot_id, pid_namespace) = (known(boot), known(pid_namespace));
         let start_ticks = own_start_ticks();
-        // Tells the locks of one process apart: the keys of a hasher are random.
+        // A random number distinguishes the locks of one process: the keys of a hasher are random.
         let number = RandomState::new().build_hasher().finish();
-        // A recycled process id has another start; another host or container has another name, boot or namespace.
+        // A reused process id has another start time; another host or container has another name, boot id or namespace.
         let token = format!(
             "{}/{}/{pid}/{}/{number}",
             boot_id.as_deref().unwrap_or(&host),
@@ -65,7 +65,7 @@ impl Owner {
         Self { host, boot_id, pid_namespace, pid, start_ticks, job, command, started, token }
     }
 
-    /// What becomes of it, seen from the process `here`.
+    /// Returns the state of this owner as seen from the process `here`.
     pub(super) fn fate(&self, here: &Self, process_state: impl Fn(i32) -> ProcessState) -> Fate {
         let same = |mine: &Option<String>, theirs: &Option<String>| mine.is_some() && mine == theirs;
         if !same(&self.boot_id, &here.boot_id) || !same(&self.pid_namespace, &here.pid_namespace) {
@@ -95,7 +95,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The scheduler's job of this environment.
+/// Returns the scheduler's job of an environment.
 pub fn job(env: &Environment) -> Option<String> {
     JOB_VARIABLES.iter().find_map(|name| Some(format!("{name} {}", env.get(*name).filter(|value| !value.is_empty())?)))
 }

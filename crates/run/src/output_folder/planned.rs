@@ -8,24 +8,25 @@ use dlio_trace::tables;
 
 use super::manifest::Section;
 
-/// Names relative to the folder.
+/// Names of planned files, relative to the folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Planned {
-    /// Files.
+    /// All planned files.
     pub(super) files: Vec<String>,
-    /// Folder of traces, in which no other trace may be, whatever its rank; empty: the folder itself.
+    /// Folder of traces, in which there must be no other trace of any rank; empty: the folder itself; `None`: no
+    /// traces.
     pub(super) traces: Option<String>,
-    /// The log file among the files: it is made anew before anything else.
+    /// The log file among the files, which is created before anything else.
     pub(super) log: Option<String>,
 }
 
 impl Planned {
-    /// Files with these names.
+    /// Plans files with these names.
     pub fn files(names: impl IntoIterator<Item = String>) -> Self {
         Self { files: names.into_iter().collect(), traces: None, log: None }
     }
 
-    /// Traces of these ranks in a folder, with their side tables.
+    /// Adds traces of `ranks` ranks in `folder`, with their side tables.
     pub fn and_traces(mut self, folder: &str, ranks: u32) -> Self {
         let of_ranks = (0..ranks).flat_map(|rank| [dlio_trace::file_name(rank), tables::counters_name(rank)]);
         let names = of_ranks.chain([tables::COUNTERS, tables::FILES].map(str::to_owned));
@@ -35,7 +36,7 @@ impl Planned {
         self
     }
 
-    /// What a workload's run of one kind writes; `trace`: it replays a trace.
+    /// Plans the files of a run of a workload; `trace`: it replays a trace.
     pub fn of_run(section: Section, workload: &Workload, ranks: u32, trace: bool) -> Self {
         let log = log_file(&workload.output.log_file);
         let mut planned = Self { log: Some(log.clone()), ..Self::files([log]) };
@@ -59,7 +60,7 @@ impl Planned {
     }
 }
 
-/// The log file's name without `.` in it.
+/// Normalizes the log file's name: without `.` components.
 fn log_file(name: &str) -> String {
     Path::new(name).components().collect::<std::path::PathBuf>().to_string_lossy().trim_start_matches("./").to_owned()
 }

@@ -1,4 +1,4 @@
-//! Folders that single processes write into: the reports of `analyze`, `trace import`, `trace export`.
+//! Folders that a single process writes into: the reports of `analyze`, `trace import`, `trace export`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
 use crate::host::wall_clock::Anchor;
 
-/// How often and how long a process waits for another one's reports, which are written in a moment.
+/// Number of attempts, and the interval between them, while another process writes its reports, which takes only a
+/// moment.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What this process wants of a folder.
+/// Returns the request of this process for a folder.
 fn wish(front: &FrontEnd, section: Section, planned: Planned, overwrite: bool) -> Wish {
     let clock = MonotonicClock;
     Wish {
@@ -34,18 +35,19 @@ fn wish(front: &FrontEnd, section: Section, planned: Planned, overwrite: bool) -
 /// The reports of an analysis.
 #[derive(Debug)]
 pub struct Reports {
-    /// JSON.
+    /// Path of the JSON report.
     pub json: PathBuf,
-    /// HTML.
+    /// Path of the HTML report.
     pub html: PathBuf,
     claim: Option<Arc<Claim>>,
 }
 
 impl Reports {
-    /// Claims `folder` for those of the reports that go there: the ones that the command line does not name have default names.
+    /// Claims `folder` for the reports that go there. Reports that the command line does not name get default names.
     ///
     /// # Errors
-    /// When another run has the folder and keeps it, when it holds files of the default names that no analysis lists, or takes no file.
+    /// If another run keeps the folder, if it contains files with default names that no analysis lists, or if it cannot
+    /// be written.
     pub async fn claim(
         front: &FrontEnd,
         folder: &Path,
@@ -65,7 +67,7 @@ impl Reports {
             let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let taken =
                 wait_for(front, here, &wish(front, Section::Analyze, Planned::files(defaults), overwrite)).await?;
-            // A file that the command line names is meant, whoever wrote it.
+            // A file that the command line names is overwritten, whoever wrote it.
             taken.add(meant);
             claim = Some(taken);
         }
@@ -73,7 +75,7 @@ impl Reports {
         Ok(Self { json, html, claim })
     }
 
-    /// The reports are written.
+    /// Releases the folder after the reports are written.
     pub fn finish(self) {
         if let Some(claim) = self.claim {
             claim.finish(crate::stop::COMPLETED);
@@ -81,7 +83,7 @@ impl Reports {
     }
 }
 
-/// Another analysis has the folder for a moment only.
+/// Waits for another analysis, which has the folder only for a moment.
 async fn wait_for(front: &FrontEnd, folder: &Path, wish: &Wish) -> Result<Arc<Claim>, Failure> {
     for _ in 1..TRIES {
         match Claim::take(folder, wish.clone(), &front.stop) {
@@ -93,18 +95,18 @@ async fn wait_for(front: &FrontEnd, folder: &Path, wish: &Wish) -> Result<Arc<Cl
     Ok(Claim::take(folder, wish.clone(), &front.stop)?)
 }
 
-/// Claims a folder for the traces that an import makes, however many ranks they turn out to have.
+/// Claims a folder for the traces of an import, whose number of ranks is not known yet.
 ///
 /// # Errors
-/// As [`Claim::take`].
+/// The same as those of [`Claim::take`].
 pub fn for_import(front: &FrontEnd, folder: &Path, overwrite: bool) -> Result<Arc<Claim>, Failure> {
     Ok(Claim::take(folder, wish(front, Section::Import, Planned::default().and_traces("", 0), overwrite), &front.stop)?)
 }
 
-/// Claims a folder for files of these names.
+/// Claims a folder for files with these names.
 ///
 /// # Errors
-/// As [`Claim::take`].
+/// The same as those of [`Claim::take`].
 pub fn for_export(
     front: &FrontEnd,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! What a session does with its output folder before the first operation.
+//! Locking of the output folder at the start of a run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use dlio_comm::Communicator;
 use dlio_config::Workload;
 
 use super::{Claim, Planned, Section, Wish};
+use crate::collective::gather;
 use crate::failure::{Code, Failure};
 use crate::front_end::FrontEnd;
 use crate::options::Options;
 use crate::ranks::Ranks;
 use crate::resolve::request::Request;
-use crate::session::gather;
 
-/// What a command puts into the output folder.
+/// Kind of files that a run writes into the output folder.
 #[derive(Debug, Clone, Copy)]
 pub enum Writes<'a> {
-    /// The log and the trace of a generation.
+    /// Log and trace of a generation.
     Generate,
-    /// What a training loop or checkpoints leave.
+    /// Files of a training loop or of checkpoints.
     Replay,
-    /// One or the other, as `workflow.*` says.
+    /// Files of a generation or a training, depending on `workflow.*`.
     Workflow,
-    /// The log and the trace of a verification.
+    /// Log and trace of a verification.
     Verify,
-    /// What the replay of a trace leaves.
+    /// Files of the replay of a trace.
     Trace {
         /// The trace that is replayed.
         read: &'a Path,
-        /// Nothing is replayed: the log alone is written.
+        /// Nothing is replayed; only the log is written.
         dry_run: bool,
     },
-    /// What `dlio_benchmark` leaves: its folder is taken as it is.
+    /// Files of `dlio_benchmark`, which takes its folder as it is.
     AsReference,
 }
 
@@ -49,11 +49,11 @@ impl Writes<'_> {
     }
 }
 
-/// Claims the output folder of a request for this run; where nobody named one, a new one is made, and the request names it.
-/// `None`: the folder is taken as it is. Only rank 0 does this.
+/// Claims the output folder of a run. If nobody named a folder, a new one is created and set in the request. `None`:
+/// the folder is taken as it is. Only rank 0 calls this function.
 ///
 /// # Errors
-/// When another run has the folder, or it cannot be used.
+/// If another run has the folder, or it cannot be used.
 pub fn claim(
     request: &mut Request,
     (writes, target): (Writes<'_>, &Options),
@@ -87,7 +87,7 @@ pub fn claim(
     Ok(Some(claim))
 }
 
-/// What a run as `dlio_benchmark` wants of a folder for traces.
+/// Returns the request of a run as `dlio_benchmark` for a trace folder.
 pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
     Wish {
         section: Section::Replay,
@@ -101,11 +101,11 @@ pub fn traces_as_reference(request: &Request, ranks: u32) -> Wish {
     }
 }
 
-/// Ends all ranks where the output folder of rank 0 is another folder on other nodes, as on node-local disks: their traces and
-/// results would be islands.
+/// Ends all ranks if other nodes do not see rank 0's output folder, as with node-local disks: traces and results would
+/// be scattered.
 ///
 /// # Errors
-/// When a node does not see rank 0's lock file, the same on every rank.
+/// If a node does not see rank 0's lock file; the same failure on every rank.
 pub async fn check_shared(comm: &Ranks, request: &Request) -> Result<(), Failure> {
     let place = comm.place();
     if place.nodes == 1 || request.output_token.is_empty() {
@@ -115,11 +115,11 @@ pub async fn check_shared(comm: &Ranks, request: &Request) -> Result<(), Failure
     let all: Vec<(bool, String)> = gather(comm, &(sees, place.host.clone())).await?;
     match not_shared(&request.output, &all) {
         None => Ok(()),
-        Some(failure) => crate::session::agree(comm, if place.rank == 0 { Err(failure) } else { Ok(()) }).await,
+        Some(failure) => crate::collective::agree(comm, if place.rank == 0 { Err(failure) } else { Ok(()) }).await,
     }
 }
 
-/// The failure for the hosts that do not see the folder; rank 0 comes first.
+/// Returns the failure for hosts that do not see the folder; the first entry is rank 0's.
 fn not_shared(folder: &Path, all: &[(bool, String)]) -> Option<Failure> {
     let blind: Vec<&str> = all.iter().filter(|(sees, _)| !sees).map(|(_, host)| host.as_str()).collect();
     let first = all.first().map_or("", |(_, host)| host.as_str());

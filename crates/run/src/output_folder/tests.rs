@@ -1,4 +1,4 @@
-//! What claims keep, replace and refuse, without a run.
+//! Tests of output folders without a run: files that are kept, replaced and refused.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn names(folder: &Path) -> Vec<String> {
     found
 }
 
-/// One whole run that writes these files.
+/// Claims the folder, writes these files, and completes the run.
 fn run(folder: &Path, wish: Wish, written: &[&str], state: &str) -> Option<String> {
     let claim = Claim::take(folder, wish).unwrap();
     let replaced = claim.replace_earlier().unwrap();
@@ -113,7 +113,7 @@ fn a_run_that_fails_before_its_first_operation_leaves_the_earlier_outputs() {
     let before = names(at);
     let claim = Claim::take(at, replay(1)).unwrap();
     assert_eq!(Manifest::read(at).unwrap().unwrap().run(Section::Replay).unwrap().state, RUNNING);
-    claim.finish("failed: no such data set");
+    claim.finish("failed: no such dataset");
     assert_eq!(names(at), before);
     let manifest = Manifest::read(at).unwrap().unwrap();
     assert_eq!(manifest.run(Section::Replay).unwrap().state, "completed");
@@ -128,7 +128,7 @@ fn what_a_killed_run_left_is_replaced_although_it_never_said_what_it_wrote() {
     for name in OF_TWO {
         put(at, name);
     }
-    // As if its process were gone: the manifest still says that it runs.
+    // As if the process had disappeared: the manifest still lists the run as running.
     let running = fs::read(at.join(FILE)).unwrap();
     claim.finish("completed");
     fs::write(at.join(FILE), running).unwrap();

@@ -1,17 +1,19 @@
-//! The first lines of a run: what was understood, before anything is read or written.
+//! First log lines of a run: the settings in force before anything is read or written.
 
 use dlio_config::vocabulary::Dialect;
 use dlio_event::quantity::counted;
 
-use crate::backend::{self, Target};
+use crate::backend::assign::share;
+use crate::backend::location::Target;
 use crate::launch;
+use crate::resolve::settings::MARKS;
 use crate::session::Session;
 
-/// Endpoints that are named; of more the first ones and how many there are.
+/// Number of endpoints that are listed by name.
 const NAMED: usize = 4;
 
-/// Dialect, world, storage, endpoints and output folder, at most five lines; rank 0 says them.
-pub fn lines(session: &Session) -> Vec<String> {
+/// Returns at most five lines on rank 0: dialect, world, storage, endpoints, output folder.
+pub(crate) fn lines(session: &Session) -> Vec<String> {
     if session.rank() > 0 {
         return Vec::new();
     }
@@ -25,7 +27,7 @@ pub fn lines(session: &Session) -> Vec<String> {
         _ => dlio_comm::Mpi::library().map(|library| format!(", through {library}")).unwrap_or_default(),
     };
     let mut lines = Vec::new();
-    // A trace has no keys that a dialect could understand one way or the other.
+    // A replayed trace has no keys whose meaning depends on the dialect.
     if !replays_a_trace(session) {
         lines.push(format!("Dialect {} ({})", session.loaded.workload.dlio_rs.dialect, decided(session)));
     }
@@ -40,14 +42,14 @@ fn replays_a_trace(session: &Session) -> bool {
     session.request.wanted.name == crate::resolve::source::REPLAY
 }
 
-/// The dialect and what decided it, where a run by the reference's name is not the reference's.
-pub fn unasked(session: &Session) -> Option<String> {
+/// Returns the dialect and what decided it, if `dlio_benchmark` was called and the dialect is not DLIO's.
+pub(crate) fn unasked(session: &Session) -> Option<String> {
     let row = session.request.report.rows.iter().find(|row| row.setting == "dialect")?;
     let told = session.rank() == 0 && session.as_reference() && row.from == MARKS;
     told.then(|| format!("dialect {}: {}", session.loaded.workload.dlio_rs.dialect, decided(session)))
 }
 
-/// What decided the dialect.
+/// Returns what decided the dialect.
 fn decided(session: &Session) -> String {
     let row = session.request.report.rows.iter().find(|row| row.setting == "dialect" && !row.from.is_empty());
     match (row, &session.request.wanted.marks) {
@@ -58,9 +60,6 @@ fn decided(session: &Session) -> String {
         (Some(row), _) => row.from.clone(),
     }
 }
-
-/// Name of the source that only the fork's jobs have.
-pub const MARKS: &str = "marks of the fork";
 
 fn storage_line(session: &Session) -> String {
     let workload = &session.loaded.workload;
@@ -100,7 +99,7 @@ fn endpoints(session: &Session) -> Option<String> {
         all if all.len() > NAMED => format!("{} and {} more", all[..NAMED].join(", "), all.len() - NAMED),
         all => all.join(", "),
     };
-    let share = backend::share(&session.loaded.workload, &request.endpoints, 0, session.comm.place().size);
+    let share = share(&session.loaded.workload, &request.endpoints, 0, session.comm.place().size);
     let mapping = share.notice.map_or_else(String::new, |notice| format!("; {notice}"));
     Some(format!("Endpoints: {shown}{from}{mapping}"))
 }

@@ -1,4 +1,4 @@
-//! Progress of a run on rank 0: the reference's log lines, and a meter beside them.
+//! Progress of a run on rank 0: DLIO's log lines, and live progress for the observer.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -15,48 +15,49 @@ use dlio_storage::{Counted, Storage};
 
 use crate::front_end::RunObserver;
 use crate::host::wall_clock::Anchor;
-use crate::outputs::log::{Level, Log};
+use crate::message::Level;
+use crate::outputs::log::Log;
 use crate::outputs::meter::{Tally, Task};
 use crate::outputs::reference_log::StepLines;
 use crate::session::Session;
 
-/// Bytes in what the reference calls a GB.
+/// Bytes in what DLIO calls a GB.
 const GIB: f64 = 1_073_741_824.0;
 
-/// What rank 0 knows before the run and needs for its lines.
-pub struct Facts {
-    /// Ranks.
-    pub size: u32,
-    /// Steps per epoch that the reference announces: before trimming.
-    pub announced_steps: u64,
-    /// The same for evaluations.
-    pub announced_eval_steps: u64,
-    /// `total_training_steps` is in force.
-    pub steps_overridden: bool,
-    /// `computation_time` as the reference prints it.
-    pub computation_time: String,
-    /// What the metrics need.
-    pub parameters: Parameters,
-    /// Bytes of the first file of the data set; 0: nobody knows.
-    pub file_bytes: u64,
-    /// Bytes that rank 0 saves, or loads, with a checkpoint.
-    pub checkpoint_bytes: u64,
+/// Facts that rank 0 knows before the run and needs for its log lines.
+pub(crate) struct Facts {
+    /// Number of ranks.
+    pub(crate) size: u32,
+    /// Training steps per epoch that DLIO announces, before trimming.
+    pub(crate) announced_steps: u64,
+    /// Evaluation steps per epoch that DLIO announces.
+    pub(crate) announced_eval_steps: u64,
+    /// Whether `total_training_steps` is in force.
+    pub(crate) steps_overridden: bool,
+    /// `computation_time` as DLIO prints it.
+    pub(crate) computation_time: String,
+    /// Parameters of the metrics.
+    pub(crate) parameters: Parameters,
+    /// Bytes of the first file of the dataset; 0 if unknown.
+    pub(crate) file_bytes: u64,
+    /// Bytes that rank 0 saves or loads per checkpoint.
+    pub(crate) checkpoint_bytes: u64,
 }
 
-/// What is shown while a run works.
+/// Shows tasks of a run to the observer.
 #[derive(Clone)]
-pub struct Shows {
-    /// Who shows it; `None`: nobody, as in the reference's own log.
+pub(crate) struct Shows {
+    /// The observer; `None` on ranks other than 0 and for `dlio_benchmark`, whose log has no progress.
     observer: Option<Arc<dyn RunObserver>>,
-    /// Stamps and logs plain lines.
+    /// Adds a time stamp to a plain line and logs it.
     lines: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Counts of whatever is under way.
-    pub tally: Arc<Tally>,
+    /// Counts of the current task.
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Shows {
-    /// What a session shows: on rank 0, unless the reference was called, whose log has no progress.
-    pub fn new(session: &Session) -> Self {
+    /// Shows progress of a session on rank 0, unless `dlio_benchmark` was called.
+    pub(crate) fn new(session: &Session) -> Self {
         let shown = session.rank() == 0 && !session.as_reference();
         let observer = shown.then(|| Arc::clone(&session.front.observer));
         let (log, anchor, clock) = (session.log.handle(), session.request.anchor, session.clock.clone());
@@ -64,37 +65,37 @@ impl Shows {
         Self { observer, lines: Arc::new(lines), tally: Arc::default() }
     }
 
-    /// The same storage; where progress is shown, its bytes are counted while they move.
-    pub fn count(&self, storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+    /// Wraps a storage so that bytes are counted while they move, if progress is shown.
+    pub(crate) fn count(&self, storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
         match &self.observer {
             Some(_) => Arc::new(Counted::new(Arc::clone(storage), Arc::clone(self.tally.bytes()))),
             None => Arc::clone(storage),
         }
     }
 
-    /// Shows a task until the meter is dropped, its counts from 0.
-    pub fn begin(&self, task: Task) -> Option<Meter> {
+    /// Shows a task, with counts from 0, until the returned value is dropped.
+    pub(crate) fn begin(&self, task: Task) -> Option<Meter> {
         self.resume(task, 0)
     }
 
-    /// Shows a task of which `done` is done already until the meter is dropped.
-    pub fn resume(&self, task: Task, done: u64) -> Option<Meter> {
+    /// Shows a task, of which `done` units are done already, until the returned value is dropped.
+    pub(crate) fn resume(&self, task: Task, done: u64) -> Option<Meter> {
         self.tally.reset(done);
         let lines = Arc::clone(&self.lines);
         self.observer.as_ref()?.progress(task, &self.tally, Box::new(move |line| lines(line)))
     }
 }
 
-/// A task is shown until this is dropped.
-pub type Meter = Box<dyn Any>;
+/// Handle of a shown task, which disappears when the handle is dropped.
+pub(crate) type Meter = Box<dyn Any>;
 
-/// Rank 0's observer.
-pub struct Progress {
+/// The engine's observer on rank 0.
+pub(crate) struct Progress {
     log: Rc<Log>,
     clock: Arc<dyn TimeSource>,
     anchor: Anchor,
     facts: Facts,
-    /// What every rank says of its steps where the reference was called; its own lines are left out then.
+    /// Lines about every step for `dlio_benchmark`, which replace some lines of this observer.
     steps: Rc<StepLines>,
     shows: Shows,
     state: RefCell<State>,
@@ -103,7 +104,7 @@ pub struct Progress {
 #[derive(Default)]
 struct State {
     meter: Option<Meter>,
-    /// Steps of the epoch that are done.
+    /// Number of steps of the epoch that are done.
     done: u64,
     epochs: u32,
     steps: u64,
@@ -113,8 +114,8 @@ struct State {
 }
 
 impl Progress {
-    /// An observer that speaks through `log`.
-    pub fn new(session: &Session, facts: Facts, steps: Rc<StepLines>, shows: &Shows) -> Self {
+    /// Creates the observer of a session.
+    pub(crate) fn new(session: &Session, facts: Facts, steps: Rc<StepLines>, shows: &Shows) -> Self {
         let (log, clock, anchor) = (session.log.clone(), session.clock.clone(), session.request.anchor);
         Self { log, clock, anchor, facts, steps, shows: shows.clone(), state: RefCell::default() }
     }
@@ -123,14 +124,14 @@ impl Progress {
         self.log.line(&format!("{} {text}", self.anchor.stamp(self.clock.now())));
     }
 
-    /// Shows a task from here on, of which so many are done already.
+    /// Shows a task, of which `done` units are done already, in place of the current one.
     fn start(&self, task: Task, done: u64) {
         self.end();
         let meter = self.shows.resume(Task { ranks: self.facts.size, ..task }, done);
         self.state.borrow_mut().meter = meter;
     }
 
-    /// Nothing is shown any more.
+    /// Ends the current task.
     fn end(&self) {
         let meter = self.state.borrow_mut().meter.take();
         drop(meter);
@@ -239,7 +240,7 @@ impl Observer for Progress {
         let measured = metric::block(block, &self.facts.parameters);
         let prefix = format!("Epoch {epoch} - Block {number} [Training]");
         self.say(&format!("{prefix} Accelerator Utilization [AU] (%): {:.4}", measured.au_percentage));
-        // The reference's formula is negative where a block has fewer than two steps; a rate is not.
+        // DLIO's formula gives a negative number for a block with fewer than two steps; a rate is never negative.
         let throughput = measured.throughput.max(0.0) * f64::from(self.facts.size);
         self.say(&format!("{prefix} Throughput (samples/second): {throughput:.4}"));
         if let Some(computed) = metric::compute_seconds(block, &self.facts.parameters) {
@@ -278,7 +279,7 @@ impl Observer for Progress {
     }
 
     fn checkpointing(&self, load: bool, begins: bool) {
-        // The reference says the first of these again where its reads end.
+        // DLIO also logs the first of these lines at the end of its reads.
         self.say(match (load, begins) {
             (false, true) | (true, false) => "Checkpointing write started",
             (false, false) => "Checkpointing write finished",
@@ -297,7 +298,7 @@ impl Observer for Progress {
     fn checkpoint_part(&self, done: &PartDone) {
         let verb = if done.load { "Loaded" } else { "Saved" };
         let part = match done.part {
-            // The reference does not time the generic state.
+            // DLIO does not time the generic state.
             CheckpointPart::Model => return,
             CheckpointPart::Layers => "model",
             CheckpointPart::Optimizer => "optimizer",
@@ -329,15 +330,15 @@ impl Observer for Progress {
     }
 }
 
-/// Shows how far a replayed trace has come.
-pub struct Replaying {
+/// The engine's observer of a replayed trace: counts operations for the progress.
+pub(crate) struct Replaying {
     steps: StepLines,
     tally: Arc<Tally>,
 }
 
 impl Replaying {
-    /// An observer that counts in what is shown.
-    pub fn new(session: &Session, shows: &Shows) -> Self {
+    /// Creates the observer, which counts in the tally of `shows`.
+    pub(crate) fn new(session: &Session, shows: &Shows) -> Self {
         Self { steps: StepLines::new(session), tally: Arc::clone(&shows.tally) }
     }
 }

@@ -1,4 +1,4 @@
-//! What a run leaves in its trace folder: this rank's events, the counters, the table of files.
+//! Files of a trace folder: this rank's events, its counters, the table of files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use dlio_trace::{ClockAnchor, TraceWriter};
 use crate::failure::{Code, Failure};
 use crate::host::counters::Sampler;
 
-/// Files that are listed at most: the names of more are computed from the configuration in the footers.
+/// Maximum number of files in the table; the names of more files follow from the configuration in the trace footers.
 const LISTED: u64 = 1_000_000;
-/// Different shapes whose sizes are worked out; beyond it sizes are left to the traces.
+/// Maximum number of different shapes whose file sizes are computed for the table.
 const SHAPES: usize = 20_000;
 
-/// The trace of this rank and what goes with it.
-pub struct Recording {
+/// The trace of this rank and its counters.
+pub(crate) struct Recording {
     writer: Arc<TraceWriter>,
     sampler: Sampler,
     folder: PathBuf,
@@ -30,37 +30,37 @@ pub struct Recording {
 }
 
 impl Recording {
-    pub fn new(writer: Arc<TraceWriter>, sampler: Sampler, folder: PathBuf, rank: u32) -> Self {
+    pub(crate) fn new(writer: Arc<TraceWriter>, sampler: Sampler, folder: PathBuf, rank: u32) -> Self {
         Self { writer, sampler, folder, rank }
     }
 
     /// Folder of the traces.
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         &self.folder
     }
 
-    /// Where events go.
-    pub fn events(&self) -> Arc<dyn EventSink> {
+    /// The sink of events.
+    pub(crate) fn events(&self) -> Arc<dyn EventSink> {
         Arc::clone(&self.writer) as Arc<dyn EventSink>
     }
 
-    /// Ends the trace and writes the counters; nothing of either is lost, also when the run failed.
+    /// Closes the trace and writes the counters; both are complete even if the run failed.
     ///
     /// # Errors
-    /// When something could not be written.
-    pub fn close(self, ending: &Ending, clock: Option<ClockAnchor>) -> Result<(), Failure> {
+    /// If the trace or the counters could not be written.
+    pub(crate) fn close(self, ending: &Ending, clock: Option<ClockAnchor>) -> Result<(), Failure> {
         self.writer.header_at_end(|header| header.clock_end = clock);
         let finished = self.writer.finish_as(ending.clone()).map(drop);
         let written = tables::write_counters(&self.folder, self.rank, &self.sampler.stop());
-        finished.and(written).map_err(|error| Failure::new(Code::Trace, crate::execute::chain(&error)))
+        finished.and(written).map_err(|error| Failure::new(Code::Trace, crate::failure::chain(&error)))
     }
 }
 
-/// Lists the files of the data set beside the traces.
+/// Writes the table of the dataset's files into the trace folder.
 ///
 /// # Errors
-/// When the table cannot be written.
-pub fn list_files(
+/// If the table cannot be written.
+pub(crate) fn list_files(
     folder: &std::path::Path,
     workload: &Workload,
     files: &FileSet,
@@ -87,10 +87,10 @@ pub fn list_files(
             payload_seed: workload.dlio_rs.payload_seed,
         }
     });
-    tables::write_files(folder, rows).map_err(|error| Failure::new(Code::Trace, crate::execute::chain(&error)))
+    tables::write_files(folder, rows).map_err(|error| Failure::new(Code::Trace, crate::failure::chain(&error)))
 }
 
-/// Size of a file whose shape alone decides it; where content does, only generating the file tells.
+/// Returns the size of a file in bytes if its shape alone decides it; otherwise only generating the file would give it.
 fn size(dataset: &Dataset, layout: &Layout, shape: &FileShape) -> Option<u64> {
     let shape_decides = match dataset.format {
         Format::Npz | Format::Npy | Format::TfRecord => dataset.compression.is_none(),

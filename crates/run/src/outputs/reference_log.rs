@@ -1,4 +1,4 @@
-//! Lines that only the reference's log has: what it says before the run, and of every step at level INFO.
+//! Log lines that only DLIO has: before the run, and about every step at level INFO.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use dlio_event::TimeSource;
 
 use crate::host::HostFacts;
 use crate::host::wall_clock::Anchor;
-use crate::outputs::log::{Level, Log};
-use crate::outputs::parameters;
+use crate::message::Level;
+use crate::outputs::log::Log;
+use crate::outputs::parameters::parameters;
 use crate::session::Session;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// What rank 0 says of the workload before anything is read or written.
-pub fn before(session: &Session, train: bool) {
+/// Logs the lines about the workload that DLIO logs before anything is read or written.
+pub(crate) fn before(session: &Session, train: bool) {
     let workload = &session.loaded.workload;
     let place = session.comm.place();
     let parameters = parameters(workload, None, None);
@@ -52,8 +53,8 @@ pub fn before(session: &Session, train: bool) {
     }
 }
 
-/// What rank 0 says of files and steps when the data set is there.
-pub fn steps(session: &Session) {
+/// Logs the lines about files and steps that DLIO logs when the dataset exists.
+pub(crate) fn steps(session: &Session) {
     let workload = &session.loaded.workload;
     let size = session.comm.place().size;
     let train = files_and_steps(session, workload);
@@ -82,7 +83,7 @@ pub fn steps(session: &Session) {
             eval.steps, eval.files, eval.batch
         ));
     }
-    // Sums of sample numbers, whatever the line calls them.
+    // DLIO's line says "number of samples" but prints the sum of all sample numbers.
     let sum = |split: &Counted| {
         let total = samples.saturating_mul(split.files);
         total.saturating_mul(total.saturating_sub(1)) / 2
@@ -90,7 +91,7 @@ pub fn steps(session: &Session) {
     session.inform(&format!("Total number of samples: train {}, eval {}", sum(&train), sum(&eval)));
 }
 
-/// What is about to be generated.
+/// Returns DLIO's lines about the dataset to generate.
 fn generating(workload: &Workload) -> [String; 3] {
     let dataset = &workload.dataset;
     let folder = &dataset.data_folder;
@@ -101,11 +102,11 @@ fn generating(workload: &Workload) -> [String; 3] {
     ]
 }
 
-/// One split as the reference counts it.
+/// Files and steps of one split as DLIO counts them.
 struct Counted {
     batch: u64,
     requested: u64,
-    /// After trimming.
+    /// Number of files after trimming.
     files: u64,
     steps: u64,
     steps_requested: u64,
@@ -134,9 +135,9 @@ fn counted(session: &Session, workload: &Workload, requested: u64, batch: u64) -
     }
 }
 
-/// Two lines per step from every rank, as the reference at level INFO; else only what a rank must say of a stall.
-pub struct StepLines {
-    /// Present where the reference was called.
+/// Logs two lines per step on every rank, as DLIO does at level INFO. With other commands only stalls are reported.
+pub(crate) struct StepLines {
+    /// The log; `None` unless `dlio_benchmark` was called.
     log: Option<Rc<Log>>,
     clock: Arc<dyn TimeSource>,
     anchor: Anchor,
@@ -147,8 +148,8 @@ pub struct StepLines {
 }
 
 impl StepLines {
-    /// The observer of this rank.
-    pub fn new(session: &Session) -> Self {
+    /// Creates the observer of this rank.
+    pub(crate) fn new(session: &Session) -> Self {
         let reader = &session.loaded.workload.reader;
         Self {
             log: session.as_reference().then(|| session.log.clone()),
@@ -161,16 +162,16 @@ impl StepLines {
         }
     }
 
-    /// What is about to be generated, at level INFO.
-    pub fn generating(&self) {
+    /// Logs the dataset to generate, at level INFO.
+    pub(crate) fn generating(&self) {
         let Some(log) = &self.log else { return };
         for line in &self.generating {
             log.info(&format!("{} {line}", self.anchor.stamp(self.clock.now())));
         }
     }
 
-    /// Whether the log is the reference's, line by line.
-    pub fn as_reference(&self) -> bool {
+    /// Whether the log reproduces DLIO's line by line.
+    pub(crate) fn as_reference(&self) -> bool {
         self.log.is_some()
     }
 }

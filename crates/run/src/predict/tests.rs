@@ -16,7 +16,7 @@ use dlio_storage::memory::Memory;
 use dlio_storage::{ByteRange, ChunkSink, Future, Object, Receipt, Storage, Version, forward_object, forward_storage};
 
 use super::Foreseer;
-use crate::prepared;
+use crate::layout::layout;
 
 /// Opens, reads, and bytes that were read.
 #[derive(Default)]
@@ -86,7 +86,7 @@ fn run(yaml: &str) -> [u64; 3] {
     let loaded = dlio_config::load(&Source { name: "counted", yaml }, &[], &BTreeMap::new(), None);
     let workload = loaded.unwrap_or_else(|error| panic!("{error}\n{yaml}")).workload;
     let (world, files) = (World { size: 1 }, FileSet::new(&workload).unwrap());
-    let layout = prepared::layout(&workload).ok().unwrap();
+    let layout = layout(&workload).ok().unwrap();
     let plan = training(&workload, world).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {

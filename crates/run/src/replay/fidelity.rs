@@ -1,4 +1,4 @@
-//! How closely a trace was followed: said to the user, and written to `replay.json`.
+//! How closely the schedule of a trace was followed: logged, and written to `replay.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,18 +11,18 @@ use crate::failure::Failure;
 use crate::replay::options::TraceOptions;
 use crate::session::Session;
 
-/// File of the output folder.
+/// File name in the output folder.
 const FILE: &str = "replay.json";
 
-/// What was replayed, and how.
-pub struct Setting<'a> {
-    pub folder: &'a Path,
-    pub args: &'a TraceOptions,
-    pub options: &'a Options,
+/// Trace and options of a replay.
+pub(crate) struct Setting<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) args: &'a TraceOptions,
+    pub(crate) options: &'a Options,
 }
 
-/// Says how closely the trace was followed.
-pub fn report(session: &Session, all: &Fidelity) {
+/// Logs how closely the schedule was followed.
+pub(crate) fn report(session: &Session, all: &Fidelity) {
     let ms = |name: &str| all.metric(name).map_or_else(|| "-".to_owned(), |value| format!("{:.3} ms", value / 1e6));
     let three = |name: &str| {
         ["p50", "p99", "max"].map(|which| format!("{which} {}", ms(&format!("{name}_{which}")))).join(", ")
@@ -69,11 +69,11 @@ pub fn report(session: &Session, all: &Fidelity) {
     session.say(&format!("  inter-arrival times: Kolmogorov-Smirnov distance {distance}"));
 }
 
-/// Writes it for all ranks and each of them; returns what it wrote.
+/// Writes the numbers of all ranks together and of each rank; returns what it wrote.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn write(
+/// If the file cannot be written.
+pub(crate) fn write(
     output: &Path,
     setting: &Setting<'_>,
     (ranks, all): (&[Fidelity], &Fidelity),
@@ -91,7 +91,7 @@ pub fn write(
     Ok(json)
 }
 
-/// The keys that `docs/replay.md` lists.
+/// Returns the keys that `docs/replay.md` lists.
 fn value(fidelity: &Fidelity) -> serde_json::Value {
     let metrics: BTreeMap<&str, Option<f64>> = METRICS.iter().map(|(name, _)| (*name, fidelity.metric(name))).collect();
     let (recorded, achieved) = fidelity.concurrency();
@@ -120,7 +120,7 @@ fn value(fidelity: &Fidelity) -> serde_json::Value {
     })
 }
 
-/// Percentiles by their names.
+/// Returns percentiles by their names.
 fn percentiles(histogram: &Histogram) -> serde_json::Value {
     let named = [("p50", P50), ("p90", P90), ("p99", P99), ("p99.9", P999)];
     let mut found: BTreeMap<&str, Option<u64>> =

@@ -1,8 +1,8 @@
-//! Replay of recorded traces: from files on disk to the plan's rows, from the plan to the engine, and what is said about it.
+//! Replay of recorded traces: reads traces, plans the operations, lets the engine issue them, reports the result.
 
-pub mod fidelity;
+mod fidelity;
 pub mod options;
-pub mod prepare;
+mod prepare;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,43 +23,49 @@ use dlio_trace::RankTrace;
 
 use crate::backend::{self, Opened};
 use crate::closing::end;
-use crate::execute::{chain, conclude, failure};
+use crate::collective::{agree, gather};
+use crate::execute::conclude;
 use crate::failure::{Code, Failure};
+use crate::failure::{chain, of_engine};
 use crate::front_end::FrontEnd;
-use crate::options::{ConfigWords, Options};
+use crate::message::Verbosity;
+use crate::options::Options;
 use crate::outcome::PlannedOperations;
-use crate::outputs;
-use crate::outputs::log::Verbosity;
+use crate::output_folder::Writes;
 use crate::outputs::meter::{Tally, Task};
 use crate::outputs::progress::{Replaying, Shows};
+use crate::outputs::{outages, parameters, trace_folder};
 use crate::ranks::Ranks;
 use crate::replay::options::TraceOptions;
 use crate::replay::prepare::prepare;
 use crate::resolve::request::Request;
 use crate::resolve::source;
-use crate::session::{Session, Start, Writes, agree, gather};
+use crate::resolve::source::ConfigWords;
+use crate::session::Session;
+use crate::set_up::Start;
 use crate::shared_folder::{self, Use};
+use crate::start::start;
 
-/// Why a replay does not begin, and what to do.
+/// Reason why a replay does not begin, and the remedy.
 const CHANGES: &str = "the trace writes or deletes objects where it was recorded: give `--map FROM=TO` for another place, `--op read` to leave \
                        that out, or `--in-place` if it is meant";
 
-/// A trace to be replayed.
-pub struct Wanted<'a> {
+/// A trace to replay.
+pub(crate) struct Wanted<'a> {
     /// Folder of the trace.
-    pub folder: PathBuf,
-    /// Overrides.
-    pub config: &'a ConfigWords,
-    pub target: &'a Options,
-    pub args: &'a TraceOptions,
-    pub verbosity: Verbosity,
+    pub(crate) folder: PathBuf,
+    /// Overrides of the configuration.
+    pub(crate) config: &'a ConfigWords,
+    pub(crate) target: &'a Options,
+    pub(crate) args: &'a TraceOptions,
+    pub(crate) verbosity: Verbosity,
 }
 
 /// Replays a trace on all ranks.
 ///
 /// # Errors
-/// When the trace, an option or the storage does not allow it, an operation failed, or a requirement is not met.
-pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>, started: &mut Option<Session>) -> Result<(), Failure> {
+/// If the trace, an option or the storage does not allow the replay, an operation failed, or a requirement is not met.
+pub(crate) async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>, started: &mut Option<Session>) -> Result<(), Failure> {
     let place = comm.place().clone();
     let mut job = agree(&comm, Job::new(&wanted, comm.front(), &place)).await?;
     let in_place = gather(&*comm, &job.survey.in_place()).await?.concat();
@@ -81,8 +87,8 @@ pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>, started: &mut Option<Sessi
     };
     let (target, verbosity) = (wanted.target, wanted.verbosity);
     let writes = Writes::Trace { read: &job.folder, dry_run: wanted.args.dry_run };
-    let start = Start { find: &|| source::find(&config, Some(source::REPLAY)), target, verbosity, writes };
-    let session = &*started.insert(Session::start(comm, start).await?);
+    let asked = Start { find: &|| source::find(&config, Some(source::REPLAY)), target, verbosity, writes };
+    let session = &*started.insert(start(comm, asked).await?);
     describe(session, &job, (origin, end)).await?;
     let idle = idle_rules(session, &job).await?;
     for rule in &idle {
@@ -97,8 +103,8 @@ pub async fn run(comm: Rc<Ranks>, wanted: Wanted<'_>, started: &mut Option<Sessi
     }
     let place = session.comm.place();
     let opened = backend::open(&session.loaded.workload, &session.request, place, session.clock.clone());
-    let opened = session.watch(session.agree(opened).await?);
-    if let backend::Target::Local { root } = backend::Target::of(&session.loaded.workload)? {
+    let opened = outages::watch(session, session.agree(opened).await?);
+    if let backend::location::Target::Local { root } = backend::location::Target::of(&session.loaded.workload)? {
         let purpose = if wanted.args.prepare { Use::Generate } else { Use::Read };
         let shared = shared_folder::examine(session, &root, purpose).await;
         session.agree(shared).await?;
@@ -125,16 +131,16 @@ fn nothing(job: &Job<'_>) -> Failure {
     ))
 }
 
-/// What one rank will do.
-pub struct Job<'a> {
+/// The part of a replay that one rank does.
+pub(crate) struct Job<'a> {
     folder: PathBuf,
-    pub traces: Vec<RankTrace>,
-    pub plan: ReplayPlan,
+    pub(crate) traces: Vec<RankTrace>,
+    pub(crate) plan: ReplayPlan,
     survey: Survey,
     requirements: Vec<Requirement>,
-    pub args: &'a TraceOptions,
+    pub(crate) args: &'a TraceOptions,
     target: &'a Options,
-    pub rank: u32,
+    pub(crate) rank: u32,
 }
 
 impl<'a> Job<'a> {
@@ -181,23 +187,23 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// Whether it would write or delete where the trace was recorded, and nobody said so.
+    /// Whether the replay would write or delete objects where the trace was recorded, without permission.
     fn changes_the_recorded(&self) -> bool {
         self.survey.changes() && self.plan.options().rules.is_empty() && !self.args.in_place
     }
 
-    /// Operations of this rank in all passes.
+    /// Number of operations of this rank in all passes.
     fn operations(&self) -> u64 {
         let once: u64 = self.survey.kinds.values().map(|(count, _)| *count).sum();
         once.saturating_mul(u64::from(self.args.repeat.unwrap_or(1)))
     }
 
-    /// Bytes that one pass writes on this rank, the same object as often as it is written.
+    /// Bytes that this rank writes in one pass; objects that are written repeatedly count each time.
     fn written(&self) -> u64 {
         self.survey.kinds.iter().filter(|(kind, _)| **kind == ReplayKind::Write).map(|(_, (_, bytes))| bytes).sum()
     }
 
-    pub fn options(&self, session: &Session) -> ReplayOptions {
+    pub(crate) fn options(&self, session: &Session) -> ReplayOptions {
         ReplayOptions {
             timing: self.args.timing(),
             late: self.args.late(),
@@ -214,7 +220,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Looks at all rows of this rank once; rank 0 shows how far that is.
+/// Reads all rows of this rank once to collect totals; rank 0 shows progress.
 fn survey(
     wanted: &Wanted<'_>,
     front: &FrontEnd,
@@ -233,15 +239,15 @@ fn survey(
     plan.survey(rank, rows(traces, &sources)?).map_err(plan_failure)
 }
 
-pub fn plan_failure(error: PlanError) -> Failure {
+pub(crate) fn plan_failure(error: PlanError) -> Failure {
     let code = if matches!(error, PlanError::Trace(_)) { Code::Trace } else { Code::Usage };
     Failure::new(code, error)
 }
 
 type Rows = Box<dyn Iterator<Item = Result<Recorded, PlanError>>>;
 
-/// The rows of some of the recorded ranks in the order of their starts.
-pub fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
+/// Returns the rows of recorded ranks in the order of their start times.
+pub(crate) fn rows(traces: &[RankTrace], sources: &[usize]) -> Result<Rows, Failure> {
     let open = |index: &usize| rows_of(&traces[*index], u32::try_from(*index).unwrap_or(u32::MAX));
     Ok(Box::new(merged(sources.iter().map(open).collect::<Result<Vec<Rows>, Failure>>()?)))
 }
@@ -289,7 +295,7 @@ fn rows_of(trace: &RankTrace, source: u32) -> Result<Rows, Failure> {
     Ok(Box::new(rows))
 }
 
-/// The rules of the command line that fit nothing on any rank.
+/// Returns the rules `--map` and `--map-endpoint` that match nothing on any rank.
 async fn idle_rules(session: &Session, job: &Job<'_>) -> Result<Vec<String>, Failure> {
     let options = job.plan.options();
     let used: Vec<bool> =
@@ -301,7 +307,7 @@ async fn idle_rules(session: &Session, job: &Job<'_>) -> Result<Vec<String>, Fai
     Ok(idle.map(|(_, name)| name).collect())
 }
 
-/// Says what will be done.
+/// Logs what will be replayed.
 async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -> Result<(), Failure> {
     let mine: Vec<(String, u64, u64)> =
         job.survey.kinds.iter().map(|(kind, (count, bytes))| (kind.name().to_owned(), *count, *bytes)).collect();
@@ -343,7 +349,7 @@ async fn describe(session: &Session, job: &Job<'_>, (origin, end): (i64, i64)) -
     Ok(())
 }
 
-pub fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>, shows: &Shows) -> Rig {
+pub(crate) fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>>, shows: &Shows) -> Rig {
     Rig {
         storage: opened.storage.clone(),
         comm: Rc::clone(&session.bare),
@@ -354,7 +360,8 @@ pub fn rig(session: &Session, opened: &Opened, events: Option<Arc<dyn EventSink>
     }
 }
 
-/// Checks endpoints, credentials and bucket; rank 0 first, as some servers refuse to create a bucket twice at once.
+/// Checks endpoints, credentials and bucket. Rank 0 goes first, because some servers refuse to create a bucket twice at
+/// once.
 async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
     let Some(client) = &opened.s3 else { return Ok(()) };
     let changes = gather(&*session.comm, &job.survey.changes()).await?.contains(&true) || job.args.prepare;
@@ -374,11 +381,11 @@ async fn preflight(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<
 }
 
 async fn replay(session: &Session, opened: &Opened, job: &Job<'_>, window: (i64, i64)) -> Result<Fidelity, Failure> {
-    let parameters = outputs::parameters(&session.loaded.workload, None, None);
+    let parameters = parameters::parameters(&session.loaded.workload, None, None);
     let operations: u64 = gather(&*session.comm, &job.operations()).await?.into_iter().sum();
     let planned = Planned { operations, ..Planned::default() };
     let config = parameters.embed(session.loaded.resolved.clone());
-    let begun = session.begin("trace", config, planned).await?;
+    let begun = trace_folder::begin(session, "trace", config, planned).await?;
     let routes = routes(session, job);
     let clients: Vec<&Arc<S3>> =
         [opened].into_iter().chain(routes.iter().flatten()).filter_map(|one| one.s3.as_ref()).collect();
@@ -411,22 +418,22 @@ async fn issue(
     let operations = job.plan.stream((job.rank, &job.survey), window, passes, open);
     let meetings = gather(&*session.comm, &job.survey.loops).await?;
     let common = meetings.iter().filter(|(loops, _)| *loops > 0).map(|(_, meetings)| *meetings).min().unwrap_or(0);
-    // A rank without a training loop comes to no meeting.
+    // A rank without a training loop never reaches a barrier of the loop.
     let common = if meetings.iter().any(|(loops, _)| *loops == 0) { 0 } else { common.saturating_mul(passes) };
     let routes = routes.iter().map(|route| Arc::clone(&route.storage)).collect();
     let options = ReplayOptions { routes, loops: (job.survey.loops.0, common), ..job.options(session) };
     let (total, ranks) = (job.operations(), session.comm.place().size);
     let _shown = shows.begin(Task { ranks, ..Task::counting("Replaying", "operations", total) });
-    dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))
+    dlio_engine::replay(operations, &rig, &options).await.map_err(|error| of_engine(&error))
 }
 
-/// The storages that endpoint rules lead to.
+/// Opens the storages of endpoints that `--map-endpoint` names.
 fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Opened>, Failure> {
     let open = |endpoint: &str| {
         let mut request: Request = session.request.clone();
         request.endpoints = vec![endpoint.to_owned()];
         let opened = backend::open(&session.loaded.workload, &request, session.comm.place(), session.clock.clone())?;
-        let opened = session.watch(opened);
+        let opened = outages::watch(session, opened);
         if opened.s3.is_none() {
             return Err(Failure::usage("--map-endpoint needs objects in a bucket: give `--map FROM=s3://BUCKET/…`"));
         }
@@ -435,7 +442,7 @@ fn routes(session: &Session, job: &Job<'_>) -> Result<Vec<Opened>, Failure> {
     job.plan.options().routes().into_iter().map(open).collect()
 }
 
-/// Gathers, prints, writes and judges how closely the trace was followed.
+/// Gathers, logs and writes how closely the schedule was followed, and checks the requirements.
 async fn finish(session: &Session, job: &Job<'_>, mine: Fidelity) -> Result<(), Failure> {
     let ranks = gather(&*session.comm, &mine).await?;
     let mut all = Fidelity::default();

@@ -1,4 +1,4 @@
-//! Creation of the objects that a replayed trace reads, at their recorded sizes.
+//! Creates the objects that a replayed trace reads, with their recorded sizes.
 
 use std::time::Duration;
 
@@ -8,38 +8,40 @@ use dlio_storage::ErrorKind;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::backend::{Opened, Target};
-use crate::execute::failure;
+use crate::collective::gather;
+use crate::failure::of_engine;
 use crate::failure::{Code, Failure};
 use crate::outputs::meter::Task;
 use crate::outputs::progress::Shows;
 use crate::replay::{Job, plan_failure, rig, rows};
-use crate::session::{Session, gather};
+use crate::session::Session;
 use crate::space::{self, FileSystem, Need};
 
-/// Writers at a time that create what the trace reads.
+/// Number of concurrent writers per rank.
 const PREPARING: u32 = 8;
 
-/// Objects that are looked up at a time.
+/// Number of concurrent lookups per rank.
 const LOOKING: usize = 64;
 
-/// What a rank found of its share of the objects.
+/// State of a rank's share of the objects.
 #[derive(Default)]
 struct Looked {
     missing: Vec<(String, u64)>,
-    /// Folders that are missing.
+    /// Missing folders.
     folders: Vec<String>,
-    /// Of another size, to be brought to the recorded one.
+    /// Objects of another size, to be replaced by objects of the recorded size.
     other: Vec<(String, u64)>,
-    /// Of another size, and left so; what the first one is.
+    /// Number of objects of another size that are left as they are.
     left: u64,
     example: Option<String>,
 }
 
-/// Brings the objects that the trace reads to their recorded sizes, together with all other ranks.
+/// Creates or replaces the objects that the trace reads so that they have their recorded sizes. Every rank calls this
+/// function.
 ///
 /// # Errors
-/// When the trace cannot be read, or an object neither looked up nor written.
-pub async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
+/// If the trace cannot be read, or an object cannot be looked up or written.
+pub(crate) async fn prepare(session: &Session, opened: &Opened, job: &Job<'_>) -> Result<(), Failure> {
     let all: Vec<usize> = (0..job.traces.len()).collect();
     let needed = rows(&job.traces, &all).and_then(|rows| job.plan.needed(rows).map_err(plan_failure));
     let needed = session.agree(needed).await?;
@@ -161,7 +163,7 @@ async fn write(
         ..job.options(session)
     };
     let rig = rig(session, opened, None, shows);
-    let made = dlio_engine::replay(operations, &rig, &options).await.map_err(|error| failure(&error))?;
+    let made = dlio_engine::replay(operations, &rig, &options).await.map_err(|error| of_engine(&error))?;
     made.first_failure.map_or(Ok(()), |failed| {
         Err(Failure::new(Code::Storage, format_args!("creating what the trace reads: {failed}")))
     })

@@ -84,7 +84,7 @@ impl<'a> Places<'a> {
         let Some(folder) = self.folder.as_ref().filter(|_| self.on_s3) else { return Ok(()) };
         let found = registry::wait(folder, patience, |text| observer.note(text))
             .await
-            .map_err(|error| Failure::new(Code::Storage, crate::execute::chain(&error)))?;
+            .map_err(|error| Failure::new(Code::Storage, crate::failure::chain(&error)))?;
         for stale in &found.stale {
             let (name, reason) = (&stale.name, &stale.reason);
             remarks.push(format!("registry {}: {name} is left over and ignored: {reason}", folder.display()));

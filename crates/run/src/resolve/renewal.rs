@@ -6,10 +6,10 @@ use dlio_comm::Communicator;
 use dlio_storage::s3::chain::Provider;
 use dlio_storage::s3::{self, CredentialSource, Renewal, Temporary};
 
+use crate::collective::{agree, gather};
 use crate::failure::{Code, Failure};
 use crate::ranks::Ranks;
 use crate::resolve::request::Request;
-use crate::session::{agree, gather};
 
 /// Longest wait for a rank's own credentials at the start.
 const PROOF: Duration = Duration::from_secs(20);

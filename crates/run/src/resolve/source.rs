@@ -6,14 +6,24 @@ use std::path::{Path, PathBuf};
 use dlio_config::{Override, bundled, vocabulary::Dialect};
 
 use crate::failure::Failure;
-use crate::options::ConfigWords;
-use crate::outputs::log::Level;
+use crate::message::Level;
 use crate::resolve::suggest;
 
 /// Name of the configuration that a replayed trace has: overrides say the rest.
 pub const REPLAY: &str = "replay of a trace";
 const REPLAY_YAML: &str =
     "model: {name: replay}\nworkflow: {generate_data: false, train: false}\ndlio_rs: {dialect: native}\n";
+
+/// A configuration as it is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigWords {
+    /// DLIO YAML file or name of a bundled workload, and overrides in Hydra's form.
+    pub words: Vec<String>,
+    /// How the keys are understood; `None`: `dlio_rs.dialect`, then `dlio`.
+    pub dialect: Option<Dialect>,
+    /// Unknown keys are errors.
+    pub strict: bool,
+}
 
 /// What the user asked for, before it is parsed: texts only, so that rank 0 can send it to all ranks.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -91,7 +101,9 @@ impl HydraRun {
         let Some(subfolder) = self.subfolder.as_ref().filter(|name| !name.is_empty()) else { return Ok(()) };
         let folder = self.folder.join(subfolder);
         making(&folder)?;
-        self.files.iter().try_for_each(|(name, text)| crate::outputs::write_file(&folder.join(name), text.as_bytes()))
+        self.files
+            .iter()
+            .try_for_each(|(name, text)| crate::outputs::file::write_file(&folder.join(name), text.as_bytes()))
     }
 }
 

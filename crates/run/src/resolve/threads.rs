@@ -9,8 +9,8 @@ use dlio_config::dialect::ThreadSizing;
 use dlio_config::vocabulary::StorageType;
 use serde::{Deserialize, Serialize};
 
+use crate::collective::gather;
 use crate::failure::Failure;
-use crate::session::gather;
 
 /// Threads of one rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

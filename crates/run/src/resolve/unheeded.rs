@@ -5,7 +5,7 @@ use dlio_config::Loaded;
 use dlio_config::vocabulary::StorageType;
 use serde_json::Value;
 
-use crate::backend;
+use crate::backend::assign::share;
 use crate::resolve::connections;
 
 /// Keys that only requests to S3 read.
@@ -69,7 +69,7 @@ fn spreading(loaded: &Loaded, endpoints: &[String], size: u32) -> Option<String>
     if endpoints.len() <= 1 {
         return together(loaded, &[BALANCE, MAPPING, EACH], "there is one endpoint");
     }
-    if backend::share(&loaded.workload, endpoints, 0, size).endpoints.len() == 1 {
+    if share(&loaded.workload, endpoints, 0, size).endpoints.len() == 1 {
         together(loaded, &[BALANCE], "every rank uses one endpoint (storage.use_mpi_endpoint_distribution)")
     } else {
         together(loaded, &[MAPPING], "every rank uses all endpoints (storage.use_mpi_endpoint_distribution)")

@@ -19,7 +19,7 @@ use dlio_config::Workload;
 use dlio_plan::{CheckpointPlan, FileSet, TrainingPlan};
 
 use crate::failure::Failure;
-use crate::prepared;
+use crate::layout::layout;
 
 /// All sizes of a workload on so many ranks.
 pub struct Sizes {
@@ -45,7 +45,7 @@ impl Sizes {
     ) -> Result<Self, Failure> {
         let (mut data, mut reads) = (None, None);
         if let Some(plan) = training {
-            let layout = prepared::layout(workload)?;
+            let layout = layout(workload)?;
             let files = FileSet::new(workload).map_err(Failure::usage)?;
             let sizes = DataSizes::new(workload, &files, &layout)?;
             reads = ReadSizes::new(workload, plan, &layout, &sizes);

@@ -1,4 +1,4 @@
-//! Bytes that the training reads, per rank and epoch.
+//! Bytes that a training reads, per rank and epoch.
 
 use dlio_config::Workload;
 use dlio_format::Layout;
@@ -6,39 +6,40 @@ use dlio_plan::{Split, TrainingPlan};
 
 use super::DataSizes;
 use super::dataset::rounded;
-use crate::backend::Target;
+use crate::backend::location::Target;
 use crate::predict;
 
-/// Samples and files of all ranks in an epoch that are walked one by one; of more than that a file stands for all.
+/// Maximum number of samples and files per epoch, over all ranks, that are computed one by one. For more, one file
+/// stands for all.
 const WALKED: u64 = 4096;
-/// Bytes of files that are made for that.
+/// Maximum number of bytes that are encoded for this purpose.
 const MADE: u64 = 128 << 20;
-/// Bytes of a file beyond which it is taken for read once and whole.
+/// Size of a file, in bytes, above which it is assumed to be read once as a whole.
 const ONE: f64 = 268_435_456.0;
 
-/// What the training reads.
+/// Bytes that a training reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadSizes {
-    /// Epochs.
+    /// Number of epochs.
     pub epochs: u32,
-    /// Bytes that the rank that reads least reads in the first epoch.
+    /// Bytes in the first epoch on the rank that reads least.
     pub rank_min: u64,
-    /// The same of the rank that reads most.
+    /// Bytes in the first epoch on the rank that reads most.
     pub rank_max: u64,
     /// Bytes that all ranks read in the first epoch.
     all: u64,
-    /// Bytes that they read in each later one, where there are more.
+    /// Bytes that all ranks read in each later epoch, if there are any.
     pub later_all: Option<u64>,
     /// Bytes of one evaluation.
     pub evaluation: u64,
     /// Bytes of the whole run.
     pub run: u64,
-    /// Whether every read was counted; the evaluation's are always estimated.
+    /// Whether every read was counted. Reads of evaluations are always estimated.
     pub is_exact: bool,
 }
 
 impl ReadSizes {
-    /// What this plan reads; `None` where it reads nothing, or nobody can tell what.
+    /// Computes the reads of a plan; `None` if it reads nothing, or the number of bytes cannot be known.
     pub(super) fn new(workload: &Workload, plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes) -> Option<Self> {
         let is_local = matches!(Target::of(workload), Ok(Target::Local { .. }));
         let layout = &if plan.whole_files() { layout.clone().read_whole() } else { layout.clone() };
@@ -81,7 +82,7 @@ impl ReadSizes {
     }
 }
 
-/// Bytes of one epoch over the ranks.
+/// Bytes of one epoch by rank.
 #[derive(Debug, Clone, Copy)]
 struct Sums {
     min: u64,
@@ -89,13 +90,13 @@ struct Sums {
     all: u64,
 }
 
-/// The first epoch and a later one, read by read, if that is little work.
+/// Computes the first epoch and a later one read by read; `None` if that is too much work.
 fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local: bool) -> Option<[Sums; 2]> {
     let ranks = plan.world().size;
     let samples =
         (plan.steps(Split::Train).saturating_mul(plan.batch_size(Split::Train))).checked_mul(u64::from(ranks))?;
     let is_little = samples.max(sizes.train.files) <= WALKED && sizes.train.payload <= MADE;
-    // What a pipeline or a warm-up reads is not a walk over the samples of steps.
+    // Reads of a pipeline or a warm-up do not follow the samples of the steps.
     if !is_little || plan.pipeline().is_some() || plan.prewarms() {
         return None;
     }
@@ -109,7 +110,7 @@ fn walked(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local: boo
     Some(epochs)
 }
 
-/// Bytes that are read for a sample, on average over a file's.
+/// Returns the bytes read per sample, averaged over a file.
 fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local: bool) -> Option<f64> {
     let files = sizes.train.files.max(1) as f64;
     let of_file = plan.files().samples_per_file() as f64;
@@ -117,7 +118,7 @@ fn per_sample(plan: &TrainingPlan, layout: &Layout, sizes: &DataSizes, is_local:
         return Some(sizes.train.per_file.first()? / of_file);
     }
     let mean = sizes.train.payload as f64 / files / of_file;
-    // Where shapes are drawn the first file is not like the mean, but as much of it is read.
+    // With random shapes, the first file differs from the mean, but the same share of it is read.
     let first = layout.sample_bytes(&plan.files().dims(0)) as f64;
     if first * of_file > ONE || first < 1.0 {
         return Some(mean);

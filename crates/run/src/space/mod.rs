@@ -1,7 +1,8 @@
-//! Whether what will be written fits: needs of all ranks against the free space and the free inodes of file systems.
+//! Checks whether the files of a run fit: needs of all ranks against free space and free inodes of file systems.
 //!
-//! Invariant: facts are gathered on every rank, and the same judgement is made of all of them by every rank. Ranks of a node
-//! share its local file systems; a network or parallel file system is one for all nodes. Quotas are not seen by statvfs(3).
+//! Invariant: facts are gathered on every rank, and every rank makes the same judgement of all of them. Ranks of a node
+//! share its local file systems; a network or parallel file system is one for all nodes. statvfs(3) does not see
+//! quotas.
 
 mod file_system;
 mod needs;
@@ -15,28 +16,29 @@ use serde::{Deserialize, Serialize};
 pub use file_system::{FileSystem, existing};
 pub use needs::{Writes, blocks, of_replay, of_run};
 
+use crate::collective::gather;
 use crate::failure::{Code, Failure};
-use crate::session::{Session, gather};
+use crate::session::Session;
 use crate::sizes::amount;
 
-/// What a rank will write somewhere.
+/// Files that a rank will write into a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Need {
-    /// What, for messages: `the data set`.
+    /// Name for messages, such as `the dataset`.
     pub what: String,
-    /// The key or option that names the folder.
+    /// Key or option that names the folder.
     pub key: String,
-    /// The folder, which need not exist yet.
+    /// Path of the folder, which need not exist yet.
     pub folder: PathBuf,
-    /// Bytes in blocks of the file system.
+    /// Bytes, rounded up to blocks of the file system.
     pub bytes: u64,
-    /// Files and folders.
+    /// Number of files and folders.
     pub inodes: u64,
-    /// Whether the bytes are no estimate.
+    /// Whether the bytes are exact rather than estimated.
     pub is_exact: bool,
 }
 
-/// A need and the file system that it meets.
+/// A need and its file system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     node: u32,
@@ -45,24 +47,24 @@ pub struct Claim {
     system: FileSystem,
 }
 
-/// What is too small.
+/// A file system that is too small.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shortage {
-    /// In one sentence.
+    /// Message of one sentence.
     pub text: String,
-    /// Whether there is doubt: an estimate that exceeds the free space by less than its error may.
+    /// Whether the shortage is certain. An estimate that exceeds the free space by less than its error is not.
     pub is_certain: bool,
 }
 
-/// An estimate may be wrong by this much before it is a reason to refuse.
+/// Relative error of an estimate that is tolerated.
 const DOUBT: f64 = 0.10;
 
-/// Refuses needs that do not fit. `first` does not look at what is there already; `again` does, and is asked only when the
-/// former does not fit. Every rank calls it.
+/// Refuses needs that do not fit. `first` ignores existing files; `again` considers them and is called only if `first`
+/// does not fit. Every rank calls this function.
 ///
 /// # Errors
-/// What is missing where, the same on all ranks.
-pub async fn check(
+/// The missing space, the same on all ranks.
+pub(crate) async fn check(
     session: &Session,
     first: Vec<Need>,
     again: impl AsyncFnOnce() -> Result<Vec<Need>, Failure>,
@@ -83,28 +85,28 @@ pub async fn check(
     session.agree(failure.map_or(Ok(()), Err)).await
 }
 
-/// What of these needs, and of those of the other ranks, does not fit.
+/// Returns the shortages for these needs and those of the other ranks.
 async fn short_of(session: &Session, needs: Vec<Need>) -> Result<Vec<Shortage>, Failure> {
     let all = gather(&*session.comm, &claims(session.comm.place(), needs)).await?.concat();
     Ok(judge(&all))
 }
 
-/// The needs of a rank and the file systems that they meet.
+/// Returns the needs of a rank with their file systems.
 pub fn claims(place: &Place, needs: Vec<Need>) -> Vec<Claim> {
     let claim = |need: Need| {
-        // A file system that tells nothing is no reason to refuse.
+        // A file system that cannot be inspected is no reason to refuse.
         let system = FileSystem::of(&need.folder).ok()?;
         Some(Claim { node: place.node, host: place.host.clone(), need, system })
     };
     needs.into_iter().filter_map(claim).collect()
 }
 
-/// Compares the claims on each file system with what it has.
+/// Compares the claims on each file system with its free space and inodes.
 pub fn judge(claims: &[Claim]) -> Vec<Shortage> {
     by_system(claims).values().filter_map(|claims| shortage(claims)).collect()
 }
 
-/// What fits, a sentence for each file system.
+/// Returns one sentence for each file system on which the needs fit.
 pub fn fitting(claims: &[Claim]) -> Vec<String> {
     let told = |claims: &Vec<&Claim>| {
         let system = &claims.first()?.system;
@@ -121,7 +123,7 @@ pub fn fitting(claims: &[Claim]) -> Vec<String> {
     by_system(claims).values().filter_map(told).collect()
 }
 
-/// Claims by file system: of a node, or of all nodes.
+/// Groups claims by file system: of a node, or of all nodes.
 fn by_system(claims: &[Claim]) -> BTreeMap<(Option<u32>, String), Vec<&Claim>> {
     let mut systems: BTreeMap<_, Vec<&Claim>> = BTreeMap::new();
     for claim in claims.iter().filter(|claim| claim.need.bytes > 0) {
@@ -131,7 +133,7 @@ fn by_system(claims: &[Claim]) -> BTreeMap<(Option<u32>, String), Vec<&Claim>> {
     systems
 }
 
-/// The claims on one file system.
+/// Claims on one file system.
 fn shortage(claims: &[&Claim]) -> Option<Shortage> {
     let first = claims.first()?;
     let sum = |of: fn(&Need) -> u64| claims.iter().fold(0_u64, |sum, claim| sum.saturating_add(of(&claim.need)));
@@ -165,7 +167,7 @@ fn shortage(claims: &[&Claim]) -> Option<Shortage> {
     Some(Shortage { text, is_certain })
 }
 
-/// The different words of claims, with "and" between them.
+/// Joins the different names of claims with commas and "and".
 fn listed<'a>(claims: &[&'a Claim], word: fn(&'a Need) -> &'a String) -> String {
     let mut words: Vec<&str> = Vec::new();
     for claim in claims {
@@ -186,7 +188,7 @@ mod tests {
             node,
             host: format!("node{node}"),
             need: Need {
-                what: "the data set".into(),
+                what: "the dataset".into(),
                 key: "dataset.data_folder".into(),
                 folder: "/mnt/x/data".into(),
                 bytes,
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(judge(&[claim(0, "ext4", 1000, 1000)]), []);
         let short = judge(&[claim(0, "ext4", 1001, 1000)]);
         assert_eq!(short.len(), 1);
-        for part in ["the data set", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"]
+        for part in ["the dataset", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"]
         {
             assert!(short[0].text.contains(part), "{part}: {}", short[0].text);
         }
@@ -253,6 +255,6 @@ mod tests {
         let mut checkpoints = claim(0, "ext4", 600, 1000);
         checkpoints.need.what = "the checkpoints".into();
         let short = judge(&[claim(0, "ext4", 600, 1000), checkpoints]);
-        assert!(short[0].text.starts_with("the data set and the checkpoints in"), "{}", short[0].text);
+        assert!(short[0].text.starts_with("the dataset and the checkpoints in"), "{}", short[0].text);
     }
 }

@@ -1,4 +1,4 @@
-//! What a run will write to folders of this machine: data set, checkpoints, trace.
+//! Files that a run will write to local folders: dataset, checkpoints, trace.
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,24 @@ use dlio_format::checkpoint::Container;
 use dlio_plan::{CheckpointPlan, FileSet, GeneratePlan, Split, World};
 
 use super::{FileSystem, Need, check};
-use crate::backend::Target;
-use crate::execute::Work;
+use crate::backend::location::Target;
+use crate::collective::gather;
 use crate::failure::Failure;
 use crate::prepared::Prepared;
-use crate::session::{Session, gather};
+use crate::session::Session;
 use crate::sizes::{CheckpointSizes, DataSizes, amount, rank_objects};
+use crate::work::Work;
 
 /// Bytes of a trace per event, and events per operation on a sample.
 const EVENT_BYTES: u64 = 10;
 const EVENTS: u64 = 5;
 
-/// Refuses a run whose data set or checkpoints do not fit; warns of a trace that may not. Every rank calls it.
+/// Refuses a run whose dataset or checkpoints do not fit, and warns of a trace that may not. Every rank calls this
+/// function.
 ///
 /// # Errors
-/// What is missing where, the same on all ranks.
-pub async fn of_run(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
+/// The missing space, the same on all ranks.
+pub(crate) async fn of_run(session: &Session, prepared: &Prepared, work: Work) -> Result<(), Failure> {
     let workload = &session.loaded.workload;
     let data = prepared.data.as_ref().filter(|_| work.generate);
     let training = prepared.plan.as_ref().map(|plan| (plan.epochs(), plan.steps(Split::Train)));
@@ -37,22 +39,22 @@ pub async fn of_run(session: &Session, prepared: &Prepared, work: Work) -> Resul
     Ok(())
 }
 
-/// What a run writes on this rank.
+/// Files that a run writes on this rank.
 pub struct Writes<'a> {
-    /// The workload.
+    /// Workload of the run.
     pub workload: &'a Workload,
-    /// The rank.
+    /// Rank and its node.
     pub place: &'a Place,
-    /// The data set, where it is generated.
+    /// The dataset, if it is generated.
     pub data: Option<(&'a FileSet, &'a Layout)>,
-    /// The checkpoints, where any are taken.
+    /// The checkpoints, if any are taken.
     pub plan: Option<&'a CheckpointPlan>,
-    /// Epochs, and steps of each, in a run that trains.
+    /// Number of epochs and of steps per epoch, in a run that trains.
     pub training: Option<(u32, u64)>,
 }
 
 impl Writes<'_> {
-    /// Sizes of the data set, if it is written to a folder.
+    /// Returns the sizes of the dataset if it is written to a local folder.
     pub fn sizes(&self) -> Result<Option<DataSizes>, Failure> {
         match (self.data, Target::of(self.workload)?) {
             (Some((files, layout)), Target::Local { .. }) => DataSizes::new(self.workload, files, layout).map(Some),
@@ -60,7 +62,7 @@ impl Writes<'_> {
         }
     }
 
-    /// What this rank writes; with a look at what is `there` already, less than without.
+    /// Returns the needs of this rank. With `there`, existing files are subtracted.
     pub fn needs(&self, sizes: Option<&DataSizes>, there: bool) -> Result<Vec<Need>, Failure> {
         let mut needs = Vec::new();
         if let (Some(sizes), Some((files, _)), Target::Local { root }) = (sizes, self.data, Target::of(self.workload)?)
@@ -73,7 +75,7 @@ impl Writes<'_> {
         Ok(needs)
     }
 
-    /// This rank's files of the data set.
+    /// Returns the need for this rank's files of the dataset.
     fn dataset(&self, files: &FileSet, sizes: &DataSizes, (root, there): (PathBuf, bool)) -> Need {
         let Place { rank, size, .. } = *self.place;
         let block = FileSystem::of(&root).map_or(1, |system| system.block);
@@ -82,7 +84,7 @@ impl Writes<'_> {
         let bytes = sizes.train.allocated(of_train, block) + sizes.eval.allocated(of_rank - of_train, block);
         let folders = if rank == 0 { files.folders().len() as u64 + 1 } else { 0 };
         let mut need = Need {
-            what: "the data set".to_owned(),
+            what: "the dataset".to_owned(),
             key: "dataset.data_folder".to_owned(),
             folder: root,
             bytes,
@@ -100,7 +102,8 @@ impl Writes<'_> {
         need
     }
 
-    /// This rank's files of all checkpoints that the run keeps, if they are written to a folder.
+    /// Returns the need for this rank's files of all checkpoints that the run keeps, if they are written to a local
+    /// folder.
     fn checkpoints(&self, plan: &CheckpointPlan, there: bool) -> Result<Option<Need>, Failure> {
         let (workload, rank) = (self.workload, self.place.rank);
         let Target::Local { root } = Target::of_checkpoints(workload)? else { return Ok(None) };
@@ -130,12 +133,12 @@ impl Writes<'_> {
     }
 }
 
-/// Warns when a replayed trace writes more bytes to a folder than are free there; it may write the same ones again and
-/// again, so that is no reason to refuse. Every rank calls it.
+/// Warns if a replayed trace writes more bytes to a folder than are free there. It may write the same bytes repeatedly,
+/// so this is no reason to refuse. Every rank calls this function.
 ///
 /// # Errors
-/// When the ranks cannot talk.
-pub async fn of_replay(session: &Session, bytes: u64) -> Result<(), Failure> {
+/// If the collective operation fails.
+pub(crate) async fn of_replay(session: &Session, bytes: u64) -> Result<(), Failure> {
     let all: Vec<u64> = gather(&*session.comm, &bytes).await?;
     let bytes = all.into_iter().fold(0, u64::saturating_add);
     let workload = &session.loaded.workload;
@@ -153,7 +156,7 @@ pub async fn of_replay(session: &Session, bytes: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Warns when the trace may not fit beside the rest.
+/// Warns if the trace may not fit beside the other files.
 fn look_at_trace(session: &Session, prepared: &Prepared, work: Work) {
     let keys = &session.loaded.workload.dlio_rs;
     if session.rank() > 0 || !keys.trace || !keys.space_check {
@@ -180,7 +183,8 @@ fn look_at_trace(session: &Session, prepared: &Prepared, work: Work) {
 }
 
 impl Need {
-    /// Takes off what is at these places, relative to the folder: it is kept, or its space becomes free when it is replaced.
+    /// Subtracts existing files at these paths, relative to the folder: they are kept, or their space becomes free when
+    /// they are replaced.
     pub fn take_off(&mut self, paths: impl Iterator<Item = String>, block: u64) {
         for path in paths {
             if let Ok(found) = std::fs::metadata(self.folder.join(Path::new(&path))) {
@@ -191,12 +195,12 @@ impl Need {
     }
 }
 
-/// Files of a rank, of so many that are dealt out in turn.
+/// Returns the number of files of a rank when `total` files are assigned round-robin.
 fn share(files: u64, rank: u32, size: u32) -> u64 {
     files.saturating_sub(u64::from(rank)).div_ceil(u64::from(size.max(1)))
 }
 
-/// Bytes in whole blocks.
+/// Rounds bytes up to whole blocks.
 pub fn blocks(bytes: u64, block: u64) -> u64 {
     bytes.checked_next_multiple_of(block.max(1)).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Progress of whatever takes long: what is done, counted by those who do it, and lines about it.
+//! Progress of long tasks: counts, and lines about them.
 
 mod text;
 
@@ -9,7 +9,7 @@ use dlio_event::Nanos;
 
 pub use text::{Counts, Estimate, FIRST_AFTER, Pace, Task};
 
-/// What was done, counted by those who do it.
+/// Counts of a task, updated by the code that does it.
 #[derive(Debug, Default)]
 pub struct Tally {
     done: Arc<AtomicU64>,
@@ -21,18 +21,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One more is done; with `kept`, nothing had to be done for it.
+    /// Adds one unit that is done; `kept`: it was complete already and nothing was written.
     pub fn add(&self, kept: bool) {
         self.done.fetch_add(1, Ordering::Relaxed);
         self.kept.fetch_add(u64::from(kept), Ordering::Relaxed);
     }
 
-    /// So many are done.
+    /// Sets the number of units that are done.
     pub fn set(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
     }
 
-    /// Counts begin anew: so many are done already, and no byte was moved.
+    /// Starts a new task, of which `done` units are done already.
     pub fn reset(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
         for count in [&self.kept, &*self.bytes, &self.computed, &self.spent] {
@@ -40,23 +40,23 @@ impl Tally {
         }
     }
 
-    /// What is done; who does it adds to this.
+    /// Counter of units that are done.
     pub fn done(&self) -> &Arc<AtomicU64> {
         &self.done
     }
 
-    /// Bytes moved; who moves them adds to this.
+    /// Counter of bytes that were read or written.
     pub fn bytes(&self) -> &Arc<AtomicU64> {
         &self.bytes
     }
 
-    /// How long the steps have computed, and how long they have lasted: AU so far.
+    /// Sets the time of computation and the total time of the steps, in nanoseconds; their ratio is the AU so far.
     pub fn set_times(&self, computed: Nanos, spent: Nanos) {
         self.computed.store(computed, Ordering::Relaxed);
         self.spent.store(spent, Ordering::Relaxed);
     }
 
-    /// The counts now.
+    /// Returns the current counts.
     pub fn counts(&self) -> Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (computed, spent) = (of(&self.computed), of(&self.spent));

@@ -1,67 +1,68 @@
-//! When something is said about work under way, what, and when it will be done: pure functions of time and counts.
+//! Progress lines: when they are due, their text, and the estimated time to completion. Pure functions of time and
+//! counts.
 
 use std::collections::VecDeque;
 
 use dlio_event::Nanos;
 
-/// Work that ends within this time has no progress, only its result.
+/// Tasks that end within this time, in nanoseconds, show no progress.
 pub const FIRST_AFTER: Nanos = 2_000_000_000;
-/// Time between two plain lines.
+/// Interval between two plain lines, in nanoseconds.
 const LINE_EVERY: Nanos = 10_000_000_000;
-/// The time to go follows from what was done within this time.
+/// Window of the estimate, in nanoseconds.
 const WINDOW: Nanos = 30_000_000_000;
-/// Time between two observations of the window.
+/// Interval between two observations in the window, in nanoseconds.
 const OBSERVE_EVERY: Nanos = 500_000_000;
 
-/// What a part of a line is worth where not all of them fit, the least first.
+/// Importance of a part of a line; the least important part is left out first on narrow terminals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     Rate,
     Utilisation,
     Share,
-    /// It is never left out.
+    /// Never left out.
     All,
 }
 
-/// What is being done, and how much of it there is.
+/// A task and its size.
 #[derive(Debug, Clone, Default)]
 pub struct Task {
-    /// What is done, as a line begins: `Generating`.
+    /// First word of the line, such as `Generating`.
     pub label: String,
-    /// What is counted: `files`; empty: only bytes are.
+    /// What is counted, such as `files`; empty if only bytes are counted.
     pub unit: &'static str,
-    /// How many of them there are; 0: nobody knows.
+    /// Total number of units; 0 if unknown.
     pub total: u64,
-    /// How many bytes there are; 0: nobody knows.
+    /// Total number of bytes; 0 if unknown.
     pub total_bytes: u64,
-    /// Bytes that one of the counted moves, until one is done; 0: nobody knows.
+    /// Bytes of one unit; 0 if unknown. Shows progress before the first unit is done.
     pub bytes_each: u64,
-    /// As many of the counted follow in later tasks.
+    /// Number of units in later tasks.
     pub later: u64,
-    /// Ranks that do the same, each with its share; the counts are those of rank 0.
+    /// Number of ranks that do the same, each with its share; the counts are those of rank 0.
     pub ranks: u32,
 }
 
-/// How far it has come.
+/// Counts of a task at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
-    /// Done of what is counted.
+    /// Number of units that are done.
     pub done: u64,
-    /// Of these, those that moved no byte because nothing was to be done.
+    /// Number of these units that were complete already, so that no byte was moved.
     pub kept: u64,
-    /// Bytes moved, those of what is not done yet included.
+    /// Bytes moved, including those of unfinished units.
     pub bytes: u64,
-    /// Utilisation of the accelerator so far, per cent, where there is one.
+    /// Accelerator utilization so far, in percent; `None` if the task has none.
     pub au: Option<f64>,
 }
 
 impl Task {
-    /// Something that is counted, of which there are `total`; 0: nobody knows.
+    /// Creates a task of `total` units; 0 if their number is unknown.
     pub fn counting(label: &str, unit: &'static str, total: u64) -> Self {
         Self { label: label.to_owned(), unit, total, ..Self::default() }
     }
 
-    /// The share that is done, if anybody knows.
+    /// Returns the share that is done, from 0 to 1; `None` if the total is unknown.
     fn share(&self, counts: &Counts) -> Option<f64> {
         if self.total_bytes > 0 {
             return Some((counts.bytes as f64 / self.total_bytes as f64).min(1.0));
@@ -71,7 +72,7 @@ impl Task {
         }
         let (total, done) = (self.total as f64, counts.done as f64);
         let moved = counts.done.saturating_sub(counts.kept);
-        // A file's bytes come before it is done; what one has is known of those that are done.
+        // Bytes of a file arrive before the file is done, so they count as a part of it.
         let under_way = if self.bytes_each > 0 {
             (counts.bytes as f64 / self.bytes_each as f64 - moved as f64).clamp(0.0, total - done.min(total))
         } else {
@@ -80,12 +81,13 @@ impl Task {
         Some(((done + under_way) / total).min(1.0))
     }
 
-    /// One line about work that has lasted `elapsed`, with the time to go that `estimate` knows.
+    /// Returns a line about the task after `elapsed` nanoseconds, with the time to completion from `estimate`.
     pub fn line(&self, counts: &Counts, elapsed: Nanos, estimate: &Estimate) -> String {
         self.line_within(usize::MAX, counts, (elapsed, estimate))
     }
 
-    /// The same in `width` columns: where they are too few, rate, utilisation and share are left out, in this order.
+    /// Returns the line in at most `width` columns. If they are too few, rate, utilization and share are left out, in
+    /// this order.
     pub fn line_within(&self, width: usize, counts: &Counts, times: (Nanos, &Estimate)) -> String {
         let mut parts = self.parts(counts, times);
         loop {
@@ -133,17 +135,17 @@ impl Task {
     }
 }
 
-/// How fast the work goes at present.
+/// Estimate of the current speed.
 #[derive(Debug, Clone, Default)]
 pub struct Estimate {
     seen: VecDeque<(Nanos, f64)>,
 }
 
 impl Estimate {
-    /// Takes note of how far `task` has come; the first note is that of its start.
+    /// Records how far `task` has come at time `now`; the first call records its start.
     pub fn observe(&mut self, now: Nanos, task: &Task, counts: &Counts) {
         let Some(share) = task.share(counts) else { return };
-        // The last note moves along until it is far enough from the one before it.
+        // The last observation is replaced until it is far enough from the previous one.
         if let [.., (before, _), _] = self.seen.make_contiguous()
             && now.saturating_sub(*before) < OBSERVE_EVERY
         {
@@ -155,7 +157,7 @@ impl Estimate {
         }
     }
 
-    /// Share of the work per second; `None`: nothing was done yet that tells it.
+    /// Returns the share of the task per second; `None` if nothing was done within the window.
     fn per_second(&self) -> Option<f64> {
         let ((from, first), (to, last)) = (self.seen.front()?, self.seen.back()?);
         let seconds = to.saturating_sub(*from) as f64 / 1e9;
@@ -163,15 +165,15 @@ impl Estimate {
     }
 }
 
-/// When plain lines about a task are due: not before it has lasted a while, and not sooner after each other.
+/// Decides when plain lines about a task are due.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
-    /// When the last line was said.
+    /// Time of the last line.
     last: Option<Nanos>,
 }
 
 impl Pace {
-    /// Whether a line about a task that began at `began` is due; it counts as said then.
+    /// Whether a line about a task that began at `began` is due at `now`; if so, it counts as printed.
     pub fn is_due(&mut self, began: Nanos, now: Nanos) -> bool {
         let waited = self.last.is_none_or(|last| now.saturating_sub(last) >= LINE_EVERY);
         let due = waited && now.saturating_sub(began) >= FIRST_AFTER;
@@ -182,7 +184,7 @@ impl Pace {
     }
 }
 
-/// Bytes in decimal units, as throughputs are.
+/// Formats bytes in decimal units, like throughputs.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let (mut value, mut unit) = (bytes as f64, 0);
@@ -193,7 +195,7 @@ fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// `m:ss` or `h:mm:ss`; whole seconds, rounded up.
+/// Formats seconds as `m:ss` or `h:mm:ss`, rounded up to whole seconds.
 fn duration(seconds: f64) -> String {
     const LONGEST: f64 = 359_999.0;
     const ROUNDING: f64 = 1e-6;
@@ -240,7 +242,7 @@ mod tests {
         estimate.observe(0, &task, &done(0, 0));
         estimate.observe(10 * SECOND, &task, &done(0, 500));
         assert!(task.line(&done(0, 500), 10 * SECOND, &estimate).ends_with(", 25 %, 0.0 MB/s, ETA 0:30"));
-        // Files that were there already have moved nothing.
+        // Files that existed already have moved no bytes.
         let kept = Counts { done: 1, kept: 1, bytes: 500, au: None };
         assert_eq!(task.share(&kept), Some(0.75));
         assert_eq!(task.share(&done(1, 5_000)), Some(1.0), "more bytes than expected are no more than all");
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn the_time_to_go_follows_the_last_half_minute() {
         let (task, mut estimate) = (files(1_000), Estimate::default());
-        // A hundred files are there already and pass in a second; the others take a second each.
+        // A hundred files exist already and take one second in total; the others take one second each.
         estimate.observe(0, &task, &done(0, 0));
         for second in 1..=60 {
             estimate.observe(second * SECOND, &task, &done(99 + second, 0));
@@ -268,7 +270,7 @@ mod tests {
         estimate.observe(5 * SECOND, &task, &counts);
         let line = task.line(&counts, 5 * SECOND, &estimate);
         assert_eq!(line, "Epoch 2 of 5: 5 of 10 steps, 50 %, AU 50.0 %, ETA 0:05 (run 0:35)");
-        // On a narrow terminal the time to go stays.
+        // A narrow terminal keeps the time to completion.
         let counts = Counts { bytes: 5_000_000, ..counts };
         let within = |width| task.line_within(width, &counts, (5 * SECOND, &estimate));
         assert_eq!(

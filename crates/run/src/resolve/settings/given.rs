@@ -13,6 +13,8 @@ use crate::options::Options;
 use crate::resolve::aws_profile::Profile;
 use crate::resolve::source::Wanted;
 
+/// Name of the source that only the fork's jobs have.
+pub const MARKS: &str = "marks of the fork";
 const DATA: &str = "dataset.data_folder";
 const ROOT: &str = "storage.storage_root";
 
@@ -87,7 +89,7 @@ impl Given<'_> {
                 format!("{member} of the AWS profile {}", self.profile.chosen.as_deref().unwrap_or("default"))
             }
             Source::Registry | Source::RegistryKeys => "registry".to_owned(),
-            Source::Marks => crate::outputs::opening::MARKS.to_owned(),
+            Source::Marks => MARKS.to_owned(),
             Source::Launcher => "launcher".to_owned(),
         }
     }

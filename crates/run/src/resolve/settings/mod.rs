@@ -6,7 +6,7 @@ mod table;
 
 use serde::{Deserialize, Serialize};
 
-pub use given::{Given, flags};
+pub use given::{Given, MARKS, flags};
 use table::Excluded;
 pub use table::{ENDPOINTS, SETTINGS, Setting, Source};
 

@@ -1,0 +1,39 @@
+//! The environment of this process, read once, and the flags that take the place of variables.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use dlio_comm::launcher;
+use dlio_run::launch::Environment;
+
+/// What flags of the command line say in place of variables.
+static FLAGS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+
+/// Lets the flags that every command has take the place of their variables: how ranks find each other, and through which library.
+pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
+    let comm = comm.map(|word| (launcher::COMM, word.to_owned()));
+    let mpi = mpi.map(|file| (launcher::MPI, file.to_string_lossy().into_owned()));
+    // The command line is read once.
+    let _ = FLAGS.set(comm.into_iter().chain(mpi).collect());
+}
+
+/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them. Without `HOME`
+/// the home folder is the user's, as for the AWS CLI.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn environment() -> Environment {
+    // MPI libraries add variables of their own when they are initialized.
+    static READ: OnceLock<Environment> = OnceLock::new();
+    let read = || {
+        let mut variables: Environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        if !variables.contains_key("HOME") {
+            let home = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok());
+            variables.extend(home.map(|home| ("HOME".to_owned(), home)));
+        }
+        variables
+    };
+    let mut variables = READ.get_or_init(read).clone();
+    variables.extend(FLAGS.get().into_iter().flatten().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
+}
