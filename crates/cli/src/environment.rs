@@ -6,22 +6,22 @@ use std::sync::OnceLock;
 use dlio_comm::launcher;
 use dlio_run::launch::Environment;
 
-/// What flags of the command line say in place of variables.
+/// Values of command line options that replace variables.
 static FLAGS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
 
-/// Lets the flags that every command has take the place of their variables: how ranks find each other, and through which library.
+/// Lets the options `--comm` and `--mpi`, which every command has, replace their variables.
 pub(crate) fn heed(comm: Option<&str>, mpi: Option<&Path>) {
     let comm = comm.map(|word| (launcher::COMM, word.to_owned()));
     let mpi = mpi.map(|file| (launcher::MPI, file.to_string_lossy().into_owned()));
-    // The command line is read once.
+    // The command line is parsed once, so the first value stays.
     let _ = FLAGS.set(comm.into_iter().chain(mpi).collect());
 }
 
-/// Reads the environment; names and values that are not Unicode are left out, no key of ours can be among them. Without `HOME`
-/// the home folder is the user's, as for the AWS CLI.
+/// Returns the environment of the process. Names and values that are not Unicode are left out, because no variable of
+/// this program can be among them. If `HOME` is not set, it is the user's home folder, as for the AWS CLI.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn environment() -> Environment {
-    // MPI libraries add variables of their own when they are initialized.
+    // The environment is read before MPI libraries add variables of their own.
     static READ: OnceLock<Environment> = OnceLock::new();
     let read = || {
         let mut variables: Environment = std::env::vars_os()

@@ -1,4 +1,4 @@
-//! How this process was started: its command line, and the communicator that its launcher asks for.
+//! Start of the process: its command line, and the communicator that its launcher asks for.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,12 +11,12 @@ use dlio_run::launch::{Environment, detect};
 use dlio_run::failure::{Code, Failure};
 use dlio_run::ranks::REPORT_AFTER;
 
-/// The command line, for a trace: in words that are not Unicode, other bytes are replaced; secrets are starred.
+/// Returns the command line for traces. Bytes that are not Unicode are replaced, and secrets are masked.
 pub(crate) fn command_line() -> Vec<String> {
     shown(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
 }
 
-/// Words of a command line without the secrets among them.
+/// Masks the secrets among the words of a command line.
 fn shown(words: impl Iterator<Item = String>) -> Vec<String> {
     const OPTION: &str = "--secret-key";
     let mut follows = false;
@@ -32,20 +32,20 @@ fn shown(words: impl Iterator<Item = String>) -> Vec<String> {
     words.map(star).collect()
 }
 
-/// Keeps the kernel from giving this process huge pages. Buffers are small and used again and again: huge pages gain nothing
-/// there (reading from the page cache takes the same CPU time, shuffling fifty million files half the system time without
-/// them) and cost 20 MiB a rank; 128 threads beside two lanes take 112 MiB in place of 815 MiB. An analysis of ten million
-/// events takes a quarter less time and a tenth less memory without them.
+/// Disables transparent huge pages for this process. Buffers are small and reused, so huge pages gain nothing (reading
+/// from the page cache takes the same CPU time; shuffling 50 million files takes half the system time without them) and
+/// cost 20 MiB per rank. 128 threads beside two lanes use 112 MiB instead of 815 MiB, and an analysis of 10 million
+/// events takes a quarter less time and a tenth less memory.
 pub(crate) fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!("huge pages stay: {error}");
     }
 }
 
-/// Joins the ranks that a launcher started, or makes a world of one.
+/// Joins the ranks that a launcher started, or creates a world of one rank.
 ///
 /// # Errors
-/// When a launcher announces more ranks than the MPI library sees, or no MPI library can be used.
+/// If a launcher announces more ranks than the MPI library sees, or no MPI library can be used.
 pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Failure> {
     let launcher = detect(env);
     match launcher::world(env.get(launcher::COMM).map(String::as_str)).map_err(Failure::usage)? {
@@ -56,7 +56,7 @@ pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Fa
         }
         World::Auto | World::Mpi => {}
     }
-    // Launchers that are none of MPI's say nothing about the library.
+    // Launchers other than MPI's do not say which library to use.
     let launcher = launcher.filter(Launcher::is_mpi);
     let comm = join(mpi_library(env).as_deref(), launcher.as_ref())?;
     let library = dlio_comm::Mpi::library().map(|library| library.to_string());
@@ -64,13 +64,13 @@ pub(crate) fn communicator(env: &Environment) -> Result<Rc<dyn Communicator>, Fa
     Ok(comm)
 }
 
-/// The file of the MPI library that the user names.
+/// Returns the file of the MPI library that the user named.
 pub(crate) fn mpi_library(env: &Environment) -> Option<PathBuf> {
     env.get(launcher::MPI).map(|file| file.trim()).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 fn join(library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Rc<dyn Communicator>, Failure> {
-    // The library waits for all ranks and can be asked for nothing meanwhile.
+    // `MPI_Init` blocks until all ranks have joined, so a thread reports a long wait.
     let name = launcher.map_or("the launcher", |launcher| launcher.name);
     let (joined, waiting) = std::sync::mpsc::channel::<()>();
     let watch = move || {
@@ -83,17 +83,17 @@ fn join(library: Option<&Path>, launcher: Option<&Launcher>) -> Result<Rc<dyn Co
             ));
         }
     };
-    // Without it nothing is said, and nothing else is lost.
+    // Without the thread only the report is missing.
     drop(std::thread::Builder::new().name("joining".to_owned()).spawn(watch));
     let world = dlio_comm::Mpi::init(library, launcher);
     drop(joined);
     Ok(Rc::new(world?))
 }
 
-/// Runs a command's asynchronous part on this thread.
+/// Runs a future on this thread.
 ///
 /// # Errors
-/// When the runtime cannot be made, or what the command returns.
+/// If the runtime cannot be created, or the error of the future.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

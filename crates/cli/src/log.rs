@@ -1,4 +1,4 @@
-//! What this program prints: results, failures, remarks, diagnostics of the libraries.
+//! Printing: results, failures, remarks, diagnostics of libraries.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How much is said, from the switches of the command line.
+/// Returns the verbosity for the options `--quiet` and `--verbose`.
 pub(crate) fn verbosity(quiet: bool, verbose: u8) -> Verbosity {
     match (quiet, verbose) {
         (true, _) => Verbosity::Quiet,
@@ -29,8 +29,8 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
         Verbosity::Verbose => LevelFilter::INFO,
         Verbosity::Debug => LevelFilter::DEBUG,
     };
-    // s3s, the server's library, reports every refused request as an error, which the client is told anyway, and dumps
-    // whole requests at debug level: RUST_LOG=s3s=debug shows them.
+    // s3s, the server's library, logs every refused request as an error although the client gets it in the response,
+    // and dumps whole requests at debug level. `RUST_LOG=s3s=debug` shows them.
     let default = Targets::new().with_default(default).with_target("s3s", LevelFilter::OFF);
     let filter = match env.get("RUST_LOG").filter(|asked| !asked.is_empty()).map(|asked| asked.parse::<Targets>()) {
         Some(Ok(asked)) => asked,
@@ -48,10 +48,10 @@ pub(crate) fn init(verbosity: Verbosity, env: &Environment) {
     tracing_subscriber::registry().with(records.with_filter(filter)).init();
 }
 
-/// Prints one failure on standard error, in one piece: ranks that fail at the same moment share it. The output folder's
-/// list of runs will say so.
+/// Prints a failure on standard error with a single write, because ranks that fail at the same time share it. The
+/// failure also becomes the ending of the run in `run.json`.
 pub(crate) fn failure(failure: &Failure) {
-    /// What was said last: two threads may find the same end of the run.
+    /// The last failure that was printed: two threads may find the same end of the run.
     static SAID: Mutex<String> = Mutex::new(String::new());
     crate::stop::stop().failed(failure);
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +63,10 @@ pub(crate) fn failure(failure: &Failure) {
     }
 }
 
-/// Writes to standard output; a reader that went away (`| head`) is no failure.
+/// Writes to standard output. A reader that closed the pipe (`| head`) is no failure.
 ///
 /// # Errors
-/// When the output cannot be written.
+/// If the output cannot be written.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -77,7 +77,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// One line each.
+/// Joins texts, each on its own line.
 pub(crate) fn lines<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     texts.into_iter().fold(String::new(), |mut all, text| {
         all.push_str(text.as_ref());

@@ -1,6 +1,8 @@
-//! Progress of whatever takes long: a live line on a terminal, a plain line now and then elsewhere, nothing for short work.
+//! Progress of long tasks on standard error: a live line on a terminal, an occasional plain line elsewhere, nothing for
+//! short tasks.
 //!
-//! Who works stores numbers; a thread of the meter looks at them and speaks, so a file that takes minutes shows its progress too.
+//! The code that works updates counters; a thread reads and shows them, so a single file that takes minutes shows
+//! progress, too.
 
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,19 +14,19 @@ use dlio_run::message::Verbosity;
 use dlio_run::outputs::meter::{Estimate, FIRST_AFTER, Pace, Tally, Task};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How often a meter looks at its counts.
+/// Interval at which counts are read.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where progress is shown, of one task at a time.
+/// Shows the progress of one task at a time.
 #[derive(Clone)]
 pub(crate) struct Screen {
     clock: Arc<dyn TimeSource>,
     desk: Arc<Mutex<Desk>>,
 }
 
-/// What the thread of a screen looks at.
+/// State that is shared with the thread of a screen.
 struct Desk {
-    /// Live lines, on a terminal.
+    /// Live lines; `None` if standard error is no terminal.
     bars: Option<MultiProgress>,
     shown: Option<Shown>,
 }
@@ -32,7 +34,7 @@ struct Desk {
 /// A task that is shown.
 struct Shown {
     task: Task,
-    /// Takes plain lines where there is no terminal.
+    /// Destination of plain lines, without a terminal.
     say: ProgressLine,
     tally: Arc<Tally>,
     began: Nanos,
@@ -42,12 +44,12 @@ struct Shown {
 }
 
 impl Screen {
-    /// A screen with live lines on `bars`, or else plain lines.
+    /// Creates a screen with live lines on `bars`, or with plain lines.
     pub(crate) fn new(bars: Option<MultiProgress>, clock: Arc<dyn TimeSource>) -> Self {
         Self { clock, desk: Arc::new(Mutex::new(Desk { bars, shown: None })) }
     }
 
-    /// The same, with a thread that looks at the counts as long as somebody has the screen.
+    /// Starts the thread that reads the counts as long as the screen exists.
     pub(crate) fn live(self) -> Self {
         let (desk, clock) = (Arc::downgrade(&self.desk), Arc::clone(&self.clock));
         let look = move || {
@@ -58,24 +60,24 @@ impl Screen {
                 lock(&desk).tick(clock.now());
             }
         };
-        // Without a thread nothing is shown, and nothing else is lost.
+        // Without the thread only the progress is missing.
         drop(std::thread::Builder::new().name("progress".to_owned()).spawn(look));
         self
     }
 
-    /// Standard error, for commands without a log; `None`: the user wants quiet.
+    /// Creates a screen on standard error for commands without a log; `None` with `--quiet`.
     pub(crate) fn stderr(verbosity: Verbosity) -> Option<Self> {
         let bars = bars();
         let clock = Arc::new(dlio_engine::MonotonicClock);
         (verbosity > Verbosity::Quiet).then(|| Self::new(bars, clock).live())
     }
 
-    /// Shows a task until the meter is dropped; its counts are those of `tally`.
+    /// Shows a task, with the counts of `tally`, until the returned meter is dropped.
     pub(crate) fn begin(&self, task: Task, tally: &Arc<Tally>) -> Meter {
         self.show(task, tally, Box::new(crate::log::note))
     }
 
-    /// As [`Self::begin`]; plain lines go to `say`.
+    /// Does the same as [`Self::begin`], with another destination of plain lines.
     pub(crate) fn show(&self, task: Task, tally: &Arc<Tally>, say: ProgressLine) -> Meter {
         let (began, mut estimate) = (self.clock.now(), Estimate::default());
         estimate.observe(began, &task, &tally.counts());
@@ -88,12 +90,12 @@ impl Screen {
 }
 
 fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    // A panic has been told; what is shown afterwards is of no consequence.
+    // A panic has been reported; what is shown afterwards does not matter.
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Desk {
-    /// Looks at the counts, and speaks if it is time to.
+    /// Reads the counts and updates the line if it is due.
     fn tick(&mut self, now: Nanos) {
         let Some(Shown { task, say, tally, began, estimate, pace, bar }) = &mut self.shown else { return };
         let counts = tally.counts();
@@ -120,12 +122,12 @@ impl Desk {
     }
 }
 
-/// Where live lines are drawn: standard error, if it is a terminal.
+/// Returns the live lines on standard error, if it is a terminal.
 pub(crate) fn bars() -> Option<MultiProgress> {
     std::io::stderr().is_terminal().then(MultiProgress::new)
 }
 
-/// A line that is drawn again and again, cut where the terminal ends.
+/// Creates a line that is redrawn, and cut at the width of the terminal.
 fn live_line(bars: &MultiProgress) -> ProgressBar {
     let bar = bars.add(ProgressBar::new_spinner());
     match ProgressStyle::with_template("{wide_msg}") {
@@ -134,7 +136,7 @@ fn live_line(bars: &MultiProgress) -> ProgressBar {
     }
 }
 
-/// A task that is shown until this is dropped.
+/// Handle of a shown task, which disappears when the handle is dropped.
 #[must_use]
 pub(crate) struct Meter {
     desk: Arc<Mutex<Desk>>,
@@ -152,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that stands still until it is set.
+    /// A clock that changes only when it is set.
     #[derive(Default)]
     struct Set(AtomicU64);
 
@@ -162,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Plain lines of some work, one tick per second; `work` does what is done in that second.
+    /// Returns the plain lines of a task with one tick per second; `work` does the work of that second.
     fn lines(task: Task, seconds: u64, work: impl Fn(u64, &Tally)) -> Vec<String> {
         let (clock, said) = (Arc::new(Set::default()), Arc::new(Mutex::new(Vec::new())));
         let heard = Arc::clone(&said);
@@ -176,7 +178,7 @@ mod tests {
             lock(&screen.desk).tick(clock.now());
         }
         drop(meter);
-        // What is over is not spoken of.
+        // A finished task prints no more lines.
         lock(&screen.desk).tick(clock.now() + 60_000_000_000);
         said.lock().unwrap().clone()
     }

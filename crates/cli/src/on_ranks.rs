@@ -1,4 +1,4 @@
-//! A command on all ranks: the communicator, and the end of the process that a failure asks for.
+//! Runs a command on all ranks, and ends the other ranks when a failure asks for it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,14 +12,15 @@ use dlio_run::ranks::Ranks;
 use crate::args::OutputFormat;
 use crate::{exit, front, launch, outcome, panics};
 
-/// How long a rank that has written all stays after a signal. The `mpirun` of Open MPI 4 sleeps a second between SIGTERM and SIGKILL, but the
-/// first process that exits ends that sleep, and with it the ranks that are still writing.
+/// Time for which a rank that has written everything stays alive after a signal. The `mpirun` of Open MPI 4 sleeps one
+/// second between SIGTERM and SIGKILL, but the first process that exits ends that sleep, and with it the ranks that are
+/// still writing.
 const STAY: Duration = Duration::from_millis(400);
 
-/// Runs a command on a communicator; a failure of this rank alone ends all ranks.
+/// Runs a command on the communicator that the launcher asks for. A failure of this rank alone ends all ranks.
 ///
 /// # Errors
-/// The command's own failure.
+/// The failure of the command.
 pub(crate) fn on_ranks<F, W>(verbosity: Verbosity, work: F) -> Result<(), Failure>
 where
     F: FnOnce(Rc<Ranks>) -> W,
@@ -31,17 +32,17 @@ where
     panics::set_last_words(|| crate::stop::stop().save_in_panic());
     let worked = launch::block_on(work(Rc::clone(&comm)));
     if worked.is_ok() {
-        // Before the library is finalized, which waits for all ranks.
+        // The folders are released before the MPI library is finalized, which waits for all ranks.
         crate::stop::stop().completed();
     }
     if comm.place().size == 1 {
         return worked;
     }
     match worked {
-        // All ranks know it, one has said it, and all are on their way out.
+        // All ranks know the failure, one has reported it, and all are returning.
         Err(failure) if failure.said && !failure.alone => Err(failure),
         Err(failure) => Err(end_alone(&comm, &failure)),
-        // The library's own end waits for all ranks without a word about those that are missing.
+        // `MPI_Finalize` would wait for missing ranks without a message; the barrier reports them.
         Ok(()) if comm.signalled().is_none() => match launch::block_on(async { Ok(comm.barrier().await?) }) {
             Ok(()) => Ok(()),
             Err(failure) => Err(end_alone(&comm, &failure)),
@@ -50,14 +51,15 @@ where
     }
 }
 
-/// Ends all ranks for a failure that the others do not know of; a signal came to all of them.
+/// Ends all ranks because of a failure that the other ranks do not know. A signal has reached all of them, so then only
+/// this process ends.
 fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     if let Some(code) = comm.signalled() {
         if comm.place().rank == 0 {
             crate::log::failure(&Failure { code, ..failure.clone() });
         }
         crate::stop::stop().end_early();
-        // Nothing can be done about a runtime that cannot be made.
+        // Without a runtime the wait is skipped.
         let _ = launch::block_on(async {
             tokio::time::sleep(STAY).await;
             Ok(())
@@ -70,7 +72,7 @@ fn end_alone(comm: &Ranks, failure: &Failure) -> Failure {
     failure.clone().already_said()
 }
 
-/// Does what the options ask for on all ranks, and prints what was done, if programs are to read it.
+/// Executes a run on all ranks and, with `--format json`, prints its results on rank 0.
 ///
 /// # Errors
 /// The failure of the run.

@@ -1,5 +1,5 @@
-//! A panic is a defect, and no rank goes on alone after one: it is told with rank, host and place, what was recorded is saved,
-//! and all ranks end. Only a server goes on after one: the request that met it fails.
+//! A panic is a defect, after which no rank continues: it is reported with rank, host and source location, recorded
+//! data are saved, and all ranks end. Only a server continues: the request that caused the panic fails.
 
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
@@ -7,16 +7,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Exit code of an unexpected error.
 const UNEXPECTED: i32 = 1;
-/// Seconds after which the kernel ends a process that cannot end itself.
+/// Seconds after which the kernel ends a process that hangs in its panic hook.
 const LAST: u32 = 5;
 
-/// Who this process is, for the message.
+/// Rank and host of this process, for the message.
 static WHO: OnceLock<String> = OnceLock::new();
-/// What is saved before the process ends.
+/// Function that saves data before the process ends.
 static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
 type LastWords = Box<dyn FnOnce() + Send>;
 
-/// From now on a panic in any thread but those of this name ends the process, and with it all ranks.
+/// Installs the hook: a panic in any thread, except threads with the name `but`, ends the process and all ranks.
 pub(crate) fn end_the_run(but: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let message = message(panic);
@@ -27,12 +27,12 @@ pub(crate) fn end_the_run(but: &'static str) {
     }));
 }
 
-/// Names this process in the message.
+/// Sets the rank and host for the message.
 pub(crate) fn introduce(rank: u32, host: &str) {
     let _ = WHO.set(format!("rank {rank} on {host}: "));
 }
 
-/// What to save first, in place of what was to be saved before.
+/// Sets the function that saves data before the process ends, in place of an earlier one.
 pub(crate) fn set_last_words(words: impl FnOnce() + Send + 'static) {
     *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(words));
 }
@@ -50,10 +50,11 @@ fn text(reason: &str, thread: &str, place: &str) -> String {
     )
 }
 
-/// Ends all ranks. Nothing is unwound: what is dropped then might wait for ranks that are not coming.
+/// Ends all ranks. Nothing is unwound, because destructors might wait for ranks that never arrive.
 fn end() -> ! {
     static BEGUN: Mutex<bool> = Mutex::new(false);
-    // A second thread that panics waits here for the end; one that panics while it saves something goes on to it.
+    // A second thread that panics waits here until the process ends; a thread that panics while it saves data continues
+    // to the end.
     let first = match BEGUN.try_lock() {
         Ok(mut begun) => !std::mem::replace(&mut *begun, true),
         Err(_) => false,
@@ -69,10 +70,10 @@ fn end() -> ! {
     std::process::exit(UNEXPECTED)
 }
 
-/// Lets the kernel end the process after so many seconds, whatever its threads do.
+/// Lets the kernel end the process after `seconds`, whatever its threads do.
 fn end_at_the_latest(seconds: u32) {
     #[expect(unsafe_code, reason = "alarm(2) has no safe wrapper")]
-    // SAFETY: the call takes a number; nothing handles SIGALRM, which ends the process.
+    // SAFETY: the call takes a number; no handler is installed for SIGALRM, which ends the process.
     unsafe {
         libc::alarm(seconds);
     }

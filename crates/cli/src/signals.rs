@@ -1,7 +1,7 @@
-//! Signals that end a run: the first asks it to end in order, a second one ends it at once.
+//! Signals that end a run: the first one asks it to end in order, a second one ends it at once.
 //!
-//! Invariant: a launcher leaves about a second between SIGTERM and SIGKILL, so what is to be saved is saved within half of one,
-//! whatever the rank waits for: by the run itself, or else by the thread that watches for signals.
+//! Invariant: data are saved within half a second after the first signal, whatever the rank waits for: by the run
+//! itself or by the thread that watches for signals. A launcher leaves about one second between SIGTERM and SIGKILL.
 
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ use crate::exit;
 const NUMBERS: [i32; 7] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGTERM, libc::SIGXCPU];
 
-/// How long it may take until somebody else saves what is to be saved.
+/// Time after which the watching thread saves data itself.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How long saving may take once a second signal has come.
+/// Maximum time for saving once the process has to end.
 const HURRY: Duration = Duration::from_millis(500);
 
 const UNWATCHED: &str = "signals are not watched, Ctrl-C ends the run without its last trace rows";
 
-/// When a rank that a launcher started releases the output folder after the first signal: launchers kill after about a second.
+/// Time after the first signal when a launched rank releases the output folder; launchers send SIGKILL after about one
+/// second.
 const RELEASE: Duration = Duration::from_millis(400);
 
-/// Starts watching for signals on a thread of its own, for the process's stop handle; `grace` is how long the command may take to end
-/// in order, and `launched` says that a launcher kills this process soon after a signal.
+/// Starts a thread that passes signals to the process's stop handle. `grace` is the time that the command may take to
+/// end in order; `launched` says that a launcher kills this process soon after a signal.
 pub(crate) fn watch(grace: Duration, launched: bool) {
     let stop = crate::stop::stop().clone();
     let started = std::thread::Builder::new().name("signals".to_owned()).spawn(move || wait(&stop, grace, launched));
@@ -46,18 +47,18 @@ fn wait(stop: &StopHandle, grace: Duration, launched: bool) {
         let wanted = wanted.filter(|(number, _)| *number != libc::SIGHUP || !ignores_hang_up());
         let mut streams: Vec<(Signal, unix::Signal)> =
             wanted.filter_map(|(number, one)| Some((one, stream(number).ok()?))).collect();
-        // With a handler, a write beyond the limit on the size of files is an error that names the file.
+        // With a handler for SIGXFSZ, a write beyond the file size limit fails with an error that names the file.
         let _beyond_limit = stream(libc::SIGXFSZ);
         let first = tokio::select! {
             first = next(&mut streams) => first,
-            // The library notices it within a second, and then ends the process without a word.
+            // The MPI library would notice a missing launcher within a second, and end the process without a message.
             () = launcher_gone() => Signal::ALL[0],
         };
         stop.stop(first);
         let hurried = tokio::time::timeout(PATIENCE, next(&mut streams)).await.is_ok();
         let saved = save(stop, first);
         if !hurried {
-            // Either way it is time to go afterwards.
+            // In either case the process ends afterwards.
             tokio::select! {
                 _ = next(&mut streams) => {}
                 () = async {
@@ -69,19 +70,19 @@ fn wait(stop: &StopHandle, grace: Duration, launched: bool) {
                 } => {}
             }
         }
-        // Nothing is to be done if it does not come in time.
+        // If saving does not finish in time, the process ends all the same.
         let _ = tokio::time::timeout(HURRY, saved).await;
         std::process::exit(exit::code(first.code).into());
     });
 }
 
-/// Saves what there is on a thread of its own: a disk that hangs must not keep the process from ending.
+/// Saves data on its own thread, because a hanging disk must not keep the process from ending.
 fn save(stop: &StopHandle, signal: Signal) -> oneshot::Receiver<()> {
     let (done, saved) = oneshot::channel();
     if let Some(save) = stop.save() {
         let work = move || {
             save(signal);
-            // The receiver is gone when time is up.
+            // The receiver is dropped when the time is up.
             let _ = done.send(());
         };
         if let Err(error) = std::thread::Builder::new().name("last-words".to_owned()).spawn(work) {
@@ -91,7 +92,7 @@ fn save(stop: &StopHandle, signal: Signal) -> oneshot::Receiver<()> {
     saved
 }
 
-/// Ends when the process that started this one is gone, where that is a launcher of ranks.
+/// Completes when the launcher that started this process has disappeared; never without a launcher.
 async fn launcher_gone() {
     const LOOK: Duration = Duration::from_millis(100);
     let parent = rustix::process::getppid();
@@ -109,7 +110,7 @@ fn stream(number: i32) -> std::io::Result<unix::Signal> {
     unix::signal(SignalKind::from_raw(number))
 }
 
-/// The next signal of any kind; never where none is watched.
+/// Waits for the next signal of any kind; forever if none is watched.
 async fn next(streams: &mut [(Signal, unix::Signal)]) -> Signal {
     if streams.is_empty() {
         return std::future::pending().await;
@@ -123,8 +124,8 @@ async fn next(streams: &mut [(Signal, unix::Signal)]) -> Signal {
     futures::future::select_all(all).await.0
 }
 
-/// Whether whoever started this process has it ignore SIGHUP, as `nohup` does. Shells that start a command in the
-/// background have it ignore SIGINT as well, but whoever sends that to a run means it.
+/// Whether SIGHUP was ignored when this process was started, as with `nohup`. Shells also start background commands
+/// with SIGINT ignored, but a SIGINT that is sent to a run is meant for it.
 fn ignores_hang_up() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

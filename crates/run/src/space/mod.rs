@@ -212,8 +212,7 @@ mod tests {
         assert_eq!(judge(&[claim(0, "ext4", 1000, 1000)]), []);
         let short = judge(&[claim(0, "ext4", 1001, 1000)]);
         assert_eq!(short.len(), 1);
-        for part in ["the dataset", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"]
-        {
+        for part in ["the dataset", "/mnt/x/data", "1001 bytes", "1000 bytes", "ext4", "node0", "dlio_rs.space_check"] {
             assert!(short[0].text.contains(part), "{part}: {}", short[0].text);
         }
         assert!(short[0].is_certain);
